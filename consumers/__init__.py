@@ -1,0 +1,1 @@
+"""Everything that takes messages: RabbitMQ consumers, the relay, upkeep. No HTTP server lives here."""

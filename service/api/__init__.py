@@ -1,0 +1,1 @@
+"""The HTTP edge: parses requests, asks a use case or the store, writes answers."""

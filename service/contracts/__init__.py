@@ -1,0 +1,1 @@
+"""Every shape that crosses the border of the process, in and out."""

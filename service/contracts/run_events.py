@@ -1,0 +1,110 @@
+"""The run-completion event as producers send it: a CloudEvents 1.0 envelope around one run and its results.
+
+Plain typed dictionaries: an event is validated in bulk from its bytes, and building an object for
+each of its results would cost more than all the rest of the validation.
+"""
+
+from datetime import datetime
+from typing import Annotated, Final, Literal, Required
+
+from pydantic import Field, StringConstraints, TypeAdapter
+from typing_extensions import TypedDict
+
+from service.domain.statuses import ResultStatus, RunStatus
+
+MAX_DURATION_MS: Final = 2_147_483_647  # what the results table holds: 24.8 days
+MAX_RESULTS_PER_EVENT: Final = 100_000
+
+# The producer's own names: 1 to 200 printable characters.
+Identifier = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\p{C}]+$")]
+DurationMs = Annotated[float, Field(strict=True, ge=0, le=MAX_DURATION_MS, allow_inf_nan=False)]
+ArtifactKind = Literal["screenshot", "trace", "video", "log", "report", "export", "other"]
+
+
+class Failure(TypedDict, total=False):
+    """What a non-passing attempt said."""
+
+    type: str | None
+    message: str | None
+    details: str | None
+
+
+class Attempt(TypedDict, total=False):
+    """One execution of a case inside a run."""
+
+    status: Required[ResultStatus]
+    duration_ms: DurationMs | None
+    started_at: datetime | None
+    logs_ref: str | None
+    failure: Failure | None
+
+
+class ArtifactRef(TypedDict, total=False):
+    """A file that belongs to a result; the bytes stay where `uri` says."""
+
+    kind: ArtifactKind | None
+    name: Required[str]
+    content_type: str | None
+    size: Annotated[int, Field(ge=0)] | None
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F]{64}$")] | None
+    uri: str | None
+
+
+class ResultIn(TypedDict, total=False):
+    """The outcome of one case. `attempts` lists every attempt, the last one included."""
+
+    case_id: Identifier | None
+    suite: str | None
+    name: Required[str]
+    file: str | None
+    status: Required[ResultStatus]
+    duration_ms: DurationMs | None
+    started_at: datetime | None
+    logs_ref: str | None
+    failure: Failure | None
+    attempts: list[Attempt] | None
+    artifacts: list[ArtifactRef] | None
+
+
+class RunIn(TypedDict, total=False):
+    """The run that the results belong to; (organization, run_id) is its identity.
+
+    `expected_results` and `expected_shards` say when a run that comes in several events is complete;
+    `shard` names the part (1 to `expected_shards`), the event itself being the part where it is absent.
+    """
+
+    run_id: Required[Identifier]
+    project_id: Required[Identifier]
+    environment: Identifier | None
+    branch: str | None
+    commit_sha: str | None
+    ci_url: str | None
+    labels: dict[str, str] | None
+    status: RunStatus | None
+    started_at: datetime | None
+    completed_at: datetime | None
+    expected_results: Annotated[int, Field(ge=0, le=100_000_000)] | None
+    expected_shards: Annotated[int, Field(ge=1, le=10_000)] | None
+    shard: Annotated[int, Field(ge=1, le=10_000)] | None
+
+
+class RunData(TypedDict):
+    """`data` of the event."""
+
+    organization: Identifier
+    run: RunIn
+    results: list[ResultIn]
+
+
+class RunEvent(TypedDict, total=False):
+    """The envelope (CloudEvents 1.0, structured mode); `source` and `id` together identify the event."""
+
+    specversion: Required[Literal["1.0"]]
+    type: Required[Literal["run.completed"]]
+    source: Required[Annotated[str, StringConstraints(min_length=1, max_length=1000)]]
+    id: Required[Annotated[str, StringConstraints(min_length=1, max_length=200)]]
+    time: datetime | None
+    data: Required[RunData]
+
+
+RUN_EVENT: Final = TypeAdapter(RunEvent)
