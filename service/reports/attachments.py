@@ -1,0 +1,74 @@
+"""Files that a report names: references to them, for the result they belong to."""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from service.contracts.run_events import ArtifactKind, ArtifactRef
+
+MAX_ATTACHMENTS: Final = 200  # of one result
+
+_MARKER: Final = re.compile(r"\[\[ATTACHMENT\|(.*?)\]\]")
+_MARKER_START: Final = "[[ATTACHMENT|"
+_MAX_MARKER: Final = 4_096
+_KINDS: Final[dict[str, ArtifactKind]] = {
+    **dict.fromkeys(("png", "jpg", "jpeg", "gif", "webp", "bmp", "svg", "avif"), "screenshot"),
+    **dict.fromkeys(("mp4", "webm", "avi", "mov", "mkv", "mpeg"), "video"),
+    **dict.fromkeys(("log", "txt", "out", "err"), "log"),
+    **dict.fromkeys(("html", "htm", "pdf", "xml"), "report"),
+    **dict.fromkeys(("trace", "har"), "trace"),
+}
+
+
+def references(paths: Iterable[str]) -> list[ArtifactRef]:
+    """One reference to each file, under names that differ, since a result knows its artifacts by name."""
+    found: dict[str, ArtifactRef] = {}
+    for uri in dict.fromkeys(path.strip() for path in paths):
+        if uri and len(found) < MAX_ATTACHMENTS:
+            name = _free_name(uri, found)
+            found[name] = {"kind": kind_of(uri), "name": name, "uri": uri}
+    return list(found.values())
+
+
+def kind_of(path: str) -> ArtifactKind:
+    """What a file is, going by its name."""
+    name = _base_name(path).lower()
+    if name.startswith("trace") and name.endswith((".zip", ".json")):
+        return "trace"
+    return _KINDS.get(name.rpartition(".")[2], "other")
+
+
+class MarkerScanner:
+    """Finds `[[ATTACHMENT|path]]` in output that comes in pieces, without keeping the output."""
+
+    def __init__(self) -> None:
+        self._rest = ""
+
+    def scan(self, text: str) -> list[str]:
+        """The paths whose marker ends in this piece."""
+        if not self._rest and "[" not in text:
+            return []
+        text = self._rest + text
+        found = list(_MARKER.finditer(text))
+        self._rest = _unfinished(text[found[-1].end() :] if found else text)
+        return [match[1] for match in found]
+
+
+def _unfinished(text: str) -> str:
+    """The end of the text that may be the beginning of a marker."""
+    start = text.rfind("[[")
+    if start < 0:
+        return "[" if text.endswith("[") else ""
+    tail = text[start:]
+    begun = _MARKER_START.startswith(tail) or tail.startswith(_MARKER_START)
+    return tail if begun and len(tail) <= _MAX_MARKER and "\n" not in tail else ""
+
+
+def _free_name(uri: str, taken: dict[str, ArtifactRef]) -> str:
+    name = _base_name(uri)
+    return name if name not in taken else re.sub(r"[/\\]+", "-", uri.lstrip("./\\"))
+
+
+def _base_name(uri: str) -> str:
+    path = uri.partition("?")[0] if "://" in uri else uri
+    return re.split(r"[/\\]", path.rstrip("/\\"))[-1] or uri

@@ -1,0 +1,34 @@
+"""Several executions of one case become one result: the last one decides, all are listed."""
+
+from typing import Final
+
+from service.contracts.run_events import Attempt, ResultIn
+
+MAX_ATTEMPTS: Final = 1_000  # of one result; of more, the last are kept
+
+
+def attempts_of(result: ResultIn) -> list[Attempt]:
+    """The attempts that a result lists, or the one that it is."""
+    if attempts := result.get("attempts"):
+        return attempts
+    only: Attempt = {"status": result["status"], "duration_ms": result.get("duration_ms")}
+    if "started_at" in result:
+        only["started_at"] = result["started_at"]
+    if "failure" in result:
+        only["failure"] = result["failure"]
+    return [only]
+
+
+def add_attempt(first: ResultIn, then: ResultIn) -> ResultIn:
+    """The result of a case that was run again: the second report of it is a further attempt."""
+    merged: ResultIn = {**first, **then}
+    merged["attempts"] = [*attempts_of(first), *attempts_of(then)][-MAX_ATTEMPTS:]
+    merged["duration_ms"] = (first.get("duration_ms") or 0) + (then.get("duration_ms") or 0)
+    if "started_at" in first:
+        merged["started_at"] = first["started_at"]
+    if "failure" not in then:
+        merged.pop("failure", None)
+    artifacts = [*(first.get("artifacts") or ()), *(then.get("artifacts") or ())]
+    if artifacts:
+        merged["artifacts"] = list({artifact["name"]: artifact for artifact in artifacts}.values())
+    return merged

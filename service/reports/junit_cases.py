@@ -1,0 +1,204 @@
+"""What the elements of JUnit XML mean: one test case with all that is under it becomes one native result."""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from service.contracts.run_events import Attempt, Failure, ResultIn
+from service.domain.statuses import ResultStatus
+from service.reports.attachments import references
+from service.reports.attempts import attempts_of
+from service.reports.junit_dialects import Attributes
+from service.reports.suites import suite_label
+from service.reports.times import milliseconds, timestamp
+
+SUITE_LEVEL_NAME: Final = "(suite)"  # what failed under a suite, outside of any case of it
+
+_MAX_COLLECTED: Final = 200_000  # characters: more than is kept, so that the cut is made and noted where all are
+_MAX_LABELS: Final = 10_000
+_RUN_STAMP: Final = re.compile(r"-\d{14}$")  # unittest-xml-reporting ends a suite's name with the time of the run
+_STATUS_OF: Final[dict[str, ResultStatus]] = {
+    "error": "error",
+    "failure": "failed",
+    "skipped": "skipped",
+    "skip": "skipped",
+    "flakyError": "error",
+    "flakyFailure": "failed",
+    "rerunError": "error",
+    "rerunFailure": "failed",
+}
+_BY_WEIGHT: Final[tuple[ResultStatus, ...]] = ("error", "failed", "skipped")
+_STATED: Final = frozenset({"status", "result"})
+_FLAGS: Final = frozenset({"notrun", "disabled", "skipped", "ignored", "pending"})
+_STATES_OR_FLAGS: Final = _STATED | _FLAGS
+_NOT_RUN: Final = _FLAGS | {"not run", "not_run", "inactive", "suppressed", "skip", "todo"}
+
+
+class Suite:
+    """An open suite, and what its cases inherit."""
+
+    __slots__ = ("_labels", "file", "held", "path", "retries")
+
+    def __init__(self, attributes: Attributes, parent: "Suite | None" = None, project: str | None = None) -> None:
+        name = _RUN_STAMP.sub("", attributes.get("name", ""))
+        self.path: tuple[str, ...] = (*(parent.path if parent else ()), *filter(None, (project, name)))
+        self.file: str | None = file_of(attributes) or (parent.file if parent else None)
+        self.retries: bool = parent.retries if parent else False
+        self.held: dict[tuple[str, str], ResultIn] = {}
+        self._labels: dict[tuple[str, str | None], str] = {}
+
+    def label(self, classname: str, file: str | None) -> str:
+        """The `suite` of a case of this class."""
+        label = self._labels.get((classname, file))
+        if label is None:
+            if len(self._labels) >= _MAX_LABELS:
+                self._labels.clear()
+            label = self._labels[classname, file] = suite_label(self.path, classname, file)
+        return label
+
+
+class Outcome:
+    """An element under a case or suite that says how it went."""
+
+    __slots__ = ("_size", "_texts", "attributes", "tag")
+
+    def __init__(self, tag: str, attributes: Attributes) -> None:
+        self.tag = tag
+        self.attributes = attributes
+        self._texts: list[str] = []
+        self._size = 0
+
+    def collect(self, text: str) -> None:
+        """Takes a piece of the element's text."""
+        if self._size < _MAX_COLLECTED:
+            self._texts.append(text)
+            self._size += len(text)
+
+    @property
+    def status(self) -> ResultStatus:
+        """What this element alone would make of the case."""
+        return _STATUS_OF[self.tag]
+
+    @property
+    def text(self) -> str:
+        """The whole text."""
+        return "".join(self._texts).strip()[:_MAX_COLLECTED]
+
+
+class Case:
+    """An open test case."""
+
+    __slots__ = ("attachments", "attributes", "outcomes", "suite")
+
+    def __init__(self, attributes: Attributes, suite: Suite) -> None:
+        self.attributes = attributes
+        self.suite = suite
+        self.outcomes: list[Outcome] | None = None
+        self.attachments: list[str] | None = None
+
+
+def file_of(attributes: Attributes) -> str | None:
+    """The file that a case or suite names."""
+    return attributes.get("file") or attributes.get("filepath")
+
+
+def result_of(case: Case) -> ResultIn:
+    """The native result of a case whose end was read."""
+    attributes, suite = case.attributes, case.suite
+    name = attributes.get("name", "")
+    classname = attributes.get("classname") or attributes.get("class") or ""
+    if classname == name:  # it says nothing of where the case stands
+        classname = ""
+    file = file_of(attributes) or suite.file
+    result: ResultIn = {
+        "suite": suite.label(classname, None if classname else file),
+        "name": name,
+        "status": "passed",
+        "duration_ms": milliseconds(attributes.get("time")),
+    }
+    if file:
+        result["file"] = file
+    if "timestamp" in attributes:
+        result["started_at"] = timestamp(attributes["timestamp"])
+    if case.outcomes:
+        _judge(result, case.outcomes)
+    elif not _STATES_OR_FLAGS.isdisjoint(attributes) and _was_not_run(attributes):
+        result["status"] = "skipped"
+    if case.attachments:
+        result["artifacts"] = references(case.attachments)
+    return result
+
+
+def suite_level_result(outcome: Outcome, suite: Suite) -> ResultIn:
+    """What failed outside of any case becomes a case of its own, so that it is not lost."""
+    result: ResultIn = {"suite": suite.label("", None), "name": SUITE_LEVEL_NAME, "status": outcome.status}
+    _add_failure(result, [outcome])
+    return result
+
+
+def _was_not_run(attributes: Attributes) -> bool:
+    stated = any(attributes.get(name, "").lower() in _NOT_RUN for name in _STATED)
+    return stated or any(attributes.get(name, "").lower() in ("true", "1", "yes") for name in _FLAGS)
+
+
+def _judge(result: ResultIn, outcomes: Sequence[Outcome]) -> None:
+    """Error before failure before skipped before passed, whatever the order; other attempts stand beside."""
+    flaky = [outcome for outcome in outcomes if outcome.tag.startswith("flaky")]
+    reruns = [outcome for outcome in outcomes if outcome.tag.startswith("rerun")]
+    own = [outcome for outcome in outcomes if not outcome.tag.startswith(("flaky", "rerun"))]
+    stated = {outcome.status for outcome in own}
+    result["status"] = next((status for status in _BY_WEIGHT if status in stated), "passed")
+    _add_failure(result, [outcome for outcome in own if outcome.status == result["status"]])
+    if flaky or reruns:
+        _add_attempts(result, flaky, reruns)
+
+
+def _add_attempts(result: ResultIn, flaky: list[Outcome], reruns: list[Outcome]) -> None:
+    """The case itself is the attempt that passed in the end, or the first of those that all failed."""
+    own = attempts_of(result)
+    if result["status"] in ("failed", "error"):
+        attempts = [*map(_attempt_of, flaky), *own, *map(_attempt_of, reruns)]
+    else:
+        attempts = [*map(_attempt_of, flaky), *map(_attempt_of, reruns), *own]
+    attempts[-1]["status"] = result["status"]  # a rerun that failed in another way leaves the case what it is
+    if failure := attempts[-1].get("failure"):
+        result["failure"] = failure
+    result["attempts"] = attempts
+
+
+def _attempt_of(outcome: Outcome) -> Attempt:
+    attempt: Attempt = {"status": outcome.status}
+    if "time" in outcome.attributes:
+        attempt["duration_ms"] = milliseconds(outcome.attributes["time"])
+    if "timestamp" in outcome.attributes:
+        attempt["started_at"] = timestamp(outcome.attributes["timestamp"])
+    if failure := _failure_of(outcome):
+        attempt["failure"] = failure
+    return attempt
+
+
+def _add_failure(result: ResultIn, outcomes: Sequence[Outcome]) -> None:
+    """What the elements say; where there are several, the first gives type and message, and each its details."""
+    failures = [failure for outcome in outcomes if (failure := _failure_of(outcome))]
+    if not failures:
+        return
+    failure = failures[0]
+    if len(failures) > 1:
+        failure["details"] = "\n\n".join(map(_whole_text, failures))[:_MAX_COLLECTED]
+    result["failure"] = failure
+
+
+def _failure_of(outcome: Outcome) -> Failure:
+    failure: Failure = {}
+    if kind := outcome.attributes.get("type"):
+        failure["type"] = kind
+    if message := outcome.attributes.get("message"):
+        failure["message"] = message
+    if details := outcome.text:
+        failure["details"] = details
+    return failure
+
+
+def _whole_text(failure: Failure) -> str:
+    message, details = failure.get("message") or "", failure.get("details") or ""
+    return details if message in details else f"{message}\n{details}".rstrip()
