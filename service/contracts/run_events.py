@@ -13,7 +13,6 @@ from typing_extensions import TypedDict
 from service.domain.statuses import ResultStatus, RunStatus
 
 MAX_DURATION_MS: Final = 2_147_483_647  # what the results table holds: 24.8 days
-MAX_RESULTS_PER_EVENT: Final = 100_000
 
 # The producer's own names: 1 to 200 printable characters.
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\p{C}]+$")]
@@ -88,11 +87,11 @@ class RunIn(TypedDict, total=False):
     shard: Annotated[int, Field(ge=1, le=10_000)] | None
 
 
-class RunData(TypedDict):
+class RunData(TypedDict, total=False):
     """`data` of the event."""
 
-    organization: Identifier
-    run: RunIn
+    organization: Required[Identifier]
+    run: Required[RunIn]
     results: list[ResultIn]
 
 
@@ -101,7 +100,7 @@ class RunEvent(TypedDict, total=False):
 
     specversion: Required[Literal["1.0"]]
     type: Required[Literal["run.completed"]]
-    source: Required[Annotated[str, StringConstraints(min_length=1, max_length=1000)]]
+    source: Required[Annotated[str, StringConstraints(min_length=1, max_length=400)]]
     id: Required[Annotated[str, StringConstraints(min_length=1, max_length=200)]]
     time: datetime | None
     data: Required[RunData]

@@ -1,0 +1,321 @@
+-- The whole current schema of the Results API, for PostgreSQL 15 to 18.
+-- `zof-results schema apply` loads it into an empty database; a deployed one is brought here by migrations/.
+--
+-- Three ideas carry it:
+--   * results are narrow facts with one index, their primary key, which begins with the time of completion
+--     (run_key); text lives in the dimensions `runs` and `cases`, failures in `result_details`;
+--   * org_id leads every key, and row-level security holds the API's role to one organization;
+--   * results, result_details and artifacts are partitioned by month of completion, so that retention drops
+--     tables instead of deleting rows.
+--
+-- Statuses are stored as their first letter: p(assed) f(ailed) e(rror) s(kipped) c(anceled).
+
+-- Roles ---------------------------------------------------------------------------------------------------
+-- One login reaches all three by SET ROLE. Roles belong to the cluster, so another database may have made them.
+
+DO $$
+DECLARE
+    wanted text;
+BEGIN
+    FOREACH wanted IN ARRAY ARRAY[
+        'results_api NOLOGIN NOBYPASSRLS',  -- requests and exports: one organization at a time
+        'results_worker NOLOGIN BYPASSRLS', -- ingest and the other consumers: COPY FROM is refused under a policy
+        'results_keys NOLOGIN NOBYPASSRLS'  -- owns find_key, reads api_keys and nothing else
+    ] LOOP
+        BEGIN
+            EXECUTE 'CREATE ROLE ' || wanted;
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+        END;
+    END LOOP;
+    FOREACH wanted IN ARRAY ARRAY['results_api', 'results_worker', 'results_keys'] LOOP
+        IF NOT pg_has_role(current_user, wanted, 'MEMBER') THEN
+            EXECUTE format('GRANT %I TO CURRENT_USER', wanted);
+        END IF;
+    END LOOP;
+END $$;
+
+GRANT USAGE ON SCHEMA public TO results_api, results_worker, results_keys;
+
+-- Functions that the tables and the statements need --------------------------------------------------------
+
+-- The organization that this connection was set to, or null, which no row equals.
+CREATE FUNCTION current_org() RETURNS int
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN nullif(current_setting('app.org_id', true), '')::int;
+
+-- RFC 3339 in UTC with milliseconds, as the API writes every time.
+CREATE FUNCTION rfc3339(moment timestamptz) RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE STRICT
+    RETURN to_char(moment AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"');
+
+-- The status behind a stored letter.
+CREATE FUNCTION status_name(letter "char") RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+    RETURN CASE letter WHEN 'p' THEN 'passed' WHEN 'f' THEN 'failed' WHEN 'e' THEN 'error'
+                       WHEN 's' THEN 'skipped' WHEN 'c' THEN 'canceled' END;
+
+-- Worse is higher; service/domain/statuses.py ranks the same way.
+CREATE FUNCTION severity(letter "char") RETURNS int
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+    RETURN strpos('pscfe', letter::text);
+
+-- The public id of a result; service/domain/ids.py computes the same.
+CREATE FUNCTION result_id(run_key uuid, case_key bigint) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+    RETURN 'res_' || replace(run_key::text, '-', '') || lpad(to_hex(case_key), 16, '0');
+
+-- The public id of a case.
+CREATE FUNCTION case_public_id(case_key bigint) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+    RETURN 'case_' || lpad(to_hex(case_key), 16, '0');
+
+-- The smallest run_key of a moment: its first 48 bits are the milliseconds since 1970.
+CREATE FUNCTION first_run_key(moment timestamptz) RETURNS uuid
+    LANGUAGE sql STABLE PARALLEL SAFE STRICT
+    RETURN (lpad(to_hex((extract(epoch FROM moment) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid;
+
+-- Tenants and their keys -----------------------------------------------------------------------------------
+
+CREATE TABLE organizations (
+    org_id     int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    slug       text NOT NULL CONSTRAINT organizations_slug_taken UNIQUE,
+    name       text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE api_keys (
+    org_id              int NOT NULL REFERENCES organizations,
+    key_id              text NOT NULL,       -- key_ + 20 hex digits, also the middle of the key itself
+    name                text NOT NULL,
+    role                text NOT NULL CHECK (role IN ('viewer', 'engineer', 'admin')),
+    project_id          text,                -- the one project that the key is bound to, or null
+    secret_sha256       bytea NOT NULL,
+    previous_sha256     bytea,               -- the secret before the last rotation
+    previous_expires_at timestamptz,
+    created_at          timestamptz NOT NULL DEFAULT now(),
+    expires_at          timestamptz,
+    revoked_at          timestamptz,
+    last_used_at        timestamptz,         -- written at most once a minute
+    PRIMARY KEY (org_id, key_id)
+);
+CREATE INDEX api_keys_by_id ON api_keys (key_id);  -- for find_key: a request names its key, not its organization
+
+-- Runs and cases: the dimensions ---------------------------------------------------------------------------
+
+CREATE TABLE runs (
+    org_id            int NOT NULL REFERENCES organizations,
+    run_key           uuid NOT NULL,         -- 48 bits of completed_at in ms, then a hash of (organization, run_id)
+    run_id            text NOT NULL,         -- the producer's own
+    project_id        text NOT NULL,
+    environment       text,
+    branch            text,
+    commit_sha        text,
+    ci_url            text,
+    labels            jsonb NOT NULL DEFAULT '{}',
+    status            "char" NOT NULL CHECK (status IN ('p', 'f', 'e', 'c')),
+    given_status      "char",                -- what a producer said, null where the results decide
+    given_s           bigint NOT NULL,       -- time of the event that said so, in s since 1970 (domain/runs.py)
+    passed            int NOT NULL DEFAULT 0,
+    failed            int NOT NULL DEFAULT 0,
+    error             int NOT NULL DEFAULT 0,
+    skipped           int NOT NULL DEFAULT 0,
+    canceled          int NOT NULL DEFAULT 0,
+    flaky             int NOT NULL DEFAULT 0,
+    complete          bool NOT NULL,
+    expected_results  int,
+    expected_shards   int,
+    shards            text[] NOT NULL DEFAULT '{}',
+    started_at        timestamptz,
+    completed_at      timestamptz NOT NULL,  -- of the first event seen; never changes, as run_key does not
+    last_completed_at timestamptz NOT NULL,
+    duration_ms       bigint,
+    described         jsonb NOT NULL,        -- {"branch": s since 1970, …}: time of the event that each is from
+    revision          int NOT NULL DEFAULT 1,
+    results_expired   bool NOT NULL DEFAULT false,
+    created_at        timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (org_id, run_key),
+    CONSTRAINT runs_run_id_taken UNIQUE (org_id, run_id)
+);
+CREATE INDEX runs_by_environment ON runs (org_id, environment, run_key);
+CREATE INDEX runs_by_branch ON runs (org_id, branch, run_key);
+CREATE INDEX runs_by_project ON runs (org_id, project_id, run_key);
+CREATE INDEX runs_by_project_and_branch ON runs (org_id, project_id, branch, run_key);
+CREATE INDEX runs_with_failed ON runs (org_id, project_id, run_key) WHERE failed > 0;
+CREATE INDEX runs_with_error ON runs (org_id, project_id, run_key) WHERE error > 0;
+CREATE INDEX runs_with_skipped ON runs (org_id, project_id, run_key) WHERE skipped > 0;
+CREATE INDEX runs_with_canceled ON runs (org_id, project_id, run_key) WHERE canceled > 0;
+
+CREATE TABLE cases (
+    org_id     int NOT NULL REFERENCES organizations,
+    case_key   bigint NOT NULL,              -- hash of (project, case_id) or (project, suite, name, occurrence)
+    project_id text NOT NULL,
+    case_id    text,                         -- the producer's own, or null
+    suite      text NOT NULL,
+    name       text NOT NULL,
+    file       text,
+    occurrence int NOT NULL,                 -- 0, unless one suite holds the name several times
+    PRIMARY KEY (org_id, case_key)
+);
+CREATE INDEX cases_by_case_id ON cases (org_id, case_id) WHERE case_id IS NOT NULL;
+-- A suite may be long; a hash of it keeps the index entry small, and the row says the rest.
+CREATE INDEX cases_by_suite ON cases (org_id, project_id, md5(suite), case_key);
+
+-- Results: the facts, partitioned by month -----------------------------------------------------------------
+-- Columns stand in the order that leaves no padding. No foreign keys: ingest guarantees them, and a check per
+-- row would cost more than the row.
+
+CREATE TABLE results (
+    case_key          bigint NOT NULL,
+    run_key           uuid NOT NULL,
+    org_id            int NOT NULL,
+    duration_ms       int NOT NULL,
+    started_offset_ms int,                   -- from the run's completed_at
+    event_offset_s    int NOT NULL,          -- time of the event that decided, in whole seconds from completed_at
+    attempts          smallint NOT NULL,
+    status            "char" NOT NULL,
+    flaky             bool NOT NULL,
+    PRIMARY KEY (org_id, run_key, case_key)
+) PARTITION BY RANGE (run_key);
+
+-- Where a result says more than a status: each non-passing or earlier attempt, or one with a log.
+CREATE TABLE result_details (
+    case_key          bigint NOT NULL,
+    run_key           uuid NOT NULL,
+    org_id            int NOT NULL,
+    duration_ms       int NOT NULL,
+    started_offset_ms int,
+    attempt           smallint NOT NULL,     -- from 1
+    status            "char" NOT NULL,
+    deciding          bool NOT NULL,         -- the last attempt, whose status is the result's
+    type              text,
+    message           text,
+    details           text,
+    logs_ref          text,
+    PRIMARY KEY (org_id, run_key, case_key, attempt)
+) PARTITION BY RANGE (run_key);
+CREATE INDEX result_details_by_status ON result_details (org_id, status, run_key, case_key)
+    WHERE deciding AND status <> 'p';
+CREATE INDEX result_details_by_case ON result_details (org_id, case_key, run_key)
+    WHERE deciding AND status <> 'p';
+
+-- Files of a result (case_key) or of a run (case_key 0). A reference has a uri, stored bytes have a path.
+CREATE TABLE artifacts (
+    org_id       int NOT NULL,
+    run_key      uuid NOT NULL,
+    case_key     bigint NOT NULL,
+    artifact_key bigint NOT NULL,            -- hash of the name
+    kind         text NOT NULL,
+    name         text NOT NULL,
+    content_type text,
+    size         bigint,                     -- bytes
+    sha256       bytea,
+    uri          text,                       -- the producer's words, shown as text
+    path         text,                       -- where our own storage keeps it
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (org_id, run_key, case_key, artifact_key)
+) PARTITION BY RANGE (run_key);
+
+-- What became of what came in ------------------------------------------------------------------------------
+
+CREATE TABLE receipts (
+    org_id      int NOT NULL REFERENCES organizations,
+    receipt_id  text NOT NULL,
+    source      text NOT NULL,
+    event_id    text NOT NULL,
+    body_sha256 bytea NOT NULL,
+    status      text NOT NULL CHECK (status IN ('queued', 'processing', 'stored', 'partial', 'rejected')),
+    run_id      text,
+    results     int NOT NULL DEFAULT 0,      -- how many were stored
+    problems    jsonb NOT NULL DEFAULT '[]', -- [{index, name, reason}]
+    received_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (org_id, receipt_id),
+    CONSTRAINT receipts_event_known UNIQUE (org_id, source, event_id)
+);
+CREATE INDEX receipts_by_run ON receipts (org_id, run_id, receipt_id);
+CREATE INDEX receipts_by_event ON receipts (org_id, event_id);
+
+-- Which processes are alive; /readyz reads it. No tenant in it.
+CREATE TABLE heartbeats (
+    worker_id text PRIMARY KEY,              -- host:pid:role
+    role      text NOT NULL,
+    beat_at   timestamptz NOT NULL DEFAULT now()
+);
+
+-- Which migrations this database has seen.
+CREATE TABLE schema_migrations (
+    version    int PRIMARY KEY,
+    name       text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- Partitions -----------------------------------------------------------------------------------------------
+
+-- Makes the month's partitions where they are missing. CREATE and ATTACH lock nobody out, and a lock that
+-- does not come within two seconds is given up rather than queued in front of everyone else.
+CREATE FUNCTION make_month(month date) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, public, pg_temp
+    SET lock_timeout = '2s'
+    SET client_min_messages = warning
+AS $$
+DECLARE
+    parent text;
+    child  text;
+    low    uuid := first_run_key(date_trunc('month', month)::timestamp AT TIME ZONE 'UTC');
+    high   uuid := first_run_key((date_trunc('month', month) + interval '1 month')::timestamp AT TIME ZONE 'UTC');
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('make_month'));
+    FOREACH parent IN ARRAY ARRAY['results', 'result_details', 'artifacts'] LOOP
+        child := parent || to_char(month, '_YYYY_MM');
+        CONTINUE WHEN to_regclass('public.' || child) IS NOT NULL;
+        EXECUTE format('CREATE TABLE public.%I (LIKE public.%I INCLUDING ALL)', child, parent);
+        EXECUTE format('ALTER TABLE public.%I ATTACH PARTITION public.%I FOR VALUES FROM (%L) TO (%L)',
+                       parent, child, low, high);
+    END LOOP;
+END $$;
+
+-- Row-level security and grants -----------------------------------------------------------------------------
+-- Grants name parents only: a partition read by its own name would escape the policy.
+
+ALTER TABLE organizations  ENABLE ROW LEVEL SECURITY;
+ALTER TABLE api_keys       ENABLE ROW LEVEL SECURITY;
+ALTER TABLE runs           ENABLE ROW LEVEL SECURITY;
+ALTER TABLE cases          ENABLE ROW LEVEL SECURITY;
+ALTER TABLE results        ENABLE ROW LEVEL SECURITY;
+ALTER TABLE result_details ENABLE ROW LEVEL SECURITY;
+ALTER TABLE artifacts      ENABLE ROW LEVEL SECURITY;
+ALTER TABLE receipts       ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY own ON organizations  TO results_api USING (org_id = current_org());
+CREATE POLICY own ON api_keys       TO results_api USING (org_id = current_org());
+CREATE POLICY own ON runs           TO results_api USING (org_id = current_org());
+CREATE POLICY own ON cases          TO results_api USING (org_id = current_org());
+CREATE POLICY own ON results        TO results_api USING (org_id = current_org());
+CREATE POLICY own ON result_details TO results_api USING (org_id = current_org());
+CREATE POLICY own ON artifacts      TO results_api USING (org_id = current_org());
+CREATE POLICY own ON receipts       TO results_api USING (org_id = current_org());
+CREATE POLICY look_up ON api_keys   TO results_keys USING (true);
+
+GRANT SELECT ON organizations, runs, cases, results, result_details, artifacts, receipts, heartbeats TO results_api;
+GRANT SELECT, INSERT, UPDATE ON api_keys TO results_api;
+GRANT SELECT ON api_keys TO results_keys;
+GRANT SELECT, INSERT, UPDATE, DELETE
+    ON organizations, api_keys, runs, cases, results, result_details, artifacts, receipts, heartbeats TO results_worker;
+GRANT SELECT ON schema_migrations TO results_api, results_worker;
+
+-- Finds a key before the organization is known. It may read api_keys alone, whatever its caller may read.
+CREATE FUNCTION find_key(wanted text)
+    RETURNS TABLE (org_id int, role text, project_id text, secret_sha256 bytea, previous_sha256 bytea,
+                   previous_expires_at timestamptz, expires_at timestamptz, revoked_at timestamptz)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, public, pg_temp
+AS $$
+    SELECT k.org_id, k.role, k.project_id, k.secret_sha256, k.previous_sha256,
+           k.previous_expires_at, k.expires_at, k.revoked_at
+    FROM public.api_keys k WHERE k.key_id = wanted
+$$;
+ALTER FUNCTION find_key(text) OWNER TO results_keys;
+REVOKE ALL ON FUNCTION find_key(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION find_key(text) TO results_api;
+REVOKE ALL ON FUNCTION make_month(date) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION make_month(date) TO results_worker;

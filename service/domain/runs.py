@@ -1,0 +1,103 @@
+"""What is known of a run besides its results, and how what several events say of it becomes one."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from service.domain.results import Counts
+from service.domain.statuses import LETTER, SEVERITY, STATUS
+
+# A status that came with one of several shards speaks for its part only, so it has no time of its own:
+# the worst of them counts, together with the results, until a plain event says otherwise.
+SHARD_GIVEN_S: Final = -(2**62)
+
+Described = dict[str, tuple[int, Any]]  # field -> (time of the event that said so, value)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """One run as one event or several describe it. Times are ms or, for events, s since 1970."""
+
+    run_id: str
+    project_id: str
+    completed_ms: int
+    last_completed_ms: int
+    started_ms: int | None
+    described: Described = field(default_factory=dict)
+    given_status: str | None = None
+    given_s: int = SHARD_GIVEN_S
+    expected_results: int | None = None
+    expected_shards: int | None = None
+    shards: frozenset[str] = frozenset()
+    complete: bool = False
+
+
+def merge(known: RunFacts, new: RunFacts) -> RunFacts:
+    """Both together. Apart from `completed_ms`, which stays the known one's, the order makes no difference."""
+    given = max(known, new, key=_given_precedence)
+    return replace(
+        known,
+        last_completed_ms=max(known.last_completed_ms, new.last_completed_ms),
+        started_ms=_least(known.started_ms, new.started_ms),
+        described=_merge_described(known.described, new.described),
+        given_status=given.given_status,
+        given_s=given.given_s,
+        expected_results=_greatest(known.expected_results, new.expected_results),
+        expected_shards=_greatest(known.expected_shards, new.expected_shards),
+        shards=known.shards | new.shards,
+        complete=known.complete or new.complete,
+    )
+
+
+def is_complete(facts: RunFacts, counts: Counts) -> bool:
+    """Complete once and for all, or as soon as all that was announced has come."""
+    if facts.complete:
+        return True
+    announced = facts.expected_results is not None or facts.expected_shards is not None
+    results_came = facts.expected_results is None or counts.total >= facts.expected_results
+    shards_came = facts.expected_shards is None or len(facts.shards) >= facts.expected_shards
+    return announced and results_came and shards_came
+
+
+def run_status(facts: RunFacts, counts: Counts) -> str:
+    """The letter of the run's status: the producer's word, else error > failed > canceled > passed."""
+    by_results = _rollup(counts)
+    if facts.given_status is None:
+        return by_results
+    if facts.given_s == SHARD_GIVEN_S:
+        return max(facts.given_status, by_results, key=_rank)
+    return facts.given_status
+
+
+def duration_ms(facts: RunFacts) -> int | None:
+    """From the first start to the last completion, or None where no event says when it started."""
+    return None if facts.started_ms is None else max(0, facts.last_completed_ms - facts.started_ms)
+
+
+def _rollup(counts: Counts) -> str:
+    for status in ("error", "failed", "canceled"):
+        if getattr(counts, status):
+            return LETTER[status]
+    return LETTER["passed"]
+
+
+def _merge_described(known: Described, new: Described) -> Described:
+    merged = dict(known)
+    for name, said in new.items():
+        merged[name] = max(merged.get(name, said), said, key=lambda pair: (pair[0], str(pair[1])))
+    return merged
+
+
+def _given_precedence(facts: RunFacts) -> tuple[int, int]:
+    return facts.given_s, _rank(facts.given_status)
+
+
+def _rank(letter: str | None) -> int:
+    return SEVERITY[STATUS[letter]] if letter else 0
+
+
+def _least(one: int | None, other: int | None) -> int | None:
+    return min((value for value in (one, other) if value is not None), default=None)
+
+
+def _greatest(one: int | None, other: int | None) -> int | None:
+    return max((value for value in (one, other) if value is not None), default=None)

@@ -1,0 +1,37 @@
+"""Settings, read once from the environment (RESULTS_…) at the top of each process and handed down from there."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Every setting, with its default for one machine."""
+
+    model_config = SettingsConfigDict(env_prefix="RESULTS_", frozen=True, env_ignore_empty=True)
+
+    database_url: str | None = Field(None, description="PostgreSQL 15 to 18, postgresql://user:password@host/name")
+    database_read_url: str | None = Field(None, description="A replica that serves the lists")
+    database_pool_size: int = Field(10, ge=1, le=200, description="Connections that one process may open")
+    amqp_url: str | None = Field(None, description="RabbitMQ 4, amqp://user:password@host/vhost")
+    queue_prefix: str = Field("", max_length=100, description="Stands before every exchange and queue name")
+    http_host: str = Field("127.0.0.1", description="Where the API listens")
+    http_port: int = Field(8080, ge=0, le=65535, description="0 takes any free port")
+    public_url: str | None = Field(None, description="What links start with, by default the address it listens on")
+    dev_dir: Path = Field(Path(".dev"), description="State of the local stack")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    retention_days: int = Field(3653, ge=1, description="How long results are kept, from their completion")
+    consumer_lanes: int = Field(2, ge=1, le=16, description="Batches that one runs consumer works on at a time")
+
+    @property
+    def retention(self) -> timedelta:
+        """How long results are kept."""
+        return timedelta(days=self.retention_days)
+
+    @property
+    def link_base(self) -> str:
+        """What absolute links start with, without a slash at the end."""
+        return (self.public_url or f"http://{self.http_host}:{self.http_port}").rstrip("/")

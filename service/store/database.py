@@ -1,0 +1,105 @@
+"""Connections: one pool per role, and what the driver's errors mean for whoever called."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final, Literal, cast
+
+import asyncpg
+import orjson
+from asyncpg.pool import PoolConnectionProxy
+
+from service.domain.errors import Unavailable
+from service.domain.ids import OrgId
+
+Connection = asyncpg.Connection | PoolConnectionProxy
+Role = Literal["results_api", "results_worker"]
+
+_COMMAND_TIMEOUT_S: Final = 60
+_SESSION: Final[dict[Role, dict[str, str]]] = {
+    "results_api": {"statement_timeout": "30s", "idle_in_transaction_session_timeout": "10s"},
+    "results_worker": {"lock_timeout": "5s", "idle_in_transaction_session_timeout": "10s"},
+}
+
+# Errors by what helps against them; the classes are those of the SQL standard.
+_OUTAGES: Final = ("08", "53", "57")
+_CLASHES: Final = ("40001", "40P01", "55P03")
+_DATA: Final = ("22", "23", "54")
+
+
+async def open_pool(url: str, role: Role, size: int) -> asyncpg.Pool:
+    """A pool whose connections act as this role. The caller closes it."""
+    return await asyncpg.create_pool(
+        url,
+        min_size=1,
+        max_size=size,
+        command_timeout=_COMMAND_TIMEOUT_S,
+        init=_init,
+        reset=_keep_session,
+        connection_class=ScopedConnection,
+        server_settings={"role": role, "application_name": role, "jit": "off", **_SESSION[role]},
+    )
+
+
+async def _init(connection: Connection) -> None:
+    await connection.set_type_codec("jsonb", encoder=_to_json, decoder=orjson.loads, schema="pg_catalog")
+
+
+def _to_json(value: object) -> str:
+    return orjson.dumps(value).decode()
+
+
+async def _keep_session(_: Connection) -> None:
+    """No round trip on release: nobody leaves session state but `act_as`, which knows what it left."""
+
+
+class ScopedConnection(asyncpg.Connection):
+    """A connection that remembers which organization's rows it sees."""
+
+    __slots__ = ("_organization",)
+
+    async def act_as(self, org_id: OrgId) -> None:
+        """Tells the server the organization, unless it was told already."""
+        if getattr(self, "_organization", None) != org_id:
+            self._organization: OrgId | None = None
+            await self.execute("SELECT set_config('app.org_id', $1, false)", str(org_id))
+            self._organization = org_id
+
+
+@asynccontextmanager
+async def as_organization(pool: asyncpg.Pool, org_id: OrgId) -> AsyncIterator[Connection]:
+    """A connection that sees this organization's rows only. Never inside a transaction: a rollback would undo it."""
+    async with outages_named(), pool.acquire() as connection:
+        await cast("ScopedConnection", connection).act_as(org_id)
+        yield connection
+
+
+def is_outage(error: BaseException) -> bool:
+    """The server is not there, or has no room: the same statement may succeed later."""
+    if isinstance(error, asyncpg.PostgresError):
+        return str(error.sqlstate).startswith(_OUTAGES)
+    if isinstance(error, asyncpg.DataError):
+        return False
+    return isinstance(error, OSError | asyncpg.InterfaceError | TimeoutError)
+
+
+def is_clash(error: BaseException) -> bool:
+    """Two transactions were in each other's way: the same transaction, again, will do."""
+    return isinstance(error, asyncpg.PostgresError) and error.sqlstate in _CLASHES
+
+
+def is_data_fault(error: BaseException) -> bool:
+    """The data can't be stored as it is; trying again changes nothing."""
+    if isinstance(error, asyncpg.PostgresError):
+        return str(error.sqlstate).startswith(_DATA)
+    return isinstance(error, asyncpg.DataError)
+
+
+@asynccontextmanager
+async def outages_named() -> AsyncIterator[None]:
+    """Turns an outage of the database into `Unavailable`, which callers outside the store understand."""
+    try:
+        yield
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        if not is_outage(error):
+            raise
+        raise Unavailable("the database does not answer") from error

@@ -1,0 +1,127 @@
+"""Results as ingest writes them: plain COPY, after those that they replace are gone."""
+
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from struct import Struct
+from typing import Any, Final, NamedTuple
+
+from service.domain.ids import CaseKey, OrgId, RunKey, artifact_key, completed_ms
+from service.domain.results import Outcome, precedence
+from service.store.database import Connection
+from service.store.statements import statements
+
+_SQL: Final = statements("results")
+
+# The binary COPY format: a header, then per row the number of its columns and each with its length, then a trailer.
+# Rows are packed here because the driver's own encoder takes four times as long, for the one table where it counts.
+_HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_TRAILER: Final = b"\xff\xff"
+_RESULT_COLUMNS: Final = (
+    "org_id", "run_key", "case_key", "duration_ms", "event_offset_s", "attempts", "status", "flaky",
+    "started_offset_ms",
+)  # fmt: skip
+_RESULT: Final = Struct("> h ii i16s iq ii ii ih i1s i? ii".replace(" ", ""))
+_RESULT_NOT_STARTED: Final = Struct("> h ii i16s iq ii ii ih i1s i? i".replace(" ", ""))
+_DETAIL_COLUMNS: Final = (
+    "org_id", "run_key", "case_key", "attempt", "deciding", "status", "duration_ms", "started_offset_ms",
+    "type", "message", "details", "logs_ref",
+)  # fmt: skip
+_INT_MAX: Final = 2**31 - 1
+
+
+class RunOutcomes(NamedTuple):
+    """The results of one run that are to be written."""
+
+    org_id: OrgId
+    run_key: RunKey
+    outcomes: Sequence[Outcome]
+
+    def only(self, cases: Iterable[CaseKey]) -> "RunOutcomes":
+        """The same run with these cases alone."""
+        wanted = set(cases)
+        return self._replace(outcomes=[outcome for outcome in self.outcomes if outcome.case_key in wanted])
+
+
+async def insert(connection: Connection, runs: Iterable[RunOutcomes]) -> None:
+    """Writes results that are not stored yet, with their details and artifacts, sorted by key."""
+    ordered = [
+        run._replace(outcomes=sorted(run.outcomes)) for run in sorted(runs, key=lambda run: (run.org_id, run.run_key))
+    ]
+    rows = b"".join(_result_rows(ordered))
+    if rows:
+        await connection.copy_to_table(
+            "results", source=io.BytesIO(_HEADER + rows + _TRAILER), columns=_RESULT_COLUMNS, format="binary"
+        )
+    details = list(_detail_rows(ordered))
+    if details:
+        await connection.copy_records_to_table("result_details", records=details, columns=_DETAIL_COLUMNS)
+    references = list(_reference_rows(ordered))
+    if references:
+        await connection.execute(_SQL["insert_references"], *map(list, zip(*references, strict=True)))
+
+
+async def replace_older(connection: Connection, run: RunOutcomes) -> RunOutcomes:
+    """Merges results into a run whose row this transaction has locked; returns those that made a difference."""
+    rows = await connection.fetch(_SQL["find_winners"], *_winner_columns(run))
+    replaced = [row["case_key"] for row in rows if row["replaces"]]
+    if replaced:
+        for statement in ("delete_replaced", "delete_replaced_details", "delete_replaced_references"):
+            await connection.execute(_SQL[statement], run.org_id, run.run_key, replaced)
+    winners = run.only(row["case_key"] for row in rows)
+    await insert(connection, [winners])
+    return winners
+
+
+def _winner_columns(run: RunOutcomes) -> Iterator[list[Any]]:
+    base_s = completed_ms(run.run_key) // 1000
+    ranks = [precedence(outcome) for outcome in run.outcomes]
+    yield [run.org_id] * len(ranks)
+    yield [run.run_key] * len(ranks)
+    yield [outcome.case_key for outcome in run.outcomes]
+    yield [_int32(rank[0] - base_s) for rank in ranks]
+    yield [outcome.status for outcome in run.outcomes]
+    yield [outcome.duration_ms for outcome in run.outcomes]
+    yield [outcome.attempt_count for outcome in run.outcomes]
+    yield [rank[-1] for rank in ranks]
+
+
+def _result_rows(runs: Iterable[RunOutcomes]) -> Iterator[bytes]:
+    pack, pack_not_started = _RESULT.pack, _RESULT_NOT_STARTED.pack
+    for org_id, run_key, outcomes in runs:
+        base_ms, key = completed_ms(run_key), run_key.bytes
+        base_s = base_ms // 1000
+        for case_key, status, duration_ms, started_ms, event_s, attempts, flaky, _, _ in outcomes:
+            row = (
+                9, 4, org_id, 16, key, 8, case_key, 4, duration_ms, 4, _int32(event_s - base_s), 2, attempts,
+                1, status.encode(), 1, flaky,
+            )  # fmt: skip
+            if started_ms is None:
+                yield pack_not_started(*row, -1)
+            else:
+                yield pack(*row, 4, _int32(started_ms - base_ms))
+
+
+def _detail_rows(runs: Iterable[RunOutcomes]) -> Iterator[tuple[Any, ...]]:
+    for org_id, run_key, outcomes in runs:
+        base_ms = completed_ms(run_key)
+        for outcome in outcomes:
+            for number, attempt in enumerate(outcome.attempts, start=1):
+                started = None if attempt.started_ms is None else _int32(attempt.started_ms - base_ms)
+                yield (
+                    org_id, run_key, outcome.case_key, number, number == len(outcome.attempts),
+                    attempt.status.encode(), attempt.duration_ms, started,
+                    attempt.type, attempt.message, attempt.details, attempt.logs_ref,
+                )  # fmt: skip
+
+
+def _reference_rows(runs: Iterable[RunOutcomes]) -> Iterator[tuple[Any, ...]]:
+    for org_id, run_key, outcomes in runs:
+        for outcome in outcomes:
+            by_key = {artifact_key(artifact.name): artifact for artifact in outcome.artifacts}
+            for key, artifact in by_key.items():
+                yield (org_id, run_key, outcome.case_key, key, *artifact)
+
+
+def _int32(number: int) -> int:
+    """A clock that is decades off stays storable: the offset stops at the ends of its column."""
+    return max(-_INT_MAX, min(_INT_MAX, number))

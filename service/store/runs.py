@@ -1,0 +1,145 @@
+"""Runs as ingest writes them: inserted where new, locked and merged into where known."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import asyncpg
+import orjson
+
+from service.domain import runs
+from service.domain.ids import OrgId, RunKey, run_key
+from service.domain.results import Counts
+from service.domain.runs import RunFacts
+from service.store.database import Connection
+from service.store.statements import statements
+
+_SQL: Final = statements("runs")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MS: Final = timedelta(milliseconds=1)
+_DESCRIBING: Final = ("environment", "branch", "commit_sha", "ci_url", "labels")
+
+RunAddress = tuple[OrgId, str]  # organization, run_id
+
+
+@dataclass(slots=True)
+class StoredRun:
+    """A run and its row: the key that it is known by, how far it has come."""
+
+    org_id: OrgId
+    key: RunKey
+    facts: RunFacts
+    counts: Counts
+    revision: int = 1
+
+    @classmethod
+    def new(cls, org_id: OrgId, facts: RunFacts, counts: Counts) -> "StoredRun":
+        """A run that nobody has seen: its key is minted from the completion that this event says."""
+        return cls(org_id, run_key(org_id, facts.run_id, facts.completed_ms), facts, counts)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that was announced has come."""
+        return runs.is_complete(self.facts, self.counts)
+
+
+async def insert_new(connection: Connection, new: Sequence[StoredRun]) -> set[RunAddress]:
+    """Inserts those that nobody has stored yet; returns their addresses."""
+    rows = await connection.fetch(_SQL["insert_new"], *map(list, zip(*map(_insert_row, new), strict=True)))
+    return {(OrgId(row["org_id"]), row["run_id"]) for row in rows}
+
+
+async def lock(connection: Connection, addresses: Iterable[RunAddress]) -> dict[RunAddress, StoredRun]:
+    """The stored runs among these, locked until the transaction ends."""
+    rows = await connection.fetch(_SQL["lock"], *map(list, zip(*addresses, strict=True)))
+    return {(OrgId(row["org_id"]), row["run_id"]): _stored(row) for row in rows}
+
+
+async def update(connection: Connection, run: StoredRun) -> None:
+    """Writes what a merge has changed and raises the revision."""
+    facts = run.facts
+    await connection.execute(
+        _SQL["update"],
+        run.org_id,
+        run.key,
+        *_described_columns(facts),
+        *_state_columns(run),
+        sorted(facts.shards),
+        _moment(facts.started_ms),
+        _moment(facts.last_completed_ms),
+        runs.duration_ms(facts),
+    )
+
+
+async def count_results(connection: Connection, org_id: OrgId, key: RunKey) -> Counts:
+    """The counts of a run from its results."""
+    row = await connection.fetchrow(_SQL["count_results"], org_id, key)
+    return Counts(*row) if row else Counts()
+
+
+def _insert_row(run: StoredRun) -> tuple[Any, ...]:
+    facts = run.facts
+    return (
+        run.org_id,
+        run.key,
+        facts.run_id,
+        facts.project_id,
+        *_described_columns(facts),
+        *_state_columns(run),
+        orjson.dumps(sorted(facts.shards)).decode(),
+        _moment(facts.started_ms),
+        _moment(facts.completed_ms),
+        _moment(facts.last_completed_ms),
+        runs.duration_ms(facts),
+    )
+
+
+def _described_columns(facts: RunFacts) -> tuple[Any, ...]:
+    """The describing columns, then the time of the event that each is from; documents as text, as unnest wants them."""
+    values = {name: value for name, (_, value) in facts.described.items()}
+    times = {name: event_s for name, (event_s, _) in facts.described.items()}
+    return (
+        *(values.get(name) for name in _DESCRIBING[:-1]),
+        *(orjson.dumps(document).decode() for document in (values.get("labels", {}), times)),
+    )
+
+
+def _state_columns(run: StoredRun) -> tuple[Any, ...]:
+    facts, counts = run.facts, run.counts
+    return (
+        runs.run_status(facts, counts),
+        facts.given_status,
+        facts.given_s,
+        *counts,
+        runs.is_complete(facts, counts),
+        facts.expected_results,
+        facts.expected_shards,
+    )
+
+
+def _stored(row: asyncpg.Record) -> StoredRun:
+    facts = RunFacts(
+        run_id=row["run_id"],
+        project_id=row["project_id"],
+        completed_ms=_since_epoch(row["completed_at"]),
+        last_completed_ms=_since_epoch(row["last_completed_at"]),
+        started_ms=_since_epoch(row["started_at"]) if row["started_at"] else None,
+        described={name: (event_s, row[name]) for name, event_s in row["described"].items()},
+        given_status=row["given_status"],
+        given_s=row["given_s"],
+        expected_results=row["expected_results"],
+        expected_shards=row["expected_shards"],
+        shards=frozenset(row["shards"]),
+        complete=row["complete"],
+    )
+    counts = Counts(*(row[name] for name in Counts._fields))
+    return StoredRun(OrgId(row["org_id"]), RunKey(row["run_key"]), facts, counts, row["revision"])
+
+
+def _moment(ms: int | None) -> datetime | None:
+    return None if ms is None else _EPOCH + timedelta(milliseconds=ms)
+
+
+def _since_epoch(moment: datetime) -> int:
+    return (moment - _EPOCH) // _MS

@@ -1,0 +1,2 @@
+-- name: make_month
+SELECT make_month($1::date)

@@ -1,0 +1,36 @@
+-- name: find_winners  (which incoming results replace what is stored, or are new)
+-- Ranks as precedence() in domain/results.py does. The run's row is locked, so nobody changes its results meanwhile.
+SELECT new.run_key, new.case_key, known.case_key IS NOT NULL AS replaces
+FROM unnest($1::int[], $2::uuid[], $3::bigint[], $4::int[], $5::text[], $6::int[], $7::int[], $8::text[])
+    AS new (org_id, run_key, case_key, event_offset_s, status, duration_ms, attempts, message)
+LEFT JOIN LATERAL (
+    SELECT r.case_key, r.event_offset_s, r.status, r.duration_ms, r.attempts
+    FROM results r
+    WHERE r.org_id = new.org_id AND r.run_key = new.run_key AND r.case_key = new.case_key
+    LIMIT 1
+) known ON true
+LEFT JOIN LATERAL (
+    SELECT d.message
+    FROM result_details d
+    WHERE d.org_id = new.org_id AND d.run_key = new.run_key AND d.case_key = new.case_key AND d.deciding
+    LIMIT 1
+) said ON true
+WHERE known.case_key IS NULL
+   OR (new.event_offset_s, severity(new.status::"char"), new.duration_ms, new.attempts, new.message COLLATE "C")
+      > (known.event_offset_s, severity(known.status), known.duration_ms, known.attempts::int,
+         coalesce(said.message, '') COLLATE "C")
+
+-- name: delete_replaced
+DELETE FROM results WHERE org_id = $1 AND run_key = $2 AND case_key = ANY ($3::bigint[])
+
+-- name: delete_replaced_details
+DELETE FROM result_details WHERE org_id = $1 AND run_key = $2 AND case_key = ANY ($3::bigint[])
+
+-- name: delete_replaced_references  (uploaded files stay: they are not the event's to take away)
+DELETE FROM artifacts WHERE org_id = $1 AND run_key = $2 AND case_key = ANY ($3::bigint[]) AND path IS NULL
+
+-- name: insert_references  (a file that was uploaded under the same name stays)
+INSERT INTO artifacts (org_id, run_key, case_key, artifact_key, kind, name, content_type, size, sha256, uri)
+SELECT * FROM unnest($1::int[], $2::uuid[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::bigint[],
+                     $9::bytea[], $10::text[])
+ON CONFLICT (org_id, run_key, case_key, artifact_key) DO NOTHING

@@ -1,0 +1,325 @@
+"""Stores run-completion events: one transaction a batch, exactly once per event, in an order that can't deadlock."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal, NamedTuple
+
+import asyncpg
+
+from service.domain import results, runs
+from service.domain.cases import KnownCases
+from service.domain.errors import Reason
+from service.domain.ids import OrgId, RunKey, mint_id
+from service.log import log
+from service.store import cases, organizations, partitions, receipts
+from service.store import results as stored_results
+from service.store import runs as stored_runs
+from service.store.database import Connection, is_clash, is_outage
+from service.store.receipts import EventAddress, Receipt
+from service.store.results import RunOutcomes
+from service.store.runs import RunAddress, StoredRun
+from service.usecases.read_events import Acceptance, Problem, RefusedEvent, RunEvent, read_event
+from service.usecases.read_results import CLASH, Outcomes, Unseen, read_results
+
+_TRIES: Final = 5  # of a batch that is in another's way
+_PAUSE_S: Final = 0.05
+
+What = Literal["stored", "partial", "duplicate", "rejected"]
+
+
+class Verdict(NamedTuple):
+    """What became of one event. A rejected one belongs into the dead letters, with the reason."""
+
+    what: What
+    reason: Reason | None = None
+    message: str | None = None
+
+
+class RunChange(NamedTuple):
+    """A run that a committed batch has changed. `completed` is true once in the life of a run."""
+
+    org_id: OrgId
+    run_key: RunKey
+    run_id: str
+    completed: bool
+    revision: int
+
+
+@dataclass(slots=True)
+class _Incoming:
+    """A readable event of a known organization on its way through a batch."""
+
+    org_id: OrgId
+    event: RunEvent
+    outcomes: Outcomes
+    unseen: Unseen
+    verdict: Verdict = field(default=Verdict("stored"))
+
+    @property
+    def address(self) -> EventAddress:
+        return self.org_id, self.event.source, self.event.event_id
+
+    @property
+    def run(self) -> RunAddress:
+        return self.org_id, self.event.facts.run_id
+
+    def receipt(self) -> Receipt:
+        event = self.event
+        status = "partial" if event.rejected else "stored"
+        return Receipt(
+            self.org_id, mint_id("rcp"), event.source, event.event_id, event.body_sha256, status,
+            event.facts.run_id, len(self.outcomes), event.problems,
+        )  # fmt: skip
+
+    def reject(self, reason: Reason, message: str) -> None:
+        self.verdict = Verdict("rejected", reason, message)
+
+
+class RunIngest:
+    """The use case with what it remembers between batches: known cases, organizations, months. One per process."""
+
+    def __init__(self, pool: asyncpg.Pool, retention: timedelta) -> None:
+        self._pool = pool
+        self._retention = retention
+        self._known = KnownCases()
+        self._organizations: dict[str, OrgId] = {}
+        self._months = partitions.KnownMonths()
+
+    async def ingest(self, bodies: Sequence[bytes]) -> list[Verdict]:
+        """Stores a batch of structured-mode events; returns a verdict for each.
+
+        Nothing is stored before this returns, everything is after. Raises only where the database is out of reach;
+        the same batch may then be given again.
+        """
+        try:
+            return await self._ingest_patiently(bodies)
+        except Exception as error:
+            if is_outage(error):
+                raise
+            if len(bodies) == 1:
+                return [await self._refuse(bodies[0], error)]
+            log.warning("batch_split", events=len(bodies), error=repr(error))
+        return [verdict for body in bodies for verdict in await self.ingest([body])]
+
+    async def _ingest_patiently(self, bodies: Sequence[bytes]) -> list[Verdict]:
+        for attempt in range(1, _TRIES + 1):
+            try:
+                return await self._ingest_batch(bodies)
+            except asyncpg.PostgresError as error:
+                if attempt == _TRIES or not is_clash(error):
+                    raise
+                log.info("batch_again", attempt=attempt, error=repr(error))
+            await asyncio.sleep(_PAUSE_S * attempt)
+        raise AssertionError("the last try returns or raises")
+
+    async def _ingest_batch(self, bodies: Sequence[bytes]) -> list[Verdict]:
+        accept = Acceptance(datetime.now(UTC), self._retention)
+        read = [read_event(body, accept) for body in bodies]
+        async with self._pool.acquire() as connection:
+            await self._learn_organizations(connection, read)
+            batch = _Batch([self._incoming(event) for event in read])
+            await self._insert_unseen_cases(connection, batch.incoming)
+            await self._months.ensure(connection, (item.event.facts.completed_ms for item in batch.incoming))
+            async with connection.transaction():
+                await batch.store(connection)
+        return batch.verdicts
+
+    async def _learn_organizations(self, connection: Connection, read: Sequence[RunEvent | RefusedEvent]) -> None:
+        slugs = {event.organization for event in read if event.organization} - self._organizations.keys()
+        if slugs:
+            self._organizations |= await organizations.find_by_slugs(connection, slugs)
+
+    def _incoming(self, event: RunEvent | RefusedEvent) -> "_Incoming | _Refused":
+        org_id = self._organizations.get(event.organization or "")
+        if isinstance(event, RefusedEvent):
+            return _Refused(org_id, event)
+        if org_id is None:
+            message = f"data.organization: there is no organization {event.organization!r}"
+            return _Refused(None, _refused(event, "unknown_organization", message))
+        outcomes, unseen = read_results(event, org_id, self._known)
+        if event.rejected and not outcomes:
+            message = "no result is valid: " + "; ".join(str(problem["reason"]) for problem in event.problems[:20])
+            return _Refused(org_id, _refused(event, "no_valid_result", message))
+        return _Incoming(org_id, event, outcomes, unseen)
+
+    async def _insert_unseen_cases(self, connection: Connection, incoming: Sequence[_Incoming]) -> None:
+        """In a committed transaction of its own: only then may other batches take the cases for stored."""
+        unseen = {(item.org_id, key): case for item in incoming for key, (_, case) in item.unseen.items()}
+        if not unseen:
+            return
+        stored = await cases.insert_unseen(connection, unseen)
+        for item in incoming:
+            for key, (index, case) in item.unseen.items():
+                if case.is_same(stored[item.org_id, key]):
+                    self._known.add(item.org_id, case, key)
+                elif item.outcomes.pop(key, None):
+                    item.event.reject(index, case.name, CLASH)
+
+    async def _refuse(self, body: bytes, error: Exception) -> Verdict:
+        """Ends an event that the store will not take, or that we can't handle, with a trace of why."""
+        known = isinstance(error, asyncpg.PostgresError | asyncpg.DataError)
+        reason: Reason = "refused_by_store" if known else "internal_error"
+        message = f"{type(error).__name__}: {error}"[:1000]
+        log.error("event_refused", reason=reason, exc_info=error)
+        event = read_event(body, Acceptance(datetime.now(UTC), self._retention))
+        refused = event if isinstance(event, RefusedEvent) else _refused(event, reason, message)
+        item = _Refused(self._organizations.get(refused.organization or ""), refused)
+        try:
+            async with self._pool.acquire() as connection, connection.transaction():
+                await _Batch([item]).store(connection)
+        except Exception as fault:
+            if is_outage(fault):
+                raise
+            log.exception("receipt_refused")  # the dead letter is the trace that remains
+        return item.verdict
+
+
+@dataclass(slots=True)
+class _Refused:
+    org_id: OrgId | None
+    event: RefusedEvent
+
+    @property
+    def verdict(self) -> Verdict:
+        return Verdict("rejected", self.event.reason, self.event.message)
+
+    def receipt(self) -> Receipt | None:
+        """The receipt, where the event said enough of itself to have one."""
+        event = self.event
+        if self.org_id is None or event.source is None or event.event_id is None:
+            return None
+        problems: list[Problem] = [{"index": None, "name": None, "reason": f"{event.reason}: {event.message}"}]
+        return Receipt(
+            self.org_id, mint_id("rcp"), event.source, event.event_id, event.body_sha256, "rejected",
+            event.run_id, 0, problems,
+        )  # fmt: skip
+
+
+class _Batch:
+    """The transaction: receipts, then runs in the order of their ids, then results in the order of their keys."""
+
+    def __init__(self, items: Sequence[_Incoming | _Refused]) -> None:
+        self._items = items
+        self.incoming = [item for item in items if isinstance(item, _Incoming)]
+        self.changes: list[RunChange] = []
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        return [item.verdict for item in self._items]
+
+    async def store(self, connection: Connection) -> None:
+        claimed = await self._claim(connection)
+        groups: dict[RunAddress, list[_Incoming]] = {}
+        for item in claimed:
+            groups.setdefault(item.run, []).append(item)
+        if groups:
+            await self._store_runs(connection, groups)
+
+    async def _claim(self, connection: Connection) -> list[_Incoming]:
+        """The events that this batch is the first to store; the others get their verdict here."""
+        firsts: dict[EventAddress, _Incoming] = {}
+        for item in self.incoming:
+            item.verdict = Verdict("partial" if item.event.rejected else "stored")
+            first = firsts.setdefault(item.address, item)
+            if first is not item:
+                _compare(item, first.event.body_sha256)
+        rows = {address: item.receipt() for address, item in firsts.items()}
+        for refused in self._items:
+            receipt = refused.receipt() if isinstance(refused, _Refused) else None
+            if receipt is not None:
+                rows.setdefault((receipt.org_id, receipt.source, receipt.event_id), receipt)
+        claimed = await receipts.claim(connection, list(rows.values())) if rows else set()
+        before = firsts.keys() - claimed
+        if before:
+            bodies = await receipts.find_bodies(connection, before)
+            for address in before:
+                _compare(firsts[address], bodies[address])
+        return [item for address, item in firsts.items() if address in claimed]
+
+    async def _store_runs(self, connection: Connection, groups: dict[RunAddress, list[_Incoming]]) -> None:
+        folded = {address: await self._fold(connection, items) for address, items in groups.items()}
+        new = [
+            StoredRun.new(address[0], facts, results.count(outs.values())) for address, (facts, outs) in folded.items()
+        ]
+        inserted = await stored_runs.insert_new(connection, new)
+        await stored_results.insert(
+            connection,
+            [
+                RunOutcomes(run.org_id, run.key, list(folded[run.org_id, run.facts.run_id][1].values()))
+                for run in new
+                if (run.org_id, run.facts.run_id) in inserted
+            ],
+        )
+        for run in new:
+            if (run.org_id, run.facts.run_id) in inserted:
+                self._note(run, was_complete=False)
+        known = folded.keys() - inserted
+        if known:
+            locked = await stored_runs.lock(connection, known)
+            if known - locked.keys():
+                raise LookupError(f"runs {known - locked.keys()} are neither new nor there")
+            for address, run in locked.items():
+                await self._merge(connection, run, groups[address], *folded[address])
+
+    async def _fold(self, connection: Connection, items: list[_Incoming]) -> tuple[runs.RunFacts, Outcomes]:
+        """All events of one run in this batch as if they were one."""
+        first, *others = items
+        facts, outcomes = first.event.facts, dict(first.outcomes)
+        for item in others:
+            if item.event.facts.project_id != facts.project_id:
+                await _reject_run_id(connection, item, facts.project_id)
+                continue
+            facts = runs.merge(facts, item.event.facts)
+            results.merge(outcomes, item.outcomes.values())
+        return facts, outcomes
+
+    async def _merge(
+        self, connection: Connection, run: StoredRun, items: list[_Incoming], facts: runs.RunFacts, outcomes: Outcomes
+    ) -> None:
+        """Takes new sayings into a known run. Where they change nothing, nothing is written."""
+        if run.facts.project_id != facts.project_id:
+            for item in items:
+                await _reject_run_id(connection, item, run.facts.project_id)
+            return
+        was_complete = run.complete
+        merged = runs.merge(run.facts, facts)
+        winners = await stored_results.replace_older(
+            connection, RunOutcomes(run.org_id, run.key, list(outcomes.values()))
+        )
+        if not winners.outcomes and merged == run.facts:
+            return
+        if winners.outcomes:
+            run.counts = await stored_runs.count_results(connection, run.org_id, run.key)
+        run.facts = merged
+        run.revision += 1
+        await stored_runs.update(connection, run)
+        self._note(run, was_complete)
+
+    def _note(self, run: StoredRun, was_complete: bool) -> None:
+        completed = run.complete and not was_complete
+        self.changes.append(RunChange(run.org_id, run.key, run.facts.run_id, completed, run.revision))
+
+
+def _compare(item: _Incoming, body_sha256: bytes) -> None:
+    """An event under a known id is a repetition, or another event that has no right to the id."""
+    if item.event.body_sha256 == body_sha256:
+        item.verdict = Verdict("duplicate")
+    else:
+        item.reject(
+            "event_id_reused", f"id: {item.event.event_id!r} has come before from this source, with another body"
+        )
+
+
+async def _reject_run_id(connection: Connection, item: _Incoming, owner: str) -> None:
+    message = f"data.run.run_id: {item.event.facts.run_id!r} belongs to project {owner!r}"
+    item.reject("run_id_conflict", message)
+    problem: Problem = {"index": None, "name": None, "reason": f"run_id_conflict: {message}"}
+    await receipts.reject(connection, item.address, [problem])
+
+
+def _refused(event: RunEvent, reason: Reason, message: str) -> RefusedEvent:
+    return RefusedEvent(
+        reason, message, event.body_sha256, event.organization, event.source, event.event_id, event.facts.run_id
+    )
