@@ -1,5 +1,6 @@
 """Connections: one pool per role, and what the driver's errors mean for whoever called."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final, Literal, cast
@@ -15,6 +16,7 @@ Connection = asyncpg.Connection | PoolConnectionProxy
 Role = Literal["results_api", "results_worker"]
 
 _COMMAND_TIMEOUT_S: Final = 60
+_CLOSE_TIMEOUT_S: Final = 5
 _SESSION: Final[dict[Role, dict[str, str]]] = {
     "results_api": {"statement_timeout": "30s", "idle_in_transaction_session_timeout": "10s"},
     "results_worker": {"lock_timeout": "5s", "idle_in_transaction_session_timeout": "10s"},
@@ -38,6 +40,14 @@ async def open_pool(url: str, role: Role, size: int) -> asyncpg.Pool:
         connection_class=ScopedConnection,
         server_settings={"role": role, "application_name": role, "jit": "off", **_SESSION[role]},
     )
+
+
+async def close_pool(pool: asyncpg.Pool) -> None:
+    """Closes a pool once its connections are back, or hard where one is not within a few seconds."""
+    try:
+        await asyncio.wait_for(pool.close(), _CLOSE_TIMEOUT_S)
+    except TimeoutError:
+        pool.terminate()
 
 
 async def _init(connection: Connection) -> None:

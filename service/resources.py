@@ -1,0 +1,39 @@
+"""Opens what a process needs and closes it again; which process needs what is decided in cli and consumers."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+
+from service.domain.errors import ServiceError
+from service.settings import Settings
+from service.store import database
+from service.store.database import Role
+
+
+class MissingSetting(ServiceError):
+    """A setting that this command can't do without is not there."""
+
+
+def database_url(settings: Settings) -> str:
+    """Where the database is. Raises MissingSetting with what to do."""
+    if not settings.database_url:
+        raise MissingSetting("set RESULTS_DATABASE_URL, for example postgresql://results:secret@localhost/results")
+    return settings.database_url
+
+
+def amqp_url(settings: Settings) -> str:
+    """Where RabbitMQ is. Raises MissingSetting with what to do."""
+    if not settings.amqp_url:
+        raise MissingSetting("set RESULTS_AMQP_URL, for example amqp://results:secret@localhost/")
+    return settings.amqp_url
+
+
+@asynccontextmanager
+async def database_pool(settings: Settings, role: Role) -> AsyncIterator[asyncpg.Pool]:
+    """A pool of connections in this role, closed at the end."""
+    pool = await database.open_pool(database_url(settings), role, settings.database_pool_size)
+    try:
+        yield pool
+    finally:
+        await database.close_pool(pool)
