@@ -1,1 +1,1 @@
-"""The local stack in one command: PostgreSQL, RabbitMQ, a supervisor and first data."""
+"""The whole stack on one machine, started by one command; tests and benchmarks start its parts alone."""

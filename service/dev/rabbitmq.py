@@ -1,0 +1,169 @@
+"""A private RabbitMQ node of the installed rabbitmq-server, with an epmd of its own."""
+
+import os
+import shutil
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from service.dev.parts import Part, PartError
+from service.dev.passwords import kept_password
+from service.dev.ports import kept_port
+from service.dev.processes import Process, wait_until
+
+# Debian's `rabbitmq-server` on the PATH is a wrapper that refuses every user but root and rabbitmq.
+_DEBIAN_SERVER: Final = "/usr/lib/rabbitmq/bin/rabbitmq-server"
+_USER: Final = "results"
+_HOST: Final = "127.0.0.1"
+_GREETING: Final = b"AMQP\0\0\x09\x01"
+_METHOD_FRAME: Final = b"\x01"
+_EPMD_TIMEOUT_S: Final = 5.0
+_PROBE_TIMEOUT_S: Final = 1.0
+
+_CONFIGURATION: Final = """\
+listeners.tcp.1 = {host}:{port}
+default_user = {user}
+default_pass = {password}
+vm_memory_high_watermark.absolute = {memory}
+log.console = true
+log.console.level = {log_level}
+"""
+
+
+class RabbitMQ(Part):
+    """One broker and its data under `directory`, reachable on loopback by a random password."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        memory: str = "1GB",
+        log_level: str = "warning",
+        log: Path | None = None,
+        name: str = "rabbitmq",
+    ) -> None:
+        super().__init__(Process(name, directory, log=log, stop_timeout_s=30), directory)
+        self._epmd = Process(f"{name}-epmd", directory, log=directory / "epmd.log")
+        self._memory = memory
+        self._log_level = log_level
+        self.port = self._distribution_port = self._epmd_port = 0
+        self.password = ""
+
+    @property
+    def url(self) -> str:
+        return f"amqp://{_USER}:{self.password}@{_HOST}:{self.port}/"
+
+    def prepare(self) -> None:
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.process.end_leftover()
+        self._epmd.end_leftover()
+        self.port = kept_port(self.directory / "port")
+        self._distribution_port = kept_port(self.directory / "distribution-port")
+        self._epmd_port = kept_port(self.directory / "epmd-port")
+        self.password = kept_password(self.directory / "password")
+        self._write_configuration()
+
+    def launch(self) -> None:
+        self._launch_epmd()
+        self.process.launch([_server()], env=self._environment())
+
+    def is_ready(self) -> bool:
+        return answers_amqp(_HOST, self.port)
+
+    def stop(self) -> None:
+        super().stop()
+        self._epmd.stop()
+
+    def _launch_epmd(self) -> None:
+        """Runs the names daemon as our child: RabbitMQ would leave behind the one that it starts itself."""
+        if self._epmd.is_running():
+            return
+        self._epmd.launch([_epmd(), "-port", str(self._epmd_port), "-address", _HOST])
+        if not wait_until(lambda: _accepts(_HOST, self._epmd_port), _EPMD_TIMEOUT_S):
+            raise PartError(f"epmd doesn't answer: {self._epmd.last_words()}")
+
+    def _write_configuration(self) -> None:
+        (self.directory / "rabbitmq-env.conf").write_text("")
+        (self.directory / "enabled_plugins").write_text("[].\n")
+        configuration = self.directory / "rabbitmq.conf"
+        configuration.touch(mode=0o600)
+        configuration.write_text(
+            _CONFIGURATION.format(
+                host=_HOST,
+                port=self.port,
+                user=_USER,
+                password=self.password,
+                memory=self._memory,
+                log_level=self._log_level,
+            )
+        )
+
+    def _environment(self) -> Mapping[str, str]:
+        """Keeps the node apart from any other on the machine: every file, port and name is its own."""
+        directory = self.directory.resolve()
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("RABBITMQ_")}
+        return {
+            **inherited,
+            "HOME": str(directory),
+            "ERL_EPMD_PORT": str(self._epmd_port),
+            "ERL_EPMD_ADDRESS": _HOST,
+            "RABBITMQ_NODENAME": "results@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": _HOST,
+            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_DIST_PORT": str(self._distribution_port),
+            "RABBITMQ_CONFIG_FILE": str(directory / "rabbitmq.conf"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(directory / "advanced.config"),
+            "RABBITMQ_CONF_ENV_FILE": str(directory / "rabbitmq-env.conf"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(directory / "enabled_plugins"),
+            "RABBITMQ_MNESIA_BASE": str(directory / "data"),
+            "RABBITMQ_LOG_BASE": str(directory),
+            "RABBITMQ_LOGS": "-",
+            # The process we hold is then the broker itself, and SIGTERM stops it.
+            "RABBITMQ_ALLOW_INPUT": "1",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
+                "-noinput -kernel inet_dist_use_interface {127,0,0,1} "
+                # Schedulers that wait busily cost a laptop its battery and a test run its second core.
+                "+sbwt none +sbwtdcpu none +sbwtdio none"
+            ),
+        }
+
+
+def is_installed() -> bool:
+    return _find_server() is not None and shutil.which("epmd") is not None
+
+
+def answers_amqp(host: str, port: int) -> bool:
+    """Whether a broker serves AMQP there; a port is open long before."""
+    try:
+        with socket.create_connection((host, port), _PROBE_TIMEOUT_S) as connection:
+            connection.sendall(_GREETING)
+            return connection.recv(1) == _METHOD_FRAME
+    except OSError:
+        return False
+
+
+def _accepts(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), _PROBE_TIMEOUT_S).close()
+    except OSError:
+        return False
+    return True
+
+
+def _find_server() -> str | None:
+    return _DEBIAN_SERVER if Path(_DEBIAN_SERVER).exists() else shutil.which("rabbitmq-server")
+
+
+def _server() -> str:
+    if (server := _find_server()) is None:
+        raise PartError(
+            "no RabbitMQ: install rabbitmq-server (apt-get install rabbitmq-server) or set RESULTS_AMQP_URL"
+        )
+    return server
+
+
+def _epmd() -> str:
+    if (epmd := shutil.which("epmd")) is None:
+        raise PartError("no epmd: it comes with Erlang, which rabbitmq-server depends on")
+    return epmd

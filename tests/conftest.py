@@ -1,0 +1,51 @@
+"""Real servers for the whole session, and a database and queue names for each test alone."""
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.databases import cloned_database
+from tests.servers import GivenServers, OwnServers, Servers
+
+_SERVERS = pytest.StashKey[Servers]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    given: dict[str, str] | None = getattr(config, "workerinput", {}).get("servers")
+    config.stash[_SERVERS] = GivenServers(**given) if given else OwnServers()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Lets the workers of pytest-xdist share the servers of the process that distributes the tests."""
+    node.workerinput["servers"] = node.config.stash[_SERVERS].addresses()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    config.stash[_SERVERS].close()
+
+
+@pytest.fixture(scope="session")
+def postgres_url(pytestconfig: pytest.Config) -> str:
+    """A superuser's URL of the server."""
+    return pytestconfig.stash[_SERVERS].postgres_url
+
+
+@pytest.fixture(scope="session")
+def amqp_url(pytestconfig: pytest.Config) -> str:
+    return pytestconfig.stash[_SERVERS].amqp_url
+
+
+@pytest.fixture
+def database_url(postgres_url: str, pytestconfig: pytest.Config) -> Iterator[str]:
+    """A database of this test alone, with the schema applied."""
+    with cloned_database(postgres_url, pytestconfig.stash[_SERVERS].template) as url:
+        yield url
+
+
+@pytest.fixture
+def queue_prefix() -> str:
+    """What the names of this test's exchanges and queues start with."""
+    return f"test-{uuid4().hex[:12]}."
