@@ -98,7 +98,7 @@ CREATE TABLE api_keys (
     last_used_at        timestamptz,         -- written at most once a minute
     PRIMARY KEY (org_id, key_id)
 );
-CREATE INDEX api_keys_by_id ON api_keys (key_id);  -- for find_key: a request names its key, not its organization
+CREATE UNIQUE INDEX api_keys_by_id ON api_keys (key_id);  -- for find_key: a request names its key, not its organization
 
 -- Runs and cases: the dimensions ---------------------------------------------------------------------------
 

@@ -1,0 +1,17 @@
+-- name: find  (before the organization is known; the one statement that crosses organizations)
+SELECT org_id, role, project_id, secret_sha256, previous_sha256, previous_expires_at, expires_at, revoked_at
+FROM find_key($1)
+
+-- name: insert
+INSERT INTO api_keys (org_id, key_id, name, role, project_id, secret_sha256, expires_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+
+-- name: list_all  (newest first: an id begins with its time)
+SELECT key_id AS id, name, role, project_id, rfc3339(created_at) AS created_at, rfc3339(expires_at) AS expires_at,
+       rfc3339(revoked_at) AS revoked_at, rfc3339(last_used_at) AS last_used_at
+FROM api_keys
+WHERE org_id = $1
+ORDER BY key_id DESC
+
+-- name: revoke  (the row stays, so that the trail of what the key did keeps its name)
+UPDATE api_keys SET revoked_at = now() WHERE org_id = $1 AND key_id = $2 AND revoked_at IS NULL RETURNING key_id
