@@ -32,7 +32,7 @@ async def open_pool(url: str, role: Role, size: int) -> asyncpg.Pool:
     """A pool whose connections act as this role. The caller closes it."""
     return await asyncpg.create_pool(
         url,
-        min_size=1,
+        min_size=0,  # a process starts, and waits, while the database is down
         max_size=size,
         command_timeout=_COMMAND_TIMEOUT_S,
         init=_init,

@@ -1,0 +1,193 @@
+"""The `zof-results` command: thin subcommands over the use cases; each process is assembled here."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import asyncpg
+import click
+from pydantic import ValidationError
+
+from service.domain.errors import NotFound, ServiceError
+from service.domain.ids import OrgId
+from service.domain.keys import ROLES, Role
+from service.resources import database_pool, database_url
+from service.settings import Settings
+from service.store import migrations, organizations
+from service.store.database import Connection, outages_named
+from service.usecases import keys
+
+T = TypeVar("T")
+_CONSUMERS = (sys.executable, "-m", "consumers")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="zof-results")
+def cli() -> None:
+    """Results API: keeps the outcome of every validation run and answers questions about it.
+
+    Settings come from the environment (RESULTS_DATABASE_URL, RESULTS_AMQP_URL, …); the README lists them.
+    """
+
+
+@cli.command()
+def api() -> None:
+    """Serves the Results API over HTTP until SIGTERM or Ctrl-C."""
+    from service.api import serve  # a command loads what it runs, so that `keys create` starts at once
+
+    serve.run(Settings())
+
+
+@cli.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def consume(arguments: tuple[str, ...]) -> None:
+    """Takes messages into the store until SIGTERM or Ctrl-C."""
+    os.execv(_CONSUMERS[0], [*_CONSUMERS, *arguments])  # noqa: S606 - our own module, no shell
+
+
+@cli.command("dead-letters", context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def dead_letters(arguments: tuple[str, ...]) -> None:
+    """What could not be taken, with the reason: list, show, replay, discard."""
+    os.execv(_CONSUMERS[0], [*_CONSUMERS, "dead-letters", *arguments])  # noqa: S606 - our own module, no shell
+
+
+@cli.command()
+def dev() -> None:
+    """Runs the whole product on this machine until Ctrl-C: PostgreSQL, RabbitMQ, API, consumers, first data."""
+    from service.dev import stack
+
+    stack.run(Settings())
+
+
+@cli.group()
+def schema() -> None:
+    """The database schema."""
+
+
+@schema.command("apply")
+def apply_schema() -> None:
+    """Brings the database to the current schema; does nothing where it is there already."""
+    _report_migrations("applied", _run(lambda settings: migrations.apply(database_url(settings))))
+
+
+@schema.command("status")
+def schema_status() -> None:
+    """Says what `schema apply` would do; exit code 1 where it would do something."""
+    missing = _run(lambda settings: migrations.pending(database_url(settings)))
+    _report_migrations("missing", missing)
+    raise SystemExit(1 if missing else 0)
+
+
+@cli.group("organizations")
+def organization_commands() -> None:
+    """The tenants."""
+
+
+@organization_commands.command("create")
+@click.argument("slug")
+@click.option("--name", help="What people call it, by default the slug.")
+def create_organization(slug: str, name: str | None) -> None:
+    """Makes the organization SLUG, the name that events carry."""
+    _run(_connected(lambda connection: organizations.create(connection, slug, name or slug)))
+    click.echo(f"made organization {slug}", err=True)
+
+
+@organization_commands.command("list")
+def list_organizations() -> None:
+    """Lists every organization: slug, name, since when."""
+    for row in _run(_connected(organizations.list_all)):
+        click.echo(f"{row['slug']:30}  {row['name']:40}  {row['created_at']}")
+
+
+@cli.group("keys")
+def key_commands() -> None:
+    """API keys."""
+
+
+@key_commands.command("create")
+@click.option("--organization", required=True, help="Slug of the organization that the key belongs to.")
+@click.option("--role", required=True, type=click.Choice(ROLES), help="What the key may do.")
+@click.option("--name", default="made on the command line", show_default=True, help="What people call the key.")
+@click.option("--project", help="Binds the key to one project.")
+@click.option("--expires-in-days", type=click.IntRange(1, 3650), help="By default it does not expire.")
+def create_key(organization: str, role: Role, name: str, project: str | None, expires_in_days: int | None) -> None:
+    """Makes a key and prints it, alone, on stdout. It is shown this once."""
+    expires_at = datetime.now(UTC) + timedelta(days=expires_in_days) if expires_in_days else None
+
+    async def make(connection: Connection) -> keys.NewKey:
+        org_id = await _organization(connection, organization)
+        return await keys.create_key(connection, org_id, name, role, project, expires_at)
+
+    made = _run(_connected(make))
+    click.echo(f"made {made.key_id} ({role}) for {organization}; it is not shown again", err=True)
+    click.echo(made.key)
+
+
+@key_commands.command("list")
+@click.option("--organization", required=True, help="Slug of the organization.")
+def list_keys(organization: str) -> None:
+    """Lists the keys of an organization, newest first; never the secrets."""
+
+    async def find(connection: Connection) -> list[asyncpg.Record]:
+        return await keys.list_keys(connection, await _organization(connection, organization))
+
+    for row in _run(_connected(find)):
+        fields = dict(row)
+        click.echo("  ".join(f"{name}={value}" for name, value in fields.items() if value is not None))
+
+
+@key_commands.command("revoke")
+@click.argument("key_id")
+@click.option("--organization", required=True, help="Slug of the organization.")
+def revoke_key(key_id: str, organization: str) -> None:
+    """Ends the key KEY_ID; every process refuses it within five seconds."""
+
+    async def end(connection: Connection) -> None:
+        await keys.revoke_key(connection, await _organization(connection, organization), key_id)
+
+    _run(_connected(end))
+    click.echo(f"revoked {key_id}", err=True)
+
+
+async def _organization(connection: Connection, slug: str) -> OrgId:
+    found = await organizations.find_by_slugs(connection, [slug])
+    if slug not in found:
+        raise NotFound(f"there is no organization {slug!r}; `zof-results organizations create {slug}` makes it")
+    return found[slug]
+
+
+def _connected(work: Callable[[Connection], Awaitable[T]]) -> Callable[[Settings], Awaitable[T]]:
+    async def run(settings: Settings) -> T:
+        async with database_pool(settings, "results_worker") as pool, pool.acquire() as connection:
+            return await work(connection)
+
+    return run
+
+
+def _run(work: Callable[[Settings], Awaitable[T]]) -> T:
+    async def run() -> T:
+        async with outages_named():
+            return await work(Settings())
+
+    return asyncio.run(run())
+
+
+def _report_migrations(what: str, found: list[migrations.Migration]) -> None:
+    for migration in found:
+        click.echo(f"{what} {migration.version:04} {migration.name}")
+    click.echo(f"{len(found)} migrations {what}", err=True)
+
+
+def main() -> Any:
+    """Runs the command; our own errors become one line that says what to do."""
+    try:
+        cli.main(prog_name="zof-results")
+    except ServiceError as error:
+        raise SystemExit(f"Error: {error}") from error
+    except ValidationError as error:
+        faults = "; ".join(f"RESULTS_{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors())
+        raise SystemExit(f"Error in the settings: {faults}") from error

@@ -1,0 +1,19 @@
+"""Which workers are alive."""
+
+from typing import Final
+
+import asyncpg
+
+from service.store.statements import statements
+
+_SQL: Final = statements("heartbeats")
+
+
+async def beat(pool: asyncpg.Pool, worker_id: str, role: str) -> None:
+    """Says that this worker is alive now."""
+    await pool.execute(_SQL["beat"], worker_id, role)
+
+
+async def leave(pool: asyncpg.Pool, worker_id: str) -> None:
+    """Takes this worker out, and whoever has been silent for a day."""
+    await pool.execute(_SQL["leave"], worker_id)

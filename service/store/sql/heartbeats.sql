@@ -1,0 +1,6 @@
+-- name: beat
+INSERT INTO heartbeats (worker_id, role, beat_at) VALUES ($1, $2, now())
+ON CONFLICT (worker_id) DO UPDATE SET beat_at = now()
+
+-- name: leave
+DELETE FROM heartbeats WHERE worker_id = $1 OR beat_at < now() - interval '1 day'
