@@ -1,0 +1,43 @@
+# Every target gets what it needs first: a machine with Python 3.11, make and git is enough.
+
+VENV := .venv/bin
+UV = $(shell command -v uv || echo .tools/bin/uv)
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-slow check fmt bench lock
+
+help: ## Show what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Get everything that the tests and checks need into .venv
+	@scripts/bootstrap dev
+
+run: ## Start the whole stack on this machine, until Ctrl-C
+	@scripts/bootstrap
+	@exec $(VENV)/zof-results dev
+
+test: setup ## Run the tests and check who imports whom; under four minutes
+	@$(VENV)/lint-imports --no-logo
+	@$(VENV)/pytest -m "not slow"
+
+test-slow: setup ## Run the faults, fuzzing, scale and big files
+	@$(VENV)/pytest -m slow
+
+check: setup ## Lint, formatting, types, imports
+	@$(VENV)/ruff check .
+	@$(VENV)/ruff format --check .
+	@$(VENV)/mypy
+	@$(VENV)/lint-imports
+
+fmt: setup ## Format the code and sort its imports
+	@$(VENV)/ruff check --fix-only .
+	@$(VENV)/ruff format .
+
+bench: setup ## Measure against the limits of this machine, in the same run
+	@$(VENV)/python -m benchmarks
+
+lock: setup ## Pin what pyproject.toml asks for; UPGRADE=--upgrade takes the newest of all
+	@$(COMPILE) $(UPGRADE) --all-extras --group dev pyproject.toml -o requirements-dev.lock
+	@$(COMPILE) $(UPGRADE) --all-extras --constraint requirements-dev.lock pyproject.toml -o requirements.lock
+	@echo uv | $(COMPILE) $(UPGRADE) --no-annotate - -o scripts/bootstrap.lock
