@@ -1,0 +1,78 @@
+"""A store with one organization and the ingest use case, and what can be read back from the tables."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+
+from service.store import database, organizations
+from service.usecases.ingest_runs import RunIngest, Verdict
+from tests.run_events import body
+
+RETENTION = timedelta(days=3653)
+
+
+@dataclass
+class Store:
+    pool: asyncpg.Pool
+    ingest: RunIngest
+
+    async def take(self, *events: Any) -> list[Verdict]:
+        """Ingests these as one batch."""
+        return await self.ingest.ingest([body(event) for event in events])
+
+    async def take_each(self, *events: Any) -> list[Verdict]:
+        return [verdict for event in events for verdict in await self.take(event)]
+
+    async def run(self, run_id: str = "run_1") -> dict[str, Any] | None:
+        row = await self.pool.fetchrow(
+            "SELECT *, status_name(status) AS status_name FROM runs WHERE run_id = $1 AND org_id = 1", run_id
+        )
+        return dict(row) if row else None
+
+    async def results(self, run_id: str = "run_1") -> list[tuple[Any, ...]]:
+        rows = await self.pool.fetch(
+            "SELECT c.name, status_name(r.status), r.duration_ms, r.attempts, r.flaky FROM results r"
+            " JOIN runs USING (org_id, run_key) JOIN cases c USING (org_id, case_key)"
+            " WHERE run_id = $1 ORDER BY c.name, c.occurrence",
+            run_id,
+        )
+        return [tuple(row) for row in rows]
+
+    async def receipts(self) -> list[dict[str, Any]]:
+        rows = await self.pool.fetch("SELECT event_id, status, results, problems FROM receipts ORDER BY receipt_id")
+        return [dict(row) for row in rows]
+
+    async def snapshot(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Everything that must not depend on the order or the number of deliveries."""
+        return {
+            "runs": await self._rows(
+                "SELECT run_id, project_id, environment, branch, labels::text, status::text, passed, failed, error, skipped,"
+                " canceled, flaky, complete, expected_results, expected_shards, shards, started_at, last_completed_at,"
+                " duration_ms FROM runs ORDER BY run_id"
+            ),
+            "results": await self._rows(
+                "SELECT run_id, case_key, r.status::text, r.duration_ms, attempts, r.flaky"
+                " FROM results r JOIN runs USING (org_id, run_key) ORDER BY run_id, case_key"
+            ),
+            "details": await self._rows(
+                "SELECT run_id, case_key, attempt, d.status::text, d.duration_ms, deciding, type, message, logs_ref"
+                " FROM result_details d JOIN runs USING (org_id, run_key) ORDER BY run_id, case_key, attempt"
+            ),
+        }
+
+    async def _rows(self, query: str) -> list[tuple[Any, ...]]:
+        return [tuple(row) for row in await self.pool.fetch(query)]
+
+
+@asynccontextmanager
+async def open_store(database_url: str) -> AsyncIterator[Store]:
+    pool = await database.open_pool(database_url, "results_worker", 4)
+    try:
+        await organizations.create(pool, "acme", "Acme")  # type: ignore[arg-type]
+        yield Store(pool, RunIngest(pool, RETENTION))
+    finally:
+        await database.close_pool(pool)

@@ -1,0 +1,13 @@
+"""A store for each test."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.stored import Store, open_store
+
+
+@pytest.fixture
+async def store(database_url: str) -> AsyncIterator[Store]:
+    async with open_store(database_url) as opened:
+        yield opened
