@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 from service.contracts.run_events import ArtifactKind, ArtifactRef
 
@@ -18,24 +18,29 @@ _KINDS: Final[dict[str, ArtifactKind]] = {
     **dict.fromkeys(("html", "htm", "pdf", "xml"), "report"),
     **dict.fromkeys(("trace", "har"), "trace"),
 }
+_KINDS_BY_TYPE: Final[dict[str, ArtifactKind]] = {"image": "screenshot", "video": "video", "text": "log"}
 
 
-def references(paths: Iterable[str]) -> list[ArtifactRef]:
+class Attachment(NamedTuple):
+    """A file as a report names it."""
+
+    uri: str
+    name: str | None = None
+    content_type: str | None = None
+
+
+def references(attachments: Iterable[Attachment]) -> list[ArtifactRef]:
     """One reference to each file, under names that differ, since a result knows its artifacts by name."""
     found: dict[str, ArtifactRef] = {}
-    for uri in dict.fromkeys(path.strip() for path in paths):
-        if uri and len(found) < MAX_ATTACHMENTS:
-            name = _free_name(uri, found)
-            found[name] = {"kind": kind_of(uri), "name": name, "uri": uri}
+    for attachment in dict.fromkeys(attachments):
+        uri = attachment.uri
+        if not uri or len(found) >= MAX_ATTACHMENTS:
+            continue
+        name = _free_name(attachment.name or _base_name(uri), uri, found)
+        found[name] = {"kind": _kind_of(attachment), "name": name, "uri": uri}
+        if attachment.content_type:
+            found[name]["content_type"] = attachment.content_type
     return list(found.values())
-
-
-def kind_of(path: str) -> ArtifactKind:
-    """What a file is, going by its name."""
-    name = _base_name(path).lower()
-    if name.startswith("trace") and name.endswith((".zip", ".json")):
-        return "trace"
-    return _KINDS.get(name.rpartition(".")[2], "other")
 
 
 class MarkerScanner:
@@ -64,8 +69,16 @@ def _unfinished(text: str) -> str:
     return tail if begun and len(tail) <= _MAX_MARKER and "\n" not in tail else ""
 
 
-def _free_name(uri: str, taken: dict[str, ArtifactRef]) -> str:
-    name = _base_name(uri)
+def _kind_of(attachment: Attachment) -> ArtifactKind:
+    """What a file is, going by its name, else by its content type."""
+    name = _base_name(attachment.uri).lower()
+    if name.startswith("trace") and name.endswith((".zip", ".json")):
+        return "trace"
+    by_type = _KINDS_BY_TYPE.get((attachment.content_type or "").partition("/")[0], "other")
+    return _KINDS.get(name.rpartition(".")[2], by_type)
+
+
+def _free_name(name: str, uri: str, taken: dict[str, ArtifactRef]) -> str:
     return name if name not in taken else re.sub(r"[/\\]+", "-", uri.lstrip("./\\"))
 
 

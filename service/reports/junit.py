@@ -10,8 +10,8 @@ from typing import Any, BinaryIO, Final
 from xml.parsers import expat
 
 from service.contracts.run_events import ResultIn
-from service.reports.attachments import MAX_ATTACHMENTS, MarkerScanner
-from service.reports.attempts import MAX_ATTEMPTS, add_attempt
+from service.reports.attachments import MAX_ATTACHMENTS, Attachment, MarkerScanner
+from service.reports.attempts import MAX_ATTEMPTS
 from service.reports.errors import ReportError, malformed
 from service.reports.junit_cases import Case, Outcome, Suite, result_of, suite_level_result
 from service.reports.junit_dialects import (
@@ -27,7 +27,6 @@ from service.reports.xml_pieces import encoding_and_pieces
 
 _MAX_DEPTH: Final = 200
 _MAX_TOKEN_BYTES: Final = 16 * 2**20  # of one tag or comment, which is all that is ever held whole
-_MAX_HELD: Final = 32 * 2**20  # characters, about, of failing results that wait for a further attempt
 
 _SUITES: Final = frozenset({"testsuites", "testsuite"})
 _SUITE_LEVEL: Final = frozenset({"error", "failure"})
@@ -35,7 +34,6 @@ _OUTCOMES: Final = (
     *("error", "failure", "skipped", "skip"),
     *("flakyFailure", "flakyError", "rerunFailure", "rerunError"),
 )
-_FAILING: Final = ("failed", "error")
 _COUNT_OF: Final = {"failed": "failures", "error": "errors", "skipped": "skipped"}
 _DECLARED: Final = {name: name for name in ("tests", "failures", "errors", "skipped")} | {"skips": "skipped"}
 _PATH_ATTRIBUTES: Final = ("path", "file", "href", "url", "uri", "src", "source")
@@ -73,7 +71,7 @@ class _Reader:
         self._suites = [Suite({})]
         self._cases: list[Case] = []
         self._playwright = self._root_declares = False
-        self._held_size = self._fed = 0
+        self._fed = self._case_count = 0
         self._openers: dict[str, Opener] = {
             "testsuites": self._open_root,
             "testsuite": self._open_suite,
@@ -103,15 +101,13 @@ class _Reader:
     def finish(self) -> list[ResultIn]:
         """The rest of the results; the file is over."""
         self._parser.Parse(b"", True)
+        self._said.counted["tests"] = self._case_count
         return self._results
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
-        tags = self._tags
-        if not tags and tag not in _SUITES:
-            raise ReportError("unsupported_format", f"unsupported format: XML with the root <{tag[:100]}> is no JUnit")
-        tags.append(tag)
-        if len(tags) > _MAX_DEPTH:
-            raise malformed(f"elements are nested more than {_MAX_DEPTH} deep")
+        if not 0 < len(self._tags) < _MAX_DEPTH:
+            self._check_depth(tag)
+        self._tags.append(tag)
         opener = self._openers.get(tag)
         self._closers.append(opener(attributes) if opener else None)
 
@@ -119,6 +115,13 @@ class _Reader:
         self._tags.pop()
         if closer := self._closers.pop():
             closer()
+
+    def _check_depth(self, tag: str) -> None:
+        if self._tags:
+            raise malformed(f"elements are nested more than {_MAX_DEPTH} deep")
+        if tag not in _SUITES:
+            message = f"unsupported format: XML with the root <{tag[:100]}> is not JUnit"
+            raise ReportError("unsupported_format", message)
 
     def _take_text(self, taker: TextTaker) -> Closer:
         """Text goes to the taker until the element ends, but for that of elements inside with takers of their own."""
@@ -132,7 +135,8 @@ class _Reader:
 
     def _open_root(self, attributes: Attributes) -> None:
         self._playwright = is_playwright(attributes)
-        self._suites[0].retries = root_retries(attributes)
+        if root_retries(attributes):
+            self._suites[0].expect_repeats()
         self._said.starts(timestamp(attributes.get("timestamp")))
         self._root_declares = "tests" in attributes
         self._declare(attributes)
@@ -140,7 +144,8 @@ class _Reader:
     def _open_suite(self, attributes: Attributes) -> Closer:
         project = attributes.get("hostname") if self._playwright else None
         suite = Suite(attributes, self._suites[-1], project)
-        suite.retries = suite.retries or suite_retries(attributes)
+        if suite_retries(attributes):
+            suite.expect_repeats()
         if len(self._suites) == 1 and not self._root_declares:
             self._declare(attributes)
         self._said.starts(timestamp(attributes.get("timestamp")))
@@ -148,7 +153,8 @@ class _Reader:
         return self._close_suite
 
     def _close_suite(self) -> None:
-        self._release(self._suites.pop())
+        if repeats := self._suites.pop().repeats:
+            self._results.extend(repeats.rest())
 
     def _declare(self, attributes: Attributes) -> None:
         for name, what in _DECLARED.items():
@@ -163,37 +169,13 @@ class _Reader:
     def _close_case(self) -> None:
         case = self._cases.pop()
         result = result_of(case)
-        self._count(result, "tests")
-        if case.suite.retries:
-            self._hold_or_add(case.suite, result)
+        self._case_count += 1
+        if result["status"] != "passed":
+            self._said.counted[_COUNT_OF[result["status"]]] += 1
+        if case.suite.repeats:
+            self._results.extend(case.suite.repeats.take(result))
         else:
             self._results.append(result)
-
-    def _count(self, result: ResultIn, what: str | None = None) -> None:
-        counted = self._said.counted
-        if what:
-            counted[what] += 1
-        if result["status"] != "passed":
-            counted[_COUNT_OF[result["status"]]] += 1
-
-    def _hold_or_add(self, suite: Suite, result: ResultIn) -> None:
-        """A failing result waits, since the next case of this name is its next attempt; after a pass none comes."""
-        key = result["suite"] or "", result["name"]
-        earlier = suite.held.pop(key, None)
-        if earlier:
-            result = add_attempt(earlier, result)
-        if result["status"] not in _FAILING:
-            self._results.append(result)
-            return
-        suite.held[key] = result
-        self._held_size += _size(result)
-        if self._held_size > _MAX_HELD:
-            self._release(suite)
-
-    def _release(self, suite: Suite) -> None:
-        self._results.extend(suite.held.values())
-        suite.held.clear()
-        self._held_size = 0
 
     def _open_outcome(self, attributes: Attributes) -> Closer | None:
         tag, parent = self._tags[-1], self._tags[-2]
@@ -213,7 +195,7 @@ class _Reader:
     def _close_suite_level(self, outcome: Outcome) -> None:
         self._stop_taking()
         result = suite_level_result(outcome, self._suites[-1])
-        self._count(result)
+        self._said.counted[_COUNT_OF[result["status"]]] += 1
         self._results.append(result)
 
     def _open_output(self, _attributes: Attributes) -> Closer | None:
@@ -237,7 +219,7 @@ class _Reader:
             if "attachment" in name.lower():
                 self._attach(value)
         elif property_retries(name, value):
-            self._suites[-1].retries = True
+            self._suites[-1].expect_repeats()
 
     def _open_attachment(self, attributes: Attributes) -> Closer | None:
         path = next((attributes[name] for name in _PATH_ATTRIBUTES if name in attributes), None)
@@ -262,12 +244,7 @@ class _Reader:
             case = self._cases[-1]
             case.attachments = case.attachments or []
             if len(case.attachments) < MAX_ATTACHMENTS:
-                case.attachments.append(path)
-
-
-def _size(result: ResultIn) -> int:
-    failure = result.get("failure") or {}
-    return 500 + len(failure.get("details") or "") + len(failure.get("message") or "")
+                case.attachments.append(Attachment(path.strip()))
 
 
 def _refuse_own_entities(_name: str, _is_parameter: bool, value: str | None, *_rest: Any) -> None:

@@ -6,10 +6,11 @@ from typing import Final
 
 from service.contracts.run_events import Attempt, Failure, ResultIn
 from service.domain.statuses import ResultStatus
-from service.reports.attachments import references
+from service.reports.attachments import Attachment, references
 from service.reports.attempts import attempts_of
 from service.reports.junit_dialects import Attributes
-from service.reports.suites import suite_label
+from service.reports.repeats import Repeats
+from service.reports.suites import MAX_LABEL, suite_label
 from service.reports.times import milliseconds, timestamp
 
 SUITE_LEVEL_NAME: Final = "(suite)"  # what failed under a suite, outside of any case of it
@@ -37,23 +38,26 @@ _NOT_RUN: Final = _FLAGS | {"not run", "not_run", "inactive", "suppressed", "ski
 class Suite:
     """An open suite, and what its cases inherit."""
 
-    __slots__ = ("_labels", "file", "held", "path", "retries")
+    __slots__ = ("file", "labels", "path", "repeats")
 
     def __init__(self, attributes: Attributes, parent: "Suite | None" = None, project: str | None = None) -> None:
         name = _RUN_STAMP.sub("", attributes.get("name", ""))
         self.path: tuple[str, ...] = (*(parent.path if parent else ()), *filter(None, (project, name)))
-        self.file: str | None = file_of(attributes) or (parent.file if parent else None)
-        self.retries: bool = parent.retries if parent else False
-        self.held: dict[tuple[str, str], ResultIn] = {}
-        self._labels: dict[tuple[str, str | None], str] = {}
+        own_file = attributes.get("file") or attributes.get("filepath")
+        inherited = parent.file if parent else None
+        self.file: str | None = own_file[:MAX_LABEL] if own_file else inherited
+        self.repeats: Repeats | None = Repeats() if parent and parent.repeats else None
+        self.labels: dict[tuple[str, str | None], str] = {}
+
+    def expect_repeats(self) -> None:
+        """The producer retries: a case that comes again here, or in a suite inside, is a further attempt."""
+        self.repeats = self.repeats or Repeats()
 
     def label(self, classname: str, file: str | None) -> str:
         """The `suite` of a case of this class."""
-        label = self._labels.get((classname, file))
-        if label is None:
-            if len(self._labels) >= _MAX_LABELS:
-                self._labels.clear()
-            label = self._labels[classname, file] = suite_label(self.path, classname, file)
+        if len(self.labels) >= _MAX_LABELS:
+            self.labels.clear()
+        label = self.labels[classname, file] = suite_label(self.path, classname, file)
         return label
 
 
@@ -94,12 +98,7 @@ class Case:
         self.attributes = attributes
         self.suite = suite
         self.outcomes: list[Outcome] | None = None
-        self.attachments: list[str] | None = None
-
-
-def file_of(attributes: Attributes) -> str | None:
-    """The file that a case or suite names."""
-    return attributes.get("file") or attributes.get("filepath")
+        self.attachments: list[Attachment] | None = None
 
 
 def result_of(case: Case) -> ResultIn:
@@ -109,9 +108,10 @@ def result_of(case: Case) -> ResultIn:
     classname = attributes.get("classname") or attributes.get("class") or ""
     if classname == name:  # it says nothing of where the case stands
         classname = ""
-    file = file_of(attributes) or suite.file
+    file = attributes.get("file") or suite.file
+    telling_file = None if classname else file
     result: ResultIn = {
-        "suite": suite.label(classname, None if classname else file),
+        "suite": suite.labels.get((classname, telling_file)) or suite.label(classname, telling_file),
         "name": name,
         "status": "passed",
         "duration_ms": milliseconds(attributes.get("time")),

@@ -3,7 +3,9 @@
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
+
+Format = Literal["junit", "ctrf", "json", "ndjson"]
 
 _COUNTED: Final = ("tests", "failures", "errors", "skipped")
 
@@ -12,6 +14,7 @@ _COUNTED: Final = ("tests", "failures", "errors", "skipped")
 class Said:
     """Filled while the results are read, whole when they are."""
 
+    format: Format = "junit"
     run: dict[str, Any] = field(default_factory=dict)  # fields of RunIn, not validated
     started_at: datetime | None = None
     completed_at: datetime | None = None

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 SEPARATOR: Final = " > "
+MAX_LABEL: Final = 1_200  # more than is kept, so that the cut is noted; each case of a suite repeats it
 
 _ABSOLUTE: Final = re.compile(r"[/\\]|[A-Za-z]:")
 
@@ -20,4 +21,4 @@ def suite_label(path: Sequence[str], classname: str = "", file: str | None = Non
         parts.append(classname)
     if file and file not in parts and not _ABSOLUTE.match(file):
         parts.insert(0, file)
-    return SEPARATOR.join(parts)
+    return SEPARATOR.join(parts)[:MAX_LABEL]

@@ -4,6 +4,7 @@ import math
 import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from service.contracts.run_events import MAX_DURATION_MS
@@ -13,6 +14,7 @@ _DECIMAL_COMMA: Final = re.compile(r"(?:0|\d+),(?:\d{1,2}|\d{4,})|0,\d{3}")
 _FIRST_YEAR: Final = 1990  # year 1 and 1970 are how tools write that they don't know
 
 
+@lru_cache(4_096)
 def milliseconds(seconds: str | None) -> float:
     """`0.25` seconds are 250; what is no number, negative or longer than a result can last is 0."""
     if not seconds:

@@ -1,0 +1,115 @@
+"""CDEvents of finished test runs, 0.1 to 0.3: the `data` of such an event becomes that of our own event.
+
+A CDEvent knows neither organization nor project: both come from its `customData`, the project else from
+its source. The cases of a suite run come in events of their own; they are part 1 of 2 of their run, which is
+complete with the event of the suite run.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from service.domain.statuses import ResultStatus
+from service.reports.errors import ReportError, malformed
+
+_TYPE: Final = re.compile(r"dev\.cdevents\.(testsuiterun|testcaserun)\.finished\.\d+\.\d+\.\d+(?:-\w+)?")
+_STATUS_OF: Final[dict[Any, ResultStatus]] = {
+    "success": "passed",
+    "pass": "passed",
+    "failure": "failed",
+    "fail": "failed",
+    "cancel": "canceled",
+    "error": "error",
+}
+
+
+def is_finished_test_run(event_type: str) -> bool:
+    """Whether an event of this type is one that `run_data` reads."""
+    return _TYPE.fullmatch(event_type) is not None
+
+
+def run_data(cdevent: Mapping[str, Any]) -> dict[str, Any]:
+    """The native `data`, not validated: what the CDEvent leaves out is left out. Raises ReportError."""
+    context, subject = _object(cdevent, "context"), _object(cdevent, "subject")
+    event_type = _TYPE.fullmatch(str(context.get("type")))
+    if event_type is None:
+        raise ReportError("unsupported_format", f"no finished test run: {str(context.get('type'))[:100]}")
+    content = _object(subject, "content")
+    if event_type[1] == "testsuiterun":
+        return _suite_run(cdevent, context, subject, content)
+    return _case_run(cdevent, context, subject, content)
+
+
+def _suite_run(
+    cdevent: Mapping[str, Any], context: Mapping[str, Any], subject: Mapping[str, Any], content: Mapping[str, Any]
+) -> dict[str, Any]:
+    run = _run(cdevent, context, subject, content) | {
+        "run_id": subject.get("id"),
+        "status": _status_of(content),
+    }
+    return _data(cdevent, run, [])
+
+
+def _case_run(
+    cdevent: Mapping[str, Any], context: Mapping[str, Any], subject: Mapping[str, Any], content: Mapping[str, Any]
+) -> dict[str, Any]:
+    run = _run(cdevent, context, subject, content)
+    suite_run = content.get("testSuiteRun")
+    if isinstance(suite_run, Mapping):
+        run |= {"run_id": suite_run.get("id"), "expected_shards": 2, "shard": 1}
+    else:
+        run["run_id"] = subject.get("id")
+    return _data(cdevent, run, [_result(subject, content)])
+
+
+def _result(subject: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
+    case = _object(content, "testCase", required=False)
+    result: dict[str, Any] = {
+        "name": case.get("name") or case.get("id") or subject.get("id"),
+        "status": _status_of(content),
+    }
+    if case.get("id"):
+        result["case_id"] = case["id"]
+    if content.get("reason") and result["status"] != "passed":
+        result["failure"] = {"message": content["reason"]}
+    return result
+
+
+def _run(
+    cdevent: Mapping[str, Any], context: Mapping[str, Any], subject: Mapping[str, Any], content: Mapping[str, Any]
+) -> dict[str, Any]:
+    run: dict[str, Any] = {
+        "project_id": _custom(cdevent).get("project_id") or subject.get("source") or context.get("source"),
+        "completed_at": context.get("timestamp"),
+    }
+    environment = _object(content, "environment", required=False).get("id")
+    if environment:
+        run["environment"] = environment
+    return run
+
+
+def _data(cdevent: Mapping[str, Any], run: dict[str, Any], results: list[dict[str, Any]]) -> dict[str, Any]:
+    data: dict[str, Any] = {"run": run, "results": results}
+    if organization := _custom(cdevent).get("organization"):
+        data["organization"] = organization
+    return data
+
+
+def _custom(cdevent: Mapping[str, Any]) -> Mapping[str, Any]:
+    return _object(cdevent, "customData", required=False)
+
+
+def _status_of(content: Mapping[str, Any]) -> ResultStatus:
+    outcome = content.get("outcome")
+    if not isinstance(outcome, str) or outcome not in _STATUS_OF:
+        raise malformed(f"unknown outcome: {str(outcome)[:100]}")
+    return _STATUS_OF[outcome]
+
+
+def _object(parent: Mapping[str, Any], key: str, *, required: bool = True) -> Mapping[str, Any]:
+    value = parent.get(key)
+    if isinstance(value, Mapping):
+        return value
+    if required:
+        raise malformed(f"the CDEvent has no object {key}")
+    return {}

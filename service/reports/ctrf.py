@@ -1,0 +1,168 @@
+"""CTRF, the Common Test Report Format: its object `results`, test by test."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, cast
+
+from service.contracts.run_events import Attempt, Failure, ResultIn
+from service.domain.statuses import ResultStatus
+from service.reports.attachments import Attachment, references
+from service.reports.attempts import MAX_ATTEMPTS
+from service.reports.json_stream import JsonStream
+from service.reports.said import Said
+from service.reports.suites import suite_label
+from service.reports.times import epoch_ms, sane_milliseconds
+
+_STATUS_OF: Final[dict[str, ResultStatus]] = {
+    "passed": "passed",
+    "failed": "failed",
+    "skipped": "skipped",
+    "pending": "skipped",
+    "other": "canceled",
+}
+_RUN_FIELDS: Final = {
+    "branchName": "branch",
+    "commit": "commit_sha",
+    "buildUrl": "ci_url",
+    "testEnvironment": "environment",
+}
+_DECLARED: Final = {"tests": "tests", "failed": "failures", "skipped": "skipped", "pending": "skipped"}
+_COUNT_OF: Final = {"failed": "failures", "skipped": "skipped"}
+
+
+def read_results(stream: JsonStream, said: Said) -> Iterator[ResultIn]:
+    """The tests in the `results` that come next in the stream."""
+    for key in stream.members():
+        if key == "tests" and stream.peek() == "[":
+            for test in stream.items():
+                yield _counted(result_of(test), said)
+        else:
+            _hear(key, stream.value(), said)
+    said.compare_counts()
+
+
+def result_of(test: Any) -> ResultIn:
+    """The native result of a test. What can't be one is left as it is, to be refused under its index."""
+    if not isinstance(test, dict):
+        return cast("ResultIn", test)
+    file = _text(test, "filePath")
+    result: ResultIn = {
+        "suite": _suite_of(test.get("suite"), file),
+        "name": test.get("name", ""),
+        "status": _status_of(test),
+        "duration_ms": sane_milliseconds(test.get("duration")),
+    }
+    if file:
+        result["file"] = file
+    if started_at := epoch_ms(test.get("start")):
+        result["started_at"] = started_at
+    _add_outcome(result, test)
+    if attachments := list(_attachments(test)):
+        result["artifacts"] = references(attachments)
+    return result
+
+
+def _add_outcome(result: ResultIn, test: Mapping[str, Any]) -> None:
+    failure = _failure_of(test)
+    if failure and result["status"] != "passed":
+        result["failure"] = failure
+    attempts = _listed_attempts(result, test) or _implied_attempts(result, test, failure)
+    if attempts:
+        result["attempts"] = attempts[-MAX_ATTEMPTS:]
+
+
+def _listed_attempts(result: ResultIn, test: Mapping[str, Any]) -> list[Attempt]:
+    """Some producers list the deciding attempt among the others, some only those before it."""
+    attempts = [_attempt_of(attempt) for attempt in _dicts(test.get("retryAttempts"))]
+    retries = test.get("retries")
+    if attempts and (attempts[-1]["status"] != result["status"] or retries == len(attempts)):
+        attempts.append(_deciding(result))
+    return attempts
+
+
+def _implied_attempts(result: ResultIn, test: Mapping[str, Any], failure: Failure) -> list[Attempt]:
+    """A number of retries, or `flaky` alone, says that as many attempts failed before."""
+    retries = test.get("retries")
+    count = retries if isinstance(retries, int) else 0
+    count = max(count, 1) if test.get("flaky") is True else count
+    if count < 1 or result["status"] not in ("passed", "failed"):
+        return []
+    earlier: list[Attempt] = [{"status": "failed"} for _ in range(min(count, MAX_ATTEMPTS))]
+    if failure and result["status"] == "passed":
+        earlier[-1]["failure"] = failure
+    return [*earlier, _deciding(result)]
+
+
+def _deciding(result: ResultIn) -> Attempt:
+    attempt: Attempt = {"status": result["status"], "duration_ms": result.get("duration_ms")}
+    if "failure" in result:
+        attempt["failure"] = result["failure"]
+    return attempt
+
+
+def _attempt_of(listed: Mapping[str, Any]) -> Attempt:
+    attempt: Attempt = {"status": _status_of(listed)}
+    if "duration" in listed:
+        attempt["duration_ms"] = sane_milliseconds(listed["duration"])
+    if started_at := epoch_ms(listed.get("start")):
+        attempt["started_at"] = started_at
+    if failure := _failure_of(listed):
+        attempt["failure"] = failure
+    return attempt
+
+
+def _failure_of(test: Mapping[str, Any]) -> Failure:
+    failure: Failure = {}
+    if message := _text(test, "message"):
+        failure["message"] = message
+    if trace := _text(test, "trace"):
+        failure["details"] = trace
+    return failure
+
+
+def _attachments(test: Mapping[str, Any]) -> Iterator[Attachment]:
+    for part in (*_dicts(test.get("retryAttempts")), test):
+        for attachment in _dicts(part.get("attachments")):
+            if path := _text(attachment, "path"):
+                yield Attachment(path, _text(attachment, "name"), _text(attachment, "contentType"))
+
+
+def _counted(result: ResultIn, said: Said) -> ResultIn:
+    said.counted["tests"] += 1
+    status = result.get("status") if isinstance(result, dict) else None
+    if isinstance(status, str) and status in _COUNT_OF:
+        said.counted[_COUNT_OF[status]] += 1
+    return result
+
+
+def _hear(key: str, value: Any, said: Said) -> None:
+    """What the report says of its run: its `summary` and `environment`."""
+    if not isinstance(value, dict):
+        return
+    if key == "environment":
+        said.run |= {ours: text for name, ours in _RUN_FIELDS.items() if (text := _text(value, name))}
+    elif key == "summary":
+        said.started_at = epoch_ms(value.get("start"))
+        said.completed_at = epoch_ms(value.get("stop"))
+        for name, what in _DECLARED.items():
+            if isinstance(value.get(name), int):
+                said.declares(what, value[name])
+
+
+def _suite_of(suite: Any, file: str | None) -> str:
+    parts = [suite] if isinstance(suite, str) else suite if isinstance(suite, list) else []
+    path = [part for part in parts if isinstance(part, str) and part]
+    return suite_label(path, file=None if path else file)
+
+
+def _status_of(test: Mapping[str, Any]) -> ResultStatus:
+    status: Any = test.get("status")
+    return _STATUS_OF.get(str(status)) or status
+
+
+def _text(value: Mapping[str, Any], key: str) -> str | None:
+    text = value.get(key)
+    return text if isinstance(text, str) else None
+
+
+def _dicts(value: Any) -> list[Mapping[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

@@ -1,0 +1,116 @@
+"""Reports in JSON, told apart by what they hold: CTRF, native results as an object or a list, and NDJSON."""
+
+from collections.abc import Iterator
+from typing import Any, BinaryIO, Final
+
+from service.contracts.run_events import ResultIn, RunIn
+from service.reports import ctrf
+from service.reports.errors import ReportError, malformed
+from service.reports.json_stream import JsonStream
+from service.reports.said import Said
+from service.reports.times import timestamp
+
+_PER_LIST: Final = 500
+_RESULT_FIELDS: Final = frozenset(ResultIn.__annotations__)
+_RUN_FIELDS: Final = frozenset(RunIn.__annotations__)
+_ALLURE: Final = frozenset({"uuid", "steps"})
+_KEPT: Final = _RESULT_FIELDS | _RUN_FIELDS | _ALLURE | {"run"}
+# What other tools write may have `name` and `status` too, but has one of these besides.
+_FOREIGN: Final = {
+    "historyId": "Allure result",
+    "protocolVersion": "Dart test events",
+    "suites": "Playwright report",
+    "testResults": "Jest report",
+    "stats": "Mocha report",
+}
+
+
+def read(source: BinaryIO, said: Said) -> Iterator[list[ResultIn]]:
+    """The results in lists of bounded size. Raises ReportError where it ends before the file does.
+
+    A native result is handed on as it came: whether it is valid is found out, one by one, where all are.
+    """
+    stream = JsonStream(source)
+    pending: list[ResultIn] = []
+    for result in _results(stream, said):
+        pending.append(result)
+        if len(pending) >= _PER_LIST:
+            yield pending
+            pending = []
+    yield pending
+
+
+def _results(stream: JsonStream, said: Said) -> Iterator[ResultIn]:
+    match stream.peek():
+        case "[":
+            said.format = "json"
+            yield from map(_known_fields, stream.items())
+            stream.expect_end()
+        case "{":
+            yield from _object(stream, said)
+        case _:
+            raise malformed("not JSON: neither an object nor a list")
+
+
+def _object(stream: JsonStream, said: Said) -> Iterator[ResultIn]:
+    """A whole report, or the first of the records that NDJSON consists of."""
+    others: dict[str, Any] = {}
+    found = False
+    for key in stream.members():
+        if key == "results" and stream.peek() in ("[", "{"):
+            found = True
+            yield from _listed(stream, said)
+            continue
+        if key in _FOREIGN:
+            raise ReportError("unsupported_format", f"unsupported format: {_FOREIGN[key]}")
+        value = stream.value()
+        if key in _KEPT:
+            others[key] = value
+    if found:
+        _hear(others, said)
+        stream.expect_end()
+    else:
+        yield from _records(others, stream, said)
+
+
+def _listed(stream: JsonStream, said: Said) -> Iterator[ResultIn]:
+    if stream.peek() == "{":
+        said.format = "ctrf"
+        yield from ctrf.read_results(stream, said)
+    else:
+        said.format = "json"
+        yield from map(_known_fields, stream.items())
+
+
+def _records(first: dict[str, Any], stream: JsonStream, said: Said) -> Iterator[ResultIn]:
+    """One result after the other; before them, where it is given, an object with `run` alone."""
+    said.format = "ndjson"
+    if first.keys() >= _ALLURE:
+        raise ReportError("unsupported_format", "unsupported format: Allure result")
+    if "name" in first:
+        yield _known_fields(first)
+    elif isinstance(first.get("run"), dict):
+        _hear(first, said)
+    else:
+        raise ReportError("unsupported_format", "unsupported format: JSON with no results, nor the name of one")
+    while stream.peek():
+        yield _known_fields(stream.value())
+
+
+def _hear(others: dict[str, Any], said: Said) -> None:
+    """Fields of the run stand in an object of their own or beside the results."""
+    run = others.get("run")
+    fields = {**others, **run} if isinstance(run, dict) else others
+    said.run |= {name: value for name, value in fields.items() if name in _RUN_FIELDS}
+    said.started_at = said.started_at or _moment(said.run.get("started_at"))
+    said.completed_at = said.completed_at or _moment(said.run.get("completed_at"))
+
+
+def _moment(value: Any) -> Any:
+    return timestamp(value) if isinstance(value, str) else None
+
+
+def _known_fields(result: Any) -> Any:
+    if not isinstance(result, dict):
+        return result
+    return {name: value for name, value in result.items() if name in _RESULT_FIELDS}
