@@ -124,7 +124,10 @@ async def test_attempts_make_one_flaky_result(store: Store) -> None:
 
 
 async def test_the_same_case_id_again_is_a_further_attempt(store: Store) -> None:
-    again = [result("a", "failed", case_id="tc_1", duration_ms=10), result("a", "passed", case_id="tc_1", duration_ms=5)]
+    again = [
+        result("a", "failed", case_id="tc_1", duration_ms=10),
+        result("a", "passed", case_id="tc_1", duration_ms=5),
+    ]
     await store.take(run_event(results=again))
     assert await store.results() == [("a", "passed", 15, 2, True)]
 
@@ -300,4 +303,3 @@ async def test_case_renamed_under_its_id_keeps_its_history_and_takes_the_new_nam
     await store.take(run_event("run_2", [result("new name", case_id="tc_1")]))
     rows = await store.pool.fetch("SELECT name FROM cases")
     assert [row["name"] for row in rows] == ["new name"]
-
