@@ -7,6 +7,7 @@ import asyncpg
 
 from service.domain.errors import ServiceError
 from service.settings import Settings
+from service.storage import Storage
 from service.store import database
 from service.store.database import Role
 
@@ -27,6 +28,14 @@ def amqp_url(settings: Settings) -> str:
     if not settings.amqp_url:
         raise MissingSetting("set RESULTS_AMQP_URL, for example amqp://results:secret@localhost/")
     return settings.amqp_url
+
+
+def open_storage(settings: Settings) -> Storage:
+    """Where files are kept. There is nothing to close."""
+    try:
+        return Storage(settings.storage_url)
+    except (ValueError, OSError) as error:
+        raise MissingSetting(f"RESULTS_ARTIFACTS_URL: {error}") from error
 
 
 @asynccontextmanager

@@ -18,6 +18,8 @@ class Settings(BaseSettings):
     database_pool_size: int = Field(10, ge=1, le=200, description="Connections that one process may open")
     amqp_url: str | None = Field(None, description="RabbitMQ 4, amqp://user:password@host/vhost")
     queue_prefix: str = Field("", max_length=100, description="Stands before every exchange and queue name")
+    artifacts_url: str | None = Field(None, description="Files: file:///folder or s3://bucket/prefix (with AWS_…)")
+    artifacts_redirect: bool = Field(False, description="Answer downloads with a redirect into S3, presigned")
     http_host: str = Field("127.0.0.1", description="Where the API listens")
     http_port: int = Field(8080, ge=0, le=65535, description="0 takes any free port")
     public_url: str | None = Field(None, description="What links start with, by default the address it listens on")
@@ -30,6 +32,11 @@ class Settings(BaseSettings):
     def retention(self) -> timedelta:
         """How long results are kept."""
         return timedelta(days=self.retention_days)
+
+    @property
+    def storage_url(self) -> str:
+        """Where files are, by default beside the rest of the local stack."""
+        return self.artifacts_url or (self.dev_dir.absolute() / "artifacts").as_uri()
 
     @property
     def link_base(self) -> str:

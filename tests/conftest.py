@@ -1,11 +1,13 @@
 """Real servers for the whole session, and a database and queue names for each test alone."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from tests.buckets import new_bucket, s3_server
 from tests.databases import cloned_database
 from tests.servers import GivenServers, OwnServers, Servers
 
@@ -49,3 +51,17 @@ def database_url(postgres_url: str, pytestconfig: pytest.Config) -> Iterator[str
 def queue_prefix() -> str:
     """What the names of this test's exchanges and queues start with."""
     return f"test-{uuid4().hex[:12]}."
+
+
+@pytest.fixture(scope="session")
+def s3_url() -> Iterator[str]:
+    with s3_server() as url:
+        yield url
+
+
+@pytest.fixture(params=["file", "s3"])
+def storage_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where files are kept: once in a folder, once in a bucket of this test alone."""
+    if request.param == "file":
+        return (tmp_path / "files").as_uri()
+    return new_bucket(request.getfixturevalue("s3_url"))

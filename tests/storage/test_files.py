@@ -1,0 +1,147 @@
+"""Files come back as they went in, appear only when whole, and are the same in a folder and in S3."""
+
+import os
+from datetime import timedelta
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession
+
+from service.domain.errors import NotFound, Unavailable
+from service.domain.ids import OrgId
+from service.storage import Storage, belongs_to, stored_path
+from tests.buckets import new_bucket
+
+PATH = stored_path("exports", OrgId(7), "exp_1.csv")
+BIG = os.urandom(1_000_003) * 21  # several parts of an upload
+
+
+@pytest.fixture
+def storage(storage_url: str) -> Storage:
+    return Storage(storage_url)
+
+
+async def read(storage: Storage, path: str = PATH, start: int = 0, end: int | None = None) -> bytes:
+    return b"".join([chunk async for chunk in await storage.read(path, start, end)])
+
+
+async def test_a_large_file_comes_back_with_its_size_and_sum(storage: Storage) -> None:
+    async with storage.writing(PATH) as file:
+        for offset in range(0, len(BIG), 100_000):
+            await file.write(BIG[offset : offset + 100_000])
+    assert (file.size, file.sha256) == (len(BIG), sha256(BIG).digest())
+    assert (await storage.head(PATH)).size == len(BIG)
+    assert await read(storage) == BIG
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 1), (5, 100), (999_990, None), (3, 3), (0, None)])
+async def test_a_range_is_those_bytes(storage: Storage, start: int, end: int | None) -> None:
+    data = BIG[:1_000_000]
+    await storage.put(PATH, data)
+    assert await read(storage, PATH, start, end) == data[start:end]
+
+
+async def test_an_empty_file_is_a_file(storage: Storage) -> None:
+    await storage.put(PATH, b"")
+    assert (await storage.head(PATH)).size == 0
+    assert await read(storage) == b""
+
+
+async def test_a_file_is_not_there_before_it_is_whole(storage: Storage) -> None:
+    async with storage.writing(PATH) as file:
+        await file.write(BIG)
+        with pytest.raises(NotFound):
+            await storage.head(PATH)
+    assert (await storage.head(PATH)).size == len(BIG)
+
+
+async def test_a_failed_writing_leaves_no_file_and_keeps_its_error(storage: Storage) -> None:
+    async def break_off() -> None:
+        async with storage.writing(PATH) as file:
+            await file.write(BIG)
+            raise ConnectionResetError("of something that is not the storage")
+
+    with pytest.raises(ConnectionResetError):
+        await break_off()
+    with pytest.raises(NotFound):
+        await storage.head(PATH)
+
+
+async def test_a_deleted_file_is_gone_and_may_be_deleted_again(storage: Storage) -> None:
+    await storage.put(PATH, b"x")
+    await storage.delete(PATH)
+    await storage.delete(PATH)
+    with pytest.raises(NotFound):
+        await storage.read(PATH)
+
+
+async def test_deleting_a_folder_takes_all_below_it_and_nothing_beside_it(storage: Storage) -> None:
+    for name in ("a/1/x", "a/1/y/z", "a/11/x"):
+        await storage.put(name, b"x")
+    await storage.delete_under("a/1")
+    for gone in ("a/1/x", "a/1/y/z"):
+        with pytest.raises(NotFound):
+            await storage.head(gone)
+    assert (await storage.head("a/11/x")).size == 1
+
+
+async def test_a_presigned_url_answers_with_the_file_and_its_name(s3_url: str) -> None:
+    storage = Storage(new_bucket(s3_url))
+    async with storage.writing(PATH, "text/csv", "results.csv") as file:
+        await file.write(b"a,b\n")
+    url = await storage.presign(PATH, timedelta(minutes=1))
+    assert url is not None
+    async with ClientSession() as session, session.get(url) as answer:
+        assert await answer.read() == b"a,b\n"
+        assert answer.headers["Content-Type"] == "text/csv"
+        assert answer.headers["Content-Disposition"] == 'attachment; filename="results.csv"'
+
+
+async def test_a_local_file_has_no_presigned_url(tmp_path: Path) -> None:
+    assert await Storage(tmp_path.as_uri()).presign(PATH, timedelta(minutes=1)) is None
+
+
+async def test_a_storage_that_is_down_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    with pytest.raises(Unavailable, match="does not answer"):
+        await Storage("s3://bucket").head(PATH)
+
+
+async def test_a_path_that_leaves_the_storage_is_not_found(storage: Storage) -> None:
+    with pytest.raises(NotFound):
+        await storage.read("exports/7/../8/x")
+
+
+async def test_what_a_killed_writer_left_is_swept_once_it_is_old(tmp_path: Path) -> None:
+    storage = Storage(tmp_path.as_uri())
+    await storage.put(PATH, b"whole")
+    (tmp_path / f"{PATH}#1").write_bytes(b"half")
+    assert storage.sweep(timedelta(days=1)) == 0
+    assert storage.sweep(timedelta(0)) == 1
+    assert await read(storage) == b"whole"
+
+
+@pytest.mark.parametrize("part", ["", ".", "..", "a/b", "a b", ".hidden", "ä"])
+def test_a_part_that_is_not_plain_makes_no_path(part: str) -> None:
+    with pytest.raises(ValueError, match="can't be part"):
+        stored_path("artifacts", OrgId(1), part)
+
+
+@pytest.mark.parametrize(
+    ("path", "ours"),
+    [
+        ("inbox/7/big.json", True),
+        ("inbox/7/a/b.json", True),
+        ("inbox/77/big.json", False),
+        ("exports/7/x", False),
+        ("inbox/7/../8/x", False),
+        ("inbox/7/", False),
+        ("inbox/7", False),
+    ],
+)
+def test_only_paths_in_the_areas_of_the_organization_belong_to_it(path: str, ours: bool) -> None:
+    assert belongs_to(path, OrgId(7), "artifacts", "inbox") is ours
