@@ -69,6 +69,17 @@ CREATE FUNCTION case_public_id(case_key bigint) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
     RETURN 'case_' || lpad(to_hex(case_key), 16, '0');
 
+-- The public id of an artifact; service/domain/ids.py computes the same.
+CREATE FUNCTION artifact_id(run_key uuid, case_key bigint, artifact_key bigint) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+    RETURN 'art_' || replace(run_key::text, '-', '') || lpad(to_hex(case_key), 16, '0')
+                  || lpad(to_hex(artifact_key), 16, '0');
+
+-- The first line of a text that says something, at most 200 characters; null where nothing does.
+CREATE FUNCTION summary(said text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+    RETURN nullif(left(rtrim(split_part(btrim(said, E' \t\r\n'), E'\n', 1), E' \t\r'), 200), '');
+
 -- The smallest run_key of a moment: its first 48 bits are the milliseconds since 1970.
 CREATE FUNCTION first_run_key(moment timestamptz) RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE STRICT
@@ -154,11 +165,14 @@ CREATE TABLE cases (
     name       text NOT NULL,
     file       text,
     occurrence int NOT NULL,                 -- 0, unless one suite holds the name several times
+    -- A suite may be long; a hash keeps the index entry small, and the row says the rest. It is a column because a
+    -- function in the condition (md5(suite) = …) is no index condition under row-level security.
+    suite_hash bigint NOT NULL GENERATED ALWAYS AS (hashtextextended(suite, 0)) STORED,
     PRIMARY KEY (org_id, case_key)
 );
-CREATE INDEX cases_by_case_id ON cases (org_id, case_id) WHERE case_id IS NOT NULL;
--- A suite may be long; a hash of it keeps the index entry small, and the row says the rest.
-CREATE INDEX cases_by_suite ON cases (org_id, project_id, md5(suite), case_key);
+-- With the project: the same case_id may stand in every one of thousands of projects.
+CREATE INDEX cases_by_case_id ON cases (org_id, case_id, project_id) WHERE case_id IS NOT NULL;
+CREATE INDEX cases_by_suite ON cases (org_id, project_id, suite_hash, case_key);
 
 -- Results: the facts, partitioned by month -----------------------------------------------------------------
 -- Columns stand in the order that leaves no padding. No foreign keys: ingest guarantees them, and a check per
@@ -234,6 +248,90 @@ CREATE TABLE receipts (
 CREATE INDEX receipts_by_run ON receipts (org_id, run_id, receipt_id);
 CREATE INDEX receipts_by_event ON receipts (org_id, event_id);
 
+-- Telling others --------------------------------------------------------------------------------------------
+
+-- Facts, written in the transaction that made them true. The relay numbers committed rows, and readers follow
+-- the numbers: nobody who follows can skip a row that was written early and committed late.
+CREATE TABLE events (
+    org_id     int NOT NULL REFERENCES organizations,
+    event_id   text NOT NULL,                -- evt_ + 32 hex digits, which begin with its time
+    type       text NOT NULL,
+    project_id text,                         -- of what it is about, or null
+    run_id     text,
+    data       json NOT NULL,                -- data.object, byte for byte what every receiver gets
+    created_at timestamptz NOT NULL DEFAULT now(),
+    number     bigint,                       -- its place in the stream, once it has one
+    PRIMARY KEY (org_id, event_id)
+);
+CREATE UNIQUE INDEX events_by_number ON events (org_id, number) WHERE number IS NOT NULL;
+CREATE INDEX events_unnumbered ON events (created_at, event_id) WHERE number IS NULL;
+CREATE SEQUENCE event_numbers;
+
+CREATE TABLE webhooks (
+    org_id              int NOT NULL REFERENCES organizations,
+    webhook_id          text NOT NULL,
+    url                 text NOT NULL,
+    description         text NOT NULL DEFAULT '',
+    events              text[] NOT NULL DEFAULT '{}',  -- the types that it wants; all where empty
+    project_id          text,                -- the one project that it wants, or null
+    enabled             bool NOT NULL DEFAULT true,
+    disabled_reason     text CHECK (disabled_reason IN ('by_request', 'failing', 'gone')),
+    secret              text NOT NULL,       -- signs, so a hash of it would not do
+    previous_secret     text,                -- signs too until previous_expires_at
+    previous_expires_at timestamptz,
+    failures            int NOT NULL DEFAULT 0,        -- in a row
+    failing_since       timestamptz,
+    paused_until        timestamptz,         -- the breaker: nothing goes out before
+    created_at          timestamptz NOT NULL DEFAULT now(),
+    updated_at          timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (org_id, webhook_id)
+);
+
+-- One event on its way to one webhook. A claim moves due_at ahead: where the claimer dies, it comes due again.
+CREATE TABLE deliveries (
+    org_id      int NOT NULL,
+    webhook_id  text NOT NULL,
+    delivery_id text NOT NULL,               -- follows from webhook and event, so that an event has one
+    event_id    text NOT NULL,
+    status      text NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'delivered', 'exhausted')),
+    tries       smallint NOT NULL DEFAULT 0, -- since it was opened; a redelivery opens it again
+    due_at      timestamptz DEFAULT now(),   -- null once it is over
+    claim       uuid,                        -- fences what a claimer writes
+    attempt_log jsonb NOT NULL DEFAULT '[]', -- [{at, status, latency_ms, error, response}]
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (org_id, webhook_id, delivery_id),
+    FOREIGN KEY (org_id, webhook_id) REFERENCES webhooks ON DELETE CASCADE
+);
+CREATE INDEX deliveries_due ON deliveries (org_id, webhook_id, due_at) WHERE due_at IS NOT NULL;
+
+-- Jobs that open again what a webhook has missed.
+CREATE TABLE recoveries (
+    org_id      int NOT NULL,
+    webhook_id  text NOT NULL,
+    recovery_id text NOT NULL,
+    since       timestamptz NOT NULL,
+    until       timestamptz NOT NULL DEFAULT now(),
+    status      text NOT NULL DEFAULT 'queued' CHECK (status IN ('queued', 'running', 'succeeded')),
+    position    text NOT NULL,               -- the last event looked at
+    recovered   int NOT NULL DEFAULT 0,      -- deliveries opened
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    finished_at timestamptz,
+    PRIMARY KEY (org_id, webhook_id, recovery_id),
+    FOREIGN KEY (org_id, webhook_id) REFERENCES webhooks ON DELETE CASCADE
+);
+CREATE INDEX recoveries_open ON recoveries (created_at) WHERE finished_at IS NULL;
+
+-- The id of the one delivery of an event to a webhook; it begins with the time of the event.
+CREATE FUNCTION delivery_id(webhook_id text, event_id text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+    RETURN 'dlv_' || substr(event_id, 5, 12) || left(md5(webhook_id || event_id), 20);
+
+-- Whether a webhook asked for events of this type about this project.
+CREATE FUNCTION wants(hook webhooks, event_type text, event_project text) RETURNS bool
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (hook.events = '{}' OR event_type = ANY (hook.events))
+       AND (hook.project_id IS NULL OR hook.project_id = event_project);
+
 -- Which processes are alive; /readyz reads it. No tenant in it.
 CREATE TABLE heartbeats (
     worker_id text PRIMARY KEY,              -- host:pid:role
@@ -285,6 +383,10 @@ ALTER TABLE results        ENABLE ROW LEVEL SECURITY;
 ALTER TABLE result_details ENABLE ROW LEVEL SECURITY;
 ALTER TABLE artifacts      ENABLE ROW LEVEL SECURITY;
 ALTER TABLE receipts       ENABLE ROW LEVEL SECURITY;
+ALTER TABLE events         ENABLE ROW LEVEL SECURITY;
+ALTER TABLE webhooks       ENABLE ROW LEVEL SECURITY;
+ALTER TABLE deliveries     ENABLE ROW LEVEL SECURITY;
+ALTER TABLE recoveries     ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY own ON organizations  TO results_api USING (org_id = current_org());
 CREATE POLICY own ON api_keys       TO results_api USING (org_id = current_org());
@@ -294,11 +396,20 @@ CREATE POLICY own ON results        TO results_api USING (org_id = current_org()
 CREATE POLICY own ON result_details TO results_api USING (org_id = current_org());
 CREATE POLICY own ON artifacts      TO results_api USING (org_id = current_org());
 CREATE POLICY own ON receipts       TO results_api USING (org_id = current_org());
+CREATE POLICY own ON events         TO results_api USING (org_id = current_org());
+CREATE POLICY own ON webhooks       TO results_api USING (org_id = current_org());
+CREATE POLICY own ON deliveries     TO results_api USING (org_id = current_org());
+CREATE POLICY own ON recoveries     TO results_api USING (org_id = current_org());
 CREATE POLICY look_up ON api_keys   TO results_keys USING (true);
 
 GRANT SELECT ON organizations, runs, cases, results, result_details, artifacts, receipts, heartbeats TO results_api;
 GRANT SELECT, INSERT, UPDATE ON api_keys TO results_api;
 GRANT SELECT ON api_keys TO results_keys;
+GRANT SELECT, INSERT ON events TO results_api;
+GRANT SELECT, INSERT, UPDATE, DELETE ON webhooks TO results_api;
+GRANT SELECT, INSERT, UPDATE ON deliveries, recoveries TO results_api;
+GRANT SELECT, INSERT, UPDATE, DELETE ON events, webhooks, deliveries, recoveries TO results_worker;
+GRANT USAGE ON SEQUENCE event_numbers TO results_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE
     ON organizations, api_keys, runs, cases, results, result_details, artifacts, receipts, heartbeats TO results_worker;
 GRANT SELECT ON schema_migrations TO results_api, results_worker;

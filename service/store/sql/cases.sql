@@ -18,3 +18,12 @@ ON CONFLICT (org_id, case_key) DO UPDATE
 SELECT known.org_id, known.case_key, project_id, case_id, suite, name, occurrence, file
 FROM unnest($1::int[], $2::bigint[]) AS wanted (org_id, case_key)
 JOIN cases known USING (org_id, case_key)
+
+-- name: find_key  (the case of a filter)
+SELECT project_id, case_id, case_key FROM cases
+WHERE org_id = $1 AND case_key = $2 AND ($3::text IS NULL OR project_id = $3)
+
+-- name: find_id  (one row is one case; two say that there are several)
+SELECT project_id, case_id, case_key FROM cases
+WHERE org_id = $1 AND case_id = $2 AND ($3::text IS NULL OR project_id = $3)
+LIMIT 2
