@@ -253,7 +253,7 @@ CREATE INDEX receipts_by_event ON receipts (org_id, event_id);
 -- Facts, written in the transaction that made them true. The relay numbers committed rows, and readers follow
 -- the numbers: nobody who follows can skip a row that was written early and committed late.
 CREATE TABLE events (
-    org_id     int NOT NULL REFERENCES organizations,
+    org_id     int NOT NULL,             -- no foreign keys here: what writes an event has its organization
     event_id   text NOT NULL,                -- evt_ + 32 hex digits, which begin with its time
     type       text NOT NULL,
     project_id text,                         -- of what it is about, or null
@@ -331,6 +331,31 @@ CREATE FUNCTION wants(hook webhooks, event_type text, event_project text) RETURN
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN (hook.events = '{}' OR event_type = ANY (hook.events))
        AND (hook.project_id IS NULL OR hook.project_id = event_project);
+
+-- Messages between our own processes --------------------------------------------------------------------------
+-- No tenant in these two: a message carries ids alone, and nobody but the relay reads them.
+
+-- What a transaction wants sent. The relay publishes what is committed, and deletes it once the broker has confirmed;
+-- without a broker it hands the messages to the consumers itself.
+CREATE TABLE outbox (
+    outbox_id  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    queue      text NOT NULL,
+    payload    jsonb NOT NULL,               -- ids, and "v", the version of the payload
+    tries      int NOT NULL DEFAULT 0,       -- that have failed
+    due_at     timestamptz NOT NULL DEFAULT now(),
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX outbox_due ON outbox (due_at, outbox_id);
+
+-- What could not be taken where there is no broker to keep it. They stay until someone replays or discards them.
+CREATE TABLE dead_letters (
+    dead_letter_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    queue          text NOT NULL,
+    payload        jsonb NOT NULL,
+    reason         text NOT NULL,
+    message        text NOT NULL,
+    created_at     timestamptz NOT NULL DEFAULT now()
+);
 
 -- Which processes are alive; /readyz reads it. No tenant in it.
 CREATE TABLE heartbeats (
@@ -412,6 +437,8 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON events, webhooks, deliveries, recoveries
 GRANT USAGE ON SEQUENCE event_numbers TO results_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE
     ON organizations, api_keys, runs, cases, results, result_details, artifacts, receipts, heartbeats TO results_worker;
+GRANT INSERT ON outbox TO results_api;
+GRANT SELECT, INSERT, UPDATE, DELETE ON outbox, dead_letters TO results_worker;
 GRANT SELECT ON schema_migrations TO results_api, results_worker;
 
 -- Finds a key before the organization is known. It may read api_keys alone, whatever its caller may read.

@@ -9,6 +9,7 @@ import click
 
 from consumers import process
 from consumers.dead_letters import DeadLetter, Graveyard, open_graveyard
+from consumers.roles import ROLES, Role
 from consumers.topology import Topology
 from service.domain.errors import ServiceError
 from service.resources import amqp_url
@@ -18,10 +19,10 @@ _HELD: Final = 1_000  # letters that one command looks at
 
 
 @click.command()
-@click.argument("roles", nargs=-1, type=click.Choice(process.ROLES))
-def consume(roles: tuple[process.Role, ...]) -> None:
+@click.argument("roles", nargs=-1, type=click.Choice(tuple(ROLES)))
+def consume(roles: tuple[Role, ...]) -> None:
     """Runs the consumers of these ROLES, all of them by default, until SIGTERM or Ctrl-C."""
-    process.run(Settings(), roles or process.ROLES)
+    process.run(Settings(), roles or tuple(ROLES))
 
 
 @click.group()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import aio_pika
 from aio_pika.abc import AbstractConnection
@@ -10,7 +10,7 @@ from aio_pika.exceptions import AMQPError, ChannelPreconditionFailed
 
 from consumers import worker
 from consumers.topology import Topology
-from consumers.worker import ConsumerLost, Lane, Stopped
+from consumers.worker import ConsumerLost, Stopped
 from service.domain.backoff import waits
 from service.log import log
 
@@ -19,7 +19,14 @@ _LONGEST_WAIT_S: Final = 15.0
 _LOSSES: Final = (AMQPError, OSError, TimeoutError, ConsumerLost)
 
 
-async def keep_consuming(url: str, topology: Topology, lanes: Sequence[Lane], stopping: asyncio.Event) -> None:
+class OnBroker(Protocol):
+    """What lives on a connection to the broker: a lane, the relay."""
+
+    async def run(self, connection: AbstractConnection) -> None:
+        """Until told to stop. Raises where the broker is lost."""
+
+
+async def keep_consuming(url: str, topology: Topology, lanes: Sequence[OnBroker], stopping: asyncio.Event) -> None:
     """Runs the lanes until told to stop. Exits the process where the broker has the topology otherwise."""
     pauses = waits(0.2, _LONGEST_WAIT_S)
     while not stopping.is_set():
@@ -39,7 +46,7 @@ async def keep_consuming(url: str, topology: Topology, lanes: Sequence[Lane], st
             await asyncio.wait({asyncio.ensure_future(stopping.wait())}, timeout=wait_s)
 
 
-async def _run_lanes(connection: AbstractConnection, lanes: Sequence[Lane]) -> None:
+async def _run_lanes(connection: AbstractConnection, lanes: Sequence[OnBroker]) -> None:
     """Until all have stopped. The first that fails ends the others, and its error is raised."""
     try:
         async with asyncio.TaskGroup() as group:

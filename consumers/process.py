@@ -1,29 +1,28 @@
-"""One consumer process: opens what its roles need, says that it is alive, stops on a signal."""
+"""One consumer process: puts its roles together, says that they are alive, stops on a signal."""
 
 import asyncio
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Sequence
-from typing import Final, Literal, get_args
+from collections.abc import Awaitable, Iterator, Sequence
+from contextlib import AsyncExitStack
+from typing import Final
 
 import asyncpg
 import uvloop
 
-from consumers.broker import keep_consuming
-from consumers.runs import runs_handler
+from consumers.broker import OnBroker, keep_consuming
+from consumers.loops import Loop
+from consumers.relay import EmbeddedQueue
+from consumers.roles import ROLES, Role, Tools, Work
 from consumers.topology import Topology
 from consumers.worker import Lane
 from service import log as logging
 from service.log import log
-from service.resources import amqp_url, database_pool
+from service.resources import database_pool
 from service.settings import Settings
 from service.store import heartbeats
 from service.store.database import is_outage
-from service.usecases.ingest_runs import RunIngest
-
-Role = Literal["runs"]
-ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
 _BEAT_S: Final = 5.0
 
@@ -36,18 +35,51 @@ def run(settings: Settings, roles: Sequence[Role]) -> None:
 
 async def _main(settings: Settings, roles: Sequence[Role]) -> None:
     stopping = _stop_on_signals()
-    topology = Topology(settings.queue_prefix)
-    url = amqp_url(settings)
-    async with database_pool(settings, "results_worker") as pool:
-        handle = runs_handler(RunIngest(pool, settings.retention))
-        lanes = [Lane(topology, topology.runs_queue, handle, stopping) for _ in range(settings.consumer_lanes)]
-        log.info("consumers_started", roles=list(roles), pid=os.getpid())
+    async with database_pool(settings, "results_worker") as pool, AsyncExitStack() as opened:
+        tools = Tools(settings, pool, Topology(settings.queue_prefix), stopping, opened)
+        works = [await ROLES[role](tools) for role in roles]
+        log.info("consumers_started", roles=list(roles), pid=os.getpid(), broker=bool(settings.amqp_url))
         async with asyncio.TaskGroup() as group:
             beats = [group.create_task(_beat(pool, role)) for role in roles]
-            await keep_consuming(url, topology, lanes, stopping)
+            await _run_all([_delivering(tools, works), *(loop for work in works for loop in work.loops)])
             for beat in beats:
                 beat.cancel()
     log.info("consumers_stopped", roles=list(roles))
+
+
+async def _run_all(loops: Sequence[Loop]) -> None:
+    """Until all have returned. The first that fails ends the others."""
+    async with asyncio.TaskGroup() as group:
+        for loop in loops:
+            group.create_task(_run_one(loop))
+
+
+async def _run_one(loop: Loop) -> None:
+    await loop()
+
+
+def _delivering(tools: Tools, works: Sequence[Work]) -> Loop:
+    """Brings messages to the handlers: through the broker, or without one straight from the outbox."""
+    url = tools.settings.amqp_url
+    if url is None:
+        handlers = {name: handle for work in works for name, handle in work.queues.items()}
+        return EmbeddedQueue(tools.pool, handlers, tools.stopping).run
+    lanes = list(_on_broker(tools, works))
+    if not lanes:
+        return _nothing
+    return lambda: keep_consuming(url, tools.topology, lanes, tools.stopping)
+
+
+async def _nothing() -> None:
+    """A process without queues needs no broker."""
+
+
+def _on_broker(tools: Tools, works: Sequence[Work]) -> Iterator[OnBroker]:
+    for work in works:
+        yield from work.on_broker
+        for name, handle in work.queues.items():
+            for _ in range(work.lanes):
+                yield Lane(tools.topology, tools.topology.job_queue(name), handle, tools.stopping)
 
 
 def _stop_on_signals() -> asyncio.Event:

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from aio_pika import ExchangeType
-from aio_pika.abc import AbstractChannel
+from aio_pika.abc import AbstractChannel, AbstractExchange
+
+from service.domain.queues import JOB_QUEUES
 
 RUN_COMPLETED: Final = "run.completed"
 
@@ -34,6 +36,15 @@ class Topology:
         """Run-completion events on their way into the store."""
         return f"{self.prefix}results.runs"
 
+    def job_queue(self, name: str) -> str:
+        """A queue between our own processes, by its name in domain/queues.py."""
+        return f"{self.prefix}{name}"
+
+    @property
+    def queues(self) -> list[str]:
+        """Every queue that has consumers, and dead letters of its own."""
+        return [self.runs_queue, *map(self.job_queue, JOB_QUEUES)]
+
     def dead_queue(self, queue: str) -> str:
         """The dead letters of a queue. They stay until someone replays or discards them."""
         return f"{queue}.dead"
@@ -42,14 +53,19 @@ class Topology:
         """Declares all of it; idempotent. Raises ChannelPreconditionFailed where the broker has it otherwise."""
         runs = await channel.declare_exchange(self.runs_exchange, ExchangeType.TOPIC, durable=True)
         dead = await channel.declare_exchange(self.dead_exchange, ExchangeType.DIRECT, durable=True)
+        for queue in self.queues:
+            await self._declare_queue(channel, queue, dead)
+        queue_of_runs = await channel.get_queue(self.runs_queue, ensure=False)
+        await queue_of_runs.bind(runs, routing_key=RUN_COMPLETED)
+
+    async def _declare_queue(self, channel: AbstractChannel, name: str, dead: AbstractExchange) -> None:
         graveyard = await channel.declare_queue(
-            self.dead_queue(self.runs_queue),
+            self.dead_queue(name),
             durable=True,
             arguments={"x-queue-type": "quorum", "x-delivery-limit": _UNLIMITED},
         )
-        await graveyard.bind(dead, routing_key=self.runs_queue)
-        queue = await channel.declare_queue(self.runs_queue, durable=True, arguments=self._arguments(self.runs_queue))
-        await queue.bind(runs, routing_key=RUN_COMPLETED)
+        await graveyard.bind(dead, routing_key=name)
+        await channel.declare_queue(name, durable=True, arguments=self._arguments(name))
 
     def _arguments(self, queue: str) -> dict[str, Any]:
         """At-least-once dead-lettering needs reject-publish: with drop-head it would silently be at most once."""

@@ -60,8 +60,9 @@ async def broker(amqp_url: str, queue_prefix: str) -> AsyncIterator[Broker]:
         await topology.declare(channel)
         yield Broker(amqp_url, topology, channel)
         channel = await connection.channel()
-        for queue in (topology.runs_queue, topology.dead_queue(topology.runs_queue)):
+        for queue in topology.queues:
             await channel.queue_delete(queue)
+            await channel.queue_delete(topology.dead_queue(queue))
         for exchange in (topology.runs_exchange, topology.dead_exchange):
             await channel.exchange_delete(exchange)
 

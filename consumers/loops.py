@@ -1,0 +1,50 @@
+"""Things that a consumer does again and again until it is told to stop."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from service.domain.backoff import waits
+from service.log import log
+from service.store.database import is_outage
+
+_LONGEST_WAIT_S: Final = 15.0
+
+Loop = Callable[[], Awaitable[None]]  # returns when its process is told to stop
+
+
+async def pause(seconds: float, *events: asyncio.Event) -> None:
+    """Until one of the events is set, at most so long."""
+    tasks = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def patiently(name: str, work: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:
+    """Until `work` returns or we are to stop; an outage of the store is waited out, and then it starts over."""
+    pauses = waits(0.2, _LONGEST_WAIT_S)
+    while not stopping.is_set():
+        try:
+            await work()
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            wait_s = next(pauses)
+            log.warning("store_unreachable", work=name, wait_s=round(wait_s, 1), error=repr(error))
+            await pause(wait_s, stopping)
+        else:
+            return
+
+
+async def repeat(
+    name: str, step: Callable[[], Awaitable[None]], every_s: float, stopping: asyncio.Event, *wakes: asyncio.Event
+) -> None:
+    """Does a step again and again: after so many seconds, or at once when one of `wakes` is set."""
+    while not stopping.is_set():
+        for wake in wakes:
+            wake.clear()
+        await patiently(name, step, stopping)
+        await pause(every_s, stopping, *wakes)

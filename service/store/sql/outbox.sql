@@ -1,0 +1,32 @@
+-- name: put  (the notification goes out when the transaction commits; one commit notifies once, however many it puts)
+WITH message AS (INSERT INTO outbox (queue, payload) VALUES ($1, $2) RETURNING 1)
+SELECT pg_notify('outbox', '') FROM message
+
+-- name: lock  (one relay at a time, until its transaction ends)
+SELECT pg_try_advisory_xact_lock(hashtext('outbox'))
+
+-- name: due
+SELECT outbox_id, queue, payload::text AS payload, tries FROM outbox
+WHERE due_at <= now() AND ($2::text[] IS NULL OR queue = ANY ($2))
+ORDER BY due_at, outbox_id LIMIT $1
+
+-- name: delete
+DELETE FROM outbox WHERE outbox_id = ANY ($1::bigint[])
+
+-- name: postpone
+UPDATE outbox SET tries = tries + 1, due_at = now() + $2 WHERE outbox_id = $1
+
+-- name: bury
+WITH message AS (DELETE FROM outbox WHERE outbox_id = $1 RETURNING queue, payload)
+INSERT INTO dead_letters (queue, payload, reason, message) SELECT queue, payload, $2, $3 FROM message
+
+-- name: dead_letters
+SELECT dead_letter_id, queue, payload::text AS payload, reason, message, created_at FROM dead_letters
+ORDER BY dead_letter_id LIMIT $1
+
+-- name: replay
+WITH letter AS (DELETE FROM dead_letters WHERE dead_letter_id = $1 RETURNING queue, payload)
+INSERT INTO outbox (queue, payload) SELECT queue, payload FROM letter
+
+-- name: discard
+DELETE FROM dead_letters WHERE dead_letter_id = $1

@@ -1,0 +1,165 @@
+"""What a committed transaction wants sent arrives, whatever dies on the way; what was rolled back never does."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+import pytest
+
+from consumers.broker import keep_consuming
+from consumers.relay import EmbeddedQueue, Relay
+from consumers.worker import DeadLetter, Delivery, Handler
+from service.domain.queues import EXPORTS
+from service.store import outbox
+from tests.consumers.conftest import PATIENCE_S, Broker
+from tests.stored import Store
+
+
+class Taken:
+    """A handler that notes what it was given."""
+
+    def __init__(self, *verdicts: DeadLetter | Exception | None) -> None:
+        self.payloads: list[Any] = []
+        self._verdicts = list(verdicts)
+
+    async def __call__(self, deliveries: Sequence[Delivery]) -> list[DeadLetter | None]:
+        self.payloads += [orjson.loads(delivery.body) for delivery in deliveries]
+        verdict = self._verdicts.pop(0) if self._verdicts else None
+        if isinstance(verdict, Exception):
+            raise verdict
+        return [verdict]
+
+
+async def put(store: Store, *names: str, queue: str = EXPORTS) -> None:
+    async with store.pool.acquire() as connection, connection.transaction():
+        for name in names:
+            await outbox.put(connection, queue, {"export_id": name})
+
+
+async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not await holds():  # noqa: ASYNC110 - a table sets no event
+            await asyncio.sleep(0.02)
+
+
+def left(store: Store, count: int) -> Callable[[], Awaitable[bool]]:
+    async def holds() -> bool:
+        return bool(await store.pool.fetchval("SELECT count(*) = $1 FROM outbox", count))
+
+    return holds
+
+
+@asynccontextmanager
+async def relaying(store: Store, broker: Broker, relays: int = 1) -> AsyncIterator[None]:
+    stopping = asyncio.Event()
+    team = [Relay(store.pool, broker.topology, stopping) for _ in range(relays)]
+    work = asyncio.create_task(keep_consuming(broker.url, broker.topology, team, stopping))
+    try:
+        yield
+    finally:
+        stopping.set()
+        await asyncio.wait_for(work, PATIENCE_S)
+
+
+@asynccontextmanager
+async def embedded(store: Store, handle: Handler) -> AsyncIterator[None]:
+    stopping = asyncio.Event()
+    work = asyncio.create_task(EmbeddedQueue(store.pool, {EXPORTS: handle}, stopping).run())
+    try:
+        yield
+    finally:
+        stopping.set()
+        await asyncio.wait_for(work, PATIENCE_S)
+
+
+async def received(broker: Broker) -> list[str]:
+    queue = await broker.channel.get_queue(broker.topology.job_queue(EXPORTS))
+    names = []
+    while message := await queue.get(fail=False, no_ack=True):
+        names.append(orjson.loads(message.body)["export_id"])
+    return names
+
+
+async def test_committed_messages_reach_the_broker_once_and_leave_the_outbox(store: Store, broker: Broker) -> None:
+    names = [f"exp_{number}" for number in range(450)]
+    async with relaying(store, broker, relays=3):
+        await put(store, *names)
+        await eventually(left(store, 0))
+    assert sorted(await received(broker)) == sorted(names)
+
+
+async def test_a_message_leaves_at_once_and_not_with_the_next_poll(store: Store, broker: Broker) -> None:
+    async with relaying(store, broker):
+        await put(store, "warm")
+        await eventually(left(store, 0))
+        started = asyncio.get_running_loop().time()
+        await put(store, "exp_1")
+        await eventually(left(store, 0))
+        assert asyncio.get_running_loop().time() - started < 0.7
+
+
+async def test_a_rolled_back_transaction_sends_nothing(store: Store, broker: Broker) -> None:
+    async def give_up() -> None:
+        async with store.pool.acquire() as connection, connection.transaction():
+            await outbox.put(connection, EXPORTS, {"export_id": "never"})
+            raise LookupError
+
+    async with relaying(store, broker):
+        with pytest.raises(LookupError):
+            await give_up()
+        await put(store, "exp_1")
+        await eventually(left(store, 0))
+    assert await received(broker) == ["exp_1"]
+
+
+async def test_a_message_that_the_broker_returns_stays_and_holds_up_no_other(store: Store, broker: Broker) -> None:
+    async with relaying(store, broker):
+        await put(store, "lost", queue="results.nowhere")
+        await put(store, "exp_1")
+        await eventually(left(store, 1))
+    assert await received(broker) == ["exp_1"]
+
+
+async def test_messages_wait_out_a_lost_database_connection(store: Store, broker: Broker) -> None:
+    async with relaying(store, broker):
+        await put(store, "warm")
+        await eventually(left(store, 0))
+        await store.pool.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE query LIKE '%outbox%' AND pid <> pg_backend_pid() AND datname = current_database()"
+        )
+        await put(store, "exp_1")
+        await eventually(left(store, 0))
+    assert await received(broker) == ["warm", "exp_1"]
+
+
+async def test_without_a_broker_handlers_get_the_messages_themselves(store: Store) -> None:
+    handle = Taken()
+    async with embedded(store, handle):
+        await put(store, "exp_1", "exp_2")
+        await eventually(left(store, 0))
+    assert handle.payloads == [{"v": 1, "export_id": "exp_1"}, {"v": 1, "export_id": "exp_2"}]
+
+
+async def test_without_a_broker_a_failed_message_comes_again(store: Store) -> None:
+    handle = Taken(RuntimeError("once"))
+    async with embedded(store, handle):
+        await put(store, "exp_1")
+        await eventually(left(store, 0))
+    assert [payload["export_id"] for payload in handle.payloads] == ["exp_1", "exp_1"]
+
+
+async def test_without_a_broker_what_cannot_be_taken_is_a_dead_letter_until_it_is_replayed(store: Store) -> None:
+    handle = Taken(DeadLetter("invalid", "no such job"))
+    async with embedded(store, handle):
+        await put(store, "exp_1")
+        await eventually(left(store, 0))
+        async with store.pool.acquire() as connection:
+            [letter] = await outbox.dead_letters(connection, 10)
+            assert (letter["queue"], letter["reason"], letter["message"]) == (EXPORTS, "invalid", "no such job")
+            await outbox.replay(connection, letter["dead_letter_id"])
+            await eventually(left(store, 0))
+            assert await outbox.dead_letters(connection, 10) == []
+    assert len(handle.payloads) == 2
