@@ -1,15 +1,18 @@
 """What every part of the stack can do, so that a supervisor, a test and a benchmark treat them alike."""
 
+import time
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Final, Self
 
 from service.dev.processes import Process, wait_until
+from service.domain.errors import ServiceError
 
-_START_ATTEMPTS: Final = 3
+_MORE_LAUNCHES: Final = 3
+_PAUSE_S: Final = 0.3
 
 
-class PartError(Exception):
+class PartError(ServiceError):
     """A part of the stack didn't become ready."""
 
 
@@ -52,14 +55,19 @@ class Part(ABC):
     def restart(self, timeout_s: float = 60.0) -> None:
         """Stops it where it still runs, launches it and waits until it is ready; ports and data stay."""
         self.stop()
-        for _ in range(_START_ATTEMPTS):  # what a killed predecessor held may take a moment to be free
+        self.launch()
+        self.await_ready(timeout_s)
+
+    def await_ready(self, timeout_s: float = 60.0) -> None:
+        """Waits until it is ready, launching it again where it ended. Raises PartError where that doesn't help."""
+        launches_left = _MORE_LAUNCHES
+        while not self.wait_until_ready(timeout_s):
+            if self.is_running() or not launches_left:
+                self.stop()
+                raise PartError(f"{self.name} didn't start, see {self.process.log}:\n{self.process.last_words()}")
+            launches_left -= 1
+            time.sleep(_PAUSE_S)  # what a killed predecessor held may take a moment to be free
             self.launch()
-            if self.wait_until_ready(timeout_s):
-                return
-            if self.is_running():
-                break
-        self.stop()
-        raise PartError(f"{self.name} didn't start; the end of {self.process.log}:\n{self.process.last_words()}")
 
     def wait_until_ready(self, timeout_s: float = 60.0) -> bool:
         """False when it ended, or the time did, before it was ready."""

