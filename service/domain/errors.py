@@ -47,6 +47,22 @@ class Conflict(ServiceError):
     """The thing is not in a state that allows this."""
 
 
+class Gone(ServiceError):
+    """The thing was there once and is not any more."""
+
+
+class TooLarge(ServiceError):
+    """The request's body is larger than what is taken here."""
+
+
+class UnsupportedMediaType(ServiceError):
+    """The body is of a type that is not taken here."""
+
+
+class RangeNotSatisfiable(ServiceError):
+    """The file has no such bytes."""
+
+
 class Unavailable(ServiceError):
     """Something that the service needs does not answer; worth another try after `retry_after_s` seconds."""
 

@@ -56,6 +56,16 @@ class StoredKey:
     revoked_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A key in use, and whose it is. One with a project sees that project alone."""
+
+    org_id: OrgId
+    key_id: str
+    role: Role
+    project_id: str | None
+
+
 def mint_key_id() -> str:
     """A new id: 12 hex digits of milliseconds since 1970, then 8 random ones."""
     return f"key_{time.time_ns() // 1_000_000:012x}{os.urandom(4).hex()}"

@@ -4,6 +4,7 @@ from typing import Final
 
 import asyncpg
 
+from service.store.database import Connection
 from service.store.statements import statements
 
 _SQL: Final = statements("heartbeats")
@@ -17,3 +18,8 @@ async def beat(pool: asyncpg.Pool, worker_id: str, role: str) -> None:
 async def leave(pool: asyncpg.Pool, worker_id: str) -> None:
     """Takes this worker out, and whoever has been silent for a day."""
     await pool.execute(_SQL["leave"], worker_id)
+
+
+async def live_roles(connection: Connection) -> dict[str, int]:
+    """How many workers of each role are alive."""
+    return {row["role"]: row["workers"] for row in await connection.fetch(_SQL["live_roles"])}

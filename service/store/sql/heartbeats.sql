@@ -4,3 +4,8 @@ ON CONFLICT (worker_id) DO UPDATE SET beat_at = now()
 
 -- name: leave
 DELETE FROM heartbeats WHERE worker_id = $1 OR beat_at < now() - interval '1 day'
+
+-- name: live_roles  (of how many workers has anything been heard within 15 s)
+SELECT role, count(*)::int AS workers FROM heartbeats
+WHERE beat_at > now() - interval '15 seconds'
+GROUP BY role ORDER BY role

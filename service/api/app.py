@@ -1,0 +1,27 @@
+"""Puts the HTTP application together."""
+
+from collections.abc import AsyncIterator
+from typing import Final
+
+from aiohttp import web
+
+from service.api.middleware import answer
+from service.api.resources import RESOURCES, open_resources
+from service.api.routes import add_routes
+from service.settings import Settings
+
+_MAX_BODY: Final = 10 * 2**20
+
+
+def make_app(settings: Settings) -> web.Application:
+    """The application; what it works with is opened when it starts and closed when it stops."""
+
+    async def resources(app: web.Application) -> AsyncIterator[None]:
+        async with open_resources(settings) as opened:
+            app[RESOURCES] = opened
+            yield
+
+    app = web.Application(middlewares=[answer], client_max_size=_MAX_BODY)
+    app.cleanup_ctx.append(resources)
+    add_routes(app)
+    return app

@@ -1,0 +1,54 @@
+"""Who calls: from the Authorization header to an organization and what the key permits."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Final
+
+from aiohttp import web
+
+from service.api.resources import RESOURCES, Resources
+from service.domain.errors import Forbidden, Unauthorized
+from service.domain.keys import PERMISSIONS, Caller, Permission, admits, parse_key
+from service.store import keys
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+_CALLER: Final = web.RequestKey("caller", Caller)
+
+
+def caller(request: web.Request) -> Caller:
+    """The caller of a request whose route needs a permission."""
+    return request[_CALLER]
+
+
+def permitted(permission: Permission, handler: Handler) -> Handler:
+    """The handler, for callers with this permission."""
+
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        request[_CALLER] = known = await _authenticate(request)
+        if permission not in PERMISSIONS[known.role]:
+            raise Forbidden(f"this needs the permission {permission}, which a key of role {known.role} does not have")
+        return await handler(request)
+
+    return guarded
+
+
+async def _authenticate(request: web.Request) -> Caller:
+    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        raise Unauthorized("send an API key: Authorization: Bearer zof_…")
+    verified = request.app[RESOURCES].verified_keys
+    known = verified.get(key)
+    if known is None:
+        known = await _look_up(request.app[RESOURCES], key)
+        verified.add(key, known)
+    return known
+
+
+async def _look_up(resources: Resources, key: str) -> Caller:
+    presented = parse_key(key)
+    stored = await keys.find(resources.pool, presented.key_id) if presented else None
+    if presented is None or stored is None or not admits(stored, presented.secret, datetime.now(UTC)):
+        raise Unauthorized("this API key is not valid")
+    return Caller(stored.org_id, presented.key_id, stored.role, stored.project_id)

@@ -1,0 +1,76 @@
+"""From a request to what it asks for; whatever is wrong is an InvalidRequest that names the parameter."""
+
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar, get_origin
+
+import orjson
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+
+from service.domain.errors import InvalidRequest
+
+AnyModel = TypeVar("AnyModel", bound=BaseModel)
+
+_MAX_VALUE: Final = 2_000  # characters of one query parameter
+_FORBIDDEN_EXTRA: Final = "extra_forbidden"
+
+
+def parse_query(request: web.Request, model: type[AnyModel]) -> AnyModel:
+    """The query parameters as the model describes them."""
+    values: dict[str, Any] = {}
+    for name in request.query:
+        given = request.query.getall(name)
+        if max(map(len, given)) > _MAX_VALUE:
+            raise InvalidRequest(f"{_shown(name)}: at most {_MAX_VALUE} characters", _shown(name))
+        values[name] = given if _repeats(model, name) else _only(name, given)
+    return _validated(model, values, "query parameter")
+
+
+def parse_empty_query(request: web.Request) -> None:
+    """Refuses every query parameter: this address takes none."""
+    for name in request.query:
+        raise InvalidRequest(f"there is no query parameter {_shown(name)!r} here", _shown(name))
+
+
+async def parse_body(request: web.Request, model: type[AnyModel]) -> AnyModel:
+    """The JSON body as the model describes it."""
+    try:
+        values = orjson.loads(await request.read())
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequest(f"the body is not JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise InvalidRequest("the body must be a JSON object")
+    return _validated(model, values, "field")
+
+
+def _validated(model: type[AnyModel], values: dict[str, Any], noun: str) -> AnyModel:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    param = _path(fault["loc"])
+    if fault["type"] == _FORBIDDEN_EXTRA:
+        raise InvalidRequest(f"there is no {noun} {param!r}", param)
+    raise InvalidRequest(f"{param}: {fault['msg'].removeprefix('Value error, ')}", param)
+
+
+def _only(name: str, given: Sequence[str]) -> str:
+    if len(given) > 1:
+        raise InvalidRequest(f"{_shown(name)}: given {len(given)} times", _shown(name))
+    return given[0]
+
+
+def _repeats(model: type[BaseModel], name: str) -> bool:
+    field = model.model_fields.get(name)
+    return field is not None and get_origin(field.annotation) is list
+
+
+def _path(loc: tuple[int | str, ...]) -> str:
+    """The name of what is wrong; an index in a repeated parameter says nothing, deeper ones do."""
+    named = loc[:-1] if len(loc) == 2 and isinstance(loc[1], int) else loc
+    return _shown(".".join(map(str, named)))
+
+
+def _shown(name: str) -> str:
+    """A name that came from outside, short enough to repeat."""
+    return name[:200]

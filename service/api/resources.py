@@ -1,0 +1,38 @@
+"""What handlers work with: the pools and the keys that were verified lately, opened once per process."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+import asyncpg
+from aiohttp import web
+
+from service import resources
+from service.api.verified_keys import VerifiedKeys
+from service.settings import Settings
+
+
+@dataclass(frozen=True)
+class Resources:
+    """`pool` is the primary; `list_pool` may be a replica and serves what may be a moment old."""
+
+    settings: Settings
+    pool: asyncpg.Pool
+    list_pool: asyncpg.Pool
+    verified_keys: VerifiedKeys = field(default_factory=VerifiedKeys)
+
+
+RESOURCES: Final = web.AppKey("resources", Resources)
+
+
+@asynccontextmanager
+async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
+    """Opens them, and closes them at the end."""
+    async with AsyncExitStack() as opened:
+        pool = await opened.enter_async_context(resources.database_pool(settings, "results_api"))
+        list_pool = pool
+        if settings.database_read_url:
+            replica = settings.model_copy(update={"database_url": settings.database_read_url})
+            list_pool = await opened.enter_async_context(resources.database_pool(replica, "results_api"))
+        yield Resources(settings, pool, list_pool)

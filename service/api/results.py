@@ -1,0 +1,68 @@
+"""Results over HTTP: the list, one in full."""
+
+from uuid import UUID
+
+from aiohttp import web
+
+from service.api.callers import caller
+from service.api.parsing import parse_empty_query, parse_query
+from service.api.replies import reply_page, reply_text
+from service.api.resources import RESOURCES
+from service.contracts.queries import ResultQuery
+from service.domain.cursors import read_cursor, write_cursor
+from service.domain.errors import InvalidRequest, NotFound
+from service.domain.filters import Position, ResultFilter, within_project
+from service.domain.ids import CaseKey, OrgId, RunKey, parse_result_id
+from service.store import read_results
+from service.store.database import as_organization
+
+
+async def list_results(request: web.Request) -> web.Response:
+    """Results, newest run first."""
+    query = parse_query(request, ResultQuery)
+    who = caller(request)
+    wanted = within_project(query.to_filter(), who.project_id)
+    if wanted is None:
+        return reply_page("[]", None)
+    after = _read_cursor(query.starting_after, who.org_id, wanted)
+    async with as_organization(request.app[RESOURCES].list_pool, who.org_id) as connection:
+        page = await read_results.list_page(connection, who.org_id, wanted, after, query.limit)
+    return reply_page(page.data, page.next and _write_cursor(page.next, who.org_id, wanted))
+
+
+async def get_result(request: web.Request) -> web.Response:
+    """One result in full."""
+    parse_empty_query(request)
+    who, key, resources = caller(request), result_key(request), request.app[RESOURCES]
+    async with as_organization(resources.pool, who.org_id) as connection:
+        text = await read_results.find_one(connection, who.org_id, key, who.project_id, resources.settings.link_base)
+    if text is None:
+        raise no_result(request)
+    return reply_text(text)
+
+
+def result_key(request: web.Request) -> tuple[RunKey, CaseKey]:
+    """The key behind the id in the path. Raises NotFound for what can't be an id."""
+    key = parse_result_id(request.match_info["id"])
+    if key is None:
+        raise no_result(request)
+    return key
+
+
+def no_result(request: web.Request) -> NotFound:
+    """The same for an id that is malformed, absent or another organization's."""
+    return NotFound(f"there is no result {request.match_info['id'][:100]!r}")
+
+
+def _write_cursor(position: Position, org_id: OrgId, wanted: ResultFilter) -> str:
+    place = position.run_key.bytes + position.case_key.to_bytes(8, signed=True)
+    return write_cursor(place, "results", org_id, wanted)
+
+
+def _read_cursor(cursor: str | None, org_id: OrgId, wanted: ResultFilter) -> Position | None:
+    if cursor is None:
+        return None
+    place = read_cursor(cursor, "results", org_id, wanted)
+    if place is None or len(place) != 24:
+        raise InvalidRequest("starting_after: not a cursor of this list with these filters", "starting_after")
+    return Position(RunKey(UUID(bytes=place[:16])), CaseKey(int.from_bytes(place[16:], signed=True)))

@@ -1,0 +1,143 @@
+"""Query parameters of the lists: what they may be, checked by pydantic, and the filter that they stand for."""
+
+import re
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Annotated, Any, Final
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+)
+
+from service.domain.filters import ResultFilter, RunFilter
+from service.domain.ids import CaseKey, parse_case_id
+from service.domain.statuses import LETTER, ResultStatus, RunStatus
+
+MAX_LIMIT: Final = 1_000
+DEFAULT_LIMIT: Final = 20
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MS: Final = timedelta(milliseconds=1)
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+# RFC 3339; a "+" that was not percent-encoded arrives as a space.
+_MOMENT: Final = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(\.\d+)?(?:[Zz]|([+ -])(\d\d:\d\d))", re.ASCII)
+
+
+def _moment(text: Any) -> datetime:
+    if not isinstance(text, str):
+        raise ValueError("a date or a time (RFC 3339) is expected")  # noqa: TRY004  pydantic wants a ValueError
+    try:
+        if _DATE.fullmatch(text):
+            return datetime.combine(date.fromisoformat(text), time(), UTC)
+        return _full_moment(text)
+    except (ValueError, OverflowError):
+        raise ValueError("a date or a time (RFC 3339) is expected, for example 2026-05-20T12:00:00Z") from None
+
+
+def _full_moment(text: str) -> datetime:
+    match = _MOMENT.fullmatch(text)
+    if match is None:
+        raise ValueError(text)
+    day, clock, fraction, sign, offset = match.groups()
+    zone = f"{'-' if sign == '-' else '+'}{offset}" if sign else "+00:00"
+    return datetime.fromisoformat(f"{day}T{clock}{(fraction or '')[:7]}{zone}").astimezone(UTC)
+
+
+def _case_key(text: str) -> CaseKey:
+    key = parse_case_id(text)
+    if key is None:
+        raise ValueError("case_ and 16 hex digits are expected")
+    return key
+
+
+_EXAMPLE: Final = "2026-05-20T12:00:00Z"
+Moment = Annotated[
+    datetime,
+    BeforeValidator(_moment),
+    Field(json_schema_extra={"examples": [_EXAMPLE, "2026-05-20"], "format": "date-time"}),
+]
+Words = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
+BranchName = Annotated[str, StringConstraints(min_length=1, max_length=400, pattern=r"^[^\x00]*$")]
+SuiteName = Annotated[str, StringConstraints(max_length=1_000, pattern=r"^[^\x00]*$")]
+CaseRef = Annotated[
+    str, AfterValidator(lambda text: (_case_key(text), text)[1]), Field(examples=["case_00c0ffee00c0ffee"])
+]
+Cursor = Annotated[str, StringConstraints(min_length=1, max_length=400, pattern=r"^[A-Za-z0-9_-]+$")]
+
+
+class Query(BaseModel):
+    """What every query has in common: an unknown parameter is a mistake worth telling."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, frozen=True)
+
+
+class PageQuery(Query):
+    """A page of a list."""
+
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT, description="How many at most")] = DEFAULT_LIMIT
+    starting_after: Annotated[Cursor | None, Field(description="`next_cursor` of the page before")] = None
+
+
+class RunQuery(PageQuery):
+    """A page of the list of runs."""
+
+    status: Annotated[list[RunStatus], Field(description="May be repeated")] = []
+    from_: Annotated[Moment | None, Field(alias="from", description="Completed then or later")] = None
+    to: Annotated[Moment | None, Field(description="Completed before")] = None
+    project_id: Words | None = None
+    environment: Words | None = None
+    branch: BranchName | None = None
+
+    def to_filter(self) -> RunFilter:
+        """The filter that these parameters stand for."""
+        return RunFilter(
+            _letters(self.status, 4), _ms(self.from_), _ms(self.to), self.project_id, self.environment, self.branch
+        )
+
+
+class ResultQuery(PageQuery):
+    """A page of the list of results."""
+
+    run_id: Words | None = None
+    status: Annotated[list[ResultStatus], Field(description="May be repeated")] = []
+    from_: Annotated[Moment | None, Field(alias="from", description="Run completed then or later")] = None
+    to: Annotated[Moment | None, Field(description="Run completed before")] = None
+    project_id: Words | None = None
+    environment: Words | None = None
+    branch: BranchName | None = None
+    case: CaseRef | None = None
+    case_id: Annotated[Words | None, Field(description="The producer's own, in every project unless one is given")] = (
+        None
+    )
+    suite: Annotated[SuiteName | None, Field(description="Only together with run_id")] = None
+
+    @field_validator("suite")
+    @classmethod
+    def _of_a_run(cls, suite: str | None, known: ValidationInfo) -> str | None:
+        if known.data.get("run_id") is None:
+            raise ValueError("works only together with run_id")
+        return suite
+
+    def to_filter(self) -> ResultFilter:
+        """The filter that these parameters stand for."""
+        return ResultFilter(
+            _letters(self.status, 5), _ms(self.from_), _ms(self.to), self.project_id, self.environment, self.branch,
+            self.run_id, _case_key(self.case) if self.case else None, self.case_id, self.suite,
+        )  # fmt: skip
+
+
+def _letters(statuses: list[Any], all_of_them: int) -> tuple[str, ...]:
+    """The letters, sorted, so that the order of the parameters makes no other list; all of them are no filter."""
+    letters = sorted({LETTER[status] for status in statuses})
+    return () if len(letters) == all_of_them else tuple(letters)
+
+
+def _ms(moment: datetime | None) -> int | None:
+    """Rounded up: a run completed in a whole millisecond, and the first one not before `moment` is meant."""
+    return None if moment is None else -((_EPOCH - moment) // _MS)

@@ -1,0 +1,88 @@
+"""The API served in the process of the test, over a real database, with what tests ask of it."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from aiohttp import ClientResponse
+from aiohttp.test_utils import TestClient, TestServer
+
+from service.api.app import make_app
+from service.domain.ids import OrgId
+from service.domain.keys import Role
+from service.settings import Settings
+from service.store import organizations
+from service.usecases import keys
+from tests.stored import Store, open_store
+
+Params = Mapping[str, str] | Sequence[tuple[str, str]]
+
+
+@dataclass
+class Api:
+    """A client with an admin's key of the organization acme."""
+
+    store: Store
+    http: TestClient[Any, Any]
+    key: str = ""
+    org_id: OrgId = field(default=OrgId(1))
+
+    async def get(
+        self, path: str, params: Params = (), key: str | None = None, status: int = 200, **headers: str
+    ) -> Any:
+        """The JSON of the answer, which must have this status."""
+        response = await self.send("GET", path, params, key, **headers)
+        text = await response.text()
+        assert response.status == status, text
+        return await response.json()
+
+    async def send(
+        self, method: str, path: str, params: Params = (), key: str | None = None, json: Any = None, **headers: str
+    ) -> ClientResponse:
+        sent = {"Authorization": f"Bearer {self.key if key is None else key}"} if key != "" else {}
+        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+        return await self.http.request(method, path, params=list_of(params), headers=sent, json=json)
+
+    async def error(self, path: str, status: int, params: Params = (), key: str | None = None) -> Any:
+        """The error of an answer that must have this status."""
+        return (await self.get(path, params, key, status))["error"]
+
+    async def walk(self, path: str, params: Params = ()) -> list[Any]:
+        """Every item of a list, page by page."""
+        items: list[Any] = []
+        cursor: tuple[tuple[str, str], ...] = ()
+        while True:
+            page = await self.get(path, [*list_of(params), *cursor])
+            items += page["data"]
+            if not page["has_more"]:
+                return items
+            cursor = (("starting_after", page["next_cursor"]),)
+
+    async def make_key(
+        self, role: Role = "viewer", org_id: OrgId | None = None, project_id: str | None = None,
+        expires_at: datetime | None = None,
+    ) -> keys.NewKey:  # fmt: skip
+        async with self.store.pool.acquire() as connection:
+            return await keys.create_key(connection, org_id or self.org_id, "test", role, project_id, expires_at)
+
+    async def make_organization(self, slug: str) -> tuple[OrgId, str]:
+        """A further organization with an admin's key."""
+        async with self.store.pool.acquire() as connection:
+            org_id = await organizations.create(connection, slug, slug)
+        return org_id, (await self.make_key("admin", org_id)).key
+
+
+def list_of(params: Params) -> list[tuple[str, str]]:
+    return list(params.items()) if isinstance(params, Mapping) else list(params)
+
+
+@asynccontextmanager
+async def serve(database_url: str, **settings: Any) -> AsyncIterator[Api]:
+    async with open_store(database_url) as store:
+        chosen = Settings(database_url=database_url, database_pool_size=4, **settings)
+        async with TestClient(TestServer(make_app(chosen))) as http:
+            api = Api(store, http)
+            api.key = (await api.make_key("admin")).key
+            yield api

@@ -1,0 +1,88 @@
+"""Who may call: keys, permissions, organizations, projects."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from service.api import verified_keys
+from service.domain.keys import mint_key_id, mint_secret, write_key
+from service.usecases import keys
+from tests.api.served import Api
+from tests.run_events import result, run_event
+
+
+async def test_without_a_key_there_is_no_answer(api: Api) -> None:
+    response = await api.send("GET", "/v1/results", key="")
+    assert response.status == 401
+    assert response.headers["WWW-Authenticate"] == "Bearer"
+    assert (await response.json())["error"]["code"] == "unauthorized"
+
+
+@pytest.mark.parametrize("key", ["nonsense", write_key(mint_key_id(), mint_secret())])
+async def test_a_key_that_nobody_made_is_refused(api: Api, key: str) -> None:
+    assert (await api.error("/v1/results", 401, key=key))["message"] == "this API key is not valid"
+
+
+async def test_the_right_id_with_another_secret_is_refused(api: Api) -> None:
+    made = await api.make_key()
+    await api.error("/v1/results", 401, key=write_key(made.key_id, mint_secret()))
+
+
+async def test_an_expired_key_is_refused(api: Api) -> None:
+    made = await api.make_key(expires_at=datetime.now(UTC) - timedelta(seconds=1))
+    await api.error("/v1/results", 401, key=made.key)
+
+
+async def test_a_revoked_key_stops_working_when_it_is_looked_up_again(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verified_keys, "_REMEMBERED_S", 0.0)
+    made = await api.make_key()
+    await api.get("/v1/results", key=made.key)
+    async with api.store.pool.acquire() as connection:
+        await keys.revoke_key(connection, api.org_id, made.key_id)
+    await api.error("/v1/results", 401, key=made.key)
+
+
+def test_a_verified_key_is_remembered_for_less_than_five_seconds() -> None:
+    assert 0 < verified_keys._REMEMBERED_S < 5
+
+
+async def test_another_organizations_result_does_not_exist(api: Api) -> None:
+    await api.store.take(run_event("run_1"))
+    _, foreign = await api.make_organization("other")
+    known = (await api.get("/v1/results"))["data"][0]["id"]
+    absent = known[:-1] + ("0" if known[-1] != "0" else "1")
+    for path in ("/v1/results/{}", "/v1/results/{}/artifacts"):
+        as_foreign = await api.error(path.format(known), 404, key=foreign)
+        as_absent = await api.error(path.format(absent), 404)
+        assert as_foreign["message"].replace(known, "") == as_absent["message"].replace(absent, "")
+    await api.error("/v1/runs/run_1", 404, key=foreign)
+    assert (await api.get("/v1/results", key=foreign))["data"] == []
+    assert (await api.get("/v1/runs", key=foreign))["data"] == []
+
+
+async def test_two_organizations_on_one_connection_never_mix(api: Api) -> None:
+    _, foreign = await api.make_organization("other")
+    await api.store.take(run_event("ours"), run_event("theirs", organization="other"))
+    for _ in range(8):
+        assert [run["run_id"] for run in (await api.get("/v1/runs"))["data"]] == ["ours"]
+        assert [run["run_id"] for run in (await api.get("/v1/runs", key=foreign))["data"]] == ["theirs"]
+
+
+async def test_a_key_of_a_project_sees_that_project_alone(api: Api) -> None:
+    await api.store.take(
+        run_event("a", [result(case_id="tc")], project_id="shop"),
+        run_event("b", [result(case_id="tc")], project_id="blog"),
+    )
+    bound = (await api.make_key(project_id="shop")).key
+    results = (await api.get("/v1/results"))["data"]
+    ids = {item["project_id"]: item["id"] for item in results}
+    assert [run["run_id"] for run in (await api.get("/v1/runs", key=bound))["data"]] == ["a"]
+    assert [item["run_id"] for item in (await api.get("/v1/results", {"case_id": "tc"}, bound))["data"]] == ["a"]
+    assert (await api.get("/v1/results", {"project_id": "blog"}, bound))["data"] == []
+    assert (await api.get("/v1/results", {"run_id": "b"}, bound))["data"] == []
+    await api.get(f"/v1/results/{ids['shop']}", key=bound)
+    await api.error(f"/v1/results/{ids['blog']}", 404, key=bound)
+    await api.error(f"/v1/results/{ids['blog']}/artifacts", 404, key=bound)
+    await api.error("/v1/runs/b", 404, key=bound)

@@ -1,0 +1,176 @@
+"""Results as clients see them: fields, one in full, artifacts, mistakes."""
+
+from typing import Any
+
+import pytest
+
+from tests.api.served import Api
+from tests.run_events import result, run_event
+
+FAILED = result(
+    "pays", "failed", suite="shop", case_id="tc_pay", file="tests/pay.py", started_at="2026-05-20T11:59:00Z",
+    logs_ref="s3://logs/2.log",
+    failure={"type": "AssertionError", "message": "\n expected 200\ngot 503", "details": "…"},
+    attempts=[{"status": "failed", "duration_ms": 15, "failure": {"message": "first"}},
+              {"status": "failed", "duration_ms": 16}],
+    artifacts=[{"kind": "screenshot", "name": "pay.png", "content_type": "image/png", "size": 4, "sha256": "ab" * 32,
+                "uri": "s3://shots/pay.png"}],
+)  # fmt: skip
+
+
+@pytest.fixture
+async def stored(api: Api) -> Api:
+    await api.store.take(
+        run_event("run_1", [result("logs in"), FAILED], environment="staging", branch="main", commit_sha="c0ffee",
+                  started_at="2026-05-20T11:58:00Z", labels={"team": "web"})
+    )  # fmt: skip
+    return api
+
+
+async def by_name(api: Api, name: str) -> Any:
+    return next(item for item in (await api.get("/v1/results"))["data"] if item["name"] == name)
+
+
+async def test_a_list_item_has_every_field(stored: Api) -> None:
+    item = await by_name(stored, "pays")
+    assert item == {
+        "id": item["id"], "run_id": "run_1", "project_id": "shop", "environment": "staging", "branch": "main",
+        "case": item["case"], "case_id": "tc_pay", "suite": "shop", "name": "pays", "file": "tests/pay.py",
+        "status": "failed", "flaky": False, "attempts": 2, "duration_ms": 812,
+        "started_at": "2026-05-20T11:59:00.000Z", "completed_at": "2026-05-20T12:00:00.000Z",
+        "failure_summary": "expected 200",
+    }  # fmt: skip
+    assert (await by_name(stored, "logs in"))["failure_summary"] is None
+
+
+async def test_one_in_full_says_everything_of_its_attempts_and_run(stored: Api) -> None:
+    listed = await by_name(stored, "pays")
+    full = await stored.get(f"/v1/results/{listed['id']}")
+    assert {name: full[name] for name in listed} == listed
+    assert full["logs_ref"] == "s3://logs/2.log"
+    assert full["failure"] == {"type": "AssertionError", "message": "\n expected 200\ngot 503", "details": "…"}
+    assert [(a["attempt"], a["status"], a["duration_ms"]) for a in full["attempt_details"]] == [
+        (1, "failed", 15),
+        (2, "failed", 16),
+    ]
+    assert full["attempt_details"][0]["failure"]["message"] == "first"
+    assert full["run"]["counts"] == {"passed": 1, "failed": 1, "error": 0, "skipped": 0, "canceled": 0, "flaky": 0}
+    assert full["run"]["labels"] == {"team": "web"}
+    assert full["artifacts_url"].endswith(f"/v1/results/{listed['id']}/artifacts")
+
+
+async def test_a_plain_pass_has_one_attempt(stored: Api) -> None:
+    listed = await by_name(stored, "logs in")
+    full = await stored.get(f"/v1/results/{listed['id']}")
+    assert full["failure"] is None
+    assert full["attempt_details"] == [
+        {"attempt": 1, "status": "passed", "duration_ms": 812, "started_at": None, "failure": None, "logs_ref": None}
+    ]
+
+
+async def test_artifacts_are_listed_with_their_reference(stored: Api) -> None:
+    listed = await by_name(stored, "pays")
+    (artifact,) = (await stored.get(f"/v1/results/{listed['id']}/artifacts"))["data"]
+    assert artifact["id"].startswith("art_")
+    assert (artifact["kind"], artifact["name"], artifact["size"]) == ("screenshot", "pay.png", 4)
+    assert (artifact["uri"], artifact["url"]) == ("s3://shots/pay.png", None)
+    other = await by_name(stored, "logs in")
+    assert (await stored.get(f"/v1/results/{other['id']}/artifacts"))["data"] == []
+
+
+async def test_many_artifacts_come_in_pages(api: Api) -> None:
+    artifacts = [{"name": f"{number}.log", "uri": "s3://x"} for number in range(5)]
+    await api.store.take(run_event("run_1", [result(artifacts=artifacts)]))
+    item = (await api.get("/v1/results"))["data"][0]
+    found = await api.walk(f"/v1/results/{item['id']}/artifacts", {"limit": "2"})
+    assert sorted(artifact["name"] for artifact in found) == [artifact["name"] for artifact in artifacts]
+
+
+async def test_the_seeds_operations_answer_without_the_prefix(stored: Api) -> None:
+    listed = (await stored.get("/results"))["data"][0]
+    await stored.get(f"/results/{listed['id']}")
+    await stored.get(f"/results/{listed['id']}/artifacts")
+
+
+async def test_a_run_tells_its_counts_and_whether_it_is_complete(stored: Api) -> None:
+    run = await stored.get("/v1/runs/run_1")
+    assert (run["status"], run["complete"], run["revision"]) == ("failed", True, 1)
+    assert (run["counts"]["passed"], run["counts"]["failed"]) == (1, 1)
+    assert run["duration_ms"] == 120_000
+    assert (await stored.get("/v1/runs"))["data"] == [run]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("limit", "0"), ("limit", "1001"), ("limit", "x"), ("limit", ""), ("status", "green"), ("from", "yesterday"),
+        ("from", "2026-02-30"), ("to", "1747742400"), ("run_id", ""), ("run_id", "a\0b"), ("branch", "b" * 401),
+        ("environment", "e" * 201), ("case", "tc_login"), ("suite", "no run"), ("starting_after", "AAAA"),
+        ("starting_after", "a b"), ("page", "2"), ("case_id", "x" * 3000),
+    ],
+)  # fmt: skip
+async def test_a_wrong_parameter_is_named(api: Api, name: str, value: str) -> None:
+    error = await api.error("/v1/results", 400, {name: value})
+    assert (error["code"], error["param"]) == ("invalid_request", name)
+
+
+async def test_a_parameter_given_twice_is_a_mistake(api: Api) -> None:
+    error = await api.error("/v1/results", 400, [("limit", "1"), ("limit", "2")])
+    assert error["param"] == "limit"
+
+
+async def test_a_cursor_works_with_its_own_list_only(api: Api) -> None:
+    await api.store.take(run_event("run_1", [result(str(number)) for number in range(4)]))
+    cursor = (await api.get("/v1/results", {"limit": "1"}))["next_cursor"]
+    _, foreign = await api.make_organization("other")
+    await api.get("/v1/results", {"limit": "3", "starting_after": cursor})
+    for params, key in [({"status": "passed"}, None), ({}, foreign)]:
+        assert (await api.error("/v1/results", 400, params | {"starting_after": cursor}, key))[
+            "param"
+        ] == "starting_after"
+    for broken in (cursor[:-1], cursor + "A", "B" + cursor[1:], cursor[:10] + "_" + cursor[11:]):
+        await api.error("/v1/results", 400, {"starting_after": broken})
+    await api.error("/v1/runs", 400, {"starting_after": cursor})
+
+
+@pytest.mark.parametrize("id_", ["res_1", "res_" + "0" * 47, "res_" + "G" * 48, "case_" + "0" * 16, "%00", "a" * 5000])
+async def test_a_malformed_id_is_not_found(api: Api, id_: str) -> None:
+    for suffix in ("", "/artifacts"):
+        assert (await api.error(f"/v1/results/{id_}{suffix}", 404))["code"] == "not_found"
+
+
+async def test_a_strange_run_id_is_not_found(api: Api) -> None:
+    for run_id in ("%00", "nope", "x" * 3000, "%F0%9F%9A%80", "%ff"):
+        await api.error(f"/v1/runs/{run_id}", 404)
+
+
+async def test_errors_of_the_router_have_the_same_shape(api: Api) -> None:
+    assert (await api.error("/v1/nothing", 404))["code"] == "not_found"
+    response = await api.send("PUT", "/v1/results")
+    assert response.status == 405
+    assert response.headers["Allow"] == "GET,HEAD"
+    body = await response.json()
+    assert body["error"]["code"] == "method_not_allowed"
+    assert body["request_id"] == response.headers["X-Request-Id"]
+
+
+async def test_a_sane_request_id_is_taken_over(api: Api) -> None:
+    response = await api.send("GET", "/healthz", X_Request_Id="ci-42")
+    assert response.headers["X-Request-Id"] == "ci-42"
+    response = await api.send("GET", "/healthz", X_Request_Id="has spaces in it")
+    assert response.headers["X-Request-Id"] != "has spaces in it"
+
+
+async def test_head_answers_without_a_body(stored: Api) -> None:
+    response = await stored.send("HEAD", "/v1/results")
+    assert response.status == 200
+    assert await response.read() == b""
+
+
+async def test_ready_says_the_state_of_each_part(api: Api) -> None:
+    assert await api.get("/healthz", key="") == {"status": "ok"}
+    ready = await api.get("/readyz", key="")
+    assert ready["parts"]["database"]["status"] == "up"
+    assert ready["parts"]["consumers"] == {"status": "down", "workers": {}}
+    await api.store.pool.execute("INSERT INTO heartbeats (worker_id, role) VALUES ('h:1:runs', 'runs')")
+    assert (await api.get("/readyz", key=""))["parts"]["consumers"] == {"status": "up", "workers": {"runs": 1}}
