@@ -11,15 +11,16 @@ import asyncpg
 from service.domain import results, runs
 from service.domain.cases import KnownCases
 from service.domain.errors import Reason
-from service.domain.ids import OrgId, RunKey, mint_id
+from service.domain.ids import OrgId, mint_id
 from service.log import log
-from service.store import cases, organizations, partitions, receipts
+from service.store import cases, events, organizations, partitions, receipts
 from service.store import results as stored_results
 from service.store import runs as stored_runs
 from service.store.database import Connection, is_clash, is_outage
 from service.store.receipts import EventAddress, Receipt
 from service.store.results import RunOutcomes
 from service.store.runs import RunAddress, StoredRun
+from service.usecases.emit_events import RunChange, emit_run_events
 from service.usecases.read_events import Acceptance, Problem, RefusedEvent, RunEvent, read_event
 from service.usecases.read_results import CLASH, Outcomes, Unseen, read_results
 
@@ -35,16 +36,6 @@ class Verdict(NamedTuple):
     what: What
     reason: Reason | None = None
     message: str | None = None
-
-
-class RunChange(NamedTuple):
-    """A run that a committed batch has changed. `completed` is true once in the life of a run."""
-
-    org_id: OrgId
-    run_key: RunKey
-    run_id: str
-    completed: bool
-    revision: int
 
 
 @dataclass(slots=True)
@@ -80,9 +71,10 @@ class _Incoming:
 class RunIngest:
     """The use case with what it remembers between batches: known cases, organizations, months. One per process."""
 
-    def __init__(self, pool: asyncpg.Pool, retention: timedelta) -> None:
+    def __init__(self, pool: asyncpg.Pool, retention: timedelta, link_base: str = "") -> None:
         self._pool = pool
         self._retention = retention
+        self._link_base = link_base
         self._known = KnownCases()
         self._organizations: dict[str, OrgId] = {}
         self._months = partitions.KnownMonths()
@@ -124,6 +116,9 @@ class RunIngest:
             await self._months.ensure(connection, (item.event.facts.completed_ms for item in batch.incoming))
             async with connection.transaction():
                 await batch.store(connection)
+                await emit_run_events(connection, batch.changes, self._link_base)
+            if batch.changes:
+                await events.announce(connection)
         return batch.verdicts
 
     async def _learn_organizations(self, connection: Connection, read: Sequence[RunEvent | RefusedEvent]) -> None:
@@ -298,8 +293,7 @@ class _Batch:
         self._note(run, was_complete)
 
     def _note(self, run: StoredRun, was_complete: bool) -> None:
-        completed = run.complete and not was_complete
-        self.changes.append(RunChange(run.org_id, run.key, run.facts.run_id, completed, run.revision))
+        self.changes.append(RunChange(run, completed=run.complete and not was_complete))
 
 
 def _compare(item: _Incoming, body_sha256: bytes) -> None:

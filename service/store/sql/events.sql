@@ -1,0 +1,47 @@
+-- name: insert  (with a delivery for each webhook that asked for it, in the same statement)
+WITH new AS (
+    INSERT INTO events (org_id, event_id, type, project_id, run_id, data)
+    SELECT org_id, event_id, type, project_id, run_id, data::json
+    FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
+        AS new (org_id, event_id, type, project_id, run_id, data)
+    RETURNING org_id, event_id, type, project_id
+)
+INSERT INTO deliveries (org_id, webhook_id, delivery_id, event_id)
+SELECT new.org_id, hook.webhook_id, delivery_id(hook.webhook_id, new.event_id), new.event_id
+FROM new JOIN webhooks hook ON hook.org_id = new.org_id
+WHERE hook.enabled AND wants(hook, new.type, new.project_id)
+
+-- name: number  (of all organizations: the relay's; in the order of their writing, a thousand at a time)
+UPDATE events SET number = ordered.number
+FROM (
+    SELECT org_id, event_id, nextval('event_numbers') AS number
+    FROM (
+        SELECT org_id, event_id FROM events WHERE number IS NULL ORDER BY created_at, event_id LIMIT 1000
+    ) unnumbered
+) ordered
+WHERE events.org_id = ordered.org_id AND events.event_id = ordered.event_id
+
+-- name: lock_numbers  (one numberer at a time, until its transaction ends)
+SELECT pg_try_advisory_xact_lock(hashtext('event_numbers'))
+
+-- name: announce_numbers  (when the transaction commits, everyone who follows events looks again)
+SELECT pg_notify('events_numbered', '')
+
+-- name: announce_written
+SELECT pg_notify('events_written', '')
+
+-- name: find_failing  (at most $3 failing cases of each of these runs, as they stand in this transaction)
+SELECT run.run_key, said.case_key, said.status::text AS status, coalesce(said.message, said.type) AS said,
+       c.case_id, c.suite, c.name, c.file
+FROM unnest($1::int[], $2::uuid[]) AS run (org_id, run_key)
+CROSS JOIN LATERAL (
+    SELECT d.case_key, d.status, left(d.message, 1000) AS message, d.type
+    FROM result_details d
+    WHERE d.org_id = run.org_id AND d.run_key = run.run_key AND d.deciding AND d.status <> 'p'
+          AND d.status IN ('f', 'e')
+    ORDER BY d.status, d.case_key
+    LIMIT $3
+) said
+CROSS JOIN LATERAL (
+    SELECT case_id, suite, name, file FROM cases WHERE org_id = run.org_id AND case_key = said.case_key LIMIT 1
+) c

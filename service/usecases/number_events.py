@@ -1,0 +1,17 @@
+"""Gives committed events their places in the stream, one process at a time, so that no reader skips a late commit."""
+
+import asyncpg
+
+from service.store import events
+
+
+async def number_events(pool: asyncpg.Pool) -> int:
+    """Numbers all events that are committed by now; returns how many. Safe to call from any number of processes."""
+    numbered = 0
+    async with pool.acquire() as connection:
+        while True:
+            async with connection.transaction():
+                count = await events.number(connection)
+            if not count:
+                return numbered
+            numbered += count
