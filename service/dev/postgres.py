@@ -16,7 +16,8 @@ from service.dev.ports import kept_port
 from service.dev.processes import Process
 
 DURABLE: Final[Mapping[str, str]] = {}
-FAST: Final[Mapping[str, str]] = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+# Survives the death of any process, and is lost with the machine.
+FAST: Final[Mapping[str, str]] = {"fsync": "off", "full_page_writes": "off"}
 
 _SUPERUSER: Final = "postgres"
 _SETTINGS: Final[Mapping[str, str]] = {

@@ -90,10 +90,12 @@ class Process:
 
     def end_leftover(self) -> None:
         """Ends what an earlier parent left running, and never a process that merely has the same pid."""
-        if not self.is_running() and self._pid_file.exists():
-            pid, known_as = self._pid_file.read_text().strip().split(" ", 1)
+        if self.is_running() or not self._pid_file.exists():
+            return
+        pid, _, known_as = self._pid_file.read_text().strip().partition(" ")
+        if pid.isdecimal():  # a machine that went down while the file was written leaves less than that
             end_stranger(int(pid), known_as, self._stop_signal, self._stop_timeout_s)
-            self._pid_file.unlink()
+        self._pid_file.unlink()
 
     def last_words(self, lines: int = 15) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""

@@ -1,0 +1,97 @@
+"""The private PostgreSQL: keeps data and port, lets nobody in without its password, leaves nothing running."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from service.dev import accounts
+from service.dev.parts import PartError
+from service.dev.ports import is_free
+from service.dev.postgres import FAST, Postgres, programs
+
+
+@pytest.fixture
+def postgres(tmp_path: Path) -> Iterator[Postgres]:
+    with Postgres(tmp_path / "postgres", settings=FAST) as server:
+        yield server
+
+
+def owner(pid: int | None) -> int:
+    return Path(f"/proc/{pid}").stat().st_uid
+
+
+async def query(url: str, statement: str) -> object:
+    connection = await asyncpg.connect(url)
+    try:
+        return await connection.fetchval(statement)
+    finally:
+        await connection.close()
+
+
+async def test_killed_server_comes_back_with_its_data_at_the_same_address(postgres: Postgres) -> None:
+    url = postgres.url
+    await query(url, "CREATE TABLE kept AS SELECT 42 AS number")
+    postgres.kill()
+    postgres.restart()
+    assert postgres.url == url
+    assert await query(url, "SELECT number FROM kept") == 42
+
+
+async def test_second_start_finds_data_port_and_password_of_the_first(tmp_path: Path) -> None:
+    with Postgres(tmp_path, settings=FAST) as first:
+        await query(first.url, "CREATE TABLE kept AS SELECT 42 AS number")
+    with Postgres(tmp_path, settings=FAST) as second:
+        assert second.url == first.url
+        assert await query(second.url, "SELECT number FROM kept") == 42
+
+
+def test_stopped_server_leaves_neither_process_nor_port(tmp_path: Path) -> None:
+    with Postgres(tmp_path, settings=FAST) as server:
+        pid = server.pid
+    assert not Path(f"/proc/{pid}").exists()
+    assert is_free(server.port)
+    assert not (tmp_path / "postgres.pid").exists()
+
+
+async def test_nobody_gets_in_without_the_password(postgres: Postgres) -> None:
+    address = urlsplit(postgres.url)._replace(netloc=f"postgres:guess@127.0.0.1:{postgres.port}")
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        await asyncpg.connect(address.geturl())
+
+
+async def test_database_is_made_once(postgres: Postgres) -> None:
+    postgres.create_database("results")
+    postgres.create_database("results")
+    assert await query(postgres.database_url("results"), "SELECT current_database()") == "results"
+
+
+async def test_databases_are_durable_unless_told_otherwise(tmp_path: Path) -> None:
+    with Postgres(tmp_path) as server:
+        assert await query(server.url, "SHOW fsync") == "on"
+        assert await query(server.url, "SHOW synchronous_commit") == "on"
+
+
+def test_server_that_cannot_start_says_why(tmp_path: Path) -> None:
+    server = Postgres(tmp_path, settings={"no_such_setting": "1"})
+    with pytest.raises(PartError, match="no_such_setting"):
+        server.start()
+    assert server.pid is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become someone else")
+async def test_root_without_user_namespaces_runs_it_as_an_ordinary_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accounts, "_works", lambda prefix: False)
+    account = accounts.account_for(tmp_path, programs())
+    try:
+        with Postgres(tmp_path, settings=FAST) as server:
+            assert await query(server.url, "SELECT 42") == 42
+            assert owner(server.pid) != 0
+    finally:
+        shutil.rmtree(account.home)
