@@ -61,12 +61,12 @@ class MarkerScanner:
 
 def _unfinished(text: str) -> str:
     """The end of the text that may be the beginning of a marker."""
-    start = text.rfind("[[")
-    if start < 0:
-        return "[" if text.endswith("[") else ""
-    tail = text[start:]
-    begun = _MARKER_START.startswith(tail) or tail.startswith(_MARKER_START)
-    return tail if begun and len(tail) <= _MAX_MARKER and "\n" not in tail else ""
+    line = text[text.rfind("\n") + 1 :]
+    start = line.find(_MARKER_START)
+    if start >= 0:
+        return line[start:] if len(line) - start <= _MAX_MARKER else ""
+    beginnings = (_MARKER_START[:length] for length in range(len(_MARKER_START) - 1, 0, -1))
+    return next(filter(line.endswith, beginnings), "")
 
 
 def _kind_of(attachment: Attachment) -> ArtifactKind:

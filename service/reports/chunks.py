@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
 
 import orjson
 
@@ -11,10 +11,8 @@ from service.domain.texts import replace_unstorable
 from service.reports.errors import malformed
 
 _MAX_RESULTS: Final = 2_000  # of one line
-_FULL_BYTES: Final = 2 * 2**20  # a line that has as many is not added to
+_MAX_BYTES: Final = 2 * 2**20  # of one line, unless a single result is larger
 _MAX_FILE_BYTES: Final = 4 * 2**30  # a report of the allowed size can't grow to that, but by design
-_MAX_DEPTH: Final = 50
-_INT64: Final = 2**63
 
 
 class ChunkWriter:
@@ -39,9 +37,14 @@ class ChunkWriter:
         self._line_results = self._line_bytes = 0
 
     def _append(self, results: list[ResultIn]) -> None:
-        if self._line_results + len(results) > _MAX_RESULTS:
-            self.finish()
         dumped = _dump(results)[1:-1]
+        if len(dumped) > _MAX_BYTES and len(results) > 1:
+            middle = len(results) // 2
+            self._append(results[:middle])
+            self._append(results[middle:])
+            return
+        if self._line_results + len(results) > _MAX_RESULTS or self._line_bytes + len(dumped) > _MAX_BYTES:
+            self.finish()
         self.results += len(results)
         self._line_results += len(results)
         self._line_bytes += len(dumped)
@@ -49,8 +52,6 @@ class ChunkWriter:
         self._line.append(dumped)
         if self._file_bytes > _MAX_FILE_BYTES:
             raise malformed(f"the report unfolds to more than {_MAX_FILE_BYTES} bytes")
-        if self._line_bytes > _FULL_BYTES:
-            self.finish()
 
 
 def read_chunks(path: Path) -> Iterator[bytes]:
@@ -62,19 +63,5 @@ def read_chunks(path: Path) -> Iterator[bytes]:
 def _dump(results: list[ResultIn]) -> bytes:
     try:
         return orjson.dumps(results)
-    except TypeError:  # lone surrogates, numbers of more than 64 bits, values nested very deep
-        return orjson.dumps(_plain(replace_unstorable(results)))
-
-
-def _plain(value: Any, depth: int = 0) -> Any:
-    if depth > _MAX_DEPTH:
-        return None
-    match value:
-        case dict():
-            return {key: _plain(item, depth + 1) for key, item in value.items()}
-        case list():
-            return [_plain(item, depth + 1) for item in value]
-        case int() if not -_INT64 <= value < _INT64:
-            return str(value)
-        case _:
-            return value
+    except TypeError:  # lone surrogates
+        return orjson.dumps(replace_unstorable(results))

@@ -7,6 +7,7 @@ from service.contracts.run_events import Attempt, Failure, ResultIn
 from service.domain.statuses import ResultStatus
 from service.reports.attachments import Attachment, references
 from service.reports.attempts import MAX_ATTEMPTS
+from service.reports.errors import malformed
 from service.reports.json_stream import JsonStream
 from service.reports.said import Said
 from service.reports.suites import suite_label
@@ -31,12 +32,16 @@ _COUNT_OF: Final = {"failed": "failures", "skipped": "skipped"}
 
 def read_results(stream: JsonStream, said: Said) -> Iterator[ResultIn]:
     """The tests in the `results` that come next in the stream."""
+    found = False
     for key in stream.members():
         if key == "tests" and stream.peek() == "[":
+            found = True
             for test in stream.items():
                 yield _counted(result_of(test), said)
         else:
             _hear(key, stream.value(), said)
+    if not found:
+        raise malformed("the CTRF report has no list of tests")
     said.compare_counts()
 
 

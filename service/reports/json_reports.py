@@ -11,6 +11,8 @@ from service.reports.said import Said
 from service.reports.times import timestamp
 
 _PER_LIST: Final = 500
+_MAX_DEPTH: Final = 50
+_INT64: Final = 2**63
 _RESULT_FIELDS: Final = frozenset(ResultIn.__annotations__)
 _RUN_FIELDS: Final = frozenset(RunIn.__annotations__)
 _ALLURE: Final = frozenset({"uuid", "steps"})
@@ -33,7 +35,7 @@ def read(source: BinaryIO, said: Said) -> Iterator[list[ResultIn]]:
     stream = JsonStream(source)
     pending: list[ResultIn] = []
     for result in _results(stream, said):
-        pending.append(result)
+        pending.append(_portable(result))
         if len(pending) >= _PER_LIST:
             yield pending
             pending = []
@@ -114,3 +116,18 @@ def _known_fields(result: Any) -> Any:
     if not isinstance(result, dict):
         return result
     return {name: value for name, value in result.items() if name in _RESULT_FIELDS}
+
+
+def _portable(value: Any, depth: int = 0) -> Any:
+    """The value without what other readers of JSON stumble over: it may spoil its result, but no others."""
+    match value:
+        case dict() | list() if depth > _MAX_DEPTH:
+            return None
+        case dict():
+            return {key: _portable(item, depth + 1) for key, item in value.items()}
+        case list():
+            return [_portable(item, depth + 1) for item in value]
+        case int() if not -_INT64 <= value < _INT64:
+            return str(value)
+        case _:
+            return value

@@ -1,0 +1,36 @@
+"""Converts reports in tests, and takes in what comes out as the ingest does."""
+
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+
+from service.contracts.run_events import ResultIn
+from service.reports.chunks import read_chunks
+from service.reports.convert import Summary, convert
+
+RESULTS: Final = TypeAdapter(list[ResultIn])
+FAILING: Final = ("failed", "error")
+
+
+def convert_all(source: Path, folder: Path, content_type: str | None = None) -> tuple[Summary, list[ResultIn]]:
+    """The summary and the results, each of which is valid."""
+    target = folder / "results"
+    summary = convert(source, target, content_type)
+    return summary, [result for chunk in read_chunks(target) for result in RESULTS.validate_json(chunk)]
+
+
+def convert_text(text: str | bytes, folder: Path) -> tuple[Summary, list[Any]]:
+    source = folder / "report"
+    source.write_bytes(text.encode() if isinstance(text, str) else text)
+    return convert_all(source, folder)
+
+
+def convert_cases(cases: str, folder: Path, suite: str = 'name="shop"') -> list[Any]:
+    """The results of a suite of JUnit XML with these cases."""
+    return convert_text(f"<testsuites><testsuite {suite}>{cases}</testsuite></testsuites>", folder)[1]
+
+
+def is_flaky(result: ResultIn) -> bool:
+    earlier = (result.get("attempts") or [])[:-1]
+    return result["status"] == "passed" and any(attempt["status"] in FAILING for attempt in earlier)

@@ -1,0 +1,48 @@
+"""References to the files that reports name."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.reports.attachments import Attachment, MarkerScanner, references
+
+
+def test_files_of_one_name_get_names_that_differ() -> None:
+    found = references([Attachment("a/trace.zip"), Attachment("../b/trace.zip"), Attachment("a/trace.zip")])
+
+    assert [(artifact["name"], artifact["uri"]) for artifact in found] == [
+        ("trace.zip", "a/trace.zip"),
+        ("b-trace.zip", "../b/trace.zip"),
+    ]
+
+
+def test_windows_paths_and_urls_have_names_too() -> None:
+    found = references([Attachment(r"C:\out\shot.PNG"), Attachment("https://ci.example.org/video.mp4?x=1/2")])
+
+    assert [(artifact["name"], artifact["kind"]) for artifact in found] == [
+        ("shot.PNG", "screenshot"),
+        ("video.mp4", "video"),
+    ]
+
+
+def test_content_type_says_what_the_name_does_not() -> None:
+    (found,) = references([Attachment("out/4711", "after login", "image/png")])
+
+    assert found == {"kind": "screenshot", "name": "after login", "uri": "out/4711", "content_type": "image/png"}
+
+
+def test_paths_without_anything_are_left_out() -> None:
+    assert references([Attachment("")]) == []
+
+
+@given(
+    st.lists(st.sampled_from(["[[ATTACHMENT|a.png]]", "[", "]", "\n", "[[ATT", "text", "[[ATTACHMENT|b c]]"])),
+    st.data(),
+)
+def test_markers_are_found_wherever_the_output_is_cut(parts: list[str], data: st.DataObject) -> None:
+    text = "".join(parts)
+    whole = MarkerScanner().scan(text)
+    cut = data.draw(st.integers(0, len(text)))
+
+    scanner = MarkerScanner()
+
+    assert scanner.scan(text[:cut]) + scanner.scan(text[cut:]) == whole

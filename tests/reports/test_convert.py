@@ -1,0 +1,90 @@
+"""A report becomes a file of results in a child of a pool, or nothing at all."""
+
+import tracemalloc
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import orjson
+import pytest
+
+from service.contracts.run_events import ResultIn
+from service.reports.chunks import ChunkWriter, read_chunks
+from service.reports.convert import convert
+from service.reports.errors import ReportError
+from tests.reports.manifests import OWN
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[ProcessPoolExecutor]:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        yield pool
+
+
+def test_summary_comes_out_of_a_child(pool: ProcessPoolExecutor, tmp_path: Path) -> None:
+    summary = pool.submit(convert, OWN / "pytest.xml", tmp_path / "results", "text/xml").result(60)
+
+    assert (summary.format, summary.results) == ("junit", 6)
+
+
+def test_refusal_comes_out_of_a_child(pool: ProcessPoolExecutor, tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match="unclosed CDATA") as refusal:
+        pool.submit(convert, OWN / "truncated.xml", tmp_path / "results").result(60)
+
+    assert refusal.value.reason == "malformed_report"
+
+
+def test_results_before_the_fault_are_not_left(tmp_path: Path) -> None:
+    report = tmp_path / "report.xml"
+    report.write_text("<testsuite>" + "<testcase name='c'/>" * 100_000)
+
+    with pytest.raises(ReportError):
+        convert(report, tmp_path / "results")
+
+    assert list(tmp_path.iterdir()) == [report]
+
+
+@pytest.mark.parametrize("syntax", ["xml", "json"])
+def test_memory_does_not_grow_with_the_report(syntax: str, tmp_path: Path) -> None:
+    def peak_of(cases: int) -> int:
+        _write_report(report, syntax, cases)
+        tracemalloc.start()
+        convert(report, tmp_path / "results")
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    report = tmp_path / "report"
+    assert peak_of(40_000) < 1.2 * peak_of(10_000)
+
+
+def test_lines_are_bounded_and_keep_the_order(tmp_path: Path) -> None:
+    names = [f"case {number}" for number in range(5_000)]
+    results: list[ResultIn] = [{"name": name, "status": "passed"} for name in names]
+    results[7]["failure"] = {"details": "d" * 3_000_000}
+
+    with (tmp_path / "results").open("wb") as target:
+        writer = ChunkWriter(target)
+        writer.add(results[:10])
+        writer.add(results[10:])
+        writer.finish()
+
+    chunks = [orjson.loads(chunk) for chunk in read_chunks(tmp_path / "results")]
+    assert writer.results == 5_000
+    assert max(map(len, chunks)) <= 2_000
+    assert [result["name"] for chunk in chunks for result in chunk] == names
+
+
+def _write_report(report: Path, syntax: str, cases: int) -> None:
+    with report.open("w") as file:
+        if syntax == "xml":
+            case = "<testcase name='c{0}' classname='k'><failure>{1}</failure><system-out>{1}</system-out></testcase>"
+            file.write("<testsuite>")
+            file.writelines(case.format(number, "x" * 200) for number in range(cases))
+            file.write("</testsuite>")
+        else:
+            case = '{{"name": "c{0}", "status": "failed", "duration": 1, "message": "{1}"}},'
+            file.write('{"results": {"tests": [')
+            file.writelines(case.format(number, "x" * 200) for number in range(cases))
+            file.write('{"name": "last", "status": "passed"}]}}')

@@ -1,0 +1,126 @@
+"""How tests of a CTRF report become results."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from service.reports.errors import ReportError
+from tests.reports.conversions import convert_all, convert_text
+from tests.reports.manifests import OWN
+
+
+def test_tests_become_results(tmp_path: Path) -> None:
+    _, results = convert_all(OWN / "ctrf.json", tmp_path)
+
+    assert [(result["suite"], result["status"]) for result in results] == [
+        ("auth > login", "passed"),
+        ("shop > pay", "passed"),
+        ("shop > pay", "passed"),
+        ("", "failed"),
+        ("", "skipped"),
+        ("", "skipped"),
+        ("tests/stop.ts", "canceled"),
+    ]
+    first = results[0]
+    assert (first["duration_ms"], first["file"]) == (1200, "tests/login.ts")
+    assert str(first["started_at"]) == "2026-05-20 11:59:01+00:00"
+    assert results[3]["failure"] == {
+        "message": "expected 200",
+        "details": "Error: expected 200\n    at ship.ts:9",
+    }
+
+
+def test_listed_attempts_are_kept(tmp_path: Path) -> None:
+    _, results = convert_all(OWN / "ctrf.json", tmp_path)
+
+    attempts: Any = results[1]["attempts"]
+    assert [(attempt["status"], attempt["duration_ms"]) for attempt in attempts] == [
+        ("failed", 120),
+        ("failed", 130),
+        ("passed", 140),
+    ]
+    assert attempts[0]["failure"] == {"message": "Connection timeout", "details": "at pay.ts:3"}
+
+
+def test_deciding_attempt_is_added_where_only_those_before_it_are_listed(tmp_path: Path) -> None:
+    attempts = _attempts(tmp_path, status="failed", retries=1, retryAttempts=[{"attempt": 1, "status": "failed"}])
+
+    assert [attempt["status"] for attempt in attempts] == ["failed", "failed"]
+
+
+@pytest.mark.parametrize(
+    ("said", "statuses"),
+    [
+        ({"status": "passed", "flaky": True}, ["failed", "passed"]),
+        ({"status": "passed", "flaky": True, "retries": 2}, ["failed", "failed", "passed"]),
+        ({"status": "failed", "retries": 1}, ["failed", "failed"]),
+        ({"status": "passed", "flaky": False, "retries": 0}, []),
+        ({"status": "skipped", "retries": 2}, []),
+    ],
+)
+def test_number_of_retries_implies_attempts(said: dict[str, Any], statuses: list[str], tmp_path: Path) -> None:
+    assert [attempt["status"] for attempt in _attempts(tmp_path, **said)] == statuses
+
+
+def test_absurd_number_of_retries_does_no_harm(tmp_path: Path) -> None:
+    assert len(_attempts(tmp_path, status="passed", retries=10**9)) == 1_000
+
+
+def test_attachments_of_tests_and_attempts_become_references(tmp_path: Path) -> None:
+    _, results = convert_all(OWN / "ctrf.json", tmp_path)
+
+    assert results[1]["artifacts"] == [
+        {"kind": "screenshot", "name": "first.png", "uri": "out/1/shot.png", "content_type": "image/png"}
+    ]
+    assert results[3]["artifacts"] == [
+        {"kind": "trace", "name": "trace", "uri": "out/ship/trace.zip", "content_type": "application/zip"}
+    ]
+
+
+def test_report_tells_of_its_run(tmp_path: Path) -> None:
+    summary, _ = convert_all(OWN / "ctrf.json", tmp_path)
+
+    assert summary.format == "ctrf"
+    assert summary.run == {
+        "branch": "main",
+        "commit_sha": "a1b2c3",
+        "ci_url": "https://ci.example.org/7",
+        "environment": "staging",
+    }
+    assert str(summary.started_at) == "2026-05-20 11:59:00+00:00"
+    assert str(summary.completed_at) == "2026-05-20 12:00:00+00:00"
+    assert summary.notes == ()
+
+
+def test_counts_that_lie_are_noted(tmp_path: Path) -> None:
+    summary, _ = convert_text('{"results": {"summary": {"tests": 5, "failed": 1}, "tests": []}}', tmp_path)
+
+    assert summary.notes == (
+        "the report declares tests=5, but holds 0",
+        "the report declares failures=1, but holds 0",
+    )
+
+
+def test_what_is_no_test_keeps_its_place_to_be_refused_there(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        convert_text(
+            '{"results": {"tests": [7, {"name": 1, "status": "odd"}, {"name": "c", "status": "passed"}]}}',
+            tmp_path,
+        )
+
+    assert [error["loc"] for error in refusal.value.errors()] == [(0,), (1, "name"), (1, "status")]
+
+
+def test_report_without_tests_is_malformed(tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match="no list of tests"):
+        convert_text('{"results": {"summary": {}}}', tmp_path)
+
+
+def _attempts(folder: Path, **said: Any) -> list[Any]:
+    test = {"name": "c", "duration": 5, **said}
+    _, (result,) = convert_text(json.dumps({"results": {"tests": [test]}}), folder)
+    attempts: list[Any] = result.get("attempts", [])
+    return attempts

@@ -1,0 +1,342 @@
+"""How elements and attributes of JUnit XML become results."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.reports.errors import ReportError
+from tests.reports.conversions import convert_all, convert_cases, convert_text
+from tests.reports.manifests import OWN
+
+
+def test_plain_case_keeps_what_it_says(tmp_path: Path) -> None:
+    (result,) = convert_cases(
+        '<testcase classname="shop.Cart" name="adds €" time="0.25" file="cart.py"'
+        ' timestamp="2026-05-20T12:00:00+02:00"/>',
+        tmp_path,
+    )
+
+    assert result["suite"] == "shop > shop.Cart"
+    assert (result["name"], result["file"], result["status"]) == ("adds €", "cart.py", "passed")
+    assert result["duration_ms"] == 250
+    assert result["started_at"].isoformat() == "2026-05-20T10:00:00+00:00"
+    assert "failure" not in result
+    assert "attempts" not in result
+
+
+@pytest.mark.parametrize(
+    ("elements", "status"),
+    [
+        ("", "passed"),
+        ("<skipped/>", "skipped"),
+        ("<skip/>", "skipped"),
+        ("<skipped/><failure/>", "failed"),
+        ("<failure/><error/><skipped/>", "error"),
+        ("<system-out>error failure</system-out>", "passed"),
+        ("<properties><property name='error'><failure/></property></properties>", "passed"),
+    ],
+)
+def test_worst_direct_child_decides(elements: str, status: str, tmp_path: Path) -> None:
+    (result,) = convert_cases(f"<testcase name='c'>{elements}</testcase>", tmp_path)
+
+    assert result["status"] == status
+
+
+@pytest.mark.parametrize(
+    "attribute",
+    ["status='notrun'", "status='Skipped'", "result='suppressed'", "disabled='true'", "ignored='1'"],
+)
+def test_attribute_alone_can_say_that_a_case_was_not_run(attribute: str, tmp_path: Path) -> None:
+    (result,) = convert_cases(f"<testcase name='c' {attribute}/>", tmp_path)
+
+    assert result["status"] == "skipped"
+
+
+@pytest.mark.parametrize("attribute", ["status='run'", "disabled='false'", "status='failed'", "result=''"])
+def test_other_attributes_don_t_make_a_case_skipped(attribute: str, tmp_path: Path) -> None:
+    (result,) = convert_cases(f"<testcase name='c' {attribute}/>", tmp_path)
+
+    assert result["status"] == "passed"
+
+
+def test_failure_keeps_type_message_and_text(tmp_path: Path) -> None:
+    (result,) = convert_cases(
+        "<testcase name='c'><failure type='AssertionError' message='1 &lt; 2'>\n"
+        "  at <b>line</b> 3 &amp; <![CDATA[<4>]]>\n</failure></testcase>",
+        tmp_path,
+    )
+
+    assert result["failure"] == {"type": "AssertionError", "message": "1 < 2", "details": "at line 3 & <4>"}
+
+
+def test_all_failures_of_a_case_are_kept(tmp_path: Path) -> None:
+    (result,) = convert_cases(
+        "<testcase name='c'><failure message='first'>a</failure><failure message='second'>b</failure></testcase>",
+        tmp_path,
+    )
+
+    assert result["failure"]["message"] == "first"
+    assert result["failure"]["details"] == "first\na\n\nsecond\nb"
+
+
+def test_reason_of_a_skipped_case_is_kept(tmp_path: Path) -> None:
+    (result,) = convert_cases("<testcase name='c'><skipped message='no network'/></testcase>", tmp_path)
+
+    assert result["failure"] == {"message": "no network"}
+
+
+def test_output_of_a_test_is_not_kept(tmp_path: Path) -> None:
+    (result,) = convert_cases(
+        "<testcase name='c'><failure message='m'/><system-out>secret</system-out></testcase>", tmp_path
+    )
+
+    assert "secret" not in str(result)
+
+
+def test_nested_suites_become_a_path(tmp_path: Path) -> None:
+    _, results = convert_all(OWN / "nested.xml", tmp_path)
+
+    assert [(result["suite"], result["name"], result["status"]) for result in results] == [
+        ("all > files > FilesTest", "opens", "passed"),
+        ("tests/files.php > all > files > deep", "", "passed"),
+        ("all > files > deep", "(suite)", "error"),
+        ("", "outside of any suite", "skipped"),
+    ]
+    assert results[0]["file"] == "tests/files.php"
+    assert results[2]["failure"] == {
+        "type": "java.lang.IllegalStateException",
+        "message": "no such host",
+        "details": "java.lang.IllegalStateException: no such host",
+    }
+
+
+@pytest.mark.parametrize(
+    ("suite", "case", "label"),
+    [
+        ('name="shop.Cart"', 'classname="shop.Cart" name="n"', "shop.Cart"),
+        ('name=""', 'classname="shop.Cart" name="n"', "shop.Cart"),
+        ('name="undefined" file="a.js"', 'classname="n" name="n"', "a.js > undefined"),
+        ('name="undefined"', 'classname="n" name="n" file="/home/ci/a.js"', "undefined"),
+        ('name="a.js" file="a.js"', 'name="n"', "a.js"),
+        ('name="tests.Cart-20260520120000"', 'classname="tests.Cart" name="n"', "tests.Cart"),
+    ],
+)
+def test_suite_carries_what_tells_cases_apart(suite: str, case: str, label: str, tmp_path: Path) -> None:
+    (result,) = convert_cases(f"<testcase {case}/>", tmp_path, suite)
+
+    assert result["suite"] == label
+
+
+def test_projects_of_playwright_are_told_apart(tmp_path: Path) -> None:
+    _, results = convert_all(OWN / "playwright.xml", tmp_path)
+
+    assert [result["suite"] for result in results] == ["chromium > pay.spec.ts", "firefox > pay.spec.ts"]
+
+
+def test_name_of_the_machine_is_not_part_of_the_suite(tmp_path: Path) -> None:
+    (result,) = convert_cases("<testcase name='c'/>", tmp_path, 'name="s" hostname="ci-7"')
+
+    assert result["suite"] == "s"
+
+
+def test_attachments_become_references(tmp_path: Path) -> None:
+    _, results = convert_all(OWN / "playwright.xml", tmp_path)
+
+    assert results[0]["artifacts"] == [
+        {"kind": "trace", "name": "trace.zip", "uri": "test-results/pay-chromium/trace.zip"},
+        {"kind": "video", "name": "video.webm", "uri": "test-results/pay-chromium/video.webm"},
+    ]
+    assert results[1]["artifacts"] == [
+        {"kind": "trace", "name": "trace.zip", "uri": "test-results/pay-firefox/trace.zip"}
+    ]
+
+
+def test_attachments_as_properties_with_text_and_as_elements(tmp_path: Path) -> None:
+    (result,) = convert_cases(
+        "<testcase name='c'><properties><property name='testrail_attachment'> a.png </property>"
+        "<property key='attachment' value='b.log'/><property name='owner' value='c.txt'/></properties>"
+        "<attachments><attachment>d.pdf</attachment><attachment path='e.bin'/></attachments></testcase>",
+        tmp_path,
+    )
+
+    assert [(artifact["uri"], artifact["kind"]) for artifact in result["artifacts"]] == [
+        ("a.png", "screenshot"),
+        ("b.log", "log"),
+        ("d.pdf", "report"),
+        ("e.bin", "other"),
+    ]
+
+
+def test_marker_of_an_attachment_is_found_across_pieces_of_output(tmp_path: Path) -> None:
+    output = "x" * 70_000 + "[[ATTACHMENT|shots/one.png]]" + "y" * 300_000 + "[[ATTACHMENT|two.png]]"
+
+    (result,) = convert_cases(f"<testcase name='c'><system-err>{output}</system-err></testcase>", tmp_path)
+
+    assert [artifact["name"] for artifact in result["artifacts"]] == ["one.png", "two.png"]
+
+
+def test_flaky_case_lists_its_attempts(tmp_path: Path) -> None:
+    _, results = convert_all(OWN / "surefire-reruns.xml", tmp_path)
+
+    flaky = results[0]
+    assert flaky["status"] == "passed"
+    assert flaky["duration_ms"] == 2_503_100
+    assert [(attempt["status"], attempt.get("duration_ms")) for attempt in flaky["attempts"] or []] == [
+        ("failed", 1500),
+        ("error", None),
+        ("passed", 2_503_100),
+    ]
+    first = (flaky["attempts"] or [])[0]["failure"]
+    assert first
+    assert first["message"] == "timeout"
+    assert "CheckoutTest.java:42" in (first["details"] or "")
+    assert "attempt 1" not in (first["details"] or "")
+
+
+def test_case_that_failed_to_the_end_lists_its_reruns(tmp_path: Path) -> None:
+    _, results = convert_all(OWN / "surefire-reruns.xml", tmp_path)
+
+    by_name: dict[str, Any] = {result["name"]: result for result in results}
+    failed = by_name["paysByInvoice"]
+    assert failed["status"] == "failed"
+    messages = [attempt["failure"]["message"] for attempt in failed["attempts"]]
+    assert messages == ["expected 2", "expected 2 again", "gone"]
+    assert failed["failure"]["message"] == "gone"
+    assert [attempt["status"] for attempt in by_name["failsThough"]["attempts"]] == ["failed", "failed"]
+
+
+def test_repeats_of_a_producer_that_retries_are_attempts(tmp_path: Path) -> None:
+    _, results = convert_all(OWN / "gotestsum-reruns.xml", tmp_path)
+
+    seen = {result["name"]: (result["status"], len(result.get("attempts") or [1])) for result in results}
+    assert seen == {"TestAlways": ("passed", 1), "TestRarely": ("passed", 2), "TestNever": ("failed", 2)}
+    rarely: Any = next(result for result in results if result["name"] == "TestRarely")
+    assert rarely["duration_ms"] == 300
+    assert "failure" not in rarely
+    assert "not this time" in rarely["attempts"][0]["failure"]["details"]
+
+
+def test_repeats_of_other_producers_are_occurrences(tmp_path: Path) -> None:
+    _, results = convert_all(OWN / "repeated-names.xml", tmp_path)
+
+    assert [result["status"] for result in results] == ["passed", "failed", "passed"]
+
+
+def test_repeat_after_a_pass_is_an_occurrence_even_where_the_producer_retries(tmp_path: Path) -> None:
+    cases = "<testcase name='c'/><testcase name='c'><failure/></testcase><testcase name='c'/>"
+
+    results = convert_cases(cases, tmp_path, 'name="pytest"')
+
+    assert [(result["status"], len(result.get("attempts", ()))) for result in results] == [
+        ("passed", 0),
+        ("passed", 2),
+    ]
+
+
+def test_repeat_in_another_suite_is_no_attempt(tmp_path: Path) -> None:
+    suite = "<testsuite name='pytest'><testcase name='c'>{}</testcase></testsuite>"
+
+    _, results = convert_text(f"<testsuites>{suite.format('<failure/>')}{suite.format('')}</testsuites>", tmp_path)
+
+    assert [result["status"] for result in results] == ["failed", "passed"]
+
+
+def test_earliest_timestamp_is_the_start_of_the_run(tmp_path: Path) -> None:
+    summary, _ = convert_text(
+        "<testsuites><testsuite timestamp='Wed, 20 May 2026 12:00:00 GMT'/><testsuite timestamp='2026-05-20T11:00:00'/>"
+        "<testsuite timestamp='1970-01-01T00:00:00'/></testsuites>",
+        tmp_path,
+    )
+
+    assert summary.started_at is not None
+    assert summary.started_at.isoformat() == "2026-05-20T11:00:00+00:00"
+    assert summary.completed_at is None
+
+
+def test_counts_that_lie_are_noted(tmp_path: Path) -> None:
+    summary, results = convert_all(OWN / "nested.xml", tmp_path)
+
+    assert summary.results == len(results) == 4
+    assert summary.declared == {"tests": 186, "failures": 0, "errors": 0}
+    assert summary.notes == (
+        "the report declares tests=186, but holds 3",
+        "the report declares errors=0, but holds 1",
+    )
+
+
+def test_counts_of_suites_add_up_where_the_root_has_none(tmp_path: Path) -> None:
+    suite = "<testsuite tests='1' skips='1'><testcase name='c'><skipped/></testcase></testsuite>"
+
+    summary, _ = convert_text(f"<testsuites>{suite}{suite}</testsuites>", tmp_path)
+
+    assert summary.declared == {"tests": 2, "skipped": 2}
+    assert summary.notes == ()
+
+
+def test_report_without_cases_is_no_error(tmp_path: Path) -> None:
+    summary, results = convert_text("<testsuites/>", tmp_path)
+
+    assert (summary.results, results) == (0, [])
+
+
+def test_external_entity_is_never_resolved(tmp_path: Path) -> None:
+    _, (result,) = convert_all(OWN / "external-entity.xml", tmp_path)
+
+    assert result["failure"] == {"message": "m", "details": "[]"}
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [("latin-1.xml", "grüßt"), ("utf-16.xml", "kostet 10 € 🦊"), ("bom.xml", "логин")],
+)
+def test_encodings_are_understood(file: str, text: str, tmp_path: Path) -> None:
+    _, (result,) = convert_all(OWN / file, tmp_path)
+
+    assert result["name"] == text
+
+
+@pytest.mark.parametrize("encoding", ["gbk", "Shift_JIS", "euc-kr", "windows-1252", "koi8-r"])
+def test_declared_encoding_is_used(encoding: str, tmp_path: Path) -> None:
+    name = {"gbk": "测试", "Shift_JIS": "テスト", "euc-kr": "시험", "koi8-r": "тест"}.get(encoding, "“é”")
+    report = f"<?xml version='1.0' encoding='{encoding}'?><testsuite><testcase name='{name}'/></testsuite>"
+
+    _, (result,) = convert_text(report.encode(encoding), tmp_path)
+
+    assert result["name"] == name
+
+
+def test_utf_16_that_is_only_declared_is_not_believed(tmp_path: Path) -> None:
+    _, results = convert_text(
+        "<?xml version='1.0' encoding='utf-16'?><testsuite><testcase name='ü'/></testsuite>", tmp_path
+    )
+
+    assert results[0]["name"] == "ü"
+
+
+@pytest.mark.parametrize("encoding", ["zlib", "base64", "klingon", ""])
+def test_encoding_that_is_none_is_refused(encoding: str, tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match="unknown encoding"):
+        convert_text(f"<?xml version='1.0' encoding='{encoding}'?><testsuite/>", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("report", "message"),
+    [
+        ("<testsuite>" * 300, "nested more than"),
+        ("<testsuite name='" + "a" * 17_000_000 + "'/>", "larger than"),
+        ("<testsuite><testcase name='a'/>", "no element found"),
+        ("<testsuite/><testsuite/>", "junk after document element"),
+        ("<html><body/></html>", "root <html> is not JUnit"),
+    ],
+    ids=["deep", "long", "unclosed", "two", "html"],
+)
+def test_abuse_and_nonsense_are_refused(report: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match=message):
+        convert_text(report, tmp_path)
+
+
+def test_long_names_of_suites_are_not_repeated_in_full(tmp_path: Path) -> None:
+    results = convert_cases("<testcase name='c'/>" * 10, tmp_path, f'name="{"s" * 100_000}"')
+
+    assert all(len(result["suite"]) < 2_000 for result in results)

@@ -1,0 +1,74 @@
+"""Real reports of some forty producers are counted as an independent count found them."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from service.contracts.run_events import ResultIn
+from service.reports.convert import convert
+from service.reports.errors import ReportError
+from service.reports.junit_cases import SUITE_LEVEL_NAME
+from tests.reports.conversions import FAILING, convert_all, is_flaky
+from tests.reports.manifests import ListedReport, readable, unreadable
+
+# Cases with attempts that failed, which their producer was told to let fail though the last one passed.
+_FLAKY_BUT_FAILED: Final = {"quick-junit-basic.xml": 1, "surefire-reruns.xml": 1}
+
+
+@pytest.mark.parametrize("listed", readable(), ids=str)
+def test_cases_are_counted_as_the_manifest_says(listed: ListedReport, tmp_path: Path) -> None:
+    summary, results = convert_all(listed.path, tmp_path)
+
+    assert summary.results == len(results) == listed.results
+    assert _statuses_of_cases(results, listed) == listed.statuses
+
+
+@pytest.mark.parametrize("listed", readable(), ids=str)
+def test_suite_level_outcomes_become_cases_of_their_own(listed: ListedReport, tmp_path: Path) -> None:
+    _, results = convert_all(listed.path, tmp_path)
+
+    of_suites = [result for result in results if result["name"] == SUITE_LEVEL_NAME]
+    assert len(of_suites) == listed.count("suite_level_outcomes")
+    assert all(result["status"] in FAILING for result in of_suites)
+
+
+@pytest.mark.parametrize("listed", readable(), ids=str)
+def test_flaky_and_rerun_cases_list_their_attempts(listed: ListedReport, tmp_path: Path) -> None:
+    _, results = convert_all(listed.path, tmp_path)
+
+    flaky, rerun = listed.count("flaky_cases"), listed.count("rerun_cases")
+    with_attempts = sum("attempts" in result for result in results)
+    if listed.further_attempts:
+        assert with_attempts > 0
+    else:
+        assert with_attempts == (rerun if listed.format == "ctrf" else flaky + rerun)
+        assert sum(map(is_flaky, results)) == flaky - _FLAKY_BUT_FAILED.get(listed.path.name, 0)
+
+
+@pytest.mark.parametrize("listed", readable(), ids=str)
+def test_attempts_end_with_the_status_of_their_result(listed: ListedReport, tmp_path: Path) -> None:
+    _, results = convert_all(listed.path, tmp_path)
+
+    for result in results:
+        assert (result.get("attempts") or [{"status": result["status"]}])[-1]["status"] == result["status"]
+
+
+@pytest.mark.parametrize("listed", unreadable(), ids=str)
+def test_malformed_and_foreign_reports_are_refused_and_leave_nothing(listed: ListedReport, tmp_path: Path) -> None:
+    with pytest.raises(ReportError) as refusal:
+        convert(listed.path, tmp_path / "results")
+
+    expected = {"unsupported_format"} if listed.is_well_formed else {"malformed_report", "unsupported_format"}
+    assert refusal.value.reason in expected
+    assert str(refusal.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def _statuses_of_cases(results: list[ResultIn], listed: ListedReport) -> Counter[str]:
+    """By case as the file has them: where repeats are attempts, each of them."""
+    of_cases = [result for result in results if result["name"] != SUITE_LEVEL_NAME]
+    if not listed.further_attempts:
+        return Counter(result["status"] for result in of_cases)
+    return Counter(attempt["status"] for result in of_cases for attempt in result.get("attempts") or [result])
