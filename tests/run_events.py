@@ -16,7 +16,7 @@ def run_event(
     run_id: str = "run_1",
     results: list[Any] | None = None,
     *,
-    id: str | None = None,
+    id: str | None = None,  # noqa: A002 - the attribute's own name
     time: str | None = COMPLETED_AT,
     organization: str = "acme",
     project_id: str = "shop",

@@ -50,9 +50,9 @@ class Store:
         """Everything that must not depend on the order or the number of deliveries."""
         return {
             "runs": await self._rows(
-                "SELECT run_id, project_id, environment, branch, labels::text, status::text, passed, failed, error, skipped,"
-                " canceled, flaky, complete, expected_results, expected_shards, shards, started_at, last_completed_at,"
-                " duration_ms FROM runs ORDER BY run_id"
+                "SELECT run_id, project_id, environment, branch, labels::text, status::text, passed, failed, error,"
+                " skipped, canceled, flaky, complete, expected_results, expected_shards, shards, started_at,"
+                " last_completed_at, duration_ms FROM runs ORDER BY run_id"
             ),
             "results": await self._rows(
                 "SELECT run_id, case_key, r.status::text, r.duration_ms, attempts, r.flaky"

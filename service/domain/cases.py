@@ -1,5 +1,6 @@
 """What a result is an outcome of, across runs; and the memory of cases that are stored already."""
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from service.domain.ids import CaseKey, OrgId, case_key
@@ -38,20 +39,30 @@ class KnownCases:
 
     def __init__(self, limit: int = _REMEMBERED) -> None:
         self._limit = limit // 2
-        self._young: dict[tuple[OrgId, Case], CaseKey] = {}
-        self._old: dict[tuple[OrgId, Case], CaseKey] = {}
+        self._young: dict[OrgId, dict[Case, CaseKey]] = {}
+        self._old: dict[OrgId, dict[Case, CaseKey]] = {}
+        self._count = 0
 
-    def get(self, org_id: OrgId, case: Case) -> CaseKey | None:
-        """The key of a case that is stored for sure, or None for one that may not be."""
-        key = self._young.get((org_id, case))
-        if key is None:
-            key = self._old.get((org_id, case))
-            if key is not None:
-                self.add(org_id, case, key)
-        return key
+    def of(self, org_id: OrgId) -> Callable[[Case], CaseKey | None]:
+        """A look-up among the cases of one organization, for one event.
+
+        It gives the key of a case that is stored for sure, or None for one that may not be.
+        """
+        young, old = self._young.get(org_id, {}), self._old.get(org_id, {})
+
+        def find(case: Case) -> CaseKey | None:
+            key = young.get(case)
+            if key is None:
+                key = old.get(case)
+                if key is not None:
+                    self.add(org_id, case, key)
+            return key
+
+        return find if old else young.get
 
     def add(self, org_id: OrgId, case: Case, key: CaseKey) -> None:
         """Remembers a case; call it only once the case is committed."""
-        if len(self._young) >= self._limit:
-            self._old, self._young = self._young, {}
-        self._young[org_id, case] = key
+        if self._count >= self._limit:
+            self._old, self._young, self._count = self._young, {}, 0
+        self._young.setdefault(org_id, {})[case] = key
+        self._count += 1

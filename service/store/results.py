@@ -1,12 +1,12 @@
 """Results as ingest writes them: plain COPY, after those that they replace are gone."""
 
-import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from struct import Struct
 from typing import Any, Final, NamedTuple
 
 from service.domain.ids import CaseKey, OrgId, RunKey, artifact_key, completed_ms
 from service.domain.results import Outcome, precedence
+from service.domain.statuses import STATUS
 from service.store.database import Connection
 from service.store.statements import statements
 
@@ -27,6 +27,7 @@ _DETAIL_COLUMNS: Final = (
     "type", "message", "details", "logs_ref",
 )  # fmt: skip
 _INT_MAX: Final = 2**31 - 1
+_BYTE: Final = {letter: letter.encode() for letter in STATUS}
 
 
 class RunOutcomes(NamedTuple):
@@ -50,7 +51,7 @@ async def insert(connection: Connection, runs: Iterable[RunOutcomes]) -> None:
     rows = b"".join(_result_rows(ordered))
     if rows:
         await connection.copy_to_table(
-            "results", source=io.BytesIO(_HEADER + rows + _TRAILER), columns=_RESULT_COLUMNS, format="binary"
+            "results", source=_in_one_piece(_HEADER + rows + _TRAILER), columns=_RESULT_COLUMNS, format="binary"
         )
     details = list(_detail_rows(ordered))
     if details:
@@ -72,6 +73,11 @@ async def replace_older(connection: Connection, run: RunOutcomes) -> RunOutcomes
     return winners
 
 
+async def _in_one_piece(data: bytes) -> AsyncIterator[bytes]:
+    """A source that the driver reads here; a file it would read in a thread."""
+    yield data
+
+
 def _winner_columns(run: RunOutcomes) -> Iterator[list[Any]]:
     base_s = completed_ms(run.run_key) // 1000
     ranks = [precedence(outcome) for outcome in run.outcomes]
@@ -91,20 +97,27 @@ def _result_rows(runs: Iterable[RunOutcomes]) -> Iterator[bytes]:
         base_ms, key = completed_ms(run_key), run_key.bytes
         base_s = base_ms // 1000
         for case_key, status, duration_ms, started_ms, event_s, attempts, flaky, _, _ in outcomes:
-            row = (
-                9, 4, org_id, 16, key, 8, case_key, 4, duration_ms, 4, _int32(event_s - base_s), 2, attempts,
-                1, status.encode(), 1, flaky,
-            )  # fmt: skip
+            event_offset_s = event_s - base_s
+            if not -_INT_MAX < event_offset_s < _INT_MAX:
+                event_offset_s = _int32(event_offset_s)
             if started_ms is None:
-                yield pack_not_started(*row, -1)
+                yield pack_not_started(
+                    9, 4, org_id, 16, key, 8, case_key, 4, duration_ms, 4, event_offset_s, 2, attempts,
+                    1, _BYTE[status], 1, flaky, -1,
+                )  # fmt: skip
             else:
-                yield pack(*row, 4, _int32(started_ms - base_ms))
+                yield pack(
+                    9, 4, org_id, 16, key, 8, case_key, 4, duration_ms, 4, event_offset_s, 2, attempts,
+                    1, _BYTE[status], 1, flaky, 4, _int32(started_ms - base_ms),
+                )  # fmt: skip
 
 
 def _detail_rows(runs: Iterable[RunOutcomes]) -> Iterator[tuple[Any, ...]]:
     for org_id, run_key, outcomes in runs:
         base_ms = completed_ms(run_key)
         for outcome in outcomes:
+            if not outcome.attempts:
+                continue
             for number, attempt in enumerate(outcome.attempts, start=1):
                 started = None if attempt.started_ms is None else _int32(attempt.started_ms - base_ms)
                 yield (
@@ -117,6 +130,8 @@ def _detail_rows(runs: Iterable[RunOutcomes]) -> Iterator[tuple[Any, ...]]:
 def _reference_rows(runs: Iterable[RunOutcomes]) -> Iterator[tuple[Any, ...]]:
     for org_id, run_key, outcomes in runs:
         for outcome in outcomes:
+            if not outcome.artifacts:
+                continue
             by_key = {artifact_key(artifact.name): artifact for artifact in outcome.artifacts}
             for key, artifact in by_key.items():
                 yield (org_id, run_key, outcome.case_key, key, *artifact)

@@ -15,6 +15,8 @@ from service.usecases.read_events import RunEvent, cut, to_ms
 MAX_ATTEMPTS: Final = 1_000
 CLASH: Final = "case_key_clash: another case has the same key"
 
+_SAYS_MORE: Final = frozenset({"attempts", "failure", "logs_ref", "artifacts"})
+
 Outcomes = dict[CaseKey, Outcome]
 Unseen = dict[CaseKey, tuple[int, Case]]  # with the index of the result that names it
 
@@ -27,9 +29,10 @@ def read_results(event: RunEvent, org_id: OrgId, known: KnownCases) -> tuple[Out
     outcomes: Outcomes = {}
     unseen: Unseen = {}
     occurrences: dict[tuple[str, str], int] = {}
+    find = known.of(org_id)
     for index, result in event.results:
         case = _case(event, index, result, occurrences)
-        key = known.get(org_id, case)
+        key = find(case)
         if key is None:
             key = case.key
             if not case.is_same(unseen.setdefault(key, (index, case))[1]):
@@ -62,22 +65,19 @@ def _case(event: RunEvent, index: int, result: ResultIn, occurrences: dict[tuple
 def _outcome(event: RunEvent, index: int, result: ResultIn, key: CaseKey) -> Outcome | None:
     """The outcome of one result, or None where its attempts contradict it."""
     started_at = result.get("started_at")
-    artifacts = result.get("artifacts")
+    started_ms = to_ms(started_at) if started_at else None
+    duration_ms = round(result.get("duration_ms") or 0)
+    if result["status"] == "passed" and _SAYS_MORE.isdisjoint(result):
+        return Outcome(key, "p", duration_ms, started_ms, event.event_s, 1, False)  # nearly all results are this
     attempts = _attempts(event, index, result)
     if attempts is None:
         return None
     status = LETTER[result["status"]]
+    flaky = len(attempts) > 1 and is_flaky(status, attempts)
+    artifacts = tuple(_artifact(event, index, artifact) for artifact in result.get("artifacts") or ())
     return Outcome(
-        key,
-        status,
-        round(result.get("duration_ms") or 0),
-        to_ms(started_at) if started_at else None,
-        event.event_s,
-        len(attempts) or 1,
-        len(attempts) > 1 and is_flaky(status, attempts),
-        attempts,
-        tuple(_artifact(event, index, artifact) for artifact in artifacts) if artifacts else (),
-    )
+        key, status, duration_ms, started_ms, event.event_s, len(attempts) or 1, flaky, attempts, artifacts
+    )  # fmt: skip
 
 
 def _attempts(event: RunEvent, index: int, result: ResultIn) -> tuple[Attempt, ...] | None:

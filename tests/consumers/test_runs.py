@@ -17,7 +17,7 @@ from tests.stored import Store
 
 
 async def stored(store: Store, count: int) -> bool:
-    return await store.pool.fetchval("SELECT count(*) FROM runs") == count
+    return bool(await store.pool.fetchval("SELECT count(*) = $1 FROM runs", count))
 
 
 @pytest.mark.usefixtures("consumers")
@@ -165,7 +165,7 @@ async def test_two_consumers_share_a_thousand_events(broker: Broker, store: Stor
         await broker.publish(*events)
 
         async def all_stored() -> bool:
-            return await store.pool.fetchval("SELECT count(*) FROM results") == 300
+            return bool(await store.pool.fetchval("SELECT count(*) = 300 FROM results"))
 
         await until(all_stored, "every result")
     assert await broker.dead() == []

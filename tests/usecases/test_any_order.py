@@ -18,8 +18,10 @@ def some_events(chance: random.Random, run_id: str) -> list[dict[str, Any]]:
 
 
 def one_event(chance: random.Random, run_id: str, number: int) -> dict[str, Any]:
-    announced = {"expected_shards": 3, "shard": chance.randint(1, 3)} if chance.random() < 0.5 else {}
-    said = {name: f"{name} {chance.randint(1, 2)}" for name in ("environment", "branch") if chance.random() < 0.5}
+    announced: dict[str, Any] = {"expected_shards": 3, "shard": chance.randint(1, 3)} if chance.random() < 0.5 else {}
+    said: dict[str, Any] = {
+        name: f"{name} {chance.randint(1, 2)}" for name in ("environment", "branch") if chance.random() < 0.5
+    }
     if chance.random() < 0.3:
         said["status"] = chance.choice(("passed", "failed", "error", "canceled"))
     results = [some_result(chance, name) for name in "abcd" if chance.random() < 0.6]

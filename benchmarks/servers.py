@@ -1,0 +1,84 @@
+"""The servers of a benchmark: durable as in production, in a temporary folder, gone at the end."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.dev.postgres import Postgres, program
+from service.dev.rabbitmq import RabbitMQ
+from service.store import migrations
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Where they are, with the schema applied."""
+
+    database_url: str
+    amqp_url: str
+    folder: Path
+
+    def environment(self, **settings: str) -> Mapping[str, str]:
+        """The environment of a process of the product that works on them."""
+        return {
+            **os.environ,
+            "RESULTS_DATABASE_URL": self.database_url,
+            "RESULTS_AMQP_URL": self.amqp_url,
+            "RESULTS_LOG_LEVEL": "warning",
+            **settings,
+        }
+
+    def psql(self, *commands: str) -> None:
+        """Runs commands in one psql."""
+        options = [f"--command={command}" for command in commands]
+        subprocess.run(
+            [program("psql"), "--quiet", "--no-psqlrc", "--set=ON_ERROR_STOP=1", self.database_url, *options],
+            check=True,
+        )
+
+
+@contextmanager
+def servers(*, with_broker: bool = True) -> Iterator[Servers]:
+    """Starts them."""
+    folder = Path(tempfile.mkdtemp(prefix="zof-results-benchmark-"))
+    try:
+        with Postgres(folder / "postgres") as postgres:
+            asyncio.run(migrations.apply(postgres.url))
+            if not with_broker:
+                yield Servers(postgres.url, "", folder)
+                return
+            with RabbitMQ(folder / "rabbitmq") as rabbitmq:
+                yield Servers(postgres.url, rabbitmq.url, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def consumer_process(given: Servers, *roles: str, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
+    """One `python -m consumers` process, stopped as SIGTERM stops it."""
+    process = subprocess.Popen([sys.executable, "-m", "consumers", *roles], env=given.environment(**settings))
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def peak_rss_mib(process: "subprocess.Popen[bytes]") -> float:
+    """The most memory that a running process has had resident."""
+    for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def cpu_s(process: "subprocess.Popen[bytes]") -> float:
+    """The processor time that a running process has used, in seconds."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
