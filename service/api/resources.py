@@ -11,6 +11,7 @@ from aiohttp import web
 from service import resources
 from service.api.verified_keys import VerifiedKeys
 from service.settings import Settings
+from service.store.database import outages_named
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,12 @@ RESOURCES: Final = web.AppKey("resources", Resources)
 
 @asynccontextmanager
 async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
-    """Opens them, and closes them at the end."""
+    """Opens them, and closes them at the end. Raises Unavailable where there is no database."""
     async with AsyncExitStack() as opened:
-        pool = await opened.enter_async_context(resources.database_pool(settings, "results_api"))
-        list_pool = pool
-        if settings.database_read_url:
-            replica = settings.model_copy(update={"database_url": settings.database_read_url})
-            list_pool = await opened.enter_async_context(resources.database_pool(replica, "results_api"))
+        async with outages_named():
+            pool = await opened.enter_async_context(resources.database_pool(settings, "results_api"))
+            list_pool = pool
+            if settings.database_read_url:
+                replica = settings.model_copy(update={"database_url": settings.database_read_url})
+                list_pool = await opened.enter_async_context(resources.database_pool(replica, "results_api"))
         yield Resources(settings, pool, list_pool)

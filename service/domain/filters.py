@@ -7,7 +7,6 @@ from uuid import UUID
 from service.domain.ids import CaseKey, RunKey, first_run_key
 
 _LAST_RUN: Final = RunKey(UUID(int=2**128 - 1))
-_FIRST_CASE: Final = CaseKey(-(2**63))
 _LAST_CASE: Final = CaseKey(2**63 - 1)
 _LAST_MS: Final = 2**48 - 1
 
@@ -20,8 +19,8 @@ class Position(NamedTuple):
 
     @classmethod
     def after_run(cls, key: RunKey) -> "Position":
-        """The place behind every result of this run."""
-        return cls(key, _FIRST_CASE)
+        """The place behind every result of this run, so that the run itself is not looked at again."""
+        return cls(RunKey(UUID(int=key.int - 1)), _LAST_CASE)
 
 
 START: Final = Position(_LAST_RUN, _LAST_CASE)

@@ -57,6 +57,7 @@ FROM (
     ) r
 ) run
 LEFT JOIN LATERAL ({rows}) one ON true
+LIMIT {row_budget}
 
 -- name: hit
 ((:project_id::text IS NULL OR r.project_id = :project_id) AND (:environment::text IS NULL OR r.environment = :environment)

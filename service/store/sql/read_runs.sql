@@ -11,7 +11,7 @@ WITH examined AS MATERIALIZED (
                AND r.status = ANY (:statuses::text[]::"char"[]) AS hit
         FROM (
             SELECT * FROM runs
-            WHERE org_id = :org_id AND {driver} AND run_key >= :first_key AND run_key < :before_run
+            WHERE org_id = :org_id AND {driver} AND run_key BETWEEN :first_key AND :before_run
             ORDER BY run_key DESC LIMIT {run_budget}
         ) r
     ) examined

@@ -1,0 +1,42 @@
+"""Every reading statement that some filter leads to."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from service.domain.filters import ResultFilter, RunFilter
+from service.domain.ids import CaseKey
+from service.store import read_results, read_runs
+from service.store.pieces import Statement, compose
+
+ASKED: dict[str, list[Any]] = {
+    "statuses": [(), ("f",), ("e",), ("s",), ("c",), ("p",), ("e", "f"), ("f", "p")],
+    "project_id": [None, "shop"],
+    "environment": [None, "staging"],
+    "branch": [None, "main"],
+    "run_id": [None, "run_1"],
+    "case_key": [None, CaseKey(7)],
+    "case_id": [None, "tc_1"],
+    "suite": [None, "auth"],
+}
+
+
+def result_filters() -> Iterator[ResultFilter]:
+    """Every combination of filters, with and without each."""
+    for values in itertools.product(*ASKED.values()):
+        asked = dict(zip(ASKED, values, strict=True))
+        if asked["suite"] is None or asked["run_id"] is not None:
+            yield ResultFilter(**asked)
+
+
+def run_filters() -> Iterator[RunFilter]:
+    for project, environment, branch in itertools.product([None, "shop"], [None, "staging"], [None, "main"]):
+        yield RunFilter(project_id=project, environment=environment, branch=branch)
+
+
+def all_composed() -> set[Statement]:
+    """Each statement once, however many filters lead to it."""
+    lists = {read_results.page_statement(wanted) for wanted in result_filters()}
+    runs = {read_runs.page_statement(wanted) for wanted in run_filters()}
+    ones = {compose(name) for name in ("one_result", "one_run", "page_of_artifacts", "has_result")}
+    return lists | runs | ones
