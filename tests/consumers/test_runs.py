@@ -16,6 +16,10 @@ from tests.run_events import body, result, run_event
 from tests.stored import Store
 
 
+async def buried(broker: Broker, count: int) -> bool:
+    return await broker.depth(broker.topology.dead_queue(broker.topology.runs_queue)) == count
+
+
 async def stored(store: Store, count: int) -> bool:
     return bool(await store.pool.fetchval("SELECT count(*) = $1 FROM runs", count))
 
@@ -41,6 +45,7 @@ async def test_binary_mode_is_read_too(broker: Broker, store: Store, prefix: str
 async def test_a_dead_letter_carries_its_reason_and_blocks_nobody(broker: Broker, store: Store) -> None:
     await broker.publish(run_event("before"), b"{", run_event(organization="nobody"), run_event("after"))
     await until(lambda: stored(store, 2), "both good runs")
+    await until(lambda: buried(broker, 2), "both letters")
     letters = await broker.dead()
     assert sorted(str(letter.headers["x-reason"]) for letter in letters) == ["not_json", "unknown_organization"]
     assert {letter.body for letter in letters} > {b"{"}
@@ -131,11 +136,7 @@ async def test_a_message_delivered_twice_before_runs_alone(broker: Broker) -> No
 async def test_replayed_dead_letters_are_stored_once_their_reason_is_gone(broker: Broker, store: Store) -> None:
     async with consuming(broker, runs_handler(store.ingest)):
         await broker.publish(run_event(organization="late"))
-
-        async def buried() -> bool:
-            return await broker.depth(broker.topology.dead_queue(broker.topology.runs_queue)) == 1
-
-        await until(buried, "the dead letter")
+        await until(lambda: buried(broker, 1), "the dead letter")
         await store.pool.execute("INSERT INTO organizations (slug, name) VALUES ('late', 'Late')")
         async with open_graveyard(broker.url, broker.topology) as graveyard:
             (letter,) = await graveyard.letters(10)
@@ -149,6 +150,7 @@ async def test_looking_at_dead_letters_any_number_of_times_loses_none(broker: Br
     """Quorum queues drop what was returned too often, unless they are told not to."""
     exchange = await broker.channel.get_exchange(broker.topology.dead_exchange)
     await exchange.publish(aio_pika.Message(b"{"), routing_key=broker.topology.runs_queue)
+    await until(lambda: buried(broker, 1), "the letter")
     for _ in range(30):
         async with open_graveyard(broker.url, broker.topology) as graveyard:
             await until(partial(has_one, graveyard), "the letter")
