@@ -68,8 +68,8 @@ class Stack:
         self._start_servers()
         self._key = demo.kept_key(self._settings, self._directory / "key")
         self._supervisor.start(self._api, self._consumers)
-        self._write_ready()
         self._send_first_data()
+        self._write_ready()
         _say(f"ready after {time.monotonic() - began:.1f} s; the logs are in {self._directory / 'log'}")
         _say(_what_to_try(self._api_url, self._key, self._ready_file))
 
