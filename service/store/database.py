@@ -18,7 +18,13 @@ Role = Literal["results_api", "results_worker"]
 _COMMAND_TIMEOUT_S: Final = 60
 _CLOSE_TIMEOUT_S: Final = 5
 _SESSION: Final[dict[Role, dict[str, str]]] = {
-    "results_api": {"statement_timeout": "30s", "idle_in_transaction_session_timeout": "10s"},
+    # Every read walks an index in the order of the list and stops after a page, which a bitmap can't.
+    "results_api": {
+        "statement_timeout": "30s",
+        "idle_in_transaction_session_timeout": "10s",
+        "enable_bitmapscan": "off",
+        "random_page_cost": "1.1",
+    },
     "results_worker": {"lock_timeout": "5s", "idle_in_transaction_session_timeout": "10s"},
 }
 

@@ -99,12 +99,12 @@ def _driver(wanted: ResultFilter) -> str:
 
 def _rows(wanted: ResultFilter) -> str:
     """How the rows of one run are taken."""
-    if wanted.suite is not None:
-        return "rows_of_suite"
     if wanted.case_key is not None:
         return "rows_of_case"
     if wanted.case_id is not None:
         return "rows_of_case_id"
+    if wanted.suite is not None:
+        return "rows_of_suite"
     return "rows_not_passed" if wanted.excludes_passed else "rows_any"
 
 
@@ -114,7 +114,7 @@ async def _with_its_case(connection: Connection, org_id: OrgId, wanted: ResultFi
         return wanted
     name = "find_key" if wanted.case_key is not None else "find_id"
     sought = wanted.case_key if wanted.case_key is not None else wanted.case_id
-    rows = await connection.fetch(_CASES[name], org_id, sought, wanted.project_id)
+    rows = await connection.fetch(_CASES[name], org_id, sought, wanted.project_id, wanted.suite)
     if not rows or (wanted.case_id is not None and wanted.case_id != rows[0]["case_id"]):
         return None
     if len(rows) > 1:

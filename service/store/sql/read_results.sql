@@ -139,7 +139,8 @@ LIMIT 1
 SELECT r.case_key, r.status = ANY (:statuses::text[]::"char"[]) AS matches
 FROM (
     SELECT c.case_key FROM cases c
-    WHERE run.hit AND c.org_id = :org_id AND c.case_id = :case_id::text AND c.project_id = run.project_id LIMIT 1
+    WHERE run.hit AND c.org_id = :org_id AND c.case_id = :case_id::text AND c.project_id = run.project_id
+      AND (:suite::text IS NULL OR c.suite = :suite::text) LIMIT 1
 ) c
 CROSS JOIN LATERAL (
     SELECT r.case_key, r.status FROM results r

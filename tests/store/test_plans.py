@@ -1,0 +1,112 @@
+"""EXPLAIN: no documented filter, alone or with others, reads a table from end to end, in either plan mode."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import orjson
+import pytest
+
+from service.domain.filters import ResultFilter
+from service.domain.ids import CaseKey, OrgId
+from service.store import database, read_results, read_runs
+from service.store.pieces import Statement, compose
+from service.store.statements import statements
+from tests.store.composed import result_filters, run_filters
+from tests.store.large import fill, plan_nodes
+
+ORG = OrgId(1)
+EMPTY = {f"artifacts_2026_{month:02}" for month in range(1, 6)}
+MODES = ("force_generic_plan", "force_custom_plan")
+DRIVERS = [
+    (ResultFilter(run_id="r"), "runs_run_id_taken"),
+    (ResultFilter(branch="b"), "runs_by_branch"),
+    (ResultFilter(environment="e"), "runs_by_environment"),
+    (ResultFilter(project_id="p"), "runs_by_project"),
+    (ResultFilter(project_id="p", branch="b"), "runs_by_project_and_branch"),
+    (ResultFilter(project_id="p", statuses=("f",)), "runs_with_failed"),
+    (ResultFilter(project_id="p", statuses=("e",)), "runs_with_error"),
+    (ResultFilter(run_id="r", suite="s"), "cases_by_suite"),
+    (ResultFilter(statuses=("e", "f")), "result_details_2026_03_org_id_status_run_key_case_key_idx"),
+    (ResultFilter(case_key=CaseKey(1), statuses=("f",)), "result_details_2026_03_org_id_case_key_run_key_idx"),
+    (ResultFilter(), "results_2026_03_pkey"),
+]
+VALUES: dict[str, object] = {
+    "org_id": 1, "before_run": UUID("019c8a5a-0000-0000-0000-000000000000"), "before_case": 7, "page": 100,
+    "first_key": UUID("019ba000-0000-0000-0000-000000000000"), "statuses": ["f"], "run_id": "run_77",
+    "run_key": UUID("019c8a5a-0000-0000-0000-000000000000"), "project_id": "p1", "environment": "env1", "branch": "b1",
+    "case_key": 41, "case_id": "tc_1", "suite": "suite 1", "link_base": "http://x", "after_run_level": False,
+    "after_key": 0,
+}  # fmt: skip
+
+
+@pytest.fixture
+async def connection(database_url: str) -> AsyncIterator[Any]:
+    owner = await asyncpg.create_pool(database_url, min_size=1, max_size=1)
+    await fill(owner)
+    await owner.close()
+    pool = await database.open_pool(database_url, "results_api", 1)
+    async with database.as_organization(pool, ORG) as connection:
+        yield connection
+    await database.close_pool(pool)
+
+
+async def explain(connection: Any, statement: Statement, mode: str) -> Any:
+    await connection.execute(f"SET plan_cache_mode = {mode}")
+    await connection.execute(f"PREPARE asked AS {statement.text}")
+    arguments = ", ".join(literal(VALUES[name]) for name in statement.names)
+    plan = orjson.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE asked ({arguments})"))
+    await connection.execute("DEALLOCATE asked")
+    return plan_nodes(plan[0]["Plan"])
+
+
+def literal(value: Any) -> str:
+    if isinstance(value, list):
+        return "'{" + ",".join(value) + "}'"
+    return str(value) if isinstance(value, int) else f"'{value}'"
+
+
+def read_from_end_to_end(nodes: Any) -> set[str]:
+    """Tables that a plan reads without an index, or by one whose order it can't use."""
+    return {node["Relation Name"] for node in nodes if node["Node Type"] in ("Seq Scan", "Bitmap Heap Scan")}
+
+
+async def test_no_list_reads_a_table_from_end_to_end(connection: Any) -> None:
+    lists = {read_results.page_statement(wanted): str(wanted) for wanted in result_filters()}
+    lists |= {read_runs.page_statement(wanted): str(wanted) for wanted in run_filters()}
+    assert len(lists) > 30
+    for statement, wanted in lists.items():
+        for mode in MODES:
+            assert read_from_end_to_end(await explain(connection, statement, mode)) == set(), (mode, wanted)
+
+
+async def test_the_index_that_fits_drives_the_list(connection: Any) -> None:
+    for wanted, index in DRIVERS:
+        for mode in MODES:
+            nodes = await explain(connection, read_results.page_statement(wanted), mode)
+            assert index in {node.get("Index Name") for node in nodes}, (mode, wanted)
+
+
+async def test_single_rows_are_found_by_their_keys(connection: Any) -> None:
+    for name in ("one_result", "one_run", "page_of_artifacts", "has_result"):
+        for mode in MODES:
+            assert read_from_end_to_end(await explain(connection, compose(name), mode)) <= EMPTY, name
+    for name, sought in (("find_key", "41"), ("find_id", "'tc_1'")):
+        text = (
+            statements("cases")[name]
+            .replace("$1", "1")
+            .replace("$2", sought)
+            .replace("$3", "null")
+            .replace("$4", "null")
+        )
+        plan = orjson.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON) {text}"))
+        assert read_from_end_to_end(plan_nodes(plan[0]["Plan"])) == set(), name
+
+
+async def test_the_check_notices_a_missing_index(connection: Any, database_url: str) -> None:
+    owner = await asyncpg.connect(database_url)
+    await owner.execute("ALTER TABLE cases DROP CONSTRAINT cases_pkey; DROP INDEX cases_by_case_id, cases_by_suite")
+    await owner.close()
+    nodes = await explain(connection, read_results.page_statement(ResultFilter()), MODES[0])
+    assert read_from_end_to_end(nodes) == {"cases"}
