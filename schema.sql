@@ -91,7 +91,8 @@ CREATE TABLE organizations (
     org_id     int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     slug       text NOT NULL CONSTRAINT organizations_slug_taken UNIQUE,
     name       text NOT NULL,
-    created_at timestamptz NOT NULL DEFAULT now()
+    created_at timestamptz NOT NULL DEFAULT now(),
+    events_pruned_to bigint NOT NULL DEFAULT 0  -- the last number among its events that are deleted
 );
 
 CREATE TABLE api_keys (
@@ -332,6 +333,42 @@ CREATE FUNCTION wants(hook webhooks, event_type text, event_project text) RETURN
     RETURN (hook.events = '{}' OR event_type = ANY (hook.events))
        AND (hook.project_id IS NULL OR hook.project_id = event_project);
 
+-- Bulk exports ----------------------------------------------------------------------------------------------
+
+-- A text as a cell of a spreadsheet, which would take it for a formula where it begins like one.
+CREATE FUNCTION cell(value text, as_it_is bool) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN as_it_is OR value = '' OR strpos(E'=+-@\t\r', left(value, 1)) = 0 THEN value
+                ELSE '''' || value END;
+
+-- Jobs. Whoever works on one holds a claim, which fences what it writes, until its lease runs out.
+CREATE TABLE exports (
+    org_id      int NOT NULL REFERENCES organizations,
+    export_id   text NOT NULL,               -- exp_ + 32 hex digits, which begin with its time
+    status      text NOT NULL DEFAULT 'queued'
+                CHECK (status IN ('queued', 'running', 'succeeded', 'failed', 'canceled', 'expired')),
+    request     jsonb NOT NULL,              -- as it was asked for: format, compression, columns, raw, filter
+    project_id  text,                        -- that the filter names, or null
+    run_id      text,
+    tries       int NOT NULL DEFAULT 0,
+    due_at      timestamptz NOT NULL DEFAULT now(),
+    claim       uuid,
+    lease_until timestamptz,
+    progress    real,                        -- 0 to 1, null where nobody can tell
+    rows        bigint,
+    size        bigint,                      -- bytes of the file
+    sha256      bytea,                       -- of the file
+    path        text,                        -- where our storage keeps the file
+    error       text,                        -- for people; of the last try
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    started_at  timestamptz,
+    finished_at timestamptz,
+    expires_at  timestamptz,
+    PRIMARY KEY (org_id, export_id)
+);
+CREATE INDEX exports_open ON exports (org_id, export_id) WHERE status IN ('queued', 'running');
+CREATE INDEX exports_with_file ON exports (expires_at) WHERE path IS NOT NULL;
+
 -- Messages between our own processes --------------------------------------------------------------------------
 -- No tenant in these two: a message carries ids alone, and nobody but the relay reads them.
 
@@ -408,6 +445,7 @@ ALTER TABLE results        ENABLE ROW LEVEL SECURITY;
 ALTER TABLE result_details ENABLE ROW LEVEL SECURITY;
 ALTER TABLE artifacts      ENABLE ROW LEVEL SECURITY;
 ALTER TABLE receipts       ENABLE ROW LEVEL SECURITY;
+ALTER TABLE exports        ENABLE ROW LEVEL SECURITY;
 ALTER TABLE events         ENABLE ROW LEVEL SECURITY;
 ALTER TABLE webhooks       ENABLE ROW LEVEL SECURITY;
 ALTER TABLE deliveries     ENABLE ROW LEVEL SECURITY;
@@ -421,6 +459,7 @@ CREATE POLICY own ON results        TO results_api USING (org_id = current_org()
 CREATE POLICY own ON result_details TO results_api USING (org_id = current_org());
 CREATE POLICY own ON artifacts      TO results_api USING (org_id = current_org());
 CREATE POLICY own ON receipts       TO results_api USING (org_id = current_org());
+CREATE POLICY own ON exports        TO results_api USING (org_id = current_org());
 CREATE POLICY own ON events         TO results_api USING (org_id = current_org());
 CREATE POLICY own ON webhooks       TO results_api USING (org_id = current_org());
 CREATE POLICY own ON deliveries     TO results_api USING (org_id = current_org());
@@ -437,6 +476,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON events, webhooks, deliveries, recoveries
 GRANT USAGE ON SEQUENCE event_numbers TO results_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE
     ON organizations, api_keys, runs, cases, results, result_details, artifacts, receipts, heartbeats TO results_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON exports TO results_api, results_worker;
 GRANT INSERT ON outbox TO results_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox, dead_letters TO results_worker;
 GRANT SELECT ON schema_migrations TO results_api, results_worker;

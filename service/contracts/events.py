@@ -69,6 +69,23 @@ def _shortened(run: RunObject) -> RunObject:
     return {**run, "truncated": True, "failing_cases": cases[: len(cases) // 2]}
 
 
+class DisabledWebhook(TypedDict):
+    """A webhook that was switched off, since its endpoint failed for days or wants no more."""
+
+    webhook_id: str
+    url: str
+    description: str
+    reason: str
+    failing_since: str | None
+
+
+class TriedWebhook(TypedDict):
+    """What a test delivery says."""
+
+    webhook_id: str
+    message: str
+
+
 def counts_object(counts: Counts) -> dict[str, int]:
     """The counts under the names of their statuses."""
     return counts._asdict()

@@ -25,6 +25,7 @@ _PATTERNS: Final = {
         "evt": 32,
         "whk": 32,
         "dlv": 32,
+        "rec": 32,
     }.items()
 }
 
@@ -32,6 +33,16 @@ _PATTERNS: Final = {
 def mint_id(prefix: str) -> str:
     """A new id such as `rcp_` + 32 hex digits, of which the first 12 are milliseconds since 1970."""
     return f"{prefix}_{time.time_ns() // 1_000_000:012x}{os.urandom(10).hex()}"
+
+
+def first_id(prefix: str, moment_ms: int) -> str:
+    """What every minted id of that moment or later is greater than."""
+    return f"{prefix}_{moment_ms:012x}"
+
+
+def minted_ms(minted: str) -> int:
+    """The moment at which an id was minted, in ms since 1970."""
+    return int(minted.partition("_")[2][:12], 16)
 
 
 def is_id(prefix: str, text: str) -> bool:

@@ -11,6 +11,9 @@ SELECT new.org_id, hook.webhook_id, delivery_id(hook.webhook_id, new.event_id), 
 FROM new JOIN webhooks hook ON hook.org_id = new.org_id
 WHERE hook.enabled AND wants(hook, new.type, new.project_id)
 
+-- name: insert_alone  (without deliveries)
+INSERT INTO events (org_id, event_id, type, project_id, run_id, data) VALUES ($1, $2, $3, $4, $5, $6)
+
 -- name: number  (of all organizations: the relay's; in the order of their writing, a thousand at a time)
 UPDATE events SET number = ordered.number
 FROM (
@@ -29,6 +32,28 @@ SELECT pg_notify('events_numbered', '')
 
 -- name: announce_written
 SELECT pg_notify('events_written', '')
+
+-- name: prune  (of all organizations, some of each; remembers up to where, since older places can't be read on from)
+WITH old AS (
+    SELECT org.org_id, event.event_id
+    FROM organizations org CROSS JOIN LATERAL (
+        SELECT event_id FROM events WHERE org_id = org.org_id AND event_id < $1 AND number IS NOT NULL
+        ORDER BY event_id LIMIT 1000
+    ) event
+), pruned AS (
+    DELETE FROM events USING old WHERE events.org_id = old.org_id AND events.event_id = old.event_id
+    RETURNING events.org_id, events.number
+), reached AS (
+    SELECT org_id, max(number) AS number FROM pruned GROUP BY org_id ORDER BY org_id
+), remembered AS (
+    UPDATE organizations SET events_pruned_to = greatest(events_pruned_to, reached.number)
+    FROM reached WHERE organizations.org_id = reached.org_id
+)
+SELECT count(*) FROM pruned
+
+-- name: prune_deliveries  (of all organizations: those of events that are that old)
+DELETE FROM deliveries USING webhooks hook
+WHERE deliveries.org_id = hook.org_id AND deliveries.webhook_id = hook.webhook_id AND deliveries.delivery_id < $1
 
 -- name: find_failing  (at most $3 failing cases of each of these runs, as they stand in this transaction)
 SELECT run.run_key, said.case_key, said.status::text AS status, coalesce(said.message, said.type) AS said,

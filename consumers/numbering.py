@@ -1,0 +1,28 @@
+"""Gives events their places in the stream as soon as they are committed; part of the relay's work."""
+
+import asyncio
+from typing import Final
+
+import asyncpg
+
+from consumers.loops import Loop, patiently, pause
+from service.store import events
+from service.usecases.number_events import number_events
+
+_POLL_S: Final = 1.0  # behind the notifications
+
+
+def numbering(pool: asyncpg.Pool, stopping: asyncio.Event) -> Loop:
+    """A loop that numbers whenever events were written."""
+    wake = asyncio.Event()
+
+    async def listen() -> None:
+        async with pool.acquire() as listener, events.listening(listener, events.WRITTEN, wake.set):
+            while not stopping.is_set() and not listener.is_closed():
+                wake.clear()
+                await number_events(pool)
+                await pause(_POLL_S, wake, stopping)
+        if not stopping.is_set():
+            raise ConnectionResetError("the connection that listens is lost")
+
+    return lambda: patiently("numbering", listen, stopping)

@@ -1,0 +1,94 @@
+"""The dispatcher: brings events to webhooks, beside any number of others, until it is told to stop."""
+
+import asyncio
+from typing import Final
+
+import asyncpg
+
+from consumers.loops import patiently, pause
+from service.domain.deliveries import LARGEST_WINDOW, Paces
+from service.outbound.webhooks import WebhookClient
+from service.store import events
+from service.store.deliveries import Claimed
+from service.usecases.deliver_events import (
+    Attempted,
+    attempt,
+    claim_deliveries,
+    record_attempts,
+    recover_missed,
+)
+
+_IN_FLIGHT: Final = 500  # attempts of this process at once
+_POLL_S: Final = 1.0  # behind the notifications, and for what comes due by time
+_LOOK_S: Final = 0.2  # for the order to stop, while nothing finishes
+_RECORDED_AT_ONCE: Final = 500
+
+
+class Dispatcher:
+    """Claims what is due, attempts it, records what came of it; recording goes on until the last attempt is over."""
+
+    def __init__(
+        self, pool: asyncpg.Pool, client: WebhookClient, stopping: asyncio.Event, window: int = LARGEST_WINDOW
+    ) -> None:
+        self._pool = pool
+        self._client = client
+        self._stopping = stopping
+        self._paces = Paces(window)
+        self._running: set[asyncio.Task[None]] = set()
+        self._finished: list[Attempted] = []
+        self._batch: list[Attempted] = []  # being recorded
+        self._wake = asyncio.Event()  # something may be due
+        self._news = asyncio.Event()  # something has finished
+
+    async def run(self) -> None:
+        """Until told to stop; then what is under way is finished and recorded."""
+        async with asyncio.TaskGroup() as group:
+            for name, work in (("webhooks", self._claim), ("deliveries", self._record), ("recoveries", self._recover)):
+                group.create_task(patiently(name, work, self._stopping))
+
+    async def _claim(self) -> None:
+        async with self._pool.acquire() as listener, events.listening(listener, events.WRITTEN, self._wake.set):
+            while not self._stopping.is_set() and not listener.is_closed():
+                self._wake.clear()
+                if not await self._claim_some():
+                    await pause(_POLL_S, self._wake, self._stopping)
+        if not self._stopping.is_set():
+            raise ConnectionResetError("the connection that listens is lost")
+
+    async def _claim_some(self) -> int:
+        claimed = await claim_deliveries(self._pool, self._paces.rooms(), _IN_FLIGHT - len(self._running))
+        for one in claimed:
+            self._paces.start(one.endpoint)
+            task = asyncio.create_task(self._attempt(one))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+        return len(claimed)
+
+    async def _attempt(self, claimed: Claimed) -> None:
+        attempted = await attempt(self._client, claimed)
+        self._paces.finish(claimed.endpoint, succeeded=attempted.answer.succeeded)
+        self._finished.append(attempted)
+        self._news.set()
+
+    async def _record(self) -> None:
+        """Until there is nothing left to record and never will be. Keeps the batch where the store is out of reach."""
+        while self._batch or self._finished or self._running or not self._stopping.is_set():
+            self._news.clear()
+            self._batch = self._batch or self._take()
+            if self._batch:
+                await record_attempts(self._pool, self._batch)
+                self._batch = []
+                self._wake.set()
+            else:
+                await pause(_LOOK_S, self._news)
+
+    def _take(self) -> list[Attempted]:
+        taken, self._finished = self._finished[:_RECORDED_AT_ONCE], self._finished[_RECORDED_AT_ONCE:]
+        return taken
+
+    async def _recover(self) -> None:
+        while not self._stopping.is_set():
+            if await recover_missed(self._pool):
+                self._wake.set()
+            else:
+                await pause(_POLL_S, self._stopping)

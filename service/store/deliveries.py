@@ -1,0 +1,91 @@
+"""Deliveries as rows: claimed under a lease by one of many dispatchers, recorded under the claim's fence."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+from uuid import UUID, uuid4
+
+import asyncpg
+
+from service.domain.deliveries import FIRST_WINDOW, Endpoint, Status
+from service.domain.ids import OrgId
+from service.store.database import Connection
+from service.store.statements import statements
+
+_SQL: Final = statements("deliveries")
+
+
+class Claimed(NamedTuple):
+    """A delivery that is ours to try until the lease runs out, with all that the attempt needs."""
+
+    org_id: OrgId
+    webhook_id: str
+    delivery_id: str
+    event_id: str
+    tries: int
+    claim: UUID
+    url: str
+    secret: str
+    previous_secret: str | None
+    type: str
+    created_at: datetime
+    data: str
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it goes."""
+        return self.org_id, self.webhook_id
+
+
+class Outcome(NamedTuple):
+    """What came of one attempt, in the order of the statement's parameters; `attempt` is its JSON for the log."""
+
+    org_id: OrgId
+    webhook_id: str
+    delivery_id: str
+    claim: UUID
+    status: Status
+    wait: timedelta | None
+    attempt: str
+
+
+async def claim(pool: asyncpg.Pool, rooms: Mapping[Endpoint, int], limit: int, lease: timedelta) -> list[Claimed]:
+    """Deliveries that are due, for each endpoint at most its room."""
+    org_ids, webhook_ids = [org_id for org_id, _ in rooms], [webhook_id for _, webhook_id in rooms]
+    rows = await pool.fetch(
+        _SQL["claim"], org_ids, webhook_ids, list(rooms.values()), FIRST_WINDOW, limit, uuid4(), lease
+    )
+    return [Claimed(*row) for row in rows]
+
+
+async def record(connection: Connection, outcomes: Sequence[Outcome]) -> None:
+    """Writes what came of attempts, and how their endpoints do."""
+    await connection.execute(_SQL["record"], *map(list, zip(*outcomes, strict=True)))
+
+
+async def insert_test(connection: Connection, org_id: OrgId, webhook_id: str, event_id: str) -> str:
+    """A delivery of an event to this webhook alone; returns its id."""
+    return str(await connection.fetchval(_SQL["insert_test"], org_id, webhook_id, event_id))
+
+
+async def reopen(connection: Connection, org_id: OrgId, webhook_id: str, delivery_id: str) -> bool:
+    """Makes a delivery due now, with all its tries; False where there is none."""
+    return await connection.fetchval(_SQL["reopen"], org_id, webhook_id, delivery_id) is not None
+
+
+async def exhaust_pending(connection: Connection, org_id: OrgId, webhook_id: str) -> None:
+    """Gives up what still waits for a webhook."""
+    await connection.execute(_SQL["exhaust_pending"], org_id, webhook_id)
+
+
+async def list_page(
+    connection: Connection, org_id: OrgId, webhook_id: str, after: str | None, status: str | None, limit: int
+) -> list[asyncpg.Record]:
+    """Deliveries, newest event first, each with its place and its JSON; one more than `limit` where there are more."""
+    return await connection.fetch(_SQL["list_page"], org_id, webhook_id, after, status, limit + 1)
+
+
+async def find_one(connection: Connection, org_id: OrgId, webhook_id: str, delivery_id: str) -> str | None:
+    """One delivery as JSON."""
+    found: str | None = await connection.fetchval(_SQL["find_one"], org_id, webhook_id, delivery_id)
+    return found

@@ -1,0 +1,100 @@
+-- name: claim  (of all organizations: the dispatcher's)
+-- Every endpoint that has something due gets its room, no more, so that none can fill the claim; which come first is
+-- left to chance, so that none is always last. Endpoints are found by jumping from one to the next in the index, not by
+-- reading what waits for them. One behind an open breaker gets a single try. A claim is a lease: due_at moves ahead.
+WITH RECURSIVE waiting AS (
+    (SELECT org_id, webhook_id FROM deliveries WHERE due_at IS NOT NULL ORDER BY org_id, webhook_id LIMIT 1)
+    UNION ALL
+    SELECT following.org_id, following.webhook_id
+    FROM waiting CROSS JOIN LATERAL (
+        SELECT org_id, webhook_id FROM deliveries
+        WHERE due_at IS NOT NULL AND (org_id, webhook_id) > (waiting.org_id, waiting.webhook_id)
+        ORDER BY org_id, webhook_id LIMIT 1
+    ) following
+), endpoint AS (
+    SELECT hook.org_id, hook.webhook_id, hook.url, hook.secret,
+           CASE WHEN hook.previous_expires_at > now() THEN hook.previous_secret END AS previous_secret,
+           CASE WHEN hook.failures >= 5 THEN least(1, coalesce(busy.room, 1)) ELSE coalesce(busy.room, $4) END AS room
+    FROM (SELECT org_id, webhook_id FROM waiting ORDER BY random()) waiting
+    JOIN webhooks hook USING (org_id, webhook_id)
+    LEFT JOIN unnest($1::int[], $2::text[], $3::int[]) AS busy (org_id, webhook_id, room) USING (org_id, webhook_id)
+    WHERE hook.enabled AND (hook.paused_until IS NULL OR hook.paused_until <= now())
+), due AS (
+    SELECT endpoint.*, delivery.delivery_id
+    FROM endpoint CROSS JOIN LATERAL (
+        SELECT delivery_id FROM deliveries
+        WHERE org_id = endpoint.org_id AND webhook_id = endpoint.webhook_id AND due_at <= now()
+        ORDER BY due_at
+        LIMIT endpoint.room
+        FOR UPDATE SKIP LOCKED
+    ) delivery
+    LIMIT $5
+), claimed AS (
+    UPDATE deliveries SET claim = $6, due_at = now() + $7
+    FROM due
+    WHERE deliveries.org_id = due.org_id AND deliveries.webhook_id = due.webhook_id
+          AND deliveries.delivery_id = due.delivery_id
+    RETURNING deliveries.org_id, deliveries.webhook_id, deliveries.delivery_id, deliveries.event_id, deliveries.tries,
+              deliveries.claim, due.url, due.secret, due.previous_secret
+)
+SELECT claimed.*, event.type, event.created_at, event.data
+FROM claimed JOIN events event USING (org_id, event_id)
+
+-- name: record  (what came of attempts; a claim that ran out and was taken by another writes nothing)
+WITH outcome AS (
+    SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::interval[], $7::text[])
+        AS outcome (org_id, webhook_id, delivery_id, claim, status, wait, attempt)
+), written AS (
+    UPDATE deliveries SET status = outcome.status, tries = tries + 1, claim = NULL,
+                          due_at = CASE WHEN outcome.status = 'pending' THEN now() + outcome.wait END,
+                          attempt_log = attempt_log || outcome.attempt::jsonb
+    FROM outcome
+    WHERE deliveries.org_id = outcome.org_id AND deliveries.webhook_id = outcome.webhook_id
+          AND deliveries.delivery_id = outcome.delivery_id AND deliveries.claim = outcome.claim
+    RETURNING deliveries.org_id, deliveries.webhook_id, outcome.status
+), tally AS (
+    SELECT org_id, webhook_id, bool_or(status = 'delivered') AS is_up, count(*)::int AS attempts
+    FROM written GROUP BY org_id, webhook_id ORDER BY org_id, webhook_id
+)
+UPDATE webhooks hook
+SET failures = CASE WHEN is_up THEN 0 ELSE failures + attempts END,
+    failing_since = CASE WHEN NOT is_up THEN coalesce(failing_since, now()) END,
+    -- The breaker: after five failures in a row, a pause as long as it has been failing, from 10 s to 5 min.
+    paused_until = CASE WHEN NOT is_up AND failures + attempts >= 5
+                        THEN now() + least(greatest(now() - failing_since, interval '10 s'), interval '5 min') END
+FROM tally
+WHERE hook.org_id = tally.org_id AND hook.webhook_id = tally.webhook_id AND (NOT is_up OR failures > 0)
+
+-- name: insert_test  (of an event that goes to this webhook alone)
+INSERT INTO deliveries (org_id, webhook_id, delivery_id, event_id)
+VALUES ($1, $2, delivery_id($2, $3), $3)
+RETURNING delivery_id
+
+-- name: reopen
+UPDATE deliveries SET status = 'pending', tries = 0, due_at = now(), claim = NULL
+WHERE org_id = $1 AND webhook_id = $2 AND delivery_id = $3
+RETURNING delivery_id
+
+-- name: exhaust_pending  (of a webhook that is disabled or gone)
+UPDATE deliveries SET status = 'exhausted', due_at = NULL, claim = NULL
+WHERE org_id = $1 AND webhook_id = $2 AND due_at IS NOT NULL
+
+-- name: list_page  (newest event first: an id begins with the time of its event)
+SELECT delivery_id AS place, json_build_object(
+           'id', delivery_id, 'event_id', event_id, 'status', status,
+           'attempts', jsonb_array_length(attempt_log), 'next_attempt_at', rfc3339(due_at),
+           'last_status', attempt_log -> -1 -> 'status', 'created_at', rfc3339(created_at), 'attempt_log', attempt_log
+       )::text AS data
+FROM deliveries
+WHERE org_id = $1 AND webhook_id = $2 AND ($3::text IS NULL OR delivery_id < $3) AND ($4::text IS NULL OR status = $4)
+ORDER BY delivery_id DESC
+LIMIT $5
+
+-- name: find_one
+SELECT json_build_object(
+           'id', delivery_id, 'event_id', event_id, 'status', status,
+           'attempts', jsonb_array_length(attempt_log), 'next_attempt_at', rfc3339(due_at),
+           'last_status', attempt_log -> -1 -> 'status', 'created_at', rfc3339(created_at), 'attempt_log', attempt_log
+       )::text AS data
+FROM deliveries
+WHERE org_id = $1 AND webhook_id = $2 AND delivery_id = $3

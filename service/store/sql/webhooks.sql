@@ -1,0 +1,101 @@
+-- name: insert
+INSERT INTO webhooks (org_id, webhook_id, url, description, events, project_id, enabled, disabled_reason, secret)
+VALUES ($1, $2, $3, $4, $5, $6, $7, CASE WHEN NOT $7 THEN 'by_request' END, $8)
+
+-- name: find_one  ($3: the project that the caller's key is bound to)
+SELECT json_build_object(
+           'id', webhook_id, 'url', url, 'description', description, 'events', events, 'project_id', project_id,
+           'enabled', enabled, 'disabled_reason', disabled_reason, 'failures', failures,
+           'failing_since', rfc3339(failing_since), 'paused_until', rfc3339(paused_until),
+           'previous_secret_expires_at', rfc3339(CASE WHEN previous_expires_at > now() THEN previous_expires_at END),
+           'created_at', rfc3339(created_at), 'updated_at', rfc3339(updated_at)
+       )::text AS data
+FROM webhooks
+WHERE org_id = $1 AND webhook_id = $2 AND ($3::text IS NULL OR project_id = $3)
+
+-- name: list_page  (newest first: an id begins with its time)
+SELECT webhook_id AS place, json_build_object(
+           'id', webhook_id, 'url', url, 'description', description, 'events', events, 'project_id', project_id,
+           'enabled', enabled, 'disabled_reason', disabled_reason, 'failures', failures,
+           'failing_since', rfc3339(failing_since), 'paused_until', rfc3339(paused_until),
+           'previous_secret_expires_at', rfc3339(CASE WHEN previous_expires_at > now() THEN previous_expires_at END),
+           'created_at', rfc3339(created_at), 'updated_at', rfc3339(updated_at)
+       )::text AS data
+FROM webhooks
+WHERE org_id = $1 AND ($2::text IS NULL OR project_id = $2) AND ($3::text IS NULL OR webhook_id < $3)
+ORDER BY webhook_id DESC
+LIMIT $4
+
+-- name: lock  (for a change; $3: the project that the caller's key is bound to)
+SELECT url, description, events, project_id, enabled FROM webhooks
+WHERE org_id = $1 AND webhook_id = $2 AND ($3::text IS NULL OR project_id = $3)
+FOR UPDATE
+
+-- name: update  (one that is switched on again starts with a clean slate)
+UPDATE webhooks
+SET url = $3, description = $4, events = $5, project_id = $6, enabled = $7, updated_at = now(),
+    disabled_reason = CASE WHEN $7 THEN NULL ELSE coalesce(disabled_reason, 'by_request') END,
+    failures = CASE WHEN $7 AND (NOT enabled OR url <> $3) THEN 0 ELSE failures END,
+    failing_since = CASE WHEN $7 AND (NOT enabled OR url <> $3) THEN NULL ELSE failing_since END,
+    paused_until = CASE WHEN $7 AND (NOT enabled OR url <> $3) THEN NULL ELSE paused_until END
+WHERE org_id = $1 AND webhook_id = $2
+
+-- name: delete
+DELETE FROM webhooks WHERE org_id = $1 AND webhook_id = $2 AND ($3::text IS NULL OR project_id = $3)
+RETURNING webhook_id
+
+-- name: rotate_secret  (the one before signs along for a day)
+UPDATE webhooks
+SET previous_secret = secret, previous_expires_at = now() + interval '24 hours', secret = $3, updated_at = now()
+WHERE org_id = $1 AND webhook_id = $2
+
+-- name: disable  (once: returns nothing where it is disabled already)
+UPDATE webhooks SET enabled = false, disabled_reason = $3, updated_at = now()
+WHERE org_id = $1 AND webhook_id = $2 AND enabled
+RETURNING url, description, project_id, failing_since
+
+-- name: find_failing  (which of these have failed for longer than an endpoint may)
+SELECT hook.org_id, hook.webhook_id
+FROM unnest($1::int[], $2::text[]) AS asked (org_id, webhook_id) JOIN webhooks hook USING (org_id, webhook_id)
+WHERE hook.enabled AND hook.failing_since < now() - $3::interval
+
+-- name: insert_recovery
+INSERT INTO recoveries (org_id, webhook_id, recovery_id, since, position)
+VALUES ($1, $2, $3, $4, 'evt_' || lpad(to_hex(greatest(0, (extract(epoch FROM $4::timestamptz) * 1000)::bigint)), 12, '0'))
+
+-- name: find_recovery
+SELECT json_build_object(
+           'id', recovery_id, 'webhook_id', webhook_id, 'status', status, 'since', rfc3339(since),
+           'until', rfc3339(until), 'recovered', recovered, 'created_at', rfc3339(created_at),
+           'finished_at', rfc3339(finished_at)
+       )::text AS data
+FROM recoveries
+WHERE org_id = $1 AND webhook_id = $2 AND recovery_id = $3
+
+-- name: take_recovery  (of all organizations: the dispatcher's; held while a step is made)
+SELECT org_id, webhook_id, recovery_id, position, until FROM recoveries
+WHERE finished_at IS NULL ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED
+
+-- name: recover_step  (opens what was missed among the next events, also what happened while the webhook was off)
+WITH examined AS (
+    SELECT event_id, type, project_id FROM events
+    WHERE org_id = $1 AND event_id > $3 AND created_at <= $4
+    ORDER BY event_id LIMIT $5
+), missed AS (
+    INSERT INTO deliveries AS known (org_id, webhook_id, delivery_id, event_id)
+    SELECT $1, $2, delivery_id($2, examined.event_id), examined.event_id
+    FROM examined JOIN webhooks hook ON hook.org_id = $1 AND hook.webhook_id = $2
+    WHERE wants(hook, examined.type, examined.project_id)
+    ON CONFLICT (org_id, webhook_id, delivery_id) DO UPDATE
+        SET status = 'pending', tries = 0, due_at = now(), claim = NULL
+        WHERE known.status = 'exhausted'
+    RETURNING 1
+)
+SELECT (SELECT count(*) FROM examined)::int AS examined, (SELECT max(event_id) FROM examined) AS last,
+       (SELECT count(*) FROM missed)::int AS recovered
+
+-- name: advance_recovery  (the transaction holds its row)
+UPDATE recoveries
+SET position = coalesce($4, position), recovered = recovered + $5, status = CASE WHEN $6 THEN 'succeeded' ELSE 'running' END,
+    finished_at = CASE WHEN $6 THEN now() END
+WHERE org_id = $1 AND webhook_id = $2 AND recovery_id = $3
