@@ -51,12 +51,16 @@ class MarkerScanner:
 
     def scan(self, text: str) -> list[str]:
         """The paths whose marker ends in this piece."""
-        if not self._rest and "[" not in text:
+        if not self._rest and "[[" not in text and not text.endswith("["):
             return []
         text = self._rest + text
         found = list(_MARKER.finditer(text))
         self._rest = _unfinished(text[found[-1].end() :] if found else text)
         return [match[1] for match in found]
+
+    def reset(self) -> None:
+        """Another output begins."""
+        self._rest = ""
 
 
 def _unfinished(text: str) -> str:

@@ -5,15 +5,14 @@ output of the tests without holding it.
 """
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any, BinaryIO, Final
 from xml.parsers import expat
 
 from service.contracts.run_events import ResultIn
-from service.reports.attachments import MAX_ATTACHMENTS, Attachment, MarkerScanner
+from service.reports.attachments import Attachment, MarkerScanner
 from service.reports.attempts import MAX_ATTEMPTS
 from service.reports.errors import ReportError, malformed
-from service.reports.junit_cases import Case, Outcome, Suite, result_of, suite_level_result
+from service.reports.junit_cases import STATUS_OF, Case, Element, Suite, result_of, suite_level_result
 from service.reports.junit_dialects import (
     Attributes,
     is_playwright,
@@ -30,17 +29,12 @@ _MAX_TOKEN_BYTES: Final = 16 * 2**20  # of one tag or comment, which is all that
 
 _SUITES: Final = frozenset({"testsuites", "testsuite"})
 _SUITE_LEVEL: Final = frozenset({"error", "failure"})
-_OUTCOMES: Final = (
-    *("error", "failure", "skipped", "skip"),
-    *("flakyFailure", "flakyError", "rerunFailure", "rerunError"),
-)
 _COUNT_OF: Final = {"failed": "failures", "error": "errors", "skipped": "skipped"}
 _DECLARED: Final = {name: name for name in ("tests", "failures", "errors", "skipped")} | {"skips": "skipped"}
 _PATH_ATTRIBUTES: Final = ("path", "file", "href", "url", "uri", "src", "source")
 
 TextTaker = Callable[[str], object]
-Closer = Callable[[], object]
-Opener = Callable[[Attributes], Closer | None]
+Opened = Suite | Case | Element | MarkerScanner  # what is known of an open element; None where nothing is
 
 
 def read(source: BinaryIO, said: Said) -> Iterator[list[ResultIn]]:
@@ -60,34 +54,46 @@ def read(source: BinaryIO, said: Said) -> Iterator[list[ResultIn]]:
 
 
 class _Reader:
-    """Knows which elements are open and what they have said so far. An opener returns what to do at the end."""
+    """Follows the parser. What an opener returns is given to the closer of the same tag."""
 
     def __init__(self, said: Said, encoding: str) -> None:
         self._said = said
         self._results: list[ResultIn] = []
-        self._tags: list[str] = []
-        self._closers: list[Closer | None] = []
-        self._takers: list[TextTaker] = []
+        self._open: list[Opened | None] = []
         self._suites = [Suite({})]
-        self._cases: list[Case] = []
+        self._case: Case | None = None
+        self._scanner = MarkerScanner()
+        self._takers: list[TextTaker] = []
         self._playwright = self._root_declares = False
         self._fed = self._case_count = 0
-        self._openers: dict[str, Opener] = {
+        self._openers: dict[str, Callable[[str, Attributes], Opened | None]] = {
+            "testcase": self._open_case,
             "testsuites": self._open_root,
             "testsuite": self._open_suite,
-            "testcase": self._open_case,
             "property": self._open_property,
-            "system-out": self._open_output,
-            "system-err": self._open_output,
             "attachment": self._open_attachment,
-            **dict.fromkeys(_OUTCOMES, self._open_outcome),
+            **dict.fromkeys(STATUS_OF, self._open_outcome),
+            **dict.fromkeys(("system-out", "system-err"), self._open_output),
         }
-        self._parser = expat.ParserCreate(encoding)
-        self._parser.buffer_text = True
-        self._parser.buffer_size = 64 * 1024
-        self._parser.StartElementHandler = self._start
-        self._parser.EndElementHandler = self._end
-        self._parser.EntityDeclHandler = _refuse_own_entities
+        self._closers: dict[str, Callable[[Any], None]] = {
+            "testcase": self._close_case,
+            "testsuites": self._close_root,
+            "testsuite": self._close_suite,
+            "property": self._close_property,
+            "attachment": self._close_attachment,
+            **dict.fromkeys(STATUS_OF, self._close_outcome),
+            **dict.fromkeys(("system-out", "system-err"), self._stop_taking),
+        }
+        self._parser = self._new_parser(encoding)
+
+    def _new_parser(self, encoding: str) -> expat.XMLParserType:
+        parser = expat.ParserCreate(encoding)
+        parser.buffer_text = True
+        parser.buffer_size = 64 * 1024
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+        parser.EntityDeclHandler = _refuse_own_entities
+        return parser
 
     def feed(self, piece: bytes) -> list[ResultIn]:
         """The results that end in this piece of the file."""
@@ -105,43 +111,37 @@ class _Reader:
         return self._results
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
-        if not 0 < len(self._tags) < _MAX_DEPTH:
+        if not 0 < len(self._open) < _MAX_DEPTH:
             self._check_depth(tag)
-        self._tags.append(tag)
         opener = self._openers.get(tag)
-        self._closers.append(opener(attributes) if opener else None)
+        self._open.append(opener(tag, attributes) if opener else None)
 
-    def _end(self, _tag: str) -> None:
-        self._tags.pop()
-        if closer := self._closers.pop():
-            closer()
+    def _end(self, tag: str) -> None:
+        opened = self._open.pop()
+        if opened is not None:
+            self._closers[tag](opened)
 
     def _check_depth(self, tag: str) -> None:
-        if self._tags:
+        if self._open:
             raise malformed(f"elements are nested more than {_MAX_DEPTH} deep")
         if tag not in _SUITES:
             message = f"unsupported format: XML with the root <{tag[:100]}> is not JUnit"
             raise ReportError("unsupported_format", message)
 
-    def _take_text(self, taker: TextTaker) -> Closer:
-        """Text goes to the taker until the element ends, but for that of elements inside with takers of their own."""
-        self._takers.append(taker)
-        self._parser.CharacterDataHandler = taker
-        return self._stop_taking
-
-    def _stop_taking(self) -> None:
-        self._takers.pop()
-        self._parser.CharacterDataHandler = self._takers[-1] if self._takers else None
-
-    def _open_root(self, attributes: Attributes) -> None:
+    def _open_root(self, _tag: str, attributes: Attributes) -> Suite:
+        root = self._suites[0]
         self._playwright = is_playwright(attributes)
         if root_retries(attributes):
-            self._suites[0].expect_repeats()
+            root.expect_repeats()
         self._said.starts(timestamp(attributes.get("timestamp")))
         self._root_declares = "tests" in attributes
         self._declare(attributes)
+        return root
 
-    def _open_suite(self, attributes: Attributes) -> Closer:
+    def _close_root(self, root: Suite) -> None:
+        self._results.extend(root.repeats.rest() if root.repeats else ())
+
+    def _open_suite(self, _tag: str, attributes: Attributes) -> Suite:
         project = attributes.get("hostname") if self._playwright else None
         suite = Suite(attributes, self._suites[-1], project)
         if suite_retries(attributes):
@@ -150,11 +150,11 @@ class _Reader:
             self._declare(attributes)
         self._said.starts(timestamp(attributes.get("timestamp")))
         self._suites.append(suite)
-        return self._close_suite
+        return suite
 
-    def _close_suite(self) -> None:
-        if repeats := self._suites.pop().repeats:
-            self._results.extend(repeats.rest())
+    def _close_suite(self, suite: Suite) -> None:
+        self._suites.pop()
+        self._results.extend(suite.repeats.rest() if suite.repeats else ())
 
     def _declare(self, attributes: Attributes) -> None:
         for name, what in _DECLARED.items():
@@ -162,89 +162,95 @@ class _Reader:
             if number.isdecimal() and len(number) < 10:
                 self._said.declares(what, int(number))
 
-    def _open_case(self, attributes: Attributes) -> Closer:
-        self._cases.append(Case(attributes, self._suites[-1]))
-        return self._close_case
+    def _open_case(self, _tag: str, attributes: Attributes) -> Case:
+        self._case = case = Case(attributes, self._suites[-1])
+        return case
 
-    def _close_case(self) -> None:
-        case = self._cases.pop()
-        result = result_of(case)
+    def _close_case(self, case: Case) -> None:
+        self._case = None
         self._case_count += 1
+        result = result_of(case)
         if result["status"] != "passed":
             self._said.counted[_COUNT_OF[result["status"]]] += 1
-        if case.suite.repeats:
-            self._results.extend(case.suite.repeats.take(result))
-        else:
+        repeats = case.suite.repeats
+        if repeats is None:
             self._results.append(result)
+        else:
+            self._results.extend(repeats.take(result))
 
-    def _open_outcome(self, attributes: Attributes) -> Closer | None:
-        tag, parent = self._tags[-1], self._tags[-2]
-        outcome = Outcome(tag, attributes)
-        if parent == "testcase":
-            case = self._cases[-1]
-            case.outcomes = case.outcomes or []
-            if len(case.outcomes) >= MAX_ATTEMPTS:
-                return None
-            case.outcomes.append(outcome)
-            return self._take_text(outcome.collect)
-        if parent in _SUITES and tag in _SUITE_LEVEL:
-            self._take_text(outcome.collect)
-            return partial(self._close_suite_level, outcome)
+    def _open_outcome(self, tag: str, attributes: Attributes) -> Element | None:
+        parent = self._open[-1]
+        of_case = isinstance(parent, Case) and len(parent.outcomes or ()) < MAX_ATTEMPTS
+        if of_case or (isinstance(parent, Suite) and tag in _SUITE_LEVEL):
+            return self._take_element(tag, attributes)
         return None
 
-    def _close_suite_level(self, outcome: Outcome) -> None:
+    def _close_outcome(self, outcome: Element) -> None:
         self._stop_taking()
-        result = suite_level_result(outcome, self._suites[-1])
-        self._said.counted[_COUNT_OF[result["status"]]] += 1
-        self._results.append(result)
+        parent = self._open[-1]
+        if isinstance(parent, Case):
+            parent.outcomes = [*(parent.outcomes or ()), outcome]
+        else:
+            self._said.counted[_COUNT_OF[outcome.status]] += 1
+            self._results.append(suite_level_result(outcome, self._suites[-1]))
 
-    def _open_output(self, _attributes: Attributes) -> Closer | None:
-        if not self._cases:
+    def _open_output(self, _tag: str, _attributes: Attributes) -> MarkerScanner | None:
+        if self._case is None:
             return None
-        return self._take_text(partial(self._scan, MarkerScanner()))
+        self._scanner.reset()
+        self._take_text(self._scan)
+        return self._scanner
 
-    def _scan(self, scanner: MarkerScanner, text: str) -> None:
-        for path in scanner.scan(text):
+    def _scan(self, text: str) -> None:
+        for path in self._scanner.scan(text):
             self._attach(path)
 
-    def _open_property(self, attributes: Attributes) -> Closer | None:
-        name, value = attributes.get("name") or attributes.get("key") or "", attributes.get("value")
-        if value is not None:
-            self._note_property(name, value)
-            return None
-        return self._take_whole(partial(self._note_property, name))
+    def _open_property(self, tag: str, attributes: Attributes) -> Element | None:
+        if "value" not in attributes:
+            return self._take_element(tag, attributes)
+        self._note_property(attributes, attributes["value"])
+        return None
 
-    def _note_property(self, name: str, value: str) -> None:
-        if self._cases:
-            if "attachment" in name.lower():
-                self._attach(value)
-        elif property_retries(name, value):
-            self._suites[-1].expect_repeats()
+    def _close_property(self, element: Element) -> None:
+        self._stop_taking()
+        self._note_property(element.attributes, element.text)
 
-    def _open_attachment(self, attributes: Attributes) -> Closer | None:
+    def _note_property(self, attributes: Attributes, value: str) -> None:
+        name = attributes.get("name") or attributes.get("key") or ""
+        if self._case is None:
+            if property_retries(name, value):
+                self._suites[-1].expect_repeats()
+        elif "attachment" in name.lower():
+            self._attach(value)
+
+    def _open_attachment(self, tag: str, attributes: Attributes) -> Element | None:
         path = next((attributes[name] for name in _PATH_ATTRIBUTES if name in attributes), None)
-        if path is not None:
-            self._attach(path)
-            return None
-        return self._take_whole(self._attach)
+        if path is None:
+            return self._take_element(tag, attributes)
+        self._attach(path)
+        return None
 
-    def _take_whole(self, use: TextTaker) -> Closer:
-        """Hands over the text of the element, as one, at its end."""
-        text = Outcome("skipped", {})
-        self._take_text(text.collect)
-
-        def close() -> None:
-            self._stop_taking()
-            use(text.text)
-
-        return close
+    def _close_attachment(self, element: Element) -> None:
+        self._stop_taking()
+        self._attach(element.text)
 
     def _attach(self, path: str) -> None:
-        if self._cases:
-            case = self._cases[-1]
-            case.attachments = case.attachments or []
-            if len(case.attachments) < MAX_ATTACHMENTS:
-                case.attachments.append(Attachment(path.strip()))
+        if self._case is not None:
+            self._case.attach(Attachment(path.strip()))
+
+    def _take_element(self, tag: str, attributes: Attributes) -> Element:
+        element = Element(tag, attributes)
+        self._take_text(element.collect)
+        return element
+
+    def _take_text(self, taker: TextTaker) -> None:
+        """Text goes to this taker, but for that of elements inside with takers of their own."""
+        self._takers.append(taker)
+        self._parser.CharacterDataHandler = taker
+
+    def _stop_taking(self, _opened: Opened | None = None) -> None:
+        self._takers.pop()
+        self._parser.CharacterDataHandler = self._takers[-1] if self._takers else None
 
 
 def _refuse_own_entities(_name: str, _is_parameter: bool, value: str | None, *_rest: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Final
 
 from service.contracts.run_events import Attempt, Failure, ResultIn
 from service.domain.statuses import ResultStatus
-from service.reports.attachments import Attachment, references
+from service.reports.attachments import MAX_ATTACHMENTS, Attachment, references
 from service.reports.attempts import attempts_of
 from service.reports.junit_dialects import Attributes
 from service.reports.repeats import Repeats
@@ -18,7 +18,7 @@ SUITE_LEVEL_NAME: Final = "(suite)"  # what failed under a suite, outside of any
 _MAX_COLLECTED: Final = 200_000  # characters: more than is kept, so that the cut is made and noted where all are
 _MAX_LABELS: Final = 10_000
 _RUN_STAMP: Final = re.compile(r"-\d{14}$")  # unittest-xml-reporting ends a suite's name with the time of the run
-_STATUS_OF: Final[dict[str, ResultStatus]] = {
+STATUS_OF: Final[dict[str, ResultStatus]] = {
     "error": "error",
     "failure": "failed",
     "skipped": "skipped",
@@ -31,7 +31,7 @@ _STATUS_OF: Final[dict[str, ResultStatus]] = {
 _BY_WEIGHT: Final[tuple[ResultStatus, ...]] = ("error", "failed", "skipped")
 _STATED: Final = frozenset({"status", "result"})
 _FLAGS: Final = frozenset({"notrun", "disabled", "skipped", "ignored", "pending"})
-_STATES_OR_FLAGS: Final = _STATED | _FLAGS
+_UNUSUAL: Final = _STATED | _FLAGS | {"file", "timestamp"}
 _NOT_RUN: Final = _FLAGS | {"not run", "not_run", "inactive", "suppressed", "skip", "todo"}
 
 
@@ -47,22 +47,22 @@ class Suite:
         inherited = parent.file if parent else None
         self.file: str | None = own_file[:MAX_LABEL] if own_file else inherited
         self.repeats: Repeats | None = Repeats() if parent and parent.repeats else None
-        self.labels: dict[tuple[str, str | None], str] = {}
+        self.labels: dict[str | None, str] = {}
 
     def expect_repeats(self) -> None:
         """The producer retries: a case that comes again here, or in a suite inside, is a further attempt."""
         self.repeats = self.repeats or Repeats()
 
-    def label(self, classname: str, file: str | None) -> str:
-        """The `suite` of a case of this class."""
-        if len(self.labels) >= _MAX_LABELS:
-            self.labels.clear()
-        label = self.labels[classname, file] = suite_label(self.path, classname, file)
+    def label(self, classname: str | None, file: str | None = None) -> str:
+        """The `suite` of a case of this class, or of this file where it has none; kept in `labels` by the class."""
+        label = suite_label(self.path, classname or "", file)
+        if classname and len(self.labels) < _MAX_LABELS:
+            self.labels[classname] = label
         return label
 
 
-class Outcome:
-    """An element under a case or suite that says how it went."""
+class Element:
+    """An open element whose text counts: what says how a case went, a property, an attachment."""
 
     __slots__ = ("_size", "_texts", "attributes", "tag")
 
@@ -73,15 +73,15 @@ class Outcome:
         self._size = 0
 
     def collect(self, text: str) -> None:
-        """Takes a piece of the element's text."""
+        """Takes a piece of the text."""
         if self._size < _MAX_COLLECTED:
             self._texts.append(text)
             self._size += len(text)
 
     @property
     def status(self) -> ResultStatus:
-        """What this element alone would make of the case."""
-        return _STATUS_OF[self.tag]
+        """What this element alone would make of its case."""
+        return STATUS_OF[self.tag]
 
     @property
     def text(self) -> str:
@@ -97,43 +97,61 @@ class Case:
     def __init__(self, attributes: Attributes, suite: Suite) -> None:
         self.attributes = attributes
         self.suite = suite
-        self.outcomes: list[Outcome] | None = None
+        self.outcomes: list[Element] | None = None  # most cases have neither, and an empty list takes time
         self.attachments: list[Attachment] | None = None
+
+    def attach(self, attachment: Attachment) -> None:
+        """Notes a file of the case."""
+        self.attachments = self.attachments or []
+        if len(self.attachments) < MAX_ATTACHMENTS:
+            self.attachments.append(attachment)
 
 
 def result_of(case: Case) -> ResultIn:
     """The native result of a case whose end was read."""
     attributes, suite = case.attributes, case.suite
     name = attributes.get("name", "")
-    classname = attributes.get("classname") or attributes.get("class") or ""
-    if classname == name:  # it says nothing of where the case stands
-        classname = ""
-    file = attributes.get("file") or suite.file
-    telling_file = None if classname else file
+    classname = attributes.get("classname")
+    label = suite.labels.get(classname) if classname != name else None
     result: ResultIn = {
-        "suite": suite.labels.get((classname, telling_file)) or suite.label(classname, telling_file),
+        "suite": label or _label_of(attributes, suite),
         "name": name,
         "status": "passed",
         "duration_ms": milliseconds(attributes.get("time")),
     }
-    if file:
-        result["file"] = file
-    if "timestamp" in attributes:
-        result["started_at"] = timestamp(attributes["timestamp"])
+    if suite.file:
+        result["file"] = suite.file
+    if not _UNUSUAL.isdisjoint(attributes):
+        _add_unusual(result, attributes)
     if case.outcomes:
         _judge(result, case.outcomes)
-    elif not _STATES_OR_FLAGS.isdisjoint(attributes) and _was_not_run(attributes):
-        result["status"] = "skipped"
     if case.attachments:
         result["artifacts"] = references(case.attachments)
     return result
 
 
-def suite_level_result(outcome: Outcome, suite: Suite) -> ResultIn:
+def suite_level_result(outcome: Element, suite: Suite) -> ResultIn:
     """What failed outside of any case becomes a case of its own, so that it is not lost."""
-    result: ResultIn = {"suite": suite.label("", None), "name": SUITE_LEVEL_NAME, "status": outcome.status}
+    result: ResultIn = {"suite": suite.label(None), "name": SUITE_LEVEL_NAME, "status": outcome.status}
     _add_failure(result, [outcome])
     return result
+
+
+def _label_of(attributes: Attributes, suite: Suite) -> str:
+    """The class tells cases apart, unless it only repeats the name; where there is none, the file does."""
+    classname = attributes.get("classname") or attributes.get("class")
+    if classname and classname != attributes.get("name"):
+        return suite.label(classname)
+    return suite.label(None, attributes.get("file") or suite.file)
+
+
+def _add_unusual(result: ResultIn, attributes: Attributes) -> None:
+    if file := attributes.get("file"):
+        result["file"] = file
+    if "timestamp" in attributes:
+        result["started_at"] = timestamp(attributes["timestamp"])
+    if _was_not_run(attributes):
+        result["status"] = "skipped"
 
 
 def _was_not_run(attributes: Attributes) -> bool:
@@ -141,7 +159,7 @@ def _was_not_run(attributes: Attributes) -> bool:
     return stated or any(attributes.get(name, "").lower() in ("true", "1", "yes") for name in _FLAGS)
 
 
-def _judge(result: ResultIn, outcomes: Sequence[Outcome]) -> None:
+def _judge(result: ResultIn, outcomes: Sequence[Element]) -> None:
     """Error before failure before skipped before passed, whatever the order; other attempts stand beside."""
     flaky = [outcome for outcome in outcomes if outcome.tag.startswith("flaky")]
     reruns = [outcome for outcome in outcomes if outcome.tag.startswith("rerun")]
@@ -153,7 +171,7 @@ def _judge(result: ResultIn, outcomes: Sequence[Outcome]) -> None:
         _add_attempts(result, flaky, reruns)
 
 
-def _add_attempts(result: ResultIn, flaky: list[Outcome], reruns: list[Outcome]) -> None:
+def _add_attempts(result: ResultIn, flaky: list[Element], reruns: list[Element]) -> None:
     """The case itself is the attempt that passed in the end, or the first of those that all failed."""
     own = attempts_of(result)
     if result["status"] in ("failed", "error"):
@@ -166,7 +184,7 @@ def _add_attempts(result: ResultIn, flaky: list[Outcome], reruns: list[Outcome])
     result["attempts"] = attempts
 
 
-def _attempt_of(outcome: Outcome) -> Attempt:
+def _attempt_of(outcome: Element) -> Attempt:
     attempt: Attempt = {"status": outcome.status}
     if "time" in outcome.attributes:
         attempt["duration_ms"] = milliseconds(outcome.attributes["time"])
@@ -177,7 +195,7 @@ def _attempt_of(outcome: Outcome) -> Attempt:
     return attempt
 
 
-def _add_failure(result: ResultIn, outcomes: Sequence[Outcome]) -> None:
+def _add_failure(result: ResultIn, outcomes: Sequence[Element]) -> None:
     """What the elements say; where there are several, the first gives type and message, and each its details."""
     failures = [failure for outcome in outcomes if (failure := _failure_of(outcome))]
     if not failures:
@@ -188,7 +206,7 @@ def _add_failure(result: ResultIn, outcomes: Sequence[Outcome]) -> None:
     result["failure"] = failure
 
 
-def _failure_of(outcome: Outcome) -> Failure:
+def _failure_of(outcome: Element) -> Failure:
     failure: Failure = {}
     if kind := outcome.attributes.get("type"):
         failure["type"] = kind

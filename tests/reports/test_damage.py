@@ -45,7 +45,7 @@ def test_damaged_report_is_read_or_refused(report: bytes, content_type: str | No
 
 
 @pytest.mark.slow
-@settings(max_examples=10_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=2_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(damaged(), st.sampled_from([None, "application/xml", "application/json"]))
 def test_many_damaged_reports_are_read_or_refused(report: bytes, content_type: str | None) -> None:
     _read_or_refuse(report, content_type)

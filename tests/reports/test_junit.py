@@ -234,6 +234,14 @@ def test_repeat_after_a_pass_is_an_occurrence_even_where_the_producer_retries(tm
     ]
 
 
+def test_failing_case_directly_under_a_root_that_retries_is_not_lost(tmp_path: Path) -> None:
+    _, results = convert_text(
+        "<testsuites name='nextest-run'><testcase name='c'><failure/></testcase></testsuites>", tmp_path
+    )
+
+    assert [result["status"] for result in results] == ["failed"]
+
+
 def test_repeat_in_another_suite_is_no_attempt(tmp_path: Path) -> None:
     suite = "<testsuite name='pytest'><testcase name='c'>{}</testcase></testsuite>"
 
