@@ -1,0 +1,61 @@
+"""The consumer as a process: killed, told to stop, started without what it needs."""
+
+import os
+import subprocess
+import sys
+
+from tests.consumers.conftest import Broker, until
+from tests.consumers.processes import consumer
+from tests.run_events import result, run_event
+from tests.stored import Store
+
+EVENTS = 1_000
+
+
+async def count(store: Store) -> int:
+    return int(await store.pool.fetchval("SELECT count(*) FROM runs"))
+
+
+async def test_events_are_stored_exactly_once_over_a_kill(store: Store, broker: Broker, database_url: str) -> None:
+    results = [result(f"case {number}") for number in range(20)]
+    await broker.publish(*[run_event(f"run_{number}", results, id=str(number)) for number in range(EVENTS)])
+    with consumer(database_url, broker.url, broker.topology, "runs") as first:
+        await until(lambda: _some(store), "the first runs")
+        first.kill()
+        first.wait()
+    assert 0 < await count(store) < EVENTS, "the kill came too late to show anything"
+    with consumer(database_url, broker.url, broker.topology, "runs"):
+        await until(lambda: _all(store), "all runs")
+    assert await store.pool.fetchval("SELECT count(*) FROM results") == EVENTS * len(results)
+    assert await store.pool.fetchval("SELECT count(*) FROM receipts WHERE status = 'stored'") == EVENTS
+    assert await broker.dead() == []
+
+
+async def _some(store: Store) -> bool:
+    return await count(store) > 0
+
+
+async def _all(store: Store) -> bool:
+    return await count(store) == EVENTS
+
+
+async def test_sigterm_ends_it_cleanly_with_nothing_lost(store: Store, broker: Broker, database_url: str) -> None:
+    await broker.publish(*[run_event(f"run_{number}") for number in range(EVENTS)])
+    with consumer(database_url, broker.url, broker.topology, "runs") as process:
+        await until(lambda: _some(store), "the first runs")
+        process.terminate()
+        assert process.wait(timeout=20) == 0
+
+    async def each_is_somewhere() -> bool:
+        return await count(store) + await broker.depth(broker.topology.runs_queue) == EVENTS
+
+    await until(each_is_somewhere, "what is not stored to be in the queue")
+
+
+def test_a_missing_setting_is_named() -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RESULTS_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "consumers", "runs"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "RESULTS_DATABASE_URL" in done.stderr

@@ -1,0 +1,153 @@
+"""Ingest over the death of everything: what the broker confirmed is stored exactly once."""
+
+import asyncio
+import random
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import aio_pika
+import asyncpg
+import pytest
+
+from consumers.topology import Topology
+from service.dev.postgres import Postgres
+from service.dev.rabbitmq import RabbitMQ
+from service.store import migrations, organizations
+from tests.consumers.processes import start_consumer
+from tests.faults.ledger import Ledger, reckon
+
+pytestmark = pytest.mark.slow
+
+EVENTS = 800
+PAUSE_S = 0.02
+QUEUE_SETTLES_S = 10  # a quorum queue that is younger may not survive a SIGKILL of its broker
+RECOVERY_S = 120
+
+
+@pytest.fixture
+def postgres(tmp_path: Path) -> Iterator[Postgres]:
+    with Postgres(tmp_path / "postgres") as server:
+        yield server
+
+
+@pytest.fixture
+def rabbitmq(tmp_path: Path) -> Iterator[RabbitMQ]:
+    with RabbitMQ(tmp_path / "rabbitmq") as broker:
+        yield broker
+
+
+class Team:
+    """Consumer processes of which each that dies is replaced."""
+
+    def __init__(self, database_url: str, amqp_url: str, size: int) -> None:
+        self._urls = database_url, amqp_url
+        self.processes = [self._start() for _ in range(size)]
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        return start_consumer(*self._urls, Topology(), "runs")
+
+    def kill(self, index: int) -> None:
+        self.processes[index].kill()
+        self.processes[index].wait()
+        self.processes[index] = self._start()
+
+    def replace_dead(self) -> None:
+        for index, process in enumerate(self.processes):
+            if process.poll() is not None:
+                self.processes[index] = self._start()
+
+    def stop(self) -> None:
+        for process in self.processes:
+            process.send_signal(signal.SIGCONT)
+            process.kill()
+            process.wait()
+
+
+async def prepare(postgres: Postgres, rabbitmq: RabbitMQ) -> Ledger:
+    await migrations.apply(postgres.url)
+    connection = await asyncpg.connect(postgres.url)
+    await organizations.create(connection, "acme", "Acme")
+    await connection.close()
+    topology = Topology()
+    async with await aio_pika.connect(rabbitmq.url) as broker:
+        await topology.declare(await broker.channel())
+    await asyncio.sleep(QUEUE_SETTLES_S)
+    return Ledger(rabbitmq.url, topology)
+
+
+async def reckoned_clean(postgres: Postgres, ledger: Ledger, team: Team) -> None:
+    """Waits until nothing is lost any more, then demands that nothing is doubled or wrong either."""
+    deadline = asyncio.get_running_loop().time() + RECOVERY_S
+    while (found := await reckon(postgres.url, ledger)).lost and asyncio.get_running_loop().time() < deadline:
+        team.replace_dead()
+        await asyncio.sleep(0.5)
+    print(f"confirmed {len(ledger.confirmed)}, lost {len(found.lost)}, duplicated {found.duplicated}")
+    assert found.lost == []
+    assert found.duplicated == 0
+    assert found.wrong_runs == []
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_consumers_die_at_any_moment(postgres: Postgres, rabbitmq: RabbitMQ, seed: int) -> None:
+    ledger = await prepare(postgres, rabbitmq)
+    team = Team(postgres.url, rabbitmq.url, 2)
+    chance = random.Random(seed)
+    try:
+        publishing = asyncio.create_task(ledger.publish(EVENTS, PAUSE_S))
+        while not publishing.done():
+            await asyncio.sleep(chance.uniform(0.5, 2.0))
+            team.kill(chance.randrange(2))
+        await publishing
+        await reckoned_clean(postgres, ledger, team)
+    finally:
+        team.stop()
+
+
+async def test_a_stopped_consumer_blocks_nobody_for_ever(postgres: Postgres, rabbitmq: RabbitMQ) -> None:
+    ledger = await prepare(postgres, rabbitmq)
+    team = Team(postgres.url, rabbitmq.url, 2)
+    try:
+        publishing = asyncio.create_task(ledger.publish(EVENTS, PAUSE_S))
+        await asyncio.sleep(6)
+        team.processes[0].send_signal(signal.SIGSTOP)
+        await asyncio.sleep(15)
+        team.processes[0].send_signal(signal.SIGCONT)
+        await publishing
+        await reckoned_clean(postgres, ledger, team)
+    finally:
+        team.stop()
+
+
+async def test_the_database_dies_twice(postgres: Postgres, rabbitmq: RabbitMQ) -> None:
+    ledger = await prepare(postgres, rabbitmq)
+    team = Team(postgres.url, rabbitmq.url, 2)
+    try:
+        publishing = asyncio.create_task(ledger.publish(EVENTS, PAUSE_S))
+        for _ in range(2):
+            await asyncio.sleep(5)
+            postgres.kill()
+            await asyncio.sleep(2)
+            postgres.restart()
+        await publishing
+        await reckoned_clean(postgres, ledger, team)
+        assert all(process.poll() is None for process in team.processes), "an outage is waited out, not died of"
+    finally:
+        team.stop()
+
+
+async def test_the_broker_dies_twice(postgres: Postgres, rabbitmq: RabbitMQ) -> None:
+    ledger = await prepare(postgres, rabbitmq)
+    team = Team(postgres.url, rabbitmq.url, 2)
+    try:
+        publishing = asyncio.create_task(ledger.publish(EVENTS, PAUSE_S))
+        for _ in range(2):
+            await asyncio.sleep(5)
+            rabbitmq.kill()
+            rabbitmq.restart()
+        await publishing
+        await reckoned_clean(postgres, ledger, team)
+        assert all(process.poll() is None for process in team.processes), "a lost broker is waited for, not died of"
+    finally:
+        team.stop()
