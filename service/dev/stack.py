@@ -25,13 +25,14 @@ from service.dev.supervisor import Supervisor, prepare
 from service.settings import Settings
 
 _DATABASE: Final = "results"
+_STOPS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # a shell's background jobs come with SIGINT ignored
 _FIRST_DATA_TIMEOUT_S: Final = 10.0
 _EVERY_ADDRESS: Final = ("0.0.0.0", "::", "")  # noqa: S104 - recognised here, not listened on
 
 
 def run(settings: Settings) -> None:
     """Runs everything in the foreground until Ctrl-C, SIGTERM or SIGHUP, and stops all that it started."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in _STOPS:
         signal.signal(number, signal.default_int_handler)
     with _alone_in(settings.dev_dir.absolute()) as directory:
         stack = Stack(settings, directory)
@@ -41,7 +42,7 @@ def run(settings: Settings) -> None:
         except KeyboardInterrupt:
             _say("stopping")
         finally:
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            for number in _STOPS:  # what has begun to stop is not left half stopped
                 signal.signal(number, signal.SIG_IGN)
             stack.stop()
 
