@@ -394,6 +394,34 @@ CREATE TABLE dead_letters (
     created_at     timestamptz NOT NULL DEFAULT now()
 );
 
+-- What was answered to mutations that carried an Idempotency-Key, so that a repetition gets the same for 24 hours.
+-- A secret that is shown once is not in the body that is kept.
+CREATE TABLE idempotency_keys (
+    org_id      int NOT NULL REFERENCES organizations,
+    method      text NOT NULL,
+    path        text NOT NULL,
+    key         text NOT NULL,
+    fingerprint bytea NOT NULL,              -- SHA-256 of what was asked
+    status      smallint NOT NULL,
+    body        bytea NOT NULL,
+    location    text,
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (org_id, method, path, key)
+);
+CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at);
+
+-- Who changed what: a row per mutation that was done, in its transaction.
+CREATE TABLE audit_trail (
+    org_id     int NOT NULL REFERENCES organizations,
+    entry_id   bigint GENERATED ALWAYS AS IDENTITY,
+    at         timestamptz NOT NULL DEFAULT now(),
+    actor      text NOT NULL,                -- key_… or "command line"
+    action     text NOT NULL,                -- POST /v1/api-keys
+    subject    text,                         -- what was made or changed, where the action does not say it
+    request_id text,
+    PRIMARY KEY (org_id, entry_id)
+);
+
 -- Which processes are alive; /readyz reads it. No tenant in it.
 CREATE TABLE heartbeats (
     worker_id text PRIMARY KEY,              -- host:pid:role
@@ -446,6 +474,8 @@ ALTER TABLE result_details ENABLE ROW LEVEL SECURITY;
 ALTER TABLE artifacts      ENABLE ROW LEVEL SECURITY;
 ALTER TABLE receipts       ENABLE ROW LEVEL SECURITY;
 ALTER TABLE exports        ENABLE ROW LEVEL SECURITY;
+ALTER TABLE idempotency_keys ENABLE ROW LEVEL SECURITY;
+ALTER TABLE audit_trail    ENABLE ROW LEVEL SECURITY;
 ALTER TABLE events         ENABLE ROW LEVEL SECURITY;
 ALTER TABLE webhooks       ENABLE ROW LEVEL SECURITY;
 ALTER TABLE deliveries     ENABLE ROW LEVEL SECURITY;
@@ -459,6 +489,8 @@ CREATE POLICY own ON results        TO results_api USING (org_id = current_org()
 CREATE POLICY own ON result_details TO results_api USING (org_id = current_org());
 CREATE POLICY own ON artifacts      TO results_api USING (org_id = current_org());
 CREATE POLICY own ON receipts       TO results_api USING (org_id = current_org());
+CREATE POLICY own ON idempotency_keys TO results_api USING (org_id = current_org());
+CREATE POLICY own ON audit_trail    TO results_api USING (org_id = current_org());
 CREATE POLICY own ON exports        TO results_api USING (org_id = current_org());
 CREATE POLICY own ON events         TO results_api USING (org_id = current_org());
 CREATE POLICY own ON webhooks       TO results_api USING (org_id = current_org());
@@ -477,6 +509,9 @@ GRANT USAGE ON SEQUENCE event_numbers TO results_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE
     ON organizations, api_keys, runs, cases, results, result_details, artifacts, receipts, heartbeats TO results_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON exports TO results_api, results_worker;
+GRANT SELECT, INSERT, UPDATE ON idempotency_keys TO results_api;
+GRANT SELECT, DELETE ON idempotency_keys TO results_worker;
+GRANT SELECT, INSERT ON audit_trail TO results_api, results_worker;
 GRANT INSERT ON outbox TO results_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox, dead_letters TO results_worker;
 GRANT SELECT ON schema_migrations TO results_api, results_worker;

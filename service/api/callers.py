@@ -10,6 +10,7 @@ from service.api.resources import RESOURCES, Resources
 from service.domain.errors import Forbidden, Unauthorized
 from service.domain.keys import PERMISSIONS, Caller, Permission, admits, parse_key
 from service.store import keys
+from service.store.database import as_organization
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -34,6 +35,15 @@ def permitted(permission: Permission, handler: Handler) -> Handler:
     return guarded
 
 
+async def is_still_valid(request: web.Request) -> bool:
+    """Whether the key of a request that lasts is one still."""
+    try:
+        await _authenticate(request)
+    except Unauthorized:
+        return False
+    return True
+
+
 async def _authenticate(request: web.Request) -> Caller:
     scheme, _, key = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer":
@@ -51,4 +61,6 @@ async def _look_up(resources: Resources, key: str) -> Caller:
     stored = await keys.find(resources.pool, presented.key_id) if presented else None
     if presented is None or stored is None or not admits(stored, presented.secret, datetime.now(UTC)):
         raise Unauthorized("this API key is not valid")
+    async with as_organization(resources.pool, stored.org_id) as connection:
+        await keys.touch(connection, stored.org_id, presented.key_id)
     return Caller(stored.org_id, presented.key_id, stored.role, stored.project_id)

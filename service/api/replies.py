@@ -26,6 +26,11 @@ def reply_page(data: str, next_cursor: str | None) -> web.Response:
     return reply_text(f'{{"data":{data},"has_more":{more},"next_cursor":{ending}}}')
 
 
+def reply_list(items: list[Any], next_cursor: str | None) -> web.Response:
+    """A page of a list."""
+    return reply({"data": items, "has_more": next_cursor is not None, "next_cursor": next_cursor})
+
+
 def reply_error(request: web.Request, status: int, code: str, message: str, param: str | None = None) -> web.Response:
     """What went wrong, for machines and for people."""
     error = {"code": code, "message": message} | ({"param": param} if param is not None else {})

@@ -4,7 +4,7 @@ from typing import Final, NamedTuple
 
 from aiohttp import web
 
-from service.api import artifacts, health, results, runs
+from service.api import artifacts, health, keys, results, runs
 from service.api.callers import Handler, permitted
 from service.domain.keys import Permission
 
@@ -24,6 +24,10 @@ V1: Final = (
     Route("GET", "/results/{id}/artifacts", artifacts.list_artifacts, "results:read"),
     Route("GET", "/runs", runs.list_runs, "results:read"),
     Route("GET", "/runs/{run_id}", runs.get_run, "results:read"),
+    Route("GET", "/api-keys", keys.list_keys, "keys:manage"),
+    Route("POST", "/api-keys", keys.create_key, "keys:manage"),
+    Route("POST", "/api-keys/{id}/rotate", keys.rotate_key, "keys:manage"),
+    Route("DELETE", "/api-keys/{id}", keys.delete_key, "keys:manage"),
 )
 OPEN: Final = (
     Route("GET", "/healthz", health.get_health, None),

@@ -63,6 +63,18 @@ class RangeNotSatisfiable(ServiceError):
     """The file has no such bytes."""
 
 
+class IdempotencyMismatch(ServiceError):
+    """The Idempotency-Key was used before with something else."""
+
+
+class RateLimitExceeded(ServiceError):
+    """Too many requests; the next one is taken after `retry_after_s` seconds."""
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class Unavailable(ServiceError):
     """Something that the service needs does not answer; worth another try after `retry_after_s` seconds."""
 

@@ -1,6 +1,6 @@
 """API keys as rows. The secret itself is never among them."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import asyncpg
@@ -11,6 +11,7 @@ from service.store.database import Connection, outages_named
 from service.store.statements import statements
 
 _SQL: Final = statements("keys")
+_BEHIND_ALL: Final = "key_g"  # sorts after every id
 
 
 async def find(pool: asyncpg.Pool, key_id: str) -> StoredKey | None:
@@ -34,11 +35,34 @@ async def insert(
     await connection.execute(_SQL["insert"], org_id, key_id, name, role, project_id, secret_sha256, expires_at)
 
 
-async def list_all(connection: Connection, org_id: OrgId) -> list[asyncpg.Record]:
-    """Every key of the organization, revoked ones too, newest first."""
-    return await connection.fetch(_SQL["list_all"], org_id)
+async def list_page(
+    connection: Connection, org_id: OrgId, project_id: str | None, before: str | None, limit: int
+) -> list[asyncpg.Record]:
+    """Keys older than the one with the id `before`, newest first, revoked ones too; of one project where one is given."""
+    return await connection.fetch(_SQL["list_page"], org_id, before or _BEHIND_ALL, project_id, limit)
 
 
-async def revoke(connection: Connection, org_id: OrgId, key_id: str) -> bool:
+async def find_one(connection: Connection, org_id: OrgId, key_id: str) -> asyncpg.Record:
+    """What may be shown of a key that is there."""
+    row = await connection.fetchrow(_SQL["find_one"], org_id, key_id)
+    if row is None:
+        raise LookupError(key_id)
+    return row
+
+
+async def revoke(connection: Connection, org_id: OrgId, key_id: str, project_id: str | None) -> bool:
     """Ends a key; False where there is none that is still alive."""
-    return await connection.fetchval(_SQL["revoke"], org_id, key_id) is not None
+    return await connection.fetchval(_SQL["revoke"], org_id, key_id, project_id) is not None
+
+
+async def rotate(
+    connection: Connection, org_id: OrgId, key_id: str, secret_sha256: bytes, overlap: timedelta, project_id: str | None
+) -> bool:
+    """Gives a key another secret; False where there is none that is still alive."""
+    row = await connection.fetchval(_SQL["rotate"], org_id, key_id, secret_sha256, overlap, project_id)
+    return row is not None
+
+
+async def touch(connection: Connection, org_id: OrgId, key_id: str) -> None:
+    """Notes that the key was used, at most once a minute."""
+    await connection.execute(_SQL["touch"], org_id, key_id)

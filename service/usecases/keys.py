@@ -1,7 +1,7 @@
 """Makes and ends API keys. The caller owns the connection and, where there is more to do, the transaction."""
 
-from datetime import datetime
-from typing import NamedTuple
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
 
 import asyncpg
 
@@ -10,6 +10,8 @@ from service.domain.ids import OrgId
 from service.domain.keys import Role, mint_key_id, mint_secret, secret_digest, write_key
 from service.store import keys
 from service.store.database import Connection
+
+OVERLAP: Final = timedelta(hours=24)
 
 
 class NewKey(NamedTuple):
@@ -33,12 +35,27 @@ async def create_key(
     return NewKey(key_id, write_key(key_id, secret))
 
 
-async def list_keys(connection: Connection, org_id: OrgId) -> list[asyncpg.Record]:
-    """Every key of the organization (id, name, role, project_id and its times), newest first."""
-    return await keys.list_all(connection, org_id)
+async def list_keys(
+    connection: Connection, org_id: OrgId, project_id: str | None = None, before: str | None = None, limit: int = 1_000
+) -> list[asyncpg.Record]:
+    """Keys of the organization or of one project (id, name, role, project_id and its times), newest first."""
+    return await keys.list_page(connection, org_id, project_id, before, limit)
 
 
-async def revoke_key(connection: Connection, org_id: OrgId, key_id: str) -> None:
+async def revoke_key(connection: Connection, org_id: OrgId, key_id: str, project_id: str | None = None) -> None:
     """Ends a key; every process refuses it within five seconds. Raises NotFound where there is none to end."""
-    if not await keys.revoke(connection, org_id, key_id):
-        raise NotFound(f"there is no key {key_id!r}")
+    if not await keys.revoke(connection, org_id, key_id, project_id):
+        raise no_key(key_id)
+
+
+async def rotate_key(connection: Connection, org_id: OrgId, key_id: str, project_id: str | None = None) -> NewKey:
+    """Another secret for a key; the one before works for 24 hours more. Raises NotFound where there is no such key."""
+    secret = mint_secret()
+    if not await keys.rotate(connection, org_id, key_id, secret_digest(secret), OVERLAP, project_id):
+        raise no_key(key_id)
+    return NewKey(key_id, write_key(key_id, secret))
+
+
+def no_key(key_id: str) -> NotFound:
+    """The same for an id that is malformed, absent, ended or another organization's."""
+    return NotFound(f"there is no key {key_id[:100]!r}")

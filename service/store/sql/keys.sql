@@ -6,12 +6,30 @@ FROM find_key($1)
 INSERT INTO api_keys (org_id, key_id, name, role, project_id, secret_sha256, expires_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7)
 
--- name: list_all  (newest first: an id begins with its time)
+-- name: list_page  (newest first: an id begins with its time)
 SELECT key_id AS id, name, role, project_id, rfc3339(created_at) AS created_at, rfc3339(expires_at) AS expires_at,
        rfc3339(revoked_at) AS revoked_at, rfc3339(last_used_at) AS last_used_at
 FROM api_keys
-WHERE org_id = $1
-ORDER BY key_id DESC
+WHERE org_id = $1 AND key_id < $2 AND ($3::text IS NULL OR project_id = $3)
+ORDER BY key_id DESC LIMIT $4
+
+-- name: find_one
+SELECT key_id AS id, name, role, project_id, rfc3339(created_at) AS created_at, rfc3339(expires_at) AS expires_at,
+       rfc3339(revoked_at) AS revoked_at, rfc3339(last_used_at) AS last_used_at
+FROM api_keys
+WHERE org_id = $1 AND key_id = $2
 
 -- name: revoke  (the row stays, so that the trail of what the key did keeps its name)
-UPDATE api_keys SET revoked_at = now() WHERE org_id = $1 AND key_id = $2 AND revoked_at IS NULL RETURNING key_id
+UPDATE api_keys SET revoked_at = now()
+WHERE org_id = $1 AND key_id = $2 AND revoked_at IS NULL AND ($3::text IS NULL OR project_id = $3)
+RETURNING key_id
+
+-- name: rotate  (the secret before goes on working for a while)
+UPDATE api_keys
+SET previous_sha256 = secret_sha256, previous_expires_at = now() + $4, secret_sha256 = $3
+WHERE org_id = $1 AND key_id = $2 AND revoked_at IS NULL AND ($5::text IS NULL OR project_id = $5)
+RETURNING key_id
+
+-- name: touch  (at most once a minute)
+UPDATE api_keys SET last_used_at = now()
+WHERE org_id = $1 AND key_id = $2 AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')

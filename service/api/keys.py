@@ -1,0 +1,87 @@
+"""API keys over HTTP. A caller whose own key is bound to a project sees and makes keys of that project alone."""
+
+from typing import Any
+
+from aiohttp import web
+
+from service.api.callers import caller
+from service.api.mutations import mutate
+from service.api.parsing import parse_body, parse_empty_query, parse_query
+from service.api.replies import reply, reply_list
+from service.api.resources import RESOURCES
+from service.contracts.keys import KeyRequest
+from service.contracts.queries import PageQuery
+from service.domain.cursors import read_cursor, write_cursor
+from service.domain.errors import Forbidden, InvalidRequest
+from service.domain.keys import Caller
+from service.store import keys as stored_keys
+from service.store.database import Connection, as_organization
+from service.usecases import keys
+
+
+async def list_keys(request: web.Request) -> web.Response:
+    """Every key, revoked ones too, newest first."""
+    query, who = parse_query(request, PageQuery), caller(request)
+    before = _read_cursor(query.starting_after, who)
+    async with as_organization(request.app[RESOURCES].pool, who.org_id) as connection:
+        rows = await keys.list_keys(connection, who.org_id, who.project_id, before, query.limit + 1)
+    page = [dict(row) for row in rows[: query.limit]]
+    cursor = write_cursor(page[-1]["id"].encode(), "keys", who.org_id) if len(rows) > query.limit else None
+    return reply_list(page, cursor)
+
+
+async def create_key(request: web.Request) -> web.Response:
+    """Makes a key and shows it, once."""
+    wanted, who = await parse_body(request, KeyRequest), caller(request)
+    project_id = _project(wanted.project_id, who)
+
+    async def create(connection: Connection) -> web.Response:
+        made = await keys.create_key(connection, who.org_id, wanted.name, wanted.role, project_id, wanted.expires_at)
+        shown = await _shown(connection, who, made)
+        return reply(shown, 201, {"Location": f"/v1/api-keys/{made.key_id}"})
+
+    return await mutate(request, create, shown_once="key")
+
+
+async def rotate_key(request: web.Request) -> web.Response:
+    """Gives a key another secret and shows it, once; the one before works for 24 hours more."""
+    parse_empty_query(request)
+    who, key_id = caller(request), request.match_info["id"]
+
+    async def rotate(connection: Connection) -> web.Response:
+        return reply(
+            await _shown(connection, who, await keys.rotate_key(connection, who.org_id, key_id, who.project_id))
+        )
+
+    return await mutate(request, rotate, shown_once="key")
+
+
+async def delete_key(request: web.Request) -> web.Response:
+    """Ends a key; it is refused everywhere within five seconds."""
+    parse_empty_query(request)
+    who, key_id = caller(request), request.match_info["id"]
+
+    async def revoke(connection: Connection) -> web.Response:
+        await keys.revoke_key(connection, who.org_id, key_id, who.project_id)
+        return web.Response(status=204)
+
+    return await mutate(request, revoke)
+
+
+async def _shown(connection: Connection, who: Caller, made: keys.NewKey) -> dict[str, Any]:
+    return {**await stored_keys.find_one(connection, who.org_id, made.key_id), "key": made.key}
+
+
+def _project(wanted: str | None, who: Caller) -> str | None:
+    if who.project_id is not None and wanted not in (None, who.project_id):
+        raise Forbidden(f"your key is bound to the project {who.project_id!r} and makes keys of that one alone")
+    return wanted or who.project_id
+
+
+def _read_cursor(cursor: str | None, who: Caller) -> str | None:
+    if cursor is None:
+        return None
+    place = read_cursor(cursor, "keys", who.org_id)
+    if place is None:
+        raise InvalidRequest("starting_after: not a cursor of this list", "starting_after")
+    return place.decode()

@@ -1,0 +1,38 @@
+"""Answers that are kept under an Idempotency-Key."""
+
+from typing import Final
+
+from service.domain.answers import Answer, Mutation
+from service.store.database import Connection
+from service.store.statements import statements
+
+_SQL: Final = statements("idempotency")
+
+
+async def try_lock(connection: Connection, mutation: Mutation) -> bool:
+    """Takes the key until the transaction ends; False where another transaction has it."""
+    taken: bool = await connection.fetchval(_SQL["try_lock"], *_address(mutation))
+    return taken
+
+
+async def find(connection: Connection, mutation: Mutation) -> tuple[bytes, Answer] | None:
+    """The fingerprint and the answer that are kept under the key, if any of the last 24 hours."""
+    row = await connection.fetchrow(_SQL["find"], *_address(mutation))
+    return None if row is None else (row["fingerprint"], Answer(row["status"], row["body"], row["location"]))
+
+
+async def keep(connection: Connection, mutation: Mutation, answer: Answer) -> None:
+    """Keeps the answer under the key."""
+    body = answer.body if answer.kept_body is None else answer.kept_body
+    await connection.execute(
+        _SQL["keep"], *_address(mutation), mutation.fingerprint, answer.status, body, answer.location
+    )
+
+
+async def prune(connection: Connection) -> None:
+    """Forgets what is older than a day, of all organizations."""
+    await connection.execute(_SQL["prune"])
+
+
+def _address(mutation: Mutation) -> tuple[object, ...]:
+    return mutation.org_id, mutation.method, mutation.path, mutation.key
