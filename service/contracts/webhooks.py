@@ -5,8 +5,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from service.contracts.queries import Moment
+from service.contracts.queries import Moment, PageQuery
 from service.domain.addresses import is_loopback, is_public, parse_address
+from service.domain.deliveries import Status
 from service.domain.errors import InvalidRequest
 from service.domain.events import EventType
 
@@ -64,6 +65,12 @@ class RecoverIn(_Strict):
     """From when on missed events are to be delivered again."""
 
     since: Moment
+
+
+class DeliveryQuery(PageQuery):
+    """A page of the deliveries of a webhook."""
+
+    status: Status | None = None
 
 
 def checked_url(url: str, *, allow_loopback: bool) -> str:

@@ -2,21 +2,32 @@
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, NamedTuple
 
 import asyncpg
 
+from service.contracts.events import envelope
 from service.domain.events import NewEvent
 from service.domain.ids import OrgId, RunKey, first_id
+from service.domain.streams import FIRST, LAST, EventFilter, PlacedEvent
 from service.store.database import Connection
 from service.store.statements import statements
 
 _SQL: Final = statements("events")
 
+BUDGET: Final = 2_000  # events that one page examines
+
 RunAddress = tuple[OrgId, RunKey]
 
 WRITTEN: Final = "events_written"  # channels of notifications
 NUMBERED: Final = "events_numbered"
+
+
+class EventPage(NamedTuple):
+    """Envelopes, and the place to go on from; None at the end."""
+
+    events: list[bytes]
+    next: int | None
 
 
 async def insert(connection: Connection, events: Sequence[NewEvent]) -> None:
@@ -57,6 +68,41 @@ async def prune(connection: Connection, before_ms: int) -> int:
 async def find_failing(connection: Connection, runs: Iterable[RunAddress], limit: int) -> list[asyncpg.Record]:
     """At most so many failing cases of each of these runs: run_key, what failed and what it said."""
     return await connection.fetch(_SQL["find_failing"], *map(list, zip(*runs, strict=True)), limit)
+
+
+async def list_page(
+    connection: Connection, org_id: OrgId, wanted: EventFilter, place: int, limit: int, *, ascending: bool
+) -> EventPage:
+    """The next events from a place on: the later ones, earliest first, or the earlier ones, latest first."""
+    statement = _SQL["page_after" if ascending else "page_before"]
+    rows = await connection.fetch(
+        statement, org_id, place, list(wanted.types), wanted.run_id, wanted.project_id, limit, BUDGET
+    )
+    found = [envelope(*row[1:5]) for row in rows if row["number"] is not None]
+    reached, examined = rows[0]["reached"], rows[0]["examined"]
+    if len(found) == limit:
+        last = rows[-1]["number"]
+        return EventPage(found, last if last != reached or examined == BUDGET else None)
+    return EventPage(found, reached if examined == BUDGET else None)
+
+
+async def read_on(connection: Connection, org_id: OrgId, place: int, limit: int) -> list[PlacedEvent]:
+    """The events behind a place, in order."""
+    return [PlacedEvent(*row) for row in await connection.fetch(_SQL["read_on"], org_id, place, limit)]
+
+
+async def find_ends(connection: Connection, org_id: OrgId) -> tuple[int, int]:
+    """The last place in the stream, and the last one whose event is deleted."""
+    row = await connection.fetchrow(_SQL["find_ends"], org_id)
+    return (row["last"], row["pruned_to"]) if row else (FIRST, FIRST)
+
+
+async def find_place(connection: Connection, org_id: OrgId, event_id: str) -> int | None:
+    """The place of an event; one that has none yet stands behind all that have one. None where it is not there."""
+    row = await connection.fetchrow(_SQL["find_number"], org_id, event_id)
+    if row is None:
+        return None
+    return LAST if row["number"] is None else int(row["number"])
 
 
 @asynccontextmanager

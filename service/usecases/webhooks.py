@@ -72,7 +72,7 @@ async def request_test(connection: Connection, address: WebhookAddress) -> str:
             connection, NewEvent(address.org_id, event_id, TEST, described.project_id, None, data)
         )
         delivery_id = await deliveries.insert_test(connection, address.org_id, address.webhook_id, event_id)
-    await events.announce(connection)
+        await events.announce(connection)
     return delivery_id
 
 
@@ -82,7 +82,7 @@ async def request_redelivery(connection: Connection, address: WebhookAddress, de
         _need_enabled(await _lock(connection, address))
         if not await deliveries.reopen(connection, address.org_id, address.webhook_id, delivery_id):
             raise no_delivery(delivery_id)
-    await events.announce(connection)
+        await events.announce(connection)
 
 
 async def request_recovery(connection: Connection, address: WebhookAddress, since: datetime) -> str:
@@ -91,7 +91,7 @@ async def request_recovery(connection: Connection, address: WebhookAddress, sinc
     async with connection.transaction():
         _need_enabled(await _lock(connection, address))
         await webhooks.insert_recovery(connection, address.org_id, address.webhook_id, recovery_id, since)
-    await events.announce(connection)
+        await events.announce(connection)
     return recovery_id
 
 

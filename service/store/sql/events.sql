@@ -70,3 +70,49 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT case_id, suite, name, file FROM cases WHERE org_id = run.org_id AND case_key = said.case_key LIMIT 1
 ) c
+
+-- name: page_after  (ascending, the way to follow; examines at most $7 events, so a page may be short or empty)
+WITH examined AS (
+    SELECT number, event_id, type, project_id, run_id, created_at, data FROM events
+    WHERE org_id = $1 AND number > $2 ORDER BY number LIMIT $7
+), page AS (
+    SELECT * FROM examined
+    WHERE ($3::text[] = '{}' OR type = ANY ($3)) AND ($4::text IS NULL OR run_id = $4)
+          AND ($5::text IS NULL OR project_id = $5)
+    ORDER BY number LIMIT $6
+), reached AS (
+    SELECT max(number) AS number, count(*) AS count FROM examined
+)
+SELECT page.number, page.event_id, page.type, page.created_at, page.data, reached.number AS reached,
+       reached.count AS examined
+FROM reached LEFT JOIN page ON true
+ORDER BY page.number
+
+-- name: page_before  (descending, the latest first)
+WITH examined AS (
+    SELECT number, event_id, type, project_id, run_id, created_at, data FROM events
+    WHERE org_id = $1 AND number < $2 ORDER BY number DESC LIMIT $7
+), page AS (
+    SELECT * FROM examined
+    WHERE ($3::text[] = '{}' OR type = ANY ($3)) AND ($4::text IS NULL OR run_id = $4)
+          AND ($5::text IS NULL OR project_id = $5)
+    ORDER BY number DESC LIMIT $6
+), reached AS (
+    SELECT min(number) AS number, count(*) AS count FROM examined
+)
+SELECT page.number, page.event_id, page.type, page.created_at, page.data, reached.number AS reached,
+       reached.count AS examined
+FROM reached LEFT JOIN page ON true
+ORDER BY page.number DESC
+
+-- name: find_number  (null for one that has none yet; no row for one that is not there)
+SELECT number FROM events WHERE org_id = $1 AND event_id = $2
+
+-- name: find_ends  (the last number, and the last one that is deleted)
+SELECT coalesce((SELECT max(number) FROM events WHERE org_id = $1 AND number IS NOT NULL), events_pruned_to) AS last,
+       events_pruned_to AS pruned_to
+FROM organizations WHERE org_id = $1
+
+-- name: read_on  (what a stream sends next)
+SELECT number, event_id, type, project_id, run_id, created_at, data FROM events
+WHERE org_id = $1 AND number > $2 ORDER BY number LIMIT $3

@@ -1,0 +1,119 @@
+"""Events over HTTP: the list, and the live stream as server-sent events."""
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from typing import Any, Final
+
+from aiohttp import web
+
+from service.api.callers import caller, is_still_valid
+from service.api.parsing import parse_query
+from service.api.replies import REQUEST_ID, reply_page
+from service.api.resources import RESOURCES
+from service.contracts.events import envelope
+from service.contracts.queries import EventQuery, StreamQuery
+from service.domain.cursors import read_cursor, write_cursor
+from service.domain.errors import InvalidRequest
+from service.domain.ids import OrgId
+from service.domain.keys import Caller
+from service.domain.streams import LAST, EventFilter, PlacedEvent
+from service.store import events
+from service.store.database import Connection, as_organization
+from service.usecases.follow_events import Cut, Follower, find_place, find_start, read_up_to
+
+_HEARTBEAT_S: Final = 15.0
+_HEARTBEAT: Final = b": still here\n\n"
+_BEGINNING: Final = b"retry: 2000\n\n"  # ms until a client that was cut comes again
+_HEADERS: Final = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",  # or nginx collects what should arrive at once
+}
+
+
+async def list_events(request: web.Request) -> web.Response:
+    """Events: the latest first, or, after one that the caller has seen, those that followed it in their order."""
+    query, who = parse_query(request, EventQuery), caller(request)
+    wanted = EventFilter(query.types, query.run_id, who.project_id)
+    ascending = query.after is not None
+    of_list = ("events", who.org_id, ascending, wanted)
+    async with as_organization(request.app[RESOURCES].pool, who.org_id) as connection:
+        place = await _start(connection, who.org_id, query, of_list)
+        page = await events.list_page(connection, who.org_id, wanted, place, query.limit, ascending=ascending)
+    cursor = None if page.next is None else write_cursor(page.next.to_bytes(8), *of_list)
+    return reply_page(f"[{b','.join(page.events).decode()}]", cursor)
+
+
+async def stream_events(request: web.Request) -> web.StreamResponse:
+    """Events as they happen, from `Last-Event-ID` on where the client says it; ends where the client is too slow."""
+    query, who, resources = parse_query(request, StreamQuery), caller(request), request.app[RESOURCES]
+    wanted = EventFilter(query.types, query.run_id, who.project_id)
+    async with resources.feeds.following(who.org_id) as (follower, live_from):
+        start = await find_start(resources.pool, who.org_id, _last_seen(request, query), live_from)
+        response = web.StreamResponse(headers={**_HEADERS, "X-Request-Id": request[REQUEST_ID]})
+        await response.prepare(request)
+        if request.method == "HEAD":
+            return response
+        stream = _Stream(request, response, wanted, start)
+        await _until_cut(request, stream.send_all(follower, who, live_from), follower)
+    return response
+
+
+class _Stream:
+    """One client's stream: what was missed, then what happens, with heartbeats in between."""
+
+    def __init__(self, request: web.Request, response: web.StreamResponse, wanted: EventFilter, place: int) -> None:
+        self._request = request
+        self._response = response
+        self._wanted = wanted
+        self._place = place
+
+    async def send_all(self, follower: Follower, who: Caller, live_from: int) -> None:
+        """Until the follower is cut, or its key ends."""
+        await self._response.write(_BEGINNING)
+        async for event in read_up_to(self._request.app[RESOURCES].pool, who.org_id, self._place, live_from):
+            await self._send(event)
+        while True:
+            try:
+                await self._send(await asyncio.wait_for(follower.next(), _HEARTBEAT_S))
+            except TimeoutError:
+                if not await is_still_valid(self._request):
+                    return
+                await self._response.write(_HEARTBEAT)
+
+    async def _send(self, event: PlacedEvent) -> None:
+        if event.number <= self._place:  # it came both ways, from the list and from the feed
+            return
+        self._place = event.number
+        if self._wanted.admits(event):
+            data = envelope(event.event_id, event.type, event.created_at, event.data)
+            await self._response.write(b"id: %d\ndata: %s\n\n" % (event.number, data))
+
+
+async def _until_cut(request: web.Request, sending: Coroutine[Any, Any, None], follower: Follower) -> None:
+    """A client that does not read would hold up its stream for ever: when it is cut, its connection ends."""
+    sender, cut = asyncio.create_task(sending), asyncio.create_task(follower.until_cut())
+    try:
+        await asyncio.wait({sender, cut}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (sender, cut):
+            task.cancel()
+        if not sender.done() and request.transport:
+            request.transport.abort()
+        with contextlib.suppress(Cut, ConnectionError, asyncio.CancelledError):
+            await sender
+
+
+async def _start(connection: Connection, org_id: OrgId, query: EventQuery, of_list: tuple[object, ...]) -> int:
+    if query.starting_after is not None:
+        place = read_cursor(query.starting_after, *of_list)
+        if place is None or len(place) != 8:
+            raise InvalidRequest("starting_after: not a cursor of this list with these filters", "starting_after")
+        return int.from_bytes(place)
+    return LAST if query.after is None else await find_place(connection, org_id, query.after)
+
+
+def _last_seen(request: web.Request, query: StreamQuery) -> str | None:
+    """What the client has seen; a browser that comes again by itself says it in the header."""
+    return request.headers.get("Last-Event-ID") or query.after
