@@ -76,6 +76,19 @@ def test_lines_are_bounded_and_keep_the_order(tmp_path: Path) -> None:
     assert [result["name"] for chunk in chunks for result in chunk] == names
 
 
+def test_lines_of_results_with_much_to_say_are_bounded_too(tmp_path: Path) -> None:
+    wordy: list[ResultIn] = [{"name": "c", "status": "failed", "failure": {"details": "d" * 50_000}}] * 300
+
+    with (tmp_path / "results").open("wb") as target:
+        writer = ChunkWriter(target)
+        writer.add(wordy)
+        writer.finish()
+
+    chunks = list(read_chunks(tmp_path / "results"))
+    assert max(map(len, chunks)) < 2_200_000
+    assert sum(len(orjson.loads(chunk)) for chunk in chunks) == 300
+
+
 def _write_report(report: Path, syntax: str, cases: int) -> None:
     with report.open("w") as file:
         if syntax == "xml":

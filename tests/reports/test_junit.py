@@ -80,6 +80,14 @@ def test_all_failures_of_a_case_are_kept(tmp_path: Path) -> None:
     assert result["failure"]["details"] == "first\na\n\nsecond\nb"
 
 
+def test_only_what_decides_is_the_failure(tmp_path: Path) -> None:
+    (result,) = convert_cases(
+        "<testcase name='c'><skipped message='later'/><failure message='no'>text</failure></testcase>", tmp_path
+    )
+
+    assert result["failure"] == {"message": "no", "details": "text"}
+
+
 def test_reason_of_a_skipped_case_is_kept(tmp_path: Path) -> None:
     (result,) = convert_cases("<testcase name='c'><skipped message='no network'/></testcase>", tmp_path)
 
@@ -176,6 +184,14 @@ def test_marker_of_an_attachment_is_found_across_pieces_of_output(tmp_path: Path
     assert [artifact["name"] for artifact in result["artifacts"]] == ["one.png", "two.png"]
 
 
+def test_output_of_one_case_does_not_run_on_into_the_next(tmp_path: Path) -> None:
+    case = "<testcase name='c'><system-out>{}</system-out></testcase>"
+
+    results = convert_cases(case.format("[[ATTACHMENT|a") + case.format(".png]]"), tmp_path)
+
+    assert not any("artifacts" in result for result in results)
+
+
 def test_flaky_case_lists_its_attempts(tmp_path: Path) -> None:
     _, results = convert_all(OWN / "surefire-reruns.xml", tmp_path)
 
@@ -221,6 +237,23 @@ def test_repeats_of_other_producers_are_occurrences(tmp_path: Path) -> None:
     _, results = convert_all(OWN / "repeated-names.xml", tmp_path)
 
     assert [result["status"] for result in results] == ["passed", "failed", "passed"]
+
+
+def test_repeats_of_go_junit_report_are_occurrences(tmp_path: Path) -> None:
+    go_version = '<properties><property name="go.version" value="go1.24.4"/></properties>'
+
+    results = convert_cases(go_version + "<testcase name='c'><failure/></testcase><testcase name='c'/>", tmp_path)
+
+    assert [result["status"] for result in results] == ["failed", "passed"]
+
+
+def test_case_that_was_run_again_started_with_its_first_attempt(tmp_path: Path) -> None:
+    case = "<testcase name='c' timestamp='2026-05-20T12:00:{}Z'>{}</testcase>"
+
+    (result,) = convert_cases(case.format("01", "<failure/>") + case.format("09", ""), tmp_path, 'name="pytest"')
+
+    assert result["started_at"].second == 1
+    assert [attempt["started_at"].second for attempt in result["attempts"]] == [1, 9]
 
 
 def test_repeat_after_a_pass_is_an_occurrence_even_where_the_producer_retries(tmp_path: Path) -> None:
@@ -292,6 +325,11 @@ def test_external_entity_is_never_resolved(tmp_path: Path) -> None:
     _, (result,) = convert_all(OWN / "external-entity.xml", tmp_path)
 
     assert result["failure"] == {"message": "m", "details": "[]"}
+
+
+def test_entities_of_the_document_s_own_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match="declares entities"):
+        convert_text('<!DOCTYPE testsuite [<!ENTITY lol "lol">]><testsuite/>', tmp_path)
 
 
 @pytest.mark.parametrize(

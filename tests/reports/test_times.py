@@ -1,5 +1,6 @@
 """Durations and timestamps of every shape that test tools write."""
 
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -57,6 +58,16 @@ def test_durations_in_json_are_kept_where_they_can_be(given: Any, expected: floa
 )
 def test_timestamps_of_every_shape_are_understood(written: str) -> None:
     assert timestamp(written) == datetime(2026, 5, 20, 12, tzinfo=UTC)
+
+
+def test_timestamp_without_a_zone_is_utc_wherever_the_service_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert timestamp("2026-05-20T12:00:00") == datetime(2026, 5, 20, 12, tzinfo=UTC)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_date_alone_is_its_midnight() -> None:
