@@ -226,6 +226,7 @@ CREATE TABLE artifacts (
     sha256       bytea,
     uri          text,                       -- the producer's words, shown as text
     path         text,                       -- where our own storage keeps it
+    expires_at   timestamptz,                -- of an export's file
     created_at   timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (org_id, run_key, case_key, artifact_key)
 ) PARTITION BY RANGE (run_key);

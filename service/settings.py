@@ -2,10 +2,12 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+RateLimit = Annotated[str, StringConstraints(pattern=r"^(off|[1-9]\d{0,8} ?/ ?(second|minute|hour|day))$")]
 
 
 class Settings(BaseSettings):
@@ -24,9 +26,20 @@ class Settings(BaseSettings):
     http_port: int = Field(8080, ge=0, le=65535, description="0 takes any free port")
     public_url: str | None = Field(None, description="What links start with, by default the address it listens on")
     dev_dir: Path = Field(Path(".dev"), description="State of the local stack")
+    rate_limit: RateLimit = Field("6000/minute", description="Requests of one key, such as 100/second, or off")
+    rate_limit_organization: RateLimit = Field("off", description="Requests of one organization with all its keys")
+    rate_limit_url: str = Field("memory://", description="redis://… counts for all processes together")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     retention_days: int = Field(3653, ge=1, description="How long results are kept, from their completion")
     consumer_lanes: int = Field(2, ge=1, le=16, description="Batches that one runs consumer works on at a time")
+    export_slots: int = Field(2, ge=1, le=32, description="Exports that one consumer works on at a time")
+    exports_per_organization: int = Field(2, ge=1, le=100, description="Exports of one organization at a time")
+    report_slots: int = Field(2, ge=1, le=4, description="Reports that one consumer reads at a time")
+    report_max_bytes: int = Field(256 * 2**20, ge=1, description="Of one upload of a report, as it is sent")
+    report_max_unpacked_bytes: int = Field(2 * 2**30, ge=1, description="Of one report when it is decompressed")
+    artifact_max_bytes: int = Field(2**30, ge=1, description="Of one uploaded artifact")
+    webhook_allow_loopback: bool = Field(False, description="For development: webhooks may go to this machine, by HTTP")
+    webhook_concurrency: int = Field(50, ge=1, le=500, description="Posts at once to one endpoint from one process")
 
     @property
     def retention(self) -> timedelta:

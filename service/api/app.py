@@ -5,7 +5,7 @@ from typing import Final
 
 from aiohttp import web
 
-from service.api.middleware import answer
+from service.api.middleware import add_headers, answer
 from service.api.resources import RESOURCES, open_resources
 from service.api.routes import add_routes
 from service.settings import Settings
@@ -22,6 +22,7 @@ def make_app(settings: Settings) -> web.Application:
             yield
 
     app = web.Application(middlewares=[answer], client_max_size=_MAX_BODY)
+    app.on_response_prepare.append(add_headers)
     app.cleanup_ctx.append(resources)
     add_routes(app)
     return app

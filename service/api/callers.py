@@ -28,6 +28,7 @@ def permitted(permission: Permission, handler: Handler) -> Handler:
 
     async def guarded(request: web.Request) -> web.StreamResponse:
         request[_CALLER] = known = await _authenticate(request)
+        await request.app[RESOURCES].rate_limits.take(request, known)
         if permission not in PERMISSIONS[known.role]:
             raise Forbidden(f"this needs the permission {permission}, which a key of role {known.role} does not have")
         return await handler(request)

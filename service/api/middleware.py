@@ -9,6 +9,7 @@ from aiohttp import web
 
 from service.api.callers import Handler
 from service.api.failures import reply_failure, reply_fault, reply_verdict
+from service.api.rate_limits import STANDING, standing_headers
 from service.api.replies import REQUEST_ID
 from service.domain.errors import ServiceError
 from service.log import log
@@ -31,9 +32,15 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         except Exception:
             log.exception("request_failed", method=request.method, path=request.path)
             response = reply_fault(request)
-    if not response.prepared:
-        response.headers["X-Request-Id"] = request_id
     return response
+
+
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """What every answer carries, streams too: the request's id, and what is left of a rate limit."""
+    if REQUEST_ID in request:
+        response.headers["X-Request-Id"] = request[REQUEST_ID]
+    if STANDING in request:
+        response.headers.update(standing_headers(request[STANDING]))
 
 
 def _request_id(request: web.Request) -> str:

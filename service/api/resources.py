@@ -9,6 +9,7 @@ import asyncpg
 from aiohttp import web
 
 from service import resources
+from service.api.rate_limits import RateLimits
 from service.api.verified_keys import VerifiedKeys
 from service.settings import Settings
 from service.store.database import outages_named
@@ -21,6 +22,7 @@ class Resources:
     settings: Settings
     pool: asyncpg.Pool
     list_pool: asyncpg.Pool
+    rate_limits: RateLimits
     verified_keys: VerifiedKeys = field(default_factory=VerifiedKeys)
 
 
@@ -37,4 +39,4 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             if settings.database_read_url:
                 replica = settings.model_copy(update={"database_url": settings.database_read_url})
                 list_pool = await opened.enter_async_context(resources.database_pool(replica, "results_api"))
-        yield Resources(settings, pool, list_pool)
+        yield Resources(settings, pool, list_pool, RateLimits(settings))

@@ -149,6 +149,7 @@ class Stack:
             "RESULTS_ARTIFACTS_URL": settings.storage_url,
             "RESULTS_HTTP_HOST": settings.http_host,
             "RESULTS_HTTP_PORT": str(settings.http_port),
+            "RESULTS_RATE_LIMIT": settings.rate_limit if "rate_limit" in settings.model_fields_set else "off",
         }
 
     def _log(self, name: str) -> Path:

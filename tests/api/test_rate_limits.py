@@ -1,0 +1,45 @@
+"""Rate limits: counted per key and per organization, shown on every answer, off where they are off."""
+
+import pytest
+from pydantic import ValidationError
+
+from service.settings import Settings
+from tests.api.served import serve
+
+
+async def test_a_key_that_asks_too_often_is_told_when_to_come_again(database_url: str) -> None:
+    async with serve(database_url, rate_limit="3/hour") as api:
+        for remaining in ("2", "1", "0"):
+            response = await api.send("GET", "/v1/results")
+            assert response.status == 200
+            assert response.headers["X-RateLimit-Limit"] == "3"
+            assert response.headers["X-RateLimit-Remaining"] == remaining
+        response = await api.send("GET", "/v1/results")
+        assert response.status == 429
+        assert (await response.json())["error"]["code"] == "rate_limit_exceeded"
+        assert 0 < int(response.headers["Retry-After"]) <= 3601
+        assert response.headers["X-RateLimit-Remaining"] == "0"
+        other = (await api.make_key()).key
+        await api.get("/v1/results", key=other)
+        await api.get("/healthz", key="")
+
+
+async def test_the_keys_of_an_organization_share_its_limit(database_url: str) -> None:
+    async with serve(database_url, rate_limit="off", rate_limit_organization="2/hour") as api:
+        other = (await api.make_key()).key
+        _, foreign = await api.make_organization("other")
+        await api.get("/v1/results")
+        await api.get("/v1/results", key=other)
+        await api.error("/v1/results", 429)
+        await api.get("/v1/results", key=foreign)
+
+
+async def test_limits_that_are_off_show_nothing(database_url: str) -> None:
+    async with serve(database_url, rate_limit="off") as api:
+        assert "X-RateLimit-Limit" not in (await api.send("GET", "/v1/results")).headers
+
+
+@pytest.mark.parametrize("text", ["fast", "0/minute", "10/fortnight", ""])
+def test_a_limit_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ValidationError):
+        Settings(rate_limit=text)
