@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Coroutine
 from typing import Any, Final
 
@@ -23,6 +24,8 @@ from service.store.database import Connection, as_organization
 from service.usecases.follow_events import Cut, Follower, find_place, find_start, read_up_to
 
 _HEARTBEAT_S: Final = 15.0
+_SEND_BUFFER: Final = 64 * 1024
+_GRACE_S: Final = 1.0  # for a client that is cut to take what was on its way
 _HEARTBEAT: Final = b": still here\n\n"
 _BEGINNING: Final = b"retry: 2000\n\n"  # ms until a client that was cut comes again
 _HEADERS: Final = {
@@ -52,9 +55,11 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
     async with resources.feeds.following(who.org_id) as (follower, live_from):
         start = await find_start(resources.pool, who.org_id, _last_seen(request, query), live_from)
         response = web.StreamResponse(headers={**_HEADERS, "X-Request-Id": request[REQUEST_ID]})
+        response.force_close()
         await response.prepare(request)
         if request.method == "HEAD":
             return response
+        _bound_buffer(request)
         stream = _Stream(request, response, wanted, start)
         await _until_cut(request, stream.send_all(follower, who, live_from), follower)
     return response
@@ -91,18 +96,26 @@ class _Stream:
             await self._response.write(b"id: %d\ndata: %s\n\n" % (event.number, data))
 
 
+def _bound_buffer(request: web.Request) -> None:
+    """The kernel would keep megabytes for a client that does not read."""
+    if request.transport is not None:
+        connection = request.transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+
+
 async def _until_cut(request: web.Request, sending: Coroutine[Any, Any, None], follower: Follower) -> None:
     """A client that does not read would hold up its stream for ever: when it is cut, its connection ends."""
     sender, cut = asyncio.create_task(sending), asyncio.create_task(follower.until_cut())
     try:
         await asyncio.wait({sender, cut}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in (sender, cut):
-            task.cancel()
+        await asyncio.wait({sender}, timeout=_GRACE_S)
         if not sender.done() and request.transport:
             request.transport.abort()
-        with contextlib.suppress(Cut, ConnectionError, asyncio.CancelledError):
-            await sender
+    finally:
+        sender.cancel()
+        cut.cancel()
+    with contextlib.suppress(Cut, ConnectionError, asyncio.CancelledError):
+        await sender
 
 
 async def _start(connection: Connection, org_id: OrgId, query: EventQuery, of_list: tuple[object, ...]) -> int:
