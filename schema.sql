@@ -244,11 +244,19 @@ CREATE TABLE receipts (
     results     int NOT NULL DEFAULT 0,      -- how many were stored
     problems    jsonb NOT NULL DEFAULT '[]', -- [{index, name, reason}]
     received_at timestamptz NOT NULL DEFAULT now(),
+    -- Of uploaded reports alone. Whoever reads one holds a claim, which fences what it writes, until its lease runs out.
+    project_id  text,
+    upload      jsonb,                       -- what came with it: domain/reports.py
+    tries       smallint NOT NULL DEFAULT 0,
+    due_at      timestamptz,
+    claim       uuid,
+    lease_until timestamptz,
     PRIMARY KEY (org_id, receipt_id),
     CONSTRAINT receipts_event_known UNIQUE (org_id, source, event_id)
 );
 CREATE INDEX receipts_by_run ON receipts (org_id, run_id, receipt_id);
 CREATE INDEX receipts_by_event ON receipts (org_id, event_id);
+CREATE INDEX receipts_open ON receipts (org_id, receipt_id) WHERE status IN ('queued', 'processing');
 
 -- Telling others --------------------------------------------------------------------------------------------
 
@@ -499,7 +507,8 @@ CREATE POLICY own ON deliveries     TO results_api USING (org_id = current_org()
 CREATE POLICY own ON recoveries     TO results_api USING (org_id = current_org());
 CREATE POLICY look_up ON api_keys   TO results_keys USING (true);
 
-GRANT SELECT ON organizations, runs, cases, results, result_details, artifacts, receipts, heartbeats TO results_api;
+GRANT SELECT ON organizations, runs, cases, results, result_details, heartbeats TO results_api;
+GRANT SELECT, INSERT, UPDATE ON artifacts, receipts TO results_api;
 GRANT SELECT, INSERT, UPDATE ON api_keys TO results_api;
 GRANT SELECT ON api_keys TO results_keys;
 GRANT SELECT, INSERT ON events TO results_api;

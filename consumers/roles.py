@@ -4,18 +4,32 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, TypeAlias
 
 import asyncpg
 
 from consumers.broker import OnBroker
+from consumers.exports import Exporting
+from consumers.jobs import Jobs
 from consumers.loops import Loop
+from consumers.numbering import numbering
 from consumers.relay import Relay
 from consumers.runs import runs_handler
 from consumers.topology import Topology
+from consumers.upkeep import Chore, chore_loops
+from consumers.webhooks import Dispatcher
 from consumers.worker import Handler
+from service.domain.queues import EXPORTS, REPORTS
+from service.outbound.webhooks import open_webhook_client
+from service.resources import database_pool, database_url, open_storage
 from service.settings import Settings
+from service.usecases import tidy
 from service.usecases.ingest_runs import RunIngest
+from service.usecases.prune_events import prune_events
+from service.usecases.run_export import Exporter
+from service.usecases.store_report import ReportStore
+from service.usecases.take_reports import ReportTaker
 
 Role: TypeAlias = str  # a key of ROLES
 
@@ -46,11 +60,63 @@ async def _runs(tools: Tools) -> Work:
     return Work({"results.runs": runs_handler(ingest)}, lanes=tools.settings.consumer_lanes)
 
 
+async def _reports(tools: Tools) -> Work:
+    taker = _report_taker(tools)
+    tools.opened.push_async_callback(taker.close)
+    jobs = Jobs("reports", taker.claim, taker.take, tools.settings.report_slots, tools.stopping)
+    return Work({REPORTS: jobs.handle}, loops=[jobs.run])
+
+
 async def _relay(tools: Tools) -> Work:
-    return Work(on_broker=[Relay(tools.pool, tools.topology, tools.stopping)])
+    return Work(
+        on_broker=[Relay(tools.pool, tools.topology, tools.stopping)], loops=[numbering(tools.pool, tools.stopping)]
+    )
+
+
+async def _webhooks(tools: Tools) -> Work:
+    opening = open_webhook_client(allow_loopback=tools.settings.webhook_allow_loopback)
+    client = await tools.opened.enter_async_context(opening)
+    return Work(loops=[Dispatcher(tools.pool, client, tools.stopping, tools.settings.webhook_concurrency).run])
+
+
+async def _exports(tools: Tools) -> Work:
+    settings = tools.settings
+    exporter = await _exporter(tools)
+    exporting = Exporting(exporter, settings.export_slots, settings.exports_per_organization, tools.stopping)
+    return Work({EXPORTS: exporting.handle}, loops=[exporting.run])
+
+
+async def _upkeep(tools: Tools) -> Work:
+    exporter = await _exporter(tools)
+    chores = (
+        Chore("abandoned_exports", 10, exporter.end_abandoned),
+        Chore("abandoned_reports", 10, _report_taker(tools).end_abandoned),
+        Chore("expired_exports", 60, exporter.expire),
+        Chore("half_written_files", 3_600, exporter.sweep),
+        Chore("stuck_writers", 15, partial(tidy.end_stuck_writers, tools.pool)),
+        Chore("old_events", 3_600, partial(prune_events, tools.pool)),
+        Chore("old_receipts", 3_600, partial(tidy.delete_old_receipts, tools.pool)),
+    )
+    return Work(loops=chore_loops(chores, tools.stopping))
+
+
+async def _exporter(tools: Tools) -> Exporter:
+    settings = tools.settings
+    rows = await tools.opened.enter_async_context(database_pool(settings, "results_api"))
+    return Exporter(tools.pool, rows, database_url(settings), open_storage(settings), settings.link_base)
+
+
+def _report_taker(tools: Tools) -> ReportTaker:
+    settings = tools.settings
+    store = ReportStore(tools.pool, settings.retention, settings.link_base)
+    return ReportTaker(tools.pool, open_storage(settings), store, settings.report_max_unpacked_bytes)
 
 
 ROLES: Final[Mapping[Role, Callable[[Tools], Awaitable[Work]]]] = {
     "runs": _runs,
+    "reports": _reports,
+    "exports": _exports,
+    "webhooks": _webhooks,
     "relay": _relay,
+    "upkeep": _upkeep,
 }

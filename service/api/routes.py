@@ -4,7 +4,7 @@ from typing import Final, NamedTuple
 
 from aiohttp import web
 
-from service.api import artifacts, health, keys, results, runs
+from service.api import artifacts, events, exports, health, keys, receipts, reports, results, runs, webhooks
 from service.api.callers import Handler, permitted
 from service.domain.keys import Permission
 
@@ -21,9 +21,30 @@ class Route(NamedTuple):
 V1: Final = (
     Route("GET", "/results", results.list_results, "results:read"),
     Route("GET", "/results/{id}", results.get_result, "results:read"),
+    Route("POST", "/results/export", exports.create_export, "results:export"),
+    Route("GET", "/results/export", exports.list_exports, "results:export"),
+    Route("GET", "/results/export/{id}", exports.get_export, "results:export"),
+    Route("DELETE", "/results/export/{id}", exports.delete_export, "results:export"),
+    Route("GET", "/results/export/{id}/file", exports.get_file, "results:export"),
     Route("GET", "/results/{id}/artifacts", artifacts.list_artifacts, "results:read"),
     Route("GET", "/runs", runs.list_runs, "results:read"),
     Route("GET", "/runs/{run_id}", runs.get_run, "results:read"),
+    Route("GET", "/events", events.list_events, "results:read"),
+    Route("GET", "/events/stream", events.stream_events, "results:read"),
+    Route("POST", "/webhooks", webhooks.post_webhook, "webhooks:manage"),
+    Route("GET", "/webhooks", webhooks.list_webhooks, "webhooks:manage"),
+    Route("GET", "/webhooks/{id}", webhooks.get_webhook, "webhooks:manage"),
+    Route("PATCH", "/webhooks/{id}", webhooks.patch_webhook, "webhooks:manage"),
+    Route("DELETE", "/webhooks/{id}", webhooks.remove_webhook, "webhooks:manage"),
+    Route("POST", "/webhooks/{id}/test", webhooks.post_test, "webhooks:manage"),
+    Route("POST", "/webhooks/{id}/rotate-secret", webhooks.post_rotation, "webhooks:manage"),
+    Route("POST", "/webhooks/{id}/recover", webhooks.post_recovery, "webhooks:manage"),
+    Route("GET", "/webhooks/{id}/recoveries/{recovery_id}", webhooks.get_recovery, "webhooks:manage"),
+    Route("GET", "/webhooks/{id}/deliveries", webhooks.list_deliveries, "webhooks:manage"),
+    Route("POST", "/webhooks/{id}/deliveries/{delivery_id}/redeliver", webhooks.post_redelivery, "webhooks:manage"),
+    Route("POST", "/runs/{run_id}/report", reports.create_report, "reports:create"),
+    Route("GET", "/receipts", receipts.list_receipts, "reports:create"),
+    Route("GET", "/receipts/{id}", receipts.get_receipt, "reports:create"),
     Route("GET", "/api-keys", keys.list_keys, "keys:manage"),
     Route("POST", "/api-keys", keys.create_key, "keys:manage"),
     Route("POST", "/api-keys/{id}/rotate", keys.rotate_key, "keys:manage"),

@@ -29,7 +29,8 @@ def run(settings: Settings) -> None:
 
 async def _serve(settings: Settings) -> None:
     stop = _stop_signal()
-    runner = web.AppRunner(make_app(settings), access_log=None, shutdown_timeout=_DRAIN_S)
+    # Compressed reports stay compressed until a child of the reports consumer unpacks them, within limits.
+    runner = web.AppRunner(make_app(settings), access_log=None, shutdown_timeout=_DRAIN_S, auto_decompress=False)
     await runner.setup()
     try:
         site = web.TCPSite(runner, settings.http_host, settings.http_port)

@@ -15,6 +15,7 @@ Reason = Literal[
     "no_valid_result",
     "refused_by_store",
     "malformed_report",
+    "unsupported_format",
     "internal_error",
 ]
 

@@ -37,7 +37,7 @@ def references(attachments: Iterable[Attachment]) -> list[ArtifactRef]:
         if not uri or len(found) >= MAX_ATTACHMENTS:
             continue
         name = _free_name(attachment.name or _base_name(uri), uri, found)
-        found[name] = {"kind": _kind_of(attachment), "name": name, "uri": uri}
+        found[name] = {"kind": kind_of(attachment), "name": name, "uri": uri}
         if attachment.content_type:
             found[name]["content_type"] = attachment.content_type
     return list(found.values())
@@ -73,7 +73,7 @@ def _unfinished(text: str) -> str:
     return next(filter(line.endswith, beginnings), "")
 
 
-def _kind_of(attachment: Attachment) -> ArtifactKind:
+def kind_of(attachment: Attachment) -> ArtifactKind:
     """What a file is, going by its name, else by its content type."""
     name = _base_name(attachment.uri).lower()
     if name.startswith("trace") and name.endswith((".zip", ".json")):

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-ReportReason = Literal["malformed_report", "unsupported_format"]
+ReportReason = Literal["malformed_report", "unsupported_format", "too_large"]
 
 
 class ReportError(Exception):

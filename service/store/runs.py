@@ -57,7 +57,7 @@ async def lock(connection: Connection, addresses: Iterable[RunAddress]) -> dict[
 
 
 async def update(connection: Connection, run: StoredRun) -> None:
-    """Writes what a merge has changed and raises the revision."""
+    """Writes what has changed since the row was locked, the revision included."""
     facts = run.facts
     await connection.execute(
         _SQL["update"],
@@ -69,6 +69,7 @@ async def update(connection: Connection, run: StoredRun) -> None:
         _moment(facts.started_ms),
         _moment(facts.last_completed_ms),
         runs.duration_ms(facts),
+        run.revision,
     )
 
 

@@ -13,7 +13,7 @@ from service.domain.cases import KnownCases
 from service.domain.errors import Reason
 from service.domain.ids import OrgId, mint_id
 from service.log import log
-from service.store import cases, events, organizations, partitions, receipts
+from service.store import events, organizations, partitions, receipts
 from service.store import results as stored_results
 from service.store import runs as stored_runs
 from service.store.database import Connection, is_clash, is_outage
@@ -21,8 +21,9 @@ from service.store.receipts import EventAddress, Receipt
 from service.store.results import RunOutcomes
 from service.store.runs import RunAddress, StoredRun
 from service.usecases.emit_events import RunChange, emit_run_events
+from service.usecases.new_cases import insert_unseen_cases
 from service.usecases.read_events import Acceptance, Problem, RefusedEvent, RunEvent, read_event
-from service.usecases.read_results import CLASH, Outcomes, Unseen, read_results
+from service.usecases.read_results import Outcomes, Unseen, read_results
 
 _TRIES: Final = 5  # of a batch that is in another's way
 _PAUSE_S: Final = 0.05
@@ -112,7 +113,7 @@ class RunIngest:
         async with self._pool.acquire() as connection:
             await self._learn_organizations(connection, read)
             batch = _Batch([self._incoming(event) for event in read])
-            await self._insert_unseen_cases(connection, batch.incoming)
+            await insert_unseen_cases(connection, self._known, batch.incoming)
             await self._months.ensure(connection, (item.event.facts.completed_ms for item in batch.incoming))
             async with connection.transaction():
                 await batch.store(connection)
@@ -138,19 +139,6 @@ class RunIngest:
             message = "no result is valid: " + "; ".join(str(problem["reason"]) for problem in event.problems[:20])
             return _Refused(org_id, _refused(event, "no_valid_result", message))
         return _Incoming(org_id, event, outcomes, unseen)
-
-    async def _insert_unseen_cases(self, connection: Connection, incoming: Sequence[_Incoming]) -> None:
-        """In a committed transaction of its own: only then may other batches take the cases for stored."""
-        unseen = {(item.org_id, key): case for item in incoming for key, (_, case) in item.unseen.items()}
-        if not unseen:
-            return
-        stored = await cases.insert_unseen(connection, unseen)
-        for item in incoming:
-            for key, (index, case) in item.unseen.items():
-                if case.is_same(stored[item.org_id, key]):
-                    self._known.add(item.org_id, case, key)
-                elif item.outcomes.pop(key, None):
-                    item.event.reject(index, case.name, CLASH)
 
     async def _refuse(self, body: bytes, error: Exception) -> Verdict:
         """Ends an event that the store will not take, or that we can't handle, with a trace of why."""

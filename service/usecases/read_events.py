@@ -93,8 +93,8 @@ def _accepted(
     event: Any, indexes: list[int] | None, problems: list[Problem], digest: bytes, accept: Acceptance
 ) -> RunEvent | RefusedEvent:
     run: RunIn = event["data"]["run"]
-    completed_at = _aware(run.get("completed_at") or event.get("time") or accept.now)
-    event_at = _aware(event.get("time") or completed_at)
+    completed_at = aware(run.get("completed_at") or event.get("time") or accept.now)
+    event_at = aware(event.get("time") or completed_at)
     if accept.refuses(completed_at):
         message = f"completed_at: {completed_at.isoformat()} is beyond the retention or more than 24 h ahead"
         return RefusedEvent("completed_at_out_of_range", message, digest, **_identity(event))
@@ -111,14 +111,15 @@ def _accepted(
         event_id=event["id"],
         body_sha256=digest,
         event_s=event_s,
-        facts=_facts(event, run, to_ms(completed_at), event_s, problems),
+        facts=run_facts(event, run, to_ms(completed_at), event_s, problems),
         results=list(zip(indexes, results, strict=True)) if indexes is not None else list(enumerate(results)),
         problems=problems,
         rejected=sum(problem["index"] is not None for problem in problems),
     )
 
 
-def _facts(event: Any, run: RunIn, completed_ms: int, event_s: int, problems: list[Problem]) -> RunFacts:
+def run_facts(event: Any, run: RunIn, completed_ms: int, event_s: int, problems: list[Problem]) -> RunFacts:
+    """What an event, of which only `source` and `id` are read, says of its run."""
     announced = run.get("expected_results") is not None or run.get("expected_shards") is not None
     status = run.get("status")
     started_at = run.get("started_at")
@@ -127,7 +128,7 @@ def _facts(event: Any, run: RunIn, completed_ms: int, event_s: int, problems: li
         project_id=run["project_id"],
         completed_ms=completed_ms,
         last_completed_ms=completed_ms,
-        started_ms=to_ms(_aware(started_at)) if started_at else None,
+        started_ms=to_ms(aware(started_at)) if started_at else None,
         described=_described(run, event_s, problems),
         given_status=LETTER[status] if status else None,
         given_s=SHARD_GIVEN_S if announced else event_s,
@@ -166,7 +167,7 @@ def cut(text: str, limit: int, problems: list[Problem], index: int | None, what:
 
 def to_ms(moment: datetime) -> int:
     """Whole milliseconds since 1970; a time without a zone is UTC."""
-    return (_aware(moment) - _EPOCH) // _MS
+    return (aware(moment) - _EPOCH) // _MS
 
 
 class _Refusal(Exception):
@@ -213,7 +214,7 @@ def _validate_leniently(event: Any, problems: list[Problem]) -> tuple[Any, list[
     for index, text in faults:
         reasons.setdefault(index or 0, text)
     for index, reason in reasons.items():
-        problems.append({"index": index, "name": _name_of(results[index]), "reason": reason})
+        problems.append({"index": index, "name": name_of(results[index]), "reason": reason})
     indexes = [index for index in range(len(results)) if index not in reasons]
     event["data"]["results"] = [results[index] for index in indexes]
     return RUN_EVENT.validate_python(event), indexes
@@ -240,7 +241,8 @@ def _path(loc: Any) -> str:
     return ".".join(str(part) for part in loc)
 
 
-def _name_of(result: Any) -> str | None:
+def name_of(result: Any) -> str | None:
+    """How a receipt names a result, valid or not."""
     name = result.get("name") if isinstance(result, dict) else None
     return name[: texts.MAX_TEXT] if isinstance(name, str) else None
 
@@ -262,5 +264,6 @@ def _text(source: Any, name: str, limit: int = 200) -> str | None:
     return value if isinstance(value, str) and 0 < len(value) <= limit else None
 
 
-def _aware(moment: datetime) -> datetime:
+def aware(moment: datetime) -> datetime:
+    """The moment, in UTC where it names no zone."""
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

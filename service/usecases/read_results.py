@@ -19,16 +19,20 @@ _SAYS_MORE: Final = frozenset({"attempts", "failure", "logs_ref", "artifacts"})
 
 Outcomes = dict[CaseKey, Outcome]
 Unseen = dict[CaseKey, tuple[int, Case]]  # with the index of the result that names it
+Occurrences = dict[tuple[str, str], int]  # of a suite and a name
 
 
-def read_results(event: RunEvent, org_id: OrgId, known: KnownCases) -> tuple[Outcomes, Unseen]:
+def read_results(
+    event: RunEvent, org_id: OrgId, known: KnownCases, occurrences: Occurrences | None = None
+) -> tuple[Outcomes, Unseen]:
     """One outcome per case, and those cases that are not known to be stored.
 
     The same case id again is a further attempt of its case; the same suite and name without one a further occurrence.
+    `occurrences` are those that came before, where an event comes in pieces.
     """
     outcomes: Outcomes = {}
     unseen: Unseen = {}
-    occurrences: dict[tuple[str, str], int] = {}
+    occurrences = {} if occurrences is None else occurrences
     find = known.of(org_id)
     for index, result in event.results:
         case = _case(event, index, result, occurrences)
@@ -46,7 +50,7 @@ def read_results(event: RunEvent, org_id: OrgId, known: KnownCases) -> tuple[Out
     return outcomes, unseen
 
 
-def _case(event: RunEvent, index: int, result: ResultIn, occurrences: dict[tuple[str, str], int]) -> Case:
+def _case(event: RunEvent, index: int, result: ResultIn, occurrences: Occurrences) -> Case:
     name, suite, file = result["name"], result.get("suite") or "", result.get("file")
     if len(name) > texts.MAX_TEXT:
         name = cut(name, texts.MAX_TEXT, event.problems, index, "name")

@@ -82,7 +82,9 @@ def list_of(params: Params) -> list[tuple[str, str]]:
 async def serve(database_url: str, **settings: Any) -> AsyncIterator[Api]:
     async with open_store(database_url) as store:
         chosen = Settings(database_url=database_url, database_pool_size=4, **settings)
-        async with TestClient(TestServer(make_app(chosen))) as http:
+        server = TestServer(make_app(chosen))
+        await server.start_server(auto_decompress=False)  # as service.api.serve does
+        async with TestClient(server) as http:
             api = Api(store, http)
             api.key = (await api.make_key("admin")).key
             yield api

@@ -19,3 +19,17 @@ JOIN receipts known USING (org_id, source, event_id)
 -- name: reject
 UPDATE receipts SET status = 'rejected', results = 0, problems = $4
 WHERE org_id = $1 AND source = $2 AND event_id = $3
+
+-- name: find_one
+SELECT receipt_id, status, run_id, source, event_id, results, problems, received_at FROM receipts r
+WHERE org_id = $1 AND receipt_id = $2
+  AND ($3::text IS NULL OR r.project_id = $3 OR EXISTS (
+      SELECT 1 FROM runs WHERE runs.org_id = r.org_id AND runs.run_id = r.run_id AND runs.project_id = $3))
+
+-- name: page  (newest first)
+SELECT receipt_id, status, run_id, source, event_id, results, problems, received_at FROM receipts r
+WHERE org_id = $1 AND receipt_id < $2
+  AND ($3::text IS NULL OR run_id = $3) AND ($4::text IS NULL OR event_id = $4)
+  AND ($5::text IS NULL OR r.project_id = $5 OR EXISTS (
+      SELECT 1 FROM runs WHERE runs.org_id = r.org_id AND runs.run_id = r.run_id AND runs.project_id = $5))
+ORDER BY receipt_id DESC LIMIT $6

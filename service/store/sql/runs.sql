@@ -31,7 +31,7 @@ UPDATE runs
 SET environment = $3, branch = $4, commit_sha = $5, ci_url = $6, labels = $7::text::jsonb, described = $8::text::jsonb, status = $9::text::"char",
     given_status = $10::text::"char", given_s = $11, passed = $12, failed = $13, error = $14, skipped = $15,
     canceled = $16, flaky = $17, complete = $18, expected_results = $19, expected_shards = $20, shards = $21,
-    started_at = $22, last_completed_at = $23, duration_ms = $24, revision = revision + 1
+    started_at = $22, last_completed_at = $23, duration_ms = $24, revision = $25
 WHERE org_id = $1 AND run_key = $2
 
 -- name: count_results

@@ -1,0 +1,77 @@
+"""Bodies that are taken as streams: what was sent, part by part, never held whole."""
+
+from collections.abc import AsyncIterator
+from typing import Final
+
+from aiohttp import BodyPartReader, web
+
+from service.domain.errors import InvalidRequest, TooLarge, UnsupportedMediaType
+from service.domain.reports import Encoding
+from service.usecases.accept_report import Part
+
+MULTIPART: Final = "multipart/form-data"
+_REPORT_TYPES: Final = frozenset(
+    {"application/xml", "text/xml", "application/json", "application/vnd.ctrf+json", "application/x-ndjson"}
+)
+_CHUNK_BYTES: Final = 256 * 2**10
+_MAX_PARTS: Final = 1_000
+_MAX_NAME: Final = 400
+
+
+def refuse_too_large(request: web.Request, limit: int) -> None:
+    """Says so before anything is read, where the client says how much it will send."""
+    if (request.content_length or 0) > limit:
+        raise TooLarge(f"a body of {request.content_length} bytes; at most {limit} are taken")
+
+
+def encoding_of(request: web.Request) -> Encoding | None:
+    """How the body is compressed, which whoever reads it undoes."""
+    match request.headers.get("Content-Encoding", "identity").strip().lower():
+        case "identity" | "":
+            return None
+        case "gzip" | "x-gzip":
+            return "gzip"
+        case "zstd":
+            return "zstd"
+        case other:
+            raise UnsupportedMediaType(f"Content-Encoding {other[:40]!r} is not taken; gzip and zstd are")
+
+
+def report_type(content_type: str) -> str | None:
+    """The content type, where it is one of a report; else the first bytes will tell."""
+    media_type = content_type.partition(";")[0].strip().lower()
+    return media_type if media_type in _REPORT_TYPES else None
+
+
+async def whole_body(request: web.Request) -> AsyncIterator[bytes]:
+    """The body, in pieces."""
+    try:
+        async for chunk in request.content.iter_chunked(_CHUNK_BYTES):
+            yield chunk
+    except (web.RequestPayloadError, OSError) as error:
+        raise InvalidRequest("the body ended early") from error
+
+
+async def parts_of(request: web.Request) -> AsyncIterator[tuple[str, Part]]:
+    """Each file of a form with the name of its field; whoever takes one reads it before the next."""
+    count = 0
+    async for part in await _reader(request):
+        count += 1
+        if count > _MAX_PARTS:
+            raise InvalidRequest(f"a form with more than {_MAX_PARTS} parts")
+        if not isinstance(part, BodyPartReader):
+            raise InvalidRequest("a form inside of a form")
+        name = (part.filename or part.name or "")[:_MAX_NAME]
+        yield part.name or "", Part(name, part.headers.get("Content-Type"), _chunks_of(part))
+
+
+async def _reader(request: web.Request) -> AsyncIterator[object]:
+    try:
+        return aiter(await request.multipart())
+    except (ValueError, AssertionError) as error:
+        raise InvalidRequest(f"not a form: {error}") from None
+
+
+async def _chunks_of(part: BodyPartReader) -> AsyncIterator[bytes]:
+    while chunk := await part.read_chunk(_CHUNK_BYTES):
+        yield chunk

@@ -1,0 +1,73 @@
+"""Query parameters of uploaded reports and of receipts."""
+
+import re
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, Field, StringConstraints, field_validator
+
+from service.contracts.queries import BranchName, Moment, PageQuery, Query, Words
+from service.contracts.run_events import Identifier
+
+_MAX_SHARDS: Final = 10_000
+_SHARD: Final = re.compile(r"(\d{1,5})/(\d{1,5})", re.ASCII)
+_LABEL: Final = re.compile(r"([^\x00:]{1,200}):([^\x00]{0,1000})", re.DOTALL)
+
+
+def _valid_shard(text: str) -> str:
+    _parse_shard(text)
+    return text
+
+
+def _parse_shard(text: str) -> tuple[int, int]:
+    match = _SHARD.fullmatch(text)
+    number, total = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= number <= total <= _MAX_SHARDS:
+        raise ValueError("i/n is expected, for example 2/8")
+    return number, total
+
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=r"^[^\x00]*$")]
+Shard = Annotated[str, AfterValidator(_valid_shard), Field(examples=["2/8"])]
+
+
+class ReportQuery(Query):
+    """What a report does not say of its run. All of it goes before what the report says itself."""
+
+    project_id: Identifier
+    environment: Identifier | None = None
+    branch: BranchName | None = None
+    commit_sha: Text | None = None
+    ci_url: Text | None = None
+    labels: list[Text] = Field(default_factory=list, max_length=100, description="name:value; may be repeated")
+    started_at: Moment | None = None
+    completed_at: Annotated[Moment | None, Field(description="By default the time of receipt")] = None
+    shard: Annotated[Shard | None, Field(description="Which part of how many; the run is complete with all")] = None
+
+    @field_validator("labels")
+    @classmethod
+    def _named(cls, labels: list[str]) -> list[str]:
+        if not all(map(_LABEL.fullmatch, labels)):
+            raise ValueError("name:value is expected")
+        return labels
+
+    def run_fields(self) -> dict[str, Any]:
+        """Fields of RunIn that are said here, fit for JSON."""
+        said: dict[str, Any] = self.model_dump(mode="json", exclude_none=True, exclude={"labels", "shard"})
+        if self.labels:
+            said["labels"] = dict(label.split(":", 1) for label in self.labels)
+        if self.shard:
+            said["shard"], said["expected_shards"] = _parse_shard(self.shard)
+        return said
+
+
+class ReceiptQuery(PageQuery):
+    """A page of the list of receipts."""
+
+    run_id: Words | None = None
+    event_id: Annotated[str | None, StringConstraints(min_length=1, max_length=400, pattern=r"^[^\x00]*$")] = None
+
+
+class WaitQuery(Query):
+    """How long an answer may wait for what is not there yet."""
+
+    wait: Annotated[int, Field(ge=0, le=30, description="Seconds")] = 0

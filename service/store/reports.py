@@ -1,0 +1,102 @@
+"""Uploaded reports as rows, receipts with an upload. Whoever reads one writes under its claim, or not at all."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from service.domain.ids import OrgId
+from service.domain.reports import MAX_TRIES, Upload
+from service.store.database import Connection
+from service.store.statements import statements
+
+_SQL: Final = statements("reports")
+
+
+class NewReport(NamedTuple):
+    """A report that was uploaded. `source` and `event_id` are the same for the same report of the same run."""
+
+    org_id: OrgId
+    receipt_id: str
+    source: str
+    event_id: str
+    body_sha256: bytes
+    run_id: str
+    project_id: str
+    upload: Upload
+
+
+class Claim(NamedTuple):
+    """The right to read a report."""
+
+    org_id: OrgId
+    receipt_id: str
+    token: UUID
+
+
+class ClaimedReport(NamedTuple):
+    """A report that was just claimed. `received_at` is the same in every try."""
+
+    claim: Claim
+    source: str
+    event_id: str
+    body_sha256: bytes
+    run_id: str
+    project_id: str
+    upload: Upload
+    tries: int
+    received_at: datetime
+
+
+async def accept(connection: Connection, report: NewReport) -> str | None:
+    """Queues the report; returns the id of its receipt, or None where it was accepted before."""
+    receipt_id: str | None = await connection.fetchval(_SQL["accept"], *report[:-1], report.upload.to_document())
+    return receipt_id
+
+
+async def find_accepted(connection: Connection, report: NewReport) -> str:
+    """The receipt of the same report, which was accepted before."""
+    receipt_id: str = await connection.fetchval(_SQL["find_accepted"], report.org_id, report.source, report.event_id)
+    return receipt_id
+
+
+async def claim(connection: Connection, token: UUID, lease: timedelta) -> ClaimedReport | None:
+    """The next report that waits, with a lease; None where there is none."""
+    row = await connection.fetchrow(_SQL["claim"], token, lease, MAX_TRIES)
+    if row is None:
+        return None
+    return ClaimedReport(
+        Claim(OrgId(row["org_id"]), row["receipt_id"], token), row["source"], row["event_id"], row["body_sha256"],
+        row["run_id"], row["project_id"], Upload.of_document(row["upload"]), row["tries"], row["received_at"],
+    )  # fmt: skip
+
+
+async def beat(connection: Connection, held: Claim, lease: timedelta) -> bool:
+    """Prolongs the lease; False where the claim is lost."""
+    return await connection.fetchval(_SQL["beat"], *held, lease) is not None
+
+
+async def hold(connection: Connection, held: Claim) -> bool:
+    """Keeps the report from everybody else until the transaction ends; False where the claim is lost."""
+    return await connection.fetchval(_SQL["hold"], *held) is not None
+
+
+async def finish(
+    connection: Connection, held: Claim, status: str, results: int, problems: Sequence[dict[str, Any]]
+) -> bool:
+    """Says what became of the report; False where the claim is lost."""
+    return await connection.fetchval(_SQL["finish"], *held, status, results, problems) is not None
+
+
+async def try_again(connection: Connection, held: Claim, wait: timedelta, *, as_if_untried: bool) -> None:
+    """Puts the report back, to be read again after the wait."""
+    await connection.execute(_SQL["try_again"], *held, wait, int(as_if_untried))
+
+
+async def find_abandoned(connection: Connection) -> list[tuple[Claim, Upload]]:
+    """Reports whose last try ended with its worker."""
+    rows = await connection.fetch(_SQL["find_abandoned"], MAX_TRIES)
+    return [
+        (Claim(OrgId(row["org_id"]), row["receipt_id"], row["claim"]), Upload.of_document(row["upload"]))
+        for row in rows
+    ]

@@ -1,0 +1,19 @@
+-- name: insert_stored  (a reference of the same name becomes the file; a file is replaced by a newer one)
+INSERT INTO artifacts AS known (org_id, run_key, case_key, artifact_key, kind, name, content_type, size, sha256, path)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+ON CONFLICT (org_id, run_key, case_key, artifact_key) DO UPDATE
+    SET content_type = coalesce(excluded.content_type, known.content_type), size = excluded.size,
+        sha256 = excluded.sha256, path = excluded.path, created_at = now()
+
+-- name: find_references  (of all results of a run: files that a report names)
+SELECT case_key, artifact_key, kind, name, content_type, uri FROM artifacts
+WHERE org_id = $1 AND run_key = $2 AND case_key <> 0 AND path IS NULL AND uri IS NOT NULL
+
+-- name: find_path
+SELECT path FROM artifacts WHERE org_id = $1 AND run_key = $2 AND case_key = $3 AND artifact_key = $4 FOR UPDATE
+
+-- name: find_one
+SELECT a.name, a.content_type, a.size, a.sha256, a.path FROM artifacts a
+WHERE a.org_id = $1 AND a.run_key = $2 AND a.case_key = $3 AND a.artifact_key = $4
+  AND ($5::text IS NULL OR EXISTS (
+      SELECT 1 FROM runs WHERE runs.org_id = $1 AND runs.run_key = $2 AND runs.project_id = $5))

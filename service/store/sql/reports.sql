@@ -1,0 +1,52 @@
+-- name: accept  (a report that was rejected may be sent again; one that was taken is left alone)
+INSERT INTO receipts AS known (org_id, receipt_id, source, event_id, body_sha256, status, run_id, project_id, upload, due_at)
+VALUES ($1, $2, $3, $4, $5, 'queued', $6, $7, $8, now())
+ON CONFLICT (org_id, source, event_id) DO UPDATE
+    SET status = 'queued', upload = excluded.upload, results = 0, problems = '[]', received_at = now(), tries = 0,
+        due_at = now()
+    WHERE known.status = 'rejected'
+RETURNING receipt_id
+
+-- name: find_accepted
+SELECT receipt_id FROM receipts WHERE org_id = $1 AND source = $2 AND event_id = $3
+
+-- name: claim  (of all organizations: whoever has the fewest in work comes first, then the oldest report)
+-- A report whose lease has run out is taken over, unless its worker still holds the row: it is storing the results.
+UPDATE receipts SET status = 'processing', claim = $1, lease_until = now() + $2, tries = tries + 1
+WHERE (org_id, receipt_id) = (
+    SELECT waiting.org_id, waiting.receipt_id
+    FROM receipts waiting
+    LEFT JOIN (
+        SELECT org_id, count(*) AS count FROM receipts
+        WHERE status = 'processing' AND lease_until >= now() GROUP BY org_id
+    ) working ON working.org_id = waiting.org_id
+    WHERE (waiting.status = 'queued' AND waiting.due_at <= now()
+           OR waiting.status = 'processing' AND waiting.lease_until < now())
+      AND waiting.tries < $3
+    ORDER BY coalesce(working.count, 0), waiting.receipt_id
+    LIMIT 1
+    FOR UPDATE OF waiting SKIP LOCKED
+)
+RETURNING org_id, receipt_id, source, event_id, body_sha256, run_id, project_id, upload, tries, received_at
+
+-- name: beat  (nothing where the claim was lost)
+UPDATE receipts SET lease_until = now() + $4
+WHERE org_id = $1 AND receipt_id = $2 AND claim = $3 AND status = 'processing'
+RETURNING 1
+
+-- name: hold  (until the transaction ends nobody else can take the report; nothing where somebody has)
+SELECT 1 FROM receipts WHERE org_id = $1 AND receipt_id = $2 AND claim = $3 AND status = 'processing' FOR UPDATE
+
+-- name: finish
+UPDATE receipts SET status = $4, results = $5, problems = $6, claim = NULL, lease_until = NULL, due_at = NULL
+WHERE org_id = $1 AND receipt_id = $2 AND claim = $3 AND status = 'processing'
+RETURNING 1
+
+-- name: try_again
+UPDATE receipts SET status = 'queued', claim = NULL, lease_until = NULL, due_at = now() + $4, tries = tries - $5
+WHERE org_id = $1 AND receipt_id = $2 AND claim = $3 AND status = 'processing'
+
+-- name: find_abandoned  (of all organizations: as many workers died over these as tries are allowed)
+SELECT org_id, receipt_id, claim, upload FROM receipts
+WHERE status = 'processing' AND lease_until < now() AND tries >= $1
+FOR UPDATE SKIP LOCKED

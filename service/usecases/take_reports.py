@@ -1,0 +1,173 @@
+"""Takes uploaded reports in: claims one, has a child read it, stores it, and says in its receipt what became of it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+from uuid import uuid4
+
+import asyncpg
+
+from service.domain.errors import NotFound, Reason, Rejected
+from service.domain.reports import MAX_TRIES, RETRY_WAITS, Upload
+from service.log import log
+from service.reports.children import ReadingChild
+from service.reports.errors import ReportError
+from service.reports.uploads import ReadUpload
+from service.storage import Storage
+from service.store import reports
+from service.store.database import is_clash, is_data_fault, is_outage
+from service.store.reports import Claim, ClaimedReport
+from service.usecases.store_report import ClaimLost, ReportStore
+
+_LEASE: Final = timedelta(seconds=30)
+_BEAT_S: Final = 5.0
+_CLASH_WAIT: Final = timedelta(seconds=1)
+_NOW: Final = timedelta()
+_MAX_REASON: Final = 2_000
+
+
+class ReportTaker:
+    """The use case with what it needs. `pool` is one of results_worker; children are made when there are too few."""
+
+    def __init__(
+        self, pool: asyncpg.Pool, storage: Storage, store: ReportStore, max_unpacked_bytes: int,
+        children: list[ReadingChild] | None = None,
+    ) -> None:  # fmt: skip
+        self._pool = pool
+        self._storage = storage
+        self._store = store
+        self._max_unpacked_bytes = max_unpacked_bytes
+        self._idle = [] if children is None else children
+
+    async def claim(self) -> ClaimedReport | None:
+        """The next report, if any."""
+        async with self._pool.acquire() as connection:
+            return await reports.claim(connection, uuid4(), _LEASE)
+
+    async def take(self, claimed: ClaimedReport) -> None:
+        """Takes one in to its end or, where that fails, puts it back or rejects it. Canceled, it gives it back."""
+        logged = log.bind(receipt_id=claimed.claim.receipt_id, org_id=claimed.claim.org_id, tries=claimed.tries)
+        try:
+            stored = await self._take(claimed)
+        except asyncio.CancelledError:
+            await self._put_back(claimed.claim, _NOW, as_if_untried=True)
+            raise
+        except ClaimLost:
+            logged.info("report_claim_lost")
+        except Exception as error:
+            logged.warning("report_failed", exc_info=None if _verdict(error) else error, error=repr(error))
+            await self._note_failure(claimed, error)
+        else:
+            logged.info("report_stored", results=stored)
+
+    async def end_abandoned(self) -> None:
+        """Rejects the reports whose last try ended with its worker."""
+        async with self._pool.acquire() as connection:
+            abandoned = await reports.find_abandoned(connection)
+        for held, upload in abandoned:
+            await self._reject(held, upload, "internal_error", f"{MAX_TRIES} workers died over this report")
+
+    async def close(self) -> None:
+        """Ends the children."""
+        for child in self._idle:
+            child.end()
+
+    async def _take(self, claimed: ClaimedReport) -> int:
+        with TemporaryDirectory(prefix="zof-results-report-") as folder:
+            results = Path(folder) / "results"
+            async with self._keeping(claimed.claim):
+                read = await self._read(claimed.upload, Path(folder) / "report", results)
+            return await self._store.store(claimed, read, results)
+
+    async def _read(self, upload: Upload, source: Path, results: Path) -> ReadUpload:
+        await self._fetch(upload.report.path, source)
+        child = self._idle.pop() if self._idle else ReadingChild()
+        try:
+            return await child.read(
+                source, results, upload.report.content_type, upload.encoding, self._max_unpacked_bytes
+            )
+        finally:
+            self._idle.append(child)
+
+    async def _fetch(self, path: str, target: Path) -> None:
+        with target.open("wb") as file:
+            async for chunk in await self._storage.read(path):
+                await asyncio.to_thread(file.write, chunk)
+
+    @contextlib.asynccontextmanager
+    async def _keeping(self, held: Claim) -> AsyncIterator[None]:
+        """Prolongs the lease while the block runs. Where the claim is lost the block ends with ClaimLost."""
+        lost = False
+
+        def lose() -> None:
+            nonlocal lost
+            lost = True
+            if block is not None:
+                block.cancel()
+
+        block = asyncio.current_task()
+        beating = asyncio.create_task(self._beat(held, lose))
+        try:
+            yield
+        except asyncio.CancelledError:
+            if lost:
+                raise ClaimLost from None
+            raise
+        finally:
+            beating.cancel()
+            await asyncio.gather(beating, return_exceptions=True)
+
+    async def _beat(self, held: Claim, lose: Callable[[], None]) -> None:
+        while True:
+            await asyncio.sleep(_BEAT_S)
+            try:
+                async with self._pool.acquire() as connection:
+                    if not await reports.beat(connection, held, _LEASE):
+                        return lose()
+            except Exception as error:  # the lease is longer than many beats
+                log.warning("report_beat_failed", receipt_id=held.receipt_id, error=repr(error))
+
+    async def _note_failure(self, claimed: ClaimedReport, error: Exception) -> None:
+        """The verdict, or another try. Where not even that can be written, the lease runs out by itself."""
+        verdict = _verdict(error)
+        try:
+            if verdict:
+                await self._reject(claimed.claim, claimed.upload, *verdict)
+            elif is_clash(error):
+                await self._put_back(claimed.claim, _CLASH_WAIT, as_if_untried=True)
+            elif claimed.tries < MAX_TRIES:
+                await self._put_back(claimed.claim, RETRY_WAITS[claimed.tries - 1], as_if_untried=False)
+            else:
+                await self._reject(claimed.claim, claimed.upload, "internal_error", "something went wrong on our side")
+        except Exception as outage:
+            if not is_outage(outage):
+                raise
+            log.warning("store_unreachable", work="reports", error=repr(outage))
+
+    async def _reject(self, held: Claim, upload: Upload, reason: Reason, message: str) -> None:
+        problem = {"index": None, "name": None, "reason": f"{reason}: {message}"[:_MAX_REASON]}
+        async with self._pool.acquire() as connection:
+            rejected = await reports.finish(connection, held, "rejected", 0, [problem])
+        if rejected:
+            for part in upload.parts:
+                await self._storage.delete(part.path)
+
+    async def _put_back(self, held: Claim, wait: timedelta, *, as_if_untried: bool) -> None:
+        with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            async with self._pool.acquire() as connection:
+                await reports.try_again(connection, held, wait, as_if_untried=as_if_untried)
+
+
+def _verdict(error: Exception) -> tuple[Reason, str] | None:
+    """Why the report can never be taken in, or None where another try may do."""
+    if isinstance(error, ReportError | Rejected):
+        return error.reason, str(error)
+    if isinstance(error, NotFound):
+        return "internal_error", "the uploaded file is no longer in storage"
+    if is_data_fault(error):
+        return "refused_by_store", f"{type(error).__name__}: {error}"
+    return None
