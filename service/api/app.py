@@ -24,5 +24,12 @@ def make_app(settings: Settings) -> web.Application:
     app = web.Application(middlewares=[answer], client_max_size=_MAX_BODY)
     app.on_response_prepare.append(add_headers)
     app.cleanup_ctx.append(resources)
+    app.on_shutdown.append(_end_streams)
     add_routes(app)
     return app
+
+
+async def _end_streams(app: web.Application) -> None:
+    """Streams and waits would hold up the end of the process."""
+    app[RESOURCES].feeds.end()
+    app[RESOURCES].run_watch.wake_all()

@@ -12,7 +12,13 @@ from service import resources
 from service.api.rate_limits import RateLimits
 from service.api.verified_keys import VerifiedKeys
 from service.settings import Settings
+from service.storage import Storage
 from service.store.database import outages_named
+from service.store.events import NUMBERED, WRITTEN
+from service.store.notifications import open_notifications
+from service.store.read_runs import WantedRun, find_complete
+from service.usecases.follow_events import EventFeeds
+from service.usecases.watch import Watch, watching
 
 
 @dataclass(frozen=True)
@@ -22,7 +28,10 @@ class Resources:
     settings: Settings
     pool: asyncpg.Pool
     list_pool: asyncpg.Pool
+    storage: Storage
+    feeds: EventFeeds
     rate_limits: RateLimits
+    run_watch: Watch[WantedRun]
     verified_keys: VerifiedKeys = field(default_factory=VerifiedKeys)
 
 
@@ -39,4 +48,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             if settings.database_read_url:
                 replica = settings.model_copy(update={"database_url": settings.database_read_url})
                 list_pool = await opened.enter_async_context(resources.database_pool(replica, "results_api"))
-        yield Resources(settings, pool, list_pool, RateLimits(settings))
+        notifications = await opened.enter_async_context(open_notifications(pool, NUMBERED, WRITTEN))
+        run_watch = await opened.enter_async_context(watching(pool, notifications, WRITTEN, find_complete))
+        storage = resources.open_storage(settings)
+        feeds = EventFeeds(pool, notifications)
+        yield Resources(settings, pool, list_pool, storage, feeds, RateLimits(settings), run_watch)

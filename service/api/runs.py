@@ -2,19 +2,22 @@
 
 from uuid import UUID
 
+import orjson
 from aiohttp import web
 
 from service.api.callers import caller
-from service.api.parsing import parse_empty_query, parse_query
+from service.api.parsing import parse_query
 from service.api.replies import reply_page, reply_text
 from service.api.resources import RESOURCES
-from service.contracts.queries import RunQuery
+from service.contracts.queries import RunQuery, WaitQuery
 from service.domain.cursors import read_cursor, write_cursor
 from service.domain.errors import InvalidRequest, NotFound
 from service.domain.filters import RunFilter, within_project
 from service.domain.ids import OrgId, RunKey
+from service.domain.texts import is_storable, replace_unstorable
 from service.store import read_runs
 from service.store.database import as_organization
+from service.store.read_runs import WantedRun
 
 
 async def list_runs(request: web.Request) -> web.Response:
@@ -32,16 +35,35 @@ async def list_runs(request: web.Request) -> web.Response:
 
 
 async def get_run(request: web.Request) -> web.Response:
-    """One run."""
-    parse_empty_query(request)
-    who, run_id = caller(request), request.match_info["run_id"]
-    text = None
-    if "\0" not in run_id:  # which PostgreSQL would refuse, so no run has it
-        async with as_organization(request.app[RESOURCES].pool, who.org_id) as connection:
-            text = await read_runs.find_one(connection, who.org_id, run_id, who.project_id)
+    """One run; with `wait`, as soon as it is there and complete, or as it is at the end of the time."""
+    wait_s = parse_query(request, WaitQuery).wait
+    who, wanted = caller(request), wanted_run(request)
+    text = await _find(request, wanted)
+    if wait_s and not (text and orjson.loads(text)["complete"]):
+        await request.app[RESOURCES].run_watch.wait(who.org_id, wanted, wait_s)
+        text = await _find(request, wanted)
     if text is None:
-        raise NotFound(f"there is no run {run_id[:200]!r}")
+        raise no_run(wanted.run_id)
     return reply_text(text)
+
+
+def wanted_run(request: web.Request) -> WantedRun:
+    """The run that the path names, for this caller. Raises NotFound for what PostgreSQL would refuse as a text."""
+    run_id = request.match_info["run_id"]
+    if not is_storable(run_id):
+        raise no_run(run_id)
+    return WantedRun(run_id, caller(request).project_id)
+
+
+def no_run(run_id: str) -> NotFound:
+    """The same for one that is absent or another organization's."""
+    return NotFound(f"there is no run {replace_unstorable(run_id[:200])!r}")
+
+
+async def _find(request: web.Request, wanted: WantedRun) -> str | None:
+    org_id = caller(request).org_id
+    async with as_organization(request.app[RESOURCES].pool, org_id) as connection:
+        return await read_runs.find_one(connection, org_id, *wanted)
 
 
 def _read_cursor(cursor: str | None, org_id: OrgId, wanted: RunFilter) -> RunKey | None:

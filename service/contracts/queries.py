@@ -2,7 +2,7 @@
 
 import re
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     AfterValidator,
@@ -15,6 +15,7 @@ from pydantic import (
     field_validator,
 )
 
+from service.domain.events import EventType
 from service.domain.filters import ResultFilter, RunFilter
 from service.domain.ids import CaseKey, parse_case_id
 from service.domain.statuses import LETTER, ResultStatus, RunStatus
@@ -68,6 +69,8 @@ SuiteName = Annotated[str, StringConstraints(max_length=1_000, pattern=r"^[^\x00
 CaseRef = Annotated[
     str, AfterValidator(lambda text: (_case_key(text), text)[1]), Field(examples=["case_00c0ffee00c0ffee"])
 ]
+EventPlace = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[0-9a-z_]+$")]
+AnyEventType = EventType | Literal["webhook.test"]
 Cursor = Annotated[str, StringConstraints(min_length=1, max_length=400, pattern=r"^[A-Za-z0-9_-]+$")]
 
 
@@ -82,6 +85,12 @@ class PageQuery(Query):
 
     limit: Annotated[int, Field(ge=1, le=MAX_LIMIT, description="How many at most")] = DEFAULT_LIMIT
     starting_after: Annotated[Cursor | None, Field(description="`next_cursor` of the page before")] = None
+
+
+class WaitQuery(Query):
+    """One thing, and how long to wait for it."""
+
+    wait: Annotated[int, Field(ge=0, le=30, description="Seconds to wait at most for it to be done")] = 0
 
 
 class RunQuery(PageQuery):
@@ -101,8 +110,8 @@ class RunQuery(PageQuery):
         )
 
 
-class ResultQuery(PageQuery):
-    """A page of the list of results."""
+class ResultFilters(Query):
+    """What narrows results down, in the list and in exports."""
 
     run_id: Words | None = None
     status: Annotated[list[ResultStatus], Field(description="May be repeated")] = []
@@ -130,6 +139,33 @@ class ResultQuery(PageQuery):
             _letters(self.status, 5), _ms(self.from_), _ms(self.to), self.project_id, self.environment, self.branch,
             self.run_id, _case_key(self.case) if self.case else None, self.case_id, self.suite,
         )  # fmt: skip
+
+
+class ResultQuery(ResultFilters, PageQuery):
+    """A page of the list of results."""
+
+
+class EventFilters(Query):
+    """What narrows events down."""
+
+    type: Annotated[list[AnyEventType], Field(description="May be repeated")] = []
+    run_id: Words | None = None
+    after: Annotated[EventPlace | None, Field(description="The last event that was seen; those that followed come")] = (
+        None
+    )
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The types, sorted, so that the order of the parameters makes no other list."""
+        return tuple(sorted(set(self.type)))
+
+
+class EventQuery(EventFilters, PageQuery):
+    """A page of the list of events."""
+
+
+class StreamQuery(EventFilters):
+    """The live stream."""
 
 
 def _letters(statuses: list[Any], all_of_them: int) -> tuple[str, ...]:

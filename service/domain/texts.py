@@ -23,6 +23,11 @@ def replace_unstorable(value: Any) -> Any:
     return value
 
 
+def is_storable(text: str) -> bool:
+    """Whether PostgreSQL takes the text as it is."""
+    return _UNSTORABLE.search(text) is None
+
+
 def first_line(text: str, limit: int) -> str:
     """The first line that says something, at most `limit` characters."""
     return text.strip().split("\n", 1)[0].rstrip()[:limit]

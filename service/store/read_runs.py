@@ -1,5 +1,6 @@
 """Reads runs: a page of the list, or one."""
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from service.domain.filters import Position, RunFilter
@@ -9,6 +10,13 @@ from service.store.database import Connection
 from service.store.pieces import RUN_BUDGET, Statement, compose
 
 _ALL_LETTERS: Final = list(LETTER.values())
+
+
+class WantedRun(NamedTuple):
+    """A run that someone waits for; with a project, it must belong to that one."""
+
+    run_id: str
+    project_id: str | None
 
 
 class RunPage(NamedTuple):
@@ -44,6 +52,15 @@ async def find_one(connection: Connection, org_id: OrgId, run_id: str, project_i
     values = {"org_id": org_id, "run_id": run_id, "project_id": project_id}
     text: str | None = await statement.fetch_value(connection, values)
     return text
+
+
+async def find_complete(connection: Connection, org_id: OrgId, wanted: Sequence[WantedRun]) -> set[WantedRun]:
+    """Those among these runs that are there and complete."""
+    values = {
+        "org_id": org_id, "run_ids": [run.run_id for run in wanted], "project_ids": [run.project_id for run in wanted],
+    }  # fmt: skip
+    places: list[int] = await compose("complete_runs").fetch_value(connection, values)
+    return {wanted[place] for place in places}
 
 
 def page_statement(wanted: RunFilter, budget: int = RUN_BUDGET) -> Statement:

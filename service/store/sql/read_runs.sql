@@ -44,3 +44,12 @@ r.results_expired
 SELECT row_to_json(item)::text
 FROM (SELECT {run_fields} FROM runs r
       WHERE r.org_id = :org_id AND r.run_id = :run_id AND (:project_id::text IS NULL OR r.project_id = :project_id)) item
+
+-- name: complete_runs  (the places of those that are there with all their results, among those that someone waits for)
+SELECT coalesce(array_agg(wanted.place - 1), '{}')
+FROM unnest(:run_ids::text[], :project_ids::text[]) WITH ORDINALITY AS wanted (run_id, project_id, place)
+CROSS JOIN LATERAL (
+    SELECT 1 FROM runs r
+    WHERE r.org_id = :org_id AND r.run_id = wanted.run_id AND r.complete
+      AND (wanted.project_id IS NULL OR r.project_id = wanted.project_id) LIMIT 1
+) run
