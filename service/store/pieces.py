@@ -7,7 +7,7 @@ a parameter. Only names and numbers of our own code choose pieces; whatever a ca
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Any, Final
 
 import asyncpg
@@ -19,9 +19,11 @@ from service.store.statements import statements
 RUN_BUDGET: Final = 2_000
 ROW_BUDGET: Final = 20_000
 
-_PIECES: Final = {
-    name: text for noun in ("read_results", "read_runs", "read_artifacts") for name, text in statements(noun).items()
-}
+_NOUNS: Final = ("read_results", "read_runs", "read_artifacts", "read_exports")
+_PIECES: Final = {name: text for noun in _NOUNS for name, text in statements(noun).items()}
+_REMEMBERED: Final = 1_000  # statements; clients choose the columns of an export in any order
+Choice = str | int | tuple[str, ...]
+
 _PIECE: Final = re.compile(r"\{(\w+)\}")
 _PARAMETER: Final = re.compile(r"(?<!:):([a-z]\w*)")
 
@@ -49,18 +51,20 @@ class Statement:
         return [values[name] for name in self.names]
 
 
-@cache
-def compose(name: str, **chosen: str | int) -> Statement:
-    """The statement of this name with the chosen piece, or number, for each of its holes."""
+@lru_cache(_REMEMBERED)
+def compose(name: str, **chosen: Choice) -> Statement:
+    """The statement of this name with the chosen piece, list of pieces, or number for each of its holes."""
     text = _fill(_PIECES[name], chosen)
     names = tuple(dict.fromkeys(_PARAMETER.findall(text)))
     numbers = {parameter: f"${number}" for number, parameter in enumerate(names, 1)}
     return Statement(_PARAMETER.sub(lambda match: numbers[match[1]], text), names)
 
 
-def _fill(text: str, chosen: Mapping[str, str | int]) -> str:
+def _fill(text: str, chosen: Mapping[str, Choice]) -> str:
     def piece(match: re.Match[str]) -> str:
         wanted = chosen.get(match[1], match[1])
-        return str(wanted) if isinstance(wanted, int) else _fill(_PIECES[wanted], chosen)
+        if isinstance(wanted, int):
+            return str(wanted)
+        return ", ".join(_fill(_PIECES[name], chosen) for name in ((wanted,) if isinstance(wanted, str) else wanted))
 
     return _PIECE.sub(piece, text)

@@ -27,6 +27,3 @@ WHERE org_id = $1 AND case_key = $2 AND ($3::text IS NULL OR project_id = $3) AN
 SELECT project_id, case_id, case_key FROM cases
 WHERE org_id = $1 AND case_id = $2 AND ($3::text IS NULL OR project_id = $3) AND ($4::text IS NULL OR suite = $4)
 LIMIT 2
-
--- name: find_all_of_id  (an export takes every case of the producer's id)
-SELECT case_key FROM cases WHERE org_id = $1 AND case_id = $2 AND ($3::text IS NULL OR project_id = $3) AND ($4::text IS NULL OR suite = $4)

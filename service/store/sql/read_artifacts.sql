@@ -10,7 +10,7 @@ WITH listed AS MATERIALIZED (
 SELECT coalesce((SELECT json_agg(item) FROM (
            SELECT artifact_id(a.run_key, a.case_key, a.artifact_key) AS id, a.kind, a.name, a.content_type, a.size,
                   encode(a.sha256, 'hex') AS sha256, rfc3339(a.created_at) AS created_at, NULL::text AS url,
-                  NULL::text AS expires_at, a.uri
+                  rfc3339(a.expires_at) AS expires_at, a.uri
            FROM numbered a WHERE a.nth <= :page::int ORDER BY a.nth
        ) item), '[]')::text AS data, ending.run_level, ending.artifact_key
 FROM (SELECT) always

@@ -1,0 +1,151 @@
+-- The rows of a bulk export, in pieces as in read_results.sql, and the jobs as the API shows them.
+
+-- name: export_rows  (runs in the order of the list, then the results of each: the keys give the order, nothing big is sorted)
+-- OFFSET 0 keeps the planner from folding the parts into one join, and what a part computes is computed once per run
+-- or, remembered, once per case.
+SELECT {columns}
+FROM ({export_runs}) run CROSS JOIN LATERAL ({export_facts}) fact CROSS JOIN LATERAL ({export_cases}) tested
+ORDER BY run.run_key DESC, fact.case_key DESC
+
+-- name: export_json
+SELECT row_to_json(item)::text FROM ({export_rows}) item
+
+-- name: export_runs
+SELECT r.run_key, 'res_' || replace(r.run_key::text, '-', '') AS id_prefix, cell(r.run_id, :raw::bool) AS run_id,
+       cell(r.project_id, :raw::bool) AS project_id, cell(r.environment, :raw::bool) AS environment,
+       cell(r.branch, :raw::bool) AS branch, cell(r.commit_sha, :raw::bool) AS commit_sha,
+       cell(r.ci_url, :raw::bool) AS ci_url, r.labels, r.completed_at, rfc3339(r.completed_at) AS completed_text
+FROM runs r
+WHERE {export_of_runs}
+ORDER BY r.run_key DESC OFFSET 0
+
+-- name: export_of_runs
+r.org_id = :org_id::int AND r.run_key >= :first_key::uuid AND r.run_key < :before_run::uuid AND {hit}
+AND (:run_id::text IS NULL OR r.run_id = :run_id::text)
+
+-- name: export_facts  (both tables are in the order of the key within a run)
+SELECT f.case_key, f.status, f.flaky, f.attempts, f.duration_ms, f.started_offset_ms,
+       cell(coalesce(summary(d.message), summary(d.type)), :raw::bool) AS failure_summary
+FROM results f
+LEFT JOIN result_details d ON d.org_id = :org_id::int AND d.run_key = run.run_key AND d.case_key = f.case_key
+                              AND d.deciding AND d.status <> 'p'
+WHERE f.org_id = :org_id::int AND f.run_key = run.run_key
+  AND (:any_status::bool OR f.status = ANY (:statuses::text[]::"char"[]))
+  AND (:case_keys::bigint[] IS NULL OR f.case_key = ANY (:case_keys::bigint[]))
+ORDER BY f.case_key DESC OFFSET 0
+
+-- name: export_cases
+SELECT lpad(to_hex(c.case_key), 16, '0') AS hex, cell(c.case_id, :raw::bool) AS case_id,
+       cell(c.suite, :raw::bool) AS suite, cell(c.name, :raw::bool) AS name, cell(c.file, :raw::bool) AS file
+FROM cases c
+WHERE c.org_id = :org_id::int AND c.case_key = fact.case_key AND (:suite::text IS NULL OR c.suite = :suite::text)
+OFFSET 0
+
+-- name: export_id
+run.id_prefix || tested.hex AS id
+
+-- name: export_run_id
+run.run_id
+
+-- name: export_project_id
+run.project_id
+
+-- name: export_environment
+run.environment
+
+-- name: export_branch
+run.branch
+
+-- name: export_commit_sha
+run.commit_sha
+
+-- name: export_ci_url
+run.ci_url
+
+-- name: export_labels
+run.labels
+
+-- name: export_labels_text
+run.labels::text AS labels
+
+-- name: export_case
+'case_' || tested.hex AS "case"
+
+-- name: export_case_id
+tested.case_id
+
+-- name: export_suite
+tested.suite
+
+-- name: export_name
+tested.name
+
+-- name: export_file
+tested.file
+
+-- name: export_status
+status_name(fact.status) AS status
+
+-- name: export_flaky
+fact.flaky
+
+-- name: export_flaky_text
+fact.flaky::text AS flaky
+
+-- name: export_attempts
+fact.attempts
+
+-- name: export_duration_ms
+fact.duration_ms
+
+-- name: export_started_at
+run.completed_at + fact.started_offset_ms * interval '1 millisecond' AS started_at
+
+-- name: export_started_at_text
+rfc3339(run.completed_at + fact.started_offset_ms * interval '1 millisecond') AS started_at
+
+-- name: export_completed_at
+run.completed_at
+
+-- name: export_completed_at_text
+run.completed_text AS completed_at
+
+-- name: export_failure_summary
+fact.failure_summary
+
+-- name: export_size  (how many rows to expect, from the counts of the runs; exact unless cases are asked for)
+SELECT coalesce(sum(
+    CASE WHEN 'p' = ANY (:statuses::text[]) THEN r.passed ELSE 0 END
+    + CASE WHEN 'f' = ANY (:statuses::text[]) THEN r.failed ELSE 0 END
+    + CASE WHEN 'e' = ANY (:statuses::text[]) THEN r.error ELSE 0 END
+    + CASE WHEN 's' = ANY (:statuses::text[]) THEN r.skipped ELSE 0 END
+    + CASE WHEN 'c' = ANY (:statuses::text[]) THEN r.canceled ELSE 0 END), 0)::bigint
+FROM runs r WHERE {export_of_runs}
+
+-- name: export_fields
+e.export_id AS id, e.status, e.request->>'format' AS format, e.request->>'compression' AS compression,
+e.request->'columns' AS columns, e.request->'raw' AS raw, e.request->'filter' AS filter, e.rows, e.size,
+encode(e.sha256, 'hex') AS sha256, round(e.progress::numeric, 3) AS progress, e.error,
+rfc3339(e.created_at) AS created_at, rfc3339(e.started_at) AS started_at, rfc3339(e.finished_at) AS finished_at,
+rfc3339(e.expires_at) AS expires_at,
+CASE WHEN e.status = 'succeeded' THEN :link_base::text || '/v1/results/export/' || e.export_id || '/file' END AS file_url
+
+-- name: one_export
+SELECT row_to_json(item)::text FROM (
+    SELECT {export_fields} FROM exports e
+    WHERE e.org_id = :org_id AND e.export_id = :export_id
+      AND (:project_id::text IS NULL OR e.project_id = :project_id)
+) item
+
+-- name: page_of_exports  (newest first: an id begins with its time; `next` is the last of the page, where more follow)
+SELECT coalesce(json_agg(item ORDER BY nth) FILTER (WHERE nth <= :page::int), '[]')::text AS data,
+       max(id) FILTER (WHERE nth = :page::int AND listed > :page::int) AS next
+FROM (
+    SELECT row_to_json(one) AS item, one.id, row_number() OVER (ORDER BY one.id DESC) AS nth, count(*) OVER () AS listed
+    FROM (
+        SELECT {export_fields} FROM exports e
+        WHERE e.org_id = :org_id AND e.export_id < :before::text
+          AND (:project_id::text IS NULL OR e.project_id = :project_id)
+        ORDER BY e.export_id DESC LIMIT :page::int + 1
+    ) one
+) numbered

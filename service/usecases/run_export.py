@@ -1,0 +1,235 @@
+"""Does export jobs: claims one, streams its rows into a file, and says how it ended. Nobody sees half a file."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from typing import Final
+from uuid import uuid4
+
+import asyncpg
+
+from service.contracts.exports import ExportRequest
+from service.domain.errors import NotFound, ServiceError, Unavailable
+from service.domain.events import EventType, NewEvent
+from service.domain.exports import KEPT, MAX_TRIES, RETRY_WAITS, ExportOrder
+from service.domain.ids import artifact_key, mint_id
+from service.encoders.encoding import encoder_for
+from service.encoders.parquet import write_parquet
+from service.encoders.text_files import TextFile
+from service.log import log
+from service.storage import Storage, Writing, stored_path
+from service.store import events, export_rows, exports
+from service.store.database import Connection, is_outage
+from service.store.exports import Claim, ClaimedExport, MadeFile
+
+_LEASE: Final = timedelta(seconds=30)
+_BEAT_S: Final = 2.0  # also how soon a cancellation is noticed
+_HALF_WRITTEN_KEPT: Final = timedelta(days=1)
+_NO_PARQUET: Final = "this server can't write Parquet: its extra `parquet` is not installed"
+
+
+class _Progress:
+    """How far a job has come, for its heartbeat."""
+
+    def __init__(self) -> None:
+        self.expected: int | None = None
+        self.rows = 0
+        self.claim_lost = False
+
+    @property
+    def share(self) -> float | None:
+        return min(1.0, self.rows / self.expected) if self.expected else None
+
+
+class Exporter:
+    """The use case with what it needs. `rows` is a pool of results_api, `jobs` one of results_worker."""
+
+    def __init__(
+        self, jobs: asyncpg.Pool, rows: asyncpg.Pool, database_url: str, storage: Storage, link_base: str
+    ) -> None:
+        self._jobs = jobs
+        self._rows = rows
+        self._database_url = database_url
+        self._storage = storage
+        self._link_base = link_base
+
+    async def claim(self, at_once: int) -> ClaimedExport | None:
+        """The next job, if any; `at_once` is how many of one organization may run."""
+        async with self._jobs.acquire() as connection:
+            return await exports.claim(connection, uuid4(), _LEASE, at_once)
+
+    async def run(self, claimed: ClaimedExport) -> None:
+        """Does a job to its end or, where that fails, puts it back or ends it as failed. Canceled, it gives it back."""
+        held, progress = claimed.claim, _Progress()
+        logged = log.bind(export_id=held.export_id, org_id=held.org_id, tries=claimed.tries)
+        try:
+            async with self._keeping(held, progress):
+                order = ExportRequest.model_validate(claimed.request).to_order()
+                file = await self._make_file(claimed, order, progress)
+            await self._succeed(held, order, order.file_name(claimed.created_at), file)
+        except asyncio.CancelledError:
+            if not progress.claim_lost:
+                await self._give_back(held)
+                raise
+            logged.info("export_claim_lost")
+        except Exception as error:
+            logged.warning("export_failed", exc_info=error)
+            await self._note_failure(claimed, error)
+        else:
+            logged.info("export_succeeded", rows=file.rows, size=file.size)
+
+    async def end_abandoned(self) -> None:
+        """Ends the jobs whose last try ended with its worker."""
+        async with self._jobs.acquire() as connection:
+            for held, request in await exports.find_abandoned(connection):
+                await self._fail(connection, held, request, f"the worker died {MAX_TRIES} times over this export")
+
+    async def expire(self) -> None:
+        """Deletes the files that were kept long enough."""
+        async with self._jobs.acquire() as connection:
+            for job, path in await exports.find_expired(connection):
+                await self._storage.delete(path)
+                async with connection.transaction():
+                    await exports.delete_artifact(connection, job, path)
+                    await exports.expire(connection, job)
+
+    async def sweep(self) -> None:
+        """Deletes what killed writers have left half written."""
+        await asyncio.to_thread(self._storage.sweep, _HALF_WRITTEN_KEPT)
+
+    @contextlib.asynccontextmanager
+    async def _keeping(self, held: Claim, progress: _Progress) -> AsyncIterator[None]:
+        """Prolongs the lease while the block runs, and cancels the block where the claim is lost."""
+        block = asyncio.current_task()
+        beating = asyncio.create_task(self._beat(held, progress, block.cancel if block else lambda: None))
+        try:
+            yield
+        finally:
+            beating.cancel()
+
+    async def _beat(self, held: Claim, progress: _Progress, cancel: Callable[[], object]) -> None:
+        while not progress.claim_lost:
+            await asyncio.sleep(_BEAT_S)
+            try:
+                async with self._jobs.acquire() as connection:
+                    progress.claim_lost = not await exports.beat(connection, held, _LEASE, progress.share)
+            except Exception as error:  # the lease is longer than many beats
+                log.warning("export_beat_failed", export_id=held.export_id, error=repr(error))
+        cancel()
+
+    async def _make_file(self, claimed: ClaimedExport, order: ExportOrder, progress: _Progress) -> MadeFile:
+        """Each try has a path of its own: a worker that was thought dead can't touch its successor's file."""
+        held = claimed.claim
+        path = stored_path("exports", held.org_id, held.export_id, f"{held.token.hex}{order.suffix}")
+        name = order.file_name(claimed.created_at)
+        async with self._storage.writing(path, order.content_type, name) as file:
+            write = self._write_parquet if order.format == "parquet" else self._write_text
+            rows = await write(held, order, file, progress)
+        return MadeFile(rows, file.size, file.sha256, path)
+
+    async def _write_text(self, held: Claim, order: ExportOrder, file: Writing, progress: _Progress) -> int:
+        text = TextFile(encoder_for(order), file.write)
+
+        async def take(data: bytes) -> None:
+            await text.take(data)
+            progress.rows = text.lines
+
+        async with export_rows.snapshot(self._rows, held.org_id) as connection:
+            query = await export_rows.row_query(connection, held.org_id, order)
+            progress.expected = query.expected
+            copy = export_rows.copy_csv if order.format == "csv" else export_rows.copy_json_lines
+            rows = await copy(connection, query, take)
+        await text.finish()
+        return rows
+
+    async def _write_parquet(self, held: Claim, order: ExportOrder, file: Writing, progress: _Progress) -> int:
+        async with export_rows.snapshot(self._rows, held.org_id) as connection:
+            query = await export_rows.row_query(connection, held.org_id, order)
+        progress.expected = query.expected
+        loop, stop = asyncio.get_running_loop(), False
+
+        def write(data: bytes) -> None:
+            if stop:
+                raise InterruptedError
+            asyncio.run_coroutine_threadsafe(file.write(data), loop).result()
+
+        def count(rows: int) -> None:
+            progress.rows = rows
+
+        def work() -> int:
+            with export_rows.arrow_batches(self._database_url, held.org_id, query) as batches:
+                return write_parquet(batches, order.compression, write, count)
+
+        thread = asyncio.ensure_future(asyncio.to_thread(work))
+        try:
+            return await asyncio.shield(thread)
+        except asyncio.CancelledError:
+            stop = True
+            await asyncio.wait({thread})
+            raise
+
+    async def _succeed(self, held: Claim, order: ExportOrder, name: str, file: MadeFile) -> None:
+        async with self._jobs.acquire() as connection:
+            async with connection.transaction():
+                expires_at = await exports.succeed(connection, held, file, KEPT)
+                if expires_at is not None:
+                    if order.filter.run_id is not None:
+                        await exports.insert_artifact(
+                            connection, held.org_id, order.filter.run_id, artifact_key(held.export_id), name,
+                            order.content_type, file, expires_at,
+                        )  # fmt: skip
+                    await self._tell(connection, held, "export.completed", order.filter.project_id, order.filter.run_id)
+            if expires_at is None:
+                await self._storage.delete(file.path)
+            else:
+                await events.announce(connection)
+
+    async def _note_failure(self, claimed: ClaimedExport, error: Exception) -> None:
+        """Another try, or the end. Where not even that can be written, the lease runs out by itself."""
+        reason = _reason(error)
+        try:
+            async with self._jobs.acquire() as connection:
+                if claimed.tries < MAX_TRIES and not isinstance(error, ImportError):
+                    wait = RETRY_WAITS[claimed.tries - 1]
+                    await exports.try_again(connection, claimed.claim, reason, wait)
+                else:
+                    await self._fail(connection, claimed.claim, claimed.request, reason)
+        except Exception as outage:
+            if not is_outage(outage):
+                raise
+            log.warning("store_unreachable", work="exports", error=repr(outage))
+
+    async def _fail(self, connection: Connection, held: Claim, request: dict[str, object], reason: str) -> None:
+        wanted = ExportRequest.model_validate(request).filter
+        async with connection.transaction():
+            failed = await exports.fail(connection, held, reason)
+            if failed:
+                await self._tell(connection, held, "export.failed", wanted.project_id, wanted.run_id)
+        if failed:
+            await events.announce(connection)
+
+    async def _tell(
+        self, connection: Connection, held: Claim, event: EventType, project_id: str | None, run_id: str | None
+    ) -> None:
+        data = await exports.find_one(connection, held.job, None, self._link_base)
+        if data is None:
+            raise NotFound(f"export {held.export_id} is gone")
+        made = NewEvent(held.org_id, mint_id("evt"), event, project_id, run_id, data)
+        await events.insert(connection, [made])
+
+    async def _give_back(self, held: Claim) -> None:
+        with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            async with self._jobs.acquire() as connection:
+                await exports.give_back(connection, held)
+
+
+def _reason(error: Exception) -> str:
+    """Why, for the person who asked for the export."""
+    if isinstance(error, ImportError):
+        return _NO_PARQUET
+    if isinstance(error, ServiceError):
+        return str(error)
+    if is_outage(error):
+        return str(Unavailable("the database does not answer"))
+    return "something went wrong on our side"

@@ -1,0 +1,239 @@
+"""What is in an export is what the list shows, field by field, in every format, from a folder and from S3."""
+
+import csv
+import io
+import tempfile
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+
+import duckdb
+import orjson
+import pandas
+import pyarrow.parquet
+import pytest
+
+from service.domain.exports import COLUMNS
+from tests.exporting import Exports, exporting
+from tests.run_events import result, run_event
+
+WEIRD = [
+    "plain",
+    'quo"ted',
+    "comma, semi;colon",
+    "two\nlines\r\nand more",
+    "ünïcödé 🎉 中文",
+    "back\\slash \\.",
+    "\\.",
+    "'",
+    "",
+]
+FORMULAS = ["=1+1", "+1", "-1", "@sum", "\tx", "\rx"]
+OF_RUN = {"commit_sha": "c0ffee", "ci_url": "https://ci/1", "labels": {"team": 'q"a', "zone": "ö"}}
+
+
+@pytest.fixture
+async def exports(database_url: str, storage_url: str) -> AsyncIterator[Exports]:
+    async with exporting(database_url, storage_url) as opened:
+        yield opened
+
+
+async def fill(exports: Exports) -> None:
+    names = [*WEIRD, *FORMULAS]
+    failing = [
+        result(f"fails {text}", "failed", case_id=f"tc_{number}", failure={"message": text or "said", "type": text})
+        for number, text in enumerate(names)
+    ]
+    passing = [result(text, suite=text, file="tests/a.py", started_at="2026-05-20T11:59:00.123Z") for text in names]
+    flaky = result("flaky", attempts=[{"status": "failed"}, {"status": "passed"}])
+    later = run_event("run_2", [result(status="skipped"), flaky], time="2026-06-01T00:00:00Z", branch="main")
+    first = run_event("run_1", [*passing, *failing], started_at="2026-05-20T11:50:00Z", environment="staging", **OF_RUN)
+    await exports.api.store.take(first, later)
+
+
+async def listed(exports: Exports, **params: str) -> list[dict[str, Any]]:
+    """The list of the API with what an export adds to it."""
+    runs = {run["run_id"]: run for run in await exports.api.walk("/v1/runs")}
+    items = await exports.api.walk("/v1/results", params)
+    added = ("commit_sha", "ci_url", "labels")
+    return [
+        {column: ({**item, **{name: runs[item["run_id"]][name] for name in added}})[column] for column in COLUMNS}
+        for item in items
+    ]
+
+
+def as_cells(items: list[dict[str, Any]]) -> list[dict[str, str]]:
+    return [{name: _cell(value) for name, value in item.items()} for item in items]
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict):
+        return str(sorted(value.items()))
+    return (
+        {None: "", True: "true", False: "false"}.get(value, str(value))
+        if not isinstance(value, int) or isinstance(value, bool)
+        else str(value)
+    )
+
+
+def cells(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    return [{**row, "labels": str(sorted(orjson.loads(row["labels"]).items()))} for row in rows]
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
+async def test_csv_read_by_python_is_what_the_list_shows(exports: Exports, compression: str) -> None:
+    await fill(exports)
+    job = await exports.make("csv", compression=compression, raw=True)
+    rows = list(csv.DictReader(io.StringIO((await exports.text(job)).decode(), newline="")))
+    assert list(rows[0]) == list(COLUMNS)
+    assert cells(rows) == as_cells(await listed(exports))
+    assert job["rows"] == len(rows)
+
+
+async def test_csv_read_by_duckdb_and_pandas_is_what_the_list_shows(exports: Exports) -> None:
+    await fill(exports)
+    text = await exports.text(await exports.make("csv", raw=True))
+    expected = as_cells(await listed(exports))
+    frame = pandas.read_csv(io.BytesIO(text), dtype=str, keep_default_na=False)
+    assert cells(frame.to_dict("records")) == expected
+    with tempfile.NamedTemporaryFile(suffix=".csv") as file:
+        file.write(text)
+        file.flush()
+        found = duckdb.sql(
+            f"SELECT * FROM read_csv('{file.name}', all_varchar=true, header=true, delim=',', quote='\"')"
+        )
+        rows = [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
+    assert cells([{name: value or "" for name, value in row.items()} for row in rows]) == expected
+
+
+async def test_formulas_are_neutralised_unless_raw_is_asked_for(exports: Exports) -> None:
+    await fill(exports)
+    columns = ["name", "failure_summary", "duration_ms"]
+    tame = list(csv.reader(io.StringIO((await exports.text(await exports.make(columns=columns))).decode(), newline="")))
+    raw = list(
+        csv.reader(
+            io.StringIO((await exports.text(await exports.make(columns=columns, raw=True))).decode(), newline="")
+        )
+    )
+    assert {name for name, *_ in raw} >= set(FORMULAS)
+    assert {name for name, *_ in tame} >= {f"'{formula}" for formula in FORMULAS} | set(WEIRD)
+    assert tame == [[f"'{cell}" if cell[:1] in tuple("=+-@\t\r") else cell for cell in row] for row in raw]
+
+
+@pytest.mark.parametrize(
+    ("format", "compression"), [("json", "none"), ("json", "zstd"), ("ndjson", "none"), ("ndjson", "gzip")]
+)
+async def test_json_is_what_the_list_shows(exports: Exports, format: str, compression: str) -> None:
+    await fill(exports)
+    text = await exports.text(await exports.make(format, compression=compression))
+    rows = orjson.loads(text) if format == "json" else [orjson.loads(line) for line in text.splitlines()]
+    assert rows == await listed(exports)
+
+
+@pytest.mark.parametrize("compression", ["none", "zstd"])
+async def test_parquet_read_by_pyarrow_and_duckdb_is_what_the_list_shows(exports: Exports, compression: str) -> None:
+    await fill(exports)
+    job = await exports.make("parquet", compression=compression)
+    data = await exports.file(job)
+    expected = await listed(exports)
+    rows = pyarrow.parquet.read_table(io.BytesIO(data)).to_pylist()
+    assert [as_json(row) for row in rows] == expected
+    with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
+        file.write(data)
+        file.flush()
+        found = duckdb.sql(f"SELECT * FROM '{file.name}'")
+        assert [as_json(dict(zip(found.columns, row, strict=True))) for row in found.fetchall()] == expected
+    assert job["rows"] == len(rows)
+
+
+def as_json(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: as_text(value) for name, value in {**row, "labels": orjson.loads(row["labels"])}.items()}
+
+
+def as_text(value: Any) -> Any:
+    if not isinstance(value, datetime):
+        return value
+    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@pytest.mark.parametrize("format", ["csv", "json", "ndjson", "parquet"])
+async def test_nothing_is_an_empty_file_that_can_be_read(exports: Exports, format: str) -> None:
+    job = await exports.make(format, filter={"from": "2020-01-01", "to": "2020-01-02"})
+    assert (job["rows"], job["progress"]) == (0, 1)
+    data = await exports.file(job)
+    if format == "csv":
+        assert data.decode() == ",".join(COLUMNS) + "\n"
+    elif format == "parquet":
+        assert pyarrow.parquet.read_table(io.BytesIO(data)).column_names == list(COLUMNS)
+    else:
+        assert data.strip() == (b"[]" if format == "json" else b"")
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"run_id": "run_1"},
+        {"run_id": "run_1", "suite": "quo\"ted"},
+        {"status": "failed"},
+        {"status": ["failed", "skipped"], "project_id": "shop"},
+        {"from": "2026-05-21"},
+        {"to": "2026-06-01"},
+        {"environment": "staging"},
+        {"branch": "main"},
+        {"case_id": "tc_3"},
+        {"case_id": "tc_none"},
+        {"project_id": "'; DROP TABLE results; --"},
+        {"branch": "$1 :org_id {hit} \\"},
+    ],
+    ids=str,
+)  # fmt: skip
+async def test_a_filter_means_what_it_means_in_the_list(exports: Exports, wanted: dict[str, Any]) -> None:
+    await fill(exports)
+    text = await exports.text(await exports.make("ndjson", filter=wanted))
+    params = [(name, one) for name, said in wanted.items() for one in ([said] if isinstance(said, str) else said)]
+    items = await exports.api.walk("/v1/results", params)
+    assert [orjson.loads(line)["id"] for line in text.splitlines()] == [item["id"] for item in items]
+
+
+async def test_the_case_of_a_filter_is_its_public_id(exports: Exports) -> None:
+    await fill(exports)
+    [case] = {item["case"] for item in await exports.api.walk("/v1/results", {"case_id": "tc_1"})}
+    text = await exports.text(await exports.make("ndjson", filter={"case": case}, columns=["case", "case_id"]))
+    assert [orjson.loads(line) for line in text.splitlines()] == [{"case": case, "case_id": "tc_1"}]
+
+
+async def test_size_and_sum_are_of_exactly_the_bytes_that_come(exports: Exports) -> None:
+    await fill(exports)
+    job = await exports.make("csv", compression="gzip")
+    answer = await exports.api.send("GET", f"/v1/results/export/{job['id']}/file", Accept_Encoding="gzip")
+    data = await answer.read()
+    assert (len(data), sha256(data).hexdigest()) == (job["size"], job["sha256"])
+    assert "Content-Encoding" not in answer.headers
+    assert answer.headers["Content-Type"] == "application/gzip"
+
+
+async def test_a_range_and_a_resumed_download_are_parts_of_the_file(exports: Exports) -> None:
+    await fill(exports)
+    job = await exports.make("csv")
+    whole, path = await exports.file(job), f"/v1/results/export/{job['id']}/file"
+    answer = await exports.api.send("GET", path, Range="bytes=10-19")
+    assert (answer.status, await answer.read()) == (206, whole[10:20])
+    assert answer.headers["Content-Range"] == f"bytes 10-19/{len(whole)}"
+    resumed = await exports.api.send("GET", path, Range="bytes=100-", If_Range=answer.headers["ETag"])
+    assert (resumed.status, await resumed.read()) == (206, whole[100:])
+    other = await exports.api.send("GET", path, Range="bytes=100-", If_Range='"another"')
+    assert (other.status, await other.read()) == (200, whole)
+    tail = await exports.api.send("GET", path, Range="bytes=-7")
+    assert (tail.status, await tail.read()) == (206, whole[-7:])
+    assert (await exports.api.send("GET", path, Range=f"bytes={len(whole)}-")).status == 416
+    assert (await exports.api.send("GET", path, If_None_Match=answer.headers["ETag"])).status == 304
+
+
+async def test_head_says_all_of_a_file_but_its_bytes(exports: Exports) -> None:
+    await fill(exports)
+    job = await exports.make("csv", filter={"run_id": "run_1"})
+    answer = await exports.api.send("HEAD", f"/v1/results/export/{job['id']}/file")
+    assert (answer.status, await answer.read()) == (200, b"")
+    assert answer.headers["Content-Length"] == str(job["size"])
+    assert answer.headers["Content-Disposition"].startswith('attachment; filename="results-run_1.csv"')

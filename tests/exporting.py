@@ -1,0 +1,89 @@
+"""An API and an export worker over one database and one storage, for tests."""
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import zstandard
+
+from consumers.exports import Exporting
+from service.resources import open_storage
+from service.settings import Settings
+from service.storage import Storage
+from service.store import database
+from service.usecases.run_export import Exporter
+from tests.api.served import Api, serve
+
+PATIENCE_S = 30
+OVER = {"succeeded", "failed", "canceled", "expired"}
+
+
+@dataclass
+class Exports:
+    """What a user does with exports."""
+
+    api: Api
+    storage: Storage
+    exporter: Exporter
+    slots: int = 2
+
+    async def ask(self, format: str = "csv", status: int = 202, key: str | None = None, **said: Any) -> Any:  # noqa: A002
+        answer = await self.api.send("POST", "/v1/results/export", key=key, json={"format": format, **said})
+        body = await answer.json()
+        assert answer.status == status, body
+        return body
+
+    async def job(self, export_id: str) -> Any:
+        return await self.api.get(f"/v1/results/export/{export_id}")
+
+    async def done(self, export_id: str, *, hasty: bool = False) -> Any:
+        """The job once it is over or, for the hasty, once its first try has failed."""
+        async with asyncio.timeout(PATIENCE_S):
+            while (job := await self.job(export_id))["status"] not in OVER and not (hasty and job["error"]):
+                await asyncio.sleep(0.02)
+        return job
+
+    async def make(self, format: str = "csv", **said: Any) -> Any:  # noqa: A002
+        """Asks, works, and returns the job, which must have succeeded."""
+        asked = await self.ask(format, **said)
+        async with self.working():
+            job = await self.done(asked["id"], hasty=True)
+        assert job["status"] == "succeeded", job
+        return job
+
+    async def file(self, job: Mapping[str, Any], **headers: str) -> bytes:
+        answer = await self.api.send("GET", f"/v1/results/export/{job['id']}/file", **headers)
+        assert answer.status in (200, 206), await answer.text()
+        return await answer.read()
+
+    async def text(self, job: Mapping[str, Any]) -> bytes:
+        """The file with its compression taken off."""
+        data = await self.file(job)
+        if job["compression"] == "gzip":
+            return gzip.decompress(data)
+        return zstandard.ZstdDecompressor().decompressobj().decompress(data) if job["compression"] == "zstd" else data
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """A worker, stopped as SIGTERM stops one."""
+        stopping = asyncio.Event()
+        work = asyncio.create_task(Exporting(self.exporter, self.slots, 2, stopping).run())
+        try:
+            yield
+        finally:
+            stopping.set()
+            await asyncio.wait_for(work, PATIENCE_S)
+
+
+@asynccontextmanager
+async def exporting(database_url: str, storage_url: str, **settings: Any) -> AsyncIterator[Exports]:
+    async with serve(database_url, artifacts_url=storage_url, **settings) as api:
+        rows = await database.open_pool(database_url, "results_api", 4)
+        storage = open_storage(Settings(artifacts_url=storage_url))
+        try:
+            yield Exports(api, storage, Exporter(api.store.pool, rows, database_url, storage, "http://results.test"))
+        finally:
+            await database.close_pool(rows)
