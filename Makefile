@@ -1,6 +1,7 @@
 # Every target gets what it needs first: a machine with Python 3.11, make and git is enough.
 
 VENV := .venv/bin
+BENCHMARKS = $(subst /,.,$(basename $(shell grep -l '^if __name__' benchmarks/*.py)))
 UV = $(shell command -v uv || echo .tools/bin/uv)
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
@@ -19,7 +20,7 @@ run: ## Start the whole stack on this machine, until Ctrl-C
 
 test: setup ## Run the tests and check who imports whom; under four minutes
 	@$(VENV)/lint-imports --no-logo
-	@$(VENV)/pytest -m "not slow"
+	@$(VENV)/pytest -m "not slow" -n 2
 
 test-slow: setup ## Run the faults, fuzzing, scale and big files
 	@$(VENV)/pytest -m slow
@@ -35,7 +36,7 @@ fmt: setup ## Format the code and sort its imports
 	@$(VENV)/ruff format .
 
 bench: setup ## Measure against the limits of this machine, in the same run
-	@$(VENV)/python -m benchmarks
+	@for each in $(BENCHMARKS); do echo "== $$each"; $(VENV)/python -m $$each || exit 1; done
 
 lock: setup ## Pin what pyproject.toml asks for; UPGRADE=--upgrade takes the newest of all
 	@$(COMPILE) $(UPGRADE) --all-extras --group dev pyproject.toml -o requirements-dev.lock

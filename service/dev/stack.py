@@ -25,6 +25,7 @@ from service.dev.supervisor import Supervisor, prepare
 from service.settings import Settings
 
 _DATABASE: Final = "results"
+_DEV_SETTINGS: Final = {"rate_limit": "off", "webhook_allow_loopback": "true"}  # unless they are set
 _STOPS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # a shell's background jobs come with SIGINT ignored
 _FIRST_DATA_TIMEOUT_S: Final = 10.0
 _EVERY_ADDRESS: Final = ("0.0.0.0", "::", "")  # noqa: S104 - recognised here, not listened on
@@ -143,12 +144,15 @@ class Stack:
 
     def _environment(self) -> Mapping[str, str]:
         settings = self._settings
+        unless_set = {name: value for name, value in _DEV_SETTINGS.items() if name not in settings.model_fields_set}
         return {
+            **{f"RESULTS_{name.upper()}": value for name, value in unless_set.items()},
             "RESULTS_DATABASE_URL": settings.database_url or "",
             "RESULTS_AMQP_URL": settings.amqp_url or "",
             "RESULTS_ARTIFACTS_URL": settings.storage_url,
             "RESULTS_HTTP_HOST": settings.http_host,
             "RESULTS_HTTP_PORT": str(settings.http_port),
+            "RESULTS_WEBHOOK_ALLOW_LOOPBACK": "true",
             "RESULTS_RATE_LIMIT": settings.rate_limit if "rate_limit" in settings.model_fields_set else "off",
         }
 

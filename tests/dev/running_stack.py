@@ -45,6 +45,12 @@ class RunningStack:
         entries = self.ready["processes"].values()
         return [pid for entry in entries for pid in (entry if isinstance(entry, list) else [entry]) if pid]
 
+    def settings_of(self, part: str) -> dict[str, str]:
+        """What the environment of its first process says."""
+        environment = Path(f"/proc/{self.ready['processes'][part][0]}/environ").read_text()
+        pairs = (entry.partition("=") for entry in environment.split("\0"))
+        return {name: value for name, _, value in pairs if name.startswith("RESULTS_")}
+
     def run_ids(self) -> list[str] | None:
         """Of the runs that the API lists; None while it doesn't answer."""
         connection = HTTPConnection(self.ready["api_url"].removeprefix("http://"), timeout=5)

@@ -73,6 +73,15 @@ def test_taken_port_is_left_to_its_owner(start: Callable[..., RunningStack]) -> 
         assert f"port {taken} is taken" in stack.said()
 
 
+def test_limits_that_hinder_development_are_off_unless_set(start: Callable[..., RunningStack]) -> None:
+    stack = start(RESULTS_RATE_LIMIT="7/second").await_ready()
+    settings = stack.settings_of("api")
+    assert settings["RESULTS_RATE_LIMIT"] == "7/second"
+    assert settings["RESULTS_WEBHOOK_ALLOW_LOOPBACK"] == "true"
+    stack.end()
+    assert start().await_ready().settings_of("api")["RESULTS_RATE_LIMIT"] == "off"
+
+
 def test_only_the_owner_may_read_the_key(start: Callable[..., RunningStack], tmp_path: Path) -> None:
     stack = start().await_ready()
     for file in (stack.ready_file, tmp_path / "key"):
