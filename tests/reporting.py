@@ -71,9 +71,10 @@ class Reports:
         return (await self.api.get(f"/v1/results/{page['data'][0]['id']}/artifacts"))["data"]
 
 
-def make_taker(settings: Settings, pool: Any) -> ReportTaker:
+def make_taker(settings: Settings, pool: Any, children: list[ReadingChild] | None = None) -> ReportTaker:
     store = ReportStore(pool, RETENTION, settings.link_base)
-    return ReportTaker(pool, Storage(settings.storage_url), store, settings.report_max_unpacked_bytes, CHILDREN)
+    storage, limit = Storage(settings.storage_url), settings.report_max_unpacked_bytes
+    return ReportTaker(pool, storage, store, limit, CHILDREN if children is None else children)
 
 
 @asynccontextmanager

@@ -1,5 +1,6 @@
 """Stores a report that was read: of any size, in one transaction, so that nobody ever sees half of it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -46,6 +47,8 @@ class ReportStore:
         self._link_base = link_base
         self._known = KnownCases()
         self._months = partitions.KnownMonths()
+        # Each holds a connection and needs a second one now and then: were all of them held, none would go on.
+        self._places = asyncio.Semaphore(max(1, pool.get_max_size() // 3))
 
     async def store(self, claimed: ClaimedReport, read: ReadUpload, results: Path) -> int:
         """Stores the results and ends the receipt; returns how many. The same report again changes nothing.
@@ -53,7 +56,7 @@ class ReportStore:
         Raises Rejected for what can't be stored, ClaimLost, and what the database raises: then nothing has happened.
         """
         reading = ReportReading(claimed, read, self._retention)
-        async with self._pool.acquire() as connection:
+        async with self._places, self._pool.acquire() as connection:
             await self._months.ensure(connection, [reading.event.facts.completed_ms])
             async with connection.transaction():
                 run = await self._write(connection, claimed, reading, results)

@@ -58,7 +58,7 @@ async def test_the_sent_report_is_kept_as_it_came(reports: Reports) -> None:
     ],
 )
 async def test_a_report_may_be_packed_and_of_any_format(reports: Reports, body: bytes, headers: dict[str, str]) -> None:
-    receipt = await reports.take(body, **headers)
+    receipt = await reports.take(body, "run_1", (), **headers)
     assert (receipt["status"], receipt["results"]) == ("stored", 2), receipt
 
 

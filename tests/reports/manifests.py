@@ -37,6 +37,10 @@ class ListedReport:
         return int(self.row.get(column) or 0)
 
     @property
+    def is_readable(self) -> bool:
+        return self.is_well_formed and self.format in READ
+
+    @property
     def further_attempts(self) -> int:
         return self.count("further_attempts") or _FURTHER_ATTEMPTS.get(self.path.name, 0)
 
@@ -61,12 +65,17 @@ class ListedReport:
 
 def readable() -> list[Any]:
     """Those that have to be read and counted."""
-    return _parameters(lambda listed: listed.is_well_formed and listed.format in READ)
+    return _parameters(lambda listed: listed.is_readable)
 
 
 def unreadable() -> list[Any]:
     """Malformed ones, and those of formats that nothing reads."""
-    return _parameters(lambda listed: not (listed.is_well_formed and listed.format in READ))
+    return _parameters(lambda listed: not listed.is_readable)
+
+
+def all_listed(folder: Path) -> list[ListedReport]:
+    """Every line of one manifest."""
+    return list(_listed(folder))
 
 
 def _parameters(wanted: Any) -> list[Any]:

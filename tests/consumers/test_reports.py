@@ -1,0 +1,177 @@
+"""Reports are taken in whatever dies: the child that reads one, the worker over it, the broker's message."""
+
+import asyncio
+import io
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from consumers.broker import OnBroker, keep_consuming
+from consumers.jobs import Jobs
+from consumers.relay import Relay
+from consumers.worker import Lane
+from service.domain.queues import REPORTS
+from service.domain.reports import MAX_TRIES
+from service.reports.children import ReadingChild
+from service.settings import Settings
+from service.store import database
+from service.store.reports import ClaimedReport
+from service.usecases.take_reports import ReportTaker
+from tests.consumers.conftest import Broker
+from tests.reporting import PASSING, PATIENCE_S, Reports, make_taker, reporting, taking
+from tests.run_events import run_event
+
+
+@pytest.fixture
+async def reports(database_url: str, tmp_path: Path) -> AsyncIterator[Reports]:
+    async with reporting(database_url, tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+def taker(reports: Reports, tmp_path: Path) -> ReportTaker:
+    return make_taker(Settings(artifacts_url=(tmp_path / "files").as_uri()), reports.api.store.pool)
+
+
+async def claim(taker: ReportTaker) -> ClaimedReport:
+    claimed = await taker.claim()
+    assert claimed is not None
+    return claimed
+
+
+async def run_leases_out(reports: Reports) -> None:
+    await reports.api.store.pool.execute("UPDATE receipts SET lease_until = now() - interval '1 s'")
+
+
+@asynccontextmanager
+async def taking_from_broker(reports: Reports, broker: Broker, taker: ReportTaker) -> AsyncIterator[None]:
+    stopping = asyncio.Event()
+    jobs = Jobs[ClaimedReport]("reports", taker.claim, taker.take, 2, stopping)
+    lane = Lane(broker.topology, broker.topology.job_queue(REPORTS), jobs.handle, stopping)
+    team: list[OnBroker] = [lane, Relay(reports.api.store.pool, broker.topology, stopping)]
+    async with asyncio.TaskGroup() as group:
+        group.create_task(keep_consuming(broker.url, broker.topology, team, stopping))
+        group.create_task(jobs.run())
+        try:
+            yield
+        finally:
+            stopping.set()
+
+
+async def test_a_report_is_taken_at_once_when_its_message_comes(
+    reports: Reports, broker: Broker, taker: ReportTaker
+) -> None:
+    async with taking_from_broker(reports, broker, taker):
+        await reports.take(PASSING, "run_0")
+        started = asyncio.get_running_loop().time()
+        receipt = await reports.take(PASSING)
+        assert asyncio.get_running_loop().time() - started < 1.5
+    assert receipt["status"] == "stored"
+
+
+async def test_a_report_of_a_dead_worker_is_taken_over(reports: Reports, taker: ReportTaker) -> None:
+    sent = await reports.send(PASSING)
+    await claim(taker)
+    async with taking(reports, taker):
+        await asyncio.sleep(0.3)
+        assert (await reports.api.get(f"/v1/receipts/{sent['id']}"))["status"] == "processing"
+        await run_leases_out(reports)
+        assert (await reports.settled(sent))["status"] == "stored"
+    assert (await reports.api.get("/v1/runs/run_1"))["revision"] == 1
+
+
+async def test_a_worker_that_was_thought_dead_stores_nothing(reports: Reports, taker: ReportTaker) -> None:
+    sent = await reports.send(PASSING)
+    slow = await claim(taker)
+    await run_leases_out(reports)
+    await claim(taker)
+    await taker.take(slow)
+
+    assert (await reports.api.get(f"/v1/receipts/{sent['id']}"))["status"] == "processing"
+    await reports.api.error("/v1/runs/run_1", 404)
+
+
+async def test_a_report_that_workers_die_over_is_rejected_in_the_end(reports: Reports, taker: ReportTaker) -> None:
+    sent = await reports.send(PASSING)
+    for _ in range(MAX_TRIES):
+        await claim(taker)
+        await run_leases_out(reports)
+    assert await taker.claim() is None
+    await taker.end_abandoned()
+
+    receipt = await reports.settled(sent)
+    assert receipt["problems"][0]["reason"] == "internal_error: 4 workers died over this report"
+
+
+async def test_a_killed_child_ends_its_report_and_not_the_worker(reports: Reports, tmp_path: Path) -> None:
+    settings = Settings(artifacts_url=(tmp_path / "files").as_uri())
+    taker = make_taker(settings, reports.api.store.pool, [child := ReadingChild()])
+    many = b"<testsuite>" + b"<testcase name='a'/>" * 1_000_000
+    async with taking(reports, taker, slots=1):
+        sent = await reports.send(io.BytesIO(many))
+        async with asyncio.timeout(PATIENCE_S):
+            while not (pids := child_pids(child)):  # noqa: ASYNC110 - a process sets no event
+                await asyncio.sleep(0.01)
+        os.kill(pids[0], signal.SIGKILL)
+        receipt = await reports.settled(sent)
+        assert receipt["problems"][0]["reason"] == "malformed_report: the process that read the report died over it"
+        assert (await reports.take(PASSING))["status"] == "stored"
+    await taker.close()
+
+
+def child_pids(child: ReadingChild) -> list[int]:
+    return list(child._pool._processes) if child._pool else []
+
+
+async def test_a_stopped_worker_gives_its_report_back_untried(reports: Reports, taker: ReportTaker) -> None:
+    sent = await reports.send(PASSING)
+    work = asyncio.create_task(taker.take(await claim(taker)))
+    await asyncio.sleep(0)
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)
+
+    assert (await claim(taker)).tries == 1
+    assert (await reports.api.get(f"/v1/receipts/{sent['id']}"))["status"] == "processing"
+
+
+async def test_concurrent_shards_of_several_workers_end_as_one_run(
+    reports: Reports, database_url: str, tmp_path: Path
+) -> None:
+    shards = 8
+    settings = Settings(artifacts_url=(tmp_path / "files").as_uri())
+    async with AsyncExitStack() as workers:
+        for _ in range(2):
+            pool = await database.open_pool(database_url, "results_worker", 10)
+            workers.push_async_callback(database.close_pool, pool)
+            await workers.enter_async_context(taking(reports, make_taker(settings, pool)))
+        sent = [
+            reports.take(shard_of(number), params={"shard": f"{number}/{shards}"}) for number in range(1, shards + 1)
+        ]
+        receipts = await asyncio.gather(*sent)
+    assert {receipt["status"] for receipt in receipts} == {"stored"}
+    run = await reports.api.get("/v1/runs/run_1")
+    assert (run["complete"], run["counts"]["passed"], run["counts"]["failed"]) == (True, shards * 499, shards)
+    events = await reports.api.store.pool.fetch("SELECT type FROM events WHERE type = 'run.completed'")
+    assert len(events) == 1
+
+
+def shard_of(number: int) -> bytes:
+    cases = "".join(f'<testcase name="case {case}" classname="shard {number}"/>' for case in range(499))
+    return f'<testsuite name="{number}">{cases}<testcase name="fails"><failure/></testcase></testsuite>'.encode()
+
+
+@pytest.mark.slow
+async def test_a_run_that_another_report_holds_is_waited_for(reports: Reports, taker: ReportTaker) -> None:
+    await reports.api.store.take(run_event())
+    sent = await reports.send(PASSING)
+    pool: Any = reports.api.store.pool
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT 1 FROM runs FOR UPDATE")
+        await taker.take(await claim(taker))
+    row = await pool.fetchrow("SELECT status, tries FROM receipts WHERE receipt_id = $1", sent["id"])
+    assert (row["status"], row["tries"]) == ("queued", 0)
