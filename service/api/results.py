@@ -8,7 +8,7 @@ from service.api.callers import caller
 from service.api.parsing import parse_empty_query, parse_query
 from service.api.replies import reply_page, reply_text
 from service.api.resources import RESOURCES
-from service.contracts.queries import ResultQuery
+from service.contracts.queries import PageQuery, ResultQuery
 from service.domain.cursors import read_cursor, write_cursor
 from service.domain.errors import InvalidRequest, NotFound
 from service.domain.filters import Position, ResultFilter, within_project
@@ -20,14 +20,17 @@ from service.store.database import as_organization
 async def list_results(request: web.Request) -> web.Response:
     """Results, newest run first."""
     query = parse_query(request, ResultQuery)
-    who = caller(request)
-    wanted = within_project(query.to_filter(), who.project_id)
-    if wanted is None:
-        return reply_page("[]", None)
-    after = _read_cursor(query.starting_after, who.org_id, wanted)
-    async with as_organization(request.app[RESOURCES].list_pool, who.org_id) as connection:
-        page = await read_results.list_page(connection, who.org_id, wanted, after, query.limit)
-    return reply_page(page.data, page.next and _write_cursor(page.next, who.org_id, wanted))
+    wanted = within_project(query.to_filter(), caller(request).project_id)
+    return await reply_results(request, wanted, query) if wanted else reply_page("[]", None)
+
+
+async def reply_results(request: web.Request, wanted: ResultFilter, page: PageQuery) -> web.Response:
+    """The page of the list that this filter and cursor stand for."""
+    org_id = caller(request).org_id
+    after = _read_cursor(page.starting_after, org_id, wanted)
+    async with as_organization(request.app[RESOURCES].list_pool, org_id) as connection:
+        found = await read_results.list_page(connection, org_id, wanted, after, page.limit)
+    return reply_page(found.data, found.next and _write_cursor(found.next, org_id, wanted))
 
 
 async def get_result(request: web.Request) -> web.Response:

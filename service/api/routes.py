@@ -4,7 +4,7 @@ from typing import Final, NamedTuple
 
 from aiohttp import web
 
-from service.api import artifacts, events, exports, health, keys, receipts, reports, results, runs, webhooks
+from service.api import artifacts, cases, events, exports, health, keys, receipts, reports, results, runs, webhooks
 from service.api.callers import Handler, permitted
 from service.domain.keys import Permission
 
@@ -45,6 +45,9 @@ V1: Final = (
     Route("POST", "/runs/{run_id}/report", reports.create_report, "reports:create"),
     Route("GET", "/receipts", receipts.list_receipts, "reports:create"),
     Route("GET", "/receipts/{id}", receipts.get_receipt, "reports:create"),
+    Route("GET", "/cases", cases.list_cases, "results:read"),
+    Route("GET", "/cases/{id}", cases.get_case, "results:read"),
+    Route("GET", "/cases/{id}/history", cases.list_history, "results:read"),
     Route("GET", "/api-keys", keys.list_keys, "keys:manage"),
     Route("POST", "/api-keys", keys.create_key, "keys:manage"),
     Route("POST", "/api-keys/{id}/rotate", keys.rotate_key, "keys:manage"),

@@ -177,3 +177,38 @@ def _letters(statuses: list[Any], all_of_them: int) -> tuple[str, ...]:
 def _ms(moment: datetime | None) -> int | None:
     """Rounded up: a run completed in a whole millisecond, and the first one not before `moment` is meant."""
     return None if moment is None else -((_EPOCH - moment) // _MS)
+
+
+RunCount = Annotated[int, Field(ge=1, le=200, description="Statistics are over so many of its last runs")]
+
+
+class CaseQuery(Query):
+    """One case."""
+
+    runs: RunCount = 50
+
+
+class CasesQuery(CaseQuery):
+    """A page of the list of a project's cases."""
+
+    project_id: Annotated[Words | None, Field(description="Needed, unless the key is bound to one")] = None
+    suite: SuiteName | None = None
+    limit: Annotated[int, Field(ge=1, le=100, description="How many at most")] = DEFAULT_LIMIT
+    starting_after: Annotated[Cursor | None, Field(description="`next_cursor` of the page before")] = None
+
+
+class HistoryQuery(PageQuery):
+    """A page of the results of one case."""
+
+    status: Annotated[list[ResultStatus], Field(description="May be repeated")] = []
+    from_: Annotated[Moment | None, Field(alias="from", description="Run completed then or later")] = None
+    to: Annotated[Moment | None, Field(description="Run completed before")] = None
+    environment: Words | None = None
+    branch: BranchName | None = None
+
+    def to_filter(self, case_key: CaseKey) -> ResultFilter:
+        """The filter that these parameters stand for."""
+        return ResultFilter(
+            _letters(self.status, 5), _ms(self.from_), _ms(self.to), None, self.environment, self.branch,
+            case_key=case_key,
+        )  # fmt: skip

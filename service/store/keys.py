@@ -38,7 +38,7 @@ async def insert(
 async def list_page(
     connection: Connection, org_id: OrgId, project_id: str | None, before: str | None, limit: int
 ) -> list[asyncpg.Record]:
-    """Keys older than the one with the id `before`, newest first, revoked ones too; of one project where one is given."""
+    """Keys older than the one with the id `before`, newest first, revoked ones too; of the project if one is given."""
     return await connection.fetch(_SQL["list_page"], org_id, before or _BEHIND_ALL, project_id, limit)
 
 

@@ -19,7 +19,7 @@ from service.store.statements import statements
 RUN_BUDGET: Final = 2_000
 ROW_BUDGET: Final = 20_000
 
-_NOUNS: Final = ("read_results", "read_runs", "read_artifacts", "read_exports")
+_NOUNS: Final = ("read_results", "read_runs", "read_artifacts", "read_cases", "read_exports")
 _PIECES: Final = {name: text for noun in _NOUNS for name, text in statements(noun).items()}
 _REMEMBERED: Final = 1_000  # statements; clients choose the columns of an export in any order
 Choice = str | int | tuple[str, ...]

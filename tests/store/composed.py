@@ -6,7 +6,7 @@ from typing import Any
 
 from service.domain.filters import ResultFilter, RunFilter
 from service.domain.ids import CaseKey
-from service.store import read_results, read_runs
+from service.store import read_cases, read_results, read_runs
 from service.store.pieces import Statement, compose
 
 ASKED: dict[str, list[Any]] = {
@@ -19,6 +19,8 @@ ASKED: dict[str, list[Any]] = {
     "case_id": [None, "tc_1"],
     "suite": [None, "auth"],
 }
+
+ONES = ("one_result", "one_run", "page_of_artifacts", "has_result", "complete_runs", "case_project")
 
 
 def result_filters() -> Iterator[ResultFilter]:
@@ -38,5 +40,6 @@ def all_composed() -> set[Statement]:
     """Each statement once, however many filters lead to it."""
     lists = {read_results.page_statement(wanted) for wanted in result_filters()}
     runs = {read_runs.page_statement(wanted) for wanted in run_filters()}
-    ones = {compose(name) for name in ("one_result", "one_run", "page_of_artifacts", "has_result")}
-    return lists | runs | ones
+    cases = {read_cases.page_statement(of_one_suite=alone) for alone in (True, False)} | {read_cases.one_statement()}
+    ones = {compose(name) for name in ONES}
+    return lists | runs | cases | ones

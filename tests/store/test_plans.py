@@ -10,10 +10,10 @@ import pytest
 
 from service.domain.filters import ResultFilter
 from service.domain.ids import CaseKey, OrgId
-from service.store import database, read_results, read_runs
+from service.store import database, read_cases, read_results, read_runs
 from service.store.pieces import Statement, compose
 from service.store.statements import statements
-from tests.store.composed import result_filters, run_filters
+from tests.store.composed import ONES, result_filters, run_filters
 from tests.store.large import fill, plan_nodes
 
 ORG = OrgId(1)
@@ -37,7 +37,7 @@ VALUES: dict[str, object] = {
     "first_key": UUID("019ba000-0000-0000-0000-000000000000"), "statuses": ["f"], "run_id": "run_77",
     "run_key": UUID("019c8a5a-0000-0000-0000-000000000000"), "project_id": "p1", "environment": "env1", "branch": "b1",
     "case_key": 41, "case_id": "tc_1", "suite": "suite 1", "link_base": "http://x", "after_run_level": False,
-    "after_key": 0,
+    "after_key": 0, "after_suite": 0, "after_case": 0, "runs": 50, "run_ids": ["run_1"], "project_ids": ["p1"],
 }  # fmt: skip
 
 
@@ -75,6 +75,8 @@ def read_from_end_to_end(nodes: Any) -> set[str]:
 async def test_no_list_reads_a_table_from_end_to_end(connection: Any) -> None:
     lists = {read_results.page_statement(wanted): str(wanted) for wanted in result_filters()}
     lists |= {read_runs.page_statement(wanted): str(wanted) for wanted in run_filters()}
+    lists |= {read_cases.page_statement(of_one_suite=alone): f"cases {alone}" for alone in (True, False)}
+    lists |= {read_cases.one_statement(): "one case"}
     assert len(lists) > 30
     for statement, wanted in lists.items():
         for mode in MODES:
@@ -89,7 +91,7 @@ async def test_the_index_that_fits_drives_the_list(connection: Any) -> None:
 
 
 async def test_single_rows_are_found_by_their_keys(connection: Any) -> None:
-    for name in ("one_result", "one_run", "page_of_artifacts", "has_result"):
+    for name in ONES:
         for mode in MODES:
             assert read_from_end_to_end(await explain(connection, compose(name), mode)) <= EMPTY, name
     for name, sought in (("find_key", "41"), ("find_id", "'tc_1'")):

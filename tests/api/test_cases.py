@@ -1,0 +1,77 @@
+"""Cases: their statistics against numbers worked out by hand, their list, their history."""
+
+from typing import Any
+
+import pytest
+
+from tests.api.served import Api
+from tests.run_events import result, run_event
+
+DURATIONS = [100, 200, 300, 400, 1000]
+STATUSES = ["passed", "failed", "passed", "skipped", "error"]
+
+
+@pytest.fixture
+async def stored(api: Api) -> Api:
+    """Five days of one case: the last day it errs; on the third it is flaky."""
+    for day, (status, duration_ms) in enumerate(zip(STATUSES, DURATIONS, strict=True), 1):
+        said: dict[str, Any] = {"duration_ms": duration_ms}
+        if day == 3:
+            said["attempts"] = [{"status": "failed"}, {"status": "passed"}]
+        await api.store.take(
+            run_event(f"run_{day}", [result("pays", status, case_id="tc_pay", **said), result("logs in")],
+                      completed_at=f"2026-05-{day:02}T00:00:00Z")
+        )  # fmt: skip
+    await api.store.take(run_event("blog", [result("posts")], project_id="blog"))
+    return api
+
+
+async def find(api: Api, name: str, **params: str) -> Any:
+    cases = await api.walk("/v1/cases", {"project_id": "shop", "limit": "1", **params})
+    return next(case for case in cases if case["name"] == name)
+
+
+async def test_statistics_are_over_what_was_executed(stored: Api) -> None:
+    case = await find(stored, "pays")
+    assert case == {
+        "id": case["id"], "project_id": "shop", "case_id": "tc_pay", "suite": "auth.login", "name": "pays",
+        "file": None, "last_status": "error", "last_run_id": "run_5",
+        "last_completed_at": "2026-05-05T00:00:00.000Z", "runs": 5, "failure_rate": 0.5, "flaky_rate": 0.25, "mean_duration_ms": 400, "p95_duration_ms": 1000,
+    }  # fmt: skip
+    assert await stored.get(f"/v1/cases/{case['id']}") == case
+
+
+async def test_statistics_are_over_the_last_runs_that_were_asked_for(stored: Api) -> None:
+    case = await find(stored, "pays", runs="2")
+    assert (case["runs"], case["failure_rate"], case["mean_duration_ms"]) == (2, 1.0, 1000)
+    assert (await stored.get(f"/v1/cases/{case['id']}", {"runs": "2"})) == case
+
+
+async def test_the_list_is_of_one_project_and_of_one_suite_if_asked(stored: Api) -> None:
+    assert {case["name"] for case in await stored.walk("/v1/cases", {"project_id": "shop"})} == {"pays", "logs in"}
+    assert await stored.walk("/v1/cases", {"project_id": "shop", "suite": "other"}) == []
+    assert len(await stored.walk("/v1/cases", {"project_id": "shop", "suite": "auth.login", "limit": "1"})) == 2
+    assert (await stored.error("/v1/cases", 400))["param"] == "project_id"
+    bound = (await stored.make_key(project_id="blog")).key
+    assert [case["name"] for case in (await stored.get("/v1/cases", key=bound))["data"]] == ["posts"]
+    assert (await stored.get("/v1/cases", {"project_id": "shop"}, bound))["data"] == []
+
+
+async def test_the_history_of_a_case_is_its_results_newest_first(stored: Api) -> None:
+    case = (await find(stored, "pays"))["id"]
+    history = await stored.walk(f"/v1/cases/{case}/history", {"limit": "2"})
+    assert [item["run_id"] for item in history] == ["run_5", "run_4", "run_3", "run_2", "run_1"]
+    assert history == await stored.walk("/v1/results", {"case": case})
+    failing = await stored.walk(f"/v1/cases/{case}/history", [("status", "failed"), ("status", "error")])
+    assert [item["run_id"] for item in failing] == ["run_5", "run_2"]
+
+
+async def test_a_case_that_is_not_there_or_not_ours_is_not_found(stored: Api) -> None:
+    case = (await find(stored, "pays"))["id"]
+    _, foreign = await stored.make_organization("other")
+    bound = (await stored.make_key(project_id="blog")).key
+    for suffix in ("", "/history"):
+        for key in (foreign, bound):
+            await stored.error(f"/v1/cases/{case}{suffix}", 404, key=key)
+        for id_ in ("case_0000000000000000", "case_1", "tc_pay"):
+            await stored.error(f"/v1/cases/{id_}{suffix}", 404)
