@@ -269,7 +269,7 @@ CREATE TABLE events (
     project_id text,                         -- of what it is about, or null
     run_id     text,
     data       json NOT NULL,                -- data.object, byte for byte what every receiver gets
-    created_at timestamptz NOT NULL DEFAULT now(),
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(), -- so that those of one transaction keep their order
     number     bigint,                       -- its place in the stream, once it has one
     PRIMARY KEY (org_id, event_id)
 );
@@ -508,7 +508,8 @@ CREATE POLICY own ON recoveries     TO results_api USING (org_id = current_org()
 CREATE POLICY look_up ON api_keys   TO results_keys USING (true);
 
 GRANT SELECT ON organizations, runs, cases, results, result_details, heartbeats TO results_api;
-GRANT SELECT, INSERT, UPDATE ON artifacts, receipts TO results_api;
+GRANT SELECT, INSERT, UPDATE ON receipts TO results_api;
+GRANT SELECT, INSERT, UPDATE, DELETE ON artifacts TO results_api;
 GRANT SELECT, INSERT, UPDATE ON api_keys TO results_api;
 GRANT SELECT ON api_keys TO results_keys;
 GRANT SELECT, INSERT ON events TO results_api;

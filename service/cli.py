@@ -1,6 +1,7 @@
 """The `zof-results` command: thin subcommands over the use cases; each process is assembled here."""
 
 import asyncio
+import contextlib
 import os
 import sys
 from collections.abc import Awaitable, Callable
@@ -12,6 +13,7 @@ import click
 from pydantic import ValidationError
 
 from service.domain.errors import NotFound, ServiceError
+from service.domain.events import EVENT_TYPES
 from service.domain.ids import OrgId
 from service.domain.keys import ROLES, Role
 from service.resources import database_pool, database_url
@@ -22,6 +24,10 @@ from service.usecases import keys
 
 T = TypeVar("T")
 _CONSUMERS = (sys.executable, "-m", "consumers")
+
+
+_url_option = click.option("--url", envvar="RESULTS_URL", required=True, help="The server.  [$RESULTS_URL]")
+_key_option = click.option("--key", envvar="RESULTS_API_KEY", required=True, help="An API key.  [$RESULTS_API_KEY]")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -61,6 +67,45 @@ def dev() -> None:
     from service.dev import stack
 
     stack.run(Settings())
+
+
+@cli.command()
+@_url_option
+@_key_option
+@click.option("--run-id", required=True, help="The run that has to be good.")
+@click.option("--max-failures", default=0, show_default=True, type=click.IntRange(0), help="So many are allowed.")
+@click.option("--allow-flaky", is_flag=True, help="Don't count cases that passed only after failing.")
+@click.option("--timeout", default=600, show_default=True, type=click.IntRange(0), help="Seconds to wait for the run.")
+def gate(url: str, key: str, run_id: str, max_failures: int, allow_flaky: bool, timeout: int) -> None:
+    """Waits until a run is complete and lets a pipeline pass or not.
+
+    Exit code 0: passed. 1: failed. 2: the run was not complete in time. 3: the server refused or was out of reach.
+    """
+    from service.client import gate as gates
+    from service.client.http import ServerError
+    from service.domain.gates import Gate
+
+    try:
+        code = asyncio.run(gates.gate(url, key, run_id, Gate(max_failures, allow_flaky), timeout))
+    except ServerError as error:
+        click.echo(f"Error: {error}", err=True)
+        code = 3
+    raise SystemExit(code)
+
+
+@cli.command()
+@_url_option
+@_key_option
+@click.option("--type", "types", multiple=True, type=click.Choice(EVENT_TYPES), help="Only these; may be repeated.")
+@click.option("--run-id", help="Only what is about this run.")
+@click.option("--json", "as_json", is_flag=True, help="The whole event as JSON, one a line.")
+def tail(url: str, key: str, types: tuple[str, ...], run_id: str | None, as_json: bool) -> None:
+    """Prints events as they happen, until Ctrl-C."""
+    from service.client import tail as stream
+
+    filters = [*(("type", event_type) for event_type in types), *([("run_id", run_id)] if run_id else [])]
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(stream.tail(url, key, filters, as_json=as_json))
 
 
 @cli.group()
