@@ -33,3 +33,4 @@ async def _end_streams(app: web.Application) -> None:
     """Streams and waits would hold up the end of the process."""
     app[RESOURCES].feeds.end()
     app[RESOURCES].run_watch.wake_all()
+    app[RESOURCES].export_watch.wake_all()

@@ -3,15 +3,17 @@
 from datetime import timedelta
 from typing import Final
 
+import orjson
 from aiohttp import web
 
 from service.api.callers import caller
 from service.api.downloads import Download, send_file
+from service.api.mutations import mutate
 from service.api.parsing import parse_body, parse_empty_query, parse_query
 from service.api.replies import reply_page, reply_text
 from service.api.resources import RESOURCES
 from service.contracts.exports import ExportRequest
-from service.contracts.queries import PageQuery
+from service.contracts.queries import PageQuery, WaitQuery
 from service.domain.cursors import read_cursor, write_cursor
 from service.domain.errors import Conflict, Forbidden, Gone, InvalidRequest, NotFound
 from service.domain.exports import ExportAddress
@@ -19,7 +21,7 @@ from service.domain.filters import within_project
 from service.domain.ids import is_id
 from service.domain.keys import Caller
 from service.store import exports
-from service.store.database import as_organization
+from service.store.database import Connection, as_organization
 from service.usecases.request_export import end_export, request_export
 
 _LINK_LIFETIME: Final = timedelta(minutes=5)
@@ -27,15 +29,17 @@ _LINK_LIFETIME: Final = timedelta(minutes=5)
 
 async def create_export(request: web.Request) -> web.Response:
     """Asks for an export."""
-    who, resources = caller(request), request.app[RESOURCES]
+    who, link_base = caller(request), request.app[RESOURCES].settings.link_base
     wanted = _within_project(await parse_body(request, ExportRequest), who)
-    async with as_organization(resources.pool, who.org_id) as connection:
+
+    async def create(connection: Connection) -> web.Response:
         job = await request_export(connection, who.org_id, wanted)
-        text = await exports.find_one(connection, job, None, resources.settings.link_base)
-    response = reply_text(text or "null")
-    response.set_status(202)
-    response.headers.update({"Location": f"/v1/results/export/{job.export_id}", "Retry-After": "1"})
-    return response
+        response = reply_text(await exports.find_one(connection, job, None, link_base) or "null")
+        response.set_status(202)
+        response.headers["Location"] = f"/v1/results/export/{job.export_id}"
+        return response
+
+    return await mutate(request, create)
 
 
 async def list_exports(request: web.Request) -> web.Response:
@@ -52,23 +56,26 @@ async def list_exports(request: web.Request) -> web.Response:
 
 
 async def get_export(request: web.Request) -> web.Response:
-    """One job."""
-    parse_empty_query(request)
-    who, resources, job = caller(request), request.app[RESOURCES], _job(request)
-    async with as_organization(resources.pool, who.org_id) as connection:
-        text = await exports.find_one(connection, job, who.project_id, resources.settings.link_base)
-    if text is None:
-        raise _no_export(request)
+    """One job; with `wait`, as soon as it is over, or as it is at the end of the time."""
+    wait_s = parse_query(request, WaitQuery).wait
+    text = await _find(request)
+    if wait_s and orjson.loads(text)["finished_at"] is None:
+        job = _job(request)
+        await request.app[RESOURCES].export_watch.wait(job.org_id, job.export_id, wait_s)
+        text = await _find(request)
     return reply_text(text)
 
 
 async def delete_export(request: web.Request) -> web.Response:
     """Cancels a job, or forgets one that is finished."""
     parse_empty_query(request)
-    who, resources, job = caller(request), request.app[RESOURCES], _job(request)
-    async with as_organization(resources.pool, who.org_id) as connection:
-        await end_export(connection, resources.storage, job, who.project_id)
-    return web.Response(status=204)
+    project_id, job, storage = caller(request).project_id, _job(request), request.app[RESOURCES].storage
+
+    async def end(connection: Connection) -> web.Response:
+        await end_export(connection, storage, job, project_id)
+        return web.Response(status=204)
+
+    return await mutate(request, end)
 
 
 async def get_file(request: web.Request) -> web.StreamResponse:
@@ -80,6 +87,16 @@ async def get_file(request: web.Request) -> web.StreamResponse:
         if url is not None:
             return web.Response(status=307, headers={"Location": url, "Cache-Control": "no-store"})
     return await send_file(request, resources.storage, file)
+
+
+async def _find(request: web.Request) -> str:
+    """The job as JSON."""
+    who, resources, job = caller(request), request.app[RESOURCES], _job(request)
+    async with as_organization(resources.pool, who.org_id) as connection:
+        text = await exports.find_one(connection, job, who.project_id, resources.settings.link_base)
+    if text is None:
+        raise _no_export(request)
+    return text
 
 
 async def _find_file(request: web.Request) -> Download:

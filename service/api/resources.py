@@ -15,6 +15,7 @@ from service.settings import Settings
 from service.storage import Storage
 from service.store.database import outages_named
 from service.store.events import NUMBERED, WRITTEN
+from service.store.exports import find_over
 from service.store.notifications import open_notifications
 from service.store.read_runs import WantedRun, find_complete
 from service.usecases.follow_events import EventFeeds
@@ -32,6 +33,7 @@ class Resources:
     feeds: EventFeeds
     rate_limits: RateLimits
     run_watch: Watch[WantedRun]
+    export_watch: Watch[str]
     verified_keys: VerifiedKeys = field(default_factory=VerifiedKeys)
 
 
@@ -50,6 +52,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 list_pool = await opened.enter_async_context(resources.database_pool(replica, "results_api"))
         notifications = await opened.enter_async_context(open_notifications(pool, NUMBERED, WRITTEN))
         run_watch = await opened.enter_async_context(watching(pool, notifications, WRITTEN, find_complete))
+        export_watch = await opened.enter_async_context(watching(pool, notifications, WRITTEN, find_over))
         storage = resources.open_storage(settings)
         feeds = EventFeeds(pool, notifications)
-        yield Resources(settings, pool, list_pool, storage, feeds, RateLimits(settings), run_watch)
+        yield Resources(settings, pool, list_pool, storage, feeds, RateLimits(settings), run_watch, export_watch)

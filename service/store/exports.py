@@ -1,6 +1,6 @@
 """Export jobs as rows. Whoever works on one writes under its claim; a claim that is lost writes nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -85,6 +85,11 @@ async def list_page(
 async def find_file(connection: Connection, job: ExportAddress, project_id: str | None) -> asyncpg.Record | None:
     """status, path, size, sha256, request, run_id, error and created_at of a job."""
     return await connection.fetchrow(_SQL["find_file"], job.org_id, job.export_id, project_id)
+
+
+async def find_over(connection: Connection, org_id: OrgId, export_ids: Sequence[str]) -> set[str]:
+    """Which of these jobs are over, one way or another."""
+    return {row["export_id"] for row in await connection.fetch(_SQL["find_over"], org_id, list(export_ids))}
 
 
 async def cancel(connection: Connection, job: ExportAddress, project_id: str | None) -> bool:

@@ -30,7 +30,7 @@ WEIRD = [
     "",
 ]
 FORMULAS = ["=1+1", "+1", "-1", "@sum", "\tx", "\rx"]
-OF_RUN = {"commit_sha": "c0ffee", "ci_url": "https://ci/1", "labels": {"team": 'q"a', "zone": "ö"}}
+OF_RUN: dict[str, Any] = {"commit_sha": "c0ffee", "ci_url": "https://ci/1", "labels": {"team": 'q"a', "zone": "ö"}}
 
 
 @pytest.fixture
@@ -56,29 +56,37 @@ async def listed(exports: Exports, **params: str) -> list[dict[str, Any]]:
     """The list of the API with what an export adds to it."""
     runs = {run["run_id"]: run for run in await exports.api.walk("/v1/runs")}
     items = await exports.api.walk("/v1/results", params)
-    added = ("commit_sha", "ci_url", "labels")
-    return [
-        {column: ({**item, **{name: runs[item["run_id"]][name] for name in added}})[column] for column in COLUMNS}
-        for item in items
-    ]
+    return [{name: item[name] if name in item else runs[item["run_id"]][name] for name in COLUMNS} for item in items]
 
 
 def as_cells(items: list[dict[str, Any]]) -> list[dict[str, str]]:
-    return [{name: _cell(value) for name, value in item.items()} for item in items]
+    return [{name: as_cell(value) for name, value in item.items()} for item in items]
 
 
-def _cell(value: Any) -> str:
-    if isinstance(value, dict):
-        return str(sorted(value.items()))
-    return (
-        {None: "", True: "true", False: "false"}.get(value, str(value))
-        if not isinstance(value, int) or isinstance(value, bool)
-        else str(value)
-    )
+def as_cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return labels_as_cell(value) if isinstance(value, dict) else str(value)
+
+
+def labels_as_cell(labels: dict[str, str]) -> str:
+    """The order of labels says nothing."""
+    return str(sorted(labels.items()))
 
 
 def cells(rows: list[dict[str, str]]) -> list[dict[str, str]]:
-    return [{**row, "labels": str(sorted(orjson.loads(row["labels"]).items()))} for row in rows]
+    return [{**row, "labels": labels_as_cell(orjson.loads(row["labels"]))} for row in rows]
+
+
+def read_by_duckdb(source: str, data: bytes, suffix: str) -> list[dict[str, Any]]:
+    with tempfile.NamedTemporaryFile(suffix=suffix) as file:
+        file.write(data)
+        file.flush()
+        found = duckdb.sql(source.format(file.name))
+        assert found is not None
+        return [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
@@ -96,14 +104,9 @@ async def test_csv_read_by_duckdb_and_pandas_is_what_the_list_shows(exports: Exp
     text = await exports.text(await exports.make("csv", raw=True))
     expected = as_cells(await listed(exports))
     frame = pandas.read_csv(io.BytesIO(text), dtype=str, keep_default_na=False)
-    assert cells(frame.to_dict("records")) == expected
-    with tempfile.NamedTemporaryFile(suffix=".csv") as file:
-        file.write(text)
-        file.flush()
-        found = duckdb.sql(
-            f"SELECT * FROM read_csv('{file.name}', all_varchar=true, header=true, delim=',', quote='\"')"
-        )
-        rows = [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
+    assert cells([{str(name): cell for name, cell in row.items()} for row in frame.to_dict("records")]) == expected
+    source = "SELECT * FROM read_csv('{}', all_varchar=true, header=true, delim=',', quote='\"')"
+    rows = read_by_duckdb(source, text, ".csv")
     assert cells([{name: value or "" for name, value in row.items()} for row in rows]) == expected
 
 
@@ -122,12 +125,12 @@ async def test_formulas_are_neutralised_unless_raw_is_asked_for(exports: Exports
 
 
 @pytest.mark.parametrize(
-    ("format", "compression"), [("json", "none"), ("json", "zstd"), ("ndjson", "none"), ("ndjson", "gzip")]
+    ("form", "compression"), [("json", "none"), ("json", "zstd"), ("ndjson", "none"), ("ndjson", "gzip")]
 )
-async def test_json_is_what_the_list_shows(exports: Exports, format: str, compression: str) -> None:
+async def test_json_is_what_the_list_shows(exports: Exports, form: str, compression: str) -> None:
     await fill(exports)
-    text = await exports.text(await exports.make(format, compression=compression))
-    rows = orjson.loads(text) if format == "json" else [orjson.loads(line) for line in text.splitlines()]
+    text = await exports.text(await exports.make(form, compression=compression))
+    rows = orjson.loads(text) if form == "json" else [orjson.loads(line) for line in text.splitlines()]
     assert rows == await listed(exports)
 
 
@@ -139,11 +142,7 @@ async def test_parquet_read_by_pyarrow_and_duckdb_is_what_the_list_shows(exports
     expected = await listed(exports)
     rows = pyarrow.parquet.read_table(io.BytesIO(data)).to_pylist()
     assert [as_json(row) for row in rows] == expected
-    with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
-        file.write(data)
-        file.flush()
-        found = duckdb.sql(f"SELECT * FROM '{file.name}'")
-        assert [as_json(dict(zip(found.columns, row, strict=True))) for row in found.fetchall()] == expected
+    assert [as_json(row) for row in read_by_duckdb("SELECT * FROM '{}'", data, ".parquet")] == expected
     assert job["rows"] == len(rows)
 
 
@@ -157,17 +156,17 @@ def as_text(value: Any) -> Any:
     return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-@pytest.mark.parametrize("format", ["csv", "json", "ndjson", "parquet"])
-async def test_nothing_is_an_empty_file_that_can_be_read(exports: Exports, format: str) -> None:
-    job = await exports.make(format, filter={"from": "2020-01-01", "to": "2020-01-02"})
+@pytest.mark.parametrize("form", ["csv", "json", "ndjson", "parquet"])
+async def test_nothing_is_an_empty_file_that_can_be_read(exports: Exports, form: str) -> None:
+    job = await exports.make(form, filter={"from": "2020-01-01", "to": "2020-01-02"})
     assert (job["rows"], job["progress"]) == (0, 1)
     data = await exports.file(job)
-    if format == "csv":
+    if form == "csv":
         assert data.decode() == ",".join(COLUMNS) + "\n"
-    elif format == "parquet":
+    elif form == "parquet":
         assert pyarrow.parquet.read_table(io.BytesIO(data)).column_names == list(COLUMNS)
     else:
-        assert data.strip() == (b"[]" if format == "json" else b"")
+        assert data.strip() == (b"[]" if form == "json" else b"")
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,11 @@ RETURNING 1
 SELECT status, path, size, sha256, request, run_id, error, created_at FROM exports
 WHERE org_id = $1 AND export_id = $2 AND ($3::text IS NULL OR project_id = $3)
 
+-- name: find_over  (which of these wait for nothing any more; what is gone is over too)
+SELECT wanted.export_id FROM unnest($2::text[]) AS wanted (export_id)
+LEFT JOIN exports e ON e.org_id = $1 AND e.export_id = wanted.export_id
+WHERE e.status IS NULL OR e.status NOT IN ('queued', 'running')
+
 -- name: delete
 DELETE FROM exports WHERE org_id = $1 AND export_id = $2
 
