@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import asyncpg
@@ -14,8 +15,10 @@ from pydantic import ValidationError
 
 from service.domain.errors import NotFound, ServiceError
 from service.domain.events import EVENT_TYPES
+from service.domain.exports import COLUMNS, COMPRESSIONS, FORMATS
 from service.domain.ids import OrgId
 from service.domain.keys import ROLES, Role
+from service.domain.statuses import RESULT_STATUSES
 from service.resources import database_pool, database_url
 from service.settings import Settings
 from service.store import migrations, organizations
@@ -23,6 +26,7 @@ from service.store.database import Connection, outages_named
 from service.usecases import keys
 
 T = TypeVar("T")
+_OF_FILE = ("form", "compression", "columns", "raw")  # options of `export` that are no filters
 _CONSUMERS = (sys.executable, "-m", "consumers")
 
 
@@ -106,6 +110,46 @@ def tail(url: str, key: str, types: tuple[str, ...], run_id: str | None, as_json
     filters = [*(("type", event_type) for event_type in types), *([("run_id", run_id)] if run_id else [])]
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(stream.tail(url, key, filters, as_json=as_json))
+
+
+@cli.command()
+@_url_option
+@_key_option
+@click.option(
+    "-o", "--output", "target", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The file."
+)
+@click.option("--format", "form", default="csv", show_default=True, type=click.Choice(FORMATS))
+@click.option(
+    "--compression", type=click.Choice(COMPRESSIONS), help="Of the file, or of the pages inside a Parquet one."
+)
+@click.option("--column", "columns", multiple=True, type=click.Choice(COLUMNS), help="Only these, in this order.")
+@click.option("--raw", is_flag=True, help="Leave cells that a spreadsheet takes for formulas as they are.")
+@click.option("--run-id", help="Only results of this run.")
+@click.option("--status", multiple=True, type=click.Choice(RESULT_STATUSES), help="Only these; may be repeated.")
+@click.option("--from", "from_", help="Only of runs completed then or later: a date or a time.")
+@click.option("--to", help="Only of runs completed before.")
+@click.option("--project", "project_id", help="Only of this project.")
+@click.option("--environment", help="Only of this environment.")
+@click.option("--branch", help="Only of this branch.")
+@click.option("--case", help="Only of this case, case_….")
+@click.option("--case-id", help="Only of cases with the producer's id.")
+@click.option("--suite", help="Only of this suite; with --run-id.")
+@click.option("--export-id", help="Fetch the file of this export instead of making a new one.")
+def export(url: str, key: str, target: Path, export_id: str | None, **asked: Any) -> None:
+    """Exports results in bulk into a file, and checks that it arrived whole."""
+    from service.client import export as exports
+
+    fetching = (
+        exports.fetch(url, key, export_id, target) if export_id else exports.export(url, key, _order(asked), target)
+    )
+    asyncio.run(fetching)
+
+
+def _order(asked: dict[str, Any]) -> dict[str, Any]:
+    """The body of the request that these options stand for."""
+    filters = {name.rstrip("_"): value for name, value in asked.items() if name not in _OF_FILE and value}
+    of_file = {"format": asked["form"], "compression": asked["compression"], "columns": list(asked["columns"])}
+    return {name: value for name, value in of_file.items() if value} | {"raw": asked["raw"], "filter": filters}
 
 
 @cli.group()

@@ -16,6 +16,7 @@ Column = Literal[
 ]  # fmt: skip
 
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
+COMPRESSIONS: Final[tuple[Compression, ...]] = get_args(Compression)
 COLUMNS: Final[tuple[Column, ...]] = get_args(Column)
 
 MAX_TRIES: Final = 3

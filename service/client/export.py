@@ -1,0 +1,111 @@
+"""Bulk exports from a terminal: asks for one, waits for it, fetches its file and checks every byte."""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+from uuid import uuid4
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+from service.client.http import Server, ServerError, open_server
+
+_WAIT_S: Final = 2  # of one request: how often the bar moves; the end of the job ends the wait
+_CHUNK_BYTES: Final = 2**18
+_RESUMES: Final = 10
+_PAUSE_S: Final = 1.0
+_OPEN: Final = ("queued", "running")
+
+
+async def export(url: str, key: str, request: Mapping[str, Any], target: Path) -> None:
+    """Makes an export and stores its file as `target`. Raises ServerError where that can't be done."""
+    async with open_server(url, key, patience_s=60) as server:
+        job = await _ask(server, request)
+        await _finish(server, job, target)
+
+
+async def fetch(url: str, key: str, export_id: str, target: Path) -> None:
+    """Stores the file of an export that was asked for before; what an earlier try has fetched is kept."""
+    async with open_server(url, key, patience_s=60) as server:
+        await _finish(server, await server.get(f"/results/export/{export_id}"), target)
+
+
+async def _ask(server: Server, request: Mapping[str, Any]) -> Any:
+    headers = {"Idempotency-Key": uuid4().hex}
+    async with server.open("POST", "/results/export", json=request, headers=headers) as response:
+        return await response.json()
+
+
+async def _finish(server: Server, job: dict[str, Any], target: Path) -> None:
+    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    with _progress(console) as progress:
+        job = await _wait(server, job, progress)
+        part = target.with_name(f"{target.name}.{job['id']}.part")
+        await _download(server, job, part, progress)
+    os.replace(part, target)
+    console.print(f"{target}: {job['rows']} rows, {job['size']} bytes, sha256 {job['sha256']}")
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[detail]}"),
+        console=console,
+    )  # fmt: skip
+
+
+async def _wait(server: Server, job: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """The job once it has succeeded. Raises ServerError where it ended otherwise."""
+    bar = progress.add_task("exporting", total=1.0, detail=job["id"])
+    while job["status"] in _OPEN:
+        progress.update(bar, completed=job["progress"] or 0.0, detail=job["status"])
+        job = await server.get(f"/results/export/{job['id']}", {"wait": str(_WAIT_S)})
+    if job["status"] != "succeeded":
+        raise ServerError(f"the export {job['id']} is {job['status']}: {job['error'] or 'no reason given'}")
+    progress.update(bar, completed=1.0, detail=f"{job['rows']} rows")
+    return job
+
+
+async def _download(server: Server, job: dict[str, Any], part: Path, progress: Progress) -> None:
+    """Fetches what is missing, from where it broke off, and checks the whole."""
+    bar = progress.add_task("fetching", total=job["size"], detail="")
+    for _ in range(_RESUMES):
+        try:
+            await _append(server, job, part, lambda size: progress.update(bar, completed=size))
+        except ServerError as error:
+            if error.status is not None:
+                raise
+            progress.update(bar, detail="resuming")
+            await asyncio.sleep(_PAUSE_S)
+        if _size(part) >= job["size"]:
+            break
+    if await asyncio.to_thread(_sha256, part) != job["sha256"]:
+        _discard(part)
+        raise ServerError("what arrived is not what the server made: the sha256 differs")
+
+
+async def _append(server: Server, job: dict[str, Any], part: Path, show: Callable[[int], None]) -> None:
+    start = _size(part)
+    if start >= job["size"] > 0:
+        return
+    headers = {"Range": f"bytes={start}-"} if start else {}
+    async with server.open("GET", f"/results/export/{job['id']}/file", headers=headers) as response:
+        with part.open("ab" if response.status == 206 else "wb") as file:
+            async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+                file.write(chunk)
+                show(file.tell())
+
+
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
+
+
+def _discard(part: Path) -> None:
+    part.unlink(missing_ok=True)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,84 @@
+"""The export command fetches exactly what the server made, whatever was there before."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.client.export import export, fetch
+from service.client.http import ServerError
+from tests.exporting import Exports, exporting
+from tests.run_events import result, run_event
+
+
+@pytest.fixture
+async def exports(database_url: str, tmp_path: Path) -> AsyncIterator[Exports]:
+    async with exporting(database_url, (tmp_path / "files").as_uri()) as opened:
+        await opened.api.store.take(run_event("run_1", [result(f"case {n}") for n in range(50)]), run_event("run_2"))
+        yield opened
+
+
+def url(exports: Exports) -> str:
+    return str(exports.api.http.make_url("/"))
+
+
+def left(folder: Path) -> list[str]:
+    return [path.name for path in folder.glob("results*")]
+
+
+async def finished(exports: Exports) -> Any:
+    return await exports.make("csv")
+
+
+async def test_the_file_is_made_waited_for_and_fetched(exports: Exports, tmp_path: Path) -> None:
+    target = tmp_path / "results.csv"
+    async with exports.working():
+        await export(url(exports), exports.api.key, {"format": "csv", "filter": {"run_id": "run_1"}}, target)
+    assert len(target.read_text().splitlines()) == 51
+    assert left(tmp_path) == ["results.csv"]
+
+
+async def test_what_was_fetched_before_is_not_fetched_again(exports: Exports, tmp_path: Path) -> None:
+    job, target = await finished(exports), tmp_path / "results.csv"
+    whole = await exports.file(job)
+    part = tmp_path / f"results.csv.{job['id']}.part"
+    part.write_bytes(whole[:1000])
+    await fetch(url(exports), exports.api.key, job["id"], target)
+    assert target.read_bytes() == whole
+    part.write_bytes(whole)
+    await fetch(url(exports), exports.api.key, job["id"], target)
+    assert target.read_bytes() == whole
+
+
+async def test_a_file_that_arrives_damaged_is_refused(exports: Exports, tmp_path: Path) -> None:
+    job, target = await finished(exports), tmp_path / "results.csv"
+    (tmp_path / f"results.csv.{job['id']}.part").write_bytes(b"something else")
+    with pytest.raises(ServerError, match="sha256 differs"):
+        await fetch(url(exports), exports.api.key, job["id"], target)
+    assert left(tmp_path) == []
+
+
+async def test_an_export_that_was_canceled_is_an_error_with_its_state(exports: Exports, tmp_path: Path) -> None:
+    asked = await exports.ask()
+    await exports.api.send("DELETE", f"/v1/results/export/{asked['id']}")
+    with pytest.raises(ServerError, match="is canceled"):
+        await fetch(url(exports), exports.api.key, asked["id"], tmp_path / "results.csv")
+
+
+async def test_the_command_says_what_it_fetched(exports: Exports, tmp_path: Path) -> None:
+    target = tmp_path / "results.ndjson"
+    arguments = ("--format", "ndjson", "--column", "id", "--column", "name", "--status", "passed", "--run-id", "run_1")
+    async with exports.working():
+        command = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "service", "export", *arguments, "-o", str(target),
+            env={**os.environ, "RESULTS_URL": url(exports), "RESULTS_API_KEY": exports.api.key},
+            stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        _, said = await asyncio.wait_for(command.communicate(), 30)
+    assert command.returncode == 0, said
+    assert f"50 rows, {target.stat().st_size} bytes, sha256 {sha256(target.read_bytes()).hexdigest()}" in said.decode()
