@@ -2,7 +2,7 @@
 SELECT count(pg_terminate_backend(pid))
 FROM pg_stat_activity
 WHERE datname = current_database() AND application_name = 'results_worker' AND pid <> pg_backend_pid()
-  AND state = 'active' AND wait_event = 'ClientRead' AND query ILIKE 'COPY %' AND query_start < now() - $1
+  AND state = 'active' AND wait_event = 'ClientRead' AND query ILIKE 'COPY %' AND query_start < now() - $1::interval
 
 -- name: delete_receipts  (of all organizations; an id begins with its time)
 DELETE FROM receipts USING organizations o
