@@ -1,6 +1,7 @@
 """Settings, read once from the environment (RESULTS_…) at the top of each process and handed down from there."""
 
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -29,6 +30,7 @@ class Settings(BaseSettings):
     rate_limit: RateLimit = Field("6000/minute", description="Requests of one key, such as 100/second, or off")
     rate_limit_organization: RateLimit = Field("off", description="Requests of one organization with all its keys")
     rate_limit_url: str = Field("memory://", description="redis://… counts for all processes together")
+    cors_origins: str = Field("", description="Origins whose scripts may read answers, with commas between; none")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     retention_days: int = Field(3653, ge=1, description="How long results are kept, from their completion")
     consumer_lanes: int = Field(2, ge=1, le=16, description="Batches that one runs consumer works on at a time")
@@ -39,7 +41,12 @@ class Settings(BaseSettings):
     report_max_unpacked_bytes: int = Field(2 * 2**30, ge=1, description="Of one report when it is decompressed")
     artifact_max_bytes: int = Field(2**30, ge=1, description="Of one uploaded artifact")
     webhook_allow_loopback: bool = Field(False, description="For development: webhooks may go to this machine, by HTTP")
-    webhook_concurrency: int = Field(50, ge=1, le=500, description="Posts at once to one endpoint from one process")
+    webhook_concurrency: int = Field(100, ge=1, le=500, description="Posts at once to one endpoint from one process")
+
+    @cached_property
+    def allowed_origins(self) -> frozenset[str]:
+        """The origins of `cors_origins`."""
+        return frozenset(origin.strip().rstrip("/") for origin in self.cors_origins.split(",") if origin.strip())
 
     @property
     def retention(self) -> timedelta:

@@ -4,7 +4,7 @@ from aiohttp import web
 
 from service.api.callers import caller
 from service.api.parsing import parse_query
-from service.api.replies import reply_page, reply_text
+from service.api.replies import reply_one, reply_page
 from service.api.resources import RESOURCES
 from service.api.results import reply_results
 from service.contracts.queries import CaseQuery, CasesQuery, HistoryQuery
@@ -41,7 +41,7 @@ async def get_case(request: web.Request) -> web.Response:
         text = await read_cases.find_one(connection, who.org_id, key, who.project_id, query.runs)
     if text is None:
         raise _no_case(request)
-    return reply_text(text)
+    return reply_one(text)
 
 
 async def list_history(request: web.Request) -> web.Response:

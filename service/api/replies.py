@@ -1,11 +1,13 @@
 """Answers: JSON, pages of a list, and errors in the one shape that they all have."""
 
+from hashlib import blake2b
 from typing import Any, Final
 
 import orjson
 from aiohttp import web
 
 REQUEST_ID: Final = web.RequestKey("request_id", str)
+NEXT_CURSOR: Final = web.ResponseKey("next_cursor", str)
 _JSON: Final = "application/json"
 
 
@@ -19,19 +21,34 @@ def reply_text(json: str) -> web.Response:
     return web.Response(body=json.encode(), content_type=_JSON)
 
 
+def reply_one(json: str) -> web.Response:
+    """One thing as PostgreSQL has written it, with a tag by which a client may ask whether it has changed."""
+    body = json.encode()
+    tag = f'W/"{blake2b(body, digest_size=12).hexdigest()}"'
+    return web.Response(body=body, content_type=_JSON, headers={"ETag": tag})
+
+
 def reply_page(data: str, next_cursor: str | None) -> web.Response:
     """A page of a list whose items PostgreSQL has written."""
     ending = f'"{next_cursor}"' if next_cursor else "null"
     more = "true" if next_cursor else "false"
-    return reply_text(f'{{"data":{data},"has_more":{more},"next_cursor":{ending}}}')
+    return _with_next(reply_text(f'{{"data":{data},"has_more":{more},"next_cursor":{ending}}}'), next_cursor)
 
 
 def reply_list(items: list[Any], next_cursor: str | None) -> web.Response:
     """A page of a list."""
-    return reply({"data": items, "has_more": next_cursor is not None, "next_cursor": next_cursor})
+    page = {"data": items, "has_more": next_cursor is not None, "next_cursor": next_cursor}
+    return _with_next(reply(page), next_cursor)
 
 
 def reply_error(request: web.Request, status: int, code: str, message: str, param: str | None = None) -> web.Response:
     """What went wrong, for machines and for people."""
     error = {"code": code, "message": message} | ({"param": param} if param is not None else {})
     return reply({"error": error, "request_id": request[REQUEST_ID]}, status)
+
+
+def _with_next(response: web.Response, next_cursor: str | None) -> web.Response:
+    """Leaves the cursor for the Link header, which needs the request."""
+    if next_cursor is not None:
+        response[NEXT_CURSOR] = next_cursor
+    return response

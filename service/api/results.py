@@ -6,7 +6,7 @@ from aiohttp import web
 
 from service.api.callers import caller
 from service.api.parsing import parse_empty_query, parse_query
-from service.api.replies import reply_page, reply_text
+from service.api.replies import reply_one, reply_page
 from service.api.resources import RESOURCES
 from service.contracts.queries import PageQuery, ResultQuery
 from service.domain.cursors import read_cursor, write_cursor
@@ -41,7 +41,7 @@ async def get_result(request: web.Request) -> web.Response:
         text = await read_results.find_one(connection, who.org_id, key, who.project_id, resources.settings.link_base)
     if text is None:
         raise no_result(request)
-    return reply_text(text)
+    return reply_one(text)
 
 
 def result_key(request: web.Request) -> tuple[RunKey, CaseKey]:

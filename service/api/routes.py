@@ -4,7 +4,7 @@ from typing import Final, NamedTuple
 
 from aiohttp import web
 
-from service.api import artifacts, cases, events, exports, health, keys, receipts, reports, results, runs, webhooks
+from service.api import artifacts, cases, events, exports, health, keys, metrics, receipts, reports, results, runs, webhooks
 from service.api.callers import Handler, permitted
 from service.domain.keys import Permission
 
@@ -56,6 +56,7 @@ V1: Final = (
 OPEN: Final = (
     Route("GET", "/healthz", health.get_health, None),
     Route("GET", "/readyz", health.get_readiness, None),
+    Route("GET", "/metrics", metrics.get_metrics, None),
 )
 # These were there before /v1 and answer without the prefix too.
 _WITHOUT_PREFIX: Final = ("/results", "/results/{id}", "/results/{id}/artifacts", "/results/export")

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from service.api.callers import caller
 from service.api.parsing import parse_query
-from service.api.replies import reply_page, reply_text
+from service.api.replies import reply_one, reply_page
 from service.api.resources import RESOURCES
 from service.contracts.queries import RunQuery, WaitQuery
 from service.domain.cursors import read_cursor, write_cursor
@@ -44,7 +44,7 @@ async def get_run(request: web.Request) -> web.Response:
         text = await _find(request, wanted)
     if text is None:
         raise no_run(wanted.run_id)
-    return reply_text(text)
+    return reply_one(text)
 
 
 def wanted_run(request: web.Request) -> WantedRun:

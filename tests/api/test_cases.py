@@ -36,7 +36,8 @@ async def test_statistics_are_over_what_was_executed(stored: Api) -> None:
     assert case == {
         "id": case["id"], "project_id": "shop", "case_id": "tc_pay", "suite": "auth.login", "name": "pays",
         "file": None, "last_status": "error", "last_run_id": "run_5",
-        "last_completed_at": "2026-05-05T00:00:00.000Z", "runs": 5, "failure_rate": 0.5, "flaky_rate": 0.25, "mean_duration_ms": 400, "p95_duration_ms": 1000,
+        "last_completed_at": "2026-05-05T00:00:00.000Z", "runs": 5,
+        "failure_rate": 0.5, "flaky_rate": 0.25, "mean_duration_ms": 400, "p95_duration_ms": 1000,
     }  # fmt: skip
     assert await stored.get(f"/v1/cases/{case['id']}") == case
 
