@@ -68,7 +68,7 @@ class Reports:
     async def artifacts(self, run_id: str = "run_1") -> list[Any]:
         """Of the first result that the run lists, those of the run included."""
         page = await self.api.get("/v1/results", {"run_id": run_id, "limit": "1"})
-        return (await self.api.get(f"/v1/results/{page['data'][0]['id']}/artifacts"))["data"]
+        return list((await self.api.get(f"/v1/results/{page['data'][0]['id']}/artifacts"))["data"])
 
 
 def make_taker(settings: Settings, pool: Any, children: list[ReadingChild] | None = None) -> ReportTaker:

@@ -1,18 +1,34 @@
-"""Artifacts over HTTP: what files belong to a result."""
+"""Artifacts over HTTP: what files belong to a result, and the files themselves."""
+
+import re
+from datetime import timedelta
+from typing import Final
 
 from aiohttp import web
 
 from service.api.callers import caller
-from service.api.parsing import parse_query
-from service.api.replies import reply_page
+from service.api.downloads import Download, send_file
+from service.api.mutations import mutate
+from service.api.parsing import parse_empty_query, parse_query
+from service.api.replies import reply_page, reply_text
 from service.api.resources import RESOURCES
 from service.api.results import no_result, result_key
+from service.api.uploads import encoding_of, refuse_too_large, sane_type, whole_body
 from service.contracts.queries import PageQuery
+from service.contracts.reports import ArtifactQuery
 from service.domain.cursors import read_cursor, write_cursor
-from service.domain.errors import InvalidRequest
-from service.store import read_artifacts
-from service.store.database import as_organization
+from service.domain.errors import InvalidRequest, NotFound, UnsupportedMediaType
+from service.domain.ids import artifact_id, parse_artifact_id
+from service.domain.keys import Caller
+from service.domain.texts import MAX_TEXT
+from service.store import artifacts, read_artifacts
+from service.store.database import Connection, as_organization
 from service.store.read_artifacts import ArtifactPlace
+from service.usecases.accept_report import Part
+from service.usecases.attach_file import NewFile, list_file, receive_file
+
+_LINK_LIFETIME: Final = timedelta(minutes=5)
+_UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 async def list_artifacts(request: web.Request) -> web.Response:
@@ -21,11 +37,87 @@ async def list_artifacts(request: web.Request) -> web.Response:
     who, key = caller(request), result_key(request)
     of_list = ("artifacts", who.org_id, request.match_info["id"])
     after = _read_place(query.starting_after, of_list)
-    async with as_organization(request.app[RESOURCES].pool, who.org_id) as connection:
+    resources = request.app[RESOURCES]
+    async with as_organization(resources.pool, who.org_id) as connection:
         if not await read_artifacts.result_exists(connection, who.org_id, key, who.project_id):
             raise no_result(request)
-        page = await read_artifacts.list_page(connection, who.org_id, key, after, query.limit)
+        page = await read_artifacts.list_page(
+            connection, who.org_id, key, after, query.limit, resources.settings.link_base
+        )
     return reply_page(page.data, page.next and write_cursor(_place_bytes(page.next), *of_list))
+
+
+async def put_artifact(request: web.Request) -> web.Response:
+    """Takes a file of a result; one of the same name is replaced."""
+    query, who, resources = parse_query(request, ArtifactQuery), caller(request), request.app[RESOURCES]
+    new = NewFile(who.org_id, *result_key(request), _name(request), query.kind)
+    await _require_result(request, who, new)
+    stored = await receive_file(resources.storage, new, _part(request, new.name), query.sha256, _limit(request))
+    kept = False
+    replaced: str | None = None
+
+    async def keep(connection: Connection) -> web.Response:
+        nonlocal kept, replaced
+        kept, replaced = True, await list_file(connection, new, stored)
+        text = await read_artifacts.find_one(connection, who.org_id, new.address, resources.settings.link_base)
+        response = reply_text(text or "null")
+        response.set_status(201)
+        response.headers["Location"] = f"/v1/artifacts/{artifact_id(*new.address)}"
+        return response
+
+    try:
+        response = await mutate(request, keep, fingerprint=bytes.fromhex(stored.sha256))
+    finally:
+        if not kept:
+            await resources.storage.delete(stored.path)
+    if replaced:
+        await resources.storage.delete(replaced)
+    return response
+
+
+async def get_artifact(request: web.Request) -> web.StreamResponse:
+    """The bytes, from here or by a redirect to where they are kept."""
+    parse_empty_query(request)
+    who, resources, address = caller(request), request.app[RESOURCES], parse_artifact_id(request.match_info["id"])
+    found = None
+    if address is not None:
+        async with as_organization(resources.pool, who.org_id) as connection:
+            found = await artifacts.find_one(connection, who.org_id, address, who.project_id)
+    if found is None or found.path is None or found.size is None:
+        raise NotFound(f"there is no artifact {request.match_info['id'][:100]!r}, or its bytes are not kept here")
+    if resources.settings.artifacts_redirect and (url := await resources.storage.presign(found.path, _LINK_LIFETIME)):
+        return web.Response(status=307, headers={"Location": url, "Cache-Control": "no-store"})
+    content_type = sane_type(found.content_type) or "application/octet-stream"
+    file = Download(found.path, found.name, content_type, found.size, found.sha256)
+    return await send_file(request, resources.storage, file)
+
+
+def _part(request: web.Request, name: str) -> Part:
+    if encoding_of(request):
+        raise UnsupportedMediaType("an artifact is kept as it comes: send it without a Content-Encoding")
+    refuse_too_large(request, _limit(request))
+    return Part(name, sane_type(request.headers.get("Content-Type")), whole_body(request))
+
+
+def _limit(request: web.Request) -> int:
+    return request.app[RESOURCES].settings.artifact_max_bytes
+
+
+def _name(request: web.Request) -> str:
+    """The name that the file is to have; it may hold slashes, but lead nowhere else."""
+    name = request.match_info["name"]
+    parts = name.replace("\\", "/").split("/")
+    if len(name) > MAX_TEXT or _UNPRINTABLE.search(name) or not {"", ".", ".."}.isdisjoint(parts):
+        raise InvalidRequest(
+            f"name: a plain name of at most {MAX_TEXT} characters, without .. or a slash first", "name"
+        )
+    return name
+
+
+async def _require_result(request: web.Request, who: Caller, new: NewFile) -> None:
+    async with as_organization(request.app[RESOURCES].pool, who.org_id) as connection:
+        if not await read_artifacts.result_exists(connection, who.org_id, new.address[:2], who.project_id):
+            raise no_result(request)
 
 
 def _place_bytes(place: ArtifactPlace) -> bytes:

@@ -4,7 +4,20 @@ from typing import Final, NamedTuple
 
 from aiohttp import web
 
-from service.api import artifacts, cases, events, exports, health, keys, metrics, receipts, reports, results, runs, webhooks
+from service.api import (
+    artifacts,
+    cases,
+    events,
+    exports,
+    health,
+    keys,
+    metrics,
+    receipts,
+    reports,
+    results,
+    runs,
+    webhooks,
+)
 from service.api.callers import Handler, permitted
 from service.domain.keys import Permission
 
@@ -27,6 +40,8 @@ V1: Final = (
     Route("DELETE", "/results/export/{id}", exports.delete_export, "results:export"),
     Route("GET", "/results/export/{id}/file", exports.get_file, "results:export"),
     Route("GET", "/results/{id}/artifacts", artifacts.list_artifacts, "results:read"),
+    Route("PUT", "/results/{id}/artifacts/{name}", artifacts.put_artifact, "reports:create"),
+    Route("GET", "/artifacts/{id}", artifacts.get_artifact, "results:read"),
     Route("GET", "/runs", runs.list_runs, "results:read"),
     Route("GET", "/runs/{run_id}", runs.get_run, "results:read"),
     Route("GET", "/events", events.list_events, "results:read"),

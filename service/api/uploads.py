@@ -1,5 +1,6 @@
 """Bodies that are taken as streams: what was sent, part by part, never held whole."""
 
+import re
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -13,9 +14,15 @@ MULTIPART: Final = "multipart/form-data"
 _REPORT_TYPES: Final = frozenset(
     {"application/xml", "text/xml", "application/json", "application/vnd.ctrf+json", "application/x-ndjson"}
 )
+_SANE_TYPE: Final = re.compile(r"[\w.+-]{1,100}/[\w.+-]{1,100}(; ?[\w-]{1,40}=[\w.-]{1,60})*", re.ASCII)
 _CHUNK_BYTES: Final = 256 * 2**10
 _MAX_PARTS: Final = 1_000
 _MAX_NAME: Final = 400
+
+
+def sane_type(content_type: str | None) -> str | None:
+    """A content type that can be sent on as it is."""
+    return content_type if content_type and _SANE_TYPE.fullmatch(content_type) else None
 
 
 def refuse_too_large(request: web.Request, limit: int) -> None:
@@ -62,7 +69,7 @@ async def parts_of(request: web.Request) -> AsyncIterator[tuple[str, Part]]:
         if not isinstance(part, BodyPartReader):
             raise InvalidRequest("a form inside of a form")
         name = (part.filename or part.name or "")[:_MAX_NAME]
-        yield part.name or "", Part(name, part.headers.get("Content-Type"), _chunks_of(part))
+        yield part.name or "", Part(name, sane_type(part.headers.get("Content-Type")), _chunks_of(part))
 
 
 async def _reader(request: web.Request) -> AsyncIterator[object]:

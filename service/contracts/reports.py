@@ -1,4 +1,4 @@
-"""Query parameters of uploaded reports and of receipts."""
+"""Query parameters of uploads and of receipts."""
 
 import re
 from typing import Annotated, Any, Final
@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, Field, StringConstraints, field_validator
 
 from service.contracts.queries import BranchName, Moment, PageQuery, Query, Words
-from service.contracts.run_events import Identifier
+from service.contracts.run_events import ArtifactKind, Identifier
 
 _MAX_SHARDS: Final = 10_000
 _SHARD: Final = re.compile(r"(\d{1,5})/(\d{1,5})", re.ASCII)
@@ -27,6 +27,7 @@ def _parse_shard(text: str) -> tuple[int, int]:
 
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=r"^[^\x00]*$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F]{64}$", to_lower=True)]
 Shard = Annotated[str, AfterValidator(_valid_shard), Field(examples=["2/8"])]
 
 
@@ -65,6 +66,13 @@ class ReceiptQuery(PageQuery):
 
     run_id: Words | None = None
     event_id: Annotated[str | None, StringConstraints(min_length=1, max_length=400, pattern=r"^[^\x00]*$")] = None
+
+
+class ArtifactQuery(Query):
+    """What is said of an uploaded file besides its bytes."""
+
+    kind: ArtifactKind | None = None
+    sha256: Annotated[Sha256 | None, Field(description="Hex digits; other bytes are refused")] = None
 
 
 class WaitQuery(Query):

@@ -25,14 +25,15 @@ class ArtifactPage(NamedTuple):
 
 
 async def list_page(
-    connection: Connection, org_id: OrgId, key: tuple[RunKey, CaseKey], after: ArtifactPlace | None, limit: int
-) -> ArtifactPage:
+    connection: Connection, org_id: OrgId, key: tuple[RunKey, CaseKey], after: ArtifactPlace | None, limit: int,
+    link_base: str,
+) -> ArtifactPage:  # fmt: skip
     """The next artifacts of the result and of its run."""
     statement = compose("page_of_artifacts")
     run_level, artifact_key = after or _START
     values = {
         "org_id": org_id, "run_key": key[0], "case_key": key[1], "page": limit,
-        "after_run_level": run_level, "after_key": artifact_key,
+        "after_run_level": run_level, "after_key": artifact_key, "link_base": link_base,
     }  # fmt: skip
     row = await statement.fetch_row(connection, values)
     ended = row["artifact_key"] is None
@@ -46,3 +47,16 @@ async def result_exists(
     statement = compose("has_result")
     values = {"org_id": org_id, "run_key": key[0], "case_key": key[1], "project_id": project_id}
     return await statement.fetch_value(connection, values) is not None
+
+
+async def find_one(
+    connection: Connection, org_id: OrgId, address: tuple[RunKey, CaseKey, int], link_base: str
+) -> str | None:
+    """One artifact as JSON."""
+    run_key, case_key, artifact_key = address
+    values = {
+        "org_id": org_id, "run_key": run_key, "case_key": case_key, "artifact_key": artifact_key,
+        "link_base": link_base,
+    }  # fmt: skip
+    text: str | None = await compose("one_artifact").fetch_value(connection, values)
+    return text

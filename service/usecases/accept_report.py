@@ -24,6 +24,16 @@ class Part(NamedTuple):
     chunks: AsyncIterator[bytes]
 
 
+async def keep_part(storage: Storage, path: str, part: Part, max_bytes: int) -> StoredPart:
+    """Streams a file into storage. Raises TooLarge, and leaves nothing then."""
+    async with storage.writing(path, part.content_type) as file:
+        async for chunk in part.chunks:
+            if file.size + len(chunk) > max_bytes:
+                raise TooLarge(f"there are more than the {max_bytes} bytes that may still come")
+            await file.write(chunk)
+    return StoredPart(path, part.name, part.content_type, file.size, file.sha256.hex())
+
+
 class Inbox:
     """Where one upload goes. Its parts share the limit, so that nobody sends as much as they like in small pieces."""
 
@@ -31,21 +41,16 @@ class Inbox:
         self.receipt_id = mint_id("rcp")
         self._storage = storage
         self._org_id = org_id
-        self._max_bytes = max_bytes
+        self._left = max_bytes
         self._paths: list[str] = []
-        self._bytes = 0
 
     async def keep(self, part: Part) -> StoredPart:
         """Streams a file into storage. Raises TooLarge where the whole upload passes the limit."""
         path = stored_path("inbox", self._org_id, self.receipt_id, str(len(self._paths)))
-        async with self._storage.writing(path, part.content_type) as file:
-            async for chunk in part.chunks:
-                self._bytes += len(chunk)
-                if self._bytes > self._max_bytes:
-                    raise TooLarge(f"a report and what comes with it has at most {self._max_bytes} bytes")
-                await file.write(chunk)
+        stored = await keep_part(self._storage, path, part, self._left)
+        self._left -= stored.size
         self._paths.append(path)
-        return StoredPart(path, part.name, part.content_type, file.size, file.sha256.hex())
+        return stored
 
     async def clear(self) -> None:
         """Deletes what was kept: nobody will read it."""

@@ -20,7 +20,7 @@ ASKED: dict[str, list[Any]] = {
     "suite": [None, "auth"],
 }
 
-ONES = ("one_result", "one_run", "page_of_artifacts", "has_result", "complete_runs", "case_project")
+ONES = ("one_result", "one_run", "page_of_artifacts", "one_artifact", "has_result", "complete_runs", "case_project")
 
 
 def result_filters() -> Iterator[ResultFilter]:

@@ -9,8 +9,12 @@ ON CONFLICT (org_id, run_key, case_key, artifact_key) DO UPDATE
 SELECT case_key, artifact_key, kind, name, content_type, uri FROM artifacts
 WHERE org_id = $1 AND run_key = $2 AND case_key <> 0 AND path IS NULL AND uri IS NOT NULL
 
--- name: find_path
-SELECT path FROM artifacts WHERE org_id = $1 AND run_key = $2 AND case_key = $3 AND artifact_key = $4 FOR UPDATE
+-- name: find_path  (of a file that no other result has)
+SELECT path FROM artifacts a WHERE org_id = $1 AND run_key = $2 AND case_key = $3 AND artifact_key = $4
+    AND NOT EXISTS (
+        SELECT 1 FROM artifacts other WHERE other.org_id = $1 AND other.run_key = $2 AND other.path = a.path
+            AND (other.case_key, other.artifact_key) <> ($3, $4))
+FOR UPDATE
 
 -- name: find_one
 SELECT a.name, a.content_type, a.size, a.sha256, a.path FROM artifacts a

@@ -1,3 +1,16 @@
+-- name: artifact_item  (url is for what our own storage keeps)
+artifact_id(a.run_key, a.case_key, a.artifact_key) AS id, a.kind, a.name, a.content_type, a.size,
+encode(a.sha256, 'hex') AS sha256, rfc3339(a.created_at) AS created_at,
+CASE WHEN a.path IS NOT NULL
+     THEN :link_base::text || '/v1/artifacts/' || artifact_id(a.run_key, a.case_key, a.artifact_key) END AS url,
+rfc3339(a.expires_at) AS expires_at, a.uri
+
+-- name: one_artifact
+SELECT row_to_json(item)::text FROM (
+    SELECT {artifact_item} FROM artifacts a
+    WHERE a.org_id = :org_id AND a.run_key = :run_key AND a.case_key = :case_key AND a.artifact_key = :artifact_key
+) item
+
 -- name: page_of_artifacts  (the result's own by key, then those of its whole run, which stand under case_key 0)
 WITH listed AS MATERIALIZED (
     SELECT * FROM artifacts
@@ -8,9 +21,7 @@ WITH listed AS MATERIALIZED (
     SELECT *, row_number() OVER () AS nth, count(*) OVER () AS emitted FROM listed
 )
 SELECT coalesce((SELECT json_agg(item) FROM (
-           SELECT artifact_id(a.run_key, a.case_key, a.artifact_key) AS id, a.kind, a.name, a.content_type, a.size,
-                  encode(a.sha256, 'hex') AS sha256, rfc3339(a.created_at) AS created_at, NULL::text AS url,
-                  rfc3339(a.expires_at) AS expires_at, a.uri
+           SELECT {artifact_item}
            FROM numbered a WHERE a.nth <= :page::int ORDER BY a.nth
        ) item), '[]')::text AS data, ending.run_level, ending.artifact_key
 FROM (SELECT) always

@@ -1,0 +1,144 @@
+"""Files of results over HTTP: sent, listed, fetched, replaced."""
+
+import io
+from collections.abc import AsyncIterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from tests.api.served import serve
+from tests.buckets import new_bucket
+from tests.reporting import Reports
+from tests.reporting import reporting as serving
+from tests.run_events import result, run_event
+
+BYTES = bytes(range(256)) * 40
+
+
+@pytest.fixture
+async def reports(database_url: str, tmp_path: Path) -> AsyncIterator[Reports]:
+    async with serving(database_url, tmp_path, artifact_max_bytes=20_000) as opened:
+        reference = {"kind": "screenshot", "name": "pay.png", "uri": "s3://shots/pay.png"}
+        await opened.api.store.take(run_event("run_1", [result(artifacts=[reference])]))
+        yield opened
+
+
+async def result_id(reports: Reports) -> str:
+    return str((await reports.api.get("/v1/results"))["data"][0]["id"])
+
+
+async def put(
+    reports: Reports, name: str, body: Any = BYTES, status: int = 201, query: str = "", **headers: str
+) -> Any:
+    sent = {"Authorization": f"Bearer {reports.api.key}"}
+    sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+    path = f"/v1/results/{await result_id(reports)}/artifacts/{quote(name, safe='')}{query}"
+    response = await reports.api.http.put(path, data=body, headers=sent)
+    found = await response.json()
+    assert response.status == status, found
+    return found
+
+
+async def files(reports: Reports) -> list[Path]:
+    folder = reports.storage._folder
+    return [path for path in folder.rglob("*") if path.is_file()] if folder else []
+
+
+async def test_what_was_sent_is_listed_and_comes_back(reports: Reports) -> None:
+    sent = await put(reports, "shots/pay é.png", Content_Type="image/png")
+
+    assert (sent["kind"], sent["name"], sent["size"]) == ("screenshot", "shots/pay é.png", len(BYTES))
+    assert sent["sha256"] == sha256(BYTES).hexdigest()
+    assert sent in await reports.artifacts()
+    path = sent["url"].partition("/v1/")[2]
+    response = await reports.api.send("GET", f"/v1/{path}")
+    assert await response.read() == BYTES
+    assert response.headers["ETag"] == f'"{sent["sha256"]}"'
+    part = await reports.api.send("GET", f"/v1/{path}", Range="bytes=10-19")
+    assert (part.status, await part.read()) == (206, BYTES[10:20])
+
+
+async def test_a_page_is_never_run_by_a_browser(reports: Reports) -> None:
+    sent = await put(reports, "evil.html", b"<script>", Content_Type="text/html")
+    response = await reports.api.send("GET", f"/v1/artifacts/{sent['id']}")
+    assert response.headers["Content-Disposition"].startswith("attachment")
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_a_file_takes_the_place_of_a_reference_and_stays_when_the_run_is_told_again(reports: Reports) -> None:
+    before = {artifact["name"]: artifact for artifact in await reports.artifacts()}
+    assert before["pay.png"]["url"] is None
+    await put(reports, "pay.png")
+    await reports.api.store.take(run_event("run_1", [result(status="failed")], time="2026-05-20T13:00:00Z"))
+    [artifact] = await reports.artifacts()
+    assert (artifact["kind"], artifact["size"]) == ("screenshot", len(BYTES))
+
+
+async def test_a_replaced_file_is_deleted(reports: Reports) -> None:
+    first = await put(reports, "a.log", b"one")
+    second = await put(reports, "a.log", b"two", query="?kind=other")
+    assert first["id"] == second["id"]
+    assert [path.read_bytes() for path in await files(reports)] == [b"two"]
+
+
+@pytest.mark.parametrize("name", ["../a", "a/../b", "/etc/passwd", "a\0b", "\\a", "..\\a", "a\nb", "x" * 1001])
+async def test_a_name_that_leads_elsewhere_is_refused(reports: Reports, name: str) -> None:
+    error = (await put(reports, name, status=400))["error"]
+    assert error["param"] == "name"
+    assert await files(reports) == []
+
+
+async def test_other_bytes_than_announced_are_refused(reports: Reports) -> None:
+    await put(reports, "a.log", query=f"?sha256={sha256(BYTES).hexdigest()}")
+    error = (await put(reports, "b.log", status=400, query=f"?sha256={'0' * 64}"))["error"]
+    assert error["param"] == "sha256"
+    assert len(await files(reports)) == 1
+
+
+async def test_what_is_too_large_or_packed_is_refused(reports: Reports) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(30):
+            yield b"x" * 1_000
+
+    assert (await put(reports, "a", io.BytesIO(b"x" * 20_001), 413))["error"]["code"] == "too_large"
+    assert (await put(reports, "a", pieces(), 413))["error"]["code"] == "too_large"
+    await put(reports, "a", b"", 415, Content_Encoding="gzip")
+    assert await files(reports) == []
+
+
+async def test_another_organization_sees_no_file_and_no_result(reports: Reports) -> None:
+    sent = await put(reports, "a.log")
+    _, foreign = await reports.api.make_organization("other")
+    bound = (await reports.api.make_key("engineer", project_id="another")).key
+    for key in (foreign, bound):
+        await reports.api.error(f"/v1/artifacts/{sent['id']}", 404, key=key)
+        path = f"/v1/results/{await result_id(reports)}/artifacts/b.log"
+        response = await reports.api.http.put(path, data=b"x", headers={"Authorization": f"Bearer {key}"})
+        assert response.status == 404
+    await reports.api.error("/v1/artifacts/art_1", 404)
+
+
+async def test_a_reference_has_no_bytes_here(reports: Reports) -> None:
+    [reference] = await reports.artifacts()
+    await reports.api.error(f"/v1/artifacts/{reference['id']}", 404)
+
+
+async def test_the_same_idempotency_key_keeps_one_file(reports: Reports) -> None:
+    for _ in range(2):
+        await put(reports, "a.log", Idempotency_Key="ci-1")
+    assert len(await files(reports)) == 1
+
+
+async def test_s3_is_answered_with_a_redirect_where_that_is_wanted(database_url: str, s3_url: str) -> None:
+    async with serve(database_url, artifacts_url=new_bucket(s3_url), artifacts_redirect=True) as api:
+        await api.store.take(run_event("run_1", [result()]))
+        reports = Reports(api, None)  # type: ignore[arg-type]  # nothing here looks into it
+        sent = await put(reports, "a.log", Content_Type="text/plain")
+        response = await api.http.get(
+            f"/v1/artifacts/{sent['id']}", headers={"Authorization": f"Bearer {api.key}"}, allow_redirects=False
+        )
+    assert response.status == 307
+    assert response.headers["Location"].startswith(s3_url)
