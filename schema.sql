@@ -520,6 +520,7 @@ GRANT USAGE ON SEQUENCE event_numbers TO results_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE
     ON organizations, api_keys, runs, cases, results, result_details, artifacts, receipts, heartbeats TO results_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON exports TO results_api, results_worker;
+GRANT DELETE ON runs, results, result_details TO results_api;
 GRANT SELECT, INSERT, UPDATE ON idempotency_keys TO results_api;
 GRANT SELECT, DELETE ON idempotency_keys TO results_worker;
 GRANT SELECT, INSERT ON audit_trail TO results_api, results_worker;

@@ -44,6 +44,7 @@ V1: Final = (
     Route("GET", "/artifacts/{id}", artifacts.get_artifact, "results:read"),
     Route("GET", "/runs", runs.list_runs, "results:read"),
     Route("GET", "/runs/{run_id}", runs.get_run, "results:read"),
+    Route("DELETE", "/runs/{run_id}", runs.delete_run, "runs:delete"),
     Route("GET", "/events", events.list_events, "results:read"),
     Route("GET", "/events/stream", events.stream_events, "results:read"),
     Route("POST", "/webhooks", webhooks.post_webhook, "webhooks:manage"),

@@ -6,7 +6,8 @@ import orjson
 from aiohttp import web
 
 from service.api.callers import caller
-from service.api.parsing import parse_query
+from service.api.mutations import mutate
+from service.api.parsing import parse_empty_query, parse_query
 from service.api.replies import reply_one, reply_page
 from service.api.resources import RESOURCES
 from service.contracts.queries import RunQuery, WaitQuery
@@ -16,8 +17,9 @@ from service.domain.filters import RunFilter, within_project
 from service.domain.ids import OrgId, RunKey
 from service.domain.texts import is_storable, replace_unstorable
 from service.store import read_runs
-from service.store.database import as_organization
+from service.store.database import Connection, as_organization
 from service.store.read_runs import WantedRun
+from service.usecases import delete_run as usecase
 
 
 async def list_runs(request: web.Request) -> web.Response:
@@ -45,6 +47,18 @@ async def get_run(request: web.Request) -> web.Response:
     if text is None:
         raise no_run(wanted.run_id)
     return reply_one(text)
+
+
+async def delete_run(request: web.Request) -> web.Response:
+    """Deletes a run; its results, artifacts and files go with it."""
+    parse_empty_query(request)
+    who, wanted, storage = caller(request), wanted_run(request), request.app[RESOURCES].storage
+
+    async def delete(connection: Connection) -> web.Response:
+        await usecase.delete_run(connection, storage, who.org_id, wanted.run_id, wanted.project_id)
+        return web.Response(status=204)
+
+    return await mutate(request, delete)
 
 
 def wanted_run(request: web.Request) -> WantedRun:

@@ -1,0 +1,61 @@
+"""DELETE of a run: everything of it goes, nothing else does."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.api.served import Api, serve
+from tests.run_events import result, run_event
+
+TABLES = ("runs", "results", "result_details", "artifacts")
+
+
+@pytest.fixture
+async def stored(api: Api) -> Api:
+    failed = result("pays", "failed", failure={"message": "no"}, artifacts=[{"name": "a.png", "uri": "s3://x"}])
+    await api.store.take(
+        run_event("run_1", [result("logs in"), failed], id="evt_1"), run_event("run_2", [result("logs in"), failed])
+    )
+    return api
+
+
+async def counts(api: Api) -> list[int]:
+    return [await api.store.pool.fetchval(f"SELECT count(*) FROM {table}") for table in TABLES]
+
+
+async def test_a_run_goes_with_all_that_belongs_to_it(stored: Api) -> None:
+    assert await counts(stored) == [2, 4, 2, 2]
+    assert (await stored.send("DELETE", "/v1/runs/run_1")).status == 204
+    assert await counts(stored) == [1, 2, 1, 1]
+    await stored.error("/v1/runs/run_1", 404)
+    assert {item["run_id"] for item in (await stored.get("/v1/results"))["data"]} == {"run_2"}
+    assert (await stored.send("DELETE", "/v1/runs/run_1")).status == 404
+
+
+async def test_a_deleted_run_does_not_come_back_by_redelivery(stored: Api) -> None:
+    await stored.send("DELETE", "/v1/runs/run_1")
+    failed = result("pays", "failed", failure={"message": "no"}, artifacts=[{"name": "a.png", "uri": "s3://x"}])
+    await stored.store.take(run_event("run_1", [result("logs in"), failed], id="evt_1"))
+    await stored.error("/v1/runs/run_1", 404)
+
+
+async def test_only_an_admin_of_the_organization_and_project_deletes(stored: Api) -> None:
+    engineer = (await stored.make_key("engineer")).key
+    assert (await stored.send("DELETE", "/v1/runs/run_1", key=engineer)).status == 403
+    _, foreign = await stored.make_organization("other")
+    bound = (await stored.make_key("admin", project_id="blog")).key
+    for key in (foreign, bound):
+        assert (await stored.send("DELETE", "/v1/runs/run_1", key=key)).status == 404
+    assert await counts(stored) == [2, 4, 2, 2]
+
+
+async def test_its_files_leave_the_storage(database_url: str, tmp_path: Path) -> None:
+    async with serve(database_url, artifacts_url=tmp_path.as_uri()) as api:
+        await api.store.take(run_event("run_1"))
+        id_ = (await api.get("/v1/results"))["data"][0]["id"]
+        headers = {"Authorization": f"Bearer {api.key}"}
+        put = await api.http.put(f"/v1/results/{id_}/artifacts/a.txt", data=b"some bytes", headers=headers)
+        assert put.status in (200, 201), await put.text()
+        assert any(path.is_file() for path in tmp_path.rglob("*"))
+        assert (await api.send("DELETE", "/v1/runs/run_1")).status == 204
+        assert not any(path.is_file() for path in tmp_path.rglob("*"))
