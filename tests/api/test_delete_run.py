@@ -19,6 +19,10 @@ async def stored(api: Api) -> Api:
     return api
 
 
+def files_under(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
 async def counts(api: Api) -> list[int]:
     return [await api.store.pool.fetchval(f"SELECT count(*) FROM {table}") for table in TABLES]
 
@@ -56,6 +60,6 @@ async def test_its_files_leave_the_storage(database_url: str, tmp_path: Path) ->
         headers = {"Authorization": f"Bearer {api.key}"}
         put = await api.http.put(f"/v1/results/{id_}/artifacts/a.txt", data=b"some bytes", headers=headers)
         assert put.status in (200, 201), await put.text()
-        assert any(path.is_file() for path in tmp_path.rglob("*"))
+        assert files_under(tmp_path)
         assert (await api.send("DELETE", "/v1/runs/run_1")).status == 204
-        assert not any(path.is_file() for path in tmp_path.rglob("*"))
+        assert not files_under(tmp_path)
