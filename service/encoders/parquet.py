@@ -9,7 +9,7 @@ from service.domain.exports import Compression
 if TYPE_CHECKING:
     import pyarrow
 
-_ROWS_PER_GROUP: Final = 100_000  # what is held in memory, and what a reader skips or reads at once
+_ROWS_PER_GROUP: Final = 50_000  # what is held in memory, and what a reader skips or reads at once
 _CHUNK_BYTES: Final = 2**20
 
 

@@ -1,8 +1,9 @@
 -- The rows of a bulk export, in pieces as in read_results.sql, and the jobs as the API shows them.
+--
+-- In the rows, OFFSET 0 keeps the planner from folding the parts into one join: what a part computes is computed once
+-- per run or, remembered, once per case, and the order of the keys is the order of the file.
 
--- name: export_rows  (runs in the order of the list, then the results of each: the keys give the order, nothing big is sorted)
--- OFFSET 0 keeps the planner from folding the parts into one join, and what a part computes is computed once per run
--- or, remembered, once per case.
+-- name: export_rows  (runs in the order of the list, then the results of each; no more than one run is sorted at a time)
 SELECT {columns}
 FROM ({export_runs}) run CROSS JOIN LATERAL ({export_facts}) fact CROSS JOIN LATERAL ({export_cases}) tested
 ORDER BY run.run_key DESC, fact.case_key DESC
