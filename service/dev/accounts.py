@@ -1,17 +1,18 @@
 """As whom a server runs that refuses to be root, and where such an account can keep its data."""
 
-import hashlib
 import os
 import pwd
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+_NOTE: Final = "home"  # in the server's directory: where its data is instead
 _ORDINARY_USERS: Final = ("postgres", "nobody")
-_OPEN_TO_ALL: Final = Path("/var/tmp")  # noqa: S108 - it survives a reboot, and our folder in it is 0700
+_OPEN_TO_ALL: Final = Path("/var/tmp")  # noqa: S108 - it survives a reboot, and what mkdtemp makes in it is 0700
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,14 @@ def account_for(directory: Path, programs: Path) -> Account:
     return _account_of(user, directory, programs)
 
 
+def erase(directory: Path) -> None:
+    """Deletes what a server kept, wherever its account kept it."""
+    note = directory / _NOTE
+    if note.exists():
+        shutil.rmtree(note.read_text())
+    shutil.rmtree(directory)
+
+
 def _ordinary_user() -> pwd.struct_passwd:
     return next(entry for name in _ORDINARY_USERS for entry in pwd.getpwall() if entry.pw_name == name)
 
@@ -56,22 +65,20 @@ def _works(prefix: Sequence[str]) -> bool:
 
 def _account_of(user: pwd.struct_passwd, directory: Path, programs: Path) -> Account:
     """An ordinary user may be let into neither `directory` nor the programs' folder: it gets its own."""
-    digest = hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:16]
-    home = _OPEN_TO_ALL / f"zof-results-{digest}"
-    _make_private(home, user)
+    home = _home_of(user, directory / _NOTE)
     become = ("setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups")
     copy = _copy_programs(programs, home)
     return Account(home, copy, prefix=(*become, "--pdeathsig=INT"), user=user.pw_name)
 
 
-def _make_private(home: Path, owner: pwd.struct_passwd) -> None:
-    try:
-        home.mkdir(mode=0o700)
-        os.chown(home, owner.pw_uid, owner.pw_gid)
-    except FileExistsError:
-        found = home.lstat()
-        if home.is_symlink() or found.st_uid != owner.pw_uid or found.st_mode & 0o077:
-            raise PermissionError(f"{home} belongs to someone else: remove it") from None
+def _home_of(user: pwd.struct_passwd, note: Path) -> Path:
+    """The folder that the note names; a new one where the note is gone, and with it the state it belonged to."""
+    if note.exists() and (kept := Path(note.read_text())).is_dir():
+        return kept
+    home = Path(tempfile.mkdtemp(prefix="zof-results-", dir=_OPEN_TO_ALL))
+    os.chown(home, user.pw_uid, user.pw_gid)
+    note.write_text(str(home))
+    return home
 
 
 def _copy_programs(programs: Path, home: Path) -> Path:

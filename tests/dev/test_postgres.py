@@ -1,7 +1,6 @@
 """The private PostgreSQL: keeps data and port, lets nobody in without its password, leaves nothing running."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -10,19 +9,31 @@ import asyncpg
 import pytest
 
 from service.dev import accounts
+from service.dev.accounts import erase
 from service.dev.parts import PartError
 from service.dev.ports import is_free
-from service.dev.postgres import FAST, Postgres, programs
+from service.dev.postgres import FAST, Postgres
 
 
 @pytest.fixture
-def postgres(tmp_path: Path) -> Iterator[Postgres]:
-    with Postgres(tmp_path / "postgres", settings=FAST) as server:
+def directory(tmp_path: Path) -> Iterator[Path]:
+    directory = tmp_path / "postgres"
+    yield directory
+    erase(directory)
+
+
+@pytest.fixture
+def postgres(directory: Path) -> Iterator[Postgres]:
+    with Postgres(directory, settings=FAST) as server:
         yield server
 
 
 def owner(pid: int | None) -> int:
-    return Path(f"/proc/{pid}").stat().st_uid
+    return owner_of(Path(f"/proc/{pid}"))
+
+
+def owner_of(path: Path) -> int:
+    return path.stat().st_uid
 
 
 async def query(url: str, statement: str) -> object:
@@ -42,20 +53,20 @@ async def test_killed_server_comes_back_with_its_data_at_the_same_address(postgr
     assert await query(url, "SELECT number FROM kept") == 42
 
 
-async def test_second_start_finds_data_port_and_password_of_the_first(tmp_path: Path) -> None:
-    with Postgres(tmp_path, settings=FAST) as first:
+async def test_second_start_finds_data_port_and_password_of_the_first(directory: Path) -> None:
+    with Postgres(directory, settings=FAST) as first:
         await query(first.url, "CREATE TABLE kept AS SELECT 42 AS number")
-    with Postgres(tmp_path, settings=FAST) as second:
+    with Postgres(directory, settings=FAST) as second:
         assert second.url == first.url
         assert await query(second.url, "SELECT number FROM kept") == 42
 
 
-def test_stopped_server_leaves_neither_process_nor_port(tmp_path: Path) -> None:
-    with Postgres(tmp_path, settings=FAST) as server:
+def test_stopped_server_leaves_neither_process_nor_port(directory: Path) -> None:
+    with Postgres(directory, settings=FAST) as server:
         pid = server.pid
     assert not Path(f"/proc/{pid}").exists()
     assert is_free(server.port)
-    assert not (tmp_path / "postgres.pid").exists()
+    assert not (directory / "postgres.pid").exists()
 
 
 async def test_nobody_gets_in_without_the_password(postgres: Postgres) -> None:
@@ -70,28 +81,39 @@ async def test_database_is_made_once(postgres: Postgres) -> None:
     assert await query(postgres.database_url("results"), "SELECT current_database()") == "results"
 
 
-async def test_databases_are_durable_unless_told_otherwise(tmp_path: Path) -> None:
-    with Postgres(tmp_path) as server:
+async def test_databases_are_durable_unless_told_otherwise(directory: Path) -> None:
+    with Postgres(directory) as server:
         assert await query(server.url, "SHOW fsync") == "on"
         assert await query(server.url, "SHOW synchronous_commit") == "on"
 
 
-def test_server_that_cannot_start_says_why(tmp_path: Path) -> None:
-    server = Postgres(tmp_path, settings={"no_such_setting": "1"})
+def test_server_that_cannot_start_says_why(directory: Path) -> None:
+    server = Postgres(directory, settings={"no_such_setting": "1"})
     with pytest.raises(PartError, match="no_such_setting"):
         server.start()
     assert server.pid is None
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become someone else")
-async def test_root_without_user_namespaces_runs_it_as_an_ordinary_user(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def no_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root has to become someone else")
     monkeypatch.setattr(accounts, "_works", lambda prefix: False)
-    account = accounts.account_for(tmp_path, programs())
-    try:
-        with Postgres(tmp_path, settings=FAST) as server:
-            assert await query(server.url, "SELECT 42") == 42
-            assert owner(server.pid) != 0
-    finally:
-        shutil.rmtree(account.home)
+
+
+async def test_root_without_user_namespaces_runs_it_as_an_ordinary_user(no_namespaces: None, directory: Path) -> None:
+    with Postgres(directory, settings=FAST) as first:
+        assert owner(first.pid) != 0
+        await query(first.url, "CREATE TABLE kept AS SELECT 42 AS number")
+    with Postgres(directory, settings=FAST) as second:
+        assert await query(second.url, "SELECT number FROM kept") == 42
+
+
+def test_what_is_kept_elsewhere_is_erased_with_the_rest(no_namespaces: None, tmp_path: Path) -> None:
+    directory = tmp_path / "postgres"
+    Postgres(directory).prepare()
+    home = Path((directory / "home").read_text())
+    assert owner_of(home / "data") != 0
+    erase(directory)
+    assert not home.exists()
+    assert not directory.exists()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from service.dev.accounts import erase
 from service.dev.ports import choose_port
 from service.dev.processes import wait_until
 from tests.dev.running_stack import RunningStack, all_gone
@@ -109,7 +110,7 @@ def test_killed_supervisor_leaves_nothing_that_hinders_the_next_start(start: Cal
 
 @pytest.mark.slow
 def test_each_killed_part_comes_back_at_the_same_address_with_its_data(tmp_path: Path) -> None:
-    stack = RunningStack(tmp_path / "stack", RESULTS_HTTP_PORT=str(choose_port())).await_ready()
+    stack = RunningStack(tmp_path, RESULTS_HTTP_PORT=str(choose_port())).await_ready()
     try:
         before = stack.ready
         for part in before["processes"]:
@@ -118,6 +119,7 @@ def test_each_killed_part_comes_back_at_the_same_address_with_its_data(tmp_path:
         pids = stack.pids()
     finally:
         stack.end()
+        erase(tmp_path / "postgres")
     assert all_gone(pids)
 
 
