@@ -1,12 +1,14 @@
 """The dispatcher: brings events to webhooks, beside any number of others, until it is told to stop."""
 
 import asyncio
+from collections.abc import Iterable
+from itertools import groupby
 from typing import Final
 
 import asyncpg
 
 from consumers.loops import patiently, pause
-from service.domain.deliveries import LARGEST_WINDOW, Paces
+from service.domain.paces import LARGEST_WINDOW, Paces
 from service.outbound.webhooks import WebhookClient
 from service.store import events
 from service.store.deliveries import Claimed
@@ -14,11 +16,12 @@ from service.usecases.deliver_events import (
     Attempted,
     attempt,
     claim_deliveries,
+    give_back,
     record_attempts,
     recover_missed,
 )
 
-_IN_FLIGHT: Final = 500  # attempts of this process at once
+_HELD: Final = 1_000  # deliveries that this process has claimed at a time
 _POLL_S: Final = 1.0  # behind the notifications, and for what comes due by time
 _LOOK_S: Final = 0.2  # for the order to stop, while nothing finishes
 _RECORDED_AT_ONCE: Final = 500
@@ -33,9 +36,11 @@ class Dispatcher:
         self._pool = pool
         self._client = client
         self._stopping = stopping
-        self._paces = Paces(window)
+        self._paces: Paces[Claimed] = Paces(window)
+        self._held = 0
         self._running: set[asyncio.Task[None]] = set()
         self._finished: list[Attempted] = []
+        self._unwanted: list[Claimed] = []
         self._batch: list[Attempted] = []  # being recorded
         self._wake = asyncio.Event()  # something may be due
         self._news = asyncio.Event()  # something has finished
@@ -56,24 +61,34 @@ class Dispatcher:
             raise ConnectionResetError("the connection that listens is lost")
 
     async def _claim_some(self) -> int:
-        claimed = await claim_deliveries(self._pool, self._paces.rooms(), _IN_FLIGHT - len(self._running))
-        for one in claimed:
-            self._paces.start(one.endpoint)
+        claimed = await claim_deliveries(self._pool, self._paces.rooms(), _HELD - self._held)
+        self._held += len(claimed)
+        for endpoint, ours in groupby(claimed, key=lambda one: one.endpoint):
+            self._begin(self._paces.add(endpoint, ours))
+        return len(claimed)
+
+    def _begin(self, deliveries: Iterable[Claimed]) -> None:
+        for one in deliveries:
             task = asyncio.create_task(self._attempt(one))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
-        return len(claimed)
 
     async def _attempt(self, claimed: Claimed) -> None:
         attempted = await attempt(self._client, claimed)
-        self._paces.finish(claimed.endpoint, succeeded=attempted.answer.succeeded)
+        following = self._paces.finish(claimed.endpoint, succeeded=attempted.answer.succeeded)
         self._finished.append(attempted)
+        self._unwanted += following.give_back
+        self._held -= 1 + len(following.give_back)
+        self._begin(following.attempt)
         self._news.set()
 
     async def _record(self) -> None:
         """Until there is nothing left to record and never will be. Keeps the batch where the store is out of reach."""
         while self._batch or self._finished or self._running or not self._stopping.is_set():
             self._news.clear()
+            if self._stopping.is_set():
+                self._unwanted += self._paces.let_go()
+            await self._give_back()
             self._batch = self._batch or self._take()
             if self._batch:
                 await record_attempts(self._pool, self._batch)
@@ -81,6 +96,11 @@ class Dispatcher:
                 self._wake.set()
             else:
                 await pause(_LOOK_S, self._news)
+
+    async def _give_back(self) -> None:
+        unwanted, self._unwanted = self._unwanted, []
+        if unwanted:
+            await give_back(self._pool, unwanted)
 
     def _take(self) -> list[Attempted]:
         taken, self._finished = self._finished[:_RECORDED_AT_ONCE], self._finished[_RECORDED_AT_ONCE:]

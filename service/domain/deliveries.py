@@ -1,7 +1,6 @@
-"""When a delivery is tried, what an answer means, and how hard one endpoint may be pressed."""
+"""When a delivery is tried, and what an answer means."""
 
 import random
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -18,9 +17,6 @@ _WAITS_S: Final = (
 MAX_TRIES: Final = len(_WAITS_S) + 1
 _SPREAD: Final = 0.2
 _LONGEST_RETRY_AFTER_S: Final = 24 * _HOUR
-
-FIRST_WINDOW: Final = 4
-LARGEST_WINDOW: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,36 +46,3 @@ def next_wait_s(tries: int, retry_after_s: float | None = None) -> float | None:
         return None
     wait_s = _WAITS_S[tries - 1] * random.uniform(1 - _SPREAD, 1 + _SPREAD)  # noqa: S311 - spreads load
     return max(wait_s, min(retry_after_s or 0, _LONGEST_RETRY_AFTER_S))
-
-
-@dataclass(slots=True)
-class _Pace:
-    window: int = FIRST_WINDOW
-    in_flight: int = 0
-
-
-class Paces:
-    """How many attempts at once each endpoint gets from this process: few at first, more while it answers well.
-
-    An endpoint that hangs never holds more than a few of our connections, whatever waits for it.
-    """
-
-    def __init__(self, largest: int = LARGEST_WINDOW) -> None:
-        self._largest = largest
-        self._paces: dict[Endpoint, _Pace] = {}
-
-    def start(self, endpoint: Endpoint) -> None:
-        """Counts an attempt that begins."""
-        self._paces.setdefault(endpoint, _Pace()).in_flight += 1
-
-    def finish(self, endpoint: Endpoint, *, succeeded: bool) -> None:
-        """Counts one that has ended."""
-        pace = self._paces[endpoint]
-        pace.in_flight -= 1
-        pace.window = min(self._largest, pace.window + 1) if succeeded else max(1, pace.window // 2)
-        if not pace.in_flight and pace.window == FIRST_WINDOW:
-            del self._paces[endpoint]
-
-    def rooms(self) -> Mapping[Endpoint, int]:
-        """How many more attempts may begin, for endpoints where that is not `FIRST_WINDOW`."""
-        return {endpoint: max(0, pace.window - pace.in_flight) for endpoint, pace in self._paces.items()}

@@ -67,10 +67,9 @@ async def _read_start(answer: aiohttp.ClientResponse) -> bytes:
     """The beginning of the body. A longer one is cut, and its connection closed instead of drained."""
     read = bytearray()
     while len(read) < _MAX_RESPONSE:
-        chunk = await answer.content.read(_MAX_RESPONSE - len(read))
-        if not chunk:
+        if answer.content.at_eof():
             return bytes(read)
-        read += chunk
+        read += await answer.content.read(_MAX_RESPONSE - len(read))
     answer.close()
     return bytes(read)
 

@@ -7,8 +7,9 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
-from service.domain.deliveries import FIRST_WINDOW, Endpoint, Status
+from service.domain.deliveries import Endpoint, Status
 from service.domain.ids import OrgId
+from service.domain.paces import FIRST_WINDOW
 from service.store.database import Connection
 from service.store.statements import statements
 
@@ -61,6 +62,12 @@ async def claim(pool: asyncpg.Pool, rooms: Mapping[Endpoint, int], limit: int, l
 async def record(connection: Connection, outcomes: Sequence[Outcome]) -> None:
     """Writes what came of attempts, and how their endpoints do."""
     await connection.execute(_SQL["record"], *map(list, zip(*outcomes, strict=True)))
+
+
+async def give_back(pool: asyncpg.Pool, claimed: Sequence[Claimed]) -> None:
+    """Makes deliveries due again that were claimed and not attempted."""
+    keys = [(one.org_id, one.webhook_id, one.delivery_id, one.claim) for one in claimed]
+    await pool.execute(_SQL["give_back"], *map(list, zip(*keys, strict=True)))
 
 
 async def insert_test(connection: Connection, org_id: OrgId, webhook_id: str, event_id: str) -> str:

@@ -48,6 +48,11 @@ async def attempt(client: WebhookClient, claimed: Claimed) -> Attempted:
     return Attempted(claimed, at, await client.post(claimed.url, headers, body))
 
 
+async def give_back(pool: asyncpg.Pool, claimed: Sequence[Claimed]) -> None:
+    """Leaves deliveries to whoever claims them next; not at all would do too, but only when the lease is over."""
+    await deliveries.give_back(pool, claimed)
+
+
 async def record_attempts(pool: asyncpg.Pool, attempted: Sequence[Attempted]) -> None:
     """Writes what came of attempts, and switches endpoints off that are gone or have failed for days."""
     for number in range(1, _TRIES + 1):

@@ -1,0 +1,218 @@
+"""Webhooks: from the publishing of a run's completion to the POST, and deliveries per second of one dispatcher.
+
+    python -m benchmarks.webhooks [--runs 300] [--deliveries 20000]
+
+Budgets: published to received p50 50 ms and p99 250 ms, unloaded; deliveries 0.5 of a bare aiohttp client loop that
+posts the same bodies to the same receiver, as many at once.
+"""
+
+import argparse
+import asyncio
+import multiprocessing
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ctypes import c_double, c_int64
+from typing import Any, Final
+
+import aio_pika
+import aiohttp
+import asyncpg
+import orjson
+import uvloop
+from aiohttp import web
+
+from benchmarks.ingest import event, make_organization
+from benchmarks.servers import Servers, consumer_process, servers
+from consumers.topology import RUN_COMPLETED, Topology
+from service.domain.ids import OrgId
+from service.domain.paces import LARGEST_WINDOW
+from service.store.webhooks import Described
+from service.usecases.webhooks import create_webhook
+
+BUDGET_P50_MS: Final = 50
+BUDGET_P99_MS: Final = 250
+BUDGET_RATIO: Final = 0.5
+WARM_UP: Final = 20
+PAUSE_S: Final = 0.05
+ALLOWED: Final = {"RESULTS_WEBHOOK_ALLOW_LOOPBACK": "true"}
+
+_spawn = multiprocessing.get_context("spawn")
+
+
+class Counter:
+    """What the receiver's process has counted."""
+
+    def __init__(self) -> None:
+        self.count = _spawn.Value(c_int64, 0)
+        self.last_at = _spawn.Value(c_double, 0.0)
+        self.port = _spawn.Value(c_int64, 0)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port.value}/hook"
+
+    def wait(self, count: int) -> float:
+        """Waits for so many posts since the last `clear`; the moment of the last one."""
+        while self.count.value < count:
+            time.sleep(0.01)
+        return float(self.last_at.value)
+
+    def clear(self) -> None:
+        self.count.value = 0
+
+
+def receive(counter: Counter) -> None:
+    """The receiver's process: counts posts."""
+
+    async def take(request: web.Request) -> web.Response:
+        await request.read()
+        counter.count.value += 1
+        counter.last_at.value = time.monotonic()
+        return web.Response()
+
+    async def serve() -> None:
+        app = web.Application()
+        app.router.add_post("/hook", take)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        counter.port.value = runner.addresses[0][1]
+        await asyncio.Event().wait()
+
+    uvloop.run(serve())
+
+
+@contextmanager
+def receiver() -> Iterator[Counter]:
+    """A receiver in a process of its own."""
+    counter = Counter()
+    process = _spawn.Process(target=receive, args=(counter,), daemon=True)
+    process.start()
+    while not counter.port.value:
+        time.sleep(0.01)
+    try:
+        yield counter
+    finally:
+        process.terminate()
+        process.join()
+
+
+async def register(url: str, target: str) -> None:
+    connection = await asyncpg.connect(url)
+    await create_webhook(connection, OrgId(1), Described(target, "", ["run.failed"], None, True))
+    await connection.close()
+
+
+async def measure_latency(given: Servers, runs: int) -> list[float]:
+    """Milliseconds from the start of publishing to the arrival of the POST, one run at a time."""
+    arrivals: asyncio.Queue[float] = asyncio.Queue()
+
+    async def take(request: web.Request) -> web.Response:
+        arrivals.put_nowait(time.perf_counter())
+        await request.read()
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/hook", take)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    await register(given.database_url, f"http://127.0.0.1:{runner.addresses[0][1]}/hook")
+    async with await aio_pika.connect(given.amqp_url) as connection:
+        channel = await connection.channel(publisher_confirms=True)
+        await Topology().declare(channel)
+        exchange = await channel.get_exchange(Topology().runs_exchange)
+        taken = []
+        for number in range(WARM_UP + runs):
+            message = aio_pika.Message(event(number), delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+            published = time.perf_counter()
+            await exchange.publish(message, routing_key=RUN_COMPLETED)
+            taken.append((await arrivals.get() - published) * 1000)
+            await asyncio.sleep(PAUSE_S)
+    await runner.cleanup()
+    return sorted(taken[WARM_UP:])
+
+
+async def fill(given: Servers, deliveries: int, target: str) -> bytes:
+    """So many events, each due at this endpoint; returns a body of their size."""
+    connection = await asyncpg.connect(given.database_url)
+    await connection.execute("DELETE FROM webhooks")
+    await register(given.database_url, target)
+    data = await connection.fetchval("SELECT data::text FROM events WHERE type = 'run.failed' LIMIT 1")
+    await connection.execute(
+        "WITH new AS (INSERT INTO events (org_id, event_id, type, data)"
+        " SELECT 1, 'evt_' || lpad(to_hex(n), 32, '0'), 'run.failed', $2::json FROM generate_series(1, $1::int) n"
+        " RETURNING event_id)"
+        " INSERT INTO deliveries (org_id, webhook_id, delivery_id, event_id)"
+        " SELECT 1, webhook_id, delivery_id(webhook_id, event_id), event_id FROM new, webhooks",
+        deliveries,
+        data,
+    )
+    await connection.execute("ANALYZE")
+    await connection.close()
+    return orjson.dumps({"id": "evt_" + "0" * 32, "type": "run.failed", "data": {"object": orjson.Fragment(data)}})
+
+
+def measure_deliveries(given: Servers, deliveries: int, counter: Counter) -> float:
+    """Deliveries per second of one dispatcher, once it is running."""
+    warm_up = deliveries // 10
+    counter.clear()
+    with consumer_process(given, "webhooks", **ALLOWED):
+        counter.wait(warm_up)
+        begun, before = time.monotonic(), counter.count.value
+        taken = counter.wait(deliveries) - begun
+        wait_until_recorded(given)
+    return float((deliveries - before) / taken)
+
+
+def wait_until_recorded(given: Servers) -> None:
+    async def wait() -> None:
+        connection = await asyncpg.connect(given.database_url)
+        while await connection.fetchval("SELECT count(*) FROM deliveries WHERE due_at IS NOT NULL"):  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+        await connection.close()
+
+    asyncio.run(wait())
+
+
+def measure_bare(posts: int, body: bytes, counter: Counter) -> float:
+    """Posts per second of a loop that does nothing else."""
+
+    async def post(session: aiohttp.ClientSession, numbers: Iterator[int]) -> None:
+        for _ in numbers:
+            async with session.post(counter.url, data=body, headers={"Content-Type": "application/json"}) as answer:
+                await answer.read()
+
+    async def post_all() -> float:
+        numbers = iter(range(posts))
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+            begun = time.monotonic()
+            await asyncio.gather(*(post(session, numbers) for _ in range(LARGEST_WINDOW)))
+            return posts / (time.monotonic() - begun)
+
+    return uvloop.run(post_all())
+
+
+def main() -> None:
+    """Measures and prints the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=300)
+    parser.add_argument("--deliveries", type=int, default=20_000)
+    chosen: Any = parser.parse_args()
+    with servers() as given, receiver() as counter:
+        asyncio.run(make_organization(given.database_url))
+        with consumer_process(given, "runs", "webhooks", "relay", **ALLOWED):
+            taken = asyncio.run(measure_latency(given, chosen.runs))
+        p50, p99 = taken[len(taken) // 2], taken[len(taken) * 99 // 100]
+        print(f"published → POST: p50 {p50:.1f} ms (budget {BUDGET_P50_MS}), p99 {p99:.1f} ms (budget {BUDGET_P99_MS})")
+        body = asyncio.run(fill(given, chosen.deliveries, counter.url))
+        ours = measure_deliveries(given, chosen.deliveries, counter)
+        bare = measure_bare(chosen.deliveries, body, counter)
+    print(f"dispatcher:        {ours:,.0f} deliveries/s of {len(body)} bytes, signed, claimed and recorded")
+    print(f"bare client loop:  {bare:,.0f} posts/s")
+    print(f"ratio: {ours / bare:.2f} (budget {BUDGET_RATIO})")
+
+
+if __name__ == "__main__":
+    main()
