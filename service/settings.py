@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     report_max_unpacked_bytes: int = Field(2 * 2**30, ge=1, description="Of one report when it is decompressed")
     artifact_max_bytes: int = Field(2**30, ge=1, description="Of one uploaded artifact")
     webhook_allow_loopback: bool = Field(False, description="For development: webhooks may go to this machine, by HTTP")
-    webhook_concurrency: int = Field(100, ge=1, le=500, description="Posts at once to one endpoint from one process")
+    webhook_concurrency: int = Field(50, ge=1, le=500, description="Posts at once to one endpoint from one process")
 
     @cached_property
     def allowed_origins(self) -> frozenset[str]:
