@@ -19,7 +19,6 @@ run: ## Start the whole stack on this machine, until Ctrl-C
 	@exec $(VENV)/zof-results dev
 
 test: setup ## Run the tests and check who imports whom; under four minutes
-	@$(VENV)/lint-imports --no-logo
 	@$(VENV)/pytest -m "not slow" -n 2
 
 test-slow: setup ## Run the faults, fuzzing, scale and big files
@@ -29,7 +28,7 @@ check: setup ## Lint, formatting, types, imports
 	@$(VENV)/ruff check .
 	@$(VENV)/ruff format --check .
 	@$(VENV)/mypy
-	@$(VENV)/lint-imports
+	@$(VENV)/lint-imports --no-logo
 
 fmt: setup ## Format the code and sort its imports
 	@$(VENV)/ruff check --fix-only .
