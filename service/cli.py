@@ -152,6 +152,38 @@ def _order(asked: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in of_file.items() if value} | {"raw": asked["raw"], "filter": filters}
 
 
+@cli.command()
+@_url_option
+@_key_option
+@click.argument("files", nargs=-1, required=True)
+@click.option("--run-id", help="The run that they are of; in a CI job it is that job by default.")
+@click.option("--project", "project_id", envvar="RESULTS_PROJECT", required=True, help="[$RESULTS_PROJECT]")
+@click.option("--environment", help="Where the tests ran, for example staging.")
+@click.option("--branch", help="By default the CI job's.")
+@click.option("--commit", "commit_sha", help="By default the CI job's.")
+@click.option("--ci-url", help="By default the CI job's.")
+@click.option("--label", "labels", multiple=True, help="name:value; may be repeated.")
+@click.option("--shard", help="Which part of the run the file is, for example 2/8.")
+@click.option("--wait", is_flag=True, help="Wait for what becomes of them; exit code 1 where one is rejected.")
+def report(url: str, key: str, files: tuple[str, ...], run_id: str | None, wait: bool, **said: Any) -> None:
+    """Sends test reports: JUnit XML, CTRF, native JSON. FILES may be patterns such as 'target/**/TEST-*.xml'."""
+    from service.client import ci
+    from service.client import report as reports
+
+    job = ci.current_job(os.environ)
+    run_id = run_id or job.run_id
+    if run_id is None:
+        raise click.UsageError("--run-id is missing, and this is no CI job that is known here")
+    fields = _report_fields(said, job._asdict())
+    raise SystemExit(asyncio.run(reports.report(url, key, run_id, files, fields, wait=wait)))
+
+
+def _report_fields(said: dict[str, Any], job: dict[str, Any]) -> list[tuple[str, str]]:
+    """The query parameters that these options stand for, with what the CI job says where they say nothing."""
+    fields = [(name, value or job.get(name)) for name, value in said.items() if name != "labels"]
+    return [(name, value) for name, value in fields if value] + [("labels", label) for label in said["labels"]]
+
+
 @cli.group()
 def schema() -> None:
     """The database schema."""

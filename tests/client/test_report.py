@@ -1,0 +1,125 @@
+"""The report command sends files and says what became of them; a CI job needs to say hardly anything."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from service.client.ci import Job, current_job
+from service.client.http import ServerError
+from service.client.report import REJECTED, STORED, report
+from tests.reporting import PASSING, Reports, reporting_and_taking
+
+SHOP = [("project_id", "shop")]
+
+
+@pytest.fixture
+async def reports(database_url: str, tmp_path: Path) -> AsyncIterator[Reports]:
+    async with reporting_and_taking(database_url, tmp_path) as opened:
+        yield opened
+
+
+def url(reports: Reports) -> str:
+    return str(reports.api.http.make_url("/"))
+
+
+def write(folder: Path, name: str, content: bytes = PASSING) -> Path:
+    path = folder / name
+    path.parent.mkdir(exist_ok=True, parents=True)
+    path.write_bytes(content)
+    return path
+
+
+async def test_a_file_is_sent_and_its_end_is_told(
+    reports: Reports, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write(tmp_path, "junit.xml")
+    assert await report(url(reports), reports.api.key, "run_1", [str(file)], SHOP, wait=True) == STORED
+    assert f"{file}: stored, 2 results (rcp_" in capsys.readouterr().out
+    assert (await reports.api.get("/v1/runs/run_1"))["complete"] is True
+
+
+async def test_several_files_are_one_run_that_is_complete_with_the_last(reports: Reports, tmp_path: Path) -> None:
+    for number in range(3):
+        write(tmp_path, f"target/m{number}/TEST-a.xml", f'<testsuite name="m{number}"><testcase/></testsuite>'.encode())
+    patterns = [f"{tmp_path}/target/**/TEST-*.xml"]
+    assert await report(url(reports), reports.api.key, "run_1", patterns, SHOP, wait=True) == STORED
+    run = await reports.api.get("/v1/runs/run_1")
+    assert (run["complete"], run["counts"]["passed"]) == (True, 3)
+
+
+async def test_a_rejected_file_is_told_with_its_reason(
+    reports: Reports, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [str(write(tmp_path, "broken.xml", b"<testsuite>")), str(write(tmp_path, "whole.xml"))]
+    assert await report(url(reports), reports.api.key, "run_1", files, SHOP, wait=True) == REJECTED
+    said = capsys.readouterr().out
+    assert "broken.xml: rejected" in said
+    assert "malformed_report: " in said
+    assert (await reports.api.get("/v1/runs/run_1"))["complete"] is False
+
+
+async def test_sending_a_file_again_gives_the_same_receipt(reports: Reports, tmp_path: Path) -> None:
+    file = str(write(tmp_path, "junit.xml"))
+    for _ in range(2):
+        os.utime(file, (0, 0))
+        await report(url(reports), reports.api.key, "run_1", [file], SHOP, wait=True)
+    assert len((await reports.api.get("/v1/receipts"))["data"]) == 1
+
+
+async def test_a_missing_file_and_a_refusal_are_told(reports: Reports, tmp_path: Path) -> None:
+    for name in ("nowhere.xml", "*.nothing"):
+        with pytest.raises(ServerError, match="there is no file"):
+            await report(url(reports), reports.api.key, "run_1", [str(tmp_path / name)], SHOP, wait=False)
+    files = [str(write(tmp_path, name)) for name in ("a.xml", "b.xml")]
+    for sent in (files, files[:1]):
+        with pytest.raises(ServerError, match="shard"):
+            await report(url(reports), reports.api.key, "run_1", sent, [*SHOP, ("shard", "9/8")], wait=False)
+
+
+async def test_the_command_takes_what_the_ci_job_says(reports: Reports, tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("GITHUB_", "RESULTS_"))}
+    environment |= {
+        "RESULTS_URL": url(reports), "RESULTS_API_KEY": reports.api.key, "RESULTS_PROJECT": "shop",
+        "GITLAB_CI": "true", "CI_JOB_ID": "7", "CI_COMMIT_REF_NAME": "main", "CI_COMMIT_SHA": "c0ffee",
+        "CI_JOB_URL": "https://gitlab.example/7",
+    }  # fmt: skip
+    command = [sys.executable, "-m", "service", "report", str(write(tmp_path, "junit.xml")), "--wait"]
+    process = await asyncio.create_subprocess_exec(*command, "--label", "team:web", env=environment)
+    assert await process.wait() == 0
+    run = await reports.api.get("/v1/runs/gitlab-7")
+    assert (run["branch"], run["commit_sha"], run["ci_url"]) == ("main", "c0ffee", "https://gitlab.example/7")
+    assert run["labels"] == {"team": "web"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "job"),
+    [
+        (
+            {"GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": "12", "GITHUB_RUN_ATTEMPT": "2", "GITHUB_JOB": "test",
+             "GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": "o/r", "GITHUB_HEAD_REF": "fix",
+             "GITHUB_REF_NAME": "9/merge", "GITHUB_SHA": "abc"},
+            Job("github-12-2-test", "fix", "abc", "https://github.com/o/r/actions/runs/12"),
+        ),
+        (
+            {"BUILDKITE": "true", "BUILDKITE_JOB_ID": "j", "BUILDKITE_BUILD_URL": "https://b/1",
+             "BUILDKITE_BRANCH": "main", "BUILDKITE_COMMIT": "abc"},
+            Job("buildkite-j", "main", "abc", "https://b/1#j"),
+        ),
+        (
+            {"CIRCLECI": "true", "CIRCLE_WORKFLOW_JOB_ID": "w", "CIRCLE_NODE_INDEX": "3", "CIRCLE_BRANCH": "main"},
+            Job("circleci-w-3", "main", None, None),
+        ),
+        (
+            {"JENKINS_URL": "https://j", "BUILD_TAG": "jenkins-shop-7", "GIT_BRANCH": "origin/main",
+             "GIT_COMMIT": "abc", "BUILD_URL": "https://j/7"},
+            Job("jenkins-shop-7", "origin/main", "abc", "https://j/7"),
+        ),
+        ({"HOME": "/root"}, Job()),
+    ],
+)  # fmt: skip
+def test_a_ci_system_says_what_it_runs(variables: dict[str, str], job: Job) -> None:
+    assert current_job(variables) == job
