@@ -5,7 +5,9 @@ from typing import Final
 
 from aiohttp import web
 
+from service.api.documentation import DOCUMENT
 from service.api.middleware import add_headers, answer
+from service.api.openapi import document
 from service.api.resources import RESOURCES, open_resources
 from service.api.routes import add_routes
 from service.settings import Settings
@@ -22,6 +24,7 @@ def make_app(settings: Settings) -> web.Application:
             yield
 
     app = web.Application(middlewares=[answer], client_max_size=_MAX_BODY)
+    app[DOCUMENT] = document()
     app.on_response_prepare.append(add_headers)
     app.cleanup_ctx.append(resources)
     app.on_shutdown.append(_end_streams)

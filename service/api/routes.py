@@ -7,6 +7,7 @@ from aiohttp import web
 from service.api import (
     artifacts,
     cases,
+    documentation,
     events,
     exports,
     health,
@@ -73,6 +74,9 @@ OPEN: Final = (
     Route("GET", "/healthz", health.get_health, None),
     Route("GET", "/readyz", health.get_readiness, None),
     Route("GET", "/metrics", metrics.get_metrics, None),
+    Route("GET", "/openapi.json", documentation.get_document, None),
+    Route("GET", "/docs", documentation.get_page, None),
+    Route("GET", "/docs/{name}", documentation.get_asset, None),
 )
 # These were there before /v1 and answer without the prefix too.
 _WITHOUT_PREFIX: Final = ("/results", "/results/{id}", "/results/{id}/artifacts", "/results/export")

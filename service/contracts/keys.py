@@ -1,10 +1,8 @@
-"""API keys as requests make them and as answers show them."""
+"""API keys as requests make them."""
 
-from datetime import datetime
 from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
-from typing_extensions import TypedDict
 
 from service.contracts.queries import Words
 from service.domain.keys import Role
@@ -27,22 +25,3 @@ class KeyRequest(BaseModel):
         if value is not None and not isinstance(value, str):
             raise ValueError("a time (RFC 3339) is expected")
         return value
-
-
-class Key(TypedDict):
-    """What may be seen of a key."""
-
-    id: str
-    name: str
-    role: Role
-    project_id: str | None
-    created_at: datetime
-    expires_at: datetime | None
-    revoked_at: datetime | None
-    last_used_at: datetime | None
-
-
-class KeyShownOnce(Key):
-    """A key that was just made or given another secret; `key` is null where the answer is repeated."""
-
-    key: str | None

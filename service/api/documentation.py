@@ -1,0 +1,57 @@
+"""The OpenAPI document over HTTP, and a page to read it with; everything comes from here, nothing from elsewhere."""
+
+from importlib.resources import files
+from typing import Final
+
+from aiohttp import web
+
+from service.domain.errors import NotFound
+
+DOCUMENT: Final = web.AppKey("document", bytes)
+
+_ASSETS: Final = {
+    "swagger-ui.css": "text/css",
+    "swagger-ui-bundle.js": "text/javascript",
+    "favicon-32x32.png": "image/png",
+}
+_POLICY: Final = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; script-src 'self'"
+_PAGE: Final = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>Results API</title>
+<link rel="icon" href="/docs/favicon-32x32.png">
+<link rel="stylesheet" href="/docs/swagger-ui.css">
+</head>
+<body>
+<div id="page"></div>
+<script src="/docs/swagger-ui-bundle.js"></script>
+<script src="/docs/start.js"></script>
+</body>
+</html>
+"""
+_START: Final = """SwaggerUIBundle({
+  url: "/openapi.json", dom_id: "#page", deepLinking: true, validatorUrl: null, docExpansion: "list"
+});
+"""
+
+
+async def get_document(request: web.Request) -> web.Response:
+    """The OpenAPI document."""
+    return web.Response(body=request.app[DOCUMENT], content_type="application/json")
+
+
+async def get_page(_: web.Request) -> web.Response:
+    """A page to read the document with."""
+    return web.Response(text=_PAGE, content_type="text/html", headers={"Content-Security-Policy": _POLICY})
+
+
+async def get_asset(request: web.Request) -> web.Response:
+    """What the page is made of."""
+    name = request.match_info["name"]
+    if name == "start.js":
+        return web.Response(text=_START, content_type="text/javascript")
+    if name not in _ASSETS:
+        raise NotFound("there is no such file")
+    body = files("swagger_ui").joinpath("static", name).read_bytes()
+    return web.Response(body=body, content_type=_ASSETS[name], headers={"Cache-Control": "max-age=86400"})

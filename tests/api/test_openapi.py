@@ -1,0 +1,132 @@
+"""The OpenAPI document: valid, complete, what is committed; and answers are what it says."""
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from service.api.openapi import document
+from service.api.operations import OPERATIONS
+from service.api.routes import all_routes
+from tests.api.served import Api
+from tests.run_events import result, run_event
+
+COPY = Path(__file__).parents[2] / "docs" / "openapi.json"
+DOCUMENT: dict[str, Any] = orjson.loads(document())
+
+
+def test_the_committed_copy_is_current() -> None:
+    assert COPY.read_bytes() == document(), "run `python -m service.api.openapi > docs/openapi.json`"
+
+
+def test_the_document_is_valid() -> None:
+    OpenAPIV31SpecValidator(DOCUMENT).validate()
+
+
+def test_every_route_is_described_with_its_permission_and_errors() -> None:
+    for route in all_routes():
+        assert route.handler in OPERATIONS, route.path
+    for path, methods in DOCUMENT["paths"].items():
+        for operation in methods.values():
+            assert operation["summary"], path
+            assert ("x-permission" in operation) == bool(operation["security"]), path
+            if operation["security"]:
+                assert {"400", "401", "403", "429", "500", "503"} <= operation["responses"].keys(), path
+
+
+def test_operation_ids_are_unique() -> None:
+    ids = [operation["operationId"] for methods in DOCUMENT["paths"].values() for operation in methods.values()]
+    assert len(ids) == len(set(ids))
+
+
+def assert_described(path: str, method: str, status: int, body: Any) -> None:
+    answer = DOCUMENT["paths"][path][method]["responses"][str(status)]
+    schema = answer["content"]["application/json"]["schema"] | {"components": DOCUMENT["components"]}
+    Draft202012Validator(schema).validate(body)
+
+
+@pytest.fixture
+async def stored(api: Api) -> Api:
+    failed = result(
+        "pays", "failed", failure={"message": "no"}, started_at="2026-05-20T11:59:00Z",
+        attempts=[{"status": "error"}, {"status": "failed"}], artifacts=[{"name": "a.png", "uri": "s3://x", "size": 3}],
+    )  # fmt: skip
+    await api.store.take(run_event("run_1", [result("logs in"), failed], labels={"team": "web"}))
+    return api
+
+
+async def test_answers_of_the_reading_side_are_as_described(stored: Api) -> None:
+    item = next(found for found in (await stored.get("/v1/results"))["data"] if found["status"] == "failed")
+    for described, path in {
+        "/v1/results": "/v1/results",
+        "/v1/results/{id}": f"/v1/results/{item['id']}",
+        "/v1/results/{id}/artifacts": f"/v1/results/{item['id']}/artifacts",
+        "/v1/runs": "/v1/runs",
+        "/v1/runs/{run_id}": "/v1/runs/run_1",
+        "/v1/cases": "/v1/cases?project_id=shop",
+        "/v1/cases/{id}": f"/v1/cases/{item['case']}",
+        "/v1/cases/{id}/history": f"/v1/cases/{item['case']}/history",
+        "/v1/receipts": "/v1/receipts",
+        "/v1/api-keys": "/v1/api-keys",
+        "/v1/events": "/v1/events",
+        "/healthz": "/healthz",
+        "/readyz": "/readyz",
+    }.items():
+        body = await stored.get(path)
+        assert_described(described, "get", 200, body)
+        assert path == "/v1/events" or body.get("data", True), path
+    assert_described("/v1/results/{id}", "get", 404, await stored.get("/v1/results/res_1", status=404))
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/v1/api-keys", {"name": "CI", "role": "viewer", "expires_at": "2030-01-01T00:00:00Z"}, 201),
+        ("/v1/webhooks", {"url": "https://ci.example/hook"}, 201),
+        ("/v1/results/export", {"format": "csv", "filter": {"status": ["failed"]}}, 202),
+        ("/v1/api-keys", {}, 400),
+    ],
+)
+async def test_answers_of_mutations_are_as_described(api: Api, path: str, body: Any, status: int) -> None:
+    response = await api.send("POST", path, json=body)
+    assert response.status == status, await response.text()
+    answer = await response.json()
+    assert_described(path, "post", status, answer)
+    if status < 400:
+        shown = await api.get(path)
+        assert_described(path, "get", 200, shown)
+        assert shown["data"]
+
+
+async def test_the_page_needs_nothing_from_elsewhere(api: Api) -> None:
+    page = await (await api.send("GET", "/docs", key="")).text()
+    assert "://" not in page
+    for name in ("swagger-ui.css", "swagger-ui-bundle.js", "start.js", "favicon-32x32.png"):
+        assert (await api.send("GET", f"/docs/{name}", key="")).status == 200
+    assert (await api.send("GET", "/docs/other.js", key="")).status == 404
+    assert (await (await api.send("GET", "/openapi.json", key="")).json()) == DOCUMENT
+
+
+async def test_every_route_with_an_id_hides_another_organizations(stored: Api) -> None:
+    """Whatever the id, a foreign one is answered as one that is absent."""
+    item = (await stored.get("/v1/results"))["data"][0]
+    export = await (await stored.send("POST", "/v1/results/export", json={"format": "csv"})).json()
+    hook = await (await stored.send("POST", "/v1/webhooks", json={"url": "https://ci.example/hook"})).json()
+    key = (await stored.get("/v1/api-keys"))["data"][0]["id"]
+    receipt = (await stored.get("/v1/receipts"))["data"][0]["id"]
+    ids = {"results": item["id"], "runs": "run_1", "cases": item["case"], "webhooks": hook["id"], "api-keys": key,
+           "receipts": receipt, "artifacts": "art_" + item["id"][4:] + "0" * 16}  # fmt: skip
+    _, foreign = await stored.make_organization("other")
+    for route in all_routes():
+        noun = route.path.removeprefix("/v1").split("/")[1]
+        if "{" not in route.path or route.permission is None or route.path.endswith("/report"):
+            continue
+        id_ = export["id"] if "/export/" in route.path else ids[noun]
+        path = route.path.replace("{id}", id_).replace("{run_id}", "run_1").replace("{name}", "a.png")
+        path = path.replace("{recovery_id}", "rec_" + "0" * 32).replace("{delivery_id}", "dlv_" + "0" * 32)
+        body = {"since": "2026-05-20"} if route.path.endswith("/recover") else {"enabled": True}
+        response = await stored.send(route.method, path.split("{name:")[0], json=body, key=foreign)
+        assert response.status == 404, (route.method, path, await response.text())
