@@ -1,7 +1,7 @@
 -- One organization with :results results: runs of 200 cases, of which one in twenty fails; 5,000 cases in all.
 SELECT make_month(month::date) FROM generate_series('2026-01-01'::date, '2026-12-01', '1 month') month \g /dev/null
 
-INSERT INTO organizations (slug, name) VALUES ('acme', 'Acme');
+INSERT INTO organizations (slug, name) VALUES ('acme', 'Acme') ON CONFLICT DO NOTHING;
 
 INSERT INTO cases (org_id, case_key, project_id, case_id, suite, name, file, occurrence)
 SELECT 1, hashtextextended('case ' || n, 0), 'shop', 'tc_' || n, 'suite.number' || n / 50,

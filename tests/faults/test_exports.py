@@ -1,0 +1,141 @@
+"""Exports over the death of their workers and the broker, and the memory that a large one takes."""
+
+import asyncio
+import csv
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import benchmarks
+from benchmarks.servers import peak_rss_mib
+from consumers.topology import Topology
+from service.dev.postgres import program
+from tests.api.served import Api, serve
+from tests.consumers.conftest import Broker, broker  # noqa: F401 - a fixture
+
+pytestmark = pytest.mark.slow
+
+RESULTS = 400_000
+TAKEN_OVER_S = 60
+PATIENCE_S = 120
+ROLES = ("exports", "relay", "upkeep")
+
+
+@pytest.fixture
+async def api(database_url: str, tmp_path: Path) -> AsyncIterator[Api]:
+    async with serve(database_url, artifacts_url=files(tmp_path).as_uri()) as served:
+        await asyncio.to_thread(fill, database_url)
+        yield served
+
+
+def fill(database_url: str) -> None:
+    script = Path(str(benchmarks.__file__)).with_name("export.sql")
+    commands = [f"--command={command}" for command in (f"\\set results {RESULTS}", f"\\i {script}")]
+    subprocess.run([program("psql"), "--quiet", "--set=ON_ERROR_STOP=1", database_url, *commands], check=True)
+
+
+def files(tmp_path: Path) -> Path:
+    return tmp_path / "files"
+
+
+def visible(tmp_path: Path) -> list[Path]:
+    return [path for path in files(tmp_path).rglob("*") if path.is_file() and "#" not in path.name]
+
+
+@contextmanager
+def worker(
+    database_url: str, tmp_path: Path, amqp_url: str = "", topology: Topology | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    environment = {
+        **os.environ,
+        "RESULTS_DATABASE_URL": database_url,
+        "RESULTS_ARTIFACTS_URL": files(tmp_path).as_uri(),
+        "RESULTS_AMQP_URL": amqp_url,
+        "RESULTS_QUEUE_PREFIX": topology.prefix if topology else "",
+    }
+    process = subprocess.Popen([sys.executable, "-m", "consumers", *ROLES], env=environment, stderr=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGCONT)
+        process.kill()
+        process.wait()
+
+
+async def ask(api: Api, form: str, **said: Any) -> str:
+    answer = await api.send("POST", "/v1/results/export", json={"format": form, **said})
+    assert answer.status == 202, await answer.text()
+    return str((await answer.json())["id"])
+
+
+async def until(api: Api, export_id: str, *statuses: str) -> Any:
+    deadline = time.monotonic() + PATIENCE_S
+    while (job := await api.get(f"/v1/results/export/{export_id}"))["status"] not in statuses:
+        assert time.monotonic() < deadline, job
+        await asyncio.sleep(0.02)
+    return job
+
+
+async def assert_whole(api: Api, job: Any) -> None:
+    answer = await api.send("GET", f"/v1/results/export/{job['id']}/file")
+    data = await answer.read()
+    assert (len(data), sha256(data).hexdigest()) == (job["size"], job["sha256"])
+    rows = list(csv.DictReader(io.StringIO(data.decode())))
+    assert len(rows) == len({row["id"] for row in rows}) == RESULTS == job["rows"]
+
+
+async def test_a_killed_workers_export_is_taken_over_and_whole(
+    api: Api, database_url: str, tmp_path: Path, broker: Broker  # noqa: F811
+) -> None:  # fmt: skip
+    with worker(database_url, tmp_path, broker.url, broker.topology) as first:
+        export_id = await ask(api, "csv")
+        await until(api, export_id, "running")
+        await asyncio.sleep(1)
+        first.kill()
+        first.wait()
+    killed = time.monotonic()
+    assert (await api.get(f"/v1/results/export/{export_id}"))["status"] == "running"
+    assert visible(tmp_path) == []
+    with worker(database_url, tmp_path, broker.url, broker.topology):
+        job = await until(api, export_id, "succeeded", "failed")
+    assert job["status"] == "succeeded", job
+    assert time.monotonic() - killed < TAKEN_OVER_S
+    await assert_whole(api, job)
+    assert len(visible(tmp_path)) == 1
+    events = await api.store.pool.fetch("SELECT type FROM events WHERE type LIKE 'export.%'")
+    assert [event["type"] for event in events] == ["export.completed"]
+
+
+async def test_a_stopped_worker_that_wakes_up_harms_nothing(api: Api, database_url: str, tmp_path: Path) -> None:
+    with worker(database_url, tmp_path) as first:
+        export_id = await ask(api, "csv")
+        await until(api, export_id, "running")
+        first.send_signal(signal.SIGSTOP)
+        await api.store.pool.execute("UPDATE exports SET lease_until = now()")
+        with worker(database_url, tmp_path):
+            job = await until(api, export_id, "succeeded", "failed")
+            first.send_signal(signal.SIGCONT)
+            await asyncio.sleep(8)
+        assert await api.get(f"/v1/results/export/{export_id}") == job
+    await assert_whole(api, job)
+    assert len(visible(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(("form", "most_mib"), [("csv", 150), ("json", 150), ("parquet", 250)])
+async def test_a_large_export_takes_little_memory(
+    api: Api, database_url: str, tmp_path: Path, form: str, most_mib: int
+) -> None:
+    with worker(database_url, tmp_path) as process:
+        job = await until(api, await ask(api, form), "succeeded", "failed")
+        assert job["status"] == "succeeded", job
+        assert peak_rss_mib(process) < most_mib
