@@ -20,9 +20,9 @@ WITH RECURSIVE waiting AS (
     LEFT JOIN unnest($1::int[], $2::text[], $3::int[]) AS busy (org_id, webhook_id, room) USING (org_id, webhook_id)
     WHERE hook.enabled AND (hook.paused_until IS NULL OR hook.paused_until <= now())
 ), due AS (
-    SELECT endpoint.*, delivery.delivery_id
+    SELECT delivery.place
     FROM endpoint CROSS JOIN LATERAL (
-        SELECT delivery_id FROM deliveries
+        SELECT ctid AS place FROM deliveries
         WHERE org_id = endpoint.org_id AND webhook_id = endpoint.webhook_id AND due_at <= now()
         ORDER BY due_at
         LIMIT endpoint.room
@@ -31,14 +31,16 @@ WITH RECURSIVE waiting AS (
     LIMIT $5
 ), claimed AS (
     UPDATE deliveries SET claim = $6, due_at = now() + $7
-    FROM due
-    WHERE deliveries.org_id = due.org_id AND deliveries.webhook_id = due.webhook_id
-          AND deliveries.delivery_id = due.delivery_id
-    RETURNING deliveries.org_id, deliveries.webhook_id, deliveries.delivery_id, deliveries.event_id, deliveries.tries,
-              deliveries.claim, due.url, due.secret, due.previous_secret
+    WHERE ctid = ANY (ARRAY (SELECT place FROM due)) -- locked, so they stay where they are
+    RETURNING org_id, webhook_id, delivery_id, event_id, tries, claim
 )
-SELECT claimed.*, event.type, event.created_at, event.data
-FROM claimed JOIN events event USING (org_id, event_id)
+SELECT claimed.*, endpoint.url, endpoint.secret, endpoint.previous_secret, event.type, event.created_at, event.data
+FROM claimed
+JOIN endpoint USING (org_id, webhook_id)
+CROSS JOIN LATERAL (
+    SELECT type, created_at, data FROM events
+    WHERE org_id = claimed.org_id AND event_id = claimed.event_id LIMIT 1
+) event
 
 -- name: record  (what came of attempts; a claim that ran out and was taken by another writes nothing)
 WITH outcome AS (
