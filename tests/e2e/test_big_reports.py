@@ -1,0 +1,157 @@
+"""Big reports through the whole stack: in little memory, past others unnoticed, and over the death of their worker."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import asyncpg
+import pytest
+
+from service.dev.ports import choose_port
+from tests.dev.running_stack import RunningStack
+
+pytestmark = pytest.mark.slow
+
+MIB = 2**20
+PATIENCE_S = 300
+CASES = 400_000
+OUTPUT = "\n".join(f"2026-05-20 12:00:{second:02} [INFO] shop.cart: adding item" for second in range(9))
+
+
+@pytest.fixture
+def stack(tmp_path: Path, database_url: str, amqp_url: str, queue_prefix: str) -> Iterator[RunningStack]:
+    started = RunningStack(
+        tmp_path / "stack",
+        RESULTS_DATABASE_URL=database_url,
+        RESULTS_AMQP_URL=amqp_url,
+        RESULTS_QUEUE_PREFIX=queue_prefix,
+        RESULTS_HTTP_PORT=str(choose_port()),
+    )
+    try:
+        yield started.await_ready()
+    finally:
+        started.end()
+
+
+@asynccontextmanager
+async def client(stack: RunningStack) -> AsyncIterator[aiohttp.ClientSession]:
+    headers = {"Authorization": f"Bearer {stack.ready['api_key']}"}
+    async with aiohttp.ClientSession(f"{stack.ready['api_url']}/v1/", headers=headers) as session:
+        yield session
+
+
+def write_report(path: Path, cases: int, output: str = "") -> None:
+    """Suites of a hundred cases, one of which fails."""
+    with path.open("w") as file:
+        file.write("<testsuites>")
+        for suite in range(cases // 100):
+            file.write(f'<testsuite name="suite {suite}">')
+            file.writelines(case_of(suite, case, output) for case in range(100))
+            file.write("</testsuite>")
+        file.write("</testsuites>")
+
+
+def case_of(suite: int, case: int, output: str) -> str:
+    said = f"<system-out>{output}</system-out>" if output else ""
+    failure = '<failure message="expected 200 got 503">at line 3</failure>' if case == 0 else ""
+    return f'<testcase classname="shop.cart{suite}" name="adds {case}" time="0.125">{failure}{said}</testcase>\n'
+
+
+async def send(session: aiohttp.ClientSession, path: Path, run_id: str) -> Any:
+    with path.open("rb") as file:
+        response = await session.post(f"runs/{run_id}/report", params={"project_id": "shop"}, data=file)
+    assert response.status == 202, await response.text()
+    return await response.json()
+
+
+async def get(session: aiohttp.ClientSession, path: str) -> Any:
+    async with session.get(path) as response:
+        assert response.status == 200, await response.text()
+        return await response.json()
+
+
+async def settled(session: aiohttp.ClientSession, receipt: Any) -> Any:
+    async with asyncio.timeout(PATIENCE_S):
+        while receipt["status"] in ("queued", "processing"):
+            receipt = await get(session, f"receipts/{receipt['id']}?wait=20")
+    return receipt
+
+
+async def test_200_mb_leave_the_api_small_and_others_undisturbed(stack: RunningStack, tmp_path: Path) -> None:
+    report = tmp_path / "junit.xml"
+    write_report(report, CASES, OUTPUT)
+    assert report.stat().st_size > 200e6
+    async with client(stack) as session:
+        one = (await get(session, "results?limit=1"))["data"][0]["id"]
+        before = await p99_ms(session, one, until_s(5))
+        work = asyncio.create_task(send_and_settle(session, report))
+        during = await p99_ms(session, one, work.done)
+        receipt = await work
+        run = await get(session, "runs/run_big")
+    peak_mib = peak_rss(stack.ready["processes"]["api"][0]) / MIB
+    print(f"\nget by id, p99: {before:.1f} ms before, {during:.1f} ms during; the API took {peak_mib:.0f} MiB at most")
+    assert (receipt["status"], receipt["results"]) == ("stored", CASES)
+    assert (run["counts"]["passed"], run["counts"]["failed"], run["complete"]) == (
+        CASES - CASES // 100,
+        CASES // 100,
+        True,
+    )
+    assert peak_mib < 200
+
+
+async def send_and_settle(session: aiohttp.ClientSession, report: Path) -> Any:
+    return await settled(session, await send(session, report, "run_big"))
+
+
+def until_s(seconds: float) -> Callable[[], bool]:
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() > end
+
+
+async def p99_ms(session: aiohttp.ClientSession, result_id: str, is_over: Callable[[], bool]) -> float:
+    """Of one request after the other."""
+    taken = []
+    while not is_over():
+        started = time.perf_counter()
+        await get(session, f"results/{result_id}")
+        taken.append((time.perf_counter() - started) * 1000)
+    return sorted(taken)[int(len(taken) * 0.99)]
+
+
+def peak_rss(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+
+async def test_a_report_outlives_the_worker_that_is_killed_while_it_stores_it(
+    stack: RunningStack, tmp_path: Path, database_url: str
+) -> None:
+    report = tmp_path / "junit.xml"
+    write_report(report, 200_000)
+    async with client(stack) as session:
+        receipt = await send(session, report, "run_killed")
+        await storing(database_url)
+        os.kill(stack.ready["processes"]["consumers"][0], signal.SIGKILL)
+        async with session.get("runs/run_killed") as response:
+            assert response.status == 404, "the kill came too late to show anything"
+        receipt = await settled(session, receipt)
+        run = await get(session, "runs/run_killed")
+    assert (receipt["status"], receipt["results"]) == ("stored", 200_000)
+    assert (run["counts"]["passed"], run["counts"]["failed"], run["revision"]) == (198_000, 2_000, 1)
+
+
+async def storing(database_url: str) -> None:
+    """Until a good part of the cases is there: they are committed before the results are."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            while await connection.fetchval("SELECT count(*) < 40000 FROM cases"):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+    finally:
+        await connection.close()
