@@ -2,17 +2,17 @@
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import click
 
 from consumers import process
-from consumers.dead_letters import DeadLetter, Graveyard, open_graveyard
+from consumers.dead_letters import DeadLetter, Graveyard, open_graveyard, open_store_graveyard
 from consumers.roles import ROLES, Role
 from consumers.topology import Topology
 from service.domain.errors import ServiceError
-from service.resources import amqp_url
+from service.resources import database_pool
 from service.settings import Settings
 
 _HELD: Final = 1_000  # letters that one command looks at
@@ -33,13 +33,14 @@ def dead_letters() -> None:
 @dead_letters.command("list")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1, _HELD))
 def list_letters(limit: int) -> None:
-    """Lists the oldest dead letters: id, when, size in bytes, reason."""
+    """Lists the oldest dead letters: id, queue, when, size in bytes, reason."""
 
     async def show(graveyard: Graveyard) -> None:
         letters = await graveyard.letters(limit)
         for letter in letters:
             click.echo(
-                f"{letter.id}  {letter.buried_at or '-':25}  {letter.size:>9}  {letter.reason}: {letter.message}"
+                f"{letter.id}  {letter.queue}  {letter.buried_at or '-':25}  {len(letter.body):>9}"
+                f"  {letter.reason}: {letter.message}"
             )
         click.echo(f"{len(letters)} dead letters", err=True)
 
@@ -54,7 +55,7 @@ def show(letter_id: str) -> None:
     async def print_body(graveyard: Graveyard) -> None:
         for letter in _chosen(await graveyard.letters(_HELD), (letter_id,), everything=False)[:1]:
             click.echo(f"{letter.reason}: {letter.message}", err=True)
-            sys.stdout.buffer.write(letter.incoming.body + b"\n")
+            sys.stdout.buffer.write(letter.body + b"\n")
 
     _run(print_body)
 
@@ -63,7 +64,7 @@ def show(letter_id: str) -> None:
 @click.argument("letter_ids", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every dead letter instead of named ones.")
 def replay(letter_ids: tuple[str, ...], everything: bool) -> None:
-    """Sends these dead letters through ingest once more; those that fail again come back here."""
+    """Sends these dead letters on their way once more; those that fail again come back here."""
 
     async def send(graveyard: Graveyard) -> None:
         chosen = _chosen(await graveyard.letters(_HELD), letter_ids, everything)
@@ -89,7 +90,7 @@ def discard(letter_ids: tuple[str, ...], everything: bool) -> None:
     _run(delete)
 
 
-def _chosen(letters: list[DeadLetter], wanted: tuple[str, ...], everything: bool) -> list[DeadLetter]:
+def _chosen(letters: Sequence[DeadLetter], wanted: tuple[str, ...], everything: bool) -> Sequence[DeadLetter]:
     """The letters of these ids, or all. An id that is not there ends the command before anything is done."""
     if everything:
         return letters
@@ -105,8 +106,11 @@ def _run(work: Callable[[Graveyard], Awaitable[None]]) -> None:
     settings = Settings()
 
     async def hold() -> None:
-        async with open_graveyard(amqp_url(settings), Topology(settings.queue_prefix)) as graveyard:
-            await work(graveyard)
+        if settings.amqp_url:
+            async with open_graveyard(settings.amqp_url, Topology(settings.queue_prefix)) as graveyard:
+                return await work(graveyard)
+        async with database_pool(settings, "results_worker") as pool, open_store_graveyard(pool) as stored:
+            return await work(stored)
 
     asyncio.run(hold())
 

@@ -1,16 +1,19 @@
-"""The dead letters of a queue, for the person who has to decide: list, show, replay, discard."""
+"""The dead letters of every queue, for the person who has to decide: list, show, replay, discard."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
+from typing import Final, Protocol
 
 import aio_pika
+import asyncpg
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
 from consumers.topology import RUN_COMPLETED, Topology
+from service.store import outbox
+from service.store.database import Connection
 
 _OURS: Final = ("x-reason", "x-message", "x-queue", "x-death", "x-delivery-count", "x-acquired-count")
 _CONNECT_TIMEOUT_S: Final = 10
@@ -18,66 +21,115 @@ _CONNECT_TIMEOUT_S: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One dead letter. Its id is the beginning of the SHA-256 of its body, so it survives a re-queue."""
+    """One dead letter. In the broker its id is the beginning of the SHA-256 of its body, which survives a re-queue."""
 
     id: str
+    queue: str
     reason: str
     message: str
     buried_at: str | None
-    size: int
-    incoming: AbstractIncomingMessage
-
-    @classmethod
-    def of(cls, incoming: AbstractIncomingMessage) -> "DeadLetter":
-        """Reads our headers, and the broker's where it buried the message itself."""
-        headers = incoming.headers
-        return cls(
-            id=sha256(incoming.body).hexdigest()[:12],
-            reason=str(headers.get("x-reason") or headers.get("x-last-death-reason") or "unknown"),
-            message=str(headers.get("x-message") or "moved here by the broker"),
-            buried_at=incoming.timestamp.isoformat(timespec="seconds") if incoming.timestamp else None,
-            size=len(incoming.body),
-            incoming=incoming,
-        )
+    body: bytes
 
 
-class Graveyard:
-    """The dead letters as they are now, held until the block ends; what is not taken out goes back unchanged."""
+class Graveyard(Protocol):
+    """The dead letters as they are now. What is not taken out stays."""
+
+    async def letters(self, limit: int) -> Sequence[DeadLetter]:
+        """The oldest dead letters of each queue, at most so many."""
+
+    async def replay(self, letter: DeadLetter) -> None:
+        """Sends the original on its way again, and only then takes the letter out."""
+
+    async def discard(self, letter: DeadLetter) -> None:
+        """Takes the letter out for good."""
+
+
+class BrokerGraveyard:
+    """Dead letters in RabbitMQ, which lends them to us until the block ends."""
 
     def __init__(self, channel: AbstractChannel, topology: Topology) -> None:
         self._channel = channel
         self._topology = topology
+        self._lent: dict[int, AbstractIncomingMessage] = {}  # by identity: two letters may be equal
 
     async def letters(self, limit: int) -> list[DeadLetter]:
-        """The oldest dead letters, at most so many."""
-        queue = await self._channel.get_queue(self._topology.dead_queue(self._topology.runs_queue))
+        """The oldest of each queue, at most so many in all."""
         found: list[DeadLetter] = []
-        while len(found) < limit:
-            incoming = await queue.get(fail=False)
-            if incoming is None:
-                break
-            found.append(DeadLetter.of(incoming))
+        for name in self._topology.queues:
+            queue = await self._channel.get_queue(self._topology.dead_queue(name))
+            while len(found) < limit and (incoming := await queue.get(fail=False)):
+                letter = _read(name, incoming)
+                self._lent[id(letter)] = incoming
+                found.append(letter)
         return found
 
     async def replay(self, letter: DeadLetter) -> None:
         """Publishes the original again, confirmed, and only then takes the letter out."""
-        exchange = await self._channel.get_exchange(self._topology.runs_exchange)
-        await exchange.publish(_original(letter.incoming), routing_key=RUN_COMPLETED, mandatory=True)
-        await letter.incoming.ack()
+        incoming = self._lent[id(letter)]
+        exchange, key = self._channel.default_exchange, letter.queue
+        if letter.queue == self._topology.runs_queue:
+            exchange, key = await self._channel.get_exchange(self._topology.runs_exchange), RUN_COMPLETED
+        await exchange.publish(_original(incoming), routing_key=key, mandatory=True)
+        await incoming.ack()
 
     async def discard(self, letter: DeadLetter) -> None:
         """Takes the letter out for good."""
-        await letter.incoming.ack()
+        await self._lent[id(letter)].ack()
+
+
+class StoreGraveyard:
+    """Dead letters in the store, where there is no broker."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def letters(self, limit: int) -> list[DeadLetter]:
+        """The oldest, at most so many."""
+        return [
+            DeadLetter(
+                str(row["dead_letter_id"]), row["queue"], row["reason"], row["message"],
+                row["created_at"].isoformat(timespec="seconds"), row["payload"].encode(),
+            )
+            for row in await outbox.dead_letters(self._connection, limit)
+        ]  # fmt: skip
+
+    async def replay(self, letter: DeadLetter) -> None:
+        """Puts the message back into the outbox."""
+        await outbox.replay(self._connection, int(letter.id))
+
+    async def discard(self, letter: DeadLetter) -> None:
+        """Takes the letter out for good."""
+        await outbox.discard(self._connection, int(letter.id))
 
 
 @asynccontextmanager
-async def open_graveyard(url: str, topology: Topology) -> AsyncIterator[Graveyard]:
-    """Holds the dead letters while the block runs."""
+async def open_graveyard(url: str, topology: Topology) -> AsyncIterator[BrokerGraveyard]:
+    """Holds the broker's dead letters while the block runs."""
     async with await aio_pika.connect(url, timeout=_CONNECT_TIMEOUT_S) as connection:
         async with connection.channel() as channel:
             await topology.declare(channel)
         async with connection.channel(publisher_confirms=True, on_return_raises=True) as channel:
-            yield Graveyard(channel, topology)
+            yield BrokerGraveyard(channel, topology)
+
+
+@asynccontextmanager
+async def open_store_graveyard(pool: asyncpg.Pool) -> AsyncIterator[StoreGraveyard]:
+    """The store's dead letters."""
+    async with pool.acquire() as connection:
+        yield StoreGraveyard(connection)
+
+
+def _read(queue: str, incoming: AbstractIncomingMessage) -> DeadLetter:
+    """Reads our headers, and the broker's where it buried the message itself."""
+    headers = incoming.headers
+    return DeadLetter(
+        id=sha256(incoming.body).hexdigest()[:12],
+        queue=queue,
+        reason=str(headers.get("x-reason") or headers.get("x-last-death-reason") or "unknown"),
+        message=str(headers.get("x-message") or "moved here by the broker"),
+        buried_at=incoming.timestamp.isoformat(timespec="seconds") if incoming.timestamp else None,
+        body=incoming.body,
+    )
 
 
 def _original(incoming: AbstractIncomingMessage) -> Message:

@@ -23,13 +23,6 @@ def database_url(settings: Settings) -> str:
     return settings.database_url
 
 
-def amqp_url(settings: Settings) -> str:
-    """Where RabbitMQ is. Raises MissingSetting with what to do."""
-    if not settings.amqp_url:
-        raise MissingSetting("set RESULTS_AMQP_URL, for example amqp://results:secret@localhost/")
-    return settings.amqp_url
-
-
 def open_storage(settings: Settings) -> Storage:
     """Where files are kept. There is nothing to close."""
     try:

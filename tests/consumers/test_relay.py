@@ -3,14 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import orjson
 import pytest
 
 from consumers.broker import keep_consuming
+from consumers.dead_letters import open_graveyard, open_store_graveyard
 from consumers.relay import EmbeddedQueue, Relay
-from consumers.worker import DeadLetter, Delivery, Handler
+from consumers.worker import DeadLetter, Delivery, Handler, Lane
 from service.domain.queues import EXPORTS
 from service.store import outbox
 from tests.consumers.conftest import PATIENCE_S, Broker
@@ -67,6 +69,18 @@ async def relaying(store: Store, broker: Broker, relays: int = 1) -> AsyncIterat
 async def embedded(store: Store, handle: Handler) -> AsyncIterator[None]:
     stopping = asyncio.Event()
     work = asyncio.create_task(EmbeddedQueue(store.pool, {EXPORTS: handle}, stopping).run())
+    try:
+        yield
+    finally:
+        stopping.set()
+        await asyncio.wait_for(work, PATIENCE_S)
+
+
+@asynccontextmanager
+async def consuming_jobs(broker: Broker, handle: Handler) -> AsyncIterator[None]:
+    stopping = asyncio.Event()
+    lane = Lane(broker.topology, broker.topology.job_queue(EXPORTS), handle, stopping)
+    work = asyncio.create_task(keep_consuming(broker.url, broker.topology, [lane], stopping))
     try:
         yield
     finally:
@@ -156,10 +170,26 @@ async def test_without_a_broker_what_cannot_be_taken_is_a_dead_letter_until_it_i
     async with embedded(store, handle):
         await put(store, "exp_1")
         await eventually(left(store, 0))
-        async with store.pool.acquire() as connection:
-            [letter] = await outbox.dead_letters(connection, 10)
-            assert (letter["queue"], letter["reason"], letter["message"]) == (EXPORTS, "invalid", "no such job")
-            await outbox.replay(connection, letter["dead_letter_id"])
+        async with open_store_graveyard(store.pool) as graveyard:
+            [letter] = await graveyard.letters(10)
+            assert (letter.queue, letter.reason, letter.message) == (EXPORTS, "invalid", "no such job")
+            await graveyard.replay(letter)
             await eventually(left(store, 0))
-            assert await outbox.dead_letters(connection, 10) == []
+            assert await graveyard.letters(10) == []
     assert len(handle.payloads) == 2
+
+
+async def has_letter(broker: Broker, queue: str) -> bool:
+    async with open_graveyard(broker.url, broker.topology) as graveyard:
+        return [letter.queue for letter in await graveyard.letters(10)] == [queue]
+
+
+async def test_dead_letters_of_a_queue_between_our_processes_go_back_to_it(store: Store, broker: Broker) -> None:
+    queue = broker.topology.job_queue(EXPORTS)
+    await put(store, "exp_1")
+    async with relaying(store, broker), consuming_jobs(broker, Taken(DeadLetter("invalid", "no such job"))):
+        await eventually(partial(has_letter, broker, queue))
+    async with open_graveyard(broker.url, broker.topology) as graveyard:
+        [letter] = await graveyard.letters(10)
+        await graveyard.replay(letter)
+    assert await received(broker) == ["exp_1"]
