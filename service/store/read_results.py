@@ -8,11 +8,12 @@ from service.domain.filters import Position, ResultFilter
 from service.domain.ids import CaseKey, OrgId, RunKey
 from service.domain.statuses import LETTER
 from service.store.database import Connection
-from service.store.pieces import ROW_BUDGET, RUN_BUDGET, Statement, compose
+from service.store.pieces import PROBE_BUDGET, ROW_BUDGET, RUN_BUDGET, Statement, compose
 from service.store.statements import statements
 
 _CASES: Final = statements("cases")
 _ALL_LETTERS: Final = list(LETTER.values())
+_PROBES: Final = ("rows_of_case", "rows_of_case_id", "rows_of_suite")  # a look-up or two for each candidate
 _INDEXED_STATUSES: Final = {
     "f": "driver_project_with_failed",
     "e": "driver_project_with_error",
@@ -74,8 +75,8 @@ def page_statement(wanted: ResultFilter, budgets: Budgets = BUDGETS) -> Statemen
     if not (wanted.asks_of_runs or wanted.asks_for_case):
         return _compose(budgets, examined="not_passed_alone" if wanted.excludes_passed else "rows_alone")
     rows = _rows(wanted)
-    if rows == "rows_of_suite":  # each row is two look-ups, so they are counted as runs are
-        budgets = budgets._replace(rows=min(budgets.runs, budgets.rows))
+    if rows in _PROBES:
+        budgets = Budgets(min(budgets.runs, PROBE_BUDGET), min(budgets.rows, PROBE_BUDGET))
     return _compose(budgets, examined="rows_of_runs", driver=_driver(wanted), rows=rows)
 
 

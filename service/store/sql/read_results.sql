@@ -56,7 +56,10 @@ FROM (
         ORDER BY run_key DESC LIMIT {run_budget}
     ) r
 ) run
-LEFT JOIN LATERAL ({rows}) one ON true
+LEFT JOIN LATERAL (  -- behind a gate, so that a run that is no hit costs nothing: a condition would be asked per partition
+    SELECT one.case_key, one.matches
+    FROM (SELECT run.run_key, run.project_id WHERE run.hit OFFSET 0) run CROSS JOIN LATERAL ({rows}) one
+) one ON true
 LIMIT {row_budget}
 
 -- name: hit
@@ -99,7 +102,7 @@ true
 -- name: rows_any  (every result of the run, whatever its status)
 SELECT r.case_key, r.status = ANY (:statuses::text[]::"char"[]) AS matches
 FROM results r
-WHERE run.hit AND r.org_id = :org_id AND r.run_key = run.run_key
+WHERE r.org_id = :org_id AND r.run_key = run.run_key
   AND (r.run_key, r.case_key) < (:before_run, :before_case)
 ORDER BY r.case_key DESC LIMIT {row_budget}
 
@@ -108,7 +111,7 @@ SELECT one.case_key, true AS matches
 FROM unnest(:statuses::text[]::"char"[]) AS wanted (status)
 CROSS JOIN LATERAL (
     SELECT d.case_key FROM result_details d
-    WHERE run.hit AND d.org_id = :org_id AND d.status = wanted.status AND d.deciding AND d.status <> 'p'
+    WHERE d.org_id = :org_id AND d.status = wanted.status AND d.deciding AND d.status <> 'p'
       AND d.run_key = run.run_key AND (d.run_key, d.case_key) < (:before_run, :before_case)
     ORDER BY d.case_key DESC LIMIT :page::int + 1
 ) one
@@ -118,7 +121,7 @@ ORDER BY one.case_key DESC LIMIT :page::int + 1
 SELECT c.case_key, coalesce(r.status = ANY (:statuses::text[]::"char"[]), false) AS matches
 FROM (
     SELECT c.case_key FROM cases c
-    WHERE run.hit AND c.org_id = :org_id AND c.project_id = run.project_id
+    WHERE c.org_id = :org_id AND c.project_id = run.project_id
       AND c.suite_hash = hashtextextended(:suite::text, 0) AND c.suite = :suite::text
       AND c.case_key < CASE WHEN run.run_key = :before_run THEN :before_case ELSE 9223372036854775807 END
     ORDER BY c.case_key DESC LIMIT {row_budget}
@@ -131,7 +134,7 @@ LEFT JOIN LATERAL (
 -- name: rows_of_case  (the key probed once per run)
 SELECT r.case_key, r.status = ANY (:statuses::text[]::"char"[]) AS matches
 FROM results r
-WHERE run.hit AND r.org_id = :org_id AND r.run_key = run.run_key AND r.case_key = :case_key
+WHERE r.org_id = :org_id AND r.run_key = run.run_key AND r.case_key = :case_key
   AND (r.run_key, r.case_key) < (:before_run, :before_case)
 LIMIT 1
 
@@ -139,7 +142,7 @@ LIMIT 1
 SELECT r.case_key, r.status = ANY (:statuses::text[]::"char"[]) AS matches
 FROM (
     SELECT c.case_key FROM cases c
-    WHERE run.hit AND c.org_id = :org_id AND c.case_id = :case_id::text AND c.project_id = run.project_id
+    WHERE c.org_id = :org_id AND c.case_id = :case_id::text AND c.project_id = run.project_id
       AND (:suite::text IS NULL OR c.suite = :suite::text) LIMIT 1
 ) c
 CROSS JOIN LATERAL (

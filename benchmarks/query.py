@@ -1,0 +1,270 @@
+"""Reading at 10 M results in 20 organizations and at 1 M runs in one: time in PostgreSQL, pages far apart, requests.
+
+    python -m benchmarks.query [--runs 50000] [--small-runs 1000000] [--database postgresql://… that was filled before]
+
+Budgets: page 10,000 takes at most 1.2 times the first; any filter or combination has a p99 of at most 5 ms in
+PostgreSQL and no sequential scan, case statistics 10 ms; requests per second are at least 0.7 of what a bare handler
+of the same SQL answers.
+"""
+
+import argparse
+import asyncio
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+import orjson
+
+from benchmarks.servers import servers
+from service.domain.filters import START, ResultFilter, RunFilter
+from service.domain.ids import CaseKey, OrgId, RunKey
+from service.store import database, read_cases, read_results, read_runs
+from service.store.pieces import Statement
+from service.usecases.keys import create_key
+from tests.store.large import plan_nodes
+
+ORG, MANY_RUNS = OrgId(1), OrgId(21)
+CASE: Final = CaseKey(20 * 900719925474099 - 4503599627370495000)
+EXPLAINED: Final = 100
+REQUESTS: Final = 3_000
+CONNECTIONS: Final = 8
+FROM_MS, TO_MS = 1_760_000_000_000, 1_765_000_000_000
+
+FILTERS: Final = {
+    "nothing": ResultFilter(),
+    "passed": ResultFilter(statuses=("p",)),
+    "failed": ResultFilter(statuses=("f",)),
+    "error, failed": ResultFilter(statuses=("e", "f")),
+    "skipped (no match)": ResultFilter(statuses=("s",)),
+    "dates": ResultFilter(from_ms=FROM_MS, to_ms=TO_MS),
+    "failed in dates": ResultFilter(statuses=("f",), from_ms=FROM_MS, to_ms=TO_MS),
+    "run": ResultFilter(run_id="run_20000"),
+    "run, failed": ResultFilter(run_id="run_20000", statuses=("f",)),
+    "run, suite": ResultFilter(run_id="run_20000", suite="suite 10"),
+    "project": ResultFilter(project_id="p0"),
+    "project, failed": ResultFilter(project_id="p0", statuses=("f",)),
+    "project, error": ResultFilter(project_id="p0", statuses=("e",)),
+    "project, failed or error": ResultFilter(project_id="p0", statuses=("e", "f")),
+    "project, skipped (no match)": ResultFilter(project_id="p0", statuses=("s",)),
+    "environment": ResultFilter(environment="env1"),
+    "environment, failed": ResultFilter(environment="env1", statuses=("f",)),
+    "branch": ResultFilter(branch="main"),
+    "branch (rare)": ResultFilter(branch="old"),
+    "branch (no match)": ResultFilter(branch="none"),
+    "branch, environment": ResultFilter(branch="main", environment="env1"),
+    "branch, environment (no match)": ResultFilter(branch="main", environment="none"),
+    "project, branch": ResultFilter(project_id="p0", branch="main"),
+    "project, branch (never meet)": ResultFilter(project_id="p1", branch="main"),
+    "project, environment (no match)": ResultFilter(project_id="p1", environment="none"),
+    "case": ResultFilter(case_key=CASE, project_id="p0"),
+    "case, failed": ResultFilter(case_key=CASE, project_id="p0", statuses=("f",)),
+    "case, branch": ResultFilter(case_key=CASE, project_id="p0", branch="main"),
+    "case (in no run)": ResultFilter(case_key=CaseKey(7), project_id="p0"),
+    "case_id in several projects": ResultFilter(case_id="tc_20"),
+    "project, branch, environment, dates, failed": ResultFilter(("f",), FROM_MS, TO_MS, "p0", "env1", "main"),
+}
+RUN_FILTERS: Final = {
+    "runs": RunFilter(),
+    "runs, status (no match)": RunFilter(statuses=("c",)),
+    "runs, project, branch": RunFilter(project_id="p0", branch="main"),
+    "runs, branch, environment (no match)": RunFilter(branch="main", environment="none"),
+}
+
+
+async def fill(url: str, runs: int, small_runs: int) -> None:
+    """Writes the rows, statement by statement."""
+    text = Path(__file__).with_suffix(".sql").read_text()
+    text = text.replace("{runs}", str(runs)).replace("{small_runs}", str(small_runs))
+    connection = await asyncpg.connect(url, command_timeout=3600)
+    for statement in text.split(";\n"):
+        if statement.strip():
+            await connection.execute(statement)
+    await connection.execute("VACUUM (ANALYZE)")
+    await connection.close()
+
+
+def values(org_id: OrgId, wanted: RunFilter) -> dict[str, Any]:
+    """Every parameter that a list may ask for."""
+    before = wanted.before(START)
+    named = {name: getattr(wanted, name, None) for name in ("run_id", "case_key", "case_id", "suite")}
+    return named | {
+        "org_id": org_id, "before_run": before.run_key, "before_case": before.case_key, "first_key": wanted.first_key,
+        "page": 100, "statuses": list(wanted.statuses) or list("pfesc"), "project_id": wanted.project_id,
+        "environment": wanted.environment, "branch": wanted.branch,
+    }  # fmt: skip
+
+
+class Explained:
+    """A prepared statement, run under EXPLAIN ANALYZE: how long, and whether it scans a table."""
+
+    def __init__(self, connection: Any, statement: Statement) -> None:
+        self._connection, self._statement = connection, statement
+
+    async def times(self, arguments: dict[str, Any], times: int = EXPLAINED) -> tuple[list[float], set[str]]:
+        """Milliseconds of each execution, and the tables that were scanned from end to end."""
+        await self._connection.execute(f"PREPARE asked AS {self._statement.text}")
+        literals = ", ".join(literal(arguments[name]) for name in self._statement.names)
+        query = f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) EXECUTE asked ({literals})"
+        plans = [orjson.loads(await self._connection.fetchval(query))[0] for _ in range(times)]
+        await self._connection.execute("DEALLOCATE asked")
+        scanned = {
+            node["Relation Name"] for node in plan_nodes(plans[-1]["Plan"])
+            if node["Node Type"] == "Seq Scan" and node["Actual Rows"] > 0
+        }  # fmt: skip
+        return sorted(plan["Execution Time"] for plan in plans[5:]), scanned
+
+
+def literal(value: Any) -> str:
+    """A parameter of EXECUTE."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, list):
+        return "'{" + ",".join(value) + "}'"
+    return str(value) if isinstance(value, int) else f"'{value}'"
+
+
+def line(name: str, times: list[float], budget_ms: float, scanned: set[str]) -> None:
+    """One measured statement."""
+    p50, p99 = times[len(times) // 2], times[min(len(times) - 1, int(len(times) * 0.99))]
+    verdict = "" if p99 <= budget_ms and not scanned else "  OVER BUDGET" + (f" {scanned}" if scanned else "")
+    print(f"  {name:<48} p50 {p50:6.2f} ms   p99 {p99:6.2f} ms{verdict}")
+
+
+async def measure_statements(url: str) -> None:
+    """Every filter in PostgreSQL, in an organization of many results and in one of many runs."""
+    pool = await database.open_pool(url, "results_api", 1)
+    for org_id, what in ((ORG, "2.5 M results of 10 M"), (MANY_RUNS, "1 M runs")):
+        print(f"in PostgreSQL, an organization of {what}:")
+        async with database.as_organization(pool, org_id) as connection:
+            statements: dict[str, tuple[Statement, dict[str, Any], float]] = {
+                **{name: (read_results.page_statement(f), values(org_id, f), 5) for name, f in FILTERS.items()},
+                **{name: (read_runs.page_statement(f), values(org_id, f), 5) for name, f in RUN_FILTERS.items()},
+                "cases of a project": (read_cases.page_statement(of_one_suite=False), of_cases(org_id), 10),
+                "one case": (read_cases.one_statement(), of_cases(org_id), 10),
+            }
+            for name, (statement, arguments, budget_ms) in statements.items():
+                times, scanned = await Explained(connection, statement).times(arguments)
+                line(name, times, budget_ms, scanned)
+    await pool.close()
+
+
+def of_cases(org_id: OrgId) -> dict[str, Any]:
+    """What the statements about cases ask for."""
+    return {
+        "org_id": org_id, "project_id": "p0", "suite": None, "runs": 50, "page": 20, "after_suite": -(2**63),
+        "after_case": -(2**63), "case_key": CASE,
+    }  # fmt: skip
+
+
+async def measure_pages(url: str) -> float:
+    """Page 10,000 of 100 against the first."""
+    pool = await database.open_pool(url, "results_api", 1)
+    async with database.as_organization(pool, ORG) as connection:
+        row = await connection.fetchrow(
+            "SELECT run_key, case_key FROM results WHERE org_id = $1 ORDER BY run_key DESC, case_key DESC"
+            " OFFSET 999900 LIMIT 1",
+            ORG,
+        )
+        assert row is not None
+        explained = Explained(connection, read_results.page_statement(ResultFilter()))
+        first, _ = await explained.times(values(ORG, ResultFilter()), 300)
+        deep = values(ORG, ResultFilter()) | {
+            "before_run": RunKey(UUID(str(row["run_key"]))), "before_case": row["case_key"],
+        }  # fmt: skip
+        far, _ = await explained.times(deep, 300)
+    await pool.close()
+    print(f"page 1: {statistics.median(first):.2f} ms, page 10,000: {statistics.median(far):.2f} ms")
+    return statistics.median(far) / statistics.median(first)
+
+
+@contextmanager
+def serving(module: str, url: str, port: int) -> Iterator[None]:
+    """A server process in its own interpreter."""
+    environment = {"RESULTS_DATABASE_URL": url, "RESULTS_HTTP_PORT": str(port), "RESULTS_RATE_LIMIT": "off",
+                   "RESULTS_LOG_LEVEL": "warning", "PYTHONPATH": ".", "PATH": "/usr/bin:/bin"}  # fmt: skip
+    process = subprocess.Popen([sys.executable, "-m", module], env=environment)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+async def load(port: int, path: str, key: str) -> float:
+    """Requests per second over kept connections."""
+    request = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
+
+    async def client(requests: int) -> None:
+        reader, writer = await connect(port)
+        for _ in range(requests):
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200"), head
+            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+            await reader.readexactly(length)
+        writer.close()
+
+    await client(200)
+    begun = time.perf_counter()
+    await asyncio.gather(*(client(REQUESTS // CONNECTIONS) for _ in range(CONNECTIONS)))
+    return REQUESTS / (time.perf_counter() - begun)
+
+
+async def connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection, once somebody listens."""
+    for _ in range(100):
+        try:
+            return await asyncio.open_connection("127.0.0.1", port, limit=2**20)
+        except OSError:
+            await asyncio.sleep(0.1)
+    raise TimeoutError(port)
+
+
+async def measure_requests(url: str) -> None:
+    """The service against a bare handler, turn by turn so that both meet the same neighbours."""
+    connection = await asyncpg.connect(url)
+    key = (await create_key(connection, ORG, "benchmark", "viewer")).key
+    row = await connection.fetchrow("SELECT result_id(run_key, case_key) FROM results WHERE org_id = $1 LIMIT 1", ORG)
+    assert row is not None
+    await connection.close()
+    paths = {"list of 100": "/v1/results?limit=100", "by id": f"/v1/results/{row[0]}"}
+    with serving("benchmarks.query_service", url, 18081), serving("benchmarks.query_bare", url, 18082):
+        for name, path in paths.items():
+            rates = [(await load(18081, path, key), await load(18082, path, key)) for _ in range(5)]
+            ours, bare = (statistics.median(column) for column in zip(*rates, strict=True))
+            print(f"{name}: {ours:,.0f} requests/s, bare handler {bare:,.0f}: ratio {ours / bare:.2f} (budget 0.7)")
+
+
+def measure(url: str) -> None:
+    """All of it."""
+    print(f"ratio of page 10,000 to the first: {asyncio.run(measure_pages(url)):.2f} (budget 1.2)")
+    asyncio.run(measure_statements(url))
+    asyncio.run(measure_requests(url))
+
+
+def main() -> None:
+    """Measures and prints the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=50_000, help="runs of 200 results")
+    parser.add_argument("--small-runs", type=int, default=1_000_000, help="runs of two results, in one organization")
+    parser.add_argument("--database", help="one that this benchmark has filled before")
+    chosen = parser.parse_args()
+    if chosen.database:
+        measure(chosen.database)
+        return
+    with servers(with_broker=False) as given:
+        begun = time.perf_counter()
+        asyncio.run(fill(given.database_url, chosen.runs, chosen.small_runs))
+        print(f"filled in {time.perf_counter() - begun:.0f} s")
+        measure(given.database_url)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,9 @@
+"""The API as a process of the benchmark."""
+
+from service import log
+from service.api import serve
+from service.settings import Settings
+
+settings = Settings()
+log.set_up(settings.log_level)
+serve.run(settings)
