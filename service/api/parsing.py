@@ -51,7 +51,8 @@ def _validated(model: type[AnyModel], values: dict[str, Any], noun: str) -> AnyM
     param = _path(fault["loc"])
     if fault["type"] == _FORBIDDEN_EXTRA:
         raise InvalidRequest(f"there is no {noun} {param!r}", param)
-    raise InvalidRequest(f"{param}: {fault['msg'].removeprefix('Value error, ')}", param)
+    said = fault["msg"].removeprefix("Value error, ")
+    raise InvalidRequest(f"{param}: {said}" if param else said, param or None)
 
 
 def _only(name: str, given: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ from service.store.statements import statements
 # How far one page looks before it returns what it has: through so many runs or details, and so many results; through
 # fewer where each needs a look-up of its own.
 RUN_BUDGET: Final = 2_000
-PROBE_BUDGET: Final = 1_000
+PROBE_BUDGET: Final = 500
 ROW_BUDGET: Final = 20_000
 
 _NOUNS: Final = ("read_results", "read_runs", "read_artifacts", "read_cases", "read_exports")

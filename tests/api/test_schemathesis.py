@@ -1,0 +1,47 @@
+"""Schemathesis against the served API: no 5xx, nothing undocumented, every answer as its schema says."""
+
+import asyncio
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.api.served import Api, serve
+from tests.run_events import result, run_event
+
+CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
+# The stream never ends, the page is no JSON, and reports have tests of their own; a line of a request with a hundred
+# labels is longer than what the HTTP parser takes, which answers in its own words.
+EXCLUDED = "/events/stream|/docs|/report$|^/results"
+
+
+async def run(api: Api, *options: str) -> None:
+    address = f"http://127.0.0.1:{api.http.port}/openapi.json"
+    arguments = [
+        "--config-file", str(CONFIGURATION), "run", address, "--header", f"Authorization: Bearer {api.key}",
+        "--exclude-path-regex", EXCLUDED, "--checks", "all", "--continue-on-failure", "--request-timeout", "20",
+        "--no-color", *options,
+    ]  # fmt: skip
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", "from schemathesis.cli import schemathesis; schemathesis()", *arguments,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    output, _ = await process.communicate()
+    assert process.returncode == 0, re.sub(r"(.{2000}).*", r"\1", output.decode())
+
+
+async def fuzz(database_url: str, folder: Path, *options: str) -> None:
+    async with serve(database_url, rate_limit="off", artifacts_url=folder.as_uri()) as api:
+        failed = result("pays", "failed", failure={"message": "no"}, artifacts=[{"name": "a.png", "uri": "s3://x"}])
+        await api.store.take(run_event("run_1", [result("logs in"), failed]))
+        await run(api, *options)
+
+
+@pytest.mark.slow
+async def test_many_random_requests_find_nothing(database_url: str, tmp_path: Path) -> None:
+    await fuzz(database_url, tmp_path, "--max-examples", "50", "--workers", "2")
+
+
+async def test_random_requests_find_nothing(database_url: str, tmp_path: Path) -> None:
+    await fuzz(database_url, tmp_path, "--max-examples", "10", "--phases", "examples,fuzzing", "--seed", "1")
