@@ -20,7 +20,7 @@ class Position(NamedTuple):
     @classmethod
     def after_run(cls, key: RunKey) -> "Position":
         """The place behind every result of this run, so that the run itself is not looked at again."""
-        return cls(RunKey(UUID(int=key.int - 1)), _LAST_CASE)
+        return cls(RunKey(UUID(int=max(key.int - 1, 0))), _LAST_CASE)
 
 
 START: Final = Position(_LAST_RUN, _LAST_CASE)

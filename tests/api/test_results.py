@@ -174,3 +174,11 @@ async def test_ready_says_the_state_of_each_part(api: Api) -> None:
     assert ready["parts"]["consumers"] == {"status": "down", "workers": {}}
     await api.store.pool.execute("INSERT INTO heartbeats (worker_id, role) VALUES ('h:1:runs', 'runs')")
     assert (await api.get("/readyz", key=""))["parts"]["consumers"] == {"status": "up", "workers": {"runs": 1}}
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01", "0060-02-10T07:25:09+23:19", "1969-12-31", "9999-12-31T23:59:59Z"])
+async def test_dates_far_off_are_dates(stored: Api, moment: str) -> None:
+    for path in ("/v1/results", "/v1/runs"):
+        before = await stored.get(path, {"to": moment})
+        since = await stored.get(path, {"from": moment})
+        assert bool(before["data"]) != bool(since["data"])
