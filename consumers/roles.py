@@ -56,8 +56,9 @@ class Work:
 
 
 async def _runs(tools: Tools) -> Work:
-    ingest = RunIngest(tools.pool, tools.settings.retention, tools.settings.link_base)
-    return Work({"results.runs": runs_handler(ingest)}, lanes=tools.settings.consumer_lanes)
+    settings = tools.settings
+    ingest = RunIngest(tools.pool, settings.retention, settings.link_base, settings.storage_url)
+    return Work({"results.runs": runs_handler(ingest)}, lanes=settings.consumer_lanes)
 
 
 async def _reports(tools: Tools) -> Work:
@@ -94,6 +95,7 @@ async def _upkeep(tools: Tools) -> Work:
         Chore("expired_exports", 60, exporter.expire),
         Chore("half_written_files", 3_600, exporter.sweep),
         Chore("stuck_writers", 15, partial(tidy.end_stuck_writers, tools.pool)),
+        Chore("old_answers", 3_600, partial(tidy.delete_old_answers, tools.pool)),
         Chore("old_events", 3_600, partial(prune_events, tools.pool)),
         Chore("old_receipts", 3_600, partial(tidy.delete_old_receipts, tools.pool)),
     )

@@ -106,4 +106,16 @@ class RunEvent(TypedDict, total=False):
     data: Required[RunData]
 
 
+class ReferringEvent(TypedDict, total=False):
+    """An event whose `data` lies in storage (the dataref extension), since it is too large to go inline."""
+
+    specversion: Required[Literal["1.0"]]
+    type: Required[Literal["run.completed"]]
+    source: Required[Annotated[str, StringConstraints(min_length=1, max_length=400)]]
+    id: Required[Annotated[str, StringConstraints(min_length=1, max_length=200)]]
+    time: datetime | None
+    dataref: Required[Annotated[str, StringConstraints(min_length=1, max_length=2_000)]]
+
+
 RUN_EVENT: Final = TypeAdapter(RunEvent)
+REFERRING_EVENT: Final = TypeAdapter(ReferringEvent)

@@ -37,12 +37,17 @@ class StoredPart:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A report and the files that came with it. `run` has the fields of RunIn that the request said."""
+    """A report and the files that came with it. `run` has the fields of RunIn that the request said.
+
+    What an event refers to is an upload too: its producer's, who keeps it, and as of the time of the event.
+    """
 
     report: StoredPart
     run: dict[str, Any]
     encoding: Encoding | None = None
     attachments: tuple[StoredPart, ...] = field(default_factory=tuple)
+    is_reference: bool = False
+    event_at: str | None = None
 
     def to_document(self) -> dict[str, Any]:
         """As JSON can hold it."""
@@ -56,12 +61,19 @@ class Upload:
             document["run"],
             document["encoding"],
             tuple(StoredPart(**part) for part in document["attachments"]),
+            document["is_reference"],
+            document["event_at"],
         )
 
     @property
     def parts(self) -> tuple[StoredPart, ...]:
-        """Everything that lies in storage."""
+        """Everything that was sent."""
         return self.report, *self.attachments
+
+    @property
+    def paths(self) -> list[str]:
+        """What storage keeps for us."""
+        return [] if self.is_reference else [part.path for part in self.parts]
 
     def artifact(self) -> StoredPart:
         """The report as the artifact that it stays, under a name that no other has."""

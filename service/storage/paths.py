@@ -9,6 +9,7 @@ from service.domain.ids import OrgId
 # uploads: reports on their way into the store
 Area = Literal["artifacts", "exports", "inbox", "uploads"]
 
+_OWNER: Final = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 _PART: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", re.ASCII)
 
 
@@ -26,3 +27,16 @@ def belongs_to(path: str, org_id: OrgId, *areas: Area) -> bool:
     owner, _, name = rest.partition("/")
     plain = all(part not in {"", ".", ".."} for part in name.split("/"))
     return area in areas and owner == str(org_id) and plain
+
+
+def referred_path(reference: str, storage_url: str, *areas: Area) -> tuple[OrgId, str] | None:
+    """The path that somebody refers to, as itself or behind the URL of our storage, and whose it is.
+
+    None for anything else: another's storage, another area, a way out of it.
+    """
+    path = reference.removeprefix(storage_url.rstrip("/") + "/")
+    owner = path.split("/")[1:2]
+    if not owner or not _OWNER.fullmatch(owner[0]):
+        return None
+    org_id = OrgId(int(owner[0]))
+    return (org_id, path) if belongs_to(path, org_id, *areas) else None

@@ -30,3 +30,8 @@ async def find_by_slugs(connection: Connection, slugs: Iterable[str]) -> dict[st
     """The organizations among these slugs."""
     rows = await connection.fetch(_SQL["find_by_slugs"], list(slugs))
     return {row["slug"]: OrgId(row["org_id"]) for row in rows}
+
+
+async def exists(connection: Connection, org_id: OrgId) -> bool:
+    """Whether there is such an organization."""
+    return await connection.fetchval(_SQL["exists"], org_id) is not None

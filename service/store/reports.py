@@ -21,8 +21,8 @@ class NewReport(NamedTuple):
     source: str
     event_id: str
     body_sha256: bytes
-    run_id: str
-    project_id: str
+    run_id: str | None
+    project_id: str | None
     upload: Upload
 
 
@@ -35,14 +35,13 @@ class Claim(NamedTuple):
 
 
 class ClaimedReport(NamedTuple):
-    """A report that was just claimed. `received_at` is the same in every try."""
+    """A report that was just claimed. `received_at` is the same in every try; without a run_id it says that itself."""
 
     claim: Claim
     source: str
     event_id: str
     body_sha256: bytes
-    run_id: str
-    project_id: str
+    run_id: str | None
     upload: Upload
     tries: int
     received_at: datetime
@@ -67,7 +66,7 @@ async def claim(connection: Connection, token: UUID, lease: timedelta) -> Claime
         return None
     return ClaimedReport(
         Claim(OrgId(row["org_id"]), row["receipt_id"], token), row["source"], row["event_id"], row["body_sha256"],
-        row["run_id"], row["project_id"], Upload.of_document(row["upload"]), row["tries"], row["received_at"],
+        row["run_id"], Upload.of_document(row["upload"]), row["tries"], row["received_at"],
     )  # fmt: skip
 
 
@@ -82,10 +81,12 @@ async def hold(connection: Connection, held: Claim) -> bool:
 
 
 async def finish(
-    connection: Connection, held: Claim, status: str, results: int, problems: Sequence[dict[str, Any]]
-) -> bool:
-    """Says what became of the report; False where the claim is lost."""
-    return await connection.fetchval(_SQL["finish"], *held, status, results, problems) is not None
+    connection: Connection, held: Claim, status: str, results: int, problems: Sequence[dict[str, Any]],
+    run: tuple[str, str] | None = None,
+) -> bool:  # fmt: skip
+    """Says what became of the report of this run, (run_id, project_id); False where the claim is lost."""
+    named = run or (None, None)
+    return await connection.fetchval(_SQL["finish"], *held, status, results, problems, *named) is not None
 
 
 async def try_again(connection: Connection, held: Claim, wait: timedelta, *, as_if_untried: bool) -> None:

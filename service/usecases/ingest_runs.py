@@ -10,7 +10,7 @@ import asyncpg
 
 from service.domain import results, runs
 from service.domain.cases import KnownCases
-from service.domain.errors import Reason
+from service.domain.errors import Reason, Rejected
 from service.domain.ids import OrgId, mint_id
 from service.log import log
 from service.store import events, organizations, partitions, receipts
@@ -22,12 +22,21 @@ from service.store.results import RunOutcomes
 from service.store.runs import RunAddress, StoredRun
 from service.usecases.emit_events import RunChange, emit_run_events
 from service.usecases.new_cases import insert_unseen_cases
-from service.usecases.read_events import Acceptance, Problem, RefusedEvent, RunEvent, read_event
+from service.usecases.read_events import (
+    Acceptance,
+    Problem,
+    ReferringEvent,
+    RefusedEvent,
+    RunEvent,
+    read_event,
+)
 from service.usecases.read_results import Outcomes, Unseen, read_results
+from service.usecases.refer_report import refer_report
 
 _TRIES: Final = 5  # of a batch that is in another's way
 _PAUSE_S: Final = 0.05
 
+ReadEvent = RunEvent | ReferringEvent | RefusedEvent
 What = Literal["stored", "partial", "duplicate", "rejected"]
 
 
@@ -72,8 +81,9 @@ class _Incoming:
 class RunIngest:
     """The use case with what it remembers between batches: known cases, organizations, months. One per process."""
 
-    def __init__(self, pool: asyncpg.Pool, retention: timedelta, link_base: str = "") -> None:
+    def __init__(self, pool: asyncpg.Pool, retention: timedelta, link_base: str = "", storage_url: str = "") -> None:
         self._pool = pool
+        self._storage_url = storage_url
         self._retention = retention
         self._link_base = link_base
         self._known = KnownCases()
@@ -122,12 +132,14 @@ class RunIngest:
                 await events.announce(connection)
         return batch.verdicts
 
-    async def _learn_organizations(self, connection: Connection, read: Sequence[RunEvent | RefusedEvent]) -> None:
+    async def _learn_organizations(self, connection: Connection, read: Sequence[ReadEvent]) -> None:
         slugs = {event.organization for event in read if event.organization} - self._organizations.keys()
         if slugs:
             self._organizations |= await organizations.find_by_slugs(connection, slugs)
 
-    def _incoming(self, event: RunEvent | RefusedEvent) -> "_Incoming | _Refused":
+    def _incoming(self, event: ReadEvent) -> "_Item":
+        if isinstance(event, ReferringEvent):
+            return _Referred(event, self._storage_url)
         org_id = self._organizations.get(event.organization or "")
         if isinstance(event, RefusedEvent):
             return _Refused(org_id, event)
@@ -147,6 +159,8 @@ class RunIngest:
         message = f"{type(error).__name__}: {error}"[:1000]
         log.error("event_refused", reason=reason, exc_info=error)
         event = read_event(body, Acceptance(datetime.now(UTC), self._retention))
+        if isinstance(event, ReferringEvent):
+            return Verdict("rejected", reason, message)
         refused = event if isinstance(event, RefusedEvent) else _refused(event, reason, message)
         item = _Refused(self._organizations.get(refused.organization or ""), refused)
         try:
@@ -180,11 +194,30 @@ class _Refused:
         )  # fmt: skip
 
 
+@dataclass(slots=True)
+class _Referred:
+    event: ReferringEvent
+    storage_url: str
+    verdict: Verdict = field(default=Verdict("stored"))
+
+    async def queue(self, connection: Connection) -> None:
+        """Leaves it to the readers of reports."""
+        try:
+            is_new = await refer_report(connection, self.event, self.storage_url)
+            self.verdict = Verdict("stored" if is_new else "duplicate")
+        except Rejected as rejection:
+            self.verdict = Verdict("rejected", rejection.reason, str(rejection))
+
+
+_Item = _Incoming | _Refused | _Referred
+
+
 class _Batch:
     """The transaction: receipts, then runs in the order of their ids, then results in the order of their keys."""
 
-    def __init__(self, items: Sequence[_Incoming | _Refused]) -> None:
+    def __init__(self, items: Sequence[_Item]) -> None:
         self._items = items
+        self._referred = [item for item in items if isinstance(item, _Referred)]
         self.incoming = [item for item in items if isinstance(item, _Incoming)]
         self.changes: list[RunChange] = []
 
@@ -194,9 +227,11 @@ class _Batch:
 
     async def store(self, connection: Connection) -> None:
         claimed = await self._claim(connection)
+        for item in sorted(self._referred, key=lambda item: (item.event.source, item.event.event_id)):
+            await item.queue(connection)
         groups: dict[RunAddress, list[_Incoming]] = {}
-        for item in claimed:
-            groups.setdefault(item.run, []).append(item)
+        for one in claimed:
+            groups.setdefault(one.run, []).append(one)
         if groups:
             await self._store_runs(connection, groups)
 

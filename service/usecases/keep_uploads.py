@@ -17,6 +17,8 @@ _REPORT: Final = "report"
 
 async def keep_uploads(connection: Connection, run: StoredRun, upload: Upload) -> None:
     """In the caller's transaction. An attachment that no result names belongs to the run."""
+    if upload.is_reference:
+        return
     await artifacts.insert_stored(connection, _of_run(run, upload.artifact(), _REPORT))
     if not upload.attachments:
         return

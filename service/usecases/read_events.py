@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 from pydantic import ValidationError
 
-from service.contracts.run_events import RUN_EVENT, ResultIn, RunIn
+from service.contracts.run_events import REFERRING_EVENT, RUN_EVENT, ResultIn, RunIn
 from service.domain import texts
 from service.domain.errors import Reason
 from service.domain.runs import SHARD_GIVEN_S, Described, RunFacts
@@ -67,6 +67,18 @@ class RefusedEvent:
     run_id: str | None = None
 
 
+@dataclass(slots=True)
+class ReferringEvent:
+    """A valid event whose data lies in storage. `at` is its own time, or None."""
+
+    source: str
+    event_id: str
+    body_sha256: bytes
+    at: datetime | None
+    dataref: str
+    organization: None = None  # the place of the data says whose it is
+
+
 @dataclass(frozen=True, slots=True)
 class Acceptance:
     """What is accepted now: the moment of reading and how far back `completed_at` may lie."""
@@ -79,7 +91,7 @@ class Acceptance:
         return not self.now - self.retention <= completed_at <= self.now + _AHEAD
 
 
-def read_event(body: bytes, accept: Acceptance) -> RunEvent | RefusedEvent:
+def read_event(body: bytes, accept: Acceptance) -> RunEvent | ReferringEvent | RefusedEvent:
     """The event in a structured-mode body. Never raises for what is in it."""
     digest = sha256(body).digest()
     if len(body) > MAX_BODY_BYTES:
@@ -87,6 +99,9 @@ def read_event(body: bytes, accept: Acceptance) -> RunEvent | RefusedEvent:
     problems: list[Problem] = []
     try:
         event, indexes = _validate(body, problems)
+    except _Referral as referral:
+        said = referral.event
+        return ReferringEvent(said["source"], said["id"], digest, said.get("time"), said["dataref"])
     except _Refusal as refusal:
         return RefusedEvent(refusal.reason, str(refusal), digest, **_identity(refusal.event))
     return _accepted(event, indexes, problems, digest, accept)
@@ -180,6 +195,12 @@ class _Refusal(Exception):
         self.event = event
 
 
+class _Referral(Exception):
+    def __init__(self, event: Any) -> None:
+        super().__init__("the data lies elsewhere")
+        self.event = event
+
+
 def _validate(body: bytes, problems: list[Problem]) -> tuple[Any, list[int] | None]:
     """The validated event and, where some results are invalid, the indexes of the others."""
     if b"\\u0000" not in body:
@@ -188,6 +209,8 @@ def _validate(body: bytes, problems: list[Problem]) -> tuple[Any, list[int] | No
         except ValidationError:
             pass  # the slow way below says what is wrong, and saves what is right
     event = _native(_parse(body))
+    if isinstance(event, dict) and event.get("data") is None and "dataref" in event:
+        _refer(event)
     cleaned = texts.replace_unstorable(event)
     if cleaned != event:
         problems.append({"index": None, "name": None, "reason": "NUL or lone surrogates replaced by U+FFFD"})
@@ -203,6 +226,14 @@ def _parse(body: bytes) -> Any:
         return json.loads(body)  # takes lone surrogates and NaN, which are dealt with one by one
     except (ValueError, RecursionError):
         raise _Refusal("not_json", f"not JSON: {problem}") from None
+
+
+def _refer(event: Any) -> None:
+    try:
+        raise _Referral(REFERRING_EVENT.validate_python(texts.replace_unstorable(event)))
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_input=False)[:_LISTED]
+        raise _Refusal("invalid", "; ".join(f"{_path(one['loc'])}: {one['msg']}" for one in faults), event) from None
 
 
 def _native(event: Any) -> Any:

@@ -104,13 +104,13 @@ class ReportReading:
 
 
 def _event(claimed: ClaimedReport, summary: Summary, retention: timedelta) -> RunEvent:
-    """The report as an event of the moment when it was received. Raises Rejected."""
+    """The report as an event of its moment. Raises Rejected."""
     problems = [_note(note) for note in summary.notes]
     run = _run(claimed, summary)
-    completed_at = aware(run.get("completed_at") or claimed.received_at)
+    completed_at = aware(run.get("completed_at") or _moment(claimed))
     if Acceptance(claimed.received_at, retention).refuses(completed_at):
         raise Rejected("completed_at_out_of_range", f"completed_at: {completed_at.isoformat()} is out of range")
-    event_s = to_ms(claimed.received_at) // 1000
+    event_s = to_ms(_moment(claimed)) // 1000
     origin = {"source": claimed.source, "id": claimed.event_id}
     facts = run_facts(origin, run, to_ms(completed_at), event_s, problems)
     return RunEvent("", claimed.source, claimed.event_id, claimed.body_sha256, event_s, facts, [], problems)
@@ -118,11 +118,15 @@ def _event(claimed: ClaimedReport, summary: Summary, retention: timedelta) -> Ru
 
 def _run(claimed: ClaimedReport, summary: Summary) -> RunIn:
     """What is said of the run: by the request, else by the report."""
-    said = {**summary.run, **claimed.upload.run, "run_id": claimed.run_id}
+    said = {**summary.run, **claimed.upload.run}
+    if claimed.run_id is not None:
+        said["run_id"] = claimed.run_id
     try:
         run = _RUN.validate_python(texts.replace_unstorable(said))
     except ValidationError as error:
         raise Rejected("invalid", f"run.{_reason(error)}") from None
+    if run["run_id"] in (".", ".."):
+        raise Rejected("invalid", "run.run_id: must not be a dot path")
     if run.get("started_at") is None and (started_at := _started_at(claimed, summary, run)):
         run["started_at"] = started_at
     return run
@@ -131,8 +135,14 @@ def _run(claimed: ClaimedReport, summary: Summary) -> RunIn:
 def _started_at(claimed: ClaimedReport, summary: Summary, run: RunIn) -> datetime | None:
     if summary.started_at is None:
         return None
-    took = aware(run.get("completed_at") or claimed.received_at) - aware(summary.started_at)
+    took = aware(run.get("completed_at") or _moment(claimed)) - aware(summary.started_at)
     return summary.started_at if timedelta() <= took <= _LONGEST_RUN else None
+
+
+def _moment(claimed: ClaimedReport) -> datetime:
+    """When it was received, or the time of the event that refers to it."""
+    event_at = claimed.upload.event_at
+    return datetime.fromisoformat(event_at) if event_at else claimed.received_at
 
 
 def _reason(error: ValidationError) -> str:

@@ -94,5 +94,7 @@ class ReportStore:
 
 async def _finish(connection: Connection, claimed: ClaimedReport, reading: ReportReading, results: int) -> None:
     status = "partial" if reading.event.rejected else "stored"
-    if not await reports.finish(connection, claimed.claim, status, results, reading.problems):
+    facts = reading.event.facts
+    run = facts.run_id, facts.project_id
+    if not await reports.finish(connection, claimed.claim, status, results, reading.problems, run):
         raise ClaimLost

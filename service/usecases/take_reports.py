@@ -153,8 +153,8 @@ class ReportTaker:
         async with self._pool.acquire() as connection:
             rejected = await reports.finish(connection, held, "rejected", 0, [problem])
         if rejected:
-            for part in upload.parts:
-                await self._storage.delete(part.path)
+            for path in upload.paths:
+                await self._storage.delete(path)
 
     async def _put_back(self, held: Claim, wait: timedelta, *, as_if_untried: bool) -> None:
         with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
@@ -167,7 +167,7 @@ def _verdict(error: Exception) -> tuple[Reason, str] | None:
     if isinstance(error, ReportError | Rejected):
         return error.reason, str(error)
     if isinstance(error, NotFound):
-        return "internal_error", "the uploaded file is no longer in storage"
+        return "invalid", "the file is not in storage"
     if is_data_fault(error):
         return "refused_by_store", f"{type(error).__name__}: {error}"
     return None

@@ -27,7 +27,7 @@ WHERE (org_id, receipt_id) = (
     LIMIT 1
     FOR UPDATE OF waiting SKIP LOCKED
 )
-RETURNING org_id, receipt_id, source, event_id, body_sha256, run_id, project_id, upload, tries, received_at
+RETURNING org_id, receipt_id, source, event_id, body_sha256, run_id, upload, tries, received_at
 
 -- name: beat  (nothing where the claim was lost)
 UPDATE receipts SET lease_until = now() + $4
@@ -38,7 +38,8 @@ RETURNING 1
 SELECT 1 FROM receipts WHERE org_id = $1 AND receipt_id = $2 AND claim = $3 AND status = 'processing' FOR UPDATE
 
 -- name: finish
-UPDATE receipts SET status = $4, results = $5, problems = $6, claim = NULL, lease_until = NULL, due_at = NULL
+UPDATE receipts SET status = $4, results = $5, problems = $6, run_id = coalesce(run_id, $7),
+                    project_id = coalesce(project_id, $8), claim = NULL, lease_until = NULL, due_at = NULL
 WHERE org_id = $1 AND receipt_id = $2 AND claim = $3 AND status = 'processing'
 RETURNING 1
 

@@ -1,0 +1,102 @@
+"""Events that are too large to go inline refer to an object in our own storage, and to nothing else."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import orjson
+import pytest
+
+from service.settings import Settings
+from service.usecases.ingest_runs import RunIngest
+from service.usecases.take_reports import ReportTaker
+from tests.reporting import Reports, make_taker, reporting, taking
+from tests.run_events import result, run_event
+from tests.stored import RETENTION
+
+RUN = {"run_id": "run_1", "project_id": "shop", "environment": "staging"}
+RESULTS = [result(f"case {number}") for number in range(2_500)]
+
+
+@pytest.fixture
+async def reports(database_url: str, tmp_path: Path) -> AsyncIterator[Reports]:
+    async with reporting(database_url, tmp_path) as opened:
+        opened.api.store.ingest = RunIngest(opened.api.store.pool, RETENTION, storage_url=(tmp_path / "files").as_uri())
+        yield opened
+
+
+@pytest.fixture
+def taker(reports: Reports, tmp_path: Path) -> ReportTaker:
+    return make_taker(Settings(artifacts_url=(tmp_path / "files").as_uri()), reports.api.store.pool)
+
+
+def referring(dataref: str, **said: Any) -> dict[str, Any]:
+    event = run_event(id=uuid4().hex, time="2026-05-20T12:00:00Z")
+    del event["data"]
+    return {**event, "dataref": dataref, **said}
+
+
+def as_json() -> bytes:
+    return orjson.dumps({"organization": "acme", "run": RUN, "results": RESULTS})
+
+
+def as_ndjson() -> bytes:
+    return b"\n".join(map(orjson.dumps, [{"organization": "acme", "run": RUN}, *RESULTS]))
+
+
+@pytest.mark.parametrize("data", [as_json(), as_ndjson()], ids=["json", "ndjson"])
+async def test_what_an_event_refers_to_is_stored_as_of_the_event(
+    reports: Reports, taker: ReportTaker, tmp_path: Path, data: bytes
+) -> None:
+    await reports.storage.put("inbox/1/run_1", data)
+    event = referring((tmp_path / "files" / "inbox/1/run_1").as_uri())
+    verdicts = [*await reports.api.store.take(event), *await reports.api.store.take(event)]
+    assert [verdict.what for verdict in verdicts] == ["stored", "duplicate"]
+
+    async with taking(reports, taker):
+        [receipt] = (await reports.api.get("/v1/receipts", {"event_id": event["id"]}))["data"]
+        receipt = await reports.settled(receipt)
+    assert (receipt["status"], receipt["results"], receipt["run_id"]) == ("stored", 2_500, "run_1")
+    run = await reports.api.get("/v1/runs/run_1")
+    assert (run["completed_at"], run["environment"]) == ("2026-05-20T12:00:00.000Z", "staging")
+    assert await reports.storage.read_whole("inbox/1/run_1") == data
+
+
+@pytest.mark.parametrize(
+    "dataref",
+    [
+        "https://example.org/data.json", "http://169.254.169.254/latest", "file:///etc/passwd", "/etc/passwd",
+        "exports/1/a.csv", "inbox/../exports/1/a", "inbox/1/../2/a", "inbox/01/a", "inbox/x/a", "inbox/1/", "inbox",
+    ],
+)  # fmt: skip
+async def test_a_reference_to_anything_else_is_rejected(reports: Reports, dataref: str) -> None:
+    [verdict] = await reports.api.store.take(referring(dataref))
+    assert (verdict.what, verdict.reason) == ("rejected", "invalid")
+    assert "dataref" in (verdict.message or "")
+
+
+async def test_a_reference_into_no_organization_is_rejected_and_spoils_no_neighbour(reports: Reports) -> None:
+    verdicts = await reports.api.store.take(referring("inbox/77/a"), run_event("run_2"))
+    assert [verdict.reason for verdict in verdicts] == ["unknown_organization", None]
+    assert await reports.api.store.run("run_2") is not None
+
+
+async def test_an_object_that_is_not_there_ends_the_receipt(reports: Reports, taker: ReportTaker) -> None:
+    await reports.api.store.take(event := referring("inbox/1/nothing"))
+    async with taking(reports, taker):
+        [receipt] = (await reports.api.get("/v1/receipts", {"event_id": event["id"]}))["data"]
+        receipt = await reports.settled(receipt)
+    assert receipt["problems"][0]["reason"] == "invalid: the file is not in storage"
+
+
+async def test_another_reference_under_a_known_id_is_rejected(reports: Reports) -> None:
+    event = referring("inbox/1/a")
+    await reports.api.store.take(event)
+    [verdict] = await reports.api.store.take({**event, "dataref": "inbox/1/b"})
+    assert verdict.reason == "event_id_reused"
+
+
+async def test_a_referring_event_is_checked_as_others_are(reports: Reports) -> None:
+    [verdict] = await reports.api.store.take(referring("inbox/1/a", specversion="0.3"))
+    assert (verdict.reason, (verdict.message or "")[:11]) == ("invalid", "specversion")
