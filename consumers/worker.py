@@ -16,8 +16,8 @@ from service.domain.ids import mint_id
 from service.log import log
 from service.store.database import is_outage
 
-PREFETCH: Final = 16
-BATCH: Final = 10
+PREFETCH: Final = 24  # twice a batch: the next one is there when this one is committed
+BATCH: Final = 12
 BATCH_BYTES: Final = 4 * 2**20
 _SUSPECT_AFTER: Final = 2  # deliveries; a message that may have taken a worker down runs alone
 _WATCH_S: Final = 15.0

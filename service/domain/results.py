@@ -66,11 +66,9 @@ class Counts(NamedTuple):
 
 def count(outcomes: Iterable[Outcome]) -> Counts:
     """The counts of these outcomes, one per case."""
-    letters: Counter[str] = Counter()
-    flaky = 0
-    for outcome in outcomes:
-        letters[outcome.status] += 1
-        flaky += outcome.flaky
+    counted = list(outcomes)
+    letters = Counter([outcome.status for outcome in counted])
+    flaky = sum([outcome.flaky for outcome in counted])
     return Counts(**{status: letters[LETTER[status]] for status in RESULT_STATUSES}, flaky=flaky)
 
 

@@ -1,6 +1,7 @@
 """Results as ingest writes them: plain COPY, after those that they replace are gone."""
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from operator import attrgetter
 from struct import Struct
 from typing import Any, Final, NamedTuple
 
@@ -37,6 +38,10 @@ class RunOutcomes(NamedTuple):
     run_key: RunKey
     outcomes: Sequence[Outcome]
 
+    def sorted(self) -> "RunOutcomes":
+        """The same results in the order of their keys, as the primary key's index likes them."""
+        return self._replace(outcomes=sorted(self.outcomes, key=attrgetter("case_key")))
+
     def only(self, cases: Iterable[CaseKey]) -> "RunOutcomes":
         """The same run with these cases alone."""
         wanted = set(cases)
@@ -45,9 +50,7 @@ class RunOutcomes(NamedTuple):
 
 async def insert(connection: Connection, runs: Iterable[RunOutcomes]) -> None:
     """Writes results that are not stored yet, with their details and artifacts, sorted by key."""
-    ordered = [
-        run._replace(outcomes=sorted(run.outcomes)) for run in sorted(runs, key=lambda run: (run.org_id, run.run_key))
-    ]
+    ordered = [run.sorted() for run in sorted(runs, key=lambda run: (run.org_id, run.run_key))]
     rows = b"".join(_result_rows(ordered))
     if rows:
         await connection.copy_to_table(
@@ -115,9 +118,7 @@ def _result_rows(runs: Iterable[RunOutcomes]) -> Iterator[bytes]:
 def _detail_rows(runs: Iterable[RunOutcomes]) -> Iterator[tuple[Any, ...]]:
     for org_id, run_key, outcomes in runs:
         base_ms = completed_ms(run_key)
-        for outcome in outcomes:
-            if not outcome.attempts:
-                continue
+        for outcome in [outcome for outcome in outcomes if outcome.attempts]:
             for number, attempt in enumerate(outcome.attempts, start=1):
                 started = None if attempt.started_ms is None else _int32(attempt.started_ms - base_ms)
                 yield (
@@ -129,9 +130,7 @@ def _detail_rows(runs: Iterable[RunOutcomes]) -> Iterator[tuple[Any, ...]]:
 
 def _reference_rows(runs: Iterable[RunOutcomes]) -> Iterator[tuple[Any, ...]]:
     for org_id, run_key, outcomes in runs:
-        for outcome in outcomes:
-            if not outcome.artifacts:
-                continue
+        for outcome in [outcome for outcome in outcomes if outcome.artifacts]:
             by_key = {artifact_key(artifact.name): artifact for artifact in outcome.artifacts}
             for key, artifact in by_key.items():
                 yield (org_id, run_key, outcome.case_key, key, *artifact)

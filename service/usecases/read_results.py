@@ -17,6 +17,9 @@ CLASH: Final = "case_key_clash: another case has the same key"
 
 _SAYS_MORE: Final = frozenset({"attempts", "failure", "logs_ref", "artifacts"})
 
+# Makes a named tuple without the call of Python code that its own constructor is: once for each result, it shows.
+_tuple: Final = tuple.__new__
+
 Outcomes = dict[CaseKey, Outcome]
 Unseen = dict[CaseKey, tuple[int, Case]]  # with the index of the result that names it
 Occurrences = dict[tuple[str, str], int]  # of a suite and a name
@@ -63,7 +66,7 @@ def _case(event: RunEvent, index: int, result: ResultIn, occurrences: Occurrence
     if case_id is None:
         occurrence = occurrences.get((suite, name), 0)
         occurrences[suite, name] = occurrence + 1
-    return Case(event.facts.project_id, case_id, suite, name, occurrence, file)
+    return _tuple(Case, (event.facts.project_id, case_id, suite, name, occurrence, file))
 
 
 def _outcome(event: RunEvent, index: int, result: ResultIn, key: CaseKey) -> Outcome | None:
@@ -72,7 +75,8 @@ def _outcome(event: RunEvent, index: int, result: ResultIn, key: CaseKey) -> Out
     started_ms = to_ms(started_at) if started_at else None
     duration_ms = round(result.get("duration_ms") or 0)
     if result["status"] == "passed" and _SAYS_MORE.isdisjoint(result):
-        return Outcome(key, "p", duration_ms, started_ms, event.event_s, 1, False)  # nearly all results are this
+        # nearly all results are this
+        return _tuple(Outcome, (key, "p", duration_ms, started_ms, event.event_s, 1, False, (), ()))
     attempts = _attempts(event, index, result)
     if attempts is None:
         return None
