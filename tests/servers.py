@@ -9,8 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from uuid import uuid4
 
-from service.dev.accounts import erase
-from service.dev.postgres import FAST, Postgres
+from service.dev.postgres import FAST, temporary_postgres
 from service.dev.rabbitmq import RabbitMQ
 from tests.databases import drop_template
 
@@ -24,7 +23,7 @@ class OwnServers:
     @cached_property
     def postgres_url(self) -> str:
         given = os.environ.get("RESULTS_TEST_DATABASE_URL")
-        return given or self._start_postgres(self._directory / "postgres").url
+        return given or self._opened.enter_context(temporary_postgres(self._directory / "postgres", settings=FAST)).url
 
     @cached_property
     def amqp_url(self) -> str:
@@ -42,10 +41,6 @@ class OwnServers:
 
     def close(self) -> None:
         self._opened.close()
-
-    def _start_postgres(self, directory: Path) -> Postgres:
-        self._opened.callback(erase, directory)
-        return self._opened.enter_context(Postgres(directory, settings=FAST))
 
     @cached_property
     def _directory(self) -> Path:

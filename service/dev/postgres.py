@@ -4,12 +4,13 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from service.dev.accounts import Account, account_for
+from service.dev.accounts import Account, account_for, erase
 from service.dev.parts import Part, PartError
 from service.dev.passwords import kept_password
 from service.dev.ports import kept_port
@@ -114,6 +115,16 @@ class Postgres(Part):
         if made.returncode != 0:
             raise PartError(f"{self.name}: initdb failed: {made.stderr}")
         unfinished.rename(self._data)
+
+
+@contextmanager
+def temporary_postgres(directory: Path, *, settings: Mapping[str, str] = DURABLE) -> Iterator[Postgres]:
+    """A server whose data is deleted at the end, also where its account had to keep it outside `directory`."""
+    try:
+        with Postgres(directory, settings=settings) as server:
+            yield server
+    finally:
+        erase(directory)
 
 
 def programs() -> Path:
