@@ -6,7 +6,7 @@ from typing import Final
 import asyncpg
 
 from service.log import log
-from service.store import upkeep
+from service.store import idempotency, upkeep
 
 _STUCK_AFTER: Final = timedelta(seconds=60)
 _RECEIPTS_KEPT: Final = timedelta(days=90)
@@ -24,3 +24,9 @@ async def delete_old_receipts(pool: asyncpg.Pool) -> None:
     """Forgets receipts that nobody will ask for any more."""
     async with pool.acquire() as connection:
         await upkeep.delete_receipts(connection, datetime.now(UTC) - _RECEIPTS_KEPT)
+
+
+async def delete_old_answers(pool: asyncpg.Pool) -> None:
+    """Forgets answers that an Idempotency-Key no longer repeats."""
+    async with pool.acquire() as connection:
+        await idempotency.prune(connection)
