@@ -48,13 +48,13 @@ async def _stand_still(connection: database.Connection) -> None:
     await connection.copy_to_table("heartbeats", source=rows(), columns=["worker_id", "role"])
 
 
-async def test_answers_of_yesterday_go_and_those_of_today_stay(store: Store) -> None:
-    for key, age in (("old", timedelta(hours=25)), ("new", timedelta(hours=23))):
-        await store.pool.execute(
-            "INSERT INTO idempotency_keys (org_id, method, path, key, fingerprint, status, body, created_at)"
-            " VALUES (1, 'POST', '/v1/results/export', $1, '', 202, '', now() - $2::interval)",
-            key,
-            age,
-        )
+async def test_answers_of_yesterday_go_and_those_of_today_stay(store: Store, database_url: str) -> None:
+    owner = await asyncpg.connect(database_url)
+    await owner.executemany(
+        "INSERT INTO idempotency_keys (org_id, method, path, key, fingerprint, status, body, created_at)"
+        " VALUES (1, 'POST', '/v1/results/export', $1, '', 202, '', now() - $2::interval)",
+        [("old", timedelta(hours=25)), ("new", timedelta(hours=23))],
+    )
     await tidy.delete_old_answers(store.pool)
-    assert [row["key"] for row in await store.pool.fetch("SELECT key FROM idempotency_keys")] == ["new"]
+    assert [row["key"] for row in await owner.fetch("SELECT key FROM idempotency_keys")] == ["new"]
+    await owner.close()
