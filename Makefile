@@ -6,7 +6,7 @@ UV = $(shell command -v uv || echo .tools/bin/uv)
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow check fmt bench lock
+.PHONY: help setup run test test-slow check fmt bench docs lock
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ fmt: setup ## Format the code and sort its imports
 
 bench: setup ## Measure against the limits of this machine, in the same run
 	@for each in $(BENCHMARKS); do echo "== $$each"; $(VENV)/python -m $$each || exit 1; done
+
+docs: setup ## Write docs/openapi.json and docs/asyncapi.yaml from the code
+	@$(VENV)/python scripts/write-docs
 
 lock: setup ## Pin what pyproject.toml asks for; UPGRADE=--upgrade takes the newest of all
 	@$(COMPILE) $(UPGRADE) --all-extras --group dev pyproject.toml -o requirements-dev.lock

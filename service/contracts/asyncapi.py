@@ -1,10 +1,12 @@
 """The events in and out as an AsyncAPI 3.0 document, made from the contracts; docs/asyncapi.yaml is its copy."""
 
-from typing import Any, Final
+from datetime import datetime
+from typing import Any, Final, Generic, TypeVar
 
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
+from service.contracts.answers import Export
 from service.contracts.cloudevents import STRUCTURED
 from service.contracts.events import DisabledWebhook, RunObject
 from service.contracts.run_events import RUN_EVENT
@@ -51,42 +53,40 @@ RUN_EVENT_EXAMPLE: Final = {
 }
 
 
-class AboutRun(TypedDict):
-    """What the event is about."""
-
-    object: RunObject
+T = TypeVar("T")
 
 
-class AboutWebhook(TypedDict):
-    """What the event is about."""
+class About(TypedDict, Generic[T]):
+    """What an event is about, as it was when the event happened."""
 
-    object: DisabledWebhook
+    object: T
 
 
-class RunEnvelope(TypedDict):
-    """`run.completed`, `run.updated` or `run.failed`."""
+class Envelope(TypedDict, Generic[T]):
+    """An event as webhooks, the stream and the list show it. `id` stays the same over every delivery."""
 
     id: str
     type: str
-    created: str
-    data: AboutRun
+    created: datetime
+    data: About[T]
 
 
-class WebhookEnvelope(TypedDict):
-    """`webhook.disabled`."""
-
-    id: str
-    type: str
-    created: str
-    data: AboutWebhook
+# What each message out is about, by the types of event that it stands for.
+_OUT: Final = {
+    "runEvent": ("run.completed, run.updated, run.failed", Envelope[RunObject]),
+    "exportEvent": ("export.completed, export.failed", Envelope[Export]),
+    "webhookEvent": ("webhook.disabled", Envelope[DisabledWebhook]),
+}
 
 
 def document(version: str) -> dict[str, Any]:
     """The whole document, for this version of the product."""
     schemas: dict[str, Any] = {}
-    event_in = _schema(RUN_EVENT, schemas)
-    run_out = _schema(TypeAdapter(RunEnvelope), schemas)
-    disabled_out = _schema(TypeAdapter(WebhookEnvelope), schemas)
+    event_in = _message("run.completed", STRUCTURED, _schema(RUN_EVENT, schemas), RUN_EVENT_EXAMPLE)
+    events_out = {
+        key: _message(name, "application/json", _schema(TypeAdapter(shape), schemas))
+        for key, (name, shape) in _OUT.items()
+    }
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -101,11 +101,7 @@ def document(version: str) -> dict[str, Any]:
             "tellEvent": _operation("send", "webhooks", "Posts each event to each webhook that asked for its type."),
         },
         "components": {
-            "messages": {
-                "runCompleted": _message("run.completed", STRUCTURED, event_in, RUN_EVENT_EXAMPLE),
-                "runEvent": _message("run.completed, run.updated, run.failed", "application/json", run_out),
-                "webhookDisabled": _message("webhook.disabled", "application/json", disabled_out),
-            },
+            "messages": {"runCompleted": event_in, **events_out},
             "schemas": schemas,
         },
     }
@@ -126,10 +122,7 @@ _RUNS: Final[dict[str, Any]] = {
 _WEBHOOKS: Final[dict[str, Any]] = {
     "address": None,
     "description": "The URL of a registered webhook. Signed as Standard Webhooks says; at least once, in no order.",
-    "messages": {
-        "runEvent": {"$ref": "#/components/messages/runEvent"},
-        "webhookDisabled": {"$ref": "#/components/messages/webhookDisabled"},
-    },
+    "messages": {key: {"$ref": f"#/components/messages/{key}"} for key in _OUT},
     "bindings": {"http": {}},
 }
 

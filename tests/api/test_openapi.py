@@ -19,7 +19,7 @@ DOCUMENT: dict[str, Any] = orjson.loads(document())
 
 
 def test_the_committed_copy_is_current() -> None:
-    assert COPY.read_bytes() == document(), "run `python -m service.api.openapi > docs/openapi.json`"
+    assert COPY.read_bytes() == document(), "run `make docs`"
 
 
 def test_the_document_is_valid() -> None:
