@@ -5,7 +5,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-import asyncpg
 from aiohttp import web
 
 from service import resources
@@ -13,7 +12,7 @@ from service.api.rate_limits import RateLimits
 from service.api.verified_keys import VerifiedKeys
 from service.settings import Settings
 from service.storage import Storage
-from service.store.database import outages_named
+from service.store.database import Pool, outages_named
 from service.store.events import NUMBERED, WRITTEN
 from service.store.exports import find_over
 from service.store.notifications import open_notifications
@@ -27,8 +26,8 @@ class Resources:
     """`pool` is the primary; `list_pool` may be a replica and serves what may be a moment old."""
 
     settings: Settings
-    pool: asyncpg.Pool
-    list_pool: asyncpg.Pool
+    pool: Pool
+    list_pool: Pool
     storage: Storage
     feeds: EventFeeds
     rate_limits: RateLimits

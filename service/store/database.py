@@ -12,7 +12,10 @@ from asyncpg.pool import PoolConnectionProxy
 from service.domain.errors import Unavailable
 from service.domain.ids import OrgId
 
+# What others hand on without knowing the driver.
 Connection = asyncpg.Connection | PoolConnectionProxy
+Pool = asyncpg.Pool
+Row = asyncpg.Record
 Role = Literal["results_api", "results_worker"]
 
 _COMMAND_TIMEOUT_S: Final = 60

@@ -3,13 +3,11 @@
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-import asyncpg
-
 from service.domain.errors import NotFound
 from service.domain.ids import OrgId
 from service.domain.keys import Role, mint_key_id, mint_secret, secret_digest, write_key
 from service.store import keys
-from service.store.database import Connection
+from service.store.database import Connection, Row
 
 OVERLAP: Final = timedelta(hours=24)
 
@@ -37,7 +35,7 @@ async def create_key(
 
 async def list_keys(
     connection: Connection, org_id: OrgId, project_id: str | None = None, before: str | None = None, limit: int = 1_000
-) -> list[asyncpg.Record]:
+) -> list[Row]:
     """Keys of the organization or of one project (id, name, role, project_id and its times), newest first."""
     return await keys.list_page(connection, org_id, project_id, before, limit)
 

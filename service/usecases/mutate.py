@@ -3,12 +3,10 @@
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-import asyncpg
-
 from service.domain.answers import Answer, Mutation
 from service.domain.errors import Conflict, IdempotencyMismatch, ServiceError
 from service.store import audit, idempotency
-from service.store.database import Connection, as_organization
+from service.store.database import Connection, Pool, as_organization
 
 Work = Callable[[Connection], Awaitable[Answer]]
 Refusal = Callable[[ServiceError], Answer | None]
@@ -21,7 +19,7 @@ class Done(NamedTuple):
     replayed: bool = False
 
 
-async def mutate(pool: asyncpg.Pool, mutation: Mutation, work: Work, refusal: Refusal) -> Done:
+async def mutate(pool: Pool, mutation: Mutation, work: Work, refusal: Refusal) -> Done:
     """Does the work, or answers what was answered before under the same key.
 
     `refusal` says what to answer, and keep, for an error of the work; None lets the error through and keeps nothing.

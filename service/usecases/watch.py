@@ -7,12 +7,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequen
 from contextlib import asynccontextmanager
 from typing import Final, Generic, TypeVar
 
-import asyncpg
-
 from service.domain.errors import Unavailable
 from service.domain.ids import OrgId
 from service.log import log
-from service.store.database import Connection, as_organization
+from service.store.database import Connection, Pool, as_organization
 from service.store.notifications import Notifications
 
 Thing = TypeVar("Thing", bound=Hashable)
@@ -25,9 +23,7 @@ _PAUSE_S: Final = 0.02  # so that a busy stream of notifications is one look, no
 class Watch(Generic[Thing]):
     """Wakes those who wait for things of one kind. `find_done` says which of some of an organization's are done."""
 
-    def __init__(
-        self, pool: asyncpg.Pool, notifications: Notifications, channel: str, find_done: FindDone[Thing]
-    ) -> None:
+    def __init__(self, pool: Pool, notifications: Notifications, channel: str, find_done: FindDone[Thing]) -> None:
         self._pool = pool
         self._notifications = notifications
         self._channel = channel
@@ -96,7 +92,7 @@ def _wake(things: dict[Thing, set[asyncio.Event]], done: set[Thing]) -> None:
 
 @asynccontextmanager
 async def watching(
-    pool: asyncpg.Pool, notifications: Notifications, channel: str, find_done: FindDone[Thing]
+    pool: Pool, notifications: Notifications, channel: str, find_done: FindDone[Thing]
 ) -> AsyncIterator[Watch[Thing]]:
     """A watch that looks while the block runs."""
     watch = Watch(pool, notifications, channel, find_done)

@@ -18,7 +18,7 @@ async def test_without_a_key_there_is_no_answer(api: Api) -> None:
     assert (await response.json())["error"]["code"] == "unauthorized"
 
 
-@pytest.mark.parametrize("key", ["nonsense", write_key(mint_key_id(), mint_secret())])
+@pytest.mark.parametrize("key", ["nonsense", write_key(mint_key_id(), mint_secret())], ids=["nonsense", "unknown"])
 async def test_a_key_that_nobody_made_is_refused(api: Api, key: str) -> None:
     assert (await api.error("/v1/results", 401, key=key))["message"] == "this API key is not valid"
 

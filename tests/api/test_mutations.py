@@ -36,7 +36,8 @@ async def test_a_made_key_is_shown_once_and_works(api: Api) -> None:
 @pytest.mark.parametrize(
     ("body", "param"),
     [({}, "name"), ({"name": "x", "role": "king"}, "role"), ({**WANTED, "x": 1}, "x"),
-     ({**WANTED, "name": "\0"}, "name"), ({**WANTED, "expires_at": 5}, "expires_at"), ({**WANTED, "expires_at": "soon"}, "expires_at")],
+     ({**WANTED, "name": "\0"}, "name"), ({**WANTED, "expires_at": 5}, "expires_at"),
+     ({**WANTED, "expires_at": "soon"}, "expires_at")],
 )  # fmt: skip
 async def test_a_wrong_field_is_named(api: Api, body: Any, param: str) -> None:
     status, _, answer = await create(api, json=body)
