@@ -25,6 +25,17 @@ def cloned_database(server_url: str, template: str) -> Iterator[str]:
         _run(_execute(server_url, f'DROP DATABASE "{name}" WITH (FORCE)'))
 
 
+@contextmanager
+def empty_database(server_url: str) -> Iterator[str]:
+    """A database without our schema, dropped at the end."""
+    name = f"test_{uuid4().hex}"
+    _run(_execute(server_url, f'CREATE DATABASE "{name}"'))
+    try:
+        yield with_database(server_url, name)
+    finally:
+        _run(_execute(server_url, f'DROP DATABASE "{name}" WITH (FORCE)'))
+
+
 def drop_template(server_url: str, template: str) -> None:
     _run(_execute(server_url, f'DROP DATABASE IF EXISTS "{template}" WITH (FORCE)'))
 
