@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from consumers.worker import DeadLetter, Delivery, Handler
 from service.contracts.cloudevents import structured
-from service.usecases.ingest_runs import RunIngest, Verdict
+from service.usecases.incoming import Verdict
+from service.usecases.ingest_runs import RunIngest
 
 
 def runs_handler(ingest: RunIngest) -> Handler:

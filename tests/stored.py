@@ -9,7 +9,8 @@ from typing import Any
 import asyncpg
 
 from service.store import database, organizations
-from service.usecases.ingest_runs import RunIngest, Verdict
+from service.usecases.incoming import Verdict
+from service.usecases.ingest_runs import RunIngest
 from tests.run_events import body
 
 RETENTION = timedelta(days=3653)

@@ -2,80 +2,40 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Final, Literal, NamedTuple
+from typing import Final
 
 import asyncpg
 
 from service.domain import results, runs
 from service.domain.cases import KnownCases
-from service.domain.errors import Reason, Rejected
-from service.domain.ids import OrgId, mint_id
+from service.domain.errors import Reason
+from service.domain.ids import OrgId
 from service.log import log
 from service.store import events, organizations, partitions, receipts
 from service.store import results as stored_results
 from service.store import runs as stored_runs
 from service.store.database import Connection, is_clash, is_outage
-from service.store.receipts import EventAddress, Receipt
+from service.store.receipts import EventAddress
 from service.store.results import RunOutcomes
 from service.store.runs import RunAddress, StoredRun
 from service.usecases.emit_events import RunChange, emit_run_events
+from service.usecases.incoming import Incoming, Item, Referred, Refused, Verdict
 from service.usecases.new_cases import insert_unseen_cases
 from service.usecases.read_events import (
     Acceptance,
-    Problem,
     ReferringEvent,
     RefusedEvent,
     RunEvent,
     read_event,
 )
-from service.usecases.read_results import Outcomes, Unseen, read_results
-from service.usecases.refer_report import refer_report
+from service.usecases.read_results import Outcomes, read_results
+from service.usecases.validate_events import Problem
 
 _TRIES: Final = 5  # of a batch that is in another's way
 _PAUSE_S: Final = 0.05
 
 ReadEvent = RunEvent | ReferringEvent | RefusedEvent
-What = Literal["stored", "partial", "duplicate", "rejected"]
-
-
-class Verdict(NamedTuple):
-    """What became of one event. A rejected one belongs into the dead letters, with the reason."""
-
-    what: What
-    reason: Reason | None = None
-    message: str | None = None
-
-
-@dataclass(slots=True)
-class _Incoming:
-    """A readable event of a known organization on its way through a batch."""
-
-    org_id: OrgId
-    event: RunEvent
-    outcomes: Outcomes
-    unseen: Unseen
-    verdict: Verdict = field(default=Verdict("stored"))
-
-    @property
-    def address(self) -> EventAddress:
-        return self.org_id, self.event.source, self.event.event_id
-
-    @property
-    def run(self) -> RunAddress:
-        return self.org_id, self.event.facts.run_id
-
-    def receipt(self) -> Receipt:
-        event = self.event
-        status = "partial" if event.rejected else "stored"
-        return Receipt(
-            self.org_id, mint_id("rcp"), event.source, event.event_id, event.body_sha256, status,
-            event.facts.run_id, len(self.outcomes), event.problems,
-        )  # fmt: skip
-
-    def reject(self, reason: Reason, message: str) -> None:
-        self.verdict = Verdict("rejected", reason, message)
 
 
 class RunIngest:
@@ -137,20 +97,20 @@ class RunIngest:
         if slugs:
             self._organizations |= await organizations.find_by_slugs(connection, slugs)
 
-    def _incoming(self, event: ReadEvent) -> "_Item":
+    def _incoming(self, event: ReadEvent) -> "Item":
         if isinstance(event, ReferringEvent):
-            return _Referred(event, self._storage_url)
+            return Referred(event, self._storage_url)
         org_id = self._organizations.get(event.organization or "")
         if isinstance(event, RefusedEvent):
-            return _Refused(org_id, event)
+            return Refused(org_id, event)
         if org_id is None:
             message = f"data.organization: there is no organization {event.organization!r}"
-            return _Refused(None, _refused(event, "unknown_organization", message))
+            return Refused(None, event.refused("unknown_organization", message))
         outcomes, unseen = read_results(event, org_id, self._known)
         if event.rejected and not outcomes:
             message = "no result is valid: " + "; ".join(str(problem["reason"]) for problem in event.problems[:20])
-            return _Refused(org_id, _refused(event, "no_valid_result", message))
-        return _Incoming(org_id, event, outcomes, unseen)
+            return Refused(org_id, event.refused("no_valid_result", message))
+        return Incoming(org_id, event, outcomes, unseen)
 
     async def _refuse(self, body: bytes, error: Exception) -> Verdict:
         """Ends an event that the store will not take, or that we can't handle, with a trace of why."""
@@ -161,8 +121,8 @@ class RunIngest:
         event = read_event(body, Acceptance(datetime.now(UTC), self._retention))
         if isinstance(event, ReferringEvent):
             return Verdict("rejected", reason, message)
-        refused = event if isinstance(event, RefusedEvent) else _refused(event, reason, message)
-        item = _Refused(self._organizations.get(refused.organization or ""), refused)
+        refused = event if isinstance(event, RefusedEvent) else event.refused(reason, message)
+        item = Refused(self._organizations.get(refused.organization or ""), refused)
         try:
             async with self._pool.acquire() as connection, connection.transaction():
                 await _Batch([item]).store(connection)
@@ -173,52 +133,13 @@ class RunIngest:
         return item.verdict
 
 
-@dataclass(slots=True)
-class _Refused:
-    org_id: OrgId | None
-    event: RefusedEvent
-
-    @property
-    def verdict(self) -> Verdict:
-        return Verdict("rejected", self.event.reason, self.event.message)
-
-    def receipt(self) -> Receipt | None:
-        """The receipt, where the event said enough of itself to have one."""
-        event = self.event
-        if self.org_id is None or event.source is None or event.event_id is None:
-            return None
-        problems: list[Problem] = [{"index": None, "name": None, "reason": f"{event.reason}: {event.message}"}]
-        return Receipt(
-            self.org_id, mint_id("rcp"), event.source, event.event_id, event.body_sha256, "rejected",
-            event.run_id, 0, problems,
-        )  # fmt: skip
-
-
-@dataclass(slots=True)
-class _Referred:
-    event: ReferringEvent
-    storage_url: str
-    verdict: Verdict = field(default=Verdict("stored"))
-
-    async def queue(self, connection: Connection) -> None:
-        """Leaves it to the readers of reports."""
-        try:
-            is_new = await refer_report(connection, self.event, self.storage_url)
-            self.verdict = Verdict("stored" if is_new else "duplicate")
-        except Rejected as rejection:
-            self.verdict = Verdict("rejected", rejection.reason, str(rejection))
-
-
-_Item = _Incoming | _Refused | _Referred
-
-
 class _Batch:
     """The transaction: receipts, then runs in the order of their ids, then results in the order of their keys."""
 
-    def __init__(self, items: Sequence[_Item]) -> None:
+    def __init__(self, items: Sequence[Item]) -> None:
         self._items = items
-        self._referred = [item for item in items if isinstance(item, _Referred)]
-        self.incoming = [item for item in items if isinstance(item, _Incoming)]
+        self._referred = [item for item in items if isinstance(item, Referred)]
+        self.incoming = [item for item in items if isinstance(item, Incoming)]
         self.changes: list[RunChange] = []
 
     @property
@@ -229,15 +150,15 @@ class _Batch:
         claimed = await self._claim(connection)
         for item in sorted(self._referred, key=lambda item: (item.event.source, item.event.event_id)):
             await item.queue(connection)
-        groups: dict[RunAddress, list[_Incoming]] = {}
+        groups: dict[RunAddress, list[Incoming]] = {}
         for one in claimed:
             groups.setdefault(one.run, []).append(one)
         if groups:
             await self._store_runs(connection, groups)
 
-    async def _claim(self, connection: Connection) -> list[_Incoming]:
+    async def _claim(self, connection: Connection) -> list[Incoming]:
         """The events that this batch is the first to store; the others get their verdict here."""
-        firsts: dict[EventAddress, _Incoming] = {}
+        firsts: dict[EventAddress, Incoming] = {}
         for item in self.incoming:
             item.verdict = Verdict("partial" if item.event.rejected else "stored")
             first = firsts.setdefault(item.address, item)
@@ -245,7 +166,7 @@ class _Batch:
                 _compare(item, first.event.body_sha256)
         rows = {address: item.receipt() for address, item in firsts.items()}
         for refused in self._items:
-            receipt = refused.receipt() if isinstance(refused, _Refused) else None
+            receipt = refused.receipt() if isinstance(refused, Refused) else None
             if receipt is not None:
                 rows.setdefault((receipt.org_id, receipt.source, receipt.event_id), receipt)
         claimed = await receipts.claim(connection, list(rows.values())) if rows else set()
@@ -256,7 +177,7 @@ class _Batch:
                 _compare(firsts[address], bodies[address])
         return [item for address, item in firsts.items() if address in claimed]
 
-    async def _store_runs(self, connection: Connection, groups: dict[RunAddress, list[_Incoming]]) -> None:
+    async def _store_runs(self, connection: Connection, groups: dict[RunAddress, list[Incoming]]) -> None:
         folded = {address: await self._fold(connection, items) for address, items in groups.items()}
         new = [
             StoredRun.new(address[0], facts, results.count(outs.values())) for address, (facts, outs) in folded.items()
@@ -281,7 +202,7 @@ class _Batch:
             for address, run in locked.items():
                 await self._merge(connection, run, groups[address], *folded[address])
 
-    async def _fold(self, connection: Connection, items: list[_Incoming]) -> tuple[runs.RunFacts, Outcomes]:
+    async def _fold(self, connection: Connection, items: list[Incoming]) -> tuple[runs.RunFacts, Outcomes]:
         """All events of one run in this batch as if they were one."""
         first, *others = items
         facts, outcomes = first.event.facts, dict(first.outcomes)
@@ -294,7 +215,7 @@ class _Batch:
         return facts, outcomes
 
     async def _merge(
-        self, connection: Connection, run: StoredRun, items: list[_Incoming], facts: runs.RunFacts, outcomes: Outcomes
+        self, connection: Connection, run: StoredRun, items: list[Incoming], facts: runs.RunFacts, outcomes: Outcomes
     ) -> None:
         """Takes new sayings into a known run. Where they change nothing, nothing is written."""
         if run.facts.project_id != facts.project_id:
@@ -319,7 +240,7 @@ class _Batch:
         self.changes.append(RunChange(run, completed=run.complete and not was_complete))
 
 
-def _compare(item: _Incoming, body_sha256: bytes) -> None:
+def _compare(item: Incoming, body_sha256: bytes) -> None:
     """An event under a known id is a repetition, or another event that has no right to the id."""
     if item.event.body_sha256 == body_sha256:
         item.verdict = Verdict("duplicate")
@@ -329,14 +250,8 @@ def _compare(item: _Incoming, body_sha256: bytes) -> None:
         )
 
 
-async def _reject_run_id(connection: Connection, item: _Incoming, owner: str) -> None:
+async def _reject_run_id(connection: Connection, item: Incoming, owner: str) -> None:
     message = f"data.run.run_id: {item.event.facts.run_id!r} belongs to project {owner!r}"
     item.reject("run_id_conflict", message)
     problem: Problem = {"index": None, "name": None, "reason": f"run_id_conflict: {message}"}
     await receipts.reject(connection, item.address, [problem])
-
-
-def _refused(event: RunEvent, reason: Reason, message: str) -> RefusedEvent:
-    return RefusedEvent(
-        reason, message, event.body_sha256, event.organization, event.source, event.event_id, event.facts.run_id
-    )

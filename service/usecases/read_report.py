@@ -17,8 +17,9 @@ from service.reports.chunks import read_chunks
 from service.reports.convert import Summary
 from service.reports.uploads import ReadUpload
 from service.store.reports import ClaimedReport
-from service.usecases.read_events import Acceptance, Problem, RunEvent, aware, name_of, run_facts, to_ms
+from service.usecases.read_events import Acceptance, RunEvent, aware, run_facts, to_ms
 from service.usecases.read_results import MAX_ATTEMPTS, Occurrences
+from service.usecases.validate_events import Problem, name_of
 
 _RESULTS: Final = TypeAdapter(list[ResultIn])
 _RESULT: Final = TypeAdapter(ResultIn)
