@@ -10,7 +10,6 @@ from typing import Final, TypeAlias
 import asyncpg
 
 from consumers.broker import OnBroker
-from consumers.exports import Exporting
 from consumers.jobs import Jobs
 from consumers.loops import Loop
 from consumers.numbering import numbering
@@ -83,8 +82,9 @@ async def _webhooks(tools: Tools) -> Work:
 async def _exports(tools: Tools) -> Work:
     settings = tools.settings
     exporter = await _exporter(tools)
-    exporting = Exporting(exporter, settings.export_slots, settings.exports_per_organization, tools.stopping)
-    return Work({EXPORTS: exporting.handle}, loops=[exporting.run])
+    claim = partial(exporter.claim, settings.exports_per_organization)
+    jobs = Jobs("exports", claim, exporter.run, settings.export_slots, tools.stopping)
+    return Work({EXPORTS: jobs.handle}, loops=[jobs.run])
 
 
 async def _upkeep(tools: Tools) -> Work:

@@ -5,11 +5,12 @@ import gzip
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import zstandard
 
-from consumers.exports import Exporting
+from consumers.jobs import Jobs
 from service.resources import open_storage
 from service.settings import Settings
 from service.storage import Storage
@@ -70,7 +71,8 @@ class Exports:
     async def working(self) -> AsyncIterator[None]:
         """A worker, stopped as SIGTERM stops one."""
         stopping = asyncio.Event()
-        work = asyncio.create_task(Exporting(self.exporter, self.slots, 2, stopping).run())
+        jobs = Jobs("exports", partial(self.exporter.claim, 2), self.exporter.run, self.slots, stopping)
+        work = asyncio.create_task(jobs.run())
         try:
             yield
         finally:
