@@ -7,13 +7,12 @@ from hashlib import sha256
 from typing import Final, Protocol
 
 import aio_pika
-import asyncpg
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
 from consumers.topology import RUN_COMPLETED, Topology
 from service.store import outbox
-from service.store.database import Connection
+from service.store.database import Connection, Pool
 
 _OURS: Final = ("x-reason", "x-message", "x-queue", "x-death", "x-delivery-count", "x-acquired-count")
 _CONNECT_TIMEOUT_S: Final = 10
@@ -113,7 +112,7 @@ async def open_graveyard(url: str, topology: Topology) -> AsyncIterator[BrokerGr
 
 
 @asynccontextmanager
-async def open_store_graveyard(pool: asyncpg.Pool) -> AsyncIterator[StoreGraveyard]:
+async def open_store_graveyard(pool: Pool) -> AsyncIterator[StoreGraveyard]:
     """The store's dead letters."""
     async with pool.acquire() as connection:
         yield StoreGraveyard(connection)

@@ -3,16 +3,15 @@
 import asyncio
 from typing import Final
 
-import asyncpg
-
 from consumers.loops import Loop, patiently, pause
 from service.store import events
+from service.store.database import Pool
 from service.usecases.number_events import number_events
 
 _POLL_S: Final = 1.0  # behind the notifications
 
 
-def numbering(pool: asyncpg.Pool, stopping: asyncio.Event) -> Loop:
+def numbering(pool: Pool, stopping: asyncio.Event) -> Loop:
     """A loop that numbers whenever events were written."""
     wake = asyncio.Event()
 

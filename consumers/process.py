@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Final
 
-import asyncpg
 import uvloop
 
 from consumers.broker import OnBroker, keep_consuming
@@ -23,7 +22,7 @@ from service.log import log
 from service.resources import database_pool
 from service.settings import Settings
 from service.store import heartbeats
-from service.store.database import is_outage
+from service.store.database import Pool, is_outage
 
 _BEAT_S: Final = 5.0
 
@@ -101,7 +100,7 @@ def _stop_on_signals() -> asyncio.Event:
     return stopping
 
 
-async def _beat(pool: asyncpg.Pool, role: Role) -> None:
+async def _beat(pool: Pool, role: Role) -> None:
     """Says every few seconds that the role is alive."""
     worker_id = f"{socket.gethostname()}:{os.getpid()}:{role}"
     try:

@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Final
 
 import aio_pika
-import asyncpg
 from aio_pika import DeliveryMode
 from aio_pika.abc import AbstractConnection, AbstractExchange
 from aio_pika.exceptions import DeliveryError
@@ -16,7 +15,7 @@ from consumers.topology import Topology
 from consumers.worker import ConsumerLost, DeadLetter, Delivery, Handler
 from service.log import log
 from service.store import outbox
-from service.store.database import Connection, is_outage
+from service.store.database import Connection, Pool, is_outage
 from service.store.outbox import Waiting
 
 _WINDOW: Final = 200  # messages that wait for their confirms at once
@@ -33,7 +32,7 @@ Forward = Callable[[Connection], Awaitable[int]]
 class Relay:
     """Publishes the outbox, one relay at a time however many run."""
 
-    def __init__(self, pool: asyncpg.Pool, topology: Topology, stopping: asyncio.Event) -> None:
+    def __init__(self, pool: Pool, topology: Topology, stopping: asyncio.Event) -> None:
         self._pool = pool
         self._topology = topology
         self._stopping = stopping
@@ -77,7 +76,7 @@ class Relay:
 class EmbeddedQueue:
     """The outbox as the queue itself, for an installation without a broker: retries and dead letters included."""
 
-    def __init__(self, pool: asyncpg.Pool, handlers: Mapping[str, Handler], stopping: asyncio.Event) -> None:
+    def __init__(self, pool: Pool, handlers: Mapping[str, Handler], stopping: asyncio.Event) -> None:
         self._pool = pool
         self._handlers = handlers
         self._stopping = stopping
@@ -114,7 +113,7 @@ class EmbeddedQueue:
         return await outbox.postpone(store, waiting.outbox_id, wait)
 
 
-async def _watch(pool: asyncpg.Pool, stopping: asyncio.Event, forward: Forward) -> None:
+async def _watch(pool: Pool, stopping: asyncio.Event, forward: Forward) -> None:
     """Forwards whenever something was put, and every second in case that went unheard."""
     wake = asyncio.Event()
 

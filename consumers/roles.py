@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, TypeAlias
 
-import asyncpg
-
 from consumers.broker import OnBroker
 from consumers.jobs import Jobs
 from consumers.loops import Loop
@@ -23,6 +21,7 @@ from service.domain.queues import EXPORTS, REPORTS
 from service.outbound.webhooks import open_webhook_client
 from service.resources import database_pool, database_url, open_storage
 from service.settings import Settings
+from service.store.database import Pool
 from service.usecases import tidy
 from service.usecases.ingest_runs import RunIngest
 from service.usecases.prune_events import prune_events
@@ -38,7 +37,7 @@ class Tools:
     """What a process has for its roles."""
 
     settings: Settings
-    pool: asyncpg.Pool  # as results_worker
+    pool: Pool  # as results_worker
     topology: Topology
     stopping: asyncio.Event
     opened: AsyncExitStack  # closes what a role opens for itself, at the end

@@ -5,12 +5,11 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import Final
 
-import asyncpg
-
 from consumers.loops import patiently, pause
 from service.domain.paces import LARGEST_WINDOW, Paces
 from service.outbound.webhooks import WebhookClient
 from service.store import events
+from service.store.database import Pool
 from service.store.deliveries import Claimed
 from service.usecases.deliver_events import (
     Attempted,
@@ -31,7 +30,7 @@ class Dispatcher:
     """Claims what is due, attempts it, records what came of it; recording goes on until the last attempt is over."""
 
     def __init__(
-        self, pool: asyncpg.Pool, client: WebhookClient, stopping: asyncio.Event, window: int = LARGEST_WINDOW
+        self, pool: Pool, client: WebhookClient, stopping: asyncio.Event, window: int = LARGEST_WINDOW
     ) -> None:
         self._pool = pool
         self._client = client

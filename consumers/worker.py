@@ -14,7 +14,7 @@ from consumers.topology import Topology
 from service.domain.backoff import waits
 from service.domain.ids import mint_id
 from service.log import log
-from service.store.database import is_outage
+from service.store.database import is_clash, is_outage
 
 PREFETCH: Final = 24  # twice a batch: the next one is there when this one is committed
 BATCH: Final = 12
@@ -142,9 +142,9 @@ class Lane:
             try:
                 return await self._handle(deliveries)
             except Exception as error:
-                if not is_outage(error):
+                if not (is_outage(error) or is_clash(error)):
                     raise
-                log.warning("store_unreachable", queue=self._queue_name, wait_s=round(wait_s, 1), error=repr(error))
+                log.warning("store_not_ready", queue=self._queue_name, wait_s=round(wait_s, 1), error=repr(error))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), wait_s)
                 raise Stopped

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-import asyncpg
 import click
 from pydantic import ValidationError
 
@@ -22,7 +21,7 @@ from service.domain.statuses import RESULT_STATUSES
 from service.resources import database_pool, database_url
 from service.settings import Settings
 from service.store import migrations, organizations
-from service.store.database import Connection, outages_named
+from service.store.database import Connection, Row, outages_named
 from service.usecases import keys
 
 T = TypeVar("T")
@@ -253,7 +252,7 @@ def create_key(organization: str, role: Role, name: str, project: str | None, ex
 def list_keys(organization: str) -> None:
     """Lists the keys of an organization, newest first; never the secrets."""
 
-    async def find(connection: Connection) -> list[asyncpg.Record]:
+    async def find(connection: Connection) -> list[Row]:
         return await keys.list_keys(connection, await _organization(connection, organization))
 
     for row in _run(_connected(find)):

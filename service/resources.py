@@ -3,13 +3,11 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import asyncpg
-
 from service.domain.errors import ServiceError
 from service.settings import Settings
 from service.storage import Storage
 from service.store import database
-from service.store.database import Role
+from service.store.database import Pool, Role
 
 
 class MissingSetting(ServiceError):
@@ -32,7 +30,7 @@ def open_storage(settings: Settings) -> Storage:
 
 
 @asynccontextmanager
-async def database_pool(settings: Settings, role: Role) -> AsyncIterator[asyncpg.Pool]:
+async def database_pool(settings: Settings, role: Role) -> AsyncIterator[Pool]:
     """A pool of connections in this role, closed at the end."""
     pool = await database.open_pool(database_url(settings), role, settings.database_pool_size)
     try:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 
-import asyncpg
 import orjson
 from aiohttp import web
 
@@ -19,7 +18,7 @@ from service.domain.errors import Forbidden, InvalidRequest, NotFound
 from service.domain.ids import is_id
 from service.domain.keys import Caller
 from service.store import deliveries, webhooks
-from service.store.database import Connection, as_organization
+from service.store.database import Connection, Row, as_organization
 from service.store.webhooks import Described
 from service.usecases.webhooks import (
     WebhookAddress,
@@ -212,7 +211,7 @@ def _no_recovery(recovery_id: str) -> NotFound:
     return NotFound(f"there is no recovery {recovery_id[:100]!r}")
 
 
-def _page(rows: Sequence[asyncpg.Record], limit: int, of_list: tuple[object, ...]) -> web.Response:
+def _page(rows: Sequence[Row], limit: int, of_list: tuple[object, ...]) -> web.Response:
     """The rows but the one that only shows that there are more."""
     data = f"[{','.join(row['data'] for row in rows[:limit])}]"
     more = len(rows) > limit

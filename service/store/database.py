@@ -16,6 +16,7 @@ from service.domain.ids import OrgId
 Connection = asyncpg.Connection | PoolConnectionProxy
 Pool = asyncpg.Pool
 Row = asyncpg.Record
+DRIVER_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError)
 Role = Literal["results_api", "results_worker"]
 
 _COMMAND_TIMEOUT_S: Final = 60
@@ -92,6 +93,10 @@ async def as_organization(pool: asyncpg.Pool, org_id: OrgId) -> AsyncIterator[Co
         yield connection
 
 
+class Vanished(Exception):
+    """A row went away between two statements of one transaction; the same transaction, again, will do without it."""
+
+
 def is_outage(error: BaseException) -> bool:
     """The server is not there, or has no room: the same statement may succeed later."""
     if isinstance(error, asyncpg.PostgresError):
@@ -103,7 +108,7 @@ def is_outage(error: BaseException) -> bool:
 
 def is_clash(error: BaseException) -> bool:
     """Two transactions were in each other's way: the same transaction, again, will do."""
-    return isinstance(error, asyncpg.PostgresError) and error.sqlstate in _CLASHES
+    return isinstance(error, Vanished) or (isinstance(error, asyncpg.PostgresError) and error.sqlstate in _CLASHES)
 
 
 def is_data_fault(error: BaseException) -> bool:
@@ -118,7 +123,7 @@ async def outages_named() -> AsyncIterator[None]:
     """Turns an outage of the database into `Unavailable`, which callers outside the store understand."""
     try:
         yield
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+    except (*DRIVER_ERRORS, OSError) as error:
         if not is_outage(error):
             raise
         raise Unavailable("the database does not answer") from error

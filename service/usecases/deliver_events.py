@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
-import asyncpg
 import orjson
 
 from service.contracts.events import DisabledWebhook, envelope, rfc3339
@@ -16,7 +15,7 @@ from service.domain.ids import mint_id
 from service.domain.signatures import signed_headers
 from service.outbound.webhooks import WebhookClient
 from service.store import deliveries, events, webhooks
-from service.store.database import Connection, is_clash
+from service.store.database import Connection, Pool, is_clash
 from service.store.deliveries import Claimed, Outcome
 
 _LEASE: Final = timedelta(seconds=60)  # well above the time of an attempt
@@ -34,7 +33,7 @@ class Attempted(NamedTuple):
     answer: Answer
 
 
-async def claim_deliveries(pool: asyncpg.Pool, rooms: Mapping[Endpoint, int], limit: int) -> list[Claimed]:
+async def claim_deliveries(pool: Pool, rooms: Mapping[Endpoint, int], limit: int) -> list[Claimed]:
     """Deliveries that are due and ours for a minute; another dispatcher gets them after that."""
     return await deliveries.claim(pool, rooms, limit, _LEASE) if limit > 0 else []
 
@@ -48,24 +47,24 @@ async def attempt(client: WebhookClient, claimed: Claimed) -> Attempted:
     return Attempted(claimed, at, await client.post(claimed.url, headers, body))
 
 
-async def give_back(pool: asyncpg.Pool, claimed: Sequence[Claimed]) -> None:
+async def give_back(pool: Pool, claimed: Sequence[Claimed]) -> None:
     """Leaves deliveries to whoever claims them next; not at all would do too, but only when the lease is over."""
     await deliveries.give_back(pool, claimed)
 
 
-async def record_attempts(pool: asyncpg.Pool, attempted: Sequence[Attempted]) -> None:
+async def record_attempts(pool: Pool, attempted: Sequence[Attempted]) -> None:
     """Writes what came of attempts, and switches endpoints off that are gone or have failed for days."""
     for number in range(1, _TRIES + 1):
         try:
             return await _record(pool, attempted)
-        except asyncpg.PostgresError as error:
+        except Exception as error:
             if number == _TRIES or not is_clash(error):
                 raise
         await asyncio.sleep(_PAUSE_S * number)
     raise AssertionError("the last try returns or raises")
 
 
-async def recover_missed(pool: asyncpg.Pool) -> bool:
+async def recover_missed(pool: Pool) -> bool:
     """Makes one step of one recovery; False where there is none to do. A step that dies is made again."""
     async with pool.acquire() as connection, connection.transaction():
         recovery = await webhooks.take_recovery(connection)
@@ -75,7 +74,7 @@ async def recover_missed(pool: asyncpg.Pool) -> bool:
         return True
 
 
-async def _record(pool: asyncpg.Pool, attempted: Sequence[Attempted]) -> None:
+async def _record(pool: Pool, attempted: Sequence[Attempted]) -> None:
     async with pool.acquire() as connection:
         async with connection.transaction():
             await deliveries.record(connection, [_outcome(one) for one in attempted])

@@ -5,8 +5,6 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
-import asyncpg
-
 from service.contracts.events import MAX_FAILING_CASES, FailingCase, RunObject, counts_object, rfc3339, run_json
 from service.domain import runs
 from service.domain.events import NewEvent, run_event_types
@@ -14,7 +12,7 @@ from service.domain.ids import RunKey, case_public_id, mint_id, result_id
 from service.domain.statuses import STATUS
 from service.domain.texts import first_line
 from service.store import events
-from service.store.database import Connection
+from service.store.database import Connection, Row
 from service.store.runs import StoredRun
 
 _TEXT: Final = 200  # characters of a name or a message in an event
@@ -48,7 +46,7 @@ async def _failing_cases(connection: Connection, changes: Sequence[RunChange]) -
     return found
 
 
-def _failing_case(row: asyncpg.Record) -> FailingCase:
+def _failing_case(row: Row) -> FailingCase:
     key, case, letter, said, case_id, suite, name, file = row
     return {
         "id": result_id(key, case),

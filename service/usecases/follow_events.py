@@ -7,14 +7,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-import asyncpg
-
 from service.domain.errors import Gone, InvalidRequest, NotFound, Unavailable
 from service.domain.events import KEPT_DAYS
 from service.domain.ids import OrgId, is_id, minted_ms
 from service.domain.streams import PlacedEvent
 from service.store import events
-from service.store.database import Connection, as_organization
+from service.store.database import Connection, Pool, as_organization
 from service.store.notifications import Notifications
 
 _QUEUE: Final = 500  # events that a follower may be behind before it is cut
@@ -61,7 +59,7 @@ class Follower:
 class EventFeeds:
     """The feeds of one process. An organization has one while somebody follows it."""
 
-    def __init__(self, pool: asyncpg.Pool, notifications: Notifications) -> None:
+    def __init__(self, pool: Pool, notifications: Notifications) -> None:
         self._pool = pool
         self._notifications = notifications
         self._feeds: dict[OrgId, _Feed] = {}
@@ -91,7 +89,7 @@ class EventFeeds:
 class _Feed:
     """Reads the events of one organization, once, for all that follow it here."""
 
-    def __init__(self, pool: asyncpg.Pool, notifications: Notifications, org_id: OrgId) -> None:
+    def __init__(self, pool: Pool, notifications: Notifications, org_id: OrgId) -> None:
         self.followers: set[Follower] = set()
         self._pool = pool
         self._notifications = notifications
@@ -151,7 +149,7 @@ class _Feed:
         return bool(found)
 
 
-async def find_start(pool: asyncpg.Pool, org_id: OrgId, last_seen: str | None, live_from: int) -> int:
+async def find_start(pool: Pool, org_id: OrgId, last_seen: str | None, live_from: int) -> int:
     """The place behind which a follower has seen nothing: that of an event, or of a number from the stream.
 
     Without one it is the present. Raises Gone where what follows is partly deleted, NotFound for an unknown event.
@@ -183,7 +181,7 @@ def _gone() -> Gone:
     return Gone(f"events are kept for {KEPT_DAYS} days, and some that follow this one are deleted")
 
 
-async def read_up_to(pool: asyncpg.Pool, org_id: OrgId, place: int, last: int) -> AsyncIterator[PlacedEvent]:
+async def read_up_to(pool: Pool, org_id: OrgId, place: int, last: int) -> AsyncIterator[PlacedEvent]:
     """What lies between two places, the second one included."""
     while place < last:
         async with as_organization(pool, org_id) as connection:

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-import asyncpg
-
 from service.domain import results, runs
 from service.domain.cases import KnownCases
 from service.domain.errors import Reason
@@ -15,7 +13,7 @@ from service.log import log
 from service.store import events, organizations, partitions, receipts
 from service.store import results as stored_results
 from service.store import runs as stored_runs
-from service.store.database import Connection, is_clash, is_outage
+from service.store.database import DRIVER_ERRORS, Connection, Pool, Vanished, is_clash, is_outage
 from service.store.receipts import EventAddress
 from service.store.results import RunOutcomes
 from service.store.runs import RunAddress, StoredRun
@@ -41,7 +39,7 @@ ReadEvent = RunEvent | ReferringEvent | RefusedEvent
 class RunIngest:
     """The use case with what it remembers between batches: known cases, organizations, months. One per process."""
 
-    def __init__(self, pool: asyncpg.Pool, retention: timedelta, link_base: str = "", storage_url: str = "") -> None:
+    def __init__(self, pool: Pool, retention: timedelta, link_base: str = "", storage_url: str = "") -> None:
         self._pool = pool
         self._storage_url = storage_url
         self._retention = retention
@@ -53,8 +51,8 @@ class RunIngest:
     async def ingest(self, bodies: Sequence[bytes]) -> list[Verdict]:
         """Stores a batch of structured-mode events; returns a verdict for each.
 
-        Nothing is stored before this returns, everything is after. Raises only where the database is out of reach;
-        the same batch may then be given again.
+        Nothing is stored before this returns, everything is after. Raises only where the database is out of reach
+        or a run is held by someone else for long; the same batch may then be given again.
         """
         try:
             return await self._ingest_patiently(bodies)
@@ -62,6 +60,8 @@ class RunIngest:
             if is_outage(error):
                 raise
             if len(bodies) == 1:
+                if is_clash(error):
+                    raise  # somebody holds the run for long, such as a very large report: it is worth waiting for
                 return [await self._refuse(bodies[0], error)]
             log.warning("batch_split", events=len(bodies), error=repr(error))
         return [verdict for body in bodies for verdict in await self.ingest([body])]
@@ -70,7 +70,7 @@ class RunIngest:
         for attempt in range(1, _TRIES + 1):
             try:
                 return await self._ingest_batch(bodies)
-            except asyncpg.PostgresError as error:
+            except Exception as error:
                 if attempt == _TRIES or not is_clash(error):
                     raise
                 log.info("batch_again", attempt=attempt, error=repr(error))
@@ -114,7 +114,7 @@ class RunIngest:
 
     async def _refuse(self, body: bytes, error: Exception) -> Verdict:
         """Ends an event that the store will not take, or that we can't handle, with a trace of why."""
-        known = isinstance(error, asyncpg.PostgresError | asyncpg.DataError)
+        known = isinstance(error, DRIVER_ERRORS)
         reason: Reason = "refused_by_store" if known else "internal_error"
         message = f"{type(error).__name__}: {error}"[:1000]
         log.error("event_refused", reason=reason, exc_info=error)
@@ -198,7 +198,7 @@ class _Batch:
         if known:
             locked = await stored_runs.lock(connection, known)
             if known - locked.keys():
-                raise LookupError(f"runs {known - locked.keys()} are neither new nor there")
+                raise Vanished(f"runs {known - locked.keys()} are neither new nor there")
             for address, run in locked.items():
                 await self._merge(connection, run, groups[address], *folded[address])
 

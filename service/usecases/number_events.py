@@ -1,11 +1,10 @@
 """Gives committed events their places in the stream, one process at a time, so that no reader skips a late commit."""
 
-import asyncpg
-
 from service.store import events
+from service.store.database import Pool
 
 
-async def number_events(pool: asyncpg.Pool) -> int:
+async def number_events(pool: Pool) -> int:
     """Numbers all events that are committed by now; returns how many. Safe to call from any number of processes."""
     numbered = 0
     async with pool.acquire() as connection:

@@ -3,15 +3,14 @@
 import time
 from typing import Final
 
-import asyncpg
-
 from service.domain.events import KEPT_DAYS
 from service.store import events
+from service.store.database import Pool
 
 _DAY_MS: Final = 24 * 3600 * 1000
 
 
-async def prune_events(pool: asyncpg.Pool) -> int:
+async def prune_events(pool: Pool) -> int:
     """Deletes events older than 30 days, a few at a time; returns how many. Safe to call from several processes."""
     before_ms = time.time_ns() // 1_000_000 - KEPT_DAYS * _DAY_MS
     deleted = 0

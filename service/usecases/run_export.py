@@ -7,8 +7,6 @@ from datetime import timedelta
 from typing import Final
 from uuid import uuid4
 
-import asyncpg
-
 from service.contracts.exports import ExportRequest
 from service.domain.errors import NotFound, ServiceError, Unavailable
 from service.domain.events import EventType, NewEvent
@@ -20,7 +18,7 @@ from service.encoders.text_files import TextFile
 from service.log import log
 from service.storage import Storage, Writing, stored_path
 from service.store import events, export_rows, exports
-from service.store.database import Connection, is_outage
+from service.store.database import DRIVER_ERRORS, Connection, Pool, is_outage
 from service.store.exports import Claim, ClaimedExport, MadeFile
 
 _LEASE: Final = timedelta(seconds=30)
@@ -45,9 +43,7 @@ class _Progress:
 class Exporter:
     """The use case with what it needs. `rows` is a pool of results_api, `jobs` one of results_worker."""
 
-    def __init__(
-        self, jobs: asyncpg.Pool, rows: asyncpg.Pool, database_url: str, storage: Storage, link_base: str
-    ) -> None:
+    def __init__(self, jobs: Pool, rows: Pool, database_url: str, storage: Storage, link_base: str) -> None:
         self._jobs = jobs
         self._rows = rows
         self._database_url = database_url
@@ -219,7 +215,7 @@ class Exporter:
         await events.insert(connection, [made])
 
     async def _give_back(self, held: Claim) -> None:
-        with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        with contextlib.suppress(OSError, *DRIVER_ERRORS):
             async with self._jobs.acquire() as connection:
                 await exports.give_back(connection, held)
 

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-import asyncpg
-
 from service.domain.cases import KnownCases
 from service.domain.errors import Rejected
 from service.domain.ids import OrgId
 from service.reports.uploads import ReadUpload
 from service.store import events, partitions, reports
-from service.store.database import Connection
+from service.store.database import Connection, Pool
 from service.store.reports import ClaimedReport
 from service.usecases.emit_events import emit_run_events
 from service.usecases.keep_uploads import keep_uploads
@@ -41,7 +39,7 @@ class _Piece:
 class ReportStore:
     """The use case with what it remembers: known cases and months. One per process."""
 
-    def __init__(self, pool: asyncpg.Pool, retention: timedelta, link_base: str) -> None:
+    def __init__(self, pool: Pool, retention: timedelta, link_base: str) -> None:
         self._pool = pool
         self._retention = retention
         self._link_base = link_base

@@ -9,8 +9,6 @@ from tempfile import TemporaryDirectory
 from typing import Final
 from uuid import uuid4
 
-import asyncpg
-
 from service.domain.errors import NotFound, Reason, Rejected
 from service.domain.reports import MAX_TRIES, RETRY_WAITS, Upload
 from service.log import log
@@ -19,7 +17,7 @@ from service.reports.errors import ReportError
 from service.reports.uploads import ReadUpload
 from service.storage import Storage
 from service.store import reports
-from service.store.database import is_clash, is_data_fault, is_outage
+from service.store.database import DRIVER_ERRORS, Pool, is_clash, is_data_fault, is_outage
 from service.store.reports import Claim, ClaimedReport
 from service.usecases.store_report import ClaimLost, ReportStore
 
@@ -34,7 +32,7 @@ class ReportTaker:
     """The use case with what it needs. `pool` is one of results_worker; children are made when there are too few."""
 
     def __init__(
-        self, pool: asyncpg.Pool, storage: Storage, store: ReportStore, max_unpacked_bytes: int,
+        self, pool: Pool, storage: Storage, store: ReportStore, max_unpacked_bytes: int,
         children: list[ReadingChild] | None = None,
     ) -> None:  # fmt: skip
         self._pool = pool
@@ -157,7 +155,7 @@ class ReportTaker:
                 await self._storage.delete(path)
 
     async def _put_back(self, held: Claim, wait: timedelta, *, as_if_untried: bool) -> None:
-        with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        with contextlib.suppress(OSError, *DRIVER_ERRORS):
             async with self._pool.acquire() as connection:
                 await reports.try_again(connection, held, wait, as_if_untried=as_if_untried)
 

@@ -3,16 +3,15 @@
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-import asyncpg
-
 from service.log import log
 from service.store import idempotency, upkeep
+from service.store.database import Pool
 
 _STUCK_AFTER: Final = timedelta(seconds=60)
 _RECEIPTS_KEPT: Final = timedelta(days=90)
 
 
-async def end_stuck_writers(pool: asyncpg.Pool) -> None:
+async def end_stuck_writers(pool: Pool) -> None:
     """Ends connections of consumers that stand still inside a COPY and keep everyone else waiting."""
     async with pool.acquire() as connection:
         ended = await upkeep.end_stuck_writers(connection, _STUCK_AFTER)
@@ -20,13 +19,13 @@ async def end_stuck_writers(pool: asyncpg.Pool) -> None:
         log.warning("stuck_writers_ended", connections=ended)
 
 
-async def delete_old_receipts(pool: asyncpg.Pool) -> None:
+async def delete_old_receipts(pool: Pool) -> None:
     """Forgets receipts that nobody will ask for any more."""
     async with pool.acquire() as connection:
         await upkeep.delete_receipts(connection, datetime.now(UTC) - _RECEIPTS_KEPT)
 
 
-async def delete_old_answers(pool: asyncpg.Pool) -> None:
+async def delete_old_answers(pool: Pool) -> None:
     """Forgets answers that an Idempotency-Key no longer repeats."""
     async with pool.acquire() as connection:
         await idempotency.prune(connection)

@@ -13,7 +13,7 @@ WANTED = {"name": "CI", "role": "viewer"}
 
 
 async def create(api: Api, idempotency: str | None = None, json: Any = WANTED, key: str | None = None) -> Any:
-    headers = {"Idempotency_Key": idempotency} if idempotency else {}
+    headers: dict[str, Any] = {"Idempotency_Key": idempotency} if idempotency else {}
     response = await api.send("POST", "/v1/api-keys", json=json, key=key, **headers)
     return response.status, response.headers, await response.json()
 

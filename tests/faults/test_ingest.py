@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from consumers.topology import Topology
-from service.dev.postgres import Postgres
+from service.dev.postgres import Postgres, temporary_postgres
 from service.dev.rabbitmq import RabbitMQ
 from service.store import migrations, organizations
 from tests.consumers.processes import start_consumer
