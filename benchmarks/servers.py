@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.dev.postgres import Postgres, program
+from service.dev.postgres import program, temporary_postgres
 from service.dev.rabbitmq import RabbitMQ
 from service.store import migrations
 
@@ -48,7 +48,7 @@ def servers(*, with_broker: bool = True) -> Iterator[Servers]:
     """Starts them."""
     folder = Path(tempfile.mkdtemp(prefix="zof-results-benchmark-"))
     try:
-        with Postgres(folder / "postgres") as postgres:
+        with temporary_postgres(folder / "postgres") as postgres:
             asyncio.run(migrations.apply(postgres.url))
             if not with_broker:
                 yield Servers(postgres.url, "", folder)

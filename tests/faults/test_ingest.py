@@ -28,7 +28,7 @@ RECOVERY_S = 120
 
 @pytest.fixture
 def postgres(tmp_path: Path) -> Iterator[Postgres]:
-    with Postgres(tmp_path / "postgres") as server:
+    with temporary_postgres(tmp_path / "postgres") as server:
         yield server
 
 
