@@ -6,7 +6,9 @@ from aiohttp import web
 
 _MAX_AGE_S: Final = 600
 _METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE"
-_REQUEST_HEADERS: Final = "Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, X-Request-Id"
+_REQUEST_HEADERS: Final = (
+    "Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Prefer, X-Request-Id"
+)
 _RESPONSE_HEADERS: Final = (
     "ETag, Idempotent-Replayed, Link, Location, Retry-After, "
     "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, X-Request-Id"

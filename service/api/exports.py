@@ -10,10 +10,11 @@ from service.api.callers import caller
 from service.api.downloads import Download, send_file
 from service.api.mutations import mutate
 from service.api.parsing import parse_body, parse_empty_query, parse_query
-from service.api.replies import reply_page, reply_text
+from service.api.replies import reply_one, reply_page, reply_text
 from service.api.resources import RESOURCES
+from service.api.waits import wanted_wait_s
 from service.contracts.exports import ExportRequest
-from service.contracts.queries import PageQuery, WaitQuery
+from service.contracts.queries import PageQuery
 from service.domain.cursors import read_cursor, write_cursor
 from service.domain.errors import Conflict, Forbidden, Gone, InvalidRequest, NotFound
 from service.domain.exports import ExportAddress
@@ -57,13 +58,13 @@ async def list_exports(request: web.Request) -> web.Response:
 
 async def get_export(request: web.Request) -> web.Response:
     """One job; with `wait`, as soon as it is over, or as it is at the end of the time."""
-    wait_s = parse_query(request, WaitQuery).wait
+    wait_s = wanted_wait_s(request)
     text = await _find(request)
     if wait_s and orjson.loads(text)["finished_at"] is None:
         job = _job(request)
         await request.app[RESOURCES].export_watch.wait(job.org_id, job.export_id, wait_s)
         text = await _find(request)
-    return reply_text(text)
+    return reply_one(text)
 
 
 async def delete_export(request: web.Request) -> web.Response:

@@ -34,6 +34,7 @@ from service.usecases import mutate as usecase
 Change = Callable[[Connection], Awaitable[web.Response]]
 
 _HEADER: Final = "Idempotency-Key"
+_LOOK_AGAIN_S: Final = "1"  # what was only accepted may be done by then
 _KEY: Final = re.compile(r'"([\x20\x21\x23-\x7e]{1,255})"|([\x21\x23-\x7e]{1,255})')
 
 
@@ -89,6 +90,8 @@ def _response(answer: Answer, *, replayed: bool) -> web.Response:
         response.content_type = "application/json"
     if answer.location:
         response.headers["Location"] = answer.location
+    if answer.status == 202:
+        response.headers["Retry-After"] = _LOOK_AGAIN_S
     if replayed:
         response.headers["Idempotent-Replayed"] = "true"
     return response

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from service.api.operations import OPERATIONS, Operation
 from service.api.routes import Route, all_routes
 from service.contracts.answers import Error, Page
+from service.contracts.queries import WaitQuery
 
 _TEMPLATE: Final = "#/components/schemas/{model}"
 _MUTATIONS: Final = ("POST", "PUT", "PATCH", "DELETE")
@@ -44,6 +45,16 @@ _LIMIT_HEADERS: Final = {
         "X-RateLimit-Remaining": "What is left of them",
         "X-RateLimit-Reset": "When the window ends, in unix seconds",
     }.items()
+}
+_RETRY_AFTER: Final = {
+    "Retry-After": {"description": "Seconds until a look at it is worth while", "schema": {"type": "integer"}},
+}
+_PREFER: Final = {
+    "name": "Prefer",
+    "in": "header",
+    "description": "`wait=n` (RFC 7240) instead of the query parameter, which goes before it",
+    "schema": {"type": "string"},
+    "example": "wait=30",
 }
 _IDEMPOTENCY_KEY: Final = {
     "name": "Idempotency-Key",
@@ -102,7 +113,8 @@ def _parameters(route: Route, described: Operation, schemas: dict[str, Any]) -> 
         for name in _VARIABLE.findall(route.path)
     ]
     query = _query_parameters(described, schemas) if described.query else []
-    return path + query + ([_IDEMPOTENCY_KEY] if route.method in _MUTATIONS else [])
+    key = [_IDEMPOTENCY_KEY] if route.method in _MUTATIONS else []
+    return path + query + ([_PREFER] if described.query is WaitQuery else []) + key
 
 
 def _query_parameters(described: Operation, schemas: dict[str, Any]) -> list[dict[str, Any]]:
@@ -132,7 +144,8 @@ def _request_content(described: Operation, schemas: dict[str, Any]) -> dict[str,
 def _responses(route: Route, described: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     headers = _HEADERS | (_LIMIT_HEADERS if route.permission else {})
     answers = {
-        str(status): {"description": _meaning(status), "headers": headers} | _content(answer, schemas)
+        str(status): {"description": _meaning(status), "headers": headers | (_RETRY_AFTER if status == 202 else {})}
+        | _content(answer, schemas)
         for status, answer in described.answers.items()
     }
     always = (400, 401, 403, 429, 500, 503) if route.permission else (500,)

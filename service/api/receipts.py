@@ -9,8 +9,9 @@ from service.api.callers import caller
 from service.api.parsing import parse_query
 from service.api.replies import reply
 from service.api.resources import RESOURCES
+from service.api.waits import wanted_wait_s
 from service.contracts.events import rfc3339
-from service.contracts.reports import ReceiptQuery, WaitQuery
+from service.contracts.reports import ReceiptQuery
 from service.domain.cursors import read_cursor, write_cursor
 from service.domain.errors import InvalidRequest, NotFound
 from service.domain.ids import is_id
@@ -23,7 +24,7 @@ _LOOK_EVERY_S: Final = 0.2
 
 async def get_receipt(request: web.Request) -> web.Response:
     """One receipt; with `wait`, once nothing more will become of it or the time is over."""
-    deadline = asyncio.get_running_loop().time() + parse_query(request, WaitQuery).wait
+    deadline = asyncio.get_running_loop().time() + wanted_wait_s(request)
     receipt = await _find(request)
     while receipt.is_open and asyncio.get_running_loop().time() < deadline:
         await asyncio.sleep(_LOOK_EVERY_S)

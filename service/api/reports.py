@@ -53,8 +53,7 @@ async def _reply_receipt(connection: Connection, who: Caller, receipt_id: str) -
     receipt = await read_receipts.find_one(connection, who.org_id, receipt_id, None)
     if receipt is None:
         raise NotFound(f"there is no receipt {receipt_id!r}")
-    headers = {"Location": f"/v1/receipts/{receipt_id}", "Retry-After": "1"}
-    return reply(receipt_object(receipt), status=202, headers=headers)
+    return reply(receipt_object(receipt), status=202, headers={"Location": f"/v1/receipts/{receipt_id}"})
 
 
 def _run_id(request: web.Request) -> str:

@@ -10,7 +10,8 @@ from service.api.mutations import mutate
 from service.api.parsing import parse_empty_query, parse_query
 from service.api.replies import reply_one, reply_page
 from service.api.resources import RESOURCES
-from service.contracts.queries import RunQuery, WaitQuery
+from service.api.waits import wanted_wait_s
+from service.contracts.queries import RunQuery
 from service.domain.cursors import read_cursor, write_cursor
 from service.domain.errors import InvalidRequest, NotFound
 from service.domain.filters import RunFilter, within_project
@@ -38,7 +39,7 @@ async def list_runs(request: web.Request) -> web.Response:
 
 async def get_run(request: web.Request) -> web.Response:
     """One run; with `wait`, as soon as it is there and complete, or as it is at the end of the time."""
-    wait_s = parse_query(request, WaitQuery).wait
+    wait_s = wanted_wait_s(request)
     who, wanted = caller(request), wanted_run(request)
     text = await _find(request, wanted)
     if wait_s and not (text and orjson.loads(text)["complete"]):

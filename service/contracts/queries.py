@@ -22,6 +22,7 @@ from service.domain.statuses import LETTER, ResultStatus, RunStatus
 
 MAX_LIMIT: Final = 1_000
 DEFAULT_LIMIT: Final = 20
+LONGEST_WAIT_S: Final = 30
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
@@ -90,7 +91,7 @@ class PageQuery(Query):
 class WaitQuery(Query):
     """One thing, and how long to wait for it."""
 
-    wait: Annotated[int, Field(ge=0, le=30, description="Seconds to wait at most for it to be done")] = 0
+    wait: Annotated[int, Field(ge=0, le=LONGEST_WAIT_S, description="Seconds to wait at most for it to be done")] = 0
 
 
 class RunQuery(PageQuery):

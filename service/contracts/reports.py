@@ -73,9 +73,3 @@ class ArtifactQuery(Query):
 
     kind: ArtifactKind | None = None
     sha256: Annotated[Sha256 | None, Field(description="Hex digits; other bytes are refused")] = None
-
-
-class WaitQuery(Query):
-    """How long an answer may wait for what is not there yet."""
-
-    wait: Annotated[int, Field(ge=0, le=30, description="Seconds")] = 0

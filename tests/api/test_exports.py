@@ -102,6 +102,22 @@ async def test_asking_answers_202_with_the_place_of_the_job_and_without_the_pref
     assert (await exports.api.get(answer.headers["Location"]))["id"] == (await answer.json())["id"]
 
 
+async def test_asking_says_when_to_look_again_and_says_it_to_a_repetition_too(exports: Exports) -> None:
+    for replayed in (None, "true"):
+        answer = await exports.api.send("POST", PATH, json={"format": "csv"}, Idempotency_Key="again")
+        assert answer.headers.get("Idempotent-Replayed") == replayed
+        assert answer.headers["Retry-After"] == "1"
+
+
+async def test_a_job_that_the_client_has_is_not_sent_again(exports: Exports) -> None:
+    path = f"{PATH}/{(await exports.ask())['id']}"
+    tag = (await exports.api.send("GET", path)).headers["ETag"]
+    assert (await exports.api.send("GET", path, If_None_Match=tag)).status == 304
+    async with exports.working():
+        over = await exports.api.send("GET", path, {"wait": "25"}, If_None_Match=tag)
+    assert (over.status, (await over.json())["status"]) == (200, "succeeded")
+
+
 async def test_a_wait_ends_with_the_job_and_not_with_its_time(exports: Exports) -> None:
     asked = await exports.ask()
     waiting = asyncio.create_task(exports.api.get(f"{PATH}/{asked['id']}", {"wait": "25"}))

@@ -85,3 +85,30 @@ async def test_many_waiters_are_one_look(database_url: str, monkeypatch: pytest.
     assert {status for status, _, _ in answers} == {200}
     assert len(looks) - before <= 5
     assert max(looks) == 50
+
+
+@pytest.mark.parametrize("preference", ["wait=1", 'respond-async, Wait = "1"; x=2', "wait=soon, wait=1"])
+async def test_a_wait_may_be_preferred_in_a_header(api: Api, preference: str) -> None:
+    begun = time.monotonic()
+    await api.get("/v1/runs/absent", status=404, Prefer=preference)
+    assert 1 <= time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize("preference", ["wait=soon", "wait=-1", "handling=lenient", "", "await=20"])
+async def test_a_preference_that_makes_no_sense_is_ignored(api: Api, preference: str) -> None:
+    begun = time.monotonic()
+    await api.get("/v1/runs/absent", status=404, Prefer=preference)
+    assert time.monotonic() - begun < 1
+
+
+async def test_the_parameter_goes_before_the_preference(api: Api) -> None:
+    begun = time.monotonic()
+    await api.get("/v1/runs/absent", {"wait": "0"}, status=404, Prefer="wait=20")
+    assert time.monotonic() - begun < 1
+
+
+async def test_a_preference_is_cut_at_what_the_parameter_allows(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.api.waits.LONGEST_WAIT_S", 1)
+    begun = time.monotonic()
+    await api.get("/v1/runs/absent", status=404, Prefer="wait=999999")
+    assert 1 <= time.monotonic() - begun < 5
