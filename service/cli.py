@@ -12,17 +12,16 @@ from typing import Any, TypeVar
 import click
 from pydantic import ValidationError
 
-from service.domain.errors import NotFound, ServiceError
+from service.domain.errors import ServiceError
 from service.domain.events import EVENT_TYPES
 from service.domain.exports import COLUMNS, COMPRESSIONS, FORMATS
-from service.domain.ids import OrgId
 from service.domain.keys import ROLES, Role
 from service.domain.statuses import RESULT_STATUSES
 from service.resources import database_pool, database_url
 from service.settings import Settings
-from service.store import migrations, organizations
+from service.store import audit, migrations, organizations
 from service.store.database import Connection, Row, outages_named
-from service.usecases import keys
+from service.usecases import administer, keys
 
 T = TypeVar("T")
 _OF_FILE = ("form", "compression", "columns", "raw")  # options of `export` that are no filters
@@ -65,11 +64,14 @@ def dead_letters(arguments: tuple[str, ...]) -> None:
 
 
 @cli.command()
-def dev() -> None:
+@click.option(
+    "--without-rabbitmq", is_flag=True, help="Use the queue embedded in the database, as where none is installed."
+)
+def dev(without_rabbitmq: bool) -> None:
     """Runs the whole product on this machine until Ctrl-C: PostgreSQL, RabbitMQ, API, consumers, first data."""
     from service.dev import stack
 
-    stack.run(Settings())
+    stack.run(Settings(), with_rabbitmq=not without_rabbitmq)
 
 
 @cli.command()
@@ -212,7 +214,7 @@ def organization_commands() -> None:
 @click.option("--name", help="What people call it, by default the slug.")
 def create_organization(slug: str, name: str | None) -> None:
     """Makes the organization SLUG, the name that events carry."""
-    _run(_connected(lambda connection: organizations.create(connection, slug, name or slug)))
+    _run(_connected(lambda connection: administer.create_organization(connection, slug, name or slug)))
     click.echo(f"made organization {slug}", err=True)
 
 
@@ -237,12 +239,7 @@ def key_commands() -> None:
 def create_key(organization: str, role: Role, name: str, project: str | None, expires_in_days: int | None) -> None:
     """Makes a key and prints it, alone, on stdout. It is shown this once."""
     expires_at = datetime.now(UTC) + timedelta(days=expires_in_days) if expires_in_days else None
-
-    async def make(connection: Connection) -> keys.NewKey:
-        org_id = await _organization(connection, organization)
-        return await keys.create_key(connection, org_id, name, role, project, expires_at)
-
-    made = _run(_connected(make))
+    made = _run(_connected(lambda c: administer.create_key(c, organization, name, role, project, expires_at)))
     click.echo(f"made {made.key_id} ({role}) for {organization}; it is not shown again", err=True)
     click.echo(made.key)
 
@@ -253,7 +250,7 @@ def list_keys(organization: str) -> None:
     """Lists the keys of an organization, newest first; never the secrets."""
 
     async def find(connection: Connection) -> list[Row]:
-        return await keys.list_keys(connection, await _organization(connection, organization))
+        return await keys.list_keys(connection, await administer.find_organization(connection, organization))
 
     for row in _run(_connected(find)):
         fields = dict(row)
@@ -265,19 +262,27 @@ def list_keys(organization: str) -> None:
 @click.option("--organization", required=True, help="Slug of the organization.")
 def revoke_key(key_id: str, organization: str) -> None:
     """Ends the key KEY_ID; every process refuses it within five seconds."""
-
-    async def end(connection: Connection) -> None:
-        await keys.revoke_key(connection, await _organization(connection, organization), key_id)
-
-    _run(_connected(end))
+    _run(_connected(lambda connection: administer.revoke_key(connection, organization, key_id)))
     click.echo(f"revoked {key_id}", err=True)
 
 
-async def _organization(connection: Connection, slug: str) -> OrgId:
-    found = await organizations.find_by_slugs(connection, [slug])
-    if slug not in found:
-        raise NotFound(f"there is no organization {slug!r}; `zof-results organizations create {slug}` makes it")
-    return found[slug]
+@cli.group("audit")
+def audit_commands() -> None:
+    """The audit trail: who changed what, over HTTP and on the command line."""
+
+
+@audit_commands.command("list")
+@click.option("--organization", required=True, help="Slug of the organization.")
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 10_000), help="So many at most.")
+def list_audit(organization: str, limit: int) -> None:
+    """Lists the last changes, newest first: when, who, what, what was changed, the request's id."""
+
+    async def find(connection: Connection) -> list[Row]:
+        org_id = await administer.find_organization(connection, organization)
+        return await audit.list_newest(connection, org_id, limit)
+
+    for row in _run(_connected(find)):
+        click.echo("  ".join(str(value or "-") for value in row.values()))
 
 
 def _connected(work: Callable[[Connection], Awaitable[T]]) -> Callable[[Settings], Awaitable[T]]:

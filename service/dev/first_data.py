@@ -1,7 +1,7 @@
 """The first runs of a new stack: reports that test suites of this project wrote, sent as a producer sends them."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -14,11 +14,14 @@ from service.dev.demo import ORGANIZATION
 from service.dev.queues import publish
 from service.reports import junit
 from service.reports.said import Said
+from service.resources import database_pool
 from service.settings import Settings
+from service.store import outbox
 
 _REPORTS: Final = Path(__file__).parent / "reports"
 _EXCHANGE: Final = "runs"
 _ROUTING_KEY: Final = "run.completed"
+_QUEUE: Final = "results.runs"
 
 
 def send_once(settings: Settings, marker: Path) -> list[str]:
@@ -26,11 +29,22 @@ def send_once(settings: Settings, marker: Path) -> list[str]:
     if marker.exists():
         return []
     events = list(first_events())
-    bodies = [orjson.dumps(event) for event in events]
-    asyncio.run(publish(settings.amqp_url or "", settings.queue_prefix + _EXCHANGE, _ROUTING_KEY, bodies))
+    asyncio.run(_publish(settings, events) if settings.amqp_url else _put(settings, events))
     run_ids = [event["data"]["run"]["run_id"] for event in events]
     marker.write_text("".join(f"{run_id}\n" for run_id in run_ids))
     return run_ids
+
+
+async def _publish(settings: Settings, events: Sequence[RunEvent]) -> None:
+    bodies = [orjson.dumps(event) for event in events]
+    await publish(settings.amqp_url or "", settings.queue_prefix + _EXCHANGE, _ROUTING_KEY, bodies)
+
+
+async def _put(settings: Settings, events: Sequence[RunEvent]) -> None:
+    """Without a broker, into the queue that is embedded in the database."""
+    async with database_pool(settings, "results_worker") as pool, pool.acquire() as connection:
+        for event in events:
+            await outbox.put(connection, _QUEUE, orjson.loads(orjson.dumps(event)))
 
 
 def first_events() -> Iterator[RunEvent]:

@@ -18,12 +18,15 @@ class Processes:
 
 @dataclass(frozen=True)
 class Ready:
-    """The addresses stay while the stack runs, the process ids change when a part is launched again."""
+    """The addresses stay while the stack runs, the process ids change when a part is launched again.
+
+    `amqp_url` is None where the embedded queue stands in for a broker.
+    """
 
     pid: int
     api_url: str
     api_key: str
-    amqp_url: str
+    amqp_url: str | None
     database_url: str
     artifacts_url: str
     processes: Processes

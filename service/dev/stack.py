@@ -13,7 +13,7 @@ from typing import Final
 
 import click
 
-from service.dev import demo, first_data, ready
+from service.dev import demo, first_data, rabbitmq, ready
 from service.dev.parts import Part, PartError
 from service.dev.ports import is_free, kept_port
 from service.dev.postgres import Postgres
@@ -28,15 +28,21 @@ _DATABASE: Final = "results"
 _DEV_SETTINGS: Final = {"rate_limit": "off", "webhook_allow_loopback": "true"}  # unless they are set
 _STOPS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # a shell's background jobs come with SIGINT ignored
 _FIRST_DATA_TIMEOUT_S: Final = 10.0
+_WITHOUT_BROKER: Final = """\
+without RabbitMQ: the embedded queue stands in; reports, exports and webhooks work, only the AMQP exchange is not there
+(install rabbitmq-server, or set RESULTS_AMQP_URL, to have it)"""
 _EVERY_ADDRESS: Final = ("0.0.0.0", "::", "")  # noqa: S104 - recognised here, not listened on
 
 
-def run(settings: Settings) -> None:
-    """Runs everything in the foreground until Ctrl-C, SIGTERM or SIGHUP, and stops all that it started."""
+def run(settings: Settings, *, with_rabbitmq: bool = True) -> None:
+    """Runs everything in the foreground until Ctrl-C, SIGTERM or SIGHUP, and stops all that it started.
+
+    Where there is no RabbitMQ, or none is wanted, the embedded queue stands in.
+    """
     for number in _STOPS:
         signal.signal(number, signal.default_int_handler)
     with _alone_in(settings.dev_dir.absolute()) as directory:
-        stack = Stack(settings, directory)
+        stack = Stack(settings, directory, with_rabbitmq=with_rabbitmq and rabbitmq.is_installed())
         try:
             stack.start()
             stack.watch()
@@ -51,13 +57,15 @@ def run(settings: Settings) -> None:
 class Stack:
     """The parts of one local stack; all of its state is in one directory."""
 
-    def __init__(self, settings: Settings, directory: Path) -> None:
+    def __init__(self, settings: Settings, directory: Path, *, with_rabbitmq: bool) -> None:
         self._settings = settings
         self._directory = directory
         self._ready_file = directory / "ready.json"
         self._key = ""
         self._postgres = None if settings.database_url else Postgres(directory / "postgres", log=self._log("postgres"))
-        self._rabbitmq = None if settings.amqp_url else RabbitMQ(directory / "rabbitmq", log=self._log("rabbitmq"))
+        self._rabbitmq: RabbitMQ | None = None
+        if with_rabbitmq and not settings.amqp_url:
+            self._rabbitmq = RabbitMQ(directory / "rabbitmq", log=self._log("rabbitmq"))
         self._api = self._program("api", ("service", "api"), self._api_answers)
         self._consumers = self._program("consumers", ("consumers",), self._events_are_consumed)
         self._supervisor = Supervisor(_say, changed=self._write_ready)
@@ -103,6 +111,8 @@ class Stack:
 
     def _start_servers(self) -> None:
         _say(f"starting {' and '.join(part.name for part in self._servers) or 'with the given servers'}")
+        if not self._settings.amqp_url:
+            _say(_WITHOUT_BROKER)
         self._supervisor.start(*self._servers)
         if self._postgres:
             self._postgres.create_database(_DATABASE)
@@ -134,8 +144,10 @@ class Stack:
         return answers_ok(self._api_host, self._settings.http_port, "/readyz")
 
     def _events_are_consumed(self) -> bool:
+        if not self._settings.amqp_url:
+            return self._consumers.is_running()
         queue = f"{self._settings.queue_prefix}results.runs"
-        return asyncio.run(has_consumers(self._settings.amqp_url or "", queue))
+        return asyncio.run(has_consumers(self._settings.amqp_url, queue))
 
     def _program(self, name: str, module: tuple[str, ...], is_ready: Callable[[], bool]) -> Program:
         command = (sys.executable, "-m", *module)
@@ -165,7 +177,7 @@ class Stack:
             pid=os.getpid(),
             api_url=self._api_url,
             api_key=self._key,
-            amqp_url=settings.amqp_url or "",
+            amqp_url=settings.amqp_url,
             database_url=settings.database_url or "",
             artifacts_url=settings.storage_url,
             processes=ready.Processes(

@@ -18,14 +18,16 @@ _TIMEOUT_S: Final = 60
 class RunningStack:
     """Everything of it is in `directory`, what it says on the terminal too."""
 
-    def __init__(self, directory: Path, **settings: str) -> None:
+    def __init__(self, directory: Path, *options: str, **settings: str) -> None:
         directory.mkdir(exist_ok=True)
         self.ready_file = directory / "ready.json"
         self._said = directory / "said"
         given = {name: value for name, value in os.environ.items() if not name.startswith("RESULTS_")}
         environment = {**given, "RESULTS_DEV_DIR": str(directory), **settings}
         with self._said.open("w") as said:
-            self.process = subprocess.Popen([sys.executable, "-m", "service", "dev"], env=environment, stderr=said)
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "service", "dev", *options], env=environment, stderr=said
+            )
 
     def await_ready(self) -> "RunningStack":
         wait_until(lambda: self.ended or self._is_ready(), _TIMEOUT_S)

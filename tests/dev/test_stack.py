@@ -27,8 +27,8 @@ def start(tmp_path: Path, database_url: str, amqp_url: str, queue_prefix: str) -
         "RESULTS_HTTP_PORT": str(choose_port()),
     }
 
-    def make(**settings: str) -> RunningStack:
-        started.append(stack := RunningStack(tmp_path, **{**servers, **settings}))
+    def make(*options: str, **settings: str) -> RunningStack:
+        started.append(stack := RunningStack(tmp_path, *options, **{**servers, **settings}))
         return stack
 
     yield make
@@ -46,6 +46,13 @@ def test_stack_shows_what_it_was_sent_and_stops_without_a_trace(start: Callable[
     assert stack.end() == 0
     assert all_gone(pids)
     assert not stack.ready_file.exists()
+
+
+def test_without_a_broker_the_embedded_queue_brings_the_first_data(start: Callable[..., RunningStack]) -> None:
+    stack = start("--without-rabbitmq", RESULTS_AMQP_URL="").await_ready()
+    assert stack.ready["amqp_url"] is None
+    assert "embedded queue" in stack.said()
+    assert set(stack.run_ids() or []) == FIRST_RUNS
 
 
 def test_second_start_keeps_address_and_key_and_sends_nothing_again(start: Callable[..., RunningStack]) -> None:
