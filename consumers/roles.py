@@ -92,7 +92,7 @@ async def _upkeep(tools: Tools) -> Work:
         Chore("abandoned_exports", 10, exporter.end_abandoned),
         Chore("abandoned_reports", 10, _report_taker(tools).end_abandoned),
         Chore("expired_exports", 60, exporter.expire),
-        Chore("half_written_files", 3_600, exporter.sweep),
+        Chore("left_files", 3_600, exporter.sweep),
         Chore("stuck_writers", 15, partial(tidy.end_stuck_writers, tools.pool)),
         Chore("old_answers", 3_600, partial(tidy.delete_old_answers, tools.pool)),
         Chore("old_events", 3_600, partial(prune_events, tools.pool)),

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from time import time
@@ -137,6 +137,13 @@ class Storage:
         with _failures_named(prefix):
             async for batch in self._store.list(prefix):
                 await self._store.delete_async([found["path"] for found in batch])
+
+    async def list_old(self, prefix: str, older_than: timedelta) -> AsyncIterator[list[str]]:
+        """The paths below a folder that were last written so long ago, in batches."""
+        newest = datetime.now(UTC) - older_than
+        with _failures_named(prefix):
+            async for batch in self._store.list(prefix):
+                yield [found["path"] for found in batch if found["last_modified"] < newest]
 
     async def presign(self, path: str, lifetime: timedelta) -> str | None:
         """A URL that answers with the file to whoever has it, or None for local files, which have none."""

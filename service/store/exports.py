@@ -145,6 +145,11 @@ async def find_abandoned(connection: Connection) -> list[tuple[Claim, dict[str, 
     return [(Claim(OrgId(row["org_id"]), row["export_id"], row["claim"]), row["request"]) for row in rows]
 
 
+async def find_unowned(connection: Connection, paths: Sequence[str]) -> list[str]:
+    """Which of these files, of all organizations, belong to no job."""
+    return [row["path"] for row in await connection.fetch(_SQL["find_unowned"], paths)]
+
+
 async def find_expired(connection: Connection) -> list[tuple[ExportAddress, str]]:
     """Jobs whose files have been kept long enough, with the paths of these, oldest first."""
     rows = await connection.fetch(_SQL["find_expired"])

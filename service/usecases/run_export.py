@@ -23,7 +23,7 @@ from service.store.exports import Claim, ClaimedExport, MadeFile
 
 _LEASE: Final = timedelta(seconds=30)
 _BEAT_S: Final = 2.0  # also how soon a cancellation is noticed
-_HALF_WRITTEN_KEPT: Final = timedelta(days=1)
+_LEFT_KEPT: Final = timedelta(days=1)  # longer than any export takes
 _NO_PARQUET: Final = "this server can't write Parquet: its extra `parquet` is not installed"
 
 
@@ -91,8 +91,14 @@ class Exporter:
                     await exports.expire(connection, job)
 
     async def sweep(self) -> None:
-        """Deletes what killed writers have left half written."""
-        await asyncio.to_thread(self._storage.sweep, _HALF_WRITTEN_KEPT)
+        """Deletes what killed writers have left: half-written files, and whole ones that no job came to own."""
+        await asyncio.to_thread(self._storage.sweep, _LEFT_KEPT)
+        async for paths in self._storage.list_old("exports", _LEFT_KEPT):
+            async with self._jobs.acquire() as connection:
+                unowned = await exports.find_unowned(connection, paths)
+            for path in unowned:
+                await self._storage.delete(path)
+                log.info("unowned_export_deleted", path=path)
 
     @contextlib.asynccontextmanager
     async def _keeping(self, held: Claim, progress: _Progress) -> AsyncIterator[None]:

@@ -1,6 +1,8 @@
 """The life of an export job: asked for once, done once, seen by its own organization, ended, expired."""
 
 import asyncio
+import os
+import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -258,6 +260,20 @@ async def test_an_expired_job_says_so_and_its_file_is_deleted(exports: Exports, 
     assert (await exports.api.error(f"{PATH}/{job['id']}/file", 410))["code"] == "gone"
     assert files(exports, tmp_path) == []
     assert await listed_artifacts(exports) == []
+
+
+async def test_a_file_that_no_job_owns_is_deleted_after_a_day_and_no_other(exports: Exports, tmp_path: Path) -> None:
+    await exports.make()
+    await exports.ask()
+    [owned] = files(exports, tmp_path)
+    for name in ("old.csv", "new.csv"):
+        await exports.storage.put(f"exports/1/exp_{'0' * 32}/{name}", b"left by a worker that died")
+    day_ago = time.time() - timedelta(days=1, minutes=1).total_seconds()
+    for path in files(exports, tmp_path):
+        if path.name != "new.csv":
+            os.utime(path, (day_ago, day_ago))
+    await exports.exporter.sweep()
+    assert {path.name for path in files(exports, tmp_path)} == {owned.name, "new.csv"}
 
 
 async def test_a_file_that_was_deleted_behind_our_back_is_a_404_with_the_reason(

@@ -72,6 +72,10 @@ WHERE e.status IS NULL OR e.status NOT IN ('queued', 'running')
 -- name: delete
 DELETE FROM exports WHERE org_id = $1 AND export_id = $2
 
+-- name: find_unowned  (of all organizations: which of these files belong to no job)
+SELECT path FROM unnest($1::text[]) AS kept (path)
+EXCEPT SELECT path FROM exports WHERE path = ANY ($1)
+
 -- name: find_expired  (of all organizations)
 SELECT org_id, export_id, path FROM exports WHERE path IS NOT NULL AND expires_at < now() ORDER BY expires_at LIMIT 100
 
