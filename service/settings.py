@@ -27,9 +27,8 @@ class Settings(BaseSettings):
     http_port: int = Field(8080, ge=0, le=65535, description="0 takes any free port")
     public_url: str | None = Field(None, description="What links start with, by default the address it listens on")
     dev_dir: Path = Field(Path(".dev"), description="State of the local stack")
-    rate_limit: RateLimit = Field("6000/minute", description="Requests of one key, such as 100/second, or off")
+    rate_limit: RateLimit = Field("6000/minute", description="Of one key in one process, such as 100/second, or off")
     rate_limit_organization: RateLimit = Field("off", description="Requests of one organization with all its keys")
-    rate_limit_url: str = Field("memory://", description="redis://… counts for all processes together")
     cors_origins: str = Field("", description="Origins whose scripts may read answers, with commas between; none")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     retention_days: int = Field(3653, ge=1, description="How long results are kept, from their completion")

@@ -1,17 +1,14 @@
-"""How much a key, and an organization with all its keys, may ask for; counted in this process, or in Redis for all."""
+"""How much a key, and an organization with all its keys, may ask for; each process counts for itself."""
 
 import time
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
 from aiohttp import web
 from limits import RateLimitItem, parse
-from limits.aio.storage import Storage
-from limits.errors import StorageError
-from limits.storage import storage_from_string
+from limits.aio.storage import MemoryStorage
 
 from service.domain.errors import RateLimitExceeded
 from service.domain.keys import Caller
-from service.log import log
 from service.settings import Settings
 
 _OFF: Final = "off"
@@ -34,19 +31,14 @@ class RateLimits:
     def __init__(self, settings: Settings) -> None:
         self._per_key = _limit(settings.rate_limit)
         self._per_organization = _limit(settings.rate_limit_organization)
-        url = f"async+{settings.rate_limit_url}"
-        self._storage = cast("Storage", storage_from_string(url, wrap_exceptions=True))
+        self._storage = MemoryStorage()
 
     async def take(self, request: web.Request, caller: Caller) -> None:
         """Takes one request off, and leaves the standing that is nearest its end in the request.
 
-        Raises RateLimitExceeded at the end. Where Redis does not answer, nothing is counted: better too much than none.
+        Raises RateLimitExceeded at the end.
         """
-        try:
-            standings = [await self._hit(limit, name) for limit, name in self._counted(caller)]
-        except StorageError as error:
-            log.warning("rate_limits_not_counted", error=repr(error))
-            return
+        standings = [await self._hit(limit, name) for limit, name in self._counted(caller)]
         if standings:
             request[STANDING] = least = min(standings)
             if least.remaining < 0:
