@@ -24,9 +24,10 @@ ORDER BY r.run_key DESC OFFSET 0
 r.org_id = :org_id::int AND r.run_key >= :first_key::uuid AND r.run_key < :before_run::uuid AND {hit}
 AND (:run_id::text IS NULL OR r.run_id = :run_id::text)
 
--- name: export_facts  (both tables are in the order of the key within a run)
+-- name: export_facts  (both tables are in the order of the key within a run; most results have no failure to sum up)
 SELECT f.case_key, f.status, f.flaky, f.attempts, f.duration_ms, f.started_offset_ms,
-       cell(coalesce(summary(d.message), summary(d.type)), :raw::bool) AS failure_summary
+       CASE WHEN d.case_key IS NOT NULL
+            THEN cell(coalesce(summary(d.message), summary(d.type)), :raw::bool) END AS failure_summary
 FROM results f
 LEFT JOIN result_details d ON d.org_id = :org_id::int AND d.run_key = run.run_key AND d.case_key = f.case_key
                               AND d.deciding AND d.status <> 'p'
