@@ -37,3 +37,4 @@ async def _end_streams(app: web.Application) -> None:
     app[RESOURCES].feeds.end()
     app[RESOURCES].run_watch.wake_all()
     app[RESOURCES].export_watch.wake_all()
+    app[RESOURCES].receipt_watch.wake_all()

@@ -1,7 +1,6 @@
 """Receipts over HTTP: what became of what came in."""
 
-import asyncio
-from typing import Any, Final
+from typing import Any
 
 from aiohttp import web
 
@@ -19,15 +18,13 @@ from service.store import read_receipts
 from service.store.database import as_organization
 from service.store.read_receipts import ReadReceipt
 
-_LOOK_EVERY_S: Final = 0.2
-
 
 async def get_receipt(request: web.Request) -> web.Response:
     """One receipt; with `wait`, once nothing more will become of it or the time is over."""
-    deadline = asyncio.get_running_loop().time() + wanted_wait_s(request)
+    wait_s = wanted_wait_s(request)
     receipt = await _find(request)
-    while receipt.is_open and asyncio.get_running_loop().time() < deadline:
-        await asyncio.sleep(_LOOK_EVERY_S)
+    if wait_s and receipt.is_open:
+        await request.app[RESOURCES].receipt_watch.wait(caller(request).org_id, receipt.receipt_id, wait_s)
         receipt = await _find(request)
     return reply(receipt_object(receipt))
 

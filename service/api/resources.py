@@ -16,6 +16,7 @@ from service.store.database import Pool, outages_named
 from service.store.events import NUMBERED, WRITTEN
 from service.store.exports import find_over
 from service.store.notifications import open_notifications
+from service.store.read_receipts import find_settled
 from service.store.read_runs import WantedRun, find_complete
 from service.usecases.follow_events import EventFeeds
 from service.usecases.watch import Watch, watching
@@ -33,6 +34,7 @@ class Resources:
     rate_limits: RateLimits
     run_watch: Watch[WantedRun]
     export_watch: Watch[str]
+    receipt_watch: Watch[str]
     verified_keys: VerifiedKeys = field(default_factory=VerifiedKeys)
 
 
@@ -52,6 +54,10 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         notifications = await opened.enter_async_context(open_notifications(pool, NUMBERED, WRITTEN))
         run_watch = await opened.enter_async_context(watching(pool, notifications, WRITTEN, find_complete))
         export_watch = await opened.enter_async_context(watching(pool, notifications, WRITTEN, find_over))
+        receipt_watch = await opened.enter_async_context(watching(pool, notifications, WRITTEN, find_settled))
         storage = resources.open_storage(settings)
         feeds = EventFeeds(pool, notifications)
-        yield Resources(settings, pool, list_pool, storage, feeds, RateLimits(settings), run_watch, export_watch)
+        limits = RateLimits(settings)
+        yield Resources(
+            settings, pool, list_pool, storage, feeds, limits, run_watch, export_watch, receipt_watch
+        )  # fmt: skip

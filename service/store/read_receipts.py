@@ -1,5 +1,6 @@
 """Reads what became of incoming events and reports."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -35,6 +36,11 @@ async def find_one(
     """The receipt, where it is of this project or none is given."""
     row = await connection.fetchrow(_SQL["find_one"], org_id, receipt_id, project_id)
     return ReadReceipt(*row) if row else None
+
+
+async def find_settled(connection: Connection, org_id: OrgId, receipt_ids: Sequence[str]) -> set[str]:
+    """Those of these receipts of which nothing more will become."""
+    return {row["receipt_id"] for row in await connection.fetch(_SQL["find_settled"], org_id, list(receipt_ids))}
 
 
 async def list_page(

@@ -1,14 +1,17 @@
 """Reports over HTTP: what is taken, what is refused, and what becomes of it."""
 
+import asyncio
 import gzip
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 import zstandard
 from aiohttp import FormData
 
+from service.store import read_receipts
 from tests.reporting import PASSING, Reports, reporting, reporting_and_taking
 from tests.run_events import run_event
 
@@ -253,3 +256,26 @@ async def test_the_same_idempotency_key_gets_the_same_receipt(untaken: Reports) 
 async def _stored(reports: Reports) -> list[str]:
     folder = reports.storage._folder
     return [str(path) for path in folder.rglob("*") if path.is_file()] if folder else []
+
+
+async def test_many_who_wait_for_receipts_are_one_look(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+    find_settled = read_receipts.find_settled
+
+    async def counted(connection: Any, org_id: Any, wanted: Any) -> Any:
+        looks.append(len(wanted))
+        return await find_settled(connection, org_id, wanted)
+
+    monkeypatch.setattr("service.api.resources.find_settled", counted)
+    async with reporting(database_url, tmp_path) as reports:
+        receipts = [await reports.send(PASSING, f"run_{number}") for number in range(3)]
+        waiting = [asyncio.create_task(reports.receipt(receipt)) for receipt in receipts * 20]
+        await asyncio.sleep(2)
+        before = len(looks)
+        await reports.api.store.pool.execute("UPDATE receipts SET status = 'rejected', due_at = NULL")
+        answers = await asyncio.wait_for(asyncio.gather(*waiting), 5)
+    assert {answer["status"] for answer in answers} == {"rejected"}
+    assert max(looks) == 3
+    assert len(looks) - before <= 3
