@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 _ROWS_PER_GROUP: Final = 50_000  # what is held in memory, and what a reader skips or reads at once
 _CHUNK_BYTES: Final = 2**20
+_UNIQUE: Final = "id"  # a dictionary of what never repeats is work for nothing
 
 
 class _Outlet(io.RawIOBase):
@@ -47,7 +48,8 @@ def write_parquet(
     schema = batches.schema.remove_metadata()
     schema = pa.schema([field.remove_metadata() for field in schema])
     outlet = io.BufferedWriter(_Outlet(write), _CHUNK_BYTES)
-    with pq.ParquetWriter(outlet, schema, compression=compression) as file:
+    repeating = [name for name in schema.names if name != _UNIQUE]
+    with pq.ParquetWriter(outlet, schema, compression=compression, use_dictionary=repeating) as file:
         group: list[pa.RecordBatch] = []
         for batch in batches:
             rows += batch.num_rows
