@@ -42,11 +42,18 @@ def cli() -> None:
 
 
 @cli.command()
-def api() -> None:
-    """Serves the Results API over HTTP until SIGTERM or Ctrl-C."""
+@click.option(
+    "--processes", default=1, show_default=True, type=click.IntRange(1, 64), help="So many serve on the one port."
+)
+def api(processes: int) -> None:
+    """Serves the Results API over HTTP until SIGTERM or Ctrl-C.
+
+    Of several processes, one that dies is started again. Each has its own RESULTS_DATABASE_POOL_SIZE connections,
+    counts rate limits by itself, and answers /metrics for itself alone.
+    """
     from service.api import serve  # a command loads what it runs, so that `keys create` starts at once
 
-    serve.run(Settings())
+    serve.run(Settings(), processes)
 
 
 @cli.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
