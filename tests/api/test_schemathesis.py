@@ -40,7 +40,7 @@ async def fuzz(database_url: str, folder: Path, *options: str) -> None:
 
 @pytest.mark.slow
 async def test_many_random_requests_find_nothing(database_url: str, tmp_path: Path) -> None:
-    await fuzz(database_url, tmp_path, "--max-examples", "50", "--workers", "2")
+    await fuzz(database_url, tmp_path, "--max-examples", "50", "--workers", "1")
 
 
 async def test_random_requests_find_nothing(database_url: str, tmp_path: Path) -> None:
