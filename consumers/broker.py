@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 import aio_pika
 from aio_pika.abc import AbstractConnection
-from aio_pika.exceptions import AMQPError, ChannelPreconditionFailed
+from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, ChannelPreconditionFailed
 
 from consumers import worker
 from consumers.topology import Topology
@@ -16,7 +16,7 @@ from service.log import log
 
 _CONNECT_TIMEOUT_S: Final = 10
 _LONGEST_WAIT_S: Final = 15.0
-_LOSSES: Final = (AMQPError, OSError, TimeoutError, ConsumerLost)
+_LOSSES: Final = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError, ConsumerLost)
 
 
 class OnBroker(Protocol):

@@ -70,6 +70,7 @@ class Lane:
 
     async def run(self, connection: AbstractConnection) -> None:
         """Until `stopping` is set, then drains. Raises where the channel or the consumer is lost."""
+        self._inbox = asyncio.Queue()  # what a lost channel had delivered comes again
         async with connection.channel(publisher_confirms=True, on_return_raises=True) as channel:
             await channel.set_qos(PREFETCH)
             dead = await channel.get_exchange(self._topology.dead_exchange, ensure=False)

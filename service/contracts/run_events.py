@@ -10,9 +10,8 @@ from typing import Annotated, Final, Literal, Required
 from pydantic import Field, StringConstraints, TypeAdapter
 from typing_extensions import TypedDict
 
+from service.domain.results import MAX_DURATION_MS
 from service.domain.statuses import ResultStatus, RunStatus
-
-MAX_DURATION_MS: Final = 2_147_483_647  # what the results table holds: 24.8 days
 
 # The producer's own names: 1 to 200 printable characters.
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\p{C}]+$")]

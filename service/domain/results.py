@@ -8,6 +8,7 @@ from service.domain.ids import CaseKey
 from service.domain.statuses import LETTER, RESULT_STATUSES, SEVERITY, STATUS
 
 _RANK: Final = {letter: SEVERITY[status] for letter, status in STATUS.items()}
+MAX_DURATION_MS: Final = 2**31 - 1  # what the table holds: 24.8 days
 _FAILING: Final = frozenset("fe")
 
 
@@ -83,7 +84,7 @@ def add_attempt(first: Outcome, then: Outcome) -> Outcome:
     return Outcome(
         case_key=first.case_key,
         status=then.status,
-        duration_ms=first.duration_ms + then.duration_ms,
+        duration_ms=min(MAX_DURATION_MS, first.duration_ms + then.duration_ms),
         started_ms=first.started_ms,
         event_s=then.event_s,
         attempt_count=len(earlier) + len(later),

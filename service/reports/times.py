@@ -6,7 +6,7 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any, Final
 
-from service.contracts.run_events import MAX_DURATION_MS
+from service.domain.results import MAX_DURATION_MS
 
 _MAX_S: Final = MAX_DURATION_MS / 1000
 _DECIMAL_COMMA: Final = re.compile(r"(?:0|\d+),(?:\d{1,2}|\d{4,})|0,\d{3}")

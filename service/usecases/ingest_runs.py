@@ -36,6 +36,10 @@ _PAUSE_S: Final = 0.05
 ReadEvent = RunEvent | ReferringEvent | RefusedEvent
 
 
+class MixedProjects(Exception):
+    """Events of one run name several projects: each alone meets the run as it is stored then."""
+
+
 class RunIngest:
     """The use case with what it remembers between batches: known cases, organizations, months. One per process."""
 
@@ -153,6 +157,9 @@ class _Batch:
         groups: dict[RunAddress, list[Incoming]] = {}
         for one in claimed:
             groups.setdefault(one.run, []).append(one)
+        for address, items in groups.items():
+            if len({item.event.facts.project_id for item in items}) > 1:
+                raise MixedProjects(f"events of run {address[1]!r} name several projects")
         if groups:
             await self._store_runs(connection, groups)
 
@@ -178,7 +185,7 @@ class _Batch:
         return [item for address, item in firsts.items() if address in claimed]
 
     async def _store_runs(self, connection: Connection, groups: dict[RunAddress, list[Incoming]]) -> None:
-        folded = {address: await self._fold(connection, items) for address, items in groups.items()}
+        folded = {address: _fold(items) for address, items in groups.items()}
         new = [
             StoredRun.new(address[0], facts, results.count(outs.values())) for address, (facts, outs) in folded.items()
         ]
@@ -201,18 +208,6 @@ class _Batch:
                 raise Vanished(f"runs {known - locked.keys()} are neither new nor there")
             for address, run in locked.items():
                 await self._merge(connection, run, groups[address], *folded[address])
-
-    async def _fold(self, connection: Connection, items: list[Incoming]) -> tuple[runs.RunFacts, Outcomes]:
-        """All events of one run in this batch as if they were one."""
-        first, *others = items
-        facts, outcomes = first.event.facts, dict(first.outcomes)
-        for item in others:
-            if item.event.facts.project_id != facts.project_id:
-                await _reject_run_id(connection, item, facts.project_id)
-                continue
-            facts = runs.merge(facts, item.event.facts)
-            results.merge(outcomes, item.outcomes.values())
-        return facts, outcomes
 
     async def _merge(
         self, connection: Connection, run: StoredRun, items: list[Incoming], facts: runs.RunFacts, outcomes: Outcomes
@@ -238,6 +233,16 @@ class _Batch:
 
     def _note(self, run: StoredRun, was_complete: bool) -> None:
         self.changes.append(RunChange(run, completed=run.complete and not was_complete))
+
+
+def _fold(items: list[Incoming]) -> tuple[runs.RunFacts, Outcomes]:
+    """All events of one run in this batch as if they were one."""
+    first, *others = items
+    facts, outcomes = first.event.facts, dict(first.outcomes)
+    for item in others:
+        facts = runs.merge(facts, item.event.facts)
+        results.merge(outcomes, item.outcomes.values())
+    return facts, outcomes
 
 
 def _compare(item: Incoming, body_sha256: bytes) -> None:

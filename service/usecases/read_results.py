@@ -49,7 +49,12 @@ def read_results(
         outcome = _outcome(event, index, result, key)
         if outcome is not None:
             before = outcomes.get(key)
-            outcomes[key] = outcome if before is None else add_attempt(before, outcome)
+            if before is None:
+                outcomes[key] = outcome
+            elif before.attempt_count + outcome.attempt_count > MAX_ATTEMPTS:
+                event.reject(index, case.name, f"attempts: at most {MAX_ATTEMPTS} of one case")
+            else:
+                outcomes[key] = add_attempt(before, outcome)
     return outcomes, unseen
 
 

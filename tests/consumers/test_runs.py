@@ -6,6 +6,7 @@ from functools import partial
 
 import aio_pika
 import pytest
+from aio_pika.exceptions import ChannelInvalidStateError
 
 from consumers import worker
 from consumers.dead_letters import Graveyard, open_graveyard
@@ -170,4 +171,21 @@ async def test_two_consumers_share_a_thousand_events(broker: Broker, store: Stor
             return bool(await store.pool.fetchval("SELECT count(*) = 300 FROM results"))
 
         await until(all_stored, "every result")
+    assert await broker.dead() == []
+
+
+async def test_a_connection_lost_in_the_middle_of_a_batch_is_made_again(broker: Broker, store: Store) -> None:
+    handle = runs_handler(store.ingest)
+    lost = False
+
+    async def lose_the_connection(deliveries: Sequence[Delivery]) -> Sequence[DeadLetter | None]:
+        nonlocal lost
+        if not lost:
+            lost = True
+            raise ChannelInvalidStateError("as an ack on a closed channel does")
+        return await handle(deliveries)
+
+    async with consuming(broker, lose_the_connection, lanes=1):
+        await broker.publish(*[run_event(f"run_{number}") for number in range(30)])
+        await until(lambda: stored(store, 30), "every run")
     assert await broker.dead() == []

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from service.contracts.run_events import MAX_DURATION_MS
+from service.domain.results import MAX_DURATION_MS
 from service.reports.times import epoch_ms, milliseconds, sane_milliseconds, timestamp
 
 

@@ -303,3 +303,17 @@ async def test_case_renamed_under_its_id_keeps_its_history_and_takes_the_new_nam
     await store.take(run_event("run_2", [result("new name", case_id="tc_1")]))
     rows = await store.pool.fetch("SELECT name FROM cases")
     assert [row["name"] for row in rows] == ["new name"]
+
+
+async def test_of_two_projects_in_one_batch_the_one_that_has_the_run_keeps_it(store: Store) -> None:
+    await store.take(run_event(project_id="bank"))
+    both = await store.take(run_event(project_id="shop"), run_event(results=[result("more")], project_id="bank"))
+    assert [verdict.reason for verdict in both] == ["run_id_conflict", None]
+    assert len(await store.results()) == 2
+
+
+async def test_attempts_of_one_case_are_bounded_however_they_come(store: Store) -> None:
+    again = [result("a", "failed", case_id="tc_1", duration_ms=2_000_000_000)] * 1_200
+    (verdict,) = await store.take(run_event(results=again))
+    assert verdict.what == "partial"
+    assert await store.results() == [("a", "failed", 2**31 - 1, 1_000, False)]

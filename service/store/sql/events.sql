@@ -10,6 +10,7 @@ INSERT INTO deliveries (org_id, webhook_id, delivery_id, event_id)
 SELECT new.org_id, hook.webhook_id, delivery_id(hook.webhook_id, new.event_id), new.event_id
 FROM new JOIN webhooks hook ON hook.org_id = new.org_id
 WHERE hook.enabled AND wants(hook, new.type, new.project_id)
+FOR KEY SHARE OF hook -- one that is being deleted is waited for, and then gets no delivery
 
 -- name: insert_alone  (without deliveries)
 INSERT INTO events (org_id, event_id, type, project_id, run_id, data) VALUES ($1, $2, $3, $4, $5, $6)

@@ -2,7 +2,8 @@
 INSERT INTO receipts AS known (org_id, receipt_id, source, event_id, body_sha256, status, run_id, project_id, upload, due_at)
 VALUES ($1, $2, $3, $4, $5, 'queued', $6, $7, $8, now())
 ON CONFLICT (org_id, source, event_id) DO UPDATE
-    SET status = 'queued', upload = excluded.upload, results = 0, problems = '[]', received_at = now(), tries = 0,
+    SET status = 'queued', body_sha256 = excluded.body_sha256, run_id = excluded.run_id,
+        project_id = excluded.project_id, upload = excluded.upload, results = 0, problems = '[]', received_at = now(), tries = 0,
         due_at = now()
     WHERE known.status = 'rejected'
 RETURNING receipt_id
