@@ -42,7 +42,7 @@ def list_letters(limit: int) -> None:
                 f"{letter.id}  {letter.queue}  {letter.buried_at or '-':25}  {len(letter.body):>9}"
                 f"  {letter.reason}: {letter.message}"
             )
-        click.echo(f"{len(letters)} dead letters", err=True)
+        click.echo(f"dead letters: {len(letters)}", err=True)
 
     _run(show)
 

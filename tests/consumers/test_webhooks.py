@@ -210,7 +210,7 @@ async def test_an_endpoint_gets_few_posts_at_once_until_it_has_proved_itself(sto
         await store.take(*(run_event(f"run_{number}") for number in range(30)))
         async with dispatching(store):
             await asyncio.sleep(0.25)
-            assert receiver.most_at_once == 4
+            assert 0 < receiver.most_at_once <= 4
             await until(lambda: _is(len(receiver.received) == 30), "all events")
     assert 4 < receiver.most_at_once < 30
 
@@ -221,7 +221,7 @@ async def test_connections_are_used_again(store: Store) -> None:
         for number in range(20):
             await store.take(run_event(f"run_{number}"))
         await until(lambda: _is(len(receiver.received) == 20), "all events")
-    assert len(receiver.connections) <= 4
+    assert len(receiver.connections) <= 10, "as many posts at once as the window has grown to, and no more"
 
 
 async def test_many_dispatchers_post_each_event_once(store: Store) -> None:
