@@ -1,7 +1,7 @@
 """Events as webhooks, the live stream and the list show them: one envelope around one object."""
 
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 import orjson
 from typing_extensions import TypedDict
@@ -106,9 +106,3 @@ def envelope(event_id: str, event_type: str, created_at: datetime, data: str) ->
 def rfc3339(moment: datetime) -> str:
     """UTC with milliseconds, as everywhere in the API."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def read_envelope(body: bytes) -> dict[str, Any]:
-    """The envelope as an object."""
-    read: dict[str, Any] = orjson.loads(body)
-    return read

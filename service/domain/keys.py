@@ -32,7 +32,6 @@ PERMISSIONS: Final[dict[Role, frozenset[Permission]]] = {
 _ALPHABET: Final = string.ascii_letters + string.digits
 _SECRET_LENGTH: Final = 43
 _KEY: Final = re.compile(r"zof_([0-9a-f]{20})_([A-Za-z0-9]{43})_([0-9a-f]{8})", re.ASCII)
-_KEY_ID: Final = re.compile(r"key_[0-9a-f]{20}", re.ASCII)
 
 
 class Presented(NamedTuple):
@@ -69,11 +68,6 @@ class Caller:
 def mint_key_id() -> str:
     """A new id: 12 hex digits of milliseconds since 1970, then 8 random ones."""
     return f"key_{time.time_ns() // 1_000_000:012x}{os.urandom(4).hex()}"
-
-
-def is_key_id(text: str) -> bool:
-    """Whether the text has the form of a key's id."""
-    return _KEY_ID.fullmatch(text) is not None
 
 
 def mint_secret() -> str:

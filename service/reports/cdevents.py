@@ -23,11 +23,6 @@ _STATUS_OF: Final[dict[Any, ResultStatus]] = {
 }
 
 
-def is_finished_test_run(event_type: str) -> bool:
-    """Whether an event of this type is one that `run_data` reads."""
-    return _TYPE.fullmatch(event_type) is not None
-
-
 def run_data(cdevent: Mapping[str, Any]) -> dict[str, Any]:
     """The native `data`, not validated: what the CDEvent leaves out is left out. Raises ReportError."""
     context, subject = _object(cdevent, "context"), _object(cdevent, "subject")

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -24,14 +23,6 @@ _PART_BYTES: Final = 8 * 2**20  # what one request of a multipart upload carries
 _PARTS_AT_ONCE: Final = 2
 _CHUNK_BYTES: Final = 256 * 2**10
 _RETRIES: "Final[RetryConfig]" = {"max_retries": 4, "retry_timeout": timedelta(seconds=30)}
-
-
-@dataclass(frozen=True, slots=True)
-class StoredFile:
-    """What storage knows of a file."""
-
-    size: int  # bytes
-    modified_at: datetime
 
 
 class Writing:
@@ -98,15 +89,10 @@ class Storage:
         with _failures_named(path):
             await opening.__aexit__(None, None, None)
 
-    async def put(self, path: str, data: bytes, content_type: str | None = None) -> None:
-        """Writes a small file at once."""
-        async with self.writing(path, content_type) as file:
-            await file.write(data)
-
     async def read(self, path: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """The bytes from `start` to before `end`, which is at most the size; the file is open when this returns."""
         if start == end:
-            await self.head(path)
+            await self.size(path)
             return _nothing()
         whole = start == 0 and end is None
         wanted: Any = None if whole else {"range": (start, end) if end is not None else {"offset": start}}
@@ -114,15 +100,10 @@ class Storage:
             found = await self._store.get_async(path, options=wanted)
         return _chunks(path, found.stream(min_chunk_size=_CHUNK_BYTES))
 
-    async def read_whole(self, path: str) -> bytes:
-        """All bytes of a small file."""
-        return b"".join([chunk async for chunk in await self.read(path)])
-
-    async def head(self, path: str) -> StoredFile:
-        """What is known of a file."""
+    async def size(self, path: str) -> int:
+        """How many bytes a file has."""
         with _failures_named(path):
-            found = await self._store.head_async(path)
-        return StoredFile(found["size"], found["last_modified"])
+            return (await self._store.head_async(path))["size"]
 
     async def delete(self, path: str) -> None:
         """Deletes a file; one that is not there is deleted already."""
@@ -131,12 +112,6 @@ class Storage:
                 await self._store.delete_async(path)
         except NotFound:
             return
-
-    async def delete_under(self, prefix: str) -> None:
-        """Deletes every file below a folder such as `artifacts/7/<run>`."""
-        with _failures_named(prefix):
-            async for batch in self._store.list(prefix):
-                await self._store.delete_async([found["path"] for found in batch])
 
     async def list_old(self, prefix: str, older_than: timedelta) -> AsyncIterator[list[str]]:
         """The paths below a folder that were last written so long ago, in batches."""

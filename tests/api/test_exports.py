@@ -15,6 +15,7 @@ from service.domain.errors import Unavailable
 from service.storage import Storage
 from tests.exporting import Exports, exporting
 from tests.run_events import result, run_event
+from tests.storing import write
 
 PATH = "/v1/results/export"
 
@@ -267,7 +268,7 @@ async def test_a_file_that_no_job_owns_is_deleted_after_a_day_and_no_other(expor
     await exports.ask()
     [owned] = files(exports, tmp_path)
     for name in ("old.csv", "new.csv"):
-        await exports.storage.put(f"exports/1/exp_{'0' * 32}/{name}", b"left by a worker that died")
+        await write(exports.storage, f"exports/1/exp_{'0' * 32}/{name}", b"left by a worker that died")
     day_ago = time.time() - timedelta(days=1, minutes=1).total_seconds()
     for path in files(exports, tmp_path):
         if path.name != "new.csv":

@@ -14,6 +14,7 @@ from service.usecases.take_reports import ReportTaker
 from tests.reporting import Reports, make_taker, reporting, taking
 from tests.run_events import result, run_event
 from tests.stored import RETENTION
+from tests.storing import read, write
 
 RUN = {"run_id": "run_1", "project_id": "shop", "environment": "staging"}
 RESULTS = [result(f"case {number}") for number in range(2_500)]
@@ -49,7 +50,7 @@ def as_ndjson() -> bytes:
 async def test_what_an_event_refers_to_is_stored_as_of_the_event(
     reports: Reports, taker: ReportTaker, tmp_path: Path, data: bytes
 ) -> None:
-    await reports.storage.put("inbox/1/run_1", data)
+    await write(reports.storage, "inbox/1/run_1", data)
     event = referring((tmp_path / "files" / "inbox/1/run_1").as_uri())
     verdicts = [*await reports.api.store.take(event), *await reports.api.store.take(event)]
     assert [verdict.what for verdict in verdicts] == ["stored", "duplicate"]
@@ -60,7 +61,7 @@ async def test_what_an_event_refers_to_is_stored_as_of_the_event(
     assert (receipt["status"], receipt["results"], receipt["run_id"]) == ("stored", 2_500, "run_1")
     run = await reports.api.get("/v1/runs/run_1")
     assert (run["completed_at"], run["environment"]) == ("2026-05-20T12:00:00.000Z", "staging")
-    assert await reports.storage.read_whole("inbox/1/run_1") == data
+    assert await read(reports.storage, "inbox/1/run_1") == data
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from service.contracts.run_events import RunData
-from service.reports.cdevents import is_finished_test_run, run_data
+from service.reports.cdevents import run_data
 from service.reports.errors import ReportError
 
 RUN_DATA = TypeAdapter(RunData)
@@ -122,16 +122,3 @@ def test_what_can_t_be_understood_is_refused(event: dict[str, Any], reason: str)
         run_data(event)
 
     assert refusal.value.reason == reason
-
-
-@pytest.mark.parametrize(
-    ("event_type", "expected"),
-    [
-        ("dev.cdevents.testsuiterun.finished.0.2.0", True),
-        ("dev.cdevents.testcaserun.finished.0.3.0-draft", True),
-        ("dev.cdevents.testcaserun.started.0.2.0", False),
-        ("run.completed", False),
-    ],
-)
-def test_types_of_finished_test_runs_are_known(event_type: str, expected: bool) -> None:
-    assert is_finished_test_run(event_type) is expected

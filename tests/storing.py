@@ -1,0 +1,12 @@
+"""Small files in storage, written and read at once."""
+
+from service.storage import Storage
+
+
+async def write(storage: Storage, path: str, data: bytes) -> None:
+    async with storage.writing(path) as file:
+        await file.write(data)
+
+
+async def read(storage: Storage, path: str, start: int = 0, end: int | None = None) -> bytes:
+    return b"".join([chunk async for chunk in await storage.read(path, start, end)])
