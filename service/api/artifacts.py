@@ -16,7 +16,7 @@ from service.api.results import no_result, result_key
 from service.api.uploads import encoding_of, refuse_too_large, sane_type, whole_body
 from service.contracts.queries import PageQuery
 from service.contracts.reports import ArtifactQuery
-from service.domain.cursors import read_cursor, write_cursor
+from service.domain.cursors import Cursors, Places, pack_bigint, unpack_bigint
 from service.domain.errors import InvalidRequest, NotFound, UnsupportedMediaType
 from service.domain.ids import artifact_id, parse_artifact_id
 from service.domain.keys import Caller
@@ -28,6 +28,10 @@ from service.usecases.accept_report import Part
 from service.usecases.attach_file import NewFile, list_file, receive_file
 
 _LINK_LIFETIME: Final = timedelta(minutes=5)
+_PLACES: Final = Places[ArtifactPlace](
+    lambda place: bytes([place.run_level]) + pack_bigint(place.artifact_key),
+    lambda data: ArtifactPlace(data[:1] == b"\1", unpack_bigint(data[1:])),
+)
 _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -35,8 +39,8 @@ async def list_artifacts(request: web.Request) -> web.Response:
     """The files of a result and of its run."""
     query = parse_query(request, PageQuery)
     who, key = caller(request), result_key(request)
-    of_list = ("artifacts", who.org_id, request.match_info["id"])
-    after = _read_place(query.starting_after, of_list)
+    cursors = Cursors(_PLACES, "artifacts", who.org_id, request.match_info["id"])
+    after = cursors.read(query.starting_after)
     resources = request.app[RESOURCES]
     async with as_organization(resources.pool, who.org_id) as connection:
         if not await read_artifacts.result_exists(connection, who.org_id, key, who.project_id):
@@ -44,7 +48,7 @@ async def list_artifacts(request: web.Request) -> web.Response:
         page = await read_artifacts.list_page(
             connection, who.org_id, key, after, query.limit, resources.settings.link_base
         )
-    return reply_page(page.data, page.next and write_cursor(_place_bytes(page.next), *of_list))
+    return reply_page(page.data, cursors.write(page.next))
 
 
 async def put_artifact(request: web.Request) -> web.Response:
@@ -118,16 +122,3 @@ async def _require_result(request: web.Request, who: Caller, new: NewFile) -> No
     async with as_organization(request.app[RESOURCES].pool, who.org_id) as connection:
         if not await read_artifacts.result_exists(connection, who.org_id, new.address[:2], who.project_id):
             raise no_result(request)
-
-
-def _place_bytes(place: ArtifactPlace) -> bytes:
-    return bytes([place.run_level]) + place.artifact_key.to_bytes(8, signed=True)
-
-
-def _read_place(cursor: str | None, of_list: tuple[object, ...]) -> ArtifactPlace | None:
-    if cursor is None:
-        return None
-    place = read_cursor(cursor, *of_list)
-    if place is None or len(place) != 9:
-        raise InvalidRequest("starting_after: not a cursor of this list", "starting_after")
-    return ArtifactPlace(bool(place[0]), int.from_bytes(place[1:], signed=True))

@@ -1,5 +1,7 @@
 """Cases over HTTP: those of a project with their statistics, one, its results."""
 
+from typing import Final
+
 from aiohttp import web
 
 from service.api.callers import caller
@@ -8,13 +10,18 @@ from service.api.replies import reply_one, reply_page
 from service.api.resources import RESOURCES
 from service.api.results import reply_results
 from service.contracts.queries import CaseQuery, CasesQuery, HistoryQuery
-from service.domain.cursors import read_cursor, write_cursor
+from service.domain.cursors import Cursors, Places, pack_bigint, unpack_bigint
 from service.domain.errors import InvalidRequest, NotFound
 from service.domain.filters import within_project
 from service.domain.ids import CaseKey, parse_case_id
 from service.store import read_cases
 from service.store.database import as_organization
 from service.store.read_cases import CasePlace
+
+_PLACES: Final = Places[CasePlace](
+    lambda place: pack_bigint(place.suite_hash) + pack_bigint(place.case_key),
+    lambda data: CasePlace(unpack_bigint(data[:8]), CaseKey(unpack_bigint(data[8:]))),
+)
 
 
 async def list_cases(request: web.Request) -> web.Response:
@@ -25,13 +32,13 @@ async def list_cases(request: web.Request) -> web.Response:
         raise InvalidRequest("project_id: needed", "project_id")
     if who.project_id not in (None, project_id):
         return reply_page("[]", None)
-    of_list = ("cases", who.org_id, project_id, query.suite)
-    after = _read_place(query.starting_after, of_list)
+    cursors = Cursors(_PLACES, "cases", who.org_id, project_id, query.suite)
+    after = cursors.read(query.starting_after)
     async with as_organization(request.app[RESOURCES].list_pool, who.org_id) as connection:
         page = await read_cases.list_page(
             connection, who.org_id, project_id, query.suite, query.runs, after, query.limit
         )
-    return reply_page(page.data, page.next and write_cursor(_place_bytes(page.next), *of_list))
+    return reply_page(page.data, cursors.write(page.next))
 
 
 async def get_case(request: web.Request) -> web.Response:
@@ -65,16 +72,3 @@ def _case_key(request: web.Request) -> CaseKey:
 def _no_case(request: web.Request) -> NotFound:
     """The same for an id that is malformed, absent or another organization's."""
     return NotFound(f"there is no case {request.match_info['id'][:100]!r}")
-
-
-def _place_bytes(place: CasePlace) -> bytes:
-    return place.suite_hash.to_bytes(8, signed=True) + place.case_key.to_bytes(8, signed=True)
-
-
-def _read_place(cursor: str | None, of_list: tuple[object, ...]) -> CasePlace | None:
-    if cursor is None:
-        return None
-    place = read_cursor(cursor, *of_list)
-    if place is None or len(place) != 16:
-        raise InvalidRequest("starting_after: not a cursor of this list", "starting_after")
-    return CasePlace(int.from_bytes(place[:8], signed=True), CaseKey(int.from_bytes(place[8:], signed=True)))

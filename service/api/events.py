@@ -14,8 +14,7 @@ from service.api.replies import REQUEST_ID, reply_page
 from service.api.resources import RESOURCES
 from service.contracts.events import envelope
 from service.contracts.queries import EventQuery, StreamQuery
-from service.domain.cursors import read_cursor, write_cursor
-from service.domain.errors import InvalidRequest
+from service.domain.cursors import Cursors, Places, pack_bigint, unpack_bigint
 from service.domain.ids import OrgId
 from service.domain.keys import Caller
 from service.domain.streams import LAST, EventFilter, PlacedEvent
@@ -23,6 +22,7 @@ from service.store import events
 from service.store.database import Connection, as_organization
 from service.usecases.follow_events import Cut, Follower, find_place, find_start, read_up_to
 
+_PLACES: Final = Places[int](pack_bigint, unpack_bigint)
 _HEARTBEAT_S: Final = 15.0
 _SEND_BUFFER: Final = 64 * 1024
 _GRACE_S: Final = 1.0  # for a client that is cut to take what was on its way
@@ -40,12 +40,13 @@ async def list_events(request: web.Request) -> web.Response:
     query, who = parse_query(request, EventQuery), caller(request)
     wanted = EventFilter(query.types, query.run_id, who.project_id)
     ascending = query.after is not None
-    of_list = ("events", who.org_id, ascending, wanted)
+    cursors = Cursors(_PLACES, "events", who.org_id, ascending, wanted)
+    place = cursors.read(query.starting_after)
     async with as_organization(request.app[RESOURCES].pool, who.org_id) as connection:
-        place = await _start(connection, who.org_id, query, of_list)
+        if place is None:
+            place = await _start(connection, who.org_id, query.after)
         page = await events.list_page(connection, who.org_id, wanted, place, query.limit, ascending=ascending)
-    cursor = None if page.next is None else write_cursor(page.next.to_bytes(8), *of_list)
-    return reply_page(f"[{b','.join(page.events).decode()}]", cursor)
+    return reply_page(f"[{b','.join(page.events).decode()}]", cursors.write(page.next))
 
 
 async def stream_events(request: web.Request) -> web.StreamResponse:
@@ -118,13 +119,8 @@ async def _until_cut(request: web.Request, sending: Coroutine[Any, Any, None], f
         await sender
 
 
-async def _start(connection: Connection, org_id: OrgId, query: EventQuery, of_list: tuple[object, ...]) -> int:
-    if query.starting_after is not None:
-        place = read_cursor(query.starting_after, *of_list)
-        if place is None or len(place) != 8:
-            raise InvalidRequest("starting_after: not a cursor of this list with these filters", "starting_after")
-        return int.from_bytes(place)
-    return LAST if query.after is None else await find_place(connection, org_id, query.after)
+async def _start(connection: Connection, org_id: OrgId, after: str | None) -> int:
+    return LAST if after is None else await find_place(connection, org_id, after)
 
 
 def _last_seen(request: web.Request, query: StreamQuery) -> str | None:

@@ -15,8 +15,8 @@ from service.api.resources import RESOURCES
 from service.api.waits import wanted_wait_s
 from service.contracts.exports import ExportRequest
 from service.contracts.queries import PageQuery
-from service.domain.cursors import read_cursor, write_cursor
-from service.domain.errors import Conflict, Forbidden, Gone, InvalidRequest, NotFound
+from service.domain.cursors import Cursors, ids
+from service.domain.errors import Conflict, Forbidden, Gone, NotFound
 from service.domain.exports import ExportAddress
 from service.domain.filters import within_project
 from service.domain.ids import is_id
@@ -26,6 +26,7 @@ from service.store.database import Connection, as_organization
 from service.usecases.request_export import end_export, request_export
 
 _LINK_LIFETIME: Final = timedelta(minutes=5)
+_PLACES: Final = ids("exp")
 
 
 async def create_export(request: web.Request) -> web.Response:
@@ -47,13 +48,13 @@ async def list_exports(request: web.Request) -> web.Response:
     """Jobs, newest first."""
     query = parse_query(request, PageQuery)
     who, resources = caller(request), request.app[RESOURCES]
-    of_list = ("exports", who.org_id, who.project_id)
-    before = _read_cursor(query.starting_after, of_list)
+    cursors = Cursors(_PLACES, "exports", who.org_id, who.project_id)
+    before = cursors.read(query.starting_after)
     async with as_organization(resources.pool, who.org_id) as connection:
         page = await exports.list_page(
             connection, who.org_id, who.project_id, before, query.limit, resources.settings.link_base
         )
-    return reply_page(page.data, page.next and write_cursor(page.next.encode(), *of_list))
+    return reply_page(page.data, cursors.write(page.next))
 
 
 async def get_export(request: web.Request) -> web.Response:
@@ -132,12 +133,3 @@ def _job(request: web.Request) -> ExportAddress:
 def _no_export(request: web.Request) -> NotFound:
     """The same for an id that is malformed, absent or another organization's."""
     return NotFound(f"there is no export {request.match_info['id'][:100]!r}")
-
-
-def _read_cursor(cursor: str | None, of_list: tuple[object, ...]) -> str | None:
-    if cursor is None:
-        return None
-    place = read_cursor(cursor, *of_list)
-    if place is None:
-        raise InvalidRequest("starting_after: not a cursor of this list", "starting_after")
-    return place.decode()

@@ -1,6 +1,6 @@
 """API keys over HTTP. A caller whose own key is bound to a project sees and makes keys of that project alone."""
 
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -11,23 +11,25 @@ from service.api.replies import reply, reply_list
 from service.api.resources import RESOURCES
 from service.contracts.keys import KeyRequest
 from service.contracts.queries import PageQuery
-from service.domain.cursors import read_cursor, write_cursor
-from service.domain.errors import Forbidden, InvalidRequest
+from service.domain.cursors import Cursors, ids
+from service.domain.errors import Forbidden
 from service.domain.keys import Caller
 from service.store import keys as stored_keys
 from service.store.database import Connection, as_organization
 from service.usecases import keys
 
+_PLACES: Final = ids("key")
+
 
 async def list_keys(request: web.Request) -> web.Response:
     """Every key, revoked ones too, newest first."""
     query, who = parse_query(request, PageQuery), caller(request)
-    before = _read_cursor(query.starting_after, who)
+    cursors = Cursors(_PLACES, "keys", who.org_id, who.project_id)
+    before = cursors.read(query.starting_after)
     async with as_organization(request.app[RESOURCES].pool, who.org_id) as connection:
         rows = await keys.list_keys(connection, who.org_id, who.project_id, before, query.limit + 1)
     page = [dict(row) for row in rows[: query.limit]]
-    cursor = write_cursor(page[-1]["id"].encode(), "keys", who.org_id) if len(rows) > query.limit else None
-    return reply_list(page, cursor)
+    return reply_list(page, cursors.write(page[-1]["id"] if len(rows) > query.limit else None))
 
 
 async def create_key(request: web.Request) -> web.Response:
@@ -76,12 +78,3 @@ def _project(wanted: str | None, who: Caller) -> str | None:
     if who.project_id is not None and wanted not in (None, who.project_id):
         raise Forbidden(f"your key is bound to the project {who.project_id!r} and makes keys of that one alone")
     return wanted or who.project_id
-
-
-def _read_cursor(cursor: str | None, who: Caller) -> str | None:
-    if cursor is None:
-        return None
-    place = read_cursor(cursor, "keys", who.org_id)
-    if place is None:
-        raise InvalidRequest("starting_after: not a cursor of this list", "starting_after")
-    return place.decode()

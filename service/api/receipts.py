@@ -1,22 +1,24 @@
 """Receipts over HTTP: what became of what came in."""
 
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 
 from service.api.callers import caller
 from service.api.parsing import parse_query
-from service.api.replies import reply
+from service.api.replies import reply, reply_list
 from service.api.resources import RESOURCES
 from service.api.waits import wanted_wait_s
 from service.contracts.events import rfc3339
 from service.contracts.reports import ReceiptQuery
-from service.domain.cursors import read_cursor, write_cursor
-from service.domain.errors import InvalidRequest, NotFound
+from service.domain.cursors import Cursors, ids
+from service.domain.errors import NotFound
 from service.domain.ids import is_id
 from service.store import read_receipts
 from service.store.database import as_organization
 from service.store.read_receipts import ReadReceipt
+
+_PLACES: Final = ids("rcp")
 
 
 async def get_receipt(request: web.Request) -> web.Response:
@@ -33,13 +35,13 @@ async def list_receipts(request: web.Request) -> web.Response:
     """Receipts, newest first."""
     query, who = parse_query(request, ReceiptQuery), caller(request)
     asked = query.run_id, query.event_id
-    of_list = ("receipts", who.org_id, asked)
-    before = _read_cursor(query.starting_after, of_list)
+    cursors = Cursors(_PLACES, "receipts", who.org_id, asked)
+    before = cursors.read(query.starting_after)
     async with as_organization(request.app[RESOURCES].pool, who.org_id) as connection:
         found = await read_receipts.list_page(connection, who.org_id, who.project_id, asked, before, query.limit + 1)
-    page, has_more = found[: query.limit], len(found) > query.limit
-    cursor = write_cursor(page[-1].receipt_id.encode(), *of_list) if has_more else None
-    return reply({"data": list(map(receipt_object, page)), "has_more": has_more, "next_cursor": cursor})
+    page = found[: query.limit]
+    following = page[-1].receipt_id if len(found) > query.limit else None
+    return reply_list(list(map(receipt_object, page)), cursors.write(following))
 
 
 def receipt_object(receipt: ReadReceipt) -> dict[str, Any]:
@@ -65,12 +67,3 @@ async def _find(request: web.Request) -> ReadReceipt:
     if receipt is None:
         raise NotFound(f"there is no receipt {receipt_id[:100]!r}")
     return receipt
-
-
-def _read_cursor(cursor: str | None, of_list: tuple[object, ...]) -> str | None:
-    if cursor is None:
-        return None
-    place = read_cursor(cursor, *of_list)
-    if place is None:
-        raise InvalidRequest("starting_after: not a cursor of this list with these filters", "starting_after")
-    return place.decode()

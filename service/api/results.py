@@ -1,5 +1,6 @@
 """Results over HTTP: the list, one in full."""
 
+from typing import Final
 from uuid import UUID
 
 from aiohttp import web
@@ -9,12 +10,17 @@ from service.api.parsing import parse_empty_query, parse_query
 from service.api.replies import reply_one, reply_page
 from service.api.resources import RESOURCES
 from service.contracts.queries import PageQuery, ResultQuery
-from service.domain.cursors import read_cursor, write_cursor
-from service.domain.errors import InvalidRequest, NotFound
+from service.domain.cursors import Cursors, Places, pack_bigint, unpack_bigint
+from service.domain.errors import NotFound
 from service.domain.filters import Position, ResultFilter, within_project
-from service.domain.ids import CaseKey, OrgId, RunKey, parse_result_id
+from service.domain.ids import CaseKey, RunKey, parse_result_id
 from service.store import read_results
 from service.store.database import as_organization
+
+_PLACES: Final = Places[Position](
+    lambda place: place.run_key.bytes + pack_bigint(place.case_key),
+    lambda data: Position(RunKey(UUID(bytes=data[:16])), CaseKey(unpack_bigint(data[16:]))),
+)
 
 
 async def list_results(request: web.Request) -> web.Response:
@@ -27,10 +33,11 @@ async def list_results(request: web.Request) -> web.Response:
 async def reply_results(request: web.Request, wanted: ResultFilter, page: PageQuery) -> web.Response:
     """The page of the list that this filter and cursor stand for."""
     org_id = caller(request).org_id
-    after = _read_cursor(page.starting_after, org_id, wanted)
+    cursors = Cursors(_PLACES, "results", org_id, wanted)
+    after = cursors.read(page.starting_after)
     async with as_organization(request.app[RESOURCES].list_pool, org_id) as connection:
         found = await read_results.list_page(connection, org_id, wanted, after, page.limit)
-    return reply_page(found.data, found.next and _write_cursor(found.next, org_id, wanted))
+    return reply_page(found.data, cursors.write(found.next))
 
 
 async def get_result(request: web.Request) -> web.Response:
@@ -55,17 +62,3 @@ def result_key(request: web.Request) -> tuple[RunKey, CaseKey]:
 def no_result(request: web.Request) -> NotFound:
     """The same for an id that is malformed, absent or another organization's."""
     return NotFound(f"there is no result {request.match_info['id'][:100]!r}")
-
-
-def _write_cursor(position: Position, org_id: OrgId, wanted: ResultFilter) -> str:
-    place = position.run_key.bytes + position.case_key.to_bytes(8, signed=True)
-    return write_cursor(place, "results", org_id, wanted)
-
-
-def _read_cursor(cursor: str | None, org_id: OrgId, wanted: ResultFilter) -> Position | None:
-    if cursor is None:
-        return None
-    place = read_cursor(cursor, "results", org_id, wanted)
-    if place is None or len(place) != 24:
-        raise InvalidRequest("starting_after: not a cursor of this list with these filters", "starting_after")
-    return Position(RunKey(UUID(bytes=place[:16])), CaseKey(int.from_bytes(place[16:], signed=True)))

@@ -1,5 +1,6 @@
 """Runs over HTTP: the list, one of them."""
 
+from typing import Final
 from uuid import UUID
 
 import orjson
@@ -12,15 +13,17 @@ from service.api.replies import reply_one, reply_page
 from service.api.resources import RESOURCES
 from service.api.waits import wanted_wait_s
 from service.contracts.queries import RunQuery
-from service.domain.cursors import read_cursor, write_cursor
-from service.domain.errors import InvalidRequest, NotFound
-from service.domain.filters import RunFilter, within_project
-from service.domain.ids import OrgId, RunKey
+from service.domain.cursors import Cursors, Places
+from service.domain.errors import NotFound
+from service.domain.filters import within_project
+from service.domain.ids import RunKey
 from service.domain.texts import is_storable, replace_unstorable
 from service.store import read_runs
 from service.store.database import Connection, as_organization
 from service.store.read_runs import WantedRun
 from service.usecases import delete_run as usecase
+
+_PLACES: Final = Places[RunKey](lambda key: key.bytes, lambda data: RunKey(UUID(bytes=data)))
 
 
 async def list_runs(request: web.Request) -> web.Response:
@@ -30,11 +33,11 @@ async def list_runs(request: web.Request) -> web.Response:
     wanted = within_project(query.to_filter(), who.project_id)
     if wanted is None:
         return reply_page("[]", None)
-    after = _read_cursor(query.starting_after, who.org_id, wanted)
+    cursors = Cursors(_PLACES, "runs", who.org_id, wanted)
+    after = cursors.read(query.starting_after)
     async with as_organization(request.app[RESOURCES].list_pool, who.org_id) as connection:
         page = await read_runs.list_page(connection, who.org_id, wanted, after, query.limit)
-    cursor = write_cursor(page.next.bytes, "runs", who.org_id, wanted) if page.next else None
-    return reply_page(page.data, cursor)
+    return reply_page(page.data, cursors.write(page.next))
 
 
 async def get_run(request: web.Request) -> web.Response:
@@ -79,12 +82,3 @@ async def _find(request: web.Request, wanted: WantedRun) -> str | None:
     org_id = caller(request).org_id
     async with as_organization(request.app[RESOURCES].pool, org_id) as connection:
         return await read_runs.find_one(connection, org_id, *wanted)
-
-
-def _read_cursor(cursor: str | None, org_id: OrgId, wanted: RunFilter) -> RunKey | None:
-    if cursor is None:
-        return None
-    place = read_cursor(cursor, "runs", org_id, wanted)
-    if place is None or len(place) != 16:
-        raise InvalidRequest("starting_after: not a cursor of this list with these filters", "starting_after")
-    return RunKey(UUID(bytes=place))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from typing import Final
 
 import orjson
 from aiohttp import web
@@ -13,8 +14,8 @@ from service.api.replies import reply, reply_page, reply_text
 from service.api.resources import RESOURCES
 from service.contracts.queries import PageQuery
 from service.contracts.webhooks import DeliveryQuery, RecoverIn, WebhookIn, WebhookPatch, checked_url
-from service.domain.cursors import read_cursor, write_cursor
-from service.domain.errors import Forbidden, InvalidRequest, NotFound
+from service.domain.cursors import Cursors, ids
+from service.domain.errors import Forbidden, NotFound
 from service.domain.ids import is_id
 from service.domain.keys import Caller
 from service.store import deliveries, webhooks
@@ -32,6 +33,9 @@ from service.usecases.webhooks import (
     request_test,
     rotate_secret,
 )
+
+_WEBHOOKS: Final = ids("whk")
+_DELIVERIES: Final = ids("dlv")
 
 
 async def post_webhook(request: web.Request) -> web.Response:
@@ -52,11 +56,11 @@ async def post_webhook(request: web.Request) -> web.Response:
 async def list_webhooks(request: web.Request) -> web.Response:
     """Webhooks, newest first."""
     query, who = parse_query(request, PageQuery), caller(request)
-    of_list = ("webhooks", who.org_id, who.project_id)
-    after = _read_cursor(query.starting_after, of_list)
+    cursors = Cursors(_WEBHOOKS, "webhooks", who.org_id, who.project_id)
+    after = cursors.read(query.starting_after)
     async with _connection(request) as connection:
         rows = await webhooks.list_page(connection, who.org_id, who.project_id, after, query.limit)
-    return _page(rows, query.limit, of_list)
+    return _page(rows, query.limit, cursors)
 
 
 async def get_webhook(request: web.Request) -> web.Response:
@@ -146,14 +150,14 @@ async def get_recovery(request: web.Request) -> web.Response:
 async def list_deliveries(request: web.Request) -> web.Response:
     """Deliveries with every attempt, newest event first."""
     query, address = parse_query(request, DeliveryQuery), _address(request)
-    of_list = ("deliveries", *address, query.status)
-    after = _read_cursor(query.starting_after, of_list)
+    cursors = Cursors(_DELIVERIES, "deliveries", *address, query.status)
+    after = cursors.read(query.starting_after)
     async with _connection(request) as connection:
         await _shown(connection, address)
         rows = await deliveries.list_page(
             connection, address.org_id, address.webhook_id, after, query.status, query.limit
         )
-    return _page(rows, query.limit, of_list)
+    return _page(rows, query.limit, cursors)
 
 
 async def post_redelivery(request: web.Request) -> web.Response:
@@ -211,17 +215,7 @@ def _no_recovery(recovery_id: str) -> NotFound:
     return NotFound(f"there is no recovery {recovery_id[:100]!r}")
 
 
-def _page(rows: Sequence[Row], limit: int, of_list: tuple[object, ...]) -> web.Response:
+def _page(rows: Sequence[Row], limit: int, cursors: Cursors[str]) -> web.Response:
     """The rows but the one that only shows that there are more."""
     data = f"[{','.join(row['data'] for row in rows[:limit])}]"
-    more = len(rows) > limit
-    return reply_page(data, write_cursor(rows[limit - 1]["place"].encode(), *of_list) if more else None)
-
-
-def _read_cursor(cursor: str | None, of_list: tuple[object, ...]) -> str | None:
-    if cursor is None:
-        return None
-    place = read_cursor(cursor, *of_list)
-    if place is None:
-        raise InvalidRequest("starting_after: not a cursor of this list with these filters", "starting_after")
-    return place.decode()
+    return reply_page(data, cursors.write(rows[limit - 1]["place"] if len(rows) > limit else None))

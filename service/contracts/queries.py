@@ -72,7 +72,8 @@ CaseRef = Annotated[
 ]
 EventPlace = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[0-9a-z_]+$")]
 AnyEventType = EventType | Literal["webhook.test"]
-Cursor = Annotated[str, StringConstraints(min_length=1, max_length=400, pattern=r"^[A-Za-z0-9_-]+$")]
+_ANY_CURSOR: Final = {"minLength": 1, "maxLength": 400, "pattern": "^[A-Za-z0-9_-]+$"}  # its list judges it
+Cursor = Annotated[str, Field(json_schema_extra=_ANY_CURSOR)]
 
 
 class Query(BaseModel):

@@ -1,0 +1,58 @@
+"""Cursors over HTTP: every list refuses one that is not its own in the same way."""
+
+from urllib.parse import quote
+
+import pytest
+
+from service.domain.cursors import Cursors, Places
+from tests.api.served import Api
+from tests.run_events import result, run_event
+
+LISTS = (
+    "/v1/results?", "/v1/runs?", "/v1/cases?project_id=shop&", "/v1/results/export?", "/v1/receipts?", "/v1/events?",
+    "/v1/webhooks?", "/v1/api-keys?", "/v1/results/{result}/artifacts?", "/v1/cases/{case}/history?",
+    "/v1/webhooks/{webhook}/deliveries?",
+)  # fmt: skip
+BYTES = Places[bytes](bytes, bytes)
+FOREIGN = str(Cursors(BYTES, "another list").write(b"nowhere"))
+
+
+@pytest.fixture
+async def lists(api: Api) -> list[str]:
+    """The address of every list, up to its last parameter."""
+    await api.store.take(run_event("run_1", [result("one")]))
+    [one] = (await api.get("/v1/results"))["data"]
+    hook = await (await api.send("POST", "/v1/webhooks", json={"url": "https://example.org/hook"})).json()
+    return [address.format(result=one["id"], case=one["case"], webhook=hook["id"]) for address in LISTS]
+
+
+async def test_every_list_says_the_same_of_a_cursor_that_is_not_its_own(api: Api, lists: list[str]) -> None:
+    for address in lists:
+        for cursor in ("", "AAAA", "a b", "é", "A" * 401, FOREIGN):
+            error = await api.error(f"{address}starting_after={quote(cursor)}", 400)
+            assert error == {
+                "code": "invalid_request",
+                "message": "starting_after: not a cursor of this list with these filters",
+                "param": "starting_after",
+            }
+
+
+@pytest.mark.parametrize(
+    ("path", "of_list"),
+    [
+        ("/v1/api-keys", ("keys", 1, None)),
+        ("/v1/webhooks", ("webhooks", 1, None)),
+        ("/v1/results/export", ("exports", 1, None)),
+        ("/v1/receipts", ("receipts", 1, (None, None))),
+    ],
+)
+async def test_a_forged_cursor_of_no_place_is_refused_alike(api: Api, path: str, of_list: tuple[object, ...]) -> None:
+    forged = Cursors(BYTES, *of_list).write(b"\0nowhere")
+    assert (await api.error(path, 400, {"starting_after": str(forged)}))["param"] == "starting_after"
+
+
+async def test_the_list_of_receipts_says_where_it_goes_on_in_the_link_header_too(api: Api) -> None:
+    for number in range(2):
+        await api.store.take(run_event(f"run_{number}", [result("one")], id=f"evt_{number}"))
+    answer = await api.send("GET", "/v1/receipts", {"limit": "1"})
+    assert (await answer.json())["next_cursor"] in answer.headers["Link"]
