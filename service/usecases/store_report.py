@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -15,15 +16,12 @@ from service.store.database import Connection, Pool
 from service.store.reports import ClaimedReport
 from service.usecases.emit_events import emit_run_events
 from service.usecases.keep_uploads import keep_uploads
+from service.usecases.leases import ClaimLost
 from service.usecases.new_cases import insert_unseen_cases
 from service.usecases.read_events import RunEvent
 from service.usecases.read_report import ReportReading
 from service.usecases.read_results import Outcomes, Unseen, read_results
 from service.usecases.write_run import RunWriter
-
-
-class ClaimLost(Exception):
-    """Somebody else reads the report by now."""
 
 
 @dataclass(slots=True)
@@ -48,22 +46,27 @@ class ReportStore:
         # Each holds a connection and needs a second one now and then: were all of them held, none would go on.
         self._places = asyncio.Semaphore(max(1, pool.get_max_size() // 3))
 
-    async def store(self, claimed: ClaimedReport, read: ReadUpload, results: Path) -> int:
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[Connection]:
+        """A connection to store one report over. Waits while too many others are being stored."""
+        async with self._places, self._pool.acquire() as connection:
+            yield connection
+
+    async def store(self, connection: Connection, claimed: ClaimedReport, read: ReadUpload, results: Path) -> int:
         """Stores the results and ends the receipt; returns how many. The same report again changes nothing.
 
         Raises Rejected for what can't be stored, ClaimLost, and what the database raises: then nothing has happened.
         """
         reading = ReportReading(claimed, read, self._retention)
-        async with self._places, self._pool.acquire() as connection:
-            await self._months.ensure(connection, [reading.event.facts.completed_ms])
-            async with connection.transaction():
-                run = await self._write(connection, claimed, reading, results)
-                change = await run.close(connection)
-                await keep_uploads(connection, run.run, claimed.upload)
-                await _finish(connection, claimed, reading, run.taken)
-                await emit_run_events(connection, [change] if change else [], self._link_base)
-            if change:
-                await events.announce(connection)
+        await self._months.ensure(connection, [reading.event.facts.completed_ms])
+        async with connection.transaction():
+            run = await self._write(connection, claimed, reading, results)
+            change = await run.close(connection)
+            await keep_uploads(connection, run.run, claimed.upload)
+            await _finish(connection, claimed, reading, run.taken)
+            await emit_run_events(connection, [change] if change else [], self._link_base)
+        if change:
+            await events.announce(connection)
         return run.taken
 
     async def _write(

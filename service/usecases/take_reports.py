@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -19,7 +20,8 @@ from service.storage import Storage
 from service.store import reports
 from service.store.database import DRIVER_ERRORS, Pool, is_clash, is_data_fault, is_outage
 from service.store.reports import Claim, ClaimedReport
-from service.usecases.store_report import ClaimLost, ReportStore
+from service.usecases.leases import ClaimLost, keeping
+from service.usecases.store_report import ReportStore
 
 _LEASE: Final = timedelta(seconds=30)
 _BEAT_S: Final = 5.0
@@ -75,11 +77,18 @@ class ReportTaker:
             child.end()
 
     async def _take(self, claimed: ClaimedReport) -> int:
+        """The lease is prolonged until storing begins: from then on the row itself is held."""
         with TemporaryDirectory(prefix="zof-results-report-") as folder:
             results = Path(folder) / "results"
-            async with self._keeping(claimed.claim):
-                read = await self._read(claimed.upload, Path(folder) / "report", results)
-            return await self._store.store(claimed, read, results)
+            async with AsyncExitStack() as place:
+                async with keeping(partial(self._beat, claimed.claim), _BEAT_S):
+                    read = await self._read(claimed.upload, Path(folder) / "report", results)
+                    connection = await place.enter_async_context(self._store.place())
+                return await self._store.store(connection, claimed, read, results)
+
+    async def _beat(self, held: Claim) -> bool:
+        async with self._pool.acquire() as connection:
+            return await reports.beat(connection, held, _LEASE)
 
     async def _read(self, upload: Upload, source: Path, results: Path) -> ReadUpload:
         await self._fetch(upload.report.path, source)
@@ -95,39 +104,6 @@ class ReportTaker:
         with target.open("wb") as file:
             async for chunk in await self._storage.read(path):
                 await asyncio.to_thread(file.write, chunk)
-
-    @contextlib.asynccontextmanager
-    async def _keeping(self, held: Claim) -> AsyncIterator[None]:
-        """Prolongs the lease while the block runs. Where the claim is lost the block ends with ClaimLost."""
-        lost = False
-
-        def lose() -> None:
-            nonlocal lost
-            lost = True
-            if block is not None:
-                block.cancel()
-
-        block = asyncio.current_task()
-        beating = asyncio.create_task(self._beat(held, lose))
-        try:
-            yield
-        except asyncio.CancelledError:
-            if lost:
-                raise ClaimLost from None
-            raise
-        finally:
-            beating.cancel()
-            await asyncio.gather(beating, return_exceptions=True)
-
-    async def _beat(self, held: Claim, lose: Callable[[], None]) -> None:
-        while True:
-            await asyncio.sleep(_BEAT_S)
-            try:
-                async with self._pool.acquire() as connection:
-                    if not await reports.beat(connection, held, _LEASE):
-                        return lose()
-            except Exception as error:  # the lease is longer than many beats
-                log.warning("report_beat_failed", receipt_id=held.receipt_id, error=repr(error))
 
     async def _note_failure(self, claimed: ClaimedReport, error: Exception) -> None:
         """The verdict, or another try. Where not even that can be written, the lease runs out by itself."""

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from service.reports.children import ReadingChild
 from service.settings import Settings
 from service.store import database
 from service.store.reports import ClaimedReport
+from service.usecases import take_reports
 from service.usecases.take_reports import ReportTaker
-from tests.consumers.conftest import Broker
+from tests.consumers.conftest import Broker, until
 from tests.reporting import PASSING, PATIENCE_S, Reports, make_taker, reporting, taking
 from tests.run_events import run_event
 
@@ -94,6 +96,32 @@ async def test_a_worker_that_was_thought_dead_stores_nothing(reports: Reports, t
 
     assert (await reports.api.get(f"/v1/receipts/{sent['id']}"))["status"] == "processing"
     await reports.api.error("/v1/runs/run_1", 404)
+
+
+async def test_a_report_that_waits_for_its_place_is_nobody_elses(
+    reports: Reports, taker: ReportTaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(take_reports, "_LEASE", timedelta(seconds=2))
+    monkeypatch.setattr(take_reports, "_BEAT_S", 0.2)
+    await reports.api.store.take(run_event())
+    pool: Any = reports.api.store.pool
+    async with taking(reports, taker):
+        async with pool.acquire() as connection, connection.transaction():
+            await connection.execute("SELECT 1 FROM runs FOR UPDATE")
+            first = await reports.send(PASSING)
+            await until(lambda: is_being_stored(pool, first), "the first to hold the only place")
+            second = await reports.send(PASSING, "run_2")
+            await asyncio.sleep(3)
+            assert await make_taker(Settings(), pool).claim() is None
+        receipts = [await reports.settled(receipt) for receipt in (first, second)]
+    assert [receipt["status"] for receipt in receipts] == ["stored", "stored"]
+    assert {row["tries"] for row in await pool.fetch("SELECT tries FROM receipts WHERE upload IS NOT NULL")} == {1}
+
+
+async def is_being_stored(pool: Any, receipt: Any) -> bool:
+    held = "SELECT 1 FROM receipts WHERE receipt_id = $1 AND status = 'processing' FOR UPDATE SKIP LOCKED"
+    known = "SELECT status = 'processing' FROM receipts WHERE receipt_id = $1"
+    return await pool.fetchval(known, receipt["id"]) and await pool.fetchval(held, receipt["id"]) is None
 
 
 async def test_a_report_that_workers_die_over_is_rejected_in_the_end(reports: Reports, taker: ReportTaker) -> None:
