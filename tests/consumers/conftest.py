@@ -15,9 +15,8 @@ from consumers.runs import runs_handler
 from consumers.topology import RUN_COMPLETED, Topology
 from consumers.worker import Handler, Lane
 from tests.run_events import body
+from tests.running import PATIENCE_S, running
 from tests.stored import Store, open_store
-
-PATIENCE_S = 30
 
 
 @pytest.fixture
@@ -72,12 +71,8 @@ async def consuming(broker: Broker, handle: Handler, lanes: int = 2) -> AsyncIte
     """Lanes in this process, stopped as SIGTERM stops them."""
     stopping = asyncio.Event()
     team: Sequence[Lane] = [Lane(broker.topology, broker.topology.runs_queue, handle, stopping) for _ in range(lanes)]
-    work = asyncio.create_task(keep_consuming(broker.url, broker.topology, team, stopping))
-    try:
+    async with running(stopping, keep_consuming(broker.url, broker.topology, team, stopping)):
         yield
-    finally:
-        stopping.set()
-        await asyncio.wait_for(work, PATIENCE_S)
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from service.domain.ids import OrgId
 from service.outbound.webhooks import open_webhook_client
 from service.store.webhooks import Described
 from service.usecases.webhooks import NewWebhook, create_webhook
-from tests.consumers.conftest import PATIENCE_S, until
+from tests.consumers.conftest import until
+from tests.running import running
 from tests.stored import Store
 
 
@@ -27,12 +28,9 @@ async def dispatching(store: Store, count: int = 1) -> AsyncIterator[None]:
     """Stopped as SIGTERM stops them: with what is under way finished."""
     stopping = asyncio.Event()
     async with open_webhook_client(allow_loopback=True) as client:
-        work = [asyncio.create_task(Dispatcher(store.pool, client, stopping).run()) for _ in range(count)]
-        try:
+        team = (Dispatcher(store.pool, client, stopping).run() for _ in range(count))
+        async with running(stopping, *team):
             yield
-        finally:
-            stopping.set()
-            await asyncio.wait_for(asyncio.gather(*work), PATIENCE_S)
 
 
 async def delivery(store: Store, webhook: NewWebhook) -> dict[str, Any]:

@@ -10,20 +10,19 @@ from contextlib import contextmanager
 from consumers.topology import Topology
 
 
-def start_consumer(database_url: str, amqp_url: str, topology: Topology, *roles: str) -> subprocess.Popen[bytes]:
+@contextmanager
+def consumer(
+    database_url: str, amqp_url: str, topology: Topology, *roles: str, **settings: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """One process, ended at the end however it fares."""
     environment = {
         **os.environ,
         "RESULTS_DATABASE_URL": database_url,
         "RESULTS_AMQP_URL": amqp_url,
         "RESULTS_QUEUE_PREFIX": topology.prefix,
+        **{f"RESULTS_{name.upper()}": value for name, value in settings.items()},
     }
-    return subprocess.Popen([sys.executable, "-m", "consumers", *roles], env=environment, stderr=subprocess.DEVNULL)
-
-
-@contextmanager
-def consumer(database_url: str, amqp_url: str, topology: Topology, *roles: str) -> Iterator[subprocess.Popen[bytes]]:
-    """One process, ended at the end however it fares."""
-    process = start_consumer(database_url, amqp_url, topology, *roles)
+    process = subprocess.Popen([sys.executable, "-m", "consumers", *roles], env=environment, stderr=subprocess.DEVNULL)
     try:
         yield process
     finally:

@@ -1,9 +1,8 @@
 """What a consumer needs of memory, however much is waiting and however large an event is."""
 
-from pathlib import Path
-
 import pytest
 
+from benchmarks.servers import peak_rss_mib
 from service.usecases.read_events import MAX_BODY_BYTES
 from tests.consumers.conftest import Broker, until
 from tests.consumers.processes import consumer
@@ -14,11 +13,6 @@ pytestmark = pytest.mark.slow
 
 LIMIT_MIB = 400
 BACKLOG = 10_000
-
-
-def peak_rss_mib(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 async def test_a_backlog_of_ten_thousand_events_fits(store: Store, broker: Broker, database_url: str) -> None:
@@ -48,7 +42,7 @@ async def taken_within_limit(store: Store, broker: Broker, database_url: str, ru
             return bool(await store.pool.fetchval("SELECT count(*) = $1 FROM runs", runs))
 
         await until(all_stored, "the backlog", 240)
-        peak = peak_rss_mib(process.pid)
+        peak = peak_rss_mib(process)
     print(f"peak RSS {peak:.0f} MiB")
     assert peak < LIMIT_MIB
     assert await broker.dead() == []

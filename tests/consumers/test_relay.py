@@ -15,7 +15,8 @@ from consumers.relay import EmbeddedQueue, Relay
 from consumers.worker import DeadLetter, Delivery, Handler, Lane
 from service.domain.queues import EXPORTS
 from service.store import outbox
-from tests.consumers.conftest import PATIENCE_S, Broker
+from tests.consumers.conftest import Broker
+from tests.running import PATIENCE_S, running
 from tests.stored import Store
 
 
@@ -57,35 +58,23 @@ def left(store: Store, count: int) -> Callable[[], Awaitable[bool]]:
 async def relaying(store: Store, broker: Broker, relays: int = 1) -> AsyncIterator[None]:
     stopping = asyncio.Event()
     team = [Relay(store.pool, broker.topology, stopping) for _ in range(relays)]
-    work = asyncio.create_task(keep_consuming(broker.url, broker.topology, team, stopping))
-    try:
+    async with running(stopping, keep_consuming(broker.url, broker.topology, team, stopping)):
         yield
-    finally:
-        stopping.set()
-        await asyncio.wait_for(work, PATIENCE_S)
 
 
 @asynccontextmanager
 async def embedded(store: Store, handle: Handler) -> AsyncIterator[None]:
     stopping = asyncio.Event()
-    work = asyncio.create_task(EmbeddedQueue(store.pool, {EXPORTS: handle}, stopping).run())
-    try:
+    async with running(stopping, EmbeddedQueue(store.pool, {EXPORTS: handle}, stopping).run()):
         yield
-    finally:
-        stopping.set()
-        await asyncio.wait_for(work, PATIENCE_S)
 
 
 @asynccontextmanager
 async def consuming_jobs(broker: Broker, handle: Handler) -> AsyncIterator[None]:
     stopping = asyncio.Event()
     lane = Lane(broker.topology, broker.topology.job_queue(EXPORTS), handle, stopping)
-    work = asyncio.create_task(keep_consuming(broker.url, broker.topology, [lane], stopping))
-    try:
+    async with running(stopping, keep_consuming(broker.url, broker.topology, [lane], stopping)):
         yield
-    finally:
-        stopping.set()
-        await asyncio.wait_for(work, PATIENCE_S)
 
 
 async def received(broker: Broker) -> list[str]:

@@ -3,13 +3,11 @@
 import asyncio
 import csv
 import io
-import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from consumers.topology import Topology
 from service.dev.postgres import program
 from tests.api.served import Api, serve
 from tests.consumers.conftest import Broker, broker  # noqa: F401 - a fixture
+from tests.consumers.processes import consumer
 
 pytestmark = pytest.mark.slow
 
@@ -52,24 +51,11 @@ def visible(tmp_path: Path) -> list[Path]:
     return [path for path in files(tmp_path).rglob("*") if path.is_file() and "#" not in path.name]
 
 
-@contextmanager
 def worker(
     database_url: str, tmp_path: Path, amqp_url: str = "", topology: Topology | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
-    environment = {
-        **os.environ,
-        "RESULTS_DATABASE_URL": database_url,
-        "RESULTS_ARTIFACTS_URL": files(tmp_path).as_uri(),
-        "RESULTS_AMQP_URL": amqp_url,
-        "RESULTS_QUEUE_PREFIX": topology.prefix if topology else "",
-    }
-    process = subprocess.Popen([sys.executable, "-m", "consumers", *ROLES], env=environment, stderr=subprocess.DEVNULL)
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGCONT)
-        process.kill()
-        process.wait()
+) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    artifacts_url = files(tmp_path).as_uri()
+    return consumer(database_url, amqp_url, topology or Topology(), *ROLES, artifacts_url=artifacts_url)
 
 
 async def ask(api: Api, form: str, **said: Any) -> str:

@@ -4,7 +4,8 @@ import asyncio
 import random
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import aio_pika
@@ -15,7 +16,7 @@ from consumers.topology import Topology
 from service.dev.postgres import Postgres, temporary_postgres
 from service.dev.rabbitmq import RabbitMQ
 from service.store import migrations, organizations
-from tests.consumers.processes import start_consumer
+from tests.consumers.processes import consumer
 from tests.faults.ledger import Ledger, reckon
 
 pytestmark = pytest.mark.slow
@@ -41,12 +42,9 @@ def rabbitmq(tmp_path: Path) -> Iterator[RabbitMQ]:
 class Team:
     """Consumer processes of which each that dies is replaced."""
 
-    def __init__(self, database_url: str, amqp_url: str, size: int) -> None:
-        self._urls = database_url, amqp_url
-        self.processes = [self._start() for _ in range(size)]
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        return start_consumer(*self._urls, Topology(), "runs")
+    def __init__(self, start: Callable[[], subprocess.Popen[bytes]], size: int) -> None:
+        self._start = start
+        self.processes = [start() for _ in range(size)]
 
     def kill(self, index: int) -> None:
         self.processes[index].kill()
@@ -58,14 +56,9 @@ class Team:
             if process.poll() is not None:
                 self.processes[index] = self._start()
 
-    def stop(self) -> None:
-        for process in self.processes:
-            process.send_signal(signal.SIGCONT)
-            process.kill()
-            process.wait()
 
-
-async def prepare(postgres: Postgres, rabbitmq: RabbitMQ) -> Ledger:
+@pytest.fixture
+async def ledger(postgres: Postgres, rabbitmq: RabbitMQ) -> Ledger:
     await migrations.apply(postgres.url)
     connection = await asyncpg.connect(postgres.url)
     await organizations.create(connection, "acme", "Acme")
@@ -75,6 +68,13 @@ async def prepare(postgres: Postgres, rabbitmq: RabbitMQ) -> Ledger:
         await topology.declare(await broker.channel())
     await asyncio.sleep(QUEUE_SETTLES_S)
     return Ledger(rabbitmq.url, topology)
+
+
+@pytest.fixture
+def team(postgres: Postgres, rabbitmq: RabbitMQ, ledger: Ledger) -> Iterator[Team]:
+    """Two consumers, once there is something to consume from."""
+    with ExitStack() as started:
+        yield Team(lambda: started.enter_context(consumer(postgres.url, rabbitmq.url, Topology(), "runs")), 2)
 
 
 async def reckoned_clean(postgres: Postgres, ledger: Ledger, team: Team) -> None:
@@ -90,64 +90,44 @@ async def reckoned_clean(postgres: Postgres, ledger: Ledger, team: Team) -> None
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_consumers_die_at_any_moment(postgres: Postgres, rabbitmq: RabbitMQ, seed: int) -> None:
-    ledger = await prepare(postgres, rabbitmq)
-    team = Team(postgres.url, rabbitmq.url, 2)
+async def test_consumers_die_at_any_moment(postgres: Postgres, ledger: Ledger, team: Team, seed: int) -> None:
     chance = random.Random(seed)
-    try:
-        publishing = asyncio.create_task(ledger.publish(EVENTS, PAUSE_S))
+    async with asyncio.TaskGroup() as group:
+        publishing = group.create_task(ledger.publish(EVENTS, PAUSE_S))
         while not publishing.done():
             await asyncio.sleep(chance.uniform(0.5, 2.0))
             team.kill(chance.randrange(2))
-        await publishing
-        await reckoned_clean(postgres, ledger, team)
-    finally:
-        team.stop()
+    await reckoned_clean(postgres, ledger, team)
 
 
-async def test_a_stopped_consumer_blocks_nobody_for_ever(postgres: Postgres, rabbitmq: RabbitMQ) -> None:
-    ledger = await prepare(postgres, rabbitmq)
-    team = Team(postgres.url, rabbitmq.url, 2)
-    try:
-        publishing = asyncio.create_task(ledger.publish(EVENTS, PAUSE_S))
+async def test_a_stopped_consumer_blocks_nobody_for_ever(postgres: Postgres, ledger: Ledger, team: Team) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(ledger.publish(EVENTS, PAUSE_S))
         await asyncio.sleep(6)
         team.processes[0].send_signal(signal.SIGSTOP)
         await asyncio.sleep(15)
         team.processes[0].send_signal(signal.SIGCONT)
-        await publishing
-        await reckoned_clean(postgres, ledger, team)
-    finally:
-        team.stop()
+    await reckoned_clean(postgres, ledger, team)
 
 
-async def test_the_database_dies_twice(postgres: Postgres, rabbitmq: RabbitMQ) -> None:
-    ledger = await prepare(postgres, rabbitmq)
-    team = Team(postgres.url, rabbitmq.url, 2)
-    try:
-        publishing = asyncio.create_task(ledger.publish(EVENTS, PAUSE_S))
+async def test_the_database_dies_twice(postgres: Postgres, ledger: Ledger, team: Team) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(ledger.publish(EVENTS, PAUSE_S))
         for _ in range(2):
             await asyncio.sleep(5)
             postgres.kill()
             await asyncio.sleep(2)
             postgres.restart()
-        await publishing
-        await reckoned_clean(postgres, ledger, team)
-        assert all(process.poll() is None for process in team.processes), "an outage is waited out, not died of"
-    finally:
-        team.stop()
+    await reckoned_clean(postgres, ledger, team)
+    assert all(process.poll() is None for process in team.processes), "an outage is waited out, not died of"
 
 
-async def test_the_broker_dies_twice(postgres: Postgres, rabbitmq: RabbitMQ) -> None:
-    ledger = await prepare(postgres, rabbitmq)
-    team = Team(postgres.url, rabbitmq.url, 2)
-    try:
-        publishing = asyncio.create_task(ledger.publish(EVENTS, PAUSE_S))
+async def test_the_broker_dies_twice(postgres: Postgres, rabbitmq: RabbitMQ, ledger: Ledger, team: Team) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(ledger.publish(EVENTS, PAUSE_S))
         for _ in range(2):
             await asyncio.sleep(5)
             rabbitmq.kill()
             rabbitmq.restart()
-        await publishing
-        await reckoned_clean(postgres, ledger, team)
-        assert all(process.poll() is None for process in team.processes), "a lost broker is waited for, not died of"
-    finally:
-        team.stop()
+    await reckoned_clean(postgres, ledger, team)
+    assert all(process.poll() is None for process in team.processes), "a lost broker is waited for, not died of"
