@@ -94,25 +94,25 @@ class RunData(TypedDict, total=False):
     results: list[ResultIn]
 
 
-class RunEvent(TypedDict, total=False):
-    """The envelope (CloudEvents 1.0, structured mode); `source` and `id` together identify the event."""
+class Envelope(TypedDict, total=False):
+    """What every event says of itself."""
 
     specversion: Required[Literal["1.0"]]
     type: Required[Literal["run.completed"]]
     source: Required[Annotated[str, StringConstraints(min_length=1, max_length=400)]]
     id: Required[Annotated[str, StringConstraints(min_length=1, max_length=200)]]
     time: datetime | None
+
+
+class RunEvent(Envelope, total=False):
+    """The envelope (CloudEvents 1.0, structured mode); `source` and `id` together identify the event."""
+
     data: Required[RunData]
 
 
-class ReferringEvent(TypedDict, total=False):
+class ReferringEvent(Envelope, total=False):
     """An event whose `data` lies in storage (the dataref extension), since it is too large to go inline."""
 
-    specversion: Required[Literal["1.0"]]
-    type: Required[Literal["run.completed"]]
-    source: Required[Annotated[str, StringConstraints(min_length=1, max_length=400)]]
-    id: Required[Annotated[str, StringConstraints(min_length=1, max_length=200)]]
-    time: datetime | None
     dataref: Required[Annotated[str, StringConstraints(min_length=1, max_length=2_000)]]
 
 
