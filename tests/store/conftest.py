@@ -1,11 +1,14 @@
-"""A filled store and the API's view of it."""
+"""Filled stores and the API's view of them."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import asyncpg
 import pytest
 
+from service.domain.ids import OrgId
 from service.store import database
+from tests.store import large
 from tests.store.filled import fill
 from tests.stored import Store, open_store
 
@@ -26,4 +29,16 @@ async def filled(store: Store) -> Store:
 async def api_pool(database_url: str) -> AsyncIterator[asyncpg.Pool]:
     pool = await database.open_pool(database_url, "results_api", 2)
     yield pool
+    await database.close_pool(pool)
+
+
+@pytest.fixture
+async def connection(database_url: str) -> AsyncIterator[Any]:
+    """What the first organization sees of a store that is large enough for plans to tell something."""
+    owner = await asyncpg.create_pool(database_url, min_size=1, max_size=1)
+    await large.fill(owner)
+    await owner.close()
+    pool = await database.open_pool(database_url, "results_api", 1)
+    async with database.as_organization(pool, OrgId(1)) as connection:
+        yield connection
     await database.close_pool(pool)

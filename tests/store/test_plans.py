@@ -1,22 +1,19 @@
 """EXPLAIN: no documented filter, alone or with others, reads a table from end to end, in either plan mode."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 import orjson
-import pytest
 
 from service.domain.filters import ResultFilter
-from service.domain.ids import CaseKey, OrgId
-from service.store import database, read_cases, read_results, read_runs
+from service.domain.ids import CaseKey
+from service.store import read_cases, read_results, read_runs
 from service.store.pieces import Statement, compose
 from service.store.statements import statements
 from tests.store.composed import ONES, result_filters, run_filters
-from tests.store.large import fill, plan_nodes
+from tests.store.large import plan_nodes
 
-ORG = OrgId(1)
 EMPTY = {f"artifacts_2026_{month:02}" for month in range(1, 6)}
 MODES = ("force_generic_plan", "force_custom_plan")
 DRIVERS = [
@@ -40,17 +37,6 @@ VALUES: dict[str, object] = {
     "after_key": 0, "artifact_key": 0, "after_suite": 0, "after_case": 0, "runs": 50,
     "run_ids": ["run_1"], "project_ids": ["p1"],
 }  # fmt: skip
-
-
-@pytest.fixture
-async def connection(database_url: str) -> AsyncIterator[Any]:
-    owner = await asyncpg.create_pool(database_url, min_size=1, max_size=1)
-    await fill(owner)
-    await owner.close()
-    pool = await database.open_pool(database_url, "results_api", 1)
-    async with database.as_organization(pool, ORG) as connection:
-        yield connection
-    await database.close_pool(pool)
 
 
 async def explain(connection: Any, statement: Statement, mode: str) -> Any:
