@@ -23,6 +23,19 @@ async def pause(seconds: float, *events: asyncio.Event) -> None:
             task.cancel()
 
 
+async def unless(stopping: asyncio.Event, work: Awaitable[object]) -> None:
+    """Does the work to its end, or cancels it where we are to stop first."""
+    working, ordered = asyncio.ensure_future(work), asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait({working, ordered}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        ordered.cancel()
+        working.cancel()
+        await asyncio.wait({working})
+    if not working.cancelled():
+        working.result()
+
+
 async def patiently(name: str, work: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:
     """Until `work` returns or we are to stop; an outage of the store is waited out, and then it starts over."""
     pauses = waits(0.2, _LONGEST_WAIT_S)

@@ -24,7 +24,6 @@ from service.settings import Settings
 from service.store.database import Pool
 from service.usecases import tidy
 from service.usecases.ingest_runs import RunIngest
-from service.usecases.prune_events import prune_events
 from service.usecases.run_export import Exporter
 from service.usecases.store_report import ReportStore
 from service.usecases.take_reports import ReportTaker
@@ -95,7 +94,7 @@ async def _upkeep(tools: Tools) -> Work:
         Chore("left_files", 3_600, exporter.sweep),
         Chore("stuck_writers", 15, partial(tidy.end_stuck_writers, tools.pool)),
         Chore("old_answers", 3_600, partial(tidy.delete_old_answers, tools.pool)),
-        Chore("old_events", 3_600, partial(prune_events, tools.pool)),
+        Chore("old_events", 3_600, partial(tidy.delete_old_events, tools.pool)),
         Chore("old_receipts", 3_600, partial(tidy.delete_old_receipts, tools.pool)),
     )
     return Work(loops=chore_loops(chores, tools.stopping))

@@ -2,15 +2,16 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
-from consumers.loops import Loop, repeat
-from service.domain.errors import Unavailable
+from consumers.loops import Loop, repeat, unless
 from service.log import log
+from service.store.database import is_outage
 
 
 class Chore(NamedTuple):
-    """One thing to do, and how often."""
+    """One thing to do, and how often. It may be cut off anywhere, as by the death of its process."""
 
     name: str
     every_s: float
@@ -23,10 +24,14 @@ def chore_loops(chores: Sequence[Chore], stopping: asyncio.Event) -> list[Loop]:
 
 
 def _loop(chore: Chore, stopping: asyncio.Event) -> Loop:
-    async def once() -> None:
-        try:
-            await chore.run()
-        except Unavailable as error:
-            log.warning("chore_put_off", chore=chore.name, error=str(error))
+    return partial(repeat, chore.name, partial(_run_once, chore, stopping), chore.every_s, stopping)
 
-    return lambda: repeat(chore.name, once, chore.every_s, stopping)
+
+async def _run_once(chore: Chore, stopping: asyncio.Event) -> None:
+    """What fails is tried again the next time: nothing else of the process depends on it."""
+    try:
+        await unless(stopping, chore.run())
+    except Exception as error:
+        if is_outage(error):
+            raise
+        log.warning("chore_put_off", chore=chore.name, exc_info=error)

@@ -58,11 +58,14 @@ async def number(connection: Connection) -> int:
     return count
 
 
-async def prune(connection: Connection, before_ms: int) -> int:
-    """Deletes some of the events from before this moment (ms since 1970) with their deliveries; returns how many."""
-    pruned: int = await connection.fetchval(_SQL["prune"], first_id("evt", before_ms))
-    await connection.execute(_SQL["prune_deliveries"], first_id("dlv", before_ms))
-    return pruned
+async def prune(connection: Connection, before_ms: int, limit: int) -> int:
+    """Deletes at most so many of the events from before this moment (ms since 1970); returns how many."""
+    return int(await connection.fetchval(_SQL["prune"], first_id("evt", before_ms), limit))
+
+
+async def prune_deliveries(connection: Connection, before_ms: int, limit: int) -> int:
+    """Deletes at most so many deliveries of events from before this moment (ms since 1970); returns how many."""
+    return int(await connection.fetchval(_SQL["prune_deliveries"], first_id("dlv", before_ms), limit))
 
 
 async def find_failing(connection: Connection, runs: Iterable[RunAddress], limit: int) -> list[asyncpg.Record]:

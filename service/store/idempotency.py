@@ -29,9 +29,9 @@ async def keep(connection: Connection, mutation: Mutation, answer: Answer) -> No
     )
 
 
-async def prune(connection: Connection) -> None:
-    """Forgets what is older than a day, of all organizations."""
-    await connection.execute(_SQL["prune"])
+async def prune(connection: Connection, limit: int) -> int:
+    """Forgets at most so many answers that are older than a day, of all organizations; returns how many."""
+    return int(await connection.fetchval(_SQL["prune"], limit))
 
 
 def _address(mutation: Mutation) -> tuple[object, ...]:

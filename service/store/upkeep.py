@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Final
 
+from service.domain.ids import first_id
 from service.store.database import Connection
 from service.store.statements import statements
 
@@ -16,6 +17,7 @@ async def end_stuck_writers(connection: Connection, after: timedelta) -> int:
         return int(await connection.fetchval(_SQL["end_stuck_writers"], after))
 
 
-async def delete_receipts(connection: Connection, before: datetime) -> None:
-    """Forgets what became of events and reports that came in before this moment."""
-    await connection.execute(_SQL["delete_receipts"], int(before.timestamp() * 1000))
+async def delete_receipts(connection: Connection, before: datetime, limit: int) -> int:
+    """Forgets what became of at most so many events and reports that came in before this moment; returns how many."""
+    oldest_kept = first_id("rcp", int(before.timestamp() * 1000))
+    return int(await connection.fetchval(_SQL["delete_receipts"], oldest_kept, before, limit))

@@ -34,16 +34,18 @@ SELECT pg_notify('events_numbered', '')
 -- name: announce_written
 SELECT pg_notify('events_written', '')
 
--- name: prune  (of all organizations, some of each; remembers up to where, since older places can't be read on from)
-WITH old AS (
-    SELECT org.org_id, event.event_id
-    FROM organizations org CROSS JOIN LATERAL (
-        SELECT event_id FROM events WHERE org_id = org.org_id AND event_id < $1 AND number IS NOT NULL
-        ORDER BY event_id LIMIT 1000
-    ) event
-), pruned AS (
-    DELETE FROM events USING old WHERE events.org_id = old.org_id AND events.event_id = old.event_id
-    RETURNING events.org_id, events.number
+-- name: prune  (of all organizations, at most $2; remembers up to where, since older places can't be read on from)
+WITH pruned AS (
+    DELETE FROM events
+    WHERE ctid = ANY (ARRAY (
+        SELECT old.place
+        FROM organizations org CROSS JOIN LATERAL (
+            SELECT ctid AS place FROM events WHERE org_id = org.org_id AND event_id < $1 AND number IS NOT NULL
+            ORDER BY event_id LIMIT $2 FOR UPDATE SKIP LOCKED
+        ) old
+        LIMIT $2
+    ))
+    RETURNING org_id, number
 ), reached AS (
     SELECT org_id, max(number) AS number FROM pruned GROUP BY org_id ORDER BY org_id
 ), remembered AS (
@@ -52,9 +54,21 @@ WITH old AS (
 )
 SELECT count(*) FROM pruned
 
--- name: prune_deliveries  (of all organizations: those of events that are that old)
-DELETE FROM deliveries USING webhooks hook
-WHERE deliveries.org_id = hook.org_id AND deliveries.webhook_id = hook.webhook_id AND deliveries.delivery_id < $1
+-- name: prune_deliveries  (of all organizations, at most $2 of those of events that are that old)
+WITH pruned AS (
+    DELETE FROM deliveries
+    WHERE ctid = ANY (ARRAY (
+        SELECT old.place
+        FROM webhooks hook CROSS JOIN LATERAL (
+            SELECT ctid AS place FROM deliveries
+            WHERE org_id = hook.org_id AND webhook_id = hook.webhook_id AND delivery_id < $1
+            ORDER BY delivery_id LIMIT $2 FOR UPDATE SKIP LOCKED
+        ) old
+        LIMIT $2
+    ))
+    RETURNING 1
+)
+SELECT count(*) FROM pruned
 
 -- name: find_failing  (at most $3 failing cases of each of these runs, as they stand in this transaction)
 SELECT run.run_key, said.case_key, said.status::text AS status, coalesce(said.message, said.type) AS said,
