@@ -13,6 +13,7 @@ from service.domain.deliveries import Answer, Endpoint, Status, next_wait_s
 from service.domain.events import NewEvent
 from service.domain.ids import mint_id
 from service.domain.signatures import signed_headers
+from service.log import log
 from service.outbound.webhooks import WebhookClient
 from service.store import deliveries, events, webhooks
 from service.store.database import Connection, Pool, is_clash
@@ -39,12 +40,21 @@ async def claim_deliveries(pool: Pool, rooms: Mapping[Endpoint, int], limit: int
 
 
 async def attempt(client: WebhookClient, claimed: Claimed) -> Attempted:
-    """One attempt. Raises nothing for what the endpoint does."""
+    """One attempt. Raises nothing: what goes wrong on our side is a failure too, or it would come due for ever."""
+    at, started = datetime.now(UTC), time.monotonic()
+    try:
+        answer = await _post(client, claimed)
+    except Exception as error:
+        log.error("attempt_broke", org_id=claimed.org_id, delivery_id=claimed.delivery_id, exc_info=error)
+        answer = Answer(None, round((time.monotonic() - started) * 1000), "something went wrong on our side")
+    return Attempted(claimed, at, answer)
+
+
+async def _post(client: WebhookClient, claimed: Claimed) -> Answer:
     body = envelope(claimed.event_id, claimed.type, claimed.created_at, claimed.data)
     secrets = [secret for secret in (claimed.secret, claimed.previous_secret) if secret]
     headers = signed_headers(claimed.event_id, int(time.time()), body, secrets)
-    at = datetime.now(UTC)
-    return Attempted(claimed, at, await client.post(claimed.url, headers, body))
+    return await client.post(claimed.url, headers, body)
 
 
 async def give_back(pool: Pool, claimed: Sequence[Claimed]) -> None:

@@ -8,6 +8,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from service.domain.deliveries import Answer
 from service.domain.ids import OrgId
+from service.outbound.webhooks import WebhookClient
 from service.usecases.deliver_events import Attempted, claim_deliveries, record_attempts
 from service.usecases.webhooks import WebhookAddress, rotate_secret
 from tests.consumers.conftest import until
@@ -87,6 +88,24 @@ async def test_what_failed_comes_again_under_the_same_id(store: Store) -> None:
     first, second = receiver.received
     assert first.body == second.body
     assert first.headers["webhook-id"] == second.headers["webhook-id"]
+
+
+async def test_what_breaks_on_our_side_is_a_failed_attempt_and_comes_again(store: Store) -> None:
+    async def break_down(*_: object) -> Answer:
+        raise KeyError("a bug")
+
+    async with receiving() as receiver, dispatching(store):
+        webhook = await add_webhook(store, receiver.url)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(WebhookClient, "post", break_down)
+            await store.take(run_event())
+            row = await attempted(store, webhook)
+        assert (row["status"], row["tries"]) == ("pending", 1)
+        assert 3.5 < row["due_in_s"] < 6.1
+        await make_due(store)
+        row = await attempted(store, webhook, 2)
+    assert row["status"] == "delivered"
+    assert [attempt["error"] for attempt in row["attempt_log"]] == ["something went wrong on our side", None]
 
 
 @pytest.mark.parametrize("status", [429, 503])
