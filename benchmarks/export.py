@@ -16,8 +16,10 @@ import asyncpg
 from benchmarks.servers import Servers, consumer_process, cpu_s, peak_rss_mib, servers
 from service.contracts.exports import ExportRequest
 from service.domain.ids import OrgId
-from service.store import database, export_rows
+from service.domain.key_ranges import KeyRange
+from service.store import database, export_plans
 from service.usecases.request_export import request_export
+from service.usecases.write_export import SHAPE
 
 ORGANIZATION: Final = OrgId(1)
 BUDGETS: Final = {  # format and compression: of psql, MiB
@@ -34,10 +36,10 @@ async def csv_query(url: str) -> str:
     """The query of an export of everything as CSV, on one line as psql wants it."""
     pool = await database.open_pool(url, "results_api", 1)
     order = ExportRequest(format="csv").to_order()
-    async with export_rows.snapshot(pool, ORGANIZATION) as connection:
-        query = await export_rows.row_query(connection, ORGANIZATION, order)
+    async with database.as_organization(pool, ORGANIZATION) as connection:
+        plan = await export_plans.plan_export(connection, ORGANIZATION, order, SHAPE.range_results)
     await database.close_pool(pool)
-    return " ".join(query.text.split())
+    return " ".join(plan.query(KeyRange(plan.ranges[-1].first_run, plan.ranges[0].last_run)).split())
 
 
 def measure_psql(given: Servers, query: str) -> float:

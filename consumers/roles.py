@@ -27,6 +27,7 @@ from service.usecases.ingest_runs import RunIngest
 from service.usecases.run_export import Exporter
 from service.usecases.store_report import ReportStore
 from service.usecases.take_reports import ReportTaker
+from service.usecases.write_export import SHAPE, ExportWriter
 
 Role: TypeAlias = str  # a key of ROLES
 
@@ -102,8 +103,11 @@ async def _upkeep(tools: Tools) -> Work:
 
 async def _exporter(tools: Tools) -> Exporter:
     settings = tools.settings
-    rows = await tools.opened.enter_async_context(database_pool(settings, "results_api"))
-    return Exporter(tools.pool, rows, database_url(settings), open_storage(settings), settings.link_base)
+    # No fewer than all jobs hold at once: two that wait for the other's second connection would wait for ever.
+    connections = settings.export_slots * SHAPE.readers
+    rows = await tools.opened.enter_async_context(database_pool(settings, "results_api", connections))
+    writer = ExportWriter(rows, database_url(settings))
+    return Exporter(tools.pool, writer, open_storage(settings), settings.link_base)
 
 
 def _report_taker(tools: Tools) -> ReportTaker:

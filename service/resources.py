@@ -30,9 +30,9 @@ def open_storage(settings: Settings) -> Storage:
 
 
 @asynccontextmanager
-async def database_pool(settings: Settings, role: Role) -> AsyncIterator[Pool]:
+async def database_pool(settings: Settings, role: Role, size: int | None = None) -> AsyncIterator[Pool]:
     """A pool of connections in this role, closed at the end."""
-    pool = await database.open_pool(database_url(settings), role, settings.database_pool_size)
+    pool = await database.open_pool(database_url(settings), role, size or settings.database_pool_size)
     try:
         yield pool
     finally:

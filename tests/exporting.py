@@ -15,10 +15,13 @@ from service.resources import open_storage
 from service.settings import Settings
 from service.storage import Storage
 from service.store import database
+from service.store.export_snapshots import Shape
 from service.usecases.run_export import Exporter
+from service.usecases.write_export import ExportWriter
 from tests.api.served import Api, serve
 
 PATIENCE_S = 30
+SHAPE = Shape(readers=2, range_results=7)  # so that even small exports are read in many ranges
 OVER = {"succeeded", "failed", "canceled", "expired"}
 
 
@@ -86,6 +89,10 @@ async def exporting(database_url: str, storage_url: str, **settings: Any) -> Asy
         rows = await database.open_pool(database_url, "results_api", 4)
         storage = open_storage(Settings(artifacts_url=storage_url))
         try:
-            yield Exports(api, storage, Exporter(api.store.pool, rows, database_url, storage, "http://results.test"))
+            yield Exports(
+                api,
+                storage,
+                Exporter(api.store.pool, ExportWriter(rows, database_url, SHAPE), storage, "http://results.test"),
+            )
         finally:
             await database.close_pool(rows)

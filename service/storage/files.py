@@ -36,6 +36,8 @@ class Writing:
 
     async def write(self, data: bytes | memoryview) -> None:
         """Appends; returns once there is room for more, so a slow storage slows its source down."""
+        if not data:
+            return
         with _failures_named(self._path):
             await asyncio.gather(asyncio.to_thread(self._sum.update, data), self._file.write(data))
         self.size += len(data)

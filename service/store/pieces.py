@@ -5,7 +5,7 @@ a parameter. Only names and numbers of our own code choose pieces; whatever a ca
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -36,6 +36,11 @@ class Statement:
 
     text: str
     names: tuple[str, ...]
+
+    async def fetch_rows(self, connection: Connection, values: Mapping[str, object]) -> Sequence[asyncpg.Record]:
+        """Every row."""
+        rows: Sequence[asyncpg.Record] = await connection.fetch(self.text, *self._arguments(values))
+        return rows
 
     async def fetch_row(self, connection: Connection, values: Mapping[str, object]) -> asyncpg.Record:
         """The one row of a statement that always has one."""

@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
+from functools import partial
 from typing import Final
 from uuid import uuid4
 
@@ -12,14 +12,13 @@ from service.domain.errors import NotFound, ServiceError, Unavailable
 from service.domain.events import EventType, NewEvent
 from service.domain.exports import KEPT, MAX_TRIES, RETRY_WAITS, ExportOrder
 from service.domain.ids import artifact_key, mint_id
-from service.encoders.encoding import encoder_for
-from service.encoders.parquet import write_parquet
-from service.encoders.text_files import TextFile
 from service.log import log
-from service.storage import Storage, Writing, stored_path
-from service.store import events, export_rows, exports
+from service.storage import Storage, stored_path
+from service.store import events, exports
 from service.store.database import DRIVER_ERRORS, Connection, Pool, is_outage
 from service.store.exports import Claim, ClaimedExport, MadeFile
+from service.usecases.leases import ClaimLost, keeping
+from service.usecases.write_export import ExportWriter, Progress
 
 _LEASE: Final = timedelta(seconds=30)
 _BEAT_S: Final = 2.0  # also how soon a cancellation is noticed
@@ -27,26 +26,12 @@ _LEFT_KEPT: Final = timedelta(days=1)  # longer than any export takes
 _NO_PARQUET: Final = "this server can't write Parquet: its extra `parquet` is not installed"
 
 
-class _Progress:
-    """How far a job has come, for its heartbeat."""
-
-    def __init__(self) -> None:
-        self.expected: int | None = None
-        self.rows = 0
-        self.claim_lost = False
-
-    @property
-    def share(self) -> float | None:
-        return min(1.0, self.rows / self.expected) if self.expected else None
-
-
 class Exporter:
-    """The use case with what it needs. `rows` is a pool of results_api, `jobs` one of results_worker."""
+    """The use case with what it needs; `jobs` is a pool of results_worker."""
 
-    def __init__(self, jobs: Pool, rows: Pool, database_url: str, storage: Storage, link_base: str) -> None:
+    def __init__(self, jobs: Pool, writer: ExportWriter, storage: Storage, link_base: str) -> None:
         self._jobs = jobs
-        self._rows = rows
-        self._database_url = database_url
+        self._writer = writer
         self._storage = storage
         self._link_base = link_base
 
@@ -57,17 +42,17 @@ class Exporter:
 
     async def run(self, claimed: ClaimedExport) -> None:
         """Does a job to its end or, where that fails, puts it back or ends it as failed. Canceled, it gives it back."""
-        held, progress = claimed.claim, _Progress()
+        held, progress = claimed.claim, Progress()
         logged = log.bind(export_id=held.export_id, org_id=held.org_id, tries=claimed.tries)
         try:
-            async with self._keeping(held, progress):
+            async with keeping(partial(self._beat, held, progress), _BEAT_S):
                 order = ExportRequest.model_validate(claimed.request).to_order()
                 file = await self._make_file(claimed, order, progress)
             await self._succeed(held, order, order.file_name(claimed.created_at), file)
         except asyncio.CancelledError:
-            if not progress.claim_lost:
-                await self._give_back(held)
-                raise
+            await self._give_back(held)
+            raise
+        except ClaimLost:
             logged.info("export_claim_lost")
         except Exception as error:
             logged.warning("export_failed", exc_info=error)
@@ -100,76 +85,18 @@ class Exporter:
                 await self._storage.delete(path)
                 log.info("unowned_export_deleted", path=path)
 
-    @contextlib.asynccontextmanager
-    async def _keeping(self, held: Claim, progress: _Progress) -> AsyncIterator[None]:
-        """Prolongs the lease while the block runs, and cancels the block where the claim is lost."""
-        block = asyncio.current_task()
-        beating = asyncio.create_task(self._beat(held, progress, block.cancel if block else lambda: None))
-        try:
-            yield
-        finally:
-            beating.cancel()
+    async def _beat(self, held: Claim, progress: Progress) -> bool:
+        async with self._jobs.acquire() as connection:
+            return await exports.beat(connection, held, _LEASE, progress.share)
 
-    async def _beat(self, held: Claim, progress: _Progress, cancel: Callable[[], object]) -> None:
-        while not progress.claim_lost:
-            await asyncio.sleep(_BEAT_S)
-            try:
-                async with self._jobs.acquire() as connection:
-                    progress.claim_lost = not await exports.beat(connection, held, _LEASE, progress.share)
-            except Exception as error:  # the lease is longer than many beats
-                log.warning("export_beat_failed", export_id=held.export_id, error=repr(error))
-        cancel()
-
-    async def _make_file(self, claimed: ClaimedExport, order: ExportOrder, progress: _Progress) -> MadeFile:
+    async def _make_file(self, claimed: ClaimedExport, order: ExportOrder, progress: Progress) -> MadeFile:
         """Each try has a path of its own: a worker that was thought dead can't touch its successor's file."""
         held = claimed.claim
         path = stored_path("exports", held.org_id, held.export_id, f"{held.token.hex}{order.suffix}")
         name = order.file_name(claimed.created_at)
         async with self._storage.writing(path, order.content_type, name) as file:
-            write = self._write_parquet if order.format == "parquet" else self._write_text
-            rows = await write(held, order, file, progress)
+            rows = await self._writer.write(held.org_id, order, file, progress)
         return MadeFile(rows, file.size, file.sha256, path)
-
-    async def _write_text(self, held: Claim, order: ExportOrder, file: Writing, progress: _Progress) -> int:
-        text = TextFile(encoder_for(order), file.write)
-
-        async def take(data: bytes) -> None:
-            await text.take(data)
-            progress.rows = text.lines
-
-        async with export_rows.snapshot(self._rows, held.org_id) as connection:
-            query = await export_rows.row_query(connection, held.org_id, order)
-            progress.expected = query.expected
-            copy = export_rows.copy_csv if order.format == "csv" else export_rows.copy_json_lines
-            rows = await copy(connection, query, take)
-        await text.finish()
-        return rows
-
-    async def _write_parquet(self, held: Claim, order: ExportOrder, file: Writing, progress: _Progress) -> int:
-        async with export_rows.snapshot(self._rows, held.org_id) as connection:
-            query = await export_rows.row_query(connection, held.org_id, order)
-        progress.expected = query.expected
-        loop, stop = asyncio.get_running_loop(), False
-
-        def write(data: bytes) -> None:
-            if stop:
-                raise InterruptedError
-            asyncio.run_coroutine_threadsafe(file.write(data), loop).result()
-
-        def count(rows: int) -> None:
-            progress.rows = rows
-
-        def work() -> int:
-            with export_rows.arrow_batches(self._database_url, held.org_id, query) as batches:
-                return write_parquet(batches, order.compression, write, count)
-
-        thread = asyncio.ensure_future(asyncio.to_thread(work))
-        try:
-            return await asyncio.shield(thread)
-        except asyncio.CancelledError:
-            stop = True
-            await asyncio.wait({thread})
-            raise
 
     async def _succeed(self, held: Claim, order: ExportOrder, name: str, file: MadeFile) -> None:
         async with self._jobs.acquire() as connection:

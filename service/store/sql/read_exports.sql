@@ -21,7 +21,7 @@ WHERE {export_of_runs}
 ORDER BY r.run_key DESC OFFSET 0
 
 -- name: export_of_runs
-r.org_id = :org_id::int AND r.run_key >= :first_key::uuid AND r.run_key < :before_run::uuid AND {hit}
+r.org_id = :org_id::int AND r.run_key BETWEEN :first_run::uuid AND :last_run::uuid AND {hit}
 AND (:run_id::text IS NULL OR r.run_id = :run_id::text)
 
 -- name: export_facts  (both tables are in the order of the key within a run; most results have no failure to sum up)
@@ -32,6 +32,7 @@ FROM results f
 LEFT JOIN result_details d ON d.org_id = :org_id::int AND d.run_key = run.run_key AND d.case_key = f.case_key
                               AND d.deciding AND d.status <> 'p'
 WHERE f.org_id = :org_id::int AND f.run_key = run.run_key
+  AND f.case_key BETWEEN :first_case::bigint AND :last_case::bigint
   AND (:any_status::bool OR f.status = ANY (:statuses::text[]::"char"[]))
   AND (:case_keys::bigint[] IS NULL OR f.case_key = ANY (:case_keys::bigint[]))
 ORDER BY f.case_key DESC OFFSET 0
@@ -115,14 +116,25 @@ run.completed_text AS completed_at
 -- name: export_failure_summary
 fact.failure_summary
 
--- name: export_size  (how many rows to expect, from the counts of the runs; exact unless cases are asked for)
-SELECT coalesce(sum(
-    CASE WHEN 'p' = ANY (:statuses::text[]) THEN r.passed ELSE 0 END
-    + CASE WHEN 'f' = ANY (:statuses::text[]) THEN r.failed ELSE 0 END
-    + CASE WHEN 'e' = ANY (:statuses::text[]) THEN r.error ELSE 0 END
-    + CASE WHEN 's' = ANY (:statuses::text[]) THEN r.skipped ELSE 0 END
-    + CASE WHEN 'c' = ANY (:statuses::text[]) THEN r.canceled ELSE 0 END), 0)::bigint
-FROM runs r WHERE {export_of_runs}
+-- name: export_ranges  (where each range of about so many results starts; a run counts for one more, to bound runs too)
+SELECT run_key, results, expected  -- in all; exact unless cases are asked for
+FROM (
+    SELECT run_key, results, nth, lag(nth) OVER newest AS nth_before, sum(results) OVER ()::bigint AS expected
+    FROM (
+        SELECT run_key, results, (sum(results + 1) OVER (ORDER BY run_key DESC) - results) / :range_results::int AS nth
+        FROM (SELECT r.run_key, {export_results} AS results FROM runs r WHERE {export_of_runs}) counted
+    ) numbered
+    WINDOW newest AS (ORDER BY run_key DESC)
+) numbered
+WHERE nth IS DISTINCT FROM nth_before OR results > :range_results::int
+ORDER BY run_key DESC
+
+-- name: export_results
+CASE WHEN 'p' = ANY (:statuses::text[]) THEN r.passed ELSE 0 END
++ CASE WHEN 'f' = ANY (:statuses::text[]) THEN r.failed ELSE 0 END
++ CASE WHEN 'e' = ANY (:statuses::text[]) THEN r.error ELSE 0 END
++ CASE WHEN 's' = ANY (:statuses::text[]) THEN r.skipped ELSE 0 END
++ CASE WHEN 'c' = ANY (:statuses::text[]) THEN r.canceled ELSE 0 END
 
 -- name: export_fields
 e.export_id AS id, e.status, e.request->>'format' AS format, e.request->>'compression' AS compression,

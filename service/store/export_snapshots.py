@@ -1,0 +1,36 @@
+"""The moment of which an export tells, seen by several connections at once."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final, NamedTuple
+
+from service.domain.ids import OrgId
+from service.store.database import Connection, Pool, as_organization
+
+# Between two ranges a reader may wait for a slow storage.
+_PATIENT: Final = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = '10min'"
+
+
+class Shape(NamedTuple):
+    """How many read at once, and how many results a range has, more or less."""
+
+    readers: int
+    range_results: int
+
+
+@asynccontextmanager
+async def open_snapshot(pool: Pool, org_id: OrgId, name: str | None = None) -> AsyncIterator[Connection]:
+    """A connection of results_api that sees the organization as it is now, or as it was when a snapshot was named."""
+    async with (
+        as_organization(pool, org_id) as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        if name is not None:
+            await connection.execute(f"SET TRANSACTION SNAPSHOT '{name}'")
+        await connection.execute(_PATIENT)
+        yield connection
+
+
+async def name_snapshot(connection: Connection) -> str:
+    """What other connections call the moment that this one sees, until it sees another."""
+    return str(await connection.fetchval("SELECT pg_export_snapshot()"))
