@@ -29,7 +29,7 @@ async def list_cases(request: web.Request) -> web.Response:
     query, who = parse_query(request, CasesQuery), caller(request)
     project_id = query.project_id or who.project_id
     if project_id is None:
-        raise InvalidRequest("project_id: needed", "project_id")
+        raise InvalidRequest("project_id: must be given", "project_id")
     if who.project_id not in (None, project_id):
         return reply_page("[]", None)
     cursors = Cursors(_PLACES, "cases", who.org_id, project_id, query.suite)

@@ -7,6 +7,7 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
+from service.contracts.faults import describe, faults_of, path_of
 from service.domain.errors import InvalidRequest
 
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
@@ -21,7 +22,7 @@ def parse_query(request: web.Request, model: type[AnyModel]) -> AnyModel:
     for name in request.query:
         given = request.query.getall(name)
         if max(map(len, given)) > _MAX_VALUE:
-            raise InvalidRequest(f"{_shown(name)}: at most {_MAX_VALUE} characters", _shown(name))
+            raise InvalidRequest(f"{_shown(name)}: must have at most {_MAX_VALUE} characters", _shown(name))
         values[name] = given if _repeats(model, name) else _only(name, given)
     return _validated(model, values, "query parameter")
 
@@ -47,17 +48,16 @@ def _validated(model: type[AnyModel], values: dict[str, Any], noun: str) -> AnyM
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    param = _path(fault["loc"])
+        fault = faults_of(error)[0]
+    param, said = _path(fault["loc"]), describe(fault)
     if fault["type"] == _FORBIDDEN_EXTRA:
         raise InvalidRequest(f"there is no {noun} {param!r}", param)
-    said = fault["msg"].removeprefix("Value error, ")
     raise InvalidRequest(f"{param}: {said}" if param else said, param or None)
 
 
 def _only(name: str, given: Sequence[str]) -> str:
     if len(given) > 1:
-        raise InvalidRequest(f"{_shown(name)}: given {len(given)} times", _shown(name))
+        raise InvalidRequest(f"{_shown(name)}: may be given once, not {len(given)} times", _shown(name))
     return given[0]
 
 
@@ -69,7 +69,7 @@ def _repeats(model: type[BaseModel], name: str) -> bool:
 def _path(loc: tuple[int | str, ...]) -> str:
     """The name of what is wrong; an index in a repeated parameter says nothing, deeper ones do."""
     named = loc[:-1] if len(loc) == 2 and isinstance(loc[1], int) else loc
-    return _shown(".".join(map(str, named)))
+    return _shown(path_of(named))
 
 
 def _shown(name: str) -> str:

@@ -34,7 +34,7 @@ class ExportRequest(Query):
     @classmethod
     def _named_once(cls, columns: list[Column] | None) -> list[Column] | None:
         if columns and len(set(columns)) < len(columns):
-            raise ValueError("names a column twice")
+            raise ValueError("must not name a column twice")
         return columns
 
     def to_order(self) -> ExportOrder:

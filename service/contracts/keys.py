@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
+from service.contracts.faults import TIME
 from service.contracts.queries import Words
 from service.domain.keys import Role
 
@@ -23,5 +24,5 @@ class KeyRequest(BaseModel):
     def _as_text(cls, value: object) -> object:
         """RFC 3339 alone: a number could be seconds or milliseconds."""
         if value is not None and not isinstance(value, str):
-            raise ValueError("a time (RFC 3339) is expected")
+            raise ValueError(TIME)
         return value

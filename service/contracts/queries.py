@@ -15,6 +15,7 @@ from pydantic import (
     field_validator,
 )
 
+from service.contracts.faults import ID, NO_NUL
 from service.domain.events import EventType
 from service.domain.filters import ResultFilter, RunFilter
 from service.domain.ids import CaseKey, parse_case_id
@@ -24,6 +25,8 @@ MAX_LIMIT: Final = 1_000
 DEFAULT_LIMIT: Final = 20
 LONGEST_WAIT_S: Final = 30
 
+_EXAMPLE: Final = "2026-05-20T12:00:00Z"
+_MOMENT_WANTED: Final = f"must be a date or a time (RFC 3339), for example {_EXAMPLE}"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -33,13 +36,13 @@ _MOMENT: Final = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(\.\d+)?(?:[Z
 
 def _moment(text: Any) -> datetime:
     if not isinstance(text, str):
-        raise ValueError("a date or a time (RFC 3339) is expected")  # noqa: TRY004  pydantic wants a ValueError
+        raise ValueError(_MOMENT_WANTED)  # noqa: TRY004  pydantic wants a ValueError
     try:
         if _DATE.fullmatch(text):
             return datetime.combine(date.fromisoformat(text), time(), UTC)
         return _full_moment(text)
     except (ValueError, OverflowError):
-        raise ValueError("a date or a time (RFC 3339) is expected, for example 2026-05-20T12:00:00Z") from None
+        raise ValueError(_MOMENT_WANTED) from None
 
 
 def _full_moment(text: str) -> datetime:
@@ -54,23 +57,22 @@ def _full_moment(text: str) -> datetime:
 def _case_key(text: str) -> CaseKey:
     key = parse_case_id(text)
     if key is None:
-        raise ValueError("case_ and 16 hex digits are expected")
+        raise ValueError("must be case_ and 16 hex digits")
     return key
 
 
-_EXAMPLE: Final = "2026-05-20T12:00:00Z"
 Moment = Annotated[
     datetime,
     BeforeValidator(_moment),
     Field(json_schema_extra={"examples": [_EXAMPLE, "2026-05-20"], "format": "date-time"}),
 ]
-Words = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
-BranchName = Annotated[str, StringConstraints(min_length=1, max_length=400, pattern=r"^[^\x00]*$")]
-SuiteName = Annotated[str, StringConstraints(max_length=1_000, pattern=r"^[^\x00]*$")]
+Words = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=NO_NUL)]
+BranchName = Annotated[str, StringConstraints(min_length=1, max_length=400, pattern=NO_NUL)]
+SuiteName = Annotated[str, StringConstraints(max_length=1_000, pattern=NO_NUL)]
 CaseRef = Annotated[
     str, AfterValidator(lambda text: (_case_key(text), text)[1]), Field(examples=["case_00c0ffee00c0ffee"])
 ]
-EventPlace = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[0-9a-z_]+$")]
+EventPlace = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=ID)]
 AnyEventType = EventType | Literal["webhook.test"]
 _ANY_CURSOR: Final = {"minLength": 1, "maxLength": 400, "pattern": "^[A-Za-z0-9_-]+$"}  # its list judges it
 Cursor = Annotated[str, Field(json_schema_extra=_ANY_CURSOR)]

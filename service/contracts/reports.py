@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field, StringConstraints, field_validator
 
+from service.contracts.faults import NO_NUL, SHA256
 from service.contracts.queries import BranchName, Moment, PageQuery, Query, Words
 from service.contracts.run_events import ArtifactKind, Identifier
 
@@ -22,12 +23,12 @@ def _parse_shard(text: str) -> tuple[int, int]:
     match = _SHARD.fullmatch(text)
     number, total = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= number <= total <= _MAX_SHARDS:
-        raise ValueError("i/n is expected, for example 2/8")
+        raise ValueError("must be i/n, for example 2/8")
     return number, total
 
 
-Text = Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=r"^[^\x00]*$")]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F]{64}$", to_lower=True)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=NO_NUL)]
+Sha256 = Annotated[str, StringConstraints(pattern=SHA256, to_lower=True)]
 Shard = Annotated[str, AfterValidator(_valid_shard), Field(examples=["2/8"])]
 
 
@@ -48,7 +49,7 @@ class ReportQuery(Query):
     @classmethod
     def _named(cls, labels: list[str]) -> list[str]:
         if not all(map(_LABEL.fullmatch, labels)):
-            raise ValueError("name:value is expected")
+            raise ValueError("must be name:value")
         return labels
 
     def run_fields(self) -> dict[str, Any]:
@@ -65,7 +66,7 @@ class ReceiptQuery(PageQuery):
     """A page of the list of receipts."""
 
     run_id: Words | None = None
-    event_id: Annotated[str | None, StringConstraints(min_length=1, max_length=400, pattern=r"^[^\x00]*$")] = None
+    event_id: Annotated[str | None, StringConstraints(min_length=1, max_length=400, pattern=NO_NUL)] = None
 
 
 class ArtifactQuery(Query):

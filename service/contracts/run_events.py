@@ -10,11 +10,12 @@ from typing import Annotated, Final, Literal, Required
 from pydantic import Field, StringConstraints, TypeAdapter
 from typing_extensions import TypedDict
 
+from service.contracts.faults import PRINTABLE, SHA256
 from service.domain.results import MAX_DURATION_MS
 from service.domain.statuses import ResultStatus, RunStatus
 
 # The producer's own names: 1 to 200 printable characters.
-Identifier = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\p{C}]+$")]
+Identifier = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=PRINTABLE)]
 DurationMs = Annotated[float, Field(strict=True, ge=0, le=MAX_DURATION_MS, allow_inf_nan=False)]
 ArtifactKind = Literal["screenshot", "trace", "video", "log", "report", "export", "other"]
 
@@ -44,7 +45,7 @@ class ArtifactRef(TypedDict, total=False):
     name: Required[str]
     content_type: str | None
     size: Annotated[int, Field(ge=0)] | None
-    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F]{64}$")] | None
+    sha256: Annotated[str, StringConstraints(pattern=SHA256)] | None
     uri: str | None
 
 

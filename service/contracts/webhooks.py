@@ -5,7 +5,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from service.contracts.faults import NO_NUL
 from service.contracts.queries import Moment, PageQuery
+from service.contracts.run_events import Identifier
 from service.domain.addresses import is_loopback, is_public, parse_address
 from service.domain.deliveries import Status
 from service.domain.errors import InvalidRequest
@@ -18,8 +20,7 @@ def _distinct(events: list[EventType]) -> list[EventType]:
     return list(dict.fromkeys(events))
 
 
-Text = Annotated[str, StringConstraints(max_length=1_000, pattern=r"^[^\x00]*$")]
-Project = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\p{C}]+$")]
+Text = Annotated[str, StringConstraints(max_length=1_000, pattern=NO_NUL)]
 Events = Annotated[
     list[EventType],
     AfterValidator(_distinct),
@@ -37,7 +38,7 @@ class WebhookIn(_Strict):
     url: str
     events: Events = []
     description: Text = ""
-    project_id: Project | None = Field(None, description="Only what is about this project")
+    project_id: Identifier | None = Field(None, description="Only what is about this project")
     enabled: bool = True
 
 
@@ -47,13 +48,13 @@ class WebhookPatch(_Strict):
     url: str = ""
     events: Events = []
     description: Text = ""
-    project_id: Project | None = None
+    project_id: Identifier | None = None
     enabled: bool = True
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
         if not self.model_fields_set:
-            raise ValueError("nothing to change")
+            raise ValueError("the body must change something")
         return self
 
     def changes(self) -> dict[str, Any]:

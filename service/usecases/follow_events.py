@@ -168,7 +168,7 @@ async def find_start(pool: Pool, org_id: OrgId, last_seen: str | None, live_from
 async def find_place(connection: Connection, org_id: OrgId, event_id: str) -> int:
     """The place of an event. Raises Gone where what follows may be deleted, NotFound where it never was."""
     if not is_id("evt", event_id):
-        raise InvalidRequest("after: the id of an event is expected", "after")
+        raise InvalidRequest("after: must be the id of an event", "after")
     place = await events.find_place(connection, org_id, event_id)
     if place is not None:
         return place

@@ -9,6 +9,7 @@ from typing import Any, Final
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
+from service.contracts.faults import describe, faults_of, path_of
 from service.contracts.run_events import ResultIn, RunIn
 from service.domain import texts
 from service.domain.errors import Rejected
@@ -147,8 +148,8 @@ def _moment(claimed: ClaimedReport) -> datetime:
 
 
 def _reason(error: ValidationError) -> str:
-    fault = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(map(str, fault['loc'])) or 'result'}: {fault['msg']}"
+    fault = faults_of(error)[0]
+    return f"{path_of(fault['loc']) or 'result'}: {describe(fault)}"
 
 
 def _note(text: str) -> Problem:

@@ -6,6 +6,7 @@ from typing import Any, Final
 import orjson
 from pydantic import ValidationError
 
+from service.contracts.faults import describe, faults_of, path_of
 from service.contracts.run_events import REFERRING_EVENT, RUN_EVENT
 from service.domain import texts
 from service.domain.errors import Reason
@@ -66,8 +67,8 @@ def _refer(event: Any) -> None:
     try:
         raise Referral(REFERRING_EVENT.validate_python(texts.replace_unstorable(event)))
     except ValidationError as error:
-        faults = error.errors(include_url=False, include_input=False)[:LISTED]
-        raise Refusal("invalid", "; ".join(f"{_path(one['loc'])}: {one['msg']}" for one in faults), event) from None
+        said = [f"{path_of(fault['loc'])}: {describe(fault)}" for fault in faults_of(error)[:LISTED]]
+        raise Refusal("invalid", "; ".join(said), event) from None
 
 
 def _native(event: Any) -> Any:
@@ -104,20 +105,16 @@ def _faults(event: Any) -> list[tuple[int | None, str]]:
     try:
         RUN_EVENT.validate_python(event)
     except ValidationError as error:
-        return [_fault(entry["loc"], entry["msg"]) for entry in error.errors(include_url=False, include_input=False)]
+        return [_fault(fault["loc"], describe(fault)) for fault in faults_of(error)]
     return []
 
 
 def _fault(loc: tuple[int | str, ...], message: str) -> tuple[int | None, str]:
     match loc:
         case ("data", "results", int() as index, *rest):
-            return index, f"{_path(rest) or 'result'}: {message}"
+            return index, f"{path_of(rest) or 'result'}: {message}"
         case _:
-            return None, f"{_path(loc) or 'event'}: {message}"
-
-
-def _path(loc: Any) -> str:
-    return ".".join(str(part) for part in loc)
+            return None, f"{path_of(loc) or 'event'}: {message}"
 
 
 def name_of(result: Any) -> str | None:

@@ -1,0 +1,56 @@
+"""What is wrong with a request is said in a sentence that names the field and what is allowed."""
+
+from typing import Any
+
+import pytest
+
+from tests.api.served import Api
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ({"limit": "x"}, "limit: must be a whole number"),
+        ({"limit": "0"}, "limit: must be 1 or more"),
+        ({"limit": "1001"}, "limit: must be 1000 or less"),
+        ({"status": "green"}, "status: must be 'passed', 'failed', 'error', 'skipped' or 'canceled'"),
+        ({"from": "soon"}, "from: must be a date or a time (RFC 3339), for example 2026-05-20T12:00:00Z"),
+        ({"run_id": ""}, "run_id: must not be empty"),
+        ({"run_id": "a\0"}, "run_id: must not hold NUL characters"),
+        ({"environment": "e" * 201}, "environment: must have at most 200 characters"),
+        ({"case": "tc_1"}, "case: must be case_ and 16 hex digits"),
+        ({"suite": "auth"}, "suite: works only together with run_id"),
+        ({"page": "2"}, "there is no query parameter 'page'"),
+        ({"case_id": "x" * 2_001}, "case_id: must have at most 2000 characters"),
+    ],
+)
+async def test_what_is_wrong_with_a_query(api: Api, query: dict[str, str], message: str) -> None:
+    assert (await api.error("/v1/results", 400, query))["message"] == message
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        ("/v1/results/export", {}, "format: must be given"),
+        ("/v1/results/export", {"format": 1}, "format: must be 'csv', 'json', 'ndjson' or 'parquet'"),
+        ("/v1/results/export", {"format": "csv", "raw": "no"}, "raw: must be true or false"),
+        ("/v1/results/export", {"format": "csv", "filter": 7}, "filter: must be an object"),
+        ("/v1/results/export", {"format": "csv", "columns": "id"}, "columns: must be a list"),
+        ("/v1/results/export", {"format": "csv", "columns": []}, "columns: must not be empty"),
+        ("/v1/results/export", {"format": "csv", "speed": 9}, "there is no field 'speed'"),
+        ("/v1/results/export", [], "the body must be a JSON object"),
+        ("/v1/api-keys", {"name": 7, "role": "viewer"}, "name: must be text"),
+        (
+            "/v1/api-keys", {"name": "ci", "role": "viewer", "expires_at": "2027-01-01T00:00:00"},
+            "expires_at: must be a time with its zone (RFC 3339), for example 2026-05-20T12:00:00Z",
+        ),
+        (
+            "/v1/webhooks", {"url": "https://example.org", "project_id": "a\n"},
+            "project_id: must hold printable characters only",
+        ),
+    ],
+)  # fmt: skip
+async def test_what_is_wrong_with_a_body(api: Api, path: str, body: Any, message: str) -> None:
+    answer = await api.send("POST", path, json=body)
+    assert answer.status == 400
+    assert (await answer.json())["error"]["message"] == message
