@@ -28,7 +28,7 @@ _RUN_ID = TypeAdapter(Identifier)
 
 
 async def create_report(request: web.Request) -> web.Response:
-    """Takes a report of a run; what becomes of it is in its receipt."""
+    """Takes a report of a run; what becomes of it is in its receipt. An empty one is refused at once."""
     who, resources = caller(request), request.app[RESOURCES]
     run_id, query = _run_id(request), _query(request, who)
     refuse_too_large(request, resources.settings.report_max_bytes)
@@ -80,11 +80,17 @@ async def _receive(request: web.Request, inbox: Inbox, run: dict[str, Any]) -> U
     encoding = encoding_of(request)
     if request.content_type != MULTIPART:
         part = Part("report", report_type(request.content_type), whole_body(request))
-        return Upload(await inbox.keep(part), run, encoding)
+        return Upload(_not_empty(await inbox.keep(part)), run, encoding)
     if encoding:
         raise UnsupportedMediaType("a form is taken without a Content-Encoding; its files may be compressed")
     report, attachments = await _receive_form(request, inbox)
-    return Upload(report, run, None, tuple(attachments))
+    return Upload(_not_empty(report), run, None, tuple(attachments))
+
+
+def _not_empty(report: StoredPart) -> StoredPart:
+    if report.size == 0:
+        raise InvalidRequest("report: must not be empty", "report")
+    return report
 
 
 async def _receive_form(request: web.Request, inbox: Inbox) -> tuple[StoredPart, list[StoredPart]]:

@@ -111,6 +111,17 @@ async def test_a_malformed_report_is_rejected_with_a_reason_and_leaves_nothing(r
     assert await _stored(reports) == []
 
 
+@pytest.mark.parametrize("in_a_form", [False, True])
+async def test_an_empty_report_is_refused_at_once_and_leaves_nothing(untaken: Reports, in_a_form: bool) -> None:
+    form = FormData()
+    form.add_field("report", b"", filename="junit.xml")
+    response = await untaken.post(form if in_a_form else b"")
+    assert response.status == 400
+    assert (await response.json())["error"]["param"] == "report"
+    assert await _stored(untaken) == []
+    assert (await untaken.api.get("/v1/receipts"))["data"] == []
+
+
 async def test_a_rejected_report_may_be_sent_again(reports: Reports) -> None:
     receipt = await reports.take(b"nonsense")
     again = await reports.send(b"nonsense")
