@@ -9,6 +9,7 @@ of the same SQL answers.
 
 import argparse
 import asyncio
+import itertools
 import statistics
 import subprocess
 import sys
@@ -76,6 +77,29 @@ RUN_FILTERS: Final = {
     "runs, project, branch": RunFilter(project_id="p0", branch="main"),
     "runs, branch, environment (no match)": RunFilter(branch="main", environment="none"),
 }
+# Every combination of these, each with and without a match, beside the named ones above.
+ASKED: Final[dict[str, list[Any]]] = {
+    "statuses": [(), ("p",), ("f",), ("e", "f"), ("s",)],
+    "run_id": [None, "run_20000"],
+    "from_ms": [None, FROM_MS],
+    "project_id": [None, "p0", "p1", "none"],
+    "environment": [None, "env1", "none"],
+    "branch": [None, "main", "old", "none"],
+    "case_key": [None, CASE, CaseKey(7)],
+    "case_id": [None, "tc_20"],
+    "suite": [None, "suite 10"],
+}
+LOOKS: Final = 5
+SLOWEST: Final = 10
+
+
+def combinations() -> Iterator[tuple[str, ResultFilter]]:
+    """What a list may ask for, with its name."""
+    for chosen in itertools.product(*ASKED.values()):
+        asked = dict(zip(ASKED, chosen, strict=True))
+        if (asked["suite"] is None or asked["run_id"]) and not (asked["case_key"] and asked["case_id"]):
+            name = ", ".join(f"{key} {value}" for key, value in asked.items() if value)
+            yield name or "nothing", ResultFilter(**asked)
 
 
 async def fill(url: str, runs: int, small_runs: int) -> None:
@@ -118,7 +142,7 @@ class Explained:
             node["Relation Name"] for node in plan_nodes(plans[-1]["Plan"])
             if node["Node Type"] == "Seq Scan" and node["Actual Rows"] > 0
         }  # fmt: skip
-        return sorted(plan["Execution Time"] for plan in plans[5:]), scanned
+        return sorted(plan["Execution Time"] for plan in plans[times // 20 :]), scanned
 
 
 def literal(value: Any) -> str:
@@ -130,7 +154,7 @@ def literal(value: Any) -> str:
     return str(value) if isinstance(value, int) else f"'{value}'"
 
 
-def line(name: str, times: list[float], budget_ms: float, scanned: set[str]) -> None:
+def line(name: str, times: list[float], scanned: set[str], budget_ms: float) -> None:
     """One measured statement."""
     p50, p99 = times[len(times) // 2], times[min(len(times) - 1, int(len(times) * 0.99))]
     verdict = "" if p99 <= budget_ms and not scanned else "  OVER BUDGET" + (f" {scanned}" if scanned else "")
@@ -150,8 +174,26 @@ async def measure_statements(url: str) -> None:
                 "one case": (read_cases.one_statement(), of_cases(org_id), 10),
             }
             for name, (statement, arguments, budget_ms) in statements.items():
-                times, scanned = await Explained(connection, statement).times(arguments)
-                line(name, times, budget_ms, scanned)
+                line(name, *await Explained(connection, statement).times(arguments), budget_ms)
+    await pool.close()
+
+
+async def measure_combinations(url: str) -> None:
+    """The slowest of all combinations: found by a few looks at each, then measured as the named ones are."""
+    pool = await database.open_pool(url, "results_api", 1)
+    for org_id, what in ((ORG, "2.5 M results of 10 M"), (MANY_RUNS, "1 M runs")):
+        async with database.as_organization(pool, org_id) as connection:
+            found = []
+            for name, wanted in combinations():
+                explained = Explained(connection, read_results.page_statement(wanted))
+                times, scanned = await explained.times(values(org_id, wanted), LOOKS)
+                found.append((statistics.median(times), name, wanted, scanned))
+            found.sort(key=lambda each: each[0], reverse=True)
+            print(f"the slowest of {len(found):,} combinations of filters, an organization of {what}:")
+            for _, name, wanted, _ in found[:SLOWEST]:
+                explained = Explained(connection, read_results.page_statement(wanted))
+                line(name, *await explained.times(values(org_id, wanted)), 5)
+            print(f"  and tables scanned from end to end: {set().union(*(each[3] for each in found)) or 'none'}")
     await pool.close()
 
 
@@ -246,6 +288,7 @@ def measure(url: str) -> None:
     """All of it."""
     print(f"ratio of page 10,000 to the first: {asyncio.run(measure_pages(url)):.2f} (budget 1.2)")
     asyncio.run(measure_statements(url))
+    asyncio.run(measure_combinations(url))
     asyncio.run(measure_requests(url))
 
 

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import asyncpg
 import orjson
 import pytest
 
