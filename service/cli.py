@@ -49,7 +49,7 @@ def api(processes: int) -> None:
     """Serves the Results API over HTTP until SIGTERM or Ctrl-C.
 
     Of several processes, one that dies is started again. Each has its own RESULTS_DATABASE_POOL_SIZE connections,
-    counts rate limits by itself, and answers /metrics for itself alone.
+    counts rate limits by itself unless RESULTS_RATE_LIMIT_URL is set, and answers /metrics for itself alone.
     """
     from service.api import serve  # a command loads what it runs, so that `keys create` starts at once
 

@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 RateLimit = Annotated[str, StringConstraints(pattern=r"^(off|[1-9]\d{0,8} ?/ ?(second|minute|hour|day))$")]
+RedisUrl = Annotated[str, StringConstraints(pattern=r"^rediss?://\S+$")]
 
 
 class Settings(BaseSettings):
@@ -27,8 +28,11 @@ class Settings(BaseSettings):
     http_port: int = Field(8080, ge=0, le=65535, description="0 takes any free port")
     public_url: str | None = Field(None, description="What links start with, by default the address it listens on")
     dev_dir: Path = Field(Path(".dev"), description="State of the local stack")
-    rate_limit: RateLimit = Field("6000/minute", description="Of one key in one process, such as 100/second, or off")
+    rate_limit: RateLimit = Field("6000/minute", description="Requests of one key, such as 100/second, or off")
     rate_limit_organization: RateLimit = Field("off", description="Requests of one organization with all its keys")
+    rate_limit_url: RedisUrl | None = Field(
+        None, description="redis://… or rediss://…, in which all processes count; else each counts for itself"
+    )
     cors_origins: str = Field("", description="Origins whose scripts may read answers, with commas between; none")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     retention_days: int = Field(3653, ge=1, description="How long results are kept, from their completion")

@@ -1,12 +1,12 @@
-"""How much a key, and an organization with all its keys, may ask for; each process counts for itself."""
+"""How much a key, and an organization with all its keys, may ask for."""
 
 import time
 from typing import Final, NamedTuple
 
 from aiohttp import web
 from limits import RateLimitItem, parse
-from limits.aio.storage import MemoryStorage
 
+from service.api.request_counts import RequestCounts, Window
 from service.domain.errors import RateLimitExceeded
 from service.domain.keys import Caller
 from service.settings import Settings
@@ -26,33 +26,43 @@ STANDING: Final = web.RequestKey("standing", Standing)
 
 
 class RateLimits:
-    """Counts requests in fixed windows, such as 6000/minute. "off" counts nothing."""
+    """Counts requests in windows of the clock, such as 6000 in each minute. "off" counts nothing."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, counts: RequestCounts) -> None:
         self._per_key = _limit(settings.rate_limit)
         self._per_organization = _limit(settings.rate_limit_organization)
-        self._storage = MemoryStorage()
+        self._counts = counts
 
     async def take(self, request: web.Request, caller: Caller) -> None:
         """Takes one request off, and leaves the standing that is nearest its end in the request.
 
         Raises RateLimitExceeded at the end.
         """
-        standings = [await self._hit(limit, name) for limit, name in self._counted(caller)]
-        if standings:
-            request[STANDING] = least = min(standings)
-            if least.remaining < 0:
-                wait_s = max(1, least.reset_s - int(time.time()))
-                raise RateLimitExceeded(f"more than {least.limit} requests; try again in {wait_s} s", wait_s)
+        counted, now = self._counted(caller), int(time.time())
+        if not counted:
+            return
+        counts = await self._counts.add([_window(limit, name, now) for limit, name in counted])
+        request[STANDING] = least = min(
+            _standing(limit, count, now) for (limit, _), count in zip(counted, counts, strict=True)
+        )
+        if least.remaining < 0:
+            wait_s = least.reset_s - now
+            raise RateLimitExceeded(f"more than {least.limit} requests; try again in {wait_s} s", wait_s)
 
     def _counted(self, caller: Caller) -> list[tuple[RateLimitItem, str]]:
         limits = ((self._per_key, caller.key_id), (self._per_organization, f"org_{caller.org_id}"))
         return [(limit, name) for limit, name in limits if limit is not None]
 
-    async def _hit(self, limit: RateLimitItem, name: str) -> Standing:
-        key = limit.key_for(name)
-        count = await self._storage.incr(key, limit.get_expiry())
-        return Standing(limit.amount - count, limit.amount, int(await self._storage.get_expiry(key)) + 1)
+
+def _window(limit: RateLimitItem, name: str, now: int) -> Window:
+    """The window of the clock that `now` is in: its end is known without asking, and the same in every process."""
+    length_s = limit.get_expiry()
+    return Window(limit.key_for(name, str(now // length_s)), length_s)
+
+
+def _standing(limit: RateLimitItem, count: int, now: int) -> Standing:
+    length_s = limit.get_expiry()
+    return Standing(limit.amount - count, limit.amount, now - now % length_s + length_s)
 
 
 def standing_headers(standing: Standing) -> dict[str, str]:

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from service import resources
 from service.api.rate_limits import RateLimits
+from service.api.request_counts import open_request_counts
 from service.api.verified_keys import VerifiedKeys
 from service.settings import Settings
 from service.storage import Storage
@@ -57,7 +58,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         receipt_watch = await opened.enter_async_context(watching(pool, notifications, WRITTEN, find_settled))
         storage = resources.open_storage(settings)
         feeds = EventFeeds(pool, notifications)
-        limits = RateLimits(settings)
+        limits = RateLimits(settings, await opened.enter_async_context(open_request_counts(settings)))
         yield Resources(
             settings, pool, list_pool, storage, feeds, limits, run_watch, export_watch, receipt_watch
         )  # fmt: skip

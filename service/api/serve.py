@@ -11,6 +11,7 @@ from aiohttp import web
 
 from service.api.app import make_app
 from service.api.processes import keep_serving
+from service.api.request_counts import redis_pool
 from service.domain.errors import ServiceError
 from service.log import log
 from service.resources import database_url, open_storage
@@ -28,12 +29,13 @@ def run(settings: Settings, processes: int = 1) -> None:
 
     Raises CannotListen where the port is taken, and MissingSetting or Unavailable where there is no database.
     """
+    database_url(settings)  # what every process would fail at is said once, before there are any
+    open_storage(settings)
+    redis_pool(settings)
     sockets = _bind(settings)
     if processes == 1:
         uvloop.run(_serve(settings, sockets))
         return
-    database_url(settings)  # what every child would fail at is said once, before there are any
-    open_storage(settings)
     keep_serving(lambda opened, told: uvloop.run(_serve(settings, opened, told)), sockets, processes)
 
 

@@ -80,11 +80,17 @@ def list_of(params: Params) -> list[tuple[str, str]]:
 
 @asynccontextmanager
 async def serve(database_url: str, **settings: Any) -> AsyncIterator[Api]:
-    async with open_store(database_url) as store:
-        chosen = Settings(database_url=database_url, database_pool_size=4, **settings)
-        server = TestServer(make_app(chosen))
-        await server.start_server(auto_decompress=False)  # as service.api.serve does
-        async with TestClient(server) as http:
-            api = Api(store, http)
-            api.key = (await api.make_key("admin")).key
-            yield api
+    async with open_store(database_url) as store, listening(database_url, **settings) as http:
+        api = Api(store, http)
+        api.key = (await api.make_key("admin")).key
+        yield api
+
+
+@asynccontextmanager
+async def listening(database_url: str, **settings: Any) -> AsyncIterator[TestClient[Any, Any]]:
+    """The API alone, over a database that is ready."""
+    chosen = Settings(database_url=database_url, database_pool_size=4, **settings)
+    server = TestServer(make_app(chosen))
+    await server.start_server(auto_decompress=False)  # as service.api.serve does
+    async with TestClient(server) as http:
+        yield http

@@ -1,5 +1,7 @@
 """Rate limits: counted per key and per organization, shown on every answer, off where they are off."""
 
+import time
+
 import pytest
 from pydantic import ValidationError
 
@@ -8,7 +10,7 @@ from tests.api.served import serve
 
 
 async def test_a_key_that_asks_too_often_is_told_when_to_come_again(database_url: str) -> None:
-    async with serve(database_url, rate_limit="3/hour") as api:
+    async with serve(database_url, rate_limit="3/day") as api:
         for remaining in ("2", "1", "0"):
             response = await api.send("GET", "/v1/results")
             assert response.status == 200
@@ -17,15 +19,18 @@ async def test_a_key_that_asks_too_often_is_told_when_to_come_again(database_url
         response = await api.send("GET", "/v1/results")
         assert response.status == 429
         assert (await response.json())["error"]["code"] == "rate_limit_exceeded"
-        assert 0 < int(response.headers["Retry-After"]) <= 3601
+        assert 0 < int(response.headers["Retry-After"]) <= 86400
         assert response.headers["X-RateLimit-Remaining"] == "0"
+        ends_at, wait_s = int(response.headers["X-RateLimit-Reset"]), int(response.headers["Retry-After"])
+        assert ends_at % 86400 == 0  # of the clock's day, the same for every process
+        assert abs(time.time() + wait_s - ends_at) < 10
         other = (await api.make_key()).key
         await api.get("/v1/results", key=other)
         await api.get("/healthz", key="")
 
 
 async def test_the_keys_of_an_organization_share_its_limit(database_url: str) -> None:
-    async with serve(database_url, rate_limit="off", rate_limit_organization="2/hour") as api:
+    async with serve(database_url, rate_limit="off", rate_limit_organization="2/day") as api:
         other = (await api.make_key()).key
         _, foreign = await api.make_organization("other")
         await api.get("/v1/results")
@@ -43,3 +48,9 @@ async def test_limits_that_are_off_show_nothing(database_url: str) -> None:
 def test_a_limit_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ValidationError):
         Settings(rate_limit=text)
+
+
+@pytest.mark.parametrize("url", ["memory://", "localhost:6379", "redis://"])
+def test_what_is_no_address_of_a_redis_is_refused(url: str) -> None:
+    with pytest.raises(ValidationError):
+        Settings(rate_limit_url=url)

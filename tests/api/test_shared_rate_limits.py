@@ -1,0 +1,126 @@
+"""Rate limits that all processes share through a real Redis, which is killed, stopped and started again."""
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientResponse
+from aiohttp.test_utils import TestClient
+from structlog.testing import capture_logs
+
+from service.api import serve as serving
+from service.resources import MissingSetting
+from service.settings import Settings
+from tests.api.served import Api, listening, serve
+from tests.redis import Redis, is_installed
+
+needs_redis = pytest.mark.skipif(not is_installed(), reason="redis-server is not installed")
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[Redis]:
+    with Redis(tmp_path / "redis") as started:
+        yield started
+
+
+class Pair:
+    """Two servers, asked with the same key."""
+
+    def __init__(self, api: Api, other: TestClient[Any, Any]) -> None:
+        self.api = api
+        self._servers = (api.http, other)
+
+    async def ask(self, server: int, key: str | None = None) -> ClientResponse:
+        headers = {"Authorization": f"Bearer {key or self.api.key}"}
+        return await self._servers[server].get("/v1/results", headers=headers)
+
+    async def remaining(self, server: int) -> int:
+        response = await self.ask(server)
+        assert response.status == 200
+        return int(response.headers["X-RateLimit-Remaining"])
+
+    async def until_shared(self) -> None:
+        """Until a request to one is missing at the other."""
+        async with asyncio.timeout(10):
+            while await self.remaining(0) != await self.remaining(1) + 1:  # noqa: ASYNC110 - another process's state
+                await asyncio.sleep(0.1)
+
+
+@asynccontextmanager
+async def pair(database_url: str, redis: Redis, **limits: str) -> AsyncIterator[Pair]:
+    shared = {**limits, "rate_limit_url": redis.url}
+    async with serve(database_url, **shared) as api, listening(database_url, **shared) as other:
+        yield Pair(api, other)
+
+
+@needs_redis
+async def test_two_servers_share_the_limit_of_a_key(database_url: str, redis: Redis) -> None:
+    async with pair(database_url, redis, rate_limit="4/day") as both:
+        assert [await both.remaining(server) for server in (0, 1, 1, 0)] == [3, 2, 1, 0]
+        refused = [await both.ask(server) for server in (0, 1)]
+        assert [response.status for response in refused] == [429, 429]
+        assert len({response.headers["X-RateLimit-Reset"] for response in refused}) == 1
+        assert (await both.ask(0, (await both.api.make_key()).key)).status == 200
+
+
+@needs_redis
+async def test_two_servers_share_the_limit_of_an_organization(database_url: str, redis: Redis) -> None:
+    async with pair(database_url, redis, rate_limit="100/day", rate_limit_organization="3/day") as both:
+        colleague, (_, stranger) = (await both.api.make_key()).key, await both.api.make_organization("other")
+        answers = [await both.ask(0), await both.ask(1, colleague), await both.ask(0, colleague), await both.ask(1)]
+        assert [response.status for response in answers] == [200, 200, 200, 429]
+        assert {response.headers["X-RateLimit-Limit"] for response in answers} == {"3"}
+        assert (await both.ask(1, stranger)).status == 200
+
+
+@needs_redis
+async def test_requests_are_answered_and_counted_while_redis_is_gone(database_url: str, redis: Redis) -> None:
+    async with pair(database_url, redis, rate_limit="1000/day") as both:
+        assert await both.remaining(0) == 999
+        with capture_logs() as logged:
+            redis.kill()
+            assert [await both.remaining(server) for server in (0, 0, 1)] == [999, 998, 999]
+            redis.restart()
+            await both.until_shared()
+        told = [entry["event"] for entry in logged if entry["event"].startswith("rate_limits")]
+        assert sorted(told) == ["rate_limits_counted_alone"] * 2 + ["rate_limits_shared_again"] * 2  # each server once
+
+
+@needs_redis
+async def test_a_redis_that_hangs_holds_up_hardly_any_request(database_url: str, redis: Redis) -> None:
+    async with pair(database_url, redis, rate_limit="1000/day") as both:
+        await both.until_shared()
+        redis.process.send(signal.SIGSTOP)
+        try:
+            begun = time.monotonic()
+            await asyncio.gather(*(both.remaining(0) for _ in range(50)))
+            assert time.monotonic() - begun < 1.5
+            begun = time.monotonic()
+            for _ in range(10):
+                await both.remaining(0)
+            assert time.monotonic() - begun < 1.5
+        finally:
+            redis.process.send(signal.SIGCONT)
+        await both.until_shared()
+
+
+async def test_servers_start_and_answer_without_their_redis(database_url: str, tmp_path: Path) -> None:
+    absent = Redis(tmp_path / "redis")
+    absent.prepare()
+    async with pair(database_url, absent, rate_limit="2/day") as both:
+        assert [await both.remaining(server) for server in (0, 1, 0)] == [1, 1, 0]
+        assert (await both.ask(0)).status == 429
+
+
+def test_a_missing_client_is_named_by_its_extra(monkeypatch: pytest.MonkeyPatch, database_url: str) -> None:
+    monkeypatch.setitem(sys.modules, "redis.asyncio", None)
+    settings = Settings(database_url=database_url, http_port=0, rate_limit_url="redis://127.0.0.1")
+    for processes in (1, 2):
+        with pytest.raises(MissingSetting, match=r"zof-results\[redis\]"):
+            serving.run(settings, processes)
