@@ -64,10 +64,7 @@ async def put_artifact(request: web.Request) -> web.Response:
         nonlocal kept, replaced
         kept, replaced = True, await list_file(connection, new, stored)
         text = await read_artifacts.find_one(connection, who.org_id, new.address, resources.settings.link_base)
-        response = reply_text(text or "null")
-        response.set_status(201)
-        response.headers["Location"] = f"/v1/artifacts/{artifact_id(*new.address)}"
-        return response
+        return reply_text(text or "null", 201, {"Location": f"/v1/artifacts/{artifact_id(*new.address)}"})
 
     try:
         response = await mutate(request, keep, fingerprint=bytes.fromhex(stored.sha256))

@@ -46,7 +46,7 @@ async def list_events(request: web.Request) -> web.Response:
         if place is None:
             place = await _start(connection, who.org_id, query.after)
         page = await events.list_page(connection, who.org_id, wanted, place, query.limit, ascending=ascending)
-    return reply_page(f"[{b','.join(page.events).decode()}]", cursors.write(page.next))
+    return reply_page(b"[%b]" % b",".join(page.events), cursors.write(page.next))
 
 
 async def stream_events(request: web.Request) -> web.StreamResponse:

@@ -10,7 +10,7 @@ from service.api.callers import caller
 from service.api.downloads import Download, send_file
 from service.api.mutations import mutate
 from service.api.parsing import parse_body, parse_empty_query, parse_query
-from service.api.replies import reply_one, reply_page, reply_text
+from service.api.replies import compact, reply_one, reply_page, reply_text
 from service.api.resources import RESOURCES
 from service.api.waits import wanted_wait_s
 from service.contracts.exports import ExportRequest
@@ -36,10 +36,8 @@ async def create_export(request: web.Request) -> web.Response:
 
     async def create(connection: Connection) -> web.Response:
         job = await request_export(connection, who.org_id, wanted)
-        response = reply_text(await exports.find_one(connection, job, None, link_base) or "null")
-        response.set_status(202)
-        response.headers["Location"] = f"/v1/results/export/{job.export_id}"
-        return response
+        shown = await exports.find_one(connection, job, None, link_base)
+        return reply_text(shown or "null", 202, {"Location": f"/v1/results/export/{job.export_id}"})
 
     return await mutate(request, create)
 
@@ -54,7 +52,7 @@ async def list_exports(request: web.Request) -> web.Response:
         page = await exports.list_page(
             connection, who.org_id, who.project_id, before, query.limit, resources.settings.link_base
         )
-    return reply_page(page.data, cursors.write(page.next))
+    return reply_page(compact(page.data), cursors.write(page.next))
 
 
 async def get_export(request: web.Request) -> web.Response:

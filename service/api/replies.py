@@ -16,26 +16,29 @@ def reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -
     return web.Response(body=orjson.dumps(body), status=status, headers=headers, content_type=_JSON)
 
 
-def reply_text(json: str) -> web.Response:
+def compact(json: str) -> bytes:
+    """JSON that PostgreSQL has written, without the spaces that it puts into some of it."""
+    return orjson.dumps(orjson.loads(json))
+
+
+def reply_text(json: str, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     """JSON that PostgreSQL has written."""
-    return web.Response(body=json.encode(), content_type=_JSON)
+    return web.Response(body=compact(json), status=status, headers=headers, content_type=_JSON)
 
 
 def reply_one(json: str) -> web.Response:
     """One thing as PostgreSQL has written it, with a tag by which a client may ask whether it has changed."""
-    body = json.encode()
+    body = compact(json)
     tag = f'W/"{blake2b(body, digest_size=12).hexdigest()}"'
     return web.Response(body=body, content_type=_JSON, headers={"ETag": tag})
 
 
-def reply_page(data: str, next_cursor: str | None) -> web.Response:
-    """A page of a list whose items PostgreSQL has written."""
-    ending = f'"{next_cursor}"' if next_cursor else "null"
-    more = "true" if next_cursor else "false"
-    return _with_next(reply_text(f'{{"data":{data},"has_more":{more},"next_cursor":{ending}}}'), next_cursor)
+def reply_page(data: str | bytes, next_cursor: str | None) -> web.Response:
+    """A page of a list whose items are JSON already."""
+    return reply_list(orjson.Fragment(data), next_cursor)
 
 
-def reply_list(items: list[Any], next_cursor: str | None) -> web.Response:
+def reply_list(items: list[Any] | orjson.Fragment, next_cursor: str | None) -> web.Response:
     """A page of a list."""
     page = {"data": items, "has_more": next_cursor is not None, "next_cursor": next_cursor}
     return _with_next(reply(page), next_cursor)

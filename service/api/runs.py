@@ -9,7 +9,7 @@ from aiohttp import web
 from service.api.callers import caller
 from service.api.mutations import mutate
 from service.api.parsing import parse_empty_query, parse_query
-from service.api.replies import reply_one, reply_page
+from service.api.replies import compact, reply_one, reply_page
 from service.api.resources import RESOURCES
 from service.api.waits import wanted_wait_s
 from service.contracts.queries import RunQuery
@@ -37,7 +37,7 @@ async def list_runs(request: web.Request) -> web.Response:
     after = cursors.read(query.starting_after)
     async with as_organization(request.app[RESOURCES].list_pool, who.org_id) as connection:
         page = await read_runs.list_page(connection, who.org_id, wanted, after, query.limit)
-    return reply_page(page.data, cursors.write(page.next))
+    return reply_page(compact(page.data), cursors.write(page.next))
 
 
 async def get_run(request: web.Request) -> web.Response:

@@ -10,7 +10,7 @@ from aiohttp import web
 from service.api.callers import caller
 from service.api.mutations import mutate
 from service.api.parsing import parse_body, parse_empty_query, parse_query
-from service.api.replies import reply, reply_page, reply_text
+from service.api.replies import compact, reply, reply_page, reply_text
 from service.api.resources import RESOURCES
 from service.contracts.queries import PageQuery
 from service.contracts.webhooks import DeliveryQuery, RecoverIn, WebhookIn, WebhookPatch, checked_url
@@ -208,7 +208,7 @@ async def _accepted_delivery(connection: Connection, address: WebhookAddress, de
 
 
 def _accepted(shown: str | None, headers: dict[str, str] | None = None) -> web.Response:
-    return web.Response(body=(shown or "null").encode(), status=202, headers=headers, content_type="application/json")
+    return reply_text(shown or "null", 202, headers)
 
 
 def _no_recovery(recovery_id: str) -> NotFound:
@@ -218,4 +218,4 @@ def _no_recovery(recovery_id: str) -> NotFound:
 def _page(rows: Sequence[Row], limit: int, cursors: Cursors[str]) -> web.Response:
     """The rows but the one that only shows that there are more."""
     data = f"[{','.join(row['data'] for row in rows[:limit])}]"
-    return reply_page(data, cursors.write(rows[limit - 1]["place"] if len(rows) > limit else None))
+    return reply_page(compact(data), cursors.write(rows[limit - 1]["place"] if len(rows) > limit else None))

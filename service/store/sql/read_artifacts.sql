@@ -20,10 +20,10 @@ WITH listed AS MATERIALIZED (
 ), numbered AS MATERIALIZED (
     SELECT *, row_number() OVER () AS nth, count(*) OVER () AS emitted FROM listed
 )
-SELECT coalesce((SELECT json_agg(item) FROM (
+SELECT '[' || coalesce((SELECT string_agg(row_to_json(item)::text, ',') FROM (
            SELECT {artifact_item}
            FROM numbered a WHERE a.nth <= :page::int ORDER BY a.nth
-       ) item), '[]')::text AS data, ending.run_level, ending.artifact_key
+       ) item), '') || ']' AS data, ending.run_level, ending.artifact_key
 FROM (SELECT) always
 LEFT JOIN LATERAL (
     SELECT case_key = 0 AS run_level, artifact_key FROM numbered WHERE nth = :page::int AND emitted > :page::int

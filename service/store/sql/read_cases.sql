@@ -10,12 +10,12 @@ WITH recent AS MATERIALIZED ({recent}), listed AS MATERIALIZED (
 ), numbered AS MATERIALIZED (
     SELECT *, row_number() OVER () AS nth, count(*) OVER () AS emitted FROM listed
 )
-SELECT coalesce((SELECT json_agg(item) FROM (
+SELECT '[' || coalesce((SELECT string_agg(row_to_json(item)::text, ',') FROM (
            SELECT {case_fields} FROM numbered key CROSS JOIN LATERAL (
                SELECT * FROM cases c WHERE c.org_id = :org_id AND c.case_key = key.case_key LIMIT 1
            ) c {case_statistics}
            WHERE key.nth <= :page::int ORDER BY key.nth
-       ) item), '[]')::text AS data, ending.suite_hash, ending.case_key
+       ) item), '') || ']' AS data, ending.suite_hash, ending.case_key
 FROM (SELECT) always
 LEFT JOIN LATERAL (
     SELECT suite_hash, case_key FROM numbered WHERE nth = :page::int AND emitted > :page::int

@@ -12,7 +12,8 @@ WITH examined AS MATERIALIZED (
            CASE WHEN count(*) FILTER (WHERE matches) OVER () > :page::int THEN :page::int ELSE count(*) OVER () END AS cut
     FROM examined
 )
-SELECT coalesce((SELECT json_agg(item) FROM ({items}) item), '[]')::text AS data, ending.run_key, ending.case_key
+SELECT '[' || coalesce((SELECT string_agg(row_to_json(item)::text, ',') FROM ({items}) item), '') || ']' AS data,
+       ending.run_key, ending.case_key
 FROM (SELECT) always
 LEFT JOIN LATERAL (
     SELECT run_key, case_key FROM numbered WHERE nth = cut AND (emitted > :page::int OR edge)
