@@ -19,8 +19,8 @@ from service.store.export_snapshots import Shape
 from service.usecases.run_export import Exporter
 from service.usecases.write_export import ExportWriter
 from tests.api.served import Api, serve
+from tests.running import PATIENCE_S, running
 
-PATIENCE_S = 30
 SHAPE = Shape(readers=2, range_results=7)  # so that even small exports are read in many ranges
 OVER = {"succeeded", "failed", "canceled", "expired"}
 
@@ -75,12 +75,8 @@ class Exports:
         """A worker, stopped as SIGTERM stops one."""
         stopping = asyncio.Event()
         jobs = Jobs("exports", partial(self.exporter.claim, 2), self.exporter.run, self.slots, stopping)
-        work = asyncio.create_task(jobs.run())
-        try:
+        async with running(stopping, jobs.run()):
             yield
-        finally:
-            stopping.set()
-            await asyncio.wait_for(work, PATIENCE_S)
 
 
 @asynccontextmanager
