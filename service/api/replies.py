@@ -44,7 +44,9 @@ def reply_list(items: list[Any] | orjson.Fragment, next_cursor: str | None) -> w
     return _with_next(reply(page), next_cursor)
 
 
-def reply_error(request: web.Request, status: int, code: str, message: str, param: str | None = None) -> web.Response:
+def reply_error(
+    request: web.BaseRequest, status: int, code: str, message: str, param: str | None = None
+) -> web.Response:
     """What went wrong, for machines and for people."""
     error = {"code": code, "message": message} | ({"param": param} if param is not None else {})
     return reply({"error": error, "request_id": request[REQUEST_ID]}, status)

@@ -10,6 +10,7 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 
 from service.api.app import make_app
+from service.api.connections import OPTIONS
 from service.domain.ids import OrgId
 from service.domain.keys import Role
 from service.settings import Settings
@@ -91,6 +92,6 @@ async def listening(database_url: str, **settings: Any) -> AsyncIterator[TestCli
     """The API alone, over a database that is ready."""
     chosen = Settings(database_url=database_url, database_pool_size=4, **settings)
     server = TestServer(make_app(chosen))
-    await server.start_server(auto_decompress=False)  # as service.api.serve does
+    await server.start_server(**OPTIONS)
     async with TestClient(server) as http:
         yield http
