@@ -23,6 +23,7 @@ from service.resources import database_pool, database_url, open_storage
 from service.settings import Settings
 from service.store.database import Pool
 from service.usecases import tidy
+from service.usecases.expire_results import expire_results
 from service.usecases.ingest_runs import RunIngest
 from service.usecases.run_export import Exporter
 from service.usecases.store_report import ReportStore
@@ -88,6 +89,8 @@ async def _exports(tools: Tools) -> Work:
 
 async def _upkeep(tools: Tools) -> Work:
     exporter = await _exporter(tools)
+    settings = tools.settings
+    expire = partial(expire_results, tools.pool, open_storage(settings), database_url(settings), settings.retention)
     chores = (
         Chore("abandoned_exports", 10, exporter.end_abandoned),
         Chore("abandoned_reports", 10, _report_taker(tools).end_abandoned),
@@ -95,6 +98,7 @@ async def _upkeep(tools: Tools) -> Work:
         Chore("left_files", 3_600, exporter.sweep),
         Chore("stuck_writers", 15, partial(tidy.end_stuck_writers, tools.pool)),
         Chore("old_answers", 3_600, partial(tidy.delete_old_answers, tools.pool)),
+        Chore("expired_results", 3_600, expire),
         Chore("old_events", 3_600, partial(tidy.delete_old_events, tools.pool)),
         Chore("old_receipts", 3_600, partial(tidy.delete_old_receipts, tools.pool)),
     )

@@ -6,8 +6,9 @@ from functools import partial
 from typing import NamedTuple
 
 from consumers.loops import Loop, repeat, unless
+from service.domain.errors import Unavailable
 from service.log import log
-from service.store.database import is_outage
+from service.store.database import is_clash, is_outage
 
 
 class Chore(NamedTuple):
@@ -34,4 +35,5 @@ async def _run_once(chore: Chore, stopping: asyncio.Event) -> None:
     except Exception as error:
         if is_outage(error):
             raise
-        log.warning("chore_put_off", chore=chore.name, exc_info=error)
+        expected = isinstance(error, Unavailable) or is_clash(error)
+        log.warning("chore_put_off", chore=chore.name, error=repr(error), exc_info=None if expected else error)

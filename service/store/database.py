@@ -60,6 +60,18 @@ async def close_pool(pool: asyncpg.Pool) -> None:
         pool.terminate()
 
 
+@asynccontextmanager
+async def as_owner(url: str) -> AsyncIterator[Connection]:
+    """A connection as who we log in, who owns the tables."""
+    # A lock that does not come soon is given up: as long as it is waited for, others queue up behind it.
+    settings = {"application_name": "results_owner", "lock_timeout": "2s"}
+    connection = await asyncpg.connect(url, command_timeout=_COMMAND_TIMEOUT_S, server_settings=settings)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
 async def _init(connection: Connection) -> None:
     await connection.set_type_codec("jsonb", encoder=_to_json, decoder=orjson.loads, schema="pg_catalog")
 

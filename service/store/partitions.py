@@ -1,10 +1,14 @@
-"""Monthly partitions: ingest makes a missing month, once."""
+"""Monthly partitions: ingest makes a missing month, once; upkeep takes away those that are beyond the retention."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
-from typing import Final
+from typing import Final, NamedTuple
+from uuid import UUID
 
-from service.store.database import Connection
+import asyncpg
+
+from service.domain.ids import CaseKey, OrgId, RunKey, first_run_key
+from service.store.database import Connection, Vanished
 from service.store.statements import statements
 
 _SQL: Final = statements("partitions")
@@ -18,11 +22,65 @@ class KnownMonths:
 
     async def ensure(self, connection: Connection, completed_ms: Iterable[int]) -> None:
         """Makes the months of these completions (ms since 1970). Call it outside of a transaction."""
-        months = {_month(ms) for ms in completed_ms} - self._months
+        months = {month_of(datetime.fromtimestamp(ms / 1000, UTC)) for ms in completed_ms} - self._months
         for month in sorted(months):
             await connection.execute(_SQL["make_month"], month)
             self._months.add(month)
 
 
-def _month(ms: int) -> date:
-    return datetime.fromtimestamp(ms / 1000, UTC).date().replace(day=1)
+class KeptFile(NamedTuple):
+    """A file that storage keeps for a result or a run: the key of its artifact, and where it is."""
+
+    org_id: OrgId
+    run_key: RunKey
+    case_key: CaseKey
+    artifact_key: int
+    path: str
+
+
+BEFORE_ALL: Final = KeptFile(OrgId(0), RunKey(UUID(int=0)), CaseKey(0), 0, "")
+
+
+def month_of(moment: datetime) -> date:
+    """The month of a moment, by its first day."""
+    return moment.astimezone(UTC).date().replace(day=1)
+
+
+async def expire_runs(connection: Connection, org_id: OrgId, month: date, after: RunKey, limit: int) -> RunKey | None:
+    """Says of at most so many runs of a month that their results have expired; returns where to go on."""
+    low, high = _keys(month)
+    reached: RunKey | None = await connection.fetchval(_SQL["expire_runs"], org_id, max(low, after), high, limit)
+    return reached
+
+
+async def find_files(connection: Connection, month: date, after: KeptFile, limit: int) -> Sequence[KeptFile]:
+    """Files of a month that lie in our storage, in the order of their keys."""
+    return [KeptFile(*row) for row in await connection.fetch(_SQL["find_files"], *_keys(month), *after[:-1], limit)]
+
+
+async def find_months(owner: Connection, before: date) -> list[date]:
+    """The months before this one that still have a partition."""
+    return [row["month"] for row in await owner.fetch(_SQL["find_months"], before)]
+
+
+async def take_step(owner: Connection, until: date) -> str | None:
+    """Does what comes next in taking away the months until this one, and what was begun of any; None where all is done.
+
+    Needs a connection as the owner, in no transaction: a function could not do it either. Every step is a statement of
+    its own, so wherever a round is cut off, the next one goes on. Several processes may be at it at once; where they
+    or readers are in the way, this raises what `is_clash` is true of.
+    """
+    statement: str | None = await owner.fetchval(_SQL["find_step"], until)
+    if statement is not None:
+        try:
+            await owner.execute(statement)
+        except (asyncpg.UndefinedTableError, asyncpg.ObjectNotInPrerequisiteStateError) as error:
+            raise Vanished(f"somebody uses this partition or takes it away too: {error}") from error
+    return statement
+
+
+def _keys(month: date) -> tuple[RunKey, RunKey]:
+    """The first key of the month, and that of the next."""
+    following = month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
+    low, high = (datetime(first.year, first.month, 1, tzinfo=UTC) for first in (month, following))
+    return first_run_key(int(low.timestamp() * 1000)), first_run_key(int(high.timestamp() * 1000))

@@ -32,6 +32,7 @@ class StoredRun:
     facts: RunFacts
     counts: Counts
     revision: int = 1
+    results_expired: bool = False
 
     @classmethod
     def new(cls, org_id: OrgId, facts: RunFacts, counts: Counts) -> "StoredRun":
@@ -135,7 +136,9 @@ def _stored(row: asyncpg.Record) -> StoredRun:
         complete=row["complete"],
     )
     counts = Counts(*(row[name] for name in Counts._fields))
-    return StoredRun(OrgId(row["org_id"]), RunKey(row["run_key"]), facts, counts, row["revision"])
+    return StoredRun(
+        OrgId(row["org_id"]), RunKey(row["run_key"]), facts, counts, row["revision"], row["results_expired"]
+    )
 
 
 def _moment(ms: int | None) -> datetime | None:

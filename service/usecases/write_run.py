@@ -28,7 +28,7 @@ class RunWriter:
 
     @classmethod
     async def open(cls, connection: Connection, org_id: OrgId, facts: RunFacts) -> Self:
-        """Inserts the run, or locks the known one. Raises Rejected where that is another project's."""
+        """Inserts the run, or locks the known one. Raises Rejected where that is another project's, or expired."""
         new = StoredRun.new(org_id, facts, Counts())
         if await stored_runs.insert_new(connection, [new]):
             return cls(new, facts, is_new=True)
@@ -36,6 +36,8 @@ class RunWriter:
         if known.facts.project_id != facts.project_id:
             message = f"run_id: {facts.run_id!r} belongs to project {known.facts.project_id!r}"
             raise Rejected("run_id_conflict", message)
+        if known.results_expired:
+            raise Rejected("completed_at_out_of_range", f"run_id: {facts.run_id!r} is a run whose results have expired")
         return cls(known, facts, is_new=False)
 
     async def add(self, connection: Connection, outcomes: Sequence[Outcome]) -> None:

@@ -136,6 +136,14 @@ async def test_a_report_of_another_projects_run_is_rejected(reports: Reports) ->
     assert receipt["problems"][0]["reason"].startswith("run_id_conflict: ")
 
 
+async def test_a_report_of_a_run_whose_results_have_expired_is_rejected(reports: Reports) -> None:
+    await reports.api.store.take(run_event("run_1"))
+    await reports.api.store.pool.execute("UPDATE runs SET results_expired = true")
+    receipt = await reports.take(PASSING)
+    assert receipt["problems"][0]["reason"].startswith("completed_at_out_of_range: ")
+    assert (await reports.api.get("/v1/runs/run_1"))["counts"]["passed"] == 1
+
+
 async def test_invalid_results_are_named_by_index_and_the_others_are_stored(reports: Reports) -> None:
     results = [{"name": "a", "status": "passed"}, {"name": "b", "status": "green"}, {"status": "passed"}, 7]
     receipt = await reports.take(orjson.dumps({"results": results}))

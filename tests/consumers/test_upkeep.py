@@ -1,10 +1,21 @@
-"""Chores beside others in one process: none ends it, none delays its stop."""
+"""Chores beside others in one process: none ends it, none delays its stop, and what is cut off is done by the next."""
 
 import asyncio
 import time
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from subprocess import Popen
 
+import asyncpg
+
+from consumers.topology import Topology
 from consumers.upkeep import Chore, chore_loops
+from tests.consumers.conftest import until
+from tests.consumers.processes import consumer
+from tests.run_events import run_event
 from tests.running import running
+from tests.stored import Store
 
 
 async def keep_up(chores: list[Chore], stopping: asyncio.Event) -> None:
@@ -47,3 +58,34 @@ async def test_a_long_chore_is_cut_off_by_a_stop() -> None:
         stopped = time.monotonic()
     assert ended.is_set()
     assert time.monotonic() - stopped < 5
+
+
+async def test_what_a_killed_upkeep_has_begun_is_finished_by_another(
+    store: Store, database_url: str, tmp_path: Path
+) -> None:
+    def upkeep() -> AbstractContextManager[Popen[bytes]]:
+        files = tmp_path.as_uri()
+        return consumer(database_url, "", Topology(""), "upkeep", retention_days="30", artifacts_url=files)
+
+    async def is_half_detached() -> bool:
+        return bool(await store.pool.fetchval("SELECT bool_or(inhdetachpending) FROM pg_inherits"))
+
+    async def is_gone() -> bool:
+        return bool(
+            await store.pool.fetchval("SELECT NOT EXISTS (SELECT FROM pg_class WHERE relname ~ '_[0-9]{4}_[0-9]{2}$')")
+        )
+
+    await store.take(run_event(time=(datetime.now(UTC) - timedelta(days=100)).isoformat()))
+    reader = await asyncpg.connect(database_url)
+    async with reader.transaction():
+        await reader.fetch("SELECT count(*) FROM results")
+        with upkeep() as first:
+            await until(is_half_detached, "a reader to be in the way")
+            first.kill()
+            first.wait()
+    await reader.close()
+    with upkeep():
+        await until(is_gone, "the partitions to go")
+    run = await store.run()
+    assert run is not None
+    assert (run["results_expired"], run["passed"]) == (True, 1)

@@ -82,9 +82,10 @@ SELECT org_id, export_id, path FROM exports WHERE path IS NOT NULL AND expires_a
 -- name: expire
 UPDATE exports SET status = 'expired', path = NULL WHERE org_id = $1 AND export_id = $2
 
--- name: insert_artifact  (under the run that was asked for, so that each of its results lists the file)
+-- name: insert_artifact  (under the run that was asked for, so that each of its results lists the file, if it has any)
 INSERT INTO artifacts (org_id, run_key, case_key, artifact_key, kind, name, content_type, size, sha256, path, expires_at)
-SELECT org_id, run_key, 0, $3, 'export', $4, $5, $6, $7, $8, $9 FROM runs WHERE org_id = $1 AND run_id = $2
+SELECT org_id, run_key, 0, $3, 'export', $4, $5, $6, $7, $8, $9
+FROM runs WHERE org_id = $1 AND run_id = $2 AND NOT results_expired
 ON CONFLICT (org_id, run_key, case_key, artifact_key) DO UPDATE
     SET size = excluded.size, sha256 = excluded.sha256, path = excluded.path, expires_at = excluded.expires_at
 

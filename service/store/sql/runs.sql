@@ -20,7 +20,7 @@ RETURNING org_id, run_id
 -- name: lock  (in the order of insert_new; whoever merges into a run holds its row)
 SELECT run.org_id, run.run_key, run.run_id, project_id, environment, branch, commit_sha, ci_url, labels, described,
        status::text, given_status::text, given_s, passed, failed, error, skipped, canceled, flaky, complete,
-       expected_results, expected_shards, shards, started_at, completed_at, last_completed_at, revision
+       expected_results, expected_shards, shards, started_at, completed_at, last_completed_at, revision, results_expired
 FROM unnest($1::int[], $2::text[]) AS wanted (org_id, run_id)
 JOIN runs run ON run.org_id = wanted.org_id AND run.run_id = wanted.run_id
 ORDER BY run.org_id, run.run_id

@@ -1,0 +1,221 @@
+"""Months beyond the retention go with all that is in them, whoever reads or dies meanwhile; their runs stay."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from service.storage import Storage
+from service.store import partitions
+from service.store.database import Vanished, is_clash
+from service.usecases.expire_results import expire_results
+from service.usecases.ingest_runs import RunIngest
+from tests.api.served import Api, serve
+from tests.exporting import exporting
+from tests.run_events import result, run_event
+
+RETENTION = timedelta(days=30)
+NOW = datetime.now(UTC)
+OLD, NEW = NOW - timedelta(days=100), NOW - timedelta(days=5)
+PIECES = ("results", "result_details", "artifacts")
+RESULTS = [
+    result("logs in"),
+    result("pays", "failed", failure={"message": "no"}, artifacts=[{"name": "a.png", "uri": "s3://x"}]),
+]
+
+
+@dataclass
+class Scene:
+    """An old run and a new one, each with a file, and who lets the old one's results go."""
+
+    api: Api
+    storage: Storage
+    database_url: str
+
+    async def expire(self, retention: timedelta = RETENTION) -> None:
+        await expire_results(self.api.store.pool, self.storage, self.database_url, retention)
+
+    async def add_run(self, run_id: str, completed_at: datetime) -> str:
+        """Returns where storage keeps the file of one of its results."""
+        await self.api.store.take(run_event(run_id, RESULTS, time=completed_at.isoformat()))
+        first = (await self.api.get("/v1/results", {"run_id": run_id}))["data"][0]
+        headers = {"Authorization": f"Bearer {self.api.key}"}
+        put = await self.api.http.put(f"/v1/results/{first['id']}/artifacts/log.txt", data=b"said", headers=headers)
+        assert put.status in (200, 201), await put.text()
+        pool: Any = self.api.store.pool
+        path: str = await pool.fetchval(
+            "SELECT path FROM artifacts JOIN runs USING (org_id, run_key) WHERE run_id = $1 AND path IS NOT NULL",
+            run_id,
+        )
+        return path
+
+    async def partitions(self) -> set[str]:
+        """The months that are there, however they hang together."""
+        rows = await self.api.store.pool.fetch(
+            "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname ~ '_[0-9]{4}_[0-9]{2}$'"
+        )
+        return {row["relname"] for row in rows}
+
+    async def is_pending(self) -> bool:
+        """Whether a partition is half detached."""
+        return bool(await self.api.store.pool.fetchval("SELECT bool_or(inhdetachpending) FROM pg_inherits"))
+
+    async def assert_old_is_gone_and_new_is_there(self) -> None:
+        assert await self.partitions() == pieces_of(NEW)
+        assert {item["run_id"] for item in await self.api.walk("/v1/results")} == {"new"}
+        assert (await self.api.get("/v1/runs/old"))["results_expired"] is True
+        assert (await self.api.get("/v1/runs/new"))["results_expired"] is False
+
+
+def pieces_of(moment: datetime) -> set[str]:
+    return {f"{piece}_{moment:%Y_%m}" for piece in PIECES}
+
+
+@pytest.fixture
+async def scene(database_url: str, storage_url: str) -> AsyncIterator[Scene]:
+    async with serve(database_url, artifacts_url=storage_url) as api:
+        yield Scene(api, Storage(storage_url), database_url)
+
+
+@pytest.fixture
+async def local(database_url: str, tmp_path: Path) -> AsyncIterator[Scene]:
+    """With both runs, in a folder."""
+    async with serve(database_url, artifacts_url=tmp_path.as_uri()) as api:
+        scene = Scene(api, Storage(tmp_path.as_uri()), database_url)
+        await scene.add_run("old", OLD)
+        await scene.add_run("new", NEW)
+        yield scene
+
+
+async def exists(storage: Storage, path: str) -> bool:
+    return path in [found async for batch in storage.list_old("artifacts", timedelta(0)) for found in batch]
+
+
+async def test_a_month_goes_with_its_files_and_its_runs_stay(scene: Scene) -> None:
+    old, new = await scene.add_run("old", OLD), await scene.add_run("new", NEW)
+    before = await scene.api.get("/v1/runs/old")
+    shown = (await scene.api.get("/v1/results", {"run_id": "old"}))["data"][0]["id"]
+    assert before["results_expired"] is False
+    await scene.expire()
+    await scene.assert_old_is_gone_and_new_is_there()
+    assert await scene.api.get("/v1/runs/old") == {**before, "results_expired": True}
+    assert before["counts"]["failed"] == before["counts"]["passed"] == 1
+    await scene.api.error(f"/v1/results/{shown}", 404)
+    assert [await exists(scene.storage, path) for path in (old, new)] == [False, True]
+    [case, _] = (await scene.api.get("/v1/cases", {"project_id": "shop"}))["data"]
+    assert case["runs"] == 1
+    assert len((await scene.api.get(f"/v1/cases/{case['id']}/history"))["data"]) == 1
+
+
+async def test_a_month_stays_until_all_of_it_is_beyond_the_retention(local: Scene) -> None:
+    first = OLD.replace(day=1, hour=0)
+    await local.add_run("first", first)
+    await local.expire(datetime.now(UTC) - first - timedelta(days=2))
+    assert await local.partitions() == pieces_of(OLD) | pieces_of(NEW)
+    assert (await local.api.get("/v1/runs/first"))["results_expired"] is False
+
+
+async def test_nobody_is_kept_waiting_and_what_a_reader_holds_goes_in_the_next_round(local: Scene) -> None:
+    waits: list[float] = []
+
+    async def use() -> None:
+        while True:
+            started = time.monotonic()
+            assert (await local.api.get("/v1/results", {"status": "failed"}))["data"]
+            await local.api.store.take(run_event("new", [result()], time=datetime.now(UTC).isoformat()))
+            waits.append(time.monotonic() - started)
+            await asyncio.sleep(0.02)
+
+    async with reading(local):
+        using = asyncio.create_task(use())
+        try:
+            with pytest.raises(Vanished):
+                await local.expire()
+        finally:
+            using.cancel()
+            await asyncio.wait({using})
+        assert using.cancelled()
+        assert len(waits) > 5
+        assert max(waits) < 1.5
+        assert await local.is_pending()
+        assert (await local.api.get("/v1/runs/old"))["results_expired"] is True
+    await local.expire()
+    assert not await local.is_pending()
+    await local.assert_old_is_gone_and_new_is_there()
+
+
+@asynccontextmanager
+async def reading(scene: Scene) -> AsyncIterator[None]:
+    """Somebody who has read the old results and is not done yet."""
+    connection = await asyncpg.connect(scene.database_url)
+    async with connection.transaction():
+        await connection.fetch("SELECT count(*) FROM results")
+        yield
+    await connection.close()
+
+
+@pytest.mark.parametrize("steps", range(6))
+async def test_a_round_that_is_cut_off_is_finished_by_the_next(
+    local: Scene, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    class Death(Exception):
+        pass
+
+    left = steps + 1  # the first look finds that nothing was begun
+    take_step = partitions.take_step
+
+    async def die_in_time(*arguments: Any) -> str | None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Death
+        return await take_step(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(partitions, "take_step", die_in_time)
+        with pytest.raises(Death):
+            await local.expire()
+    assert (await local.api.get("/v1/runs/old"))["results_expired"] is True
+    assert len(await local.partitions()) == 6 - steps // 2
+    await local.expire()
+    await local.assert_old_is_gone_and_new_is_there()
+
+
+async def test_what_was_begun_is_finished_though_the_retention_is_longer_now(local: Scene) -> None:
+    async with reading(local):
+        with pytest.raises(Vanished):
+            await local.expire()
+    await local.expire(timedelta(days=3653))
+    assert await local.partitions() == pieces_of(NEW) | pieces_of(OLD) - {f"results_{OLD:%Y_%m}"}
+    local.api.store.ingest = RunIngest(local.api.store.pool, timedelta(days=3653))  # as after a restart
+    await local.add_run("late", OLD)
+    assert (await local.api.get("/v1/runs/late"))["results_expired"] is False
+
+
+async def test_several_at_once_do_no_harm(local: Scene) -> None:
+    for months in range(4, 10):
+        await local.add_run(f"older {months}", NOW - timedelta(days=31 * months))
+    for _ in range(20):
+        rounds = await asyncio.gather(*(local.expire() for _ in range(3)), return_exceptions=True)
+        assert all(outcome is None or is_clash(outcome) for outcome in rounds), rounds
+        if rounds == [None] * 3:
+            break
+    await local.assert_old_is_gone_and_new_is_there()
+
+
+async def test_the_file_of_an_export_lives_as_long_as_its_export_says(database_url: str, tmp_path: Path) -> None:
+    async with exporting(database_url, tmp_path.as_uri()) as exports:
+        scene = Scene(exports.api, exports.storage, database_url)
+        await scene.add_run("old", OLD)
+        made = await exports.make("csv", filter={"run_id": "old"})
+        await scene.expire()
+        assert (await exports.file(made)).count(b"\n") == 1 + len(RESULTS)
+        empty = await exports.make("csv", filter={"run_id": "old"})
+        assert empty["rows"] == 0
