@@ -7,12 +7,12 @@ from importlib.metadata import version
 from typing import Any, Final, get_args, get_origin
 
 import orjson
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from service.api.operations import OPERATIONS, Operation
 from service.api.routes import Route, all_routes
 from service.contracts.answers import Error, Page
-from service.contracts.queries import WaitQuery
+from service.contracts.queries import StreamQuery, WaitQuery
 
 _TEMPLATE: Final = "#/components/schemas/{model}"
 _MUTATIONS: Final = ("POST", "PUT", "PATCH", "DELETE")
@@ -35,6 +35,16 @@ _ERRORS: Final = {
     500: "Something went wrong on our side",
     503: "The database does not answer; try again",
 }
+_MEANINGS: Final = {
+    200: "Done",
+    201: "Made",
+    202: "Accepted",
+    204: "Done",
+    206: "A part",
+    304: "What the caller has is right still",
+    307: "The bytes are there",
+    503: "No queries can be answered now",
+}
 _HEADERS: Final = {
     "X-Request-Id": {"description": "Names the request in our log", "schema": {"type": "string"}},
 }
@@ -49,18 +59,43 @@ _LIMIT_HEADERS: Final = {
 _RETRY_AFTER: Final = {
     "Retry-After": {"description": "Seconds until a look at it is worth while", "schema": {"type": "integer"}},
 }
-_PREFER: Final = {
-    "name": "Prefer",
-    "in": "header",
-    "description": "`wait=n` (RFC 7240) instead of the query parameter, which goes before it",
-    "schema": {"type": "string"},
-    "example": "wait=30",
+_ETAG: Final = {
+    "ETag": {"description": "Changes with what is answered", "schema": {"type": "string"}},
 }
-_IDEMPOTENCY_KEY: Final = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "description": "The same key and request gets the first answer again, for 24 hours",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!#-~]+$"},
+_CONTENT_RANGE: Final = {
+    "Content-Range": {"description": "Which bytes these are, and of how many", "schema": {"type": "string"}},
+}
+
+
+def _header(name: str, description: str, schema: dict[str, Any] | None = None, **more: str) -> dict[str, Any]:
+    """A header that a request may have."""
+    return {"name": name, "in": "header", "description": description, "schema": schema or {"type": "string"}, **more}
+
+
+_CONDITIONAL: Final = [
+    _header(
+        "If-None-Match", "An `ETag` that the caller has, or several with commas between: 304 where one is right still"
+    )
+]
+_RANGED: Final = [
+    _header("Range", "One range of bytes; several are answered with the whole", example="bytes=0-1023"),
+    _header("If-Range", "The `ETag` of which a range is wanted; the whole is answered where it is another now"),
+]
+_REPEATABLE: Final = [
+    _header(
+        "Idempotency-Key",
+        "The same key and request gets the first answer again, for 24 hours",
+        {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!#-~]+$"},
+    )
+]
+# What says the same as a query parameter.
+_INSTEAD: Final[dict[type[BaseModel] | None, list[dict[str, Any]]]] = {
+    WaitQuery: [
+        _header("Prefer", "`wait=n` (RFC 7240) instead of the query parameter, which goes before it", example="wait=30")
+    ],
+    StreamQuery: [
+        _header("Last-Event-ID", "The `id` that the stream gave last, or an event's; goes before the query parameter")
+    ],
 }
 
 
@@ -113,8 +148,14 @@ def _parameters(route: Route, described: Operation, schemas: dict[str, Any]) -> 
         for name in _VARIABLE.findall(route.path)
     ]
     query = _query_parameters(described, schemas) if described.query else []
-    key = [_IDEMPOTENCY_KEY] if route.method in _MUTATIONS else []
-    return path + query + ([_PREFER] if described.query is WaitQuery else []) + key
+    return path + query + _header_parameters(route, described)
+
+
+def _header_parameters(route: Route, described: Operation) -> list[dict[str, Any]]:
+    conditional = _CONDITIONAL if 304 in described.answers else []
+    ranged = _RANGED if 206 in described.answers else []
+    repeatable = _REPEATABLE if route.method in _MUTATIONS else []
+    return [*conditional, *ranged, *_INSTEAD.get(described.query, []), *repeatable]
 
 
 def _query_parameters(described: Operation, schemas: dict[str, Any]) -> list[dict[str, Any]]:
@@ -144,20 +185,25 @@ def _request_content(described: Operation, schemas: dict[str, Any]) -> dict[str,
 def _responses(route: Route, described: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     headers = _HEADERS | (_LIMIT_HEADERS if route.permission else {})
     answers = {
-        str(status): {"description": _meaning(status), "headers": headers | (_RETRY_AFTER if status == 202 else {})}
-        | _content(answer, schemas)
+        str(status): _response(_MEANINGS[status], headers | _own_headers(status, described), answer, schemas)
         for status, answer in described.answers.items()
     }
     always = (400, 401, 403, 429, 500, 503) if route.permission else (500,)
     errors = {
-        str(status): {"description": _ERRORS[status], "headers": headers} | _content(Error, schemas)
+        str(status): _response(_ERRORS[status], headers, Error, schemas)
         for status in sorted({*always, *described.errors} - described.answers.keys())
     }
     return answers | errors
 
 
-def _meaning(status: int) -> str:
-    return {201: "Made", 202: "Accepted", 204: "Done", 206: "A part", 307: "The bytes are there"}.get(status, "Done")
+def _response(meaning: str, headers: dict[str, Any], answer: Any, schemas: dict[str, Any]) -> dict[str, Any]:
+    return {"description": meaning, "headers": headers} | _content(answer, schemas)
+
+
+def _own_headers(status: int, described: Operation) -> dict[str, Any]:
+    """What this answer carries beyond what all do."""
+    tag = _ETAG if 304 in described.answers and status != 307 else {}
+    return tag | {202: _RETRY_AFTER, 206: _CONTENT_RANGE}.get(status, {})
 
 
 def _content(answer: Any, schemas: dict[str, Any]) -> dict[str, Any]:

@@ -32,7 +32,10 @@ _BYTES: Final = "application/octet-stream"
 
 @dataclass(frozen=True)
 class Operation:
-    """`answers` are models by status, or a media type where bytes are answered, or None where nothing is."""
+    """`answers` are models by status, or a media type where bytes are answered, or None where nothing is.
+
+    One that answers 304 carries an ETag and takes If-None-Match, one that answers 206 takes Range.
+    """
 
     answers: dict[int, Any]
     query: type[BaseModel] | None = None
@@ -45,21 +48,28 @@ def _page(item: Any) -> dict[int, Any]:
     return {200: out.Page[item]}
 
 
+def _tagged(item: Any) -> dict[int, Any]:
+    return {200: item, 304: None}
+
+
+_FILE: Final = {200: _BYTES, 206: _BYTES, 304: None, 307: None}
+
+
 OPERATIONS: Final[dict[Handler, Operation]] = {
     results.list_results: Operation(_page(out.Result), queries.ResultQuery),
-    results.get_result: Operation({200: out.ResultInFull}, errors=(404,)),
+    results.get_result: Operation(_tagged(out.ResultInFull), errors=(404,)),
     artifacts.list_artifacts: Operation(_page(out.Artifact), queries.PageQuery, errors=(404,)),
     artifacts.put_artifact: Operation(
         {201: out.Artifact}, uploads.ArtifactQuery, takes=(_BYTES,), errors=(404, 413, 415, 422)
     ),
-    artifacts.get_artifact: Operation({200: _BYTES, 206: _BYTES, 307: None}, errors=(404, 416)),
+    artifacts.get_artifact: Operation(_FILE, errors=(404, 416)),
     exports.create_export: Operation({202: out.Export}, body=ExportRequest, errors=(413, 422)),
     exports.list_exports: Operation(_page(out.Export), queries.PageQuery),
-    exports.get_export: Operation({200: out.Export}, queries.WaitQuery, errors=(404,)),
-    exports.get_file: Operation({200: _BYTES, 206: _BYTES, 307: None}, errors=(404, 409, 410, 416)),
+    exports.get_export: Operation(_tagged(out.Export), queries.WaitQuery, errors=(404,)),
+    exports.get_file: Operation(_FILE, errors=(404, 409, 410, 416)),
     exports.delete_export: Operation({204: None}, errors=(404, 409, 422)),
     runs.list_runs: Operation(_page(out.Run), queries.RunQuery),
-    runs.get_run: Operation({200: out.Run}, queries.WaitQuery, errors=(404,)),
+    runs.get_run: Operation(_tagged(out.Run), queries.WaitQuery, errors=(404,)),
     runs.delete_run: Operation({204: None}, errors=(404, 409, 422)),
     reports.create_report: Operation(
         {202: out.Receipt},
@@ -77,7 +87,7 @@ OPERATIONS: Final[dict[Handler, Operation]] = {
     receipts.list_receipts: Operation(_page(out.Receipt), uploads.ReceiptQuery),
     receipts.get_receipt: Operation({200: out.Receipt}, queries.WaitQuery, errors=(404,)),
     cases.list_cases: Operation(_page(out.Case), queries.CasesQuery),
-    cases.get_case: Operation({200: out.Case}, queries.CaseQuery, errors=(404,)),
+    cases.get_case: Operation(_tagged(out.Case), queries.CaseQuery, errors=(404,)),
     cases.list_history: Operation(_page(out.Result), queries.HistoryQuery, errors=(404,)),
     events.list_events: Operation(_page(out.Event), queries.EventQuery, errors=(404, 410)),
     events.stream_events: Operation({200: "text/event-stream"}, queries.StreamQuery, errors=(404, 410)),

@@ -42,6 +42,27 @@ def test_operation_ids_are_unique() -> None:
     assert len(ids) == len(set(ids))
 
 
+def test_what_can_be_asked_for_conditionally_or_in_part_is_described() -> None:
+    operations = {
+        operation["operationId"]: operation for methods in DOCUMENT["paths"].values() for operation in methods.values()
+    }
+    of_header = {
+        header: {name for name, operation in operations.items() if header in headers_taken(operation)}
+        for header in ("If-None-Match", "Range", "Last-Event-ID")
+    }
+    files = {"get_artifact", "get_file"}
+    tagged = {"get_run", "get_result", "get_result_unprefixed", "get_case", "get_export"} | files
+    assert of_header == {"If-None-Match": tagged, "Range": files, "Last-Event-ID": {"stream_events"}}
+    for name in tagged:
+        answers = operations[name]["responses"]
+        assert "content" not in answers["304"]
+        assert all("ETag" in answers[status]["headers"] for status in answers.keys() & {"200", "206", "304"})
+
+
+def headers_taken(operation: Any) -> set[str]:
+    return {parameter["name"] for parameter in operation["parameters"] if parameter["in"] == "header"}
+
+
 def assert_described(path: str, method: str, status: int, body: Any) -> None:
     answer = DOCUMENT["paths"][path][method]["responses"][str(status)]
     schema = answer["content"]["application/json"]["schema"] | {"components": DOCUMENT["components"]}
