@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import socket
 from collections.abc import Coroutine
 from typing import Any, Final
@@ -15,7 +16,8 @@ from service.api.resources import RESOURCES
 from service.contracts.events import envelope
 from service.contracts.queries import EventQuery, StreamQuery
 from service.domain.cursors import Cursors, Places, pack_bigint, unpack_bigint
-from service.domain.ids import OrgId
+from service.domain.errors import InvalidRequest
+from service.domain.ids import OrgId, is_id
 from service.domain.keys import Caller
 from service.domain.streams import LAST, EventFilter, PlacedEvent
 from service.store import events
@@ -23,6 +25,8 @@ from service.store.database import Connection, as_organization
 from service.usecases.follow_events import Cut, Follower, find_place, find_start, read_up_to
 
 _PLACES: Final = Places[int](pack_bigint, unpack_bigint)
+_LAST_EVENT_ID: Final = "Last-Event-ID"
+_PLACE_IN_STREAM: Final = re.compile(r"\d{1,19}", re.ASCII)
 _HEARTBEAT_S: Final = 15.0
 _SEND_BUFFER: Final = 64 * 1024
 _GRACE_S: Final = 1.0  # for a client that is cut to take what was on its way
@@ -125,4 +129,7 @@ async def _start(connection: Connection, org_id: OrgId, after: str | None) -> in
 
 def _last_seen(request: web.Request, query: StreamQuery) -> str | None:
     """What the client has seen; a browser that comes again by itself says it in the header."""
-    return request.headers.get("Last-Event-ID") or query.after
+    told = request.headers.get(_LAST_EVENT_ID)
+    if told and not (_PLACE_IN_STREAM.fullmatch(told) or is_id("evt", told)):
+        raise InvalidRequest(f"{_LAST_EVENT_ID}: must be an id from the stream, or that of an event", _LAST_EVENT_ID)
+    return told or query.after

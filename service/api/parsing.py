@@ -14,6 +14,7 @@ AnyModel = TypeVar("AnyModel", bound=BaseModel)
 
 _MAX_VALUE: Final = 2_000  # characters of one query parameter
 _FORBIDDEN_EXTRA: Final = "extra_forbidden"
+_PAGES_ELSEWHERE: Final = ("cursor", "next_cursor", "offset", "page", "page_token")
 
 
 def parse_query(request: web.Request, model: type[AnyModel]) -> AnyModel:
@@ -51,8 +52,14 @@ def _validated(model: type[AnyModel], values: dict[str, Any], noun: str) -> AnyM
         fault = faults_of(error)[0]
     param, said = _path(fault["loc"]), describe(fault)
     if fault["type"] == _FORBIDDEN_EXTRA:
-        raise InvalidRequest(f"there is no {noun} {param!r}", param)
+        raise InvalidRequest(f"there is no {noun} {param!r}{_instead(model, param)}", param)
     raise InvalidRequest(f"{param}: {said}" if param else said, param or None)
+
+
+def _instead(model: type[BaseModel], param: str) -> str:
+    """What to use for a name by which other services turn pages."""
+    meant = param in _PAGES_ELSEWHERE and "starting_after" in model.model_fields
+    return ": pages go on with starting_after" if meant else ""
 
 
 def _only(name: str, given: Sequence[str]) -> str:

@@ -130,6 +130,13 @@ async def test_an_unknown_place_is_an_error(api: Api, after: str, status: int) -
     await api.error("/v1/events", status, {"after": after})
 
 
+@pytest.mark.parametrize("place", ["junk", "evt_1", "-1", "9" * 5_000])
+async def test_a_place_in_the_header_that_is_none_is_named_by_the_header(api: Api, place: str) -> None:
+    response = await api.send("GET", "/v1/events/stream", Last_Event_ID=place)
+    assert response.status == 400
+    assert (await response.json())["error"]["param"] == "Last-Event-ID"
+
+
 async def test_events_are_the_organizations_own(api: Api) -> None:
     await happen(api, "ours")
     ours = (await api.get("/v1/events"))["data"][0]["id"]

@@ -20,12 +20,18 @@ from tests.api.served import Api
         ({"environment": "e" * 201}, "environment: must have at most 200 characters"),
         ({"case": "tc_1"}, "case: must be case_ and 16 hex digits"),
         ({"suite": "auth"}, "suite: works only together with run_id"),
-        ({"page": "2"}, "there is no query parameter 'page'"),
+        ({"colour": "red"}, "there is no query parameter 'colour'"),
+        ({"page": "2"}, "there is no query parameter 'page': pages go on with starting_after"),
+        ({"cursor": "abc"}, "there is no query parameter 'cursor': pages go on with starting_after"),
         ({"case_id": "x" * 2_001}, "case_id: must have at most 2000 characters"),
     ],
 )
 async def test_what_is_wrong_with_a_query(api: Api, query: dict[str, str], message: str) -> None:
     assert (await api.error("/v1/results", 400, query))["message"] == message
+
+
+async def test_what_has_no_pages_is_not_said_to_have_some(api: Api) -> None:
+    assert (await api.error("/v1/runs/run_1", 400, {"page": "2"}))["message"] == "there is no query parameter 'page'"
 
 
 @pytest.mark.parametrize(
