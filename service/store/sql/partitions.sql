@@ -26,13 +26,16 @@ ORDER BY is_attached AND NOT is_pending, month, array_position(ARRAY['results', 
 LIMIT 1
 
 -- name: expire_runs  (of one organization, some between two keys; returns the last that was looked at)
-WITH looked_at AS (
-    SELECT run_key FROM runs WHERE org_id = $1 AND run_key > $2 AND run_key < $3 ORDER BY run_key LIMIT $4
+WITH reached AS (
+    SELECT run_key FROM (
+        SELECT run_key FROM runs WHERE org_id = $1 AND run_key > $2 AND run_key < $3 ORDER BY run_key LIMIT $4
+    ) looked_at
+    ORDER BY run_key DESC LIMIT 1
 ), expired AS (
-    UPDATE runs SET results_expired = true FROM looked_at
-    WHERE runs.org_id = $1 AND runs.run_key = looked_at.run_key AND NOT runs.results_expired
+    UPDATE runs SET results_expired = true
+    WHERE org_id = $1 AND run_key > $2 AND run_key <= (SELECT run_key FROM reached) AND NOT results_expired
 )
-SELECT run_key FROM looked_at ORDER BY run_key DESC LIMIT 1
+SELECT run_key FROM reached
 
 -- name: find_files  (of all organizations: some that we keep for results between two keys, behind a place)
 -- The file of an export lives as long as its export says.
