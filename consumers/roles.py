@@ -27,6 +27,7 @@ from service.usecases.expire_results import expire_results
 from service.usecases.ingest_runs import RunIngest
 from service.usecases.run_export import Exporter
 from service.usecases.store_report import ReportStore
+from service.usecases.sweep_uploads import delete_left_folders, delete_left_uploads
 from service.usecases.take_reports import ReportTaker
 from service.usecases.write_export import SHAPE, ExportWriter
 
@@ -64,7 +65,8 @@ async def _reports(tools: Tools) -> Work:
     taker = _report_taker(tools)
     tools.opened.push_async_callback(taker.close)
     jobs = Jobs("reports", taker.claim, taker.take, tools.settings.report_slots, tools.stopping)
-    return Work({REPORTS: jobs.handle}, loops=[jobs.run])
+    chores = [Chore("left_folders", 3_600, partial(asyncio.to_thread, delete_left_folders))]
+    return Work({REPORTS: jobs.handle}, loops=[jobs.run, *chore_loops(chores, tools.stopping)])
 
 
 async def _relay(tools: Tools) -> Work:
@@ -89,13 +91,14 @@ async def _exports(tools: Tools) -> Work:
 
 async def _upkeep(tools: Tools) -> Work:
     exporter = await _exporter(tools)
-    settings = tools.settings
-    expire = partial(expire_results, tools.pool, open_storage(settings), database_url(settings), settings.retention)
+    settings, storage = tools.settings, open_storage(tools.settings)
+    expire = partial(expire_results, tools.pool, storage, database_url(settings), settings.retention)
     chores = (
         Chore("abandoned_exports", 10, exporter.end_abandoned),
         Chore("abandoned_reports", 10, _report_taker(tools).end_abandoned),
         Chore("expired_exports", 60, exporter.expire),
         Chore("left_files", 3_600, exporter.sweep),
+        Chore("left_uploads", 24 * 3_600, partial(delete_left_uploads, tools.pool, storage)),
         Chore("stuck_writers", 15, partial(tidy.end_stuck_writers, tools.pool)),
         Chore("old_answers", 3_600, partial(tidy.delete_old_answers, tools.pool)),
         Chore("expired_results", 3_600, expire),

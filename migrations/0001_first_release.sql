@@ -248,6 +248,9 @@ CREATE TABLE receipts (
 CREATE INDEX receipts_by_run ON receipts (org_id, run_id, receipt_id);
 CREATE INDEX receipts_by_event ON receipts (org_id, event_id);
 CREATE INDEX receipts_open ON receipts (org_id, receipt_id) WHERE status IN ('queued', 'processing');
+-- Whose the files of an upload are: they lie in inbox/<org_id>/<folder>/, and a receipt that is used again has new ones.
+CREATE INDEX receipts_by_folder ON receipts (org_id, split_part(upload -> 'report' ->> 'path', '/', 3))
+    WHERE upload IS NOT NULL;
 
 -- Telling others --------------------------------------------------------------------------------------------
 

@@ -26,6 +26,14 @@ class NewReport(NamedTuple):
     upload: Upload
 
 
+class KeptFile(NamedTuple):
+    """A file of an upload; `folder` is the receipt id that the upload began with."""
+
+    org_id: OrgId
+    folder: str
+    path: str
+
+
 class Claim(NamedTuple):
     """The right to read a report."""
 
@@ -92,6 +100,12 @@ async def finish(
 async def try_again(connection: Connection, held: Claim, wait: timedelta, *, as_if_untried: bool) -> None:
     """Puts the report back, to be read again after the wait."""
     await connection.execute(_SQL["try_again"], *held, wait, int(as_if_untried))
+
+
+async def find_unowned(connection: Connection, files: Sequence[KeptFile]) -> list[str]:
+    """Which of these files, of all organizations, belong to no report that waits and to no run. By their paths."""
+    rows = await connection.fetch(_SQL["find_unowned"], *map(list, zip(*files, strict=True)))
+    return [row["path"] for row in rows]
 
 
 async def find_abandoned(connection: Connection) -> list[tuple[Claim, Upload]]:

@@ -22,6 +22,7 @@ from service.store.database import DRIVER_ERRORS, Pool, is_clash, is_data_fault,
 from service.store.reports import Claim, ClaimedReport
 from service.usecases.leases import ClaimLost, keeping
 from service.usecases.store_report import ReportStore
+from service.usecases.sweep_uploads import FOLDER_PREFIX
 
 _LEASE: Final = timedelta(seconds=30)
 _BEAT_S: Final = 5.0
@@ -78,7 +79,7 @@ class ReportTaker:
 
     async def _take(self, claimed: ClaimedReport) -> int:
         """The lease is prolonged until storing begins: from then on the row itself is held."""
-        with TemporaryDirectory(prefix="zof-results-report-") as folder:
+        with TemporaryDirectory(prefix=FOLDER_PREFIX) as folder:
             results = Path(folder) / "results"
             async with AsyncExitStack() as place:
                 async with keeping(partial(self._beat, claimed.claim), _BEAT_S):

@@ -11,7 +11,7 @@ from service.store import events, idempotency, upkeep
 from service.store.database import Connection, Pool
 
 _STUCK_AFTER: Final = timedelta(seconds=60)
-_RECEIPTS_KEPT: Final = timedelta(days=90)
+RECEIPTS_KEPT: Final = timedelta(days=90)
 _DAY_MS: Final = 24 * 3600 * 1000
 _STEP: Final = 5_000  # rows that one transaction deletes: well within what one statement may take
 
@@ -26,7 +26,7 @@ async def end_stuck_writers(pool: Pool) -> None:
 
 async def delete_old_receipts(pool: Pool) -> int:
     """Forgets receipts that nobody will ask for any more; returns how many."""
-    before = datetime.now(UTC) - _RECEIPTS_KEPT
+    before = datetime.now(UTC) - RECEIPTS_KEPT
     return await _in_steps(pool, lambda connection, limit: upkeep.delete_receipts(connection, before, limit))
 
 

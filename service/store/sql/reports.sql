@@ -48,6 +48,22 @@ RETURNING 1
 UPDATE receipts SET status = 'queued', claim = NULL, lease_until = NULL, due_at = now() + $4, tries = tries - $5
 WHERE org_id = $1 AND receipt_id = $2 AND claim = $3 AND status = 'processing'
 
+-- name: find_unowned  (which of these files no report that waits will need, and no run has taken as its artifact)
+SELECT kept.path
+FROM unnest($1::int[], $2::text[], $3::text[]) AS kept (org_id, folder, path)
+LEFT JOIN LATERAL (
+    SELECT status, run_id FROM receipts
+    WHERE org_id = kept.org_id AND upload IS NOT NULL
+          AND split_part(upload -> 'report' ->> 'path', '/', 3) = kept.folder AND upload -> 'is_reference' = 'false'
+    LIMIT 1
+) receipt ON true
+LEFT JOIN LATERAL (
+    SELECT true AS taken FROM runs JOIN artifacts USING (org_id, run_key)
+    WHERE org_id = kept.org_id AND run_id = receipt.run_id AND path = kept.path
+    LIMIT 1
+) artifact ON true
+WHERE receipt.status IS NULL OR receipt.status NOT IN ('queued', 'processing') AND artifact.taken IS NULL
+
 -- name: find_abandoned  (of all organizations: as many workers died over these as tries are allowed)
 SELECT org_id, receipt_id, claim, upload FROM receipts
 WHERE status = 'processing' AND lease_until < now() AND tries >= $1
