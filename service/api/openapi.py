@@ -57,13 +57,26 @@ _LIMIT_HEADERS: Final = {
     }.items()
 }
 _RETRY_AFTER: Final = {
-    "Retry-After": {"description": "Seconds until a look at it is worth while", "schema": {"type": "integer"}},
+    "Retry-After": {"description": "Seconds until it is worth while to ask again", "schema": {"type": "integer"}},
 }
 _ETAG: Final = {
     "ETag": {"description": "Changes with what is answered", "schema": {"type": "string"}},
 }
+_PATIENCE: Final = {202: _RETRY_AFTER, 429: _RETRY_AFTER, 503: _RETRY_AFTER}
 _CONTENT_RANGE: Final = {
     "Content-Range": {"description": "Which bytes these are, and of how many", "schema": {"type": "string"}},
+}
+_LOCATION: Final = {
+    "Location": {"description": "Where it is", "schema": {"type": "string"}},
+}
+_LINK: Final = {
+    "Link": {"description": 'The next page, with `rel="next"`; absent on the last', "schema": {"type": "string"}},
+}
+_REPLAYED: Final = {
+    "Idempotent-Replayed": {
+        "description": "`true` where this is the first answer again, to the same Idempotency-Key",
+        "schema": {"type": "string"},
+    },
 }
 
 
@@ -185,12 +198,12 @@ def _request_content(described: Operation, schemas: dict[str, Any]) -> dict[str,
 def _responses(route: Route, described: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     headers = _HEADERS | (_LIMIT_HEADERS if route.permission else {})
     answers = {
-        str(status): _response(_MEANINGS[status], headers | _own_headers(status, described), answer, schemas)
+        str(status): _response(_MEANINGS[status], headers | _own_headers(route, described, status), answer, schemas)
         for status, answer in described.answers.items()
     }
     always = (400, 401, 403, 429, 500, 503) if route.permission else (500,)
     errors = {
-        str(status): _response(_ERRORS[status], headers, Error, schemas)
+        str(status): _response(_ERRORS[status], headers | _PATIENCE.get(status, {}), Error, schemas)
         for status in sorted({*always, *described.errors} - described.answers.keys())
     }
     return answers | errors
@@ -200,10 +213,13 @@ def _response(meaning: str, headers: dict[str, Any], answer: Any, schemas: dict[
     return {"description": meaning, "headers": headers} | _content(answer, schemas)
 
 
-def _own_headers(status: int, described: Operation) -> dict[str, Any]:
+def _own_headers(route: Route, described: Operation, status: int) -> dict[str, Any]:
     """What this answer carries beyond what all do."""
     tag = _ETAG if 304 in described.answers and status != 307 else {}
-    return tag | {202: _RETRY_AFTER, 206: _CONTENT_RANGE}.get(status, {})
+    link = _LINK if get_origin(described.answers[status]) is Page else {}
+    location = _LOCATION if status in (201, 307) or (status == 202 and described.located) else {}
+    replayed = _REPLAYED if route.method in _MUTATIONS else {}
+    return tag | link | location | replayed | _PATIENCE.get(status, {}) | {206: _CONTENT_RANGE}.get(status, {})
 
 
 def _content(answer: Any, schemas: dict[str, Any]) -> dict[str, Any]:

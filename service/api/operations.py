@@ -34,7 +34,8 @@ _BYTES: Final = "application/octet-stream"
 class Operation:
     """`answers` are models by status, or a media type where bytes are answered, or None where nothing is.
 
-    One that answers 304 carries an ETag and takes If-None-Match, one that answers 206 takes Range.
+    One that answers 304 carries an ETag and takes If-None-Match, one that answers 206 takes Range. `located`: the 202
+    says where the work can be watched.
     """
 
     answers: dict[int, Any]
@@ -42,6 +43,7 @@ class Operation:
     body: type[BaseModel] | None = None
     takes: tuple[str, ...] = ()
     errors: tuple[int, ...] = field(default=())
+    located: bool = False
 
 
 def _page(item: Any) -> dict[int, Any]:
@@ -63,7 +65,7 @@ OPERATIONS: Final[dict[Handler, Operation]] = {
         {201: out.Artifact}, uploads.ArtifactQuery, takes=(_BYTES,), errors=(404, 413, 415, 422)
     ),
     artifacts.get_artifact: Operation(_FILE, errors=(404, 416)),
-    exports.create_export: Operation({202: out.Export}, body=ExportRequest, errors=(413, 422)),
+    exports.create_export: Operation({202: out.Export}, body=ExportRequest, errors=(413, 422), located=True),
     exports.list_exports: Operation(_page(out.Export), queries.PageQuery),
     exports.get_export: Operation(_tagged(out.Export), queries.WaitQuery, errors=(404,)),
     exports.get_file: Operation(_FILE, errors=(404, 409, 410, 416)),
@@ -83,6 +85,7 @@ OPERATIONS: Final[dict[Handler, Operation]] = {
             "multipart/form-data",
         ),
         errors=(409, 413, 415, 422),
+        located=True,
     ),
     receipts.list_receipts: Operation(_page(out.Receipt), uploads.ReceiptQuery),
     receipts.get_receipt: Operation({200: out.Receipt}, queries.WaitQuery, errors=(404,)),
@@ -98,7 +101,9 @@ OPERATIONS: Final[dict[Handler, Operation]] = {
     hooks.remove_webhook: Operation({204: None}, errors=(404, 409, 422)),
     hooks.post_test: Operation({202: out.Delivery}, errors=(404, 409, 422)),
     hooks.post_rotation: Operation({200: out.WebhookShownOnce}, errors=(404, 409, 422)),
-    hooks.post_recovery: Operation({202: out.Recovery}, body=webhooks.RecoverIn, errors=(404, 409, 413, 422)),
+    hooks.post_recovery: Operation(
+        {202: out.Recovery}, body=webhooks.RecoverIn, errors=(404, 409, 413, 422), located=True
+    ),
     hooks.get_recovery: Operation({200: out.Recovery}, errors=(404,)),
     hooks.list_deliveries: Operation(_page(out.Delivery), webhooks.DeliveryQuery, errors=(404,)),
     hooks.post_redelivery: Operation({202: out.Delivery}, errors=(404, 409, 422)),

@@ -69,6 +69,17 @@ def assert_described(path: str, method: str, status: int, body: Any) -> None:
     jsonschema_rs.validator_for(schema).validate(body)
 
 
+SPECIAL = {"Location", "Link", "Retry-After", "ETag", "Idempotent-Replayed"}
+
+
+def special_headers(response: Any) -> set[str]:
+    return SPECIAL & set(response.headers)
+
+
+def special_headers_of(path: str, method: str, status: int) -> set[str]:
+    return SPECIAL & set(DOCUMENT["paths"][path][method]["responses"][str(status)]["headers"])
+
+
 @pytest.fixture
 async def stored(api: Api) -> Api:
     failed = result(
@@ -116,10 +127,25 @@ async def test_answers_of_mutations_are_as_described(api: Api, path: str, body: 
     assert response.status == status, await response.text()
     answer = await response.json()
     assert_described(path, "post", status, answer)
+    assert special_headers(response) == special_headers_of(path, "post", status) - {"Idempotent-Replayed"}
     if status < 400:
         shown = await api.get(path)
         assert_described(path, "get", 200, shown)
         assert shown["data"]
+
+
+async def test_headers_of_answers_are_as_described(stored: Api) -> None:
+    page = await stored.send("GET", "/v1/results?limit=1")
+    assert special_headers(page) == special_headers_of("/v1/results", "get", 200) == {"Link"}
+    hook = await (await stored.send("POST", "/v1/webhooks", json={"url": "https://ci.example/hook"})).json()
+    for action, body in (("test", {}), ("recover", {"since": "2026-05-20"})):
+        described = special_headers_of(f"/v1/webhooks/{{id}}/{action}", "post", 202) - {"Idempotent-Replayed"}
+        assert special_headers(await stored.send("POST", f"/v1/webhooks/{hook['id']}/{action}", json=body)) == described
+    report = await stored.send("POST", "/v1/runs/r/report?project_id=shop", json={"results": []})
+    described = special_headers_of("/v1/runs/{run_id}/report", "post", 202) - {"Idempotent-Replayed"}
+    assert special_headers(report) == described
+    again = [await stored.send("DELETE", "/v1/runs/run_1", Idempotency_Key="k") for _ in range(2)][1]
+    assert special_headers(again) == special_headers_of("/v1/runs/{run_id}", "delete", 204) == {"Idempotent-Replayed"}
 
 
 async def test_the_page_needs_nothing_from_elsewhere(api: Api) -> None:
