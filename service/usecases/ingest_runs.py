@@ -83,10 +83,8 @@ class RunIngest:
 
     async def _ingest_batch(self, bodies: Sequence[bytes]) -> list[Verdict]:
         accept = Acceptance(datetime.now(UTC), self._retention)
-        read = [read_event(body, accept) for body in bodies]
         async with self._pool.acquire() as connection:
-            await self._learn_organizations(connection, read)
-            batch = _Batch([self._incoming(event) for event in read])
+            batch = _Batch([await self._read(connection, body, accept) for body in bodies])
             await insert_unseen_cases(connection, self._known, batch.incoming)
             await self._months.ensure(connection, (item.event.facts.completed_ms for item in batch.incoming))
             async with connection.transaction():
@@ -96,12 +94,15 @@ class RunIngest:
                 await events.announce(connection)
         return batch.verdicts
 
-    async def _learn_organizations(self, connection: Connection, read: Sequence[ReadEvent]) -> None:
-        slugs = {event.organization for event in read if event.organization} - self._organizations.keys()
-        if slugs:
-            self._organizations |= await organizations.find_by_slugs(connection, slugs)
+    async def _read(self, connection: Connection, body: bytes, accept: Acceptance) -> Item:
+        """One event to its end before the next, so that only one lies parsed in memory and in the processor's cache."""
+        event = read_event(body, accept)
+        slug = event.organization
+        if slug and slug not in self._organizations:
+            self._organizations |= await organizations.find_by_slugs(connection, {slug})
+        return self._incoming(event)
 
-    def _incoming(self, event: ReadEvent) -> "Item":
+    def _incoming(self, event: ReadEvent) -> Item:
         if isinstance(event, ReferringEvent):
             return Referred(event, self._storage_url)
         org_id = self._organizations.get(event.organization or "")
@@ -111,6 +112,7 @@ class RunIngest:
             message = f"data.organization: there is no organization {event.organization!r}"
             return Refused(None, event.refused("unknown_organization", message))
         outcomes, unseen = read_results(event, org_id, self._known)
+        event.results = []  # they take several times the room of the outcomes
         if event.rejected and not outcomes:
             message = "no result is valid: " + "; ".join(str(problem["reason"]) for problem in event.problems[:20])
             return Refused(org_id, event.refused("no_valid_result", message))
