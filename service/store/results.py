@@ -2,33 +2,21 @@
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from operator import attrgetter
-from struct import Struct
 from typing import Any, Final, NamedTuple
 
 from service.domain.ids import CaseKey, OrgId, RunKey, artifact_key, completed_ms
 from service.domain.results import Outcome, precedence
-from service.domain.statuses import STATUS
+from service.store import result_rows
 from service.store.database import Connection
+from service.store.result_rows import int32, pack_rows
 from service.store.statements import statements
 
 _SQL: Final = statements("results")
 
-# The binary COPY format: a header, then per row the number of its columns and each with its length, then a trailer.
-# Rows are packed here because the driver's own encoder takes four times as long, for the one table where it counts.
-_HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-_TRAILER: Final = b"\xff\xff"
-_RESULT_COLUMNS: Final = (
-    "org_id", "run_key", "case_key", "duration_ms", "event_offset_s", "attempts", "status", "flaky",
-    "started_offset_ms",
-)  # fmt: skip
-_RESULT: Final = Struct("> h ii i16s iq ii ii ih i1s i? ii".replace(" ", ""))
-_RESULT_NOT_STARTED: Final = Struct("> h ii i16s iq ii ii ih i1s i? i".replace(" ", ""))
 _DETAIL_COLUMNS: Final = (
     "org_id", "run_key", "case_key", "attempt", "deciding", "status", "duration_ms", "started_offset_ms",
     "type", "message", "details", "logs_ref",
 )  # fmt: skip
-_INT_MAX: Final = 2**31 - 1
-_BYTE: Final = {letter: letter.encode() for letter in STATUS}
 
 
 class RunOutcomes(NamedTuple):
@@ -51,11 +39,9 @@ class RunOutcomes(NamedTuple):
 async def insert(connection: Connection, runs: Iterable[RunOutcomes]) -> None:
     """Writes results that are not stored yet, with their details and artifacts, sorted by key."""
     ordered = [run.sorted() for run in sorted(runs, key=lambda run: (run.org_id, run.run_key))]
-    rows = b"".join(_result_rows(ordered))
-    if rows:
-        await connection.copy_to_table(
-            "results", source=_in_one_piece(_HEADER + rows + _TRAILER), columns=_RESULT_COLUMNS, format="binary"
-        )
+    if any(run.outcomes for run in ordered):
+        rows = _in_one_piece(result_rows.copied(pack_rows(*run) for run in ordered))
+        await connection.copy_to_table("results", source=rows, columns=result_rows.COLUMNS, format="binary")
     details = list(_detail_rows(ordered))
     if details:
         await connection.copy_records_to_table("result_details", records=details, columns=_DETAIL_COLUMNS)
@@ -87,32 +73,11 @@ def _winner_columns(run: RunOutcomes) -> Iterator[list[Any]]:
     yield [run.org_id] * len(ranks)
     yield [run.run_key] * len(ranks)
     yield [outcome.case_key for outcome in run.outcomes]
-    yield [_int32(rank[0] - base_s) for rank in ranks]
+    yield [int32(rank[0] - base_s) for rank in ranks]
     yield [outcome.status for outcome in run.outcomes]
     yield [outcome.duration_ms for outcome in run.outcomes]
     yield [outcome.attempt_count for outcome in run.outcomes]
     yield [rank[-1] for rank in ranks]
-
-
-def _result_rows(runs: Iterable[RunOutcomes]) -> Iterator[bytes]:
-    pack, pack_not_started = _RESULT.pack, _RESULT_NOT_STARTED.pack
-    for org_id, run_key, outcomes in runs:
-        base_ms, key = completed_ms(run_key), run_key.bytes
-        base_s = base_ms // 1000
-        for case_key, status, duration_ms, started_ms, event_s, attempts, flaky, _, _ in outcomes:
-            event_offset_s = event_s - base_s
-            if not -_INT_MAX < event_offset_s < _INT_MAX:
-                event_offset_s = _int32(event_offset_s)
-            if started_ms is None:
-                yield pack_not_started(
-                    9, 4, org_id, 16, key, 8, case_key, 4, duration_ms, 4, event_offset_s, 2, attempts,
-                    1, _BYTE[status], 1, flaky, -1,
-                )  # fmt: skip
-            else:
-                yield pack(
-                    9, 4, org_id, 16, key, 8, case_key, 4, duration_ms, 4, event_offset_s, 2, attempts,
-                    1, _BYTE[status], 1, flaky, 4, _int32(started_ms - base_ms),
-                )  # fmt: skip
 
 
 def _detail_rows(runs: Iterable[RunOutcomes]) -> Iterator[tuple[Any, ...]]:
@@ -120,7 +85,7 @@ def _detail_rows(runs: Iterable[RunOutcomes]) -> Iterator[tuple[Any, ...]]:
         base_ms = completed_ms(run_key)
         for outcome in [outcome for outcome in outcomes if outcome.attempts]:
             for number, attempt in enumerate(outcome.attempts, start=1):
-                started = None if attempt.started_ms is None else _int32(attempt.started_ms - base_ms)
+                started = None if attempt.started_ms is None else int32(attempt.started_ms - base_ms)
                 yield (
                     org_id, run_key, outcome.case_key, number, number == len(outcome.attempts),
                     attempt.status.encode(), attempt.duration_ms, started,
@@ -134,8 +99,3 @@ def _reference_rows(runs: Iterable[RunOutcomes]) -> Iterator[tuple[Any, ...]]:
             by_key = {artifact_key(artifact.name): artifact for artifact in outcome.artifacts}
             for key, artifact in by_key.items():
                 yield (org_id, run_key, outcome.case_key, key, *artifact)
-
-
-def _int32(number: int) -> int:
-    """A clock that is decades off stays storable: the offset stops at the ends of its column."""
-    return max(-_INT_MAX, min(_INT_MAX, number))
