@@ -161,7 +161,7 @@ async def reading(scene: Scene) -> AsyncIterator[None]:
     await connection.close()
 
 
-@pytest.mark.parametrize("steps", range(6))
+@pytest.mark.parametrize("steps", range(9))
 async def test_a_round_that_is_cut_off_is_finished_by_the_next(
     local: Scene, monkeypatch: pytest.MonkeyPatch, steps: int
 ) -> None:
@@ -183,7 +183,7 @@ async def test_a_round_that_is_cut_off_is_finished_by_the_next(
         with pytest.raises(Death):
             await local.expire()
     assert (await local.api.get("/v1/runs/old"))["results_expired"] is True
-    assert len(await local.partitions()) == 6 - steps // 2
+    assert len(await local.partitions()) == 6 - steps // 3
     await local.expire()
     await local.assert_old_is_gone_and_new_is_there()
 
@@ -197,6 +197,15 @@ async def test_what_was_begun_is_finished_though_the_retention_is_longer_now(loc
     local.api.store.ingest = RunIngest(local.api.store.pool, timedelta(days=3653))  # as after a restart
     await local.add_run("late", OLD)
     assert (await local.api.get("/v1/runs/late"))["results_expired"] is False
+
+
+async def test_a_partition_that_an_operator_has_detached_is_theirs(local: Scene) -> None:
+    owner = await asyncpg.connect(local.database_url)
+    kept = f"results_{OLD:%Y_%m}"
+    await owner.execute(f"ALTER TABLE results DETACH PARTITION {kept}")
+    await owner.close()
+    await local.expire()
+    assert await local.partitions() == pieces_of(NEW) | {kept}
 
 
 async def test_several_at_once_do_no_harm(local: Scene) -> None:

@@ -10,18 +10,21 @@ ORDER BY month
 
 -- name: find_step  (the statement that comes next in taking away the months up to this one, and what was begun of any)
 -- A partition is detached in two transactions of the server's own; where it was cut off between them, FINALIZE does the
--- second. The results go first, so that nothing shows a result without what belongs to it.
+-- second. A comment tells what we have detached from what an operator has, which is theirs. The results go first, so that
+-- nothing shows a result without what belongs to it.
 SELECT CASE WHEN is_pending THEN format('ALTER TABLE public.%I DETACH PARTITION public.%I FINALIZE', parent, name)
+            WHEN NOT is_ours THEN format('COMMENT ON TABLE public.%I IS %L', name, 'expired')
             WHEN is_attached THEN format('ALTER TABLE public.%I DETACH PARTITION public.%I CONCURRENTLY', parent, name)
             ELSE format('DROP TABLE public.%I', name) END AS statement
 FROM (
     SELECT relname AS name, left(relname, -8) AS parent, right(relname, 7) AS month,
-           inhrelid IS NOT NULL AS is_attached, coalesce(inhdetachpending, false) AS is_pending
+           inhrelid IS NOT NULL AS is_attached, coalesce(inhdetachpending, false) AS is_pending,
+           coalesce(obj_description(pg_class.oid, 'pg_class') = 'expired', false) AS is_ours
     FROM pg_class LEFT JOIN pg_inherits ON inhrelid = pg_class.oid
     WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
           AND relname ~ '^(results|result_details|artifacts)_[0-9]{4}_[0-9]{2}$'
 ) partition
-WHERE is_pending OR NOT is_attached OR month <= to_char($1::date, 'YYYY_MM')
+WHERE CASE WHEN is_attached THEN is_pending OR month <= to_char($1::date, 'YYYY_MM') ELSE is_ours END
 ORDER BY is_attached AND NOT is_pending, month, array_position(ARRAY['results', 'result_details', 'artifacts'], parent)
 LIMIT 1
 
