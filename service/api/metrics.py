@@ -1,10 +1,16 @@
-"""Metrics over HTTP, for Prometheus: how many requests, how they were answered, how long that took."""
+"""Metrics over HTTP, for Prometheus: how requests were answered and how long that took, and what waits."""
 
+import asyncio
 import time
 from typing import Final
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, Histogram, disable_created_metrics, generate_latest
+
+from service.api.resources import RESOURCES
+from service.api.shared_counts import all_counts
+
+disable_created_metrics()  # they would double what is scraped, and several processes together have none
 
 _SECONDS: Final = Histogram(
     "results_http_request_seconds",
@@ -15,9 +21,11 @@ _SECONDS: Final = Histogram(
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-async def get_metrics(_: web.Request) -> web.Response:
-    """Everything that this process counts."""
-    return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+async def get_metrics(request: web.Request) -> web.Response:
+    """Everything that is counted here, and the backlogs. Nothing in it tells of one organization."""
+    backlogs = await request.app[RESOURCES].backlogs.look()
+    counts = await asyncio.to_thread(generate_latest, all_counts())
+    return web.Response(body=counts + generate_latest(backlogs), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 def observe(request: web.Request, response: web.StreamResponse, begun: float) -> None:

@@ -31,7 +31,8 @@ class _Child:
 def keep_serving(serve: Serve, sockets: Sequence[socket.socket], count: int) -> None:
     """Runs `serve` in so many children and starts those that die again, until SIGTERM or SIGINT; then all drain.
 
-    A child is told to stop by the end of a pipe that this process alone holds open: none outlives it.
+    A child is told to stop by the end of a pipe that this process alone holds open: none outlives it. One that is
+    started in the place of another has its name.
     """
     stopping = _stop_signals()
     told, alive = os.pipe()
@@ -40,7 +41,7 @@ def keep_serving(serve: Serve, sockets: Sequence[socket.socket], count: int) -> 
         os.close(alive)
         serve(sockets, told)
 
-    children = [_start(child) for _ in range(count)]
+    children = [_start(child, f"api-{number}") for number in range(count)]
     while not stopping:
         wait([running.process.sentinel for running in children if running.process.is_alive()], _TICK_S)
         if not stopping:
@@ -58,8 +59,8 @@ def _stop_signals() -> list[int]:
     return came
 
 
-def _start(child: Callable[[], None]) -> _Child:
-    process = _FORKS.Process(target=child)
+def _start(child: Callable[[], None], name: str) -> _Child:
+    process = _FORKS.Process(target=child, name=name)
     process.start()
     return _Child(process, time.monotonic())
 
@@ -69,7 +70,7 @@ def _restarted(running: _Child, child: Callable[[], None]) -> _Child:
     if running.process.is_alive() or time.monotonic() - running.started_at < _SHORTEST_LIFE_S:
         return running
     log.warning("api_process_died", pid=running.process.pid, exit_code=running.process.exitcode)
-    return _start(child)
+    return _start(child, running.process.name)
 
 
 def _await_end(children: Sequence[_Child]) -> None:

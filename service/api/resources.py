@@ -8,6 +8,7 @@ from typing import Final
 from aiohttp import web
 
 from service import resources
+from service.api.backlogs import Backlogs
 from service.api.rate_limits import RateLimits
 from service.api.request_counts import open_request_counts
 from service.api.verified_keys import VerifiedKeys
@@ -36,6 +37,7 @@ class Resources:
     run_watch: Watch[WantedRun]
     export_watch: Watch[str]
     receipt_watch: Watch[str]
+    backlogs: Backlogs
     verified_keys: VerifiedKeys = field(default_factory=VerifiedKeys)
 
 
@@ -52,6 +54,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             if settings.database_read_url:
                 replica = settings.model_copy(update={"database_url": settings.database_read_url})
                 list_pool = await opened.enter_async_context(resources.database_pool(replica, "results_api"))
+            across = await opened.enter_async_context(resources.database_pool(settings, "results_worker", 1))
         notifications = await opened.enter_async_context(open_notifications(pool, NUMBERED, WRITTEN))
         run_watch = await opened.enter_async_context(watching(pool, notifications, WRITTEN, find_complete))
         export_watch = await opened.enter_async_context(watching(pool, notifications, WRITTEN, find_over))
@@ -60,5 +63,5 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         feeds = EventFeeds(pool, notifications)
         limits = RateLimits(settings, await opened.enter_async_context(open_request_counts(settings)))
         yield Resources(
-            settings, pool, list_pool, storage, feeds, limits, run_watch, export_watch, receipt_watch
+            settings, pool, list_pool, storage, feeds, limits, run_watch, export_watch, receipt_watch, Backlogs(across)
         )  # fmt: skip

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import socket
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import uvloop
@@ -12,6 +13,7 @@ from service.api.app import make_app
 from service.api.connections import address_of, bind, serving
 from service.api.processes import keep_serving
 from service.api.request_counts import redis_pool
+from service.api.shared_counts import counting_together, delete_where_orphaned
 from service.log import log
 from service.resources import database_url, open_storage
 from service.settings import Settings
@@ -31,7 +33,14 @@ def run(settings: Settings, processes: int = 1) -> None:
     if processes == 1:
         uvloop.run(_serve(settings, sockets))
         return
-    keep_serving(lambda opened, told: uvloop.run(_serve(settings, opened, told)), sockets, processes)
+    with counting_together():
+        keep_serving(partial(_serve_beside, settings), sockets, processes)
+
+
+def _serve_beside(settings: Settings, sockets: Sequence[socket.socket], told: int) -> None:
+    """As one of several."""
+    uvloop.run(_serve(settings, sockets, told))
+    delete_where_orphaned()
 
 
 async def _serve(settings: Settings, sockets: Sequence[socket.socket], told: int | None = None) -> None:

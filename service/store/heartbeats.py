@@ -1,5 +1,6 @@
 """Which workers are alive."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import asyncpg
@@ -23,3 +24,8 @@ async def leave(pool: asyncpg.Pool, worker_id: str) -> None:
 async def live_roles(connection: Connection) -> dict[str, int]:
     """How many workers of each role are alive."""
     return {row["role"]: row["workers"] for row in await connection.fetch(_SQL["live_roles"])}
+
+
+async def signs_of_life(connection: Connection, roles: Sequence[str]) -> list[asyncpg.Record]:
+    """Of each of these roles: role, workers that are alive, silent_s since the last beat or null."""
+    return await connection.fetch(_SQL["signs_of_life"], roles)

@@ -9,3 +9,9 @@ DELETE FROM heartbeats WHERE worker_id = $1 OR beat_at < now() - interval '1 day
 SELECT role, count(*)::int AS workers FROM heartbeats
 WHERE beat_at > now() - interval '15 seconds'
 GROUP BY role ORDER BY role
+
+-- name: signs_of_life  (of each of these roles: how many workers live_roles would count, and how old the last beat is)
+SELECT role, (count(*) FILTER (WHERE beat_at > now() - interval '15 seconds'))::int AS workers,
+       extract(epoch FROM now() - max(beat_at))::float8 AS silent_s
+FROM unnest($1::text[]) AS wanted (role) LEFT JOIN heartbeats USING (role)
+GROUP BY role ORDER BY role

@@ -1,0 +1,47 @@
+-- name: walk_indexes  (until the transaction ends)
+-- Where little waited when the tables were last analyzed, the planner would rather sort all that waits now.
+SELECT set_config(name, 'off', true) FROM unnest('{enable_seqscan,enable_bitmapscan,enable_sort}'::text[]) name
+
+-- name: find  (of all organizations; at most $1 rows of each kind are looked at)
+-- Each order is that of an index, so that a limit ends the reading; see walk_indexes. Endpoints are found as by deliveries.claim, each with
+-- what of it has been due longest; those that it would leave out wait on purpose.
+WITH RECURSIVE waiting AS (
+    (SELECT org_id, webhook_id, due_at FROM deliveries WHERE due_at IS NOT NULL
+     ORDER BY org_id, webhook_id, due_at LIMIT 1)
+    UNION ALL
+    SELECT following.org_id, following.webhook_id, following.due_at
+    FROM waiting CROSS JOIN LATERAL (
+        SELECT org_id, webhook_id, due_at FROM deliveries
+        WHERE due_at IS NOT NULL AND (org_id, webhook_id) > (waiting.org_id, waiting.webhook_id)
+        ORDER BY org_id, webhook_id, due_at LIMIT 1
+    ) following
+), endpoint AS (
+    SELECT waiting.org_id, waiting.webhook_id, waiting.due_at
+    FROM (SELECT * FROM waiting LIMIT $1) waiting
+    CROSS JOIN LATERAL (
+        SELECT enabled, paused_until FROM webhooks
+        WHERE org_id = waiting.org_id AND webhook_id = waiting.webhook_id LIMIT 1
+    ) hook
+    WHERE waiting.due_at <= now() AND hook.enabled AND (hook.paused_until IS NULL OR hook.paused_until <= now())
+), due AS (
+    SELECT 1 FROM endpoint CROSS JOIN LATERAL (
+        SELECT 1 FROM deliveries
+        WHERE org_id = endpoint.org_id AND webhook_id = endpoint.webhook_id AND due_at <= now()
+        ORDER BY due_at LIMIT $1
+    ) delivery
+    LIMIT $1
+), export AS (
+    SELECT status FROM exports WHERE status IN ('queued', 'running') ORDER BY org_id, export_id LIMIT $1
+), report AS (
+    SELECT status FROM receipts WHERE status IN ('queued', 'processing') ORDER BY org_id, receipt_id LIMIT $1
+)
+SELECT
+    (SELECT count(*) FROM (SELECT 1 FROM outbox ORDER BY outbox_id LIMIT $1) message) AS messages,
+    (SELECT extract(epoch FROM now() - created_at)::float8 FROM outbox ORDER BY outbox_id LIMIT 1) AS oldest_message_s,
+    (SELECT count(*) FROM due) AS deliveries,
+    (SELECT extract(epoch FROM now() - min(due_at))::float8 FROM endpoint) AS oldest_delivery_s,
+    (SELECT count(*) FROM export WHERE status = 'queued') AS exports_queued,
+    (SELECT count(*) FROM export WHERE status = 'running') AS exports_running,
+    (SELECT count(*) FROM report WHERE status = 'queued') AS reports_queued,
+    (SELECT count(*) FROM report WHERE status = 'processing') AS reports_processing,
+    (SELECT count(*) FROM (SELECT 1 FROM dead_letters ORDER BY dead_letter_id LIMIT $1) letter) AS dead_letters
