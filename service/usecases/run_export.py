@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from datetime import timedelta
 from functools import partial
-from typing import Final
+from typing import Final, Literal
 from uuid import uuid4
 
 from service.contracts.exports import ExportRequest
@@ -25,6 +25,9 @@ _BEAT_S: Final = 2.0  # also how soon a cancellation is noticed
 _LEFT_KEPT: Final = timedelta(days=1)  # longer than any export takes
 _NO_PARQUET: Final = "this server can't write Parquet: its extra `parquet` is not installed"
 
+# What became of an export in one try: its status, or "lost" where it was canceled or is somebody else's by now.
+ExportEnd = Literal["succeeded", "failed", "queued", "lost"]
+
 
 class Exporter:
     """The use case with what it needs; `jobs` is a pool of results_worker."""
@@ -40,7 +43,7 @@ class Exporter:
         async with self._jobs.acquire() as connection:
             return await exports.claim(connection, uuid4(), _LEASE, at_once)
 
-    async def run(self, claimed: ClaimedExport) -> None:
+    async def run(self, claimed: ClaimedExport) -> ExportEnd:
         """Does a job to its end or, where that fails, puts it back or ends it as failed. Canceled, it gives it back."""
         held, progress = claimed.claim, Progress()
         logged = log.bind(export_id=held.export_id, org_id=held.org_id, tries=claimed.tries)
@@ -54,11 +57,12 @@ class Exporter:
             raise
         except ClaimLost:
             logged.info("export_claim_lost")
+            return "lost"
         except Exception as error:
             logged.warning("export_failed", exc_info=error)
-            await self._note_failure(claimed, error)
-        else:
-            logged.info("export_succeeded", rows=file.rows, size=file.size)
+            return await self._note_failure(claimed, error)
+        logged.info("export_succeeded", rows=file.rows, size=file.size)
+        return "succeeded"
 
     async def end_abandoned(self) -> None:
         """Ends the jobs whose last try ended with its worker."""
@@ -75,10 +79,10 @@ class Exporter:
                     await exports.delete_artifact(connection, job, path)
                     await exports.expire(connection, job)
 
-    async def sweep(self) -> None:
+    async def sweep(self, kept: timedelta = _LEFT_KEPT) -> None:
         """Deletes what killed writers have left: half-written files, and whole ones that no job came to own."""
-        await asyncio.to_thread(self._storage.sweep, _LEFT_KEPT)
-        async for paths in self._storage.list_old("exports", _LEFT_KEPT):
+        await asyncio.to_thread(self._storage.sweep, kept)
+        async for paths in self._storage.list_old("exports", kept):
             async with self._jobs.acquire() as connection:
                 unowned = await exports.find_unowned(connection, paths)
             for path in unowned:
@@ -111,10 +115,10 @@ class Exporter:
                     await self._tell(connection, held, "export.completed", order.filter.project_id, order.filter.run_id)
             if expires_at is None:
                 await self._storage.delete(file.path)
-            else:
-                await events.announce(connection)
+                raise ClaimLost
+            await events.announce(connection)
 
-    async def _note_failure(self, claimed: ClaimedExport, error: Exception) -> None:
+    async def _note_failure(self, claimed: ClaimedExport, error: Exception) -> ExportEnd:
         """Another try, or the end. Where not even that can be written, the lease runs out by itself."""
         reason = _reason(error)
         try:
@@ -124,10 +128,12 @@ class Exporter:
                     await exports.try_again(connection, claimed.claim, reason, wait)
                 else:
                     await self._fail(connection, claimed.claim, claimed.request, reason)
+                    return "failed"
         except Exception as outage:
             if not is_outage(outage):
                 raise
             log.warning("store_unreachable", work="exports", error=repr(outage))
+        return "queued"
 
     async def _fail(self, connection: Connection, held: Claim, request: dict[str, object], reason: str) -> None:
         wanted = ExportRequest.model_validate(request).filter

@@ -11,11 +11,11 @@ from typing import Any
 import orjson
 import pytest
 
-from service.domain.errors import Unavailable
+from service.domain.errors import NotFound, Unavailable
 from service.storage import Storage
 from tests.exporting import Exports, exporting
 from tests.run_events import result, run_event
-from tests.storing import write
+from tests.storing import read, write
 
 PATH = "/v1/results/export"
 
@@ -275,6 +275,18 @@ async def test_a_file_that_no_job_owns_is_deleted_after_a_day_and_no_other(expor
             os.utime(path, (day_ago, day_ago))
     await exports.exporter.sweep()
     assert {path.name for path in files(exports, tmp_path)} == {owned.name, "new.csv"}
+
+
+async def test_a_file_that_no_job_owns_is_deleted_wherever_files_are_kept(database_url: str, storage_url: str) -> None:
+    async with exporting(database_url, storage_url) as exports:
+        await exports.api.store.take(run_event("run_1", [result("a")]))
+        job = await exports.make()
+        unowned = f"exports/1/exp_{'0' * 32}/left.csv"
+        await write(exports.storage, unowned, b"left by a worker that died")
+        await exports.exporter.sweep(timedelta(0))
+        with pytest.raises(NotFound):
+            await read(exports.storage, unowned)
+        assert await exports.file(job)
 
 
 async def test_a_file_that_was_deleted_behind_our_back_is_a_404_with_the_reason(
