@@ -1,6 +1,7 @@
 """`python -m consumers [ROLE…]` runs the consumers; `python -m consumers dead-letters …` keeps what they can't take."""
 
 import asyncio
+import logging
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
@@ -8,32 +9,45 @@ from typing import Final
 import click
 
 from consumers import process
-from consumers.dead_letters import DeadLetter, Graveyard, open_graveyard, open_store_graveyard
+from consumers.dead_letters import DeadLetter, Graveyard, StoreGraveyard, open_graveyard
 from consumers.roles import ROLES, Role
 from consumers.topology import Topology
-from service.domain.errors import ServiceError
-from service.resources import database_pool
-from service.settings import Settings
+from service.commands import CONTEXT, run_command
+from service.resources import database_connection
+from service.settings import read_settings
 
 _HELD: Final = 1_000  # letters that one command looks at
 
 
-@click.command()
+@click.command(context_settings=CONTEXT)
 @click.argument("roles", nargs=-1, type=click.Choice(tuple(ROLES)))
 def consume(roles: tuple[Role, ...]) -> None:
-    """Runs the consumers of these ROLES, all of them by default, until SIGTERM or Ctrl-C."""
-    process.run(Settings(), roles or tuple(ROLES))
+    """Takes messages into the store until SIGTERM or Ctrl-C.
+
+    This process does the work of the roles that are named, or of all. Any number of processes may share one.
+    """
+    process.run(read_settings(), roles or tuple(ROLES))
 
 
-@click.group()
+@click.group(context_settings=CONTEXT)
 def dead_letters() -> None:
-    """What could not be taken, with the reason: list, show, replay, discard."""
+    """What could not be taken, with the reason.
+
+    They stay until someone has them replayed or discards them. With RESULTS_AMQP_URL these are the broker's, without it
+    those of the queue embedded in the database.
+    """
 
 
 @dead_letters.command("list")
-@click.option("--limit", default=100, show_default=True, type=click.IntRange(1, _HELD))
+@click.option(
+    "--limit", default=100, show_default=True, type=click.IntRange(1, _HELD), metavar="N",
+    help="So many at most.",
+)  # fmt: skip
 def list_letters(limit: int) -> None:
-    """Lists the oldest dead letters: id, queue, when, size in bytes, reason."""
+    """Lists the dead letters, oldest first.
+
+    Each with its id, queue, when it came here, size in bytes, and reason.
+    """
 
     async def show(graveyard: Graveyard) -> None:
         letters = await graveyard.letters(limit)
@@ -50,7 +64,10 @@ def list_letters(limit: int) -> None:
 @dead_letters.command()
 @click.argument("letter_id")
 def show(letter_id: str) -> None:
-    """Prints the reason to stderr and the body, byte for byte, to stdout."""
+    """Prints one dead letter.
+
+    The body goes to stdout, byte for byte, the reason to stderr.
+    """
 
     async def print_body(graveyard: Graveyard) -> None:
         for letter in _chosen(await graveyard.letters(_HELD), (letter_id,), everything=False)[:1]:
@@ -64,7 +81,10 @@ def show(letter_id: str) -> None:
 @click.argument("letter_ids", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every dead letter instead of named ones.")
 def replay(letter_ids: tuple[str, ...], everything: bool) -> None:
-    """Sends these dead letters on their way once more; those that fail again come back here."""
+    """Sends dead letters on their way once more.
+
+    Those that fail again come back here.
+    """
 
     async def send(graveyard: Graveyard) -> None:
         chosen = _chosen(await graveyard.letters(_HELD), letter_ids, everything)
@@ -79,7 +99,7 @@ def replay(letter_ids: tuple[str, ...], everything: bool) -> None:
 @click.argument("letter_ids", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every dead letter instead of named ones.")
 def discard(letter_ids: tuple[str, ...], everything: bool) -> None:
-    """Deletes these dead letters for good."""
+    """Deletes dead letters for good."""
 
     async def delete(graveyard: Graveyard) -> None:
         chosen = _chosen(await graveyard.letters(_HELD), letter_ids, everything)
@@ -103,26 +123,24 @@ def _chosen(letters: Sequence[DeadLetter], wanted: tuple[str, ...], everything: 
 
 
 def _run(work: Callable[[Graveyard], Awaitable[None]]) -> None:
-    settings = Settings()
+    settings = read_settings()
+    logging.disable()  # what the driver of the broker complains of is told in our own words
 
     async def hold() -> None:
         if settings.amqp_url:
             async with open_graveyard(settings.amqp_url, Topology(settings.queue_prefix)) as graveyard:
                 return await work(graveyard)
-        async with database_pool(settings, "results_worker") as pool, open_store_graveyard(pool) as stored:
-            return await work(stored)
+        async with database_connection(settings, "results_worker") as connection:
+            return await work(StoreGraveyard(connection))
 
     asyncio.run(hold())
 
 
 def main() -> None:
-    """Chooses by the first word, and turns our own errors into a line that says what to do."""
-    command = dead_letters if sys.argv[1:2] == ["dead-letters"] else consume
-    arguments = sys.argv[2:] if command is dead_letters else sys.argv[1:]
-    try:
-        command.main(arguments, prog_name=f"python -m consumers{' dead-letters' if command is dead_letters else ''}")
-    except ServiceError as error:
-        raise SystemExit(f"Error: {error}") from error
+    """Chooses by the first word."""
+    if sys.argv[1:2] == ["dead-letters"]:
+        run_command(dead_letters, "zof-results dead-letters", sys.argv[2:])
+    run_command(consume, "zof-results consume", sys.argv[1:])
 
 
 if __name__ == "__main__":

@@ -8,11 +8,13 @@ from typing import Final, Protocol
 
 import aio_pika
 from aio_pika import DeliveryMode, Message
-from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
+from aio_pika.exceptions import AMQPError
 
 from consumers.topology import RUN_COMPLETED, Topology
+from service.domain.errors import ServiceError
 from service.store import outbox
-from service.store.database import Connection, Pool
+from service.store.database import Connection
 
 _OURS: Final = ("x-reason", "x-message", "x-queue", "x-death", "x-delivery-count", "x-acquired-count")
 _CONNECT_TIMEOUT_S: Final = 10
@@ -101,21 +103,26 @@ class StoreGraveyard:
         await outbox.discard(self._connection, int(letter.id))
 
 
+class NoBroker(ServiceError):
+    """The broker can't be reached; the message says what to do about it."""
+
+
 @asynccontextmanager
 async def open_graveyard(url: str, topology: Topology) -> AsyncIterator[BrokerGraveyard]:
-    """Holds the broker's dead letters while the block runs."""
-    async with await aio_pika.connect(url, timeout=_CONNECT_TIMEOUT_S) as connection:
+    """Holds the broker's dead letters while the block runs. Raises NoBroker."""
+    async with await _connect(url) as connection:
         async with connection.channel() as channel:
             await topology.declare(channel)
         async with connection.channel(publisher_confirms=True, on_return_raises=True) as channel:
             yield BrokerGraveyard(channel, topology)
 
 
-@asynccontextmanager
-async def open_store_graveyard(pool: Pool) -> AsyncIterator[StoreGraveyard]:
-    """The store's dead letters."""
-    async with pool.acquire() as connection:
-        yield StoreGraveyard(connection)
+async def _connect(url: str) -> AbstractConnection:
+    try:
+        return await aio_pika.connect(url, timeout=_CONNECT_TIMEOUT_S)
+    except (AMQPError, OSError, TimeoutError) as error:
+        advice = "is it running, and is RESULTS_AMQP_URL right?"
+        raise NoBroker(f"RabbitMQ does not answer ({error or 'no answer in time'}): {advice}") from error
 
 
 def _read(queue: str, incoming: AbstractIncomingMessage) -> DeadLetter:

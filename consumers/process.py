@@ -19,7 +19,7 @@ from consumers.topology import Topology
 from consumers.worker import Lane
 from service import log as logging
 from service.log import log
-from service.resources import database_pool
+from service.resources import check_database, database_pool
 from service.settings import Settings
 from service.store import heartbeats
 from service.store.database import Pool, is_outage
@@ -40,6 +40,7 @@ def run(settings: Settings, roles: Sequence[Role]) -> None:
 
 async def _main(settings: Settings, roles: Sequence[Role]) -> None:
     stopping = _stop_on_signals()
+    await check_database(settings, "results_worker")
     async with database_pool(settings, "results_worker") as pool, AsyncExitStack() as opened:
         tools = Tools(settings, pool, Topology(settings.queue_prefix), stopping, opened)
         works = [await ROLES[role](tools) for role in roles]

@@ -2,16 +2,37 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 from service.domain.errors import ServiceError
+from service.log import log
 from service.settings import Settings
 from service.storage import Storage
 from service.store import database
-from service.store.database import Pool, Role
+from service.store.database import Connection, Pool, Role, outages_named
+from service.store.obstacles import Obstacle, obstacle_of, probe
 
 
 class MissingSetting(ServiceError):
     """A setting that this command can't do without is not there."""
+
+
+_ADVICE: Final[dict[Obstacle, str]] = {
+    "address": "RESULTS_DATABASE_URL leads nowhere: {error}",
+    "outage": "the database does not answer ({error}): is it running, and is RESULTS_DATABASE_URL right?",
+    "login": "the database refuses the user and password in RESULTS_DATABASE_URL: {error}",
+    "database": "RESULTS_DATABASE_URL names a database that is not there: {error}",
+    "schema": "the database is without our schema ({error}): run `zof-results schema apply`",
+    "rights": "the user in RESULTS_DATABASE_URL may not do this: {error}",
+}
+
+
+class NoDatabase(ServiceError):
+    """The database can't be worked with; the message says what to do about it."""
+
+    def __init__(self, obstacle: Obstacle, said: str) -> None:
+        super().__init__(_ADVICE[obstacle].format(error=said))
+        self.obstacle = obstacle
 
 
 def database_url(settings: Settings) -> str:
@@ -37,3 +58,42 @@ async def database_pool(settings: Settings, role: Role, size: int | None = None)
         yield pool
     finally:
         await database.close_pool(pool)
+
+
+@asynccontextmanager
+async def database_connection(settings: Settings, role: Role) -> AsyncIterator[Connection]:
+    """One connection in this role, for a command that ends. Raises NoDatabase."""
+    async with database_pool(settings, role, 1) as pool:
+        async with obstacles_named():
+            await probe(pool)
+        async with outages_named(), pool.acquire() as connection:
+            yield connection
+
+
+async def check_database(settings: Settings, role: Role) -> None:
+    """Raises NoDatabase for what waiting would not mend. An outage is warned of: it is waited out."""
+    try:
+        async with database_connection(settings, role):
+            pass
+    except NoDatabase as error:
+        if error.obstacle != "outage":
+            raise
+        log.warning("database_unreachable", error=str(error))
+
+
+@asynccontextmanager
+async def obstacles_named() -> AsyncIterator[None]:
+    """Turns what is wrong with the database itself into NoDatabase."""
+    try:
+        yield
+    except Exception as error:
+        obstacle = obstacle_of(error)
+        if obstacle is None:
+            raise
+        raise NoDatabase(obstacle, _said(error)) from error
+
+
+def _said(error: Exception) -> str:
+    """The first line of what it says: those behind it are for programmers."""
+    said = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    return said.splitlines()[0]

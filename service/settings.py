@@ -1,15 +1,54 @@
 """Settings, read once from the environment (RESULTS_…) at the top of each process and handed down from there."""
 
+import re
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-RateLimit = Annotated[str, StringConstraints(pattern=r"^(off|[1-9]\d{0,8} ?/ ?(second|minute|hour|day))$")]
-RedisUrl = Annotated[str, StringConstraints(pattern=r"^rediss?://\S+$")]
+from service.contracts.faults import describe, faults_of
+from service.domain.errors import ServiceError
+
+_RATE: Final = re.compile(r"off|[1-9]\d{0,8} ?/ ?(second|minute|hour|day)")
+
+
+def _begins_with(*schemes: str) -> AfterValidator:
+    wanted = tuple(f"{scheme}://" for scheme in schemes)
+
+    def check(url: str) -> str:
+        if not url.startswith(wanted) or url in wanted:
+            raise ValueError(f"must begin with {' or '.join(wanted)}")
+        _check_ports(url)
+        return url
+
+    return AfterValidator(check)
+
+
+def _check_ports(url: str) -> None:
+    """What is no number there is most often the rest of a password."""
+    hosts = urlsplit(url).netloc.rpartition("@")[2].split(",")
+    try:
+        _ = [urlsplit(f"//{host}").port for host in hosts]
+    except ValueError:
+        raise ValueError("has a port that is none; a password holds / as %2F, @ as %40, # as %23, ? as %3F") from None
+
+
+def _rate(text: str) -> str:
+    if not _RATE.fullmatch(text):
+        raise ValueError("must be a number for each second, minute, hour or day, such as 100/second, or off")
+    return text
+
+
+DatabaseUrl = Annotated[str, _begins_with("postgresql", "postgres")]
+BrokerUrl = Annotated[str, _begins_with("amqp", "amqps")]
+FilesUrl = Annotated[str, _begins_with("file", "s3")]
+RedisUrl = Annotated[str, _begins_with("redis", "rediss")]
+WebUrl = Annotated[str, _begins_with("https", "http")]
+RateLimit = Annotated[str, AfterValidator(_rate)]
 
 
 class Settings(BaseSettings):
@@ -17,16 +56,18 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="RESULTS_", frozen=True, env_ignore_empty=True)
 
-    database_url: str | None = Field(None, description="PostgreSQL 15 to 18, postgresql://user:password@host/name")
-    database_read_url: str | None = Field(None, description="A replica that serves the lists")
+    database_url: DatabaseUrl | None = Field(
+        None, description="PostgreSQL 15 to 18, postgresql://user:password@host/name"
+    )
+    database_read_url: DatabaseUrl | None = Field(None, description="A replica that serves the lists")
     database_pool_size: int = Field(10, ge=1, le=200, description="Connections that one process may open")
-    amqp_url: str | None = Field(None, description="RabbitMQ 4, amqp://user:password@host/vhost")
+    amqp_url: BrokerUrl | None = Field(None, description="RabbitMQ 4, amqp://user:password@host/vhost")
     queue_prefix: str = Field("", max_length=100, description="Stands before every exchange and queue name")
-    artifacts_url: str | None = Field(None, description="Files: file:///folder or s3://bucket/prefix (with AWS_…)")
+    artifacts_url: FilesUrl | None = Field(None, description="Files: file:///folder or s3://bucket/prefix (with AWS_…)")
     artifacts_redirect: bool = Field(False, description="Answer downloads with a redirect into S3, presigned")
     http_host: str = Field("127.0.0.1", description="Where the API listens")
     http_port: int = Field(8080, ge=0, le=65535, description="0 takes any free port")
-    public_url: str | None = Field(None, description="What links start with, by default the address it listens on")
+    public_url: WebUrl | None = Field(None, description="What links start with, by default the address it listens on")
     dev_dir: Path = Field(Path(".dev"), description="State of the local stack")
     rate_limit: RateLimit = Field("6000/minute", description="Requests of one key, such as 100/second, or off")
     rate_limit_organization: RateLimit = Field("off", description="Requests of one organization with all its keys")
@@ -65,3 +106,16 @@ class Settings(BaseSettings):
     def link_base(self) -> str:
         """What absolute links start with, without a slash at the end."""
         return (self.public_url or f"http://{self.http_host}:{self.http_port}").rstrip("/")
+
+
+class WrongSettings(ServiceError):
+    """A setting that is no use as it is."""
+
+
+def read_settings() -> Settings:
+    """The settings of this process. Raises WrongSettings, which names each that is wrong."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = (f"RESULTS_{str(fault['loc'][0]).upper()}: {describe(fault)}" for fault in faults_of(error))
+        raise WrongSettings("; ".join(wrong)) from error

@@ -9,6 +9,7 @@ NO_NUL: Final = r"^[^\x00]*$"
 PRINTABLE: Final = r"^[^\p{C}]+$"
 SHA256: Final = r"^[0-9a-fA-F]{64}$"
 ID: Final = r"^[0-9a-z_]+$"
+SLUG: Final = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 
 _NUMBER: Final = "must be a number"
 _WHOLE: Final = "must be a whole number"
@@ -54,6 +55,7 @@ _OF_PATTERN: Final = {
     PRINTABLE: "must hold printable characters only",
     SHA256: "must be 64 hex digits",
     ID: "must hold lower-case letters, digits and _ only",
+    SLUG: "must be 1 to 63 lower-case letters, digits and dashes, without a dash first or last",
 }
 _AT_LEAST_ONE: Final = {"string_too_short", "too_short"}
 

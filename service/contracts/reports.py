@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, Field, StringConstraints, field_validator
+from pydantic import AfterValidator, Field, StringConstraints
 
 from service.contracts.faults import NO_NUL, SHA256
 from service.contracts.queries import BranchName, Moment, PageQuery, Query, Words
@@ -27,8 +27,15 @@ def _parse_shard(text: str) -> tuple[int, int]:
     return number, total
 
 
+def _valid_label(text: str) -> str:
+    if not _LABEL.fullmatch(text):
+        raise ValueError("must be name:value")
+    return text
+
+
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=NO_NUL)]
 Sha256 = Annotated[str, StringConstraints(pattern=SHA256, to_lower=True)]
+Label = Annotated[Text, AfterValidator(_valid_label)]
 Shard = Annotated[str, AfterValidator(_valid_shard), Field(examples=["2/8"])]
 
 
@@ -40,17 +47,10 @@ class ReportQuery(Query):
     branch: BranchName | None = None
     commit_sha: Text | None = None
     ci_url: Text | None = None
-    labels: list[Text] = Field(default_factory=list, max_length=100, description="name:value; may be repeated")
+    labels: list[Label] = Field(default_factory=list, max_length=100, description="name:value; may be repeated")
     started_at: Moment | None = None
     completed_at: Annotated[Moment | None, Field(description="By default the time of receipt")] = None
     shard: Annotated[Shard | None, Field(description="Which part of how many; the run is complete with all")] = None
-
-    @field_validator("labels")
-    @classmethod
-    def _named(cls, labels: list[str]) -> list[str]:
-        if not all(map(_LABEL.fullmatch, labels)):
-            raise ValueError("must be name:value")
-        return labels
 
     def run_fields(self) -> dict[str, Any]:
         """Fields of RunIn that are said here, fit for JSON."""

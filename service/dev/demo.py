@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Final
 
-from service.resources import database_pool, database_url
+from service.resources import database_connection, database_url
 from service.settings import Settings
 from service.store import migrations, organizations
 from service.usecases.keys import create_key
@@ -23,7 +23,7 @@ def kept_key(settings: Settings, file: Path) -> str:
 
 async def _set_up(settings: Settings, known_key: str | None) -> str:
     await migrations.apply(database_url(settings))
-    async with database_pool(settings, "results_worker") as pool, pool.acquire() as connection:
+    async with database_connection(settings, "results_worker") as connection:
         found = await organizations.find_by_slugs(connection, [ORGANIZATION])
         if ORGANIZATION in found and known_key:
             return known_key

@@ -14,7 +14,7 @@ from service.dev.demo import ORGANIZATION
 from service.dev.queues import publish
 from service.reports import junit
 from service.reports.said import Said
-from service.resources import database_pool
+from service.resources import database_connection
 from service.settings import Settings
 from service.store import outbox
 
@@ -42,7 +42,7 @@ async def _publish(settings: Settings, events: Sequence[RunEvent]) -> None:
 
 async def _put(settings: Settings, events: Sequence[RunEvent]) -> None:
     """Without a broker, into the queue that is embedded in the database."""
-    async with database_pool(settings, "results_worker") as pool, pool.acquire() as connection:
+    async with database_connection(settings, "results_worker") as connection:
         for event in events:
             await outbox.put(connection, _QUEUE, orjson.loads(orjson.dumps(event)))
 

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from consumers.broker import keep_consuming
-from consumers.dead_letters import open_graveyard, open_store_graveyard
+from consumers.dead_letters import StoreGraveyard, open_graveyard
 from consumers.relay import EmbeddedQueue, Relay
 from consumers.worker import DeadLetter, Delivery, Handler, Lane
 from service.domain.queues import EXPORTS
@@ -159,7 +159,8 @@ async def test_without_a_broker_what_cannot_be_taken_is_a_dead_letter_until_it_i
     async with embedded(store, handle):
         await put(store, "exp_1")
         await eventually(left(store, 0))
-        async with open_store_graveyard(store.pool) as graveyard:
+        async with store.pool.acquire() as connection:
+            graveyard = StoreGraveyard(connection)
             [letter] = await graveyard.letters(10)
             assert (letter.queue, letter.reason, letter.message) == (EXPORTS, "invalid", "no such job")
             await graveyard.replay(letter)

@@ -1,0 +1,9 @@
+"""Organizations as operators name them."""
+
+from typing import Annotated
+
+from pydantic import StringConstraints
+
+from service.contracts.faults import SLUG
+
+Slug = Annotated[str, StringConstraints(pattern=SLUG)]
