@@ -6,12 +6,14 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 from uuid import uuid4
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from service.client.http import Server, ServerError, open_server
+from service.client.terminal import console
 
 _WAIT_S: Final = 2  # of one request: how often the bar moves; the end of the job ends the wait
 _CHUNK_BYTES: Final = 2**18
@@ -30,7 +32,7 @@ async def export(url: str, key: str, request: Mapping[str, Any], target: Path) -
 async def fetch(url: str, key: str, export_id: str, target: Path) -> None:
     """Stores the file of an export that was asked for before; what an earlier try has fetched is kept."""
     async with open_server(url, key, patience_s=60) as server:
-        await _finish(server, await server.get(f"/results/export/{export_id}"), target)
+        await _finish(server, await server.get(f"/results/export/{quote(export_id, safe='')}"), target)
 
 
 async def _ask(server: Server, request: Mapping[str, Any]) -> Any:
@@ -40,19 +42,23 @@ async def _ask(server: Server, request: Mapping[str, Any]) -> Any:
 
 
 async def _finish(server: Server, job: dict[str, Any], target: Path) -> None:
-    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
-    with _progress(console) as progress:
-        job = await _wait(server, job, progress)
-        part = target.with_name(f"{target.name}.{job['id']}.part")
-        await _download(server, job, part, progress)
+    err = console(stderr=True)
+    try:
+        with _progress(err) as progress:
+            job = await _wait(server, job, progress)
+            part = target.with_name(f"{target.name}.{job['id']}.part")
+            await _download(server, job, part, progress)
+    except asyncio.CancelledError:
+        err.print(f"interrupted; `zof-results export --export-id {job['id']} -o {target}` goes on from here")
+        raise
     os.replace(part, target)
-    console.print(f"{target}: {job['rows']} rows, {job['size']} bytes, sha256 {job['sha256']}")
+    err.print(f"{target}: {job['rows']} rows, {job['size']} bytes, sha256 {job['sha256']}")
 
 
-def _progress(console: Console) -> Progress:
+def _progress(err: Console) -> Progress:
     return Progress(
         TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[detail]}"),
-        console=console,
+        console=err, disable=not err.is_terminal,
     )  # fmt: skip
 
 

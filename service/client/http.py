@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import aiohttp
+import click
 
 from service.domain.backoff import waits
 from service.domain.errors import ServiceError
@@ -14,23 +15,25 @@ Params = Mapping[str, str] | Sequence[tuple[str, str]]
 
 _LONGEST_WAIT_S: Final = 10.0
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=10, sock_read=60)
+_PATIENT_TRIES: Final = 2  # before it says what it waits for
 _COMES_BACK: Final = frozenset({429, 502, 503, 504})
 
 
 class ServerError(ServiceError):
-    """The server refused a request, or does not answer."""
+    """The server refused a request, or does not answer. `code` is its own word for why."""
 
-    def __init__(self, message: str, status: int | None = None) -> None:
+    def __init__(self, message: str, status: int | None = None, code: str | None = None) -> None:
         super().__init__(message)
         self.status = status
+        self.code = code
 
 
 class Server:
     """A server as one key sees it. Every path begins with a slash and stands below /v1."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str, patience_s: float) -> None:
+        self.url = url.rstrip("/").removesuffix("/v1")
         self._session = session
-        self._url = url.rstrip("/")
         self._patience_s = patience_s
 
     async def get(self, path: str, params: Params = ()) -> Any:
@@ -48,25 +51,38 @@ class Server:
         try:
             yield response
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise ServerError(f"{self._url}: the answer broke off: {error!r}") from error
+            raise ServerError(f"{self.url}: the answer broke off: {error!r}") from error
         finally:
             response.release()
 
     async def _send(self, method: str, path: str, **sent: Any) -> aiohttp.ClientResponse:
         deadline = asyncio.get_running_loop().time() + self._patience_s
-        for wait_s in waits(0.2, _LONGEST_WAIT_S):
+        for count, wait_s in enumerate(waits(0.2, _LONGEST_WAIT_S)):
             try:
-                response = await self._session.request(method, f"{self._url}/v1{path}", **sent)
+                response = await self._session.request(method, f"{self.url}/v1{path}", **sent)
                 if response.status < 400:
                     return response
-                failure = await _failure(response)
+                failure = await self._failure(response)
             except (aiohttp.ClientError, TimeoutError) as error:
-                failure = ServerError(f"{self._url} does not answer: {error}")
+                failure = ServerError(f"{self.url} does not answer: {str(error) or 'no answer in time'}")
             may_help = failure.status is None or failure.status in _COMES_BACK
             if not may_help or asyncio.get_running_loop().time() + wait_s > deadline:
                 raise failure
+            if count == _PATIENT_TRIES:
+                click.echo(f"{failure}; trying again for up to {self._patience_s:g} s", err=True)
             await asyncio.sleep(wait_s)
         raise AssertionError("waits() has no end")
+
+    async def _failure(self, response: aiohttp.ClientResponse) -> ServerError:
+        """What the server says is wrong, in its own words where it has some."""
+        try:
+            error = (await response.json())["error"]
+            return ServerError(f"{error['message']} ({response.status})", response.status, str(error["code"]))
+        except (aiohttp.ClientError, ValueError, KeyError, TypeError):
+            said = f"{self.url} answers with {response.status} {response.reason}, which is not how a Results API does"
+            return ServerError(said, response.status)
+        finally:
+            response.release()
 
 
 @asynccontextmanager
@@ -75,15 +91,3 @@ async def open_server(url: str, key: str, patience_s: float = 30) -> AsyncIterat
     headers = {"Authorization": f"Bearer {key}", "User-Agent": "zof-results"}
     async with aiohttp.ClientSession(headers=headers, timeout=_TIMEOUT, trust_env=True) as session:
         yield Server(session, url, patience_s)
-
-
-async def _failure(response: aiohttp.ClientResponse) -> ServerError:
-    """What the server says is wrong, in its own words where it has some."""
-    try:
-        body = await response.json()
-        message = str(body["error"]["message"])
-    except (aiohttp.ClientError, ValueError, KeyError, TypeError):
-        message = response.reason or "no reason given"
-    finally:
-        response.release()
-    return ServerError(f"{message} ({response.status})", response.status)

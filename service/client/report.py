@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from service.client.http import Server, ServerError, open_server
+from service.client.terminal import console
 
 STORED: Final = 0
 REJECTED: Final = 1
@@ -52,13 +53,13 @@ class _Body:
 async def report(url: str, key: str, run_id: str, patterns: Sequence[str], fields: Fields, *, wait: bool) -> int:
     """Sends every file as a part of the run; returns the exit code. Raises ServerError where that can't be done."""
     files = _expand(patterns)
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    out = console()
     async with open_server(url, key, patience_s=60) as server:
         receipts = await _send_all(server, run_id, files, fields)
         if wait:
             receipts = [await _settled(server, receipt) for receipt in receipts]
     for file, receipt in zip(files, receipts, strict=True):
-        _print(console, file, receipt)
+        _print(out, file, receipt)
     return REJECTED if any(receipt["status"] == "rejected" for receipt in receipts) else STORED
 
 
@@ -70,6 +71,9 @@ def _expand(patterns: Sequence[str]) -> list[Path]:
         files |= dict.fromkeys(path for path in map(Path, found) if path.is_file())
         if not any(Path(name).is_file() for name in found):
             raise ServerError(f"there is no file {pattern}")
+    for file in files:
+        if file.stat().st_size == 0:
+            raise ServerError(f"{file} is empty")
     return list(files)
 
 
@@ -77,9 +81,10 @@ async def _send_all(server: Server, run_id: str, files: Sequence[Path], fields: 
     """One after the other. Several files are shards of the run, which is complete with the last of them."""
     if len(files) > 1 and "shard" in dict(fields):
         raise ServerError("with a shard goes one file: several files are shards themselves")
+    err = console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
-        console=Console(stderr=True), transient=True,
+        console=err, transient=True, disable=not err.is_terminal,
     )  # fmt: skip
     receipts = []
     with TemporaryDirectory(prefix="zof-results-") as folder, bar:
@@ -119,11 +124,12 @@ async def _settled(server: Server, receipt: dict[str, Any]) -> dict[str, Any]:
     return receipt
 
 
-def _print(console: Console, file: Path, receipt: Mapping[str, Any]) -> None:
-    counted = "" if receipt["status"] in _OPEN else f", {receipt['results']} results"
-    console.print(f"{file}: {receipt['status']}{counted} ({receipt['id']})")
+def _print(out: Console, file: Path, receipt: Mapping[str, Any]) -> None:
+    results = "1 result" if receipt["results"] == 1 else f"{receipt['results']} results"
+    counted = "" if receipt["status"] in _OPEN else f", {results}"
+    out.print(f"{file}: {receipt['status']}{counted} ({receipt['id']})")
     for problem in receipt["problems"][:_SHOWN]:
         where = "" if problem["index"] is None else f"result {problem['index']} {problem['name'] or ''}: "
-        console.print(f"  {where}{problem['reason']}")
+        out.print(f"  {where}{problem['reason']}")
     if len(receipt["problems"]) > _SHOWN:
-        console.print(f"  and {len(receipt['problems']) - _SHOWN} more")
+        out.print(f"  and {len(receipt['problems']) - _SHOWN} more")

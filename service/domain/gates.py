@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,14 +12,21 @@ class Gate:
     max_failures: int = 0
     allow_flaky: bool = False
 
-    def refusals(self, status: str, counts: Mapping[str, int]) -> list[str]:
-        """Why a complete run does not pass, in words; empty where it does."""
+    def judge(self, status: str, counts: Mapping[str, int]) -> "Verdict":
+        """Whether a complete run passes, and why."""
         failures = counts["failed"] + counts["error"]
         flaky = 0 if self.allow_flaky else counts["flaky"]
-        refusals = []
-        if failures + flaky > self.max_failures:
-            also = f" and {flaky} flaky" if flaky else ""
-            refusals.append(f"{failures} failed{also}, at most {self.max_failures} allowed")
+        also = f" and {flaky} flaky" if flaky else ""
+        reasons = [f"{failures} failed{also}, at most {self.max_failures} allowed"] if failures + flaky else []
+        passes = failures + flaky <= self.max_failures
         if status == "canceled" or (status in ("failed", "error") and not failures):
-            refusals.append(f"the run itself is {status}")
-        return refusals
+            passes = False
+            reasons.append(f"the status of the run itself is {status}")
+        return Verdict(passes, reasons)
+
+
+class Verdict(NamedTuple):
+    """What a gate says of a run. One that passes has reasons too where not all is well."""
+
+    passes: bool
+    reasons: list[str]

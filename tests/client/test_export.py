@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from hashlib import sha256
@@ -74,11 +75,42 @@ async def test_the_command_says_what_it_fetched(exports: Exports, tmp_path: Path
     target = tmp_path / "results.ndjson"
     arguments = ("--format", "ndjson", "--column", "id", "--column", "name", "--status", "passed", "--run-id", "run_1")
     async with exports.working():
-        command = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "service", "export", *arguments, "-o", str(target),
-            env={**os.environ, "RESULTS_URL": url(exports), "RESULTS_API_KEY": exports.api.key},
-            stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
+        command = await start(exports, *arguments, "-o", str(target))
         _, said = await asyncio.wait_for(command.communicate(), 30)
     assert command.returncode == 0, said
     assert f"50 rows, {target.stat().st_size} bytes, sha256 {sha256(target.read_bytes()).hexdigest()}" in said.decode()
+
+
+async def test_an_interrupted_export_says_how_to_go_on(exports: Exports, tmp_path: Path) -> None:
+    target = tmp_path / "results.csv"
+    command = await start(exports, "-o", str(target))
+    async with asyncio.timeout(30):
+        while not (await exports.api.get("/v1/results/export"))["data"]:  # noqa: ASYNC110 - HTTP sets no event
+            await asyncio.sleep(0.05)
+    await asyncio.sleep(0.5)
+    command.send_signal(signal.SIGINT)
+    _, said = await asyncio.wait_for(command.communicate(), 30)
+    [job] = (await exports.api.get("/v1/results/export"))["data"]
+    assert f"`zof-results export --export-id {job['id']} -o {target}` goes on from here" in said.decode()
+    assert command.returncode == 130
+    async with exports.working():
+        again = await start(exports, "--export-id", job["id"], "-o", str(target))
+        assert await asyncio.wait_for(again.wait(), 30) == 0
+    assert len(target.read_text().splitlines()) == 51 + 1
+
+
+async def test_a_target_that_can_t_be_written_is_one_line(exports: Exports, tmp_path: Path) -> None:
+    job = await finished(exports)
+    (tmp_path / f"results.csv.{job['id']}.part").mkdir()
+    command = await start(exports, "--export-id", job["id"], "-o", str(tmp_path / "results.csv"))
+    _, said = await asyncio.wait_for(command.communicate(), 30)
+    assert command.returncode == 1
+    assert said.decode().splitlines()[-1].startswith("Error: ")
+    assert "Traceback" not in said.decode()
+
+
+async def start(exports: Exports, *arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "service", "export", *arguments, stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "RESULTS_URL": url(exports), "RESULTS_API_KEY": exports.api.key},
+    )  # fmt: skip

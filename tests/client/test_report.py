@@ -80,6 +80,13 @@ async def test_a_missing_file_and_a_refusal_are_told(reports: Reports, tmp_path:
             await report(url(reports), reports.api.key, "run_1", sent, [*SHOP, ("shard", "9/8")], wait=False)
 
 
+async def test_an_empty_file_is_not_sent(reports: Reports, tmp_path: Path) -> None:
+    files = [str(write(tmp_path, "whole.xml")), str(write(tmp_path, "empty.xml", b""))]
+    with pytest.raises(ServerError, match=r"empty\.xml is empty"):
+        await report(url(reports), reports.api.key, "run_1", files, SHOP, wait=False)
+    assert (await reports.api.get("/v1/receipts"))["data"] == []
+
+
 async def test_the_command_takes_what_the_ci_job_says(reports: Reports, tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("GITHUB_", "RESULTS_"))}
     environment |= {
