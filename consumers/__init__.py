@@ -1,1 +1,1 @@
-"""Everything that takes messages: RabbitMQ consumers, the relay, upkeep. No HTTP server lives here."""
+"""Everything that takes messages: RabbitMQ consumers, the relay, upkeep. No HTTP but that of the metrics."""

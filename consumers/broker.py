@@ -9,6 +9,7 @@ from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, ChannelPreconditionFailed
 
 from consumers import worker
+from consumers.metrics import BROKER_LOSSES
 from consumers.topology import Topology
 from consumers.worker import ConsumerLost, Stopped
 from service.domain.backoff import waits
@@ -41,6 +42,7 @@ async def keep_consuming(url: str, topology: Topology, lanes: Sequence[OnBroker]
         except Stopped:
             return
         except _LOSSES as loss:
+            BROKER_LOSSES.inc()
             wait_s = next(pauses)
             log.warning("broker_lost", error=repr(loss), wait_s=round(wait_s, 1))
             await asyncio.wait({asyncio.ensure_future(stopping.wait())}, timeout=wait_s)

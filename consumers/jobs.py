@@ -17,7 +17,7 @@ class Jobs(Generic[Job]):
     """Up to `slots` jobs at a time. A message is acked at once: jobs outlast what a broker would wait for."""
 
     def __init__(
-        self, name: str, claim: Callable[[], Awaitable[Job | None]], run: Callable[[Job], Awaitable[None]],
+        self, name: str, claim: Callable[[], Awaitable[Job | None]], run: Callable[[Job], Awaitable[object]],
         slots: int, stopping: asyncio.Event,
     ) -> None:  # fmt: skip
         self._name = name

@@ -11,6 +11,7 @@ from typing import Final
 
 import uvloop
 
+from consumers import metrics
 from consumers.broker import OnBroker, keep_consuming
 from consumers.loops import Loop
 from consumers.relay import EmbeddedQueue
@@ -35,7 +36,8 @@ def run(settings: Settings, roles: Sequence[Role]) -> None:
     """Runs these roles until SIGTERM or SIGINT; a second signal ends it at once."""
     logging.set_up(settings.log_level)
     gc.set_threshold(*_GC_THRESHOLDS)
-    uvloop.run(_main(settings, roles))
+    with metrics.served(settings.http_host, settings.metrics_port):
+        uvloop.run(_main(settings, roles))
 
 
 async def _main(settings: Settings, roles: Sequence[Role]) -> None:

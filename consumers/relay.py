@@ -11,6 +11,7 @@ from aio_pika.abc import AbstractConnection, AbstractExchange
 from aio_pika.exceptions import DeliveryError
 
 from consumers.loops import patiently, pause
+from consumers.metrics import DEAD_LETTERS, RELAYED
 from consumers.topology import Topology
 from consumers.worker import ConsumerLost, DeadLetter, Delivery, Handler
 from service.log import log
@@ -57,6 +58,7 @@ class Relay:
             if arrived:
                 await outbox.delete(store, arrived)
             await _postpone_refused(store, due, outcomes)
+        RELAYED.inc(len(arrived))
         for outcome in outcomes:
             if isinstance(outcome, BaseException) and not isinstance(outcome, DeliveryError):
                 raise ConsumerLost(f"the broker did not confirm: {outcome!r}") from outcome
@@ -103,6 +105,7 @@ class EmbeddedQueue:
             log.warning("message_failed", queue=waiting.queue, tries=waiting.tries + 1, exc_info=error)
             return await self._retry(store, waiting, error)
         if verdict is None:
+            RELAYED.inc()
             return await outbox.delete(store, [waiting.outbox_id])
         return await _bury(store, waiting, verdict)
 
@@ -137,5 +140,6 @@ async def _postpone_refused(
 
 
 async def _bury(store: Connection, waiting: Waiting, verdict: DeadLetter) -> None:
+    DEAD_LETTERS.labels(waiting.queue, verdict.reason).inc()
     log.warning("dead_letter", queue=waiting.queue, reason=verdict.reason, message=verdict.message)
     await outbox.bury(store, waiting.outbox_id, verdict.reason, verdict.message)

@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 from consumers.broker import OnBroker
 from consumers.jobs import Jobs
 from consumers.loops import Loop
+from consumers.metrics import count_export, count_report, counted
 from consumers.numbering import numbering
 from consumers.relay import Relay
 from consumers.runs import runs_handler
@@ -64,7 +65,7 @@ async def _runs(tools: Tools) -> Work:
 async def _reports(tools: Tools) -> Work:
     taker = _report_taker(tools)
     tools.opened.push_async_callback(taker.close)
-    jobs = Jobs("reports", taker.claim, taker.take, tools.settings.report_slots, tools.stopping)
+    jobs = Jobs("reports", taker.claim, counted(taker.take, count_report), tools.settings.report_slots, tools.stopping)
     chores = [Chore("left_folders", 3_600, partial(asyncio.to_thread, delete_left_folders))]
     return Work({REPORTS: jobs.handle}, loops=[jobs.run, *chore_loops(chores, tools.stopping)])
 
@@ -85,7 +86,7 @@ async def _exports(tools: Tools) -> Work:
     settings = tools.settings
     exporter = await _exporter(tools)
     claim = partial(exporter.claim, settings.exports_per_organization)
-    jobs = Jobs("exports", claim, exporter.run, settings.export_slots, tools.stopping)
+    jobs = Jobs("exports", claim, counted(exporter.run, count_export), settings.export_slots, tools.stopping)
     return Work({EXPORTS: jobs.handle}, loops=[jobs.run])
 
 

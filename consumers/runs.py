@@ -1,7 +1,9 @@
 """Run-completion events into the store."""
 
+import time
 from collections.abc import Sequence
 
+from consumers.metrics import count_batch
 from consumers.worker import DeadLetter, Delivery, Handler
 from service.contracts.cloudevents import structured
 from service.usecases.incoming import Verdict
@@ -12,8 +14,11 @@ def runs_handler(ingest: RunIngest) -> Handler:
     """Handles deliveries of the runs queue: each is stored exactly once, or is a dead letter with its reason."""
 
     async def handle(deliveries: Sequence[Delivery]) -> list[DeadLetter | None]:
+        begun = time.perf_counter()
         bodies = [structured(delivery.body, delivery.content_type, delivery.headers) for delivery in deliveries]
-        return [_dead_letter(verdict) for verdict in await ingest.ingest(bodies)]
+        verdicts = await ingest.ingest(bodies)
+        count_batch(verdicts, begun)
+        return [_dead_letter(verdict) for verdict in verdicts]
 
     return handle
 

@@ -6,6 +6,7 @@ from functools import partial
 from typing import NamedTuple
 
 from consumers.loops import Loop, repeat, unless
+from consumers.metrics import CHORE_FAILURES
 from service.domain.errors import Unavailable
 from service.log import log
 from service.store.database import is_clash, is_outage
@@ -25,6 +26,7 @@ def chore_loops(chores: Sequence[Chore], stopping: asyncio.Event) -> list[Loop]:
 
 
 def _loop(chore: Chore, stopping: asyncio.Event) -> Loop:
+    CHORE_FAILURES.labels(chore.name)  # none yet
     return partial(repeat, chore.name, partial(_run_once, chore, stopping), chore.every_s, stopping)
 
 
@@ -33,6 +35,7 @@ async def _run_once(chore: Chore, stopping: asyncio.Event) -> None:
     try:
         await unless(stopping, chore.run())
     except Exception as error:
+        CHORE_FAILURES.labels(chore.name).inc()
         if is_outage(error):
             raise
         expected = isinstance(error, Unavailable) or is_clash(error)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import Final
 
+from consumers import metrics
 from consumers.loops import patiently, pause
 from service.domain.paces import LARGEST_WINDOW, Paces
 from service.outbound.webhooks import WebhookClient
@@ -91,7 +92,7 @@ class Dispatcher:
             await self._give_back()
             self._batch = self._batch or self._take()
             if self._batch:
-                await record_attempts(self._pool, self._batch)
+                metrics.count_deliveries(self._batch, await record_attempts(self._pool, self._batch))
                 if not all(attempted.answer.succeeded for attempted in self._batch):
                     self._wake.set()
                 self._batch = []

@@ -10,15 +10,16 @@ from typing import Any, Final
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage, AbstractQueue
 
+from consumers.metrics import DEAD_LETTERS
 from consumers.topology import Topology
 from service.domain.backoff import waits
 from service.domain.ids import mint_id
 from service.log import log
 from service.store.database import is_clash, is_outage
 
-PREFETCH: Final = 24  # twice a batch: the next one is there when this one is committed
-BATCH: Final = 12
-BATCH_BYTES: Final = 4 * 2**20
+PREFETCH: Final = 40  # twice a batch: the next one is there when this one is committed
+BATCH: Final = 20
+BATCH_BYTES: Final = 2 * 2**20
 _SUSPECT_AFTER: Final = 2  # deliveries; a message that may have taken a worker down runs alone
 _WATCH_S: Final = 15.0
 _LONGEST_WAIT_S: Final = 15.0
@@ -133,6 +134,7 @@ class Lane:
         for message, verdict in zip(group, verdicts, strict=True):
             if verdict is not None:
                 await dead.publish(_dead_letter(message, verdict), routing_key=self._queue_name, mandatory=True)
+                DEAD_LETTERS.labels(self._queue_name, verdict.reason).inc()
                 log.warning("dead_letter", queue=self._queue_name, reason=verdict.reason, message=verdict.message)
         for message in group[-1:] if multiple else group:
             await message.ack(multiple=multiple)

@@ -67,6 +67,7 @@ class Settings(BaseSettings):
     artifacts_redirect: bool = Field(False, description="Answer downloads with a redirect into S3, presigned")
     http_host: str = Field("127.0.0.1", description="Where the API listens")
     http_port: int = Field(8080, ge=0, le=65535, description="0 takes any free port")
+    metrics_port: int | None = Field(None, ge=1, le=65535, description="Where a consumer process answers /metrics")
     public_url: WebUrl | None = Field(None, description="What links start with, by default the address it listens on")
     dev_dir: Path = Field(Path(".dev"), description="State of the local stack")
     rate_limit: RateLimit = Field("6000/minute", description="Requests of one key, such as 100/second, or off")

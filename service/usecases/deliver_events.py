@@ -62,8 +62,11 @@ async def give_back(pool: Pool, claimed: Sequence[Claimed]) -> None:
     await deliveries.give_back(pool, claimed)
 
 
-async def record_attempts(pool: Pool, attempted: Sequence[Attempted]) -> None:
-    """Writes what came of attempts, and switches endpoints off that are gone or have failed for days."""
+async def record_attempts(pool: Pool, attempted: Sequence[Attempted]) -> list[Status]:
+    """Writes what came of attempts, and switches endpoints off that are gone or have failed for days.
+
+    Returns what the deliveries are now, unless another has claimed them meanwhile.
+    """
     for number in range(1, _TRIES + 1):
         try:
             return await _record(pool, attempted)
@@ -84,13 +87,15 @@ async def recover_missed(pool: Pool) -> bool:
         return True
 
 
-async def _record(pool: Pool, attempted: Sequence[Attempted]) -> None:
+async def _record(pool: Pool, attempted: Sequence[Attempted]) -> list[Status]:
+    outcomes = [_outcome(one) for one in attempted]
     async with pool.acquire() as connection:
         async with connection.transaction():
-            await deliveries.record(connection, [_outcome(one) for one in attempted])
+            await deliveries.record(connection, outcomes)
             disabled = await _disable(connection, attempted)
         if disabled:
             await events.announce(connection)
+    return [outcome.status for outcome in outcomes]
 
 
 def _outcome(attempted: Attempted) -> Outcome:

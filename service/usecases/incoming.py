@@ -22,6 +22,7 @@ class Verdict(NamedTuple):
     what: What
     reason: Reason | None = None
     message: str | None = None
+    results: int = 0  # that it brought into the store
 
 
 @dataclass(slots=True)
@@ -52,6 +53,10 @@ class Incoming:
             self.org_id, mint_id("rcp"), event.source, event.event_id, event.body_sha256, status,
             event.facts.run_id, len(self.outcomes), event.problems,
         )  # fmt: skip
+
+    def accept(self) -> None:
+        """What becomes of it unless something stands against it."""
+        self.verdict = Verdict("partial" if self.event.rejected else "stored", results=len(self.outcomes))
 
     def reject(self, reason: Reason, message: str) -> None:
         """Ends it after all."""

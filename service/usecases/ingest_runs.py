@@ -169,7 +169,7 @@ class _Batch:
         """The events that this batch is the first to store; the others get their verdict here."""
         firsts: dict[EventAddress, Incoming] = {}
         for item in self.incoming:
-            item.verdict = Verdict("partial" if item.event.rejected else "stored")
+            item.accept()
             first = firsts.setdefault(item.address, item)
             if first is not item:
                 _compare(item, first.event.body_sha256)

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 from service.domain.cases import KnownCases
 from service.domain.errors import Rejected
@@ -22,6 +23,13 @@ from service.usecases.read_events import RunEvent
 from service.usecases.read_report import ReportReading
 from service.usecases.read_results import Outcomes, Unseen, read_results
 from service.usecases.write_run import RunWriter
+
+
+class Taken(NamedTuple):
+    """What became of a report in one try: the status of its receipt, or "lost" where it is somebody else's by now."""
+
+    status: Literal["stored", "partial", "rejected", "queued", "lost"]
+    results: int = 0
 
 
 @dataclass(slots=True)
@@ -52,8 +60,8 @@ class ReportStore:
         async with self._places, self._pool.acquire() as connection:
             yield connection
 
-    async def store(self, connection: Connection, claimed: ClaimedReport, read: ReadUpload, results: Path) -> int:
-        """Stores the results and ends the receipt; returns how many. The same report again changes nothing.
+    async def store(self, connection: Connection, claimed: ClaimedReport, read: ReadUpload, results: Path) -> Taken:
+        """Stores the results and ends the receipt. The same report again changes nothing.
 
         Raises Rejected for what can't be stored, ClaimLost, and what the database raises: then nothing has happened.
         """
@@ -63,11 +71,12 @@ class ReportStore:
             run = await self._write(connection, claimed, reading, results)
             change = await run.close(connection)
             await keep_uploads(connection, run.run, claimed.upload)
-            await _finish(connection, claimed, reading, run.taken)
+            taken = Taken("partial" if reading.event.rejected else "stored", run.taken)
+            await _finish(connection, claimed, reading, taken)
             await emit_run_events(connection, [change] if change else [], self._link_base)
         if change:
             await events.announce(connection)
-        return run.taken
+        return taken
 
     async def _write(
         self, connection: Connection, claimed: ClaimedReport, reading: ReportReading, results: Path
@@ -93,9 +102,8 @@ class ReportStore:
             yield piece.outcomes
 
 
-async def _finish(connection: Connection, claimed: ClaimedReport, reading: ReportReading, results: int) -> None:
-    status = "partial" if reading.event.rejected else "stored"
+async def _finish(connection: Connection, claimed: ClaimedReport, reading: ReportReading, taken: Taken) -> None:
     facts = reading.event.facts
     run = facts.run_id, facts.project_id
-    if not await reports.finish(connection, claimed.claim, status, results, reading.problems, run):
+    if not await reports.finish(connection, claimed.claim, *taken, reading.problems, run):
         raise ClaimLost

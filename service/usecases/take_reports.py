@@ -21,7 +21,7 @@ from service.store import reports
 from service.store.database import DRIVER_ERRORS, Pool, is_clash, is_data_fault, is_outage
 from service.store.reports import Claim, ClaimedReport
 from service.usecases.leases import ClaimLost, keeping
-from service.usecases.store_report import ReportStore
+from service.usecases.store_report import ReportStore, Taken
 from service.usecases.sweep_uploads import FOLDER_PREFIX
 
 _LEASE: Final = timedelta(seconds=30)
@@ -49,21 +49,22 @@ class ReportTaker:
         async with self._pool.acquire() as connection:
             return await reports.claim(connection, uuid4(), _LEASE)
 
-    async def take(self, claimed: ClaimedReport) -> None:
+    async def take(self, claimed: ClaimedReport) -> Taken:
         """Takes one in to its end or, where that fails, puts it back or rejects it. Canceled, it gives it back."""
         logged = log.bind(receipt_id=claimed.claim.receipt_id, org_id=claimed.claim.org_id, tries=claimed.tries)
         try:
-            stored = await self._take(claimed)
+            taken = await self._take(claimed)
         except asyncio.CancelledError:
             await self._put_back(claimed.claim, _NOW, as_if_untried=True)
             raise
         except ClaimLost:
             logged.info("report_claim_lost")
+            return Taken("lost")
         except Exception as error:
             logged.warning("report_failed", exc_info=None if _verdict(error) else error, error=repr(error))
-            await self._note_failure(claimed, error)
-        else:
-            logged.info("report_stored", results=stored)
+            return await self._note_failure(claimed, error)
+        logged.info("report_stored", results=taken.results)
+        return taken
 
     async def end_abandoned(self) -> None:
         """Rejects the reports whose last try ended with its worker."""
@@ -77,7 +78,7 @@ class ReportTaker:
         for child in self._idle:
             child.end()
 
-    async def _take(self, claimed: ClaimedReport) -> int:
+    async def _take(self, claimed: ClaimedReport) -> Taken:
         """The lease is prolonged until storing begins: from then on the row itself is held."""
         with TemporaryDirectory(prefix=FOLDER_PREFIX) as folder:
             results = Path(folder) / "results"
@@ -106,22 +107,24 @@ class ReportTaker:
             async for chunk in await self._storage.read(path):
                 await asyncio.to_thread(file.write, chunk)
 
-    async def _note_failure(self, claimed: ClaimedReport, error: Exception) -> None:
+    async def _note_failure(self, claimed: ClaimedReport, error: Exception) -> Taken:
         """The verdict, or another try. Where not even that can be written, the lease runs out by itself."""
         verdict = _verdict(error)
+        if verdict is None and not is_clash(error) and claimed.tries >= MAX_TRIES:
+            verdict = "internal_error", "something went wrong on our side"
         try:
             if verdict:
                 await self._reject(claimed.claim, claimed.upload, *verdict)
-            elif is_clash(error):
+                return Taken("rejected")
+            if is_clash(error):
                 await self._put_back(claimed.claim, _CLASH_WAIT, as_if_untried=True)
-            elif claimed.tries < MAX_TRIES:
-                await self._put_back(claimed.claim, RETRY_WAITS[claimed.tries - 1], as_if_untried=False)
             else:
-                await self._reject(claimed.claim, claimed.upload, "internal_error", "something went wrong on our side")
+                await self._put_back(claimed.claim, RETRY_WAITS[claimed.tries - 1], as_if_untried=False)
         except Exception as outage:
             if not is_outage(outage):
                 raise
             log.warning("store_unreachable", work="reports", error=repr(outage))
+        return Taken("queued")
 
     async def _reject(self, held: Claim, upload: Upload, reason: Reason, message: str) -> None:
         problem = {"index": None, "name": None, "reason": f"{reason}: {message}"[:_MAX_REASON]}
