@@ -22,7 +22,7 @@ _POST_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 
 _EVENTS: Final = Counter("results_events_total", "Run-completion events by what became of them", ("outcome",))
 _STORED: Final = Counter("results_stored_total", "Results in the events and reports that were stored", ("origin",))
-_BATCH_SIZE: Final = Histogram("results_batch_events", "Events in one batch", buckets=(1, 2, 4, 8, 12))
+_BATCH_SIZE: Final = Histogram("results_batch_events", "Events in one batch", buckets=(1, 2, 5, 10, 20, 50))
 _BATCHES: Final = Histogram("results_batch_seconds", "Time until a batch of events was stored", buckets=_BATCH_SECONDS)
 _REPORTS: Final = Histogram(
     "results_report_seconds", "Tries to take a report in, by what it is after that", ("status",), buckets=_JOB_SECONDS

@@ -55,8 +55,8 @@ for command in (of_users.export, of_users.gate, of_users.report, of_users.tail):
 def api(processes: int) -> None:
     """Serves the Results API over HTTP until SIGTERM or Ctrl-C.
 
-    Of several processes, one that dies is started again. Each has its own RESULTS_DATABASE_POOL_SIZE connections,
-    counts rate limits by itself unless RESULTS_RATE_LIMIT_URL is set, and answers /metrics for itself alone.
+    Of several processes, one that dies is started again. Each has its own RESULTS_DATABASE_POOL_SIZE connections
+    and counts rate limits by itself unless RESULTS_RATE_LIMIT_URL is set. Any of them answers /metrics for all.
     """
     from service.api import serve  # a command loads what it runs, so that `keys create` starts at once
 
