@@ -96,6 +96,7 @@ class RunIngest:
 
     async def _read(self, connection: Connection, body: bytes, accept: Acceptance) -> Item:
         """One event to its end before the next, so that only one lies parsed in memory and in the processor's cache."""
+        await asyncio.sleep(0)  # another batch may have its answer from the database, and a further statement to send
         event = read_event(body, accept)
         slug = event.organization
         if slug and slug not in self._organizations:

@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 
 from service.usecases.ingest_runs import RunIngest
+from service.usecases.read_events import Acceptance, ReferringEvent, RefusedEvent, RunEvent, read_event
 from tests.run_events import body, result, run_event
 from tests.stored import RETENTION, Store
 
@@ -317,3 +318,20 @@ async def test_attempts_of_one_case_are_bounded_however_they_come(store: Store) 
     (verdict,) = await store.take(run_event(results=again))
     assert verdict.what == "partial"
     assert await store.results() == [("a", "failed", 2**31 - 1, 1_000, False)]
+
+
+async def test_a_batch_that_is_read_lets_others_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading takes milliseconds: a batch with an answer from the database must not wait for the end of another."""
+    await store.take(run_event("the organization is known now"))
+    read: list[bytes] = []
+
+    def read_and_note(event: bytes, accept: Acceptance) -> RunEvent | ReferringEvent | RefusedEvent:
+        read.append(event)
+        return read_event(event, accept)
+
+    monkeypatch.setattr("service.usecases.ingest_runs.read_event", read_and_note)
+    async with store.pool.acquire(), store.pool.acquire():
+        pass  # both connections are open now
+    first, second = ([body(run_event(f"run_{batch}_{number}")) for number in range(5)] for batch in range(2))
+    await asyncio.gather(store.ingest.ingest(first), store.ingest.ingest(second))
+    assert read.index(second[0]) < read.index(first[-1])
