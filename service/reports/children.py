@@ -27,7 +27,7 @@ class ReadingChild:
         self, source: Path, target: Path, content_type: str | None, encoding: Encoding | None, max_bytes: int
     ) -> ReadUpload:
         """As `read_upload`. A child that dies over the report, or does not end, is a ReportError too."""
-        self._pool = self._pool or ProcessPoolExecutor(1, get_context("spawn"), _prepare)
+        self._pool = self._pool or _new_pool()
         work = self._pool.submit(read_upload, source, target, content_type, encoding, max_bytes)
         try:
             return await asyncio.wait_for(asyncio.wrap_future(work), _TIMEOUT_S)
@@ -49,6 +49,12 @@ class ReadingChild:
             child.kill()
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._pool = None
+
+
+def _new_pool() -> ProcessPoolExecutor:
+    # Python's tracker of semaphores outlives a worker that is killed, frees them, and warns of what is no fault.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
+    return ProcessPoolExecutor(1, get_context("spawn"), _prepare)
 
 
 def _prepare() -> None:

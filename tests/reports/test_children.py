@@ -1,0 +1,29 @@
+"""Children that read reports, seen from outside of the process that has them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+KILLED_WHILE_READING = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from service.reports.children import ReadingChild
+
+async def main():
+    folder = Path(sys.argv[1])
+    await ReadingChild().read(folder / "junit.xml", folder / "read", "application/xml", None, 1_000_000)
+    print("read", flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+def test_nothing_complains_in_the_log_after_a_worker_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "junit.xml").write_text('<testsuite><testcase name="a"/></testsuite>')
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_WHILE_READING, str(tmp_path)], capture_output=True, text=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+    assert killed.stdout == "read\n"
+    assert killed.stderr == ""
