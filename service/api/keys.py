@@ -13,6 +13,7 @@ from service.contracts.keys import KeyRequest
 from service.contracts.queries import PageQuery
 from service.domain.cursors import Cursors, ids
 from service.domain.errors import Forbidden
+from service.domain.ids import is_id
 from service.domain.keys import Caller
 from service.store import keys as stored_keys
 from service.store.database import Connection, as_organization
@@ -48,7 +49,7 @@ async def create_key(request: web.Request) -> web.Response:
 async def rotate_key(request: web.Request) -> web.Response:
     """Gives a key another secret and shows it, once; the one before works for 24 hours more."""
     parse_empty_query(request)
-    who, key_id = caller(request), request.match_info["id"]
+    who, key_id = caller(request), _key_id(request)
 
     async def rotate(connection: Connection) -> web.Response:
         return reply(
@@ -61,13 +62,21 @@ async def rotate_key(request: web.Request) -> web.Response:
 async def delete_key(request: web.Request) -> web.Response:
     """Ends a key; it is refused everywhere within five seconds."""
     parse_empty_query(request)
-    who, key_id = caller(request), request.match_info["id"]
+    who, key_id = caller(request), _key_id(request)
 
     async def revoke(connection: Connection) -> web.Response:
         await keys.revoke_key(connection, who.org_id, key_id, who.project_id)
         return web.Response(status=204)
 
     return await mutate(request, revoke)
+
+
+def _key_id(request: web.Request) -> str:
+    """The key in the path. Raises NotFound for what can't be an id."""
+    key_id = request.match_info["id"]
+    if not is_id("key", key_id):
+        raise keys.no_key(key_id)
+    return key_id
 
 
 async def _shown(connection: Connection, who: Caller, made: keys.NewKey) -> dict[str, Any]:

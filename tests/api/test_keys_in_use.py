@@ -44,6 +44,12 @@ async def test_a_revoked_key_stops_working_when_it_is_looked_up_again(
     await api.error("/v1/results", 401, key=made.key)
 
 
+@pytest.mark.parametrize("key_id", ["key_1", "a%00b", "key_" + "0" * 20])
+async def test_a_key_that_is_not_there_can_be_neither_rotated_nor_revoked(api: Api, key_id: str) -> None:
+    for method, path in (("POST", f"/v1/api-keys/{key_id}/rotate"), ("DELETE", f"/v1/api-keys/{key_id}")):
+        assert (await api.send(method, path)).status == 404
+
+
 def test_a_verified_key_is_remembered_for_less_than_five_seconds() -> None:
     assert 0 < verified_keys._REMEMBERED_S < 5
 
