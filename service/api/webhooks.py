@@ -1,6 +1,5 @@
 """Webhooks over HTTP: registered, changed, tried, and what became of each delivery."""
 
-from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Final
 
@@ -19,7 +18,7 @@ from service.domain.errors import Forbidden, NotFound
 from service.domain.ids import is_id
 from service.domain.keys import Caller
 from service.store import deliveries, webhooks
-from service.store.database import Connection, Row, as_organization
+from service.store.database import Connection, as_organization
 from service.store.webhooks import Described
 from service.usecases.webhooks import (
     WebhookAddress,
@@ -57,10 +56,10 @@ async def list_webhooks(request: web.Request) -> web.Response:
     """Webhooks, newest first."""
     query, who = parse_query(request, PageQuery), caller(request)
     cursors = Cursors(_WEBHOOKS, "webhooks", who.org_id, who.project_id)
-    after = cursors.read(query.starting_after)
+    before = cursors.read(query.starting_after)
     async with _connection(request) as connection:
-        rows = await webhooks.list_page(connection, who.org_id, who.project_id, after, query.limit)
-    return _page(rows, query.limit, cursors)
+        page = await webhooks.list_page(connection, who.org_id, who.project_id, before, query.limit)
+    return reply_page(compact(page.data), cursors.write(page.next))
 
 
 async def get_webhook(request: web.Request) -> web.Response:
@@ -151,13 +150,13 @@ async def list_deliveries(request: web.Request) -> web.Response:
     """Deliveries with every attempt, newest event first."""
     query, address = parse_query(request, DeliveryQuery), _address(request)
     cursors = Cursors(_DELIVERIES, "deliveries", *address, query.status)
-    after = cursors.read(query.starting_after)
+    before = cursors.read(query.starting_after)
     async with _connection(request) as connection:
         await _shown(connection, address)
-        rows = await deliveries.list_page(
-            connection, address.org_id, address.webhook_id, after, query.status, query.limit
+        page = await deliveries.list_page(
+            connection, address.org_id, address.webhook_id, before, query.status, query.limit
         )
-    return _page(rows, query.limit, cursors)
+    return reply_page(compact(page.data), cursors.write(page.next))
 
 
 async def post_redelivery(request: web.Request) -> web.Response:
@@ -213,9 +212,3 @@ def _accepted(shown: str | None, headers: dict[str, str] | None = None) -> web.R
 
 def _no_recovery(recovery_id: str) -> NotFound:
     return NotFound(f"there is no recovery {recovery_id[:100]!r}")
-
-
-def _page(rows: Sequence[Row], limit: int, cursors: Cursors[str]) -> web.Response:
-    """The rows but the one that only shows that there are more."""
-    data = f"[{','.join(row['data'] for row in rows[:limit])}]"
-    return reply_page(compact(data), cursors.write(rows[limit - 1]["place"] if len(rows) > limit else None))

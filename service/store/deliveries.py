@@ -11,9 +11,11 @@ from service.domain.deliveries import Endpoint, Status
 from service.domain.ids import OrgId
 from service.domain.paces import FIRST_WINDOW
 from service.store.database import Connection
+from service.store.pieces import IdPage, compose, page_by_id
 from service.store.statements import statements
 
 _SQL: Final = statements("deliveries")
+_BEHIND_ALL: Final = "dlv_g"  # sorts after every id
 
 
 class Claimed(NamedTuple):
@@ -86,13 +88,17 @@ async def exhaust_pending(connection: Connection, org_id: OrgId, webhook_id: str
 
 
 async def list_page(
-    connection: Connection, org_id: OrgId, webhook_id: str, after: str | None, status: str | None, limit: int
-) -> list[asyncpg.Record]:
-    """Deliveries, newest event first, each with its place and its JSON; one more than `limit` where there are more."""
-    return await connection.fetch(_SQL["list_page"], org_id, webhook_id, after, status, limit + 1)
+    connection: Connection, org_id: OrgId, webhook_id: str, before: str | None, status: str | None, limit: int
+) -> IdPage:
+    """Deliveries older than the one with the id `before`, newest event first."""
+    values = {
+        "org_id": org_id, "webhook_id": webhook_id, "before": before or _BEHIND_ALL, "status": status, "page": limit,
+    }  # fmt: skip
+    return await page_by_id(connection, "listed_deliveries", values)
 
 
 async def find_one(connection: Connection, org_id: OrgId, webhook_id: str, delivery_id: str) -> str | None:
     """One delivery as JSON."""
-    found: str | None = await connection.fetchval(_SQL["find_one"], org_id, webhook_id, delivery_id)
+    values = {"org_id": org_id, "webhook_id": webhook_id, "delivery_id": delivery_id}
+    found: str | None = await compose("one_delivery").fetch_value(connection, values)
     return found

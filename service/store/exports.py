@@ -10,7 +10,7 @@ import asyncpg
 from service.domain.exports import MAX_TRIES, ExportAddress
 from service.domain.ids import OrgId
 from service.store.database import Connection
-from service.store.pieces import compose
+from service.store.pieces import IdPage, compose, page_by_id
 from service.store.statements import statements
 
 _SQL: Final = statements("exports")
@@ -48,13 +48,6 @@ class MadeFile(NamedTuple):
     path: str
 
 
-class ExportPage(NamedTuple):
-    """`data` is a JSON array; `next` is the id behind which the list goes on, None at its end."""
-
-    data: str
-    next: str | None
-
-
 async def insert(
     connection: Connection, job: ExportAddress, request: Mapping[str, Any], project_id: str | None, run_id: str | None
 ) -> None:
@@ -73,13 +66,13 @@ async def find_one(connection: Connection, job: ExportAddress, project_id: str |
 
 async def list_page(
     connection: Connection, org_id: OrgId, project_id: str | None, before: str | None, limit: int, link_base: str
-) -> ExportPage:
+) -> IdPage:
     """Jobs older than the one with the id `before`, newest first."""
     values = {
         "org_id": org_id, "project_id": project_id, "before": before or _BEHIND_ALL, "page": limit,
         "link_base": link_base,
     }  # fmt: skip
-    return ExportPage(*await compose("page_of_exports").fetch_row(connection, values))
+    return await page_by_id(connection, "listed_exports", values)
 
 
 async def find_file(connection: Connection, job: ExportAddress, project_id: str | None) -> asyncpg.Record | None:

@@ -8,12 +8,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import asyncpg
 
 from service.store.database import Connection
-from service.store.statements import statements
+from service.store.statements import nouns, statements
 
 # How far one page looks before it returns what it has: through so many runs or details, and so many results; through
 # fewer where each needs a look-up of its own.
@@ -21,8 +21,7 @@ RUN_BUDGET: Final = 2_000
 PROBE_BUDGET: Final = 500
 ROW_BUDGET: Final = 20_000
 
-_NOUNS: Final = ("read_results", "read_runs", "read_artifacts", "read_cases", "read_exports")
-_PIECES: Final = {name: text for noun in _NOUNS for name, text in statements(noun).items()}
+_PIECES: Final = {name: text for noun in nouns() if noun.startswith("read_") for name, text in statements(noun).items()}
 _REMEMBERED: Final = 1_000  # statements; clients choose the columns of an export in any order
 Choice = str | int | tuple[str, ...]
 
@@ -56,6 +55,18 @@ class Statement:
     def _arguments(self, values: Mapping[str, object]) -> list[object]:
         """The values in the order of the parameters; those that the statement does not ask for stay out."""
         return [values[name] for name in self.names]
+
+
+class IdPage(NamedTuple):
+    """`data` is a JSON array; `next` is the id behind which the list goes on, None at its end."""
+
+    data: str
+    next: str | None
+
+
+async def page_by_id(connection: Connection, listed: str, values: Mapping[str, object]) -> IdPage:
+    """A page of a list that runs from the newest id to the oldest; `listed` names the piece that reads it."""
+    return IdPage(*await compose("page_by_id", listed=listed).fetch_row(connection, values))
 
 
 @lru_cache(_REMEMBERED)

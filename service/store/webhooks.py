@@ -9,9 +9,11 @@ import asyncpg
 from service.domain.deliveries import Endpoint
 from service.domain.ids import OrgId
 from service.store.database import Connection
+from service.store.pieces import IdPage, compose, page_by_id
 from service.store.statements import statements
 
 _SQL: Final = statements("webhooks")
+_BEHIND_ALL: Final = "whk_g"  # sorts after every id
 
 
 class Described(NamedTuple):
@@ -41,15 +43,17 @@ async def insert(connection: Connection, org_id: OrgId, webhook_id: str, describ
 
 async def find_one(connection: Connection, org_id: OrgId, webhook_id: str, project_id: str | None) -> str | None:
     """One webhook as JSON, without its secrets. With a project: only where it is bound to that."""
-    found: str | None = await connection.fetchval(_SQL["find_one"], org_id, webhook_id, project_id)
+    values = {"org_id": org_id, "webhook_id": webhook_id, "project_id": project_id}
+    found: str | None = await compose("one_webhook").fetch_value(connection, values)
     return found
 
 
 async def list_page(
-    connection: Connection, org_id: OrgId, project_id: str | None, after: str | None, limit: int
-) -> list[asyncpg.Record]:
-    """Webhooks, newest first, each with its place and its JSON; one more than `limit` where there are more."""
-    return await connection.fetch(_SQL["list_page"], org_id, project_id, after, limit + 1)
+    connection: Connection, org_id: OrgId, project_id: str | None, before: str | None, limit: int
+) -> IdPage:
+    """Webhooks older than the one with the id `before`, newest first."""
+    values = {"org_id": org_id, "project_id": project_id, "before": before or _BEHIND_ALL, "page": limit}
+    return await page_by_id(connection, "listed_webhooks", values)
 
 
 async def lock(connection: Connection, org_id: OrgId, webhook_id: str, project_id: str | None) -> Described | None:

@@ -21,6 +21,8 @@ ASKED: dict[str, list[Any]] = {
 }
 
 ONES = ("one_result", "one_run", "page_of_artifacts", "one_artifact", "has_result", "complete_runs", "case_project")
+LISTED = ("listed_exports", "listed_webhooks", "listed_deliveries")
+ALONE = ("one_export", "one_webhook", "one_delivery")
 
 
 def result_filters() -> Iterator[ResultFilter]:
@@ -41,5 +43,6 @@ def all_composed() -> set[Statement]:
     lists = {read_results.page_statement(wanted) for wanted in result_filters()}
     runs = {read_runs.page_statement(wanted) for wanted in run_filters()}
     cases = {read_cases.page_statement(of_one_suite=alone) for alone in (True, False)} | {read_cases.one_statement()}
-    ones = {compose(name) for name in ONES}
-    return lists | runs | cases | ones
+    ones = {compose(name) for name in (*ONES, *ALONE)}
+    by_id = {compose("page_by_id", listed=listed) for listed in LISTED}
+    return lists | runs | cases | ones | by_id

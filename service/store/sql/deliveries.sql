@@ -86,23 +86,3 @@ RETURNING delivery_id
 -- name: exhaust_pending  (of a webhook that is disabled or gone)
 UPDATE deliveries SET status = 'exhausted', due_at = NULL, claim = NULL
 WHERE org_id = $1 AND webhook_id = $2 AND due_at IS NOT NULL
-
--- name: list_page  (newest event first: an id begins with the time of its event)
-SELECT delivery_id AS place, json_build_object(
-           'id', delivery_id, 'event_id', event_id, 'status', status,
-           'attempts', jsonb_array_length(attempt_log), 'next_attempt_at', rfc3339(due_at),
-           'last_status', attempt_log -> -1 -> 'status', 'created_at', rfc3339(created_at), 'attempt_log', attempt_log
-       )::text AS data
-FROM deliveries
-WHERE org_id = $1 AND webhook_id = $2 AND ($3::text IS NULL OR delivery_id < $3) AND ($4::text IS NULL OR status = $4)
-ORDER BY delivery_id DESC
-LIMIT $5
-
--- name: find_one
-SELECT json_build_object(
-           'id', delivery_id, 'event_id', event_id, 'status', status,
-           'attempts', jsonb_array_length(attempt_log), 'next_attempt_at', rfc3339(due_at),
-           'last_status', attempt_log -> -1 -> 'status', 'created_at', rfc3339(created_at), 'attempt_log', attempt_log
-       )::text AS data
-FROM deliveries
-WHERE org_id = $1 AND webhook_id = $2 AND delivery_id = $3

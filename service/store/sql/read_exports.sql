@@ -151,15 +151,8 @@ SELECT row_to_json(item)::text FROM (
       AND (:project_id::text IS NULL OR e.project_id = :project_id)
 ) item
 
--- name: page_of_exports  (newest first: an id begins with its time; `next` is the last of the page, where more follow)
-SELECT coalesce(json_agg(item ORDER BY nth) FILTER (WHERE nth <= :page::int), '[]')::text AS data,
-       max(id) FILTER (WHERE nth = :page::int AND listed > :page::int) AS next
-FROM (
-    SELECT row_to_json(one) AS item, one.id, row_number() OVER (ORDER BY one.id DESC) AS nth, count(*) OVER () AS listed
-    FROM (
-        SELECT {export_fields} FROM exports e
-        WHERE e.org_id = :org_id AND e.export_id < :before::text
-          AND (:project_id::text IS NULL OR e.project_id = :project_id)
-        ORDER BY e.export_id DESC LIMIT :page::int + 1
-    ) one
-) numbered
+-- name: listed_exports
+SELECT {export_fields} FROM exports e
+WHERE e.org_id = :org_id AND e.export_id < :before::text
+  AND (:project_id::text IS NULL OR e.project_id = :project_id)
+ORDER BY e.export_id DESC LIMIT :page::int + 1

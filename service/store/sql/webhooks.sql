@@ -2,30 +2,6 @@
 INSERT INTO webhooks (org_id, webhook_id, url, description, events, project_id, enabled, disabled_reason, secret)
 VALUES ($1, $2, $3, $4, $5, $6, $7, CASE WHEN NOT $7 THEN 'by_request' END, $8)
 
--- name: find_one  ($3: the project that the caller's key is bound to)
-SELECT json_build_object(
-           'id', webhook_id, 'url', url, 'description', description, 'events', events, 'project_id', project_id,
-           'enabled', enabled, 'disabled_reason', disabled_reason, 'failures', failures,
-           'failing_since', rfc3339(failing_since), 'paused_until', rfc3339(paused_until),
-           'previous_secret_expires_at', rfc3339(CASE WHEN previous_expires_at > now() THEN previous_expires_at END),
-           'created_at', rfc3339(created_at), 'updated_at', rfc3339(updated_at)
-       )::text AS data
-FROM webhooks
-WHERE org_id = $1 AND webhook_id = $2 AND ($3::text IS NULL OR project_id = $3)
-
--- name: list_page  (newest first: an id begins with its time)
-SELECT webhook_id AS place, json_build_object(
-           'id', webhook_id, 'url', url, 'description', description, 'events', events, 'project_id', project_id,
-           'enabled', enabled, 'disabled_reason', disabled_reason, 'failures', failures,
-           'failing_since', rfc3339(failing_since), 'paused_until', rfc3339(paused_until),
-           'previous_secret_expires_at', rfc3339(CASE WHEN previous_expires_at > now() THEN previous_expires_at END),
-           'created_at', rfc3339(created_at), 'updated_at', rfc3339(updated_at)
-       )::text AS data
-FROM webhooks
-WHERE org_id = $1 AND ($2::text IS NULL OR project_id = $2) AND ($3::text IS NULL OR webhook_id < $3)
-ORDER BY webhook_id DESC
-LIMIT $4
-
 -- name: lock  (for a change; $3: the project that the caller's key is bound to)
 SELECT url, description, events, project_id, enabled FROM webhooks
 WHERE org_id = $1 AND webhook_id = $2 AND ($3::text IS NULL OR project_id = $3)
