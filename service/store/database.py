@@ -16,7 +16,7 @@ from service.domain.ids import OrgId
 Connection = asyncpg.Connection | PoolConnectionProxy
 Pool = asyncpg.Pool
 Row = asyncpg.Record
-DRIVER_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError)
+DRIVER_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 Role = Literal["results_api", "results_worker"]
 
 _COMMAND_TIMEOUT_S: Final = 60
@@ -115,7 +115,8 @@ def is_outage(error: BaseException) -> bool:
         return str(error.sqlstate).startswith(_OUTAGES)
     if isinstance(error, asyncpg.DataError):
         return False
-    return isinstance(error, OSError | asyncpg.InterfaceError | TimeoutError)
+    # The driver's internal one: between a server's farewell and its end the driver does not know what to make of us.
+    return isinstance(error, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError | TimeoutError)
 
 
 def is_clash(error: BaseException) -> bool:
