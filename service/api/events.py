@@ -9,14 +9,14 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from service.api.callers import caller, is_still_valid
+from service.api.callers import caller, check_still_valid
 from service.api.parsing import parse_query
 from service.api.replies import REQUEST_ID, reply_page
 from service.api.resources import RESOURCES
 from service.contracts.events import envelope
 from service.contracts.queries import EventQuery, StreamQuery
 from service.domain.cursors import Cursors, Places, pack_bigint, unpack_bigint
-from service.domain.errors import InvalidRequest
+from service.domain.errors import InvalidRequest, Unauthorized
 from service.domain.ids import OrgId, is_id
 from service.domain.keys import Caller
 from service.domain.streams import LAST, EventFilter, PlacedEvent
@@ -80,17 +80,15 @@ class _Stream:
         self._place = place
 
     async def send_all(self, follower: Follower, who: Caller, live_from: int) -> None:
-        """Until the follower is cut, or its key ends."""
-        await self._response.write(_BEGINNING)
+        """Until the follower is cut, or its key ends, which raises Unauthorized."""
+        await self._write(_BEGINNING)
         async for event in read_up_to(self._request.app[RESOURCES].pool, who.org_id, self._place, live_from):
             await self._send(event)
         while True:
             try:
                 await self._send(await asyncio.wait_for(follower.next(), _HEARTBEAT_S))
             except TimeoutError:
-                if not await is_still_valid(self._request):
-                    return
-                await self._response.write(_HEARTBEAT)
+                await self._write(_HEARTBEAT)
 
     async def _send(self, event: PlacedEvent) -> None:
         if event.number <= self._place:  # it came both ways, from the list and from the feed
@@ -98,7 +96,11 @@ class _Stream:
         self._place = event.number
         if self._wanted.admits(event):
             data = envelope(event.event_id, event.type, event.created_at, event.data)
-            await self._response.write(b"id: %d\ndata: %s\n\n" % (event.number, data))
+            await self._write(b"id: %d\ndata: %s\n\n" % (event.number, data))
+
+    async def _write(self, data: bytes) -> None:
+        await check_still_valid(self._request)
+        await self._response.write(data)
 
 
 def _bound_buffer(request: web.Request) -> None:
@@ -119,7 +121,7 @@ async def _until_cut(request: web.Request, sending: Coroutine[Any, Any, None], f
     finally:
         sender.cancel()
         cut.cancel()
-    with contextlib.suppress(Cut, ConnectionError, asyncio.CancelledError):
+    with contextlib.suppress(Cut, Unauthorized, ConnectionError, asyncio.CancelledError):
         await sender
 
 

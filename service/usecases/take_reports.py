@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 from uuid import uuid4
 
-from service.domain.errors import NotFound, Reason, Rejected
+from service.domain.errors import NotFound, Reason, Rejected, Unavailable
 from service.domain.reports import MAX_TRIES, RETRY_WAITS, Upload
 from service.log import log
 from service.reports.children import ReadingChild
@@ -27,6 +27,7 @@ from service.usecases.sweep_uploads import FOLDER_PREFIX
 _LEASE: Final = timedelta(seconds=30)
 _BEAT_S: Final = 5.0
 _CLASH_WAIT: Final = timedelta(seconds=1)
+_OUTAGE_WAIT: Final = timedelta(seconds=15)
 _NOW: Final = timedelta()
 _MAX_REASON: Final = 2_000
 
@@ -109,17 +110,15 @@ class ReportTaker:
 
     async def _note_failure(self, claimed: ClaimedReport, error: Exception) -> Taken:
         """The verdict, or another try. Where not even that can be written, the lease runs out by itself."""
-        verdict = _verdict(error)
-        if verdict is None and not is_clash(error) and claimed.tries >= MAX_TRIES:
+        verdict, pause = _verdict(error), _pause(error)
+        if verdict is None and pause is None and claimed.tries >= MAX_TRIES:
             verdict = "internal_error", "something went wrong on our side"
         try:
             if verdict:
                 await self._reject(claimed.claim, claimed.upload, *verdict)
                 return Taken("rejected")
-            if is_clash(error):
-                await self._put_back(claimed.claim, _CLASH_WAIT, as_if_untried=True)
-            else:
-                await self._put_back(claimed.claim, RETRY_WAITS[claimed.tries - 1], as_if_untried=False)
+            wait = RETRY_WAITS[claimed.tries - 1] if pause is None else pause
+            await self._put_back(claimed.claim, wait, as_if_untried=pause is not None)
         except Exception as outage:
             if not is_outage(outage):
                 raise
@@ -131,13 +130,27 @@ class ReportTaker:
         async with self._pool.acquire() as connection:
             rejected = await reports.finish(connection, held, "rejected", 0, [problem])
         if rejected:
+            await self._delete(upload)
+
+    async def _delete(self, upload: Upload) -> None:
+        """What storage does not let go of now, the sweep of uploads finds later."""
+        try:
             for path in upload.paths:
                 await self._storage.delete(path)
+        except Unavailable as error:
+            log.warning("upload_left", path=upload.report.path, error=repr(error))
 
     async def _put_back(self, held: Claim, wait: timedelta, *, as_if_untried: bool) -> None:
         with contextlib.suppress(OSError, *DRIVER_ERRORS):
             async with self._pool.acquire() as connection:
                 await reports.try_again(connection, held, wait, as_if_untried=as_if_untried)
+
+
+def _pause(error: Exception) -> timedelta | None:
+    """How long to wait where the report has no part in the failure; None where it may have."""
+    if is_clash(error):
+        return _CLASH_WAIT
+    return _OUTAGE_WAIT if isinstance(error, Unavailable) or is_outage(error) else None
 
 
 def _verdict(error: Exception) -> tuple[Reason, str] | None:

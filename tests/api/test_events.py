@@ -13,6 +13,7 @@ import pytest
 from aiohttp import ClientResponse
 
 from service.api import events as api_events
+from service.api import verified_keys
 from service.usecases import follow_events, tidy
 from service.usecases.number_events import number_events
 from tests.api.served import Api
@@ -211,6 +212,18 @@ async def test_a_quiet_stream_shows_that_it_lives_until_its_key_ends(api: Api, m
         async with asyncio.timeout(PATIENCE_S):
             while await stream.response.content.readline():
                 pass
+
+
+async def test_a_busy_stream_tells_nothing_once_its_key_has_ended(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verified_keys, "_REMEMBERED_S", 0.0)
+    made = await api.make_key("viewer")
+    async with streaming(api, key=made.key) as stream:
+        await happen(api, "before")
+        assert run_ids(await stream.take(1)) == ["before"]
+        await api.store.pool.execute("UPDATE api_keys SET revoked_at = now() WHERE key_id = $1", made.key_id)
+        await happen(api, "after")
+        async with asyncio.timeout(PATIENCE_S):
+            assert await stream.response.content.read() == b"\n"
 
 
 async def test_a_client_that_does_not_read_is_cut_and_the_others_are_not(

@@ -16,10 +16,12 @@ from consumers.broker import OnBroker, keep_consuming
 from consumers.jobs import Jobs
 from consumers.relay import Relay
 from consumers.worker import Lane
+from service.domain.errors import Unavailable
 from service.domain.queues import REPORTS
 from service.domain.reports import MAX_TRIES
 from service.reports.children import ReadingChild
 from service.settings import Settings
+from service.storage import Storage
 from service.store import database
 from service.store.reports import ClaimedReport
 from service.usecases import take_reports
@@ -134,6 +136,57 @@ async def test_a_report_that_workers_die_over_is_rejected_in_the_end(reports: Re
 
     receipt = await reports.settled(sent)
     assert receipt["problems"][0]["reason"] == "internal_error: 4 workers died over this report"
+
+
+class AwayStorage:
+    """Storage that answers nothing while it is away."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self.is_away = True
+        self.goes_after_reading = False
+
+    async def read(self, path: str) -> AsyncIterator[bytes]:
+        self._fail_if_away()
+        self.is_away = self.goes_after_reading
+        return await self._storage.read(path)
+
+    async def delete(self, path: str) -> None:
+        self._fail_if_away()
+        await self._storage.delete(path)
+
+    def _fail_if_away(self) -> None:
+        if self.is_away:
+            raise Unavailable("the file storage does not answer")
+
+
+@pytest.fixture
+def away(taker: ReportTaker, monkeypatch: pytest.MonkeyPatch) -> AwayStorage:
+    storage = AwayStorage(taker._storage)
+    monkeypatch.setattr(taker, "_storage", storage)
+    return storage
+
+
+async def test_a_report_outlives_an_outage_of_storage_however_long(
+    reports: Reports, taker: ReportTaker, away: AwayStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(take_reports, "_OUTAGE_WAIT", timedelta(0))
+    sent = await reports.send(PASSING)
+    for _ in range(MAX_TRIES + 1):
+        assert (await taker.take(await claim(taker))).status == "queued"
+    away.is_away = False
+    assert (await taker.take(await claim(taker))).status == "stored"
+    assert (await reports.settled(sent))["status"] == "stored"
+
+
+async def test_a_report_is_rejected_though_storage_does_not_let_go_of_it(
+    reports: Reports, taker: ReportTaker, away: AwayStorage
+) -> None:
+    sent = await reports.send(b"<testsuite><testcase")
+    away.goes_after_reading = True
+    away.is_away = False
+    assert (await taker.take(await claim(taker))).status == "rejected"
+    assert (await reports.settled(sent))["status"] == "rejected"
 
 
 async def test_a_killed_child_ends_its_report_and_not_the_worker(reports: Reports, tmp_path: Path) -> None:
