@@ -7,7 +7,7 @@ from typing import Final
 
 from service.domain import results, runs
 from service.domain.cases import KnownCases
-from service.domain.errors import Reason
+from service.domain.errors import Reason, Rejected
 from service.domain.ids import OrgId
 from service.log import log
 from service.store import events, organizations, partitions, receipts
@@ -29,6 +29,7 @@ from service.usecases.read_events import (
 )
 from service.usecases.read_results import Outcomes, read_results
 from service.usecases.validate_events import Problem
+from service.usecases.write_run import check_takes_more
 
 _TRIES: Final = 5  # of a batch that is in another's way
 _PAUSE_S: Final = 0.05
@@ -216,9 +217,11 @@ class _Batch:
         self, connection: Connection, run: StoredRun, items: list[Incoming], facts: runs.RunFacts, outcomes: Outcomes
     ) -> None:
         """Takes new sayings into a known run. Where they change nothing, nothing is written."""
-        if run.facts.project_id != facts.project_id:
+        try:
+            check_takes_more(run, facts)
+        except Rejected as refusal:
             for item in items:
-                await _reject_run_id(connection, item, run.facts.project_id)
+                await _reject(connection, item, refusal)
             return
         was_complete = run.complete
         merged = runs.merge(run.facts, facts)
@@ -258,8 +261,7 @@ def _compare(item: Incoming, body_sha256: bytes) -> None:
         )
 
 
-async def _reject_run_id(connection: Connection, item: Incoming, owner: str) -> None:
-    message = f"data.run.run_id: {item.event.facts.run_id!r} belongs to project {owner!r}"
-    item.reject("run_id_conflict", message)
-    problem: Problem = {"index": None, "name": None, "reason": f"run_id_conflict: {message}"}
+async def _reject(connection: Connection, item: Incoming, refusal: Rejected) -> None:
+    item.reject(refusal.reason, str(refusal))
+    problem: Problem = {"index": None, "name": None, "reason": f"{refusal.reason}: {refusal}"}
     await receipts.reject(connection, item.address, [problem])

@@ -16,6 +16,15 @@ from service.store.runs import StoredRun
 from service.usecases.emit_events import RunChange
 
 
+def check_takes_more(run: StoredRun, facts: RunFacts) -> None:
+    """Raises Rejected where a known run is another project's, or its results have expired and its counts stay."""
+    if run.facts.project_id != facts.project_id:
+        message = f"run_id: {facts.run_id!r} belongs to project {run.facts.project_id!r}"
+        raise Rejected("run_id_conflict", message)
+    if run.results_expired:
+        raise Rejected("completed_at_out_of_range", f"run_id: {facts.run_id!r} is a run whose results have expired")
+
+
 class RunWriter:
     """A new run, or a known one that takes more in. No case may come in two pieces."""
 
@@ -33,11 +42,7 @@ class RunWriter:
         if await stored_runs.insert_new(connection, [new]):
             return cls(new, facts, is_new=True)
         [known] = (await stored_runs.lock(connection, [(org_id, facts.run_id)])).values()
-        if known.facts.project_id != facts.project_id:
-            message = f"run_id: {facts.run_id!r} belongs to project {known.facts.project_id!r}"
-            raise Rejected("run_id_conflict", message)
-        if known.results_expired:
-            raise Rejected("completed_at_out_of_range", f"run_id: {facts.run_id!r} is a run whose results have expired")
+        check_takes_more(known, facts)
         return cls(known, facts, is_new=False)
 
     async def add(self, connection: Connection, outcomes: Sequence[Outcome]) -> None:

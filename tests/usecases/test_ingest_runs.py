@@ -193,6 +193,16 @@ async def test_a_rejected_event_is_taken_over_by_its_replay(store: Store) -> Non
     assert [receipt["status"] for receipt in await store.receipts()] == ["stored"]
 
 
+async def test_a_run_whose_results_have_expired_keeps_its_counts(store: Store) -> None:
+    await store.take(run_event(results=[result("a"), result("b", "failed")]))
+    await store.pool.execute("UPDATE runs SET results_expired = true")
+    before = await store.snapshot()
+    (verdict,) = await store.take(run_event(results=[result("a", "failed")], time="2026-05-20T13:00:00Z"))
+    assert (verdict.what, verdict.reason) == ("rejected", "completed_at_out_of_range")
+    assert await store.snapshot() == before
+    assert [receipt["status"] for receipt in await store.receipts()].count("rejected") == 1
+
+
 async def test_a_run_id_of_another_project_is_rejected(store: Store) -> None:
     await store.take(run_event("run_1", project_id="shop"))
     (verdict,) = await store.take(run_event("run_1", project_id="bank"))
