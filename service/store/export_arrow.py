@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from adbc_driver_manager import AdbcConnection, AdbcStatement
 
 _BATCH_BYTES: Final = 2**20
+_NOTICES_A_DEAD_PEER: Final = (
+    "connect_timeout=10&keepalives_idle=30&keepalives_interval=10&keepalives_count=3&tcp_user_timeout=60000"
+)
 _ISOLATED: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
@@ -112,5 +115,6 @@ def _url_as(database_url: str, org_id: OrgId) -> str:
     """The URL for a driver of its own, in the role and the organization of this export."""
     options = f"-c role=results_api -c app.org_id={org_id} -c jit=off"
     parts = urlsplit(database_url)
-    query = "&".join(filter(None, [parts.query, f"options={quote(options)}", "application_name=results_api"]))
+    said = [parts.query, f"options={quote(options)}", "application_name=results_api", _NOTICES_A_DEAD_PEER]
+    query = "&".join(filter(None, said))
     return urlunsplit(parts._replace(query=query))

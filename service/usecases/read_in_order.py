@@ -34,6 +34,8 @@ async def read_in_order(
                 while (chunk := await queues[nth % len(queues)].get()) is not None:
                     await take(chunk)
     except ExceptionGroup as failures:
+        if (caller := asyncio.current_task()) and caller.cancelling():  # which Python 3.11 forgets beside a failure
+            raise asyncio.CancelledError from None
         raise failures.exceptions[0] from None
     return sum(share.result() for share in shares)
 

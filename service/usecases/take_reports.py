@@ -80,7 +80,7 @@ class ReportTaker:
             child.end()
 
     async def _take(self, claimed: ClaimedReport) -> Taken:
-        """The lease is prolonged until storing begins: from then on the row itself is held."""
+        """The lease is prolonged until there is a place; what is left lasts until `store` holds the row itself."""
         with TemporaryDirectory(prefix=FOLDER_PREFIX) as folder:
             results = Path(folder) / "results"
             async with AsyncExitStack() as place:

@@ -62,6 +62,22 @@ async def test_a_failure_of_a_reader_is_raised_as_it_is() -> None:
         await read([Reader(failing=3), Reader(failing=3)], range(9))
 
 
+async def test_a_cancellation_is_one_though_a_reader_fails_over_it() -> None:
+    class FailingOver(Reader):
+        async def read(self, part: int, put: Put, /) -> int:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                raise ValueError(part) from None
+            return 0
+
+    reading = asyncio.create_task(read([FailingOver(), Reader()], range(9)))
+    await asyncio.sleep(0.01)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+
+
 async def test_a_failure_of_who_takes_ends_the_readers() -> None:
     readers = [Reader(), Reader()]
 
