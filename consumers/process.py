@@ -20,12 +20,13 @@ from consumers.topology import Topology
 from consumers.worker import Lane
 from service import log as logging
 from service.log import log
-from service.resources import check_database, database_pool
+from service.resources import MissingSetting, check_database, database_pool
 from service.settings import Settings
 from service.store import heartbeats
 from service.store.database import Pool, is_outage
 
 _BEAT_S: Final = 5.0
+_LEAST_CONNECTIONS: Final = 6
 
 # A batch makes tens of thousands of short-lived objects that hold no cycles: looking through them for some at the
 # default pace took a seventh of all the time of ingest.
@@ -42,6 +43,7 @@ def run(settings: Settings, roles: Sequence[Role]) -> None:
 
 async def _main(settings: Settings, roles: Sequence[Role]) -> None:
     stopping = _stop_on_signals()
+    _check_pool(settings)
     await check_database(settings, "results_worker")
     async with database_pool(settings, "results_worker") as pool, AsyncExitStack() as opened:
         tools = Tools(settings, pool, Topology(settings.queue_prefix), stopping, opened)
@@ -53,6 +55,12 @@ async def _main(settings: Settings, roles: Sequence[Role]) -> None:
             for beat in beats:
                 beat.cancel()
     log.info("consumers_stopped", roles=list(roles))
+
+
+def _check_pool(settings: Settings) -> None:
+    """With fewer, those that listen and those that wait for a second one would hold them all, and stand still."""
+    if settings.database_pool_size < _LEAST_CONNECTIONS:
+        raise MissingSetting(f"RESULTS_DATABASE_POOL_SIZE: a consumer needs {_LEAST_CONNECTIONS} or more")
 
 
 async def _run_all(loops: Sequence[Loop]) -> None:

@@ -52,10 +52,25 @@ async def test_sigterm_ends_it_cleanly_with_nothing_lost(store: Store, broker: B
     await until(each_is_somewhere, "what is not stored to be in the queue")
 
 
-def test_a_missing_setting_is_named() -> None:
+def started_with(**settings: str) -> "subprocess.CompletedProcess[str]":
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RESULTS_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "consumers", "runs"], env=environment, capture_output=True, text=True, check=False
+    return subprocess.run(
+        [sys.executable, "-m", "consumers", "runs"],
+        env=environment | settings,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
     )
+
+
+def test_a_missing_setting_is_named() -> None:
+    done = started_with()
     assert done.returncode == 1
     assert "RESULTS_DATABASE_URL" in done.stderr
+
+
+def test_a_pool_that_would_stand_still_is_refused(database_url: str) -> None:
+    done = started_with(RESULTS_DATABASE_URL=database_url, RESULTS_DATABASE_POOL_SIZE="5")
+    assert done.returncode == 1
+    assert "RESULTS_DATABASE_POOL_SIZE: a consumer needs 6 or more" in done.stderr
