@@ -9,7 +9,7 @@ from aiohttp import web
 from service.api.callers import caller
 from service.api.downloads import Download, send_file
 from service.api.mutations import mutate
-from service.api.parsing import parse_empty_query, parse_query
+from service.api.parsing import parse_query
 from service.api.replies import reply_page, reply_text
 from service.api.resources import RESOURCES
 from service.api.results import no_result, result_key
@@ -78,7 +78,6 @@ async def put_artifact(request: web.Request) -> web.Response:
 
 async def get_artifact(request: web.Request) -> web.StreamResponse:
     """The bytes, from here or by a redirect to where they are kept."""
-    parse_empty_query(request)
     who, resources, address = caller(request), request.app[RESOURCES], parse_artifact_id(request.match_info["id"])
     found = None
     if address is not None:

@@ -9,7 +9,7 @@ from aiohttp import web
 from service.api.callers import caller
 from service.api.downloads import Download, send_file
 from service.api.mutations import mutate
-from service.api.parsing import parse_body, parse_empty_query, parse_query
+from service.api.parsing import parse_body, parse_query
 from service.api.replies import compact, reply_one, reply_page, reply_text
 from service.api.resources import RESOURCES
 from service.api.waits import wanted_wait_s
@@ -68,7 +68,6 @@ async def get_export(request: web.Request) -> web.Response:
 
 async def delete_export(request: web.Request) -> web.Response:
     """Cancels a job, or forgets one that is finished."""
-    parse_empty_query(request)
     project_id, job, storage = caller(request).project_id, _job(request), request.app[RESOURCES].storage
 
     async def end(connection: Connection) -> web.Response:
@@ -80,7 +79,6 @@ async def delete_export(request: web.Request) -> web.Response:
 
 async def get_file(request: web.Request) -> web.StreamResponse:
     """The file of a job, from here or by a redirect to where it is kept."""
-    parse_empty_query(request)
     resources, file = request.app[RESOURCES], await _find_file(request)
     if resources.settings.artifacts_redirect:
         url = await resources.storage.presign(file.path, _LINK_LIFETIME)

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from service.api.callers import caller
 from service.api.mutations import mutate
-from service.api.parsing import parse_body, parse_empty_query, parse_query
+from service.api.parsing import parse_body, parse_query
 from service.api.replies import reply, reply_list
 from service.api.resources import RESOURCES
 from service.contracts.keys import KeyRequest
@@ -48,7 +48,6 @@ async def create_key(request: web.Request) -> web.Response:
 
 async def rotate_key(request: web.Request) -> web.Response:
     """Gives a key another secret and shows it, once; the one before works for 24 hours more."""
-    parse_empty_query(request)
     who, key_id = caller(request), _key_id(request)
 
     async def rotate(connection: Connection) -> web.Response:
@@ -61,7 +60,6 @@ async def rotate_key(request: web.Request) -> web.Response:
 
 async def delete_key(request: web.Request) -> web.Response:
     """Ends a key; it is refused everywhere within five seconds."""
-    parse_empty_query(request)
     who, key_id = caller(request), _key_id(request)
 
     async def revoke(connection: Connection) -> web.Response:

@@ -7,6 +7,7 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
+from service.api.callers import Handler
 from service.contracts.faults import describe, faults_of, path_of
 from service.domain.errors import InvalidRequest
 
@@ -28,10 +29,15 @@ def parse_query(request: web.Request, model: type[AnyModel]) -> AnyModel:
     return _validated(model, values, "query parameter")
 
 
-def parse_empty_query(request: web.Request) -> None:
-    """Refuses every query parameter: this address takes none."""
-    for name in request.query:
-        raise InvalidRequest(f"there is no query parameter {_shown(name)!r} here", _shown(name))
+def without_query(handler: Handler) -> Handler:
+    """The handler, for an address that takes no query parameter."""
+
+    async def checked(request: web.Request) -> web.StreamResponse:
+        for name in request.query:
+            raise InvalidRequest(f"there is no query parameter {_shown(name)!r} here", _shown(name))
+        return await handler(request)
+
+    return checked
 
 
 async def parse_body(request: web.Request, model: type[AnyModel]) -> AnyModel:

@@ -6,7 +6,7 @@ from uuid import UUID
 from aiohttp import web
 
 from service.api.callers import caller
-from service.api.parsing import parse_empty_query, parse_query
+from service.api.parsing import parse_query
 from service.api.replies import reply_one, reply_page
 from service.api.resources import RESOURCES
 from service.contracts.queries import PageQuery, ResultQuery
@@ -42,7 +42,6 @@ async def reply_results(request: web.Request, wanted: ResultFilter, page: PageQu
 
 async def get_result(request: web.Request) -> web.Response:
     """One result in full."""
-    parse_empty_query(request)
     who, key, resources = caller(request), result_key(request), request.app[RESOURCES]
     async with as_organization(resources.pool, who.org_id) as connection:
         text = await read_results.find_one(connection, who.org_id, key, who.project_id, resources.settings.link_base)

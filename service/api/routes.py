@@ -20,6 +20,8 @@ from service.api import (
     webhooks,
 )
 from service.api.callers import Handler, permitted
+from service.api.operations import OPERATIONS
+from service.api.parsing import without_query
 from service.domain.keys import Permission
 
 
@@ -91,7 +93,15 @@ def all_routes() -> list[Route]:
 def add_routes(app: web.Application) -> None:
     """Registers every route, each behind its permission; fixed paths come before those with a variable."""
     for route in sorted(all_routes(), key=lambda route: route.path.replace("{", "~")):
-        handler = permitted(route.permission, route.handler) if route.permission else route.handler
+        handler = _guarded(route)
         app.router.add_route(route.method, route.path, handler)
         if route.method == "GET":
             app.router.add_route("HEAD", route.path, handler)
+
+
+def _guarded(route: Route) -> Handler:
+    """The handler behind what it asks of a request. Probes and browsers may add a query of their own to open pages."""
+    if route.permission is None:
+        return route.handler
+    takes_query = OPERATIONS[route.handler].query is not None
+    return permitted(route.permission, route.handler if takes_query else without_query(route.handler))

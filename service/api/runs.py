@@ -8,7 +8,7 @@ from aiohttp import web
 
 from service.api.callers import caller
 from service.api.mutations import mutate
-from service.api.parsing import parse_empty_query, parse_query
+from service.api.parsing import parse_query
 from service.api.replies import compact, reply_one, reply_page
 from service.api.resources import RESOURCES
 from service.api.waits import wanted_wait_s
@@ -55,7 +55,6 @@ async def get_run(request: web.Request) -> web.Response:
 
 async def delete_run(request: web.Request) -> web.Response:
     """Deletes a run; its results, artifacts and files go with it."""
-    parse_empty_query(request)
     who, wanted, storage = caller(request), wanted_run(request), request.app[RESOURCES].storage
 
     async def delete(connection: Connection) -> web.Response:

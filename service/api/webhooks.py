@@ -8,7 +8,7 @@ from aiohttp import web
 
 from service.api.callers import caller
 from service.api.mutations import mutate
-from service.api.parsing import parse_body, parse_empty_query, parse_query
+from service.api.parsing import parse_body, parse_query
 from service.api.replies import compact, reply, reply_page, reply_text
 from service.api.resources import RESOURCES
 from service.contracts.queries import PageQuery
@@ -64,7 +64,6 @@ async def list_webhooks(request: web.Request) -> web.Response:
 
 async def get_webhook(request: web.Request) -> web.Response:
     """One webhook, with how its endpoint does."""
-    parse_empty_query(request)
     address = _address(request)
     async with _connection(request) as connection:
         return reply_text(await _shown(connection, address))
@@ -88,7 +87,6 @@ async def patch_webhook(request: web.Request) -> web.Response:
 
 async def remove_webhook(request: web.Request) -> web.Response:
     """Ends a webhook and forgets its deliveries."""
-    parse_empty_query(request)
     address = _address(request)
 
     async def delete(connection: Connection) -> web.Response:
@@ -134,7 +132,6 @@ async def post_recovery(request: web.Request) -> web.Response:
 
 async def get_recovery(request: web.Request) -> web.Response:
     """How far a recovery has come."""
-    parse_empty_query(request)
     address, recovery_id = _address(request), request.match_info["recovery_id"]
     if not is_id("rec", recovery_id):
         raise _no_recovery(recovery_id)

@@ -1,9 +1,11 @@
 """What is wrong with a request is said in a sentence that names the field and what is allowed."""
 
+import re
 from typing import Any
 
 import pytest
 
+from service.api.routes import V1
 from tests.api.served import Api
 
 
@@ -60,3 +62,13 @@ async def test_what_is_wrong_with_a_body(api: Api, path: str, body: Any, message
     answer = await api.send("POST", path, json=body)
     assert answer.status == 400
     assert (await answer.json())["error"]["message"] == message
+
+
+async def test_every_address_refuses_a_query_parameter_that_it_does_not_know(api: Api) -> None:
+    for route in V1:
+        path = re.sub(r"\{\w+\}", "x", f"/v1{route.path}")
+        known = {"project_id": "shop"} if path.endswith("/report") else {}
+        answer = await api.send(route.method, path, {"foo": "1"} | known)
+        error = (await answer.json())["error"]
+        assert (answer.status, error["param"]) == (400, "foo"), (route, error)
+        assert error["message"].removesuffix(" here") == "there is no query parameter 'foo'"
