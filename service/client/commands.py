@@ -19,6 +19,7 @@ from service.domain.events import EVENT_TYPES
 from service.domain.exports import COLUMNS, COMPRESSIONS, FORMATS
 from service.domain.statuses import RESULT_STATUSES
 
+_PACKED: Final = {".gz": "gzip", ".zst": "zstd"}
 _OF_FILE: Final = ("form", "compression", "columns", "raw")  # options of `export` that are no filters
 
 
@@ -137,7 +138,9 @@ def _file(_: click.Context, __: click.Parameter, target: Path) -> Path:
     callback=_file,
     help="Where it goes; a file that is there is replaced once the new one is whole.",
 )
-@click.option("--format", "form", default="csv", show_default=True, type=click.Choice(FORMATS), help="Of the file.")
+@click.option(
+    "--format", "form", type=click.Choice(FORMATS), help="Of the file, by default what its name ends in, or else csv."
+)
 @click.option(
     "--compression",
     type=click.Choice(COMPRESSIONS),
@@ -182,7 +185,16 @@ def export(url: str, key: str, target: Path, export_id: str | None, **asked: Any
         _refuse_what_is_asked(asked)
         asyncio.run(exports.fetch(url, key, export_id, target))
     else:
-        asyncio.run(exports.export(url, key, _order(asked), target))
+        asyncio.run(exports.export(url, key, _order(asked | _form(asked, target)), target))
+
+
+def _form(asked: dict[str, Any], target: Path) -> dict[str, Any]:
+    """Format and compression as the options say them, or else the name of the file: results.ndjson.zst."""
+    *_, form, packed = ["", "", *target.suffixes]
+    compression = _PACKED.get(packed)
+    ending = (form if compression else packed).removeprefix(".")
+    named = ending if ending in FORMATS else "csv"
+    return {"form": asked["form"] or named, "compression": asked["compression"] or compression}
 
 
 def _refuse_what_is_asked(asked: dict[str, Any]) -> None:

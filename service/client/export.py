@@ -1,9 +1,11 @@
 """Bulk exports from a terminal: asks for one, waits for it, fetches its file and checks every byte."""
 
 import asyncio
+import glob
 import hashlib
 import os
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -14,18 +16,20 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from service.client.http import Server, ServerError, open_server
 from service.client.terminal import console
+from service.contracts.exports import ExportRequest
 
 _WAIT_S: Final = 2  # of one request: how often the bar moves; the end of the job ends the wait
 _CHUNK_BYTES: Final = 2**18
 _RESUMES: Final = 10
 _PAUSE_S: Final = 1.0
+_FRESH: Final = timedelta(hours=1)  # longer ago, who asks again wants the results of now
 _OPEN: Final = ("queued", "running")
 
 
 async def export(url: str, key: str, request: Mapping[str, Any], target: Path) -> None:
     """Makes an export and stores its file as `target`. Raises ServerError where that can't be done."""
     async with open_server(url, key, patience_s=60) as server:
-        job = await _ask(server, request)
+        job = await _left(server, request, target) or await _ask(server, request)
         await _finish(server, job, target)
 
 
@@ -41,12 +45,45 @@ async def _ask(server: Server, request: Mapping[str, Any]) -> Any:
         return await response.json()
 
 
+async def _left(server: Server, request: Mapping[str, Any], target: Path) -> Any:
+    """The same export, where it was interrupted lately; what is left of others is of no more use."""
+    for part in target.parent.glob(f"{glob.escape(target.name)}.exp_*.part"):
+        job = await _find(server, part.suffixes[-2].removeprefix("."))
+        if job and _is_fresh(job) and _is_for(job, request):
+            console(stderr=True).print(f"going on with {job['id']}, which was interrupted; delete {part} to begin anew")
+            return job
+        _discard(part)
+    return None
+
+
+async def _find(server: Server, export_id: str) -> Any:
+    """The job, or None where there is none that could still end well."""
+    try:
+        job = await server.get(f"/results/export/{quote(export_id, safe='')}")
+    except ServerError as error:
+        if error.status != 404:
+            raise
+        return None
+    return job if job["status"] in (*_OPEN, "succeeded") else None
+
+
+def _is_fresh(job: Mapping[str, Any]) -> bool:
+    return datetime.now(UTC) - datetime.fromisoformat(job["created_at"]) < _FRESH
+
+
+def _is_for(job: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
+    """Whether the job does what is asked for, in whatever words."""
+    told = {name: job[name] for name in ExportRequest.model_fields if job[name] is not None}
+    return ExportRequest.model_validate(told).to_order() == ExportRequest.model_validate(request).to_order()
+
+
 async def _finish(server: Server, job: dict[str, Any], target: Path) -> None:
     err = console(stderr=True)
     try:
         with _progress(err) as progress:
-            job = await _wait(server, job, progress)
             part = target.with_name(f"{target.name}.{job['id']}.part")
+            part.touch()  # so that the same command, interrupted from here on, goes on with this job
+            job = await _wait(server, job, progress)
             await _download(server, job, part, progress)
     except asyncio.CancelledError:
         err.print(f"interrupted; `zof-results export --export-id {job['id']} -o {target}` goes on from here")

@@ -21,7 +21,7 @@ from service.usecases.leases import ClaimLost, keeping
 from service.usecases.write_export import ExportWriter, Progress
 
 _LEASE: Final = timedelta(seconds=30)
-_BEAT_S: Final = 2.0  # also how soon a cancellation is noticed
+_BEAT_S: Final = 1.0  # also how soon a cancellation is noticed, and how often progress is told
 _LEFT_KEPT: Final = timedelta(days=1)  # longer than any export takes
 _NO_PARQUET: Final = "this server can't write Parquet: its extra `parquet` is not installed"
 

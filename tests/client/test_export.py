@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from service.client import commands
 from service.client.export import export, fetch
 from service.client.http import ServerError
 from tests.exporting import Exports, exporting
@@ -97,6 +98,54 @@ async def test_an_interrupted_export_says_how_to_go_on(exports: Exports, tmp_pat
         again = await start(exports, "--export-id", job["id"], "-o", str(target))
         assert await asyncio.wait_for(again.wait(), 30) == 0
     assert len(target.read_text().splitlines()) == 51 + 1
+
+
+async def test_the_same_command_goes_on_with_the_export_that_was_interrupted(exports: Exports, tmp_path: Path) -> None:
+    target = tmp_path / "results.ndjson.zst"
+    arguments = ("--run-id", "run_1", "--status", "passed", "--from", "2026-05-01", "-o", str(target))
+    first = await start(exports, *arguments)
+    async with asyncio.timeout(30):
+        while not left(tmp_path):  # noqa: ASYNC110 - a file sets no event
+            await asyncio.sleep(0.05)
+    first.send_signal(signal.SIGINT)
+    await asyncio.wait_for(first.wait(), 30)
+    async with exports.working():
+        again = await start(exports, *arguments)
+        _, said = await asyncio.wait_for(again.communicate(), 30)
+    [job] = (await exports.api.get("/v1/results/export"))["data"]
+    assert f"going on with {job['id']}" in said.decode()
+    assert (job["format"], job["compression"], job["rows"]) == ("ndjson", "zstd", 50)
+    assert left(tmp_path) == [target.name]
+
+
+async def test_what_is_left_of_another_export_is_no_part_of_this_one(exports: Exports, tmp_path: Path) -> None:
+    job, target = await finished(exports), tmp_path / "results.csv"
+    (tmp_path / f"results.csv.{job['id']}.part").write_bytes(b"some of it")
+    (tmp_path / f"results.csv.exp_{'0' * 32}.part").write_bytes(b"some of what is gone")
+    async with exports.working():
+        await export(url(exports), exports.api.key, {"format": "csv", "filter": {"run_id": "run_1"}}, target)
+    assert len(target.read_text().splitlines()) == 51
+    assert left(tmp_path) == ["results.csv"]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a.parquet", ("parquet", None)),
+        ("a.b.json.gz", ("json", "gzip")),
+        ("a.zst", ("csv", "zstd")),
+        ("a", ("csv", None)),
+        ("a.txt", ("csv", None)),
+    ],
+)
+def test_the_name_of_the_file_says_its_format(name: str, expected: tuple[str, str | None]) -> None:
+    asked: dict[str, Any] = {"form": None, "compression": None}
+    form = commands._form(asked, Path(name))
+    assert (form["form"], form["compression"]) == expected
+    assert commands._form({"form": "json", "compression": "none"}, Path(name)) == {
+        "form": "json",
+        "compression": "none",
+    }
 
 
 async def test_a_target_that_can_t_be_written_is_one_line(exports: Exports, tmp_path: Path) -> None:
