@@ -81,7 +81,8 @@ class Stack:
         self._send_first_data()
         self._write_ready()
         _say(f"ready after {time.monotonic() - began:.1f} s; the logs are in {self._directory / 'log'}")
-        _say(_what_to_try(self._api_url, self._key, self._ready_file))
+        own = self._postgres is not None
+        _say(_what_to_try(self._settings, self._api_url, self._key, self._ready_file, is_own_database=own))
 
     def watch(self) -> None:
         self._supervisor.watch()
@@ -211,12 +212,17 @@ def _say(line: str) -> None:
         click.echo(line, err=True)
 
 
-def _what_to_try(api_url: str, key: str, ready_file: Path) -> str:
+def _what_to_try(settings: Settings, api_url: str, key: str, ready_file: Path, *, is_own_database: bool) -> str:
+    broker = f" RESULTS_AMQP_URL={settings.amqp_url}" if settings.amqp_url else ""
+    for_operators = f"""
+  export RESULTS_DATABASE_URL={settings.database_url}{broker}
+  zof-results dead-letters list   # keys, organizations, audit: --help
+"""
     return f"""
   export RESULTS_URL={api_url} RESULTS_API_KEY={key}
   curl -H "Authorization: Bearer $RESULTS_API_KEY" "$RESULTS_URL/v1/runs"
   curl -H "Authorization: Bearer $RESULTS_API_KEY" "$RESULTS_URL/v1/results?status=failed&limit=3"
   curl "$RESULTS_URL/readyz"
-
+{for_operators if is_own_database else ""}
 {ready_file} has every address, for programs. Ctrl-C stops all of it; its state stays for the next start.
 """
