@@ -8,7 +8,7 @@ from uuid import UUID
 import asyncpg
 
 from service.domain.ids import CaseKey, OrgId, RunKey, first_run_key
-from service.store.database import Connection, Vanished
+from service.store.database import Connection, Row, Vanished
 from service.store.statements import statements
 
 _SQL: Final = statements("partitions")
@@ -63,20 +63,43 @@ async def find_months(owner: Connection, before: date) -> list[date]:
     return [row["month"] for row in await owner.fetch(_SQL["find_months"], before)]
 
 
+async def claim_dropping(owner: Connection) -> bool:
+    """Whether it is ours, until this connection ends, to take months away."""
+    claimed: bool = await owner.fetchval(_SQL["claim_dropping"])
+    return claimed
+
+
 async def take_step(owner: Connection, until: date) -> str | None:
     """Does what comes next in taking away the months until this one, and what was begun of any; None where all is done.
 
-    Needs a connection as the owner, in no transaction: a function could not do it either. Every step is a statement of
-    its own, so wherever a round is cut off, the next one goes on. Several processes may be at it at once; where they
-    or readers are in the way, this raises what `is_clash` is true of.
+    Needs a connection as the owner that has claimed it, in no transaction: a function could not do it either. Every
+    step is a statement of its own, so wherever a round is cut off, the next one goes on. Where readers or an operator
+    are in the way, this raises what `is_clash` is true of.
     """
-    statement: str | None = await owner.fetchval(_SQL["find_step"], until)
-    if statement is not None:
-        try:
-            await owner.execute(statement)
-        except (asyncpg.UndefinedTableError, asyncpg.ObjectNotInPrerequisiteStateError) as error:
-            raise Vanished(f"somebody uses this partition or takes it away too: {error}") from error
+    step = await owner.fetchrow(_SQL["find_step"], until)
+    if step is None:
+        return None
+    try:
+        await (_detach(owner, step) if step["detaches"] else owner.execute(step["statement"]))
+    except (asyncpg.UndefinedTableError, asyncpg.ObjectNotInPrerequisiteStateError) as error:
+        raise Vanished(f"somebody uses this partition or takes it away too: {error}") from error
+    statement: str = step["statement"]
     return statement
+
+
+async def _detach(owner: Connection, step: Row) -> None:
+    """Marks the partition as ours first, so that whoever finds it detached knows, though we die over it.
+
+    Where that fails before it has begun, the mark goes at once: an operator who detaches it then wants to keep it.
+    """
+    await owner.execute(await owner.fetchval(_SQL["find_mark"], step["name"]))
+    try:
+        await owner.execute(step["statement"])
+    except (asyncpg.PostgresError, TimeoutError):
+        unmark: str | None = await owner.fetchval(_SQL["find_unmark"], step["name"])
+        if unmark is not None:
+            await owner.execute(unmark)
+        raise
 
 
 def _keys(month: date) -> tuple[RunKey, RunKey]:

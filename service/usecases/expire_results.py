@@ -23,10 +23,12 @@ async def expire_results(pool: Pool, storage: Storage, database_url: str, retent
     """Takes the months away that ended before the retention began, oldest first.
 
     The order makes every moment a good one to die at: the runs say it first, files go while rows still name them, then
-    the partitions, one by one. The next round finds what is left, and several processes may be at it at once.
+    the partitions, one by one. The next round finds what is left. Of several processes, one is at it at a time.
     """
     kept = partitions.month_of(datetime.now(UTC) - retention - _MARGIN)
     async with as_owner(database_url) as owner:
+        if not await partitions.claim_dropping(owner):
+            return
         await _drop(owner, _NONE)  # only what somebody has begun
         for month in await partitions.find_months(owner, kept):
             await _mark(pool, month)

@@ -8,14 +8,18 @@ WHERE inhparent IN ('public.results'::regclass, 'public.result_details'::regclas
       AND right(partition.relname, 7) < to_char($1::date, 'YYYY_MM')
 ORDER BY month
 
+-- name: claim_dropping  (until the connection ends)
+SELECT pg_try_advisory_lock(hashtext('drop_months'))
+
 -- name: find_step  (the statement that comes next in taking away the months up to this one, and what was begun of any)
 -- A partition is detached in two transactions of the server's own; where it was cut off between them, FINALIZE does the
--- second. A comment tells what we have detached from what an operator has, which is theirs. The results go first, so that
--- nothing shows a result without what belongs to it.
-SELECT CASE WHEN is_pending THEN format('ALTER TABLE public.%I DETACH PARTITION public.%I FINALIZE', parent, name)
-            WHEN NOT is_ours THEN format('COMMENT ON TABLE public.%I IS %L', name, 'expired')
-            WHEN is_attached THEN format('ALTER TABLE public.%I DETACH PARTITION public.%I CONCURRENTLY', parent, name)
-            ELSE format('DROP TABLE public.%I', name) END AS statement
+-- second. A comment tells what we detach from what an operator does, which is theirs; on what is still attached it says
+-- nothing, and is taken off. The results go first, so that nothing shows a result without what belongs to it.
+SELECT name, NOT is_pending AND is_attached AND NOT is_ours AS detaches,
+       CASE WHEN is_pending THEN format('ALTER TABLE public.%I DETACH PARTITION public.%I FINALIZE', parent, name)
+            WHEN NOT is_attached THEN format('DROP TABLE public.%I', name)
+            WHEN is_ours THEN format('COMMENT ON TABLE public.%I IS NULL', name)
+            ELSE format('ALTER TABLE public.%I DETACH PARTITION public.%I CONCURRENTLY', parent, name) END AS statement
 FROM (
     SELECT relname AS name, left(relname, -8) AS parent, right(relname, 7) AS month,
            inhrelid IS NOT NULL AS is_attached, coalesce(inhdetachpending, false) AS is_pending,
@@ -24,9 +28,18 @@ FROM (
     WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
           AND relname ~ '^(results|result_details|artifacts)_[0-9]{4}_[0-9]{2}$'
 ) partition
-WHERE CASE WHEN is_attached THEN is_pending OR month <= to_char($1::date, 'YYYY_MM') ELSE is_ours END
+WHERE is_ours OR is_pending OR is_attached AND month <= to_char($1::date, 'YYYY_MM')
 ORDER BY is_attached AND NOT is_pending, month, array_position(ARRAY['results', 'result_details', 'artifacts'], parent)
 LIMIT 1
+
+-- name: find_mark  (the statement that marks a partition as ours)
+-- It waits for the lock that the detaching needs before it marks, so that this follows at once.
+SELECT format('LOCK TABLE ONLY public.%I IN SHARE UPDATE EXCLUSIVE MODE; COMMENT ON TABLE public.%I IS %L',
+              left($1::text, -8), $1::text, 'expired')
+
+-- name: find_unmark  (the statement that takes the mark off, unless the detaching has begun)
+SELECT format('COMMENT ON TABLE public.%I IS NULL', $1::text)
+WHERE NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = to_regclass(format('public.%I', $1::text)) AND inhdetachpending)
 
 -- name: expire_runs  (of one organization, some between two keys; returns the last that was looked at)
 WITH reached AS (
