@@ -2,10 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from service.contracts.faults import TIME
-from service.contracts.queries import Words
+from service.contracts.queries import Moment, Words
 from service.domain.keys import Role
 
 
@@ -17,12 +16,4 @@ class KeyRequest(BaseModel):
     name: Annotated[Words, Field(description="What it is for, in your words", examples=["CI of the shop"])]
     role: Role
     project_id: Annotated[Words | None, Field(description="The one project that it sees")] = None
-    expires_at: Annotated[AwareDatetime | None, Field(description="When it stops working", strict=False)] = None
-
-    @field_validator("expires_at", mode="before")
-    @classmethod
-    def _as_text(cls, value: object) -> object:
-        """RFC 3339 alone: a number could be seconds or milliseconds."""
-        if value is not None and not isinstance(value, str):
-            raise ValueError(TIME)
-        return value
+    expires_at: Annotated[Moment | None, Field(description="When it stops working")] = None

@@ -1,9 +1,9 @@
 """Makes and ends API keys. The caller owns the connection and, where there is more to do, the transaction."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
-from service.domain.errors import NotFound
+from service.domain.errors import InvalidRequest, NotFound
 from service.domain.ids import OrgId
 from service.domain.keys import Role, mint_key_id, mint_secret, secret_digest, write_key
 from service.store import keys
@@ -27,7 +27,9 @@ async def create_key(
     project_id: str | None = None,
     expires_at: datetime | None = None,
 ) -> NewKey:
-    """Makes a key; one with a project sees that project alone."""
+    """Makes a key; one with a project sees that project alone. Raises InvalidRequest for one that has ended already."""
+    if expires_at is not None and expires_at <= datetime.now(UTC):
+        raise InvalidRequest("expires_at: must lie ahead", "expires_at")
     key_id, secret = mint_key_id(), mint_secret()
     await keys.insert(connection, org_id, key_id, name, role, project_id, secret_digest(secret), expires_at)
     return NewKey(key_id, write_key(key_id, secret))

@@ -164,6 +164,8 @@ async def test_the_list_shows_every_job_once_newest_first(exports: Exports) -> N
         ({"format": "csv", "filter": {"colour": "red"}}, "filter.colour"),
         ({"format": "csv", "filter": {"limit": 3}}, "filter.limit"),
         ({"format": "csv", "filter": {"status": ["green"]}}, "filter.status.0"),
+        ({"format": "csv", "filter": {"status": "green"}}, "filter.status.0"),
+        ({"format": "csv", "filter": {"status": []}}, "filter.status"),
         ({"format": "csv", "filter": {"suite": "s"}}, "filter.suite"),
         ({"format": "csv", "filter": {"from": "yesterday"}}, "filter.from"),
         ({"format": "csv", "filter": 7}, "filter"),

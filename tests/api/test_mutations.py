@@ -37,7 +37,9 @@ async def test_a_made_key_is_shown_once_and_works(api: Api) -> None:
     ("body", "param"),
     [({}, "name"), ({"name": "x", "role": "king"}, "role"), ({**WANTED, "x": 1}, "x"),
      ({**WANTED, "name": "\0"}, "name"), ({**WANTED, "expires_at": 5}, "expires_at"),
-     ({**WANTED, "expires_at": "soon"}, "expires_at")],
+     ({**WANTED, "expires_at": "soon"}, "expires_at"), ({**WANTED, "expires_at": "2020-01-01T00:00:00Z"}, "expires_at"),
+     ({**WANTED, "expires_at": "0001-01-01T00:00:00+14:00"}, "expires_at"),
+     ({**WANTED, "expires_at": "9999-12-31T23:59:59-14:00"}, "expires_at")],
 )  # fmt: skip
 async def test_a_wrong_field_is_named(api: Api, body: Any, param: str) -> None:
     status, _, answer = await create(api, json=body)

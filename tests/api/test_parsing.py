@@ -50,8 +50,13 @@ async def test_what_has_no_pages_is_not_said_to_have_some(api: Api) -> None:
         ("/v1/api-keys", {"name": 7, "role": "viewer"}, "name: must be text"),
         (
             "/v1/api-keys", {"name": "ci", "role": "viewer", "expires_at": "2027-01-01T00:00:00"},
-            "expires_at: must be a time with its zone (RFC 3339), for example 2026-05-20T12:00:00Z",
+            "expires_at: must be a date or a time (RFC 3339), for example 2026-05-20T12:00:00Z",
         ),
+        (
+            "/v1/api-keys", {"name": "ci", "role": "viewer", "expires_at": "2020-01-01T00:00:00Z"},
+            "expires_at: must lie ahead",
+        ),
+        ("/v1/results/export", {"format": "csv", "filter": {"status": []}}, "filter.status: must not be empty"),
         (
             "/v1/webhooks", {"url": "https://example.org", "project_id": "a\n"},
             "project_id: must hold printable characters only",
