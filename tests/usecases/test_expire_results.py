@@ -262,7 +262,7 @@ async def detach_by_hand(scene: Scene, way: str = "") -> None:
 async def locking(scene: Scene) -> AsyncIterator[None]:
     """Somebody who keeps partitions from being detached, as ANALYZE and CREATE INDEX do."""
     async with as_owner(scene.database_url) as other, other.transaction():
-        await other.execute("LOCK TABLE results IN SHARE UPDATE EXCLUSIVE MODE")
+        await other.execute("LOCK TABLE ONLY results IN SHARE UPDATE EXCLUSIVE MODE")
         yield
 
 
