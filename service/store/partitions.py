@@ -1,6 +1,7 @@
 """Monthly partitions: ingest makes a missing month, once; upkeep takes away those that are beyond the retention."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -15,17 +16,30 @@ _SQL: Final = statements("partitions")
 
 
 class KnownMonths:
-    """The months whose partitions exist for sure."""
+    """The months whose partitions were there the last time."""
 
     def __init__(self) -> None:
         self._months: set[date] = set()
 
-    async def ensure(self, connection: Connection, completed_ms: Iterable[int]) -> None:
-        """Makes the months of these completions (ms since 1970). Call it outside of a transaction."""
-        months = {month_of(datetime.fromtimestamp(ms / 1000, UTC)) for ms in completed_ms} - self._months
-        for month in sorted(months):
+    @asynccontextmanager
+    async def ensured(self, connection: Connection, completed_ms: Iterable[int]) -> AsyncIterator[None]:
+        """Makes the months of these completions (ms since 1970) for the transaction that is to be begun within.
+
+        Where a month has been taken away since it was made, the same transaction, again, makes it anew; where one was
+        made just now and is not there all the same, another try would change nothing.
+        """
+        months = {month_of(datetime.fromtimestamp(ms / 1000, UTC)) for ms in completed_ms}
+        missing = sorted(months - self._months)
+        for month in missing:
             await connection.execute(_SQL["make_month"], month)
             self._months.add(month)
+        try:
+            yield
+        except asyncpg.CheckViolationError as error:
+            self._months -= months
+            if missing or error.constraint_name:
+                raise
+            raise Vanished(f"a month has been taken away: {error}") from error
 
 
 class KeptFile(NamedTuple):

@@ -87,8 +87,8 @@ class RunIngest:
         async with self._pool.acquire() as connection:
             batch = _Batch([await self._read(connection, body, accept) for body in bodies])
             await insert_unseen_cases(connection, self._known, batch.incoming)
-            await self._months.ensure(connection, (item.event.facts.completed_ms for item in batch.incoming))
-            async with connection.transaction():
+            completed_ms = [item.event.facts.completed_ms for item in batch.incoming]
+            async with self._months.ensured(connection, completed_ms), connection.transaction():
                 await batch.store(connection)
                 await emit_run_events(connection, batch.changes, self._link_base)
             if batch.changes:

@@ -66,8 +66,8 @@ class ReportStore:
         Raises Rejected for what can't be stored, ClaimLost, and what the database raises: then nothing has happened.
         """
         reading = ReportReading(claimed, read, self._retention)
-        await self._months.ensure(connection, [reading.event.facts.completed_ms])
-        async with connection.transaction():
+        completed_ms = [reading.event.facts.completed_ms]
+        async with self._months.ensured(connection, completed_ms), connection.transaction():
             run = await self._write(connection, claimed, reading, results)
             change = await run.close(connection)
             await keep_uploads(connection, run.run, claimed.upload)

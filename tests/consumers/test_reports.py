@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from service.reports.children import ReadingChild
 from service.settings import Settings
 from service.storage import Storage
 from service.store import database
+from service.store.database import as_owner
 from service.store.reports import ClaimedReport
 from service.usecases import take_reports
 from service.usecases.take_reports import ReportTaker
@@ -87,6 +88,16 @@ async def test_a_report_of_a_dead_worker_is_taken_over(reports: Reports, taker: 
         await run_leases_out(reports)
         assert (await reports.settled(sent))["status"] == "stored"
     assert (await reports.api.get("/v1/runs/run_1"))["revision"] == 1
+
+
+async def test_a_month_that_was_taken_away_is_made_anew(
+    reports: Reports, taker: ReportTaker, database_url: str
+) -> None:
+    async with taking(reports, taker):
+        await reports.take(PASSING)
+        async with as_owner(database_url) as owner:
+            await owner.execute(f"DROP TABLE results_{datetime.now(UTC):%Y_%m}")
+        assert (await reports.take(PASSING, "run_2"))["status"] == "stored"
 
 
 async def test_a_worker_that_was_thought_dead_stores_nothing(reports: Reports, taker: ReportTaker) -> None:

@@ -16,7 +16,6 @@ from service.storage import Storage
 from service.store import partitions
 from service.store.database import Vanished, as_owner, is_clash
 from service.usecases.expire_results import expire_results
-from service.usecases.ingest_runs import RunIngest
 from tests.api.served import Api, serve
 from tests.exporting import exporting
 from tests.run_events import result, run_event
@@ -195,9 +194,21 @@ async def test_what_was_begun_is_finished_though_the_retention_is_longer_now(loc
             await local.expire()
     await local.expire(timedelta(days=3653))
     assert await local.partitions() == pieces_of(NEW) | pieces_of(OLD) - {OLD_RESULTS}
-    local.api.store.ingest = RunIngest(local.api.store.pool, timedelta(days=3653))  # as after a restart
     await local.add_run("late", OLD)
     assert (await local.api.get("/v1/runs/late"))["results_expired"] is False
+
+
+async def test_a_month_that_is_taken_away_under_a_consumer_is_made_anew(local: Scene) -> None:
+    await local.expire()
+    late = [run_event(name, RESULTS, time=moment.isoformat()) for name, moment in [("late", OLD), ("other", NEW)]]
+    assert [verdict.what for verdict in await local.api.store.take(*late)] == ["stored", "stored"]
+    assert await local.partitions() == pieces_of(OLD) | pieces_of(NEW)
+
+
+async def test_a_month_that_can_not_be_made_is_not_waited_for(local: Scene) -> None:
+    await detach_by_hand(local)
+    (verdict,) = await local.api.store.take(run_event("late", RESULTS, time=OLD.isoformat()))
+    assert verdict.reason == "refused_by_store"
 
 
 async def test_a_partition_that_an_operator_has_detached_is_theirs(local: Scene) -> None:
