@@ -182,3 +182,14 @@ async def test_answers_of_yesterday_go_and_those_of_today_stay(store: Store, own
     )
     await tidy.delete_old_answers(store.pool)
     assert [row["key"] for row in await owner.fetch("SELECT key FROM idempotency_keys")] == ["new"]
+
+
+async def test_an_answer_that_is_kept_anew_while_old_ones_go_stays(store: Store, owner: asyncpg.Connection) -> None:
+    await fill_answers(owner)
+    async with owner.transaction():
+        await owner.execute("UPDATE idempotency_keys SET created_at = now() WHERE key = '1'")
+        tidying = asyncio.create_task(tidy.delete_old_answers(store.pool))
+        await asyncio.sleep(0.3)
+        assert not tidying.done()
+    assert await tidying == MANY - 1
+    assert [row["key"] for row in await owner.fetch("SELECT key FROM idempotency_keys")] == ["1"]

@@ -12,10 +12,10 @@ ON CONFLICT (org_id, method, path, key) DO UPDATE
     SET fingerprint = excluded.fingerprint, status = excluded.status, body = excluded.body,
         location = excluded.location, created_at = now()
 
--- name: prune  (of all organizations, at most $1; one that is used anew meanwhile has another place by then, and stays)
+-- name: prune  (of all organizations, at most $1; one that is used anew meanwhile is looked at again, and stays)
 WITH pruned AS (
     DELETE FROM idempotency_keys
-    WHERE ctid = ANY (ARRAY (
+    WHERE created_at < now() - interval '24 hours' AND ctid = ANY (ARRAY (
         SELECT ctid FROM idempotency_keys WHERE created_at < now() - interval '24 hours' ORDER BY created_at LIMIT $1
     ))
     RETURNING org_id
