@@ -36,7 +36,8 @@ async def _run_once(chore: Chore, stopping: asyncio.Event) -> None:
         await unless(stopping, chore.run())
     except Exception as error:
         CHORE_FAILURES.labels(chore.name).inc()
-        if is_outage(error):
+        too_slow = isinstance(error, TimeoutError) and error.errno is None  # a statement that would be so again at once
+        if is_outage(error) and not too_slow:
             raise
-        expected = isinstance(error, Unavailable) or is_clash(error)
+        expected = too_slow or isinstance(error, Unavailable) or is_clash(error)
         log.warning("chore_put_off", chore=chore.name, error=repr(error), exc_info=None if expected else error)

@@ -42,6 +42,20 @@ async def test_a_chore_that_fails_is_tried_again_and_the_others_go_on() -> None:
         await asyncio.wait_for(other.wait(), 10)
 
 
+async def test_a_statement_that_takes_too_long_is_put_off_and_not_tried_at_once() -> None:
+    tries = 0
+
+    async def take_too_long() -> None:
+        nonlocal tries
+        tries += 1
+        raise TimeoutError
+
+    stopping = asyncio.Event()
+    async with running(stopping, keep_up([Chore("slow", 3600, take_too_long)], stopping)):
+        await asyncio.sleep(1)
+    assert tries == 1
+
+
 async def test_a_long_chore_is_cut_off_by_a_stop() -> None:
     begun, ended = asyncio.Event(), asyncio.Event()
 
