@@ -1,6 +1,6 @@
 """Monthly partitions: ingest makes a missing month, once; upkeep takes away those that are beyond the retention."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
 from typing import Final, NamedTuple
@@ -42,17 +42,16 @@ class KnownMonths:
             raise Vanished(f"a month has been taken away: {error}") from error
 
 
-class KeptFile(NamedTuple):
-    """A file that storage keeps for a result or a run: the key of its artifact, and where it is."""
+class ArtifactKey(NamedTuple):
+    """The key of an artifact, by which all of them have an order."""
 
     org_id: OrgId
     run_key: RunKey
     case_key: CaseKey
     artifact_key: int
-    path: str
 
 
-BEFORE_ALL: Final = KeptFile(OrgId(0), RunKey(UUID(int=0)), CaseKey(0), 0, "")
+BEFORE_ALL: Final = ArtifactKey(OrgId(0), RunKey(UUID(int=0)), CaseKey(0), 0)
 
 
 def month_of(moment: datetime) -> date:
@@ -67,9 +66,13 @@ async def expire_runs(connection: Connection, org_id: OrgId, month: date, after:
     return reached
 
 
-async def find_files(connection: Connection, month: date, after: KeptFile, limit: int) -> Sequence[KeptFile]:
-    """Files of a month that lie in our storage, in the order of their keys."""
-    return [KeptFile(*row) for row in await connection.fetch(_SQL["find_files"], *_keys(month), *after[:-1], limit)]
+async def find_files(
+    connection: Connection, month: date, after: ArtifactKey, looks: int
+) -> tuple[set[str], ArtifactKey | None]:
+    """Where our storage keeps files of a month, of so many artifacts looked at; and where to go on."""
+    rows = await connection.fetch(_SQL["find_files"], *_keys(month), *after, looks)
+    paths = {row["path"] for row in rows} - {None}
+    return paths, ArtifactKey(*rows[-1][:-1]) if rows else None
 
 
 async def find_months(owner: Connection, before: date) -> list[date]:

@@ -15,6 +15,7 @@ from service.store.database import Connection, Pool, as_owner
 
 _MARGIN: Final = timedelta(days=1)  # over which what was accepted in time may still be on its way
 _RUNS_AT_ONCE: Final = 1_000
+_LOOKS_AT_ONCE: Final = 5_000  # at artifacts, of which few may be files of ours
 _FILES_AT_ONCE: Final = 50
 _NONE: Final = date.min  # no month is that old
 
@@ -48,14 +49,13 @@ async def _mark(pool: Pool, month: date) -> None:
 
 
 async def _delete_files(pool: Pool, storage: Storage, month: date) -> None:
-    last = partitions.BEFORE_ALL
-    while True:
+    after: partitions.ArtifactKey | None = partitions.BEFORE_ALL
+    while after is not None:
         async with pool.acquire() as connection:
-            files = await partitions.find_files(connection, month, last, _FILES_AT_ONCE)
-        if not files:
-            return
-        await asyncio.gather(*(storage.delete(path) for path in {file.path for file in files}))
-        last = files[-1]
+            paths, after = await partitions.find_files(connection, month, after, _LOOKS_AT_ONCE)
+        while paths:
+            some = [paths.pop() for _ in range(min(len(paths), _FILES_AT_ONCE))]
+            await asyncio.gather(*map(storage.delete, some))
 
 
 async def _drop(owner: Connection, until: date) -> None:

@@ -114,6 +114,16 @@ async def test_a_month_goes_with_its_files_and_its_runs_stay(scene: Scene) -> No
     assert len((await scene.api.get(f"/v1/cases/{case['id']}/history"))["data"]) == 1
 
 
+@pytest.mark.parametrize("looks", [1, 2, 3])
+async def test_files_are_found_among_however_many_references(
+    local: Scene, monkeypatch: pytest.MonkeyPatch, looks: int
+) -> None:
+    monkeypatch.setattr("service.usecases.expire_results._LOOKS_AT_ONCE", looks)
+    old = [await local.add_run(f"old {number}", OLD) for number in range(3)]
+    await local.expire()
+    assert [await exists(local.storage, path) for path in old] == [False] * 3
+
+
 async def test_a_month_stays_until_all_of_it_is_beyond_the_retention(local: Scene) -> None:
     first = OLD.replace(day=1, hour=0)
     await local.add_run("first", first)

@@ -53,9 +53,15 @@ WITH reached AS (
 )
 SELECT run_key FROM reached
 
--- name: find_files  (of all organizations: some that we keep for results between two keys, behind a place)
--- The file of an export lives as long as its export says.
-SELECT org_id, run_key, case_key, artifact_key, path FROM artifacts
-WHERE run_key >= $1 AND run_key < $2 AND (org_id, run_key, case_key, artifact_key) > ($3, $4, $5, $6)
-      AND path IS NOT NULL AND expires_at IS NULL
-ORDER BY org_id, run_key, case_key, artifact_key LIMIT $7
+-- name: find_files  (of all organizations: what we keep for results between two keys, among so many behind a place)
+-- The last that was looked at comes along, file or not, to go on behind. The file of an export lives as long as its export says.
+WITH looked_at AS (
+    SELECT org_id, run_key, case_key, artifact_key, CASE WHEN expires_at IS NULL THEN path END AS path FROM artifacts
+    WHERE run_key >= $1 AND run_key < $2 AND (org_id, run_key, case_key, artifact_key) > ($3, $4, $5, $6)
+    ORDER BY org_id, run_key, case_key, artifact_key LIMIT $7
+), numbered AS (
+    SELECT *, row_number() OVER (ORDER BY org_id, run_key, case_key, artifact_key) AS nth, count(*) OVER () AS looks
+    FROM looked_at
+)
+SELECT org_id, run_key, case_key, artifact_key, path FROM numbered
+WHERE path IS NOT NULL OR nth = looks ORDER BY nth
