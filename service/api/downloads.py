@@ -1,5 +1,6 @@
 """Answers with a file out of storage: whole or a range of it, unless the client has it already."""
 
+import re
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
@@ -11,6 +12,7 @@ from service.log import log
 from service.storage import Storage
 
 _FALLBACK: Final = "_"
+_RANGE: Final = re.compile(r"bytes=(?!-$)(\d{0,99})-(\d{0,99})", re.ASCII | re.IGNORECASE)
 
 
 class Download(NamedTuple):
@@ -28,8 +30,8 @@ async def send_file(request: web.Request, storage: Storage, file: Download) -> w
     headers = _headers(request, file)
     if _is_known(request, headers.get("ETag")):
         return web.Response(status=304, headers=headers)
-    start, end = _wanted(request, file.size, headers.get("ETag"))
-    part = end - start < file.size
+    part = _wanted(request, file.size, headers.get("ETag"))
+    start, end = part or (0, file.size)
     response = web.StreamResponse(status=206 if part else 200, headers=headers)
     response.content_length = end - start
     if part:
@@ -71,15 +73,16 @@ def _is_known(request: web.Request, etag: str | None) -> bool:
     return etag is not None and (etag in known or "*" in known)
 
 
-def _wanted(request: web.Request, size: int, etag: str | None) -> tuple[int, int]:
-    """Which bytes, from and to before. What is no single range asks for all, and so does one of another version."""
-    condition = request.headers.get("If-Range")
-    if condition is not None and condition != etag:
-        return 0, size
-    try:
-        start, end, _ = request.http_range.indices(size)
-    except ValueError:
-        return 0, size
-    if request.http_range.start is not None and start >= end:
+def _wanted(request: web.Request, size: int, etag: str | None) -> tuple[int, int] | None:
+    """Which part, from and to before; None for all, which several ranges and one of another version come to as well."""
+    match = _RANGE.fullmatch(request.headers.get("Range", ""))
+    if match is None or request.method != "GET" or request.headers.get("If-Range", etag) != etag:
+        return None
+    first, last = match.groups()
+    if first and last and int(first) > int(last):
+        return None
+    start = int(first) if first else max(0, size - int(last))
+    end = min(int(last) + 1, size) if first and last else size
+    if start >= end:
         raise RangeNotSatisfiable(f"the file has {size} bytes")
     return start, end

@@ -229,10 +229,30 @@ async def test_a_range_and_a_resumed_download_are_parts_of_the_file(exports: Exp
     assert (await exports.api.send("GET", path, If_None_Match=answer.headers["ETag"])).status == 304
 
 
+@pytest.mark.parametrize("wanted", ["0-", "0-99999999999", "-99999999", "00-"])
+async def test_a_range_that_comes_to_all_is_a_range_still(exports: Exports, wanted: str) -> None:
+    await fill(exports)
+    job = await exports.make("csv")
+    whole, path = await exports.file(job), f"/v1/results/export/{job['id']}/file"
+    answer = await exports.api.send("GET", path, Range=f"bytes={wanted}")
+    assert (answer.status, await answer.read()) == (206, whole)
+    assert answer.headers["Content-Range"] == f"bytes 0-{len(whole) - 1}/{len(whole)}"
+    assert (await exports.api.send("HEAD", path, Range=f"bytes={wanted}")).status == 200
+
+
+async def test_no_last_bytes_are_no_range_and_what_is_none_is_ignored(exports: Exports) -> None:
+    job = await exports.make("csv")
+    path = f"/v1/results/export/{job['id']}/file"
+    assert (await exports.api.send("GET", path, Range="bytes=-0")).status == 416
+    for other in ("bytes=-", "bytes=5-2", "bytes=0-1,3-4", "lines=1-2", "bytes=0-" + "9" * 5_000):
+        assert (await exports.api.send("GET", path, Range=other)).status == 200
+
+
 async def test_head_says_all_of_a_file_but_its_bytes(exports: Exports) -> None:
     await fill(exports)
     job = await exports.make("csv", filter={"run_id": "run_1"})
     answer = await exports.api.send("HEAD", f"/v1/results/export/{job['id']}/file")
     assert (answer.status, await answer.read()) == (200, b"")
     assert answer.headers["Content-Length"] == str(job["size"])
+    assert answer.headers["Cache-Control"] == "private, no-cache"
     assert answer.headers["Content-Disposition"].startswith('attachment; filename="results-run_1.csv"')
