@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from aiohttp import web
 
-from service.api.replies import REQUEST_ID, reply_error
+from service.api.replies import REQUEST_ID, SERVER, reply_error
 from service.domain.errors import ServiceError
 from service.log import log
 
@@ -37,15 +37,8 @@ class Connection(web.RequestHandler):
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
         """Also called for faults around a handler, never for those in one: aiohttp logs and answers them."""
-        if status != 400:
-            return super().handle_error(request, status, exc, message)
-        reason = (message or "").partition(":")[0][:_MAX_SHOWN]  # what was sent comes next, and may be a key
-        request[REQUEST_ID] = uuid4().hex
-        log.info("request_not_readable", request_id=request[REQUEST_ID], remote=request.remote, reason=reason)
-        told = f"this can't be read as a request: {reason}"
-        response = reply_error(request, 400, "invalid_request", told)
-        response.headers["X-Request-Id"] = request[REQUEST_ID]
-        response.force_close()
+        response = super().handle_error(request, status, exc, message) if status != 400 else _refusal(request, message)
+        response.headers["Server"] = SERVER
         return response
 
 
@@ -84,6 +77,16 @@ async def _listen(runner: web.AppRunner, bound: socket.socket) -> asyncio.Server
         return await loop.create_server(lambda: Connection(server, loop=loop, **OPTIONS), sock=bound, backlog=_BACKLOG)
     except OSError as error:
         raise CannotListen(f"{address_of(bound)}: {error.strerror or error}") from error
+
+
+def _refusal(request: web.BaseRequest, message: str | None) -> web.Response:
+    reason = (message or "").partition(":")[0][:_MAX_SHOWN]  # what was sent comes next, and may be a key
+    request[REQUEST_ID] = uuid4().hex
+    log.info("request_not_readable", request_id=request[REQUEST_ID], remote=request.remote, reason=reason)
+    response = reply_error(request, 400, "invalid_request", f"this can't be read as a request: {reason}")
+    response.headers["X-Request-Id"] = request[REQUEST_ID]
+    response.force_close()
+    return response
 
 
 def _bound(family: int, address: tuple[object, ...]) -> socket.socket:

@@ -13,7 +13,7 @@ from service.api.callers import Handler
 from service.api.failures import reply_failure, reply_fault, reply_verdict
 from service.api.metrics import observe
 from service.api.rate_limits import STANDING, standing_headers
-from service.api.replies import NEXT_CURSOR, REQUEST_ID
+from service.api.replies import NEXT_CURSOR, REQUEST_ID, SERVER
 from service.api.resources import RESOURCES
 from service.api.transfer import pack
 from service.domain.errors import ServiceError
@@ -47,7 +47,12 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """What every answer carries, streams too: its request's id, what is left of a rate limit, where a list goes on."""
+    """What every answer carries, streams too: its request's id, what is left of a rate limit, where a list goes on.
+
+    None may be kept by whoever passes it on, unless it says so; what has a tag may be asked for anew with it.
+    """
+    response.headers["Server"] = SERVER
+    response.headers.setdefault("Cache-Control", "private, no-cache" if "ETag" in response.headers else "no-store")
     if REQUEST_ID in request:
         response.headers["X-Request-Id"] = request[REQUEST_ID]
     if STANDING in request:

@@ -8,6 +8,7 @@ from aiohttp import web
 
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 NEXT_CURSOR: Final = web.ResponseKey("next_cursor", str)
+SERVER: Final = "zof-results"  # and not, as aiohttp would, what it is made of in which version
 _JSON: Final = "application/json"
 
 

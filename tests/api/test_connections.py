@@ -97,6 +97,7 @@ async def test_what_is_no_request_is_answered_as_any_error(server: Server, sent:
 def assert_refused(answer: Answer, reason: str = "") -> None:
     assert answer.status == 400
     assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["Server"] == "zof-results"
     assert answer.body["error"]["code"] == "invalid_request"
     assert reason in answer.body["error"]["message"]
     assert "xxx" not in answer.body["error"]["message"]  # nor in the log: it could be a key

@@ -39,6 +39,22 @@ async def test_what_the_client_has_is_not_sent_again(stored: Api) -> None:
         assert (await stored.send("GET", path, If_None_Match='"other"')).status == 200
 
 
+async def test_no_answer_is_kept_on_its_way_unless_it_says_so(stored: Api) -> None:
+    tag = (await stored.send("GET", "/v1/runs/run_1")).headers["ETag"]
+    sent: list[tuple[str, dict[str, Any], str]] = [
+        ("/v1/runs/run_1", {}, "private, no-cache"),
+        ("/v1/runs/run_1", {"If_None_Match": tag}, "private, no-cache"),
+        ("/v1/runs", {}, "no-store"),
+        ("/results", {}, "no-store"),
+        ("/v1/runs/none", {}, "no-store"),
+        ("/v1/runs", {"key": "zof_wrong"}, "no-store"),
+        ("/docs/swagger-ui.css", {}, "max-age=86400"),
+    ]
+    for path, more, said in sent:
+        response = await stored.send("GET", path, **more)
+        assert (response.headers["Cache-Control"], response.headers["Server"]) == (said, "zof-results"), path
+
+
 async def test_a_change_changes_the_tag(stored: Api) -> None:
     before = (await stored.send("GET", "/v1/runs/run_1")).headers["ETag"]
     await stored.store.take(run_event("run_1", [result("one more")], time="2026-05-20T13:00:00Z"))
