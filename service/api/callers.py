@@ -42,7 +42,8 @@ async def check_still_valid(request: web.Request) -> None:
 
 
 async def _authenticate(request: web.Request) -> Caller:
-    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+    scheme, _, rest = request.headers.get("Authorization", "").partition(" ")
+    key = rest.lstrip(" ")
     if scheme.lower() != "bearer":
         raise Unauthorized("send an API key: Authorization: Bearer zof_…")
     verified = request.app[RESOURCES].verified_keys

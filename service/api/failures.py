@@ -25,7 +25,7 @@ _ANSWERS: Final[dict[type[errors.ServiceError], tuple[int, str]]] = {
 _OF_AIOHTTP: Final = {
     404: ("not_found", "there is nothing at this address"),
     405: ("method_not_allowed", "this address does not take that method"),
-    413: ("too_large", "the body is too large"),
+    413: ("too_large", "the body is too large: at most {limit} bytes are taken"),
 }
 
 
@@ -53,7 +53,7 @@ def reply_verdict(request: web.Request, error: web.HTTPException) -> web.StreamR
     if error.status < 400:
         raise error
     code, message = _OF_AIOHTTP.get(error.status, ("invalid_request", error.reason))
-    response = reply_error(request, error.status, code, message)
+    response = reply_error(request, error.status, code, message.replace("{limit}", str(request.client_max_size)))
     if "Allow" in error.headers:
         response.headers["Allow"] = error.headers["Allow"]
     return response

@@ -74,7 +74,7 @@ def _key(request: web.Request) -> str | None:
         return None
     match = _KEY.fullmatch(given.strip())
     if match is None:
-        raise InvalidRequest(f"{_HEADER}: 1 to 255 printable ASCII characters are expected", _HEADER)
+        raise InvalidRequest(f"{_HEADER}: 1 to 255 printable ASCII characters are expected, no space or quote", _HEADER)
     return match[1] or match[2]
 
 

@@ -202,9 +202,10 @@ def _responses(route: Route, described: Operation, schemas: dict[str, Any]) -> d
         for status, answer in described.answers.items()
     }
     always = (400, 401, 403, 429, 500, 503) if route.permission else (500,)
+    of_body = (413, 415) if described.body else ()
     errors = {
         str(status): _response(_ERRORS[status], headers | _PATIENCE.get(status, {}), Error, schemas)
-        for status in sorted({*always, *described.errors} - described.answers.keys())
+        for status in sorted({*always, *of_body, *described.errors} - described.answers.keys())
     }
     return answers | errors
 

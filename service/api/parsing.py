@@ -9,11 +9,10 @@ from pydantic import BaseModel, ValidationError
 
 from service.api.callers import Handler
 from service.contracts.faults import describe, faults_of, path_of
-from service.domain.errors import InvalidRequest
+from service.domain.errors import InvalidRequest, UnsupportedMediaType
 
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
 
-_MAX_VALUE: Final = 2_000  # characters of one query parameter
 _FORBIDDEN_EXTRA: Final = "extra_forbidden"
 _PAGES_ELSEWHERE: Final = ("cursor", "next_cursor", "offset", "page", "page_token")
 
@@ -23,8 +22,6 @@ def parse_query(request: web.Request, model: type[AnyModel]) -> AnyModel:
     values: dict[str, Any] = {}
     for name in request.query:
         given = request.query.getall(name)
-        if max(map(len, given)) > _MAX_VALUE:
-            raise InvalidRequest(f"{_shown(name)}: must have at most {_MAX_VALUE} characters", _shown(name))
         values[name] = given if _repeats(model, name) else _only(name, given)
     return _validated(model, values, "query parameter")
 
@@ -42,13 +39,26 @@ def without_query(handler: Handler) -> Handler:
 
 async def parse_body(request: web.Request, model: type[AnyModel]) -> AnyModel:
     """The JSON body as the model describes it."""
-    try:
-        values = orjson.loads(await request.read())
-    except orjson.JSONDecodeError as error:
-        raise InvalidRequest(f"the body is not JSON: {error}") from None
+    values = _json(await _plain_body(request))
     if not isinstance(values, dict):
         raise InvalidRequest("the body must be a JSON object")
     return _validated(model, values, "field")
+
+
+async def _plain_body(request: web.Request) -> bytes:
+    coding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if coding not in ("identity", ""):
+        raise UnsupportedMediaType(f"Content-Encoding {coding[:40]!r} is not taken here: send the JSON as it is")
+    return await request.read()
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return orjson.loads(body.decode())
+    except UnicodeDecodeError:
+        raise InvalidRequest("the body is not in UTF-8") from None
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequest(f"the body is not JSON: {error}") from None
 
 
 def _validated(model: type[AnyModel], values: dict[str, Any], noun: str) -> AnyModel:

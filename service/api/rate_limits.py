@@ -19,6 +19,7 @@ class Standing(NamedTuple):
 
     remaining: int
     limit: int
+    length_s: int
     reset_s: int
 
 
@@ -47,7 +48,8 @@ class RateLimits:
         )
         if least.remaining < 0:
             wait_s = least.reset_s - now
-            raise RateLimitExceeded(f"more than {least.limit} requests; try again in {wait_s} s", wait_s)
+            asked = f"more than {least.limit} requests in {least.length_s} s"
+            raise RateLimitExceeded(f"{asked}; try again in {wait_s} s", wait_s)
 
     def _counted(self, caller: Caller) -> list[tuple[RateLimitItem, str]]:
         limits = ((self._per_key, caller.key_id), (self._per_organization, f"org_{caller.org_id}"))
@@ -62,7 +64,7 @@ def _window(limit: RateLimitItem, name: str, now: int) -> Window:
 
 def _standing(limit: RateLimitItem, count: int, now: int) -> Standing:
     length_s = limit.get_expiry()
-    return Standing(limit.amount - count, limit.amount, now - now % length_s + length_s)
+    return Standing(limit.amount - count, limit.amount, length_s, now - now % length_s + length_s)
 
 
 def standing_headers(standing: Standing) -> dict[str, str]:

@@ -74,7 +74,7 @@ def wanted_run(request: web.Request) -> WantedRun:
 
 def no_run(run_id: str) -> NotFound:
     """The same for one that is absent or another organization's."""
-    return NotFound(f"there is no run {replace_unstorable(run_id[:200])!r}")
+    return NotFound(f"there is no run {replace_unstorable(run_id[:100])!r}")
 
 
 async def _find(request: web.Request, wanted: WantedRun) -> str | None:

@@ -158,7 +158,13 @@ class Artifact(TypedDict):
 
 @_closed
 class Case(TypedDict):
-    """What results are outcomes of, with what its last runs say. Rates and durations are over executed results."""
+    """What results are outcomes of, with what its last runs say.
+
+    Statistics are over its latest runs that hold a result of it, as many as the query parameter `runs` says (50 by
+    default); they are looked for among the project's last 200 runs in the list, its last 2,000 for one case. Rates and
+    durations are over those of these results that were executed: passed, failed or error. Skipped and canceled ones
+    are left out; where no result was executed, all four are null.
+    """
 
     id: Annotated[str, StringConstraints(pattern=r"^case_[0-9a-f]{16}$")]
     project_id: str
@@ -166,14 +172,16 @@ class Case(TypedDict):
     suite: str
     name: str
     file: str | None
-    last_status: ResultStatus | None
+    last_status: Annotated[ResultStatus | None, Field(description="In the latest of these runs, whatever it is")]
     last_run_id: str | None
     last_completed_at: Time | None
-    runs: Annotated[int, Field(description="How many runs the statistics are over")]
-    failure_rate: Rate | None
-    flaky_rate: Rate | None
-    mean_duration_ms: int | None
-    p95_duration_ms: int | None
+    runs: Annotated[int, Field(description="How many runs were found, those in which it was skipped or canceled too")]
+    failure_rate: Annotated[Rate | None, Field(description="Failed and error, of the executed results")]
+    flaky_rate: Annotated[Rate | None, Field(description="Flaky, of the executed results")]
+    mean_duration_ms: Annotated[int | None, Field(description="Of the executed results")]
+    p95_duration_ms: Annotated[
+        int | None, Field(description="Of the executed results: the shortest that 95 % of them do not exceed")
+    ]
 
 
 @_closed

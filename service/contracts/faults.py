@@ -12,7 +12,7 @@ ID: Final = r"^[0-9a-z_]+$"
 SLUG: Final = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 
 _NUMBER: Final = "must be a number"
-_WHOLE: Final = "must be a whole number"
+WHOLE: Final = "must be a whole number"
 _YES_OR_NO: Final = "must be true or false"
 _OBJECT: Final = "must be an object"
 TIME: Final = "must be a time with its zone (RFC 3339), for example 2026-05-20T12:00:00Z"
@@ -35,10 +35,10 @@ _SAID: Final = {
     "dict_type": _OBJECT,
     "bool_type": _YES_OR_NO,
     "bool_parsing": _YES_OR_NO,
-    "int_type": _WHOLE,
-    "int_parsing": _WHOLE,
-    "int_parsing_size": _WHOLE,
-    "int_from_float": _WHOLE,
+    "int_type": WHOLE,
+    "int_parsing": WHOLE,
+    "int_parsing_size": WHOLE,
+    "int_from_float": WHOLE,
     "float_type": _NUMBER,
     "float_parsing": _NUMBER,
     "finite_number": _NUMBER,

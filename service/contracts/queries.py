@@ -15,7 +15,7 @@ from pydantic import (
     field_validator,
 )
 
-from service.contracts.faults import ID, NO_NUL
+from service.contracts.faults import ID, NO_NUL, WHOLE
 from service.domain.events import EventType
 from service.domain.filters import ResultFilter, RunFilter
 from service.domain.ids import CaseKey, parse_case_id
@@ -29,6 +29,7 @@ _EXAMPLE: Final = "2026-05-20T12:00:00Z"
 _MOMENT_WANTED: Final = f"must be a date or a time (RFC 3339), for example {_EXAMPLE}"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
+_DIGITS: Final = re.compile(r"-?\d{1,18}", re.ASCII)
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 # RFC 3339; a "+" that was not percent-encoded arrives as a space.
 _MOMENT: Final = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(\.\d+)?(?:[Zz]|([+ -])(\d\d:\d\d))", re.ASCII)
@@ -54,6 +55,13 @@ def _full_moment(text: str) -> datetime:
     return datetime.fromisoformat(f"{day}T{clock}{(fraction or '')[:7]}{zone}").astimezone(UTC)
 
 
+def _digits(text: Any) -> Any:
+    """Python reads more as a number than people write."""
+    if isinstance(text, str) and not _DIGITS.fullmatch(text):
+        raise ValueError(WHOLE)
+    return text
+
+
 def _case_key(text: str) -> CaseKey:
     key = parse_case_id(text)
     if key is None:
@@ -74,6 +82,7 @@ CaseRef = Annotated[
 ]
 EventPlace = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=ID)]
 AnyEventType = EventType | Literal["webhook.test"]
+Whole = Annotated[int, BeforeValidator(_digits)]
 _ANY_CURSOR: Final = {"minLength": 1, "maxLength": 400, "pattern": "^[A-Za-z0-9_-]+$"}  # its list judges it
 Cursor = Annotated[str, Field(json_schema_extra=_ANY_CURSOR)]
 
@@ -87,14 +96,14 @@ class Query(BaseModel):
 class PageQuery(Query):
     """A page of a list."""
 
-    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT, description="How many at most")] = DEFAULT_LIMIT
+    limit: Annotated[Whole, Field(ge=1, le=MAX_LIMIT, description="How many at most")] = DEFAULT_LIMIT
     starting_after: Annotated[Cursor | None, Field(description="`next_cursor` of the page before")] = None
 
 
 class WaitQuery(Query):
     """One thing, and how long to wait for it."""
 
-    wait: Annotated[int, Field(ge=0, le=LONGEST_WAIT_S, description="Seconds to wait at most for it to be done")] = 0
+    wait: Annotated[Whole, Field(ge=0, le=LONGEST_WAIT_S, description="Seconds to wait at most for it to be done")] = 0
 
 
 class RunQuery(PageQuery):
@@ -183,7 +192,7 @@ def _ms(moment: datetime | None) -> int | None:
     return None if moment is None else -((_EPOCH - moment) // _MS)
 
 
-RunCount = Annotated[int, Field(ge=1, le=200, description="Statistics are over so many of its last runs")]
+RunCount = Annotated[Whole, Field(ge=1, le=200, description="Statistics are over so many of its last runs")]
 
 
 class CaseQuery(Query):
@@ -197,7 +206,7 @@ class CasesQuery(CaseQuery):
 
     project_id: Annotated[Words | None, Field(description="Needed, unless the key is bound to one")] = None
     suite: SuiteName | None = None
-    limit: Annotated[int, Field(ge=1, le=100, description="How many at most")] = DEFAULT_LIMIT
+    limit: Annotated[Whole, Field(ge=1, le=100, description="How many at most")] = DEFAULT_LIMIT
     starting_after: Annotated[Cursor | None, Field(description="`next_cursor` of the page before")] = None
 
 

@@ -16,6 +16,6 @@ async def delete_run(
     """
     paths = await deletions.delete_run(connection, org_id, run_id, project_id)
     if paths is None:
-        raise NotFound(f"there is no run {run_id[:200]!r}")
+        raise NotFound(f"there is no run {run_id[:100]!r}")
     for path in paths:
         await storage.delete(path)

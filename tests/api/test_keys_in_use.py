@@ -23,6 +23,11 @@ async def test_a_key_that_nobody_made_is_refused(api: Api, key: str) -> None:
     assert (await api.error("/v1/results", 401, key=key))["message"] == "this API key is not valid"
 
 
+async def test_spaces_between_scheme_and_key_may_be_several(api: Api) -> None:
+    response = await api.http.get("/v1/results", headers={"Authorization": f"bearer   {api.key}"})
+    assert response.status == 200
+
+
 async def test_the_right_id_with_another_secret_is_refused(api: Api) -> None:
     made = await api.make_key()
     await api.error("/v1/results", 401, key=write_key(made.key_id, mint_secret()))

@@ -1,9 +1,11 @@
 """Keys over HTTP, and through them what holds for every mutation: Idempotency-Key, the audit trail, who may."""
 
 import asyncio
+import gzip
 from io import BytesIO
 from typing import Any
 
+import orjson
 import pytest
 
 from service.store import audit
@@ -52,12 +54,27 @@ async def test_a_body_that_is_not_json_is_refused(api: Api) -> None:
         assert response.status == 400
 
 
+async def test_a_body_in_another_coding_of_characters_is_told_so(api: Api) -> None:
+    response = await api.http.post("/v1/api-keys", data=b'"\xff"', headers={"Authorization": f"Bearer {api.key}"})
+    assert (await response.json())["error"]["message"] == "the body is not in UTF-8"
+
+
+async def test_a_compressed_body_is_refused_as_such(api: Api) -> None:
+    body = gzip.compress(orjson.dumps(WANTED))
+    for coding, status in (("gzip", 415), ("br", 415), ("identity", 400)):
+        headers = {"Authorization": f"Bearer {api.key}", "Content-Encoding": coding}
+        response = await api.http.post("/v1/api-keys", data=body, headers=headers)
+        assert response.status == status
+        assert (f"Content-Encoding '{coding}'" in (await response.json())["error"]["message"]) == (status == 415)
+
+
 async def test_a_body_past_the_limit_is_too_large(api: Api) -> None:
     response = await api.http.post(
         "/v1/api-keys", data=BytesIO(b" " * 11 * 2**20), headers={"Authorization": f"Bearer {api.key}"}
     )
     assert response.status == 413
-    assert (await response.json())["error"]["code"] == "too_large"
+    error = (await response.json())["error"]
+    assert (error["code"], "10485760 bytes" in error["message"]) == ("too_large", True)
 
 
 async def test_a_repetition_gets_the_first_answer_without_the_secret(api: Api) -> None:
@@ -112,11 +129,13 @@ async def test_fifty_racing_clients_with_one_key_have_one_effect(api: Api) -> No
     assert await count_keys(api) == 1
 
 
-@pytest.mark.parametrize("key", ["", "é", "x" * 256, '"unfinished'])
+@pytest.mark.parametrize("key", ["", "é", "x" * 256, '"unfinished', "two words"])
 async def test_a_malformed_idempotency_key_is_refused(api: Api, key: str) -> None:
     response = await api.send("POST", "/v1/api-keys", json=WANTED, Idempotency_Key=key)
     assert response.status == 400
-    assert (await response.json())["error"]["param"] == "Idempotency-Key"
+    error = (await response.json())["error"]
+    assert error["param"] == "Idempotency-Key"
+    assert "no space" in error["message"]
 
 
 async def test_after_a_rotation_both_secrets_work(api: Api) -> None:

@@ -13,6 +13,13 @@ from tests.api.served import Api
     ("query", "message"),
     [
         ({"limit": "x"}, "limit: must be a whole number"),
+        ({"limit": "1_0"}, "limit: must be a whole number"),
+        ({"limit": "+5"}, "limit: must be a whole number"),
+        ({"limit": " 1"}, "limit: must be a whole number"),
+        ({"limit": "1.0"}, "limit: must be a whole number"),
+        ({"limit": "٣"}, "limit: must be a whole number"),
+        ({"limit": "9" * 5_000}, "limit: must be a whole number"),
+        ({"limit": "-1"}, "limit: must be 1 or more"),
         ({"limit": "0"}, "limit: must be 1 or more"),
         ({"limit": "1001"}, "limit: must be 1000 or less"),
         ({"status": "green"}, "status: must be 'passed', 'failed', 'error', 'skipped' or 'canceled'"),
@@ -25,11 +32,30 @@ from tests.api.served import Api
         ({"colour": "red"}, "there is no query parameter 'colour'"),
         ({"page": "2"}, "there is no query parameter 'page': pages go on with starting_after"),
         ({"cursor": "abc"}, "there is no query parameter 'cursor': pages go on with starting_after"),
-        ({"case_id": "x" * 2_001}, "case_id: must have at most 2000 characters"),
+        ({"run_id": "x" * 5_000}, "run_id: must have at most 200 characters"),
+        ({"starting_after": "x" * 5_000}, "starting_after: not a cursor of this list with these filters"),
     ],
 )
 async def test_what_is_wrong_with_a_query(api: Api, query: dict[str, str], message: str) -> None:
     assert (await api.error("/v1/results", 400, query))["message"] == message
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/runs/x?wait={}", "/v1/cases?project_id=shop&limit={}", "/v1/cases?project_id=shop&runs={}"]
+)
+async def test_every_whole_number_is_of_digits(api: Api, path: str) -> None:
+    for given in ("1_0", "%2B5", "%201"):
+        error = await api.error(path.format(given), 400)
+        assert error["message"].endswith(": must be a whole number")
+
+
+async def test_no_more_of_an_id_is_repeated_than_helps(api: Api) -> None:
+    id_ = "x" * 150
+    for noun in ("results", "runs", "cases", "receipts", "webhooks", "results/export", "artifacts"):
+        assert f"{'x' * 100!r}" in (await api.error(f"/v1/{noun}/{id_}", 404))["message"]
+    for path in (f"runs/{id_}", f"webhooks/{id_}", f"api-keys/{id_}"):
+        error = (await (await api.send("DELETE", f"/v1/{path}")).json())["error"]
+        assert f"{'x' * 100!r}" in error["message"]
 
 
 async def test_what_has_no_pages_is_not_said_to_have_some(api: Api) -> None:

@@ -18,7 +18,9 @@ async def test_a_key_that_asks_too_often_is_told_when_to_come_again(database_url
             assert response.headers["X-RateLimit-Remaining"] == remaining
         response = await api.send("GET", "/v1/results")
         assert response.status == 429
-        assert (await response.json())["error"]["code"] == "rate_limit_exceeded"
+        error = (await response.json())["error"]
+        assert error["code"] == "rate_limit_exceeded"
+        assert error["message"].startswith("more than 3 requests in 86400 s; try again in ")
         assert 0 < int(response.headers["Retry-After"]) <= 86400
         assert response.headers["X-RateLimit-Remaining"] == "0"
         ends_at, wait_s = int(response.headers["X-RateLimit-Reset"]), int(response.headers["Retry-After"])
