@@ -18,7 +18,7 @@ from service.contracts.queries import PageQuery
 from service.contracts.reports import ArtifactQuery
 from service.domain.cursors import Cursors, Places, pack_bigint, unpack_bigint
 from service.domain.errors import InvalidRequest, NotFound, UnsupportedMediaType
-from service.domain.ids import artifact_id, parse_artifact_id
+from service.domain.ids import CaseKey, RunKey, artifact_id, parse_artifact_id
 from service.domain.keys import Caller
 from service.domain.texts import MAX_TEXT
 from service.store import artifacts, read_artifacts
@@ -43,8 +43,7 @@ async def list_artifacts(request: web.Request) -> web.Response:
     after = cursors.read(query.starting_after)
     resources = request.app[RESOURCES]
     async with as_organization(resources.pool, who.org_id) as connection:
-        if not await read_artifacts.result_exists(connection, who.org_id, key, who.project_id):
-            raise no_result(request)
+        await _require_result(request, connection, who, key)
         page = await read_artifacts.list_page(
             connection, who.org_id, key, after, query.limit, resources.settings.link_base
         )
@@ -55,13 +54,15 @@ async def put_artifact(request: web.Request) -> web.Response:
     """Takes a file of a result; one of the same name is replaced."""
     query, who, resources = parse_query(request, ArtifactQuery), caller(request), request.app[RESOURCES]
     new = NewFile(who.org_id, *result_key(request), _name(request), query.kind)
-    await _require_result(request, who, new)
+    async with as_organization(resources.pool, who.org_id) as early:
+        await _require_result(request, early, who, new.address[:2])
     stored = await receive_file(resources.storage, new, _part(request, new.name), query.sha256, _limit(request))
     kept = False
     replaced: str | None = None
 
     async def keep(connection: Connection) -> web.Response:
         nonlocal kept, replaced
+        await _require_result(request, connection, who, new.address[:2])  # it may have gone while the file came
         kept, replaced = True, await list_file(connection, new, stored)
         text = await read_artifacts.find_one(connection, who.org_id, new.address, resources.settings.link_base)
         return reply_text(text or "null", 201, {"Location": f"/v1/artifacts/{artifact_id(*new.address)}"})
@@ -114,7 +115,8 @@ def _name(request: web.Request) -> str:
     return name
 
 
-async def _require_result(request: web.Request, who: Caller, new: NewFile) -> None:
-    async with as_organization(request.app[RESOURCES].pool, who.org_id) as connection:
-        if not await read_artifacts.result_exists(connection, who.org_id, new.address[:2], who.project_id):
-            raise no_result(request)
+async def _require_result(
+    request: web.Request, connection: Connection, who: Caller, key: tuple[RunKey, CaseKey]
+) -> None:
+    if not await read_artifacts.result_exists(connection, who.org_id, key, who.project_id):
+        raise no_result(request)

@@ -1,5 +1,6 @@
 """Files of results over HTTP: sent, listed, fetched, replaced."""
 
+import asyncio
 import io
 from collections.abc import AsyncIterator
 from hashlib import sha256
@@ -119,6 +120,23 @@ async def test_another_organization_sees_no_file_and_no_result(reports: Reports)
         response = await reports.api.http.put(path, data=b"x", headers={"Authorization": f"Bearer {key}"})
         assert response.status == 404
     await reports.api.error("/v1/artifacts/art_1", 404)
+
+
+async def test_a_result_that_has_expired_takes_no_file(reports: Reports) -> None:
+    await reports.api.store.pool.execute("UPDATE runs SET results_expired = true")
+    await put(reports, "log.txt", status=404)
+    assert await files(reports) == []
+
+
+async def test_a_file_that_comes_while_its_result_expires_is_not_kept(reports: Reports) -> None:
+    async def slowly() -> AsyncIterator[bytes]:
+        yield BYTES
+        await asyncio.sleep(0.3)
+        await reports.api.store.pool.execute("UPDATE runs SET results_expired = true")
+        yield BYTES[:10]
+
+    await put(reports, "log.txt", slowly(), status=404)
+    assert await files(reports) == []
 
 
 async def test_a_reference_has_no_bytes_here(reports: Reports) -> None:

@@ -29,7 +29,7 @@ LEFT JOIN LATERAL (
     SELECT case_key = 0 AS run_level, artifact_key FROM numbered WHERE nth = :page::int AND emitted > :page::int
 ) ending ON true
 
--- name: has_result
+-- name: has_result  (that has not expired, though it may still be there for a while)
 SELECT 1 FROM results r JOIN runs run ON run.org_id = r.org_id AND run.run_key = r.run_key
-WHERE r.org_id = :org_id AND r.run_key = :run_key AND r.case_key = :case_key
+WHERE r.org_id = :org_id AND r.run_key = :run_key AND r.case_key = :case_key AND NOT run.results_expired
   AND (:project_id::text IS NULL OR run.project_id = :project_id)
