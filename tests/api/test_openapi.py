@@ -1,5 +1,6 @@
 """The OpenAPI document: valid, complete, what is committed; and answers are what it says."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from service.api.openapi import document
 from service.api.operations import OPERATIONS
 from service.api.routes import all_routes
+from service.contracts.queries import CaseQuery
+from service.store import read_cases
 from tests.api.served import Api
 from tests.run_events import result, run_event
 
@@ -57,6 +60,12 @@ def test_what_can_be_asked_for_conditionally_or_in_part_is_described() -> None:
         answers = operations[name]["responses"]
         assert "content" not in answers["304"]
         assert all("ETag" in answers[status]["headers"] for status in answers.keys() & {"200", "206", "304"})
+
+
+def test_it_is_said_over_which_runs_the_statistics_of_a_case_are() -> None:
+    said = DOCUMENT["components"]["schemas"]["Case"]["description"]
+    for number in (CaseQuery().runs, read_cases._WINDOW_IN_LISTS, read_cases._WINDOW_ALONE):
+        assert re.search(rf"\b{number:,}\b", said), number
 
 
 def headers_taken(operation: Any) -> set[str]:
