@@ -19,7 +19,7 @@ from service.domain.ids import OrgId
 from service.domain.key_ranges import KeyRange
 from service.store import database, export_plans
 from service.usecases.request_export import request_export
-from service.usecases.write_export import SHAPE
+from service.usecases.write_export import TEXT
 
 ORGANIZATION: Final = OrgId(1)
 BUDGETS: Final = {  # format and compression: of psql, MiB
@@ -37,7 +37,7 @@ async def csv_query(url: str) -> str:
     pool = await database.open_pool(url, "results_api", 1)
     order = ExportRequest(format="csv").to_order()
     async with database.as_organization(pool, ORGANIZATION) as connection:
-        plan = await export_plans.plan_export(connection, ORGANIZATION, order, SHAPE.range_results)
+        plan = await export_plans.plan_export(connection, ORGANIZATION, order, TEXT.range_results)
     await database.close_pool(pool)
     return " ".join(plan.query(KeyRange(plan.ranges[-1].first_run, plan.ranges[0].last_run)).split())
 

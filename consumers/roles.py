@@ -30,7 +30,7 @@ from service.usecases.run_export import Exporter
 from service.usecases.store_report import ReportStore
 from service.usecases.sweep_uploads import delete_left_folders, delete_left_uploads
 from service.usecases.take_reports import ReportTaker
-from service.usecases.write_export import SHAPE, ExportWriter
+from service.usecases.write_export import READERS, ExportWriter
 
 Role: TypeAlias = str  # a key of ROLES
 
@@ -112,7 +112,7 @@ async def _upkeep(tools: Tools) -> Work:
 async def _exporter(tools: Tools) -> Exporter:
     settings = tools.settings
     # No fewer than all jobs hold at once: two that wait for the other's second connection would wait for ever.
-    connections = settings.export_slots * SHAPE.readers
+    connections = settings.export_slots * READERS
     rows = await tools.opened.enter_async_context(database_pool(settings, "results_api", connections))
     writer = ExportWriter(rows, database_url(settings))
     return Exporter(tools.pool, writer, open_storage(settings), settings.link_base)

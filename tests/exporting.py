@@ -21,7 +21,7 @@ from service.usecases.write_export import ExportWriter
 from tests.api.served import Api, serve
 from tests.running import PATIENCE_S, running
 
-SHAPE = Shape(readers=2, range_results=7)  # so that even small exports are read in many ranges
+SHAPE = Shape(readers=2, range_results=7, ahead=2)  # so that even small exports are read in many ranges
 OVER = {"succeeded", "failed", "canceled", "expired"}
 
 
@@ -88,7 +88,9 @@ async def exporting(database_url: str, storage_url: str, **settings: Any) -> Asy
             yield Exports(
                 api,
                 storage,
-                Exporter(api.store.pool, ExportWriter(rows, database_url, SHAPE), storage, "http://results.test"),
+                Exporter(
+                    api.store.pool, ExportWriter(rows, database_url, SHAPE, SHAPE), storage, "http://results.test"
+                ),
             )
         finally:
             await database.close_pool(rows)

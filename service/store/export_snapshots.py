@@ -12,10 +12,15 @@ _PATIENT: Final = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transactio
 
 
 class Shape(NamedTuple):
-    """How many read at once, and how many results a range has, more or less."""
+    """How an export is read: by how many at once, in ranges of about how many results.
+
+    A range looks up each of its cases anew, so short ones cost more; `ahead` is how many chunks a reader may have
+    waiting, of a mebibyte each: a reader that can't hold a range has to wait for the others.
+    """
 
     readers: int
     range_results: int
+    ahead: int
 
 
 @asynccontextmanager

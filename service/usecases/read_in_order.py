@@ -2,9 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Protocol, TypeVar
-
-_AHEAD: Final = 6  # chunks that a reader may have waiting
+from typing import Protocol, TypeVar
 
 Part = TypeVar("Part")
 PartIn = TypeVar("PartIn", contravariant=True)
@@ -20,10 +18,16 @@ class Reader(Protocol[PartIn, ChunkOut]):
 
 
 async def read_in_order(
-    readers: Sequence[Reader[Part, Chunk]], parts: Sequence[Part], take: Callable[[Chunk], Awaitable[None]]
+    readers: Sequence[Reader[Part, Chunk]],
+    parts: Sequence[Part],
+    take: Callable[[Chunk], Awaitable[None]],
+    ahead: int,
 ) -> int:
-    """Takes every chunk of every part, and returns how many rows there were. Whatever fails first ends it all."""
-    queues: list[asyncio.Queue[Chunk | None]] = [asyncio.Queue(_AHEAD) for _ in readers]
+    """Takes every chunk of every part, and returns how many rows there were. Whatever fails first ends it all.
+
+    A reader may have `ahead` chunks waiting.
+    """
+    queues: list[asyncio.Queue[Chunk | None]] = [asyncio.Queue(ahead) for _ in readers]
     try:
         async with asyncio.TaskGroup() as reading:
             shares = [

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     import pyarrow  # an extra: only whoever exports Parquet needs it
 
 # One process of PostgreSQL alone is slower than what encodes and stores its rows.
-SHAPE: Final = Shape(readers=2, range_results=20_000)
+READERS: Final = 2
+TEXT: Final = Shape(READERS, range_results=100_000, ahead=30)
+ARROW: Final = Shape(READERS, range_results=40_000, ahead=10)  # its libraries need a hundred MiB themselves
 
 
 @dataclass(slots=True)
@@ -41,7 +43,8 @@ class ExportWriter:
 
     pool: Pool
     database_url: str
-    shape: Shape = SHAPE
+    text: Shape = TEXT
+    arrow: Shape = ARROW
 
     async def write(self, org_id: OrgId, order: ExportOrder, file: Writing, progress: Progress) -> int:
         """Writes all that was ordered; returns how many rows. Raises ImportError where Parquet can't be written."""
@@ -55,9 +58,9 @@ class ExportWriter:
             await file.write(await asyncio.to_thread(encoder.encode, chunk))
             progress.rows += chunk.count(b"\n")  # more than rows where a text holds line ends
 
-        async with reading_text(self.pool, org_id, order, self.shape) as (plan, readers):
+        async with reading_text(self.pool, org_id, order, self.text) as (plan, readers):
             progress.expected = plan.expected
-            rows = await read_in_order(readers, plan.ranges, take)
+            rows = await read_in_order(readers, plan.ranges, take, self.text.ahead)
         await file.write(encoder.finish())
         return rows
 
@@ -68,8 +71,8 @@ class ExportWriter:
             await file.write(await asyncio.to_thread(encoder.encode, batch))
             progress.rows += batch.num_rows
 
-        async with reading_arrow(self.pool, self.database_url, org_id, order, self.shape) as (plan, readers):
+        async with reading_arrow(self.pool, self.database_url, org_id, order, self.arrow) as (plan, readers):
             progress.expected = plan.expected
-            rows = await read_in_order(readers, plan.ranges, take)
+            rows = await read_in_order(readers, plan.ranges, take, self.arrow.ahead)
         await file.write(await asyncio.to_thread(encoder.finish))
         return rows

@@ -18,7 +18,7 @@ from tests.run_events import result, run_event
 from tests.stored import Store
 
 ORG = OrgId(1)
-SHAPE = Shape(readers=3, range_results=1)
+SHAPE = Shape(readers=3, range_results=1, ahead=2)
 RUNS = 7
 
 
@@ -45,7 +45,7 @@ async def test_text_holds_nothing_that_came_after_it_was_begun(store: Store, poo
 
     async with reading_text(pool, ORG, order, SHAPE) as (plan, readers):
         await write_more(store)
-        assert await read_in_order(readers, plan.ranges, take) == RUNS
+        assert await read_in_order(readers, plan.ranges, take, SHAPE.ahead) == RUNS
     assert b"".join(chunks).count(b"\n") == RUNS
 
 
@@ -60,7 +60,7 @@ async def test_arrow_batches_hold_nothing_that_came_after_they_were_begun(
 
     async with reading_arrow(pool, database_url, ORG, order, SHAPE) as (plan, readers):
         await write_more(store)
-        assert await read_in_order(readers, plan.ranges, take) == RUNS
+        assert await read_in_order(readers, plan.ranges, take, SHAPE.ahead) == RUNS
     assert pa.Table.from_batches(batches).num_rows == RUNS
 
 
@@ -74,7 +74,7 @@ async def test_canceled_while_reading_it_gives_every_connection_back(store: Stor
 
     async def export() -> None:
         async with reading_text(pool, ORG, order, SHAPE) as (plan, readers):
-            await read_in_order(readers, plan.ranges, take)
+            await read_in_order(readers, plan.ranges, take, SHAPE.ahead)
 
     work = asyncio.create_task(export())
     await begun.wait()

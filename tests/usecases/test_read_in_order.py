@@ -7,6 +7,7 @@ import pytest
 
 from service.usecases.read_in_order import read_in_order
 
+AHEAD = 6
 Put = Callable[[str], Awaitable[None]]
 
 
@@ -33,7 +34,7 @@ async def read(readers: Sequence[Reader], parts: Sequence[int]) -> tuple[int, li
     async def take(chunk: str) -> None:
         taken.append(chunk)
 
-    return await read_in_order(readers, parts, take), taken
+    return await read_in_order(readers, parts, take, AHEAD), taken
 
 
 @pytest.mark.parametrize("readers", [1, 2, 3, 8])
@@ -49,7 +50,7 @@ async def test_a_reader_works_ahead_but_waits_where_its_chunks_pile_up() -> None
     async def take(_: str) -> None:
         await gate.wait()
 
-    reading = asyncio.create_task(read_in_order(readers, range(100), take))
+    reading = asyncio.create_task(read_in_order(readers, range(100), take, AHEAD))
     await asyncio.sleep(0.1)
     assert readers[1].read_parts
     assert max(part for reader in readers for part in reader.read_parts) < 10
@@ -85,5 +86,5 @@ async def test_a_failure_of_who_takes_ends_the_readers() -> None:
         raise OSError("full")
 
     with pytest.raises(OSError, match="full"):
-        await read_in_order(readers, range(1_000), take)
+        await read_in_order(readers, range(1_000), take, AHEAD)
     assert len(readers[0].read_parts) < 10

@@ -15,7 +15,8 @@ SELECT row_to_json(item)::text FROM ({export_rows}) item
 SELECT r.run_key, 'res_' || replace(r.run_key::text, '-', '') AS id_prefix, cell(r.run_id, :raw::bool) AS run_id,
        cell(r.project_id, :raw::bool) AS project_id, cell(r.environment, :raw::bool) AS environment,
        cell(r.branch, :raw::bool) AS branch, cell(r.commit_sha, :raw::bool) AS commit_sha,
-       cell(r.ci_url, :raw::bool) AS ci_url, r.labels, r.completed_at, rfc3339(r.completed_at) AS completed_text
+       cell(r.ci_url, :raw::bool) AS ci_url, r.labels, r.labels::text AS labels_text, r.completed_at,
+       rfc3339(r.completed_at) AS completed_text
 FROM runs r
 WHERE {export_of_runs}
 ORDER BY r.run_key DESC OFFSET 0
@@ -69,7 +70,7 @@ run.ci_url
 run.labels
 
 -- name: export_labels_text
-run.labels::text AS labels
+run.labels_text AS labels
 
 -- name: export_case
 'case_' || tested.hex AS "case"
