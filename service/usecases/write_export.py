@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 # One process of PostgreSQL alone is slower than what encodes and stores its rows.
 READERS: Final = 2
-TEXT: Final = Shape(READERS, range_results=100_000, ahead=30)
-ARROW: Final = Shape(READERS, range_results=40_000, ahead=10)  # its libraries need a hundred MiB themselves
+TEXT: Final = Shape(READERS, range_results=60_000, ahead=18)
+ARROW: Final = Shape(READERS, range_results=40_000, ahead=8)  # its libraries need a hundred MiB themselves
 
 
 @dataclass(slots=True)
