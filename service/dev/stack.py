@@ -9,7 +9,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from types import FrameType
+from typing import Final, NoReturn
 
 import click
 
@@ -27,6 +28,7 @@ from service.settings import Settings
 _DATABASE: Final = "results"
 _DEV_SETTINGS: Final = {"rate_limit": "off", "webhook_allow_loopback": "true"}  # unless they are set
 _STOPS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # a shell's background jobs come with SIGINT ignored
+_ONCE_MORE_S: Final = 0.5
 _FIRST_DATA_TIMEOUT_S: Final = 10.0
 _WITHOUT_BROKER: Final = """\
 without RabbitMQ: the embedded queue stands in; reports, exports and webhooks work, only the AMQP exchange is not there
@@ -39,8 +41,8 @@ def run(settings: Settings, *, with_rabbitmq: bool = True) -> None:
 
     Where there is no RabbitMQ, or none is wanted, the embedded queue stands in.
     """
-    for number in _STOPS:
-        signal.signal(number, signal.default_int_handler)
+    for number in (*_STOPS, signal.SIGALRM):
+        signal.signal(number, _interrupt)
     with _alone_in(settings.dev_dir.absolute()) as directory:
         stack = Stack(settings, directory, with_rabbitmq=with_rabbitmq and rabbitmq.is_installed())
         try:
@@ -49,9 +51,15 @@ def run(settings: Settings, *, with_rabbitmq: bool = True) -> None:
         except KeyboardInterrupt:
             _say("stopping")
         finally:
-            for number in _STOPS:  # what has begun to stop is not left half stopped
+            for number in (*_STOPS, signal.SIGALRM):  # what has begun to stop is not left half stopped
                 signal.signal(number, signal.SIG_IGN)
             stack.stop()
+
+
+def _interrupt(_: int, __: FrameType | None) -> NoReturn:
+    """Once more after a moment: where it meets a callback of the interpreter, such as one of fork, it is swallowed."""
+    signal.setitimer(signal.ITIMER_REAL, _ONCE_MORE_S)
+    raise KeyboardInterrupt
 
 
 class Stack:

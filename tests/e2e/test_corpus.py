@@ -47,11 +47,20 @@ async def all_wrong(stack: Reports, listed: list[ListedReport]) -> dict[str, Any
 
     async def one(report: ListedReport) -> Any:
         async with places:
-            receipt = await stack.take(report.path.read_bytes(), str(report))
+            body = report.path.read_bytes()
+            if not body:
+                return await _answered(stack, report)
+            receipt = await stack.take(body, str(report))
             return await (_wrong(stack, report, receipt) if report.is_readable else _taken(stack, report, receipt))
 
     found = await asyncio.gather(*map(one, listed))
     return {str(report): wrong for report, wrong in zip(listed, found, strict=True) if wrong is not None}
+
+
+async def _answered(stack: Reports, report: ListedReport) -> Any:
+    """What an empty report is answered with, if not with a refusal at once."""
+    response = await stack.post(b"", str(report))
+    return None if response.status == 400 and not report.is_readable else await response.json()
 
 
 async def _taken(stack: Reports, report: ListedReport, receipt: Any) -> Any:
