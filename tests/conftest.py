@@ -1,5 +1,7 @@
 """Real servers for the whole session, and a database and queue names for each test alone."""
 
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ _SERVERS = pytest.StashKey[Servers]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if threading.current_thread() is threading.main_thread():  # a shell's background jobs come with it ignored,
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # and what they start would not be interrupted
     given: dict[str, str] | None = getattr(config, "workerinput", {}).get("servers")
     config.stash[_SERVERS] = GivenServers(**given) if given else OwnServers()
 

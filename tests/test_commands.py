@@ -134,6 +134,7 @@ SAID = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 @pytest.mark.parametrize(("unusable", "said"), SAID.items(), indirect=["unusable"], ids=SAID)
 async def test_a_database_that_is_no_use_is_one_line_that_says_why(

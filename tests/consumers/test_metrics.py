@@ -62,7 +62,8 @@ async def test_events_are_told_of_by_what_became_of_them(api: Api, broker: Broke
         await broker.publish(stored, invalid, partial)
         await told(port, 3, "results_batch_events_sum")
         await broker.publish(stored, b"not json")
-        text = await told(port, 5, "results_batch_events_sum")
+        await told(port, 5, "results_batch_events_sum")
+        text = await told(port, 2, "results_dead_letters_total", queue=broker.topology.runs_queue)
     for outcome, count in (("stored", 1), ("partial", 1), ("duplicate", 1), ("rejected", 2)):
         assert total(text, "results_events_total", outcome=outcome) == count
     assert total(text, "results_stored_total", origin="events") == 3

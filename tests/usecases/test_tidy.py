@@ -149,6 +149,7 @@ async def test_a_receipt_of_what_is_still_to_be_read_stays(store: Store) -> None
     assert len(await store.receipts()) == 1
 
 
+@pytest.mark.slow
 async def test_a_consumer_that_stands_still_inside_a_copy_is_ended(
     store: Store, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
