@@ -181,6 +181,7 @@ async def test_who_serves_warns_of_a_database_that_does_not_answer_and_waits(com
             process.kill()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("setting", "value", "said"),
     [

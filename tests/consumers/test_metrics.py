@@ -75,6 +75,7 @@ async def test_events_are_told_of_by_what_became_of_them(api: Api, broker: Broke
     assert not {"acme", "shop", "run_1"} & set(text.replace('"', " ").split())
 
 
+@pytest.mark.slow
 async def test_jobs_and_deliveries_are_told_of(api: Api, broker: Broker, database_url: str, tmp_path: Path) -> None:
     port = choose_port()
     settings = {"artifacts_url": tmp_path.as_uri(), "webhook_allow_loopback": "true", "metrics_port": str(port)}

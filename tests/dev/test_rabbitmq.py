@@ -17,6 +17,7 @@ def broker(amqp_url: str, tmp_path: Path) -> Iterator[RabbitMQ]:
         yield node
 
 
+@pytest.mark.slow
 async def test_restarted_node_has_its_messages_at_the_same_address(broker: RabbitMQ) -> None:
     url = broker.url
     await publish(url, b"kept")

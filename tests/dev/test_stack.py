@@ -81,6 +81,7 @@ def test_taken_port_is_left_to_its_owner(start: Callable[..., RunningStack]) -> 
         assert f"port {taken} is taken" in stack.said()
 
 
+@pytest.mark.slow
 def test_limits_that_hinder_development_are_off_unless_set(start: Callable[..., RunningStack]) -> None:
     stack = start(RESULTS_RATE_LIMIT="7/second").await_ready()
     settings = stack.settings_of("api")
