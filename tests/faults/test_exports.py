@@ -86,7 +86,7 @@ async def test_a_killed_workers_export_is_taken_over_and_whole(
     with worker(database_url, tmp_path, broker.url, broker.topology) as first:
         export_id = await ask(api, "csv")
         await until(api, export_id, "running")
-        await asyncio.sleep(1)
+        await asyncio.sleep(0.2)
         first.kill()
         first.wait()
     killed = time.monotonic()
