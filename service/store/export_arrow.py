@@ -60,7 +60,7 @@ class ArrowReader:
         with AdbcStatement(self._connection) as statement:
             batches = await _in_thread(_execute, statement, self._plan.query(part))
             rows = 0
-            while batch := await _in_thread(next, batches, None):
+            while (batch := await _in_thread(next, batches, None)) is not None:  # one without rows is false
                 rows += batch.num_rows
                 await put(batch)
             if not rows:
