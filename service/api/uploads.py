@@ -1,13 +1,17 @@
 """Bodies that are taken as streams: what was sent, part by part, never held whole."""
 
+import itertools
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from aiohttp import BodyPartReader, web
+from aiohttp.http import HttpProcessingError
 
 from service.domain.errors import InvalidRequest, TooLarge, UnsupportedMediaType
 from service.domain.reports import Encoding
+from service.domain.texts import replace_unstorable
 from service.usecases.accept_report import Part
 
 MULTIPART: Final = "multipart/form-data"
@@ -18,6 +22,7 @@ _SANE_TYPE: Final = re.compile(r"[\w.+-]{1,100}/[\w.+-]{1,100}(; ?[\w-]{1,40}=[\
 _CHUNK_BYTES: Final = 256 * 2**10
 _MAX_PARTS: Final = 1_000
 _MAX_NAME: Final = 400
+_MAX_REASON: Final = 200
 
 
 def sane_type(content_type: str | None) -> str | None:
@@ -61,24 +66,36 @@ async def whole_body(request: web.Request) -> AsyncIterator[bytes]:
 
 async def parts_of(request: web.Request) -> AsyncIterator[tuple[str, Part]]:
     """Each file of a form with the name of its field; whoever takes one reads it before the next."""
-    count = 0
-    async for part in await _reader(request):
-        count += 1
+    with _form_read():
+        form = await request.multipart()
+    for count in itertools.count(1):
+        with _form_read():
+            part = await form.next()
+        if part is None:
+            return
         if count > _MAX_PARTS:
             raise InvalidRequest(f"a form with more than {_MAX_PARTS} parts")
         if not isinstance(part, BodyPartReader):
             raise InvalidRequest("a form inside of a form")
-        name = (part.filename or part.name or "")[:_MAX_NAME]
-        yield part.name or "", Part(name, sane_type(part.headers.get("Content-Type")), _chunks_of(part))
-
-
-async def _reader(request: web.Request) -> AsyncIterator[object]:
-    try:
-        return aiter(await request.multipart())
-    except (ValueError, AssertionError) as error:
-        raise InvalidRequest(f"not a form: {error}") from None
+        field, name = replace_unstorable(part.name or ""), replace_unstorable(part.filename or "")
+        content_type = sane_type(part.headers.get("Content-Type"))
+        yield field, Part((name or field)[:_MAX_NAME], content_type, _chunks_of(part))
 
 
 async def _chunks_of(part: BodyPartReader) -> AsyncIterator[bytes]:
-    while chunk := await part.read_chunk(_CHUNK_BYTES):
+    while True:
+        with _form_read():
+            chunk = await part.read_chunk(_CHUNK_BYTES)
+        if not chunk:
+            return
         yield chunk
+
+
+@contextmanager
+def _form_read() -> Iterator[None]:
+    """Says what is wrong with a form. aiohttp's reader raises any of these, by where it finds the form broken."""
+    try:
+        yield
+    except (ValueError, AssertionError, RuntimeError, HttpProcessingError, web.RequestPayloadError, OSError) as error:
+        reason = " ".join(str(error).split())[:_MAX_REASON]
+        raise InvalidRequest(f"a form that can't be read: {reason or 'its parts are broken'}") from error

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,67 @@ async def test_an_empty_report_is_refused_at_once_and_leaves_nothing(untaken: Re
     assert (await response.json())["error"]["param"] == "report"
     assert await _stored(untaken) == []
     assert (await untaken.api.get("/v1/receipts"))["data"] == []
+
+
+def form_of(*parts: bytes, end: bytes = b"--frontier--\r\n") -> bytes:
+    return b"".join(b"--frontier\r\n" + part + b"\r\n" for part in parts) + end
+
+
+def form_part(headers: bytes = b'Content-Disposition: form-data; name="report"', body: bytes = PASSING) -> bytes:
+    return headers + b"\r\n\r\n" + body
+
+
+FORM = "multipart/form-data; boundary=frontier"
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (form_of(form_part(b'Content-Disposition: form-data; name="a\x7fb"')), FORM),
+        (form_of(form_part(b'Content-Disposition: form-data; name="a\x00b"')), FORM),
+        (form_of(form_part(b"no header at all")), FORM),
+        (form_of(form_part(b"X-Long: " + b"a" * 9_000)), FORM),
+        (form_of(form_part(b"\r\n".join(b"X-%d: a" % number for number in range(200)))), FORM),
+        (form_of(form_part(b'Content-Disposition: form-data; name="_charset_"', b"a" * 100)), FORM),
+        (form_of(form_part(b'Content-Disposition: form-data; name="_charset_"', b"\xff")), FORM),
+        (form_of(form_part(b"Content-Type: multipart/mixed; boundary=inner", b"--inner--")), FORM),
+        (form_of(form_part(b"Content-Type: multipart/mixed", b"--inner--")), FORM),
+        (form_of(form_part(), end=b""), FORM),
+        (form_of(form_part())[:60], FORM),
+        (form_of(form_part(), end=b"--other--\r\n"), FORM),
+        (b"", FORM),
+        (b"no boundary in here", FORM),
+        (form_of(), FORM),
+        (form_of(form_part()), "multipart/form-data"),
+        (form_of(form_part()), "multipart/form-data; boundary=" + "a" * 100),
+        (form_of(form_part()), "multipart/form-data; boundary=\u00e4"),
+    ],
+    ids=itertools.count(),
+)
+async def test_a_broken_form_is_refused_with_a_reason_and_leaves_nothing(
+    untaken: Reports, body: bytes, content_type: str
+) -> None:
+    response = await untaken.post(body, Content_Type=content_type)
+
+    error = (await response.json())["error"]
+    assert (response.status, error["code"]) == (400, "invalid_request"), error
+    assert "form" in error["message"]
+    assert await _stored(untaken) == []
+
+
+async def test_a_form_has_at_most_a_thousand_parts(database_url: str, tmp_path: Path) -> None:
+    async with reporting(database_url, tmp_path) as reports:
+        for count, status in ((1_001, 400), (1_000, 202)):
+            response = await reports.post(
+                form_of(*[form_part(body=b"a")] + [form_part(b"", b"a")] * (count - 1)), Content_Type=FORM
+            )
+            assert response.status == status, await response.text()
+
+
+async def test_names_in_a_form_are_made_storable(untaken: Reports) -> None:
+    headers = b'Content-Disposition: form-data; name="report"; filename="caf\xe9.xml"'
+    receipt = await untaken.send(form_of(form_part(headers)), Content_Type=FORM)
+    assert receipt["status"] == "queued"
 
 
 async def test_a_rejected_report_may_be_sent_again(reports: Reports) -> None:
