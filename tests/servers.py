@@ -7,11 +7,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Final
 from uuid import uuid4
 
 from service.dev.postgres import FAST, temporary_postgres
 from service.dev.rabbitmq import RabbitMQ
 from tests.databases import drop_template
+
+_SHARED_MEMORY: Final = "/dev/shm"
+_SESSION_BYTES: Final = 4 * 2**30
 
 
 class OwnServers:
@@ -23,7 +27,9 @@ class OwnServers:
     @cached_property
     def postgres_url(self) -> str:
         given = os.environ.get("RESULTS_TEST_DATABASE_URL")
-        return given or self._opened.enter_context(temporary_postgres(self._directory / "postgres", settings=FAST)).url
+        settings = {**FAST, "max_wal_size": "512MB"}
+        own = temporary_postgres(self._directory / "postgres", settings=settings)
+        return given or self._opened.enter_context(own).url
 
     @cached_property
     def amqp_url(self) -> str:
@@ -44,7 +50,7 @@ class OwnServers:
 
     @cached_property
     def _directory(self) -> Path:
-        directory = tempfile.mkdtemp(prefix="zof-results-tests-")
+        directory = tempfile.mkdtemp(prefix="zof-results-tests-", dir=_memory())
         self._opened.callback(shutil.rmtree, directory, ignore_errors=True)
         return Path(directory)
 
@@ -62,3 +68,13 @@ class GivenServers:
 
 
 Servers = OwnServers | GivenServers
+
+
+def _memory() -> str | None:
+    """A folder in memory where there is plenty: a database is 360 files, which some disks make and delete slowly."""
+    return _SHARED_MEMORY if _is_roomy(_SHARED_MEMORY) else None
+
+
+def _is_roomy(folder: str) -> bool:
+    """Whether the databases of a session fit in there."""
+    return os.path.isdir(folder) and shutil.disk_usage(folder).free >= _SESSION_BYTES
