@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from service.domain.ids import OrgId
 from service.store.database import Connection, Pool, as_organization
 
+_BEGIN: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 # Between two ranges a reader may wait for a slow storage.
 _PATIENT: Final = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = '10min'"
 
@@ -25,15 +26,22 @@ class Shape(NamedTuple):
 
 @asynccontextmanager
 async def open_snapshot(pool: Pool, org_id: OrgId, name: str | None = None) -> AsyncIterator[Connection]:
-    """A connection of results_api that sees the organization as it is now, or as it was when a snapshot was named."""
-    async with (
-        as_organization(pool, org_id) as connection,
-        connection.transaction(isolation="repeatable_read", readonly=True),
-    ):
-        if name is not None:
-            await connection.execute(f"SET TRANSACTION SNAPSHOT '{name}'")
-        await connection.execute(_PATIENT)
-        yield connection
+    """A connection of results_api that sees the organization as it is now, or as it was when a snapshot was named.
+
+    Left by an exception, which may be in the middle of a COPY, it is closed: the driver would ask the server to stop
+    and wait for its word, which one that has sent everything, or hangs, never gives.
+    """
+    async with as_organization(pool, org_id) as connection:
+        try:
+            await connection.execute(_BEGIN)
+            if name is not None:
+                await connection.execute(f"SET TRANSACTION SNAPSHOT '{name}'")
+            await connection.execute(_PATIENT)
+            yield connection
+        except BaseException:
+            connection.terminate()
+            raise
+        await connection.execute("COMMIT")
 
 
 async def name_snapshot(connection: Connection) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 Part = TypeVar("Part")
 PartIn = TypeVar("PartIn", contravariant=True)
@@ -17,36 +17,40 @@ class Reader(Protocol[PartIn, ChunkOut]):
         """Puts the chunks of a part, and returns how many rows they hold."""
 
 
+class _PartEnd(NamedTuple):
+    """Follows the last chunk of a part."""
+
+    rows: int
+
+
 async def read_in_order(
     readers: Sequence[Reader[Part, Chunk]],
     parts: Sequence[Part],
     take: Callable[[Chunk], Awaitable[None]],
+    count: Callable[[int], None],
     ahead: int,
-) -> int:
-    """Takes every chunk of every part, and returns how many rows there were. Whatever fails first ends it all.
+) -> None:
+    """Takes every chunk of every part, and counts the rows of a part after its last one. What fails first ends it all.
 
     A reader may have `ahead` chunks waiting.
     """
-    queues: list[asyncio.Queue[Chunk | None]] = [asyncio.Queue(ahead) for _ in readers]
+    queues: list[asyncio.Queue[Chunk | _PartEnd]] = [asyncio.Queue(ahead) for _ in readers]
     try:
         async with asyncio.TaskGroup() as reading:
-            shares = [
+            for nth, (reader, queue) in enumerate(zip(readers, queues, strict=True)):
                 reading.create_task(_read_share(reader, parts[nth :: len(readers)], queue))
-                for nth, (reader, queue) in enumerate(zip(readers, queues, strict=True))
-            ]
             for nth in range(len(parts)):
-                while (chunk := await queues[nth % len(queues)].get()) is not None:
+                while not isinstance(chunk := await queues[nth % len(queues)].get(), _PartEnd):
                     await take(chunk)
+                count(chunk.rows)
     except ExceptionGroup as failures:
         if (caller := asyncio.current_task()) and caller.cancelling():  # which Python 3.11 forgets beside a failure
             raise asyncio.CancelledError from None
         raise failures.exceptions[0] from None
-    return sum(share.result() for share in shares)
 
 
-async def _read_share(reader: Reader[Part, Chunk], parts: Sequence[Part], queue: "asyncio.Queue[Chunk | None]") -> int:
-    rows = 0
+async def _read_share(
+    reader: Reader[Part, Chunk], parts: Sequence[Part], queue: "asyncio.Queue[Chunk | _PartEnd]"
+) -> None:
     for part in parts:
-        rows += await reader.read(part, queue.put)
-        await queue.put(None)  # the end of the part
-    return rows
+        await queue.put(_PartEnd(await reader.read(part, queue.put)))

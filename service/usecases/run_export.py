@@ -99,8 +99,8 @@ class Exporter:
         path = stored_path("exports", held.org_id, held.export_id, f"{held.token.hex}{order.suffix}")
         name = order.file_name(claimed.created_at)
         async with self._storage.writing(path, order.content_type, name) as file:
-            rows = await self._writer.write(held.org_id, order, file, progress)
-        return MadeFile(rows, file.size, file.sha256, path)
+            await self._writer.write(held.org_id, order, file, progress)
+        return MadeFile(progress.rows, file.size, file.sha256, path)
 
     async def _succeed(self, held: Claim, order: ExportOrder, name: str, file: MadeFile) -> None:
         async with self._jobs.acquire() as connection:

@@ -36,6 +36,10 @@ class Progress:
         """From 0 to 1."""
         return min(1.0, self.rows / self.expected) if self.expected else None
 
+    def count(self, rows: int) -> None:
+        """So many more are written."""
+        self.rows += rows
+
 
 @dataclass(frozen=True, slots=True)
 class ExportWriter:
@@ -46,33 +50,29 @@ class ExportWriter:
     text: Shape = TEXT
     arrow: Shape = ARROW
 
-    async def write(self, org_id: OrgId, order: ExportOrder, file: Writing, progress: Progress) -> int:
-        """Writes all that was ordered; returns how many rows. Raises ImportError where Parquet can't be written."""
+    async def write(self, org_id: OrgId, order: ExportOrder, file: Writing, progress: Progress) -> None:
+        """Writes all that was ordered. Raises ImportError where Parquet can't be written."""
         write = self._write_parquet if order.format == "parquet" else self._write_text
-        return await write(org_id, order, file, progress)
+        await write(org_id, order, file, progress)
 
-    async def _write_text(self, org_id: OrgId, order: ExportOrder, file: Writing, progress: Progress) -> int:
+    async def _write_text(self, org_id: OrgId, order: ExportOrder, file: Writing, progress: Progress) -> None:
         encoder = encoder_for(order)
 
         async def take(chunk: bytes) -> None:
             await file.write(await asyncio.to_thread(encoder.encode, chunk))
-            progress.rows += chunk.count(b"\n")  # more than rows where a text holds line ends
 
         async with reading_text(self.pool, org_id, order, self.text) as (plan, readers):
             progress.expected = plan.expected
-            rows = await read_in_order(readers, plan.ranges, take, self.text.ahead)
+            await read_in_order(readers, plan.ranges, take, progress.count, self.text.ahead)
         await file.write(encoder.finish())
-        return rows
 
-    async def _write_parquet(self, org_id: OrgId, order: ExportOrder, file: Writing, progress: Progress) -> int:
+    async def _write_parquet(self, org_id: OrgId, order: ExportOrder, file: Writing, progress: Progress) -> None:
         encoder = ParquetFile(order.compression)
 
         async def take(batch: "pyarrow.RecordBatch") -> None:
             await file.write(await asyncio.to_thread(encoder.encode, batch))
-            progress.rows += batch.num_rows
 
         async with reading_arrow(self.pool, self.database_url, org_id, order, self.arrow) as (plan, readers):
             progress.expected = plan.expected
-            rows = await read_in_order(readers, plan.ranges, take, self.arrow.ahead)
+            await read_in_order(readers, plan.ranges, take, progress.count, self.arrow.ahead)
         await file.write(await asyncio.to_thread(encoder.finish))
-        return rows

@@ -30,11 +30,17 @@ class Reader:
 
 async def read(readers: Sequence[Reader], parts: Sequence[int]) -> tuple[int, list[str]]:
     taken: list[str] = []
+    counted: list[int] = []
 
     async def take(chunk: str) -> None:
         taken.append(chunk)
 
-    return await read_in_order(readers, parts, take, AHEAD), taken
+    def count(rows: int) -> None:
+        assert taken[-1] == f"{parts[len(counted)]}.{rows - 1}"
+        counted.append(rows)
+
+    await read_in_order(readers, parts, take, count, AHEAD)
+    return sum(counted), taken
 
 
 @pytest.mark.parametrize("readers", [1, 2, 3, 8])
@@ -50,12 +56,14 @@ async def test_a_reader_works_ahead_but_waits_where_its_chunks_pile_up() -> None
     async def take(_: str) -> None:
         await gate.wait()
 
-    reading = asyncio.create_task(read_in_order(readers, range(100), take, AHEAD))
+    counted: list[int] = []
+    reading = asyncio.create_task(read_in_order(readers, range(100), take, counted.append, AHEAD))
     await asyncio.sleep(0.1)
     assert readers[1].read_parts
     assert max(part for reader in readers for part in reader.read_parts) < 10
     gate.set()
-    assert await reading == 300
+    await reading
+    assert sum(counted) == 300
 
 
 async def test_a_failure_of_a_reader_is_raised_as_it_is() -> None:
@@ -86,5 +94,5 @@ async def test_a_failure_of_who_takes_ends_the_readers() -> None:
         raise OSError("full")
 
     with pytest.raises(OSError, match="full"):
-        await read_in_order(readers, range(1_000), take, AHEAD)
+        await read_in_order(readers, range(1_000), take, lambda _: None, AHEAD)
     assert len(readers[0].read_parts) < 10
