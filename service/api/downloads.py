@@ -84,5 +84,5 @@ def _wanted(request: web.Request, size: int, etag: str | None) -> tuple[int, int
     start = int(first) if first else max(0, size - int(last))
     end = min(int(last) + 1, size) if first and last else size
     if start >= end:
-        raise RangeNotSatisfiable(f"the file has {size} bytes")
+        raise RangeNotSatisfiable(size)
     return start, end

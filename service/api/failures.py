@@ -40,6 +40,8 @@ def reply_failure(request: web.Request, error: errors.ServiceError) -> web.Respo
         response.headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, errors.Unavailable | errors.RateLimitExceeded):
         response.headers["Retry-After"] = str(error.retry_after_s)
+    if isinstance(error, errors.RangeNotSatisfiable):
+        response.headers["Content-Range"] = f"bytes */{error.size}"  # RFC 9110, 14.4
     return response
 
 

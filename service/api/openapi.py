@@ -62,10 +62,12 @@ _RETRY_AFTER: Final = {
 _ETAG: Final = {
     "ETag": {"description": "Changes with what is answered", "schema": {"type": "string"}},
 }
-_PATIENCE: Final = {202: _RETRY_AFTER, 429: _RETRY_AFTER, 503: _RETRY_AFTER}
 _CONTENT_RANGE: Final = {
     "Content-Range": {"description": "Which bytes these are, and of how many", "schema": {"type": "string"}},
 }
+_OF_STATUS: Final = {
+    202: _RETRY_AFTER, 206: _CONTENT_RANGE, 416: _CONTENT_RANGE, 429: _RETRY_AFTER, 503: _RETRY_AFTER,
+}  # fmt: skip
 _LOCATION: Final = {
     "Location": {"description": "Where it is", "schema": {"type": "string"}},
 }
@@ -204,7 +206,7 @@ def _responses(route: Route, described: Operation, schemas: dict[str, Any]) -> d
     always = (400, 401, 403, 429, 500, 503) if route.permission else (500,)
     of_body = (413, 415) if described.body else ()
     errors = {
-        str(status): _response(_ERRORS[status], headers | _PATIENCE.get(status, {}), Error, schemas)
+        str(status): _response(_ERRORS[status], headers | _OF_STATUS.get(status, {}), Error, schemas)
         for status in sorted({*always, *of_body, *described.errors} - described.answers.keys())
     }
     return answers | errors
@@ -220,7 +222,7 @@ def _own_headers(route: Route, described: Operation, status: int) -> dict[str, A
     link = _LINK if get_origin(described.answers[status]) is Page else {}
     location = _LOCATION if status in (201, 307) or (status == 202 and described.located) else {}
     replayed = _REPLAYED if route.method in _MUTATIONS else {}
-    return tag | link | location | replayed | _PATIENCE.get(status, {}) | {206: _CONTENT_RANGE}.get(status, {})
+    return tag | link | location | replayed | _OF_STATUS.get(status, {})
 
 
 def _content(answer: Any, schemas: dict[str, Any]) -> dict[str, Any]:

@@ -61,7 +61,11 @@ class UnsupportedMediaType(ServiceError):
 
 
 class RangeNotSatisfiable(ServiceError):
-    """The file has no such bytes."""
+    """The file, which has `size` bytes, has no such ones."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"the file has {size} bytes")
+        self.size = size
 
 
 class IdempotencyMismatch(ServiceError):

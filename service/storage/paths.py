@@ -5,9 +5,9 @@ from typing import Final, Literal
 
 from service.domain.ids import OrgId
 
-# artifacts: files of results and runs · exports: what export jobs wrote · inbox: where producers leave large events ·
-# uploads: reports on their way into the store
-Area = Literal["artifacts", "exports", "inbox", "uploads"]
+# artifacts: files of results and runs · exports: what export jobs wrote · inbox: reports on their way into the store,
+# and where producers leave large events
+Area = Literal["artifacts", "exports", "inbox"]
 
 _OWNER: Final = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 _PART: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", re.ASCII)
