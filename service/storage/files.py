@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
 import obstore
-from obstore.exceptions import BaseError
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import LocalStore, S3Store
 
 from service.domain.errors import NotFound, Unavailable
@@ -23,6 +23,15 @@ _PART_BYTES: Final = 8 * 2**20  # what one request of a multipart upload carries
 _PARTS_AT_ONCE: Final = 2
 _CHUNK_BYTES: Final = 256 * 2**10
 _RETRIES: "Final[RetryConfig]" = {"max_retries": 4, "retry_timeout": timedelta(seconds=30)}
+_GIVE_UP_S: Final = 10.0
+
+# Storages say it in words: a folder, MinIO, Ceph.
+_FULL: Final = ("no space left", "quota exceeded", "storagefull", "quotaexceeded")
+_REFUSED: Final = (
+    "permission denied", "not permitted", "read-only file system", "lacked the necessary privileges",
+    "lacked valid authentication",
+)  # fmt: skip
+_REFUSALS: Final = (PermissionError, PermissionDeniedError, UnauthenticatedError)
 
 
 class Writing:
@@ -38,7 +47,7 @@ class Writing:
         """Appends; returns once there is room for more, so a slow storage slows its source down."""
         if not data:
             return
-        with _failures_named(self._path):
+        with _writing_failures_named(self._path):
             await asyncio.gather(asyncio.to_thread(self._sum.update, data), self._file.write(data))
         self.size += len(data)
 
@@ -53,7 +62,7 @@ class Storage:
 
     Endpoint, region and credentials of S3 come from the environment as everywhere (AWS_ENDPOINT_URL, AWS_REGION,
     AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ALLOW_HTTP=true for one without TLS, …). Every method raises
-    NotFound for a file that is not there and Unavailable where storage does not answer or is full.
+    NotFound for a file that is not there and Unavailable where storage does not answer, is full or refuses us.
     """
 
     def __init__(self, url: str) -> None:
@@ -81,14 +90,14 @@ class Storage:
             buffer_size=_PART_BYTES,
             max_concurrency=_PARTS_AT_ONCE,
         )
-        with _failures_named(path):
+        with _writing_failures_named(path):
             file = await opening.__aenter__()
         try:
             yield Writing(file, path)
         except BaseException as error:
-            await opening.__aexit__(type(error), error, None)  # gives the parts up
+            await _give_up(opening, error)
             raise
-        with _failures_named(path):
+        with _writing_failures_named(path):
             await opening.__aexit__(None, None, None)
 
     async def read(self, path: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
@@ -126,6 +135,7 @@ class Storage:
         """A URL that answers with the file to whoever has it, or None for local files, which have none."""
         if isinstance(self._store, LocalStore):
             return None
+        await self.size(path)  # or the reason why there is no file would be told in the words of S3
         with _failures_named(path):
             return await obstore.sign_async(self._store, "GET", path, lifetime)
 
@@ -143,6 +153,13 @@ def _attributes(content_type: str | None, download_name: str | None) -> Any:
     disposition = f'attachment; filename="{download_name}"' if download_name else None
     said = {"Content-Type": content_type, "Content-Disposition": disposition}
     return {name: value for name, value in said.items() if value}
+
+
+async def _give_up(opening: Any, error: BaseException) -> None:
+    """Has the parts of a file deleted. A storage that is down can't do that, and has time for it later: see `sweep`."""
+    with suppress(BaseError, OSError):
+        async with asyncio.timeout(_GIVE_UP_S):
+            await opening.__aexit__(type(error), error, None)
 
 
 async def _chunks(path: str, stream: Any) -> AsyncIterator[bytes]:
@@ -169,6 +186,20 @@ def _failures_named(path: str) -> Iterator[None]:
         raise NotFound(f"{path!r} can't be a stored path") from error
 
 
+@contextmanager
+def _writing_failures_named(path: str) -> Iterator[None]:
+    """The same for a file that is written: what is not there then is the storage itself."""
+    with _failures_named(path):
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise Unavailable("the file storage is not there") from error
+
+
 def _reason(error: Exception) -> str:
-    full = "No space left" in str(error)
-    return "the file storage is full" if full else "the file storage does not answer"
+    said = str(error).lower()
+    if any(word in said for word in _FULL):
+        return "the file storage is full"
+    if isinstance(error, _REFUSALS) or any(word in said for word in _REFUSED):
+        return "the file storage refuses access"
+    return "the file storage does not answer"

@@ -85,6 +85,11 @@ async def test_a_presigned_url_answers_with_the_file_and_its_name(s3_url: str) -
         assert answer.headers["Content-Disposition"] == 'attachment; filename="results.csv"'
 
 
+async def test_a_file_that_is_gone_has_no_presigned_url(s3_url: str) -> None:
+    with pytest.raises(NotFound, match="no longer in storage"):
+        await Storage(new_bucket(s3_url)).presign(PATH, timedelta(minutes=1))
+
+
 async def test_a_local_file_has_no_presigned_url(tmp_path: Path) -> None:
     assert await Storage(tmp_path.as_uri()).presign(PATH, timedelta(minutes=1)) is None
 
