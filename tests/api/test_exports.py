@@ -1,6 +1,7 @@
 """The life of an export job: asked for once, done once, seen by its own organization, ended, expired."""
 
 import asyncio
+import gc
 import os
 import time
 from collections.abc import AsyncIterator
@@ -12,7 +13,8 @@ import orjson
 import pytest
 
 from service.domain.errors import NotFound, Unavailable
-from service.storage import Storage
+from service.storage import Storage, Writing
+from tests.buckets import new_bucket
 from tests.exporting import Exports, exporting
 from tests.run_events import result, run_event
 from tests.storing import read, write
@@ -300,6 +302,14 @@ async def test_a_file_that_was_deleted_behind_our_back_is_a_404_with_the_reason(
     assert "no longer in storage" in (await exports.api.error(f"{PATH}/{job['id']}/file", 404))["message"]
 
 
+async def test_so_it_is_where_a_redirect_would_lead_to_it(database_url: str, s3_url: str) -> None:
+    async with exporting(database_url, new_bucket(s3_url), artifacts_redirect=True) as exports:
+        job = await exports.make()
+        assert await exports.file(job)
+        await exports.storage.delete(await exports.api.store.pool.fetchval("SELECT path FROM exports"))
+        assert "no longer in storage" in (await exports.api.error(f"{PATH}/{job['id']}/file", 404))["message"]
+
+
 async def listed_artifacts(exports: Exports) -> list[Any]:
     results = await exports.api.walk("/v1/results", {"run_id": "run_1"})
     per_result = [await exports.api.walk(f"/v1/results/{one['id']}/artifacts") for one in results]
@@ -345,6 +355,24 @@ async def test_three_failures_end_a_job_with_a_reason_that_people_understand(exp
     assert (job["status"], job["error"], job["file_url"]) == ("failed", "the file storage is full", None)
     assert await told(exports) == [("export.failed", "failed")]
     assert exports.exporter._storage._times == 6  # type: ignore[attr-defined]
+
+
+async def test_a_try_that_failed_leaves_nothing_of_its_file_in_memory(exports: Exports) -> None:
+    async def fail(*_: Any) -> None:
+        async with asyncio.TaskGroup():
+            raise Unavailable("the file storage is full")
+
+    await exports.ask()
+    claimed = await exports.exporter.claim(1)
+    assert claimed
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Writing, "write", fail)
+        gc.disable()
+        try:
+            assert await exports.exporter.run(claimed) == "queued"
+            assert not [held for held in gc.get_objects() if isinstance(held, Writing)]
+        finally:
+            gc.enable()
 
 
 async def test_a_worker_that_is_told_to_stop_gives_its_job_back_untried(exports: Exports) -> None:
