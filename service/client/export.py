@@ -14,13 +14,13 @@ from uuid import uuid4
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from service.client.http import Server, ServerError, open_server
+from service.client.http import BrokenAnswer, Server, ServerError, open_server
 from service.client.terminal import console
 from service.contracts.exports import ExportRequest
 
 _WAIT_S: Final = 2  # of one request: how often the bar moves; the end of the job ends the wait
 _CHUNK_BYTES: Final = 2**18
-_RESUMES: Final = 10
+_RESUMES: Final = 10  # in a row that bring nothing
 _PAUSE_S: Final = 1.0
 _FRESH: Final = timedelta(hours=1)  # longer ago, who asks again wants the results of now
 _OPEN: Final = ("queued", "running")
@@ -112,18 +112,18 @@ async def _wait(server: Server, job: dict[str, Any], progress: Progress) -> dict
 
 
 async def _download(server: Server, job: dict[str, Any], part: Path, progress: Progress) -> None:
-    """Fetches what is missing, from where it broke off, and checks the whole."""
+    """Fetches what is missing, from where it broke off, and checks the whole. What came so far is kept."""
     bar = progress.add_task("fetching", total=job["size"], detail="")
-    for _ in range(_RESUMES):
+    left = _RESUMES
+    while left and (before := _size(part)) < job["size"]:
         try:
             await _append(server, job, part, lambda size: progress.update(bar, completed=size))
-        except ServerError as error:
-            if error.status is not None:
+        except BrokenAnswer:
+            if left == 1:
                 raise
             progress.update(bar, detail="resuming")
             await asyncio.sleep(_PAUSE_S)
-        if _size(part) >= job["size"]:
-            break
+        left = _RESUMES if _size(part) > before else left - 1
     if await asyncio.to_thread(_sha256, part) != job["sha256"]:
         _discard(part)
         raise ServerError("what arrived is not what the server made: the sha256 differs")
@@ -131,8 +131,6 @@ async def _download(server: Server, job: dict[str, Any], part: Path, progress: P
 
 async def _append(server: Server, job: dict[str, Any], part: Path, show: Callable[[int], None]) -> None:
     start = _size(part)
-    if start >= job["size"] > 0:
-        return
     headers = {"Range": f"bytes={start}-"} if start else {}
     async with server.open("GET", f"/results/export/{job['id']}/file", headers=headers) as response:
         with part.open("ab" if response.status == 206 else "wb") as file:

@@ -28,6 +28,10 @@ class ServerError(ServiceError):
         self.code = code
 
 
+class BrokenAnswer(ServerError):
+    """An answer has begun and did not come to its end."""
+
+
 class Server:
     """A server as one key sees it. Every path begins with a slash and stands below /v1."""
 
@@ -51,7 +55,7 @@ class Server:
         try:
             yield response
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise ServerError(f"{self.url}: the answer broke off: {error!r}") from error
+            raise BrokenAnswer(f"{self.url}: the answer broke off: {error!r}") from error
         finally:
             response.release()
 

@@ -5,11 +5,14 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from service.client import commands
 from service.client.export import export, fetch
@@ -63,6 +66,50 @@ async def test_a_file_that_arrives_damaged_is_refused(exports: Exports, tmp_path
     with pytest.raises(ServerError, match="sha256 differs"):
         await fetch(url(exports), exports.api.key, job["id"], target)
     assert left(tmp_path) == []
+
+
+async def test_a_download_goes_on_as_long_as_it_gets_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.client.export._PAUSE_S", 0)
+    async with breaking_off(b"x" * 2_500, 100) as at:
+        await fetch(at, "key", "exp_1", tmp_path / "results.csv")
+    assert (tmp_path / "results.csv").read_bytes() == b"x" * 2_500
+
+
+async def test_a_download_that_gets_no_further_keeps_what_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.client.export._PAUSE_S", 0)
+    part = tmp_path / "results.csv.exp_1.part"
+    part.write_bytes(b"x" * 10)
+    async with breaking_off(b"x" * 2_500, 0) as at:
+        with pytest.raises(ServerError, match="broke off"):
+            await fetch(at, "key", "exp_1", tmp_path / "results.csv")
+    assert part.read_bytes() == b"x" * 10
+
+
+@asynccontextmanager
+async def breaking_off(data: bytes, after: int) -> AsyncIterator[str]:
+    """A server whose answers with the file break off after so many bytes."""
+
+    async def show(_: web.Request) -> web.Response:
+        job = {"id": "exp_1", "status": "succeeded", "size": len(data), "rows": 1, "sha256": sha256(data).hexdigest()}
+        return web.json_response(job)
+
+    async def send(request: web.Request) -> web.StreamResponse:
+        start = request.http_range.start or 0
+        response = web.StreamResponse(status=206)
+        response.content_length = len(data) - start
+        await response.prepare(request)
+        await response.write(data[start : start + after])
+        if start + after < len(data) and request.transport:
+            await asyncio.sleep(0.01)
+            request.transport.abort()
+        return response
+
+    app = web.Application()
+    app.add_routes([web.get("/v1/results/export/exp_1", show), web.get("/v1/results/export/exp_1/file", send)])
+    async with TestServer(app) as server:
+        yield str(server.make_url("/"))
 
 
 async def test_an_export_that_was_canceled_is_an_error_with_its_state(exports: Exports, tmp_path: Path) -> None:
