@@ -29,6 +29,9 @@ _EXAMPLE: Final = "2026-05-20T12:00:00Z"
 _MOMENT_WANTED: Final = f"must be a date or a time (RFC 3339), for example {_EXAMPLE}"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
+# The first and the last moment of the calendar are infinities to asyncpg: a millisecond inside, they stay times.
+_FIRST: Final = datetime.min.replace(tzinfo=UTC) + _MS
+_LAST: Final = datetime.max.replace(tzinfo=UTC) - _MS
 _DIGITS: Final = re.compile(r"-?\d{1,18}", re.ASCII)
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 # RFC 3339; a "+" that was not percent-encoded arrives as a space.
@@ -40,8 +43,8 @@ def _moment(text: Any) -> datetime:
         raise ValueError(_MOMENT_WANTED)  # noqa: TRY004  pydantic wants a ValueError
     try:
         if _DATE.fullmatch(text):
-            return datetime.combine(date.fromisoformat(text), time(), UTC)
-        return _full_moment(text)
+            return max(_FIRST, datetime.combine(date.fromisoformat(text), time(), UTC))
+        return min(_LAST, max(_FIRST, _full_moment(text)))
     except (ValueError, OverflowError):
         raise ValueError(_MOMENT_WANTED) from None
 

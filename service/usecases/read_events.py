@@ -16,6 +16,9 @@ MAX_BODY_BYTES: Final = 4 * 2**20
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
+# What a column of ours can hold: a zone may lead out of the calendar, and its first moment is an infinity to asyncpg.
+_FIRST_MS: Final = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MS + 1
+_LAST_MS: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MS
 _AHEAD: Final = timedelta(hours=24)  # how far a producer's clock may be wrong
 _DESCRIBING: Final = {
     "environment": texts.MAX_TEXT,
@@ -142,7 +145,7 @@ def run_facts(event: Any, run: RunIn, completed_ms: int, event_s: int, problems:
         project_id=run["project_id"],
         completed_ms=completed_ms,
         last_completed_ms=completed_ms,
-        started_ms=to_ms(aware(started_at)) if started_at else None,
+        started_ms=max(_FIRST_MS, min(_LAST_MS, to_ms(started_at))) if started_at else None,
         described=_described(run, event_s, problems),
         given_status=LETTER[status] if status else None,
         given_s=SHARD_GIVEN_S if announced else event_s,

@@ -48,6 +48,12 @@ async def test_a_wrong_field_is_named(api: Api, body: Any, param: str) -> None:
     assert (status, answer["error"]["param"]) == (400, param)
 
 
+async def test_a_key_until_the_end_of_the_calendar_works(api: Api) -> None:
+    status, _, made = await create(api, json={**WANTED, "expires_at": "9999-12-31T23:59:59.999999Z"})
+    assert (status, made["expires_at"]) == (201, "9999-12-31T23:59:59.998Z")
+    await api.get("/v1/results", key=made["key"])
+
+
 async def test_a_body_that_is_not_json_is_refused(api: Api) -> None:
     for body in (b"{", b"[]", b"\xff"):
         response = await api.http.post("/v1/api-keys", data=body, headers={"Authorization": f"Bearer {api.key}"})

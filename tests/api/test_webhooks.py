@@ -183,6 +183,14 @@ async def test_a_recovery_brings_back_what_was_missed_and_nothing_twice(api: Api
     assert sorted(runs) == ["arrived", "given up", "while it was off"]
 
 
+@pytest.mark.parametrize("since", ["0001-01-01", "9999-12-31T23:59:59.999999Z"])
+async def test_a_recovery_may_begin_anywhere_in_the_calendar(api: Api, since: str) -> None:
+    made = await make(api)
+    response = await api.send("POST", f"/v1/webhooks/{made['id']}/recover", json={"since": since})
+    assert response.status == 202, await response.text()
+    assert (await api.get(response.headers["Location"]))["since"][:4] == since[:4]
+
+
 async def finished(api: Api, webhook: dict[str, Any], attempts: int) -> list[dict[str, Any]]:
     """The deliveries, once there were so many attempts."""
     async with asyncio.timeout(20):

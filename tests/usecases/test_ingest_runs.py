@@ -330,6 +330,15 @@ async def test_attempts_of_one_case_are_bounded_however_they_come(store: Store) 
     assert await store.results() == [("a", "failed", 2**31 - 1, 1_000, False)]
 
 
+@pytest.mark.parametrize(
+    "started_at",
+    ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59-14:00"],
+)
+async def test_a_run_that_started_at_an_end_of_the_calendar_takes_further_events(store: Store, started_at: str) -> None:
+    verdicts = await store.take_each(run_event(started_at=started_at), run_event(results=[result("a")]))
+    assert [verdict.what for verdict in verdicts] == ["stored", "stored"]
+
+
 async def test_a_batch_that_is_read_lets_others_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading takes milliseconds: a batch with an answer from the database must not wait for the end of another."""
     await store.take(run_event("the organization is known now"))
