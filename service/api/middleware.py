@@ -16,7 +16,7 @@ from service.api.rate_limits import STANDING, standing_headers
 from service.api.replies import NEXT_CURSOR, REQUEST_ID, SERVER
 from service.api.resources import RESOURCES
 from service.api.transfer import pack
-from service.domain.errors import ServiceError
+from service.domain.errors import InvalidRequest, ServiceError
 from service.log import log
 
 _SANE_ID: Final = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
@@ -41,7 +41,9 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         return reply_failure(request, error)
     except web.HTTPException as error:
         return reply_verdict(request, error)
-    except Exception:
+    except Exception as error:
+        if isinstance(error, ConnectionError) and _has_left(request):
+            return reply_failure(request, InvalidRequest("the connection ended before the answer"))
         log.exception("request_failed", method=request.method, path=request.path)
         return reply_fault(request)
 
@@ -62,6 +64,11 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
         following = request.rel_url.update_query(starting_after=response[NEXT_CURSOR])
         response.headers["Link"] = f'<{base}{following}>; rel="next"'
     cross_origin.allow(request, response, request.app[RESOURCES].settings.allowed_origins)
+
+
+def _has_left(request: web.Request) -> bool:
+    """Whether nobody is there any more to be answered."""
+    return request.transport is None or request.transport.is_closing()
 
 
 def _preflight(request: web.Request) -> web.Response | None:

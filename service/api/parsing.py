@@ -13,6 +13,7 @@ from service.domain.errors import InvalidRequest, UnsupportedMediaType
 
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
 
+BROKEN_BODY: Final = (web.RequestPayloadError, OSError)  # what aiohttp raises where a body breaks off
 _FORBIDDEN_EXTRA: Final = "extra_forbidden"
 _PAGES_ELSEWHERE: Final = ("cursor", "next_cursor", "offset", "page", "page_token")
 
@@ -49,7 +50,15 @@ async def _plain_body(request: web.Request) -> bytes:
     coding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if coding not in ("identity", ""):
         raise UnsupportedMediaType(f"Content-Encoding {coding[:40]!r} is not taken here: send the JSON as it is")
-    return await request.read()
+    return await read_body(request)
+
+
+async def read_body(request: web.Request) -> bytes:
+    """The body, whole. Raises InvalidRequest for one that ends early."""
+    try:
+        return await request.read()
+    except BROKEN_BODY as error:
+        raise InvalidRequest("the body ended early") from error
 
 
 def _json(body: bytes) -> Any:

@@ -2,6 +2,8 @@
 
 import asyncio
 import socket
+import struct
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,6 +11,7 @@ from typing import Any
 
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from service.api.app import make_app
 from service.api.connections import bind, serving
@@ -16,6 +19,12 @@ from service.settings import Settings
 from tests.api.served import Api
 
 PATIENCE_S = 10
+PAUSE_S = 0.1
+TAKE_BODIES = [
+    ("POST", "/v1/api-keys"),
+    ("POST", "/v1/runs/run_1/report?project_id=shop"),
+    ("DELETE", "/v1/runs/run_1"),
+]
 
 
 @dataclass
@@ -30,31 +39,40 @@ class Server:
     port: int
     key: str
 
-    async def send(self, sent: bytes) -> Answer:
-        """What is answered, until the server closes the connection."""
-        head, _, body = (await asyncio.to_thread(self._exchange, sent)).partition(b"\r\n\r\n")
+    async def send(self, *pieces: bytes) -> Answer:
+        """What is answered, until the server closes the connection. Pieces go one by one."""
+        head, _, body = (await asyncio.to_thread(self._exchange, pieces)).partition(b"\r\n\r\n")
         status, *lines = head.decode().splitlines()
         headers = dict(line.split(": ", 1) for line in lines)
         return Answer(int(status.split()[1]), headers, orjson.loads(body))
 
-    def _exchange(self, sent: bytes) -> bytes:
+    def _exchange(self, pieces: tuple[bytes, ...]) -> bytes:
         answered = b""
-        with socket.create_connection(("127.0.0.1", self.port), PATIENCE_S) as connection:
-            connection.sendall(sent)
+        with self.connect() as connection:
+            for piece in pieces:
+                connection.sendall(piece)
+                time.sleep(PAUSE_S if len(pieces) > 1 else 0)
             with suppress(ConnectionResetError):  # some of what was sent may be unread when the server closes
                 while received := connection.recv(65536):
                     answered += received
         return answered
 
-    async def get(self, target: str, *headers: str) -> Answer:
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), PATIENCE_S)
+
+    def head(self, method: str, target: str, *headers: str) -> bytes:
+        """A request up to its body."""
         lines = [
-            f"GET {target} HTTP/1.1",
+            f"{method} {target} HTTP/1.1",
             "Host: x",
             "Connection: close",
             f"Authorization: Bearer {self.key}",
             *headers,
         ]
-        return await self.send("\r\n".join([*lines, "", ""]).encode())
+        return "\r\n".join([*lines, "", ""]).encode()
+
+    async def get(self, target: str, *headers: str) -> Answer:
+        return await self.send(self.head("GET", target, *headers))
 
 
 @pytest.fixture
@@ -88,10 +106,43 @@ async def test_a_header_beyond_all_bounds_is_answered_as_any_error(server: Serve
         b"GET /v1/results HTTP/1.1\r\nno colon here\r\n\r\n",
         b"GET /v1/results HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n",
         b"GET http://[bad HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET http://xn--/v1/results HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /v1/results HTTP/1.1\r\nHost: x\r\nExpect: wonders\r\n\r\n",
+        b"GET /v1/results HTTP/1.1\r\nHost: x\r\nExpect: \xff\r\n\r\n",
+        b"GET /nowhere HTTP/1.1\r\nHost: x\r\nExpect: \xff\r\n\r\n",
     ],
 )
 async def test_what_is_no_request_is_answered_as_any_error(server: Server, sent: bytes) -> None:
     assert_refused(await server.send(sent))
+
+
+async def test_an_address_that_is_no_url_is_said_to_be_none(server: Server) -> None:
+    assert_refused(
+        await server.send(b"GET http://x:99999/v1/runs HTTP/1.1\r\nHost: x\r\n\r\n"), "its address is no URL"
+    )
+
+
+@pytest.mark.parametrize("chunk", [b"zz\r\n", b"0\r\nno colon\r\n\r\n"])
+@pytest.mark.parametrize(("method", "target"), TAKE_BODIES)
+async def test_a_body_that_breaks_off_in_its_chunks_is_answered(
+    server: Server, method: str, target: str, chunk: bytes
+) -> None:
+    head = server.head(method, target, "Transfer-Encoding: chunked", "Idempotency-Key: one")
+    assert_refused(await server.send(head, b"5\r\nfirst\r\n", chunk), "ended early")
+
+
+@pytest.mark.parametrize(("method", "target"), TAKE_BODIES)
+async def test_who_leaves_before_the_end_of_a_body_is_no_fault_of_ours(
+    server: Server, method: str, target: str
+) -> None:
+    with capture_logs() as logs:
+        for framing, start in (("Content-Length: 100", b"{"), ("Transfer-Encoding: chunked", b"1\r\n{\r\n")):
+            with server.connect() as connection:
+                connection.sendall(server.head(method, target, framing, "Idempotency-Key: one") + start)
+                await asyncio.sleep(PAUSE_S)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            await asyncio.sleep(PAUSE_S)
+    assert [line["event"] for line in logs] == []
 
 
 def assert_refused(answer: Answer, reason: str = "") -> None:
