@@ -6,6 +6,8 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
+from service.domain.texts import replace_unstorable
+
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 NEXT_CURSOR: Final = web.ResponseKey("next_cursor", str)
 SERVER: Final = "zof-results"  # and not, as aiohttp would, what it is made of in which version
@@ -48,8 +50,9 @@ def reply_list(items: list[Any] | orjson.Fragment, next_cursor: str | None) -> w
 def reply_error(
     request: web.BaseRequest, status: int, code: str, message: str, param: str | None = None
 ) -> web.Response:
-    """What went wrong, for machines and for people."""
+    """What went wrong, for machines and for people. What they repeat of the request need not be text."""
     error = {"code": code, "message": message} | ({"param": param} if param is not None else {})
+    error = replace_unstorable(error)
     return reply({"error": error, "request_id": request[REQUEST_ID]}, status)
 
 

@@ -2,13 +2,15 @@
 
 import itertools
 import re
+import warnings
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from aiohttp import BodyPartReader, web
+from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, BodyPartReader, web
 from aiohttp.http import HttpProcessingError
 
+from service.api.parsing import BROKEN_BODY
 from service.domain.errors import InvalidRequest, TooLarge, UnsupportedMediaType
 from service.domain.reports import Encoding
 from service.domain.texts import replace_unstorable
@@ -23,6 +25,9 @@ _CHUNK_BYTES: Final = 256 * 2**10
 _MAX_PARTS: Final = 1_000
 _MAX_NAME: Final = 400
 _MAX_REASON: Final = 200
+_BAD_DISPOSITION: Final = (BadContentDispositionHeader, BadContentDispositionParam)
+for _category in _BAD_DISPOSITION:
+    warnings.simplefilter("error", _category)  # or a part would lose its name, and only the log would know
 
 
 def sane_type(content_type: str | None) -> str | None:
@@ -60,7 +65,7 @@ async def whole_body(request: web.Request) -> AsyncIterator[bytes]:
     try:
         async for chunk in request.content.iter_chunked(_CHUNK_BYTES):
             yield chunk
-    except (web.RequestPayloadError, OSError) as error:
+    except BROKEN_BODY as error:
         raise InvalidRequest("the body ended early") from error
 
 
@@ -96,6 +101,11 @@ def _form_read() -> Iterator[None]:
     """Says what is wrong with a form. aiohttp's reader raises any of these, by where it finds the form broken."""
     try:
         yield
-    except (ValueError, AssertionError, RuntimeError, HttpProcessingError, web.RequestPayloadError, OSError) as error:
-        reason = " ".join(str(error).split())[:_MAX_REASON]
-        raise InvalidRequest(f"a form that can't be read: {reason or 'its parts are broken'}") from error
+    except _BAD_DISPOSITION as error:
+        raise InvalidRequest(f"a form that can't be read: Content-Disposition: {_reason(error)}") from error
+    except (ValueError, AssertionError, RuntimeError, HttpProcessingError, *BROKEN_BODY) as error:
+        raise InvalidRequest(f"a form that can't be read: {_reason(error) or 'its parts are broken'}") from error
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:_MAX_REASON]
