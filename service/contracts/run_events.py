@@ -14,6 +14,8 @@ from service.contracts.faults import PRINTABLE, SHA256
 from service.domain.results import MAX_DURATION_MS
 from service.domain.statuses import ResultStatus, RunStatus
 
+_MAX_SIZE: Final = 2**53 - 1  # bytes; the largest number that every JSON reader keeps exact
+
 # The producer's own names: 1 to 200 printable characters.
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=PRINTABLE)]
 DurationMs = Annotated[float, Field(strict=True, ge=0, le=MAX_DURATION_MS, allow_inf_nan=False)]
@@ -44,7 +46,7 @@ class ArtifactRef(TypedDict, total=False):
     kind: ArtifactKind | None
     name: Required[str]
     content_type: str | None
-    size: Annotated[int, Field(ge=0)] | None
+    size: Annotated[int, Field(ge=0, le=_MAX_SIZE)] | None
     sha256: Annotated[str, StringConstraints(pattern=SHA256)] | None
     uri: str | None
 

@@ -330,6 +330,15 @@ async def test_attempts_of_one_case_are_bounded_however_they_come(store: Store) 
     assert await store.results() == [("a", "failed", 2**31 - 1, 1_000, False)]
 
 
+async def test_a_size_that_no_file_has_costs_its_result_alone(store: Store) -> None:
+    beyond = result("beyond", artifacts=[{"name": "a", "size": 2**63}])
+    largest = result("largest", artifacts=[{"name": "a", "size": 2**53 - 1}])
+    (verdict,) = await store.take(run_event(results=[beyond, largest]))
+    assert (verdict.what, verdict.results) == ("partial", 1)
+    (receipt,) = await store.receipts()
+    assert receipt["problems"][0]["reason"] == "artifacts.0.size: must be 9007199254740991 or less"
+
+
 @pytest.mark.parametrize(
     "started_at",
     ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59-14:00"],
