@@ -6,6 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
+from service.api.bodies import pieces_of_body
 from service.api.callers import caller
 from service.api.downloads import Download, send_file
 from service.api.mutations import mutate
@@ -13,7 +14,7 @@ from service.api.parsing import parse_query
 from service.api.replies import reply_page, reply_text
 from service.api.resources import RESOURCES
 from service.api.results import no_result, result_key
-from service.api.uploads import encoding_of, refuse_too_large, sane_type, whole_body
+from service.api.uploads import encoding_of, refuse_too_large, sane_type
 from service.contracts.queries import PageQuery
 from service.contracts.reports import ArtifactQuery
 from service.domain.cursors import Cursors, Places, pack_bigint, unpack_bigint
@@ -97,7 +98,7 @@ def _part(request: web.Request, name: str) -> Part:
     if encoding_of(request):
         raise UnsupportedMediaType("an artifact is kept as it comes: send it without a Content-Encoding")
     refuse_too_large(request, _limit(request))
-    return Part(name, sane_type(request.headers.get("Content-Type")), whole_body(request))
+    return Part(name, sane_type(request.headers.get("Content-Type")), pieces_of_body(request))
 
 
 def _limit(request: web.Request) -> int:

@@ -7,11 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 from uuid import uuid4
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import InvalidURLError
-from aiohttp.http_parser import RawRequestMessage
-from aiohttp.streams import EMPTY_PAYLOAD
-from aiohttp.web_protocol import _ErrInfo
 
 from service.api.replies import REQUEST_ID, SERVER, reply_error
 from service.domain.errors import ServiceError
@@ -25,7 +22,6 @@ OPTIONS: Final[dict[str, Any]] = {
     "max_line_size": 64 * 2**10,
 }
 _BACKLOG: Final = 128
-_CONTINUE: Final = "100-continue"
 _NO_URL: Final = "its address is no URL"
 _MAX_SHOWN: Final = 200
 
@@ -39,15 +35,6 @@ class Connection(web.RequestHandler):
 
     __slots__ = ()
 
-    def data_received(self, data: bytes) -> None:
-        """Looks at what aiohttp has read, since it would fail on some requests without an answer."""
-        super().data_received(data)
-        for place, (message, _) in enumerate(self._messages):
-            if not isinstance(message, _ErrInfo) and (fault := _fault_of(message)):
-                self._messages[place] = _ErrInfo(400, ValueError(fault), fault), EMPTY_PAYLOAD
-        if self._messages and isinstance(self._messages[-1][0], _ErrInfo):
-            self._end_bodies()
-
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
@@ -57,15 +44,14 @@ class Connection(web.RequestHandler):
         response.headers["Server"] = SERVER
         return response
 
-    def _end_bodies(self) -> None:
-        """Tells who reads a body that it is broken: the rest can't be told from it, and would be waited for forever."""
-        bodies = [payload for _, payload in self._messages]
-        if self._current_request is not None:
-            bodies.append(self._current_request.content)
-        for body in bodies:
-            if not body.is_eof():
-                self._lingering_time = 0.0  # nor is there a rest to be read before the connection can be closed
-                body.set_exception(web.RequestPayloadError("its chunks can't be read"))
+
+async def meet_expectation(request: web.Request) -> web.StreamResponse | None:
+    """Asks for the body that a client holds back (RFC 9110, 10.1.1), or refuses what else it expects."""
+    if request.headers["Expect"].lower() != "100-continue":
+        return _refusal(request, "it expects what is not known here; 100-continue is")
+    if request.version >= HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    return None
 
 
 def bind(host: str, port: int) -> list[socket.socket]:
@@ -103,16 +89,6 @@ async def _listen(runner: web.AppRunner, bound: socket.socket) -> asyncio.Server
         return await loop.create_server(lambda: Connection(server, loop=loop, **OPTIONS), sock=bound, backlog=_BACKLOG)
     except OSError as error:
         raise CannotListen(f"{address_of(bound)}: {error.strerror or error}") from error
-
-
-def _fault_of(message: RawRequestMessage) -> str | None:
-    """Why a request can't be handed to the application, which reads its host and answers `Expect` by itself."""
-    try:
-        message.url.host  # noqa: B018 - decodes it
-    except ValueError:
-        return _NO_URL
-    known = message.headers.get("Expect", "").lower() in ("", _CONTINUE)
-    return None if known else f"it expects what is not known here; {_CONTINUE} is"
 
 
 def _refusal(request: web.BaseRequest, message: str | None) -> web.Response:

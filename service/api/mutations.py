@@ -22,9 +22,9 @@ from typing import Final
 import orjson
 from aiohttp import web
 
+from service.api.bodies import whole_body
 from service.api.callers import caller
 from service.api.failures import reply_failure
-from service.api.parsing import read_body
 from service.api.replies import REQUEST_ID
 from service.api.resources import RESOURCES
 from service.domain.answers import Answer, Mutation
@@ -64,7 +64,7 @@ async def _mutation(request: web.Request, fingerprint: bytes | None) -> Mutation
     who, key = caller(request), _key(request)
     digest = sha256(request.query_string.encode() + b"\n")
     if key is not None:
-        digest.update(await read_body(request) if fingerprint is None else fingerprint)
+        digest.update(await whole_body(request) if fingerprint is None else fingerprint)
     return Mutation(who.org_id, who.key_id, request.method, request.path, request[REQUEST_ID], key, digest.digest())
 
 

@@ -33,7 +33,7 @@ _ERRORS: Final = {
     422: "The Idempotency-Key was used before with another request",
     429: "Too many requests; Retry-After says when the next one is taken",
     500: "Something went wrong on our side",
-    503: "The database does not answer; try again",
+    503: "The database or the file storage does not answer; try again",
 }
 _MEANINGS: Final = {
     200: "Done",

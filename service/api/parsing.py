@@ -7,13 +7,13 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
+from service.api.bodies import whole_body
 from service.api.callers import Handler
 from service.contracts.faults import describe, faults_of, path_of
 from service.domain.errors import InvalidRequest, UnsupportedMediaType
 
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
 
-BROKEN_BODY: Final = (web.RequestPayloadError, OSError)  # what aiohttp raises where a body breaks off
 _FORBIDDEN_EXTRA: Final = "extra_forbidden"
 _PAGES_ELSEWHERE: Final = ("cursor", "next_cursor", "offset", "page", "page_token")
 
@@ -50,15 +50,7 @@ async def _plain_body(request: web.Request) -> bytes:
     coding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if coding not in ("identity", ""):
         raise UnsupportedMediaType(f"Content-Encoding {coding[:40]!r} is not taken here: send the JSON as it is")
-    return await read_body(request)
-
-
-async def read_body(request: web.Request) -> bytes:
-    """The body, whole. Raises InvalidRequest for one that ends early."""
-    try:
-        return await request.read()
-    except BROKEN_BODY as error:
-        raise InvalidRequest("the body ended early") from error
+    return await whole_body(request)
 
 
 def _json(body: bytes) -> Any:

@@ -6,13 +6,14 @@ from typing import Any
 from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
 
+from service.api.bodies import pieces_of_body
 from service.api.callers import caller
 from service.api.mutations import mutate
 from service.api.parsing import parse_query
 from service.api.receipts import receipt_object
 from service.api.replies import reply
 from service.api.resources import RESOURCES
-from service.api.uploads import MULTIPART, encoding_of, parts_of, refuse_too_large, report_type, whole_body
+from service.api.uploads import MULTIPART, encoding_of, parts_of, refuse_too_large, report_type
 from service.contracts.reports import ReportQuery
 from service.contracts.run_events import Identifier
 from service.domain.errors import Forbidden, InvalidRequest, NotFound, UnsupportedMediaType
@@ -79,7 +80,7 @@ def _query(request: web.Request, who: Caller) -> ReportQuery:
 async def _receive(request: web.Request, inbox: Inbox, run: dict[str, Any]) -> Upload:
     encoding = encoding_of(request)
     if request.content_type != MULTIPART:
-        part = Part("report", report_type(request.content_type), whole_body(request))
+        part = Part("report", report_type(request.content_type), pieces_of_body(request))
         return Upload(_not_empty(await inbox.keep(part)), run, encoding)
     if encoding:
         raise UnsupportedMediaType("a form is taken without a Content-Encoding; its files may be compressed")

@@ -20,6 +20,7 @@ from service.api import (
     webhooks,
 )
 from service.api.callers import Handler, permitted
+from service.api.connections import meet_expectation
 from service.api.operations import OPERATIONS
 from service.api.parsing import without_query
 from service.domain.keys import Permission
@@ -94,9 +95,9 @@ def add_routes(app: web.Application) -> None:
     """Registers every route, each behind its permission; fixed paths come before those with a variable."""
     for route in sorted(all_routes(), key=lambda route: route.path.replace("{", "~")):
         handler = _guarded(route)
-        app.router.add_route(route.method, route.path, handler)
+        app.router.add_route(route.method, route.path, handler, expect_handler=meet_expectation)
         if route.method == "GET":
-            app.router.add_route("HEAD", route.path, handler)
+            app.router.add_route("HEAD", route.path, handler, expect_handler=meet_expectation)
 
 
 def _guarded(route: Route) -> Handler:

@@ -3,14 +3,14 @@
 import itertools
 import re
 import warnings
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 
 from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, BodyPartReader, web
 from aiohttp.http import HttpProcessingError
 
-from service.api.parsing import BROKEN_BODY
+from service.api.bodies import coming
 from service.domain.errors import InvalidRequest, TooLarge, UnsupportedMediaType
 from service.domain.reports import Encoding
 from service.domain.texts import replace_unstorable
@@ -60,21 +60,12 @@ def report_type(content_type: str) -> str | None:
     return media_type if media_type in _REPORT_TYPES else None
 
 
-async def whole_body(request: web.Request) -> AsyncIterator[bytes]:
-    """The body, in pieces."""
-    try:
-        async for chunk in request.content.iter_chunked(_CHUNK_BYTES):
-            yield chunk
-    except BROKEN_BODY as error:
-        raise InvalidRequest("the body ended early") from error
-
-
 async def parts_of(request: web.Request) -> AsyncIterator[tuple[str, Part]]:
     """Each file of a form with the name of its field; whoever takes one reads it before the next."""
-    with _form_read():
+    async with _form_read():
         form = await request.multipart()
     for count in itertools.count(1):
-        with _form_read():
+        async with _form_read():
             part = await form.next()
         if part is None:
             return
@@ -89,21 +80,22 @@ async def parts_of(request: web.Request) -> AsyncIterator[tuple[str, Part]]:
 
 async def _chunks_of(part: BodyPartReader) -> AsyncIterator[bytes]:
     while True:
-        with _form_read():
+        async with _form_read():
             chunk = await part.read_chunk(_CHUNK_BYTES)
         if not chunk:
             return
         yield chunk
 
 
-@contextmanager
-def _form_read() -> Iterator[None]:
+@asynccontextmanager
+async def _form_read() -> AsyncIterator[None]:
     """Says what is wrong with a form. aiohttp's reader raises any of these, by where it finds the form broken."""
     try:
-        yield
+        async with coming():
+            yield
     except _BAD_DISPOSITION as error:
         raise InvalidRequest(f"a form that can't be read: Content-Disposition: {_reason(error)}") from error
-    except (ValueError, AssertionError, RuntimeError, HttpProcessingError, *BROKEN_BODY) as error:
+    except (ValueError, AssertionError, RuntimeError, HttpProcessingError) as error:
         raise InvalidRequest(f"a form that can't be read: {_reason(error) or 'its parts are broken'}") from error
 
 

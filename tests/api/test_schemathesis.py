@@ -1,6 +1,7 @@
 """Schemathesis against the served API: no 5xx, nothing undocumented, every answer as its schema says."""
 
 import asyncio
+import os
 import re
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 from tests.api.served import Api, serve
 from tests.run_events import result, run_event
 
+# The same requests each time: what fails once fails again. Look further with another one.
+SEED = os.environ.get("RESULTS_TEST_SEED", "2")
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 # The stream never ends, the page is no JSON, and /results is /v1/results.
 EXCLUDED = "/events/stream|/docs|^/results"
@@ -39,8 +42,8 @@ async def fuzz(database_url: str, folder: Path, *options: str) -> None:
 
 @pytest.mark.slow
 async def test_many_random_requests_find_nothing(database_url: str, tmp_path: Path) -> None:
-    await fuzz(database_url, tmp_path, "--max-examples", "50", "--workers", "1")
+    await fuzz(database_url, tmp_path, "--max-examples", "50", "--workers", "1", "--seed", SEED)
 
 
 async def test_random_requests_find_nothing(database_url: str, tmp_path: Path) -> None:
-    await fuzz(database_url, tmp_path, "--max-examples", "10", "--phases", "examples,fuzzing", "--seed", "2")
+    await fuzz(database_url, tmp_path, "--max-examples", "10", "--phases", "examples,fuzzing", "--seed", SEED)

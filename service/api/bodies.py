@@ -1,0 +1,44 @@
+"""The bytes of a body as they come. What breaks off or falls silent is the client's doing, and is said to be."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from aiohttp import web
+
+from service.domain.errors import InvalidRequest
+
+_SILENCE_S: Final = 60.0
+_CHUNK_BYTES: Final = 256 * 2**10
+
+
+@asynccontextmanager
+async def coming() -> AsyncIterator[None]:
+    """Around whatever waits for bytes of a body. Raises InvalidRequest where it ends early, or none come for a minute.
+
+    aiohttp does not say either of chunks that can't be read: it waits for better ones.
+    """
+    try:
+        async with asyncio.timeout(_SILENCE_S):
+            yield
+    except TimeoutError:
+        raise InvalidRequest(f"nothing of the body came for {_SILENCE_S:g} s") from None
+    except (web.RequestPayloadError, OSError) as error:
+        raise InvalidRequest("the body ended early") from error
+
+
+async def whole_body(request: web.Request) -> bytes:
+    """The body; it is small, or aiohttp has refused it already."""
+    async with coming():
+        return await request.read()
+
+
+async def pieces_of_body(request: web.Request) -> AsyncIterator[bytes]:
+    """The body, piece by piece, however large."""
+    while True:
+        async with coming():
+            piece = await request.content.read(_CHUNK_BYTES)
+        if not piece:
+            return
+        yield piece
