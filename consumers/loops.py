@@ -6,7 +6,7 @@ from typing import Final
 
 from service.domain.backoff import waits
 from service.log import log
-from service.store.database import is_outage
+from service.store.database import is_clash, is_outage
 
 _LONGEST_WAIT_S: Final = 15.0
 
@@ -37,16 +37,20 @@ async def unless(stopping: asyncio.Event, work: Awaitable[object]) -> None:
 
 
 async def patiently(name: str, work: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:
-    """Until `work` returns or we are to stop; an outage of the store is waited out, and then it starts over."""
+    """Until `work` returns or we are to stop. It starts over after an outage of the store, or if others hold it up."""
     pauses = waits(0.2, _LONGEST_WAIT_S)
     while not stopping.is_set():
         try:
             await work()
         except Exception as error:
-            if not is_outage(error):
-                raise
             wait_s = next(pauses)
-            log.warning("store_unreachable", work=name, wait_s=round(wait_s, 1), error=repr(error))
+            logged = log.bind(work=name, wait_s=round(wait_s, 1), error=repr(error))
+            if is_outage(error):
+                logged.warning("store_unreachable")
+            elif is_clash(error):
+                logged.warning("store_held_up")
+            else:
+                raise
             await pause(wait_s, stopping)
         else:
             return
