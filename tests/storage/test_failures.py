@@ -89,8 +89,9 @@ async def test_a_bucket_that_goes_away_in_the_middle_is_unavailable_though_its_p
 def test_the_refusal_of_a_folder_is_named_and_nothing_is_left(tmp_path: Path, options: str, reason: str) -> None:
     """On a file system of its own, which is gone with the process that sees it."""
     alone = ["unshare", "--user", "--map-root-user", "--mount"]
-    if shutil.which("unshare") is None or subprocess.run([*alone, "true"], check=False, stderr=-3).returncode:
-        pytest.skip("no namespaces here")
+    mounting = [*alone, "mount", "-t", "tmpfs", "none", str(tmp_path)]
+    if shutil.which("unshare") is None or subprocess.run(mounting, check=False, stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("nothing may be mounted here")
     environment = {"OPTIONS": options, "FOLDER": str(tmp_path), "PYTHON": sys.executable, "PATH": "/usr/sbin:/usr/bin"}
     said = subprocess.run([*alone, "sh", "-c", MOUNT], env=environment, check=True, stdout=subprocess.PIPE).stdout
     assert said.decode() == f"the file storage {reason}; left: []\n"
