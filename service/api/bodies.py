@@ -9,21 +9,21 @@ from aiohttp import web
 
 from service.domain.errors import InvalidRequest
 
-_SILENCE_S: Final = 60.0
+_PATIENCE_S: Final = 60.0
 _CHUNK_BYTES: Final = 256 * 2**10
 
 
 @asynccontextmanager
 async def coming() -> AsyncIterator[None]:
-    """Around whatever waits for bytes of a body. Raises InvalidRequest where it ends early, or none come for a minute.
+    """Around whatever waits for bytes of a body. Raises InvalidRequest where it ends early, or they take over a minute.
 
     aiohttp does not say either of chunks that can't be read: it waits for better ones.
     """
     try:
-        async with asyncio.timeout(_SILENCE_S):
+        async with asyncio.timeout(_PATIENCE_S):
             yield
     except TimeoutError:
-        raise InvalidRequest(f"nothing of the body came for {_SILENCE_S:g} s") from None
+        raise InvalidRequest(f"what is missing of the body did not come within {_PATIENCE_S:g} s") from None
     except (web.RequestPayloadError, OSError) as error:
         raise InvalidRequest("the body ended early") from error
 

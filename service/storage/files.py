@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -157,9 +157,11 @@ def _attributes(content_type: str | None, download_name: str | None) -> Any:
 
 async def _give_up(opening: Any, error: BaseException) -> None:
     """Has the parts of a file deleted. A storage that is down can't do that, and has time for it later: see `sweep`."""
-    with suppress(BaseError, OSError):
+    try:
         async with asyncio.timeout(_GIVE_UP_S):
             await opening.__aexit__(type(error), error, None)
+    except (BaseError, OSError) as failure:
+        error.add_note(f"what was written of it stays: {failure!r}")  # for whoever logs the error
 
 
 async def _chunks(path: str, stream: Any) -> AsyncIterator[bytes]:

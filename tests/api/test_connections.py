@@ -134,16 +134,16 @@ async def test_an_address_that_is_no_url_is_said_to_be_none(server: Server) -> N
 async def test_a_body_of_which_no_more_comes_is_answered(
     server: Server, method: str, target: str, chunk: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bodies, "_SILENCE_S", 0.5)
+    monkeypatch.setattr(bodies, "_PATIENCE_S", 0.5)
     head = server.head(method, target, "Transfer-Encoding: chunked", "Idempotency-Key: one")
-    assert_refused(await server.send(head, b"5\r\nfirst\r\n", chunk), "nothing of the body came for 0.5 s")
+    assert_refused(await server.send(head, b"5\r\nfirst\r\n", chunk), "did not come within 0.5 s")
 
 
 async def test_a_form_of_which_no_more_comes_is_answered(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "_SILENCE_S", 0.5)
+    monkeypatch.setattr(bodies, "_PATIENCE_S", 0.5)
     form = "Content-Type: multipart/form-data; boundary=frontier"
     head = server.head("POST", "/v1/runs/run_1/report?project_id=shop", form, "Content-Length: 1000")
-    assert_refused(await server.send(head + b"--frontier\r\n"), "nothing of the body came for 0.5 s")
+    assert_refused(await server.send(head + b"--frontier\r\n"), "did not come within 0.5 s")
 
 
 async def test_a_body_that_the_client_holds_back_is_asked_for(server: Server) -> None:

@@ -80,8 +80,9 @@ async def test_a_bucket_that_goes_away_in_the_middle_is_unavailable_though_its_p
                 await file.write(PART)
 
     server = await serve_s3(monkeypatch, take)
-    with pytest.raises(Unavailable, match="does not answer"):
+    with pytest.raises(Unavailable, match="does not answer") as raised:
         await break_off()
+    assert "what was written of it stays" in raised.value.__notes__[0]
     await server.close()
 
 
