@@ -17,9 +17,10 @@ from benchmarks.servers import Servers, consumer_process, cpu_s, peak_rss_mib, s
 from service.contracts.exports import ExportRequest
 from service.domain.ids import OrgId
 from service.domain.key_ranges import KeyRange
-from service.store import database, export_plans
-from service.usecases.request_export import request_export
-from service.usecases.write_export import TEXT
+from service.store.export_readers import plans as export_plans
+from service.store.postgres import database
+from service.usecases.exports.request_export import request_export
+from service.usecases.exports.write_export import TEXT
 
 ORGANIZATION: Final = OrgId(1)
 BUDGETS: Final = {  # format and compression: of psql, MiB

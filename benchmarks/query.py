@@ -26,9 +26,12 @@ import orjson
 from benchmarks.servers import servers
 from service.domain.filters import START, ResultFilter, RunFilter
 from service.domain.ids import CaseKey, OrgId, RunKey
-from service.store import database, read_cases, read_results, read_runs
-from service.store.pieces import Statement
-from service.usecases.keys import create_key
+from service.store.postgres import database
+from service.store.postgres.pieces import Statement
+from service.store.queries import cases as read_cases
+from service.store.queries import results as read_results
+from service.store.queries import runs as read_runs
+from service.usecases.administration.keys import create_key
 from tests.store.large import plan_nodes
 
 ORG, MANY_RUNS = OrgId(1), OrgId(21)

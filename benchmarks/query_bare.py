@@ -6,9 +6,9 @@ from aiohttp import web
 from service.domain.filters import START, ResultFilter
 from service.domain.ids import OrgId, parse_result_id
 from service.settings import Settings
-from service.store import database
-from service.store.pieces import compose
-from service.store.read_results import page_statement
+from service.store.postgres import database
+from service.store.postgres.pieces import compose
+from service.store.queries.results import page_statement
 
 ORG = OrgId(1)
 STATEMENT = page_statement(ResultFilter())

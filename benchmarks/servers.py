@@ -13,7 +13,7 @@ from pathlib import Path
 
 from service.dev.postgres import program, temporary_postgres
 from service.dev.rabbitmq import RabbitMQ
-from service.store import migrations
+from service.store.postgres import migrations
 
 
 @dataclass(frozen=True)

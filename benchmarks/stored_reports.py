@@ -10,8 +10,9 @@ from benchmarks.servers import Servers, consumer_process, cpu_s, peak_rss_mib, s
 from service.domain.ids import OrgId
 from service.domain.reports import Upload
 from service.storage import Storage
-from service.store import database, organizations
-from service.usecases.accept_report import Inbox, Part, accept_report
+from service.store import organizations
+from service.store.postgres import database
+from service.usecases.reports.accept_report import Inbox, Part, accept_report
 
 _CHUNK_BYTES: Final = 256 * 1024
 _OPEN: Final = ("queued", "processing")

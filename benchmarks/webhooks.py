@@ -28,7 +28,7 @@ from consumers.topology import RUN_COMPLETED, Topology
 from service.domain.ids import OrgId
 from service.domain.paces import LARGEST_WINDOW
 from service.store.webhooks import Described
-from service.usecases.webhooks import create_webhook
+from service.usecases.webhooks.manage_webhooks import create_webhook
 
 BUDGET_P50_MS: Final = 50
 BUDGET_P99_MS: Final = 250

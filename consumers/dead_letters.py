@@ -14,7 +14,7 @@ from aio_pika.exceptions import AMQPError
 from consumers.topology import RUN_COMPLETED, Topology
 from service.domain.errors import ServiceError
 from service.store import outbox
-from service.store.database import Connection
+from service.store.postgres.database import Connection
 
 _OURS: Final = ("x-reason", "x-message", "x-queue", "x-death", "x-delivery-count", "x-acquired-count")
 _CONNECT_TIMEOUT_S: Final = 10

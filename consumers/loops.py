@@ -6,7 +6,7 @@ from typing import Final
 
 from service.domain.backoff import waits
 from service.log import log
-from service.store.database import is_clash, is_outage
+from service.store.postgres.database import is_clash, is_outage
 
 _LONGEST_WAIT_S: Final = 15.0
 

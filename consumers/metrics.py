@@ -9,10 +9,10 @@ from prometheus_client import Counter, Histogram, disable_created_metrics, start
 
 from service.domain.deliveries import Status
 from service.domain.errors import ServiceError
-from service.usecases.deliver_events import Attempted
-from service.usecases.incoming import Verdict, What
-from service.usecases.run_export import ExportEnd
-from service.usecases.store_report import Taken
+from service.usecases.exports.run_export import ExportEnd
+from service.usecases.ingest.incoming import Verdict, What
+from service.usecases.reports.store_report import Taken
+from service.usecases.webhooks.deliver_events import Attempted
 
 disable_created_metrics()  # they would double what is scraped
 

@@ -5,8 +5,8 @@ from typing import Final
 
 from consumers.loops import Loop, patiently, pause
 from service.store import events
-from service.store.database import Pool
-from service.usecases.number_events import number_events
+from service.store.postgres.database import Pool
+from service.usecases.events.number_events import number_events
 
 _POLL_S: Final = 1.0  # behind the notifications
 

@@ -23,7 +23,7 @@ from service.log import log
 from service.resources import MissingSetting, check_database, database_pool
 from service.settings import Settings
 from service.store import heartbeats
-from service.store.database import Pool, is_outage
+from service.store.postgres.database import Pool, is_outage
 
 _BEAT_S: Final = 5.0
 _LEAST_CONNECTIONS: Final = 6

@@ -16,8 +16,8 @@ from consumers.topology import Topology
 from consumers.worker import ConsumerLost, DeadLetter, Delivery, Handler
 from service.log import log
 from service.store import outbox
-from service.store.database import Connection, Pool, is_outage
 from service.store.outbox import Waiting
+from service.store.postgres.database import Connection, Pool, is_outage
 
 _WINDOW: Final = 200  # messages that wait for their confirms at once
 _POLL_S: Final = 1.0  # behind the notifications, which a lost connection takes with it

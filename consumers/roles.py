@@ -22,15 +22,15 @@ from service.domain.queues import EXPORTS, REPORTS
 from service.outbound.webhooks import open_webhook_client
 from service.resources import database_pool, database_url, open_storage
 from service.settings import Settings
-from service.store.database import Pool
-from service.usecases import tidy
-from service.usecases.expire_results import expire_results
-from service.usecases.ingest_runs import RunIngest
-from service.usecases.run_export import Exporter
-from service.usecases.store_report import ReportStore
-from service.usecases.sweep_uploads import delete_left_folders, delete_left_uploads
-from service.usecases.take_reports import ReportTaker
-from service.usecases.write_export import READERS, ExportWriter
+from service.store.postgres.database import Pool
+from service.usecases.exports.run_export import Exporter
+from service.usecases.exports.write_export import READERS, ExportWriter
+from service.usecases.ingest.ingest_runs import RunIngest
+from service.usecases.reports.store_report import ReportStore
+from service.usecases.reports.sweep_uploads import delete_left_folders, delete_left_uploads
+from service.usecases.reports.take_reports import ReportTaker
+from service.usecases.retention import cleanup as tidy
+from service.usecases.retention.expire_results import expire_results
 
 Role: TypeAlias = str  # a key of ROLES
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from consumers.metrics import count_batch
 from consumers.worker import DeadLetter, Delivery, Handler
 from service.contracts.cloudevents import structured
-from service.usecases.incoming import Verdict
-from service.usecases.ingest_runs import RunIngest
+from service.usecases.ingest.incoming import Verdict
+from service.usecases.ingest.ingest_runs import RunIngest
 
 
 def runs_handler(ingest: RunIngest) -> Handler:

@@ -9,7 +9,7 @@ from consumers.loops import Loop, repeat, unless
 from consumers.metrics import CHORE_FAILURES
 from service.domain.errors import Unavailable
 from service.log import log
-from service.store.database import is_clash, is_outage
+from service.store.postgres.database import is_clash, is_outage
 
 
 class Chore(NamedTuple):

@@ -10,9 +10,9 @@ from consumers.loops import patiently, pause
 from service.domain.paces import LARGEST_WINDOW, Paces
 from service.outbound.webhooks import WebhookClient
 from service.store import events
-from service.store.database import Pool
 from service.store.deliveries import Claimed
-from service.usecases.deliver_events import (
+from service.store.postgres.database import Pool
+from service.usecases.webhooks.deliver_events import (
     Attempted,
     attempt,
     claim_deliveries,

@@ -15,7 +15,7 @@ from consumers.topology import Topology
 from service.domain.backoff import waits
 from service.domain.ids import mint_id
 from service.log import log
-from service.store.database import is_clash, is_outage
+from service.store.postgres.database import is_clash, is_outage
 
 PREFETCH: Final = 40  # twice a batch: the next one is there when this one is committed
 BATCH: Final = 20

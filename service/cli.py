@@ -17,9 +17,10 @@ from service.contracts.queries import Words
 from service.domain.keys import ROLES, Role
 from service.resources import check_database, database_connection, database_url, obstacles_named
 from service.settings import Settings, read_settings
-from service.store import audit, migrations, organizations
-from service.store.database import Connection, Row
-from service.usecases import administer, keys
+from service.store import audit, organizations
+from service.store.postgres import migrations
+from service.store.postgres.database import Connection, Row
+from service.usecases.administration import administer, keys
 
 T = TypeVar("T")
 
@@ -58,7 +59,7 @@ def api(processes: int) -> None:
     Of several processes, one that dies is started again. Each has its own RESULTS_DATABASE_POOL_SIZE connections
     and counts rate limits by itself unless RESULTS_RATE_LIMIT_URL is set. Any of them answers /metrics for all.
     """
-    from service.api import serve  # a command loads what it runs, so that `keys create` starts at once
+    from service.api.server import serve
 
     settings = read_settings()
     log.set_up(settings.log_level)

@@ -8,9 +8,9 @@ from service.domain.errors import ServiceError
 from service.log import log
 from service.settings import Settings
 from service.storage import Storage
-from service.store import database
-from service.store.database import Connection, Pool, Role, outages_named
-from service.store.obstacles import Obstacle, obstacle_of, probe
+from service.store.postgres import database
+from service.store.postgres.database import Connection, Pool, Role, outages_named
+from service.store.postgres.obstacles import Obstacle, obstacle_of, probe
 
 
 class MissingSetting(ServiceError):

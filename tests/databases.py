@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import asyncpg
 
-from service.store import migrations
+from service.store.postgres import migrations
 
 _TEMPLATE_LOCK: Final = 7_230_515
 

@@ -14,10 +14,10 @@ from consumers.jobs import Jobs
 from service.resources import open_storage
 from service.settings import Settings
 from service.storage import Storage
-from service.store import database
-from service.store.export_snapshots import Shape
-from service.usecases.run_export import Exporter
-from service.usecases.write_export import ExportWriter
+from service.store.export_readers.snapshots import Shape
+from service.store.postgres import database
+from service.usecases.exports.run_export import Exporter
+from service.usecases.exports.write_export import ExportWriter
 from tests.api.served import Api, serve
 from tests.running import PATIENCE_S, running
 

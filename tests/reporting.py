@@ -16,8 +16,8 @@ from service.reports.children import ReadingChild
 from service.settings import Settings
 from service.storage import Storage
 from service.store.reports import ClaimedReport
-from service.usecases.store_report import ReportStore
-from service.usecases.take_reports import ReportTaker
+from service.usecases.reports.store_report import ReportStore
+from service.usecases.reports.take_reports import ReportTaker
 from tests.api.served import Api, Params, list_of, serve
 from tests.stored import RETENTION
 

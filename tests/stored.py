@@ -8,9 +8,10 @@ from typing import Any
 
 import asyncpg
 
-from service.store import database, organizations
-from service.usecases.incoming import Verdict
-from service.usecases.ingest_runs import RunIngest
+from service.store import organizations
+from service.store.postgres import database
+from service.usecases.ingest.incoming import Verdict
+from service.usecases.ingest.ingest_runs import RunIngest
 from tests.run_events import body
 
 RETENTION = timedelta(days=3653)

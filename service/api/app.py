@@ -5,11 +5,11 @@ from typing import Final
 
 from aiohttp import web
 
-from service.api.documentation import DOCUMENT
-from service.api.middleware import add_headers, answer
+from service.api.handlers.documentation import DOCUMENT
+from service.api.http.middleware import add_headers, answer
 from service.api.openapi import document
-from service.api.resources import RESOURCES, open_resources
 from service.api.routes import add_routes
+from service.api.server.resources import RESOURCES, open_resources
 from service.settings import Settings
 
 _MAX_BODY: Final = 10 * 2**20

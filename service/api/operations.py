@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from service.api import (
+from service.api.handlers import (
     artifacts,
     cases,
     documentation,
@@ -19,8 +19,8 @@ from service.api import (
     results,
     runs,
 )
-from service.api import webhooks as hooks
-from service.api.callers import Handler
+from service.api.handlers import webhooks as hooks
+from service.api.http.callers import Handler
 from service.contracts import answers as out
 from service.contracts import queries, webhooks
 from service.contracts import reports as uploads

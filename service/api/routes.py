@@ -4,7 +4,7 @@ from typing import Final, NamedTuple
 
 from aiohttp import web
 
-from service.api import (
+from service.api.handlers import (
     artifacts,
     cases,
     documentation,
@@ -19,10 +19,10 @@ from service.api import (
     runs,
     webhooks,
 )
-from service.api.callers import Handler, permitted
-from service.api.connections import meet_expectation
+from service.api.http.callers import Handler, permitted
+from service.api.http.parsing import without_query
 from service.api.operations import OPERATIONS
-from service.api.parsing import without_query
+from service.api.server.connections import meet_expectation
 from service.domain.keys import Permission
 
 

@@ -6,8 +6,9 @@ from typing import Final
 
 from service.resources import database_connection, database_url
 from service.settings import Settings
-from service.store import migrations, organizations
-from service.usecases.keys import create_key
+from service.store import organizations
+from service.store.postgres import migrations
+from service.usecases.administration.keys import create_key
 
 ORGANIZATION: Final = "demo"
 

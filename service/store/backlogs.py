@@ -4,8 +4,8 @@ from typing import Final
 
 import asyncpg
 
-from service.store.database import Connection
-from service.store.statements import statements
+from service.store.postgres.database import Connection
+from service.store.postgres.statements import statements
 
 _SQL: Final = statements("backlogs")
 

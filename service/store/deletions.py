@@ -3,8 +3,8 @@
 from typing import Final
 
 from service.domain.ids import OrgId, RunKey
-from service.store.database import Connection
-from service.store.statements import statements
+from service.store.postgres.database import Connection
+from service.store.postgres.statements import statements
 
 _SQL: Final = statements("deletions")
 

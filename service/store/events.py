@@ -10,8 +10,8 @@ from service.contracts.events import envelope
 from service.domain.events import NewEvent
 from service.domain.ids import OrgId, RunKey, first_id
 from service.domain.streams import FIRST, LAST, EventFilter, PlacedEvent
-from service.store.database import Connection
-from service.store.statements import statements
+from service.store.postgres.database import Connection
+from service.store.postgres.statements import statements
 
 _SQL: Final = statements("events")
 

@@ -7,8 +7,8 @@ import asyncpg
 
 from service.domain.ids import OrgId
 from service.domain.keys import Role, StoredKey
-from service.store.database import Connection, outages_named
-from service.store.statements import statements
+from service.store.postgres.database import Connection, outages_named
+from service.store.postgres.statements import statements
 
 _SQL: Final = statements("keys")
 _BEHIND_ALL: Final = "key_g"  # sorts after every id

@@ -7,8 +7,8 @@ from typing import Any, Final, NamedTuple
 
 import asyncpg
 
-from service.store.database import Connection
-from service.store.statements import statements
+from service.store.postgres.database import Connection
+from service.store.postgres.statements import statements
 
 _SQL: Final = statements("outbox")
 _CHANNEL: Final = "outbox"

@@ -9,8 +9,8 @@ from uuid import UUID
 import asyncpg
 
 from service.domain.ids import CaseKey, OrgId, RunKey, first_run_key
-from service.store.database import Connection, Row, Vanished
-from service.store.statements import statements
+from service.store.postgres.database import Connection, Row, Vanished
+from service.store.postgres.statements import statements
 
 _SQL: Final = statements("partitions")
 

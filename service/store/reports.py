@@ -7,8 +7,8 @@ from uuid import UUID
 
 from service.domain.ids import OrgId
 from service.domain.reports import MAX_TRIES, Upload
-from service.store.database import Connection
-from service.store.statements import statements
+from service.store.postgres.database import Connection
+from service.store.postgres.statements import statements
 
 _SQL: Final = statements("reports")
 

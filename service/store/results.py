@@ -7,9 +7,9 @@ from typing import Any, Final, NamedTuple
 from service.domain.ids import CaseKey, OrgId, RunKey, artifact_key, completed_ms
 from service.domain.results import Outcome, precedence
 from service.store import result_rows
-from service.store.database import Connection
+from service.store.postgres.database import Connection
+from service.store.postgres.statements import statements
 from service.store.result_rows import int32, pack_rows
-from service.store.statements import statements
 
 _SQL: Final = statements("results")
 

@@ -12,8 +12,8 @@ from service.domain import runs
 from service.domain.ids import OrgId, RunKey, run_key
 from service.domain.results import Counts
 from service.domain.runs import RunFacts
-from service.store.database import Connection
-from service.store.statements import statements
+from service.store.postgres.database import Connection
+from service.store.postgres.statements import statements
 
 _SQL: Final = statements("runs")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -4,8 +4,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from service.domain.ids import first_id
-from service.store.database import Connection
-from service.store.statements import statements
+from service.store.postgres.database import Connection
+from service.store.postgres.statements import statements
 
 _SQL: Final = statements("upkeep")
 

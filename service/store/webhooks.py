@@ -8,9 +8,9 @@ import asyncpg
 
 from service.domain.deliveries import Endpoint
 from service.domain.ids import OrgId
-from service.store.database import Connection
-from service.store.pieces import IdPage, compose, page_by_id
-from service.store.statements import statements
+from service.store.postgres.database import Connection
+from service.store.postgres.pieces import IdPage, compose, page_by_id
+from service.store.postgres.statements import statements
 
 _SQL: Final = statements("webhooks")
 _BEHIND_ALL: Final = "whk_g"  # sorts after every id

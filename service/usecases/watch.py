@@ -10,8 +10,8 @@ from typing import Final, Generic, TypeVar
 from service.domain.errors import Unavailable
 from service.domain.ids import OrgId
 from service.log import log
-from service.store.database import Connection, Pool, as_organization
-from service.store.notifications import Notifications
+from service.store.postgres.database import Connection, Pool, as_organization
+from service.store.postgres.notifications import Notifications
 
 Thing = TypeVar("Thing", bound=Hashable)
 FindDone = Callable[[Connection, OrgId, Sequence[Thing]], Awaitable[set[Thing]]]

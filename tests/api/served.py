@@ -10,12 +10,12 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 
 from service.api.app import make_app
-from service.api.connections import OPTIONS
+from service.api.server.connections import OPTIONS
 from service.domain.ids import OrgId
 from service.domain.keys import Role
 from service.settings import Settings
 from service.store import organizations
-from service.usecases import keys
+from service.usecases.administration import keys
 from tests.stored import Store, open_store
 
 Params = Mapping[str, str] | Sequence[tuple[str, str]]

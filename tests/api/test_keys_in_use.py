@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service.api import verified_keys
+from service.api.http import verified_keys
 from service.domain.keys import mint_key_id, mint_secret, write_key
-from service.usecases import keys
+from service.usecases.administration import keys
 from tests.api.served import Api
 from tests.run_events import result, run_event
 

@@ -13,7 +13,7 @@ from service.api.openapi import document
 from service.api.operations import OPERATIONS
 from service.api.routes import all_routes
 from service.contracts.queries import CaseQuery
-from service.store import read_cases
+from service.store.queries import cases as read_cases
 from tests.api.served import Api
 from tests.run_events import result, run_event
 

@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 import orjson
 import pytest
 
-from service.api.resources import RESOURCES
+from service.api.server.resources import RESOURCES
 from service.client.http import ServerError
 from service.client.tail import tail
-from service.usecases.number_events import number_events
+from service.usecases.events.number_events import number_events
 from tests.api.conftest import api as api
 from tests.api.served import Api
 from tests.run_events import result, run_event

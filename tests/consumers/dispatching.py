@@ -11,7 +11,7 @@ from consumers.webhooks import Dispatcher
 from service.domain.ids import OrgId
 from service.outbound.webhooks import open_webhook_client
 from service.store.webhooks import Described
-from service.usecases.webhooks import NewWebhook, create_webhook
+from service.usecases.webhooks.manage_webhooks import NewWebhook, create_webhook
 from tests.consumers.conftest import until
 from tests.running import running
 from tests.stored import Store

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.servers import peak_rss_mib
 from consumers import worker
-from service.usecases.read_events import MAX_BODY_BYTES
+from service.usecases.ingest.parse_events import MAX_BODY_BYTES
 from tests.consumers.conftest import Broker, until
 from tests.consumers.processes import consumer
 from tests.run_events import body, result, run_event

@@ -9,8 +9,8 @@ import orjson
 import pytest
 
 from service.settings import Settings
-from service.usecases.ingest_runs import RunIngest
-from service.usecases.take_reports import ReportTaker
+from service.usecases.ingest.ingest_runs import RunIngest
+from service.usecases.reports.take_reports import ReportTaker
 from tests.reporting import Reports, make_taker, reporting, taking
 from tests.run_events import result, run_event
 from tests.stored import RETENTION

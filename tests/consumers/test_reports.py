@@ -22,11 +22,11 @@ from service.domain.reports import MAX_TRIES
 from service.reports.children import ReadingChild
 from service.settings import Settings
 from service.storage import Storage
-from service.store import database
-from service.store.database import as_owner
+from service.store.postgres import database
+from service.store.postgres.database import as_owner
 from service.store.reports import ClaimedReport
-from service.usecases import take_reports
-from service.usecases.take_reports import ReportTaker
+from service.usecases.reports import take_reports
+from service.usecases.reports.take_reports import ReportTaker
 from tests.consumers.conftest import Broker, until
 from tests.reporting import PASSING, PATIENCE_S, Reports, make_taker, reporting, taking
 from tests.run_events import run_event

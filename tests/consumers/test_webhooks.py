@@ -9,8 +9,8 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from service.domain.deliveries import Answer
 from service.domain.ids import OrgId
 from service.outbound.webhooks import WebhookClient
-from service.usecases.deliver_events import Attempted, claim_deliveries, record_attempts
-from service.usecases.webhooks import WebhookAddress, rotate_secret
+from service.usecases.webhooks.deliver_events import Attempted, claim_deliveries, record_attempts
+from service.usecases.webhooks.manage_webhooks import WebhookAddress, rotate_secret
 from tests.consumers.conftest import until
 from tests.consumers.dispatching import add_webhook, attempted, delivery, dispatching, make_due, told
 from tests.receivers import (

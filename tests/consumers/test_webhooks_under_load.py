@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from service.domain.ids import OrgId, mint_id
-from service.usecases.webhooks import NewWebhook
+from service.usecases.webhooks.manage_webhooks import NewWebhook
 from tests.consumers.conftest import until
 from tests.consumers.dispatching import add_webhook, dispatching
 from tests.receivers import Receiver, misbehaving, receiving, say_nothing

@@ -15,7 +15,8 @@ import pytest
 from consumers.topology import Topology
 from service.dev.postgres import Postgres, temporary_postgres
 from service.dev.rabbitmq import RabbitMQ
-from service.store import migrations, organizations
+from service.store import organizations
+from service.store.postgres import migrations
 from tests.consumers.processes import consumer
 from tests.faults.ledger import Ledger, reckon
 

@@ -6,8 +6,10 @@ from typing import Any
 
 from service.domain.filters import ResultFilter, RunFilter
 from service.domain.ids import CaseKey
-from service.store import read_cases, read_results, read_runs
-from service.store.pieces import Statement, compose
+from service.store.postgres.pieces import Statement, compose
+from service.store.queries import cases as read_cases
+from service.store.queries import results as read_results
+from service.store.queries import runs as read_runs
 
 ASKED: dict[str, list[Any]] = {
     "statuses": [(), ("f",), ("e",), ("s",), ("c",), ("p",), ("e", "f"), ("f", "p")],

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from service.domain.ids import OrgId
-from service.store import database
+from service.store.postgres import database
 from tests.store import large
 from tests.store.filled import fill
 from tests.stored import Store, open_store

@@ -11,8 +11,9 @@ import orjson
 from service.domain.filters import Position, ResultFilter
 from service.domain.ids import CaseKey, OrgId, RunKey
 from service.domain.statuses import LETTER
-from service.store import database, read_results
-from service.store.read_results import Budgets
+from service.store.postgres import database
+from service.store.queries import results as read_results
+from service.store.queries.results import Budgets
 from tests.run_events import result, run_event
 from tests.stored import Store
 

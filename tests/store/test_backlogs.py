@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from service.store import backlogs
-from service.store.statements import statements
+from service.store.postgres.statements import statements
 from tests.store.large import plan_nodes
 from tests.stored import Store
 

@@ -3,7 +3,7 @@
 import asyncpg
 import pytest
 
-from service.store import database
+from service.store.postgres import database
 from tests.store.filled import ORG
 from tests.stored import Store
 

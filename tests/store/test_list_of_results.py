@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from service.domain.filters import ResultFilter
 from service.domain.ids import CaseKey, case_key, result_id
-from service.store.read_results import BUDGETS, Budgets
+from service.store.queries.results import BUDGETS, Budgets
 from tests.store.filled import BRANCHES, CASE_IDS, ENVIRONMENTS, PROJECTS, SUITES, Row, random_event, read_rows, walk
 from tests.stored import Store
 

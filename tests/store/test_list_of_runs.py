@@ -7,7 +7,8 @@ import orjson
 
 from service.domain.filters import RunFilter
 from service.domain.ids import RunKey
-from service.store import database, read_runs
+from service.store.postgres import database
+from service.store.queries import runs as read_runs
 from tests.store.filled import ORG
 from tests.store.test_list_of_results import VALUES, ms
 from tests.stored import Store

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from service.domain.errors import Unavailable
-from service.store.database import outages_named
+from service.store.postgres.database import outages_named
 
 
 @pytest.mark.parametrize("steps", range(4))

@@ -8,9 +8,11 @@ import orjson
 
 from service.domain.filters import ResultFilter
 from service.domain.ids import CaseKey
-from service.store import read_cases, read_results, read_runs
-from service.store.pieces import Statement, compose
-from service.store.statements import statements
+from service.store.postgres.pieces import Statement, compose
+from service.store.postgres.statements import statements
+from service.store.queries import cases as read_cases
+from service.store.queries import results as read_results
+from service.store.queries import runs as read_runs
 from tests.store.composed import ONES, result_filters, run_filters
 from tests.store.large import plan_nodes
 

@@ -1,0 +1,124 @@
+"""Artifacts over HTTP: what files belong to a result, and the files themselves."""
+
+import re
+from datetime import timedelta
+from typing import Final
+
+from aiohttp import web
+
+from service.api.handlers.results import no_result, result_key
+from service.api.http.bodies import pieces_of_body
+from service.api.http.callers import caller
+from service.api.http.downloads import Download, send_file
+from service.api.http.mutations import mutate
+from service.api.http.parsing import parse_query
+from service.api.http.replies import reply_page, reply_text
+from service.api.http.uploads import encoding_of, refuse_too_large, sane_type
+from service.api.server.resources import RESOURCES
+from service.contracts.queries import PageQuery
+from service.contracts.reports import ArtifactQuery
+from service.domain.cursors import Cursors, Places, pack_bigint, unpack_bigint
+from service.domain.errors import InvalidRequest, NotFound, UnsupportedMediaType
+from service.domain.ids import CaseKey, RunKey, artifact_id, parse_artifact_id
+from service.domain.keys import Caller
+from service.domain.texts import MAX_TEXT
+from service.store import artifacts
+from service.store.postgres.database import Connection, as_organization
+from service.store.queries import artifacts as read_artifacts
+from service.store.queries.artifacts import ArtifactPlace
+from service.usecases.reports.accept_report import Part
+from service.usecases.reports.attach_file import NewFile, list_file, receive_file
+
+_LINK_LIFETIME: Final = timedelta(minutes=5)
+_PLACES: Final = Places[ArtifactPlace](
+    lambda place: bytes([place.run_level]) + pack_bigint(place.artifact_key),
+    lambda data: ArtifactPlace(data[:1] == b"\1", unpack_bigint(data[1:])),
+)
+_UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+async def list_artifacts(request: web.Request) -> web.Response:
+    """The files of a result and of its run."""
+    query = parse_query(request, PageQuery)
+    who, key = caller(request), result_key(request)
+    cursors = Cursors(_PLACES, "artifacts", who.org_id, request.match_info["id"])
+    after = cursors.read(query.starting_after)
+    resources = request.app[RESOURCES]
+    async with as_organization(resources.pool, who.org_id) as connection:
+        await _require_result(request, connection, who, key)
+        page = await read_artifacts.list_page(
+            connection, who.org_id, key, after, query.limit, resources.settings.link_base
+        )
+    return reply_page(page.data, cursors.write(page.next))
+
+
+async def put_artifact(request: web.Request) -> web.Response:
+    """Takes a file of a result; one of the same name is replaced."""
+    query, who, resources = parse_query(request, ArtifactQuery), caller(request), request.app[RESOURCES]
+    new = NewFile(who.org_id, *result_key(request), _name(request), query.kind)
+    async with as_organization(resources.pool, who.org_id) as early:
+        await _require_result(request, early, who, new.address[:2])
+    stored = await receive_file(resources.storage, new, _part(request, new.name), query.sha256, _limit(request))
+    kept = False
+    replaced: str | None = None
+
+    async def keep(connection: Connection) -> web.Response:
+        nonlocal kept, replaced
+        await _require_result(request, connection, who, new.address[:2])  # it may have gone while the file came
+        kept, replaced = True, await list_file(connection, new, stored)
+        text = await read_artifacts.find_one(connection, who.org_id, new.address, resources.settings.link_base)
+        return reply_text(text or "null", 201, {"Location": f"/v1/artifacts/{artifact_id(*new.address)}"})
+
+    try:
+        response = await mutate(request, keep, fingerprint=bytes.fromhex(stored.sha256))
+    finally:
+        if not kept:
+            await resources.storage.delete(stored.path)
+    if replaced:
+        await resources.storage.delete(replaced)
+    return response
+
+
+async def get_artifact(request: web.Request) -> web.StreamResponse:
+    """The bytes, from here or by a redirect to where they are kept."""
+    who, resources, address = caller(request), request.app[RESOURCES], parse_artifact_id(request.match_info["id"])
+    found = None
+    if address is not None:
+        async with as_organization(resources.pool, who.org_id) as connection:
+            found = await artifacts.find_one(connection, who.org_id, address, who.project_id)
+    if found is None or found.path is None or found.size is None:
+        raise NotFound(f"there is no artifact {request.match_info['id'][:100]!r}, or its bytes are not kept here")
+    if resources.settings.artifacts_redirect and (url := await resources.storage.presign(found.path, _LINK_LIFETIME)):
+        return web.Response(status=307, headers={"Location": url, "Cache-Control": "no-store"})
+    content_type = sane_type(found.content_type) or "application/octet-stream"
+    file = Download(found.path, found.name, content_type, found.size, found.sha256)
+    return await send_file(request, resources.storage, file)
+
+
+def _part(request: web.Request, name: str) -> Part:
+    if encoding_of(request):
+        raise UnsupportedMediaType("an artifact is kept as it comes: send it without a Content-Encoding")
+    refuse_too_large(request, _limit(request))
+    return Part(name, sane_type(request.headers.get("Content-Type")), pieces_of_body(request))
+
+
+def _limit(request: web.Request) -> int:
+    return request.app[RESOURCES].settings.artifact_max_bytes
+
+
+def _name(request: web.Request) -> str:
+    """The name that the file is to have; it may hold slashes, but lead nowhere else."""
+    name = request.match_info["name"]
+    parts = name.replace("\\", "/").split("/")
+    if len(name) > MAX_TEXT or _UNPRINTABLE.search(name) or not {"", ".", ".."}.isdisjoint(parts):
+        raise InvalidRequest(
+            f"name: a plain name of at most {MAX_TEXT} characters, without .. or a slash first", "name"
+        )
+    return name
+
+
+async def _require_result(
+    request: web.Request, connection: Connection, who: Caller, key: tuple[RunKey, CaseKey]
+) -> None:
+    if not await read_artifacts.result_exists(connection, who.org_id, key, who.project_id):
+        raise no_result(request)

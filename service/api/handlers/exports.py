@@ -1,0 +1,131 @@
+"""Bulk exports over HTTP: a job is asked for, looked at, ended; its file is fetched."""
+
+from datetime import timedelta
+from typing import Final
+
+import orjson
+from aiohttp import web
+
+from service.api.http.callers import caller
+from service.api.http.downloads import Download, send_file
+from service.api.http.mutations import mutate
+from service.api.http.parsing import parse_body, parse_query
+from service.api.http.replies import compact, reply_one, reply_page, reply_text
+from service.api.http.waits import wanted_wait_s
+from service.api.server.resources import RESOURCES
+from service.contracts.exports import ExportRequest
+from service.contracts.queries import PageQuery
+from service.domain.cursors import Cursors, ids
+from service.domain.errors import Conflict, Forbidden, Gone, NotFound
+from service.domain.exports import ExportAddress
+from service.domain.filters import within_project
+from service.domain.ids import is_id
+from service.domain.keys import Caller
+from service.store import exports
+from service.store.postgres.database import Connection, as_organization
+from service.usecases.exports.request_export import end_export, request_export
+
+_LINK_LIFETIME: Final = timedelta(minutes=5)
+_PLACES: Final = ids("exp")
+
+
+async def create_export(request: web.Request) -> web.Response:
+    """Asks for an export."""
+    who, link_base = caller(request), request.app[RESOURCES].settings.link_base
+    wanted = _within_project(await parse_body(request, ExportRequest), who)
+
+    async def create(connection: Connection) -> web.Response:
+        job = await request_export(connection, who.org_id, wanted)
+        shown = await exports.find_one(connection, job, None, link_base)
+        return reply_text(shown or "null", 202, {"Location": f"/v1/results/export/{job.export_id}"})
+
+    return await mutate(request, create)
+
+
+async def list_exports(request: web.Request) -> web.Response:
+    """Jobs, newest first."""
+    query = parse_query(request, PageQuery)
+    who, resources = caller(request), request.app[RESOURCES]
+    cursors = Cursors(_PLACES, "exports", who.org_id, who.project_id)
+    before = cursors.read(query.starting_after)
+    async with as_organization(resources.pool, who.org_id) as connection:
+        page = await exports.list_page(
+            connection, who.org_id, who.project_id, before, query.limit, resources.settings.link_base
+        )
+    return reply_page(compact(page.data), cursors.write(page.next))
+
+
+async def get_export(request: web.Request) -> web.Response:
+    """One job; with `wait`, as soon as it is over, or as it is at the end of the time."""
+    wait_s = wanted_wait_s(request)
+    text = await _find(request)
+    if wait_s and orjson.loads(text)["finished_at"] is None:
+        job = _job(request)
+        await request.app[RESOURCES].export_watch.wait(job.org_id, job.export_id, wait_s)
+        text = await _find(request)
+    return reply_one(text)
+
+
+async def delete_export(request: web.Request) -> web.Response:
+    """Cancels a job, or forgets one that is finished."""
+    project_id, job, storage = caller(request).project_id, _job(request), request.app[RESOURCES].storage
+
+    async def end(connection: Connection) -> web.Response:
+        await end_export(connection, storage, job, project_id)
+        return web.Response(status=204)
+
+    return await mutate(request, end)
+
+
+async def get_file(request: web.Request) -> web.StreamResponse:
+    """The file of a job, from here or by a redirect to where it is kept."""
+    resources, file = request.app[RESOURCES], await _find_file(request)
+    if resources.settings.artifacts_redirect:
+        url = await resources.storage.presign(file.path, _LINK_LIFETIME)
+        if url is not None:
+            return web.Response(status=307, headers={"Location": url, "Cache-Control": "no-store"})
+    return await send_file(request, resources.storage, file)
+
+
+async def _find(request: web.Request) -> str:
+    """The job as JSON."""
+    who, resources, job = caller(request), request.app[RESOURCES], _job(request)
+    async with as_organization(resources.pool, who.org_id) as connection:
+        text = await exports.find_one(connection, job, who.project_id, resources.settings.link_base)
+    if text is None:
+        raise _no_export(request)
+    return text
+
+
+async def _find_file(request: web.Request) -> Download:
+    who, job = caller(request), _job(request)
+    async with as_organization(request.app[RESOURCES].pool, who.org_id) as connection:
+        found = await exports.find_file(connection, job, who.project_id)
+    if found is None:
+        raise _no_export(request)
+    if found["status"] == "expired":
+        raise Gone("the export has expired and its file is deleted")
+    if found["status"] != "succeeded":
+        raise Conflict(f"there is no file: the export is {found['status']}")
+    order = ExportRequest.model_validate(found["request"]).to_order()
+    name = order.file_name(found["created_at"])
+    return Download(found["path"], name, order.content_type, found["size"], found["sha256"])
+
+
+def _within_project(wanted: ExportRequest, who: Caller) -> ExportRequest:
+    """A key that is bound to a project exports that project alone."""
+    if within_project(wanted.filter.to_filter(), who.project_id) is None:
+        raise Forbidden(f"this key is bound to the project {who.project_id!r}")
+    return wanted if who.project_id is None else wanted.within_project(who.project_id)
+
+
+def _job(request: web.Request) -> ExportAddress:
+    """The job in the path. Raises NotFound for what can't be an id."""
+    if not is_id("exp", request.match_info["id"]):
+        raise _no_export(request)
+    return ExportAddress(caller(request).org_id, request.match_info["id"])
+
+
+def _no_export(request: web.Request) -> NotFound:
+    """The same for an id that is malformed, absent or another organization's."""
+    return NotFound(f"there is no export {request.match_info['id'][:100]!r}")

@@ -1,0 +1,69 @@
+"""Receipts over HTTP: what became of what came in."""
+
+from typing import Any, Final
+
+from aiohttp import web
+
+from service.api.http.callers import caller
+from service.api.http.parsing import parse_query
+from service.api.http.replies import reply, reply_list
+from service.api.http.waits import wanted_wait_s
+from service.api.server.resources import RESOURCES
+from service.contracts.events import rfc3339
+from service.contracts.reports import ReceiptQuery
+from service.domain.cursors import Cursors, ids
+from service.domain.errors import NotFound
+from service.domain.ids import is_id
+from service.store.postgres.database import as_organization
+from service.store.queries import receipts as read_receipts
+from service.store.queries.receipts import ReadReceipt
+
+_PLACES: Final = ids("rcp")
+
+
+async def get_receipt(request: web.Request) -> web.Response:
+    """One receipt; with `wait`, once nothing more will become of it or the time is over."""
+    wait_s = wanted_wait_s(request)
+    receipt = await _find(request)
+    if wait_s and receipt.is_open:
+        await request.app[RESOURCES].receipt_watch.wait(caller(request).org_id, receipt.receipt_id, wait_s)
+        receipt = await _find(request)
+    return reply(receipt_object(receipt))
+
+
+async def list_receipts(request: web.Request) -> web.Response:
+    """Receipts, newest first."""
+    query, who = parse_query(request, ReceiptQuery), caller(request)
+    asked = query.run_id, query.event_id
+    cursors = Cursors(_PLACES, "receipts", who.org_id, asked)
+    before = cursors.read(query.starting_after)
+    async with as_organization(request.app[RESOURCES].pool, who.org_id) as connection:
+        found = await read_receipts.list_page(connection, who.org_id, who.project_id, asked, before, query.limit + 1)
+    page = found[: query.limit]
+    following = page[-1].receipt_id if len(found) > query.limit else None
+    return reply_list(list(map(receipt_object, page)), cursors.write(following))
+
+
+def receipt_object(receipt: ReadReceipt) -> dict[str, Any]:
+    """A receipt as clients see it."""
+    return {
+        "id": receipt.receipt_id,
+        "status": receipt.status,
+        "run_id": receipt.run_id,
+        "source": receipt.source,
+        "event_id": receipt.event_id,
+        "results": receipt.results,
+        "problems": receipt.problems,
+        "received_at": rfc3339(receipt.received_at),
+    }
+
+
+async def _find(request: web.Request) -> ReadReceipt:
+    who, receipt_id = caller(request), request.match_info["id"]
+    receipt = None
+    if is_id("rcp", receipt_id):
+        async with as_organization(request.app[RESOURCES].pool, who.org_id) as connection:
+            receipt = await read_receipts.find_one(connection, who.org_id, receipt_id, who.project_id)
+    if receipt is None:
+        raise NotFound(f"there is no receipt {receipt_id[:100]!r}")
+    return receipt

@@ -1,0 +1,1 @@
+"""HTTP mechanics that all handlers share: parsing, authentication, responses, and errors."""

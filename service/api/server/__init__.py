@@ -1,0 +1,1 @@
+"""API processes: sockets, resources, rate-limit counters, and metrics of the backlog."""

@@ -1,0 +1,67 @@
+"""What handlers work with: the pools and the keys that were verified lately, opened once per process."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from aiohttp import web
+
+from service import resources
+from service.api.http.rate_limits import RateLimits
+from service.api.http.verified_keys import VerifiedKeys
+from service.api.server.backlogs import Backlogs
+from service.api.server.request_counts import open_request_counts
+from service.settings import Settings
+from service.storage import Storage
+from service.store.events import NUMBERED, WRITTEN
+from service.store.exports import find_over
+from service.store.postgres.database import Pool, outages_named
+from service.store.postgres.notifications import open_notifications
+from service.store.queries.receipts import find_settled
+from service.store.queries.runs import WantedRun, find_complete
+from service.usecases.events.follow_events import EventFeeds
+from service.usecases.watch import Watch, watching
+
+
+@dataclass(frozen=True)
+class Resources:
+    """`pool` is the primary; `list_pool` may be a replica and serves what may be a moment old."""
+
+    settings: Settings
+    pool: Pool
+    list_pool: Pool
+    storage: Storage
+    feeds: EventFeeds
+    rate_limits: RateLimits
+    run_watch: Watch[WantedRun]
+    export_watch: Watch[str]
+    receipt_watch: Watch[str]
+    backlogs: Backlogs
+    verified_keys: VerifiedKeys = field(default_factory=VerifiedKeys)
+
+
+RESOURCES: Final = web.AppKey("resources", Resources)
+
+
+@asynccontextmanager
+async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
+    """Opens them, and closes them at the end. Raises Unavailable where there is no database."""
+    async with AsyncExitStack() as opened:
+        async with outages_named():
+            pool = await opened.enter_async_context(resources.database_pool(settings, "results_api"))
+            list_pool = pool
+            if settings.database_read_url:
+                replica = settings.model_copy(update={"database_url": settings.database_read_url})
+                list_pool = await opened.enter_async_context(resources.database_pool(replica, "results_api"))
+            across = await opened.enter_async_context(resources.database_pool(settings, "results_worker", 1))
+        notifications = await opened.enter_async_context(open_notifications(pool, NUMBERED, WRITTEN))
+        run_watch = await opened.enter_async_context(watching(pool, notifications, WRITTEN, find_complete))
+        export_watch = await opened.enter_async_context(watching(pool, notifications, WRITTEN, find_over))
+        receipt_watch = await opened.enter_async_context(watching(pool, notifications, WRITTEN, find_settled))
+        storage = resources.open_storage(settings)
+        feeds = EventFeeds(pool, notifications)
+        limits = RateLimits(settings, await opened.enter_async_context(open_request_counts(settings)))
+        yield Resources(
+            settings, pool, list_pool, storage, feeds, limits, run_watch, export_watch, receipt_watch, Backlogs(across)
+        )  # fmt: skip

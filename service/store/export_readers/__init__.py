@@ -1,0 +1,1 @@
+"""Read the rows of an export from one database snapshot."""

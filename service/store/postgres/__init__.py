@@ -1,0 +1,1 @@
+"""Database machinery: connections, statements, migrations, and notifications."""

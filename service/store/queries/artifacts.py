@@ -1,0 +1,62 @@
+"""Reads what files belong to a result."""
+
+from typing import Final, NamedTuple
+
+from service.domain.ids import CaseKey, OrgId, RunKey
+from service.store.postgres.database import Connection
+from service.store.postgres.pieces import compose
+
+
+class ArtifactPlace(NamedTuple):
+    """A place in the list of a result's artifacts: its own come first, then those of its run."""
+
+    run_level: bool
+    artifact_key: int
+
+
+_START: Final = ArtifactPlace(False, -(2**63))
+
+
+class ArtifactPage(NamedTuple):
+    """`data` is a JSON array; `next` is where the list goes on, None at its end."""
+
+    data: str
+    next: ArtifactPlace | None
+
+
+async def list_page(
+    connection: Connection, org_id: OrgId, key: tuple[RunKey, CaseKey], after: ArtifactPlace | None, limit: int,
+    link_base: str,
+) -> ArtifactPage:  # fmt: skip
+    """The next artifacts of the result and of its run."""
+    statement = compose("page_of_artifacts")
+    run_level, artifact_key = after or _START
+    values = {
+        "org_id": org_id, "run_key": key[0], "case_key": key[1], "page": limit,
+        "after_run_level": run_level, "after_key": artifact_key, "link_base": link_base,
+    }  # fmt: skip
+    row = await statement.fetch_row(connection, values)
+    ended = row["artifact_key"] is None
+    return ArtifactPage(row["data"], None if ended else ArtifactPlace(row["run_level"], row["artifact_key"]))
+
+
+async def result_exists(
+    connection: Connection, org_id: OrgId, key: tuple[RunKey, CaseKey], project_id: str | None
+) -> bool:
+    """Whether the organization, or the project if one is given, has this result."""
+    statement = compose("has_result")
+    values = {"org_id": org_id, "run_key": key[0], "case_key": key[1], "project_id": project_id}
+    return await statement.fetch_value(connection, values) is not None
+
+
+async def find_one(
+    connection: Connection, org_id: OrgId, address: tuple[RunKey, CaseKey, int], link_base: str
+) -> str | None:
+    """One artifact as JSON."""
+    run_key, case_key, artifact_key = address
+    values = {
+        "org_id": org_id, "run_key": run_key, "case_key": case_key, "artifact_key": artifact_key,
+        "link_base": link_base,
+    }  # fmt: skip
+    text: str | None = await compose("one_artifact").fetch_value(connection, values)
+    return text

@@ -1,0 +1,77 @@
+"""Reads cases with what their last runs say of them."""
+
+from typing import Final, NamedTuple
+
+from service.domain.ids import CaseKey, OrgId
+from service.store.postgres.database import Connection
+from service.store.postgres.pieces import RUN_BUDGET, Statement, compose
+
+# How many runs of the project a case is looked for in, before its statistics are over fewer than were asked for.
+_WINDOW_IN_LISTS: Final = 200
+_WINDOW_ALONE: Final = RUN_BUDGET
+
+
+class CasePlace(NamedTuple):
+    """A place in the list of a project's cases."""
+
+    suite_hash: int
+    case_key: CaseKey
+
+
+_START: Final = CasePlace(-(2**63), CaseKey(-(2**63)))
+
+
+class CasePage(NamedTuple):
+    """`data` is a JSON array; `next` is where the list goes on, None at its end."""
+
+    data: str
+    next: CasePlace | None
+
+
+async def list_page(
+    connection: Connection,
+    org_id: OrgId,
+    project_id: str,
+    suite: str | None,
+    runs: int,
+    after: CasePlace | None,
+    limit: int,
+) -> CasePage:
+    """The next cases of the project, or of one suite of it, with statistics over their last `runs` runs."""
+    after_suite, after_case = after or _START
+    values = {
+        "org_id": org_id, "project_id": project_id, "suite": suite, "runs": runs, "page": limit,
+        "after_suite": after_suite, "after_case": after_case,
+    }  # fmt: skip
+    row = await page_statement(of_one_suite=suite is not None).fetch_row(connection, values)
+    ended = row["case_key"] is None
+    return CasePage(row["data"], None if ended else CasePlace(row["suite_hash"], CaseKey(row["case_key"])))
+
+
+async def find_one(
+    connection: Connection, org_id: OrgId, case_key: CaseKey, project_id: str | None, runs: int
+) -> str | None:
+    """One case as JSON; None where there is none in the organization, or in the project if one is given."""
+    project_id = await find_project(connection, org_id, case_key, project_id)
+    if project_id is None:
+        return None
+    values = {"org_id": org_id, "case_key": case_key, "project_id": project_id, "runs": runs}
+    text: str | None = await one_statement().fetch_value(connection, values)
+    return text
+
+
+async def find_project(connection: Connection, org_id: OrgId, case_key: CaseKey, project_id: str | None) -> str | None:
+    """The project that the case belongs to; None where there is no such case, or not in the project that is given."""
+    values = {"org_id": org_id, "case_key": case_key, "project_id": project_id}
+    found: str | None = await compose("case_project").fetch_value(connection, values)
+    return found
+
+
+def page_statement(*, of_one_suite: bool) -> Statement:
+    """The statement for the list."""
+    return compose("page_of_cases", suite="suite_one" if of_one_suite else "suite_any", window=_WINDOW_IN_LISTS)
+
+
+def one_statement() -> Statement:
+    """The statement for one case."""
+    return compose("one_case", window=_WINDOW_ALONE)

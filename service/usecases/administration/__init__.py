@@ -1,0 +1,1 @@
+"""Manage organizations and keys, and run mutations with idempotency and an audit trail."""

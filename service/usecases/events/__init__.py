@@ -1,0 +1,1 @@
+"""Number events and follow the event stream."""

@@ -1,0 +1,1 @@
+"""Store run-completion events."""

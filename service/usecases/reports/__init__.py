@@ -1,0 +1,1 @@
+"""Accept, parse, and store uploaded reports and artifacts."""

@@ -1,0 +1,51 @@
+"""Takes a file of a result on: its bytes into storage, then its place in the list."""
+
+from os import urandom
+from typing import NamedTuple
+
+from service.domain.errors import InvalidRequest
+from service.domain.ids import CaseKey, OrgId, RunKey, artifact_key
+from service.domain.reports import StoredPart
+from service.reports.attachments import Attachment, kind_of
+from service.storage import Storage, stored_path
+from service.store import artifacts
+from service.store.artifacts import StoredArtifact
+from service.store.postgres.database import Connection
+from service.usecases.reports.accept_report import Part, keep_part
+
+
+class NewFile(NamedTuple):
+    """Where a file belongs; without a kind its name and type say what it is."""
+
+    org_id: OrgId
+    run_key: RunKey
+    case_key: CaseKey
+    name: str
+    kind: str | None
+
+    @property
+    def address(self) -> tuple[RunKey, CaseKey, int]:
+        """The key of the artifact."""
+        return self.run_key, self.case_key, artifact_key(self.name)
+
+
+async def receive_file(storage: Storage, new: NewFile, part: Part, sha256: str | None, max_bytes: int) -> StoredPart:
+    """Streams the file into storage. Raises TooLarge, and InvalidRequest for other bytes than were announced."""
+    path = stored_path("artifacts", new.org_id, new.run_key.hex, urandom(16).hex())
+    stored = await keep_part(storage, path, part, max_bytes)
+    if sha256 not in (None, stored.sha256):
+        await storage.delete(path)
+        raise InvalidRequest(f"sha256: the bytes that came have {stored.sha256}", "sha256")
+    return stored
+
+
+async def list_file(connection: Connection, new: NewFile, stored: StoredPart) -> str | None:
+    """Lists it; returns the path of the file that it replaces, which is to be deleted after the commit."""
+    replaced = await artifacts.find_path(connection, new.org_id, new.address)
+    kind = new.kind or kind_of(Attachment(new.name, content_type=stored.content_type))
+    artifact = StoredArtifact(
+        new.org_id, *new.address, kind, new.name, stored.content_type, stored.size, bytes.fromhex(stored.sha256),
+        stored.path,
+    )  # fmt: skip
+    await artifacts.insert_stored(connection, artifact)
+    return replaced

@@ -1,0 +1,69 @@
+"""Lists what was uploaded as artifacts: the report under its run, attachments under the results that name them."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from service.domain.ids import RUN_ITSELF, artifact_key
+from service.domain.reports import StoredPart, Upload
+from service.domain.texts import MAX_TEXT
+from service.reports.attachments import Attachment, kind_of
+from service.store import artifacts
+from service.store.artifacts import Reference, StoredArtifact
+from service.store.postgres.database import Connection
+from service.store.runs import StoredRun
+
+_REPORT: Final = "report"
+
+
+async def keep_uploads(connection: Connection, run: StoredRun, upload: Upload) -> None:
+    """In the caller's transaction. An attachment that no result names belongs to the run."""
+    if upload.is_reference:
+        return
+    await artifacts.insert_stored(connection, _of_run(run, upload.artifact(), _REPORT))
+    if not upload.attachments:
+        return
+    references = await artifacts.find_references(connection, run.org_id, run.key)
+    named = match_references(references, [part.name for part in upload.attachments])
+    for part in upload.attachments:
+        for reference in named[part.name]:
+            await artifacts.insert_stored(connection, _of_result(run, reference, part))
+        if not named[part.name]:
+            await artifacts.insert_stored(connection, _of_run(run, part, _kind(part)))
+
+
+def match_references(references: Iterable[Reference], names: Iterable[str]) -> Mapping[str, list[Reference]]:
+    """Which references each file answers: those that end in its name, if that can only mean one place."""
+    known = list(references)
+    return {name: _ending_in(name, known) for name in names}
+
+
+def _ending_in(name: str, references: list[Reference]) -> list[Reference]:
+    wanted = _parts(name)
+    if not wanted:
+        return []
+    found = [reference for reference in references if _parts(reference.uri)[-len(wanted) :] == wanted]
+    places = {tuple(_parts(reference.uri)) for reference in found}
+    return found if len(places) == 1 else [reference for reference in found if _parts(reference.uri) == wanted]
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+
+
+def _kind(part: StoredPart) -> str:
+    return kind_of(Attachment(part.name, content_type=part.content_type))
+
+
+def _of_run(run: StoredRun, part: StoredPart, kind: str) -> StoredArtifact:
+    name = part.name[:MAX_TEXT]
+    return StoredArtifact(
+        run.org_id, run.key, RUN_ITSELF, artifact_key(name), kind, name, part.content_type, part.size,
+        bytes.fromhex(part.sha256), part.path,
+    )  # fmt: skip
+
+
+def _of_result(run: StoredRun, reference: Reference, part: StoredPart) -> StoredArtifact:
+    return StoredArtifact(
+        run.org_id, run.key, reference.case_key, reference.artifact_key, reference.kind, reference.name,
+        part.content_type or reference.content_type, part.size, bytes.fromhex(part.sha256), part.path,
+    )  # fmt: skip

@@ -1,0 +1,164 @@
+"""Takes uploaded reports in: claims one, has a child read it, stores it, and says in its receipt what became of it."""
+
+import asyncio
+import contextlib
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+from uuid import uuid4
+
+from service.domain.errors import NotFound, Reason, Rejected, Unavailable
+from service.domain.reports import MAX_TRIES, RETRY_WAITS, Upload
+from service.log import log
+from service.reports.children import ReadingChild
+from service.reports.errors import ReportError
+from service.reports.uploads import ReadUpload
+from service.storage import Storage
+from service.store import reports
+from service.store.postgres.database import DRIVER_ERRORS, Pool, is_clash, is_data_fault, is_outage
+from service.store.reports import Claim, ClaimedReport
+from service.usecases.leases import ClaimLost, keeping
+from service.usecases.reports.store_report import ReportStore, Taken
+from service.usecases.reports.sweep_uploads import FOLDER_PREFIX
+
+_LEASE: Final = timedelta(seconds=30)
+_BEAT_S: Final = 5.0
+_CLASH_WAIT: Final = timedelta(seconds=1)
+_OUTAGE_WAIT: Final = timedelta(seconds=15)
+_NOW: Final = timedelta()
+_MAX_REASON: Final = 2_000
+
+
+class ReportTaker:
+    """The use case with what it needs. `pool` is one of results_worker; children are made when there are too few."""
+
+    def __init__(
+        self, pool: Pool, storage: Storage, store: ReportStore, max_unpacked_bytes: int,
+        children: list[ReadingChild] | None = None,
+    ) -> None:  # fmt: skip
+        self._pool = pool
+        self._storage = storage
+        self._store = store
+        self._max_unpacked_bytes = max_unpacked_bytes
+        self._idle = [] if children is None else children
+
+    async def claim(self) -> ClaimedReport | None:
+        """The next report, if any."""
+        async with self._pool.acquire() as connection:
+            return await reports.claim(connection, uuid4(), _LEASE)
+
+    async def take(self, claimed: ClaimedReport) -> Taken:
+        """Takes one in to its end or, where that fails, puts it back or rejects it. Canceled, it gives it back."""
+        logged = log.bind(receipt_id=claimed.claim.receipt_id, org_id=claimed.claim.org_id, tries=claimed.tries)
+        try:
+            taken = await self._take(claimed)
+        except asyncio.CancelledError:
+            await self._put_back(claimed.claim, _NOW, as_if_untried=True)
+            raise
+        except ClaimLost:
+            logged.info("report_claim_lost")
+            return Taken("lost")
+        except Exception as error:
+            logged.warning("report_failed", exc_info=None if _verdict(error) else error, error=repr(error))
+            return await self._note_failure(claimed, error)
+        logged.info("report_stored", results=taken.results)
+        return taken
+
+    async def end_abandoned(self) -> None:
+        """Rejects the reports whose last try ended with its worker."""
+        async with self._pool.acquire() as connection:
+            abandoned = await reports.find_abandoned(connection)
+        for held, upload in abandoned:
+            await self._reject(held, upload, "internal_error", f"{MAX_TRIES} workers died over this report")
+
+    async def close(self) -> None:
+        """Ends the children."""
+        for child in self._idle:
+            child.end()
+
+    async def _take(self, claimed: ClaimedReport) -> Taken:
+        """The lease is prolonged until there is a place; what is left lasts until `store` holds the row itself."""
+        with TemporaryDirectory(prefix=FOLDER_PREFIX) as folder:
+            results = Path(folder) / "results"
+            async with AsyncExitStack() as place:
+                async with keeping(partial(self._beat, claimed.claim), _BEAT_S):
+                    read = await self._read(claimed.upload, Path(folder) / "report", results)
+                    connection = await place.enter_async_context(self._store.place())
+                return await self._store.store(connection, claimed, read, results)
+
+    async def _beat(self, held: Claim) -> bool:
+        async with self._pool.acquire() as connection:
+            return await reports.beat(connection, held, _LEASE)
+
+    async def _read(self, upload: Upload, source: Path, results: Path) -> ReadUpload:
+        await self._fetch(upload.report.path, source)
+        child = self._idle.pop() if self._idle else ReadingChild()
+        try:
+            return await child.read(
+                source, results, upload.report.content_type, upload.encoding, self._max_unpacked_bytes
+            )
+        finally:
+            self._idle.append(child)
+
+    async def _fetch(self, path: str, target: Path) -> None:
+        with target.open("wb") as file:
+            async for chunk in await self._storage.read(path):
+                await asyncio.to_thread(file.write, chunk)
+
+    async def _note_failure(self, claimed: ClaimedReport, error: Exception) -> Taken:
+        """The verdict, or another try. Where not even that can be written, the lease runs out by itself."""
+        verdict, pause = _verdict(error), _pause(error)
+        if verdict is None and pause is None and claimed.tries >= MAX_TRIES:
+            verdict = "internal_error", "something went wrong on our side"
+        try:
+            if verdict:
+                await self._reject(claimed.claim, claimed.upload, *verdict)
+                return Taken("rejected")
+            wait = RETRY_WAITS[claimed.tries - 1] if pause is None else pause
+            await self._put_back(claimed.claim, wait, as_if_untried=pause is not None)
+        except Exception as outage:
+            if not is_outage(outage):
+                raise
+            log.warning("store_unreachable", work="reports", error=repr(outage))
+        return Taken("queued")
+
+    async def _reject(self, held: Claim, upload: Upload, reason: Reason, message: str) -> None:
+        problem = {"index": None, "name": None, "reason": f"{reason}: {message}"[:_MAX_REASON]}
+        async with self._pool.acquire() as connection:
+            rejected = await reports.finish(connection, held, "rejected", 0, [problem])
+        if rejected:
+            await self._delete(upload)
+
+    async def _delete(self, upload: Upload) -> None:
+        """What storage does not let go of now, the sweep of uploads finds later."""
+        try:
+            for path in upload.paths:
+                await self._storage.delete(path)
+        except Unavailable as error:
+            log.warning("upload_left", path=upload.report.path, error=repr(error))
+
+    async def _put_back(self, held: Claim, wait: timedelta, *, as_if_untried: bool) -> None:
+        with contextlib.suppress(OSError, *DRIVER_ERRORS):
+            async with self._pool.acquire() as connection:
+                await reports.try_again(connection, held, wait, as_if_untried=as_if_untried)
+
+
+def _pause(error: Exception) -> timedelta | None:
+    """How long to wait where the report has no part in the failure; None where it may have."""
+    if is_clash(error):
+        return _CLASH_WAIT
+    return _OUTAGE_WAIT if isinstance(error, Unavailable) or is_outage(error) else None
+
+
+def _verdict(error: Exception) -> tuple[Reason, str] | None:
+    """Why the report can never be taken in, or None where another try may do."""
+    if isinstance(error, ReportError | Rejected):
+        return error.reason, str(error)
+    if isinstance(error, NotFound):
+        return "invalid", "the file is not in storage"
+    if is_data_fault(error):
+        return "refused_by_store", f"{type(error).__name__}: {error}"
+    return None

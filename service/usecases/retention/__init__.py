@@ -1,0 +1,1 @@
+"""Delete runs, expired results, and other expired rows."""

@@ -1,0 +1,156 @@
+"""Brings events to webhooks: what is claimed, what one attempt does, what is recorded of it."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final, NamedTuple
+
+import orjson
+
+from service.contracts.events import DisabledWebhook, envelope, rfc3339
+from service.domain.deliveries import Answer, Endpoint, Status, next_wait_s
+from service.domain.events import NewEvent
+from service.domain.ids import mint_id
+from service.domain.signatures import signed_headers
+from service.log import log
+from service.outbound.webhooks import WebhookClient
+from service.store import deliveries, events, webhooks
+from service.store.deliveries import Claimed, Outcome
+from service.store.postgres.database import Connection, Pool, is_clash
+
+_LEASE: Final = timedelta(seconds=60)  # well above the time of an attempt
+_LONGEST_FAILURE: Final = timedelta(days=5)
+_TRIES: Final = 5
+_PAUSE_S: Final = 0.05
+_RECOVERY_STEP: Final = 500  # events
+
+
+class Attempted(NamedTuple):
+    """A delivery after an attempt."""
+
+    claimed: Claimed
+    at: datetime
+    answer: Answer
+
+
+async def claim_deliveries(pool: Pool, rooms: Mapping[Endpoint, int], limit: int) -> list[Claimed]:
+    """Deliveries that are due and ours for a minute; another dispatcher gets them after that."""
+    return await deliveries.claim(pool, rooms, limit, _LEASE) if limit > 0 else []
+
+
+async def attempt(client: WebhookClient, claimed: Claimed) -> Attempted:
+    """One attempt. Raises nothing: what goes wrong on our side is a failure too, or it would come due for ever."""
+    at, started = datetime.now(UTC), time.monotonic()
+    try:
+        answer = await _post(client, claimed)
+    except Exception as error:
+        log.error("attempt_broke", org_id=claimed.org_id, delivery_id=claimed.delivery_id, exc_info=error)
+        answer = Answer(None, round((time.monotonic() - started) * 1000), "something went wrong on our side")
+    return Attempted(claimed, at, answer)
+
+
+async def _post(client: WebhookClient, claimed: Claimed) -> Answer:
+    body = envelope(claimed.event_id, claimed.type, claimed.created_at, claimed.data)
+    secrets = [secret for secret in (claimed.secret, claimed.previous_secret) if secret]
+    headers = signed_headers(claimed.event_id, int(time.time()), body, secrets)
+    return await client.post(claimed.url, headers, body)
+
+
+async def give_back(pool: Pool, claimed: Sequence[Claimed]) -> None:
+    """Leaves deliveries to whoever claims them next; not at all would do too, but only when the lease is over."""
+    await deliveries.give_back(pool, claimed)
+
+
+async def record_attempts(pool: Pool, attempted: Sequence[Attempted]) -> list[Status]:
+    """Writes what came of attempts, and switches endpoints off that are gone or have failed for days.
+
+    Returns what the deliveries are now, unless another has claimed them meanwhile.
+    """
+    for number in range(1, _TRIES + 1):
+        try:
+            return await _record(pool, attempted)
+        except Exception as error:
+            if number == _TRIES or not is_clash(error):
+                raise
+        await asyncio.sleep(_PAUSE_S * number)
+    raise AssertionError("the last try returns or raises")
+
+
+async def recover_missed(pool: Pool) -> bool:
+    """Makes one step of one recovery; False where there is none to do. A step that dies is made again."""
+    async with pool.acquire() as connection, connection.transaction():
+        recovery = await webhooks.take_recovery(connection)
+        if recovery is None:
+            return False
+        await webhooks.recover_step(connection, recovery, _RECOVERY_STEP)
+        return True
+
+
+async def _record(pool: Pool, attempted: Sequence[Attempted]) -> list[Status]:
+    outcomes = [_outcome(one) for one in attempted]
+    async with pool.acquire() as connection:
+        async with connection.transaction():
+            await deliveries.record(connection, outcomes)
+            disabled = await _disable(connection, attempted)
+        if disabled:
+            await events.announce(connection)
+    return [outcome.status for outcome in outcomes]
+
+
+def _outcome(attempted: Attempted) -> Outcome:
+    claimed, answer = attempted.claimed, attempted.answer
+    wait_s = None if answer.succeeded else next_wait_s(claimed.tries + 1, answer.retry_after_s)
+    return Outcome(
+        claimed.org_id, claimed.webhook_id, claimed.delivery_id, claimed.claim, _status(answer, wait_s),
+        None if wait_s is None else timedelta(seconds=wait_s), _log_entry(attempted),
+    )  # fmt: skip
+
+
+def _status(answer: Answer, wait_s: float | None) -> Status:
+    if answer.succeeded:
+        return "delivered"
+    return "exhausted" if wait_s is None else "pending"
+
+
+def _log_entry(attempted: Attempted) -> str:
+    answer = attempted.answer
+    return orjson.dumps(
+        {
+            "at": rfc3339(attempted.at),
+            "status": answer.status,
+            "latency_ms": answer.latency_ms,
+            "error": answer.error,
+            "response": answer.response,
+        }
+    ).decode()
+
+
+async def _disable(connection: Connection, attempted: Sequence[Attempted]) -> bool:
+    """Switches off what has to be; whether there was something."""
+    gone = {one.claimed.endpoint for one in attempted if one.answer.is_gone}
+    failing = {one.claimed.endpoint for one in attempted if not one.answer.succeeded} - gone
+    lasting = await webhooks.find_failing(connection, failing, _LONGEST_FAILURE) if failing else []
+    ended = [(endpoint, "gone") for endpoint in gone] + [(endpoint, "failing") for endpoint in lasting]
+    for endpoint, reason in sorted(ended):
+        await _disable_one(connection, endpoint, reason)
+    return bool(ended)
+
+
+async def _disable_one(connection: Connection, endpoint: Endpoint, reason: str) -> None:
+    row = await webhooks.disable(connection, endpoint, reason)
+    if row is None:
+        return
+    org_id, webhook_id = endpoint
+    await deliveries.exhaust_pending(connection, org_id, webhook_id)
+    since = row["failing_since"]
+    told: DisabledWebhook = {
+        "webhook_id": webhook_id,
+        "url": row["url"],
+        "description": row["description"],
+        "reason": reason,
+        "failing_since": rfc3339(since) if since else None,
+    }
+    data = orjson.dumps(told).decode()
+    event = NewEvent(org_id, mint_id("evt"), "webhook.disabled", row["project_id"], None, data)
+    await events.insert(connection, [event])

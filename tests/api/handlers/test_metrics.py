@@ -1,0 +1,145 @@
+"""What Prometheus is told: the backlogs in the database, also while it is away, and nothing of one organization."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import pytest
+
+from consumers.roles import ROLES
+from service.api.server import backlogs
+from service.domain.queues import CONSUMER_ROLES
+from tests.api.served import Api, listening, serve
+from tests.scraped import families, total
+
+FILL = """
+INSERT INTO organizations (slug, name) VALUES ('waiting-slug', 'Waiting');
+INSERT INTO outbox (queue, payload, created_at)
+SELECT 'results.exports', '{}', now() - n * interval '1 minute' FROM generate_series(3, 1, -1) n;
+INSERT INTO exports (org_id, export_id, request, status)
+SELECT 1, 'exp_' || status || n, '{}', status
+FROM unnest('{queued,running,succeeded}'::text[]) status, generate_series(1, length(status)) n;
+INSERT INTO receipts (org_id, receipt_id, source, event_id, body_sha256, status)
+SELECT 1, 'rcp_' || status, status, status, '', status FROM unnest('{queued,processing,stored}'::text[]) status;
+INSERT INTO dead_letters (queue, payload, reason, message) VALUES ('results.exports', '{}', 'internal_error', '');
+INSERT INTO heartbeats VALUES ('one', 'runs', now()), ('two', 'runs', now()), ('old', 'relay', now() - interval '1 h');
+"""
+
+
+async def scrape(api: Api) -> str:
+    response = await api.send("GET", "/metrics", key="")
+    assert response.status == 200
+    return await response.text()
+
+
+async def test_backlogs_are_gauges(api: Api) -> None:
+    await api.store.pool.execute(FILL)
+    text = await scrape(api)
+    assert total(text, "results_database_up") == 1
+    assert total(text, "results_outbox_messages") == 3
+    assert 180 <= total(text, "results_outbox_oldest_age_seconds") < 200
+    assert total(text, "results_exports_open", status="queued") == 6
+    assert total(text, "results_exports_open", status="running") == 7
+    assert total(text, "results_reports_open", status="queued") == 1
+    assert total(text, "results_reports_open", status="processing") == 1
+    assert total(text, "results_embedded_dead_letters") == 1
+    assert total(text, "results_workers", role="runs") == 2
+    assert total(text, "results_workers", role="relay") == 0
+    assert 3600 <= total(text, "results_heartbeat_age_seconds", role="relay") < 3620
+    assert 'results_workers{role="webhooks"} 0.0' in text
+    assert "waiting-slug" not in text
+
+
+async def test_nothing_waits_in_an_empty_store(api: Api) -> None:
+    text = await scrape(api)
+    waiting = {name for name in families(text) if name.startswith("results_") and name != "results_database_up"}
+    assert len(waiting) > 7
+    assert not any(total(text, name) for name in waiting)
+
+
+async def test_scrapes_within_seconds_are_one_look(api: Api) -> None:
+    assert total(await scrape(api), "results_outbox_messages") == 0
+    await api.store.pool.execute(FILL)
+    assert total(await scrape(api), "results_outbox_messages") == 0
+
+
+def test_the_roles_that_are_looked_for_are_those_that_there_are() -> None:
+    assert set(CONSUMER_ROLES) == set(ROLES)
+
+
+@dataclass
+class Wire:
+    """Brings connections to the database, and can hold or cut all of them."""
+
+    host: str
+    port: int
+    open: asyncio.Event = field(default_factory=asyncio.Event)
+    writers: set[asyncio.StreamWriter] = field(default_factory=set)
+
+    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection(self.host, self.port)
+        self.writers |= {writer, back}
+        await asyncio.gather(self._copy(reader, back), self._copy(there, writer))
+
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(2**16):
+            await self.open.wait()
+            writer.write(data)
+        writer.close()
+
+    def cut(self) -> None:
+        for writer in self.writers:
+            writer.close()
+
+
+@asynccontextmanager
+async def wired(database_url: str) -> AsyncIterator[tuple[Wire, str]]:
+    url = urlsplit(database_url)
+    wire = Wire(url.hostname or "", url.port or 5432)
+    wire.open.set()
+    server = await asyncio.start_server(wire.carry, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    try:
+        yield wire, database_url.replace(url.netloc, f"{url.netloc.rsplit('@')[0]}@127.0.0.1:{port}")
+    finally:
+        wire.open.set()
+        wire.cut()
+        server.close()
+
+
+async def test_while_the_database_stands_still_all_but_the_backlogs_is_told(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlogs, "_EVERY_S", 0)
+    async with wired(database_url) as (wire, url), listening(url) as http:
+
+        async def read() -> str:
+            response = await http.get("/metrics")
+            assert response.status == 200
+            return await response.text()
+
+        assert "results_database_up 1.0" in await read()
+        wire.open.clear()
+        begun = time.monotonic()
+        text = await read()
+        assert time.monotonic() - begun < 5
+        assert "results_database_up 0.0" in text
+        assert "results_outbox_messages" not in text
+        assert total(text, "results_http_request_seconds_count", route="/metrics") >= 1
+        wire.open.set()
+        assert "results_database_up 1.0" in await read()
+
+
+async def test_without_a_database_all_but_the_backlogs_is_told() -> None:
+    async with listening("postgresql://nobody@127.0.0.1:1/none") as http:
+        text = await (await http.get("/metrics")).text()
+    assert "results_database_up 0.0" in text
+
+
+async def test_a_store_without_our_tables_ends_no_scrape(database_url: str) -> None:
+    async with serve(database_url) as api:
+        await api.store.pool.execute("SET ROLE none; DROP TABLE dead_letters; SET ROLE results_worker")
+        assert "results_database_up 0.0" in await scrape(api)

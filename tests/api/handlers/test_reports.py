@@ -1,0 +1,365 @@
+"""Reports over HTTP: what is taken, what is refused, and what becomes of it."""
+
+import asyncio
+import gzip
+import itertools
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import zstandard
+from aiohttp import FormData
+
+from service.store.queries import receipts as read_receipts
+from tests.reporting import PASSING, Reports, reporting, reporting_and_taking
+from tests.run_events import run_event
+
+
+@pytest.fixture
+async def reports(database_url: str, tmp_path: Path) -> AsyncIterator[Reports]:
+    async with reporting_and_taking(database_url, tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def untaken(database_url: str, tmp_path: Path) -> AsyncIterator[Reports]:
+    """The API with nobody who reads reports."""
+    async with reporting(database_url, tmp_path, report_max_bytes=10_000) as opened:
+        yield opened
+
+
+async def test_a_report_becomes_a_run(reports: Reports) -> None:
+    receipt = await reports.take(PASSING, params={"branch": "main", "labels": "team:web", "environment": "ci"})
+
+    assert (receipt["status"], receipt["results"], receipt["problems"]) == ("stored", 2, [])
+    run = await reports.api.get("/v1/runs/run_1")
+    assert (run["complete"], run["status"], run["revision"]) == (True, "passed", 1)
+    assert (run["project_id"], run["branch"], run["environment"], run["labels"]) == (
+        "shop", "main", "ci", {"team": "web"},
+    )  # fmt: skip
+    assert run["counts"]["passed"] == 2
+
+
+async def test_the_sent_report_is_kept_as_it_came(reports: Reports) -> None:
+    await reports.take(PASSING, Content_Type="application/xml")
+
+    [artifact] = await reports.artifacts()
+    assert (artifact["kind"], artifact["content_type"], artifact["size"]) == ("report", "application/xml", len(PASSING))
+    assert artifact["name"].endswith(".xml")
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (gzip.compress(PASSING, mtime=0), {"Content_Encoding": "gzip"}),
+        (zstandard.compress(PASSING), {"Content_Encoding": "zstd"}),
+        (gzip.compress(PASSING, mtime=0), {}),
+        (zstandard.compress(PASSING), {}),
+        (b'{"results": [{"name": "pays", "status": "passed"}, {"name": "ships", "status": "passed"}]}', {}),
+        (b'{"name": "pays", "status": "passed"}\n{"name": "ships", "status": "passed"}\n', {}),
+    ],
+)
+async def test_a_report_may_be_packed_and_of_any_format(reports: Reports, body: bytes, headers: dict[str, str]) -> None:
+    receipt = await reports.take(body, "run_1", (), **headers)
+    assert (receipt["status"], receipt["results"]) == ("stored", 2), receipt
+
+
+async def test_sending_a_report_again_changes_nothing(reports: Reports) -> None:
+    first = await reports.take(PASSING)
+    before = await reports.api.store.snapshot()
+    again = await reports.send(PASSING)
+
+    assert again == first
+    assert await reports.api.store.snapshot() == before
+    assert (await reports.api.get("/v1/runs/run_1"))["revision"] == 1
+    assert len(await _stored(reports)) == 1
+
+
+async def test_a_corrected_report_replaces_what_it_names(reports: Reports) -> None:
+    await reports.take(PASSING)
+    await reports.api.store.pool.execute("UPDATE receipts SET received_at = received_at - interval '1 hour'")
+    await reports.api.store.pool.execute("UPDATE results SET event_offset_s = event_offset_s - 3600")
+    await reports.take(b'<testsuite name="shop"><testcase name="pays"><failure/></testcase></testsuite>')
+
+    run = await reports.api.get("/v1/runs/run_1")
+    assert (run["counts"]["passed"], run["counts"]["failed"], run["revision"]) == (1, 1, 2)
+
+
+async def test_shards_in_any_order_end_as_one_run(reports: Reports) -> None:
+    def shard(number: int) -> bytes:
+        return f'<testsuite name="s{number}"><testcase name="a"/><testcase name="a"/></testsuite>'.encode()
+
+    first, second, third = [await reports.send(shard(number), params={"shard": f"{number}/3"}) for number in (3, 1, 2)]
+    for receipt in (first, second, third):
+        assert (await reports.settled(receipt))["status"] == "stored"
+    run = await reports.api.get("/v1/runs/run_1")
+    assert (run["complete"], run["counts"]["passed"]) == (True, 6)
+
+
+async def test_a_run_without_all_of_its_shards_is_not_complete(reports: Reports) -> None:
+    await reports.take(PASSING, params={"shard": "1/2"})
+    assert (await reports.api.get("/v1/runs/run_1"))["complete"] is False
+
+
+async def test_a_malformed_report_is_rejected_with_a_reason_and_leaves_nothing(reports: Reports) -> None:
+    receipt = await reports.take(b"<testsuite><testcase name='a'/>")
+
+    assert (receipt["status"], receipt["results"]) == ("rejected", 0)
+    assert receipt["problems"][0]["reason"].startswith("malformed_report: ")
+    await reports.api.error("/v1/runs/run_1", 404)
+    assert await _stored(reports) == []
+
+
+@pytest.mark.parametrize("in_a_form", [False, True])
+async def test_an_empty_report_is_refused_at_once_and_leaves_nothing(untaken: Reports, in_a_form: bool) -> None:
+    form = FormData()
+    form.add_field("report", b"", filename="junit.xml")
+    response = await untaken.post(form if in_a_form else b"")
+    assert response.status == 400
+    assert (await response.json())["error"]["param"] == "report"
+    assert await _stored(untaken) == []
+    assert (await untaken.api.get("/v1/receipts"))["data"] == []
+
+
+def form_of(*parts: bytes, end: bytes = b"--frontier--\r\n") -> bytes:
+    return b"".join(b"--frontier\r\n" + part + b"\r\n" for part in parts) + end
+
+
+def form_part(headers: bytes = b'Content-Disposition: form-data; name="report"', body: bytes = PASSING) -> bytes:
+    return headers + b"\r\n\r\n" + body
+
+
+FORM = "multipart/form-data; boundary=frontier"
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (form_of(form_part(b'Content-Disposition: form-data; name="a\x7fb"')), FORM),
+        (form_of(form_part(b'Content-Disposition: form-data; name="a\x00b"')), FORM),
+        (form_of(form_part(b"no header at all")), FORM),
+        (form_of(form_part(b"Content-Disposition: form-data; nam")), FORM),
+        (form_of(form_part(b'Content-Disposition: form-data; name="report; \xff')), FORM),
+        (form_of(form_part(b'Content-Disposition: form-data; name="report"; filename*2=a"')), FORM),
+        (form_of(form_part(b"X-Long: " + b"a" * 9_000)), FORM),
+        (form_of(form_part(b"\r\n".join(b"X-%d: a" % number for number in range(200)))), FORM),
+        (form_of(form_part(b'Content-Disposition: form-data; name="_charset_"', b"a" * 100)), FORM),
+        (form_of(form_part(b'Content-Disposition: form-data; name="_charset_"', b"\xff")), FORM),
+        (form_of(form_part(b"Content-Type: multipart/mixed; boundary=inner", b"--inner--")), FORM),
+        (form_of(form_part(b"Content-Type: multipart/mixed", b"--inner--")), FORM),
+        (form_of(form_part(), end=b""), FORM),
+        (form_of(form_part())[:60], FORM),
+        (form_of(form_part(), end=b"--other--\r\n"), FORM),
+        (b"", FORM),
+        (b"no boundary in here", FORM),
+        (form_of(), FORM),
+        (form_of(form_part()), "multipart/form-data"),
+        (form_of(form_part()), "multipart/form-data; boundary=" + "a" * 100),
+        (form_of(form_part()), "multipart/form-data; boundary=\u00e4"),
+    ],
+    ids=itertools.count(),
+)
+async def test_a_broken_form_is_refused_with_a_reason_and_leaves_nothing(
+    untaken: Reports, body: bytes, content_type: str
+) -> None:
+    response = await untaken.post(body, Content_Type=content_type)
+
+    error = (await response.json())["error"]
+    assert (response.status, error["code"]) == (400, "invalid_request"), error
+    assert "form" in error["message"]
+    assert await _stored(untaken) == []
+
+
+async def test_a_form_has_at_most_a_thousand_parts(database_url: str, tmp_path: Path) -> None:
+    async with reporting(database_url, tmp_path) as reports:
+        for count, status in ((1_001, 400), (1_000, 202)):
+            response = await reports.post(
+                form_of(*[form_part(body=b"a")] + [form_part(b"", b"a")] * (count - 1)), Content_Type=FORM
+            )
+            assert response.status == status, await response.text()
+
+
+async def test_names_in_a_form_are_made_storable(untaken: Reports) -> None:
+    headers = b'Content-Disposition: form-data; name="report"; filename="caf\xe9.xml"'
+    receipt = await untaken.send(form_of(form_part(headers)), Content_Type=FORM)
+    assert receipt["status"] == "queued"
+
+
+async def test_a_rejected_report_may_be_sent_again(reports: Reports) -> None:
+    receipt = await reports.take(b"nonsense")
+    again = await reports.send(b"nonsense")
+    assert again["id"] == receipt["id"]
+    assert again["status"] == "queued"
+    assert (await reports.settled(again))["status"] == "rejected"
+
+
+async def test_a_report_of_another_projects_run_is_rejected(reports: Reports) -> None:
+    await reports.api.store.take(run_event("run_1", project_id="other"))
+    receipt = await reports.take(PASSING)
+    assert receipt["problems"][0]["reason"].startswith("run_id_conflict: ")
+
+
+async def test_a_report_of_a_run_whose_results_have_expired_is_rejected(reports: Reports) -> None:
+    await reports.api.store.take(run_event("run_1"))
+    await reports.api.store.pool.execute("UPDATE runs SET results_expired = true")
+    receipt = await reports.take(PASSING)
+    assert receipt["problems"][0]["reason"].startswith("completed_at_out_of_range: ")
+    assert (await reports.api.get("/v1/runs/run_1"))["counts"]["passed"] == 1
+
+
+async def test_invalid_results_are_named_by_index_and_the_others_are_stored(reports: Reports) -> None:
+    results = [{"name": "a", "status": "passed"}, {"name": "b", "status": "green"}, {"status": "passed"}, 7]
+    receipt = await reports.take(orjson.dumps({"results": results}))
+
+    assert (receipt["status"], receipt["results"]) == ("partial", 1)
+    assert [(problem["index"], problem["name"]) for problem in receipt["problems"]] == [(1, "b"), (2, None), (3, None)]
+    assert receipt["problems"][0]["reason"].startswith("status: ")
+
+
+async def test_a_report_without_a_valid_result_is_rejected_and_leaves_no_run(reports: Reports) -> None:
+    receipt = await reports.take(b'{"results": [{"name": "b", "status": "green"}]}')
+    assert receipt["status"] == "rejected"
+    assert receipt["problems"][0]["reason"].startswith("no_valid_result: ")
+    await reports.api.error("/v1/runs/run_1", 404)
+
+
+async def test_a_case_id_again_is_a_further_attempt_however_far_apart(reports: Reports) -> None:
+    many = [{"name": f"case {number}", "status": "passed", "suite": "s"} for number in range(5_000)]
+    flaky = {"case_id": "tc_1", "name": "pays", "duration_ms": 5}
+    results = [{**flaky, "status": "failed"}, *many, {**flaky, "status": "passed"}]
+    receipt = await reports.take(orjson.dumps({"results": results}))
+
+    assert (receipt["status"], receipt["results"]) == ("stored", 5_001)
+    [item] = (await reports.api.get("/v1/results", {"case_id": "tc_1"}))["data"]
+    assert (item["status"], item["flaky"], item["attempts"], item["duration_ms"]) == ("passed", True, 2, 10)
+
+
+async def test_occurrences_are_counted_over_the_whole_report(reports: Reports) -> None:
+    results = [{"name": "same", "suite": "s", "status": "passed"}] * 4_500
+    receipt = await reports.take(orjson.dumps({"results": results}))
+
+    assert receipt["results"] == 4_500
+    assert (await reports.api.get("/v1/runs/run_1"))["counts"]["passed"] == 4_500
+
+
+async def test_attachments_of_a_form_become_files_of_the_results_that_name_them(reports: Reports) -> None:
+    form = FormData()
+    case = "<testcase name='pays'><failure/><system-out>[[ATTACHMENT|out/shot.png]]</system-out></testcase>"
+    form.add_field("report", f"<testsuite>{case}</testsuite>", filename="junit.xml", content_type="text/xml")
+    form.add_field("file", b"PNG", filename="shot.png", content_type="image/png")
+    form.add_field("file", b"log", filename="all.log")
+    receipt = await reports.take(form)
+
+    assert receipt["status"] == "stored", receipt
+    found = {artifact["name"]: artifact for artifact in await reports.artifacts()}
+    assert (found["shot.png"]["kind"], found["shot.png"]["size"]) == ("screenshot", 3)
+    assert (found["all.log"]["kind"], found["all.log"]["size"]) == ("log", 3)
+    assert len(found) == 3
+
+
+@pytest.mark.parametrize(
+    ("params", "param"),
+    [
+        ([("shard", "3/2")], "shard"), ([("shard", "x")], "shard"), ([("labels", "team")], "labels"),
+        ([("completed_at", "yesterday")], "completed_at"), ([("completed_at", "2200-01-01")], "completed_at"),
+        ([("project_id", "again")], "project_id"), ([("colour", "red")], "colour"), ([("branch", "")], "branch"),
+    ],
+)  # fmt: skip
+async def test_a_wrong_parameter_is_named(untaken: Reports, params: list[tuple[str, str]], param: str) -> None:
+    response = await untaken.post(PASSING, params=params)
+    assert response.status == 400
+    assert (await response.json())["error"]["param"] == param
+    assert await _stored(untaken) == []
+
+
+async def test_what_is_too_large_is_refused_however_it_is_sent(untaken: Reports) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(20):
+            yield b"x" * 1_000
+
+    for body in (b"x" * 10_001, pieces()):
+        response = await untaken.post(body)
+        assert (response.status, (await response.json())["error"]["code"]) == (413, "too_large")
+    assert await _stored(untaken) == []
+
+
+async def test_a_bomb_is_rejected_once_it_unpacks_to_too_much(database_url: str, tmp_path: Path) -> None:
+    bomb = gzip.compress(b"<testsuite>" + b" " * 50_000_000)
+    async with reporting_and_taking(database_url, tmp_path, report_max_unpacked_bytes=1_000_000) as reports:
+        receipt = await reports.take(bomb, Content_Encoding="gzip")
+    assert receipt["problems"][0]["reason"] == "too_large: the report unpacks to more than 1000000 bytes"
+
+
+async def test_billion_laughs_are_rejected(reports: Reports) -> None:
+    entities = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10 if n else "ha"}">' for n in range(10))
+    receipt = await reports.take(f'<!DOCTYPE t [{entities}]><testsuite name="&e9;"/>'.encode())
+    assert receipt["status"] == "rejected"
+
+
+async def test_other_encodings_and_run_ids_are_refused(untaken: Reports) -> None:
+    assert (await untaken.post(PASSING, Content_Encoding="br")).status == 415
+    assert (await untaken.post(PASSING, "%00")).status == 400
+
+
+async def test_a_key_needs_the_permission_and_its_project(untaken: Reports) -> None:
+    viewer = (await untaken.api.make_key("viewer")).key
+    bound = (await untaken.api.make_key("engineer", project_id="other")).key
+    for key in (viewer, bound):
+        assert (await untaken.post(PASSING, key=key)).status == 403
+
+
+async def test_a_receipt_is_found_by_run_and_event_and_only_by_its_own(untaken: Reports) -> None:
+    sent = await untaken.send(PASSING)
+    other = await untaken.send(PASSING, "run_2")
+    _, foreign = await untaken.api.make_organization("other")
+    bound = (await untaken.api.make_key("engineer", project_id="another")).key
+
+    assert sent["status"] == "queued"
+    assert [item["id"] for item in (await untaken.api.get("/v1/receipts"))["data"]] == [other["id"], sent["id"]]
+    for asked in ({"run_id": "run_1"}, {"event_id": sent["event_id"]}):
+        assert (await untaken.api.get("/v1/receipts", asked))["data"] == [sent]
+    assert [item["id"] for item in await untaken.api.walk("/v1/receipts", {"limit": "1"})] == [other["id"], sent["id"]]
+    for key in (foreign, bound):
+        assert (await untaken.api.get("/v1/receipts", key=key))["data"] == []
+        await untaken.api.error(f"/v1/receipts/{sent['id']}", 404, key=key)
+    await untaken.api.error("/v1/receipts/rcp_1", 404)
+
+
+async def test_the_same_idempotency_key_gets_the_same_receipt(untaken: Reports) -> None:
+    first = await untaken.post(PASSING, Idempotency_Key="ci-1")
+    again = await untaken.post(PASSING, Idempotency_Key="ci-1")
+    other = await untaken.post(b"<testsuite/>", Idempotency_Key="ci-1")
+    assert (await first.json())["id"] == (await again.json())["id"]
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert (other.status, (await other.json())["error"]["code"]) == (422, "idempotency_mismatch")
+    assert len(await _stored(untaken)) == 1
+
+
+async def _stored(reports: Reports) -> list[str]:
+    folder = reports.storage._folder
+    return [str(path) for path in folder.rglob("*") if path.is_file()] if folder else []
+
+
+async def test_many_who_wait_for_receipts_are_one_look(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+    find_settled = read_receipts.find_settled
+
+    async def counted(connection: Any, org_id: Any, wanted: Any) -> Any:
+        looks.append(len(wanted))
+        return await find_settled(connection, org_id, wanted)
+
+    monkeypatch.setattr("service.api.server.resources.find_settled", counted)
+    async with reporting(database_url, tmp_path) as reports:
+        receipts = [await reports.send(PASSING, f"run_{number}") for number in range(3)]
+        waiting = [asyncio.create_task(reports.receipt(receipt)) for receipt in receipts * 20]
+        await asyncio.sleep(2)
+        before = len(looks)
+        await reports.api.store.pool.execute("UPDATE receipts SET status = 'rejected', due_at = NULL")
+        answers = await asyncio.wait_for(asyncio.gather(*waiting), 5)
+    assert {answer["status"] for answer in answers} == {"rejected"}
+    assert max(looks) == 3
+    assert len(looks) - before <= 3

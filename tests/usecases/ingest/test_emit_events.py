@@ -1,0 +1,134 @@
+"""Events: one for each change of a run, with what receivers need, in an order that skips nobody."""
+
+import asyncio
+from typing import Any
+
+import orjson
+import pytest
+
+from service.domain.events import MAX_OBJECT_BYTES
+from service.usecases.events.number_events import number_events
+from tests.run_events import result, run_event
+from tests.stored import Store
+
+WEBHOOK = "whk_" + "0" * 32
+
+
+async def stored_events(store: Store) -> list[tuple[str, dict[str, Any]]]:
+    rows = await store.pool.fetch("SELECT type, data FROM events ORDER BY created_at, type, data->>'revision'")
+    return [(row["type"], orjson.loads(row["data"])) for row in rows]
+
+
+async def types(store: Store) -> list[str]:
+    return [event_type for event_type, _ in await stored_events(store)]
+
+
+async def add_webhook(store: Store, **columns: Any) -> None:
+    named = {"org_id": 1, "webhook_id": WEBHOOK, "url": "https://example.com", "secret": "whsec_AA==", **columns}
+    marks = ", ".join(f"${n}" for n in range(1, len(named) + 1))
+    await store.pool.execute(f"INSERT INTO webhooks ({', '.join(named)}) VALUES ({marks})", *named.values())
+
+
+async def test_a_passing_run_is_told_as_completed(store: Store) -> None:
+    await store.take(run_event(branch="main"))
+    [(event_type, run)] = await stored_events(store)
+    assert event_type == "run.completed"
+    assert run["run_id"] == "run_1"
+    assert run["status"] == "passed"
+    assert run["branch"] == "main"
+    assert run["counts"] == {"passed": 1, "failed": 0, "error": 0, "skipped": 0, "canceled": 0, "flaky": 0}
+    assert run["failing_cases"] == []
+    assert run["links"]["run"].endswith("/v1/runs/run_1")
+
+
+@pytest.mark.parametrize("status", ["failed", "error"])
+async def test_a_run_that_failed_is_told_as_failed_too(store: Store, status: str) -> None:
+    await store.take(run_event(results=[result("pays", status, failure={"message": "got 503\nat line 3"})]))
+    assert await types(store) == ["run.completed", "run.failed"]
+    for _, run in await stored_events(store):
+        [case] = run["failing_cases"]
+        assert (case["name"], case["status"], case["failure_summary"]) == ("pays", status, "got 503")
+        assert case["id"].startswith("res_")
+
+
+async def test_a_run_in_parts_is_updated_until_it_is_complete_and_after(store: Store) -> None:
+    for number in (1, 2):
+        await store.take(run_event(results=[result(f"case {number}")], shard=number, expected_shards=2))
+    await store.take(run_event(results=[result("case 1", "failed")], time="2026-05-20T13:00:00Z"))
+    assert await types(store) == ["run.updated", "run.completed", "run.updated"]
+    assert [run["revision"] for _, run in await stored_events(store)] == [1, 2, 3]
+
+
+async def test_a_redelivered_event_is_told_once(store: Store) -> None:
+    event = run_event()
+    await store.take_each(event, event)
+    assert await types(store) == ["run.completed"]
+
+
+async def test_the_failing_cases_of_all_parts_are_named(store: Store) -> None:
+    await store.take(run_event(results=[result("one", "failed")], shard=1, expected_shards=2))
+    await store.take(run_event(results=[result("two", "error")], shard=2, expected_shards=2))
+    completed = [run for event_type, run in await stored_events(store) if event_type == "run.completed"]
+    assert [case["name"] for case in completed[0]["failing_cases"]] == ["two", "one"]  # the worse first
+
+
+async def test_an_event_stays_small_whatever_the_run_holds(store: Store) -> None:
+    long = "\N{SNOWMAN}" * 1_000
+    failing = [result(f"{number}{long}", "failed", file=long, failure={"message": long}) for number in range(100)]
+    await store.take(run_event(results=failing, ci_url=long, labels={f"label {n}": "x" * 200 for n in range(50)}))
+    for _, run in await stored_events(store):
+        assert len(orjson.dumps(run)) <= MAX_OBJECT_BYTES
+        assert run["truncated"]
+        assert run["counts"]["failed"] == 100
+
+
+@pytest.mark.parametrize(
+    ("columns", "wanted"),
+    [
+        ({}, True),
+        ({"events": ["run.completed"]}, True),
+        ({"events": ["export.completed"]}, False),
+        ({"project_id": "shop"}, True),
+        ({"project_id": "another"}, False),
+        ({"enabled": False}, False),
+    ],
+)
+async def test_a_delivery_is_written_for_each_webhook_that_wants_the_event(
+    store: Store, columns: dict[str, Any], wanted: bool
+) -> None:
+    await add_webhook(store, **columns)
+    await store.take(run_event())
+    deliveries = await store.pool.fetch("SELECT webhook_id, event_id, due_at <= now() AS due FROM deliveries")
+    events = await store.pool.fetch("SELECT event_id FROM events")
+    expected = [(WEBHOOK, row["event_id"], True) for row in events if wanted]
+    assert [tuple(row) for row in deliveries] == expected
+
+
+async def test_a_webhook_of_another_organization_gets_nothing(store: Store) -> None:
+    await store.pool.execute("INSERT INTO organizations (slug, name) VALUES ('other', 'Other')")
+    await add_webhook(store, org_id=2)
+    await store.take(run_event())
+    assert await store.pool.fetchval("SELECT count(*) FROM deliveries") == 0
+
+
+async def test_numbers_follow_the_commit_and_not_the_writing(store: Store) -> None:
+    async with store.pool.acquire() as late:
+        transaction = late.transaction()
+        await transaction.start()
+        await late.execute(
+            "INSERT INTO events (org_id, event_id, type, data) VALUES (1, 'evt_late', 'run.updated', '{}')"
+        )
+        await store.take(run_event())
+        assert await number_events(store.pool) == 1
+        await transaction.commit()
+    assert await number_events(store.pool) == 1
+    last = await store.pool.fetchval("SELECT event_id FROM events ORDER BY number DESC LIMIT 1")
+    assert last == "evt_late"
+
+
+async def test_numbering_at_once_from_several_processes_numbers_each_event_once(store: Store) -> None:
+    await store.take(*(run_event(f"run_{number}") for number in range(50)))
+    counts = await asyncio.gather(*(number_events(store.pool) for _ in range(4)))
+    assert sum(counts) == 50
+    numbers = await store.pool.fetch("SELECT number FROM events ORDER BY number")
+    assert len({row["number"] for row in numbers}) == 50

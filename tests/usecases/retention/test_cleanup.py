@@ -1,0 +1,196 @@
+"""The chores: each takes away what it is for, and nothing else, in steps that no backlog is too long for."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+
+from service.store.postgres import database
+from service.usecases.retention import cleanup as tidy
+from tests.run_events import run_event
+from tests.stored import Store
+
+MANY = 7
+STEP = 3
+LONG_AGO = "0100" + "0" * 28  # the part of an id that was minted decades ago
+
+# Notes for every step how many rows it deletes, and in which transaction.
+NOTED = """
+CREATE TABLE steps (transaction xid8, deleted bigint);
+CREATE FUNCTION note_step() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+    INSERT INTO steps SELECT pg_current_xact_id(), count(*) FROM gone HAVING count(*) > 0;
+    RETURN NULL;
+END $$;
+"""
+NOTING = "CREATE TRIGGER noted AFTER DELETE ON {} REFERENCING OLD TABLE AS gone EXECUTE FUNCTION note_step()"
+
+
+@pytest.fixture
+async def owner(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()
+
+
+async def fill_receipts(owner: asyncpg.Connection) -> None:
+    await owner.execute(
+        "INSERT INTO receipts (org_id, receipt_id, source, event_id, body_sha256, status, received_at)"
+        " SELECT 1, 'rcp_' || lpad(n::text, 12, '0'), '', n, '', 'stored', now() - interval '100 days'"
+        " FROM generate_series(1, $1::int) n",
+        MANY,
+    )
+
+
+async def fill_answers(owner: asyncpg.Connection) -> None:
+    await owner.execute(
+        "INSERT INTO idempotency_keys (org_id, method, path, key, fingerprint, status, body, created_at)"
+        " SELECT 1, 'POST', '/v1/results/export', n, '', 202, '', now() - interval '25 hours'"
+        " FROM generate_series(1, $1::int) n",
+        MANY,
+    )
+
+
+async def fill_events(owner: asyncpg.Connection) -> None:
+    await owner.execute(
+        "INSERT INTO events (org_id, event_id, type, data, number)"
+        " SELECT 1, 'evt_' || lpad(n::text, 12, '0'), 'run.updated', '{}', n FROM generate_series(1, $1::int) n",
+        MANY,
+    )
+
+
+async def fill_deliveries(owner: asyncpg.Connection) -> None:
+    await fill_events(owner)
+    await owner.execute("INSERT INTO webhooks (org_id, webhook_id, url, secret) VALUES (1, 'whk_1', '', '')")
+    await owner.execute(
+        "INSERT INTO deliveries (org_id, webhook_id, delivery_id, event_id)"
+        " SELECT 1, 'whk_1', delivery_id('whk_1', event_id), event_id FROM events"
+    )
+
+
+@pytest.mark.parametrize(
+    ("table", "fill", "chore"),
+    [
+        ("receipts", fill_receipts, tidy.delete_old_receipts),
+        ("idempotency_keys", fill_answers, tidy.delete_old_answers),
+        ("events", fill_events, tidy.delete_old_events),
+        ("deliveries", fill_deliveries, tidy.delete_old_events),
+    ],
+)
+async def test_a_long_backlog_goes_in_steps_of_their_own(
+    store: Store, owner: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch,
+    table: str, fill: Callable[[asyncpg.Connection], Awaitable[None]], chore: Callable[[Any], Awaitable[int]],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(tidy, "_STEP", STEP)
+    await fill(owner)
+    await owner.execute(NOTED + NOTING.format(table))
+    assert await chore(store.pool) == MANY
+    assert await owner.fetchval(f"SELECT count(*) FROM {table}") == 0
+    steps = await owner.fetch("SELECT transaction, deleted FROM steps ORDER BY transaction")
+    assert [step["deleted"] for step in steps] == [3, 3, 1]
+    assert len({step["transaction"] for step in steps}) == len(steps)
+
+
+async def test_what_a_step_has_deleted_stays_deleted_when_a_later_one_fails(
+    store: Store, owner: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tidy, "_STEP", STEP)
+    await fill_receipts(owner)
+    await owner.execute(
+        "CREATE TABLE holds (org_id int, receipt_id text, FOREIGN KEY (org_id, receipt_id) REFERENCES receipts)"
+    )
+    await owner.execute(
+        "INSERT INTO holds SELECT org_id, receipt_id FROM receipts ORDER BY receipt_id OFFSET 4 LIMIT 1"
+    )
+    with pytest.raises(asyncpg.ForeignKeyViolationError):
+        await tidy.delete_old_receipts(store.pool)
+    assert await owner.fetchval("SELECT count(*) FROM receipts") == MANY - STEP
+
+
+async def test_two_that_delete_share_the_work_and_wait_for_nobody(
+    store: Store, owner: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tidy, "_STEP", STEP)
+    await fill_receipts(owner)
+    async with owner.transaction():
+        await owner.execute("SELECT 1 FROM receipts ORDER BY receipt_id LIMIT 2 FOR UPDATE")
+        assert await asyncio.wait_for(tidy.delete_old_receipts(store.pool), 4) == MANY - 2
+    assert await tidy.delete_old_receipts(store.pool) == 2
+
+
+async def age_receipt(store: Store, event_id: str, **columns: Any) -> None:
+    sets = "".join(f", {name} = ${number}" for number, name in enumerate(columns, 3))
+    await store.pool.execute(
+        f"UPDATE receipts SET receipt_id = $1{sets} WHERE event_id = $2", f"rcp_{LONG_AGO}", event_id, *columns.values()
+    )
+
+
+async def test_old_receipts_go_and_new_ones_stay(store: Store) -> None:
+    await store.take(run_event("run_1", id="old"), run_event("run_2", id="new"))
+    await age_receipt(store, "old", received_at=datetime.now(UTC) - timedelta(days=91))
+    await tidy.delete_old_receipts(store.pool)
+    assert [receipt["event_id"] for receipt in await store.receipts()] == ["new"]
+
+
+async def test_a_receipt_that_was_used_again_is_as_old_as_its_last_use(store: Store) -> None:
+    await store.take(run_event(id="again"))
+    await age_receipt(store, "again", received_at=datetime.now(UTC) - timedelta(days=89))
+    await tidy.delete_old_receipts(store.pool)
+    assert len(await store.receipts()) == 1
+
+
+async def test_a_receipt_of_what_is_still_to_be_read_stays(store: Store) -> None:
+    await store.take(run_event(id="waiting"))
+    await age_receipt(store, "waiting", received_at=datetime.now(UTC) - timedelta(days=91), status="queued")
+    await tidy.delete_old_receipts(store.pool)
+    assert len(await store.receipts()) == 1
+
+
+@pytest.mark.slow
+async def test_a_consumer_that_stands_still_inside_a_copy_is_ended(
+    store: Store, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = await database.open_pool(database_url, "results_worker", 1)
+    async with pool.acquire() as stuck:
+        standing = asyncio.create_task(_stand_still(stuck))
+        await asyncio.sleep(0.3)
+        await tidy.end_stuck_writers(store.pool)
+        assert not standing.done()
+        monkeypatch.setattr(tidy, "_STUCK_AFTER", timedelta(0))
+        await tidy.end_stuck_writers(store.pool)
+        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+            await asyncio.wait_for(standing, 10)
+    await database.close_pool(pool)
+    assert await store.pool.fetchval("SELECT 1") == 1
+
+
+async def _stand_still(connection: database.Connection) -> None:
+    async def rows() -> AsyncIterator[bytes]:
+        await asyncio.sleep(3600)
+        yield b""
+
+    await connection.copy_to_table("heartbeats", source=rows(), columns=["worker_id", "role"])
+
+
+async def test_answers_of_yesterday_go_and_those_of_today_stay(store: Store, owner: asyncpg.Connection) -> None:
+    await owner.executemany(
+        "INSERT INTO idempotency_keys (org_id, method, path, key, fingerprint, status, body, created_at)"
+        " VALUES (1, 'POST', '/v1/results/export', $1, '', 202, '', now() - $2::interval)",
+        [("old", timedelta(hours=25)), ("new", timedelta(hours=23))],
+    )
+    await tidy.delete_old_answers(store.pool)
+    assert [row["key"] for row in await owner.fetch("SELECT key FROM idempotency_keys")] == ["new"]
+
+
+async def test_an_answer_that_is_kept_anew_while_old_ones_go_stays(store: Store, owner: asyncpg.Connection) -> None:
+    await fill_answers(owner)
+    async with owner.transaction():
+        await owner.execute("UPDATE idempotency_keys SET created_at = now() WHERE key = '1'")
+        tidying = asyncio.create_task(tidy.delete_old_answers(store.pool))
+        await asyncio.sleep(0.3)
+        assert not tidying.done()
+    assert await tidying == MANY - 1
+    assert [row["key"] for row in await owner.fetch("SELECT key FROM idempotency_keys")] == ["1"]

@@ -1,0 +1,309 @@
+"""Months beyond the retention go with all that is in them, whoever reads or dies meanwhile; their runs stay."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import asyncpg
+import pytest
+
+from service.storage import Storage
+from service.store import partitions
+from service.store.postgres.database import Vanished, as_owner, is_clash
+from service.usecases.retention.expire_results import expire_results
+from tests.api.served import Api, serve
+from tests.exporting import exporting
+from tests.run_events import result, run_event
+
+RETENTION = timedelta(days=30)
+NOW = datetime.now(UTC)
+OLD, NEW = NOW - timedelta(days=100), NOW - timedelta(days=5)
+OLD_RESULTS = f"results_{OLD:%Y_%m}"
+PIECES = ("results", "result_details", "artifacts")
+RESULTS = [
+    result("logs in"),
+    result("pays", "failed", failure={"message": "no"}, artifacts=[{"name": "a.png", "uri": "s3://x"}]),
+]
+
+
+@dataclass
+class Scene:
+    """An old run and a new one, each with a file, and who lets the old one's results go."""
+
+    api: Api
+    storage: Storage
+    database_url: str
+
+    async def expire(self, retention: timedelta = RETENTION) -> None:
+        await expire_results(self.api.store.pool, self.storage, self.database_url, retention)
+
+    async def add_run(self, run_id: str, completed_at: datetime) -> str:
+        """Returns where storage keeps the file of one of its results."""
+        await self.api.store.take(run_event(run_id, RESULTS, time=completed_at.isoformat()))
+        first = (await self.api.get("/v1/results", {"run_id": run_id}))["data"][0]
+        headers = {"Authorization": f"Bearer {self.api.key}"}
+        put = await self.api.http.put(f"/v1/results/{first['id']}/artifacts/log.txt", data=b"said", headers=headers)
+        assert put.status in (200, 201), await put.text()
+        pool: Any = self.api.store.pool
+        path: str = await pool.fetchval(
+            "SELECT path FROM artifacts JOIN runs USING (org_id, run_key) WHERE run_id = $1 AND path IS NOT NULL",
+            run_id,
+        )
+        return path
+
+    async def partitions(self) -> set[str]:
+        """The months that are there, however they hang together."""
+        rows = await self.api.store.pool.fetch(
+            "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname ~ '_[0-9]{4}_[0-9]{2}$'"
+        )
+        return {row["relname"] for row in rows}
+
+    async def is_pending(self) -> bool:
+        """Whether a partition is half detached."""
+        return bool(await self.api.store.pool.fetchval("SELECT bool_or(inhdetachpending) FROM pg_inherits"))
+
+    async def assert_old_is_gone_and_new_is_there(self) -> None:
+        assert await self.partitions() == pieces_of(NEW)
+        assert {item["run_id"] for item in await self.api.walk("/v1/results")} == {"new"}
+        assert (await self.api.get("/v1/runs/old"))["results_expired"] is True
+        assert (await self.api.get("/v1/runs/new"))["results_expired"] is False
+
+
+def pieces_of(moment: datetime) -> set[str]:
+    return {f"{piece}_{moment:%Y_%m}" for piece in PIECES}
+
+
+@pytest.fixture
+async def scene(database_url: str, storage_url: str) -> AsyncIterator[Scene]:
+    async with serve(database_url, artifacts_url=storage_url) as api:
+        yield Scene(api, Storage(storage_url), database_url)
+
+
+@pytest.fixture
+async def local(database_url: str, tmp_path: Path) -> AsyncIterator[Scene]:
+    """With both runs, in a folder."""
+    async with serve(database_url, artifacts_url=tmp_path.as_uri()) as api:
+        scene = Scene(api, Storage(tmp_path.as_uri()), database_url)
+        await scene.add_run("old", OLD)
+        await scene.add_run("new", NEW)
+        yield scene
+
+
+async def exists(storage: Storage, path: str) -> bool:
+    return path in [found async for batch in storage.list_old("artifacts", timedelta(0)) for found in batch]
+
+
+async def test_a_month_goes_with_its_files_and_its_runs_stay(scene: Scene) -> None:
+    old, new = await scene.add_run("old", OLD), await scene.add_run("new", NEW)
+    before = await scene.api.get("/v1/runs/old")
+    shown = (await scene.api.get("/v1/results", {"run_id": "old"}))["data"][0]["id"]
+    assert before["results_expired"] is False
+    await scene.expire()
+    await scene.assert_old_is_gone_and_new_is_there()
+    assert await scene.api.get("/v1/runs/old") == {**before, "results_expired": True}
+    assert before["counts"]["failed"] == before["counts"]["passed"] == 1
+    await scene.api.error(f"/v1/results/{shown}", 404)
+    assert [await exists(scene.storage, path) for path in (old, new)] == [False, True]
+    [case, _] = (await scene.api.get("/v1/cases", {"project_id": "shop"}))["data"]
+    assert case["runs"] == 1
+    assert len((await scene.api.get(f"/v1/cases/{case['id']}/history"))["data"]) == 1
+
+
+@pytest.mark.parametrize("looks", [1, 2, 3])
+async def test_files_are_found_among_however_many_references(
+    local: Scene, monkeypatch: pytest.MonkeyPatch, looks: int
+) -> None:
+    monkeypatch.setattr("service.usecases.retention.expire_results._LOOKS_AT_ONCE", looks)
+    old = [await local.add_run(f"old {number}", OLD) for number in range(3)]
+    await local.expire()
+    assert [await exists(local.storage, path) for path in old] == [False] * 3
+
+
+async def test_a_month_stays_until_all_of_it_is_beyond_the_retention(local: Scene) -> None:
+    first = OLD.replace(day=1, hour=0)
+    await local.add_run("first", first)
+    await local.expire(datetime.now(UTC) - first - timedelta(days=2))
+    assert await local.partitions() == pieces_of(OLD) | pieces_of(NEW)
+    assert (await local.api.get("/v1/runs/first"))["results_expired"] is False
+
+
+async def test_nobody_is_kept_waiting_and_what_a_reader_holds_goes_in_the_next_round(local: Scene) -> None:
+    waits: list[float] = []
+
+    async def use() -> None:
+        while True:
+            started = time.monotonic()
+            assert (await local.api.get("/v1/results", {"status": "failed"}))["data"]
+            await local.api.store.take(run_event("new", [result()], time=datetime.now(UTC).isoformat()))
+            waits.append(time.monotonic() - started)
+            await asyncio.sleep(0.02)
+
+    async with reading(local):
+        using = asyncio.create_task(use())
+        try:
+            with pytest.raises(Vanished):
+                await local.expire()
+        finally:
+            using.cancel()
+            await asyncio.wait({using})
+        assert using.cancelled()
+        assert len(waits) > 5
+        assert max(waits) < 1.5
+        assert await local.is_pending()
+        assert (await local.api.get("/v1/runs/old"))["results_expired"] is True
+    await local.expire()
+    assert not await local.is_pending()
+    await local.assert_old_is_gone_and_new_is_there()
+
+
+@asynccontextmanager
+async def reading(scene: Scene) -> AsyncIterator[None]:
+    """Somebody who has read the old results and is not done yet."""
+    connection = await asyncpg.connect(scene.database_url)
+    async with connection.transaction():
+        await connection.fetch("SELECT count(*) FROM results")
+        yield
+    await connection.close()
+
+
+@pytest.mark.parametrize("steps", range(6))
+async def test_a_round_that_is_cut_off_is_finished_by_the_next(
+    local: Scene, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    class Death(Exception):
+        pass
+
+    left = steps + 1  # the first look finds that nothing was begun
+    take_step = partitions.take_step
+
+    async def die_in_time(*arguments: Any) -> str | None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Death
+        return await take_step(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(partitions, "take_step", die_in_time)
+        with pytest.raises(Death):
+            await local.expire()
+    assert (await local.api.get("/v1/runs/old"))["results_expired"] is True
+    assert len(await local.partitions()) == 6 - steps // 2
+    await local.expire()
+    await local.assert_old_is_gone_and_new_is_there()
+
+
+async def test_what_was_begun_is_finished_though_the_retention_is_longer_now(local: Scene) -> None:
+    async with reading(local):
+        with pytest.raises(Vanished):
+            await local.expire()
+    await local.expire(timedelta(days=3653))
+    assert await local.partitions() == pieces_of(NEW) | pieces_of(OLD) - {OLD_RESULTS}
+    await local.add_run("late", OLD)
+    assert (await local.api.get("/v1/runs/late"))["results_expired"] is False
+
+
+async def test_a_month_that_is_taken_away_under_a_consumer_is_made_anew(local: Scene) -> None:
+    await local.expire()
+    late = [run_event(name, RESULTS, time=moment.isoformat()) for name, moment in [("late", OLD), ("other", NEW)]]
+    assert [verdict.what for verdict in await local.api.store.take(*late)] == ["stored", "stored"]
+    assert await local.partitions() == pieces_of(OLD) | pieces_of(NEW)
+
+
+async def test_a_month_that_can_not_be_made_is_not_waited_for(local: Scene) -> None:
+    await detach_by_hand(local)
+    (verdict,) = await local.api.store.take(run_event("late", RESULTS, time=OLD.isoformat()))
+    assert verdict.reason == "refused_by_store"
+
+
+async def test_a_partition_that_an_operator_has_detached_is_theirs(local: Scene) -> None:
+    await detach_by_hand(local)
+    await local.expire()
+    assert await local.partitions() == pieces_of(NEW) | {OLD_RESULTS}
+
+
+@pytest.mark.parametrize("retention", [RETENTION, timedelta(days=3653)])
+@pytest.mark.parametrize("way", ["", "CONCURRENTLY"])
+async def test_what_an_operator_detaches_after_we_could_not_is_theirs(
+    local: Scene, way: str, retention: timedelta
+) -> None:
+    async with locking(local):
+        with pytest.raises(Vanished):
+            await local.expire()
+    await detach_by_hand(local, way)
+    await local.expire(retention)
+    assert OLD_RESULTS in await local.partitions()
+
+
+async def test_a_lock_that_comes_between_leaves_no_mark(local: Scene) -> None:
+    class Late:
+        """The owner's connection, on which somebody is faster with the lock."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(owner, name)
+
+        async def execute(self, statement: str) -> None:
+            if "CONCURRENTLY" not in statement:
+                await owner.execute(statement)
+                return
+            async with locking(local):
+                await owner.execute(statement)
+
+    async with as_owner(local.database_url) as owner:
+        with pytest.raises(Vanished):
+            await partitions.take_step(cast("asyncpg.Connection", Late()), OLD.date())
+    await detach_by_hand(local)
+    await local.expire()
+    assert OLD_RESULTS in await local.partitions()
+
+
+async def test_what_is_attached_again_is_an_operators_to_detach(local: Scene) -> None:
+    async with as_owner(local.database_url) as owner:
+        await partitions.take_step(owner, OLD.date())
+        low, high = partitions._keys(partitions.month_of(OLD))
+        bounds = f"FOR VALUES FROM ('{low}') TO ('{high}')"
+        await owner.execute(f"ALTER TABLE results ATTACH PARTITION {OLD_RESULTS} {bounds}")
+    await local.expire(timedelta(days=3653))
+    await detach_by_hand(local)
+    await local.expire()
+    assert OLD_RESULTS in await local.partitions()
+
+
+async def detach_by_hand(scene: Scene, way: str = "") -> None:
+    async with as_owner(scene.database_url) as owner:
+        await owner.execute(f"ALTER TABLE results DETACH PARTITION {OLD_RESULTS} {way}")
+
+
+@asynccontextmanager
+async def locking(scene: Scene) -> AsyncIterator[None]:
+    """Somebody who keeps partitions from being detached, as ANALYZE and CREATE INDEX do."""
+    async with as_owner(scene.database_url) as other, other.transaction():
+        await other.execute("LOCK TABLE ONLY results IN SHARE UPDATE EXCLUSIVE MODE")
+        yield
+
+
+async def test_several_at_once_do_no_harm(local: Scene) -> None:
+    for months in range(4, 10):
+        await local.add_run(f"older {months}", NOW - timedelta(days=31 * months))
+    for _ in range(20):
+        rounds = await asyncio.gather(*(local.expire() for _ in range(3)), return_exceptions=True)
+        assert all(outcome is None or is_clash(outcome) for outcome in rounds), rounds
+        if rounds == [None] * 3:
+            break
+    await local.assert_old_is_gone_and_new_is_there()
+
+
+async def test_the_file_of_an_export_lives_as_long_as_its_export_says(database_url: str, tmp_path: Path) -> None:
+    async with exporting(database_url, tmp_path.as_uri()) as exports:
+        scene = Scene(exports.api, exports.storage, database_url)
+        await scene.add_run("old", OLD)
+        made = await exports.make("csv", filter={"run_id": "old"})
+        await scene.expire()
+        assert (await exports.file(made)).count(b"\n") == 1 + len(RESULTS)
+        empty = await exports.make("csv", filter={"run_id": "old"})
+        assert empty["rows"] == 0
