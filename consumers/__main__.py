@@ -9,8 +9,8 @@ from typing import Final
 import click
 
 from consumers import process
-from consumers.dead_letters import DeadLetter, Graveyard, StoreGraveyard, open_graveyard
-from consumers.roles import ROLES, Role
+from consumers.dead_letters import DeadLetter, DeadLetterStore, EmbeddedDeadLetters, open_dead_letters
+from consumers.roles import ROLES, ConsumerRole
 from consumers.topology import Topology
 from service.commands import CONTEXT, run_command
 from service.resources import database_connection
@@ -21,7 +21,7 @@ _HELD: Final = 1_000  # letters that one command looks at
 
 @click.command(context_settings=CONTEXT)
 @click.argument("roles", nargs=-1, type=click.Choice(tuple(ROLES)))
-def consume(roles: tuple[Role, ...]) -> None:
+def consume(roles: tuple[ConsumerRole, ...]) -> None:
     """Takes messages into the store until SIGTERM or Ctrl-C.
 
     This process does the work of the roles that are named, or of all. Any number of processes may share one.
@@ -49,11 +49,11 @@ def list_letters(limit: int) -> None:
     Each with its id, queue, when it came here, size in bytes, and reason.
     """
 
-    async def show(graveyard: Graveyard) -> None:
-        letters = await graveyard.letters(limit)
+    async def show(graveyard: DeadLetterStore) -> None:
+        letters = await graveyard.list_oldest(limit)
         for letter in letters:
             click.echo(
-                f"{letter.id}  {letter.queue}  {letter.buried_at or '-':25}  {len(letter.body):>9}"
+                f"{letter.id}  {letter.queue}  {letter.dead_lettered_at or '-':25}  {len(letter.body):>9}"
                 f"  {letter.reason}: {letter.message}"
             )
         click.echo(f"dead letters: {len(letters)}", err=True)
@@ -69,8 +69,8 @@ def show(letter_id: str) -> None:
     The body goes to stdout, byte for byte, the reason to stderr.
     """
 
-    async def print_body(graveyard: Graveyard) -> None:
-        for letter in _chosen(await graveyard.letters(_HELD), (letter_id,), everything=False)[:1]:
+    async def print_body(graveyard: DeadLetterStore) -> None:
+        for letter in _chosen(await graveyard.list_oldest(_HELD), (letter_id,), everything=False)[:1]:
             click.echo(f"{letter.reason}: {letter.message}", err=True)
             sys.stdout.buffer.write(letter.body + b"\n")
 
@@ -86,8 +86,8 @@ def replay(letter_ids: tuple[str, ...], everything: bool) -> None:
     Those that fail again come back here.
     """
 
-    async def send(graveyard: Graveyard) -> None:
-        chosen = _chosen(await graveyard.letters(_HELD), letter_ids, everything)
+    async def send(graveyard: DeadLetterStore) -> None:
+        chosen = _chosen(await graveyard.list_oldest(_HELD), letter_ids, everything)
         for letter in chosen:
             await graveyard.replay(letter)
         click.echo(f"replayed {len(chosen)}", err=True)
@@ -101,8 +101,8 @@ def replay(letter_ids: tuple[str, ...], everything: bool) -> None:
 def discard(letter_ids: tuple[str, ...], everything: bool) -> None:
     """Deletes dead letters for good."""
 
-    async def delete(graveyard: Graveyard) -> None:
-        chosen = _chosen(await graveyard.letters(_HELD), letter_ids, everything)
+    async def delete(graveyard: DeadLetterStore) -> None:
+        chosen = _chosen(await graveyard.list_oldest(_HELD), letter_ids, everything)
         for letter in chosen:
             await graveyard.discard(letter)
         click.echo(f"discarded {len(chosen)}", err=True)
@@ -122,16 +122,16 @@ def _chosen(letters: Sequence[DeadLetter], wanted: tuple[str, ...], everything: 
     return [letter for letter in letters if letter.id in wanted]
 
 
-def _run(work: Callable[[Graveyard], Awaitable[None]]) -> None:
+def _run(work: Callable[[DeadLetterStore], Awaitable[None]]) -> None:
     settings = read_settings()
     logging.disable()  # what the driver of the broker complains of is told in our own words
 
     async def hold() -> None:
         if settings.amqp_url:
-            async with open_graveyard(settings.amqp_url, Topology(settings.queue_prefix)) as graveyard:
+            async with open_dead_letters(settings.amqp_url, Topology(settings.queue_prefix)) as graveyard:
                 return await work(graveyard)
         async with database_connection(settings, "results_worker") as connection:
-            return await work(StoreGraveyard(connection))
+            return await work(EmbeddedDeadLetters(connection))
 
     asyncio.run(hold())
 

@@ -12,7 +12,7 @@ from consumers import worker
 from consumers.metrics import BROKER_LOSSES
 from consumers.topology import Topology
 from consumers.worker import ConsumerLost, Stopped
-from service.domain.backoff import waits
+from service.domain.backoff import backoff_delays
 from service.log import log
 
 _CONNECT_TIMEOUT_S: Final = 10
@@ -20,22 +20,22 @@ _LONGEST_WAIT_S: Final = 15.0
 _LOSSES: Final = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError, ConsumerLost)
 
 
-class OnBroker(Protocol):
+class BrokerTask(Protocol):
     """What lives on a connection to the broker: a lane, the relay."""
 
     async def run(self, connection: AbstractConnection) -> None:
         """Until told to stop. Raises where the broker is lost."""
 
 
-async def keep_consuming(url: str, topology: Topology, lanes: Sequence[OnBroker], stopping: asyncio.Event) -> None:
+async def run_on_broker(url: str, topology: Topology, lanes: Sequence[BrokerTask], stopping: asyncio.Event) -> None:
     """Runs the lanes until told to stop. Exits the process where the broker has the topology otherwise."""
-    pauses = waits(0.2, _LONGEST_WAIT_S)
+    pauses = backoff_delays(0.2, _LONGEST_WAIT_S)
     while not stopping.is_set():
         try:
             async with await aio_pika.connect(url, timeout=_CONNECT_TIMEOUT_S) as connection:
                 await worker.declare(connection, topology)
                 log.info("broker_connected")
-                pauses = waits(0.2, _LONGEST_WAIT_S)
+                pauses = backoff_delays(0.2, _LONGEST_WAIT_S)
                 await _run_lanes(connection, lanes)
         except ChannelPreconditionFailed as mismatch:
             raise SystemExit(f"the broker has a queue or exchange declared otherwise: {mismatch}") from None
@@ -48,7 +48,7 @@ async def keep_consuming(url: str, topology: Topology, lanes: Sequence[OnBroker]
             await asyncio.wait({asyncio.ensure_future(stopping.wait())}, timeout=wait_s)
 
 
-async def _run_lanes(connection: AbstractConnection, lanes: Sequence[OnBroker]) -> None:
+async def _run_lanes(connection: AbstractConnection, lanes: Sequence[BrokerTask]) -> None:
     """Until all have stopped. The first that fails ends the others, and its error is raised."""
     try:
         async with asyncio.TaskGroup() as group:

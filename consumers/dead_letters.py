@@ -28,14 +28,14 @@ class DeadLetter:
     queue: str
     reason: str
     message: str
-    buried_at: str | None
+    dead_lettered_at: str | None
     body: bytes
 
 
-class Graveyard(Protocol):
+class DeadLetterStore(Protocol):
     """The dead letters as they are now. What is not taken out stays."""
 
-    async def letters(self, limit: int) -> Sequence[DeadLetter]:
+    async def list_oldest(self, limit: int) -> Sequence[DeadLetter]:
         """The oldest dead letters of each queue, at most so many."""
 
     async def replay(self, letter: DeadLetter) -> None:
@@ -45,7 +45,7 @@ class Graveyard(Protocol):
         """Takes the letter out for good."""
 
 
-class BrokerGraveyard:
+class BrokerDeadLetters:
     """Dead letters in RabbitMQ, which lends them to us until the block ends."""
 
     def __init__(self, channel: AbstractChannel, topology: Topology) -> None:
@@ -53,7 +53,7 @@ class BrokerGraveyard:
         self._topology = topology
         self._lent: dict[int, AbstractIncomingMessage] = {}  # by identity: two letters may be equal
 
-    async def letters(self, limit: int) -> list[DeadLetter]:
+    async def list_oldest(self, limit: int) -> list[DeadLetter]:
         """The oldest of each queue, at most so many in all."""
         found: list[DeadLetter] = []
         for name in self._topology.queues:
@@ -78,13 +78,13 @@ class BrokerGraveyard:
         await self._lent[id(letter)].ack()
 
 
-class StoreGraveyard:
+class EmbeddedDeadLetters:
     """Dead letters in the store, where there is no broker."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def letters(self, limit: int) -> list[DeadLetter]:
+    async def list_oldest(self, limit: int) -> list[DeadLetter]:
         """The oldest, at most so many."""
         return [
             DeadLetter(
@@ -108,13 +108,13 @@ class NoBroker(ServiceError):
 
 
 @asynccontextmanager
-async def open_graveyard(url: str, topology: Topology) -> AsyncIterator[BrokerGraveyard]:
+async def open_dead_letters(url: str, topology: Topology) -> AsyncIterator[BrokerDeadLetters]:
     """Holds the broker's dead letters while the block runs. Raises NoBroker."""
     async with await _connect(url) as connection:
         async with connection.channel() as channel:
             await topology.declare(channel)
         async with connection.channel(publisher_confirms=True, on_return_raises=True) as channel:
-            yield BrokerGraveyard(channel, topology)
+            yield BrokerDeadLetters(channel, topology)
 
 
 async def _connect(url: str) -> AbstractConnection:
@@ -133,7 +133,7 @@ def _read(queue: str, incoming: AbstractIncomingMessage) -> DeadLetter:
         queue=queue,
         reason=str(headers.get("x-reason") or headers.get("x-last-death-reason") or "unknown"),
         message=str(headers.get("x-message") or "moved here by the broker"),
-        buried_at=incoming.timestamp.isoformat(timespec="seconds") if incoming.timestamp else None,
+        dead_lettered_at=incoming.timestamp.isoformat(timespec="seconds") if incoming.timestamp else None,
         body=incoming.body,
     )
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Generic, TypeVar
 
 from consumers.loops import repeat
-from consumers.worker import DeadLetter, Delivery
+from consumers.worker import Delivery, Rejection
 from service.log import log
 
 _POLL_S: Final = 2.0  # finds retries that come due and the jobs of workers that died
@@ -28,7 +28,7 @@ class Jobs(Generic[Job]):
         self._wake = asyncio.Event()
         self._running: set[asyncio.Task[None]] = set()
 
-    async def handle(self, deliveries: Sequence[Delivery]) -> list[DeadLetter | None]:
+    async def handle(self, deliveries: Sequence[Delivery]) -> list[Rejection | None]:
         """Takes the news that there are jobs; which ones is read from the store."""
         self._wake.set()
         return [None] * len(deliveries)

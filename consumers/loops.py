@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from service.domain.backoff import waits
+from service.domain.backoff import backoff_delays
 from service.log import log
 from service.store.postgres.database import is_clash, is_outage
 
@@ -23,7 +23,7 @@ async def pause(seconds: float, *events: asyncio.Event) -> None:
             task.cancel()
 
 
-async def unless(stopping: asyncio.Event, work: Awaitable[object]) -> None:
+async def run_until_stopped(stopping: asyncio.Event, work: Awaitable[object]) -> None:
     """Does the work to its end, or cancels it where we are to stop first."""
     working, ordered = asyncio.ensure_future(work), asyncio.create_task(stopping.wait())
     try:
@@ -36,9 +36,9 @@ async def unless(stopping: asyncio.Event, work: Awaitable[object]) -> None:
         working.result()
 
 
-async def patiently(name: str, work: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:
+async def retry_on_outage(name: str, work: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:
     """Until `work` returns or we are to stop. It starts over after an outage of the store, or if others hold it up."""
-    pauses = waits(0.2, _LONGEST_WAIT_S)
+    pauses = backoff_delays(0.2, _LONGEST_WAIT_S)
     while not stopping.is_set():
         try:
             await work()
@@ -63,5 +63,5 @@ async def repeat(
     while not stopping.is_set():
         for wake in wakes:
             wake.clear()
-        await patiently(name, step, stopping)
+        await retry_on_outage(name, step, stopping)
         await pause(every_s, stopping, *wakes)

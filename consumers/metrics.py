@@ -36,7 +36,7 @@ _DELIVERIES: Final = Histogram(
 DEAD_LETTERS: Final = Counter("results_dead_letters_total", "Messages that nobody can take", ("queue", "reason"))
 RELAYED: Final = Counter("results_outbox_sent_total", "Messages of the outbox that have arrived")
 BROKER_LOSSES: Final = Counter("results_broker_losses_total", "Times that the broker was lost, or not reached")
-CHORE_FAILURES: Final = Counter("results_chore_failures_total", "Chores that ended with an error", ("chore",))
+TASK_FAILURES: Final = Counter("results_chore_failures_total", "Chores that ended with an error", ("chore",))
 
 for _outcome in get_args(What):  # a rate can be taken of what is there from the start
     _EVENTS.labels(_outcome)

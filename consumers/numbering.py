@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-from consumers.loops import Loop, patiently, pause
+from consumers.loops import Loop, pause, retry_on_outage
 from service.store import events
 from service.store.postgres.database import Pool
 from service.usecases.events.number_events import number_events
@@ -24,4 +24,4 @@ def numbering(pool: Pool, stopping: asyncio.Event) -> Loop:
         if not stopping.is_set():
             raise ConnectionResetError("the connection that listens is lost")
 
-    return lambda: patiently("numbering", listen, stopping)
+    return lambda: retry_on_outage("numbering", listen, stopping)

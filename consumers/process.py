@@ -12,12 +12,12 @@ from typing import Final
 import uvloop
 
 from consumers import metrics
-from consumers.broker import OnBroker, keep_consuming
+from consumers.broker import BrokerTask, run_on_broker
 from consumers.loops import Loop
 from consumers.relay import EmbeddedQueue
-from consumers.roles import ROLES, Role, Tools, Work
+from consumers.roles import ROLES, ConsumerRole, RoleContext, RoleWorkload
 from consumers.topology import Topology
-from consumers.worker import Lane
+from consumers.worker import BatchConsumer
 from service import log as logging
 from service.log import log
 from service.resources import MissingSetting, check_database, database_pool
@@ -33,7 +33,7 @@ _LEAST_CONNECTIONS: Final = 6
 _GC_THRESHOLDS: Final = (20_000, 5, 5)
 
 
-def run(settings: Settings, roles: Sequence[Role]) -> None:
+def run(settings: Settings, roles: Sequence[ConsumerRole]) -> None:
     """Runs these roles until SIGTERM or SIGINT; a second signal ends it at once."""
     logging.set_up(settings.log_level)
     gc.set_threshold(*_GC_THRESHOLDS)
@@ -41,17 +41,19 @@ def run(settings: Settings, roles: Sequence[Role]) -> None:
         uvloop.run(_main(settings, roles))
 
 
-async def _main(settings: Settings, roles: Sequence[Role]) -> None:
+async def _main(settings: Settings, roles: Sequence[ConsumerRole]) -> None:
     stopping = _stop_on_signals()
     _check_pool(settings)
     await check_database(settings, "results_worker")
     async with database_pool(settings, "results_worker") as pool, AsyncExitStack() as opened:
-        tools = Tools(settings, pool, Topology(settings.queue_prefix), stopping, opened)
-        works = [await ROLES[role](tools) for role in roles]
+        context = RoleContext(settings, pool, Topology(settings.queue_prefix), stopping, opened)
+        workloads = [await ROLES[role](context) for role in roles]
         log.info("consumers_started", roles=list(roles), pid=os.getpid(), broker=bool(settings.amqp_url))
         async with asyncio.TaskGroup() as group:
             beats = [group.create_task(_beat(pool, role)) for role in roles]
-            await _run_all([_delivering(tools, works), *(loop for work in works for loop in work.loops)])
+            await _run_all(
+                [_delivering(context, workloads), *(loop for workload in workloads for loop in workload.loops)]
+            )
             for beat in beats:
                 beat.cancel()
     log.info("consumers_stopped", roles=list(roles))
@@ -74,28 +76,28 @@ async def _run_one(loop: Loop) -> None:
     await loop()
 
 
-def _delivering(tools: Tools, works: Sequence[Work]) -> Loop:
+def _delivering(context: RoleContext, workloads: Sequence[RoleWorkload]) -> Loop:
     """Brings messages to the handlers: through the broker, or without one straight from the outbox."""
-    url = tools.settings.amqp_url
+    url = context.settings.amqp_url
     if url is None:
-        handlers = {name: handle for work in works for name, handle in work.queues.items()}
-        return EmbeddedQueue(tools.pool, handlers, tools.stopping).run
-    lanes = list(_on_broker(tools, works))
+        handlers = {name: handle for workload in workloads for name, handle in workload.queues.items()}
+        return EmbeddedQueue(context.pool, handlers, context.stopping).run
+    lanes = list(_on_broker(context, workloads))
     if not lanes:
         return _nothing
-    return lambda: keep_consuming(url, tools.topology, lanes, tools.stopping)
+    return lambda: run_on_broker(url, context.topology, lanes, context.stopping)
 
 
 async def _nothing() -> None:
     """A process without queues needs no broker."""
 
 
-def _on_broker(tools: Tools, works: Sequence[Work]) -> Iterator[OnBroker]:
-    for work in works:
-        yield from work.on_broker
-        for name, handle in work.queues.items():
-            for _ in range(work.lanes):
-                yield Lane(tools.topology, tools.topology.job_queue(name), handle, tools.stopping)
+def _on_broker(context: RoleContext, workloads: Sequence[RoleWorkload]) -> Iterator[BrokerTask]:
+    for workload in workloads:
+        yield from workload.on_broker
+        for name, handle in workload.queues.items():
+            for _ in range(workload.lanes):
+                yield BatchConsumer(context.topology, context.topology.job_queue(name), handle, context.stopping)
 
 
 def _stop_on_signals() -> asyncio.Event:
@@ -111,21 +113,21 @@ def _stop_on_signals() -> asyncio.Event:
     return stopping
 
 
-async def _beat(pool: Pool, role: Role) -> None:
+async def _beat(pool: Pool, role: ConsumerRole) -> None:
     """Says every few seconds that the role is alive."""
     worker_id = f"{socket.gethostname()}:{os.getpid()}:{role}"
     try:
         while True:
-            await _unless_out(heartbeats.beat(pool, worker_id, role))
+            await _unless_out(heartbeats.record_heartbeat(pool, worker_id, role))
             await asyncio.sleep(_BEAT_S)
     finally:
-        await _unless_out(heartbeats.leave(pool, worker_id))
+        await _unless_out(heartbeats.delete_heartbeat(pool, worker_id))
 
 
-async def _unless_out(work: Awaitable[None]) -> None:
+async def _unless_out(workload: Awaitable[None]) -> None:
     """An outage of the store is the lanes' to report and to wait out."""
     try:
-        await work
+        await workload
     except Exception as error:
         if not is_outage(error):
             raise

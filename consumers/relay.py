@@ -10,13 +10,13 @@ from aio_pika import DeliveryMode
 from aio_pika.abc import AbstractConnection, AbstractExchange
 from aio_pika.exceptions import DeliveryError
 
-from consumers.loops import patiently, pause
+from consumers.loops import pause, retry_on_outage
 from consumers.metrics import DEAD_LETTERS, RELAYED
 from consumers.topology import Topology
-from consumers.worker import ConsumerLost, DeadLetter, Delivery, Handler
+from consumers.worker import ConsumerLost, Delivery, MessageHandler, Rejection
 from service.log import log
 from service.store import outbox
-from service.store.outbox import Waiting
+from service.store.outbox import OutboxMessage
 from service.store.postgres.database import Connection, Pool, is_outage
 
 _WINDOW: Final = 200  # messages that wait for their confirms at once
@@ -64,7 +64,7 @@ class Relay:
                 raise ConsumerLost(f"the broker did not confirm: {outcome!r}") from outcome
         return len(due)
 
-    async def _send(self, exchange: AbstractExchange, waiting: Waiting) -> None:
+    async def _send(self, exchange: AbstractExchange, waiting: OutboxMessage) -> None:
         message = aio_pika.Message(
             waiting.payload.encode(),
             content_type=_JSON,
@@ -78,7 +78,7 @@ class Relay:
 class EmbeddedQueue:
     """The outbox as the queue itself, for an installation without a broker: retries and dead letters included."""
 
-    def __init__(self, pool: Pool, handlers: Mapping[str, Handler], stopping: asyncio.Event) -> None:
+    def __init__(self, pool: Pool, handlers: Mapping[str, MessageHandler], stopping: asyncio.Event) -> None:
         self._pool = pool
         self._handlers = handlers
         self._stopping = stopping
@@ -94,7 +94,7 @@ class EmbeddedQueue:
                 await self._take(store, waiting)
         return len(due)
 
-    async def _take(self, store: Connection, waiting: Waiting) -> None:
+    async def _take(self, store: Connection, waiting: OutboxMessage) -> None:
         """As a broker would: done, another try later, or a dead letter."""
         delivery = Delivery(waiting.payload.encode(), _JSON, {})
         try:
@@ -102,17 +102,17 @@ class EmbeddedQueue:
         except Exception as error:
             if is_outage(error):
                 raise
-            log.warning("message_failed", queue=waiting.queue, tries=waiting.tries + 1, exc_info=error)
+            log.warning("message_failed", queue=waiting.queue, tries=waiting.attempt_count + 1, exc_info=error)
             return await self._retry(store, waiting, error)
         if verdict is None:
             RELAYED.inc()
             return await outbox.delete(store, [waiting.outbox_id])
         return await _bury(store, waiting, verdict)
 
-    async def _retry(self, store: Connection, waiting: Waiting, error: Exception) -> None:
-        if waiting.tries + 1 >= len(_RETRY_WAITS_S):
-            return await _bury(store, waiting, DeadLetter("internal_error", repr(error)))
-        wait = timedelta(seconds=_RETRY_WAITS_S[waiting.tries])
+    async def _retry(self, store: Connection, waiting: OutboxMessage, error: Exception) -> None:
+        if waiting.attempt_count + 1 >= len(_RETRY_WAITS_S):
+            return await _bury(store, waiting, Rejection("internal_error", repr(error)))
+        wait = timedelta(seconds=_RETRY_WAITS_S[waiting.attempt_count])
         return await outbox.postpone(store, waiting.outbox_id, wait)
 
 
@@ -127,11 +127,11 @@ async def _watch(pool: Pool, stopping: asyncio.Event, forward: Forward) -> None:
                 if await forward(store) < _WINDOW:
                     await pause(_POLL_S, wake, stopping)
 
-    await patiently("outbox", listen, stopping)
+    await retry_on_outage("outbox", listen, stopping)
 
 
 async def _postpone_refused(
-    store: Connection, due: Sequence[Waiting], outcomes: Sequence[BaseException | None]
+    store: Connection, due: Sequence[OutboxMessage], outcomes: Sequence[BaseException | None]
 ) -> None:
     for waiting, outcome in zip(due, outcomes, strict=True):
         if isinstance(outcome, DeliveryError):
@@ -139,7 +139,7 @@ async def _postpone_refused(
             await outbox.postpone(store, waiting.outbox_id, _UNROUTABLE_WAIT)
 
 
-async def _bury(store: Connection, waiting: Waiting, verdict: DeadLetter) -> None:
+async def _bury(store: Connection, waiting: OutboxMessage, verdict: Rejection) -> None:
     DEAD_LETTERS.labels(waiting.queue, verdict.reason).inc()
     log.warning("dead_letter", queue=waiting.queue, reason=verdict.reason, message=verdict.message)
-    await outbox.bury(store, waiting.outbox_id, verdict.reason, verdict.message)
+    await outbox.move_to_dead_letters(store, waiting.outbox_id, verdict.reason, verdict.message)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, TypeAlias
 
-from consumers.broker import OnBroker
+from consumers.broker import BrokerTask
 from consumers.jobs import Jobs
 from consumers.loops import Loop
 from consumers.metrics import count_export, count_report, counted
@@ -15,9 +15,9 @@ from consumers.numbering import numbering
 from consumers.relay import Relay
 from consumers.runs import runs_handler
 from consumers.topology import Topology
-from consumers.upkeep import Chore, chore_loops
+from consumers.upkeep import PeriodicTask, periodic_loops
 from consumers.webhooks import Dispatcher
-from consumers.worker import Handler
+from consumers.worker import MessageHandler
 from service.domain.queues import EXPORTS, REPORTS
 from service.outbound.webhooks import open_webhook_client
 from service.resources import database_pool, database_url, open_storage
@@ -32,11 +32,11 @@ from service.usecases.reports.take_reports import ReportTaker
 from service.usecases.retention import cleanup as tidy
 from service.usecases.retention.expire_results import expire_results
 
-Role: TypeAlias = str  # a key of ROLES
+ConsumerRole: TypeAlias = str  # a key of ROLES
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
+class RoleContext:
     """What a process has for its roles."""
 
     settings: Settings
@@ -47,84 +47,89 @@ class Tools:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class RoleWorkload:
     """What a role adds to its process. A queue gets so many lanes on the broker; without one, the outbox serves it."""
 
-    queues: Mapping[str, Handler] = field(default_factory=dict)
+    queues: Mapping[str, MessageHandler] = field(default_factory=dict)
     lanes: int = 1
-    on_broker: Sequence[OnBroker] = ()
+    on_broker: Sequence[BrokerTask] = ()
     loops: Sequence[Loop] = ()
 
 
-async def _runs(tools: Tools) -> Work:
-    settings = tools.settings
-    ingest = RunIngest(tools.pool, settings.retention, settings.link_base, settings.storage_url)
-    return Work({"results.runs": runs_handler(ingest)}, lanes=settings.consumer_lanes)
+async def _runs(context: RoleContext) -> RoleWorkload:
+    settings = context.settings
+    ingest = RunIngest(context.pool, settings.retention, settings.link_base, settings.storage_url)
+    return RoleWorkload({"results.runs": runs_handler(ingest)}, lanes=settings.consumer_lanes)
 
 
-async def _reports(tools: Tools) -> Work:
-    taker = _report_taker(tools)
-    tools.opened.push_async_callback(taker.close)
-    jobs = Jobs("reports", taker.claim, counted(taker.take, count_report), tools.settings.report_slots, tools.stopping)
-    chores = [Chore("left_folders", 3_600, partial(asyncio.to_thread, delete_left_folders))]
-    return Work({REPORTS: jobs.handle}, loops=[jobs.run, *chore_loops(chores, tools.stopping)])
+async def _reports(context: RoleContext) -> RoleWorkload:
+    taker = _report_taker(context)
+    context.opened.push_async_callback(taker.close)
+    jobs = Jobs(
+        "reports", taker.claim, counted(taker.take, count_report), context.settings.report_slots, context.stopping
+    )
+    chores = [PeriodicTask("left_folders", 3_600, partial(asyncio.to_thread, delete_left_folders))]
+    return RoleWorkload({REPORTS: jobs.handle}, loops=[jobs.run, *periodic_loops(chores, context.stopping)])
 
 
-async def _relay(tools: Tools) -> Work:
-    return Work(
-        on_broker=[Relay(tools.pool, tools.topology, tools.stopping)], loops=[numbering(tools.pool, tools.stopping)]
+async def _relay(context: RoleContext) -> RoleWorkload:
+    return RoleWorkload(
+        on_broker=[Relay(context.pool, context.topology, context.stopping)],
+        loops=[numbering(context.pool, context.stopping)],
     )
 
 
-async def _webhooks(tools: Tools) -> Work:
-    opening = open_webhook_client(allow_loopback=tools.settings.webhook_allow_loopback)
-    client = await tools.opened.enter_async_context(opening)
-    return Work(loops=[Dispatcher(tools.pool, client, tools.stopping, tools.settings.webhook_concurrency).run])
+async def _webhooks(context: RoleContext) -> RoleWorkload:
+    opening = open_webhook_client(allow_loopback=context.settings.webhook_allow_loopback)
+    client = await context.opened.enter_async_context(opening)
+    return RoleWorkload(
+        loops=[Dispatcher(context.pool, client, context.stopping, context.settings.webhook_concurrency).run]
+    )
 
 
-async def _exports(tools: Tools) -> Work:
-    settings = tools.settings
-    exporter = await _exporter(tools)
+async def _exports(context: RoleContext) -> RoleWorkload:
+    settings = context.settings
+    exporter = await _exporter(context)
     claim = partial(exporter.claim, settings.exports_per_organization)
-    jobs = Jobs("exports", claim, counted(exporter.run, count_export), settings.export_slots, tools.stopping)
-    return Work({EXPORTS: jobs.handle}, loops=[jobs.run])
+    jobs = Jobs("exports", claim, counted(exporter.run, count_export), settings.export_slots, context.stopping)
+    return RoleWorkload({EXPORTS: jobs.handle}, loops=[jobs.run])
 
 
-async def _upkeep(tools: Tools) -> Work:
-    exporter = await _exporter(tools)
-    settings, storage = tools.settings, open_storage(tools.settings)
-    expire = partial(expire_results, tools.pool, storage, database_url(settings), settings.retention)
+async def _upkeep(context: RoleContext) -> RoleWorkload:
+    exporter = await _exporter(context)
+    settings, storage = context.settings, open_storage(context.settings)
+    expire = partial(expire_results, context.pool, storage, database_url(settings), settings.retention)
     chores = (
-        Chore("abandoned_exports", 10, exporter.end_abandoned),
-        Chore("abandoned_reports", 10, _report_taker(tools).end_abandoned),
-        Chore("expired_exports", 60, exporter.expire),
-        Chore("left_files", 3_600, exporter.sweep),
-        Chore("left_uploads", 24 * 3_600, partial(delete_left_uploads, tools.pool, storage)),
-        Chore("stuck_writers", 15, partial(tidy.end_stuck_writers, tools.pool)),
-        Chore("old_answers", 3_600, partial(tidy.delete_old_answers, tools.pool)),
-        Chore("expired_results", 3_600, expire),
-        Chore("old_events", 3_600, partial(tidy.delete_old_events, tools.pool)),
-        Chore("old_receipts", 3_600, partial(tidy.delete_old_receipts, tools.pool)),
+        PeriodicTask("abandoned_exports", 10, exporter.end_abandoned),
+        PeriodicTask("abandoned_reports", 10, _report_taker(context).end_abandoned),
+        PeriodicTask("expired_exports", 60, exporter.expire),
+        PeriodicTask("left_files", 3_600, exporter.sweep),
+        PeriodicTask("left_uploads", 24 * 3_600, partial(delete_left_uploads, context.pool, storage)),
+        PeriodicTask("stuck_writers", 15, partial(tidy.end_stuck_writers, context.pool)),
+        PeriodicTask("old_answers", 3_600, partial(tidy.delete_old_answers, context.pool)),
+        PeriodicTask("expired_results", 3_600, expire),
+        PeriodicTask("old_events", 3_600, partial(tidy.delete_old_events, context.pool)),
+        PeriodicTask("old_receipts", 3_600, partial(tidy.delete_old_receipts, context.pool)),
     )
-    return Work(loops=chore_loops(chores, tools.stopping))
+    return RoleWorkload(loops=periodic_loops(chores, context.stopping))
 
 
-async def _exporter(tools: Tools) -> Exporter:
-    settings = tools.settings
+async def _exporter(context: RoleContext) -> Exporter:
+    settings = context.settings
     # No fewer than all jobs hold at once: two that wait for the other's second connection would wait for ever.
     connections = settings.export_slots * READERS
-    rows = await tools.opened.enter_async_context(database_pool(settings, "results_api", connections))
+    rows = await context.opened.enter_async_context(database_pool(settings, "results_api", connections))
     writer = ExportWriter(rows, database_url(settings))
-    return Exporter(tools.pool, writer, open_storage(settings), settings.link_base)
+    return Exporter(context.pool, writer, open_storage(settings), settings.link_base)
 
 
-def _report_taker(tools: Tools) -> ReportTaker:
-    settings = tools.settings
-    store = ReportStore(tools.pool, settings.retention, settings.link_base)
-    return ReportTaker(tools.pool, open_storage(settings), store, settings.report_max_unpacked_bytes)
+def _report_taker(context: RoleContext) -> ReportTaker:
+    settings = context.settings
+    store = ReportStore(context.pool, settings.retention, settings.link_base)
+    return ReportTaker(context.pool, open_storage(settings), store, settings.report_max_unpacked_bytes)
 
 
-ROLES: Final[Mapping[Role, Callable[[Tools], Awaitable[Work]]]] = {
+ROLES: Final[Mapping[ConsumerRole, Callable[[RoleContext], Awaitable[RoleWorkload]]]] = {
     "runs": _runs,
     "reports": _reports,
     "exports": _exports,

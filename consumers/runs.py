@@ -4,16 +4,16 @@ import time
 from collections.abc import Sequence
 
 from consumers.metrics import count_batch
-from consumers.worker import DeadLetter, Delivery, Handler
+from consumers.worker import Delivery, MessageHandler, Rejection
 from service.contracts.cloudevents import structured
 from service.usecases.ingest.incoming import Verdict
 from service.usecases.ingest.ingest_runs import RunIngest
 
 
-def runs_handler(ingest: RunIngest) -> Handler:
+def runs_handler(ingest: RunIngest) -> MessageHandler:
     """Handles deliveries of the runs queue: each is stored exactly once, or is a dead letter with its reason."""
 
-    async def handle(deliveries: Sequence[Delivery]) -> list[DeadLetter | None]:
+    async def handle(deliveries: Sequence[Delivery]) -> list[Rejection | None]:
         begun = time.perf_counter()
         bodies = [structured(delivery.body, delivery.content_type, delivery.headers) for delivery in deliveries]
         verdicts = await ingest.ingest(bodies)
@@ -23,5 +23,5 @@ def runs_handler(ingest: RunIngest) -> Handler:
     return handle
 
 
-def _dead_letter(verdict: Verdict) -> DeadLetter | None:
-    return DeadLetter(verdict.reason, verdict.message or "") if verdict.reason else None
+def _dead_letter(verdict: Verdict) -> Rejection | None:
+    return Rejection(verdict.reason, verdict.message or "") if verdict.reason else None

@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import Final
 
 from consumers import metrics
-from consumers.loops import patiently, pause
+from consumers.loops import pause, retry_on_outage
 from service.domain.paces import LARGEST_WINDOW, Paces
 from service.outbound.webhooks import WebhookClient
 from service.store import events
@@ -49,7 +49,7 @@ class Dispatcher:
         """Until told to stop; then what is under way is finished and recorded."""
         async with asyncio.TaskGroup() as group:
             for name, work in (("webhooks", self._claim), ("deliveries", self._record), ("recoveries", self._recover)):
-                group.create_task(patiently(name, work, self._stopping))
+                group.create_task(retry_on_outage(name, work, self._stopping))
 
     async def _claim(self) -> None:
         async with self._pool.acquire() as listener, events.listening(listener, events.WRITTEN, self._wake.set):

@@ -12,7 +12,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, 
 
 from consumers.metrics import DEAD_LETTERS
 from consumers.topology import Topology
-from service.domain.backoff import waits
+from service.domain.backoff import backoff_delays
 from service.domain.ids import mint_id
 from service.log import log
 from service.store.postgres.database import is_clash, is_outage
@@ -36,7 +36,7 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class DeadLetter:
+class Rejection:
     """The verdict on a message that never can be taken."""
 
     reason: str
@@ -45,7 +45,7 @@ class DeadLetter:
 
 # A handler returns a verdict for each delivery: None for done, or why it belongs to the dead letters. Whatever it
 # raises is either an outage, and the same deliveries come again, or ends the worker.
-Handler = Callable[[Sequence[Delivery]], Awaitable[Sequence[DeadLetter | None]]]
+MessageHandler = Callable[[Sequence[Delivery]], Awaitable[Sequence[Rejection | None]]]
 
 
 class Stopped(Exception):
@@ -56,13 +56,13 @@ class ConsumerLost(Exception):
     """The broker no longer delivers to us, though the connection stands."""
 
 
-class Lane:
+class BatchConsumer:
     """One channel with one consumer: takes what has arrived as a batch, has it handled, acks it, takes the next.
 
     Batches form by themselves while one is being handled, so an idle lane adds no delay.
     """
 
-    def __init__(self, topology: Topology, queue: str, handle: Handler, stopping: asyncio.Event) -> None:
+    def __init__(self, topology: Topology, queue: str, handle: MessageHandler, stopping: asyncio.Event) -> None:
         self._topology = topology
         self._queue_name = queue
         self._handle = handle
@@ -139,9 +139,9 @@ class Lane:
         for message in group[-1:] if multiple else group:
             await message.ack(multiple=multiple)
 
-    async def _handle_patiently(self, deliveries: Sequence[Delivery]) -> Sequence[DeadLetter | None]:
+    async def _handle_patiently(self, deliveries: Sequence[Delivery]) -> Sequence[Rejection | None]:
         """Waits out an outage with the batch in hand: a nack would burn the delivery limit."""
-        for wait_s in waits(0.2, _LONGEST_WAIT_S):
+        for wait_s in backoff_delays(0.2, _LONGEST_WAIT_S):
             try:
                 return await self._handle(deliveries)
             except Exception as error:
@@ -151,7 +151,7 @@ class Lane:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), wait_s)
                 raise Stopped
-        raise AssertionError("waits() has no end")
+        raise AssertionError("backoff_delays() has no end")
 
 
 async def _watch(connection: AbstractConnection, queue: str) -> None:
@@ -173,7 +173,7 @@ def _delivery(message: AbstractIncomingMessage) -> Delivery:
     return Delivery(message.body, message.content_type, message.headers)
 
 
-def _dead_letter(message: AbstractIncomingMessage, verdict: DeadLetter) -> Message:
+def _dead_letter(message: AbstractIncomingMessage, verdict: Rejection) -> Message:
     """A copy with the reason in its headers."""
     return Message(
         message.body,

@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator
 
 
-def waits(first_s: float, longest_s: float, spread: float = 0.2) -> Iterator[float]:
+def backoff_delays(first_s: float, longest_s: float, spread: float = 0.2) -> Iterator[float]:
     """Seconds between tries, without end: doubling from the first to the longest, each up to `spread` more or less."""
     wait_s = first_s
     while True:

@@ -15,13 +15,13 @@ _CHANNEL: Final = "outbox"
 _VERSION: Final = 1
 
 
-class Waiting(NamedTuple):
+class OutboxMessage(NamedTuple):
     """A message that is due. Its payload is JSON."""
 
     outbox_id: int
     queue: str
     payload: str
-    tries: int
+    attempt_count: int
 
 
 async def put(connection: Connection, queue: str, payload: Mapping[str, Any]) -> None:
@@ -37,9 +37,9 @@ async def lock(connection: Connection) -> bool:
     return await connection.fetchval(_SQL["lock"]) is True
 
 
-async def due(connection: Connection, limit: int, queues: Sequence[str] | None = None) -> list[Waiting]:
+async def due(connection: Connection, limit: int, queues: Sequence[str] | None = None) -> list[OutboxMessage]:
     """The messages whose time has come, of these queues or of all, oldest first."""
-    return [Waiting(*row) for row in await connection.fetch(_SQL["due"], limit, queues)]
+    return [OutboxMessage(*row) for row in await connection.fetch(_SQL["due"], limit, queues)]
 
 
 async def delete(connection: Connection, outbox_ids: Sequence[int]) -> None:
@@ -52,9 +52,9 @@ async def postpone(connection: Connection, outbox_id: int, wait: timedelta) -> N
     await connection.execute(_SQL["postpone"], outbox_id, wait)
 
 
-async def bury(connection: Connection, outbox_id: int, reason: str, message: str) -> None:
+async def move_to_dead_letters(connection: Connection, outbox_id: int, reason: str, message: str) -> None:
     """Moves a message to the dead letters."""
-    await connection.execute(_SQL["bury"], outbox_id, reason, message)
+    await connection.execute(_SQL["move_to_dead_letters"], outbox_id, reason, message)
 
 
 async def dead_letters(connection: Connection, limit: int) -> list[asyncpg.Record]:

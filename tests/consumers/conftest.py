@@ -10,10 +10,10 @@ import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel
 
-from consumers.broker import keep_consuming
+from consumers.broker import run_on_broker
 from consumers.runs import runs_handler
 from consumers.topology import RUN_COMPLETED, Topology
-from consumers.worker import Handler, Lane
+from consumers.worker import BatchConsumer, MessageHandler
 from tests.run_events import body
 from tests.running import PATIENCE_S, running
 from tests.stored import Store, open_store
@@ -67,11 +67,13 @@ async def broker(amqp_url: str, queue_prefix: str) -> AsyncIterator[Broker]:
 
 
 @asynccontextmanager
-async def consuming(broker: Broker, handle: Handler, lanes: int = 2) -> AsyncIterator[None]:
+async def consuming(broker: Broker, handle: MessageHandler, lanes: int = 2) -> AsyncIterator[None]:
     """Lanes in this process, stopped as SIGTERM stops them."""
     stopping = asyncio.Event()
-    team: Sequence[Lane] = [Lane(broker.topology, broker.topology.runs_queue, handle, stopping) for _ in range(lanes)]
-    async with running(stopping, keep_consuming(broker.url, broker.topology, team, stopping)):
+    team: Sequence[BatchConsumer] = [
+        BatchConsumer(broker.topology, broker.topology.runs_queue, handle, stopping) for _ in range(lanes)
+    ]
+    async with running(stopping, run_on_broker(broker.url, broker.topology, team, stopping)):
         yield
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from consumers.loops import patiently
+from consumers.loops import retry_on_outage
 
 LOCK = "SELECT pg_advisory_xact_lock(1)"
 
@@ -38,7 +38,7 @@ async def test_a_lock_that_somebody_holds_for_long_is_asked_for_again(
     async with asyncio.timeout(10):
         async with holder.transaction():
             await holder.execute(LOCK)
-            working = asyncio.create_task(patiently("work", work, asyncio.Event()))
+            working = asyncio.create_task(retry_on_outage("work", work, asyncio.Event()))
             await asyncio.sleep(0.2)
             assert not working.done()
         await working
@@ -50,4 +50,4 @@ async def test_a_fault_of_our_own_is_not_tried_again(waiter: asyncpg.Connection)
         await waiter.execute("SELECT nothing")
 
     with pytest.raises(asyncpg.UndefinedColumnError):
-        await patiently("work", work, asyncio.Event())
+        await retry_on_outage("work", work, asyncio.Event())

@@ -11,9 +11,9 @@ import pytest
 from aiohttp import ClientConnectionError, ClientSession
 from prometheus_client import REGISTRY, generate_latest
 
-from consumers.broker import keep_consuming
+from consumers.broker import run_on_broker
 from consumers.topology import Topology
-from consumers.upkeep import Chore, chore_loops
+from consumers.upkeep import PeriodicTask, periodic_loops
 from service.dev.ports import choose_port
 from tests.api.served import Api, serve
 from tests.consumers.conftest import Broker, until
@@ -129,11 +129,11 @@ async def test_losses_of_the_broker_and_failures_of_chores_count(broker: Broker)
         raise KeyError("a bug")
 
     async def keep_up() -> None:
-        await asyncio.gather(*(loop() for loop in chore_loops([Chore("fails", 0.01, fail)], stopping)))
+        await asyncio.gather(*(loop() for loop in periodic_loops([PeriodicTask("fails", 0.01, fail)], stopping)))
 
     before, stopping = here(), asyncio.Event()
     nobody = f"amqp://127.0.0.1:{choose_port()}/"
-    async with running(stopping, keep_up(), keep_consuming(nobody, broker.topology, [], stopping)):
+    async with running(stopping, keep_up(), run_on_broker(nobody, broker.topology, [], stopping)):
 
         async def both() -> bool:
             return gained("results_chore_failures_total", chore="fails") and gained("results_broker_losses_total")

@@ -9,10 +9,10 @@ from typing import Any
 import orjson
 import pytest
 
-from consumers.broker import keep_consuming
-from consumers.dead_letters import StoreGraveyard, open_graveyard
+from consumers.broker import run_on_broker
+from consumers.dead_letters import EmbeddedDeadLetters, open_dead_letters
 from consumers.relay import EmbeddedQueue, Relay
-from consumers.worker import DeadLetter, Delivery, Handler, Lane
+from consumers.worker import BatchConsumer, Delivery, MessageHandler, Rejection
 from service.domain.queues import EXPORTS
 from service.store import outbox
 from tests.consumers.conftest import Broker
@@ -23,11 +23,11 @@ from tests.stored import Store
 class Taken:
     """A handler that notes what it was given."""
 
-    def __init__(self, *verdicts: DeadLetter | Exception | None) -> None:
+    def __init__(self, *verdicts: Rejection | Exception | None) -> None:
         self.payloads: list[Any] = []
         self._verdicts = list(verdicts)
 
-    async def __call__(self, deliveries: Sequence[Delivery]) -> list[DeadLetter | None]:
+    async def __call__(self, deliveries: Sequence[Delivery]) -> list[Rejection | None]:
         self.payloads += [orjson.loads(delivery.body) for delivery in deliveries]
         verdict = self._verdicts.pop(0) if self._verdicts else None
         if isinstance(verdict, Exception):
@@ -58,22 +58,22 @@ def left(store: Store, count: int) -> Callable[[], Awaitable[bool]]:
 async def relaying(store: Store, broker: Broker, relays: int = 1) -> AsyncIterator[None]:
     stopping = asyncio.Event()
     team = [Relay(store.pool, broker.topology, stopping) for _ in range(relays)]
-    async with running(stopping, keep_consuming(broker.url, broker.topology, team, stopping)):
+    async with running(stopping, run_on_broker(broker.url, broker.topology, team, stopping)):
         yield
 
 
 @asynccontextmanager
-async def embedded(store: Store, handle: Handler) -> AsyncIterator[None]:
+async def embedded(store: Store, handle: MessageHandler) -> AsyncIterator[None]:
     stopping = asyncio.Event()
     async with running(stopping, EmbeddedQueue(store.pool, {EXPORTS: handle}, stopping).run()):
         yield
 
 
 @asynccontextmanager
-async def consuming_jobs(broker: Broker, handle: Handler) -> AsyncIterator[None]:
+async def consuming_jobs(broker: Broker, handle: MessageHandler) -> AsyncIterator[None]:
     stopping = asyncio.Event()
-    lane = Lane(broker.topology, broker.topology.job_queue(EXPORTS), handle, stopping)
-    async with running(stopping, keep_consuming(broker.url, broker.topology, [lane], stopping)):
+    lane = BatchConsumer(broker.topology, broker.topology.job_queue(EXPORTS), handle, stopping)
+    async with running(stopping, run_on_broker(broker.url, broker.topology, [lane], stopping)):
         yield
 
 
@@ -155,31 +155,31 @@ async def test_without_a_broker_a_failed_message_comes_again(store: Store) -> No
 
 
 async def test_without_a_broker_what_cannot_be_taken_is_a_dead_letter_until_it_is_replayed(store: Store) -> None:
-    handle = Taken(DeadLetter("invalid", "no such job"))
+    handle = Taken(Rejection("invalid", "no such job"))
     async with embedded(store, handle):
         await put(store, "exp_1")
         await eventually(left(store, 0))
         async with store.pool.acquire() as connection:
-            graveyard = StoreGraveyard(connection)
-            [letter] = await graveyard.letters(10)
+            graveyard = EmbeddedDeadLetters(connection)
+            [letter] = await graveyard.list_oldest(10)
             assert (letter.queue, letter.reason, letter.message) == (EXPORTS, "invalid", "no such job")
             await graveyard.replay(letter)
             await eventually(left(store, 0))
-            assert await graveyard.letters(10) == []
+            assert await graveyard.list_oldest(10) == []
     assert len(handle.payloads) == 2
 
 
 async def has_letter(broker: Broker, queue: str) -> bool:
-    async with open_graveyard(broker.url, broker.topology) as graveyard:
-        return [letter.queue for letter in await graveyard.letters(10)] == [queue]
+    async with open_dead_letters(broker.url, broker.topology) as graveyard:
+        return [letter.queue for letter in await graveyard.list_oldest(10)] == [queue]
 
 
 async def test_dead_letters_of_a_queue_between_our_processes_go_back_to_it(store: Store, broker: Broker) -> None:
     queue = broker.topology.job_queue(EXPORTS)
     await put(store, "exp_1")
-    async with relaying(store, broker), consuming_jobs(broker, Taken(DeadLetter("invalid", "no such job"))):
+    async with relaying(store, broker), consuming_jobs(broker, Taken(Rejection("invalid", "no such job"))):
         await eventually(partial(has_letter, broker, queue))
-    async with open_graveyard(broker.url, broker.topology) as graveyard:
-        [letter] = await graveyard.letters(10)
+    async with open_dead_letters(broker.url, broker.topology) as graveyard:
+        [letter] = await graveyard.list_oldest(10)
         await graveyard.replay(letter)
     assert await received(broker) == ["exp_1"]

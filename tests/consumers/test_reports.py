@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from consumers.broker import OnBroker, keep_consuming
+from consumers.broker import BrokerTask, run_on_broker
 from consumers.jobs import Jobs
 from consumers.relay import Relay
-from consumers.worker import Lane
+from consumers.worker import BatchConsumer
 from service.domain.errors import Unavailable
 from service.domain.queues import REPORTS
 from service.domain.reports import MAX_TRIES
@@ -57,10 +57,10 @@ async def run_leases_out(reports: Reports) -> None:
 async def taking_from_broker(reports: Reports, broker: Broker, taker: ReportTaker) -> AsyncIterator[None]:
     stopping = asyncio.Event()
     jobs = Jobs[ClaimedReport]("reports", taker.claim, taker.take, 2, stopping)
-    lane = Lane(broker.topology, broker.topology.job_queue(REPORTS), jobs.handle, stopping)
-    team: list[OnBroker] = [lane, Relay(reports.api.store.pool, broker.topology, stopping)]
+    lane = BatchConsumer(broker.topology, broker.topology.job_queue(REPORTS), jobs.handle, stopping)
+    team: list[BrokerTask] = [lane, Relay(reports.api.store.pool, broker.topology, stopping)]
     async with asyncio.TaskGroup() as group:
-        group.create_task(keep_consuming(broker.url, broker.topology, team, stopping))
+        group.create_task(run_on_broker(broker.url, broker.topology, team, stopping))
         group.create_task(jobs.run())
         try:
             yield

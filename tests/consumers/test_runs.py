@@ -9,9 +9,9 @@ import pytest
 from aio_pika.exceptions import ChannelInvalidStateError
 
 from consumers import worker
-from consumers.dead_letters import Graveyard, open_graveyard
+from consumers.dead_letters import DeadLetterStore, open_dead_letters
 from consumers.runs import runs_handler
-from consumers.worker import DeadLetter, Delivery
+from consumers.worker import Delivery, Rejection
 from tests.consumers.conftest import Broker, consuming, until
 from tests.run_events import body, result, run_event
 from tests.stored import Store
@@ -57,7 +57,7 @@ async def test_an_unhandled_fault_leaves_the_message_to_the_broker(broker: Broke
     failures = 2
     handle = runs_handler(store.ingest)
 
-    async def fail_first(deliveries: Sequence[Delivery]) -> Sequence[DeadLetter | None]:
+    async def fail_first(deliveries: Sequence[Delivery]) -> Sequence[Rejection | None]:
         nonlocal failures
         if failures:
             failures -= 1
@@ -70,7 +70,7 @@ async def test_an_unhandled_fault_leaves_the_message_to_the_broker(broker: Broke
 
 
 async def test_stopping_in_an_outage_keeps_the_message(broker: Broker) -> None:
-    async def out(_: Sequence[Delivery]) -> Sequence[DeadLetter | None]:
+    async def out(_: Sequence[Delivery]) -> Sequence[Rejection | None]:
         raise ConnectionRefusedError("no database")
 
     async with consuming(broker, out):
@@ -86,7 +86,7 @@ async def test_stopping_in_an_outage_keeps_the_message(broker: Broker) -> None:
 async def test_what_was_delivered_is_handled_before_stopping(broker: Broker, store: Store) -> None:
     handle = runs_handler(store.ingest)
 
-    async def slowly(deliveries: Sequence[Delivery]) -> Sequence[DeadLetter | None]:
+    async def slowly(deliveries: Sequence[Delivery]) -> Sequence[Rejection | None]:
         await asyncio.sleep(0.2)
         return await handle(deliveries)
 
@@ -115,7 +115,7 @@ async def test_a_message_delivered_twice_before_runs_alone(broker: Broker) -> No
     sizes: list[list[bytes]] = []
     crashes = 2
 
-    async def crash_on_poison(deliveries: Sequence[Delivery]) -> Sequence[DeadLetter | None]:
+    async def crash_on_poison(deliveries: Sequence[Delivery]) -> Sequence[Rejection | None]:
         nonlocal crashes
         bodies = [delivery.body for delivery in deliveries]
         if b"poison" in bodies and crashes:
@@ -139,8 +139,8 @@ async def test_replayed_dead_letters_are_stored_once_their_reason_is_gone(broker
         await broker.publish(run_event(organization="late"))
         await until(lambda: buried(broker, 1), "the dead letter")
         await store.pool.execute("INSERT INTO organizations (slug, name) VALUES ('late', 'Late')")
-        async with open_graveyard(broker.url, broker.topology) as graveyard:
-            (letter,) = await graveyard.letters(10)
+        async with open_dead_letters(broker.url, broker.topology) as graveyard:
+            (letter,) = await graveyard.list_oldest(10)
             assert letter.reason == "unknown_organization"
             await graveyard.replay(letter)
         await until(lambda: stored(store, 1), "the replayed run")
@@ -153,12 +153,12 @@ async def test_looking_at_dead_letters_any_number_of_times_loses_none(broker: Br
     await exchange.publish(aio_pika.Message(b"{"), routing_key=broker.topology.runs_queue)
     await until(lambda: buried(broker, 1), "the letter")
     for _ in range(30):
-        async with open_graveyard(broker.url, broker.topology) as graveyard:
+        async with open_dead_letters(broker.url, broker.topology) as graveyard:
             await until(partial(has_one, graveyard), "the letter")
 
 
-async def has_one(graveyard: Graveyard) -> bool:
-    return len(await graveyard.letters(10)) == 1
+async def has_one(graveyard: DeadLetterStore) -> bool:
+    return len(await graveyard.list_oldest(10)) == 1
 
 
 async def test_two_consumers_share_a_thousand_events(broker: Broker, store: Store) -> None:
@@ -178,7 +178,7 @@ async def test_a_connection_lost_in_the_middle_of_a_batch_is_made_again(broker: 
     handle = runs_handler(store.ingest)
     lost = False
 
-    async def lose_the_connection(deliveries: Sequence[Delivery]) -> Sequence[DeadLetter | None]:
+    async def lose_the_connection(deliveries: Sequence[Delivery]) -> Sequence[Rejection | None]:
         nonlocal lost
         if not lost:
             lost = True

@@ -10,7 +10,7 @@ from subprocess import Popen
 import asyncpg
 
 from consumers.topology import Topology
-from consumers.upkeep import Chore, chore_loops
+from consumers.upkeep import PeriodicTask, periodic_loops
 from tests.consumers.conftest import until
 from tests.consumers.processes import consumer
 from tests.run_events import run_event
@@ -18,8 +18,8 @@ from tests.running import running
 from tests.stored import Store
 
 
-async def keep_up(chores: list[Chore], stopping: asyncio.Event) -> None:
-    await asyncio.gather(*(loop() for loop in chore_loops(chores, stopping)))
+async def keep_up(chores: list[PeriodicTask], stopping: asyncio.Event) -> None:
+    await asyncio.gather(*(loop() for loop in periodic_loops(chores, stopping)))
 
 
 async def test_a_chore_that_fails_is_tried_again_and_the_others_go_on() -> None:
@@ -38,7 +38,9 @@ async def test_a_chore_that_fails_is_tried_again_and_the_others_go_on() -> None:
             other.set()
 
     stopping = asyncio.Event()
-    async with running(stopping, keep_up([Chore("fails", 0.01, fail), Chore("succeeds", 0.01, succeed)], stopping)):
+    async with running(
+        stopping, keep_up([PeriodicTask("fails", 0.01, fail), PeriodicTask("succeeds", 0.01, succeed)], stopping)
+    ):
         await asyncio.wait_for(other.wait(), 10)
 
 
@@ -51,7 +53,7 @@ async def test_a_statement_that_takes_too_long_is_put_off_and_not_tried_at_once(
         raise TimeoutError
 
     stopping = asyncio.Event()
-    async with running(stopping, keep_up([Chore("slow", 3600, take_too_long)], stopping)):
+    async with running(stopping, keep_up([PeriodicTask("slow", 3600, take_too_long)], stopping)):
         await asyncio.sleep(1)
     assert tries == 1
 
@@ -67,7 +69,7 @@ async def test_a_long_chore_is_cut_off_by_a_stop() -> None:
             ended.set()
 
     stopping = asyncio.Event()
-    async with running(stopping, keep_up([Chore("long", 0.01, take_long)], stopping)):
+    async with running(stopping, keep_up([PeriodicTask("long", 0.01, take_long)], stopping)):
         await begun.wait()
         stopped = time.monotonic()
     assert ended.is_set()

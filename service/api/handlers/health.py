@@ -24,7 +24,7 @@ async def get_readiness(request: web.Request) -> web.Response:
     parts: dict[str, Any] = {"database": {"status": "down"}, "consumers": {"status": "unknown", "workers": {}}}
     try:
         async with asyncio.timeout(_PATIENCE_S), outages_named(), request.app[RESOURCES].pool.acquire() as connection:
-            workers = await heartbeats.live_roles(connection)
+            workers = await heartbeats.count_live_workers(connection)
     except (Unavailable, TimeoutError):
         return reply({"status": "unavailable", "parts": parts}, status=503)
     parts["database"]["status"] = "up"

@@ -76,7 +76,7 @@ class Backlogs:
         try:
             async with self._pool.acquire() as connection:
                 found = await backlogs.find(connection, LOOKED_AT)
-                signs = await heartbeats.signs_of_life(connection, CONSUMER_ROLES)
+                signs = await heartbeats.find_heartbeats(connection, CONSUMER_ROLES)
         except Exception as error:  # whatever it is, the other metrics are answered
             if not is_outage(error):
                 log.exception("backlogs_not_read")
@@ -100,8 +100,8 @@ def _lives(signs: Sequence[Row]) -> list[Metric]:
     silence = GaugeMetricFamily(
         "results_heartbeat_age_seconds", "Since the last sign of life of a consumer of this role", labels=["role"]
     )
-    for role, count, silent_s in signs:
+    for role, count, heartbeat_age_s in signs:
         workers.add_metric([role], count)
-        if silent_s is not None:
-            silence.add_metric([role], silent_s)
+        if heartbeat_age_s is not None:
+            silence.add_metric([role], heartbeat_age_s)
     return [workers, silence]

@@ -8,7 +8,7 @@ from typing import Final
 
 import asyncpg
 
-from service.domain.backoff import waits
+from service.domain.backoff import backoff_delays
 from service.store.postgres.database import Connection, is_outage
 
 Callback = Callable[[Connection, int, str, object], None]
@@ -40,11 +40,11 @@ class Notifications:
 
     async def run(self) -> None:
         """Listens until cancelled, on a new connection whenever one is lost."""
-        pauses = waits(0.2, _LONGEST_WAIT_S)
+        pauses = backoff_delays(0.2, _LONGEST_WAIT_S)
         while True:
             try:
                 await self._listen()
-                pauses = waits(0.2, _LONGEST_WAIT_S)
+                pauses = backoff_delays(0.2, _LONGEST_WAIT_S)
             except Exception as error:
                 if not is_outage(error):
                     raise

@@ -16,7 +16,7 @@ DELETE FROM outbox WHERE outbox_id = ANY ($1::bigint[])
 -- name: postpone
 UPDATE outbox SET tries = tries + 1, due_at = now() + $2 WHERE outbox_id = $1
 
--- name: bury
+-- name: move_to_dead_letters
 WITH message AS (DELETE FROM outbox WHERE outbox_id = $1 RETURNING queue, payload)
 INSERT INTO dead_letters (queue, payload, reason, message) SELECT queue, payload, $2, $3 FROM message
 
@@ -25,8 +25,8 @@ SELECT dead_letter_id, queue, payload::text AS payload, reason, message, created
 ORDER BY dead_letter_id LIMIT $1
 
 -- name: replay
-WITH letter AS (DELETE FROM dead_letters WHERE dead_letter_id = $1 RETURNING queue, payload)
-INSERT INTO outbox (queue, payload) SELECT queue, payload FROM letter
+WITH dead_letter AS (DELETE FROM dead_letters WHERE dead_letter_id = $1 RETURNING queue, payload)
+INSERT INTO outbox (queue, payload) SELECT queue, payload FROM dead_letter
 
 -- name: discard
 DELETE FROM dead_letters WHERE dead_letter_id = $1
