@@ -5,8 +5,11 @@ BENCHMARKS = $(subst /,.,$(basename $(shell grep -l '^if __name__' benchmarks/*.
 UV = $(shell command -v uv || echo .tools/bin/uv)
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
+PATHS = service consumers tests benchmarks scripts docs migrations schema.sql pyproject.toml Makefile compose.yaml \
+	Dockerfile .ci $(wildcard *.md)
+
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow check fmt bench docs lock
+.PHONY: help setup run test test-slow check prose fmt bench docs lock
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +32,9 @@ check: setup ## Lint, formatting, types, imports
 	@$(VENV)/ruff format --check .
 	@$(VENV)/mypy
 	@$(VENV)/lint-imports --no-logo
+
+prose: setup ## Find words that .codespell/avoid.txt replaces; PATHS=service/api checks one folder
+	@$(VENV)/codespell --toml=.codespell/config.toml --dictionary=- --dictionary=.codespell/avoid.txt $(PATHS)
 
 fmt: setup ## Format the code and sort its imports
 	@$(VENV)/ruff check --fix-only .
