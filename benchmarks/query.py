@@ -27,7 +27,7 @@ from benchmarks.servers import servers
 from service.domain.filters import START, ResultFilter, RunFilter
 from service.domain.ids import CaseKey, OrgId, RunKey
 from service.store.postgres import database
-from service.store.postgres.pieces import Statement
+from service.store.postgres.composition import Statement
 from service.store.queries import cases as read_cases
 from service.store.queries import results as read_results
 from service.store.queries import runs as read_runs

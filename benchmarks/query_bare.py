@@ -7,7 +7,7 @@ from service.domain.filters import START, ResultFilter
 from service.domain.ids import OrgId, parse_result_id
 from service.settings import Settings
 from service.store.postgres import database
-from service.store.postgres.pieces import compose
+from service.store.postgres.composition import compose
 from service.store.queries.results import page_statement
 
 ORG = OrgId(1)

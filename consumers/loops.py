@@ -6,7 +6,7 @@ from typing import Final
 
 from service.domain.backoff import backoff_delays
 from service.log import log
-from service.store.postgres.database import is_clash, is_outage
+from service.store.postgres.database import is_conflict, is_outage
 
 _LONGEST_WAIT_S: Final = 15.0
 
@@ -47,7 +47,7 @@ async def retry_on_outage(name: str, work: Callable[[], Awaitable[None]], stoppi
             logged = log.bind(work=name, wait_s=round(wait_s, 1), error=repr(error))
             if is_outage(error):
                 logged.warning("store_unreachable")
-            elif is_clash(error):
+            elif is_conflict(error):
                 logged.warning("store_held_up")
             else:
                 raise

@@ -9,7 +9,7 @@ from consumers.loops import Loop, repeat, run_until_stopped
 from consumers.metrics import TASK_FAILURES
 from service.domain.errors import Unavailable
 from service.log import log
-from service.store.postgres.database import is_clash, is_outage
+from service.store.postgres.database import is_conflict, is_outage
 
 
 class PeriodicTask(NamedTuple):
@@ -39,5 +39,5 @@ async def _run_once(chore: PeriodicTask, stopping: asyncio.Event) -> None:
         too_slow = isinstance(error, TimeoutError) and error.errno is None  # a statement that would be so again at once
         if is_outage(error) and not too_slow:
             raise
-        expected = too_slow or isinstance(error, Unavailable) or is_clash(error)
+        expected = too_slow or isinstance(error, Unavailable) or is_conflict(error)
         log.warning("chore_put_off", chore=chore.name, error=repr(error), exc_info=None if expected else error)

@@ -15,7 +15,7 @@ from consumers.topology import Topology
 from service.domain.backoff import backoff_delays
 from service.domain.ids import mint_id
 from service.log import log
-from service.store.postgres.database import is_clash, is_outage
+from service.store.postgres.database import is_conflict, is_outage
 
 PREFETCH: Final = 40  # twice a batch: the next one is there when this one is committed
 BATCH: Final = 20
@@ -145,7 +145,7 @@ class BatchConsumer:
             try:
                 return await self._handle(deliveries)
             except Exception as error:
-                if not (is_outage(error) or is_clash(error)):
+                if not (is_outage(error) or is_conflict(error)):
                     raise
                 log.warning("store_not_ready", queue=self._queue_name, wait_s=round(wait_s, 1), error=repr(error))
             with contextlib.suppress(TimeoutError):

@@ -13,9 +13,9 @@ from service import log
 from service.client import commands as of_users
 from service.commands import CONTEXT, Checked, run_command
 from service.contracts.organizations import Slug
-from service.contracts.queries import Words
+from service.contracts.queries import Name
 from service.domain.keys import ROLES, Role
-from service.resources import check_database, database_connection, database_url, obstacles_named
+from service.resources import check_database, database_connection, database_errors_explained, database_url
 from service.settings import Settings, read_settings
 from service.store import audit, organizations
 from service.store.postgres import migrations
@@ -27,7 +27,7 @@ T = TypeVar("T")
 _CONSUMERS: Final = (sys.executable, "-m", "consumers")
 _PASSED_ON: Final = {"ignore_unknown_options": True, "help_option_names": []}
 _SLUG: Final = Checked(Slug, "SLUG")
-_WORDS: Final = Checked(Words, "TEXT")
+_WORDS: Final = Checked(Name, "TEXT")
 
 _organization_option = click.option(
     "--organization", type=_SLUG, required=True, help="The organization, by the name that events carry."
@@ -237,7 +237,7 @@ def _connected(work: Callable[[Connection], Awaitable[T]]) -> Callable[[Settings
 
 def _at_database(work: Callable[[str], Awaitable[T]]) -> Callable[[Settings], Awaitable[T]]:
     async def run(settings: Settings) -> T:
-        async with obstacles_named():
+        async with database_errors_explained():
             return await work(database_url(settings))
 
     return run

@@ -9,15 +9,15 @@ from service.log import log
 from service.settings import Settings
 from service.storage import Storage
 from service.store.postgres import database
-from service.store.postgres.database import Connection, Pool, Role, outages_named
-from service.store.postgres.obstacles import Obstacle, obstacle_of, probe
+from service.store.postgres.database import Connection, DatabaseRole, Pool, outages_as_unavailable
+from service.store.postgres.error_kinds import DatabaseErrorKind, database_error_kind, probe
 
 
 class MissingSetting(ServiceError):
     """A setting that this command can't do without is not there."""
 
 
-_ADVICE: Final[dict[Obstacle, str]] = {
+_ADVICE: Final[dict[DatabaseErrorKind, str]] = {
     "address": "RESULTS_DATABASE_URL leads nowhere: {error}",
     "outage": "the database does not answer ({error}): is it running, and is RESULTS_DATABASE_URL right?",
     "login": "the database refuses the user and password in RESULTS_DATABASE_URL: {error}",
@@ -30,9 +30,9 @@ _ADVICE: Final[dict[Obstacle, str]] = {
 class NoDatabase(ServiceError):
     """The database can't be worked with; the message says what to do about it."""
 
-    def __init__(self, obstacle: Obstacle, said: str) -> None:
-        super().__init__(_ADVICE[obstacle].format(error=said))
-        self.obstacle = obstacle
+    def __init__(self, kind: DatabaseErrorKind, said: str) -> None:
+        super().__init__(_ADVICE[kind].format(error=said))
+        self.kind = kind
 
 
 def database_url(settings: Settings) -> str:
@@ -51,7 +51,7 @@ def open_storage(settings: Settings) -> Storage:
 
 
 @asynccontextmanager
-async def database_pool(settings: Settings, role: Role, size: int | None = None) -> AsyncIterator[Pool]:
+async def database_pool(settings: Settings, role: DatabaseRole, size: int | None = None) -> AsyncIterator[Pool]:
     """A pool of connections in this role, closed at the end."""
     pool = await database.open_pool(database_url(settings), role, size or settings.database_pool_size)
     try:
@@ -61,36 +61,36 @@ async def database_pool(settings: Settings, role: Role, size: int | None = None)
 
 
 @asynccontextmanager
-async def database_connection(settings: Settings, role: Role) -> AsyncIterator[Connection]:
+async def database_connection(settings: Settings, role: DatabaseRole) -> AsyncIterator[Connection]:
     """One connection in this role, for a command that ends. Raises NoDatabase."""
     async with database_pool(settings, role, 1) as pool:
-        async with obstacles_named():
+        async with database_errors_explained():
             await probe(pool)
-        async with outages_named(), pool.acquire() as connection:
+        async with outages_as_unavailable(), pool.acquire() as connection:
             yield connection
 
 
-async def check_database(settings: Settings, role: Role) -> None:
+async def check_database(settings: Settings, role: DatabaseRole) -> None:
     """Raises NoDatabase for what waiting would not mend. An outage is warned of: it is waited out."""
     try:
         async with database_connection(settings, role):
             pass
     except NoDatabase as error:
-        if error.obstacle != "outage":
+        if error.kind != "outage":
             raise
         log.warning("database_unreachable", error=str(error))
 
 
 @asynccontextmanager
-async def obstacles_named() -> AsyncIterator[None]:
+async def database_errors_explained() -> AsyncIterator[None]:
     """Turns what is wrong with the database itself into NoDatabase."""
     try:
         yield
     except Exception as error:
-        obstacle = obstacle_of(error)
-        if obstacle is None:
+        kind = database_error_kind(error)
+        if kind is None:
             raise
-        raise NoDatabase(obstacle, _said(error)) from error
+        raise NoDatabase(kind, _said(error)) from error
 
 
 def _said(error: Exception) -> str:

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from pydantic import AfterValidator
 
 from service.commands import Checked
-from service.contracts.queries import BranchName, CaseRef, Moment, SuiteName, Words
+from service.contracts.queries import BranchName, CaseRef, Name, SuiteName, Timestamp
 from service.contracts.reports import Label, Shard, Text
 from service.contracts.run_events import Identifier
 from service.domain.events import EVENT_TYPES
@@ -38,7 +38,7 @@ def _key(text: str) -> str:
 
 _url_option = click.option(
     "--url",
-    type=Checked(Annotated[Words, AfterValidator(_server)], "URL"),
+    type=Checked(Annotated[Name, AfterValidator(_server)], "URL"),
     envvar="RESULTS_URL",
     show_envvar=True,
     required=True,
@@ -46,17 +46,17 @@ _url_option = click.option(
 )
 _key_option = click.option(
     "--key",
-    type=Checked(Annotated[Words, AfterValidator(_key)], "KEY", is_secret=True),
+    type=Checked(Annotated[Name, AfterValidator(_key)], "KEY", is_secret=True),
     envvar="RESULTS_API_KEY",
     show_envvar=True,
     required=True,
     help="An API key.",
 )
-_WORDS: Final = Checked(Words, "TEXT")
+_WORDS: Final = Checked(Name, "TEXT")
 _IDENTIFIER: Final = Checked(Identifier, "TEXT")
 _BRANCH: Final = Checked(BranchName, "TEXT")
 _TEXT: Final = Checked(Text, "TEXT")
-_MOMENT: Final = Checked(Moment, "TIME")
+_MOMENT: Final = Checked(Timestamp, "TIME")
 
 
 @click.command()

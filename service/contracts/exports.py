@@ -51,7 +51,7 @@ class ExportRequest(Query):
             self.format, self.compression or default, columns, self.raw or self.format != "csv", self.filter.to_filter()
         )
 
-    def within_project(self, project_id: str) -> "ExportRequest":
+    def restrict_to_project(self, project_id: str) -> "ExportRequest":
         """The same for one project alone."""
         return self.model_copy(update={"filter": self.filter.model_copy(update={"project_id": project_id})})
 

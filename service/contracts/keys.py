@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.contracts.queries import Moment, Words
+from service.contracts.queries import Name, Timestamp
 from service.domain.keys import Role
 
 
@@ -13,7 +13,7 @@ class KeyRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Annotated[Words, Field(description="What it is for, in your words", examples=["CI of the shop"])]
+    name: Annotated[Name, Field(description="What it is for, in your words", examples=["CI of the shop"])]
     role: Role
-    project_id: Annotated[Words | None, Field(description="The one project that it sees")] = None
-    expires_at: Annotated[Moment | None, Field(description="When it stops working")] = None
+    project_id: Annotated[Name | None, Field(description="The one project that it sees")] = None
+    expires_at: Annotated[Timestamp | None, Field(description="When it stops working")] = None

@@ -72,20 +72,20 @@ def _case_key(text: str) -> CaseKey:
     return key
 
 
-Moment = Annotated[
+Timestamp = Annotated[
     datetime,
     BeforeValidator(_moment),
     Field(json_schema_extra={"examples": [_EXAMPLE, "2026-05-20"], "format": "date-time"}),
 ]
-Words = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=NO_NUL)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=NO_NUL)]
 BranchName = Annotated[str, StringConstraints(min_length=1, max_length=400, pattern=NO_NUL)]
 SuiteName = Annotated[str, StringConstraints(max_length=1_000, pattern=NO_NUL)]
 CaseRef = Annotated[
     str, AfterValidator(lambda text: (_case_key(text), text)[1]), Field(examples=["case_00c0ffee00c0ffee"])
 ]
-EventPlace = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=ID)]
+EventPosition = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=ID)]
 AnyEventType = EventType | Literal["webhook.test"]
-Whole = Annotated[int, BeforeValidator(_digits)]
+WholeNumber = Annotated[int, BeforeValidator(_digits)]
 _ANY_CURSOR: Final = {"minLength": 1, "maxLength": 400, "pattern": "^[A-Za-z0-9_-]+$"}  # its list judges it
 Cursor = Annotated[str, Field(json_schema_extra=_ANY_CURSOR)]
 
@@ -99,24 +99,24 @@ class Query(BaseModel):
 class PageQuery(Query):
     """A page of a list."""
 
-    limit: Annotated[Whole, Field(ge=1, le=MAX_LIMIT, description="How many at most")] = DEFAULT_LIMIT
+    limit: Annotated[WholeNumber, Field(ge=1, le=MAX_LIMIT, description="How many at most")] = DEFAULT_LIMIT
     starting_after: Annotated[Cursor | None, Field(description="`next_cursor` of the page before")] = None
 
 
 class WaitQuery(Query):
     """One thing, and how long to wait for it."""
 
-    wait: Annotated[Whole, Field(ge=0, le=LONGEST_WAIT_S, description="Seconds to wait at most for it to be done")] = 0
+    wait: Annotated[WholeNumber, Field(ge=0, le=LONGEST_WAIT_S, description="Maximum number of seconds to wait")] = 0
 
 
 class RunQuery(PageQuery):
     """A page of the list of runs."""
 
     status: Annotated[list[RunStatus], Field(description="May be repeated")] = []
-    from_: Annotated[Moment | None, Field(alias="from", description="Completed then or later")] = None
-    to: Annotated[Moment | None, Field(description="Completed before")] = None
-    project_id: Words | None = None
-    environment: Words | None = None
+    from_: Annotated[Timestamp | None, Field(alias="from", description="Completed then or later")] = None
+    to: Annotated[Timestamp | None, Field(description="Completed before")] = None
+    project_id: Name | None = None
+    environment: Name | None = None
     branch: BranchName | None = None
 
     def to_filter(self) -> RunFilter:
@@ -129,15 +129,15 @@ class RunQuery(PageQuery):
 class ResultFilters(Query):
     """What narrows results down, in the list and in exports."""
 
-    run_id: Words | None = None
+    run_id: Name | None = None
     status: Annotated[list[ResultStatus], Field(description="May be repeated")] = []
-    from_: Annotated[Moment | None, Field(alias="from", description="Run completed then or later")] = None
-    to: Annotated[Moment | None, Field(description="Run completed before")] = None
-    project_id: Words | None = None
-    environment: Words | None = None
+    from_: Annotated[Timestamp | None, Field(alias="from", description="Run completed then or later")] = None
+    to: Annotated[Timestamp | None, Field(description="Run completed before")] = None
+    project_id: Name | None = None
+    environment: Name | None = None
     branch: BranchName | None = None
     case: CaseRef | None = None
-    case_id: Annotated[Words | None, Field(description="The producer's own, in every project unless one is given")] = (
+    case_id: Annotated[Name | None, Field(description="The producer's own, in every project unless one is given")] = (
         None
     )
     suite: Annotated[SuiteName | None, Field(description="Only together with run_id")] = None
@@ -165,10 +165,8 @@ class EventFilters(Query):
     """What narrows events down."""
 
     type: Annotated[list[AnyEventType], Field(description="May be repeated")] = []
-    run_id: Words | None = None
-    after: Annotated[EventPlace | None, Field(description="The last event that was seen; those that followed come")] = (
-        None
-    )
+    run_id: Name | None = None
+    after: Annotated[EventPosition | None, Field(description="Return the events after this event number or ID")] = None
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -195,7 +193,7 @@ def _ms(moment: datetime | None) -> int | None:
     return None if moment is None else -((_EPOCH - moment) // _MS)
 
 
-RunCount = Annotated[Whole, Field(ge=1, le=200, description="Statistics are over so many of its last runs")]
+RunCount = Annotated[WholeNumber, Field(ge=1, le=200, description="Statistics are over so many of its last runs")]
 
 
 class CaseQuery(Query):
@@ -207,9 +205,9 @@ class CaseQuery(Query):
 class CasesQuery(CaseQuery):
     """A page of the list of a project's cases."""
 
-    project_id: Annotated[Words | None, Field(description="Needed, unless the key is bound to one")] = None
+    project_id: Annotated[Name | None, Field(description="Needed, unless the key is bound to one")] = None
     suite: SuiteName | None = None
-    limit: Annotated[Whole, Field(ge=1, le=100, description="How many at most")] = DEFAULT_LIMIT
+    limit: Annotated[WholeNumber, Field(ge=1, le=100, description="How many at most")] = DEFAULT_LIMIT
     starting_after: Annotated[Cursor | None, Field(description="`next_cursor` of the page before")] = None
 
 
@@ -217,9 +215,9 @@ class HistoryQuery(PageQuery):
     """A page of the results of one case."""
 
     status: Annotated[list[ResultStatus], Field(description="May be repeated")] = []
-    from_: Annotated[Moment | None, Field(alias="from", description="Run completed then or later")] = None
-    to: Annotated[Moment | None, Field(description="Run completed before")] = None
-    environment: Words | None = None
+    from_: Annotated[Timestamp | None, Field(alias="from", description="Run completed then or later")] = None
+    to: Annotated[Timestamp | None, Field(description="Run completed before")] = None
+    environment: Name | None = None
     branch: BranchName | None = None
 
     def to_filter(self, case_key: CaseKey) -> ResultFilter:

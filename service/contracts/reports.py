@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, Field, StringConstraints
 
 from service.contracts.faults import NO_NUL, SHA256
-from service.contracts.queries import BranchName, Moment, PageQuery, Query, Words
+from service.contracts.queries import BranchName, Name, PageQuery, Query, Timestamp
 from service.contracts.run_events import ArtifactKind, Identifier
 
 _MAX_SHARDS: Final = 10_000
@@ -48,8 +48,8 @@ class ReportQuery(Query):
     commit_sha: Text | None = None
     ci_url: Text | None = None
     labels: list[Label] = Field(default_factory=list, max_length=100, description="name:value; may be repeated")
-    started_at: Moment | None = None
-    completed_at: Annotated[Moment | None, Field(description="By default the time of receipt")] = None
+    started_at: Timestamp | None = None
+    completed_at: Annotated[Timestamp | None, Field(description="By default the time of receipt")] = None
     shard: Annotated[Shard | None, Field(description="Which part of how many; the run is complete with all")] = None
 
     def run_fields(self) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class ReportQuery(Query):
 class ReceiptQuery(PageQuery):
     """A page of the list of receipts."""
 
-    run_id: Words | None = None
+    run_id: Name | None = None
     event_id: Annotated[str | None, StringConstraints(min_length=1, max_length=400, pattern=NO_NUL)] = None
 
 

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from service.contracts.faults import NO_NUL
-from service.contracts.queries import Moment, PageQuery
+from service.contracts.queries import PageQuery, Timestamp
 from service.contracts.run_events import Identifier
 from service.domain.addresses import is_loopback, is_public, parse_address
 from service.domain.deliveries import Status
@@ -65,7 +65,7 @@ class WebhookPatch(_Strict):
 class RecoverIn(_Strict):
     """From when on missed events are to be delivered again."""
 
-    since: Moment
+    since: Timestamp
 
 
 class DeliveryQuery(PageQuery):

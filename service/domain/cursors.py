@@ -15,7 +15,7 @@ _BIGINT_BYTES: Final = 8
 _LIMIT: Final = 400
 
 
-class Places(NamedTuple, Generic[Place]):
+class CursorCodec(NamedTuple, Generic[Place]):
     """How places of one kind are packed into bytes, and unpacked: ValueError for bytes that are none."""
 
     pack: Callable[[Place], bytes]
@@ -25,7 +25,7 @@ class Places(NamedTuple, Generic[Place]):
 class Cursors(Generic[Place]):
     """The cursors of one list, which its noun, organization and filters tell from every other."""
 
-    def __init__(self, places: Places[Place], *of_list: object) -> None:
+    def __init__(self, places: CursorCodec[Place], *of_list: object) -> None:
         self._places = places
         self._of_list = of_list
 
@@ -57,8 +57,8 @@ class Cursors(Generic[Place]):
         return place
 
 
-def ids(prefix: str) -> Places[str]:
-    """Places that are ids."""
+def ids(prefix: str) -> CursorCodec[str]:
+    """CursorCodec that are ids."""
 
     def unpack(data: bytes) -> str:
         text = data.decode()
@@ -66,7 +66,7 @@ def ids(prefix: str) -> Places[str]:
             raise ValueError(text)
         return text
 
-    return Places(str.encode, unpack)
+    return CursorCodec(str.encode, unpack)
 
 
 def pack_bigint(number: int) -> bytes:

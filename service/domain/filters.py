@@ -59,12 +59,12 @@ class ResultFilter(RunFilter):
     suite: str | None = None
 
     @property
-    def asks_of_runs(self) -> bool:
+    def filters_runs(self) -> bool:
         """Whether a result's run decides too."""
         return any((self.run_id, self.project_id, self.environment, self.branch))
 
     @property
-    def asks_for_case(self) -> bool:
+    def selects_case(self) -> bool:
         """Whether one case, or one producer's id of cases, is meant."""
         return self.case_key is not None or self.case_id is not None
 
@@ -77,7 +77,7 @@ class ResultFilter(RunFilter):
 AnyFilter = TypeVar("AnyFilter", bound=RunFilter)
 
 
-def within_project(filter_: AnyFilter, project_id: str | None) -> AnyFilter | None:
+def restrict_to_project(filter_: AnyFilter, project_id: str | None) -> AnyFilter | None:
     """The filter as a key that is bound to this project may use it; None where nothing is left."""
     if project_id is None or filter_.project_id == project_id:
         return filter_

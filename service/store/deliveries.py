@@ -10,8 +10,8 @@ import asyncpg
 from service.domain.deliveries import Endpoint, Status
 from service.domain.ids import OrgId
 from service.domain.paces import FIRST_WINDOW
+from service.store.postgres.composition import IdPage, compose, page_by_id
 from service.store.postgres.database import Connection
-from service.store.postgres.pieces import IdPage, compose, page_by_id
 from service.store.postgres.statements import statements
 
 _SQL: Final = statements("deliveries")

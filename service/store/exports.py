@@ -9,8 +9,8 @@ import asyncpg
 
 from service.domain.exports import MAX_TRIES, ExportAddress
 from service.domain.ids import OrgId
+from service.store.postgres.composition import IdPage, compose, page_by_id
 from service.store.postgres.database import Connection
-from service.store.postgres.pieces import IdPage, compose, page_by_id
 from service.store.postgres.statements import statements
 
 _SQL: Final = statements("exports")

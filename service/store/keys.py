@@ -7,7 +7,7 @@ import asyncpg
 
 from service.domain.ids import OrgId
 from service.domain.keys import Role, StoredKey
-from service.store.postgres.database import Connection, outages_named
+from service.store.postgres.database import Connection, outages_as_unavailable
 from service.store.postgres.statements import statements
 
 _SQL: Final = statements("keys")
@@ -16,7 +16,7 @@ _BEHIND_ALL: Final = "key_g"  # sorts after every id
 
 async def find(pool: asyncpg.Pool, key_id: str) -> StoredKey | None:
     """The key with this id, whichever organization owns it."""
-    async with outages_named():
+    async with outages_as_unavailable():
         row = await pool.fetchrow(_SQL["find"], key_id)
     return None if row is None else StoredKey(*row)
 

@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 
 from service.domain.ids import CaseKey, OrgId, RunKey, first_run_key
-from service.store.postgres.database import Connection, Row, Vanished
+from service.store.postgres.database import Connection, Row, RowDeleted
 from service.store.postgres.statements import statements
 
 _SQL: Final = statements("partitions")
@@ -39,7 +39,7 @@ class KnownMonths:
             self._months -= months
             if missing or error.constraint_name:
                 raise
-            raise Vanished(f"a month has been taken away: {error}") from error
+            raise RowDeleted(f"a month has been taken away: {error}") from error
 
 
 class ArtifactKey(NamedTuple):
@@ -91,7 +91,7 @@ async def take_step(owner: Connection, until: date) -> str | None:
 
     Needs a connection as the owner that has claimed it, in no transaction: a function could not do it either. Every
     step is a statement of its own, so wherever a round is cut off, the next one goes on. Where readers or an operator
-    are in the way, this raises what `is_clash` is true of.
+    are in the way, this raises what `is_conflict` is true of.
     """
     step = await owner.fetchrow(_SQL["find_step"], until)
     if step is None:
@@ -99,7 +99,7 @@ async def take_step(owner: Connection, until: date) -> str | None:
     try:
         await (_detach(owner, step) if step["detaches"] else owner.execute(step["statement"]))
     except (asyncpg.UndefinedTableError, asyncpg.ObjectNotInPrerequisiteStateError) as error:
-        raise Vanished(f"somebody uses this partition or takes it away too: {error}") from error
+        raise RowDeleted(f"somebody uses this partition or takes it away too: {error}") from error
     statement: str = step["statement"]
     return statement
 

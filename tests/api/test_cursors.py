@@ -4,7 +4,7 @@ from urllib.parse import quote
 
 import pytest
 
-from service.domain.cursors import Cursors, Places
+from service.domain.cursors import CursorCodec, Cursors
 from tests.api.served import Api
 from tests.run_events import result, run_event
 
@@ -13,7 +13,7 @@ LISTS = (
     "/v1/webhooks?", "/v1/api-keys?", "/v1/results/{result}/artifacts?", "/v1/cases/{case}/history?",
     "/v1/webhooks/{webhook}/deliveries?",
 )  # fmt: skip
-BYTES = Places[bytes](bytes, bytes)
+BYTES = CursorCodec[bytes](bytes, bytes)
 FOREIGN = str(Cursors(BYTES, "another list").write(b"nowhere"))
 
 

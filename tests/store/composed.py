@@ -6,7 +6,7 @@ from typing import Any
 
 from service.domain.filters import ResultFilter, RunFilter
 from service.domain.ids import CaseKey
-from service.store.postgres.pieces import Statement, compose
+from service.store.postgres.composition import Statement, compose
 from service.store.queries import cases as read_cases
 from service.store.queries import results as read_results
 from service.store.queries import runs as read_runs

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from service.domain.errors import Unavailable
-from service.store.postgres.database import outages_named
+from service.store.postgres.database import outages_as_unavailable
 
 
 @pytest.mark.parametrize("steps", range(4))
@@ -20,5 +20,5 @@ async def test_a_connection_that_the_server_has_ended_is_an_outage(database_url:
     for _ in range(steps):
         await asyncio.sleep(0)
     with pytest.raises(Unavailable):
-        async with outages_named():
+        async with outages_as_unavailable():
             await ending.fetchval("SELECT 1")

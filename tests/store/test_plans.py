@@ -8,7 +8,7 @@ import orjson
 
 from service.domain.filters import ResultFilter
 from service.domain.ids import CaseKey
-from service.store.postgres.pieces import Statement, compose
+from service.store.postgres.composition import Statement, compose
 from service.store.postgres.statements import statements
 from service.store.queries import cases as read_cases
 from service.store.queries import results as read_results

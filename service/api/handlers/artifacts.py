@@ -6,7 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
-from service.api.handlers.results import no_result, result_key
+from service.api.handlers.results import result_key, result_not_found
 from service.api.http.bodies import pieces_of_body
 from service.api.http.callers import caller
 from service.api.http.downloads import Download, send_file
@@ -17,7 +17,7 @@ from service.api.http.uploads import encoding_of, refuse_too_large, sane_type
 from service.api.server.resources import RESOURCES
 from service.contracts.queries import PageQuery
 from service.contracts.reports import ArtifactQuery
-from service.domain.cursors import Cursors, Places, pack_bigint, unpack_bigint
+from service.domain.cursors import CursorCodec, Cursors, pack_bigint, unpack_bigint
 from service.domain.errors import InvalidRequest, NotFound, UnsupportedMediaType
 from service.domain.ids import CaseKey, RunKey, artifact_id, parse_artifact_id
 from service.domain.keys import Caller
@@ -25,14 +25,14 @@ from service.domain.texts import MAX_TEXT
 from service.store import artifacts
 from service.store.postgres.database import Connection, as_organization
 from service.store.queries import artifacts as read_artifacts
-from service.store.queries.artifacts import ArtifactPlace
+from service.store.queries.artifacts import ArtifactPosition
 from service.usecases.reports.accept_report import Part
 from service.usecases.reports.attach_file import NewFile, list_file, receive_file
 
 _LINK_LIFETIME: Final = timedelta(minutes=5)
-_PLACES: Final = Places[ArtifactPlace](
+_PLACES: Final = CursorCodec[ArtifactPosition](
     lambda place: bytes([place.run_level]) + pack_bigint(place.artifact_key),
-    lambda data: ArtifactPlace(data[:1] == b"\1", unpack_bigint(data[1:])),
+    lambda data: ArtifactPosition(data[:1] == b"\1", unpack_bigint(data[1:])),
 )
 _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
@@ -121,4 +121,4 @@ async def _require_result(
     request: web.Request, connection: Connection, who: Caller, key: tuple[RunKey, CaseKey]
 ) -> None:
     if not await read_artifacts.result_exists(connection, who.org_id, key, who.project_id):
-        raise no_result(request)
+        raise result_not_found(request)

@@ -10,17 +10,17 @@ from service.api.http.parsing import parse_query
 from service.api.http.replies import reply_one, reply_page
 from service.api.server.resources import RESOURCES
 from service.contracts.queries import CaseQuery, CasesQuery, HistoryQuery
-from service.domain.cursors import Cursors, Places, pack_bigint, unpack_bigint
+from service.domain.cursors import CursorCodec, Cursors, pack_bigint, unpack_bigint
 from service.domain.errors import InvalidRequest, NotFound
-from service.domain.filters import within_project
+from service.domain.filters import restrict_to_project
 from service.domain.ids import CaseKey, parse_case_id
 from service.store.postgres.database import as_organization
 from service.store.queries import cases as read_cases
-from service.store.queries.cases import CasePlace
+from service.store.queries.cases import CasePosition
 
-_PLACES: Final = Places[CasePlace](
+_PLACES: Final = CursorCodec[CasePosition](
     lambda place: pack_bigint(place.suite_hash) + pack_bigint(place.case_key),
-    lambda data: CasePlace(unpack_bigint(data[:8]), CaseKey(unpack_bigint(data[8:]))),
+    lambda data: CasePosition(unpack_bigint(data[:8]), CaseKey(unpack_bigint(data[8:]))),
 )
 
 
@@ -56,7 +56,7 @@ async def list_history(request: web.Request) -> web.Response:
     query, who, key = parse_query(request, HistoryQuery), caller(request), _case_key(request)
     async with as_organization(request.app[RESOURCES].list_pool, who.org_id) as connection:
         project_id = await read_cases.find_project(connection, who.org_id, key, who.project_id)
-    wanted = within_project(query.to_filter(key), project_id)
+    wanted = restrict_to_project(query.to_filter(key), project_id)
     if project_id is None or wanted is None:
         raise _no_case(request)
     return await reply_results(request, wanted, query)

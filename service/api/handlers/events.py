@@ -15,7 +15,7 @@ from service.api.http.replies import REQUEST_ID, reply_page
 from service.api.server.resources import RESOURCES
 from service.contracts.events import envelope
 from service.contracts.queries import EventQuery, StreamQuery
-from service.domain.cursors import Cursors, Places, pack_bigint, unpack_bigint
+from service.domain.cursors import CursorCodec, Cursors, pack_bigint, unpack_bigint
 from service.domain.errors import InvalidRequest, Unauthorized
 from service.domain.ids import OrgId, is_id
 from service.domain.keys import Caller
@@ -24,7 +24,7 @@ from service.store import events
 from service.store.postgres.database import Connection, as_organization
 from service.usecases.events.follow_events import Cut, Follower, find_place, find_start, read_up_to
 
-_PLACES: Final = Places[int](pack_bigint, unpack_bigint)
+_PLACES: Final = CursorCodec[int](pack_bigint, unpack_bigint)
 _LAST_EVENT_ID: Final = "Last-Event-ID"
 _PLACE_IN_STREAM: Final = re.compile(r"\d{1,19}", re.ASCII)
 _HEARTBEAT_S: Final = 15.0

@@ -18,7 +18,7 @@ from service.contracts.queries import PageQuery
 from service.domain.cursors import Cursors, ids
 from service.domain.errors import Conflict, Forbidden, Gone, NotFound
 from service.domain.exports import ExportAddress
-from service.domain.filters import within_project
+from service.domain.filters import restrict_to_project
 from service.domain.ids import is_id
 from service.domain.keys import Caller
 from service.store import exports
@@ -114,9 +114,9 @@ async def _find_file(request: web.Request) -> Download:
 
 def _within_project(wanted: ExportRequest, who: Caller) -> ExportRequest:
     """A key that is bound to a project exports that project alone."""
-    if within_project(wanted.filter.to_filter(), who.project_id) is None:
+    if restrict_to_project(wanted.filter.to_filter(), who.project_id) is None:
         raise Forbidden(f"this key is bound to the project {who.project_id!r}")
-    return wanted if who.project_id is None else wanted.within_project(who.project_id)
+    return wanted if who.project_id is None else wanted.restrict_to_project(who.project_id)
 
 
 def _job(request: web.Request) -> ExportAddress:

@@ -9,7 +9,7 @@ from service.api.http.replies import reply
 from service.api.server.resources import RESOURCES
 from service.domain.errors import Unavailable
 from service.store import heartbeats
-from service.store.postgres.database import outages_named
+from service.store.postgres.database import outages_as_unavailable
 
 _PATIENCE_S: Final = 3
 
@@ -23,7 +23,11 @@ async def get_readiness(request: web.Request) -> web.Response:
     """Whether queries can be answered, with the state of each part. Missing consumers only delay what comes in."""
     parts: dict[str, Any] = {"database": {"status": "down"}, "consumers": {"status": "unknown", "workers": {}}}
     try:
-        async with asyncio.timeout(_PATIENCE_S), outages_named(), request.app[RESOURCES].pool.acquire() as connection:
+        async with (
+            asyncio.timeout(_PATIENCE_S),
+            outages_as_unavailable(),
+            request.app[RESOURCES].pool.acquire() as connection,
+        ):
             workers = await heartbeats.count_live_workers(connection)
     except (Unavailable, TimeoutError):
         return reply({"status": "unavailable", "parts": parts}, status=503)

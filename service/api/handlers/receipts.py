@@ -16,7 +16,7 @@ from service.domain.errors import NotFound
 from service.domain.ids import is_id
 from service.store.postgres.database import as_organization
 from service.store.queries import receipts as read_receipts
-from service.store.queries.receipts import ReadReceipt
+from service.store.queries.receipts import ReceiptDetails
 
 _PLACES: Final = ids("rcp")
 
@@ -44,7 +44,7 @@ async def list_receipts(request: web.Request) -> web.Response:
     return reply_list(list(map(receipt_object, page)), cursors.write(following))
 
 
-def receipt_object(receipt: ReadReceipt) -> dict[str, Any]:
+def receipt_object(receipt: ReceiptDetails) -> dict[str, Any]:
     """A receipt as clients see it."""
     return {
         "id": receipt.receipt_id,
@@ -58,7 +58,7 @@ def receipt_object(receipt: ReadReceipt) -> dict[str, Any]:
     }
 
 
-async def _find(request: web.Request) -> ReadReceipt:
+async def _find(request: web.Request) -> ReceiptDetails:
     who, receipt_id = caller(request), request.match_info["id"]
     receipt = None
     if is_id("rcp", receipt_id):

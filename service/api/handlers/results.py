@@ -10,14 +10,14 @@ from service.api.http.parsing import parse_query
 from service.api.http.replies import reply_one, reply_page
 from service.api.server.resources import RESOURCES
 from service.contracts.queries import PageQuery, ResultQuery
-from service.domain.cursors import Cursors, Places, pack_bigint, unpack_bigint
+from service.domain.cursors import CursorCodec, Cursors, pack_bigint, unpack_bigint
 from service.domain.errors import NotFound
-from service.domain.filters import Position, ResultFilter, within_project
+from service.domain.filters import Position, ResultFilter, restrict_to_project
 from service.domain.ids import CaseKey, RunKey, parse_result_id
 from service.store.postgres.database import as_organization
 from service.store.queries import results as read_results
 
-_PLACES: Final = Places[Position](
+_PLACES: Final = CursorCodec[Position](
     lambda place: place.run_key.bytes + pack_bigint(place.case_key),
     lambda data: Position(RunKey(UUID(bytes=data[:16])), CaseKey(unpack_bigint(data[16:]))),
 )
@@ -26,7 +26,7 @@ _PLACES: Final = Places[Position](
 async def list_results(request: web.Request) -> web.Response:
     """Results, newest run first."""
     query = parse_query(request, ResultQuery)
-    wanted = within_project(query.to_filter(), caller(request).project_id)
+    wanted = restrict_to_project(query.to_filter(), caller(request).project_id)
     return await reply_results(request, wanted, query) if wanted else reply_page("[]", None)
 
 
@@ -46,7 +46,7 @@ async def get_result(request: web.Request) -> web.Response:
     async with as_organization(resources.pool, who.org_id) as connection:
         text = await read_results.find_one(connection, who.org_id, key, who.project_id, resources.settings.link_base)
     if text is None:
-        raise no_result(request)
+        raise result_not_found(request)
     return reply_one(text)
 
 
@@ -54,10 +54,10 @@ def result_key(request: web.Request) -> tuple[RunKey, CaseKey]:
     """The key behind the id in the path. Raises NotFound for what can't be an id."""
     key = parse_result_id(request.match_info["id"])
     if key is None:
-        raise no_result(request)
+        raise result_not_found(request)
     return key
 
 
-def no_result(request: web.Request) -> NotFound:
+def result_not_found(request: web.Request) -> NotFound:
     """The same for an id that is malformed, absent or another organization's."""
     return NotFound(f"there is no result {request.match_info['id'][:100]!r}")

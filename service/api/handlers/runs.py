@@ -13,24 +13,24 @@ from service.api.http.replies import compact, reply_one, reply_page
 from service.api.http.waits import wanted_wait_s
 from service.api.server.resources import RESOURCES
 from service.contracts.queries import RunQuery
-from service.domain.cursors import Cursors, Places
+from service.domain.cursors import CursorCodec, Cursors
 from service.domain.errors import NotFound
-from service.domain.filters import within_project
+from service.domain.filters import restrict_to_project
 from service.domain.ids import RunKey
 from service.domain.texts import is_storable, replace_unstorable
 from service.store.postgres.database import Connection, as_organization
 from service.store.queries import runs as read_runs
-from service.store.queries.runs import WantedRun
+from service.store.queries.runs import RunSelector
 from service.usecases.retention import delete_run as usecase
 
-_PLACES: Final = Places[RunKey](lambda key: key.bytes, lambda data: RunKey(UUID(bytes=data)))
+_PLACES: Final = CursorCodec[RunKey](lambda key: key.bytes, lambda data: RunKey(UUID(bytes=data)))
 
 
 async def list_runs(request: web.Request) -> web.Response:
     """Runs, the latest completed first."""
     query = parse_query(request, RunQuery)
     who = caller(request)
-    wanted = within_project(query.to_filter(), who.project_id)
+    wanted = restrict_to_project(query.to_filter(), who.project_id)
     if wanted is None:
         return reply_page("[]", None)
     cursors = Cursors(_PLACES, "runs", who.org_id, wanted)
@@ -43,19 +43,19 @@ async def list_runs(request: web.Request) -> web.Response:
 async def get_run(request: web.Request) -> web.Response:
     """One run; with `wait`, as soon as it is there and complete, or as it is at the end of the time."""
     wait_s = wanted_wait_s(request)
-    who, wanted = caller(request), wanted_run(request)
+    who, wanted = caller(request), run_selector(request)
     text = await _find(request, wanted)
     if wait_s and not (text and orjson.loads(text)["complete"]):
         await request.app[RESOURCES].run_watch.wait(who.org_id, wanted, wait_s)
         text = await _find(request, wanted)
     if text is None:
-        raise no_run(wanted.run_id)
+        raise run_not_found(wanted.run_id)
     return reply_one(text)
 
 
 async def delete_run(request: web.Request) -> web.Response:
     """Deletes a run; its results, artifacts and files go with it."""
-    who, wanted, storage = caller(request), wanted_run(request), request.app[RESOURCES].storage
+    who, wanted, storage = caller(request), run_selector(request), request.app[RESOURCES].storage
 
     async def delete(connection: Connection) -> web.Response:
         await usecase.delete_run(connection, storage, who.org_id, wanted.run_id, wanted.project_id)
@@ -64,20 +64,20 @@ async def delete_run(request: web.Request) -> web.Response:
     return await mutate(request, delete)
 
 
-def wanted_run(request: web.Request) -> WantedRun:
+def run_selector(request: web.Request) -> RunSelector:
     """The run that the path names, for this caller. Raises NotFound for what PostgreSQL would refuse as a text."""
     run_id = request.match_info["run_id"]
     if not is_storable(run_id):
-        raise no_run(run_id)
-    return WantedRun(run_id, caller(request).project_id)
+        raise run_not_found(run_id)
+    return RunSelector(run_id, caller(request).project_id)
 
 
-def no_run(run_id: str) -> NotFound:
+def run_not_found(run_id: str) -> NotFound:
     """The same for one that is absent or another organization's."""
     return NotFound(f"there is no run {replace_unstorable(run_id[:100])!r}")
 
 
-async def _find(request: web.Request, wanted: WantedRun) -> str | None:
+async def _find(request: web.Request, wanted: RunSelector) -> str | None:
     org_id = caller(request).org_id
     async with as_organization(request.app[RESOURCES].pool, org_id) as connection:
         return await read_runs.find_one(connection, org_id, *wanted)

@@ -16,10 +16,10 @@ from service.settings import Settings
 from service.storage import Storage
 from service.store.events import NUMBERED, WRITTEN
 from service.store.exports import find_over
-from service.store.postgres.database import Pool, outages_named
+from service.store.postgres.database import Pool, outages_as_unavailable
 from service.store.postgres.notifications import open_notifications
-from service.store.queries.receipts import find_settled
-from service.store.queries.runs import WantedRun, find_complete
+from service.store.queries.receipts import find_finished
+from service.store.queries.runs import RunSelector, find_complete
 from service.usecases.events.follow_events import EventFeeds
 from service.usecases.watch import Watch, watching
 
@@ -34,7 +34,7 @@ class Resources:
     storage: Storage
     feeds: EventFeeds
     rate_limits: RateLimits
-    run_watch: Watch[WantedRun]
+    run_watch: Watch[RunSelector]
     export_watch: Watch[str]
     receipt_watch: Watch[str]
     backlogs: Backlogs
@@ -48,7 +48,7 @@ RESOURCES: Final = web.AppKey("resources", Resources)
 async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     """Opens them, and closes them at the end. Raises Unavailable where there is no database."""
     async with AsyncExitStack() as opened:
-        async with outages_named():
+        async with outages_as_unavailable():
             pool = await opened.enter_async_context(resources.database_pool(settings, "results_api"))
             list_pool = pool
             if settings.database_read_url:
@@ -58,7 +58,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         notifications = await opened.enter_async_context(open_notifications(pool, NUMBERED, WRITTEN))
         run_watch = await opened.enter_async_context(watching(pool, notifications, WRITTEN, find_complete))
         export_watch = await opened.enter_async_context(watching(pool, notifications, WRITTEN, find_over))
-        receipt_watch = await opened.enter_async_context(watching(pool, notifications, WRITTEN, find_settled))
+        receipt_watch = await opened.enter_async_context(watching(pool, notifications, WRITTEN, find_finished))
         storage = resources.open_storage(settings)
         feeds = EventFeeds(pool, notifications)
         limits = RateLimits(settings, await opened.enter_async_context(open_request_counts(settings)))

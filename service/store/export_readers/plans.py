@@ -9,8 +9,8 @@ from service.domain.filters import ResultFilter
 from service.domain.ids import OrgId
 from service.domain.key_ranges import KeyRange, RangeStart, cut_into_ranges
 from service.domain.statuses import LETTER
+from service.store.postgres.composition import Statement, compose
 from service.store.postgres.database import Connection
-from service.store.postgres.pieces import Statement, compose
 from service.store.postgres.statements import statements
 
 _SQL: Final = statements("exports")

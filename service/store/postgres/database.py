@@ -17,11 +17,11 @@ Connection = asyncpg.Connection | PoolConnectionProxy
 Pool = asyncpg.Pool
 Row = asyncpg.Record
 DRIVER_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-Role = Literal["results_api", "results_worker"]
+DatabaseRole = Literal["results_api", "results_worker"]
 
 _COMMAND_TIMEOUT_S: Final = 60
 _CLOSE_TIMEOUT_S: Final = 5
-_SESSION: Final[dict[Role, dict[str, str]]] = {
+_SESSION: Final[dict[DatabaseRole, dict[str, str]]] = {
     # Every read walks an index in the order of the list and stops after a page, which a bitmap can't.
     "results_api": {
         "statement_timeout": "30s",
@@ -38,7 +38,7 @@ _CLASHES: Final = ("40001", "40P01", "55P03")
 _DATA: Final = ("22", "23", "54")
 
 
-async def open_pool(url: str, role: Role, size: int) -> asyncpg.Pool:
+async def open_pool(url: str, role: DatabaseRole, size: int) -> asyncpg.Pool:
     """A pool whose connections act as this role. The caller closes it."""
     return await asyncpg.create_pool(
         url,
@@ -100,12 +100,12 @@ class ScopedConnection(asyncpg.Connection):
 @asynccontextmanager
 async def as_organization(pool: asyncpg.Pool, org_id: OrgId) -> AsyncIterator[Connection]:
     """A connection that sees this organization's rows only. Never inside a transaction: a rollback would undo it."""
-    async with outages_named(), pool.acquire() as connection:
+    async with outages_as_unavailable(), pool.acquire() as connection:
         await cast("ScopedConnection", connection).act_as(org_id)
         yield connection
 
 
-class Vanished(Exception):
+class RowDeleted(Exception):
     """A row went away between two statements of one transaction; the same transaction, again, will do without it."""
 
 
@@ -119,12 +119,12 @@ def is_outage(error: BaseException) -> bool:
     return isinstance(error, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError | TimeoutError)
 
 
-def is_clash(error: BaseException) -> bool:
+def is_conflict(error: BaseException) -> bool:
     """Two transactions were in each other's way: the same transaction, again, will do."""
-    return isinstance(error, Vanished) or (isinstance(error, asyncpg.PostgresError) and error.sqlstate in _CLASHES)
+    return isinstance(error, RowDeleted) or (isinstance(error, asyncpg.PostgresError) and error.sqlstate in _CLASHES)
 
 
-def is_data_fault(error: BaseException) -> bool:
+def is_data_error(error: BaseException) -> bool:
     """The data can't be stored as it is; trying again changes nothing."""
     if isinstance(error, asyncpg.PostgresError):
         return str(error.sqlstate).startswith(_DATA)
@@ -132,7 +132,7 @@ def is_data_fault(error: BaseException) -> bool:
 
 
 @asynccontextmanager
-async def outages_named() -> AsyncIterator[None]:
+async def outages_as_unavailable() -> AsyncIterator[None]:
     """Turns an outage of the database into `Unavailable`, which callers outside the store understand."""
     try:
         yield

@@ -3,29 +3,29 @@
 from typing import Final, NamedTuple
 
 from service.domain.ids import CaseKey, OrgId, RunKey
+from service.store.postgres.composition import compose
 from service.store.postgres.database import Connection
-from service.store.postgres.pieces import compose
 
 
-class ArtifactPlace(NamedTuple):
+class ArtifactPosition(NamedTuple):
     """A place in the list of a result's artifacts: its own come first, then those of its run."""
 
     run_level: bool
     artifact_key: int
 
 
-_START: Final = ArtifactPlace(False, -(2**63))
+_START: Final = ArtifactPosition(False, -(2**63))
 
 
 class ArtifactPage(NamedTuple):
     """`data` is a JSON array; `next` is where the list goes on, None at its end."""
 
     data: str
-    next: ArtifactPlace | None
+    next: ArtifactPosition | None
 
 
 async def list_page(
-    connection: Connection, org_id: OrgId, key: tuple[RunKey, CaseKey], after: ArtifactPlace | None, limit: int,
+    connection: Connection, org_id: OrgId, key: tuple[RunKey, CaseKey], after: ArtifactPosition | None, limit: int,
     link_base: str,
 ) -> ArtifactPage:  # fmt: skip
     """The next artifacts of the result and of its run."""
@@ -37,7 +37,7 @@ async def list_page(
     }  # fmt: skip
     row = await statement.fetch_row(connection, values)
     ended = row["artifact_key"] is None
-    return ArtifactPage(row["data"], None if ended else ArtifactPlace(row["run_level"], row["artifact_key"]))
+    return ArtifactPage(row["data"], None if ended else ArtifactPosition(row["run_level"], row["artifact_key"]))
 
 
 async def result_exists(

@@ -3,29 +3,29 @@
 from typing import Final, NamedTuple
 
 from service.domain.ids import CaseKey, OrgId
+from service.store.postgres.composition import RUN_BUDGET, Statement, compose
 from service.store.postgres.database import Connection
-from service.store.postgres.pieces import RUN_BUDGET, Statement, compose
 
 # How many runs of the project a case is looked for in, before its statistics are over fewer than were asked for.
 _WINDOW_IN_LISTS: Final = 200
 _WINDOW_ALONE: Final = RUN_BUDGET
 
 
-class CasePlace(NamedTuple):
+class CasePosition(NamedTuple):
     """A place in the list of a project's cases."""
 
     suite_hash: int
     case_key: CaseKey
 
 
-_START: Final = CasePlace(-(2**63), CaseKey(-(2**63)))
+_START: Final = CasePosition(-(2**63), CaseKey(-(2**63)))
 
 
 class CasePage(NamedTuple):
     """`data` is a JSON array; `next` is where the list goes on, None at its end."""
 
     data: str
-    next: CasePlace | None
+    next: CasePosition | None
 
 
 async def list_page(
@@ -34,7 +34,7 @@ async def list_page(
     project_id: str,
     suite: str | None,
     runs: int,
-    after: CasePlace | None,
+    after: CasePosition | None,
     limit: int,
 ) -> CasePage:
     """The next cases of the project, or of one suite of it, with statistics over their last `runs` runs."""
@@ -45,7 +45,7 @@ async def list_page(
     }  # fmt: skip
     row = await page_statement(of_one_suite=suite is not None).fetch_row(connection, values)
     ended = row["case_key"] is None
-    return CasePage(row["data"], None if ended else CasePlace(row["suite_hash"], CaseKey(row["case_key"])))
+    return CasePage(row["data"], None if ended else CasePosition(row["suite_hash"], CaseKey(row["case_key"])))
 
 
 async def find_one(

@@ -7,8 +7,8 @@ from typing import Final, NamedTuple
 from service.domain.filters import Position, ResultFilter
 from service.domain.ids import CaseKey, OrgId, RunKey
 from service.domain.statuses import LETTER
+from service.store.postgres.composition import PROBE_BUDGET, ROW_BUDGET, RUN_BUDGET, Statement, compose
 from service.store.postgres.database import Connection
-from service.store.postgres.pieces import PROBE_BUDGET, ROW_BUDGET, RUN_BUDGET, Statement, compose
 from service.store.postgres.statements import statements
 
 _CASES: Final = statements("cases")
@@ -72,7 +72,7 @@ def page_statement(wanted: ResultFilter, budgets: Budgets = BUDGETS) -> Statemen
     """The statement for a filter whose case, if it has one, is known by its key: candidates × rows."""
     if wanted.case_key is not None and wanted.excludes_passed and wanted.run_id is None:
         return _compose(budgets, examined="not_passed_of_case")
-    if not (wanted.asks_of_runs or wanted.asks_for_case):
+    if not (wanted.filters_runs or wanted.selects_case):
         return _compose(budgets, examined="not_passed_alone" if wanted.excludes_passed else "rows_alone")
     rows = _rows(wanted)
     if rows in _PROBES:
@@ -111,7 +111,7 @@ def _rows(wanted: ResultFilter) -> str:
 
 async def _with_its_case(connection: Connection, org_id: OrgId, wanted: ResultFilter) -> ResultFilter | None:
     """The filter with the case's key and project where it is one case; None where there is no such case."""
-    if not wanted.asks_for_case:
+    if not wanted.selects_case:
         return wanted
     name = "find_key" if wanted.case_key is not None else "find_id"
     sought = wanted.case_key if wanted.case_key is not None else wanted.case_id

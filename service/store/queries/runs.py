@@ -6,13 +6,13 @@ from typing import Final, NamedTuple
 from service.domain.filters import Position, RunFilter
 from service.domain.ids import OrgId, RunKey
 from service.domain.statuses import LETTER
+from service.store.postgres.composition import RUN_BUDGET, Statement, compose
 from service.store.postgres.database import Connection
-from service.store.postgres.pieces import RUN_BUDGET, Statement, compose
 
 _ALL_LETTERS: Final = list(LETTER.values())
 
 
-class WantedRun(NamedTuple):
+class RunSelector(NamedTuple):
     """A run that someone waits for; with a project, it must belong to that one."""
 
     run_id: str
@@ -54,7 +54,7 @@ async def find_one(connection: Connection, org_id: OrgId, run_id: str, project_i
     return text
 
 
-async def find_complete(connection: Connection, org_id: OrgId, wanted: Sequence[WantedRun]) -> set[WantedRun]:
+async def find_complete(connection: Connection, org_id: OrgId, wanted: Sequence[RunSelector]) -> set[RunSelector]:
     """Those among these runs that are there and complete."""
     values = {
         "org_id": org_id, "run_ids": [run.run_id for run in wanted], "project_ids": [run.project_id for run in wanted],

@@ -1,4 +1,4 @@
--- The list of results and one result, in the pieces that service/store/pieces.py puts together: which index drives the
+-- The list of results and one result, in the pieces that service/store/postgres/composition.py puts together: which index drives the
 -- candidates × how the rows of a candidate are taken. A :name is a parameter, a {name} another piece or a budget.
 --
 -- What is examined comes out in the order of the list. A row that matches belongs to the page; one at an edge is where

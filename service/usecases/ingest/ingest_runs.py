@@ -13,7 +13,7 @@ from service.log import log
 from service.store import events, organizations, partitions, receipts
 from service.store import results as stored_results
 from service.store import runs as stored_runs
-from service.store.postgres.database import DRIVER_ERRORS, Connection, Pool, Vanished, is_clash, is_outage
+from service.store.postgres.database import DRIVER_ERRORS, Connection, Pool, RowDeleted, is_conflict, is_outage
 from service.store.receipts import EventAddress
 from service.store.results import RunOutcomes
 from service.store.runs import RunAddress, StoredRun
@@ -65,7 +65,7 @@ class RunIngest:
             if is_outage(error):
                 raise
             if len(bodies) == 1:
-                if is_clash(error):
+                if is_conflict(error):
                     raise  # somebody holds the run for long, such as a very large report: it is worth waiting for
                 return [await self._refuse(bodies[0], error)]
             log.warning("batch_split", events=len(bodies), error=repr(error))
@@ -76,7 +76,7 @@ class RunIngest:
             try:
                 return await self._ingest_batch(bodies)
             except Exception as error:
-                if attempt == _TRIES or not is_clash(error):
+                if attempt == _TRIES or not is_conflict(error):
                     raise
                 log.info("batch_again", attempt=attempt, error=repr(error))
             await asyncio.sleep(_PAUSE_S * attempt)
@@ -209,7 +209,7 @@ class _Batch:
         if known:
             locked = await stored_runs.lock(connection, known)
             if known - locked.keys():
-                raise Vanished(f"runs {known - locked.keys()} are neither new nor there")
+                raise RowDeleted(f"runs {known - locked.keys()} are neither new nor there")
             for address, run in locked.items():
                 await self._merge(connection, run, groups[address], *folded[address])
 

@@ -183,7 +183,7 @@ def cut(text: str, limit: int, problems: list[Problem], index: int | None, what:
 
 
 def to_ms(moment: datetime) -> int:
-    """Whole milliseconds since 1970; a time without a zone is UTC."""
+    """WholeNumber milliseconds since 1970; a time without a zone is UTC."""
     return (aware(moment) - _EPOCH) // _MS
 
 

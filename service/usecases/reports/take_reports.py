@@ -18,7 +18,7 @@ from service.reports.errors import ReportError
 from service.reports.uploads import ReadUpload
 from service.storage import Storage
 from service.store import reports
-from service.store.postgres.database import DRIVER_ERRORS, Pool, is_clash, is_data_fault, is_outage
+from service.store.postgres.database import DRIVER_ERRORS, Pool, is_conflict, is_data_error, is_outage
 from service.store.reports import Claim, ClaimedReport
 from service.usecases.leases import ClaimLost, keeping
 from service.usecases.reports.store_report import ReportStore, Taken
@@ -148,7 +148,7 @@ class ReportTaker:
 
 def _pause(error: Exception) -> timedelta | None:
     """How long to wait where the report has no part in the failure; None where it may have."""
-    if is_clash(error):
+    if is_conflict(error):
         return _CLASH_WAIT
     return _OUTAGE_WAIT if isinstance(error, Unavailable) or is_outage(error) else None
 
@@ -159,6 +159,6 @@ def _verdict(error: Exception) -> tuple[Reason, str] | None:
         return error.reason, str(error)
     if isinstance(error, NotFound):
         return "invalid", "the file is not in storage"
-    if is_data_fault(error):
+    if is_data_error(error):
         return "refused_by_store", f"{type(error).__name__}: {error}"
     return None

@@ -17,7 +17,7 @@ from service.log import log
 from service.outbound.webhooks import WebhookClient
 from service.store import deliveries, events, webhooks
 from service.store.deliveries import Claimed, Outcome
-from service.store.postgres.database import Connection, Pool, is_clash
+from service.store.postgres.database import Connection, Pool, is_conflict
 
 _LEASE: Final = timedelta(seconds=60)  # well above the time of an attempt
 _LONGEST_FAILURE: Final = timedelta(days=5)
@@ -71,7 +71,7 @@ async def record_attempts(pool: Pool, attempted: Sequence[Attempted]) -> list[St
         try:
             return await _record(pool, attempted)
         except Exception as error:
-            if number == _TRIES or not is_clash(error):
+            if number == _TRIES or not is_conflict(error):
                 raise
         await asyncio.sleep(_PAUSE_S * number)
     raise AssertionError("the last try returns or raises")

@@ -346,13 +346,13 @@ async def test_many_who_wait_for_receipts_are_one_look(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks: list[int] = []
-    find_settled = read_receipts.find_settled
+    find_finished = read_receipts.find_finished
 
     async def counted(connection: Any, org_id: Any, wanted: Any) -> Any:
         looks.append(len(wanted))
-        return await find_settled(connection, org_id, wanted)
+        return await find_finished(connection, org_id, wanted)
 
-    monkeypatch.setattr("service.api.server.resources.find_settled", counted)
+    monkeypatch.setattr("service.api.server.resources.find_finished", counted)
     async with reporting(database_url, tmp_path) as reports:
         receipts = [await reports.send(PASSING, f"run_{number}") for number in range(3)]
         waiting = [asyncio.create_task(reports.receipt(receipt)) for receipt in receipts * 20]

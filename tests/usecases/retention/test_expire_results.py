@@ -14,7 +14,7 @@ import pytest
 
 from service.storage import Storage
 from service.store import partitions
-from service.store.postgres.database import Vanished, as_owner, is_clash
+from service.store.postgres.database import RowDeleted, as_owner, is_conflict
 from service.usecases.retention.expire_results import expire_results
 from tests.api.served import Api, serve
 from tests.exporting import exporting
@@ -146,7 +146,7 @@ async def test_nobody_is_kept_waiting_and_what_a_reader_holds_goes_in_the_next_r
     async with reading(local):
         using = asyncio.create_task(use())
         try:
-            with pytest.raises(Vanished):
+            with pytest.raises(RowDeleted):
                 await local.expire()
         finally:
             using.cancel()
@@ -200,7 +200,7 @@ async def test_a_round_that_is_cut_off_is_finished_by_the_next(
 
 async def test_what_was_begun_is_finished_though_the_retention_is_longer_now(local: Scene) -> None:
     async with reading(local):
-        with pytest.raises(Vanished):
+        with pytest.raises(RowDeleted):
             await local.expire()
     await local.expire(timedelta(days=3653))
     assert await local.partitions() == pieces_of(NEW) | pieces_of(OLD) - {OLD_RESULTS}
@@ -233,7 +233,7 @@ async def test_what_an_operator_detaches_after_we_could_not_is_theirs(
     local: Scene, way: str, retention: timedelta
 ) -> None:
     async with locking(local):
-        with pytest.raises(Vanished):
+        with pytest.raises(RowDeleted):
             await local.expire()
     await detach_by_hand(local, way)
     await local.expire(retention)
@@ -255,7 +255,7 @@ async def test_a_lock_that_comes_between_leaves_no_mark(local: Scene) -> None:
                 await owner.execute(statement)
 
     async with as_owner(local.database_url) as owner:
-        with pytest.raises(Vanished):
+        with pytest.raises(RowDeleted):
             await partitions.take_step(cast("asyncpg.Connection", Late()), OLD.date())
     await detach_by_hand(local)
     await local.expire()
@@ -292,7 +292,7 @@ async def test_several_at_once_do_no_harm(local: Scene) -> None:
         await local.add_run(f"older {months}", NOW - timedelta(days=31 * months))
     for _ in range(20):
         rounds = await asyncio.gather(*(local.expire() for _ in range(3)), return_exceptions=True)
-        assert all(outcome is None or is_clash(outcome) for outcome in rounds), rounds
+        assert all(outcome is None or is_conflict(outcome) for outcome in rounds), rounds
         if rounds == [None] * 3:
             break
     await local.assert_old_is_gone_and_new_is_there()

@@ -6,9 +6,9 @@ import asyncpg
 
 from service.store.postgres.database import Pool, is_outage
 
-Obstacle = Literal["address", "outage", "login", "database", "schema", "rights"]
+DatabaseErrorKind = Literal["address", "outage", "login", "database", "schema", "rights"]
 
-_BY_STATE: Final[dict[str, Obstacle]] = {
+_BY_STATE: Final[dict[str, DatabaseErrorKind]] = {
     "28000": "login",
     "28P01": "login",
     "3D000": "database",
@@ -19,7 +19,7 @@ _BY_STATE: Final[dict[str, Obstacle]] = {
 _CONNECT_TIMEOUT_S: Final = 10
 
 
-def obstacle_of(error: BaseException) -> Obstacle | None:
+def database_error_kind(error: BaseException) -> DatabaseErrorKind | None:
     """What the error says of the database as such; None where it is about something else."""
     if isinstance(error, asyncpg.PostgresError):
         found = _BY_STATE.get(str(error.sqlstate))
