@@ -1,7 +1,7 @@
 """The API as a process of the benchmark."""
 
 from service import log
-from service.api.server import serve
+from service.api.server import main as serve
 from service.settings import Settings
 
 settings = Settings()

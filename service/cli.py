@@ -14,7 +14,7 @@ from service.client import commands as of_users
 from service.commands import CONTEXT, Checked, run_command
 from service.contracts.organizations import Slug
 from service.contracts.queries import Name
-from service.domain.keys import ROLES, Role
+from service.domain.keys import KEY_ROLES, KeyRole
 from service.resources import check_database, database_connection, database_errors_explained, database_url
 from service.settings import Settings, read_settings
 from service.store import audit, organizations
@@ -59,7 +59,7 @@ def api(processes: int) -> None:
     Of several processes, one that dies is started again. Each has its own RESULTS_DATABASE_POOL_SIZE connections
     and counts rate limits by itself unless RESULTS_RATE_LIMIT_URL is set. Any of them answers /metrics for all.
     """
-    from service.api.server import serve
+    from service.api.server import main as serve
 
     settings = read_settings()
     log.set_up(settings.log_level)
@@ -151,7 +151,7 @@ def key_commands() -> None:
 
 @key_commands.command("create")
 @_organization_option
-@click.option("--role", required=True, type=click.Choice(ROLES), help="What the key may do.")
+@click.option("--role", required=True, type=click.Choice(KEY_ROLES), help="What the key may do.")
 @click.option(
     "--name", default="made on the command line", show_default=True, type=_WORDS, help="What people call the key."
 )
@@ -160,7 +160,7 @@ def key_commands() -> None:
     "--expires-in-days", type=click.IntRange(1, 3650), metavar="DAYS",
     help="By default it does not expire.",
 )  # fmt: skip
-def create_key(organization: str, role: Role, name: str, project: str | None, expires_in_days: int | None) -> None:
+def create_key(organization: str, role: KeyRole, name: str, project: str | None, expires_in_days: int | None) -> None:
     """Makes a key and prints it, alone, on stdout.
 
     It is shown this once. A viewer reads; an engineer also exports and sends reports; an admin may do everything.

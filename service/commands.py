@@ -7,7 +7,7 @@ from typing import Any, Final
 import click
 from pydantic import TypeAdapter, ValidationError
 
-from service.contracts.faults import describe, faults_of
+from service.contracts.validation import describe_error, validation_errors
 from service.domain.errors import ServiceError
 
 CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
@@ -29,7 +29,7 @@ class Checked(click.ParamType[str]):
             self._contract.validate_python(value)
         except ValidationError as error:
             shown = "it" if self._is_secret else repr(value[:_SHOWN])
-            self.fail(f"{shown} {describe(faults_of(error)[0])}", param, ctx)
+            self.fail(f"{shown} {describe_error(validation_errors(error)[0])}", param, ctx)
         return value
 
 

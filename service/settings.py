@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from service.contracts.faults import describe, faults_of
+from service.contracts.validation import describe_error, validation_errors
 from service.domain.errors import ServiceError
 
 _RATE: Final = re.compile(r"off|[1-9]\d{0,8} ?/ ?(second|minute|hour|day)")
@@ -118,5 +118,7 @@ def read_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        wrong = (f"RESULTS_{str(fault['loc'][0]).upper()}: {describe(fault)}" for fault in faults_of(error))
+        wrong = (
+            f"RESULTS_{str(fault['loc'][0]).upper()}: {describe_error(fault)}" for fault in validation_errors(error)
+        )
         raise WrongSettings("; ".join(wrong)) from error

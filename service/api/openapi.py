@@ -11,8 +11,8 @@ from pydantic import BaseModel, TypeAdapter
 
 from service.api.operations import OPERATIONS, Operation
 from service.api.routes import Route, all_routes
-from service.contracts.answers import Error, Page
 from service.contracts.queries import StreamQuery, WaitQuery
+from service.contracts.responses import Error, Page
 
 _TEMPLATE: Final = "#/components/schemas/{model}"
 _MUTATIONS: Final = ("POST", "PUT", "PATCH", "DELETE")

@@ -20,10 +20,10 @@ from service.api.handlers import (
     runs,
 )
 from service.api.handlers import webhooks as hooks
-from service.api.http.callers import Handler
-from service.contracts import answers as out
+from service.api.http.authentication import ApiHandler
 from service.contracts import queries, webhooks
 from service.contracts import reports as uploads
+from service.contracts import responses as out
 from service.contracts.exports import ExportRequest
 from service.contracts.keys import KeyRequest
 
@@ -57,9 +57,9 @@ def _tagged(item: Any) -> dict[int, Any]:
 _FILE: Final = {200: _BYTES, 206: _BYTES, 304: None, 307: None}
 
 
-OPERATIONS: Final[dict[Handler, Operation]] = {
+OPERATIONS: Final[dict[ApiHandler, Operation]] = {
     results.list_results: Operation(_page(out.Result), queries.ResultQuery),
-    results.get_result: Operation(_tagged(out.ResultInFull), errors=(404,)),
+    results.get_result: Operation(_tagged(out.ResultDetail), errors=(404,)),
     artifacts.list_artifacts: Operation(_page(out.Artifact), queries.PageQuery, errors=(404,)),
     artifacts.put_artifact: Operation(
         {201: out.Artifact}, uploads.ArtifactQuery, takes=(_BYTES,), errors=(404, 413, 415, 422)
@@ -89,25 +89,25 @@ OPERATIONS: Final[dict[Handler, Operation]] = {
     ),
     receipts.list_receipts: Operation(_page(out.Receipt), uploads.ReceiptQuery),
     receipts.get_receipt: Operation({200: out.Receipt}, queries.WaitQuery, errors=(404,)),
-    cases.list_cases: Operation(_page(out.Case), queries.CasesQuery),
-    cases.get_case: Operation(_tagged(out.Case), queries.CaseQuery, errors=(404,)),
+    cases.list_cases: Operation(_page(out.CaseSummary), queries.CasesQuery),
+    cases.get_case: Operation(_tagged(out.CaseSummary), queries.CaseQuery, errors=(404,)),
     cases.list_history: Operation(_page(out.Result), queries.HistoryQuery, errors=(404,)),
     events.list_events: Operation(_page(out.Event), queries.EventQuery, errors=(404, 410)),
     events.stream_events: Operation({200: "text/event-stream"}, queries.StreamQuery, errors=(404, 410)),
-    hooks.post_webhook: Operation({201: out.WebhookShownOnce}, body=webhooks.WebhookIn, errors=(409, 422)),
+    hooks.post_webhook: Operation({201: out.WebhookWithSecret}, body=webhooks.WebhookIn, errors=(409, 422)),
     hooks.list_webhooks: Operation(_page(out.Webhook), queries.PageQuery),
     hooks.get_webhook: Operation({200: out.Webhook}, errors=(404,)),
     hooks.patch_webhook: Operation({200: out.Webhook}, body=webhooks.WebhookPatch, errors=(404, 409, 422)),
     hooks.remove_webhook: Operation({204: None}, errors=(404, 409, 422)),
-    hooks.post_test: Operation({202: out.Delivery}, errors=(404, 409, 422)),
-    hooks.post_rotation: Operation({200: out.WebhookShownOnce}, errors=(404, 409, 422)),
+    hooks.post_test: Operation({202: out.WebhookDelivery}, errors=(404, 409, 422)),
+    hooks.post_rotation: Operation({200: out.WebhookWithSecret}, errors=(404, 409, 422)),
     hooks.post_recovery: Operation({202: out.Recovery}, body=webhooks.RecoverIn, errors=(404, 409, 422), located=True),
     hooks.get_recovery: Operation({200: out.Recovery}, errors=(404,)),
-    hooks.list_deliveries: Operation(_page(out.Delivery), webhooks.DeliveryQuery, errors=(404,)),
-    hooks.post_redelivery: Operation({202: out.Delivery}, errors=(404, 409, 422)),
-    keys.list_keys: Operation(_page(out.Key), queries.PageQuery),
-    keys.create_key: Operation({201: out.KeyShownOnce}, body=KeyRequest, errors=(409, 422)),
-    keys.rotate_key: Operation({200: out.KeyShownOnce}, errors=(404, 409, 422)),
+    hooks.list_deliveries: Operation(_page(out.WebhookDelivery), webhooks.DeliveryQuery, errors=(404,)),
+    hooks.post_redelivery: Operation({202: out.WebhookDelivery}, errors=(404, 409, 422)),
+    keys.list_keys: Operation(_page(out.ApiKey), queries.PageQuery),
+    keys.create_key: Operation({201: out.ApiKeyWithSecret}, body=KeyRequest, errors=(409, 422)),
+    keys.rotate_key: Operation({200: out.ApiKeyWithSecret}, errors=(404, 409, 422)),
     keys.delete_key: Operation({204: None}, errors=(404, 409, 422)),
     health.get_health: Operation({200: out.Health}),
     health.get_readiness: Operation({200: out.Readiness, 503: out.Readiness}),

@@ -19,10 +19,10 @@ from service.api.handlers import (
     runs,
     webhooks,
 )
-from service.api.http.callers import Handler, permitted
+from service.api.http.authentication import ApiHandler, permitted
 from service.api.http.parsing import without_query
 from service.api.operations import OPERATIONS
-from service.api.server.connections import meet_expectation
+from service.api.server.connections import handle_expect
 from service.domain.keys import Permission
 
 
@@ -31,7 +31,7 @@ class Route(NamedTuple):
 
     method: str
     path: str
-    handler: Handler
+    handler: ApiHandler
     permission: Permission | None
 
 
@@ -95,12 +95,12 @@ def add_routes(app: web.Application) -> None:
     """Registers every route, each behind its permission; fixed paths come before those with a variable."""
     for route in sorted(all_routes(), key=lambda route: route.path.replace("{", "~")):
         handler = _guarded(route)
-        app.router.add_route(route.method, route.path, handler, expect_handler=meet_expectation)
+        app.router.add_route(route.method, route.path, handler, expect_handler=handle_expect)
         if route.method == "GET":
-            app.router.add_route("HEAD", route.path, handler, expect_handler=meet_expectation)
+            app.router.add_route("HEAD", route.path, handler, expect_handler=handle_expect)
 
 
-def _guarded(route: Route) -> Handler:
+def _guarded(route: Route) -> ApiHandler:
     """The handler behind what it asks of a request. Probes and browsers may add a query of their own to open pages."""
     if route.permission is None:
         return route.handler

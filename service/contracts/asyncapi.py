@@ -6,9 +6,9 @@ from typing import Any, Final, Generic, TypeVar
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
-from service.contracts.answers import Export
 from service.contracts.cloudevents import STRUCTURED
 from service.contracts.events import DisabledWebhook, RunObject
+from service.contracts.responses import Export
 from service.contracts.run_events import RUN_EVENT
 
 _TEMPLATE: Final = "#/components/schemas/{model}"

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.contracts.queries import Name, Timestamp
-from service.domain.keys import Role
+from service.domain.keys import KeyRole
 
 
 class KeyRequest(BaseModel):
@@ -14,6 +14,6 @@ class KeyRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Annotated[Name, Field(description="What it is for, in your words", examples=["CI of the shop"])]
-    role: Role
+    role: KeyRole
     project_id: Annotated[Name | None, Field(description="The one project that it sees")] = None
     expires_at: Annotated[Timestamp | None, Field(description="When it stops working")] = None

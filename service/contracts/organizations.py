@@ -4,6 +4,6 @@ from typing import Annotated
 
 from pydantic import StringConstraints
 
-from service.contracts.faults import SLUG
+from service.contracts.validation import SLUG
 
 Slug = Annotated[str, StringConstraints(pattern=SLUG)]

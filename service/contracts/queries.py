@@ -15,7 +15,7 @@ from pydantic import (
     field_validator,
 )
 
-from service.contracts.faults import ID, NO_NUL, WHOLE
+from service.contracts.validation import ID, NO_NUL, WHOLE
 from service.domain.events import EventType
 from service.domain.filters import ResultFilter, RunFilter
 from service.domain.ids import CaseKey, parse_case_id

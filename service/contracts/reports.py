@@ -5,9 +5,9 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from service.contracts.faults import NO_NUL, SHA256
 from service.contracts.queries import BranchName, Name, PageQuery, Query, Timestamp
 from service.contracts.run_events import ArtifactKind, Identifier
+from service.contracts.validation import NO_NUL, SHA256
 
 _MAX_SHARDS: Final = 10_000
 _SHARD: Final = re.compile(r"(\d{1,5})/(\d{1,5})", re.ASCII)

@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal, Required
 from pydantic import Field, StringConstraints, TypeAdapter
 from typing_extensions import TypedDict
 
-from service.contracts.faults import PRINTABLE, SHA256
+from service.contracts.validation import PRINTABLE, SHA256
 from service.domain.results import MAX_DURATION_MS
 from service.domain.statuses import ResultStatus, RunStatus
 

@@ -5,9 +5,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from service.contracts.faults import NO_NUL
 from service.contracts.queries import PageQuery, Timestamp
 from service.contracts.run_events import Identifier
+from service.contracts.validation import NO_NUL
 from service.domain.addresses import is_loopback, is_public, parse_address
 from service.domain.deliveries import Status
 from service.domain.errors import InvalidRequest

@@ -14,14 +14,14 @@ from zlib import crc32
 
 from service.domain.ids import OrgId
 
-Role = Literal["viewer", "engineer", "admin"]
+KeyRole = Literal["viewer", "engineer", "admin"]
 Permission = Literal[
     "results:read", "results:export", "reports:create", "runs:delete", "webhooks:manage", "keys:manage"
 ]
 
-ROLES: Final[tuple[Role, ...]] = get_args(Role)
+KEY_ROLES: Final[tuple[KeyRole, ...]] = get_args(KeyRole)
 _VIEWER: Final[frozenset[Permission]] = frozenset({"results:read"})
-PERMISSIONS: Final[dict[Role, frozenset[Permission]]] = {
+PERMISSIONS: Final[dict[KeyRole, frozenset[Permission]]] = {
     "viewer": _VIEWER,
     "engineer": _VIEWER | {"results:export", "reports:create"},
     "admin": frozenset(get_args(Permission)),
@@ -34,7 +34,7 @@ _SECRET_LENGTH: Final = 43
 _KEY: Final = re.compile(r"zof_([0-9a-f]{20})_([A-Za-z0-9]{43})_([0-9a-f]{8})", re.ASCII)
 
 
-class Presented(NamedTuple):
+class ParsedKey(NamedTuple):
     """A key that a request carries, taken apart."""
 
     key_id: str
@@ -46,7 +46,7 @@ class StoredKey:
     """What the store knows of a key. Secrets are stored as SHA-256, the previous one only during a rotation."""
 
     org_id: OrgId
-    role: Role
+    role: KeyRole
     project_id: str | None
     secret_sha256: bytes
     previous_sha256: bytes | None
@@ -61,16 +61,16 @@ class Caller:
 
     org_id: OrgId
     key_id: str
-    role: Role
+    role: KeyRole
     project_id: str | None
 
 
-def mint_key_id() -> str:
+def new_key_id() -> str:
     """A new id: 12 hex digits of milliseconds since 1970, then 8 random ones."""
     return f"key_{time.time_ns() // 1_000_000:012x}{os.urandom(4).hex()}"
 
 
-def mint_secret() -> str:
+def new_secret() -> str:
     """A new secret."""
     return "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET_LENGTH))
 
@@ -80,21 +80,21 @@ def secret_digest(secret: str) -> bytes:
     return sha256(secret.encode()).digest()
 
 
-def write_key(key_id: str, secret: str) -> str:
+def format_key(key_id: str, secret: str) -> str:
     """The key as its owner gets it, once."""
     body = f"zof_{key_id.removeprefix('key_')}_{secret}"
     return f"{body}_{crc32(body.encode()):08x}"
 
 
-def parse_key(text: str) -> Presented | None:
+def parse_key(text: str) -> ParsedKey | None:
     """The parts of a key, or None for what was never one: another form or a wrong checksum."""
     match = _KEY.fullmatch(text)
-    if match is None or text != write_key(match[1], match[2]):
+    if match is None or text != format_key(match[1], match[2]):
         return None
-    return Presented(f"key_{match[1]}", match[2])
+    return ParsedKey(f"key_{match[1]}", match[2])
 
 
-def admits(stored: StoredKey, secret: str, now: datetime) -> bool:
+def accepts_secret(stored: StoredKey, secret: str, now: datetime) -> bool:
     """Whether the secret is a current one of this key and the key is neither revoked nor expired."""
     if stored.revoked_at is not None or _is_past(stored.expires_at, now):
         return False

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from service.domain.answers import Answer, Mutation
+from service.domain.responses import Mutation, StoredResponse
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
 
@@ -15,15 +15,15 @@ async def try_lock(connection: Connection, mutation: Mutation) -> bool:
     return taken
 
 
-async def find(connection: Connection, mutation: Mutation) -> tuple[bytes, Answer] | None:
+async def find(connection: Connection, mutation: Mutation) -> tuple[bytes, StoredResponse] | None:
     """The fingerprint and the answer that are kept under the key, if any of the last 24 hours."""
     row = await connection.fetchrow(_SQL["find"], *_address(mutation))
-    return None if row is None else (row["fingerprint"], Answer(row["status"], row["body"], row["location"]))
+    return None if row is None else (row["fingerprint"], StoredResponse(row["status"], row["body"], row["location"]))
 
 
-async def keep(connection: Connection, mutation: Mutation, answer: Answer) -> None:
+async def keep(connection: Connection, mutation: Mutation, answer: StoredResponse) -> None:
     """Keeps the answer under the key."""
-    body = answer.body if answer.kept_body is None else answer.kept_body
+    body = answer.body if answer.stored_body is None else answer.stored_body
     await connection.execute(
         _SQL["keep"], *_address(mutation), mutation.fingerprint, answer.status, body, answer.location
     )

@@ -6,7 +6,7 @@ from typing import Final
 import asyncpg
 
 from service.domain.ids import OrgId
-from service.domain.keys import Role, StoredKey
+from service.domain.keys import KeyRole, StoredKey
 from service.store.postgres.database import Connection, outages_as_unavailable
 from service.store.postgres.statements import statements
 
@@ -26,7 +26,7 @@ async def insert(
     org_id: OrgId,
     key_id: str,
     name: str,
-    role: Role,
+    role: KeyRole,
     project_id: str | None,
     secret_sha256: bytes,
     expires_at: datetime | None,

@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from service.api.app import make_app
 from service.api.server.connections import OPTIONS
 from service.domain.ids import OrgId
-from service.domain.keys import Role
+from service.domain.keys import KeyRole
 from service.settings import Settings
 from service.store import organizations
 from service.usecases.administration import keys
@@ -62,7 +62,7 @@ class Api:
             cursor = (("starting_after", page["next_cursor"]),)
 
     async def make_key(
-        self, role: Role = "viewer", org_id: OrgId | None = None, project_id: str | None = None,
+        self, role: KeyRole = "viewer", org_id: OrgId | None = None, project_id: str | None = None,
         expires_at: datetime | None = None,
     ) -> keys.NewKey:  # fmt: skip
         async with self.store.pool.acquire() as connection:

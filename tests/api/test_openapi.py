@@ -63,7 +63,7 @@ def test_what_can_be_asked_for_conditionally_or_in_part_is_described() -> None:
 
 
 def test_it_is_said_over_which_runs_the_statistics_of_a_case_are() -> None:
-    said = DOCUMENT["components"]["schemas"]["Case"]["description"]
+    said = DOCUMENT["components"]["schemas"]["CaseSummary"]["description"]
     for number in (CaseQuery().runs, read_cases._WINDOW_IN_LISTS, read_cases._WINDOW_ALONE):
         assert re.search(rf"\b{number:,}\b", said), number
 

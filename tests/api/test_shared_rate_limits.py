@@ -14,7 +14,7 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 from structlog.testing import capture_logs
 
-from service.api.server import serve as serving
+from service.api.server import main as serving
 from service.resources import MissingSetting
 from service.settings import Settings
 from tests.api.served import Api, listening, serve

@@ -9,12 +9,12 @@ from service.domain.ids import OrgId
 from service.domain.keys import (
     PERMISSIONS,
     StoredKey,
-    admits,
-    mint_key_id,
-    mint_secret,
+    accepts_secret,
+    format_key,
+    new_key_id,
+    new_secret,
     parse_key,
     secret_digest,
-    write_key,
 )
 
 NOW = datetime(2026, 5, 20, tzinfo=UTC)
@@ -25,13 +25,13 @@ def stored(secret: str) -> StoredKey:
 
 
 def test_a_written_key_is_read_back() -> None:
-    key_id, secret = mint_key_id(), mint_secret()
-    assert parse_key(write_key(key_id, secret)) == (key_id, secret)
+    key_id, secret = new_key_id(), new_secret()
+    assert parse_key(format_key(key_id, secret)) == (key_id, secret)
 
 
 @pytest.mark.parametrize("position", [0, 5, 30, 60, 70, 76])
 def test_one_changed_character_is_noticed_without_a_look_up(position: int) -> None:
-    key = write_key(mint_key_id(), mint_secret())
+    key = format_key(new_key_id(), new_secret())
     other = "0" if key[position] != "0" else "1"
     assert parse_key(key[:position] + other + key[position + 1 :]) is None
 
@@ -42,21 +42,21 @@ def test_what_never_was_a_key_is_none(text: str) -> None:
 
 
 def test_only_the_right_secret_is_admitted() -> None:
-    assert admits(stored("right"), "right", NOW)
-    assert not admits(stored("right"), "wrong", NOW)
+    assert accepts_secret(stored("right"), "right", NOW)
+    assert not accepts_secret(stored("right"), "wrong", NOW)
 
 
 def test_a_revoked_or_expired_key_is_refused() -> None:
-    assert not admits(replace(stored("s"), revoked_at=NOW), "s", NOW)
-    assert not admits(replace(stored("s"), expires_at=NOW), "s", NOW)
-    assert admits(replace(stored("s"), expires_at=NOW + timedelta(seconds=1)), "s", NOW)
+    assert not accepts_secret(replace(stored("s"), revoked_at=NOW), "s", NOW)
+    assert not accepts_secret(replace(stored("s"), expires_at=NOW), "s", NOW)
+    assert accepts_secret(replace(stored("s"), expires_at=NOW + timedelta(seconds=1)), "s", NOW)
 
 
 def test_both_secrets_work_until_the_previous_one_expires() -> None:
     rotated = replace(stored("new"), previous_sha256=secret_digest("old"), previous_expires_at=NOW + timedelta(hours=1))
-    assert admits(rotated, "new", NOW)
-    assert admits(rotated, "old", NOW)
-    assert not admits(rotated, "old", NOW + timedelta(hours=1))
+    assert accepts_secret(rotated, "new", NOW)
+    assert accepts_secret(rotated, "old", NOW)
+    assert not accepts_secret(rotated, "old", NOW + timedelta(hours=1))
 
 
 def test_roles_include_one_another() -> None:

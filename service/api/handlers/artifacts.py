@@ -7,13 +7,13 @@ from typing import Final
 from aiohttp import web
 
 from service.api.handlers.results import result_key, result_not_found
-from service.api.http.bodies import pieces_of_body
-from service.api.http.callers import caller
+from service.api.http.authentication import caller
+from service.api.http.bodies import body_chunks
 from service.api.http.downloads import Download, send_file
 from service.api.http.mutations import mutate
 from service.api.http.parsing import parse_query
-from service.api.http.replies import reply_page, reply_text
-from service.api.http.uploads import encoding_of, refuse_too_large, sane_type
+from service.api.http.responses import reply_json, reply_page
+from service.api.http.uploads import check_content_length, content_encoding, safe_content_type
 from service.api.server.resources import RESOURCES
 from service.contracts.queries import PageQuery
 from service.contracts.reports import ArtifactQuery
@@ -67,7 +67,7 @@ async def put_artifact(request: web.Request) -> web.Response:
         await _require_result(request, connection, who, new.address[:2])  # it may have gone while the file came
         kept, replaced = True, await list_file(connection, new, stored)
         text = await read_artifacts.find_one(connection, who.org_id, new.address, resources.settings.link_base)
-        return reply_text(text or "null", 201, {"Location": f"/v1/artifacts/{artifact_id(*new.address)}"})
+        return reply_json(text or "null", 201, {"Location": f"/v1/artifacts/{artifact_id(*new.address)}"})
 
     try:
         response = await mutate(request, keep, fingerprint=bytes.fromhex(stored.sha256))
@@ -90,16 +90,16 @@ async def get_artifact(request: web.Request) -> web.StreamResponse:
         raise NotFound(f"there is no artifact {request.match_info['id'][:100]!r}, or its bytes are not kept here")
     if resources.settings.artifacts_redirect and (url := await resources.storage.presign(found.path, _LINK_LIFETIME)):
         return web.Response(status=307, headers={"Location": url, "Cache-Control": "no-store"})
-    content_type = sane_type(found.content_type) or "application/octet-stream"
+    content_type = safe_content_type(found.content_type) or "application/octet-stream"
     file = Download(found.path, found.name, content_type, found.size, found.sha256)
     return await send_file(request, resources.storage, file)
 
 
 def _part(request: web.Request, name: str) -> Part:
-    if encoding_of(request):
+    if content_encoding(request):
         raise UnsupportedMediaType("an artifact is kept as it comes: send it without a Content-Encoding")
-    refuse_too_large(request, _limit(request))
-    return Part(name, sane_type(request.headers.get("Content-Type")), pieces_of_body(request))
+    check_content_length(request, _limit(request))
+    return Part(name, safe_content_type(request.headers.get("Content-Type")), body_chunks(request))
 
 
 def _limit(request: web.Request) -> int:

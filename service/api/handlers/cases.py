@@ -5,9 +5,9 @@ from typing import Final
 from aiohttp import web
 
 from service.api.handlers.results import reply_results
-from service.api.http.callers import caller
+from service.api.http.authentication import caller
 from service.api.http.parsing import parse_query
-from service.api.http.replies import reply_one, reply_page
+from service.api.http.responses import reply_page, reply_with_etag
 from service.api.server.resources import RESOURCES
 from service.contracts.queries import CaseQuery, CasesQuery, HistoryQuery
 from service.domain.cursors import CursorCodec, Cursors, pack_bigint, unpack_bigint
@@ -48,7 +48,7 @@ async def get_case(request: web.Request) -> web.Response:
         text = await read_cases.find_one(connection, who.org_id, key, who.project_id, query.runs)
     if text is None:
         raise _no_case(request)
-    return reply_one(text)
+    return reply_with_etag(text)
 
 
 async def list_history(request: web.Request) -> web.Response:

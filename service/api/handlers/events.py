@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from service.api.http.callers import caller, check_still_valid
+from service.api.http.authentication import caller, check_still_valid
 from service.api.http.parsing import parse_query
-from service.api.http.replies import REQUEST_ID, reply_page
+from service.api.http.responses import REQUEST_ID, reply_page
 from service.api.server.resources import RESOURCES
 from service.contracts.events import envelope
 from service.contracts.queries import EventQuery, StreamQuery

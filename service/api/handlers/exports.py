@@ -6,12 +6,12 @@ from typing import Final
 import orjson
 from aiohttp import web
 
-from service.api.http.callers import caller
+from service.api.http.authentication import caller
 from service.api.http.downloads import Download, send_file
+from service.api.http.long_polling import requested_wait_s
 from service.api.http.mutations import mutate
 from service.api.http.parsing import parse_body, parse_query
-from service.api.http.replies import compact, reply_one, reply_page, reply_text
-from service.api.http.waits import wanted_wait_s
+from service.api.http.responses import compact, reply_json, reply_page, reply_with_etag
 from service.api.server.resources import RESOURCES
 from service.contracts.exports import ExportRequest
 from service.contracts.queries import PageQuery
@@ -37,7 +37,7 @@ async def create_export(request: web.Request) -> web.Response:
     async def create(connection: Connection) -> web.Response:
         job = await request_export(connection, who.org_id, wanted)
         shown = await exports.find_one(connection, job, None, link_base)
-        return reply_text(shown or "null", 202, {"Location": f"/v1/results/export/{job.export_id}"})
+        return reply_json(shown or "null", 202, {"Location": f"/v1/results/export/{job.export_id}"})
 
     return await mutate(request, create)
 
@@ -57,13 +57,13 @@ async def list_exports(request: web.Request) -> web.Response:
 
 async def get_export(request: web.Request) -> web.Response:
     """One job; with `wait`, as soon as it is over, or as it is at the end of the time."""
-    wait_s = wanted_wait_s(request)
+    wait_s = requested_wait_s(request)
     text = await _find(request)
     if wait_s and orjson.loads(text)["finished_at"] is None:
         job = _job(request)
         await request.app[RESOURCES].export_watch.wait(job.org_id, job.export_id, wait_s)
         text = await _find(request)
-    return reply_one(text)
+    return reply_with_etag(text)
 
 
 async def delete_export(request: web.Request) -> web.Response:

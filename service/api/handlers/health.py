@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from service.api.http.replies import reply
+from service.api.http.responses import reply
 from service.api.server.resources import RESOURCES
 from service.domain.errors import Unavailable
 from service.store import heartbeats

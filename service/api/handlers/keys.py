@@ -4,10 +4,10 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from service.api.http.callers import caller
+from service.api.http.authentication import caller
 from service.api.http.mutations import mutate
 from service.api.http.parsing import parse_body, parse_query
-from service.api.http.replies import reply, reply_list
+from service.api.http.responses import reply, reply_list
 from service.api.server.resources import RESOURCES
 from service.contracts.keys import KeyRequest
 from service.contracts.queries import PageQuery

@@ -7,8 +7,8 @@ from typing import Final
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, Histogram, disable_created_metrics, generate_latest
 
+from service.api.server.multiprocess_metrics import all_counts
 from service.api.server.resources import RESOURCES
-from service.api.server.shared_counts import all_counts
 
 disable_created_metrics()  # they would double what is scraped, and several processes together have none
 

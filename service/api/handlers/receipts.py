@@ -4,10 +4,10 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from service.api.http.callers import caller
+from service.api.http.authentication import caller
+from service.api.http.long_polling import requested_wait_s
 from service.api.http.parsing import parse_query
-from service.api.http.replies import reply, reply_list
-from service.api.http.waits import wanted_wait_s
+from service.api.http.responses import reply, reply_list
 from service.api.server.resources import RESOURCES
 from service.contracts.events import rfc3339
 from service.contracts.reports import ReceiptQuery
@@ -23,7 +23,7 @@ _PLACES: Final = ids("rcp")
 
 async def get_receipt(request: web.Request) -> web.Response:
     """One receipt; with `wait`, once nothing more will become of it or the time is over."""
-    wait_s = wanted_wait_s(request)
+    wait_s = requested_wait_s(request)
     receipt = await _find(request)
     if wait_s and receipt.is_open:
         await request.app[RESOURCES].receipt_watch.wait(caller(request).org_id, receipt.receipt_id, wait_s)

@@ -7,12 +7,12 @@ from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
 
 from service.api.handlers.receipts import receipt_object
-from service.api.http.bodies import pieces_of_body
-from service.api.http.callers import caller
+from service.api.http.authentication import caller
+from service.api.http.bodies import body_chunks
 from service.api.http.mutations import mutate
 from service.api.http.parsing import parse_query
-from service.api.http.replies import reply
-from service.api.http.uploads import MULTIPART, encoding_of, parts_of, refuse_too_large, report_type
+from service.api.http.responses import reply
+from service.api.http.uploads import MULTIPART, check_content_length, content_encoding, parts_of, report_type
 from service.api.server.resources import RESOURCES
 from service.contracts.reports import ReportQuery
 from service.contracts.run_events import Identifier
@@ -32,7 +32,7 @@ async def create_report(request: web.Request) -> web.Response:
     """Takes a report of a run; what becomes of it is in its receipt. An empty one is refused at once."""
     who, resources = caller(request), request.app[RESOURCES]
     run_id, query = _run_id(request), _query(request, who)
-    refuse_too_large(request, resources.settings.report_max_bytes)
+    check_content_length(request, resources.settings.report_max_bytes)
     inbox = Inbox(resources.storage, who.org_id, resources.settings.report_max_bytes)
     kept = False
 
@@ -78,9 +78,9 @@ def _query(request: web.Request, who: Caller) -> ReportQuery:
 
 
 async def _receive(request: web.Request, inbox: Inbox, run: dict[str, Any]) -> Upload:
-    encoding = encoding_of(request)
+    encoding = content_encoding(request)
     if request.content_type != MULTIPART:
-        part = Part("report", report_type(request.content_type), pieces_of_body(request))
+        part = Part("report", report_type(request.content_type), body_chunks(request))
         return Upload(_not_empty(await inbox.keep(part)), run, encoding)
     if encoding:
         raise UnsupportedMediaType("a form is taken without a Content-Encoding; its files may be compressed")

@@ -5,9 +5,9 @@ from uuid import UUID
 
 from aiohttp import web
 
-from service.api.http.callers import caller
+from service.api.http.authentication import caller
 from service.api.http.parsing import parse_query
-from service.api.http.replies import reply_one, reply_page
+from service.api.http.responses import reply_page, reply_with_etag
 from service.api.server.resources import RESOURCES
 from service.contracts.queries import PageQuery, ResultQuery
 from service.domain.cursors import CursorCodec, Cursors, pack_bigint, unpack_bigint
@@ -47,7 +47,7 @@ async def get_result(request: web.Request) -> web.Response:
         text = await read_results.find_one(connection, who.org_id, key, who.project_id, resources.settings.link_base)
     if text is None:
         raise result_not_found(request)
-    return reply_one(text)
+    return reply_with_etag(text)
 
 
 def result_key(request: web.Request) -> tuple[RunKey, CaseKey]:

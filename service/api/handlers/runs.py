@@ -6,11 +6,11 @@ from uuid import UUID
 import orjson
 from aiohttp import web
 
-from service.api.http.callers import caller
+from service.api.http.authentication import caller
+from service.api.http.long_polling import requested_wait_s
 from service.api.http.mutations import mutate
 from service.api.http.parsing import parse_query
-from service.api.http.replies import compact, reply_one, reply_page
-from service.api.http.waits import wanted_wait_s
+from service.api.http.responses import compact, reply_page, reply_with_etag
 from service.api.server.resources import RESOURCES
 from service.contracts.queries import RunQuery
 from service.domain.cursors import CursorCodec, Cursors
@@ -42,7 +42,7 @@ async def list_runs(request: web.Request) -> web.Response:
 
 async def get_run(request: web.Request) -> web.Response:
     """One run; with `wait`, as soon as it is there and complete, or as it is at the end of the time."""
-    wait_s = wanted_wait_s(request)
+    wait_s = requested_wait_s(request)
     who, wanted = caller(request), run_selector(request)
     text = await _find(request, wanted)
     if wait_s and not (text and orjson.loads(text)["complete"]):
@@ -50,7 +50,7 @@ async def get_run(request: web.Request) -> web.Response:
         text = await _find(request, wanted)
     if text is None:
         raise run_not_found(wanted.run_id)
-    return reply_one(text)
+    return reply_with_etag(text)
 
 
 async def delete_run(request: web.Request) -> web.Response:

@@ -6,10 +6,10 @@ from typing import Final
 import orjson
 from aiohttp import web
 
-from service.api.http.callers import caller
+from service.api.http.authentication import caller
 from service.api.http.mutations import mutate
 from service.api.http.parsing import parse_body, parse_query
-from service.api.http.replies import compact, reply, reply_page, reply_text
+from service.api.http.responses import compact, reply, reply_json, reply_page
 from service.api.server.resources import RESOURCES
 from service.contracts.queries import PageQuery
 from service.contracts.webhooks import DeliveryQuery, RecoverIn, WebhookIn, WebhookPatch, checked_url
@@ -66,7 +66,7 @@ async def get_webhook(request: web.Request) -> web.Response:
     """One webhook, with how its endpoint does."""
     address = _address(request)
     async with _connection(request) as connection:
-        return reply_text(await _shown(connection, address))
+        return reply_json(await _shown(connection, address))
 
 
 async def patch_webhook(request: web.Request) -> web.Response:
@@ -80,7 +80,7 @@ async def patch_webhook(request: web.Request) -> web.Response:
 
     async def change(connection: Connection) -> web.Response:
         await change_webhook(connection, address, changes)
-        return reply_text(await _shown(connection, address))
+        return reply_json(await _shown(connection, address))
 
     return await mutate(request, change)
 
@@ -140,7 +140,7 @@ async def get_recovery(request: web.Request) -> web.Response:
         shown = await webhooks.find_recovery(connection, address.org_id, address.webhook_id, recovery_id)
     if shown is None:
         raise _no_recovery(recovery_id)
-    return reply_text(shown)
+    return reply_json(shown)
 
 
 async def list_deliveries(request: web.Request) -> web.Response:
@@ -204,7 +204,7 @@ async def _accepted_delivery(connection: Connection, address: WebhookAddress, de
 
 
 def _accepted(shown: str | None, headers: dict[str, str] | None = None) -> web.Response:
-    return reply_text(shown or "null", 202, headers)
+    return reply_json(shown or "null", 202, headers)
 
 
 def _no_recovery(recovery_id: str) -> NotFound:

@@ -14,7 +14,7 @@ _CHUNK_BYTES: Final = 256 * 2**10
 
 
 @asynccontextmanager
-async def coming() -> AsyncIterator[None]:
+async def body_errors() -> AsyncIterator[None]:
     """Around whatever waits for bytes of a body. Raises InvalidRequest where it ends early, or they take over a minute.
 
     aiohttp does not say either of chunks that can't be read: it waits for better ones.
@@ -28,16 +28,16 @@ async def coming() -> AsyncIterator[None]:
         raise InvalidRequest("the body ended early") from error
 
 
-async def whole_body(request: web.Request) -> bytes:
+async def read_body(request: web.Request) -> bytes:
     """The body; it is small, or aiohttp has refused it already."""
-    async with coming():
+    async with body_errors():
         return await request.read()
 
 
-async def pieces_of_body(request: web.Request) -> AsyncIterator[bytes]:
+async def body_chunks(request: web.Request) -> AsyncIterator[bytes]:
     """The body, piece by piece, however large."""
     while True:
-        async with coming():
+        async with body_errors():
             piece = await request.content.read(_CHUNK_BYTES)
         if not piece:
             return

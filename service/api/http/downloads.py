@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from service.api.http.replies import REQUEST_ID
+from service.api.http.responses import REQUEST_ID
 from service.domain.errors import RangeNotSatisfiable
 from service.log import log
 from service.storage import Storage

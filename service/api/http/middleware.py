@@ -9,12 +9,12 @@ import structlog
 from aiohttp import web
 
 from service.api.handlers.metrics import observe
-from service.api.http import cross_origin
-from service.api.http.callers import Handler
-from service.api.http.failures import reply_failure, reply_fault, reply_verdict
+from service.api.http import cors
+from service.api.http.authentication import ApiHandler
+from service.api.http.compression import pack
+from service.api.http.errors import aiohttp_error_response, error_response, internal_error_response
 from service.api.http.rate_limits import STANDING, standing_headers
-from service.api.http.replies import NEXT_CURSOR, REQUEST_ID, SERVER
-from service.api.http.transfer import pack
+from service.api.http.responses import NEXT_CURSOR, REQUEST_ID, SERVER
 from service.api.server.resources import RESOURCES
 from service.domain.errors import InvalidRequest, ServiceError
 from service.log import log
@@ -23,7 +23,7 @@ _SANE_ID: Final = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 
 
 @web.middleware
-async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def answer(request: web.Request, handler: ApiHandler) -> web.StreamResponse:
     """Gives the request an id and answers whatever its handler raises."""
     begun = time.perf_counter()
     request_id = _request_id(request)
@@ -34,18 +34,18 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     return response
 
 
-async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _answer(request: web.Request, handler: ApiHandler) -> web.StreamResponse:
     try:
         return _preflight(request) or await handler(request)
     except ServiceError as error:
-        return reply_failure(request, error)
+        return error_response(request, error)
     except web.HTTPException as error:
-        return reply_verdict(request, error)
+        return aiohttp_error_response(request, error)
     except Exception as error:
         if isinstance(error, ConnectionError) and _has_left(request):
-            return reply_failure(request, InvalidRequest("the connection ended before the answer"))
+            return error_response(request, InvalidRequest("the connection ended before the answer"))
         log.exception("request_failed", method=request.method, path=request.path)
-        return reply_fault(request)
+        return internal_error_response(request)
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
@@ -63,7 +63,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
         base = request.app[RESOURCES].settings.link_base
         following = request.rel_url.update_query(starting_after=response[NEXT_CURSOR])
         response.headers["Link"] = f'<{base}{following}>; rel="next"'
-    cross_origin.allow(request, response, request.app[RESOURCES].settings.allowed_origins)
+    cors.allow(request, response, request.app[RESOURCES].settings.allowed_origins)
 
 
 def _has_left(request: web.Request) -> bool:
@@ -72,9 +72,9 @@ def _has_left(request: web.Request) -> bool:
 
 
 def _preflight(request: web.Request) -> web.Response | None:
-    if not cross_origin.is_preflight(request):
+    if not cors.is_preflight(request):
         return None
-    return cross_origin.reply_preflight(request, request.app[RESOURCES].settings.allowed_origins)
+    return cors.reply_preflight(request, request.app[RESOURCES].settings.allowed_origins)
 
 
 def _request_id(request: web.Request) -> str:

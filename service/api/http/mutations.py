@@ -22,13 +22,13 @@ from typing import Final
 import orjson
 from aiohttp import web
 
-from service.api.http.bodies import whole_body
-from service.api.http.callers import caller
-from service.api.http.failures import reply_failure
-from service.api.http.replies import REQUEST_ID
+from service.api.http.authentication import caller
+from service.api.http.bodies import read_body
+from service.api.http.errors import error_response
+from service.api.http.responses import REQUEST_ID
 from service.api.server.resources import RESOURCES
-from service.domain.answers import Answer, Mutation
 from service.domain.errors import InvalidRequest, ServiceError
+from service.domain.responses import Mutation, StoredResponse
 from service.store.postgres.database import Connection
 from service.usecases.administration import mutate as usecase
 
@@ -48,11 +48,11 @@ async def mutate(
     the body where the handler has not read it whole.
     """
 
-    async def work(connection: Connection) -> Answer:
+    async def work(connection: Connection) -> StoredResponse:
         return _answer(await change(connection), shown_once)
 
-    def refusal(error: ServiceError) -> Answer | None:
-        response = reply_failure(request, error)
+    def refusal(error: ServiceError) -> StoredResponse | None:
+        response = error_response(request, error)
         return _answer(response) if response.status < 500 and response.status != 429 else None
 
     mutation = await _mutation(request, fingerprint)
@@ -64,7 +64,7 @@ async def _mutation(request: web.Request, fingerprint: bytes | None) -> Mutation
     who, key = caller(request), _key(request)
     digest = sha256(request.query_string.encode() + b"\n")
     if key is not None:
-        digest.update(await whole_body(request) if fingerprint is None else fingerprint)
+        digest.update(await read_body(request) if fingerprint is None else fingerprint)
     return Mutation(who.org_id, who.key_id, request.method, request.path, request[REQUEST_ID], key, digest.digest())
 
 
@@ -79,13 +79,13 @@ def _key(request: web.Request) -> str | None:
     return match[1] or match[2]
 
 
-def _answer(response: web.Response, shown_once: str | None = None) -> Answer:
+def _answer(response: web.Response, shown_once: str | None = None) -> StoredResponse:
     body = bytes(response.body) if isinstance(response.body, bytes | bytearray) else b""
     kept = orjson.dumps(orjson.loads(body) | {shown_once: None}) if shown_once and body else None
-    return Answer(response.status, body, response.headers.get("Location"), kept)
+    return StoredResponse(response.status, body, response.headers.get("Location"), kept)
 
 
-def _response(answer: Answer, *, replayed: bool) -> web.Response:
+def _response(answer: StoredResponse, *, replayed: bool) -> web.Response:
     response = web.Response(status=answer.status, body=answer.body or None)
     if answer.body:
         response.content_type = "application/json"

@@ -7,9 +7,9 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from service.api.http.bodies import whole_body
-from service.api.http.callers import Handler
-from service.contracts.faults import describe, faults_of, path_of
+from service.api.http.authentication import ApiHandler
+from service.api.http.bodies import read_body
+from service.contracts.validation import describe_error, field_path, validation_errors
 from service.domain.errors import InvalidRequest, UnsupportedMediaType
 
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
@@ -27,7 +27,7 @@ def parse_query(request: web.Request, model: type[AnyModel]) -> AnyModel:
     return _validated(model, values, "query parameter")
 
 
-def without_query(handler: Handler) -> Handler:
+def without_query(handler: ApiHandler) -> ApiHandler:
     """The handler, for an address that takes no query parameter."""
 
     async def checked(request: web.Request) -> web.StreamResponse:
@@ -50,7 +50,7 @@ async def _plain_body(request: web.Request) -> bytes:
     coding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if coding not in ("identity", ""):
         raise UnsupportedMediaType(f"Content-Encoding {coding[:40]!r} is not taken here: send the JSON as it is")
-    return await whole_body(request)
+    return await read_body(request)
 
 
 def _json(body: bytes) -> Any:
@@ -66,8 +66,8 @@ def _validated(model: type[AnyModel], values: dict[str, Any], noun: str) -> AnyM
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        fault = faults_of(error)[0]
-    param, said = _path(fault["loc"]), describe(fault)
+        fault = validation_errors(error)[0]
+    param, said = _path(fault["loc"]), describe_error(fault)
     if fault["type"] == _FORBIDDEN_EXTRA:
         raise InvalidRequest(f"there is no {noun} {param!r}{_instead(model, param)}", param)
     raise InvalidRequest(f"{param}: {said}" if param else said, param or None)
@@ -93,7 +93,7 @@ def _repeats(model: type[BaseModel], name: str) -> bool:
 def _path(loc: tuple[int | str, ...]) -> str:
     """The name of what is wrong; an index in a repeated parameter says nothing, deeper ones do."""
     named = loc[:-1] if len(loc) == 2 and isinstance(loc[1], int) else loc
-    return _shown(path_of(named))
+    return _shown(field_path(named))
 
 
 def _shown(name: str) -> str:

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from aiohttp import web
 from limits import RateLimitItem, parse
 
-from service.api.server.request_counts import RequestCounts, Window
+from service.api.server.rate_limit_counters import RateLimitCounters, Window
 from service.domain.errors import RateLimitExceeded
 from service.domain.keys import Caller
 from service.settings import Settings
@@ -29,7 +29,7 @@ STANDING: Final = web.RequestKey("standing", Standing)
 class RateLimits:
     """Counts requests in windows of the clock, such as 6000 in each minute. "off" counts nothing."""
 
-    def __init__(self, settings: Settings, counts: RequestCounts) -> None:
+    def __init__(self, settings: Settings, counts: RateLimitCounters) -> None:
         self._per_key = _limit(settings.rate_limit)
         self._per_organization = _limit(settings.rate_limit_organization)
         self._counts = counts

@@ -10,7 +10,7 @@ from typing import Final
 from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, BodyPartReader, web
 from aiohttp.http import HttpProcessingError
 
-from service.api.http.bodies import coming
+from service.api.http.bodies import body_errors
 from service.domain.errors import InvalidRequest, TooLarge, UnsupportedMediaType
 from service.domain.reports import Encoding
 from service.domain.texts import replace_unstorable
@@ -30,18 +30,18 @@ for _category in _BAD_DISPOSITION:
     warnings.simplefilter("error", _category)  # or a part would lose its name, and only the log would know
 
 
-def sane_type(content_type: str | None) -> str | None:
+def safe_content_type(content_type: str | None) -> str | None:
     """A content type that can be sent on as it is."""
     return content_type if content_type and _SANE_TYPE.fullmatch(content_type) else None
 
 
-def refuse_too_large(request: web.Request, limit: int) -> None:
+def check_content_length(request: web.Request, limit: int) -> None:
     """Says so before anything is read, where the client says how much it will send."""
     if (request.content_length or 0) > limit:
         raise TooLarge(f"a body of {request.content_length} bytes; at most {limit} are taken")
 
 
-def encoding_of(request: web.Request) -> Encoding | None:
+def content_encoding(request: web.Request) -> Encoding | None:
     """How the body is compressed, which whoever reads it undoes."""
     match request.headers.get("Content-Encoding", "identity").strip().lower():
         case "identity" | "":
@@ -74,7 +74,7 @@ async def parts_of(request: web.Request) -> AsyncIterator[tuple[str, Part]]:
         if not isinstance(part, BodyPartReader):
             raise InvalidRequest("a form inside of a form")
         field, name = replace_unstorable(part.name or ""), replace_unstorable(part.filename or "")
-        content_type = sane_type(part.headers.get("Content-Type"))
+        content_type = safe_content_type(part.headers.get("Content-Type"))
         yield field, Part((name or field)[:_MAX_NAME], content_type, _chunks_of(part))
 
 
@@ -91,7 +91,7 @@ async def _chunks_of(part: BodyPartReader) -> AsyncIterator[bytes]:
 async def _form_read() -> AsyncIterator[None]:
     """Says what is wrong with a form. aiohttp's reader raises any of these, by where it finds the form broken."""
     try:
-        async with coming():
+        async with body_errors():
             yield
     except _BAD_DISPOSITION as error:
         raise InvalidRequest(f"a form that can't be read: Content-Disposition: {_reason(error)}") from error

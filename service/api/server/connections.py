@@ -10,7 +10,7 @@ from uuid import uuid4
 from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import InvalidURLError
 
-from service.api.http.replies import REQUEST_ID, SERVER, reply_error
+from service.api.http.responses import REQUEST_ID, SERVER, reply_error
 from service.domain.errors import ServiceError
 from service.log import log
 
@@ -30,7 +30,7 @@ class CannotListen(ServiceError):
     """The address can't be listened on."""
 
 
-class Connection(web.RequestHandler):
+class ApiProtocol(web.RequestHandler):
     """One connection, on which what can't be read as a request is answered in the shape of all errors."""
 
     __slots__ = ()
@@ -45,7 +45,7 @@ class Connection(web.RequestHandler):
         return response
 
 
-async def meet_expectation(request: web.Request) -> web.StreamResponse | None:
+async def handle_expect(request: web.Request) -> web.StreamResponse | None:
     """Asks for the body that a client holds back (RFC 9110, 10.1.1), or refuses what else it expects."""
     if request.headers["Expect"].lower() != "100-continue":
         return _refusal(request, "it expects what is not known here; 100-continue is")
@@ -86,7 +86,7 @@ async def _listen(runner: web.AppRunner, bound: socket.socket) -> asyncio.Server
     loop, server = asyncio.get_running_loop(), runner.server
     assert server is not None  # noqa: S101 - since setup
     try:
-        return await loop.create_server(lambda: Connection(server, loop=loop, **OPTIONS), sock=bound, backlog=_BACKLOG)
+        return await loop.create_server(lambda: ApiProtocol(server, loop=loop, **OPTIONS), sock=bound, backlog=_BACKLOG)
     except OSError as error:
         raise CannotListen(f"{address_of(bound)}: {error.strerror or error}") from error
 

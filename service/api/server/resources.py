@@ -8,10 +8,10 @@ from typing import Final
 from aiohttp import web
 
 from service import resources
+from service.api.http.key_cache import KeyCache
 from service.api.http.rate_limits import RateLimits
-from service.api.http.verified_keys import VerifiedKeys
-from service.api.server.backlogs import Backlogs
-from service.api.server.request_counts import open_request_counts
+from service.api.server.backlog_metrics import Backlogs
+from service.api.server.rate_limit_counters import open_rate_limit_counters
 from service.settings import Settings
 from service.storage import Storage
 from service.store.events import NUMBERED, WRITTEN
@@ -38,7 +38,7 @@ class Resources:
     export_watch: Watch[str]
     receipt_watch: Watch[str]
     backlogs: Backlogs
-    verified_keys: VerifiedKeys = field(default_factory=VerifiedKeys)
+    key_cache: KeyCache = field(default_factory=KeyCache)
 
 
 RESOURCES: Final = web.AppKey("resources", Resources)
@@ -61,7 +61,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         receipt_watch = await opened.enter_async_context(watching(pool, notifications, WRITTEN, find_finished))
         storage = resources.open_storage(settings)
         feeds = EventFeeds(pool, notifications)
-        limits = RateLimits(settings, await opened.enter_async_context(open_request_counts(settings)))
+        limits = RateLimits(settings, await opened.enter_async_context(open_rate_limit_counters(settings)))
         yield Resources(
             settings, pool, list_pool, storage, feeds, limits, run_watch, export_watch, receipt_watch, Backlogs(across)
         )  # fmt: skip

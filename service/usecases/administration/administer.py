@@ -5,7 +5,7 @@ from typing import Final
 
 from service.domain.errors import NotFound
 from service.domain.ids import OrgId
-from service.domain.keys import Role
+from service.domain.keys import KeyRole
 from service.store import audit, organizations
 from service.store.postgres.database import Connection
 from service.usecases.administration import keys
@@ -21,7 +21,7 @@ async def create_organization(connection: Connection, slug: str, name: str) -> N
 
 
 async def create_key(
-    connection: Connection, slug: str, name: str, role: Role, project_id: str | None, expires_at: datetime | None
+    connection: Connection, slug: str, name: str, role: KeyRole, project_id: str | None, expires_at: datetime | None
 ) -> keys.NewKey:
     """Makes a key of this organization. Raises NotFound where there is no such organization."""
     org_id = await find_organization(connection, slug)

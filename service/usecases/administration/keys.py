@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from service.domain.errors import InvalidRequest, NotFound
 from service.domain.ids import OrgId
-from service.domain.keys import Role, mint_key_id, mint_secret, secret_digest, write_key
+from service.domain.keys import KeyRole, format_key, new_key_id, new_secret, secret_digest
 from service.store import keys
 from service.store.postgres.database import Connection, Row
 
@@ -23,16 +23,16 @@ async def create_key(
     connection: Connection,
     org_id: OrgId,
     name: str,
-    role: Role,
+    role: KeyRole,
     project_id: str | None = None,
     expires_at: datetime | None = None,
 ) -> NewKey:
     """Makes a key; one with a project sees that project alone. Raises InvalidRequest for one that has ended already."""
     if expires_at is not None and expires_at <= datetime.now(UTC):
         raise InvalidRequest("expires_at: must lie ahead", "expires_at")
-    key_id, secret = mint_key_id(), mint_secret()
+    key_id, secret = new_key_id(), new_secret()
     await keys.insert(connection, org_id, key_id, name, role, project_id, secret_digest(secret), expires_at)
-    return NewKey(key_id, write_key(key_id, secret))
+    return NewKey(key_id, format_key(key_id, secret))
 
 
 async def list_keys(
@@ -50,10 +50,10 @@ async def revoke_key(connection: Connection, org_id: OrgId, key_id: str, project
 
 async def rotate_key(connection: Connection, org_id: OrgId, key_id: str, project_id: str | None = None) -> NewKey:
     """Another secret for a key; the one before works for 24 hours more. Raises NotFound where there is no such key."""
-    secret = mint_secret()
+    secret = new_secret()
     if not await keys.rotate(connection, org_id, key_id, secret_digest(secret), OVERLAP, project_id):
         raise no_key(key_id)
-    return NewKey(key_id, write_key(key_id, secret))
+    return NewKey(key_id, format_key(key_id, secret))
 
 
 def no_key(key_id: str) -> NotFound:

@@ -6,8 +6,8 @@ from typing import Any, Final
 import orjson
 from pydantic import ValidationError
 
-from service.contracts.faults import describe, faults_of, path_of
 from service.contracts.run_events import REFERRING_EVENT, RUN_EVENT
+from service.contracts.validation import describe_error, field_path, validation_errors
 from service.domain import texts
 from service.domain.errors import Reason
 from service.reports.cdevents import run_data
@@ -67,7 +67,7 @@ def _refer(event: Any) -> None:
     try:
         raise Referral(REFERRING_EVENT.validate_python(texts.replace_unstorable(event)))
     except ValidationError as error:
-        said = [f"{path_of(fault['loc'])}: {describe(fault)}" for fault in faults_of(error)[:LISTED]]
+        said = [f"{field_path(fault['loc'])}: {describe_error(fault)}" for fault in validation_errors(error)[:LISTED]]
         raise Refusal("invalid", "; ".join(said), event) from None
 
 
@@ -105,16 +105,16 @@ def _faults(event: Any) -> list[tuple[int | None, str]]:
     try:
         RUN_EVENT.validate_python(event)
     except ValidationError as error:
-        return [_fault(fault["loc"], describe(fault)) for fault in faults_of(error)]
+        return [_fault(fault["loc"], describe_error(fault)) for fault in validation_errors(error)]
     return []
 
 
 def _fault(loc: tuple[int | str, ...], message: str) -> tuple[int | None, str]:
     match loc:
         case ("data", "results", int() as index, *rest):
-            return index, f"{path_of(rest) or 'result'}: {message}"
+            return index, f"{field_path(rest) or 'result'}: {message}"
         case _:
-            return None, f"{path_of(loc) or 'event'}: {message}"
+            return None, f"{field_path(loc) or 'event'}: {message}"
 
 
 def name_of(result: Any) -> str | None:

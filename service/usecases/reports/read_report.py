@@ -9,8 +9,8 @@ from typing import Any, Final
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from service.contracts.faults import describe, faults_of, path_of
 from service.contracts.run_events import ResultIn, RunIn
+from service.contracts.validation import describe_error, field_path, validation_errors
 from service.domain import texts
 from service.domain.errors import Rejected
 from service.domain.reports import MAX_PROBLEMS
@@ -148,8 +148,8 @@ def _moment(claimed: ClaimedReport) -> datetime:
 
 
 def _reason(error: ValidationError) -> str:
-    fault = faults_of(error)[0]
-    return f"{path_of(fault['loc']) or 'result'}: {describe(fault)}"
+    fault = validation_errors(error)[0]
+    return f"{field_path(fault['loc']) or 'result'}: {describe_error(fault)}"
 
 
 def _note(text: str) -> Problem:

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import ClientResponse
 
 from service.api.handlers import events as api_events
-from service.api.http import verified_keys
+from service.api.http import key_cache
 from service.usecases.events import follow_events
 from service.usecases.events.number_events import number_events
 from service.usecases.retention import cleanup as tidy
@@ -216,7 +216,7 @@ async def test_a_quiet_stream_shows_that_it_lives_until_its_key_ends(api: Api, m
 
 
 async def test_a_busy_stream_tells_nothing_once_its_key_has_ended(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verified_keys, "_REMEMBERED_S", 0.0)
+    monkeypatch.setattr(key_cache, "_REMEMBERED_S", 0.0)
     made = await api.make_key("viewer")
     async with streaming(api, key=made.key) as stream:
         await happen(api, "before")

@@ -8,8 +8,8 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from service.api.operations import OPERATIONS
-from service.contracts.faults import describe, faults_of
 from service.contracts.run_events import REFERRING_EVENT, RUN_EVENT
+from service.contracts.validation import describe_error, validation_errors
 from tests.run_events import result, run_event
 
 MODELS = {model for operation in OPERATIONS.values() for model in (operation.query, operation.body) if model}
@@ -35,7 +35,7 @@ def faults(validate: Callable[[Any], Any], value: Any) -> list[Any]:
     try:
         validate(value)
     except ValidationError as error:
-        return faults_of(error)
+        return validation_errors(error)
     return []
 
 
@@ -45,13 +45,13 @@ def test_every_fault_of_a_request_has_words_of_ours(model: type[BaseModel]) -> N
     wrong = [{name: value} for name, value in itertools.product([*fields, "unknown"], WRONG)]
     found = [fault for value in [{}, 7, *wrong] for fault in faults(model.model_validate, value)]
     assert found
-    assert [fault for fault in found if describe(fault) == fault["msg"]] == []
+    assert [fault for fault in found if describe_error(fault) == fault["msg"]] == []
 
 
 def test_every_fault_of_an_event_has_words_of_ours() -> None:
     wrong = itertools.product([RUN_EVENT.validate_python, REFERRING_EVENT.validate_python], wrong_events())
     found = [fault for validate, event in wrong for fault in faults(validate, event)]
-    assert {fault["type"] for fault in found if describe(fault) == fault["msg"]} == set()
+    assert {fault["type"] for fault in found if describe_error(fault) == fault["msg"]} == set()
 
 
 @pytest.mark.parametrize(
@@ -65,4 +65,4 @@ def test_every_fault_of_an_event_has_words_of_ours() -> None:
     ],
 )
 def test_what_we_have_no_words_for_is_said_in_those_of_pydantic(fault: Any, said: str) -> None:
-    assert describe(fault) == said
+    assert describe_error(fault) == said

@@ -10,7 +10,7 @@ _REMEMBERED_S: Final = 4.0
 _LIMIT: Final = 10_000
 
 
-class VerifiedKeys:
+class KeyCache:
     """Valid keys by the whole key, each with the moment from which it must be looked up again."""
 
     def __init__(self) -> None:

@@ -4,7 +4,7 @@ from typing import Final
 
 from aiohttp import web
 
-from service.api.http.replies import reply_error
+from service.api.http.responses import reply_error
 from service.domain import errors
 from service.log import log
 
@@ -29,12 +29,12 @@ _OF_AIOHTTP: Final = {
 }
 
 
-def reply_failure(request: web.Request, error: errors.ServiceError) -> web.Response:
+def error_response(request: web.Request, error: errors.ServiceError) -> web.Response:
     """The answer to an error of ours."""
     status, code = _ANSWERS.get(type(error), (500, "internal_error"))
     if status == 500:
         log.error("error_without_an_answer", exc_info=error)
-        return reply_fault(request)
+        return internal_error_response(request)
     response = reply_error(request, status, code, str(error), getattr(error, "param", None))
     if isinstance(error, errors.Unauthorized):
         response.headers["WWW-Authenticate"] = "Bearer"
@@ -45,12 +45,12 @@ def reply_failure(request: web.Request, error: errors.ServiceError) -> web.Respo
     return response
 
 
-def reply_fault(request: web.Request) -> web.Response:
+def internal_error_response(request: web.Request) -> web.Response:
     """The answer to what nobody expected; the log has the rest."""
     return reply_error(request, 500, "internal_error", "something went wrong on our side")
 
 
-def reply_verdict(request: web.Request, error: web.HTTPException) -> web.StreamResponse:
+def aiohttp_error_response(request: web.Request, error: web.HTTPException) -> web.StreamResponse:
     """The router's own verdicts in our shape; redirects stay what they are."""
     if error.status < 400:
         raise error

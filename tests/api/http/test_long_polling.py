@@ -108,7 +108,7 @@ async def test_the_parameter_goes_before_the_preference(api: Api) -> None:
 
 
 async def test_a_preference_is_cut_at_what_the_parameter_allows(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.api.http.waits.LONGEST_WAIT_S", 1)
+    monkeypatch.setattr("service.api.http.long_polling.LONGEST_WAIT_S", 1)
     begun = time.monotonic()
     await api.get("/v1/runs/absent", status=404, Prefer="wait=999999")
     assert 1 <= time.monotonic() - begun < 5

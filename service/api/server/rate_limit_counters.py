@@ -29,7 +29,7 @@ class Window(NamedTuple):
     length_s: int
 
 
-class RequestCounts:
+class RateLimitCounters:
     """The counts of this process alone."""
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class RequestCounts:
         return [await self._own.incr(*window) for window in windows]
 
 
-class SharedCounts(RequestCounts):
+class RedisCounters(RateLimitCounters):
     """The counts of all processes that use this Redis; while it does not answer, of this one alone."""
 
     def __init__(self, shared: RedisStorage) -> None:
@@ -83,11 +83,11 @@ class SharedCounts(RequestCounts):
 
 
 @asynccontextmanager
-async def open_request_counts(settings: Settings) -> AsyncIterator[RequestCounts]:
+async def open_rate_limit_counters(settings: Settings) -> AsyncIterator[RateLimitCounters]:
     """Where the settings want requests counted. Whether Redis answers is seen with the first of them."""
     pool = redis_pool(settings)
     if pool is None:
-        yield RequestCounts()
+        yield RateLimitCounters()
         return
     async with pool:
         shared = RedisStorage(
@@ -97,7 +97,7 @@ async def open_request_counts(settings: Settings) -> AsyncIterator[RequestCounts
             key_prefix=_PREFIX,
             connection_pool=pool,  # type: ignore[arg-type] # an option of its own, typed as if for the client
         )
-        yield SharedCounts(shared)
+        yield RedisCounters(shared)
 
 
 def redis_pool(settings: Settings) -> "BlockingConnectionPool | None":

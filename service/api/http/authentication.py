@@ -8,11 +8,11 @@ from aiohttp import web
 
 from service.api.server.resources import RESOURCES, Resources
 from service.domain.errors import Forbidden, Unauthorized
-from service.domain.keys import PERMISSIONS, Caller, Permission, admits, parse_key
+from service.domain.keys import PERMISSIONS, Caller, Permission, accepts_secret, parse_key
 from service.store import keys
 from service.store.postgres.database import as_organization
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+ApiHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 _CALLER: Final = web.RequestKey("caller", Caller)
@@ -23,7 +23,7 @@ def caller(request: web.Request) -> Caller:
     return request[_CALLER]
 
 
-def permitted(permission: Permission, handler: Handler) -> Handler:
+def permitted(permission: Permission, handler: ApiHandler) -> ApiHandler:
     """The handler, for callers with this permission."""
 
     async def guarded(request: web.Request) -> web.StreamResponse:
@@ -46,7 +46,7 @@ async def _authenticate(request: web.Request) -> Caller:
     key = rest.lstrip(" ")
     if scheme.lower() != "bearer":
         raise Unauthorized("send an API key: Authorization: Bearer zof_…")
-    verified = request.app[RESOURCES].verified_keys
+    verified = request.app[RESOURCES].key_cache
     known = verified.get(key)
     if known is None:
         known = await _look_up(request.app[RESOURCES], key)
@@ -57,7 +57,7 @@ async def _authenticate(request: web.Request) -> Caller:
 async def _look_up(resources: Resources, key: str) -> Caller:
     presented = parse_key(key)
     stored = await keys.find(resources.pool, presented.key_id) if presented else None
-    if presented is None or stored is None or not admits(stored, presented.secret, datetime.now(UTC)):
+    if presented is None or stored is None or not accepts_secret(stored, presented.secret, datetime.now(UTC)):
         raise Unauthorized("this API key is not valid")
     async with as_organization(resources.pool, stored.org_id) as connection:
         await keys.touch(connection, stored.org_id, presented.key_id)

@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 from service.contracts.run_events import ArtifactKind
 from service.domain.deliveries import Status as DeliveryStatus
 from service.domain.exports import Column, Compression, Format
-from service.domain.keys import Role
+from service.domain.keys import KeyRole
 from service.domain.statuses import ResultStatus, RunStatus
 
 Time = Annotated[
@@ -16,24 +16,24 @@ Time = Annotated[
     StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"),
     Field(examples=["2026-05-20T12:00:00.000Z"], json_schema_extra={"format": "date-time"}),
 ]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Sha256Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Rate = Annotated[float, Field(ge=0, le=1)]
-Item = TypeVar("Item")
+PageItem = TypeVar("PageItem")
 
 _closed = with_config(ConfigDict(extra="forbid"))
 
 
 @_closed
-class Page(TypedDict, Generic[Item]):
+class Page(TypedDict, Generic[PageItem]):
     """A page of a list. It may be short, even empty, while there is more: `has_more` alone tells the end."""
 
-    data: list[Item]
+    data: list[PageItem]
     has_more: bool
     next_cursor: Annotated[str | None, Field(description="For `starting_after`, with the same filters")]
 
 
 @_closed
-class ErrorInside(TypedDict):
+class ErrorDetail(TypedDict):
     """What went wrong."""
 
     code: Annotated[str, Field(examples=["invalid_request"])]
@@ -45,7 +45,7 @@ class ErrorInside(TypedDict):
 class Error(TypedDict):
     """Every error has this shape."""
 
-    error: ErrorInside
+    error: ErrorDetail
     request_id: str
 
 
@@ -73,7 +73,7 @@ class Result(TypedDict):
 
 
 @_closed
-class Failure(TypedDict):
+class FailureDetail(TypedDict):
     """What a non-passing attempt said."""
 
     type: str | None
@@ -89,12 +89,12 @@ class AttemptDetail(TypedDict):
     status: ResultStatus
     duration_ms: int
     started_at: Time | None
-    failure: Failure | None
+    failure: FailureDetail | None
     logs_ref: str | None
 
 
 @_closed
-class Counts(TypedDict):
+class RunCounts(TypedDict):
     """How many results have each status, and how many passed only after failing."""
 
     passed: int
@@ -118,7 +118,7 @@ class Run(TypedDict):
     labels: dict[str, str]
     status: RunStatus
     complete: Annotated[bool, Field(description="All results and shards that were announced have come")]
-    counts: Counts
+    counts: RunCounts
     expected_results: int | None
     expected_shards: int | None
     revision: Annotated[int, Field(description="Raised by every change")]
@@ -130,11 +130,11 @@ class Run(TypedDict):
 
 
 @_closed
-class ResultInFull(Result):
+class ResultDetail(Result):
     """One result with everything that is known of it."""
 
     logs_ref: str | None
-    failure: Failure | None
+    failure: FailureDetail | None
     attempt_details: list[AttemptDetail]
     run: Run
     artifacts_url: str
@@ -149,7 +149,7 @@ class Artifact(TypedDict):
     name: str
     content_type: str | None
     size: int | None
-    sha256: Sha256 | None
+    sha256: Sha256Hex | None
     created_at: Time
     url: str | None
     expires_at: Time | None
@@ -157,7 +157,7 @@ class Artifact(TypedDict):
 
 
 @_closed
-class Case(TypedDict):
+class CaseSummary(TypedDict):
     """What results are outcomes of, with what its last runs say.
 
     Statistics are over its latest runs that hold a result of it, as many as the query parameter `runs` says (50 by
@@ -197,7 +197,7 @@ class Export(TypedDict):
     filter: dict[str, Any]
     rows: int | None
     size: int | None
-    sha256: Sha256 | None
+    sha256: Sha256Hex | None
     progress: Rate | None
     error: str | None
     created_at: Time
@@ -208,7 +208,7 @@ class Export(TypedDict):
 
 
 @_closed
-class Problem(TypedDict):
+class ReceiptProblem(TypedDict):
     """What was wrong with one result of an event or report, or with all of it where `index` is null."""
 
     index: int | None
@@ -226,7 +226,7 @@ class Receipt(TypedDict):
     source: str
     event_id: str
     results: Annotated[int, Field(description="How many were stored")]
-    problems: list[Problem]
+    problems: list[ReceiptProblem]
     received_at: Time
 
 
@@ -266,14 +266,14 @@ class Webhook(TypedDict):
 
 
 @_closed
-class WebhookShownOnce(Webhook):
+class WebhookWithSecret(Webhook):
     """A webhook with its new secret, which is null where the answer is repeated."""
 
     secret: str | None
 
 
 @_closed
-class Delivery(TypedDict):
+class WebhookDelivery(TypedDict):
     """One event on its way to one webhook."""
 
     id: str
@@ -301,12 +301,12 @@ class Recovery(TypedDict):
 
 
 @_closed
-class Key(TypedDict):
+class ApiKey(TypedDict):
     """What may be seen of an API key."""
 
     id: str
     name: str
-    role: Role
+    role: KeyRole
     project_id: str | None
     created_at: Time
     expires_at: Time | None
@@ -315,7 +315,7 @@ class Key(TypedDict):
 
 
 @_closed
-class KeyShownOnce(Key):
+class ApiKeyWithSecret(ApiKey):
     """A key that was just made or given another secret; `key` is null where the answer is repeated."""
 
     key: str | None

@@ -5,13 +5,13 @@ from typing import NamedTuple
 from service.domain.ids import OrgId
 
 
-class Answer(NamedTuple):
-    """An answer; `kept_body` is the body without what is shown only once, where that differs."""
+class StoredResponse(NamedTuple):
+    """An answer; `stored_body` is the body without what is shown only once, where that differs."""
 
     status: int
     body: bytes
     location: str | None = None
-    kept_body: bytes | None = None
+    stored_body: bytes | None = None
 
 
 class Mutation(NamedTuple):

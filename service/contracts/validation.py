@@ -60,12 +60,12 @@ _OF_PATTERN: Final = {
 _AT_LEAST_ONE: Final = {"string_too_short", "too_short"}
 
 
-def faults_of(error: ValidationError) -> list[Any]:
-    """Each with `type`, `loc` and what `describe` needs."""
+def validation_errors(error: ValidationError) -> list[Any]:
+    """Each with `type`, `loc` and what `describe_error` needs."""
     return error.errors(include_url=False, include_input=False)
 
 
-def describe(fault: Any) -> str:
+def describe_error(fault: Any) -> str:
     """What the value must be; in the words of pydantic where we have none of our own."""
     context = fault.get("ctx", {})
     if fault["type"] in _AT_LEAST_ONE and context["min_length"] == 1:
@@ -74,6 +74,6 @@ def describe(fault: Any) -> str:
     return said.format(**context) if said else str(fault["msg"])
 
 
-def path_of(loc: Sequence[int | str]) -> str:
+def field_path(loc: Sequence[int | str]) -> str:
     """Where the fault is, as a path with dots."""
     return ".".join(map(str, loc))

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service.api.http import verified_keys
-from service.domain.keys import mint_key_id, mint_secret, write_key
+from service.api.http import key_cache
+from service.domain.keys import format_key, new_key_id, new_secret
 from service.usecases.administration import keys
 from tests.api.served import Api
 from tests.run_events import result, run_event
@@ -18,7 +18,7 @@ async def test_without_a_key_there_is_no_answer(api: Api) -> None:
     assert (await response.json())["error"]["code"] == "unauthorized"
 
 
-@pytest.mark.parametrize("key", ["nonsense", write_key(mint_key_id(), mint_secret())], ids=["nonsense", "unknown"])
+@pytest.mark.parametrize("key", ["nonsense", format_key(new_key_id(), new_secret())], ids=["nonsense", "unknown"])
 async def test_a_key_that_nobody_made_is_refused(api: Api, key: str) -> None:
     assert (await api.error("/v1/results", 401, key=key))["message"] == "this API key is not valid"
 
@@ -30,7 +30,7 @@ async def test_spaces_between_scheme_and_key_may_be_several(api: Api) -> None:
 
 async def test_the_right_id_with_another_secret_is_refused(api: Api) -> None:
     made = await api.make_key()
-    await api.error("/v1/results", 401, key=write_key(made.key_id, mint_secret()))
+    await api.error("/v1/results", 401, key=format_key(made.key_id, new_secret()))
 
 
 async def test_an_expired_key_is_refused(api: Api) -> None:
@@ -42,7 +42,7 @@ async def test_an_expired_key_is_refused(api: Api) -> None:
 async def test_a_revoked_key_stops_working_when_it_is_looked_up_again(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verified_keys, "_REMEMBERED_S", 0.0)
+    monkeypatch.setattr(key_cache, "_REMEMBERED_S", 0.0)
     made = await api.make_key()
     await api.get("/v1/results", key=made.key)
     async with api.store.pool.acquire() as connection:
@@ -57,7 +57,7 @@ async def test_a_key_that_is_not_there_can_be_neither_rotated_nor_revoked(api: A
 
 
 def test_a_verified_key_is_remembered_for_less_than_five_seconds() -> None:
-    assert 0 < verified_keys._REMEMBERED_S < 5
+    assert 0 < key_cache._REMEMBERED_S < 5
 
 
 async def test_another_organizations_result_does_not_exist(api: Api) -> None:

@@ -24,12 +24,12 @@ def compact(json: str) -> bytes:
     return orjson.dumps(orjson.loads(json))
 
 
-def reply_text(json: str, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+def reply_json(json: str, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     """JSON that PostgreSQL has written."""
     return web.Response(body=compact(json), status=status, headers=headers, content_type=_JSON)
 
 
-def reply_one(json: str) -> web.Response:
+def reply_with_etag(json: str) -> web.Response:
     """One thing as PostgreSQL has written it, with a tag by which a client may ask whether it has changed."""
     body = compact(json)
     tag = f'W/"{blake2b(body, digest_size=12).hexdigest()}"'

@@ -11,9 +11,9 @@ import uvloop
 
 from service.api.app import make_app
 from service.api.server.connections import address_of, bind, serving
+from service.api.server.multiprocess_metrics import counting_together, delete_where_orphaned
 from service.api.server.processes import keep_serving
-from service.api.server.request_counts import redis_pool
-from service.api.server.shared_counts import counting_together, delete_where_orphaned
+from service.api.server.rate_limit_counters import redis_pool
 from service.log import log
 from service.resources import database_url, open_storage
 from service.settings import Settings

@@ -11,7 +11,7 @@ from service.contracts.queries import LONGEST_WAIT_S, WaitQuery
 _PREFERRED: Final = re.compile(r'wait\s*=\s*"?([0-9]{1,9})"?(?:\s*;.*)?', re.IGNORECASE)
 
 
-def wanted_wait_s(request: web.Request) -> int:
+def requested_wait_s(request: web.Request) -> int:
     """Seconds; a preference is only that: one that makes no sense is ignored, one that is too long is cut."""
     query = parse_query(request, WaitQuery)
     return query.wait if "wait" in query.model_fields_set else _preferred_s(request)
