@@ -25,9 +25,9 @@ from aiohttp import web
 from benchmarks.ingest import event, make_organization
 from benchmarks.servers import Servers, consumer_process, servers
 from consumers.topology import RUN_COMPLETED, Topology
+from service.domain.endpoint_limiter import MAX_WINDOW
 from service.domain.ids import OrgId
-from service.domain.paces import LARGEST_WINDOW
-from service.store.webhooks import Described
+from service.store.webhooks import WebhookFields
 from service.usecases.webhooks.manage_webhooks import create_webhook
 
 BUDGET_P50_MS: Final = 50
@@ -100,7 +100,7 @@ def receiver() -> Iterator[Counter]:
 
 async def register(url: str, target: str) -> None:
     connection = await asyncpg.connect(url)
-    await create_webhook(connection, OrgId(1), Described(target, "", ["run.failed"], None, True))
+    await create_webhook(connection, OrgId(1), WebhookFields(target, "", ["run.failed"], None, True))
     await connection.close()
 
 
@@ -188,7 +188,7 @@ def measure_bare(posts: int, body: bytes, counter: Counter) -> float:
         numbers = iter(range(posts))
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
             begun = time.monotonic()
-            await asyncio.gather(*(post(session, numbers) for _ in range(LARGEST_WINDOW)))
+            await asyncio.gather(*(post(session, numbers) for _ in range(MAX_WINDOW)))
             return posts / (time.monotonic() - begun)
 
     return uvloop.run(post_all())

@@ -7,12 +7,12 @@ from typing import Final, TypeVar, get_args
 
 from prometheus_client import Counter, Histogram, disable_created_metrics, start_http_server
 
-from service.domain.deliveries import Status
+from service.domain.deliveries import DeliveryStatus
 from service.domain.errors import ServiceError
 from service.usecases.exports.run_export import ExportEnd
 from service.usecases.ingest.incoming import Verdict, What
 from service.usecases.reports.store_report import Taken
-from service.usecases.webhooks.deliver_events import Attempted
+from service.usecases.webhooks.deliver_events import AttemptedDelivery
 
 disable_created_metrics()  # they would double what is scraped
 
@@ -40,7 +40,7 @@ TASK_FAILURES: Final = Counter("results_chore_failures_total", "Chores that ende
 
 for _outcome in get_args(What):  # a rate can be taken of what is there from the start
     _EVENTS.labels(_outcome)
-for _status in get_args(Status):
+for _status in get_args(DeliveryStatus):
     _DELIVERIES.labels(_status)
 
 Job = TypeVar("Job")
@@ -89,7 +89,7 @@ def count_export(end: ExportEnd, took_s: float) -> None:
     _EXPORTS.labels(end).observe(took_s)
 
 
-def count_deliveries(attempted: Sequence[Attempted], statuses: Sequence[Status]) -> None:
+def count_deliveries(attempted: Sequence[AttemptedDelivery], statuses: Sequence[DeliveryStatus]) -> None:
     """Attempts, with what their deliveries are after them."""
     for one, status in zip(attempted, statuses, strict=True):
         _DELIVERIES.labels(status).observe(one.answer.latency_ms / 1000)

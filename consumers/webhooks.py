@@ -7,18 +7,18 @@ from typing import Final
 
 from consumers import metrics
 from consumers.loops import pause, retry_on_outage
-from service.domain.paces import LARGEST_WINDOW, Paces
+from service.domain.endpoint_limiter import MAX_WINDOW, EndpointLimiter
 from service.outbound.webhooks import WebhookClient
 from service.store import events
-from service.store.deliveries import Claimed
+from service.store.deliveries import ClaimedDelivery
 from service.store.postgres.database import Pool
 from service.usecases.webhooks.deliver_events import (
-    Attempted,
+    AttemptedDelivery,
     attempt,
     claim_deliveries,
-    give_back,
     record_attempts,
     recover_missed,
+    release_deliveries,
 )
 
 _HELD: Final = 1_000  # deliveries that this process has claimed at a time
@@ -30,18 +30,16 @@ _RECORDED_AT_ONCE: Final = 500
 class Dispatcher:
     """Claims what is due, attempts it, records what came of it; recording goes on until the last attempt is over."""
 
-    def __init__(
-        self, pool: Pool, client: WebhookClient, stopping: asyncio.Event, window: int = LARGEST_WINDOW
-    ) -> None:
+    def __init__(self, pool: Pool, client: WebhookClient, stopping: asyncio.Event, window: int = MAX_WINDOW) -> None:
         self._pool = pool
         self._client = client
         self._stopping = stopping
-        self._paces: Paces[Claimed] = Paces(window)
+        self._limiter: EndpointLimiter[ClaimedDelivery] = EndpointLimiter(window)
         self._held = 0
         self._running: set[asyncio.Task[None]] = set()
-        self._finished: list[Attempted] = []
-        self._unwanted: list[Claimed] = []
-        self._batch: list[Attempted] = []  # being recorded
+        self._finished: list[AttemptedDelivery] = []
+        self._unwanted: list[ClaimedDelivery] = []
+        self._batch: list[AttemptedDelivery] = []  # being recorded
         self._wake = asyncio.Event()  # something may be due
         self._news = asyncio.Event()  # something has finished
 
@@ -61,26 +59,26 @@ class Dispatcher:
             raise ConnectionResetError("the connection that listens is lost")
 
     async def _claim_some(self) -> None:
-        claimed = await claim_deliveries(self._pool, self._paces.rooms(), _HELD - self._held)
+        claimed = await claim_deliveries(self._pool, self._limiter.capacities(), _HELD - self._held)
         self._held += len(claimed)
         for endpoint, ours in groupby(claimed, key=lambda one: one.endpoint):
-            self._begin(self._paces.add(endpoint, ours))
+            self._begin(self._limiter.add(endpoint, ours))
 
-    def _begin(self, deliveries: Iterable[Claimed]) -> None:
+    def _begin(self, deliveries: Iterable[ClaimedDelivery]) -> None:
         for one in deliveries:
             task = asyncio.create_task(self._attempt(one))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 
-    async def _attempt(self, claimed: Claimed) -> None:
+    async def _attempt(self, claimed: ClaimedDelivery) -> None:
         attempted = await attempt(self._client, claimed)
-        following = self._paces.finish(claimed.endpoint, succeeded=attempted.answer.succeeded)
+        following = self._limiter.finish(claimed.endpoint, succeeded=attempted.answer.succeeded)
         self._finished.append(attempted)
-        self._unwanted += following.give_back
-        self._held -= 1 + len(following.give_back)
+        self._unwanted += following.release
+        self._held -= 1 + len(following.release)
         self._begin(following.attempt)
         self._news.set()
-        if attempted.answer.succeeded and self._paces.has_room(claimed.endpoint):
+        if attempted.answer.succeeded and self._limiter.has_capacity(claimed.endpoint):
             self._wake.set()  # after a failure only once that is recorded: the breaker may be open then
 
     async def _record(self) -> None:
@@ -88,8 +86,8 @@ class Dispatcher:
         while self._batch or self._finished or self._running or not self._stopping.is_set():
             self._news.clear()
             if self._stopping.is_set():
-                self._unwanted += self._paces.let_go()
-            await self._give_back()
+                self._unwanted += self._limiter.release_pending()
+            await self._release_pending()
             self._batch = self._batch or self._take()
             if self._batch:
                 metrics.count_deliveries(self._batch, await record_attempts(self._pool, self._batch))
@@ -99,12 +97,12 @@ class Dispatcher:
             else:
                 await pause(_LOOK_S, self._news)
 
-    async def _give_back(self) -> None:
+    async def _release_pending(self) -> None:
         unwanted, self._unwanted = self._unwanted, []
         if unwanted:
-            await give_back(self._pool, unwanted)
+            await release_deliveries(self._pool, unwanted)
 
-    def _take(self) -> list[Attempted]:
+    def _take(self) -> list[AttemptedDelivery]:
         taken, self._finished = self._finished[:_RECORDED_AT_ONCE], self._finished[_RECORDED_AT_ONCE:]
         return taken
 

@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
 from service.contracts.cloudevents import STRUCTURED
-from service.contracts.events import DisabledWebhook, RunObject
+from service.contracts.events import DisabledWebhookObject, RunObject
 from service.contracts.responses import Export
 from service.contracts.run_events import RUN_EVENT
 
@@ -56,26 +56,26 @@ RUN_EVENT_EXAMPLE: Final = {
 T = TypeVar("T")
 
 
-class About(TypedDict, Generic[T]):
+class EventSubject(TypedDict, Generic[T]):
     """What an event is about, as it was when the event happened."""
 
     object: T
 
 
-class Envelope(TypedDict, Generic[T]):
+class EventEnvelope(TypedDict, Generic[T]):
     """An event as webhooks, the stream and the list show it. `id` stays the same over every delivery."""
 
     id: str
     type: str
     created: datetime
-    data: About[T]
+    data: EventSubject[T]
 
 
 # What each message out is about, by the types of event that it stands for.
 _OUT: Final = {
-    "runEvent": ("run.completed, run.updated, run.failed", Envelope[RunObject]),
-    "exportEvent": ("export.completed, export.failed", Envelope[Export]),
-    "webhookEvent": ("webhook.disabled", Envelope[DisabledWebhook]),
+    "runEvent": ("run.completed, run.updated, run.failed", EventEnvelope[RunObject]),
+    "exportEvent": ("export.completed, export.failed", EventEnvelope[Export]),
+    "webhookEvent": ("webhook.disabled", EventEnvelope[DisabledWebhookObject]),
 }
 
 

@@ -25,7 +25,7 @@ class FailingCase(TypedDict):
     failure_summary: str | None
 
 
-class Links(TypedDict):
+class RunLinks(TypedDict):
     """Where to read on."""
 
     run: str
@@ -51,7 +51,7 @@ class RunObject(TypedDict):
     duration_ms: int | None
     failing_cases: list[FailingCase]
     truncated: bool
-    links: Links
+    links: RunLinks
 
 
 def run_json(run: RunObject) -> str:
@@ -69,7 +69,7 @@ def _shortened(run: RunObject) -> RunObject:
     return {**run, "truncated": True, "failing_cases": cases[: len(cases) // 2]}
 
 
-class DisabledWebhook(TypedDict):
+class DisabledWebhookObject(TypedDict):
     """A webhook that was switched off, since its endpoint failed for days or wants no more."""
 
     webhook_id: str
@@ -79,7 +79,7 @@ class DisabledWebhook(TypedDict):
     failing_since: str | None
 
 
-class TriedWebhook(TypedDict):
+class WebhookTestObject(TypedDict):
     """What a test delivery says."""
 
     webhook_id: str

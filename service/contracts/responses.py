@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field, StringConstraints, with_config
 from typing_extensions import TypedDict
 
 from service.contracts.run_events import ArtifactKind
-from service.domain.deliveries import Status as DeliveryStatus
+from service.domain.deliveries import DeliveryStatus
 from service.domain.exports import Column, Compression, Format
 from service.domain.keys import KeyRole
 from service.domain.statuses import ResultStatus, RunStatus

@@ -9,7 +9,7 @@ from service.contracts.queries import PageQuery, Timestamp
 from service.contracts.run_events import Identifier
 from service.contracts.validation import NO_NUL
 from service.domain.addresses import is_loopback, is_public, parse_address
-from service.domain.deliveries import Status
+from service.domain.deliveries import DeliveryStatus
 from service.domain.errors import InvalidRequest
 from service.domain.events import EventType
 
@@ -20,7 +20,7 @@ def _distinct(events: list[EventType]) -> list[EventType]:
     return list(dict.fromkeys(events))
 
 
-Text = Annotated[str, StringConstraints(max_length=1_000, pattern=NO_NUL)]
+Description = Annotated[str, StringConstraints(max_length=1_000, pattern=NO_NUL)]
 Events = Annotated[
     list[EventType],
     AfterValidator(_distinct),
@@ -37,7 +37,7 @@ class WebhookIn(_Strict):
 
     url: str
     events: Events = []
-    description: Text = ""
+    description: Description = ""
     project_id: Identifier | None = Field(None, description="Only what is about this project")
     enabled: bool = True
 
@@ -47,7 +47,7 @@ class WebhookPatch(_Strict):
 
     url: str = ""
     events: Events = []
-    description: Text = ""
+    description: Description = ""
     project_id: Identifier | None = None
     enabled: bool = True
 
@@ -71,7 +71,7 @@ class RecoverIn(_Strict):
 class DeliveryQuery(PageQuery):
     """A page of the deliveries of a webhook."""
 
-    status: Status | None = None
+    status: DeliveryStatus | None = None
 
 
 def checked_url(url: str, *, allow_loopback: bool) -> str:

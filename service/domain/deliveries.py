@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from service.domain.ids import OrgId
 
-Status = Literal["pending", "delivered", "exhausted"]
+DeliveryStatus = Literal["pending", "delivered", "exhausted"]
 Endpoint = tuple[OrgId, str]  # organization, webhook
 
 _MINUTE: Final = 60
@@ -14,13 +14,13 @@ _HOUR: Final = 3600
 _WAITS_S: Final = (
     5, 5 * _MINUTE, 30 * _MINUTE, 2 * _HOUR, 5 * _HOUR, 10 * _HOUR, 14 * _HOUR, 20 * _HOUR, 24 * _HOUR,
 )  # fmt: skip
-MAX_TRIES: Final = len(_WAITS_S) + 1
+MAX_ATTEMPTS: Final = len(_WAITS_S) + 1
 _SPREAD: Final = 0.2
 _LONGEST_RETRY_AFTER_S: Final = 24 * _HOUR
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AttemptOutcome:
     """What came of one attempt: a status, or the reason why there is none. `response` is its first bytes as text."""
 
     status: int | None
@@ -42,7 +42,7 @@ class Answer:
 
 def next_wait_s(tries: int, retry_after_s: float | None = None) -> float | None:
     """Seconds until the next try after so many, or None where there is no further one."""
-    if tries >= MAX_TRIES:
+    if tries >= MAX_ATTEMPTS:
         return None
     wait_s = _WAITS_S[tries - 1] * random.uniform(1 - _SPREAD, 1 + _SPREAD)  # noqa: S311 - spreads load
     return max(wait_s, min(retry_after_s or 0, _LONGEST_RETRY_AFTER_S))

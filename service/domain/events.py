@@ -10,7 +10,7 @@ EventType = Literal[
 EVENT_TYPES: Final[tuple[EventType, ...]] = get_args(EventType)
 TEST: Final = "webhook.test"  # goes to the one webhook that is tried, whatever that has asked for
 
-KEPT_DAYS: Final = 30
+RETENTION_DAYS: Final = 30
 MAX_OBJECT_BYTES: Final = 19_000  # what stands in `data.object`, so that a whole envelope stays below 20 kB
 
 

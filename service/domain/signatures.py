@@ -10,7 +10,7 @@ _PREFIX: Final = "whsec_"
 _SECRET_BYTES: Final = 32
 
 
-def mint_webhook_secret() -> str:
+def new_webhook_secret() -> str:
     """A new secret, as its owner gets it: `whsec_` and the base64 of 32 random bytes."""
     return _PREFIX + b64encode(os.urandom(_SECRET_BYTES)).decode()
 

@@ -8,7 +8,7 @@ FIRST: Final = 0  # before every place in the stream
 LAST: Final = 2**63 - 1  # behind every place in the stream
 
 
-class PlacedEvent(NamedTuple):
+class NumberedEvent(NamedTuple):
     """An event with its place in the stream; `data` is the JSON of its object."""
 
     number: int
@@ -28,7 +28,7 @@ class EventFilter:
     run_id: str | None = None
     project_id: str | None = None
 
-    def admits(self, event: PlacedEvent) -> bool:
+    def admits(self, event: NumberedEvent) -> bool:
         """Whether the event is wanted. The statements in events.sql judge alike."""
         return (
             (not self.types or event.type in self.types)

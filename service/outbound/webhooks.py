@@ -10,7 +10,7 @@ from typing import Final
 
 import aiohttp
 
-from service.domain.deliveries import Answer
+from service.domain.deliveries import AttemptOutcome
 from service.outbound.guard import guarded_sockets
 
 _TIMEOUT_S: Final = 15  # for all of an attempt
@@ -27,7 +27,7 @@ class WebhookClient:
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> AttemptOutcome:
         """One attempt. Never raises for what the other side does; follows no redirect."""
         started = time.monotonic()
         status, response, retry_after_s, error = None, b"", None, None
@@ -41,7 +41,7 @@ class WebhookClient:
         except (aiohttp.ClientError, OSError, ValueError) as fault:
             error = f"{type(fault).__name__}: {fault}"[:_KEPT_RESPONSE]
         latency_ms = round((time.monotonic() - started) * 1000)
-        return Answer(status, latency_ms, error, _as_text(response), retry_after_s)
+        return AttemptOutcome(status, latency_ms, error, _as_text(response), retry_after_s)
 
 
 @asynccontextmanager

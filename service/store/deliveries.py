@@ -7,9 +7,9 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
-from service.domain.deliveries import Endpoint, Status
+from service.domain.deliveries import DeliveryStatus, Endpoint
+from service.domain.endpoint_limiter import INITIAL_WINDOW
 from service.domain.ids import OrgId
-from service.domain.paces import FIRST_WINDOW
 from service.store.postgres.composition import IdPage, compose, page_by_id
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
@@ -18,7 +18,7 @@ _SQL: Final = statements("deliveries")
 _BEHIND_ALL: Final = "dlv_g"  # sorts after every id
 
 
-class Claimed(NamedTuple):
+class ClaimedDelivery(NamedTuple):
     """A delivery that is ours to try until the lease runs out, with all that the attempt needs."""
 
     org_id: OrgId
@@ -40,36 +40,38 @@ class Claimed(NamedTuple):
         return self.org_id, self.webhook_id
 
 
-class Outcome(NamedTuple):
+class DeliveryUpdate(NamedTuple):
     """What came of one attempt, in the order of the statement's parameters; `attempt` is its JSON for the log."""
 
     org_id: OrgId
     webhook_id: str
     delivery_id: str
     claim: UUID
-    status: Status
+    status: DeliveryStatus
     wait: timedelta | None
     attempt: str
 
 
-async def claim(pool: asyncpg.Pool, rooms: Mapping[Endpoint, int], limit: int, lease: timedelta) -> list[Claimed]:
-    """Deliveries that are due, for each endpoint at most its room."""
-    org_ids, webhook_ids = [org_id for org_id, _ in rooms], [webhook_id for _, webhook_id in rooms]
+async def claim(
+    pool: asyncpg.Pool, capacities: Mapping[Endpoint, int], limit: int, lease: timedelta
+) -> list[ClaimedDelivery]:
+    """Deliveries that are due, for each endpoint at most its capacity."""
+    org_ids, webhook_ids = [org_id for org_id, _ in capacities], [webhook_id for _, webhook_id in capacities]
     rows = await pool.fetch(
-        _SQL["claim"], org_ids, webhook_ids, list(rooms.values()), FIRST_WINDOW, limit, uuid4(), lease
+        _SQL["claim"], org_ids, webhook_ids, list(capacities.values()), INITIAL_WINDOW, limit, uuid4(), lease
     )
-    return [Claimed(*row) for row in rows]
+    return [ClaimedDelivery(*row) for row in rows]
 
 
-async def record(connection: Connection, outcomes: Sequence[Outcome]) -> None:
+async def record(connection: Connection, outcomes: Sequence[DeliveryUpdate]) -> None:
     """Writes what came of attempts, and how their endpoints do."""
     await connection.execute(_SQL["record"], *map(list, zip(*outcomes, strict=True)))
 
 
-async def give_back(pool: asyncpg.Pool, claimed: Sequence[Claimed]) -> None:
+async def release(pool: asyncpg.Pool, claimed: Sequence[ClaimedDelivery]) -> None:
     """Makes deliveries due again that were claimed and not attempted."""
     keys = [(one.org_id, one.webhook_id, one.delivery_id, one.claim) for one in claimed]
-    await pool.execute(_SQL["give_back"], *map(list, zip(*keys, strict=True)))
+    await pool.execute(_SQL["release"], *map(list, zip(*keys, strict=True)))
 
 
 async def insert_test(connection: Connection, org_id: OrgId, webhook_id: str, event_id: str) -> str:

@@ -9,7 +9,7 @@ import asyncpg
 from service.contracts.events import envelope
 from service.domain.events import NewEvent
 from service.domain.ids import OrgId, RunKey, first_id
-from service.domain.streams import FIRST, LAST, EventFilter, PlacedEvent
+from service.domain.streams import FIRST, LAST, EventFilter, NumberedEvent
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
 
@@ -17,7 +17,7 @@ _SQL: Final = statements("events")
 
 BUDGET: Final = 2_000  # events that one page examines
 
-RunAddress = tuple[OrgId, RunKey]
+RunKeyRef = tuple[OrgId, RunKey]
 
 WRITTEN: Final = "events_written"  # channels of notifications
 NUMBERED: Final = "events_numbered"
@@ -68,7 +68,7 @@ async def prune_deliveries(connection: Connection, before_ms: int, limit: int) -
     return int(await connection.fetchval(_SQL["prune_deliveries"], first_id("dlv", before_ms), limit))
 
 
-async def find_failing(connection: Connection, runs: Iterable[RunAddress], limit: int) -> list[asyncpg.Record]:
+async def find_failing(connection: Connection, runs: Iterable[RunKeyRef], limit: int) -> list[asyncpg.Record]:
     """At most so many failing cases of each of these runs: run_key, what failed and what it said."""
     return await connection.fetch(_SQL["find_failing"], *map(list, zip(*runs, strict=True)), limit)
 
@@ -89,9 +89,9 @@ async def list_page(
     return EventPage(found, reached if examined == BUDGET else None)
 
 
-async def read_on(connection: Connection, org_id: OrgId, place: int, limit: int) -> list[PlacedEvent]:
+async def read_on(connection: Connection, org_id: OrgId, place: int, limit: int) -> list[NumberedEvent]:
     """The events behind a place, in order."""
-    return [PlacedEvent(*row) for row in await connection.fetch(_SQL["read_on"], org_id, place, limit)]
+    return [NumberedEvent(*row) for row in await connection.fetch(_SQL["read_on"], org_id, place, limit)]
 
 
 async def find_ends(connection: Connection, org_id: OrgId) -> tuple[int, int]:

@@ -16,7 +16,7 @@ _SQL: Final = statements("webhooks")
 _BEHIND_ALL: Final = "whk_g"  # sorts after every id
 
 
-class Described(NamedTuple):
+class WebhookFields(NamedTuple):
     """What its owner says of a webhook, in the order of the columns."""
 
     url: str
@@ -26,7 +26,7 @@ class Described(NamedTuple):
     enabled: bool
 
 
-class Recovery(NamedTuple):
+class ClaimedRecovery(NamedTuple):
     """A recovery under way: events up to `position` have been looked at."""
 
     org_id: OrgId
@@ -36,7 +36,7 @@ class Recovery(NamedTuple):
     until: datetime
 
 
-async def insert(connection: Connection, org_id: OrgId, webhook_id: str, described: Described, secret: str) -> None:
+async def insert(connection: Connection, org_id: OrgId, webhook_id: str, described: WebhookFields, secret: str) -> None:
     """Stores a new webhook."""
     await connection.execute(_SQL["insert"], org_id, webhook_id, *described, secret)
 
@@ -56,13 +56,13 @@ async def list_page(
     return await page_by_id(connection, "listed_webhooks", values)
 
 
-async def lock(connection: Connection, org_id: OrgId, webhook_id: str, project_id: str | None) -> Described | None:
+async def lock(connection: Connection, org_id: OrgId, webhook_id: str, project_id: str | None) -> WebhookFields | None:
     """What is said of a webhook, which nobody else changes until the transaction ends."""
     row = await connection.fetchrow(_SQL["lock"], org_id, webhook_id, project_id)
-    return Described(*row) if row else None
+    return WebhookFields(*row) if row else None
 
 
-async def update(connection: Connection, org_id: OrgId, webhook_id: str, described: Described) -> None:
+async def update(connection: Connection, org_id: OrgId, webhook_id: str, described: WebhookFields) -> None:
     """Replaces what is said of a webhook."""
     await connection.execute(_SQL["update"], org_id, webhook_id, *described)
 
@@ -101,13 +101,13 @@ async def find_recovery(connection: Connection, org_id: OrgId, webhook_id: str, 
     return found
 
 
-async def take_recovery(connection: Connection) -> Recovery | None:
+async def claim_recovery(connection: Connection) -> ClaimedRecovery | None:
     """The oldest unfinished recovery that nobody works at; held until the transaction ends."""
-    row = await connection.fetchrow(_SQL["take_recovery"])
-    return Recovery(*row) if row else None
+    row = await connection.fetchrow(_SQL["claim_recovery"])
+    return ClaimedRecovery(*row) if row else None
 
 
-async def recover_step(connection: Connection, recovery: Recovery, limit: int) -> bool:
+async def recover_step(connection: Connection, recovery: ClaimedRecovery, limit: int) -> bool:
     """Looks at so many further events and opens what was missed. Returns whether the recovery is finished."""
     org_id, webhook_id, recovery_id, position, until = recovery
     row = await connection.fetchrow(_SQL["recover_step"], org_id, webhook_id, position, until, limit)

@@ -10,7 +10,7 @@ import orjson
 from consumers.webhooks import Dispatcher
 from service.domain.ids import OrgId
 from service.outbound.webhooks import open_webhook_client
-from service.store.webhooks import Described
+from service.store.webhooks import WebhookFields
 from service.usecases.webhooks.manage_webhooks import NewWebhook, create_webhook
 from tests.consumers.conftest import until
 from tests.running import running
@@ -18,7 +18,7 @@ from tests.stored import Store
 
 
 async def add_webhook(store: Store, url: str, events: tuple[str, ...] = (), **said: Any) -> NewWebhook:
-    described = Described(url, "", list(events), None, True)._replace(**said)
+    described = WebhookFields(url, "", list(events), None, True)._replace(**said)
     async with store.pool.acquire() as connection:
         return await create_webhook(connection, OrgId(1), described)
 

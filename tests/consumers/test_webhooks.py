@@ -6,11 +6,11 @@ import hmac
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from service.domain.deliveries import Answer
+from service.domain.deliveries import AttemptOutcome
 from service.domain.ids import OrgId
 from service.outbound.webhooks import WebhookClient
-from service.usecases.webhooks.deliver_events import Attempted, claim_deliveries, record_attempts
-from service.usecases.webhooks.manage_webhooks import WebhookAddress, rotate_secret
+from service.usecases.webhooks.deliver_events import AttemptedDelivery, claim_deliveries, record_attempts
+from service.usecases.webhooks.manage_webhooks import WebhookRef, rotate_secret
 from tests.consumers.conftest import until
 from tests.consumers.dispatching import add_webhook, attempted, delivery, dispatching, make_due, told
 from tests.receivers import (
@@ -60,7 +60,7 @@ async def test_both_secrets_sign_while_one_replaces_the_other(store: Store) -> N
     async with receiving() as receiver:
         webhook = await add_webhook(store, receiver.url)
         async with store.pool.acquire() as connection:
-            renewed = await rotate_secret(connection, WebhookAddress(OrgId(1), webhook.webhook_id))
+            renewed = await rotate_secret(connection, WebhookRef(OrgId(1), webhook.webhook_id))
         async with dispatching(store):
             await store.take(run_event())
             await attempted(store, webhook)
@@ -91,7 +91,7 @@ async def test_what_failed_comes_again_under_the_same_id(store: Store) -> None:
 
 
 async def test_what_breaks_on_our_side_is_a_failed_attempt_and_comes_again(store: Store) -> None:
-    async def break_down(*_: object) -> Answer:
+    async def break_down(*_: object) -> AttemptOutcome:
         raise KeyError("a bug")
 
     async with receiving() as receiver, dispatching(store):
@@ -268,10 +268,10 @@ async def test_a_claim_that_ran_out_writes_nothing(store: Store) -> None:
     assert await claim_deliveries(store.pool, {}, 10) == []
     await store.pool.execute("UPDATE deliveries SET due_at = now()")  # as when the lease is over
     [theirs] = await claim_deliveries(store.pool, {}, 10)
-    answer = Answer(200, 1)
-    await record_attempts(store.pool, [Attempted(ours, ours.created_at, answer)])
+    answer = AttemptOutcome(200, 1)
+    await record_attempts(store.pool, [AttemptedDelivery(ours, ours.created_at, answer)])
     assert (await delivery(store, webhook))["attempt_log"] == []
-    await record_attempts(store.pool, [Attempted(theirs, theirs.created_at, answer)])
+    await record_attempts(store.pool, [AttemptedDelivery(theirs, theirs.created_at, answer)])
     assert (await delivery(store, webhook))["status"] == "delivered"
 
 

@@ -19,10 +19,10 @@ from service.domain.cursors import CursorCodec, Cursors, pack_bigint, unpack_big
 from service.domain.errors import InvalidRequest, Unauthorized
 from service.domain.ids import OrgId, is_id
 from service.domain.keys import Caller
-from service.domain.streams import LAST, EventFilter, PlacedEvent
+from service.domain.streams import LAST, EventFilter, NumberedEvent
 from service.store import events
 from service.store.postgres.database import Connection, as_organization
-from service.usecases.events.follow_events import Cut, Follower, find_place, find_start, read_up_to
+from service.usecases.events.subscriptions import Disconnected, Subscriber, find_place, find_start, read_up_to
 
 _PLACES: Final = CursorCodec[int](pack_bigint, unpack_bigint)
 _LAST_EVENT_ID: Final = "Last-Event-ID"
@@ -57,7 +57,7 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
     """Events as they happen, from `Last-Event-ID` on where the client says it; ends where the client is too slow."""
     query, who, resources = parse_query(request, StreamQuery), caller(request), request.app[RESOURCES]
     wanted = EventFilter(query.types, query.run_id, who.project_id)
-    async with resources.feeds.following(who.org_id) as (follower, live_from):
+    async with resources.subscriptions.following(who.org_id) as (subscriber, live_from):
         start = await find_start(resources.pool, who.org_id, _last_seen(request, query), live_from)
         response = web.StreamResponse(headers={**_HEADERS, "X-Request-Id": request[REQUEST_ID]})
         response.force_close()
@@ -66,7 +66,7 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
             return response
         _bound_buffer(request)
         stream = _Stream(request, response, wanted, start)
-        await _until_cut(request, stream.send_all(follower, who, live_from), follower)
+        await _until_cut(request, stream.send_all(subscriber, who, live_from), subscriber)
     return response
 
 
@@ -79,18 +79,18 @@ class _Stream:
         self._wanted = wanted
         self._place = place
 
-    async def send_all(self, follower: Follower, who: Caller, live_from: int) -> None:
-        """Until the follower is cut, or its key ends, which raises Unauthorized."""
+    async def send_all(self, subscriber: Subscriber, who: Caller, live_from: int) -> None:
+        """Until the subscriber is cut, or its key ends, which raises Unauthorized."""
         await self._write(_BEGINNING)
         async for event in read_up_to(self._request.app[RESOURCES].pool, who.org_id, self._place, live_from):
             await self._send(event)
         while True:
             try:
-                await self._send(await asyncio.wait_for(follower.next(), _HEARTBEAT_S))
+                await self._send(await asyncio.wait_for(subscriber.next(), _HEARTBEAT_S))
             except TimeoutError:
                 await self._write(_HEARTBEAT)
 
-    async def _send(self, event: PlacedEvent) -> None:
+    async def _send(self, event: NumberedEvent) -> None:
         if event.number <= self._place:  # it came both ways, from the list and from the feed
             return
         self._place = event.number
@@ -110,9 +110,9 @@ def _bound_buffer(request: web.Request) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
 
 
-async def _until_cut(request: web.Request, sending: Coroutine[Any, Any, None], follower: Follower) -> None:
+async def _until_cut(request: web.Request, sending: Coroutine[Any, Any, None], subscriber: Subscriber) -> None:
     """A client that does not read would hold up its stream for ever: when it is cut, its connection ends."""
-    sender, cut = asyncio.create_task(sending), asyncio.create_task(follower.until_cut())
+    sender, cut = asyncio.create_task(sending), asyncio.create_task(subscriber.until_cut())
     try:
         await asyncio.wait({sender, cut}, return_when=asyncio.FIRST_COMPLETED)
         await asyncio.wait({sender}, timeout=_GRACE_S)
@@ -121,7 +121,7 @@ async def _until_cut(request: web.Request, sending: Coroutine[Any, Any, None], f
     finally:
         sender.cancel()
         cut.cancel()
-    with contextlib.suppress(Cut, Unauthorized, ConnectionError, asyncio.CancelledError):
+    with contextlib.suppress(Disconnected, Unauthorized, ConnectionError, asyncio.CancelledError):
         await sender
 
 

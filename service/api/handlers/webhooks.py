@@ -19,9 +19,9 @@ from service.domain.ids import is_id
 from service.domain.keys import Caller
 from service.store import deliveries, webhooks
 from service.store.postgres.database import Connection, as_organization
-from service.store.webhooks import Described
+from service.store.webhooks import WebhookFields
 from service.usecases.webhooks.manage_webhooks import (
-    WebhookAddress,
+    WebhookRef,
     change_webhook,
     create_webhook,
     delete_webhook,
@@ -41,11 +41,11 @@ async def post_webhook(request: web.Request) -> web.Response:
     """Registers an endpoint; its secret is shown in this answer alone."""
     body, who = await parse_body(request, WebhookIn), caller(request)
     url = _checked(request, body.url)
-    described = Described(url, body.description, list(body.events), _project(who, body.project_id), body.enabled)
+    described = WebhookFields(url, body.description, list(body.events), _project(who, body.project_id), body.enabled)
 
     async def create(connection: Connection) -> web.Response:
         made = await create_webhook(connection, who.org_id, described)
-        shown = await _shown(connection, WebhookAddress(who.org_id, made.webhook_id))
+        shown = await _shown(connection, WebhookRef(who.org_id, made.webhook_id))
         location = {"Location": f"/v1/webhooks/{made.webhook_id}"}
         return reply({**orjson.loads(shown), "secret": made.secret}, 201, location)
 
@@ -173,12 +173,12 @@ def _connection(request: web.Request) -> AbstractAsyncContextManager[Connection]
     return as_organization(request.app[RESOURCES].pool, caller(request).org_id)
 
 
-def _address(request: web.Request) -> WebhookAddress:
+def _address(request: web.Request) -> WebhookRef:
     """The webhook in the path. Raises NotFound for what can't be an id."""
     who, webhook_id = caller(request), request.match_info["id"]
     if not is_id("whk", webhook_id):
         raise no_webhook(webhook_id)
-    return WebhookAddress(who.org_id, webhook_id, who.project_id)
+    return WebhookRef(who.org_id, webhook_id, who.project_id)
 
 
 def _project(who: Caller, wanted: str | None) -> str | None:
@@ -192,14 +192,14 @@ def _checked(request: web.Request, url: str) -> str:
     return checked_url(url, allow_loopback=request.app[RESOURCES].settings.webhook_allow_loopback)
 
 
-async def _shown(connection: Connection, address: WebhookAddress) -> str:
+async def _shown(connection: Connection, address: WebhookRef) -> str:
     shown = await webhooks.find_one(connection, *address)
     if shown is None:
         raise no_webhook(address.webhook_id)
     return shown
 
 
-async def _accepted_delivery(connection: Connection, address: WebhookAddress, delivery_id: str) -> web.Response:
+async def _accepted_delivery(connection: Connection, address: WebhookRef, delivery_id: str) -> web.Response:
     return _accepted(await deliveries.find_one(connection, address.org_id, address.webhook_id, delivery_id))
 
 

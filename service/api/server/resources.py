@@ -20,7 +20,7 @@ from service.store.postgres.database import Pool, outages_as_unavailable
 from service.store.postgres.notifications import open_notifications
 from service.store.queries.receipts import find_finished
 from service.store.queries.runs import RunSelector, find_complete
-from service.usecases.events.follow_events import EventFeeds
+from service.usecases.events.subscriptions import EventSubscriptions
 from service.usecases.watch import Watch, watching
 
 
@@ -32,7 +32,7 @@ class Resources:
     pool: Pool
     list_pool: Pool
     storage: Storage
-    feeds: EventFeeds
+    subscriptions: EventSubscriptions
     rate_limits: RateLimits
     run_watch: Watch[RunSelector]
     export_watch: Watch[str]
@@ -60,8 +60,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         export_watch = await opened.enter_async_context(watching(pool, notifications, WRITTEN, find_over))
         receipt_watch = await opened.enter_async_context(watching(pool, notifications, WRITTEN, find_finished))
         storage = resources.open_storage(settings)
-        feeds = EventFeeds(pool, notifications)
+        subscriptions = EventSubscriptions(pool, notifications)
         limits = RateLimits(settings, await opened.enter_async_context(open_rate_limit_counters(settings)))
         yield Resources(
-            settings, pool, list_pool, storage, feeds, limits, run_watch, export_watch, receipt_watch, Backlogs(across)
+            settings, pool, list_pool, storage, subscriptions, limits, run_watch, export_watch, receipt_watch,
+            Backlogs(across),
         )  # fmt: skip

@@ -67,7 +67,7 @@ SET failures = CASE WHEN is_up THEN 0 ELSE failures + attempts END,
 FROM tally
 WHERE hook.org_id = tally.org_id AND hook.webhook_id = tally.webhook_id AND (NOT is_up OR failures > 0)
 
--- name: give_back
+-- name: release
 UPDATE deliveries SET due_at = now(), claim = NULL
 FROM unnest($1::int[], $2::text[], $3::text[], $4::uuid[]) AS held (org_id, webhook_id, delivery_id, claim)
 WHERE deliveries.org_id = held.org_id AND deliveries.webhook_id = held.webhook_id

@@ -48,7 +48,7 @@ SELECT json_build_object(
 FROM recoveries
 WHERE org_id = $1 AND webhook_id = $2 AND recovery_id = $3
 
--- name: take_recovery  (of all organizations: the dispatcher's; held while a step is made)
+-- name: claim_recovery  (of all organizations: the dispatcher's; held while a step is made)
 SELECT org_id, webhook_id, recovery_id, position, until FROM recoveries
 WHERE finished_at IS NULL ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from service.domain.events import KEPT_DAYS
+from service.domain.events import RETENTION_DAYS
 from service.log import log
 from service.store import events, idempotency, upkeep
 from service.store.postgres.database import Connection, Pool
@@ -37,7 +37,7 @@ async def delete_old_answers(pool: Pool) -> int:
 
 async def delete_old_events(pool: Pool) -> int:
     """Forgets events when their time is over, their deliveries first; returns how many."""
-    before_ms = time.time_ns() // 1_000_000 - KEPT_DAYS * _DAY_MS
+    before_ms = time.time_ns() // 1_000_000 - RETENTION_DAYS * _DAY_MS
     await _in_steps(pool, lambda connection, limit: events.prune_deliveries(connection, before_ms, limit))
     return await _in_steps(pool, lambda connection, limit: events.prune(connection, before_ms, limit))
 

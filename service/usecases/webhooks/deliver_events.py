@@ -8,15 +8,15 @@ from typing import Final, NamedTuple
 
 import orjson
 
-from service.contracts.events import DisabledWebhook, envelope, rfc3339
-from service.domain.deliveries import Answer, Endpoint, Status, next_wait_s
+from service.contracts.events import DisabledWebhookObject, envelope, rfc3339
+from service.domain.deliveries import AttemptOutcome, DeliveryStatus, Endpoint, next_wait_s
 from service.domain.events import NewEvent
 from service.domain.ids import mint_id
 from service.domain.signatures import signed_headers
 from service.log import log
 from service.outbound.webhooks import WebhookClient
 from service.store import deliveries, events, webhooks
-from service.store.deliveries import Claimed, Outcome
+from service.store.deliveries import ClaimedDelivery, DeliveryUpdate
 from service.store.postgres.database import Connection, Pool, is_conflict
 
 _LEASE: Final = timedelta(seconds=60)  # well above the time of an attempt
@@ -26,43 +26,43 @@ _PAUSE_S: Final = 0.05
 _RECOVERY_STEP: Final = 500  # events
 
 
-class Attempted(NamedTuple):
+class AttemptedDelivery(NamedTuple):
     """A delivery after an attempt."""
 
-    claimed: Claimed
+    claimed: ClaimedDelivery
     at: datetime
-    answer: Answer
+    answer: AttemptOutcome
 
 
-async def claim_deliveries(pool: Pool, rooms: Mapping[Endpoint, int], limit: int) -> list[Claimed]:
+async def claim_deliveries(pool: Pool, capacities: Mapping[Endpoint, int], limit: int) -> list[ClaimedDelivery]:
     """Deliveries that are due and ours for a minute; another dispatcher gets them after that."""
-    return await deliveries.claim(pool, rooms, limit, _LEASE) if limit > 0 else []
+    return await deliveries.claim(pool, capacities, limit, _LEASE) if limit > 0 else []
 
 
-async def attempt(client: WebhookClient, claimed: Claimed) -> Attempted:
+async def attempt(client: WebhookClient, claimed: ClaimedDelivery) -> AttemptedDelivery:
     """One attempt. Raises nothing: what goes wrong on our side is a failure too, or it would come due for ever."""
     at, started = datetime.now(UTC), time.monotonic()
     try:
         answer = await _post(client, claimed)
     except Exception as error:
         log.error("attempt_broke", org_id=claimed.org_id, delivery_id=claimed.delivery_id, exc_info=error)
-        answer = Answer(None, round((time.monotonic() - started) * 1000), "something went wrong on our side")
-    return Attempted(claimed, at, answer)
+        answer = AttemptOutcome(None, round((time.monotonic() - started) * 1000), "something went wrong on our side")
+    return AttemptedDelivery(claimed, at, answer)
 
 
-async def _post(client: WebhookClient, claimed: Claimed) -> Answer:
+async def _post(client: WebhookClient, claimed: ClaimedDelivery) -> AttemptOutcome:
     body = envelope(claimed.event_id, claimed.type, claimed.created_at, claimed.data)
     secrets = [secret for secret in (claimed.secret, claimed.previous_secret) if secret]
     headers = signed_headers(claimed.event_id, int(time.time()), body, secrets)
     return await client.post(claimed.url, headers, body)
 
 
-async def give_back(pool: Pool, claimed: Sequence[Claimed]) -> None:
+async def release_deliveries(pool: Pool, claimed: Sequence[ClaimedDelivery]) -> None:
     """Leaves deliveries to whoever claims them next; not at all would do too, but only when the lease is over."""
-    await deliveries.give_back(pool, claimed)
+    await deliveries.release(pool, claimed)
 
 
-async def record_attempts(pool: Pool, attempted: Sequence[Attempted]) -> list[Status]:
+async def record_attempts(pool: Pool, attempted: Sequence[AttemptedDelivery]) -> list[DeliveryStatus]:
     """Writes what came of attempts, and switches endpoints off that are gone or have failed for days.
 
     Returns what the deliveries are now, unless another has claimed them meanwhile.
@@ -80,14 +80,14 @@ async def record_attempts(pool: Pool, attempted: Sequence[Attempted]) -> list[St
 async def recover_missed(pool: Pool) -> bool:
     """Makes one step of one recovery; False where there is none to do. A step that dies is made again."""
     async with pool.acquire() as connection, connection.transaction():
-        recovery = await webhooks.take_recovery(connection)
+        recovery = await webhooks.claim_recovery(connection)
         if recovery is None:
             return False
         await webhooks.recover_step(connection, recovery, _RECOVERY_STEP)
         return True
 
 
-async def _record(pool: Pool, attempted: Sequence[Attempted]) -> list[Status]:
+async def _record(pool: Pool, attempted: Sequence[AttemptedDelivery]) -> list[DeliveryStatus]:
     outcomes = [_outcome(one) for one in attempted]
     async with pool.acquire() as connection:
         async with connection.transaction():
@@ -98,22 +98,22 @@ async def _record(pool: Pool, attempted: Sequence[Attempted]) -> list[Status]:
     return [outcome.status for outcome in outcomes]
 
 
-def _outcome(attempted: Attempted) -> Outcome:
+def _outcome(attempted: AttemptedDelivery) -> DeliveryUpdate:
     claimed, answer = attempted.claimed, attempted.answer
     wait_s = None if answer.succeeded else next_wait_s(claimed.tries + 1, answer.retry_after_s)
-    return Outcome(
+    return DeliveryUpdate(
         claimed.org_id, claimed.webhook_id, claimed.delivery_id, claimed.claim, _status(answer, wait_s),
         None if wait_s is None else timedelta(seconds=wait_s), _log_entry(attempted),
     )  # fmt: skip
 
 
-def _status(answer: Answer, wait_s: float | None) -> Status:
+def _status(answer: AttemptOutcome, wait_s: float | None) -> DeliveryStatus:
     if answer.succeeded:
         return "delivered"
     return "exhausted" if wait_s is None else "pending"
 
 
-def _log_entry(attempted: Attempted) -> str:
+def _log_entry(attempted: AttemptedDelivery) -> str:
     answer = attempted.answer
     return orjson.dumps(
         {
@@ -126,7 +126,7 @@ def _log_entry(attempted: Attempted) -> str:
     ).decode()
 
 
-async def _disable(connection: Connection, attempted: Sequence[Attempted]) -> bool:
+async def _disable(connection: Connection, attempted: Sequence[AttemptedDelivery]) -> bool:
     """Switches off what has to be; whether there was something."""
     gone = {one.claimed.endpoint for one in attempted if one.answer.is_gone}
     failing = {one.claimed.endpoint for one in attempted if not one.answer.succeeded} - gone
@@ -144,7 +144,7 @@ async def _disable_one(connection: Connection, endpoint: Endpoint, reason: str) 
     org_id, webhook_id = endpoint
     await deliveries.exhaust_pending(connection, org_id, webhook_id)
     since = row["failing_since"]
-    told: DisabledWebhook = {
+    told: DisabledWebhookObject = {
         "webhook_id": webhook_id,
         "url": row["url"],
         "description": row["description"],

@@ -5,17 +5,17 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from service.contracts.events import TriedWebhook
+from service.contracts.events import WebhookTestObject
 from service.domain.errors import Conflict, NotFound
 from service.domain.events import TEST, NewEvent
 from service.domain.ids import OrgId, mint_id
-from service.domain.signatures import mint_webhook_secret
+from service.domain.signatures import new_webhook_secret
 from service.store import deliveries, events, webhooks
 from service.store.postgres.database import Connection
-from service.store.webhooks import Described
+from service.store.webhooks import WebhookFields
 
 
-class WebhookAddress(NamedTuple):
+class WebhookRef(NamedTuple):
     """A webhook as a caller names it; with a project, it must be bound to that one."""
 
     org_id: OrgId
@@ -30,14 +30,14 @@ class NewWebhook(NamedTuple):
     secret: str
 
 
-async def create_webhook(connection: Connection, org_id: OrgId, described: Described) -> NewWebhook:
+async def create_webhook(connection: Connection, org_id: OrgId, described: WebhookFields) -> NewWebhook:
     """Registers an endpoint; events from now on go to it."""
-    made = NewWebhook(mint_id("whk"), mint_webhook_secret())
+    made = NewWebhook(mint_id("whk"), new_webhook_secret())
     await webhooks.insert(connection, org_id, made.webhook_id, described, made.secret)
     return made
 
 
-async def change_webhook(connection: Connection, address: WebhookAddress, changes: dict[str, Any]) -> None:
+async def change_webhook(connection: Connection, address: WebhookRef, changes: dict[str, Any]) -> None:
     """Changes some of what is said of a webhook; switched on again, it starts without a history of failures."""
     async with connection.transaction():
         described = (await _lock(connection, address))._replace(**changes)
@@ -46,27 +46,30 @@ async def change_webhook(connection: Connection, address: WebhookAddress, change
             await deliveries.exhaust_pending(connection, address.org_id, address.webhook_id)
 
 
-async def delete_webhook(connection: Connection, address: WebhookAddress) -> None:
+async def delete_webhook(connection: Connection, address: WebhookRef) -> None:
     """Ends a webhook; its deliveries go with it."""
     if not await webhooks.delete(connection, *address):
         raise no_webhook(address.webhook_id)
 
 
-async def rotate_secret(connection: Connection, address: WebhookAddress) -> str:
+async def rotate_secret(connection: Connection, address: WebhookRef) -> str:
     """The new secret, shown this once; the one before signs along for 24 hours."""
-    secret = mint_webhook_secret()
+    secret = new_webhook_secret()
     async with connection.transaction():
         await _lock(connection, address)
         await webhooks.rotate_secret(connection, address.org_id, address.webhook_id, secret)
     return secret
 
 
-async def request_test(connection: Connection, address: WebhookAddress) -> str:
+async def request_test(connection: Connection, address: WebhookRef) -> str:
     """Sends an event of type webhook.test to this webhook alone; returns the delivery's id."""
     async with connection.transaction():
         described = await _lock(connection, address)
         _need_enabled(described)
-        said: TriedWebhook = {"webhook_id": address.webhook_id, "message": "a test: deliveries reach this endpoint"}
+        said: WebhookTestObject = {
+            "webhook_id": address.webhook_id,
+            "message": "a test: deliveries reach this endpoint",
+        }
         event_id, data = mint_id("evt"), orjson.dumps(said).decode()
         await events.insert_alone(
             connection, NewEvent(address.org_id, event_id, TEST, described.project_id, None, data)
@@ -76,7 +79,7 @@ async def request_test(connection: Connection, address: WebhookAddress) -> str:
     return delivery_id
 
 
-async def request_redelivery(connection: Connection, address: WebhookAddress, delivery_id: str) -> None:
+async def request_redelivery(connection: Connection, address: WebhookRef, delivery_id: str) -> None:
     """Delivers an event once more, under the id that it had; its schedule begins anew."""
     async with connection.transaction():
         _need_enabled(await _lock(connection, address))
@@ -85,7 +88,7 @@ async def request_redelivery(connection: Connection, address: WebhookAddress, de
         await events.announce(connection)
 
 
-async def request_recovery(connection: Connection, address: WebhookAddress, since: datetime) -> str:
+async def request_recovery(connection: Connection, address: WebhookRef, since: datetime) -> str:
     """Has everything that this webhook missed since then delivered; returns the id of the job."""
     recovery_id = mint_id("rec")
     async with connection.transaction():
@@ -105,13 +108,13 @@ def no_delivery(delivery_id: str) -> NotFound:
     return NotFound(f"there is no delivery {delivery_id[:100]!r}")
 
 
-async def _lock(connection: Connection, address: WebhookAddress) -> Described:
+async def _lock(connection: Connection, address: WebhookRef) -> WebhookFields:
     described = await webhooks.lock(connection, *address)
     if described is None:
         raise no_webhook(address.webhook_id)
     return described
 
 
-def _need_enabled(described: Described) -> None:
+def _need_enabled(described: WebhookFields) -> None:
     if not described.enabled:
         raise Conflict("the webhook is disabled; enable it first")

@@ -14,7 +14,7 @@ from aiohttp import ClientResponse
 
 from service.api.handlers import events as api_events
 from service.api.http import key_cache
-from service.usecases.events import follow_events
+from service.usecases.events import subscriptions
 from service.usecases.events.number_events import number_events
 from service.usecases.retention import cleanup as tidy
 from tests.api.served import Api
@@ -230,7 +230,7 @@ async def test_a_busy_stream_tells_nothing_once_its_key_has_ended(api: Api, monk
 async def test_a_client_that_does_not_read_is_cut_and_the_others_are_not(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(follow_events, "_QUEUE", 5)
+    monkeypatch.setattr(subscriptions, "_QUEUE", 5)
     server = api.http.server
     with contextlib.closing(socket.socket()) as lazy:
         lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

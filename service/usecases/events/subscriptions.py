@@ -8,30 +8,30 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from service.domain.errors import Gone, InvalidRequest, NotFound, Unavailable
-from service.domain.events import KEPT_DAYS
+from service.domain.events import RETENTION_DAYS
 from service.domain.ids import OrgId, is_id, minted_ms
-from service.domain.streams import PlacedEvent
+from service.domain.streams import NumberedEvent
 from service.store import events
 from service.store.postgres.database import Connection, Pool, as_organization
 from service.store.postgres.notifications import Notifications
 
-_QUEUE: Final = 500  # events that a follower may be behind before it is cut
+_QUEUE: Final = 500  # events that a subscriber may be behind before it is cut
 _PAGE: Final = 500
 _POLL_S: Final = 5.0  # behind the notifications
 
 
-class Cut(Exception):
-    """The follower is too slow, or the process stops; it may come again from its last place."""
+class Disconnected(Exception):
+    """The subscriber is too slow, or the process stops; it may come again from its last place."""
 
 
-class Follower:
-    """What one follower has still to see. None in the queue is the end."""
+class Subscriber:
+    """What one subscriber has still to see. None in the queue is the end."""
 
     def __init__(self) -> None:
-        self._queue: asyncio.Queue[PlacedEvent | None] = asyncio.Queue(_QUEUE)
+        self._queue: asyncio.Queue[NumberedEvent | None] = asyncio.Queue(_QUEUE)
         self._is_cut = asyncio.Event()
 
-    def tell(self, event: PlacedEvent) -> None:
+    def tell(self, event: NumberedEvent) -> None:
         """Queues an event; one that is that far behind is cut instead."""
         if self._queue.full():
             self.cut()
@@ -44,11 +44,11 @@ class Follower:
         if not self._queue.full():
             self._queue.put_nowait(None)
 
-    async def next(self) -> PlacedEvent:
-        """The next event. Raises Cut."""
+    async def next(self) -> NumberedEvent:
+        """The next event. Raises Disconnected."""
         event = await self._queue.get()
         if event is None or self._is_cut.is_set():
-            raise Cut
+            raise Disconnected
         return event
 
     async def until_cut(self) -> None:
@@ -56,8 +56,8 @@ class Follower:
         await self._is_cut.wait()
 
 
-class EventFeeds:
-    """The feeds of one process. An organization has one while somebody follows it."""
+class EventSubscriptions:
+    """The subscriptions of one process. An organization has one while somebody follows it."""
 
     def __init__(self, pool: Pool, notifications: Notifications) -> None:
         self._pool = pool
@@ -65,18 +65,18 @@ class EventFeeds:
         self._feeds: dict[OrgId, _Feed] = {}
 
     @asynccontextmanager
-    async def following(self, org_id: OrgId) -> AsyncIterator[tuple[Follower, int]]:
-        """A follower, and the place in the stream from which on it will be told of everything."""
+    async def following(self, org_id: OrgId) -> AsyncIterator[tuple[Subscriber, int]]:
+        """A subscriber, and the place in the stream from which on it will be told of everything."""
         feed = self._feeds.get(org_id)
         if feed is None or feed.has_ended:
             feed = self._feeds[org_id] = _Feed(self._pool, self._notifications, org_id)
-        follower = Follower()
-        feed.followers.add(follower)
+        subscriber = Subscriber()
+        feed.subscribers.add(subscriber)
         try:
-            yield follower, await feed.place()
+            yield subscriber, await feed.place()
         finally:
-            feed.followers.discard(follower)
-            if not feed.followers and self._feeds.get(org_id) is feed:
+            feed.subscribers.discard(subscriber)
+            if not feed.subscribers and self._feeds.get(org_id) is feed:
                 del self._feeds[org_id]
                 feed.end()
 
@@ -90,7 +90,7 @@ class _Feed:
     """Reads the events of one organization, once, for all that follow it here."""
 
     def __init__(self, pool: Pool, notifications: Notifications, org_id: OrgId) -> None:
-        self.followers: set[Follower] = set()
+        self.subscribers: set[Subscriber] = set()
         self._pool = pool
         self._notifications = notifications
         self._org_id = org_id
@@ -103,7 +103,7 @@ class _Feed:
         return self._task.done()
 
     async def place(self) -> int:
-        """Everything behind this place is told to whoever is among the followers now."""
+        """Everything behind this place is told to whoever is among the subscribers now."""
         started = asyncio.create_task(self._started.wait())
         await asyncio.wait({started, self._task}, return_when=asyncio.FIRST_COMPLETED)
         started.cancel()
@@ -115,8 +115,8 @@ class _Feed:
         self._task.cancel()
 
     def cut_all(self) -> None:
-        for follower in self.followers:
-            follower.cut()
+        for subscriber in self.subscribers:
+            subscriber.cut()
 
     async def _run(self) -> None:
         """Until cancelled. An outage cuts everyone: they come again, and a new feed begins."""
@@ -143,14 +143,14 @@ class _Feed:
         async with as_organization(self._pool, self._org_id) as connection:
             found = await events.read_on(connection, self._org_id, self._place or 0, _PAGE)
         for event in found:
-            for follower in self.followers:
-                follower.tell(event)
+            for subscriber in self.subscribers:
+                subscriber.tell(event)
             self._place = event.number
         return bool(found)
 
 
 async def find_start(pool: Pool, org_id: OrgId, last_seen: str | None, live_from: int) -> int:
-    """The place behind which a follower has seen nothing: that of an event, or of a number from the stream.
+    """The place behind which a subscriber has seen nothing: that of an event, or of a number from the stream.
 
     Without one it is the present. Raises Gone where what follows is partly deleted, NotFound for an unknown event.
     """
@@ -172,16 +172,16 @@ async def find_place(connection: Connection, org_id: OrgId, event_id: str) -> in
     place = await events.find_place(connection, org_id, event_id)
     if place is not None:
         return place
-    if minted_ms(event_id) < (time.time() - KEPT_DAYS * 24 * 3600) * 1000:
+    if minted_ms(event_id) < (time.time() - RETENTION_DAYS * 24 * 3600) * 1000:
         raise _gone()
     raise NotFound(f"there is no event {event_id!r}")
 
 
 def _gone() -> Gone:
-    return Gone(f"events are kept for {KEPT_DAYS} days, and some that follow this one are deleted")
+    return Gone(f"events are kept for {RETENTION_DAYS} days, and some that follow this one are deleted")
 
 
-async def read_up_to(pool: Pool, org_id: OrgId, place: int, last: int) -> AsyncIterator[PlacedEvent]:
+async def read_up_to(pool: Pool, org_id: OrgId, place: int, last: int) -> AsyncIterator[NumberedEvent]:
     """What lies between two places, the second one included."""
     while place < last:
         async with as_organization(pool, org_id) as connection:
