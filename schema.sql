@@ -77,7 +77,7 @@ CREATE FUNCTION artifact_id(run_key uuid, case_key bigint, artifact_key bigint) 
                   || lpad(to_hex(artifact_key), 16, '0');
 
 -- The first line of a text that says something, at most 200 characters; null where nothing does.
-CREATE FUNCTION summary(said text) RETURNS text
+CREATE FUNCTION first_line(said text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN nullif(left(rtrim(split_part(btrim(said, E' \t\r\n'), E'\n', 1), E' \t\r'), 200), '');
 
@@ -90,10 +90,10 @@ CREATE FUNCTION first_run_key(moment timestamptz) RETURNS uuid
 
 CREATE TABLE organizations (
     org_id     int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    slug       text NOT NULL CONSTRAINT organizations_slug_taken UNIQUE,
+    slug       text NOT NULL CONSTRAINT organizations_slug_unique UNIQUE,
     name       text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
-    events_pruned_to bigint NOT NULL DEFAULT 0  -- the last number among its events that are deleted
+    last_pruned_event_number bigint NOT NULL DEFAULT 0  -- the last number among its events that are deleted
 );
 
 CREATE TABLE api_keys (
@@ -126,8 +126,8 @@ CREATE TABLE runs (
     ci_url            text,
     labels            jsonb NOT NULL DEFAULT '{}',
     status            "char" NOT NULL CHECK (status IN ('p', 'f', 'e', 'c')),
-    given_status      "char",                -- what a producer said, null where the results decide
-    given_s           bigint NOT NULL,       -- time of the event that said so, in s since 1970 (domain/runs.py)
+    stated_status "char",                -- what a producer said, null where the results decide
+    status_event_s bigint NOT NULL,       -- time of the event that said so, in s since 1970 (domain/runs.py)
     passed            int NOT NULL DEFAULT 0,
     failed            int NOT NULL DEFAULT 0,
     error             int NOT NULL DEFAULT 0,
@@ -142,12 +142,12 @@ CREATE TABLE runs (
     completed_at      timestamptz NOT NULL,  -- of the first event seen; never changes, as run_key does not
     last_completed_at timestamptz NOT NULL,
     duration_ms       bigint,
-    described         jsonb NOT NULL,        -- {"branch": s since 1970, …}: time of the event that each is from
+    field_versions jsonb NOT NULL,        -- {"branch": s since 1970, …}: time of the event that each is from
     revision          int NOT NULL DEFAULT 1,
     results_expired   bool NOT NULL DEFAULT false,
     created_at        timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (org_id, run_key),
-    CONSTRAINT runs_run_id_taken UNIQUE (org_id, run_id)
+    CONSTRAINT runs_run_id_unique UNIQUE (org_id, run_id)
 );
 CREATE INDEX runs_by_environment ON runs (org_id, environment, run_key);
 CREATE INDEX runs_by_branch ON runs (org_id, branch, run_key);
@@ -186,7 +186,7 @@ CREATE TABLE results (
     org_id            int NOT NULL,
     duration_ms       int NOT NULL,
     started_offset_ms int,                   -- from the run's completed_at
-    event_offset_s    int NOT NULL,          -- time of the event that decided, in whole seconds from completed_at
+    event_time_offset_s int NOT NULL,          -- time of the event that decided, in whole seconds from completed_at
     attempts          smallint NOT NULL,
     status            "char" NOT NULL,
     flaky             bool NOT NULL,
@@ -202,7 +202,7 @@ CREATE TABLE result_details (
     started_offset_ms int,
     attempt           smallint NOT NULL,     -- from 1
     status            "char" NOT NULL,
-    deciding          bool NOT NULL,         -- the last attempt, whose status is the result's
+    is_last_attempt bool NOT NULL,         -- the last attempt, whose status is the result's
     type              text,
     message           text,
     details           text,
@@ -210,9 +210,9 @@ CREATE TABLE result_details (
     PRIMARY KEY (org_id, run_key, case_key, attempt)
 ) PARTITION BY RANGE (run_key);
 CREATE INDEX result_details_by_status ON result_details (org_id, status, run_key, case_key)
-    WHERE deciding AND status <> 'p';
+    WHERE is_last_attempt AND status <> 'p';
 CREATE INDEX result_details_by_case ON result_details (org_id, case_key, run_key)
-    WHERE deciding AND status <> 'p';
+    WHERE is_last_attempt AND status <> 'p';
 
 -- Files of a result (case_key) or of a run (case_key 0). A reference has a uri, stored bytes have a path.
 CREATE TABLE artifacts (
@@ -248,12 +248,12 @@ CREATE TABLE receipts (
     -- Of uploaded reports alone. Whoever reads one holds a claim, which fences what it writes, until its lease runs out.
     project_id  text,
     upload      jsonb,                       -- what came with it: domain/reports.py
-    tries       smallint NOT NULL DEFAULT 0,
+    attempt_count smallint NOT NULL DEFAULT 0,
     due_at      timestamptz,
     claim       uuid,
     lease_until timestamptz,
     PRIMARY KEY (org_id, receipt_id),
-    CONSTRAINT receipts_event_known UNIQUE (org_id, source, event_id)
+    CONSTRAINT receipts_event_unique UNIQUE (org_id, source, event_id)
 );
 CREATE INDEX receipts_by_run ON receipts (org_id, run_id, receipt_id);
 CREATE INDEX receipts_by_event ON receipts (org_id, event_id);
@@ -308,7 +308,7 @@ CREATE TABLE deliveries (
     delivery_id text NOT NULL,               -- follows from webhook and event, so that an event has one
     event_id    text NOT NULL,
     status      text NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'delivered', 'exhausted')),
-    tries       smallint NOT NULL DEFAULT 0, -- since it was opened; a redelivery opens it again
+    attempt_count smallint NOT NULL DEFAULT 0, -- since it was opened; a redelivery opens it again
     due_at      timestamptz DEFAULT now(),   -- null once it is over
     claim       uuid,                        -- fences what a claimer writes
     attempt_log jsonb NOT NULL DEFAULT '[]', -- [{at, status, latency_ms, error, response}]
@@ -341,7 +341,7 @@ CREATE FUNCTION delivery_id(webhook_id text, event_id text) RETURNS text
     RETURN 'dlv_' || substr(event_id, 5, 12) || left(md5(webhook_id || event_id), 20);
 
 -- Whether a webhook asked for events of this type about this project.
-CREATE FUNCTION wants(hook webhooks, event_type text, event_project text) RETURNS bool
+CREATE FUNCTION is_subscribed(hook webhooks, event_type text, event_project text) RETURNS bool
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN (hook.events = '{}' OR event_type = ANY (hook.events))
        AND (hook.project_id IS NULL OR hook.project_id = event_project);
@@ -349,7 +349,7 @@ CREATE FUNCTION wants(hook webhooks, event_type text, event_project text) RETURN
 -- Bulk exports ----------------------------------------------------------------------------------------------
 
 -- A text as a cell of a spreadsheet, which would take it for a formula where it begins like one.
-CREATE FUNCTION cell(value text, as_it_is bool) RETURNS text
+CREATE FUNCTION spreadsheet_cell(value text, as_it_is bool) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN as_it_is OR value = '' OR strpos(E'=+-@\t\r', left(value, 1)) = 0 THEN value
                 ELSE '''' || value END;
@@ -363,7 +363,7 @@ CREATE TABLE exports (
     request     jsonb NOT NULL,              -- as it was asked for: format, compression, columns, raw, filter
     project_id  text,                        -- that the filter names, or null
     run_id      text,
-    tries       int NOT NULL DEFAULT 0,
+    attempt_count int NOT NULL DEFAULT 0,
     due_at      timestamptz NOT NULL DEFAULT now(),
     claim       uuid,
     lease_until timestamptz,
@@ -391,7 +391,7 @@ CREATE TABLE outbox (
     outbox_id  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     queue      text NOT NULL,
     payload    jsonb NOT NULL,               -- ids, and "v", the version of the payload
-    tries      int NOT NULL DEFAULT 0,       -- that have failed
+    attempt_count int NOT NULL DEFAULT 0,       -- that have failed
     due_at     timestamptz NOT NULL DEFAULT now(),
     created_at timestamptz NOT NULL DEFAULT now()
 );
@@ -414,7 +414,7 @@ CREATE TABLE idempotency_keys (
     method      text NOT NULL,
     path        text NOT NULL,
     key         text NOT NULL,
-    fingerprint bytea NOT NULL,              -- SHA-256 of what was asked
+    request_sha256 bytea NOT NULL,              -- SHA-256 of what was asked
     status      smallint NOT NULL,
     body        bytea NOT NULL,
     location    text,
@@ -439,7 +439,7 @@ CREATE TABLE audit_trail (
 CREATE TABLE heartbeats (
     worker_id text PRIMARY KEY,              -- host:pid:role
     role      text NOT NULL,
-    beat_at   timestamptz NOT NULL DEFAULT now()
+    heartbeat_at   timestamptz NOT NULL DEFAULT now()
 );
 
 -- Which migrations this database has seen.
@@ -453,7 +453,7 @@ CREATE TABLE schema_migrations (
 
 -- Makes the month's partitions where they are missing. CREATE and ATTACH lock nobody out, and a lock that
 -- does not come within two seconds is given up rather than queued in front of everyone else.
-CREATE FUNCTION make_month(month date) RETURNS void
+CREATE FUNCTION create_month_partitions(month date) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, public, pg_temp
     SET lock_timeout = '2s'
@@ -465,7 +465,7 @@ DECLARE
     low    uuid := first_run_key(date_trunc('month', month)::timestamp AT TIME ZONE 'UTC');
     high   uuid := first_run_key((date_trunc('month', month) + interval '1 month')::timestamp AT TIME ZONE 'UTC');
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtext('make_month'));
+    PERFORM pg_advisory_xact_lock(hashtext('create_month_partitions'));
     FOREACH parent IN ARRAY ARRAY['results', 'result_details', 'artifacts'] LOOP
         child := parent || to_char(month, '_YYYY_MM');
         CONTINUE WHEN to_regclass('public.' || child) IS NOT NULL;
@@ -494,22 +494,22 @@ ALTER TABLE webhooks       ENABLE ROW LEVEL SECURITY;
 ALTER TABLE deliveries     ENABLE ROW LEVEL SECURITY;
 ALTER TABLE recoveries     ENABLE ROW LEVEL SECURITY;
 
-CREATE POLICY own ON organizations  TO results_api USING (org_id = current_org());
-CREATE POLICY own ON api_keys       TO results_api USING (org_id = current_org());
-CREATE POLICY own ON runs           TO results_api USING (org_id = current_org());
-CREATE POLICY own ON cases          TO results_api USING (org_id = current_org());
-CREATE POLICY own ON results        TO results_api USING (org_id = current_org());
-CREATE POLICY own ON result_details TO results_api USING (org_id = current_org());
-CREATE POLICY own ON artifacts      TO results_api USING (org_id = current_org());
-CREATE POLICY own ON receipts       TO results_api USING (org_id = current_org());
-CREATE POLICY own ON idempotency_keys TO results_api USING (org_id = current_org());
-CREATE POLICY own ON audit_trail    TO results_api USING (org_id = current_org());
-CREATE POLICY own ON exports        TO results_api USING (org_id = current_org());
-CREATE POLICY own ON events         TO results_api USING (org_id = current_org());
-CREATE POLICY own ON webhooks       TO results_api USING (org_id = current_org());
-CREATE POLICY own ON deliveries     TO results_api USING (org_id = current_org());
-CREATE POLICY own ON recoveries     TO results_api USING (org_id = current_org());
-CREATE POLICY look_up ON api_keys   TO results_keys USING (true);
+CREATE POLICY same_organization ON organizations  TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON api_keys       TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON runs           TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON cases          TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON results        TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON result_details TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON artifacts      TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON receipts       TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON idempotency_keys TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON audit_trail    TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON exports        TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON events         TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON webhooks       TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON deliveries     TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON recoveries     TO results_api USING (org_id = current_org());
+CREATE POLICY key_lookup ON api_keys   TO results_keys USING (true);
 
 GRANT SELECT ON organizations, runs, cases, results, result_details, heartbeats TO results_api;
 GRANT SELECT, INSERT, UPDATE ON receipts TO results_api;
@@ -546,5 +546,5 @@ $$;
 ALTER FUNCTION find_key(text) OWNER TO results_keys;
 REVOKE ALL ON FUNCTION find_key(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION find_key(text) TO results_api;
-REVOKE ALL ON FUNCTION make_month(date) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION make_month(date) TO results_worker;
+REVOKE ALL ON FUNCTION create_month_partitions(date) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION create_month_partitions(date) TO results_worker;

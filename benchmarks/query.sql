@@ -2,14 +2,14 @@
 -- {runs} is how many runs of 200 there are, {small_runs} how many of two. A run in ten has a failure, one in a thousand
 -- an error. Organization 21 has a branch and a project that never meet, and a branch that nobody has used for long.
 INSERT INTO organizations (slug, name) SELECT 'org-' || n, 'Organization ' || n FROM generate_series(1, 21) n;
-SELECT make_month(month::date) FROM generate_series(date '2025-06-01', date '2026-06-01', '1 month') month;
+SELECT create_month_partitions(month::date) FROM generate_series(date '2025-06-01', date '2026-06-01', '1 month') month;
 
 INSERT INTO cases (org_id, case_key, project_id, case_id, suite, name, occurrence)
 SELECT org, n * 900719925474099 - 4503599627370495000, 'p' || n % 10, 'tc_' || n, 'suite ' || n % 100, 'case ' || n, 0
 FROM generate_series(1, 21) org, generate_series(1, 2000) n;
 
-INSERT INTO runs (org_id, run_key, run_id, project_id, environment, branch, status, given_s, passed, failed, error,
-                  complete, completed_at, last_completed_at, described)
+INSERT INTO runs (org_id, run_key, run_id, project_id, environment, branch, status, status_event_s, passed, failed, error,
+                  complete, completed_at, last_completed_at, field_versions)
 SELECT org, overlay(first_run_key(at)::text placing lpad(to_hex(n), 8, '0') from 29 for 8)::uuid, 'run_' || n,
        'p' || n % 10, 'env' || n % 3, CASE n % 7 WHEN 0 THEN 'main' ELSE 'b' || n % 50 END, 'p', 0,
        200, (n % 10 = 0)::int, (n % 1000 = 0)::int, true, at, at, '{}'
@@ -17,14 +17,14 @@ FROM (SELECT n, CASE WHEN n % 4 = 0 THEN 1 ELSE 1 + n % 20 END AS org,
              timestamptz '2025-06-02 UTC' + n * (interval '360 days' / {runs}) AS at
       FROM generate_series(1, {runs}) n) run;
 
-INSERT INTO results (org_id, run_key, case_key, duration_ms, event_offset_s, attempts, status, flaky)
+INSERT INTO results (org_id, run_key, case_key, duration_ms, event_time_offset_s, attempts, status, flaky)
 SELECT org_id, run_key, c * 900719925474099 - 4503599627370495000, c, 0, 1,
        CASE WHEN failed > 0 AND c / 10 = 1 THEN 'f' WHEN error > 0 AND c / 10 = 2 THEN 'e' ELSE 'p' END, false
 FROM runs CROSS JOIN LATERAL (SELECT k * 10 + substring(project_id, 2)::int AS c FROM generate_series(1, 199) k) one
 WHERE org_id <= 20;
 
-INSERT INTO runs (org_id, run_key, run_id, project_id, environment, branch, status, given_s, passed, failed, error,
-                  complete, completed_at, last_completed_at, described)
+INSERT INTO runs (org_id, run_key, run_id, project_id, environment, branch, status, status_event_s, passed, failed, error,
+                  complete, completed_at, last_completed_at, field_versions)
 SELECT 21, overlay(first_run_key(at)::text placing lpad(to_hex(n), 8, '0') from 29 for 8)::uuid, 'run_' || n,
        'p' || n % 10, 'env' || n % 3,
        CASE WHEN n < 20 THEN 'old' WHEN n % 10 <> 1 AND n % 7 = 0 THEN 'main' ELSE 'b' || n % 50 END, 'p', 0, 2,
@@ -32,12 +32,12 @@ SELECT 21, overlay(first_run_key(at)::text placing lpad(to_hex(n), 8, '0') from 
 FROM (SELECT n, timestamptz '2025-06-02 UTC' + n * (interval '360 days' / {small_runs}) AS at
       FROM generate_series(1, {small_runs}) n) run;
 
-INSERT INTO results (org_id, run_key, case_key, duration_ms, event_offset_s, attempts, status, flaky)
+INSERT INTO results (org_id, run_key, case_key, duration_ms, event_time_offset_s, attempts, status, flaky)
 SELECT org_id, run_key, c * 900719925474099 - 4503599627370495000, c, 0, 1,
        CASE WHEN failed > 0 AND c < 20 THEN 'f' WHEN error > 0 THEN 'e' ELSE 'p' END, false
 FROM runs CROSS JOIN LATERAL (SELECT k * 10 + substring(project_id, 2)::int AS c FROM generate_series(1, 2) k) one
 WHERE org_id = 21;
 
-INSERT INTO result_details (org_id, run_key, case_key, duration_ms, attempt, status, deciding, type, message)
+INSERT INTO result_details (org_id, run_key, case_key, duration_ms, attempt, status, is_last_attempt, type, message)
 SELECT org_id, run_key, case_key, duration_ms, 1, status, true, 'AssertionError', 'expected 200 got 503'
 FROM results WHERE status <> 'p';

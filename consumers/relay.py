@@ -102,7 +102,7 @@ class EmbeddedQueue:
         except Exception as error:
             if is_outage(error):
                 raise
-            log.warning("message_failed", queue=waiting.queue, tries=waiting.attempt_count + 1, exc_info=error)
+            log.warning("message_failed", queue=waiting.queue, attempt_count=waiting.attempt_count + 1, exc_info=error)
             return await self._retry(store, waiting, error)
         if verdict is None:
             RELAYED.inc()

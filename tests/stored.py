@@ -61,8 +61,8 @@ class Store:
                 " FROM results r JOIN runs USING (org_id, run_key) ORDER BY run_id, case_key"
             ),
             "details": await self._rows(
-                "SELECT run_id, case_key, attempt, d.status::text, d.duration_ms, deciding, type, message, logs_ref"
-                " FROM result_details d JOIN runs USING (org_id, run_key) ORDER BY run_id, case_key, attempt"
+                "SELECT run_id, case_key, attempt, d.status::text, d.duration_ms, is_last_attempt, type, message,"
+                " logs_ref FROM result_details d JOIN runs USING (org_id, run_key) ORDER BY run_id, case_key, attempt"
             ),
         }
 

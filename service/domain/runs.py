@@ -8,9 +8,9 @@ from service.domain.statuses import LETTER, SEVERITY, STATUS
 
 # A status that came with one of several shards speaks for its part only, so it has no time of its own:
 # the worst of them counts, together with the results, until a plain event says otherwise.
-SHARD_GIVEN_S: Final = -(2**62)
+SHARD_STATUS_EVENT_S: Final = -(2**62)
 
-Described = dict[str, tuple[int, Any]]  # field -> (time of the event that said so, value)
+FieldVersions = dict[str, tuple[int, Any]]  # field -> (time of the event that said so, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +22,9 @@ class RunFacts:
     completed_ms: int
     last_completed_ms: int
     started_ms: int | None
-    described: Described = field(default_factory=dict)
-    given_status: str | None = None
-    given_s: int = SHARD_GIVEN_S
+    field_versions: FieldVersions = field(default_factory=dict)
+    stated_status: str | None = None
+    status_event_s: int = SHARD_STATUS_EVENT_S
     expected_results: int | None = None
     expected_shards: int | None = None
     shards: frozenset[str] = frozenset()
@@ -33,14 +33,14 @@ class RunFacts:
 
 def merge(known: RunFacts, new: RunFacts) -> RunFacts:
     """Both together. Apart from `completed_ms`, which stays the known one's, the order makes no difference."""
-    given = max(known, new, key=_given_precedence)
+    given = max(known, new, key=_status_precedence)
     return replace(
         known,
         last_completed_ms=max(known.last_completed_ms, new.last_completed_ms),
         started_ms=_least(known.started_ms, new.started_ms),
-        described=_merge_described(known.described, new.described),
-        given_status=given.given_status,
-        given_s=given.given_s,
+        field_versions=_merge_fields(known.field_versions, new.field_versions),
+        stated_status=given.stated_status,
+        status_event_s=given.status_event_s,
         expected_results=_greatest(known.expected_results, new.expected_results),
         expected_shards=_greatest(known.expected_shards, new.expected_shards),
         shards=known.shards | new.shards,
@@ -61,11 +61,11 @@ def is_complete(facts: RunFacts, counts: Counts) -> bool:
 def run_status(facts: RunFacts, counts: Counts) -> str:
     """The letter of the run's status: the producer's word, else error > failed > canceled > passed."""
     by_results = _rollup(counts)
-    if facts.given_status is None:
+    if facts.stated_status is None:
         return by_results
-    if facts.given_s == SHARD_GIVEN_S:
-        return max(facts.given_status, by_results, key=_rank)
-    return facts.given_status
+    if facts.status_event_s == SHARD_STATUS_EVENT_S:
+        return max(facts.stated_status, by_results, key=_rank)
+    return facts.stated_status
 
 
 def duration_ms(facts: RunFacts) -> int | None:
@@ -80,15 +80,15 @@ def _rollup(counts: Counts) -> str:
     return LETTER["passed"]
 
 
-def _merge_described(known: Described, new: Described) -> Described:
+def _merge_fields(known: FieldVersions, new: FieldVersions) -> FieldVersions:
     merged = dict(known)
     for name, said in new.items():
         merged[name] = max(merged.get(name, said), said, key=lambda pair: (pair[0], str(pair[1])))
     return merged
 
 
-def _given_precedence(facts: RunFacts) -> tuple[int, int]:
-    return facts.given_s, _rank(facts.given_status)
+def _status_precedence(facts: RunFacts) -> tuple[int, int]:
+    return facts.status_event_s, _rank(facts.stated_status)
 
 
 def _rank(letter: str | None) -> int:

@@ -25,7 +25,7 @@ class ClaimedDelivery(NamedTuple):
     webhook_id: str
     delivery_id: str
     event_id: str
-    tries: int
+    attempt_count: int
     claim: UUID
     url: str
     secret: str
@@ -80,7 +80,7 @@ async def insert_test(connection: Connection, org_id: OrgId, webhook_id: str, ev
 
 
 async def reopen(connection: Connection, org_id: OrgId, webhook_id: str, delivery_id: str) -> bool:
-    """Makes a delivery due now, with all its tries; False where there is none."""
+    """Makes a delivery due now, with all its attempts; False where there is none."""
     return await connection.fetchval(_SQL["reopen"], org_id, webhook_id, delivery_id) is not None
 
 

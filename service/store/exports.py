@@ -35,7 +35,7 @@ class ClaimedExport(NamedTuple):
 
     claim: Claim
     request: dict[str, Any]
-    tries: int
+    attempt_count: int
     created_at: datetime
 
 
@@ -103,7 +103,7 @@ async def claim(connection: Connection, token: UUID, lease: timedelta, at_once: 
     if row is None:
         return None
     claimed = Claim(OrgId(row["org_id"]), row["export_id"], token)
-    return ClaimedExport(claimed, row["request"], row["tries"], row["created_at"])
+    return ClaimedExport(claimed, row["request"], row["attempt_count"], row["created_at"])
 
 
 async def beat(connection: Connection, held: Claim, lease: timedelta, progress: float | None) -> bool:

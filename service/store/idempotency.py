@@ -18,7 +18,7 @@ async def try_lock(connection: Connection, mutation: Mutation) -> bool:
 async def find(connection: Connection, mutation: Mutation) -> tuple[bytes, StoredResponse] | None:
     """The fingerprint and the answer that are kept under the key, if any of the last 24 hours."""
     row = await connection.fetchrow(_SQL["find"], *_address(mutation))
-    return None if row is None else (row["fingerprint"], StoredResponse(row["status"], row["body"], row["location"]))
+    return None if row is None else (row["request_sha256"], StoredResponse(row["status"], row["body"], row["location"]))
 
 
 async def keep(connection: Connection, mutation: Mutation, answer: StoredResponse) -> None:

@@ -31,7 +31,7 @@ class KnownMonths:
         months = {month_of(datetime.fromtimestamp(ms / 1000, UTC)) for ms in completed_ms}
         missing = sorted(months - self._months)
         for month in missing:
-            await connection.execute(_SQL["make_month"], month)
+            await connection.execute(_SQL["create_month_partitions"], month)
             self._months.add(month)
         try:
             yield

@@ -51,7 +51,7 @@ class ClaimedReport(NamedTuple):
     body_sha256: bytes
     run_id: str | None
     upload: Upload
-    tries: int
+    attempt_count: int
     received_at: datetime
 
 
@@ -74,7 +74,7 @@ async def claim(connection: Connection, token: UUID, lease: timedelta) -> Claime
         return None
     return ClaimedReport(
         Claim(OrgId(row["org_id"]), row["receipt_id"], token), row["source"], row["event_id"], row["body_sha256"],
-        row["run_id"], Upload.of_document(row["upload"]), row["tries"], row["received_at"],
+        row["run_id"], Upload.of_document(row["upload"]), row["attempt_count"], row["received_at"],
     )  # fmt: skip
 
 

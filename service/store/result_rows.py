@@ -14,7 +14,7 @@ from service.domain.results import Outcome
 
 # Those that the results of a run mostly share stand first, so that they are packed once for many rows.
 COLUMNS: Final = (
-    "org_id", "run_key", "event_offset_s", "attempts", "status", "flaky",
+    "org_id", "run_key", "event_time_offset_s", "attempts", "status", "flaky",
     "case_key", "duration_ms", "started_offset_ms",
 )  # fmt: skip
 

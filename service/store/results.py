@@ -14,7 +14,7 @@ from service.store.result_rows import int32, pack_rows
 _SQL: Final = statements("results")
 
 _DETAIL_COLUMNS: Final = (
-    "org_id", "run_key", "case_key", "attempt", "deciding", "status", "duration_ms", "started_offset_ms",
+    "org_id", "run_key", "case_key", "attempt", "is_last_attempt", "status", "duration_ms", "started_offset_ms",
     "type", "message", "details", "logs_ref",
 )  # fmt: skip
 

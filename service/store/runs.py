@@ -64,7 +64,7 @@ async def update(connection: Connection, run: StoredRun) -> None:
         _SQL["update"],
         run.org_id,
         run.key,
-        *_described_columns(facts),
+        *_field_columns(facts),
         *_state_columns(run),
         sorted(facts.shards),
         _moment(facts.started_ms),
@@ -87,7 +87,7 @@ def _insert_row(run: StoredRun) -> tuple[Any, ...]:
         run.key,
         facts.run_id,
         facts.project_id,
-        *_described_columns(facts),
+        *_field_columns(facts),
         *_state_columns(run),
         orjson.dumps(sorted(facts.shards)).decode(),
         _moment(facts.started_ms),
@@ -97,10 +97,10 @@ def _insert_row(run: StoredRun) -> tuple[Any, ...]:
     )
 
 
-def _described_columns(facts: RunFacts) -> tuple[Any, ...]:
+def _field_columns(facts: RunFacts) -> tuple[Any, ...]:
     """The describing columns, then the time of the event that each is from; documents as text, as unnest wants them."""
-    values = {name: value for name, (_, value) in facts.described.items()}
-    times = {name: event_s for name, (event_s, _) in facts.described.items()}
+    values = {name: value for name, (_, value) in facts.field_versions.items()}
+    times = {name: event_s for name, (event_s, _) in facts.field_versions.items()}
     return (
         *(values.get(name) for name in _DESCRIBING[:-1]),
         *(orjson.dumps(document).decode() for document in (values.get("labels", {}), times)),
@@ -111,8 +111,8 @@ def _state_columns(run: StoredRun) -> tuple[Any, ...]:
     facts, counts = run.facts, run.counts
     return (
         runs.run_status(facts, counts),
-        facts.given_status,
-        facts.given_s,
+        facts.stated_status,
+        facts.status_event_s,
         *counts,
         runs.is_complete(facts, counts),
         facts.expected_results,
@@ -127,9 +127,9 @@ def _stored(row: asyncpg.Record) -> StoredRun:
         completed_ms=_since_epoch(row["completed_at"]),
         last_completed_ms=_since_epoch(row["last_completed_at"]),
         started_ms=_since_epoch(row["started_at"]) if row["started_at"] else None,
-        described={name: (event_s, row[name]) for name, event_s in row["described"].items()},
-        given_status=row["given_status"],
-        given_s=row["given_s"],
+        field_versions={name: (event_s, row[name]) for name, event_s in row["field_versions"].items()},
+        stated_status=row["stated_status"],
+        status_event_s=row["status_event_s"],
         expected_results=row["expected_results"],
         expected_shards=row["expected_shards"],
         shards=frozenset(row["shards"]),

@@ -128,7 +128,9 @@ async def test_a_report_that_waits_for_its_place_is_nobody_elses(
             assert await make_taker(Settings(), pool).claim() is None
         receipts = [await reports.settled(receipt) for receipt in (first, second)]
     assert [receipt["status"] for receipt in receipts] == ["stored", "stored"]
-    assert {row["tries"] for row in await pool.fetch("SELECT tries FROM receipts WHERE upload IS NOT NULL")} == {1}
+    assert {
+        row["attempt_count"] for row in await pool.fetch("SELECT attempt_count FROM receipts WHERE upload IS NOT NULL")
+    } == {1}
 
 
 async def is_being_stored(pool: Any, receipt: Any) -> bool:
@@ -227,7 +229,7 @@ async def test_a_stopped_worker_gives_its_report_back_untried(reports: Reports, 
     work.cancel()
     await asyncio.gather(work, return_exceptions=True)
 
-    assert (await claim(taker)).tries == 1
+    assert (await claim(taker)).attempt_count == 1
     assert (await reports.api.get(f"/v1/receipts/{sent['id']}"))["status"] == "processing"
 
 
@@ -265,5 +267,5 @@ async def test_a_run_that_another_report_holds_is_waited_for(reports: Reports, t
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute("SELECT 1 FROM runs FOR UPDATE")
         await taker.take(await claim(taker))
-    row = await pool.fetchrow("SELECT status, tries FROM receipts WHERE receipt_id = $1", sent["id"])
-    assert (row["status"], row["tries"]) == ("queued", 0)
+    row = await pool.fetchrow("SELECT status, attempt_count FROM receipts WHERE receipt_id = $1", sent["id"])
+    assert (row["status"], row["attempt_count"]) == ("queued", 0)

@@ -100,7 +100,7 @@ async def test_what_breaks_on_our_side_is_a_failed_attempt_and_comes_again(store
             patch.setattr(WebhookClient, "post", break_down)
             await store.take(run_event())
             row = await attempted(store, webhook)
-        assert (row["status"], row["tries"]) == ("pending", 1)
+        assert (row["status"], row["attempt_count"]) == ("pending", 1)
         assert 3.5 < row["due_in_s"] < 6.1
         await make_due(store)
         row = await attempted(store, webhook, 2)
@@ -168,7 +168,7 @@ async def test_the_last_try_is_the_last(store: Store) -> None:
         webhook = await add_webhook(store, receiver.url)
         await store.take(run_event())
         await attempted(store, webhook)
-        await store.pool.execute("UPDATE deliveries SET tries = 9")
+        await store.pool.execute("UPDATE deliveries SET attempt_count = 9")
         await make_due(store)
         row = await attempted(store, webhook, 2)
     assert (row["status"], row["due_at"]) == ("exhausted", None)

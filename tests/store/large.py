@@ -7,26 +7,26 @@ import asyncpg
 # Project p1 never meets branch b1, and only every 5,000th run has an error.
 FILL = """
 INSERT INTO organizations (slug, name) SELECT 'large-' || n, 'Large' FROM generate_series(1, 3) n;
-SELECT make_month(month::date) FROM generate_series(date '2026-01-01', '2026-05-01', '1 month') month;
+SELECT create_month_partitions(month::date) FROM generate_series(date '2026-01-01', '2026-05-01', '1 month') month;
 
 INSERT INTO cases (org_id, case_key, project_id, case_id, suite, name, occurrence)
 SELECT org, n, 'p' || n % 20, CASE WHEN n % 2 = 0 THEN 'tc_' || n / 100 END, 'suite ' || n % 50, 'case ' || n, 0
 FROM generate_series(1, 2) org, generate_series(1, 4000) n;
 
-INSERT INTO runs (org_id, run_key, run_id, project_id, environment, branch, status, given_s, passed, failed, error,
-                  skipped, complete, completed_at, last_completed_at, described)
+INSERT INTO runs (org_id, run_key, run_id, project_id, environment, branch, status, status_event_s, passed, failed,
+                  error, skipped, complete, completed_at, last_completed_at, field_versions)
 SELECT org, overlay(first_run_key(at)::text placing lpad(to_hex(n), 8, '0') from 29 for 8)::uuid, 'run_' || n,
        'p' || n % 20, 'env' || n % 4, CASE WHEN n % 20 <> 1 THEN 'b' || n % 7 ELSE 'b0' END, 'p', 0, 8,
        (n % 100 = 0)::int, (n % 5000 = 0)::int, 1, true, at, at, '{}'
 FROM generate_series(1, 2) org, generate_series(1, 15000) n,
      LATERAL (SELECT timestamptz '2026-01-01 UTC' + n * interval '14 minutes' AS at) moment;
 
-INSERT INTO results (org_id, run_key, case_key, duration_ms, event_offset_s, attempts, status, flaky)
+INSERT INTO results (org_id, run_key, case_key, duration_ms, event_time_offset_s, attempts, status, flaky)
 SELECT org_id, run_key, 20 * k + substring(project_id, 2)::int, 10, 0, 1,
        CASE WHEN k = 1 AND failed > 0 THEN 'f' WHEN k = 2 AND error > 0 THEN 'e' WHEN k = 3 THEN 's' ELSE 'p' END, false
 FROM runs, generate_series(1, 10) k;
 
-INSERT INTO result_details (org_id, run_key, case_key, duration_ms, attempt, status, deciding, message)
+INSERT INTO result_details (org_id, run_key, case_key, duration_ms, attempt, status, is_last_attempt, message)
 SELECT org_id, run_key, case_key, 10, 1, status, true, 'expected 200 got 503' FROM results WHERE status <> 'p';
 """
 TABLES = ("runs", "cases", "results", "result_details", "artifacts")

@@ -13,8 +13,8 @@ CALLS = {
     "result_id": "result_id(run_key, duration_ms)",
     "case_public_id": "case_public_id(duration_ms)",
     "artifact_id": "artifact_id(run_key, duration_ms, duration_ms)",
-    "summary": "summary(branch)",
-    "cell": "cell(branch, false)",
+    "first_line": "first_line(branch)",
+    "spreadsheet_cell": "spreadsheet_cell(branch, false)",
     "delivery_id": "delivery_id(run_id, branch)",
 }
 

@@ -19,7 +19,7 @@ from tests.store.large import plan_nodes
 EMPTY = {f"artifacts_2026_{month:02}" for month in range(1, 6)}
 MODES = ("force_generic_plan", "force_custom_plan")
 DRIVERS = [
-    (ResultFilter(run_id="r"), "runs_run_id_taken"),
+    (ResultFilter(run_id="r"), "runs_run_id_unique"),
     (ResultFilter(branch="b"), "runs_by_branch"),
     (ResultFilter(environment="e"), "runs_by_environment"),
     (ResultFilter(project_id="p"), "runs_by_project"),

@@ -26,8 +26,8 @@ ALL: Final = list(product(CASES, STATUS, DURATIONS, STARTS, EVENTS, ATTEMPTS, (F
 
 def encoded(values: tuple[Any, ...]) -> tuple[Any, ...]:
     case_key, status, duration_ms, started_ms, event_s, attempts, flaky = values
-    started_offset_ms, event_offset_s = STARTS[started_ms], EVENTS[event_s]
-    return ORG, KEY, event_offset_s, attempts, status.encode(), flaky, case_key, duration_ms, started_offset_ms
+    started_offset_ms, event_time_offset_s = STARTS[started_ms], EVENTS[event_s]
+    return ORG, KEY, event_time_offset_s, attempts, status.encode(), flaky, case_key, duration_ms, started_offset_ms
 
 
 async def test_packed_rows_are_stored_as_the_driver_stores_them(database_url: str) -> None:

@@ -32,7 +32,7 @@ WITH RECURSIVE waiting AS (
 ), claimed AS (
     UPDATE deliveries SET claim = $6, due_at = now() + $7
     WHERE ctid = ANY (ARRAY (SELECT place FROM due)) -- locked, so they stay where they are
-    RETURNING org_id, webhook_id, delivery_id, event_id, tries, claim
+    RETURNING org_id, webhook_id, delivery_id, event_id, attempt_count, claim
 )
 SELECT claimed.*, endpoint.url, endpoint.secret, endpoint.previous_secret, event.type, event.created_at, event.data
 FROM claimed
@@ -47,7 +47,7 @@ WITH outcome AS (
     SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::interval[], $7::text[])
         AS outcome (org_id, webhook_id, delivery_id, claim, status, wait, attempt)
 ), written AS (
-    UPDATE deliveries SET status = outcome.status, tries = tries + 1, claim = NULL,
+    UPDATE deliveries SET status = outcome.status, attempt_count = attempt_count + 1, claim = NULL,
                           due_at = CASE WHEN outcome.status = 'pending' THEN now() + outcome.wait END,
                           attempt_log = attempt_log || outcome.attempt::jsonb
     FROM outcome
@@ -79,7 +79,7 @@ VALUES ($1, $2, delivery_id($2, $3), $3)
 RETURNING delivery_id
 
 -- name: reopen
-UPDATE deliveries SET status = 'pending', tries = 0, due_at = now(), claim = NULL
+UPDATE deliveries SET status = 'pending', attempt_count = 0, due_at = now(), claim = NULL
 WHERE org_id = $1 AND webhook_id = $2 AND delivery_id = $3
 RETURNING delivery_id
 

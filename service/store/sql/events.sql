@@ -9,7 +9,7 @@ WITH new AS (
 INSERT INTO deliveries (org_id, webhook_id, delivery_id, event_id)
 SELECT new.org_id, hook.webhook_id, delivery_id(hook.webhook_id, new.event_id), new.event_id
 FROM new JOIN webhooks hook ON hook.org_id = new.org_id
-WHERE hook.enabled AND wants(hook, new.type, new.project_id)
+WHERE hook.enabled AND is_subscribed(hook, new.type, new.project_id)
 FOR KEY SHARE OF hook -- one that is being deleted is waited for, and then gets no delivery
 
 -- name: insert_alone  (without deliveries)
@@ -49,7 +49,7 @@ WITH pruned AS (
 ), reached AS (
     SELECT org_id, max(number) AS number FROM pruned GROUP BY org_id ORDER BY org_id
 ), remembered AS (
-    UPDATE organizations SET events_pruned_to = greatest(events_pruned_to, reached.number)
+    UPDATE organizations SET last_pruned_event_number = greatest(last_pruned_event_number, reached.number)
     FROM reached WHERE organizations.org_id = reached.org_id
 )
 SELECT count(*) FROM pruned
@@ -77,7 +77,7 @@ FROM unnest($1::int[], $2::uuid[]) AS run (org_id, run_key)
 CROSS JOIN LATERAL (
     SELECT d.case_key, d.status, left(d.message, 1000) AS message, d.type
     FROM result_details d
-    WHERE d.org_id = run.org_id AND d.run_key = run.run_key AND d.deciding AND d.status <> 'p'
+    WHERE d.org_id = run.org_id AND d.run_key = run.run_key AND d.is_last_attempt AND d.status <> 'p'
           AND d.status IN ('f', 'e')
     ORDER BY d.status, d.case_key
     LIMIT $3
@@ -124,8 +124,8 @@ ORDER BY page.number DESC
 SELECT number FROM events WHERE org_id = $1 AND event_id = $2
 
 -- name: find_ends  (the last number, and the last one that is deleted)
-SELECT coalesce((SELECT max(number) FROM events WHERE org_id = $1 AND number IS NOT NULL), events_pruned_to) AS last,
-       events_pruned_to AS pruned_to
+SELECT coalesce((SELECT max(number) FROM events WHERE org_id = $1 AND number IS NOT NULL), last_pruned_event_number) AS last,
+       last_pruned_event_number AS pruned_to
 FROM organizations WHERE org_id = $1
 
 -- name: read_on  (what a stream sends next)

@@ -11,8 +11,8 @@ INSERT INTO exports (org_id, export_id, request, project_id, run_id) VALUES ($1,
 SELECT pg_advisory_xact_lock(hashtext('exports'))
 
 -- name: claim  (of all organizations: whoever has the fewest running comes first, then the oldest job)
--- A job whose lease has run out is taken over; $3 at once per organization, $4 tries in all.
-UPDATE exports SET status = 'running', claim = $1, lease_until = now() + $2, tries = tries + 1,
+-- A job whose lease has run out is taken over; $3 at once per organization, $4 attempts in all.
+UPDATE exports SET status = 'running', claim = $1, lease_until = now() + $2, attempt_count = attempt_count + 1,
                    started_at = now(), progress = NULL
 WHERE (org_id, export_id) = (
     SELECT waiting.org_id, waiting.export_id
@@ -22,11 +22,11 @@ WHERE (org_id, export_id) = (
     ) running ON running.org_id = waiting.org_id
     WHERE (waiting.status = 'queued' AND waiting.due_at <= now()
            OR waiting.status = 'running' AND waiting.lease_until < now())
-      AND waiting.tries < $4 AND coalesce(running.count, 0) < $3
+      AND waiting.attempt_count < $4 AND coalesce(running.count, 0) < $3
     ORDER BY coalesce(running.count, 0), waiting.export_id
     LIMIT 1
 )
-RETURNING org_id, export_id, request, tries, created_at
+RETURNING org_id, export_id, request, attempt_count, created_at
 
 -- name: beat  (nothing where the claim was lost or the job canceled)
 UPDATE exports SET lease_until = now() + $4, progress = $5
@@ -44,7 +44,7 @@ UPDATE exports SET status = 'queued', claim = NULL, lease_until = NULL, progress
 WHERE org_id = $1 AND export_id = $2 AND claim = $3 AND status = 'running'
 
 -- name: give_back  (as if it had not been claimed)
-UPDATE exports SET status = 'queued', claim = NULL, lease_until = NULL, progress = NULL, tries = tries - 1
+UPDATE exports SET status = 'queued', claim = NULL, lease_until = NULL, progress = NULL, attempt_count = attempt_count - 1
 WHERE org_id = $1 AND export_id = $2 AND claim = $3 AND status = 'running'
 
 -- name: fail
@@ -52,8 +52,8 @@ UPDATE exports SET status = 'failed', claim = NULL, lease_until = NULL, error = 
 WHERE org_id = $1 AND export_id = $2 AND claim = $3 AND status = 'running'
 RETURNING 1
 
--- name: find_abandoned  (of all organizations: as many workers died over these as tries are allowed)
-SELECT org_id, export_id, claim, request FROM exports WHERE status = 'running' AND lease_until < now() AND tries >= $1
+-- name: find_abandoned  (of all organizations: as many workers died over these as attempts are allowed)
+SELECT org_id, export_id, claim, request FROM exports WHERE status = 'running' AND lease_until < now() AND attempt_count >= $1
 
 -- name: cancel
 UPDATE exports SET status = 'canceled', claim = NULL, lease_until = NULL, finished_at = now()

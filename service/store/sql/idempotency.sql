@@ -2,14 +2,14 @@
 SELECT pg_try_advisory_xact_lock(hashtextextended(concat_ws(E'\n', $1::int, $2::text, $3::text, $4::text), 0))
 
 -- name: find
-SELECT fingerprint, status, body, location FROM idempotency_keys
+SELECT request_sha256, status, body, location FROM idempotency_keys
 WHERE org_id = $1 AND method = $2 AND path = $3 AND key = $4 AND created_at > now() - interval '24 hours'
 
 -- name: keep  (over one that is older than a day)
-INSERT INTO idempotency_keys (org_id, method, path, key, fingerprint, status, body, location)
+INSERT INTO idempotency_keys (org_id, method, path, key, request_sha256, status, body, location)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 ON CONFLICT (org_id, method, path, key) DO UPDATE
-    SET fingerprint = excluded.fingerprint, status = excluded.status, body = excluded.body,
+    SET request_sha256 = excluded.request_sha256, status = excluded.status, body = excluded.body,
         location = excluded.location, created_at = now()
 
 -- name: prune  (of all organizations, at most $1; one that is used anew meanwhile is looked at again, and stays)

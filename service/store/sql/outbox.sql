@@ -6,7 +6,7 @@ SELECT pg_notify('outbox', '') FROM message
 SELECT pg_try_advisory_xact_lock(hashtext('outbox'))
 
 -- name: due
-SELECT outbox_id, queue, payload::text AS payload, tries FROM outbox
+SELECT outbox_id, queue, payload::text AS payload, attempt_count FROM outbox
 WHERE due_at <= now() AND ($2::text[] IS NULL OR queue = ANY ($2))
 ORDER BY due_at, outbox_id LIMIT $1
 
@@ -14,7 +14,7 @@ ORDER BY due_at, outbox_id LIMIT $1
 DELETE FROM outbox WHERE outbox_id = ANY ($1::bigint[])
 
 -- name: postpone
-UPDATE outbox SET tries = tries + 1, due_at = now() + $2 WHERE outbox_id = $1
+UPDATE outbox SET attempt_count = attempt_count + 1, due_at = now() + $2 WHERE outbox_id = $1
 
 -- name: move_to_dead_letters
 WITH message AS (DELETE FROM outbox WHERE outbox_id = $1 RETURNING queue, payload)

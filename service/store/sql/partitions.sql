@@ -1,5 +1,5 @@
--- name: make_month
-SELECT make_month($1::date)
+-- name: create_month_partitions
+SELECT create_month_partitions($1::date)
 
 -- name: find_months  (that ended before this one began and still have a partition, oldest first)
 SELECT DISTINCT to_date(right(partition.relname, 7), 'YYYY_MM') AS month

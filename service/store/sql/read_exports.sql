@@ -12,10 +12,10 @@ ORDER BY run.run_key DESC, fact.case_key DESC
 SELECT row_to_json(item)::text FROM ({export_rows}) item
 
 -- name: export_runs
-SELECT r.run_key, 'res_' || replace(r.run_key::text, '-', '') AS id_prefix, cell(r.run_id, :raw::bool) AS run_id,
-       cell(r.project_id, :raw::bool) AS project_id, cell(r.environment, :raw::bool) AS environment,
-       cell(r.branch, :raw::bool) AS branch, cell(r.commit_sha, :raw::bool) AS commit_sha,
-       cell(r.ci_url, :raw::bool) AS ci_url, r.labels, r.labels::text AS labels_text, r.completed_at,
+SELECT r.run_key, 'res_' || replace(r.run_key::text, '-', '') AS id_prefix, spreadsheet_cell(r.run_id, :raw::bool) AS run_id,
+       spreadsheet_cell(r.project_id, :raw::bool) AS project_id, spreadsheet_cell(r.environment, :raw::bool) AS environment,
+       spreadsheet_cell(r.branch, :raw::bool) AS branch, spreadsheet_cell(r.commit_sha, :raw::bool) AS commit_sha,
+       spreadsheet_cell(r.ci_url, :raw::bool) AS ci_url, r.labels, r.labels::text AS labels_text, r.completed_at,
        rfc3339(r.completed_at) AS completed_text
 FROM runs r
 WHERE {export_of_runs}
@@ -28,10 +28,10 @@ AND (:run_id::text IS NULL OR r.run_id = :run_id::text)
 -- name: export_facts  (both tables are in the order of the key within a run; most results have no failure to sum up)
 SELECT f.case_key, f.status, f.flaky, f.attempts, f.duration_ms, f.started_offset_ms,
        CASE WHEN d.case_key IS NOT NULL
-            THEN cell(coalesce(summary(d.message), summary(d.type)), :raw::bool) END AS failure_summary
+            THEN spreadsheet_cell(coalesce(first_line(d.message), first_line(d.type)), :raw::bool) END AS failure_summary
 FROM results f
 LEFT JOIN result_details d ON d.org_id = :org_id::int AND d.run_key = run.run_key AND d.case_key = f.case_key
-                              AND d.deciding AND d.status <> 'p'
+                              AND d.is_last_attempt AND d.status <> 'p'
 WHERE f.org_id = :org_id::int AND f.run_key = run.run_key
   AND f.case_key BETWEEN :first_case::bigint AND :last_case::bigint
   AND (:any_status::bool OR f.status = ANY (:statuses::text[]::"char"[]))
@@ -39,8 +39,8 @@ WHERE f.org_id = :org_id::int AND f.run_key = run.run_key
 ORDER BY f.case_key DESC OFFSET 0
 
 -- name: export_cases
-SELECT lpad(to_hex(c.case_key), 16, '0') AS hex, cell(c.case_id, :raw::bool) AS case_id,
-       cell(c.suite, :raw::bool) AS suite, cell(c.name, :raw::bool) AS name, cell(c.file, :raw::bool) AS file
+SELECT lpad(to_hex(c.case_key), 16, '0') AS hex, spreadsheet_cell(c.case_id, :raw::bool) AS case_id,
+       spreadsheet_cell(c.suite, :raw::bool) AS suite, spreadsheet_cell(c.name, :raw::bool) AS name, spreadsheet_cell(c.file, :raw::bool) AS file
 FROM cases c
 WHERE c.org_id = :org_id::int AND c.case_key = fact.case_key AND (:suite::text IS NULL OR c.suite = :suite::text)
 OFFSET 0

@@ -39,9 +39,9 @@ CROSS JOIN LATERAL (
     WHERE c.org_id = :org_id AND c.case_key = key.case_key LIMIT 1
 ) tested
 LEFT JOIN LATERAL (
-    SELECT coalesce(summary(d.message), summary(d.type)) AS summary FROM result_details d
+    SELECT coalesce(first_line(d.message), first_line(d.type)) AS summary FROM result_details d
     WHERE fact.status <> 'p' AND d.org_id = :org_id AND d.run_key = key.run_key AND d.case_key = key.case_key
-      AND d.deciding LIMIT 1
+      AND d.is_last_attempt LIMIT 1
 ) failure ON true
 WHERE key.matches AND key.nth <= key.cut
 ORDER BY key.nth
@@ -112,7 +112,7 @@ SELECT one.case_key, true AS matches
 FROM unnest(:statuses::text[]::"char"[]) AS wanted (status)
 CROSS JOIN LATERAL (
     SELECT d.case_key FROM result_details d
-    WHERE d.org_id = :org_id AND d.status = wanted.status AND d.deciding AND d.status <> 'p'
+    WHERE d.org_id = :org_id AND d.status = wanted.status AND d.is_last_attempt AND d.status <> 'p'
       AND d.run_key = run.run_key AND (d.run_key, d.case_key) < (:before_run, :before_case)
     ORDER BY d.case_key DESC LIMIT :page::int + 1
 ) one
@@ -166,7 +166,7 @@ SELECT one.run_key, one.case_key, true AS matches, false AS edge
 FROM unnest(:statuses::text[]::"char"[]) AS wanted (status)
 CROSS JOIN LATERAL (
     SELECT d.run_key, d.case_key FROM result_details d
-    WHERE d.org_id = :org_id AND d.status = wanted.status AND d.deciding AND d.status <> 'p'
+    WHERE d.org_id = :org_id AND d.status = wanted.status AND d.is_last_attempt AND d.status <> 'p'
       AND (d.run_key, d.case_key) < (:before_run, :before_case) AND d.run_key >= :first_key
     ORDER BY d.run_key DESC, d.case_key DESC LIMIT :page::int + 1
 ) one
@@ -178,7 +178,7 @@ SELECT said.run_key, said.case_key,
        row_number() OVER () = {run_budget} AS edge
 FROM (
     SELECT d.run_key, d.case_key, d.status FROM result_details d
-    WHERE d.org_id = :org_id AND d.case_key = :case_key AND d.deciding AND d.status <> 'p'
+    WHERE d.org_id = :org_id AND d.case_key = :case_key AND d.is_last_attempt AND d.status <> 'p'
       AND (d.run_key, d.case_key) < (:before_run, :before_case) AND d.run_key >= :first_key
     ORDER BY d.run_key DESC LIMIT {run_budget}
 ) said
@@ -194,7 +194,7 @@ FROM (
            status_name(fact.status) AS status, fact.flaky, fact.attempts, fact.duration_ms,
            rfc3339(run.completed_at + fact.started_offset_ms * interval '1 millisecond') AS started_at,
            rfc3339(run.completed_at) AS completed_at,
-           CASE WHEN fact.status <> 'p' THEN coalesce(summary(said.message), summary(said.type)) END AS failure_summary,
+           CASE WHEN fact.status <> 'p' THEN coalesce(first_line(said.message), first_line(said.type)) END AS failure_summary,
            said.logs_ref, {failure} AS failure, coalesce(attempt.details, json_build_array(json_build_object(
                'attempt', 1, 'status', status_name(fact.status), 'duration_ms', fact.duration_ms,
                'started_at', rfc3339(run.completed_at + fact.started_offset_ms * interval '1 millisecond'),
@@ -206,7 +206,7 @@ FROM (
     JOIN cases tested ON tested.org_id = fact.org_id AND tested.case_key = fact.case_key
     LEFT JOIN LATERAL (
         SELECT d.type, d.message, d.details, d.logs_ref FROM result_details d
-        WHERE d.org_id = fact.org_id AND d.run_key = fact.run_key AND d.case_key = fact.case_key AND d.deciding LIMIT 1
+        WHERE d.org_id = fact.org_id AND d.run_key = fact.run_key AND d.case_key = fact.case_key AND d.is_last_attempt LIMIT 1
     ) said ON true
     CROSS JOIN LATERAL (
         SELECT json_agg(one ORDER BY one.attempt) AS details FROM (

@@ -3,7 +3,7 @@ INSERT INTO receipts AS known (org_id, receipt_id, source, event_id, body_sha256
 VALUES ($1, $2, $3, $4, $5, 'queued', $6, $7, $8, now())
 ON CONFLICT (org_id, source, event_id) DO UPDATE
     SET status = 'queued', body_sha256 = excluded.body_sha256, run_id = excluded.run_id,
-        project_id = excluded.project_id, upload = excluded.upload, results = 0, problems = '[]', received_at = now(), tries = 0,
+        project_id = excluded.project_id, upload = excluded.upload, results = 0, problems = '[]', received_at = now(), attempt_count = 0,
         due_at = now()
     WHERE known.status = 'rejected'
 RETURNING receipt_id
@@ -13,7 +13,7 @@ SELECT receipt_id FROM receipts WHERE org_id = $1 AND source = $2 AND event_id =
 
 -- name: claim  (of all organizations: whoever has the fewest in work comes first, then the oldest report)
 -- A report whose lease has run out is taken over, unless its worker still holds the row: it is storing the results.
-UPDATE receipts SET status = 'processing', claim = $1, lease_until = now() + $2, tries = tries + 1
+UPDATE receipts SET status = 'processing', claim = $1, lease_until = now() + $2, attempt_count = attempt_count + 1
 WHERE (org_id, receipt_id) = (
     SELECT waiting.org_id, waiting.receipt_id
     FROM receipts waiting
@@ -23,12 +23,12 @@ WHERE (org_id, receipt_id) = (
     ) working ON working.org_id = waiting.org_id
     WHERE (waiting.status = 'queued' AND waiting.due_at <= now()
            OR waiting.status = 'processing' AND waiting.lease_until < now())
-      AND waiting.tries < $3
+      AND waiting.attempt_count < $3
     ORDER BY coalesce(working.count, 0), waiting.receipt_id
     LIMIT 1
     FOR UPDATE OF waiting SKIP LOCKED
 )
-RETURNING org_id, receipt_id, source, event_id, body_sha256, run_id, upload, tries, received_at
+RETURNING org_id, receipt_id, source, event_id, body_sha256, run_id, upload, attempt_count, received_at
 
 -- name: beat  (nothing where the claim was lost)
 UPDATE receipts SET lease_until = now() + $4
@@ -45,7 +45,7 @@ WHERE org_id = $1 AND receipt_id = $2 AND claim = $3 AND status = 'processing'
 RETURNING 1
 
 -- name: try_again
-UPDATE receipts SET status = 'queued', claim = NULL, lease_until = NULL, due_at = now() + $4, tries = tries - $5
+UPDATE receipts SET status = 'queued', claim = NULL, lease_until = NULL, due_at = now() + $4, attempt_count = attempt_count - $5
 WHERE org_id = $1 AND receipt_id = $2 AND claim = $3 AND status = 'processing'
 
 -- name: find_unowned  (which of these files no report that waits will need, and no run has taken as its artifact)
@@ -64,7 +64,7 @@ LEFT JOIN LATERAL (
 ) artifact ON true
 WHERE receipt.status IS NULL OR receipt.status NOT IN ('queued', 'processing') AND artifact.taken IS NULL
 
--- name: find_abandoned  (of all organizations: as many workers died over these as tries are allowed)
+-- name: find_abandoned  (of all organizations: as many workers died over these as attempts are allowed)
 SELECT org_id, receipt_id, claim, upload FROM receipts
-WHERE status = 'processing' AND lease_until < now() AND tries >= $1
+WHERE status = 'processing' AND lease_until < now() AND attempt_count >= $1
 FOR UPDATE SKIP LOCKED

@@ -2,9 +2,9 @@
 -- Ranks as precedence() in domain/results.py does. The run's row is locked, so nobody changes its results meanwhile.
 SELECT new.run_key, new.case_key, known.case_key IS NOT NULL AS replaces
 FROM unnest($1::int[], $2::uuid[], $3::bigint[], $4::int[], $5::text[], $6::int[], $7::int[], $8::text[])
-    AS new (org_id, run_key, case_key, event_offset_s, status, duration_ms, attempts, message)
+    AS new (org_id, run_key, case_key, event_time_offset_s, status, duration_ms, attempts, message)
 LEFT JOIN LATERAL (
-    SELECT r.case_key, r.event_offset_s, r.status, r.duration_ms, r.attempts
+    SELECT r.case_key, r.event_time_offset_s, r.status, r.duration_ms, r.attempts
     FROM results r
     WHERE r.org_id = new.org_id AND r.run_key = new.run_key AND r.case_key = new.case_key
     LIMIT 1
@@ -12,12 +12,12 @@ LEFT JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT d.message
     FROM result_details d
-    WHERE d.org_id = new.org_id AND d.run_key = new.run_key AND d.case_key = new.case_key AND d.deciding
+    WHERE d.org_id = new.org_id AND d.run_key = new.run_key AND d.case_key = new.case_key AND d.is_last_attempt
     LIMIT 1
 ) said ON true
 WHERE known.case_key IS NULL
-   OR (new.event_offset_s, severity(new.status::"char"), new.duration_ms, new.attempts, new.message COLLATE "C")
-      > (known.event_offset_s, severity(known.status), known.duration_ms, known.attempts::int,
+   OR (new.event_time_offset_s, severity(new.status::"char"), new.duration_ms, new.attempts, new.message COLLATE "C")
+      > (known.event_time_offset_s, severity(known.status), known.duration_ms, known.attempts::int,
          coalesce(said.message, '') COLLATE "C")
 
 -- name: delete_replaced

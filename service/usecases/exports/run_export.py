@@ -78,7 +78,7 @@ class Exporter:
 
     async def _run(self, claimed: ClaimedExport) -> ExportEnd:
         held, progress = claimed.claim, Progress()
-        logged = log.bind(export_id=held.export_id, org_id=held.org_id, tries=claimed.tries)
+        logged = log.bind(export_id=held.export_id, org_id=held.org_id, attempt_count=claimed.attempt_count)
         try:
             async with keeping(partial(self._beat, held, progress), _BEAT_S):
                 order = ExportRequest.model_validate(claimed.request).to_order()
@@ -130,8 +130,8 @@ class Exporter:
         reason = _reason(error)
         try:
             async with self._jobs.acquire() as connection:
-                if claimed.tries < MAX_TRIES and not isinstance(error, ImportError):
-                    wait = RETRY_WAITS[claimed.tries - 1]
+                if claimed.attempt_count < MAX_TRIES and not isinstance(error, ImportError):
+                    wait = RETRY_WAITS[claimed.attempt_count - 1]
                     await exports.try_again(connection, claimed.claim, reason, wait)
                 else:
                     await self._fail(connection, claimed.claim, claimed.request, reason)

@@ -62,7 +62,7 @@ def _failing_case(row: Row) -> FailingCase:
 
 def _run_object(run: StoredRun, failing: list[FailingCase], link_base: str) -> RunObject:
     facts, counts = run.facts, run.counts
-    said = {name: value for name, (_, value) in facts.described.items()}
+    said = {name: value for name, (_, value) in facts.field_versions.items()}
     named = quote(facts.run_id, safe="")
     return {
         "run_id": facts.run_id,

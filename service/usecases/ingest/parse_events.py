@@ -8,7 +8,7 @@ from typing import Any, Final
 from service.contracts.run_events import ResultIn, RunIn
 from service.domain import texts
 from service.domain.errors import Reason
-from service.domain.runs import SHARD_GIVEN_S, Described, RunFacts
+from service.domain.runs import SHARD_STATUS_EVENT_S, FieldVersions, RunFacts
 from service.domain.statuses import LETTER
 from service.usecases.ingest.validate_events import LISTED, Problem, Referral, Refusal, identity_of, validate
 
@@ -146,9 +146,9 @@ def run_facts(event: Any, run: RunIn, completed_ms: int, event_s: int, problems:
         completed_ms=completed_ms,
         last_completed_ms=completed_ms,
         started_ms=max(_FIRST_MS, min(_LAST_MS, to_ms(started_at))) if started_at else None,
-        described=_described(run, event_s, problems),
-        given_status=LETTER[status] if status else None,
-        given_s=SHARD_GIVEN_S if announced else event_s,
+        field_versions=_field_versions(run, event_s, problems),
+        stated_status=LETTER[status] if status else None,
+        status_event_s=SHARD_STATUS_EVENT_S if announced else event_s,
         expected_results=run.get("expected_results"),
         expected_shards=run.get("expected_shards"),
         shards=_shards(event, run),
@@ -163,8 +163,8 @@ def _shards(event: Any, run: RunIn) -> frozenset[str]:
     return frozenset({str(shard) if shard is not None else f"{event['source']} {event['id']}"})
 
 
-def _described(run: RunIn, event_s: int, problems: list[Problem]) -> Described:
-    said: Described = {}
+def _field_versions(run: RunIn, event_s: int, problems: list[Problem]) -> FieldVersions:
+    said: FieldVersions = {}
     for name, limit in _DESCRIBING.items():
         text = run.get(name)
         if isinstance(text, str) and text:

@@ -52,7 +52,9 @@ class ReportTaker:
 
     async def take(self, claimed: ClaimedReport) -> Taken:
         """Takes one in to its end or, where that fails, puts it back or rejects it. Canceled, it gives it back."""
-        logged = log.bind(receipt_id=claimed.claim.receipt_id, org_id=claimed.claim.org_id, tries=claimed.tries)
+        logged = log.bind(
+            receipt_id=claimed.claim.receipt_id, org_id=claimed.claim.org_id, attempt_count=claimed.attempt_count
+        )
         try:
             taken = await self._take(claimed)
         except asyncio.CancelledError:
@@ -111,13 +113,13 @@ class ReportTaker:
     async def _note_failure(self, claimed: ClaimedReport, error: Exception) -> Taken:
         """The verdict, or another try. Where not even that can be written, the lease runs out by itself."""
         verdict, pause = _verdict(error), _pause(error)
-        if verdict is None and pause is None and claimed.tries >= MAX_TRIES:
+        if verdict is None and pause is None and claimed.attempt_count >= MAX_TRIES:
             verdict = "internal_error", "something went wrong on our side"
         try:
             if verdict:
                 await self._reject(claimed.claim, claimed.upload, *verdict)
                 return Taken("rejected")
-            wait = RETRY_WAITS[claimed.tries - 1] if pause is None else pause
+            wait = RETRY_WAITS[claimed.attempt_count - 1] if pause is None else pause
             await self._put_back(claimed.claim, wait, as_if_untried=pause is not None)
         except Exception as outage:
             if not is_outage(outage):

@@ -100,7 +100,7 @@ async def _record(pool: Pool, attempted: Sequence[AttemptedDelivery]) -> list[De
 
 def _outcome(attempted: AttemptedDelivery) -> DeliveryUpdate:
     claimed, answer = attempted.claimed, attempted.answer
-    wait_s = None if answer.succeeded else next_wait_s(claimed.tries + 1, answer.retry_after_s)
+    wait_s = None if answer.succeeded else next_wait_s(claimed.attempt_count + 1, answer.retry_after_s)
     return DeliveryUpdate(
         claimed.org_id, claimed.webhook_id, claimed.delivery_id, claimed.claim, _status(answer, wait_s),
         None if wait_s is None else timedelta(seconds=wait_s), _log_entry(attempted),

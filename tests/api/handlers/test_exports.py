@@ -381,7 +381,7 @@ async def test_a_worker_that_is_told_to_stop_gives_its_job_back_untried(exports:
     async with exports.working():
         await asyncio.wait_for(gate.waiting.wait(), 10)
     assert (await exports.job(asked["id"]))["status"] == "queued"
-    assert await exports.api.store.pool.fetchval("SELECT tries FROM exports") == 0
+    assert await exports.api.store.pool.fetchval("SELECT attempt_count FROM exports") == 0
     exports.exporter._storage = storage
     async with exports.working():
         assert (await exports.done(asked["id"]))["status"] == "succeeded"

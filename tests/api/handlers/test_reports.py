@@ -80,7 +80,7 @@ async def test_sending_a_report_again_changes_nothing(reports: Reports) -> None:
 async def test_a_corrected_report_replaces_what_it_names(reports: Reports) -> None:
     await reports.take(PASSING)
     await reports.api.store.pool.execute("UPDATE receipts SET received_at = received_at - interval '1 hour'")
-    await reports.api.store.pool.execute("UPDATE results SET event_offset_s = event_offset_s - 3600")
+    await reports.api.store.pool.execute("UPDATE results SET event_time_offset_s = event_time_offset_s - 3600")
     await reports.take(b'<testsuite name="shop"><testcase name="pays"><failure/></testcase></testsuite>')
 
     run = await reports.api.get("/v1/runs/run_1")

@@ -120,7 +120,9 @@ async def test_attempts_make_one_flaky_result(store: Store) -> None:
     attempts = [{"status": "failed", "failure": {"message": "no"}, "duration_ms": 5}, {"status": "passed"}]
     await store.take(run_event(results=[result("a", attempts=attempts)]))
     assert await store.results() == [("a", "passed", 812, 2, True)]
-    rows = await store.pool.fetch("SELECT attempt, status::text, message, deciding FROM result_details ORDER BY 1")
+    rows = await store.pool.fetch(
+        "SELECT attempt, status::text, message, is_last_attempt FROM result_details ORDER BY 1"
+    )
     assert [tuple(row) for row in rows] == [(1, "f", "no", False), (2, "p", None, True)]
 
 

@@ -47,7 +47,7 @@ async def fill_receipts(owner: asyncpg.Connection) -> None:
 
 async def fill_answers(owner: asyncpg.Connection) -> None:
     await owner.execute(
-        "INSERT INTO idempotency_keys (org_id, method, path, key, fingerprint, status, body, created_at)"
+        "INSERT INTO idempotency_keys (org_id, method, path, key, request_sha256, status, body, created_at)"
         " SELECT 1, 'POST', '/v1/results/export', n, '', 202, '', now() - interval '25 hours'"
         " FROM generate_series(1, $1::int) n",
         MANY,
@@ -177,7 +177,7 @@ async def _stand_still(connection: database.Connection) -> None:
 
 async def test_answers_of_yesterday_go_and_those_of_today_stay(store: Store, owner: asyncpg.Connection) -> None:
     await owner.executemany(
-        "INSERT INTO idempotency_keys (org_id, method, path, key, fingerprint, status, body, created_at)"
+        "INSERT INTO idempotency_keys (org_id, method, path, key, request_sha256, status, body, created_at)"
         " VALUES (1, 'POST', '/v1/results/export', $1, '', 202, '', now() - $2::interval)",
         [("old", timedelta(hours=25)), ("new", timedelta(hours=23))],
     )
