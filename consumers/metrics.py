@@ -10,7 +10,7 @@ from prometheus_client import Counter, Histogram, disable_created_metrics, start
 from service.domain.deliveries import DeliveryStatus
 from service.domain.errors import ServiceError
 from service.usecases.exports.run_export import ExportEnd
-from service.usecases.ingest.incoming import Verdict, What
+from service.usecases.ingest.batch_items import EventOutcome, EventStatus
 from service.usecases.reports.store_report import Taken
 from service.usecases.webhooks.deliver_events import AttemptedDelivery
 
@@ -38,7 +38,7 @@ RELAYED: Final = Counter("results_outbox_sent_total", "Messages of the outbox th
 BROKER_LOSSES: Final = Counter("results_broker_losses_total", "Times that the broker was lost, or not reached")
 TASK_FAILURES: Final = Counter("results_chore_failures_total", "Chores that ended with an error", ("chore",))
 
-for _outcome in get_args(What):  # a rate can be taken of what is there from the start
+for _outcome in get_args(EventStatus):  # a rate can be taken of what is there from the start
     _EVENTS.labels(_outcome)
 for _status in get_args(DeliveryStatus):
     _DELIVERIES.labels(_status)
@@ -69,7 +69,7 @@ def served(host: str, port: int | None) -> Iterator[None]:
         thread.join()
 
 
-def count_batch(verdicts: Sequence[Verdict], begun: float) -> None:
+def count_batch(verdicts: Sequence[EventOutcome], begun: float) -> None:
     """A batch of events that was begun at this value of the performance counter."""
     _BATCHES.observe(time.perf_counter() - begun)
     _BATCH_SIZE.observe(len(verdicts))

@@ -105,11 +105,11 @@ async def _upkeep(context: RoleContext) -> RoleWorkload:
         PeriodicTask("expired_exports", 60, exporter.expire),
         PeriodicTask("left_files", 3_600, exporter.sweep),
         PeriodicTask("left_uploads", 24 * 3_600, partial(delete_left_uploads, context.pool, storage)),
-        PeriodicTask("stuck_writers", 15, partial(tidy.end_stuck_writers, context.pool)),
-        PeriodicTask("old_answers", 3_600, partial(tidy.delete_old_answers, context.pool)),
+        PeriodicTask("stuck_writers", 15, partial(tidy.terminate_stuck_writers, context.pool)),
+        PeriodicTask("old_answers", 3_600, partial(tidy.delete_expired_responses, context.pool)),
         PeriodicTask("expired_results", 3_600, expire),
-        PeriodicTask("old_events", 3_600, partial(tidy.delete_old_events, context.pool)),
-        PeriodicTask("old_receipts", 3_600, partial(tidy.delete_old_receipts, context.pool)),
+        PeriodicTask("old_events", 3_600, partial(tidy.delete_expired_events, context.pool)),
+        PeriodicTask("old_receipts", 3_600, partial(tidy.delete_expired_receipts, context.pool)),
     )
     return RoleWorkload(loops=periodic_loops(chores, context.stopping))
 

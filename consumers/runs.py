@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from consumers.metrics import count_batch
 from consumers.worker import Delivery, MessageHandler, Rejection
-from service.contracts.cloudevents import structured
-from service.usecases.ingest.incoming import Verdict
+from service.contracts.cloudevents import to_structured_mode
+from service.usecases.ingest.batch_items import EventOutcome
 from service.usecases.ingest.ingest_runs import RunIngest
 
 
@@ -15,7 +15,7 @@ def runs_handler(ingest: RunIngest) -> MessageHandler:
 
     async def handle(deliveries: Sequence[Delivery]) -> list[Rejection | None]:
         begun = time.perf_counter()
-        bodies = [structured(delivery.body, delivery.content_type, delivery.headers) for delivery in deliveries]
+        bodies = [to_structured_mode(delivery.body, delivery.content_type, delivery.headers) for delivery in deliveries]
         verdicts = await ingest.ingest(bodies)
         count_batch(verdicts, begun)
         return [_dead_letter(verdict) for verdict in verdicts]
@@ -23,5 +23,5 @@ def runs_handler(ingest: RunIngest) -> MessageHandler:
     return handle
 
 
-def _dead_letter(verdict: Verdict) -> Rejection | None:
+def _dead_letter(verdict: EventOutcome) -> Rejection | None:
     return Rejection(verdict.reason, verdict.message or "") if verdict.reason else None

@@ -13,7 +13,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, 
 from consumers.metrics import DEAD_LETTERS
 from consumers.topology import Topology
 from service.domain.backoff import backoff_delays
-from service.domain.ids import mint_id
+from service.domain.ids import new_id
 from service.log import log
 from service.store.postgres.database import is_conflict, is_outage
 
@@ -185,7 +185,7 @@ def _dead_letter(message: AbstractIncomingMessage, verdict: Rejection) -> Messag
         },
         content_type=message.content_type,
         content_encoding=message.content_encoding,
-        message_id=mint_id("dead"),
+        message_id=new_id("dead"),
         timestamp=datetime.now(UTC),
         delivery_mode=DeliveryMode.PERSISTENT,
     )

@@ -10,7 +10,7 @@ import asyncpg
 
 from service.store import organizations
 from service.store.postgres import database
-from service.usecases.ingest.incoming import Verdict
+from service.usecases.ingest.batch_items import EventOutcome
 from service.usecases.ingest.ingest_runs import RunIngest
 from tests.run_events import body
 
@@ -22,11 +22,11 @@ class Store:
     pool: asyncpg.Pool
     ingest: RunIngest
 
-    async def take(self, *events: Any) -> list[Verdict]:
+    async def take(self, *events: Any) -> list[EventOutcome]:
         """Ingests these as one batch."""
         return await self.ingest.ingest([body(event) for event in events])
 
-    async def take_each(self, *events: Any) -> list[Verdict]:
+    async def take_each(self, *events: Any) -> list[EventOutcome]:
         return [verdict for event in events for verdict in await self.take(event)]
 
     async def run(self, run_id: str = "run_1") -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 from service.contracts.cloudevents import STRUCTURED
 from service.contracts.events import DisabledWebhookObject, RunObject
 from service.contracts.responses import Export
-from service.contracts.run_events import RUN_EVENT
+from service.contracts.run_events import RUN_COMPLETED_EVENT
 
 _TEMPLATE: Final = "#/components/schemas/{model}"
 
@@ -82,7 +82,7 @@ _OUT: Final = {
 def document(version: str) -> dict[str, Any]:
     """The whole document, for this version of the product."""
     schemas: dict[str, Any] = {}
-    event_in = _message("run.completed", STRUCTURED, _schema(RUN_EVENT, schemas), RUN_EVENT_EXAMPLE)
+    event_in = _message("run.completed", STRUCTURED, _schema(RUN_COMPLETED_EVENT, schemas), RUN_EVENT_EXAMPLE)
     events_out = {
         key: _message(name, "application/json", _schema(TypeAdapter(shape), schemas))
         for key, (name, shape) in _OUT.items()

@@ -1,4 +1,4 @@
-"""CloudEvents 1.0 over AMQP: both content modes brought to the structured one (JSON event format)."""
+"""CloudEvents 1.0 over AMQP: both content modes brought to the to_structured_mode one (JSON event format)."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -10,7 +10,7 @@ STRUCTURED: Final = "application/cloudevents+json"
 _PREFIXES: Final = ("cloudEvents:", "cloudEvents_")
 
 
-def structured(body: bytes, content_type: str | None, headers: Mapping[str, Any]) -> bytes:
+def to_structured_mode(body: bytes, content_type: str | None, headers: Mapping[str, Any]) -> bytes:
     """The event as one JSON object, whichever mode it came in. A binary-mode body is its `data`, as JSON."""
     if content_type is not None and content_type.partition(";")[0].strip() == STRUCTURED:
         return body

@@ -19,7 +19,7 @@ from service.contracts.validation import ID, NO_NUL, WHOLE
 from service.domain.events import EventType
 from service.domain.filters import ResultFilter, RunFilter
 from service.domain.ids import CaseKey, parse_case_id
-from service.domain.statuses import LETTER, ResultStatus, RunStatus
+from service.domain.statuses import STATUS_CODES, ResultStatus, RunStatus
 
 MAX_LIMIT: Final = 1_000
 DEFAULT_LIMIT: Final = 20
@@ -184,7 +184,7 @@ class StreamQuery(EventFilters):
 
 def _letters(statuses: list[Any], all_of_them: int) -> tuple[str, ...]:
     """The letters, sorted, so that the order of the parameters makes no other list; all of them are no filter."""
-    letters = sorted({LETTER[status] for status in statuses})
+    letters = sorted({STATUS_CODES[status] for status in statuses})
     return () if len(letters) == all_of_them else tuple(letters)
 
 

@@ -30,7 +30,7 @@ class Failure(TypedDict, total=False):
     details: str | None
 
 
-class Attempt(TypedDict, total=False):
+class AttemptIn(TypedDict, total=False):
     """One execution of a case inside a run."""
 
     status: Required[ResultStatus]
@@ -40,7 +40,7 @@ class Attempt(TypedDict, total=False):
     failure: Failure | None
 
 
-class ArtifactRef(TypedDict, total=False):
+class ArtifactIn(TypedDict, total=False):
     """A file that belongs to a result; the bytes stay where `uri` says."""
 
     kind: ArtifactKind | None
@@ -63,8 +63,8 @@ class ResultIn(TypedDict, total=False):
     started_at: datetime | None
     logs_ref: str | None
     failure: Failure | None
-    attempts: list[Attempt] | None
-    artifacts: list[ArtifactRef] | None
+    attempts: list[AttemptIn] | None
+    artifacts: list[ArtifactIn] | None
 
 
 class RunIn(TypedDict, total=False):
@@ -97,7 +97,7 @@ class RunData(TypedDict, total=False):
     results: list[ResultIn]
 
 
-class Envelope(TypedDict, total=False):
+class CloudEvent(TypedDict, total=False):
     """What every event says of itself."""
 
     specversion: Required[Literal["1.0"]]
@@ -107,17 +107,17 @@ class Envelope(TypedDict, total=False):
     time: datetime | None
 
 
-class RunEvent(Envelope, total=False):
+class RunCompletedEvent(CloudEvent, total=False):
     """The envelope (CloudEvents 1.0, structured mode); `source` and `id` together identify the event."""
 
     data: Required[RunData]
 
 
-class ReferringEvent(Envelope, total=False):
+class DatarefEvent(CloudEvent, total=False):
     """An event whose `data` lies in storage (the dataref extension), since it is too large to go inline."""
 
     dataref: Required[Annotated[str, StringConstraints(min_length=1, max_length=2_000)]]
 
 
-RUN_EVENT: Final = TypeAdapter(RunEvent)
-REFERRING_EVENT: Final = TypeAdapter(ReferringEvent)
+RUN_COMPLETED_EVENT: Final = TypeAdapter(RunCompletedEvent)
+DATAREF_EVENT: Final = TypeAdapter(DatarefEvent)

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import orjson
 
-from service.contracts.run_events import ResultIn, RunEvent, RunIn
+from service.contracts.run_events import ResultIn, RunCompletedEvent, RunIn
 from service.dev.demo import ORGANIZATION
 from service.dev.queues import publish
 from service.reports import junit
@@ -35,19 +35,19 @@ def send_once(settings: Settings, marker: Path) -> list[str]:
     return run_ids
 
 
-async def _publish(settings: Settings, events: Sequence[RunEvent]) -> None:
+async def _publish(settings: Settings, events: Sequence[RunCompletedEvent]) -> None:
     bodies = [orjson.dumps(event) for event in events]
     await publish(settings.amqp_url or "", settings.queue_prefix + _EXCHANGE, _ROUTING_KEY, bodies)
 
 
-async def _put(settings: Settings, events: Sequence[RunEvent]) -> None:
+async def _put(settings: Settings, events: Sequence[RunCompletedEvent]) -> None:
     """Without a broker, into the queue that is embedded in the database."""
     async with database_connection(settings, "results_worker") as connection:
         for event in events:
             await outbox.put(connection, _QUEUE, orjson.loads(orjson.dumps(event)))
 
 
-def first_events() -> Iterator[RunEvent]:
+def first_events() -> Iterator[RunCompletedEvent]:
     """One event for each report, completed now."""
     for report in sorted(_REPORTS.glob("*.xml")):
         with report.open("rb") as source:
@@ -55,7 +55,7 @@ def first_events() -> Iterator[RunEvent]:
         yield _event(report.stem, results)
 
 
-def _event(name: str, results: list[ResultIn]) -> RunEvent:
+def _event(name: str, results: list[ResultIn]) -> RunCompletedEvent:
     now = datetime.now(UTC)
     run = RunIn(
         run_id=f"run_first_{name}",
@@ -65,7 +65,7 @@ def _event(name: str, results: list[ResultIn]) -> RunEvent:
         labels={"suite": name},
         completed_at=now,
     )
-    return RunEvent(
+    return RunCompletedEvent(
         specversion="1.0",
         type="run.completed",
         source="/zof-results/dev",

@@ -31,7 +31,7 @@ _PATTERNS: Final = {
 }
 
 
-def mint_id(prefix: str) -> str:
+def new_id(prefix: str) -> str:
     """A new id such as `rcp_` + 32 hex digits, of which the first 12 are milliseconds since 1970."""
     return f"{prefix}_{time.time_ns() // 1_000_000:012x}{os.urandom(10).hex()}"
 
@@ -41,7 +41,7 @@ def first_id(prefix: str, moment_ms: int) -> str:
     return f"{prefix}_{moment_ms:012x}"
 
 
-def minted_ms(minted: str) -> int:
+def id_timestamp_ms(minted: str) -> int:
     """The moment at which an id was minted, in ms since 1970."""
     return int(minted.partition("_")[2][:12], 16)
 

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from service.domain.ids import CaseKey
-from service.domain.statuses import LETTER, RESULT_STATUSES, SEVERITY, STATUS
+from service.domain.statuses import RESULT_STATUSES, SEVERITY, STATUS_CODES, STATUS_NAMES
 
-_RANK: Final = {letter: SEVERITY[status] for letter, status in STATUS.items()}
+_RANK: Final = {letter: SEVERITY[status] for letter, status in STATUS_NAMES.items()}
 MAX_DURATION_MS: Final = 2**31 - 1  # what the table holds: 24.8 days
 _FAILING: Final = frozenset("fe")
 
@@ -35,7 +35,7 @@ class ArtifactReference(NamedTuple):
     uri: str | None
 
 
-class Outcome(NamedTuple):
+class CaseOutcome(NamedTuple):
     """What one event says of one case. `attempts` is empty where one attempt passed and left no log."""
 
     case_key: CaseKey
@@ -65,12 +65,12 @@ class Counts(NamedTuple):
         return self.passed + self.failed + self.error + self.skipped + self.canceled
 
 
-def count(outcomes: Iterable[Outcome]) -> Counts:
+def count(outcomes: Iterable[CaseOutcome]) -> Counts:
     """The counts of these outcomes, one per case."""
     counted = list(outcomes)
     letters = Counter([outcome.status for outcome in counted])
     flaky = sum([outcome.flaky for outcome in counted])
-    return Counts(**{status: letters[LETTER[status]] for status in RESULT_STATUSES}, flaky=flaky)
+    return Counts(**{status: letters[STATUS_CODES[status]] for status in RESULT_STATUSES}, flaky=flaky)
 
 
 def is_flaky(status: str, earlier: Iterable[Attempt]) -> bool:
@@ -78,10 +78,10 @@ def is_flaky(status: str, earlier: Iterable[Attempt]) -> bool:
     return status == "p" and any(attempt.status in _FAILING for attempt in earlier)
 
 
-def add_attempt(first: Outcome, then: Outcome) -> Outcome:
+def add_attempt(first: CaseOutcome, then: CaseOutcome) -> CaseOutcome:
     """The outcome of a case that one event reports twice: the second report is a further attempt."""
     earlier, later = _attempts(first), _attempts(then)
-    return Outcome(
+    return CaseOutcome(
         case_key=first.case_key,
         status=then.status,
         duration_ms=min(MAX_DURATION_MS, first.duration_ms + then.duration_ms),
@@ -94,7 +94,7 @@ def add_attempt(first: Outcome, then: Outcome) -> Outcome:
     )
 
 
-def merge(ours: dict[CaseKey, Outcome], theirs: Iterable[Outcome]) -> None:
+def merge(ours: dict[CaseKey, CaseOutcome], theirs: Iterable[CaseOutcome]) -> None:
     """Takes into `ours` what another event of the same run says; the order of merging makes no difference."""
     for outcome in theirs:
         known = ours.get(outcome.case_key)
@@ -102,7 +102,7 @@ def merge(ours: dict[CaseKey, Outcome], theirs: Iterable[Outcome]) -> None:
             ours[outcome.case_key] = outcome
 
 
-def precedence(outcome: Outcome) -> tuple[int, int, int, int, str]:
+def precedence(outcome: CaseOutcome) -> tuple[int, int, int, int, str]:
     """Newer event first, then worse, longer, more attempts, and a text that only makes the order total.
 
     results.sql and this function must rank alike.
@@ -117,5 +117,5 @@ def precedence(outcome: Outcome) -> tuple[int, int, int, int, str]:
     )
 
 
-def _attempts(outcome: Outcome) -> tuple[Attempt, ...]:
+def _attempts(outcome: CaseOutcome) -> tuple[Attempt, ...]:
     return outcome.attempts or (Attempt(outcome.status, outcome.duration_ms, outcome.started_ms),)

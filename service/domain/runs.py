@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from service.domain.results import Counts
-from service.domain.statuses import LETTER, SEVERITY, STATUS
+from service.domain.statuses import SEVERITY, STATUS_CODES, STATUS_NAMES
 
 # A status that came with one of several shards speaks for its part only, so it has no time of its own:
 # the worst of them counts, together with the results, until a plain event says otherwise.
@@ -14,7 +14,7 @@ FieldVersions = dict[str, tuple[int, Any]]  # field -> (time of the event that s
 
 
 @dataclass(frozen=True, slots=True)
-class RunFacts:
+class RunState:
     """One run as one event or several describe it. Times are ms or, for events, s since 1970."""
 
     run_id: str
@@ -31,7 +31,7 @@ class RunFacts:
     complete: bool = False
 
 
-def merge(known: RunFacts, new: RunFacts) -> RunFacts:
+def merge(known: RunState, new: RunState) -> RunState:
     """Both together. Apart from `completed_ms`, which stays the known one's, the order makes no difference."""
     given = max(known, new, key=_status_precedence)
     return replace(
@@ -48,36 +48,36 @@ def merge(known: RunFacts, new: RunFacts) -> RunFacts:
     )
 
 
-def is_complete(facts: RunFacts, counts: Counts) -> bool:
+def is_complete(state: RunState, counts: Counts) -> bool:
     """Complete once and for all, or as soon as all that was announced has come."""
-    if facts.complete:
+    if state.complete:
         return True
-    announced = facts.expected_results is not None or facts.expected_shards is not None
-    results_came = facts.expected_results is None or counts.total >= facts.expected_results
-    shards_came = facts.expected_shards is None or len(facts.shards) >= facts.expected_shards
+    announced = state.expected_results is not None or state.expected_shards is not None
+    results_came = state.expected_results is None or counts.total >= state.expected_results
+    shards_came = state.expected_shards is None or len(state.shards) >= state.expected_shards
     return announced and results_came and shards_came
 
 
-def run_status(facts: RunFacts, counts: Counts) -> str:
+def run_status(state: RunState, counts: Counts) -> str:
     """The letter of the run's status: the producer's word, else error > failed > canceled > passed."""
     by_results = _rollup(counts)
-    if facts.stated_status is None:
+    if state.stated_status is None:
         return by_results
-    if facts.status_event_s == SHARD_STATUS_EVENT_S:
-        return max(facts.stated_status, by_results, key=_rank)
-    return facts.stated_status
+    if state.status_event_s == SHARD_STATUS_EVENT_S:
+        return max(state.stated_status, by_results, key=_rank)
+    return state.stated_status
 
 
-def duration_ms(facts: RunFacts) -> int | None:
+def duration_ms(state: RunState) -> int | None:
     """From the first start to the last completion, or None where no event says when it started."""
-    return None if facts.started_ms is None else max(0, facts.last_completed_ms - facts.started_ms)
+    return None if state.started_ms is None else max(0, state.last_completed_ms - state.started_ms)
 
 
 def _rollup(counts: Counts) -> str:
     for status in ("error", "failed", "canceled"):
         if getattr(counts, status):
-            return LETTER[status]
-    return LETTER["passed"]
+            return STATUS_CODES[status]
+    return STATUS_CODES["passed"]
 
 
 def _merge_fields(known: FieldVersions, new: FieldVersions) -> FieldVersions:
@@ -87,12 +87,12 @@ def _merge_fields(known: FieldVersions, new: FieldVersions) -> FieldVersions:
     return merged
 
 
-def _status_precedence(facts: RunFacts) -> tuple[int, int]:
-    return facts.status_event_s, _rank(facts.stated_status)
+def _status_precedence(state: RunState) -> tuple[int, int]:
+    return state.status_event_s, _rank(state.stated_status)
 
 
 def _rank(letter: str | None) -> int:
-    return SEVERITY[STATUS[letter]] if letter else 0
+    return SEVERITY[STATUS_NAMES[letter]] if letter else 0
 
 
 def _least(one: int | None, other: int | None) -> int | None:

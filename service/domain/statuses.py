@@ -11,5 +11,5 @@ RESULT_STATUSES: Final[tuple[ResultStatus, ...]] = get_args(ResultStatus)
 SEVERITY: Final[dict[str, int]] = {"passed": 1, "skipped": 2, "canceled": 3, "failed": 4, "error": 5}
 
 # How a status is stored: one byte, its first letter.
-LETTER: Final[dict[str, str]] = {status: status[0] for status in RESULT_STATUSES}
-STATUS: Final[dict[str, ResultStatus]] = {status[0]: status for status in RESULT_STATUSES}
+STATUS_CODES: Final[dict[str, str]] = {status: status[0] for status in RESULT_STATUSES}
+STATUS_NAMES: Final[dict[str, ResultStatus]] = {status[0]: status for status in RESULT_STATUSES}

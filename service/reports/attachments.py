@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from service.contracts.run_events import ArtifactKind, ArtifactRef
+from service.contracts.run_events import ArtifactIn, ArtifactKind
 
 MAX_ATTACHMENTS: Final = 200  # of one result
 
@@ -29,9 +29,9 @@ class Attachment(NamedTuple):
     content_type: str | None = None
 
 
-def references(attachments: Iterable[Attachment]) -> list[ArtifactRef]:
+def references(attachments: Iterable[Attachment]) -> list[ArtifactIn]:
     """One reference to each file, under names that differ, since a result knows its artifacts by name."""
-    found: dict[str, ArtifactRef] = {}
+    found: dict[str, ArtifactIn] = {}
     for attachment in dict.fromkeys(attachments):
         uri = attachment.uri
         if not uri or len(found) >= MAX_ATTACHMENTS:
@@ -82,7 +82,7 @@ def kind_of(attachment: Attachment) -> ArtifactKind:
     return _KINDS.get(name.rpartition(".")[2], by_type)
 
 
-def _free_name(name: str, uri: str, taken: dict[str, ArtifactRef]) -> str:
+def _free_name(name: str, uri: str, taken: dict[str, ArtifactIn]) -> str:
     return name if name not in taken else re.sub(r"[/\\]+", "-", uri.lstrip("./\\"))
 
 

@@ -2,16 +2,16 @@
 
 from typing import Final
 
-from service.contracts.run_events import Attempt, ResultIn
+from service.contracts.run_events import AttemptIn, ResultIn
 
 MAX_ATTEMPTS: Final = 1_000  # of one result; of more, the last are kept
 
 
-def attempts_of(result: ResultIn) -> list[Attempt]:
+def attempts_of(result: ResultIn) -> list[AttemptIn]:
     """The attempts that a result lists, or the one that it is."""
     if attempts := result.get("attempts"):
         return attempts
-    only: Attempt = {"status": result["status"], "duration_ms": result.get("duration_ms")}
+    only: AttemptIn = {"status": result["status"], "duration_ms": result.get("duration_ms")}
     if "started_at" in result:
         only["started_at"] = result["started_at"]
     if "failure" in result:

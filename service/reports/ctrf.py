@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, cast
 
-from service.contracts.run_events import Attempt, Failure, ResultIn
+from service.contracts.run_events import AttemptIn, Failure, ResultIn
 from service.domain.statuses import ResultStatus
 from service.reports.attachments import Attachment, references
 from service.reports.attempts import MAX_ATTEMPTS
@@ -75,7 +75,7 @@ def _add_outcome(result: ResultIn, test: Mapping[str, Any]) -> None:
         result["attempts"] = attempts[-MAX_ATTEMPTS:]
 
 
-def _listed_attempts(result: ResultIn, test: Mapping[str, Any]) -> list[Attempt]:
+def _listed_attempts(result: ResultIn, test: Mapping[str, Any]) -> list[AttemptIn]:
     """Some producers list the deciding attempt among the others, some only those before it."""
     attempts = [_attempt_of(attempt) for attempt in _dicts(test.get("retryAttempts"))]
     retries = test.get("retries")
@@ -84,28 +84,28 @@ def _listed_attempts(result: ResultIn, test: Mapping[str, Any]) -> list[Attempt]
     return attempts
 
 
-def _implied_attempts(result: ResultIn, test: Mapping[str, Any], failure: Failure) -> list[Attempt]:
+def _implied_attempts(result: ResultIn, test: Mapping[str, Any], failure: Failure) -> list[AttemptIn]:
     """A number of retries, or `flaky` alone, says that as many attempts failed before."""
     retries = test.get("retries")
     count = retries if isinstance(retries, int) else 0
     count = max(count, 1) if test.get("flaky") is True else count
     if count < 1 or result["status"] not in ("passed", "failed"):
         return []
-    earlier: list[Attempt] = [{"status": "failed"} for _ in range(min(count, MAX_ATTEMPTS))]
+    earlier: list[AttemptIn] = [{"status": "failed"} for _ in range(min(count, MAX_ATTEMPTS))]
     if failure and result["status"] == "passed":
         earlier[-1]["failure"] = failure
     return [*earlier, _deciding(result)]
 
 
-def _deciding(result: ResultIn) -> Attempt:
-    attempt: Attempt = {"status": result["status"], "duration_ms": result.get("duration_ms")}
+def _deciding(result: ResultIn) -> AttemptIn:
+    attempt: AttemptIn = {"status": result["status"], "duration_ms": result.get("duration_ms")}
     if "failure" in result:
         attempt["failure"] = result["failure"]
     return attempt
 
 
-def _attempt_of(listed: Mapping[str, Any]) -> Attempt:
-    attempt: Attempt = {"status": _status_of(listed)}
+def _attempt_of(listed: Mapping[str, Any]) -> AttemptIn:
+    attempt: AttemptIn = {"status": _status_of(listed)}
     if "duration" in listed:
         attempt["duration_ms"] = sane_milliseconds(listed["duration"])
     if started_at := epoch_ms(listed.get("start")):

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from service.contracts.run_events import Attempt, Failure, ResultIn
+from service.contracts.run_events import AttemptIn, Failure, ResultIn
 from service.domain.statuses import ResultStatus
 from service.reports.attachments import MAX_ATTACHMENTS, Attachment, references
 from service.reports.attempts import attempts_of
@@ -184,8 +184,8 @@ def _add_attempts(result: ResultIn, flaky: list[Element], reruns: list[Element])
     result["attempts"] = attempts
 
 
-def _attempt_of(outcome: Element) -> Attempt:
-    attempt: Attempt = {"status": outcome.status}
+def _attempt_of(outcome: Element) -> AttemptIn:
+    attempt: AttemptIn = {"status": outcome.status}
     if "time" in outcome.attributes:
         attempt["duration_ms"] = milliseconds(outcome.attributes["time"])
     if "timestamp" in outcome.attributes:

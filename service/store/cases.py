@@ -10,10 +10,10 @@ from service.store.postgres.statements import statements
 
 _SQL: Final = statements("cases")
 
-CaseAddress = tuple[OrgId, CaseKey]
+CaseRef = tuple[OrgId, CaseKey]
 
 
-async def insert_unseen(connection: Connection, unseen: Mapping[CaseAddress, Case]) -> dict[CaseAddress, Case]:
+async def insert_unseen(connection: Connection, unseen: Mapping[CaseRef, Case]) -> dict[CaseRef, Case]:
     """Stores those that are new; returns what is stored now under each key, which differs where two cases clash."""
     addresses = list(unseen)
     org_ids, case_keys = [a[0] for a in addresses], [a[1] for a in addresses]

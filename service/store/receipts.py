@@ -11,7 +11,7 @@ from service.store.postgres.statements import statements
 
 _SQL: Final = statements("receipts")
 
-EventAddress = tuple[OrgId, str, str]  # organization, source, event id
+EventRef = tuple[OrgId, str, str]  # organization, source, event id
 
 
 class Receipt(NamedTuple):
@@ -28,7 +28,7 @@ class Receipt(NamedTuple):
     problems: list[dict[str, Any]]
 
 
-async def claim(connection: Connection, receipts: Sequence[Receipt]) -> set[EventAddress]:
+async def claim(connection: Connection, receipts: Sequence[Receipt]) -> set[EventRef]:
     """Writes a receipt for each event that is new, or was rejected before; returns those events' addresses."""
     # An array of JSON documents goes as text: the driver would take a document that is a list for a dimension.
     rows_in = [(*receipt[:-1], orjson.dumps(receipt.problems).decode()) for receipt in receipts]
@@ -36,12 +36,12 @@ async def claim(connection: Connection, receipts: Sequence[Receipt]) -> set[Even
     return {(OrgId(row[0]), row[1], row[2]) for row in rows}
 
 
-async def find_bodies(connection: Connection, events: Iterable[EventAddress]) -> dict[EventAddress, bytes]:
+async def find_bodies(connection: Connection, events: Iterable[EventRef]) -> dict[EventRef, bytes]:
     """The body's SHA-256 under which each of these events was stored."""
     rows = await connection.fetch(_SQL["find_bodies"], *map(list, zip(*events, strict=True)))
     return {(OrgId(row[0]), row[1], row[2]): row[3] for row in rows}
 
 
-async def reject(connection: Connection, event: EventAddress, problems: list[dict[str, Any]]) -> None:
+async def reject(connection: Connection, event: EventRef, problems: list[dict[str, Any]]) -> None:
     """Ends a receipt that this transaction has claimed as rejected after all."""
     await connection.execute(_SQL["reject"], *event, problems)

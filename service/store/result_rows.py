@@ -10,7 +10,7 @@ from struct import Struct
 from typing import Final
 
 from service.domain.ids import OrgId, RunKey, completed_ms
-from service.domain.results import Outcome
+from service.domain.results import CaseOutcome
 
 # Those that the results of a run mostly share stand first, so that they are packed once for many rows.
 COLUMNS: Final = (
@@ -29,7 +29,7 @@ _INT_MAX: Final = 2**31 - 1
 _shared = attrgetter("event_s", "attempt_count", "status", "flaky")
 
 
-def pack_rows(org_id: OrgId, run_key: RunKey, outcomes: Sequence[Outcome]) -> bytes:
+def pack_rows(org_id: OrgId, run_key: RunKey, outcomes: Sequence[CaseOutcome]) -> bytes:
     """The rows of one run, in the order of its outcomes."""
     base_ms = completed_ms(run_key)
     rows: list[bytes] = []
@@ -52,7 +52,7 @@ def int32(number: int) -> int:
     return max(-_INT_MAX, min(_INT_MAX, number))
 
 
-def _pack_own(outcome: Outcome, base_ms: int) -> bytes:
+def _pack_own(outcome: CaseOutcome, base_ms: int) -> bytes:
     if outcome.started_ms is None:
         return _OWN_NOT_STARTED.pack(8, outcome.case_key, 4, outcome.duration_ms, -1)
     return _OWN.pack(8, outcome.case_key, 4, outcome.duration_ms, 4, int32(outcome.started_ms - base_ms))

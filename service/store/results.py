@@ -5,7 +5,7 @@ from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from service.domain.ids import CaseKey, OrgId, RunKey, artifact_key, completed_ms
-from service.domain.results import Outcome, precedence
+from service.domain.results import CaseOutcome, precedence
 from service.store import result_rows
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
@@ -24,7 +24,7 @@ class RunOutcomes(NamedTuple):
 
     org_id: OrgId
     run_key: RunKey
-    outcomes: Sequence[Outcome]
+    outcomes: Sequence[CaseOutcome]
 
     def sorted(self) -> "RunOutcomes":
         """The same results in the order of their keys, as the primary key's index likes them."""

@@ -11,7 +11,7 @@ import orjson
 from service.domain import runs
 from service.domain.ids import OrgId, RunKey, run_key
 from service.domain.results import Counts
-from service.domain.runs import RunFacts
+from service.domain.runs import RunState
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
 
@@ -20,7 +20,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
 _DESCRIBING: Final = ("environment", "branch", "commit_sha", "ci_url", "labels")
 
-RunAddress = tuple[OrgId, str]  # organization, run_id
+RunRef = tuple[OrgId, str]  # organization, run_id
 
 
 @dataclass(slots=True)
@@ -29,29 +29,29 @@ class StoredRun:
 
     org_id: OrgId
     key: RunKey
-    facts: RunFacts
+    state: RunState
     counts: Counts
     revision: int = 1
     results_expired: bool = False
 
     @classmethod
-    def new(cls, org_id: OrgId, facts: RunFacts, counts: Counts) -> "StoredRun":
+    def new(cls, org_id: OrgId, state: RunState, counts: Counts) -> "StoredRun":
         """A run that nobody has seen: its key is minted from the completion that this event says."""
-        return cls(org_id, run_key(org_id, facts.run_id, facts.completed_ms), facts, counts)
+        return cls(org_id, run_key(org_id, state.run_id, state.completed_ms), state, counts)
 
     @property
     def complete(self) -> bool:
         """Whether all that was announced has come."""
-        return runs.is_complete(self.facts, self.counts)
+        return runs.is_complete(self.state, self.counts)
 
 
-async def insert_new(connection: Connection, new: Sequence[StoredRun]) -> set[RunAddress]:
+async def insert_new(connection: Connection, new: Sequence[StoredRun]) -> set[RunRef]:
     """Inserts those that nobody has stored yet; returns their addresses."""
     rows = await connection.fetch(_SQL["insert_new"], *map(list, zip(*map(_insert_row, new), strict=True)))
     return {(OrgId(row["org_id"]), row["run_id"]) for row in rows}
 
 
-async def lock(connection: Connection, addresses: Iterable[RunAddress]) -> dict[RunAddress, StoredRun]:
+async def lock(connection: Connection, addresses: Iterable[RunRef]) -> dict[RunRef, StoredRun]:
     """The stored runs among these, locked until the transaction ends."""
     rows = await connection.fetch(_SQL["lock"], *map(list, zip(*addresses, strict=True)))
     return {(OrgId(row["org_id"]), row["run_id"]): _stored(row) for row in rows}
@@ -59,17 +59,17 @@ async def lock(connection: Connection, addresses: Iterable[RunAddress]) -> dict[
 
 async def update(connection: Connection, run: StoredRun) -> None:
     """Writes what has changed since the row was locked, the revision included."""
-    facts = run.facts
+    state = run.state
     await connection.execute(
         _SQL["update"],
         run.org_id,
         run.key,
-        *_field_columns(facts),
+        *_field_columns(state),
         *_state_columns(run),
-        sorted(facts.shards),
-        _moment(facts.started_ms),
-        _moment(facts.last_completed_ms),
-        runs.duration_ms(facts),
+        sorted(state.shards),
+        _moment(state.started_ms),
+        _moment(state.last_completed_ms),
+        runs.duration_ms(state),
         run.revision,
     )
 
@@ -81,26 +81,26 @@ async def count_results(connection: Connection, org_id: OrgId, key: RunKey) -> C
 
 
 def _insert_row(run: StoredRun) -> tuple[Any, ...]:
-    facts = run.facts
+    state = run.state
     return (
         run.org_id,
         run.key,
-        facts.run_id,
-        facts.project_id,
-        *_field_columns(facts),
+        state.run_id,
+        state.project_id,
+        *_field_columns(state),
         *_state_columns(run),
-        orjson.dumps(sorted(facts.shards)).decode(),
-        _moment(facts.started_ms),
-        _moment(facts.completed_ms),
-        _moment(facts.last_completed_ms),
-        runs.duration_ms(facts),
+        orjson.dumps(sorted(state.shards)).decode(),
+        _moment(state.started_ms),
+        _moment(state.completed_ms),
+        _moment(state.last_completed_ms),
+        runs.duration_ms(state),
     )
 
 
-def _field_columns(facts: RunFacts) -> tuple[Any, ...]:
+def _field_columns(state: RunState) -> tuple[Any, ...]:
     """The describing columns, then the time of the event that each is from; documents as text, as unnest wants them."""
-    values = {name: value for name, (_, value) in facts.field_versions.items()}
-    times = {name: event_s for name, (event_s, _) in facts.field_versions.items()}
+    values = {name: value for name, (_, value) in state.field_versions.items()}
+    times = {name: event_s for name, (event_s, _) in state.field_versions.items()}
     return (
         *(values.get(name) for name in _DESCRIBING[:-1]),
         *(orjson.dumps(document).decode() for document in (values.get("labels", {}), times)),
@@ -108,20 +108,20 @@ def _field_columns(facts: RunFacts) -> tuple[Any, ...]:
 
 
 def _state_columns(run: StoredRun) -> tuple[Any, ...]:
-    facts, counts = run.facts, run.counts
+    state, counts = run.state, run.counts
     return (
-        runs.run_status(facts, counts),
-        facts.stated_status,
-        facts.status_event_s,
+        runs.run_status(state, counts),
+        state.stated_status,
+        state.status_event_s,
         *counts,
-        runs.is_complete(facts, counts),
-        facts.expected_results,
-        facts.expected_shards,
+        runs.is_complete(state, counts),
+        state.expected_results,
+        state.expected_shards,
     )
 
 
 def _stored(row: asyncpg.Record) -> StoredRun:
-    facts = RunFacts(
+    state = RunState(
         run_id=row["run_id"],
         project_id=row["project_id"],
         completed_ms=_since_epoch(row["completed_at"]),
@@ -137,7 +137,7 @@ def _stored(row: asyncpg.Record) -> StoredRun:
     )
     counts = Counts(*(row[name] for name in Counts._fields))
     return StoredRun(
-        OrgId(row["org_id"]), RunKey(row["run_key"]), facts, counts, row["revision"], row["results_expired"]
+        OrgId(row["org_id"]), RunKey(row["run_key"]), state, counts, row["revision"], row["results_expired"]
     )
 
 

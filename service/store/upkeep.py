@@ -10,11 +10,11 @@ from service.store.postgres.statements import statements
 _SQL: Final = statements("upkeep")
 
 
-async def end_stuck_writers(connection: Connection, after: timedelta) -> int:
+async def terminate_stuck_writers(connection: Connection, after: timedelta) -> int:
     """Ends connections of consumers that were stopped inside a COPY so long ago; returns how many."""
     async with connection.transaction():
         await connection.execute("SET LOCAL ROLE NONE")  # only as who we logged in may we end our own kind
-        return int(await connection.fetchval(_SQL["end_stuck_writers"], after))
+        return int(await connection.fetchval(_SQL["terminate_stuck_writers"], after))
 
 
 async def delete_receipts(connection: Connection, before: datetime, limit: int) -> int:

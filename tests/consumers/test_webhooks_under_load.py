@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from service.domain.ids import OrgId, mint_id
+from service.domain.ids import OrgId, new_id
 from service.usecases.webhooks.manage_webhooks import NewWebhook
 from tests.consumers.conftest import until
 from tests.consumers.dispatching import add_webhook, dispatching
@@ -28,7 +28,7 @@ PATIENCE_S = 120
 
 async def owe(store: Store, webhook: NewWebhook, count: int) -> None:
     """Makes so many events, each due at this webhook."""
-    ids = [mint_id("evt") for _ in range(count)]
+    ids = [new_id("evt") for _ in range(count)]
     await store.pool.execute(
         "INSERT INTO events (org_id, event_id, type, data) SELECT 1, unnest($1::text[]), 'run.completed', '{}'", ids
     )
@@ -46,7 +46,7 @@ async def latencies_ms(store: Store, receiver: Receiver, count: int) -> list[flo
     for number in range(count):
         before = len(receiver.received)
         begun = time.perf_counter()
-        await store.take(run_event(f"run_{mint_id('n')}_{number}"))
+        await store.take(run_event(f"run_{new_id('n')}_{number}"))
         async with asyncio.timeout(PATIENCE_S):
             while len(receiver.received) == before:  # noqa: ASYNC110 - the measure is the arrival itself
                 await asyncio.sleep(0.001)

@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from service.api.operations import OPERATIONS
-from service.contracts.run_events import REFERRING_EVENT, RUN_EVENT
+from service.contracts.run_events import DATAREF_EVENT, RUN_COMPLETED_EVENT
 from service.contracts.validation import describe_error, validation_errors
 from tests.run_events import result, run_event
 
@@ -22,11 +22,11 @@ WRONG: tuple[Any, ...] = (
 def wrong_events() -> Iterator[Any]:
     for value in WRONG:
         yield value
-        for name in RUN_EVENT.json_schema()["properties"]:
+        for name in RUN_COMPLETED_EVENT.json_schema()["properties"]:
             yield run_event() | {name: value}
-        for name in RUN_EVENT.json_schema()["$defs"]["RunIn"]["properties"]:
+        for name in RUN_COMPLETED_EVENT.json_schema()["$defs"]["RunIn"]["properties"]:
             yield run_event(**{name: value})
-        for name in RUN_EVENT.json_schema()["$defs"]["ResultIn"]["properties"]:
+        for name in RUN_COMPLETED_EVENT.json_schema()["$defs"]["ResultIn"]["properties"]:
             yield run_event(results=[result("x") | {name: value}])
         yield run_event(results=[result("x") | {"artifacts": [{"sha256": value, "size": value, "kind": value}]}])
 
@@ -49,7 +49,7 @@ def test_every_fault_of_a_request_has_words_of_ours(model: type[BaseModel]) -> N
 
 
 def test_every_fault_of_an_event_has_words_of_ours() -> None:
-    wrong = itertools.product([RUN_EVENT.validate_python, REFERRING_EVENT.validate_python], wrong_events())
+    wrong = itertools.product([RUN_COMPLETED_EVENT.validate_python, DATAREF_EVENT.validate_python], wrong_events())
     found = [fault for validate, event in wrong for fault in faults(validate, event)]
     assert {fault["type"] for fault in found if describe_error(fault) == fault["msg"]} == set()
 

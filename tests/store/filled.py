@@ -10,7 +10,7 @@ import orjson
 
 from service.domain.filters import Position, ResultFilter
 from service.domain.ids import CaseKey, OrgId, RunKey
-from service.domain.statuses import LETTER
+from service.domain.statuses import STATUS_CODES
 from service.store.postgres import database
 from service.store.queries import results as read_results
 from service.store.queries.results import Budgets
@@ -69,7 +69,7 @@ def random_event(chance: random.Random, run_id: str) -> Any:
 
 
 def _random_result(chance: random.Random, project: str) -> Any:
-    status = chance.choice(["passed"] * 4 + [*LETTER])
+    status = chance.choice(["passed"] * 4 + [*STATUS_CODES])
     named = chance.choice([None, *CASE_IDS[: 3 if project == "shop" else 2]])
     case = {"case_id": named} if named else {}
     return result(f"case {chance.randint(1, 4)}", status, suite=chance.choice(SUITES), **case)

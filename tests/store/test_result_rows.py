@@ -7,8 +7,8 @@ from typing import Any, Final
 import asyncpg
 
 from service.domain.ids import CaseKey, OrgId, run_key
-from service.domain.results import MAX_DURATION_MS, Outcome
-from service.domain.statuses import STATUS
+from service.domain.results import MAX_DURATION_MS, CaseOutcome
+from service.domain.statuses import STATUS_NAMES
 from service.store import result_rows
 
 BASE_MS: Final = 1_779_278_400_123
@@ -21,7 +21,7 @@ DURATIONS: Final = (0, MAX_DURATION_MS)
 STARTS: Final = {None: None, BASE_MS: 0, BASE_MS - 5: -5, BASE_MS + 7: 7, 0: LEAST, 10**14: 2**31 - 1}  # to offset
 EVENTS: Final = {BASE_MS // 1000: 0, BASE_MS // 1000 - 3: -3, -(2**62): LEAST, 2**62: 2**31 - 1}
 ATTEMPTS: Final = (1, 2**15 - 1)
-ALL: Final = list(product(CASES, STATUS, DURATIONS, STARTS, EVENTS, ATTEMPTS, (False, True)))
+ALL: Final = list(product(CASES, STATUS_NAMES, DURATIONS, STARTS, EVENTS, ATTEMPTS, (False, True)))
 
 
 def encoded(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -31,7 +31,7 @@ def encoded(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 async def test_packed_rows_are_stored_as_the_driver_stores_them(database_url: str) -> None:
-    outcomes = [Outcome(CaseKey(values[0]), *values[1:]) for values in ALL]
+    outcomes = [CaseOutcome(CaseKey(values[0]), *values[1:]) for values in ALL]
     packed = result_rows.copied([result_rows.pack_rows(ORG, KEY, outcomes), result_rows.pack_rows(ORG, KEY, [])])
     connection = await asyncpg.connect(database_url)
     for table in ("packed", "encoded"):

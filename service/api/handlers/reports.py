@@ -22,7 +22,7 @@ from service.domain.reports import StoredPart, Upload
 from service.domain.texts import replace_unstorable
 from service.store.postgres.database import Connection
 from service.store.queries import receipts as read_receipts
-from service.usecases.ingest.parse_events import Acceptance
+from service.usecases.ingest.parse_events import AcceptanceWindow
 from service.usecases.reports.accept_report import Inbox, Part, accept_report, identify
 
 _RUN_ID = TypeAdapter(Identifier)
@@ -71,8 +71,8 @@ def _query(request: web.Request, who: Caller) -> ReportQuery:
     query = parse_query(request, ReportQuery)
     if who.project_id not in (None, query.project_id):
         raise Forbidden(f"this key is bound to the project {who.project_id!r}")
-    accept = Acceptance(datetime.now(UTC), request.app[RESOURCES].settings.retention)
-    if query.completed_at and accept.refuses(query.completed_at):
+    accept = AcceptanceWindow(datetime.now(UTC), request.app[RESOURCES].settings.retention)
+    if query.completed_at and accept.excludes(query.completed_at):
         raise InvalidRequest("completed_at: beyond the retention, or more than 24 h ahead", "completed_at")
     return query
 

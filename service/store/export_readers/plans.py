@@ -8,13 +8,13 @@ from service.domain.exports import Column, ExportOrder, Format
 from service.domain.filters import ResultFilter
 from service.domain.ids import OrgId
 from service.domain.key_ranges import KeyRange, RangeStart, cut_into_ranges
-from service.domain.statuses import LETTER
+from service.domain.statuses import STATUS_CODES
 from service.store.postgres.composition import Statement, compose
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
 
 _SQL: Final = statements("exports")
-_ALL_LETTERS: Final = list(LETTER.values())
+_ALL_LETTERS: Final = list(STATUS_CODES.values())
 _PARAMETER: Final = re.compile(r"\$(\d+)")
 
 # How a column is written where that differs from its type in the database.

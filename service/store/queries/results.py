@@ -6,13 +6,13 @@ from typing import Final, NamedTuple
 
 from service.domain.filters import Position, ResultFilter
 from service.domain.ids import CaseKey, OrgId, RunKey
-from service.domain.statuses import LETTER
+from service.domain.statuses import STATUS_CODES
 from service.store.postgres.composition import PROBE_BUDGET, ROW_BUDGET, RUN_BUDGET, Statement, compose
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
 
 _CASES: Final = statements("cases")
-_ALL_LETTERS: Final = list(LETTER.values())
+_ALL_LETTERS: Final = list(STATUS_CODES.values())
 _PROBES: Final = ("rows_of_case", "rows_of_case_id", "rows_of_suite")  # a look-up or two for each candidate
 _INDEXED_STATUSES: Final = {
     "f": "driver_project_with_failed",

@@ -5,11 +5,11 @@ from typing import Final, NamedTuple
 
 from service.domain.filters import Position, RunFilter
 from service.domain.ids import OrgId, RunKey
-from service.domain.statuses import LETTER
+from service.domain.statuses import STATUS_CODES
 from service.store.postgres.composition import RUN_BUDGET, Statement, compose
 from service.store.postgres.database import Connection
 
-_ALL_LETTERS: Final = list(LETTER.values())
+_ALL_LETTERS: Final = list(STATUS_CODES.values())
 
 
 class RunSelector(NamedTuple):

@@ -1,4 +1,4 @@
--- name: end_stuck_writers  (a consumer that was stopped inside a COPY holds its locks, and no timeout ends it)
+-- name: terminate_stuck_writers  (a consumer that was stopped inside a COPY holds its locks, and no timeout ends it)
 SELECT count(pg_terminate_backend(pid))
 FROM pg_stat_activity
 WHERE datname = current_database() AND application_name = 'results_worker' AND pid <> pg_backend_pid()

@@ -9,7 +9,7 @@ from typing import Final
 
 from service.domain.errors import Gone, InvalidRequest, NotFound, Unavailable
 from service.domain.events import RETENTION_DAYS
-from service.domain.ids import OrgId, is_id, minted_ms
+from service.domain.ids import OrgId, id_timestamp_ms, is_id
 from service.domain.streams import NumberedEvent
 from service.store import events
 from service.store.postgres.database import Connection, Pool, as_organization
@@ -172,7 +172,7 @@ async def find_place(connection: Connection, org_id: OrgId, event_id: str) -> in
     place = await events.find_place(connection, org_id, event_id)
     if place is not None:
         return place
-    if minted_ms(event_id) < (time.time() - RETENTION_DAYS * 24 * 3600) * 1000:
+    if id_timestamp_ms(event_id) < (time.time() - RETENTION_DAYS * 24 * 3600) * 1000:
         raise _gone()
     raise NotFound(f"there is no event {event_id!r}")
 

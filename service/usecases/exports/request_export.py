@@ -3,7 +3,7 @@
 from service.contracts.exports import ExportRequest
 from service.domain.errors import NotFound
 from service.domain.exports import ExportAddress
-from service.domain.ids import OrgId, mint_id
+from service.domain.ids import OrgId, new_id
 from service.domain.queues import EXPORTS
 from service.storage import Storage
 from service.store import exports, outbox
@@ -12,7 +12,7 @@ from service.store.postgres.database import Connection
 
 async def request_export(connection: Connection, org_id: OrgId, request: ExportRequest) -> ExportAddress:
     """Queues a job; the message to the consumers is sent if and only if the job is committed."""
-    job = ExportAddress(org_id, mint_id("exp"))
+    job = ExportAddress(org_id, new_id("exp"))
     wanted = request.filter
     async with connection.transaction():
         await exports.insert(connection, job, request.to_document(), wanted.project_id, wanted.run_id)

@@ -12,7 +12,7 @@ from service.contracts.exports import ExportRequest
 from service.domain.errors import NotFound, ServiceError, Unavailable
 from service.domain.events import EventType, NewEvent
 from service.domain.exports import KEPT, MAX_TRIES, RETRY_WAITS, ExportOrder
-from service.domain.ids import artifact_key, mint_id
+from service.domain.ids import artifact_key, new_id
 from service.log import log
 from service.storage import Storage, stored_path
 from service.store import events, exports
@@ -157,7 +157,7 @@ class Exporter:
         data = await exports.find_one(connection, held.job, None, self._link_base)
         if data is None:
             raise NotFound(f"export {held.export_id} is gone")
-        made = NewEvent(held.org_id, mint_id("evt"), event, project_id, run_id, data)
+        made = NewEvent(held.org_id, new_id("evt"), event, project_id, run_id, data)
         await events.insert(connection, [made])
 
     async def _give_back(self, held: Claim) -> None:

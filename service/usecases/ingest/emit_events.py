@@ -8,8 +8,8 @@ from urllib.parse import quote
 from service.contracts.events import MAX_FAILING_CASES, FailingCase, RunObject, counts_object, rfc3339, run_json
 from service.domain import runs
 from service.domain.events import NewEvent, run_event_types
-from service.domain.ids import RunKey, case_public_id, mint_id, result_id
-from service.domain.statuses import STATUS
+from service.domain.ids import RunKey, case_public_id, new_id, result_id
+from service.domain.statuses import STATUS_NAMES
 from service.domain.texts import first_line
 from service.store import events
 from service.store.postgres.database import Connection, Row
@@ -29,7 +29,7 @@ async def emit_run_events(connection: Connection, changes: Sequence[RunChange], 
     """Writes the events of these changes, with their deliveries. The caller's transaction makes them true."""
     failing = await _failing_cases(connection, changes)
     made = [
-        NewEvent(run.org_id, mint_id("evt"), event_type, run.facts.project_id, run.facts.run_id, data)
+        NewEvent(run.org_id, new_id("evt"), event_type, run.state.project_id, run.state.run_id, data)
         for run, completed in changes
         for data in [run_json(_run_object(run, failing.get(run.key, []), link_base))]
         for event_type in run_event_types(_status(run), completed=completed)
@@ -55,18 +55,18 @@ def _failing_case(row: Row) -> FailingCase:
         "suite": suite[:_TEXT],
         "name": name[:_TEXT],
         "file": file and file[:_TEXT],
-        "status": STATUS[letter],
+        "status": STATUS_NAMES[letter],
         "failure_summary": first_line(said, _TEXT) if said else None,
     }
 
 
 def _run_object(run: StoredRun, failing: list[FailingCase], link_base: str) -> RunObject:
-    facts, counts = run.facts, run.counts
-    said = {name: value for name, (_, value) in facts.field_versions.items()}
-    named = quote(facts.run_id, safe="")
+    state, counts = run.state, run.counts
+    said = {name: value for name, (_, value) in state.field_versions.items()}
+    named = quote(state.run_id, safe="")
     return {
-        "run_id": facts.run_id,
-        "project_id": facts.project_id,
+        "run_id": state.run_id,
+        "project_id": state.project_id,
         "environment": said.get("environment"),
         "branch": said.get("branch"),
         "commit_sha": (said.get("commit_sha") or "")[:_TEXT] or None,
@@ -75,9 +75,9 @@ def _run_object(run: StoredRun, failing: list[FailingCase], link_base: str) -> R
         "complete": run.complete,
         "counts": counts_object(counts),
         "revision": run.revision,
-        "started_at": None if facts.started_ms is None else _moment(facts.started_ms),
-        "completed_at": _moment(facts.completed_ms),
-        "duration_ms": runs.duration_ms(facts),
+        "started_at": None if state.started_ms is None else _moment(state.started_ms),
+        "completed_at": _moment(state.completed_ms),
+        "duration_ms": runs.duration_ms(state),
         "failing_cases": failing,
         "truncated": counts.failed + counts.error > len(failing),
         "links": {
@@ -89,7 +89,7 @@ def _run_object(run: StoredRun, failing: list[FailingCase], link_base: str) -> R
 
 
 def _status(run: StoredRun) -> str:
-    return STATUS[runs.run_status(run.facts, run.counts)]
+    return STATUS_NAMES[runs.run_status(run.state, run.counts)]
 
 
 def _moment(ms: int) -> str:

@@ -7,8 +7,8 @@ from service.domain.cases import KnownCases
 from service.domain.ids import OrgId
 from service.store import cases
 from service.store.postgres.database import Connection
-from service.usecases.ingest.parse_events import RunEvent
-from service.usecases.ingest.parse_results import CLASH, Outcomes, Unseen
+from service.usecases.ingest.parse_events import ParsedEvent
+from service.usecases.ingest.parse_results import CLASH, CaseOutcomes, UnseenCases
 
 
 class NamesCases(Protocol):
@@ -17,11 +17,11 @@ class NamesCases(Protocol):
     @property
     def org_id(self) -> OrgId: ...
     @property
-    def event(self) -> RunEvent: ...
+    def event(self) -> ParsedEvent: ...
     @property
-    def outcomes(self) -> Outcomes: ...
+    def outcomes(self) -> CaseOutcomes: ...
     @property
-    def unseen(self) -> Unseen: ...
+    def unseen(self) -> UnseenCases: ...
 
 
 async def insert_unseen_cases(connection: Connection, known: KnownCases, incoming: Sequence[NamesCases]) -> None:

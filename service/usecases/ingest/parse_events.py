@@ -8,9 +8,9 @@ from typing import Any, Final
 from service.contracts.run_events import ResultIn, RunIn
 from service.domain import texts
 from service.domain.errors import Reason
-from service.domain.runs import SHARD_STATUS_EVENT_S, FieldVersions, RunFacts
-from service.domain.statuses import LETTER
-from service.usecases.ingest.validate_events import LISTED, Problem, Referral, Refusal, identity_of, validate
+from service.domain.runs import SHARD_STATUS_EVENT_S, FieldVersions, RunState
+from service.domain.statuses import STATUS_CODES
+from service.usecases.ingest.validate_events import LISTED, DatarefFound, EventRejection, Problem, identity_of, validate
 
 MAX_BODY_BYTES: Final = 4 * 2**20
 
@@ -29,7 +29,7 @@ _DESCRIBING: Final = {
 
 
 @dataclass(slots=True)
-class RunEvent:
+class ParsedEvent:
     """A valid event. `results` holds the valid ones under their index; `problems` says what became of the rest."""
 
     organization: str
@@ -37,7 +37,7 @@ class RunEvent:
     event_id: str
     body_sha256: bytes
     event_s: int
-    facts: RunFacts
+    state: RunState
     results: list[tuple[int, ResultIn]]
     problems: list[Problem] = field(default_factory=list)
     rejected: int = 0
@@ -47,14 +47,14 @@ class RunEvent:
         self.problems.append({"index": index, "name": name, "reason": reason})
         self.rejected += 1
 
-    def refused(self, reason: Reason, message: str) -> "RefusedEvent":
+    def refused(self, reason: Reason, message: str) -> "RejectedEvent":
         """The same event where it can't be stored after all."""
-        identity = self.organization, self.source, self.event_id, self.facts.run_id
-        return RefusedEvent(reason, message, self.body_sha256, *identity)
+        identity = self.organization, self.source, self.event_id, self.state.run_id
+        return RejectedEvent(reason, message, self.body_sha256, *identity)
 
 
 @dataclass(slots=True)
-class RefusedEvent:
+class RejectedEvent:
     """An event that never can be stored, with as much of its identity as could be read."""
 
     reason: Reason
@@ -67,7 +67,7 @@ class RefusedEvent:
 
 
 @dataclass(slots=True)
-class ReferringEvent:
+class ParsedDataref:
     """A valid event whose data lies in storage. `at` is its own time, or None."""
 
     source: str
@@ -79,75 +79,75 @@ class ReferringEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Acceptance:
+class AcceptanceWindow:
     """What is accepted now: the moment of reading and how far back `completed_at` may lie."""
 
     now: datetime
     retention: timedelta
 
-    def refuses(self, completed_at: datetime) -> bool:
+    def excludes(self, completed_at: datetime) -> bool:
         """Whether a run that completed then is too old to keep, or in the future."""
         return not self.now - self.retention <= completed_at <= self.now + _AHEAD
 
 
-def read_event(body: bytes, accept: Acceptance) -> RunEvent | ReferringEvent | RefusedEvent:
+def parse_event(body: bytes, accept: AcceptanceWindow) -> ParsedEvent | ParsedDataref | RejectedEvent:
     """The event in a structured-mode body. Never raises for what is in it."""
     digest = sha256(body).digest()
     if len(body) > MAX_BODY_BYTES:
-        return RefusedEvent("too_large", f"the event has {len(body)} bytes; at most {MAX_BODY_BYTES} go inline", digest)
+        return RejectedEvent("too_large", f"event: must be at most {MAX_BODY_BYTES} bytes", digest)
     problems: list[Problem] = []
     try:
         event, indexes = validate(body, problems)
-    except Referral as referral:
+    except DatarefFound as referral:
         said = referral.event
-        return ReferringEvent(said["source"], said["id"], digest, said.get("time"), said["dataref"])
-    except Refusal as refusal:
-        return RefusedEvent(refusal.reason, str(refusal), digest, **identity_of(refusal.event))
+        return ParsedDataref(said["source"], said["id"], digest, said.get("time"), said["dataref"])
+    except EventRejection as refusal:
+        return RejectedEvent(refusal.reason, str(refusal), digest, **identity_of(refusal.event))
     return _accepted(event, indexes, problems, digest, accept)
 
 
 def _accepted(
-    event: Any, indexes: list[int] | None, problems: list[Problem], digest: bytes, accept: Acceptance
-) -> RunEvent | RefusedEvent:
+    event: Any, indexes: list[int] | None, problems: list[Problem], digest: bytes, accept: AcceptanceWindow
+) -> ParsedEvent | RejectedEvent:
     run: RunIn = event["data"]["run"]
     completed_at = aware(run.get("completed_at") or event.get("time") or accept.now)
     event_at = aware(event.get("time") or completed_at)
-    if accept.refuses(completed_at):
+    if accept.excludes(completed_at):
         message = f"completed_at: {completed_at.isoformat()} is beyond the retention or more than 24 h ahead"
-        return RefusedEvent("completed_at_out_of_range", message, digest, **identity_of(event))
+        return RejectedEvent("completed_at_out_of_range", message, digest, **identity_of(event))
     if run["run_id"] in (".", ".."):
-        return RefusedEvent("invalid", "data.run.run_id: must not be a dot path", digest, **identity_of(event))
+        return RejectedEvent("invalid", "data.run.run_id: must not be a dot path", digest, **identity_of(event))
     results: list[ResultIn] = event["data"].get("results", [])
     if indexes == [] and problems:
         message = "no result is valid: " + "; ".join(f"{p['index']}: {p['reason']}" for p in problems[:LISTED])
-        return RefusedEvent("no_valid_result", message, digest, **identity_of(event))
+        return RejectedEvent("no_valid_result", message, digest, **identity_of(event))
     event_s = to_ms(event_at) // 1000
-    return RunEvent(
+    return ParsedEvent(
         organization=event["data"]["organization"],
         source=event["source"],
         event_id=event["id"],
         body_sha256=digest,
         event_s=event_s,
-        facts=run_facts(event, run, to_ms(completed_at), event_s, problems),
+        state=parse_run_state(event, run, to_ms(completed_at), event_s, problems),
         results=list(zip(indexes, results, strict=True)) if indexes is not None else list(enumerate(results)),
         problems=problems,
         rejected=sum(problem["index"] is not None for problem in problems),
     )
 
 
-def run_facts(event: Any, run: RunIn, completed_ms: int, event_s: int, problems: list[Problem]) -> RunFacts:
+def parse_run_state(event: Any, run: RunIn, completed_ms: int, event_s: int, problems: list[Problem]) -> RunState:
     """What an event, of which only `source` and `id` are read, says of its run."""
     announced = run.get("expected_results") is not None or run.get("expected_shards") is not None
     status = run.get("status")
     started_at = run.get("started_at")
-    return RunFacts(
+    return RunState(
         run_id=run["run_id"],
         project_id=run["project_id"],
         completed_ms=completed_ms,
         last_completed_ms=completed_ms,
         started_ms=max(_FIRST_MS, min(_LAST_MS, to_ms(started_at))) if started_at else None,
         field_versions=_field_versions(run, event_s, problems),
-        stated_status=LETTER[status] if status else None,
+        stated_status=STATUS_CODES[status] if status else None,
         status_event_s=SHARD_STATUS_EVENT_S if announced else event_s,
         expected_results=run.get("expected_results"),
         expected_shards=run.get("expected_shards"),

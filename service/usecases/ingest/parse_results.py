@@ -3,14 +3,13 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from service.contracts.run_events import Attempt as AttemptIn
-from service.contracts.run_events import ResultIn
+from service.contracts.run_events import AttemptIn, ResultIn
 from service.domain import texts
 from service.domain.cases import Case, KnownCases
 from service.domain.ids import CaseKey, OrgId
-from service.domain.results import ArtifactReference, Attempt, Outcome, add_attempt, is_flaky
-from service.domain.statuses import LETTER
-from service.usecases.ingest.parse_events import RunEvent, cut, to_ms
+from service.domain.results import ArtifactReference, Attempt, CaseOutcome, add_attempt, is_flaky
+from service.domain.statuses import STATUS_CODES
+from service.usecases.ingest.parse_events import ParsedEvent, cut, to_ms
 
 MAX_ATTEMPTS: Final = 1_000
 CLASH: Final = "case_key_clash: another case has the same key"
@@ -20,21 +19,21 @@ _SAYS_MORE: Final = frozenset({"attempts", "failure", "logs_ref", "artifacts"})
 # Makes a named tuple without the call of Python code that its own constructor is: once for each result, it shows.
 _tuple: Final = tuple.__new__
 
-Outcomes = dict[CaseKey, Outcome]
-Unseen = dict[CaseKey, tuple[int, Case]]  # with the index of the result that names it
+CaseOutcomes = dict[CaseKey, CaseOutcome]
+UnseenCases = dict[CaseKey, tuple[int, Case]]  # with the index of the result that names it
 Occurrences = dict[tuple[str, str], int]  # of a suite and a name
 
 
-def read_results(
-    event: RunEvent, org_id: OrgId, known: KnownCases, occurrences: Occurrences | None = None
-) -> tuple[Outcomes, Unseen]:
+def parse_results(
+    event: ParsedEvent, org_id: OrgId, known: KnownCases, occurrences: Occurrences | None = None
+) -> tuple[CaseOutcomes, UnseenCases]:
     """One outcome per case, and those cases that are not known to be stored.
 
     The same case id again is a further attempt of its case; the same suite and name without one a further occurrence.
     `occurrences` are those that came before, where an event comes in pieces.
     """
-    outcomes: Outcomes = {}
-    unseen: Unseen = {}
+    outcomes: CaseOutcomes = {}
+    unseen: UnseenCases = {}
     occurrences = {} if occurrences is None else occurrences
     find = known.of(org_id)
     for index, result in event.results:
@@ -58,7 +57,7 @@ def read_results(
     return outcomes, unseen
 
 
-def _case(event: RunEvent, index: int, result: ResultIn, occurrences: Occurrences) -> Case:
+def _case(event: ParsedEvent, index: int, result: ResultIn, occurrences: Occurrences) -> Case:
     name, suite, file = result["name"], result.get("suite") or "", result.get("file")
     if len(name) > texts.MAX_TEXT:
         name = cut(name, texts.MAX_TEXT, event.problems, index, "name")
@@ -71,29 +70,29 @@ def _case(event: RunEvent, index: int, result: ResultIn, occurrences: Occurrence
     if case_id is None:
         occurrence = occurrences.get((suite, name), 0)
         occurrences[suite, name] = occurrence + 1
-    return _tuple(Case, (event.facts.project_id, case_id, suite, name, occurrence, file))
+    return _tuple(Case, (event.state.project_id, case_id, suite, name, occurrence, file))
 
 
-def _outcome(event: RunEvent, index: int, result: ResultIn, key: CaseKey) -> Outcome | None:
+def _outcome(event: ParsedEvent, index: int, result: ResultIn, key: CaseKey) -> CaseOutcome | None:
     """The outcome of one result, or None where its attempts contradict it."""
     started_at = result.get("started_at")
     started_ms = to_ms(started_at) if started_at else None
     duration_ms = round(result.get("duration_ms") or 0)
     if result["status"] == "passed" and _SAYS_MORE.isdisjoint(result):
         # nearly all results are this
-        return _tuple(Outcome, (key, "p", duration_ms, started_ms, event.event_s, 1, False, (), ()))
+        return _tuple(CaseOutcome, (key, "p", duration_ms, started_ms, event.event_s, 1, False, (), ()))
     attempts = _attempts(event, index, result)
     if attempts is None:
         return None
-    status = LETTER[result["status"]]
+    status = STATUS_CODES[result["status"]]
     flaky = len(attempts) > 1 and is_flaky(status, attempts)
     artifacts = tuple(_artifact(event, index, artifact) for artifact in result.get("artifacts") or ())
-    return Outcome(
+    return CaseOutcome(
         key, status, duration_ms, started_ms, event.event_s, len(attempts) or 1, flaky, attempts, artifacts
     )  # fmt: skip
 
 
-def _attempts(event: RunEvent, index: int, result: ResultIn) -> tuple[Attempt, ...] | None:
+def _attempts(event: ParsedEvent, index: int, result: ResultIn) -> tuple[Attempt, ...] | None:
     listed = result.get("attempts")
     if not listed:
         says_more = result["status"] != "passed" or result.get("logs_ref") or result.get("failure")
@@ -114,7 +113,7 @@ def _with_what_the_result_says(last: AttemptIn, result: ResultIn) -> Mapping[str
     return {"failure": result.get("failure"), "logs_ref": result.get("logs_ref"), **own}
 
 
-def _attempt(event: RunEvent, index: int, said: Mapping[str, Any]) -> Attempt:
+def _attempt(event: ParsedEvent, index: int, said: Mapping[str, Any]) -> Attempt:
     failure = said.get("failure") or {}
     started_at = said.get("started_at")
 
@@ -123,7 +122,7 @@ def _attempt(event: RunEvent, index: int, said: Mapping[str, Any]) -> Attempt:
         return cut(value, limit, event.problems, index, name) if value else None
 
     return Attempt(
-        LETTER[said["status"]],
+        STATUS_CODES[said["status"]],
         round(said.get("duration_ms") or 0),
         to_ms(started_at) if started_at else None,
         text(failure, "type", texts.MAX_TEXT),
@@ -133,7 +132,7 @@ def _attempt(event: RunEvent, index: int, said: Mapping[str, Any]) -> Attempt:
     )
 
 
-def _artifact(event: RunEvent, index: int, said: Mapping[str, Any]) -> ArtifactReference:
+def _artifact(event: ParsedEvent, index: int, said: Mapping[str, Any]) -> ArtifactReference:
     sha256 = said.get("sha256")
     uri = said.get("uri")
     content_type = said.get("content_type")

@@ -6,7 +6,7 @@ from typing import Any, Final
 import orjson
 from pydantic import ValidationError
 
-from service.contracts.run_events import REFERRING_EVENT, RUN_EVENT
+from service.contracts.run_events import DATAREF_EVENT, RUN_COMPLETED_EVENT
 from service.contracts.validation import describe_error, field_path, validation_errors
 from service.domain import texts
 from service.domain.errors import Reason
@@ -19,7 +19,7 @@ LISTED: Final = 20  # how many faults of an event a message names
 Problem = dict[str, Any]  # {"index": int | None, "name": str | None, "reason": str}, as receipts show it
 
 
-class Refusal(Exception):
+class EventRejection(Exception):
     """An event that never can be stored, with what could be parsed of it."""
 
     def __init__(self, reason: Reason, message: str, event: Any = None) -> None:
@@ -28,7 +28,7 @@ class Refusal(Exception):
         self.event = event
 
 
-class Referral(Exception):
+class DatarefFound(Exception):
     """A valid event whose data lies in storage."""
 
     def __init__(self, event: Any) -> None:
@@ -40,7 +40,7 @@ def validate(body: bytes, problems: list[Problem]) -> tuple[Any, list[int] | Non
     """The validated event and, where some results are invalid, the indexes of the others. Raises both above."""
     if b"\\u0000" not in body:
         try:
-            return RUN_EVENT.validate_json(body), None
+            return RUN_COMPLETED_EVENT.validate_json(body), None
         except ValidationError:
             pass  # the slow way below says what is wrong, and saves what is right
     event = _native(_parse(body))
@@ -60,15 +60,15 @@ def _parse(body: bytes) -> Any:
     try:
         return json.loads(body)  # takes lone surrogates and NaN, which are dealt with one by one
     except (ValueError, RecursionError):
-        raise Refusal("not_json", f"not JSON: {problem}") from None
+        raise EventRejection("not_json", f"not JSON: {problem}") from None
 
 
 def _refer(event: Any) -> None:
     try:
-        raise Referral(REFERRING_EVENT.validate_python(texts.replace_unstorable(event)))
+        raise DatarefFound(DATAREF_EVENT.validate_python(texts.replace_unstorable(event)))
     except ValidationError as error:
         said = [f"{field_path(fault['loc'])}: {describe_error(fault)}" for fault in validation_errors(error)[:LISTED]]
-        raise Refusal("invalid", "; ".join(said), event) from None
+        raise EventRejection("invalid", "; ".join(said), event) from None
 
 
 def _native(event: Any) -> Any:
@@ -79,16 +79,16 @@ def _native(event: Any) -> Any:
     try:
         return {**event, "type": RUN_COMPLETED, "data": run_data(data)}
     except ReportError as error:
-        raise Refusal("invalid", f"data: {error}", event) from None
+        raise EventRejection("invalid", f"data: {error}", event) from None
 
 
 def _validate_leniently(event: Any, problems: list[Problem]) -> tuple[Any, list[int] | None]:
     faults = _faults(event)
     if not faults:
-        return RUN_EVENT.validate_python(event), None
+        return RUN_COMPLETED_EVENT.validate_python(event), None
     outside = [fault for fault in faults if fault[0] is None]
     if outside:
-        raise Refusal("invalid", "; ".join(text for _, text in outside[:LISTED]), event)
+        raise EventRejection("invalid", "; ".join(text for _, text in outside[:LISTED]), event)
     results = event["data"]["results"]
     reasons: dict[int, str] = {}
     for index, text in faults:
@@ -97,13 +97,13 @@ def _validate_leniently(event: Any, problems: list[Problem]) -> tuple[Any, list[
         problems.append({"index": index, "name": name_of(results[index]), "reason": reason})
     indexes = [index for index in range(len(results)) if index not in reasons]
     event["data"]["results"] = [results[index] for index in indexes]
-    return RUN_EVENT.validate_python(event), indexes
+    return RUN_COMPLETED_EVENT.validate_python(event), indexes
 
 
 def _faults(event: Any) -> list[tuple[int | None, str]]:
     """What is wrong, each with the index of the result it is wrong in, or None where it is outside of any."""
     try:
-        RUN_EVENT.validate_python(event)
+        RUN_COMPLETED_EVENT.validate_python(event)
     except ValidationError as error:
         return [_fault(fault["loc"], describe_error(fault)) for fault in validation_errors(error)]
     return []

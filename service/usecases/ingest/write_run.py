@@ -6,8 +6,8 @@ from typing import Self
 from service.domain import results, runs
 from service.domain.errors import Rejected
 from service.domain.ids import OrgId
-from service.domain.results import Counts, Outcome
-from service.domain.runs import RunFacts
+from service.domain.results import CaseOutcome, Counts
+from service.domain.runs import RunState
 from service.store import results as stored_results
 from service.store import runs as stored_runs
 from service.store.postgres.database import Connection
@@ -16,36 +16,36 @@ from service.store.runs import StoredRun
 from service.usecases.ingest.emit_events import RunChange
 
 
-def check_takes_more(run: StoredRun, facts: RunFacts) -> None:
+def check_can_merge(run: StoredRun, state: RunState) -> None:
     """Raises Rejected where a known run is another project's, or its results have expired and its counts stay."""
-    if run.facts.project_id != facts.project_id:
-        message = f"run_id: {facts.run_id!r} belongs to project {run.facts.project_id!r}"
+    if run.state.project_id != state.project_id:
+        message = f"run_id: {state.run_id!r} belongs to project {run.state.project_id!r}"
         raise Rejected("run_id_conflict", message)
     if run.results_expired:
-        raise Rejected("completed_at_out_of_range", f"run_id: {facts.run_id!r} is a run whose results have expired")
+        raise Rejected("completed_at_out_of_range", f"run_id: {state.run_id!r} is a run whose results have expired")
 
 
 class RunWriter:
     """A new run, or a known one that takes more in. No case may come in two pieces."""
 
-    def __init__(self, run: StoredRun, facts: RunFacts, *, is_new: bool) -> None:
+    def __init__(self, run: StoredRun, state: RunState, *, is_new: bool) -> None:
         self.run = run
         self.taken = 0
-        self._facts = facts
+        self._facts = state
         self._is_new = is_new
         self._replaced = False
 
     @classmethod
-    async def open(cls, connection: Connection, org_id: OrgId, facts: RunFacts) -> Self:
+    async def open(cls, connection: Connection, org_id: OrgId, state: RunState) -> Self:
         """Inserts the run, or locks the known one. Raises Rejected where that is another project's, or expired."""
-        new = StoredRun.new(org_id, facts, Counts())
+        new = StoredRun.new(org_id, state, Counts())
         if await stored_runs.insert_new(connection, [new]):
-            return cls(new, facts, is_new=True)
-        [known] = (await stored_runs.lock(connection, [(org_id, facts.run_id)])).values()
-        check_takes_more(known, facts)
-        return cls(known, facts, is_new=False)
+            return cls(new, state, is_new=True)
+        [known] = (await stored_runs.lock(connection, [(org_id, state.run_id)])).values()
+        check_can_merge(known, state)
+        return cls(known, state, is_new=False)
 
-    async def add(self, connection: Connection, outcomes: Sequence[Outcome]) -> None:
+    async def add(self, connection: Connection, outcomes: Sequence[CaseOutcome]) -> None:
         """Takes further results in."""
         self.taken += len(outcomes)
         if not outcomes:
@@ -63,10 +63,10 @@ class RunWriter:
         """Writes what has become of the run; None where nothing has changed."""
         run, was_complete = self.run, self.run.complete and not self._is_new
         if not self._is_new:
-            merged = runs.merge(run.facts, self._facts)
-            if not self._replaced and merged == run.facts:
+            merged = runs.merge(run.state, self._facts)
+            if not self._replaced and merged == run.state:
                 return None
-            run.facts = merged
+            run.state = merged
             run.counts = await stored_runs.count_results(connection, run.org_id, run.key)
             run.revision += 1
         await stored_runs.update(connection, run)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import orjson
 
 from service.domain.errors import TooLarge
-from service.domain.ids import OrgId, mint_id
+from service.domain.ids import OrgId, new_id
 from service.domain.queues import REPORTS
 from service.domain.reports import StoredPart, Upload
 from service.storage import Storage, stored_path
@@ -38,7 +38,7 @@ class Inbox:
     """Where one upload goes. Its parts share the limit, so that nobody sends as much as they like in small pieces."""
 
     def __init__(self, storage: Storage, org_id: OrgId, max_bytes: int) -> None:
-        self.receipt_id = mint_id("rcp")
+        self.receipt_id = new_id("rcp")
         self._storage = storage
         self._org_id = org_id
         self._left = max_bytes

@@ -18,7 +18,7 @@ from service.reports.chunks import read_chunks
 from service.reports.convert import Summary
 from service.reports.uploads import ReadUpload
 from service.store.reports import ClaimedReport
-from service.usecases.ingest.parse_events import Acceptance, RunEvent, aware, run_facts, to_ms
+from service.usecases.ingest.parse_events import AcceptanceWindow, ParsedEvent, aware, parse_run_state, to_ms
 from service.usecases.ingest.parse_results import MAX_ATTEMPTS, Occurrences
 from service.usecases.ingest.validate_events import Problem, name_of
 
@@ -105,17 +105,17 @@ class ReportReading:
         del self.event.problems[MAX_PROBLEMS:]
 
 
-def _event(claimed: ClaimedReport, summary: Summary, retention: timedelta) -> RunEvent:
+def _event(claimed: ClaimedReport, summary: Summary, retention: timedelta) -> ParsedEvent:
     """The report as an event of its moment. Raises Rejected."""
     problems = [_note(note) for note in summary.notes]
     run = _run(claimed, summary)
     completed_at = aware(run.get("completed_at") or _moment(claimed))
-    if Acceptance(claimed.received_at, retention).refuses(completed_at):
+    if AcceptanceWindow(claimed.received_at, retention).excludes(completed_at):
         raise Rejected("completed_at_out_of_range", f"completed_at: {completed_at.isoformat()} is out of range")
     event_s = to_ms(_moment(claimed)) // 1000
     origin = {"source": claimed.source, "id": claimed.event_id}
-    facts = run_facts(origin, run, to_ms(completed_at), event_s, problems)
-    return RunEvent("", claimed.source, claimed.event_id, claimed.body_sha256, event_s, facts, [], problems)
+    state = parse_run_state(origin, run, to_ms(completed_at), event_s, problems)
+    return ParsedEvent("", claimed.source, claimed.event_id, claimed.body_sha256, event_s, state, [], problems)
 
 
 def _run(claimed: ClaimedReport, summary: Summary) -> RunIn:

@@ -3,19 +3,19 @@
 from typing import Final
 
 from service.domain.errors import Rejected
-from service.domain.ids import mint_id
+from service.domain.ids import new_id
 from service.domain.queues import REPORTS
 from service.domain.reports import StoredPart, Upload
 from service.storage import Area, referred_path
 from service.store import organizations, outbox, receipts, reports
 from service.store.postgres.database import Connection
 from service.store.reports import NewReport
-from service.usecases.ingest.parse_events import ReferringEvent, aware
+from service.usecases.ingest.parse_events import ParsedDataref, aware
 
 _AREAS: Final[tuple[Area, ...]] = ("artifacts", "inbox")
 
 
-async def refer_report(connection: Connection, event: ReferringEvent, storage_url: str) -> bool:
+async def refer_report(connection: Connection, event: ParsedDataref, storage_url: str) -> bool:
     """Queues what the event refers to, in the caller's transaction; False where the same event came before.
 
     Raises Rejected for a place that is not ours to read, and for another event under a known id.
@@ -29,7 +29,7 @@ async def refer_report(connection: Connection, event: ReferringEvent, storage_ur
     at = aware(event.at).isoformat() if event.at else None
     upload = Upload(StoredPart(path, "data", None, 0, ""), {}, is_reference=True, event_at=at)
     report = NewReport(
-        org_id, mint_id("rcp"), event.source, event.event_id, event.body_sha256, None, None, upload
+        org_id, new_id("rcp"), event.source, event.event_id, event.body_sha256, None, None, upload
     )  # fmt: skip
     accepted = await reports.accept(connection, report)
     if accepted is not None:

@@ -17,8 +17,8 @@ from service.store.postgres.database import Connection, Pool
 from service.store.reports import ClaimedReport
 from service.usecases.ingest.emit_events import emit_run_events
 from service.usecases.ingest.new_cases import insert_unseen_cases
-from service.usecases.ingest.parse_events import RunEvent
-from service.usecases.ingest.parse_results import Outcomes, Unseen, read_results
+from service.usecases.ingest.parse_events import ParsedEvent
+from service.usecases.ingest.parse_results import CaseOutcomes, UnseenCases, parse_results
 from service.usecases.ingest.write_run import RunWriter
 from service.usecases.leases import ClaimLost
 from service.usecases.reports.keep_uploads import keep_uploads
@@ -37,9 +37,9 @@ class _Piece:
     """Some of the results, with the cases among them that may be new."""
 
     org_id: OrgId
-    event: RunEvent
-    outcomes: Outcomes
-    unseen: Unseen
+    event: ParsedEvent
+    outcomes: CaseOutcomes
+    unseen: UnseenCases
 
 
 class ReportStore:
@@ -66,7 +66,7 @@ class ReportStore:
         Raises Rejected for what can't be stored, ClaimLost, and what the database raises: then nothing has happened.
         """
         reading = ReportReading(claimed, read, self._retention)
-        completed_ms = [reading.event.facts.completed_ms]
+        completed_ms = [reading.event.state.completed_ms]
         async with self._months.ensured(connection, completed_ms), connection.transaction():
             run = await self._write(connection, claimed, reading, results)
             change = await run.close(connection)
@@ -84,18 +84,18 @@ class ReportStore:
         if not await reports.hold(connection, claimed.claim):
             raise ClaimLost
         org_id = claimed.claim.org_id
-        run = await RunWriter.open(connection, org_id, reading.event.facts)
+        run = await RunWriter.open(connection, org_id, reading.event.state)
         async for outcomes in self._outcomes(org_id, reading, results):
             await run.add(connection, list(outcomes.values()))
         if reading.event.rejected and not run.taken:
             raise Rejected("no_valid_result", reading.why_nothing_is_valid)
         return run
 
-    async def _outcomes(self, org_id: OrgId, reading: ReportReading, results: Path) -> AsyncIterator[Outcomes]:
+    async def _outcomes(self, org_id: OrgId, reading: ReportReading, results: Path) -> AsyncIterator[CaseOutcomes]:
         """Piece by piece, once the cases in it are stored for sure."""
         event = reading.event
         for event.results in reading.pieces(results):
-            piece = _Piece(org_id, event, *read_results(event, org_id, self._known, reading.occurrences))
+            piece = _Piece(org_id, event, *parse_results(event, org_id, self._known, reading.occurrences))
             if piece.unseen:
                 async with self._pool.acquire() as apart:
                     await insert_unseen_cases(apart, self._known, [piece])
@@ -103,7 +103,7 @@ class ReportStore:
 
 
 async def _finish(connection: Connection, claimed: ClaimedReport, reading: ReportReading, taken: Taken) -> None:
-    facts = reading.event.facts
-    run = facts.run_id, facts.project_id
+    state = reading.event.state
+    run = state.run_id, state.project_id
     if not await reports.finish(connection, claimed.claim, *taken, reading.problems, run):
         raise ClaimLost

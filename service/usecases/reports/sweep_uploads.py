@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import gettempdir
 from typing import Final
 
-from service.domain.ids import OrgId, minted_ms
+from service.domain.ids import OrgId, id_timestamp_ms
 from service.log import log
 from service.storage import Storage
 from service.store import reports
@@ -32,7 +32,7 @@ async def delete_left_uploads(pool: Pool, storage: Storage) -> None:
     """
     oldest_ms = time.time_ns() // 1_000_000 - _TOLD_BY_RECEIPTS // timedelta(milliseconds=1)
     async for paths in storage.list_old("inbox", _LEFT_KEPT):
-        if files := [file for file in _files(paths) if minted_ms(file.folder) > oldest_ms]:
+        if files := [file for file in _files(paths) if id_timestamp_ms(file.folder) > oldest_ms]:
             async with pool.acquire() as connection:
                 unowned = await reports.find_unowned(connection, files)
             for path in unowned:

@@ -16,26 +16,26 @@ _DAY_MS: Final = 24 * 3600 * 1000
 _STEP: Final = 5_000  # rows that one transaction deletes: well within what one statement may take
 
 
-async def end_stuck_writers(pool: Pool) -> None:
+async def terminate_stuck_writers(pool: Pool) -> None:
     """Ends connections of consumers that stand still inside a COPY and keep everyone else waiting."""
     async with pool.acquire() as connection:
-        ended = await upkeep.end_stuck_writers(connection, _STUCK_AFTER)
+        ended = await upkeep.terminate_stuck_writers(connection, _STUCK_AFTER)
     if ended:
         log.warning("stuck_writers_ended", connections=ended)
 
 
-async def delete_old_receipts(pool: Pool) -> int:
+async def delete_expired_receipts(pool: Pool) -> int:
     """Forgets receipts that nobody will ask for any more; returns how many."""
     before = datetime.now(UTC) - RECEIPTS_KEPT
     return await _in_steps(pool, lambda connection, limit: upkeep.delete_receipts(connection, before, limit))
 
 
-async def delete_old_answers(pool: Pool) -> int:
+async def delete_expired_responses(pool: Pool) -> int:
     """Forgets answers that an Idempotency-Key no longer repeats; returns how many."""
     return await _in_steps(pool, idempotency.prune)
 
 
-async def delete_old_events(pool: Pool) -> int:
+async def delete_expired_events(pool: Pool) -> int:
     """Forgets events when their time is over, their deliveries first; returns how many."""
     before_ms = time.time_ns() // 1_000_000 - RETENTION_DAYS * _DAY_MS
     await _in_steps(pool, lambda connection, limit: events.prune_deliveries(connection, before_ms, limit))

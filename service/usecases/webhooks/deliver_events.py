@@ -11,7 +11,7 @@ import orjson
 from service.contracts.events import DisabledWebhookObject, envelope, rfc3339
 from service.domain.deliveries import AttemptOutcome, DeliveryStatus, Endpoint, next_wait_s
 from service.domain.events import NewEvent
-from service.domain.ids import mint_id
+from service.domain.ids import new_id
 from service.domain.signatures import signed_headers
 from service.log import log
 from service.outbound.webhooks import WebhookClient
@@ -152,5 +152,5 @@ async def _disable_one(connection: Connection, endpoint: Endpoint, reason: str) 
         "failing_since": rfc3339(since) if since else None,
     }
     data = orjson.dumps(told).decode()
-    event = NewEvent(org_id, mint_id("evt"), "webhook.disabled", row["project_id"], None, data)
+    event = NewEvent(org_id, new_id("evt"), "webhook.disabled", row["project_id"], None, data)
     await events.insert(connection, [event])

@@ -8,7 +8,7 @@ import orjson
 from service.contracts.events import WebhookTestObject
 from service.domain.errors import Conflict, NotFound
 from service.domain.events import TEST, NewEvent
-from service.domain.ids import OrgId, mint_id
+from service.domain.ids import OrgId, new_id
 from service.domain.signatures import new_webhook_secret
 from service.store import deliveries, events, webhooks
 from service.store.postgres.database import Connection
@@ -32,7 +32,7 @@ class NewWebhook(NamedTuple):
 
 async def create_webhook(connection: Connection, org_id: OrgId, described: WebhookFields) -> NewWebhook:
     """Registers an endpoint; events from now on go to it."""
-    made = NewWebhook(mint_id("whk"), new_webhook_secret())
+    made = NewWebhook(new_id("whk"), new_webhook_secret())
     await webhooks.insert(connection, org_id, made.webhook_id, described, made.secret)
     return made
 
@@ -70,7 +70,7 @@ async def request_test(connection: Connection, address: WebhookRef) -> str:
             "webhook_id": address.webhook_id,
             "message": "a test: deliveries reach this endpoint",
         }
-        event_id, data = mint_id("evt"), orjson.dumps(said).decode()
+        event_id, data = new_id("evt"), orjson.dumps(said).decode()
         await events.insert_alone(
             connection, NewEvent(address.org_id, event_id, TEST, described.project_id, None, data)
         )
@@ -90,7 +90,7 @@ async def request_redelivery(connection: Connection, address: WebhookRef, delive
 
 async def request_recovery(connection: Connection, address: WebhookRef, since: datetime) -> str:
     """Has everything that this webhook missed since then delivered; returns the id of the job."""
-    recovery_id = mint_id("rec")
+    recovery_id = new_id("rec")
     async with connection.transaction():
         _need_enabled(await _lock(connection, address))
         await webhooks.insert_recovery(connection, address.org_id, address.webhook_id, recovery_id, since)

@@ -121,7 +121,7 @@ async def test_a_place_whose_followers_are_deleted_is_gone(api: Api) -> None:
     old = (await api.walk("/v1/events"))[-1]
     await api.store.pool.execute("UPDATE events SET event_id = $1 WHERE event_id = $2", OLD, old["id"])
     assert run_ids((await api.get("/v1/events", {"after": OLD}))["data"]) == ["new"]
-    assert await tidy.delete_old_events(api.store.pool) == 1
+    assert await tidy.delete_expired_events(api.store.pool) == 1
     assert (await api.error("/v1/events", 410, {"after": OLD}))["code"] == "gone"
     response = await api.send("GET", "/v1/events/stream", Last_Event_ID="0")
     assert response.status == 410

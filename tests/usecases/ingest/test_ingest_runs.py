@@ -7,7 +7,13 @@ import asyncpg
 import pytest
 
 from service.usecases.ingest.ingest_runs import RunIngest
-from service.usecases.ingest.parse_events import Acceptance, ReferringEvent, RefusedEvent, RunEvent, read_event
+from service.usecases.ingest.parse_events import (
+    AcceptanceWindow,
+    ParsedDataref,
+    ParsedEvent,
+    RejectedEvent,
+    parse_event,
+)
 from tests.run_events import body, result, run_event
 from tests.stored import RETENTION, Store
 
@@ -355,11 +361,11 @@ async def test_a_batch_that_is_read_lets_others_on(store: Store, monkeypatch: py
     await store.take(run_event("the organization is known now"))
     read: list[bytes] = []
 
-    def read_and_note(event: bytes, accept: Acceptance) -> RunEvent | ReferringEvent | RefusedEvent:
+    def read_and_note(event: bytes, accept: AcceptanceWindow) -> ParsedEvent | ParsedDataref | RejectedEvent:
         read.append(event)
-        return read_event(event, accept)
+        return parse_event(event, accept)
 
-    monkeypatch.setattr("service.usecases.ingest.ingest_runs.read_event", read_and_note)
+    monkeypatch.setattr("service.usecases.ingest.ingest_runs.parse_event", read_and_note)
     async with store.pool.acquire(), store.pool.acquire():
         pass  # both connections are open now
     first, second = ([body(run_event(f"run_{batch}_{number}")) for number in range(5)] for batch in range(2))

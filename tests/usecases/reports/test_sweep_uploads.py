@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import FormData
 
-from service.domain.ids import mint_id
+from service.domain.ids import new_id
 from service.settings import Settings
 from service.storage import Storage
 from service.usecases.reports import sweep_uploads
@@ -88,7 +88,7 @@ async def test_a_report_that_was_sent_again_keeps_the_files_that_came_then(repor
 
 
 async def test_files_that_no_receipt_came_to_own_go_and_those_of_producers_stay(reports: Reports, old: None) -> None:
-    await write(reports.storage, f"inbox/1/{mint_id('rcp')}/0", b"of an upload that never ended")
+    await write(reports.storage, f"inbox/1/{new_id('rcp')}/0", b"of an upload that never ended")
     await write(reports.storage, "inbox/1/nightly.json", b"of a producer")
     await write(reports.storage, "inbox/1/batch/7/0", b"of a producer")
     assert await sweep(reports) == {"inbox/1/nightly.json", "inbox/1/batch/7/0"}
@@ -97,7 +97,7 @@ async def test_files_that_no_receipt_came_to_own_go_and_those_of_producers_stay(
 async def test_what_is_too_young_or_too_old_to_tell_stays(reports: Reports, monkeypatch: pytest.MonkeyPatch) -> None:
     ninety_days_ago_ms = time.time_ns() // 1_000_000 - 90 * 24 * 3600 * 1000
     forgotten = f"inbox/1/rcp_{ninety_days_ago_ms:012x}{'0' * 20}/0"
-    await write(reports.storage, young := f"inbox/1/{mint_id('rcp')}/0", b"may still be on its way")
+    await write(reports.storage, young := f"inbox/1/{new_id('rcp')}/0", b"may still be on its way")
     await write(reports.storage, forgotten, b"perhaps an artifact")
     assert await sweep(reports) == {young, forgotten}
     monkeypatch.setattr(sweep_uploads, "_LEFT_KEPT", timedelta(0))

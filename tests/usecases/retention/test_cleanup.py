@@ -74,10 +74,10 @@ async def fill_deliveries(owner: asyncpg.Connection) -> None:
 @pytest.mark.parametrize(
     ("table", "fill", "chore"),
     [
-        ("receipts", fill_receipts, tidy.delete_old_receipts),
-        ("idempotency_keys", fill_answers, tidy.delete_old_answers),
-        ("events", fill_events, tidy.delete_old_events),
-        ("deliveries", fill_deliveries, tidy.delete_old_events),
+        ("receipts", fill_receipts, tidy.delete_expired_receipts),
+        ("idempotency_keys", fill_answers, tidy.delete_expired_responses),
+        ("events", fill_events, tidy.delete_expired_events),
+        ("deliveries", fill_deliveries, tidy.delete_expired_events),
     ],
 )
 async def test_a_long_backlog_goes_in_steps_of_their_own(
@@ -106,7 +106,7 @@ async def test_what_a_step_has_deleted_stays_deleted_when_a_later_one_fails(
         "INSERT INTO holds SELECT org_id, receipt_id FROM receipts ORDER BY receipt_id OFFSET 4 LIMIT 1"
     )
     with pytest.raises(asyncpg.ForeignKeyViolationError):
-        await tidy.delete_old_receipts(store.pool)
+        await tidy.delete_expired_receipts(store.pool)
     assert await owner.fetchval("SELECT count(*) FROM receipts") == MANY - STEP
 
 
@@ -117,8 +117,8 @@ async def test_two_that_delete_share_the_work_and_wait_for_nobody(
     await fill_receipts(owner)
     async with owner.transaction():
         await owner.execute("SELECT 1 FROM receipts ORDER BY receipt_id LIMIT 2 FOR UPDATE")
-        assert await asyncio.wait_for(tidy.delete_old_receipts(store.pool), 4) == MANY - 2
-    assert await tidy.delete_old_receipts(store.pool) == 2
+        assert await asyncio.wait_for(tidy.delete_expired_receipts(store.pool), 4) == MANY - 2
+    assert await tidy.delete_expired_receipts(store.pool) == 2
 
 
 async def age_receipt(store: Store, event_id: str, **columns: Any) -> None:
@@ -131,21 +131,21 @@ async def age_receipt(store: Store, event_id: str, **columns: Any) -> None:
 async def test_old_receipts_go_and_new_ones_stay(store: Store) -> None:
     await store.take(run_event("run_1", id="old"), run_event("run_2", id="new"))
     await age_receipt(store, "old", received_at=datetime.now(UTC) - timedelta(days=91))
-    await tidy.delete_old_receipts(store.pool)
+    await tidy.delete_expired_receipts(store.pool)
     assert [receipt["event_id"] for receipt in await store.receipts()] == ["new"]
 
 
 async def test_a_receipt_that_was_used_again_is_as_old_as_its_last_use(store: Store) -> None:
     await store.take(run_event(id="again"))
     await age_receipt(store, "again", received_at=datetime.now(UTC) - timedelta(days=89))
-    await tidy.delete_old_receipts(store.pool)
+    await tidy.delete_expired_receipts(store.pool)
     assert len(await store.receipts()) == 1
 
 
 async def test_a_receipt_of_what_is_still_to_be_read_stays(store: Store) -> None:
     await store.take(run_event(id="waiting"))
     await age_receipt(store, "waiting", received_at=datetime.now(UTC) - timedelta(days=91), status="queued")
-    await tidy.delete_old_receipts(store.pool)
+    await tidy.delete_expired_receipts(store.pool)
     assert len(await store.receipts()) == 1
 
 
@@ -157,10 +157,10 @@ async def test_a_consumer_that_stands_still_inside_a_copy_is_ended(
     async with pool.acquire() as stuck:
         standing = asyncio.create_task(_stand_still(stuck))
         await asyncio.sleep(0.3)
-        await tidy.end_stuck_writers(store.pool)
+        await tidy.terminate_stuck_writers(store.pool)
         assert not standing.done()
         monkeypatch.setattr(tidy, "_STUCK_AFTER", timedelta(0))
-        await tidy.end_stuck_writers(store.pool)
+        await tidy.terminate_stuck_writers(store.pool)
         with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
             await asyncio.wait_for(standing, 10)
     await database.close_pool(pool)
@@ -181,7 +181,7 @@ async def test_answers_of_yesterday_go_and_those_of_today_stay(store: Store, own
         " VALUES (1, 'POST', '/v1/results/export', $1, '', 202, '', now() - $2::interval)",
         [("old", timedelta(hours=25)), ("new", timedelta(hours=23))],
     )
-    await tidy.delete_old_answers(store.pool)
+    await tidy.delete_expired_responses(store.pool)
     assert [row["key"] for row in await owner.fetch("SELECT key FROM idempotency_keys")] == ["new"]
 
 
@@ -189,7 +189,7 @@ async def test_an_answer_that_is_kept_anew_while_old_ones_go_stays(store: Store,
     await fill_answers(owner)
     async with owner.transaction():
         await owner.execute("UPDATE idempotency_keys SET created_at = now() WHERE key = '1'")
-        tidying = asyncio.create_task(tidy.delete_old_answers(store.pool))
+        tidying = asyncio.create_task(tidy.delete_expired_responses(store.pool))
         await asyncio.sleep(0.3)
         assert not tidying.done()
     assert await tidying == MANY - 1

@@ -4,76 +4,76 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from service.domain.errors import Reason, Rejected
-from service.domain.ids import OrgId, mint_id
+from service.domain.ids import OrgId, new_id
 from service.store.postgres.database import Connection
-from service.store.receipts import EventAddress, Receipt
-from service.store.runs import RunAddress
-from service.usecases.ingest.parse_events import ReferringEvent, RefusedEvent, RunEvent
-from service.usecases.ingest.parse_results import Outcomes, Unseen
+from service.store.receipts import EventRef, Receipt
+from service.store.runs import RunRef
+from service.usecases.ingest.parse_events import ParsedDataref, ParsedEvent, RejectedEvent
+from service.usecases.ingest.parse_results import CaseOutcomes, UnseenCases
 from service.usecases.ingest.validate_events import Problem
 from service.usecases.reports.refer_report import refer_report
 
-What = Literal["stored", "partial", "duplicate", "rejected"]
+EventStatus = Literal["stored", "partial", "duplicate", "rejected"]
 
 
-class Verdict(NamedTuple):
+class EventOutcome(NamedTuple):
     """What became of one event. A rejected one belongs into the dead letters, with the reason."""
 
-    what: What
+    what: EventStatus
     reason: Reason | None = None
     message: str | None = None
     results: int = 0  # that it brought into the store
 
 
 @dataclass(slots=True)
-class Incoming:
+class EventItem:
     """A readable event of a known organization on its way through a batch."""
 
     org_id: OrgId
-    event: RunEvent
-    outcomes: Outcomes
-    unseen: Unseen
-    verdict: Verdict = field(default=Verdict("stored"))
+    event: ParsedEvent
+    outcomes: CaseOutcomes
+    unseen: UnseenCases
+    verdict: EventOutcome = field(default=EventOutcome("stored"))
 
     @property
-    def address(self) -> EventAddress:
+    def address(self) -> EventRef:
         """What makes it a repetition of another."""
         return self.org_id, self.event.source, self.event.event_id
 
     @property
-    def run(self) -> RunAddress:
+    def run(self) -> RunRef:
         """The run that it tells of."""
-        return self.org_id, self.event.facts.run_id
+        return self.org_id, self.event.state.run_id
 
     def receipt(self) -> Receipt:
         """What it gets if it is stored."""
         event = self.event
         status = "partial" if event.rejected else "stored"
         return Receipt(
-            self.org_id, mint_id("rcp"), event.source, event.event_id, event.body_sha256, status,
-            event.facts.run_id, len(self.outcomes), event.problems,
+            self.org_id, new_id("rcp"), event.source, event.event_id, event.body_sha256, status,
+            event.state.run_id, len(self.outcomes), event.problems,
         )  # fmt: skip
 
     def accept(self) -> None:
         """What becomes of it unless something stands against it."""
-        self.verdict = Verdict("partial" if self.event.rejected else "stored", results=len(self.outcomes))
+        self.verdict = EventOutcome("partial" if self.event.rejected else "stored", results=len(self.outcomes))
 
     def reject(self, reason: Reason, message: str) -> None:
         """Ends it after all."""
-        self.verdict = Verdict("rejected", reason, message)
+        self.verdict = EventOutcome("rejected", reason, message)
 
 
 @dataclass(slots=True)
-class Refused:
+class RejectedItem:
     """An event that is not stored, of an organization where it names a known one."""
 
     org_id: OrgId | None
-    event: RefusedEvent
+    event: RejectedEvent
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> EventOutcome:
         """Why it goes to the dead letters."""
-        return Verdict("rejected", self.event.reason, self.event.message)
+        return EventOutcome("rejected", self.event.reason, self.event.message)
 
     def receipt(self) -> Receipt | None:
         """The receipt, where the event said enough of itself to have one."""
@@ -82,26 +82,26 @@ class Refused:
             return None
         problems: list[Problem] = [{"index": None, "name": None, "reason": f"{event.reason}: {event.message}"}]
         return Receipt(
-            self.org_id, mint_id("rcp"), event.source, event.event_id, event.body_sha256, "rejected",
+            self.org_id, new_id("rcp"), event.source, event.event_id, event.body_sha256, "rejected",
             event.run_id, 0, problems,
         )  # fmt: skip
 
 
 @dataclass(slots=True)
-class Referred:
+class DatarefItem:
     """An event whose data is read later."""
 
-    event: ReferringEvent
+    event: ParsedDataref
     storage_url: str
-    verdict: Verdict = field(default=Verdict("stored"))
+    verdict: EventOutcome = field(default=EventOutcome("stored"))
 
     async def queue(self, connection: Connection) -> None:
         """Leaves it to the readers of reports."""
         try:
             is_new = await refer_report(connection, self.event, self.storage_url)
-            self.verdict = Verdict("stored" if is_new else "duplicate")
+            self.verdict = EventOutcome("stored" if is_new else "duplicate")
         except Rejected as rejection:
-            self.verdict = Verdict("rejected", rejection.reason, str(rejection))
+            self.verdict = EventOutcome("rejected", rejection.reason, str(rejection))
 
 
-Item = Incoming | Refused | Referred
+BatchItem = EventItem | RejectedItem | DatarefItem
