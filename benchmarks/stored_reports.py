@@ -12,7 +12,7 @@ from service.domain.reports import Upload
 from service.storage import Storage
 from service.store import organizations
 from service.store.postgres import database
-from service.usecases.reports.accept_report import Inbox, Part, accept_report
+from service.usecases.reports.accept_report import UploadPart, UploadWriter, accept_report
 
 _CHUNK_BYTES: Final = 256 * 1024
 _OPEN: Final = ("queued", "processing")
@@ -41,8 +41,8 @@ async def _send(given: Servers, files: str, run_id: str, body: AsyncIterator[byt
     try:
         async with pool.acquire() as connection:
             org_id = await _organization(connection)
-            inbox = Inbox(Storage(files), org_id, 2**40)
-            report = await inbox.keep(Part("report", "application/xml", body))
+            inbox = UploadWriter(Storage(files), org_id, 2**40)
+            report = await inbox.keep(UploadPart("report", "application/xml", body))
             await accept_report(connection, org_id, inbox.receipt_id, run_id, Upload(report, {"project_id": "shop"}))
             while (status := await _status(connection, inbox.receipt_id)) in _OPEN:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)

@@ -11,7 +11,7 @@ from service.domain.deliveries import DeliveryStatus
 from service.domain.errors import ServiceError
 from service.usecases.exports.run_export import ExportEnd
 from service.usecases.ingest.batch_items import EventOutcome, EventStatus
-from service.usecases.reports.store_report import Taken
+from service.usecases.reports.store_report import ReportOutcome
 from service.usecases.webhooks.deliver_events import AttemptedDelivery
 
 disable_created_metrics()  # they would double what is scraped
@@ -78,7 +78,7 @@ def count_batch(verdicts: Sequence[EventOutcome], begun: float) -> None:
         _EVENTS.labels(verdict.what).inc()
 
 
-def count_report(taken: Taken, took_s: float) -> None:
+def count_report(taken: ReportOutcome, took_s: float) -> None:
     """One try."""
     _REPORTS.labels(taken.status).observe(took_s)
     _STORED.labels("reports").inc(taken.results)

@@ -26,9 +26,9 @@ from service.store.postgres.database import Pool
 from service.usecases.exports.run_export import Exporter
 from service.usecases.exports.write_export import READERS, ExportWriter
 from service.usecases.ingest.ingest_runs import RunIngest
+from service.usecases.reports.ingest_reports import ReportIngester
+from service.usecases.reports.orphaned_uploads import delete_orphaned_folders, delete_orphaned_uploads
 from service.usecases.reports.store_report import ReportStore
-from service.usecases.reports.sweep_uploads import delete_left_folders, delete_left_uploads
-from service.usecases.reports.take_reports import ReportTaker
 from service.usecases.retention import cleanup as tidy
 from service.usecases.retention.expire_results import expire_results
 
@@ -63,12 +63,16 @@ async def _runs(context: RoleContext) -> RoleWorkload:
 
 
 async def _reports(context: RoleContext) -> RoleWorkload:
-    taker = _report_taker(context)
-    context.opened.push_async_callback(taker.close)
+    ingester = _report_ingester(context)
+    context.opened.push_async_callback(ingester.close)
     jobs = Jobs(
-        "reports", taker.claim, counted(taker.take, count_report), context.settings.report_slots, context.stopping
+        "reports",
+        ingester.claim,
+        counted(ingester.ingest, count_report),
+        context.settings.report_slots,
+        context.stopping,
     )
-    chores = [PeriodicTask("left_folders", 3_600, partial(asyncio.to_thread, delete_left_folders))]
+    chores = [PeriodicTask("left_folders", 3_600, partial(asyncio.to_thread, delete_orphaned_folders))]
     return RoleWorkload({REPORTS: jobs.handle}, loops=[jobs.run, *periodic_loops(chores, context.stopping)])
 
 
@@ -101,10 +105,10 @@ async def _upkeep(context: RoleContext) -> RoleWorkload:
     expire = partial(expire_results, context.pool, storage, database_url(settings), settings.retention)
     chores = (
         PeriodicTask("abandoned_exports", 10, exporter.end_abandoned),
-        PeriodicTask("abandoned_reports", 10, _report_taker(context).end_abandoned),
+        PeriodicTask("abandoned_reports", 10, _report_ingester(context).reject_abandoned),
         PeriodicTask("expired_exports", 60, exporter.expire),
         PeriodicTask("left_files", 3_600, exporter.sweep),
-        PeriodicTask("left_uploads", 24 * 3_600, partial(delete_left_uploads, context.pool, storage)),
+        PeriodicTask("left_uploads", 24 * 3_600, partial(delete_orphaned_uploads, context.pool, storage)),
         PeriodicTask("stuck_writers", 15, partial(tidy.terminate_stuck_writers, context.pool)),
         PeriodicTask("old_answers", 3_600, partial(tidy.delete_expired_responses, context.pool)),
         PeriodicTask("expired_results", 3_600, expire),
@@ -123,10 +127,10 @@ async def _exporter(context: RoleContext) -> Exporter:
     return Exporter(context.pool, writer, open_storage(settings), settings.link_base)
 
 
-def _report_taker(context: RoleContext) -> ReportTaker:
+def _report_ingester(context: RoleContext) -> ReportIngester:
     settings = context.settings
     store = ReportStore(context.pool, settings.retention, settings.link_base)
-    return ReportTaker(context.pool, open_storage(settings), store, settings.report_max_unpacked_bytes)
+    return ReportIngester(context.pool, open_storage(settings), store, settings.report_max_unpacked_bytes)
 
 
 ROLES: Final[Mapping[ConsumerRole, Callable[[RoleContext], Awaitable[RoleWorkload]]]] = {

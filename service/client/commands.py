@@ -13,7 +13,7 @@ from pydantic import AfterValidator
 
 from service.commands import Checked
 from service.contracts.queries import BranchName, CaseRef, Name, SuiteName, Timestamp
-from service.contracts.reports import Label, Shard, Text
+from service.contracts.reports import Label, Shard, ShortText
 from service.contracts.run_events import Identifier
 from service.domain.events import EVENT_TYPES
 from service.domain.exports import COLUMNS, COMPRESSIONS, FORMATS
@@ -55,7 +55,7 @@ _key_option = click.option(
 _WORDS: Final = Checked(Name, "TEXT")
 _IDENTIFIER: Final = Checked(Identifier, "TEXT")
 _BRANCH: Final = Checked(BranchName, "TEXT")
-_TEXT: Final = Checked(Text, "TEXT")
+_TEXT: Final = Checked(ShortText, "TEXT")
 _MOMENT: Final = Checked(Timestamp, "TIME")
 
 

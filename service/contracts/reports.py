@@ -33,9 +33,9 @@ def _valid_label(text: str) -> str:
     return text
 
 
-Text = Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=NO_NUL)]
-Sha256 = Annotated[str, StringConstraints(pattern=SHA256, to_lower=True)]
-Label = Annotated[Text, AfterValidator(_valid_label)]
+ShortText = Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=NO_NUL)]
+Sha256Digest = Annotated[str, StringConstraints(pattern=SHA256, to_lower=True)]
+Label = Annotated[ShortText, AfterValidator(_valid_label)]
 Shard = Annotated[str, AfterValidator(_valid_shard), Field(examples=["2/8"])]
 
 
@@ -45,8 +45,8 @@ class ReportQuery(Query):
     project_id: Identifier
     environment: Identifier | None = None
     branch: BranchName | None = None
-    commit_sha: Text | None = None
-    ci_url: Text | None = None
+    commit_sha: ShortText | None = None
+    ci_url: ShortText | None = None
     labels: list[Label] = Field(default_factory=list, max_length=100, description="name:value; may be repeated")
     started_at: Timestamp | None = None
     completed_at: Annotated[Timestamp | None, Field(description="By default the time of receipt")] = None
@@ -73,4 +73,4 @@ class ArtifactQuery(Query):
     """What is said of an uploaded file besides its bytes."""
 
     kind: ArtifactKind | None = None
-    sha256: Annotated[Sha256 | None, Field(description="Hex digits; other bytes are refused")] = None
+    sha256: Annotated[Sha256Digest | None, Field(description="Hex digits; other bytes are refused")] = None

@@ -13,7 +13,7 @@ from service.contracts.run_events import ResultIn, RunCompletedEvent, RunIn
 from service.dev.demo import ORGANIZATION
 from service.dev.queues import publish
 from service.reports import junit
-from service.reports.said import Said
+from service.reports.metadata import ReportMetadata
 from service.resources import database_connection
 from service.settings import Settings
 from service.store import outbox
@@ -51,7 +51,7 @@ def first_events() -> Iterator[RunCompletedEvent]:
     """One event for each report, completed now."""
     for report in sorted(_REPORTS.glob("*.xml")):
         with report.open("rb") as source:
-            results = [result for some in junit.read(source, Said()) for result in some]
+            results = [result for some in junit.read(source, ReportMetadata()) for result in some]
         yield _event(report.stem, results)
 
 

@@ -10,18 +10,18 @@ from service.contracts.run_events import ResultIn
 from service.reports import json_reports, junit
 from service.reports.chunks import ChunkWriter
 from service.reports.formats import HEAD_BYTES, Syntax, detect
-from service.reports.said import Format, Said
+from service.reports.metadata import ReportFormatName, ReportMetadata
 
-Reader = Callable[[BinaryIO, Said], Iterator[list[ResultIn]]]
+Reader = Callable[[BinaryIO, ReportMetadata], Iterator[list[ResultIn]]]
 
 _READERS: Final[dict[Syntax, Reader]] = {"xml": junit.read, "json": json_reports.read}
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class ReportSummary:
     """What a report held. `run` has fields of RunIn as the report gives them, not validated."""
 
-    format: Format
+    format: ReportFormatName
     results: int
     run: Mapping[str, Any]
     started_at: datetime | None
@@ -30,12 +30,12 @@ class Summary:
     notes: tuple[str, ...]
 
 
-def convert(source: Path, target: Path, content_type: str | None = None) -> Summary:
+def convert(source: Path, target: Path, content_type: str | None = None) -> ReportSummary:
     """Writes the report's results to `target` (see chunks.py), in memory that does not grow with it.
 
     Raises ReportError, and leaves no target, where the report can't be read to its end: never half a run.
     """
-    said = Said()
+    said = ReportMetadata()
     try:
         with source.open("rb") as report, target.open("wb") as file:
             writer = ChunkWriter(file)
@@ -45,7 +45,7 @@ def convert(source: Path, target: Path, content_type: str | None = None) -> Summ
     except BaseException:
         target.unlink(missing_ok=True)
         raise
-    return Summary(
+    return ReportSummary(
         format=said.format,
         results=writer.results,
         run=said.run,

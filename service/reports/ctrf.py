@@ -9,9 +9,9 @@ from service.reports.attachments import Attachment, references
 from service.reports.attempts import MAX_ATTEMPTS
 from service.reports.errors import malformed
 from service.reports.json_stream import JsonStream
-from service.reports.said import Said
+from service.reports.metadata import ReportMetadata
 from service.reports.suites import suite_label
-from service.reports.times import epoch_ms, sane_milliseconds
+from service.reports.times import epoch_ms, valid_milliseconds
 
 _STATUS_OF: Final[dict[str, ResultStatus]] = {
     "passed": "passed",
@@ -30,7 +30,7 @@ _DECLARED: Final = {"tests": "tests", "failed": "failures", "skipped": "skipped"
 _COUNT_OF: Final = {"failed": "failures", "skipped": "skipped"}
 
 
-def read_results(stream: JsonStream, said: Said) -> Iterator[ResultIn]:
+def read_results(stream: JsonStream, said: ReportMetadata) -> Iterator[ResultIn]:
     """The tests in the `results` that come next in the stream."""
     found = False
     for key in stream.members():
@@ -54,7 +54,7 @@ def result_of(test: Any) -> ResultIn:
         "suite": _suite_of(test.get("suite"), file),
         "name": test.get("name", ""),
         "status": _status_of(test),
-        "duration_ms": sane_milliseconds(test.get("duration")),
+        "duration_ms": valid_milliseconds(test.get("duration")),
     }
     if file:
         result["file"] = file
@@ -107,7 +107,7 @@ def _deciding(result: ResultIn) -> AttemptIn:
 def _attempt_of(listed: Mapping[str, Any]) -> AttemptIn:
     attempt: AttemptIn = {"status": _status_of(listed)}
     if "duration" in listed:
-        attempt["duration_ms"] = sane_milliseconds(listed["duration"])
+        attempt["duration_ms"] = valid_milliseconds(listed["duration"])
     if started_at := epoch_ms(listed.get("start")):
         attempt["started_at"] = started_at
     if failure := _failure_of(listed):
@@ -131,7 +131,7 @@ def _attachments(test: Mapping[str, Any]) -> Iterator[Attachment]:
                 yield Attachment(path, _text(attachment, "name"), _text(attachment, "contentType"))
 
 
-def _counted(result: ResultIn, said: Said) -> ResultIn:
+def _counted(result: ResultIn, said: ReportMetadata) -> ResultIn:
     said.counted["tests"] += 1
     status = result.get("status") if isinstance(result, dict) else None
     if isinstance(status, str) and status in _COUNT_OF:
@@ -139,7 +139,7 @@ def _counted(result: ResultIn, said: Said) -> ResultIn:
     return result
 
 
-def _hear(key: str, value: Any, said: Said) -> None:
+def _hear(key: str, value: Any, said: ReportMetadata) -> None:
     """What the report says of its run: its `summary` and `environment`."""
     if not isinstance(value, dict):
         return

@@ -7,7 +7,7 @@ from service.contracts.run_events import ResultIn, RunIn
 from service.reports import ctrf
 from service.reports.errors import ReportError, malformed
 from service.reports.json_stream import JsonStream
-from service.reports.said import Said
+from service.reports.metadata import ReportMetadata
 from service.reports.times import timestamp
 
 _PER_LIST: Final = 500
@@ -27,7 +27,7 @@ _FOREIGN: Final = {
 }
 
 
-def read(source: BinaryIO, said: Said) -> Iterator[list[ResultIn]]:
+def read(source: BinaryIO, said: ReportMetadata) -> Iterator[list[ResultIn]]:
     """The results in lists of bounded size. Raises ReportError where it ends before the file does.
 
     A native result is handed on as it came: whether it is valid is found out, one by one, where all are.
@@ -42,7 +42,7 @@ def read(source: BinaryIO, said: Said) -> Iterator[list[ResultIn]]:
     yield pending
 
 
-def _results(stream: JsonStream, said: Said) -> Iterator[ResultIn]:
+def _results(stream: JsonStream, said: ReportMetadata) -> Iterator[ResultIn]:
     match stream.peek():
         case "[":
             said.format = "json"
@@ -54,7 +54,7 @@ def _results(stream: JsonStream, said: Said) -> Iterator[ResultIn]:
             raise malformed("not JSON: neither an object nor a list")
 
 
-def _object(stream: JsonStream, said: Said) -> Iterator[ResultIn]:
+def _object(stream: JsonStream, said: ReportMetadata) -> Iterator[ResultIn]:
     """A whole report, or the first of the records that NDJSON consists of."""
     others: dict[str, Any] = {}
     found = False
@@ -75,7 +75,7 @@ def _object(stream: JsonStream, said: Said) -> Iterator[ResultIn]:
         yield from _records(others, stream, said)
 
 
-def _listed(stream: JsonStream, said: Said) -> Iterator[ResultIn]:
+def _listed(stream: JsonStream, said: ReportMetadata) -> Iterator[ResultIn]:
     if stream.peek() == "{":
         said.format = "ctrf"
         yield from ctrf.read_results(stream, said)
@@ -84,7 +84,7 @@ def _listed(stream: JsonStream, said: Said) -> Iterator[ResultIn]:
         yield from map(_known_fields, stream.items())
 
 
-def _records(first: dict[str, Any], stream: JsonStream, said: Said) -> Iterator[ResultIn]:
+def _records(first: dict[str, Any], stream: JsonStream, said: ReportMetadata) -> Iterator[ResultIn]:
     """One result after the other; before them, where it is given, an object with `run` alone."""
     said.format = "ndjson"
     if first.keys() >= _ALLURE:
@@ -99,7 +99,7 @@ def _records(first: dict[str, Any], stream: JsonStream, said: Said) -> Iterator[
         yield _known_fields(stream.value())
 
 
-def _hear(others: dict[str, Any], said: Said) -> None:
+def _hear(others: dict[str, Any], said: ReportMetadata) -> None:
     """Fields of the run stand in an object of their own or beside the results."""
     run = others.get("run")
     fields = {**others, **run} if isinstance(run, dict) else others

@@ -12,17 +12,17 @@ from service.contracts.run_events import ResultIn
 from service.reports.attachments import Attachment, MarkerScanner
 from service.reports.attempts import MAX_ATTEMPTS
 from service.reports.errors import ReportError, malformed
-from service.reports.junit_cases import STATUS_OF, Case, Element, Suite, result_of, suite_level_result
+from service.reports.junit_cases import STATUS_OF, JUnitCase, JUnitElement, JUnitSuite, result_of, suite_level_result
 from service.reports.junit_dialects import (
-    Attributes,
+    XmlAttributes,
     is_playwright,
     property_retries,
     root_retries,
     suite_retries,
 )
-from service.reports.said import Said
+from service.reports.metadata import ReportMetadata
 from service.reports.times import timestamp
-from service.reports.xml_pieces import encoding_and_pieces
+from service.reports.xml_chunks import read_xml_chunks
 
 _MAX_DEPTH: Final = 200
 _MAX_TOKEN_BYTES: Final = 16 * 2**20  # of one tag or comment, which is all that is ever held whole
@@ -34,16 +34,16 @@ _DECLARED: Final = {name: name for name in ("tests", "failures", "errors", "skip
 _PATH_ATTRIBUTES: Final = ("path", "file", "href", "url", "uri", "src", "source")
 
 TextTaker = Callable[[str], object]
-Opened = Suite | Case | Element | MarkerScanner  # what is known of an open element; None where nothing is
+OpenElement = JUnitSuite | JUnitCase | JUnitElement | MarkerScanner
 
 
-def read(source: BinaryIO, said: Said) -> Iterator[list[ResultIn]]:
+def read(source: BinaryIO, said: ReportMetadata) -> Iterator[list[ResultIn]]:
     """The results in lists of bounded size, in the order in which their elements end.
 
     Raises ReportError where the file is not well-formed to its end: with results handed out by then.
     """
     try:
-        encoding, pieces = encoding_and_pieces(source)
+        encoding, pieces = read_xml_chunks(source)
         reader = _Reader(said, encoding)
         for piece in pieces:
             yield reader.feed(piece)
@@ -56,17 +56,17 @@ def read(source: BinaryIO, said: Said) -> Iterator[list[ResultIn]]:
 class _Reader:
     """Follows the parser. What an opener returns is given to the closer of the same tag."""
 
-    def __init__(self, said: Said, encoding: str) -> None:
+    def __init__(self, said: ReportMetadata, encoding: str) -> None:
         self._said = said
         self._results: list[ResultIn] = []
-        self._open: list[Opened | None] = []
-        self._suites = [Suite({})]
-        self._case: Case | None = None
+        self._open: list[OpenElement | None] = []
+        self._suites = [JUnitSuite({})]
+        self._case: JUnitCase | None = None
         self._scanner = MarkerScanner()
         self._takers: list[TextTaker] = []
         self._playwright = self._root_declares = False
         self._fed = self._case_count = 0
-        self._openers: dict[str, Callable[[str, Attributes], Opened | None]] = {
+        self._openers: dict[str, Callable[[str, XmlAttributes], OpenElement | None]] = {
             "testcase": self._open_case,
             "testsuites": self._open_root,
             "testsuite": self._open_suite,
@@ -128,7 +128,7 @@ class _Reader:
             message = f"unsupported format: XML with the root <{tag[:100]}> is not JUnit"
             raise ReportError("unsupported_format", message)
 
-    def _open_root(self, _tag: str, attributes: Attributes) -> Suite:
+    def _open_root(self, _tag: str, attributes: XmlAttributes) -> JUnitSuite:
         root = self._suites[0]
         self._playwright = is_playwright(attributes)
         if root_retries(attributes):
@@ -138,12 +138,12 @@ class _Reader:
         self._declare(attributes)
         return root
 
-    def _close_root(self, root: Suite) -> None:
+    def _close_root(self, root: JUnitSuite) -> None:
         self._results.extend(root.repeats.rest() if root.repeats else ())
 
-    def _open_suite(self, _tag: str, attributes: Attributes) -> Suite:
+    def _open_suite(self, _tag: str, attributes: XmlAttributes) -> JUnitSuite:
         project = attributes.get("hostname") if self._playwright else None
-        suite = Suite(attributes, self._suites[-1], project)
+        suite = JUnitSuite(attributes, self._suites[-1], project)
         if suite_retries(attributes):
             suite.expect_repeats()
         if len(self._suites) == 1 and not self._root_declares:
@@ -152,21 +152,21 @@ class _Reader:
         self._suites.append(suite)
         return suite
 
-    def _close_suite(self, suite: Suite) -> None:
+    def _close_suite(self, suite: JUnitSuite) -> None:
         self._suites.pop()
         self._results.extend(suite.repeats.rest() if suite.repeats else ())
 
-    def _declare(self, attributes: Attributes) -> None:
+    def _declare(self, attributes: XmlAttributes) -> None:
         for name, what in _DECLARED.items():
             number = attributes.get(name, "")
             if number.isdecimal() and len(number) < 10:
                 self._said.declares(what, int(number))
 
-    def _open_case(self, _tag: str, attributes: Attributes) -> Case:
-        self._case = case = Case(attributes, self._suites[-1])
+    def _open_case(self, _tag: str, attributes: XmlAttributes) -> JUnitCase:
+        self._case = case = JUnitCase(attributes, self._suites[-1])
         return case
 
-    def _close_case(self, case: Case) -> None:
+    def _close_case(self, case: JUnitCase) -> None:
         self._case = None
         self._case_count += 1
         result = result_of(case)
@@ -178,23 +178,23 @@ class _Reader:
         else:
             self._results.extend(repeats.take(result))
 
-    def _open_outcome(self, tag: str, attributes: Attributes) -> Element | None:
+    def _open_outcome(self, tag: str, attributes: XmlAttributes) -> JUnitElement | None:
         parent = self._open[-1]
-        of_case = isinstance(parent, Case) and len(parent.outcomes or ()) < MAX_ATTEMPTS
-        if of_case or (isinstance(parent, Suite) and tag in _SUITE_LEVEL):
+        of_case = isinstance(parent, JUnitCase) and len(parent.outcomes or ()) < MAX_ATTEMPTS
+        if of_case or (isinstance(parent, JUnitSuite) and tag in _SUITE_LEVEL):
             return self._take_element(tag, attributes)
         return None
 
-    def _close_outcome(self, outcome: Element) -> None:
+    def _close_outcome(self, outcome: JUnitElement) -> None:
         self._stop_taking()
         parent = self._open[-1]
-        if isinstance(parent, Case):
+        if isinstance(parent, JUnitCase):
             parent.outcomes = [*(parent.outcomes or ()), outcome]
         else:
             self._said.counted[_COUNT_OF[outcome.status]] += 1
             self._results.append(suite_level_result(outcome, self._suites[-1]))
 
-    def _open_output(self, _tag: str, _attributes: Attributes) -> MarkerScanner | None:
+    def _open_output(self, _tag: str, _attributes: XmlAttributes) -> MarkerScanner | None:
         if self._case is None:
             return None
         self._scanner.reset()
@@ -205,17 +205,17 @@ class _Reader:
         for path in self._scanner.scan(text):
             self._attach(path)
 
-    def _open_property(self, tag: str, attributes: Attributes) -> Element | None:
+    def _open_property(self, tag: str, attributes: XmlAttributes) -> JUnitElement | None:
         if "value" not in attributes:
             return self._take_element(tag, attributes)
         self._note_property(attributes, attributes["value"])
         return None
 
-    def _close_property(self, element: Element) -> None:
+    def _close_property(self, element: JUnitElement) -> None:
         self._stop_taking()
         self._note_property(element.attributes, element.text)
 
-    def _note_property(self, attributes: Attributes, value: str) -> None:
+    def _note_property(self, attributes: XmlAttributes, value: str) -> None:
         name = attributes.get("name") or attributes.get("key") or ""
         if self._case is None:
             if property_retries(name, value):
@@ -223,14 +223,14 @@ class _Reader:
         elif "attachment" in name.lower():
             self._attach(value)
 
-    def _open_attachment(self, tag: str, attributes: Attributes) -> Element | None:
+    def _open_attachment(self, tag: str, attributes: XmlAttributes) -> JUnitElement | None:
         path = next((attributes[name] for name in _PATH_ATTRIBUTES if name in attributes), None)
         if path is None:
             return self._take_element(tag, attributes)
         self._attach(path)
         return None
 
-    def _close_attachment(self, element: Element) -> None:
+    def _close_attachment(self, element: JUnitElement) -> None:
         self._stop_taking()
         self._attach(element.text)
 
@@ -238,17 +238,17 @@ class _Reader:
         if self._case is not None:
             self._case.attach(Attachment(path.strip()))
 
-    def _take_element(self, tag: str, attributes: Attributes) -> Element:
-        element = Element(tag, attributes)
+    def _take_element(self, tag: str, attributes: XmlAttributes) -> JUnitElement:
+        element = JUnitElement(tag, attributes)
         self._take_text(element.collect)
         return element
 
-    def _take_text(self, taker: TextTaker) -> None:
-        """Text goes to this taker, but for that of elements inside with takers of their own."""
-        self._takers.append(taker)
-        self._parser.CharacterDataHandler = taker
+    def _take_text(self, ingester: TextTaker) -> None:
+        """Text goes to this ingester, but for that of elements inside with takers of their own."""
+        self._takers.append(ingester)
+        self._parser.CharacterDataHandler = ingester
 
-    def _stop_taking(self, _opened: Opened | None = None) -> None:
+    def _stop_taking(self, _opened: OpenElement | None = None) -> None:
         self._takers.pop()
         self._parser.CharacterDataHandler = self._takers[-1] if self._takers else None
 

@@ -8,8 +8,8 @@ from service.contracts.run_events import AttemptIn, Failure, ResultIn
 from service.domain.statuses import ResultStatus
 from service.reports.attachments import MAX_ATTACHMENTS, Attachment, references
 from service.reports.attempts import attempts_of
-from service.reports.junit_dialects import Attributes
-from service.reports.repeats import Repeats
+from service.reports.junit_dialects import XmlAttributes
+from service.reports.retries import RetryMerger
 from service.reports.suites import MAX_LABEL, suite_label
 from service.reports.times import milliseconds, timestamp
 
@@ -35,23 +35,25 @@ _UNUSUAL: Final = _STATED | _FLAGS | {"file", "timestamp"}
 _NOT_RUN: Final = _FLAGS | {"not run", "not_run", "inactive", "suppressed", "skip", "todo"}
 
 
-class Suite:
+class JUnitSuite:
     """An open suite, and what its cases inherit."""
 
     __slots__ = ("file", "labels", "path", "repeats")
 
-    def __init__(self, attributes: Attributes, parent: "Suite | None" = None, project: str | None = None) -> None:
+    def __init__(
+        self, attributes: XmlAttributes, parent: "JUnitSuite | None" = None, project: str | None = None
+    ) -> None:
         name = _RUN_STAMP.sub("", attributes.get("name", ""))
         self.path: tuple[str, ...] = (*(parent.path if parent else ()), *filter(None, (project, name)))
         own_file = attributes.get("file") or attributes.get("filepath")
         inherited = parent.file if parent else None
         self.file: str | None = own_file[:MAX_LABEL] if own_file else inherited
-        self.repeats: Repeats | None = Repeats() if parent and parent.repeats else None
+        self.repeats: RetryMerger | None = RetryMerger() if parent and parent.repeats else None
         self.labels: dict[str | None, str] = {}
 
     def expect_repeats(self) -> None:
         """The producer retries: a case that comes again here, or in a suite inside, is a further attempt."""
-        self.repeats = self.repeats or Repeats()
+        self.repeats = self.repeats or RetryMerger()
 
     def label(self, classname: str | None, file: str | None = None) -> str:
         """The `suite` of a case of this class, or of this file where it has none; kept in `labels` by the class."""
@@ -61,12 +63,12 @@ class Suite:
         return label
 
 
-class Element:
+class JUnitElement:
     """An open element whose text counts: what says how a case went, a property, an attachment."""
 
     __slots__ = ("_size", "_texts", "attributes", "tag")
 
-    def __init__(self, tag: str, attributes: Attributes) -> None:
+    def __init__(self, tag: str, attributes: XmlAttributes) -> None:
         self.tag = tag
         self.attributes = attributes
         self._texts: list[str] = []
@@ -89,15 +91,15 @@ class Element:
         return "".join(self._texts).strip()[:_MAX_COLLECTED]
 
 
-class Case:
+class JUnitCase:
     """An open test case."""
 
     __slots__ = ("attachments", "attributes", "outcomes", "suite")
 
-    def __init__(self, attributes: Attributes, suite: Suite) -> None:
+    def __init__(self, attributes: XmlAttributes, suite: JUnitSuite) -> None:
         self.attributes = attributes
         self.suite = suite
-        self.outcomes: list[Element] | None = None  # most cases have neither, and an empty list takes time
+        self.outcomes: list[JUnitElement] | None = None  # most cases have neither, and an empty list takes time
         self.attachments: list[Attachment] | None = None
 
     def attach(self, attachment: Attachment) -> None:
@@ -107,7 +109,7 @@ class Case:
             self.attachments.append(attachment)
 
 
-def result_of(case: Case) -> ResultIn:
+def result_of(case: JUnitCase) -> ResultIn:
     """The native result of a case whose end was read."""
     attributes, suite = case.attributes, case.suite
     name = attributes.get("name", "")
@@ -130,14 +132,14 @@ def result_of(case: Case) -> ResultIn:
     return result
 
 
-def suite_level_result(outcome: Element, suite: Suite) -> ResultIn:
+def suite_level_result(outcome: JUnitElement, suite: JUnitSuite) -> ResultIn:
     """What failed outside of any case becomes a case of its own, so that it is not lost."""
     result: ResultIn = {"suite": suite.label(None), "name": SUITE_LEVEL_NAME, "status": outcome.status}
     _add_failure(result, [outcome])
     return result
 
 
-def _label_of(attributes: Attributes, suite: Suite) -> str:
+def _label_of(attributes: XmlAttributes, suite: JUnitSuite) -> str:
     """The class tells cases apart, unless it only repeats the name; where there is none, the file does."""
     classname = attributes.get("classname") or attributes.get("class")
     if classname and classname != attributes.get("name"):
@@ -145,7 +147,7 @@ def _label_of(attributes: Attributes, suite: Suite) -> str:
     return suite.label(None, attributes.get("file") or suite.file)
 
 
-def _add_unusual(result: ResultIn, attributes: Attributes) -> None:
+def _add_unusual(result: ResultIn, attributes: XmlAttributes) -> None:
     if file := attributes.get("file"):
         result["file"] = file
     if "timestamp" in attributes:
@@ -154,12 +156,12 @@ def _add_unusual(result: ResultIn, attributes: Attributes) -> None:
         result["status"] = "skipped"
 
 
-def _was_not_run(attributes: Attributes) -> bool:
+def _was_not_run(attributes: XmlAttributes) -> bool:
     stated = any(attributes.get(name, "").lower() in _NOT_RUN for name in _STATED)
     return stated or any(attributes.get(name, "").lower() in ("true", "1", "yes") for name in _FLAGS)
 
 
-def _judge(result: ResultIn, outcomes: Sequence[Element]) -> None:
+def _judge(result: ResultIn, outcomes: Sequence[JUnitElement]) -> None:
     """Error before failure before skipped before passed, whatever the order; other attempts stand beside."""
     flaky = [outcome for outcome in outcomes if outcome.tag.startswith("flaky")]
     reruns = [outcome for outcome in outcomes if outcome.tag.startswith("rerun")]
@@ -171,7 +173,7 @@ def _judge(result: ResultIn, outcomes: Sequence[Element]) -> None:
         _add_attempts(result, flaky, reruns)
 
 
-def _add_attempts(result: ResultIn, flaky: list[Element], reruns: list[Element]) -> None:
+def _add_attempts(result: ResultIn, flaky: list[JUnitElement], reruns: list[JUnitElement]) -> None:
     """The case itself is the attempt that passed in the end, or the first of those that all failed."""
     own = attempts_of(result)
     if result["status"] in ("failed", "error"):
@@ -184,7 +186,7 @@ def _add_attempts(result: ResultIn, flaky: list[Element], reruns: list[Element])
     result["attempts"] = attempts
 
 
-def _attempt_of(outcome: Element) -> AttemptIn:
+def _attempt_of(outcome: JUnitElement) -> AttemptIn:
     attempt: AttemptIn = {"status": outcome.status}
     if "time" in outcome.attributes:
         attempt["duration_ms"] = milliseconds(outcome.attributes["time"])
@@ -195,7 +197,7 @@ def _attempt_of(outcome: Element) -> AttemptIn:
     return attempt
 
 
-def _add_failure(result: ResultIn, outcomes: Sequence[Element]) -> None:
+def _add_failure(result: ResultIn, outcomes: Sequence[JUnitElement]) -> None:
     """What the elements say; where there are several, the first gives type and message, and each its details."""
     failures = [failure for outcome in outcomes if (failure := _failure_of(outcome))]
     if not failures:
@@ -206,7 +208,7 @@ def _add_failure(result: ResultIn, outcomes: Sequence[Element]) -> None:
     result["failure"] = failure
 
 
-def _failure_of(outcome: Element) -> Failure:
+def _failure_of(outcome: JUnitElement) -> Failure:
     failure: Failure = {}
     if kind := outcome.attributes.get("type"):
         failure["type"] = kind

@@ -19,7 +19,7 @@ def milliseconds(seconds: str | None) -> float:
     return _milliseconds(seconds) if seconds and len(seconds) < _MAX_CHARACTERS else 0
 
 
-def sane_milliseconds(duration: Any) -> float:
+def valid_milliseconds(duration: Any) -> float:
     """The same for a duration that is a JSON number of milliseconds."""
     if isinstance(duration, bool) or not isinstance(duration, int | float):
         return 0

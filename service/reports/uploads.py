@@ -11,7 +11,7 @@ import zstandard
 
 from service.domain.reports import Encoding
 from service.reports.chunks import read_chunks
-from service.reports.convert import Summary, convert
+from service.reports.convert import ReportSummary, convert
 from service.reports.errors import ReportError, malformed
 
 _PIECE_BYTES: Final = 256 * 1024
@@ -25,7 +25,7 @@ _MAX_REPEATED: Final = 200_000  # results, which are held until the end
 class ReadUpload(NamedTuple):
     """What the report held, and the producer's case ids that it names more than once: those are further attempts."""
 
-    summary: Summary
+    summary: ReportSummary
     repeated_ids: frozenset[str]
 
 

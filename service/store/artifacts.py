@@ -8,7 +8,7 @@ from service.store.postgres.statements import statements
 
 _SQL: Final = statements("artifacts")
 
-ArtifactAddress = tuple[RunKey, CaseKey, int]
+ArtifactRowKey = tuple[RunKey, CaseKey, int]
 
 
 class StoredArtifact(NamedTuple):
@@ -37,7 +37,7 @@ class Reference(NamedTuple):
     uri: str
 
 
-class FoundFile(NamedTuple):
+class ArtifactFile(NamedTuple):
     """What is known of one artifact; `path` is None for a reference to somebody else's file."""
 
     name: str
@@ -57,15 +57,15 @@ async def find_references(connection: Connection, org_id: OrgId, run_key: RunKey
     return [Reference(*row) for row in await connection.fetch(_SQL["find_references"], org_id, run_key)]
 
 
-async def find_path(connection: Connection, org_id: OrgId, address: ArtifactAddress) -> str | None:
+async def find_path(connection: Connection, org_id: OrgId, address: ArtifactRowKey) -> str | None:
     """Where storage keeps the file that is listed there now, if it does; locked until the transaction ends."""
     path: str | None = await connection.fetchval(_SQL["find_path"], org_id, *address)
     return path
 
 
 async def find_one(
-    connection: Connection, org_id: OrgId, address: ArtifactAddress, project_id: str | None
-) -> FoundFile | None:
+    connection: Connection, org_id: OrgId, address: ArtifactRowKey, project_id: str | None
+) -> ArtifactFile | None:
     """One artifact, where it is of this project or none is given."""
     row = await connection.fetchrow(_SQL["find_one"], org_id, *address, project_id)
-    return FoundFile(*row) if row else None
+    return ArtifactFile(*row) if row else None

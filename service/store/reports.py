@@ -26,7 +26,7 @@ class NewReport(NamedTuple):
     upload: Upload
 
 
-class KeptFile(NamedTuple):
+class UploadedFile(NamedTuple):
     """A file of an upload; `folder` is the receipt id that the upload began with."""
 
     org_id: OrgId
@@ -55,15 +55,15 @@ class ClaimedReport(NamedTuple):
     received_at: datetime
 
 
-async def accept(connection: Connection, report: NewReport) -> str | None:
+async def queue(connection: Connection, report: NewReport) -> str | None:
     """Queues the report; returns the id of its receipt, or None where it was accepted before."""
-    receipt_id: str | None = await connection.fetchval(_SQL["accept"], *report[:-1], report.upload.to_document())
+    receipt_id: str | None = await connection.fetchval(_SQL["queue"], *report[:-1], report.upload.to_document())
     return receipt_id
 
 
-async def find_accepted(connection: Connection, report: NewReport) -> str:
+async def find_receipt(connection: Connection, report: NewReport) -> str:
     """The receipt of the same report, which was accepted before."""
-    receipt_id: str = await connection.fetchval(_SQL["find_accepted"], report.org_id, report.source, report.event_id)
+    receipt_id: str = await connection.fetchval(_SQL["find_receipt"], report.org_id, report.source, report.event_id)
     return receipt_id
 
 
@@ -78,14 +78,14 @@ async def claim(connection: Connection, token: UUID, lease: timedelta) -> Claime
     )  # fmt: skip
 
 
-async def beat(connection: Connection, held: Claim, lease: timedelta) -> bool:
+async def renew_lease(connection: Connection, held: Claim, lease: timedelta) -> bool:
     """Prolongs the lease; False where the claim is lost."""
-    return await connection.fetchval(_SQL["beat"], *held, lease) is not None
+    return await connection.fetchval(_SQL["renew_lease"], *held, lease) is not None
 
 
-async def hold(connection: Connection, held: Claim) -> bool:
+async def lock_claim(connection: Connection, held: Claim) -> bool:
     """Keeps the report from everybody else until the transaction ends; False where the claim is lost."""
-    return await connection.fetchval(_SQL["hold"], *held) is not None
+    return await connection.fetchval(_SQL["lock_claim"], *held) is not None
 
 
 async def finish(
@@ -97,14 +97,14 @@ async def finish(
     return await connection.fetchval(_SQL["finish"], *held, status, results, problems, *named) is not None
 
 
-async def try_again(connection: Connection, held: Claim, wait: timedelta, *, as_if_untried: bool) -> None:
+async def retry_later(connection: Connection, held: Claim, wait: timedelta, *, as_if_untried: bool) -> None:
     """Puts the report back, to be read again after the wait."""
-    await connection.execute(_SQL["try_again"], *held, wait, int(as_if_untried))
+    await connection.execute(_SQL["retry_later"], *held, wait, int(as_if_untried))
 
 
-async def find_unowned(connection: Connection, files: Sequence[KeptFile]) -> list[str]:
+async def find_orphaned(connection: Connection, files: Sequence[UploadedFile]) -> list[str]:
     """Which of these files, of all organizations, belong to no report that waits and to no run. By their paths."""
-    rows = await connection.fetch(_SQL["find_unowned"], *map(list, zip(*files, strict=True)))
+    rows = await connection.fetch(_SQL["find_orphaned"], *map(list, zip(*files, strict=True)))
     return [row["path"] for row in rows]
 
 

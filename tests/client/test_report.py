@@ -11,14 +11,14 @@ import pytest
 from service.client.ci import Job, current_job
 from service.client.http import ServerError
 from service.client.report import REJECTED, STORED, report
-from tests.reporting import PASSING, Reports, reporting_and_taking
+from tests.report_api import PASSING, Reports, serving_reports_with_ingester
 
 SHOP = [("project_id", "shop")]
 
 
 @pytest.fixture
 async def reports(database_url: str, tmp_path: Path) -> AsyncIterator[Reports]:
-    async with reporting_and_taking(database_url, tmp_path) as opened:
+    async with serving_reports_with_ingester(database_url, tmp_path) as opened:
         yield opened
 
 

@@ -19,7 +19,7 @@ from tests.api.served import Api, serve
 from tests.consumers.conftest import Broker, until
 from tests.consumers.processes import consumer
 from tests.receivers import receiving
-from tests.reporting import PASSING
+from tests.report_api import PASSING
 from tests.run_events import result, run_event
 from tests.running import running
 from tests.scraped import families, total

@@ -10,8 +10,8 @@ import pytest
 
 from service.settings import Settings
 from service.usecases.ingest.ingest_runs import RunIngest
-from service.usecases.reports.take_reports import ReportTaker
-from tests.reporting import Reports, make_taker, reporting, taking
+from service.usecases.reports.ingest_reports import ReportIngester
+from tests.report_api import Reports, new_ingester, running_ingester, serving_reports
 from tests.run_events import result, run_event
 from tests.stored import RETENTION
 from tests.storing import read, write
@@ -22,14 +22,14 @@ RESULTS = [result(f"case {number}") for number in range(2_500)]
 
 @pytest.fixture
 async def reports(database_url: str, tmp_path: Path) -> AsyncIterator[Reports]:
-    async with reporting(database_url, tmp_path) as opened:
+    async with serving_reports(database_url, tmp_path) as opened:
         opened.api.store.ingest = RunIngest(opened.api.store.pool, RETENTION, storage_url=(tmp_path / "files").as_uri())
         yield opened
 
 
 @pytest.fixture
-def taker(reports: Reports, tmp_path: Path) -> ReportTaker:
-    return make_taker(Settings(artifacts_url=(tmp_path / "files").as_uri()), reports.api.store.pool)
+def ingester(reports: Reports, tmp_path: Path) -> ReportIngester:
+    return new_ingester(Settings(artifacts_url=(tmp_path / "files").as_uri()), reports.api.store.pool)
 
 
 def referring(dataref: str, **said: Any) -> dict[str, Any]:
@@ -48,14 +48,14 @@ def as_ndjson() -> bytes:
 
 @pytest.mark.parametrize("data", [as_json(), as_ndjson()], ids=["json", "ndjson"])
 async def test_what_an_event_refers_to_is_stored_as_of_the_event(
-    reports: Reports, taker: ReportTaker, tmp_path: Path, data: bytes
+    reports: Reports, ingester: ReportIngester, tmp_path: Path, data: bytes
 ) -> None:
     await write(reports.storage, "inbox/1/run_1", data)
     event = referring((tmp_path / "files" / "inbox/1/run_1").as_uri())
     verdicts = [*await reports.api.store.take(event), *await reports.api.store.take(event)]
     assert [verdict.what for verdict in verdicts] == ["stored", "duplicate"]
 
-    async with taking(reports, taker):
+    async with running_ingester(reports, ingester):
         [receipt] = (await reports.api.get("/v1/receipts", {"event_id": event["id"]}))["data"]
         receipt = await reports.settled(receipt)
     assert (receipt["status"], receipt["results"], receipt["run_id"]) == ("stored", 2_500, "run_1")
@@ -83,9 +83,9 @@ async def test_a_reference_into_no_organization_is_rejected_and_spoils_no_neighb
     assert await reports.api.store.run("run_2") is not None
 
 
-async def test_an_object_that_is_not_there_ends_the_receipt(reports: Reports, taker: ReportTaker) -> None:
+async def test_an_object_that_is_not_there_ends_the_receipt(reports: Reports, ingester: ReportIngester) -> None:
     await reports.api.store.take(event := referring("inbox/1/nothing"))
-    async with taking(reports, taker):
+    async with running_ingester(reports, ingester):
         [receipt] = (await reports.api.get("/v1/receipts", {"event_id": event["id"]}))["data"]
         receipt = await reports.settled(receipt)
     assert receipt["problems"][0]["reason"] == "invalid: the file is not in storage"

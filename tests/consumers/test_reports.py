@@ -19,32 +19,32 @@ from consumers.worker import BatchConsumer
 from service.domain.errors import Unavailable
 from service.domain.queues import REPORTS
 from service.domain.reports import MAX_TRIES
-from service.reports.children import ReadingChild
+from service.reports.parser_processes import ParserProcess
 from service.settings import Settings
 from service.storage import Storage
 from service.store.postgres import database
 from service.store.postgres.database import as_owner
 from service.store.reports import ClaimedReport
-from service.usecases.reports import take_reports
-from service.usecases.reports.take_reports import ReportTaker
+from service.usecases.reports import ingest_reports
+from service.usecases.reports.ingest_reports import ReportIngester
 from tests.consumers.conftest import Broker, until
-from tests.reporting import PASSING, PATIENCE_S, Reports, make_taker, reporting, taking
+from tests.report_api import PASSING, PATIENCE_S, Reports, new_ingester, running_ingester, serving_reports
 from tests.run_events import run_event
 
 
 @pytest.fixture
 async def reports(database_url: str, tmp_path: Path) -> AsyncIterator[Reports]:
-    async with reporting(database_url, tmp_path) as opened:
+    async with serving_reports(database_url, tmp_path) as opened:
         yield opened
 
 
 @pytest.fixture
-def taker(reports: Reports, tmp_path: Path) -> ReportTaker:
-    return make_taker(Settings(artifacts_url=(tmp_path / "files").as_uri()), reports.api.store.pool)
+def ingester(reports: Reports, tmp_path: Path) -> ReportIngester:
+    return new_ingester(Settings(artifacts_url=(tmp_path / "files").as_uri()), reports.api.store.pool)
 
 
-async def claim(taker: ReportTaker) -> ClaimedReport:
-    claimed = await taker.claim()
+async def claim(ingester: ReportIngester) -> ClaimedReport:
+    claimed = await ingester.claim()
     assert claimed is not None
     return claimed
 
@@ -54,9 +54,9 @@ async def run_leases_out(reports: Reports) -> None:
 
 
 @asynccontextmanager
-async def taking_from_broker(reports: Reports, broker: Broker, taker: ReportTaker) -> AsyncIterator[None]:
+async def taking_from_broker(reports: Reports, broker: Broker, ingester: ReportIngester) -> AsyncIterator[None]:
     stopping = asyncio.Event()
-    jobs = Jobs[ClaimedReport]("reports", taker.claim, taker.take, 2, stopping)
+    jobs = Jobs[ClaimedReport]("reports", ingester.claim, ingester.ingest, 2, stopping)
     lane = BatchConsumer(broker.topology, broker.topology.job_queue(REPORTS), jobs.handle, stopping)
     team: list[BrokerTask] = [lane, Relay(reports.api.store.pool, broker.topology, stopping)]
     async with asyncio.TaskGroup() as group:
@@ -69,9 +69,9 @@ async def taking_from_broker(reports: Reports, broker: Broker, taker: ReportTake
 
 
 async def test_a_report_is_taken_at_once_when_its_message_comes(
-    reports: Reports, broker: Broker, taker: ReportTaker
+    reports: Reports, broker: Broker, ingester: ReportIngester
 ) -> None:
-    async with taking_from_broker(reports, broker, taker):
+    async with taking_from_broker(reports, broker, ingester):
         await reports.take(PASSING, "run_0")
         started = asyncio.get_running_loop().time()
         receipt = await reports.take(PASSING)
@@ -79,10 +79,10 @@ async def test_a_report_is_taken_at_once_when_its_message_comes(
     assert receipt["status"] == "stored"
 
 
-async def test_a_report_of_a_dead_worker_is_taken_over(reports: Reports, taker: ReportTaker) -> None:
+async def test_a_report_of_a_dead_worker_is_taken_over(reports: Reports, ingester: ReportIngester) -> None:
     sent = await reports.send(PASSING)
-    await claim(taker)
-    async with taking(reports, taker):
+    await claim(ingester)
+    async with running_ingester(reports, ingester):
         await asyncio.sleep(0.3)
         assert (await reports.api.get(f"/v1/receipts/{sent['id']}"))["status"] == "processing"
         await run_leases_out(reports)
@@ -91,41 +91,41 @@ async def test_a_report_of_a_dead_worker_is_taken_over(reports: Reports, taker: 
 
 
 async def test_a_month_that_was_taken_away_is_made_anew(
-    reports: Reports, taker: ReportTaker, database_url: str
+    reports: Reports, ingester: ReportIngester, database_url: str
 ) -> None:
-    async with taking(reports, taker):
+    async with running_ingester(reports, ingester):
         await reports.take(PASSING)
         async with as_owner(database_url) as owner:
             await owner.execute(f"DROP TABLE results_{datetime.now(UTC):%Y_%m}")
         assert (await reports.take(PASSING, "run_2"))["status"] == "stored"
 
 
-async def test_a_worker_that_was_thought_dead_stores_nothing(reports: Reports, taker: ReportTaker) -> None:
+async def test_a_worker_that_was_thought_dead_stores_nothing(reports: Reports, ingester: ReportIngester) -> None:
     sent = await reports.send(PASSING)
-    slow = await claim(taker)
+    slow = await claim(ingester)
     await run_leases_out(reports)
-    await claim(taker)
-    await taker.take(slow)
+    await claim(ingester)
+    await ingester.ingest(slow)
 
     assert (await reports.api.get(f"/v1/receipts/{sent['id']}"))["status"] == "processing"
     await reports.api.error("/v1/runs/run_1", 404)
 
 
 async def test_a_report_that_waits_for_its_place_is_nobody_elses(
-    reports: Reports, taker: ReportTaker, monkeypatch: pytest.MonkeyPatch
+    reports: Reports, ingester: ReportIngester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(take_reports, "_LEASE", timedelta(seconds=2))
-    monkeypatch.setattr(take_reports, "_BEAT_S", 0.2)
+    monkeypatch.setattr(ingest_reports, "_LEASE", timedelta(seconds=2))
+    monkeypatch.setattr(ingest_reports, "_BEAT_S", 0.2)
     await reports.api.store.take(run_event())
     pool: Any = reports.api.store.pool
-    async with taking(reports, taker):
+    async with running_ingester(reports, ingester):
         async with pool.acquire() as connection, connection.transaction():
             await connection.execute("SELECT 1 FROM runs FOR UPDATE")
             first = await reports.send(PASSING)
             await until(lambda: is_being_stored(pool, first), "the first to hold the only place")
             second = await reports.send(PASSING, "run_2")
             await asyncio.sleep(3)
-            assert await make_taker(Settings(), pool).claim() is None
+            assert await new_ingester(Settings(), pool).claim() is None
         receipts = [await reports.settled(receipt) for receipt in (first, second)]
     assert [receipt["status"] for receipt in receipts] == ["stored", "stored"]
     assert {
@@ -139,13 +139,13 @@ async def is_being_stored(pool: Any, receipt: Any) -> bool:
     return await pool.fetchval(known, receipt["id"]) and await pool.fetchval(held, receipt["id"]) is None
 
 
-async def test_a_report_that_workers_die_over_is_rejected_in_the_end(reports: Reports, taker: ReportTaker) -> None:
+async def test_report_that_crashes_workers_is_rejected(reports: Reports, ingester: ReportIngester) -> None:
     sent = await reports.send(PASSING)
     for _ in range(MAX_TRIES):
-        await claim(taker)
+        await claim(ingester)
         await run_leases_out(reports)
-    assert await taker.claim() is None
-    await taker.end_abandoned()
+    assert await ingester.claim() is None
+    await ingester.reject_abandoned()
 
     receipt = await reports.settled(sent)
     assert receipt["problems"][0]["reason"] == "internal_error: 4 workers died over this report"
@@ -174,39 +174,39 @@ class AwayStorage:
 
 
 @pytest.fixture
-def away(taker: ReportTaker, monkeypatch: pytest.MonkeyPatch) -> AwayStorage:
-    storage = AwayStorage(taker._storage)
-    monkeypatch.setattr(taker, "_storage", storage)
+def away(ingester: ReportIngester, monkeypatch: pytest.MonkeyPatch) -> AwayStorage:
+    storage = AwayStorage(ingester._storage)
+    monkeypatch.setattr(ingester, "_storage", storage)
     return storage
 
 
 async def test_a_report_outlives_an_outage_of_storage_however_long(
-    reports: Reports, taker: ReportTaker, away: AwayStorage, monkeypatch: pytest.MonkeyPatch
+    reports: Reports, ingester: ReportIngester, away: AwayStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(take_reports, "_OUTAGE_WAIT", timedelta(0))
+    monkeypatch.setattr(ingest_reports, "_OUTAGE_WAIT", timedelta(0))
     sent = await reports.send(PASSING)
     for _ in range(MAX_TRIES + 1):
-        assert (await taker.take(await claim(taker))).status == "queued"
+        assert (await ingester.ingest(await claim(ingester))).status == "queued"
     away.is_away = False
-    assert (await taker.take(await claim(taker))).status == "stored"
+    assert (await ingester.ingest(await claim(ingester))).status == "stored"
     assert (await reports.settled(sent))["status"] == "stored"
 
 
 async def test_a_report_is_rejected_though_storage_does_not_let_go_of_it(
-    reports: Reports, taker: ReportTaker, away: AwayStorage
+    reports: Reports, ingester: ReportIngester, away: AwayStorage
 ) -> None:
     sent = await reports.send(b"<testsuite><testcase")
     away.goes_after_reading = True
     away.is_away = False
-    assert (await taker.take(await claim(taker))).status == "rejected"
+    assert (await ingester.ingest(await claim(ingester))).status == "rejected"
     assert (await reports.settled(sent))["status"] == "rejected"
 
 
 async def test_a_killed_child_ends_its_report_and_not_the_worker(reports: Reports, tmp_path: Path) -> None:
     settings = Settings(artifacts_url=(tmp_path / "files").as_uri())
-    taker = make_taker(settings, reports.api.store.pool, [child := ReadingChild()])
+    ingester = new_ingester(settings, reports.api.store.pool, [child := ParserProcess()])
     many = b"<testsuite>" + b"<testcase name='a'/>" * 1_000_000
-    async with taking(reports, taker, slots=1):
+    async with running_ingester(reports, ingester, slots=1):
         sent = await reports.send(io.BytesIO(many))
         async with asyncio.timeout(PATIENCE_S):
             while not (pids := child_pids(child)):  # noqa: ASYNC110 - a process sets no event
@@ -215,21 +215,21 @@ async def test_a_killed_child_ends_its_report_and_not_the_worker(reports: Report
         receipt = await reports.settled(sent)
         assert receipt["problems"][0]["reason"] == "malformed_report: the process that read the report died over it"
         assert (await reports.take(PASSING))["status"] == "stored"
-    await taker.close()
+    await ingester.close()
 
 
-def child_pids(child: ReadingChild) -> list[int]:
+def child_pids(child: ParserProcess) -> list[int]:
     return list(child._pool._processes) if child._pool else []
 
 
-async def test_a_stopped_worker_gives_its_report_back_untried(reports: Reports, taker: ReportTaker) -> None:
+async def test_a_stopped_worker_gives_its_report_back_untried(reports: Reports, ingester: ReportIngester) -> None:
     sent = await reports.send(PASSING)
-    work = asyncio.create_task(taker.take(await claim(taker)))
+    work = asyncio.create_task(ingester.ingest(await claim(ingester)))
     await asyncio.sleep(0)
     work.cancel()
     await asyncio.gather(work, return_exceptions=True)
 
-    assert (await claim(taker)).attempt_count == 1
+    assert (await claim(ingester)).attempt_count == 1
     assert (await reports.api.get(f"/v1/receipts/{sent['id']}"))["status"] == "processing"
 
 
@@ -242,7 +242,7 @@ async def test_concurrent_shards_of_several_workers_end_as_one_run(
         for _ in range(2):
             pool = await database.open_pool(database_url, "results_worker", 10)
             workers.push_async_callback(database.close_pool, pool)
-            await workers.enter_async_context(taking(reports, make_taker(settings, pool)))
+            await workers.enter_async_context(running_ingester(reports, new_ingester(settings, pool)))
         sent = [
             reports.take(shard_of(number), params={"shard": f"{number}/{shards}"}) for number in range(1, shards + 1)
         ]
@@ -260,12 +260,12 @@ def shard_of(number: int) -> bytes:
 
 
 @pytest.mark.slow
-async def test_a_run_that_another_report_holds_is_waited_for(reports: Reports, taker: ReportTaker) -> None:
+async def test_a_run_that_another_report_holds_is_waited_for(reports: Reports, ingester: ReportIngester) -> None:
     await reports.api.store.take(run_event())
     sent = await reports.send(PASSING)
     pool: Any = reports.api.store.pool
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute("SELECT 1 FROM runs FOR UPDATE")
-        await taker.take(await claim(taker))
+        await ingester.ingest(await claim(ingester))
     row = await pool.fetchrow("SELECT status, attempt_count FROM receipts WHERE receipt_id = $1", sent["id"])
     assert (row["status"], row["attempt_count"]) == ("queued", 0)

@@ -11,7 +11,7 @@ import pytest
 from service.reports.junit_cases import SUITE_LEVEL_NAME
 from tests.consumers.conftest import Broker
 from tests.consumers.processes import consumer
-from tests.reporting import Reports, reporting, reporting_and_taking
+from tests.report_api import Reports, serving_reports, serving_reports_with_ingester
 from tests.reports.manifests import CORPUS, OWN, ListedReport, all_listed
 
 AT_ONCE = 8
@@ -25,7 +25,7 @@ async def stack(
 ) -> AsyncIterator[Reports]:
     """The API here, and consumers in a process of their own behind RabbitMQ."""
     monkeypatch.setenv("RESULTS_ARTIFACTS_URL", (tmp_path / "files").as_uri())
-    async with reporting(database_url, tmp_path) as reports:
+    async with serving_reports(database_url, tmp_path) as reports:
         with consumer(database_url, broker.url, broker.topology, "reports", "relay"):
             yield reports
 
@@ -37,7 +37,7 @@ async def test_the_corpus_is_counted_as_its_manifest_says(stack: Reports) -> Non
 
 
 async def test_our_own_reports_are_counted_without_a_broker_too(database_url: str, tmp_path: Path) -> None:
-    async with reporting_and_taking(database_url, tmp_path) as reports:
+    async with serving_reports_with_ingester(database_url, tmp_path) as reports:
         assert await all_wrong(reports, all_listed(OWN)) == {}
 
 

@@ -7,20 +7,20 @@ from pydantic import TypeAdapter
 
 from service.contracts.run_events import ResultIn
 from service.reports.chunks import read_chunks
-from service.reports.convert import Summary, convert
+from service.reports.convert import ReportSummary, convert
 
 RESULTS: Final = TypeAdapter(list[ResultIn])
 FAILING: Final = ("failed", "error")
 
 
-def convert_all(source: Path, folder: Path, content_type: str | None = None) -> tuple[Summary, list[ResultIn]]:
+def convert_all(source: Path, folder: Path, content_type: str | None = None) -> tuple[ReportSummary, list[ResultIn]]:
     """The summary and the results, each of which is valid."""
     target = folder / "results"
     summary = convert(source, target, content_type)
     return summary, [result for chunk in read_chunks(target) for result in RESULTS.validate_json(chunk)]
 
 
-def convert_text(text: str | bytes, folder: Path) -> tuple[Summary, list[Any]]:
+def convert_text(text: str | bytes, folder: Path) -> tuple[ReportSummary, list[Any]]:
     source = folder / "report"
     source.write_bytes(text.encode() if isinstance(text, str) else text)
     return convert_all(source, folder)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from service.domain.results import MAX_DURATION_MS
-from service.reports.times import epoch_ms, milliseconds, sane_milliseconds, timestamp
+from service.reports.times import epoch_ms, milliseconds, timestamp, valid_milliseconds
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_seconds_become_milliseconds(written: str | None, expected: float) -> No
     [(12, 12), (0.5, 0.5), (-3, 0), (True, 0), ("12", 0), (None, 0), (MAX_DURATION_MS + 1, 0), (10**400, 0)],
 )
 def test_durations_in_json_are_kept_where_they_can_be(given: Any, expected: float) -> None:
-    assert sane_milliseconds(given) == expected
+    assert valid_milliseconds(given) == expected
 
 
 @pytest.mark.parametrize(

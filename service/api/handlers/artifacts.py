@@ -26,8 +26,8 @@ from service.store import artifacts
 from service.store.postgres.database import Connection, as_organization
 from service.store.queries import artifacts as read_artifacts
 from service.store.queries.artifacts import ArtifactPosition
-from service.usecases.reports.accept_report import Part
-from service.usecases.reports.attach_file import NewFile, list_file, receive_file
+from service.usecases.reports.accept_report import UploadPart
+from service.usecases.reports.store_artifact import NewArtifact, receive_artifact, record_artifact
 
 _LINK_LIFETIME: Final = timedelta(minutes=5)
 _PLACES: Final = CursorCodec[ArtifactPosition](
@@ -55,17 +55,17 @@ async def list_artifacts(request: web.Request) -> web.Response:
 async def put_artifact(request: web.Request) -> web.Response:
     """Takes a file of a result; one of the same name is replaced."""
     query, who, resources = parse_query(request, ArtifactQuery), caller(request), request.app[RESOURCES]
-    new = NewFile(who.org_id, *result_key(request), _name(request), query.kind)
+    new = NewArtifact(who.org_id, *result_key(request), _name(request), query.kind)
     async with as_organization(resources.pool, who.org_id) as early:
         await _require_result(request, early, who, new.address[:2])
-    stored = await receive_file(resources.storage, new, _part(request, new.name), query.sha256, _limit(request))
+    stored = await receive_artifact(resources.storage, new, _part(request, new.name), query.sha256, _limit(request))
     kept = False
     replaced: str | None = None
 
     async def keep(connection: Connection) -> web.Response:
         nonlocal kept, replaced
         await _require_result(request, connection, who, new.address[:2])  # it may have gone while the file came
-        kept, replaced = True, await list_file(connection, new, stored)
+        kept, replaced = True, await record_artifact(connection, new, stored)
         text = await read_artifacts.find_one(connection, who.org_id, new.address, resources.settings.link_base)
         return reply_json(text or "null", 201, {"Location": f"/v1/artifacts/{artifact_id(*new.address)}"})
 
@@ -95,11 +95,11 @@ async def get_artifact(request: web.Request) -> web.StreamResponse:
     return await send_file(request, resources.storage, file)
 
 
-def _part(request: web.Request, name: str) -> Part:
+def _part(request: web.Request, name: str) -> UploadPart:
     if content_encoding(request):
         raise UnsupportedMediaType("an artifact is kept as it comes: send it without a Content-Encoding")
     check_content_length(request, _limit(request))
-    return Part(name, safe_content_type(request.headers.get("Content-Type")), body_chunks(request))
+    return UploadPart(name, safe_content_type(request.headers.get("Content-Type")), body_chunks(request))
 
 
 def _limit(request: web.Request) -> int:

@@ -12,7 +12,13 @@ from service.api.http.bodies import body_chunks
 from service.api.http.mutations import mutate
 from service.api.http.parsing import parse_query
 from service.api.http.responses import reply
-from service.api.http.uploads import MULTIPART, check_content_length, content_encoding, parts_of, report_type
+from service.api.http.uploads import (
+    MULTIPART,
+    check_content_length,
+    content_encoding,
+    read_form_parts,
+    report_media_type,
+)
 from service.api.server.resources import RESOURCES
 from service.contracts.reports import ReportQuery
 from service.contracts.run_events import Identifier
@@ -23,7 +29,7 @@ from service.domain.texts import replace_unstorable
 from service.store.postgres.database import Connection
 from service.store.queries import receipts as read_receipts
 from service.usecases.ingest.parse_events import AcceptanceWindow
-from service.usecases.reports.accept_report import Inbox, Part, accept_report, identify
+from service.usecases.reports.accept_report import UploadPart, UploadWriter, accept_report, identify
 
 _RUN_ID = TypeAdapter(Identifier)
 
@@ -33,7 +39,7 @@ async def create_report(request: web.Request) -> web.Response:
     who, resources = caller(request), request.app[RESOURCES]
     run_id, query = _run_id(request), _query(request, who)
     check_content_length(request, resources.settings.report_max_bytes)
-    inbox = Inbox(resources.storage, who.org_id, resources.settings.report_max_bytes)
+    inbox = UploadWriter(resources.storage, who.org_id, resources.settings.report_max_bytes)
     kept = False
 
     async def accept(connection: Connection) -> web.Response:
@@ -77,10 +83,10 @@ def _query(request: web.Request, who: Caller) -> ReportQuery:
     return query
 
 
-async def _receive(request: web.Request, inbox: Inbox, run: dict[str, Any]) -> Upload:
+async def _receive(request: web.Request, inbox: UploadWriter, run: dict[str, Any]) -> Upload:
     encoding = content_encoding(request)
     if request.content_type != MULTIPART:
-        part = Part("report", report_type(request.content_type), body_chunks(request))
+        part = UploadPart("report", report_media_type(request.content_type), body_chunks(request))
         return Upload(_not_empty(await inbox.keep(part)), run, encoding)
     if encoding:
         raise UnsupportedMediaType("a form is taken without a Content-Encoding; its files may be compressed")
@@ -94,15 +100,15 @@ def _not_empty(report: StoredPart) -> StoredPart:
     return report
 
 
-async def _receive_form(request: web.Request, inbox: Inbox) -> tuple[StoredPart, list[StoredPart]]:
+async def _receive_form(request: web.Request, inbox: UploadWriter) -> tuple[StoredPart, list[StoredPart]]:
     """The report is the file of the field `report`, or the first of all; the others are attachments of its results."""
     report: StoredPart | None = None
     others: list[StoredPart] = []
-    async for field, part in parts_of(request):
+    async for field, part in read_form_parts(request):
         if field == "report":
             if report is not None:
                 raise InvalidRequest("report: given twice", "report")
-            report = await inbox.keep(part._replace(content_type=report_type(part.content_type or "")))
+            report = await inbox.keep(part._replace(content_type=report_media_type(part.content_type or "")))
         else:
             others.append(await inbox.keep(part))
     if report is None and not others:

@@ -14,7 +14,7 @@ from service.api.http.bodies import body_errors
 from service.domain.errors import InvalidRequest, TooLarge, UnsupportedMediaType
 from service.domain.reports import Encoding
 from service.domain.texts import replace_unstorable
-from service.usecases.reports.accept_report import Part
+from service.usecases.reports.accept_report import UploadPart
 
 MULTIPART: Final = "multipart/form-data"
 _REPORT_TYPES: Final = frozenset(
@@ -54,13 +54,13 @@ def content_encoding(request: web.Request) -> Encoding | None:
             raise UnsupportedMediaType(f"Content-Encoding {other[:40]!r} is not taken; gzip and zstd are")
 
 
-def report_type(content_type: str) -> str | None:
+def report_media_type(content_type: str) -> str | None:
     """The content type, where it is one of a report; else the first bytes will tell."""
     media_type = content_type.partition(";")[0].strip().lower()
     return media_type if media_type in _REPORT_TYPES else None
 
 
-async def parts_of(request: web.Request) -> AsyncIterator[tuple[str, Part]]:
+async def read_form_parts(request: web.Request) -> AsyncIterator[tuple[str, UploadPart]]:
     """Each file of a form with the name of its field; whoever takes one reads it before the next."""
     async with _form_read():
         form = await request.multipart()
@@ -75,7 +75,7 @@ async def parts_of(request: web.Request) -> AsyncIterator[tuple[str, Part]]:
             raise InvalidRequest("a form inside of a form")
         field, name = replace_unstorable(part.name or ""), replace_unstorable(part.filename or "")
         content_type = safe_content_type(part.headers.get("Content-Type"))
-        yield field, Part((name or field)[:_MAX_NAME], content_type, _chunks_of(part))
+        yield field, UploadPart((name or field)[:_MAX_NAME], content_type, _chunks_of(part))
 
 
 async def _chunks_of(part: BodyPartReader) -> AsyncIterator[bytes]:

@@ -1,4 +1,4 @@
--- name: accept  (a report that was rejected may be sent again; one that was taken is left alone)
+-- name: queue  (a report that was rejected may be sent again; one that was taken is left alone)
 INSERT INTO receipts AS known (org_id, receipt_id, source, event_id, body_sha256, status, run_id, project_id, upload, due_at)
 VALUES ($1, $2, $3, $4, $5, 'queued', $6, $7, $8, now())
 ON CONFLICT (org_id, source, event_id) DO UPDATE
@@ -8,7 +8,7 @@ ON CONFLICT (org_id, source, event_id) DO UPDATE
     WHERE known.status = 'rejected'
 RETURNING receipt_id
 
--- name: find_accepted
+-- name: find_receipt
 SELECT receipt_id FROM receipts WHERE org_id = $1 AND source = $2 AND event_id = $3
 
 -- name: claim  (of all organizations: whoever has the fewest in work comes first, then the oldest report)
@@ -30,12 +30,12 @@ WHERE (org_id, receipt_id) = (
 )
 RETURNING org_id, receipt_id, source, event_id, body_sha256, run_id, upload, attempt_count, received_at
 
--- name: beat  (nothing where the claim was lost)
+-- name: renew_lease  (nothing where the claim was lost)
 UPDATE receipts SET lease_until = now() + $4
 WHERE org_id = $1 AND receipt_id = $2 AND claim = $3 AND status = 'processing'
 RETURNING 1
 
--- name: hold  (until the transaction ends nobody else can take the report; nothing where somebody has)
+-- name: lock_claim  (until the transaction ends nobody else can take the report; nothing where somebody has)
 SELECT 1 FROM receipts WHERE org_id = $1 AND receipt_id = $2 AND claim = $3 AND status = 'processing' FOR UPDATE
 
 -- name: finish
@@ -44,11 +44,11 @@ UPDATE receipts SET status = $4, results = $5, problems = $6, run_id = coalesce(
 WHERE org_id = $1 AND receipt_id = $2 AND claim = $3 AND status = 'processing'
 RETURNING 1
 
--- name: try_again
+-- name: retry_later
 UPDATE receipts SET status = 'queued', claim = NULL, lease_until = NULL, due_at = now() + $4, attempt_count = attempt_count - $5
 WHERE org_id = $1 AND receipt_id = $2 AND claim = $3 AND status = 'processing'
 
--- name: find_unowned  (which of these files no report that waits will need, and no run has taken as its artifact)
+-- name: find_orphaned  (which of these files no report that waits will need, and no run has taken as its artifact)
 SELECT kept.path
 FROM unnest($1::int[], $2::text[], $3::text[]) AS kept (org_id, folder, path)
 LEFT JOIN LATERAL (

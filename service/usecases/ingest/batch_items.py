@@ -11,7 +11,7 @@ from service.store.runs import RunRef
 from service.usecases.ingest.parse_events import ParsedDataref, ParsedEvent, RejectedEvent
 from service.usecases.ingest.parse_results import CaseOutcomes, UnseenCases
 from service.usecases.ingest.validate_events import Problem
-from service.usecases.reports.refer_report import refer_report
+from service.usecases.reports.accept_dataref import accept_dataref
 
 EventStatus = Literal["stored", "partial", "duplicate", "rejected"]
 
@@ -98,7 +98,7 @@ class DatarefItem:
     async def queue(self, connection: Connection) -> None:
         """Leaves it to the readers of reports."""
         try:
-            is_new = await refer_report(connection, self.event, self.storage_url)
+            is_new = await accept_dataref(connection, self.event, self.storage_url)
             self.verdict = EventOutcome("stored" if is_new else "duplicate")
         except Rejected as rejection:
             self.verdict = EventOutcome("rejected", rejection.reason, str(rejection))

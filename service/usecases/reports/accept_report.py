@@ -16,7 +16,7 @@ from service.store.postgres.database import Connection
 from service.store.reports import NewReport
 
 
-class Part(NamedTuple):
+class UploadPart(NamedTuple):
     """A file on its way in."""
 
     name: str
@@ -24,7 +24,7 @@ class Part(NamedTuple):
     chunks: AsyncIterator[bytes]
 
 
-async def keep_part(storage: Storage, path: str, part: Part, max_bytes: int) -> StoredPart:
+async def store_part(storage: Storage, path: str, part: UploadPart, max_bytes: int) -> StoredPart:
     """Streams a file into storage. Raises TooLarge, and leaves nothing then."""
     async with storage.writing(path, part.content_type) as file:
         async for chunk in part.chunks:
@@ -34,7 +34,7 @@ async def keep_part(storage: Storage, path: str, part: Part, max_bytes: int) -> 
     return StoredPart(path, part.name, part.content_type, file.size, file.sha256.hex())
 
 
-class Inbox:
+class UploadWriter:
     """Where one upload goes. Its parts share the limit, so that nobody sends as much as they like in small pieces."""
 
     def __init__(self, storage: Storage, org_id: OrgId, max_bytes: int) -> None:
@@ -44,10 +44,10 @@ class Inbox:
         self._left = max_bytes
         self._paths: list[str] = []
 
-    async def keep(self, part: Part) -> StoredPart:
+    async def keep(self, part: UploadPart) -> StoredPart:
         """Streams a file into storage. Raises TooLarge where the whole upload passes the limit."""
         path = stored_path("inbox", self._org_id, self.receipt_id, str(len(self._paths)))
-        stored = await keep_part(self._storage, path, part, self._left)
+        stored = await store_part(self._storage, path, part, self._left)
         self._left -= stored.size
         self._paths.append(path)
         return stored
@@ -58,7 +58,7 @@ class Inbox:
             await self._storage.delete(path)
 
 
-class Accepted(NamedTuple):
+class AcceptedReport(NamedTuple):
     """The receipt, which is an earlier one where the same report was sent before."""
 
     receipt_id: str
@@ -74,14 +74,14 @@ def identify(run_id: str, upload: Upload) -> bytes:
 
 async def accept_report(
     connection: Connection, org_id: OrgId, receipt_id: str, run_id: str, upload: Upload
-) -> Accepted:
+) -> AcceptedReport:
     """Queues the report. The same one, unless it was rejected, is not read again."""
     digest = identify(run_id, upload)
     source, project_id = f"/v1/runs/{run_id}/report", str(upload.run["project_id"])
     report = NewReport(org_id, receipt_id, source, digest.hex(), digest, run_id, project_id, upload)
     async with connection.transaction():
-        accepted = await reports.accept(connection, report)
+        accepted = await reports.queue(connection, report)
         if accepted is None:
-            return Accepted(await reports.find_accepted(connection, report), is_new=False)
+            return AcceptedReport(await reports.find_receipt(connection, report), is_new=False)
         await outbox.put(connection, REPORTS, {"org_id": org_id, "receipt_id": accepted})
-    return Accepted(accepted, is_new=True)
+    return AcceptedReport(accepted, is_new=True)

@@ -21,11 +21,11 @@ from service.usecases.ingest.parse_events import ParsedEvent
 from service.usecases.ingest.parse_results import CaseOutcomes, UnseenCases, parse_results
 from service.usecases.ingest.write_run import RunWriter
 from service.usecases.leases import ClaimLost
-from service.usecases.reports.keep_uploads import keep_uploads
-from service.usecases.reports.read_report import ReportReading
+from service.usecases.reports.parse_report import ParsedReport
+from service.usecases.reports.store_uploads import store_uploads
 
 
-class Taken(NamedTuple):
+class ReportOutcome(NamedTuple):
     """What became of a report in one try: the status of its receipt, or "lost" where it is somebody else's by now."""
 
     status: Literal["stored", "partial", "rejected", "queued", "lost"]
@@ -60,18 +60,20 @@ class ReportStore:
         async with self._places, self._pool.acquire() as connection:
             yield connection
 
-    async def store(self, connection: Connection, claimed: ClaimedReport, read: ReadUpload, results: Path) -> Taken:
+    async def store(
+        self, connection: Connection, claimed: ClaimedReport, read: ReadUpload, results: Path
+    ) -> ReportOutcome:
         """Stores the results and ends the receipt. The same report again changes nothing.
 
         Raises Rejected for what can't be stored, ClaimLost, and what the database raises: then nothing has happened.
         """
-        reading = ReportReading(claimed, read, self._retention)
+        reading = ParsedReport(claimed, read, self._retention)
         completed_ms = [reading.event.state.completed_ms]
         async with self._months.ensured(connection, completed_ms), connection.transaction():
             run = await self._write(connection, claimed, reading, results)
             change = await run.close(connection)
-            await keep_uploads(connection, run.run, claimed.upload)
-            taken = Taken("partial" if reading.event.rejected else "stored", run.taken)
+            await store_uploads(connection, run.run, claimed.upload)
+            taken = ReportOutcome("partial" if reading.event.rejected else "stored", run.taken)
             await _finish(connection, claimed, reading, taken)
             await emit_run_events(connection, [change] if change else [], self._link_base)
         if change:
@@ -79,9 +81,9 @@ class ReportStore:
         return taken
 
     async def _write(
-        self, connection: Connection, claimed: ClaimedReport, reading: ReportReading, results: Path
+        self, connection: Connection, claimed: ClaimedReport, reading: ParsedReport, results: Path
     ) -> RunWriter:
-        if not await reports.hold(connection, claimed.claim):
+        if not await reports.lock_claim(connection, claimed.claim):
             raise ClaimLost
         org_id = claimed.claim.org_id
         run = await RunWriter.open(connection, org_id, reading.event.state)
@@ -91,7 +93,7 @@ class ReportStore:
             raise Rejected("no_valid_result", reading.why_nothing_is_valid)
         return run
 
-    async def _outcomes(self, org_id: OrgId, reading: ReportReading, results: Path) -> AsyncIterator[CaseOutcomes]:
+    async def _outcomes(self, org_id: OrgId, reading: ParsedReport, results: Path) -> AsyncIterator[CaseOutcomes]:
         """Piece by piece, once the cases in it are stored for sure."""
         event = reading.event
         for event.results in reading.pieces(results):
@@ -102,7 +104,7 @@ class ReportStore:
             yield piece.outcomes
 
 
-async def _finish(connection: Connection, claimed: ClaimedReport, reading: ReportReading, taken: Taken) -> None:
+async def _finish(connection: Connection, claimed: ClaimedReport, reading: ParsedReport, taken: ReportOutcome) -> None:
     state = reading.event.state
     run = state.run_id, state.project_id
     if not await reports.finish(connection, claimed.claim, *taken, reading.problems, run):

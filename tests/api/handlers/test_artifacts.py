@@ -12,8 +12,8 @@ import pytest
 
 from tests.api.served import serve
 from tests.buckets import new_bucket
-from tests.reporting import Reports
-from tests.reporting import reporting as serving
+from tests.report_api import Reports
+from tests.report_api import serving_reports as serving
 from tests.run_events import result, run_event
 
 BYTES = bytes(range(256)) * 40

@@ -13,20 +13,20 @@ import zstandard
 from aiohttp import FormData
 
 from service.store.queries import receipts as read_receipts
-from tests.reporting import PASSING, Reports, reporting, reporting_and_taking
+from tests.report_api import PASSING, Reports, serving_reports, serving_reports_with_ingester
 from tests.run_events import run_event
 
 
 @pytest.fixture
 async def reports(database_url: str, tmp_path: Path) -> AsyncIterator[Reports]:
-    async with reporting_and_taking(database_url, tmp_path) as opened:
+    async with serving_reports_with_ingester(database_url, tmp_path) as opened:
         yield opened
 
 
 @pytest.fixture
 async def untaken(database_url: str, tmp_path: Path) -> AsyncIterator[Reports]:
     """The API with nobody who reads reports."""
-    async with reporting(database_url, tmp_path, report_max_bytes=10_000) as opened:
+    async with serving_reports(database_url, tmp_path, report_max_bytes=10_000) as opened:
         yield opened
 
 
@@ -173,7 +173,7 @@ async def test_a_broken_form_is_refused_with_a_reason_and_leaves_nothing(
 
 
 async def test_a_form_has_at_most_a_thousand_parts(database_url: str, tmp_path: Path) -> None:
-    async with reporting(database_url, tmp_path) as reports:
+    async with serving_reports(database_url, tmp_path) as reports:
         for count, status in ((1_001, 400), (1_000, 202)):
             response = await reports.post(
                 form_of(*[form_part(body=b"a")] + [form_part(b"", b"a")] * (count - 1)), Content_Type=FORM
@@ -287,7 +287,7 @@ async def test_what_is_too_large_is_refused_however_it_is_sent(untaken: Reports)
 
 async def test_a_bomb_is_rejected_once_it_unpacks_to_too_much(database_url: str, tmp_path: Path) -> None:
     bomb = gzip.compress(b"<testsuite>" + b" " * 50_000_000)
-    async with reporting_and_taking(database_url, tmp_path, report_max_unpacked_bytes=1_000_000) as reports:
+    async with serving_reports_with_ingester(database_url, tmp_path, report_max_unpacked_bytes=1_000_000) as reports:
         receipt = await reports.take(bomb, Content_Encoding="gzip")
     assert receipt["problems"][0]["reason"] == "too_large: the report unpacks to more than 1000000 bytes"
 
@@ -353,7 +353,7 @@ async def test_many_who_wait_for_receipts_are_one_look(
         return await find_finished(connection, org_id, wanted)
 
     monkeypatch.setattr("service.api.server.resources.find_finished", counted)
-    async with reporting(database_url, tmp_path) as reports:
+    async with serving_reports(database_url, tmp_path) as reports:
         receipts = [await reports.send(PASSING, f"run_{number}") for number in range(3)]
         waiting = [asyncio.create_task(reports.receipt(receipt)) for receipt in receipts * 20]
         await asyncio.sleep(2)

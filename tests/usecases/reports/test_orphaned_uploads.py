@@ -13,10 +13,10 @@ from aiohttp import FormData
 from service.domain.ids import new_id
 from service.settings import Settings
 from service.storage import Storage
-from service.usecases.reports import sweep_uploads
-from service.usecases.reports.sweep_uploads import delete_left_folders, delete_left_uploads
+from service.usecases.reports import orphaned_uploads
+from service.usecases.reports.orphaned_uploads import delete_orphaned_folders, delete_orphaned_uploads
 from tests.api.served import serve
-from tests.reporting import PASSING, Reports, make_taker, taking
+from tests.report_api import PASSING, Reports, new_ingester, running_ingester
 from tests.run_events import run_event
 from tests.storing import write
 
@@ -26,14 +26,14 @@ async def reports(database_url: str, storage_url: str) -> AsyncIterator[Reports]
     """An API with a worker that reads reports."""
     async with serve(database_url, artifacts_url=storage_url) as api:
         reports = Reports(api, Storage(storage_url))
-        async with taking(reports, make_taker(Settings(artifacts_url=storage_url), api.store.pool)):
+        async with running_ingester(reports, new_ingester(Settings(artifacts_url=storage_url), api.store.pool)):
             yield reports
 
 
 @pytest.fixture
 def old(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything is old enough."""
-    monkeypatch.setattr(sweep_uploads, "_LEFT_KEPT", timedelta(0))
+    monkeypatch.setattr(orphaned_uploads, "_LEFT_KEPT", timedelta(0))
 
 
 async def inbox(reports: Reports) -> set[str]:
@@ -42,7 +42,7 @@ async def inbox(reports: Reports) -> set[str]:
 
 async def sweep(reports: Reports) -> set[str]:
     """What is in the inbox after it."""
-    await delete_left_uploads(reports.api.store.pool, reports.storage)
+    await delete_orphaned_uploads(reports.api.store.pool, reports.storage)
     return await inbox(reports)
 
 
@@ -100,12 +100,12 @@ async def test_what_is_too_young_or_too_old_to_tell_stays(reports: Reports, monk
     await write(reports.storage, young := f"inbox/1/{new_id('rcp')}/0", b"may still be on its way")
     await write(reports.storage, forgotten, b"perhaps an artifact")
     assert await sweep(reports) == {young, forgotten}
-    monkeypatch.setattr(sweep_uploads, "_LEFT_KEPT", timedelta(0))
+    monkeypatch.setattr(orphaned_uploads, "_LEFT_KEPT", timedelta(0))
     assert await sweep(reports) == {forgotten}
 
 
 def test_folders_of_dead_workers_go_and_those_in_use_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep_uploads, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(orphaned_uploads, "gettempdir", lambda: str(tmp_path))
     left, in_use, others = (tmp_path / name for name in ("zof-results-report-a", "zof-results-report-b", "other"))
     for folder in (left, in_use, others):
         folder.mkdir()
@@ -113,5 +113,5 @@ def test_folders_of_dead_workers_go_and_those_in_use_stay(tmp_path: Path, monkey
     two_days_ago = time.time() - 2 * 24 * 3600
     for folder in (left, others):
         os.utime(folder, (two_days_ago, two_days_ago))
-    delete_left_folders()
+    delete_orphaned_folders()
     assert sorted(tmp_path.iterdir()) == sorted([in_use, others])

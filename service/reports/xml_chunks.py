@@ -14,7 +14,7 @@ _TWO_BYTE_STARTS: Final = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"<\0":
 _KNOWN_TO_EXPAT: Final = frozenset({"utf-8", "iso8859-1", "ascii"})
 
 
-def encoding_and_pieces(source: BinaryIO) -> tuple[str, Iterator[bytes]]:
+def read_xml_chunks(source: BinaryIO) -> tuple[str, Iterator[bytes]]:
     """The encoding to tell expat, and the bytes to feed it."""
     head = source.read(_HEAD_BYTES)
     encoding = _TWO_BYTE_STARTS.get(head[:2]) or _declared_encoding(head)

@@ -5,16 +5,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal
 
-Format = Literal["junit", "ctrf", "json", "ndjson"]
+ReportFormatName = Literal["junit", "ctrf", "json", "ndjson"]
 
 _COUNTED: Final = ("tests", "failures", "errors", "skipped")
 
 
 @dataclass(slots=True)
-class Said:
+class ReportMetadata:
     """Filled while the results are read, whole when they are."""
 
-    format: Format = "junit"
+    format: ReportFormatName = "junit"
     run: dict[str, Any] = field(default_factory=dict)  # fields of RunIn, not validated
     started_at: datetime | None = None
     completed_at: datetime | None = None

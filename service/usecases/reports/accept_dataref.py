@@ -15,7 +15,7 @@ from service.usecases.ingest.parse_events import ParsedDataref, aware
 _AREAS: Final[tuple[Area, ...]] = ("artifacts", "inbox")
 
 
-async def refer_report(connection: Connection, event: ParsedDataref, storage_url: str) -> bool:
+async def accept_dataref(connection: Connection, event: ParsedDataref, storage_url: str) -> bool:
     """Queues what the event refers to, in the caller's transaction; False where the same event came before.
 
     Raises Rejected for a place that is not ours to read, and for another event under a known id.
@@ -31,7 +31,7 @@ async def refer_report(connection: Connection, event: ParsedDataref, storage_url
     report = NewReport(
         org_id, new_id("rcp"), event.source, event.event_id, event.body_sha256, None, None, upload
     )  # fmt: skip
-    accepted = await reports.accept(connection, report)
+    accepted = await reports.queue(connection, report)
     if accepted is not None:
         await outbox.put(connection, REPORTS, {"org_id": org_id, "receipt_id": accepted})
         return True

@@ -7,11 +7,11 @@ from pathlib import Path
 KILLED_WHILE_READING = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from service.reports.children import ReadingChild
+from service.reports.parser_processes import ParserProcess
 
 async def main():
     folder = Path(sys.argv[1])
-    await ReadingChild().read(folder / "junit.xml", folder / "read", "application/xml", None, 1_000_000)
+    await ParserProcess().read(folder / "junit.xml", folder / "read", "application/xml", None, 1_000_000)
     print("read", flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 

@@ -10,7 +10,7 @@ _FAILING: Final = ("failed", "error")
 _MAX_WAITING: Final = 32 * 2**20  # characters, about
 
 
-class Repeats:
+class RetryMerger:
     """Keeps the failing results of one suite, since the next case of the same name is the next attempt.
 
     After an attempt that did not fail, nothing is run again: such a repeat is another occurrence.

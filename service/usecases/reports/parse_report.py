@@ -15,7 +15,7 @@ from service.domain import texts
 from service.domain.errors import Rejected
 from service.domain.reports import MAX_PROBLEMS
 from service.reports.chunks import read_chunks
-from service.reports.convert import Summary
+from service.reports.convert import ReportSummary
 from service.reports.uploads import ReadUpload
 from service.store.reports import ClaimedReport
 from service.usecases.ingest.parse_events import AcceptanceWindow, ParsedEvent, aware, parse_run_state, to_ms
@@ -34,7 +34,7 @@ _LISTED: Final = 20
 Indexed = list[tuple[int, ResultIn]]
 
 
-class ReportReading:
+class ParsedReport:
     """One report on its way in. The event has its results in pieces, and what is wrong with them together."""
 
     def __init__(self, claimed: ClaimedReport, read: ReadUpload, retention: timedelta) -> None:
@@ -105,7 +105,7 @@ class ReportReading:
         del self.event.problems[MAX_PROBLEMS:]
 
 
-def _event(claimed: ClaimedReport, summary: Summary, retention: timedelta) -> ParsedEvent:
+def _event(claimed: ClaimedReport, summary: ReportSummary, retention: timedelta) -> ParsedEvent:
     """The report as an event of its moment. Raises Rejected."""
     problems = [_note(note) for note in summary.notes]
     run = _run(claimed, summary)
@@ -118,7 +118,7 @@ def _event(claimed: ClaimedReport, summary: Summary, retention: timedelta) -> Pa
     return ParsedEvent("", claimed.source, claimed.event_id, claimed.body_sha256, event_s, state, [], problems)
 
 
-def _run(claimed: ClaimedReport, summary: Summary) -> RunIn:
+def _run(claimed: ClaimedReport, summary: ReportSummary) -> RunIn:
     """What is said of the run: by the request, else by the report."""
     said = {**summary.run, **claimed.upload.run}
     if claimed.run_id is not None:
@@ -134,7 +134,7 @@ def _run(claimed: ClaimedReport, summary: Summary) -> RunIn:
     return run
 
 
-def _started_at(claimed: ClaimedReport, summary: Summary, run: RunIn) -> datetime | None:
+def _started_at(claimed: ClaimedReport, summary: ReportSummary, run: RunIn) -> datetime | None:
     if summary.started_at is None:
         return None
     took = aware(run.get("completed_at") or _moment(claimed)) - aware(summary.started_at)

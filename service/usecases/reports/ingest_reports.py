@@ -13,16 +13,16 @@ from uuid import uuid4
 from service.domain.errors import NotFound, Reason, Rejected, Unavailable
 from service.domain.reports import MAX_TRIES, RETRY_WAITS, Upload
 from service.log import log
-from service.reports.children import ReadingChild
 from service.reports.errors import ReportError
+from service.reports.parser_processes import ParserProcess
 from service.reports.uploads import ReadUpload
 from service.storage import Storage
 from service.store import reports
 from service.store.postgres.database import DRIVER_ERRORS, Pool, is_conflict, is_data_error, is_outage
 from service.store.reports import Claim, ClaimedReport
 from service.usecases.leases import ClaimLost, keeping
-from service.usecases.reports.store_report import ReportStore, Taken
-from service.usecases.reports.sweep_uploads import FOLDER_PREFIX
+from service.usecases.reports.orphaned_uploads import FOLDER_PREFIX
+from service.usecases.reports.store_report import ReportOutcome, ReportStore
 
 _LEASE: Final = timedelta(seconds=30)
 _BEAT_S: Final = 5.0
@@ -32,12 +32,12 @@ _NOW: Final = timedelta()
 _MAX_REASON: Final = 2_000
 
 
-class ReportTaker:
+class ReportIngester:
     """The use case with what it needs. `pool` is one of results_worker; children are made when there are too few."""
 
     def __init__(
         self, pool: Pool, storage: Storage, store: ReportStore, max_unpacked_bytes: int,
-        children: list[ReadingChild] | None = None,
+        children: list[ParserProcess] | None = None,
     ) -> None:  # fmt: skip
         self._pool = pool
         self._storage = storage
@@ -50,26 +50,26 @@ class ReportTaker:
         async with self._pool.acquire() as connection:
             return await reports.claim(connection, uuid4(), _LEASE)
 
-    async def take(self, claimed: ClaimedReport) -> Taken:
+    async def ingest(self, claimed: ClaimedReport) -> ReportOutcome:
         """Takes one in to its end or, where that fails, puts it back or rejects it. Canceled, it gives it back."""
         logged = log.bind(
             receipt_id=claimed.claim.receipt_id, org_id=claimed.claim.org_id, attempt_count=claimed.attempt_count
         )
         try:
-            taken = await self._take(claimed)
+            taken = await self._ingest(claimed)
         except asyncio.CancelledError:
             await self._put_back(claimed.claim, _NOW, as_if_untried=True)
             raise
         except ClaimLost:
             logged.info("report_claim_lost")
-            return Taken("lost")
+            return ReportOutcome("lost")
         except Exception as error:
             logged.warning("report_failed", exc_info=None if _verdict(error) else error, error=repr(error))
             return await self._note_failure(claimed, error)
         logged.info("report_stored", results=taken.results)
         return taken
 
-    async def end_abandoned(self) -> None:
+    async def reject_abandoned(self) -> None:
         """Rejects the reports whose last try ended with its worker."""
         async with self._pool.acquire() as connection:
             abandoned = await reports.find_abandoned(connection)
@@ -81,7 +81,7 @@ class ReportTaker:
         for child in self._idle:
             child.end()
 
-    async def _take(self, claimed: ClaimedReport) -> Taken:
+    async def _ingest(self, claimed: ClaimedReport) -> ReportOutcome:
         """The lease is prolonged until there is a place; what is left lasts until `store` holds the row itself."""
         with TemporaryDirectory(prefix=FOLDER_PREFIX) as folder:
             results = Path(folder) / "results"
@@ -93,11 +93,11 @@ class ReportTaker:
 
     async def _beat(self, held: Claim) -> bool:
         async with self._pool.acquire() as connection:
-            return await reports.beat(connection, held, _LEASE)
+            return await reports.renew_lease(connection, held, _LEASE)
 
     async def _read(self, upload: Upload, source: Path, results: Path) -> ReadUpload:
         await self._fetch(upload.report.path, source)
-        child = self._idle.pop() if self._idle else ReadingChild()
+        child = self._idle.pop() if self._idle else ParserProcess()
         try:
             return await child.read(
                 source, results, upload.report.content_type, upload.encoding, self._max_unpacked_bytes
@@ -110,7 +110,7 @@ class ReportTaker:
             async for chunk in await self._storage.read(path):
                 await asyncio.to_thread(file.write, chunk)
 
-    async def _note_failure(self, claimed: ClaimedReport, error: Exception) -> Taken:
+    async def _note_failure(self, claimed: ClaimedReport, error: Exception) -> ReportOutcome:
         """The verdict, or another try. Where not even that can be written, the lease runs out by itself."""
         verdict, pause = _verdict(error), _pause(error)
         if verdict is None and pause is None and claimed.attempt_count >= MAX_TRIES:
@@ -118,14 +118,14 @@ class ReportTaker:
         try:
             if verdict:
                 await self._reject(claimed.claim, claimed.upload, *verdict)
-                return Taken("rejected")
+                return ReportOutcome("rejected")
             wait = RETRY_WAITS[claimed.attempt_count - 1] if pause is None else pause
             await self._put_back(claimed.claim, wait, as_if_untried=pause is not None)
         except Exception as outage:
             if not is_outage(outage):
                 raise
             log.warning("store_unreachable", work="reports", error=repr(outage))
-        return Taken("queued")
+        return ReportOutcome("queued")
 
     async def _reject(self, held: Claim, upload: Upload, reason: Reason, message: str) -> None:
         problem = {"index": None, "name": None, "reason": f"{reason}: {message}"[:_MAX_REASON]}
@@ -145,7 +145,7 @@ class ReportTaker:
     async def _put_back(self, held: Claim, wait: timedelta, *, as_if_untried: bool) -> None:
         with contextlib.suppress(OSError, *DRIVER_ERRORS):
             async with self._pool.acquire() as connection:
-                await reports.try_again(connection, held, wait, as_if_untried=as_if_untried)
+                await reports.retry_later(connection, held, wait, as_if_untried=as_if_untried)
 
 
 def _pause(error: Exception) -> timedelta | None:

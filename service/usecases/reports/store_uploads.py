@@ -15,7 +15,7 @@ from service.store.runs import StoredRun
 _REPORT: Final = "report"
 
 
-async def keep_uploads(connection: Connection, run: StoredRun, upload: Upload) -> None:
+async def store_uploads(connection: Connection, run: StoredRun, upload: Upload) -> None:
     """In the caller's transaction. An attachment that no result names belongs to the run."""
     if upload.is_reference:
         return

@@ -17,7 +17,7 @@ from service.reports.uploads import ReadUpload, read_upload
 _TIMEOUT_S: Final = 900.0
 
 
-class ReadingChild:
+class ParserProcess:
     """One child, for one report at a time; a dead one is replaced before the next."""
 
     def __init__(self) -> None:

@@ -11,10 +11,10 @@ from service.storage import Storage, stored_path
 from service.store import artifacts
 from service.store.artifacts import StoredArtifact
 from service.store.postgres.database import Connection
-from service.usecases.reports.accept_report import Part, keep_part
+from service.usecases.reports.accept_report import UploadPart, store_part
 
 
-class NewFile(NamedTuple):
+class NewArtifact(NamedTuple):
     """Where a file belongs; without a kind its name and type say what it is."""
 
     org_id: OrgId
@@ -29,17 +29,19 @@ class NewFile(NamedTuple):
         return self.run_key, self.case_key, artifact_key(self.name)
 
 
-async def receive_file(storage: Storage, new: NewFile, part: Part, sha256: str | None, max_bytes: int) -> StoredPart:
+async def receive_artifact(
+    storage: Storage, new: NewArtifact, part: UploadPart, sha256: str | None, max_bytes: int
+) -> StoredPart:
     """Streams the file into storage. Raises TooLarge, and InvalidRequest for other bytes than were announced."""
     path = stored_path("artifacts", new.org_id, new.run_key.hex, urandom(16).hex())
-    stored = await keep_part(storage, path, part, max_bytes)
+    stored = await store_part(storage, path, part, max_bytes)
     if sha256 not in (None, stored.sha256):
         await storage.delete(path)
         raise InvalidRequest(f"sha256: the bytes that came have {stored.sha256}", "sha256")
     return stored
 
 
-async def list_file(connection: Connection, new: NewFile, stored: StoredPart) -> str | None:
+async def record_artifact(connection: Connection, new: NewArtifact, stored: StoredPart) -> str | None:
     """Lists it; returns the path of the file that it replaces, which is to be deleted after the commit."""
     replaced = await artifacts.find_path(connection, new.org_id, new.address)
     kind = new.kind or kind_of(Attachment(new.name, content_type=stored.content_type))

@@ -12,12 +12,12 @@ from aiohttp import ClientResponse
 from consumers.jobs import Jobs
 from consumers.relay import EmbeddedQueue
 from service.domain.queues import REPORTS
-from service.reports.children import ReadingChild
+from service.reports.parser_processes import ParserProcess
 from service.settings import Settings
 from service.storage import Storage
 from service.store.reports import ClaimedReport
+from service.usecases.reports.ingest_reports import ReportIngester
 from service.usecases.reports.store_report import ReportStore
-from service.usecases.reports.take_reports import ReportTaker
 from tests.api.served import Api, Params, list_of, serve
 from tests.stored import RETENTION
 
@@ -25,7 +25,7 @@ PATIENCE_S = 60
 PASSING = b'<testsuite name="shop"><testcase name="pays" time="0.5"/><testcase name="ships"/></testsuite>'
 
 # Starting one takes as long as most tests; they end with the session.
-CHILDREN: list[ReadingChild] = []
+CHILDREN: list[ParserProcess] = []
 
 
 @dataclass
@@ -71,17 +71,17 @@ class Reports:
         return list((await self.api.get(f"/v1/results/{page['data'][0]['id']}/artifacts"))["data"])
 
 
-def make_taker(settings: Settings, pool: Any, children: list[ReadingChild] | None = None) -> ReportTaker:
+def new_ingester(settings: Settings, pool: Any, children: list[ParserProcess] | None = None) -> ReportIngester:
     store = ReportStore(pool, RETENTION, settings.link_base)
     storage, limit = Storage(settings.storage_url), settings.report_max_unpacked_bytes
-    return ReportTaker(pool, storage, store, limit, CHILDREN if children is None else children)
+    return ReportIngester(pool, storage, store, limit, CHILDREN if children is None else children)
 
 
 @asynccontextmanager
-async def taking(reports: Reports, taker: ReportTaker, slots: int = 2) -> AsyncIterator[None]:
+async def running_ingester(reports: Reports, ingester: ReportIngester, slots: int = 2) -> AsyncIterator[None]:
     """A worker without a broker in this process, stopped as SIGTERM stops it."""
     stopping = asyncio.Event()
-    jobs = Jobs[ClaimedReport]("reports", taker.claim, taker.take, slots, stopping)
+    jobs = Jobs[ClaimedReport]("reports", ingester.claim, ingester.ingest, slots, stopping)
     queue = EmbeddedQueue(reports.api.store.pool, {REPORTS: jobs.handle}, stopping)
     async with asyncio.TaskGroup() as group:
         group.create_task(queue.run())
@@ -93,7 +93,7 @@ async def taking(reports: Reports, taker: ReportTaker, slots: int = 2) -> AsyncI
 
 
 @asynccontextmanager
-async def reporting(database_url: str, folder: Path, **settings: Any) -> AsyncIterator[Reports]:
+async def serving_reports(database_url: str, folder: Path, **settings: Any) -> AsyncIterator[Reports]:
     """The API alone."""
     chosen = {"artifacts_url": (folder / "files").as_uri(), **settings}
     async with serve(database_url, **chosen) as api:
@@ -101,9 +101,9 @@ async def reporting(database_url: str, folder: Path, **settings: Any) -> AsyncIt
 
 
 @asynccontextmanager
-async def reporting_and_taking(database_url: str, folder: Path, **settings: Any) -> AsyncIterator[Reports]:
+async def serving_reports_with_ingester(database_url: str, folder: Path, **settings: Any) -> AsyncIterator[Reports]:
     """The API and a worker."""
-    async with reporting(database_url, folder, **settings) as reports:
+    async with serving_reports(database_url, folder, **settings) as reports:
         chosen = Settings(artifacts_url=(folder / "files").as_uri(), **settings)
-        async with taking(reports, make_taker(chosen, reports.api.store.pool)):
+        async with running_ingester(reports, new_ingester(chosen, reports.api.store.pool)):
             yield reports

@@ -15,7 +15,7 @@ from service.log import log
 from service.storage import Storage
 from service.store import reports
 from service.store.postgres.database import Pool
-from service.store.reports import KeptFile
+from service.store.reports import UploadedFile
 from service.usecases.retention.cleanup import RECEIPTS_KEPT
 
 FOLDER_PREFIX: Final = "zof-results-report-"
@@ -25,7 +25,7 @@ _TOLD_BY_RECEIPTS: Final = RECEIPTS_KEPT - timedelta(days=1)
 _KEPT: Final = re.compile(r"inbox/([1-9][0-9]{0,8})/(rcp_[0-9a-f]{32})/[0-9]+", re.ASCII)
 
 
-async def delete_left_uploads(pool: Pool, storage: Storage) -> None:
+async def delete_orphaned_uploads(pool: Pool, storage: Storage) -> None:
     """Deletes files of reports that are over, or never came to be, and that no run has taken as its artifact.
 
     Receipts tell. Of an upload that is older than they are kept nobody knows any more whose it is: it stays.
@@ -34,13 +34,13 @@ async def delete_left_uploads(pool: Pool, storage: Storage) -> None:
     async for paths in storage.list_old("inbox", _LEFT_KEPT):
         if files := [file for file in _files(paths) if id_timestamp_ms(file.folder) > oldest_ms]:
             async with pool.acquire() as connection:
-                unowned = await reports.find_unowned(connection, files)
+                unowned = await reports.find_orphaned(connection, files)
             for path in unowned:
                 await storage.delete(path)
                 log.info("left_upload_deleted", path=path)
 
 
-def delete_left_folders() -> None:
+def delete_orphaned_folders() -> None:
     """Deletes the folders in which workers that died had reports in work."""
     newest = time.time() - _LEFT_KEPT.total_seconds()
     for folder in Path(gettempdir()).glob(f"{FOLDER_PREFIX}*"):
@@ -50,7 +50,7 @@ def delete_left_folders() -> None:
                 log.info("left_folder_deleted", folder=str(folder))
 
 
-def _files(paths: Sequence[str]) -> Iterator[KeptFile]:
+def _files(paths: Sequence[str]) -> Iterator[UploadedFile]:
     for path in paths:
         if kept := _KEPT.fullmatch(path):
-            yield KeptFile(OrgId(int(kept[1])), kept[2], path)
+            yield UploadedFile(OrgId(int(kept[1])), kept[2], path)
