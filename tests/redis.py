@@ -1,12 +1,12 @@
-"""A private Redis of the installed redis-server: on loopback, in memory alone."""
+"""A private Redis of the installed redis-server, on loopback and without persistence."""
 
 import shutil
 import socket
 from pathlib import Path
 from typing import Final
 
-from service.dev.parts import Part
-from service.dev.ports import kept_port
+from service.dev.components import StackComponent
+from service.dev.ports import load_or_choose_port
 from service.dev.processes import Process
 
 _PASSWORD: Final = "secret"
@@ -17,7 +17,7 @@ def is_installed() -> bool:
     return shutil.which("redis-server") is not None
 
 
-class Redis(Part):
+class Redis(StackComponent):
     def __init__(self, directory: Path) -> None:
         super().__init__(Process("redis", directory), directory)
         self.port = 0
@@ -28,12 +28,12 @@ class Redis(Part):
 
     def prepare(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
-        self.port = kept_port(self.directory / "port")
+        self.port = load_or_choose_port(self.directory / "port")
 
     def launch(self) -> None:
         options = {"port": self.port, "bind": "127.0.0.1", "requirepass": _PASSWORD, "dir": self.directory, "save": ""}
-        given = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        self.process.launch(["redis-server", *given])
+        arguments = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        self.process.launch(["redis-server", *arguments])
 
     def is_ready(self) -> bool:
         try:

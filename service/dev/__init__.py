@@ -1,1 +1,1 @@
-"""The whole stack on one machine, started by one command; tests and benchmarks start its parts alone."""
+"""The local stack: all servers and processes on one machine; tests and benchmarks start single components of it."""

@@ -1,4 +1,4 @@
-"""As whom a server runs that refuses to be root, and where such an account can keep its data."""
+"""Accounts for servers that don't run as root, and the directories that these accounts can use."""
 
 import os
 import pwd
@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-_NOTE: Final = "home"  # in the server's directory: where its data is instead
-_ORDINARY_USERS: Final = ("postgres", "nobody")
-_OPEN_TO_ALL: Final = Path("/var/tmp")  # noqa: S108 - it survives a reboot, and what mkdtemp makes in it is 0700
+_NOTE: Final = "home"  # file in the server's directory that contains the path of its data directory
+_ORDINARY_USERS: Final = ("postgres", "nobody")  # codespell:ignore nobody - a user of every Unix system
+_OPEN_TO_ALL: Final = Path("/var/tmp")  # noqa: S108 - survives a reboot; mkdtemp creates directories with mode 0700
 
 
 @dataclass(frozen=True)
 class Account:
-    """Where a server keeps its data and finds its programs, and the command that runs them as the account."""
+    """The data directory, program directory, and command prefix of the account that runs a server."""
 
     home: Path
     programs: Path
@@ -30,7 +30,7 @@ class Account:
 
 
 def account_for(directory: Path, programs: Path) -> Account:
-    """Ourselves; as root, ourselves in a user namespace or, where these are forbidden, an ordinary user."""
+    """Return the current account; for root, a user namespace or, if namespaces are forbidden, an ordinary user."""
     if os.geteuid() != 0:
         return Account(directory, programs)
     user = _ordinary_user()
@@ -40,7 +40,7 @@ def account_for(directory: Path, programs: Path) -> Account:
 
 
 def erase(directory: Path) -> None:
-    """Deletes what a server kept, wherever its account kept it."""
+    """Delete the data of a server, including a data directory outside `directory`."""
     note = directory / _NOTE
     if note.exists():
         shutil.rmtree(note.read_text())
@@ -52,7 +52,7 @@ def _ordinary_user() -> pwd.struct_passwd:
 
 
 def _namespace(user: pwd.struct_passwd) -> Sequence[str]:
-    """Lets root look like the user (initdb asks for its name) and yet keep its own folders, /root included."""
+    """Return a prefix that maps root to the user (initdb rejects root) but keeps access to root's directories."""
     return ("unshare", "--user", f"--map-user={user.pw_uid}", f"--map-group={user.pw_gid}")
 
 
@@ -64,7 +64,7 @@ def _works(prefix: Sequence[str]) -> bool:
 
 
 def _account_of(user: pwd.struct_passwd, directory: Path, programs: Path) -> Account:
-    """An ordinary user may be let into neither `directory` nor the programs' folder: it gets its own."""
+    """Create directories of its own for an ordinary user, who might not have access to `directory` or `programs`."""
     home = _home_of(user, directory / _NOTE)
     become = ("setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups")
     copy = _copy_programs(programs, home)
@@ -72,9 +72,9 @@ def _account_of(user: pwd.struct_passwd, directory: Path, programs: Path) -> Acc
 
 
 def _home_of(user: pwd.struct_passwd, note: Path) -> Path:
-    """The folder that the note names; a new one where the note is gone, and with it the state it belonged to."""
-    if note.exists() and (kept := Path(note.read_text())).is_dir():
-        return kept
+    """Return the directory named in `note`, or a new one if the note or its directory is missing."""
+    if note.exists() and (stored := Path(note.read_text())).is_dir():
+        return stored
     home = Path(tempfile.mkdtemp(prefix="zof-results-", dir=_OPEN_TO_ALL))
     os.chown(home, user.pw_uid, user.pw_gid)
     note.write_text(str(home))
@@ -82,8 +82,8 @@ def _home_of(user: pwd.struct_passwd, note: Path) -> Path:
 
 
 def _copy_programs(programs: Path, home: Path) -> Path:
-    """Copies the wheel's tree, whose programs find their libraries relative to themselves."""
+    """Copy the wheel's directory tree: its programs load libraries from paths relative to themselves."""
     packages = programs.parents[2]
-    for part in (programs.parent, *packages.glob(f"{programs.parents[1].name}.libs")):
-        shutil.copytree(part, home / part.relative_to(packages), dirs_exist_ok=True)
+    for tree in (programs.parent, *packages.glob(f"{programs.parents[1].name}.libs")):
+        shutil.copytree(tree, home / tree.relative_to(packages), dirs_exist_ok=True)
     return home / programs.relative_to(packages)

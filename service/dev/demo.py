@@ -1,4 +1,4 @@
-"""The organization that the local stack starts with, and its admin key."""
+"""The demo organization of the local stack and its admin key."""
 
 import asyncio
 from pathlib import Path
@@ -13,8 +13,8 @@ from service.usecases.administration.keys import create_key
 ORGANIZATION: Final = "demo"
 
 
-def kept_key(settings: Settings, file: Path) -> str:
-    """Brings the database to the current schema and returns an admin key of the organization, made where missing."""
+def load_or_create_key(settings: Settings, file: Path) -> str:
+    """Apply the schema and return the admin key stored in `file`; create organization and key if they are missing."""
     known = file.read_text().strip() if file.exists() else None
     key = asyncio.run(_set_up(settings, known))
     file.touch(mode=0o600)

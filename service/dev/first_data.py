@@ -1,4 +1,4 @@
-"""The first runs of a new stack: reports that test suites of this project wrote, sent as a producer sends them."""
+"""Sample runs for a new stack: JUnit reports of this project, published as a producer publishes events."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -25,11 +25,11 @@ _QUEUE: Final = "results.runs"
 
 
 def send_once(settings: Settings, marker: Path) -> list[str]:
-    """Publishes the reports unless `marker` says that they were; returns the ids of the runs that are on their way."""
+    """Publish the sample reports if `marker` doesn't exist; return the IDs of the published runs."""
     if marker.exists():
         return []
     events = list(first_events())
-    asyncio.run(_publish(settings, events) if settings.amqp_url else _put(settings, events))
+    asyncio.run(_publish(settings, events) if settings.amqp_url else _enqueue(settings, events))
     run_ids = [event["data"]["run"]["run_id"] for event in events]
     marker.write_text("".join(f"{run_id}\n" for run_id in run_ids))
     return run_ids
@@ -40,15 +40,15 @@ async def _publish(settings: Settings, events: Sequence[RunCompletedEvent]) -> N
     await publish(settings.amqp_url or "", settings.queue_prefix + _EXCHANGE, _ROUTING_KEY, bodies)
 
 
-async def _put(settings: Settings, events: Sequence[RunCompletedEvent]) -> None:
-    """Without a broker, into the queue that is embedded in the database."""
+async def _enqueue(settings: Settings, events: Sequence[RunCompletedEvent]) -> None:
+    """Write the events to the embedded queue."""
     async with database_connection(settings, "results_worker") as connection:
         for event in events:
             await outbox.put(connection, _QUEUE, orjson.loads(orjson.dumps(event)))
 
 
 def first_events() -> Iterator[RunCompletedEvent]:
-    """One event for each report, completed now."""
+    """Create one event for each report, completed now."""
     for report in sorted(_REPORTS.glob("*.xml")):
         with report.open("rb") as source:
             results = [result for some in junit.read(source, ReportMetadata()) for result in some]

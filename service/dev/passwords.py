@@ -1,10 +1,11 @@
-"""Random passwords of the private servers, kept in a file that only their owner reads."""
+"""Random passwords of private servers, stored in files that only their owner can read."""
 
 import secrets
 from pathlib import Path
 
 
-def kept_password(file: Path) -> str:
+def load_or_create_password(file: Path) -> str:
+    """Return the password in `file`; create both if the file doesn't exist."""
     if not file.exists():
         file.touch(mode=0o600)
         file.write_text(secrets.token_urlsafe(24))

@@ -1,12 +1,12 @@
-"""Free TCP ports on loopback, chosen once and kept in a file."""
+"""Free TCP ports on loopback, chosen once and stored in a file."""
 
 import secrets
 import socket
 from pathlib import Path
 from typing import Final
 
-# Below the range from which the kernel takes ports for outgoing connections, one of which could otherwise
-# sit on a port of ours while its owner restarts.
+# Below the kernel's range of ephemeral ports: an outgoing connection could otherwise occupy a port of ours while its
+# server restarts.
 _RANGE: Final = range(15_000, 32_000)
 _ATTEMPTS: Final = 200
 
@@ -29,10 +29,10 @@ def choose_port() -> int:
     raise RuntimeError(f"no free port found between {_RANGE.start} and {_RANGE.stop}")
 
 
-def kept_port(file: Path, preferred: int | None = None) -> int:
-    """The port in `file` while it is free, else the preferred one, else any; the file then holds it."""
-    kept = int(file.read_text()) if file.exists() else None
-    for port in (kept, preferred):
+def load_or_choose_port(file: Path, preferred: int | None = None) -> int:
+    """Return a free port and write it to `file`: the port in `file`, else `preferred`, else a random port."""
+    stored = int(file.read_text()) if file.exists() else None
+    for port in (stored, preferred):
         if port is not None and is_free(port):
             break
     else:

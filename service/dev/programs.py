@@ -1,4 +1,4 @@
-"""Our own processes as parts of the stack: the API and the consumers."""
+"""The API and consumer processes as components of the local stack."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -6,15 +6,15 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Final
 
-from service.dev.parts import Part
+from service.dev.components import StackComponent
 from service.dev.processes import Process
 
 _PROBE_TIMEOUT_S: Final = 2.0
-_STOP_TIMEOUT_S: Final = 30.0  # longer than either takes to finish what it has begun
+_STOP_TIMEOUT_S: Final = 30.0  # longer than the drain time of the API and of the consumers
 
 
-class Program(Part):
-    """A command with settings in its environment, which are asked for at each launch."""
+class Program(StackComponent):
+    """A command; `settings` returns its environment variables at each launch."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class Program(Part):
 
     def prepare(self) -> None:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.process.end_leftover()
+        self.process.stop_orphan()
 
     def launch(self) -> None:
         self.process.launch(self._command, env={**os.environ, **self._settings()})
@@ -42,8 +42,8 @@ class Program(Part):
         return self._is_ready()
 
 
-def answers_ok(host: str, port: int, path: str, key: str = "") -> bool:
-    """Whether an HTTP server there answers 200 to who has this API key."""
+def responds_ok(host: str, port: int, path: str, key: str = "") -> bool:
+    """Return whether `GET path` with this API key returns 200."""
     connection = HTTPConnection(host, port, timeout=_PROBE_TIMEOUT_S)
     try:
         connection.request("GET", path, headers={"Authorization": f"Bearer {key}"} if key else {})

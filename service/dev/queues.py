@@ -1,4 +1,4 @@
-"""What the local stack asks of the broker: whether somebody consumes, and to take its first events."""
+"""Broker requests of the local stack: whether a queue has consumers, and publishing of sample events."""
 
 from collections.abc import Iterable
 
@@ -7,6 +7,7 @@ from aio_pika.exceptions import AMQPException
 
 
 async def has_consumers(amqp_url: str, queue: str) -> bool:
+    """Return whether the queue exists and has a consumer; False if the broker is unreachable."""
     try:
         connection = await aio_pika.connect(amqp_url)
         async with connection, connection.channel() as channel:
@@ -17,7 +18,7 @@ async def has_consumers(amqp_url: str, queue: str) -> bool:
 
 
 async def publish(amqp_url: str, exchange: str, routing_key: str, bodies: Iterable[bytes]) -> None:
-    """Publishes CloudEvents, each persistent and confirmed. Raises where one reaches no queue."""
+    """Publish persistent CloudEvents with publisher confirms. Raises if an event is routed to no queue."""
     connection = await aio_pika.connect(amqp_url)
     async with connection, connection.channel(on_return_raises=True) as channel:
         target = await channel.get_exchange(exchange)

@@ -1,4 +1,4 @@
-"""A private RabbitMQ node of the installed rabbitmq-server, with an epmd of its own."""
+"""A private node of the installed rabbitmq-server, with its own epmd."""
 
 import os
 import shutil
@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from service.dev.parts import Part, PartError
-from service.dev.passwords import kept_password
-from service.dev.ports import kept_port
+from service.dev.components import ComponentError, StackComponent
+from service.dev.passwords import load_or_create_password
+from service.dev.ports import load_or_choose_port
 from service.dev.processes import Process, wait_until
 
-# Debian's `rabbitmq-server` on the PATH is a wrapper that refuses every user but root and rabbitmq.
+# Debian's `rabbitmq-server` on the PATH is a wrapper that accepts only the users root and rabbitmq.
 _DEBIAN_SERVER: Final = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 _USER: Final = "results"
 _HOST: Final = "127.0.0.1"
@@ -31,8 +31,8 @@ log.console.level = {log_level}
 """
 
 
-class RabbitMQ(Part):
-    """One broker and its data under `directory`, reachable on loopback by a random password."""
+class RabbitMQ(StackComponent):
+    """A broker that listens on loopback, with a random password and its data in `directory`."""
 
     def __init__(
         self,
@@ -56,12 +56,12 @@ class RabbitMQ(Part):
 
     def prepare(self) -> None:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.process.end_leftover()
-        self._epmd.end_leftover()
-        self.port = kept_port(self.directory / "port")
-        self._distribution_port = kept_port(self.directory / "distribution-port")
-        self._epmd_port = kept_port(self.directory / "epmd-port")
-        self.password = kept_password(self.directory / "password")
+        self.process.stop_orphan()
+        self._epmd.stop_orphan()
+        self.port = load_or_choose_port(self.directory / "port")
+        self._distribution_port = load_or_choose_port(self.directory / "distribution-port")
+        self._epmd_port = load_or_choose_port(self.directory / "epmd-port")
+        self.password = load_or_create_password(self.directory / "password")
         self._write_configuration()
 
     def launch(self) -> None:
@@ -69,19 +69,19 @@ class RabbitMQ(Part):
         self.process.launch([_server()], env=self._environment())
 
     def is_ready(self) -> bool:
-        return answers_amqp(_HOST, self.port)
+        return accepts_amqp(_HOST, self.port)
 
     def stop(self) -> None:
         super().stop()
         self._epmd.stop()
 
     def _launch_epmd(self) -> None:
-        """Runs the names daemon as our child: RabbitMQ would leave behind the one that it starts itself."""
+        """Start epmd as a child of this process: RabbitMQ doesn't stop an epmd that it started."""
         if self._epmd.is_running():
             return
         self._epmd.launch([_epmd(), "-port", str(self._epmd_port), "-address", _HOST])
         if not wait_until(lambda: _accepts(_HOST, self._epmd_port), _EPMD_TIMEOUT_S):
-            raise PartError(f"epmd doesn't answer: {self._epmd.last_words()}")
+            raise ComponentError(f"epmd: doesn't accept connections:\n{self._epmd.tail_of_log()}")
 
     def _write_configuration(self) -> None:
         (self.directory / "rabbitmq-env.conf").write_text("")
@@ -100,7 +100,7 @@ class RabbitMQ(Part):
         )
 
     def _environment(self) -> Mapping[str, str]:
-        """Keeps the node apart from any other on the machine: every file, port and name is its own."""
+        """Return an environment that isolates the node from other nodes on this machine (files, ports, names)."""
         directory = self.directory.resolve()
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("RABBITMQ_")}
         return {
@@ -119,11 +119,11 @@ class RabbitMQ(Part):
             "RABBITMQ_MNESIA_BASE": str(directory / "data"),
             "RABBITMQ_LOG_BASE": str(directory),
             "RABBITMQ_LOGS": "-",
-            # The process we hold is then the broker itself, and SIGTERM stops it.
+            # Makes the child process the broker itself, so that SIGTERM stops it.
             "RABBITMQ_ALLOW_INPUT": "1",
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
                 "-noinput -kernel inet_dist_use_interface {127,0,0,1} "
-                # Schedulers that wait busily cost a laptop its battery and a test run its second core.
+                # Busy-waiting schedulers use a complete core.
                 "+sbwt none +sbwtdcpu none +sbwtdio none"
             ),
         }
@@ -133,8 +133,8 @@ def is_installed() -> bool:
     return _find_server() is not None and shutil.which("epmd") is not None
 
 
-def answers_amqp(host: str, port: int) -> bool:
-    """Whether a broker serves AMQP there; a port is open long before."""
+def accepts_amqp(host: str, port: int) -> bool:
+    """Return whether a broker responds to an AMQP greeting; its port is open long before that."""
     try:
         with socket.create_connection((host, port), _PROBE_TIMEOUT_S) as connection:
             connection.sendall(_GREETING)
@@ -157,13 +157,13 @@ def _find_server() -> str | None:
 
 def _server() -> str:
     if (server := _find_server()) is None:
-        raise PartError(
-            "no RabbitMQ: install rabbitmq-server (apt-get install rabbitmq-server) or set RESULTS_AMQP_URL"
+        raise ComponentError(
+            "RabbitMQ not found. Install it (apt-get install rabbitmq-server) or set RESULTS_AMQP_URL."
         )
     return server
 
 
 def _epmd() -> str:
     if (epmd := shutil.which("epmd")) is None:
-        raise PartError("no epmd: it comes with Erlang, which rabbitmq-server depends on")
+        raise ComponentError("epmd not found. Install Erlang, which rabbitmq-server requires.")
     return epmd

@@ -1,4 +1,4 @@
-"""ready.json: where the running stack can be reached, for programs; there while it runs and only then."""
+"""ready.json: the addresses of the local stack for other programs; the file exists only while the stack runs."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Processes:
-    """Process ids by part; None where the part isn't ours, or is about to be launched again."""
+    """Process IDs by component; None if the component is external or waits for its restart."""
 
     api: list[int]
     consumers: list[int]
@@ -18,9 +18,9 @@ class Processes:
 
 @dataclass(frozen=True)
 class Ready:
-    """The addresses stay while the stack runs, the process ids change when a part is launched again.
+    """The content of ready.json. Addresses stay the same while the stack runs; process IDs change at a restart.
 
-    `amqp_url` is None where the embedded queue stands in for a broker.
+    `amqp_url` is None if the stack uses the embedded queue.
     """
 
     pid: int
@@ -33,7 +33,7 @@ class Ready:
 
 
 def write(file: Path, ready: Ready) -> None:
-    """Replaces the file atomically. Only its owner may read it: it holds a key and passwords."""
+    """Replace the file atomically. Only its owner can read it, because it contains a key and passwords."""
     unfinished = file.with_suffix(".new")
     unfinished.unlink(missing_ok=True)
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -1,4 +1,4 @@
-"""Keeps parts running: starts them together, launches those that end again, stops all in reverse order."""
+"""The supervisor of the stack: starts components together, restarts those that exit, stops all in reverse order."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -6,94 +6,95 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from service.dev.parts import Part
+from service.dev.components import StackComponent
 
-_TICK_S: Final = 0.1
+_POLL_S: Final = 0.1
 _FIRST_PAUSE_S: Final = 0.1
-_LONGEST_PAUSE_S: Final = 10.0
-_STEADY_AFTER_S: Final = 30.0
+_MAX_PAUSE_S: Final = 10.0
+_STABLE_AFTER_S: Final = 30.0
 
 
 @dataclass
-class Watched:
-    """A part, and how often it has ended soon after a launch."""
+class SupervisedComponent:
+    """A component and the number of consecutive times that it exited soon after a launch."""
 
-    part: Part
+    component: StackComponent
     launched_at: float = 0.0
-    launch_due_at: float | None = None
-    early_ends: int = 0
+    relaunch_at: float | None = None
+    early_exits: int = 0
 
     def launch(self) -> None:
         self.launched_at = time.monotonic()
-        self.launch_due_at = None
-        self.part.launch()
+        self.relaunch_at = None
+        self.component.launch()
 
-    def schedule(self) -> float:
-        """Sets the next launch, later each time where the part keeps ending early; returns the pause in seconds."""
+    def schedule_relaunch(self) -> float:
+        """Schedule the next launch with exponential backoff for early exits; return the pause in seconds."""
         now = time.monotonic()
-        self.early_ends = 0 if now - self.launched_at > _STEADY_AFTER_S else self.early_ends + 1
-        pause_s = min(_FIRST_PAUSE_S * 2.0**self.early_ends, _LONGEST_PAUSE_S)
-        self.launch_due_at = now + pause_s
+        self.early_exits = 0 if now - self.launched_at > _STABLE_AFTER_S else self.early_exits + 1
+        pause_s = min(_FIRST_PAUSE_S * 2.0**self.early_exits, _MAX_PAUSE_S)
+        self.relaunch_at = now + pause_s
         return pause_s
 
 
 class Supervisor:
-    """Owns the parts from their preparation to their stop. `changed` is called whenever a pid has changed."""
+    """Owner of the running components. It calls `pids_changed` after each change of a process ID."""
 
-    def __init__(self, say: Callable[[str], None], changed: Callable[[], None] = lambda: None) -> None:
-        self._say = say
-        self._changed = changed
-        self._watched: list[Watched] = []
+    def __init__(self, log: Callable[[str], None], pids_changed: Callable[[], None] = lambda: None) -> None:
+        self._log = log
+        self._pids_changed = pids_changed
+        self._supervised: list[SupervisedComponent] = []
 
-    def start(self, *parts: Part) -> None:
-        """Launches prepared parts together and waits until all are ready."""
-        for part in parts:
-            self._watched.append(watched := Watched(part))
-            watched.launch()
-        for part in parts:
-            part.await_ready()
+    def start(self, *components: StackComponent) -> None:
+        """Launch prepared components together and wait until all are ready."""
+        for component in components:
+            self._supervised.append(supervised := SupervisedComponent(component))
+            supervised.launch()
+        for component in components:
+            component.await_ready()
 
     def watch(self) -> NoReturn:
-        """Tends the parts until an exception, such as the one of a signal, ends it."""
+        """Check all components periodically until an exception, such as that of a signal, is raised."""
         while True:
-            self.tend()
-            time.sleep(_TICK_S)
+            self.check()
+            time.sleep(_POLL_S)
 
-    def tend(self) -> None:
-        """Looks once at each part, and launches what has ended and waited long enough."""
-        for watched in self._watched:
-            self._tend(watched)
+    def check(self) -> None:
+        """Check each component once; launch those that exited and whose pause is over."""
+        for supervised in self._supervised:
+            self._check(supervised)
 
     def stop(self) -> None:
-        """Stops the parts, the last started first; all of them, even where one can't be stopped."""
+        """Stop all components, the last started first, even if one of them can't be stopped."""
         with ExitStack() as stops:
-            for watched in self._watched:
-                stops.callback(watched.part.stop)
-        self._watched.clear()
+            for supervised in self._supervised:
+                stops.callback(supervised.component.stop)
+        self._supervised.clear()
 
-    def _tend(self, watched: Watched) -> None:
-        if watched.part.is_running():
+    def _check(self, supervised: SupervisedComponent) -> None:
+        if supervised.component.is_running():
             return
-        if watched.launch_due_at is None:
-            self._note_end(watched)
-        elif time.monotonic() >= watched.launch_due_at:
-            self._launch(watched)
+        if supervised.relaunch_at is None:
+            self._record_exit(supervised)
+        elif time.monotonic() >= supervised.relaunch_at:
+            self._relaunch(supervised)
 
-    def _note_end(self, watched: Watched) -> None:
-        part, pause_s = watched.part, watched.schedule()
-        code = part.process.exit_code
-        self._say(f"{part.name} ended with {code}, see {part.process.log}; launching it again in {pause_s:g} s")
-        self._changed()
+    def _record_exit(self, supervised: SupervisedComponent) -> None:
+        component, pause_s = supervised.component, supervised.schedule_relaunch()
+        code = component.process.exit_code
+        self._log(f"{component.name} exited with {code}, see {component.process.log}; restarting in {pause_s:g} s")
+        self._pids_changed()
 
-    def _launch(self, watched: Watched) -> None:
+    def _relaunch(self, supervised: SupervisedComponent) -> None:
         try:
-            watched.launch()
-        except Exception as error:  # one part that can't be launched must not take the others down
-            self._say(f"{watched.part.name} can't be launched ({error}); trying again in {watched.schedule():g} s")
-        self._changed()
+            supervised.launch()
+        except Exception as error:  # the other components must keep running
+            pause_s = supervised.schedule_relaunch()
+            self._log(f"{supervised.component.name} can't be launched ({error}); retrying in {pause_s:g} s")
+        self._pids_changed()
 
 
-def prepare(parts: Sequence[Part]) -> None:
-    """Prepares parts in the order in which they stop, so that leftovers end before what they need."""
-    for part in reversed(parts):
-        part.prepare()
+def prepare(components: Sequence[StackComponent]) -> None:
+    """Prepare components in the order in which they stop, so that orphans exit before the servers that they use."""
+    for component in reversed(components):
+        component.prepare()

@@ -1,4 +1,4 @@
-"""Small programs that stand for the parts of a stack."""
+"""Small programs that replace the components of a stack."""
 
 import sys
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import pytest
 
 from service.dev.programs import Program
 
-# Appends its name to a file when it is told to stop, so that a test can see who stopped when.
+# Appends its name to a file when it receives SIGTERM, so that a test can check the order of stops.
 SLEEPER = """
 import signal, sys, time
 def stop(*_):
@@ -23,20 +23,21 @@ time.sleep(300)
 
 @pytest.fixture
 def stopped(tmp_path: Path) -> Path:
-    """The file that sleepers write their names into."""
+    """The file to which sleepers append their names when they stop."""
     return tmp_path / "stopped"
 
 
 @pytest.fixture
-def sleeper(tmp_path: Path, stopped: Path) -> Callable[[str], Program]:
-    """Makes a prepared part that sleeps; two with one name are the same part to an earlier and a later start."""
+def start_sleeper(tmp_path: Path, stopped: Path) -> Callable[[str], Program]:
+    """Return a factory of prepared components that sleep; the same name means the same component."""
 
-    def make(name: str) -> Program:
+    def prepare(name: str) -> Program:
         log = tmp_path / f"{name}.log"
         log.unlink(missing_ok=True)
         command = [sys.executable, "-c", SLEEPER, str(stopped), name]
-        part = Program(name, command, tmp_path, log=log, is_ready=lambda: log.exists() and "running" in log.read_text())
-        part.prepare()
-        return part
+        is_ready = lambda: log.exists() and "running" in log.read_text()  # noqa: E731
+        component = Program(name, command, tmp_path, log=log, is_ready=is_ready)
+        component.prepare()
+        return component
 
-    return make
+    return prepare

@@ -1,4 +1,4 @@
-"""`zof-results dev` started in the background, and what a program can learn from its ready.json."""
+"""`zof-results dev` in the background, and access to its ready.json and terminal output."""
 
 import json
 import os
@@ -16,26 +16,26 @@ _TIMEOUT_S: Final = 60
 
 
 class RunningStack:
-    """Everything of it is in `directory`, what it says on the terminal too."""
+    """A running stack; its data and its terminal output are in `directory`."""
 
     def __init__(self, directory: Path, *options: str, **settings: str) -> None:
         directory.mkdir(exist_ok=True)
         self.ready_file = directory / "ready.json"
-        self._said = directory / "said"
-        given = {name: value for name, value in os.environ.items() if not name.startswith("RESULTS_")}
-        environment = {**given, "RESULTS_DEV_DIR": str(directory), **settings}
-        with self._said.open("w") as said:
+        self._output_file = directory / "output"
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("RESULTS_")}
+        environment = {**inherited, "RESULTS_DEV_DIR": str(directory), **settings}
+        with self._output_file.open("w") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "service", "dev", *options], env=environment, stderr=said
+                [sys.executable, "-m", "service", "dev", *options], env=environment, stderr=output
             )
 
     def await_ready(self) -> "RunningStack":
-        wait_until(lambda: self.ended or self._is_ready(), _TIMEOUT_S)
-        assert self._is_ready(), self.said()
+        wait_until(lambda: self.has_exited or self._is_ready(), _TIMEOUT_S)
+        assert self._is_ready(), self.output()
         return self
 
     @property
-    def ended(self) -> bool:
+    def has_exited(self) -> bool:
         return self.process.poll() is not None
 
     @property
@@ -43,18 +43,18 @@ class RunningStack:
         return dict(json.loads(self.ready_file.read_text()))
 
     def pids(self) -> list[int]:
-        """Of every process that it tells of."""
+        """Return the IDs of all processes in ready.json."""
         entries = self.ready["processes"].values()
         return [pid for entry in entries for pid in (entry if isinstance(entry, list) else [entry]) if pid]
 
-    def settings_of(self, part: str) -> dict[str, str]:
-        """What the environment of its first process says."""
-        environment = Path(f"/proc/{self.ready['processes'][part][0]}/environ").read_text()
+    def settings_of(self, component: str) -> dict[str, str]:
+        """Return the RESULTS_ variables of the first process of a component."""
+        environment = Path(f"/proc/{self.ready['processes'][component][0]}/environ").read_text()
         pairs = (entry.partition("=") for entry in environment.split("\0"))
         return {name: value for name, _, value in pairs if name.startswith("RESULTS_")}
 
     def run_ids(self) -> list[str] | None:
-        """Of the runs that the API lists; None while it doesn't answer."""
+        """Return the IDs of the runs that the API lists; None if it doesn't respond."""
         connection = HTTPConnection(self.ready["api_url"].removeprefix("http://"), timeout=5)
         with suppress(OSError, HTTPException):
             connection.request("GET", "/v1/runs", headers={"Authorization": f"Bearer {self.ready['api_key']}"})
@@ -65,17 +65,17 @@ class RunningStack:
         return None
 
     def _is_ready(self) -> bool:
-        """Not only left behind by a stack before, which couldn't remove it when it was killed."""
+        """Return whether ready.json is that of this process; a killed stack doesn't remove its file."""
         return self.ready_file.exists() and self.ready["pid"] == self.process.pid
 
-    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        if not self.ended:
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        if not self.has_exited:
             self.process.send_signal(number)
         return self.process.wait(_TIMEOUT_S)
 
-    def said(self) -> str:
-        return self._said.read_text()
+    def output(self) -> str:
+        return self._output_file.read_text()
 
 
-def all_gone(pids: list[int]) -> bool:
+def have_exited(pids: list[int]) -> bool:
     return all(identity(pid) is None for pid in pids)

@@ -1,4 +1,4 @@
-"""The private RabbitMQ node: runs beside any other, keeps messages and port, leaves nothing running."""
+"""Tests of the private RabbitMQ node: isolation, persistence, and shutdown."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,51 +7,51 @@ import aio_pika
 import pytest
 
 from service.dev.ports import is_free
-from service.dev.rabbitmq import RabbitMQ, answers_amqp
+from service.dev.rabbitmq import RabbitMQ, accepts_amqp
 
 
 @pytest.fixture
 def broker(amqp_url: str, tmp_path: Path) -> Iterator[RabbitMQ]:
-    """A node beside the one that the whole session uses."""
-    with RabbitMQ(tmp_path / "node of its own") as node:
+    """A second node in addition to that of the test session."""
+    with RabbitMQ(tmp_path / "node with spaces") as node:
         yield node
 
 
 @pytest.mark.slow
-async def test_restarted_node_has_its_messages_at_the_same_address(broker: RabbitMQ) -> None:
+async def test_restarted_node_has_its_messages_and_address(broker: RabbitMQ) -> None:
     url = broker.url
-    await publish(url, b"kept")
+    await publish(url, b"saved")
     broker.restart()
     assert broker.url == url
-    assert await take(url) == b"kept"
+    assert await receive(url) == b"saved"
     broker.stop()
-    assert not answers_amqp("127.0.0.1", broker.port)
+    assert not accepts_amqp("127.0.0.1", broker.port)
     assert is_free(broker.port)
-    assert leftovers(broker.directory) == []
+    assert processes_of(broker.directory) == []
 
 
 async def publish(url: str, body: bytes) -> None:
     connection = await aio_pika.connect(url)
     async with connection, connection.channel() as channel:
-        queue = await channel.declare_queue("kept", durable=True)
+        queue = await channel.declare_queue("saved", durable=True)
         message = aio_pika.Message(body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
         await channel.default_exchange.publish(message, queue.name)
 
 
-async def take(url: str) -> bytes:
+async def receive(url: str) -> bytes:
     connection = await aio_pika.connect(url)
     async with connection, connection.channel() as channel:
-        queue = await channel.get_queue("kept")
+        queue = await channel.get_queue("saved")
         message = await queue.get(no_ack=True)
         return message.body
 
 
-def leftovers(directory: Path) -> list[str]:
-    """Processes that have this directory as their home: the broker, its helpers, epmd."""
-    return [environ.parent.name for environ in Path("/proc").glob("[0-9]*/environ") if _mentions(environ, directory)]
+def processes_of(directory: Path) -> list[str]:
+    """Return the processes that use this directory: the broker, its helper processes, and epmd."""
+    return [environ.parent.name for environ in Path("/proc").glob("[0-9]*/environ") if _contains(environ, directory)]
 
 
-def _mentions(environ: Path, directory: Path) -> bool:
+def _contains(environ: Path, directory: Path) -> bool:
     try:
         return f"RABBITMQ_LOG_BASE={directory}".encode() in environ.read_bytes()
     except OSError:

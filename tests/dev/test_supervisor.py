@@ -1,4 +1,4 @@
-"""The supervisor: whatever ends is launched again, and all stops in reverse order."""
+"""Tests of the supervisor: restarts, backoff, and the order of stops."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from service.dev.parts import PartError
+from service.dev.components import ComponentError
 from service.dev.processes import wait_until
 from service.dev.programs import Program
 from service.dev.supervisor import Supervisor
 
 
 @pytest.fixture
-def said() -> list[str]:
+def messages() -> list[str]:
     return []
 
 
@@ -23,66 +23,66 @@ def changes() -> list[str]:
 
 
 @pytest.fixture
-def supervisor(said: list[str], changes: list[str]) -> Iterator[Supervisor]:
-    supervisor = Supervisor(said.append, lambda: changes.append("changed"))
+def supervisor(messages: list[str], changes: list[str]) -> Iterator[Supervisor]:
+    supervisor = Supervisor(messages.append, lambda: changes.append("changed"))
     yield supervisor
     supervisor.stop()
 
 
-def tended_until(supervisor: Supervisor, condition: Callable[[], bool]) -> bool:
-    def tended() -> bool:
-        supervisor.tend()
+def checked_until(supervisor: Supervisor, condition: Callable[[], bool]) -> bool:
+    def check() -> bool:
+        supervisor.check()
         return condition()
 
-    return wait_until(tended, 10)
+    return wait_until(check, 10)
 
 
-def test_killed_part_is_launched_again_and_told_of(
-    supervisor: Supervisor, sleeper: Callable[[str], Program], said: list[str], changes: list[str]
+def test_killed_component_is_restarted_and_reported(
+    supervisor: Supervisor, start_sleeper: Callable[[str], Program], messages: list[str], changes: list[str]
 ) -> None:
-    part = sleeper("api")
-    supervisor.start(part)
-    first = part.pid
-    part.process.send(signal.SIGKILL)
-    assert tended_until(supervisor, lambda: part.pid not in (None, first))
-    assert "api ended with -9" in said[0]
+    component = start_sleeper("api")
+    supervisor.start(component)
+    first = component.pid
+    component.process.send(signal.SIGKILL)
+    assert checked_until(supervisor, lambda: component.pid not in (None, first))
+    assert "api exited with -9" in messages[0]
     assert changes == ["changed", "changed"]
 
 
-def test_part_that_keeps_ending_is_launched_ever_later(supervisor: Supervisor, tmp_path: Path, said: list[str]) -> None:
-    part = Program("broken", ["sleep", "0.05"], tmp_path)
-    part.prepare()
-    supervisor.start(part)
-    assert tended_until(supervisor, lambda: len(said) == 3)
-    assert [line.rpartition("in ")[2] for line in said] == ["0.2 s", "0.4 s", "0.8 s"]
+def test_repeated_exits_are_restarted_with_backoff(supervisor: Supervisor, tmp_path: Path, messages: list[str]) -> None:
+    component = Program("broken", ["sleep", "0.05"], tmp_path)
+    component.prepare()
+    supervisor.start(component)
+    assert checked_until(supervisor, lambda: len(messages) == 3)
+    assert [line.rpartition("in ")[2] for line in messages] == ["0.2 s", "0.4 s", "0.8 s"]
 
 
-def test_part_that_cannot_be_launched_takes_no_other_down(
-    supervisor: Supervisor, sleeper: Callable[[str], Program], tmp_path: Path, said: list[str]
+def test_component_that_cannot_be_launched_does_not_affect_others(
+    supervisor: Supervisor, start_sleeper: Callable[[str], Program], tmp_path: Path, messages: list[str]
 ) -> None:
     program = tmp_path / "program"
     program.write_text("#!/bin/sh\nexec sleep 300\n")
     program.chmod(0o700)
-    removed, other = Program("removed", [str(program)], tmp_path), sleeper("other")
+    removed, other = Program("removed", [str(program)], tmp_path), start_sleeper("other")
     removed.prepare()
     supervisor.start(removed, other)
     program.unlink()
     removed.process.send(signal.SIGKILL)
-    assert tended_until(supervisor, lambda: any("removed can't be launched" in line for line in said))
+    assert checked_until(supervisor, lambda: any("removed can't be launched" in line for line in messages))
     assert other.is_running()
 
 
-def test_parts_stop_in_the_reverse_order_of_their_start(
-    supervisor: Supervisor, sleeper: Callable[[str], Program], stopped: Path
+def test_components_stop_in_the_reverse_order_of_their_start(
+    supervisor: Supervisor, start_sleeper: Callable[[str], Program], stopped: Path
 ) -> None:
-    supervisor.start(sleeper("postgres"), sleeper("rabbitmq"))
-    supervisor.start(sleeper("api"))
+    supervisor.start(start_sleeper("postgres"), start_sleeper("rabbitmq"))
+    supervisor.start(start_sleeper("api"))
     supervisor.stop()
     assert stopped.read_text().split() == ["api", "rabbitmq", "postgres"]
 
 
-def test_part_that_never_gets_ready_fails_the_start_with_its_last_words(supervisor: Supervisor, tmp_path: Path) -> None:
-    part = Program("mute", ["sh", "-c", "echo out of luck; exit 3"], tmp_path, is_ready=lambda: False)
-    part.prepare()
-    with pytest.raises(PartError, match="out of luck"):
-        supervisor.start(part)
+def test_failed_start_reports_the_last_log_lines(supervisor: Supervisor, tmp_path: Path) -> None:
+    component = Program("failing", ["sh", "-c", "echo no license; exit 3"], tmp_path, is_ready=lambda: False)
+    component.prepare()
+    with pytest.raises(ComponentError, match="no license"):
+        supervisor.start(component)

@@ -36,7 +36,7 @@ def stack(tmp_path: Path, database_url: str, amqp_url: str, queue_prefix: str) -
     try:
         yield started.await_ready()
     finally:
-        started.end()
+        started.stop()
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""What every part of the stack can do, so that a supervisor, a test and a benchmark treat them alike."""
+"""The common interface of all components of the stack, used by the supervisor, tests, and benchmarks."""
 
 import time
 from abc import ABC, abstractmethod
@@ -8,16 +8,16 @@ from typing import Final, Self
 from service.dev.processes import Process, wait_until
 from service.domain.errors import ServiceError
 
-_MORE_LAUNCHES: Final = 3
+_MAX_RELAUNCHES: Final = 3
 _PAUSE_S: Final = 0.3
 
 
-class PartError(ServiceError):
-    """A part of the stack didn't become ready."""
+class ComponentError(ServiceError):
+    """A component of the stack can't be prepared or didn't become ready."""
 
 
-class Part(ABC):
-    """One program of the stack: prepared once, then launched, ready after a while, and stopped."""
+class StackComponent(ABC):
+    """A program of the stack: prepared once, then launched and stopped any number of times."""
 
     process: Process
 
@@ -35,11 +35,11 @@ class Part(ABC):
 
     @abstractmethod
     def prepare(self) -> None:
-        """Ends leftovers, chooses ports and makes files. Idempotent; once before the first launch."""
+        """Stop orphaned processes, choose ports, and create files. Idempotent; call it before the first launch."""
 
     @abstractmethod
     def launch(self) -> None:
-        """Starts the program without waiting for it, on the ports and data of the launch before."""
+        """Start the program with the ports and data of the previous launch, without waiting until it is ready."""
 
     @abstractmethod
     def is_ready(self) -> bool: ...
@@ -48,29 +48,32 @@ class Part(ABC):
         return self.process.is_running()
 
     def start(self, timeout_s: float = 60.0) -> None:
-        """Prepares, launches and waits until it is ready."""
+        """Prepare and launch the program; wait until it is ready."""
         self.prepare()
         self.restart(timeout_s)
 
     def restart(self, timeout_s: float = 60.0) -> None:
-        """Stops it where it still runs, launches it and waits until it is ready; ports and data stay."""
+        """Stop the program if it is running, launch it, and wait until it is ready; ports and data stay the same."""
         self.stop()
         self.launch()
         self.await_ready(timeout_s)
 
     def await_ready(self, timeout_s: float = 60.0) -> None:
-        """Waits until it is ready, launching it again where it ended. Raises PartError where that doesn't help."""
-        launches_left = _MORE_LAUNCHES
+        """Wait until the program is ready; launch it again if it exits.
+
+        Raises ComponentError after the timeout or after three additional launches.
+        """
+        relaunches_left = _MAX_RELAUNCHES
         while not self.wait_until_ready(timeout_s):
-            if self.is_running() or not launches_left:
+            if self.is_running() or not relaunches_left:
                 self.stop()
-                raise PartError(f"{self.name} didn't start, see {self.process.log}:\n{self.process.last_words()}")
-            launches_left -= 1
-            time.sleep(_PAUSE_S)  # what a killed predecessor held may take a moment to be free
+                raise ComponentError(f"{self.name} didn't start, see {self.process.log}:\n{self.process.tail_of_log()}")
+            relaunches_left -= 1
+            time.sleep(_PAUSE_S)  # the kernel might not have released the ports of a killed predecessor yet
             self.launch()
 
     def wait_until_ready(self, timeout_s: float = 60.0) -> bool:
-        """False when it ended, or the time did, before it was ready."""
+        """Wait until the program is ready; return False if it exits or the timeout expires before that."""
         wait_until(lambda: not self.is_running() or self.is_ready(), timeout_s)
         return self.is_running() and self.is_ready()
 
