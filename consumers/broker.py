@@ -1,58 +1,76 @@
-"""Keeps a connection to RabbitMQ for as long as a process lives, over any number of losses."""
+"""The connection of a process to RabbitMQ, which is opened again after each loss."""
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final, Protocol
 
 import aio_pika
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, ChannelPreconditionFailed
 
-from consumers import worker
+from consumers.loops import LONGEST_DELAY_S
 from consumers.metrics import BROKER_LOSSES
 from consumers.topology import Topology
-from consumers.worker import ConsumerLost, Stopped
-from service.domain.backoff import backoff_delays
+from consumers.worker import ConsumerLost
+from service.domain.backoff import Backoff
 from service.log import log
+from service.retries import with_retries
+from service.stopping import Stopped
 
 _CONNECT_TIMEOUT_S: Final = 10
-_LONGEST_WAIT_S: Final = 15.0
 _LOSSES: Final = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError, ConsumerLost)
 
 
 class BrokerTask(Protocol):
-    """What lives on a connection to the broker: a lane, the relay."""
+    """A task that uses a connection to the broker: a batch consumer or the relay."""
 
     async def run(self, connection: AbstractConnection) -> None:
-        """Until told to stop. Raises where the broker is lost."""
+        """Run until the process must stop. Raises an error if the broker is lost."""
 
 
-async def run_on_broker(url: str, topology: Topology, lanes: Sequence[BrokerTask], stopping: asyncio.Event) -> None:
-    """Runs the lanes until told to stop. Exits the process where the broker has the topology otherwise."""
-    pauses = backoff_delays(0.2, _LONGEST_WAIT_S)
-    while not stopping.is_set():
-        try:
-            async with await aio_pika.connect(url, timeout=_CONNECT_TIMEOUT_S) as connection:
-                await worker.declare(connection, topology)
-                log.info("broker_connected")
-                pauses = backoff_delays(0.2, _LONGEST_WAIT_S)
-                await _run_lanes(connection, lanes)
-        except ChannelPreconditionFailed as mismatch:
-            raise SystemExit(f"the broker has a queue or exchange declared otherwise: {mismatch}") from None
-        except Stopped:
-            return
-        except _LOSSES as loss:
-            BROKER_LOSSES.inc()
-            wait_s = next(pauses)
-            log.warning("broker_lost", error=repr(loss), wait_s=round(wait_s, 1))
-            await asyncio.wait({asyncio.ensure_future(stopping.wait())}, timeout=wait_s)
+async def run_on_broker(url: str, topology: Topology, tasks: Sequence[BrokerTask], stopping: asyncio.Event) -> None:
+    """Run the tasks until the process must stop, on a new connection after each loss of the broker.
+
+    Exits the process if the broker has a queue or exchange with other arguments than the topology.
+    """
+    backoff = Backoff(0.2, LONGEST_DELAY_S)
+
+    async def connect_and_run() -> None:
+        async with await aio_pika.connect(url, timeout=_CONNECT_TIMEOUT_S) as connection:
+            await _declare(connection, topology)
+            log.info("broker_connected")
+            backoff.reset()
+            await _run_tasks(connection, tasks)
+
+    if stopping.is_set():
+        return
+    try:
+        with suppress(Stopped):
+            await with_retries(connect_and_run, _is_loss, backoff, stopping, _report_loss)
+    except ChannelPreconditionFailed as mismatch:
+        raise SystemExit(f"the broker has a queue or exchange with other arguments: {mismatch}") from None
 
 
-async def _run_lanes(connection: AbstractConnection, lanes: Sequence[BrokerTask]) -> None:
-    """Until all have stopped. The first that fails ends the others, and its error is raised."""
+def _is_loss(error: Exception) -> bool:
+    return isinstance(error, _LOSSES) and not isinstance(error, ChannelPreconditionFailed)
+
+
+def _report_loss(error: Exception, delay_s: float) -> None:
+    BROKER_LOSSES.inc()
+    log.warning("broker_connection_lost", error=repr(error), delay_s=round(delay_s, 1))
+
+
+async def _declare(connection: AbstractConnection, topology: Topology) -> None:
+    async with connection.channel() as channel:
+        await topology.declare(channel)
+
+
+async def _run_tasks(connection: AbstractConnection, tasks: Sequence[BrokerTask]) -> None:
+    """Run the tasks until all have returned. The first error cancels the other tasks and is raised."""
     try:
         async with asyncio.TaskGroup() as group:
-            for lane in lanes:
-                group.create_task(lane.run(connection))
+            for task in tasks:
+                group.create_task(task.run(connection))
     except BaseExceptionGroup as failed:
         raise failed.exceptions[0] from None

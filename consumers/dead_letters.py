@@ -91,7 +91,7 @@ class EmbeddedDeadLetters:
                 str(row["dead_letter_id"]), row["queue"], row["reason"], row["message"],
                 row["created_at"].isoformat(timespec="seconds"), row["payload"].encode(),
             )
-            for row in await outbox.dead_letters(self._connection, limit)
+            for row in await outbox.find_dead_letters(self._connection, limit)
         ]  # fmt: skip
 
     async def replay(self, letter: DeadLetter) -> None:

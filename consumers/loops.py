@@ -1,67 +1,64 @@
-"""Things that a consumer does again and again until it is told to stop."""
+"""Loops that a consumer runs until it is told to stop, over outages of the database."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
-from service.domain.backoff import backoff_delays
+from service.domain.backoff import Backoff
 from service.log import log
-from service.store.postgres.database import is_conflict, is_outage
+from service.retries import with_retries
+from service.stopping import Stopped, pause
+from service.store.postgres.database import Connection, Pool, is_outage
+from service.store.postgres.notifications import listening
+from service.store.postgres.retries import is_temporary
 
-_LONGEST_WAIT_S: Final = 15.0
+LONGEST_DELAY_S: Final = 15.0
+_POLL_S: Final = 1.0  # notifications are lost with their connection, and some work becomes due by time
 
 Loop = Callable[[], Awaitable[None]]  # returns when its process is told to stop
-
-
-async def pause(seconds: float, *events: asyncio.Event) -> None:
-    """Until one of the events is set, at most so long."""
-    tasks = [asyncio.create_task(event.wait()) for event in events]
-    try:
-        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-
-
-async def run_until_stopped(stopping: asyncio.Event, work: Awaitable[object]) -> None:
-    """Does the work to its end, or cancels it where we are to stop first."""
-    working, ordered = asyncio.ensure_future(work), asyncio.create_task(stopping.wait())
-    try:
-        await asyncio.wait({working, ordered}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        ordered.cancel()
-        working.cancel()
-        await asyncio.wait({working})
-    if not working.cancelled():
-        working.result()
+Step = Callable[[Connection], Awaitable[bool]]  # returns whether more work is due immediately
 
 
 async def retry_on_outage(name: str, work: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:
-    """Until `work` returns or we are to stop. It starts over after an outage of the store, or if others hold it up."""
-    pauses = backoff_delays(0.2, _LONGEST_WAIT_S)
-    while not stopping.is_set():
-        try:
-            await work()
-        except Exception as error:
-            wait_s = next(pauses)
-            logged = log.bind(work=name, wait_s=round(wait_s, 1), error=repr(error))
-            if is_outage(error):
-                logged.warning("store_unreachable")
-            elif is_conflict(error):
-                logged.warning("store_held_up")
-            else:
-                raise
-            await pause(wait_s, stopping)
-        else:
-            return
+    """Run the work until it returns or the process must stop. Retry after database outages and conflicts."""
+
+    def log_retry(error: Exception, delay_s: float) -> None:
+        event = "database_unreachable" if is_outage(error) else "database_conflict"
+        log.warning(event, work=name, delay_s=round(delay_s, 1), error=repr(error))
+
+    if not stopping.is_set():
+        with suppress(Stopped):
+            await with_retries(work, is_temporary, Backoff(0.2, LONGEST_DELAY_S), stopping, log_retry)
 
 
 async def repeat(
     name: str, step: Callable[[], Awaitable[None]], every_s: float, stopping: asyncio.Event, *wakes: asyncio.Event
 ) -> None:
-    """Does a step again and again: after so many seconds, or at once when one of `wakes` is set."""
+    """Run a step every `every_s` seconds, and immediately when one of `wakes` is set."""
     while not stopping.is_set():
         for wake in wakes:
             wake.clear()
         await retry_on_outage(name, step, stopping)
         await pause(every_s, stopping, *wakes)
+
+
+async def repeat_on_notifications(
+    name: str, pool: Pool, channel: str, step: Step, stopping: asyncio.Event, wake: asyncio.Event | None = None
+) -> None:
+    """Run a step after each notification on the channel, after each `wake`, and once per second.
+
+    The step gets the connection that listens.
+    """
+    wake = wake or asyncio.Event()
+
+    async def listen() -> None:
+        async with pool.acquire() as connection, listening(connection, channel, wake.set):
+            while not stopping.is_set() and not connection.is_closed():
+                wake.clear()
+                if not await step(connection):
+                    await pause(_POLL_S, wake, stopping)
+        if not stopping.is_set():
+            raise ConnectionResetError("the listening connection was lost")
+
+    await retry_on_outage(name, listen, stopping)

@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import os
-import signal
 import socket
 from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import AsyncExitStack
@@ -22,6 +21,7 @@ from service import log as logging
 from service.log import log
 from service.resources import MissingSetting, check_database, database_pool
 from service.settings import Settings
+from service.stopping import stop_on_signals
 from service.store import heartbeats
 from service.store.postgres.database import Pool, is_outage
 
@@ -42,7 +42,7 @@ def run(settings: Settings, roles: Sequence[ConsumerRole]) -> None:
 
 
 async def _main(settings: Settings, roles: Sequence[ConsumerRole]) -> None:
-    stopping = _stop_on_signals()
+    stopping = stop_on_signals(end_on_second=True)
     _check_pool(settings)
     await check_database(settings, "results_worker")
     async with database_pool(settings, "results_worker") as pool, AsyncExitStack() as opened:
@@ -98,19 +98,6 @@ def _on_broker(context: RoleContext, workloads: Sequence[RoleWorkload]) -> Itera
         for name, handle in workload.queues.items():
             for _ in range(workload.lanes):
                 yield BatchConsumer(context.topology, context.topology.job_queue(name), handle, context.stopping)
-
-
-def _stop_on_signals() -> asyncio.Event:
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def stop(number: signal.Signals) -> None:
-        stopping.set()
-        loop.remove_signal_handler(number)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop, number)
-    return stopping
 
 
 async def _beat(pool: Pool, role: ConsumerRole) -> None:

@@ -1,7 +1,7 @@
-"""What transactions wanted sent, on its way: to the broker, or without one straight to the handlers."""
+"""Delivery of outbox messages: the relay publishes them to the broker; the embedded queue passes them to handlers."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -10,28 +10,24 @@ from aio_pika import DeliveryMode
 from aio_pika.abc import AbstractConnection, AbstractExchange
 from aio_pika.exceptions import DeliveryError
 
-from consumers.loops import pause, retry_on_outage
-from consumers.metrics import DEAD_LETTERS, RELAYED
+from consumers.loops import repeat_on_notifications
+from consumers.metrics import RELAYED
 from consumers.topology import Topology
-from consumers.worker import ConsumerLost, Delivery, MessageHandler, Rejection
+from consumers.worker import ConsumerLost, Delivery, MessageHandler, Rejection, report_dead_letter
 from service.log import log
 from service.store import outbox
 from service.store.outbox import OutboxMessage
 from service.store.postgres.database import Connection, Pool, is_outage
 
-_WINDOW: Final = 200  # messages that wait for their confirms at once
-_POLL_S: Final = 1.0  # behind the notifications, which a lost connection takes with it
-_CONFIRM_TIMEOUT_S: Final = 5.0  # below the time that a transaction may be idle
-_UNROUTABLE_WAIT: Final = timedelta(seconds=30)
-_RETRY_WAITS_S: Final = (1, 5, 30, 120, 600)  # after each failed try without a broker, then a dead letter
+_MAX_UNCONFIRMED: Final = 200  # messages
+_CONFIRM_TIMEOUT_S: Final = 5.0  # shorter than the idle_in_transaction_session_timeout
+_UNROUTABLE_DELAY: Final = timedelta(seconds=30)
+_RETRY_DELAYS_S: Final = (1, 5, 30, 120, 600)  # of the embedded queue; the next failure makes a dead letter
 _JSON: Final = "application/json"
-
-# Takes what is due from the outbox; returns how many messages it met.
-Forward = Callable[[Connection], Awaitable[int]]
 
 
 class Relay:
-    """Publishes the outbox, one relay at a time however many run."""
+    """The publisher of the outbox. Of all running relays, one publishes at a time."""
 
     def __init__(self, pool: Pool, topology: Topology, stopping: asyncio.Event) -> None:
         self._pool = pool
@@ -39,44 +35,47 @@ class Relay:
         self._stopping = stopping
 
     async def run(self, connection: AbstractConnection) -> None:
-        """Until told to stop. Raises where the broker is lost."""
+        """Publish until the process must stop. Raises an error if the broker is lost."""
         async with connection.channel(publisher_confirms=True, on_return_raises=True) as channel:
 
-            async def forward(store: Connection) -> int:
-                return await self._publish(store, channel.default_exchange)
+            async def publish(store: Connection) -> bool:
+                return await self._publish_due(store, channel.default_exchange)
 
-            await _watch(self._pool, self._stopping, forward)
+            await repeat_on_notifications("relay", self._pool, outbox.WRITTEN, publish, self._stopping)
 
-    async def _publish(self, store: Connection, exchange: AbstractExchange) -> int:
-        """Deletes what the broker has confirmed, and nothing else; what is published twice finds its work done."""
+    async def _publish_due(self, store: Connection, exchange: AbstractExchange) -> bool:
+        """Publish due messages and delete the confirmed ones. Return whether more messages might be due.
+
+        A message can be published twice. Its job is then found done.
+        """
         async with store.transaction():
             if not await outbox.lock(store):
-                return 0
-            due = await outbox.due(store, _WINDOW)
-            outcomes = await asyncio.gather(*(self._send(exchange, one) for one in due), return_exceptions=True)
-            arrived = [one.outbox_id for one, outcome in zip(due, outcomes, strict=True) if outcome is None]
-            if arrived:
-                await outbox.delete(store, arrived)
-            await _postpone_refused(store, due, outcomes)
-        RELAYED.inc(len(arrived))
+                return False
+            due = await outbox.find_due(store, _MAX_UNCONFIRMED)
+            outcomes = await asyncio.gather(*(self._publish(exchange, one) for one in due), return_exceptions=True)
+            confirmed = [one.outbox_id for one, outcome in zip(due, outcomes, strict=True) if outcome is None]
+            if confirmed:
+                await outbox.delete(store, confirmed)
+            await _postpone_unroutable(store, due, outcomes)
+        RELAYED.inc(len(confirmed))
         for outcome in outcomes:
             if isinstance(outcome, BaseException) and not isinstance(outcome, DeliveryError):
-                raise ConsumerLost(f"the broker did not confirm: {outcome!r}") from outcome
-        return len(due)
+                raise ConsumerLost(f"the broker did not confirm a message: {outcome!r}") from outcome
+        return len(due) == _MAX_UNCONFIRMED
 
-    async def _send(self, exchange: AbstractExchange, waiting: OutboxMessage) -> None:
-        message = aio_pika.Message(
-            waiting.payload.encode(),
+    async def _publish(self, exchange: AbstractExchange, message: OutboxMessage) -> None:
+        published = aio_pika.Message(
+            message.payload.encode(),
             content_type=_JSON,
-            message_id=str(waiting.outbox_id),
+            message_id=str(message.outbox_id),
             delivery_mode=DeliveryMode.PERSISTENT,
         )
-        queue = self._topology.job_queue(waiting.queue)
-        await exchange.publish(message, routing_key=queue, mandatory=True, timeout=_CONFIRM_TIMEOUT_S)
+        queue = self._topology.job_queue(message.queue)
+        await exchange.publish(published, routing_key=queue, mandatory=True, timeout=_CONFIRM_TIMEOUT_S)
 
 
 class EmbeddedQueue:
-    """The outbox as the queue itself, for an installation without a broker: retries and dead letters included."""
+    """The outbox as the queue itself, for an installation without a broker. It has retries and dead letters."""
 
     def __init__(self, pool: Pool, handlers: Mapping[str, MessageHandler], stopping: asyncio.Event) -> None:
         self._pool = pool
@@ -84,62 +83,47 @@ class EmbeddedQueue:
         self._stopping = stopping
 
     async def run(self) -> None:
-        """Until told to stop."""
-        await _watch(self._pool, self._stopping, self._hand_over)
+        """Pass messages to their handlers until the process must stop."""
+        await repeat_on_notifications("embedded_queue", self._pool, outbox.WRITTEN, self._deliver_due, self._stopping)
 
-    async def _hand_over(self, store: Connection) -> int:
-        due = await outbox.due(store, _WINDOW, list(self._handlers))
-        for waiting in due:
+    async def _deliver_due(self, store: Connection) -> bool:
+        due = await outbox.find_due(store, _MAX_UNCONFIRMED, list(self._handlers))
+        for message in due:
             if not self._stopping.is_set():
-                await self._take(store, waiting)
-        return len(due)
+                await self._deliver(store, message)
+        return len(due) == _MAX_UNCONFIRMED
 
-    async def _take(self, store: Connection, waiting: OutboxMessage) -> None:
-        """As a broker would: done, another try later, or a dead letter."""
-        delivery = Delivery(waiting.payload.encode(), _JSON, {})
+    async def _deliver(self, store: Connection, message: OutboxMessage) -> None:
+        """Handle one message; then delete it, postpone it, or move it to the dead letters."""
+        delivery = Delivery(message.payload.encode(), _JSON, {})
         try:
-            [verdict] = await self._handlers[waiting.queue]([delivery])
+            [rejection] = await self._handlers[message.queue]([delivery])
         except Exception as error:
             if is_outage(error):
                 raise
-            log.warning("message_failed", queue=waiting.queue, attempt_count=waiting.attempt_count + 1, exc_info=error)
-            return await self._retry(store, waiting, error)
-        if verdict is None:
+            log.warning("message_failed", queue=message.queue, attempt_count=message.attempt_count + 1, exc_info=error)
+            return await self._retry_later(store, message, error)
+        if rejection is None:
             RELAYED.inc()
-            return await outbox.delete(store, [waiting.outbox_id])
-        return await _bury(store, waiting, verdict)
+            return await outbox.delete(store, [message.outbox_id])
+        return await _move_to_dead_letters(store, message, rejection)
 
-    async def _retry(self, store: Connection, waiting: OutboxMessage, error: Exception) -> None:
-        if waiting.attempt_count + 1 >= len(_RETRY_WAITS_S):
-            return await _bury(store, waiting, Rejection("internal_error", repr(error)))
-        wait = timedelta(seconds=_RETRY_WAITS_S[waiting.attempt_count])
-        return await outbox.postpone(store, waiting.outbox_id, wait)
-
-
-async def _watch(pool: Pool, stopping: asyncio.Event, forward: Forward) -> None:
-    """Forwards whenever something was put, and every second in case that went unheard."""
-    wake = asyncio.Event()
-
-    async def listen() -> None:
-        async with pool.acquire() as store, outbox.listening(store, wake.set):
-            while not stopping.is_set():
-                wake.clear()
-                if await forward(store) < _WINDOW:
-                    await pause(_POLL_S, wake, stopping)
-
-    await retry_on_outage("outbox", listen, stopping)
+    async def _retry_later(self, store: Connection, message: OutboxMessage, error: Exception) -> None:
+        if message.attempt_count >= len(_RETRY_DELAYS_S):
+            return await _move_to_dead_letters(store, message, Rejection("internal_error", repr(error)))
+        delay = timedelta(seconds=_RETRY_DELAYS_S[message.attempt_count])
+        return await outbox.postpone(store, message.outbox_id, delay)
 
 
-async def _postpone_refused(
+async def _postpone_unroutable(
     store: Connection, due: Sequence[OutboxMessage], outcomes: Sequence[BaseException | None]
 ) -> None:
-    for waiting, outcome in zip(due, outcomes, strict=True):
+    for message, outcome in zip(due, outcomes, strict=True):
         if isinstance(outcome, DeliveryError):
-            log.error("message_unroutable", queue=waiting.queue, outbox_id=waiting.outbox_id)
-            await outbox.postpone(store, waiting.outbox_id, _UNROUTABLE_WAIT)
+            log.error("message_unroutable", queue=message.queue, outbox_id=message.outbox_id)
+            await outbox.postpone(store, message.outbox_id, _UNROUTABLE_DELAY)
 
 
-async def _bury(store: Connection, waiting: OutboxMessage, verdict: Rejection) -> None:
-    DEAD_LETTERS.labels(waiting.queue, verdict.reason).inc()
-    log.warning("dead_letter", queue=waiting.queue, reason=verdict.reason, message=verdict.message)
-    await outbox.move_to_dead_letters(store, waiting.outbox_id, verdict.reason, verdict.message)
+async def _move_to_dead_letters(store: Connection, message: OutboxMessage, rejection: Rejection) -> None:
+    report_dead_letter(message.queue, rejection)
+    await outbox.move_to_dead_letters(store, message.outbox_id, rejection.reason, rejection.message)

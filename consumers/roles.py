@@ -11,7 +11,7 @@ from consumers.broker import BrokerTask
 from consumers.jobs import Jobs
 from consumers.loops import Loop
 from consumers.metrics import count_export, count_report, counted
-from consumers.numbering import numbering
+from consumers.numbering import numbering_loop
 from consumers.relay import Relay
 from consumers.runs import runs_handler
 from consumers.topology import Topology
@@ -79,7 +79,7 @@ async def _reports(context: RoleContext) -> RoleWorkload:
 async def _relay(context: RoleContext) -> RoleWorkload:
     return RoleWorkload(
         on_broker=[Relay(context.pool, context.topology, context.stopping)],
-        loops=[numbering(context.pool, context.stopping)],
+        loops=[numbering_loop(context.pool, context.stopping)],
     )
 
 

@@ -5,10 +5,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from consumers.loops import Loop, repeat, run_until_stopped
+from consumers.loops import Loop, repeat
 from consumers.metrics import TASK_FAILURES
 from service.domain.errors import Unavailable
 from service.log import log
+from service.stopping import run_until_stopped
 from service.store.postgres.database import is_conflict, is_outage
 
 

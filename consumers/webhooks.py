@@ -6,12 +6,13 @@ from itertools import groupby
 from typing import Final
 
 from consumers import metrics
-from consumers.loops import pause, retry_on_outage
+from consumers.loops import repeat_on_notifications, retry_on_outage
 from service.domain.endpoint_limiter import MAX_WINDOW, EndpointLimiter
 from service.outbound.webhooks import WebhookClient
+from service.stopping import pause
 from service.store import events
 from service.store.deliveries import ClaimedDelivery
-from service.store.postgres.database import Pool
+from service.store.postgres.database import Connection, Pool
 from service.usecases.webhooks.deliver_events import (
     AttemptedDelivery,
     attempt,
@@ -46,23 +47,20 @@ class Dispatcher:
     async def run(self) -> None:
         """Until told to stop; then what is under way is finished and recorded."""
         async with asyncio.TaskGroup() as group:
-            for name, work in (("webhooks", self._claim), ("deliveries", self._record), ("recoveries", self._recover)):
-                group.create_task(retry_on_outage(name, work, self._stopping))
+            group.create_task(
+                repeat_on_notifications(
+                    "webhooks", self._pool, events.WRITTEN, self._claim_due, self._stopping, self._wake
+                )
+            )
+            group.create_task(retry_on_outage("deliveries", self._record, self._stopping))
+            group.create_task(retry_on_outage("recoveries", self._recover, self._stopping))
 
-    async def _claim(self) -> None:
-        async with self._pool.acquire() as listener, events.listening(listener, events.WRITTEN, self._wake.set):
-            while not self._stopping.is_set() and not listener.is_closed():
-                self._wake.clear()
-                await self._claim_some()
-                await pause(_POLL_S, self._wake, self._stopping)
-        if not self._stopping.is_set():
-            raise ConnectionResetError("the connection that listens is lost")
-
-    async def _claim_some(self) -> None:
+    async def _claim_due(self, _: Connection) -> bool:
         claimed = await claim_deliveries(self._pool, self._limiter.capacities(), _HELD - self._held)
         self._held += len(claimed)
         for endpoint, ours in groupby(claimed, key=lambda one: one.endpoint):
             self._begin(self._limiter.add(endpoint, ours))
+        return False
 
     def _begin(self, deliveries: Iterable[ClaimedDelivery]) -> None:
         for one in deliveries:

@@ -1,34 +1,35 @@
-"""The consume loop: batches, the ack policy, dead letters, drain. What a message means is the handler's business."""
+"""The consume loop: batches, acknowledgments, dead letters, drain. The meaning of a message is up to its handler."""
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 from aio_pika import DeliveryMode, Message
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage, AbstractQueue
+from aio_pika.abc import AbstractConnection, AbstractExchange, AbstractIncomingMessage, AbstractQueue
 
+from consumers.loops import LONGEST_DELAY_S
 from consumers.metrics import DEAD_LETTERS
 from consumers.topology import Topology
-from service.domain.backoff import backoff_delays
+from service.domain.backoff import Backoff
 from service.domain.ids import new_id
 from service.log import log
-from service.store.postgres.database import is_conflict, is_outage
+from service.retries import with_retries
+from service.store.postgres.retries import is_temporary
 
-PREFETCH: Final = 40  # twice a batch: the next one is there when this one is committed
+PREFETCH: Final = 40  # two batches, so that the next batch is here when this one is committed
 BATCH: Final = 20
 BATCH_BYTES: Final = 2 * 2**20
-_SUSPECT_AFTER: Final = 2  # deliveries; a message that may have taken a worker down runs alone
-_WATCH_S: Final = 15.0
-_LONGEST_WAIT_S: Final = 15.0
-_TEXT_IN_HEADER: Final = 1_000
+_ALONE_AFTER: Final = 2  # deliveries; a message that might have crashed a consumer is handled alone
+_CHECK_CONSUMER_S: Final = 15.0
+_REASON_LENGTH: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message without its transport, as handlers get it from RabbitMQ and from the embedded queue."""
+    """A message without its transport: handlers get the same from RabbitMQ and from the embedded queue."""
 
     body: bytes
     content_type: str | None
@@ -37,29 +38,25 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """The verdict on a message that never can be taken."""
+    """The reason why a message can never be stored, so that it becomes a dead letter."""
 
     reason: str
     message: str
 
 
-# A handler returns a verdict for each delivery: None for done, or why it belongs to the dead letters. Whatever it
-# raises is either an outage, and the same deliveries come again, or ends the worker.
+# A handler returns for each delivery None if it succeeded, or a rejection. If it raises a temporary database error, it
+# gets the same deliveries again. Any other error ends the consumer.
 MessageHandler = Callable[[Sequence[Delivery]], Awaitable[Sequence[Rejection | None]]]
 
 
-class Stopped(Exception):
-    """We were asked to stop while the store was out of reach; the broker keeps what was not acked."""
-
-
 class ConsumerLost(Exception):
-    """The broker no longer delivers to us, though the connection stands."""
+    """The broker no longer delivers to this consumer, although the connection is open."""
 
 
 class BatchConsumer:
-    """One channel with one consumer: takes what has arrived as a batch, has it handled, acks it, takes the next.
+    """A consumer on its own channel: takes the messages that have arrived as a batch, handles and acknowledges them.
 
-    Batches form by themselves while one is being handled, so an idle lane adds no delay.
+    The next batch collects while one is handled, so an idle consumer adds no delay.
     """
 
     def __init__(self, topology: Topology, queue: str, handle: MessageHandler, stopping: asyncio.Event) -> None:
@@ -70,48 +67,48 @@ class BatchConsumer:
         self._inbox: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
 
     async def run(self, connection: AbstractConnection) -> None:
-        """Until `stopping` is set, then drains. Raises where the channel or the consumer is lost."""
-        self._inbox = asyncio.Queue()  # what a lost channel had delivered comes again
+        """Consume until `stopping` is set, then drain. Raises an error if the channel or the consumer is lost."""
+        self._inbox = asyncio.Queue()  # the broker delivers the messages of a lost channel again
         async with connection.channel(publisher_confirms=True, on_return_raises=True) as channel:
             await channel.set_qos(PREFETCH)
-            dead = await channel.get_exchange(self._topology.dead_exchange, ensure=False)
+            dead_exchange = await channel.get_exchange(self._topology.dead_exchange, ensure=False)
             queue = await channel.get_queue(self._queue_name, ensure=False)
             tag = await queue.consume(self._inbox.put)
-            lost = asyncio.ensure_future(channel.closed())
-            watch = asyncio.create_task(_watch(connection, self._queue_name))
+            channel_closed = asyncio.ensure_future(channel.closed())
+            consumer_check = asyncio.create_task(_check_consumer(connection, self._queue_name))
             try:
-                await self._work(dead, lost, watch)
-                await self._drain(queue, tag, dead)
+                await self._consume(dead_exchange, channel_closed, consumer_check)
+                await self._drain(queue, tag, dead_exchange)
             finally:
-                lost.cancel()
-                watch.cancel()
-                await asyncio.gather(lost, watch, return_exceptions=True)
+                channel_closed.cancel()
+                consumer_check.cancel()
+                await asyncio.gather(channel_closed, consumer_check, return_exceptions=True)
 
-    async def _work(self, dead: AbstractExchange, *troubles: "asyncio.Future[Any]") -> None:
+    async def _consume(self, dead_exchange: AbstractExchange, *failures: "asyncio.Future[Any]") -> None:
         stopping = asyncio.create_task(self._stopping.wait())
         try:
             while not self._stopping.is_set():
                 arrival = asyncio.create_task(self._inbox.get())
-                done, _ = await asyncio.wait({arrival, stopping, *troubles}, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait({arrival, stopping, *failures}, return_when=asyncio.FIRST_COMPLETED)
                 if arrival in done:
-                    await self._take(self._batch(arrival.result()), dead)
+                    await self._handle_batch(self._take_batch(arrival.result()), dead_exchange)
                 else:
                     arrival.cancel()
-                for trouble in troubles:
-                    if trouble in done:
-                        trouble.result()
+                for failure in failures:
+                    if failure in done:
+                        failure.result()
                         raise ConsumerLost(f"the channel of {self._queue_name} is closed")
         finally:
             stopping.cancel()
 
-    async def _drain(self, queue: AbstractQueue, tag: str, dead: AbstractExchange) -> None:
-        """What was delivered is handled, not handed back: each hand-back counts against the delivery limit."""
+    async def _drain(self, queue: AbstractQueue, tag: str, dead_exchange: AbstractExchange) -> None:
+        """Handle the messages already delivered. A nack of each would count toward its delivery limit."""
         await queue.cancel(tag)
         while not self._inbox.empty():
-            await self._take(self._batch(self._inbox.get_nowait()), dead)
+            await self._handle_batch(self._take_batch(self._inbox.get_nowait()), dead_exchange)
 
-    def _batch(self, first: AbstractIncomingMessage) -> list[AbstractIncomingMessage]:
-        """The first message and those that have arrived behind it, within bounds."""
+    def _take_batch(self, first: AbstractIncomingMessage) -> list[AbstractIncomingMessage]:
+        """Return the first message and those that arrived after it, up to the limits of a batch."""
         batch, size = [first], first.body_size
         while len(batch) < BATCH and size < BATCH_BYTES and not self._inbox.empty():
             message = self._inbox.get_nowait()
@@ -119,52 +116,53 @@ class BatchConsumer:
             size += message.body_size
         return batch
 
-    async def _take(self, batch: Sequence[AbstractIncomingMessage], dead: AbstractExchange) -> None:
-        suspects = [message for message in batch if _deliveries(message) >= _SUSPECT_AFTER]
-        calm = [message for message in batch if _deliveries(message) < _SUSPECT_AFTER]
-        for group in (calm, *([suspect] for suspect in suspects)):
+    async def _handle_batch(self, batch: Sequence[AbstractIncomingMessage], dead_exchange: AbstractExchange) -> None:
+        redelivered = [message for message in batch if _delivery_count(message) >= _ALONE_AFTER]
+        normal = [message for message in batch if _delivery_count(message) < _ALONE_AFTER]
+        for group in (normal, *([message] for message in redelivered)):
             if group:
-                await self._settle(group, dead, multiple=not suspects)
+                await self._handle_and_acknowledge(group, dead_exchange, multiple=not redelivered)
 
-    async def _settle(
-        self, group: Sequence[AbstractIncomingMessage], dead: AbstractExchange, *, multiple: bool
+    async def _handle_and_acknowledge(
+        self, group: Sequence[AbstractIncomingMessage], dead_exchange: AbstractExchange, *, multiple: bool
     ) -> None:
-        """Handles, buries what has to be buried, and only then acks."""
-        verdicts = await self._handle_patiently([_delivery(message) for message in group])
-        for message, verdict in zip(group, verdicts, strict=True):
-            if verdict is not None:
-                await dead.publish(_dead_letter(message, verdict), routing_key=self._queue_name, mandatory=True)
-                DEAD_LETTERS.labels(self._queue_name, verdict.reason).inc()
-                log.warning("dead_letter", queue=self._queue_name, reason=verdict.reason, message=verdict.message)
+        """Handle the messages, publish the dead letters, and only then acknowledge."""
+        rejections = await self._handle_with_retries([_delivery(message) for message in group])
+        for message, rejection in zip(group, rejections, strict=True):
+            if rejection is not None:
+                dead_letter = _dead_letter(message, rejection)
+                await dead_exchange.publish(dead_letter, routing_key=self._queue_name, mandatory=True)
+                report_dead_letter(self._queue_name, rejection)
         for message in group[-1:] if multiple else group:
             await message.ack(multiple=multiple)
 
-    async def _handle_patiently(self, deliveries: Sequence[Delivery]) -> Sequence[Rejection | None]:
-        """Waits out an outage with the batch in hand: a nack would burn the delivery limit."""
-        for wait_s in backoff_delays(0.2, _LONGEST_WAIT_S):
-            try:
-                return await self._handle(deliveries)
-            except Exception as error:
-                if not (is_outage(error) or is_conflict(error)):
-                    raise
-                log.warning("store_not_ready", queue=self._queue_name, wait_s=round(wait_s, 1), error=repr(error))
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), wait_s)
-                raise Stopped
-        raise AssertionError("backoff_delays() has no end")
+    async def _handle_with_retries(self, deliveries: Sequence[Delivery]) -> Sequence[Rejection | None]:
+        """Keep the batch during an outage: a nack would count toward the delivery limit. Raises Stopped."""
+
+        def log_retry(error: Exception, delay_s: float) -> None:
+            log.warning("batch_retried", queue=self._queue_name, delay_s=round(delay_s, 1), error=repr(error))
+
+        handle = partial(self._handle, deliveries)
+        return await with_retries(handle, is_temporary, Backoff(0.2, LONGEST_DELAY_S), self._stopping, log_retry)
 
 
-async def _watch(connection: AbstractConnection, queue: str) -> None:
-    """Raises when nobody consumes the queue any more, which a lost basic.cancel would leave unseen."""
+async def _check_consumer(connection: AbstractConnection, queue: str) -> None:
+    """Raise ConsumerLost if the queue has no consumer. A lost basic.cancel would otherwise stay unnoticed."""
     while True:
-        await asyncio.sleep(_WATCH_S)
+        await asyncio.sleep(_CHECK_CONSUMER_S)
         async with connection.channel() as channel:
             declared = await channel.declare_queue(queue, passive=True)
             if declared.declaration_result.consumer_count == 0:
                 raise ConsumerLost(f"{queue} has no consumer")
 
 
-def _deliveries(message: AbstractIncomingMessage) -> int:
+def report_dead_letter(queue: str, rejection: Rejection) -> None:
+    """Count and log a message that became a dead letter."""
+    DEAD_LETTERS.labels(queue, rejection.reason).inc()
+    log.warning("message_dead_lettered", queue=queue, reason=rejection.reason, message=rejection.message)
+
+
+def _delivery_count(message: AbstractIncomingMessage) -> int:
     count = message.headers.get("x-delivery-count", 0)
     return count if isinstance(count, int) else 0
 
@@ -173,14 +171,14 @@ def _delivery(message: AbstractIncomingMessage) -> Delivery:
     return Delivery(message.body, message.content_type, message.headers)
 
 
-def _dead_letter(message: AbstractIncomingMessage, verdict: Rejection) -> Message:
-    """A copy with the reason in its headers."""
+def _dead_letter(message: AbstractIncomingMessage, rejection: Rejection) -> Message:
+    """Return a copy of the message with the reason in its headers."""
     return Message(
         message.body,
         headers={
             **message.headers,
-            "x-reason": verdict.reason,
-            "x-message": verdict.message[:_TEXT_IN_HEADER],
+            "x-reason": rejection.reason,
+            "x-message": rejection.message[:_REASON_LENGTH],
             "x-queue": message.routing_key or "",
         },
         content_type=message.content_type,
@@ -189,10 +187,3 @@ def _dead_letter(message: AbstractIncomingMessage, verdict: Rejection) -> Messag
         timestamp=datetime.now(UTC),
         delivery_mode=DeliveryMode.PERSISTENT,
     )
-
-
-async def declare(connection: AbstractConnection, topology: Topology) -> None:
-    """Declares the topology on a channel of its own."""
-    channel: AbstractChannel
-    async with connection.channel() as channel:
-        await topology.declare(channel)

@@ -8,7 +8,7 @@ from typing import Any, Final
 import aiohttp
 import click
 
-from service.domain.backoff import backoff_delays
+from service.domain.backoff import Backoff
 from service.domain.errors import ServiceError
 
 Params = Mapping[str, str] | Sequence[tuple[str, str]]
@@ -61,7 +61,7 @@ class Server:
 
     async def _send(self, method: str, path: str, **sent: Any) -> aiohttp.ClientResponse:
         deadline = asyncio.get_running_loop().time() + self._patience_s
-        for count, wait_s in enumerate(backoff_delays(0.2, _LONGEST_WAIT_S)):
+        for count, wait_s in enumerate(Backoff(0.2, _LONGEST_WAIT_S)):
             try:
                 response = await self._session.request(method, f"{self.url}/v1{path}", **sent)
                 if response.status < 400:
@@ -75,7 +75,7 @@ class Server:
             if count == _PATIENT_TRIES:
                 click.echo(f"{failure}; trying again for up to {self._patience_s:g} s", err=True)
             await asyncio.sleep(wait_s)
-        raise AssertionError("backoff_delays() has no end")
+        raise AssertionError("the delays never end")
 
     async def _failure(self, response: aiohttp.ClientResponse) -> ServerError:
         """What the server says is wrong, in its own words where it has some."""

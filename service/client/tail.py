@@ -9,7 +9,7 @@ import click
 import orjson
 
 from service.client.http import Server, ServerError, open_server
-from service.domain.backoff import backoff_delays
+from service.domain.backoff import Backoff
 
 _LONGEST_WAIT_S: Final = 10.0
 _LINE_LIMIT: Final = 2**20
@@ -26,14 +26,14 @@ class Sent(NamedTuple):
 async def tail(url: str, key: str, filters: Sequence[tuple[str, str]], *, as_json: bool) -> None:
     """Prints events until interrupted. Raises ServerError where the server refuses."""
     place: str | None = None
-    pauses = backoff_delays(0.2, _LONGEST_WAIT_S)
+    pauses = Backoff(0.2, _LONGEST_WAIT_S)
     async with open_server(url, key, patience_s=3600) as server:
         while True:
             try:
                 async for sent in _follow(server, filters, place):
                     place = sent.place or place
                     click.echo(sent.data if as_json else _line(orjson.loads(sent.data)))
-                    pauses = backoff_delays(0.2, _LONGEST_WAIT_S)
+                    pauses = Backoff(0.2, _LONGEST_WAIT_S)
             except ServerError as error:
                 if error.status is not None:
                     raise

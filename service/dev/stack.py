@@ -24,11 +24,11 @@ from service.dev.queues import has_consumers
 from service.dev.rabbitmq import RabbitMQ
 from service.dev.supervisor import Supervisor, prepare
 from service.settings import Settings
+from service.stopping import set_stop_handler
 
 _DATABASE: Final = "results"
 _DEV_SETTINGS: Final = {"rate_limit": "off", "webhook_allow_loopback": "true"}  # defaults in development
-# SIGINT is included because a shell starts its background jobs with SIGINT ignored.
-_STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_FURTHER_SIGNALS: Final = (signal.SIGHUP, signal.SIGALRM)
 _REPEAT_INTERRUPT_S: Final = 0.5
 _FIRST_DATA_TIMEOUT_S: Final = 10.0
 _WITHOUT_BROKER: Final = """\
@@ -42,8 +42,7 @@ def run(settings: Settings, *, with_rabbitmq: bool = True) -> None:
 
     Uses the embedded queue if `with_rabbitmq` is false or RabbitMQ is not installed.
     """
-    for number in (*_STOP_SIGNALS, signal.SIGALRM):
-        signal.signal(number, _interrupt)
+    set_stop_handler(_interrupt, *_FURTHER_SIGNALS)
     with _locked(settings.dev_dir.absolute()) as directory:
         stack = Stack(settings, directory, with_rabbitmq=with_rabbitmq and rabbitmq.is_installed())
         try:
@@ -52,8 +51,7 @@ def run(settings: Settings, *, with_rabbitmq: bool = True) -> None:
         except KeyboardInterrupt:
             _log("stopping")
         finally:
-            for number in (*_STOP_SIGNALS, signal.SIGALRM):  # a second signal must not interrupt the shutdown
-                signal.signal(number, signal.SIG_IGN)
+            set_stop_handler(signal.SIG_IGN, *_FURTHER_SIGNALS)  # a second signal must not interrupt the shutdown
             stack.stop()
 
 

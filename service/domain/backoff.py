@@ -1,12 +1,26 @@
-"""How long to wait before the next try."""
+"""The delays between retries."""
 
 import random
 from collections.abc import Iterator
 
 
-def backoff_delays(first_s: float, longest_s: float, spread: float = 0.2) -> Iterator[float]:
-    """Seconds between tries, without end: doubling from the first to the longest, each up to `spread` more or less."""
-    wait_s = first_s
-    while True:
-        yield wait_s * random.uniform(1 - spread, 1 + spread)  # noqa: S311 - spreads load, guards no secret
-        wait_s = min(longest_s, wait_s * 2)
+class Backoff(Iterator[float]):
+    """An endless iterator of retry delays in seconds that double from the first to the longest.
+
+    Each delay varies randomly by up to `jitter` (a fraction of the delay), so that clients don't retry in step.
+    """
+
+    def __init__(self, first_s: float, longest_s: float, jitter: float = 0.2) -> None:
+        self._first_s = first_s
+        self._longest_s = longest_s
+        self._jitter = jitter
+        self._next_s = first_s
+
+    def __next__(self) -> float:
+        delay_s = self._next_s
+        self._next_s = min(self._longest_s, delay_s * 2)
+        return delay_s * random.uniform(1 - self._jitter, 1 + self._jitter)  # noqa: S311 - spreads load, guards no secret
+
+    def reset(self) -> None:
+        """Start again with the first delay, after an attempt has succeeded."""
+        self._next_s = self._first_s

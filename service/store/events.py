@@ -1,7 +1,6 @@
 """Events as rows: written in the transaction of what they tell, numbered later, read by that number."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 import asyncpg
@@ -106,18 +105,3 @@ async def find_place(connection: Connection, org_id: OrgId, event_id: str) -> in
     if row is None:
         return None
     return LAST if row["number"] is None else int(row["number"])
-
-
-@asynccontextmanager
-async def listening(connection: Connection, channel: str, wake: Callable[[], None]) -> AsyncIterator[None]:
-    """Calls `wake` for each notification on the channel, while the block runs."""
-
-    def notified(*_: object) -> None:
-        wake()
-
-    await connection.add_listener(channel, notified)
-    try:
-        yield
-    finally:
-        if not connection.is_closed():
-            await connection.remove_listener(channel, notified)

@@ -1,7 +1,6 @@
 """Who waits for what: everyone in a process who waits for a thing to be done is woken by one look at the database."""
 
 import asyncio
-import contextlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from contextlib import asynccontextmanager
@@ -10,6 +9,7 @@ from typing import Final, Generic, TypeVar
 from service.domain.errors import Unavailable
 from service.domain.ids import OrgId
 from service.log import log
+from service.stopping import pause
 from service.store.postgres.database import Connection, Pool, as_organization
 from service.store.postgres.notifications import Notifications
 
@@ -37,8 +37,7 @@ class Watch(Generic[Thing]):
         self._waiting[org_id][thing].add(done)
         self._anyone.set()
         try:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(done.wait(), at_most_s)
+            await pause(at_most_s, done)
         finally:
             self._forget(org_id, thing, done)
 
@@ -54,8 +53,7 @@ class Watch(Generic[Thing]):
                 await self._anyone.wait()
                 notified.clear()
                 await self._look_if_possible()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(notified.wait(), _POLL_S)
+                await pause(_POLL_S, notified)
                 await asyncio.sleep(_PAUSE_S)
 
     async def _look_if_possible(self) -> None:

@@ -154,6 +154,28 @@ async def test_without_a_broker_a_failed_message_comes_again(store: Store) -> No
     assert [payload["export_id"] for payload in handle.payloads] == ["exp_1", "exp_1"]
 
 
+async def test_embedded_queue_uses_every_retry_delay_before_the_dead_letter(store: Store) -> None:
+    delays_s = []
+    async with embedded(store, Taken(*[RuntimeError("always")] * 6)):
+        await put(store, "exp_1")
+        for attempt_count in range(1, 6):
+            await eventually(partial(has_failed, store, attempt_count))
+            delays_s.append(await seconds_until_due(store))
+            await store.pool.execute("UPDATE outbox SET due_at = now()")
+            await store.pool.execute("SELECT pg_notify('outbox', '')")
+        await eventually(left(store, 0))
+    assert delays_s == [1, 5, 30, 120, 600]
+    assert await store.pool.fetchval("SELECT reason FROM dead_letters") == "internal_error"
+
+
+async def has_failed(store: Store, attempt_count: int) -> bool:
+    return bool(await store.pool.fetchval("SELECT count(*) = 1 FROM outbox WHERE attempt_count >= $1", attempt_count))
+
+
+async def seconds_until_due(store: Store) -> int:
+    return round(float(await store.pool.fetchval("SELECT extract(epoch FROM due_at - now()) FROM outbox")))
+
+
 async def test_without_a_broker_what_cannot_be_taken_is_a_dead_letter_until_it_is_replayed(store: Store) -> None:
     handle = Taken(Rejection("invalid", "no such job"))
     async with embedded(store, handle):

@@ -100,7 +100,7 @@ async def test_what_was_delivered_is_handled_before_stopping(broker: Broker, sto
 
 async def test_a_lost_queue_is_declared_again(broker: Broker, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The broker cancels the consumer of a deleted queue; nobody may go on waiting for messages."""
-    monkeypatch.setattr("consumers.worker._WATCH_S", 0.3)
+    monkeypatch.setattr("consumers.worker._CHECK_CONSUMER_S", 0.3)
     async with consuming(broker, runs_handler(store.ingest), lanes=1):
         await broker.publish(run_event("before"))
         await until(lambda: stored(store, 1), "the first run")

@@ -1,7 +1,6 @@
 """Runs the API as one process or several on one port: listens, serves, drains on SIGTERM."""
 
 import asyncio
-import signal
 import socket
 from collections.abc import Sequence
 from functools import partial
@@ -17,6 +16,7 @@ from service.api.server.rate_limit_counters import redis_pool
 from service.log import log
 from service.resources import database_url, open_storage
 from service.settings import Settings
+from service.stopping import stop_on_signals
 
 _DRAIN_S: Final = 20
 
@@ -45,7 +45,7 @@ def _serve_beside(settings: Settings, sockets: Sequence[socket.socket], told: in
 
 async def _serve(settings: Settings, sockets: Sequence[socket.socket], told: int | None = None) -> None:
     """Until a signal, or the end of the pipe `told`."""
-    stop = _stop_signal()
+    stop = stop_on_signals()
     if told is not None:
         asyncio.get_running_loop().add_reader(told, stop.set)
     async with serving(make_app(settings), sockets, _DRAIN_S):
@@ -54,11 +54,3 @@ async def _serve(settings: Settings, sockets: Sequence[socket.socket], told: int
         if told is not None:
             asyncio.get_running_loop().remove_reader(told)
         log.info("draining", at_most_s=_DRAIN_S)
-
-
-def _stop_signal() -> asyncio.Event:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    return stop

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from multiprocessing.process import BaseProcess
 from typing import Final
 
 from service.log import log
+from service.stopping import set_stop_handler
 
 Serve = Callable[[Sequence[socket.socket], int], None]
 
@@ -34,7 +34,8 @@ def keep_serving(serve: Serve, sockets: Sequence[socket.socket], count: int) -> 
     A child is told to stop by the end of a pipe that this process alone holds open: none outlives it. One that is
     started in the place of another has its name.
     """
-    stopping = _stop_signals()
+    stopping: list[int] = []  # the stop signals received
+    set_stop_handler(lambda number, _: stopping.append(number))
     told, alive = os.pipe()
 
     def child() -> None:
@@ -49,14 +50,6 @@ def keep_serving(serve: Serve, sockets: Sequence[socket.socket], count: int) -> 
     os.close(alive)
     _await_end(children)
     os.close(told)
-
-
-def _stop_signals() -> list[int]:
-    """The signals that came and ask for an end."""
-    came: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda received, _: came.append(received))
-    return came
 
 
 def _start(child: Callable[[], None], name: str) -> _Child:

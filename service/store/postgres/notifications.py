@@ -1,26 +1,26 @@
-"""One connection that listens for a whole process, and everyone in it who waits for a notification."""
+"""PostgreSQL notifications: one listening connection per process, and the tasks that it wakes."""
 
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from typing import Final
 
 import asyncpg
 
-from service.domain.backoff import backoff_delays
+from service.domain.backoff import Backoff
+from service.retries import with_retries
 from service.store.postgres.database import Connection, is_outage
 
-Callback = Callable[[Connection, int, str, object], None]
-
-_LONGEST_WAIT_S: Final = 5.0
+_LONGEST_DELAY_S: Final = 5.0
 
 
 class Notifications:
-    """Wakes whoever watches a channel: when it is notified, and after a time in which nobody could listen.
+    """Wakes the tasks that watch a channel: after each notification, and after a time without a listening connection.
 
-    A wake-up is a reason to look, not a promise that there is something; and who must not miss anything looks from
-    time to time without one.
+    A wake-up is a reason to query the database, not a promise that anything changed. Notifications can be lost with
+    the connection, so a task that must not miss a change also polls.
     """
 
     def __init__(self, pool: asyncpg.Pool, *channels: str) -> None:
@@ -30,7 +30,7 @@ class Notifications:
 
     @contextmanager
     def watching(self, channel: str) -> Iterator[asyncio.Event]:
-        """An event that is set whenever there is reason to look. Who has looked clears it first."""
+        """Yield an event that is set whenever there is a reason to query. The watcher clears it before it queries."""
         wake = asyncio.Event()
         self._watchers[channel].add(wake)
         try:
@@ -39,29 +39,21 @@ class Notifications:
             self._watchers[channel].discard(wake)
 
     async def run(self) -> None:
-        """Listens until cancelled, on a new connection whenever one is lost."""
-        pauses = backoff_delays(0.2, _LONGEST_WAIT_S)
-        while True:
-            try:
-                await self._listen()
-                pauses = backoff_delays(0.2, _LONGEST_WAIT_S)
-            except Exception as error:
-                if not is_outage(error):
-                    raise
-            await asyncio.sleep(next(pauses))
+        """Listen until cancelled, on a new connection after each loss."""
+        backoff = Backoff(0.2, _LONGEST_DELAY_S)
+        await with_retries(partial(self._listen, backoff), is_outage, backoff)
 
-    async def _listen(self) -> None:
-        """Until the connection is lost."""
+    async def _listen(self, backoff: Backoff) -> None:
+        """Listen until the connection is lost. Raises ConnectionResetError then."""
         lost = asyncio.Event()
-        async with self._pool.acquire() as connection, AsyncExitStack() as listening:
+        async with self._pool.acquire() as connection, AsyncExitStack() as listeners:
             connection.add_termination_listener(lambda _: lost.set())
             for channel in self._channels:
-                await listening.enter_async_context(_listening(connection, channel, self._notified))
+                await listeners.enter_async_context(listening(connection, channel, partial(self._wake, channel)))
                 self._wake(channel)
+            backoff.reset()
             await lost.wait()
-
-    def _notified(self, _connection: Connection, _pid: int, channel: str, _payload: object) -> None:
-        self._wake(channel)
+        raise ConnectionResetError("the listening connection was lost")
 
     def _wake(self, channel: str) -> None:
         for wake in self._watchers[channel]:
@@ -69,22 +61,27 @@ class Notifications:
 
 
 @asynccontextmanager
-async def _listening(connection: Connection, channel: str, callback: Callback) -> AsyncIterator[None]:
-    await connection.add_listener(channel, callback)
+async def listening(connection: Connection, channel: str, wake: Callable[[], None]) -> AsyncIterator[None]:
+    """Call `wake` for each notification on the channel while the block runs."""
+
+    def notified(*_: object) -> None:
+        wake()
+
+    await connection.add_listener(channel, notified)
     try:
         yield
     finally:
         if not connection.is_closed():
-            await connection.remove_listener(channel, callback)
+            await connection.remove_listener(channel, notified)
 
 
 @asynccontextmanager
 async def open_notifications(pool: asyncpg.Pool, *channels: str) -> AsyncIterator[Notifications]:
-    """Listens on these channels while the block runs."""
+    """Listen on these channels while the block runs."""
     notifications = Notifications(pool, *channels)
-    listening = asyncio.create_task(notifications.run())
+    listener = asyncio.create_task(notifications.run())
     try:
         yield notifications
     finally:
-        listening.cancel()
-        await asyncio.wait({listening})
+        listener.cancel()
+        await asyncio.wait({listener})

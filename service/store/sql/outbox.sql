@@ -1,11 +1,11 @@
--- name: put  (the notification goes out when the transaction commits; one commit notifies once, however many it puts)
+-- name: put  (PostgreSQL sends the notification at commit, and only once per transaction)
 WITH message AS (INSERT INTO outbox (queue, payload) VALUES ($1, $2) RETURNING 1)
 SELECT pg_notify('outbox', '') FROM message
 
--- name: lock  (one relay at a time, until its transaction ends)
+-- name: lock  (only one relay publishes at a time; the lock ends with the transaction)
 SELECT pg_try_advisory_xact_lock(hashtext('outbox'))
 
--- name: due
+-- name: find_due
 SELECT outbox_id, queue, payload::text AS payload, attempt_count FROM outbox
 WHERE due_at <= now() AND ($2::text[] IS NULL OR queue = ANY ($2))
 ORDER BY due_at, outbox_id LIMIT $1
@@ -20,7 +20,7 @@ UPDATE outbox SET attempt_count = attempt_count + 1, due_at = now() + $2 WHERE o
 WITH message AS (DELETE FROM outbox WHERE outbox_id = $1 RETURNING queue, payload)
 INSERT INTO dead_letters (queue, payload, reason, message) SELECT queue, payload, $2, $3 FROM message
 
--- name: dead_letters
+-- name: find_dead_letters
 SELECT dead_letter_id, queue, payload::text AS payload, reason, message, created_at FROM dead_letters
 ORDER BY dead_letter_id LIMIT $1
 

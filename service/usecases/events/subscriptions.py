@@ -1,7 +1,6 @@
 """Who follows the events of an organization as they happen: one reader for all of them, a bounded queue for each."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +10,7 @@ from service.domain.errors import Gone, InvalidRequest, NotFound, Unavailable
 from service.domain.events import RETENTION_DAYS
 from service.domain.ids import OrgId, id_timestamp_ms, is_id
 from service.domain.streams import NumberedEvent
+from service.stopping import pause
 from service.store import events
 from service.store.postgres.database import Connection, Pool, as_organization
 from service.store.postgres.notifications import Notifications
@@ -135,8 +135,7 @@ class _Feed:
             while True:
                 wake.clear()
                 if not await self._read_on():
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(wake.wait(), _POLL_S)
+                    await pause(_POLL_S, wake)
 
     async def _read_on(self) -> bool:
         """Tells what is new; whether there was something."""

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from functools import partial
 
 from service.domain import results, runs
 from service.domain.cases import KnownCases
@@ -14,6 +14,7 @@ from service.store import events, organizations, partitions, receipts
 from service.store import results as stored_results
 from service.store import runs as stored_runs
 from service.store.postgres.database import DRIVER_ERRORS, Connection, Pool, RowDeleted, is_conflict, is_outage
+from service.store.postgres.retries import retry_on_conflict
 from service.store.receipts import EventRef
 from service.store.results import RunOutcomes
 from service.store.runs import RunRef, StoredRun
@@ -30,9 +31,6 @@ from service.usecases.ingest.parse_events import (
 from service.usecases.ingest.parse_results import CaseOutcomes, parse_results
 from service.usecases.ingest.validate_events import Problem
 from service.usecases.ingest.write_run import check_can_merge
-
-_TRIES: Final = 5  # of a batch that is in another's way
-_PAUSE_S: Final = 0.05
 
 ReadEvent = ParsedEvent | ParsedDataref | RejectedEvent
 
@@ -60,7 +58,7 @@ class RunIngest:
         or a run is held by someone else for long; the same batch may then be given again.
         """
         try:
-            return await self._ingest_patiently(bodies)
+            return await self._ingest_with_retries(bodies)
         except Exception as error:
             if is_outage(error):
                 raise
@@ -71,16 +69,11 @@ class RunIngest:
             log.warning("batch_split", events=len(bodies), error=repr(error))
         return [verdict for body in bodies for verdict in await self.ingest([body])]
 
-    async def _ingest_patiently(self, bodies: Sequence[bytes]) -> list[EventOutcome]:
-        for attempt in range(1, _TRIES + 1):
-            try:
-                return await self._ingest_batch(bodies)
-            except Exception as error:
-                if attempt == _TRIES or not is_conflict(error):
-                    raise
-                log.info("batch_again", attempt=attempt, error=repr(error))
-            await asyncio.sleep(_PAUSE_S * attempt)
-        raise AssertionError("the last try returns or raises")
+    async def _ingest_with_retries(self, bodies: Sequence[bytes]) -> list[EventOutcome]:
+        def log_retry(error: Exception, delay_s: float) -> None:
+            log.info("batch_conflict", delay_s=delay_s, error=repr(error))
+
+        return await retry_on_conflict(partial(self._ingest_batch, bodies), log_retry)
 
     async def _ingest_batch(self, bodies: Sequence[bytes]) -> list[EventOutcome]:
         accept = AcceptanceWindow(datetime.now(UTC), self._retention)

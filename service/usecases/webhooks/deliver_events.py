@@ -1,9 +1,9 @@
 """Brings events to webhooks: what is claimed, what one attempt does, what is recorded of it."""
 
-import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final, NamedTuple
 
 import orjson
@@ -17,12 +17,11 @@ from service.log import log
 from service.outbound.webhooks import WebhookClient
 from service.store import deliveries, events, webhooks
 from service.store.deliveries import ClaimedDelivery, DeliveryUpdate
-from service.store.postgres.database import Connection, Pool, is_conflict
+from service.store.postgres.database import Connection, Pool
+from service.store.postgres.retries import retry_on_conflict
 
 _LEASE: Final = timedelta(seconds=60)  # well above the time of an attempt
 _LONGEST_FAILURE: Final = timedelta(days=5)
-_TRIES: Final = 5
-_PAUSE_S: Final = 0.05
 _RECOVERY_STEP: Final = 500  # events
 
 
@@ -67,14 +66,7 @@ async def record_attempts(pool: Pool, attempted: Sequence[AttemptedDelivery]) ->
 
     Returns what the deliveries are now, unless another has claimed them meanwhile.
     """
-    for number in range(1, _TRIES + 1):
-        try:
-            return await _record(pool, attempted)
-        except Exception as error:
-            if number == _TRIES or not is_conflict(error):
-                raise
-        await asyncio.sleep(_PAUSE_S * number)
-    raise AssertionError("the last try returns or raises")
+    return await retry_on_conflict(partial(_record, pool, attempted))
 
 
 async def recover_missed(pool: Pool) -> bool:

@@ -1,0 +1,38 @@
+"""The one retry loop of the service. Callers state which errors are retryable, and the delays."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
+
+from service.stopping import Stopped, pause
+
+T = TypeVar("T")
+
+
+async def with_retries(
+    work: Callable[[], Awaitable[T]],
+    is_retryable: Callable[[Exception], bool],
+    delays_s: Iterable[float],
+    stopping: asyncio.Event | None = None,
+    on_retry: Callable[[Exception, float], object] = lambda _error, _delay_s: None,
+) -> T:
+    """Run the work until it succeeds, and return its result.
+
+    Before each retry, `on_retry` gets the error and the delay in seconds. Raises the error of the work if it isn't
+    retryable or if there are no delays left, and Stopped if `stopping` is set during a delay.
+    """
+    delays = iter(delays_s)
+    while True:
+        try:
+            return await work()
+        except Exception as error:
+            delay_s = next(delays, None) if is_retryable(error) else None
+            if delay_s is None:
+                raise
+            on_retry(error, delay_s)
+        if stopping is None:
+            await asyncio.sleep(delay_s)
+            continue
+        await pause(delay_s, stopping)
+        if stopping.is_set():
+            raise Stopped

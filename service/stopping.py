@@ -1,0 +1,65 @@
+"""How a process learns that it must stop, and how its tasks wait and end because of that."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from types import FrameType
+from typing import Any, Final
+
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+SignalHandler = Callable[[int, FrameType | None], Any] | signal.Handlers
+
+
+class Stopped(Exception):
+    """The process was told to stop before the work succeeded."""
+
+
+def stop_on_signals(*, end_on_second: bool = False) -> asyncio.Event:
+    """Return an event that SIGTERM and SIGINT set in the running event loop.
+
+    With `end_on_second`, the same signal sent again ends the process immediately, without a drain.
+    """
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def stop(number: signal.Signals) -> None:
+        stopping.set()
+        if end_on_second:
+            loop.remove_signal_handler(number)
+
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, stop, number)
+    return stopping
+
+
+def set_stop_handler(handler: SignalHandler, *further: signal.Signals) -> None:
+    """Install a handler for the stop signals and `further` signals, in a process without an event loop.
+
+    The background jobs of a shell start with SIGINT ignored, so the default handler isn't sufficient.
+    """
+    for number in (*STOP_SIGNALS, *further):
+        signal.signal(number, handler)
+
+
+async def pause(seconds: float, *events: asyncio.Event) -> None:
+    """Wait until one of the events (at least one) is set, at most `seconds`."""
+    tasks = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def run_until_stopped(stopping: asyncio.Event, work: Awaitable[object]) -> None:
+    """Wait for the work to finish, or cancel it as soon as `stopping` is set. Raises the error of the work."""
+    working, stop = asyncio.ensure_future(work), asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait({working, stop}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stop.cancel()
+        working.cancel()
+        await asyncio.wait({working})
+    if not working.cancelled():
+        working.result()

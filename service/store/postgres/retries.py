@@ -1,0 +1,23 @@
+"""Retries of database work: which errors are temporary, and how often a transaction is attempted."""
+
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+from service.retries import with_retries
+from service.store.postgres.database import is_conflict, is_outage
+
+T = TypeVar("T")
+
+_CONFLICT_DELAYS_S: Final = (0.05, 0.1, 0.15, 0.2)
+
+
+def is_temporary(error: BaseException) -> bool:
+    """Return whether the same work can succeed later: after an outage, or after another transaction has ended."""
+    return is_outage(error) or is_conflict(error)
+
+
+async def retry_on_conflict(
+    work: Callable[[], Awaitable[T]], on_retry: Callable[[Exception, float], object] = lambda _error, _delay_s: None
+) -> T:
+    """Run a transaction again after a conflict with another one, at most 5 attempts. Raises the last error."""
+    return await with_retries(work, is_conflict, _CONFLICT_DELAYS_S, on_retry=on_retry)
