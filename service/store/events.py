@@ -11,6 +11,7 @@ from service.domain.ids import OrgId, RunKey, first_id
 from service.domain.streams import FIRST, LAST, EventFilter, NumberedEvent
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
+from service.store.postgres.transactions import notify_after_commit
 
 _SQL: Final = statements("events")
 
@@ -30,30 +31,36 @@ class EventPage(NamedTuple):
 
 
 async def insert(connection: Connection, events: Sequence[NewEvent]) -> None:
-    """Stores events, with their deliveries, inside the caller's transaction. Call `announce` once it has committed."""
+    """Insert events and their deliveries, and notify the relay and the dispatchers after the commit.
+
+    Requires a notifying transaction.
+    """
     await connection.execute(_SQL["insert"], *map(list, zip(*events, strict=True)))
+    notify_after_commit(WRITTEN)
 
 
 async def insert_alone(connection: Connection, event: NewEvent) -> None:
-    """Stores an event for the stream and the list; the caller decides whether it is delivered to anyone."""
+    """Insert one event without deliveries. Requires a notifying transaction."""
     await connection.execute(_SQL["insert_alone"], *event)
+    notify_after_commit(WRITTEN)
 
 
-async def announce(connection: Connection) -> None:
-    """Wakes who numbers and who delivers. After the commit: a notification inside would make commits queue up."""
-    await connection.execute(_SQL["announce_written"])
+def notify_dispatchers() -> None:
+    """Wake the dispatchers after the commit, because deliveries became due. Requires a notifying transaction."""
+    notify_after_commit(WRITTEN)
 
 
 async def number(connection: Connection) -> int:
-    """Numbers some of the committed events and tells their readers once the caller's transaction has committed.
+    """Number some of the committed events, and notify their readers after the commit.
 
-    Returns how many; 0 where there are none, or where another process holds the lock.
+    Returns the number of events; 0 if there are none, or if another process holds the lock. Requires a notifying
+    transaction.
     """
     if not await connection.fetchval(_SQL["lock_numbers"]):
         return 0
     count = int((await connection.execute(_SQL["number"])).split()[-1])
     if count:
-        await connection.execute(_SQL["announce_numbers"])
+        notify_after_commit(NUMBERED)
     return count
 
 

@@ -28,12 +28,6 @@ WHERE events.org_id = ordered.org_id AND events.event_id = ordered.event_id
 -- name: lock_numbers  (one numberer at a time, until its transaction ends)
 SELECT pg_try_advisory_xact_lock(hashtext('event_numbers'))
 
--- name: announce_numbers  (when the transaction commits, everyone who follows events looks again)
-SELECT pg_notify('events_numbered', '')
-
--- name: announce_written
-SELECT pg_notify('events_written', '')
-
 -- name: prune  (of all organizations, at most $2; remembers up to where, since older places can't be read on from)
 WITH pruned AS (
     DELETE FROM events

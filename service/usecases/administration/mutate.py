@@ -7,6 +7,7 @@ from service.domain.errors import Conflict, IdempotencyMismatch, ServiceError
 from service.domain.responses import Mutation, StoredResponse
 from service.store import audit, idempotency
 from service.store.postgres.database import Connection, Pool, as_organization
+from service.store.postgres.transactions import notifying_transaction
 
 MutationWork = Callable[[Connection], Awaitable[StoredResponse]]
 ErrorResponseFor = Callable[[ServiceError], StoredResponse | None]
@@ -28,7 +29,7 @@ async def mutate(
     nothing.
     Raises Conflict while another request with the key is under way, IdempotencyMismatch where it asked something else.
     """
-    async with as_organization(pool, mutation.org_id) as connection, connection.transaction():
+    async with as_organization(pool, mutation.org_id) as connection, notifying_transaction(connection):
         if mutation.key is None:
             return MutationResult(await _work(connection, mutation, work))
         if not await idempotency.try_lock(connection, mutation):

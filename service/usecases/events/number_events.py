@@ -2,6 +2,7 @@
 
 from service.store import events
 from service.store.postgres.database import Pool
+from service.store.postgres.transactions import notifying_transaction
 
 
 async def number_events(pool: Pool) -> int:
@@ -9,7 +10,7 @@ async def number_events(pool: Pool) -> int:
     numbered = 0
     async with pool.acquire() as connection:
         while True:
-            async with connection.transaction():
+            async with notifying_transaction(connection):
                 count = await events.number(connection)
             if not count:
                 return numbered

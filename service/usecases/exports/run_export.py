@@ -18,6 +18,7 @@ from service.storage import Storage, stored_path
 from service.store import events, exports
 from service.store.exports import Claim, ClaimedExport, MadeFile
 from service.store.postgres.database import DRIVER_ERRORS, Connection, Pool, is_outage
+from service.store.postgres.transactions import notifying_transaction
 from service.usecases.exports.write_export import ExportWriter, Progress
 from service.usecases.leases import ClaimLost, keeping
 
@@ -111,7 +112,7 @@ class Exporter:
 
     async def _succeed(self, held: Claim, order: ExportOrder, name: str, file: MadeFile) -> None:
         async with self._jobs.acquire() as connection:
-            async with connection.transaction():
+            async with notifying_transaction(connection):
                 expires_at = await exports.succeed(connection, held, file, KEPT)
                 if expires_at is not None:
                     if order.filter.run_id is not None:
@@ -123,7 +124,6 @@ class Exporter:
             if expires_at is None:
                 await self._storage.delete(file.path)
                 raise ClaimLost
-            await events.announce(connection)
 
     async def _note_failure(self, claimed: ClaimedExport, error: Exception) -> ExportEnd:
         """Another try, or the end. Where not even that can be written, the lease runs out by itself."""
@@ -144,12 +144,10 @@ class Exporter:
 
     async def _fail(self, connection: Connection, held: Claim, request: dict[str, object], reason: str) -> None:
         wanted = ExportRequest.model_validate(request).filter
-        async with connection.transaction():
+        async with notifying_transaction(connection):
             failed = await exports.fail(connection, held, reason)
             if failed:
                 await self._tell(connection, held, "export.failed", wanted.project_id, wanted.run_id)
-        if failed:
-            await events.announce(connection)
 
     async def _tell(
         self, connection: Connection, held: Claim, event: EventType, project_id: str | None, run_id: str | None

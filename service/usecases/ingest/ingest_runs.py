@@ -10,11 +10,12 @@ from service.domain.cases import KnownCases
 from service.domain.errors import Reason, Rejected
 from service.domain.ids import OrgId
 from service.log import log
-from service.store import events, organizations, partitions, receipts
+from service.store import organizations, partitions, receipts
 from service.store import results as stored_results
 from service.store import runs as stored_runs
 from service.store.postgres.database import DRIVER_ERRORS, Connection, Pool, RowDeleted, is_conflict, is_outage
 from service.store.postgres.retries import retry_on_conflict
+from service.store.postgres.transactions import notifying_transaction
 from service.store.receipts import EventRef
 from service.store.results import RunOutcomes
 from service.store.runs import RunRef, StoredRun
@@ -81,11 +82,9 @@ class RunIngest:
             batch = _Batch([await self._read(connection, body, accept) for body in bodies])
             await insert_unseen_cases(connection, self._known, batch.incoming)
             completed_ms = [item.event.state.completed_ms for item in batch.incoming]
-            async with self._months.ensured(connection, completed_ms), connection.transaction():
+            async with self._months.ensured(connection, completed_ms), notifying_transaction(connection):
                 await batch.store(connection)
                 await emit_run_events(connection, batch.changes, self._link_base)
-            if batch.changes:
-                await events.announce(connection)
         return batch.verdicts
 
     async def _read(self, connection: Connection, body: bytes, accept: AcceptanceWindow) -> BatchItem:

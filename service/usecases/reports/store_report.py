@@ -12,8 +12,9 @@ from service.domain.cases import KnownCases
 from service.domain.errors import Rejected
 from service.domain.ids import OrgId
 from service.reports.uploads import ReadUpload
-from service.store import events, partitions, reports
+from service.store import partitions, reports
 from service.store.postgres.database import Connection, Pool
+from service.store.postgres.transactions import notifying_transaction
 from service.store.reports import ClaimedReport
 from service.usecases.ingest.emit_events import emit_run_events
 from service.usecases.ingest.new_cases import insert_unseen_cases
@@ -69,15 +70,13 @@ class ReportStore:
         """
         reading = ParsedReport(claimed, read, self._retention)
         completed_ms = [reading.event.state.completed_ms]
-        async with self._months.ensured(connection, completed_ms), connection.transaction():
+        async with self._months.ensured(connection, completed_ms), notifying_transaction(connection):
             run = await self._write(connection, claimed, reading, results)
             change = await run.close(connection)
             await store_uploads(connection, run.run, claimed.upload)
             taken = ReportOutcome("partial" if reading.event.rejected else "stored", run.taken)
             await _finish(connection, claimed, reading, taken)
             await emit_run_events(connection, [change] if change else [], self._link_base)
-        if change:
-            await events.announce(connection)
         return taken
 
     async def _write(

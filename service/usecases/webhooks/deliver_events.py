@@ -19,6 +19,7 @@ from service.store import deliveries, events, webhooks
 from service.store.deliveries import ClaimedDelivery, DeliveryUpdate
 from service.store.postgres.database import Connection, Pool
 from service.store.postgres.retries import retry_on_conflict
+from service.store.postgres.transactions import notifying_transaction
 
 _LEASE: Final = timedelta(seconds=60)  # well above the time of an attempt
 _LONGEST_FAILURE: Final = timedelta(days=5)
@@ -81,12 +82,9 @@ async def recover_missed(pool: Pool) -> bool:
 
 async def _record(pool: Pool, attempted: Sequence[AttemptedDelivery]) -> list[DeliveryStatus]:
     outcomes = [_outcome(one) for one in attempted]
-    async with pool.acquire() as connection:
-        async with connection.transaction():
-            await deliveries.record(connection, outcomes)
-            disabled = await _disable(connection, attempted)
-        if disabled:
-            await events.announce(connection)
+    async with pool.acquire() as connection, notifying_transaction(connection):
+        await deliveries.record(connection, outcomes)
+        await _disable(connection, attempted)
     return [outcome.status for outcome in outcomes]
 
 
@@ -118,15 +116,14 @@ def _log_entry(attempted: AttemptedDelivery) -> str:
     ).decode()
 
 
-async def _disable(connection: Connection, attempted: Sequence[AttemptedDelivery]) -> bool:
-    """Switches off what has to be; whether there was something."""
+async def _disable(connection: Connection, attempted: Sequence[AttemptedDelivery]) -> None:
+    """Disable the endpoints that are gone or have failed for too long."""
     gone = {one.claimed.endpoint for one in attempted if one.answer.is_gone}
     failing = {one.claimed.endpoint for one in attempted if not one.answer.succeeded} - gone
     lasting = await webhooks.find_failing(connection, failing, _LONGEST_FAILURE) if failing else []
     ended = [(endpoint, "gone") for endpoint in gone] + [(endpoint, "failing") for endpoint in lasting]
     for endpoint, reason in sorted(ended):
         await _disable_one(connection, endpoint, reason)
-    return bool(ended)
 
 
 async def _disable_one(connection: Connection, endpoint: Endpoint, reason: str) -> None:

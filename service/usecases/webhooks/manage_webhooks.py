@@ -12,6 +12,7 @@ from service.domain.ids import OrgId, new_id
 from service.domain.signatures import new_webhook_secret
 from service.store import deliveries, events, webhooks
 from service.store.postgres.database import Connection
+from service.store.postgres.transactions import notifying_transaction
 from service.store.webhooks import WebhookFields
 
 
@@ -63,7 +64,7 @@ async def rotate_secret(connection: Connection, address: WebhookRef) -> str:
 
 async def request_test(connection: Connection, address: WebhookRef) -> str:
     """Sends an event of type webhook.test to this webhook alone; returns the delivery's id."""
-    async with connection.transaction():
+    async with notifying_transaction(connection):
         described = await _lock(connection, address)
         _need_enabled(described)
         said: WebhookTestObject = {
@@ -74,27 +75,25 @@ async def request_test(connection: Connection, address: WebhookRef) -> str:
         await events.insert_alone(
             connection, NewEvent(address.org_id, event_id, TEST, described.project_id, None, data)
         )
-        delivery_id = await deliveries.insert_test(connection, address.org_id, address.webhook_id, event_id)
-        await events.announce(connection)
-    return delivery_id
+        return await deliveries.insert_test(connection, address.org_id, address.webhook_id, event_id)
 
 
 async def request_redelivery(connection: Connection, address: WebhookRef, delivery_id: str) -> None:
     """Delivers an event once more, under the id that it had; its schedule begins anew."""
-    async with connection.transaction():
+    async with notifying_transaction(connection):
         _need_enabled(await _lock(connection, address))
         if not await deliveries.reopen(connection, address.org_id, address.webhook_id, delivery_id):
             raise no_delivery(delivery_id)
-        await events.announce(connection)
+        events.notify_dispatchers()
 
 
 async def request_recovery(connection: Connection, address: WebhookRef, since: datetime) -> str:
     """Has everything that this webhook missed since then delivered; returns the id of the job."""
     recovery_id = new_id("rec")
-    async with connection.transaction():
+    async with notifying_transaction(connection):
         _need_enabled(await _lock(connection, address))
         await webhooks.insert_recovery(connection, address.org_id, address.webhook_id, recovery_id, since)
-        await events.announce(connection)
+        events.notify_dispatchers()
     return recovery_id
 
 

@@ -1,0 +1,2 @@
+-- name: notify  (a channel without a payload: listeners then query the tables)
+SELECT pg_notify($1, '')

@@ -1,0 +1,117 @@
+"""Notifications about events: at most one per transaction, sent after its commit."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+import pytest
+
+from service.domain.events import NewEvent
+from service.domain.ids import OrgId
+from service.domain.responses import Mutation, StoredResponse
+from service.store import events
+from service.store.postgres import database
+from service.store.postgres.database import Connection, Pool
+from service.usecases.administration.mutate import mutate
+from service.usecases.events.number_events import number_events
+from service.usecases.webhooks.manage_webhooks import (
+    WebhookRef,
+    request_recovery,
+    request_redelivery,
+    request_test,
+)
+from tests.consumers.dispatching import add_webhook
+from tests.run_events import run_event
+from tests.stored import Store
+
+Request = Callable[[Connection, WebhookRef, str], Awaitable[None]]
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every statement that any connection executes, in order."""
+    executed: list[str] = []
+    for name in ("execute", "fetch", "fetchval", "fetchrow"):
+        original = getattr(asyncpg.Connection, name)
+
+        async def recorded(self: Any, query: str, *args: Any, call: Any = original, **kwargs: Any) -> Any:
+            executed.append(query)
+            return await call(self, query, *args, **kwargs)
+
+        monkeypatch.setattr(asyncpg.Connection, name, recorded)
+    return executed
+
+
+@pytest.fixture
+async def api_pool(database_url: str) -> AsyncIterator[Pool]:
+    pool = await database.open_pool(database_url, "results_api", 2)
+    yield pool
+    await database.close_pool(pool)
+
+
+def assert_notified_once_after_the_commit(statements: list[str]) -> None:
+    notifications = [index for index, query in enumerate(statements) if "pg_notify" in query]
+    commits = [index for index, query in enumerate(statements) if query == "COMMIT;"]
+    assert len(notifications) == 1
+    assert len(commits) == 1
+    assert notifications[0] > commits[0]
+
+
+async def send_test(connection: Connection, ref: WebhookRef, delivery_id: str) -> None:
+    await request_test(connection, ref)
+
+
+async def redeliver(connection: Connection, ref: WebhookRef, delivery_id: str) -> None:
+    await request_redelivery(connection, ref, delivery_id)
+
+
+async def recover(connection: Connection, ref: WebhookRef, delivery_id: str) -> None:
+    await request_recovery(connection, ref, datetime.now(UTC))
+
+
+@pytest.mark.parametrize("request_delivery", [send_test, redeliver, recover])
+@pytest.mark.parametrize("key", [None, "once"])
+async def test_a_webhook_request_notifies_after_its_commit(
+    store: Store, api_pool: Pool, statements: list[str], request_delivery: Request, key: str | None
+) -> None:
+    webhook = await add_webhook(store, "https://example.com")
+    await store.take(run_event())
+    delivery_id = await store.pool.fetchval("SELECT delivery_id FROM deliveries")
+    statements.clear()
+
+    async def work(connection: Connection) -> StoredResponse:
+        await request_delivery(connection, WebhookRef(OrgId(1), webhook.webhook_id), delivery_id)
+        return StoredResponse(202, b"{}")
+
+    mutation = Mutation(OrgId(1), "key_1", "POST", "/v1/webhooks", "req_1", key, b"")
+    await mutate(api_pool, mutation, work, lambda _: None)
+    assert_notified_once_after_the_commit(statements)
+
+
+async def test_an_ingested_batch_notifies_once_after_its_commit(store: Store, statements: list[str]) -> None:
+    await store.take(run_event())  # stores the case and the month, in transactions of their own
+    statements.clear()
+    await store.take(run_event("run_2"), run_event("run_3"))
+    assert_notified_once_after_the_commit(statements)
+
+
+async def test_a_batch_without_changes_notifies_nobody(store: Store, statements: list[str]) -> None:
+    await store.take(run_event())
+    statements.clear()
+    await store.take(run_event())
+    assert not [query for query in statements if "pg_notify" in query]
+
+
+async def test_numbering_notifies_after_its_commit(store: Store, statements: list[str]) -> None:
+    await store.take(run_event())
+    statements.clear()
+    assert await number_events(store.pool) == 1
+    notified = next(index for index, query in enumerate(statements) if "pg_notify" in query)
+    assert notified > statements.index("COMMIT;")
+
+
+async def test_an_event_outside_of_a_notifying_transaction_is_an_error(store: Store) -> None:
+    async with store.pool.acquire() as connection, connection.transaction():
+        with pytest.raises(LookupError):
+            await events.insert(connection, [NewEvent(OrgId(1), "evt_1", "run.updated", None, None, "{}")])
