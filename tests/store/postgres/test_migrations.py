@@ -1,9 +1,10 @@
-"""The two ways to the current schema, schema.sql and the migrations one by one, end in the same place."""
+"""Tests that schema.sql and the migrations lead to the same schema, and that each migration is applied once."""
 
 import asyncio
 import re
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -23,7 +24,7 @@ def schema_of(url: str) -> str:
     dumped = subprocess.run(
         [program("pg_dump"), "--schema-only", url], check=True, capture_output=True, text=True
     ).stdout
-    return re.sub(r"^\\(un)?restrict .*$", "", dumped, flags=re.MULTILINE)  # a random word per dump
+    return re.sub(r"^\\(un)?restrict .*$", "", dumped, flags=re.MULTILINE)  # random for each dump
 
 
 async def run_migrations(url: str) -> None:
@@ -33,17 +34,19 @@ async def run_migrations(url: str) -> None:
     await connection.close()
 
 
-async def test_migrations_end_at_the_schema(empty_url: str, database_url: str) -> None:
+async def test_all_migrations_together_create_the_schema_of_schema_sql(empty_url: str, database_url: str) -> None:
     await run_migrations(empty_url)
     assert schema_of(empty_url) == schema_of(database_url)
 
 
-async def test_a_new_database_has_seen_every_migration(database_url: str) -> None:
+async def test_new_database_has_no_pending_migrations(database_url: str) -> None:
     assert await migrations.pending(database_url) == []
     assert await migrations.apply(database_url) == []
 
 
-async def test_a_missing_migration_is_applied_once(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_concurrent_calls_apply_a_missing_migration_once(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     new = migrations.Migration(9999, "adds_a_table", "CREATE TABLE added (id int)")
     known = migrations.all_migrations()
     monkeypatch.setattr(migrations, "all_migrations", lambda: [*known, new])
@@ -53,7 +56,14 @@ async def test_a_missing_migration_is_applied_once(database_url: str, monkeypatc
     assert await migrations.pending(database_url) == []
 
 
-async def test_versions_are_unique_and_without_gaps() -> None:
+async def test_versions_are_unique_and_consecutive() -> None:
     versions = [migration.version for migration in migrations.all_migrations()]
     assert versions == list(range(1, len(versions) + 1))
     assert versions
+
+
+def test_installation_without_migrations_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "migrations").mkdir()
+    monkeypatch.setattr(migrations, "_schema_files", lambda: tmp_path)
+    with pytest.raises(FileNotFoundError, match="no migrations found"):
+        migrations.all_migrations()

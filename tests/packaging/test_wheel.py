@@ -1,0 +1,118 @@
+"""Tests of the wheel in an empty environment, outside of the checkout."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.dev.ports import choose_port
+from service.dev.processes import wait_until
+from tests.databases import empty_database
+
+ROOT = Path(__file__).parents[2]
+START_TIMEOUT_S = 60
+
+
+@dataclass(frozen=True)
+class Installation:
+    """The wheel and its required dependencies, without extras, in a virtual environment."""
+
+    directory: Path
+
+    def run(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [self.program, *arguments], cwd=self.directory, env=self.environment(settings),
+            capture_output=True, text=True, check=False, timeout=START_TIMEOUT_S,
+        )  # fmt: skip
+
+    @contextmanager
+    def running(self, *arguments: str, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
+        process = subprocess.Popen([self.program, *arguments], cwd=self.directory, env=self.environment(settings))
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(START_TIMEOUT_S)
+
+    @property
+    def program(self) -> Path:
+        return self.directory / "venv" / "bin" / "zof-results"
+
+    def environment(self, settings: Mapping[str, str]) -> dict[str, str]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RESULTS_", "PYTHON"))}
+        return {**inherited, "RESULTS_ARTIFACTS_URL": (self.directory / "artifacts").as_uri(), **settings}
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    directory = tmp_path_factory.mktemp("installation")
+    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", directory], cwd=ROOT, check=True)
+    (wheel,) = directory.glob("*.whl")
+    subprocess.run([uv(), "venv", "--quiet", "--python", sys.executable, directory / "venv"], check=True)
+    install(wheel, directory / "venv" / "bin" / "python")
+    return Installation(directory)
+
+
+def uv() -> str:
+    return shutil.which("uv") or str(ROOT / ".tools" / "bin" / "uv")
+
+
+def install(wheel: Path, python: Path) -> None:
+    """Install the locked versions of the dependencies, if possible from the cache that `make setup` filled."""
+    locked = ("--constraint", ROOT / "requirements-dev.lock")
+    command: list[str | Path] = [uv(), "pip", "install", "--quiet", "--python", python, *locked, wheel]
+    if subprocess.run([*command, "--offline"], check=False).returncode != 0:
+        subprocess.run(command, check=True)
+
+
+@pytest.fixture
+def new_database(postgres_url: str) -> Iterator[str]:
+    with empty_database(postgres_url) as url:
+        yield url
+
+
+def ready_components(port: int) -> dict[str, Any]:
+    """Return the components in the response of /readyz; empty if the API doesn't respond."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/readyz")
+        return dict(json.load(connection.getresponse())["parts"])
+    except (OSError, HTTPException):
+        return {}
+    finally:
+        connection.close()
+
+
+def test_schema_commands_create_the_schema_of_an_empty_database(installation: Installation, new_database: str) -> None:
+    settings = {"RESULTS_DATABASE_URL": new_database}
+    before = installation.run("schema", "status", **settings)
+    assert before.returncode == 1, before.stderr
+    assert "0001" in before.stdout + before.stderr
+    applied = installation.run("schema", "apply", **settings)
+    assert applied.returncode == 0, applied.stderr
+    after = installation.run("schema", "status", **settings)
+    assert after.returncode == 0, after.stderr
+
+
+def test_api_and_consumers_run_from_the_wheel(installation: Installation, new_database: str) -> None:
+    port = choose_port()
+    settings = {"RESULTS_DATABASE_URL": new_database, "RESULTS_HTTP_PORT": str(port)}
+    assert installation.run("schema", "apply", **settings).returncode == 0
+    with installation.running("api", **settings), installation.running("consume", **settings):
+        started = wait_until(lambda: ready_components(port).get("consumers", {}).get("status") == "up", START_TIMEOUT_S)
+        assert started, ready_components(port)
+
+
+def test_dev_command_without_its_extra_names_the_extra(installation: Installation) -> None:
+    result = installation.run("dev", "--without-rabbitmq", RESULTS_DEV_DIR=str(installation.directory / "dev"))
+    assert result.returncode == 1
+    assert "zof-results[stack]" in result.stderr
