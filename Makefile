@@ -27,11 +27,12 @@ test: setup ## Run the tests and check who imports whom; under four minutes
 test-slow: setup ## Run the faults, fuzzing, scale and big files
 	@$(VENV)/pytest -m slow
 
-check: setup ## Lint, formatting, types, imports
+check: setup ## Check lint rules, formatting, types, import rules, and declared dependencies
 	@$(VENV)/ruff check .
 	@$(VENV)/ruff format --check .
 	@$(VENV)/mypy
 	@$(VENV)/lint-imports --no-logo
+	@$(VENV)/deptry --no-ansi .
 
 prose: setup ## Find words that .codespell/avoid.txt replaces; PATHS=service/api checks one folder
 	@$(VENV)/codespell --toml=.codespell/config.toml --dictionary=- --dictionary=.codespell/avoid.txt $(PATHS)
