@@ -2,25 +2,10 @@
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import Field, field_validator
 
-from service.contracts.queries import Query, ResultFilters
+from service.contracts.queries import ExportFilters, Query
 from service.domain.exports import COLUMNS, Column, Compression, ExportOrder, Format
-from service.domain.statuses import ResultStatus
-
-
-def _listed(status: Any) -> Any:
-    return [status] if isinstance(status, str) else status
-
-
-_Several = Annotated[list[ResultStatus], Field(min_length=1)]
-_OneOrSeveral = Annotated[_Several, BeforeValidator(_listed, json_schema_input_type=ResultStatus | _Several)]
-
-
-class ExportFilters(ResultFilters):
-    """The filters of the list of results."""
-
-    status: _OneOrSeveral = Field(default_factory=list, description="One or several; without it, all")
 
 
 class ExportRequest(Query):

@@ -1,64 +1,74 @@
-"""Cursors: a place in a list, opaque to clients, that works with the list it came from and no other."""
+"""Cursors: opaque tokens for a position in one list with certain filters."""
 
+import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from service.domain.errors import InvalidRequest
-from service.domain.ids import is_id
+from service.domain.ids import OrgId, is_id
 
-Place = TypeVar("Place")
+AnyPosition = TypeVar("AnyPosition")
 
+_VERSION: Final = b"\x01"  # of the format of a cursor and of what its digest covers
 _DIGEST_BYTES: Final = 8
 _BIGINT_BYTES: Final = 8
-_LIMIT: Final = 400
+_MAX_CHARACTERS: Final = 400
 
 
-class CursorCodec(NamedTuple, Generic[Place]):
-    """How places of one kind are packed into bytes, and unpacked: ValueError for bytes that are none."""
+class CursorCodec(NamedTuple, Generic[AnyPosition]):
+    """Functions that encode positions as bytes and decode them. `unpack` raises ValueError for invalid bytes."""
 
-    pack: Callable[[Place], bytes]
-    unpack: Callable[[bytes], Place]
+    pack: Callable[[AnyPosition], bytes]
+    unpack: Callable[[bytes], AnyPosition]
 
 
-class Cursors(Generic[Place]):
-    """The cursors of one list, which its noun, organization and filters tell from every other."""
+class Cursors(Generic[AnyPosition]):
+    """The cursors of one list. A cursor of another list, organization, or filter is invalid.
 
-    def __init__(self, places: CursorCodec[Place], *of_list: object) -> None:
-        self._places = places
-        self._of_list = of_list
+    A cursor is its version, the packed position, and a digest. The digest covers the filters that are set, in canonical
+    JSON. A filter that didn't exist when a cursor was created therefore doesn't invalidate the cursor.
+    """
 
-    def write(self, place: Place | None) -> str | None:
-        """The cursor of a place; none at the end of the list."""
-        return None if place is None else self._sealed(self._places.pack(place))
+    def __init__(
+        self, codec: CursorCodec[AnyPosition], list_name: str, org_id: OrgId, filters: Mapping[str, object]
+    ) -> None:
+        self._codec = codec
+        set_filters = {name: value for name, value in filters.items() if value not in (None, ())}
+        self._list = json.dumps([list_name, org_id, set_filters], sort_keys=True, separators=(",", ":")).encode()
 
-    def read(self, cursor: str | None) -> Place | None:
-        """The place; none at the beginning. Raises InvalidRequest for what is no cursor of this list."""
+    def write(self, position: AnyPosition | None) -> str | None:
+        """Return the cursor of a position, or None for the end of the list."""
+        return None if position is None else self._sign(self._codec.pack(position))
+
+    def read(self, cursor: str | None) -> AnyPosition | None:
+        """Return the position, or None for the beginning. Raises InvalidRequest for a cursor of another list."""
         if cursor is None:
             return None
         try:
-            return self._places.unpack(self._opened(cursor))
+            return self._codec.unpack(self._verify(cursor))
         except ValueError:
             message = "starting_after: not a cursor of this list with these filters"
             raise InvalidRequest(message, "starting_after") from None
 
-    def _sealed(self, place: bytes) -> str:
-        """Frozen dataclasses, texts and numbers have one repr in every process, which is all that this relies on."""
-        digest = blake2b(repr((place, self._of_list)).encode(), digest_size=_DIGEST_BYTES).digest()
-        return urlsafe_b64encode(place + digest).decode().rstrip("=")
+    def _sign(self, position: bytes) -> str:
+        content = _VERSION + position
+        digest = blake2b(content + b"\0" + self._list, digest_size=_DIGEST_BYTES).digest()
+        return urlsafe_b64encode(content + digest).decode().rstrip("=")
 
-    def _opened(self, cursor: str) -> bytes:
-        if len(cursor) > _LIMIT or not cursor.isascii():
+    def _verify(self, cursor: str) -> bytes:
+        if len(cursor) > _MAX_CHARACTERS or not cursor.isascii():
             raise ValueError(cursor)
-        place = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))[:-_DIGEST_BYTES]
-        if self._sealed(place) != cursor:
+        content = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))[:-_DIGEST_BYTES]
+        position = content[len(_VERSION) :]
+        if self._sign(position) != cursor:
             raise ValueError(cursor)
-        return place
+        return position
 
 
 def ids(prefix: str) -> CursorCodec[str]:
-    """CursorCodec that are ids."""
+    """Return a codec for positions that are IDs with this prefix."""
 
     def unpack(data: bytes) -> str:
         text = data.decode()
@@ -70,12 +80,12 @@ def ids(prefix: str) -> CursorCodec[str]:
 
 
 def pack_bigint(number: int) -> bytes:
-    """A PostgreSQL bigint as bytes."""
-    return number.to_bytes(_BIGINT_BYTES, signed=True)
+    """Return the 8 bytes of a PostgreSQL bigint."""
+    return number.to_bytes(_BIGINT_BYTES, "big", signed=True)
 
 
 def unpack_bigint(data: bytes) -> int:
-    """The bigint again. Raises ValueError."""
+    """Return the bigint of 8 bytes. Raises ValueError for any other number of bytes."""
     if len(data) != _BIGINT_BYTES:
         raise ValueError(data)
-    return int.from_bytes(data, signed=True)
+    return int.from_bytes(data, "big", signed=True)

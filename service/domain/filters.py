@@ -1,10 +1,25 @@
-"""What a list is narrowed to, and how far a walk through it has come."""
+"""The filters of the lists of runs and results, of the history of a case, and of exports.
 
-from dataclasses import dataclass, replace
-from typing import Final, NamedTuple, TypeVar
+Each filter is declared once, as a field of RunFilter or ResultFilter. Query parameters, the filters of an export
+request, stored exports, OpenAPI, command-line options, SQL parameters, and cursors are derived from that field.
+This module and its imports run on Python 3.10 without third-party packages because the client uses them.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, get_args, get_type_hints
 from uuid import UUID
 
+from service.domain.filter_types import CaseType, FilterType, StatusType, TextType, TimeType
 from service.domain.ids import CaseKey, RunKey, first_run_key
+from service.domain.statuses import RESULT_STATUSES, RUN_STATUSES
+
+FilteredList = Literal["runs", "results", "history", "exports"]
+
+_EVERY_LIST: Final[tuple[FilteredList, ...]] = get_args(FilteredList)
+_OF_RESULTS: Final[tuple[FilteredList, ...]] = ("results", "history", "exports")
+_WITHOUT_HISTORY: Final[tuple[FilteredList, ...]] = ("runs", "results", "exports")
+_RESULTS_AND_EXPORTS: Final[tuple[FilteredList, ...]] = ("results", "exports")
 
 _LAST_RUN: Final = RunKey(UUID(int=2**128 - 1))
 _LAST_CASE: Final = CaseKey(2**63 - 1)
@@ -12,77 +27,182 @@ _LAST_MS: Final = 2**48 - 1
 
 
 class Position(NamedTuple):
-    """A place in the list of results, which runs from the greatest key to the smallest."""
+    """A position in the list of results, which is sorted by descending key."""
 
     run_key: RunKey
     case_key: CaseKey
 
     @classmethod
     def after_run(cls, key: RunKey) -> "Position":
-        """The place behind every result of this run, so that the run itself is not looked at again."""
+        """Return the position after every result of this run, so that the query doesn't examine the run again."""
         return cls(RunKey(UUID(int=max(key.int - 1, 0))), _LAST_CASE)
 
 
 START: Final = Position(_LAST_RUN, _LAST_CASE)
 
 
+class FilterParameter(NamedTuple):
+    """The public side of a filter.
+
+    A repeatable filter matches any of its values. `requires` names a filter that must also be set. `option_name` is the
+    command-line option if it differs from the name.
+    """
+
+    name: str
+    type: FilterType
+    description: str
+    lists: Collection[FilteredList]
+    repeatable: bool = False
+    requires: str | None = None
+    option_name: str | None = None
+
+    @property
+    def option(self) -> str:
+        """The command-line option."""
+        return f"--{(self.option_name or self.name).replace('_', '-')}"
+
+    def convert(self, value: Any) -> Any:
+        """Return the value of the filter's field for a parsed value, or for a list of them if it is repeatable."""
+        if not self.repeatable:
+            return self.type.convert(value)
+        values = [value] if isinstance(value, str) else value
+        converted = tuple(sorted({self.type.convert(one) for one in values}))  # their order doesn't matter
+        matches_all = isinstance(self.type, StatusType) and self.type.converts_to_no_filter(converted)
+        return () if matches_all else converted
+
+
+_REPEAT: Final = "Status; if repeated, any of them"
+
+
 @dataclass(frozen=True, slots=True)
 class RunFilter:
-    """Which runs are asked for. Statuses are letters, none means all; times are ms since 1970, `to` is exclusive."""
+    """Filters of runs. Statuses are letters, and none means all. Times are ms since 1970."""
 
-    statuses: tuple[str, ...] = ()
-    from_ms: int | None = None
-    to_ms: int | None = None
-    project_id: str | None = None
-    environment: str | None = None
-    branch: str | None = None
+    statuses: Annotated[
+        tuple[str, ...], FilterParameter("status", StatusType(RUN_STATUSES), _REPEAT, ("runs",), repeatable=True)
+    ] = ()
+    from_ms: Annotated[
+        int | None, FilterParameter("from", TimeType(), "The run completed at or after this time", _EVERY_LIST)
+    ] = None
+    to_ms: Annotated[
+        int | None, FilterParameter("to", TimeType(), "The run completed before this time", _EVERY_LIST)
+    ] = None
+    project_id: Annotated[
+        str | None, FilterParameter("project_id", TextType(), "Project", _WITHOUT_HISTORY, option_name="project")
+    ] = None
+    environment: Annotated[str | None, FilterParameter("environment", TextType(), "Environment", _EVERY_LIST)] = None
+    branch: Annotated[str | None, FilterParameter("branch", TextType(400), "Branch", _EVERY_LIST)] = None
 
     @property
     def first_key(self) -> RunKey:
-        """The smallest key of a run that `from` lets through."""
-        return _key_of(self.from_ms or 0)
+        """The smallest key of a run that matches `from`."""
+        return _first_key(self.from_ms or 0)
 
     def before(self, position: Position | None) -> Position:
-        """Where the list goes on: behind the position and before `to`, whichever comes later in the list."""
+        """Return where the list continues: after the position and before `to`, whichever is later in the list."""
         if self.to_ms is None:
             return position or START
-        return min(position or START, Position.after_run(_key_of(self.to_ms)))
+        return min(position or START, Position.after_run(_first_key(self.to_ms)))
+
+    def set_fields(self) -> dict[str, Any]:
+        """Return the fields that are set, which identify the filter even after fields were added to this class."""
+        return {name: value for name, value in self.all_fields().items() if value not in (None, ())}
+
+    def all_fields(self) -> dict[str, Any]:
+        """Return every field by name."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
 @dataclass(frozen=True, slots=True)
 class ResultFilter(RunFilter):
-    """Which results are asked for; statuses are those of results. `suite` comes with `run_id` only."""
+    """Filters of results."""
 
-    run_id: str | None = None
-    case_key: CaseKey | None = None
-    case_id: str | None = None
-    suite: str | None = None
+    statuses: Annotated[
+        tuple[str, ...], FilterParameter("status", StatusType(RESULT_STATUSES), _REPEAT, _OF_RESULTS, repeatable=True)
+    ] = ()
+    run_id: Annotated[str | None, FilterParameter("run_id", TextType(), "Run", _RESULTS_AND_EXPORTS)] = None
+    case_key: Annotated[
+        CaseKey | None, FilterParameter("case", CaseType(), "Case, by its ID case_…", _RESULTS_AND_EXPORTS)
+    ] = None
+    case_id: Annotated[
+        str | None,
+        FilterParameter(
+            "case_id",
+            TextType(),
+            "The producer's ID of a case, in every project unless project_id is set",
+            _RESULTS_AND_EXPORTS,
+        ),
+    ] = None
+    suite: Annotated[
+        str | None,
+        FilterParameter(
+            "suite", TextType(1_000, 0), "Suite (requires run_id)", _RESULTS_AND_EXPORTS, requires="run_id"
+        ),
+    ] = None
 
     @property
     def filters_runs(self) -> bool:
-        """Whether a result's run decides too."""
+        """Whether the run of a result decides, too."""
         return any((self.run_id, self.project_id, self.environment, self.branch))
 
     @property
     def selects_case(self) -> bool:
-        """Whether one case, or one producer's id of cases, is meant."""
+        """Whether the filter selects one case, or the cases with one ID of the producer."""
         return self.case_key is not None or self.case_id is not None
 
     @property
     def excludes_passed(self) -> bool:
-        """Whether only results are asked for that have details."""
+        """Whether all results that match have details."""
         return bool(self.statuses) and "p" not in self.statuses
 
 
 AnyFilter = TypeVar("AnyFilter", bound=RunFilter)
 
 
+def _declared_on(filter_type: type[RunFilter]) -> Mapping[str, FilterParameter]:
+    hints = get_type_hints(filter_type, include_extras=True)
+    return {declared.name: hints[declared.name].__metadata__[0] for declared in fields(filter_type)}
+
+
+# By field. The filter that another one requires is first.
+_PARAMETERS: Final[Mapping[type[RunFilter], Mapping[str, FilterParameter]]] = {
+    filter_type: _declared_on(filter_type) for filter_type in (RunFilter, ResultFilter)
+}
+
+
+def filter_parameters(list_name: FilteredList) -> tuple[FilterParameter, ...]:
+    """Return the filters of a list."""
+    declared = _PARAMETERS[RunFilter if list_name == "runs" else ResultFilter].values()
+    return tuple(parameter for parameter in declared if list_name in parameter.lists)
+
+
+def build_filter(filter_type: type[AnyFilter], values: Mapping[str, Any]) -> AnyFilter:
+    """Return the filter for parsed values by parameter name. Other names are ignored."""
+    converted = {
+        name: parameter.convert(value)
+        for name, parameter in _PARAMETERS[filter_type].items()
+        if (value := values.get(parameter.name)) is not None
+    }
+    return filter_type(**converted)
+
+
+def read_stored_filter(document: Mapping[str, Any]) -> ResultFilter:
+    """Return the filter of a stored export. Raises ValueError for a filter that this version doesn't know.
+
+    It doesn't validate values, so a stored export stays readable if a later version accepts fewer values.
+    """
+    unknown = document.keys() - {parameter.name for parameter in filter_parameters("exports")}
+    if unknown:
+        raise ValueError(f"unknown filters: {', '.join(sorted(unknown))}")
+    return build_filter(ResultFilter, document)
+
+
 def restrict_to_project(filter_: AnyFilter, project_id: str | None) -> AnyFilter | None:
-    """The filter as a key that is bound to this project may use it; None where nothing is left."""
+    """Return the filter for a key that is bound to this project, or None if nothing can match."""
     if project_id is None or filter_.project_id == project_id:
         return filter_
     return replace(filter_, project_id=project_id) if filter_.project_id is None else None
 
 
-def _key_of(moment_ms: int) -> RunKey:
-    return first_run_key(min(max(moment_ms, 0), _LAST_MS))
+def _first_key(timestamp_ms: int) -> RunKey:
+    return first_run_key(min(max(timestamp_ms, 0), _LAST_MS))

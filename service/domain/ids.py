@@ -54,7 +54,7 @@ def is_id(prefix: str, text: str) -> bool:
 def run_key(org_id: OrgId, run_id: str, completed_ms: int) -> RunKey:
     """The key of a run that completed at this moment (ms since 1970): sorts by completion."""
     digest = blake2b(f"{org_id}\0{run_id}".encode(), digest_size=10).digest()
-    return RunKey(UUID(int=completed_ms << _TIME_BITS_BELOW | int.from_bytes(digest)))
+    return RunKey(UUID(int=completed_ms << _TIME_BITS_BELOW | int.from_bytes(digest, "big")))
 
 
 def first_run_key(moment_ms: int) -> RunKey:
@@ -121,4 +121,4 @@ def _from_hex(digits: str) -> CaseKey:
 
 
 def _signed(eight_bytes: bytes) -> CaseKey:
-    return CaseKey(int.from_bytes(eight_bytes, signed=True))
+    return CaseKey(int.from_bytes(eight_bytes, "big", signed=True))

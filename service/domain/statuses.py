@@ -6,6 +6,7 @@ ResultStatus = Literal["passed", "failed", "error", "skipped", "canceled"]
 RunStatus = Literal["passed", "failed", "error", "canceled"]
 
 RESULT_STATUSES: Final[tuple[ResultStatus, ...]] = get_args(ResultStatus)
+RUN_STATUSES: Final[tuple[RunStatus, ...]] = get_args(RunStatus)
 
 # Worse is higher. PostgreSQL ranks the stored letters the same way: strpos('pscfe', status).
 SEVERITY: Final[dict[str, int]] = {"passed": 1, "skipped": 2, "canceled": 3, "failed": 4, "error": 5}

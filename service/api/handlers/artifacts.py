@@ -41,7 +41,7 @@ async def list_artifacts(request: web.Request) -> web.Response:
     """The files of a result and of its run."""
     query = parse_query(request, PageQuery)
     who, key = caller(request), result_key(request)
-    cursors = Cursors(_PLACES, "artifacts", who.org_id, request.match_info["id"])
+    cursors = Cursors(_PLACES, "artifacts", who.org_id, {"result": request.match_info["id"]})
     after = cursors.read(query.starting_after)
     resources = request.app[RESOURCES]
     async with as_organization(resources.pool, who.org_id) as connection:

@@ -1,5 +1,6 @@
 """Cases over HTTP: those of a project with their statistics, one, its results."""
 
+from dataclasses import replace
 from typing import Final
 
 from aiohttp import web
@@ -32,7 +33,7 @@ async def list_cases(request: web.Request) -> web.Response:
         raise InvalidRequest("project_id: must be given", "project_id")
     if who.project_id not in (None, project_id):
         return reply_page("[]", None)
-    cursors = Cursors(_PLACES, "cases", who.org_id, project_id, query.suite)
+    cursors = Cursors(_PLACES, "cases", who.org_id, {"project_id": project_id, "suite": query.suite})
     after = cursors.read(query.starting_after)
     async with as_organization(request.app[RESOURCES].list_pool, who.org_id) as connection:
         page = await read_cases.list_page(
@@ -56,7 +57,7 @@ async def list_history(request: web.Request) -> web.Response:
     query, who, key = parse_query(request, HistoryQuery), caller(request), _case_key(request)
     async with as_organization(request.app[RESOURCES].list_pool, who.org_id) as connection:
         project_id = await read_cases.find_project(connection, who.org_id, key, who.project_id)
-    wanted = restrict_to_project(query.to_filter(key), project_id)
+    wanted = restrict_to_project(replace(query.to_filter(), case_key=key), project_id)
     if project_id is None or wanted is None:
         raise _no_case(request)
     return await reply_results(request, wanted, query)

@@ -5,6 +5,7 @@ import contextlib
 import re
 import socket
 from collections.abc import Coroutine
+from dataclasses import asdict
 from typing import Any, Final
 
 from aiohttp import web
@@ -44,7 +45,7 @@ async def list_events(request: web.Request) -> web.Response:
     query, who = parse_query(request, EventQuery), caller(request)
     wanted = EventFilter(query.types, query.run_id, who.project_id)
     ascending = query.after is not None
-    cursors = Cursors(_PLACES, "events", who.org_id, ascending, wanted)
+    cursors = Cursors(_PLACES, "events", who.org_id, {"ascending": ascending, **asdict(wanted)})
     place = cursors.read(query.starting_after)
     async with as_organization(request.app[RESOURCES].pool, who.org_id) as connection:
         if place is None:

@@ -46,7 +46,7 @@ async def list_exports(request: web.Request) -> web.Response:
     """Jobs, newest first."""
     query = parse_query(request, PageQuery)
     who, resources = caller(request), request.app[RESOURCES]
-    cursors = Cursors(_PLACES, "exports", who.org_id, who.project_id)
+    cursors = Cursors(_PLACES, "exports", who.org_id, {"project_id": who.project_id})
     before = cursors.read(query.starting_after)
     async with as_organization(resources.pool, who.org_id) as connection:
         page = await exports.list_page(

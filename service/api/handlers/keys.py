@@ -25,7 +25,7 @@ _PLACES: Final = ids("key")
 async def list_keys(request: web.Request) -> web.Response:
     """Every key, revoked ones too, newest first."""
     query, who = parse_query(request, PageQuery), caller(request)
-    cursors = Cursors(_PLACES, "keys", who.org_id, who.project_id)
+    cursors = Cursors(_PLACES, "keys", who.org_id, {"project_id": who.project_id})
     before = cursors.read(query.starting_after)
     async with as_organization(request.app[RESOURCES].pool, who.org_id) as connection:
         rows = await keys.list_keys(connection, who.org_id, who.project_id, before, query.limit + 1)

@@ -35,7 +35,8 @@ async def list_receipts(request: web.Request) -> web.Response:
     """Receipts, newest first."""
     query, who = parse_query(request, ReceiptQuery), caller(request)
     asked = query.run_id, query.event_id
-    cursors = Cursors(_PLACES, "receipts", who.org_id, asked)
+    filters = {"run_id": query.run_id, "event_id": query.event_id}
+    cursors = Cursors(_PLACES, "receipts", who.org_id, filters)
     before = cursors.read(query.starting_after)
     async with as_organization(request.app[RESOURCES].pool, who.org_id) as connection:
         found = await read_receipts.list_page(connection, who.org_id, who.project_id, asked, before, query.limit + 1)

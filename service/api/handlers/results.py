@@ -33,7 +33,7 @@ async def list_results(request: web.Request) -> web.Response:
 async def reply_results(request: web.Request, wanted: ResultFilter, page: PageQuery) -> web.Response:
     """The page of the list that this filter and cursor stand for."""
     org_id = caller(request).org_id
-    cursors = Cursors(_PLACES, "results", org_id, wanted)
+    cursors = Cursors(_PLACES, "results", org_id, wanted.set_fields())
     after = cursors.read(page.starting_after)
     async with as_organization(request.app[RESOURCES].list_pool, org_id) as connection:
         found = await read_results.list_page(connection, org_id, wanted, after, page.limit)

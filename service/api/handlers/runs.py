@@ -33,7 +33,7 @@ async def list_runs(request: web.Request) -> web.Response:
     wanted = restrict_to_project(query.to_filter(), who.project_id)
     if wanted is None:
         return reply_page("[]", None)
-    cursors = Cursors(_PLACES, "runs", who.org_id, wanted)
+    cursors = Cursors(_PLACES, "runs", who.org_id, wanted.set_fields())
     after = cursors.read(query.starting_after)
     async with as_organization(request.app[RESOURCES].list_pool, who.org_id) as connection:
         page = await read_runs.list_page(connection, who.org_id, wanted, after, query.limit)

@@ -55,7 +55,7 @@ async def post_webhook(request: web.Request) -> web.Response:
 async def list_webhooks(request: web.Request) -> web.Response:
     """Webhooks, newest first."""
     query, who = parse_query(request, PageQuery), caller(request)
-    cursors = Cursors(_WEBHOOKS, "webhooks", who.org_id, who.project_id)
+    cursors = Cursors(_WEBHOOKS, "webhooks", who.org_id, {"project_id": who.project_id})
     before = cursors.read(query.starting_after)
     async with _connection(request) as connection:
         page = await webhooks.list_page(connection, who.org_id, who.project_id, before, query.limit)
@@ -146,7 +146,8 @@ async def get_recovery(request: web.Request) -> web.Response:
 async def list_deliveries(request: web.Request) -> web.Response:
     """Deliveries with every attempt, newest event first."""
     query, address = parse_query(request, DeliveryQuery), _address(request)
-    cursors = Cursors(_DELIVERIES, "deliveries", *address, query.status)
+    filters = {"webhook_id": address.webhook_id, "status": query.status}
+    cursors = Cursors(_DELIVERIES, "deliveries", address.org_id, filters)
     before = cursors.read(query.starting_after)
     async with _connection(request) as connection:
         await _shown(connection, address)

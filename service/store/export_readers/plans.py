@@ -8,13 +8,12 @@ from service.domain.exports import Column, ExportOrder, Format
 from service.domain.filters import ResultFilter
 from service.domain.ids import OrgId
 from service.domain.key_ranges import KeyRange, RangeStart, cut_into_ranges
-from service.domain.statuses import STATUS_CODES
 from service.store.postgres.composition import Statement, compose
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
+from service.store.queries.filter_values import filter_values
 
 _SQL: Final = statements("exports")
-_ALL_LETTERS: Final = list(STATUS_CODES.values())
 _PARAMETER: Final = re.compile(r"\$(\d+)")
 
 # How a column is written where that differs from its type in the database.
@@ -77,19 +76,11 @@ async def _case_keys(connection: Connection, org_id: OrgId, wanted: ResultFilter
 
 
 def _values(org_id: OrgId, order: ExportOrder, case_keys: list[int] | None) -> dict[str, Any]:
-    wanted = order.filter
-    return {
-        "org_id": org_id,
+    return filter_values(org_id, order.filter, None) | {
         "raw": order.raw,
-        "first_run": wanted.first_key,
-        "last_run": wanted.before(None).run_key,
-        "any_status": not wanted.statuses,
-        "statuses": list(wanted.statuses) or _ALL_LETTERS,
-        "run_id": wanted.run_id,
-        "project_id": wanted.project_id,
-        "environment": wanted.environment,
-        "branch": wanted.branch,
-        "suite": wanted.suite,
+        "first_run": order.filter.first_key,
+        "last_run": order.filter.before(None).run_key,
+        "any_status": not order.filter.statuses,
         "case_keys": case_keys,
     }
 

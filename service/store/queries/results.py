@@ -1,18 +1,16 @@
 """Reads results: a page of the list as JSON that PostgreSQL wrote, or one in full."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final, NamedTuple
 
 from service.domain.filters import Position, ResultFilter
 from service.domain.ids import CaseKey, OrgId, RunKey
-from service.domain.statuses import STATUS_CODES
 from service.store.postgres.composition import PROBE_BUDGET, ROW_BUDGET, RUN_BUDGET, Statement, compose
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
+from service.store.queries.filter_values import filter_values
 
 _CASES: Final = statements("cases")
-_ALL_LETTERS: Final = list(STATUS_CODES.values())
 _PROBES: Final = ("rows_of_case", "rows_of_case_id", "rows_of_suite")  # a look-up or two for each candidate
 _INDEXED_STATUSES: Final = {
     "f": "driver_project_with_failed",
@@ -52,7 +50,7 @@ async def list_page(
     if known is None:
         return ResultPage("[]", None)
     statement = page_statement(known, budgets)
-    row = await statement.fetch_row(connection, _values(org_id, known, known.before(after), limit))
+    row = await statement.fetch_row(connection, filter_values(org_id, known, after) | {"page": limit})
     return ResultPage(row["data"], _position(row["run_key"], row["case_key"]))
 
 
@@ -121,24 +119,6 @@ async def _with_its_case(connection: Connection, org_id: OrgId, wanted: ResultFi
     if len(rows) > 1:
         return wanted
     return replace(wanted, case_key=CaseKey(rows[0]["case_key"]), project_id=rows[0]["project_id"])
-
-
-def _values(org_id: OrgId, wanted: ResultFilter, before: Position, limit: int) -> Mapping[str, object]:
-    return {
-        "org_id": org_id,
-        "before_run": before.run_key,
-        "before_case": before.case_key,
-        "first_key": wanted.first_key,
-        "page": limit,
-        "statuses": list(wanted.statuses) or _ALL_LETTERS,
-        "run_id": wanted.run_id,
-        "project_id": wanted.project_id,
-        "environment": wanted.environment,
-        "branch": wanted.branch,
-        "case_key": wanted.case_key,
-        "case_id": wanted.case_id,
-        "suite": wanted.suite,
-    }
 
 
 def _position(run_key: RunKey | None, case_key: CaseKey | None) -> Position | None:

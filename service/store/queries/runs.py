@@ -1,15 +1,13 @@
 """Reads runs: a page of the list, or one."""
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from service.domain.filters import Position, RunFilter
 from service.domain.ids import OrgId, RunKey
-from service.domain.statuses import STATUS_CODES
 from service.store.postgres.composition import RUN_BUDGET, Statement, compose
 from service.store.postgres.database import Connection
-
-_ALL_LETTERS: Final = list(STATUS_CODES.values())
+from service.store.queries.filter_values import filter_values
 
 
 class RunSelector(NamedTuple):
@@ -35,13 +33,9 @@ async def list_page(
     budget: int = RUN_BUDGET,
 ) -> RunPage:
     """The next runs of the list, newest first; fewer than `limit` where the budget ends before the list does."""
-    before = wanted.before(None if after is None else Position.after_run(after))
     statement = page_statement(wanted, budget)
-    values = {
-        "org_id": org_id, "before_run": before.run_key, "first_key": wanted.first_key, "page": limit,
-        "statuses": list(wanted.statuses) or _ALL_LETTERS, "project_id": wanted.project_id,
-        "environment": wanted.environment, "branch": wanted.branch,
-    }  # fmt: skip
+    position = None if after is None else Position.after_run(after)
+    values = filter_values(org_id, wanted, position) | {"page": limit}
     row = await statement.fetch_row(connection, values)
     return RunPage(row["data"], row["run_key"])
 

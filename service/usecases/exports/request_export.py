@@ -13,7 +13,7 @@ from service.store.postgres.database import Connection
 async def request_export(connection: Connection, org_id: OrgId, request: ExportRequest) -> ExportAddress:
     """Queues a job; the message to the consumers is sent if and only if the job is committed."""
     job = ExportAddress(org_id, new_id("exp"))
-    wanted = request.filter
+    wanted = request.filter.to_filter()
     async with connection.transaction():
         await exports.insert(connection, job, request.to_document(), wanted.project_id, wanted.run_id)
         await outbox.put(connection, EXPORTS, {"org_id": org_id, "export_id": job.export_id})

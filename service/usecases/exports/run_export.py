@@ -143,7 +143,7 @@ class Exporter:
         return "queued"
 
     async def _fail(self, connection: Connection, held: Claim, request: dict[str, object], reason: str) -> None:
-        wanted = ExportRequest.model_validate(request).filter
+        wanted = ExportRequest.model_validate(request).filter.to_filter()
         async with notifying_transaction(connection):
             failed = await exports.fail(connection, held, reason)
             if failed:

@@ -1,0 +1,124 @@
+"""Types of filter values: how a value is validated, described in JSON Schema, and converted for a query."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from service.domain.ids import CaseKey, parse_case_id
+from service.domain.statuses import STATUS_CODES
+from service.domain.timestamps import EXAMPLE, parse_timestamp, to_ms
+
+_NO_NUL: Final = r"^[^\x00]*$"
+
+
+class FilterType(Protocol):
+    """A type of filter values."""
+
+    @property
+    def schema(self) -> Mapping[str, Any]:
+        """The JSON Schema of a value."""
+
+    def parse(self, value: object) -> str:
+        """Return the value in its canonical form. Raises ValueError with what the value must be."""
+
+    def convert(self, text: str) -> Any:
+        """Return what queries use instead of a parsed value."""
+
+
+class TextType:
+    """Text that must be equal."""
+
+    def __init__(self, max_length: int = 200, min_length: int = 1) -> None:
+        self._max_length = max_length
+        self._min_length = min_length
+
+    @property
+    def schema(self) -> Mapping[str, Any]:
+        """The JSON Schema of a value."""
+        lengths = {"minLength": self._min_length, "maxLength": self._max_length}
+        return {"type": "string", "pattern": _NO_NUL, **{name: length for name, length in lengths.items() if length}}
+
+    def parse(self, value: object) -> str:
+        """Return the text. Raises ValueError if it is too short, too long, or can't be stored."""
+        text = _text(value)
+        if len(text) < self._min_length:
+            raise ValueError("must not be empty")
+        if len(text) > self._max_length:
+            raise ValueError(f"must have at most {self._max_length} characters")
+        return text
+
+    def convert(self, text: str) -> str:
+        """Return the text."""
+        return text
+
+
+class StatusType:
+    """One of several statuses."""
+
+    def __init__(self, choices: Sequence[str]) -> None:
+        self._choices = choices
+
+    @property
+    def schema(self) -> Mapping[str, Any]:
+        """The JSON Schema of a value."""
+        return {"type": "string", "enum": list(self._choices)}
+
+    def parse(self, value: object) -> str:
+        """Return the status. Raises ValueError for any other value."""
+        if value not in self._choices:
+            raise ValueError(f"must be one of {', '.join(self._choices)}")
+        return str(value)
+
+    def convert(self, text: str) -> str:
+        """Return the letter that represents the status in the database."""
+        return STATUS_CODES[text]
+
+    def converts_to_no_filter(self, letters: Sequence[str]) -> bool:
+        """Return whether these letters are all choices, which every row has."""
+        return len(letters) == len(self._choices)
+
+
+class TimeType:
+    """A time at or after which runs completed, or before which they completed."""
+
+    @property
+    def schema(self) -> Mapping[str, Any]:
+        """The JSON Schema of a value."""
+        return {"type": "string", "format": "date-time", "examples": [EXAMPLE, "2026-05-20"]}
+
+    def parse(self, value: object) -> str:
+        """Return the RFC 3339 time in UTC. Raises ValueError."""
+        return parse_timestamp(value).isoformat().replace("+00:00", "Z")
+
+    def convert(self, text: str) -> int:
+        """Return milliseconds since 1970."""
+        return to_ms(parse_timestamp(text))
+
+
+class CaseType:
+    """The public ID of a case."""
+
+    @property
+    def schema(self) -> Mapping[str, Any]:
+        """The JSON Schema of a value."""
+        return {"type": "string", "examples": ["case_00c0ffee00c0ffee"]}
+
+    def parse(self, value: object) -> str:
+        """Return the ID. Raises ValueError if it is malformed."""
+        text = _text(value)
+        if parse_case_id(text) is None:
+            raise ValueError("must be case_ and 16 hex digits")
+        return text
+
+    def convert(self, text: str) -> CaseKey | None:
+        """Return the key of the case."""
+        return parse_case_id(text)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("must be text")  # noqa: TRY004  every invalid value is a ValueError
+    if "\0" in value:
+        raise ValueError("must not contain NUL characters")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise ValueError("must be text in UTF-8")
+    return value

@@ -1,0 +1,47 @@
+"""Timestamps in requests: RFC 3339 times and dates."""
+
+import re
+from datetime import date, datetime, time, timedelta, timezone
+from typing import Final
+
+EXAMPLE: Final = "2026-05-20T12:00:00Z"
+
+_UTC: Final = timezone.utc  # noqa: UP017  the client runs on Python 3.10, which has no datetime.UTC
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=_UTC)
+_MS: Final = timedelta(milliseconds=1)
+# asyncpg converts the first and last timestamp of the calendar to infinity. One millisecond inside, it doesn't.
+_FIRST: Final = datetime.min.replace(tzinfo=_UTC) + _MS
+_LAST: Final = datetime.max.replace(tzinfo=_UTC) - _MS
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+# RFC 3339. A "+" that the client didn't percent-encode arrives as a space.
+_TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(\.\d+)?(?:[Zz]|([+ -])(\d\d:\d\d))", re.ASCII)
+
+
+def parse_timestamp(value: object) -> datetime:
+    """Return the UTC time of an RFC 3339 time or a date, which means midnight UTC. Raises ValueError."""
+    try:
+        if isinstance(value, str):
+            return min(_LAST, max(_FIRST, _parse(value)))
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError(f"must be a date or an RFC 3339 time, for example {EXAMPLE}")
+
+
+def to_ms(timestamp: datetime) -> int:
+    """Return milliseconds since 1970, rounded up.
+
+    Runs complete in a whole millisecond, so a filter for runs at or after `timestamp` means the next one.
+    """
+    return -((_EPOCH - timestamp) // _MS)
+
+
+def _parse(text: str) -> datetime:
+    if _DATE.fullmatch(text):
+        return datetime.combine(date.fromisoformat(text), time(), _UTC)
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise ValueError(text)
+    day, clock, fraction, sign, offset = match.groups()
+    zone = f"{'-' if sign == '-' else '+'}{offset}" if sign else "+00:00"
+    microseconds = (fraction or ".0")[1:7].ljust(6, "0")  # Python 3.10 reads only 3 or 6 digits
+    return datetime.fromisoformat(f"{day}T{clock}.{microseconds}{zone}").astimezone(_UTC)

@@ -1,0 +1,100 @@
+"""Filters: one declaration for query parameters, exports, options, and SQL parameters."""
+
+from typing import Any, get_args
+
+import pytest
+
+from service.domain.filters import (
+    FilteredList,
+    ResultFilter,
+    RunFilter,
+    build_filter,
+    filter_parameters,
+    read_stored_filter,
+    restrict_to_project,
+)
+from service.domain.ids import CaseKey
+
+VALUES: dict[str, Any] = {
+    "status": ["failed", "error"],
+    "from": "2026-05-20T00:00:00Z",
+    "to": "2026-05-21T12:00:00.000001Z",
+    "project_id": "shop",
+    "environment": "staging",
+    "branch": "main",
+    "run_id": "run_1",
+    "case": "case_ffffffffffffffff",
+    "case_id": "tc_1",
+    "suite": "",
+}
+
+
+def test_every_filter_is_converted_for_queries() -> None:
+    assert build_filter(ResultFilter, VALUES) == ResultFilter(
+        statuses=("e", "f"), from_ms=1_779_235_200_000, to_ms=1_779_364_800_001, project_id="shop",
+        environment="staging", branch="main", run_id="run_1", case_key=CaseKey(-1), case_id="tc_1", suite="",
+    )  # fmt: skip
+
+
+def test_all_statuses_are_no_filter() -> None:
+    assert build_filter(RunFilter, {"status": ["passed", "failed", "error", "canceled"]}) == RunFilter()
+    assert build_filter(ResultFilter, {"status": ["passed", "failed", "error", "canceled"]}) != ResultFilter()
+
+
+def test_every_list_has_its_filters() -> None:
+    names = {
+        list_name: {parameter.name for parameter in filter_parameters(list_name)}
+        for list_name in get_args(FilteredList)
+    }
+    of_runs = {"status", "from", "to", "project_id", "environment", "branch"}
+    assert names == {
+        "runs": of_runs,
+        "results": of_runs | {"run_id", "case", "case_id", "suite"},
+        "exports": of_runs | {"run_id", "case", "case_id", "suite"},
+        "history": of_runs - {"project_id"},
+    }
+
+
+def test_required_filter_is_declared_before_the_filter_that_requires_it() -> None:
+    for list_name in get_args(FilteredList):
+        seen: set[str] = set()
+        for parameter in filter_parameters(list_name):
+            assert parameter.requires is None or parameter.requires in seen
+            seen.add(parameter.name)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("status", "bad", "must be one of passed, failed, error, skipped, canceled"),
+        ("from", "yesterday", "must be a date or an RFC 3339 time"),
+        ("from", 5, "must be a date or an RFC 3339 time"),
+        ("branch", "", "must not be empty"),
+        ("branch", "b" * 401, "must have at most 400 characters"),
+        ("branch", 5, "must be text"),
+        ("branch", "\0", "must not contain NUL"),
+        ("branch", "\ud800", "must be text in UTF-8"),
+        ("case", "case_7", "must be case_ and 16 hex digits"),
+    ],
+)
+def test_invalid_value_is_rejected_with_what_it_must_be(name: str, value: object, problem: str) -> None:
+    [parameter] = [parameter for parameter in filter_parameters("results") if parameter.name == name]
+    with pytest.raises(ValueError, match=problem):
+        parameter.type.parse(value)
+
+
+def test_stored_export_stays_readable_if_fewer_values_are_accepted_now() -> None:
+    assert read_stored_filter({"branch": "b" * 10_000, "suite": "s"}) == ResultFilter(branch="b" * 10_000, suite="s")
+
+
+def test_stored_export_with_an_unknown_filter_is_rejected() -> None:
+    """If a filter was ignored, the export would contain too much."""
+    with pytest.raises(ValueError, match="unknown filters: planet"):
+        read_stored_filter({"branch": "main", "planet": "earth"})
+
+
+def test_key_of_a_project_sees_only_that_project() -> None:
+    assert restrict_to_project(RunFilter(), None) == RunFilter()
+    assert restrict_to_project(RunFilter(), "shop") == RunFilter(project_id="shop")
+    assert restrict_to_project(RunFilter(project_id="shop"), "shop") == RunFilter(project_id="shop")
+    assert restrict_to_project(RunFilter(project_id="blog"), "shop") is None
