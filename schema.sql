@@ -1,124 +1,125 @@
--- The whole current schema of the Results API, for PostgreSQL 15 to 18.
--- `zof-results schema apply` loads it into an empty database; a deployed one is brought here by migrations/.
+-- The complete current schema of the Results API, for PostgreSQL 15 to 18.
+-- `zof-results schema apply` loads this file into an empty database and applies migrations/ to an existing database.
 --
--- Three ideas carry it:
---   * results are narrow facts with one index, their primary key, which begins with the time of completion
---     (run_key); text lives in the dimensions `runs` and `cases`, failures in `result_details`;
---   * org_id leads every key, and row-level security holds the API's role to one organization;
---   * results, result_details and artifacts are partitioned by month of completion, so that retention drops
---     tables instead of deleting rows.
+-- Three decisions shape the schema:
+--   * Results are narrow facts with one index: their primary key, which starts with the completion time (run_key).
+--     Text is in the dimensions `runs` and `cases`; failures are in `result_details`.
+--   * org_id is the first column of every key. Row-level security limits the role of the API to one organization.
+--   * results, result_details, and artifacts are partitioned by month of completion, so that retention drops tables
+--     instead of deleting rows.
 --
--- Statuses are stored as their first letter: p(assed) f(ailed) e(rror) s(kipped) c(anceled).
+-- A status is stored as a one-letter code: p(assed), f(ailed), e(rror), s(kipped), c(anceled).
 
 -- Roles ---------------------------------------------------------------------------------------------------
--- One login reaches all three by SET ROLE. Roles belong to the cluster, so another database may have made them.
+-- One login uses all three roles through SET ROLE. Roles belong to the cluster, so they can exist already.
 
 DO $$
 DECLARE
-    wanted text;
+    role_name text;
 BEGIN
-    FOREACH wanted IN ARRAY ARRAY[
-        'results_api NOLOGIN NOBYPASSRLS',  -- requests and exports: one organization at a time
-        'results_worker NOLOGIN BYPASSRLS', -- ingest and the other consumers: COPY FROM is refused under a policy
-        'results_keys NOLOGIN NOBYPASSRLS'  -- owns find_key, reads api_keys and nothing else
+    FOREACH role_name IN ARRAY ARRAY[
+        'results_api NOLOGIN NOBYPASSRLS',  -- requests and exports: sees one organization at a time
+        'results_worker NOLOGIN BYPASSRLS', -- consumers: PostgreSQL rejects COPY FROM on a table with a policy
+        'results_keys NOLOGIN NOBYPASSRLS'  -- owns find_key; reads only api_keys
     ] LOOP
         BEGIN
-            EXECUTE 'CREATE ROLE ' || wanted;
+            EXECUTE 'CREATE ROLE ' || role_name;
         EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
         END;
     END LOOP;
-    FOREACH wanted IN ARRAY ARRAY['results_api', 'results_worker', 'results_keys'] LOOP
-        IF NOT pg_has_role(current_user, wanted, 'MEMBER') THEN
-            EXECUTE format('GRANT %I TO CURRENT_USER', wanted);
+    FOREACH role_name IN ARRAY ARRAY['results_api', 'results_worker', 'results_keys'] LOOP
+        IF NOT pg_has_role(current_user, role_name, 'MEMBER') THEN
+            EXECUTE format('GRANT %I TO CURRENT_USER', role_name);
         END IF;
     END LOOP;
 END $$;
 
 GRANT USAGE ON SCHEMA public TO results_api, results_worker, results_keys;
 
--- Functions that the tables and the statements need --------------------------------------------------------
+-- Functions -----------------------------------------------------------------------------------------------
+-- Functions that are called per row aren't STRICT unless their body is: the planner can't inline such a function, and
+-- a call that isn't inlined takes 1 µs per row.
 
--- The organization that this connection was set to, or null, which no row equals.
+-- The organization of this connection; null if none is set, so that no row matches.
 CREATE FUNCTION current_org() RETURNS int
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN nullif(current_setting('app.org_id', true), '')::int;
 
--- RFC 3339 in UTC with milliseconds, as the API writes every time.
-CREATE FUNCTION rfc3339(moment timestamptz) RETURNS text
+-- RFC 3339 in UTC with milliseconds, the format of every time in the API.
+CREATE FUNCTION rfc3339(at timestamptz) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE STRICT
-    RETURN to_char(moment AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"');
+    RETURN to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"');
 
--- The status behind a stored letter. Not STRICT, nor is any other whose body is not strict itself: the planner could
--- not put the body in the place of the call, which then costs a microsecond a row.
-CREATE FUNCTION status_name(letter "char") RETURNS text
+-- The name of a status code.
+CREATE FUNCTION status_name(code "char") RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE letter WHEN 'p' THEN 'passed' WHEN 'f' THEN 'failed' WHEN 'e' THEN 'error'
-                       WHEN 's' THEN 'skipped' WHEN 'c' THEN 'canceled' END;
+    RETURN CASE code WHEN 'p' THEN 'passed' WHEN 'f' THEN 'failed' WHEN 'e' THEN 'error'
+                     WHEN 's' THEN 'skipped' WHEN 'c' THEN 'canceled' END;
 
--- Worse is higher; service/domain/statuses.py ranks the same way.
-CREATE FUNCTION severity(letter "char") RETURNS int
+-- The rank of a status code: a worse status has a higher rank. Must match SEVERITY in service/domain/statuses.py.
+CREATE FUNCTION severity(code "char") RETURNS int
     LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
-    RETURN strpos('pscfe', letter::text);
+    RETURN strpos('pscfe', code::text);
 
--- The public id of a result; service/domain/ids.py computes the same.
+-- The public ID of a result. Must match service/domain/ids.py.
 CREATE FUNCTION result_id(run_key uuid, case_key bigint) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
     RETURN 'res_' || replace(run_key::text, '-', '') || lpad(to_hex(case_key), 16, '0');
 
--- The public id of a case.
+-- The public ID of a case. Must match service/domain/ids.py.
 CREATE FUNCTION case_public_id(case_key bigint) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
     RETURN 'case_' || lpad(to_hex(case_key), 16, '0');
 
--- The public id of an artifact; service/domain/ids.py computes the same.
+-- The public ID of an artifact. Must match service/domain/ids.py.
 CREATE FUNCTION artifact_id(run_key uuid, case_key bigint, artifact_key bigint) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
     RETURN 'art_' || replace(run_key::text, '-', '') || lpad(to_hex(case_key), 16, '0')
                   || lpad(to_hex(artifact_key), 16, '0');
 
--- The first line of a text that says something, at most 200 characters; null where nothing does.
-CREATE FUNCTION first_line(said text) RETURNS text
+-- The first non-blank line of a text, at most 200 characters; null if there is none.
+CREATE FUNCTION first_line(value text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN nullif(left(rtrim(split_part(btrim(said, E' \t\r\n'), E'\n', 1), E' \t\r'), 200), '');
+    RETURN nullif(left(rtrim(split_part(btrim(value, E' \t\r\n'), E'\n', 1), E' \t\r'), 200), '');
 
--- The smallest run_key of a moment: its first 48 bits are the milliseconds since 1970.
-CREATE FUNCTION first_run_key(moment timestamptz) RETURNS uuid
+-- The smallest run_key of a completion time: its first 48 bits are the milliseconds since 1970.
+CREATE FUNCTION first_run_key(at timestamptz) RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE STRICT
-    RETURN (lpad(to_hex((extract(epoch FROM moment) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid;
+    RETURN (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid;
 
--- Tenants and their keys -----------------------------------------------------------------------------------
+-- Organizations and API keys -----------------------------------------------------------------------------------
 
 CREATE TABLE organizations (
-    org_id     int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    slug       text NOT NULL CONSTRAINT organizations_slug_unique UNIQUE,
-    name       text NOT NULL,
-    created_at timestamptz NOT NULL DEFAULT now(),
-    last_pruned_event_number bigint NOT NULL DEFAULT 0  -- the last number among its events that are deleted
+    org_id                   int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    slug                     text NOT NULL CONSTRAINT organizations_slug_unique UNIQUE,
+    name                     text NOT NULL,
+    created_at               timestamptz NOT NULL DEFAULT now(),
+    last_pruned_event_number bigint NOT NULL DEFAULT 0 -- highest number of a deleted event
 );
 
 CREATE TABLE api_keys (
     org_id              int NOT NULL REFERENCES organizations,
-    key_id              text NOT NULL,       -- key_ + 20 hex digits, also the middle of the key itself
+    key_id              text NOT NULL,       -- key_ + 20 hex digits; also the middle part of the key
     name                text NOT NULL,
     role                text NOT NULL CHECK (role IN ('viewer', 'engineer', 'admin')),
-    project_id          text,                -- the one project that the key is bound to, or null
+    project_id          text,                -- the project that the key is bound to, or null
     secret_sha256       bytea NOT NULL,
     previous_sha256     bytea,               -- the secret before the last rotation
     previous_expires_at timestamptz,
     created_at          timestamptz NOT NULL DEFAULT now(),
     expires_at          timestamptz,
     revoked_at          timestamptz,
-    last_used_at        timestamptz,         -- written at most once a minute
+    last_used_at        timestamptz,         -- updated at most once per minute
     PRIMARY KEY (org_id, key_id)
 );
-CREATE UNIQUE INDEX api_keys_by_id ON api_keys (key_id);  -- for find_key: a request names its key, not its organization
+CREATE UNIQUE INDEX api_keys_by_id ON api_keys (key_id);  -- for find_key: a request contains only the key ID
 
--- Runs and cases: the dimensions ---------------------------------------------------------------------------
+-- Runs and cases (dimensions) ---------------------------------------------------------------------------
 
 CREATE TABLE runs (
     org_id            int NOT NULL REFERENCES organizations,
     run_key           uuid NOT NULL,         -- 48 bits of completed_at in ms, then a hash of (organization, run_id)
-    run_id            text NOT NULL,         -- the producer's own
+    run_id            text NOT NULL,         -- the producer's ID
     project_id        text NOT NULL,
     environment       text,
     branch            text,
@@ -126,8 +127,8 @@ CREATE TABLE runs (
     ci_url            text,
     labels            jsonb NOT NULL DEFAULT '{}',
     status            "char" NOT NULL CHECK (status IN ('p', 'f', 'e', 'c')),
-    stated_status "char",                -- what a producer said, null where the results decide
-    status_event_s bigint NOT NULL,       -- time of the event that said so, in s since 1970 (domain/runs.py)
+    stated_status     "char",                -- status that a producer sent, or null: then the results determine it
+    status_event_s    bigint NOT NULL,       -- time of the event with stated_status, in s since 1970 (domain/runs.py)
     passed            int NOT NULL DEFAULT 0,
     failed            int NOT NULL DEFAULT 0,
     error             int NOT NULL DEFAULT 0,
@@ -139,10 +140,10 @@ CREATE TABLE runs (
     expected_shards   int,
     shards            text[] NOT NULL DEFAULT '{}',
     started_at        timestamptz,
-    completed_at      timestamptz NOT NULL,  -- of the first event seen; never changes, as run_key does not
+    completed_at      timestamptz NOT NULL,  -- from the first event; never changes, like run_key
     last_completed_at timestamptz NOT NULL,
     duration_ms       bigint,
-    field_versions jsonb NOT NULL,        -- {"branch": s since 1970, …}: time of the event that each is from
+    field_versions    jsonb NOT NULL,        -- {"branch": s since 1970, …}: event time of each field's value
     revision          int NOT NULL DEFAULT 1,
     results_expired   bool NOT NULL DEFAULT false,
     created_at        timestamptz NOT NULL DEFAULT now(),
@@ -162,38 +163,38 @@ CREATE TABLE cases (
     org_id     int NOT NULL REFERENCES organizations,
     case_key   bigint NOT NULL,              -- hash of (project, case_id) or (project, suite, name, occurrence)
     project_id text NOT NULL,
-    case_id    text,                         -- the producer's own, or null
+    case_id    text,                         -- the producer's ID, or null
     suite      text NOT NULL,
     name       text NOT NULL,
     file       text,
-    occurrence int NOT NULL,                 -- 0, unless one suite holds the name several times
-    -- A suite may be long; a hash keeps the index entry small, and the row says the rest. It is a column because a
-    -- function in the condition (md5(suite) = …) is no index condition under row-level security.
+    occurrence int NOT NULL,                 -- greater than 0 only if the name repeats in its suite
+    -- A suite can be long; the hash keeps the index entry small, and the query then compares the suite. The hash is a
+    -- column because row-level security prevents a function call (md5(suite) = …) from being an index condition.
     suite_hash bigint NOT NULL GENERATED ALWAYS AS (hashtextextended(suite, 0)) STORED,
     PRIMARY KEY (org_id, case_key)
 );
--- With the project: the same case_id may stand in every one of thousands of projects.
+-- Includes the project, because thousands of projects can contain the same case_id.
 CREATE INDEX cases_by_case_id ON cases (org_id, case_id, project_id) WHERE case_id IS NOT NULL;
 CREATE INDEX cases_by_suite ON cases (org_id, project_id, suite_hash, case_key);
 
--- Results: the facts, partitioned by month -----------------------------------------------------------------
--- Columns stand in the order that leaves no padding. No foreign keys: ingest guarantees them, and a check per
--- row would cost more than the row.
+-- Results (facts), partitioned by month -----------------------------------------------------------------
+-- The column order avoids padding. There are no foreign keys: ingest guarantees the references, and a check per row
+-- would take longer than the insert.
 
 CREATE TABLE results (
-    case_key          bigint NOT NULL,
-    run_key           uuid NOT NULL,
-    org_id            int NOT NULL,
-    duration_ms       int NOT NULL,
-    started_offset_ms int,                   -- from the run's completed_at
-    event_time_offset_s int NOT NULL,          -- time of the event that decided, in whole seconds from completed_at
-    attempts          smallint NOT NULL,
-    status            "char" NOT NULL,
-    flaky             bool NOT NULL,
+    case_key            bigint NOT NULL,
+    run_key             uuid NOT NULL,
+    org_id              int NOT NULL,
+    duration_ms         int NOT NULL,
+    started_offset_ms   int,                 -- offset from completed_at of the run
+    event_time_offset_s int NOT NULL,        -- event time of the stored result, offset from completed_at
+    attempts            smallint NOT NULL,
+    status              "char" NOT NULL,
+    flaky               bool NOT NULL,
     PRIMARY KEY (org_id, run_key, case_key)
 ) PARTITION BY RANGE (run_key);
 
--- Where a result says more than a status: each non-passing or earlier attempt, or one with a log.
+-- Attempts with details: non-passing attempts, earlier attempts, and attempts with a log.
 CREATE TABLE result_details (
     case_key          bigint NOT NULL,
     run_key           uuid NOT NULL,
@@ -202,7 +203,7 @@ CREATE TABLE result_details (
     started_offset_ms int,
     attempt           smallint NOT NULL,     -- from 1
     status            "char" NOT NULL,
-    is_last_attempt bool NOT NULL,         -- the last attempt, whose status is the result's
+    is_last_attempt   bool NOT NULL,         -- the last attempt, whose status is that of the result
     type              text,
     message           text,
     details           text,
@@ -214,7 +215,7 @@ CREATE INDEX result_details_by_status ON result_details (org_id, status, run_key
 CREATE INDEX result_details_by_case ON result_details (org_id, case_key, run_key)
     WHERE is_last_attempt AND status <> 'p';
 
--- Files of a result (case_key) or of a run (case_key 0). A reference has a uri, stored bytes have a path.
+-- Files of a result, or of a run (case_key 0). A reference to an external file has a uri; a stored file has a path.
 CREATE TABLE artifacts (
     org_id       int NOT NULL,
     run_key      uuid NOT NULL,
@@ -225,56 +226,56 @@ CREATE TABLE artifacts (
     content_type text,
     size         bigint,                     -- bytes
     sha256       bytea,
-    uri          text,                       -- the producer's words, shown as text
-    path         text,                       -- where our own storage keeps it
-    expires_at   timestamptz,                -- of an export's file
+    uri          text,                       -- from the producer, shown as text
+    path         text,                       -- path in the service's storage
+    expires_at   timestamptz,                -- only for export files
     created_at   timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (org_id, run_key, case_key, artifact_key)
 ) PARTITION BY RANGE (run_key);
 
--- What became of what came in ------------------------------------------------------------------------------
+-- Receipts -------------------------------------------------------------------------------------------------
 
 CREATE TABLE receipts (
-    org_id      int NOT NULL REFERENCES organizations,
-    receipt_id  text NOT NULL,
-    source      text NOT NULL,
-    event_id    text NOT NULL,
-    body_sha256 bytea NOT NULL,
-    status      text NOT NULL CHECK (status IN ('queued', 'processing', 'stored', 'partial', 'rejected')),
-    run_id      text,
-    results     int NOT NULL DEFAULT 0,      -- how many were stored
-    problems    jsonb NOT NULL DEFAULT '[]', -- [{index, name, reason}]
-    received_at timestamptz NOT NULL DEFAULT now(),
-    -- Of uploaded reports alone. Whoever reads one holds a claim, which fences what it writes, until its lease runs out.
-    project_id  text,
-    upload      jsonb,                       -- what came with it: domain/reports.py
+    org_id        int NOT NULL REFERENCES organizations,
+    receipt_id    text NOT NULL,
+    source        text NOT NULL,
+    event_id      text NOT NULL,
+    body_sha256   bytea NOT NULL,
+    status        text NOT NULL CHECK (status IN ('queued', 'processing', 'stored', 'partial', 'rejected')),
+    run_id        text,
+    results       int NOT NULL DEFAULT 0,    -- number of stored results
+    problems      jsonb NOT NULL DEFAULT '[]', -- [{index, name, reason}]
+    received_at   timestamptz NOT NULL DEFAULT now(),
+    -- Only for uploaded reports. The worker that reads a report has a claim until the lease expires.
+    project_id    text,
+    upload        jsonb,                     -- files and parameters: domain/reports.py
     attempt_count smallint NOT NULL DEFAULT 0,
-    due_at      timestamptz,
-    claim       uuid,
-    lease_until timestamptz,
+    due_at        timestamptz,
+    claim         uuid,
+    lease_until   timestamptz,
     PRIMARY KEY (org_id, receipt_id),
     CONSTRAINT receipts_event_unique UNIQUE (org_id, source, event_id)
 );
 CREATE INDEX receipts_by_run ON receipts (org_id, run_id, receipt_id);
 CREATE INDEX receipts_by_event ON receipts (org_id, event_id);
 CREATE INDEX receipts_open ON receipts (org_id, receipt_id) WHERE status IN ('queued', 'processing');
--- Whose the files of an upload are: they lie in inbox/<org_id>/<folder>/, and a receipt that is used again has new ones.
+-- Finds the receipt of an uploaded file, which is in inbox/<org_id>/<folder>/. A reused receipt gets a new folder.
 CREATE INDEX receipts_by_folder ON receipts (org_id, split_part(upload -> 'report' ->> 'path', '/', 3))
     WHERE upload IS NOT NULL;
 
--- Telling others --------------------------------------------------------------------------------------------
+-- Events and webhooks --------------------------------------------------------------------------------------
 
--- Facts, written in the transaction that made them true. The relay numbers committed rows, and readers follow
--- the numbers: nobody who follows can skip a row that was written early and committed late.
+-- Events, inserted in the transaction that makes the change. The relay numbers committed rows, and readers follow the
+-- numbers, so that no reader skips a row that was inserted early but committed late.
 CREATE TABLE events (
-    org_id     int NOT NULL,             -- no foreign keys here: what writes an event has its organization
-    event_id   text NOT NULL,                -- evt_ + 32 hex digits, which begin with its time
+    org_id     int NOT NULL,                 -- no foreign key: every writer has verified the organization
+    event_id   text NOT NULL,                -- evt_ + 32 hex digits, which start with the time
     type       text NOT NULL,
-    project_id text,                         -- of what it is about, or null
+    project_id text,                         -- project of the event's subject, or null
     run_id     text,
-    data       json NOT NULL,                -- data.object, byte for byte what every receiver gets
-    created_at timestamptz NOT NULL DEFAULT clock_timestamp(), -- so that those of one transaction keep their order
-    number     bigint,                       -- its place in the stream, once it has one
+    data       json NOT NULL,                -- data.object; all receivers get these exact bytes
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(), -- keeps the order within a transaction
+    number     bigint,                       -- event number, or null until the relay assigns it
     PRIMARY KEY (org_id, event_id)
 );
 CREATE UNIQUE INDEX events_by_number ON events (org_id, number) WHERE number IS NOT NULL;
@@ -286,39 +287,40 @@ CREATE TABLE webhooks (
     webhook_id          text NOT NULL,
     url                 text NOT NULL,
     description         text NOT NULL DEFAULT '',
-    events              text[] NOT NULL DEFAULT '{}',  -- the types that it wants; all where empty
-    project_id          text,                -- the one project that it wants, or null
+    events              text[] NOT NULL DEFAULT '{}', -- subscribed event types; empty: all
+    project_id          text,                -- the project that the webhook is bound to, or null
     enabled             bool NOT NULL DEFAULT true,
     disabled_reason     text CHECK (disabled_reason IN ('by_request', 'failing', 'gone')),
-    secret              text NOT NULL,       -- signs, so a hash of it would not do
-    previous_secret     text,                -- signs too until previous_expires_at
+    secret              text NOT NULL,       -- stored in plain text, because it signs requests
+    previous_secret     text,                -- also signs until previous_expires_at
     previous_expires_at timestamptz,
-    failures            int NOT NULL DEFAULT 0,        -- in a row
+    failures            int NOT NULL DEFAULT 0, -- consecutive failures
     failing_since       timestamptz,
-    paused_until        timestamptz,         -- the breaker: nothing goes out before
+    paused_until        timestamptz,         -- circuit breaker: no delivery before this time
     created_at          timestamptz NOT NULL DEFAULT now(),
     updated_at          timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (org_id, webhook_id)
 );
 
--- One event on its way to one webhook. A claim moves due_at ahead: where the claimer dies, it comes due again.
+-- The delivery of one event to one webhook. A claim postpones due_at, so that the delivery becomes due again if the
+-- worker crashes.
 CREATE TABLE deliveries (
-    org_id      int NOT NULL,
-    webhook_id  text NOT NULL,
-    delivery_id text NOT NULL,               -- follows from webhook and event, so that an event has one
-    event_id    text NOT NULL,
-    status      text NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'delivered', 'exhausted')),
-    attempt_count smallint NOT NULL DEFAULT 0, -- since it was opened; a redelivery opens it again
-    due_at      timestamptz DEFAULT now(),   -- null once it is over
-    claim       uuid,                        -- fences what a claimer writes
-    attempt_log jsonb NOT NULL DEFAULT '[]', -- [{at, status, latency_ms, error, response}]
-    created_at  timestamptz NOT NULL DEFAULT now(),
+    org_id        int NOT NULL,
+    webhook_id    text NOT NULL,
+    delivery_id   text NOT NULL,             -- derived from webhook and event: one per event
+    event_id      text NOT NULL,
+    status        text NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'delivered', 'exhausted')),
+    attempt_count smallint NOT NULL DEFAULT 0, -- attempts; a redelivery resets the count
+    due_at        timestamptz DEFAULT now(), -- null if delivered or exhausted
+    claim         uuid,                      -- fencing token of the worker
+    attempt_log   jsonb NOT NULL DEFAULT '[]', -- [{at, status, latency_ms, error, response}]
+    created_at    timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (org_id, webhook_id, delivery_id),
     FOREIGN KEY (org_id, webhook_id) REFERENCES webhooks ON DELETE CASCADE
 );
 CREATE INDEX deliveries_due ON deliveries (org_id, webhook_id, due_at) WHERE due_at IS NOT NULL;
 
--- Jobs that open again what a webhook has missed.
+-- Jobs that reopen the deliveries that a webhook missed.
 CREATE TABLE recoveries (
     org_id      int NOT NULL,
     webhook_id  text NOT NULL,
@@ -326,8 +328,8 @@ CREATE TABLE recoveries (
     since       timestamptz NOT NULL,
     until       timestamptz NOT NULL DEFAULT now(),
     status      text NOT NULL DEFAULT 'queued' CHECK (status IN ('queued', 'running', 'succeeded')),
-    position    text NOT NULL,               -- the last event looked at
-    recovered   int NOT NULL DEFAULT 0,      -- deliveries opened
+    position    text NOT NULL,               -- ID of the last examined event
+    recovered   int NOT NULL DEFAULT 0,      -- number of reopened deliveries
     created_at  timestamptz NOT NULL DEFAULT now(),
     finished_at timestamptz,
     PRIMARY KEY (org_id, webhook_id, recovery_id),
@@ -335,69 +337,69 @@ CREATE TABLE recoveries (
 );
 CREATE INDEX recoveries_open ON recoveries (created_at) WHERE finished_at IS NULL;
 
--- The id of the one delivery of an event to a webhook; it begins with the time of the event.
+-- The ID of the delivery of an event to a webhook. It starts with the time of the event.
 CREATE FUNCTION delivery_id(webhook_id text, event_id text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
     RETURN 'dlv_' || substr(event_id, 5, 12) || left(md5(webhook_id || event_id), 20);
 
--- Whether a webhook asked for events of this type about this project.
+-- Whether a webhook is subscribed to events of this type and project.
 CREATE FUNCTION is_subscribed(hook webhooks, event_type text, event_project text) RETURNS bool
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN (hook.events = '{}' OR event_type = ANY (hook.events))
        AND (hook.project_id IS NULL OR hook.project_id = event_project);
 
--- Bulk exports ----------------------------------------------------------------------------------------------
+-- Exports ---------------------------------------------------------------------------------------------------
 
--- A text as a cell of a spreadsheet, which would take it for a formula where it begins like one.
-CREATE FUNCTION spreadsheet_cell(value text, as_it_is bool) RETURNS text
+-- A text as a spreadsheet cell: prefixed with ' if it starts like a formula, unless `raw` is true.
+CREATE FUNCTION spreadsheet_cell(value text, raw bool) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN as_it_is OR value = '' OR strpos(E'=+-@\t\r', left(value, 1)) = 0 THEN value
+    RETURN CASE WHEN raw OR value = '' OR strpos(E'=+-@\t\r', left(value, 1)) = 0 THEN value
                 ELSE '''' || value END;
 
--- Jobs. Whoever works on one holds a claim, which fences what it writes, until its lease runs out.
+-- Export jobs. The worker that runs a job has a claim until the lease expires.
 CREATE TABLE exports (
-    org_id      int NOT NULL REFERENCES organizations,
-    export_id   text NOT NULL,               -- exp_ + 32 hex digits, which begin with its time
-    status      text NOT NULL DEFAULT 'queued'
+    org_id        int NOT NULL REFERENCES organizations,
+    export_id     text NOT NULL,             -- exp_ + 32 hex digits, which start with the time
+    status        text NOT NULL DEFAULT 'queued'
                 CHECK (status IN ('queued', 'running', 'succeeded', 'failed', 'canceled', 'expired')),
-    request     jsonb NOT NULL,              -- as it was asked for: format, compression, columns, raw, filter
-    project_id  text,                        -- that the filter names, or null
-    run_id      text,
+    request       jsonb NOT NULL,            -- format, compression, columns, raw, filter
+    project_id    text,                      -- project of the filter, or null
+    run_id        text,
     attempt_count int NOT NULL DEFAULT 0,
-    due_at      timestamptz NOT NULL DEFAULT now(),
-    claim       uuid,
-    lease_until timestamptz,
-    progress    real,                        -- 0 to 1, null where nobody can tell
-    rows        bigint,
-    size        bigint,                      -- bytes of the file
-    sha256      bytea,                       -- of the file
-    path        text,                        -- where our storage keeps the file
-    error       text,                        -- for people; of the last try
-    created_at  timestamptz NOT NULL DEFAULT now(),
-    started_at  timestamptz,
-    finished_at timestamptz,
-    expires_at  timestamptz,
+    due_at        timestamptz NOT NULL DEFAULT now(),
+    claim         uuid,
+    lease_until   timestamptz,
+    progress      real,                      -- 0 to 1; null if unknown
+    rows          bigint,
+    size          bigint,                    -- size of the file in bytes
+    sha256        bytea,                     -- hash of the file
+    path          text,                      -- path of the file in the service's storage
+    error         text,                      -- message of the last failed attempt
+    created_at    timestamptz NOT NULL DEFAULT now(),
+    started_at    timestamptz,
+    finished_at   timestamptz,
+    expires_at    timestamptz,
     PRIMARY KEY (org_id, export_id)
 );
 CREATE INDEX exports_open ON exports (org_id, export_id) WHERE status IN ('queued', 'running');
 CREATE INDEX exports_with_file ON exports (expires_at) WHERE path IS NOT NULL;
 
--- Messages between our own processes --------------------------------------------------------------------------
--- No tenant in these two: a message carries ids alone, and nobody but the relay reads them.
+-- Messages between processes of the service ------------------------------------------------------------------
+-- These two tables have no org_id: messages contain only IDs, and only the relay reads them.
 
--- What a transaction wants sent. The relay publishes what is committed, and deletes it once the broker has confirmed;
--- without a broker it hands the messages to the consumers itself.
+-- Messages to send, inserted in the transaction that makes the change. The relay publishes committed messages and
+-- deletes them after the publisher confirm. Without a broker, the relay passes the messages to the consumers.
 CREATE TABLE outbox (
-    outbox_id  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    queue      text NOT NULL,
-    payload    jsonb NOT NULL,               -- ids, and "v", the version of the payload
-    attempt_count int NOT NULL DEFAULT 0,       -- that have failed
-    due_at     timestamptz NOT NULL DEFAULT now(),
-    created_at timestamptz NOT NULL DEFAULT now()
+    outbox_id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    queue         text NOT NULL,
+    payload       jsonb NOT NULL,            -- IDs, and "v", the version of the payload
+    attempt_count int NOT NULL DEFAULT 0,    -- failed attempts
+    due_at        timestamptz NOT NULL DEFAULT now(),
+    created_at    timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX outbox_due ON outbox (due_at, outbox_id);
 
--- What could not be taken where there is no broker to keep it. They stay until someone replays or discards them.
+-- Dead letters of the embedded queue. They stay until an operator replays or discards them.
 CREATE TABLE dead_letters (
     dead_letter_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     queue          text NOT NULL,
@@ -407,42 +409,42 @@ CREATE TABLE dead_letters (
     created_at     timestamptz NOT NULL DEFAULT now()
 );
 
--- What was answered to mutations that carried an Idempotency-Key, so that a repetition gets the same for 24 hours.
--- A secret that is shown once is not in the body that is kept.
+-- Responses to mutations with an Idempotency-Key: for 24 hours, a repeated mutation returns the same response.
+-- The stored body doesn't contain secrets that are shown only once.
 CREATE TABLE idempotency_keys (
-    org_id      int NOT NULL REFERENCES organizations,
-    method      text NOT NULL,
-    path        text NOT NULL,
-    key         text NOT NULL,
-    request_sha256 bytea NOT NULL,              -- SHA-256 of what was asked
-    status      smallint NOT NULL,
-    body        bytea NOT NULL,
-    location    text,
-    created_at  timestamptz NOT NULL DEFAULT now(),
+    org_id         int NOT NULL REFERENCES organizations,
+    method         text NOT NULL,
+    path           text NOT NULL,
+    key            text NOT NULL,
+    request_sha256 bytea NOT NULL,           -- SHA-256 of the request
+    status         smallint NOT NULL,
+    body           bytea NOT NULL,
+    location       text,
+    created_at     timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (org_id, method, path, key)
 );
 CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at);
 
--- Who changed what: a row per mutation that was done, in its transaction.
+-- Audit trail: one row per successful mutation, inserted in its transaction.
 CREATE TABLE audit_trail (
     org_id     int NOT NULL REFERENCES organizations,
     entry_id   bigint GENERATED ALWAYS AS IDENTITY,
     at         timestamptz NOT NULL DEFAULT now(),
     actor      text NOT NULL,                -- key_… or "command line"
     action     text NOT NULL,                -- POST /v1/api-keys
-    subject    text,                         -- what was made or changed, where the action does not say it
+    subject    text,                         -- created or changed object, if the action doesn't name it
     request_id text,
     PRIMARY KEY (org_id, entry_id)
 );
 
--- Which processes are alive; /readyz reads it. No tenant in it.
+-- Heartbeats of the consumer processes, for /readyz. The table has no org_id.
 CREATE TABLE heartbeats (
-    worker_id text PRIMARY KEY,              -- host:pid:role
-    role      text NOT NULL,
-    heartbeat_at   timestamptz NOT NULL DEFAULT now()
+    worker_id    text PRIMARY KEY,           -- host:pid:role
+    role         text NOT NULL,
+    heartbeat_at timestamptz NOT NULL DEFAULT now()
 );
 
--- Which migrations this database has seen.
+-- Migrations that were applied to this database.
 CREATE TABLE schema_migrations (
     version    int PRIMARY KEY,
     name       text NOT NULL,
@@ -451,8 +453,8 @@ CREATE TABLE schema_migrations (
 
 -- Partitions -----------------------------------------------------------------------------------------------
 
--- Makes the month's partitions where they are missing. CREATE and ATTACH lock nobody out, and a lock that
--- does not come within two seconds is given up rather than queued in front of everyone else.
+-- Create the missing partitions of a month. CREATE and ATTACH don't block reads or writes. If a lock isn't available
+-- within 2 s, the function fails, because a waiting lock request would block all later requests.
 CREATE FUNCTION create_month_partitions(month date) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, public, pg_temp
@@ -476,7 +478,7 @@ BEGIN
 END $$;
 
 -- Row-level security and grants -----------------------------------------------------------------------------
--- Grants name parents only: a partition read by its own name would escape the policy.
+-- Grants name only the parent tables: the policy doesn't apply to a partition that is read by its own name.
 
 ALTER TABLE organizations  ENABLE ROW LEVEL SECURITY;
 ALTER TABLE api_keys       ENABLE ROW LEVEL SECURITY;
@@ -532,8 +534,8 @@ GRANT INSERT ON outbox TO results_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox, dead_letters TO results_worker;
 GRANT SELECT ON schema_migrations TO results_api, results_worker;
 
--- Finds a key before the organization is known. It may read api_keys alone, whatever its caller may read.
-CREATE FUNCTION find_key(wanted text)
+-- Find a key before the organization is known. The function can read only api_keys, whatever the caller can read.
+CREATE FUNCTION find_key(requested_key_id text)
     RETURNS TABLE (org_id int, role text, project_id text, secret_sha256 bytea, previous_sha256 bytea,
                    previous_expires_at timestamptz, expires_at timestamptz, revoked_at timestamptz)
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -541,7 +543,7 @@ CREATE FUNCTION find_key(wanted text)
 AS $$
     SELECT k.org_id, k.role, k.project_id, k.secret_sha256, k.previous_sha256,
            k.previous_expires_at, k.expires_at, k.revoked_at
-    FROM public.api_keys k WHERE k.key_id = wanted
+    FROM public.api_keys k WHERE k.key_id = requested_key_id
 $$;
 ALTER FUNCTION find_key(text) OWNER TO results_keys;
 REVOKE ALL ON FUNCTION find_key(text) FROM PUBLIC;
