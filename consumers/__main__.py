@@ -10,9 +10,10 @@ import click
 
 from consumers import process
 from consumers.dead_letters import DeadLetter, DeadLetterStore, EmbeddedDeadLetters, open_dead_letters
-from consumers.roles import ROLES, ConsumerRole
+from consumers.roles import ROLES
 from consumers.topology import Topology
 from service.commands import CONTEXT, run_command
+from service.domain.queues import ConsumerRole
 from service.resources import database_connection
 from service.settings import read_settings
 

@@ -1,4 +1,4 @@
-"""The dead letters of every queue, for the person who has to decide: list, show, replay, discard."""
+"""The dead letters of every queue, as operators list, show, replay, and discard them."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -16,13 +16,17 @@ from service.domain.errors import ServiceError
 from service.store import outbox
 from service.store.postgres.database import Connection
 
-_OURS: Final = ("x-reason", "x-message", "x-queue", "x-death", "x-delivery-count", "x-acquired-count")
+_BROKER_DEAD_LETTER: Final = "x-death"  # codespell:ignore death - the name that RabbitMQ uses
+_BROKER_REASON: Final = "x-last-death-reason"  # codespell:ignore death - the name that RabbitMQ uses
+_ADDED_HEADERS: Final = (  # prefixes of the headers that the original message didn't have
+    "x-reason", "x-message", "x-queue", "x-delivery-count", "x-acquired-count", _BROKER_DEAD_LETTER,
+)  # fmt: skip
 _CONNECT_TIMEOUT_S: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One dead letter. In the broker its id is the beginning of the SHA-256 of its body, which survives a re-queue."""
+    """A dead letter. In the broker, its ID is a prefix of the SHA-256 of its body, because a requeue keeps the body."""
 
     id: str
     queue: str
@@ -33,59 +37,59 @@ class DeadLetter:
 
 
 class DeadLetterStore(Protocol):
-    """The dead letters as they are now. What is not taken out stays."""
+    """The dead letters of all queues. A dead letter stays until it is replayed or discarded."""
 
     async def list_oldest(self, limit: int) -> Sequence[DeadLetter]:
-        """The oldest dead letters of each queue, at most so many."""
+        """Return at most `limit` dead letters, oldest first within each queue."""
 
-    async def replay(self, letter: DeadLetter) -> None:
-        """Sends the original on its way again, and only then takes the letter out."""
+    async def replay(self, dead_letter: DeadLetter) -> None:
+        """Send the original message again, and then remove the dead letter."""
 
-    async def discard(self, letter: DeadLetter) -> None:
-        """Takes the letter out for good."""
+    async def discard(self, dead_letter: DeadLetter) -> None:
+        """Delete the dead letter."""
 
 
 class BrokerDeadLetters:
-    """Dead letters in RabbitMQ, which lends them to us until the block ends."""
+    """The dead letters in RabbitMQ. The messages are unacknowledged, and so reserved, until the channel closes."""
 
     def __init__(self, channel: AbstractChannel, topology: Topology) -> None:
         self._channel = channel
         self._topology = topology
-        self._lent: dict[int, AbstractIncomingMessage] = {}  # by identity: two letters may be equal
+        self._unacknowledged: dict[int, AbstractIncomingMessage] = {}  # by identity: dead letters can be equal
 
     async def list_oldest(self, limit: int) -> list[DeadLetter]:
-        """The oldest of each queue, at most so many in all."""
+        """Return at most `limit` dead letters, oldest first within each queue."""
         found: list[DeadLetter] = []
         for name in self._topology.queues:
             queue = await self._channel.get_queue(self._topology.dead_queue(name))
             while len(found) < limit and (incoming := await queue.get(fail=False)):
-                letter = _read(name, incoming)
-                self._lent[id(letter)] = incoming
-                found.append(letter)
+                dead_letter = _parse(name, incoming)
+                self._unacknowledged[id(dead_letter)] = incoming
+                found.append(dead_letter)
         return found
 
-    async def replay(self, letter: DeadLetter) -> None:
-        """Publishes the original again, confirmed, and only then takes the letter out."""
-        incoming = self._lent[id(letter)]
-        exchange, key = self._channel.default_exchange, letter.queue
-        if letter.queue == self._topology.runs_queue:
+    async def replay(self, dead_letter: DeadLetter) -> None:
+        """Publish the original message, wait for the publisher confirm, and then remove the dead letter."""
+        incoming = self._unacknowledged[id(dead_letter)]
+        exchange, key = self._channel.default_exchange, dead_letter.queue
+        if dead_letter.queue == self._topology.runs_queue:
             exchange, key = await self._channel.get_exchange(self._topology.runs_exchange), RUN_COMPLETED
         await exchange.publish(_original(incoming), routing_key=key, mandatory=True)
         await incoming.ack()
 
-    async def discard(self, letter: DeadLetter) -> None:
-        """Takes the letter out for good."""
-        await self._lent[id(letter)].ack()
+    async def discard(self, dead_letter: DeadLetter) -> None:
+        """Delete the dead letter."""
+        await self._unacknowledged[id(dead_letter)].ack()
 
 
 class EmbeddedDeadLetters:
-    """Dead letters in the store, where there is no broker."""
+    """The dead letters of the embedded queue, in PostgreSQL."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def list_oldest(self, limit: int) -> list[DeadLetter]:
-        """The oldest, at most so many."""
+        """Return at most `limit` dead letters, oldest first."""
         return [
             DeadLetter(
                 str(row["dead_letter_id"]), row["queue"], row["reason"], row["message"],
@@ -94,22 +98,22 @@ class EmbeddedDeadLetters:
             for row in await outbox.find_dead_letters(self._connection, limit)
         ]  # fmt: skip
 
-    async def replay(self, letter: DeadLetter) -> None:
-        """Puts the message back into the outbox."""
-        await outbox.replay(self._connection, int(letter.id))
+    async def replay(self, dead_letter: DeadLetter) -> None:
+        """Move the message back to the outbox."""
+        await outbox.replay(self._connection, int(dead_letter.id))
 
-    async def discard(self, letter: DeadLetter) -> None:
-        """Takes the letter out for good."""
-        await outbox.discard(self._connection, int(letter.id))
+    async def discard(self, dead_letter: DeadLetter) -> None:
+        """Delete the dead letter."""
+        await outbox.discard(self._connection, int(dead_letter.id))
 
 
-class NoBroker(ServiceError):
-    """The broker can't be reached; the message says what to do about it."""
+class BrokerUnreachable(ServiceError):
+    """RabbitMQ can't be reached. The message names the cause and the setting to check."""
 
 
 @asynccontextmanager
 async def open_dead_letters(url: str, topology: Topology) -> AsyncIterator[BrokerDeadLetters]:
-    """Holds the broker's dead letters while the block runs. Raises NoBroker."""
+    """Open the dead letters of the broker while the block runs. Raises BrokerUnreachable."""
     async with await _connect(url) as connection:
         async with connection.channel() as channel:
             await topology.declare(channel)
@@ -121,25 +125,27 @@ async def _connect(url: str) -> AbstractConnection:
     try:
         return await aio_pika.connect(url, timeout=_CONNECT_TIMEOUT_S)
     except (AMQPError, OSError, TimeoutError) as error:
-        advice = "is it running, and is RESULTS_AMQP_URL right?"
-        raise NoBroker(f"RabbitMQ does not answer ({error or 'no answer in time'}): {advice}") from error
+        cause = error or f"no response within {_CONNECT_TIMEOUT_S} s"
+        raise BrokerUnreachable(
+            f"RESULTS_AMQP_URL: can't connect to RabbitMQ ({cause}). Check the URL, and that RabbitMQ is running."
+        ) from error
 
 
-def _read(queue: str, incoming: AbstractIncomingMessage) -> DeadLetter:
-    """Reads our headers, and the broker's where it buried the message itself."""
+def _parse(queue: str, incoming: AbstractIncomingMessage) -> DeadLetter:
+    """Read the headers of the consumers, or those of the broker if it dead-lettered the message itself."""
     headers = incoming.headers
     return DeadLetter(
         id=sha256(incoming.body).hexdigest()[:12],
         queue=queue,
-        reason=str(headers.get("x-reason") or headers.get("x-last-death-reason") or "unknown"),
-        message=str(headers.get("x-message") or "moved here by the broker"),
+        reason=str(headers.get("x-reason") or headers.get(_BROKER_REASON) or "unknown"),
+        message=str(headers.get("x-message") or "dead-lettered by the broker"),
         dead_lettered_at=incoming.timestamp.isoformat(timespec="seconds") if incoming.timestamp else None,
         body=incoming.body,
     )
 
 
 def _original(incoming: AbstractIncomingMessage) -> Message:
-    headers = {name: value for name, value in incoming.headers.items() if not name.startswith(_OURS)}
+    headers = {name: value for name, value in incoming.headers.items() if not name.startswith(_ADDED_HEADERS)}
     return Message(
         incoming.body,
         headers=headers,

@@ -1,4 +1,4 @@
-"""Jobs: a message says that there is one, the store says whose turn it is, and a few run in the background."""
+"""Background jobs of a consumer: a message announces a job, and the database decides which worker claims it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -8,13 +8,16 @@ from consumers.loops import repeat
 from consumers.worker import Delivery, Rejection
 from service.log import log
 
-_POLL_S: Final = 2.0  # finds retries that come due and the jobs of workers that died
+_POLL_S: Final = 2.0  # finds retries that became due, and jobs whose worker has crashed
 
 Job = TypeVar("Job")
 
 
-class Jobs(Generic[Job]):
-    """Up to `slots` jobs at a time. A message is acked at once: jobs outlast what a broker would wait for."""
+class JobRunner(Generic[Job]):
+    """Runs up to `slots` claimed jobs concurrently.
+
+    A message is acknowledged immediately, because a job can take longer than the broker waits for an ack.
+    """
 
     def __init__(
         self, name: str, claim: Callable[[], Awaitable[Job | None]], run: Callable[[Job], Awaitable[object]],
@@ -29,12 +32,12 @@ class Jobs(Generic[Job]):
         self._running: set[asyncio.Task[None]] = set()
 
     async def handle(self, deliveries: Sequence[Delivery]) -> list[Rejection | None]:
-        """Takes the news that there are jobs; which ones is read from the store."""
+        """Wake the runner, which claims jobs from the database. Never rejects a message."""
         self._wake.set()
         return [None] * len(deliveries)
 
     async def run(self) -> None:
-        """Until told to stop; what is under way then is given back, for another worker to take."""
+        """Run jobs until the process must stop. Then cancel the running jobs, which releases their claims."""
         try:
             await repeat(self._name, self._fill_slots, _POLL_S, self._stopping, self._wake)
         finally:

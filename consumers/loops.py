@@ -1,4 +1,4 @@
-"""Loops that a consumer runs until it is told to stop, over outages of the database."""
+"""Loops that a consumer runs until it must stop. They continue after an outage of the database."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -16,7 +16,7 @@ from service.store.postgres.retries import is_temporary
 LONGEST_DELAY_S: Final = 15.0
 _POLL_S: Final = 1.0  # notifications are lost with their connection, and some work becomes due by time
 
-Loop = Callable[[], Awaitable[None]]  # returns when its process is told to stop
+Loop = Callable[[], Awaitable[None]]  # returns when the process must stop
 Step = Callable[[Connection], Awaitable[bool]]  # returns whether more work is due immediately
 
 

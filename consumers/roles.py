@@ -1,16 +1,16 @@
-"""What a consumer process can be: each role by name, with the queues and loops that it adds to the process."""
+"""The consumer roles: one function per role returns the queues and loops that the role adds to its process."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Final
 
 from consumers.broker import BrokerTask
-from consumers.jobs import Jobs
+from consumers.jobs import JobRunner
 from consumers.loops import Loop
-from consumers.metrics import count_export, count_report, counted
+from consumers.metrics import count_export, count_report, measured
 from consumers.numbering import numbering_loop
 from consumers.relay import Relay
 from consumers.runs import runs_handler
@@ -18,7 +18,7 @@ from consumers.topology import Topology
 from consumers.upkeep import PeriodicTask, periodic_loops
 from consumers.webhooks import Dispatcher
 from consumers.worker import MessageHandler
-from service.domain.queues import EXPORTS, REPORTS
+from service.domain.queues import EXPORTS, REPORTS, ConsumerRole
 from service.outbound.webhooks import open_webhook_client
 from service.resources import database_pool, database_url, open_storage
 from service.settings import Settings
@@ -29,56 +29,49 @@ from service.usecases.ingest.ingest_runs import RunIngest
 from service.usecases.reports.ingest_reports import ReportIngester
 from service.usecases.reports.orphaned_uploads import delete_orphaned_folders, delete_orphaned_uploads
 from service.usecases.reports.store_report import ReportStore
-from service.usecases.retention import cleanup as tidy
+from service.usecases.retention import cleanup
 from service.usecases.retention.expire_results import expire_results
-
-ConsumerRole: TypeAlias = str  # a key of ROLES
 
 
 @dataclass(frozen=True, slots=True)
 class RoleContext:
-    """What a process has for its roles."""
+    """The resources of a process that its roles use."""
 
     settings: Settings
     pool: Pool  # as results_worker
     topology: Topology
     stopping: asyncio.Event
-    opened: AsyncExitStack  # closes what a role opens for itself, at the end
+    opened: AsyncExitStack  # closes the resources that a role opens, when the process stops
 
 
 @dataclass(frozen=True, slots=True)
 class RoleWorkload:
-    """What a role adds to its process. A queue gets so many lanes on the broker; without one, the outbox serves it."""
+    """The queues and loops that a role adds to its process. With the embedded queue, one loop serves all queues."""
 
     queues: Mapping[str, MessageHandler] = field(default_factory=dict)
-    lanes: int = 1
-    on_broker: Sequence[BrokerTask] = ()
+    consumers_per_queue: int = 1  # on the broker
+    broker_tasks: Sequence[BrokerTask] = ()
     loops: Sequence[Loop] = ()
 
 
 async def _runs(context: RoleContext) -> RoleWorkload:
     settings = context.settings
     ingest = RunIngest(context.pool, settings.retention, settings.link_base, settings.storage_url)
-    return RoleWorkload({"results.runs": runs_handler(ingest)}, lanes=settings.consumer_lanes)
+    return RoleWorkload({"results.runs": runs_handler(ingest)}, consumers_per_queue=settings.consumer_lanes)
 
 
 async def _reports(context: RoleContext) -> RoleWorkload:
     ingester = _report_ingester(context)
     context.opened.push_async_callback(ingester.close)
-    jobs = Jobs(
-        "reports",
-        ingester.claim,
-        counted(ingester.ingest, count_report),
-        context.settings.report_slots,
-        context.stopping,
-    )
-    chores = [PeriodicTask("left_folders", 3_600, partial(asyncio.to_thread, delete_orphaned_folders))]
-    return RoleWorkload({REPORTS: jobs.handle}, loops=[jobs.run, *periodic_loops(chores, context.stopping)])
+    ingest = measured(ingester.ingest, count_report)
+    jobs = JobRunner("reports", ingester.claim, ingest, context.settings.report_slots, context.stopping)
+    tasks = [PeriodicTask("orphaned_folders", 3_600, partial(asyncio.to_thread, delete_orphaned_folders))]
+    return RoleWorkload({REPORTS: jobs.handle}, loops=[jobs.run, *periodic_loops(tasks, context.stopping)])
 
 
 async def _relay(context: RoleContext) -> RoleWorkload:
     return RoleWorkload(
-        on_broker=[Relay(context.pool, context.topology, context.stopping)],
+        broker_tasks=[Relay(context.pool, context.topology, context.stopping)],
         loops=[numbering_loop(context.pool, context.stopping)],
     )
 
@@ -95,7 +88,7 @@ async def _exports(context: RoleContext) -> RoleWorkload:
     settings = context.settings
     exporter = await _exporter(context)
     claim = partial(exporter.claim, settings.exports_per_organization)
-    jobs = Jobs("exports", claim, counted(exporter.run, count_export), settings.export_slots, context.stopping)
+    jobs = JobRunner("exports", claim, measured(exporter.run, count_export), settings.export_slots, context.stopping)
     return RoleWorkload({EXPORTS: jobs.handle}, loops=[jobs.run])
 
 
@@ -103,24 +96,24 @@ async def _upkeep(context: RoleContext) -> RoleWorkload:
     exporter = await _exporter(context)
     settings, storage = context.settings, open_storage(context.settings)
     expire = partial(expire_results, context.pool, storage, database_url(settings), settings.retention)
-    chores = (
+    tasks = (
         PeriodicTask("abandoned_exports", 10, exporter.end_abandoned),
         PeriodicTask("abandoned_reports", 10, _report_ingester(context).reject_abandoned),
         PeriodicTask("expired_exports", 60, exporter.expire),
-        PeriodicTask("left_files", 3_600, exporter.sweep),
-        PeriodicTask("left_uploads", 24 * 3_600, partial(delete_orphaned_uploads, context.pool, storage)),
-        PeriodicTask("stuck_writers", 15, partial(tidy.terminate_stuck_writers, context.pool)),
-        PeriodicTask("old_answers", 3_600, partial(tidy.delete_expired_responses, context.pool)),
+        PeriodicTask("orphaned_files", 3_600, exporter.sweep),
+        PeriodicTask("orphaned_uploads", 24 * 3_600, partial(delete_orphaned_uploads, context.pool, storage)),
+        PeriodicTask("stuck_writers", 15, partial(cleanup.terminate_stuck_writers, context.pool)),
+        PeriodicTask("expired_responses", 3_600, partial(cleanup.delete_expired_responses, context.pool)),
         PeriodicTask("expired_results", 3_600, expire),
-        PeriodicTask("old_events", 3_600, partial(tidy.delete_expired_events, context.pool)),
-        PeriodicTask("old_receipts", 3_600, partial(tidy.delete_expired_receipts, context.pool)),
+        PeriodicTask("expired_events", 3_600, partial(cleanup.delete_expired_events, context.pool)),
+        PeriodicTask("expired_receipts", 3_600, partial(cleanup.delete_expired_receipts, context.pool)),
     )
-    return RoleWorkload(loops=periodic_loops(chores, context.stopping))
+    return RoleWorkload(loops=periodic_loops(tasks, context.stopping))
 
 
 async def _exporter(context: RoleContext) -> Exporter:
     settings = context.settings
-    # No fewer than all jobs hold at once: two that wait for the other's second connection would wait for ever.
+    # One connection for each reader of each job: with fewer, jobs that wait for each other's connections deadlock.
     connections = settings.export_slots * READERS
     rows = await context.opened.enter_async_context(database_pool(settings, "results_api", connections))
     writer = ExportWriter(rows, database_url(settings))

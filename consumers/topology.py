@@ -1,4 +1,4 @@
-"""Every exchange and queue, declared here and nowhere else, so that a mismatch shows at start and not in a loop."""
+"""The topology: every exchange, queue, and binding. Each process declares it at start, so a mismatch fails early."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,65 +10,68 @@ from service.domain.queues import JOB_QUEUES
 
 RUN_COMPLETED: Final = "run.completed"
 
-# Explicit, since the broker's own default changes between versions and drops what exceeds it.
+# Set explicitly, because the default differs between broker versions and the broker drops messages that exceed it.
 _DELIVERY_LIMIT: Final = 20
 _UNLIMITED: Final = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """The names, all behind one prefix."""
+    """The names of exchanges and queues, which all start with one prefix."""
 
     prefix: str = ""
 
     @property
     def runs_exchange(self) -> str:
-        """Where producers publish run-completion events."""
+        """The exchange to which producers publish run-completion events."""
         return f"{self.prefix}runs"
 
     @property
     def dead_exchange(self) -> str:
-        """Where what can't be taken goes; the routing key is the queue it came from."""
+        """The exchange for dead letters. The routing key is the name of the original queue."""
         return f"{self.prefix}results.dead"
 
     @property
     def runs_queue(self) -> str:
-        """Run-completion events on their way into the store."""
+        """The queue of run-completion events."""
         return f"{self.prefix}results.runs"
 
     def job_queue(self, name: str) -> str:
-        """A queue between our own processes, by its name in domain/queues.py."""
+        """Return the full name of a queue in domain/queues.py."""
         return f"{self.prefix}{name}"
 
     @property
     def queues(self) -> list[str]:
-        """Every queue that has consumers, and dead letters of its own."""
+        """Every queue that has consumers and a dead-letter queue."""
         return [self.runs_queue, *map(self.job_queue, JOB_QUEUES)]
 
     def dead_queue(self, queue: str) -> str:
-        """The dead letters of a queue. They stay until someone replays or discards them."""
+        """Return the dead-letter queue of a queue. It has no TTL: operators replay or discard its messages."""
         return f"{queue}.dead"
 
     async def declare(self, channel: AbstractChannel) -> None:
-        """Declares all of it; idempotent. Raises ChannelPreconditionFailed where the broker has it otherwise."""
+        """Declare the topology; idempotent. Raises ChannelPreconditionFailed if the broker has different arguments."""
         runs = await channel.declare_exchange(self.runs_exchange, ExchangeType.TOPIC, durable=True)
         dead = await channel.declare_exchange(self.dead_exchange, ExchangeType.DIRECT, durable=True)
         for queue in self.queues:
             await self._declare_queue(channel, queue, dead)
-        queue_of_runs = await channel.get_queue(self.runs_queue, ensure=False)
-        await queue_of_runs.bind(runs, routing_key=RUN_COMPLETED)
+        runs_queue = await channel.get_queue(self.runs_queue, ensure=False)
+        await runs_queue.bind(runs, routing_key=RUN_COMPLETED)
 
     async def _declare_queue(self, channel: AbstractChannel, name: str, dead: AbstractExchange) -> None:
-        graveyard = await channel.declare_queue(
+        dead_queue = await channel.declare_queue(
             self.dead_queue(name),
             durable=True,
             arguments={"x-queue-type": "quorum", "x-delivery-limit": _UNLIMITED},
         )
-        await graveyard.bind(dead, routing_key=name)
+        await dead_queue.bind(dead, routing_key=name)
         await channel.declare_queue(name, durable=True, arguments=self._arguments(name))
 
     def _arguments(self, queue: str) -> dict[str, Any]:
-        """At-least-once dead-lettering needs reject-publish: with drop-head it would silently be at most once."""
+        """Return the arguments of a queue.
+
+        At-least-once dead-lettering requires reject-publish. With drop-head, the broker silently uses at-most-once.
+        """
         return {
             "x-queue-type": "quorum",
             "x-delivery-limit": _DELIVERY_LIMIT,

@@ -1,4 +1,4 @@
-"""What has to be tidied up from time to time. Every chore may run in several processes at once."""
+"""Periodic maintenance tasks. Each task can run in several processes concurrently."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,31 +14,34 @@ from service.store.postgres.database import is_conflict, is_outage
 
 
 class PeriodicTask(NamedTuple):
-    """One thing to do, and how often. It may be cut off anywhere, as by the death of its process."""
+    """A maintenance task and its interval. It must tolerate cancellation and a crash of its process at any point."""
 
     name: str
     every_s: float
     run: Callable[[], Awaitable[object]]
 
 
-def periodic_loops(chores: Sequence[PeriodicTask], stopping: asyncio.Event) -> list[Loop]:
-    """A loop for each chore, so that none waits for another."""
-    return [_loop(chore, stopping) for chore in chores]
+def periodic_loops(tasks: Sequence[PeriodicTask], stopping: asyncio.Event) -> list[Loop]:
+    """Return one loop for each task, so that no task waits for another."""
+    return [_loop(task, stopping) for task in tasks]
 
 
-def _loop(chore: PeriodicTask, stopping: asyncio.Event) -> Loop:
-    TASK_FAILURES.labels(chore.name)  # none yet
-    return partial(repeat, chore.name, partial(_run_once, chore, stopping), chore.every_s, stopping)
+def _loop(task: PeriodicTask, stopping: asyncio.Event) -> Loop:
+    TASK_FAILURES.labels(task.name)  # rate() needs the series from the start
+    return partial(repeat, task.name, partial(_run_once, task, stopping), task.every_s, stopping)
 
 
-async def _run_once(chore: PeriodicTask, stopping: asyncio.Event) -> None:
-    """What fails is tried again the next time: nothing else of the process depends on it."""
+async def _run_once(task: PeriodicTask, stopping: asyncio.Event) -> None:
+    """Run the task once. A failed task runs again after its interval, because no other work depends on it.
+
+    Raises only an outage of the database, which is retried earlier.
+    """
     try:
-        await run_until_stopped(stopping, chore.run())
+        await run_until_stopped(stopping, task.run())
     except Exception as error:
-        TASK_FAILURES.labels(chore.name).inc()
-        too_slow = isinstance(error, TimeoutError) and error.errno is None  # a statement that would be so again at once
-        if is_outage(error) and not too_slow:
+        TASK_FAILURES.labels(task.name).inc()
+        timed_out = isinstance(error, TimeoutError) and error.errno is None  # a statement; a retry would time out too
+        if is_outage(error) and not timed_out:
             raise
-        expected = too_slow or isinstance(error, Unavailable) or is_conflict(error)
-        log.warning("chore_put_off", chore=chore.name, error=repr(error), exc_info=None if expected else error)
+        expected = timed_out or isinstance(error, Unavailable) or is_conflict(error)
+        log.warning("periodic_task_failed", task=task.name, error=repr(error), exc_info=None if expected else error)

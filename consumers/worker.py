@@ -91,7 +91,7 @@ class BatchConsumer:
                 arrival = asyncio.create_task(self._inbox.get())
                 done, _ = await asyncio.wait({arrival, stopping, *failures}, return_when=asyncio.FIRST_COMPLETED)
                 if arrival in done:
-                    await self._handle_batch(self._take_batch(arrival.result()), dead_exchange)
+                    await self._handle_batch(self._collect_batch(arrival.result()), dead_exchange)
                 else:
                     arrival.cancel()
                 for failure in failures:
@@ -105,9 +105,9 @@ class BatchConsumer:
         """Handle the messages already delivered. A nack of each would count toward its delivery limit."""
         await queue.cancel(tag)
         while not self._inbox.empty():
-            await self._handle_batch(self._take_batch(self._inbox.get_nowait()), dead_exchange)
+            await self._handle_batch(self._collect_batch(self._inbox.get_nowait()), dead_exchange)
 
-    def _take_batch(self, first: AbstractIncomingMessage) -> list[AbstractIncomingMessage]:
+    def _collect_batch(self, first: AbstractIncomingMessage) -> list[AbstractIncomingMessage]:
         """Return the first message and those that arrived after it, up to the limits of a batch."""
         batch, size = [first], first.body_size
         while len(batch) < BATCH and size < BATCH_BYTES and not self._inbox.empty():

@@ -1,4 +1,4 @@
-"""How a process learns that it must stop, and how its tasks wait and end because of that."""
+"""The stop signals of a process, and waits that end when the process must stop."""
 
 import asyncio
 import signal
@@ -12,7 +12,7 @@ SignalHandler = Callable[[int, FrameType | None], Any] | signal.Handlers
 
 
 class Stopped(Exception):
-    """The process was told to stop before the work succeeded."""
+    """The process must stop, and the work has not succeeded yet."""
 
 
 def stop_on_signals(*, end_on_second: bool = False) -> asyncio.Event:

@@ -10,7 +10,7 @@ from typing import Any
 
 import zstandard
 
-from consumers.jobs import Jobs
+from consumers.jobs import JobRunner
 from service.resources import open_storage
 from service.settings import Settings
 from service.storage import Storage
@@ -74,7 +74,7 @@ class Exports:
     async def working(self) -> AsyncIterator[None]:
         """A worker, stopped as SIGTERM stops one."""
         stopping = asyncio.Event()
-        jobs = Jobs("exports", partial(self.exporter.claim, 2), self.exporter.run, self.slots, stopping)
+        jobs = JobRunner("exports", partial(self.exporter.claim, 2), self.exporter.run, self.slots, stopping)
         async with running(stopping, jobs.run()):
             yield
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import ClientResponse
 
-from consumers.jobs import Jobs
+from consumers.jobs import JobRunner
 from consumers.relay import EmbeddedQueue
 from service.domain.queues import REPORTS
 from service.reports.parser_processes import ParserProcess
@@ -81,7 +81,7 @@ def new_ingester(settings: Settings, pool: Any, children: list[ParserProcess] | 
 async def running_ingester(reports: Reports, ingester: ReportIngester, slots: int = 2) -> AsyncIterator[None]:
     """A worker without a broker in this process, stopped as SIGTERM stops it."""
     stopping = asyncio.Event()
-    jobs = Jobs[ClaimedReport]("reports", ingester.claim, ingester.ingest, slots, stopping)
+    jobs = JobRunner[ClaimedReport]("reports", ingester.claim, ingester.ingest, slots, stopping)
     queue = EmbeddedQueue(reports.api.store.pool, {REPORTS: jobs.handle}, stopping)
     async with asyncio.TaskGroup() as group:
         group.create_task(queue.run())

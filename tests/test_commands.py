@@ -158,7 +158,7 @@ async def test_a_database_that_does_not_answer_is_one_line(command: tuple[str, .
 async def test_a_broker_that_does_not_answer_is_one_line(database_url: str) -> None:
     code, _, err = await run(database_url, "dead-letters", "list", RESULTS_AMQP_URL="amqp://127.0.0.1:9/")
     assert code == 1
-    assert err.startswith("Error: RabbitMQ does not answer")
+    assert err.startswith("Error: RESULTS_AMQP_URL: can't connect to RabbitMQ (")
     assert len(err.splitlines()) == 1
 
 

@@ -1,10 +1,11 @@
-"""The queues between our own processes and the roles of those that serve them, by the names that all share."""
+"""The names that all processes share: the queues between them, and the consumer roles."""
 
-from typing import Final
+from typing import Final, Literal, get_args
 
-EXPORTS: Final = "results.exports"  # an export job waits: {"org_id", "export_id"}
-REPORTS: Final = "results.reports"  # an uploaded report waits: {"org_id", "receipt_id"}
+EXPORTS: Final = "results.exports"  # an export job was queued: {"org_id", "export_id"}
+REPORTS: Final = "results.reports"  # an uploaded report was queued: {"org_id", "receipt_id"}
 
 JOB_QUEUES: Final = (EXPORTS, REPORTS)
 
-CONSUMER_ROLES: Final = ("runs", "reports", "exports", "webhooks", "relay", "upkeep")
+ConsumerRole = Literal["runs", "reports", "exports", "webhooks", "relay", "upkeep"]
+CONSUMER_ROLES: Final[tuple[ConsumerRole, ...]] = get_args(ConsumerRole)

@@ -33,7 +33,7 @@ async def put(connection: Connection, queue: str, payload: Mapping[str, Any]) ->
 
 
 async def lock(connection: Connection) -> bool:
-    """Try to lock the outbox until the transaction ends. Return whether this transaction holds the lock."""
+    """Try to lock the outbox until the transaction ends. Return whether this transaction has the lock."""
     return await connection.fetchval(_SQL["lock"]) is True
 
 

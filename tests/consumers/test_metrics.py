@@ -92,7 +92,7 @@ async def test_jobs_and_deliveries_are_told_of(api: Api, broker: Broker, databas
     assert total(text, "results_report_seconds_count", status="stored") == 1
     assert total(text, "results_stored_total", origin="reports") == 2
     assert total(text, "results_outbox_sent_total") == 3
-    assert 'results_chore_failures_total{chore="old_events"} 0.0' in text
+    assert 'results_chore_failures_total{chore="expired_events"} 0.0' in text
     assert "results_broker_losses_total 0.0" in text
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from consumers.broker import BrokerTask, run_on_broker
-from consumers.jobs import Jobs
+from consumers.jobs import JobRunner
 from consumers.relay import Relay
 from consumers.worker import BatchConsumer
 from service.domain.errors import Unavailable
@@ -56,7 +56,7 @@ async def run_leases_out(reports: Reports) -> None:
 @asynccontextmanager
 async def taking_from_broker(reports: Reports, broker: Broker, ingester: ReportIngester) -> AsyncIterator[None]:
     stopping = asyncio.Event()
-    jobs = Jobs[ClaimedReport]("reports", ingester.claim, ingester.ingest, 2, stopping)
+    jobs = JobRunner[ClaimedReport]("reports", ingester.claim, ingester.ingest, 2, stopping)
     lane = BatchConsumer(broker.topology, broker.topology.job_queue(REPORTS), jobs.handle, stopping)
     team: list[BrokerTask] = [lane, Relay(reports.api.store.pool, broker.topology, stopping)]
     async with asyncio.TaskGroup() as group:

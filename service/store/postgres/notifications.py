@@ -39,7 +39,7 @@ class Notifications:
             self._watchers[channel].discard(wake)
 
     async def run(self) -> None:
-        """Listen until cancelled, on a new connection after each loss."""
+        """Listen until canceled, on a new connection after each loss."""
         backoff = Backoff(0.2, _LONGEST_DELAY_S)
         await with_retries(partial(self._listen, backoff), is_outage, backoff)
 
