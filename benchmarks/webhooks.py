@@ -25,7 +25,7 @@ from aiohttp import web
 from benchmarks.ingest import event, make_organization
 from benchmarks.servers import Servers, consumer_process, servers
 from consumers.topology import RUN_COMPLETED, Topology
-from service.domain.endpoint_limiter import MAX_WINDOW
+from service.domain.deliveries import DeliveryPolicy
 from service.domain.ids import OrgId
 from service.store.webhooks import WebhookFields
 from service.usecases.webhooks.manage_webhooks import create_webhook
@@ -188,7 +188,7 @@ def measure_bare(posts: int, body: bytes, counter: Counter) -> float:
         numbers = iter(range(posts))
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
             begun = time.monotonic()
-            await asyncio.gather(*(post(session, numbers) for _ in range(MAX_WINDOW)))
+            await asyncio.gather(*(post(session, numbers) for _ in range(DeliveryPolicy().max_concurrency)))
             return posts / (time.monotonic() - begun)
 
     return uvloop.run(post_all())

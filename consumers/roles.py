@@ -77,11 +77,10 @@ async def _relay(context: RoleContext) -> RoleWorkload:
 
 
 async def _webhooks(context: RoleContext) -> RoleWorkload:
-    opening = open_webhook_client(allow_loopback=context.settings.webhook_allow_loopback)
+    policy = context.settings.delivery_policy
+    opening = open_webhook_client(policy.attempt_timeout_s, allow_loopback=context.settings.webhook_allow_loopback)
     client = await context.opened.enter_async_context(opening)
-    return RoleWorkload(
-        loops=[Dispatcher(context.pool, client, context.stopping, context.settings.webhook_concurrency).run]
-    )
+    return RoleWorkload(loops=[Dispatcher(context.pool, client, policy, context.stopping).run])
 
 
 async def _exports(context: RoleContext) -> RoleWorkload:

@@ -1,4 +1,4 @@
-"""The dispatcher: brings events to webhooks, beside any number of others, until it is told to stop."""
+"""The webhook dispatcher: claims due deliveries, attempts them, and records the outcomes, with any number of others."""
 
 import asyncio
 from collections.abc import Iterable
@@ -7,7 +7,8 @@ from typing import Final
 
 from consumers import metrics
 from consumers.loops import repeat_on_notifications, retry_on_outage
-from service.domain.endpoint_limiter import MAX_WINDOW, EndpointLimiter
+from service.domain.deliveries import DeliveryPolicy
+from service.domain.endpoint_limiter import EndpointLimiter
 from service.outbound.webhooks import WebhookClient
 from service.stopping import pause
 from service.store import events
@@ -22,91 +23,99 @@ from service.usecases.webhooks.deliver_events import (
     release_deliveries,
 )
 
-_HELD: Final = 1_000  # deliveries that this process has claimed at a time
-_POLL_S: Final = 1.0  # behind the notifications, and for what comes due by time
-_LOOK_S: Final = 0.2  # for the order to stop, while nothing finishes
-_RECORDED_AT_ONCE: Final = 500
+_MAX_CLAIMED: Final = 1_000  # deliveries of this process at the same time
+_RECOVERY_POLL_S: Final = 1.0
+_STOP_POLL_S: Final = 0.2  # while no attempt finishes
+_MAX_RECORDED: Final = 500  # attempts in one transaction
 
 
 class Dispatcher:
-    """Claims what is due, attempts it, records what came of it; recording goes on until the last attempt is over."""
+    """The dispatcher of one process. After the stop signal, it finishes and records the attempts in progress."""
 
-    def __init__(self, pool: Pool, client: WebhookClient, stopping: asyncio.Event, window: int = MAX_WINDOW) -> None:
+    def __init__(self, pool: Pool, client: WebhookClient, policy: DeliveryPolicy, stopping: asyncio.Event) -> None:
         self._pool = pool
         self._client = client
+        self._policy = policy
         self._stopping = stopping
-        self._limiter: EndpointLimiter[ClaimedDelivery] = EndpointLimiter(window)
-        self._held = 0
-        self._running: set[asyncio.Task[None]] = set()
-        self._finished: list[AttemptedDelivery] = []
-        self._unwanted: list[ClaimedDelivery] = []
-        self._batch: list[AttemptedDelivery] = []  # being recorded
-        self._wake = asyncio.Event()  # something may be due
-        self._news = asyncio.Event()  # something has finished
+        self._limiter: EndpointLimiter[ClaimedDelivery] = EndpointLimiter(
+            policy.initial_concurrency, policy.max_concurrency
+        )
+        self._claimed_count = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._attempted: list[AttemptedDelivery] = []
+        self._to_release: list[ClaimedDelivery] = []
+        self._batch: list[AttemptedDelivery] = []  # the attempts that are being recorded
+        self._may_be_due = asyncio.Event()
+        self._attempt_finished = asyncio.Event()
 
     async def run(self) -> None:
-        """Until told to stop; then what is under way is finished and recorded."""
+        """Run until the process must stop and all attempts are recorded."""
         async with asyncio.TaskGroup() as group:
             group.create_task(
                 repeat_on_notifications(
-                    "webhooks", self._pool, events.WRITTEN, self._claim_due, self._stopping, self._wake
+                    "webhooks", self._pool, events.WRITTEN, self._claim_due, self._stopping, self._may_be_due
                 )
             )
-            group.create_task(retry_on_outage("deliveries", self._record, self._stopping))
+            group.create_task(retry_on_outage("deliveries", self._record_all, self._stopping))
             group.create_task(retry_on_outage("recoveries", self._recover, self._stopping))
 
     async def _claim_due(self, _: Connection) -> bool:
-        claimed = await claim_deliveries(self._pool, self._limiter.capacities(), _HELD - self._held)
-        self._held += len(claimed)
-        for endpoint, ours in groupby(claimed, key=lambda one: one.endpoint):
-            self._begin(self._limiter.add(endpoint, ours))
+        limit = _MAX_CLAIMED - self._claimed_count
+        claimed = await claim_deliveries(self._pool, self._limiter.capacities(), limit, self._policy)
+        self._claimed_count += len(claimed)
+        for endpoint, deliveries in groupby(claimed, key=lambda delivery: delivery.endpoint):
+            self._start(self._limiter.add(endpoint, deliveries))
         return False
 
-    def _begin(self, deliveries: Iterable[ClaimedDelivery]) -> None:
-        for one in deliveries:
-            task = asyncio.create_task(self._attempt(one))
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+    def _start(self, deliveries: Iterable[ClaimedDelivery]) -> None:
+        for delivery in deliveries:
+            task = asyncio.create_task(self._attempt(delivery))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def _attempt(self, claimed: ClaimedDelivery) -> None:
         attempted = await attempt(self._client, claimed)
-        following = self._limiter.finish(claimed.endpoint, succeeded=attempted.answer.succeeded)
-        self._finished.append(attempted)
-        self._unwanted += following.release
-        self._held -= 1 + len(following.release)
-        self._begin(following.attempt)
-        self._news.set()
-        if attempted.answer.succeeded and self._limiter.has_capacity(claimed.endpoint):
-            self._wake.set()  # after a failure only once that is recorded: the breaker may be open then
+        following = self._limiter.finish(claimed.endpoint, succeeded=attempted.outcome.succeeded)
+        self._attempted.append(attempted)
+        self._to_release += following.release
+        self._claimed_count -= 1 + len(following.release)
+        self._start(following.attempt)
+        self._attempt_finished.set()
+        # After a failure, the next claim waits until the failure is recorded, because it can open the circuit breaker.
+        if attempted.outcome.succeeded and self._limiter.has_capacity(claimed.endpoint):
+            self._may_be_due.set()
 
-    async def _record(self) -> None:
-        """Until there is nothing left to record and never will be. Keeps the batch where the store is out of reach."""
-        while self._batch or self._finished or self._running or not self._stopping.is_set():
-            self._news.clear()
+    async def _record_all(self) -> None:
+        """Record attempts until the process stops and no attempt is in progress. The batch survives an outage."""
+        while self._batch or self._attempted or self._tasks or not self._stopping.is_set():
+            self._attempt_finished.clear()
             if self._stopping.is_set():
-                self._unwanted += self._limiter.release_pending()
-            await self._release_pending()
-            self._batch = self._batch or self._take()
+                self._to_release += self._limiter.release_pending()
+            await self._release_claims()
+            self._batch = self._batch or self._next_batch()
             if self._batch:
-                metrics.count_deliveries(self._batch, await record_attempts(self._pool, self._batch))
-                if not all(attempted.answer.succeeded for attempted in self._batch):
-                    self._wake.set()
-                self._batch = []
+                await self._record_batch()
             else:
-                await pause(_LOOK_S, self._news)
+                await pause(_STOP_POLL_S, self._attempt_finished)
 
-    async def _release_pending(self) -> None:
-        unwanted, self._unwanted = self._unwanted, []
-        if unwanted:
-            await release_deliveries(self._pool, unwanted)
+    async def _record_batch(self) -> None:
+        metrics.count_deliveries(self._batch, await record_attempts(self._pool, self._batch, self._policy))
+        if not all(attempted.outcome.succeeded for attempted in self._batch):
+            self._may_be_due.set()
+        self._batch = []
 
-    def _take(self) -> list[AttemptedDelivery]:
-        taken, self._finished = self._finished[:_RECORDED_AT_ONCE], self._finished[_RECORDED_AT_ONCE:]
-        return taken
+    async def _release_claims(self) -> None:
+        released, self._to_release = self._to_release, []
+        if released:
+            await release_deliveries(self._pool, released)
+
+    def _next_batch(self) -> list[AttemptedDelivery]:
+        batch, self._attempted = self._attempted[:_MAX_RECORDED], self._attempted[_MAX_RECORDED:]
+        return batch
 
     async def _recover(self) -> None:
         while not self._stopping.is_set():
             if await recover_missed(self._pool):
-                self._wake.set()
+                self._may_be_due.set()
             else:
-                await pause(_POLL_S, self._stopping)
+                await pause(_RECOVERY_POLL_S, self._stopping)

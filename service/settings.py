@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.contracts.validation import describe_error, validation_errors
+from service.domain.deliveries import DeliveryPolicy
 from service.domain.errors import ServiceError
 
 _RATE: Final = re.compile(r"off|[1-9]\d{0,8} ?/ ?(second|minute|hour|day)")
+_DELIVERIES: Final = DeliveryPolicy()  # the defaults
+_MAX_RETRIES: Final = 50
+_MAX_RETRY_DELAY_S: Final = 30 * 24 * 3600  # the retention of events
 
 
 def _begins_with(*schemes: str) -> AfterValidator:
@@ -43,12 +47,26 @@ def _rate(text: str) -> str:
     return text
 
 
+def _delays(value: object) -> object:
+    """Parse seconds separated by commas."""
+    if not isinstance(value, str):
+        return value
+    try:
+        delays_s = tuple(float(part) for part in value.split(","))
+    except ValueError:
+        delays_s = ()
+    if not 1 <= len(delays_s) <= _MAX_RETRIES or not all(0 <= delay_s <= _MAX_RETRY_DELAY_S for delay_s in delays_s):
+        raise ValueError(f"must be 1 to {_MAX_RETRIES} delays in seconds, separated by commas, such as 5,300,1800")
+    return delays_s
+
+
 DatabaseUrl = Annotated[str, _begins_with("postgresql", "postgres")]
 BrokerUrl = Annotated[str, _begins_with("amqp", "amqps")]
 FilesUrl = Annotated[str, _begins_with("file", "s3")]
 RedisUrl = Annotated[str, _begins_with("redis", "rediss")]
 WebUrl = Annotated[str, _begins_with("https", "http")]
 RateLimit = Annotated[str, AfterValidator(_rate)]
+RetryDelays = Annotated[tuple[float, ...], NoDecode, BeforeValidator(_delays)]
 
 
 class Settings(BaseSettings):
@@ -86,12 +104,45 @@ class Settings(BaseSettings):
     report_max_unpacked_bytes: int = Field(2 * 2**30, ge=1, description="Of one report when it is decompressed")
     artifact_max_bytes: int = Field(2**30, ge=1, description="Of one uploaded artifact")
     webhook_allow_loopback: bool = Field(False, description="For development: webhooks may go to this machine, by HTTP")
-    webhook_concurrency: int = Field(50, ge=1, le=500, description="Posts at once to one endpoint from one process")
+    webhook_concurrency: int = Field(
+        _DELIVERIES.max_concurrency, ge=1, le=500, description="Maximum concurrent posts to one endpoint per process"
+    )
+    webhook_retry_delays_s: RetryDelays = Field(
+        _DELIVERIES.retry_delays_s, description="Seconds before each retry of a delivery, separated by commas, ±20 %"
+    )
+    webhook_attempt_timeout_s: float = Field(
+        _DELIVERIES.attempt_timeout_s, ge=1, le=60, description="Maximum duration of one delivery attempt"
+    )
+    webhook_breaker_failures: int = Field(
+        _DELIVERIES.breaker_failures, ge=1, le=1000, description="Consecutive failures that pause an endpoint"
+    )
+    webhook_breaker_min_pause_s: float = Field(
+        _DELIVERIES.breaker_min_pause_s, ge=1, le=3600, description="Shortest pause of a failing endpoint"
+    )
+    webhook_breaker_max_pause_s: float = Field(
+        _DELIVERIES.breaker_max_pause_s, ge=1, le=86400, description="Longest pause of a failing endpoint"
+    )
+    webhook_disable_after_days: float = Field(
+        _DELIVERIES.disable_after_days, gt=0, le=30, description="Days of failures after which a webhook is disabled"
+    )
 
     @cached_property
     def allowed_origins(self) -> frozenset[str]:
         """The origins of `cors_origins`."""
         return frozenset(origin.strip().rstrip("/") for origin in self.cors_origins.split(",") if origin.strip())
+
+    @property
+    def delivery_policy(self) -> DeliveryPolicy:
+        """The retry schedule and the circuit breaker of webhook deliveries."""
+        return DeliveryPolicy(
+            retry_delays_s=self.webhook_retry_delays_s,
+            attempt_timeout_s=self.webhook_attempt_timeout_s,
+            max_concurrency=self.webhook_concurrency,
+            breaker_failures=self.webhook_breaker_failures,
+            breaker_min_pause_s=self.webhook_breaker_min_pause_s,
+            breaker_max_pause_s=self.webhook_breaker_max_pause_s,
+            disable_after_days=self.webhook_disable_after_days,
+        )
 
     @property
     def retention(self) -> timedelta:

@@ -1,4 +1,4 @@
-"""Endpoints of webhooks on loopback: well-behaved ones that note what they get, and ones that misbehave."""
+"""Webhook endpoints on loopback: receivers that record their requests, and servers that misbehave."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -10,7 +10,7 @@ import orjson
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-Misbehave = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+Misbehavior = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @dataclass
@@ -26,50 +26,50 @@ class Received:
 
 @dataclass
 class Receiver:
-    """Answers the statuses in turn, the last one for ever."""
+    """Responds with each of the statuses in turn, then with the last one indefinitely."""
 
     statuses: list[int] = field(default_factory=lambda: [200])
-    answer_headers: dict[str, str] = field(default_factory=dict)
+    response_headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b"thanks"
     delay_s: float = 0
     received: list[Received] = field(default_factory=list)
     connections: set[int] = field(default_factory=set)
-    most_at_once: int = 0
+    max_concurrent: int = 0
     url: str = ""
-    _now: int = 0
+    _concurrent: int = 0
 
-    async def take(self, request: web.Request) -> web.Response:
-        self._now += 1
-        self.most_at_once = max(self.most_at_once, self._now)
+    async def receive(self, request: web.Request) -> web.Response:
+        self._concurrent += 1
+        self.max_concurrent = max(self.max_concurrent, self._concurrent)
         self.connections.add(id(request.transport))
         self.received.append(Received(request.headers.copy(), await request.read()))
         await asyncio.sleep(self.delay_s)
-        self._now -= 1
+        self._concurrent -= 1
         status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
-        return web.Response(status=status, headers=self.answer_headers, body=self.body)
+        return web.Response(status=status, headers=self.response_headers, body=self.body)
 
     def event_ids(self) -> set[str]:
         return {one.headers["webhook-id"] for one in self.received}
 
 
 @asynccontextmanager
-async def receiving(*statuses: int, **behaviour: Any) -> AsyncIterator[Receiver]:
-    receiver = Receiver(list(statuses) or [200], **behaviour)
+async def receiving(*statuses: int, **behavior: Any) -> AsyncIterator[Receiver]:
+    receiver = Receiver(list(statuses) or [200], **behavior)
     app = web.Application(client_max_size=2**20)
-    app.router.add_route("*", "/hook", receiver.take)
+    app.router.add_route("*", "/hook", receiver.receive)
     async with TestServer(app) as server:
         receiver.url = str(server.make_url("/hook"))
         yield receiver
 
 
 @asynccontextmanager
-async def misbehaving(behave: Misbehave) -> AsyncIterator[str]:
-    """The URL of a server that does this with each connection."""
+async def misbehaving(misbehave: Misbehavior) -> AsyncIterator[str]:
+    """Yield the URL of a server that reads the head of each request and then misbehaves."""
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await reader.readuntil(b"\r\n\r\n")
-            await behave(reader, writer)
+            await misbehave(reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
@@ -82,12 +82,12 @@ async def misbehaving(behave: Misbehave) -> AsyncIterator[str]:
         server.close()
 
 
-async def say_nothing(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+async def never_respond(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
     await reader.read()
     await asyncio.sleep(60)
 
 
-async def dribble(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def respond_slowly(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
     for _second in range(60):
         writer.write(b".")
@@ -95,13 +95,13 @@ async def dribble(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None
         await asyncio.sleep(1)
 
 
-async def talk_without_end(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def respond_without_end(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
     while True:
         writer.write(b"more " * 1_000)
         await writer.drain()
 
 
-async def hang_up_in_the_middle(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def close_mid_response(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf")
     await writer.drain()

@@ -1,15 +1,16 @@
-"""The events in and out as an AsyncAPI 3.0 document, made from the contracts; docs/asyncapi.yaml is its copy."""
+"""The AsyncAPI 3.0 document of incoming and published events, generated from the contracts.
 
-from datetime import datetime
-from typing import Any, Final, Generic, TypeVar
+docs/asyncapi.yaml is its committed copy.
+"""
+
+from typing import Any, Final
 
 from pydantic import TypeAdapter
-from typing_extensions import TypedDict
 
 from service.contracts.cloudevents import STRUCTURED
-from service.contracts.events import DisabledWebhookObject, RunObject
-from service.contracts.responses import Export
+from service.contracts.events import ENVELOPES
 from service.contracts.run_events import RUN_COMPLETED_EVENT
+from service.domain.events import EVENTS, EventSubject
 
 _TEMPLATE: Final = "#/components/schemas/{model}"
 
@@ -53,63 +54,45 @@ RUN_EVENT_EXAMPLE: Final = {
 }
 
 
-T = TypeVar("T")
-
-
-class EventSubject(TypedDict, Generic[T]):
-    """What an event is about, as it was when the event happened."""
-
-    object: T
-
-
-class EventEnvelope(TypedDict, Generic[T]):
-    """An event as webhooks, the stream and the list show it. `id` stays the same over every delivery."""
-
-    id: str
-    type: str
-    created: datetime
-    data: EventSubject[T]
-
-
-# What each message out is about, by the types of event that it stands for.
-_OUT: Final = {
-    "runEvent": ("run.completed, run.updated, run.failed", EventEnvelope[RunObject]),
-    "exportEvent": ("export.completed, export.failed", EventEnvelope[Export]),
-    "webhookEvent": ("webhook.disabled", EventEnvelope[DisabledWebhookObject]),
-}
-
-
 def document(version: str) -> dict[str, Any]:
-    """The whole document, for this version of the product."""
+    """Return the document for a version of the product."""
     schemas: dict[str, Any] = {}
-    event_in = _message("run.completed", STRUCTURED, _schema(RUN_COMPLETED_EVENT, schemas), RUN_EVENT_EXAMPLE)
-    events_out = {
-        key: _message(name, "application/json", _schema(TypeAdapter(shape), schemas))
-        for key, (name, shape) in _OUT.items()
-    }
+    run_completed = _message("run.completed", STRUCTURED, _schema(RUN_COMPLETED_EVENT, schemas))
+    run_completed["examples"] = [{"payload": RUN_EVENT_EXAMPLE}]
+    published = {_message_key(subject): _published_message(subject, schemas) for subject in ENVELOPES}
     return {
         "asyncapi": "3.0.0",
         "info": {
             "title": "Results API",
             "version": version,
-            "description": "Run-completion events in by RabbitMQ; facts about runs, exports and webhooks out by HTTP.",
+            "description": "Receives run-completion events from RabbitMQ and sends events about runs, exports, and "
+            "webhooks by HTTP.",
         },
         "defaultContentType": "application/json",
         "channels": {"runs": _RUNS, "webhooks": _WEBHOOKS},
         "operations": {
-            "takeRun": _operation("receive", "runs", "Stores the run and its results, exactly once per source and id."),
-            "tellEvent": _operation("send", "webhooks", "Posts each event to each webhook that asked for its type."),
+            "receiveRun": _operation(
+                "receive", "runs", "Stores the run and its results exactly once per source and event ID."
+            ),
+            "sendEvent": _operation(
+                "send", "webhooks", "Posts each event to each webhook that is subscribed to its type."
+            ),
         },
         "components": {
-            "messages": {"runCompleted": event_in, **events_out},
+            "messages": {"runCompleted": run_completed, **published},
             "schemas": schemas,
         },
     }
 
 
+def _message_key(subject: EventSubject) -> str:
+    return f"{subject}Event"
+
+
 _RUNS: Final[dict[str, Any]] = {
     "address": "run.completed",
-    "description": "CloudEvents 1.0, structured or binary mode, at most 4 MiB. Publish persistent, with confirms.",
+    "description": "CloudEvents 1.0 in structured or binary mode, at most 4 MiB. Publish persistent messages with "
+    "publisher confirms.",
     "messages": {"runCompleted": {"$ref": "#/components/messages/runCompleted"}},
     "bindings": {
         "amqp": {
@@ -121,8 +104,11 @@ _RUNS: Final[dict[str, Any]] = {
 }
 _WEBHOOKS: Final[dict[str, Any]] = {
     "address": None,
-    "description": "The URL of a registered webhook. Signed as Standard Webhooks says; at least once, in no order.",
-    "messages": {key: {"$ref": f"#/components/messages/{key}"} for key in _OUT},
+    "description": "The URL of a registered webhook. Requests are signed according to Standard Webhooks. Delivery is "
+    "at least once, in any order.",
+    "messages": {
+        _message_key(subject): {"$ref": f"#/components/messages/{_message_key(subject)}"} for subject in ENVELOPES
+    },
     "bindings": {"http": {}},
 }
 
@@ -131,13 +117,19 @@ def _operation(action: str, channel: str, summary: str) -> dict[str, Any]:
     return {"action": action, "channel": {"$ref": f"#/channels/{channel}"}, "summary": summary}
 
 
-def _message(name: str, content_type: str, payload: dict[str, Any], example: Any = None) -> dict[str, Any]:
-    examples = {"examples": [{"payload": example}]} if example else {}
-    return {"name": name, "contentType": content_type, "payload": payload, **examples}
+def _message(name: str, content_type: str, payload: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "contentType": content_type, "payload": payload}
+
+
+def _published_message(subject: EventSubject, schemas: dict[str, Any]) -> dict[str, Any]:
+    """Return the message of all event types with this subject."""
+    types = {name: event.occurs for name, event in EVENTS.items() if event.subject == subject}
+    message = _message(", ".join(types), "application/json", _schema(TypeAdapter(ENVELOPES[subject]), schemas))
+    return {**message, "description": "\n".join(f"- `{name}`: {occurs}" for name, occurs in types.items())}
 
 
 def _schema(adapter: TypeAdapter[Any], schemas: dict[str, Any]) -> dict[str, Any]:
-    """The JSON schema of a shape; the shapes inside it go to `schemas`."""
+    """Return the JSON schema of a type, and add the schemas to which it refers to `schemas`."""
     schema = adapter.json_schema(ref_template=_TEMPLATE)
     schemas |= schema.pop("$defs", {})
     return schema

@@ -1,19 +1,23 @@
-"""Events as webhooks, the live stream and the list show them: one envelope around one object."""
+"""Published events as webhooks, the live stream, and the event list show them: one envelope around one object."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final, Generic, TypeVar
 
 import orjson
 from typing_extensions import TypedDict
 
-from service.domain.events import MAX_OBJECT_BYTES
+from service.contracts.responses import Export
+from service.domain.events import MAX_OBJECT_BYTES, EventSubject
 from service.domain.results import Counts
 
 MAX_FAILING_CASES: Final = 20
 
+T = TypeVar("T")
+
 
 class FailingCase(TypedDict):
-    """A result of the run that did not pass; `id` and `case` lead to all of it. Texts are cut."""
+    """A result of the run that failed. `id` and `case` link to the full result and case. Long texts are truncated."""
 
     id: str
     case: str
@@ -26,7 +30,7 @@ class FailingCase(TypedDict):
 
 
 class RunLinks(TypedDict):
-    """Where to read on."""
+    """URLs of the run, its results, and the CI job."""
 
     run: str
     results: str
@@ -34,7 +38,7 @@ class RunLinks(TypedDict):
 
 
 class RunObject(TypedDict):
-    """A run as it was when the event happened. A later event about it has a higher `revision`."""
+    """A run at the time of the event. Later events of the same run have a higher `revision`."""
 
     run_id: str
     project_id: str
@@ -54,23 +58,8 @@ class RunObject(TypedDict):
     links: RunLinks
 
 
-def run_json(run: RunObject) -> str:
-    """The run as JSON, within the limit: cases are left out from the end, and labels where that is not enough."""
-    written = orjson.dumps(run)
-    while len(written) > MAX_OBJECT_BYTES:
-        written = orjson.dumps(run := _shortened(run))
-    return written.decode()
-
-
-def _shortened(run: RunObject) -> RunObject:
-    cases = run["failing_cases"]
-    if not cases:
-        return {**run, "truncated": True, "labels": {}}
-    return {**run, "truncated": True, "failing_cases": cases[: len(cases) // 2]}
-
-
 class DisabledWebhookObject(TypedDict):
-    """A webhook that was switched off, since its endpoint failed for days or wants no more."""
+    """A webhook that was disabled because its endpoint failed for days or responded with 410 Gone."""
 
     webhook_id: str
     url: str
@@ -80,19 +69,60 @@ class DisabledWebhookObject(TypedDict):
 
 
 class WebhookTestObject(TypedDict):
-    """What a test delivery says."""
+    """The object of a test delivery."""
 
     webhook_id: str
     message: str
 
 
+class EventPayload(TypedDict, Generic[T]):
+    """The subject of an event at the time of the event."""
+
+    object: T
+
+
+class EventEnvelope(TypedDict, Generic[T]):
+    """An event in webhooks, the live stream, and the event list. All deliveries of an event have the same `id`."""
+
+    id: str
+    type: str
+    created: datetime
+    data: EventPayload[T]
+
+
+# The shape of the events of each subject; the AsyncAPI document is generated from it.
+ENVELOPES: Final[Mapping[EventSubject, Any]] = {
+    "run": EventEnvelope[RunObject],
+    "export": EventEnvelope[Export],
+    "webhook": EventEnvelope[DisabledWebhookObject],
+}
+
+
+def run_json(run: RunObject) -> str:
+    """Return the run as JSON of at most `MAX_OBJECT_BYTES`.
+
+    If it's larger, failing cases are removed from the end, and then the labels.
+    """
+    encoded = orjson.dumps(run)
+    while len(encoded) > MAX_OBJECT_BYTES:
+        encoded = orjson.dumps(run := _shortened(run))
+    return encoded.decode()
+
+
+def _shortened(run: RunObject) -> RunObject:
+    cases = run["failing_cases"]
+    if not cases:
+        return {**run, "truncated": True, "labels": {}}
+    return {**run, "truncated": True, "failing_cases": cases[: len(cases) // 2]}
+
+
 def counts_object(counts: Counts) -> dict[str, int]:
-    """The counts under the names of their statuses."""
+    """Return the counts by the name of their status."""
     return counts._asdict()
 
 
 def envelope(event_id: str, event_type: str, created_at: datetime, data: str) -> bytes:
-    """What every receiver gets; `data` is the JSON of the object, which goes through untouched."""
+    """Return the envelope that every receiver gets. `data` is the JSON of the object and is included unchanged."""
     return orjson.dumps(
         {
             "id": event_id,
@@ -103,6 +133,6 @@ def envelope(event_id: str, event_type: str, created_at: datetime, data: str) ->
     )
 
 
-def rfc3339(moment: datetime) -> str:
-    """UTC with milliseconds, as everywhere in the API."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def rfc3339(time: datetime) -> str:
+    """Format a time in UTC with milliseconds, as all responses of the API do."""
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""Webhooks as their owners write them."""
+"""Webhook request bodies and queries."""
 
 from typing import Annotated, Any, Final, Self
 from urllib.parse import urlsplit
@@ -13,18 +13,18 @@ from service.domain.deliveries import DeliveryStatus
 from service.domain.errors import InvalidRequest
 from service.domain.events import EventType
 
-_MAX_URL: Final = 2_000
+_MAX_URL_CHARS: Final = 2_000
 
 
-def _distinct(events: list[EventType]) -> list[EventType]:
+def _without_duplicates(events: list[EventType]) -> list[EventType]:
     return list(dict.fromkeys(events))
 
 
 Description = Annotated[str, StringConstraints(max_length=1_000, pattern=NO_NUL)]
 Events = Annotated[
     list[EventType],
-    AfterValidator(_distinct),
-    Field(max_length=50, description="The types that are wanted; all of them where the list is empty"),
+    AfterValidator(_without_duplicates),
+    Field(max_length=50, description="The event types to deliver; an empty list means all types"),
 ]
 
 
@@ -33,17 +33,17 @@ class _Strict(BaseModel):
 
 
 class WebhookIn(_Strict):
-    """A new webhook."""
+    """A webhook to create."""
 
     url: str
     events: Events = []
     description: Description = ""
-    project_id: Identifier | None = Field(None, description="Only what is about this project")
+    project_id: Identifier | None = Field(None, description="Deliver only the events of this project")
     enabled: bool = True
 
 
 class WebhookPatch(_Strict):
-    """What changes; what is absent stays."""
+    """The fields of a webhook to change. Absent fields keep their values."""
 
     url: str = ""
     events: Events = []
@@ -52,18 +52,18 @@ class WebhookPatch(_Strict):
     enabled: bool = True
 
     @model_validator(mode="after")
-    def _says_something(self) -> Self:
+    def _has_a_field(self) -> Self:
         if not self.model_fields_set:
-            raise ValueError("the body must change something")
+            raise ValueError("the body must contain at least one field to change")
         return self
 
     def changes(self) -> dict[str, Any]:
-        """The fields that were sent."""
+        """Return the fields that the request contains."""
         return self.model_dump(include=self.model_fields_set)
 
 
 class RecoverIn(_Strict):
-    """From when on missed events are to be delivered again."""
+    """The time from which missed events are delivered again."""
 
     since: Timestamp
 
@@ -75,20 +75,23 @@ class DeliveryQuery(PageQuery):
 
 
 def checked_url(url: str, *, allow_loopback: bool) -> str:
-    """The URL, where events may go there as far as it shows; names are judged when they are connected to.
+    """Return the URL of a webhook if it's allowed. Raises InvalidRequest with the param `url`.
 
-    Raises InvalidRequest. Plain HTTP is for development, which allows loopback.
+    Literal addresses are checked here, and the addresses of host names at connect time. If loopback addresses are
+    allowed (for development), plain HTTP is too.
     """
     schemes = ("https", "http") if allow_loopback else ("https",)
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        raise InvalidRequest("url: not a URL", "url") from None
+        raise InvalidRequest("url: must be a valid URL", "url") from None
     if parts.scheme not in schemes:
-        raise InvalidRequest(f"url: must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}", "url")
-    if not host or parts.username is not None or len(url) > _MAX_URL or not url.isprintable() or " " in url:
-        raise InvalidRequest(f"url: must name a host, no user, and have at most {_MAX_URL} characters", "url")
+        raise InvalidRequest(f"url: must start with {' or '.join(f'{scheme}://' for scheme in schemes)}", "url")
+    if not host or parts.username is not None or len(url) > _MAX_URL_CHARS or not url.isprintable() or " " in url:
+        raise InvalidRequest(
+            f"url: must have a host, no user name or spaces, and at most {_MAX_URL_CHARS} characters", "url"
+        )
     address = parse_address(host)
     if address and not (is_public(address) or (allow_loopback and is_loopback(address))):
         raise InvalidRequest(f"url: {host} is not a public address", "url")

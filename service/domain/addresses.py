@@ -1,4 +1,4 @@
-"""Which network addresses belong to the public internet; every other one is refused as a place to send to."""
+"""Classification of network addresses. The service sends requests only to public addresses."""
 
 import ipaddress
 from functools import cache
@@ -6,8 +6,8 @@ from typing import Final
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-# The special-purpose registries of IANA, and multicast. Not left to `is_global`, which lets some of these through and
-# changes from one Python to the next.
+# The IANA special-purpose address registries, and multicast. `ipaddress.is_global` isn't used because it accepts some
+# of these blocks and differs between Python versions.
 _SPECIAL: Final = tuple(
     ipaddress.ip_network(block)
     for block in (
@@ -36,7 +36,7 @@ _SPECIAL: Final = tuple(
         "3fff::/20",
     )
 )
-# All that IANA has given out as unicast; what lies outside, now or later, is not the public internet.
+# The only block that IANA allocates for global unicast. Addresses outside it are never public.
 _GLOBAL_UNICAST_V6: Final = ipaddress.ip_network("2000::/3")
 
 
@@ -46,26 +46,26 @@ def _blocks(version: int) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def is_public(address: Address) -> bool:
-    """Whether the address is an ordinary one of the internet. IPv4 written as IPv6 counts as what it stands for."""
-    address = _plain(address)
+    """Return whether the address is public. An IPv4-mapped IPv6 address is classified as its IPv4 address."""
+    address = _unmapped(address)
     if isinstance(address, ipaddress.IPv6Address) and address not in _GLOBAL_UNICAST_V6:
         return False
     return not any(address in block for block in _blocks(address.version))
 
 
 def is_loopback(address: Address) -> bool:
-    """Whether the address is this machine's own."""
-    return _plain(address).is_loopback
+    """Return whether the address is a loopback address."""
+    return _unmapped(address).is_loopback
 
 
 def parse_address(host: str) -> Address | None:
-    """The address that a host names literally, or None for a name."""
+    """Parse a literal address in a URL. Return None if the host is a name."""
     try:
         return ipaddress.ip_address(host.strip("[]").partition("%")[0])
     except ValueError:
         return None
 
 
-def _plain(address: Address) -> Address:
+def _unmapped(address: Address) -> Address:
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address

@@ -1,7 +1,8 @@
-"""When a delivery is tried, and what an answer means."""
+"""Webhook deliveries: the outcome of an attempt, the retry schedule, and the circuit breaker."""
 
 import random
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final, Literal
 
 from service.domain.ids import OrgId
@@ -9,19 +10,58 @@ from service.domain.ids import OrgId
 DeliveryStatus = Literal["pending", "delivered", "exhausted"]
 Endpoint = tuple[OrgId, str]  # organization, webhook
 
-_MINUTE: Final = 60
-_HOUR: Final = 3600
-_WAITS_S: Final = (
-    5, 5 * _MINUTE, 30 * _MINUTE, 2 * _HOUR, 5 * _HOUR, 10 * _HOUR, 14 * _HOUR, 20 * _HOUR, 24 * _HOUR,
-)  # fmt: skip
-MAX_ATTEMPTS: Final = len(_WAITS_S) + 1
-_SPREAD: Final = 0.2
-_LONGEST_RETRY_AFTER_S: Final = 24 * _HOUR
+# Deliveries that wait in memory for one endpoint, as a multiple of its concurrency limit.
+QUEUED_WINDOWS: Final = 2
+
+_MINUTE_S: Final = 60
+_HOUR_S: Final = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryPolicy:
+    """The retry schedule, the time limits, and the circuit breaker of webhook deliveries. Settings can override it."""
+
+    # The waits after the first, second, … failed attempt; after the last wait and one more failure, the delivery ends.
+    retry_delays_s: tuple[float, ...] = (
+        5, 5 * _MINUTE_S, 30 * _MINUTE_S, 2 * _HOUR_S, 5 * _HOUR_S, 10 * _HOUR_S, 14 * _HOUR_S, 20 * _HOUR_S,
+        24 * _HOUR_S,
+    )  # fmt: skip
+    jitter: float = 0.2  # each wait varies by this fraction in both directions
+    max_retry_after_s: float = 24 * _HOUR_S
+    attempt_timeout_s: float = 15
+    initial_concurrency: int = 4  # attempts to one endpoint from one process, until the endpoint has responded well
+    max_concurrency: int = 50
+    breaker_failures: int = 5  # consecutive failures that open the circuit breaker
+    breaker_min_pause_s: float = 10
+    breaker_max_pause_s: float = 5 * _MINUTE_S
+    disable_after_days: float = 5  # of failures without one success
+
+    @property
+    def max_attempts(self) -> int:
+        """The number of attempts after which a delivery is exhausted."""
+        return len(self.retry_delays_s) + 1
+
+    @property
+    def lease(self) -> timedelta:
+        """How long a claim lasts: longer than all attempts of an endpoint's window and queue one after another."""
+        return timedelta(seconds=(QUEUED_WINDOWS + 2) * self.attempt_timeout_s)
+
+    @property
+    def disable_after(self) -> timedelta:
+        """How long an endpoint can fail before its webhook is disabled."""
+        return timedelta(days=self.disable_after_days)
+
+    def retry_delay_s(self, attempt_count: int, retry_after_s: float | None = None) -> float | None:
+        """Return the seconds until the next attempt after `attempt_count` attempts, or None if there is none."""
+        if attempt_count >= self.max_attempts:
+            return None
+        spread = random.uniform(1 - self.jitter, 1 + self.jitter)  # noqa: S311 - spreads load
+        return max(self.retry_delays_s[attempt_count - 1] * spread, min(retry_after_s or 0, self.max_retry_after_s))
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptOutcome:
-    """What came of one attempt: a status, or the reason why there is none. `response` is its first bytes as text."""
+    """The outcome of one attempt: a status code, or an error. `response` is the start of the response body as text."""
 
     status: int | None
     latency_ms: int
@@ -31,18 +71,10 @@ class AttemptOutcome:
 
     @property
     def succeeded(self) -> bool:
-        """Only a 2xx that came whole is success; a redirect is none."""
+        """Whether a complete 2xx response arrived. A redirect is a failure."""
         return self.error is None and self.status is not None and 200 <= self.status < 300
 
     @property
     def is_gone(self) -> bool:
-        """The receiver wants no more of this."""
+        """Whether the receiver permanently rejects deliveries (410 Gone)."""
         return self.status == 410
-
-
-def next_wait_s(tries: int, retry_after_s: float | None = None) -> float | None:
-    """Seconds until the next try after so many, or None where there is no further one."""
-    if tries >= MAX_ATTEMPTS:
-        return None
-    wait_s = _WAITS_S[tries - 1] * random.uniform(1 - _SPREAD, 1 + _SPREAD)  # noqa: S311 - spreads load
-    return max(wait_s, min(retry_after_s or 0, _LONGEST_RETRY_AFTER_S))

@@ -2,15 +2,11 @@
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
-from service.domain.deliveries import Endpoint
+from service.domain.deliveries import QUEUED_WINDOWS, Endpoint
 
 T = TypeVar("T")
-
-INITIAL_WINDOW: Final = 4
-MAX_WINDOW: Final = 50
-_QUEUED_WINDOWS: Final = 2  # with the window in flight, three windows of attempts end well within a claim's lease
 
 
 class NextDeliveries(NamedTuple, Generic[T]):
@@ -28,13 +24,14 @@ class EndpointLimiter(Generic[T]):
     number of its due deliveries. For an endpoint that responds well, more deliveries are claimed in advance.
     """
 
-    def __init__(self, max_window: int = MAX_WINDOW) -> None:
+    def __init__(self, initial_window: int, max_window: int) -> None:
+        self._initial_window = initial_window
         self._max_window = max_window
         self._queues: dict[Endpoint, _EndpointQueue[T]] = {}
 
     def add(self, endpoint: Endpoint, claimed: Iterable[T]) -> list[T]:
         """Add claimed deliveries and return those to attempt now."""
-        queue = self._queues.setdefault(endpoint, _EndpointQueue())
+        queue = self._queues.setdefault(endpoint, _EndpointQueue(self._initial_window))
         queue.pending.extend(claimed)
         return queue.start()
 
@@ -45,7 +42,7 @@ class EndpointLimiter(Generic[T]):
         queue.window = min(self._max_window, queue.window + 1) if succeeded else max(1, queue.window // 2)
         release = [] if succeeded else queue.release_pending()
         attempt = queue.start()
-        if not queue.in_flight and queue.window == INITIAL_WINDOW:
+        if not queue.in_flight and queue.window == self._initial_window:
             del self._queues[endpoint]
         return NextDeliveries(attempt, release)
 
@@ -58,13 +55,14 @@ class EndpointLimiter(Generic[T]):
         return endpoint not in self._queues or self._queues[endpoint].capacity > 0
 
     def capacities(self) -> Mapping[Endpoint, int]:
-        """Return the number of deliveries to claim for each known endpoint; others have `INITIAL_WINDOW`."""
+        """Return the number of deliveries to claim for each known endpoint; others have the initial window."""
         return {endpoint: queue.capacity for endpoint, queue in self._queues.items()}
 
 
 class _EndpointQueue(Generic[T]):
-    def __init__(self) -> None:
-        self.window = INITIAL_WINDOW
+    def __init__(self, initial_window: int) -> None:
+        self._initial_window = initial_window
+        self.window = initial_window
         self.in_flight = 0
         self.pending: deque[T] = deque()
 
@@ -74,7 +72,7 @@ class _EndpointQueue(Generic[T]):
 
         Many small claims cost the store more than a few large ones.
         """
-        limit = self.window if self.window <= INITIAL_WINDOW else self.window * (1 + _QUEUED_WINDOWS)
+        limit = self.window if self.window <= self._initial_window else self.window * (1 + QUEUED_WINDOWS)
         free = max(0, limit - self.in_flight - len(self.pending))
         return free if free * 2 >= limit else 0
 

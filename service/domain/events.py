@@ -1,5 +1,11 @@
-"""Events: the facts that others are told, and which of them a change makes."""
+"""Event types: the facts that the service publishes. This table is the only list of them.
 
+The filters, the webhook subscriptions, the command line, and the AsyncAPI document derive from it. To add a type, add
+it to `EventType` and `EVENTS`, and insert the event in the use case that makes the fact true. A new subject also needs
+an entry in `service.contracts.events`.
+"""
+
+from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple, get_args
 
 from service.domain.ids import OrgId
@@ -8,14 +14,32 @@ EventType = Literal[
     "run.completed", "run.updated", "run.failed", "export.completed", "export.failed", "webhook.disabled"
 ]
 EVENT_TYPES: Final[tuple[EventType, ...]] = get_args(EventType)
-TEST: Final = "webhook.test"  # goes to the one webhook that is tried, whatever that has asked for
+EventSubject = Literal["run", "export", "webhook"]
+
+
+class EventDefinition(NamedTuple):
+    """The subject of an event type, which determines the shape of `data.object`, and when the event occurs."""
+
+    subject: EventSubject
+    occurs: str
+
+
+EVENTS: Final[Mapping[EventType, EventDefinition]] = {
+    "run.completed": EventDefinition("run", "The run is complete."),
+    "run.updated": EventDefinition("run", "The run changed, and the change didn't complete it."),
+    "run.failed": EventDefinition("run", "The run is complete, and its status is failed or error."),
+    "export.completed": EventDefinition("export", "The file of the export can be downloaded."),
+    "export.failed": EventDefinition("export", "The export ended with an error."),
+    "webhook.disabled": EventDefinition("webhook", "The webhook was disabled because its endpoint failed or is gone."),
+}
+TEST: Final = "webhook.test"  # sent only to the webhook under test, regardless of its subscription
 
 RETENTION_DAYS: Final = 30
-MAX_OBJECT_BYTES: Final = 19_000  # what stands in `data.object`, so that a whole envelope stays below 20 kB
+MAX_OBJECT_BYTES: Final = 19_000  # of `data.object`, so that a complete envelope stays under 20 kB
 
 
 class NewEvent(NamedTuple):
-    """An event that is not stored yet; `data` is the JSON of its `data.object`."""
+    """An event to store. `data` is the JSON of its `data.object`."""
 
     org_id: OrgId
     event_id: str
@@ -26,7 +50,7 @@ class NewEvent(NamedTuple):
 
 
 def run_event_types(status: str, *, completed: bool) -> tuple[EventType, ...]:
-    """What a change of a run is told as. `completed` is true once in the life of a run."""
+    """Return the types of the events for a change of a run. `completed` is true for one change of each run."""
     if not completed:
         return ("run.updated",)
     return ("run.completed", "run.failed") if status in ("failed", "error") else ("run.completed",)

@@ -1,15 +1,15 @@
-"""What someone who follows events wants to see of them."""
+"""The event stream of an organization: numbered events, and the filter of a reader."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple
 
-FIRST: Final = 0  # before every place in the stream
-LAST: Final = 2**63 - 1  # behind every place in the stream
+BEFORE_FIRST: Final = 0  # less than every event number
+AFTER_LAST: Final = 2**63 - 1  # greater than every event number
 
 
 class NumberedEvent(NamedTuple):
-    """An event with its place in the stream; `data` is the JSON of its object."""
+    """An event with its event number. `data` is the JSON of its `data.object`."""
 
     number: int
     event_id: str
@@ -22,14 +22,14 @@ class NumberedEvent(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """Narrows events down; what is empty or None narrows nothing."""
+    """A filter for events. An empty or None field doesn't restrict the events."""
 
     types: tuple[str, ...] = ()
     run_id: str | None = None
     project_id: str | None = None
 
-    def admits(self, event: NumberedEvent) -> bool:
-        """Whether the event is wanted. The statements in events.sql judge alike."""
+    def matches(self, event: NumberedEvent) -> bool:
+        """Return whether the event passes the filter. The statements in events.sql use the same conditions."""
         return (
             (not self.types or event.type in self.types)
             and self.run_id in (None, event.run_id)

@@ -1,1 +1,1 @@
-"""HTTP to other people's servers."""
+"""HTTP requests to third-party servers."""

@@ -1,4 +1,4 @@
-"""Lets sockets connect to public addresses only, judged at the moment of connecting: no name resolves around it."""
+"""Sockets that connect only to public addresses, checked at connect time so that DNS can't circumvent the check."""
 
 import errno
 import ipaddress
@@ -11,18 +11,18 @@ from service.domain.addresses import is_loopback, is_public
 AddrInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[Any, ...]]
 
 
-class AddressRefused(OSError):
-    """The endpoint's address is not a public one."""
+class AddressNotAllowed(OSError):
+    """The address of the endpoint isn't public."""
 
 
-def guarded_sockets(*, allow_loopback: bool) -> Callable[[AddrInfo], socket.socket]:
-    """Makes the sockets of a connector."""
+def guarded_socket_factory(*, allow_loopback: bool) -> Callable[[AddrInfo], socket.socket]:
+    """Return a socket factory for an aiohttp connector. The factory raises AddressNotAllowed."""
 
-    def make(info: AddrInfo) -> socket.socket:
-        family, kind, protocol, _, place = info
-        address = ipaddress.ip_address(str(place[0]).partition("%")[0])
+    def create_socket(info: AddrInfo) -> socket.socket:
+        family, kind, protocol, _, sockaddr = info
+        address = ipaddress.ip_address(str(sockaddr[0]).partition("%")[0])
         if not (is_public(address) or (allow_loopback and is_loopback(address))):
-            raise AddressRefused(errno.EACCES, f"{address} is not a public address")
+            raise AddressNotAllowed(errno.EACCES, f"{address} is not a public address")
         return socket.socket(family, kind, protocol)
 
-    return make
+    return create_socket

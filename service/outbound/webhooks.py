@@ -1,4 +1,4 @@
-"""Posts events to the endpoints of webhooks. Knows HTTP and nothing of schedules or rows."""
+"""The HTTP client that posts events to webhook endpoints. It doesn't know the retry schedule or the database."""
 
 import asyncio
 import time
@@ -11,83 +11,83 @@ from typing import Final
 import aiohttp
 
 from service.domain.deliveries import AttemptOutcome
-from service.outbound.guard import guarded_sockets
+from service.outbound.guard import guarded_socket_factory
 
-_TIMEOUT_S: Final = 15  # for all of an attempt
-_MAX_RESPONSE: Final = 16 * 1024  # bytes of an answer that are read at all
-_KEPT_RESPONSE: Final = 1_000  # characters of it that are kept
+_MAX_READ_BYTES: Final = 16 * 1024  # of a response body
+_MAX_STORED_CHARS: Final = 1_000  # of a response body or an error
 _KEEP_ALIVE_S: Final = 30
 _DNS_CACHE_S: Final = 10
 _HEADERS: Final = {"Content-Type": "application/json", "User-Agent": "zof-results-webhooks/1", "Accept": "*/*"}
 
 
 class WebhookClient:
-    """Posts over connections that are kept and used again."""
+    """A client that reuses its connections. Every attempt ends within `timeout_s` seconds."""
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
+    def __init__(self, session: aiohttp.ClientSession, timeout_s: float) -> None:
         self._session = session
+        self._timeout_s = timeout_s
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> AttemptOutcome:
-        """One attempt. Never raises for what the other side does; follows no redirect."""
+        """Make one attempt. Errors of the receiver or the network are in the outcome; redirects aren't followed."""
         started = time.monotonic()
-        status, response, retry_after_s, error = None, b"", None, None
+        status, text, retry_after_s, error = None, b"", None, None
         try:
-            async with asyncio.timeout(_TIMEOUT_S):
-                async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as answer:
-                    status, retry_after_s = answer.status, _retry_after_s(answer.headers.get("Retry-After"))
-                    response = await _read_start(answer)
+            async with asyncio.timeout(self._timeout_s):
+                async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
+                    status, retry_after_s = response.status, _retry_after_s(response.headers.get("Retry-After"))
+                    text = await _read_start(response)
         except TimeoutError:
-            error = f"no complete answer within {_TIMEOUT_S} s"
-        except (aiohttp.ClientError, OSError, ValueError) as fault:
-            error = f"{type(fault).__name__}: {fault}"[:_KEPT_RESPONSE]
+            error = f"no complete response within {self._timeout_s:g} s"
+        except (aiohttp.ClientError, OSError, ValueError) as raised:
+            error = f"{type(raised).__name__}: {raised}"[:_MAX_STORED_CHARS]
         latency_ms = round((time.monotonic() - started) * 1000)
-        return AttemptOutcome(status, latency_ms, error, _as_text(response), retry_after_s)
+        return AttemptOutcome(status, latency_ms, error, _storable_text(text), retry_after_s)
 
 
 @asynccontextmanager
-async def open_webhook_client(*, allow_loopback: bool) -> AsyncIterator[WebhookClient]:
-    """A client that connects to public addresses, and to this machine's own where that is allowed."""
+async def open_webhook_client(timeout_s: float, *, allow_loopback: bool) -> AsyncIterator[WebhookClient]:
+    """Open a client that connects only to public addresses, and to loopback addresses if they are allowed."""
     connector = aiohttp.TCPConnector(
-        limit=0,  # the caller decides how much goes out at once
+        limit=0,  # the dispatcher limits the concurrency
         ttl_dns_cache=_DNS_CACHE_S,
         keepalive_timeout=_KEEP_ALIVE_S,
-        socket_factory=guarded_sockets(allow_loopback=allow_loopback),
+        socket_factory=guarded_socket_factory(allow_loopback=allow_loopback),
     )
     async with aiohttp.ClientSession(
         connector=connector,
         headers=_HEADERS,
-        cookie_jar=aiohttp.DummyCookieJar(),  # what one organization's endpoint sets is not another's to get
+        cookie_jar=aiohttp.DummyCookieJar(),  # a cookie of one organization's endpoint must not reach another's
         timeout=aiohttp.ClientTimeout(total=None),
-        auto_decompress=False,  # sixteen compressed kilobytes can be very many plain ones
+        auto_decompress=False,  # 16 KiB of compressed data can expand to many megabytes
     ) as session:
-        yield WebhookClient(session)
+        yield WebhookClient(session, timeout_s)
 
 
-async def _read_start(answer: aiohttp.ClientResponse) -> bytes:
-    """The beginning of the body. A longer one is cut, and its connection closed instead of drained."""
+async def _read_start(response: aiohttp.ClientResponse) -> bytes:
+    """Read the start of the body. If the body is longer, close the connection instead of draining it."""
     read = bytearray()
-    while len(read) < _MAX_RESPONSE:
-        if answer.content.at_eof():
+    while len(read) < _MAX_READ_BYTES:
+        if response.content.at_eof():
             return bytes(read)
-        read += await answer.content.read(_MAX_RESPONSE - len(read))
-    answer.close()
+        read += await response.content.read(_MAX_READ_BYTES - len(read))
+    response.close()
     return bytes(read)
 
 
-def _as_text(response: bytes) -> str:
-    """Storable text: PostgreSQL knows no NUL."""
-    return response[: 4 * _KEPT_RESPONSE].decode(errors="replace").replace("\0", "\ufffd")[:_KEPT_RESPONSE]
+def _storable_text(body: bytes) -> str:
+    """Decode the start of a body. PostgreSQL can't store NUL characters."""
+    return body[: 4 * _MAX_STORED_CHARS].decode(errors="replace").replace("\0", "\ufffd")[:_MAX_STORED_CHARS]
 
 
 def _retry_after_s(value: str | None) -> float | None:
-    """Seconds, written as such or as a date."""
+    """Parse a Retry-After header: a number of seconds or an HTTP date (RFC 9110, section 10.2.3)."""
     if value is None:
         return None
     if value.strip().isdecimal():
         return float(value[:10])
     try:
-        moment = parsedate_to_datetime(value)
-        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        parsed = parsedate_to_datetime(value)
+        aware = parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
         return max(0.0, (aware - datetime.now(UTC)).total_seconds())
-    except (ValueError, OverflowError):  # no date, or one that no calendar has
+    except (ValueError, OverflowError):  # OverflowError: a year outside the calendar
         return None

@@ -8,7 +8,7 @@ import asyncpg
 from service.contracts.events import envelope
 from service.domain.events import NewEvent
 from service.domain.ids import OrgId, RunKey, first_id
-from service.domain.streams import FIRST, LAST, EventFilter, NumberedEvent
+from service.domain.streams import AFTER_LAST, BEFORE_FIRST, EventFilter, NumberedEvent
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
 from service.store.postgres.transactions import notify_after_commit
@@ -103,7 +103,7 @@ async def read_on(connection: Connection, org_id: OrgId, place: int, limit: int)
 async def find_ends(connection: Connection, org_id: OrgId) -> tuple[int, int]:
     """The last place in the stream, and the last one whose event is deleted."""
     row = await connection.fetchrow(_SQL["find_ends"], org_id)
-    return (row["last"], row["pruned_to"]) if row else (FIRST, FIRST)
+    return (row["last"], row["pruned_to"]) if row else (BEFORE_FIRST, BEFORE_FIRST)
 
 
 async def find_place(connection: Connection, org_id: OrgId, event_id: str) -> int | None:
@@ -111,4 +111,4 @@ async def find_place(connection: Connection, org_id: OrgId, event_id: str) -> in
     row = await connection.fetchrow(_SQL["find_number"], org_id, event_id)
     if row is None:
         return None
-    return LAST if row["number"] is None else int(row["number"])
+    return AFTER_LAST if row["number"] is None else int(row["number"])

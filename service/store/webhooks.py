@@ -1,4 +1,4 @@
-"""Webhooks as rows, and the jobs that bring back what they have missed."""
+"""Queries for webhooks and for recoveries, the jobs that reopen missed deliveries."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -8,16 +8,17 @@ import asyncpg
 
 from service.domain.deliveries import Endpoint
 from service.domain.ids import OrgId
+from service.domain.signatures import ROTATION_OVERLAP
 from service.store.postgres.composition import IdPage, compose, page_by_id
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
 
 _SQL: Final = statements("webhooks")
-_BEHIND_ALL: Final = "whk_g"  # sorts after every id
+_AFTER_ALL_IDS: Final = "whk_g"  # IDs continue with hex digits, so this sorts after all of them
 
 
 class WebhookFields(NamedTuple):
-    """What its owner says of a webhook, in the order of the columns."""
+    """The fields that the owner of a webhook sets, in the order of the columns."""
 
     url: str
     description: str
@@ -27,7 +28,7 @@ class WebhookFields(NamedTuple):
 
 
 class ClaimedRecovery(NamedTuple):
-    """A recovery under way: events up to `position` have been looked at."""
+    """A recovery that this transaction has claimed. The events up to `position` have been examined."""
 
     org_id: OrgId
     webhook_id: str
@@ -36,13 +37,13 @@ class ClaimedRecovery(NamedTuple):
     until: datetime
 
 
-async def insert(connection: Connection, org_id: OrgId, webhook_id: str, described: WebhookFields, secret: str) -> None:
-    """Stores a new webhook."""
-    await connection.execute(_SQL["insert"], org_id, webhook_id, *described, secret)
+async def insert(connection: Connection, org_id: OrgId, webhook_id: str, fields: WebhookFields, secret: str) -> None:
+    """Insert a new webhook."""
+    await connection.execute(_SQL["insert"], org_id, webhook_id, *fields, secret)
 
 
 async def find_one(connection: Connection, org_id: OrgId, webhook_id: str, project_id: str | None) -> str | None:
-    """One webhook as JSON, without its secrets. With a project: only where it is bound to that."""
+    """Return one webhook as JSON without its secrets. With a project, it must be bound to that project."""
     values = {"org_id": org_id, "webhook_id": webhook_id, "project_id": project_id}
     found: str | None = await compose("one_webhook").fetch_value(connection, values)
     return found
@@ -51,64 +52,64 @@ async def find_one(connection: Connection, org_id: OrgId, webhook_id: str, proje
 async def list_page(
     connection: Connection, org_id: OrgId, project_id: str | None, before: str | None, limit: int
 ) -> IdPage:
-    """Webhooks older than the one with the id `before`, newest first."""
-    values = {"org_id": org_id, "project_id": project_id, "before": before or _BEHIND_ALL, "page": limit}
+    """Return a page of webhooks, newest first, after the webhook with the ID `before`."""
+    values = {"org_id": org_id, "project_id": project_id, "before": before or _AFTER_ALL_IDS, "page": limit}
     return await page_by_id(connection, "listed_webhooks", values)
 
 
 async def lock(connection: Connection, org_id: OrgId, webhook_id: str, project_id: str | None) -> WebhookFields | None:
-    """What is said of a webhook, which nobody else changes until the transaction ends."""
+    """Return the fields of a webhook and lock its row until the transaction ends."""
     row = await connection.fetchrow(_SQL["lock"], org_id, webhook_id, project_id)
     return WebhookFields(*row) if row else None
 
 
-async def update(connection: Connection, org_id: OrgId, webhook_id: str, described: WebhookFields) -> None:
-    """Replaces what is said of a webhook."""
-    await connection.execute(_SQL["update"], org_id, webhook_id, *described)
+async def update(connection: Connection, org_id: OrgId, webhook_id: str, fields: WebhookFields) -> None:
+    """Replace the fields of a webhook."""
+    await connection.execute(_SQL["update"], org_id, webhook_id, *fields)
 
 
 async def delete(connection: Connection, org_id: OrgId, webhook_id: str, project_id: str | None) -> bool:
-    """Deletes a webhook with its deliveries; False where there is none."""
+    """Delete a webhook and its deliveries. Return False if the webhook doesn't exist."""
     return await connection.fetchval(_SQL["delete"], org_id, webhook_id, project_id) is not None
 
 
 async def rotate_secret(connection: Connection, org_id: OrgId, webhook_id: str, secret: str) -> None:
-    """Signs with a new secret from now on, and with the one before for 24 hours."""
-    await connection.execute(_SQL["rotate_secret"], org_id, webhook_id, secret)
+    """Replace the secret. The previous secret also signs for `ROTATION_OVERLAP`."""
+    await connection.execute(_SQL["rotate_secret"], org_id, webhook_id, secret, ROTATION_OVERLAP)
 
 
 async def disable(connection: Connection, endpoint: Endpoint, reason: str) -> asyncpg.Record | None:
-    """Switches a webhook off; returns url, description, project_id, failing_since, or None where it was off already."""
+    """Disable a webhook. Return url, description, project_id, failing_since, or None if it was already disabled."""
     return await connection.fetchrow(_SQL["disable"], *endpoint, reason)
 
 
-async def find_failing(connection: Connection, asked: Iterable[Endpoint], limit: timedelta) -> list[Endpoint]:
-    """Which of these have failed for longer than the limit, without one success."""
-    rows = await connection.fetch(_SQL["find_failing"], *map(list, zip(*asked, strict=True)), limit)
+async def find_failing(connection: Connection, endpoints: Iterable[Endpoint], limit: timedelta) -> list[Endpoint]:
+    """Return those of the endpoints that have failed for longer than the limit, without one success."""
+    rows = await connection.fetch(_SQL["find_failing"], *map(list, zip(*endpoints, strict=True)), limit)
     return [(OrgId(row["org_id"]), row["webhook_id"]) for row in rows]
 
 
 async def insert_recovery(
     connection: Connection, org_id: OrgId, webhook_id: str, recovery_id: str, since: datetime
 ) -> None:
-    """Stores a recovery for the dispatcher to carry out."""
+    """Insert a recovery for the dispatcher."""
     await connection.execute(_SQL["insert_recovery"], org_id, webhook_id, recovery_id, since)
 
 
 async def find_recovery(connection: Connection, org_id: OrgId, webhook_id: str, recovery_id: str) -> str | None:
-    """One recovery as JSON."""
+    """Return one recovery as JSON."""
     found: str | None = await connection.fetchval(_SQL["find_recovery"], org_id, webhook_id, recovery_id)
     return found
 
 
 async def claim_recovery(connection: Connection) -> ClaimedRecovery | None:
-    """The oldest unfinished recovery that nobody works at; held until the transaction ends."""
+    """Claim the oldest unfinished recovery that no other worker has claimed, until the transaction ends."""
     row = await connection.fetchrow(_SQL["claim_recovery"])
     return ClaimedRecovery(*row) if row else None
 
 
 async def recover_step(connection: Connection, recovery: ClaimedRecovery, limit: int) -> bool:
-    """Looks at so many further events and opens what was missed. Returns whether the recovery is finished."""
+    """Examine the next `limit` events and open the missed deliveries. Return whether the recovery is finished."""
     org_id, webhook_id, recovery_id, position, until = recovery
     row = await connection.fetchrow(_SQL["recover_step"], org_id, webhook_id, position, until, limit)
     if row is None:

@@ -1,4 +1,4 @@
-"""Webhooks with rows, and dispatchers in this process that bring events to them."""
+"""Webhooks stored in the database, and dispatchers in the test process that deliver events to them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from consumers.webhooks import Dispatcher
+from service.domain.deliveries import DeliveryPolicy
 from service.domain.ids import OrgId
 from service.outbound.webhooks import open_webhook_client
 from service.store.webhooks import WebhookFields
@@ -16,25 +17,27 @@ from tests.consumers.conftest import until
 from tests.running import running
 from tests.stored import Store
 
+POLICY = DeliveryPolicy()
 
-async def add_webhook(store: Store, url: str, events: tuple[str, ...] = (), **said: Any) -> NewWebhook:
-    described = WebhookFields(url, "", list(events), None, True)._replace(**said)
+
+async def add_webhook(store: Store, url: str, events: tuple[str, ...] = (), **changes: Any) -> NewWebhook:
+    fields = WebhookFields(url, "", list(events), None, True)._replace(**changes)
     async with store.pool.acquire() as connection:
-        return await create_webhook(connection, OrgId(1), described)
+        return await create_webhook(connection, OrgId(1), fields)
 
 
 @asynccontextmanager
-async def dispatching(store: Store, count: int = 1) -> AsyncIterator[None]:
-    """Stopped as SIGTERM stops them: with what is under way finished."""
+async def dispatching(store: Store, count: int = 1, policy: DeliveryPolicy = POLICY) -> AsyncIterator[None]:
+    """Run dispatchers while the block runs, then stop them as SIGTERM does: attempts in progress finish."""
     stopping = asyncio.Event()
-    async with open_webhook_client(allow_loopback=True) as client:
-        team = (Dispatcher(store.pool, client, stopping).run() for _ in range(count))
-        async with running(stopping, *team):
+    async with open_webhook_client(policy.attempt_timeout_s, allow_loopback=True) as client:
+        dispatchers = (Dispatcher(store.pool, client, policy, stopping).run() for _ in range(count))
+        async with running(stopping, *dispatchers):
             yield
 
 
 async def delivery(store: Store, webhook: NewWebhook) -> dict[str, Any]:
-    """The one delivery of this webhook."""
+    """Return the only delivery of this webhook."""
     row = await store.pool.fetchrow(
         "SELECT *, extract(epoch FROM due_at - now())::float8 AS due_in_s FROM deliveries WHERE webhook_id = $1",
         webhook.webhook_id,
@@ -43,13 +46,13 @@ async def delivery(store: Store, webhook: NewWebhook) -> dict[str, Any]:
     return {**row, "attempt_log": row["attempt_log"]}
 
 
-async def attempted(store: Store, webhook: NewWebhook, times: int = 1) -> dict[str, Any]:
-    """The one delivery, once it was attempted so often."""
+async def attempted(store: Store, webhook: NewWebhook, attempts: int = 1) -> dict[str, Any]:
+    """Wait until the only delivery of this webhook has had that many attempts, and return it."""
 
-    async def was() -> bool:
-        return len((await delivery(store, webhook))["attempt_log"]) >= times
+    async def was_attempted() -> bool:
+        return len((await delivery(store, webhook))["attempt_log"]) >= attempts
 
-    await until(was, f"{times} attempts")
+    await until(was_attempted, f"{attempts} attempts")
     return await delivery(store, webhook)
 
 
@@ -59,6 +62,7 @@ async def make_due(store: Store) -> None:
     await store.pool.execute("SELECT pg_notify('events_written', '')")
 
 
-async def told(store: Store, event_type: str) -> list[dict[str, Any]]:
+async def event_objects(store: Store, event_type: str) -> list[dict[str, Any]]:
+    """Return `data.object` of all stored events of a type."""
     rows = await store.pool.fetch("SELECT data FROM events WHERE type = $1 ORDER BY event_id", event_type)
     return [orjson.loads(row["data"]) for row in rows]

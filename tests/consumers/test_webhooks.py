@@ -1,6 +1,7 @@
-"""Events reach endpoints, signed, whatever the endpoints do; nothing is tried more than it should be."""
+"""The dispatcher delivers signed events to all kinds of endpoints, and limits its attempts."""
 
 import asyncio
+import dataclasses
 import hmac
 
 import pytest
@@ -12,21 +13,29 @@ from service.outbound.webhooks import WebhookClient
 from service.usecases.webhooks.deliver_events import AttemptedDelivery, claim_deliveries, record_attempts
 from service.usecases.webhooks.manage_webhooks import WebhookRef, rotate_secret
 from tests.consumers.conftest import until
-from tests.consumers.dispatching import add_webhook, attempted, delivery, dispatching, make_due, told
+from tests.consumers.dispatching import (
+    POLICY,
+    add_webhook,
+    attempted,
+    delivery,
+    dispatching,
+    event_objects,
+    make_due,
+)
 from tests.receivers import (
-    Misbehave,
-    dribble,
-    hang_up_in_the_middle,
+    Misbehavior,
+    close_mid_response,
     misbehaving,
+    never_respond,
     receiving,
-    say_nothing,
-    talk_without_end,
+    respond_slowly,
+    respond_without_end,
 )
 from tests.run_events import result, run_event
 from tests.stored import Store
 
 
-async def test_a_completed_run_is_posted_in_the_envelope(store: Store) -> None:
+async def test_completed_run_is_posted_in_the_envelope(store: Store) -> None:
     async with receiving() as receiver, dispatching(store):
         webhook = await add_webhook(store, receiver.url)
         await store.take(run_event("run_7"))
@@ -42,7 +51,7 @@ async def test_a_completed_run_is_posted_in_the_envelope(store: Store) -> None:
     assert (attempt["status"], attempt["response"], attempt["error"]) == (200, "thanks", None)
 
 
-async def test_receivers_verify_with_the_official_package_and_by_the_zof_header(store: Store) -> None:
+async def test_receiver_can_verify_with_the_official_package_and_the_zof_header(store: Store) -> None:
     async with receiving() as receiver, dispatching(store):
         webhook = await add_webhook(store, receiver.url)
         await store.take(run_event())
@@ -56,15 +65,15 @@ async def test_receivers_verify_with_the_official_package_and_by_the_zof_header(
     assert posted.headers["X-Zof-Signature"] == zof
 
 
-async def test_both_secrets_sign_while_one_replaces_the_other(store: Store) -> None:
+async def test_both_secrets_sign_during_a_rotation(store: Store) -> None:
     async with receiving() as receiver:
         webhook = await add_webhook(store, receiver.url)
         async with store.pool.acquire() as connection:
-            renewed = await rotate_secret(connection, WebhookRef(OrgId(1), webhook.webhook_id))
+            new_secret = await rotate_secret(connection, WebhookRef(OrgId(1), webhook.webhook_id))
         async with dispatching(store):
             await store.take(run_event())
             await attempted(store, webhook)
-        for secret in (webhook.secret, renewed):
+        for secret in (webhook.secret, new_secret):
             Webhook(secret).verify(receiver.received[0].body, dict(receiver.received[0].headers))
         await store.pool.execute("UPDATE webhooks SET previous_expires_at = now()")
         async with dispatching(store):
@@ -74,7 +83,7 @@ async def test_both_secrets_sign_while_one_replaces_the_other(store: Store) -> N
         Webhook(webhook.secret).verify(receiver.received[1].body, dict(receiver.received[1].headers))
 
 
-async def test_what_failed_comes_again_under_the_same_id(store: Store) -> None:
+async def test_failed_delivery_is_retried_with_the_same_id(store: Store) -> None:
     async with receiving(500, 200) as receiver, dispatching(store):
         webhook = await add_webhook(store, receiver.url)
         await store.take(run_event())
@@ -90,14 +99,14 @@ async def test_what_failed_comes_again_under_the_same_id(store: Store) -> None:
     assert first.headers["webhook-id"] == second.headers["webhook-id"]
 
 
-async def test_what_breaks_on_our_side_is_a_failed_attempt_and_comes_again(store: Store) -> None:
-    async def break_down(*_: object) -> AttemptOutcome:
+async def test_internal_error_is_a_failed_attempt_and_is_retried(store: Store) -> None:
+    async def crash(*_: object) -> AttemptOutcome:
         raise KeyError("a bug")
 
     async with receiving() as receiver, dispatching(store):
         webhook = await add_webhook(store, receiver.url)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(WebhookClient, "post", break_down)
+            patch.setattr(WebhookClient, "post", crash)
             await store.take(run_event())
             row = await attempted(store, webhook)
         assert (row["status"], row["attempt_count"]) == ("pending", 1)
@@ -105,35 +114,35 @@ async def test_what_breaks_on_our_side_is_a_failed_attempt_and_comes_again(store
         await make_due(store)
         row = await attempted(store, webhook, 2)
     assert row["status"] == "delivered"
-    assert [attempt["error"] for attempt in row["attempt_log"]] == ["something went wrong on our side", None]
+    assert [attempt["error"] for attempt in row["attempt_log"]] == ["internal error of this service", None]
 
 
 @pytest.mark.parametrize("status", [429, 503])
-async def test_a_receiver_says_when_to_come_again(store: Store, status: int) -> None:
-    async with receiving(status, answer_headers={"Retry-After": "120"}) as receiver, dispatching(store):
+async def test_retry_after_postpones_the_retry(store: Store, status: int) -> None:
+    async with receiving(status, response_headers={"Retry-After": "120"}) as receiver, dispatching(store):
         webhook = await add_webhook(store, receiver.url)
         await store.take(run_event())
         row = await attempted(store, webhook)
     assert 115 < row["due_in_s"] <= 120
 
 
-async def test_a_redirect_is_a_failure_and_never_followed(store: Store) -> None:
+async def test_redirect_is_a_failure_and_is_not_followed(store: Store) -> None:
     metadata = "http://169.254.169.254/latest/meta-data/"
-    async with receiving() as other, receiving(301, answer_headers={"Location": metadata}) as receiver:
+    async with receiving() as target, receiving(301, response_headers={"Location": metadata}) as receiver:
         async with dispatching(store):
             webhook = await add_webhook(store, receiver.url)
             await store.take(run_event())
             row = await attempted(store, webhook)
-        receiver.answer_headers = {"Location": other.url}
+        receiver.response_headers = {"Location": target.url}
         async with dispatching(store):
             await make_due(store)
             await attempted(store, webhook, 2)
     assert row["attempt_log"][0]["status"] == 301
     assert row["status"] == "pending"
-    assert other.received == []
+    assert target.received == []
 
 
-async def test_a_receiver_that_is_gone_is_left_alone_and_its_owner_told(store: Store) -> None:
+async def test_410_response_disables_the_webhook_and_publishes_an_event(store: Store) -> None:
     async with receiving(410) as receiver, receiving() as watcher, dispatching(store):
         webhook = await add_webhook(store, receiver.url, ("run.completed",))
         await add_webhook(store, watcher.url, ("webhook.disabled",))
@@ -143,27 +152,27 @@ async def test_a_receiver_that_is_gone_is_left_alone_and_its_owner_told(store: S
         row = await delivery(store, webhook)
     assert row["status"] == "exhausted"
     assert len(receiver.received) == 1
-    told_of = watcher.received[0].event["data"]["object"]
-    assert (told_of["webhook_id"], told_of["reason"]) == (webhook.webhook_id, "gone")
+    webhook_object = watcher.received[0].event["data"]["object"]
+    assert (webhook_object["webhook_id"], webhook_object["reason"]) == (webhook.webhook_id, "gone")
     hook = await store.pool.fetchrow("SELECT enabled, disabled_reason FROM webhooks WHERE url = $1", receiver.url)
     assert tuple(hook or ()) == (False, "gone")
 
 
-async def test_an_endpoint_that_fails_for_five_days_is_disabled(store: Store) -> None:
+async def test_endpoint_that_fails_for_five_days_is_disabled(store: Store) -> None:
     async with receiving(500) as receiver, dispatching(store):
         webhook = await add_webhook(store, receiver.url)
         await store.take(run_event())
         await attempted(store, webhook)
-        assert not await told(store, "webhook.disabled")
+        assert not await event_objects(store, "webhook.disabled")
         await store.pool.execute("UPDATE webhooks SET failing_since = now() - interval '5 days 1 minute'")
         await make_due(store)
         await attempted(store, webhook, 2)
-    [said] = await told(store, "webhook.disabled")
-    assert said["reason"] == "failing"
+    [webhook_object] = await event_objects(store, "webhook.disabled")
+    assert webhook_object["reason"] == "failing"
     assert (await delivery(store, webhook))["status"] == "exhausted"
 
 
-async def test_the_last_try_is_the_last(store: Store) -> None:
+async def test_delivery_is_exhausted_after_the_last_attempt(store: Store) -> None:
     async with receiving(500) as receiver, dispatching(store):
         webhook = await add_webhook(store, receiver.url)
         await store.take(run_event())
@@ -174,8 +183,8 @@ async def test_the_last_try_is_the_last(store: Store) -> None:
     assert (row["status"], row["due_at"]) == ("exhausted", None)
 
 
-async def test_an_endless_answer_is_cut(store: Store) -> None:
-    async with misbehaving(talk_without_end) as url, dispatching(store):
+async def test_endless_response_is_truncated(store: Store) -> None:
+    async with misbehaving(respond_without_end) as url, dispatching(store):
         webhook = await add_webhook(store, url)
         await store.take(run_event())
         row = await attempted(store, webhook)
@@ -183,8 +192,8 @@ async def test_an_endless_answer_is_cut(store: Store) -> None:
     assert len(row["attempt_log"][0]["response"]) == 1_000
 
 
-async def test_an_answer_that_ends_in_the_middle_is_a_failure(store: Store) -> None:
-    async with misbehaving(hang_up_in_the_middle) as url, dispatching(store):
+async def test_incomplete_response_is_a_failure(store: Store) -> None:
+    async with misbehaving(close_mid_response) as url, dispatching(store):
         webhook = await add_webhook(store, url)
         await store.take(run_event())
         row = await attempted(store, webhook)
@@ -193,9 +202,9 @@ async def test_an_answer_that_ends_in_the_middle_is_a_failure(store: Store) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("behave", [say_nothing, dribble])
-async def test_an_attempt_ends_after_fifteen_seconds(store: Store, behave: Misbehave) -> None:
-    async with misbehaving(behave) as url, dispatching(store):
+@pytest.mark.parametrize("misbehavior", [never_respond, respond_slowly])
+async def test_attempt_times_out_after_fifteen_seconds(store: Store, misbehavior: Misbehavior) -> None:
+    async with misbehaving(misbehavior) as url, dispatching(store):
         webhook = await add_webhook(store, url)
         await store.take(run_event())
         row = await attempted(store, webhook)
@@ -204,7 +213,7 @@ async def test_an_attempt_ends_after_fifteen_seconds(store: Store, behave: Misbe
     assert 14_900 < attempt["latency_ms"] < 17_000
 
 
-async def test_an_address_that_is_not_public_is_refused_when_it_is_connected_to(store: Store) -> None:
+async def test_private_address_is_rejected_at_connect_time(store: Store) -> None:
     async with dispatching(store):
         webhook = await add_webhook(store, "http://169.254.169.254/latest")
         await store.take(run_event())
@@ -212,7 +221,7 @@ async def test_an_address_that_is_not_public_is_refused_when_it_is_connected_to(
     assert "not a public address" in row["attempt_log"][0]["error"]
 
 
-async def test_five_failures_in_a_row_open_the_breaker(store: Store) -> None:
+async def test_five_consecutive_failures_open_the_circuit_breaker(store: Store) -> None:
     async with receiving(500) as receiver, dispatching(store):
         await add_webhook(store, receiver.url)
         await store.take(*(run_event(f"run_{number}") for number in range(40)))
@@ -223,27 +232,46 @@ async def test_five_failures_in_a_row_open_the_breaker(store: Store) -> None:
         await until(lambda: _is(len(receiver.event_ids()) == 40), "all events")
 
 
-async def test_an_endpoint_gets_few_posts_at_once_until_it_has_proved_itself(store: Store) -> None:
+async def test_policy_sets_the_schedule_and_the_circuit_breaker(store: Store) -> None:
+    policy = dataclasses.replace(
+        POLICY, retry_delays_s=(60.0,), jitter=0, breaker_failures=1, breaker_min_pause_s=1000, breaker_max_pause_s=2000
+    )
+    async with receiving(500) as receiver, dispatching(store, policy=policy):
+        webhook = await add_webhook(store, receiver.url)
+        await store.take(run_event())
+        row = await attempted(store, webhook)
+        assert 59 < row["due_in_s"] <= 60
+        pause_s = await store.pool.fetchval(
+            "SELECT extract(epoch FROM paused_until - now())::float8 FROM webhooks WHERE webhook_id = $1",
+            webhook.webhook_id,
+        )
+        assert 995 < pause_s <= 1000
+        await make_due(store)
+        row = await attempted(store, webhook, 2)
+    assert (row["status"], row["due_at"]) == ("exhausted", None)
+
+
+async def test_endpoint_gets_few_concurrent_posts_until_it_has_responded_well(store: Store) -> None:
     async with receiving(delay_s=0.3) as receiver:
         await add_webhook(store, receiver.url)
         await store.take(*(run_event(f"run_{number}") for number in range(30)))
         async with dispatching(store):
             await asyncio.sleep(0.25)
-            assert 0 < receiver.most_at_once <= 4
+            assert 0 < receiver.max_concurrent <= 4
             await until(lambda: _is(len(receiver.received) == 30), "all events")
-    assert 4 < receiver.most_at_once < 30
+    assert 4 < receiver.max_concurrent < 30
 
 
-async def test_connections_are_used_again(store: Store) -> None:
+async def test_connections_are_reused(store: Store) -> None:
     async with receiving() as receiver, dispatching(store):
         await add_webhook(store, receiver.url)
         for number in range(20):
             await store.take(run_event(f"run_{number}"))
         await until(lambda: _is(len(receiver.received) == 20), "all events")
-    assert len(receiver.connections) <= 10, "as many posts at once as the window has grown to, and no more"
+    assert len(receiver.connections) <= 10, "more connections than the concurrency limit requires"
 
 
-async def test_many_dispatchers_post_each_event_once(store: Store) -> None:
+async def test_concurrent_dispatchers_post_each_event_once(store: Store) -> None:
     async with receiving() as receiver:
         await add_webhook(store, receiver.url)
         await store.take(*(run_event(f"run_{number}", [result()]) for number in range(200)))
@@ -252,7 +280,7 @@ async def test_many_dispatchers_post_each_event_once(store: Store) -> None:
     assert len(receiver.received) == 200
 
 
-async def test_a_stop_finishes_and_records_what_is_under_way(store: Store) -> None:
+async def test_stop_finishes_and_records_attempts_in_progress(store: Store) -> None:
     async with receiving(delay_s=0.5) as receiver:
         webhook = await add_webhook(store, receiver.url)
         async with dispatching(store):
@@ -261,17 +289,17 @@ async def test_a_stop_finishes_and_records_what_is_under_way(store: Store) -> No
     assert (await delivery(store, webhook))["status"] == "delivered"
 
 
-async def test_a_claim_that_ran_out_writes_nothing(store: Store) -> None:
+async def test_expired_claim_writes_nothing(store: Store) -> None:
     webhook = await add_webhook(store, "http://127.0.0.1:9/hook")
     await store.take(run_event())
-    [ours] = await claim_deliveries(store.pool, {}, 10)
-    assert await claim_deliveries(store.pool, {}, 10) == []
-    await store.pool.execute("UPDATE deliveries SET due_at = now()")  # as when the lease is over
-    [theirs] = await claim_deliveries(store.pool, {}, 10)
-    answer = AttemptOutcome(200, 1)
-    await record_attempts(store.pool, [AttemptedDelivery(ours, ours.created_at, answer)])
+    [expired] = await claim_deliveries(store.pool, {}, 10, POLICY)
+    assert await claim_deliveries(store.pool, {}, 10, POLICY) == []
+    await store.pool.execute("UPDATE deliveries SET due_at = now()")  # as after the end of the lease
+    [current] = await claim_deliveries(store.pool, {}, 10, POLICY)
+    outcome = AttemptOutcome(200, 1)
+    await record_attempts(store.pool, [AttemptedDelivery(expired, expired.created_at, outcome)], POLICY)
     assert (await delivery(store, webhook))["attempt_log"] == []
-    await record_attempts(store.pool, [AttemptedDelivery(theirs, theirs.created_at, answer)])
+    await record_attempts(store.pool, [AttemptedDelivery(current, current.created_at, outcome)], POLICY)
     assert (await delivery(store, webhook))["status"] == "delivered"
 
 

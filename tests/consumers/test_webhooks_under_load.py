@@ -15,7 +15,7 @@ from service.domain.ids import OrgId, new_id
 from service.usecases.webhooks.manage_webhooks import NewWebhook
 from tests.consumers.conftest import until
 from tests.consumers.dispatching import add_webhook, dispatching
-from tests.receivers import Receiver, misbehaving, receiving, say_nothing
+from tests.receivers import Receiver, misbehaving, never_respond, receiving
 from tests.run_events import run_event
 from tests.stored import Store
 
@@ -83,7 +83,7 @@ async def dead_endpoint(how: str) -> AsyncIterator[str]:
     if how == "refuses":
         yield "http://127.0.0.1:9/hook"
         return
-    async with misbehaving(say_nothing) as url:
+    async with misbehaving(never_respond) as url:
         yield url
 
 

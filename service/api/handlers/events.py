@@ -20,7 +20,7 @@ from service.domain.cursors import CursorCodec, Cursors, pack_bigint, unpack_big
 from service.domain.errors import InvalidRequest, Unauthorized
 from service.domain.ids import OrgId, is_id
 from service.domain.keys import Caller
-from service.domain.streams import LAST, EventFilter, NumberedEvent
+from service.domain.streams import AFTER_LAST, EventFilter, NumberedEvent
 from service.store import events
 from service.store.postgres.database import Connection, as_organization
 from service.usecases.events.subscriptions import Disconnected, Subscriber, find_place, find_start, read_up_to
@@ -95,7 +95,7 @@ class _Stream:
         if event.number <= self._place:  # it came both ways, from the list and from the feed
             return
         self._place = event.number
-        if self._wanted.admits(event):
+        if self._wanted.matches(event):
             data = envelope(event.event_id, event.type, event.created_at, event.data)
             await self._write(b"id: %d\ndata: %s\n\n" % (event.number, data))
 
@@ -127,7 +127,7 @@ async def _until_cut(request: web.Request, sending: Coroutine[Any, Any, None], s
 
 
 async def _start(connection: Connection, org_id: OrgId, after: str | None) -> int:
-    return LAST if after is None else await find_place(connection, org_id, after)
+    return AFTER_LAST if after is None else await find_place(connection, org_id, after)
 
 
 def _last_seen(request: web.Request, query: StreamQuery) -> str | None:

@@ -1,7 +1,8 @@
--- name: claim  (of all organizations: the dispatcher's)
--- Every endpoint that has something due gets its room, no more, so that none can fill the claim; which come first is
--- left to chance, so that none is always last. Endpoints are found by jumping from one to the next in the index, not by
--- reading what waits for them. One behind an open breaker gets a single try. A claim is a lease: due_at moves ahead.
+-- name: claim  (for the dispatcher, of all organizations)
+-- Each endpoint with due deliveries gets at most its capacity, so that no endpoint can fill the claim. The endpoints
+-- are taken in random order, so that none is always last. They are found by a loose index scan, which jumps from one
+-- endpoint to the next instead of reading all deliveries that wait. If the circuit breaker of an endpoint is half-open
+-- (at least $8 failures, and the pause is over), one delivery is claimed. The claim is a lease: it postpones due_at.
 WITH RECURSIVE waiting AS (
     (SELECT org_id, webhook_id FROM deliveries WHERE due_at IS NOT NULL ORDER BY org_id, webhook_id LIMIT 1)
     UNION ALL
@@ -14,24 +15,25 @@ WITH RECURSIVE waiting AS (
 ), endpoint AS (
     SELECT hook.org_id, hook.webhook_id, hook.url, hook.secret,
            CASE WHEN hook.previous_expires_at > now() THEN hook.previous_secret END AS previous_secret,
-           CASE WHEN hook.failures >= 5 THEN least(1, coalesce(busy.room, 1)) ELSE coalesce(busy.room, $4) END AS room
+           CASE WHEN hook.failures >= $8 THEN least(1, coalesce(busy.capacity, 1)) ELSE coalesce(busy.capacity, $4)
+                END AS capacity
     FROM (SELECT org_id, webhook_id FROM waiting ORDER BY random()) waiting
     JOIN webhooks hook USING (org_id, webhook_id)
-    LEFT JOIN unnest($1::int[], $2::text[], $3::int[]) AS busy (org_id, webhook_id, room) USING (org_id, webhook_id)
+    LEFT JOIN unnest($1::int[], $2::text[], $3::int[]) AS busy (org_id, webhook_id, capacity) USING (org_id, webhook_id)
     WHERE hook.enabled AND (hook.paused_until IS NULL OR hook.paused_until <= now())
 ), due AS (
-    SELECT delivery.place
+    SELECT delivery.row_address
     FROM endpoint CROSS JOIN LATERAL (
-        SELECT ctid AS place FROM deliveries
+        SELECT ctid AS row_address FROM deliveries
         WHERE org_id = endpoint.org_id AND webhook_id = endpoint.webhook_id AND due_at <= now()
         ORDER BY due_at
-        LIMIT endpoint.room
+        LIMIT endpoint.capacity
         FOR UPDATE SKIP LOCKED
     ) delivery
     LIMIT $5
 ), claimed AS (
     UPDATE deliveries SET claim = $6, due_at = now() + $7
-    WHERE ctid = ANY (ARRAY (SELECT place FROM due)) -- locked, so they stay where they are
+    WHERE ctid = ANY (ARRAY (SELECT row_address FROM due)) -- the row locks keep the addresses valid
     RETURNING org_id, webhook_id, delivery_id, event_id, attempt_count, claim
 )
 SELECT claimed.*, endpoint.url, endpoint.secret, endpoint.previous_secret, event.type, event.created_at, event.data
@@ -42,13 +44,13 @@ CROSS JOIN LATERAL (
     WHERE org_id = claimed.org_id AND event_id = claimed.event_id LIMIT 1
 ) event
 
--- name: record  (what came of attempts; a claim that ran out and was taken by another writes nothing)
+-- name: record  (the outcomes of attempts; an update whose claim another worker has taken over changes nothing)
 WITH outcome AS (
     SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::interval[], $7::text[])
-        AS outcome (org_id, webhook_id, delivery_id, claim, status, wait, attempt)
+        AS outcome (org_id, webhook_id, delivery_id, claim, status, delay, attempt)
 ), written AS (
     UPDATE deliveries SET status = outcome.status, attempt_count = attempt_count + 1, claim = NULL,
-                          due_at = CASE WHEN outcome.status = 'pending' THEN now() + outcome.wait END,
+                          due_at = CASE WHEN outcome.status = 'pending' THEN now() + outcome.delay END,
                           attempt_log = attempt_log || outcome.attempt::jsonb
     FROM outcome
     WHERE deliveries.org_id = outcome.org_id AND deliveries.webhook_id = outcome.webhook_id
@@ -61,19 +63,20 @@ WITH outcome AS (
 UPDATE webhooks hook
 SET failures = CASE WHEN is_up THEN 0 ELSE failures + attempts END,
     failing_since = CASE WHEN NOT is_up THEN coalesce(failing_since, now()) END,
-    -- The breaker: after five failures in a row, a pause as long as it has been failing, from 10 s to 5 min.
-    paused_until = CASE WHEN NOT is_up AND failures + attempts >= 5
-                        THEN now() + least(greatest(now() - failing_since, interval '10 s'), interval '5 min') END
+    -- The circuit breaker: $8 consecutive failures pause the endpoint for as long as it has failed already, at least
+    -- $9 and at most $10.
+    paused_until = CASE WHEN NOT is_up AND failures + attempts >= $8
+                        THEN now() + least(greatest(now() - failing_since, $9::interval), $10::interval) END
 FROM tally
 WHERE hook.org_id = tally.org_id AND hook.webhook_id = tally.webhook_id AND (NOT is_up OR failures > 0)
 
--- name: release
+-- name: release  (claimed deliveries that weren't attempted become due again)
 UPDATE deliveries SET due_at = now(), claim = NULL
-FROM unnest($1::int[], $2::text[], $3::text[], $4::uuid[]) AS held (org_id, webhook_id, delivery_id, claim)
-WHERE deliveries.org_id = held.org_id AND deliveries.webhook_id = held.webhook_id
-      AND deliveries.delivery_id = held.delivery_id AND deliveries.claim = held.claim
+FROM unnest($1::int[], $2::text[], $3::text[], $4::uuid[]) AS released (org_id, webhook_id, delivery_id, claim)
+WHERE deliveries.org_id = released.org_id AND deliveries.webhook_id = released.webhook_id
+      AND deliveries.delivery_id = released.delivery_id AND deliveries.claim = released.claim
 
--- name: insert_test  (of an event that goes to this webhook alone)
+-- name: insert_test  (of an event that only this webhook receives)
 INSERT INTO deliveries (org_id, webhook_id, delivery_id, event_id)
 VALUES ($1, $2, delivery_id($2, $3), $3)
 RETURNING delivery_id
@@ -83,6 +86,6 @@ UPDATE deliveries SET status = 'pending', attempt_count = 0, due_at = now(), cla
 WHERE org_id = $1 AND webhook_id = $2 AND delivery_id = $3
 RETURNING delivery_id
 
--- name: exhaust_pending  (of a webhook that is disabled or gone)
+-- name: exhaust_pending  (of a disabled webhook)
 UPDATE deliveries SET status = 'exhausted', due_at = NULL, claim = NULL
 WHERE org_id = $1 AND webhook_id = $2 AND due_at IS NOT NULL

@@ -2,12 +2,12 @@
 INSERT INTO webhooks (org_id, webhook_id, url, description, events, project_id, enabled, disabled_reason, secret)
 VALUES ($1, $2, $3, $4, $5, $6, $7, CASE WHEN NOT $7 THEN 'by_request' END, $8)
 
--- name: lock  (for a change; $3: the project that the caller's key is bound to)
+-- name: lock  (before a change; $3 is the project to which the caller's key is bound)
 SELECT url, description, events, project_id, enabled FROM webhooks
 WHERE org_id = $1 AND webhook_id = $2 AND ($3::text IS NULL OR project_id = $3)
 FOR UPDATE
 
--- name: update  (one that is switched on again starts with a clean slate)
+-- name: update  (a new URL, or enabling a disabled webhook, resets its failures)
 UPDATE webhooks
 SET url = $3, description = $4, events = $5, project_id = $6, enabled = $7, updated_at = now(),
     disabled_reason = CASE WHEN $7 THEN NULL ELSE coalesce(disabled_reason, 'by_request') END,
@@ -20,19 +20,19 @@ WHERE org_id = $1 AND webhook_id = $2
 DELETE FROM webhooks WHERE org_id = $1 AND webhook_id = $2 AND ($3::text IS NULL OR project_id = $3)
 RETURNING webhook_id
 
--- name: rotate_secret  (the one before signs along for a day)
+-- name: rotate_secret  (the previous secret also signs for the interval $4)
 UPDATE webhooks
-SET previous_secret = secret, previous_expires_at = now() + interval '24 hours', secret = $3, updated_at = now()
+SET previous_secret = secret, previous_expires_at = now() + $4::interval, secret = $3, updated_at = now()
 WHERE org_id = $1 AND webhook_id = $2
 
--- name: disable  (once: returns nothing where it is disabled already)
+-- name: disable  (returns no row if the webhook is already disabled)
 UPDATE webhooks SET enabled = false, disabled_reason = $3, updated_at = now()
 WHERE org_id = $1 AND webhook_id = $2 AND enabled
 RETURNING url, description, project_id, failing_since
 
--- name: find_failing  (which of these have failed for longer than an endpoint may)
+-- name: find_failing  (the endpoints of the list that have failed for longer than $3)
 SELECT hook.org_id, hook.webhook_id
-FROM unnest($1::int[], $2::text[]) AS asked (org_id, webhook_id) JOIN webhooks hook USING (org_id, webhook_id)
+FROM unnest($1::int[], $2::text[]) AS candidate (org_id, webhook_id) JOIN webhooks hook USING (org_id, webhook_id)
 WHERE hook.enabled AND hook.failing_since < now() - $3::interval
 
 -- name: insert_recovery
@@ -48,29 +48,29 @@ SELECT json_build_object(
 FROM recoveries
 WHERE org_id = $1 AND webhook_id = $2 AND recovery_id = $3
 
--- name: claim_recovery  (of all organizations: the dispatcher's; held while a step is made)
+-- name: claim_recovery  (for the dispatcher, of all organizations; the row lock is the claim for one step)
 SELECT org_id, webhook_id, recovery_id, position, until FROM recoveries
 WHERE finished_at IS NULL ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED
 
--- name: recover_step  (opens what was missed among the next events, also what happened while the webhook was off)
+-- name: recover_step  (opens the missed deliveries of the next events, including those while the webhook was disabled)
 WITH examined AS (
     SELECT event_id, type, project_id FROM events
     WHERE org_id = $1 AND event_id > $3 AND created_at <= $4
     ORDER BY event_id LIMIT $5
 ), missed AS (
-    INSERT INTO deliveries AS known (org_id, webhook_id, delivery_id, event_id)
+    INSERT INTO deliveries AS existing (org_id, webhook_id, delivery_id, event_id)
     SELECT $1, $2, delivery_id($2, examined.event_id), examined.event_id
     FROM examined JOIN webhooks hook ON hook.org_id = $1 AND hook.webhook_id = $2
     WHERE is_subscribed(hook, examined.type, examined.project_id)
     ON CONFLICT (org_id, webhook_id, delivery_id) DO UPDATE
         SET status = 'pending', attempt_count = 0, due_at = now(), claim = NULL
-        WHERE known.status = 'exhausted'
+        WHERE existing.status = 'exhausted'
     RETURNING 1
 )
 SELECT (SELECT count(*) FROM examined)::int AS examined, (SELECT max(event_id) FROM examined) AS last,
        (SELECT count(*) FROM missed)::int AS recovered
 
--- name: advance_recovery  (the transaction holds its row)
+-- name: advance_recovery  (the transaction has locked the row)
 UPDATE recoveries
 SET position = coalesce($4, position), recovered = recovered + $5, status = CASE WHEN $6 THEN 'succeeded' ELSE 'running' END,
     finished_at = CASE WHEN $6 THEN now() END

@@ -1,4 +1,4 @@
-"""Brings events to webhooks: what is claimed, what one attempt does, what is recorded of it."""
+"""Delivery of events to webhooks: claims, attempts, the records of their outcomes, and recoveries."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import orjson
 
 from service.contracts.events import DisabledWebhookObject, envelope, rfc3339
-from service.domain.deliveries import AttemptOutcome, DeliveryStatus, Endpoint, next_wait_s
+from service.domain.deliveries import AttemptOutcome, DeliveryPolicy, DeliveryStatus, Endpoint
 from service.domain.events import NewEvent
 from service.domain.ids import new_id
 from service.domain.signatures import signed_headers
@@ -21,33 +21,33 @@ from service.store.postgres.database import Connection, Pool
 from service.store.postgres.retries import retry_on_conflict
 from service.store.postgres.transactions import notifying_transaction
 
-_LEASE: Final = timedelta(seconds=60)  # well above the time of an attempt
-_LONGEST_FAILURE: Final = timedelta(days=5)
 _RECOVERY_STEP: Final = 500  # events
 
 
 class AttemptedDelivery(NamedTuple):
-    """A delivery after an attempt."""
+    """A delivery after an attempt, which started at the time `at`."""
 
     claimed: ClaimedDelivery
     at: datetime
-    answer: AttemptOutcome
+    outcome: AttemptOutcome
 
 
-async def claim_deliveries(pool: Pool, capacities: Mapping[Endpoint, int], limit: int) -> list[ClaimedDelivery]:
-    """Deliveries that are due and ours for a minute; another dispatcher gets them after that."""
-    return await deliveries.claim(pool, capacities, limit, _LEASE) if limit > 0 else []
+async def claim_deliveries(
+    pool: Pool, capacities: Mapping[Endpoint, int], limit: int, policy: DeliveryPolicy
+) -> list[ClaimedDelivery]:
+    """Claim at most `limit` due deliveries for the lease of the policy. After it, another dispatcher can claim them."""
+    return await deliveries.claim(pool, capacities, limit, policy) if limit > 0 else []
 
 
 async def attempt(client: WebhookClient, claimed: ClaimedDelivery) -> AttemptedDelivery:
-    """One attempt. Raises nothing: what goes wrong on our side is a failure too, or it would come due for ever."""
+    """Attempt a delivery once. An unexpected error counts as a failed attempt, so that the retries stay limited."""
     at, started = datetime.now(UTC), time.monotonic()
     try:
-        answer = await _post(client, claimed)
+        outcome = await _post(client, claimed)
     except Exception as error:
-        log.error("attempt_broke", org_id=claimed.org_id, delivery_id=claimed.delivery_id, exc_info=error)
-        answer = AttemptOutcome(None, round((time.monotonic() - started) * 1000), "something went wrong on our side")
-    return AttemptedDelivery(claimed, at, answer)
+        log.error("delivery_attempt_crashed", org_id=claimed.org_id, delivery_id=claimed.delivery_id, exc_info=error)
+        outcome = AttemptOutcome(None, round((time.monotonic() - started) * 1000), "internal error of this service")
+    return AttemptedDelivery(claimed, at, outcome)
 
 
 async def _post(client: WebhookClient, claimed: ClaimedDelivery) -> AttemptOutcome:
@@ -58,20 +58,22 @@ async def _post(client: WebhookClient, claimed: ClaimedDelivery) -> AttemptOutco
 
 
 async def release_deliveries(pool: Pool, claimed: Sequence[ClaimedDelivery]) -> None:
-    """Leaves deliveries to whoever claims them next; not at all would do too, but only when the lease is over."""
+    """Release claims before their leases expire, so that any dispatcher can claim the deliveries immediately."""
     await deliveries.release(pool, claimed)
 
 
-async def record_attempts(pool: Pool, attempted: Sequence[AttemptedDelivery]) -> list[DeliveryStatus]:
-    """Writes what came of attempts, and switches endpoints off that are gone or have failed for days.
+async def record_attempts(
+    pool: Pool, attempted: Sequence[AttemptedDelivery], policy: DeliveryPolicy
+) -> list[DeliveryStatus]:
+    """Record the outcomes of attempts, and disable webhooks whose endpoints are gone or have failed for too long.
 
-    Returns what the deliveries are now, unless another has claimed them meanwhile.
+    Returns the new status of each delivery. If another dispatcher has claimed a delivery since, its row isn't changed.
     """
-    return await retry_on_conflict(partial(_record, pool, attempted))
+    return await retry_on_conflict(partial(_record, pool, attempted, policy))
 
 
 async def recover_missed(pool: Pool) -> bool:
-    """Makes one step of one recovery; False where there is none to do. A step that dies is made again."""
+    """Execute one step of one recovery in one transaction. Return False if there is no unfinished recovery."""
     async with pool.acquire() as connection, connection.transaction():
         recovery = await webhooks.claim_recovery(connection)
         if recovery is None:
@@ -80,49 +82,51 @@ async def recover_missed(pool: Pool) -> bool:
         return True
 
 
-async def _record(pool: Pool, attempted: Sequence[AttemptedDelivery]) -> list[DeliveryStatus]:
-    outcomes = [_outcome(one) for one in attempted]
+async def _record(pool: Pool, attempted: Sequence[AttemptedDelivery], policy: DeliveryPolicy) -> list[DeliveryStatus]:
+    updates = [_update(one, policy) for one in attempted]
     async with pool.acquire() as connection, notifying_transaction(connection):
-        await deliveries.record(connection, outcomes)
-        await _disable(connection, attempted)
-    return [outcome.status for outcome in outcomes]
+        await deliveries.record(connection, updates, policy)
+        await _disable(connection, attempted, policy)
+    return [update.status for update in updates]
 
 
-def _outcome(attempted: AttemptedDelivery) -> DeliveryUpdate:
-    claimed, answer = attempted.claimed, attempted.answer
-    wait_s = None if answer.succeeded else next_wait_s(claimed.attempt_count + 1, answer.retry_after_s)
+def _update(attempted: AttemptedDelivery, policy: DeliveryPolicy) -> DeliveryUpdate:
+    claimed, outcome = attempted.claimed, attempted.outcome
+    delay_s = None
+    if not outcome.succeeded:
+        delay_s = policy.retry_delay_s(claimed.attempt_count + 1, outcome.retry_after_s)
     return DeliveryUpdate(
-        claimed.org_id, claimed.webhook_id, claimed.delivery_id, claimed.claim, _status(answer, wait_s),
-        None if wait_s is None else timedelta(seconds=wait_s), _log_entry(attempted),
+        claimed.org_id, claimed.webhook_id, claimed.delivery_id, claimed.claim, _status(outcome, delay_s),
+        None if delay_s is None else timedelta(seconds=delay_s), _log_entry(attempted),
     )  # fmt: skip
 
 
-def _status(answer: AttemptOutcome, wait_s: float | None) -> DeliveryStatus:
-    if answer.succeeded:
+def _status(outcome: AttemptOutcome, delay_s: float | None) -> DeliveryStatus:
+    if outcome.succeeded:
         return "delivered"
-    return "exhausted" if wait_s is None else "pending"
+    return "exhausted" if delay_s is None else "pending"
 
 
 def _log_entry(attempted: AttemptedDelivery) -> str:
-    answer = attempted.answer
+    outcome = attempted.outcome
     return orjson.dumps(
         {
             "at": rfc3339(attempted.at),
-            "status": answer.status,
-            "latency_ms": answer.latency_ms,
-            "error": answer.error,
-            "response": answer.response,
+            "status": outcome.status,
+            "latency_ms": outcome.latency_ms,
+            "error": outcome.error,
+            "response": outcome.response,
         }
     ).decode()
 
 
-async def _disable(connection: Connection, attempted: Sequence[AttemptedDelivery]) -> None:
-    """Disable the endpoints that are gone or have failed for too long."""
-    gone = {one.claimed.endpoint for one in attempted if one.answer.is_gone}
-    failing = {one.claimed.endpoint for one in attempted if not one.answer.succeeded} - gone
-    lasting = await webhooks.find_failing(connection, failing, _LONGEST_FAILURE) if failing else []
-    ended = [(endpoint, "gone") for endpoint in gone] + [(endpoint, "failing") for endpoint in lasting]
-    for endpoint, reason in sorted(ended):
+async def _disable(connection: Connection, attempted: Sequence[AttemptedDelivery], policy: DeliveryPolicy) -> None:
+    """Disable the webhooks whose endpoints are gone or have failed for too long."""
+    gone = {one.claimed.endpoint for one in attempted if one.outcome.is_gone}
+    failed = {one.claimed.endpoint for one in attempted if not one.outcome.succeeded} - gone
+    failing = await webhooks.find_failing(connection, failed, policy.disable_after) if failed else []
+    reasons = [(endpoint, "gone") for endpoint in gone] + [(endpoint, "failing") for endpoint in failing]
+    for endpoint, reason in sorted(reasons):  # in the order of the keys, so that dispatchers can't deadlock
         await _disable_one(connection, endpoint, reason)
 
 
@@ -133,13 +137,13 @@ async def _disable_one(connection: Connection, endpoint: Endpoint, reason: str) 
     org_id, webhook_id = endpoint
     await deliveries.exhaust_pending(connection, org_id, webhook_id)
     since = row["failing_since"]
-    told: DisabledWebhookObject = {
+    webhook: DisabledWebhookObject = {
         "webhook_id": webhook_id,
         "url": row["url"],
         "description": row["description"],
         "reason": reason,
         "failing_since": rfc3339(since) if since else None,
     }
-    data = orjson.dumps(told).decode()
+    data = orjson.dumps(webhook).decode()
     event = NewEvent(org_id, new_id("evt"), "webhook.disabled", row["project_id"], None, data)
     await events.insert(connection, [event])
