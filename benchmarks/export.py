@@ -15,6 +15,7 @@ import asyncpg
 
 from benchmarks.servers import Servers, consumer_process, cpu_s, peak_rss_mib, servers
 from service.contracts.exports import ExportRequest
+from service.contracts.stored_exports import StoredExport
 from service.domain.ids import OrgId
 from service.domain.key_ranges import KeyRange
 from service.store.export_readers import plans as export_plans
@@ -36,9 +37,9 @@ BUDGETS: Final = {  # format and compression: of psql, MiB
 async def csv_query(url: str) -> str:
     """The query of an export of everything as CSV, on one line as psql wants it."""
     pool = await database.open_pool(url, "results_api", 1)
-    order = ExportRequest(format="csv").to_order()
+    spec = StoredExport.of_document(ExportRequest(format="csv").to_document()).to_spec()
     async with database.as_organization(pool, ORGANIZATION) as connection:
-        plan = await export_plans.plan_export(connection, ORGANIZATION, order, TEXT.range_results)
+        plan = await export_plans.plan_export(connection, ORGANIZATION, spec, TEXT.range_results)
     await database.close_pool(pool)
     return " ".join(plan.query(KeyRange(plan.ranges[-1].first_run, plan.ranges[0].last_run)).split())
 

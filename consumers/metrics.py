@@ -9,7 +9,7 @@ from prometheus_client import Counter, Histogram, disable_created_metrics, start
 
 from service.domain.deliveries import DeliveryStatus
 from service.domain.errors import ServiceError
-from service.usecases.exports.run_export import ExportEnd
+from service.usecases.exports.run_export import ExportOutcome
 from service.usecases.ingest.batch_items import EventOutcome, EventStatus
 from service.usecases.reports.store_report import ReportOutcome
 from service.usecases.webhooks.deliver_events import AttemptedDelivery
@@ -96,9 +96,9 @@ def count_report(outcome: ReportOutcome, duration_s: float) -> None:
     _STORED.labels("reports").inc(outcome.results)
 
 
-def count_export(end: ExportEnd, duration_s: float) -> None:
+def count_export(outcome: ExportOutcome, duration_s: float) -> None:
     """Record one attempt to run an export."""
-    _EXPORTS.labels(end).observe(duration_s)
+    _EXPORTS.labels(outcome).observe(duration_s)
 
 
 def count_deliveries(attempted: Sequence[AttemptedDelivery], statuses: Sequence[DeliveryStatus]) -> None:

@@ -96,10 +96,10 @@ async def _upkeep(context: RoleContext) -> RoleWorkload:
     settings, storage = context.settings, open_storage(context.settings)
     expire = partial(expire_results, context.pool, storage, database_url(settings), settings.retention)
     tasks = (
-        PeriodicTask("abandoned_exports", 10, exporter.end_abandoned),
+        PeriodicTask("abandoned_exports", 10, exporter.fail_abandoned),
         PeriodicTask("abandoned_reports", 10, _report_ingester(context).reject_abandoned),
-        PeriodicTask("expired_exports", 60, exporter.expire),
-        PeriodicTask("orphaned_files", 3_600, exporter.sweep),
+        PeriodicTask("expired_exports", 60, exporter.delete_expired_files),
+        PeriodicTask("orphaned_files", 3_600, exporter.delete_orphaned_files),
         PeriodicTask("orphaned_uploads", 24 * 3_600, partial(delete_orphaned_uploads, context.pool, storage)),
         PeriodicTask("stuck_writers", 15, partial(cleanup.terminate_stuck_writers, context.pool)),
         PeriodicTask("expired_responses", 3_600, partial(cleanup.delete_expired_responses, context.pool)),

@@ -11,18 +11,26 @@ from typing import Any
 import zstandard
 
 from consumers.jobs import JobRunner
+from service.contracts.exports import ExportRequest
+from service.contracts.stored_exports import StoredExport
+from service.domain.exports import ExportSpec
 from service.resources import open_storage
 from service.settings import Settings
 from service.storage import Storage
-from service.store.export_readers.snapshots import Shape
+from service.store.export_readers.snapshots import ReadStrategy
 from service.store.postgres import database
 from service.usecases.exports.run_export import Exporter
 from service.usecases.exports.write_export import ExportWriter
 from tests.api.served import Api, serve
 from tests.running import PATIENCE_S, running
 
-SHAPE = Shape(readers=2, range_results=7, ahead=2)  # so that even small exports are read in many ranges
+STRATEGY = ReadStrategy(readers=2, range_results=7, buffered_chunks=2)  # small exports have many ranges
 OVER = {"succeeded", "failed", "canceled", "expired"}
+
+
+def export_spec(request: Mapping[str, Any]) -> ExportSpec:
+    """Return the content and format of the file for an API request."""
+    return StoredExport.of_document(ExportRequest.model_validate(request).to_document()).to_spec()
 
 
 @dataclass
@@ -89,7 +97,7 @@ async def exporting(database_url: str, storage_url: str, **settings: Any) -> Asy
                 api,
                 storage,
                 Exporter(
-                    api.store.pool, ExportWriter(rows, database_url, SHAPE, SHAPE), storage, "http://results.test"
+                    api.store.pool, ExportWriter(rows, database_url, STRATEGY, STRATEGY), storage, "http://results.test"
                 ),
             )
         finally:

@@ -4,7 +4,7 @@ from service.storage import Storage
 
 
 async def write(storage: Storage, path: str, data: bytes) -> None:
-    async with storage.writing(path) as file:
+    async with storage.open_writer(path) as file:
         await file.write(data)
 
 

@@ -16,7 +16,7 @@ from service.contracts.queries import BranchName, CaseRef, Name, SuiteName, Time
 from service.contracts.reports import Label, Shard, ShortText
 from service.contracts.run_events import Identifier
 from service.domain.events import EVENT_TYPES
-from service.domain.exports import COLUMNS, COMPRESSIONS, FORMATS
+from service.domain.exports import COLUMNS, COMPRESSIONS, EXPORT_FORMATS
 from service.domain.statuses import RESULT_STATUSES
 
 _PACKED: Final = {".gz": "gzip", ".zst": "zstd"}
@@ -139,7 +139,10 @@ def _file(_: click.Context, __: click.Parameter, target: Path) -> Path:
     help="Where it goes; a file that is there is replaced once the new one is whole.",
 )
 @click.option(
-    "--format", "form", type=click.Choice(FORMATS), help="Of the file, by default what its name ends in, or else csv."
+    "--format",
+    "form",
+    type=click.Choice(tuple(EXPORT_FORMATS)),
+    help="Of the file, by default what its name ends in, or else csv.",
 )
 @click.option(
     "--compression",
@@ -193,7 +196,7 @@ def _form(asked: dict[str, Any], target: Path) -> dict[str, Any]:
     *_, form, packed = ["", "", *target.suffixes]
     compression = _PACKED.get(packed)
     ending = (form if compression else packed).removeprefix(".")
-    named = ending if ending in FORMATS else "csv"
+    named = ending if ending in EXPORT_FORMATS else "csv"
     return {"form": asked["form"] or named, "compression": asked["compression"] or compression}
 
 

@@ -74,7 +74,7 @@ def _is_fresh(job: Mapping[str, Any]) -> bool:
 def _is_for(job: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
     """Whether the job does what is asked for, in whatever words."""
     told = {name: job[name] for name in ExportRequest.model_fields if job[name] is not None}
-    return ExportRequest.model_validate(told).to_order() == ExportRequest.model_validate(request).to_order()
+    return bool(ExportRequest.model_validate(told).to_document() == ExportRequest.model_validate(request).to_document())
 
 
 async def _finish(server: Server, job: dict[str, Any], target: Path) -> None:

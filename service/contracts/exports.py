@@ -1,53 +1,49 @@
-"""Exports as clients ask for them. What jobs look like is written by store/sql/read_exports.sql."""
+"""Export requests of API clients. store/sql/read_exports.sql writes the jobs as JSON."""
 
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
 from service.contracts.queries import ExportFilters, Query
-from service.domain.exports import COLUMNS, Column, Compression, ExportOrder, Format
+from service.domain.exports import COLUMNS, EXPORT_FORMATS, Column, Compression, ExportFormatName
 
 
 class ExportRequest(Query):
-    """A bulk export to be made."""
+    """A request for a bulk export."""
 
-    format: Format
-    filter: Annotated[ExportFilters, Field(description="As in the list of results; without any, everything")] = (
+    format: ExportFormatName
+    filter: Annotated[ExportFilters, Field(description="The filters of the results list. Default: all results")] = (
         ExportFilters()
     )
-    compression: Annotated[Compression | None, Field(description="Of the file; of the pages in parquet (zstd)")] = None
-    columns: Annotated[list[Column] | None, Field(min_length=1, description="In this order; by default all")] = None
-    raw: Annotated[bool, Field(strict=True, description="Leave cells that look like formulas as they are (csv)")] = (
-        False
-    )
+    compression: Annotated[
+        Compression | None,
+        Field(description="Compression of the file, or of the pages of a parquet file. Default: none (parquet: zstd)"),
+    ] = None
+    columns: Annotated[
+        list[Column] | None, Field(min_length=1, description="Columns in the given order. Default: all columns")
+    ] = None
+    raw: Annotated[
+        bool, Field(strict=True, description="Don't neutralize cells that spreadsheets interpret as formulas (csv)")
+    ] = False
 
     @field_validator("columns")
     @classmethod
-    def _named_once(cls, columns: list[Column] | None) -> list[Column] | None:
+    def _check_unique(cls, columns: list[Column] | None) -> list[Column] | None:
         if columns and len(set(columns)) < len(columns):
-            raise ValueError("must not name a column twice")
+            raise ValueError("must not contain a column twice")
         return columns
 
-    def to_order(self) -> ExportOrder:
-        """What the job has to deliver."""
-        default: Compression = "zstd" if self.format == "parquet" else "none"
-        columns = tuple(self.columns or COLUMNS)
-        return ExportOrder(
-            self.format, self.compression or default, columns, self.raw or self.format != "csv", self.filter.to_filter()
-        )
-
-    def restrict_to_project(self, project_id: str) -> "ExportRequest":
-        """The same for one project alone."""
+    def within_project(self, project_id: str) -> "ExportRequest":
+        """Return the request restricted to one project."""
         return self.model_copy(update={"filter": self.filter.model_copy(update={"project_id": project_id})})
 
     def to_document(self) -> dict[str, Any]:
-        """As it is kept with the job: what was asked for, with the defaults written out."""
-        order = self.to_order()
-        asked = self.filter.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)
+        """Return the document that is stored with the job, with all defaults filled in."""
+        export_format = EXPORT_FORMATS[self.format]
         return {
-            "format": order.format,
-            "compression": order.compression,
-            "columns": list(order.columns),
+            "format": self.format,
+            "compression": self.compression or export_format.default_compression,
+            "columns": list(self.columns or COLUMNS),
             "raw": self.raw,
-            "filter": asked,
+            "filter": self.filter.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True),
         }

@@ -7,7 +7,7 @@ from typing_extensions import TypedDict
 
 from service.contracts.run_events import ArtifactKind
 from service.domain.deliveries import DeliveryStatus
-from service.domain.exports import Column, Compression, Format
+from service.domain.exports import Column, Compression, ExportFormatName
 from service.domain.keys import KeyRole
 from service.domain.statuses import ResultStatus, RunStatus
 
@@ -190,7 +190,7 @@ class Export(TypedDict):
 
     id: str
     status: Literal["queued", "running", "succeeded", "failed", "canceled", "expired"]
-    format: Format
+    format: ExportFormatName
     compression: Compression
     columns: list[Column]
     raw: bool

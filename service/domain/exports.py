@@ -1,4 +1,4 @@
-"""Bulk exports: what can be asked for, and what follows from it."""
+"""Bulk exports: formats, columns, compression, and the retry schedule."""
 
 import re
 from dataclasses import dataclass
@@ -8,64 +8,98 @@ from typing import Final, Literal, get_args
 from service.domain.filters import ResultFilter
 from service.domain.ids import OrgId
 
-Format = Literal["csv", "json", "ndjson", "parquet"]
+ExportFormatName = Literal["csv", "json", "ndjson", "parquet"]
 Compression = Literal["none", "gzip", "zstd"]
 Column = Literal[
     "id", "run_id", "project_id", "environment", "branch", "commit_sha", "ci_url", "labels", "case", "case_id", "suite",
     "name", "file", "status", "flaky", "attempts", "duration_ms", "started_at", "completed_at", "failure_summary",
 ]  # fmt: skip
+RowSource = Literal["csv", "json_lines", "arrow"]
 
-FORMATS: Final[tuple[Format, ...]] = get_args(Format)
+
+@dataclass(frozen=True, slots=True)
+class ExportFormat:
+    """A file format of exports.
+
+    `source` is the form in which the store reads the rows. `text_columns` are the columns that the store converts to
+    text because their database type has no equivalent in the format. A format with `compresses_pages` compresses its
+    own pages, so the file has no compression suffix.
+    """
+
+    media_type: str
+    source: RowSource
+    text_columns: frozenset[Column]
+    default_compression: Compression = "none"
+    compresses_pages: bool = False
+    neutralizes_formulas: bool = False  # unless the request sets `raw`
+
+
+_TIMES: Final[frozenset[Column]] = frozenset({"started_at", "completed_at"})
+
+EXPORT_FORMATS: Final[dict[ExportFormatName, ExportFormat]] = {
+    "csv": ExportFormat("text/csv; charset=utf-8", "csv", _TIMES | {"labels", "flaky"}, neutralizes_formulas=True),
+    "json": ExportFormat("application/json", "json_lines", _TIMES),
+    "ndjson": ExportFormat("application/x-ndjson", "json_lines", _TIMES),
+    "parquet": ExportFormat(
+        "application/vnd.apache.parquet", "arrow", frozenset({"labels"}), "zstd", compresses_pages=True
+    ),
+}
 COMPRESSIONS: Final[tuple[Compression, ...]] = get_args(Compression)
 COLUMNS: Final[tuple[Column, ...]] = get_args(Column)
 
-MAX_TRIES: Final = 3
-RETRY_WAITS: Final = (timedelta(seconds=5), timedelta(seconds=30))
-KEPT: Final = timedelta(days=7)
+MAX_ATTEMPTS: Final = 3
+RETRY_DELAYS: Final = (timedelta(seconds=5), timedelta(seconds=30))
+FILE_RETENTION: Final = timedelta(days=7)
 
-_CONTENT_TYPES: Final[dict[Format, str]] = {
-    "csv": "text/csv; charset=utf-8",
-    "json": "application/json",
-    "ndjson": "application/x-ndjson",
-    "parquet": "application/vnd.apache.parquet",
-}
-_PACKED_TYPES: Final[dict[Compression, str]] = {"gzip": "application/gzip", "zstd": "application/zstd"}
-_SUFFIXES: Final[dict[Compression, str]] = {"none": "", "gzip": ".gz", "zstd": ".zst"}
-_UNPLAIN: Final = re.compile(r"[^A-Za-z0-9._-]+")
+COMPRESSION_SUFFIXES: Final[dict[Compression, str]] = {"none": "", "gzip": ".gz", "zstd": ".zst"}
+_COMPRESSED_TYPES: Final[dict[Compression, str]] = {"gzip": "application/gzip", "zstd": "application/zstd"}
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _MAX_STEM: Final = 80
 
 
 @dataclass(frozen=True, slots=True)
-class ExportOrder:
-    """What a job has to deliver. Parquet compresses its pages instead of the file."""
+class FileFormat:
+    """The format and compression of an export file."""
 
-    format: Format
+    name: ExportFormatName
     compression: Compression
+
+    @property
+    def details(self) -> ExportFormat:
+        """Return the properties of the format."""
+        return EXPORT_FORMATS[self.name]
+
+    @property
+    def media_type(self) -> str:
+        """Return the Content-Type of the stored file."""
+        if self.details.compresses_pages:
+            return self.details.media_type
+        return _COMPRESSED_TYPES.get(self.compression, self.details.media_type)
+
+    @property
+    def suffix(self) -> str:
+        """Return the suffix of the file name, such as `.csv.gz`."""
+        return f".{self.name}" + ("" if self.details.compresses_pages else COMPRESSION_SUFFIXES[self.compression])
+
+    def file_name(self, run_id: str | None, created_at: datetime) -> str:
+        """Return the suggested name of a download. It contains only letters, digits, dots, dashes, and underscores."""
+        subject = run_id or f"{created_at:%Y-%m-%d}"
+        return f"results-{_UNSAFE.sub('_', subject)[:_MAX_STEM]}{self.suffix}"
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSpec:
+    """The content and format of an export file."""
+
+    file_format: FileFormat
     columns: tuple[Column, ...]
     raw: bool
     filter: ResultFilter
 
-    @property
-    def content_type(self) -> str:
-        """Of the file as it is stored, which is what a download sends."""
-        if self.format == "parquet":
-            return _CONTENT_TYPES["parquet"]
-        return _PACKED_TYPES.get(self.compression, _CONTENT_TYPES[self.format])
-
-    @property
-    def suffix(self) -> str:
-        """What the name of the file ends with."""
-        return f".{self.format}" + ("" if self.format == "parquet" else _SUFFIXES[self.compression])
-
-    def file_name(self, created_at: datetime) -> str:
-        """The name that a download suggests, of letters, digits, dots and dashes."""
-        wanted = self.filter.run_id or f"{created_at:%Y-%m-%d}"
-        return f"results-{_UNPLAIN.sub('_', wanted)[:_MAX_STEM]}{self.suffix}"
-
 
 @dataclass(frozen=True, slots=True)
-class ExportAddress:
-    """Which job is meant."""
+class ExportRef:
+    """The identity of an export job."""
 
     org_id: OrgId
     export_id: str

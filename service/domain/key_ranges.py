@@ -1,4 +1,4 @@
-"""Stretches of the key of results, so that several readers can share a long list."""
+"""Ranges of the results key, which let several readers share one export."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise, zip_longest
@@ -8,45 +8,49 @@ from uuid import UUID
 from service.domain.ids import CaseKey, RunKey
 
 _FIRST_CASE: Final = -(2**63)
-_CASES: Final = 2**64  # keys of cases are hashes, spread evenly over as many numbers
+_CASE_KEYS: Final = 2**64  # case keys are hashes, evenly distributed over this number of values
 
 
 class RangeStart(NamedTuple):
-    """The newest run of a range, and how many results it has. A run too large for a range is alone in its own."""
+    """The newest run of a range and its number of results. A run that exceeds the range size has its own range."""
 
     run_key: RunKey
     results: int
 
 
 class KeyRange(NamedTuple):
-    """The results of some runs, or a part of one run; both ends belong to it."""
+    """The results of several runs, or a part of the results of one run. Both ends are inclusive."""
 
     first_run: RunKey
     last_run: RunKey
     first_case: CaseKey = CaseKey(_FIRST_CASE)
-    last_case: CaseKey = CaseKey(_FIRST_CASE + _CASES - 1)
+    last_case: CaseKey = CaseKey(_FIRST_CASE + _CASE_KEYS - 1)
 
 
-def cut_into_ranges(first: RunKey, last: RunKey, starts: Sequence[RangeStart], most: int) -> list[KeyRange]:
-    """From the last run back to the first, in the order of the list: from each start to just before the next."""
+def split_into_ranges(first: RunKey, last: RunKey, starts: Sequence[RangeStart], max_results: int) -> list[KeyRange]:
+    """Return the ranges from the last run back to the first, in list order.
+
+    A range extends from its start to the start of the next range. A run with more than `max_results` results is split
+    by case key.
+    """
     if not starts:
         return [KeyRange(first, last)]
     return [
-        each
+        key_range
         for start, following in zip_longest(starts, starts[1:])
-        for each in _parts(_after(following.run_key) if following else first, start, most)
+        for key_range in _split_run(_next_key(following.run_key) if following else first, start, max_results)
     ]
 
 
-def _parts(first: RunKey, start: RangeStart, most: int) -> Iterator[KeyRange]:
-    parts = -(-start.results // most)
+def _split_run(first: RunKey, start: RangeStart, max_results: int) -> Iterator[KeyRange]:
+    parts = -(-start.results // max_results)
     if parts <= 1:
         yield KeyRange(first, start.run_key)
         return
-    edges = [_FIRST_CASE + part * _CASES // parts for part in range(parts, -1, -1)]
+    edges = [_FIRST_CASE + part * _CASE_KEYS // parts for part in range(parts, -1, -1)]
     for end, begin in pairwise(edges):
         yield KeyRange(start.run_key, start.run_key, CaseKey(begin), CaseKey(end - 1))
 
 
-def _after(key: RunKey) -> RunKey:
+def _next_key(key: RunKey) -> RunKey:
     return RunKey(UUID(int=key.int + 1))

@@ -1,1 +1,1 @@
-"""Turns rows, as the store streams them, into the bytes of a file. Where the bytes go is not known here."""
+"""Encoders that convert rows from the store to the bytes of a file. They don't know where the bytes are stored."""

@@ -1,29 +1,29 @@
-"""Bytes in, bytes out: compression, and lines of JSON as one array. Encoders keep state and are used once."""
+"""Text encoders: compression, and JSON lines as one array. An encoder has state and encodes one file."""
 
 import zlib
 from typing import Final, Protocol
 
 import zstandard
 
-from service.domain.exports import Compression, ExportOrder
+from service.domain.exports import Compression, ExportFormatName, FileFormat
 
 _GZIP_LEVEL: Final = 1  # level 6 takes twice as long as PostgreSQL takes to send the rows
 _ZSTD_LEVEL: Final = 3
-_GZIP_WINDOW: Final = 31  # the window of zlib with a gzip header around it
+_GZIP_WINDOW: Final = 31  # zlib window size that adds a gzip header
 
 
 class Encoder(Protocol):
-    """A step between rows and file."""
+    """One step of the conversion from rows to file bytes."""
 
     def encode(self, data: bytes) -> bytes:
-        """The next bytes of the file; may be none yet."""
+        """Return the next bytes of the file, which can be empty."""
 
     def finish(self) -> bytes:
-        """The last bytes of the file."""
+        """Return the last bytes of the file."""
 
 
-class Plain:
-    """Leaves everything as it is."""
+class PlainEncoder:
+    """Returns the data unchanged."""
 
     def encode(self, data: bytes) -> bytes:
         return data
@@ -32,8 +32,8 @@ class Plain:
         return b""
 
 
-class Gzip:
-    """One gzip stream."""
+class GzipEncoder:
+    """Writes one gzip stream."""
 
     def __init__(self) -> None:
         self._compressor = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
@@ -45,8 +45,8 @@ class Gzip:
         return self._compressor.flush()
 
 
-class Zstd:
-    """One zstd frame."""
+class ZstdEncoder:
+    """Writes one zstd frame."""
 
     def __init__(self) -> None:
         self._compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_checksum=True).compressobj()
@@ -58,43 +58,49 @@ class Zstd:
         return self._compressor.flush()
 
 
-class JsonArray:
-    """Lines of JSON as one array: a line end becomes a comma, except the last, which therefore waits."""
+class JsonArrayEncoder:
+    """Converts JSON lines to one JSON array: each line end except the last becomes a comma."""
 
     def __init__(self) -> None:
-        self._begun = False
-        self._line_ended = False
+        self._started = False
+        self._line_ended = False  # the comma is written only when another line follows
 
     def encode(self, data: bytes) -> bytes:
         if not data:
             return b""
-        start = b",\n" if self._line_ended else b"" if self._begun else b"["
-        self._begun, self._line_ended = True, data.endswith(b"\n")
-        # In JSON a line end inside of a text is written \n, so a real one always ends a line.
+        start = b",\n" if self._line_ended else b"" if self._started else b"["
+        self._started, self._line_ended = True, data.endswith(b"\n")
+        # JSON escapes a line end inside a string as \n, so an unescaped line end always ends a line.
         return start + data.removesuffix(b"\n").replace(b"\n", b",\n")
 
     def finish(self) -> bytes:
-        return b"]\n" if self._begun else b"[]\n"
+        return b"]\n" if self._started else b"[]\n"
 
 
-class Both:
-    """One encoder after the other."""
+class ChainedEncoder:
+    """Passes the output of one encoder to another."""
 
-    def __init__(self, first: Encoder, then: Encoder) -> None:
+    def __init__(self, first: Encoder, second: Encoder) -> None:
         self._first = first
-        self._then = then
+        self._second = second
 
     def encode(self, data: bytes) -> bytes:
-        return self._then.encode(self._first.encode(data))
+        return self._second.encode(self._first.encode(data))
 
     def finish(self) -> bytes:
-        return self._then.encode(self._first.finish()) + self._then.finish()
+        return self._second.encode(self._first.finish()) + self._second.finish()
 
 
-_COMPRESSORS: Final[dict[Compression, type[Encoder]]] = {"none": Plain, "gzip": Gzip, "zstd": Zstd}
+_COMPRESSORS: Final[dict[Compression, type[Encoder]]] = {
+    "none": PlainEncoder,
+    "gzip": GzipEncoder,
+    "zstd": ZstdEncoder,
+}
+_FORMAT_ENCODERS: Final[dict[ExportFormatName, type[Encoder]]] = {"json": JsonArrayEncoder}  # others need none
 
 
-def encoder_for(order: ExportOrder) -> Encoder:
-    """What makes the file of an order out of the rows as the store sends them, for all formats but Parquet."""
-    compressor = _COMPRESSORS[order.compression]()
-    return Both(JsonArray(), compressor) if order.format == "json" else compressor
+def text_encoder(file_format: FileFormat) -> Encoder:
+    """Return the encoder for a file whose rows the store reads as text."""
+    compressor = _COMPRESSORS[file_format.compression]()
+    format_encoder = _FORMAT_ENCODERS.get(file_format.name)
+    return ChainedEncoder(format_encoder(), compressor) if format_encoder else compressor

@@ -1,6 +1,6 @@
-"""Keeps bytes: one interface over a local folder and S3. What the bytes mean is not known here."""
+"""Object storage: one interface for a local folder and S3. It doesn't know what the bytes mean."""
 
-from service.storage.files import Storage, Writing
-from service.storage.paths import Area, belongs_to, referred_path, stored_path
+from service.storage.files import FileWriter, Storage
+from service.storage.paths import Area, belongs_to, resolve_reference, stored_path
 
-__all__ = ["Area", "Storage", "Writing", "belongs_to", "referred_path", "stored_path"]
+__all__ = ["Area", "FileWriter", "Storage", "belongs_to", "resolve_reference", "stored_path"]

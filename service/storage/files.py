@@ -1,4 +1,4 @@
-"""Files in a local folder or in S3, written and read as streams of any size in little memory."""
+"""Files in a local folder or in S3, written and read as streams of any size with bounded memory."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -17,52 +17,52 @@ from obstore.store import LocalStore, S3Store
 from service.domain.errors import NotFound, Unavailable
 
 if TYPE_CHECKING:
-    from obstore.store import RetryConfig  # only type checkers know it
+    from obstore.store import RetryConfig  # defined for type checkers only
 
-_PART_BYTES: Final = 8 * 2**20  # what one request of a multipart upload carries
-_PARTS_AT_ONCE: Final = 2
+_PART_BYTES: Final = 8 * 2**20  # size of one request of a multipart upload
+_CONCURRENT_PARTS: Final = 2
 _CHUNK_BYTES: Final = 256 * 2**10
 _RETRIES: "Final[RetryConfig]" = {"max_retries": 4, "retry_timeout": timedelta(seconds=30)}
-_GIVE_UP_S: Final = 10.0
+_ABORT_TIMEOUT_S: Final = 10.0
 
-# Storages say it in words: a folder, MinIO, Ceph.
-_FULL: Final = ("no space left", "quota exceeded", "storagefull", "quotaexceeded")
-_REFUSED: Final = (
+# Error texts of a folder, MinIO, and Ceph.
+_FULL_TEXTS: Final = ("no space left", "quota exceeded", "storagefull", "quotaexceeded")
+_DENIED_TEXTS: Final = (
     "permission denied", "not permitted", "read-only file system", "lacked the necessary privileges",
     "lacked valid authentication",
 )  # fmt: skip
-_REFUSALS: Final = (PermissionError, PermissionDeniedError, UnauthenticatedError)
+_DENIED_ERRORS: Final = (PermissionError, PermissionDeniedError, UnauthenticatedError)
 
 
-class Writing:
-    """A file on its way into storage; nobody sees it before it is whole. Knows what has gone in so far."""
+class FileWriter:
+    """Writes one file. The file becomes visible only when it's complete."""
 
     def __init__(self, file: Any, path: str) -> None:
         self._file = file
         self._path = path
-        self._sum = sha256()
+        self._digest = sha256()
         self.size = 0  # bytes
 
     async def write(self, data: bytes | memoryview) -> None:
-        """Appends; returns once there is room for more, so a slow storage slows its source down."""
+        """Append the data. Returns when the storage accepts more, so that a slow storage slows down the source."""
         if not data:
             return
-        with _writing_failures_named(self._path):
-            await asyncio.gather(asyncio.to_thread(self._sum.update, data), self._file.write(data))
+        with _translated_write_errors(self._path):
+            await asyncio.gather(asyncio.to_thread(self._digest.update, data), self._file.write(data))
         self.size += len(data)
 
     @property
     def sha256(self) -> bytes:
-        """The digest of all bytes written so far."""
-        return self._sum.digest()
+        """Return the SHA-256 of all bytes written so far."""
+        return self._digest.digest()
 
 
 class Storage:
     """The files under one URL: `file:///folder` or `s3://bucket/prefix`.
 
-    Endpoint, region and credentials of S3 come from the environment as everywhere (AWS_ENDPOINT_URL, AWS_REGION,
-    AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ALLOW_HTTP=true for one without TLS, …). Every method raises
-    NotFound for a file that is not there and Unavailable where storage does not answer, is full or refuses us.
+    The environment sets the endpoint, region, and credentials of S3 (AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID,
+    AWS_SECRET_ACCESS_KEY, AWS_ALLOW_HTTP=true for an endpoint without TLS, …). Each method raises NotFound if a file
+    doesn't exist, and Unavailable if the storage doesn't respond, is full, or denies access.
     """
 
     def __init__(self, url: str) -> None:
@@ -73,111 +73,114 @@ class Storage:
         elif url.startswith("s3:"):
             self._store = S3Store.from_url(url, retry_config=_RETRIES)
         else:
-            raise ValueError(f"{url!r} is neither file:///folder nor s3://bucket/prefix")
+            raise ValueError(f"{url!r} must be file:///folder or s3://bucket/prefix")
 
     @asynccontextmanager
-    async def writing(
+    async def open_writer(
         self, path: str, content_type: str | None = None, download_name: str | None = None
-    ) -> AsyncIterator[Writing]:
-        """Writes a file, which appears when the block ends and not at all where it raises.
+    ) -> AsyncIterator[FileWriter]:
+        """Open a file for writing. It becomes visible when the block ends, and never if the block raises.
 
-        `content_type` and `download_name` are what a presigned URL will answer with.
+        A presigned URL returns `content_type` and `download_name` in its headers.
         """
         opening = obstore.open_writer_async(
             self._store,
             path,
             attributes=None if self._folder else _attributes(content_type, download_name),
             buffer_size=_PART_BYTES,
-            max_concurrency=_PARTS_AT_ONCE,
+            max_concurrency=_CONCURRENT_PARTS,
         )
-        with _writing_failures_named(path):
+        with _translated_write_errors(path):
             file = await opening.__aenter__()
         try:
-            yield Writing(file, path)
+            yield FileWriter(file, path)
         except BaseException as error:
-            await _give_up(opening, error)
+            await _abort(opening, error)
             raise
-        with _writing_failures_named(path):
+        with _translated_write_errors(path):
             await opening.__aexit__(None, None, None)
 
     async def read(self, path: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
-        """The bytes from `start` to before `end`, which is at most the size; the file is open when this returns."""
+        """Return the bytes from `start` (inclusive) to `end` (exclusive, at most the size) as chunks.
+
+        The file is open when this method returns.
+        """
         if start == end:
             await self.size(path)
-            return _nothing()
-        whole = start == 0 and end is None
-        wanted: Any = None if whole else {"range": (start, end) if end is not None else {"offset": start}}
-        with _failures_named(path):
-            found = await self._store.get_async(path, options=wanted)
+            return _no_chunks()
+        is_complete = start == 0 and end is None
+        options: Any = None if is_complete else {"range": (start, end) if end is not None else {"offset": start}}
+        with _translated_errors(path):
+            found = await self._store.get_async(path, options=options)
         return _chunks(path, found.stream(min_chunk_size=_CHUNK_BYTES))
 
     async def size(self, path: str) -> int:
-        """How many bytes a file has."""
-        with _failures_named(path):
+        """Return the size of a file in bytes."""
+        with _translated_errors(path):
             return (await self._store.head_async(path))["size"]
 
     async def delete(self, path: str) -> None:
-        """Deletes a file; one that is not there is deleted already."""
+        """Delete a file. Does nothing if the file doesn't exist."""
         try:
-            with _failures_named(path):
+            with _translated_errors(path):
                 await self._store.delete_async(path)
         except NotFound:
             return
 
-    async def list_old(self, prefix: str, older_than: timedelta) -> AsyncIterator[list[str]]:
-        """The paths below a folder that were last written so long ago, in batches."""
-        newest = datetime.now(UTC) - older_than
-        with _failures_named(prefix):
+    async def list_older(self, prefix: str, min_age: timedelta) -> AsyncIterator[list[str]]:
+        """Return the paths under a prefix that were last written at least `min_age` ago, in batches."""
+        newest = datetime.now(UTC) - min_age
+        with _translated_errors(prefix):
             async for batch in self._store.list(prefix):
                 yield [found["path"] for found in batch if found["last_modified"] < newest]
 
     async def presign(self, path: str, lifetime: timedelta) -> str | None:
-        """A URL that answers with the file to whoever has it, or None for local files, which have none."""
+        """Return a presigned URL of the file, or None for a local folder."""
         if isinstance(self._store, LocalStore):
             return None
-        await self.size(path)  # or the reason why there is no file would be told in the words of S3
-        with _failures_named(path):
+        await self.size(path)  # without this check, S3 itself would return the error for a missing file
+        with _translated_errors(path):
             return await obstore.sign_async(self._store, "GET", path, lifetime)
 
-    def sweep(self, older_than: timedelta) -> int:
-        """Deletes what killed writers have left in a local folder; returns how many files. S3 has lifecycle rules."""
-        swept = 0
-        for left in self._folder.rglob("*#*") if self._folder else ():
-            if left.stat().st_mtime < time() - older_than.total_seconds():
-                left.unlink(missing_ok=True)
-                swept += 1
-        return swept
+    def delete_partial_files(self, min_age: timedelta) -> int:
+        """Delete partially written files in a local folder and return their number. Use a lifecycle rule for S3."""
+        deleted = 0
+        for partial in self._folder.rglob("*#*") if self._folder else ():
+            if partial.stat().st_mtime < time() - min_age.total_seconds():
+                partial.unlink(missing_ok=True)
+                deleted += 1
+        return deleted
 
 
 def _attributes(content_type: str | None, download_name: str | None) -> Any:
     disposition = f'attachment; filename="{download_name}"' if download_name else None
-    said = {"Content-Type": content_type, "Content-Disposition": disposition}
-    return {name: value for name, value in said.items() if value}
+    attributes = {"Content-Type": content_type, "Content-Disposition": disposition}
+    return {name: value for name, value in attributes.items() if value}
 
 
-async def _give_up(opening: Any, error: BaseException) -> None:
-    """Has the parts of a file deleted. A storage that is down can't do that, and has time for it later: see `sweep`."""
+async def _abort(opening: Any, error: BaseException) -> None:
+    """Delete the parts of an incomplete file. If the storage is down, upkeep deletes the parts later."""
     try:
-        async with asyncio.timeout(_GIVE_UP_S):
+        async with asyncio.timeout(_ABORT_TIMEOUT_S):
             await opening.__aexit__(type(error), error, None)
     except (BaseError, OSError) as failure:
-        error.add_note(f"what was written of it stays: {failure!r}")  # for whoever logs the error
+        error.add_note(f"the partially written file was not deleted: {failure!r}")  # appears in the logged traceback
 
 
 async def _chunks(path: str, stream: Any) -> AsyncIterator[bytes]:
-    with _failures_named(path):
+    with _translated_errors(path):
         async for chunk in stream:
             yield bytes(chunk)
 
 
-async def _nothing() -> AsyncIterator[bytes]:
-    nothing: tuple[bytes, ...] = ()
-    for chunk in nothing:
+async def _no_chunks() -> AsyncIterator[bytes]:
+    chunks: tuple[bytes, ...] = ()
+    for chunk in chunks:
         yield chunk
 
 
 @contextmanager
-def _failures_named(path: str) -> Iterator[None]:
+def _translated_errors(path: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
@@ -185,23 +188,23 @@ def _failures_named(path: str) -> Iterator[None]:
     except (BaseError, OSError) as error:
         raise Unavailable(_reason(error)) from error
     except ValueError as error:
-        raise NotFound(f"{path!r} can't be a stored path") from error
+        raise NotFound(f"{path!r} is not a valid stored path") from error
 
 
 @contextmanager
-def _writing_failures_named(path: str) -> Iterator[None]:
-    """The same for a file that is written: what is not there then is the storage itself."""
-    with _failures_named(path):
+def _translated_write_errors(path: str) -> Iterator[None]:
+    """Translate errors of a write. A missing path then means that the storage itself is missing."""
+    with _translated_errors(path):
         try:
             yield
         except FileNotFoundError as error:
-            raise Unavailable("the file storage is not there") from error
+            raise Unavailable("the file storage does not exist") from error
 
 
 def _reason(error: Exception) -> str:
-    said = str(error).lower()
-    if any(word in said for word in _FULL):
+    text = str(error).lower()
+    if any(full in text for full in _FULL_TEXTS):
         return "the file storage is full"
-    if isinstance(error, _REFUSALS) or any(word in said for word in _REFUSED):
-        return "the file storage refuses access"
-    return "the file storage does not answer"
+    if isinstance(error, _DENIED_ERRORS) or any(denied in text for denied in _DENIED_TEXTS):
+        return "the file storage denies access"
+    return "the file storage does not respond"

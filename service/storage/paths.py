@@ -1,12 +1,11 @@
-"""Where an organization's files lie: `<area>/<org_id>/…`, so that no path can name another's."""
+"""Paths of stored files: `<area>/<org_id>/…`, so that a path belongs to exactly one organization."""
 
 import re
 from typing import Final, Literal
 
 from service.domain.ids import OrgId
 
-# artifacts: files of results and runs · exports: what export jobs wrote · inbox: reports on their way into the store,
-# and where producers leave large events
+# artifacts: files of results and runs; exports: export files; inbox: uploaded reports and the data of large events
 Area = Literal["artifacts", "exports", "inbox"]
 
 _OWNER: Final = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
@@ -14,7 +13,11 @@ _PART: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", re.ASCII)
 
 
 def stored_path(area: Area, org_id: OrgId, *parts: str) -> str:
-    """The path of a file. Raises ValueError for a part that is not plain: use our ids, not a producer's names."""
+    """Return the path of a file.
+
+    Raises ValueError if a part contains other characters than letters, digits, dots, dashes, and underscores. Build
+    parts from IDs of the service, not from names of a producer.
+    """
     for part in parts:
         if not _PART.fullmatch(part):
             raise ValueError(f"{part!r} can't be part of a stored path")
@@ -22,17 +25,18 @@ def stored_path(area: Area, org_id: OrgId, *parts: str) -> str:
 
 
 def belongs_to(path: str, org_id: OrgId, *areas: Area) -> bool:
-    """Whether a path that someone gave us lies in one of these areas of this organization."""
+    """Return whether an untrusted path is in one of these areas of the organization."""
     area, _, rest = path.partition("/")
     owner, _, name = rest.partition("/")
-    plain = all(part not in {"", ".", ".."} for part in name.split("/"))
-    return area in areas and owner == str(org_id) and plain
+    is_plain = all(part not in {"", ".", ".."} for part in name.split("/"))
+    return area in areas and owner == str(org_id) and is_plain
 
 
-def referred_path(reference: str, storage_url: str, *areas: Area) -> tuple[OrgId, str] | None:
-    """The path that somebody refers to, as itself or behind the URL of our storage, and whose it is.
+def resolve_reference(reference: str, storage_url: str, *areas: Area) -> tuple[OrgId, str] | None:
+    """Return the organization and path of a reference to a stored file.
 
-    None for anything else: another's storage, another area, a way out of it.
+    The reference is a path or starts with the URL of the storage. Returns None for a reference to another storage,
+    another area, or a path that leaves its area.
     """
     path = reference.removeprefix(storage_url.rstrip("/") + "/")
     owner = path.split("/")[1:2]

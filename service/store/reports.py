@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from service.domain.ids import OrgId
+from service.domain.jobs import Claim
 from service.domain.reports import MAX_TRIES, Upload
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
@@ -32,14 +33,6 @@ class UploadedFile(NamedTuple):
     org_id: OrgId
     folder: str
     path: str
-
-
-class Claim(NamedTuple):
-    """The right to read a report."""
-
-    org_id: OrgId
-    receipt_id: str
-    token: UUID
 
 
 class ClaimedReport(NamedTuple):
@@ -78,11 +71,6 @@ async def claim(connection: Connection, token: UUID, lease: timedelta) -> Claime
     )  # fmt: skip
 
 
-async def renew_lease(connection: Connection, held: Claim, lease: timedelta) -> bool:
-    """Prolongs the lease; False where the claim is lost."""
-    return await connection.fetchval(_SQL["renew_lease"], *held, lease) is not None
-
-
 async def lock_claim(connection: Connection, held: Claim) -> bool:
     """Keeps the report from everybody else until the transaction ends; False where the claim is lost."""
     return await connection.fetchval(_SQL["lock_claim"], *held) is not None
@@ -95,11 +83,6 @@ async def finish(
     """Says what became of the report of this run, (run_id, project_id); False where the claim is lost."""
     named = run or (None, None)
     return await connection.fetchval(_SQL["finish"], *held, status, results, problems, *named) is not None
-
-
-async def retry_later(connection: Connection, held: Claim, wait: timedelta, *, as_if_untried: bool) -> None:
-    """Puts the report back, to be read again after the wait."""
-    await connection.execute(_SQL["retry_later"], *held, wait, int(as_if_untried))
 
 
 async def find_orphaned(connection: Connection, files: Sequence[UploadedFile]) -> list[str]:

@@ -115,7 +115,7 @@ async def test_a_report_that_waits_for_its_place_is_nobody_elses(
     reports: Reports, ingester: ReportIngester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ingest_reports, "_LEASE", timedelta(seconds=2))
-    monkeypatch.setattr(ingest_reports, "_BEAT_S", 0.2)
+    monkeypatch.setattr(ingest_reports, "_RENEW_EVERY_S", 0.2)
     await reports.api.store.take(run_event())
     pool: Any = reports.api.store.pool
     async with running_ingester(reports, ingester):

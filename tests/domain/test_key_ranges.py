@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.ids import CaseKey, RunKey
-from service.domain.key_ranges import KeyRange, RangeStart, cut_into_ranges
+from service.domain.key_ranges import KeyRange, RangeStart, split_into_ranges
 
 MOST = 10
 LAST_CASE = 2**63 - 1
@@ -21,7 +21,7 @@ def run(number: int) -> RunKey:
 
 
 def cut(runs: dict[int, int]) -> list[KeyRange]:
-    return cut_into_ranges(
+    return split_into_ranges(
         run(50), run(2_000), [RangeStart(run(key), runs[key]) for key in sorted(runs, reverse=True)], MOST
     )
 

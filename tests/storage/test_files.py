@@ -24,7 +24,7 @@ def storage(storage_url: str) -> Storage:
 
 
 async def test_a_large_file_comes_back_with_its_size_and_sum(storage: Storage) -> None:
-    async with storage.writing(PATH) as file:
+    async with storage.open_writer(PATH) as file:
         for offset in range(0, len(BIG), 100_000):
             await file.write(BIG[offset : offset + 100_000])
     assert (file.size, file.sha256) == (len(BIG), sha256(BIG).digest())
@@ -46,7 +46,7 @@ async def test_an_empty_file_is_a_file(storage: Storage) -> None:
 
 
 async def test_a_file_is_not_there_before_it_is_whole(storage: Storage) -> None:
-    async with storage.writing(PATH) as file:
+    async with storage.open_writer(PATH) as file:
         await file.write(BIG)
         with pytest.raises(NotFound):
             await storage.size(PATH)
@@ -55,7 +55,7 @@ async def test_a_file_is_not_there_before_it_is_whole(storage: Storage) -> None:
 
 async def test_a_failed_writing_leaves_no_file_and_keeps_its_error(storage: Storage) -> None:
     async def break_off() -> None:
-        async with storage.writing(PATH) as file:
+        async with storage.open_writer(PATH) as file:
             await file.write(BIG)
             raise ConnectionResetError("of something that is not the storage")
 
@@ -75,7 +75,7 @@ async def test_a_deleted_file_is_gone_and_may_be_deleted_again(storage: Storage)
 
 async def test_a_presigned_url_answers_with_the_file_and_its_name(s3_url: str) -> None:
     storage = Storage(new_bucket(s3_url))
-    async with storage.writing(PATH, "text/csv", "results.csv") as file:
+    async with storage.open_writer(PATH, "text/csv", "results.csv") as file:
         await file.write(b"a,b\n")
     url = await storage.presign(PATH, timedelta(minutes=1))
     assert url is not None
@@ -99,7 +99,7 @@ async def test_a_storage_that_is_down_is_unavailable(monkeypatch: pytest.MonkeyP
         monkeypatch.setenv(name, "test")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
-    with pytest.raises(Unavailable, match="does not answer"):
+    with pytest.raises(Unavailable, match="does not respond"):
         await Storage("s3://bucket").size(PATH)
 
 
@@ -112,8 +112,8 @@ async def test_what_a_killed_writer_left_is_swept_once_it_is_old(tmp_path: Path)
     storage = Storage(tmp_path.as_uri())
     await write(storage, PATH, b"whole")
     (tmp_path / f"{PATH}#1").write_bytes(b"half")
-    assert storage.sweep(timedelta(days=1)) == 0
-    assert storage.sweep(timedelta(0)) == 1
+    assert storage.delete_partial_files(timedelta(days=1)) == 0
+    assert storage.delete_partial_files(timedelta(0)) == 1
     assert await read(storage, PATH) == b"whole"
 
 

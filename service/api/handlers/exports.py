@@ -1,4 +1,4 @@
-"""Bulk exports over HTTP: a job is asked for, looked at, ended; its file is fetched."""
+"""Handlers of bulk exports: request, list, get, and delete a job, and download its file."""
 
 from datetime import timedelta
 from typing import Final
@@ -15,35 +15,36 @@ from service.api.http.responses import compact, reply_json, reply_page, reply_wi
 from service.api.server.resources import RESOURCES
 from service.contracts.exports import ExportRequest
 from service.contracts.queries import PageQuery
+from service.contracts.stored_exports import StoredExport
 from service.domain.cursors import Cursors, ids
 from service.domain.errors import Conflict, Forbidden, Gone, NotFound
-from service.domain.exports import ExportAddress
+from service.domain.exports import ExportRef
 from service.domain.filters import restrict_to_project
 from service.domain.ids import is_id
 from service.domain.keys import Caller
 from service.store import exports
 from service.store.postgres.database import Connection, as_organization
-from service.usecases.exports.request_export import end_export, request_export
+from service.usecases.exports import request_export as jobs
 
 _LINK_LIFETIME: Final = timedelta(minutes=5)
 _PLACES: Final = ids("exp")
 
 
 async def create_export(request: web.Request) -> web.Response:
-    """Asks for an export."""
+    """Request an export."""
     who, link_base = caller(request), request.app[RESOURCES].settings.link_base
-    wanted = _within_project(await parse_body(request, ExportRequest), who)
+    export_request = _within_project(await parse_body(request, ExportRequest), who)
 
     async def create(connection: Connection) -> web.Response:
-        job = await request_export(connection, who.org_id, wanted)
-        shown = await exports.find_one(connection, job, None, link_base)
-        return reply_json(shown or "null", 202, {"Location": f"/v1/results/export/{job.export_id}"})
+        job = await jobs.request_export(connection, who.org_id, export_request)
+        text = await exports.find_one(connection, job, None, link_base)
+        return reply_json(text or "null", 202, {"Location": f"/v1/results/export/{job.export_id}"})
 
     return await mutate(request, create)
 
 
 async def list_exports(request: web.Request) -> web.Response:
-    """Jobs, newest first."""
+    """List exports, newest first."""
     query = parse_query(request, PageQuery)
     who, resources = caller(request), request.app[RESOURCES]
     cursors = Cursors(_PLACES, "exports", who.org_id, {"project_id": who.project_id})
@@ -56,7 +57,7 @@ async def list_exports(request: web.Request) -> web.Response:
 
 
 async def get_export(request: web.Request) -> web.Response:
-    """One job; with `wait`, as soon as it is over, or as it is at the end of the time."""
+    """Return an export. With `wait`, return when it is finished or the wait time is over."""
     wait_s = requested_wait_s(request)
     text = await _find(request)
     if wait_s and orjson.loads(text)["finished_at"] is None:
@@ -67,18 +68,18 @@ async def get_export(request: web.Request) -> web.Response:
 
 
 async def delete_export(request: web.Request) -> web.Response:
-    """Cancels a job, or forgets one that is finished."""
+    """Cancel an export, or delete a finished export and its file."""
     project_id, job, storage = caller(request).project_id, _job(request), request.app[RESOURCES].storage
 
-    async def end(connection: Connection) -> web.Response:
-        await end_export(connection, storage, job, project_id)
+    async def delete(connection: Connection) -> web.Response:
+        await jobs.delete_export(connection, storage, job, project_id)
         return web.Response(status=204)
 
-    return await mutate(request, end)
+    return await mutate(request, delete)
 
 
 async def get_file(request: web.Request) -> web.StreamResponse:
-    """The file of a job, from here or by a redirect to where it is kept."""
+    """Download the file of an export, directly or through a redirect to the storage."""
     resources, file = request.app[RESOURCES], await _find_file(request)
     if resources.settings.artifacts_redirect:
         url = await resources.storage.presign(file.path, _LINK_LIFETIME)
@@ -88,7 +89,7 @@ async def get_file(request: web.Request) -> web.StreamResponse:
 
 
 async def _find(request: web.Request) -> str:
-    """The job as JSON."""
+    """Return the job as JSON."""
     who, resources, job = caller(request), request.app[RESOURCES], _job(request)
     async with as_organization(resources.pool, who.org_id) as connection:
         text = await exports.find_one(connection, job, who.project_id, resources.settings.link_base)
@@ -104,28 +105,28 @@ async def _find_file(request: web.Request) -> Download:
     if found is None:
         raise _no_export(request)
     if found["status"] == "expired":
-        raise Gone("the export has expired and its file is deleted")
+        raise Gone("the export has expired and its file was deleted; request a new export")
     if found["status"] != "succeeded":
-        raise Conflict(f"there is no file: the export is {found['status']}")
-    order = ExportRequest.model_validate(found["request"]).to_order()
-    name = order.file_name(found["created_at"])
-    return Download(found["path"], name, order.content_type, found["size"], found["sha256"])
+        raise Conflict(f"the export has no file, because its status is {found['status']}")
+    export = StoredExport.of_document(found["request"])
+    name = export.file_name(found["created_at"])
+    return Download(found["path"], name, export.file_format.media_type, found["size"], found["sha256"])
 
 
-def _within_project(wanted: ExportRequest, who: Caller) -> ExportRequest:
-    """A key that is bound to a project exports that project alone."""
-    if restrict_to_project(wanted.filter.to_filter(), who.project_id) is None:
+def _within_project(export_request: ExportRequest, who: Caller) -> ExportRequest:
+    """Restrict the request to the project of the key. Raises Forbidden if it names another project."""
+    if restrict_to_project(export_request.filter.to_filter(), who.project_id) is None:
         raise Forbidden(f"this key is bound to the project {who.project_id!r}")
-    return wanted if who.project_id is None else wanted.restrict_to_project(who.project_id)
+    return export_request if who.project_id is None else export_request.within_project(who.project_id)
 
 
-def _job(request: web.Request) -> ExportAddress:
-    """The job in the path. Raises NotFound for what can't be an id."""
+def _job(request: web.Request) -> ExportRef:
+    """Return the job in the path. Raises NotFound if the ID is malformed."""
     if not is_id("exp", request.match_info["id"]):
         raise _no_export(request)
-    return ExportAddress(caller(request).org_id, request.match_info["id"])
+    return ExportRef(caller(request).org_id, request.match_info["id"])
 
 
 def _no_export(request: web.Request) -> NotFound:
-    """The same for an id that is malformed, absent or another organization's."""
-    return NotFound(f"there is no export {request.match_info['id'][:100]!r}")
+    """Return the same error for an ID that is malformed, unknown, or of another organization."""
+    return NotFound(f"export {request.match_info['id'][:100]!r} not found")

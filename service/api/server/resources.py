@@ -14,11 +14,11 @@ from service.api.server.backlog_metrics import Backlogs
 from service.api.server.rate_limit_counters import open_rate_limit_counters
 from service.settings import Settings
 from service.storage import Storage
+from service.store import exports
 from service.store.events import NUMBERED, WRITTEN
-from service.store.exports import find_over
 from service.store.postgres.database import Pool, outages_as_unavailable
 from service.store.postgres.notifications import open_notifications
-from service.store.queries.receipts import find_finished
+from service.store.queries import receipts
 from service.store.queries.runs import RunSelector, find_complete
 from service.usecases.events.subscriptions import EventSubscriptions
 from service.usecases.watch import Watch, watching
@@ -57,8 +57,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             across = await opened.enter_async_context(resources.database_pool(settings, "results_worker", 1))
         notifications = await opened.enter_async_context(open_notifications(pool, NUMBERED, WRITTEN))
         run_watch = await opened.enter_async_context(watching(pool, notifications, WRITTEN, find_complete))
-        export_watch = await opened.enter_async_context(watching(pool, notifications, WRITTEN, find_over))
-        receipt_watch = await opened.enter_async_context(watching(pool, notifications, WRITTEN, find_finished))
+        export_watch = await opened.enter_async_context(watching(pool, notifications, WRITTEN, exports.find_finished))
+        receipt_watch = await opened.enter_async_context(watching(pool, notifications, WRITTEN, receipts.find_finished))
         storage = resources.open_storage(settings)
         subscriptions = EventSubscriptions(pool, notifications)
         limits = RateLimits(settings, await opened.enter_async_context(open_rate_limit_counters(settings)))

@@ -1,1 +1,1 @@
-"""Read the rows of an export from one database snapshot."""
+"""Readers of the rows of an export, all from one database snapshot."""

@@ -1,4 +1,4 @@
-"""Reads the rows of an export as Arrow batches, by ADBC, whose libraries are the extra `parquet`."""
+"""Reader of the rows of an export as Arrow batches, with ADBC. Its libraries are the extra `parquet`."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from service.domain.exports import ExportOrder
+from service.domain.exports import ExportSpec
 from service.domain.ids import OrgId
 from service.domain.key_ranges import KeyRange
 from service.store.export_readers.plans import ExportPlan, plan_export
-from service.store.export_readers.snapshots import Shape, name_snapshot, open_snapshot
+from service.store.export_readers.snapshots import ReadStrategy, export_snapshot, open_snapshot
 from service.store.postgres.database import Pool
 
 if TYPE_CHECKING:
@@ -19,48 +19,54 @@ if TYPE_CHECKING:
     from adbc_driver_manager import AdbcConnection, AdbcStatement
 
 _BATCH_BYTES: Final = 2**20
-_NOTICES_A_DEAD_PEER: Final = (
+_DETECT_DEAD_PEER: Final = (
     "connect_timeout=10&keepalives_idle=30&keepalives_interval=10&keepalives_count=3&tcp_user_timeout=60000"
 )
-_ISOLATED: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_ISOLATION: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
 class ArrowReading(NamedTuple):
-    """What is read, and who reads it, all at the same snapshot."""
+    """An export plan and its readers, all at one snapshot."""
 
     plan: ExportPlan
     readers: "Sequence[ArrowReader]"
 
 
 @asynccontextmanager
-async def reading_arrow(
-    pool: Pool, database_url: str, org_id: OrgId, order: ExportOrder, shape: Shape
+async def open_arrow_readers(
+    pool: Pool, database_url: str, org_id: OrgId, spec: ExportSpec, strategy: ReadStrategy
 ) -> AsyncIterator[ArrowReading]:
-    """The organization as it is now, on connections of their own. Raises ImportError where the extra is missing."""
+    """Open readers, on connections of their own, that see the organization at the current time.
+
+    Raises ImportError if the extra `parquet` isn't installed.
+    """
     with ExitStack() as opened:
         async with open_snapshot(pool, org_id) as first:
-            plan = await plan_export(first, org_id, order, shape.range_results)
-            connecting = _Connecting(opened, _url_as(database_url, org_id), await name_snapshot(first))
-            connections = [await _in_thread(connecting.connect) for _ in range(shape.readers)]
+            plan = await plan_export(first, org_id, spec, strategy.range_results)
+            connector = _Connector(opened, _scoped_url(database_url, org_id), await export_snapshot(first))
+            connections = [await _run_in_thread(connector.connect) for _ in range(strategy.readers)]
         yield ArrowReading(plan, [ArrowReader(connection, plan) for connection in connections])
 
 
 class ArrowReader:
-    """Streams ranges as Arrow batches."""
+    """Streams key ranges as Arrow batches."""
 
     def __init__(self, connection: "AdbcConnection", plan: ExportPlan) -> None:
         self._connection = connection
         self._plan = plan
 
-    async def read(self, part: KeyRange, put: "Callable[[pyarrow.RecordBatch], Awaitable[None]]") -> int:
-        """Hands on the rows of a range in batches, an empty one where there are none; returns how many rows."""
+    async def read(self, key_range: KeyRange, put: "Callable[[pyarrow.RecordBatch], Awaitable[None]]") -> int:
+        """Pass the rows of a range to `put` in batches, or one empty batch if the range has no rows.
+
+        Returns the number of rows.
+        """
         import pyarrow as pa
         from adbc_driver_manager import AdbcStatement
 
         with AdbcStatement(self._connection) as statement:
-            batches = await _in_thread(_execute, statement, self._plan.query(part))
+            batches = await _run_in_thread(_execute, statement, self._plan.query(key_range))
             rows = 0
-            while (batch := await _in_thread(next, batches, None)) is not None:  # one without rows is false
+            while (batch := await _run_in_thread(next, batches, None)) is not None:  # an empty batch is falsy
                 rows += batch.num_rows
                 await put(batch)
             if not rows:
@@ -79,30 +85,30 @@ def _execute(statement: "AdbcStatement", query: str) -> "pyarrow.RecordBatchRead
 
 
 @dataclass(frozen=True, slots=True)
-class _Connecting:
-    """Opens connections at a snapshot; they are closed with what opened them, be the thread that waits canceled."""
+class _Connector:
+    """Opens connections at a snapshot. `opened` closes them, also if the waiting task is canceled."""
 
     opened: ExitStack
     url: str
     snapshot: str
 
     def connect(self) -> "AdbcConnection":
-        """Blocks. The driver manager's own level: its DB-API would load data frames, which nobody needs here."""
+        """Open a connection. Blocks. Uses the driver manager because the DB-API layer would import pandas."""
         from adbc_driver_manager import AdbcConnection, AdbcStatement
         from adbc_driver_postgresql import connect
 
         database = self.opened.enter_context(connect(self.url))
         connection: AdbcConnection = self.opened.enter_context(AdbcConnection(database))
         connection.set_autocommit(False)
-        for command in (_ISOLATED, f"SET TRANSACTION SNAPSHOT '{self.snapshot}'"):
+        for command in (_ISOLATION, f"SET TRANSACTION SNAPSHOT '{self.snapshot}'"):
             with AdbcStatement(connection) as statement:
                 statement.set_sql_query(command)
                 statement.execute_update()
         return connection
 
 
-async def _in_thread(work: Callable[..., Any], *arguments: Any) -> Any:
-    """Runs what blocks. Canceled, it waits for the thread first: nothing is closed under a driver that works."""
+async def _run_in_thread(work: Callable[..., Any], *arguments: Any) -> Any:
+    """Run blocking work. A cancellation waits for the thread, so no connection is closed while the driver uses it."""
     thread = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
     try:
         return await asyncio.shield(thread)
@@ -111,10 +117,10 @@ async def _in_thread(work: Callable[..., Any], *arguments: Any) -> Any:
         raise
 
 
-def _url_as(database_url: str, org_id: OrgId) -> str:
-    """The URL for a driver of its own, in the role and the organization of this export."""
+def _scoped_url(database_url: str, org_id: OrgId) -> str:
+    """Return the URL with the role results_api and the organization of the export."""
     options = f"-c role=results_api -c app.org_id={org_id} -c jit=off"
     parts = urlsplit(database_url)
-    said = [parts.query, f"options={quote(options)}", "application_name=results_api", _NOTICES_A_DEAD_PEER]
-    query = "&".join(filter(None, said))
+    parameters = [parts.query, f"options={quote(options)}", "application_name=results_api", _DETECT_DEAD_PEER]
+    query = "&".join(filter(None, parameters))
     return urlunsplit(parts._replace(query=query))

@@ -1,4 +1,4 @@
-"""The moment of which an export tells, seen by several connections at once."""
+"""Database snapshots that several connections share."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,35 +8,34 @@ from service.domain.ids import OrgId
 from service.store.postgres.database import Connection, Pool, as_organization
 
 _BEGIN: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-# Between two ranges a reader may wait for a slow storage.
-_PATIENT: Final = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = '10min'"
+# Between two ranges, a reader can wait for slow storage.
+_LONG_TIMEOUTS: Final = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = '10min'"
 
 
-class Shape(NamedTuple):
-    """How an export is read: by how many at once, in ranges of about how many results.
+class ReadStrategy(NamedTuple):
+    """The number of readers, the results per range, and the chunks of 1 MiB that a reader can buffer.
 
-    A range looks up each of its cases anew, so short ones cost more; `ahead` is how many chunks a reader may have
-    waiting, of a mebibyte each: a reader that can't hold a range has to wait for the others.
+    Each range looks up its cases again, so short ranges are slower. A reader with a full buffer waits for the others.
     """
 
     readers: int
     range_results: int
-    ahead: int
+    buffered_chunks: int
 
 
 @asynccontextmanager
 async def open_snapshot(pool: Pool, org_id: OrgId, name: str | None = None) -> AsyncIterator[Connection]:
-    """A connection of results_api that sees the organization as it is now, or as it was when a snapshot was named.
+    """Open a connection of results_api that sees the organization now, or at the named snapshot.
 
-    Left by an exception, which may be in the middle of a COPY, it is closed: the driver would ask the server to stop
-    and wait for its word, which one that has sent everything, or hangs, never gives.
+    If the block raises, which can be during a COPY, the connection is terminated. Otherwise, the driver would send a
+    cancel request and wait for its response, which a suspended server, or one that has sent everything, never sends.
     """
     async with as_organization(pool, org_id) as connection:
         try:
             await connection.execute(_BEGIN)
             if name is not None:
                 await connection.execute(f"SET TRANSACTION SNAPSHOT '{name}'")
-            await connection.execute(_PATIENT)
+            await connection.execute(_LONG_TIMEOUTS)
             yield connection
         except BaseException:
             connection.terminate()
@@ -44,6 +43,6 @@ async def open_snapshot(pool: Pool, org_id: OrgId, name: str | None = None) -> A
         await connection.execute("COMMIT")
 
 
-async def name_snapshot(connection: Connection) -> str:
-    """What other connections call the moment that this one sees, until it sees another."""
+async def export_snapshot(connection: Connection) -> str:
+    """Return the name of the connection's snapshot, which other connections can use until this transaction ends."""
     return str(await connection.fetchval("SELECT pg_export_snapshot()"))

@@ -1,85 +1,92 @@
-"""Reads the rows of an export as text, by COPY."""
+"""Reader of the rows of an export as text, with COPY."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final, NamedTuple
 
-from service.domain.exports import ExportOrder, Format
+from service.domain.exports import ExportSpec, RowSource
 from service.domain.ids import OrgId
 from service.domain.key_ranges import KeyRange
 from service.store.export_readers.plans import ExportPlan, plan_export
-from service.store.export_readers.snapshots import Shape, name_snapshot, open_snapshot
+from service.store.export_readers.snapshots import ReadStrategy, export_snapshot, open_snapshot
 from service.store.postgres.database import Connection, Pool
 
-_LONGEST_S: Final = 6 * 3600.0
-_CHUNK_BYTES: Final = 2**20  # worth a thread that encodes it
-# PostgreSQL sends 8 KiB at a time, and asyncpg takes 25 us over each packet that it hands on, whatever is in it: where
-# one comes in small, the socket is left to gather more, in the shortest time that an event loop waits.
-_SMALL_BYTES: Final = 64 * 2**10
+_COPY_TIMEOUT_S: Final = 6 * 3600.0
+_CHUNK_BYTES: Final = 2**20  # large enough to encode in a thread
+# PostgreSQL sends packets of 8 KiB, and asyncpg spends 25 us on each packet of any size. After a small packet, the
+# reader waits for the shortest time that an event loop supports, so that the socket gathers more data.
+_SMALL_PACKET_BYTES: Final = 64 * 2**10
 _GATHER_S: Final = 0.001
-# With plain CSV or text COPY would corrupt JSON: these two bytes can't occur in it.
+# Plain CSV or text COPY corrupts JSON. These two bytes can't occur in JSON.
 _JSON_LINES: Final = {"format": "csv", "quote": "\x01", "delimiter": "\x02"}
 
 
 class TextReading(NamedTuple):
-    """What is read, and who reads it, all at the same snapshot."""
+    """An export plan and its readers, all at one snapshot."""
 
     plan: ExportPlan
     readers: "Sequence[TextReader]"
 
 
 @asynccontextmanager
-async def reading_text(pool: Pool, org_id: OrgId, order: ExportOrder, shape: Shape) -> AsyncIterator[TextReading]:
-    """The organization as it is now, for as long as the export takes."""
+async def open_text_readers(
+    pool: Pool, org_id: OrgId, spec: ExportSpec, strategy: ReadStrategy
+) -> AsyncIterator[TextReading]:
+    """Open readers that see the organization at the current time until the block ends."""
     async with AsyncExitStack() as opened:
         first = await opened.enter_async_context(open_snapshot(pool, org_id))
-        plan = await plan_export(first, org_id, order, shape.range_results)
-        name = await name_snapshot(first)
-        others = [await opened.enter_async_context(open_snapshot(pool, org_id, name)) for _ in range(1, shape.readers)]
-        yield TextReading(plan, [TextReader(connection, plan, order.format) for connection in (first, *others)])
+        plan = await plan_export(first, org_id, spec, strategy.range_results)
+        name = await export_snapshot(first)
+        others = [
+            await opened.enter_async_context(open_snapshot(pool, org_id, name)) for _ in range(1, strategy.readers)
+        ]
+        source = spec.file_format.details.source
+        yield TextReading(plan, [TextReader(connection, plan, source) for connection in (first, *others)])
 
 
 class TextReader:
-    """Streams ranges as CSV with a header before the first one, or as lines of JSON."""
+    """Streams key ranges as CSV, with a header before the first range, or as JSON lines."""
 
-    def __init__(self, connection: Connection, plan: ExportPlan, form: Format) -> None:
+    def __init__(self, connection: Connection, plan: ExportPlan, source: RowSource) -> None:
         self._connection = connection
         self._plan = plan
-        self._form = form
+        self._source = source
 
-    async def read(self, part: KeyRange, put: Callable[[bytes], Awaitable[None]]) -> int:
-        """Hands on the rows of a range in chunks; returns how many rows."""
-        gathering = _Gathering(put)
+    async def read(self, key_range: KeyRange, put: Callable[[bytes], Awaitable[None]]) -> int:
+        """Pass the rows of a range to `put` in chunks, and return the number of rows."""
+        chunks = _ChunkBuffer(put)
         done = await self._connection.copy_from_query(
-            self._plan.query(part), output=gathering.take, timeout=_LONGEST_S, **self._options(part)
+            self._plan.query(key_range), output=chunks.add, timeout=_COPY_TIMEOUT_S, **self._options(key_range)
         )
-        await gathering.hand_on()
+        await chunks.flush()
         return int(done.split()[-1])
 
-    def _options(self, part: KeyRange) -> dict[str, Any]:
-        return {"format": "csv", "header": part == self._plan.ranges[0]} if self._form == "csv" else _JSON_LINES
+    def _options(self, key_range: KeyRange) -> dict[str, Any]:
+        if self._source == "csv":
+            return {"format": "csv", "header": key_range == self._plan.ranges[0]}
+        return _JSON_LINES
 
 
-class _Gathering:
-    """Makes chunks out of packets."""
+class _ChunkBuffer:
+    """Combines packets into chunks."""
 
     def __init__(self, put: Callable[[bytes], Awaitable[None]]) -> None:
         self._put = put
         self._packets: list[bytes] = []
         self._size = 0  # bytes
 
-    async def take(self, packet: bytes) -> None:
-        """Takes the next packet; whoever sends them waits meanwhile."""
+    async def add(self, packet: bytes) -> None:
+        """Add a packet. The sender waits until this method returns."""
         self._packets.append(packet)
         self._size += len(packet)
         if self._size >= _CHUNK_BYTES:
-            await self.hand_on()
-        elif len(packet) < _SMALL_BYTES:
+            await self.flush()
+        elif len(packet) < _SMALL_PACKET_BYTES:
             await asyncio.sleep(_GATHER_S)
 
-    async def hand_on(self) -> None:
-        """Hands on what there is."""
+    async def flush(self) -> None:
+        """Pass all buffered packets on as one chunk."""
         chunk = b"".join(self._packets)
         self._packets.clear()
         self._size = 0

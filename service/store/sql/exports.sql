@@ -1,17 +1,18 @@
--- name: quote  (for statements that take no parameters)
-SELECT array_agg(quote_nullable(value) ORDER BY place) FROM unnest($1::text[]) WITH ORDINALITY given (value, place)
+-- name: quote  (COPY accepts no parameters)
+SELECT array_agg(quote_nullable(value) ORDER BY position)
+FROM unnest($1::text[]) WITH ORDINALITY AS given (value, position)
 
--- name: find_cases  (every case with the producer's id)
+-- name: find_cases  (all cases with the producer's ID)
 SELECT case_key FROM cases WHERE org_id = $1 AND case_id = $2 AND ($3::text IS NULL OR project_id = $3)
 
 -- name: insert
 INSERT INTO exports (org_id, export_id, request, project_id, run_id) VALUES ($1, $2, $3, $4, $5)
 
--- name: lock_claims  (or two workers could both take an organization's last place)
+-- name: lock_claims  (without the lock, two workers could both claim the last free slot of an organization)
 SELECT pg_advisory_xact_lock(hashtext('exports'))
 
--- name: claim  (of all organizations: whoever has the fewest running comes first, then the oldest job)
--- A job whose lease has run out is taken over; $3 at once per organization, $4 attempts in all.
+-- name: claim  (of all organizations: first the organization with the fewest running jobs, then the oldest job)
+-- Takes over a job whose lease has expired. $3 is the limit per organization, $4 the limit of attempts.
 UPDATE exports SET status = 'running', claim = $1, lease_until = now() + $2, attempt_count = attempt_count + 1,
                    started_at = now(), progress = NULL
 WHERE (org_id, export_id) = (
@@ -28,8 +29,8 @@ WHERE (org_id, export_id) = (
 )
 RETURNING org_id, export_id, request, attempt_count, created_at
 
--- name: beat  (nothing where the claim was lost or the job canceled)
-UPDATE exports SET lease_until = now() + $4, progress = $5
+-- name: renew_lease  (no row if the claim is lost or the job was canceled)
+UPDATE exports SET lease_until = now() + $4, progress = $5::real
 WHERE org_id = $1 AND export_id = $2 AND claim = $3 AND status = 'running'
 RETURNING 1
 
@@ -39,12 +40,13 @@ UPDATE exports SET status = 'succeeded', claim = NULL, lease_until = NULL, progr
 WHERE org_id = $1 AND export_id = $2 AND claim = $3 AND status = 'running'
 RETURNING expires_at
 
--- name: try_again
-UPDATE exports SET status = 'queued', claim = NULL, lease_until = NULL, progress = NULL, error = $4, due_at = now() + $5
+-- name: retry
+UPDATE exports SET status = 'queued', claim = NULL, lease_until = NULL, progress = NULL, due_at = now() + $4, error = $5
 WHERE org_id = $1 AND export_id = $2 AND claim = $3 AND status = 'running'
 
--- name: give_back  (as if it had not been claimed)
-UPDATE exports SET status = 'queued', claim = NULL, lease_until = NULL, progress = NULL, attempt_count = attempt_count - 1
+-- name: release  (the attempt doesn't count)
+UPDATE exports SET status = 'queued', claim = NULL, lease_until = NULL, progress = NULL, attempt_count = attempt_count - 1,
+                   due_at = now() + $4
 WHERE org_id = $1 AND export_id = $2 AND claim = $3 AND status = 'running'
 
 -- name: fail
@@ -52,7 +54,7 @@ UPDATE exports SET status = 'failed', claim = NULL, lease_until = NULL, error = 
 WHERE org_id = $1 AND export_id = $2 AND claim = $3 AND status = 'running'
 RETURNING 1
 
--- name: find_abandoned  (of all organizations: as many workers died over these as attempts are allowed)
+-- name: find_abandoned  (of all organizations: the worker of the last attempt crashed)
 SELECT org_id, export_id, claim, request FROM exports WHERE status = 'running' AND lease_until < now() AND attempt_count >= $1
 
 -- name: cancel
@@ -64,16 +66,16 @@ RETURNING 1
 SELECT status, path, size, sha256, request, run_id, error, created_at FROM exports
 WHERE org_id = $1 AND export_id = $2 AND ($3::text IS NULL OR project_id = $3)
 
--- name: find_over  (which of these wait for nothing any more; what is gone is over too)
-SELECT wanted.export_id FROM unnest($2::text[]) AS wanted (export_id)
-LEFT JOIN exports e ON e.org_id = $1 AND e.export_id = wanted.export_id
+-- name: find_finished  (includes jobs that were deleted)
+SELECT requested.export_id FROM unnest($2::text[]) AS requested (export_id)
+LEFT JOIN exports e ON e.org_id = $1 AND e.export_id = requested.export_id
 WHERE e.status IS NULL OR e.status NOT IN ('queued', 'running')
 
 -- name: delete
 DELETE FROM exports WHERE org_id = $1 AND export_id = $2
 
--- name: find_unowned  (of all organizations: which of these files belong to no job)
-SELECT path FROM unnest($1::text[]) AS kept (path)
+-- name: find_orphaned_files  (of all organizations: files that belong to no job)
+SELECT path FROM unnest($1::text[]) AS stored (path)
 EXCEPT SELECT path FROM exports WHERE path = ANY ($1)
 
 -- name: find_expired  (of all organizations)
@@ -82,7 +84,7 @@ SELECT org_id, export_id, path FROM exports WHERE path IS NOT NULL AND expires_a
 -- name: expire
 UPDATE exports SET status = 'expired', path = NULL WHERE org_id = $1 AND export_id = $2
 
--- name: insert_artifact  (under the run that was asked for, so that each of its results lists the file, if it has any)
+-- name: insert_artifact  (belongs to the run of the filter, so each result of the run lists it; none if the run is unknown)
 INSERT INTO artifacts (org_id, run_key, case_key, artifact_key, kind, name, content_type, size, sha256, path, expires_at)
 SELECT org_id, run_key, 0, $3, 'export', $4, $5, $6, $7, $8, $9
 FROM runs WHERE org_id = $1 AND run_id = $2 AND NOT results_expired

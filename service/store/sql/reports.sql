@@ -30,7 +30,7 @@ WHERE (org_id, receipt_id) = (
 )
 RETURNING org_id, receipt_id, source, event_id, body_sha256, run_id, upload, attempt_count, received_at
 
--- name: renew_lease  (nothing where the claim was lost)
+-- name: renew_lease  (no row if the claim is lost)
 UPDATE receipts SET lease_until = now() + $4
 WHERE org_id = $1 AND receipt_id = $2 AND claim = $3 AND status = 'processing'
 RETURNING 1
@@ -44,8 +44,12 @@ UPDATE receipts SET status = $4, results = $5, problems = $6, run_id = coalesce(
 WHERE org_id = $1 AND receipt_id = $2 AND claim = $3 AND status = 'processing'
 RETURNING 1
 
--- name: retry_later
-UPDATE receipts SET status = 'queued', claim = NULL, lease_until = NULL, due_at = now() + $4, attempt_count = attempt_count - $5
+-- name: retry
+UPDATE receipts SET status = 'queued', claim = NULL, lease_until = NULL, due_at = now() + $4
+WHERE org_id = $1 AND receipt_id = $2 AND claim = $3 AND status = 'processing'
+
+-- name: release  (the attempt doesn't count)
+UPDATE receipts SET status = 'queued', claim = NULL, lease_until = NULL, due_at = now() + $4, attempt_count = attempt_count - 1
 WHERE org_id = $1 AND receipt_id = $2 AND claim = $3 AND status = 'processing'
 
 -- name: find_orphaned  (which of these files no report that waits will need, and no run has taken as its artifact)

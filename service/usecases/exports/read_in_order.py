@@ -1,56 +1,58 @@
-"""Several readers work ahead on the parts of something long, whose chunks still come out in the order of the parts."""
+"""Reading of several parts by concurrent readers, with the chunks returned in the order of the parts."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
-Part = TypeVar("Part")
-PartIn = TypeVar("PartIn", contravariant=True)
-Chunk = TypeVar("Chunk")
-ChunkOut = TypeVar("ChunkOut", covariant=True)
+PartT = TypeVar("PartT")
+PartT_contra = TypeVar("PartT_contra", contravariant=True)
+ChunkT = TypeVar("ChunkT")
+ChunkT_co = TypeVar("ChunkT_co", covariant=True)
 
 
-class Reader(Protocol[PartIn, ChunkOut]):
+class PartReader(Protocol[PartT_contra, ChunkT_co]):
     """Reads one part at a time."""
 
-    async def read(self, part: PartIn, put: Callable[[ChunkOut], Awaitable[None]], /) -> int:
-        """Puts the chunks of a part, and returns how many rows they hold."""
+    async def read(self, part: PartT_contra, put: Callable[[ChunkT_co], Awaitable[None]], /) -> int:
+        """Pass the chunks of a part to `put`, and return the number of rows."""
 
 
 class _PartEnd(NamedTuple):
-    """Follows the last chunk of a part."""
+    """Follows the last chunk of a part in the queue."""
 
     rows: int
 
 
 async def read_in_order(
-    readers: Sequence[Reader[Part, Chunk]],
-    parts: Sequence[Part],
-    take: Callable[[Chunk], Awaitable[None]],
-    count: Callable[[int], None],
-    ahead: int,
+    readers: Sequence[PartReader[PartT, ChunkT]],
+    parts: Sequence[PartT],
+    write: Callable[[ChunkT], Awaitable[None]],
+    count_rows: Callable[[int], None],
+    buffered_chunks: int,
 ) -> None:
-    """Takes every chunk of every part, and counts the rows of a part after its last one. What fails first ends it all.
+    """Pass each chunk of each part to `write`, and the number of rows of a part to `count_rows` after its last chunk.
 
-    A reader may have `ahead` chunks waiting.
+    Each reader reads every n-th part and buffers at most `buffered_chunks` chunks. Raises the first error of a reader
+    or of `write`.
     """
-    queues: list[asyncio.Queue[Chunk | _PartEnd]] = [asyncio.Queue(ahead) for _ in readers]
+    queues: list[asyncio.Queue[ChunkT | _PartEnd]] = [asyncio.Queue(buffered_chunks) for _ in readers]
     try:
         async with asyncio.TaskGroup() as reading:
-            for nth, (reader, queue) in enumerate(zip(readers, queues, strict=True)):
-                reading.create_task(_read_share(reader, parts[nth :: len(readers)], queue))
-            for nth in range(len(parts)):
-                while not isinstance(chunk := await queues[nth % len(queues)].get(), _PartEnd):
-                    await take(chunk)
-                count(chunk.rows)
+            for index, (reader, queue) in enumerate(zip(readers, queues, strict=True)):
+                reading.create_task(_read_share(reader, parts[index :: len(readers)], queue))
+            for index in range(len(parts)):
+                while not isinstance(chunk := await queues[index % len(queues)].get(), _PartEnd):
+                    await write(chunk)
+                count_rows(chunk.rows)
     except ExceptionGroup as failures:
-        if (caller := asyncio.current_task()) and caller.cancelling():  # which Python 3.11 forgets beside a failure
+        # If a reader fails during a cancellation, the TaskGroup of Python 3.11 drops the cancellation.
+        if (caller := asyncio.current_task()) and caller.cancelling():
             raise asyncio.CancelledError from None
         raise failures.exceptions[0] from None
 
 
 async def _read_share(
-    reader: Reader[Part, Chunk], parts: Sequence[Part], queue: "asyncio.Queue[Chunk | _PartEnd]"
+    reader: PartReader[PartT, ChunkT], parts: Sequence[PartT], queue: "asyncio.Queue[ChunkT | _PartEnd]"
 ) -> None:
     for part in parts:
         await queue.put(_PartEnd(await reader.read(part, queue.put)))

@@ -1,8 +1,8 @@
-"""Takes an export job on, and ends or forgets one. The jobs are done in run_export."""
+"""Request, cancel, and delete export jobs. `run_export` processes the jobs."""
 
 from service.contracts.exports import ExportRequest
 from service.domain.errors import NotFound
-from service.domain.exports import ExportAddress
+from service.domain.exports import ExportRef
 from service.domain.ids import OrgId, new_id
 from service.domain.queues import EXPORTS
 from service.storage import Storage
@@ -10,23 +10,23 @@ from service.store import exports, outbox
 from service.store.postgres.database import Connection
 
 
-async def request_export(connection: Connection, org_id: OrgId, request: ExportRequest) -> ExportAddress:
-    """Queues a job; the message to the consumers is sent if and only if the job is committed."""
-    job = ExportAddress(org_id, new_id("exp"))
-    wanted = request.filter.to_filter()
+async def request_export(connection: Connection, org_id: OrgId, request: ExportRequest) -> ExportRef:
+    """Queue an export job. The outbox message for the consumers is part of the same transaction."""
+    job = ExportRef(org_id, new_id("exp"))
+    filters = request.filter.to_filter()
     async with connection.transaction():
-        await exports.insert(connection, job, request.to_document(), wanted.project_id, wanted.run_id)
+        await exports.insert(connection, job, request.to_document(), filters.project_id, filters.run_id)
         await outbox.put(connection, EXPORTS, {"org_id": org_id, "export_id": job.export_id})
     return job
 
 
-async def end_export(connection: Connection, storage: Storage, job: ExportAddress, project_id: str | None) -> None:
-    """Cancels a job that is not finished; forgets one that is, with its file. Raises NotFound where there is none."""
+async def delete_export(connection: Connection, storage: Storage, job: ExportRef, project_id: str | None) -> None:
+    """Cancel a queued or running job, or delete a finished job and its file. Raises NotFound if it doesn't exist."""
     if await exports.cancel(connection, job, project_id):
         return
     found = await exports.find_file(connection, job, project_id)
     if found is None:
-        raise NotFound(f"there is no export {job.export_id!r}")
+        raise NotFound(f"export {job.export_id!r} not found")
     if found["path"]:
         await storage.delete(found["path"])
     async with connection.transaction():

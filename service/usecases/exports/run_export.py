@@ -1,140 +1,143 @@
-"""Does export jobs: claims one, streams its rows into a file, and says how it ended. Nobody sees half a file."""
+"""Processing of export jobs: claim a job, write its file, and record the outcome."""
 
 import asyncio
-import contextlib
 import gc
 from datetime import timedelta
-from functools import partial
 from typing import Final, Literal
 from uuid import uuid4
 
-from service.contracts.exports import ExportRequest
+from service.contracts.stored_exports import StoredExport
 from service.domain.errors import NotFound, ServiceError, Unavailable
 from service.domain.events import EventType, NewEvent
-from service.domain.exports import KEPT, MAX_TRIES, RETRY_WAITS, ExportOrder
+from service.domain.exports import FILE_RETENTION, MAX_ATTEMPTS, RETRY_DELAYS, ExportRef
 from service.domain.ids import artifact_key, new_id
+from service.domain.jobs import Claim
 from service.log import log
 from service.storage import Storage, stored_path
 from service.store import events, exports
-from service.store.exports import Claim, ClaimedExport, MadeFile
-from service.store.postgres.database import DRIVER_ERRORS, Connection, Pool, is_outage
+from service.store.exports import ClaimedExport, ExportFile
+from service.store.job_leases import EXPORT_JOBS
+from service.store.postgres.database import Connection, Pool, is_outage
 from service.store.postgres.transactions import notifying_transaction
-from service.usecases.exports.write_export import ExportWriter, Progress
-from service.usecases.leases import ClaimLost, keeping
+from service.usecases.exports.write_export import ExportProgress, ExportWriter
+from service.usecases.job_leases import ClaimLost, JobLease
 
 _LEASE: Final = timedelta(seconds=30)
-_BEAT_S: Final = 1.0  # also how soon a cancellation is noticed, and how often progress is told
-_LEFT_KEPT: Final = timedelta(days=1)  # longer than any export takes
-_NO_PARQUET: Final = "this server can't write Parquet: its extra `parquet` is not installed"
+_RENEW_EVERY_S: Final = 1.0  # also the interval of progress updates and of checks for a cancellation
+_ORPHAN_AGE: Final = timedelta(days=1)  # longer than any export takes
+_NO_PARQUET: Final = "the server can't write Parquet: install the extra `parquet` on the server"
 
-# What became of an export in one try: its status, or "lost" where it was canceled or is somebody else's by now.
-ExportEnd = Literal["succeeded", "failed", "queued", "lost"]
+# The outcome of one attempt: the new status, or "lost" if the job was canceled or another worker took it over.
+ExportOutcome = Literal["succeeded", "failed", "queued", "lost"]
 
 
 class Exporter:
-    """The use case with what it needs; `jobs` is a pool of results_worker."""
+    """Processes export jobs. `pool` has the role results_worker."""
 
-    def __init__(self, jobs: Pool, writer: ExportWriter, storage: Storage, link_base: str) -> None:
-        self._jobs = jobs
+    def __init__(self, pool: Pool, writer: ExportWriter, storage: Storage, link_base: str) -> None:
+        self._pool = pool
         self._writer = writer
         self._storage = storage
         self._link_base = link_base
 
-    async def claim(self, at_once: int) -> ClaimedExport | None:
-        """The next job, if any; `at_once` is how many of one organization may run."""
-        async with self._jobs.acquire() as connection:
-            return await exports.claim(connection, uuid4(), _LEASE, at_once)
+    async def claim(self, max_running_per_organization: int) -> ClaimedExport | None:
+        """Claim the next due job. Return None if no job is due."""
+        async with self._pool.acquire() as connection:
+            return await exports.claim(connection, uuid4(), _LEASE, max_running_per_organization)
 
-    async def run(self, claimed: ClaimedExport) -> ExportEnd:
-        """Does a job to its end or, where that fails, puts it back or ends it as failed. Canceled, it gives it back."""
-        end = await self._run(claimed)
-        if end != "succeeded":
-            gc.collect()  # an error that came through task groups is in a cycle, and its frames hold all unread chunks
-        return end
+    async def run(self, claimed: ClaimedExport) -> ExportOutcome:
+        """Process a claimed job. After an error, schedule a retry or mark the job as failed.
 
-    async def end_abandoned(self) -> None:
-        """Ends the jobs whose last try ended with its worker."""
-        async with self._jobs.acquire() as connection:
-            for held, request in await exports.find_abandoned(connection):
-                await self._fail(connection, held, request, f"the worker died {MAX_TRIES} times over this export")
+        A cancellation of this task releases the job.
+        """
+        outcome = await self._run(claimed)
+        if outcome != "succeeded":
+            gc.collect()  # the error of a TaskGroup is in a reference cycle whose frames hold all unread chunks
+        return outcome
 
-    async def expire(self) -> None:
-        """Deletes the files that were kept long enough."""
-        async with self._jobs.acquire() as connection:
+    async def fail_abandoned(self) -> None:
+        """Mark jobs as failed whose worker crashed in the last attempt."""
+        async with self._pool.acquire() as connection:
+            for claim, document in await exports.find_abandoned(connection):
+                reason = f"a worker crashed in each of {MAX_ATTEMPTS} attempts"
+                await self._fail(connection, claim, StoredExport.of_document(document), reason)
+
+    async def delete_expired_files(self) -> None:
+        """Delete the files whose retention has expired."""
+        async with self._pool.acquire() as connection:
             for job, path in await exports.find_expired(connection):
                 await self._storage.delete(path)
                 async with connection.transaction():
                     await exports.delete_artifact(connection, job, path)
                     await exports.expire(connection, job)
 
-    async def sweep(self, kept: timedelta = _LEFT_KEPT) -> None:
-        """Deletes what killed writers have left: half-written files, and whole ones that no job came to own."""
-        await asyncio.to_thread(self._storage.sweep, kept)
-        async for paths in self._storage.list_old("exports", kept):
-            async with self._jobs.acquire() as connection:
-                unowned = await exports.find_unowned(connection, paths)
-            for path in unowned:
+    async def delete_orphaned_files(self, min_age: timedelta = _ORPHAN_AGE) -> None:
+        """Delete the files of crashed workers: partially written files, and complete files without a job."""
+        await asyncio.to_thread(self._storage.delete_partial_files, min_age)
+        async for paths in self._storage.list_older("exports", min_age):
+            async with self._pool.acquire() as connection:
+                orphaned = await exports.find_orphaned_files(connection, paths)
+            for path in orphaned:
                 await self._storage.delete(path)
-                log.info("unowned_export_deleted", path=path)
+                log.info("orphaned_export_file_deleted", path=path)
 
-    async def _run(self, claimed: ClaimedExport) -> ExportEnd:
-        held, progress = claimed.claim, Progress()
-        logged = log.bind(export_id=held.export_id, org_id=held.org_id, attempt_count=claimed.attempt_count)
+    async def _run(self, claimed: ClaimedExport) -> ExportOutcome:
+        claim, progress = claimed.claim, ExportProgress()
+        lease = JobLease(self._pool, EXPORT_JOBS, claim, _LEASE, _RENEW_EVERY_S)
+        logged = log.bind(export_id=claim.job_id, org_id=claim.org_id, attempt_count=claimed.attempt_count)
         try:
-            async with keeping(partial(self._beat, held, progress), _BEAT_S):
-                order = ExportRequest.model_validate(claimed.request).to_order()
-                file = await self._make_file(claimed, order, progress)
-            await self._succeed(held, order, order.file_name(claimed.created_at), file)
+            export = StoredExport.of_document(claimed.request)
+            async with lease.renewing(lambda: (progress.fraction,)):
+                file = await self._write_file(claimed, export, progress)
+            await self._succeed(claimed, export, file)
         except asyncio.CancelledError:
-            await self._give_back(held)
+            await lease.release()
             raise
         except ClaimLost:
             logged.info("export_claim_lost")
             return "lost"
         except Exception as error:
             logged.warning("export_failed", exc_info=error)
-            return await self._note_failure(claimed, error)
+            return await self._record_failure(claimed, error)
         logged.info("export_succeeded", rows=file.rows, size=file.size)
         return "succeeded"
 
-    async def _beat(self, held: Claim, progress: Progress) -> bool:
-        async with self._jobs.acquire() as connection:
-            return await exports.beat(connection, held, _LEASE, progress.share)
+    async def _write_file(self, claimed: ClaimedExport, export: StoredExport, progress: ExportProgress) -> ExportFile:
+        """Write the file to a path of this attempt: a worker with an expired lease must not change a later file."""
+        claim, spec = claimed.claim, export.to_spec()
+        file_format = spec.file_format
+        path = stored_path("exports", claim.org_id, claim.job_id, f"{claim.token.hex}{file_format.suffix}")
+        name = export.file_name(claimed.created_at)
+        async with self._storage.open_writer(path, file_format.media_type, name) as file:
+            await self._writer.write(claim.org_id, spec, file, progress)
+        return ExportFile(progress.rows, file.size, file.sha256, path)
 
-    async def _make_file(self, claimed: ClaimedExport, order: ExportOrder, progress: Progress) -> MadeFile:
-        """Each try has a path of its own: a worker that was thought dead can't touch its successor's file."""
-        held = claimed.claim
-        path = stored_path("exports", held.org_id, held.export_id, f"{held.token.hex}{order.suffix}")
-        name = order.file_name(claimed.created_at)
-        async with self._storage.writing(path, order.content_type, name) as file:
-            await self._writer.write(held.org_id, order, file, progress)
-        return MadeFile(progress.rows, file.size, file.sha256, path)
-
-    async def _succeed(self, held: Claim, order: ExportOrder, name: str, file: MadeFile) -> None:
-        async with self._jobs.acquire() as connection:
+    async def _succeed(self, claimed: ClaimedExport, export: StoredExport, file: ExportFile) -> None:
+        claim = claimed.claim
+        async with self._pool.acquire() as connection:
             async with notifying_transaction(connection):
-                expires_at = await exports.succeed(connection, held, file, KEPT)
+                expires_at = await exports.succeed(connection, claim, file, FILE_RETENTION)
                 if expires_at is not None:
-                    if order.filter.run_id is not None:
+                    if export.run_id is not None:
                         await exports.insert_artifact(
-                            connection, held.org_id, order.filter.run_id, artifact_key(held.export_id), name,
-                            order.content_type, file, expires_at,
+                            connection, claim.org_id, export.run_id, artifact_key(claim.job_id),
+                            export.file_name(claimed.created_at), export.file_format.media_type, file, expires_at,
                         )  # fmt: skip
-                    await self._tell(connection, held, "export.completed", order.filter.project_id, order.filter.run_id)
+                    await self._insert_event(connection, claim, "export.completed", export)
             if expires_at is None:
                 await self._storage.delete(file.path)
                 raise ClaimLost
 
-    async def _note_failure(self, claimed: ClaimedExport, error: Exception) -> ExportEnd:
-        """Another try, or the end. Where not even that can be written, the lease runs out by itself."""
+    async def _record_failure(self, claimed: ClaimedExport, error: Exception) -> ExportOutcome:
+        """Schedule a retry or mark the job as failed. During a database outage, the lease expires."""
         reason = _reason(error)
         try:
-            async with self._jobs.acquire() as connection:
-                if claimed.attempt_count < MAX_TRIES and not isinstance(error, ImportError):
-                    wait = RETRY_WAITS[claimed.attempt_count - 1]
-                    await exports.try_again(connection, claimed.claim, reason, wait)
+            async with self._pool.acquire() as connection:
+                if claimed.attempt_count < MAX_ATTEMPTS and not isinstance(error, ImportError):
+                    delay = RETRY_DELAYS[claimed.attempt_count - 1]
+                    await EXPORT_JOBS.retry(connection, claimed.claim, delay, reason)
                 else:
-                    await self._fail(connection, claimed.claim, claimed.request, reason)
+                    await self._fail(connection, claimed.claim, StoredExport.of_document(claimed.request), reason)
                     return "failed"
         except Exception as outage:
             if not is_outage(outage):
@@ -142,34 +145,27 @@ class Exporter:
             log.warning("store_unreachable", work="exports", error=repr(outage))
         return "queued"
 
-    async def _fail(self, connection: Connection, held: Claim, request: dict[str, object], reason: str) -> None:
-        wanted = ExportRequest.model_validate(request).filter.to_filter()
+    async def _fail(self, connection: Connection, claim: Claim, export: StoredExport, reason: str) -> None:
         async with notifying_transaction(connection):
-            failed = await exports.fail(connection, held, reason)
-            if failed:
-                await self._tell(connection, held, "export.failed", wanted.project_id, wanted.run_id)
+            if await exports.fail(connection, claim, reason):
+                await self._insert_event(connection, claim, "export.failed", export)
 
-    async def _tell(
-        self, connection: Connection, held: Claim, event: EventType, project_id: str | None, run_id: str | None
+    async def _insert_event(
+        self, connection: Connection, claim: Claim, event_type: EventType, export: StoredExport
     ) -> None:
-        data = await exports.find_one(connection, held.job, None, self._link_base)
+        data = await exports.find_one(connection, ExportRef(claim.org_id, claim.job_id), None, self._link_base)
         if data is None:
-            raise NotFound(f"export {held.export_id} is gone")
-        made = NewEvent(held.org_id, new_id("evt"), event, project_id, run_id, data)
-        await events.insert(connection, [made])
-
-    async def _give_back(self, held: Claim) -> None:
-        with contextlib.suppress(OSError, *DRIVER_ERRORS):
-            async with self._jobs.acquire() as connection:
-                await exports.give_back(connection, held)
+            raise NotFound(f"export {claim.job_id!r} was deleted")
+        event = NewEvent(claim.org_id, new_id("evt"), event_type, export.project_id, export.run_id, data)
+        await events.insert(connection, [event])
 
 
 def _reason(error: Exception) -> str:
-    """Why, for the person who asked for the export."""
+    """Return the reason of a failure for the user who requested the export."""
     if isinstance(error, ImportError):
         return _NO_PARQUET
     if isinstance(error, ServiceError):
         return str(error)
     if is_outage(error):
-        return str(Unavailable("the database does not answer"))
-    return "something went wrong on our side"
+        return str(Unavailable("the database does not respond"))
+    return "internal error"

@@ -1,78 +1,81 @@
-"""Streams the rows of an export into its file, in the order of the list and at one snapshot, in little memory."""
+"""Writing of an export file: the rows of one snapshot, in list order, with bounded memory."""
 
 import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from service.domain.exports import ExportOrder
+from service.domain.exports import ExportSpec
 from service.domain.ids import OrgId
-from service.encoders.encoding import encoder_for
-from service.encoders.parquet import ParquetFile
-from service.storage import Writing
-from service.store.export_readers.arrow import reading_arrow
-from service.store.export_readers.snapshots import Shape
-from service.store.export_readers.text import reading_text
+from service.encoders.encoding import text_encoder
+from service.encoders.parquet import ParquetEncoder
+from service.storage import FileWriter
+from service.store.export_readers.arrow import open_arrow_readers
+from service.store.export_readers.snapshots import ReadStrategy
+from service.store.export_readers.text import open_text_readers
 from service.store.postgres.database import Pool
 from service.usecases.exports.read_in_order import read_in_order
 
 if TYPE_CHECKING:
-    import pyarrow  # an extra: only whoever exports Parquet needs it
+    import pyarrow  # an optional dependency that only Parquet exports need
 
-# One process of PostgreSQL alone is slower than what encodes and stores its rows.
+# One PostgreSQL process is slower than the encoding and storage of its rows.
 READERS: Final = 2
-TEXT: Final = Shape(READERS, range_results=60_000, ahead=18)
-ARROW: Final = Shape(READERS, range_results=40_000, ahead=8)  # its libraries need a hundred MiB themselves
+TEXT: Final = ReadStrategy(READERS, range_results=60_000, buffered_chunks=18)
+ARROW: Final = ReadStrategy(READERS, range_results=40_000, buffered_chunks=8)  # its libraries use 100 MiB
 
 
 @dataclass(slots=True)
-class Progress:
-    """How many rows are written, of how many where that is known."""
+class ExportProgress:
+    """The number of written rows, and the expected number if it's known."""
 
     rows: int = 0
-    expected: int | None = None
+    expected_rows: int | None = None
 
     @property
-    def share(self) -> float | None:
-        """From 0 to 1."""
-        return min(1.0, self.rows / self.expected) if self.expected else None
+    def fraction(self) -> float | None:
+        """Return the progress from 0 to 1, or None if the expected number isn't known."""
+        return min(1.0, self.rows / self.expected_rows) if self.expected_rows else None
 
-    def count(self, rows: int) -> None:
-        """So many more are written."""
+    def add_rows(self, rows: int) -> None:
+        """Add written rows."""
         self.rows += rows
 
 
 @dataclass(frozen=True, slots=True)
 class ExportWriter:
-    """The use case with what it needs: a pool of results_api, and the URL for a driver that has no pool."""
+    """Writes export files.
+
+    `pool` has the role results_api. The Parquet driver uses `database_url`, because it can't use the pool.
+    """
 
     pool: Pool
     database_url: str
-    text: Shape = TEXT
-    arrow: Shape = ARROW
+    text: ReadStrategy = TEXT
+    arrow: ReadStrategy = ARROW
 
-    async def write(self, org_id: OrgId, order: ExportOrder, file: Writing, progress: Progress) -> None:
-        """Writes all that was ordered. Raises ImportError where Parquet can't be written."""
-        write = self._write_parquet if order.format == "parquet" else self._write_text
-        await write(org_id, order, file, progress)
+    async def write(self, org_id: OrgId, spec: ExportSpec, file: FileWriter, progress: ExportProgress) -> None:
+        """Write all rows of the export. Raises ImportError if the libraries for Parquet aren't installed."""
+        write = self._write_arrow if spec.file_format.details.source == "arrow" else self._write_text
+        await write(org_id, spec, file, progress)
 
-    async def _write_text(self, org_id: OrgId, order: ExportOrder, file: Writing, progress: Progress) -> None:
-        encoder = encoder_for(order)
+    async def _write_text(self, org_id: OrgId, spec: ExportSpec, file: FileWriter, progress: ExportProgress) -> None:
+        encoder = text_encoder(spec.file_format)
 
-        async def take(chunk: bytes) -> None:
+        async def write(chunk: bytes) -> None:
             await file.write(await asyncio.to_thread(encoder.encode, chunk))
 
-        async with reading_text(self.pool, org_id, order, self.text) as (plan, readers):
-            progress.expected = plan.expected
-            await read_in_order(readers, plan.ranges, take, progress.count, self.text.ahead)
+        async with open_text_readers(self.pool, org_id, spec, self.text) as (plan, readers):
+            progress.expected_rows = plan.expected_rows
+            await read_in_order(readers, plan.ranges, write, progress.add_rows, self.text.buffered_chunks)
         await file.write(encoder.finish())
 
-    async def _write_parquet(self, org_id: OrgId, order: ExportOrder, file: Writing, progress: Progress) -> None:
-        encoder = ParquetFile(order.compression)
+    async def _write_arrow(self, org_id: OrgId, spec: ExportSpec, file: FileWriter, progress: ExportProgress) -> None:
+        encoder = ParquetEncoder(spec.file_format.compression)
 
-        async def take(batch: "pyarrow.RecordBatch") -> None:
+        async def write(batch: "pyarrow.RecordBatch") -> None:
             await file.write(await asyncio.to_thread(encoder.encode, batch))
 
-        async with reading_arrow(self.pool, self.database_url, org_id, order, self.arrow) as (plan, readers):
-            progress.expected = plan.expected
-            await read_in_order(readers, plan.ranges, take, progress.count, self.arrow.ahead)
+        async with open_arrow_readers(self.pool, self.database_url, org_id, spec, self.arrow) as (plan, readers):
+            progress.expected_rows = plan.expected_rows
+            await read_in_order(readers, plan.ranges, write, progress.add_rows, self.arrow.buffered_chunks)
         await file.write(await asyncio.to_thread(encoder.finish))

@@ -6,7 +6,7 @@ from service.domain.errors import Rejected
 from service.domain.ids import new_id
 from service.domain.queues import REPORTS
 from service.domain.reports import StoredPart, Upload
-from service.storage import Area, referred_path
+from service.storage import Area, resolve_reference
 from service.store import organizations, outbox, receipts, reports
 from service.store.postgres.database import Connection
 from service.store.reports import NewReport
@@ -20,7 +20,7 @@ async def accept_dataref(connection: Connection, event: ParsedDataref, storage_u
 
     Raises Rejected for a place that is not ours to read, and for another event under a known id.
     """
-    place = referred_path(event.dataref, storage_url, *_AREAS)
+    place = resolve_reference(event.dataref, storage_url, *_AREAS)
     if place is None:
         raise Rejected("invalid", "dataref: only artifacts/<org_id>/… and inbox/<org_id>/… of our storage are read")
     org_id, path = place

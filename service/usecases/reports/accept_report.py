@@ -26,7 +26,7 @@ class UploadPart(NamedTuple):
 
 async def store_part(storage: Storage, path: str, part: UploadPart, max_bytes: int) -> StoredPart:
     """Streams a file into storage. Raises TooLarge, and leaves nothing then."""
-    async with storage.writing(path, part.content_type) as file:
+    async with storage.open_writer(path, part.content_type) as file:
         async for chunk in part.chunks:
             if file.size + len(chunk) > max_bytes:
                 raise TooLarge(f"there are more than the {max_bytes} bytes that may still come")

@@ -1,16 +1,15 @@
 """Takes uploaded reports in: claims one, has a child read it, stores it, and says in its receipt what became of it."""
 
 import asyncio
-import contextlib
 from contextlib import AsyncExitStack
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 from uuid import uuid4
 
 from service.domain.errors import NotFound, Reason, Rejected, Unavailable
+from service.domain.jobs import Claim
 from service.domain.reports import MAX_TRIES, RETRY_WAITS, Upload
 from service.log import log
 from service.reports.errors import ReportError
@@ -18,17 +17,17 @@ from service.reports.parser_processes import ParserProcess
 from service.reports.uploads import ReadUpload
 from service.storage import Storage
 from service.store import reports
-from service.store.postgres.database import DRIVER_ERRORS, Pool, is_conflict, is_data_error, is_outage
-from service.store.reports import Claim, ClaimedReport
-from service.usecases.leases import ClaimLost, keeping
+from service.store.job_leases import REPORT_JOBS
+from service.store.postgres.database import Pool, is_conflict, is_data_error, is_outage
+from service.store.reports import ClaimedReport
+from service.usecases.job_leases import ClaimLost, JobLease
 from service.usecases.reports.orphaned_uploads import FOLDER_PREFIX
 from service.usecases.reports.store_report import ReportOutcome, ReportStore
 
 _LEASE: Final = timedelta(seconds=30)
-_BEAT_S: Final = 5.0
+_RENEW_EVERY_S: Final = 5.0
 _CLASH_WAIT: Final = timedelta(seconds=1)
 _OUTAGE_WAIT: Final = timedelta(seconds=15)
-_NOW: Final = timedelta()
 _MAX_REASON: Final = 2_000
 
 
@@ -53,12 +52,12 @@ class ReportIngester:
     async def ingest(self, claimed: ClaimedReport) -> ReportOutcome:
         """Takes one in to its end or, where that fails, puts it back or rejects it. Canceled, it gives it back."""
         logged = log.bind(
-            receipt_id=claimed.claim.receipt_id, org_id=claimed.claim.org_id, attempt_count=claimed.attempt_count
+            receipt_id=claimed.claim.job_id, org_id=claimed.claim.org_id, attempt_count=claimed.attempt_count
         )
         try:
             taken = await self._ingest(claimed)
         except asyncio.CancelledError:
-            await self._put_back(claimed.claim, _NOW, as_if_untried=True)
+            await self._lease(claimed.claim).release()
             raise
         except ClaimLost:
             logged.info("report_claim_lost")
@@ -86,14 +85,13 @@ class ReportIngester:
         with TemporaryDirectory(prefix=FOLDER_PREFIX) as folder:
             results = Path(folder) / "results"
             async with AsyncExitStack() as place:
-                async with keeping(partial(self._beat, claimed.claim), _BEAT_S):
+                async with self._lease(claimed.claim).renewing():
                     read = await self._read(claimed.upload, Path(folder) / "report", results)
                     connection = await place.enter_async_context(self._store.place())
                 return await self._store.store(connection, claimed, read, results)
 
-    async def _beat(self, held: Claim) -> bool:
-        async with self._pool.acquire() as connection:
-            return await reports.renew_lease(connection, held, _LEASE)
+    def _lease(self, claim: Claim) -> JobLease:
+        return JobLease(self._pool, REPORT_JOBS, claim, _LEASE, _RENEW_EVERY_S)
 
     async def _read(self, upload: Upload, source: Path, results: Path) -> ReadUpload:
         await self._fetch(upload.report.path, source)
@@ -119,8 +117,11 @@ class ReportIngester:
             if verdict:
                 await self._reject(claimed.claim, claimed.upload, *verdict)
                 return ReportOutcome("rejected")
-            wait = RETRY_WAITS[claimed.attempt_count - 1] if pause is None else pause
-            await self._put_back(claimed.claim, wait, as_if_untried=pause is not None)
+            if pause is None:
+                async with self._pool.acquire() as connection:
+                    await REPORT_JOBS.retry(connection, claimed.claim, RETRY_WAITS[claimed.attempt_count - 1])
+            else:
+                await self._lease(claimed.claim).release(pause)
         except Exception as outage:
             if not is_outage(outage):
                 raise
@@ -141,11 +142,6 @@ class ReportIngester:
                 await self._storage.delete(path)
         except Unavailable as error:
             log.warning("upload_left", path=upload.report.path, error=repr(error))
-
-    async def _put_back(self, held: Claim, wait: timedelta, *, as_if_untried: bool) -> None:
-        with contextlib.suppress(OSError, *DRIVER_ERRORS):
-            async with self._pool.acquire() as connection:
-                await reports.retry_later(connection, held, wait, as_if_untried=as_if_untried)
 
 
 def _pause(error: Exception) -> timedelta | None:

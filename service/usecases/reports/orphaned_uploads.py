@@ -31,7 +31,7 @@ async def delete_orphaned_uploads(pool: Pool, storage: Storage) -> None:
     Receipts tell. Of an upload that is older than they are kept nobody knows any more whose it is: it stays.
     """
     oldest_ms = time.time_ns() // 1_000_000 - _TOLD_BY_RECEIPTS // timedelta(milliseconds=1)
-    async for paths in storage.list_old("inbox", _LEFT_KEPT):
+    async for paths in storage.list_older("inbox", _LEFT_KEPT):
         if files := [file for file in _files(paths) if id_timestamp_ms(file.folder) > oldest_ms]:
             async with pool.acquire() as connection:
                 unowned = await reports.find_orphaned(connection, files)

@@ -21,7 +21,7 @@ from service.usecases.ingest.new_cases import insert_unseen_cases
 from service.usecases.ingest.parse_events import ParsedEvent
 from service.usecases.ingest.parse_results import CaseOutcomes, UnseenCases, parse_results
 from service.usecases.ingest.write_run import RunWriter
-from service.usecases.leases import ClaimLost
+from service.usecases.job_leases import ClaimLost
 from service.usecases.reports.parse_report import ParsedReport
 from service.usecases.reports.store_uploads import store_uploads
 

@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from service.domain.errors import NotFound, Unavailable
-from service.storage import Storage, Writing
+from service.storage import FileWriter, Storage
 from tests.buckets import new_bucket
 from tests.exporting import Exports, exporting
 from tests.run_events import result, run_event
@@ -44,8 +44,8 @@ class Blocked:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._storage, name)
 
-    def writing(self, *said: Any) -> Any:
-        return _Blocked(self, self._storage.writing(*said))
+    def open_writer(self, *said: Any) -> Any:
+        return _Blocked(self, self._storage.open_writer(*said))
 
 
 class _Blocked:
@@ -77,16 +77,16 @@ class Full:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._storage, name)
 
-    def writing(self, *said: Any) -> Any:
+    def open_writer(self, *said: Any) -> Any:
         self._times -= 1
         if self._times >= 0:
             raise Unavailable("the file storage is full")
-        return self._storage.writing(*said)
+        return self._storage.open_writer(*said)
 
 
 @pytest.fixture
 def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.usecases.exports.run_export.RETRY_WAITS", (timedelta(0), timedelta(0)))
+    monkeypatch.setattr("service.usecases.exports.run_export.RETRY_DELAYS", (timedelta(0), timedelta(0)))
 
 
 async def test_a_job_is_queued_then_done_with_a_file(exports: Exports) -> None:
@@ -257,10 +257,10 @@ async def test_a_deleted_job_is_gone_with_its_file(exports: Exports, tmp_path: P
 
 async def test_an_expired_job_says_so_and_its_file_is_deleted(exports: Exports, tmp_path: Path) -> None:
     job = await exports.make(filter={"run_id": "run_1"})
-    await exports.exporter.expire()
+    await exports.exporter.delete_expired_files()
     assert (await exports.job(job["id"]))["status"] == "succeeded"
     await exports.api.store.pool.execute("UPDATE exports SET expires_at = now() - interval '1 second'")
-    await exports.exporter.expire()
+    await exports.exporter.delete_expired_files()
     assert (await exports.job(job["id"]))["status"] == "expired"
     assert (await exports.api.error(f"{PATH}/{job['id']}/file", 410))["code"] == "gone"
     assert files(exports, tmp_path) == []
@@ -277,7 +277,7 @@ async def test_a_file_that_no_job_owns_is_deleted_after_a_day_and_no_other(expor
     for path in files(exports, tmp_path):
         if path.name != "new.csv":
             os.utime(path, (day_ago, day_ago))
-    await exports.exporter.sweep()
+    await exports.exporter.delete_orphaned_files()
     assert {path.name for path in files(exports, tmp_path)} == {owned.name, "new.csv"}
 
 
@@ -287,7 +287,7 @@ async def test_a_file_that_no_job_owns_is_deleted_wherever_files_are_kept(databa
         job = await exports.make()
         unowned = f"exports/1/exp_{'0' * 32}/left.csv"
         await write(exports.storage, unowned, b"left by a worker that died")
-        await exports.exporter.sweep(timedelta(0))
+        await exports.exporter.delete_orphaned_files(timedelta(0))
         with pytest.raises(NotFound):
             await read(exports.storage, unowned)
         assert await exports.file(job)
@@ -366,11 +366,11 @@ async def test_a_try_that_failed_leaves_nothing_of_its_file_in_memory(exports: E
     claimed = await exports.exporter.claim(1)
     assert claimed
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Writing, "write", fail)
+        patched.setattr(FileWriter, "write", fail)
         gc.disable()
         try:
             assert await exports.exporter.run(claimed) == "queued"
-            assert not [held for held in gc.get_objects() if isinstance(held, Writing)]
+            assert not [held for held in gc.get_objects() if isinstance(held, FileWriter)]
         finally:
             gc.enable()
 
@@ -406,14 +406,14 @@ async def test_a_job_that_kills_its_workers_ends_as_failed(exports: Exports) -> 
         assert await exports.exporter.claim(2) is not None
         await exports.api.store.pool.execute("UPDATE exports SET lease_until = now() - interval '1 second'")
     assert await exports.exporter.claim(2) is None
-    await exports.exporter.end_abandoned()
+    await exports.exporter.fail_abandoned()
     job = await exports.job(asked["id"])
-    assert (job["status"], job["error"]) == ("failed", "the worker died 3 times over this export")
+    assert (job["status"], job["error"]) == ("failed", "a worker crashed in each of 3 attempts")
 
 
 async def test_one_organization_does_not_keep_another_waiting(exports: Exports) -> None:
     _, key = await exports.api.make_organization("other")
     mine = [(await exports.ask())["id"] for _ in range(5)]
     theirs = (await exports.ask(key=key))["id"]
-    claimed = [claim.claim.export_id for _ in range(6) if (claim := await exports.exporter.claim(2))]
+    claimed = [claim.claim.job_id for _ in range(6) if (claim := await exports.exporter.claim(2))]
     assert claimed == [mine[0], theirs, mine[1]]

@@ -352,7 +352,7 @@ async def test_many_who_wait_for_receipts_are_one_look(
         looks.append(len(wanted))
         return await find_finished(connection, org_id, wanted)
 
-    monkeypatch.setattr("service.api.server.resources.find_finished", counted)
+    monkeypatch.setattr("service.api.server.resources.receipts.find_finished", counted)
     async with serving_reports(database_url, tmp_path) as reports:
         receipts = [await reports.send(PASSING, f"run_{number}") for number in range(3)]
         waiting = [asyncio.create_task(reports.receipt(receipt)) for receipt in receipts * 20]

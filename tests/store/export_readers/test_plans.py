@@ -5,10 +5,10 @@ from typing import Any
 import orjson
 import pytest
 
-from service.contracts.exports import ExportRequest
 from service.domain.ids import OrgId
 from service.domain.key_ranges import KeyRange
 from service.store.export_readers import plans as export_plans
+from tests.exporting import export_spec
 from tests.store.large import plan_nodes
 
 ORG = OrgId(1)
@@ -25,8 +25,8 @@ FORMATS = ("csv", "json", "parquet")
 
 async def facts_read_whole(connection: Any, form: str, wanted: dict[str, Any]) -> set[str]:
     """Months of results and details with rows in them that the plan of an export reads from end to end."""
-    order = ExportRequest.model_validate({"format": form, "filter": wanted}).to_order()
-    plan = await export_plans.plan_export(connection, ORG, order, 20_000)
+    spec = export_spec({"format": form, "filter": wanted})
+    plan = await export_plans.plan_export(connection, ORG, spec, 20_000)
     query = plan.query(KeyRange(plan.ranges[-1].first_run, plan.ranges[0].last_run))
     nodes = plan_nodes(orjson.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON) {query}"))[0]["Plan"])
     return {

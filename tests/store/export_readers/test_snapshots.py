@@ -10,18 +10,18 @@ import asyncpg
 import pyarrow as pa
 import pytest
 
-from service.contracts.exports import ExportRequest
 from service.domain.ids import OrgId
-from service.store.export_readers.arrow import reading_arrow
-from service.store.export_readers.snapshots import Shape
-from service.store.export_readers.text import reading_text
+from service.store.export_readers.arrow import open_arrow_readers
+from service.store.export_readers.snapshots import ReadStrategy
+from service.store.export_readers.text import open_text_readers
 from service.store.postgres import database
 from service.usecases.exports.read_in_order import read_in_order
+from tests.exporting import export_spec
 from tests.run_events import result, run_event
 from tests.stored import Store
 
 ORG = OrgId(1)
-SHAPE = Shape(readers=3, range_results=1, ahead=2)
+STRATEGY = ReadStrategy(readers=3, range_results=1, buffered_chunks=2)
 RUNS = 7
 
 
@@ -29,7 +29,7 @@ RUNS = 7
 async def pool(store: Store, database_url: str) -> AsyncIterator[Any]:
     for nth in range(RUNS):
         await store.take(run_event(f"run_{nth}", [result("a")]))
-    pool = await database.open_pool(database_url, "results_api", SHAPE.readers)
+    pool = await database.open_pool(database_url, "results_api", STRATEGY.readers)
     yield pool
     await database.close_pool(pool)
 
@@ -40,16 +40,16 @@ async def write_more(store: Store) -> None:
 
 
 async def test_text_holds_nothing_that_came_after_it_was_begun(store: Store, pool: Any) -> None:
-    order = ExportRequest.model_validate({"format": "ndjson"}).to_order()
+    spec = export_spec({"format": "ndjson"})
     chunks: list[bytes] = []
     counted: list[int] = []
 
     async def take(chunk: bytes) -> None:
         chunks.append(chunk)
 
-    async with reading_text(pool, ORG, order, SHAPE) as (plan, readers):
+    async with open_text_readers(pool, ORG, spec, STRATEGY) as (plan, readers):
         await write_more(store)
-        await read_in_order(readers, plan.ranges, take, counted.append, SHAPE.ahead)
+        await read_in_order(readers, plan.ranges, take, counted.append, STRATEGY.buffered_chunks)
     assert sum(counted) == RUNS
     assert b"".join(chunks).count(b"\n") == RUNS
 
@@ -57,26 +57,26 @@ async def test_text_holds_nothing_that_came_after_it_was_begun(store: Store, poo
 async def test_arrow_batches_hold_nothing_that_came_after_they_were_begun(
     store: Store, pool: Any, database_url: str
 ) -> None:
-    order = ExportRequest.model_validate({"format": "parquet"}).to_order()
+    spec = export_spec({"format": "parquet"})
     batches: list[pa.RecordBatch] = []
     counted: list[int] = []
 
     async def take(batch: pa.RecordBatch) -> None:
         batches.append(batch)
 
-    async with reading_arrow(pool, database_url, ORG, order, SHAPE) as (plan, readers):
+    async with open_arrow_readers(pool, database_url, ORG, spec, STRATEGY) as (plan, readers):
         await write_more(store)
-        await read_in_order(readers, plan.ranges, take, counted.append, SHAPE.ahead)
+        await read_in_order(readers, plan.ranges, take, counted.append, STRATEGY.buffered_chunks)
     assert sum(counted) == RUNS
     assert pa.Table.from_batches(batches).num_rows == RUNS
 
 
 async def begin(pool: Any, take: Callable[[bytes], Awaitable[None]]) -> "asyncio.Task[None]":
-    order = ExportRequest.model_validate({"format": "csv"}).to_order()
+    spec = export_spec({"format": "csv"})
 
     async def export() -> None:
-        async with reading_text(pool, ORG, order, SHAPE) as (plan, readers):
-            await read_in_order(readers, plan.ranges, take, lambda _: None, SHAPE.ahead)
+        async with open_text_readers(pool, ORG, spec, STRATEGY) as (plan, readers):
+            await read_in_order(readers, plan.ranges, take, lambda _: None, STRATEGY.buffered_chunks)
 
     return asyncio.create_task(export())
 

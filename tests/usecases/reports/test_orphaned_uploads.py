@@ -37,7 +37,7 @@ def old(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def inbox(reports: Reports) -> set[str]:
-    return {path async for batch in reports.storage.list_old("inbox", timedelta(0)) for path in batch}
+    return {path async for batch in reports.storage.list_older("inbox", timedelta(0)) for path in batch}
 
 
 async def sweep(reports: Reports) -> set[str]:

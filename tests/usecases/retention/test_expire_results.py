@@ -95,7 +95,7 @@ async def local(database_url: str, tmp_path: Path) -> AsyncIterator[Scene]:
 
 
 async def exists(storage: Storage, path: str) -> bool:
-    return path in [found async for batch in storage.list_old("artifacts", timedelta(0)) for found in batch]
+    return path in [found async for batch in storage.list_older("artifacts", timedelta(0)) for found in batch]
 
 
 async def test_a_month_goes_with_its_files_and_its_runs_stay(scene: Scene) -> None:

@@ -1,0 +1,78 @@
+"""The stored document of an export request.
+
+The API model of a request can change between versions. This model also reads the documents of earlier versions, so that
+the file of an old job stays available.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from service.domain.errors import ServiceError
+from service.domain.exports import COLUMNS, COMPRESSIONS, EXPORT_FORMATS, Column, ExportSpec, FileFormat
+from service.domain.filters import read_stored_filter
+
+
+class UnsupportedExport(ServiceError):
+    """The stored request can't be processed by this version of the service."""
+
+
+class StoredExport(BaseModel):
+    """A stored export request. Unknown fields are ignored; `to_spec` checks columns and filters strictly."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    format: str
+    compression: str = "none"
+    columns: tuple[str, ...] = ()
+    raw: bool = False
+    filter: dict[str, Any] = {}
+
+    @classmethod
+    def of_document(cls, document: dict[str, Any]) -> "StoredExport":
+        """Return the stored request."""
+        return cls.model_validate(document)
+
+    @property
+    def file_format(self) -> FileFormat:
+        """Return the format and compression of the file. Raises UnsupportedExport if this version doesn't know them."""
+        formats = {str(name): name for name in EXPORT_FORMATS}
+        compressions = {str(name): name for name in COMPRESSIONS}
+        if self.format not in formats or self.compression not in compressions:
+            raise UnsupportedExport(f"format: this version doesn't support {self.format} with {self.compression}")
+        return FileFormat(formats[self.format], compressions[self.compression])
+
+    @property
+    def run_id(self) -> str | None:
+        """Return the run to which the export is restricted."""
+        return self.filter.get("run_id")
+
+    @property
+    def project_id(self) -> str | None:
+        """Return the project to which the export is restricted."""
+        return self.filter.get("project_id")
+
+    def file_name(self, created_at: datetime) -> str:
+        """Return the suggested name of a download."""
+        return self.file_format.file_name(self.run_id, created_at)
+
+    def to_spec(self) -> ExportSpec:
+        """Return the content and format of the file.
+
+        Raises UnsupportedExport for a column or filter that this version doesn't support: a file must not contain
+        other results than those requested.
+        """
+        columns = tuple(column for column in COLUMNS if column in self.columns)
+        if len(columns) != len(self.columns):
+            unknown = sorted(set(self.columns) - set(COLUMNS))
+            raise UnsupportedExport(f"columns: this version doesn't support {', '.join(unknown)}; request a new export")
+        try:
+            result_filter = read_stored_filter(self.filter)
+        except ValueError as error:
+            raise UnsupportedExport(f"filter: {error}; request a new export") from error
+        raw = self.raw or not self.file_format.details.neutralizes_formulas
+        return ExportSpec(self.file_format, self._ordered(columns), raw, result_filter)
+
+    def _ordered(self, columns: tuple[Column, ...]) -> tuple[Column, ...]:
+        return tuple(sorted(columns, key=self.columns.index))

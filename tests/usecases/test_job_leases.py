@@ -1,0 +1,65 @@
+"""A lease is renewed until the work ends or the claim is lost."""
+
+import asyncio
+
+import pytest
+
+from service.usecases.job_leases import ClaimLost, renewing_lease
+
+EVERY_S = 0.01
+
+
+async def test_lost_claim_cancels_the_work() -> None:
+    renewals = iter([True, True, False])
+
+    async def renew() -> bool:
+        return next(renewals)
+
+    with pytest.raises(ClaimLost):
+        async with renewing_lease(renew, EVERY_S):
+            await asyncio.sleep(60)
+    assert list(renewals) == []
+
+
+async def test_failed_renewal_is_followed_by_another() -> None:
+    called = asyncio.Event()
+
+    async def renew() -> bool:
+        if called.is_set():
+            return True
+        called.set()
+        raise ConnectionResetError
+
+    async with renewing_lease(renew, EVERY_S):
+        await asyncio.wait_for(called.wait(), 5)
+        called.clear()
+        await asyncio.wait_for(called.wait(), 5)
+
+
+async def test_lease_is_not_renewed_after_the_work() -> None:
+    renewals = 0
+
+    async def renew() -> bool:
+        nonlocal renewals
+        renewals += 1
+        return True
+
+    async with renewing_lease(renew, EVERY_S):
+        pass
+    await asyncio.sleep(5 * EVERY_S)
+    assert renewals == 0
+
+
+async def test_cancellation_of_the_worker_is_not_a_lost_claim() -> None:
+    async def renew() -> bool:
+        return True
+
+    async def work() -> None:
+        async with renewing_lease(renew, EVERY_S):
+            await asyncio.sleep(60)
+
+    working = asyncio.create_task(work())
+    await asyncio.sleep(5 * EVERY_S)
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
