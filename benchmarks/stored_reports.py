@@ -41,10 +41,10 @@ async def _send(given: Servers, files: str, run_id: str, body: AsyncIterator[byt
     try:
         async with pool.acquire() as connection:
             org_id = await _organization(connection)
-            inbox = UploadWriter(Storage(files), org_id, 2**40)
-            report = await inbox.keep(UploadPart("report", "application/xml", body))
-            await accept_report(connection, org_id, inbox.receipt_id, run_id, Upload(report, {"project_id": "shop"}))
-            while (status := await _status(connection, inbox.receipt_id)) in _OPEN:  # noqa: ASYNC110
+            writer = UploadWriter(Storage(files), org_id, 2**40)
+            report = await writer.store(UploadPart("report", "application/xml", body))
+            await accept_report(connection, org_id, writer.receipt_id, run_id, Upload(report, {"project_id": "shop"}))
+            while (status := await _status(connection, writer.receipt_id)) in _OPEN:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         if status != "stored":
             raise SystemExit(f"the report is {status}")

@@ -21,11 +21,13 @@ from service.api.handlers import (
 )
 from service.api.handlers import webhooks as hooks
 from service.api.http.authentication import ApiHandler
+from service.api.http.uploads import MULTIPART
 from service.contracts import queries, webhooks
 from service.contracts import reports as uploads
 from service.contracts import responses as out
 from service.contracts.exports import ExportRequest
 from service.contracts.keys import KeyRequest
+from service.domain.report_formats import media_types
 
 _BYTES: Final = "application/octet-stream"
 
@@ -76,14 +78,7 @@ OPERATIONS: Final[dict[ApiHandler, Operation]] = {
     reports.create_report: Operation(
         {202: out.Receipt},
         uploads.ReportQuery,
-        takes=(
-            "application/xml",
-            "text/xml",
-            "application/vnd.ctrf+json",
-            "application/json",
-            "application/x-ndjson",
-            "multipart/form-data",
-        ),
+        takes=(*media_types(), MULTIPART),
         errors=(409, 413, 415, 422),
         located=True,
     ),

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from service.client.http import Server, ServerError, open_server
 from service.client.terminal import console
+from service.domain.report_formats import media_type_of
 
 STORED: Final = 0
 REJECTED: Final = 1
@@ -23,12 +24,6 @@ _WAIT_S: Final = 20  # of one request
 _CHUNK_BYTES: Final = 2**18
 _SHOWN: Final = 50  # problems of one report
 _OPEN: Final = ("queued", "processing")
-_TYPES: Final = {
-    ".xml": "application/xml",
-    ".json": "application/json",
-    ".ndjson": "application/x-ndjson",
-    ".jsonl": "application/x-ndjson",
-}
 _BY_ITS_BYTES: Final = "application/octet-stream"
 
 Fields = Sequence[tuple[str, str]]
@@ -99,7 +94,7 @@ async def _send(server: Server, run_id: str, file: Path, packed: Path, query: Fi
     size = (await asyncio.to_thread(packed.stat)).st_size
     task = bar.add_task(file.name, total=size)
     headers = {
-        "Content-Type": _TYPES.get(file.suffix.lower(), _BY_ITS_BYTES),
+        "Content-Type": media_type_of(file.name) or _BY_ITS_BYTES,
         "Content-Encoding": "gzip",
         "Content-Length": str(size),
     }

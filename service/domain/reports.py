@@ -1,24 +1,19 @@
-"""An uploaded report on its way into the store: what came with it, and how often it is tried."""
+"""Uploaded reports: their files, their metadata, and the limits of the jobs that ingest them."""
 
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from typing import Any, Final, Literal
 
+from service.domain.report_formats import suffix_of
+
 Encoding = Literal["gzip", "zstd"]
 
-MAX_TRIES: Final = 4  # by workers that died over it, or failed
+MAX_TRIES: Final = 4  # attempts that failed or crashed the worker
 RETRY_WAITS: Final = (timedelta(seconds=2), timedelta(seconds=15), timedelta(seconds=60))
-MAX_PROBLEMS: Final = 1_000  # that one receipt lists
+MAX_PROBLEMS: Final = 1_000  # per receipt
 
-# What an artifact of a report is called, and with what suffix, by what it is sent as.
-_SUFFIXES: Final = {
-    "application/xml": ".xml",
-    "text/xml": ".xml",
-    "application/json": ".json",
-    "application/vnd.ctrf+json": ".ctrf.json",
-    "application/x-ndjson": ".ndjson",
-}
-_ENCODED: Final[dict[Encoding, tuple[str, str]]] = {
+# Suffix and media type of the artifact of a compressed report.
+_COMPRESSED: Final[dict[Encoding, tuple[str, str]]] = {
     "gzip": (".gz", "application/gzip"),
     "zstd": (".zst", "application/zstd"),
 }
@@ -26,7 +21,7 @@ _ENCODED: Final[dict[Encoding, tuple[str, str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class StoredPart:
-    """Bytes that were uploaded, as they lie in storage. `sha256` is in hex digits."""
+    """An uploaded file in storage. `sha256` is hexadecimal."""
 
     path: str
     name: str
@@ -37,9 +32,10 @@ class StoredPart:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A report and the files that came with it. `run` has the fields of RunIn that the request said.
+    """A report with its attachments. `run` contains the fields of RunIn that the request sets.
 
-    What an event refers to is an upload too: its producer's, who keeps it, and as of the time of the event.
+    The object that an event refers to (`is_reference`) is an upload too. It belongs to its producer, so that the
+    service never deletes it, and `event_at` is the time of the event.
     """
 
     report: StoredPart
@@ -50,12 +46,12 @@ class Upload:
     event_at: str | None = None
 
     def to_document(self) -> dict[str, Any]:
-        """As JSON can hold it."""
+        """Return the upload as a JSON document."""
         return asdict(self)
 
     @classmethod
     def of_document(cls, document: dict[str, Any]) -> "Upload":
-        """The upload that was stored."""
+        """Return the upload of a stored document."""
         return cls(
             StoredPart(**document["report"]),
             document["run"],
@@ -67,21 +63,21 @@ class Upload:
 
     @property
     def parts(self) -> tuple[StoredPart, ...]:
-        """Everything that was sent."""
+        """The report and its attachments."""
         return self.report, *self.attachments
 
     @property
     def paths(self) -> list[str]:
-        """What storage keeps for us."""
+        """The paths of the files in storage that the service owns."""
         return [] if self.is_reference else [part.path for part in self.parts]
 
     def artifact(self) -> StoredPart:
-        """The report as the artifact that it stays, under a name that no other has."""
-        suffix = _SUFFIXES.get(self.report.content_type or "", "")
+        """Return the report as an artifact of the run, with a unique name."""
+        suffix = suffix_of(self.report.content_type)
         content_type = self.report.content_type
         if self.encoding:
-            more, content_type = _ENCODED[self.encoding]
-            suffix += more
+            compression_suffix, content_type = _COMPRESSED[self.encoding]
+            suffix += compression_suffix
         return StoredPart(
             self.report.path,
             f"{self.report.path.split('/')[-2]}{suffix}",

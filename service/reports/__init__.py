@@ -1,1 +1,1 @@
-"""Foreign report formats, each turned into the native event of contracts/run_events.py."""
+"""Readers of report formats: each converts a report to the native results of contracts/run_events.py."""

@@ -1,4 +1,4 @@
-"""Files that a report names: references to them, for the result they belong to."""
+"""References to the files that a report names, such as screenshots and logs."""
 
 import re
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from service.contracts.run_events import ArtifactIn, ArtifactKind
 
-MAX_ATTACHMENTS: Final = 200  # of one result
+MAX_ATTACHMENTS: Final = 200  # per result
 
 _MARKER: Final = re.compile(r"\[\[ATTACHMENT\|(.*?)\]\]")
 _MARKER_START: Final = "[[ATTACHMENT|"
@@ -22,7 +22,7 @@ _KINDS_BY_TYPE: Final[dict[str, ArtifactKind]] = {"image": "screenshot", "video"
 
 
 class Attachment(NamedTuple):
-    """A file as a report names it."""
+    """A file that a report names."""
 
     uri: str
     name: str | None = None
@@ -30,13 +30,13 @@ class Attachment(NamedTuple):
 
 
 def references(attachments: Iterable[Attachment]) -> list[ArtifactIn]:
-    """One reference to each file, under names that differ, since a result knows its artifacts by name."""
+    """Return one reference per file, with unique names, because a result identifies its artifacts by name."""
     found: dict[str, ArtifactIn] = {}
     for attachment in dict.fromkeys(attachments):
         uri = attachment.uri
         if not uri or len(found) >= MAX_ATTACHMENTS:
             continue
-        name = _free_name(attachment.name or _base_name(uri), uri, found)
+        name = _unique_name(attachment.name or _base_name(uri), uri, found)
         found[name] = {"kind": kind_of(attachment), "name": name, "uri": uri}
         if attachment.content_type:
             found[name]["content_type"] = attachment.content_type
@@ -44,27 +44,27 @@ def references(attachments: Iterable[Attachment]) -> list[ArtifactIn]:
 
 
 class MarkerScanner:
-    """Finds `[[ATTACHMENT|path]]` in output that comes in pieces, without keeping the output."""
+    """Finds `[[ATTACHMENT|path]]` markers in chunks of output, without storing the output."""
 
     def __init__(self) -> None:
-        self._rest = ""
+        self._partial_marker = ""
 
     def scan(self, text: str) -> list[str]:
-        """The paths whose marker ends in this piece."""
-        if not self._rest and "[[" not in text and not text.endswith("["):
+        """Return the paths whose marker ends in this chunk."""
+        if not self._partial_marker and "[[" not in text and not text.endswith("["):
             return []
-        text = self._rest + text
+        text = self._partial_marker + text
         found = list(_MARKER.finditer(text))
-        self._rest = _unfinished(text[found[-1].end() :] if found else text)
+        self._partial_marker = _unfinished(text[found[-1].end() :] if found else text)
         return [match[1] for match in found]
 
     def reset(self) -> None:
-        """Another output begins."""
-        self._rest = ""
+        """Start with the output of another case."""
+        self._partial_marker = ""
 
 
 def _unfinished(text: str) -> str:
-    """The end of the text that may be the beginning of a marker."""
+    """Return the end of the text if it might be the start of a marker, otherwise an empty string."""
     line = text[text.rfind("\n") + 1 :]
     start = line.find(_MARKER_START)
     if start >= 0:
@@ -74,7 +74,7 @@ def _unfinished(text: str) -> str:
 
 
 def kind_of(attachment: Attachment) -> ArtifactKind:
-    """What a file is, going by its name, else by its content type."""
+    """Return the kind of a file by its name, or by its content type if the name has no known suffix."""
     name = _base_name(attachment.uri).lower()
     if name.startswith("trace") and name.endswith((".zip", ".json")):
         return "trace"
@@ -82,8 +82,8 @@ def kind_of(attachment: Attachment) -> ArtifactKind:
     return _KINDS.get(name.rpartition(".")[2], by_type)
 
 
-def _free_name(name: str, uri: str, taken: dict[str, ArtifactIn]) -> str:
-    return name if name not in taken else re.sub(r"[/\\]+", "-", uri.lstrip("./\\"))
+def _unique_name(name: str, uri: str, used: dict[str, ArtifactIn]) -> str:
+    return name if name not in used else re.sub(r"[/\\]+", "-", uri.lstrip("./\\"))
 
 
 def _base_name(uri: str) -> str:

@@ -1,14 +1,14 @@
-"""Several executions of one case become one result: the last one decides, all are listed."""
+"""Merging of several executions of one case into one result; the last attempt decides the status."""
 
 from typing import Final
 
 from service.contracts.run_events import AttemptIn, ResultIn
 
-MAX_ATTEMPTS: Final = 1_000  # of one result; of more, the last are kept
+MAX_ATTEMPTS: Final = 1_000  # per result; only the last ones are stored
 
 
 def attempts_of(result: ResultIn) -> list[AttemptIn]:
-    """The attempts that a result lists, or the one that it is."""
+    """Return the attempts that a result lists, or the result itself as its only attempt."""
     if attempts := result.get("attempts"):
         return attempts
     only: AttemptIn = {"status": result["status"], "duration_ms": result.get("duration_ms")}
@@ -20,7 +20,7 @@ def attempts_of(result: ResultIn) -> list[AttemptIn]:
 
 
 def add_attempt(first: ResultIn, then: ResultIn) -> ResultIn:
-    """The result of a case that was run again: the second report of it is a further attempt."""
+    """Return one result for two executions of a case, with the second one as a further attempt."""
     merged: ResultIn = {**first, **then}
     merged["attempts"] = [*attempts_of(first), *attempts_of(then)][-MAX_ATTEMPTS:]
     merged["duration_ms"] = (first.get("duration_ms") or 0) + (then.get("duration_ms") or 0)

@@ -1,8 +1,8 @@
-"""CDEvents of finished test runs, 0.1 to 0.3: the `data` of such an event becomes that of our own event.
+"""Conversion of CDEvents of finished test runs, versions 0.1 to 0.3, to the data of the native event.
 
-A CDEvent knows neither organization nor project: both come from its `customData`, the project else from
-its source. The cases of a suite run come in events of their own; they are part 1 of 2 of their run, which is
-complete with the event of the suite run.
+A CDEvent has no organization and no project: both are in its `customData`, and the project defaults to its source.
+The cases of a suite run arrive in separate events. They are shard 1 of 2 of their run, and the event of the suite run
+completes the run.
 """
 
 import re
@@ -24,11 +24,17 @@ _STATUS_OF: Final[dict[Any, ResultStatus]] = {
 
 
 def run_data(cdevent: Mapping[str, Any]) -> dict[str, Any]:
-    """The native `data`, not validated: what the CDEvent leaves out is left out. Raises ReportError."""
+    """Return the unvalidated native `data` of a CDEvent.
+
+    Fields that the CDEvent omits are missing. Raises ReportError.
+    """
     context, subject = _object(cdevent, "context"), _object(cdevent, "subject")
     event_type = _TYPE.fullmatch(str(context.get("type")))
     if event_type is None:
-        raise ReportError("unsupported_format", f"no finished test run: {str(context.get('type'))[:100]}")
+        raise ReportError(
+            "unsupported_format",
+            f"context.type: must be a finished test run, but is {str(context.get('type'))[:100]!r}",
+        )
     content = _object(subject, "content")
     if event_type[1] == "testsuiterun":
         return _suite_run(cdevent, context, subject, content)
@@ -97,7 +103,9 @@ def _custom(cdevent: Mapping[str, Any]) -> Mapping[str, Any]:
 def _status_of(content: Mapping[str, Any]) -> ResultStatus:
     outcome = content.get("outcome")
     if not isinstance(outcome, str) or outcome not in _STATUS_OF:
-        raise malformed(f"unknown outcome: {str(outcome)[:100]}")
+        raise malformed(
+            f"subject.content.outcome: must be one of {', '.join(_STATUS_OF)}, but is {str(outcome)[:100]!r}"
+        )
     return _STATUS_OF[outcome]
 
 
@@ -106,5 +114,5 @@ def _object(parent: Mapping[str, Any], key: str, *, required: bool = True) -> Ma
     if isinstance(value, Mapping):
         return value
     if required:
-        raise malformed(f"the CDEvent has no object {key}")
+        raise malformed(f"{key}: must be an object")
     return {}

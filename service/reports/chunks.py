@@ -1,4 +1,4 @@
-"""The file between a parser and the ingest: each line is a JSON array of results, of bounded size."""
+"""The file of results between the parser process and the worker: each line is a JSON array of results."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,13 +10,13 @@ from service.contracts.run_events import ResultIn
 from service.domain.texts import replace_unstorable
 from service.reports.errors import malformed
 
-_MAX_RESULTS: Final = 2_000  # of one line
-_MAX_BYTES: Final = 2 * 2**20  # of one line, unless a single result is larger
-_MAX_FILE_BYTES: Final = 4 * 2**30  # a report of the allowed size can't grow to that, but by design
+_MAX_RESULTS: Final = 2_000  # per line
+_MAX_BYTES: Final = 2 * 2**20  # per line, unless a single result is larger
+_MAX_FILE_BYTES: Final = 4 * 2**30  # only a report that was built to expand can reach this size
 
 
 class ChunkWriter:
-    """Writes results to a file, and counts them."""
+    """Writes results to a file in lines of bounded size, and counts them."""
 
     def __init__(self, target: BinaryIO) -> None:
         self.results = 0
@@ -25,12 +25,12 @@ class ChunkWriter:
         self._line_results = self._line_bytes = self._file_bytes = 0
 
     def add(self, results: list[ResultIn]) -> None:
-        """Adds these results, some of them perhaps to the line that the last ones went to."""
+        """Add results to the current line; write the line and start a new one if it is full."""
         for start in range(0, len(results), _MAX_RESULTS):
             self._append(results[start : start + _MAX_RESULTS])
 
     def finish(self) -> None:
-        """Writes what is not yet written."""
+        """Write the current line."""
         if self._line:
             self._target.write(b"[" + b",".join(self._line) + b"]\n")
         self._line.clear()
@@ -51,11 +51,11 @@ class ChunkWriter:
         self._file_bytes += len(dumped)
         self._line.append(dumped)
         if self._file_bytes > _MAX_FILE_BYTES:
-            raise malformed(f"the report unfolds to more than {_MAX_FILE_BYTES} bytes")
+            raise malformed(f"the results of the report are larger than {_MAX_FILE_BYTES} bytes")
 
 
 def read_chunks(path: Path) -> Iterator[bytes]:
-    """The JSON arrays of results, in the order of the report; indexes go on from one to the next."""
+    """Yield the JSON arrays of results in the order of the report."""
     with path.open("rb") as lines:
         yield from lines
 

@@ -1,25 +1,19 @@
-"""One report in, its results out as a file: the work of a pool's child, which gets paths only."""
+"""Conversion of one report file into a file of native results."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any
 
-from service.contracts.run_events import ResultIn
-from service.reports import json_reports, junit
+from service.domain.report_formats import ReportFormatName
 from service.reports.chunks import ChunkWriter
-from service.reports.formats import HEAD_BYTES, Syntax, detect
-from service.reports.metadata import ReportFormatName, ReportMetadata
-
-Reader = Callable[[BinaryIO, ReportMetadata], Iterator[list[ResultIn]]]
-
-_READERS: Final[dict[Syntax, Reader]] = {"xml": junit.read, "json": json_reports.read}
+from service.reports.formats import open_report
 
 
 @dataclass(frozen=True, slots=True)
 class ReportSummary:
-    """What a report held. `run` has fields of RunIn as the report gives them, not validated."""
+    """The metadata of a converted report. `run` contains unvalidated fields of RunIn."""
 
     format: ReportFormatName
     results: int
@@ -31,32 +25,26 @@ class ReportSummary:
 
 
 def convert(source: Path, target: Path, content_type: str | None = None) -> ReportSummary:
-    """Writes the report's results to `target` (see chunks.py), in memory that does not grow with it.
+    """Write the results of a report to `target` (see chunks.py), in memory that doesn't grow with the report.
 
-    Raises ReportError, and leaves no target, where the report can't be read to its end: never half a run.
+    Raises ReportError and deletes the target if the report can't be read to its end, so that no partial run is stored.
     """
-    said = ReportMetadata()
     try:
         with source.open("rb") as report, target.open("wb") as file:
+            read, metadata = open_report(report, content_type)
             writer = ChunkWriter(file)
-            for results in _reader_of(report, content_type)(report, said):
+            for results in read(report, metadata):
                 writer.add(results)
             writer.finish()
     except BaseException:
         target.unlink(missing_ok=True)
         raise
     return ReportSummary(
-        format=said.format,
+        format=metadata.format,
         results=writer.results,
-        run=said.run,
-        started_at=said.started_at,
-        completed_at=said.completed_at,
-        declared=said.declared,
-        notes=tuple(said.notes),
+        run=metadata.run,
+        started_at=metadata.started_at,
+        completed_at=metadata.completed_at,
+        declared=metadata.declared,
+        notes=tuple(metadata.notes),
     )
-
-
-def _reader_of(report: BinaryIO, content_type: str | None) -> Reader:
-    syntax = detect(content_type, report.read(HEAD_BYTES))
-    report.seek(0)
-    return _READERS[syntax]

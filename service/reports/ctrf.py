@@ -1,4 +1,4 @@
-"""CTRF, the Common Test Report Format: its object `results`, test by test."""
+"""Streaming reader of CTRF, the Common Test Report Format."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, cast
@@ -30,23 +30,23 @@ _DECLARED: Final = {"tests": "tests", "failed": "failures", "skipped": "skipped"
 _COUNT_OF: Final = {"failed": "failures", "skipped": "skipped"}
 
 
-def read_results(stream: JsonStream, said: ReportMetadata) -> Iterator[ResultIn]:
-    """The tests in the `results` that come next in the stream."""
+def read_results(stream: JsonStream, metadata: ReportMetadata) -> Iterator[ResultIn]:
+    """Yield the tests of the object `results`, which must be the next value in the stream. Raises ReportError."""
     found = False
     for key in stream.members():
         if key == "tests" and stream.peek() == "[":
             found = True
             for test in stream.items():
-                yield _counted(result_of(test), said)
+                yield _count(result_of(test), metadata)
         else:
-            _hear(key, stream.value(), said)
+            _add_run_fields(key, stream.value(), metadata)
     if not found:
-        raise malformed("the CTRF report has no list of tests")
-    said.compare_counts()
+        raise malformed("results.tests: must be a list")
+    metadata.compare_counts()
 
 
 def result_of(test: Any) -> ResultIn:
-    """The native result of a test. What can't be one is left as it is, to be refused under its index."""
+    """Return the native result of a test. Return any other value unchanged: ingest rejects it with its index."""
     if not isinstance(test, dict):
         return cast("ResultIn", test)
     file = _text(test, "filePath")
@@ -76,16 +76,16 @@ def _add_outcome(result: ResultIn, test: Mapping[str, Any]) -> None:
 
 
 def _listed_attempts(result: ResultIn, test: Mapping[str, Any]) -> list[AttemptIn]:
-    """Some producers list the deciding attempt among the others, some only those before it."""
+    """Return the listed attempts, plus the last attempt if the producer lists only the attempts before it."""
     attempts = [_attempt_of(attempt) for attempt in _dicts(test.get("retryAttempts"))]
     retries = test.get("retries")
     if attempts and (attempts[-1]["status"] != result["status"] or retries == len(attempts)):
-        attempts.append(_deciding(result))
+        attempts.append(_last_attempt(result))
     return attempts
 
 
 def _implied_attempts(result: ResultIn, test: Mapping[str, Any], failure: Failure) -> list[AttemptIn]:
-    """A number of retries, or `flaky` alone, says that as many attempts failed before."""
+    """Return as many failed attempts as the number of retries, or one if the report only states `flaky`."""
     retries = test.get("retries")
     count = retries if isinstance(retries, int) else 0
     count = max(count, 1) if test.get("flaky") is True else count
@@ -94,10 +94,10 @@ def _implied_attempts(result: ResultIn, test: Mapping[str, Any], failure: Failur
     earlier: list[AttemptIn] = [{"status": "failed"} for _ in range(min(count, MAX_ATTEMPTS))]
     if failure and result["status"] == "passed":
         earlier[-1]["failure"] = failure
-    return [*earlier, _deciding(result)]
+    return [*earlier, _last_attempt(result)]
 
 
-def _deciding(result: ResultIn) -> AttemptIn:
+def _last_attempt(result: ResultIn) -> AttemptIn:
     attempt: AttemptIn = {"status": result["status"], "duration_ms": result.get("duration_ms")}
     if "failure" in result:
         attempt["failure"] = result["failure"]
@@ -131,26 +131,26 @@ def _attachments(test: Mapping[str, Any]) -> Iterator[Attachment]:
                 yield Attachment(path, _text(attachment, "name"), _text(attachment, "contentType"))
 
 
-def _counted(result: ResultIn, said: ReportMetadata) -> ResultIn:
-    said.counted["tests"] += 1
+def _count(result: ResultIn, metadata: ReportMetadata) -> ResultIn:
+    metadata.counted["tests"] += 1
     status = result.get("status") if isinstance(result, dict) else None
     if isinstance(status, str) and status in _COUNT_OF:
-        said.counted[_COUNT_OF[status]] += 1
+        metadata.counted[_COUNT_OF[status]] += 1
     return result
 
 
-def _hear(key: str, value: Any, said: ReportMetadata) -> None:
-    """What the report says of its run: its `summary` and `environment`."""
+def _add_run_fields(key: str, value: Any, metadata: ReportMetadata) -> None:
+    """Add the fields of the run from the objects `summary` and `environment`."""
     if not isinstance(value, dict):
         return
     if key == "environment":
-        said.run |= {ours: text for name, ours in _RUN_FIELDS.items() if (text := _text(value, name))}
+        metadata.run |= {field: text for name, field in _RUN_FIELDS.items() if (text := _text(value, name))}
     elif key == "summary":
-        said.started_at = epoch_ms(value.get("start"))
-        said.completed_at = epoch_ms(value.get("stop"))
-        for name, what in _DECLARED.items():
+        metadata.started_at = epoch_ms(value.get("start"))
+        metadata.completed_at = epoch_ms(value.get("stop"))
+        for name, count_name in _DECLARED.items():
             if isinstance(value.get(name), int):
-                said.declares(what, value[name])
+                metadata.declare(count_name, value[name])
 
 
 def _suite_of(suite: Any, file: str | None) -> str:

@@ -1,14 +1,17 @@
-"""What is wrong with a report that can't be read."""
+"""Errors of reports that can't be read."""
 
 from typing import Literal
+
+from service.domain.report_formats import supported_formats
 
 ReportReason = Literal["malformed_report", "unsupported_format", "too_large"]
 
 
 class ReportError(Exception):
-    """The report can't be read, and nothing of it counts; `reason` is one word, `message` is for people.
+    """The report can't be read, and none of its results are stored.
 
-    Both are in `args`, so that the error survives the way out of a pool's child.
+    `reason` is the reason code of the receipt, and `message` is the text for users. Both are in `args`, so that the
+    error can be pickled in the child process.
     """
 
     def __init__(self, reason: ReportReason, message: str) -> None:
@@ -21,5 +24,10 @@ class ReportError(Exception):
 
 
 def malformed(message: str) -> ReportError:
-    """The error of a report that breaks the rules of its own format."""
+    """Return the error for a report that violates the rules of its own format."""
     return ReportError("malformed_report", message)
+
+
+def unsupported(found: str) -> ReportError:
+    """Return the error for a report in an unsupported format. `found` states what the report contains."""
+    return ReportError("unsupported_format", f"{found}. Supported formats: {supported_formats()}")

@@ -1,34 +1,35 @@
-"""Which parser a report goes to."""
+"""The reader of each report format."""
 
-from typing import Final, Literal
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
 
-from service.reports.errors import ReportError, malformed
+from service.contracts.run_events import ResultIn
+from service.domain.report_formats import HEAD_BYTES, ReportFormatName, detect_format
+from service.reports import json_reports, junit
+from service.reports.errors import malformed, unsupported
+from service.reports.metadata import ReportMetadata
 
-Syntax = Literal["xml", "json"]
+ReportReader = Callable[[BinaryIO, ReportMetadata], Iterator[list[ResultIn]]]
 
-HEAD_BYTES: Final = 256  # as much as `detect` needs to see
-
-_BY_TYPE: Final[dict[str, Syntax]] = {
-    "application/xml": "xml",
-    "text/xml": "xml",
-    "application/json": "json",
-    "application/vnd.ctrf+json": "json",
-    "application/x-ndjson": "json",
+# The three JSON formats share one reader, because only the keys of the document distinguish them.
+READERS: dict[ReportFormatName, ReportReader] = {
+    "junit": junit.read,
+    "ctrf": json_reports.read,
+    "json": json_reports.read,
+    "ndjson": json_reports.read,
 }
-_MARKS_AND_SPACE: Final = b"\xef\xbb\xbf\xff\xfe\0 \t\r\n\x1e"
 
 
-def detect(content_type: str | None, head: bytes) -> Syntax:
-    """What the content type names, else what the first bytes look like; which JSON it is, its keys tell."""
+def open_report(report: BinaryIO, content_type: str | None) -> tuple[ReportReader, ReportMetadata]:
+    """Return the reader of a report and the metadata object for it. Leave the file at its start.
+
+    Raises ReportError if the file is empty or in no supported format.
+    """
+    head = report.read(HEAD_BYTES)
+    report.seek(0)
     if not head:
         raise malformed("the report is empty")
-    media_type = (content_type or "").partition(";")[0].strip().lower()
-    if media_type in _BY_TYPE:
-        return _BY_TYPE[media_type]
-    match head.lstrip(_MARKS_AND_SPACE)[:1]:
-        case b"<":
-            return "xml"
-        case b"{" | b"[":
-            return "json"
-        case _:
-            raise ReportError("unsupported_format", "unsupported format: neither XML nor JSON")
+    detected = detect_format(content_type, head)
+    if detected is None:
+        raise unsupported("the report has none of the supported media types and starts with unknown bytes")
+    return READERS[detected.name], ReportMetadata(format=detected.name)

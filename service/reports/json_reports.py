@@ -1,11 +1,11 @@
-"""Reports in JSON, told apart by what they hold: CTRF, native results as an object or a list, and NDJSON."""
+"""Reader of all JSON formats: CTRF, native results as an object or a list, and NDJSON. The keys distinguish them."""
 
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Final
 
 from service.contracts.run_events import ResultIn, RunIn
 from service.reports import ctrf
-from service.reports.errors import ReportError, malformed
+from service.reports.errors import malformed, unsupported
 from service.reports.json_stream import JsonStream
 from service.reports.metadata import ReportMetadata
 from service.reports.times import timestamp
@@ -16,25 +16,25 @@ _INT64: Final = 2**63
 _RESULT_FIELDS: Final = frozenset(ResultIn.__annotations__)
 _RUN_FIELDS: Final = frozenset(RunIn.__annotations__)
 _ALLURE: Final = frozenset({"uuid", "steps"})
-_KEPT: Final = _RESULT_FIELDS | _RUN_FIELDS | _ALLURE | {"run"}
-# What other tools write may have `name` and `status` too, but has one of these besides.
+_STORED_FIELDS: Final = _RESULT_FIELDS | _RUN_FIELDS | _ALLURE | {"run"}
+# Files of other tools can also have `name` and `status`, but they have one of these keys too.
 _FOREIGN: Final = {
-    "historyId": "Allure result",
-    "protocolVersion": "Dart test events",
-    "suites": "Playwright report",
-    "testResults": "Jest report",
-    "stats": "Mocha report",
+    "historyId": "an Allure result",
+    "protocolVersion": "a Dart event stream",
+    "suites": "a Playwright report",
+    "testResults": "a Jest report",
+    "stats": "a Mocha report",
 }
 
 
-def read(source: BinaryIO, said: ReportMetadata) -> Iterator[list[ResultIn]]:
-    """The results in lists of bounded size. Raises ReportError where it ends before the file does.
+def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
+    """Yield the results in lists of bounded size. Raises ReportError if the file isn't valid JSON.
 
-    A native result is handed on as it came: whether it is valid is found out, one by one, where all are.
+    Native results aren't validated here. Ingest validates the results of all formats, one by one.
     """
     stream = JsonStream(source)
     pending: list[ResultIn] = []
-    for result in _results(stream, said):
+    for result in _results(stream, metadata):
         pending.append(_portable(result))
         if len(pending) >= _PER_LIST:
             yield pending
@@ -42,73 +42,73 @@ def read(source: BinaryIO, said: ReportMetadata) -> Iterator[list[ResultIn]]:
     yield pending
 
 
-def _results(stream: JsonStream, said: ReportMetadata) -> Iterator[ResultIn]:
+def _results(stream: JsonStream, metadata: ReportMetadata) -> Iterator[ResultIn]:
     match stream.peek():
         case "[":
-            said.format = "json"
+            metadata.format = "json"
             yield from map(_known_fields, stream.items())
             stream.expect_end()
         case "{":
-            yield from _object(stream, said)
+            yield from _object(stream, metadata)
         case _:
-            raise malformed("not JSON: neither an object nor a list")
+            raise malformed("invalid JSON: the report must be an object or a list")
 
 
-def _object(stream: JsonStream, said: ReportMetadata) -> Iterator[ResultIn]:
-    """A whole report, or the first of the records that NDJSON consists of."""
+def _object(stream: JsonStream, metadata: ReportMetadata) -> Iterator[ResultIn]:
+    """Yield the results of a complete report, or of NDJSON records that start with this object."""
     others: dict[str, Any] = {}
     found = False
     for key in stream.members():
         if key == "results" and stream.peek() in ("[", "{"):
             found = True
-            yield from _listed(stream, said)
+            yield from _result_list(stream, metadata)
             continue
         if key in _FOREIGN:
-            raise ReportError("unsupported_format", f"unsupported format: {_FOREIGN[key]}")
+            raise unsupported(f"the report is {_FOREIGN[key]}")
         value = stream.value()
-        if key in _KEPT:
+        if key in _STORED_FIELDS:
             others[key] = value
     if found:
-        _hear(others, said)
+        _add_run_fields(others, metadata)
         stream.expect_end()
     else:
-        yield from _records(others, stream, said)
+        yield from _records(others, stream, metadata)
 
 
-def _listed(stream: JsonStream, said: ReportMetadata) -> Iterator[ResultIn]:
+def _result_list(stream: JsonStream, metadata: ReportMetadata) -> Iterator[ResultIn]:
     if stream.peek() == "{":
-        said.format = "ctrf"
-        yield from ctrf.read_results(stream, said)
+        metadata.format = "ctrf"
+        yield from ctrf.read_results(stream, metadata)
     else:
-        said.format = "json"
+        metadata.format = "json"
         yield from map(_known_fields, stream.items())
 
 
-def _records(first: dict[str, Any], stream: JsonStream, said: ReportMetadata) -> Iterator[ResultIn]:
-    """One result after the other; before them, where it is given, an object with `run` alone."""
-    said.format = "ndjson"
+def _records(first: dict[str, Any], stream: JsonStream, metadata: ReportMetadata) -> Iterator[ResultIn]:
+    """Yield one result per record. The first record can be an object with only `run`."""
+    metadata.format = "ndjson"
     if first.keys() >= _ALLURE:
-        raise ReportError("unsupported_format", "unsupported format: Allure result")
+        raise unsupported("the report is an Allure result")
     if "name" in first:
         yield _known_fields(first)
     elif isinstance(first.get("run"), dict):
-        _hear(first, said)
+        _add_run_fields(first, metadata)
     else:
-        raise ReportError("unsupported_format", "unsupported format: JSON with no results, nor the name of one")
+        raise unsupported("the JSON object has neither results nor a name")
     while stream.peek():
         yield _known_fields(stream.value())
 
 
-def _hear(others: dict[str, Any], said: ReportMetadata) -> None:
-    """Fields of the run stand in an object of their own or beside the results."""
+def _add_run_fields(others: dict[str, Any], metadata: ReportMetadata) -> None:
+    """Add the fields of the run, which are in the object `run` or at the level of the results."""
     run = others.get("run")
     fields = {**others, **run} if isinstance(run, dict) else others
-    said.run |= {name: value for name, value in fields.items() if name in _RUN_FIELDS}
-    said.started_at = said.started_at or _moment(said.run.get("started_at"))
-    said.completed_at = said.completed_at or _moment(said.run.get("completed_at"))
+    metadata.run |= {name: value for name, value in fields.items() if name in _RUN_FIELDS}
+    metadata.started_at = metadata.started_at or _parse_time(metadata.run.get("started_at"))
+    metadata.completed_at = metadata.completed_at or _parse_time(metadata.run.get("completed_at"))
 
 
-def _moment(value: Any) -> Any:
+def _parse_time(value: Any) -> Any:
     return timestamp(value) if isinstance(value, str) else None
 
 
@@ -119,7 +119,7 @@ def _known_fields(result: Any) -> Any:
 
 
 def _portable(value: Any, depth: int = 0) -> Any:
-    """The value without what other readers of JSON stumble over: it may spoil its result, but no others."""
+    """Return the value without parts that other JSON parsers reject, so that they affect only their own result."""
     match value:
         case dict() | list() if depth > _MAX_DEPTH:
             return None

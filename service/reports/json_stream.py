@@ -1,4 +1,4 @@
-"""JSON read value by value: memory holds one value at a time, whatever the size of the file."""
+"""Streaming JSON parser that keeps only one value in memory, regardless of the size of the file."""
 
 import codecs
 import json
@@ -8,15 +8,15 @@ from typing import Any, BinaryIO, Final
 
 from service.reports.errors import ReportError, malformed
 
-_PIECE_BYTES: Final = 256 * 1024
-_MAX_VALUE: Final = 32 * 2**20  # characters of one value, which is held whole
+_CHUNK_BYTES: Final = 256 * 1024
+_MAX_VALUE: Final = 32 * 2**20  # characters of one value, which is in memory completely
 _SPACE: Final = re.compile(r"[ \t\n\r\x1e]*")  # 0x1e separates records in JSON text sequences
 _CLOSED: Final = frozenset('"}]')
-_DECODER: Final = json.JSONDecoder()  # the one of the library, since it takes lone surrogates too
+_DECODER: Final = json.JSONDecoder()  # the standard library accepts lone surrogates, orjson doesn't
 
 
 class JsonStream:
-    """One or several JSON values in a row. Whoever gets a key from `members` reads its value before the next."""
+    """A sequence of JSON values. After each key of `members`, the caller must read its value before the next key."""
 
     def __init__(self, source: BinaryIO) -> None:
         head = source.read(2)
@@ -29,7 +29,7 @@ class JsonStream:
         self._decode(head)
 
     def peek(self) -> str:
-        """The character that the next value begins with, or that stands in its place; empty at the end."""
+        """Return the next character that isn't white space, without consuming it. Return an empty string at the end."""
         while True:
             space = _SPACE.match(self._text, self._at)
             self._at = space.end() if space else self._at
@@ -40,7 +40,7 @@ class JsonStream:
             self._read_more()
 
     def value(self) -> Any:
-        """The next value, whole."""
+        """Return the next value. Raises ReportError."""
         self.peek()
         while True:
             try:
@@ -49,7 +49,7 @@ class JsonStream:
                 if self._ended:
                     raise self._error(error.msg) from None
             except (ValueError, RecursionError):
-                raise self._error("a value nested too deep, or a number too long") from None
+                raise self._error("a value is nested too deep, or a number has too many digits") from None
             else:
                 if end < len(self._text) or self._ended or self._text[end - 1] in _CLOSED:
                     self._at = end
@@ -57,19 +57,19 @@ class JsonStream:
             self._read_more()
 
     def members(self) -> Iterator[str]:
-        """The keys of the object that comes next."""
+        """Yield the keys of the object that is the next value."""
         self._expect("{")
         while self.peek() != "}":
             key = self.value()
             if not isinstance(key, str):
-                raise self._error("a key that is no text")
+                raise self._error("a key isn't a string")
             self._expect(":")
             yield key
             self._expect_comma_or("}")
         self._at += 1
 
     def items(self) -> Iterator[Any]:
-        """The values in the array that comes next."""
+        """Yield the values of the array that is the next value."""
         self._expect("[")
         while self.peek() != "]":
             yield self.value()
@@ -77,39 +77,43 @@ class JsonStream:
         self._at += 1
 
     def expect_end(self) -> None:
-        """Nothing may follow."""
+        """Raise ReportError if another value follows."""
         if self.peek():
-            raise self._error("something follows the end of the document")
+            raise self._error("unexpected data after the end of the document")
 
     def _expect(self, character: str) -> None:
         if self.peek() != character:
-            raise self._error(f"{character} expected")
+            raise self._error(f"expected {character}")
         self._at += 1
 
     def _expect_comma_or(self, end: str) -> None:
         if self.peek() == ",":
             self._at += 1
             if self.peek() == end:
-                raise self._error(f"a comma before {end}")
+                raise self._error(f"unexpected comma before {end}")
         elif self.peek() != end:
-            raise self._error(f"a comma or {end} expected")
+            raise self._error(f"expected a comma or {end}")
 
     def _read_more(self) -> None:
-        """Drops what is done with and reads as much again as is left, so that long values aren't begun too often."""
+        """Drop the consumed text, and read as many bytes as are left, so that few parses suffice for a long value."""
         self._text = self._text[self._at :]
         self._at = 0
         if len(self._text) > _MAX_VALUE:
-            raise self._error(f"a value of more than {_MAX_VALUE} characters, or one without an end")
-        piece = self._source.read(max(_PIECE_BYTES, len(self._text)))
-        self._ended = not piece
-        self._decode(piece)
+            raise self._error(f"a value has more than {_MAX_VALUE} characters or no end")
+        chunk = self._source.read(max(_CHUNK_BYTES, len(self._text)))
+        self._ended = not chunk
+        self._decode(chunk)
 
-    def _decode(self, piece: bytes) -> None:
+    def _decode(self, chunk: bytes) -> None:
         try:
-            self._text += self._decoder.decode(piece, final=self._ended)
+            self._text += self._decoder.decode(chunk, final=self._ended)
         except UnicodeDecodeError as error:
-            raise malformed(f"not JSON: {error.reason}") from None
+            raise malformed(f"invalid JSON: {error.reason}") from None
 
-    def _error(self, what: str) -> ReportError:
+    def _error(self, problem: str) -> ReportError:
         context = self._text[self._at : self._at + 40]
-        return malformed(f"not JSON: {what}, at {context!r}" if context else f"not JSON: {what}, at the end")
+        return malformed(
+            f"invalid JSON: {problem} at {context!r}"
+            if context
+            else f"invalid JSON: {problem} at the end of the report"
+        )

@@ -1,7 +1,7 @@
-"""JUnit XML of every dialect, read as a stream: memory does not grow with the file.
+"""Streaming reader of JUnit XML in all its dialects, in memory that doesn't grow with the file.
 
-expat rather than a tree: it hands over elements as they come, never fetches anything, and passes by the
-output of the tests without holding it.
+The reader uses expat instead of an element tree: expat calls handlers for each element, never fetches anything, and
+skips the output of tests without storing it.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from xml.parsers import expat
 from service.contracts.run_events import ResultIn
 from service.reports.attachments import Attachment, MarkerScanner
 from service.reports.attempts import MAX_ATTEMPTS
-from service.reports.errors import ReportError, malformed
+from service.reports.errors import malformed, unsupported
 from service.reports.junit_cases import STATUS_OF, JUnitCase, JUnitElement, JUnitSuite, result_of, suite_level_result
 from service.reports.junit_dialects import (
     XmlAttributes,
@@ -25,7 +25,7 @@ from service.reports.times import timestamp
 from service.reports.xml_chunks import read_xml_chunks
 
 _MAX_DEPTH: Final = 200
-_MAX_TOKEN_BYTES: Final = 16 * 2**20  # of one tag or comment, which is all that is ever held whole
+_MAX_TOKEN_BYTES: Final = 16 * 2**20  # of one tag or comment; expat buffers each of them completely
 
 _SUITES: Final = frozenset({"testsuites", "testsuite"})
 _SUITE_LEVEL: Final = frozenset({"error", "failure"})
@@ -33,37 +33,38 @@ _COUNT_OF: Final = {"failed": "failures", "error": "errors", "skipped": "skipped
 _DECLARED: Final = {name: name for name in ("tests", "failures", "errors", "skipped")} | {"skips": "skipped"}
 _PATH_ATTRIBUTES: Final = ("path", "file", "href", "url", "uri", "src", "source")
 
-TextTaker = Callable[[str], object]
+TextHandler = Callable[[str], object]
+# The state of an open element; None if the element has no meaning here.
 OpenElement = JUnitSuite | JUnitCase | JUnitElement | MarkerScanner
 
 
-def read(source: BinaryIO, said: ReportMetadata) -> Iterator[list[ResultIn]]:
-    """The results in lists of bounded size, in the order in which their elements end.
+def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
+    """Yield the results in lists of bounded size, in the order in which their elements end.
 
-    Raises ReportError where the file is not well-formed to its end: with results handed out by then.
+    Raises ReportError if the file isn't well-formed. The error can come after results were already yielded.
     """
     try:
-        encoding, pieces = read_xml_chunks(source)
-        reader = _Reader(said, encoding)
-        for piece in pieces:
-            yield reader.feed(piece)
+        encoding, chunks = read_xml_chunks(source)
+        reader = _JUnitReader(metadata, encoding)
+        for chunk in chunks:
+            yield reader.feed(chunk)
         yield reader.finish()
     except (expat.ExpatError, UnicodeError) as error:
         raise malformed(f"not well-formed XML: {error}") from None
-    said.compare_counts()
+    metadata.compare_counts()
 
 
-class _Reader:
-    """Follows the parser. What an opener returns is given to the closer of the same tag."""
+class _JUnitReader:
+    """The handlers of one expat parser. The value that an opener returns is passed to the closer of the same tag."""
 
-    def __init__(self, said: ReportMetadata, encoding: str) -> None:
-        self._said = said
+    def __init__(self, metadata: ReportMetadata, encoding: str) -> None:
+        self._metadata = metadata
         self._results: list[ResultIn] = []
         self._open: list[OpenElement | None] = []
         self._suites = [JUnitSuite({})]
         self._case: JUnitCase | None = None
         self._scanner = MarkerScanner()
-        self._takers: list[TextTaker] = []
+        self._text_handlers: list[TextHandler] = []
         self._playwright = self._root_declares = False
         self._fed = self._case_count = 0
         self._openers: dict[str, Callable[[str, XmlAttributes], OpenElement | None]] = {
@@ -82,7 +83,7 @@ class _Reader:
             "property": self._close_property,
             "attachment": self._close_attachment,
             **dict.fromkeys(STATUS_OF, self._close_outcome),
-            **dict.fromkeys(("system-out", "system-err"), self._stop_taking),
+            **dict.fromkeys(("system-out", "system-err"), self._pop_text_handler),
         }
         self._parser = self._new_parser(encoding)
 
@@ -92,22 +93,22 @@ class _Reader:
         parser.buffer_size = 64 * 1024
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
-        parser.EntityDeclHandler = _refuse_own_entities
+        parser.EntityDeclHandler = _reject_entity_with_value
         return parser
 
-    def feed(self, piece: bytes) -> list[ResultIn]:
-        """The results that end in this piece of the file."""
-        self._parser.Parse(piece, False)
-        self._fed += len(piece)
+    def feed(self, chunk: bytes) -> list[ResultIn]:
+        """Parse the next chunk of the file, and return the results that end in it."""
+        self._parser.Parse(chunk, False)
+        self._fed += len(chunk)
         if self._fed - max(0, self._parser.CurrentByteIndex) > _MAX_TOKEN_BYTES:
-            raise malformed(f"a tag or comment is larger than {_MAX_TOKEN_BYTES} bytes")
+            raise malformed(f"the report contains a tag or comment that is larger than {_MAX_TOKEN_BYTES} bytes")
         results, self._results = self._results, []
         return results
 
     def finish(self) -> list[ResultIn]:
-        """The rest of the results; the file is over."""
+        """End the document, and return the remaining results."""
         self._parser.Parse(b"", True)
-        self._said.counted["tests"] = self._case_count
+        self._metadata.counted["tests"] = self._case_count
         return self._results
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
@@ -123,23 +124,22 @@ class _Reader:
 
     def _check_depth(self, tag: str) -> None:
         if self._open:
-            raise malformed(f"elements are nested more than {_MAX_DEPTH} deep")
+            raise malformed(f"elements are nested more than {_MAX_DEPTH} levels deep")
         if tag not in _SUITES:
-            message = f"unsupported format: XML with the root <{tag[:100]}> is not JUnit"
-            raise ReportError("unsupported_format", message)
+            raise unsupported(f"XML with the root element <{tag[:100]}> isn't JUnit XML")
 
     def _open_root(self, _tag: str, attributes: XmlAttributes) -> JUnitSuite:
         root = self._suites[0]
         self._playwright = is_playwright(attributes)
         if root_retries(attributes):
             root.expect_repeats()
-        self._said.starts(timestamp(attributes.get("timestamp")))
+        self._metadata.add_start(timestamp(attributes.get("timestamp")))
         self._root_declares = "tests" in attributes
         self._declare(attributes)
         return root
 
     def _close_root(self, root: JUnitSuite) -> None:
-        self._results.extend(root.repeats.rest() if root.repeats else ())
+        self._results.extend(root.repeats.flush() if root.repeats else ())
 
     def _open_suite(self, _tag: str, attributes: XmlAttributes) -> JUnitSuite:
         project = attributes.get("hostname") if self._playwright else None
@@ -148,19 +148,19 @@ class _Reader:
             suite.expect_repeats()
         if len(self._suites) == 1 and not self._root_declares:
             self._declare(attributes)
-        self._said.starts(timestamp(attributes.get("timestamp")))
+        self._metadata.add_start(timestamp(attributes.get("timestamp")))
         self._suites.append(suite)
         return suite
 
     def _close_suite(self, suite: JUnitSuite) -> None:
         self._suites.pop()
-        self._results.extend(suite.repeats.rest() if suite.repeats else ())
+        self._results.extend(suite.repeats.flush() if suite.repeats else ())
 
     def _declare(self, attributes: XmlAttributes) -> None:
-        for name, what in _DECLARED.items():
+        for name, count_name in _DECLARED.items():
             number = attributes.get(name, "")
             if number.isdecimal() and len(number) < 10:
-                self._said.declares(what, int(number))
+                self._metadata.declare(count_name, int(number))
 
     def _open_case(self, _tag: str, attributes: XmlAttributes) -> JUnitCase:
         self._case = case = JUnitCase(attributes, self._suites[-1])
@@ -171,34 +171,34 @@ class _Reader:
         self._case_count += 1
         result = result_of(case)
         if result["status"] != "passed":
-            self._said.counted[_COUNT_OF[result["status"]]] += 1
+            self._metadata.counted[_COUNT_OF[result["status"]]] += 1
         repeats = case.suite.repeats
         if repeats is None:
             self._results.append(result)
         else:
-            self._results.extend(repeats.take(result))
+            self._results.extend(repeats.add(result))
 
     def _open_outcome(self, tag: str, attributes: XmlAttributes) -> JUnitElement | None:
         parent = self._open[-1]
         of_case = isinstance(parent, JUnitCase) and len(parent.outcomes or ()) < MAX_ATTEMPTS
         if of_case or (isinstance(parent, JUnitSuite) and tag in _SUITE_LEVEL):
-            return self._take_element(tag, attributes)
+            return self._collect_element(tag, attributes)
         return None
 
     def _close_outcome(self, outcome: JUnitElement) -> None:
-        self._stop_taking()
+        self._pop_text_handler()
         parent = self._open[-1]
         if isinstance(parent, JUnitCase):
             parent.outcomes = [*(parent.outcomes or ()), outcome]
         else:
-            self._said.counted[_COUNT_OF[outcome.status]] += 1
+            self._metadata.counted[_COUNT_OF[outcome.status]] += 1
             self._results.append(suite_level_result(outcome, self._suites[-1]))
 
     def _open_output(self, _tag: str, _attributes: XmlAttributes) -> MarkerScanner | None:
         if self._case is None:
             return None
         self._scanner.reset()
-        self._take_text(self._scan)
+        self._push_text_handler(self._scan)
         return self._scanner
 
     def _scan(self, text: str) -> None:
@@ -207,12 +207,12 @@ class _Reader:
 
     def _open_property(self, tag: str, attributes: XmlAttributes) -> JUnitElement | None:
         if "value" not in attributes:
-            return self._take_element(tag, attributes)
+            return self._collect_element(tag, attributes)
         self._note_property(attributes, attributes["value"])
         return None
 
     def _close_property(self, element: JUnitElement) -> None:
-        self._stop_taking()
+        self._pop_text_handler()
         self._note_property(element.attributes, element.text)
 
     def _note_property(self, attributes: XmlAttributes, value: str) -> None:
@@ -226,37 +226,37 @@ class _Reader:
     def _open_attachment(self, tag: str, attributes: XmlAttributes) -> JUnitElement | None:
         path = next((attributes[name] for name in _PATH_ATTRIBUTES if name in attributes), None)
         if path is None:
-            return self._take_element(tag, attributes)
+            return self._collect_element(tag, attributes)
         self._attach(path)
         return None
 
     def _close_attachment(self, element: JUnitElement) -> None:
-        self._stop_taking()
+        self._pop_text_handler()
         self._attach(element.text)
 
     def _attach(self, path: str) -> None:
         if self._case is not None:
             self._case.attach(Attachment(path.strip()))
 
-    def _take_element(self, tag: str, attributes: XmlAttributes) -> JUnitElement:
+    def _collect_element(self, tag: str, attributes: XmlAttributes) -> JUnitElement:
         element = JUnitElement(tag, attributes)
-        self._take_text(element.collect)
+        self._push_text_handler(element.collect)
         return element
 
-    def _take_text(self, ingester: TextTaker) -> None:
-        """Text goes to this ingester, but for that of elements inside with takers of their own."""
-        self._takers.append(ingester)
-        self._parser.CharacterDataHandler = ingester
+    def _push_text_handler(self, handler: TextHandler) -> None:
+        """Pass text to this handler until `_pop_text_handler`. Nested elements can push their own handlers."""
+        self._text_handlers.append(handler)
+        self._parser.CharacterDataHandler = handler
 
-    def _stop_taking(self, _opened: OpenElement | None = None) -> None:
-        self._takers.pop()
-        self._parser.CharacterDataHandler = self._takers[-1] if self._takers else None
+    def _pop_text_handler(self, _opened: OpenElement | None = None) -> None:
+        self._text_handlers.pop()
+        self._parser.CharacterDataHandler = self._text_handlers[-1] if self._text_handlers else None
 
 
-def _refuse_own_entities(_name: str, _is_parameter: bool, value: str | None, *_rest: Any) -> None:
-    """No test tool declares entities with a text of their own; a few of them can unfold to gigabytes.
+def _reject_entity_with_value(_name: str, _is_parameter: bool, value: str | None, *_rest: Any) -> None:
+    """Raise ReportError for an entity with a text, because a few of them can expand to gigabytes.
 
-    Those that point elsewhere are left alone: nothing is ever fetched for them.
+    No test tool declares such entities. External entities are ignored: the parser never fetches them.
     """
     if value is not None:
-        raise malformed("the document declares entities")
+        raise malformed("the document must not declare entities")

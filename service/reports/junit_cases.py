@@ -1,4 +1,4 @@
-"""What the elements of JUnit XML mean: one test case with all that is under it becomes one native result."""
+"""Conversion of one JUnit XML test case, with its child elements, to one native result."""
 
 import re
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from service.reports.retries import RetryMerger
 from service.reports.suites import MAX_LABEL, suite_label
 from service.reports.times import milliseconds, timestamp
 
-SUITE_LEVEL_NAME: Final = "(suite)"  # what failed under a suite, outside of any case of it
+SUITE_LEVEL_NAME: Final = "(suite)"  # the case of a failure that belongs to a suite and to none of its cases
 
-_MAX_COLLECTED: Final = 200_000  # characters: more than is kept, so that the cut is made and noted where all are
+_MAX_COLLECTED: Final = 200_000  # characters; exceeds the stored length, so that ingest truncates the text and notes it
 _MAX_LABELS: Final = 10_000
-_RUN_STAMP: Final = re.compile(r"-\d{14}$")  # unittest-xml-reporting ends a suite's name with the time of the run
+_RUN_STAMP: Final = re.compile(r"-\d{14}$")  # unittest-xml-reporting appends the time of the run to the suite name
 STATUS_OF: Final[dict[str, ResultStatus]] = {
     "error": "error",
     "failure": "failed",
@@ -28,7 +28,7 @@ STATUS_OF: Final[dict[str, ResultStatus]] = {
     "rerunError": "error",
     "rerunFailure": "failed",
 }
-_BY_WEIGHT: Final[tuple[ResultStatus, ...]] = ("error", "failed", "skipped")
+_BY_SEVERITY: Final[tuple[ResultStatus, ...]] = ("error", "failed", "skipped")
 _STATED: Final = frozenset({"status", "result"})
 _FLAGS: Final = frozenset({"notrun", "disabled", "skipped", "ignored", "pending"})
 _UNUSUAL: Final = _STATED | _FLAGS | {"file", "timestamp"}
@@ -36,7 +36,7 @@ _NOT_RUN: Final = _FLAGS | {"not run", "not_run", "inactive", "suppressed", "ski
 
 
 class JUnitSuite:
-    """An open suite, and what its cases inherit."""
+    """An open suite with the values that its cases inherit."""
 
     __slots__ = ("file", "labels", "path", "repeats")
 
@@ -52,11 +52,11 @@ class JUnitSuite:
         self.labels: dict[str | None, str] = {}
 
     def expect_repeats(self) -> None:
-        """The producer retries: a case that comes again here, or in a suite inside, is a further attempt."""
+        """Treat repeated cases in this suite and its nested suites as attempts, because the producer retries cases."""
         self.repeats = self.repeats or RetryMerger()
 
     def label(self, classname: str | None, file: str | None = None) -> str:
-        """The `suite` of a case of this class, or of this file where it has none; kept in `labels` by the class."""
+        """Return the `suite` of a case by its class, or by its file if it has no class. Cache the label of a class."""
         label = suite_label(self.path, classname or "", file)
         if classname and len(self.labels) < _MAX_LABELS:
             self.labels[classname] = label
@@ -64,7 +64,7 @@ class JUnitSuite:
 
 
 class JUnitElement:
-    """An open element whose text counts: what says how a case went, a property, an attachment."""
+    """An open element whose text is used: an outcome, a property, or an attachment."""
 
     __slots__ = ("_size", "_texts", "attributes", "tag")
 
@@ -75,19 +75,19 @@ class JUnitElement:
         self._size = 0
 
     def collect(self, text: str) -> None:
-        """Takes a piece of the text."""
+        """Add a chunk of the text."""
         if self._size < _MAX_COLLECTED:
             self._texts.append(text)
             self._size += len(text)
 
     @property
     def status(self) -> ResultStatus:
-        """What this element alone would make of its case."""
+        """The status that this element gives to its case."""
         return STATUS_OF[self.tag]
 
     @property
     def text(self) -> str:
-        """The whole text."""
+        """The collected text."""
         return "".join(self._texts).strip()[:_MAX_COLLECTED]
 
 
@@ -99,18 +99,20 @@ class JUnitCase:
     def __init__(self, attributes: XmlAttributes, suite: JUnitSuite) -> None:
         self.attributes = attributes
         self.suite = suite
-        self.outcomes: list[JUnitElement] | None = None  # most cases have neither, and an empty list takes time
+        self.outcomes: list[JUnitElement] | None = (
+            None  # None for most cases: creating an empty list for each case is slow
+        )
         self.attachments: list[Attachment] | None = None
 
     def attach(self, attachment: Attachment) -> None:
-        """Notes a file of the case."""
+        """Add a file of the case."""
         self.attachments = self.attachments or []
         if len(self.attachments) < MAX_ATTACHMENTS:
             self.attachments.append(attachment)
 
 
 def result_of(case: JUnitCase) -> ResultIn:
-    """The native result of a case whose end was read."""
+    """Return the native result of a closed case."""
     attributes, suite = case.attributes, case.suite
     name = attributes.get("name", "")
     classname = attributes.get("classname")
@@ -126,21 +128,21 @@ def result_of(case: JUnitCase) -> ResultIn:
     if not _UNUSUAL.isdisjoint(attributes):
         _add_unusual(result, attributes)
     if case.outcomes:
-        _judge(result, case.outcomes)
+        _set_status(result, case.outcomes)
     if case.attachments:
         result["artifacts"] = references(case.attachments)
     return result
 
 
 def suite_level_result(outcome: JUnitElement, suite: JUnitSuite) -> ResultIn:
-    """What failed outside of any case becomes a case of its own, so that it is not lost."""
+    """Return a failure that belongs to no case as a separate result, so that it isn't lost."""
     result: ResultIn = {"suite": suite.label(None), "name": SUITE_LEVEL_NAME, "status": outcome.status}
     _add_failure(result, [outcome])
     return result
 
 
 def _label_of(attributes: XmlAttributes, suite: JUnitSuite) -> str:
-    """The class tells cases apart, unless it only repeats the name; where there is none, the file does."""
+    """Return the suite by the class, or by the file if the class is missing or repeats the name."""
     classname = attributes.get("classname") or attributes.get("class")
     if classname and classname != attributes.get("name"):
         return suite.label(classname)
@@ -161,26 +163,26 @@ def _was_not_run(attributes: XmlAttributes) -> bool:
     return stated or any(attributes.get(name, "").lower() in ("true", "1", "yes") for name in _FLAGS)
 
 
-def _judge(result: ResultIn, outcomes: Sequence[JUnitElement]) -> None:
-    """Error before failure before skipped before passed, whatever the order; other attempts stand beside."""
+def _set_status(result: ResultIn, outcomes: Sequence[JUnitElement]) -> None:
+    """Set the most severe status of the outcomes, and add flaky and rerun elements as attempts."""
     flaky = [outcome for outcome in outcomes if outcome.tag.startswith("flaky")]
     reruns = [outcome for outcome in outcomes if outcome.tag.startswith("rerun")]
     own = [outcome for outcome in outcomes if not outcome.tag.startswith(("flaky", "rerun"))]
     stated = {outcome.status for outcome in own}
-    result["status"] = next((status for status in _BY_WEIGHT if status in stated), "passed")
+    result["status"] = next((status for status in _BY_SEVERITY if status in stated), "passed")
     _add_failure(result, [outcome for outcome in own if outcome.status == result["status"]])
     if flaky or reruns:
         _add_attempts(result, flaky, reruns)
 
 
 def _add_attempts(result: ResultIn, flaky: list[JUnitElement], reruns: list[JUnitElement]) -> None:
-    """The case itself is the attempt that passed in the end, or the first of those that all failed."""
+    """Set the attempts. The case itself is the last attempt if it passed, otherwise the first failing one."""
     own = attempts_of(result)
     if result["status"] in ("failed", "error"):
         attempts = [*map(_attempt_of, flaky), *own, *map(_attempt_of, reruns)]
     else:
         attempts = [*map(_attempt_of, flaky), *map(_attempt_of, reruns), *own]
-    attempts[-1]["status"] = result["status"]  # a rerun that failed in another way leaves the case what it is
+    attempts[-1]["status"] = result["status"]  # a different failure of the rerun doesn't change the status
     if failure := attempts[-1].get("failure"):
         result["failure"] = failure
     result["attempts"] = attempts
@@ -198,13 +200,13 @@ def _attempt_of(outcome: JUnitElement) -> AttemptIn:
 
 
 def _add_failure(result: ResultIn, outcomes: Sequence[JUnitElement]) -> None:
-    """What the elements say; where there are several, the first gives type and message, and each its details."""
+    """Set the failure: type and message of the first element, and the details of all."""
     failures = [failure for outcome in outcomes if (failure := _failure_of(outcome))]
     if not failures:
         return
     failure = failures[0]
     if len(failures) > 1:
-        failure["details"] = "\n\n".join(map(_whole_text, failures))[:_MAX_COLLECTED]
+        failure["details"] = "\n\n".join(map(_full_text, failures))[:_MAX_COLLECTED]
     result["failure"] = failure
 
 
@@ -219,6 +221,6 @@ def _failure_of(outcome: JUnitElement) -> Failure:
     return failure
 
 
-def _whole_text(failure: Failure) -> str:
+def _full_text(failure: Failure) -> str:
     message, details = failure.get("message") or "", failure.get("details") or ""
     return details if message in details else f"{message}\n{details}".rstrip()

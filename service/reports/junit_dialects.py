@@ -1,4 +1,4 @@
-"""What producers of JUnit XML do in ways of their own, and how to know them."""
+"""Detection of the producers of JUnit XML that need special rules."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -10,20 +10,26 @@ XmlAttributes = Mapping[str, str]
 
 
 def is_playwright(root: XmlAttributes) -> bool:
-    """Playwright puts its project (the browser) where others have the name of the machine."""
+    """Return whether the root is of Playwright, which writes its project (the browser) as the `hostname` of a suite."""
     return list(root) == _PLAYWRIGHT_ROOT
 
 
 def root_retries(root: XmlAttributes) -> bool:
-    """Whether a repeated case is a further attempt, going by the root: so with nextest."""
+    """Return whether the root is of nextest, which writes each attempt as a further case."""
     return root.get("name") == "nextest-run" or "uuid" in root
 
 
 def suite_retries(suite: XmlAttributes) -> bool:
-    """The same by a suite: pytest, whose node ids are unique but for reruns, and surefire."""
+    """Return whether the suite is of pytest or Surefire, which write each attempt as a further case.
+
+    In pytest, node IDs are unique except for reruns.
+    """
     return suite.get("name") == "pytest" or "surefire" in suite.get(_SCHEMA, "")
 
 
 def property_retries(name: str, value: str) -> bool:
-    """The same by a property of the suite: gotestsum names the platform beside the version, others don't."""
+    """Return whether the property is of Surefire or gotestsum, which write each attempt as a further case.
+
+    Only gotestsum adds the platform to the value of `go.version`.
+    """
     return name.startswith("surefire.") or (name == "go.version" and " " in value)

@@ -1,39 +1,39 @@
-"""What a report says besides its results: of its run, and of itself."""
+"""The metadata of a report: its format, its run, and the numbers of results that it declares."""
 
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-ReportFormatName = Literal["junit", "ctrf", "json", "ndjson"]
+from service.domain.report_formats import ReportFormatName
 
 _COUNTED: Final = ("tests", "failures", "errors", "skipped")
 
 
 @dataclass(slots=True)
 class ReportMetadata:
-    """Filled while the results are read, whole when they are."""
+    """The metadata of one report. A reader fills it while it reads; it is complete after the last result."""
 
     format: ReportFormatName = "junit"
-    run: dict[str, Any] = field(default_factory=dict)  # fields of RunIn, not validated
+    run: dict[str, Any] = field(default_factory=dict)  # unvalidated fields of RunIn
     started_at: datetime | None = None
     completed_at: datetime | None = None
     declared: dict[str, int] = field(default_factory=dict)
     counted: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
 
-    def starts(self, moment: datetime | None) -> None:
-        """The earliest start is that of the run."""
-        if moment and (self.started_at is None or moment < self.started_at):
-            self.started_at = moment
+    def add_start(self, started_at: datetime | None) -> None:
+        """Set the start of the run to the earliest start of its suites."""
+        if started_at and (self.started_at is None or started_at < self.started_at):
+            self.started_at = started_at
 
-    def declares(self, what: str, number: int) -> None:
-        """A count that the report gives; those of several suites add up."""
-        self.declared[what] = self.declared.get(what, 0) + number
+    def declare(self, count_name: str, number: int) -> None:
+        """Add a count that the report states, such as `tests`. The counts of several suites add up."""
+        self.declared[count_name] = self.declared.get(count_name, 0) + number
 
     def compare_counts(self) -> None:
-        """Notes where the report counted otherwise than we did: its elements are trusted, not its sums."""
-        for what in _COUNTED:
-            declared, counted = self.declared.get(what), self.counted[what]
+        """Add a note for each declared count that differs from the number of elements. The elements are stored."""
+        for name in _COUNTED:
+            declared, counted = self.declared.get(name), self.counted[name]
             if declared is not None and declared != counted:
-                self.notes.append(f"the report declares {what}={declared}, but holds {counted}")
+                self.notes.append(f"{name}: the report declares {declared}, but contains {counted}")

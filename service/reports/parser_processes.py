@@ -1,4 +1,4 @@
-"""Child processes that read reports, so that neither a large nor a hostile one stops or takes down a worker."""
+"""Child processes that parse reports, so that a large or hostile report can't block or crash a worker."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ _TIMEOUT_S: Final = 900.0
 
 
 class ParserProcess:
-    """One child, for one report at a time; a dead one is replaced before the next."""
+    """A child process that parses one report at a time. If it has crashed, the next report starts a new one."""
 
     def __init__(self) -> None:
         self._pool: ProcessPoolExecutor | None = None
@@ -26,23 +26,23 @@ class ParserProcess:
     async def read(
         self, source: Path, target: Path, content_type: str | None, encoding: Encoding | None, max_bytes: int
     ) -> ReadUpload:
-        """As `read_upload`. A child that dies over the report, or does not end, is a ReportError too."""
+        """Run `read_upload` in the child. Raises ReportError also if the child crashes or exceeds the timeout."""
         self._pool = self._pool or _new_pool()
         work = self._pool.submit(read_upload, source, target, content_type, encoding, max_bytes)
         try:
             return await asyncio.wait_for(asyncio.wrap_future(work), _TIMEOUT_S)
         except BrokenProcessPool:
-            self.end()
-            raise malformed("the process that read the report died over it") from None
+            self.stop()
+            raise malformed("the parser process crashed while it parsed the report") from None
         except TimeoutError:
-            self.end()
-            raise malformed(f"the report could not be read within {_TIMEOUT_S:.0f} s") from None
+            self.stop()
+            raise malformed(f"the report couldn't be parsed within {_TIMEOUT_S:.0f} s") from None
         except asyncio.CancelledError:
-            self.end()
+            self.stop()
             raise
 
-    def end(self) -> None:
-        """Ends the child, whatever it is doing."""
+    def stop(self) -> None:
+        """Kill the child process, even if it is parsing a report."""
         if self._pool is None:
             return
         for child in list(self._pool._processes.values()):
@@ -52,18 +52,18 @@ class ParserProcess:
 
 
 def _new_pool() -> ProcessPoolExecutor:
-    # Python's tracker of semaphores outlives a worker that is killed, frees them, and warns of what is no fault.
+    # Python's resource tracker outlives a killed worker, frees its semaphores, and would log a misleading warning.
     os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
-    return ProcessPoolExecutor(1, get_context("spawn"), _prepare)
+    return ProcessPoolExecutor(1, get_context("spawn"), _initialize)
 
 
-def _prepare() -> None:
-    """A terminal's Ctrl-C is for the parent; without a parent there is nobody to read for."""
+def _initialize() -> None:
+    """Ignore SIGINT, because Ctrl-C in a terminal is for the parent, and exit together with the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Thread(target=_end_with_parent, daemon=True).start()
+    Thread(target=_exit_with_parent, daemon=True).start()
 
 
-def _end_with_parent() -> None:
+def _exit_with_parent() -> None:
     parent = parent_process()
     if parent is not None:
         parent.join()

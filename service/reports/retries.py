@@ -1,4 +1,4 @@
-"""Repeated cases of producers that retry: which of them are one result with several attempts."""
+"""Merging of repeated cases into attempts, for producers that write each attempt as a further case."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -7,37 +7,37 @@ from service.contracts.run_events import ResultIn
 from service.reports.attempts import add_attempt
 
 _FAILING: Final = ("failed", "error")
-_MAX_WAITING: Final = 32 * 2**20  # characters, about
+_MAX_PENDING: Final = 32 * 2**20  # characters, estimated
 
 
 class RetryMerger:
-    """Keeps the failing results of one suite, since the next case of the same name is the next attempt.
+    """Keeps the failing results of one suite until the next case of the same name, which is their next attempt.
 
-    After an attempt that did not fail, nothing is run again: such a repeat is another occurrence.
+    A producer doesn't retry a case after an attempt that didn't fail, so that such a repeat is another occurrence.
     """
 
     def __init__(self) -> None:
-        self._waiting: dict[tuple[str | None, str], ResultIn] = {}
+        self._pending: dict[tuple[str | None, str], ResultIn] = {}
         self._size = 0
 
-    def take(self, result: ResultIn) -> Iterable[ResultIn]:
-        """Takes the next result, and gives those that no further attempt can come for."""
-        if not self._waiting and result["status"] not in _FAILING:
+    def add(self, result: ResultIn) -> Iterable[ResultIn]:
+        """Add the next result of the suite, and return the results that can't get a further attempt."""
+        if not self._pending and result["status"] not in _FAILING:
             return (result,)
         key = result.get("suite"), result["name"]
-        earlier = self._waiting.pop(key, None)
+        earlier = self._pending.pop(key, None)
         if earlier:
             result = add_attempt(earlier, result)
         if result["status"] not in _FAILING:
             return (result,)
-        self._waiting[key] = result
+        self._pending[key] = result
         self._size += _size(result)
-        return self.rest() if self._size > _MAX_WAITING else ()
+        return self.flush() if self._size > _MAX_PENDING else ()
 
-    def rest(self) -> list[ResultIn]:
-        """Those that still wait: the suite is over."""
-        results = list(self._waiting.values())
-        self._waiting.clear()
+    def flush(self) -> list[ResultIn]:
+        """Return the pending results at the end of the suite."""
+        results = list(self._pending.values())
+        self._pending.clear()
         self._size = 0
         return results
 

@@ -1,20 +1,20 @@
-"""Where a case stands: the `suite` that, with its name, tells it from all others of a project."""
+"""The `suite` of a result, which together with its name identifies the case in its project."""
 
 import re
 from collections.abc import Sequence
 from typing import Final
 
 SEPARATOR: Final = " > "
-MAX_LABEL: Final = 1_200  # more than is kept, so that the cut is noted; each case of a suite repeats it
+MAX_LABEL: Final = 1_200  # exceeds the stored length, so that ingest notes the truncation; each case repeats the label
 
 _ABSOLUTE: Final = re.compile(r"[/\\]|[A-Za-z]:")
 
 
 def suite_label(path: Sequence[str], classname: str = "", file: str | None = None) -> str:
-    """The path of suites, then the class; in front the file, where nothing else tells cases apart.
+    """Return the path of suites followed by the class. The file, if given, comes first.
 
-    A class that only repeats the innermost suite is left out, and so is an absolute path: it differs
-    from machine to machine.
+    A class that repeats the innermost suite is omitted. An absolute path is omitted, because it differs between
+    machines.
     """
     parts = list(path)
     if classname and parts[-1:] != [classname]:

@@ -1,4 +1,4 @@
-"""Durations and timestamps as test tools write them."""
+"""Parsers of the durations and timestamps that test tools write."""
 
 import re
 from datetime import UTC, datetime
@@ -11,39 +11,39 @@ from service.domain.results import MAX_DURATION_MS
 _MAX_S: Final = MAX_DURATION_MS / 1000
 _DECIMAL_COMMA: Final = re.compile(r"(?:0|\d+),(?:\d{1,2}|\d{4,})|0,\d{3}")
 _MAX_CHARACTERS: Final = 40
-_FIRST_YEAR: Final = 1990  # year 1 and 1970 are how tools write that they don't know
+_FIRST_YEAR: Final = 1990  # tools write the year 1 or 1970 if they don't know the time
 
 
 def milliseconds(seconds: str | None) -> float:
-    """`0.25` seconds are 250; what is no number, negative or longer than a result can last is 0."""
+    """Parse a number of seconds: `0.25` is 250. Return 0 if it is invalid, negative, or above the maximum duration."""
     return _milliseconds(seconds) if seconds and len(seconds) < _MAX_CHARACTERS else 0
 
 
 def valid_milliseconds(duration: Any) -> float:
-    """The same for a duration that is a JSON number of milliseconds."""
+    """Return a JSON number of milliseconds, or 0 if it is invalid, negative, or above the maximum duration."""
     if isinstance(duration, bool) or not isinstance(duration, int | float):
         return 0
     return duration if 0 < duration <= MAX_DURATION_MS else 0
 
 
 def timestamp(text: str | None) -> datetime | None:
-    """The moment in ISO 8601 or RFC 1123 form, UTC where it names no zone; None where it is none."""
+    """Parse an ISO 8601 or RFC 1123 timestamp, in UTC if it has no zone. Return None if it is invalid."""
     if not text or len(text) > _MAX_CHARACTERS:
         return None
     return _plausible(_parsed(text.strip()))
 
 
-def epoch_ms(moment: Any) -> datetime | None:
-    """The moment that is a JSON number of milliseconds since 1970; None where it is none."""
-    if isinstance(moment, bool) or not isinstance(moment, int | float):
+def epoch_ms(value: Any) -> datetime | None:
+    """Parse a JSON number of milliseconds since 1970. Return None if it is invalid."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
-        return _plausible(datetime.fromtimestamp(moment / 1000, UTC))
+        return _plausible(datetime.fromtimestamp(value / 1000, UTC))
     except (ValueError, OverflowError, OSError):
         return None
 
 
-@lru_cache(4_096)  # many cases take as long as another
+@lru_cache(4_096)  # many cases have the same duration
 def _milliseconds(seconds: str) -> float:
     try:
         value = float(seconds)
@@ -53,7 +53,7 @@ def _milliseconds(seconds: str) -> float:
 
 
 def _with_separators(seconds: str) -> float:
-    """`2,503.1` has thousands apart, `1,25` a decimal comma."""
+    """Parse a number with thousands separators (`2,503.1`) or with a decimal comma (`1,25`)."""
     if _DECIMAL_COMMA.fullmatch(seconds):
         return float(seconds.replace(",", "."))
     try:
@@ -73,12 +73,12 @@ def _parsed(text: str) -> datetime | None:
         return None
 
 
-def _plausible(moment: datetime | None) -> datetime | None:
-    if moment is None or moment.year < _FIRST_YEAR:
+def _plausible(time: datetime | None) -> datetime | None:
+    if time is None or time.year < _FIRST_YEAR:
         return None
-    if moment.tzinfo is None:
-        return moment.replace(tzinfo=UTC)
+    if time.tzinfo is None:
+        return time.replace(tzinfo=UTC)
     try:
-        return moment.astimezone(UTC)
+        return time.astimezone(UTC)
     except OverflowError:
         return None

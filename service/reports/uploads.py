@@ -1,4 +1,4 @@
-"""An uploaded report on the disk of a worker becomes a file of results: the work of a child, which gets paths only."""
+"""Decompression and conversion of an uploaded report; runs in a child process."""
 
 import gzip
 import zlib
@@ -14,16 +14,16 @@ from service.reports.chunks import read_chunks
 from service.reports.convert import ReportSummary, convert
 from service.reports.errors import ReportError, malformed
 
-_PIECE_BYTES: Final = 256 * 1024
+_CHUNK_BYTES: Final = 256 * 1024
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
-_MAX_WINDOW: Final = 128 * 2**20  # bytes; a frame may ask for gigabytes
+_MAX_WINDOW: Final = 128 * 2**20  # bytes; a Zstandard frame can require gigabytes
 _CASE_ID: Final = b'"case_id"'
-_MAX_REPEATED: Final = 200_000  # results, which are held until the end
+_MAX_REPEATED: Final = 200_000  # results, which stay in memory until the end of the report
 
 
 class ReadUpload(NamedTuple):
-    """What the report held, and the producer's case ids that it names more than once: those are further attempts."""
+    """A converted report, and the case IDs that occur more than once: their further results are attempts."""
 
     summary: ReportSummary
     repeated_ids: frozenset[str]
@@ -32,19 +32,22 @@ class ReadUpload(NamedTuple):
 def read_upload(
     source: Path, target: Path, content_type: str | None, encoding: Encoding | None, max_bytes: int
 ) -> ReadUpload:
-    """Writes the results to `target`. Raises ReportError for what can't be read or unpacks to too much."""
-    packed = encoding or _encoding_by_bytes(source)
-    if packed:
-        unpacked = source.with_suffix(".unpacked")
-        _unpack(source, unpacked, packed, max_bytes)
+    """Decompress the report if necessary, write its results to `target`, and delete the compressed file.
+
+    Raises ReportError if the report can't be read or if it exceeds `max_bytes` after decompression.
+    """
+    compression = encoding or _detect_compression(source)
+    if compression:
+        decompressed = source.with_suffix(".decompressed")
+        _decompress(source, decompressed, compression, max_bytes)
         source.unlink()
-        source = unpacked
+        source = decompressed
     summary = convert(source, target, content_type)
     return ReadUpload(summary, _repeated_ids(target))
 
 
-def _encoding_by_bytes(source: Path) -> Encoding | None:
-    """What a client has packed without saying so."""
+def _detect_compression(source: Path) -> Encoding | None:
+    """Return the compression of a file that was sent without Content-Encoding."""
     with source.open("rb") as file:
         head = file.read(len(_ZSTD))
     if head.startswith(_GZIP):
@@ -52,24 +55,24 @@ def _encoding_by_bytes(source: Path) -> Encoding | None:
     return "zstd" if head == _ZSTD else None
 
 
-def _unpack(source: Path, target: Path, encoding: Encoding, max_bytes: int) -> None:
+def _decompress(source: Path, target: Path, encoding: Encoding, max_bytes: int) -> None:
     size = 0
     try:
-        with source.open("rb") as packed, target.open("wb") as file:
-            reader = _reader(packed, encoding)
-            while piece := reader.read(_PIECE_BYTES):
-                size += len(piece)
+        with source.open("rb") as compressed, target.open("wb") as file:
+            reader = _decompressor(compressed, encoding)
+            while chunk := reader.read(_CHUNK_BYTES):
+                size += len(chunk)
                 if size > max_bytes:
-                    raise ReportError("too_large", f"the report unpacks to more than {max_bytes} bytes")
-                file.write(piece)
+                    raise ReportError("too_large", f"the report is larger than {max_bytes} bytes after decompression")
+                file.write(chunk)
     except (gzip.BadGzipFile, EOFError, zlib.error, zstandard.ZstdError) as error:
-        raise malformed(f"not {encoding}: {error}") from None
+        raise malformed(f"the {encoding} data is invalid: {error}") from None
 
 
-def _reader(packed: BinaryIO, encoding: Encoding) -> gzip.GzipFile | zstandard.ZstdDecompressionReader:
+def _decompressor(compressed: BinaryIO, encoding: Encoding) -> gzip.GzipFile | zstandard.ZstdDecompressionReader:
     if encoding == "gzip":
-        return gzip.GzipFile(fileobj=packed)
-    return zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW).stream_reader(packed, read_across_frames=True)
+        return gzip.GzipFile(fileobj=compressed)
+    return zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW).stream_reader(compressed, read_across_frames=True)
 
 
 def _repeated_ids(target: Path) -> frozenset[str]:
@@ -79,7 +82,7 @@ def _repeated_ids(target: Path) -> frozenset[str]:
             counts.update(_case_ids(chunk))
     repeated = {case_id: count for case_id, count in counts.items() if count > 1}
     if sum(repeated.values()) > _MAX_REPEATED:
-        raise malformed(f"more than {_MAX_REPEATED} results share their case_id with others")
+        raise malformed(f"case_id: more than {_MAX_REPEATED} results have a case_id that occurs several times")
     return frozenset(repeated)
 
 

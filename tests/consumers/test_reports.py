@@ -213,7 +213,7 @@ async def test_a_killed_child_ends_its_report_and_not_the_worker(reports: Report
                 await asyncio.sleep(0.01)
         os.kill(pids[0], signal.SIGKILL)
         receipt = await reports.settled(sent)
-        assert receipt["problems"][0]["reason"] == "malformed_report: the process that read the report died over it"
+        assert receipt["problems"][0]["reason"] == "malformed_report: the parser process crashed while it parsed the report"
         assert (await reports.take(PASSING))["status"] == "stored"
     await ingester.close()
 

@@ -1,4 +1,4 @@
-"""Converts reports in tests, and takes in what comes out as the ingest does."""
+"""Conversion of reports in tests, with the validation that ingest performs."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +14,7 @@ FAILING: Final = ("failed", "error")
 
 
 def convert_all(source: Path, folder: Path, content_type: str | None = None) -> tuple[ReportSummary, list[ResultIn]]:
-    """The summary and the results, each of which is valid."""
+    """Return the summary and the validated results."""
     target = folder / "results"
     summary = convert(source, target, content_type)
     return summary, [result for chunk in read_chunks(target) for result in RESULTS.validate_json(chunk)]
@@ -27,7 +27,7 @@ def convert_text(text: str | bytes, folder: Path) -> tuple[ReportSummary, list[A
 
 
 def convert_cases(cases: str, folder: Path, suite: str = 'name="shop"') -> list[Any]:
-    """The results of a suite of JUnit XML with these cases."""
+    """Return the results of a JUnit XML suite with these cases."""
     return convert_text(f"<testsuites><testsuite {suite}>{cases}</testsuite></testsuites>", folder)[1]
 
 

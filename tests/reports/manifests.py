@@ -1,6 +1,6 @@
-"""Reports whose contents were counted by others: our own small ones, and the corpus where it is there.
+"""Reports with independently counted contents: the test data of this project and, if present, the corpus.
 
-`pytest.mark.parametrize("listed", readable(), ids=str)` gives a test each of those that have to be read.
+Use `pytest.mark.parametrize("listed", readable(), ids=str)` to run a test for each readable report.
 """
 
 import csv
@@ -17,13 +17,13 @@ OWN: Final = ROOT / "tests" / "data" / "reports"
 CORPUS: Final = ROOT.parent / "shared" / "corpus"
 
 READ: Final = frozenset({"junit-xml", "ctrf", "native"})
-# Repeats that are further attempts; the corpus counts them as duplicates, like those that are not.
+# Repeats that are attempts. The corpus counts all repeats as duplicates.
 _FURTHER_ATTEMPTS: Final = {"gen-gotestsum-go-test-json-flaky-rerun.xml": 6}
 
 
 @dataclass(frozen=True)
 class ListedReport:
-    """A line of a manifest. Counts are of test cases as they stand in the file, each repeat by itself."""
+    """A line of a manifest. The counts include each repeat of a case."""
 
     path: Path
     format: str
@@ -50,7 +50,7 @@ class ListedReport:
 
     @property
     def statuses(self) -> Counter[str]:
-        """How many cases have each status, suite-level outcomes left out."""
+        """The number of cases per status, without suite-level failures."""
         not_run = self.count("notrun_by_attr")
         counted = {name: self.count(name) for name in ("passed", "failed", "skipped")}
         other = self.count("cases") - sum(counted.values()) - self.count("errors")
@@ -64,25 +64,25 @@ class ListedReport:
 
 
 def readable() -> list[Any]:
-    """Those that have to be read and counted."""
+    """Return the reports that must be parsed."""
     return _parameters(lambda listed: listed.is_readable)
 
 
 def unreadable() -> list[Any]:
-    """Malformed ones, and those of formats that nothing reads."""
+    """Return malformed reports and reports in unsupported formats."""
     return _parameters(lambda listed: not listed.is_readable)
 
 
 def all_listed(folder: Path) -> list[ListedReport]:
-    """Every line of one manifest."""
+    """Return all reports of one manifest."""
     return list(_listed(folder))
 
 
-def _parameters(wanted: Any) -> list[Any]:
-    found: list[Any] = [listed for folder in (OWN, CORPUS) for listed in _listed(folder) if wanted(listed)]
+def _parameters(is_selected: Any) -> list[Any]:
+    found: list[Any] = [listed for folder in (OWN, CORPUS) for listed in _listed(folder) if is_selected(listed)]
     if not CORPUS.exists():
         absent = ListedReport(CORPUS, "absent", False, {})
-        found.append(pytest.param(absent, marks=pytest.mark.skip(reason="the corpus is not here")))
+        found.append(pytest.param(absent, marks=pytest.mark.skip(reason="the corpus is missing")))
     return found
 
 

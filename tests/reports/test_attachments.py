@@ -1,4 +1,4 @@
-"""References to the files that reports name."""
+"""References to the files that a report names."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from service.reports.attachments import Attachment, MarkerScanner, references
 
 
-def test_files_of_one_name_get_names_that_differ() -> None:
+def test_files_with_the_same_name_get_unique_names() -> None:
     found = references([Attachment("a/trace.zip"), Attachment("../b/trace.zip"), Attachment("a/trace.zip")])
 
     assert [(artifact["name"], artifact["uri"]) for artifact in found] == [
@@ -15,7 +15,7 @@ def test_files_of_one_name_get_names_that_differ() -> None:
     ]
 
 
-def test_windows_paths_and_urls_have_names_too() -> None:
+def test_windows_paths_and_urls_have_base_names() -> None:
     found = references([Attachment(r"C:\out\shot.PNG"), Attachment("https://ci.example.org/video.mp4?x=1/2")])
 
     assert [(artifact["name"], artifact["kind"]) for artifact in found] == [
@@ -24,13 +24,13 @@ def test_windows_paths_and_urls_have_names_too() -> None:
     ]
 
 
-def test_content_type_says_what_the_name_does_not() -> None:
+def test_content_type_decides_the_kind_if_the_name_has_no_suffix() -> None:
     (found,) = references([Attachment("out/4711", "after login", "image/png")])
 
     assert found == {"kind": "screenshot", "name": "after login", "uri": "out/4711", "content_type": "image/png"}
 
 
-def test_paths_without_anything_are_left_out() -> None:
+def test_empty_paths_are_omitted() -> None:
     assert references([Attachment("")]) == []
 
 
@@ -38,11 +38,11 @@ def test_paths_without_anything_are_left_out() -> None:
     st.lists(st.sampled_from(["[[ATTACHMENT|a.png]]", "[", "]", "\n", "[[ATT", "text", "[[ATTACHMENT|b c]]"])),
     st.data(),
 )
-def test_markers_are_found_wherever_the_output_is_cut(parts: list[str], data: st.DataObject) -> None:
+def test_markers_are_found_across_chunk_boundaries(parts: list[str], data: st.DataObject) -> None:
     text = "".join(parts)
-    whole = MarkerScanner().scan(text)
-    cut = data.draw(st.integers(0, len(text)))
+    complete = MarkerScanner().scan(text)
+    boundary = data.draw(st.integers(0, len(text)))
 
     scanner = MarkerScanner()
 
-    assert scanner.scan(text[:cut]) + scanner.scan(text[cut:]) == whole
+    assert scanner.scan(text[:boundary]) + scanner.scan(text[boundary:]) == complete

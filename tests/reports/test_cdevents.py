@@ -1,4 +1,4 @@
-"""CDEvents of finished test runs become the data of our own event."""
+"""Conversion of CDEvents to the data of the native event."""
 
 from typing import Any
 
@@ -64,7 +64,7 @@ def test_suite_run_gives_its_run_a_status() -> None:
     assert data["results"] == []
 
 
-def test_case_of_a_suite_run_leaves_its_run_open_until_the_suite_run_is_told_of() -> None:
+def test_case_of_a_suite_run_is_shard_1_of_2() -> None:
     case = run_data(cdevent(outcome="pass", testSuiteRun={"id": "auth-7"}))
 
     assert RUN_DATA.validate_python(case)
@@ -84,7 +84,7 @@ def test_case_of_a_suite_run_leaves_its_run_open_until_the_suite_run_is_told_of(
         ("0.3.0", "error", "error"),
     ],
 )
-def test_outcomes_of_all_versions_are_understood(version: str, outcome: str, status: str) -> None:
+def test_outcomes_of_all_versions_are_converted(version: str, outcome: str, status: str) -> None:
     case = run_data(cdevent("testcaserun", version, outcome=outcome))
     suite = run_data(cdevent("testsuiterun", version, outcome=outcome))
 
@@ -92,11 +92,11 @@ def test_outcomes_of_all_versions_are_understood(version: str, outcome: str, sta
     assert suite["run"]["status"] == status
 
 
-def test_case_without_a_definition_goes_by_the_id_of_its_run() -> None:
+def test_case_without_a_definition_is_named_after_its_run() -> None:
     assert run_data(cdevent(outcome="pass"))["results"] == [{"name": "login-execution-7", "status": "passed"}]
 
 
-def test_source_stands_in_for_the_project() -> None:
+def test_source_is_the_default_project() -> None:
     event = cdevent(outcome="pass")
     del event["customData"]
 
@@ -117,8 +117,8 @@ def test_source_stands_in_for_the_project() -> None:
         (cdevent("pipelinerun", outcome="success"), "unsupported_format"),
     ],
 )
-def test_what_can_t_be_understood_is_refused(event: dict[str, Any], reason: str) -> None:
-    with pytest.raises(ReportError) as refusal:
+def test_invalid_cdevents_are_rejected(event: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ReportError) as error:
         run_data(event)
 
-    assert refusal.value.reason == reason
+    assert error.value.reason == reason

@@ -1,4 +1,4 @@
-"""A report becomes a file of results in a child of a pool, or nothing at all."""
+"""Conversion of a report to a file of results in a child process."""
 
 import tracemalloc
 from collections.abc import Iterator
@@ -22,20 +22,20 @@ def pool() -> Iterator[ProcessPoolExecutor]:
         yield pool
 
 
-def test_summary_comes_out_of_a_child(pool: ProcessPoolExecutor, tmp_path: Path) -> None:
+def test_child_process_returns_the_summary(pool: ProcessPoolExecutor, tmp_path: Path) -> None:
     summary = pool.submit(convert, OWN / "pytest.xml", tmp_path / "results", "text/xml").result(60)
 
     assert (summary.format, summary.results) == ("junit", 6)
 
 
-def test_refusal_comes_out_of_a_child(pool: ProcessPoolExecutor, tmp_path: Path) -> None:
-    with pytest.raises(ReportError, match="unclosed CDATA") as refusal:
+def test_child_process_raises_the_report_error(pool: ProcessPoolExecutor, tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match="unclosed CDATA") as error:
         pool.submit(convert, OWN / "truncated.xml", tmp_path / "results").result(60)
 
-    assert refusal.value.reason == "malformed_report"
+    assert error.value.reason == "malformed_report"
 
 
-def test_results_before_the_fault_are_not_left(tmp_path: Path) -> None:
+def test_results_before_the_defect_are_deleted(tmp_path: Path) -> None:
     report = tmp_path / "report.xml"
     report.write_text("<testsuite>" + "<testcase name='c'/>" * 100_000)
 
@@ -59,7 +59,7 @@ def test_memory_does_not_grow_with_the_report(syntax: str, tmp_path: Path) -> No
     assert peak_of(40_000) < 1.2 * peak_of(10_000)
 
 
-def test_lines_are_bounded_and_keep_the_order(tmp_path: Path) -> None:
+def test_lines_are_bounded_and_in_order(tmp_path: Path) -> None:
     names = [f"case {number}" for number in range(5_000)]
     results: list[ResultIn] = [{"name": name, "status": "passed"} for name in names]
     results[7]["failure"] = {"details": "d" * 3_000_000}
@@ -76,7 +76,7 @@ def test_lines_are_bounded_and_keep_the_order(tmp_path: Path) -> None:
     assert [result["name"] for chunk in chunks for result in chunk] == names
 
 
-def test_lines_of_results_with_much_to_say_are_bounded_too(tmp_path: Path) -> None:
+def test_lines_with_large_results_are_bounded(tmp_path: Path) -> None:
     wordy: list[ResultIn] = [{"name": "c", "status": "failed", "failure": {"details": "d" * 50_000}}] * 300
 
     with (tmp_path / "results").open("wb") as target:

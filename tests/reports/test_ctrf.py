@@ -1,4 +1,4 @@
-"""How tests of a CTRF report become results."""
+"""Conversion of the tests of a CTRF report to results."""
 
 import json
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_tests_become_results(tmp_path: Path) -> None:
     }
 
 
-def test_listed_attempts_are_kept(tmp_path: Path) -> None:
+def test_listed_attempts_are_stored(tmp_path: Path) -> None:
     _, results = convert_all(OWN / "ctrf.json", tmp_path)
 
     attempts: Any = results[1]["attempts"]
@@ -45,14 +45,14 @@ def test_listed_attempts_are_kept(tmp_path: Path) -> None:
     assert attempts[0]["failure"] == {"message": "Connection timeout", "details": "at pay.ts:3"}
 
 
-def test_deciding_attempt_is_added_where_only_those_before_it_are_listed(tmp_path: Path) -> None:
+def test_last_attempt_is_added_if_only_earlier_attempts_are_listed(tmp_path: Path) -> None:
     attempts = _attempts(tmp_path, status="failed", retries=1, retryAttempts=[{"attempt": 1, "status": "failed"}])
 
     assert [attempt["status"] for attempt in attempts] == ["failed", "failed"]
 
 
 @pytest.mark.parametrize(
-    ("said", "statuses"),
+    ("fields", "statuses"),
     [
         ({"status": "passed", "flaky": True}, ["failed", "passed"]),
         ({"status": "passed", "flaky": True, "retries": 2}, ["failed", "failed", "passed"]),
@@ -61,11 +61,11 @@ def test_deciding_attempt_is_added_where_only_those_before_it_are_listed(tmp_pat
         ({"status": "skipped", "retries": 2}, []),
     ],
 )
-def test_number_of_retries_implies_attempts(said: dict[str, Any], statuses: list[str], tmp_path: Path) -> None:
-    assert [attempt["status"] for attempt in _attempts(tmp_path, **said)] == statuses
+def test_number_of_retries_implies_attempts(fields: dict[str, Any], statuses: list[str], tmp_path: Path) -> None:
+    assert [attempt["status"] for attempt in _attempts(tmp_path, **fields)] == statuses
 
 
-def test_absurd_number_of_retries_does_no_harm(tmp_path: Path) -> None:
+def test_number_of_implied_attempts_is_limited(tmp_path: Path) -> None:
     assert len(_attempts(tmp_path, status="passed", retries=10**9)) == 1_000
 
 
@@ -80,7 +80,7 @@ def test_attachments_of_tests_and_attempts_become_references(tmp_path: Path) -> 
     ]
 
 
-def test_report_tells_of_its_run(tmp_path: Path) -> None:
+def test_report_sets_fields_of_its_run(tmp_path: Path) -> None:
     summary, _ = convert_all(OWN / "ctrf.json", tmp_path)
 
     assert summary.format == "ctrf"
@@ -95,32 +95,32 @@ def test_report_tells_of_its_run(tmp_path: Path) -> None:
     assert summary.notes == ()
 
 
-def test_counts_that_lie_are_noted(tmp_path: Path) -> None:
+def test_wrong_declared_counts_are_noted(tmp_path: Path) -> None:
     summary, _ = convert_text('{"results": {"summary": {"tests": 5, "failed": 1}, "tests": []}}', tmp_path)
 
     assert summary.notes == (
-        "the report declares tests=5, but holds 0",
-        "the report declares failures=1, but holds 0",
+        "tests: the report declares 5, but contains 0",
+        "failures: the report declares 1, but contains 0",
     )
 
 
-def test_what_is_no_test_keeps_its_place_to_be_refused_there(tmp_path: Path) -> None:
-    with pytest.raises(ValidationError) as refusal:
+def test_invalid_tests_keep_their_index(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError) as error:
         convert_text(
             '{"results": {"tests": [7, {"name": 1, "status": "odd"}, {"name": "c", "status": "passed"}]}}',
             tmp_path,
         )
 
-    assert [error["loc"] for error in refusal.value.errors()] == [(0,), (1, "name"), (1, "status")]
+    assert [detail["loc"] for detail in error.value.errors()] == [(0,), (1, "name"), (1, "status")]
 
 
 def test_report_without_tests_is_malformed(tmp_path: Path) -> None:
-    with pytest.raises(ReportError, match="no list of tests"):
+    with pytest.raises(ReportError, match=r"results\.tests: must be a list"):
         convert_text('{"results": {"summary": {}}}', tmp_path)
 
 
-def _attempts(folder: Path, **said: Any) -> list[Any]:
-    test = {"name": "c", "duration": 5, **said}
+def _attempts(folder: Path, **fields: Any) -> list[Any]:
+    test = {"name": "c", "duration": 5, **fields}
     _, (result,) = convert_text(json.dumps({"results": {"tests": [test]}}), folder)
     attempts: list[Any] = result.get("attempts", [])
     return attempts

@@ -1,4 +1,4 @@
-"""Whatever is done to a report, it is read or refused: nothing else comes out of the parsers."""
+"""Damaged reports are parsed or rejected; the parsers raise no other exceptions."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -14,21 +14,21 @@ from tests.reports.conversions import convert_all
 from tests.reports.manifests import OWN
 
 REPORTS = sorted(path for path in OWN.iterdir() if path.name != "manifest.csv")
-PIECES = st.sampled_from(
+FRAGMENTS = st.sampled_from(
     [b"<", b">", b"&", b"]]>", b"<![CDATA[", b"\0", b"\xff", b'"', b"{", b"]", b"\\ud800", b"&#xD800;", b"-1e999"]
 ) | st.binary(max_size=8)
 
 
 @st.composite
 def damaged(draw: st.DrawFn) -> bytes:
-    """A report with pieces put in, doubled or left out."""
+    """A report with inserted, repeated, or removed fragments."""
     report = draw(st.sampled_from(REPORTS)).read_bytes()
     for _ in range(draw(st.integers(1, 4))):
         start, end = sorted(draw(st.integers(0, len(report))) for _ in range(2))
         report = draw(
             st.sampled_from(
                 [
-                    report[:start] + draw(PIECES) + report[start:],
+                    report[:start] + draw(FRAGMENTS) + report[start:],
                     report[:start] + report[end:],
                     report[:end] + report[start:],
                     report[:start],
@@ -40,20 +40,20 @@ def damaged(draw: st.DrawFn) -> bytes:
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(damaged(), st.sampled_from([None, "application/xml", "application/json"]))
-def test_damaged_report_is_read_or_refused(report: bytes, content_type: str | None) -> None:
-    _read_or_refuse(report, content_type)
+def test_damaged_report_is_parsed_or_rejected(report: bytes, content_type: str | None) -> None:
+    _parse_or_reject(report, content_type)
 
 
 @pytest.mark.slow
 @settings(max_examples=2_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(damaged(), st.sampled_from([None, "application/xml", "application/json"]))
-def test_many_damaged_reports_are_read_or_refused(report: bytes, content_type: str | None) -> None:
-    _read_or_refuse(report, content_type)
+def test_many_damaged_reports_are_parsed_or_rejected(report: bytes, content_type: str | None) -> None:
+    _parse_or_reject(report, content_type)
 
 
-def _read_or_refuse(report: bytes, content_type: str | None) -> None:
+def _parse_or_reject(report: bytes, content_type: str | None) -> None:
     with TemporaryDirectory() as folder:
         source = Path(folder) / "report"
         source.write_bytes(report)
-        with suppress(ReportError, ValidationError):  # the latter: native results that ingest refuses
+        with suppress(ReportError, ValidationError):  # ValidationError: native results that ingest rejects
             convert_all(source, Path(folder), content_type)

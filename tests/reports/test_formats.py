@@ -1,48 +1,115 @@
-"""Which parser a report goes to."""
+"""The table of report formats, and the detection of a format."""
+
+import subprocess
+import sys
+from io import BytesIO
+from pathlib import Path
 
 import pytest
 
+from service.domain.report_formats import REPORT_FORMATS, ReportFormatName, media_type_of
 from service.reports.errors import ReportError
-from service.reports.formats import detect
+from service.reports.formats import READERS, open_report
+
+
+def detect(content_type: str | None, head: bytes) -> str:
+    return open_report(BytesIO(head), content_type)[1].format
 
 
 @pytest.mark.parametrize(
-    ("content_type", "syntax"),
+    ("content_type", "name"),
     [
-        ("application/xml", "xml"),
-        ("text/xml; charset=utf-8", "xml"),
+        ("application/xml", "junit"),
+        ("text/xml; charset=utf-8", "junit"),
         ("Application/JSON", "json"),
-        ("application/vnd.ctrf+json", "json"),
-        ("application/x-ndjson", "json"),
+        ("application/vnd.ctrf+json", "ctrf"),
+        ("application/x-ndjson", "ndjson"),
     ],
 )
-def test_content_type_decides(content_type: str, syntax: str) -> None:
-    assert detect(content_type, b"?") == syntax
+def test_content_type_selects_the_format(content_type: str, name: str) -> None:
+    assert detect(content_type, b"?") == name
 
 
 @pytest.mark.parametrize(
-    ("head", "syntax"),
+    ("head", "name"),
     [
-        (b"<?xml", "xml"),
-        (b"\xef\xbb\xbf\r\n<testsuite>", "xml"),
-        ("<testsuite>".encode("utf-16"), "xml"),
+        (b"<?xml", "junit"),
+        (b"\xef\xbb\xbf\r\n<testsuite>", "junit"),
+        ("<testsuite>".encode("utf-16"), "junit"),
         (b' \n{"results"', "json"),
         ("[{".encode("utf-16"), "json"),
     ],
 )
 @pytest.mark.parametrize("content_type", [None, "application/x-www-form-urlencoded", "application/octet-stream"])
-def test_first_bytes_decide_where_the_content_type_does_not(content_type: str | None, head: bytes, syntax: str) -> None:
-    assert detect(content_type, head) == syntax
+def test_first_bytes_select_the_format_if_the_content_type_is_unknown(
+    content_type: str | None, head: bytes, name: ReportFormatName
+) -> None:
+    reader, _ = open_report(BytesIO(head), content_type)
+
+    assert reader is READERS[name]
 
 
 @pytest.mark.parametrize("head", [b"tests: 3 passed", b"\x1f\x8b\x08", b"PK\x03\x04", b"   "])
-def test_other_bytes_are_unsupported(head: bytes) -> None:
-    with pytest.raises(ReportError) as refusal:
+def test_other_first_bytes_are_unsupported_and_the_error_lists_the_formats(head: bytes) -> None:
+    with pytest.raises(ReportError) as error:
         detect(None, head)
 
-    assert refusal.value.reason == "unsupported_format"
+    assert error.value.reason == "unsupported_format"
+    assert all(known.title in error.value.message for known in REPORT_FORMATS)
 
 
-def test_nothing_is_malformed() -> None:
+def test_empty_report_is_malformed() -> None:
     with pytest.raises(ReportError, match="empty"):
         detect("application/xml", b"")
+
+
+def test_longest_suffix_selects_the_media_type() -> None:
+    names = ("JUNIT.XML", "report.ctrf.json", "report.json", "report.jsonl", "report.txt")
+
+    assert [media_type_of(name) for name in names] == [
+        "application/xml", "application/vnd.ctrf+json", "application/json", "application/x-ndjson", None,
+    ]  # fmt: skip
+
+
+TOY_FORMAT = """
+import re, sys
+from pathlib import Path
+from service.domain import report_formats
+toy = report_formats.ReportFormat("toy", "Toy", ("text/x-toy",), (".toy",), re.compile(rb"TOY"))
+report_formats.REPORT_FORMATS = (*report_formats.REPORT_FORMATS, toy)
+
+def read(source, metadata):
+    yield [{"name": line.decode().strip(), "status": "passed"} for line in source.readlines()[1:]]
+
+from service.reports import formats
+formats.READERS["toy"] = read
+
+import orjson
+from service.api import openapi
+from service.domain.reports import StoredPart, Upload
+from service.reports.convert import convert
+from service.reports.errors import unsupported
+
+folder = Path(sys.argv[1])
+(folder / "report").write_text("TOY\\none\\ntwo\\n")
+for content_type in ("text/x-toy; charset=utf-8", None):
+    summary = convert(folder / "report", folder / "results", content_type)
+    assert (summary.format, summary.results) == ("toy", 2), summary
+document = orjson.loads(openapi.document())
+assert "text/x-toy" in document["paths"]["/v1/runs/{run_id}/report"]["post"]["requestBody"]["content"]
+assert report_formats.normalize_media_type("Text/X-Toy") == "text/x-toy"
+assert report_formats.media_type_of("nightly.toy") == "text/x-toy"
+assert Upload(StoredPart("inbox/1/rcp_1/0", "a", "text/x-toy", 1, ""), {}).artifact().name == "rcp_1.toy"
+assert "Toy" in str(unsupported("nothing"))
+"""
+
+
+def test_new_format_needs_only_a_row_and_a_reader(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", TOY_FORMAT, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_every_format_has_a_reader() -> None:
+    assert READERS.keys() == {known.name for known in REPORT_FORMATS}

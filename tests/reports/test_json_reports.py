@@ -1,4 +1,4 @@
-"""Native results as an object, a list or lines, and other JSON told apart from them."""
+"""Native results as an object, a list, or lines, and the detection of unsupported JSON."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tests.reports.conversions import convert_all, convert_text
 from tests.reports.manifests import OWN
 
 
-def test_object_with_results_tells_of_its_run(tmp_path: Path) -> None:
+def test_object_with_results_sets_fields_of_its_run(tmp_path: Path) -> None:
     summary, results = convert_all(OWN / "native.json", tmp_path)
 
     assert summary.format == "json"
@@ -25,7 +25,7 @@ def test_object_with_results_tells_of_its_run(tmp_path: Path) -> None:
     assert results[1]["failure"] == {"message": "expected 200 got 503"}
 
 
-def test_fields_of_the_run_may_stand_beside_the_results(tmp_path: Path) -> None:
+def test_fields_of_the_run_can_be_at_the_level_of_the_results(tmp_path: Path) -> None:
     summary, _ = convert_text('{"branch": "main", "other": 1, "results": [], "status": "failed"}', tmp_path)
 
     assert summary.run == {"branch": "main", "status": "failed"}
@@ -54,7 +54,7 @@ def test_lone_surrogate_is_replaced(tmp_path: Path) -> None:
     assert results[1]["name"] == "pays \N{REPLACEMENT CHARACTER} alone"
 
 
-def test_first_line_may_tell_of_the_run(tmp_path: Path) -> None:
+def test_first_line_can_set_fields_of_the_run(tmp_path: Path) -> None:
     summary, results = convert_text('{"run": {"branch": "main"}}\n{"name": "a", "status": "passed"}\n', tmp_path)
 
     assert summary.run == {"branch": "main"}
@@ -62,22 +62,20 @@ def test_first_line_may_tell_of_the_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("results", "place"),
+    ("results", "path"),
     [('[{"name": "a", "status": "odd"}]', (0, "status")), ('[{"status": "passed"}]', (0, "name")), ("[7]", (0,))],
 )
-def test_invalid_results_are_handed_on_to_be_refused_one_by_one(
-    results: str, place: tuple[object, ...], tmp_path: Path
-) -> None:
-    with pytest.raises(ValueError) as refusal:  # noqa: PT011 - what it says is looked at below
+def test_invalid_results_are_passed_on_unchanged(results: str, path: tuple[object, ...], tmp_path: Path) -> None:
+    with pytest.raises(ValueError) as error:  # noqa: PT011 - the errors are checked below
         convert_text(results, tmp_path)
 
-    assert [error["loc"] for error in refusal.value.errors()] == [place]  # type: ignore[attr-defined]
+    assert [detail["loc"] for detail in error.value.errors()] == [path]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
     "number", ["1e999", "NaN", "123456789012345678901234567890", "[" * 200 + "]" * 200], ids=range(4)
 )
-def test_values_that_json_can_t_carry_spoil_only_their_result(number: str, tmp_path: Path) -> None:
+def test_values_that_json_does_not_support_affect_only_their_result(number: str, tmp_path: Path) -> None:
     report = f'[{{"name": "a", "status": "passed", "failure": {{"extra": {number}}}}}]'
 
     _, results = convert_text(report, tmp_path)
@@ -98,10 +96,10 @@ def test_values_that_json_can_t_carry_spoil_only_their_result(number: str, tmp_p
     ],
 )
 def test_json_of_other_tools_is_unsupported(report: str, tmp_path: Path) -> None:
-    with pytest.raises(ReportError) as refusal:
+    with pytest.raises(ReportError) as error:
         convert_text(report, tmp_path)
 
-    assert refusal.value.reason == "unsupported_format"
+    assert error.value.reason == "unsupported_format"
 
 
 @pytest.mark.parametrize(
@@ -118,9 +116,9 @@ def test_json_of_other_tools_is_unsupported(report: str, tmp_path: Path) -> None
         '{1: 2}',
     ],
 )  # fmt: skip
-def test_malformed_json_is_refused_whole(report: str, tmp_path: Path) -> None:
-    with pytest.raises(ReportError) as refusal:
+def test_malformed_json_is_rejected_completely(report: str, tmp_path: Path) -> None:
+    with pytest.raises(ReportError) as error:
         convert_text(report, tmp_path)
 
-    assert refusal.value.reason == "malformed_report"
+    assert error.value.reason == "malformed_report"
     assert not (tmp_path / "results").exists()

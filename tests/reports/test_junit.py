@@ -1,4 +1,4 @@
-"""How elements and attributes of JUnit XML become results."""
+"""Conversion of the elements and attributes of JUnit XML to results."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from tests.reports.conversions import convert_all, convert_cases, convert_text
 from tests.reports.manifests import OWN
 
 
-def test_plain_case_keeps_what_it_says(tmp_path: Path) -> None:
+def test_attributes_of_a_case_are_converted(tmp_path: Path) -> None:
     (result,) = convert_cases(
         '<testcase classname="shop.Cart" name="adds €" time="0.25" file="cart.py"'
         ' timestamp="2026-05-20T12:00:00+02:00"/>',
@@ -37,7 +37,7 @@ def test_plain_case_keeps_what_it_says(tmp_path: Path) -> None:
         ("<properties><property name='error'><failure/></property></properties>", "passed"),
     ],
 )
-def test_worst_direct_child_decides(elements: str, status: str, tmp_path: Path) -> None:
+def test_most_severe_direct_child_decides_the_status(elements: str, status: str, tmp_path: Path) -> None:
     (result,) = convert_cases(f"<testcase name='c'>{elements}</testcase>", tmp_path)
 
     assert result["status"] == status
@@ -47,7 +47,7 @@ def test_worst_direct_child_decides(elements: str, status: str, tmp_path: Path) 
     "attribute",
     ["status='notrun'", "status='Skipped'", "result='suppressed'", "disabled='true'", "ignored='1'"],
 )
-def test_attribute_alone_can_say_that_a_case_was_not_run(attribute: str, tmp_path: Path) -> None:
+def test_attribute_can_mark_a_case_as_skipped(attribute: str, tmp_path: Path) -> None:
     (result,) = convert_cases(f"<testcase name='c' {attribute}/>", tmp_path)
 
     assert result["status"] == "skipped"
@@ -60,7 +60,7 @@ def test_other_attributes_don_t_make_a_case_skipped(attribute: str, tmp_path: Pa
     assert result["status"] == "passed"
 
 
-def test_failure_keeps_type_message_and_text(tmp_path: Path) -> None:
+def test_failure_has_type_message_and_text(tmp_path: Path) -> None:
     (result,) = convert_cases(
         "<testcase name='c'><failure type='AssertionError' message='1 &lt; 2'>\n"
         "  at <b>line</b> 3 &amp; <![CDATA[<4>]]>\n</failure></testcase>",
@@ -70,7 +70,7 @@ def test_failure_keeps_type_message_and_text(tmp_path: Path) -> None:
     assert result["failure"] == {"type": "AssertionError", "message": "1 < 2", "details": "at line 3 & <4>"}
 
 
-def test_all_failures_of_a_case_are_kept(tmp_path: Path) -> None:
+def test_all_failures_of_a_case_are_stored(tmp_path: Path) -> None:
     (result,) = convert_cases(
         "<testcase name='c'><failure message='first'>a</failure><failure message='second'>b</failure></testcase>",
         tmp_path,
@@ -80,7 +80,7 @@ def test_all_failures_of_a_case_are_kept(tmp_path: Path) -> None:
     assert result["failure"]["details"] == "first\na\n\nsecond\nb"
 
 
-def test_only_what_decides_is_the_failure(tmp_path: Path) -> None:
+def test_only_the_deciding_element_is_the_failure(tmp_path: Path) -> None:
     (result,) = convert_cases(
         "<testcase name='c'><skipped message='later'/><failure message='no'>text</failure></testcase>", tmp_path
     )
@@ -88,13 +88,13 @@ def test_only_what_decides_is_the_failure(tmp_path: Path) -> None:
     assert result["failure"] == {"message": "no", "details": "text"}
 
 
-def test_reason_of_a_skipped_case_is_kept(tmp_path: Path) -> None:
+def test_reason_of_a_skipped_case_is_stored(tmp_path: Path) -> None:
     (result,) = convert_cases("<testcase name='c'><skipped message='no network'/></testcase>", tmp_path)
 
     assert result["failure"] == {"message": "no network"}
 
 
-def test_output_of_a_test_is_not_kept(tmp_path: Path) -> None:
+def test_output_of_a_test_is_not_stored(tmp_path: Path) -> None:
     (result,) = convert_cases(
         "<testcase name='c'><failure message='m'/><system-out>secret</system-out></testcase>", tmp_path
     )
@@ -130,13 +130,13 @@ def test_nested_suites_become_a_path(tmp_path: Path) -> None:
         ('name="tests.Cart-20260520120000"', 'classname="tests.Cart" name="n"', "tests.Cart"),
     ],
 )
-def test_suite_carries_what_tells_cases_apart(suite: str, case: str, label: str, tmp_path: Path) -> None:
+def test_suite_distinguishes_cases(suite: str, case: str, label: str, tmp_path: Path) -> None:
     (result,) = convert_cases(f"<testcase {case}/>", tmp_path, suite)
 
     assert result["suite"] == label
 
 
-def test_projects_of_playwright_are_told_apart(tmp_path: Path) -> None:
+def test_projects_of_playwright_are_distinguished(tmp_path: Path) -> None:
     _, results = convert_all(OWN / "playwright.xml", tmp_path)
 
     assert [result["suite"] for result in results] == ["chromium > pay.spec.ts", "firefox > pay.spec.ts"]
@@ -160,7 +160,7 @@ def test_attachments_become_references(tmp_path: Path) -> None:
     ]
 
 
-def test_attachments_as_properties_with_text_and_as_elements(tmp_path: Path) -> None:
+def test_attachments_are_read_from_properties_and_elements(tmp_path: Path) -> None:
     (result,) = convert_cases(
         "<testcase name='c'><properties><property name='testrail_attachment'> a.png </property>"
         "<property key='attachment' value='b.log'/><property name='owner' value='c.txt'/></properties>"
@@ -176,7 +176,7 @@ def test_attachments_as_properties_with_text_and_as_elements(tmp_path: Path) -> 
     ]
 
 
-def test_marker_of_an_attachment_is_found_across_pieces_of_output(tmp_path: Path) -> None:
+def test_marker_of_an_attachment_is_found_across_chunks_of_output(tmp_path: Path) -> None:
     output = "x" * 70_000 + "[[ATTACHMENT|shots/one.png]]" + "y" * 300_000 + "[[ATTACHMENT|two.png]]"
 
     (result,) = convert_cases(f"<testcase name='c'><system-err>{output}</system-err></testcase>", tmp_path)
@@ -184,7 +184,7 @@ def test_marker_of_an_attachment_is_found_across_pieces_of_output(tmp_path: Path
     assert [artifact["name"] for artifact in result["artifacts"]] == ["one.png", "two.png"]
 
 
-def test_output_of_one_case_does_not_run_on_into_the_next(tmp_path: Path) -> None:
+def test_marker_does_not_continue_in_the_output_of_the_next_case(tmp_path: Path) -> None:
     case = "<testcase name='c'><system-out>{}</system-out></testcase>"
 
     results = convert_cases(case.format("[[ATTACHMENT|a") + case.format(".png]]"), tmp_path)
@@ -210,7 +210,7 @@ def test_flaky_case_lists_its_attempts(tmp_path: Path) -> None:
     assert "attempt 1" not in (first["details"] or "")
 
 
-def test_case_that_failed_to_the_end_lists_its_reruns(tmp_path: Path) -> None:
+def test_case_that_failed_in_every_attempt_lists_its_reruns(tmp_path: Path) -> None:
     _, results = convert_all(OWN / "surefire-reruns.xml", tmp_path)
 
     by_name: dict[str, Any] = {result["name"]: result for result in results}
@@ -247,7 +247,7 @@ def test_repeats_of_go_junit_report_are_occurrences(tmp_path: Path) -> None:
     assert [result["status"] for result in results] == ["failed", "passed"]
 
 
-def test_case_that_was_run_again_started_with_its_first_attempt(tmp_path: Path) -> None:
+def test_retried_case_starts_with_its_first_attempt(tmp_path: Path) -> None:
     case = "<testcase name='c' timestamp='2026-05-20T12:00:{}Z'>{}</testcase>"
 
     (result,) = convert_cases(case.format("01", "<failure/>") + case.format("09", ""), tmp_path, 'name="pytest"')
@@ -256,7 +256,7 @@ def test_case_that_was_run_again_started_with_its_first_attempt(tmp_path: Path) 
     assert [attempt["started_at"].second for attempt in result["attempts"]] == [1, 9]
 
 
-def test_repeat_after_a_pass_is_an_occurrence_even_where_the_producer_retries(tmp_path: Path) -> None:
+def test_repeat_after_a_pass_is_an_occurrence_even_if_the_producer_retries(tmp_path: Path) -> None:
     cases = "<testcase name='c'/><testcase name='c'><failure/></testcase><testcase name='c'/>"
 
     results = convert_cases(cases, tmp_path, 'name="pytest"')
@@ -267,7 +267,7 @@ def test_repeat_after_a_pass_is_an_occurrence_even_where_the_producer_retries(tm
     ]
 
 
-def test_failing_case_directly_under_a_root_that_retries_is_not_lost(tmp_path: Path) -> None:
+def test_failing_case_directly_under_a_retrying_root_is_stored(tmp_path: Path) -> None:
     _, results = convert_text(
         "<testsuites name='nextest-run'><testcase name='c'><failure/></testcase></testsuites>", tmp_path
     )
@@ -295,18 +295,18 @@ def test_earliest_timestamp_is_the_start_of_the_run(tmp_path: Path) -> None:
     assert summary.completed_at is None
 
 
-def test_counts_that_lie_are_noted(tmp_path: Path) -> None:
+def test_wrong_declared_counts_are_noted(tmp_path: Path) -> None:
     summary, results = convert_all(OWN / "nested.xml", tmp_path)
 
     assert summary.results == len(results) == 4
     assert summary.declared == {"tests": 186, "failures": 0, "errors": 0}
     assert summary.notes == (
-        "the report declares tests=186, but holds 3",
-        "the report declares errors=0, but holds 1",
+        "tests: the report declares 186, but contains 3",
+        "errors: the report declares 0, but contains 1",
     )
 
 
-def test_counts_of_suites_add_up_where_the_root_has_none(tmp_path: Path) -> None:
+def test_counts_of_suites_add_up_if_the_root_has_none(tmp_path: Path) -> None:
     suite = "<testsuite tests='1' skips='1'><testcase name='c'><skipped/></testcase></testsuite>"
 
     summary, _ = convert_text(f"<testsuites>{suite}{suite}</testsuites>", tmp_path)
@@ -315,7 +315,7 @@ def test_counts_of_suites_add_up_where_the_root_has_none(tmp_path: Path) -> None
     assert summary.notes == ()
 
 
-def test_report_without_cases_is_no_error(tmp_path: Path) -> None:
+def test_report_without_cases_is_valid(tmp_path: Path) -> None:
     summary, results = convert_text("<testsuites/>", tmp_path)
 
     assert (summary.results, results) == (0, [])
@@ -327,8 +327,8 @@ def test_external_entity_is_never_resolved(tmp_path: Path) -> None:
     assert result["failure"] == {"message": "m", "details": "[]"}
 
 
-def test_entities_of_the_document_s_own_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ReportError, match="declares entities"):
+def test_internal_entities_are_rejected(tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match="must not declare entities"):
         convert_text('<!DOCTYPE testsuite [<!ENTITY lol "lol">]><testsuite/>', tmp_path)
 
 
@@ -336,7 +336,7 @@ def test_entities_of_the_document_s_own_are_refused(tmp_path: Path) -> None:
     ("file", "text"),
     [("latin-1.xml", "grüßt"), ("utf-16.xml", "kostet 10 € 🦊"), ("bom.xml", "логин")],
 )
-def test_encodings_are_understood(file: str, text: str, tmp_path: Path) -> None:
+def test_encodings_are_detected(file: str, text: str, tmp_path: Path) -> None:
     _, (result,) = convert_all(OWN / file, tmp_path)
 
     assert result["name"] == text
@@ -352,7 +352,7 @@ def test_declared_encoding_is_used(encoding: str, tmp_path: Path) -> None:
     assert result["name"] == name
 
 
-def test_utf_16_that_is_only_declared_is_not_believed(tmp_path: Path) -> None:
+def test_wrong_utf_16_declaration_is_ignored(tmp_path: Path) -> None:
     _, results = convert_text(
         "<?xml version='1.0' encoding='utf-16'?><testsuite><testcase name='ü'/></testsuite>", tmp_path
     )
@@ -361,7 +361,7 @@ def test_utf_16_that_is_only_declared_is_not_believed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["zlib", "base64", "klingon", ""])
-def test_encoding_that_is_none_is_refused(encoding: str, tmp_path: Path) -> None:
+def test_unknown_encoding_is_rejected(encoding: str, tmp_path: Path) -> None:
     with pytest.raises(ReportError, match="unknown encoding"):
         convert_text(f"<?xml version='1.0' encoding='{encoding}'?><testsuite/>", tmp_path)
 
@@ -373,16 +373,16 @@ def test_encoding_that_is_none_is_refused(encoding: str, tmp_path: Path) -> None
         ("<testsuite name='" + "a" * 17_000_000 + "'/>", "larger than"),
         ("<testsuite><testcase name='a'/>", "no element found"),
         ("<testsuite/><testsuite/>", "junk after document element"),
-        ("<html><body/></html>", "root <html> is not JUnit"),
+        ("<html><body/></html>", "root element <html> isn't JUnit XML"),
     ],
     ids=["deep", "long", "unclosed", "two", "html"],
 )
-def test_abuse_and_nonsense_are_refused(report: str, message: str, tmp_path: Path) -> None:
+def test_hostile_and_invalid_documents_are_rejected(report: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ReportError, match=message):
         convert_text(report, tmp_path)
 
 
-def test_long_names_of_suites_are_not_repeated_in_full(tmp_path: Path) -> None:
+def test_long_suite_names_are_truncated(tmp_path: Path) -> None:
     results = convert_cases("<testcase name='c'/>" * 10, tmp_path, f'name="{"s" * 100_000}"')
 
     assert all(len(result["suite"]) < 2_000 for result in results)

@@ -1,4 +1,4 @@
-"""Real reports of some forty producers are counted as an independent count found them."""
+"""The counts of real reports of about 40 producers equal those of an independent count."""
 
 from collections import Counter
 from pathlib import Path
@@ -13,12 +13,12 @@ from service.reports.junit_cases import SUITE_LEVEL_NAME
 from tests.reports.conversions import FAILING, convert_all, is_flaky
 from tests.reports.manifests import ListedReport, readable, unreadable
 
-# Cases with attempts that failed, which their producer was told to let fail though the last one passed.
+# Flaky cases that their producer, by its configuration, reports as failed although the last attempt passed.
 _FLAKY_BUT_FAILED: Final = {"quick-junit-basic.xml": 1, "surefire-reruns.xml": 1}
 
 
 @pytest.mark.parametrize("listed", readable(), ids=str)
-def test_cases_are_counted_as_the_manifest_says(listed: ListedReport, tmp_path: Path) -> None:
+def test_counts_equal_those_of_the_manifest(listed: ListedReport, tmp_path: Path) -> None:
     summary, results = convert_all(listed.path, tmp_path)
 
     assert summary.results == len(results) == listed.results
@@ -26,7 +26,7 @@ def test_cases_are_counted_as_the_manifest_says(listed: ListedReport, tmp_path: 
 
 
 @pytest.mark.parametrize("listed", readable(), ids=str)
-def test_suite_level_outcomes_become_cases_of_their_own(listed: ListedReport, tmp_path: Path) -> None:
+def test_suite_level_failures_become_separate_results(listed: ListedReport, tmp_path: Path) -> None:
     _, results = convert_all(listed.path, tmp_path)
 
     of_suites = [result for result in results if result["name"] == SUITE_LEVEL_NAME]
@@ -56,18 +56,18 @@ def test_attempts_end_with_the_status_of_their_result(listed: ListedReport, tmp_
 
 
 @pytest.mark.parametrize("listed", unreadable(), ids=str)
-def test_malformed_and_foreign_reports_are_refused_and_leave_nothing(listed: ListedReport, tmp_path: Path) -> None:
-    with pytest.raises(ReportError) as refusal:
+def test_malformed_and_unsupported_reports_are_rejected_and_leave_no_file(listed: ListedReport, tmp_path: Path) -> None:
+    with pytest.raises(ReportError) as error:
         convert(listed.path, tmp_path / "results")
 
     expected = {"unsupported_format"} if listed.is_well_formed else {"malformed_report", "unsupported_format"}
-    assert refusal.value.reason in expected
-    assert str(refusal.value)
+    assert error.value.reason in expected
+    assert str(error.value)
     assert list(tmp_path.iterdir()) == []
 
 
 def _statuses_of_cases(results: list[ResultIn], listed: ListedReport) -> Counter[str]:
-    """By case as the file has them: where repeats are attempts, each of them."""
+    """Statuses of the cases of the file; if repeats are attempts, each attempt counts."""
     of_cases = [result for result in results if result["name"] != SUITE_LEVEL_NAME]
     if not listed.further_attempts:
         return Counter(result["status"] for result in of_cases)

@@ -1,4 +1,4 @@
-"""Children that read reports, seen from outside of the process that has them."""
+"""Parser processes, observed from outside of the worker."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ asyncio.run(main())
 """
 
 
-def test_nothing_complains_in_the_log_after_a_worker_is_killed(tmp_path: Path) -> None:
+def test_killed_worker_leaves_no_warning_in_the_log(tmp_path: Path) -> None:
     (tmp_path / "junit.xml").write_text('<testsuite><testcase name="a"/></testsuite>')
     killed = subprocess.run(
         [sys.executable, "-c", KILLED_WHILE_READING, str(tmp_path)], capture_output=True, text=True, timeout=60,

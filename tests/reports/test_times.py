@@ -1,4 +1,4 @@
-"""Durations and timestamps of every shape that test tools write."""
+"""Parsing of the durations and timestamps that test tools write."""
 
 import time
 from datetime import UTC, datetime
@@ -40,7 +40,7 @@ def test_seconds_become_milliseconds(written: str | None, expected: float) -> No
     ("given", "expected"),
     [(12, 12), (0.5, 0.5), (-3, 0), (True, 0), ("12", 0), (None, 0), (MAX_DURATION_MS + 1, 0), (10**400, 0)],
 )
-def test_durations_in_json_are_kept_where_they_can_be(given: Any, expected: float) -> None:
+def test_invalid_durations_in_json_become_zero(given: Any, expected: float) -> None:
     assert valid_milliseconds(given) == expected
 
 
@@ -56,11 +56,11 @@ def test_durations_in_json_are_kept_where_they_can_be(given: Any, expected: floa
         "Wed, 20 May 2026 08:00:00 -0400",
     ],
 )
-def test_timestamps_of_every_shape_are_understood(written: str) -> None:
+def test_timestamps_of_every_format_are_parsed(written: str) -> None:
     assert timestamp(written) == datetime(2026, 5, 20, 12, tzinfo=UTC)
 
 
-def test_timestamp_without_a_zone_is_utc_wherever_the_service_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timestamp_without_a_zone_is_utc_in_every_local_zone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
     try:
@@ -70,21 +70,21 @@ def test_timestamp_without_a_zone_is_utc_wherever_the_service_runs(monkeypatch: 
         time.tzset()
 
 
-def test_date_alone_is_its_midnight() -> None:
+def test_date_without_a_time_is_midnight() -> None:
     assert timestamp("2026-05-20") == datetime(2026, 5, 20, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
     "written", [None, "", "yesterday", "0001-01-01T00:00:00", "1970-01-01T00:00:00Z", "9999-12-31T23:59-12:00"]
 )
-def test_what_is_no_time_is_none(written: str | None) -> None:
+def test_invalid_timestamp_is_none(written: str | None) -> None:
     assert timestamp(written) is None
 
 
-def test_milliseconds_since_1970_are_a_moment() -> None:
+def test_milliseconds_since_1970_are_parsed() -> None:
     assert epoch_ms(1_779_278_400_000) == datetime(2026, 5, 20, 12, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("given", [0, -1, 10**400, float("inf"), float("nan"), True, "1779278400000", None])
-def test_what_is_no_moment_is_none(given: Any) -> None:
+def test_invalid_milliseconds_since_1970_are_none(given: Any) -> None:
     assert epoch_ms(given) is None

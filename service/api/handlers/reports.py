@@ -1,4 +1,4 @@
-"""Reports over HTTP: one call for any test tool, answered with a receipt."""
+"""Upload of reports over HTTP: the response is a receipt."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -17,13 +17,13 @@ from service.api.http.uploads import (
     check_content_length,
     content_encoding,
     read_form_parts,
-    report_media_type,
 )
 from service.api.server.resources import RESOURCES
 from service.contracts.reports import ReportQuery
 from service.contracts.run_events import Identifier
 from service.domain.errors import Forbidden, InvalidRequest, NotFound, UnsupportedMediaType
 from service.domain.keys import Caller
+from service.domain.report_formats import normalize_media_type
 from service.domain.reports import StoredPart, Upload
 from service.domain.texts import replace_unstorable
 from service.store.postgres.database import Connection
@@ -35,31 +35,31 @@ _RUN_ID = TypeAdapter(Identifier)
 
 
 async def create_report(request: web.Request) -> web.Response:
-    """Takes a report of a run; what becomes of it is in its receipt. An empty one is refused at once."""
+    """Store the uploaded report and queue it. The receipt shows how it is processed. An empty report returns 400."""
     who, resources = caller(request), request.app[RESOURCES]
     run_id, query = _run_id(request), _query(request, who)
     check_content_length(request, resources.settings.report_max_bytes)
-    inbox = UploadWriter(resources.storage, who.org_id, resources.settings.report_max_bytes)
-    kept = False
+    writer = UploadWriter(resources.storage, who.org_id, resources.settings.report_max_bytes)
+    queued = False
 
     async def accept(connection: Connection) -> web.Response:
-        nonlocal kept
-        accepted = await accept_report(connection, who.org_id, inbox.receipt_id, run_id, upload)
-        kept = accepted.is_new
+        nonlocal queued
+        accepted = await accept_report(connection, who.org_id, writer.receipt_id, run_id, upload)
+        queued = accepted.is_new
         return await _reply_receipt(connection, who, accepted.receipt_id)
 
     try:
-        upload = await _receive(request, inbox, query.run_fields())
+        upload = await _receive(request, writer, query.run_fields())
         return await mutate(request, accept, fingerprint=identify(run_id, upload))
     finally:
-        if not kept:
-            await inbox.clear()
+        if not queued:
+            await writer.delete()
 
 
 async def _reply_receipt(connection: Connection, who: Caller, receipt_id: str) -> web.Response:
     receipt = await read_receipts.find_one(connection, who.org_id, receipt_id, None)
     if receipt is None:
-        raise NotFound(f"there is no receipt {receipt_id!r}")
+        raise NotFound(f"receipt {receipt_id!r} not found")
     return reply(receipt_object(receipt), status=202, headers={"Location": f"/v1/receipts/{receipt_id}"})
 
 
@@ -69,28 +69,32 @@ def _run_id(request: web.Request) -> str:
     except ValidationError:
         run_id = ""
     if run_id in ("", ".", "..") or replace_unstorable(run_id) != run_id:
-        raise InvalidRequest("run_id: 1 to 200 printable characters, and no dot path", "run_id")
+        raise InvalidRequest("run_id: must be 1 to 200 printable characters other than '.' and '..'", "run_id")
     return run_id
 
 
 def _query(request: web.Request, who: Caller) -> ReportQuery:
     query = parse_query(request, ReportQuery)
     if who.project_id not in (None, query.project_id):
-        raise Forbidden(f"this key is bound to the project {who.project_id!r}")
+        raise Forbidden(f"project_id: must be {who.project_id!r}, because the key is bound to this project")
     accept = AcceptanceWindow(datetime.now(UTC), request.app[RESOURCES].settings.retention)
     if query.completed_at and accept.excludes(query.completed_at):
-        raise InvalidRequest("completed_at: beyond the retention, or more than 24 h ahead", "completed_at")
+        raise InvalidRequest(
+            "completed_at: must be within the retention and at most 24 h in the future", "completed_at"
+        )
     return query
 
 
-async def _receive(request: web.Request, inbox: UploadWriter, run: dict[str, Any]) -> Upload:
+async def _receive(request: web.Request, writer: UploadWriter, run: dict[str, Any]) -> Upload:
     encoding = content_encoding(request)
     if request.content_type != MULTIPART:
-        part = UploadPart("report", report_media_type(request.content_type), body_chunks(request))
-        return Upload(_not_empty(await inbox.keep(part)), run, encoding)
+        part = UploadPart("report", normalize_media_type(request.content_type), body_chunks(request))
+        return Upload(_not_empty(await writer.store(part)), run, encoding)
     if encoding:
-        raise UnsupportedMediaType("a form is taken without a Content-Encoding; its files may be compressed")
-    report, attachments = await _receive_form(request, inbox)
+        raise UnsupportedMediaType(
+            "Content-Encoding is not supported for a form. Compress the files of the form instead."
+        )
+    report, attachments = await _receive_form(request, writer)
     return Upload(_not_empty(report), run, None, tuple(attachments))
 
 
@@ -100,17 +104,20 @@ def _not_empty(report: StoredPart) -> StoredPart:
     return report
 
 
-async def _receive_form(request: web.Request, inbox: UploadWriter) -> tuple[StoredPart, list[StoredPart]]:
-    """The report is the file of the field `report`, or the first of all; the others are attachments of its results."""
+async def _receive_form(request: web.Request, writer: UploadWriter) -> tuple[StoredPart, list[StoredPart]]:
+    """Store the files of a form. Return the report and the attachments.
+
+    The report is the file of the field `report`, or the first file if the form has no such field.
+    """
     report: StoredPart | None = None
     others: list[StoredPart] = []
     async for field, part in read_form_parts(request):
         if field == "report":
             if report is not None:
-                raise InvalidRequest("report: given twice", "report")
-            report = await inbox.keep(part._replace(content_type=report_media_type(part.content_type or "")))
+                raise InvalidRequest("report: must occur only once in the form", "report")
+            report = await writer.store(part._replace(content_type=normalize_media_type(part.content_type)))
         else:
-            others.append(await inbox.keep(part))
+            others.append(await writer.store(part))
     if report is None and not others:
-        raise InvalidRequest("a form without a file", "report")
+        raise InvalidRequest("form: must contain a file", "report")
     return (report, others) if report else (others[0], others[1:])

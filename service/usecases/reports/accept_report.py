@@ -1,4 +1,4 @@
-"""Takes an uploaded report on: its bytes into storage, then a receipt and a message in one transaction."""
+"""Acceptance of an uploaded report: store its files, then create the receipt and the message in one transaction."""
 
 from collections.abc import AsyncIterator
 from hashlib import sha256
@@ -17,7 +17,7 @@ from service.store.reports import NewReport
 
 
 class UploadPart(NamedTuple):
-    """A file on its way in."""
+    """A file that is being uploaded."""
 
     name: str
     content_type: str | None
@@ -25,57 +25,61 @@ class UploadPart(NamedTuple):
 
 
 async def store_part(storage: Storage, path: str, part: UploadPart, max_bytes: int) -> StoredPart:
-    """Streams a file into storage. Raises TooLarge, and leaves nothing then."""
+    """Stream a file into storage. Raises TooLarge and stores nothing if the file exceeds `max_bytes`."""
     async with storage.open_writer(path, part.content_type) as file:
         async for chunk in part.chunks:
             if file.size + len(chunk) > max_bytes:
-                raise TooLarge(f"there are more than the {max_bytes} bytes that may still come")
+                raise TooLarge(f"{part.name}: must have at most {max_bytes} bytes")
             await file.write(chunk)
     return StoredPart(path, part.name, part.content_type, file.size, file.sha256.hex())
 
 
 class UploadWriter:
-    """Where one upload goes. Its parts share the limit, so that nobody sends as much as they like in small pieces."""
+    """The files of one upload in storage. `max_bytes` limits all files of the upload together."""
 
     def __init__(self, storage: Storage, org_id: OrgId, max_bytes: int) -> None:
         self.receipt_id = new_id("rcp")
         self._storage = storage
         self._org_id = org_id
-        self._left = max_bytes
+        self._max_bytes = max_bytes
+        self._size = 0
         self._paths: list[str] = []
 
-    async def keep(self, part: UploadPart) -> StoredPart:
-        """Streams a file into storage. Raises TooLarge where the whole upload passes the limit."""
+    async def store(self, part: UploadPart) -> StoredPart:
+        """Stream a file into storage. Raises TooLarge if the upload exceeds its limit."""
         path = stored_path("inbox", self._org_id, self.receipt_id, str(len(self._paths)))
-        stored = await store_part(self._storage, path, part, self._left)
-        self._left -= stored.size
+        try:
+            stored = await store_part(self._storage, path, part, self._max_bytes - self._size)
+        except TooLarge:
+            raise TooLarge(f"upload: must have at most {self._max_bytes} bytes") from None
+        self._size += stored.size
         self._paths.append(path)
         return stored
 
-    async def clear(self) -> None:
-        """Deletes what was kept: nobody will read it."""
+    async def delete(self) -> None:
+        """Delete the stored files of an upload that isn't queued."""
         for path in self._paths:
             await self._storage.delete(path)
 
 
 class AcceptedReport(NamedTuple):
-    """The receipt, which is an earlier one where the same report was sent before."""
+    """The receipt of a report. It isn't new if the same report was accepted before."""
 
     receipt_id: str
     is_new: bool
 
 
 def identify(run_id: str, upload: Upload) -> bytes:
-    """A digest of all that was sent: what has the same one is the same report."""
+    """Return a digest of all data of the request. Requests with the same digest contain the same report."""
     files = [[part.name, part.sha256] for part in upload.parts]
-    said = [run_id, upload.run, upload.encoding, files]
-    return sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).digest()
+    content = [run_id, upload.run, upload.encoding, files]
+    return sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).digest()
 
 
 async def accept_report(
     connection: Connection, org_id: OrgId, receipt_id: str, run_id: str, upload: Upload
 ) -> AcceptedReport:
-    """Queues the report. The same one, unless it was rejected, is not read again."""
+    """Queue the report. If the same report was accepted before and not rejected, return its receipt instead."""
     digest = identify(run_id, upload)
     source, project_id = f"/v1/runs/{run_id}/report", str(upload.run["project_id"])
     report = NewReport(org_id, receipt_id, source, digest.hex(), digest, run_id, project_id, upload)

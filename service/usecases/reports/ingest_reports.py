@@ -78,7 +78,7 @@ class ReportIngester:
     async def close(self) -> None:
         """Ends the children."""
         for child in self._idle:
-            child.end()
+            child.stop()
 
     async def _ingest(self, claimed: ClaimedReport) -> ReportOutcome:
         """The lease is prolonged until there is a place; what is left lasts until `store` holds the row itself."""

@@ -1,0 +1,83 @@
+"""The formats of test reports: media types, file suffixes, and first bytes.
+
+A new format needs a row here, a reader in service/reports, and the entry of that reader in service/reports/formats.py.
+The command line runs on Python 3.10 without other packages, so this module uses the standard library only.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+ReportFormatName = Literal["junit", "ctrf", "json", "ndjson"]
+
+HEAD_BYTES: Final = 256  # the number of bytes that `detect_format` needs
+_BYTES_BEFORE_TEXT: Final = b"\xef\xbb\xbf\xff\xfe \t\r\n\x1e"  # byte order marks, white space, record separators
+
+
+@dataclass(frozen=True)
+class ReportFormat:
+    """A report format. The first suffix is the one of stored artifacts.
+
+    `head` matches the first bytes of a report after byte order marks, white space, and NUL bytes (UTF-16) are removed.
+    """
+
+    name: ReportFormatName
+    title: str
+    media_types: tuple[str, ...]
+    suffixes: tuple[str, ...]
+    head: re.Pattern[bytes]
+
+
+_JSON_HEAD: Final = re.compile(rb"[{\[]")
+
+# If several rows match, the first one applies: a row of a special format must be before the row of a general one.
+REPORT_FORMATS: tuple[ReportFormat, ...] = (
+    ReportFormat("junit", "JUnit XML", ("application/xml", "text/xml"), (".xml",), re.compile(rb"<")),
+    ReportFormat("ctrf", "CTRF", ("application/vnd.ctrf+json",), (".ctrf.json",), _JSON_HEAD),
+    ReportFormat("json", "native JSON", ("application/json",), (".json",), _JSON_HEAD),
+    ReportFormat("ndjson", "native NDJSON", ("application/x-ndjson",), (".ndjson", ".jsonl"), _JSON_HEAD),
+)
+
+
+def media_types() -> tuple[str, ...]:
+    """Return the media types of all formats."""
+    return tuple(media_type for known in REPORT_FORMATS for media_type in known.media_types)
+
+
+def supported_formats() -> str:
+    """Return the titles of all formats for an error message."""
+    return ", ".join(known.title for known in REPORT_FORMATS)
+
+
+def normalize_media_type(content_type: str | None) -> str | None:
+    """Return the media type of a Content-Type header if it is the one of a report format, otherwise None."""
+    media_type = (content_type or "").partition(";")[0].strip().lower()
+    return media_type if media_type in media_types() else None
+
+
+def suffix_of(media_type: str | None) -> str:
+    """Return the file suffix of stored reports of this media type, or an empty string if the type is unknown."""
+    return next((known.suffixes[0] for known in REPORT_FORMATS if media_type in known.media_types), "")
+
+
+def media_type_of(file_name: str) -> str | None:
+    """Return the media type of a file name by its longest known suffix, or None if no suffix is known."""
+    name = file_name.lower()
+    known = [(suffix, row.media_types[0]) for row in REPORT_FORMATS for suffix in row.suffixes if name.endswith(suffix)]
+    return max(known, key=lambda pair: len(pair[0]))[1] if known else None
+
+
+def detect_format(content_type: str | None, head: bytes) -> ReportFormat | None:
+    """Return the format by the media type, or by the first bytes if the media type is unknown. None if no row matches.
+
+    If several formats share the media type, the first bytes decide between them.
+    """
+    media_type = normalize_media_type(content_type)
+    candidates = [known for known in REPORT_FORMATS if media_type in known.media_types]
+    return _match(candidates or REPORT_FORMATS, head) or next(iter(candidates), None)
+
+
+def _match(candidates: Iterable[ReportFormat], head: bytes) -> ReportFormat | None:
+    text = head.replace(b"\0", b"").lstrip(_BYTES_BEFORE_TEXT)
+    return next((candidate for candidate in candidates if candidate.head.match(text)), None)
