@@ -213,7 +213,8 @@ async def test_a_killed_child_ends_its_report_and_not_the_worker(reports: Report
                 await asyncio.sleep(0.01)
         os.kill(pids[0], signal.SIGKILL)
         receipt = await reports.settled(sent)
-        assert receipt["problems"][0]["reason"] == "malformed_report: the parser process crashed while it parsed the report"
+        reason = "malformed_report: the parser process crashed while it parsed the report"
+        assert receipt["problems"][0]["reason"] == reason
         assert (await reports.take(PASSING))["status"] == "stored"
     await ingester.close()
 
