@@ -22,7 +22,7 @@ from service.store.postgres import database
 from service.usecases.exports.run_export import Exporter
 from service.usecases.exports.write_export import ExportWriter
 from tests.api.served import Api, serve
-from tests.running import PATIENCE_S, running
+from tests.running import TIMEOUT_S, running
 
 STRATEGY = ReadStrategy(readers=2, range_results=7, buffered_chunks=2)  # small exports have many ranges
 OVER = {"succeeded", "failed", "canceled", "expired"}
@@ -53,7 +53,7 @@ class Exports:
 
     async def done(self, export_id: str, *, hasty: bool = False) -> Any:
         """The job once it is over or, for the hasty, once its first try has failed."""
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             while (job := await self.job(export_id))["status"] not in OVER and not (hasty and job["error"]):  # noqa: ASYNC110 - HTTP sets no event
                 await asyncio.sleep(0.02)
         return job

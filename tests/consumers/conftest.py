@@ -1,4 +1,4 @@
-"""A store, a publisher and consumers over a real broker, each test with queues of its own."""
+"""A store, a publisher, and consumers with a real broker. Each test has its own queues."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -15,7 +15,7 @@ from consumers.runs import runs_handler
 from consumers.topology import RUN_COMPLETED, Topology
 from consumers.worker import BatchConsumer, MessageHandler
 from tests.run_events import body
-from tests.running import PATIENCE_S, running
+from tests.running import TIMEOUT_S, running
 from tests.stored import Store, open_store
 
 
@@ -27,7 +27,7 @@ async def store(database_url: str) -> AsyncIterator[Store]:
 
 @dataclass
 class Broker:
-    """What a producer and an operator see of the broker."""
+    """The broker as a producer and an operator use it."""
 
     url: str
     topology: Topology
@@ -43,12 +43,12 @@ class Broker:
         declared = await self.channel.declare_queue(queue, passive=True)
         return declared.declaration_result.message_count or 0
 
-    async def dead(self) -> list[aio_pika.abc.AbstractIncomingMessage]:
+    async def pop_dead_letters(self) -> list[aio_pika.abc.AbstractIncomingMessage]:
         queue = await self.channel.get_queue(self.topology.dead_queue(self.topology.runs_queue))
-        letters = []
-        while letter := await queue.get(fail=False, no_ack=True):
-            letters.append(letter)
-        return letters
+        dead_letters = []
+        while message := await queue.get(fail=False, no_ack=True):
+            dead_letters.append(message)
+        return dead_letters
 
 
 @pytest.fixture
@@ -67,11 +67,11 @@ async def broker(amqp_url: str, queue_prefix: str) -> AsyncIterator[Broker]:
 
 
 @asynccontextmanager
-async def consuming(broker: Broker, handle: MessageHandler, lanes: int = 2) -> AsyncIterator[None]:
-    """Lanes in this process, stopped as SIGTERM stops them."""
+async def consuming(broker: Broker, handle: MessageHandler, count: int = 2) -> AsyncIterator[None]:
+    """Run batch consumers while the block runs, then stop them as SIGTERM does."""
     stopping = asyncio.Event()
     team: Sequence[BatchConsumer] = [
-        BatchConsumer(broker.topology, broker.topology.runs_queue, handle, stopping) for _ in range(lanes)
+        BatchConsumer(broker.topology, broker.topology.runs_queue, handle, stopping) for _ in range(count)
     ]
     async with running(stopping, run_on_broker(broker.url, broker.topology, team, stopping)):
         yield
@@ -83,9 +83,9 @@ async def consumers(broker: Broker, store: Store) -> AsyncIterator[None]:
         yield
 
 
-async def until(condition: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> None:
-    """Waits until the (async) condition holds."""
-    deadline = asyncio.get_running_loop().time() + patience_s
+async def until(condition: Callable[[], Any], description: str, timeout_s: float = TIMEOUT_S) -> None:
+    """Wait until the asynchronous condition is true. Fails after `timeout_s`."""
+    deadline = asyncio.get_running_loop().time() + timeout_s
     while not await condition():
-        assert asyncio.get_running_loop().time() < deadline, f"waited {patience_s} s for {what}"
+        assert asyncio.get_running_loop().time() < deadline, f"waited {timeout_s} s for {description}"
         await asyncio.sleep(0.02)

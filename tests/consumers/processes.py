@@ -1,4 +1,4 @@
-"""Consumer processes as an operator runs them, for tests that end them."""
+"""Consumer processes as an operator runs them, for tests that kill or stop them."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from consumers.topology import Topology
 def consumer(
     database_url: str, amqp_url: str, topology: Topology, *roles: str, **settings: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """One process, ended at the end however it fares."""
+    """Run one process with these roles while the block runs, then kill it."""
     environment = {
         **os.environ,
         "RESULTS_DATABASE_URL": database_url,

@@ -1,4 +1,4 @@
-"""What is done again and again outlives what may pass, and nothing else."""
+"""Tests of loops that retry after temporary database errors, and only after those."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -25,14 +25,14 @@ async def waiter(database_url: str) -> AsyncIterator[asyncpg.Connection]:
     await connection.close()
 
 
-async def test_a_lock_that_somebody_holds_for_long_is_asked_for_again(
+async def test_work_is_retried_while_another_transaction_has_the_lock(
     holder: asyncpg.Connection, waiter: asyncpg.Connection
 ) -> None:
-    tries = 0
+    attempts = 0
 
     async def work() -> None:
-        nonlocal tries
-        tries += 1
+        nonlocal attempts
+        attempts += 1
         await waiter.execute(LOCK)
 
     async with asyncio.timeout(10):
@@ -42,10 +42,10 @@ async def test_a_lock_that_somebody_holds_for_long_is_asked_for_again(
             await asyncio.sleep(0.2)
             assert not working.done()
         await working
-    assert tries > 1
+    assert attempts > 1
 
 
-async def test_a_fault_of_our_own_is_not_tried_again(waiter: asyncpg.Connection) -> None:
+async def test_error_that_is_not_temporary_is_not_retried(waiter: asyncpg.Connection) -> None:
     async def work() -> None:
         await waiter.execute("SELECT nothing")
 

@@ -1,4 +1,4 @@
-"""What a consumer needs of memory, however much is waiting and however large an event is."""
+"""Tests of the memory that a consumer uses, with a long queue and with the largest events."""
 
 import pytest
 
@@ -15,38 +15,38 @@ pytestmark = pytest.mark.slow
 LIMIT_MIB = 120
 BACKLOG = 10_000
 LIMIT_OF_LARGEST_MIB = 550
-IN_HAND = 2 * worker.PREFETCH  # what both lanes of a process are given at once
-ENOUGH = 20  # events until it has all of them in hand and its memory of cases is full
+PREFETCHED = 2 * worker.PREFETCH  # messages that the two consumers of a process have at one time
+STORED = 20  # events; after these, all events are prefetched and the cache of known cases is full
 
 
-async def test_a_backlog_of_ten_thousand_events_fits(store: Store, broker: Broker, database_url: str) -> None:
+async def test_backlog_of_ten_thousand_events_fits_into_memory(store: Store, broker: Broker, database_url: str) -> None:
     results = [result(f"case {number}", case_id=f"tc_{number}") for number in range(100)]
     await broker.publish(*[run_event(f"run_{number}", results) for number in range(BACKLOG)])
-    await taken_within(LIMIT_MIB, store, broker, database_url, BACKLOG)
+    await assert_memory_below(LIMIT_MIB, store, broker, database_url, BACKLOG)
 
 
-async def test_the_largest_events_fit(store: Store, broker: Broker, database_url: str) -> None:
-    """All lanes full of events of the largest size, each of very many small results that all failed."""
+async def test_largest_events_fit_into_memory(store: Store, broker: Broker, database_url: str) -> None:
+    """All consumers have prefetched events of the maximum size, each with very many small failed results."""
     one = result("x" * 20, "failed", failure={"message": "no"})
     count = MAX_BODY_BYTES // (len(body(one)) + 8)
     events = []
-    for number in range(IN_HAND):
+    for number in range(PREFETCHED):
         results = [{**one, "name": f"{number:06}{case:014}"} for case in range(count)]
         while len(body(run_event(f"run_{number}", results))) > MAX_BODY_BYTES:
             del results[-100:]
         events.append(run_event(f"run_{number}", results))
     await broker.publish(*events)
-    await taken_within(LIMIT_OF_LARGEST_MIB, store, broker, database_url, ENOUGH)
+    await assert_memory_below(LIMIT_OF_LARGEST_MIB, store, broker, database_url, STORED)
 
 
-async def taken_within(limit_mib: int, store: Store, broker: Broker, database_url: str, runs: int) -> None:
+async def assert_memory_below(limit_mib: int, store: Store, broker: Broker, database_url: str, runs: int) -> None:
     with consumer(database_url, broker.url, broker.topology, "runs") as process:
 
         async def all_stored() -> bool:
             return bool(await store.pool.fetchval("SELECT count(*) >= $1 FROM runs", runs))
 
-        await until(all_stored, "the backlog", 240)
+        await until(all_stored, "all runs", 240)
         peak = peak_rss_mib(process)
     print(f"peak RSS {peak:.0f} MiB")
     assert peak < limit_mib
-    assert await broker.dead() == []
+    assert await broker.pop_dead_letters() == []

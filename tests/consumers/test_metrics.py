@@ -1,4 +1,4 @@
-"""What consumers tell Prometheus of their work, each process on a port of its own."""
+"""Tests of the Prometheus metrics of consumers. Each process serves them on its own port."""
 
 import asyncio
 import os
@@ -41,29 +41,29 @@ async def scrape(port: int) -> str:
         return ""
 
 
-async def told(port: int, count: float, name: str, **labels: str) -> str:
-    """The scrape that tells of so many."""
+async def scrape_until(port: int, count: float, name: str, **labels: str) -> str:
+    """Scrape until the metric has this value, and return the text."""
     text = ""
 
-    async def is_told() -> bool:
+    async def has_value() -> bool:
         nonlocal text
         text = await scrape(port)
         return total(text, name, **labels) == count
 
-    await until(is_told, f"{count} {name} {labels}")
+    await until(has_value, f"{count} {name} {labels}")
     return text
 
 
-async def test_events_are_told_of_by_what_became_of_them(api: Api, broker: Broker, database_url: str) -> None:
+async def test_events_are_counted_by_outcome(api: Api, broker: Broker, database_url: str) -> None:
     port = choose_port()
     stored, invalid = run_event("run_1", [result("one"), result("two")]), run_event("run_2", [{"name": "no status"}])
     partial = run_event("run_3", [result("one"), {"name": "no status"}])
     with consumer(database_url, broker.url, broker.topology, "runs", metrics_port=str(port)):
         await broker.publish(stored, invalid, partial)
-        await told(port, 3, "results_batch_events_sum")
+        await scrape_until(port, 3, "results_batch_events_sum")
         await broker.publish(stored, b"not json")
-        await told(port, 5, "results_batch_events_sum")
-        text = await told(port, 2, "results_dead_letters_total", queue=broker.topology.runs_queue)
+        await scrape_until(port, 5, "results_batch_events_sum")
+        text = await scrape_until(port, 2, "results_dead_letters_total", queue=broker.topology.runs_queue)
     for outcome, count in (("stored", 1), ("partial", 1), ("duplicate", 1), ("rejected", 2)):
         assert total(text, "results_events_total", outcome=outcome) == count
     assert total(text, "results_stored_total", origin="events") == 3
@@ -76,7 +76,9 @@ async def test_events_are_told_of_by_what_became_of_them(api: Api, broker: Broke
 
 
 @pytest.mark.slow
-async def test_jobs_and_deliveries_are_told_of(api: Api, broker: Broker, database_url: str, tmp_path: Path) -> None:
+async def test_jobs_and_deliveries_are_measured_by_status(
+    api: Api, broker: Broker, database_url: str, tmp_path: Path
+) -> None:
     port = choose_port()
     settings = {"artifacts_url": tmp_path.as_uri(), "webhook_allow_loopback": "true", "metrics_port": str(port)}
     with consumer(database_url, broker.url, broker.topology, *ALL, **settings):
@@ -85,10 +87,10 @@ async def test_jobs_and_deliveries_are_told_of(api: Api, broker: Broker, databas
             await send_report(api, PASSING)
             await send_report(api, b"<no-report/>")
             await api.send("POST", "/v1/results/export", json={"format": "csv"})
-            await told(port, 1, "results_export_seconds_count", status="succeeded")
-            await told(port, 1, "results_delivery_seconds_count", status="pending")
-            await told(port, 1, "results_delivery_seconds_count", status="delivered")
-            text = await told(port, 1, "results_report_seconds_count", status="rejected")
+            await scrape_until(port, 1, "results_export_seconds_count", status="succeeded")
+            await scrape_until(port, 1, "results_delivery_seconds_count", status="pending")
+            await scrape_until(port, 1, "results_delivery_seconds_count", status="delivered")
+            text = await scrape_until(port, 1, "results_report_seconds_count", status="rejected")
     assert total(text, "results_report_seconds_count", status="stored") == 1
     assert total(text, "results_stored_total", origin="reports") == 2
     assert total(text, "results_outbox_sent_total") == 3
@@ -97,21 +99,21 @@ async def test_jobs_and_deliveries_are_told_of(api: Api, broker: Broker, databas
 
 
 async def send_report(api: Api, report: bytes) -> None:
-    sent = {"Authorization": f"Bearer {api.key}"}
-    async with api.http.post("/v1/runs/run_1/report?project_id=shop", data=report, headers=sent) as response:
+    headers = {"Authorization": f"Bearer {api.key}"}
+    async with api.http.post("/v1/runs/run_1/report?project_id=shop", data=report, headers=headers) as response:
         assert response.status == 202
 
 
-async def test_without_a_broker_the_same_is_told(api: Api, database_url: str, tmp_path: Path) -> None:
+async def test_metrics_are_the_same_without_a_broker(api: Api, database_url: str, tmp_path: Path) -> None:
     port = choose_port()
     await send_report(api, PASSING)
     settings = {"artifacts_url": tmp_path.as_uri(), "metrics_port": str(port)}
     with consumer(database_url, "", Topology(""), "reports", **settings):
-        text = await told(port, 1, "results_report_seconds_count", status="stored")
+        text = await scrape_until(port, 1, "results_report_seconds_count", status="stored")
     assert total(text, "results_outbox_sent_total") == 1
 
 
-async def test_a_taken_port_is_a_clear_error(database_url: str) -> None:
+async def test_port_in_use_is_a_clear_error(database_url: str) -> None:
     server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     settings = {"RESULTS_DATABASE_URL": database_url, "RESULTS_METRICS_PORT": str(port)}
@@ -124,32 +126,34 @@ async def test_a_taken_port_is_a_clear_error(database_url: str) -> None:
     assert done.stderr.splitlines() == [f"Error: RESULTS_METRICS_PORT: 127.0.0.1:{port}: Address already in use"]
 
 
-async def test_losses_of_the_broker_and_failures_of_chores_count(broker: Broker) -> None:
+async def test_broker_losses_and_failed_tasks_are_counted(broker: Broker) -> None:
     async def fail() -> None:
         raise KeyError("a bug")
 
-    async def keep_up() -> None:
+    async def run_tasks() -> None:
         await asyncio.gather(*(loop() for loop in periodic_loops([PeriodicTask("fails", 0.01, fail)], stopping)))
 
-    before, stopping = here(), asyncio.Event()
-    nobody = f"amqp://127.0.0.1:{choose_port()}/"
-    async with running(stopping, keep_up(), run_on_broker(nobody, broker.topology, [], stopping)):
+    before, stopping = local_metrics(), asyncio.Event()
+    unused = f"amqp://127.0.0.1:{choose_port()}/"
+    async with running(stopping, run_tasks(), run_on_broker(unused, broker.topology, [], stopping)):
 
-        async def both() -> bool:
-            return gained("results_chore_failures_total", chore="fails") and gained("results_broker_losses_total")
+        async def both_increased() -> bool:
+            return increased_twice("results_chore_failures_total", chore="fails") and increased_twice(
+                "results_broker_losses_total"
+            )
 
-        def gained(name: str, **labels: str) -> bool:
-            return total(here(), name, **labels) >= total(before, name, **labels) + 2
+        def increased_twice(name: str, **labels: str) -> bool:
+            return total(local_metrics(), name, **labels) >= total(before, name, **labels) + 2
 
-        await until(both, "failures")
+        await until(both_increased, "two broker losses and two failed tasks")
 
 
-def here() -> str:
-    """What this process has counted."""
+def local_metrics() -> str:
+    """Return the metrics of this process."""
     return generate_latest(REGISTRY).decode()
 
 
-def test_names_follow_the_conventions_of_prometheus() -> None:
-    ours = {name for name in families(here()) if name.startswith("results_")}
-    assert len(ours) > 10
-    assert all(name.endswith(("_total", "_seconds", "_events")) for name in ours)
+def test_metric_names_follow_the_prometheus_conventions() -> None:
+    names = {name for name in families(local_metrics()) if name.startswith("results_")}
+    assert len(names) > 10
+    assert all(name.endswith(("_total", "_seconds", "_events")) for name in names)

@@ -1,4 +1,4 @@
-"""The consumer as a process: killed, told to stop, started without what it needs."""
+"""Tests of consumer processes: killed, stopped, and started with invalid settings."""
 
 import os
 import subprocess
@@ -16,40 +16,40 @@ async def count(store: Store) -> int:
     return int(await store.pool.fetchval("SELECT count(*) FROM runs"))
 
 
-async def test_events_are_stored_exactly_once_over_a_kill(store: Store, broker: Broker, database_url: str) -> None:
+async def test_events_are_stored_exactly_once_after_a_kill(store: Store, broker: Broker, database_url: str) -> None:
     results = [result(f"case {number}") for number in range(20)]
     await broker.publish(*[run_event(f"run_{number}", results, id=str(number)) for number in range(EVENTS)])
     with consumer(database_url, broker.url, broker.topology, "runs") as first:
-        await until(lambda: _some(store), "the first runs")
+        await until(lambda: has_some(store), "the first runs")
         first.kill()
         first.wait()
-    assert 0 < await count(store) < EVENTS, "the kill came too late to show anything"
+    assert 0 < await count(store) < EVENTS, "the process was killed too late"
     with consumer(database_url, broker.url, broker.topology, "runs"):
-        await until(lambda: _all(store), "all runs")
+        await until(lambda: has_all(store), "all runs")
     assert await store.pool.fetchval("SELECT count(*) FROM results") == EVENTS * len(results)
     assert await store.pool.fetchval("SELECT count(*) FROM receipts WHERE status = 'stored'") == EVENTS
-    assert await broker.dead() == []
+    assert await broker.pop_dead_letters() == []
 
 
-async def _some(store: Store) -> bool:
+async def has_some(store: Store) -> bool:
     return await count(store) > 0
 
 
-async def _all(store: Store) -> bool:
+async def has_all(store: Store) -> bool:
     return await count(store) == EVENTS
 
 
-async def test_sigterm_ends_it_cleanly_with_nothing_lost(store: Store, broker: Broker, database_url: str) -> None:
+async def test_sigterm_drains_the_consumer_and_loses_nothing(store: Store, broker: Broker, database_url: str) -> None:
     await broker.publish(*[run_event(f"run_{number}") for number in range(EVENTS)])
     with consumer(database_url, broker.url, broker.topology, "runs") as process:
-        await until(lambda: _some(store), "the first runs")
+        await until(lambda: has_some(store), "the first runs")
         process.terminate()
         assert process.wait(timeout=20) == 0
 
-    async def each_is_somewhere() -> bool:
+    async def every_event_is_stored_or_queued() -> bool:
         return await count(store) + await broker.depth(broker.topology.runs_queue) == EVENTS
 
-    await until(each_is_somewhere, "what is not stored to be in the queue")
+    await until(every_event_is_stored_or_queued, "the events that are not stored to be in the queue")
 
 
 def started_with(**settings: str) -> "subprocess.CompletedProcess[str]":
@@ -64,13 +64,13 @@ def started_with(**settings: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def test_a_missing_setting_is_named() -> None:
+def test_missing_setting_is_named_in_the_error() -> None:
     done = started_with()
     assert done.returncode == 1
     assert "RESULTS_DATABASE_URL" in done.stderr
 
 
-def test_a_pool_that_would_stand_still_is_refused(database_url: str) -> None:
+def test_pool_that_could_deadlock_is_rejected(database_url: str) -> None:
     done = started_with(RESULTS_DATABASE_URL=database_url, RESULTS_DATABASE_POOL_SIZE="5")
     assert done.returncode == 1
     assert "RESULTS_DATABASE_POOL_SIZE: a consumer needs 6 or more" in done.stderr

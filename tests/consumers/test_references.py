@@ -1,4 +1,4 @@
-"""Events that are too large to go inline refer to an object in our own storage, and to nothing else."""
+"""Tests of events with a dataref: it can refer only to objects in the storage of the service."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -32,10 +32,10 @@ def ingester(reports: Reports, tmp_path: Path) -> ReportIngester:
     return new_ingester(Settings(artifacts_url=(tmp_path / "files").as_uri()), reports.api.store.pool)
 
 
-def referring(dataref: str, **said: Any) -> dict[str, Any]:
+def event_with_dataref(dataref: str, **attributes: Any) -> dict[str, Any]:
     event = run_event(id=uuid4().hex, time="2026-05-20T12:00:00Z")
     del event["data"]
-    return {**event, "dataref": dataref, **said}
+    return {**event, "dataref": dataref, **attributes}
 
 
 def as_json() -> bytes:
@@ -47,13 +47,13 @@ def as_ndjson() -> bytes:
 
 
 @pytest.mark.parametrize("data", [as_json(), as_ndjson()], ids=["json", "ndjson"])
-async def test_what_an_event_refers_to_is_stored_as_of_the_event(
+async def test_referenced_results_are_stored_with_the_time_of_the_event(
     reports: Reports, ingester: ReportIngester, tmp_path: Path, data: bytes
 ) -> None:
     await write(reports.storage, "inbox/1/run_1", data)
-    event = referring((tmp_path / "files" / "inbox/1/run_1").as_uri())
-    verdicts = [*await reports.api.store.take(event), *await reports.api.store.take(event)]
-    assert [verdict.what for verdict in verdicts] == ["stored", "duplicate"]
+    event = event_with_dataref((tmp_path / "files" / "inbox/1/run_1").as_uri())
+    outcomes = [*await reports.api.store.take(event), *await reports.api.store.take(event)]
+    assert [outcome.what for outcome in outcomes] == ["stored", "duplicate"]
 
     async with running_ingester(reports, ingester):
         [receipt] = (await reports.api.get("/v1/receipts", {"event_id": event["id"]}))["data"]
@@ -71,33 +71,33 @@ async def test_what_an_event_refers_to_is_stored_as_of_the_event(
         "exports/1/a.csv", "inbox/../exports/1/a", "inbox/1/../2/a", "inbox/01/a", "inbox/x/a", "inbox/1/", "inbox",
     ],
 )  # fmt: skip
-async def test_a_reference_to_anything_else_is_rejected(reports: Reports, dataref: str) -> None:
-    [verdict] = await reports.api.store.take(referring(dataref))
-    assert (verdict.what, verdict.reason) == ("rejected", "invalid")
-    assert "dataref" in (verdict.message or "")
+async def test_any_other_dataref_is_rejected(reports: Reports, dataref: str) -> None:
+    [outcome] = await reports.api.store.take(event_with_dataref(dataref))
+    assert (outcome.what, outcome.reason) == ("rejected", "invalid")
+    assert "dataref" in (outcome.message or "")
 
 
-async def test_a_reference_into_no_organization_is_rejected_and_spoils_no_neighbour(reports: Reports) -> None:
-    verdicts = await reports.api.store.take(referring("inbox/77/a"), run_event("run_2"))
-    assert [verdict.reason for verdict in verdicts] == ["unknown_organization", None]
+async def test_dataref_of_an_unknown_organization_is_rejected_without_affecting_the_batch(reports: Reports) -> None:
+    outcomes = await reports.api.store.take(event_with_dataref("inbox/77/a"), run_event("run_2"))
+    assert [outcome.reason for outcome in outcomes] == ["unknown_organization", None]
     assert await reports.api.store.run("run_2") is not None
 
 
-async def test_an_object_that_is_not_there_ends_the_receipt(reports: Reports, ingester: ReportIngester) -> None:
-    await reports.api.store.take(event := referring("inbox/1/nothing"))
+async def test_missing_object_rejects_the_event(reports: Reports, ingester: ReportIngester) -> None:
+    await reports.api.store.take(event := event_with_dataref("inbox/1/nothing"))
     async with running_ingester(reports, ingester):
         [receipt] = (await reports.api.get("/v1/receipts", {"event_id": event["id"]}))["data"]
         receipt = await reports.settled(receipt)
     assert receipt["problems"][0]["reason"] == "invalid: the file is not in storage"
 
 
-async def test_another_reference_under_a_known_id_is_rejected(reports: Reports) -> None:
-    event = referring("inbox/1/a")
+async def test_other_dataref_with_the_same_event_id_is_rejected(reports: Reports) -> None:
+    event = event_with_dataref("inbox/1/a")
     await reports.api.store.take(event)
-    [verdict] = await reports.api.store.take({**event, "dataref": "inbox/1/b"})
-    assert verdict.reason == "event_id_reused"
+    [outcome] = await reports.api.store.take({**event, "dataref": "inbox/1/b"})
+    assert outcome.reason == "event_id_reused"
 
 
-async def test_a_referring_event_is_checked_as_others_are(reports: Reports) -> None:
-    [verdict] = await reports.api.store.take(referring("inbox/1/a", specversion="0.3"))
-    assert (verdict.reason, (verdict.message or "")[:11]) == ("invalid", "specversion")
+async def test_event_with_dataref_is_validated_like_other_events(reports: Reports) -> None:
+    [outcome] = await reports.api.store.take(event_with_dataref("inbox/1/a", specversion="0.3"))
+    assert (outcome.reason, (outcome.message or "")[:11]) == ("invalid", "specversion")

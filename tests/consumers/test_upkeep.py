@@ -1,4 +1,4 @@
-"""Chores beside others in one process: none ends it, none delays its stop, and what is cut off is done by the next."""
+"""Tests of periodic tasks: failures, stops, and a process that was killed during a task."""
 
 import asyncio
 import time
@@ -18,75 +18,75 @@ from tests.running import running
 from tests.stored import Store
 
 
-async def keep_up(chores: list[PeriodicTask], stopping: asyncio.Event) -> None:
-    await asyncio.gather(*(loop() for loop in periodic_loops(chores, stopping)))
+async def run_tasks(tasks: list[PeriodicTask], stopping: asyncio.Event) -> None:
+    await asyncio.gather(*(loop() for loop in periodic_loops(tasks, stopping)))
 
 
-async def test_a_chore_that_fails_is_tried_again_and_the_others_go_on() -> None:
-    tries = 0
-    tried, other = asyncio.Event(), asyncio.Event()
+async def test_failing_task_is_retried_and_other_tasks_continue() -> None:
+    attempts = 0
+    retried, other_ran = asyncio.Event(), asyncio.Event()
 
     async def fail() -> None:
-        nonlocal tries
-        tries += 1
-        if tries == 2:
-            tried.set()
+        nonlocal attempts
+        attempts += 1
+        if attempts == 2:
+            retried.set()
         raise KeyError("a bug")
 
     async def succeed() -> None:
-        if tried.is_set():
-            other.set()
+        if retried.is_set():
+            other_ran.set()
 
     stopping = asyncio.Event()
     async with running(
-        stopping, keep_up([PeriodicTask("fails", 0.01, fail), PeriodicTask("succeeds", 0.01, succeed)], stopping)
+        stopping, run_tasks([PeriodicTask("fails", 0.01, fail), PeriodicTask("succeeds", 0.01, succeed)], stopping)
     ):
-        await asyncio.wait_for(other.wait(), 10)
+        await asyncio.wait_for(other_ran.wait(), 10)
 
 
-async def test_a_statement_that_takes_too_long_is_put_off_and_not_tried_at_once() -> None:
-    tries = 0
+async def test_task_with_a_statement_timeout_is_not_retried_immediately() -> None:
+    attempts = 0
 
-    async def take_too_long() -> None:
-        nonlocal tries
-        tries += 1
+    async def time_out() -> None:
+        nonlocal attempts
+        attempts += 1
         raise TimeoutError
 
     stopping = asyncio.Event()
-    async with running(stopping, keep_up([PeriodicTask("slow", 3600, take_too_long)], stopping)):
+    async with running(stopping, run_tasks([PeriodicTask("slow", 3600, time_out)], stopping)):
         await asyncio.sleep(1)
-    assert tries == 1
+    assert attempts == 1
 
 
-async def test_a_long_chore_is_cut_off_by_a_stop() -> None:
-    begun, ended = asyncio.Event(), asyncio.Event()
+async def test_stop_cancels_a_long_task() -> None:
+    started, ended = asyncio.Event(), asyncio.Event()
 
-    async def take_long() -> None:
-        begun.set()
+    async def run_long() -> None:
+        started.set()
         try:
             await asyncio.sleep(3600)
         finally:
             ended.set()
 
     stopping = asyncio.Event()
-    async with running(stopping, keep_up([PeriodicTask("long", 0.01, take_long)], stopping)):
-        await begun.wait()
-        stopped = time.monotonic()
+    async with running(stopping, run_tasks([PeriodicTask("long", 0.01, run_long)], stopping)):
+        await started.wait()
+        stopped_at = time.monotonic()
     assert ended.is_set()
-    assert time.monotonic() - stopped < 5
+    assert time.monotonic() - stopped_at < 5
 
 
-async def test_what_a_killed_upkeep_has_begun_is_finished_by_another(
+async def test_task_of_a_killed_process_is_finished_by_another_process(
     store: Store, database_url: str, tmp_path: Path
 ) -> None:
     def upkeep() -> AbstractContextManager[Popen[bytes]]:
         files = tmp_path.as_uri()
         return consumer(database_url, "", Topology(""), "upkeep", retention_days="30", artifacts_url=files)
 
-    async def is_half_detached() -> bool:
+    async def is_detach_pending() -> bool:
         return bool(await store.pool.fetchval("SELECT bool_or(inhdetachpending) FROM pg_inherits"))
 
-    async def is_gone() -> bool:
+    async def are_partitions_dropped() -> bool:
         return bool(
             await store.pool.fetchval("SELECT NOT EXISTS (SELECT FROM pg_class WHERE relname ~ '_[0-9]{4}_[0-9]{2}$')")
         )
@@ -96,12 +96,12 @@ async def test_what_a_killed_upkeep_has_begun_is_finished_by_another(
     async with reader.transaction():
         await reader.fetch("SELECT count(*) FROM results")
         with upkeep() as first:
-            await until(is_half_detached, "a reader to be in the way")
+            await until(is_detach_pending, "the reader to block the detach")
             first.kill()
             first.wait()
     await reader.close()
     with upkeep():
-        await until(is_gone, "the partitions to go")
+        await until(are_partitions_dropped, "the partitions to be dropped")
     run = await store.run()
     assert run is not None
     assert (run["results_expired"], run["passed"]) == (True, 1)
