@@ -1,4 +1,4 @@
-"""Real servers for the whole session, and a database and queue names for each test alone."""
+"""Real servers for the session; a database and a queue prefix for each test."""
 
 import signal
 import threading
@@ -11,21 +11,22 @@ import pytest
 
 from tests.buckets import new_bucket, s3_server
 from tests.databases import cloned_database
-from tests.servers import GivenServers, OwnServers, Servers
+from tests.servers import PrivateServers, Servers, SharedServers
 
 _SERVERS = pytest.StashKey[Servers]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if threading.current_thread() is threading.main_thread():  # a shell's background jobs come with it ignored,
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # and what they start would not be interrupted
-    given: dict[str, str] | None = getattr(config, "workerinput", {}).get("servers")
-    config.stash[_SERVERS] = GivenServers(**given) if given else OwnServers()
+    # A shell starts its background jobs with SIGINT ignored, which the processes that tests start would inherit.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    shared: dict[str, str] | None = getattr(config, "workerinput", {}).get("servers")
+    config.stash[_SERVERS] = SharedServers(**shared) if shared else PrivateServers()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Lets the workers of pytest-xdist share the servers of the process that distributes the tests."""
+    """Pass the servers of the main process to the workers of pytest-xdist."""
     node.workerinput["servers"] = node.config.stash[_SERVERS].addresses()
 
 
@@ -35,7 +36,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def postgres_url(pytestconfig: pytest.Config) -> str:
-    """A superuser's URL of the server."""
+    """The URL of the server for a superuser."""
     return pytestconfig.stash[_SERVERS].postgres_url
 
 
@@ -46,14 +47,14 @@ def amqp_url(pytestconfig: pytest.Config) -> str:
 
 @pytest.fixture
 def database_url(postgres_url: str, pytestconfig: pytest.Config) -> Iterator[str]:
-    """A database of this test alone, with the schema applied."""
+    """The URL of a database that only this test uses, with the schema applied."""
     with cloned_database(postgres_url, pytestconfig.stash[_SERVERS].template) as url:
         yield url
 
 
 @pytest.fixture
 def queue_prefix() -> str:
-    """What the names of this test's exchanges and queues start with."""
+    """A prefix for the names of exchanges and queues of this test."""
     return f"test-{uuid4().hex[:12]}."
 
 
@@ -65,7 +66,7 @@ def s3_url() -> Iterator[str]:
 
 @pytest.fixture(params=["file", "s3"])
 def storage_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where files are kept: once in a folder, once in a bucket of this test alone."""
+    """The URL of a storage that only this test uses: a folder or a bucket."""
     if request.param == "file":
         return (tmp_path / "files").as_uri()
     return new_bucket(request.getfixturevalue("s3_url"))

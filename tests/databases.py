@@ -1,4 +1,4 @@
-"""A database for each test, cloned from a template to which the schema was applied once."""
+"""Test databases, cloned from a template with the schema."""
 
 import asyncio
 from collections.abc import Coroutine, Iterator
@@ -16,7 +16,7 @@ _TEMPLATE_LOCK: Final = 7_230_515
 
 @contextmanager
 def cloned_database(server_url: str, template: str) -> Iterator[str]:
-    """A fresh database, dropped at the end whoever is still connected."""
+    """Create a database from the template; drop it at the end even if clients are connected."""
     name = f"test_{uuid4().hex}"
     _run(_clone(server_url, template, name))
     try:
@@ -27,7 +27,7 @@ def cloned_database(server_url: str, template: str) -> Iterator[str]:
 
 @contextmanager
 def empty_database(server_url: str) -> Iterator[str]:
-    """A database without our schema, dropped at the end."""
+    """Create a database without the schema; drop it at the end."""
     name = f"test_{uuid4().hex}"
     _run(_execute(server_url, f'CREATE DATABASE "{name}"'))
     try:
@@ -45,7 +45,7 @@ def with_database(url: str, name: str) -> str:
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
-    """Like asyncio.run, which would also take the event loop of pytest-asyncio away from this thread."""
+    """Run a coroutine like asyncio.run, which would also close the event loop of pytest-asyncio in this thread."""
     loop = asyncio.new_event_loop()
     try:
         loop.run_until_complete(work)
@@ -56,14 +56,14 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
 async def _clone(server_url: str, template: str, name: str) -> None:
     connection = await asyncpg.connect(server_url)
     try:
-        await _make_template(connection, server_url, template)
+        await _create_template(connection, server_url, template)
         await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
     finally:
         await connection.close()
 
 
-async def _make_template(connection: asyncpg.Connection, server_url: str, template: str) -> None:
-    """Makes it where it is missing; other test processes wait meanwhile."""
+async def _create_template(connection: asyncpg.Connection, server_url: str, template: str) -> None:
+    """Create the template if it doesn't exist; other test processes wait for the lock."""
     if await _exists(connection, template):
         return
     await connection.execute("SELECT pg_advisory_lock($1)", _TEMPLATE_LOCK)

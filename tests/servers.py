@@ -1,4 +1,9 @@
-"""The PostgreSQL and the RabbitMQ of a test session: its own, started when first asked for, or ones that are given."""
+"""The PostgreSQL and the RabbitMQ of a test session: private servers that start at the first use, or external ones.
+
+RESULTS_TEST_DATABASE_URL and RESULTS_TEST_AMQP_URL name external servers. RESULTS_TEST_POSTGRES_BIN names a directory
+with the programs of another PostgreSQL version (initdb, postgres) for the private server, for example
+/usr/lib/postgresql/15/bin.
+"""
 
 import os
 import shutil
@@ -10,7 +15,7 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-from service.dev.postgres import FAST, temporary_postgres
+from service.dev.postgres import FAST, temporary_postgres, wheel_programs
 from service.dev.rabbitmq import RabbitMQ
 from tests.databases import drop_template
 
@@ -18,23 +23,24 @@ _SHARED_MEMORY: Final = "/dev/shm"
 _SESSION_BYTES: Final = 4 * 2**30
 
 
-class OwnServers:
-    """Servers in a temporary folder for one session; `close` leaves nothing of them."""
+class PrivateServers:
+    """Private servers in a temporary directory; `close` stops them and deletes the directory."""
 
     def __init__(self) -> None:
         self._opened = ExitStack()
 
     @cached_property
     def postgres_url(self) -> str:
-        given = os.environ.get("RESULTS_TEST_DATABASE_URL")
+        if external := os.environ.get("RESULTS_TEST_DATABASE_URL"):
+            return external
         settings = {**FAST, "max_wal_size": "512MB"}
-        own = temporary_postgres(self._directory / "postgres", settings=settings)
-        return given or self._opened.enter_context(own).url
+        server = temporary_postgres(self._directory / "postgres", settings=settings, programs=_postgres_programs())
+        return self._opened.enter_context(server).url
 
     @cached_property
     def amqp_url(self) -> str:
-        given = os.environ.get("RESULTS_TEST_AMQP_URL")
-        return given or self._opened.enter_context(RabbitMQ(self._directory / "rabbitmq")).url
+        external = os.environ.get("RESULTS_TEST_AMQP_URL")
+        return external or self._opened.enter_context(RabbitMQ(self._directory / "rabbitmq")).url
 
     @cached_property
     def template(self) -> str:
@@ -50,31 +56,41 @@ class OwnServers:
 
     @cached_property
     def _directory(self) -> Path:
-        directory = tempfile.mkdtemp(prefix="zof-results-tests-", dir=_memory())
+        directory = tempfile.mkdtemp(prefix="zof-results-tests-", dir=_memory_directory())
         self._opened.callback(shutil.rmtree, directory, ignore_errors=True)
         return Path(directory)
 
 
 @dataclass(frozen=True)
-class GivenServers:
-    """Servers that belong to another process."""
+class SharedServers:
+    """Servers that another process started."""
 
     postgres_url: str
     amqp_url: str
     template: str
 
     def close(self) -> None:
-        """Leaves them to their owner."""
+        """Do nothing: the other process stops the servers."""
 
 
-Servers = OwnServers | GivenServers
+Servers = PrivateServers | SharedServers
 
 
-def _memory() -> str | None:
-    """A folder in memory where there is plenty: a database is 360 files, which some disks make and delete slowly."""
-    return _SHARED_MEMORY if _is_roomy(_SHARED_MEMORY) else None
+def postgres_program(name: str) -> str:
+    """Return the path of a client program of the same version as the private server."""
+    return str((_postgres_programs() or wheel_programs()) / name)
 
 
-def _is_roomy(folder: str) -> bool:
-    """Whether the databases of a session fit in there."""
+def _postgres_programs() -> Path | None:
+    directory = os.environ.get("RESULTS_TEST_POSTGRES_BIN")
+    return Path(directory) if directory else None
+
+
+def _memory_directory() -> str | None:
+    """Return a directory in memory if it is large enough: some disks are slow with the 360 files of a database."""
+    return _SHARED_MEMORY if _has_capacity(_SHARED_MEMORY) else None
+
+
+def _has_capacity(folder: str) -> bool:
+    """Return whether the folder has space for the databases of a session."""
     return os.path.isdir(folder) and shutil.disk_usage(folder).free >= _SESSION_BYTES

@@ -3,6 +3,7 @@
 import os
 import pwd
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -64,11 +65,11 @@ def _works(prefix: Sequence[str]) -> bool:
 
 
 def _account_of(user: pwd.struct_passwd, directory: Path, programs: Path) -> Account:
-    """Create directories of its own for an ordinary user, who might not have access to `directory` or `programs`."""
+    """Create directories of its own for an ordinary user if it has no access to `directory` or `programs`."""
     home = _home_of(user, directory / _NOTE)
     become = ("setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups")
-    copy = _copy_programs(programs, home)
-    return Account(home, copy, prefix=(*become, "--pdeathsig=INT"), user=user.pw_name)
+    usable = programs if _is_public(programs) else _copy_programs(programs, home)
+    return Account(home, usable, prefix=(*become, "--pdeathsig=INT"), user=user.pw_name)
 
 
 def _home_of(user: pwd.struct_passwd, note: Path) -> Path:
@@ -79,6 +80,11 @@ def _home_of(user: pwd.struct_passwd, note: Path) -> Path:
     os.chown(home, user.pw_uid, user.pw_gid)
     note.write_text(str(home))
     return home
+
+
+def _is_public(folder: Path) -> bool:
+    """Return whether all users can open the folder."""
+    return all(parent.stat().st_mode & stat.S_IXOTH for parent in (folder, *folder.parents))
 
 
 def _copy_programs(programs: Path, home: Path) -> Path:

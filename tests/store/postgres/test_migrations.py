@@ -9,9 +9,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from service.dev.postgres import program
 from service.store.postgres import migrations
 from tests.databases import empty_database
+from tests.servers import postgres_program
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def empty_url(postgres_url: str) -> Iterator[str]:
 
 def schema_of(url: str) -> str:
     dumped = subprocess.run(
-        [program("pg_dump"), "--schema-only", url], check=True, capture_output=True, text=True
+        [postgres_program("pg_dump"), "--schema-only", url], check=True, capture_output=True, text=True
     ).stdout
     return re.sub(r"^\\(un)?restrict .*$", "", dumped, flags=re.MULTILINE)  # random for each dump
 
