@@ -34,7 +34,7 @@ def make_app(settings: Settings) -> web.Application:
 
 async def _end_streams(app: web.Application) -> None:
     """Streams and waits would hold up the end of the process."""
-    app[RESOURCES].subscriptions.end()
+    app[RESOURCES].subscriptions.disconnect_all()
     app[RESOURCES].run_watch.wake_all()
     app[RESOURCES].export_watch.wake_all()
     app[RESOURCES].receipt_watch.wake_all()

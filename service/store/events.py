@@ -1,4 +1,4 @@
-"""Events as rows: written in the transaction of what they tell, numbered later, read by that number."""
+"""Queries for events: inserted in the transaction of the change, numbered after its commit, read by event number."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
@@ -15,16 +15,17 @@ from service.store.postgres.transactions import notify_after_commit
 
 _SQL: Final = statements("events")
 
-BUDGET: Final = 2_000  # events that one page examines
+SCAN_BUDGET: Final = 2_000  # events that one page query examines
 
 RunKeyRef = tuple[OrgId, RunKey]
 
-WRITTEN: Final = "events_written"  # channels of notifications
+# Notification channels
+WRITTEN: Final = "events_written"
 NUMBERED: Final = "events_numbered"
 
 
 class EventPage(NamedTuple):
-    """Envelopes, and the place to go on from; None at the end."""
+    """The envelopes of a page, and the event number after which the next page starts; None on the last page."""
 
     events: list[bytes]
     next: int | None
@@ -39,9 +40,9 @@ async def insert(connection: Connection, events: Sequence[NewEvent]) -> None:
     notify_after_commit(WRITTEN)
 
 
-async def insert_alone(connection: Connection, event: NewEvent) -> None:
+async def insert_without_deliveries(connection: Connection, event: NewEvent) -> None:
     """Insert one event without deliveries. Requires a notifying transaction."""
-    await connection.execute(_SQL["insert_alone"], *event)
+    await connection.execute(_SQL["insert_without_deliveries"], *event)
     notify_after_commit(WRITTEN)
 
 
@@ -65,49 +66,52 @@ async def number(connection: Connection) -> int:
 
 
 async def prune(connection: Connection, before_ms: int, limit: int) -> int:
-    """Deletes at most so many of the events from before this moment (ms since 1970); returns how many."""
+    """Delete at most `limit` events from before this time (ms since 1970), and return their number."""
     return int(await connection.fetchval(_SQL["prune"], first_id("evt", before_ms), limit))
 
 
 async def prune_deliveries(connection: Connection, before_ms: int, limit: int) -> int:
-    """Deletes at most so many deliveries of events from before this moment (ms since 1970); returns how many."""
+    """Delete at most `limit` deliveries of events from before this time (ms since 1970), and return their number."""
     return int(await connection.fetchval(_SQL["prune_deliveries"], first_id("dlv", before_ms), limit))
 
 
-async def find_failing(connection: Connection, runs: Iterable[RunKeyRef], limit: int) -> list[asyncpg.Record]:
-    """At most so many failing cases of each of these runs: run_key, what failed and what it said."""
-    return await connection.fetch(_SQL["find_failing"], *map(list, zip(*runs, strict=True)), limit)
+async def find_failing_cases(connection: Connection, runs: Iterable[RunKeyRef], limit: int) -> list[asyncpg.Record]:
+    """Return at most `limit` failing cases of each of the runs, with the message of the failure."""
+    return await connection.fetch(_SQL["find_failing_cases"], *map(list, zip(*runs, strict=True)), limit)
 
 
 async def list_page(
-    connection: Connection, org_id: OrgId, wanted: EventFilter, place: int, limit: int, *, ascending: bool
+    connection: Connection, org_id: OrgId, filters: EventFilter, position: int, limit: int, *, ascending: bool
 ) -> EventPage:
-    """The next events from a place on: the later ones, earliest first, or the earlier ones, latest first."""
+    """Return a page of events: those after an event number in ascending order, or those before it in descending order.
+
+    The page ends early if `SCAN_BUDGET` events were examined.
+    """
     statement = _SQL["page_after" if ascending else "page_before"]
     rows = await connection.fetch(
-        statement, org_id, place, list(wanted.types), wanted.run_id, wanted.project_id, limit, BUDGET
+        statement, org_id, position, list(filters.types), filters.run_id, filters.project_id, limit, SCAN_BUDGET
     )
     found = [envelope(*row[1:5]) for row in rows if row["number"] is not None]
     reached, examined = rows[0]["reached"], rows[0]["examined"]
     if len(found) == limit:
         last = rows[-1]["number"]
-        return EventPage(found, last if last != reached or examined == BUDGET else None)
-    return EventPage(found, reached if examined == BUDGET else None)
+        return EventPage(found, last if last != reached or examined == SCAN_BUDGET else None)
+    return EventPage(found, reached if examined == SCAN_BUDGET else None)
 
 
-async def read_on(connection: Connection, org_id: OrgId, place: int, limit: int) -> list[NumberedEvent]:
-    """The events behind a place, in order."""
-    return [NumberedEvent(*row) for row in await connection.fetch(_SQL["read_on"], org_id, place, limit)]
+async def read_after(connection: Connection, org_id: OrgId, position: int, limit: int) -> list[NumberedEvent]:
+    """Return the first `limit` events after an event number, in ascending order."""
+    return [NumberedEvent(*row) for row in await connection.fetch(_SQL["read_after"], org_id, position, limit)]
 
 
-async def find_ends(connection: Connection, org_id: OrgId) -> tuple[int, int]:
-    """The last place in the stream, and the last one whose event is deleted."""
-    row = await connection.fetchrow(_SQL["find_ends"], org_id)
+async def find_bounds(connection: Connection, org_id: OrgId) -> tuple[int, int]:
+    """Return the last event number of an organization, and the last event number that was deleted."""
+    row = await connection.fetchrow(_SQL["find_bounds"], org_id)
     return (row["last"], row["pruned_to"]) if row else (BEFORE_FIRST, BEFORE_FIRST)
 
 
-async def find_place(connection: Connection, org_id: OrgId, event_id: str) -> int | None:
-    """The place of an event; one that has none yet stands behind all that have one. None where it is not there."""
+async def find_number(connection: Connection, org_id: OrgId, event_id: str) -> int | None:
+    """Return the number of an event, `AFTER_LAST` if it isn't numbered yet, or None if it doesn't exist."""
     row = await connection.fetchrow(_SQL["find_number"], org_id, event_id)
     if row is None:
         return None

@@ -65,7 +65,7 @@ async def test_an_interrupted_stream_goes_on_without_a_gap(api: Api, capsys: pyt
     async with tailing(api):
         await happen(api, "one")
         await printed(capsys, 1)
-        api.http.app[RESOURCES].subscriptions.end()
+        api.http.app[RESOURCES].subscriptions.disconnect_all()
         await happen(api, "two")
         await happen(api, "three")
         lines = await printed(capsys, 2)

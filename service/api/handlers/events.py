@@ -1,4 +1,4 @@
-"""Events over HTTP: the list, and the live stream as server-sent events."""
+"""HTTP handlers of events: the list, and the live stream as server-sent events."""
 
 import asyncio
 import contextlib
@@ -23,67 +23,73 @@ from service.domain.keys import Caller
 from service.domain.streams import AFTER_LAST, EventFilter, NumberedEvent
 from service.store import events
 from service.store.postgres.database import Connection, as_organization
-from service.usecases.events.subscriptions import Disconnected, Subscriber, find_place, find_start, read_up_to
+from service.usecases.events.subscriptions import (
+    Disconnected,
+    Subscriber,
+    find_event_number,
+    find_start,
+    read_range,
+)
 
-_PLACES: Final = CursorCodec[int](pack_bigint, unpack_bigint)
+_CODEC: Final = CursorCodec[int](pack_bigint, unpack_bigint)
 _LAST_EVENT_ID: Final = "Last-Event-ID"
-_PLACE_IN_STREAM: Final = re.compile(r"\d{1,19}", re.ASCII)
+_EVENT_NUMBER: Final = re.compile(r"\d{1,19}", re.ASCII)
 _HEARTBEAT_S: Final = 15.0
-_SEND_BUFFER: Final = 64 * 1024
-_GRACE_S: Final = 1.0  # for a client that is cut to take what was on its way
-_HEARTBEAT: Final = b": still here\n\n"
-_BEGINNING: Final = b"retry: 2000\n\n"  # ms until a client that was cut comes again
+_SEND_BUFFER_BYTES: Final = 64 * 1024
+_DISCONNECT_TIMEOUT_S: Final = 1.0  # for a disconnected client to receive the data that was sent
+_HEARTBEAT: Final = b": heartbeat\n\n"
+_RETRY: Final = b"retry: 2000\n\n"  # ms before a disconnected client reconnects
 _HEADERS: Final = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-store",
-    "X-Accel-Buffering": "no",  # or nginx collects what should arrive at once
+    "X-Accel-Buffering": "no",  # otherwise, nginx buffers the events
 }
 
 
 async def list_events(request: web.Request) -> web.Response:
-    """Events: the latest first, or, after one that the caller has seen, those that followed it in their order."""
+    """List events, newest first. With `after`, list the events that followed in ascending order."""
     query, who = parse_query(request, EventQuery), caller(request)
-    wanted = EventFilter(query.types, query.run_id, who.project_id)
+    filters = EventFilter(query.types, query.run_id, who.project_id)
     ascending = query.after is not None
-    cursors = Cursors(_PLACES, "events", who.org_id, {"ascending": ascending, **asdict(wanted)})
-    place = cursors.read(query.starting_after)
+    cursors = Cursors(_CODEC, "events", who.org_id, {"ascending": ascending, **asdict(filters)})
+    position = cursors.read(query.starting_after)
     async with as_organization(request.app[RESOURCES].pool, who.org_id) as connection:
-        if place is None:
-            place = await _start(connection, who.org_id, query.after)
-        page = await events.list_page(connection, who.org_id, wanted, place, query.limit, ascending=ascending)
+        if position is None:
+            position = await _start(connection, who.org_id, query.after)
+        page = await events.list_page(connection, who.org_id, filters, position, query.limit, ascending=ascending)
     return reply_page(b"[%b]" % b",".join(page.events), cursors.write(page.next))
 
 
 async def stream_events(request: web.Request) -> web.StreamResponse:
-    """Events as they happen, from `Last-Event-ID` on where the client says it; ends where the client is too slow."""
+    """Stream events as they occur, starting after `Last-Event-ID` if it is set. Slow clients are disconnected."""
     query, who, resources = parse_query(request, StreamQuery), caller(request), request.app[RESOURCES]
-    wanted = EventFilter(query.types, query.run_id, who.project_id)
-    async with resources.subscriptions.following(who.org_id) as (subscriber, live_from):
+    filters = EventFilter(query.types, query.run_id, who.project_id)
+    async with resources.subscriptions.subscribe(who.org_id) as (subscriber, live_from):
         start = await find_start(resources.pool, who.org_id, _last_seen(request, query), live_from)
         response = web.StreamResponse(headers={**_HEADERS, "X-Request-Id": request[REQUEST_ID]})
         response.force_close()
         await response.prepare(request)
         if request.method == "HEAD":
             return response
-        _bound_buffer(request)
-        stream = _Stream(request, response, wanted, start)
-        await _until_cut(request, stream.send_all(subscriber, who, live_from), subscriber)
+        _limit_send_buffer(request)
+        stream = _Stream(request, response, filters, start)
+        await _run_until_disconnected(request, stream.send_all(subscriber, who, live_from), subscriber)
     return response
 
 
 class _Stream:
-    """One client's stream: what was missed, then what happens, with heartbeats in between."""
+    """The stream of one client: first the missed events, then new events, with heartbeats in between."""
 
-    def __init__(self, request: web.Request, response: web.StreamResponse, wanted: EventFilter, place: int) -> None:
+    def __init__(self, request: web.Request, response: web.StreamResponse, filters: EventFilter, position: int) -> None:
         self._request = request
         self._response = response
-        self._wanted = wanted
-        self._place = place
+        self._filters = filters
+        self._position = position
 
     async def send_all(self, subscriber: Subscriber, who: Caller, live_from: int) -> None:
-        """Until the subscriber is cut, or its key ends, which raises Unauthorized."""
-        await self._write(_BEGINNING)
-        async for event in read_up_to(self._request.app[RESOURCES].pool, who.org_id, self._place, live_from):
+        """Send events until the subscriber is disconnected. Raises Unauthorized when the API key becomes invalid."""
+        await self._write(_RETRY)
+        async for event in read_range(self._request.app[RESOURCES].pool, who.org_id, self._position, live_from):
             await self._send(event)
         while True:
             try:
@@ -92,10 +98,10 @@ class _Stream:
                 await self._write(_HEARTBEAT)
 
     async def _send(self, event: NumberedEvent) -> None:
-        if event.number <= self._place:  # it came both ways, from the list and from the feed
+        if event.number <= self._position:  # already sent as a missed event
             return
-        self._place = event.number
-        if self._wanted.matches(event):
+        self._position = event.number
+        if self._filters.matches(event):
             data = envelope(event.event_id, event.type, event.created_at, event.data)
             await self._write(b"id: %d\ndata: %s\n\n" % (event.number, data))
 
@@ -104,35 +110,39 @@ class _Stream:
         await self._response.write(data)
 
 
-def _bound_buffer(request: web.Request) -> None:
-    """The kernel would keep megabytes for a client that does not read."""
+def _limit_send_buffer(request: web.Request) -> None:
+    """Limit the socket's send buffer. By default, the kernel buffers megabytes for a client that doesn't read."""
     if request.transport is not None:
         connection = request.transport.get_extra_info("socket")
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
 
 
-async def _until_cut(request: web.Request, sending: Coroutine[Any, Any, None], subscriber: Subscriber) -> None:
-    """A client that does not read would hold up its stream for ever: when it is cut, its connection ends."""
-    sender, cut = asyncio.create_task(sending), asyncio.create_task(subscriber.until_cut())
+async def _run_until_disconnected(
+    request: web.Request, sending: Coroutine[Any, Any, None], subscriber: Subscriber
+) -> None:
+    """Send until the subscriber is disconnected, then abort the connection if the client doesn't read."""
+    sender, disconnection = asyncio.create_task(sending), asyncio.create_task(subscriber.wait_disconnected())
     try:
-        await asyncio.wait({sender, cut}, return_when=asyncio.FIRST_COMPLETED)
-        await asyncio.wait({sender}, timeout=_GRACE_S)
+        await asyncio.wait({sender, disconnection}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({sender}, timeout=_DISCONNECT_TIMEOUT_S)
         if not sender.done() and request.transport:
             request.transport.abort()
     finally:
         sender.cancel()
-        cut.cancel()
+        disconnection.cancel()
     with contextlib.suppress(Disconnected, Unauthorized, ConnectionError, asyncio.CancelledError):
         await sender
 
 
 async def _start(connection: Connection, org_id: OrgId, after: str | None) -> int:
-    return AFTER_LAST if after is None else await find_place(connection, org_id, after)
+    return AFTER_LAST if after is None else await find_event_number(connection, org_id, after)
 
 
 def _last_seen(request: web.Request, query: StreamQuery) -> str | None:
-    """What the client has seen; a browser that comes again by itself says it in the header."""
-    told = request.headers.get(_LAST_EVENT_ID)
-    if told and not (_PLACE_IN_STREAM.fullmatch(told) or is_id("evt", told)):
-        raise InvalidRequest(f"{_LAST_EVENT_ID}: must be an id from the stream, or that of an event", _LAST_EVENT_ID)
-    return told or query.after
+    """Return the last event number or ID that the client has seen. Browsers send the header when they reconnect."""
+    header = request.headers.get(_LAST_EVENT_ID)
+    if header and not (_EVENT_NUMBER.fullmatch(header) or is_id("evt", header)):
+        raise InvalidRequest(
+            f"{_LAST_EVENT_ID}: must be an event ID, or the id of an event in the stream", _LAST_EVENT_ID
+        )
+    return header or query.after

@@ -1,4 +1,4 @@
--- name: insert  (with a delivery for each webhook that asked for it, in the same statement)
+-- name: insert  (also inserts a delivery for each subscribed webhook)
 WITH new AS (
     INSERT INTO events (org_id, event_id, type, project_id, run_id, data)
     SELECT org_id, event_id, type, project_id, run_id, data::json
@@ -10,12 +10,12 @@ INSERT INTO deliveries (org_id, webhook_id, delivery_id, event_id)
 SELECT new.org_id, hook.webhook_id, delivery_id(hook.webhook_id, new.event_id), new.event_id
 FROM new JOIN webhooks hook ON hook.org_id = new.org_id
 WHERE hook.enabled AND is_subscribed(hook, new.type, new.project_id)
-FOR KEY SHARE OF hook -- one that is being deleted is waited for, and then gets no delivery
+FOR KEY SHARE OF hook -- waits for a concurrent deletion of a webhook, which then gets no delivery
 
--- name: insert_alone  (without deliveries)
+-- name: insert_without_deliveries
 INSERT INTO events (org_id, event_id, type, project_id, run_id, data) VALUES ($1, $2, $3, $4, $5, $6)
 
--- name: number  (of all organizations: the relay's; in the order of their writing, a thousand at a time)
+-- name: number  (for the relay, of all organizations; at most 1000 events in the order of their creation)
 UPDATE events SET number = ordered.number
 FROM (
     SELECT org_id, event_id, nextval('event_numbers') AS number
@@ -25,16 +25,17 @@ FROM (
 ) ordered
 WHERE events.org_id = ordered.org_id AND events.event_id = ordered.event_id
 
--- name: lock_numbers  (one numberer at a time, until its transaction ends)
+-- name: lock_numbers  (so that only one transaction numbers events; released when the transaction ends)
 SELECT pg_try_advisory_xact_lock(hashtext('event_numbers'))
 
--- name: prune  (of all organizations, at most $2; remembers up to where, since older places can't be read on from)
+-- name: prune  (of all organizations, at most $2 events; stores the last deleted number, because readers can't continue
+-- after an older one)
 WITH pruned AS (
     DELETE FROM events
     WHERE ctid = ANY (ARRAY (
-        SELECT old.place
+        SELECT old.row_address
         FROM organizations org CROSS JOIN LATERAL (
-            SELECT ctid AS place FROM events WHERE org_id = org.org_id AND event_id < $1 AND number IS NOT NULL
+            SELECT ctid AS row_address FROM events WHERE org_id = org.org_id AND event_id < $1 AND number IS NOT NULL
             ORDER BY event_id LIMIT $2 FOR UPDATE SKIP LOCKED
         ) old
         LIMIT $2
@@ -42,19 +43,19 @@ WITH pruned AS (
     RETURNING org_id, number
 ), reached AS (
     SELECT org_id, max(number) AS number FROM pruned GROUP BY org_id ORDER BY org_id
-), remembered AS (
+), stored AS (
     UPDATE organizations SET last_pruned_event_number = greatest(last_pruned_event_number, reached.number)
     FROM reached WHERE organizations.org_id = reached.org_id
 )
 SELECT count(*) FROM pruned
 
--- name: prune_deliveries  (of all organizations, at most $2 of those of events that are that old)
+-- name: prune_deliveries  (of all organizations, at most $2 deliveries of events before $1)
 WITH pruned AS (
     DELETE FROM deliveries
     WHERE ctid = ANY (ARRAY (
-        SELECT old.place
+        SELECT old.row_address
         FROM webhooks hook CROSS JOIN LATERAL (
-            SELECT ctid AS place FROM deliveries
+            SELECT ctid AS row_address FROM deliveries
             WHERE org_id = hook.org_id AND webhook_id = hook.webhook_id AND delivery_id < $1
             ORDER BY delivery_id LIMIT $2 FOR UPDATE SKIP LOCKED
         ) old
@@ -64,8 +65,9 @@ WITH pruned AS (
 )
 SELECT count(*) FROM pruned
 
--- name: find_failing  (at most $3 failing cases of each of these runs, as they stand in this transaction)
-SELECT run.run_key, said.case_key, said.status::text AS status, coalesce(said.message, said.type) AS said,
+-- name: find_failing_cases  (at most $3 of each run, as this transaction sees them)
+SELECT run.run_key, failure.case_key, failure.status::text AS status,
+       coalesce(failure.message, failure.type) AS message,
        c.case_id, c.suite, c.name, c.file
 FROM unnest($1::int[], $2::uuid[]) AS run (org_id, run_key)
 CROSS JOIN LATERAL (
@@ -75,12 +77,12 @@ CROSS JOIN LATERAL (
           AND d.status IN ('f', 'e')
     ORDER BY d.status, d.case_key
     LIMIT $3
-) said
+) failure
 CROSS JOIN LATERAL (
-    SELECT case_id, suite, name, file FROM cases WHERE org_id = run.org_id AND case_key = said.case_key LIMIT 1
+    SELECT case_id, suite, name, file FROM cases WHERE org_id = run.org_id AND case_key = failure.case_key LIMIT 1
 ) c
 
--- name: page_after  (ascending, the way to follow; examines at most $7 events, so a page may be short or empty)
+-- name: page_after  (in ascending order; examines at most $7 events, so a page can be short or empty)
 WITH examined AS (
     SELECT number, event_id, type, project_id, run_id, created_at, data FROM events
     WHERE org_id = $1 AND number > $2 ORDER BY number LIMIT $7
@@ -97,7 +99,7 @@ SELECT page.number, page.event_id, page.type, page.created_at, page.data, reache
 FROM reached LEFT JOIN page ON true
 ORDER BY page.number
 
--- name: page_before  (descending, the latest first)
+-- name: page_before  (in descending order; examines at most $7 events, so a page can be short or empty)
 WITH examined AS (
     SELECT number, event_id, type, project_id, run_id, created_at, data FROM events
     WHERE org_id = $1 AND number < $2 ORDER BY number DESC LIMIT $7
@@ -114,14 +116,14 @@ SELECT page.number, page.event_id, page.type, page.created_at, page.data, reache
 FROM reached LEFT JOIN page ON true
 ORDER BY page.number DESC
 
--- name: find_number  (null for one that has none yet; no row for one that is not there)
+-- name: find_number  (null if the event isn't numbered yet)
 SELECT number FROM events WHERE org_id = $1 AND event_id = $2
 
--- name: find_ends  (the last number, and the last one that is deleted)
+-- name: find_bounds  (the last event number, and the last one that was deleted)
 SELECT coalesce((SELECT max(number) FROM events WHERE org_id = $1 AND number IS NOT NULL), last_pruned_event_number) AS last,
        last_pruned_event_number AS pruned_to
 FROM organizations WHERE org_id = $1
 
--- name: read_on  (what a stream sends next)
+-- name: read_after
 SELECT number, event_id, type, project_id, run_id, created_at, data FROM events
 WHERE org_id = $1 AND number > $2 ORDER BY number LIMIT $3

@@ -1,4 +1,4 @@
--- Webhooks and their deliveries as their owners see them, in pieces as in read_results.sql.
+-- Webhooks and deliveries as the API returns them, in fragments that service/store/postgres/composition.py composes.
 
 -- name: webhook_fields
 w.webhook_id AS id, w.url, w.description, w.events, w.project_id, w.enabled, w.disabled_reason, w.failures,
@@ -30,7 +30,7 @@ SELECT row_to_json(item)::text FROM (
     WHERE d.org_id = :org_id AND d.webhook_id = :webhook_id AND d.delivery_id = :delivery_id
 ) item
 
--- name: listed_deliveries  (newest event first: an id begins with the time of its event)
+-- name: listed_deliveries  (newest event first: a delivery ID starts with the time of the event)
 SELECT {delivery_fields} FROM deliveries d
 WHERE d.org_id = :org_id AND d.webhook_id = :webhook_id AND d.delivery_id < :before::text
   AND (:status::text IS NULL OR d.status = :status)

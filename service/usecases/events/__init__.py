@@ -1,1 +1,1 @@
-"""Number events and follow the event stream."""
+"""Numbering of committed events, and subscriptions to the event stream."""

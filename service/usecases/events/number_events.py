@@ -1,4 +1,4 @@
-"""Gives committed events their places in the stream, one process at a time, so that no reader skips a late commit."""
+"""Numbering of committed events, by one process at a time, so that no reader skips an event that commits late."""
 
 from service.store import events
 from service.store.postgres.database import Pool
@@ -6,7 +6,7 @@ from service.store.postgres.transactions import notifying_transaction
 
 
 async def number_events(pool: Pool) -> int:
-    """Numbers all events that are committed by now; returns how many. Safe to call from any number of processes."""
+    """Number all committed events, and return how many were numbered. Any number of processes can call it."""
     numbered = 0
     async with pool.acquire() as connection:
         while True:

@@ -1,4 +1,4 @@
-"""Who follows the events of an organization as they happen: one reader for all of them, a bounded queue for each."""
+"""Subscriptions to the event stream: one reader per organization and process, and a bounded queue per subscriber."""
 
 import asyncio
 import time
@@ -9,92 +9,92 @@ from typing import Final
 from service.domain.errors import Gone, InvalidRequest, NotFound, Unavailable
 from service.domain.events import RETENTION_DAYS
 from service.domain.ids import OrgId, id_timestamp_ms, is_id
-from service.domain.streams import NumberedEvent
+from service.domain.streams import BEFORE_FIRST, NumberedEvent
 from service.stopping import pause
 from service.store import events
 from service.store.postgres.database import Connection, Pool, as_organization
 from service.store.postgres.notifications import Notifications
 
-_QUEUE: Final = 500  # events that a subscriber may be behind before it is cut
-_PAGE: Final = 500
-_POLL_S: Final = 5.0  # behind the notifications
+_MAX_QUEUED: Final = 500  # events; a subscriber that is further behind is disconnected
+_READ_LIMIT: Final = 500  # events
+_POLL_S: Final = 5.0  # in case a notification is lost
 
 
 class Disconnected(Exception):
-    """The subscriber is too slow, or the process stops; it may come again from its last place."""
+    """The subscriber is too slow, or the process stops. The client can reconnect after its last event number."""
 
 
 class Subscriber:
-    """What one subscriber has still to see. None in the queue is the end."""
+    """The queue of one subscriber. None in the queue marks its end."""
 
     def __init__(self) -> None:
-        self._queue: asyncio.Queue[NumberedEvent | None] = asyncio.Queue(_QUEUE)
-        self._is_cut = asyncio.Event()
+        self._queue: asyncio.Queue[NumberedEvent | None] = asyncio.Queue(_MAX_QUEUED)
+        self._is_disconnected = asyncio.Event()
 
-    def tell(self, event: NumberedEvent) -> None:
-        """Queues an event; one that is that far behind is cut instead."""
+    def enqueue(self, event: NumberedEvent) -> None:
+        """Add an event to the queue, or disconnect the subscriber if the queue is full."""
         if self._queue.full():
-            self.cut()
+            self.disconnect()
         else:
             self._queue.put_nowait(event)
 
-    def cut(self) -> None:
-        """Ends it, whatever it still has to see."""
-        self._is_cut.set()
+    def disconnect(self) -> None:
+        """End the subscription, regardless of the events in the queue."""
+        self._is_disconnected.set()
         if not self._queue.full():
             self._queue.put_nowait(None)
 
     async def next(self) -> NumberedEvent:
-        """The next event. Raises Disconnected."""
+        """Wait for the next event. Raises Disconnected."""
         event = await self._queue.get()
-        if event is None or self._is_cut.is_set():
+        if event is None or self._is_disconnected.is_set():
             raise Disconnected
         return event
 
-    async def until_cut(self) -> None:
-        """Returns when it is cut."""
-        await self._is_cut.wait()
+    async def wait_disconnected(self) -> None:
+        """Wait until the subscriber is disconnected."""
+        await self._is_disconnected.wait()
 
 
 class EventSubscriptions:
-    """The subscriptions of one process. An organization has one while somebody follows it."""
+    """The subscriptions of one process. An organization has a reader while it has subscribers."""
 
     def __init__(self, pool: Pool, notifications: Notifications) -> None:
         self._pool = pool
         self._notifications = notifications
-        self._feeds: dict[OrgId, _Feed] = {}
+        self._readers: dict[OrgId, _EventReader] = {}
 
     @asynccontextmanager
-    async def following(self, org_id: OrgId) -> AsyncIterator[tuple[Subscriber, int]]:
-        """A subscriber, and the place in the stream from which on it will be told of everything."""
-        feed = self._feeds.get(org_id)
-        if feed is None or feed.has_ended:
-            feed = self._feeds[org_id] = _Feed(self._pool, self._notifications, org_id)
+    async def subscribe(self, org_id: OrgId) -> AsyncIterator[tuple[Subscriber, int]]:
+        """Yield a subscriber, and the event number after which it receives every event. Raises Unavailable."""
+        reader = self._readers.get(org_id)
+        if reader is None or reader.has_ended:
+            reader = self._readers[org_id] = _EventReader(self._pool, self._notifications, org_id)
         subscriber = Subscriber()
-        feed.subscribers.add(subscriber)
+        reader.subscribers.add(subscriber)
         try:
-            yield subscriber, await feed.place()
+            yield subscriber, await reader.position()
         finally:
-            feed.subscribers.discard(subscriber)
-            if not feed.subscribers and self._feeds.get(org_id) is feed:
-                del self._feeds[org_id]
-                feed.end()
+            reader.subscribers.discard(subscriber)
+            if not reader.subscribers and self._readers.get(org_id) is reader:
+                del self._readers[org_id]
+                reader.stop()
 
-    def end(self) -> None:
-        """Cuts everyone: the process stops."""
-        for feed in self._feeds.values():
-            feed.cut_all()
+    def disconnect_all(self) -> None:
+        """Disconnect all subscribers, because the process stops."""
+        for reader in self._readers.values():
+            reader.disconnect_all()
 
 
-class _Feed:
-    """Reads the events of one organization, once, for all that follow it here."""
+class _EventReader:
+    """Reads the events of one organization once for all of its subscribers in this process."""
 
     def __init__(self, pool: Pool, notifications: Notifications, org_id: OrgId) -> None:
         self.subscribers: set[Subscriber] = set()
         self._pool = pool
         self._notifications = notifications
         self._org_id = org_id
-        self._place: int | None = None
+        self._position: int | None = None
         self._started = asyncio.Event()
         self._task = asyncio.create_task(self._run())
 
@@ -102,93 +102,100 @@ class _Feed:
     def has_ended(self) -> bool:
         return self._task.done()
 
-    async def place(self) -> int:
-        """Everything behind this place is told to whoever is among the subscribers now."""
+    async def position(self) -> int:
+        """Return the event number after which all current subscribers receive every event."""
         started = asyncio.create_task(self._started.wait())
         await asyncio.wait({started, self._task}, return_when=asyncio.FIRST_COMPLETED)
         started.cancel()
-        if self._place is None:
-            raise Unavailable("the events can't be read now")
-        return self._place
+        if self._position is None:
+            raise Unavailable("events can't be read at the moment")
+        return self._position
 
-    def end(self) -> None:
+    def stop(self) -> None:
         self._task.cancel()
 
-    def cut_all(self) -> None:
+    def disconnect_all(self) -> None:
         for subscriber in self.subscribers:
-            subscriber.cut()
+            subscriber.disconnect()
 
     async def _run(self) -> None:
-        """Until cancelled. An outage cuts everyone: they come again, and a new feed begins."""
+        """Read until canceled. An outage disconnects all subscribers; when they reconnect, a new reader starts."""
         try:
             async with as_organization(self._pool, self._org_id) as connection:
-                self._place, _ = await events.find_ends(connection, self._org_id)
+                self._position, _ = await events.find_bounds(connection, self._org_id)
             self._started.set()
-            await self._follow()
+            await self._read_all()
         except Unavailable:
             pass
         finally:
-            self.cut_all()
+            self.disconnect_all()
 
-    async def _follow(self) -> None:
+    async def _read_all(self) -> None:
         with self._notifications.watching(events.NUMBERED) as wake:
             while True:
                 wake.clear()
-                if not await self._read_on():
+                if not await self._read_new():
                     await pause(_POLL_S, wake)
 
-    async def _read_on(self) -> bool:
-        """Tells what is new; whether there was something."""
+    async def _read_new(self) -> bool:
+        """Pass new events to the subscribers, and return whether there were any."""
+        position = self._position or BEFORE_FIRST
         async with as_organization(self._pool, self._org_id) as connection:
-            found = await events.read_on(connection, self._org_id, self._place or 0, _PAGE)
+            found = await events.read_after(connection, self._org_id, position, _READ_LIMIT)
         for event in found:
             for subscriber in self.subscribers:
-                subscriber.tell(event)
-            self._place = event.number
+                subscriber.enqueue(event)
+            self._position = event.number
         return bool(found)
 
 
 async def find_start(pool: Pool, org_id: OrgId, last_seen: str | None, live_from: int) -> int:
-    """The place behind which a subscriber has seen nothing: that of an event, or of a number from the stream.
+    """Return the event number after which a stream starts.
 
-    Without one it is the present. Raises Gone where what follows is partly deleted, NotFound for an unknown event.
+    `last_seen` is an event ID or an event number; without it, the stream starts with the next event, at `live_from`.
+    Raises Gone if a following event was deleted, and NotFound if the event doesn't exist.
     """
     if last_seen is None:
         return live_from
     async with as_organization(pool, org_id) as connection:
         if not last_seen.isdecimal():
-            return min(await find_place(connection, org_id, last_seen), live_from)
-        _, pruned_to = await events.find_ends(connection, org_id)
+            return min(await find_event_number(connection, org_id, last_seen), live_from)
+        _, pruned_to = await events.find_bounds(connection, org_id)
     if int(last_seen) < pruned_to:
         raise _gone()
     return int(last_seen)
 
 
-async def find_place(connection: Connection, org_id: OrgId, event_id: str) -> int:
-    """The place of an event. Raises Gone where what follows may be deleted, NotFound where it never was."""
+async def find_event_number(connection: Connection, org_id: OrgId, event_id: str) -> int:
+    """Return the number of an event.
+
+    Raises Gone if the event is older than the retention, so that following events might be deleted, and NotFound if
+    the event never existed.
+    """
     if not is_id("evt", event_id):
-        raise InvalidRequest("after: must be the id of an event", "after")
-    place = await events.find_place(connection, org_id, event_id)
-    if place is not None:
-        return place
+        raise InvalidRequest("after: must be an event ID", "after")
+    number = await events.find_number(connection, org_id, event_id)
+    if number is not None:
+        return number
     if id_timestamp_ms(event_id) < (time.time() - RETENTION_DAYS * 24 * 3600) * 1000:
         raise _gone()
-    raise NotFound(f"there is no event {event_id!r}")
+    raise NotFound(f"event {event_id!r} not found")
 
 
 def _gone() -> Gone:
-    return Gone(f"events are kept for {RETENTION_DAYS} days, and some that follow this one are deleted")
+    return Gone(f"events are deleted after {RETENTION_DAYS} days, and some that follow this one were deleted")
 
 
-async def read_up_to(pool: Pool, org_id: OrgId, place: int, last: int) -> AsyncIterator[NumberedEvent]:
-    """What lies between two places, the second one included."""
-    while place < last:
+async def read_range(pool: Pool, org_id: OrgId, after: int, last: int) -> AsyncIterator[NumberedEvent]:
+    """Yield the events after the number `after`, up to and including the number `last`."""
+    position = after
+    while position < last:
         async with as_organization(pool, org_id) as connection:
-            found = await events.read_on(connection, org_id, place, _PAGE)
+            found = await events.read_after(connection, org_id, position, _READ_LIMIT)
         for event in found:
             if event.number > last:
                 return
             yield event
         if not found:
             return
-        place = found[-1].number
+        position = found[-1].number

@@ -1,1 +1,1 @@
-"""Manage webhooks and deliver events to them."""
+"""Management of webhooks, and the delivery of events to them."""

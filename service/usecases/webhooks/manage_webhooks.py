@@ -1,4 +1,4 @@
-"""Makes, changes and ends webhooks, and asks for deliveries, each in a transaction on the caller's connection."""
+"""Changes of webhooks and requests for deliveries, each in a transaction on the caller's connection."""
 
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from service.store.webhooks import WebhookFields
 
 
 class WebhookRef(NamedTuple):
-    """A webhook as a caller names it; with a project, it must be bound to that one."""
+    """The identity of a webhook. With a project, the webhook must be bound to that project."""
 
     org_id: OrgId
     webhook_id: str
@@ -25,95 +25,94 @@ class WebhookRef(NamedTuple):
 
 
 class NewWebhook(NamedTuple):
-    """A webhook that was just made. The secret is shown to its owner now and can't be had again."""
+    """A webhook that was just created, with its secret, which is shown only once."""
 
     webhook_id: str
     secret: str
 
 
-async def create_webhook(connection: Connection, org_id: OrgId, described: WebhookFields) -> NewWebhook:
-    """Registers an endpoint; events from now on go to it."""
-    made = NewWebhook(new_id("whk"), new_webhook_secret())
-    await webhooks.insert(connection, org_id, made.webhook_id, described, made.secret)
-    return made
+async def create_webhook(connection: Connection, org_id: OrgId, fields: WebhookFields) -> NewWebhook:
+    """Create a webhook. It receives the events that are inserted from now on."""
+    webhook = NewWebhook(new_id("whk"), new_webhook_secret())
+    await webhooks.insert(connection, org_id, webhook.webhook_id, fields, webhook.secret)
+    return webhook
 
 
-async def change_webhook(connection: Connection, address: WebhookRef, changes: dict[str, Any]) -> None:
-    """Changes some of what is said of a webhook; switched on again, it starts without a history of failures."""
+async def change_webhook(connection: Connection, webhook: WebhookRef, changes: dict[str, Any]) -> None:
+    """Change some fields of a webhook. Enabling it resets its failures; disabling it ends its pending deliveries."""
     async with connection.transaction():
-        described = (await _lock(connection, address))._replace(**changes)
-        await webhooks.update(connection, address.org_id, address.webhook_id, described)
-        if not described.enabled:
-            await deliveries.exhaust_pending(connection, address.org_id, address.webhook_id)
+        fields = (await _lock(connection, webhook))._replace(**changes)
+        await webhooks.update(connection, webhook.org_id, webhook.webhook_id, fields)
+        if not fields.enabled:
+            await deliveries.exhaust_pending(connection, webhook.org_id, webhook.webhook_id)
 
 
-async def delete_webhook(connection: Connection, address: WebhookRef) -> None:
-    """Ends a webhook; its deliveries go with it."""
-    if not await webhooks.delete(connection, *address):
-        raise no_webhook(address.webhook_id)
+async def delete_webhook(connection: Connection, webhook: WebhookRef) -> None:
+    """Delete a webhook and its deliveries."""
+    if not await webhooks.delete(connection, *webhook):
+        raise no_webhook(webhook.webhook_id)
 
 
-async def rotate_secret(connection: Connection, address: WebhookRef) -> str:
-    """The new secret, shown this once; the one before signs along for 24 hours."""
+async def rotate_secret(connection: Connection, webhook: WebhookRef) -> str:
+    """Replace the secret of a webhook, and return the new one. The previous secret also signs for 24 hours."""
     secret = new_webhook_secret()
     async with connection.transaction():
-        await _lock(connection, address)
-        await webhooks.rotate_secret(connection, address.org_id, address.webhook_id, secret)
+        await _lock(connection, webhook)
+        await webhooks.rotate_secret(connection, webhook.org_id, webhook.webhook_id, secret)
     return secret
 
 
-async def request_test(connection: Connection, address: WebhookRef) -> str:
-    """Sends an event of type webhook.test to this webhook alone; returns the delivery's id."""
+async def request_test(connection: Connection, webhook: WebhookRef) -> str:
+    """Insert an event of type `webhook.test` that only this webhook receives, and return the delivery ID."""
     async with notifying_transaction(connection):
-        described = await _lock(connection, address)
-        _need_enabled(described)
-        said: WebhookTestObject = {
-            "webhook_id": address.webhook_id,
-            "message": "a test: deliveries reach this endpoint",
+        fields = await _lock(connection, webhook)
+        _require_enabled(fields)
+        payload: WebhookTestObject = {
+            "webhook_id": webhook.webhook_id,
+            "message": "This is a test. Deliveries reach this endpoint.",
         }
-        event_id, data = new_id("evt"), orjson.dumps(said).decode()
-        await events.insert_alone(
-            connection, NewEvent(address.org_id, event_id, TEST, described.project_id, None, data)
-        )
-        return await deliveries.insert_test(connection, address.org_id, address.webhook_id, event_id)
+        event_id, data = new_id("evt"), orjson.dumps(payload).decode()
+        event = NewEvent(webhook.org_id, event_id, TEST, fields.project_id, None, data)
+        await events.insert_without_deliveries(connection, event)
+        return await deliveries.insert_test(connection, webhook.org_id, webhook.webhook_id, event_id)
 
 
-async def request_redelivery(connection: Connection, address: WebhookRef, delivery_id: str) -> None:
-    """Delivers an event once more, under the id that it had; its schedule begins anew."""
+async def request_redelivery(connection: Connection, webhook: WebhookRef, delivery_id: str) -> None:
+    """Make a delivery due now, with the same event ID and a new retry schedule."""
     async with notifying_transaction(connection):
-        _need_enabled(await _lock(connection, address))
-        if not await deliveries.reopen(connection, address.org_id, address.webhook_id, delivery_id):
+        _require_enabled(await _lock(connection, webhook))
+        if not await deliveries.reopen(connection, webhook.org_id, webhook.webhook_id, delivery_id):
             raise no_delivery(delivery_id)
         events.notify_dispatchers()
 
 
-async def request_recovery(connection: Connection, address: WebhookRef, since: datetime) -> str:
-    """Has everything that this webhook missed since then delivered; returns the id of the job."""
+async def request_recovery(connection: Connection, webhook: WebhookRef, since: datetime) -> str:
+    """Request the delivery of all events since a time that the webhook missed, and return the recovery ID."""
     recovery_id = new_id("rec")
     async with notifying_transaction(connection):
-        _need_enabled(await _lock(connection, address))
-        await webhooks.insert_recovery(connection, address.org_id, address.webhook_id, recovery_id, since)
+        _require_enabled(await _lock(connection, webhook))
+        await webhooks.insert_recovery(connection, webhook.org_id, webhook.webhook_id, recovery_id, since)
         events.notify_dispatchers()
     return recovery_id
 
 
 def no_webhook(webhook_id: str) -> NotFound:
-    """The same for an id that is malformed, absent or another organization's."""
-    return NotFound(f"there is no webhook {webhook_id[:100]!r}")
+    """Return the same error for an ID that is malformed, unknown, or of another organization."""
+    return NotFound(f"webhook {webhook_id[:100]!r} not found")
 
 
 def no_delivery(delivery_id: str) -> NotFound:
-    """The same for an id that is malformed, absent or another webhook's."""
-    return NotFound(f"there is no delivery {delivery_id[:100]!r}")
+    """Return the same error for an ID that is malformed, unknown, or of another webhook."""
+    return NotFound(f"delivery {delivery_id[:100]!r} not found")
 
 
-async def _lock(connection: Connection, address: WebhookRef) -> WebhookFields:
-    described = await webhooks.lock(connection, *address)
-    if described is None:
-        raise no_webhook(address.webhook_id)
-    return described
+async def _lock(connection: Connection, webhook: WebhookRef) -> WebhookFields:
+    fields = await webhooks.lock(connection, *webhook)
+    if fields is None:
+        raise no_webhook(webhook.webhook_id)
+    return fields
 
 
-def _need_enabled(described: WebhookFields) -> None:
-    if not described.enabled:
+def _require_enabled(fields: WebhookFields) -> None:
+    if not fields.enabled:
         raise Conflict("the webhook is disabled; enable it first")

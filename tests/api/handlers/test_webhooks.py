@@ -1,4 +1,4 @@
-"""Webhooks over HTTP: who may make them, where they may go, secrets that are shown once, deliveries and recoveries."""
+"""Webhooks over HTTP: permissions, allowed URLs, secrets, deliveries, and recoveries."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,48 +17,48 @@ PUBLIC = "https://hooks.example.com/zof"
 
 @pytest.fixture
 async def api(database_url: str) -> AsyncIterator[Api]:
-    """One that lets webhooks go to loopback, as in development."""
+    """Serve an API that allows webhooks on loopback addresses, as in development."""
     async with serve(database_url, webhook_allow_loopback=True) as served:
         yield served
 
 
-async def make(api: Api, **said: Any) -> dict[str, Any]:
-    response = await api.send("POST", "/v1/webhooks", json={"url": PUBLIC, **said})
-    made: dict[str, Any] = await response.json()
-    assert response.status == 201, made
-    return made
+async def create(api: Api, **fields: Any) -> dict[str, Any]:
+    response = await api.send("POST", "/v1/webhooks", json={"url": PUBLIC, **fields})
+    webhook: dict[str, Any] = await response.json()
+    assert response.status == 201, webhook
+    return webhook
 
 
 async def post(api: Api, path: str, json: Any = None, status: int = 202) -> dict[str, Any]:
     response = await api.send("POST", path, json=json)
-    answer: dict[str, Any] = await response.json()
-    assert response.status == status, answer
-    return answer
+    body: dict[str, Any] = await response.json()
+    assert response.status == status, body
+    return body
 
 
-async def test_a_secret_is_shown_when_it_is_made_and_never_again(api: Api) -> None:
-    made = await make(api, events=["run.completed"], description="to chat")
-    assert made["secret"].startswith("whsec_")
-    shown = await api.get(f"/v1/webhooks/{made['id']}")
-    assert "secret" not in shown
-    assert {**shown, "secret": made["secret"]} == made
-    assert (shown["url"], shown["events"], shown["enabled"]) == (PUBLIC, ["run.completed"], True)
-    renewed = await post(api, f"/v1/webhooks/{made['id']}/rotate-secret", status=200)
-    assert renewed["secret"] != made["secret"]
-    assert renewed["previous_secret_expires_at"]
+async def test_secret_is_shown_only_when_it_is_created(api: Api) -> None:
+    webhook = await create(api, events=["run.completed"], description="to chat")
+    assert webhook["secret"].startswith("whsec_")
+    stored = await api.get(f"/v1/webhooks/{webhook['id']}")
+    assert "secret" not in stored
+    assert {**stored, "secret": webhook["secret"]} == webhook
+    assert (stored["url"], stored["events"], stored["enabled"]) == (PUBLIC, ["run.completed"], True)
+    rotated = await post(api, f"/v1/webhooks/{webhook['id']}/rotate-secret", status=200)
+    assert rotated["secret"] != webhook["secret"]
+    assert rotated["previous_secret_expires_at"]
 
 
-async def test_a_repeated_request_makes_one_webhook_and_keeps_the_secret_to_itself(api: Api) -> None:
-    answers = [
+async def test_repeated_request_creates_one_webhook_and_hides_the_secret(api: Api) -> None:
+    responses = [
         await (await api.send("POST", "/v1/webhooks", json={"url": PUBLIC}, Idempotency_Key="once")).json()
         for _ in range(2)
     ]
-    assert answers[1] == {**answers[0], "secret": None}
+    assert responses[1] == {**responses[0], "secret": None}
     assert len((await api.get("/v1/webhooks"))["data"]) == 1
 
 
 async def test_webhooks_are_listed_changed_and_deleted(api: Api) -> None:
-    ids = [(await make(api))["id"] for _ in range(5)]
+    ids = [(await create(api))["id"] for _ in range(5)]
     assert [hook["id"] for hook in await api.walk("/v1/webhooks", {"limit": "2"})] == ids[::-1]
     changed = await (await api.send("PATCH", f"/v1/webhooks/{ids[0]}", json={"enabled": False})).json()
     assert (changed["enabled"], changed["disabled_reason"], changed["url"]) == (False, "by_request", PUBLIC)
@@ -77,12 +77,12 @@ async def test_webhooks_are_listed_changed_and_deleted(api: Api) -> None:
         f"https://{'a' * 2000}.com",
     ],
 )  # fmt: skip
-async def test_a_url_that_events_may_not_go_to_is_refused(api: Api, url: str) -> None:
-    answer = await post(api, "/v1/webhooks", {"url": url}, status=400)
-    assert answer["error"]["param"] == "url"
+async def test_url_that_is_not_allowed_is_rejected(api: Api, url: str) -> None:
+    response = await post(api, "/v1/webhooks", {"url": url}, status=400)
+    assert response["error"]["param"] == "url"
 
 
-async def test_loopback_and_plain_http_are_for_development(database_url: str) -> None:
+async def test_loopback_and_plain_http_are_rejected_in_production(database_url: str) -> None:
     async with serve(database_url) as api:
         for url in ("http://example.com/", "https://127.0.0.1/", "https://[::1]/"):
             assert (await post(api, "/v1/webhooks", {"url": url}, status=400))["error"]["param"] == "url"
@@ -95,104 +95,104 @@ async def test_loopback_and_plain_http_are_for_development(database_url: str) ->
         ({"url": PUBLIC, "events": "run.completed"}, "events"), ({"url": PUBLIC, "description": "\0"}, "description"),
     ],
 )  # fmt: skip
-async def test_what_is_wrong_with_a_webhook_is_named(api: Api, body: dict[str, Any], param: str) -> None:
-    answer = await post(api, "/v1/webhooks", body, status=400)
-    assert answer["error"]["param"].startswith(param.split(".")[0])
+async def test_validation_error_names_the_field(api: Api, body: dict[str, Any], param: str) -> None:
+    response = await post(api, "/v1/webhooks", body, status=400)
+    assert response["error"]["param"].startswith(param.split(".")[0])
 
 
-async def test_webhooks_are_the_organizations_own_and_an_admins_to_manage(api: Api) -> None:
-    made = await make(api)
-    _, stranger = await api.make_organization("other")
+async def test_only_admins_of_the_organization_can_manage_webhooks(api: Api) -> None:
+    webhook = await create(api)
+    _, other_key = await api.make_organization("other")
     for path in ("", "/deliveries", "/recoveries/rec_" + "0" * 32):
-        await api.error(f"/v1/webhooks/{made['id']}{path}", 404, key=stranger)
-    assert (await api.get("/v1/webhooks", key=stranger))["data"] == []
+        await api.error(f"/v1/webhooks/{webhook['id']}{path}", 404, key=other_key)
+    assert (await api.get("/v1/webhooks", key=other_key))["data"] == []
     for method, path in (("PATCH", ""), ("DELETE", ""), ("POST", "/test"), ("POST", "/rotate-secret")):
-        response = await api.send(method, f"/v1/webhooks/{made['id']}{path}", key=stranger, json={"enabled": False})
+        response = await api.send(method, f"/v1/webhooks/{webhook['id']}{path}", key=other_key, json={"enabled": False})
         assert response.status == 404
     engineer = (await api.make_key("engineer")).key
     await api.error("/v1/webhooks", 403, key=engineer)
 
 
-async def test_a_key_of_one_project_sees_and_makes_webhooks_of_that_one_alone(api: Api) -> None:
+async def test_key_of_a_project_manages_only_webhooks_of_that_project(api: Api) -> None:
     bound = (await api.make_key("admin", project_id="shop")).key
-    of_all = await make(api)
+    unbound = await create(api)
     response = await api.send("POST", "/v1/webhooks", key=bound, json={"url": PUBLIC})
     assert (await response.json())["project_id"] == "shop"
     assert len((await api.get("/v1/webhooks", key=bound))["data"]) == 1
-    await api.error(f"/v1/webhooks/{of_all['id']}", 404, key=bound)
-    refused = await api.send("POST", "/v1/webhooks", key=bound, json={"url": PUBLIC, "project_id": "till"})
-    assert refused.status == 403
+    await api.error(f"/v1/webhooks/{unbound['id']}", 404, key=bound)
+    response = await api.send("POST", "/v1/webhooks", key=bound, json={"url": PUBLIC, "project_id": "till"})
+    assert response.status == 403
 
 
-async def test_a_test_goes_to_this_webhook_alone_whatever_it_has_asked_for(api: Api) -> None:
+async def test_test_event_reaches_only_the_webhook_under_test_regardless_of_its_subscription(api: Api) -> None:
     async with receiving() as receiver, receiving() as other, dispatching(api.store):
-        made = await make(api, url=receiver.url, events=["export.failed"])
-        await make(api, url=other.url)
-        sent = await post(api, f"/v1/webhooks/{made['id']}/test")
+        webhook = await create(api, url=receiver.url, events=["export.failed"])
+        await create(api, url=other.url)
+        sent = await post(api, f"/v1/webhooks/{webhook['id']}/test")
         assert sent["status"] == "pending"
-        await finished(api, made, 1)
+        await attempted(api, webhook, 1)
     assert [one.event["type"] for one in receiver.received] == ["webhook.test"]
     assert other.received == []
 
 
-async def test_deliveries_show_every_attempt_and_are_delivered_again_on_request(api: Api) -> None:
+async def test_deliveries_show_all_attempts_and_can_be_redelivered(api: Api) -> None:
     async with receiving() as receiver, dispatching(api.store):
-        made = await make(api, url=receiver.url)
+        webhook = await create(api, url=receiver.url)
         await api.store.take(run_event())
-        [first] = await finished(api, made, 1)
+        [first] = await attempted(api, webhook, 1)
         assert (first["status"], first["attempts"], first["last_status"]) == ("delivered", 1, 200)
         assert first["attempt_log"][0]["response"] == "thanks"
-        await post(api, f"/v1/webhooks/{made['id']}/deliveries/{first['id']}/redeliver")
-        [again] = await finished(api, made, 2)
-        assert again["attempts"] == 2
+        await post(api, f"/v1/webhooks/{webhook['id']}/deliveries/{first['id']}/redeliver")
+        [redelivered] = await attempted(api, webhook, 2)
+        assert redelivered["attempts"] == 2
     assert [one.headers["webhook-id"] for one in receiver.received] == [first["event_id"]] * 2
-    missing = f"/v1/webhooks/{made['id']}/deliveries/dlv_{'0' * 32}/redeliver"
+    missing = f"/v1/webhooks/{webhook['id']}/deliveries/dlv_{'0' * 32}/redeliver"
     await post(api, missing, status=404)
 
 
-async def test_a_disabled_webhook_takes_no_requests(api: Api) -> None:
-    made = await make(api, enabled=False)
+async def test_disabled_webhook_rejects_test_and_recovery(api: Api) -> None:
+    webhook = await create(api, enabled=False)
     for path, body in (("test", None), ("recover", {"since": "2026-01-01"})):
-        answer = await post(api, f"/v1/webhooks/{made['id']}/{path}", body, status=409)
-        assert answer["error"]["code"] == "conflict"
+        response = await post(api, f"/v1/webhooks/{webhook['id']}/{path}", body, status=409)
+        assert response["error"]["code"] == "conflict"
 
 
-async def test_a_recovery_brings_back_what_was_missed_and_nothing_twice(api: Api) -> None:
+async def test_recovery_delivers_missed_events_once(api: Api) -> None:
     async with receiving() as receiver:
-        made = await make(api, url=receiver.url)
-        path = f"/v1/webhooks/{made['id']}"
+        webhook = await create(api, url=receiver.url)
+        path = f"/v1/webhooks/{webhook['id']}"
         async with dispatching(api.store):
             await api.store.take(run_event("arrived"))
-            await finished(api, made, 1)
-        await api.store.take(run_event("given up"))
+            await attempted(api, webhook, 1)
+        await api.store.take(run_event("exhausted"))
         await api.store.pool.execute(
             "UPDATE deliveries SET status = 'exhausted', due_at = NULL WHERE due_at IS NOT NULL"
         )
         await api.send("PATCH", path, json={"enabled": False})
-        await api.store.take(run_event("while it was off"))
+        await api.store.take(run_event("disabled"))
         await api.send("PATCH", path, json={"enabled": True})
         response = await api.send("POST", f"{path}/recover", json={"since": "2020-01-01"})
         assert response.status == 202
         while await recover_missed(api.store.pool):
             pass
-        done = await api.get(response.headers["Location"])
-        assert (done["status"], done["recovered"]) == ("succeeded", 2)
+        recovery = await api.get(response.headers["Location"])
+        assert (recovery["status"], recovery["recovered"]) == ("succeeded", 2)
         async with dispatching(api.store):
-            await finished(api, made, 3)
+            await attempted(api, webhook, 3)
     runs = [one.event["data"]["object"]["run_id"] for one in receiver.received]
-    assert sorted(runs) == ["arrived", "given up", "while it was off"]
+    assert sorted(runs) == ["arrived", "disabled", "exhausted"]
 
 
 @pytest.mark.parametrize("since", ["0001-01-01", "9999-12-31T23:59:59.999999Z"])
-async def test_a_recovery_may_begin_anywhere_in_the_calendar(api: Api, since: str) -> None:
-    made = await make(api)
-    response = await api.send("POST", f"/v1/webhooks/{made['id']}/recover", json={"since": since})
+async def test_recovery_can_start_at_any_date(api: Api, since: str) -> None:
+    webhook = await create(api)
+    response = await api.send("POST", f"/v1/webhooks/{webhook['id']}/recover", json={"since": since})
     assert response.status == 202, await response.text()
     assert (await api.get(response.headers["Location"]))["since"][:4] == since[:4]
 
 
-async def finished(api: Api, webhook: dict[str, Any], attempts: int) -> list[dict[str, Any]]:
-    """The deliveries, once there were so many attempts."""
+async def attempted(api: Api, webhook: dict[str, Any], attempts: int) -> list[dict[str, Any]]:
+    """Wait until the deliveries have had that many attempts in total, and return them."""
     async with asyncio.timeout(20):
         while True:
             found: list[dict[str, Any]] = (await api.get(f"/v1/webhooks/{webhook['id']}/deliveries"))["data"]
