@@ -21,6 +21,8 @@ _OF_RESULTS: Final[tuple[FilteredList, ...]] = ("results", "history", "exports")
 _WITHOUT_HISTORY: Final[tuple[FilteredList, ...]] = ("runs", "results", "exports")
 _RESULTS_AND_EXPORTS: Final[tuple[FilteredList, ...]] = ("results", "exports")
 
+# Fields that limit the range of keys or are compared with rows of results and cases. All others are compared with runs.
+_OF_KEYS_AND_ROWS: Final = frozenset({"statuses", "from_ms", "to_ms", "case_key", "case_id", "suite"})
 _LAST_RUN: Final = RunKey(UUID(int=2**128 - 1))
 _LAST_CASE: Final = CaseKey(2**63 - 1)
 _LAST_MS: Final = 2**48 - 1
@@ -142,8 +144,8 @@ class ResultFilter(RunFilter):
 
     @property
     def filters_runs(self) -> bool:
-        """Whether the run of a result decides, too."""
-        return any((self.run_id, self.project_id, self.environment, self.branch))
+        """Whether any filter is compared with the run of a result."""
+        return not self.set_fields().keys() <= _OF_KEYS_AND_ROWS
 
     @property
     def selects_case(self) -> bool:

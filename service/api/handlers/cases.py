@@ -1,4 +1,4 @@
-"""Cases over HTTP: those of a project with their statistics, one, its results."""
+"""Handlers for cases: the list with statistics, one case, and its history."""
 
 from dataclasses import replace
 from typing import Final
@@ -19,21 +19,21 @@ from service.store.postgres.database import as_organization
 from service.store.queries import cases as read_cases
 from service.store.queries.cases import CasePosition
 
-_PLACES: Final = CursorCodec[CasePosition](
-    lambda place: pack_bigint(place.suite_hash) + pack_bigint(place.case_key),
+_CODEC: Final = CursorCodec[CasePosition](
+    lambda position: pack_bigint(position.suite_hash) + pack_bigint(position.case_key),
     lambda data: CasePosition(unpack_bigint(data[:8]), CaseKey(unpack_bigint(data[8:]))),
 )
 
 
 async def list_cases(request: web.Request) -> web.Response:
-    """The cases of a project, those of a suite together."""
+    """List the cases of a project, grouped by suite."""
     query, who = parse_query(request, CasesQuery), caller(request)
     project_id = query.project_id or who.project_id
     if project_id is None:
-        raise InvalidRequest("project_id: must be given", "project_id")
+        raise InvalidRequest("project_id: is required unless the key is bound to a project", "project_id")
     if who.project_id not in (None, project_id):
         return reply_page("[]", None)
-    cursors = Cursors(_PLACES, "cases", who.org_id, {"project_id": project_id, "suite": query.suite})
+    cursors = Cursors(_CODEC, "cases", who.org_id, {"project_id": project_id, "suite": query.suite})
     after = cursors.read(query.starting_after)
     async with as_organization(request.app[RESOURCES].list_pool, who.org_id) as connection:
         page = await read_cases.list_page(
@@ -43,7 +43,7 @@ async def list_cases(request: web.Request) -> web.Response:
 
 
 async def get_case(request: web.Request) -> web.Response:
-    """One case."""
+    """Get one case."""
     query, who, key = parse_query(request, CaseQuery), caller(request), _case_key(request)
     async with as_organization(request.app[RESOURCES].pool, who.org_id) as connection:
         text = await read_cases.find_one(connection, who.org_id, key, who.project_id, query.runs)
@@ -53,14 +53,14 @@ async def get_case(request: web.Request) -> web.Response:
 
 
 async def list_history(request: web.Request) -> web.Response:
-    """The results of a case, newest run first."""
+    """List the results of a case, newest run first."""
     query, who, key = parse_query(request, HistoryQuery), caller(request), _case_key(request)
     async with as_organization(request.app[RESOURCES].list_pool, who.org_id) as connection:
         project_id = await read_cases.find_project(connection, who.org_id, key, who.project_id)
-    wanted = restrict_to_project(replace(query.to_filter(), case_key=key), project_id)
-    if project_id is None or wanted is None:
+    filter_ = restrict_to_project(replace(query.to_filter(), case_key=key), project_id)
+    if project_id is None or filter_ is None:
         raise _no_case(request)
-    return await reply_results(request, wanted, query)
+    return await reply_results(request, filter_, query)
 
 
 def _case_key(request: web.Request) -> CaseKey:
@@ -71,5 +71,5 @@ def _case_key(request: web.Request) -> CaseKey:
 
 
 def _no_case(request: web.Request) -> NotFound:
-    """The same for an id that is malformed, absent or another organization's."""
-    return NotFound(f"there is no case {request.match_info['id'][:100]!r}")
+    """Return the same error for an ID that is malformed, unknown, or of another organization."""
+    return NotFound(f"case {request.match_info['id'][:100]!r} not found")

@@ -1,4 +1,4 @@
-"""Results over HTTP: the list, one in full."""
+"""Handlers for results: the list and one result."""
 
 from typing import Final
 from uuid import UUID
@@ -17,31 +17,31 @@ from service.domain.ids import CaseKey, RunKey, parse_result_id
 from service.store.postgres.database import as_organization
 from service.store.queries import results as read_results
 
-_PLACES: Final = CursorCodec[Position](
-    lambda place: place.run_key.bytes + pack_bigint(place.case_key),
+_CODEC: Final = CursorCodec[Position](
+    lambda position: position.run_key.bytes + pack_bigint(position.case_key),
     lambda data: Position(RunKey(UUID(bytes=data[:16])), CaseKey(unpack_bigint(data[16:]))),
 )
 
 
 async def list_results(request: web.Request) -> web.Response:
-    """Results, newest run first."""
+    """List results, newest run first."""
     query = parse_query(request, ResultQuery)
-    wanted = restrict_to_project(query.to_filter(), caller(request).project_id)
-    return await reply_results(request, wanted, query) if wanted else reply_page("[]", None)
+    filter_ = restrict_to_project(query.to_filter(), caller(request).project_id)
+    return await reply_results(request, filter_, query) if filter_ else reply_page("[]", None)
 
 
-async def reply_results(request: web.Request, wanted: ResultFilter, page: PageQuery) -> web.Response:
-    """The page of the list that this filter and cursor stand for."""
+async def reply_results(request: web.Request, filter_: ResultFilter, page: PageQuery) -> web.Response:
+    """Respond with the page of results for this filter and cursor."""
     org_id = caller(request).org_id
-    cursors = Cursors(_PLACES, "results", org_id, wanted.set_fields())
+    cursors = Cursors(_CODEC, "results", org_id, filter_.set_fields())
     after = cursors.read(page.starting_after)
     async with as_organization(request.app[RESOURCES].list_pool, org_id) as connection:
-        found = await read_results.list_page(connection, org_id, wanted, after, page.limit)
+        found = await read_results.list_page(connection, org_id, filter_, after, page.limit)
     return reply_page(found.data, cursors.write(found.next))
 
 
 async def get_result(request: web.Request) -> web.Response:
-    """One result in full."""
+    """Get one result with its failure and attempts."""
     who, key, resources = caller(request), result_key(request), request.app[RESOURCES]
     async with as_organization(resources.pool, who.org_id) as connection:
         text = await read_results.find_one(connection, who.org_id, key, who.project_id, resources.settings.link_base)
@@ -51,7 +51,7 @@ async def get_result(request: web.Request) -> web.Response:
 
 
 def result_key(request: web.Request) -> tuple[RunKey, CaseKey]:
-    """The key behind the id in the path. Raises NotFound for what can't be an id."""
+    """Return the key of the ID in the path. Raises NotFound if the ID is malformed."""
     key = parse_result_id(request.match_info["id"])
     if key is None:
         raise result_not_found(request)
@@ -59,5 +59,5 @@ def result_key(request: web.Request) -> tuple[RunKey, CaseKey]:
 
 
 def result_not_found(request: web.Request) -> NotFound:
-    """The same for an id that is malformed, absent or another organization's."""
-    return NotFound(f"there is no result {request.match_info['id'][:100]!r}")
+    """Return the same error for an ID that is malformed, unknown, or of another organization."""
+    return NotFound(f"result {request.match_info['id'][:100]!r} not found")

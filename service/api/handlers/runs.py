@@ -1,4 +1,4 @@
-"""Runs over HTTP: the list, one of them."""
+"""Handlers for runs: the list, one run, and its deletion."""
 
 from typing import Final
 from uuid import UUID
@@ -23,49 +23,49 @@ from service.store.queries import runs as read_runs
 from service.store.queries.runs import RunSelector
 from service.usecases.retention import delete_run as usecase
 
-_PLACES: Final = CursorCodec[RunKey](lambda key: key.bytes, lambda data: RunKey(UUID(bytes=data)))
+_CODEC: Final = CursorCodec[RunKey](lambda key: key.bytes, lambda data: RunKey(UUID(bytes=data)))
 
 
 async def list_runs(request: web.Request) -> web.Response:
-    """Runs, the latest completed first."""
+    """List runs, newest first."""
     query = parse_query(request, RunQuery)
     who = caller(request)
-    wanted = restrict_to_project(query.to_filter(), who.project_id)
-    if wanted is None:
+    filter_ = restrict_to_project(query.to_filter(), who.project_id)
+    if filter_ is None:
         return reply_page("[]", None)
-    cursors = Cursors(_PLACES, "runs", who.org_id, wanted.set_fields())
+    cursors = Cursors(_CODEC, "runs", who.org_id, filter_.set_fields())
     after = cursors.read(query.starting_after)
     async with as_organization(request.app[RESOURCES].list_pool, who.org_id) as connection:
-        page = await read_runs.list_page(connection, who.org_id, wanted, after, query.limit)
+        page = await read_runs.list_page(connection, who.org_id, filter_, after, query.limit)
     return reply_page(compact(page.data), cursors.write(page.next))
 
 
 async def get_run(request: web.Request) -> web.Response:
-    """One run; with `wait`, as soon as it is there and complete, or as it is at the end of the time."""
+    """Get one run. With `wait`, respond when the run is complete or the time is over."""
     wait_s = requested_wait_s(request)
-    who, wanted = caller(request), run_selector(request)
-    text = await _find(request, wanted)
+    who, selector = caller(request), run_selector(request)
+    text = await _find(request, selector)
     if wait_s and not (text and orjson.loads(text)["complete"]):
-        await request.app[RESOURCES].run_watch.wait(who.org_id, wanted, wait_s)
-        text = await _find(request, wanted)
+        await request.app[RESOURCES].run_watch.wait(who.org_id, selector, wait_s)
+        text = await _find(request, selector)
     if text is None:
-        raise run_not_found(wanted.run_id)
+        raise run_not_found(selector.run_id)
     return reply_with_etag(text)
 
 
 async def delete_run(request: web.Request) -> web.Response:
-    """Deletes a run; its results, artifacts and files go with it."""
-    who, wanted, storage = caller(request), run_selector(request), request.app[RESOURCES].storage
+    """Delete a run with its results, artifacts, and files."""
+    who, selector, storage = caller(request), run_selector(request), request.app[RESOURCES].storage
 
     async def delete(connection: Connection) -> web.Response:
-        await usecase.delete_run(connection, storage, who.org_id, wanted.run_id, wanted.project_id)
+        await usecase.delete_run(connection, storage, who.org_id, selector.run_id, selector.project_id)
         return web.Response(status=204)
 
     return await mutate(request, delete)
 
 
 def run_selector(request: web.Request) -> RunSelector:
-    """The run that the path names, for this caller. Raises NotFound for what PostgreSQL would refuse as a text."""
+    """Return the selector of the run in the path. Raises NotFound if PostgreSQL can't store its ID."""
     run_id = request.match_info["run_id"]
     if not is_storable(run_id):
         raise run_not_found(run_id)
@@ -73,11 +73,11 @@ def run_selector(request: web.Request) -> RunSelector:
 
 
 def run_not_found(run_id: str) -> NotFound:
-    """The same for one that is absent or another organization's."""
-    return NotFound(f"there is no run {replace_unstorable(run_id[:100])!r}")
+    """Return the same error for a run that is unknown or of another organization."""
+    return NotFound(f"run {replace_unstorable(run_id[:100])!r} not found")
 
 
-async def _find(request: web.Request, wanted: RunSelector) -> str | None:
+async def _find(request: web.Request, selector: RunSelector) -> str | None:
     org_id = caller(request).org_id
     async with as_organization(request.app[RESOURCES].pool, org_id) as connection:
-        return await read_runs.find_one(connection, org_id, *wanted)
+        return await read_runs.find_one(connection, org_id, *selector)

@@ -1,7 +1,7 @@
-"""Puts reading statements together from the named pieces of sql/read_*.sql and numbers their parameters.
+"""Composes query statements from the fragments of sql/queries and numbers their parameters.
 
-A piece may hold `{other}`, which stands for the piece of that name, or for whatever was chosen for it, and `:name`,
-a parameter. Only names and numbers of our own code choose pieces; whatever a caller says travels as a parameter.
+A fragment can contain `{other}`, which is replaced by the fragment of that name or by the one that the caller chooses,
+and `:name`, a parameter. Only names and numbers from this code base choose fragments. Values of clients are parameters.
 """
 
 import re
@@ -13,76 +13,76 @@ from typing import Any, Final, NamedTuple
 import asyncpg
 
 from service.store.postgres.database import Connection
-from service.store.postgres.statements import nouns, statements
+from service.store.postgres.statements import fragments
 
-# How far one page looks before it returns what it has: through so many runs or details, and so many results; through
-# fewer where each needs a look-up of its own.
+# The scan budget of one page: the maximum number of runs or details, and of results. The probe budget applies instead
+# if each row needs its own lookup.
 RUN_BUDGET: Final = 2_000
 PROBE_BUDGET: Final = 500
 ROW_BUDGET: Final = 20_000
 
-_PIECES: Final = {name: text for noun in nouns() if noun.startswith("read_") for name, text in statements(noun).items()}
-_REMEMBERED: Final = 1_000  # statements; clients choose the columns of an export in any order
+_CACHED_STATEMENTS: Final = 1_000  # bounded, because clients choose the columns of an export in any order
 Choice = str | int | tuple[str, ...]
 
-_PIECE: Final = re.compile(r"\{(\w+)\}")
+_PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
 _PARAMETER: Final = re.compile(r"(?<!:):([a-z]\w*)")
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A statement as PostgreSQL takes it, and the names of its parameters in their order."""
+    """A statement with numbered parameters, and the names of its parameters in that order."""
 
     text: str
     names: tuple[str, ...]
 
     async def fetch_rows(self, connection: Connection, values: Mapping[str, object]) -> Sequence[asyncpg.Record]:
-        """Every row."""
+        """Return all rows."""
         rows: Sequence[asyncpg.Record] = await connection.fetch(self.text, *self._arguments(values))
         return rows
 
     async def fetch_row(self, connection: Connection, values: Mapping[str, object]) -> asyncpg.Record:
-        """The one row of a statement that always has one."""
+        """Return the row of a statement that always returns one. Raises LookupError if it doesn't."""
         row = await connection.fetchrow(self.text, *self._arguments(values))
         if row is None:
-            raise LookupError("a statement that always answers with a row has not")
+            raise LookupError("the statement returned no row")
         return row
 
     async def fetch_value(self, connection: Connection, values: Mapping[str, object]) -> Any:
-        """The first column of the first row, or None where there is no row."""
+        """Return the first column of the first row, or None if there is no row."""
         return await connection.fetchval(self.text, *self._arguments(values))
 
     def _arguments(self, values: Mapping[str, object]) -> list[object]:
-        """The values in the order of the parameters; those that the statement does not ask for stay out."""
+        """Return the values of the parameters in their order. The statement doesn't need to use all values."""
         return [values[name] for name in self.names]
 
 
 class IdPage(NamedTuple):
-    """`data` is a JSON array; `next` is the id behind which the list goes on, None at its end."""
+    """`data` is a JSON array. `next` is the ID after which the list continues, or None at its end."""
 
     data: str
     next: str | None
 
 
 async def page_by_id(connection: Connection, listed: str, values: Mapping[str, object]) -> IdPage:
-    """A page of a list that runs from the newest id to the oldest; `listed` names the piece that reads it."""
+    """Return a page of a list from the newest ID to the oldest. `listed` is the name of the fragment that reads it."""
     return IdPage(*await compose("page_by_id", listed=listed).fetch_row(connection, values))
 
 
-@lru_cache(_REMEMBERED)
-def compose(name: str, **chosen: Choice) -> Statement:
-    """The statement of this name with the chosen piece, list of pieces, or number for each of its holes."""
-    text = _fill(_PIECES[name], chosen)
+@lru_cache(_CACHED_STATEMENTS)
+def compose(name: str, **choices: Choice) -> Statement:
+    """Return the statement with the chosen fragment, list of fragments, or number for each placeholder."""
+    text = _fill(fragments()[name], choices)
     names = tuple(dict.fromkeys(_PARAMETER.findall(text)))
     numbers = {parameter: f"${number}" for number, parameter in enumerate(names, 1)}
     return Statement(_PARAMETER.sub(lambda match: numbers[match[1]], text), names)
 
 
-def _fill(text: str, chosen: Mapping[str, Choice]) -> str:
-    def piece(match: re.Match[str]) -> str:
-        wanted = chosen.get(match[1], match[1])
-        if isinstance(wanted, int):
-            return str(wanted)
-        return ", ".join(_fill(_PIECES[name], chosen) for name in ((wanted,) if isinstance(wanted, str) else wanted))
+def _fill(text: str, choices: Mapping[str, Choice]) -> str:
+    def replacement(match: re.Match[str]) -> str:
+        choice = choices.get(match[1], match[1])
+        if isinstance(choice, int):
+            return str(choice)
+        names = (choice,) if isinstance(choice, str) else choice
+        return ", ".join(_fill(fragments()[name], choices) for name in names)
 
-    return _PIECE.sub(piece, text)
+    return _PLACEHOLDER.sub(replacement, text)

@@ -1,4 +1,4 @@
-"""Connections: one pool per role, and what the driver's errors mean for whoever called."""
+"""Connection pools for the database roles, and the classification of driver errors."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,7 +12,7 @@ from asyncpg.pool import PoolConnectionProxy
 from service.domain.errors import Unavailable
 from service.domain.ids import OrgId
 
-# What others hand on without knowing the driver.
+# Other layers pass these types on without importing the driver.
 Connection = asyncpg.Connection | PoolConnectionProxy
 Pool = asyncpg.Pool
 Row = asyncpg.Record
@@ -22,7 +22,7 @@ DatabaseRole = Literal["results_api", "results_worker"]
 _COMMAND_TIMEOUT_S: Final = 60
 _CLOSE_TIMEOUT_S: Final = 5
 _SESSION: Final[dict[DatabaseRole, dict[str, str]]] = {
-    # Every read walks an index in the order of the list and stops after a page, which a bitmap can't.
+    # Every read follows an index in the order of the list and stops after a page. A bitmap scan can't stop early.
     "results_api": {
         "statement_timeout": "30s",
         "idle_in_transaction_session_timeout": "10s",
@@ -32,17 +32,17 @@ _SESSION: Final[dict[DatabaseRole, dict[str, str]]] = {
     "results_worker": {"lock_timeout": "5s", "idle_in_transaction_session_timeout": "10s"},
 }
 
-# Errors by what helps against them; the classes are those of the SQL standard.
+# SQLSTATE classes and codes, grouped by how a caller can respond.
 _OUTAGES: Final = ("08", "53", "57")
-_CLASHES: Final = ("40001", "40P01", "55P03")
-_DATA: Final = ("22", "23", "54")
+_CONFLICTS: Final = ("40001", "40P01", "55P03")
+_DATA_ERRORS: Final = ("22", "23", "54")
 
 
 async def open_pool(url: str, role: DatabaseRole, size: int) -> asyncpg.Pool:
-    """A pool whose connections act as this role. The caller closes it."""
+    """Return a pool whose connections use this role. The caller closes it."""
     return await asyncpg.create_pool(
         url,
-        min_size=0,  # a process starts, and waits, while the database is down
+        min_size=0,  # a process can start while the database is down
         max_size=size,
         command_timeout=_COMMAND_TIMEOUT_S,
         init=_init,
@@ -53,7 +53,7 @@ async def open_pool(url: str, role: DatabaseRole, size: int) -> asyncpg.Pool:
 
 
 async def close_pool(pool: asyncpg.Pool) -> None:
-    """Closes a pool once its connections are back, or hard where one is not within a few seconds."""
+    """Close a pool after its connections are released. Terminate connections that aren't released within 5 s."""
     try:
         await asyncio.wait_for(pool.close(), _CLOSE_TIMEOUT_S)
     except TimeoutError:
@@ -62,8 +62,8 @@ async def close_pool(pool: asyncpg.Pool) -> None:
 
 @asynccontextmanager
 async def as_owner(url: str) -> AsyncIterator[Connection]:
-    """A connection as who we log in, who owns the tables."""
-    # A lock that does not come soon is given up: as long as it is waited for, others queue up behind it.
+    """Provide a connection with the role of the URL's user, who owns the tables."""
+    # While a statement waits for a lock, other statements queue behind it, so it gives up soon.
     settings = {"application_name": "results_owner", "lock_timeout": "2s"}
     connection = await asyncpg.connect(url, command_timeout=_COMMAND_TIMEOUT_S, server_settings=settings)
     try:
@@ -81,16 +81,16 @@ def _to_json(value: object) -> str:
 
 
 async def _keep_session(_: Connection) -> None:
-    """No round trip on release: nobody leaves session state but `act_as`, which knows what it left."""
+    """Save the round trip of a reset on release. Only `act_as` changes session state, and it tracks that state."""
 
 
 class ScopedConnection(asyncpg.Connection):
-    """A connection that remembers which organization's rows it sees."""
+    """A connection that tracks the organization whose rows it can read."""
 
     __slots__ = ("_organization",)
 
     async def act_as(self, org_id: OrgId) -> None:
-        """Tells the server the organization, unless it was told already."""
+        """Set the organization for row-level security if it isn't set already."""
         if getattr(self, "_organization", None) != org_id:
             self._organization: OrgId | None = None
             await self.execute("SELECT set_config('app.org_id', $1, false)", str(org_id))
@@ -99,44 +99,47 @@ class ScopedConnection(asyncpg.Connection):
 
 @asynccontextmanager
 async def as_organization(pool: asyncpg.Pool, org_id: OrgId) -> AsyncIterator[Connection]:
-    """A connection that sees this organization's rows only. Never inside a transaction: a rollback would undo it."""
+    """Provide a connection that sees only the rows of this organization. Raises Unavailable during an outage.
+
+    Don't use it inside a transaction, because a rollback would undo the setting.
+    """
     async with outages_as_unavailable(), pool.acquire() as connection:
         await cast("ScopedConnection", connection).act_as(org_id)
         yield connection
 
 
 class RowDeleted(Exception):
-    """A row went away between two statements of one transaction; the same transaction, again, will do without it."""
+    """A row was deleted between two statements of a transaction. Repeat the transaction."""
 
 
 def is_outage(error: BaseException) -> bool:
-    """The server is not there, or has no room: the same statement may succeed later."""
+    """Return whether the server is unreachable or out of resources, so the same statement can succeed later."""
     if isinstance(error, asyncpg.PostgresError):
         return str(error.sqlstate).startswith(_OUTAGES)
     if isinstance(error, asyncpg.DataError):
         return False
-    # The driver's internal one: between a server's farewell and its end the driver does not know what to make of us.
+    # The driver raises InternalClientError for connections that a server is closing while it shuts down.
     return isinstance(error, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError | TimeoutError)
 
 
 def is_conflict(error: BaseException) -> bool:
-    """Two transactions were in each other's way: the same transaction, again, will do."""
-    return isinstance(error, RowDeleted) or (isinstance(error, asyncpg.PostgresError) and error.sqlstate in _CLASHES)
+    """Return whether two transactions conflicted, so the same transaction can succeed if it is repeated."""
+    return isinstance(error, RowDeleted) or (isinstance(error, asyncpg.PostgresError) and error.sqlstate in _CONFLICTS)
 
 
 def is_data_error(error: BaseException) -> bool:
-    """The data can't be stored as it is; trying again changes nothing."""
+    """Return whether the data can't be stored, so a retry can't succeed."""
     if isinstance(error, asyncpg.PostgresError):
-        return str(error.sqlstate).startswith(_DATA)
+        return str(error.sqlstate).startswith(_DATA_ERRORS)
     return isinstance(error, asyncpg.DataError)
 
 
 @asynccontextmanager
 async def outages_as_unavailable() -> AsyncIterator[None]:
-    """Turns an outage of the database into `Unavailable`, which callers outside the store understand."""
+    """Convert an outage of the database to Unavailable, which layers outside the store can handle."""
     try:
         yield
     except (*DRIVER_ERRORS, OSError) as error:
         if not is_outage(error):
             raise
-        raise Unavailable("the database does not answer") from error
+        raise Unavailable("the database is not available; try again later") from error

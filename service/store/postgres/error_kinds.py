@@ -1,4 +1,4 @@
-"""Why a database can't be worked with, told apart by what helps."""
+"""The kinds of errors for which an operator must fix the database or its settings."""
 
 from typing import Final, Literal
 
@@ -12,7 +12,7 @@ _BY_STATE: Final[dict[str, DatabaseErrorKind]] = {
     "28000": "login",
     "28P01": "login",
     "3D000": "database",
-    "22023": "schema",  # the role that we act as is not there
+    "22023": "schema",  # the database role doesn't exist
     "42P01": "schema",
     "42501": "rights",
 }
@@ -20,15 +20,15 @@ _CONNECT_TIMEOUT_S: Final = 10
 
 
 def database_error_kind(error: BaseException) -> DatabaseErrorKind | None:
-    """What the error says of the database as such; None where it is about something else."""
+    """Return the kind of an error of the database itself, or None for any other error."""
     if isinstance(error, asyncpg.PostgresError):
-        found = _BY_STATE.get(str(error.sqlstate))
+        kind = _BY_STATE.get(str(error.sqlstate))
     else:
-        found = "address" if isinstance(error, asyncpg.ClientConfigurationError | UnicodeError) else None
-    return found or ("outage" if is_outage(error) else None)
+        kind = "address" if isinstance(error, asyncpg.ClientConfigurationError | UnicodeError) else None
+    return kind or ("outage" if is_outage(error) else None)
 
 
 async def probe(pool: Pool) -> None:
-    """Raises what a first statement meets."""
+    """Run a minimal query. Raises the error that any first statement would raise."""
     async with pool.acquire(timeout=_CONNECT_TIMEOUT_S) as connection:
         await connection.fetchval("SELECT 'organizations'::regclass")

@@ -1,4 +1,4 @@
-"""Reads the statements of sql/<noun>.sql: each stands under a line `-- name: <name>`."""
+"""Loads the SQL statements of sql/<noun>.sql and the fragments of sql/queries/<noun>.sql."""
 
 import re
 from collections.abc import Mapping
@@ -12,11 +12,22 @@ _NAME: Final = re.compile(r"^-- name: (\w+)[^\n]*\n", re.MULTILINE)
 
 @cache
 def statements(noun: str) -> Mapping[str, str]:
-    """The statements about a noun, by name."""
-    pieces = _NAME.split((_FOLDER / f"{noun}.sql").read_text(encoding="utf-8"))
-    return {name: text.strip().rstrip(";") for name, text in zip(pieces[1::2], pieces[2::2], strict=True)}
+    """Return the statements of a noun by name. Each one follows a line `-- name: <name>`."""
+    return _load(_FOLDER / f"{noun}.sql")
+
+
+@cache
+def fragments() -> Mapping[str, str]:
+    """Return the fragments of all queries by name."""
+    files = sorted((_FOLDER / "queries").glob("*.sql"))
+    return {name: text for file in files for name, text in _load(file).items()}
 
 
 def nouns() -> list[str]:
-    """Every noun that has statements."""
+    """Return every noun that has statements."""
     return sorted(file.stem for file in _FOLDER.glob("*.sql"))
+
+
+def _load(file: Path) -> Mapping[str, str]:
+    _, *parts = _NAME.split(file.read_text(encoding="utf-8"))
+    return {name: text.strip().rstrip(";") for name, text in zip(parts[::2], parts[1::2], strict=True)}

@@ -1,4 +1,4 @@
-"""Reads what files belong to a result."""
+"""Queries for the artifacts of a result."""
 
 from typing import Final, NamedTuple
 
@@ -8,7 +8,7 @@ from service.store.postgres.database import Connection
 
 
 class ArtifactPosition(NamedTuple):
-    """A place in the list of a result's artifacts: its own come first, then those of its run."""
+    """A position in the list of artifacts of a result: its own are first, then those of its run."""
 
     run_level: bool
     artifact_key: int
@@ -18,7 +18,7 @@ _START: Final = ArtifactPosition(False, -(2**63))
 
 
 class ArtifactPage(NamedTuple):
-    """`data` is a JSON array; `next` is where the list goes on, None at its end."""
+    """`data` is a JSON array. `next` is the position where the list continues, or None at its end."""
 
     data: str
     next: ArtifactPosition | None
@@ -28,7 +28,7 @@ async def list_page(
     connection: Connection, org_id: OrgId, key: tuple[RunKey, CaseKey], after: ArtifactPosition | None, limit: int,
     link_base: str,
 ) -> ArtifactPage:  # fmt: skip
-    """The next artifacts of the result and of its run."""
+    """Return the next artifacts of the result and of its run."""
     statement = compose("page_of_artifacts")
     run_level, artifact_key = after or _START
     values = {
@@ -43,7 +43,7 @@ async def list_page(
 async def result_exists(
     connection: Connection, org_id: OrgId, key: tuple[RunKey, CaseKey], project_id: str | None
 ) -> bool:
-    """Whether the organization, or the project if one is given, has this result."""
+    """Return whether the organization, or the given project, has this result."""
     statement = compose("has_result")
     values = {"org_id": org_id, "run_key": key[0], "case_key": key[1], "project_id": project_id}
     return await statement.fetch_value(connection, values) is not None
@@ -52,7 +52,7 @@ async def result_exists(
 async def find_one(
     connection: Connection, org_id: OrgId, address: tuple[RunKey, CaseKey, int], link_base: str
 ) -> str | None:
-    """One artifact as JSON."""
+    """Return one artifact as JSON, or None if it doesn't exist."""
     run_key, case_key, artifact_key = address
     values = {
         "org_id": org_id, "run_key": run_key, "case_key": case_key, "artifact_key": artifact_key,

@@ -1,4 +1,4 @@
-"""Reads cases with what their last runs say of them."""
+"""Queries for cases with statistics over their last runs."""
 
 from typing import Final, NamedTuple
 
@@ -6,13 +6,14 @@ from service.domain.ids import CaseKey, OrgId
 from service.store.postgres.composition import RUN_BUDGET, Statement, compose
 from service.store.postgres.database import Connection
 
-# How many runs of the project a case is looked for in, before its statistics are over fewer than were asked for.
+# The number of newest runs of the project in which a case is looked up. If it occurs in few of them, its statistics
+# cover fewer runs than the client requested.
 _WINDOW_IN_LISTS: Final = 200
 _WINDOW_ALONE: Final = RUN_BUDGET
 
 
 class CasePosition(NamedTuple):
-    """A place in the list of a project's cases."""
+    """A position in the list of cases of a project."""
 
     suite_hash: int
     case_key: CaseKey
@@ -22,7 +23,7 @@ _START: Final = CasePosition(-(2**63), CaseKey(-(2**63)))
 
 
 class CasePage(NamedTuple):
-    """`data` is a JSON array; `next` is where the list goes on, None at its end."""
+    """`data` is a JSON array. `next` is the position where the list continues, or None at its end."""
 
     data: str
     next: CasePosition | None
@@ -37,7 +38,7 @@ async def list_page(
     after: CasePosition | None,
     limit: int,
 ) -> CasePage:
-    """The next cases of the project, or of one suite of it, with statistics over their last `runs` runs."""
+    """Return the next cases of the project, or of one suite, with statistics over their last `runs` runs."""
     after_suite, after_case = after or _START
     values = {
         "org_id": org_id, "project_id": project_id, "suite": suite, "runs": runs, "page": limit,
@@ -51,7 +52,7 @@ async def list_page(
 async def find_one(
     connection: Connection, org_id: OrgId, case_key: CaseKey, project_id: str | None, runs: int
 ) -> str | None:
-    """One case as JSON; None where there is none in the organization, or in the project if one is given."""
+    """Return one case as JSON, or None if the organization, or the given project, doesn't have it."""
     project_id = await find_project(connection, org_id, case_key, project_id)
     if project_id is None:
         return None
@@ -61,17 +62,17 @@ async def find_one(
 
 
 async def find_project(connection: Connection, org_id: OrgId, case_key: CaseKey, project_id: str | None) -> str | None:
-    """The project that the case belongs to; None where there is no such case, or not in the project that is given."""
+    """Return the project of a case, or None if the organization, or the given project, doesn't have the case."""
     values = {"org_id": org_id, "case_key": case_key, "project_id": project_id}
     found: str | None = await compose("case_project").fetch_value(connection, values)
     return found
 
 
 def page_statement(*, of_one_suite: bool) -> Statement:
-    """The statement for the list."""
+    """Return the statement for the list."""
     return compose("page_of_cases", suite="suite_one" if of_one_suite else "suite_any", window=_WINDOW_IN_LISTS)
 
 
 def one_statement() -> Statement:
-    """The statement for one case."""
+    """Return the statement for one case."""
     return compose("one_case", window=_WINDOW_ALONE)

@@ -1,4 +1,4 @@
-"""Reads results: a page of the list as JSON that PostgreSQL wrote, or one in full."""
+"""Queries for results: a page of the list and one result, as JSON that PostgreSQL writes."""
 
 from dataclasses import replace
 from typing import Final, NamedTuple
@@ -11,7 +11,7 @@ from service.store.postgres.statements import statements
 from service.store.queries.filter_values import filter_values
 
 _CASES: Final = statements("cases")
-_PROBES: Final = ("rows_of_case", "rows_of_case_id", "rows_of_suite")  # a look-up or two for each candidate
+_PROBES: Final = ("rows_of_case", "rows_of_case_id", "rows_of_suite")  # one or two lookups per candidate
 _INDEXED_STATUSES: Final = {
     "f": "driver_project_with_failed",
     "e": "driver_project_with_error",
@@ -21,14 +21,14 @@ _INDEXED_STATUSES: Final = {
 
 
 class ResultPage(NamedTuple):
-    """`data` is a JSON array; `next` is where the list goes on, None at its end."""
+    """`data` is a JSON array. `next` is the position where the list continues, or None at its end."""
 
     data: str
     next: Position | None
 
 
 class Budgets(NamedTuple):
-    """How far one page looks."""
+    """The scan budget of one page: the maximum number of runs and of result rows."""
 
     runs: int = RUN_BUDGET
     rows: int = ROW_BUDGET
@@ -40,24 +40,24 @@ BUDGETS: Final = Budgets()
 async def list_page(
     connection: Connection,
     org_id: OrgId,
-    wanted: ResultFilter,
+    filter_: ResultFilter,
     after: Position | None,
     limit: int,
     budgets: Budgets = BUDGETS,
 ) -> ResultPage:
-    """The next results of the list, newest first; fewer than `limit` where the budget ends before the list does."""
-    known = await _with_its_case(connection, org_id, wanted)
-    if known is None:
+    """Return the next results, newest first. A page has fewer than `limit` if the budget ends before the list does."""
+    resolved = await _resolve_case(connection, org_id, filter_)
+    if resolved is None:
         return ResultPage("[]", None)
-    statement = page_statement(known, budgets)
-    row = await statement.fetch_row(connection, filter_values(org_id, known, after) | {"page": limit})
+    statement = page_statement(resolved, budgets)
+    row = await statement.fetch_row(connection, filter_values(org_id, resolved, after) | {"page": limit})
     return ResultPage(row["data"], _position(row["run_key"], row["case_key"]))
 
 
 async def find_one(
     connection: Connection, org_id: OrgId, key: tuple[RunKey, CaseKey], project_id: str | None, link_base: str
 ) -> str | None:
-    """One result in full, as JSON; None where there is none in the organization, or in the project if one is given."""
+    """Return one complete result as JSON, or None if the organization, or the given project, doesn't have it."""
     statement = compose("one_result")
     values = {
         "org_id": org_id, "run_key": key[0], "case_key": key[1], "project_id": project_id, "link_base": link_base,
@@ -66,59 +66,59 @@ async def find_one(
     return text
 
 
-def page_statement(wanted: ResultFilter, budgets: Budgets = BUDGETS) -> Statement:
-    """The statement for a filter whose case, if it has one, is known by its key: candidates × rows."""
-    if wanted.case_key is not None and wanted.excludes_passed and wanted.run_id is None:
-        return _compose(budgets, examined="not_passed_of_case")
-    if not (wanted.filters_runs or wanted.selects_case):
-        return _compose(budgets, examined="not_passed_alone" if wanted.excludes_passed else "rows_alone")
-    rows = _rows(wanted)
+def page_statement(filter_: ResultFilter, budgets: Budgets = BUDGETS) -> Statement:
+    """Return the statement for a filter. If the filter selects one case, its key must be known."""
+    if filter_.case_key is not None and filter_.excludes_passed and filter_.run_id is None:
+        return _compose(budgets, examined="rows_not_passed_of_case")
+    if not (filter_.filters_runs or filter_.selects_case):
+        return _compose(budgets, examined="all_rows_not_passed" if filter_.excludes_passed else "all_rows")
+    rows = _rows(filter_)
     if rows in _PROBES:
         budgets = Budgets(min(budgets.runs, PROBE_BUDGET), min(budgets.rows, PROBE_BUDGET))
-    return _compose(budgets, examined="rows_of_runs", driver=_driver(wanted), rows=rows)
+    return _compose(budgets, examined="rows_of_runs", driver=_driver(filter_), rows=rows)
 
 
-def _compose(budgets: Budgets, **chosen: str) -> Statement:
-    return compose("page", run_budget=budgets.runs, row_budget=budgets.rows, **chosen)
+def _compose(budgets: Budgets, **choices: str) -> Statement:
+    return compose("page_of_results", run_budget=budgets.runs, row_budget=budgets.rows, **choices)
 
 
-def _driver(wanted: ResultFilter) -> str:
-    """The index on runs that leaves the fewest candidates."""
-    if wanted.run_id is not None:
+def _driver(filter_: ResultFilter) -> str:
+    """Choose the index on runs that yields the fewest candidates."""
+    if filter_.run_id is not None:
         return "driver_run"
-    if wanted.project_id is not None and wanted.branch is not None:
+    if filter_.project_id is not None and filter_.branch is not None:
         return "driver_project_and_branch"
-    if wanted.project_id is not None:
-        only = wanted.statuses[0] if len(wanted.statuses) == 1 else ""
+    if filter_.project_id is not None:
+        only = filter_.statuses[0] if len(filter_.statuses) == 1 else ""
         return _INDEXED_STATUSES.get(only, "driver_project")
-    if wanted.branch is not None:
+    if filter_.branch is not None:
         return "driver_branch"
-    return "driver_environment" if wanted.environment is not None else "driver_nothing"
+    return "driver_environment" if filter_.environment is not None else "driver_any"
 
 
-def _rows(wanted: ResultFilter) -> str:
-    """How the rows of one run are taken."""
-    if wanted.case_key is not None:
+def _rows(filter_: ResultFilter) -> str:
+    """Choose how the rows of one run are read."""
+    if filter_.case_key is not None:
         return "rows_of_case"
-    if wanted.case_id is not None:
+    if filter_.case_id is not None:
         return "rows_of_case_id"
-    if wanted.suite is not None:
+    if filter_.suite is not None:
         return "rows_of_suite"
-    return "rows_not_passed" if wanted.excludes_passed else "rows_any"
+    return "rows_not_passed" if filter_.excludes_passed else "rows_any"
 
 
-async def _with_its_case(connection: Connection, org_id: OrgId, wanted: ResultFilter) -> ResultFilter | None:
-    """The filter with the case's key and project where it is one case; None where there is no such case."""
-    if not wanted.selects_case:
-        return wanted
-    name = "find_key" if wanted.case_key is not None else "find_id"
-    sought = wanted.case_key if wanted.case_key is not None else wanted.case_id
-    rows = await connection.fetch(_CASES[name], org_id, sought, wanted.project_id, wanted.suite)
-    if not rows or (wanted.case_id is not None and wanted.case_id != rows[0]["case_id"]):
+async def _resolve_case(connection: Connection, org_id: OrgId, filter_: ResultFilter) -> ResultFilter | None:
+    """Return the filter with the key and project of its case if it selects one, or None if no such case exists."""
+    if not filter_.selects_case:
+        return filter_
+    name = "find_key" if filter_.case_key is not None else "find_id"
+    key_or_id = filter_.case_key if filter_.case_key is not None else filter_.case_id
+    rows = await connection.fetch(_CASES[name], org_id, key_or_id, filter_.project_id, filter_.suite)
+    if not rows or (filter_.case_id is not None and filter_.case_id != rows[0]["case_id"]):
         return None
     if len(rows) > 1:
-        return wanted
-    return replace(wanted, case_key=CaseKey(rows[0]["case_key"]), project_id=rows[0]["project_id"])
+        return filter_
+    return replace(filter_, case_key=CaseKey(rows[0]["case_key"]), project_id=rows[0]["project_id"])
 
 
 def _position(run_key: RunKey | None, case_key: CaseKey | None) -> Position | None:

@@ -1,4 +1,4 @@
-"""Reads runs: a page of the list, or one."""
+"""Queries for runs: a page of the list and one run, as JSON that PostgreSQL writes."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,14 +11,14 @@ from service.store.queries.filter_values import filter_values
 
 
 class RunSelector(NamedTuple):
-    """A run that someone waits for; with a project, it must belong to that one."""
+    """A run_id and, for a key that is bound to a project, the project that the run must belong to."""
 
     run_id: str
     project_id: str | None
 
 
 class RunPage(NamedTuple):
-    """`data` is a JSON array; `next` is the last run examined, None at the end of the list."""
+    """`data` is a JSON array. `next` is the last run examined, or None at the end of the list."""
 
     data: str
     next: RunKey | None
@@ -27,44 +27,46 @@ class RunPage(NamedTuple):
 async def list_page(
     connection: Connection,
     org_id: OrgId,
-    wanted: RunFilter,
+    filter_: RunFilter,
     after: RunKey | None,
     limit: int,
     budget: int = RUN_BUDGET,
 ) -> RunPage:
-    """The next runs of the list, newest first; fewer than `limit` where the budget ends before the list does."""
-    statement = page_statement(wanted, budget)
+    """Return the next runs, newest first. A page has fewer than `limit` if the budget ends before the list does."""
+    statement = page_statement(filter_, budget)
     position = None if after is None else Position.after_run(after)
-    values = filter_values(org_id, wanted, position) | {"page": limit}
-    row = await statement.fetch_row(connection, values)
+    row = await statement.fetch_row(connection, filter_values(org_id, filter_, position) | {"page": limit})
     return RunPage(row["data"], row["run_key"])
 
 
 async def find_one(connection: Connection, org_id: OrgId, run_id: str, project_id: str | None) -> str | None:
-    """One run as JSON; None where there is none in the organization, or in the project if one is given."""
+    """Return one run as JSON, or None if the organization, or the given project, doesn't have it."""
     statement = compose("one_run")
     values = {"org_id": org_id, "run_id": run_id, "project_id": project_id}
     text: str | None = await statement.fetch_value(connection, values)
     return text
 
 
-async def find_complete(connection: Connection, org_id: OrgId, wanted: Sequence[RunSelector]) -> set[RunSelector]:
-    """Those among these runs that are there and complete."""
+async def find_complete(connection: Connection, org_id: OrgId, selectors: Sequence[RunSelector]) -> set[RunSelector]:
+    """Return the selectors whose runs are complete."""
     values = {
-        "org_id": org_id, "run_ids": [run.run_id for run in wanted], "project_ids": [run.project_id for run in wanted],
-    }  # fmt: skip
-    places: list[int] = await compose("complete_runs").fetch_value(connection, values)
-    return {wanted[place] for place in places}
+        "org_id": org_id,
+        "run_ids": [selector.run_id for selector in selectors],
+        "project_ids": [selector.project_id for selector in selectors],
+    }
+    indexes: list[int] = await compose("complete_runs").fetch_value(connection, values)
+    return {selectors[index] for index in indexes}
 
 
-def page_statement(wanted: RunFilter, budget: int = RUN_BUDGET) -> Statement:
-    """The statement for a filter: the index on runs that leaves the fewest candidates drives it."""
-    return compose("page_of_runs", driver=_driver(wanted), run_budget=budget)
+def page_statement(filter_: RunFilter, budget: int = RUN_BUDGET) -> Statement:
+    """Return the statement for a filter."""
+    return compose("page_of_runs", driver=_driver(filter_), run_budget=budget)
 
 
-def _driver(wanted: RunFilter) -> str:
-    if wanted.project_id is not None:
-        return "driver_project" if wanted.branch is None else "driver_project_and_branch"
-    if wanted.branch is not None:
+def _driver(filter_: RunFilter) -> str:
+    """Choose the index on runs that yields the fewest candidates."""
+    if filter_.project_id is not None:
+        return "driver_project" if filter_.branch is None else "driver_project_and_branch"
+    if filter_.branch is not None:
         return "driver_branch"
-    return "driver_environment" if wanted.environment is not None else "driver_nothing"
+    return "driver_environment" if filter_.environment is not None else "driver_any"

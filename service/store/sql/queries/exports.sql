@@ -1,4 +1,4 @@
--- The rows of a bulk export, in pieces as in read_results.sql, and the jobs as the API shows them.
+-- The rows of a bulk export, in pieces as in results.sql, and the jobs as the API shows them.
 --
 -- In the rows, OFFSET 0 keeps the planner from folding the parts into one join: what a part computes is computed once
 -- per run or, remembered, once per case, and the order of the keys is the order of the file.
@@ -22,16 +22,16 @@ WHERE {export_of_runs}
 ORDER BY r.run_key DESC OFFSET 0
 
 -- name: export_of_runs
-r.org_id = :org_id::int AND r.run_key BETWEEN :first_run::uuid AND :last_run::uuid AND {hit}
+r.org_id = :org_id::int AND r.run_key BETWEEN :first_run::uuid AND :last_run::uuid AND {run_matches}
 AND (:run_id::text IS NULL OR r.run_id = :run_id::text)
 
 -- name: export_facts  (both tables are in the order of the key within a run; most results have no failure to sum up)
 SELECT f.case_key, f.status, f.flaky, f.attempts, f.duration_ms, f.started_offset_ms,
-       CASE WHEN d.case_key IS NOT NULL
-            THEN spreadsheet_cell(coalesce(first_line(d.message), first_line(d.type)), :raw::bool) END AS failure_summary
+       CASE WHEN detail.case_key IS NOT NULL
+            THEN spreadsheet_cell({failure_summary}, :raw::bool) END AS failure_summary
 FROM results f
-LEFT JOIN result_details d ON d.org_id = :org_id::int AND d.run_key = run.run_key AND d.case_key = f.case_key
-                              AND d.is_last_attempt AND d.status <> 'p'
+LEFT JOIN result_details detail ON detail.org_id = :org_id::int AND detail.run_key = run.run_key
+                              AND detail.case_key = f.case_key AND detail.is_last_attempt AND detail.status <> 'p'
 WHERE f.org_id = :org_id::int AND f.run_key = run.run_key
   AND f.case_key BETWEEN :first_case::bigint AND :last_case::bigint
   AND (:any_status::bool OR f.status = ANY (:statuses::text[]::"char"[]))
@@ -103,10 +103,10 @@ fact.attempts
 fact.duration_ms
 
 -- name: export_started_at
-run.completed_at + fact.started_offset_ms * interval '1 millisecond' AS started_at
+{started_at} AS started_at
 
 -- name: export_started_at_text
-rfc3339(run.completed_at + fact.started_offset_ms * interval '1 millisecond') AS started_at
+rfc3339({started_at}) AS started_at
 
 -- name: export_completed_at
 run.completed_at

@@ -1,25 +1,25 @@
--- Cases with what their last runs say, in pieces as in read_results.sql. The primary key of results is probed once per
--- run of the project, so that no index by case is needed; {window} is how many runs are looked through for each case.
+-- Cases with statistics over their last runs, as fragments (see results.sql). For each case, the primary key of results
+-- is looked up once per run of the project, so an index by case is not necessary. {window} limits the runs per case.
 
--- name: page_of_cases  (in the order of the index that holds a project's cases: suites stay together)
+-- name: page_of_cases  (in the order of the index on the cases of a project, which keeps suites together)
 WITH recent AS MATERIALIZED ({recent}), listed AS MATERIALIZED (
     SELECT c.suite_hash, c.case_key FROM cases c
     WHERE c.org_id = :org_id AND c.project_id = :project_id AND {suite}
       AND (c.suite_hash, c.case_key) > (:after_suite::bigint, :after_case::bigint)
     ORDER BY c.suite_hash, c.case_key LIMIT :page::int + 1
 ), numbered AS MATERIALIZED (
-    SELECT *, row_number() OVER () AS nth, count(*) OVER () AS emitted FROM listed
+    SELECT *, row_number() OVER () AS row_no, count(*) OVER () AS row_count FROM listed
 )
 SELECT '[' || coalesce((SELECT string_agg(row_to_json(item)::text, ',') FROM (
            SELECT {case_fields} FROM numbered key CROSS JOIN LATERAL (
                SELECT * FROM cases c WHERE c.org_id = :org_id AND c.case_key = key.case_key LIMIT 1
            ) c {case_statistics}
-           WHERE key.nth <= :page::int ORDER BY key.nth
-       ) item), '') || ']' AS data, ending.suite_hash, ending.case_key
-FROM (SELECT) always
+           WHERE key.row_no <= :page::int ORDER BY key.row_no
+       ) item), '') || ']' AS data, page_end.suite_hash, page_end.case_key
+FROM (SELECT) one_row
 LEFT JOIN LATERAL (
-    SELECT suite_hash, case_key FROM numbered WHERE nth = :page::int AND emitted > :page::int
-) ending ON true
+    SELECT suite_hash, case_key FROM numbered WHERE row_no = :page::int AND row_count > :page::int
+) page_end ON true
 
 -- name: one_case
 WITH recent AS MATERIALIZED ({recent})
@@ -33,7 +33,7 @@ FROM (
 SELECT project_id FROM cases
 WHERE org_id = :org_id AND case_key = :case_key AND (:project_id::text IS NULL OR project_id = :project_id)
 
--- name: recent  (the project's last runs)
+-- name: recent  (the newest runs of the project)
 SELECT run_key FROM runs WHERE org_id = :org_id AND project_id = :project_id ORDER BY run_key DESC LIMIT {window}
 
 -- name: suite_any
@@ -42,14 +42,15 @@ true
 -- name: suite_one
 c.suite_hash = hashtextextended(:suite::text, 0) AND c.suite = :suite::text
 
--- name: case_fields
-case_public_id(c.case_key) AS id, c.project_id, c.case_id, c.suite, c.name, c.file, status_name(said.last_status) AS last_status,
-last.run_id AS last_run_id, rfc3339(last.completed_at) AS last_completed_at, said.runs,
-round(said.failing::numeric / nullif(said.executed, 0), 4) AS failure_rate,
-round(said.flaky::numeric / nullif(said.executed, 0), 4) AS flaky_rate,
-round(said.mean_ms)::int AS mean_duration_ms, said.p95_ms AS p95_duration_ms
+-- name: case_fields  (the public case object)
+case_public_id(c.case_key) AS id, c.project_id, c.case_id, c.suite, c.name, c.file,
+status_name(statistics.last_status) AS last_status, last_run.run_id AS last_run_id,
+rfc3339(last_run.completed_at) AS last_completed_at, statistics.runs,
+round(statistics.failing::numeric / nullif(statistics.executed, 0), 4) AS failure_rate,
+round(statistics.flaky::numeric / nullif(statistics.executed, 0), 4) AS flaky_rate,
+round(statistics.mean_ms)::int AS mean_duration_ms, statistics.p95_ms AS p95_duration_ms
 
--- name: case_statistics  (over its last runs; skipped and canceled say nothing of rates and durations)
+-- name: case_statistics  (rates and durations ignore skipped and canceled results)
 CROSS JOIN LATERAL (
     SELECT count(*)::int AS runs, (array_agg(status))[1] AS last_status, (array_agg(run_key))[1] AS last_run,
            count(*) FILTER (WHERE status IN ('p', 'f', 'e')) AS executed,
@@ -63,8 +64,8 @@ CROSS JOIN LATERAL (
             WHERE r.org_id = :org_id AND r.run_key = recent.run_key AND r.case_key = c.case_key LIMIT 1
         ) r
         LIMIT :runs::int
-    ) seen
-) said
+    ) last_results
+) statistics
 LEFT JOIN LATERAL (
-    SELECT r.run_id, r.completed_at FROM runs r WHERE r.org_id = :org_id AND r.run_key = said.last_run LIMIT 1
-) last ON true
+    SELECT r.run_id, r.completed_at FROM runs r WHERE r.org_id = :org_id AND r.run_key = statistics.last_run LIMIT 1
+) last_run ON true

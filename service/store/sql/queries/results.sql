@@ -1,0 +1,235 @@
+-- The list of results and one result.
+--
+-- composition.py builds each statement from fragments: {name} is another fragment, a fragment that the caller chooses, or
+-- a budget, and :name is a parameter. For the list, {driver} chooses the index that yields the candidates (runs, or
+-- results without a filter on runs), and {rows} chooses how the rows of one candidate are read.
+--
+-- {examined} returns rows in the order of the list. A row with `matches` belongs to the page. A row with `is_edge` is the
+-- last one within a budget. It determines where the next page starts even if nothing matched.
+
+-- name: page_of_results  (selects the page of keys first, because joins before LIMIT would read the complete list)
+WITH examined AS MATERIALIZED (
+    SELECT run_key, case_key, matches, is_edge FROM ({examined}) examined
+    WHERE matches OR is_edge LIMIT :page::int + 1
+), numbered AS MATERIALIZED (
+    SELECT run_key, case_key, matches, is_edge, row_number() OVER () AS row_no, count(*) OVER () AS row_count,
+           CASE WHEN count(*) FILTER (WHERE matches) OVER () > :page::int THEN :page::int
+                ELSE count(*) OVER () END AS page_rows
+    FROM examined
+)
+SELECT '[' || coalesce((SELECT string_agg(row_to_json(item)::text, ',') FROM ({items}) item), '') || ']' AS data,
+       page_end.run_key, page_end.case_key
+FROM (SELECT) one_row
+LEFT JOIN LATERAL (
+    SELECT run_key, case_key FROM numbered WHERE row_no = page_rows AND (row_count > :page::int OR is_edge)
+) page_end ON true
+
+-- name: items  (looks up each row by its primary key; LIMIT 1 keeps the planner from joining complete tables)
+SELECT {result_fields}
+FROM numbered key
+CROSS JOIN LATERAL (
+    SELECT r.run_key, r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms FROM results r
+    WHERE r.org_id = :org_id AND r.run_key = key.run_key AND r.case_key = key.case_key LIMIT 1
+) fact
+CROSS JOIN LATERAL (
+    SELECT r.run_id, r.project_id, r.environment, r.branch, r.completed_at FROM runs r
+    WHERE r.org_id = :org_id AND r.run_key = key.run_key LIMIT 1
+) run
+CROSS JOIN LATERAL (
+    SELECT c.case_id, c.suite, c.name, c.file FROM cases c
+    WHERE c.org_id = :org_id AND c.case_key = key.case_key LIMIT 1
+) test_case
+LEFT JOIN LATERAL (
+    SELECT d.type, d.message FROM result_details d
+    WHERE fact.status <> 'p' AND d.org_id = :org_id AND d.run_key = key.run_key AND d.case_key = key.case_key
+      AND d.is_last_attempt LIMIT 1
+) detail ON true
+WHERE key.matches AND key.row_no <= key.page_rows
+ORDER BY key.row_no
+
+-- name: result_fields  (the public result object: of a list, of a history, and as the first part of one result)
+result_id(fact.run_key, fact.case_key) AS id, run.run_id, run.project_id, run.environment, run.branch,
+case_public_id(fact.case_key) AS "case", test_case.case_id, test_case.suite, test_case.name, test_case.file,
+status_name(fact.status) AS status, fact.flaky, fact.attempts, fact.duration_ms,
+rfc3339({started_at}) AS started_at, rfc3339(run.completed_at) AS completed_at,
+CASE WHEN fact.status <> 'p' THEN {failure_summary} END AS failure_summary
+
+-- name: started_at
+run.completed_at + fact.started_offset_ms * interval '1 millisecond'
+
+-- name: failure_summary
+coalesce(first_line(detail.message), first_line(detail.type))
+
+-- name: rows_of_runs  (the candidates are runs; {driver} chooses the index, and the other filters are checked per run)
+SELECT run.run_key, candidate.case_key, coalesce(candidate.matches, false) AS matches,
+       run.row_no = {run_budget} OR row_number() OVER () = {row_budget} AS is_edge
+FROM (
+    SELECT r.run_key, r.project_id, row_number() OVER () AS row_no, {run_matches} AS matches
+    FROM (
+        SELECT * FROM runs
+        WHERE org_id = :org_id AND {driver} AND run_key BETWEEN :first_key AND :before_run
+        ORDER BY run_key DESC LIMIT {run_budget}
+    ) r
+) run
+LEFT JOIN LATERAL (  -- OFFSET 0: a run that doesn't match costs nothing; a condition would be checked per partition
+    SELECT candidate.case_key, candidate.matches
+    FROM (SELECT run.run_key, run.project_id WHERE run.matches OFFSET 0) run CROSS JOIN LATERAL ({rows}) candidate
+) candidate ON true
+LIMIT {row_budget}
+
+-- name: run_matches  (whether a run matches the filters of runs and has results with the statuses)
+({run_filters}
+ AND ('p' = ANY (:statuses::text[]) AND r.passed > 0 OR 'f' = ANY (:statuses::text[]) AND r.failed > 0
+      OR 'e' = ANY (:statuses::text[]) AND r.error > 0 OR 's' = ANY (:statuses::text[]) AND r.skipped > 0
+      OR 'c' = ANY (:statuses::text[]) AND r.canceled > 0))
+
+-- name: driver_run
+run_id = :run_id
+
+-- name: driver_project_and_branch
+project_id = :project_id AND branch = :branch
+
+-- name: driver_branch
+branch = :branch
+
+-- name: driver_project
+project_id = :project_id
+
+-- name: driver_project_with_failed
+project_id = :project_id AND failed > 0
+
+-- name: driver_project_with_error
+project_id = :project_id AND error > 0
+
+-- name: driver_project_with_skipped
+project_id = :project_id AND skipped > 0
+
+-- name: driver_project_with_canceled
+project_id = :project_id AND canceled > 0
+
+-- name: driver_environment
+environment = :environment
+
+-- name: driver_any
+true
+
+-- name: rows_any  (every result of the run)
+SELECT r.case_key, r.status = ANY (:statuses::text[]::"char"[]) AS matches
+FROM results r
+WHERE r.org_id = :org_id AND r.run_key = run.run_key
+  AND (r.run_key, r.case_key) < (:before_run, :before_case)
+ORDER BY r.case_key DESC LIMIT {row_budget}
+
+-- name: rows_not_passed  (from the smaller table, because a run might have one failure among 20,000 results)
+SELECT candidate.case_key, true AS matches
+FROM unnest(:statuses::text[]::"char"[]) AS selected (status)
+CROSS JOIN LATERAL (
+    SELECT d.case_key FROM result_details d
+    WHERE d.org_id = :org_id AND d.status = selected.status AND d.is_last_attempt AND d.status <> 'p'
+      AND d.run_key = run.run_key AND (d.run_key, d.case_key) < (:before_run, :before_case)
+    ORDER BY d.case_key DESC LIMIT :page::int + 1
+) candidate
+ORDER BY candidate.case_key DESC LIMIT :page::int + 1
+
+-- name: rows_of_suite  (looks up each case of the suite in the run)
+SELECT c.case_key, coalesce(r.status = ANY (:statuses::text[]::"char"[]), false) AS matches
+FROM (
+    SELECT c.case_key FROM cases c
+    WHERE c.org_id = :org_id AND c.project_id = run.project_id
+      AND c.suite_hash = hashtextextended(:suite::text, 0) AND c.suite = :suite::text
+      AND c.case_key < CASE WHEN run.run_key = :before_run THEN :before_case ELSE 9223372036854775807 END
+    ORDER BY c.case_key DESC LIMIT {row_budget}
+) c
+LEFT JOIN LATERAL (
+    SELECT r.status FROM results r
+    WHERE r.org_id = :org_id AND r.run_key = run.run_key AND r.case_key = c.case_key LIMIT 1
+) r ON true
+
+-- name: rows_of_case  (looks up the case once per run)
+SELECT r.case_key, r.status = ANY (:statuses::text[]::"char"[]) AS matches
+FROM results r
+WHERE r.org_id = :org_id AND r.run_key = run.run_key AND r.case_key = :case_key
+  AND (r.run_key, r.case_key) < (:before_run, :before_case)
+LIMIT 1
+
+-- name: rows_of_case_id  (for a case_id in several projects: each run has the case of its own project)
+SELECT r.case_key, r.status = ANY (:statuses::text[]::"char"[]) AS matches
+FROM (
+    SELECT c.case_key FROM cases c
+    WHERE c.org_id = :org_id AND c.case_id = :case_id::text AND c.project_id = run.project_id
+      AND (:suite::text IS NULL OR c.suite = :suite::text) LIMIT 1
+) c
+CROSS JOIN LATERAL (
+    SELECT r.case_key, r.status FROM results r
+    WHERE r.org_id = :org_id AND r.run_key = run.run_key AND r.case_key = c.case_key
+      AND (r.run_key, r.case_key) < (:before_run, :before_case) LIMIT 1
+) r
+
+-- name: all_rows  (without filters on runs or cases, the list is the primary key)
+SELECT r.run_key, r.case_key, r.status = ANY (:statuses::text[]::"char"[]) AS matches,
+       row_number() OVER () = {row_budget} AS is_edge
+FROM (
+    SELECT run_key, case_key, status FROM results
+    WHERE org_id = :org_id AND (run_key, case_key) < (:before_run, :before_case) AND run_key >= :first_key
+    ORDER BY run_key DESC, case_key DESC LIMIT {row_budget}
+) r
+
+-- name: all_rows_not_passed  (every index entry matches, so no budget is necessary)
+SELECT candidate.run_key, candidate.case_key, true AS matches, false AS is_edge
+FROM unnest(:statuses::text[]::"char"[]) AS selected (status)
+CROSS JOIN LATERAL (
+    SELECT d.run_key, d.case_key FROM result_details d
+    WHERE d.org_id = :org_id AND d.status = selected.status AND d.is_last_attempt AND d.status <> 'p'
+      AND (d.run_key, d.case_key) < (:before_run, :before_case) AND d.run_key >= :first_key
+    ORDER BY d.run_key DESC, d.case_key DESC LIMIT :page::int + 1
+) candidate
+ORDER BY candidate.run_key DESC, candidate.case_key DESC
+
+-- name: rows_not_passed_of_case  (reads all failures of a case and checks the run of each one)
+SELECT detail.run_key, detail.case_key,
+       coalesce(run.matches, false) AND detail.status = ANY (:statuses::text[]::"char"[]) AS matches,
+       row_number() OVER () = {run_budget} AS is_edge
+FROM (
+    SELECT d.run_key, d.case_key, d.status FROM result_details d
+    WHERE d.org_id = :org_id AND d.case_key = :case_key AND d.is_last_attempt AND d.status <> 'p'
+      AND (d.run_key, d.case_key) < (:before_run, :before_case) AND d.run_key >= :first_key
+    ORDER BY d.run_key DESC LIMIT {run_budget}
+) detail
+LEFT JOIN LATERAL (
+    SELECT {run_matches} AS matches FROM runs r
+    WHERE r.org_id = :org_id AND r.run_key = detail.run_key LIMIT 1
+) run ON true
+
+-- name: one_result
+SELECT row_to_json(item)::text
+FROM (
+    SELECT {result_fields}, detail.logs_ref, {failure} AS failure,
+           coalesce(earlier.attempts, json_build_array(json_build_object(
+               'attempt', 1, 'status', status_name(fact.status), 'duration_ms', fact.duration_ms,
+               'started_at', rfc3339({started_at}), 'failure', NULL, 'logs_ref', NULL))) AS attempt_details,
+           (SELECT row_to_json(run_object) FROM (SELECT {run_fields} FROM (SELECT run.*) r) run_object) AS run,
+           :link_base::text || '/v1/results/' || result_id(fact.run_key, fact.case_key) || '/artifacts' AS artifacts_url
+    FROM results fact
+    JOIN runs run ON run.org_id = fact.org_id AND run.run_key = fact.run_key
+    JOIN cases test_case ON test_case.org_id = fact.org_id AND test_case.case_key = fact.case_key
+    LEFT JOIN LATERAL (
+        SELECT d.type, d.message, d.details, d.logs_ref FROM result_details d
+        WHERE d.org_id = fact.org_id AND d.run_key = fact.run_key AND d.case_key = fact.case_key AND d.is_last_attempt
+        LIMIT 1
+    ) detail ON true
+    CROSS JOIN LATERAL (
+        SELECT json_agg(one ORDER BY one.attempt) AS attempts FROM (
+            SELECT detail.attempt, status_name(detail.status) AS status, detail.duration_ms,
+                   rfc3339(run.completed_at + detail.started_offset_ms * interval '1 millisecond') AS started_at,
+                   {failure} AS failure, detail.logs_ref
+            FROM result_details detail
+            WHERE detail.org_id = :org_id AND detail.run_key = :run_key AND detail.case_key = :case_key
+        ) one
+    ) earlier
+    WHERE fact.org_id = :org_id AND fact.run_key = :run_key AND fact.case_key = :case_key
+      AND (:project_id::text IS NULL OR run.project_id = :project_id)
+) item
+
+-- name: failure
+CASE WHEN coalesce(detail.type, detail.message, detail.details) IS NOT NULL
+     THEN json_build_object('type', detail.type, 'message', detail.message, 'details', detail.details) END

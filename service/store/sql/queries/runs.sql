@@ -1,0 +1,59 @@
+-- The list of runs and one run, as fragments (see results.sql).
+
+-- name: page_of_runs
+WITH examined AS MATERIALIZED (
+    SELECT run_key, matches, is_edge
+    FROM (
+        SELECT r.run_key, row_number() OVER () = {run_budget} AS is_edge,
+               {run_filters} AND r.status = ANY (:statuses::text[]::"char"[]) AS matches
+        FROM (
+            SELECT * FROM runs
+            WHERE org_id = :org_id AND {driver} AND run_key BETWEEN :first_key AND :before_run
+            ORDER BY run_key DESC LIMIT {run_budget}
+        ) r
+    ) examined
+    WHERE matches OR is_edge LIMIT :page::int + 1
+), numbered AS MATERIALIZED (
+    SELECT run_key, matches, is_edge, row_number() OVER () AS row_no, count(*) OVER () AS row_count,
+           CASE WHEN count(*) FILTER (WHERE matches) OVER () > :page::int THEN :page::int
+                ELSE count(*) OVER () END AS page_rows
+    FROM examined
+)
+SELECT coalesce((SELECT json_agg(item) FROM (
+           SELECT run.* FROM numbered key
+           CROSS JOIN LATERAL (
+               SELECT {run_fields} FROM runs r WHERE r.org_id = :org_id AND r.run_key = key.run_key LIMIT 1
+           ) run
+           WHERE key.matches AND key.row_no <= key.page_rows
+           ORDER BY key.row_no
+       ) item), '[]')::text AS data, page_end.run_key
+FROM (SELECT) one_row
+LEFT JOIN LATERAL (
+    SELECT run_key FROM numbered WHERE row_no = page_rows AND (row_count > :page::int OR is_edge)
+) page_end ON true
+
+-- name: run_filters  (the filters of runs, for the lists of runs and results and for exports)
+(:project_id::text IS NULL OR r.project_id = :project_id) AND (:environment::text IS NULL OR r.environment = :environment)
+AND (:branch::text IS NULL OR r.branch = :branch)
+
+-- name: run_fields  (the public run object: in the list, as one run, and in one result)
+r.run_id, r.project_id, r.environment, r.branch, r.commit_sha, r.ci_url, r.labels, status_name(r.status) AS status,
+r.complete, json_build_object('passed', r.passed, 'failed', r.failed, 'error', r.error, 'skipped', r.skipped,
+                              'canceled', r.canceled, 'flaky', r.flaky) AS counts,
+r.expected_results, r.expected_shards, r.revision, rfc3339(r.started_at) AS started_at,
+rfc3339(r.completed_at) AS completed_at, rfc3339(r.last_completed_at) AS last_completed_at, r.duration_ms,
+r.results_expired
+
+-- name: one_run
+SELECT row_to_json(item)::text
+FROM (SELECT {run_fields} FROM runs r
+      WHERE r.org_id = :org_id AND r.run_id = :run_id AND (:project_id::text IS NULL OR r.project_id = :project_id)) item
+
+-- name: complete_runs  (the indexes of the requested runs that are complete)
+SELECT coalesce(array_agg(requested.index - 1), '{}')
+FROM unnest(:run_ids::text[], :project_ids::text[]) WITH ORDINALITY AS requested (run_id, project_id, index)
+CROSS JOIN LATERAL (
+    SELECT 1 FROM runs r
+    WHERE r.org_id = :org_id AND r.run_id = requested.run_id AND r.complete
+      AND (requested.project_id IS NULL OR r.project_id = requested.project_id) LIMIT 1
+) run
