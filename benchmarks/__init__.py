@@ -1,1 +1,1 @@
-"""Measurements of the running product, each against a limit that it measures itself in the same run."""
+"""Benchmarks of the running service. Each compares its result with a limit that it measures in the same run."""

@@ -1,4 +1,4 @@
-"""The servers of a benchmark: durable as in production, in a temporary folder, gone at the end."""
+"""The servers of a benchmark: as durable as in production, in a temporary folder that is deleted at the end."""
 
 import asyncio
 import os
@@ -18,14 +18,14 @@ from service.store.postgres import migrations
 
 @dataclass(frozen=True)
 class Servers:
-    """Where they are, with the schema applied."""
+    """The addresses of the servers. The schema is applied."""
 
     database_url: str
     amqp_url: str
     folder: Path
 
     def environment(self, **settings: str) -> Mapping[str, str]:
-        """The environment of a process of the product that works on them."""
+        """Return the environment variables of a service process that uses these servers."""
         return {
             **os.environ,
             "RESULTS_DATABASE_URL": self.database_url,
@@ -35,7 +35,7 @@ class Servers:
         }
 
     def psql(self, *commands: str) -> None:
-        """Runs commands in one psql."""
+        """Run the commands in one psql session."""
         options = [f"--command={command}" for command in commands]
         subprocess.run(
             [program("psql"), "--quiet", "--no-psqlrc", "--set=ON_ERROR_STOP=1", self.database_url, *options],
@@ -45,7 +45,7 @@ class Servers:
 
 @contextmanager
 def servers(*, with_broker: bool = True) -> Iterator[Servers]:
-    """Starts them."""
+    """Start PostgreSQL, and RabbitMQ unless `with_broker` is false, while the block runs."""
     folder = Path(tempfile.mkdtemp(prefix="zof-results-benchmark-"))
     try:
         with temporary_postgres(folder / "postgres") as postgres:
@@ -60,9 +60,9 @@ def servers(*, with_broker: bool = True) -> Iterator[Servers]:
 
 
 @contextmanager
-def consumer_process(given: Servers, *roles: str, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
-    """One `python -m consumers` process, stopped as SIGTERM stops it."""
-    process = subprocess.Popen([sys.executable, "-m", "consumers", *roles], env=given.environment(**settings))
+def consumer_process(servers: Servers, *roles: str, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run one consumer process while the block runs, then stop it with SIGTERM."""
+    process = subprocess.Popen([sys.executable, "-m", "consumers", *roles], env=servers.environment(**settings))
     try:
         yield process
     finally:
@@ -71,7 +71,7 @@ def consumer_process(given: Servers, *roles: str, **settings: str) -> Iterator[s
 
 
 def peak_rss_mib(process: "subprocess.Popen[bytes]") -> float:
-    """The most memory that a running process has had resident."""
+    """Return the peak resident memory of a running process in MiB."""
     for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024
@@ -79,6 +79,6 @@ def peak_rss_mib(process: "subprocess.Popen[bytes]") -> float:
 
 
 def cpu_s(process: "subprocess.Popen[bytes]") -> float:
-    """The processor time that a running process has used, in seconds."""
+    """Return the CPU time that a running process has used, in seconds."""
     fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

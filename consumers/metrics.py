@@ -42,7 +42,7 @@ DEAD_LETTERS: Final = Counter(
 RELAYED: Final = Counter("results_outbox_sent_total", "Outbox messages published to the broker or handled")
 BROKER_LOSSES: Final = Counter("results_broker_losses_total", "Lost or failed connections to RabbitMQ")
 TASK_FAILURES: Final = Counter(
-    "results_chore_failures_total",  # codespell:ignore chore - names of metrics are public
+    "results_chore_failures_total",
     "Failed runs of a periodic maintenance task",
     ("chore",),  # codespell:ignore chore - names of labels are public
 )

@@ -34,7 +34,7 @@ async def test_pause_ends_when_an_event_is_set() -> None:
     assert time.monotonic() - started < 5
 
 
-async def test_pause_leaves_no_task_behind() -> None:
+async def test_pause_leaks_no_task() -> None:
     before = asyncio.all_tasks()
     await pause(0.01, asyncio.Event(), asyncio.Event())
     await asyncio.sleep(0)

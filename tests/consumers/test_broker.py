@@ -1,4 +1,4 @@
-"""Tests of the connection to RabbitMQ: reconnect after a loss, and leave nothing behind."""
+"""Tests of the connection to RabbitMQ: it reconnects after each loss without leaking tasks."""
 
 import asyncio
 

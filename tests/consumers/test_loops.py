@@ -12,7 +12,7 @@ LOCK = "SELECT pg_advisory_xact_lock(1)"
 
 
 @pytest.fixture
-async def holder(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+async def blocker(database_url: str) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(database_url)
     yield connection
     await connection.close()
@@ -26,7 +26,7 @@ async def waiter(database_url: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 async def test_work_is_retried_while_another_transaction_has_the_lock(
-    holder: asyncpg.Connection, waiter: asyncpg.Connection
+    blocker: asyncpg.Connection, waiter: asyncpg.Connection
 ) -> None:
     attempts = 0
 
@@ -36,8 +36,8 @@ async def test_work_is_retried_while_another_transaction_has_the_lock(
         await waiter.execute(LOCK)
 
     async with asyncio.timeout(10):
-        async with holder.transaction():
-            await holder.execute(LOCK)
+        async with blocker.transaction():
+            await blocker.execute(LOCK)
             working = asyncio.create_task(retry_on_outage("work", work, asyncio.Event()))
             await asyncio.sleep(0.2)
             assert not working.done()

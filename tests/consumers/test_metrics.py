@@ -138,9 +138,8 @@ async def test_broker_losses_and_failed_tasks_are_counted(broker: Broker) -> Non
     async with running(stopping, run_tasks(), run_on_broker(unused, broker.topology, [], stopping)):
 
         async def both_increased() -> bool:
-            return increased_twice("results_chore_failures_total", chore="fails") and increased_twice(
-                "results_broker_losses_total"
-            )
+            failures = increased_twice("results_chore_failures_total", chore="fails")
+            return failures and increased_twice("results_broker_losses_total")
 
         def increased_twice(name: str, **labels: str) -> bool:
             return total(local_metrics(), name, **labels) >= total(before, name, **labels) + 2

@@ -1,4 +1,4 @@
-"""Reports are taken in whatever dies: the child that reads one, the worker over it, the broker's message."""
+"""Tests of report jobs after failures: of a parser process, a worker, the storage, or the database."""
 
 import asyncio
 import io
@@ -49,18 +49,18 @@ async def claim(ingester: ReportIngester) -> ClaimedReport:
     return claimed
 
 
-async def run_leases_out(reports: Reports) -> None:
+async def expire_leases(reports: Reports) -> None:
     await reports.api.store.pool.execute("UPDATE receipts SET lease_until = now() - interval '1 s'")
 
 
 @asynccontextmanager
-async def taking_from_broker(reports: Reports, broker: Broker, ingester: ReportIngester) -> AsyncIterator[None]:
+async def ingesting_from_broker(reports: Reports, broker: Broker, ingester: ReportIngester) -> AsyncIterator[None]:
     stopping = asyncio.Event()
     jobs = JobRunner[ClaimedReport]("reports", ingester.claim, ingester.ingest, 2, stopping)
-    lane = BatchConsumer(broker.topology, broker.topology.job_queue(REPORTS), jobs.handle, stopping)
-    team: list[BrokerTask] = [lane, Relay(reports.api.store.pool, broker.topology, stopping)]
+    consumer = BatchConsumer(broker.topology, broker.topology.job_queue(REPORTS), jobs.handle, stopping)
+    tasks: list[BrokerTask] = [consumer, Relay(reports.api.store.pool, broker.topology, stopping)]
     async with asyncio.TaskGroup() as group:
-        group.create_task(run_on_broker(broker.url, broker.topology, team, stopping))
+        group.create_task(run_on_broker(broker.url, broker.topology, tasks, stopping))
         group.create_task(jobs.run())
         try:
             yield
@@ -68,10 +68,10 @@ async def taking_from_broker(reports: Reports, broker: Broker, ingester: ReportI
             stopping.set()
 
 
-async def test_a_report_is_taken_at_once_when_its_message_comes(
+async def test_report_is_ingested_as_soon_as_its_message_arrives(
     reports: Reports, broker: Broker, ingester: ReportIngester
 ) -> None:
-    async with taking_from_broker(reports, broker, ingester):
+    async with ingesting_from_broker(reports, broker, ingester):
         await reports.take(PASSING, "run_0")
         started = asyncio.get_running_loop().time()
         receipt = await reports.take(PASSING)
@@ -79,18 +79,18 @@ async def test_a_report_is_taken_at_once_when_its_message_comes(
     assert receipt["status"] == "stored"
 
 
-async def test_a_report_of_a_dead_worker_is_taken_over(reports: Reports, ingester: ReportIngester) -> None:
+async def test_report_of_a_crashed_worker_is_claimed_by_another(reports: Reports, ingester: ReportIngester) -> None:
     sent = await reports.send(PASSING)
     await claim(ingester)
     async with running_ingester(reports, ingester):
         await asyncio.sleep(0.3)
         assert (await reports.api.get(f"/v1/receipts/{sent['id']}"))["status"] == "processing"
-        await run_leases_out(reports)
+        await expire_leases(reports)
         assert (await reports.settled(sent))["status"] == "stored"
     assert (await reports.api.get("/v1/runs/run_1"))["revision"] == 1
 
 
-async def test_a_month_that_was_taken_away_is_made_anew(
+async def test_missing_partition_is_created_again(
     reports: Reports, ingester: ReportIngester, database_url: str
 ) -> None:
     async with running_ingester(reports, ingester):
@@ -100,10 +100,10 @@ async def test_a_month_that_was_taken_away_is_made_anew(
         assert (await reports.take(PASSING, "run_2"))["status"] == "stored"
 
 
-async def test_a_worker_that_was_thought_dead_stores_nothing(reports: Reports, ingester: ReportIngester) -> None:
+async def test_worker_with_an_expired_lease_stores_nothing(reports: Reports, ingester: ReportIngester) -> None:
     sent = await reports.send(PASSING)
     slow = await claim(ingester)
-    await run_leases_out(reports)
+    await expire_leases(reports)
     await claim(ingester)
     await ingester.ingest(slow)
 
@@ -111,7 +111,7 @@ async def test_a_worker_that_was_thought_dead_stores_nothing(reports: Reports, i
     await reports.api.error("/v1/runs/run_1", 404)
 
 
-async def test_a_report_that_waits_for_its_place_is_nobody_elses(
+async def test_lease_is_renewed_while_a_report_waits_to_be_stored(
     reports: Reports, ingester: ReportIngester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ingest_reports, "_LEASE", timedelta(seconds=2))
@@ -122,7 +122,7 @@ async def test_a_report_that_waits_for_its_place_is_nobody_elses(
         async with pool.acquire() as connection, connection.transaction():
             await connection.execute("SELECT 1 FROM runs FOR UPDATE")
             first = await reports.send(PASSING)
-            await until(lambda: is_being_stored(pool, first), "the first to hold the only place")
+            await until(lambda: is_being_stored(pool, first), "the first report to be stored")
             second = await reports.send(PASSING, "run_2")
             await asyncio.sleep(3)
             assert await new_ingester(Settings(), pool).claim() is None
@@ -134,16 +134,16 @@ async def test_a_report_that_waits_for_its_place_is_nobody_elses(
 
 
 async def is_being_stored(pool: Any, receipt: Any) -> bool:
-    held = "SELECT 1 FROM receipts WHERE receipt_id = $1 AND status = 'processing' FOR UPDATE SKIP LOCKED"
-    known = "SELECT status = 'processing' FROM receipts WHERE receipt_id = $1"
-    return await pool.fetchval(known, receipt["id"]) and await pool.fetchval(held, receipt["id"]) is None
+    not_locked = "SELECT 1 FROM receipts WHERE receipt_id = $1 AND status = 'processing' FOR UPDATE SKIP LOCKED"
+    is_processing = "SELECT status = 'processing' FROM receipts WHERE receipt_id = $1"
+    return await pool.fetchval(is_processing, receipt["id"]) and await pool.fetchval(not_locked, receipt["id"]) is None
 
 
 async def test_report_that_crashes_workers_is_rejected(reports: Reports, ingester: ReportIngester) -> None:
     sent = await reports.send(PASSING)
     for _ in range(MAX_TRIES):
         await claim(ingester)
-        await run_leases_out(reports)
+        await expire_leases(reports)
     assert await ingester.claim() is None
     await ingester.reject_abandoned()
 
@@ -151,65 +151,67 @@ async def test_report_that_crashes_workers_is_rejected(reports: Reports, ingeste
     assert receipt["problems"][0]["reason"] == "internal_error: 4 workers died over this report"
 
 
-class AwayStorage:
-    """Storage that answers nothing while it is away."""
+class UnavailableStorage:
+    """Storage that raises Unavailable while `is_unavailable` is set."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self.is_away = True
-        self.goes_after_reading = False
+        self.is_unavailable = True
+        self.fails_after_read = False
 
     async def read(self, path: str) -> AsyncIterator[bytes]:
-        self._fail_if_away()
-        self.is_away = self.goes_after_reading
+        self._fail_if_unavailable()
+        self.is_unavailable = self.fails_after_read
         return await self._storage.read(path)
 
     async def delete(self, path: str) -> None:
-        self._fail_if_away()
+        self._fail_if_unavailable()
         await self._storage.delete(path)
 
-    def _fail_if_away(self) -> None:
-        if self.is_away:
+    def _fail_if_unavailable(self) -> None:
+        if self.is_unavailable:
             raise Unavailable("the file storage does not answer")
 
 
 @pytest.fixture
-def away(ingester: ReportIngester, monkeypatch: pytest.MonkeyPatch) -> AwayStorage:
-    storage = AwayStorage(ingester._storage)
+def unavailable(ingester: ReportIngester, monkeypatch: pytest.MonkeyPatch) -> UnavailableStorage:
+    storage = UnavailableStorage(ingester._storage)
     monkeypatch.setattr(ingester, "_storage", storage)
     return storage
 
 
-async def test_a_report_outlives_an_outage_of_storage_however_long(
-    reports: Reports, ingester: ReportIngester, away: AwayStorage, monkeypatch: pytest.MonkeyPatch
+async def test_storage_outage_does_not_use_up_the_attempts_of_a_report(
+    reports: Reports, ingester: ReportIngester, unavailable: UnavailableStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ingest_reports, "_OUTAGE_WAIT", timedelta(0))
     sent = await reports.send(PASSING)
     for _ in range(MAX_TRIES + 1):
         assert (await ingester.ingest(await claim(ingester))).status == "queued"
-    away.is_away = False
+    unavailable.is_unavailable = False
     assert (await ingester.ingest(await claim(ingester))).status == "stored"
     assert (await reports.settled(sent))["status"] == "stored"
 
 
-async def test_a_report_is_rejected_though_storage_does_not_let_go_of_it(
-    reports: Reports, ingester: ReportIngester, away: AwayStorage
+async def test_report_is_rejected_even_if_its_upload_cannot_be_deleted(
+    reports: Reports, ingester: ReportIngester, unavailable: UnavailableStorage
 ) -> None:
     sent = await reports.send(b"<testsuite><testcase")
-    away.goes_after_reading = True
-    away.is_away = False
+    unavailable.fails_after_read = True
+    unavailable.is_unavailable = False
     assert (await ingester.ingest(await claim(ingester))).status == "rejected"
     assert (await reports.settled(sent))["status"] == "rejected"
 
 
-async def test_a_killed_child_ends_its_report_and_not_the_worker(reports: Reports, tmp_path: Path) -> None:
+async def test_killed_parser_process_rejects_its_report_and_the_worker_continues(
+    reports: Reports, tmp_path: Path
+) -> None:
     settings = Settings(artifacts_url=(tmp_path / "files").as_uri())
-    ingester = new_ingester(settings, reports.api.store.pool, [child := ParserProcess()])
-    many = b"<testsuite>" + b"<testcase name='a'/>" * 1_000_000
+    ingester = new_ingester(settings, reports.api.store.pool, [parser := ParserProcess()])
+    large = b"<testsuite>" + b"<testcase name='a'/>" * 1_000_000
     async with running_ingester(reports, ingester, slots=1):
-        sent = await reports.send(io.BytesIO(many))
+        sent = await reports.send(io.BytesIO(large))
         async with asyncio.timeout(PATIENCE_S):
-            while not (pids := child_pids(child)):  # noqa: ASYNC110 - a process sets no event
+            while not (pids := parser_pids(parser)):  # noqa: ASYNC110 - there is no event for the start of a process
                 await asyncio.sleep(0.01)
         os.kill(pids[0], signal.SIGKILL)
         receipt = await reports.settled(sent)
@@ -219,11 +221,13 @@ async def test_a_killed_child_ends_its_report_and_not_the_worker(reports: Report
     await ingester.close()
 
 
-def child_pids(child: ParserProcess) -> list[int]:
-    return list(child._pool._processes) if child._pool else []
+def parser_pids(parser: ParserProcess) -> list[int]:
+    return list(parser._pool._processes) if parser._pool else []
 
 
-async def test_a_stopped_worker_gives_its_report_back_untried(reports: Reports, ingester: ReportIngester) -> None:
+async def test_stopped_worker_releases_its_report_without_counting_the_attempt(
+    reports: Reports, ingester: ReportIngester
+) -> None:
     sent = await reports.send(PASSING)
     work = asyncio.create_task(ingester.ingest(await claim(ingester)))
     await asyncio.sleep(0)
@@ -234,7 +238,7 @@ async def test_a_stopped_worker_gives_its_report_back_untried(reports: Reports, 
     assert (await reports.api.get(f"/v1/receipts/{sent['id']}"))["status"] == "processing"
 
 
-async def test_concurrent_shards_of_several_workers_end_as_one_run(
+async def test_concurrent_shards_of_several_workers_become_one_run(
     reports: Reports, database_url: str, tmp_path: Path
 ) -> None:
     shards = 8
@@ -261,7 +265,9 @@ def shard_of(number: int) -> bytes:
 
 
 @pytest.mark.slow
-async def test_a_run_that_another_report_holds_is_waited_for(reports: Reports, ingester: ReportIngester) -> None:
+async def test_report_is_retried_while_another_transaction_has_locked_its_run(
+    reports: Reports, ingester: ReportIngester
+) -> None:
     await reports.api.store.take(run_event())
     sent = await reports.send(PASSING)
     pool: Any = reports.api.store.pool

@@ -44,7 +44,7 @@ async def test_binary_mode_is_accepted(broker: Broker, store: Store, prefix: str
 
 @pytest.mark.usefixtures("consumers")
 async def test_dead_letter_has_its_reason_and_blocks_no_other_event(broker: Broker, store: Store) -> None:
-    await broker.publish(run_event("before"), b"{", run_event(organization="nobody"), run_event("after"))
+    await broker.publish(run_event("before"), b"{", run_event(organization="unknown"), run_event("after"))
     await until(lambda: has_runs(store, 2), "both valid runs")
     await until(lambda: has_dead_letters(broker, 2), "both dead letters")
     dead_letters = await broker.pop_dead_letters()

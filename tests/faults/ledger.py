@@ -1,4 +1,4 @@
-"""A publisher that remembers what the broker confirmed, and the reckoning of that with what is stored."""
+"""A publisher that records which events the broker confirmed, and the comparison with the stored events."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ SHARDS = 2
 
 
 def shard_event(number: int) -> dict[str, Any]:
-    """Events come in pairs: both shards of a run."""
+    """Return the event with this number. Two consecutive events are the shards of one run."""
     run, shard = divmod(number, SHARDS)
     results = [result(f"case {shard} {case}", "failed" if case == 0 else "passed") for case in range(CASES)]
     return run_event(f"run_{run}", results, id=f"event-{number}", expected_shards=SHARDS, shard=shard + 1)
@@ -25,7 +25,7 @@ def shard_event(number: int) -> dict[str, Any]:
 
 @dataclass
 class Ledger:
-    """Publishes numbered events for as long as it is let, over any number of lost connections."""
+    """Publishes numbered events, also after lost connections, and records the attempted and the confirmed ones."""
 
     url: str
     topology: Topology
@@ -33,7 +33,7 @@ class Ledger:
     confirmed: set[int] = field(default_factory=set)
 
     async def publish(self, count: int, pause_s: float) -> None:
-        """Publishes until so many are confirmed. An unconfirmed one goes out again, as a producer would."""
+        """Publish until `count` events are confirmed. Like a producer, publish an unconfirmed event again."""
         pending = list(range(count))[::-1]
         while pending:
             with contextlib.suppress(AMQPError, OSError, TimeoutError, RuntimeError):
@@ -55,20 +55,20 @@ class Ledger:
 
 
 @dataclass(frozen=True)
-class Reckoning:
-    """What a run of faults has cost."""
+class Comparison:
+    """The differences between the confirmed events and the database."""
 
     lost: list[str]
     duplicated: int
     wrong_runs: list[str]
 
 
-async def reckon(database_url: str, ledger: Ledger) -> Reckoning:
-    """Every confirmed event must be stored, once, and every whole run hold exactly its cases."""
+async def compare(database_url: str, ledger: Ledger) -> Comparison:
+    """Compare: each confirmed event must be stored once, and each run must be complete with exactly its cases."""
     connection = await asyncpg.connect(database_url)
     try:
         stored = {row[0] for row in await connection.fetch("SELECT event_id FROM receipts WHERE status = 'stored'")}
-        wanted = {f"event-{number}" for number in ledger.confirmed}
+        expected = {f"event-{number}" for number in ledger.confirmed}
         duplicated = await connection.fetchval(
             "SELECT count(*) FROM"
             " (SELECT 1 FROM receipts GROUP BY org_id, source, event_id HAVING count(*) > 1) AS twice"
@@ -79,6 +79,6 @@ async def reckon(database_url: str, ledger: Ledger) -> Reckoning:
             SHARDS,
             SHARDS * (CASES - 1),
         )
-        return Reckoning(sorted(wanted - stored), duplicated, [row[0] for row in wrong])
+        return Comparison(sorted(expected - stored), duplicated, [row[0] for row in wrong])
     finally:
         await connection.close()

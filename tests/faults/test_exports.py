@@ -1,4 +1,4 @@
-"""Exports over the death of their workers and the broker, and the memory that a large one takes."""
+"""Tests of exports with fault injection: killed and suspended workers; and the memory that a large export needs."""
 
 import asyncio
 import csv
@@ -25,8 +25,8 @@ from tests.consumers.processes import consumer
 pytestmark = pytest.mark.slow
 
 RESULTS = 400_000
-TAKEN_OVER_S = 60
-PATIENCE_S = 120
+TAKEOVER_S = 60
+TIMEOUT_S = 120
 ROLES = ("exports", "relay", "upkeep")
 
 
@@ -58,33 +58,33 @@ def worker(
     return consumer(database_url, amqp_url, topology or Topology(), *ROLES, artifacts_url=artifacts_url)
 
 
-async def ask(api: Api, form: str, **said: Any) -> str:
-    answer = await api.send("POST", "/v1/results/export", json={"format": form, **said})
-    assert answer.status == 202, await answer.text()
-    return str((await answer.json())["id"])
+async def request_export(api: Api, export_format: str, **options: Any) -> str:
+    response = await api.send("POST", "/v1/results/export", json={"format": export_format, **options})
+    assert response.status == 202, await response.text()
+    return str((await response.json())["id"])
 
 
 async def until(api: Api, export_id: str, *statuses: str) -> Any:
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while (job := await api.get(f"/v1/results/export/{export_id}"))["status"] not in statuses:
         assert time.monotonic() < deadline, job
         await asyncio.sleep(0.02)
     return job
 
 
-async def assert_whole(api: Api, job: Any) -> None:
-    answer = await api.send("GET", f"/v1/results/export/{job['id']}/file")
-    data = await answer.read()
+async def assert_complete(api: Api, job: Any) -> None:
+    response = await api.send("GET", f"/v1/results/export/{job['id']}/file")
+    data = await response.read()
     assert (len(data), sha256(data).hexdigest()) == (job["size"], job["sha256"])
     rows = list(csv.DictReader(io.StringIO(data.decode())))
     assert len(rows) == len({row["id"] for row in rows}) == RESULTS == job["rows"]
 
 
-async def test_a_killed_workers_export_is_taken_over_and_whole(
+async def test_export_of_a_killed_worker_is_completed_by_another(
     api: Api, database_url: str, tmp_path: Path, broker: Broker  # noqa: F811
 ) -> None:  # fmt: skip
     with worker(database_url, tmp_path, broker.url, broker.topology) as first:
-        export_id = await ask(api, "csv")
+        export_id = await request_export(api, "csv")
         await until(api, export_id, "running")
         await asyncio.sleep(0.2)
         first.kill()
@@ -95,16 +95,16 @@ async def test_a_killed_workers_export_is_taken_over_and_whole(
     with worker(database_url, tmp_path, broker.url, broker.topology):
         job = await until(api, export_id, "succeeded", "failed")
     assert job["status"] == "succeeded", job
-    assert time.monotonic() - killed < TAKEN_OVER_S
-    await assert_whole(api, job)
+    assert time.monotonic() - killed < TAKEOVER_S
+    await assert_complete(api, job)
     assert len(visible(tmp_path)) == 1
     events = await api.store.pool.fetch("SELECT type FROM events WHERE type LIKE 'export.%'")
     assert [event["type"] for event in events] == ["export.completed"]
 
 
-async def test_a_stopped_worker_that_wakes_up_harms_nothing(api: Api, database_url: str, tmp_path: Path) -> None:
+async def test_suspended_worker_that_resumes_changes_nothing(api: Api, database_url: str, tmp_path: Path) -> None:
     with worker(database_url, tmp_path) as first:
-        export_id = await ask(api, "csv")
+        export_id = await request_export(api, "csv")
         await until(api, export_id, "running")
         first.send_signal(signal.SIGSTOP)
         await api.store.pool.execute("UPDATE exports SET lease_until = now()")
@@ -113,15 +113,15 @@ async def test_a_stopped_worker_that_wakes_up_harms_nothing(api: Api, database_u
             first.send_signal(signal.SIGCONT)
             await asyncio.sleep(8)
         assert await api.get(f"/v1/results/export/{export_id}") == job
-    await assert_whole(api, job)
+    await assert_complete(api, job)
     assert len(visible(tmp_path)) == 1
 
 
-@pytest.mark.parametrize(("form", "most_mib"), [("csv", 150), ("json", 150), ("parquet", 250)])
-async def test_a_large_export_takes_little_memory(
-    api: Api, database_url: str, tmp_path: Path, form: str, most_mib: int
+@pytest.mark.parametrize(("export_format", "limit_mib"), [("csv", 150), ("json", 150), ("parquet", 250)])
+async def test_large_export_needs_little_memory(
+    api: Api, database_url: str, tmp_path: Path, export_format: str, limit_mib: int
 ) -> None:
     with worker(database_url, tmp_path) as process:
-        job = await until(api, await ask(api, form), "succeeded", "failed")
+        job = await until(api, await request_export(api, export_format), "succeeded", "failed")
         assert job["status"] == "succeeded", job
-        assert peak_rss_mib(process) < most_mib
+        assert peak_rss_mib(process) < limit_mib

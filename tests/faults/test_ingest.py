@@ -1,4 +1,4 @@
-"""Ingest over the death of everything: what the broker confirmed is stored exactly once."""
+"""Tests of ingest with fault injection: each event that the broker confirmed is stored exactly once."""
 
 import asyncio
 import random
@@ -18,13 +18,13 @@ from service.dev.rabbitmq import RabbitMQ
 from service.store import organizations
 from service.store.postgres import migrations
 from tests.consumers.processes import consumer
-from tests.faults.ledger import Ledger, reckon
+from tests.faults.ledger import Ledger, compare
 
 pytestmark = pytest.mark.slow
 
 EVENTS = 800
 PAUSE_S = 0.02
-QUEUE_SETTLES_S = 10  # a quorum queue that is younger may not survive a SIGKILL of its broker
+QUEUE_READY_S = 10  # a younger quorum queue might not survive a SIGKILL of its broker
 RECOVERY_S = 120
 
 
@@ -41,7 +41,7 @@ def rabbitmq(tmp_path: Path) -> Iterator[RabbitMQ]:
 
 
 class Team:
-    """Consumer processes of which each that dies is replaced."""
+    """Consumer processes; a process that exits is replaced."""
 
     def __init__(self, start: Callable[[], subprocess.Popen[bytes]], size: int) -> None:
         self._start = start
@@ -52,7 +52,7 @@ class Team:
         self.processes[index].wait()
         self.processes[index] = self._start()
 
-    def replace_dead(self) -> None:
+    def replace_exited(self) -> None:
         for index, process in enumerate(self.processes):
             if process.poll() is not None:
                 self.processes[index] = self._start()
@@ -67,22 +67,22 @@ async def ledger(postgres: Postgres, rabbitmq: RabbitMQ) -> Ledger:
     topology = Topology()
     async with await aio_pika.connect(rabbitmq.url) as broker:
         await topology.declare(await broker.channel())
-    await asyncio.sleep(QUEUE_SETTLES_S)
+    await asyncio.sleep(QUEUE_READY_S)
     return Ledger(rabbitmq.url, topology)
 
 
 @pytest.fixture
 def team(postgres: Postgres, rabbitmq: RabbitMQ, ledger: Ledger) -> Iterator[Team]:
-    """Two consumers, once there is something to consume from."""
+    """Two consumers, started after the queues are declared."""
     with ExitStack() as started:
         yield Team(lambda: started.enter_context(consumer(postgres.url, rabbitmq.url, Topology(), "runs")), 2)
 
 
-async def reckoned_clean(postgres: Postgres, ledger: Ledger, team: Team) -> None:
-    """Waits until nothing is lost any more, then demands that nothing is doubled or wrong either."""
+async def assert_nothing_lost(postgres: Postgres, ledger: Ledger, team: Team) -> None:
+    """Wait until every confirmed event is stored; then assert that no event is duplicated and no run is wrong."""
     deadline = asyncio.get_running_loop().time() + RECOVERY_S
-    while (found := await reckon(postgres.url, ledger)).lost and asyncio.get_running_loop().time() < deadline:
-        team.replace_dead()
+    while (found := await compare(postgres.url, ledger)).lost and asyncio.get_running_loop().time() < deadline:
+        team.replace_exited()
         await asyncio.sleep(0.5)
     print(f"confirmed {len(ledger.confirmed)}, lost {len(found.lost)}, duplicated {found.duplicated}")
     assert found.lost == []
@@ -91,27 +91,29 @@ async def reckoned_clean(postgres: Postgres, ledger: Ledger, team: Team) -> None
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_consumers_die_at_any_moment(postgres: Postgres, ledger: Ledger, team: Team, seed: int) -> None:
-    chance = random.Random(seed)
+async def test_consumers_are_killed_at_random_times(postgres: Postgres, ledger: Ledger, team: Team, seed: int) -> None:
+    generator = random.Random(seed)
     async with asyncio.TaskGroup() as group:
         publishing = group.create_task(ledger.publish(EVENTS, PAUSE_S))
         while not publishing.done():
-            await asyncio.sleep(chance.uniform(0.5, 2.0))
-            team.kill(chance.randrange(2))
-    await reckoned_clean(postgres, ledger, team)
+            await asyncio.sleep(generator.uniform(0.5, 2.0))
+            team.kill(generator.randrange(2))
+    await assert_nothing_lost(postgres, ledger, team)
 
 
-async def test_a_stopped_consumer_blocks_nobody_for_ever(postgres: Postgres, ledger: Ledger, team: Team) -> None:
+async def test_suspended_consumer_does_not_block_other_consumers(
+    postgres: Postgres, ledger: Ledger, team: Team
+) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(ledger.publish(EVENTS, PAUSE_S))
         await asyncio.sleep(6)
         team.processes[0].send_signal(signal.SIGSTOP)
         await asyncio.sleep(15)
         team.processes[0].send_signal(signal.SIGCONT)
-    await reckoned_clean(postgres, ledger, team)
+    await assert_nothing_lost(postgres, ledger, team)
 
 
-async def test_the_database_dies_twice(postgres: Postgres, ledger: Ledger, team: Team) -> None:
+async def test_database_is_killed_twice(postgres: Postgres, ledger: Ledger, team: Team) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(ledger.publish(EVENTS, PAUSE_S))
         for _ in range(2):
@@ -119,16 +121,16 @@ async def test_the_database_dies_twice(postgres: Postgres, ledger: Ledger, team:
             postgres.kill()
             await asyncio.sleep(2)
             postgres.restart()
-    await reckoned_clean(postgres, ledger, team)
-    assert all(process.poll() is None for process in team.processes), "an outage is waited out, not died of"
+    await assert_nothing_lost(postgres, ledger, team)
+    assert all(process.poll() is None for process in team.processes), "a consumer exited because of the outage"
 
 
-async def test_the_broker_dies_twice(postgres: Postgres, rabbitmq: RabbitMQ, ledger: Ledger, team: Team) -> None:
+async def test_broker_is_killed_twice(postgres: Postgres, rabbitmq: RabbitMQ, ledger: Ledger, team: Team) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(ledger.publish(EVENTS, PAUSE_S))
         for _ in range(2):
             await asyncio.sleep(5)
             rabbitmq.kill()
             rabbitmq.restart()
-    await reckoned_clean(postgres, ledger, team)
-    assert all(process.poll() is None for process in team.processes), "a lost broker is waited for, not died of"
+    await assert_nothing_lost(postgres, ledger, team)
+    assert all(process.poll() is None for process in team.processes), "a consumer exited because of the outage"
