@@ -1,9 +1,9 @@
-"""Webhooks: from the publishing of a run's completion to the POST, and deliveries per second of one dispatcher.
+"""Benchmark of webhooks: latency from a published run-completion event to the POST, and throughput of a dispatcher.
 
     python -m benchmarks.webhooks [--runs 300] [--deliveries 20000]
 
-Budgets: published to received p50 50 ms and p99 250 ms, unloaded; deliveries 0.5 of a bare aiohttp client loop that
-posts the same bodies to the same receiver, as many at once.
+Budgets: latency p50 50 ms and p99 250 ms without load; throughput at least 0.5 of a bare aiohttp client loop that posts
+the same bodies to the same receiver with the same concurrency.
 """
 
 import argparse
@@ -41,7 +41,7 @@ _spawn = multiprocessing.get_context("spawn")
 
 
 class Counter:
-    """What the receiver's process has counted."""
+    """The number of posts that the receiver process has counted, shared with this process."""
 
     def __init__(self) -> None:
         self.count = _spawn.Value(c_int64, 0)
@@ -53,7 +53,7 @@ class Counter:
         return f"http://127.0.0.1:{self.port.value}/hook"
 
     def wait(self, count: int) -> float:
-        """Waits for so many posts since the last `clear`; the moment of the last one."""
+        """Wait for `count` posts since the last `clear`, and return the time of the last one."""
         while self.count.value < count:
             time.sleep(0.01)
         return float(self.last_at.value)
@@ -63,9 +63,9 @@ class Counter:
 
 
 def receive(counter: Counter) -> None:
-    """The receiver's process: counts posts."""
+    """Count posts; the main function of the receiver process."""
 
-    async def take(request: web.Request) -> web.Response:
+    async def count_post(request: web.Request) -> web.Response:
         await request.read()
         counter.count.value += 1
         counter.last_at.value = time.monotonic()
@@ -73,7 +73,7 @@ def receive(counter: Counter) -> None:
 
     async def serve() -> None:
         app = web.Application()
-        app.router.add_post("/hook", take)
+        app.router.add_post("/hook", count_post)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -85,7 +85,7 @@ def receive(counter: Counter) -> None:
 
 @contextmanager
 def receiver() -> Iterator[Counter]:
-    """A receiver in a process of its own."""
+    """Run a receiver in its own process."""
     counter = Counter()
     process = _spawn.Process(target=receive, args=(counter,), daemon=True)
     process.start()
@@ -104,41 +104,41 @@ async def register(url: str, target: str) -> None:
     await connection.close()
 
 
-async def measure_latency(given: Servers, runs: int) -> list[float]:
-    """Milliseconds from the start of publishing to the arrival of the POST, one run at a time."""
+async def measure_latency(stack: Servers, runs: int) -> list[float]:
+    """Return the sorted latencies in ms from the start of publishing to the arrival of the POST, one run at a time."""
     arrivals: asyncio.Queue[float] = asyncio.Queue()
 
-    async def take(request: web.Request) -> web.Response:
+    async def receive_post(request: web.Request) -> web.Response:
         arrivals.put_nowait(time.perf_counter())
         await request.read()
         return web.Response()
 
     app = web.Application()
-    app.router.add_post("/hook", take)
+    app.router.add_post("/hook", receive_post)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    await register(given.database_url, f"http://127.0.0.1:{runner.addresses[0][1]}/hook")
-    async with await aio_pika.connect(given.amqp_url) as connection:
+    await register(stack.database_url, f"http://127.0.0.1:{runner.addresses[0][1]}/hook")
+    async with await aio_pika.connect(stack.amqp_url) as connection:
         channel = await connection.channel(publisher_confirms=True)
         await Topology().declare(channel)
         exchange = await channel.get_exchange(Topology().runs_exchange)
-        taken = []
+        latencies_ms = []
         for number in range(WARM_UP + runs):
             message = aio_pika.Message(event(number), delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
             published = time.perf_counter()
             await exchange.publish(message, routing_key=RUN_COMPLETED)
-            taken.append((await arrivals.get() - published) * 1000)
+            latencies_ms.append((await arrivals.get() - published) * 1000)
             await asyncio.sleep(PAUSE_S)
     await runner.cleanup()
-    return sorted(taken[WARM_UP:])
+    return sorted(latencies_ms[WARM_UP:])
 
 
-async def fill(given: Servers, deliveries: int, target: str) -> bytes:
-    """So many events, each due at this endpoint; returns a body of their size."""
-    connection = await asyncpg.connect(given.database_url)
+async def fill(stack: Servers, deliveries: int, target: str) -> bytes:
+    """Insert events with a due delivery to this endpoint each, and return a request body of their size."""
+    connection = await asyncpg.connect(stack.database_url)
     await connection.execute("DELETE FROM webhooks")
-    await register(given.database_url, target)
+    await register(stack.database_url, target)
     data = await connection.fetchval("SELECT data::text FROM events WHERE type = 'run.failed' LIMIT 1")
     await connection.execute(
         "WITH new AS (INSERT INTO events (org_id, event_id, type, data)"
@@ -154,21 +154,21 @@ async def fill(given: Servers, deliveries: int, target: str) -> bytes:
     return orjson.dumps({"id": "evt_" + "0" * 32, "type": "run.failed", "data": {"object": orjson.Fragment(data)}})
 
 
-def measure_deliveries(given: Servers, deliveries: int, counter: Counter) -> float:
-    """Deliveries per second of one dispatcher, once it is running."""
+def measure_deliveries(stack: Servers, deliveries: int, counter: Counter) -> float:
+    """Return the deliveries per second of one dispatcher, without its start."""
     warm_up = deliveries // 10
     counter.clear()
-    with consumer_process(given, "webhooks", **ALLOWED):
+    with consumer_process(stack, "webhooks", **ALLOWED):
         counter.wait(warm_up)
-        begun, before = time.monotonic(), counter.count.value
-        taken = counter.wait(deliveries) - begun
-        wait_until_recorded(given)
-    return float((deliveries - before) / taken)
+        started, before = time.monotonic(), counter.count.value
+        duration_s = counter.wait(deliveries) - started
+        wait_until_recorded(stack)
+    return float((deliveries - before) / duration_s)
 
 
-def wait_until_recorded(given: Servers) -> None:
+def wait_until_recorded(stack: Servers) -> None:
     async def wait() -> None:
-        connection = await asyncpg.connect(given.database_url)
+        connection = await asyncpg.connect(stack.database_url)
         while await connection.fetchval("SELECT count(*) FROM deliveries WHERE due_at IS NOT NULL"):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
         await connection.close()
@@ -177,41 +177,41 @@ def wait_until_recorded(given: Servers) -> None:
 
 
 def measure_bare(posts: int, body: bytes, counter: Counter) -> float:
-    """Posts per second of a loop that does nothing else."""
+    """Return the posts per second of a loop that only posts."""
 
     async def post(session: aiohttp.ClientSession, numbers: Iterator[int]) -> None:
         for _ in numbers:
-            async with session.post(counter.url, data=body, headers={"Content-Type": "application/json"}) as answer:
-                await answer.read()
+            async with session.post(counter.url, data=body, headers={"Content-Type": "application/json"}) as response:
+                await response.read()
 
     async def post_all() -> float:
         numbers = iter(range(posts))
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-            begun = time.monotonic()
+            started = time.monotonic()
             await asyncio.gather(*(post(session, numbers) for _ in range(DeliveryPolicy().max_concurrency)))
-            return posts / (time.monotonic() - begun)
+            return posts / (time.monotonic() - started)
 
     return uvloop.run(post_all())
 
 
 def main() -> None:
-    """Measures and prints the ratios."""
+    """Measure and print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=300)
     parser.add_argument("--deliveries", type=int, default=20_000)
-    chosen: Any = parser.parse_args()
-    with servers() as given, receiver() as counter:
-        asyncio.run(make_organization(given.database_url))
-        with consumer_process(given, "runs", "webhooks", "relay", **ALLOWED):
-            taken = asyncio.run(measure_latency(given, chosen.runs))
-        p50, p99 = taken[len(taken) // 2], taken[len(taken) * 99 // 100]
+    options: Any = parser.parse_args()
+    with servers() as stack, receiver() as counter:
+        asyncio.run(make_organization(stack.database_url))
+        with consumer_process(stack, "runs", "webhooks", "relay", **ALLOWED):
+            latencies_ms = asyncio.run(measure_latency(stack, options.runs))
+        p50, p99 = latencies_ms[len(latencies_ms) // 2], latencies_ms[len(latencies_ms) * 99 // 100]
         print(f"published → POST: p50 {p50:.1f} ms (budget {BUDGET_P50_MS}), p99 {p99:.1f} ms (budget {BUDGET_P99_MS})")
-        body = asyncio.run(fill(given, chosen.deliveries, counter.url))
-        ours = measure_deliveries(given, chosen.deliveries, counter)
-        bare = measure_bare(chosen.deliveries, body, counter)
-    print(f"dispatcher:        {ours:,.0f} deliveries/s of {len(body)} bytes, signed, claimed and recorded")
-    print(f"bare client loop:  {bare:,.0f} posts/s")
-    print(f"ratio: {ours / bare:.2f} (budget {BUDGET_RATIO})")
+        body = asyncio.run(fill(stack, options.deliveries, counter.url))
+        dispatcher_rate = measure_deliveries(stack, options.deliveries, counter)
+        bare_rate = measure_bare(options.deliveries, body, counter)
+    print(f"dispatcher:        {dispatcher_rate:,.0f} deliveries/s of {len(body)} bytes, claimed, signed, and recorded")
+    print(f"bare client loop:  {bare_rate:,.0f} posts/s")
+    print(f"ratio: {dispatcher_rate / bare_rate:.2f} (budget {BUDGET_RATIO})")
 
 
 if __name__ == "__main__":
