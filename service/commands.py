@@ -1,40 +1,40 @@
-"""What all commands have in common: arguments checked in the words of the API, and errors as one line."""
+"""The parts that all commands share: validated text arguments, and errors printed as one line.
+
+The client imports this module, so it and its imports run on Python 3.10 and need no package except click.
+"""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import click
-from pydantic import TypeAdapter, ValidationError
 
-from service.contracts.validation import describe_error, validation_errors
 from service.domain.errors import ServiceError
 
 CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
-_SHOWN: Final = 100  # characters of a wrong argument
-_INTERRUPTED: Final = 130  # as shells have it
+_MAX_SHOWN: Final = 100  # characters of an invalid argument
+_INTERRUPTED: Final = 130  # 128 + SIGINT, as in shells
 
 
-class Checked(click.ParamType[str]):
-    """A text that a contract describes; what is wrong with it is said in the words of that contract."""
+class CheckedText(click.ParamType[str]):
+    """A text argument. `check` returns the valid text, or raises ValueError with what the text must be."""
 
-    def __init__(self, contract: Any, metavar: str, *, is_secret: bool = False) -> None:
+    def __init__(self, check: Callable[[str], str], metavar: str, *, is_secret: bool = False) -> None:
         self.name = metavar
-        self._contract = TypeAdapter[Any](contract)
+        self._check = check
         self._is_secret = is_secret
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The text as it was given."""
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the checked text. An error message never contains a secret."""
         try:
-            self._contract.validate_python(value)
-        except ValidationError as error:
-            shown = "it" if self._is_secret else repr(value[:_SHOWN])
-            self.fail(f"{shown} {describe_error(validation_errors(error)[0])}", param, ctx)
-        return value
+            return self._check(value)
+        except ValueError as error:
+            shown = "the value" if self._is_secret else repr(value[:_MAX_SHOWN])
+            self.fail(f"{shown} {error}", param, ctx)
 
 
 def run_command(command: click.Command, name: str, arguments: Sequence[str] | None = None) -> None:
-    """Runs it and ends the process: with 2 for wrong arguments, 130 after Ctrl-C, 1 where it can't be done."""
+    """Run the command and exit: with 2 for invalid arguments, 130 after Ctrl-C, and 1 after any other error."""
     raise SystemExit(_run(command, name, arguments))
 
 
@@ -47,14 +47,14 @@ def _run(command: click.Command, name: str, arguments: Sequence[str] | None) -> 
     except click.Abort:
         return _INTERRUPTED
     except ServiceError as error:
-        return _refuse(str(error))
+        return _print_error(str(error))
     except OSError as error:
         if error.errno is None:
             raise
-        return _refuse(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror))
+        return _print_error(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror))
     return code if isinstance(code, int) else 0
 
 
-def _refuse(message: str) -> int:
+def _print_error(message: str) -> int:
     click.echo(f"Error: {message}", file=sys.stderr)
     return 1

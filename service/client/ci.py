@@ -1,16 +1,17 @@
-"""What a CI system says of the job it runs: the defaults of what a report is sent with."""
+"""The metadata of the current CI job, which is the default metadata of a report."""
 
 import re
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
-Get = Callable[[str], str]  # a variable, or an empty text
+GetVariable = Callable[[str], str]  # returns an empty string for a variable that isn't set
 
+_MAX_RUN_ID: Final = 200
 _UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e]+")
 
 
-class Job(NamedTuple):
-    """One execution of a job. Every retry of it is a run of its own."""
+class CiJob(NamedTuple):
+    """One execution of a CI job. Each retry of the job is a separate run."""
 
     run_id: str | None = None
     branch: str | None = None
@@ -18,8 +19,8 @@ class Job(NamedTuple):
     ci_url: str | None = None
 
 
-def current_job(variables: Mapping[str, str]) -> Job:
-    """The job that these environment variables tell of; nothing is known outside of a CI system that we know."""
+def current_job(variables: Mapping[str, str]) -> CiJob:
+    """Return the job that these environment variables describe, or an empty job outside of the known CI systems."""
     for marker, describe in (
         ("GITHUB_ACTIONS", _github),
         ("GITLAB_CI", _gitlab),
@@ -28,40 +29,40 @@ def current_job(variables: Mapping[str, str]) -> Job:
         ("JENKINS_URL", _jenkins),
     ):
         if variables.get(marker):
-            return _tidy(describe(lambda name: variables.get(name, "")))
-    return Job()
+            return _normalize(describe(lambda name: variables.get(name, "")))
+    return CiJob()
 
 
-def _github(get: Get) -> Job:
-    """A job's matrix legs look alike from here, so they share the run unless they are given run ids."""
+def _github(get: GetVariable) -> CiJob:
+    """GitHub sets no variable that distinguishes the jobs of a matrix: they share a run unless --run-id is given."""
     run_id = f"github-{get('GITHUB_RUN_ID')}-{get('GITHUB_RUN_ATTEMPT')}-{get('GITHUB_JOB')}"
     url = f"{get('GITHUB_SERVER_URL')}/{get('GITHUB_REPOSITORY')}/actions/runs/{get('GITHUB_RUN_ID')}"
-    return Job(run_id, get("GITHUB_HEAD_REF") or get("GITHUB_REF_NAME"), get("GITHUB_SHA"), url)
+    return CiJob(run_id, get("GITHUB_HEAD_REF") or get("GITHUB_REF_NAME"), get("GITHUB_SHA"), url)
 
 
-def _gitlab(get: Get) -> Job:
+def _gitlab(get: GetVariable) -> CiJob:
     branch = get("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME") or get("CI_COMMIT_REF_NAME")
-    return Job(f"gitlab-{get('CI_JOB_ID')}", branch, get("CI_COMMIT_SHA"), get("CI_JOB_URL"))
+    return CiJob(f"gitlab-{get('CI_JOB_ID')}", branch, get("CI_COMMIT_SHA"), get("CI_JOB_URL"))
 
 
-def _buildkite(get: Get) -> Job:
+def _buildkite(get: GetVariable) -> CiJob:
     url = f"{get('BUILDKITE_BUILD_URL')}#{get('BUILDKITE_JOB_ID')}"
-    return Job(f"buildkite-{get('BUILDKITE_JOB_ID')}", get("BUILDKITE_BRANCH"), get("BUILDKITE_COMMIT"), url)
+    return CiJob(f"buildkite-{get('BUILDKITE_JOB_ID')}", get("BUILDKITE_BRANCH"), get("BUILDKITE_COMMIT"), url)
 
 
-def _circleci(get: Get) -> Job:
-    """The parallel containers of a job are told apart by their index."""
+def _circleci(get: GetVariable) -> CiJob:
+    """The parallel containers of a job have the same job ID, so the run ID contains their index."""
     job = get("CIRCLE_WORKFLOW_JOB_ID") or get("CIRCLE_BUILD_NUM")
     run_id = f"circleci-{job}-{get('CIRCLE_NODE_INDEX') or '0'}"
-    return Job(run_id, get("CIRCLE_BRANCH"), get("CIRCLE_SHA1"), get("CIRCLE_BUILD_URL"))
+    return CiJob(run_id, get("CIRCLE_BRANCH"), get("CIRCLE_SHA1"), get("CIRCLE_BUILD_URL"))
 
 
-def _jenkins(get: Get) -> Job:
+def _jenkins(get: GetVariable) -> CiJob:
     branch = get("CHANGE_BRANCH") or get("BRANCH_NAME") or get("GIT_BRANCH")
-    return Job(get("BUILD_TAG"), branch, get("GIT_COMMIT"), get("BUILD_URL"))
+    return CiJob(get("BUILD_TAG"), branch, get("GIT_COMMIT"), get("BUILD_URL"))
 
 
-def _tidy(job: Job) -> Job:
-    """Within what the server takes."""
-    run_id = _UNPRINTABLE.sub("-", job.run_id or "")[:200]
-    return Job(run_id or None, job.branch or None, job.commit_sha or None, job.ci_url or None)
+def _normalize(job: CiJob) -> CiJob:
+    """Return the job with a run ID that the server accepts, and with None instead of empty text."""
+    run_id = _UNPRINTABLE.sub("-", job.run_id or "")[:_MAX_RUN_ID]
+    return CiJob(run_id or None, job.branch or None, job.commit_sha or None, job.ci_url or None)

@@ -1,159 +1,162 @@
-"""The gate: waits for a run, says how it went, and passes or does not."""
+"""The gate: waits for a run, prints its results, and returns the exit code for a CI job."""
 
-import asyncio
-import contextlib
 import os
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from rich.table import Table
+import click
 
 from service.client.http import Server, ServerError, open_server
-from service.client.terminal import console
-from service.domain.gates import Gate, Verdict
+from service.client.terminal import format_table, ignore_closed_stdout, print_message
+from service.domain.gates import Gate, GateOutcome
 
 PASSED: Final = 0
 FAILED: Final = 1
 TIMED_OUT: Final = 2
 
-_LONGEST_WAIT_S: Final = 20  # of one request
+_MAX_WAIT_S: Final = 20  # of one request
+_MAX_RETRY_S: Final = 60
 _PAUSE_S: Final = 0.5
-_SHOWN: Final = 50  # failing results
+_MAX_SHOWN: Final = 50  # failing results
 _COUNTED: Final = ("passed", "failed", "error", "skipped", "canceled", "flaky")
+_COLUMNS: Final = {"suite": "suite", "case": "name", "status": "status", "failure": "failure_summary"}
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a gate decided, and all that its summary shows."""
+class GateSummary:
+    """The content of the summary: the run, the outcome of the gate, and the first failing results."""
 
     run: dict[str, Any]
-    verdict: Verdict
+    outcome: GateOutcome
     failing: list[dict[str, Any]] = field(default_factory=list)
-    more: bool = False
+    has_more: bool = False
 
 
-async def gate(url: str, key: str, run_id: str, rules: Gate, timeout_s: float) -> int:
-    """Waits until the run is complete, prints what came of it and returns the exit code."""
-    async with open_server(url, key, patience_s=min(timeout_s, 60)) as server:
-        run = await _wait(server, run_id, timeout_s)
+def gate(url: str, key: str, run_id: str, rules: Gate, timeout_s: float) -> int:
+    """Wait until the run is complete, print its summary, and return the exit code. Raises ServerError."""
+    with open_server(url, key, retry_s=min(timeout_s, _MAX_RETRY_S)) as server:
+        run = _wait(server, run_id, timeout_s)
         if run is None or not run["complete"]:
-            _say_timed_out(run_id, run, timeout_s)
+            _print_timed_out(run_id, run, timeout_s)
             return TIMED_OUT
-        outcome = await _judge(server, run, rules)
-    with contextlib.suppress(SystemExit):  # of the console, where nobody reads on: that changes no verdict
-        _print(outcome, server.url)
-    _write_step_summary(outcome, server.url)
-    return PASSED if outcome.verdict.passes else FAILED
+        summary = _summarize(server, run, rules)
+    with ignore_closed_stdout():  # a closed stdout doesn't change the decision
+        _print_summary(summary, server.url)
+    _write_step_summary(summary, server.url)
+    return PASSED if summary.outcome.passes else FAILED
 
 
-async def _wait(server: Server, run_id: str, timeout_s: float) -> dict[str, Any] | None:
-    """The run as soon as it is complete, or as it is at the end of the time; None where it never came."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + timeout_s
+def _wait(server: Server, run_id: str, timeout_s: float) -> dict[str, Any] | None:
+    """Return the run when it is complete, or in its state after the timeout; None if it doesn't exist."""
+    deadline = time.monotonic() + timeout_s
     run: dict[str, Any] | None = None
-    told = False
+    is_first = True
     while True:
-        left_s = deadline - loop.time()
-        wait_s = max(0, min(_LONGEST_WAIT_S, int(left_s))) if told else 0
-        try:
-            run = await server.get(f"/runs/{quote(run_id, safe='')}", {"wait": str(wait_s)})
-        except ServerError as error:
-            if error.code != "not_found":
-                raise
-        if (run and run["complete"]) or left_s <= 0:
+        remaining_s = deadline - time.monotonic()
+        wait_s = 0 if is_first else max(0, min(_MAX_WAIT_S, int(remaining_s)))
+        run = _get_run(server, run_id, wait_s) or run
+        if (run and run["complete"]) or remaining_s <= 0:
             return run
-        if told:
-            await asyncio.sleep(min(_PAUSE_S, max(left_s, 0)))
+        if is_first:
+            print_message(f"run {run_id} {_state(run)} yet; waiting for up to {remaining_s:.0f} s")
+            is_first = False
         else:
-            told = _say_waiting(run_id, run, left_s)
+            time.sleep(min(_PAUSE_S, remaining_s))
 
 
-async def _judge(server: Server, run: dict[str, Any], rules: Gate) -> Outcome:
-    verdict = rules.judge(run["status"], run["counts"])
+def _get_run(server: Server, run_id: str, wait_s: int) -> dict[str, Any] | None:
+    try:
+        run: dict[str, Any] = server.get(f"/runs/{quote(run_id, safe='')}", {"wait": str(wait_s)})
+    except ServerError as error:
+        if error.code != "not_found":
+            raise
+        return None
+    return run
+
+
+def _summarize(server: Server, run: dict[str, Any], rules: Gate) -> GateSummary:
+    outcome = rules.evaluate(run["status"], run["counts"])
     failures = run["counts"]["failed"] + run["counts"]["error"]
     if not failures:
-        return Outcome(run, verdict)
-    wanted = [("run_id", run["run_id"]), ("status", "failed"), ("status", "error"), ("limit", str(_SHOWN))]
-    failing = (await server.get("/results", wanted))["data"]
-    return Outcome(run, verdict, failing, failures > len(failing))
+        return GateSummary(run, outcome)
+    filters = [("run_id", run["run_id"]), ("status", "failed"), ("status", "error"), ("limit", str(_MAX_SHOWN))]
+    failing = server.get("/results", filters)["data"]
+    return GateSummary(run, outcome, failing, failures > len(failing))
 
 
-def _print(outcome: Outcome, url: str) -> None:
-    out = console()
-    out.print(_headline(outcome), style="bold green" if outcome.verdict.passes else "bold red")
-    out.print(_counts(outcome.run))
-    if outcome.failing:
-        table = Table(box=None, pad_edge=False)
-        for column in ("suite", "case", "status", "failure"):
-            table.add_column(column, overflow="fold")
-        for result in outcome.failing:
-            table.add_row(*(_cell(result, name) for name in ("suite", "name", "status", "failure_summary")))
-        out.print(table)
-    if outcome.more:
-        out.print("… and more")
-    links = (f"{name:<8} {link}" for name, link in _links(outcome.run, url).items())
-    for line in (*outcome.verdict.reasons, *links):
-        out.print(line)
+def _print_summary(summary: GateSummary, url: str) -> None:
+    click.secho(_headline(summary), bold=True, fg="green" if summary.outcome.passes else "red")
+    click.echo(_format_counts(summary.run))
+    if summary.failing:
+        rows = [[_cell(result, name) for name in _COLUMNS.values()] for result in summary.failing]
+        for line in format_table([tuple(_COLUMNS), *rows]):
+            click.echo(line)
+    if summary.has_more:
+        click.echo("… and more")
+    links = (f"{name:<8} {link}" for name, link in _links(summary.run, url).items())
+    for line in (*summary.outcome.reasons, *links):
+        click.echo(line)
 
 
-def _say_waiting(run_id: str, run: dict[str, Any] | None, left_s: float) -> bool:
-    state = "is not complete yet" if run else "has not come yet"
-    console(stderr=True).print(f"run {run_id} {state}; waiting for up to {left_s:.0f} s")
-    return True
+def _state(run: dict[str, Any] | None) -> str:
+    return "isn't complete" if run else "doesn't exist"
 
 
-def _say_timed_out(run_id: str, run: dict[str, Any] | None, timeout_s: float) -> None:
-    state = "is not complete" if run else "has not come"
-    console(stderr=True).print(f"run {run_id} {state} after {timeout_s:g} s", style="bold yellow")
+def _print_timed_out(run_id: str, run: dict[str, Any] | None, timeout_s: float) -> None:
+    click.secho(f"run {run_id} {_state(run)} after {timeout_s:g} s", err=True, bold=True, fg="yellow")
     if run:
-        console().print(_counts(run))
+        click.echo(_format_counts(run))
 
 
-def _write_step_summary(outcome: Outcome, url: str) -> None:
-    """Shows the same on the page of a GitHub job, where this runs in one."""
+def _write_step_summary(summary: GateSummary, url: str) -> None:
+    """Write the summary to the page of the GitHub Actions job, if this process is part of one."""
     target = os.environ.get("GITHUB_STEP_SUMMARY")
     if not target:
         return
-    links = (f"[{name}]({link})" for name, link in _links(outcome.run, url).items())
-    lines = [f"### {_markdown(_headline(outcome))}", "", " · ".join([_counts(outcome.run), *links]), ""]
-    if outcome.failing:
-        lines += ["| suite | case | status | failure |", "| --- | --- | --- | --- |"]
-        for result in outcome.failing:
-            cells = (_markdown(_cell(result, name)) for name in ("suite", "name", "status", "failure_summary"))
-            lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", *(f"- {_markdown(reason)}" for reason in outcome.verdict.reasons), ""]
     try:
-        with Path(target).open("a", encoding="utf-8") as summary:
-            summary.write("\n".join(lines))
+        with Path(target).open("a", encoding="utf-8") as file:
+            file.write("\n".join(_format_markdown(summary, url)))
     except OSError as error:
-        console(stderr=True).print(f"GITHUB_STEP_SUMMARY can't be written: {error}")
+        print_message(f"GITHUB_STEP_SUMMARY can't be written: {error}")
+
+
+def _format_markdown(summary: GateSummary, url: str) -> list[str]:
+    links = (f"[{name}]({link})" for name, link in _links(summary.run, url).items())
+    lines = [f"### {_escape(_headline(summary))}", "", " · ".join([_format_counts(summary.run), *links]), ""]
+    if summary.failing:
+        lines += [f"| {' | '.join(_COLUMNS)} |", f"|{' --- |' * len(_COLUMNS)}"]
+        for result in summary.failing:
+            lines.append(f"| {' | '.join(_escape(_cell(result, name)) for name in _COLUMNS.values())} |")
+    return [*lines, "", *(f"- {_escape(reason)}" for reason in summary.outcome.reasons), ""]
 
 
 def _links(run: dict[str, Any], url: str) -> dict[str, str]:
-    named = quote(run["run_id"], safe="")
-    links = {"run": f"{url}/v1/runs/{named}", "results": f"{url}/v1/results?run_id={named}"}
+    quoted = quote(run["run_id"], safe="")
+    links = {"run": f"{url}/v1/runs/{quoted}", "results": f"{url}/v1/results?run_id={quoted}"}
     return links | ({"ci": run["ci_url"]} if run.get("ci_url") else {})
 
 
-def _headline(outcome: Outcome) -> str:
-    verdict = "passed" if outcome.verdict.passes else "refused"
-    allowing = " with failures that are allowed" if outcome.verdict.passes and outcome.verdict.reasons else ""
-    return f"{verdict}{allowing}: run {outcome.run['run_id']} ({outcome.run['status']})"
+def _headline(summary: GateSummary) -> str:
+    decision = "passed" if summary.outcome.passes else "blocked"
+    suffix = " with allowed failures" if summary.outcome.passes and summary.outcome.reasons else ""
+    return f"{decision}{suffix}: run {summary.run['run_id']} ({summary.run['status']})"
 
 
-def _counts(run: dict[str, Any]) -> str:
+def _format_counts(run: dict[str, Any]) -> str:
     counted = [f"{run['counts'][name]} {name}" for name in _COUNTED if run["counts"][name]]
     return ", ".join(counted) or "no results"
 
 
 def _cell(result: dict[str, Any], name: str) -> str:
+    """Return a field as one line."""
     return " ".join(str(result[name] or "").split())
 
 
-def _markdown(text: str) -> str:
-    """Text that stays text in a table."""
+def _escape(text: str) -> str:
+    """Escape the characters that have a meaning in Markdown or in a cell of a table."""
     escaped = text.replace("\\", "\\\\")
     for mark in "|`*_<>[]":
         escaped = escaped.replace(mark, f"\\{mark}")

@@ -1,26 +1,37 @@
-"""Requests to a server of ours, with its errors as errors of ours; a server that is away for a moment is waited for."""
+"""Requests to a Results API server, with retries while the server is unavailable."""
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+import json
+import ssl
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
-import aiohttp
+import certifi
 import click
+import httpx
 
 from service.domain.backoff import Backoff
 from service.domain.errors import ServiceError
 
-Params = Mapping[str, str] | Sequence[tuple[str, str]]
+QueryParams = Mapping[str, str] | Sequence[tuple[str, str]]
 
-_LONGEST_WAIT_S: Final = 10.0
-_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=10, sock_read=60)
-_PATIENT_TRIES: Final = 2  # before it says what it waits for
-_COMES_BACK: Final = frozenset({429, 502, 503, 504})
+_MAX_DELAY_S: Final = 10.0
+_TIMEOUT: Final = httpx.Timeout(60, connect=10)
+_SILENT_RETRIES: Final = 2  # before a message about further retries
+_RETRYABLE: Final = frozenset({429, 502, 503, 504})
 
 
-class ServerError(ServiceError):
-    """The server refused a request, or does not answer. `code` is its own word for why."""
+class ClientError(ServiceError):
+    """A command can't continue."""
+
+
+class ServerError(ClientError):
+    """The server rejected a request or doesn't respond.
+
+    `status` and `code` are those of the response. They are None if there is no response.
+    """
 
     def __init__(self, message: str, status: int | None = None, code: str | None = None) -> None:
         super().__init__(message)
@@ -28,70 +39,107 @@ class ServerError(ServiceError):
         self.code = code
 
 
-class BrokenAnswer(ServerError):
-    """An answer has begun and did not come to its end."""
+class IncompleteResponse(ServerError):
+    """The connection broke before the end of a response."""
 
 
 class Server:
-    """A server as one key sees it. Every path begins with a slash and stands below /v1."""
+    """A server, accessed with one API key. Paths begin with a slash and are relative to /v1."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, patience_s: float) -> None:
+    def __init__(self, client: httpx.Client, url: str, retry_s: float) -> None:
         self.url = url.rstrip("/").removesuffix("/v1")
-        self._session = session
-        self._patience_s = patience_s
+        self._client = client
+        self._retry_s = retry_s
 
-    async def get(self, path: str, params: Params = ()) -> Any:
-        """The JSON of an answer. Raises ServerError."""
-        async with self.open("GET", path, params=params) as response:
-            return await response.json()
+    def get(self, path: str, params: QueryParams = ()) -> Any:
+        """Return the JSON of a response. Raises ServerError."""
+        with self.open("GET", path, params=params) as response:
+            return read_json(response)
 
-    @asynccontextmanager
-    async def open(self, method: str, path: str, **sent: Any) -> AsyncIterator[aiohttp.ClientResponse]:
-        """A successful answer, to be read inside. What may help to try again is tried again for a while.
+    @contextmanager
+    def open(self, method: str, path: str, **request: Any) -> Iterator[httpx.Response]:
+        """Send a request and yield the successful response, whose body the caller reads. Raises ServerError.
 
-        So it is for requests that may arrive twice: send an Idempotency-Key with one that changes something.
+        The request is retried with backoff if the server is unavailable. It can therefore arrive twice: a request that
+        changes something needs an Idempotency-Key.
         """
-        response = await self._send(method, path, **sent)
+        response = self._send(method, path, **request)
         try:
             yield response
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise BrokenAnswer(f"{self.url}: the answer broke off: {error!r}") from error
+        except httpx.HTTPError as error:
+            raise IncompleteResponse(f"{self.url}: incomplete response: {_describe(error)}") from error
         finally:
-            response.release()
+            response.close()
 
-    async def _send(self, method: str, path: str, **sent: Any) -> aiohttp.ClientResponse:
-        deadline = asyncio.get_running_loop().time() + self._patience_s
-        for count, wait_s in enumerate(Backoff(0.2, _LONGEST_WAIT_S)):
+    def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
+        deadline = time.monotonic() + self._retry_s
+        for attempt, delay_s in enumerate(Backoff(0.2, _MAX_DELAY_S)):
             try:
-                response = await self._session.request(method, f"{self.url}/v1{path}", **sent)
-                if response.status < 400:
+                sent = self._client.build_request(method, f"{self.url}/v1{path}", **request)
+                response = self._client.send(sent, stream=True)
+                if response.is_success:
                     return response
-                failure = await self._failure(response)
-            except (aiohttp.ClientError, TimeoutError) as error:
-                failure = ServerError(f"{self.url} does not answer: {str(error) or 'no answer in time'}")
-            may_help = failure.status is None or failure.status in _COMES_BACK
-            if not may_help or asyncio.get_running_loop().time() + wait_s > deadline:
+                failure = self._read_failure(response)
+            except httpx.HTTPError as error:
+                failure = ServerError(f"{self.url} doesn't respond: {_describe(error)}")
+            is_retryable = failure.status is None or failure.status in _RETRYABLE
+            if not is_retryable or time.monotonic() + delay_s > deadline:
                 raise failure
-            if count == _PATIENT_TRIES:
-                click.echo(f"{failure}; trying again for up to {self._patience_s:g} s", err=True)
-            await asyncio.sleep(wait_s)
+            if attempt == _SILENT_RETRIES:
+                click.echo(f"{failure}; retrying for up to {self._retry_s:g} s", err=True)
+            time.sleep(delay_s)
         raise AssertionError("the delays never end")
 
-    async def _failure(self, response: aiohttp.ClientResponse) -> ServerError:
-        """What the server says is wrong, in its own words where it has some."""
+    def _read_failure(self, response: httpx.Response) -> ServerError:
         try:
-            error = (await response.json())["error"]
-            return ServerError(f"{error['message']} ({response.status})", response.status, str(error["code"]))
-        except (aiohttp.ClientError, ValueError, KeyError, TypeError):
-            said = f"{self.url} answers with {response.status} {response.reason}, which is not how a Results API does"
-            return ServerError(said, response.status)
+            response.read()
+            error = response.json()["error"]
+            return ServerError(_message(error, response.status_code), response.status_code, str(error["code"]))
+        except (ValueError, KeyError, TypeError):
+            described = f"{response.status_code} {response.reason_phrase}"
+            message = f"{self.url} responds with {described}, which isn't a Results API response. Is the URL right?"
+            return ServerError(message, response.status_code)
         finally:
-            response.release()
+            response.close()
 
 
-@asynccontextmanager
-async def open_server(url: str, key: str, patience_s: float = 30) -> AsyncIterator[Server]:
-    """The server at this URL, with this key; it may be away for so many seconds."""
+def _message(error: Mapping[str, Any], status: int) -> str:
+    """Return the message of the server. It begins with the name of the rejected parameter, if there is one."""
+    param = error.get("param")
+    message = str(error["message"])
+    named = message if not param or message.startswith(param) else f"{param}: {message}"
+    return f"{named} ({status})"
+
+
+def read_json(response: httpx.Response) -> Any:
+    """Read the body of an open response as JSON. Raises ServerError if it isn't JSON."""
+    response.read()
+    try:
+        return json.loads(response.content)
+    except ValueError:
+        raise ServerError(f"{response.url} responds with invalid JSON", response.status_code) from None
+
+
+@contextmanager
+def open_server(url: str, key: str, retry_s: float = 30) -> Iterator[Server]:
+    """Open the server at this URL. Requests are retried for `retry_s` seconds while it is unavailable.
+
+    HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, and SSL_CERT_DIR apply.
+    """
     headers = {"Authorization": f"Bearer {key}", "User-Agent": "zof-results"}
-    async with aiohttp.ClientSession(headers=headers, timeout=_TIMEOUT, trust_env=True) as session:
-        yield Server(session, url, patience_s)
+    with httpx.Client(headers=headers, timeout=_TIMEOUT, verify=_tls_context(), follow_redirects=True) as client:
+        yield Server(client, url, retry_s)
+
+
+def _tls_context() -> ssl.SSLContext:
+    """Return a context that trusts the certificates of the machine, or those of certifi if the machine has none."""
+    context = ssl.create_default_context()
+    paths = ssl.get_default_verify_paths()  # of SSL_CERT_FILE and SSL_CERT_DIR, if set
+    folder = Path(paths.capath) if paths.capath else None
+    if not (context.get_ca_certs() or paths.cafile or (folder and any(folder.iterdir()))):
+        context.load_verify_locations(certifi.where())
+    return context
+
+
+def _describe(error: httpx.HTTPError) -> str:
+    return str(error) or type(error).__name__

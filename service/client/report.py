@@ -1,130 +1,125 @@
-"""Sends reports from a CI job: packed, with a bar for the patient, and with what became of them for those who wait."""
+"""The upload of reports from a CI job, compressed, with the state of their receipts."""
 
-import asyncio
 import gzip
 import shutil
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from glob import glob, has_magic
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 from urllib.parse import quote
 
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+import click
 
-from service.client.http import Server, ServerError, open_server
-from service.client.terminal import console
+from service.client.http import ClientError, Server, open_server, read_json
+from service.client.terminal import Progress, show_progress
 from service.domain.report_formats import media_type_of
 
 STORED: Final = 0
 REJECTED: Final = 1
 
+_RETRY_S: Final = 60
 _WAIT_S: Final = 20  # of one request
 _CHUNK_BYTES: Final = 2**18
-_SHOWN: Final = 50  # problems of one report
-_OPEN: Final = ("queued", "processing")
-_BY_ITS_BYTES: Final = "application/octet-stream"
+_MAX_SHOWN: Final = 50  # problems of one report
+_UNFINISHED: Final = ("queued", "processing")
+_UNKNOWN_TYPE: Final = "application/octet-stream"  # the server detects the format
 
-Fields = Sequence[tuple[str, str]]
+ReportFields = Sequence[tuple[str, str]]
 
 
-class _Body:
-    """A file as a request's body, from the start each time it is sent."""
+class _FileBody:
+    """A file as a request body, which can be sent again from its start."""
 
-    def __init__(self, path: Path, show: Callable[[int], None]) -> None:
+    def __init__(self, path: Path, progress: Progress) -> None:
         self._path = path
-        self._show = show
+        self._progress = progress
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    def __iter__(self) -> Iterator[bytes]:
         sent = 0
         with self._path.open("rb") as file:
-            while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
+            while chunk := file.read(_CHUNK_BYTES):
                 yield chunk
                 sent += len(chunk)
-                self._show(sent)
+                self._progress.set_position(sent)
 
 
-async def report(url: str, key: str, run_id: str, patterns: Sequence[str], fields: Fields, *, wait: bool) -> int:
-    """Sends every file as a part of the run; returns the exit code. Raises ServerError where that can't be done."""
+def report(url: str, key: str, run_id: str, patterns: Sequence[str], fields: ReportFields, *, wait: bool) -> int:
+    """Upload the files as parts of the run and return the exit code. Raises ClientError."""
     files = _expand(patterns)
-    out = console()
-    async with open_server(url, key, patience_s=60) as server:
-        receipts = await _send_all(server, run_id, files, fields)
+    with open_server(url, key, retry_s=_RETRY_S) as server:
+        receipts = _upload_all(server, run_id, files, fields)
         if wait:
-            receipts = [await _settled(server, receipt) for receipt in receipts]
+            receipts = [_wait(server, receipt) for receipt in receipts]
     for file, receipt in zip(files, receipts, strict=True):
-        _print(out, file, receipt)
+        _print_receipt(file, receipt)
     return REJECTED if any(receipt["status"] == "rejected" for receipt in receipts) else STORED
 
 
 def _expand(patterns: Sequence[str]) -> list[Path]:
-    """The files that are named and those that patterns match, each once, in order. Raises ServerError for none."""
+    """Return the files that match, each one once. Raises ClientError if a pattern has no match or a file is empty."""
     files: dict[Path, None] = {}
     for pattern in patterns:
-        found = sorted(glob(pattern, recursive=True)) if has_magic(pattern) else [pattern]
-        files |= dict.fromkeys(path for path in map(Path, found) if path.is_file())
-        if not any(Path(name).is_file() for name in found):
-            raise ServerError(f"there is no file {pattern}")
+        names = sorted(glob(pattern, recursive=True)) if has_magic(pattern) else [pattern]
+        matches = [path for path in map(Path, names) if path.is_file()]
+        if not matches:
+            raise ClientError(f"file not found: {pattern}")
+        files |= dict.fromkeys(matches)
     for file in files:
         if file.stat().st_size == 0:
-            raise ServerError(f"{file} is empty")
+            raise ClientError(f"{file} is empty")
     return list(files)
 
 
-async def _send_all(server: Server, run_id: str, files: Sequence[Path], fields: Fields) -> list[dict[str, Any]]:
-    """One after the other. Several files are shards of the run, which is complete with the last of them."""
+def _upload_all(server: Server, run_id: str, files: Sequence[Path], fields: ReportFields) -> list[dict[str, Any]]:
+    """Upload the files one after another. Several files are shards: the run is complete after the last one."""
     if len(files) > 1 and "shard" in dict(fields):
-        raise ServerError("with a shard goes one file: several files are shards themselves")
-    err = console(stderr=True)
-    bar = Progress(
-        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
-        console=err, transient=True, disable=not err.is_terminal,
-    )  # fmt: skip
+        raise ClientError("--shard: requires a single file, because several files are shards themselves")
     receipts = []
-    with TemporaryDirectory(prefix="zof-results-") as folder, bar:
+    with TemporaryDirectory(prefix="zof-results-") as folder:
         for number, file in enumerate(files, start=1):
             shard = [("shard", f"{number}/{len(files)}")] if len(files) > 1 else []
-            packed = await asyncio.to_thread(_pack, file, Path(folder) / "packed")
-            receipts.append(await _send(server, run_id, file, packed, [*fields, *shard], bar))
+            compressed = _compress(file, Path(folder) / "report.gz")
+            receipts.append(_upload(server, run_id, file, compressed, [*fields, *shard]))
     return receipts
 
 
-async def _send(server: Server, run_id: str, file: Path, packed: Path, query: Fields, bar: Progress) -> dict[str, Any]:
-    size = (await asyncio.to_thread(packed.stat)).st_size
-    task = bar.add_task(file.name, total=size)
+def _upload(server: Server, run_id: str, file: Path, compressed: Path, params: ReportFields) -> dict[str, Any]:
+    """Upload one file. Its receipt is identified by its content, so that a repeated upload returns the same receipt."""
+    size = compressed.stat().st_size
     headers = {
-        "Content-Type": media_type_of(file.name) or _BY_ITS_BYTES,
+        "Content-Type": media_type_of(file.name) or _UNKNOWN_TYPE,
         "Content-Encoding": "gzip",
         "Content-Length": str(size),
     }
-    body = _Body(packed, lambda sent: bar.update(task, completed=sent))
     path = f"/runs/{quote(run_id, safe='')}/report"
-    async with server.open("POST", path, data=body, params=query, headers=headers) as response:
-        receipt: dict[str, Any] = await response.json()
+    with show_progress(file.name, size) as progress:
+        body = _FileBody(compressed, progress)
+        with server.open("POST", path, content=body, params=params, headers=headers) as response:
+            receipt: dict[str, Any] = read_json(response)
     return receipt
 
 
-def _pack(source: Path, target: Path) -> Path:
-    """Without a time in it, so that the same file is the same report however often it is sent."""
-    with source.open("rb") as plain, target.open("wb") as file, gzip.GzipFile("", "wb", 6, file, mtime=0) as packed:
-        shutil.copyfileobj(plain, packed, _CHUNK_BYTES)
+def _compress(source: Path, target: Path) -> Path:
+    """Compress without a timestamp: the same file has the same bytes and therefore the same receipt."""
+    with source.open("rb") as plain, target.open("wb") as file, gzip.GzipFile("", "wb", 6, file, mtime=0) as compressed:
+        shutil.copyfileobj(plain, compressed, _CHUNK_BYTES)
     return target
 
 
-async def _settled(server: Server, receipt: dict[str, Any]) -> dict[str, Any]:
-    """The receipt once nothing more becomes of it."""
-    while receipt["status"] in _OPEN:
-        receipt = await server.get(f"/receipts/{receipt['id']}", {"wait": str(_WAIT_S)})
+def _wait(server: Server, receipt: dict[str, Any]) -> dict[str, Any]:
+    """Return the receipt after it is finished."""
+    while receipt["status"] in _UNFINISHED:
+        receipt = server.get(f"/receipts/{receipt['id']}", {"wait": str(_WAIT_S)})
     return receipt
 
 
-def _print(out: Console, file: Path, receipt: Mapping[str, Any]) -> None:
+def _print_receipt(file: Path, receipt: Mapping[str, Any]) -> None:
     results = "1 result" if receipt["results"] == 1 else f"{receipt['results']} results"
-    counted = "" if receipt["status"] in _OPEN else f", {results}"
-    out.print(f"{file}: {receipt['status']}{counted} ({receipt['id']})")
-    for problem in receipt["problems"][:_SHOWN]:
-        where = "" if problem["index"] is None else f"result {problem['index']} {problem['name'] or ''}: "
-        out.print(f"  {where}{problem['reason']}")
-    if len(receipt["problems"]) > _SHOWN:
-        out.print(f"  and {len(receipt['problems']) - _SHOWN} more")
+    count = "" if receipt["status"] in _UNFINISHED else f", {results}"
+    click.echo(f"{file}: {receipt['status']}{count} ({receipt['id']})")
+    for problem in receipt["problems"][:_MAX_SHOWN]:
+        result = "" if problem["index"] is None else f"result {problem['index']} {problem['name'] or ''}: "
+        click.echo(f"  {result}{problem['reason']}")
+    if len(receipt["problems"]) > _MAX_SHOWN:
+        click.echo(f"  and {len(receipt['problems']) - _MAX_SHOWN} more")

@@ -1,67 +1,84 @@
-"""Follows the live stream and prints each event, coming back by itself whenever the stream ends."""
+"""The live stream of events, which reconnects without a gap whenever the connection ends."""
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
+import json
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
-import aiohttp
 import click
-import orjson
+import httpx
 
-from service.client.http import Server, ServerError, open_server
+from service.client.http import IncompleteResponse, Server, ServerError, open_server
 from service.domain.backoff import Backoff
 
-_LONGEST_WAIT_S: Final = 10.0
-_LINE_LIMIT: Final = 2**20
-_SILENCE_S: Final = 45  # three heartbeats
+_RETRY_S: Final = 3600
+_MAX_DELAY_S: Final = 10.0
+_MAX_LINE_BYTES: Final = 2**20
+_TIMEOUT: Final = httpx.Timeout(60, connect=10, read=45)  # the server sends a comment every 15 s
 
 
-class Sent(NamedTuple):
-    """A server-sent event: its place in the stream and what it says."""
+class StreamedEvent(NamedTuple):
+    """A server-sent event: its position in the stream and its data."""
 
-    place: str
+    position: str
     data: str
 
 
-async def tail(url: str, key: str, filters: Sequence[tuple[str, str]], *, as_json: bool) -> None:
-    """Prints events until interrupted. Raises ServerError where the server refuses."""
-    place: str | None = None
-    pauses = Backoff(0.2, _LONGEST_WAIT_S)
-    async with open_server(url, key, patience_s=3600) as server:
+def tail(url: str, key: str, filters: Sequence[tuple[str, str]], *, as_json: bool) -> None:
+    """Print events until interrupted. Raises ServerError if the server rejects the request."""
+    position: str | None = None
+    delays = Backoff(0.2, _MAX_DELAY_S)
+    with open_server(url, key, retry_s=_RETRY_S) as server:
         while True:
             try:
-                async for sent in _follow(server, filters, place):
-                    place = sent.place or place
-                    click.echo(sent.data if as_json else _line(orjson.loads(sent.data)))
-                    pauses = Backoff(0.2, _LONGEST_WAIT_S)
+                for event in _follow(server, filters, position):
+                    position = event.position or position
+                    click.echo(event.data if as_json else _format_line(json.loads(event.data)))
+                    delays.reset()
             except ServerError as error:
                 if error.status is not None:
                     raise
-            await asyncio.sleep(next(pauses))
+            time.sleep(next(delays))
 
 
-async def _follow(server: Server, filters: Sequence[tuple[str, str]], place: str | None) -> AsyncIterator[Sent]:
-    """The events of one connection."""
-    headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": place} if place else {})
-    timeout = aiohttp.ClientTimeout(total=None, sock_read=_SILENCE_S)
-    async with server.open("GET", "/events/stream", params=filters, headers=headers, timeout=timeout) as response:
-        number, data = "", list[str]()
-        while line := await response.content.readuntil(b"\n", max_size=_LINE_LIMIT):
-            name, _, value = line.decode().rstrip("\r\n").partition(":")
-            if name == "id":
-                number = value.strip()
-            elif name == "data":
-                data.append(value.removeprefix(" "))
-            elif not name and not value and data:
-                yield Sent(number, "\n".join(data))
-                data.clear()
+def _follow(server: Server, filters: Sequence[tuple[str, str]], position: str | None) -> Iterator[StreamedEvent]:
+    """Yield the events of one connection, which starts after `position`."""
+    headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": position} if position else {})
+    with server.open("GET", "/events/stream", params=filters, headers=headers, timeout=_TIMEOUT) as response:
+        yield from parse_events(response.iter_bytes())
 
 
-def _line(event: dict[str, Any]) -> str:
-    """One event on one line, for people."""
-    about = event["data"]["object"]
-    counts = about.get("counts", {})
-    said = [f"{counts[name]} {name}" for name in counts if counts[name]]
-    subject = about.get("run_id") or about.get("id") or about.get("webhook_id") or ""
-    words = [event["created"], f"{event['type']:<16}", str(subject), about.get("status") or "", ", ".join(said)]
-    return "  ".join(word for word in words if word)
+def parse_events(chunks: Iterable[bytes]) -> Iterator[StreamedEvent]:
+    """Yield the events of a text/event-stream body (HTML Living Standard, 9.2)."""
+    position = ""
+    data: list[str] = []
+    for line in _split_lines(chunks):
+        name, _, value = line.partition(":")
+        if name == "id":
+            position = value.strip()
+        elif name == "data":
+            data.append(value.removeprefix(" "))
+        elif not name and not value and data:
+            yield StreamedEvent(position, "\n".join(data))
+            data.clear()
+
+
+def _split_lines(chunks: Iterable[bytes]) -> Iterator[str]:
+    """Split at newlines only: JSON can contain other line separators, such as U+2028."""
+    rest = b""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        if len(rest) > _MAX_LINE_BYTES:
+            raise IncompleteResponse(f"the stream contains a line of more than {_MAX_LINE_BYTES} bytes")
+        for line in lines:
+            yield line.decode().rstrip("\r")
+
+
+def _format_line(event: dict[str, Any]) -> str:
+    """Return one event as one line."""
+    subject = event["data"]["object"]
+    counts = subject.get("counts", {})
+    summary = ", ".join(f"{counts[name]} {name}" for name in counts if counts[name])
+    subject_id = subject.get("run_id") or subject.get("id") or subject.get("webhook_id") or ""
+    columns = [event["created"], f"{event['type']:<16}", str(subject_id), subject.get("status") or "", summary]
+    return "  ".join(column for column in columns if column)

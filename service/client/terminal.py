@@ -1,16 +1,59 @@
-"""How the commands write: the same on a terminal and, without bars and cut lines, into a job's log."""
+"""Output for terminals and for the logs of CI jobs."""
 
+import contextlib
 import os
 import sys
-from typing import Final
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from rich.console import Console
+import click
 
-_LOG_WIDTH: Final = 160  # columns, where no terminal says how many
+if TYPE_CHECKING:
+    from click._termui_impl import ProgressBar
+
+_MAX_PADDED: int = 40  # characters of a cell that the cells below are aligned with
 
 
-def console(*, stderr: bool = False) -> Console:
-    """Writes what it is given, whatever looks like markup in it."""
-    is_sized = (sys.stderr if stderr else sys.stdout).isatty() or "COLUMNS" in os.environ
-    width = None if is_sized else _LOG_WIDTH
-    return Console(stderr=stderr, soft_wrap=True, highlight=False, markup=False, width=width)
+class Progress:
+    """A progress bar on stderr, which is hidden if stderr isn't a terminal."""
+
+    def __init__(self, bar: "ProgressBar[int]") -> None:
+        self._bar = bar
+
+    def set_position(self, position: int) -> None:
+        """Move the bar to an absolute position."""
+        self._bar.update(position - self._bar.pos)
+
+    def set_label(self, label: str) -> None:
+        """Change the text before the bar."""
+        self._bar.label = label
+
+
+@contextlib.contextmanager
+def show_progress(label: str, length: int) -> Iterator[Progress]:
+    """Show a progress bar that ends at position `length`."""
+    with click.progressbar(length=length, label=label, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+        yield Progress(bar)
+
+
+def print_message(text: str) -> None:
+    """Print one line on stderr."""
+    click.echo(text, err=True)
+
+
+@contextlib.contextmanager
+def ignore_closed_stdout() -> Iterator[None]:
+    """Continue if the reader of stdout has closed it. Later output is discarded."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Without a valid stdout, the interpreter would fail at exit and change the exit code.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def format_table(rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the rows as lines with aligned columns. Long cells aren't truncated."""
+    table = [tuple(row) for row in rows]
+    widths = [min(_MAX_PADDED, max(map(len, column))) for column in zip(*table, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]

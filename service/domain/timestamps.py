@@ -6,7 +6,7 @@ from typing import Final
 
 EXAMPLE: Final = "2026-05-20T12:00:00Z"
 
-_UTC: Final = timezone.utc  # noqa: UP017  the client runs on Python 3.10, which has no datetime.UTC
+_UTC: Final = timezone.utc  # the client runs on Python 3.10, which has no datetime.UTC
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=_UTC)
 _MS: Final = timedelta(milliseconds=1)
 # asyncpg converts the first and last timestamp of the calendar to infinity. One millisecond inside, it doesn't.

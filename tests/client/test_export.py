@@ -1,4 +1,4 @@
-"""The export command fetches exactly what the server made, whatever was there before."""
+"""The export command stores exactly the file that the server created."""
 
 import asyncio
 import os
@@ -14,8 +14,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from service.client import commands
-from service.client.export import export, fetch
+from service.client import export as exports_client
+from service.client.export_command import file_options
 from service.client.http import ServerError
 from tests.exporting import Exports, exporting
 from tests.run_events import result, run_event
@@ -32,64 +32,70 @@ def url(exports: Exports) -> str:
     return str(exports.api.http.make_url("/"))
 
 
-def left(folder: Path) -> list[str]:
+async def export(*arguments: Any) -> None:
+    await asyncio.to_thread(exports_client.export, *arguments)
+
+
+async def fetch(*arguments: Any) -> None:
+    await asyncio.to_thread(exports_client.fetch, *arguments)
+
+
+def result_files(folder: Path) -> list[str]:
     return [path.name for path in folder.glob("results*")]
 
 
-async def finished(exports: Exports) -> Any:
+async def finished_export(exports: Exports) -> Any:
     return await exports.make("csv")
 
 
-async def test_the_file_is_made_waited_for_and_fetched(exports: Exports, tmp_path: Path) -> None:
+async def test_export_waits_for_the_file_and_downloads_it(exports: Exports, tmp_path: Path) -> None:
     target = tmp_path / "results.csv"
     async with exports.working():
         await export(url(exports), exports.api.key, {"format": "csv", "filter": {"run_id": "run_1"}}, target)
     assert len(target.read_text().splitlines()) == 51
-    assert left(tmp_path) == ["results.csv"]
+    assert result_files(tmp_path) == ["results.csv"]
 
 
-async def test_what_was_fetched_before_is_not_fetched_again(exports: Exports, tmp_path: Path) -> None:
-    job, target = await finished(exports), tmp_path / "results.csv"
-    whole = await exports.file(job)
+async def test_downloaded_bytes_are_not_downloaded_again(exports: Exports, tmp_path: Path) -> None:
+    job, target = await finished_export(exports), tmp_path / "results.csv"
+    content = await exports.file(job)
     part = tmp_path / f"results.csv.{job['id']}.part"
-    part.write_bytes(whole[:1000])
+    part.write_bytes(content[:1000])
     await fetch(url(exports), exports.api.key, job["id"], target)
-    assert target.read_bytes() == whole
-    part.write_bytes(whole)
+    assert target.read_bytes() == content
+    part.write_bytes(content)
     await fetch(url(exports), exports.api.key, job["id"], target)
-    assert target.read_bytes() == whole
+    assert target.read_bytes() == content
 
 
-async def test_a_file_that_arrives_damaged_is_refused(exports: Exports, tmp_path: Path) -> None:
-    job, target = await finished(exports), tmp_path / "results.csv"
+async def test_damaged_file_is_rejected(exports: Exports, tmp_path: Path) -> None:
+    job, target = await finished_export(exports), tmp_path / "results.csv"
     (tmp_path / f"results.csv.{job['id']}.part").write_bytes(b"something else")
-    with pytest.raises(ServerError, match="sha256 differs"):
+    with pytest.raises(ServerError, match="sha256 mismatch"):
         await fetch(url(exports), exports.api.key, job["id"], target)
-    assert left(tmp_path) == []
+    assert result_files(tmp_path) == []
 
 
-async def test_a_download_goes_on_as_long_as_it_gets_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_download_resumes_as_long_as_it_receives_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.client.export._PAUSE_S", 0)
-    async with breaking_off(b"x" * 2_500, 100) as at:
+    async with disconnecting_server(b"x" * 2_500, 100) as at:
         await fetch(at, "key", "exp_1", tmp_path / "results.csv")
     assert (tmp_path / "results.csv").read_bytes() == b"x" * 2_500
 
 
-async def test_a_download_that_gets_no_further_keeps_what_it_has(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_stalled_download_keeps_the_received_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.client.export._PAUSE_S", 0)
     part = tmp_path / "results.csv.exp_1.part"
     part.write_bytes(b"x" * 10)
-    async with breaking_off(b"x" * 2_500, 0) as at:
-        with pytest.raises(ServerError, match="broke off"):
+    async with disconnecting_server(b"x" * 2_500, 0) as at:
+        with pytest.raises(ServerError, match="incomplete response"):
             await fetch(at, "key", "exp_1", tmp_path / "results.csv")
     assert part.read_bytes() == b"x" * 10
 
 
 @asynccontextmanager
-async def breaking_off(data: bytes, after: int) -> AsyncIterator[str]:
-    """A server whose answers with the file break off after so many bytes."""
+async def disconnecting_server(data: bytes, after: int) -> AsyncIterator[str]:
+    """Serve an export, and close the connection after `after` bytes of each response with the file."""
 
     async def show(_: web.Request) -> web.Response:
         job = {"id": "exp_1", "status": "succeeded", "size": len(data), "rows": 1, "sha256": sha256(data).hexdigest()}
@@ -112,24 +118,26 @@ async def breaking_off(data: bytes, after: int) -> AsyncIterator[str]:
         yield str(server.make_url("/"))
 
 
-async def test_an_export_that_was_canceled_is_an_error_with_its_state(exports: Exports, tmp_path: Path) -> None:
-    asked = await exports.ask()
-    await exports.api.send("DELETE", f"/v1/results/export/{asked['id']}")
+async def test_canceled_export_is_an_error_with_its_status(exports: Exports, tmp_path: Path) -> None:
+    job = await exports.ask()
+    await exports.api.send("DELETE", f"/v1/results/export/{job['id']}")
     with pytest.raises(ServerError, match="is canceled"):
-        await fetch(url(exports), exports.api.key, asked["id"], tmp_path / "results.csv")
+        await fetch(url(exports), exports.api.key, job["id"], tmp_path / "results.csv")
 
 
-async def test_the_command_says_what_it_fetched(exports: Exports, tmp_path: Path) -> None:
+async def test_command_prints_the_size_and_sha256(exports: Exports, tmp_path: Path) -> None:
     target = tmp_path / "results.ndjson"
     arguments = ("--format", "ndjson", "--column", "id", "--column", "name", "--status", "passed", "--run-id", "run_1")
     async with exports.working():
         command = await start(exports, *arguments, "-o", str(target))
-        _, said = await asyncio.wait_for(command.communicate(), 30)
-    assert command.returncode == 0, said
-    assert f"50 rows, {target.stat().st_size} bytes, sha256 {sha256(target.read_bytes()).hexdigest()}" in said.decode()
+        _, output = await asyncio.wait_for(command.communicate(), 30)
+    assert command.returncode == 0, output
+    assert (
+        f"50 rows, {target.stat().st_size} bytes, sha256 {sha256(target.read_bytes()).hexdigest()}" in output.decode()
+    )
 
 
-async def test_an_interrupted_export_says_how_to_go_on(exports: Exports, tmp_path: Path) -> None:
+async def test_interrupted_export_prints_how_to_continue(exports: Exports, tmp_path: Path) -> None:
     target = tmp_path / "results.csv"
     command = await start(exports, "-o", str(target))
     async with asyncio.timeout(30):
@@ -137,9 +145,9 @@ async def test_an_interrupted_export_says_how_to_go_on(exports: Exports, tmp_pat
             await asyncio.sleep(0.05)
     await asyncio.sleep(0.5)
     command.send_signal(signal.SIGINT)
-    _, said = await asyncio.wait_for(command.communicate(), 30)
+    _, output = await asyncio.wait_for(command.communicate(), 30)
     [job] = (await exports.api.get("/v1/results/export"))["data"]
-    assert f"`zof-results export --export-id {job['id']} -o {target}` goes on from here" in said.decode()
+    assert f"To continue, run: zof-results export --export-id {job['id']} -o {target}" in output.decode()
     assert command.returncode == 130
     async with exports.working():
         again = await start(exports, "--export-id", job["id"], "-o", str(target))
@@ -147,32 +155,32 @@ async def test_an_interrupted_export_says_how_to_go_on(exports: Exports, tmp_pat
     assert len(target.read_text().splitlines()) == 51 + 1
 
 
-async def test_the_same_command_goes_on_with_the_export_that_was_interrupted(exports: Exports, tmp_path: Path) -> None:
+async def test_repeated_command_continues_the_interrupted_export(exports: Exports, tmp_path: Path) -> None:
     target = tmp_path / "results.ndjson.zst"
     arguments = ("--run-id", "run_1", "--status", "passed", "--from", "2026-05-01", "-o", str(target))
     first = await start(exports, *arguments)
     async with asyncio.timeout(30):
-        while not left(tmp_path):  # noqa: ASYNC110 - a file sets no event
+        while not result_files(tmp_path):  # noqa: ASYNC110 - a file sets no event
             await asyncio.sleep(0.05)
     first.send_signal(signal.SIGINT)
     await asyncio.wait_for(first.wait(), 30)
     async with exports.working():
         again = await start(exports, *arguments)
-        _, said = await asyncio.wait_for(again.communicate(), 30)
+        _, output = await asyncio.wait_for(again.communicate(), 30)
     [job] = (await exports.api.get("/v1/results/export"))["data"]
-    assert f"going on with {job['id']}" in said.decode()
+    assert f"continuing the interrupted export {job['id']}" in output.decode()
     assert (job["format"], job["compression"], job["rows"]) == ("ndjson", "zstd", 50)
-    assert left(tmp_path) == [target.name]
+    assert result_files(tmp_path) == [target.name]
 
 
-async def test_what_is_left_of_another_export_is_no_part_of_this_one(exports: Exports, tmp_path: Path) -> None:
-    job, target = await finished(exports), tmp_path / "results.csv"
+async def test_remains_of_another_export_are_deleted(exports: Exports, tmp_path: Path) -> None:
+    job, target = await finished_export(exports), tmp_path / "results.csv"
     (tmp_path / f"results.csv.{job['id']}.part").write_bytes(b"some of it")
-    (tmp_path / f"results.csv.exp_{'0' * 32}.part").write_bytes(b"some of what is gone")
+    (tmp_path / f"results.csv.exp_{'0' * 32}.part").write_bytes(b"some of a deleted export")
     async with exports.working():
         await export(url(exports), exports.api.key, {"format": "csv", "filter": {"run_id": "run_1"}}, target)
     assert len(target.read_text().splitlines()) == 51
-    assert left(tmp_path) == ["results.csv"]
+    assert result_files(tmp_path) == ["results.csv"]
 
 
 @pytest.mark.parametrize(
@@ -185,24 +193,19 @@ async def test_what_is_left_of_another_export_is_no_part_of_this_one(exports: Ex
         ("a.txt", ("csv", None)),
     ],
 )
-def test_the_name_of_the_file_says_its_format(name: str, expected: tuple[str, str | None]) -> None:
-    asked: dict[str, Any] = {"form": None, "compression": None}
-    form = commands._form(asked, Path(name))
-    assert (form["form"], form["compression"]) == expected
-    assert commands._form({"form": "json", "compression": "none"}, Path(name)) == {
-        "form": "json",
-        "compression": "none",
-    }
+def test_file_name_sets_the_format_and_compression(name: str, expected: tuple[str, str | None]) -> None:
+    assert file_options(None, None, Path(name)) == expected
+    assert file_options("json", "none", Path(name)) == ("json", "none")
 
 
-async def test_a_target_that_can_t_be_written_is_one_line(exports: Exports, tmp_path: Path) -> None:
-    job = await finished(exports)
+async def test_unwritable_target_is_a_one_line_error(exports: Exports, tmp_path: Path) -> None:
+    job = await finished_export(exports)
     (tmp_path / f"results.csv.{job['id']}.part").mkdir()
     command = await start(exports, "--export-id", job["id"], "-o", str(tmp_path / "results.csv"))
-    _, said = await asyncio.wait_for(command.communicate(), 30)
+    _, output = await asyncio.wait_for(command.communicate(), 30)
     assert command.returncode == 1
-    assert said.decode().splitlines()[-1].startswith("Error: ")
-    assert "Traceback" not in said.decode()
+    assert output.decode().splitlines()[-1].startswith("Error: ")
+    assert "Traceback" not in output.decode()
 
 
 async def start(exports: Exports, *arguments: str) -> asyncio.subprocess.Process:

@@ -1,16 +1,18 @@
-"""The report command sends files and says what became of them; a CI job needs to say hardly anything."""
+"""The report command uploads files and prints their receipts. In a CI job, most options have defaults."""
 
 import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from service.client.ci import Job, current_job
-from service.client.http import ServerError
-from service.client.report import REJECTED, STORED, report
+from service.client import report as report_client
+from service.client.ci import CiJob, current_job
+from service.client.http import ClientError
+from service.client.report import REJECTED, STORED
 from tests.report_api import PASSING, Reports, serving_reports_with_ingester
 
 SHOP = [("project_id", "shop")]
@@ -26,6 +28,10 @@ def url(reports: Reports) -> str:
     return str(reports.api.http.make_url("/"))
 
 
+async def report(*arguments: Any, wait: bool) -> int:
+    return await asyncio.to_thread(report_client.report, *arguments, wait=wait)
+
+
 def write(folder: Path, name: str, content: bytes = PASSING) -> Path:
     path = folder / name
     path.parent.mkdir(exist_ok=True, parents=True)
@@ -33,7 +39,7 @@ def write(folder: Path, name: str, content: bytes = PASSING) -> Path:
     return path
 
 
-async def test_a_file_is_sent_and_its_end_is_told(
+async def test_file_is_uploaded_and_its_status_is_printed(
     reports: Reports, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = write(tmp_path, "junit.xml")
@@ -42,7 +48,7 @@ async def test_a_file_is_sent_and_its_end_is_told(
     assert (await reports.api.get("/v1/runs/run_1"))["complete"] is True
 
 
-async def test_several_files_are_one_run_that_is_complete_with_the_last(reports: Reports, tmp_path: Path) -> None:
+async def test_run_is_complete_after_the_last_of_several_files(reports: Reports, tmp_path: Path) -> None:
     for number in range(3):
         write(tmp_path, f"target/m{number}/TEST-a.xml", f'<testsuite name="m{number}"><testcase/></testsuite>'.encode())
     patterns = [f"{tmp_path}/target/**/TEST-*.xml"]
@@ -51,18 +57,18 @@ async def test_several_files_are_one_run_that_is_complete_with_the_last(reports:
     assert (run["complete"], run["counts"]["passed"]) == (True, 3)
 
 
-async def test_a_rejected_file_is_told_with_its_reason(
+async def test_rejected_file_is_printed_with_its_reason(
     reports: Reports, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    files = [str(write(tmp_path, "broken.xml", b"<testsuite>")), str(write(tmp_path, "whole.xml"))]
+    files = [str(write(tmp_path, "broken.xml", b"<testsuite>")), str(write(tmp_path, "valid.xml"))]
     assert await report(url(reports), reports.api.key, "run_1", files, SHOP, wait=True) == REJECTED
-    said = capsys.readouterr().out
-    assert "broken.xml: rejected" in said
-    assert "malformed_report: " in said
+    output = capsys.readouterr().out
+    assert "broken.xml: rejected" in output
+    assert "malformed_report: " in output
     assert (await reports.api.get("/v1/runs/run_1"))["complete"] is False
 
 
-async def test_sending_a_file_again_gives_the_same_receipt(reports: Reports, tmp_path: Path) -> None:
+async def test_repeated_upload_returns_the_same_receipt(reports: Reports, tmp_path: Path) -> None:
     file = str(write(tmp_path, "junit.xml"))
     for _ in range(2):
         os.utime(file, (0, 0))
@@ -70,24 +76,24 @@ async def test_sending_a_file_again_gives_the_same_receipt(reports: Reports, tmp
     assert len((await reports.api.get("/v1/receipts"))["data"]) == 1
 
 
-async def test_a_missing_file_and_a_refusal_are_told(reports: Reports, tmp_path: Path) -> None:
+async def test_missing_file_and_invalid_shard_are_errors(reports: Reports, tmp_path: Path) -> None:
     for name in ("nowhere.xml", "*.nothing"):
-        with pytest.raises(ServerError, match="there is no file"):
+        with pytest.raises(ClientError, match="file not found"):
             await report(url(reports), reports.api.key, "run_1", [str(tmp_path / name)], SHOP, wait=False)
     files = [str(write(tmp_path, name)) for name in ("a.xml", "b.xml")]
     for sent in (files, files[:1]):
-        with pytest.raises(ServerError, match="shard"):
+        with pytest.raises(ClientError, match="shard"):
             await report(url(reports), reports.api.key, "run_1", sent, [*SHOP, ("shard", "9/8")], wait=False)
 
 
-async def test_an_empty_file_is_not_sent(reports: Reports, tmp_path: Path) -> None:
-    files = [str(write(tmp_path, "whole.xml")), str(write(tmp_path, "empty.xml", b""))]
-    with pytest.raises(ServerError, match=r"empty\.xml is empty"):
+async def test_empty_file_is_not_uploaded(reports: Reports, tmp_path: Path) -> None:
+    files = [str(write(tmp_path, "valid.xml")), str(write(tmp_path, "empty.xml", b""))]
+    with pytest.raises(ClientError, match=r"empty\.xml is empty"):
         await report(url(reports), reports.api.key, "run_1", files, SHOP, wait=False)
     assert (await reports.api.get("/v1/receipts"))["data"] == []
 
 
-async def test_the_command_takes_what_the_ci_job_says(reports: Reports, tmp_path: Path) -> None:
+async def test_command_uses_the_metadata_of_the_ci_job(reports: Reports, tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("GITHUB_", "RESULTS_"))}
     environment |= {
         "RESULTS_URL": url(reports), "RESULTS_API_KEY": reports.api.key, "RESULTS_PROJECT": "shop",
@@ -109,24 +115,24 @@ async def test_the_command_takes_what_the_ci_job_says(reports: Reports, tmp_path
             {"GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": "12", "GITHUB_RUN_ATTEMPT": "2", "GITHUB_JOB": "test",
              "GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": "o/r", "GITHUB_HEAD_REF": "fix",
              "GITHUB_REF_NAME": "9/merge", "GITHUB_SHA": "abc"},
-            Job("github-12-2-test", "fix", "abc", "https://github.com/o/r/actions/runs/12"),
+            CiJob("github-12-2-test", "fix", "abc", "https://github.com/o/r/actions/runs/12"),
         ),
         (
             {"BUILDKITE": "true", "BUILDKITE_JOB_ID": "j", "BUILDKITE_BUILD_URL": "https://b/1",
              "BUILDKITE_BRANCH": "main", "BUILDKITE_COMMIT": "abc"},
-            Job("buildkite-j", "main", "abc", "https://b/1#j"),
+            CiJob("buildkite-j", "main", "abc", "https://b/1#j"),
         ),
         (
             {"CIRCLECI": "true", "CIRCLE_WORKFLOW_JOB_ID": "w", "CIRCLE_NODE_INDEX": "3", "CIRCLE_BRANCH": "main"},
-            Job("circleci-w-3", "main", None, None),
+            CiJob("circleci-w-3", "main", None, None),
         ),
         (
             {"JENKINS_URL": "https://j", "BUILD_TAG": "jenkins-shop-7", "GIT_BRANCH": "origin/main",
              "GIT_COMMIT": "abc", "BUILD_URL": "https://j/7"},
-            Job("jenkins-shop-7", "origin/main", "abc", "https://j/7"),
+            CiJob("jenkins-shop-7", "origin/main", "abc", "https://j/7"),
         ),
-        ({"HOME": "/root"}, Job()),
+        ({"HOME": "/root"}, CiJob()),
     ],
 )  # fmt: skip
-def test_a_ci_system_says_what_it_runs(variables: dict[str, str], job: Job) -> None:
+def test_ci_job_is_read_from_environment_variables(variables: dict[str, str], job: CiJob) -> None:
     assert current_job(variables) == job

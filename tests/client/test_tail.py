@@ -1,77 +1,98 @@
-"""`tail` prints what happens, as it happens, and picks up where it was after an interruption."""
+"""`tail` prints events as they happen and continues after an interruption."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import orjson
-import pytest
 
 from service.api.server.resources import RESOURCES
-from service.client.http import ServerError
-from service.client.tail import tail
+from service.client.tail import StreamedEvent, parse_events
 from service.usecases.events.number_events import number_events
 from tests.api.conftest import api as api
 from tests.api.served import Api
 from tests.run_events import result, run_event
 
-PATIENCE_S = 20
+TIMEOUT_S = 20
 
 
-async def happen(api: Api, run_id: str, status: str = "passed") -> None:
+async def publish(api: Api, run_id: str, status: str = "passed") -> None:
     await api.store.take(run_event(run_id, [result(status=status)]))
     await number_events(api.store.pool)
 
 
+async def start(api: Api, *arguments: str, key: str | None = None) -> Process:
+    environment = {**os.environ, "RESULTS_URL": str(api.http.make_url("/")), "RESULTS_API_KEY": key or api.key}
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "service", "tail", *arguments, env=environment, stdout=PIPE, stderr=PIPE
+    )
+
+
+def has_subscribers(api: Api) -> bool:
+    """Whether the only dictionary of the subscriptions, which contains a reader per organization, isn't empty."""
+    return any(isinstance(value, dict) and value for value in vars(api.http.app[RESOURCES].subscriptions).values())
+
+
 @asynccontextmanager
-async def tailing(api: Api, *filters: tuple[str, str], as_json: bool = False) -> AsyncIterator[None]:
-    work = asyncio.create_task(tail(str(api.http.make_url("/")), api.key, filters, as_json=as_json))
+async def tailing(api: Api, *arguments: str) -> AsyncIterator[Process]:
+    process = await start(api, *arguments)
     try:
-        await asyncio.sleep(0.5)  # until it listens; nothing says when
-        yield
+        async with asyncio.timeout(TIMEOUT_S):
+            while not has_subscribers(api):  # noqa: ASYNC110 - nothing signals a new subscription
+                await asyncio.sleep(0.02)
+        await asyncio.sleep(0.2)  # until the subscription has read its first position
+        yield process
     finally:
-        work.cancel()
-        await asyncio.gather(work, return_exceptions=True)
+        process.kill()
+        await process.communicate()
 
 
-async def printed(capsys: pytest.CaptureFixture[str], count: int) -> Sequence[str]:
-    lines: list[str] = []
-    async with asyncio.timeout(PATIENCE_S):
-        while len(lines) < count:
-            lines += capsys.readouterr().out.splitlines()
-            await asyncio.sleep(0.02)
-    return lines
+async def read_lines(process: Process, count: int) -> list[str]:
+    assert process.stdout is not None
+    async with asyncio.timeout(TIMEOUT_S):
+        return [(await process.stdout.readline()).decode() for _ in range(count)]
 
 
-async def test_each_event_is_one_line(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
-    async with tailing(api):
-        await happen(api, "run_7", "failed")
-        completed, failed = await printed(capsys, 2)
+async def test_each_event_is_one_line(api: Api) -> None:
+    async with tailing(api) as process:
+        await publish(api, "run_7", "failed")
+        completed, failed = await read_lines(process, 2)
     assert "run.completed" in completed
     assert "run.failed" in failed
     assert "run_7" in failed
     assert "1 failed" in failed
 
 
-async def test_json_is_the_whole_envelope(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
-    async with tailing(api, ("run_id", "mine"), as_json=True):
-        await happen(api, "other")
-        await happen(api, "mine")
-        [line] = await printed(capsys, 1)
+async def test_json_is_the_complete_envelope(api: Api) -> None:
+    async with tailing(api, "--run-id", "mine", "--json") as process:
+        await publish(api, "other")
+        await publish(api, "mine")
+        [line] = await read_lines(process, 1)
     assert orjson.loads(line) == (await api.get("/v1/events"))["data"][0]
 
 
-async def test_an_interrupted_stream_goes_on_without_a_gap(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
-    async with tailing(api):
-        await happen(api, "one")
-        await printed(capsys, 1)
+async def test_interrupted_stream_continues_without_a_gap(api: Api) -> None:
+    async with tailing(api) as process:
+        await publish(api, "one")
+        await read_lines(process, 1)
         api.http.app[RESOURCES].subscriptions.disconnect_all()
-        await happen(api, "two")
-        await happen(api, "three")
-        lines = await printed(capsys, 2)
+        await publish(api, "two")
+        await publish(api, "three")
+        lines = await read_lines(process, 2)
     assert [("two" in lines[0]), ("three" in lines[1])] == [True, True]
 
 
-async def test_a_refusal_ends_it(api: Api) -> None:
-    with pytest.raises(ServerError, match="401"):
-        await tail(str(api.http.make_url("/")), "zof_wrong", [], as_json=False)
+async def test_rejected_request_ends_the_command(api: Api) -> None:
+    process = await start(api, key="zof_wrong")
+    _, output = await asyncio.wait_for(process.communicate(), TIMEOUT_S)
+    assert process.returncode == 1
+    assert "(401)" in output.decode()
+
+
+def test_events_are_split_at_newlines_only() -> None:
+    separators = "a\u2028b\x85c"  # str.splitlines splits at both
+    chunks = (f"id: 7\r\ndata: {separators}\r\n".encode(), b": heartbeat\n", b"\nid: 8\ndata: x\nda", b"ta: y\n\n")
+    assert list(parse_events(chunks)) == [StreamedEvent("7", separators), StreamedEvent("8", "x\ny")]

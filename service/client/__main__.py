@@ -1,0 +1,28 @@
+"""`zof-results` with only the user commands, as in the client archive."""
+
+import click
+
+from service.client.commands import USER_COMMANDS
+from service.commands import CONTEXT, run_command
+
+
+@click.group(context_settings=CONTEXT)
+@click.version_option(package_name="zof-results")
+def client() -> None:
+    """Upload, check, export, and follow the results of validation runs.
+
+    Set RESULTS_URL and RESULTS_API_KEY, or use --url and --key.
+    """
+
+
+for command in USER_COMMANDS:
+    client.add_command(command)
+
+
+def main() -> None:
+    """Run the command."""
+    run_command(client, "zof-results")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""Types of command-line arguments. Invalid values are errors before any request is sent."""
+
+import re
+import unicodedata
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+import click
+
+from service.commands import CheckedText
+from service.domain.filter_types import TextType
+
+T = TypeVar("T")
+
+_MAX_SHARDS: Final = 10_000
+_SHARD: Final = re.compile(r"(\d{1,5})/(\d{1,5})", re.ASCII)
+_LABEL: Final = re.compile(r"([^:]{1,200}):(.{0,1000})", re.DOTALL)
+
+_parse_name: Final = TextType().parse
+_parse_text: Final = TextType(1_000).parse
+
+
+def _check_url(text: str) -> str:
+    parts = urlsplit(_parse_name(text))
+    if parts.scheme not in ("https", "http") or not parts.hostname:
+        raise ValueError("must be a URL such as https://results.example.org")
+    return text
+
+
+def _check_key(text: str) -> str:
+    if not (_parse_name(text).isascii() and text.isprintable() and " " not in text):
+        raise ValueError("must be an API key, which begins with zof_")
+    return text
+
+
+def _check_identifier(text: str) -> str:
+    if any(unicodedata.category(character).startswith("C") for character in _parse_name(text)):
+        raise ValueError("must contain only printable characters")
+    return text
+
+
+def _check_shard(text: str) -> str:
+    match = _SHARD.fullmatch(text)
+    number, total = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= number <= total <= _MAX_SHARDS:
+        raise ValueError("must be i/n, for example 2/8")
+    return text
+
+
+def _check_label(text: str) -> str:
+    if not _LABEL.fullmatch(_parse_text(text)):
+        raise ValueError("must be name:value")
+    return text
+
+
+NAME: Final = CheckedText(_parse_name, "TEXT")
+IDENTIFIER: Final = CheckedText(_check_identifier, "TEXT")
+BRANCH: Final = CheckedText(TextType(400).parse, "TEXT")
+TEXT: Final = CheckedText(_parse_text, "TEXT")
+SHARD: Final = CheckedText(_check_shard, "I/N")
+LABEL: Final = CheckedText(_check_label, "NAME:VALUE")
+
+_URL: Final = CheckedText(_check_url, "URL")
+_KEY: Final = CheckedText(_check_key, "KEY", is_secret=True)
+
+
+def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that select the server and the API key."""
+    key = click.option(
+        "--key", type=_KEY, envvar="RESULTS_API_KEY", show_envvar=True, required=True, help="API key."
+    )  # fmt: skip
+    url = click.option(
+        "--url", type=_URL, envvar="RESULTS_URL", show_envvar=True, required=True, help="URL of the server."
+    )  # fmt: skip
+    return url(key(command))

@@ -1,0 +1,121 @@
+"""The `export` command. Its filter options are generated from the filters that the server accepts."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import click
+from click.core import ParameterSource
+
+from service.client.arguments import NAME, server_options
+from service.commands import CheckedText
+from service.domain.exports import COLUMNS, COMPRESSION_SUFFIXES, COMPRESSIONS, EXPORT_FORMATS
+from service.domain.filters import FilterParameter, filter_parameters
+
+_COMPRESSION_OF_SUFFIX: Final = {suffix: name for name, suffix in COMPRESSION_SUFFIXES.items() if suffix}
+_FILTERS: Final = filter_parameters("exports")
+
+
+class FileOptions(NamedTuple):
+    """The format and compression of a file."""
+
+    format: str
+    compression: str | None
+
+
+def _filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add an option for each filter."""
+    for parameter in reversed(_FILTERS):
+        command = _filter_option(parameter)(command)
+    return command
+
+
+def _filter_option(parameter: FilterParameter) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    choices = parameter.type.schema.get("enum", ())
+    text = f"{parameter.description}: {', '.join(choices)}" if choices else parameter.description
+    metavar = type(parameter.type).__name__.removesuffix("Type").upper()
+    argument = CheckedText(parameter.type.parse, metavar)
+    return click.option(parameter.option, parameter.name, type=argument, multiple=parameter.repeatable, help=f"{text}.")
+
+
+def _check_target(_: click.Context, __: click.Parameter, target: Path) -> Path:
+    if str(target) == "-" or not target.parent.is_dir():
+        raise click.BadParameter(f"'{target}' must be a file in an existing folder. Stdout isn't supported.")
+    return target
+
+
+@click.command()
+@server_options
+@click.option(
+    "-o", "--output", "target", required=True, callback=_check_target,
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="File to write. An existing file is replaced after the download is complete.",
+)  # fmt: skip
+@click.option(
+    "--format", type=click.Choice(tuple(EXPORT_FORMATS)),
+    help="Format of the file.  [default: the suffix of the file name, or csv]",
+)  # fmt: skip
+@click.option(
+    "--compression", type=click.Choice(COMPRESSIONS),
+    help="Compression of the file, or of the pages of a Parquet file.  [default: none; zstd for Parquet]",
+)  # fmt: skip
+@click.option(
+    "--column", "columns", multiple=True, type=click.Choice(COLUMNS), metavar="COLUMN",
+    help=f"Column to export; repeatable, in this order.  [default: {', '.join(COLUMNS)}]",
+)  # fmt: skip
+@click.option("--raw", is_flag=True, help="Don't neutralize cells that a spreadsheet interprets as formulas.")
+@_filter_options
+@click.option(
+    "--export-id", type=NAME, metavar="EXPORT",
+    help="Download the file of this export (exp_…) instead of creating a new one.",
+)  # fmt: skip
+def export(url: str, key: str, target: Path, export_id: str | None, **options: Any) -> None:
+    """Export results to a file.
+
+    Wait until the server has created the file, download it, resume after connection errors, and check its SHA-256.
+    """
+    from service.client import export as exports
+
+    _check_requirements(options)
+    if export_id:
+        _reject_other_options(options)
+        exports.fetch(url, key, export_id, target)
+    else:
+        exports.export(url, key, _request_body(options, target), target)
+
+
+def _check_requirements(options: Mapping[str, Any]) -> None:
+    """Raise UsageError if a filter is set without the filter that it requires."""
+    by_name = {parameter.name: parameter for parameter in _FILTERS}
+    for parameter in _FILTERS:
+        if parameter.requires and _is_set(options[parameter.name]) and not _is_set(options[parameter.requires]):
+            raise click.UsageError(f"{parameter.option} requires {by_name[parameter.requires].option}")
+
+
+def _reject_other_options(options: Mapping[str, Any]) -> None:
+    """Raise UsageError for options that can't apply to an existing export."""
+    source = click.get_current_context().get_parameter_source
+    if any(source(name) is ParameterSource.COMMANDLINE for name in options):
+        raise click.UsageError("--export-id: allows only --output, --url, and --key, because the export already exists")
+
+
+def _request_body(options: Mapping[str, Any], target: Path) -> dict[str, Any]:
+    """Return the body of the request for a new export."""
+    file = file_options(options["format"], options["compression"], target)
+    selected = {**file._asdict(), "columns": list(options["columns"])}
+    filters = {parameter.name: options[parameter.name] for parameter in _FILTERS if _is_set(options[parameter.name])}
+    return {name: value for name, value in selected.items() if value} | {"raw": options["raw"], "filter": filters}
+
+
+def file_options(format_name: str | None, compression: str | None, target: Path) -> FileOptions:
+    """Return the options, or else what the suffixes of the file name specify, such as results.ndjson.zst."""
+    *_, first, last = ["", "", *target.suffixes]
+    suffix_compression = _COMPRESSION_OF_SUFFIX.get(last)
+    suffix = (first if suffix_compression else last).removeprefix(".")
+    return FileOptions(
+        format_name or (suffix if suffix in EXPORT_FORMATS else "csv"), compression or suffix_compression
+    )
+
+
+def _is_set(value: Any) -> bool:
+    return value is not None and value != ()
