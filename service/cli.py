@@ -1,19 +1,19 @@
-"""The `zof-results` command: thin subcommands over the use cases; each process is assembled here."""
+"""The `zof-results` command, which composes the API, the consumers, and the client."""
 
 import asyncio
-import os
-import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
+from pydantic import TypeAdapter, ValidationError
 
 from service import log
-from service.client import commands as of_users
-from service.commands import CONTEXT, Checked, run_command
+from service.client.commands import USER_COMMANDS
+from service.commands import CONTEXT, CheckedText, run_command
 from service.contracts.organizations import Slug
 from service.contracts.queries import Name
+from service.contracts.validation import describe_error, validation_errors
 from service.domain.keys import KEY_ROLES, KeyRole
 from service.resources import check_database, database_connection, database_errors_explained, database_url
 from service.settings import Settings, read_settings
@@ -24,40 +24,67 @@ from service.usecases.administration import administer, keys
 
 T = TypeVar("T")
 
-_CONSUMERS: Final = (sys.executable, "-m", "consumers")
-_PASSED_ON: Final = {"ignore_unknown_options": True, "help_option_names": []}
-_SLUG: Final = Checked(Slug, "SLUG")
-_WORDS: Final = Checked(Name, "TEXT")
-
-_organization_option = click.option(
-    "--organization", type=_SLUG, required=True, help="The organization, by the name that events carry."
-)
+_CONSUMER_COMMANDS: Final = ("consume", "dead-letters")
 
 
-@click.group(context_settings=CONTEXT)
+def _checked(contract: Any, metavar: str) -> CheckedText:
+    """Return the argument type of a text that a pydantic type validates."""
+    adapter = TypeAdapter[str](contract)
+
+    def check(text: str) -> str:
+        try:
+            return adapter.validate_python(text)
+        except ValidationError as error:
+            raise ValueError(describe_error(validation_errors(error)[0])) from None
+
+    return CheckedText(check, metavar)
+
+
+_SLUG: Final = _checked(Slug, "SLUG")
+_NAME: Final = _checked(Name, "TEXT")
+
+_organization_option = click.option("--organization", type=_SLUG, required=True, help="Slug of the organization.")
+
+
+class _RootGroup(click.Group):
+    """The root group, which imports the consumers only when one of their commands is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted((*super().list_commands(ctx), *_CONSUMER_COMMANDS))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _CONSUMER_COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        from consumers.commands import consume, dead_letters
+
+        return consume if cmd_name == "consume" else dead_letters
+
+
+@click.group(cls=_RootGroup, context_settings=CONTEXT)
 @click.version_option(package_name="zof-results")
 def cli() -> None:
-    """Results API: keeps the outcome of every validation run and answers questions about it.
+    """Store and query the results of validation runs.
 
-    Those who operate it set RESULTS_DATABASE_URL, RESULTS_AMQP_URL and others, which the README lists. Those who use it
-    with `report`, `gate`, `export` and `tail` set RESULTS_URL and RESULTS_API_KEY.
+    Operators set RESULTS_DATABASE_URL, RESULTS_AMQP_URL, and the other settings in the README. Users of `report`,
+    `gate`, `export`, and `tail` set RESULTS_URL and RESULTS_API_KEY.
     """
 
 
-for command in (of_users.export, of_users.gate, of_users.report, of_users.tail):
+for command in USER_COMMANDS:
     cli.add_command(command)
 
 
 @cli.command()
 @click.option(
     "--processes", default=1, show_default=True, type=click.IntRange(1, 64), metavar="N",
-    help="So many serve on the one port.",
+    help="Number of processes that share the port.",
 )  # fmt: skip
 def api(processes: int) -> None:
-    """Serves the Results API over HTTP until SIGTERM or Ctrl-C.
+    """Serve the Results API over HTTP until SIGTERM or Ctrl-C.
 
-    Of several processes, one that dies is started again. Each has its own RESULTS_DATABASE_POOL_SIZE connections
-    and counts rate limits by itself unless RESULTS_RATE_LIMIT_URL is set. Any of them answers /metrics for all.
+    If there are several processes, one that crashes is restarted. Each process has its own pool of
+    RESULTS_DATABASE_POOL_SIZE connections and counts rate limits separately unless RESULTS_RATE_LIMIT_URL is set. Each
+    process returns the /metrics of all.
     """
     from service.api.server import main as serve
 
@@ -67,28 +94,13 @@ def api(processes: int) -> None:
     serve.run(settings, processes)
 
 
-@cli.command(context_settings=_PASSED_ON)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def consume(arguments: tuple[str, ...]) -> None:
-    """Takes messages into the store until SIGTERM or Ctrl-C."""
-    os.execv(_CONSUMERS[0], [*_CONSUMERS, *arguments])  # noqa: S606 - our own module, no shell
-
-
-@cli.command("dead-letters", context_settings=_PASSED_ON)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def dead_letters(arguments: tuple[str, ...]) -> None:
-    """What could not be taken, with the reason."""
-    os.execv(_CONSUMERS[0], [*_CONSUMERS, "dead-letters", *arguments])  # noqa: S606 - our own module, no shell
-
-
 @cli.command()
-@click.option(
-    "--without-rabbitmq", is_flag=True, help="Use the queue embedded in the database, as where none is installed."
-)
+@click.option("--without-rabbitmq", is_flag=True, help="Use the embedded queue even if RabbitMQ is installed.")
 def dev(without_rabbitmq: bool) -> None:
-    """Runs the whole product on this machine until Ctrl-C.
+    """Run the complete stack on this machine until Ctrl-C.
 
-    That is PostgreSQL, RabbitMQ, the API and the consumers, with first data. It says what to try when it is ready.
+    The stack consists of PostgreSQL, RabbitMQ, the API, and the consumers. It has demo data. When it is ready, the
+    command prints what to try.
     """
     from service.dev import stack
 
@@ -97,92 +109,95 @@ def dev(without_rabbitmq: bool) -> None:
 
 @cli.group()
 def schema() -> None:
-    """The database schema: apply, status."""
+    """Apply or check the database schema."""
 
 
 @schema.command("apply")
 def apply_schema() -> None:
-    """Brings the database to the current schema.
+    """Apply the missing migrations to the database.
 
-    Does nothing where it is there already. The user in RESULTS_DATABASE_URL must be able to create roles.
+    Applied migrations are skipped. The user in RESULTS_DATABASE_URL must be able to create roles.
     """
-    _report_migrations("applied", _run(_at_database(migrations.apply)))
+    _report_migrations("applied", _run(_with_database_url(migrations.apply)))
 
 
 @schema.command("status")
 def schema_status() -> None:
-    """Says what `schema apply` would do.
+    """List the migrations that `schema apply` would apply.
 
-    Exit code 1 where it would do something.
+    Exit with code 1 if there are any.
     """
-    missing = _run(_at_database(migrations.pending))
+    missing = _run(_with_database_url(migrations.pending))
     _report_migrations("missing", missing)
     raise SystemExit(1 if missing else 0)
 
 
 @cli.group("organizations")
 def organization_commands() -> None:
-    """The tenants: create, list."""
+    """Create and list organizations, which are the tenants."""
 
 
 @organization_commands.command("create")
 @click.argument("slug", type=_SLUG)
-@click.option("--name", type=_WORDS, help="What people call it, by default the slug.")
+@click.option("--name", type=_NAME, help="Display name.  [default: the slug]")
 def create_organization(slug: str, name: str | None) -> None:
-    """Makes the organization SLUG, the name that events carry.
+    """Create the organization SLUG.
 
-    SLUG has 1 to 63 lower-case letters, digits and dashes.
+    Events name their organization by this slug: 1 to 63 lowercase letters, digits, and hyphens.
     """
-    _run(_connected(lambda connection: administer.create_organization(connection, slug, name or slug)))
-    click.echo(f"made organization {slug}", err=True)
+    _run(_with_connection(lambda connection: administer.create_organization(connection, slug, name or slug)))
+    click.echo(f"created organization {slug}", err=True)
 
 
 @organization_commands.command("list")
 def list_organizations() -> None:
-    """Lists every organization: slug, name, since when."""
-    for row in _run(_connected(organizations.list_all)):
+    """List all organizations with slug, name, and creation time."""
+    for row in _run(_with_connection(organizations.list_all)):
         click.echo(f"{row['slug']:30}  {row['name']:40}  {row['created_at']}")
 
 
 @cli.group("keys")
 def key_commands() -> None:
-    """API keys: create, list, revoke."""
+    """Create, list, and revoke API keys."""
 
 
 @key_commands.command("create")
 @_organization_option
-@click.option("--role", required=True, type=click.Choice(KEY_ROLES), help="What the key may do.")
 @click.option(
-    "--name", default="made on the command line", show_default=True, type=_WORDS, help="What people call the key."
+    "--role", required=True, type=click.Choice(KEY_ROLES), help="Role of the key: a named set of permissions."
 )
-@click.option("--project", type=_WORDS, help="Binds the key to one project.")
+@click.option(
+    "--name", default="created on the command line", show_default=True, type=_NAME, help="Display name of the key."
+)
+@click.option("--project", type=_NAME, help="Bind the key to one project.")
 @click.option(
     "--expires-in-days", type=click.IntRange(1, 3650), metavar="DAYS",
-    help="By default it does not expire.",
+    help="Lifetime of the key.  [default: unlimited]",
 )  # fmt: skip
 def create_key(organization: str, role: KeyRole, name: str, project: str | None, expires_in_days: int | None) -> None:
-    """Makes a key and prints it, alone, on stdout.
+    """Create an API key and print only the key on stdout.
 
-    It is shown this once. A viewer reads; an engineer also exports and sends reports; an admin may do everything.
+    The key is shown only once. A viewer reads results; an engineer also exports results and uploads reports; an admin
+    has all permissions.
     """
     expires_at = datetime.now(UTC) + timedelta(days=expires_in_days) if expires_in_days else None
-    made = _run(_connected(lambda c: administer.create_key(c, organization, name, role, project, expires_at)))
-    click.echo(f"made {made.key_id} ({role}) for {organization}; it is not shown again", err=True)
-    click.echo(made.key)
+    created = _run(_with_connection(lambda c: administer.create_key(c, organization, name, role, project, expires_at)))
+    click.echo(f"created {created.key_id} ({role}) for {organization}; the key is not shown again", err=True)
+    click.echo(created.key)
 
 
 @key_commands.command("list")
 @_organization_option
 def list_keys(organization: str) -> None:
-    """Lists the keys of an organization, newest first.
+    """List the API keys of an organization, newest first.
 
-    The secrets are not among what is shown: nobody can read them again.
+    The secrets aren't stored, so they can't be shown again.
     """
 
     async def find(connection: Connection) -> list[Row]:
         return await keys.list_keys(connection, await administer.find_organization(connection, organization))
 
-    for row in _run(_connected(find)):
+    for row in _run(_with_connection(find)):
         fields = dict(row)
         click.echo("  ".join(f"{name}={value}" for name, value in fields.items() if value is not None))
 
@@ -191,19 +206,19 @@ def list_keys(organization: str) -> None:
 @click.argument("key_id")
 @_organization_option
 def revoke_key(key_id: str, organization: str) -> None:
-    """Ends the key KEY_ID, key_….
+    """Revoke the API key KEY_ID (key_…).
 
-    Every process refuses it within five seconds.
+    Every process rejects the key within five seconds.
     """
-    _run(_connected(lambda connection: administer.revoke_key(connection, organization, key_id)))
+    _run(_with_connection(lambda connection: administer.revoke_key(connection, organization, key_id)))
     click.echo(f"revoked {key_id}", err=True)
 
 
 @cli.group("audit")
 def audit_commands() -> None:
-    """The audit trail: who changed what.
+    """Read the audit log.
 
-    Changes over HTTP and on the command line are in it.
+    The log contains the changes over HTTP and on the command line.
     """
 
 
@@ -211,23 +226,23 @@ def audit_commands() -> None:
 @_organization_option
 @click.option(
     "--limit", default=100, show_default=True, type=click.IntRange(1, 10_000), metavar="N",
-    help="So many at most.",
+    help="Maximum number of changes.",
 )  # fmt: skip
 def list_audit(organization: str, limit: int) -> None:
-    """Lists the last changes, newest first.
+    """List the latest changes, newest first.
 
-    Each with when, who, what, what was changed, and the id of the request.
+    Print the time, actor, action, object, and request ID of each change.
     """
 
     async def find(connection: Connection) -> list[Row]:
         org_id = await administer.find_organization(connection, organization)
         return await audit.list_newest(connection, org_id, limit)
 
-    for row in _run(_connected(find)):
+    for row in _run(_with_connection(find)):
         click.echo("  ".join(str(value or "-") for value in row.values()))
 
 
-def _connected(work: Callable[[Connection], Awaitable[T]]) -> Callable[[Settings], Awaitable[T]]:
+def _with_connection(work: Callable[[Connection], Awaitable[T]]) -> Callable[[Settings], Awaitable[T]]:
     async def run(settings: Settings) -> T:
         async with database_connection(settings, "results_worker") as connection:
             return await work(connection)
@@ -235,7 +250,7 @@ def _connected(work: Callable[[Connection], Awaitable[T]]) -> Callable[[Settings
     return run
 
 
-def _at_database(work: Callable[[str], Awaitable[T]]) -> Callable[[Settings], Awaitable[T]]:
+def _with_database_url(work: Callable[[str], Awaitable[T]]) -> Callable[[Settings], Awaitable[T]]:
     async def run(settings: Settings) -> T:
         async with database_errors_explained():
             return await work(database_url(settings))
@@ -257,5 +272,5 @@ def _report_migrations(what: str, found: list[migrations.Migration]) -> None:
 
 
 def main() -> None:
-    """Runs the command."""
+    """Run the command."""
     run_command(cli, "zof-results")

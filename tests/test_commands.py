@@ -1,4 +1,4 @@
-"""The command line to someone at a terminal: its help fits, and what is wrong is one line that says what to do."""
+"""The command line at a terminal: its help fits, and each error is one line that explains the fix."""
 
 import asyncio
 import os
@@ -9,50 +9,67 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from consumers.__main__ import consume, dead_letters
 from service.cli import cli
+from service.client.__main__ import client
 from tests.databases import empty_database, with_database
 
-PASSED_ON = {"consume": consume, "dead-letters": dead_letters}
 HERE = ("--url", "http://127.0.0.1:9", "--key", "zof_1")
 
 
-Asked = tuple[click.Command, tuple[str, ...], click.Command]
+def all_commands(
+    command: click.Command, words: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Yield each command with the words that select it."""
+    yield words, command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            subcommand = command.get_command(context, name)
+            assert subcommand is not None
+            yield from all_commands(subcommand, (*words, name))
 
 
-def all_commands(root: click.Command, command: click.Command, words: tuple[str, ...] = ()) -> Iterator[Asked]:
-    """Each with the command that a process runs and the words that lead to it from there."""
-    yield root, words, command
-    for name, below in getattr(command, "commands", {}).items():
-        if below in (cli.commands["consume"], cli.commands["dead-letters"]):
-            yield from all_commands(PASSED_ON[name], PASSED_ON[name])
-        else:
-            yield from all_commands(root, below, (*words, name))
+@pytest.mark.parametrize("root", [cli, client], ids=["zof-results", "client"])
+def test_help_fits_a_terminal_and_is_complete(root: click.Command) -> None:
+    for words, command in all_commands(root):
+        for option, width in (("-h", 80), ("--help", 120)):
+            result = CliRunner(env={"COLUMNS": str(width)}).invoke(root, [*words, option])
+            assert result.exit_code == 0, result.output
+            assert max(map(len, result.stdout.splitlines())) <= width
+            assert "..." not in result.stdout.partition("Commands:")[2], words
+        options = [param for param in command.params if isinstance(param, click.Option) and param.name != "version"]
+        assert [option.name for option in options if option.name != "help" and not option.help] == []
+        assert command.help
 
 
-@pytest.mark.parametrize(("root", "words", "command"), list(all_commands(cli, cli)), ids=lambda value: str(value))
-def test_help_fits_a_terminal_and_is_cut_nowhere(
-    root: click.Command, words: tuple[str, ...], command: click.Command
-) -> None:
-    for asked, width in (("-h", 80), ("--help", 120)):
-        result = CliRunner(env={"COLUMNS": str(width)}).invoke(root, [*words, asked])
-        assert result.exit_code == 0, result.output
-        assert max(map(len, result.stdout.splitlines())) <= width
-        assert "..." not in result.stdout.partition("Commands:")[2]
-    options = [one for one in command.params if isinstance(one, click.Option) and one.name not in ("help", "version")]
-    assert [option.name for option in options if not option.help] == []
-    assert command.help
+def test_help_of_consume_and_dead_letters_is_complete() -> None:
+    consume = CliRunner().invoke(cli, ["consume", "--help"], prog_name="zof-results").stdout
+    assert consume.startswith("Usage: zof-results consume ")
+    assert all(role in consume for role in ("runs", "reports", "exports", "webhooks", "relay", "upkeep"))
+    dead_letters = CliRunner().invoke(cli, ["dead-letters", "--help"], prog_name="zof-results").stdout
+    assert dead_letters.startswith("Usage: zof-results dead-letters ")
+    assert all(name in dead_letters for name in ("list", "show", "replay", "discard"))
 
 
-@pytest.mark.parametrize("name", PASSED_ON)
-async def test_consumers_name_themselves_as_they_are_called(name: str) -> None:
-    code, out, _ = await run("", name, "--help")
-    assert code == 0
-    assert out.startswith(f"Usage: zof-results {name} ")
+async def test_other_commands_do_not_import_the_consumers() -> None:
+    code = "import sys, service.cli; sys.exit('aio_pika' in sys.modules or 'httpx' in sys.modules)"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
+    assert await process.wait() == 0
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "usage"), [(["runs"], "consume"), (["dead-letters", "list"], "dead-letters list")]
+)
+async def test_python_m_consumers_names_the_public_command(arguments: list[str], usage: str) -> None:
+    command = (sys.executable, "-m", "consumers", *arguments, "--help")
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    assert out.decode().startswith(f"Usage: zof-results {usage} ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
     [
         (["organizations", "create", "Bad Slug!"], "'Bad Slug!' must be 1 to 63 lower-case letters, digits and dashes"),
         (["organizations", "create", "a-"], "without a dash first or last"),
@@ -64,36 +81,36 @@ async def test_consumers_name_themselves_as_they_are_called(name: str) -> None:
         (["keys", "create", "--organization", "a", "--role", "viewer", "--project", ""], "must not be empty"),
         (["keys", "create", "--organization", "a", "--role", "viewer", "--expires-in-days", "99999"], "1<=x<=3650"),
         (["gate", *HERE, "--run-id", ""], "must not be empty"),
-        (["gate", *HERE, "--run-id", "x", "--url", "results"], "must be an address such as https://"),
+        (["gate", *HERE, "--run-id", "x", "--url", "results"], "must be a URL such as https://"),
         (["gate", *HERE, "--run-id", "x", "--key", "zof 1"], "must be an API key"),
         (["tail", *HERE, "--type", "run.started"], "is not one of"),
         (["report", *HERE, "a.xml", "--project", ""], "must not be empty"),
         (["report", *HERE, "a.xml", "--project", "p", "--shard", "3/2"], "must be i/n"),
         (["report", *HERE, "a.xml", "--project", "p", "--label", "x"], "must be name:value"),
-        (["export", *HERE, "-o", "nowhere/a.csv"], "must be a file in a folder that is there"),
-        (["export", *HERE, "-o", "-"], "must be a file in a folder that is there"),
-        (["export", *HERE, "-o", "a.csv", "--from", "yesterday"], "must be a date or a time"),
+        (["export", *HERE, "-o", "nowhere/a.csv"], "must be a file in an existing folder"),
+        (["export", *HERE, "-o", "-"], "must be a file in an existing folder"),
+        (["export", *HERE, "-o", "a.csv", "--from", "yesterday"], "must be a date or an RFC 3339 time"),
         (["export", *HERE, "-o", "a.csv", "--case", "tc_1"], "must be case_ and 16 hex digits"),
-        (["export", *HERE, "-o", "a.csv", "--suite", "auth"], "--suite works only together with --run-id"),
-        (["export", *HERE, "-o", "a.csv", "--export-id", "exp_1", "--branch", "main"], "with --export-id go only"),
+        (["export", *HERE, "-o", "a.csv", "--suite", "auth"], "--suite requires --run-id"),
+        (["export", *HERE, "-o", "a.csv", "--export-id", "exp_1", "--branch", "main"], "--export-id: allows only"),
     ],
     ids=lambda value: " ".join(value)[:80] if isinstance(value, list) else "",
 )
-def test_a_wrong_argument_is_named_with_what_is_allowed(
-    monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+def test_invalid_argument_is_named_with_the_valid_values(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
     monkeypatch.delenv("RESULTS_DATABASE_URL", raising=False)
     result = CliRunner().invoke(cli, arguments)
     assert result.exit_code == 2, result.output
-    assert said in result.stderr
+    assert message in result.stderr
 
 
-def test_a_wrong_key_is_not_shown() -> None:
+def test_invalid_key_is_not_printed() -> None:
     assert "secret" not in CliRunner().invoke(cli, ["tail", "--url", "http://h", "--key", "zof_secret\n"]).stderr
 
 
 async def run(database_url: str, *arguments: str, **settings: str) -> tuple[int, str, str]:
-    """Exit code, stdout, stderr; a process that would serve for ever is ended after some seconds."""
+    """Return the exit code, stdout, and stderr. A process that doesn't exit is killed after 30 s."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RESULTS_")}
     environment |= {"RESULTS_DATABASE_URL": database_url, **settings}
     process = await asyncio.create_subprocess_exec(
@@ -110,7 +127,7 @@ async def run(database_url: str, *arguments: str, **settings: str) -> tuple[int,
 
 @pytest.fixture
 def unusable(postgres_url: str, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A database URL that waiting does not mend."""
+    """A database URL that stays unusable, so a retry is pointless."""
     with empty_database(postgres_url) as empty:
         scheme, _, rest = postgres_url.partition("://")
         yield {
@@ -124,7 +141,7 @@ def unusable(postgres_url: str, request: pytest.FixtureRequest) -> Iterator[str]
 
 
 COMMANDS = (("organizations", "list"), ("dead-letters", "list"), ("api",), ("consume", "runs"))
-SAID = {
+MESSAGES = {
     "no schema": "run `zof-results schema apply`",
     "no database": 'database that is not there: database "not_there" does not exist',
     "no such user": "the database refuses the user and password in RESULTS_DATABASE_URL",
@@ -136,26 +153,24 @@ SAID = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-@pytest.mark.parametrize(("unusable", "said"), SAID.items(), indirect=["unusable"], ids=SAID)
-async def test_a_database_that_is_no_use_is_one_line_that_says_why(
-    unusable: str, said: str, command: tuple[str, ...]
-) -> None:
+@pytest.mark.parametrize(("unusable", "message"), MESSAGES.items(), indirect=["unusable"], ids=MESSAGES)
+async def test_unusable_database_is_a_one_line_error(unusable: str, message: str, command: tuple[str, ...]) -> None:
     code, out, err = await run(unusable, *command, RESULTS_HTTP_PORT="0")
     assert (code, out) == (1, "")
     assert err.startswith("Error: ")
-    assert said in err
+    assert message in err
     assert len(err.splitlines()) == 1
 
 
 @pytest.mark.parametrize("command", [("organizations", "list"), ("schema", "apply"), ("dead-letters", "list")])
-async def test_a_database_that_does_not_answer_is_one_line(command: tuple[str, ...]) -> None:
+async def test_unreachable_database_is_a_one_line_error(command: tuple[str, ...]) -> None:
     code, _, err = await run("postgresql://127.0.0.1:9/results", *command)
     assert code == 1
     assert err.startswith("Error: the database does not answer (Connect")
     assert err.endswith("is RESULTS_DATABASE_URL right?\n")
 
 
-async def test_a_broker_that_does_not_answer_is_one_line(database_url: str) -> None:
+async def test_unreachable_broker_is_a_one_line_error(database_url: str) -> None:
     code, _, err = await run(database_url, "dead-letters", "list", RESULTS_AMQP_URL="amqp://127.0.0.1:9/")
     assert code == 1
     assert err.startswith("Error: RESULTS_AMQP_URL: can't connect to RabbitMQ (")
@@ -163,7 +178,7 @@ async def test_a_broker_that_does_not_answer_is_one_line(database_url: str) -> N
 
 
 @pytest.mark.parametrize("command", [("api",), ("consume", "runs")], ids=" ".join)
-async def test_who_serves_warns_of_a_database_that_does_not_answer_and_waits(command: tuple[str, ...]) -> None:
+async def test_servers_warn_and_wait_if_the_database_is_unreachable(command: tuple[str, ...]) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "service", *command, stderr=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL,
         env={**os.environ, "RESULTS_DATABASE_URL": "postgresql://127.0.0.1:9/results", "RESULTS_HTTP_PORT": "0"},
@@ -183,7 +198,7 @@ async def test_who_serves_warns_of_a_database_that_does_not_answer_and_waits(com
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("setting", "value", "said"),
+    ("setting", "value", "message"),
     [
         ("RESULTS_HTTP_PORT", "http", "must be a whole number"),
         ("RESULTS_LOG_LEVEL", "loud", "must be 'debug', 'info', 'warning' or 'error'"),
@@ -192,8 +207,8 @@ async def test_who_serves_warns_of_a_database_that_does_not_answer_and_waits(com
         ("RESULTS_RATE_LIMIT", "fast", "such as 100/second, or off"),
     ],
 )
-async def test_a_wrong_setting_is_named(setting: str, value: str, said: str) -> None:
+async def test_invalid_setting_is_named(setting: str, value: str, message: str) -> None:
     for command in (("organizations", "list"), ("consume",)):
         code, _, err = await run("", *command, **{setting: value})
         assert (code, err.startswith(f"Error: {setting}: ")) == (1, True), err
-        assert said in err
+        assert message in err
