@@ -10,9 +10,9 @@ FROM generate_series(0, 4999) n;
 
 INSERT INTO runs (org_id, run_key, run_id, project_id, environment, branch, commit_sha, labels, status, status_event_s, passed,
                   failed, complete, completed_at, last_completed_at, field_versions)
-SELECT 1, (left(first_run_key(moment)::text, 13) || substr(md5(n::text)::uuid::text, 14))::uuid, 'run_' || n, 'shop',
-       'staging', 'main', md5(n::text), '{"team": "payments"}', 'f', 0, 190, 10, true, moment, moment, '{}'
-FROM (SELECT n, '2026-01-01'::timestamptz + n * interval '10 minutes' AS moment
+SELECT 1, (left(first_run_key(completed_time)::text, 13) || substr(md5(n::text)::uuid::text, 14))::uuid, 'run_' || n, 'shop',
+       'staging', 'main', md5(n::text), '{"team": "payments"}', 'f', 0, 190, 10, true, completed_time, completed_time, '{}'
+FROM (SELECT n, '2026-01-01'::timestamptz + n * interval '10 minutes' AS completed_time
       FROM generate_series(1, :results / 200) n) run;
 
 INSERT INTO results (case_key, run_key, org_id, duration_ms, started_offset_ms, event_time_offset_s, attempts, status, flaky)

@@ -1,4 +1,4 @@
-"""An API and an export worker over one database and one storage, for tests."""
+"""An API and an export worker with one database and one storage."""
 
 import asyncio
 import gzip
@@ -25,7 +25,7 @@ from tests.api.served import Api, serve
 from tests.running import TIMEOUT_S, running
 
 STRATEGY = ReadStrategy(readers=2, range_results=7, buffered_chunks=2)  # small exports have many ranges
-OVER = {"succeeded", "failed", "canceled", "expired"}
+FINISHED = {"succeeded", "failed", "canceled", "expired"}
 
 
 def export_spec(request: Mapping[str, Any]) -> ExportSpec:
@@ -35,52 +35,52 @@ def export_spec(request: Mapping[str, Any]) -> ExportSpec:
 
 @dataclass
 class Exports:
-    """What a user does with exports."""
+    """The operations of a user on exports."""
 
     api: Api
     storage: Storage
     exporter: Exporter
     slots: int = 2
 
-    async def ask(self, format: str = "csv", status: int = 202, key: str | None = None, **said: Any) -> Any:  # noqa: A002
-        answer = await self.api.send("POST", "/v1/results/export", key=key, json={"format": format, **said})
-        body = await answer.json()
-        assert answer.status == status, body
+    async def request(self, format: str = "csv", status: int = 202, key: str | None = None, **fields: Any) -> Any:  # noqa: A002
+        response = await self.api.send("POST", "/v1/results/export", key=key, json={"format": format, **fields})
+        body = await response.json()
+        assert response.status == status, body
         return body
 
     async def job(self, export_id: str) -> Any:
         return await self.api.get(f"/v1/results/export/{export_id}")
 
-    async def done(self, export_id: str, *, hasty: bool = False) -> Any:
-        """The job once it is over or, for the hasty, once its first try has failed."""
+    async def finished(self, export_id: str, *, or_failed: bool = False) -> Any:
+        """Wait until the job is finished, or optionally until an attempt has failed, and return the job."""
         async with asyncio.timeout(TIMEOUT_S):
-            while (job := await self.job(export_id))["status"] not in OVER and not (hasty and job["error"]):  # noqa: ASYNC110 - HTTP sets no event
+            while (job := await self.job(export_id))["status"] not in FINISHED and not (or_failed and job["error"]):  # noqa: ASYNC110 - HTTP sets no event
                 await asyncio.sleep(0.02)
         return job
 
-    async def make(self, format: str = "csv", **said: Any) -> Any:  # noqa: A002
-        """Asks, works, and returns the job, which must have succeeded."""
-        asked = await self.ask(format, **said)
-        async with self.working():
-            job = await self.done(asked["id"], hasty=True)
+    async def run(self, format: str = "csv", **fields: Any) -> Any:  # noqa: A002
+        """Request an export, run a worker, and return the succeeded job."""
+        queued = await self.request(format, **fields)
+        async with self.running_worker():
+            job = await self.finished(queued["id"], or_failed=True)
         assert job["status"] == "succeeded", job
         return job
 
     async def file(self, job: Mapping[str, Any]) -> bytes:
-        answer = await self.api.send("GET", f"/v1/results/export/{job['id']}/file")
-        assert answer.status in (200, 206), await answer.text()
-        return await answer.read()
+        response = await self.api.send("GET", f"/v1/results/export/{job['id']}/file")
+        assert response.status in (200, 206), await response.text()
+        return await response.read()
 
-    async def text(self, job: Mapping[str, Any]) -> bytes:
-        """The file with its compression taken off."""
+    async def content(self, job: Mapping[str, Any]) -> bytes:
+        """Return the decompressed file."""
         data = await self.file(job)
         if job["compression"] == "gzip":
             return gzip.decompress(data)
         return zstandard.ZstdDecompressor().decompressobj().decompress(data) if job["compression"] == "zstd" else data
 
     @asynccontextmanager
-    async def working(self) -> AsyncIterator[None]:
-        """A worker, stopped as SIGTERM stops one."""
+    async def running_worker(self) -> AsyncIterator[None]:
+        """Run a worker and stop it in the same way as SIGTERM."""
         stopping = asyncio.Event()
         jobs = JobRunner("exports", partial(self.exporter.claim, 2), self.exporter.run, self.slots, stopping)
         async with running(stopping, jobs.run()):

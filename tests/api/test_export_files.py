@@ -1,4 +1,4 @@
-"""What is in an export is what the list shows, field by field, in every format, from a folder and from S3."""
+"""Content of export files: equal to the list, field by field, in every format, from a folder and from S3."""
 
 import csv
 import io
@@ -42,7 +42,7 @@ async def exports(database_url: str, storage_url: str) -> AsyncIterator[Exports]
 async def fill(exports: Exports) -> None:
     names = [*WEIRD, *FORMULAS]
     failing = [
-        result(f"fails {text}", "failed", case_id=f"tc_{number}", failure={"message": text or "said", "type": text})
+        result(f"fails {text}", "failed", case_id=f"tc_{number}", failure={"message": text or "message", "type": text})
         for number, text in enumerate(names)
     ]
     passing = [result(text, suite=text, file="tests/a.py", started_at="2026-05-20T11:59:00.123Z") for text in names]
@@ -53,7 +53,7 @@ async def fill(exports: Exports) -> None:
 
 
 async def listed(exports: Exports, **params: str) -> list[dict[str, Any]]:
-    """The list of the API with what an export adds to it."""
+    """Return the list of the API with the additional columns of an export."""
     runs = {run["run_id"]: run for run in await exports.api.walk("/v1/runs")}
     items = await exports.api.walk("/v1/results", params)
     return [{name: item[name] if name in item else runs[item["run_id"]][name] for name in COLUMNS} for item in items]
@@ -72,7 +72,7 @@ def as_cell(value: Any) -> str:
 
 
 def labels_as_cell(labels: dict[str, str]) -> str:
-    """The order of labels says nothing."""
+    """Return the labels sorted, because their order is undefined."""
     return str(sorted(labels.items()))
 
 
@@ -90,18 +90,18 @@ def read_by_duckdb(source: str, data: bytes, suffix: str) -> list[dict[str, Any]
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
-async def test_csv_read_by_python_is_what_the_list_shows(exports: Exports, compression: str) -> None:
+async def test_csv_read_by_python_equals_the_list(exports: Exports, compression: str) -> None:
     await fill(exports)
-    job = await exports.make("csv", compression=compression, raw=True)
-    rows = list(csv.DictReader(io.StringIO((await exports.text(job)).decode(), newline="")))
+    job = await exports.run("csv", compression=compression, raw=True)
+    rows = list(csv.DictReader(io.StringIO((await exports.content(job)).decode(), newline="")))
     assert list(rows[0]) == list(COLUMNS)
     assert cells(rows) == as_cells(await listed(exports))
     assert job["rows"] == len(rows)
 
 
-async def test_csv_read_by_duckdb_and_pandas_is_what_the_list_shows(exports: Exports) -> None:
+async def test_csv_read_by_duckdb_and_pandas_equals_the_list(exports: Exports) -> None:
     await fill(exports)
-    text = await exports.text(await exports.make("csv", raw=True))
+    text = await exports.content(await exports.run("csv", raw=True))
     expected = as_cells(await listed(exports))
     frame = pandas.read_csv(io.BytesIO(text), dtype=str, keep_default_na=False)
     assert cells([{str(name): cell for name, cell in row.items()} for row in frame.to_dict("records")]) == expected
@@ -110,34 +110,36 @@ async def test_csv_read_by_duckdb_and_pandas_is_what_the_list_shows(exports: Exp
     assert cells([{name: value or "" for name, value in row.items()} for row in rows]) == expected
 
 
-async def test_formulas_are_neutralised_unless_raw_is_asked_for(exports: Exports) -> None:
+async def test_formulas_are_neutralized_unless_raw_is_set(exports: Exports) -> None:
     await fill(exports)
     columns = ["name", "failure_summary", "duration_ms"]
-    tame = list(csv.reader(io.StringIO((await exports.text(await exports.make(columns=columns))).decode(), newline="")))
+    neutralized = list(
+        csv.reader(io.StringIO((await exports.content(await exports.run(columns=columns))).decode(), newline=""))
+    )
     raw = list(
         csv.reader(
-            io.StringIO((await exports.text(await exports.make(columns=columns, raw=True))).decode(), newline="")
+            io.StringIO((await exports.content(await exports.run(columns=columns, raw=True))).decode(), newline="")
         )
     )
     assert {name for name, *_ in raw} >= set(FORMULAS)
-    assert {name for name, *_ in tame} >= {f"'{formula}" for formula in FORMULAS} | set(WEIRD)
-    assert tame == [[f"'{cell}" if cell[:1] in tuple("=+-@\t\r") else cell for cell in row] for row in raw]
+    assert {name for name, *_ in neutralized} >= {f"'{formula}" for formula in FORMULAS} | set(WEIRD)
+    assert neutralized == [[f"'{cell}" if cell[:1] in tuple("=+-@\t\r") else cell for cell in row] for row in raw]
 
 
 @pytest.mark.parametrize(
     ("form", "compression"), [("json", "none"), ("json", "zstd"), ("ndjson", "none"), ("ndjson", "gzip")]
 )
-async def test_json_is_what_the_list_shows(exports: Exports, form: str, compression: str) -> None:
+async def test_json_equals_the_list(exports: Exports, form: str, compression: str) -> None:
     await fill(exports)
-    text = await exports.text(await exports.make(form, compression=compression))
+    text = await exports.content(await exports.run(form, compression=compression))
     rows = orjson.loads(text) if form == "json" else [orjson.loads(line) for line in text.splitlines()]
     assert rows == await listed(exports)
 
 
 @pytest.mark.parametrize("compression", ["none", "zstd"])
-async def test_parquet_read_by_pyarrow_and_duckdb_is_what_the_list_shows(exports: Exports, compression: str) -> None:
+async def test_parquet_read_by_pyarrow_and_duckdb_equals_the_list(exports: Exports, compression: str) -> None:
     await fill(exports)
-    job = await exports.make("parquet", compression=compression)
+    job = await exports.run("parquet", compression=compression)
     data = await exports.file(job)
     expected = await listed(exports)
     rows = pyarrow.parquet.read_table(io.BytesIO(data)).to_pylist()
@@ -157,8 +159,8 @@ def as_text(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("form", ["csv", "json", "ndjson", "parquet"])
-async def test_nothing_is_an_empty_file_that_can_be_read(exports: Exports, form: str) -> None:
-    job = await exports.make(form, filter={"from": "2020-01-01", "to": "2020-01-02"})
+async def test_export_without_results_is_a_readable_file(exports: Exports, form: str) -> None:
+    job = await exports.run(form, filter={"from": "2020-01-01", "to": "2020-01-02"})
     assert (job["rows"], job["progress"]) == (0, 1)
     data = await exports.file(job)
     if form == "csv":
@@ -170,7 +172,7 @@ async def test_nothing_is_an_empty_file_that_can_be_read(exports: Exports, form:
 
 
 @pytest.mark.parametrize(
-    "wanted",
+    "requested",
     [
         {"run_id": "run_1"},
         {"run_id": "run_1", "suite": "quo\"ted"},
@@ -187,73 +189,77 @@ async def test_nothing_is_an_empty_file_that_can_be_read(exports: Exports, form:
     ],
     ids=str,
 )  # fmt: skip
-async def test_a_filter_means_what_it_means_in_the_list(exports: Exports, wanted: dict[str, Any]) -> None:
+async def test_filter_selects_the_same_results_as_in_the_list(exports: Exports, requested: dict[str, Any]) -> None:
     await fill(exports)
-    text = await exports.text(await exports.make("ndjson", filter=wanted))
-    params = [(name, one) for name, said in wanted.items() for one in ([said] if isinstance(said, str) else said)]
+    text = await exports.content(await exports.run("ndjson", filter=requested))
+    params = [(name, one) for name, values in requested.items() for one in as_list(values)]
     items = await exports.api.walk("/v1/results", params)
     assert [orjson.loads(line)["id"] for line in text.splitlines()] == [item["id"] for item in items]
 
 
-async def test_the_case_of_a_filter_is_its_public_id(exports: Exports) -> None:
+def as_list(values: str | list[str]) -> list[str]:
+    return [values] if isinstance(values, str) else values
+
+
+async def test_case_filter_accepts_the_public_id(exports: Exports) -> None:
     await fill(exports)
     [case] = {item["case"] for item in await exports.api.walk("/v1/results", {"case_id": "tc_1"})}
-    text = await exports.text(await exports.make("ndjson", filter={"case": case}, columns=["case", "case_id"]))
+    text = await exports.content(await exports.run("ndjson", filter={"case": case}, columns=["case", "case_id"]))
     assert [orjson.loads(line) for line in text.splitlines()] == [{"case": case, "case_id": "tc_1"}]
 
 
-async def test_size_and_sum_are_of_exactly_the_bytes_that_come(exports: Exports) -> None:
+async def test_size_and_sha256_match_the_downloaded_bytes(exports: Exports) -> None:
     await fill(exports)
-    job = await exports.make("csv", compression="gzip")
-    answer = await exports.api.send("GET", f"/v1/results/export/{job['id']}/file", Accept_Encoding="gzip")
-    data = await answer.read()
+    job = await exports.run("csv", compression="gzip")
+    response = await exports.api.send("GET", f"/v1/results/export/{job['id']}/file", Accept_Encoding="gzip")
+    data = await response.read()
     assert (len(data), sha256(data).hexdigest()) == (job["size"], job["sha256"])
-    assert "Content-Encoding" not in answer.headers
-    assert answer.headers["Content-Type"] == "application/gzip"
+    assert "Content-Encoding" not in response.headers
+    assert response.headers["Content-Type"] == "application/gzip"
 
 
-async def test_a_range_and_a_resumed_download_are_parts_of_the_file(exports: Exports) -> None:
+async def test_range_and_resumed_download_return_parts_of_the_file(exports: Exports) -> None:
     await fill(exports)
-    job = await exports.make("csv")
-    whole, path = await exports.file(job), f"/v1/results/export/{job['id']}/file"
-    answer = await exports.api.send("GET", path, Range="bytes=10-19")
-    assert (answer.status, await answer.read()) == (206, whole[10:20])
-    assert answer.headers["Content-Range"] == f"bytes 10-19/{len(whole)}"
-    resumed = await exports.api.send("GET", path, Range="bytes=100-", If_Range=answer.headers["ETag"])
-    assert (resumed.status, await resumed.read()) == (206, whole[100:])
+    job = await exports.run("csv")
+    complete, path = await exports.file(job), f"/v1/results/export/{job['id']}/file"
+    response = await exports.api.send("GET", path, Range="bytes=10-19")
+    assert (response.status, await response.read()) == (206, complete[10:20])
+    assert response.headers["Content-Range"] == f"bytes 10-19/{len(complete)}"
+    resumed = await exports.api.send("GET", path, Range="bytes=100-", If_Range=response.headers["ETag"])
+    assert (resumed.status, await resumed.read()) == (206, complete[100:])
     other = await exports.api.send("GET", path, Range="bytes=100-", If_Range='"another"')
-    assert (other.status, await other.read()) == (200, whole)
+    assert (other.status, await other.read()) == (200, complete)
     tail = await exports.api.send("GET", path, Range="bytes=-7")
-    assert (tail.status, await tail.read()) == (206, whole[-7:])
-    beyond = await exports.api.send("GET", path, Range=f"bytes={len(whole)}-")
-    assert (beyond.status, beyond.headers["Content-Range"]) == (416, f"bytes */{len(whole)}")
-    assert (await exports.api.send("GET", path, If_None_Match=answer.headers["ETag"])).status == 304
+    assert (tail.status, await tail.read()) == (206, complete[-7:])
+    beyond = await exports.api.send("GET", path, Range=f"bytes={len(complete)}-")
+    assert (beyond.status, beyond.headers["Content-Range"]) == (416, f"bytes */{len(complete)}")
+    assert (await exports.api.send("GET", path, If_None_Match=response.headers["ETag"])).status == 304
 
 
-@pytest.mark.parametrize("wanted", ["0-", "0-99999999999", "-99999999", "00-"])
-async def test_a_range_that_comes_to_all_is_a_range_still(exports: Exports, wanted: str) -> None:
+@pytest.mark.parametrize("requested", ["0-", "0-99999999999", "-99999999", "00-"])
+async def test_range_of_the_complete_file_returns_206(exports: Exports, requested: str) -> None:
     await fill(exports)
-    job = await exports.make("csv")
-    whole, path = await exports.file(job), f"/v1/results/export/{job['id']}/file"
-    answer = await exports.api.send("GET", path, Range=f"bytes={wanted}")
-    assert (answer.status, await answer.read()) == (206, whole)
-    assert answer.headers["Content-Range"] == f"bytes 0-{len(whole) - 1}/{len(whole)}"
-    assert (await exports.api.send("HEAD", path, Range=f"bytes={wanted}")).status == 200
+    job = await exports.run("csv")
+    complete, path = await exports.file(job), f"/v1/results/export/{job['id']}/file"
+    response = await exports.api.send("GET", path, Range=f"bytes={requested}")
+    assert (response.status, await response.read()) == (206, complete)
+    assert response.headers["Content-Range"] == f"bytes 0-{len(complete) - 1}/{len(complete)}"
+    assert (await exports.api.send("HEAD", path, Range=f"bytes={requested}")).status == 200
 
 
-async def test_no_last_bytes_are_no_range_and_what_is_none_is_ignored(exports: Exports) -> None:
-    job = await exports.make("csv")
+async def test_empty_suffix_range_returns_416_and_malformed_ranges_are_ignored(exports: Exports) -> None:
+    job = await exports.run("csv")
     path = f"/v1/results/export/{job['id']}/file"
     assert (await exports.api.send("GET", path, Range="bytes=-0")).status == 416
     for other in ("bytes=-", "bytes=5-2", "bytes=0-1,3-4", "lines=1-2", "bytes=0-" + "9" * 5_000):
         assert (await exports.api.send("GET", path, Range=other)).status == 200
 
 
-async def test_head_says_all_of_a_file_but_its_bytes(exports: Exports) -> None:
+async def test_head_returns_the_headers_of_the_file(exports: Exports) -> None:
     await fill(exports)
-    job = await exports.make("csv", filter={"run_id": "run_1"})
-    answer = await exports.api.send("HEAD", f"/v1/results/export/{job['id']}/file")
-    assert (answer.status, await answer.read()) == (200, b"")
-    assert answer.headers["Content-Length"] == str(job["size"])
-    assert answer.headers["Cache-Control"] == "private, no-cache"
-    assert answer.headers["Content-Disposition"].startswith('attachment; filename="results-run_1.csv"')
+    job = await exports.run("csv", filter={"run_id": "run_1"})
+    response = await exports.api.send("HEAD", f"/v1/results/export/{job['id']}/file")
+    assert (response.status, await response.read()) == (200, b"")
+    assert response.headers["Content-Length"] == str(job["size"])
+    assert response.headers["Cache-Control"] == "private, no-cache"
+    assert response.headers["Content-Disposition"].startswith('attachment; filename="results-run_1.csv"')

@@ -45,12 +45,12 @@ def result_files(folder: Path) -> list[str]:
 
 
 async def finished_export(exports: Exports) -> Any:
-    return await exports.make("csv")
+    return await exports.run("csv")
 
 
 async def test_export_waits_for_the_file_and_downloads_it(exports: Exports, tmp_path: Path) -> None:
     target = tmp_path / "results.csv"
-    async with exports.working():
+    async with exports.running_worker():
         await export(url(exports), exports.api.key, {"format": "csv", "filter": {"run_id": "run_1"}}, target)
     assert len(target.read_text().splitlines()) == 51
     assert result_files(tmp_path) == ["results.csv"]
@@ -119,7 +119,7 @@ async def disconnecting_server(data: bytes, after: int) -> AsyncIterator[str]:
 
 
 async def test_canceled_export_is_an_error_with_its_status(exports: Exports, tmp_path: Path) -> None:
-    job = await exports.ask()
+    job = await exports.request()
     await exports.api.send("DELETE", f"/v1/results/export/{job['id']}")
     with pytest.raises(ServerError, match="is canceled"):
         await fetch(url(exports), exports.api.key, job["id"], tmp_path / "results.csv")
@@ -128,7 +128,7 @@ async def test_canceled_export_is_an_error_with_its_status(exports: Exports, tmp
 async def test_command_prints_the_size_and_sha256(exports: Exports, tmp_path: Path) -> None:
     target = tmp_path / "results.ndjson"
     arguments = ("--format", "ndjson", "--column", "id", "--column", "name", "--status", "passed", "--run-id", "run_1")
-    async with exports.working():
+    async with exports.running_worker():
         command = await start(exports, *arguments, "-o", str(target))
         _, output = await asyncio.wait_for(command.communicate(), 30)
     assert command.returncode == 0, output
@@ -149,7 +149,7 @@ async def test_interrupted_export_prints_how_to_continue(exports: Exports, tmp_p
     [job] = (await exports.api.get("/v1/results/export"))["data"]
     assert f"To continue, run: zof-results export --export-id {job['id']} -o {target}" in output.decode()
     assert command.returncode == 130
-    async with exports.working():
+    async with exports.running_worker():
         again = await start(exports, "--export-id", job["id"], "-o", str(target))
         assert await asyncio.wait_for(again.wait(), 30) == 0
     assert len(target.read_text().splitlines()) == 51 + 1
@@ -164,7 +164,7 @@ async def test_repeated_command_continues_the_interrupted_export(exports: Export
             await asyncio.sleep(0.05)
     first.send_signal(signal.SIGINT)
     await asyncio.wait_for(first.wait(), 30)
-    async with exports.working():
+    async with exports.running_worker():
         again = await start(exports, *arguments)
         _, output = await asyncio.wait_for(again.communicate(), 30)
     [job] = (await exports.api.get("/v1/results/export"))["data"]
@@ -177,7 +177,7 @@ async def test_remains_of_another_export_are_deleted(exports: Exports, tmp_path:
     job, target = await finished_export(exports), tmp_path / "results.csv"
     (tmp_path / f"results.csv.{job['id']}.part").write_bytes(b"some of it")
     (tmp_path / f"results.csv.exp_{'0' * 32}.part").write_bytes(b"some of a deleted export")
-    async with exports.working():
+    async with exports.running_worker():
         await export(url(exports), exports.api.key, {"format": "csv", "filter": {"run_id": "run_1"}}, target)
     assert len(target.read_text().splitlines()) == 51
     assert result_files(tmp_path) == ["results.csv"]

@@ -1,4 +1,4 @@
-"""Writes more into a folder than it takes, and prints the reason and what is left there."""
+"""Write more bytes than a folder can store, and print the error and the remaining files."""
 
 import asyncio
 import sys
@@ -13,7 +13,7 @@ def main(folder: Path) -> None:
     try:
         asyncio.run(write(Storage(folder.as_uri()), "exports/7/exp_1.csv", bytes(20 * 2**20)))
     except Unavailable as error:
-        print(f"{error}; left: {[path for path in folder.rglob('*') if path.is_file()]}")
+        print(f"{error}; remaining: {[path for path in folder.rglob('*') if path.is_file()]}")
 
 
 if __name__ == "__main__":

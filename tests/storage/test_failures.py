@@ -1,4 +1,4 @@
-"""What a storage can't do is said in words that people understand, whatever goes wrong beside it."""
+"""Storage errors: each has a readable reason."""
 
 import asyncio
 import shutil
@@ -20,12 +20,12 @@ PATH = "exports/7/exp_1.csv"
 PART = bytes(8 * 2**20)
 MOUNT = "mount -t tmpfs -o size=1m,$OPTIONS none $FOLDER && exec $PYTHON -m tests.storage.failing_folder $FOLDER"
 
-Answer = Callable[[web.Request], Awaitable[web.Response]]
+S3Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
-async def serve_s3(monkeypatch: pytest.MonkeyPatch, answer: Answer) -> TestServer:
+async def serve_s3(monkeypatch: pytest.MonkeyPatch, handler: S3Handler) -> TestServer:
     app = web.Application(client_max_size=2**30)
-    app.router.add_route("*", "/{path:.*}", answer)
+    app.router.add_route("*", "/{path:.*}", handler)
     server = TestServer(app)
     await server.start_server()
     for name, value in credentials(str(server.make_url("")).rstrip("/")).items():
@@ -42,36 +42,36 @@ async def serve_s3(monkeypatch: pytest.MonkeyPatch, answer: Answer) -> TestServe
         (507, "XMinioStorageFull", "is full"),
     ],
 )
-async def test_the_refusal_of_a_bucket_is_named(
+async def test_rejection_by_a_bucket_has_its_reason(
     monkeypatch: pytest.MonkeyPatch, status: int, code: str, reason: str
 ) -> None:
-    async def refuse(_: web.Request) -> web.Response:
+    async def reject(_: web.Request) -> web.Response:
         return web.Response(status=status, text=f"<Error><Code>{code}</Code></Error>", content_type="application/xml")
 
-    server = await serve_s3(monkeypatch, refuse)
+    server = await serve_s3(monkeypatch, reject)
     with pytest.raises(Unavailable, match=reason):
         await write(Storage("s3://bucket"), PATH, b"x")
     await server.close()
 
 
-async def test_a_missing_bucket_is_no_missing_file(s3_url: str) -> None:
+async def test_missing_bucket_is_unavailable_not_a_missing_file(s3_url: str) -> None:
     with pytest.raises(Unavailable, match="does not exist"):
         await write(Storage(f"{new_bucket(s3_url).partition('/some')[0]}x"), PATH, b"x")
 
 
-async def test_a_bucket_that_goes_away_in_the_middle_is_unavailable_though_its_parts_stay(
+async def test_bucket_that_fails_during_a_write_is_unavailable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     down = asyncio.Event()
 
-    async def take(request: web.Request) -> web.Response:
+    async def accept(request: web.Request) -> web.Response:
         await request.read()
         if down.is_set() and request.transport:
             request.transport.abort()
         begun = "<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>"
         return web.Response(text=begun, content_type="application/xml", headers={"ETag": '"1"'})
 
-    async def break_off() -> None:
+    async def write_until_failure() -> None:
         async with Storage("s3://bucket").open_writer(PATH) as file:
             await file.write(PART)
             await file.write(PART)
@@ -79,20 +79,20 @@ async def test_a_bucket_that_goes_away_in_the_middle_is_unavailable_though_its_p
             for _ in range(8):
                 await file.write(PART)
 
-    server = await serve_s3(monkeypatch, take)
+    server = await serve_s3(monkeypatch, accept)
     with pytest.raises(Unavailable, match="does not respond") as raised:
-        await break_off()
+        await write_until_failure()
     assert "was not deleted" in raised.value.__notes__[0]
     await server.close()
 
 
 @pytest.mark.parametrize(("options", "reason"), [("rw", "is full"), ("ro", "denies access")])
-def test_the_refusal_of_a_folder_is_named_and_nothing_is_left(tmp_path: Path, options: str, reason: str) -> None:
-    """On a file system of its own, which is gone with the process that sees it."""
-    alone = ["unshare", "--user", "--map-root-user", "--mount"]
-    mounting = [*alone, "mount", "-t", "tmpfs", "none", str(tmp_path)]
+def test_rejection_by_a_folder_has_its_reason_and_leaves_no_file(tmp_path: Path, options: str, reason: str) -> None:
+    """Use a mount namespace, which disappears with its process."""
+    isolated = ["unshare", "--user", "--map-root-user", "--mount"]
+    mounting = [*isolated, "mount", "-t", "tmpfs", "none", str(tmp_path)]
     if shutil.which("unshare") is None or subprocess.run(mounting, check=False, stderr=subprocess.DEVNULL).returncode:
-        pytest.skip("nothing may be mounted here")
+        pytest.skip("mounting a file system is not permitted")
     environment = {"OPTIONS": options, "FOLDER": str(tmp_path), "PYTHON": sys.executable, "PATH": "/usr/sbin:/usr/bin"}
-    said = subprocess.run([*alone, "sh", "-c", MOUNT], env=environment, check=True, stdout=subprocess.PIPE).stdout
-    assert said.decode() == f"the file storage {reason}; left: []\n"
+    output = subprocess.run([*isolated, "sh", "-c", MOUNT], env=environment, check=True, stdout=subprocess.PIPE).stdout
+    assert output.decode() == f"the file storage {reason}; remaining: []\n"

@@ -1,4 +1,4 @@
-"""Files come back as they went in, appear only when whole, and are the same in a folder and in S3."""
+"""Stored files: unchanged, visible only when complete, with the same behavior in a folder and in S3."""
 
 import os
 from datetime import timedelta
@@ -23,7 +23,7 @@ def storage(storage_url: str) -> Storage:
     return Storage(storage_url)
 
 
-async def test_a_large_file_comes_back_with_its_size_and_sum(storage: Storage) -> None:
+async def test_large_file_is_read_back_with_its_size_and_sha256(storage: Storage) -> None:
     async with storage.open_writer(PATH) as file:
         for offset in range(0, len(BIG), 100_000):
             await file.write(BIG[offset : offset + 100_000])
@@ -33,19 +33,19 @@ async def test_a_large_file_comes_back_with_its_size_and_sum(storage: Storage) -
 
 
 @pytest.mark.parametrize(("start", "end"), [(0, 1), (5, 100), (999_990, None), (3, 3), (0, None)])
-async def test_a_range_is_those_bytes(storage: Storage, start: int, end: int | None) -> None:
+async def test_range_returns_exactly_its_bytes(storage: Storage, start: int, end: int | None) -> None:
     data = BIG[:1_000_000]
     await write(storage, PATH, data)
     assert await read(storage, PATH, start, end) == data[start:end]
 
 
-async def test_an_empty_file_is_a_file(storage: Storage) -> None:
+async def test_empty_file_exists(storage: Storage) -> None:
     await write(storage, PATH, b"")
     assert await storage.size(PATH) == 0
     assert await read(storage, PATH) == b""
 
 
-async def test_a_file_is_not_there_before_it_is_whole(storage: Storage) -> None:
+async def test_file_is_not_visible_before_it_is_complete(storage: Storage) -> None:
     async with storage.open_writer(PATH) as file:
         await file.write(BIG)
         with pytest.raises(NotFound):
@@ -53,19 +53,19 @@ async def test_a_file_is_not_there_before_it_is_whole(storage: Storage) -> None:
     assert await storage.size(PATH) == len(BIG)
 
 
-async def test_a_failed_writing_leaves_no_file_and_keeps_its_error(storage: Storage) -> None:
-    async def break_off() -> None:
+async def test_failed_write_leaves_no_file_and_raises_its_error(storage: Storage) -> None:
+    async def write_and_fail() -> None:
         async with storage.open_writer(PATH) as file:
             await file.write(BIG)
-            raise ConnectionResetError("of something that is not the storage")
+            raise ConnectionResetError("an error outside of the storage")
 
     with pytest.raises(ConnectionResetError):
-        await break_off()
+        await write_and_fail()
     with pytest.raises(NotFound):
         await storage.size(PATH)
 
 
-async def test_a_deleted_file_is_gone_and_may_be_deleted_again(storage: Storage) -> None:
+async def test_deleted_file_can_be_deleted_again(storage: Storage) -> None:
     await write(storage, PATH, b"x")
     await storage.delete(PATH)
     await storage.delete(PATH)
@@ -73,28 +73,28 @@ async def test_a_deleted_file_is_gone_and_may_be_deleted_again(storage: Storage)
         await storage.read(PATH)
 
 
-async def test_a_presigned_url_answers_with_the_file_and_its_name(s3_url: str) -> None:
+async def test_presigned_url_returns_the_file_and_its_name(s3_url: str) -> None:
     storage = Storage(new_bucket(s3_url))
     async with storage.open_writer(PATH, "text/csv", "results.csv") as file:
         await file.write(b"a,b\n")
     url = await storage.presign(PATH, timedelta(minutes=1))
     assert url is not None
-    async with ClientSession() as session, session.get(url) as answer:
-        assert await answer.read() == b"a,b\n"
-        assert answer.headers["Content-Type"] == "text/csv"
-        assert answer.headers["Content-Disposition"] == 'attachment; filename="results.csv"'
+    async with ClientSession() as session, session.get(url) as response:
+        assert await response.read() == b"a,b\n"
+        assert response.headers["Content-Type"] == "text/csv"
+        assert response.headers["Content-Disposition"] == 'attachment; filename="results.csv"'
 
 
-async def test_a_file_that_is_gone_has_no_presigned_url(s3_url: str) -> None:
+async def test_missing_file_has_no_presigned_url(s3_url: str) -> None:
     with pytest.raises(NotFound, match="no longer in storage"):
         await Storage(new_bucket(s3_url)).presign(PATH, timedelta(minutes=1))
 
 
-async def test_a_local_file_has_no_presigned_url(tmp_path: Path) -> None:
+async def test_local_file_has_no_presigned_url(tmp_path: Path) -> None:
     assert await Storage(tmp_path.as_uri()).presign(PATH, timedelta(minutes=1)) is None
 
 
-async def test_a_storage_that_is_down_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_storage_that_does_not_respond_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
@@ -103,28 +103,28 @@ async def test_a_storage_that_is_down_is_unavailable(monkeypatch: pytest.MonkeyP
         await Storage("s3://bucket").size(PATH)
 
 
-async def test_a_path_that_leaves_the_storage_is_not_found(storage: Storage) -> None:
+async def test_path_outside_the_storage_is_not_found(storage: Storage) -> None:
     with pytest.raises(NotFound):
         await storage.read("exports/7/../8/x")
 
 
-async def test_what_a_killed_writer_left_is_swept_once_it_is_old(tmp_path: Path) -> None:
+async def test_partial_file_of_a_killed_writer_is_deleted_when_it_is_old(tmp_path: Path) -> None:
     storage = Storage(tmp_path.as_uri())
-    await write(storage, PATH, b"whole")
-    (tmp_path / f"{PATH}#1").write_bytes(b"half")
+    await write(storage, PATH, b"complete")
+    (tmp_path / f"{PATH}#1").write_bytes(b"partial")
     assert storage.delete_partial_files(timedelta(days=1)) == 0
     assert storage.delete_partial_files(timedelta(0)) == 1
-    assert await read(storage, PATH) == b"whole"
+    assert await read(storage, PATH) == b"complete"
 
 
 @pytest.mark.parametrize("part", ["", ".", "..", "a/b", "a b", ".hidden", "ä"])
-def test_a_part_that_is_not_plain_makes_no_path(part: str) -> None:
+def test_invalid_path_part_is_rejected(part: str) -> None:
     with pytest.raises(ValueError, match="can't be part"):
         stored_path("artifacts", OrgId(1), part)
 
 
 @pytest.mark.parametrize(
-    ("path", "ours"),
+    ("path", "belongs"),
     [
         ("inbox/7/big.json", True),
         ("inbox/7/a/b.json", True),
@@ -135,5 +135,5 @@ def test_a_part_that_is_not_plain_makes_no_path(part: str) -> None:
         ("inbox/7", False),
     ],
 )
-def test_only_paths_in_the_areas_of_the_organization_belong_to_it(path: str, ours: bool) -> None:
-    assert belongs_to(path, OrgId(7), "artifacts", "inbox") is ours
+def test_path_belongs_to_its_organization_and_area(path: str, belongs: bool) -> None:
+    assert belongs_to(path, OrgId(7), "artifacts", "inbox") is belongs

@@ -1,4 +1,4 @@
-"""The life of an export job: asked for once, done once, seen by its own organization, ended, expired."""
+"""Lifecycle of an export job: request, processing, cancellation, and expiry."""
 
 import asyncio
 import gc
@@ -34,7 +34,7 @@ def files(exports: Exports, tmp_path: Path) -> list[Path]:
 
 
 class Blocked:
-    """A storage whose files wait to be whole."""
+    """A storage that blocks the completion of files until `release` is set."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
@@ -44,14 +44,14 @@ class Blocked:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._storage, name)
 
-    def open_writer(self, *said: Any) -> Any:
-        return _Blocked(self, self._storage.open_writer(*said))
+    def open_writer(self, *arguments: Any) -> Any:
+        return _Blocked(self, self._storage.open_writer(*arguments))
 
 
 class _Blocked:
-    def __init__(self, gate: Blocked, writing: Any) -> None:
+    def __init__(self, gate: Blocked, opening: Any) -> None:
         self._gate = gate
-        self._writing = writing
+        self._writing = opening
 
     async def __aenter__(self) -> Any:
         return await self._writing.__aenter__()
@@ -68,7 +68,7 @@ class _Blocked:
 
 
 class Full:
-    """A storage that takes nothing, so many times."""
+    """A storage that is full for the first `times` writes."""
 
     def __init__(self, storage: Storage, times: int) -> None:
         self._storage = storage
@@ -77,11 +77,11 @@ class Full:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._storage, name)
 
-    def open_writer(self, *said: Any) -> Any:
+    def open_writer(self, *arguments: Any) -> Any:
         self._times -= 1
         if self._times >= 0:
             raise Unavailable("the file storage is full")
-        return self._storage.open_writer(*said)
+        return self._storage.open_writer(*arguments)
 
 
 @pytest.fixture
@@ -89,69 +89,69 @@ def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.usecases.exports.run_export.RETRY_DELAYS", (timedelta(0), timedelta(0)))
 
 
-async def test_a_job_is_queued_then_done_with_a_file(exports: Exports) -> None:
-    asked = await exports.ask("csv", filter={"status": ["failed"]})
-    assert asked["status"] == "queued"
-    assert asked["filter"] == {"status": ["failed"]}
-    assert (await exports.api.send("GET", f"{PATH}/{asked['id']}/file")).status == 409
-    async with exports.working():
-        job = await exports.done(asked["id"])
+async def test_requested_export_is_queued_and_then_has_a_file(exports: Exports) -> None:
+    queued = await exports.request("csv", filter={"status": ["failed"]})
+    assert queued["status"] == "queued"
+    assert queued["filter"] == {"status": ["failed"]}
+    assert (await exports.api.send("GET", f"{PATH}/{queued['id']}/file")).status == 409
+    async with exports.running_worker():
+        job = await exports.finished(queued["id"])
     assert (job["status"], job["rows"], job["progress"], job["error"]) == ("succeeded", 1, 1, None)
-    assert job["file_url"].endswith(f"{PATH}/{asked['id']}/file")
+    assert job["file_url"].endswith(f"{PATH}/{queued['id']}/file")
     assert job["expires_at"] > job["finished_at"] > job["created_at"]
 
 
-async def test_asking_answers_202_with_the_place_of_the_job_and_without_the_prefix_too(exports: Exports) -> None:
-    answer = await exports.api.send("POST", "/results/export", json={"format": "csv"})
-    assert answer.status == 202
-    assert (await exports.api.get(answer.headers["Location"]))["id"] == (await answer.json())["id"]
+async def test_request_returns_202_with_a_location_also_without_the_prefix(exports: Exports) -> None:
+    response = await exports.api.send("POST", "/results/export", json={"format": "csv"})
+    assert response.status == 202
+    assert (await exports.api.get(response.headers["Location"]))["id"] == (await response.json())["id"]
 
 
-async def test_asking_says_when_to_look_again_and_says_it_to_a_repetition_too(exports: Exports) -> None:
+async def test_request_and_its_replay_return_retry_after(exports: Exports) -> None:
     for replayed in (None, "true"):
-        answer = await exports.api.send("POST", PATH, json={"format": "csv"}, Idempotency_Key="again")
-        assert answer.headers.get("Idempotent-Replayed") == replayed
-        assert answer.headers["Retry-After"] == "1"
+        response = await exports.api.send("POST", PATH, json={"format": "csv"}, Idempotency_Key="again")
+        assert response.headers.get("Idempotent-Replayed") == replayed
+        assert response.headers["Retry-After"] == "1"
 
 
-async def test_a_job_that_the_client_has_is_not_sent_again(exports: Exports) -> None:
-    path = f"{PATH}/{(await exports.ask())['id']}"
+async def test_unchanged_job_returns_304(exports: Exports) -> None:
+    path = f"{PATH}/{(await exports.request())['id']}"
     tag = (await exports.api.send("GET", path)).headers["ETag"]
     assert (await exports.api.send("GET", path, If_None_Match=tag)).status == 304
-    async with exports.working():
-        over = await exports.api.send("GET", path, {"wait": "25"}, If_None_Match=tag)
-    assert (over.status, (await over.json())["status"]) == (200, "succeeded")
+    async with exports.running_worker():
+        finished = await exports.api.send("GET", path, {"wait": "25"}, If_None_Match=tag)
+    assert (finished.status, (await finished.json())["status"]) == (200, "succeeded")
 
 
-async def test_a_wait_ends_with_the_job_and_not_with_its_time(exports: Exports) -> None:
-    asked = await exports.ask()
-    waiting = asyncio.create_task(exports.api.get(f"{PATH}/{asked['id']}", {"wait": "25"}))
+async def test_wait_ends_when_the_job_is_finished(exports: Exports) -> None:
+    queued = await exports.request()
+    waiting = asyncio.create_task(exports.api.get(f"{PATH}/{queued['id']}", {"wait": "25"}))
     await asyncio.sleep(0.1)
-    async with exports.working():
+    async with exports.running_worker():
         async with asyncio.timeout(10):
             assert (await waiting)["status"] == "succeeded"
 
 
-async def test_a_wait_without_end_shows_the_job_as_it_is(exports: Exports) -> None:
-    asked = await exports.ask()
-    assert (await exports.api.get(f"{PATH}/{asked['id']}", {"wait": "1"}))["status"] == "queued"
+async def test_expired_wait_returns_the_current_job(exports: Exports) -> None:
+    queued = await exports.request()
+    assert (await exports.api.get(f"{PATH}/{queued['id']}", {"wait": "1"}))["status"] == "queued"
 
 
-async def test_a_hundred_requests_with_one_idempotency_key_make_one_job(exports: Exports) -> None:
-    async def ask() -> Any:
+async def test_hundred_requests_with_one_idempotency_key_create_one_job(exports: Exports) -> None:
+    async def request() -> Any:
         while True:
-            answer = await exports.api.send("POST", PATH, json={"format": "csv"}, Idempotency_Key="once")
-            if answer.status != 409:
-                assert answer.status == 202
-                return (await answer.json())["id"]
+            response = await exports.api.send("POST", PATH, json={"format": "csv"}, Idempotency_Key="once")
+            if response.status != 409:
+                assert response.status == 202
+                return (await response.json())["id"]
 
-    assert len(set(await asyncio.gather(*(ask() for _ in range(100))))) == 1
+    assert len(set(await asyncio.gather(*(request() for _ in range(100))))) == 1
     assert len(await exports.api.walk(PATH)) == 1
 
 
-async def test_the_list_shows_every_job_once_newest_first(exports: Exports) -> None:
-    asked = [(await exports.ask())["id"] for _ in range(5)]
-    assert [job["id"] for job in await exports.api.walk(PATH, {"limit": "2"})] == sorted(asked, reverse=True)
+async def test_list_contains_each_job_once_newest_first(exports: Exports) -> None:
+    queued = [(await exports.request())["id"] for _ in range(5)]
+    assert [job["id"] for job in await exports.api.walk(PATH, {"limit": "2"})] == sorted(queued, reverse=True)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ async def test_the_list_shows_every_job_once_newest_first(exports: Exports) -> N
         ({"format": "csv", "columns": ["id", "color"]}, "columns"),
         ({"format": "csv", "columns": []}, "columns"),
         ({"format": "csv", "columns": ["id", "id"]}, "columns"),
-        ({"format": "csv", "filter": {"colour": "red"}}, "filter.colour"),
+        ({"format": "csv", "filter": {"unknown": "red"}}, "filter.unknown"),
         ({"format": "csv", "filter": {"limit": 3}}, "filter.limit"),
         ({"format": "csv", "filter": {"status": ["green"]}}, "filter.status.0"),
         ({"format": "csv", "filter": {"status": "green"}}, "filter.status.0"),
@@ -176,14 +176,14 @@ async def test_the_list_shows_every_job_once_newest_first(exports: Exports) -> N
     ],
     ids=str,
 )
-async def test_what_is_wrong_is_named(exports: Exports, body: dict[str, Any], param: str) -> None:
-    answer = await exports.api.send("POST", PATH, json=body)
-    assert answer.status == 400
-    assert (await answer.json())["error"]["param"] == param
+async def test_invalid_request_names_the_field(exports: Exports, body: dict[str, Any], param: str) -> None:
+    response = await exports.api.send("POST", PATH, json=body)
+    assert response.status == 400
+    assert (await response.json())["error"]["param"] == param
 
 
-async def test_another_organization_sees_no_job_and_no_file(exports: Exports) -> None:
-    job = await exports.make()
+async def test_other_organization_sees_neither_job_nor_file(exports: Exports) -> None:
+    job = await exports.run()
     _, key = await exports.api.make_organization("other")
     for path in (f"{PATH}/{job['id']}", f"{PATH}/{job['id']}/file"):
         await exports.api.error(path, 404, key=key)
@@ -192,71 +192,71 @@ async def test_another_organization_sees_no_job_and_no_file(exports: Exports) ->
     await exports.file(job)
 
 
-async def test_a_file_holds_no_row_of_another_organization(exports: Exports) -> None:
+async def test_file_contains_only_rows_of_its_organization(exports: Exports) -> None:
     _, key = await exports.api.make_organization("other")
     await exports.api.store.take(run_event("theirs", organization="other"))
-    asked = await exports.ask("ndjson", key=key)
-    async with exports.working():
+    queued = await exports.request("ndjson", key=key)
+    async with exports.running_worker():
         async with asyncio.timeout(10):
-            await exports.api.get(f"{PATH}/{asked['id']}", {"wait": "9"}, key=key)
-    answer = await exports.api.send("GET", f"{PATH}/{asked['id']}/file", key=key)
-    assert [orjson.loads(line)["run_id"] for line in (await answer.read()).splitlines()] == ["theirs"]
+            await exports.api.get(f"{PATH}/{queued['id']}", {"wait": "9"}, key=key)
+    response = await exports.api.send("GET", f"{PATH}/{queued['id']}/file", key=key)
+    assert [orjson.loads(line)["run_id"] for line in (await response.read()).splitlines()] == ["theirs"]
 
 
-async def test_a_viewer_may_not_export(exports: Exports) -> None:
+async def test_viewer_cannot_export(exports: Exports) -> None:
     viewer = (await exports.api.make_key("viewer")).key
-    await exports.ask(status=403, key=viewer)
+    await exports.request(status=403, key=viewer)
 
 
-async def test_a_key_of_one_project_exports_that_project_alone(exports: Exports) -> None:
+async def test_project_key_exports_only_its_project(exports: Exports) -> None:
     await exports.api.store.take(run_event("run_of_bank", project_id="bank"))
     key = (await exports.api.make_key("engineer", project_id="bank")).key
-    unseen = await exports.ask()
-    await exports.ask(status=403, key=key, filter={"project_id": "shop"})
-    asked = await exports.ask("ndjson", key=key)
-    async with exports.working():
-        job = await exports.done(asked["id"])
+    other_project = await exports.request()
+    await exports.request(status=403, key=key, filter={"project_id": "shop"})
+    queued = await exports.request("ndjson", key=key)
+    async with exports.running_worker():
+        job = await exports.finished(queued["id"])
     assert [orjson.loads(line)["run_id"] for line in (await exports.file(job)).splitlines()] == ["run_of_bank"]
-    await exports.api.error(f"{PATH}/{unseen['id']}", 404, key=key)
-    assert [seen["id"] for seen in (await exports.api.get(PATH, key=key))["data"]] == [asked["id"]]
+    await exports.api.error(f"{PATH}/{other_project['id']}", 404, key=key)
+    assert [listed["id"] for listed in (await exports.api.get(PATH, key=key))["data"]] == [queued["id"]]
 
 
-async def test_a_canceled_job_stops_while_it_runs_and_leaves_no_file(exports: Exports, tmp_path: Path) -> None:
+async def test_canceled_job_stops_and_leaves_no_file(exports: Exports, tmp_path: Path) -> None:
     exports.exporter._storage = gate = Blocked(exports.storage)  # type: ignore[assignment]
-    asked = await exports.ask()
-    async with exports.working():
+    queued = await exports.request()
+    async with exports.running_worker():
         await asyncio.wait_for(gate.waiting.wait(), 10)
-        assert (await exports.job(asked["id"]))["status"] == "running"
-        assert (await exports.api.send("DELETE", f"{PATH}/{asked['id']}")).status == 204
-        assert (await exports.job(asked["id"]))["status"] == "canceled"
-        await asyncio.sleep(2.5)  # a heartbeat
+        assert (await exports.job(queued["id"]))["status"] == "running"
+        assert (await exports.api.send("DELETE", f"{PATH}/{queued['id']}")).status == 204
+        assert (await exports.job(queued["id"]))["status"] == "canceled"
+        await asyncio.sleep(2.5)  # longer than the interval of lease renewals
         gate.release.set()
         await asyncio.sleep(0.2)
-    assert (await exports.job(asked["id"]))["status"] == "canceled"
+    assert (await exports.job(queued["id"]))["status"] == "canceled"
     assert files(exports, tmp_path) == []
 
 
-async def test_nobody_sees_a_file_before_it_is_whole(exports: Exports, tmp_path: Path) -> None:
+async def test_file_is_not_visible_before_it_is_complete(exports: Exports, tmp_path: Path) -> None:
     exports.exporter._storage = gate = Blocked(exports.storage)  # type: ignore[assignment]
-    asked = await exports.ask()
-    async with exports.working():
+    queued = await exports.request()
+    async with exports.running_worker():
         await asyncio.wait_for(gate.waiting.wait(), 10)
-        assert (await exports.api.send("GET", f"{PATH}/{asked['id']}/file")).status == 409
+        assert (await exports.api.send("GET", f"{PATH}/{queued['id']}/file")).status == 409
         assert [path for path in files(exports, tmp_path) if "#" not in path.name] == []
         gate.release.set()
-        await exports.done(asked["id"])
+        await exports.finished(queued["id"])
 
 
-async def test_a_deleted_job_is_gone_with_its_file(exports: Exports, tmp_path: Path) -> None:
-    job = await exports.make()
+async def test_deleted_job_is_removed_with_its_file(exports: Exports, tmp_path: Path) -> None:
+    job = await exports.run()
     assert (await exports.api.send("DELETE", f"{PATH}/{job['id']}")).status == 204
     await exports.api.error(f"{PATH}/{job['id']}", 404)
     assert (await exports.api.send("DELETE", f"{PATH}/{job['id']}")).status == 404
     assert files(exports, tmp_path) == []
 
 
-async def test_an_expired_job_says_so_and_its_file_is_deleted(exports: Exports, tmp_path: Path) -> None:
-    job = await exports.make(filter={"run_id": "run_1"})
+async def test_expired_job_has_its_status_and_its_file_is_deleted(exports: Exports, tmp_path: Path) -> None:
+    job = await exports.run(filter={"run_id": "run_1"})
     await exports.exporter.delete_expired_files()
     assert (await exports.job(job["id"]))["status"] == "succeeded"
     await exports.api.store.pool.execute("UPDATE exports SET expires_at = now() - interval '1 second'")
@@ -267,12 +267,12 @@ async def test_an_expired_job_says_so_and_its_file_is_deleted(exports: Exports, 
     assert await listed_artifacts(exports) == []
 
 
-async def test_a_file_that_no_job_owns_is_deleted_after_a_day_and_no_other(exports: Exports, tmp_path: Path) -> None:
-    await exports.make()
-    await exports.ask()
+async def test_only_orphaned_files_older_than_a_day_are_deleted(exports: Exports, tmp_path: Path) -> None:
+    await exports.run()
+    await exports.request()
     [owned] = files(exports, tmp_path)
     for name in ("old.csv", "new.csv"):
-        await write(exports.storage, f"exports/1/exp_{'0' * 32}/{name}", b"left by a worker that died")
+        await write(exports.storage, f"exports/1/exp_{'0' * 32}/{name}", b"written by a crashed worker")
     day_ago = time.time() - timedelta(days=1, minutes=1).total_seconds()
     for path in files(exports, tmp_path):
         if path.name != "new.csv":
@@ -281,30 +281,28 @@ async def test_a_file_that_no_job_owns_is_deleted_after_a_day_and_no_other(expor
     assert {path.name for path in files(exports, tmp_path)} == {owned.name, "new.csv"}
 
 
-async def test_a_file_that_no_job_owns_is_deleted_wherever_files_are_kept(database_url: str, storage_url: str) -> None:
+async def test_orphaned_file_is_deleted_in_every_storage(database_url: str, storage_url: str) -> None:
     async with exporting(database_url, storage_url) as exports:
         await exports.api.store.take(run_event("run_1", [result("a")]))
-        job = await exports.make()
-        unowned = f"exports/1/exp_{'0' * 32}/left.csv"
-        await write(exports.storage, unowned, b"left by a worker that died")
+        job = await exports.run()
+        orphaned = f"exports/1/exp_{'0' * 32}/orphaned.csv"
+        await write(exports.storage, orphaned, b"written by a crashed worker")
         await exports.exporter.delete_orphaned_files(timedelta(0))
         with pytest.raises(NotFound):
-            await read(exports.storage, unowned)
+            await read(exports.storage, orphaned)
         assert await exports.file(job)
 
 
-async def test_a_file_that_was_deleted_behind_our_back_is_a_404_with_the_reason(
-    exports: Exports, tmp_path: Path
-) -> None:
-    job = await exports.make()
+async def test_file_missing_in_storage_returns_404_with_the_reason(exports: Exports, tmp_path: Path) -> None:
+    job = await exports.run()
     for path in files(exports, tmp_path):
         path.unlink()
     assert "no longer in storage" in (await exports.api.error(f"{PATH}/{job['id']}/file", 404))["message"]
 
 
-async def test_so_it_is_where_a_redirect_would_lead_to_it(database_url: str, s3_url: str) -> None:
+async def test_file_missing_in_storage_returns_404_instead_of_a_redirect(database_url: str, s3_url: str) -> None:
     async with exporting(database_url, new_bucket(s3_url), artifacts_redirect=True) as exports:
-        job = await exports.make()
+        job = await exports.run()
         assert await exports.file(job)
         await exports.storage.delete(await exports.api.store.pool.fetchval("SELECT path FROM exports"))
         assert "no longer in storage" in (await exports.api.error(f"{PATH}/{job['id']}/file", 404))["message"]
@@ -318,8 +316,8 @@ async def listed_artifacts(exports: Exports) -> list[Any]:
 
 
 async def test_each_result_of_a_run_lists_the_exports_of_the_run(exports: Exports) -> None:
-    await exports.make()
-    job = await exports.make(compression="zstd", filter={"run_id": "run_1"})
+    await exports.run()
+    job = await exports.run(compression="zstd", filter={"run_id": "run_1"})
     [artifact] = await listed_artifacts(exports)
     assert (artifact["kind"], artifact["name"]) == ("export", "results-run_1.csv.zst")
     assert (artifact["size"], artifact["sha256"]) == (job["size"], job["sha256"])
@@ -328,41 +326,41 @@ async def test_each_result_of_a_run_lists_the_exports_of_the_run(exports: Export
     assert await listed_artifacts(exports) == []
 
 
-async def told(exports: Exports) -> list[tuple[str, Any]]:
+async def emitted_events(exports: Exports) -> list[tuple[str, Any]]:
     rows = await exports.api.store.pool.fetch("SELECT type, data::text FROM events WHERE type LIKE 'export.%'")
     return [(row["type"], orjson.loads(row["data"])["status"]) for row in rows]
 
 
-async def test_the_end_of_a_job_is_an_event(exports: Exports) -> None:
-    await exports.make()
-    assert await told(exports) == [("export.completed", "succeeded")]
+async def test_finished_job_emits_an_event(exports: Exports) -> None:
+    await exports.run()
+    assert await emitted_events(exports) == [("export.completed", "succeeded")]
 
 
 @pytest.mark.usefixtures("no_waits")
-async def test_a_storage_that_is_full_for_a_while_is_tried_again(exports: Exports) -> None:
+async def test_temporarily_full_storage_is_retried(exports: Exports) -> None:
     exports.exporter._storage = Full(exports.storage, times=2)  # type: ignore[assignment]
-    asked = await exports.ask()
-    async with exports.working():
-        assert (await exports.done(asked["id"]))["status"] == "succeeded"
+    queued = await exports.request()
+    async with exports.running_worker():
+        assert (await exports.finished(queued["id"]))["status"] == "succeeded"
 
 
 @pytest.mark.usefixtures("no_waits")
-async def test_three_failures_end_a_job_with_a_reason_that_people_understand(exports: Exports) -> None:
+async def test_job_fails_with_a_readable_reason_after_three_attempts(exports: Exports) -> None:
     exports.exporter._storage = Full(exports.storage, times=9)  # type: ignore[assignment]
-    asked = await exports.ask()
-    async with exports.working():
-        job = await exports.done(asked["id"])
+    queued = await exports.request()
+    async with exports.running_worker():
+        job = await exports.finished(queued["id"])
     assert (job["status"], job["error"], job["file_url"]) == ("failed", "the file storage is full", None)
-    assert await told(exports) == [("export.failed", "failed")]
+    assert await emitted_events(exports) == [("export.failed", "failed")]
     assert exports.exporter._storage._times == 6  # type: ignore[attr-defined]
 
 
-async def test_a_try_that_failed_leaves_nothing_of_its_file_in_memory(exports: Exports) -> None:
+async def test_failed_attempt_releases_the_memory_of_its_file(exports: Exports) -> None:
     async def fail(*_: Any) -> None:
         async with asyncio.TaskGroup():
             raise Unavailable("the file storage is full")
 
-    await exports.ask()
+    await exports.request()
     claimed = await exports.exporter.claim(1)
     assert claimed
     with pytest.MonkeyPatch.context() as patched:
@@ -370,50 +368,50 @@ async def test_a_try_that_failed_leaves_nothing_of_its_file_in_memory(exports: E
         gc.disable()
         try:
             assert await exports.exporter.run(claimed) == "queued"
-            assert not [held for held in gc.get_objects() if isinstance(held, FileWriter)]
+            assert not [tracked for tracked in gc.get_objects() if isinstance(tracked, FileWriter)]
         finally:
             gc.enable()
 
 
-async def test_a_worker_that_is_told_to_stop_gives_its_job_back_untried(exports: Exports) -> None:
+async def test_stopped_worker_releases_its_job_without_counting_the_attempt(exports: Exports) -> None:
     storage, exports.exporter._storage = exports.storage, (gate := Blocked(exports.storage))  # type: ignore[assignment]
-    asked = await exports.ask()
-    async with exports.working():
+    queued = await exports.request()
+    async with exports.running_worker():
         await asyncio.wait_for(gate.waiting.wait(), 10)
-    assert (await exports.job(asked["id"]))["status"] == "queued"
+    assert (await exports.job(queued["id"]))["status"] == "queued"
     assert await exports.api.store.pool.fetchval("SELECT attempt_count FROM exports") == 0
     exports.exporter._storage = storage
-    async with exports.working():
-        assert (await exports.done(asked["id"]))["status"] == "succeeded"
+    async with exports.running_worker():
+        assert (await exports.finished(queued["id"]))["status"] == "succeeded"
 
 
-async def test_a_job_whose_lease_ran_out_is_taken_over_and_the_first_worker_writes_nothing(exports: Exports) -> None:
-    asked = await exports.ask()
+async def test_worker_with_an_expired_lease_writes_nothing(exports: Exports) -> None:
+    queued = await exports.request()
     first = await exports.exporter.claim(2)
     assert first is not None
     assert await exports.exporter.claim(2) is None
     await exports.api.store.pool.execute("UPDATE exports SET lease_until = now() - interval '1 second'")
-    async with exports.working():
-        job = await exports.done(asked["id"])
+    async with exports.running_worker():
+        job = await exports.finished(queued["id"])
     await exports.exporter.run(first)
-    assert await exports.job(asked["id"]) == job
+    assert await exports.job(queued["id"]) == job
     await exports.file(job)
 
 
-async def test_a_job_that_kills_its_workers_ends_as_failed(exports: Exports) -> None:
-    asked = await exports.ask()
+async def test_job_that_crashes_its_workers_fails(exports: Exports) -> None:
+    queued = await exports.request()
     for _ in range(3):
         assert await exports.exporter.claim(2) is not None
         await exports.api.store.pool.execute("UPDATE exports SET lease_until = now() - interval '1 second'")
     assert await exports.exporter.claim(2) is None
     await exports.exporter.fail_abandoned()
-    job = await exports.job(asked["id"])
+    job = await exports.job(queued["id"])
     assert (job["status"], job["error"]) == ("failed", "a worker crashed in each of 3 attempts")
 
 
-async def test_one_organization_does_not_keep_another_waiting(exports: Exports) -> None:
+async def test_one_organization_does_not_delay_another(exports: Exports) -> None:
     _, key = await exports.api.make_organization("other")
-    mine = [(await exports.ask())["id"] for _ in range(5)]
-    theirs = (await exports.ask(key=key))["id"]
+    mine = [(await exports.request())["id"] for _ in range(5)]
+    theirs = (await exports.request(key=key))["id"]
     claimed = [claim.claim.job_id for _ in range(6) if (claim := await exports.exporter.claim(2))]
     assert claimed == [mine[0], theirs, mine[1]]

@@ -1,4 +1,4 @@
-"""An export tells of one moment, however many connections read it and whatever is written meanwhile."""
+"""Snapshots: an export contains the rows of one point in time, regardless of concurrent writes."""
 
 import asyncio
 import os
@@ -34,107 +34,107 @@ async def pool(store: Store, database_url: str) -> AsyncIterator[Any]:
     await database.close_pool(pool)
 
 
-async def write_more(store: Store) -> None:
+async def insert_more_results(store: Store) -> None:
     for nth in range(RUNS):
         await store.take(run_event(f"run_{nth}", [result("late")]))
 
 
-async def test_text_holds_nothing_that_came_after_it_was_begun(store: Store, pool: Any) -> None:
+async def test_text_contains_no_result_stored_after_the_start(store: Store, pool: Any) -> None:
     spec = export_spec({"format": "ndjson"})
     chunks: list[bytes] = []
     counted: list[int] = []
 
-    async def take(chunk: bytes) -> None:
+    async def write(chunk: bytes) -> None:
         chunks.append(chunk)
 
     async with open_text_readers(pool, ORG, spec, STRATEGY) as (plan, readers):
-        await write_more(store)
-        await read_in_order(readers, plan.ranges, take, counted.append, STRATEGY.buffered_chunks)
+        await insert_more_results(store)
+        await read_in_order(readers, plan.ranges, write, counted.append, STRATEGY.buffered_chunks)
     assert sum(counted) == RUNS
     assert b"".join(chunks).count(b"\n") == RUNS
 
 
-async def test_arrow_batches_hold_nothing_that_came_after_they_were_begun(
+async def test_arrow_batches_contain_no_result_stored_after_the_start(
     store: Store, pool: Any, database_url: str
 ) -> None:
     spec = export_spec({"format": "parquet"})
     batches: list[pa.RecordBatch] = []
     counted: list[int] = []
 
-    async def take(batch: pa.RecordBatch) -> None:
+    async def write(batch: pa.RecordBatch) -> None:
         batches.append(batch)
 
     async with open_arrow_readers(pool, database_url, ORG, spec, STRATEGY) as (plan, readers):
-        await write_more(store)
-        await read_in_order(readers, plan.ranges, take, counted.append, STRATEGY.buffered_chunks)
+        await insert_more_results(store)
+        await read_in_order(readers, plan.ranges, write, counted.append, STRATEGY.buffered_chunks)
     assert sum(counted) == RUNS
     assert pa.Table.from_batches(batches).num_rows == RUNS
 
 
-async def begin(pool: Any, take: Callable[[bytes], Awaitable[None]]) -> "asyncio.Task[None]":
+async def start_export(pool: Any, write: Callable[[bytes], Awaitable[None]]) -> "asyncio.Task[None]":
     spec = export_spec({"format": "csv"})
 
-    async def export() -> None:
+    async def run() -> None:
         async with open_text_readers(pool, ORG, spec, STRATEGY) as (plan, readers):
-            await read_in_order(readers, plan.ranges, take, lambda _: None, STRATEGY.buffered_chunks)
+            await read_in_order(readers, plan.ranges, write, lambda _: None, STRATEGY.buffered_chunks)
 
-    return asyncio.create_task(export())
+    return asyncio.create_task(run())
 
 
-async def assert_canceled(work: "asyncio.Task[None]", pool: Any) -> None:
-    """At once, and with every connection given back."""
-    work.cancel()
+async def assert_canceled(export: "asyncio.Task[None]", pool: Any) -> None:
+    """Cancel the export and check that it ends immediately and releases every connection."""
+    export.cancel()
     async with asyncio.timeout(5):
         with pytest.raises(asyncio.CancelledError):
-            await work
+            await export
     assert pool.get_idle_size() == pool.get_size()
 
 
-async def test_canceled_while_reading_it_gives_every_connection_back(pool: Any) -> None:
-    begun = asyncio.Event()
+async def test_cancellation_during_a_read_releases_every_connection(pool: Any) -> None:
+    started = asyncio.Event()
 
-    async def take(_: bytes) -> None:
-        begun.set()
+    async def write(_: bytes) -> None:
+        started.set()
         await asyncio.Event().wait()
 
-    work = await begin(pool, take)
-    await begun.wait()
-    await assert_canceled(work, pool)
+    export = await start_export(pool, write)
+    await started.wait()
+    await assert_canceled(export, pool)
 
 
-async def test_canceled_at_any_moment_it_ends_at_once(pool: Any) -> None:
-    async def take(_: bytes) -> None:
+async def test_cancellation_at_any_time_ends_immediately(pool: Any) -> None:
+    async def write(_: bytes) -> None:
         await asyncio.sleep(0.002)
 
-    for moment in range(40):
-        work = await begin(pool, take)
-        await asyncio.sleep(moment * 0.0005)
-        await assert_canceled(work, pool)
+    for delay_index in range(40):
+        export = await start_export(pool, write)
+        await asyncio.sleep(delay_index * 0.0005)
+        await assert_canceled(export, pool)
 
 
-async def test_canceled_while_the_server_hangs_it_ends_at_once(pool: Any, database_url: str) -> None:
-    begun = asyncio.Event()
+async def test_cancellation_while_the_server_is_suspended_ends_immediately(pool: Any, database_url: str) -> None:
+    started = asyncio.Event()
 
-    async def take(_: bytes) -> None:
-        begun.set()
+    async def write(_: bytes) -> None:
+        started.set()
         await asyncio.sleep(0.1)
 
-    work = await begin(pool, take)
-    await begun.wait()
-    hung = await backends(database_url)
-    assert hung
+    export = await start_export(pool, write)
+    await started.wait()
+    suspended = await backends(database_url)
+    assert suspended
     try:
-        for pid in hung:
+        for pid in suspended:
             os.kill(pid, signal.SIGSTOP)
         await asyncio.sleep(0.5)
-        await assert_canceled(work, pool)
+        await assert_canceled(export, pool)
     finally:
-        for pid in hung:
+        for pid in suspended:
             os.kill(pid, signal.SIGCONT)
 
 
 async def backends(database_url: str) -> list[int]:
-    """The processes of the server that read for exports."""
+    """Return the PIDs of the server processes that read for exports."""
     connection = await asyncpg.connect(database_url)
     rows = await connection.fetch(
         "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'COPY%'"

@@ -1,4 +1,4 @@
-"""Readers work ahead, yet the chunks come in the order of the parts; a failure ends it all and says what it was."""
+"""Concurrent readers: chunks stay in the order of the parts, and the first error stops all readers."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -7,12 +7,12 @@ import pytest
 
 from service.usecases.exports.read_in_order import read_in_order
 
-AHEAD = 6
+BUFFERED_CHUNKS = 6
 Put = Callable[[str], Awaitable[None]]
 
 
 class Reader:
-    """Reads the part 3 as the chunks 3.0, 3.1 and 3.2, the quicker the later the part."""
+    """Reads part 3 as the chunks 3.0, 3.1, and 3.2. Later parts are faster."""
 
     def __init__(self, failing: int | None = None) -> None:
         self.failing = failing
@@ -22,57 +22,57 @@ class Reader:
         self.read_parts.append(part)
         if part == self.failing:
             raise ValueError(part)
-        for nth in range(3):
+        for index in range(3):
             await asyncio.sleep(0.002 / (part + 1))
-            await put(f"{part}.{nth}")
+            await put(f"{part}.{index}")
         return 3
 
 
 async def read(readers: Sequence[Reader], parts: Sequence[int]) -> tuple[int, list[str]]:
-    taken: list[str] = []
-    counted: list[int] = []
+    chunks: list[str] = []
+    row_counts: list[int] = []
 
-    async def take(chunk: str) -> None:
-        taken.append(chunk)
+    async def write(chunk: str) -> None:
+        chunks.append(chunk)
 
     def count(rows: int) -> None:
-        assert taken[-1] == f"{parts[len(counted)]}.{rows - 1}"
-        counted.append(rows)
+        assert chunks[-1] == f"{parts[len(row_counts)]}.{rows - 1}"
+        row_counts.append(rows)
 
-    await read_in_order(readers, parts, take, count, AHEAD)
-    return sum(counted), taken
+    await read_in_order(readers, parts, write, count, BUFFERED_CHUNKS)
+    return sum(row_counts), chunks
 
 
 @pytest.mark.parametrize("readers", [1, 2, 3, 8])
-async def test_chunks_come_in_the_order_of_the_parts(readers: int) -> None:
-    rows, taken = await read([Reader() for _ in range(readers)], range(7))
-    assert taken == [f"{part}.{nth}" for part in range(7) for nth in range(3)]
+async def test_chunks_are_in_the_order_of_the_parts(readers: int) -> None:
+    rows, chunks = await read([Reader() for _ in range(readers)], range(7))
+    assert chunks == [f"{part}.{index}" for part in range(7) for index in range(3)]
     assert rows == 21
 
 
-async def test_a_reader_works_ahead_but_waits_where_its_chunks_pile_up() -> None:
+async def test_reader_works_ahead_until_its_buffer_is_full() -> None:
     readers, gate = [Reader(), Reader()], asyncio.Event()
 
-    async def take(_: str) -> None:
+    async def write(_: str) -> None:
         await gate.wait()
 
-    counted: list[int] = []
-    reading = asyncio.create_task(read_in_order(readers, range(100), take, counted.append, AHEAD))
+    row_counts: list[int] = []
+    reading = asyncio.create_task(read_in_order(readers, range(100), write, row_counts.append, BUFFERED_CHUNKS))
     await asyncio.sleep(0.1)
     assert readers[1].read_parts
     assert max(part for reader in readers for part in reader.read_parts) < 10
     gate.set()
     await reading
-    assert sum(counted) == 300
+    assert sum(row_counts) == 300
 
 
-async def test_a_failure_of_a_reader_is_raised_as_it_is() -> None:
+async def test_reader_error_is_raised_unchanged() -> None:
     with pytest.raises(ValueError, match="3"):
         await read([Reader(failing=3), Reader(failing=3)], range(9))
 
 
-async def test_a_cancellation_is_one_though_a_reader_fails_over_it() -> None:
-    class FailingOver(Reader):
+async def test_cancellation_wins_over_a_reader_error() -> None:
+    class FailingOnCancellation(Reader):
         async def read(self, part: int, put: Put, /) -> int:
             try:
                 await asyncio.Event().wait()
@@ -80,19 +80,19 @@ async def test_a_cancellation_is_one_though_a_reader_fails_over_it() -> None:
                 raise ValueError(part) from None
             return 0
 
-    reading = asyncio.create_task(read([FailingOver(), Reader()], range(9)))
+    reading = asyncio.create_task(read([FailingOnCancellation(), Reader()], range(9)))
     await asyncio.sleep(0.01)
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading
 
 
-async def test_a_failure_of_who_takes_ends_the_readers() -> None:
+async def test_write_error_stops_the_readers() -> None:
     readers = [Reader(), Reader()]
 
-    async def take(_: str) -> None:
+    async def write(_: str) -> None:
         raise OSError("full")
 
     with pytest.raises(OSError, match="full"):
-        await read_in_order(readers, range(1_000), take, lambda _: None, AHEAD)
+        await read_in_order(readers, range(1_000), write, lambda _: None, BUFFERED_CHUNKS)
     assert len(readers[0].read_parts) < 10

@@ -302,8 +302,8 @@ async def test_the_file_of_an_export_lives_as_long_as_its_export_says(database_u
     async with exporting(database_url, tmp_path.as_uri()) as exports:
         scene = Scene(exports.api, exports.storage, database_url)
         await scene.add_run("old", OLD)
-        made = await exports.make("csv", filter={"run_id": "old"})
+        made = await exports.run("csv", filter={"run_id": "old"})
         await scene.expire()
         assert (await exports.file(made)).count(b"\n") == 1 + len(RESULTS)
-        empty = await exports.make("csv", filter={"run_id": "old"})
+        empty = await exports.run("csv", filter={"run_id": "old"})
         assert empty["rows"] == 0

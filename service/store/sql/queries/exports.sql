@@ -1,11 +1,11 @@
--- The rows of a bulk export, in pieces as in results.sql, and the jobs as the API shows them.
+-- Fragments of the row query of an export, and the JSON of export jobs.
 --
--- In the rows, OFFSET 0 keeps the planner from folding the parts into one join: what a part computes is computed once
--- per run or, remembered, once per case, and the order of the keys is the order of the file.
+-- OFFSET 0 prevents the planner from merging the subqueries into one join. Each value is therefore computed once per run,
+-- or once per case in a Memoize node, and the rows are in key order.
 
--- name: export_rows  (runs in the order of the list, then the results of each; no more than one run is sorted at a time)
+-- name: export_rows  (runs in list order, then the results of each run; the sort holds the rows of one run)
 SELECT {columns}
-FROM ({export_runs}) run CROSS JOIN LATERAL ({export_facts}) fact CROSS JOIN LATERAL ({export_cases}) tested
+FROM ({export_runs}) run CROSS JOIN LATERAL ({export_facts}) fact CROSS JOIN LATERAL ({export_cases}) tested_case
 ORDER BY run.run_key DESC, fact.case_key DESC
 
 -- name: export_json
@@ -25,7 +25,7 @@ ORDER BY r.run_key DESC OFFSET 0
 r.org_id = :org_id::int AND r.run_key BETWEEN :first_run::uuid AND :last_run::uuid AND {run_matches}
 AND (:run_id::text IS NULL OR r.run_id = :run_id::text)
 
--- name: export_facts  (both tables are in the order of the key within a run; most results have no failure to sum up)
+-- name: export_facts  (within a run, both tables are in key order; most results have no failure)
 SELECT f.case_key, f.status, f.flaky, f.attempts, f.duration_ms, f.started_offset_ms,
        CASE WHEN detail.case_key IS NOT NULL
             THEN spreadsheet_cell({failure_summary}, :raw::bool) END AS failure_summary
@@ -46,7 +46,7 @@ WHERE c.org_id = :org_id::int AND c.case_key = fact.case_key AND (:suite::text I
 OFFSET 0
 
 -- name: export_id
-run.id_prefix || tested.hex AS id
+run.id_prefix || tested_case.hex AS id
 
 -- name: export_run_id
 run.run_id
@@ -73,19 +73,19 @@ run.labels
 run.labels_text AS labels
 
 -- name: export_case
-'case_' || tested.hex AS "case"
+'case_' || tested_case.hex AS "case"
 
 -- name: export_case_id
-tested.case_id
+tested_case.case_id
 
 -- name: export_suite
-tested.suite
+tested_case.suite
 
 -- name: export_name
-tested.name
+tested_case.name
 
 -- name: export_file
-tested.file
+tested_case.file
 
 -- name: export_status
 status_name(fact.status) AS status
@@ -117,8 +117,8 @@ run.completed_text AS completed_at
 -- name: export_failure_summary
 fact.failure_summary
 
--- name: export_ranges  (where each range of about so many results starts; a run counts for one more, to bound runs too)
-SELECT run_key, results, expected  -- in all; exact unless cases are asked for
+-- name: export_ranges  (the start of each range of about :range_results results; a run counts as one more, which also bounds runs)
+SELECT run_key, results, expected  -- total of all ranges; exact unless the filter selects cases
 FROM (
     SELECT run_key, results, nth, lag(nth) OVER newest AS nth_before, sum(results) OVER ()::bigint AS expected
     FROM (
