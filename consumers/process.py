@@ -97,7 +97,7 @@ def _broker_tasks(context: RoleContext, workloads: Sequence[RoleWorkload]) -> It
         yield from workload.broker_tasks
         for name, handle in workload.queues.items():
             for _ in range(workload.consumers_per_queue):
-                yield BatchConsumer(context.topology, context.topology.job_queue(name), handle, context.stopping)
+                yield BatchConsumer(context.topology, context.topology.queue(name), handle, context.stopping)
 
 
 async def _write_heartbeats(pool: Pool, role: ConsumerRole) -> None:

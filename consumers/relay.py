@@ -70,7 +70,7 @@ class Relay:
             message_id=str(message.outbox_id),
             delivery_mode=DeliveryMode.PERSISTENT,
         )
-        queue = self._topology.job_queue(message.queue)
+        queue = self._topology.queue(message.queue)
         await exchange.publish(published, routing_key=queue, mandatory=True, timeout=_CONFIRM_TIMEOUT_S)
 
 

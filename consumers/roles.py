@@ -18,7 +18,7 @@ from consumers.topology import Topology
 from consumers.upkeep import PeriodicTask, periodic_loops
 from consumers.webhooks import Dispatcher
 from consumers.worker import MessageHandler
-from service.domain.queues import EXPORTS, REPORTS, ConsumerRole
+from service.domain.queues import EXPORTS, REPORTS, RUNS, ConsumerRole
 from service.outbound.webhooks import open_webhook_client
 from service.resources import database_pool, database_url, open_storage
 from service.settings import Settings
@@ -57,7 +57,8 @@ class RoleWorkload:
 async def _runs(context: RoleContext) -> RoleWorkload:
     settings = context.settings
     ingest = RunIngest(context.pool, settings.retention, settings.link_base, settings.storage_url)
-    return RoleWorkload({"results.runs": runs_handler(ingest)}, consumers_per_queue=settings.consumer_lanes)
+    consumers = settings.consumer_lanes  # codespell:ignore lanes - the name of the setting
+    return RoleWorkload({RUNS: runs_handler(ingest)}, consumers_per_queue=consumers)
 
 
 async def _reports(context: RoleContext) -> RoleWorkload:

@@ -6,7 +6,7 @@ from typing import Any, Final
 from aio_pika import ExchangeType
 from aio_pika.abc import AbstractChannel, AbstractExchange
 
-from service.domain.queues import JOB_QUEUES
+from service.domain.queues import QUEUES, RUNS
 
 RUN_COMPLETED: Final = "run.completed"
 
@@ -34,16 +34,16 @@ class Topology:
     @property
     def runs_queue(self) -> str:
         """The queue of run-completion events."""
-        return f"{self.prefix}results.runs"
+        return self.queue(RUNS)
 
-    def job_queue(self, name: str) -> str:
+    def queue(self, name: str) -> str:
         """Return the full name of a queue in domain/queues.py."""
         return f"{self.prefix}{name}"
 
     @property
     def queues(self) -> list[str]:
         """Every queue that has consumers and a dead-letter queue."""
-        return [self.runs_queue, *map(self.job_queue, JOB_QUEUES)]
+        return [self.queue(name) for name in QUEUES]
 
     def dead_queue(self, queue: str) -> str:
         """Return the dead-letter queue of a queue. It has no TTL: operators replay or discard its messages."""

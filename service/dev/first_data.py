@@ -12,6 +12,7 @@ import orjson
 from service.contracts.run_events import ResultIn, RunCompletedEvent, RunIn
 from service.dev.demo import ORGANIZATION
 from service.dev.queues import publish
+from service.domain.queues import RUNS
 from service.reports import junit
 from service.reports.metadata import ReportMetadata
 from service.resources import database_connection
@@ -21,7 +22,6 @@ from service.store import outbox
 _REPORTS: Final = Path(__file__).parent / "reports"
 _EXCHANGE: Final = "runs"
 _ROUTING_KEY: Final = "run.completed"
-_QUEUE: Final = "results.runs"
 
 
 def send_once(settings: Settings, marker: Path) -> list[str]:
@@ -44,7 +44,7 @@ async def _enqueue(settings: Settings, events: Sequence[RunCompletedEvent]) -> N
     """Write the events to the embedded queue."""
     async with database_connection(settings, "results_worker") as connection:
         for event in events:
-            await outbox.put(connection, _QUEUE, orjson.loads(orjson.dumps(event)))
+            await outbox.put(connection, RUNS, orjson.loads(orjson.dumps(event)))
 
 
 def first_events() -> Iterator[RunCompletedEvent]:

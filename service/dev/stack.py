@@ -23,6 +23,7 @@ from service.dev.programs import Program, responds_ok
 from service.dev.queues import has_consumers
 from service.dev.rabbitmq import RabbitMQ
 from service.dev.supervisor import Supervisor, prepare
+from service.domain.queues import RUNS
 from service.settings import Settings
 from service.stopping import set_stop_handler
 
@@ -157,7 +158,7 @@ class Stack:
     def _are_consumers_ready(self) -> bool:
         if not self._settings.amqp_url:
             return self._consumers.is_running()
-        queue = f"{self._settings.queue_prefix}results.runs"
+        queue = f"{self._settings.queue_prefix}{RUNS}"
         return asyncio.run(has_consumers(self._settings.amqp_url, queue))
 
     def _program(self, name: str, module: tuple[str, ...], is_ready: Callable[[], bool]) -> Program:

@@ -2,10 +2,11 @@
 
 from typing import Final, Literal, get_args
 
+RUNS: Final = "results.runs"  # run-completion events of producers
 EXPORTS: Final = "results.exports"  # an export job was queued: {"org_id", "export_id"}
 REPORTS: Final = "results.reports"  # an uploaded report was queued: {"org_id", "receipt_id"}
 
-JOB_QUEUES: Final = (EXPORTS, REPORTS)
+QUEUES: Final = (RUNS, EXPORTS, REPORTS)
 
 ConsumerRole = Literal["runs", "reports", "exports", "webhooks", "relay", "upkeep"]
 CONSUMER_ROLES: Final[tuple[ConsumerRole, ...]] = get_args(ConsumerRole)

@@ -72,13 +72,13 @@ async def embedded(store: Store, handle: MessageHandler) -> AsyncIterator[None]:
 @asynccontextmanager
 async def consuming_jobs(broker: Broker, handle: MessageHandler) -> AsyncIterator[None]:
     stopping = asyncio.Event()
-    consumer = BatchConsumer(broker.topology, broker.topology.job_queue(EXPORTS), handle, stopping)
+    consumer = BatchConsumer(broker.topology, broker.topology.queue(EXPORTS), handle, stopping)
     async with running(stopping, run_on_broker(broker.url, broker.topology, [consumer], stopping)):
         yield
 
 
 async def received(broker: Broker) -> list[str]:
-    queue = await broker.channel.get_queue(broker.topology.job_queue(EXPORTS))
+    queue = await broker.channel.get_queue(broker.topology.queue(EXPORTS))
     names = []
     while message := await queue.get(fail=False, no_ack=True):
         names.append(orjson.loads(message.body)["export_id"])
@@ -197,7 +197,7 @@ async def has_dead_letter(broker: Broker, queue: str) -> bool:
 
 
 async def test_replayed_dead_letter_of_a_job_queue_returns_to_that_queue(store: Store, broker: Broker) -> None:
-    queue = broker.topology.job_queue(EXPORTS)
+    queue = broker.topology.queue(EXPORTS)
     await put(store, "exp_1")
     async with relaying(store, broker), consuming_jobs(broker, RecordingHandler(Rejection("invalid", "no such job"))):
         await eventually(partial(has_dead_letter, broker, queue))

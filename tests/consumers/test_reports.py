@@ -57,7 +57,7 @@ async def expire_leases(reports: Reports) -> None:
 async def ingesting_from_broker(reports: Reports, broker: Broker, ingester: ReportIngester) -> AsyncIterator[None]:
     stopping = asyncio.Event()
     jobs = JobRunner[ClaimedReport]("reports", ingester.claim, ingester.ingest, 2, stopping)
-    consumer = BatchConsumer(broker.topology, broker.topology.job_queue(REPORTS), jobs.handle, stopping)
+    consumer = BatchConsumer(broker.topology, broker.topology.queue(REPORTS), jobs.handle, stopping)
     tasks: list[BrokerTask] = [consumer, Relay(reports.api.store.pool, broker.topology, stopping)]
     async with asyncio.TaskGroup() as group:
         group.create_task(run_on_broker(broker.url, broker.topology, tasks, stopping))

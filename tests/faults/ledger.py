@@ -55,7 +55,7 @@ class Ledger:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class LedgerDifferences:
     """The differences between the confirmed events and the database."""
 
     lost: list[str]
@@ -63,7 +63,7 @@ class Comparison:
     wrong_runs: list[str]
 
 
-async def compare(database_url: str, ledger: Ledger) -> Comparison:
+async def compare(database_url: str, ledger: Ledger) -> LedgerDifferences:
     """Compare: each confirmed event must be stored once, and each run must be complete with exactly its cases."""
     connection = await asyncpg.connect(database_url)
     try:
@@ -79,6 +79,6 @@ async def compare(database_url: str, ledger: Ledger) -> Comparison:
             SHARDS,
             SHARDS * (CASES - 1),
         )
-        return Comparison(sorted(expected - stored), duplicated, [row[0] for row in wrong])
+        return LedgerDifferences(sorted(expected - stored), duplicated, [row[0] for row in wrong])
     finally:
         await connection.close()
