@@ -20,7 +20,7 @@ class EndpointLimiter(Generic[T]):
     """The concurrency limits of all endpoints to which this process sends.
 
     The window of an endpoint is its maximum number of concurrent attempts. It starts small, grows with every success,
-    and is halved by every failure. An endpoint that hangs therefore occupies only a few connections, whatever the
+    and is halved by every failure. An endpoint that hangs therefore occupies only a few connections, regardless of the
     number of its due deliveries. For an endpoint that responds well, more deliveries are claimed in advance.
     """
 

@@ -108,7 +108,7 @@ class _EventReader:
         await asyncio.wait({started, self._task}, return_when=asyncio.FIRST_COMPLETED)
         started.cancel()
         if self._position is None:
-            raise Unavailable("events can't be read at the moment")
+            raise Unavailable("events can't be read now; retry later")
         return self._position
 
     def stop(self) -> None:

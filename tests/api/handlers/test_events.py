@@ -241,7 +241,7 @@ async def test_client_that_does_not_read_is_disconnected_and_others_are_not(
         await loop.sock_sendall(stalled, request.encode())
         assert b"200 OK" in await loop.sock_recv(stalled, 100)
         async with streaming(api) as fast:
-            for number in range(100):  # far more than the buffers of a connection hold
+            for number in range(100):  # more than the buffers of a connection can contain
                 failing = [result(f"{'x' * 190}{case}", "failed") for case in range(20)]
                 await publish(api, f"run_{number}", results=failing)
                 await fast.read(2)

@@ -1,4 +1,4 @@
-"""Events: one for each change of a run, with what receivers need, in an order that skips nobody."""
+"""Events of a run: one for each change, with the failing cases, deliveries, and event numbers in commit order."""
 
 import asyncio
 from typing import Any
@@ -29,7 +29,7 @@ async def add_webhook(store: Store, **columns: Any) -> None:
     await store.pool.execute(f"INSERT INTO webhooks ({', '.join(named)}) VALUES ({marks})", *named.values())
 
 
-async def test_a_passing_run_is_told_as_completed(store: Store) -> None:
+async def test_passing_run_publishes_run_completed(store: Store) -> None:
     await store.take(run_event(branch="main"))
     [(event_type, run)] = await stored_events(store)
     assert event_type == "run.completed"
@@ -42,7 +42,7 @@ async def test_a_passing_run_is_told_as_completed(store: Store) -> None:
 
 
 @pytest.mark.parametrize("status", ["failed", "error"])
-async def test_a_run_that_failed_is_told_as_failed_too(store: Store, status: str) -> None:
+async def test_failing_run_also_publishes_run_failed(store: Store, status: str) -> None:
     await store.take(run_event(results=[result("pays", status, failure={"message": "got 503\nat line 3"})]))
     assert await types(store) == ["run.completed", "run.failed"]
     for _, run in await stored_events(store):
@@ -51,7 +51,7 @@ async def test_a_run_that_failed_is_told_as_failed_too(store: Store, status: str
         assert case["id"].startswith("res_")
 
 
-async def test_a_run_in_parts_is_updated_until_it_is_complete_and_after(store: Store) -> None:
+async def test_sharded_run_publishes_updates_before_and_after_its_completion(store: Store) -> None:
     for number in (1, 2):
         await store.take(run_event(results=[result(f"case {number}")], shard=number, expected_shards=2))
     await store.take(run_event(results=[result("case 1", "failed")], time="2026-05-20T13:00:00Z"))
@@ -59,20 +59,20 @@ async def test_a_run_in_parts_is_updated_until_it_is_complete_and_after(store: S
     assert [run["revision"] for _, run in await stored_events(store)] == [1, 2, 3]
 
 
-async def test_a_redelivered_event_is_told_once(store: Store) -> None:
+async def test_redelivered_event_publishes_nothing(store: Store) -> None:
     event = run_event()
     await store.take_each(event, event)
     assert await types(store) == ["run.completed"]
 
 
-async def test_the_failing_cases_of_all_parts_are_named(store: Store) -> None:
+async def test_failing_cases_of_all_shards_are_listed(store: Store) -> None:
     await store.take(run_event(results=[result("one", "failed")], shard=1, expected_shards=2))
     await store.take(run_event(results=[result("two", "error")], shard=2, expected_shards=2))
     completed = [run for event_type, run in await stored_events(store) if event_type == "run.completed"]
-    assert [case["name"] for case in completed[0]["failing_cases"]] == ["two", "one"]  # the worse first
+    assert [case["name"] for case in completed[0]["failing_cases"]] == ["two", "one"]  # error before failed
 
 
-async def test_an_event_stays_small_whatever_the_run_holds(store: Store) -> None:
+async def test_event_of_a_large_run_is_truncated_to_the_size_limit(store: Store) -> None:
     long = "\N{SNOWMAN}" * 1_000
     failing = [result(f"{number}{long}", "failed", file=long, failure={"message": long}) for number in range(100)]
     await store.take(run_event(results=failing, ci_url=long, labels={f"label {n}": "x" * 200 for n in range(50)}))
@@ -83,7 +83,7 @@ async def test_an_event_stays_small_whatever_the_run_holds(store: Store) -> None
 
 
 @pytest.mark.parametrize(
-    ("columns", "wanted"),
+    ("columns", "is_subscribed"),
     [
         ({}, True),
         ({"events": ["run.completed"]}, True),
@@ -93,25 +93,25 @@ async def test_an_event_stays_small_whatever_the_run_holds(store: Store) -> None
         ({"enabled": False}, False),
     ],
 )
-async def test_a_delivery_is_written_for_each_webhook_that_wants_the_event(
-    store: Store, columns: dict[str, Any], wanted: bool
+async def test_each_subscribed_webhook_gets_a_delivery(
+    store: Store, columns: dict[str, Any], is_subscribed: bool
 ) -> None:
     await add_webhook(store, **columns)
     await store.take(run_event())
     deliveries = await store.pool.fetch("SELECT webhook_id, event_id, due_at <= now() AS due FROM deliveries")
     events = await store.pool.fetch("SELECT event_id FROM events")
-    expected = [(WEBHOOK, row["event_id"], True) for row in events if wanted]
+    expected = [(WEBHOOK, row["event_id"], True) for row in events if is_subscribed]
     assert [tuple(row) for row in deliveries] == expected
 
 
-async def test_a_webhook_of_another_organization_gets_nothing(store: Store) -> None:
+async def test_webhook_of_another_organization_gets_no_delivery(store: Store) -> None:
     await store.pool.execute("INSERT INTO organizations (slug, name) VALUES ('other', 'Other')")
     await add_webhook(store, org_id=2)
     await store.take(run_event())
     assert await store.pool.fetchval("SELECT count(*) FROM deliveries") == 0
 
 
-async def test_numbers_follow_the_commit_and_not_the_writing(store: Store) -> None:
+async def test_event_numbers_follow_the_order_of_commits(store: Store) -> None:
     async with store.pool.acquire() as late:
         transaction = late.transaction()
         await transaction.start()
@@ -126,7 +126,7 @@ async def test_numbers_follow_the_commit_and_not_the_writing(store: Store) -> No
     assert last == "evt_late"
 
 
-async def test_numbering_at_once_from_several_processes_numbers_each_event_once(store: Store) -> None:
+async def test_concurrent_numbering_numbers_each_event_once(store: Store) -> None:
     await store.take(*(run_event(f"run_{number}") for number in range(50)))
     counts = await asyncio.gather(*(number_events(store.pool) for _ in range(4)))
     assert sum(counts) == 50
