@@ -1,10 +1,10 @@
-"""JUnit XML to native results, against a bare `xml.etree.ElementTree.iterparse` loop over the same file.
+"""Conversion of JUnit XML to native results, compared with a bare `xml.etree.ElementTree.iterparse` loop.
 
     python -m benchmarks.reports [--cases 200000]
 
-Budget: 0.4 of the bare loop, in cases per second, for the file that mixes the shapes. Ours reads, judges
-and writes the results out; the loop does nothing but free each element. Beside it, the same file from its
-upload to its last row in PostgreSQL, by the clock.
+Budget: 0.4 of the bare loop, in cases per second, for the mixed file. The conversion parses, evaluates, and writes the
+results; the loop only frees each element. The benchmark also measures the wall-clock time from the upload of the same
+file to its last row in PostgreSQL.
 """
 
 import argparse
@@ -29,7 +29,7 @@ OUTPUT: Final = "\n".join(f"2026-05-20 12:00:0{second} [INFO] shop.cart: adding 
 
 
 def pytest_case(suite: int, case: int) -> str:
-    """One line, and one case in fifty that fails."""
+    """Return a case in one line; one case in fifty fails."""
     start = (
         f'<testcase classname="tests.test_{suite}.TestCart" name="test_adds[{case}-€]" time="{case % 997 / 1000:.3f}"'
     )
@@ -39,7 +39,7 @@ def pytest_case(suite: int, case: int) -> str:
 
 
 def gotestsum_case(suite: int, case: int) -> str:
-    """Six decimals, start and end tag."""
+    """Return a case with six decimals, a start tag, and an end tag."""
     return (
         f'\t\t<testcase classname="example.org/shop/cart{suite}" name="TestAdds/{case}"'
         f' time="{case % 8191 / 1e6:.6f}"></testcase>\n'
@@ -47,10 +47,10 @@ def gotestsum_case(suite: int, case: int) -> str:
 
 
 def surefire_case(suite: int, case: int) -> str:
-    """With output, as servers are tested; one case in fifty passed when it was run again."""
-    again = "" if case % 50 else f'<flakyFailure message="timeout"><stackTrace>{TRACEBACK}</stackTrace></flakyFailure>'
+    """Return a case with output, as in tests of servers; one case in fifty passed after a retry."""
+    retry = "" if case % 50 else f'<flakyFailure message="timeout"><stackTrace>{TRACEBACK}</stackTrace></flakyFailure>'
     return (
-        f'  <testcase name="adds{case}" classname="org.example.shop.Cart{suite}Test" time="{case % 500 / 100}">{again}'
+        f'  <testcase name="adds{case}" classname="org.example.shop.Cart{suite}Test" time="{case % 500 / 100}">{retry}'
         f"<system-out><![CDATA[{OUTPUT}]]></system-out></testcase>\n"
     )
 
@@ -64,7 +64,7 @@ SHAPES: Final[dict[str, tuple[Callable[[int, int], str], ...]]] = {
 
 
 def write_report(path: Path, shapes: tuple[Callable[[int, int], str], ...], cases: int) -> None:
-    """A file of suites of a hundred cases each, of one shape after the other."""
+    """Write a file of suites with 100 cases each, which alternate between the shapes."""
     with path.open("w", encoding="utf-8") as file:
         file.write('<?xml version="1.0" encoding="UTF-8"?>\n<testsuites>\n')
         for suite in range(cases // CASES_PER_SUITE):
@@ -76,52 +76,52 @@ def write_report(path: Path, shapes: tuple[Callable[[int, int], str], ...], case
 
 
 def bare_loop(path: Path) -> None:
-    """What the budget is measured against."""
+    """Run the loop that the budget refers to."""
     for _event, element in iterparse(path):
         element.clear()
 
 
-def our_conversion(path: Path) -> None:
-    """What a worker does with a report before it is ingested."""
+def run_conversion(path: Path) -> None:
+    """Convert the report as a parser process does."""
     convert(path, path.with_suffix(".results"))
 
 
-def fastest_s(path: Path, *works: Callable[[Path], None]) -> list[float]:
-    """Seconds of CPU that each takes at best, in turns: so that neighbours on the machine slow down neither."""
-    rounds = [[_timed(work, path) for work in works] for _ in range(ROUNDS)]
+def fastest_s(path: Path, *functions: Callable[[Path], None]) -> list[float]:
+    """Return the least CPU seconds of each function. The rounds alternate, so that other load affects all equally."""
+    rounds = [[_timed(function, path) for function in functions] for _ in range(ROUNDS)]
     return [min(times) for times in zip(*rounds, strict=True)]
 
 
-def _timed(work: Callable[[Path], None], path: Path) -> float:
+def _timed(function: Callable[[Path], None], path: Path) -> float:
     started = time.process_time()
-    work(path)
+    function(path)
     return time.process_time() - started
 
 
 def peak_growth_mib(path: Path) -> float:
-    """By how much a fresh child grows while it converts the file."""
+    """Return the growth of a new child process while it converts the file."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    our_conversion(path)
+    run_conversion(path)
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
 
 
 def measure(folder: Path, cases: int) -> Iterable[tuple[str, float]]:
-    """The name and ratio of each shape, after its line is printed."""
-    print(f"{'shape':<10} {'MB':>6} {'iterparse':>11} {'ours':>11} {'ratio':>6}  grows by (cases per second of CPU)")
+    """Print a line per shape, and yield its name and ratio."""
+    print(f"{'shape':<10} {'MB':>6} {'iterparse':>11} {'converter':>11} {'ratio':>6}  growth (cases per CPU second)")
     for name, shapes in SHAPES.items():
         path = folder / f"{name}.xml"
         write_report(path, shapes, cases)
         with ProcessPoolExecutor(1) as child:
             grown = child.submit(peak_growth_mib, path).result()
-        bare, ours = fastest_s(path, bare_loop, our_conversion)
+        bare, conversion = fastest_s(path, bare_loop, run_conversion)
         size = path.stat().st_size / 1e6
-        rates = f"{cases / bare:>11,.0f} {cases / ours:>11,.0f} {bare / ours:>6.2f}"
+        rates = f"{cases / bare:>11,.0f} {cases / conversion:>11,.0f} {bare / conversion:>6.2f}"
         print(f"{name:<10} {size:>6.0f} {rates} {grown:>5.0f} MiB")
-        yield name, bare / ours
+        yield name, bare / conversion
 
 
 def main() -> None:
-    """Prints the table, and fails where the mixed file is below the budget."""
+    """Print the table, and exit with 1 if the mixed file is below the budget."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--cases", type=int, default=200_000)
     cases = arguments.parse_args().cases
@@ -129,8 +129,8 @@ def main() -> None:
         ratios = dict(measure(Path(folder), cases))
         stored = stored_per_s(Path(folder) / "mixed.xml", cases)
     print(f"mixed, from upload to the last row stored: {stored:,.0f} cases/s")
-    verdict = "within" if ratios["mixed"] >= BUDGET else "BELOW"
-    print(f"mixed: {ratios['mixed']:.2f} of iterparse, {verdict} the budget of {BUDGET}")
+    comparison = "within" if ratios["mixed"] >= BUDGET else "BELOW"
+    print(f"mixed: {ratios['mixed']:.2f} of iterparse, {comparison} the budget of {BUDGET}")
     raise SystemExit(ratios["mixed"] < BUDGET)
 
 

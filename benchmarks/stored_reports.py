@@ -1,4 +1,4 @@
-"""A report from its upload to its last row: what one consumer process does with it, on servers of its own."""
+"""Ingestion of one report from its upload to its last row, by one consumer process on separate servers."""
 
 import asyncio
 import time
@@ -20,24 +20,23 @@ _SMALL: Final = b'<testsuite><testcase name="warms up"/></testsuite>'
 
 
 def stored_per_s(report: Path, cases: int) -> float:
-    """Cases per second from the acceptance of the report to the end of its receipt; prints what it cost."""
-    with servers(with_broker=False) as given:
-        files = (given.folder / "files").as_uri()
-        with consumer_process(given, "reports", RESULTS_ARTIFACTS_URL=files, RESULTS_AMQP_URL="") as consumer:
-            asyncio.run(_send(given, files, "warm", _pieces(_SMALL)))
-            before, began = cpu_s(consumer), time.perf_counter()
-            asyncio.run(_send(given, files, "run_1", _pieces(report.read_bytes())))
-            taken = time.perf_counter() - began
-            print(
-                f"consumer: {(cpu_s(consumer) - before) / cases * 1e6:.1f} us of CPU a case beside its child,", end=" "
-            )
-            print(f"{peak_rss_mib(consumer):.0f} MiB at most")
-    return cases / taken
+    """Return the cases per second from the upload to the finished receipt, and print the CPU time and the memory."""
+    with servers(with_broker=False) as stack:
+        files = (stack.folder / "files").as_uri()
+        with consumer_process(stack, "reports", RESULTS_ARTIFACTS_URL=files, RESULTS_AMQP_URL="") as consumer:
+            asyncio.run(_send(stack, files, "warm", _chunks(_SMALL)))
+            cpu_before, started = cpu_s(consumer), time.perf_counter()
+            asyncio.run(_send(stack, files, "run_1", _chunks(report.read_bytes())))
+            elapsed_s = time.perf_counter() - started
+            cpu_us = (cpu_s(consumer) - cpu_before) / cases * 1e6
+            print(f"consumer: {cpu_us:.1f} us of CPU per case without the parser process,", end=" ")
+            print(f"{peak_rss_mib(consumer):.0f} MiB peak memory")
+    return cases / elapsed_s
 
 
-async def _send(given: Servers, files: str, run_id: str, body: AsyncIterator[bytes]) -> None:
-    """Uploads the report as the API does, and waits for its end."""
-    pool = await database.open_pool(given.database_url, "results_worker", 2)
+async def _send(stack: Servers, files: str, run_id: str, body: AsyncIterator[bytes]) -> None:
+    """Upload the report as the API does, and wait until its receipt is finished."""
+    pool = await database.open_pool(stack.database_url, "results_worker", 2)
     try:
         async with pool.acquire() as connection:
             org_id = await _organization(connection)
@@ -47,7 +46,7 @@ async def _send(given: Servers, files: str, run_id: str, body: AsyncIterator[byt
             while (status := await _status(connection, writer.receipt_id)) in _OPEN:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         if status != "stored":
-            raise SystemExit(f"the report is {status}")
+            raise SystemExit(f"the report has the status {status}")
     finally:
         await database.close_pool(pool)
 
@@ -62,6 +61,6 @@ async def _status(connection: database.Connection, receipt_id: str) -> str:
     return status
 
 
-async def _pieces(body: bytes) -> AsyncIterator[bytes]:
+async def _chunks(body: bytes) -> AsyncIterator[bytes]:
     for start in range(0, len(body), _CHUNK_BYTES):
         yield body[start : start + _CHUNK_BYTES]

@@ -1,4 +1,4 @@
-"""Query parameters of uploads and of receipts."""
+"""Query parameters of uploaded reports, uploaded artifacts, and receipts."""
 
 import re
 from typing import Annotated, Any, Final
@@ -14,7 +14,7 @@ _SHARD: Final = re.compile(r"(\d{1,5})/(\d{1,5})", re.ASCII)
 _LABEL: Final = re.compile(r"([^\x00:]{1,200}):([^\x00]{0,1000})", re.DOTALL)
 
 
-def _valid_shard(text: str) -> str:
+def _check_shard(text: str) -> str:
     _parse_shard(text)
     return text
 
@@ -23,11 +23,11 @@ def _parse_shard(text: str) -> tuple[int, int]:
     match = _SHARD.fullmatch(text)
     number, total = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= number <= total <= _MAX_SHARDS:
-        raise ValueError("must be i/n, for example 2/8")
+        raise ValueError(f"must be i/n with 1 <= i <= n <= {_MAX_SHARDS}, for example 2/8")
     return number, total
 
 
-def _valid_label(text: str) -> str:
+def _check_label(text: str) -> str:
     if not _LABEL.fullmatch(text):
         raise ValueError("must be name:value")
     return text
@@ -35,42 +35,53 @@ def _valid_label(text: str) -> str:
 
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=NO_NUL)]
 Sha256Digest = Annotated[str, StringConstraints(pattern=SHA256, to_lower=True)]
-Label = Annotated[ShortText, AfterValidator(_valid_label)]
-Shard = Annotated[str, AfterValidator(_valid_shard), Field(examples=["2/8"])]
+Label = Annotated[ShortText, AfterValidator(_check_label)]
+Shard = Annotated[str, AfterValidator(_check_shard), Field(examples=["2/8"])]
 
 
 class ReportQuery(Query):
-    """What a report does not say of its run. All of it goes before what the report says itself."""
+    """The fields of the run of an uploaded report. They override the fields that the report contains."""
 
     project_id: Identifier
     environment: Identifier | None = None
     branch: BranchName | None = None
     commit_sha: ShortText | None = None
     ci_url: ShortText | None = None
-    labels: list[Label] = Field(default_factory=list, max_length=100, description="name:value; may be repeated")
+    labels: list[Label] = Field(default_factory=list, max_length=100, description="A label as name:value; repeatable")
     started_at: Timestamp | None = None
-    completed_at: Annotated[Timestamp | None, Field(description="By default the time of receipt")] = None
-    shard: Annotated[Shard | None, Field(description="Which part of how many; the run is complete with all")] = None
+    completed_at: Annotated[
+        Timestamp | None,
+        Field(description="The end of the run; default: the end that the report states, else the time of receipt"),
+    ] = None
+    shard: Annotated[
+        Shard | None,
+        Field(
+            description="Number of this shard and number of all shards; the run is complete after all shards are stored"
+        ),
+    ] = None
 
     def run_fields(self) -> dict[str, Any]:
-        """Fields of RunIn that are said here, fit for JSON."""
-        said: dict[str, Any] = self.model_dump(mode="json", exclude_none=True, exclude={"labels", "shard"})
+        """Return the parameters as JSON-compatible fields of RunIn."""
+        fields: dict[str, Any] = self.model_dump(mode="json", exclude_none=True, exclude={"labels", "shard"})
         if self.labels:
-            said["labels"] = dict(label.split(":", 1) for label in self.labels)
+            fields["labels"] = dict(label.split(":", 1) for label in self.labels)
         if self.shard:
-            said["shard"], said["expected_shards"] = _parse_shard(self.shard)
-        return said
+            fields["shard"], fields["expected_shards"] = _parse_shard(self.shard)
+        return fields
 
 
 class ReceiptQuery(PageQuery):
-    """A page of the list of receipts."""
+    """The filters and the page of the list of receipts."""
 
     run_id: Name | None = None
     event_id: Annotated[str | None, StringConstraints(min_length=1, max_length=400, pattern=NO_NUL)] = None
 
 
 class ArtifactQuery(Query):
-    """What is said of an uploaded file besides its bytes."""
+    """The optional properties of an uploaded artifact."""
 
     kind: ArtifactKind | None = None
-    sha256: Annotated[Sha256Digest | None, Field(description="Hex digits; other bytes are refused")] = None
+    sha256: Annotated[
+        Sha256Digest | None,
+        Field(description="SHA-256 of the file in hexadecimal; a file with another hash is rejected"),
+    ] = None

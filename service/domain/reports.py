@@ -8,7 +8,7 @@ from service.domain.report_formats import suffix_of
 
 Encoding = Literal["gzip", "zstd"]
 
-MAX_TRIES: Final = 4  # attempts that failed or crashed the worker
+MAX_ATTEMPTS: Final = 4  # attempts that failed or crashed the worker
 RETRY_WAITS: Final = (timedelta(seconds=2), timedelta(seconds=15), timedelta(seconds=60))
 MAX_PROBLEMS: Final = 1_000  # per receipt
 

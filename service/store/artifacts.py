@@ -1,4 +1,4 @@
-"""Files of results and runs: references to others' files, and files that our own storage keeps."""
+"""Artifacts of results and runs: references to external files, and files in the storage of the service."""
 
 from typing import Final, NamedTuple
 
@@ -12,7 +12,7 @@ ArtifactRowKey = tuple[RunKey, CaseKey, int]
 
 
 class StoredArtifact(NamedTuple):
-    """A file that our storage keeps, in the order of the statement's parameters."""
+    """A file in the storage of the service. The fields are in the order of the statement's parameters."""
 
     org_id: OrgId
     run_key: RunKey
@@ -27,7 +27,7 @@ class StoredArtifact(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """A file that a report names for one of its results."""
+    """A reference of a result to a file that wasn't uploaded."""
 
     case_key: CaseKey
     artifact_key: int
@@ -38,7 +38,7 @@ class Reference(NamedTuple):
 
 
 class ArtifactFile(NamedTuple):
-    """What is known of one artifact; `path` is None for a reference to somebody else's file."""
+    """The file of one artifact. `path` is None for a reference to an external file."""
 
     name: str
     content_type: str | None
@@ -48,17 +48,17 @@ class ArtifactFile(NamedTuple):
 
 
 async def insert_stored(connection: Connection, artifact: StoredArtifact) -> None:
-    """Lists a file that is in storage, in place of what had its name."""
+    """Insert an artifact, and replace an artifact of the same name."""
     await connection.execute(_SQL["insert_stored"], *artifact)
 
 
 async def find_references(connection: Connection, org_id: OrgId, run_key: RunKey) -> list[Reference]:
-    """The files that results of this run name and that nobody has uploaded."""
+    """Return the references of the results of this run to files that weren't uploaded."""
     return [Reference(*row) for row in await connection.fetch(_SQL["find_references"], org_id, run_key)]
 
 
 async def find_path(connection: Connection, org_id: OrgId, address: ArtifactRowKey) -> str | None:
-    """Where storage keeps the file that is listed there now, if it does; locked until the transaction ends."""
+    """Return the storage path of an artifact and lock its row. None if the file is missing or shared with others."""
     path: str | None = await connection.fetchval(_SQL["find_path"], org_id, *address)
     return path
 
@@ -66,6 +66,6 @@ async def find_path(connection: Connection, org_id: OrgId, address: ArtifactRowK
 async def find_one(
     connection: Connection, org_id: OrgId, address: ArtifactRowKey, project_id: str | None
 ) -> ArtifactFile | None:
-    """One artifact, where it is of this project or none is given."""
+    """Return one artifact. If `project_id` isn't None, return only an artifact of this project."""
     row = await connection.fetchrow(_SQL["find_one"], org_id, *address, project_id)
     return ArtifactFile(*row) if row else None

@@ -1,4 +1,4 @@
-"""Uploaded reports as rows, receipts with an upload. Whoever reads one writes under its claim, or not at all."""
+"""Uploaded reports as rows of `receipts`. A worker must hold the claim of a report to write to its receipt."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -7,7 +7,7 @@ from uuid import UUID
 
 from service.domain.ids import OrgId
 from service.domain.jobs import Claim
-from service.domain.reports import MAX_TRIES, Upload
+from service.domain.reports import MAX_ATTEMPTS, Upload
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
 
@@ -15,7 +15,7 @@ _SQL: Final = statements("reports")
 
 
 class NewReport(NamedTuple):
-    """A report that was uploaded. `source` and `event_id` are the same for the same report of the same run."""
+    """An uploaded report. The same report of the same run has the same `source` and `event_id`."""
 
     org_id: OrgId
     receipt_id: str
@@ -28,7 +28,7 @@ class NewReport(NamedTuple):
 
 
 class UploadedFile(NamedTuple):
-    """A file of an upload; `folder` is the receipt id that the upload began with."""
+    """A file of an upload. `folder` is the receipt ID that was generated for the upload."""
 
     org_id: OrgId
     folder: str
@@ -36,7 +36,7 @@ class UploadedFile(NamedTuple):
 
 
 class ClaimedReport(NamedTuple):
-    """A report that was just claimed. `received_at` is the same in every try; without a run_id it says that itself."""
+    """A claimed report. `received_at` is the same in every attempt. If `run_id` is None, the report contains it."""
 
     claim: Claim
     source: str
@@ -49,20 +49,20 @@ class ClaimedReport(NamedTuple):
 
 
 async def queue(connection: Connection, report: NewReport) -> str | None:
-    """Queues the report; returns the id of its receipt, or None where it was accepted before."""
+    """Queue the report. Return the ID of its receipt, or None if the report was accepted before."""
     receipt_id: str | None = await connection.fetchval(_SQL["queue"], *report[:-1], report.upload.to_document())
     return receipt_id
 
 
 async def find_receipt(connection: Connection, report: NewReport) -> str:
-    """The receipt of the same report, which was accepted before."""
+    """Return the receipt ID of a report that was accepted before."""
     receipt_id: str = await connection.fetchval(_SQL["find_receipt"], report.org_id, report.source, report.event_id)
     return receipt_id
 
 
 async def claim(connection: Connection, token: UUID, lease: timedelta) -> ClaimedReport | None:
-    """The next report that waits, with a lease; None where there is none."""
-    row = await connection.fetchrow(_SQL["claim"], token, lease, MAX_TRIES)
+    """Claim the next due report. Return None if no report is due."""
+    row = await connection.fetchrow(_SQL["claim"], token, lease, MAX_ATTEMPTS)
     if row is None:
         return None
     return ClaimedReport(
@@ -71,29 +71,29 @@ async def claim(connection: Connection, token: UUID, lease: timedelta) -> Claime
     )  # fmt: skip
 
 
-async def lock_claim(connection: Connection, held: Claim) -> bool:
-    """Keeps the report from everybody else until the transaction ends; False where the claim is lost."""
-    return await connection.fetchval(_SQL["lock_claim"], *held) is not None
+async def lock_claim(connection: Connection, claim: Claim) -> bool:
+    """Lock the report until the transaction ends. Return False if the claim is lost."""
+    return await connection.fetchval(_SQL["lock_claim"], *claim) is not None
 
 
 async def finish(
-    connection: Connection, held: Claim, status: str, results: int, problems: Sequence[dict[str, Any]],
+    connection: Connection, claim: Claim, status: str, results: int, problems: Sequence[dict[str, Any]],
     run: tuple[str, str] | None = None,
 ) -> bool:  # fmt: skip
-    """Says what became of the report of this run, (run_id, project_id); False where the claim is lost."""
-    named = run or (None, None)
-    return await connection.fetchval(_SQL["finish"], *held, status, results, problems, *named) is not None
+    """Finish the receipt and set its run (run_id, project_id). Return False if the claim is lost."""
+    run_id, project_id = run or (None, None)
+    return await connection.fetchval(_SQL["finish"], *claim, status, results, problems, run_id, project_id) is not None
 
 
 async def find_orphaned(connection: Connection, files: Sequence[UploadedFile]) -> list[str]:
-    """Which of these files, of all organizations, belong to no report that waits and to no run. By their paths."""
+    """Return the paths of the files that belong to no queued report and to no run, of all organizations."""
     rows = await connection.fetch(_SQL["find_orphaned"], *map(list, zip(*files, strict=True)))
     return [row["path"] for row in rows]
 
 
 async def find_abandoned(connection: Connection) -> list[tuple[Claim, Upload]]:
-    """Reports whose last try ended with its worker."""
-    rows = await connection.fetch(_SQL["find_abandoned"], MAX_TRIES)
+    """Return and lock the reports whose worker crashed in their last attempt."""
+    rows = await connection.fetch(_SQL["find_abandoned"], MAX_ATTEMPTS)
     return [
         (Claim(OrgId(row["org_id"]), row["receipt_id"], row["claim"]), Upload.of_document(row["upload"]))
         for row in rows

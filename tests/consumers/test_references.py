@@ -88,7 +88,7 @@ async def test_missing_object_rejects_the_event(reports: Reports, ingester: Repo
     async with running_ingester(reports, ingester):
         [receipt] = (await reports.api.get("/v1/receipts", {"event_id": event["id"]}))["data"]
         receipt = await reports.settled(receipt)
-    assert receipt["problems"][0]["reason"] == "invalid: the file is not in storage"
+    assert receipt["problems"][0]["reason"] == "invalid: the file was not found in storage"
 
 
 async def test_other_dataref_with_the_same_event_id_is_rejected(reports: Reports) -> None:

@@ -18,7 +18,7 @@ from consumers.relay import Relay
 from consumers.worker import BatchConsumer
 from service.domain.errors import Unavailable
 from service.domain.queues import REPORTS
-from service.domain.reports import MAX_TRIES
+from service.domain.reports import MAX_ATTEMPTS
 from service.reports.parser_processes import ParserProcess
 from service.settings import Settings
 from service.storage import Storage
@@ -141,14 +141,14 @@ async def is_being_stored(pool: Any, receipt: Any) -> bool:
 
 async def test_report_that_crashes_workers_is_rejected(reports: Reports, ingester: ReportIngester) -> None:
     sent = await reports.send(PASSING)
-    for _ in range(MAX_TRIES):
+    for _ in range(MAX_ATTEMPTS):
         await claim(ingester)
         await expire_leases(reports)
     assert await ingester.claim() is None
     await ingester.reject_abandoned()
 
     receipt = await reports.settled(sent)
-    assert receipt["problems"][0]["reason"] == "internal_error: 4 workers died over this report"
+    assert receipt["problems"][0]["reason"] == "internal_error: 4 workers crashed while they processed this report"
 
 
 class UnavailableStorage:
@@ -185,7 +185,7 @@ async def test_storage_outage_does_not_use_up_the_attempts_of_a_report(
 ) -> None:
     monkeypatch.setattr(ingest_reports, "_OUTAGE_WAIT", timedelta(0))
     sent = await reports.send(PASSING)
-    for _ in range(MAX_TRIES + 1):
+    for _ in range(MAX_ATTEMPTS + 1):
         assert (await ingester.ingest(await claim(ingester))).status == "queued"
     unavailable.is_unavailable = False
     assert (await ingester.ingest(await claim(ingester))).status == "stored"

@@ -1,4 +1,4 @@
-"""Big reports through the whole stack: in little memory, past others unnoticed, and over the death of their worker."""
+"""Large reports in the complete stack: memory of the API, latency of other requests, and a killed worker."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ from tests.dev.running_stack import RunningStack
 pytestmark = pytest.mark.slow
 
 MIB = 2**20
-PATIENCE_S = 300
+TIMEOUT_S = 300
 CASES = 400_000
 OUTPUT = "\n".join(f"2026-05-20 12:00:{second:02} [INFO] shop.cart: adding item" for second in range(9))
 
@@ -47,7 +47,7 @@ async def client(stack: RunningStack) -> AsyncIterator[aiohttp.ClientSession]:
 
 
 def write_report(path: Path, cases: int, output: str = "") -> None:
-    """Suites of a hundred cases, one of which fails."""
+    """Write suites of 100 cases, one of which fails."""
     with path.open("w") as file:
         file.write("<testsuites>")
         for suite in range(cases // 100):
@@ -58,9 +58,9 @@ def write_report(path: Path, cases: int, output: str = "") -> None:
 
 
 def case_of(suite: int, case: int, output: str) -> str:
-    said = f"<system-out>{output}</system-out>" if output else ""
+    system_out = f"<system-out>{output}</system-out>" if output else ""
     failure = '<failure message="expected 200 got 503">at line 3</failure>' if case == 0 else ""
-    return f'<testcase classname="shop.cart{suite}" name="adds {case}" time="0.125">{failure}{said}</testcase>\n'
+    return f'<testcase classname="shop.cart{suite}" name="adds {case}" time="0.125">{failure}{system_out}</testcase>\n'
 
 
 async def send(session: aiohttp.ClientSession, path: Path, run_id: str) -> Any:
@@ -76,26 +76,30 @@ async def get(session: aiohttp.ClientSession, path: str) -> Any:
         return await response.json()
 
 
-async def settled(session: aiohttp.ClientSession, receipt: Any) -> Any:
-    async with asyncio.timeout(PATIENCE_S):
+async def wait_until_finished(session: aiohttp.ClientSession, receipt: Any) -> Any:
+    async with asyncio.timeout(TIMEOUT_S):
         while receipt["status"] in ("queued", "processing"):
             receipt = await get(session, f"receipts/{receipt['id']}?wait=20")
     return receipt
 
 
-async def test_200_mb_leave_the_api_small_and_others_undisturbed(stack: RunningStack, tmp_path: Path) -> None:
+async def test_200_mb_report_uses_little_api_memory_and_does_not_slow_down_other_requests(
+    stack: RunningStack, tmp_path: Path
+) -> None:
     report = tmp_path / "junit.xml"
     write_report(report, CASES, OUTPUT)
     assert report.stat().st_size > 200e6
     async with client(stack) as session:
         one = (await get(session, "results?limit=1"))["data"][0]["id"]
         before = await p99_ms(session, one, until_s(5))
-        work = asyncio.create_task(send_and_settle(session, report))
-        during = await p99_ms(session, one, work.done)
-        receipt = await work
+        upload = asyncio.create_task(send_and_wait(session, report))
+        during = await p99_ms(session, one, upload.done)
+        receipt = await upload
         run = await get(session, "runs/run_big")
     peak_mib = peak_rss(stack.ready["processes"]["api"][0]) / MIB
-    print(f"\nget by id, p99: {before:.1f} ms before, {during:.1f} ms during; the API took {peak_mib:.0f} MiB at most")
+    print(
+        f"\nget by id, p99: {before:.1f} ms before, {during:.1f} ms during; peak memory of the API: {peak_mib:.0f} MiB"
+    )
     assert (receipt["status"], receipt["results"]) == ("stored", CASES)
     assert (run["counts"]["passed"], run["counts"]["failed"], run["complete"]) == (
         CASES - CASES // 100,
@@ -105,8 +109,8 @@ async def test_200_mb_leave_the_api_small_and_others_undisturbed(stack: RunningS
     assert peak_mib < 200
 
 
-async def send_and_settle(session: aiohttp.ClientSession, report: Path) -> Any:
-    return await settled(session, await send(session, report, "run_big"))
+async def send_and_wait(session: aiohttp.ClientSession, report: Path) -> Any:
+    return await wait_until_finished(session, await send(session, report, "run_big"))
 
 
 def until_s(seconds: float) -> Callable[[], bool]:
@@ -115,13 +119,13 @@ def until_s(seconds: float) -> Callable[[], bool]:
 
 
 async def p99_ms(session: aiohttp.ClientSession, result_id: str, is_over: Callable[[], bool]) -> float:
-    """Of one request after the other."""
-    taken = []
+    """Return the 99th percentile of the duration of sequential requests."""
+    durations = []
     while not is_over():
         started = time.perf_counter()
         await get(session, f"results/{result_id}")
-        taken.append((time.perf_counter() - started) * 1000)
-    return sorted(taken)[int(len(taken) * 0.99)]
+        durations.append((time.perf_counter() - started) * 1000)
+    return sorted(durations)[int(len(durations) * 0.99)]
 
 
 def peak_rss(pid: int) -> int:
@@ -129,28 +133,28 @@ def peak_rss(pid: int) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
-async def test_a_report_outlives_the_worker_that_is_killed_while_it_stores_it(
+async def test_report_is_stored_after_its_worker_is_killed(
     stack: RunningStack, tmp_path: Path, database_url: str
 ) -> None:
     report = tmp_path / "junit.xml"
     write_report(report, 200_000)
     async with client(stack) as session:
         receipt = await send(session, report, "run_killed")
-        await storing(database_url)
+        await wait_until_storing(database_url)
         os.kill(stack.ready["processes"]["consumers"][0], signal.SIGKILL)
         async with session.get("runs/run_killed") as response:
-            assert response.status == 404, "the kill came too late to show anything"
-        receipt = await settled(session, receipt)
+            assert response.status == 404, "the worker was killed after it had stored the report"
+        receipt = await wait_until_finished(session, receipt)
         run = await get(session, "runs/run_killed")
     assert (receipt["status"], receipt["results"]) == ("stored", 200_000)
     assert (run["counts"]["passed"], run["counts"]["failed"], run["revision"]) == (198_000, 2_000, 1)
 
 
-async def storing(database_url: str) -> None:
-    """Until a good part of the cases is there: they are committed before the results are."""
+async def wait_until_storing(database_url: str) -> None:
+    """Wait until 40,000 cases are committed, which happens before the results are committed."""
     connection = await asyncpg.connect(database_url)
     try:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             while await connection.fetchval("SELECT count(*) < 40000 FROM cases"):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
     finally:

@@ -1,4 +1,4 @@
-"""Artifacts over HTTP: what files belong to a result, and the files themselves."""
+"""Artifacts over HTTP: the lists of the artifacts of results, and their files."""
 
 import re
 from datetime import timedelta
@@ -30,18 +30,18 @@ from service.usecases.reports.accept_report import UploadPart
 from service.usecases.reports.store_artifact import NewArtifact, receive_artifact, record_artifact
 
 _LINK_LIFETIME: Final = timedelta(minutes=5)
-_PLACES: Final = CursorCodec[ArtifactPosition](
-    lambda place: bytes([place.run_level]) + pack_bigint(place.artifact_key),
+_CODEC: Final = CursorCodec[ArtifactPosition](
+    lambda position: bytes([position.run_level]) + pack_bigint(position.artifact_key),
     lambda data: ArtifactPosition(data[:1] == b"\1", unpack_bigint(data[1:])),
 )
 _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 async def list_artifacts(request: web.Request) -> web.Response:
-    """The files of a result and of its run."""
+    """List the artifacts of a result and of its run."""
     query = parse_query(request, PageQuery)
     who, key = caller(request), result_key(request)
-    cursors = Cursors(_PLACES, "artifacts", who.org_id, {"result": request.match_info["id"]})
+    cursors = Cursors(_CODEC, "artifacts", who.org_id, {"result": request.match_info["id"]})
     after = cursors.read(query.starting_after)
     resources = request.app[RESOURCES]
     async with as_organization(resources.pool, who.org_id) as connection:
@@ -53,26 +53,26 @@ async def list_artifacts(request: web.Request) -> web.Response:
 
 
 async def put_artifact(request: web.Request) -> web.Response:
-    """Takes a file of a result; one of the same name is replaced."""
+    """Upload a file of a result. A file of the same name is replaced."""
     query, who, resources = parse_query(request, ArtifactQuery), caller(request), request.app[RESOURCES]
     new = NewArtifact(who.org_id, *result_key(request), _name(request), query.kind)
-    async with as_organization(resources.pool, who.org_id) as early:
-        await _require_result(request, early, who, new.address[:2])
+    async with as_organization(resources.pool, who.org_id) as connection:
+        await _require_result(request, connection, who, new.address[:2])
     stored = await receive_artifact(resources.storage, new, _part(request, new.name), query.sha256, _limit(request))
-    kept = False
+    inserted = False
     replaced: str | None = None
 
-    async def keep(connection: Connection) -> web.Response:
-        nonlocal kept, replaced
-        await _require_result(request, connection, who, new.address[:2])  # it may have gone while the file came
-        kept, replaced = True, await record_artifact(connection, new, stored)
+    async def insert(connection: Connection) -> web.Response:
+        nonlocal inserted, replaced
+        await _require_result(request, connection, who, new.address[:2])  # the result can be deleted during the upload
+        inserted, replaced = True, await record_artifact(connection, new, stored)
         text = await read_artifacts.find_one(connection, who.org_id, new.address, resources.settings.link_base)
         return reply_json(text or "null", 201, {"Location": f"/v1/artifacts/{artifact_id(*new.address)}"})
 
     try:
-        response = await mutate(request, keep, fingerprint=bytes.fromhex(stored.sha256))
+        response = await mutate(request, insert, fingerprint=bytes.fromhex(stored.sha256))
     finally:
-        if not kept:
+        if not inserted:
             await resources.storage.delete(stored.path)
     if replaced:
         await resources.storage.delete(replaced)
@@ -80,14 +80,14 @@ async def put_artifact(request: web.Request) -> web.Response:
 
 
 async def get_artifact(request: web.Request) -> web.StreamResponse:
-    """The bytes, from here or by a redirect to where they are kept."""
+    """Return the file of an artifact, or a redirect to it in object storage."""
     who, resources, address = caller(request), request.app[RESOURCES], parse_artifact_id(request.match_info["id"])
     found = None
     if address is not None:
         async with as_organization(resources.pool, who.org_id) as connection:
             found = await artifacts.find_one(connection, who.org_id, address, who.project_id)
     if found is None or found.path is None or found.size is None:
-        raise NotFound(f"there is no artifact {request.match_info['id'][:100]!r}, or its bytes are not kept here")
+        raise NotFound(f"artifact {request.match_info['id'][:100]!r} not found, or its file wasn't uploaded")
     if resources.settings.artifacts_redirect and (url := await resources.storage.presign(found.path, _LINK_LIFETIME)):
         return web.Response(status=307, headers={"Location": url, "Cache-Control": "no-store"})
     content_type = safe_content_type(found.content_type) or "application/octet-stream"
@@ -97,7 +97,7 @@ async def get_artifact(request: web.Request) -> web.StreamResponse:
 
 def _part(request: web.Request, name: str) -> UploadPart:
     if content_encoding(request):
-        raise UnsupportedMediaType("an artifact is kept as it comes: send it without a Content-Encoding")
+        raise UnsupportedMediaType("Content-Encoding is not supported for artifacts. Send the file without it.")
     check_content_length(request, _limit(request))
     return UploadPart(name, safe_content_type(request.headers.get("Content-Type")), body_chunks(request))
 
@@ -107,12 +107,12 @@ def _limit(request: web.Request) -> int:
 
 
 def _name(request: web.Request) -> str:
-    """The name that the file is to have; it may hold slashes, but lead nowhere else."""
+    """Return the name of the artifact. It can contain slashes, but no path segment that is empty, `.`, or `..`."""
     name = request.match_info["name"]
     parts = name.replace("\\", "/").split("/")
     if len(name) > MAX_TEXT or _UNPRINTABLE.search(name) or not {"", ".", ".."}.isdisjoint(parts):
         raise InvalidRequest(
-            f"name: a plain name of at most {MAX_TEXT} characters, without .. or a slash first", "name"
+            f"name: must be a relative path of at most {MAX_TEXT} printable characters without '.' and '..'", "name"
         )
     return name
 

@@ -1,4 +1,4 @@
-"""Receipts over HTTP: what became of what came in."""
+"""Receipts of events and reports over HTTP."""
 
 from typing import Any, Final
 
@@ -18,11 +18,11 @@ from service.store.postgres.database import as_organization
 from service.store.queries import receipts as read_receipts
 from service.store.queries.receipts import ReceiptDetails
 
-_PLACES: Final = ids("rcp")
+_CODEC: Final = ids("rcp")
 
 
 async def get_receipt(request: web.Request) -> web.Response:
-    """One receipt; with `wait`, once nothing more will become of it or the time is over."""
+    """Return a receipt. With `wait`, return when the receipt is finished or the time is over."""
     wait_s = requested_wait_s(request)
     receipt = await _find(request)
     if wait_s and receipt.is_open:
@@ -32,21 +32,22 @@ async def get_receipt(request: web.Request) -> web.Response:
 
 
 async def list_receipts(request: web.Request) -> web.Response:
-    """Receipts, newest first."""
+    """List receipts, newest first."""
     query, who = parse_query(request, ReceiptQuery), caller(request)
-    asked = query.run_id, query.event_id
     filters = {"run_id": query.run_id, "event_id": query.event_id}
-    cursors = Cursors(_PLACES, "receipts", who.org_id, filters)
+    cursors = Cursors(_CODEC, "receipts", who.org_id, filters)
     before = cursors.read(query.starting_after)
     async with as_organization(request.app[RESOURCES].pool, who.org_id) as connection:
-        found = await read_receipts.list_page(connection, who.org_id, who.project_id, asked, before, query.limit + 1)
+        found = await read_receipts.list_page(
+            connection, who.org_id, who.project_id, (query.run_id, query.event_id), before, query.limit + 1
+        )
     page = found[: query.limit]
-    following = page[-1].receipt_id if len(found) > query.limit else None
-    return reply_list(list(map(receipt_object, page)), cursors.write(following))
+    next_position = page[-1].receipt_id if len(found) > query.limit else None
+    return reply_list(list(map(receipt_object, page)), cursors.write(next_position))
 
 
 def receipt_object(receipt: ReceiptDetails) -> dict[str, Any]:
-    """A receipt as clients see it."""
+    """Return a receipt as the API shows it."""
     return {
         "id": receipt.receipt_id,
         "status": receipt.status,
@@ -66,5 +67,5 @@ async def _find(request: web.Request) -> ReceiptDetails:
         async with as_organization(request.app[RESOURCES].pool, who.org_id) as connection:
             receipt = await read_receipts.find_one(connection, who.org_id, receipt_id, who.project_id)
     if receipt is None:
-        raise NotFound(f"there is no receipt {receipt_id[:100]!r}")
+        raise NotFound(f"receipt {receipt_id[:100]!r} not found")
     return receipt

@@ -1,4 +1,4 @@
-"""Events whose data lies in our own storage: each is queued as a report is, and read where there is time for it."""
+"""Acceptance of events that refer to data in the storage of the service. They are queued like reports."""
 
 from typing import Final
 
@@ -16,16 +16,18 @@ _AREAS: Final[tuple[Area, ...]] = ("artifacts", "inbox")
 
 
 async def accept_dataref(connection: Connection, event: ParsedDataref, storage_url: str) -> bool:
-    """Queues what the event refers to, in the caller's transaction; False where the same event came before.
+    """Queue the referenced object in the caller's transaction. Return False if the same event was accepted before.
 
-    Raises Rejected for a place that is not ours to read, and for another event under a known id.
+    Raises Rejected if the path isn't readable by the service, or if another event with the same ID was accepted before.
     """
-    place = resolve_reference(event.dataref, storage_url, *_AREAS)
-    if place is None:
-        raise Rejected("invalid", "dataref: only artifacts/<org_id>/… and inbox/<org_id>/… of our storage are read")
-    org_id, path = place
+    resolved = resolve_reference(event.dataref, storage_url, *_AREAS)
+    if resolved is None:
+        raise Rejected(
+            "invalid", "dataref: must be artifacts/<org_id>/… or inbox/<org_id>/… in the storage of the service"
+        )
+    org_id, path = resolved
     if not await organizations.exists(connection, org_id):
-        raise Rejected("unknown_organization", f"dataref: there is no organization {org_id}")
+        raise Rejected("unknown_organization", f"dataref: organization {org_id} not found")
     at = aware(event.at).isoformat() if event.at else None
     upload = Upload(StoredPart(path, "data", None, 0, ""), {}, is_reference=True, event_at=at)
     report = NewReport(
@@ -38,5 +40,5 @@ async def accept_dataref(connection: Connection, event: ParsedDataref, storage_u
     address = org_id, event.source, event.event_id
     known = await receipts.find_bodies(connection, [address])
     if known[address] != event.body_sha256:
-        raise Rejected("event_id_reused", f"id: {event.event_id!r} has come before from this source, with another body")
+        raise Rejected("event_id_reused", f"id: {event.event_id!r} was used before by this source for another event")
     return False

@@ -1,4 +1,4 @@
-"""Takes uploaded reports in: claims one, has a child read it, stores it, and says in its receipt what became of it."""
+"""Ingestion of uploaded reports: claim a report, parse it in a child process, store it, and update its receipt."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from service.domain.errors import NotFound, Reason, Rejected, Unavailable
 from service.domain.jobs import Claim
-from service.domain.reports import MAX_TRIES, RETRY_WAITS, Upload
+from service.domain.reports import MAX_ATTEMPTS, RETRY_WAITS, Upload
 from service.log import log
 from service.reports.errors import ReportError
 from service.reports.parser_processes import ParserProcess
@@ -26,36 +26,36 @@ from service.usecases.reports.store_report import ReportOutcome, ReportStore
 
 _LEASE: Final = timedelta(seconds=30)
 _RENEW_EVERY_S: Final = 5.0
-_CLASH_WAIT: Final = timedelta(seconds=1)
+_CONFLICT_WAIT: Final = timedelta(seconds=1)
 _OUTAGE_WAIT: Final = timedelta(seconds=15)
 _MAX_REASON: Final = 2_000
 
 
 class ReportIngester:
-    """The use case with what it needs. `pool` is one of results_worker; children are made when there are too few."""
+    """Ingests claimed reports. `pool` must have the database role results_worker. Parser processes start on demand."""
 
     def __init__(
         self, pool: Pool, storage: Storage, store: ReportStore, max_unpacked_bytes: int,
-        children: list[ParserProcess] | None = None,
+        parsers: list[ParserProcess] | None = None,
     ) -> None:  # fmt: skip
         self._pool = pool
         self._storage = storage
         self._store = store
         self._max_unpacked_bytes = max_unpacked_bytes
-        self._idle = [] if children is None else children
+        self._idle_parsers = [] if parsers is None else parsers
 
     async def claim(self) -> ClaimedReport | None:
-        """The next report, if any."""
+        """Claim the next queued report. Return None if no report is due."""
         async with self._pool.acquire() as connection:
             return await reports.claim(connection, uuid4(), _LEASE)
 
     async def ingest(self, claimed: ClaimedReport) -> ReportOutcome:
-        """Takes one in to its end or, where that fails, puts it back or rejects it. Canceled, it gives it back."""
+        """Ingest a report. After a failure, schedule a retry or reject the report. If canceled, release the claim."""
         logged = log.bind(
             receipt_id=claimed.claim.job_id, org_id=claimed.claim.org_id, attempt_count=claimed.attempt_count
         )
         try:
-            taken = await self._ingest(claimed)
+            outcome = await self._ingest(claimed)
         except asyncio.CancelledError:
             await self._lease(claimed.claim).release()
             raise
@@ -63,59 +63,64 @@ class ReportIngester:
             logged.info("report_claim_lost")
             return ReportOutcome("lost")
         except Exception as error:
-            logged.warning("report_failed", exc_info=None if _verdict(error) else error, error=repr(error))
-            return await self._note_failure(claimed, error)
-        logged.info("report_stored", results=taken.results)
-        return taken
+            logged.warning("report_failed", exc_info=None if _rejection(error) else error, error=repr(error))
+            return await self._record_failure(claimed, error)
+        logged.info("report_stored", results=outcome.results)
+        return outcome
 
     async def reject_abandoned(self) -> None:
-        """Rejects the reports whose last try ended with its worker."""
+        """Reject the reports whose worker crashed in their last attempt."""
         async with self._pool.acquire() as connection:
             abandoned = await reports.find_abandoned(connection)
-        for held, upload in abandoned:
-            await self._reject(held, upload, "internal_error", f"{MAX_TRIES} workers died over this report")
+        for claim, upload in abandoned:
+            await self._reject(
+                claim, upload, "internal_error", f"{MAX_ATTEMPTS} workers crashed while they processed this report"
+            )
 
     async def close(self) -> None:
-        """Ends the children."""
-        for child in self._idle:
-            child.stop()
+        """Stop the parser processes."""
+        for parser in self._idle_parsers:
+            parser.stop()
 
     async def _ingest(self, claimed: ClaimedReport) -> ReportOutcome:
-        """The lease is prolonged until there is a place; what is left lasts until `store` holds the row itself."""
+        """Parse and store a report.
+
+        The lease is renewed until a storage slot is free. The rest of the lease lasts until `store` locks the row.
+        """
         with TemporaryDirectory(prefix=FOLDER_PREFIX) as folder:
             results = Path(folder) / "results"
-            async with AsyncExitStack() as place:
+            async with AsyncExitStack() as slot:
                 async with self._lease(claimed.claim).renewing():
                     read = await self._read(claimed.upload, Path(folder) / "report", results)
-                    connection = await place.enter_async_context(self._store.place())
+                    connection = await slot.enter_async_context(self._store.slot())
                 return await self._store.store(connection, claimed, read, results)
 
     def _lease(self, claim: Claim) -> JobLease:
         return JobLease(self._pool, REPORT_JOBS, claim, _LEASE, _RENEW_EVERY_S)
 
     async def _read(self, upload: Upload, source: Path, results: Path) -> ReadUpload:
-        await self._fetch(upload.report.path, source)
-        child = self._idle.pop() if self._idle else ParserProcess()
+        await self._download(upload.report.path, source)
+        parser = self._idle_parsers.pop() if self._idle_parsers else ParserProcess()
         try:
-            return await child.read(
+            return await parser.read(
                 source, results, upload.report.content_type, upload.encoding, self._max_unpacked_bytes
             )
         finally:
-            self._idle.append(child)
+            self._idle_parsers.append(parser)
 
-    async def _fetch(self, path: str, target: Path) -> None:
+    async def _download(self, path: str, target: Path) -> None:
         with target.open("wb") as file:
             async for chunk in await self._storage.read(path):
                 await asyncio.to_thread(file.write, chunk)
 
-    async def _note_failure(self, claimed: ClaimedReport, error: Exception) -> ReportOutcome:
-        """The verdict, or another try. Where not even that can be written, the lease runs out by itself."""
-        verdict, pause = _verdict(error), _pause(error)
-        if verdict is None and pause is None and claimed.attempt_count >= MAX_TRIES:
-            verdict = "internal_error", "something went wrong on our side"
+    async def _record_failure(self, claimed: ClaimedReport, error: Exception) -> ReportOutcome:
+        """Reject the report or schedule a retry. If the database is unreachable, do neither: the lease will expire."""
+        rejection, pause = _rejection(error), _pause(error)
+        if rejection is None and pause is None and claimed.attempt_count >= MAX_ATTEMPTS:
+            rejection = "internal_error", "an internal error occurred in each attempt"
         try:
-            if verdict:
-                await self._reject(claimed.claim, claimed.upload, *verdict)
+            if rejection:
+                await self._reject(claimed.claim, claimed.upload, *rejection)
                 return ReportOutcome("rejected")
             if pause is None:
                 async with self._pool.acquire() as connection:
@@ -125,38 +130,38 @@ class ReportIngester:
         except Exception as outage:
             if not is_outage(outage):
                 raise
-            log.warning("store_unreachable", work="reports", error=repr(outage))
+            log.warning("database_unreachable", work="reports", error=repr(outage))
         return ReportOutcome("queued")
 
-    async def _reject(self, held: Claim, upload: Upload, reason: Reason, message: str) -> None:
+    async def _reject(self, claim: Claim, upload: Upload, reason: Reason, message: str) -> None:
         problem = {"index": None, "name": None, "reason": f"{reason}: {message}"[:_MAX_REASON]}
         async with self._pool.acquire() as connection:
-            rejected = await reports.finish(connection, held, "rejected", 0, [problem])
+            rejected = await reports.finish(connection, claim, "rejected", 0, [problem])
         if rejected:
             await self._delete(upload)
 
     async def _delete(self, upload: Upload) -> None:
-        """What storage does not let go of now, the sweep of uploads finds later."""
+        """Delete the files of a rejected report. If storage is unavailable, the periodic cleanup deletes them later."""
         try:
             for path in upload.paths:
                 await self._storage.delete(path)
         except Unavailable as error:
-            log.warning("upload_left", path=upload.report.path, error=repr(error))
+            log.warning("upload_deletion_failed", path=upload.report.path, error=repr(error))
 
 
 def _pause(error: Exception) -> timedelta | None:
-    """How long to wait where the report has no part in the failure; None where it may have."""
+    """Return the wait after an error that the report can't have caused, otherwise None. The attempt doesn't count."""
     if is_conflict(error):
-        return _CLASH_WAIT
+        return _CONFLICT_WAIT
     return _OUTAGE_WAIT if isinstance(error, Unavailable) or is_outage(error) else None
 
 
-def _verdict(error: Exception) -> tuple[Reason, str] | None:
-    """Why the report can never be taken in, or None where another try may do."""
+def _rejection(error: Exception) -> tuple[Reason, str] | None:
+    """Return the reason of a permanent failure, or None if a retry can succeed."""
     if isinstance(error, ReportError | Rejected):
         return error.reason, str(error)
     if isinstance(error, NotFound):
-        return "invalid", "the file is not in storage"
+        return "invalid", "the file was not found in storage"
     if is_data_error(error):
         return "refused_by_store", f"{type(error).__name__}: {error}"
     return None

@@ -1,4 +1,4 @@
-"""From what a child has read out of a report to what the domain knows of it, piece by piece. No I/O but that file."""
+"""Validation of the results and the metadata that a parser process has written."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -26,16 +26,16 @@ _RESULTS: Final = TypeAdapter(list[ResultIn])
 _RESULT: Final = TypeAdapter(ResultIn)
 _RUN: Final = TypeAdapter(RunIn)
 _NUL: Final = b"\\u0000"
-# Reports are sent long after they were written too. Where only the time of receipt says when the run completed,
-# a start that lies further back says nothing of how long it took.
+# Reports can be uploaded long after they were written. If only the time of receipt states when the run completed, an
+# earlier start is ignored, because the difference isn't the duration of the run.
 _LONGEST_RUN: Final = timedelta(days=1)
-_LISTED: Final = 20
+_LISTED_REASONS: Final = 20
 
-Indexed = list[tuple[int, ResultIn]]
+IndexedResults = list[tuple[int, ResultIn]]
 
 
 class ParsedReport:
-    """One report on its way in. The event has its results in pieces, and what is wrong with them together."""
+    """A parsed report. `event` gets the results of one batch at a time, and the problems of all batches."""
 
     def __init__(self, claimed: ClaimedReport, read: ReadUpload, retention: timedelta) -> None:
         self.event = _event(claimed, read.summary, retention)
@@ -44,40 +44,40 @@ class ParsedReport:
         self._attempts: Counter[str] = Counter()
         self._unlisted = 0
 
-    def pieces(self, results: Path) -> Iterator[Indexed]:
-        """The valid results under their indexes; those that share a case id come last and together."""
-        held: Indexed = []
+    def batches(self, results: Path) -> Iterator[IndexedResults]:
+        """Yield the valid results with their indexes. The last batch contains all results with a repeated case ID."""
+        deferred: IndexedResults = []
         index = 0
         for chunk in read_chunks(results):
-            count, valid = self._valid(chunk, index)
+            count, valid = self._validate(chunk, index)
             index += count
             if self._repeated_ids:
-                held += [one for one in valid if one[1].get("case_id") in self._repeated_ids]
+                deferred += [one for one in valid if one[1].get("case_id") in self._repeated_ids]
                 valid = [one for one in valid if one[1].get("case_id") not in self._repeated_ids]
             yield valid
-            self._bound_problems()
-        yield list(self._within_attempts(held))
+            self._truncate_problems()
+        yield list(self._limit_attempts(deferred))
 
     @property
     def problems(self) -> list[Problem]:
-        """As many as a receipt lists, and how many more there are."""
-        self._bound_problems()
-        more = [_note(f"{self._unlisted} more problems")] if self._unlisted else []
+        """The problems that the receipt lists, and the number of further problems."""
+        self._truncate_problems()
+        more = [_note(f"{self._unlisted} further problems")] if self._unlisted else []
         return self.event.problems + more
 
     @property
-    def why_nothing_is_valid(self) -> str:
-        """The first reasons, for a report without a single valid result."""
-        reasons = [f"{problem['index']}: {problem['reason']}" for problem in self.event.problems[:_LISTED]]
-        return "no result is valid: " + "; ".join(reasons)
+    def no_valid_result_message(self) -> str:
+        """The first reasons of a report without valid results."""
+        reasons = [f"{problem['index']}: {problem['reason']}" for problem in self.event.problems[:_LISTED_REASONS]]
+        return "the report contains no valid result: " + "; ".join(reasons)
 
-    def _valid(self, chunk: bytes, first: int) -> tuple[int, Indexed]:
-        """How many results there are, and the valid ones."""
+    def _validate(self, chunk: bytes, first: int) -> tuple[int, IndexedResults]:
+        """Return the number of results in the chunk and the valid results."""
         if _NUL not in chunk:
             try:
                 results = _RESULTS.validate_json(chunk)
             except ValidationError:
-                pass  # one by one, so that what is right is saved
+                pass  # validate one by one, so that valid results are stored
             else:
                 return len(results), list(enumerate(results, first))
         items = texts.replace_unstorable(orjson.loads(chunk))
@@ -91,44 +91,47 @@ class ParsedReport:
             return False
         return True
 
-    def _within_attempts(self, held: Indexed) -> Iterator[tuple[int, ResultIn]]:
-        for index, result in held:
+    def _limit_attempts(self, deferred: IndexedResults) -> Iterator[tuple[int, ResultIn]]:
+        for index, result in deferred:
             case_id = result.get("case_id") or ""
             self._attempts[case_id] += 1
             if self._attempts[case_id] <= MAX_ATTEMPTS:
                 yield index, result
             else:
-                self.event.reject(index, name_of(result), f"case_id: at most {MAX_ATTEMPTS} attempts of one case")
+                self.event.reject(
+                    index, name_of(result), f"case_id: must occur at most {MAX_ATTEMPTS} times in a report"
+                )
 
-    def _bound_problems(self) -> None:
+    def _truncate_problems(self) -> None:
         self._unlisted += len(self.event.problems[MAX_PROBLEMS:])
         del self.event.problems[MAX_PROBLEMS:]
 
 
 def _event(claimed: ClaimedReport, summary: ReportSummary, retention: timedelta) -> ParsedEvent:
-    """The report as an event of its moment. Raises Rejected."""
+    """Convert the metadata to an event without results. Raises Rejected."""
     problems = [_note(note) for note in summary.notes]
     run = _run(claimed, summary)
-    completed_at = aware(run.get("completed_at") or _moment(claimed))
+    completed_at = aware(run.get("completed_at") or _effective_time(claimed))
     if AcceptanceWindow(claimed.received_at, retention).excludes(completed_at):
-        raise Rejected("completed_at_out_of_range", f"completed_at: {completed_at.isoformat()} is out of range")
-    event_s = to_ms(_moment(claimed)) // 1000
+        expected = "must be within the retention and at most 24 h in the future"
+        raise Rejected("completed_at_out_of_range", f"completed_at: {expected}, but is {completed_at.isoformat()}")
+    event_s = to_ms(_effective_time(claimed)) // 1000
     origin = {"source": claimed.source, "id": claimed.event_id}
     state = parse_run_state(origin, run, to_ms(completed_at), event_s, problems)
     return ParsedEvent("", claimed.source, claimed.event_id, claimed.body_sha256, event_s, state, [], problems)
 
 
 def _run(claimed: ClaimedReport, summary: ReportSummary) -> RunIn:
-    """What is said of the run: by the request, else by the report."""
-    said = {**summary.run, **claimed.upload.run}
+    """Return the fields of the run. Fields of the request override fields of the report. Raises Rejected."""
+    fields = {**summary.run, **claimed.upload.run}
     if claimed.run_id is not None:
-        said["run_id"] = claimed.run_id
+        fields["run_id"] = claimed.run_id
     try:
-        run = _RUN.validate_python(texts.replace_unstorable(said))
+        run = _RUN.validate_python(texts.replace_unstorable(fields))
     except ValidationError as error:
         raise Rejected("invalid", f"run.{_reason(error)}") from None
     if run["run_id"] in (".", ".."):
-        raise Rejected("invalid", "run.run_id: must not be a dot path")
+        raise Rejected("invalid", "run.run_id: must not be '.' or '..'")
     if run.get("started_at") is None and (started_at := _started_at(claimed, summary, run)):
         run["started_at"] = started_at
     return run
@@ -137,19 +140,19 @@ def _run(claimed: ClaimedReport, summary: ReportSummary) -> RunIn:
 def _started_at(claimed: ClaimedReport, summary: ReportSummary, run: RunIn) -> datetime | None:
     if summary.started_at is None:
         return None
-    took = aware(run.get("completed_at") or _moment(claimed)) - aware(summary.started_at)
-    return summary.started_at if timedelta() <= took <= _LONGEST_RUN else None
+    duration = aware(run.get("completed_at") or _effective_time(claimed)) - aware(summary.started_at)
+    return summary.started_at if timedelta() <= duration <= _LONGEST_RUN else None
 
 
-def _moment(claimed: ClaimedReport) -> datetime:
-    """When it was received, or the time of the event that refers to it."""
+def _effective_time(claimed: ClaimedReport) -> datetime:
+    """Return the time of receipt, or the time of the event that refers to the report."""
     event_at = claimed.upload.event_at
     return datetime.fromisoformat(event_at) if event_at else claimed.received_at
 
 
 def _reason(error: ValidationError) -> str:
-    fault = validation_errors(error)[0]
-    return f"{field_path(fault['loc']) or 'result'}: {describe_error(fault)}"
+    first = validation_errors(error)[0]
+    return f"{field_path(first['loc']) or 'result'}: {describe_error(first)}"
 
 
 def _note(text: str) -> Problem:

@@ -1,4 +1,4 @@
-"""Takes a file of a result on: its bytes into storage, then its place in the list."""
+"""Upload of a file of a result: store the bytes, then insert the artifact."""
 
 from os import urandom
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from service.usecases.reports.accept_report import UploadPart, store_part
 
 
 class NewArtifact(NamedTuple):
-    """Where a file belongs; without a kind its name and type say what it is."""
+    """The result and the name of a new artifact. If `kind` is None, the name and content type determine it."""
 
     org_id: OrgId
     run_key: RunKey
@@ -25,24 +25,24 @@ class NewArtifact(NamedTuple):
 
     @property
     def address(self) -> tuple[RunKey, CaseKey, int]:
-        """The key of the artifact."""
+        """The primary key of the artifact within its organization."""
         return self.run_key, self.case_key, artifact_key(self.name)
 
 
 async def receive_artifact(
     storage: Storage, new: NewArtifact, part: UploadPart, sha256: str | None, max_bytes: int
 ) -> StoredPart:
-    """Streams the file into storage. Raises TooLarge, and InvalidRequest for other bytes than were announced."""
+    """Stream the file into storage. Raises TooLarge, or InvalidRequest if the SHA-256 doesn't match."""
     path = stored_path("artifacts", new.org_id, new.run_key.hex, urandom(16).hex())
     stored = await store_part(storage, path, part, max_bytes)
     if sha256 not in (None, stored.sha256):
         await storage.delete(path)
-        raise InvalidRequest(f"sha256: the bytes that came have {stored.sha256}", "sha256")
+        raise InvalidRequest(f"sha256: doesn't match the received file, which has {stored.sha256}", "sha256")
     return stored
 
 
 async def record_artifact(connection: Connection, new: NewArtifact, stored: StoredPart) -> str | None:
-    """Lists it; returns the path of the file that it replaces, which is to be deleted after the commit."""
+    """Insert the artifact. Return the path of the replaced file, which the caller must delete after the commit."""
     replaced = await artifacts.find_path(connection, new.org_id, new.address)
     kind = new.kind or kind_of(Attachment(new.name, content_type=stored.content_type))
     artifact = StoredArtifact(

@@ -1,4 +1,4 @@
-"""Stores a report that was read: of any size, in one transaction, so that nobody ever sees half of it."""
+"""Storage of a parsed report of any size in one transaction, so that queries never return a partial report."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -27,15 +27,15 @@ from service.usecases.reports.store_uploads import store_uploads
 
 
 class ReportOutcome(NamedTuple):
-    """What became of a report in one try: the status of its receipt, or "lost" where it is somebody else's by now."""
+    """The outcome of one attempt: the status of the receipt, or "lost" if another worker has taken over the claim."""
 
     status: Literal["stored", "partial", "rejected", "queued", "lost"]
     results: int = 0
 
 
 @dataclass(slots=True)
-class _Piece:
-    """Some of the results, with the cases among them that may be new."""
+class _ReportBatch:
+    """A batch of results, with the cases that might be new."""
 
     org_id: OrgId
     event: ParsedEvent
@@ -44,7 +44,7 @@ class _Piece:
 
 
 class ReportStore:
-    """The use case with what it remembers: known cases and months. One per process."""
+    """Stores parsed reports, and caches known cases and months. Each process has one store."""
 
     def __init__(self, pool: Pool, retention: timedelta, link_base: str) -> None:
         self._pool = pool
@@ -52,59 +52,60 @@ class ReportStore:
         self._link_base = link_base
         self._known = KnownCases()
         self._months = partitions.KnownMonths()
-        # Each holds a connection and needs a second one now and then: were all of them held, none would go on.
-        self._places = asyncio.Semaphore(max(1, pool.get_max_size() // 3))
+        # Each report uses one connection and sometimes a second one. The limit prevents a deadlock on the pool.
+        self._slots = asyncio.Semaphore(max(1, pool.get_max_size() // 3))
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[Connection]:
-        """A connection to store one report over. Waits while too many others are being stored."""
-        async with self._places, self._pool.acquire() as connection:
+    async def slot(self) -> AsyncIterator[Connection]:
+        """Acquire a connection for storing one report. Wait while too many reports are being stored."""
+        async with self._slots, self._pool.acquire() as connection:
             yield connection
 
     async def store(
         self, connection: Connection, claimed: ClaimedReport, read: ReadUpload, results: Path
     ) -> ReportOutcome:
-        """Stores the results and ends the receipt. The same report again changes nothing.
+        """Store the results and finish the receipt. Storing the same report again changes nothing.
 
-        Raises Rejected for what can't be stored, ClaimLost, and what the database raises: then nothing has happened.
+        Raises Rejected if the report can't be stored, ClaimLost, or a database error. In these cases, the transaction
+        is rolled back.
         """
-        reading = ParsedReport(claimed, read, self._retention)
-        completed_ms = [reading.event.state.completed_ms]
+        report = ParsedReport(claimed, read, self._retention)
+        completed_ms = [report.event.state.completed_ms]
         async with self._months.ensured(connection, completed_ms), notifying_transaction(connection):
-            run = await self._write(connection, claimed, reading, results)
+            run = await self._write(connection, claimed, report, results)
             change = await run.close(connection)
             await store_uploads(connection, run.run, claimed.upload)
-            taken = ReportOutcome("partial" if reading.event.rejected else "stored", run.taken)
-            await _finish(connection, claimed, reading, taken)
+            outcome = ReportOutcome("partial" if report.event.rejected else "stored", run.taken)
+            await _finish(connection, claimed, report, outcome)
             await emit_run_events(connection, [change] if change else [], self._link_base)
-        return taken
+        return outcome
 
     async def _write(
-        self, connection: Connection, claimed: ClaimedReport, reading: ParsedReport, results: Path
+        self, connection: Connection, claimed: ClaimedReport, report: ParsedReport, results: Path
     ) -> RunWriter:
         if not await reports.lock_claim(connection, claimed.claim):
             raise ClaimLost
         org_id = claimed.claim.org_id
-        run = await RunWriter.open(connection, org_id, reading.event.state)
-        async for outcomes in self._outcomes(org_id, reading, results):
+        run = await RunWriter.open(connection, org_id, report.event.state)
+        async for outcomes in self._outcomes(org_id, report, results):
             await run.add(connection, list(outcomes.values()))
-        if reading.event.rejected and not run.taken:
-            raise Rejected("no_valid_result", reading.why_nothing_is_valid)
+        if report.event.rejected and not run.taken:
+            raise Rejected("no_valid_result", report.no_valid_result_message)
         return run
 
-    async def _outcomes(self, org_id: OrgId, reading: ParsedReport, results: Path) -> AsyncIterator[CaseOutcomes]:
-        """Piece by piece, once the cases in it are stored for sure."""
-        event = reading.event
-        for event.results in reading.pieces(results):
-            piece = _Piece(org_id, event, *parse_results(event, org_id, self._known, reading.occurrences))
-            if piece.unseen:
-                async with self._pool.acquire() as apart:
-                    await insert_unseen_cases(apart, self._known, [piece])
-            yield piece.outcomes
+    async def _outcomes(self, org_id: OrgId, report: ParsedReport, results: Path) -> AsyncIterator[CaseOutcomes]:
+        """Yield the outcomes in batches, after the new cases of the batch are committed."""
+        event = report.event
+        for event.results in report.batches(results):
+            batch = _ReportBatch(org_id, event, *parse_results(event, org_id, self._known, report.occurrences))
+            if batch.unseen:
+                async with self._pool.acquire() as second:
+                    await insert_unseen_cases(second, self._known, [batch])
+            yield batch.outcomes
 
 
-async def _finish(connection: Connection, claimed: ClaimedReport, reading: ParsedReport, taken: ReportOutcome) -> None:
-    state = reading.event.state
+async def _finish(connection: Connection, claimed: ClaimedReport, report: ParsedReport, outcome: ReportOutcome) -> None:
+    state = report.event.state
     run = state.run_id, state.project_id
-    if not await reports.finish(connection, claimed.claim, *taken, reading.problems, run):
+    if not await reports.finish(connection, claimed.claim, *outcome, report.problems, run):
         raise ClaimLost

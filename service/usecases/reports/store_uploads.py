@@ -1,4 +1,4 @@
-"""Lists what was uploaded as artifacts: the report under its run, attachments under the results that name them."""
+"""Registration of uploaded files as artifacts: the report of its run, attachments of the results that name them."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -16,7 +16,7 @@ _REPORT: Final = "report"
 
 
 async def store_uploads(connection: Connection, run: StoredRun, upload: Upload) -> None:
-    """In the caller's transaction. An attachment that no result names belongs to the run."""
+    """Insert the artifacts in the caller's transaction. An attachment that no result names belongs to the run."""
     if upload.is_reference:
         return
     await artifacts.insert_stored(connection, _of_run(run, upload.artifact(), _REPORT))
@@ -32,18 +32,18 @@ async def store_uploads(connection: Connection, run: StoredRun, upload: Upload) 
 
 
 def match_references(references: Iterable[Reference], names: Iterable[str]) -> Mapping[str, list[Reference]]:
-    """Which references each file answers: those that end in its name, if that can only mean one place."""
+    """Return the matching references of each file: those whose URI ends with its name, if they have the same path."""
     known = list(references)
     return {name: _ending_in(name, known) for name in names}
 
 
 def _ending_in(name: str, references: list[Reference]) -> list[Reference]:
-    wanted = _parts(name)
-    if not wanted:
+    expected = _parts(name)
+    if not expected:
         return []
-    found = [reference for reference in references if _parts(reference.uri)[-len(wanted) :] == wanted]
-    places = {tuple(_parts(reference.uri)) for reference in found}
-    return found if len(places) == 1 else [reference for reference in found if _parts(reference.uri) == wanted]
+    found = [reference for reference in references if _parts(reference.uri)[-len(expected) :] == expected]
+    paths = {tuple(_parts(reference.uri)) for reference in found}
+    return found if len(paths) == 1 else [reference for reference in found if _parts(reference.uri) == expected]
 
 
 def _parts(path: str) -> list[str]:

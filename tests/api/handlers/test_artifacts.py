@@ -1,4 +1,4 @@
-"""Files of results over HTTP: sent, listed, fetched, replaced."""
+"""Upload, list, download, and replacement of artifacts over HTTP."""
 
 import asyncio
 import io
@@ -48,7 +48,7 @@ async def files(reports: Reports) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()] if folder else []
 
 
-async def test_what_was_sent_is_listed_and_comes_back(reports: Reports) -> None:
+async def test_uploaded_artifact_is_listed_and_downloaded(reports: Reports) -> None:
     sent = await put(reports, "shots/pay é.png", Content_Type="image/png")
 
     assert (sent["kind"], sent["name"], sent["size"]) == ("screenshot", "shots/pay é.png", len(BYTES))
@@ -62,14 +62,14 @@ async def test_what_was_sent_is_listed_and_comes_back(reports: Reports) -> None:
     assert (part.status, await part.read()) == (206, BYTES[10:20])
 
 
-async def test_a_page_is_never_run_by_a_browser(reports: Reports) -> None:
+async def test_html_artifact_is_sent_as_an_attachment(reports: Reports) -> None:
     sent = await put(reports, "evil.html", b"<script>", Content_Type="text/html")
     response = await reports.api.send("GET", f"/v1/artifacts/{sent['id']}")
     assert response.headers["Content-Disposition"].startswith("attachment")
     assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
-async def test_a_file_takes_the_place_of_a_reference_and_stays_when_the_run_is_told_again(reports: Reports) -> None:
+async def test_file_replaces_a_reference_and_survives_a_correction(reports: Reports) -> None:
     before = {artifact["name"]: artifact for artifact in await reports.artifacts()}
     assert before["pay.png"]["url"] is None
     await put(reports, "pay.png")
@@ -78,7 +78,7 @@ async def test_a_file_takes_the_place_of_a_reference_and_stays_when_the_run_is_t
     assert (artifact["kind"], artifact["size"]) == ("screenshot", len(BYTES))
 
 
-async def test_a_replaced_file_is_deleted(reports: Reports) -> None:
+async def test_replaced_file_is_deleted(reports: Reports) -> None:
     first = await put(reports, "a.log", b"one")
     second = await put(reports, "a.log", b"two", query="?kind=other")
     assert first["id"] == second["id"]
@@ -86,31 +86,31 @@ async def test_a_replaced_file_is_deleted(reports: Reports) -> None:
 
 
 @pytest.mark.parametrize("name", ["../a", "a/../b", "/etc/passwd", "a\0b", "\\a", "..\\a", "a\nb", "x" * 1001])
-async def test_a_name_that_leads_elsewhere_is_refused(reports: Reports, name: str) -> None:
+async def test_invalid_artifact_name_returns_400(reports: Reports, name: str) -> None:
     error = (await put(reports, name, status=400))["error"]
     assert error["param"] == "name"
     assert await files(reports) == []
 
 
-async def test_other_bytes_than_announced_are_refused(reports: Reports) -> None:
+async def test_sha256_mismatch_returns_400(reports: Reports) -> None:
     await put(reports, "a.log", query=f"?sha256={sha256(BYTES).hexdigest()}")
     error = (await put(reports, "b.log", status=400, query=f"?sha256={'0' * 64}"))["error"]
     assert error["param"] == "sha256"
     assert len(await files(reports)) == 1
 
 
-async def test_what_is_too_large_or_packed_is_refused(reports: Reports) -> None:
-    async def pieces() -> AsyncIterator[bytes]:
+async def test_too_large_and_compressed_artifacts_are_rejected(reports: Reports) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
         for _ in range(30):
             yield b"x" * 1_000
 
     assert (await put(reports, "a", io.BytesIO(b"x" * 20_001), 413))["error"]["code"] == "too_large"
-    assert (await put(reports, "a", pieces(), 413))["error"]["code"] == "too_large"
+    assert (await put(reports, "a", chunks(), 413))["error"]["code"] == "too_large"
     await put(reports, "a", b"", 415, Content_Encoding="gzip")
     assert await files(reports) == []
 
 
-async def test_another_organization_sees_no_file_and_no_result(reports: Reports) -> None:
+async def test_artifacts_are_isolated_by_organization_and_project(reports: Reports) -> None:
     sent = await put(reports, "a.log")
     _, foreign = await reports.api.make_organization("other")
     bound = (await reports.api.make_key("engineer", project_id="another")).key
@@ -122,13 +122,13 @@ async def test_another_organization_sees_no_file_and_no_result(reports: Reports)
     await reports.api.error("/v1/artifacts/art_1", 404)
 
 
-async def test_a_result_that_has_expired_takes_no_file(reports: Reports) -> None:
+async def test_upload_to_an_expired_result_returns_404(reports: Reports) -> None:
     await reports.api.store.pool.execute("UPDATE runs SET results_expired = true")
     await put(reports, "log.txt", status=404)
     assert await files(reports) == []
 
 
-async def test_a_file_that_comes_while_its_result_expires_is_not_kept(reports: Reports) -> None:
+async def test_file_is_deleted_if_its_result_expires_during_the_upload(reports: Reports) -> None:
     async def slowly() -> AsyncIterator[bytes]:
         yield BYTES
         await asyncio.sleep(0.3)
@@ -139,21 +139,21 @@ async def test_a_file_that_comes_while_its_result_expires_is_not_kept(reports: R
     assert await files(reports) == []
 
 
-async def test_a_reference_has_no_bytes_here(reports: Reports) -> None:
+async def test_reference_without_a_file_returns_404(reports: Reports) -> None:
     [reference] = await reports.artifacts()
     await reports.api.error(f"/v1/artifacts/{reference['id']}", 404)
 
 
-async def test_the_same_idempotency_key_keeps_one_file(reports: Reports) -> None:
+async def test_same_idempotency_key_stores_one_file(reports: Reports) -> None:
     for _ in range(2):
         await put(reports, "a.log", Idempotency_Key="ci-1")
     assert len(await files(reports)) == 1
 
 
-async def test_s3_is_answered_with_a_redirect_where_that_is_wanted(database_url: str, s3_url: str) -> None:
+async def test_file_in_s3_returns_a_redirect_if_enabled(database_url: str, s3_url: str) -> None:
     async with serve(database_url, artifacts_url=new_bucket(s3_url), artifacts_redirect=True) as api:
         await api.store.take(run_event("run_1", [result()]))
-        reports = Reports(api, None)  # type: ignore[arg-type]  # nothing here looks into it
+        reports = Reports(api, None)  # type: ignore[arg-type]  # the test doesn't use it
         sent = await put(reports, "a.log", Content_Type="text/plain")
         response = await api.http.get(
             f"/v1/artifacts/{sent['id']}", headers={"Authorization": f"Bearer {api.key}"}, allow_redirects=False

@@ -1,4 +1,4 @@
-"""Reports over HTTP: what is taken, what is refused, and what becomes of it."""
+"""Upload of reports over HTTP, from the request to the stored run."""
 
 import asyncio
 import gzip
@@ -24,13 +24,13 @@ async def reports(database_url: str, tmp_path: Path) -> AsyncIterator[Reports]:
 
 
 @pytest.fixture
-async def untaken(database_url: str, tmp_path: Path) -> AsyncIterator[Reports]:
-    """The API with nobody who reads reports."""
+async def without_worker(database_url: str, tmp_path: Path) -> AsyncIterator[Reports]:
+    """The API without a worker that ingests reports."""
     async with serving_reports(database_url, tmp_path, report_max_bytes=10_000) as opened:
         yield opened
 
 
-async def test_a_report_becomes_a_run(reports: Reports) -> None:
+async def test_report_becomes_a_run(reports: Reports) -> None:
     receipt = await reports.take(PASSING, params={"branch": "main", "labels": "team:web", "environment": "ci"})
 
     assert (receipt["status"], receipt["results"], receipt["problems"]) == ("stored", 2, [])
@@ -42,7 +42,7 @@ async def test_a_report_becomes_a_run(reports: Reports) -> None:
     assert run["counts"]["passed"] == 2
 
 
-async def test_the_sent_report_is_kept_as_it_came(reports: Reports) -> None:
+async def test_uploaded_report_is_stored_unchanged(reports: Reports) -> None:
     await reports.take(PASSING, Content_Type="application/xml")
 
     [artifact] = await reports.artifacts()
@@ -61,12 +61,14 @@ async def test_the_sent_report_is_kept_as_it_came(reports: Reports) -> None:
         (b'{"name": "pays", "status": "passed"}\n{"name": "ships", "status": "passed"}\n', {}),
     ],
 )
-async def test_a_report_may_be_packed_and_of_any_format(reports: Reports, body: bytes, headers: dict[str, str]) -> None:
+async def test_compressed_reports_of_all_formats_are_stored(
+    reports: Reports, body: bytes, headers: dict[str, str]
+) -> None:
     receipt = await reports.take(body, "run_1", (), **headers)
     assert (receipt["status"], receipt["results"]) == ("stored", 2), receipt
 
 
-async def test_sending_a_report_again_changes_nothing(reports: Reports) -> None:
+async def test_resent_report_changes_nothing(reports: Reports) -> None:
     first = await reports.take(PASSING)
     before = await reports.api.store.snapshot()
     again = await reports.send(PASSING)
@@ -77,7 +79,7 @@ async def test_sending_a_report_again_changes_nothing(reports: Reports) -> None:
     assert len(await _stored(reports)) == 1
 
 
-async def test_a_corrected_report_replaces_what_it_names(reports: Reports) -> None:
+async def test_corrected_report_replaces_its_results(reports: Reports) -> None:
     await reports.take(PASSING)
     await reports.api.store.pool.execute("UPDATE receipts SET received_at = received_at - interval '1 hour'")
     await reports.api.store.pool.execute("UPDATE results SET event_time_offset_s = event_time_offset_s - 3600")
@@ -87,7 +89,7 @@ async def test_a_corrected_report_replaces_what_it_names(reports: Reports) -> No
     assert (run["counts"]["passed"], run["counts"]["failed"], run["revision"]) == (1, 1, 2)
 
 
-async def test_shards_in_any_order_end_as_one_run(reports: Reports) -> None:
+async def test_shards_in_any_order_become_one_run(reports: Reports) -> None:
     def shard(number: int) -> bytes:
         return f'<testsuite name="s{number}"><testcase name="a"/><testcase name="a"/></testsuite>'.encode()
 
@@ -98,12 +100,12 @@ async def test_shards_in_any_order_end_as_one_run(reports: Reports) -> None:
     assert (run["complete"], run["counts"]["passed"]) == (True, 6)
 
 
-async def test_a_run_without_all_of_its_shards_is_not_complete(reports: Reports) -> None:
+async def test_run_with_missing_shards_is_not_complete(reports: Reports) -> None:
     await reports.take(PASSING, params={"shard": "1/2"})
     assert (await reports.api.get("/v1/runs/run_1"))["complete"] is False
 
 
-async def test_a_malformed_report_is_rejected_with_a_reason_and_leaves_nothing(reports: Reports) -> None:
+async def test_malformed_report_is_rejected_with_a_reason_and_leaves_no_file(reports: Reports) -> None:
     receipt = await reports.take(b"<testsuite><testcase name='a'/>")
 
     assert (receipt["status"], receipt["results"]) == ("rejected", 0)
@@ -113,14 +115,14 @@ async def test_a_malformed_report_is_rejected_with_a_reason_and_leaves_nothing(r
 
 
 @pytest.mark.parametrize("in_a_form", [False, True])
-async def test_an_empty_report_is_refused_at_once_and_leaves_nothing(untaken: Reports, in_a_form: bool) -> None:
+async def test_empty_report_returns_400_and_leaves_no_file(without_worker: Reports, in_a_form: bool) -> None:
     form = FormData()
     form.add_field("report", b"", filename="junit.xml")
-    response = await untaken.post(form if in_a_form else b"")
+    response = await without_worker.post(form if in_a_form else b"")
     assert response.status == 400
     assert (await response.json())["error"]["param"] == "report"
-    assert await _stored(untaken) == []
-    assert (await untaken.api.get("/v1/receipts"))["data"] == []
+    assert await _stored(without_worker) == []
+    assert (await without_worker.api.get("/v1/receipts"))["data"] == []
 
 
 def form_of(*parts: bytes, end: bytes = b"--frontier--\r\n") -> bytes:
@@ -161,18 +163,18 @@ FORM = "multipart/form-data; boundary=frontier"
     ],
     ids=itertools.count(),
 )
-async def test_a_broken_form_is_refused_with_a_reason_and_leaves_nothing(
-    untaken: Reports, body: bytes, content_type: str
+async def test_malformed_form_returns_400_with_a_reason_and_leaves_no_file(
+    without_worker: Reports, body: bytes, content_type: str
 ) -> None:
-    response = await untaken.post(body, Content_Type=content_type)
+    response = await without_worker.post(body, Content_Type=content_type)
 
     error = (await response.json())["error"]
     assert (response.status, error["code"]) == (400, "invalid_request"), error
     assert "form" in error["message"]
-    assert await _stored(untaken) == []
+    assert await _stored(without_worker) == []
 
 
-async def test_a_form_has_at_most_a_thousand_parts(database_url: str, tmp_path: Path) -> None:
+async def test_form_has_at_most_1000_parts(database_url: str, tmp_path: Path) -> None:
     async with serving_reports(database_url, tmp_path) as reports:
         for count, status in ((1_001, 400), (1_000, 202)):
             response = await reports.post(
@@ -181,13 +183,13 @@ async def test_a_form_has_at_most_a_thousand_parts(database_url: str, tmp_path: 
             assert response.status == status, await response.text()
 
 
-async def test_names_in_a_form_are_made_storable(untaken: Reports) -> None:
+async def test_unstorable_names_in_a_form_are_replaced(without_worker: Reports) -> None:
     headers = b'Content-Disposition: form-data; name="report"; filename="caf\xe9.xml"'
-    receipt = await untaken.send(form_of(form_part(headers)), Content_Type=FORM)
+    receipt = await without_worker.send(form_of(form_part(headers)), Content_Type=FORM)
     assert receipt["status"] == "queued"
 
 
-async def test_a_rejected_report_may_be_sent_again(reports: Reports) -> None:
+async def test_rejected_report_can_be_sent_again(reports: Reports) -> None:
     receipt = await reports.take(b"nonsense")
     again = await reports.send(b"nonsense")
     assert again["id"] == receipt["id"]
@@ -195,13 +197,13 @@ async def test_a_rejected_report_may_be_sent_again(reports: Reports) -> None:
     assert (await reports.settled(again))["status"] == "rejected"
 
 
-async def test_a_report_of_another_projects_run_is_rejected(reports: Reports) -> None:
+async def test_report_of_a_run_of_another_project_is_rejected(reports: Reports) -> None:
     await reports.api.store.take(run_event("run_1", project_id="other"))
     receipt = await reports.take(PASSING)
     assert receipt["problems"][0]["reason"].startswith("run_id_conflict: ")
 
 
-async def test_a_report_of_a_run_whose_results_have_expired_is_rejected(reports: Reports) -> None:
+async def test_report_of_a_run_with_expired_results_is_rejected(reports: Reports) -> None:
     await reports.api.store.take(run_event("run_1"))
     await reports.api.store.pool.execute("UPDATE runs SET results_expired = true")
     receipt = await reports.take(PASSING)
@@ -209,7 +211,7 @@ async def test_a_report_of_a_run_whose_results_have_expired_is_rejected(reports:
     assert (await reports.api.get("/v1/runs/run_1"))["counts"]["passed"] == 1
 
 
-async def test_invalid_results_are_named_by_index_and_the_others_are_stored(reports: Reports) -> None:
+async def test_invalid_results_are_listed_by_index_and_the_others_are_stored(reports: Reports) -> None:
     results = [{"name": "a", "status": "passed"}, {"name": "b", "status": "green"}, {"status": "passed"}, 7]
     receipt = await reports.take(orjson.dumps({"results": results}))
 
@@ -218,14 +220,14 @@ async def test_invalid_results_are_named_by_index_and_the_others_are_stored(repo
     assert receipt["problems"][0]["reason"].startswith("status: ")
 
 
-async def test_a_report_without_a_valid_result_is_rejected_and_leaves_no_run(reports: Reports) -> None:
+async def test_report_without_valid_results_is_rejected_and_creates_no_run(reports: Reports) -> None:
     receipt = await reports.take(b'{"results": [{"name": "b", "status": "green"}]}')
     assert receipt["status"] == "rejected"
     assert receipt["problems"][0]["reason"].startswith("no_valid_result: ")
     await reports.api.error("/v1/runs/run_1", 404)
 
 
-async def test_a_case_id_again_is_a_further_attempt_however_far_apart(reports: Reports) -> None:
+async def test_repeated_case_id_is_a_further_attempt_at_any_distance(reports: Reports) -> None:
     many = [{"name": f"case {number}", "status": "passed", "suite": "s"} for number in range(5_000)]
     flaky = {"case_id": "tc_1", "name": "pays", "duration_ms": 5}
     results = [{**flaky, "status": "failed"}, *many, {**flaky, "status": "passed"}]
@@ -236,7 +238,7 @@ async def test_a_case_id_again_is_a_further_attempt_however_far_apart(reports: R
     assert (item["status"], item["flaky"], item["attempts"], item["duration_ms"]) == ("passed", True, 2, 10)
 
 
-async def test_occurrences_are_counted_over_the_whole_report(reports: Reports) -> None:
+async def test_occurrences_are_counted_over_the_complete_report(reports: Reports) -> None:
     results = [{"name": "same", "suite": "s", "status": "passed"}] * 4_500
     receipt = await reports.take(orjson.dumps({"results": results}))
 
@@ -244,7 +246,7 @@ async def test_occurrences_are_counted_over_the_whole_report(reports: Reports) -
     assert (await reports.api.get("/v1/runs/run_1"))["counts"]["passed"] == 4_500
 
 
-async def test_attachments_of_a_form_become_files_of_the_results_that_name_them(reports: Reports) -> None:
+async def test_attachments_of_a_form_become_artifacts_of_the_results_that_name_them(reports: Reports) -> None:
     form = FormData()
     case = "<testcase name='pays'><failure/><system-out>[[ATTACHMENT|out/shot.png]]</system-out></testcase>"
     form.add_field("report", f"<testsuite>{case}</testsuite>", filename="junit.xml", content_type="text/xml")
@@ -267,25 +269,27 @@ async def test_attachments_of_a_form_become_files_of_the_results_that_name_them(
         ([("project_id", "again")], "project_id"), ([("colour", "red")], "colour"), ([("branch", "")], "branch"),
     ],
 )  # fmt: skip
-async def test_a_wrong_parameter_is_named(untaken: Reports, params: list[tuple[str, str]], param: str) -> None:
-    response = await untaken.post(PASSING, params=params)
+async def test_error_names_the_invalid_parameter(
+    without_worker: Reports, params: list[tuple[str, str]], param: str
+) -> None:
+    response = await without_worker.post(PASSING, params=params)
     assert response.status == 400
     assert (await response.json())["error"]["param"] == param
-    assert await _stored(untaken) == []
+    assert await _stored(without_worker) == []
 
 
-async def test_what_is_too_large_is_refused_however_it_is_sent(untaken: Reports) -> None:
-    async def pieces() -> AsyncIterator[bytes]:
+async def test_too_large_report_returns_413_with_and_without_content_length(without_worker: Reports) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
         for _ in range(20):
             yield b"x" * 1_000
 
-    for body in (b"x" * 10_001, pieces()):
-        response = await untaken.post(body)
+    for body in (b"x" * 10_001, chunks()):
+        response = await without_worker.post(body)
         assert (response.status, (await response.json())["error"]["code"]) == (413, "too_large")
-    assert await _stored(untaken) == []
+    assert await _stored(without_worker) == []
 
 
-async def test_a_bomb_is_rejected_once_it_unpacks_to_too_much(database_url: str, tmp_path: Path) -> None:
+async def test_decompression_bomb_is_rejected(database_url: str, tmp_path: Path) -> None:
     bomb = gzip.compress(b"<testsuite>" + b" " * 50_000_000)
     async with serving_reports_with_ingester(database_url, tmp_path, report_max_unpacked_bytes=1_000_000) as reports:
         receipt = await reports.take(bomb, Content_Encoding="gzip")
@@ -298,43 +302,46 @@ async def test_billion_laughs_are_rejected(reports: Reports) -> None:
     assert receipt["status"] == "rejected"
 
 
-async def test_other_encodings_and_run_ids_are_refused(untaken: Reports) -> None:
-    assert (await untaken.post(PASSING, Content_Encoding="br")).status == 415
-    assert (await untaken.post(PASSING, "%00")).status == 400
+async def test_unsupported_encodings_and_run_ids_are_rejected(without_worker: Reports) -> None:
+    assert (await without_worker.post(PASSING, Content_Encoding="br")).status == 415
+    assert (await without_worker.post(PASSING, "%00")).status == 400
 
 
-async def test_a_key_needs_the_permission_and_its_project(untaken: Reports) -> None:
-    viewer = (await untaken.api.make_key("viewer")).key
-    bound = (await untaken.api.make_key("engineer", project_id="other")).key
+async def test_key_needs_the_permission_and_its_project(without_worker: Reports) -> None:
+    viewer = (await without_worker.api.make_key("viewer")).key
+    bound = (await without_worker.api.make_key("engineer", project_id="other")).key
     for key in (viewer, bound):
-        assert (await untaken.post(PASSING, key=key)).status == 403
+        assert (await without_worker.post(PASSING, key=key)).status == 403
 
 
-async def test_a_receipt_is_found_by_run_and_event_and_only_by_its_own(untaken: Reports) -> None:
-    sent = await untaken.send(PASSING)
-    other = await untaken.send(PASSING, "run_2")
-    _, foreign = await untaken.api.make_organization("other")
-    bound = (await untaken.api.make_key("engineer", project_id="another")).key
+async def test_receipts_are_filtered_by_run_and_event_and_isolated_by_organization(without_worker: Reports) -> None:
+    sent = await without_worker.send(PASSING)
+    other = await without_worker.send(PASSING, "run_2")
+    _, foreign = await without_worker.api.make_organization("other")
+    bound = (await without_worker.api.make_key("engineer", project_id="another")).key
 
     assert sent["status"] == "queued"
-    assert [item["id"] for item in (await untaken.api.get("/v1/receipts"))["data"]] == [other["id"], sent["id"]]
-    for asked in ({"run_id": "run_1"}, {"event_id": sent["event_id"]}):
-        assert (await untaken.api.get("/v1/receipts", asked))["data"] == [sent]
-    assert [item["id"] for item in await untaken.api.walk("/v1/receipts", {"limit": "1"})] == [other["id"], sent["id"]]
+    assert [item["id"] for item in (await without_worker.api.get("/v1/receipts"))["data"]] == [other["id"], sent["id"]]
+    for filters in ({"run_id": "run_1"}, {"event_id": sent["event_id"]}):
+        assert (await without_worker.api.get("/v1/receipts", filters))["data"] == [sent]
+    assert [item["id"] for item in await without_worker.api.walk("/v1/receipts", {"limit": "1"})] == [
+        other["id"],
+        sent["id"],
+    ]
     for key in (foreign, bound):
-        assert (await untaken.api.get("/v1/receipts", key=key))["data"] == []
-        await untaken.api.error(f"/v1/receipts/{sent['id']}", 404, key=key)
-    await untaken.api.error("/v1/receipts/rcp_1", 404)
+        assert (await without_worker.api.get("/v1/receipts", key=key))["data"] == []
+        await without_worker.api.error(f"/v1/receipts/{sent['id']}", 404, key=key)
+    await without_worker.api.error("/v1/receipts/rcp_1", 404)
 
 
-async def test_the_same_idempotency_key_gets_the_same_receipt(untaken: Reports) -> None:
-    first = await untaken.post(PASSING, Idempotency_Key="ci-1")
-    again = await untaken.post(PASSING, Idempotency_Key="ci-1")
-    other = await untaken.post(b"<testsuite/>", Idempotency_Key="ci-1")
+async def test_same_idempotency_key_returns_the_same_receipt(without_worker: Reports) -> None:
+    first = await without_worker.post(PASSING, Idempotency_Key="ci-1")
+    again = await without_worker.post(PASSING, Idempotency_Key="ci-1")
+    other = await without_worker.post(b"<testsuite/>", Idempotency_Key="ci-1")
     assert (await first.json())["id"] == (await again.json())["id"]
     assert again.headers["Idempotent-Replayed"] == "true"
     assert (other.status, (await other.json())["error"]["code"]) == (422, "idempotency_mismatch")
-    assert len(await _stored(untaken)) == 1
+    assert len(await _stored(without_worker)) == 1
 
 
 async def _stored(reports: Reports) -> list[str]:
@@ -342,24 +349,24 @@ async def _stored(reports: Reports) -> list[str]:
     return [str(path) for path in folder.rglob("*") if path.is_file()] if folder else []
 
 
-async def test_many_who_wait_for_receipts_are_one_look(
+async def test_many_waiting_requests_share_one_query(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks: list[int] = []
+    queries: list[int] = []
     find_finished = read_receipts.find_finished
 
-    async def counted(connection: Any, org_id: Any, wanted: Any) -> Any:
-        looks.append(len(wanted))
-        return await find_finished(connection, org_id, wanted)
+    async def counted(connection: Any, org_id: Any, requested: Any) -> Any:
+        queries.append(len(requested))
+        return await find_finished(connection, org_id, requested)
 
     monkeypatch.setattr("service.api.server.resources.receipts.find_finished", counted)
     async with serving_reports(database_url, tmp_path) as reports:
         receipts = [await reports.send(PASSING, f"run_{number}") for number in range(3)]
         waiting = [asyncio.create_task(reports.receipt(receipt)) for receipt in receipts * 20]
         await asyncio.sleep(2)
-        before = len(looks)
+        before = len(queries)
         await reports.api.store.pool.execute("UPDATE receipts SET status = 'rejected', due_at = NULL")
-        answers = await asyncio.wait_for(asyncio.gather(*waiting), 5)
-    assert {answer["status"] for answer in answers} == {"rejected"}
-    assert max(looks) == 3
-    assert len(looks) - before <= 3
+        responses = await asyncio.wait_for(asyncio.gather(*waiting), 5)
+    assert {response["status"] for response in responses} == {"rejected"}
+    assert max(queries) == 3
+    assert len(queries) - before <= 3
