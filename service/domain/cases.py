@@ -1,15 +1,15 @@
-"""What a result is an outcome of, across runs; and the memory of cases that are stored already."""
+"""The identity of a case, and the cache of cases that are stored already."""
 
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from service.domain.ids import CaseKey, OrgId, case_key
 
-_REMEMBERED: Final = 100_000  # cases, about 40 MB
+_CACHE_SIZE: Final = 100_000  # cases, about 40 MB
 
 
 class Case(NamedTuple):
-    """A case with its full identity; `case_id` alone identifies it where there is one."""
+    """A case with its identity: `case_id` if it is set, or else suite, name, and occurrence."""
 
     project_id: str
     case_id: str | None
@@ -20,33 +20,33 @@ class Case(NamedTuple):
 
     @property
     def key(self) -> CaseKey:
-        """The key that follows from the identity."""
+        """The hash of the identity."""
         return case_key(self.project_id, self.case_id, self.suite, self.name, self.occurrence)
 
     def is_same(self, other: "Case") -> bool:
-        """Whether both have one identity; two cases with one key and two identities clash."""
+        """Return whether both cases have the same identity. False for equal keys means that the hash collides."""
         if self.case_id is not None or other.case_id is not None:
             return (self.project_id, self.case_id) == (other.project_id, other.case_id)
         return self[:5] == other[:5]
 
 
 class KnownCases:
-    """Which cases are committed, with their keys: the most recently used ones, in two generations.
+    """A cache of the keys of committed cases: the most recently used ones, in two generations.
 
-    A look-up that misses the young generation and hits the old one moves the case over; when the young
-    one is full it becomes the old one. That costs one dictionary look-up per result, no list surgery.
+    A hit in the old generation moves the case to the young generation. A full young generation replaces the old one.
+    This takes one dictionary lookup per result and needs no linked list.
     """
 
-    def __init__(self, limit: int = _REMEMBERED) -> None:
+    def __init__(self, limit: int = _CACHE_SIZE) -> None:
         self._limit = limit // 2
         self._young: dict[OrgId, dict[Case, CaseKey]] = {}
         self._old: dict[OrgId, dict[Case, CaseKey]] = {}
         self._count = 0
 
     def of(self, org_id: OrgId) -> Callable[[Case], CaseKey | None]:
-        """A look-up among the cases of one organization, for one event.
+        """Return a lookup function for the cases of one organization, valid for one event.
 
-        It gives the key of a case that is stored for sure, or None for one that may not be.
+        The function returns the key of a committed case, or None for a case that might not be stored.
         """
         young, old = self._young.get(org_id, {}), self._old.get(org_id, {})
 
@@ -61,7 +61,7 @@ class KnownCases:
         return find if old else young.get
 
     def add(self, org_id: OrgId, case: Case, key: CaseKey) -> None:
-        """Remembers a case; call it only once the case is committed."""
+        """Add a case. Call this only after the case is committed."""
         if self._count >= self._limit:
             self._old, self._young, self._count = self._young, {}, 0
         self._young.setdefault(org_id, {})[case] = key

@@ -1,4 +1,4 @@
-"""Keys and public ids: minted here, taken apart here, and computed the same way in schema.sql."""
+"""Keys and public IDs: create, parse, and format them. schema.sql formats them in the same way."""
 
 import os
 import re
@@ -9,11 +9,11 @@ from uuid import UUID
 
 OrgId = NewType("OrgId", int)
 RunKey = NewType("RunKey", UUID)
-CaseKey = NewType("CaseKey", int)  # a signed 64-bit integer, as PostgreSQL's bigint
+CaseKey = NewType("CaseKey", int)  # a signed 64-bit integer, like PostgreSQL's bigint
 
-RUN_ITSELF: Final = CaseKey(0)  # the case_key of an artifact that belongs to a whole run
+RUN_ITSELF: Final = CaseKey(0)  # the case_key of an artifact that belongs to a run
 
-_TIME_BITS_BELOW: Final = 80  # a run key is 48 bits of time above 80 bits of hash
+_TIME_BITS_BELOW: Final = 80  # a run key is 48 bits of time, followed by 80 bits of hash
 _PATTERNS: Final = {
     prefix: re.compile(rf"{prefix}_[0-9a-f]{{{digits}}}")
     for prefix, digits in {
@@ -32,81 +32,81 @@ _PATTERNS: Final = {
 
 
 def new_id(prefix: str) -> str:
-    """A new id such as `rcp_` + 32 hex digits, of which the first 12 are milliseconds since 1970."""
+    """Return a new ID such as `rcp_` + 32 hex digits; the first 12 digits are milliseconds since 1970."""
     return f"{prefix}_{time.time_ns() // 1_000_000:012x}{os.urandom(10).hex()}"
 
 
-def first_id(prefix: str, moment_ms: int) -> str:
-    """What every minted id of that moment or later is greater than."""
-    return f"{prefix}_{moment_ms:012x}"
+def first_id(prefix: str, created_ms: int) -> str:
+    """Return a lower bound for the IDs that are created at this time (ms since 1970) or later."""
+    return f"{prefix}_{created_ms:012x}"
 
 
-def id_timestamp_ms(minted: str) -> int:
-    """The moment at which an id was minted, in ms since 1970."""
-    return int(minted.partition("_")[2][:12], 16)
+def id_timestamp_ms(public_id: str) -> int:
+    """Return the time at which an ID was created, in ms since 1970."""
+    return int(public_id.partition("_")[2][:12], 16)
 
 
 def is_id(prefix: str, text: str) -> bool:
-    """Whether the text has the form of such an id; a malformed one can't exist, so it is a 404."""
+    """Return whether the text is a well-formed ID. A malformed ID can't exist, so the API returns 404 for it."""
     return _PATTERNS[prefix].fullmatch(text) is not None
 
 
 def run_key(org_id: OrgId, run_id: str, completed_ms: int) -> RunKey:
-    """The key of a run that completed at this moment (ms since 1970): sorts by completion."""
+    """Return the key of a run that completed at this time (ms since 1970). Keys sort by completion time."""
     digest = blake2b(f"{org_id}\0{run_id}".encode(), digest_size=10).digest()
     return RunKey(UUID(int=completed_ms << _TIME_BITS_BELOW | int.from_bytes(digest, "big")))
 
 
-def first_run_key(moment_ms: int) -> RunKey:
-    """The smallest key of a moment, for key ranges that stand for date ranges."""
-    return RunKey(UUID(int=moment_ms << _TIME_BITS_BELOW))
+def first_run_key(completed_ms: int) -> RunKey:
+    """Return the smallest key of a completion time, for key ranges that represent date ranges."""
+    return RunKey(UUID(int=completed_ms << _TIME_BITS_BELOW))
 
 
 def completed_ms(key: RunKey) -> int:
-    """The completion that a run key begins with, in ms since 1970."""
+    """Return the completion time that a run key starts with, in ms since 1970."""
     return key.int >> _TIME_BITS_BELOW
 
 
 def case_key(project_id: str, case_id: str | None, suite: str, name: str, occurrence: int) -> CaseKey:
-    """The key of a case: by the producer's id where there is one, else by suite, name and occurrence."""
-    named = f"i\0{project_id}\0{case_id}" if case_id else f"n\0{project_id}\0{suite}\0{name}\0{occurrence}"
-    return _signed(blake2b(named.encode(), digest_size=8).digest())
+    """Return the hash of a case: of the producer's ID if it is set, or else of suite, name, and occurrence."""
+    identity = f"i\0{project_id}\0{case_id}" if case_id else f"n\0{project_id}\0{suite}\0{name}\0{occurrence}"
+    return _signed(blake2b(identity.encode(), digest_size=8).digest())
 
 
 def artifact_key(name: str) -> int:
-    """The key of an artifact among those of its result."""
+    """Return the key of an artifact, which is unique within its result."""
     return _signed(blake2b(name.encode(), digest_size=8).digest())
 
 
 def result_id(key: RunKey, case: CaseKey) -> str:
-    """The public id of a result."""
+    """Return the public ID of a result."""
     return f"res_{key.hex}{_hex(case)}"
 
 
 def parse_result_id(text: str) -> tuple[RunKey, CaseKey] | None:
-    """The key behind a result's id, or None for what can't be one."""
+    """Return the key of a result, or None if the ID is malformed."""
     if not is_id("res", text):
         return None
     return RunKey(UUID(hex=text[4:36])), _from_hex(text[36:])
 
 
 def case_public_id(case: CaseKey) -> str:
-    """The public id of a case."""
+    """Return the public ID of a case."""
     return f"case_{_hex(case)}"
 
 
 def parse_case_id(text: str) -> CaseKey | None:
-    """The key behind a case's public id, or None for what can't be one."""
+    """Return the key of a case, or None if the ID is malformed."""
     return _from_hex(text[5:]) if is_id("case", text) else None
 
 
 def artifact_id(key: RunKey, case: CaseKey, artifact: int) -> str:
-    """The public id of a stored or referenced file."""
+    """Return the public ID of a stored or referenced file."""
     return f"art_{key.hex}{_hex(case)}{_hex(artifact)}"
 
 
 def parse_artifact_id(text: str) -> tuple[RunKey, CaseKey, int] | None:
-    """The key behind an artifact's id, or None for what can't be one."""
+    """Return the key of an artifact, or None if the ID is malformed."""
     if not is_id("art", text):
         return None
     return RunKey(UUID(hex=text[4:36])), _from_hex(text[36:52]), _from_hex(text[52:])

@@ -1,4 +1,4 @@
-"""A result on its way into the store: what one event says of one case, and which of two sayings wins."""
+"""Outcomes of cases, and the rules that merge the outcomes of several events."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -7,13 +7,15 @@ from typing import Final, NamedTuple
 from service.domain.ids import CaseKey
 from service.domain.statuses import RESULT_STATUSES, SEVERITY, STATUS_CODES, STATUS_NAMES
 
-_RANK: Final = {letter: SEVERITY[status] for letter, status in STATUS_NAMES.items()}
-MAX_DURATION_MS: Final = 2**31 - 1  # what the table holds: 24.8 days
-_FAILING: Final = frozenset("fe")
+MAX_DURATION_MS: Final = 2**31 - 1  # limit of the database column: 24.8 days
+
+_SEVERITY_OF_CODE: Final = {code: SEVERITY[status] for code, status in STATUS_NAMES.items()}
+_FAILING_CODES: Final = frozenset({STATUS_CODES["failed"], STATUS_CODES["error"]})
+_PASSED: Final = STATUS_CODES["passed"]
 
 
 class Attempt(NamedTuple):
-    """One execution of a case. Times are ms since 1970, a status is its letter."""
+    """One execution of a case. Times are in ms since 1970; `status` is a status code."""
 
     status: str
     duration_ms: int
@@ -25,7 +27,7 @@ class Attempt(NamedTuple):
 
 
 class ArtifactReference(NamedTuple):
-    """A file that a producer names; the bytes stay where they are."""
+    """A file that a producer references. The service doesn't store its bytes."""
 
     kind: str
     name: str
@@ -36,7 +38,11 @@ class ArtifactReference(NamedTuple):
 
 
 class CaseOutcome(NamedTuple):
-    """What one event says of one case. `attempts` is empty where one attempt passed and left no log."""
+    """The outcome of one case in one event.
+
+    `attempts` is empty if the case has only one attempt, which passed and has no log. `event_s` is the time of the
+    event in s since 1970.
+    """
 
     case_key: CaseKey
     status: str
@@ -50,7 +56,7 @@ class CaseOutcome(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """How many results of a run have each status, and how many passed only after failing."""
+    """The number of results of a run by status, and the number of flaky results among them."""
 
     passed: int = 0
     failed: int = 0
@@ -61,59 +67,60 @@ class Counts(NamedTuple):
 
     @property
     def total(self) -> int:
-        """All results of the run."""
-        return self.passed + self.failed + self.error + self.skipped + self.canceled
+        """The number of results."""
+        return sum(self) - self.flaky
 
 
 def count(outcomes: Iterable[CaseOutcome]) -> Counts:
-    """The counts of these outcomes, one per case."""
+    """Count outcomes, which must contain each case once."""
     counted = list(outcomes)
-    letters = Counter([outcome.status for outcome in counted])
+    by_code = Counter([outcome.status for outcome in counted])
     flaky = sum([outcome.flaky for outcome in counted])
-    return Counts(**{status: letters[STATUS_CODES[status]] for status in RESULT_STATUSES}, flaky=flaky)
+    return Counts(**{status: by_code[STATUS_CODES[status]] for status in RESULT_STATUSES}, flaky=flaky)
 
 
 def is_flaky(status: str, earlier: Iterable[Attempt]) -> bool:
-    """Passed in the end, after an attempt that failed."""
-    return status == "p" and any(attempt.status in _FAILING for attempt in earlier)
+    """Return whether a case passed after at least one failing attempt."""
+    return status == _PASSED and any(attempt.status in _FAILING_CODES for attempt in earlier)
 
 
-def add_attempt(first: CaseOutcome, then: CaseOutcome) -> CaseOutcome:
-    """The outcome of a case that one event reports twice: the second report is a further attempt."""
-    earlier, later = _attempts(first), _attempts(then)
+def add_attempt(first: CaseOutcome, second: CaseOutcome) -> CaseOutcome:
+    """Combine two outcomes of one case in one event: the second outcome is a further attempt."""
+    earlier, later = _attempts(first), _attempts(second)
     return CaseOutcome(
         case_key=first.case_key,
-        status=then.status,
-        duration_ms=min(MAX_DURATION_MS, first.duration_ms + then.duration_ms),
+        status=second.status,
+        duration_ms=min(MAX_DURATION_MS, first.duration_ms + second.duration_ms),
         started_ms=first.started_ms,
-        event_s=then.event_s,
+        event_s=second.event_s,
         attempt_count=len(earlier) + len(later),
-        flaky=is_flaky(then.status, earlier) or then.flaky,
+        flaky=is_flaky(second.status, earlier) or second.flaky,
         attempts=earlier + later,
-        artifacts=first.artifacts + then.artifacts,
+        artifacts=first.artifacts + second.artifacts,
     )
 
 
-def merge(ours: dict[CaseKey, CaseOutcome], theirs: Iterable[CaseOutcome]) -> None:
-    """Takes into `ours` what another event of the same run says; the order of merging makes no difference."""
-    for outcome in theirs:
-        known = ours.get(outcome.case_key)
+def merge(outcomes: dict[CaseKey, CaseOutcome], others: Iterable[CaseOutcome]) -> None:
+    """Merge the outcomes of another event of the same run into `outcomes`. The order of merges doesn't matter."""
+    for outcome in others:
+        known = outcomes.get(outcome.case_key)
         if known is None or precedence(outcome) > precedence(known):
-            ours[outcome.case_key] = outcome
+            outcomes[outcome.case_key] = outcome
 
 
 def precedence(outcome: CaseOutcome) -> tuple[int, int, int, int, str]:
-    """Newer event first, then worse, longer, more attempts, and a text that only makes the order total.
+    """Return the sort key of a merge: the outcome with the greatest key wins.
 
-    results.sql and this function must rank alike.
+    The newer event wins, then the worse status, the longer duration, and the higher number of attempts. The message
+    makes the order total. The statement find_winners in results.sql must use the same order.
     """
-    deciding = outcome.attempts[-1].message if outcome.attempts else None
+    message = outcome.attempts[-1].message if outcome.attempts else None
     return (
         outcome.event_s,
-        _RANK[outcome.status],
+        _SEVERITY_OF_CODE[outcome.status],
         outcome.duration_ms,
         outcome.attempt_count,
-        deciding or "",
+        message or "",
     )
 
 

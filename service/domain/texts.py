@@ -1,4 +1,4 @@
-"""Text as producers send it, made fit to be stored: what PostgreSQL refuses is replaced, what is too long is cut."""
+"""Limits of text from producers, and the replacement of characters that PostgreSQL can't store."""
 
 import re
 from typing import Any, Final
@@ -6,14 +6,14 @@ from typing import Any, Final
 MAX_TEXT: Final = 1_000
 MAX_MESSAGE: Final = 10_000
 MAX_DETAILS: Final = 100_000
-MAX_BRANCH: Final = 400  # it stands in index entries, which hold 2,700 bytes
+MAX_BRANCH: Final = 400  # part of index entries, which are limited to 2,700 bytes
 
 REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 
 
 def replace_unstorable(value: Any) -> Any:
-    """The same JSON value with NUL and lone surrogates replaced in every text of it."""
+    """Return a JSON value with NUL and lone surrogates replaced in each of its strings and keys."""
     if isinstance(value, str):
         return _UNSTORABLE.sub(REPLACEMENT, value)
     if isinstance(value, dict):
@@ -24,10 +24,10 @@ def replace_unstorable(value: Any) -> Any:
 
 
 def is_storable(text: str) -> bool:
-    """Whether PostgreSQL takes the text as it is."""
+    """Return whether PostgreSQL can store the text unchanged."""
     return _UNSTORABLE.search(text) is None
 
 
 def first_line(text: str, limit: int) -> str:
-    """The first line that says something, at most `limit` characters."""
+    """Return the first non-blank line, truncated to `limit` characters."""
     return text.strip().split("\n", 1)[0].rstrip()[:limit]
