@@ -87,7 +87,7 @@ def count_batch(outcomes: Sequence[EventOutcome], started: float) -> None:
     _BATCH_SIZE.observe(len(outcomes))
     _STORED.labels("events").inc(sum(outcome.results for outcome in outcomes))
     for outcome in outcomes:
-        _EVENTS.labels(outcome.what).inc()
+        _EVENTS.labels(outcome.status).inc()
 
 
 def count_report(outcome: ReportOutcome, duration_s: float) -> None:

@@ -22,7 +22,7 @@ class KnownMonths:
         self._months: set[date] = set()
 
     @asynccontextmanager
-    async def ensured(self, connection: Connection, completed_ms: Iterable[int]) -> AsyncIterator[None]:
+    async def ensure_partitions(self, connection: Connection, completed_ms: Iterable[int]) -> AsyncIterator[None]:
         """Makes the months of these completions (ms since 1970) for the transaction that is to be begun within.
 
         Where a month has been taken away since it was made, the same transaction, again, makes it anew; where one was

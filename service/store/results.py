@@ -1,4 +1,4 @@
-"""Results as ingest writes them: plain COPY, after those that they replace are gone."""
+"""Insertion and replacement of results during ingest, with plain COPY."""
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from operator import attrgetter
@@ -20,27 +20,27 @@ _DETAIL_COLUMNS: Final = (
 
 
 class RunOutcomes(NamedTuple):
-    """The results of one run that are to be written."""
+    """The outcomes of one run to store."""
 
     org_id: OrgId
     run_key: RunKey
     outcomes: Sequence[CaseOutcome]
 
     def sorted(self) -> "RunOutcomes":
-        """The same results in the order of their keys, as the primary key's index likes them."""
+        """Sort by key, which makes the updates of the primary key index sequential."""
         return self._replace(outcomes=sorted(self.outcomes, key=attrgetter("case_key")))
 
-    def only(self, cases: Iterable[CaseKey]) -> "RunOutcomes":
-        """The same run with these cases alone."""
-        wanted = set(cases)
-        return self._replace(outcomes=[outcome for outcome in self.outcomes if outcome.case_key in wanted])
+    def only(self, case_keys: Iterable[CaseKey]) -> "RunOutcomes":
+        """Return the outcomes of these cases."""
+        selected = set(case_keys)
+        return self._replace(outcomes=[outcome for outcome in self.outcomes if outcome.case_key in selected])
 
 
 async def insert(connection: Connection, runs: Iterable[RunOutcomes]) -> None:
-    """Writes results that are not stored yet, with their details and artifacts, sorted by key."""
+    """Insert results that aren't stored yet, with their details and artifacts, sorted by key."""
     ordered = [run.sorted() for run in sorted(runs, key=lambda run: (run.org_id, run.run_key))]
     if any(run.outcomes for run in ordered):
-        rows = _in_one_piece(result_rows.copied(pack_rows(*run) for run in ordered))
+        rows = _single_chunk(result_rows.copy_stream(pack_rows(*run) for run in ordered))
         await connection.copy_to_table("results", source=rows, columns=result_rows.COLUMNS, format="binary")
     details = list(_detail_rows(ordered))
     if details:
@@ -51,7 +51,7 @@ async def insert(connection: Connection, runs: Iterable[RunOutcomes]) -> None:
 
 
 async def replace_older(connection: Connection, run: RunOutcomes) -> RunOutcomes:
-    """Merges results into a run whose row this transaction has locked; returns those that made a difference."""
+    """Merge results into a run and return those that were stored. The transaction must have locked the run."""
     rows = await connection.fetch(_SQL["find_winners"], *_winner_columns(run))
     replaced = [row["case_key"] for row in rows if row["replaces"]]
     if replaced:
@@ -62,8 +62,8 @@ async def replace_older(connection: Connection, run: RunOutcomes) -> RunOutcomes
     return winners
 
 
-async def _in_one_piece(data: bytes) -> AsyncIterator[bytes]:
-    """A source that the driver reads here; a file it would read in a thread."""
+async def _single_chunk(data: bytes) -> AsyncIterator[bytes]:
+    """Return a COPY source for the driver, which would read a file-like object in a thread."""
     yield data
 
 

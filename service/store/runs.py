@@ -1,4 +1,4 @@
-"""Runs as ingest writes them: inserted where new, locked and merged into where known."""
+"""Insertion, locking, and update of runs during ingest."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,20 +12,21 @@ from service.domain import runs
 from service.domain.ids import OrgId, RunKey, run_key
 from service.domain.results import Counts
 from service.domain.runs import RunState
+from service.domain.statuses import STATUS_NAMES
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
 
 _SQL: Final = statements("runs")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
-_DESCRIBING: Final = ("environment", "branch", "commit_sha", "ci_url", "labels")
+_VERSIONED_FIELDS: Final = ("environment", "branch", "commit_sha", "ci_url", "labels")
 
 RunRef = tuple[OrgId, str]  # organization, run_id
 
 
 @dataclass(slots=True)
 class StoredRun:
-    """A run and its row: the key that it is known by, how far it has come."""
+    """A run with its key, its counts, and its revision."""
 
     org_id: OrgId
     key: RunKey
@@ -36,99 +37,82 @@ class StoredRun:
 
     @classmethod
     def new(cls, org_id: OrgId, state: RunState, counts: Counts) -> "StoredRun":
-        """A run that nobody has seen: its key is minted from the completion that this event says."""
+        """Create a run that isn't stored yet. Its key contains the completion time of this event."""
         return cls(org_id, run_key(org_id, state.run_id, state.completed_ms), state, counts)
 
     @property
+    def ref(self) -> RunRef:
+        """The identity of the run."""
+        return self.org_id, self.state.run_id
+
+    @property
     def complete(self) -> bool:
-        """Whether all that was announced has come."""
+        """Whether the run is complete."""
         return runs.is_complete(self.state, self.counts)
 
 
 async def insert_new(connection: Connection, new: Sequence[StoredRun]) -> set[RunRef]:
-    """Inserts those that nobody has stored yet; returns their addresses."""
-    rows = await connection.fetch(_SQL["insert_new"], *map(list, zip(*map(_insert_row, new), strict=True)))
+    """Insert the runs that aren't stored yet, and return their identities."""
+    rows = await connection.fetch(_SQL["insert_new"], orjson.dumps([_columns(run) for run in new]).decode())
     return {(OrgId(row["org_id"]), row["run_id"]) for row in rows}
 
 
-async def lock(connection: Connection, addresses: Iterable[RunRef]) -> dict[RunRef, StoredRun]:
-    """The stored runs among these, locked until the transaction ends."""
-    rows = await connection.fetch(_SQL["lock"], *map(list, zip(*addresses, strict=True)))
-    return {(OrgId(row["org_id"]), row["run_id"]): _stored(row) for row in rows}
+async def lock(connection: Connection, refs: Iterable[RunRef]) -> dict[RunRef, StoredRun]:
+    """Return the stored runs, locked until the transaction ends."""
+    rows = await connection.fetch(_SQL["lock"], *map(list, zip(*refs, strict=True)))
+    return {(OrgId(row["org_id"]), row["run_id"]): _stored_run(row) for row in rows}
 
 
 async def update(connection: Connection, run: StoredRun) -> None:
-    """Writes what has changed since the row was locked, the revision included."""
-    state = run.state
-    await connection.execute(
-        _SQL["update"],
-        run.org_id,
-        run.key,
-        *_field_columns(state),
-        *_state_columns(run),
-        sorted(state.shards),
-        _moment(state.started_ms),
-        _moment(state.last_completed_ms),
-        runs.duration_ms(state),
-        run.revision,
-    )
+    """Write the state, the counts, and the revision of a run that the transaction has locked."""
+    await connection.execute(_SQL["update"], run.org_id, run.key, orjson.dumps(_columns(run)).decode())
 
 
 async def count_results(connection: Connection, org_id: OrgId, key: RunKey) -> Counts:
-    """The counts of a run from its results."""
-    row = await connection.fetchrow(_SQL["count_results"], org_id, key)
-    return Counts(*row) if row else Counts()
+    """Return the counts of the stored results of a run."""
+    rows = await connection.fetch(_SQL["count_results"], org_id, key)
+    by_status = {STATUS_NAMES[row["status"]]: row["results"] for row in rows}
+    return Counts(**by_status, flaky=sum(row["flaky"] for row in rows))
 
 
-def _insert_row(run: StoredRun) -> tuple[Any, ...]:
-    state = run.state
-    return (
-        run.org_id,
-        run.key,
-        state.run_id,
-        state.project_id,
-        *_field_columns(state),
-        *_state_columns(run),
-        orjson.dumps(sorted(state.shards)).decode(),
-        _moment(state.started_ms),
-        _moment(state.completed_ms),
-        _moment(state.last_completed_ms),
-        runs.duration_ms(state),
-    )
-
-
-def _field_columns(state: RunState) -> tuple[Any, ...]:
-    """The describing columns, then the time of the event that each is from; documents as text, as unnest wants them."""
-    values = {name: value for name, (_, value) in state.field_versions.items()}
-    times = {name: event_s for name, (event_s, _) in state.field_versions.items()}
-    return (
-        *(values.get(name) for name in _DESCRIBING[:-1]),
-        *(orjson.dumps(document).decode() for document in (values.get("labels", {}), times)),
-    )
-
-
-def _state_columns(run: StoredRun) -> tuple[Any, ...]:
+def _columns(run: StoredRun) -> dict[str, Any]:
+    """Return the columns of a run as a JSON document, from which PostgreSQL builds the row."""
     state, counts = run.state, run.counts
-    return (
-        runs.run_status(state, counts),
-        state.stated_status,
-        state.status_event_s,
-        *counts,
-        runs.is_complete(state, counts),
-        state.expected_results,
-        state.expected_shards,
-    )
+    fields = {name: value for name, (_, value) in state.field_versions.items()}
+    return {
+        "org_id": run.org_id,
+        "run_key": str(run.key),
+        "run_id": state.run_id,
+        "project_id": state.project_id,
+        **{name: fields.get(name) for name in _VERSIONED_FIELDS},
+        "labels": fields.get("labels", {}),
+        "field_versions": {name: event_s for name, (event_s, _) in state.field_versions.items()},
+        "status": runs.run_status(state, counts),
+        "stated_status": state.stated_status,
+        "status_event_s": state.status_event_s,
+        **counts._asdict(),
+        "complete": runs.is_complete(state, counts),
+        "expected_results": state.expected_results,
+        "expected_shards": state.expected_shards,
+        "shards": sorted(state.shards),
+        "started_at": _to_datetime(state.started_ms),
+        "completed_at": _to_datetime(state.completed_ms),
+        "last_completed_at": _to_datetime(state.last_completed_ms),
+        "duration_ms": runs.duration_ms(state),
+        "revision": run.revision,
+        "results_expired": run.results_expired,
+    }
 
 
-def _stored(row: asyncpg.Record) -> StoredRun:
+def _stored_run(row: asyncpg.Record) -> StoredRun:
     state = RunState(
         run_id=row["run_id"],
         project_id=row["project_id"],
-        completed_ms=_since_epoch(row["completed_at"]),
-        last_completed_ms=_since_epoch(row["last_completed_at"]),
-        started_ms=_since_epoch(row["started_at"]) if row["started_at"] else None,
+        completed_ms=_to_ms(row["completed_at"]),
+        last_completed_ms=_to_ms(row["last_completed_at"]),
+        started_ms=_to_ms(row["started_at"]) if row["started_at"] else None,
         field_versions={name: (event_s, row[name]) for name, event_s in row["field_versions"].items()},
-        stated_status=row["stated_status"],
+        stated_status=row["stated_status"].decode() if row["stated_status"] else None,
         status_event_s=row["status_event_s"],
         expected_results=row["expected_results"],
         expected_shards=row["expected_shards"],
@@ -141,9 +125,9 @@ def _stored(row: asyncpg.Record) -> StoredRun:
     )
 
 
-def _moment(ms: int | None) -> datetime | None:
+def _to_datetime(ms: int | None) -> datetime | None:
     return None if ms is None else _EPOCH + timedelta(milliseconds=ms)
 
 
-def _since_epoch(moment: datetime) -> int:
-    return (moment - _EPOCH) // _MS
+def _to_ms(time: datetime) -> int:
+    return (time - _EPOCH) // _MS

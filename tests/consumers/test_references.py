@@ -53,7 +53,7 @@ async def test_referenced_results_are_stored_with_the_time_of_the_event(
     await write(reports.storage, "inbox/1/run_1", data)
     event = event_with_dataref((tmp_path / "files" / "inbox/1/run_1").as_uri())
     outcomes = [*await reports.api.store.take(event), *await reports.api.store.take(event)]
-    assert [outcome.what for outcome in outcomes] == ["stored", "duplicate"]
+    assert [outcome.status for outcome in outcomes] == ["stored", "duplicate"]
 
     async with running_ingester(reports, ingester):
         [receipt] = (await reports.api.get("/v1/receipts", {"event_id": event["id"]}))["data"]
@@ -73,7 +73,7 @@ async def test_referenced_results_are_stored_with_the_time_of_the_event(
 )  # fmt: skip
 async def test_any_other_dataref_is_rejected(reports: Reports, dataref: str) -> None:
     [outcome] = await reports.api.store.take(event_with_dataref(dataref))
-    assert (outcome.what, outcome.reason) == ("rejected", "invalid")
+    assert (outcome.status, outcome.reason) == ("rejected", "invalid")
     assert "dataref" in (outcome.message or "")
 
 

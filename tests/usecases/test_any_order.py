@@ -65,7 +65,7 @@ async def test_any_order_ends_in_the_same_state(store: Store, seed: int) -> None
         events = some_events(random.Random(seed), f"run_{order}")
         for batch in in_some_batches(random.Random(f"{seed} {order}"), events):
             verdicts = await store.take(*batch)
-            assert {verdict.what for verdict in verdicts} <= {"stored", "duplicate"}
+            assert {verdict.status for verdict in verdicts} <= {"stored", "duplicate"}
     states = await stored_state(store)
     assert len(states) == ORDERS
     first = states["run_0"]

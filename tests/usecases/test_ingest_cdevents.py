@@ -21,7 +21,7 @@ async def test_a_finished_case_run_is_stored(store: Store, version: str) -> None
     data = cdevent(version=version, outcome=outcome, reason="Timed out", testCase={"id": "92834", "name": "Login"})
     [verdict] = await store.take(wrapped(data, "evt_1"))
 
-    assert verdict.what == "stored"
+    assert verdict.status == "stored"
     assert await store.results("login-execution-7") == [("Login", "failed", 0, 1, False)]
     run = await store.run("login-execution-7")
     assert run is not None
@@ -47,5 +47,5 @@ async def test_a_cdevent_of_something_else_is_refused_with_a_reason(store: Store
     data["context"]["type"] = "dev.cdevents.build.finished.0.1.0"
     [verdict] = await store.take(wrapped(data, "evt_1"))
 
-    assert (verdict.what, verdict.reason) == ("rejected", "invalid")
+    assert (verdict.status, verdict.reason) == ("rejected", "invalid")
     assert "dev.cdevents.build.finished" in (verdict.message or "")

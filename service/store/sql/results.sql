@@ -1,6 +1,6 @@
--- name: find_winners  (which incoming results replace what is stored, or are new)
--- Ranks as precedence() in domain/results.py does. The run's row is locked, so nobody changes its results meanwhile.
-SELECT new.run_key, new.case_key, known.case_key IS NOT NULL AS replaces
+-- name: find_winners  (incoming results that are new or that replace a stored result)
+-- Uses the order of precedence() in domain/results.py. The transaction has locked the run, so its results can't change.
+SELECT new.run_key, new.case_key, stored.case_key IS NOT NULL AS replaces
 FROM unnest($1::int[], $2::uuid[], $3::bigint[], $4::int[], $5::text[], $6::int[], $7::int[], $8::text[])
     AS new (org_id, run_key, case_key, event_time_offset_s, status, duration_ms, attempts, message)
 LEFT JOIN LATERAL (
@@ -8,17 +8,17 @@ LEFT JOIN LATERAL (
     FROM results r
     WHERE r.org_id = new.org_id AND r.run_key = new.run_key AND r.case_key = new.case_key
     LIMIT 1
-) known ON true
+) stored ON true
 LEFT JOIN LATERAL (
     SELECT d.message
     FROM result_details d
     WHERE d.org_id = new.org_id AND d.run_key = new.run_key AND d.case_key = new.case_key AND d.is_last_attempt
     LIMIT 1
-) said ON true
-WHERE known.case_key IS NULL
+) failure ON true
+WHERE stored.case_key IS NULL
    OR (new.event_time_offset_s, severity(new.status::"char"), new.duration_ms, new.attempts, new.message COLLATE "C")
-      > (known.event_time_offset_s, severity(known.status), known.duration_ms, known.attempts::int,
-         coalesce(said.message, '') COLLATE "C")
+      > (stored.event_time_offset_s, severity(stored.status), stored.duration_ms, stored.attempts::int,
+         coalesce(failure.message, '') COLLATE "C")
 
 -- name: delete_replaced
 DELETE FROM results WHERE org_id = $1 AND run_key = $2 AND case_key = ANY ($3::bigint[])
@@ -26,10 +26,10 @@ DELETE FROM results WHERE org_id = $1 AND run_key = $2 AND case_key = ANY ($3::b
 -- name: delete_replaced_details
 DELETE FROM result_details WHERE org_id = $1 AND run_key = $2 AND case_key = ANY ($3::bigint[])
 
--- name: delete_replaced_references  (uploaded files stay: they are not the event's to take away)
+-- name: delete_replaced_references  (keeps uploaded files, because they don't belong to the event)
 DELETE FROM artifacts WHERE org_id = $1 AND run_key = $2 AND case_key = ANY ($3::bigint[]) AND path IS NULL
 
--- name: insert_references  (a file that was uploaded under the same name stays)
+-- name: insert_references  (keeps an uploaded file of the same name)
 INSERT INTO artifacts (org_id, run_key, case_key, artifact_key, kind, name, content_type, size, sha256, uri)
 SELECT * FROM unnest($1::int[], $2::uuid[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::bigint[],
                      $9::bytea[], $10::text[])

@@ -1,1 +1,1 @@
-"""Store run-completion events."""
+"""Ingest run-completion events."""

@@ -1,4 +1,4 @@
-"""The events of a batch on their way into the store, each with what becomes of it."""
+"""The events of an ingest batch, each with its outcome."""
 
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -17,66 +17,66 @@ EventStatus = Literal["stored", "partial", "duplicate", "rejected"]
 
 
 class EventOutcome(NamedTuple):
-    """What became of one event. A rejected one belongs into the dead letters, with the reason."""
+    """The outcome of one event. The consumer dead-letters a rejected event with the reason."""
 
-    what: EventStatus
+    status: EventStatus
     reason: Reason | None = None
     message: str | None = None
-    results: int = 0  # that it brought into the store
+    results: int = 0  # number of results that the event contributes
 
 
 @dataclass(slots=True)
 class EventItem:
-    """A readable event of a known organization on its way through a batch."""
+    """A valid event of a known organization."""
 
     org_id: OrgId
     event: ParsedEvent
     outcomes: CaseOutcomes
     unseen: UnseenCases
-    verdict: EventOutcome = field(default=EventOutcome("stored"))
+    outcome: EventOutcome = field(default=EventOutcome("stored"))
 
     @property
-    def address(self) -> EventRef:
-        """What makes it a repetition of another."""
+    def ref(self) -> EventRef:
+        """The deduplication key of the event."""
         return self.org_id, self.event.source, self.event.event_id
 
     @property
     def run(self) -> RunRef:
-        """The run that it tells of."""
+        """The run that the event belongs to."""
         return self.org_id, self.event.state.run_id
 
     def receipt(self) -> Receipt:
-        """What it gets if it is stored."""
+        """Return the receipt to insert if the event is stored."""
         event = self.event
-        status = "partial" if event.rejected else "stored"
+        status = "partial" if event.rejected_count else "stored"
         return Receipt(
             self.org_id, new_id("rcp"), event.source, event.event_id, event.body_sha256, status,
             event.state.run_id, len(self.outcomes), event.problems,
         )  # fmt: skip
 
     def accept(self) -> None:
-        """What becomes of it unless something stands against it."""
-        self.verdict = EventOutcome("partial" if self.event.rejected else "stored", results=len(self.outcomes))
+        """Set the outcome to stored or partial."""
+        self.outcome = EventOutcome("partial" if self.event.rejected_count else "stored", results=len(self.outcomes))
 
     def reject(self, reason: Reason, message: str) -> None:
-        """Ends it after all."""
-        self.verdict = EventOutcome("rejected", reason, message)
+        """Set the outcome to rejected."""
+        self.outcome = EventOutcome("rejected", reason, message)
 
 
 @dataclass(slots=True)
 class RejectedItem:
-    """An event that is not stored, of an organization where it names a known one."""
+    """An event that can't be stored. `org_id` is None if the event doesn't name a known organization."""
 
     org_id: OrgId | None
     event: RejectedEvent
 
     @property
-    def verdict(self) -> EventOutcome:
-        """Why it goes to the dead letters."""
+    def outcome(self) -> EventOutcome:
+        """The rejection."""
         return EventOutcome("rejected", self.event.reason, self.event.message)
 
     def receipt(self) -> Receipt | None:
-        """The receipt, where the event said enough of itself to have one."""
+        """Return the receipt, or None if the organization, source, or event ID is unknown."""
         event = self.event
         if self.org_id is None or event.source is None or event.event_id is None:
             return None
@@ -89,19 +89,19 @@ class RejectedItem:
 
 @dataclass(slots=True)
 class DatarefItem:
-    """An event whose data is read later."""
+    """An event whose data is in storage. The reports consumer reads it later."""
 
     event: ParsedDataref
     storage_url: str
-    verdict: EventOutcome = field(default=EventOutcome("stored"))
+    outcome: EventOutcome = field(default=EventOutcome("stored"))
 
     async def queue(self, connection: Connection) -> None:
-        """Leaves it to the readers of reports."""
+        """Queue the data as a report, and set the outcome."""
         try:
             is_new = await accept_dataref(connection, self.event, self.storage_url)
-            self.verdict = EventOutcome("stored" if is_new else "duplicate")
+            self.outcome = EventOutcome("stored" if is_new else "duplicate")
         except Rejected as rejection:
-            self.verdict = EventOutcome("rejected", rejection.reason, str(rejection))
+            self.outcome = EventOutcome("rejected", rejection.reason, str(rejection))
 
 
 BatchItem = EventItem | RejectedItem | DatarefItem

@@ -1,4 +1,4 @@
-"""What a committed change is told as: the events of a batch of runs, written in its transaction."""
+"""The published events of a batch of runs, inserted in its transaction."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -15,75 +15,75 @@ from service.store import events
 from service.store.postgres.database import Connection, Row
 from service.store.runs import StoredRun
 
-_TEXT: Final = 200  # characters of a name or a message in an event
+_MAX_TEXT: Final = 200  # characters of a name or a message in an event
 
 
 class RunChange(NamedTuple):
-    """A run that a batch has changed. `completed` is true once in the life of a run."""
+    """A change of a run. `completed` is true for the change that makes the run complete, which occurs once."""
 
     run: StoredRun
     completed: bool
 
 
 async def emit_run_events(connection: Connection, changes: Sequence[RunChange], link_base: str) -> None:
-    """Writes the events of these changes, with their deliveries. The caller's transaction makes them true."""
+    """Insert the events of these changes and their deliveries, in the caller's notifying transaction."""
     failing = await _failing_cases(connection, changes)
-    made = [
+    new_events = [
         NewEvent(run.org_id, new_id("evt"), event_type, run.state.project_id, run.state.run_id, data)
         for run, completed in changes
         for data in [run_json(_run_object(run, failing.get(run.key, []), link_base))]
         for event_type in run_event_types(_status(run), completed=completed)
     ]
-    if made:
-        await events.insert(connection, made)
+    if new_events:
+        await events.insert(connection, new_events)
 
 
 async def _failing_cases(connection: Connection, changes: Sequence[RunChange]) -> dict[RunKey, list[FailingCase]]:
-    addresses = [(run.org_id, run.key) for run, _ in changes if run.counts.failed or run.counts.error]
+    refs = [(run.org_id, run.key) for run, _ in changes if run.counts.failed or run.counts.error]
     found: dict[RunKey, list[FailingCase]] = {}
-    for row in await events.find_failing_cases(connection, addresses, MAX_FAILING_CASES) if addresses else ():
+    for row in await events.find_failing_cases(connection, refs, MAX_FAILING_CASES) if refs else ():
         found.setdefault(row["run_key"], []).append(_failing_case(row))
     return found
 
 
 def _failing_case(row: Row) -> FailingCase:
-    key, case, letter, said, case_id, suite, name, file = row
+    key, case, status_code, message, case_id, suite, name, file = row
     return {
         "id": result_id(key, case),
         "case": case_public_id(case),
         "case_id": case_id,
-        "suite": suite[:_TEXT],
-        "name": name[:_TEXT],
-        "file": file and file[:_TEXT],
-        "status": STATUS_NAMES[letter],
-        "failure_summary": first_line(said, _TEXT) if said else None,
+        "suite": suite[:_MAX_TEXT],
+        "name": name[:_MAX_TEXT],
+        "file": file and file[:_MAX_TEXT],
+        "status": STATUS_NAMES[status_code],
+        "failure_summary": first_line(message, _MAX_TEXT) if message else None,
     }
 
 
 def _run_object(run: StoredRun, failing: list[FailingCase], link_base: str) -> RunObject:
     state, counts = run.state, run.counts
-    said = {name: value for name, (_, value) in state.field_versions.items()}
-    named = quote(state.run_id, safe="")
+    fields = {name: value for name, (_, value) in state.field_versions.items()}
+    quoted_run_id = quote(state.run_id, safe="")
     return {
         "run_id": state.run_id,
         "project_id": state.project_id,
-        "environment": said.get("environment"),
-        "branch": said.get("branch"),
-        "commit_sha": (said.get("commit_sha") or "")[:_TEXT] or None,
-        "labels": said.get("labels") or {},
+        "environment": fields.get("environment"),
+        "branch": fields.get("branch"),
+        "commit_sha": (fields.get("commit_sha") or "")[:_MAX_TEXT] or None,
+        "labels": fields.get("labels") or {},
         "status": _status(run),
         "complete": run.complete,
         "counts": counts_object(counts),
         "revision": run.revision,
-        "started_at": None if state.started_ms is None else _moment(state.started_ms),
-        "completed_at": _moment(state.completed_ms),
+        "started_at": None if state.started_ms is None else _format_ms(state.started_ms),
+        "completed_at": _format_ms(state.completed_ms),
         "duration_ms": runs.duration_ms(state),
         "failing_cases": failing,
         "truncated": counts.failed + counts.error > len(failing),
         "links": {
-            "run": f"{link_base}/v1/runs/{named}",
-            "results": f"{link_base}/v1/results?run_id={named}",
-            "ci": said.get("ci_url"),
+            "run": f"{link_base}/v1/runs/{quoted_run_id}",
+            "results": f"{link_base}/v1/results?run_id={quoted_run_id}",
+            "ci": fields.get("ci_url"),
         },
     }
 
@@ -92,5 +92,5 @@ def _status(run: StoredRun) -> str:
     return STATUS_NAMES[runs.run_status(run.state, run.counts)]
 
 
-def _moment(ms: int) -> str:
+def _format_ms(ms: int) -> str:
     return rfc3339(datetime.fromtimestamp(ms / 1000, UTC))

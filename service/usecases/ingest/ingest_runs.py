@@ -1,26 +1,20 @@
-"""Stores run-completion events: one transaction a batch, exactly once per event, in an order that can't deadlock."""
+"""Ingest of run-completion events: one transaction per batch, exactly once per event, without deadlocks."""
 
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from service.domain import results, runs
 from service.domain.cases import KnownCases
-from service.domain.errors import Reason, Rejected
+from service.domain.errors import Reason
 from service.domain.ids import OrgId
 from service.log import log
-from service.store import organizations, partitions, receipts
-from service.store import results as stored_results
-from service.store import runs as stored_runs
-from service.store.postgres.database import DRIVER_ERRORS, Connection, Pool, RowDeleted, is_conflict, is_outage
+from service.store import organizations, partitions
+from service.store.postgres.database import DRIVER_ERRORS, Connection, Pool, is_conflict, is_outage
 from service.store.postgres.retries import retry_on_conflict
 from service.store.postgres.transactions import notifying_transaction
-from service.store.receipts import EventRef
-from service.store.results import RunOutcomes
-from service.store.runs import RunRef, StoredRun
 from service.usecases.ingest.batch_items import BatchItem, DatarefItem, EventItem, EventOutcome, RejectedItem
-from service.usecases.ingest.emit_events import RunChange, emit_run_events
+from service.usecases.ingest.emit_events import emit_run_events
 from service.usecases.ingest.new_cases import insert_unseen_cases
 from service.usecases.ingest.parse_events import (
     AcceptanceWindow,
@@ -29,19 +23,13 @@ from service.usecases.ingest.parse_events import (
     RejectedEvent,
     parse_event,
 )
-from service.usecases.ingest.parse_results import CaseOutcomes, parse_results
-from service.usecases.ingest.validate_events import Problem
-from service.usecases.ingest.write_run import check_can_merge
-
-ReadEvent = ParsedEvent | ParsedDataref | RejectedEvent
-
-
-class ConflictingProjects(Exception):
-    """Events of one run name several projects: each alone meets the run as it is stored then."""
+from service.usecases.ingest.parse_results import parse_results
+from service.usecases.ingest.store_batch import BatchWriter
+from service.usecases.ingest.validate_events import MAX_LISTED_ERRORS
 
 
 class RunIngest:
-    """The use case with what it remembers between batches: known cases, organizations, months. One per process."""
+    """The use case, with its caches of known cases, organizations, and months. Create one per process."""
 
     def __init__(self, pool: Pool, retention: timedelta, link_base: str = "", storage_url: str = "") -> None:
         self._pool = pool
@@ -53,10 +41,10 @@ class RunIngest:
         self._months = partitions.KnownMonths()
 
     async def ingest(self, bodies: Sequence[bytes]) -> list[EventOutcome]:
-        """Stores a batch of structured-mode events; returns a verdict for each.
+        """Store a batch of structured-mode events, and return the outcome of each event.
 
-        Nothing is stored before this returns, everything is after. Raises only where the database is out of reach
-        or a run is held by someone else for long; the same batch may then be given again.
+        The batch is committed when this returns. After an error, the caller can ingest the same batch again. Raises
+        only if the database is unavailable, or if another transaction locks a run for a long time.
         """
         try:
             return await self._ingest_with_retries(bodies)
@@ -65,10 +53,10 @@ class RunIngest:
                 raise
             if len(bodies) == 1:
                 if is_conflict(error):
-                    raise  # somebody holds the run for long, such as a very large report: it is worth waiting for
-                return [await self._refuse(bodies[0], error)]
+                    raise  # for example, the ingest of a very large report locks the run: the caller retries later
+                return [await self._reject_failed(bodies[0], error)]
             log.warning("batch_split", events=len(bodies), error=repr(error))
-        return [verdict for body in bodies for verdict in await self.ingest([body])]
+        return [outcome for body in bodies for outcome in await self.ingest([body])]
 
     async def _ingest_with_retries(self, bodies: Sequence[bytes]) -> list[EventOutcome]:
         def log_retry(error: Exception, delay_s: float) -> None:
@@ -77,188 +65,58 @@ class RunIngest:
         return await retry_on_conflict(partial(self._ingest_batch, bodies), log_retry)
 
     async def _ingest_batch(self, bodies: Sequence[bytes]) -> list[EventOutcome]:
-        accept = AcceptanceWindow(datetime.now(UTC), self._retention)
+        window = AcceptanceWindow(datetime.now(UTC), self._retention)
         async with self._pool.acquire() as connection:
-            batch = _Batch([await self._read(connection, body, accept) for body in bodies])
-            await insert_unseen_cases(connection, self._known, batch.incoming)
-            completed_ms = [item.event.state.completed_ms for item in batch.incoming]
-            async with self._months.ensured(connection, completed_ms), notifying_transaction(connection):
+            batch = BatchWriter([await self._parse(connection, body, window) for body in bodies])
+            await insert_unseen_cases(connection, self._known, batch.events)
+            completed_ms = [item.event.state.completed_ms for item in batch.events]
+            async with self._months.ensure_partitions(connection, completed_ms), notifying_transaction(connection):
                 await batch.store(connection)
                 await emit_run_events(connection, batch.changes, self._link_base)
-        return batch.verdicts
+        return batch.outcomes
 
-    async def _read(self, connection: Connection, body: bytes, accept: AcceptanceWindow) -> BatchItem:
-        """One event to its end before the next, so that only one lies parsed in memory and in the processor's cache."""
-        await asyncio.sleep(0)  # another batch may have its answer from the database, and a further statement to send
-        event = parse_event(body, accept)
+    async def _parse(self, connection: Connection, body: bytes, window: AcceptanceWindow) -> BatchItem:
+        """Parse one event completely before the next, so that only one parsed event is in memory and CPU caches."""
+        await asyncio.sleep(0)  # lets other batches send their next statement
+        event = parse_event(body, window)
         slug = event.organization
         if slug and slug not in self._organizations:
             self._organizations |= await organizations.find_by_slugs(connection, {slug})
-        return self._incoming(event)
+        return self._to_item(event)
 
-    def _incoming(self, event: ReadEvent) -> BatchItem:
+    def _to_item(self, event: ParsedEvent | ParsedDataref | RejectedEvent) -> BatchItem:
         if isinstance(event, ParsedDataref):
             return DatarefItem(event, self._storage_url)
         org_id = self._organizations.get(event.organization or "")
         if isinstance(event, RejectedEvent):
             return RejectedItem(org_id, event)
         if org_id is None:
-            message = f"data.organization: there is no organization {event.organization!r}"
-            return RejectedItem(None, event.refused("unknown_organization", message))
+            message = f"data.organization: organization {event.organization!r} not found"
+            return RejectedItem(None, event.to_rejected("unknown_organization", message))
         outcomes, unseen = parse_results(event, org_id, self._known)
-        event.results = []  # they take several times the room of the outcomes
-        if event.rejected and not outcomes:
-            message = "no result is valid: " + "; ".join(str(problem["reason"]) for problem in event.problems[:20])
-            return RejectedItem(org_id, event.refused("no_valid_result", message))
+        event.results = []  # frees memory: parsed results take several times as much as outcomes
+        if event.rejected_count and not outcomes:
+            listed = "; ".join(str(problem["reason"]) for problem in event.problems[:MAX_LISTED_ERRORS])
+            return RejectedItem(
+                org_id, event.to_rejected("no_valid_result", f"data.results: no result is valid: {listed}")
+            )
         return EventItem(org_id, event, outcomes, unseen)
 
-    async def _refuse(self, body: bytes, error: Exception) -> EventOutcome:
-        """Ends an event that the store will not take, or that we can't handle, with a trace of why."""
-        known = isinstance(error, DRIVER_ERRORS)
-        reason: Reason = "refused_by_store" if known else "internal_error"
+    async def _reject_failed(self, body: bytes, error: Exception) -> EventOutcome:
+        """Reject an event that caused an error of the database or of the service, and store a receipt if possible."""
+        reason: Reason = "refused_by_store" if isinstance(error, DRIVER_ERRORS) else "internal_error"
         message = f"{type(error).__name__}: {error}"[:1000]
-        log.error("event_refused", reason=reason, exc_info=error)
+        log.error("event_failed", reason=reason, exc_info=error)
         event = parse_event(body, AcceptanceWindow(datetime.now(UTC), self._retention))
         if isinstance(event, ParsedDataref):
             return EventOutcome("rejected", reason, message)
-        refused = event if isinstance(event, RejectedEvent) else event.refused(reason, message)
-        item = RejectedItem(self._organizations.get(refused.organization or ""), refused)
+        rejected = event if isinstance(event, RejectedEvent) else event.to_rejected(reason, message)
+        item = RejectedItem(self._organizations.get(rejected.organization or ""), rejected)
         try:
             async with self._pool.acquire() as connection, connection.transaction():
-                await _Batch([item]).store(connection)
-        except Exception as fault:
-            if is_outage(fault):
+                await BatchWriter([item]).store(connection)
+        except Exception as receipt_error:
+            if is_outage(receipt_error):
                 raise
-            log.exception("receipt_refused")  # the dead letter is the trace that remains
-        return item.verdict
-
-
-class _Batch:
-    """The transaction: receipts, then runs in the order of their ids, then results in the order of their keys."""
-
-    def __init__(self, items: Sequence[BatchItem]) -> None:
-        self._items = items
-        self._referred = [item for item in items if isinstance(item, DatarefItem)]
-        self.incoming = [item for item in items if isinstance(item, EventItem)]
-        self.changes: list[RunChange] = []
-
-    @property
-    def verdicts(self) -> list[EventOutcome]:
-        return [item.verdict for item in self._items]
-
-    async def store(self, connection: Connection) -> None:
-        claimed = await self._claim(connection)
-        for item in sorted(self._referred, key=lambda item: (item.event.source, item.event.event_id)):
-            await item.queue(connection)
-        groups: dict[RunRef, list[EventItem]] = {}
-        for one in claimed:
-            groups.setdefault(one.run, []).append(one)
-        for address, items in groups.items():
-            if len({item.event.state.project_id for item in items}) > 1:
-                raise ConflictingProjects(f"events of run {address[1]!r} name several projects")
-        if groups:
-            await self._store_runs(connection, groups)
-
-    async def _claim(self, connection: Connection) -> list[EventItem]:
-        """The events that this batch is the first to store; the others get their verdict here."""
-        firsts: dict[EventRef, EventItem] = {}
-        for item in self.incoming:
-            item.accept()
-            first = firsts.setdefault(item.address, item)
-            if first is not item:
-                _compare(item, first.event.body_sha256)
-        rows = {address: item.receipt() for address, item in firsts.items()}
-        for refused in self._items:
-            receipt = refused.receipt() if isinstance(refused, RejectedItem) else None
-            if receipt is not None:
-                rows.setdefault((receipt.org_id, receipt.source, receipt.event_id), receipt)
-        claimed = await receipts.claim(connection, list(rows.values())) if rows else set()
-        before = firsts.keys() - claimed
-        if before:
-            bodies = await receipts.find_bodies(connection, before)
-            for address in before:
-                _compare(firsts[address], bodies[address])
-        return [item for address, item in firsts.items() if address in claimed]
-
-    async def _store_runs(self, connection: Connection, groups: dict[RunRef, list[EventItem]]) -> None:
-        folded = {address: _fold(items) for address, items in groups.items()}
-        new = [
-            StoredRun.new(address[0], state, results.count(outs.values())) for address, (state, outs) in folded.items()
-        ]
-        inserted = await stored_runs.insert_new(connection, new)
-        await stored_results.insert(
-            connection,
-            [
-                RunOutcomes(run.org_id, run.key, list(folded[run.org_id, run.state.run_id][1].values()))
-                for run in new
-                if (run.org_id, run.state.run_id) in inserted
-            ],
-        )
-        for run in new:
-            if (run.org_id, run.state.run_id) in inserted:
-                self._note(run, was_complete=False)
-        known = folded.keys() - inserted
-        if known:
-            locked = await stored_runs.lock(connection, known)
-            if known - locked.keys():
-                raise RowDeleted(f"runs {known - locked.keys()} are neither new nor there")
-            for address, run in locked.items():
-                await self._merge(connection, run, groups[address], *folded[address])
-
-    async def _merge(
-        self,
-        connection: Connection,
-        run: StoredRun,
-        items: list[EventItem],
-        state: runs.RunState,
-        outcomes: CaseOutcomes,
-    ) -> None:
-        """Merge into a stored run. Write nothing if nothing changes."""
-        try:
-            check_can_merge(run, state)
-        except Rejected as refusal:
-            for item in items:
-                await _reject(connection, item, refusal)
-            return
-        was_complete = run.complete
-        merged = runs.merge(run.state, state)
-        winners = await stored_results.replace_older(
-            connection, RunOutcomes(run.org_id, run.key, list(outcomes.values()))
-        )
-        if not winners.outcomes and merged == run.state:
-            return
-        if winners.outcomes:
-            run.counts = await stored_runs.count_results(connection, run.org_id, run.key)
-        run.state = merged
-        run.revision += 1
-        await stored_runs.update(connection, run)
-        self._note(run, was_complete)
-
-    def _note(self, run: StoredRun, was_complete: bool) -> None:
-        self.changes.append(RunChange(run, completed=run.complete and not was_complete))
-
-
-def _fold(items: list[EventItem]) -> tuple[runs.RunState, CaseOutcomes]:
-    """All events of one run in this batch as if they were one."""
-    first, *others = items
-    state, outcomes = first.event.state, dict(first.outcomes)
-    for item in others:
-        state = runs.merge(state, item.event.state)
-        results.merge(outcomes, item.outcomes.values())
-    return state, outcomes
-
-
-def _compare(item: EventItem, body_sha256: bytes) -> None:
-    """An event under a known id is a repetition, or another event that has no right to the id."""
-    if item.event.body_sha256 == body_sha256:
-        item.verdict = EventOutcome("duplicate")
-    else:
-        item.reject(
-            "event_id_reused", f"id: {item.event.event_id!r} has come before from this source, with another body"
-        )
-
-
-async def _reject(connection: Connection, item: EventItem, refusal: Rejected) -> None:
-    item.reject(refusal.reason, str(refusal))
-    problem: Problem = {"index": None, "name": None, "reason": f"{refusal.reason}: {refusal}"}
-    await receipts.reject(connection, item.address, [problem])
+            log.exception("receipt_not_stored")  # the dead letter still contains the reason
+        return item.outcome

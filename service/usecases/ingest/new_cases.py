@@ -1,4 +1,4 @@
-"""Cases that nobody has stored yet: they are there before any result names them."""
+"""Storage of cases before the results that reference them."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -8,11 +8,11 @@ from service.domain.ids import OrgId
 from service.store import cases
 from service.store.postgres.database import Connection
 from service.usecases.ingest.parse_events import ParsedEvent
-from service.usecases.ingest.parse_results import CLASH, CaseOutcomes, UnseenCases
+from service.usecases.ingest.parse_results import KEY_COLLISION, CaseOutcomes, UnseenCases
 
 
-class NamesCases(Protocol):
-    """Results on their way in, with the cases among them that may be new."""
+class ResultsWithCases(Protocol):
+    """Parsed results of one event, with the cases that might not be stored yet."""
 
     @property
     def org_id(self) -> OrgId: ...
@@ -24,18 +24,18 @@ class NamesCases(Protocol):
     def unseen(self) -> UnseenCases: ...
 
 
-async def insert_unseen_cases(connection: Connection, known: KnownCases, incoming: Sequence[NamesCases]) -> None:
-    """Stores them, outside of the caller's transaction, and drops the outcomes of those that clash with others.
+async def insert_unseen_cases(connection: Connection, known: KnownCases, items: Sequence[ResultsWithCases]) -> None:
+    """Insert and commit the unseen cases, and reject the results whose case collides with a different stored case.
 
-    Only when the cases are committed may other batches take them for stored.
+    Call this outside of a transaction: other batches can use a case only after its commit.
     """
-    unseen = {(item.org_id, key): case for item in incoming for key, (_, case) in item.unseen.items()}
+    unseen = {(item.org_id, key): case for item in items for key, (_, case) in item.unseen.items()}
     if not unseen:
         return
     stored = await cases.insert_unseen(connection, unseen)
-    for item in incoming:
+    for item in items:
         for key, (index, case) in item.unseen.items():
             if case.is_same(stored[item.org_id, key]):
                 known.add(item.org_id, case, key)
             elif item.outcomes.pop(key, None):
-                item.event.reject(index, case.name, CLASH)
+                item.event.reject(index, case.name, KEY_COLLISION)

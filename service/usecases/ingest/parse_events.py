@@ -1,4 +1,4 @@
-"""From the bytes of a run-completion event to what the domain knows of it. No I/O, no organization's rows."""
+"""Conversion of the bytes of a run-completion event to its parsed form, without I/O."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -10,17 +10,25 @@ from service.domain import texts
 from service.domain.errors import Reason
 from service.domain.runs import SHARD_STATUS_EVENT_S, FieldVersions, RunState
 from service.domain.statuses import STATUS_CODES
-from service.usecases.ingest.validate_events import LISTED, DatarefFound, EventRejection, Problem, identity_of, validate
+from service.usecases.ingest.validate_events import (
+    MAX_LISTED_ERRORS,
+    DatarefFound,
+    EventRejection,
+    Problem,
+    parse_identity,
+    validate,
+)
 
 MAX_BODY_BYTES: Final = 4 * 2**20
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
-# What a column of ours can hold: a zone may lead out of the calendar, and its first moment is an infinity to asyncpg.
+# The range of a database column: a time zone can move a time out of the calendar, and asyncpg reads the first
+# time of the calendar as -infinity.
 _FIRST_MS: Final = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MS + 1
 _LAST_MS: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MS
-_AHEAD: Final = timedelta(hours=24)  # how far a producer's clock may be wrong
-_DESCRIBING: Final = {
+_MAX_CLOCK_SKEW: Final = timedelta(hours=24)
+_MAX_LENGTHS: Final = {
     "environment": texts.MAX_TEXT,
     "branch": texts.MAX_BRANCH,
     "commit_sha": texts.MAX_TEXT,
@@ -30,7 +38,7 @@ _DESCRIBING: Final = {
 
 @dataclass(slots=True)
 class ParsedEvent:
-    """A valid event. `results` holds the valid ones under their index; `problems` says what became of the rest."""
+    """A valid event. `results` contains the valid results with their index; `problems` lists the others."""
 
     organization: str
     source: str
@@ -40,22 +48,22 @@ class ParsedEvent:
     state: RunState
     results: list[tuple[int, ResultIn]]
     problems: list[Problem] = field(default_factory=list)
-    rejected: int = 0
+    rejected_count: int = 0
 
     def reject(self, index: int, name: str | None, reason: str) -> None:
-        """Names a result that is not stored; the others are."""
+        """Add a problem for a result that isn't stored."""
         self.problems.append({"index": index, "name": name, "reason": reason})
-        self.rejected += 1
+        self.rejected_count += 1
 
-    def refused(self, reason: Reason, message: str) -> "RejectedEvent":
-        """The same event where it can't be stored after all."""
+    def to_rejected(self, reason: Reason, message: str) -> "RejectedEvent":
+        """Return this event as a rejected event."""
         identity = self.organization, self.source, self.event_id, self.state.run_id
         return RejectedEvent(reason, message, self.body_sha256, *identity)
 
 
 @dataclass(slots=True)
 class RejectedEvent:
-    """An event that never can be stored, with as much of its identity as could be read."""
+    """An event that can never be stored, with the readable part of its identity."""
 
     reason: Reason
     message: str
@@ -68,59 +76,60 @@ class RejectedEvent:
 
 @dataclass(slots=True)
 class ParsedDataref:
-    """A valid event whose data lies in storage. `at` is its own time, or None."""
+    """A valid event whose data is in storage. `at` is the time of the event, or None."""
 
     source: str
     event_id: str
     body_sha256: bytes
     at: datetime | None
     dataref: str
-    organization: None = None  # the place of the data says whose it is
+    organization: None = None  # follows from the path of the data
 
 
 @dataclass(frozen=True, slots=True)
 class AcceptanceWindow:
-    """What is accepted now: the moment of reading and how far back `completed_at` may lie."""
+    """The accepted range of `completed_at`, relative to the time of parsing."""
 
     now: datetime
     retention: timedelta
 
     def excludes(self, completed_at: datetime) -> bool:
-        """Whether a run that completed then is too old to keep, or in the future."""
-        return not self.now - self.retention <= completed_at <= self.now + _AHEAD
+        """Return whether the time is before the retention or more than 24 h ahead."""
+        return not self.now - self.retention <= completed_at <= self.now + _MAX_CLOCK_SKEW
 
 
-def parse_event(body: bytes, accept: AcceptanceWindow) -> ParsedEvent | ParsedDataref | RejectedEvent:
-    """The event in a structured-mode body. Never raises for what is in it."""
+def parse_event(body: bytes, window: AcceptanceWindow) -> ParsedEvent | ParsedDataref | RejectedEvent:
+    """Parse a structured-mode body. Never raises because of the content of the body."""
     digest = sha256(body).digest()
     if len(body) > MAX_BODY_BYTES:
-        return RejectedEvent("too_large", f"event: must be at most {MAX_BODY_BYTES} bytes", digest)
+        return RejectedEvent("too_large", f"event: must be at most {MAX_BODY_BYTES} bytes, has {len(body)}", digest)
     problems: list[Problem] = []
     try:
         event, indexes = validate(body, problems)
-    except DatarefFound as referral:
-        said = referral.event
-        return ParsedDataref(said["source"], said["id"], digest, said.get("time"), said["dataref"])
-    except EventRejection as refusal:
-        return RejectedEvent(refusal.reason, str(refusal), digest, **identity_of(refusal.event))
-    return _accepted(event, indexes, problems, digest, accept)
+    except DatarefFound as found:
+        fields = found.event
+        return ParsedDataref(fields["source"], fields["id"], digest, fields.get("time"), fields["dataref"])
+    except EventRejection as rejection:
+        return RejectedEvent(rejection.reason, str(rejection), digest, **parse_identity(rejection.event))
+    return _parse_valid(event, indexes, problems, digest, window)
 
 
-def _accepted(
-    event: Any, indexes: list[int] | None, problems: list[Problem], digest: bytes, accept: AcceptanceWindow
+def _parse_valid(
+    event: Any, indexes: list[int] | None, problems: list[Problem], digest: bytes, window: AcceptanceWindow
 ) -> ParsedEvent | RejectedEvent:
     run: RunIn = event["data"]["run"]
-    completed_at = aware(run.get("completed_at") or event.get("time") or accept.now)
+    completed_at = aware(run.get("completed_at") or event.get("time") or window.now)
     event_at = aware(event.get("time") or completed_at)
-    if accept.excludes(completed_at):
-        message = f"completed_at: {completed_at.isoformat()} is beyond the retention or more than 24 h ahead"
-        return RejectedEvent("completed_at_out_of_range", message, digest, **identity_of(event))
+    if window.excludes(completed_at):
+        message = f"completed_at: {completed_at.isoformat()} must be within the retention and at most 24 h ahead"
+        return RejectedEvent("completed_at_out_of_range", message, digest, **parse_identity(event))
     if run["run_id"] in (".", ".."):
-        return RejectedEvent("invalid", "data.run.run_id: must not be a dot path", digest, **identity_of(event))
+        return RejectedEvent("invalid", "data.run.run_id: must not be '.' or '..'", digest, **parse_identity(event))
     results: list[ResultIn] = event["data"].get("results", [])
     if indexes == [] and problems:
-        message = "no result is valid: " + "; ".join(f"{p['index']}: {p['reason']}" for p in problems[:LISTED])
-        return RejectedEvent("no_valid_result", message, digest, **identity_of(event))
+        listed = "; ".join(f"{problem['index']}: {problem['reason']}" for problem in problems[:MAX_LISTED_ERRORS])
+        message = f"data.results: no result is valid: {listed}"
+        return RejectedEvent("no_valid_result", message, digest, **parse_identity(event))
     event_s = to_ms(event_at) // 1000
     return ParsedEvent(
         organization=event["data"]["organization"],
@@ -131,13 +140,13 @@ def _accepted(
         state=parse_run_state(event, run, to_ms(completed_at), event_s, problems),
         results=list(zip(indexes, results, strict=True)) if indexes is not None else list(enumerate(results)),
         problems=problems,
-        rejected=sum(problem["index"] is not None for problem in problems),
+        rejected_count=sum(problem["index"] is not None for problem in problems),
     )
 
 
 def parse_run_state(event: Any, run: RunIn, completed_ms: int, event_s: int, problems: list[Problem]) -> RunState:
-    """What an event, of which only `source` and `id` are read, says of its run."""
-    announced = run.get("expected_results") is not None or run.get("expected_shards") is not None
+    """Return the state of the run according to one event. Reads only `source` and `id` of the event itself."""
+    expects_more = run.get("expected_results") is not None or run.get("expected_shards") is not None
     status = run.get("status")
     started_at = run.get("started_at")
     return RunState(
@@ -148,11 +157,11 @@ def parse_run_state(event: Any, run: RunIn, completed_ms: int, event_s: int, pro
         started_ms=max(_FIRST_MS, min(_LAST_MS, to_ms(started_at))) if started_at else None,
         field_versions=_field_versions(run, event_s, problems),
         stated_status=STATUS_CODES[status] if status else None,
-        status_event_s=SHARD_STATUS_EVENT_S if announced else event_s,
+        status_event_s=SHARD_STATUS_EVENT_S if expects_more else event_s,
         expected_results=run.get("expected_results"),
         expected_shards=run.get("expected_shards"),
         shards=_shards(event, run),
-        complete=not announced,
+        complete=not expects_more,
     )
 
 
@@ -164,29 +173,29 @@ def _shards(event: Any, run: RunIn) -> frozenset[str]:
 
 
 def _field_versions(run: RunIn, event_s: int, problems: list[Problem]) -> FieldVersions:
-    said: FieldVersions = {}
-    for name, limit in _DESCRIBING.items():
+    versions: FieldVersions = {}
+    for name, limit in _MAX_LENGTHS.items():
         text = run.get(name)
         if isinstance(text, str) and text:
-            said[name] = event_s, cut(text, limit, problems, None, f"run.{name}")
+            versions[name] = event_s, truncate(text, limit, problems, None, f"run.{name}")
     if run.get("labels"):
-        said["labels"] = event_s, run["labels"]
-    return said
+        versions["labels"] = event_s, run["labels"]
+    return versions
 
 
-def cut(text: str, limit: int, problems: list[Problem], index: int | None, what: str) -> str:
-    """The text, no longer than the limit; a cut leaves a note in the receipt."""
+def truncate(text: str, limit: int, problems: list[Problem], index: int | None, field_name: str) -> str:
+    """Return the text with at most `limit` characters. Adds a problem if it is longer."""
     if len(text) <= limit:
         return text
-    problems.append({"index": index, "name": what, "reason": f"{what}: cut at {limit} characters"})
+    problems.append({"index": index, "name": field_name, "reason": f"{field_name}: truncated to {limit} characters"})
     return text[:limit]
 
 
-def to_ms(moment: datetime) -> int:
-    """WholeNumber milliseconds since 1970; a time without a zone is UTC."""
-    return (aware(moment) - _EPOCH) // _MS
+def to_ms(time: datetime) -> int:
+    """Return whole milliseconds since 1970. A time without a zone is in UTC."""
+    return (aware(time) - _EPOCH) // _MS
 
 
-def aware(moment: datetime) -> datetime:
-    """The moment, in UTC where it names no zone."""
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+def aware(time: datetime) -> datetime:
+    """Return the time with its zone, or in UTC if it has none."""
+    return time if time.tzinfo else time.replace(tzinfo=UTC)

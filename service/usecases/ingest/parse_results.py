@@ -1,4 +1,4 @@
-"""From the valid results of an event to the outcomes that are stored, and the cases that may be new."""
+"""Conversion of the valid results of an event to outcomes of cases."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -9,28 +9,29 @@ from service.domain.cases import Case, KnownCases
 from service.domain.ids import CaseKey, OrgId
 from service.domain.results import ArtifactReference, Attempt, CaseOutcome, add_attempt, is_flaky
 from service.domain.statuses import STATUS_CODES
-from service.usecases.ingest.parse_events import ParsedEvent, cut, to_ms
+from service.usecases.ingest.parse_events import ParsedEvent, to_ms, truncate
 
 MAX_ATTEMPTS: Final = 1_000
-CLASH: Final = "case_key_clash: another case has the same key"
+KEY_COLLISION: Final = "case_key_clash: a different case has the same key"
 
-_SAYS_MORE: Final = frozenset({"attempts", "failure", "logs_ref", "artifacts"})
+_DETAIL_FIELDS: Final = frozenset({"attempts", "failure", "logs_ref", "artifacts"})
+_PASSED: Final = STATUS_CODES["passed"]
 
-# Makes a named tuple without the call of Python code that its own constructor is: once for each result, it shows.
+# Creates a named tuple without calling its Python constructor, which is measurable once per result.
 _tuple: Final = tuple.__new__
 
 CaseOutcomes = dict[CaseKey, CaseOutcome]
-UnseenCases = dict[CaseKey, tuple[int, Case]]  # with the index of the result that names it
-Occurrences = dict[tuple[str, str], int]  # of a suite and a name
+UnseenCases = dict[CaseKey, tuple[int, Case]]  # with the index of the result that names the case
+Occurrences = dict[tuple[str, str], int]  # number of results so far by suite and name
 
 
 def parse_results(
     event: ParsedEvent, org_id: OrgId, known: KnownCases, occurrences: Occurrences | None = None
 ) -> tuple[CaseOutcomes, UnseenCases]:
-    """One outcome per case, and those cases that are not known to be stored.
+    """Return one outcome per case, and the cases that might not be stored yet.
 
-    The same case id again is a further attempt of its case; the same suite and name without one a further occurrence.
-    `occurrences` are those that came before, where an event comes in pieces.
+    A repeated case ID is a further attempt of its case. A repeated suite and name without a case ID is a further
+    occurrence. For an event that is parsed in parts, `occurrences` contains the counts of the earlier parts.
     """
     outcomes: CaseOutcomes = {}
     unseen: UnseenCases = {}
@@ -42,29 +43,29 @@ def parse_results(
         if key is None:
             key = case.key
             if not case.is_same(unseen.setdefault(key, (index, case))[1]):
-                event.reject(index, case.name, CLASH)
+                event.reject(index, case.name, KEY_COLLISION)
                 continue
             unseen[key] = index, case
         outcome = _outcome(event, index, result, key)
         if outcome is not None:
-            before = outcomes.get(key)
-            if before is None:
+            earlier = outcomes.get(key)
+            if earlier is None:
                 outcomes[key] = outcome
-            elif before.attempt_count + outcome.attempt_count > MAX_ATTEMPTS:
-                event.reject(index, case.name, f"attempts: at most {MAX_ATTEMPTS} of one case")
+            elif earlier.attempt_count + outcome.attempt_count > MAX_ATTEMPTS:
+                event.reject(index, case.name, f"attempts: must be at most {MAX_ATTEMPTS} per case")
             else:
-                outcomes[key] = add_attempt(before, outcome)
+                outcomes[key] = add_attempt(earlier, outcome)
     return outcomes, unseen
 
 
 def _case(event: ParsedEvent, index: int, result: ResultIn, occurrences: Occurrences) -> Case:
     name, suite, file = result["name"], result.get("suite") or "", result.get("file")
     if len(name) > texts.MAX_TEXT:
-        name = cut(name, texts.MAX_TEXT, event.problems, index, "name")
+        name = truncate(name, texts.MAX_TEXT, event.problems, index, "name")
     if len(suite) > texts.MAX_TEXT:
-        suite = cut(suite, texts.MAX_TEXT, event.problems, index, "suite")
+        suite = truncate(suite, texts.MAX_TEXT, event.problems, index, "suite")
     if file and len(file) > texts.MAX_TEXT:
-        file = cut(file, texts.MAX_TEXT, event.problems, index, "file")
+        file = truncate(file, texts.MAX_TEXT, event.problems, index, "file")
     case_id = result.get("case_id")
     occurrence = 0
     if case_id is None:
@@ -74,13 +75,13 @@ def _case(event: ParsedEvent, index: int, result: ResultIn, occurrences: Occurre
 
 
 def _outcome(event: ParsedEvent, index: int, result: ResultIn, key: CaseKey) -> CaseOutcome | None:
-    """The outcome of one result, or None where its attempts contradict it."""
+    """Return the outcome of one result, or None after rejecting invalid attempts."""
     started_at = result.get("started_at")
     started_ms = to_ms(started_at) if started_at else None
     duration_ms = round(result.get("duration_ms") or 0)
-    if result["status"] == "passed" and _SAYS_MORE.isdisjoint(result):
-        # nearly all results are this
-        return _tuple(CaseOutcome, (key, "p", duration_ms, started_ms, event.event_s, 1, False, (), ()))
+    if result["status"] == "passed" and _DETAIL_FIELDS.isdisjoint(result):
+        # fast path: nearly all results
+        return _tuple(CaseOutcome, (key, _PASSED, duration_ms, started_ms, event.event_s, 1, False, (), ()))
     attempts = _attempts(event, index, result)
     if attempts is None:
         return None
@@ -95,52 +96,53 @@ def _outcome(event: ParsedEvent, index: int, result: ResultIn, key: CaseKey) -> 
 def _attempts(event: ParsedEvent, index: int, result: ResultIn) -> tuple[Attempt, ...] | None:
     listed = result.get("attempts")
     if not listed:
-        says_more = result["status"] != "passed" or result.get("logs_ref") or result.get("failure")
-        return (_attempt(event, index, result),) if says_more else ()
+        has_details = result["status"] != "passed" or result.get("logs_ref") or result.get("failure")
+        return (_attempt(event, index, result),) if has_details else ()
     if listed[-1]["status"] != result["status"]:
-        event.reject(index, result["name"][: texts.MAX_TEXT], "attempts: the last one must have the result's status")
+        message = "attempts: the last attempt must have the status of the result"
+        event.reject(index, result["name"][: texts.MAX_TEXT], message)
         return None
     if len(listed) > MAX_ATTEMPTS:
-        event.reject(index, result["name"][: texts.MAX_TEXT], f"attempts: at most {MAX_ATTEMPTS}")
+        event.reject(index, result["name"][: texts.MAX_TEXT], f"attempts: must be at most {MAX_ATTEMPTS}")
         return None
-    last = _with_what_the_result_says(listed[-1], result)
+    last = _with_result_details(listed[-1], result)
     return tuple(_attempt(event, index, attempt) for attempt in (*listed[:-1], last))
 
 
-def _with_what_the_result_says(last: AttemptIn, result: ResultIn) -> Mapping[str, Any]:
-    """Producers write failure and log on the result; both belong to its last attempt, which may say them itself."""
+def _with_result_details(last: AttemptIn, result: ResultIn) -> Mapping[str, Any]:
+    """Add the failure and the log of the result to its last attempt, unless the attempt has its own."""
     own = {name: value for name, value in last.items() if value is not None}
     return {"failure": result.get("failure"), "logs_ref": result.get("logs_ref"), **own}
 
 
-def _attempt(event: ParsedEvent, index: int, said: Mapping[str, Any]) -> Attempt:
-    failure = said.get("failure") or {}
-    started_at = said.get("started_at")
+def _attempt(event: ParsedEvent, index: int, attempt: Mapping[str, Any]) -> Attempt:
+    failure = attempt.get("failure") or {}
+    started_at = attempt.get("started_at")
 
     def text(source: Mapping[str, Any], name: str, limit: int) -> str | None:
         value = source.get(name)
-        return cut(value, limit, event.problems, index, name) if value else None
+        return truncate(value, limit, event.problems, index, name) if value else None
 
     return Attempt(
-        STATUS_CODES[said["status"]],
-        round(said.get("duration_ms") or 0),
+        STATUS_CODES[attempt["status"]],
+        round(attempt.get("duration_ms") or 0),
         to_ms(started_at) if started_at else None,
         text(failure, "type", texts.MAX_TEXT),
         text(failure, "message", texts.MAX_MESSAGE),
         text(failure, "details", texts.MAX_DETAILS),
-        text(said, "logs_ref", texts.MAX_TEXT),
+        text(attempt, "logs_ref", texts.MAX_TEXT),
     )
 
 
-def _artifact(event: ParsedEvent, index: int, said: Mapping[str, Any]) -> ArtifactReference:
-    sha256 = said.get("sha256")
-    uri = said.get("uri")
-    content_type = said.get("content_type")
+def _artifact(event: ParsedEvent, index: int, artifact: Mapping[str, Any]) -> ArtifactReference:
+    sha256 = artifact.get("sha256")
+    uri = artifact.get("uri")
+    content_type = artifact.get("content_type")
     return ArtifactReference(
-        said.get("kind") or "other",
-        cut(said["name"], texts.MAX_TEXT, event.problems, index, "artifact name"),
+        artifact.get("kind") or "other",
+        truncate(artifact["name"], texts.MAX_TEXT, event.problems, index, "artifact name"),
         content_type[: texts.MAX_TEXT] if content_type else None,
-        said.get("size"),
+        artifact.get("size"),
         bytes.fromhex(sha256) if sha256 else None,
-        cut(uri, texts.MAX_TEXT, event.problems, index, "artifact uri") if uri else None,
+        truncate(uri, texts.MAX_TEXT, event.problems, index, "artifact uri") if uri else None,
     )

@@ -1,4 +1,4 @@
-"""From the bytes of an event to a valid one: at once where nothing is wrong, else saving what is right."""
+"""Validation of run-completion events: fast for valid events, lenient for events with invalid results."""
 
 import json
 from typing import Any, Final
@@ -14,13 +14,13 @@ from service.reports.cdevents import run_data
 from service.reports.errors import ReportError
 
 RUN_COMPLETED: Final = "run.completed"
-LISTED: Final = 20  # how many faults of an event a message names
+MAX_LISTED_ERRORS: Final = 20  # in one message
 
-Problem = dict[str, Any]  # {"index": int | None, "name": str | None, "reason": str}, as receipts show it
+Problem = dict[str, Any]  # {"index": int | None, "name": str | None, "reason": str}, as in the receipt
 
 
 class EventRejection(Exception):
-    """An event that never can be stored, with what could be parsed of it."""
+    """The event can never be stored. `event` is the parsed JSON, or None."""
 
     def __init__(self, reason: Reason, message: str, event: Any = None) -> None:
         super().__init__(message)
@@ -29,23 +29,26 @@ class EventRejection(Exception):
 
 
 class DatarefFound(Exception):
-    """A valid event whose data lies in storage."""
+    """The event is valid and its data is in storage."""
 
     def __init__(self, event: Any) -> None:
-        super().__init__("the data lies elsewhere")
+        super().__init__("the data is in storage")
         self.event = event
 
 
 def validate(body: bytes, problems: list[Problem]) -> tuple[Any, list[int] | None]:
-    """The validated event and, where some results are invalid, the indexes of the others. Raises both above."""
+    """Return the validated event, and the original indexes of its valid results if some results are invalid.
+
+    Adds the invalid results to `problems`. Raises EventRejection or DatarefFound.
+    """
     if b"\\u0000" not in body:
         try:
             return RUN_COMPLETED_EVENT.validate_json(body), None
         except ValidationError:
-            pass  # the slow way below says what is wrong, and saves what is right
-    event = _native(_parse(body))
+            pass  # the slow path below describes the errors and keeps the valid results
+    event = _convert_cdevent(_parse(body))
     if isinstance(event, dict) and event.get("data") is None and "dataref" in event:
-        _refer(event)
+        _validate_dataref(event)
     cleaned = texts.replace_unstorable(event)
     if cleaned != event:
         problems.append({"index": None, "name": None, "reason": "NUL or lone surrogates replaced by U+FFFD"})
@@ -56,23 +59,24 @@ def _parse(body: bytes) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        problem = str(error)
+        message = str(error)
     try:
-        return json.loads(body)  # takes lone surrogates and NaN, which are dealt with one by one
+        return json.loads(body)  # accepts lone surrogates and NaN, which are then handled per result
     except (ValueError, RecursionError):
-        raise EventRejection("not_json", f"not JSON: {problem}") from None
+        raise EventRejection("not_json", f"event: must be JSON: {message}") from None
 
 
-def _refer(event: Any) -> None:
+def _validate_dataref(event: Any) -> None:
     try:
         raise DatarefFound(DATAREF_EVENT.validate_python(texts.replace_unstorable(event)))
     except ValidationError as error:
-        said = [f"{field_path(fault['loc'])}: {describe_error(fault)}" for fault in validation_errors(error)[:LISTED]]
-        raise EventRejection("invalid", "; ".join(said), event) from None
+        listed = validation_errors(error)[:MAX_LISTED_ERRORS]
+        messages = [f"{field_path(item['loc'])}: {describe_error(item)}" for item in listed]
+        raise EventRejection("invalid", "; ".join(messages), event) from None
 
 
-def _native(event: Any) -> Any:
-    """The event, with a CDEvent of a finished test run in the words of our own."""
+def _convert_cdevent(event: Any) -> Any:
+    """Convert a CDEvent of a finished test run to a run-completion event. Return other values unchanged."""
     data = event.get("data") if isinstance(event, dict) else None
     if not isinstance(data, dict) or "run" in data or not {"context", "subject"} <= data.keys():
         return event
@@ -83,33 +87,33 @@ def _native(event: Any) -> Any:
 
 
 def _validate_leniently(event: Any, problems: list[Problem]) -> tuple[Any, list[int] | None]:
-    faults = _faults(event)
-    if not faults:
+    errors = _errors(event)
+    if not errors:
         return RUN_COMPLETED_EVENT.validate_python(event), None
-    outside = [fault for fault in faults if fault[0] is None]
-    if outside:
-        raise EventRejection("invalid", "; ".join(text for _, text in outside[:LISTED]), event)
+    outside_results = [message for index, message in errors if index is None]
+    if outside_results:
+        raise EventRejection("invalid", "; ".join(outside_results[:MAX_LISTED_ERRORS]), event)
     results = event["data"]["results"]
     reasons: dict[int, str] = {}
-    for index, text in faults:
-        reasons.setdefault(index or 0, text)
+    for index, message in errors:
+        reasons.setdefault(index or 0, message)
     for index, reason in reasons.items():
-        problems.append({"index": index, "name": name_of(results[index]), "reason": reason})
+        problems.append({"index": index, "name": result_name(results[index]), "reason": reason})
     indexes = [index for index in range(len(results)) if index not in reasons]
     event["data"]["results"] = [results[index] for index in indexes]
     return RUN_COMPLETED_EVENT.validate_python(event), indexes
 
 
-def _faults(event: Any) -> list[tuple[int | None, str]]:
-    """What is wrong, each with the index of the result it is wrong in, or None where it is outside of any."""
+def _errors(event: Any) -> list[tuple[int | None, str]]:
+    """Return the validation errors, each with the index of its result, or None if it isn't in a result."""
     try:
         RUN_COMPLETED_EVENT.validate_python(event)
     except ValidationError as error:
-        return [_fault(fault["loc"], describe_error(fault)) for fault in validation_errors(error)]
+        return [_locate(item["loc"], describe_error(item)) for item in validation_errors(error)]
     return []
 
 
-def _fault(loc: tuple[int | str, ...], message: str) -> tuple[int | None, str]:
+def _locate(loc: tuple[int | str, ...], message: str) -> tuple[int | None, str]:
     match loc:
         case ("data", "results", int() as index, *rest):
             return index, f"{field_path(rest) or 'result'}: {message}"
@@ -117,14 +121,14 @@ def _fault(loc: tuple[int | str, ...], message: str) -> tuple[int | None, str]:
             return None, f"{field_path(loc) or 'event'}: {message}"
 
 
-def name_of(result: Any) -> str | None:
-    """How a receipt names a result, valid or not."""
+def result_name(result: Any) -> str | None:
+    """Return the name of a valid or invalid result for a receipt, or None."""
     name = result.get("name") if isinstance(result, dict) else None
     return name[: texts.MAX_TEXT] if isinstance(name, str) else None
 
 
-def identity_of(event: Any) -> dict[str, str | None]:
-    """As much of the identity as is there and has the right form."""
+def parse_identity(event: Any) -> dict[str, str | None]:
+    """Return the parts of the identity of an event; a missing or malformed part is None."""
     data = event.get("data") if isinstance(event, dict) else None
     run = data.get("run") if isinstance(data, dict) else None
     return {

@@ -1,4 +1,4 @@
-"""Writes one run whose results come in pieces, inside the caller's transaction: only its end makes them visible."""
+"""Storage of one run whose results arrive in parts, inside the caller's transaction."""
 
 from collections.abc import Sequence
 from typing import Self
@@ -17,27 +17,27 @@ from service.usecases.ingest.emit_events import RunChange
 
 
 def check_can_merge(run: StoredRun, state: RunState) -> None:
-    """Raises Rejected where a known run is another project's, or its results have expired and its counts stay."""
+    """Raise Rejected if the stored run belongs to another project, or if its results have expired."""
     if run.state.project_id != state.project_id:
-        message = f"run_id: {state.run_id!r} belongs to project {run.state.project_id!r}"
+        message = f"run_id: {state.run_id!r} already exists in project {run.state.project_id!r}"
         raise Rejected("run_id_conflict", message)
     if run.results_expired:
-        raise Rejected("completed_at_out_of_range", f"run_id: {state.run_id!r} is a run whose results have expired")
+        raise Rejected("completed_at_out_of_range", f"run_id: the results of run {state.run_id!r} have expired")
 
 
 class RunWriter:
-    """A new run, or a known one that takes more in. No case may come in two pieces."""
+    """A writer for a new or stored run. Each case must be in only one part."""
 
     def __init__(self, run: StoredRun, state: RunState, *, is_new: bool) -> None:
         self.run = run
-        self.taken = 0
-        self._facts = state
+        self.result_count = 0
+        self._state = state
         self._is_new = is_new
-        self._replaced = False
+        self._has_replaced = False
 
     @classmethod
     async def open(cls, connection: Connection, org_id: OrgId, state: RunState) -> Self:
-        """Inserts the run, or locks the known one. Raises Rejected where that is another project's, or expired."""
+        """Insert the run, or lock the stored one. Raises Rejected if check_can_merge does."""
         new = StoredRun.new(org_id, state, Counts())
         if await stored_runs.insert_new(connection, [new]):
             return cls(new, state, is_new=True)
@@ -46,25 +46,25 @@ class RunWriter:
         return cls(known, state, is_new=False)
 
     async def add(self, connection: Connection, outcomes: Sequence[CaseOutcome]) -> None:
-        """Takes further results in."""
-        self.taken += len(outcomes)
+        """Store a part of the results."""
+        self.result_count += len(outcomes)
         if not outcomes:
             return
         rows = RunOutcomes(self.run.org_id, self.run.key, outcomes)
         if self._is_new:
             await stored_results.insert(connection, [rows])
-            more = results.count(outcomes)
-            self.run.counts = Counts(*map(sum, zip(self.run.counts, more, strict=True)))
+            added = results.count(outcomes)
+            self.run.counts = Counts(*map(sum, zip(self.run.counts, added, strict=True)))
         else:
             winners = await stored_results.replace_older(connection, rows)
-            self._replaced = self._replaced or bool(winners.outcomes)
+            self._has_replaced = self._has_replaced or bool(winners.outcomes)
 
     async def close(self, connection: Connection) -> RunChange | None:
-        """Writes what has become of the run; None where nothing has changed."""
+        """Update the run and return the change; None if nothing has changed."""
         run, was_complete = self.run, self.run.complete and not self._is_new
         if not self._is_new:
-            merged = runs.merge(run.state, self._facts)
-            if not self._replaced and merged == run.state:
+            merged = runs.merge(run.state, self._state)
+            if not self._has_replaced and merged == run.state:
                 return None
             run.state = merged
             run.counts = await stored_runs.count_results(connection, run.org_id, run.key)

@@ -20,7 +20,7 @@ from service.reports.uploads import ReadUpload
 from service.store.reports import ClaimedReport
 from service.usecases.ingest.parse_events import AcceptanceWindow, ParsedEvent, aware, parse_run_state, to_ms
 from service.usecases.ingest.parse_results import MAX_ATTEMPTS, Occurrences
-from service.usecases.ingest.validate_events import Problem, name_of
+from service.usecases.ingest.validate_events import Problem, result_name
 
 _RESULTS: Final = TypeAdapter(list[ResultIn])
 _RESULT: Final = TypeAdapter(ResultIn)
@@ -87,7 +87,7 @@ class ParsedReport:
         try:
             _RESULT.validate_python(item)
         except ValidationError as error:
-            self.event.reject(index, name_of(item), _reason(error))
+            self.event.reject(index, result_name(item), _reason(error))
             return False
         return True
 
@@ -99,7 +99,7 @@ class ParsedReport:
                 yield index, result
             else:
                 self.event.reject(
-                    index, name_of(result), f"case_id: must occur at most {MAX_ATTEMPTS} times in a report"
+                    index, result_name(result), f"case_id: must occur at most {MAX_ATTEMPTS} times in a report"
                 )
 
     def _truncate_problems(self) -> None:

@@ -71,11 +71,11 @@ class ReportStore:
         """
         report = ParsedReport(claimed, read, self._retention)
         completed_ms = [report.event.state.completed_ms]
-        async with self._months.ensured(connection, completed_ms), notifying_transaction(connection):
+        async with self._months.ensure_partitions(connection, completed_ms), notifying_transaction(connection):
             run = await self._write(connection, claimed, report, results)
             change = await run.close(connection)
             await store_uploads(connection, run.run, claimed.upload)
-            outcome = ReportOutcome("partial" if report.event.rejected else "stored", run.taken)
+            outcome = ReportOutcome("partial" if report.event.rejected_count else "stored", run.result_count)
             await _finish(connection, claimed, report, outcome)
             await emit_run_events(connection, [change] if change else [], self._link_base)
         return outcome
@@ -89,7 +89,7 @@ class ReportStore:
         run = await RunWriter.open(connection, org_id, report.event.state)
         async for outcomes in self._outcomes(org_id, report, results):
             await run.add(connection, list(outcomes.values()))
-        if report.event.rejected and not run.taken:
+        if report.event.rejected_count and not run.result_count:
             raise Rejected("no_valid_result", report.no_valid_result_message)
         return run
 

@@ -20,7 +20,7 @@ from tests.stored import RETENTION, Store
 
 async def test_an_event_is_stored_with_its_counts(store: Store) -> None:
     event = run_event(results=[result("a"), result("b", "failed"), result("c", "skipped"), result("d", "error")])
-    assert [verdict.what for verdict in await store.take(event)] == ["stored"]
+    assert [verdict.status for verdict in await store.take(event)] == ["stored"]
     run = await store.run()
     assert run is not None
     assert (run["passed"], run["failed"], run["skipped"], run["error"]) == (1, 1, 1, 1)
@@ -32,7 +32,7 @@ async def test_redelivered_event_changes_nothing(store: Store) -> None:
     event = run_event(results=[result("a"), result("b", "failed")])
     await store.take(event)
     before = await store.snapshot(), await store.receipts()
-    assert [verdict.what for verdict in await store.take(event)] == ["duplicate"]
+    assert [verdict.status for verdict in await store.take(event)] == ["duplicate"]
     assert (await store.snapshot(), await store.receipts()) == before
 
 
@@ -54,7 +54,7 @@ async def test_an_event_id_with_another_body_is_rejected(store: Store) -> None:
 async def test_both_faults_of_a_batch_are_told_apart(store: Store) -> None:
     first, again, other = run_event(id="one"), run_event(id="one"), run_event("run_2", id="one")
     verdicts = await store.take(first, again, other)
-    assert [verdict.what for verdict in verdicts] == ["stored", "duplicate", "rejected"]
+    assert [verdict.status for verdict in verdicts] == ["stored", "duplicate", "rejected"]
 
 
 async def test_a_later_event_corrects_a_case(store: Store) -> None:
@@ -149,7 +149,7 @@ async def test_the_same_name_without_a_case_id_is_a_further_occurrence(store: St
 async def test_one_invalid_result_leaves_the_others(store: Store) -> None:
     bad: list[Any] = [result("bad", "exploded"), result("negative", duration_ms=-1), {"status": "passed"}, 7]
     (verdict,) = await store.take(run_event(results=[result("good"), *bad]))
-    assert verdict.what == "partial"
+    assert verdict.status == "partial"
     assert [row[0] for row in await store.results()] == ["good"]
     (receipt,) = await store.receipts()
     assert (receipt["status"], receipt["results"]) == ("partial", 1)
@@ -180,8 +180,8 @@ async def test_one_invalid_result_leaves_the_others(store: Store) -> None:
 )
 async def test_what_can_not_be_stored_is_refused_and_blocks_nobody(store: Store, event: Any, reason: str) -> None:
     good, verdict, also_good = await store.take(run_event("before"), event, run_event("after"))
-    assert (good.what, also_good.what) == ("stored", "stored")
-    assert (verdict.what, verdict.reason) == ("rejected", reason)
+    assert (good.status, also_good.status) == ("stored", "stored")
+    assert (verdict.status, verdict.reason) == ("rejected", reason)
     assert verdict.message
 
 
@@ -206,7 +206,7 @@ async def test_a_run_whose_results_have_expired_keeps_its_counts(store: Store) -
     await store.pool.execute("UPDATE runs SET results_expired = true")
     before = await store.snapshot()
     (verdict,) = await store.take(run_event(results=[result("a", "failed")], time="2026-05-20T13:00:00Z"))
-    assert (verdict.what, verdict.reason) == ("rejected", "completed_at_out_of_range")
+    assert (verdict.status, verdict.reason) == ("rejected", "completed_at_out_of_range")
     assert await store.snapshot() == before
     assert [receipt["status"] for receipt in await store.receipts()].count("rejected") == 1
 
@@ -223,7 +223,7 @@ async def test_a_run_id_of_another_project_is_rejected(store: Store) -> None:
 async def test_nul_and_lone_surrogates_are_replaced_and_noted(store: Store) -> None:
     text = body(run_event(results=[result("NUL\0", "failed", failure={"message": "SURROGATE"})]))
     (verdict,) = await store.take(text.replace(b"SURROGATE", b"\\ud800"))
-    assert verdict.what == "stored"
+    assert verdict.status == "stored"
     assert [row[0] for row in await store.results()] == ["NUL�"]
     assert await store.pool.fetchval("SELECT message FROM result_details") == "�"
     (receipt,) = await store.receipts()
@@ -233,7 +233,7 @@ async def test_nul_and_lone_surrogates_are_replaced_and_noted(store: Store) -> N
 async def test_a_duration_that_is_no_number_rejects_that_result(store: Store) -> None:
     text = body(run_event(results=[result("nan", duration_ms=-77), result("good")])).replace(b"-77", b"NaN")
     (verdict,) = await store.take(text)
-    assert verdict.what == "partial"
+    assert verdict.status == "partial"
     assert [row[0] for row in await store.results()] == ["good"]
 
 
@@ -278,7 +278,7 @@ async def test_the_same_event_at_two_ingests_at_once_is_stored_once(store: Store
     other = RunIngest(store.pool, RETENTION)
     bodies = [body(run_event(f"run_{number}", [result("a"), result("b")])) for number in range(30)]
     both = await asyncio.gather(store.ingest.ingest(bodies), other.ingest(bodies[::-1]))
-    assert sorted(verdict.what for verdicts in both for verdict in verdicts) == ["duplicate"] * 30 + ["stored"] * 30
+    assert sorted(verdict.status for verdicts in both for verdict in verdicts) == ["duplicate"] * 30 + ["stored"] * 30
     assert await store.pool.fetchval("SELECT count(*) FROM results") == 60
 
 
@@ -286,7 +286,7 @@ async def test_a_clash_of_case_keys_rejects_the_later_case(store: Store, monkeyp
     monkeypatch.setattr("service.domain.cases.case_key", lambda *_: 7)
     await store.take(run_event(results=[result("a")]))
     (verdict,) = await store.take(run_event("run_2", [result("b"), result("c", case_id="x")]))
-    assert verdict.what == "partial" or verdict.reason == "no_valid_result"
+    assert verdict.status == "partial" or verdict.reason == "no_valid_result"
     assert await store.results("run_2") == []
     problems = (await store.receipts())[-1]["problems"]
     assert all("case_key_clash" in problem["reason"] for problem in problems)
@@ -314,7 +314,7 @@ async def test_a_fault_that_only_the_store_sees_is_one_events_own(store: Store, 
 async def test_unknown_extra_fields_are_ignored(store: Store) -> None:
     event = run_event(results=[result("a", colour="green")], mood="good")
     event["extension"] = 1
-    assert [verdict.what for verdict in await store.take(event)] == ["stored"]
+    assert [verdict.status for verdict in await store.take(event)] == ["stored"]
 
 
 async def test_case_renamed_under_its_id_keeps_its_history_and_takes_the_new_name(store: Store) -> None:
@@ -334,7 +334,7 @@ async def test_of_two_projects_in_one_batch_the_one_that_has_the_run_keeps_it(st
 async def test_attempts_of_one_case_are_bounded_however_they_come(store: Store) -> None:
     again = [result("a", "failed", case_id="tc_1", duration_ms=2_000_000_000)] * 1_200
     (verdict,) = await store.take(run_event(results=again))
-    assert verdict.what == "partial"
+    assert verdict.status == "partial"
     assert await store.results() == [("a", "failed", 2**31 - 1, 1_000, False)]
 
 
@@ -342,7 +342,7 @@ async def test_a_size_that_no_file_has_costs_its_result_alone(store: Store) -> N
     beyond = result("beyond", artifacts=[{"name": "a", "size": 2**63}])
     largest = result("largest", artifacts=[{"name": "a", "size": 2**53 - 1}])
     (verdict,) = await store.take(run_event(results=[beyond, largest]))
-    assert (verdict.what, verdict.results) == ("partial", 1)
+    assert (verdict.status, verdict.results) == ("partial", 1)
     (receipt,) = await store.receipts()
     assert receipt["problems"][0]["reason"] == "artifacts.0.size: must be 9007199254740991 or less"
 
@@ -353,7 +353,7 @@ async def test_a_size_that_no_file_has_costs_its_result_alone(store: Store) -> N
 )
 async def test_a_run_that_started_at_an_end_of_the_calendar_takes_further_events(store: Store, started_at: str) -> None:
     verdicts = await store.take_each(run_event(started_at=started_at), run_event(results=[result("a")]))
-    assert [verdict.what for verdict in verdicts] == ["stored", "stored"]
+    assert [verdict.status for verdict in verdicts] == ["stored", "stored"]
 
 
 async def test_a_batch_that_is_read_lets_others_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -211,7 +211,7 @@ async def test_what_was_begun_is_finished_though_the_retention_is_longer_now(loc
 async def test_a_month_that_is_taken_away_under_a_consumer_is_made_anew(local: Scene) -> None:
     await local.expire()
     late = [run_event(name, RESULTS, time=moment.isoformat()) for name, moment in [("late", OLD), ("other", NEW)]]
-    assert [verdict.what for verdict in await local.api.store.take(*late)] == ["stored", "stored"]
+    assert [verdict.status for verdict in await local.api.store.take(*late)] == ["stored", "stored"]
     assert await local.partitions() == pieces_of(OLD) | pieces_of(NEW)
 
 

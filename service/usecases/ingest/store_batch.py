@@ -1,0 +1,150 @@
+"""Storage of one batch of parsed events, inside the caller's transaction."""
+
+from collections.abc import Sequence
+
+from service.domain import results, runs
+from service.domain.errors import Rejected
+from service.store import receipts
+from service.store import results as stored_results
+from service.store import runs as stored_runs
+from service.store.postgres.database import Connection, RowDeleted
+from service.store.receipts import EventRef
+from service.store.results import RunOutcomes
+from service.store.runs import RunRef, StoredRun
+from service.usecases.ingest.batch_items import BatchItem, DatarefItem, EventItem, EventOutcome, RejectedItem
+from service.usecases.ingest.emit_events import RunChange
+from service.usecases.ingest.parse_results import CaseOutcomes
+from service.usecases.ingest.validate_events import Problem
+from service.usecases.ingest.write_run import check_can_merge
+
+
+class ConflictingProjects(Exception):
+    """Events of one run name several projects. Each event must be ingested separately."""
+
+
+class BatchWriter:
+    """A batch to store. Locks receipts, then runs by ID, then results by key, so that batches never deadlock."""
+
+    def __init__(self, items: Sequence[BatchItem]) -> None:
+        self._items = items
+        self._datarefs = [item for item in items if isinstance(item, DatarefItem)]
+        self.events = [item for item in items if isinstance(item, EventItem)]
+        self.changes: list[RunChange] = []
+
+    @property
+    def outcomes(self) -> list[EventOutcome]:
+        """The outcome of each event, in the order of the batch."""
+        return [item.outcome for item in self._items]
+
+    async def store(self, connection: Connection) -> None:
+        """Store the batch. Raises ConflictingProjects, and RowDeleted if a run is deleted concurrently."""
+        claimed = await self._claim(connection)
+        for dataref in sorted(self._datarefs, key=lambda item: (item.event.source, item.event.event_id)):
+            await dataref.queue(connection)
+        groups: dict[RunRef, list[EventItem]] = {}
+        for item in claimed:
+            groups.setdefault(item.run, []).append(item)
+        for ref, items in groups.items():
+            if len({item.event.state.project_id for item in items}) > 1:
+                raise ConflictingProjects(f"events of run {ref[1]!r} name several projects")
+        if groups:
+            await self._store_runs(connection, groups)
+
+    async def _claim(self, connection: Connection) -> list[EventItem]:
+        """Insert the receipts and return the events to store. Sets the outcome of repeated events."""
+        firsts: dict[EventRef, EventItem] = {}
+        for item in self.events:
+            item.accept()
+            first = firsts.setdefault(item.ref, item)
+            if first is not item:
+                _set_repeated(item, first.event.body_sha256)
+        rows = {ref: item.receipt() for ref, item in firsts.items()}
+        for rejected in self._items:
+            receipt = rejected.receipt() if isinstance(rejected, RejectedItem) else None
+            if receipt is not None:
+                rows.setdefault((receipt.org_id, receipt.source, receipt.event_id), receipt)
+        claimed = await receipts.claim(connection, list(rows.values())) if rows else set()
+        known = firsts.keys() - claimed
+        if known:
+            bodies = await receipts.find_bodies(connection, known)
+            for ref in known:
+                _set_repeated(firsts[ref], bodies[ref])
+        return [item for ref, item in firsts.items() if ref in claimed]
+
+    async def _store_runs(self, connection: Connection, groups: dict[RunRef, list[EventItem]]) -> None:
+        merged = {ref: _merge_events(items) for ref, items in groups.items()}
+        new = [
+            StoredRun.new(ref[0], state, results.count(outcomes.values())) for ref, (state, outcomes) in merged.items()
+        ]
+        inserted = await stored_runs.insert_new(connection, new)
+        inserted_runs = [run for run in new if run.ref in inserted]
+        await stored_results.insert(
+            connection,
+            [RunOutcomes(run.org_id, run.key, list(merged[run.ref][1].values())) for run in inserted_runs],
+        )
+        for run in inserted_runs:
+            self._add_change(run, was_complete=False)
+        known = merged.keys() - inserted
+        if known:
+            locked = await stored_runs.lock(connection, known)
+            if known - locked.keys():
+                raise RowDeleted(f"runs {known - locked.keys()} were deleted concurrently")
+            for ref, run in locked.items():
+                await self._merge(connection, run, groups[ref], *merged[ref])
+
+    async def _merge(
+        self,
+        connection: Connection,
+        run: StoredRun,
+        items: list[EventItem],
+        state: runs.RunState,
+        outcomes: CaseOutcomes,
+    ) -> None:
+        """Merge into a stored run. Writes nothing if nothing changes."""
+        try:
+            check_can_merge(run, state)
+        except Rejected as rejection:
+            for item in items:
+                await _reject(connection, item, rejection)
+            return
+        was_complete = run.complete
+        merged = runs.merge(run.state, state)
+        winners = await stored_results.replace_older(
+            connection, RunOutcomes(run.org_id, run.key, list(outcomes.values()))
+        )
+        if not winners.outcomes and merged == run.state:
+            return
+        if winners.outcomes:
+            run.counts = await stored_runs.count_results(connection, run.org_id, run.key)
+        run.state = merged
+        run.revision += 1
+        await stored_runs.update(connection, run)
+        self._add_change(run, was_complete)
+
+    def _add_change(self, run: StoredRun, was_complete: bool) -> None:
+        self.changes.append(RunChange(run, completed=run.complete and not was_complete))
+
+
+def _merge_events(items: list[EventItem]) -> tuple[runs.RunState, CaseOutcomes]:
+    """Merge all events of one run in this batch."""
+    first, *others = items
+    state, outcomes = first.event.state, dict(first.outcomes)
+    for item in others:
+        state = runs.merge(state, item.event.state)
+        results.merge(outcomes, item.outcomes.values())
+    return state, outcomes
+
+
+def _set_repeated(item: EventItem, body_sha256: bytes) -> None:
+    """Set the outcome of an event whose ID is known: a duplicate, or rejected if the body is different."""
+    if item.event.body_sha256 == body_sha256:
+        item.outcome = EventOutcome("duplicate")
+    else:
+        message = f"id: event {item.event.event_id!r} of this source was received before with a different body"
+        item.reject("event_id_reused", message)
+
+
+async def _reject(connection: Connection, item: EventItem, rejection: Rejected) -> None:
+    item.reject(rejection.reason, str(rejection))
+    problem: Problem = {"index": None, "name": None, "reason": f"{rejection.reason}: {rejection}"}
+    await receipts.reject(connection, item.ref, [problem])
