@@ -9,7 +9,7 @@ PATHS = service consumers tests benchmarks scripts docs migrations schema.sql py
 	Dockerfile .ci $(wildcard *.md)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow check prose fmt bench docs lock
+.PHONY: help setup run client test test-slow check prose fmt bench docs lock
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,7 +19,12 @@ setup: ## Get everything that the tests and checks need into .venv
 
 run: ## Start the whole stack on this machine, until Ctrl-C
 	@scripts/bootstrap
+	@$(VENV)/python -m service.client.archive --quiet
 	@exec $(VENV)/zof-results dev
+
+client: ## Build dist/zof-results-client.pyz, the command line for CI jobs, and its SHA-256
+	@scripts/bootstrap
+	@$(VENV)/python -m service.client.archive
 
 test: setup ## Run the tests and check who imports whom; under four minutes
 	@$(VENV)/pytest -m "not slow" -n 2
@@ -31,6 +36,7 @@ check: setup ## Check lint rules, formatting, types, import rules, and declared 
 	@$(VENV)/ruff check .
 	@$(VENV)/ruff format --check .
 	@$(VENV)/mypy
+	@$(VENV)/mypy --python-version 3.10 -p service.client
 	@$(VENV)/lint-imports --no-logo
 	@$(VENV)/deptry --no-ansi .
 

@@ -1,0 +1,117 @@
+"""The client archive runs with nothing but Python, and its bytes depend only on its content."""
+
+import asyncio
+import hashlib
+import shutil
+import subprocess
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from service.client import archive
+from service.client.archive import ArchiveError
+from service.usecases.events.number_events import number_events
+from tests.exporting import Exports, exporting
+from tests.report_api import PASSING
+from tests.run_events import result, run_event
+
+TIMEOUT_S = 60
+
+
+@pytest.fixture(scope="module")
+def pyz(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("dist") / "zof-results-client.pyz"
+    archive.build(target)
+    return target
+
+
+@pytest.fixture
+async def exports(database_url: str, tmp_path: Path) -> AsyncIterator[Exports]:
+    async with exporting(database_url, (tmp_path / "files").as_uri()) as opened:
+        yield opened
+
+
+@pytest.fixture(params=["oldest Python", "this Python"])
+def python(request: pytest.FixtureRequest) -> str:
+    """The Python that runs the archive."""
+    if request.param == "this Python":
+        return sys.executable
+    found = [shutil.which("python3.10"), *map(str, Path.home().glob(".pyenv/versions/3.10.*/bin/python3.10"))]
+    for path in filter(None, found):
+        if subprocess.run([path, "-c", ""], check=False, capture_output=True).returncode == 0:  # a shim can fail
+            return path
+    pytest.skip("python3.10 isn't installed")
+
+
+async def start(python: str, pyz: Path, exports: Exports, *arguments: str) -> Process:
+    """Start the archive in an empty environment, without site-packages."""
+    environment = {"RESULTS_URL": str(exports.api.http.make_url("/")), "RESULTS_API_KEY": exports.api.key}
+    command = (python, "-I", "-S", str(pyz), *arguments)
+    return await asyncio.create_subprocess_exec(*command, env=environment, cwd=pyz.parent, stdout=PIPE, stderr=PIPE)
+
+
+async def run(python: str, pyz: Path, exports: Exports, *arguments: str) -> str:
+    process = await start(python, pyz, exports, *arguments)
+    out, err = await asyncio.wait_for(process.communicate(), TIMEOUT_S)
+    assert process.returncode == 0, err.decode()
+    return out.decode()
+
+
+async def test_every_command_runs_without_packages(python: str, pyz: Path, exports: Exports, tmp_path: Path) -> None:
+    report, target = tmp_path / "junit.xml", tmp_path / "results.csv"
+    report.write_bytes(PASSING)
+    uploaded = await run(python, pyz, exports, "report", str(report), "--run-id", "uploaded", "--project", "shop")
+    assert uploaded.startswith(f"{report}: queued (rcp_")
+
+    await exports.api.store.take(run_event("run_1", [result("pays"), result("ships")]))
+    assert (await run(python, pyz, exports, "gate", "--run-id", "run_1")).startswith("passed: run run_1 (passed)")
+
+    async with exports.running_worker():
+        await run(python, pyz, exports, "export", "-o", str(target), "--run-id", "run_1")
+    assert len(target.read_text().splitlines()) == 1 + 2
+
+    await number_events(exports.api.store.pool)
+    process = await start(python, pyz, exports, "tail", "--type", "run.completed")
+    try:
+        assert process.stdout is not None
+        printed = asyncio.create_task(process.stdout.readline())
+        for number in range(100):  # nothing signals that the command is connected
+            await exports.api.store.take(run_event(f"later_{number}"))
+            await number_events(exports.api.store.pool)
+            done, _ = await asyncio.wait({printed}, timeout=0.5)
+            if done:
+                break
+        assert b"run.completed" in await asyncio.wait_for(printed, TIMEOUT_S)
+    finally:
+        process.kill()
+        await process.communicate()
+
+
+async def test_archive_contains_only_the_user_commands(python: str, pyz: Path, exports: Exports) -> None:
+    _, _, commands = (await run(python, pyz, exports, "--help")).partition("Commands:\n")
+    assert [line.split()[0] for line in commands.splitlines()] == ["export", "gate", "report", "tail"]
+    assert version("zof-results") in await run(python, pyz, exports, "--version")
+
+
+def test_repeated_build_has_the_same_bytes(pyz: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again" / pyz.name
+    digest = archive.build(again)
+    assert again.read_bytes() == pyz.read_bytes()
+    assert digest == hashlib.sha256(pyz.read_bytes()).hexdigest()
+    assert again.with_name(f"{pyz.name}.sha256").read_text() == f"{digest}  {pyz.name}\n"
+
+
+def test_import_of_another_package_is_an_error(tmp_path: Path) -> None:
+    module = tmp_path / "module.py"
+    module.write_text("def f() -> None:\n    from pydantic import BaseModel\n")
+    with pytest.raises(ArchiveError, match=r"imports pydantic, which isn't part of the client archive"):
+        list(archive._imported_files(module))
+
+
+def test_unlocked_version_is_an_error() -> None:
+    with pytest.raises(ArchiveError, match=r"httpx 0\.0\.1 is installed, but .* is locked"):
+        archive._check_version("httpx", "0.0.1")
