@@ -57,7 +57,7 @@ async def test_referenced_results_are_stored_with_the_time_of_the_event(
 
     async with running_ingester(reports, ingester):
         [receipt] = (await reports.api.get("/v1/receipts", {"event_id": event["id"]}))["data"]
-        receipt = await reports.settled(receipt)
+        receipt = await reports.wait_until_finished(receipt)
     assert (receipt["status"], receipt["results"], receipt["run_id"]) == ("stored", 2_500, "run_1")
     run = await reports.api.get("/v1/runs/run_1")
     assert (run["completed_at"], run["environment"]) == ("2026-05-20T12:00:00.000Z", "staging")
@@ -87,7 +87,7 @@ async def test_missing_object_rejects_the_event(reports: Reports, ingester: Repo
     await reports.api.store.take(event := event_with_dataref("inbox/1/nothing"))
     async with running_ingester(reports, ingester):
         [receipt] = (await reports.api.get("/v1/receipts", {"event_id": event["id"]}))["data"]
-        receipt = await reports.settled(receipt)
+        receipt = await reports.wait_until_finished(receipt)
     assert receipt["problems"][0]["reason"] == "invalid: the file was not found in storage"
 
 

@@ -28,7 +28,7 @@ from service.store.reports import ClaimedReport
 from service.usecases.reports import ingest_reports
 from service.usecases.reports.ingest_reports import ReportIngester
 from tests.consumers.conftest import Broker, until
-from tests.report_api import PASSING, PATIENCE_S, Reports, new_ingester, running_ingester, serving_reports
+from tests.report_api import PASSING, TIMEOUT_S, Reports, new_ingester, running_ingester, serving_reports
 from tests.run_events import run_event
 
 
@@ -72,9 +72,9 @@ async def test_report_is_ingested_as_soon_as_its_message_arrives(
     reports: Reports, broker: Broker, ingester: ReportIngester
 ) -> None:
     async with ingesting_from_broker(reports, broker, ingester):
-        await reports.take(PASSING, "run_0")
+        await reports.ingest(PASSING, "run_0")
         started = asyncio.get_running_loop().time()
-        receipt = await reports.take(PASSING)
+        receipt = await reports.ingest(PASSING)
         assert asyncio.get_running_loop().time() - started < 1.5
     assert receipt["status"] == "stored"
 
@@ -86,7 +86,7 @@ async def test_report_of_a_crashed_worker_is_claimed_by_another(reports: Reports
         await asyncio.sleep(0.3)
         assert (await reports.api.get(f"/v1/receipts/{sent['id']}"))["status"] == "processing"
         await expire_leases(reports)
-        assert (await reports.settled(sent))["status"] == "stored"
+        assert (await reports.wait_until_finished(sent))["status"] == "stored"
     assert (await reports.api.get("/v1/runs/run_1"))["revision"] == 1
 
 
@@ -94,10 +94,10 @@ async def test_missing_partition_is_created_again(
     reports: Reports, ingester: ReportIngester, database_url: str
 ) -> None:
     async with running_ingester(reports, ingester):
-        await reports.take(PASSING)
+        await reports.ingest(PASSING)
         async with as_owner(database_url) as owner:
             await owner.execute(f"DROP TABLE results_{datetime.now(UTC):%Y_%m}")
-        assert (await reports.take(PASSING, "run_2"))["status"] == "stored"
+        assert (await reports.ingest(PASSING, "run_2"))["status"] == "stored"
 
 
 async def test_worker_with_an_expired_lease_stores_nothing(reports: Reports, ingester: ReportIngester) -> None:
@@ -126,7 +126,7 @@ async def test_lease_is_renewed_while_a_report_waits_to_be_stored(
             second = await reports.send(PASSING, "run_2")
             await asyncio.sleep(3)
             assert await new_ingester(Settings(), pool).claim() is None
-        receipts = [await reports.settled(receipt) for receipt in (first, second)]
+        receipts = [await reports.wait_until_finished(receipt) for receipt in (first, second)]
     assert [receipt["status"] for receipt in receipts] == ["stored", "stored"]
     assert {
         row["attempt_count"] for row in await pool.fetch("SELECT attempt_count FROM receipts WHERE upload IS NOT NULL")
@@ -147,7 +147,7 @@ async def test_report_that_crashes_workers_is_rejected(reports: Reports, ingeste
     assert await ingester.claim() is None
     await ingester.reject_abandoned()
 
-    receipt = await reports.settled(sent)
+    receipt = await reports.wait_until_finished(sent)
     assert receipt["problems"][0]["reason"] == "internal_error: 4 workers crashed while they processed this report"
 
 
@@ -189,7 +189,7 @@ async def test_storage_outage_does_not_use_up_the_attempts_of_a_report(
         assert (await ingester.ingest(await claim(ingester))).status == "queued"
     unavailable.is_unavailable = False
     assert (await ingester.ingest(await claim(ingester))).status == "stored"
-    assert (await reports.settled(sent))["status"] == "stored"
+    assert (await reports.wait_until_finished(sent))["status"] == "stored"
 
 
 async def test_report_is_rejected_even_if_its_upload_cannot_be_deleted(
@@ -199,7 +199,7 @@ async def test_report_is_rejected_even_if_its_upload_cannot_be_deleted(
     unavailable.fails_after_read = True
     unavailable.is_unavailable = False
     assert (await ingester.ingest(await claim(ingester))).status == "rejected"
-    assert (await reports.settled(sent))["status"] == "rejected"
+    assert (await reports.wait_until_finished(sent))["status"] == "rejected"
 
 
 async def test_killed_parser_process_rejects_its_report_and_the_worker_continues(
@@ -210,14 +210,14 @@ async def test_killed_parser_process_rejects_its_report_and_the_worker_continues
     large = b"<testsuite>" + b"<testcase name='a'/>" * 1_000_000
     async with running_ingester(reports, ingester, slots=1):
         sent = await reports.send(io.BytesIO(large))
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             while not (pids := parser_pids(parser)):  # noqa: ASYNC110 - there is no event for the start of a process
                 await asyncio.sleep(0.01)
         os.kill(pids[0], signal.SIGKILL)
-        receipt = await reports.settled(sent)
+        receipt = await reports.wait_until_finished(sent)
         reason = "malformed_report: the parser process crashed while it parsed the report"
         assert receipt["problems"][0]["reason"] == reason
-        assert (await reports.take(PASSING))["status"] == "stored"
+        assert (await reports.ingest(PASSING))["status"] == "stored"
     await ingester.close()
 
 
@@ -249,7 +249,7 @@ async def test_concurrent_shards_of_several_workers_become_one_run(
             workers.push_async_callback(database.close_pool, pool)
             await workers.enter_async_context(running_ingester(reports, new_ingester(settings, pool)))
         sent = [
-            reports.take(shard_of(number), params={"shard": f"{number}/{shards}"}) for number in range(1, shards + 1)
+            reports.ingest(shard_of(number), params={"shard": f"{number}/{shards}"}) for number in range(1, shards + 1)
         ]
         receipts = await asyncio.gather(*sent)
     assert {receipt["status"] for receipt in receipts} == {"stored"}

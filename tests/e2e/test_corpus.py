@@ -50,7 +50,7 @@ async def all_wrong(stack: Reports, listed: list[ListedReport]) -> dict[str, Any
             body = report.path.read_bytes()
             if not body:
                 return await _answered(stack, report)
-            receipt = await stack.take(body, str(report))
+            receipt = await stack.ingest(body, str(report))
             return await (_wrong(stack, report, receipt) if report.is_readable else _taken(stack, report, receipt))
 
     found = await asyncio.gather(*map(one, listed))

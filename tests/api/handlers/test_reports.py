@@ -31,7 +31,7 @@ async def without_worker(database_url: str, tmp_path: Path) -> AsyncIterator[Rep
 
 
 async def test_report_becomes_a_run(reports: Reports) -> None:
-    receipt = await reports.take(PASSING, params={"branch": "main", "labels": "team:web", "environment": "ci"})
+    receipt = await reports.ingest(PASSING, params={"branch": "main", "labels": "team:web", "environment": "ci"})
 
     assert (receipt["status"], receipt["results"], receipt["problems"]) == ("stored", 2, [])
     run = await reports.api.get("/v1/runs/run_1")
@@ -43,7 +43,7 @@ async def test_report_becomes_a_run(reports: Reports) -> None:
 
 
 async def test_uploaded_report_is_stored_unchanged(reports: Reports) -> None:
-    await reports.take(PASSING, Content_Type="application/xml")
+    await reports.ingest(PASSING, Content_Type="application/xml")
 
     [artifact] = await reports.artifacts()
     assert (artifact["kind"], artifact["content_type"], artifact["size"]) == ("report", "application/xml", len(PASSING))
@@ -64,12 +64,12 @@ async def test_uploaded_report_is_stored_unchanged(reports: Reports) -> None:
 async def test_compressed_reports_of_all_formats_are_stored(
     reports: Reports, body: bytes, headers: dict[str, str]
 ) -> None:
-    receipt = await reports.take(body, "run_1", (), **headers)
+    receipt = await reports.ingest(body, "run_1", (), **headers)
     assert (receipt["status"], receipt["results"]) == ("stored", 2), receipt
 
 
 async def test_resent_report_changes_nothing(reports: Reports) -> None:
-    first = await reports.take(PASSING)
+    first = await reports.ingest(PASSING)
     before = await reports.api.store.snapshot()
     again = await reports.send(PASSING)
 
@@ -80,10 +80,10 @@ async def test_resent_report_changes_nothing(reports: Reports) -> None:
 
 
 async def test_corrected_report_replaces_its_results(reports: Reports) -> None:
-    await reports.take(PASSING)
+    await reports.ingest(PASSING)
     await reports.api.store.pool.execute("UPDATE receipts SET received_at = received_at - interval '1 hour'")
     await reports.api.store.pool.execute("UPDATE results SET event_time_offset_s = event_time_offset_s - 3600")
-    await reports.take(b'<testsuite name="shop"><testcase name="pays"><failure/></testcase></testsuite>')
+    await reports.ingest(b'<testsuite name="shop"><testcase name="pays"><failure/></testcase></testsuite>')
 
     run = await reports.api.get("/v1/runs/run_1")
     assert (run["counts"]["passed"], run["counts"]["failed"], run["revision"]) == (1, 1, 2)
@@ -95,18 +95,18 @@ async def test_shards_in_any_order_become_one_run(reports: Reports) -> None:
 
     first, second, third = [await reports.send(shard(number), params={"shard": f"{number}/3"}) for number in (3, 1, 2)]
     for receipt in (first, second, third):
-        assert (await reports.settled(receipt))["status"] == "stored"
+        assert (await reports.wait_until_finished(receipt))["status"] == "stored"
     run = await reports.api.get("/v1/runs/run_1")
     assert (run["complete"], run["counts"]["passed"]) == (True, 6)
 
 
 async def test_run_with_missing_shards_is_not_complete(reports: Reports) -> None:
-    await reports.take(PASSING, params={"shard": "1/2"})
+    await reports.ingest(PASSING, params={"shard": "1/2"})
     assert (await reports.api.get("/v1/runs/run_1"))["complete"] is False
 
 
 async def test_malformed_report_is_rejected_with_a_reason_and_leaves_no_file(reports: Reports) -> None:
-    receipt = await reports.take(b"<testsuite><testcase name='a'/>")
+    receipt = await reports.ingest(b"<testsuite><testcase name='a'/>")
 
     assert (receipt["status"], receipt["results"]) == ("rejected", 0)
     assert receipt["problems"][0]["reason"].startswith("malformed_report: ")
@@ -190,30 +190,30 @@ async def test_unstorable_names_in_a_form_are_replaced(without_worker: Reports) 
 
 
 async def test_rejected_report_can_be_sent_again(reports: Reports) -> None:
-    receipt = await reports.take(b"nonsense")
+    receipt = await reports.ingest(b"nonsense")
     again = await reports.send(b"nonsense")
     assert again["id"] == receipt["id"]
     assert again["status"] == "queued"
-    assert (await reports.settled(again))["status"] == "rejected"
+    assert (await reports.wait_until_finished(again))["status"] == "rejected"
 
 
 async def test_report_of_a_run_of_another_project_is_rejected(reports: Reports) -> None:
     await reports.api.store.take(run_event("run_1", project_id="other"))
-    receipt = await reports.take(PASSING)
+    receipt = await reports.ingest(PASSING)
     assert receipt["problems"][0]["reason"].startswith("run_id_conflict: ")
 
 
 async def test_report_of_a_run_with_expired_results_is_rejected(reports: Reports) -> None:
     await reports.api.store.take(run_event("run_1"))
     await reports.api.store.pool.execute("UPDATE runs SET results_expired = true")
-    receipt = await reports.take(PASSING)
+    receipt = await reports.ingest(PASSING)
     assert receipt["problems"][0]["reason"].startswith("completed_at_out_of_range: ")
     assert (await reports.api.get("/v1/runs/run_1"))["counts"]["passed"] == 1
 
 
 async def test_invalid_results_are_listed_by_index_and_the_others_are_stored(reports: Reports) -> None:
     results = [{"name": "a", "status": "passed"}, {"name": "b", "status": "green"}, {"status": "passed"}, 7]
-    receipt = await reports.take(orjson.dumps({"results": results}))
+    receipt = await reports.ingest(orjson.dumps({"results": results}))
 
     assert (receipt["status"], receipt["results"]) == ("partial", 1)
     assert [(problem["index"], problem["name"]) for problem in receipt["problems"]] == [(1, "b"), (2, None), (3, None)]
@@ -221,7 +221,7 @@ async def test_invalid_results_are_listed_by_index_and_the_others_are_stored(rep
 
 
 async def test_report_without_valid_results_is_rejected_and_creates_no_run(reports: Reports) -> None:
-    receipt = await reports.take(b'{"results": [{"name": "b", "status": "green"}]}')
+    receipt = await reports.ingest(b'{"results": [{"name": "b", "status": "green"}]}')
     assert receipt["status"] == "rejected"
     assert receipt["problems"][0]["reason"].startswith("no_valid_result: ")
     await reports.api.error("/v1/runs/run_1", 404)
@@ -231,7 +231,7 @@ async def test_repeated_case_id_is_a_further_attempt_at_any_distance(reports: Re
     many = [{"name": f"case {number}", "status": "passed", "suite": "s"} for number in range(5_000)]
     flaky = {"case_id": "tc_1", "name": "pays", "duration_ms": 5}
     results = [{**flaky, "status": "failed"}, *many, {**flaky, "status": "passed"}]
-    receipt = await reports.take(orjson.dumps({"results": results}))
+    receipt = await reports.ingest(orjson.dumps({"results": results}))
 
     assert (receipt["status"], receipt["results"]) == ("stored", 5_001)
     [item] = (await reports.api.get("/v1/results", {"case_id": "tc_1"}))["data"]
@@ -240,7 +240,7 @@ async def test_repeated_case_id_is_a_further_attempt_at_any_distance(reports: Re
 
 async def test_occurrences_are_counted_over_the_complete_report(reports: Reports) -> None:
     results = [{"name": "same", "suite": "s", "status": "passed"}] * 4_500
-    receipt = await reports.take(orjson.dumps({"results": results}))
+    receipt = await reports.ingest(orjson.dumps({"results": results}))
 
     assert receipt["results"] == 4_500
     assert (await reports.api.get("/v1/runs/run_1"))["counts"]["passed"] == 4_500
@@ -252,7 +252,7 @@ async def test_attachments_of_a_form_become_artifacts_of_the_results_that_name_t
     form.add_field("report", f"<testsuite>{case}</testsuite>", filename="junit.xml", content_type="text/xml")
     form.add_field("file", b"PNG", filename="shot.png", content_type="image/png")
     form.add_field("file", b"log", filename="all.log")
-    receipt = await reports.take(form)
+    receipt = await reports.ingest(form)
 
     assert receipt["status"] == "stored", receipt
     found = {artifact["name"]: artifact for artifact in await reports.artifacts()}
@@ -292,13 +292,13 @@ async def test_too_large_report_returns_413_with_and_without_content_length(with
 async def test_decompression_bomb_is_rejected(database_url: str, tmp_path: Path) -> None:
     bomb = gzip.compress(b"<testsuite>" + b" " * 50_000_000)
     async with serving_reports_with_ingester(database_url, tmp_path, report_max_unpacked_bytes=1_000_000) as reports:
-        receipt = await reports.take(bomb, Content_Encoding="gzip")
+        receipt = await reports.ingest(bomb, Content_Encoding="gzip")
     assert receipt["problems"][0]["reason"] == "too_large: the report is larger than 1000000 bytes after decompression"
 
 
 async def test_billion_laughs_are_rejected(reports: Reports) -> None:
     entities = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10 if n else "ha"}">' for n in range(10))
-    receipt = await reports.take(f'<!DOCTYPE t [{entities}]><testsuite name="&e9;"/>'.encode())
+    receipt = await reports.ingest(f'<!DOCTYPE t [{entities}]><testsuite name="&e9;"/>'.encode())
     assert receipt["status"] == "rejected"
 
 

@@ -54,10 +54,10 @@ async def test_files_of_stored_reports_are_kept_while_their_runs_use_them(report
     form = FormData()
     form.add_field("report", PASSING, filename="junit.xml", content_type="application/xml")
     form.add_field("file", b"bytes", filename="pay.png", content_type="image/png")
-    await reports.take(form)
-    kept = await inbox(reports)
-    assert len(kept) == 2
-    assert await clean_up(reports) == kept
+    await reports.ingest(form)
+    remaining = await inbox(reports)
+    assert len(remaining) == 2
+    assert await clean_up(reports) == remaining
     await reports.api.store.pool.execute("DELETE FROM artifacts")
     assert await clean_up(reports) == set()
 
@@ -66,22 +66,22 @@ async def test_files_of_stored_reports_are_kept_while_their_runs_use_them(report
 async def test_files_of_pending_reports_are_kept_and_those_of_rejected_reports_deleted(
     reports: Reports, old: None, status: str
 ) -> None:
-    receipt = await reports.take(PASSING)
+    receipt = await reports.ingest(PASSING)
     await reports.api.store.pool.execute("DELETE FROM artifacts")
     await reports.api.store.pool.execute("UPDATE receipts SET lease_until = 'infinity', due_at = 'infinity'")
-    kept = await inbox(reports)
+    remaining = await inbox(reports)
     await set_status(reports, receipt, status)
-    assert await clean_up(reports) == kept
+    assert await clean_up(reports) == remaining
     await set_status(reports, receipt, "rejected")
     assert await clean_up(reports) == set()
 
 
 async def test_resent_report_keeps_only_its_new_files(reports: Reports, old: None) -> None:
     await reports.api.store.take(run_event("run_1", project_id="other"))
-    rejected = await reports.take(PASSING)
+    rejected = await reports.ingest(PASSING)
     await write(reports.storage, orphaned := f"inbox/1/{rejected['id']}/0", b"of a crashed process")
     await reports.api.send("DELETE", "/v1/runs/run_1")
-    stored = await reports.take(PASSING)
+    stored = await reports.ingest(PASSING)
     assert (stored["id"], stored["status"]) == (rejected["id"], "stored")
     assert await clean_up(reports) == await inbox(reports) - {orphaned}
     assert len(await inbox(reports)) == 1
