@@ -1,4 +1,4 @@
-"""Run-completion events into the store."""
+"""The handler of the runs queue, which ingests run-completion events."""
 
 import time
 from collections.abc import Sequence
@@ -11,17 +11,17 @@ from service.usecases.ingest.ingest_runs import RunIngest
 
 
 def runs_handler(ingest: RunIngest) -> MessageHandler:
-    """Handles deliveries of the runs queue: each is stored exactly once, or is a dead letter with its reason."""
+    """Create a handler that stores each event exactly once, or rejects it with a reason."""
 
     async def handle(deliveries: Sequence[Delivery]) -> list[Rejection | None]:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         bodies = [to_structured_mode(delivery.body, delivery.content_type, delivery.headers) for delivery in deliveries]
-        verdicts = await ingest.ingest(bodies)
-        count_batch(verdicts, begun)
-        return [_dead_letter(verdict) for verdict in verdicts]
+        outcomes = await ingest.ingest(bodies)
+        count_batch(outcomes, started)
+        return [_rejection(outcome) for outcome in outcomes]
 
     return handle
 
 
-def _dead_letter(verdict: EventOutcome) -> Rejection | None:
-    return Rejection(verdict.reason, verdict.message or "") if verdict.reason else None
+def _rejection(outcome: EventOutcome) -> Rejection | None:
+    return Rejection(outcome.reason, outcome.message or "") if outcome.reason else None

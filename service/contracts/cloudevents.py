@@ -1,4 +1,4 @@
-"""CloudEvents 1.0 over AMQP: both content modes brought to the to_structured_mode one (JSON event format)."""
+"""CloudEvents 1.0 over AMQP: conversion of both content modes to the structured mode (JSON event format)."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -6,19 +6,19 @@ from typing import Any, Final
 import orjson
 
 STRUCTURED: Final = "application/cloudevents+json"
-# The AMQP binding writes "cloudEvents:", and "cloudEvents_" where a colon is not to be had.
+# The AMQP binding prefixes attributes with "cloudEvents:", or with "cloudEvents_" if a client doesn't support colons.
 _PREFIXES: Final = ("cloudEvents:", "cloudEvents_")
 
 
 def to_structured_mode(body: bytes, content_type: str | None, headers: Mapping[str, Any]) -> bytes:
-    """The event as one JSON object, whichever mode it came in. A binary-mode body is its `data`, as JSON."""
+    """Return the event as one JSON object. In binary mode, the headers are the attributes and the body is `data`."""
     if content_type is not None and content_type.partition(";")[0].strip() == STRUCTURED:
         return body
     attributes = _attributes(headers)
     if "specversion" not in attributes:
         return body
-    envelope = orjson.dumps(attributes)
-    return envelope[:-1] + b',"data":' + (body or b"null") + b"}"
+    event = orjson.dumps(attributes)
+    return event[:-1] + b',"data":' + (body or b"null") + b"}"
 
 
 def _attributes(headers: Mapping[str, Any]) -> dict[str, str]:

@@ -1,7 +1,7 @@
-"""The run-completion event as producers send it: a CloudEvents 1.0 envelope around one run and its results.
+"""The run-completion event of producers: a CloudEvents 1.0 event with one run and its results.
 
-Plain typed dictionaries: an event is validated in bulk from its bytes, and building an object for
-each of its results would cost more than all the rest of the validation.
+The models are typed dictionaries, because creating an object for each result would take longer than the rest of the
+validation.
 """
 
 from datetime import datetime
@@ -14,16 +14,16 @@ from service.contracts.validation import PRINTABLE, SHA256
 from service.domain.results import MAX_DURATION_MS
 from service.domain.statuses import ResultStatus, RunStatus
 
-_MAX_SIZE: Final = 2**53 - 1  # bytes; the largest number that every JSON reader keeps exact
+_MAX_SIZE: Final = 2**53 - 1  # bytes; the largest integer that every JSON parser represents exactly
 
-# The producer's own names: 1 to 200 printable characters.
+# An ID or name from the producer: 1 to 200 printable characters.
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=PRINTABLE)]
 DurationMs = Annotated[float, Field(strict=True, ge=0, le=MAX_DURATION_MS, allow_inf_nan=False)]
 ArtifactKind = Literal["screenshot", "trace", "video", "log", "report", "export", "other"]
 
 
 class Failure(TypedDict, total=False):
-    """What a non-passing attempt said."""
+    """The failure that a non-passing attempt reported."""
 
     type: str | None
     message: str | None
@@ -41,7 +41,7 @@ class AttemptIn(TypedDict, total=False):
 
 
 class ArtifactIn(TypedDict, total=False):
-    """A file that belongs to a result; the bytes stay where `uri` says."""
+    """A reference to a file of a result. The service doesn't store its bytes."""
 
     kind: ArtifactKind | None
     name: Required[str]
@@ -52,7 +52,7 @@ class ArtifactIn(TypedDict, total=False):
 
 
 class ResultIn(TypedDict, total=False):
-    """The outcome of one case. `attempts` lists every attempt, the last one included."""
+    """The outcome of one case. `attempts` lists all attempts, including the last one."""
 
     case_id: Identifier | None
     suite: str | None
@@ -68,10 +68,10 @@ class ResultIn(TypedDict, total=False):
 
 
 class RunIn(TypedDict, total=False):
-    """The run that the results belong to; (organization, run_id) is its identity.
+    """The run of the results, identified by organization and run_id.
 
-    `expected_results` and `expected_shards` say when a run that comes in several events is complete;
-    `shard` names the part (1 to `expected_shards`), the event itself being the part where it is absent.
+    `expected_results` and `expected_shards` define when a run that is sent in several events is complete. `shard` is
+    the number of the part, from 1 to `expected_shards`. Without `shard`, each event is a shard.
     """
 
     run_id: Required[Identifier]
@@ -90,7 +90,7 @@ class RunIn(TypedDict, total=False):
 
 
 class RunData(TypedDict, total=False):
-    """`data` of the event."""
+    """The `data` of the event."""
 
     organization: Required[Identifier]
     run: Required[RunIn]
@@ -98,7 +98,7 @@ class RunData(TypedDict, total=False):
 
 
 class CloudEvent(TypedDict, total=False):
-    """What every event says of itself."""
+    """The CloudEvents attributes of every event."""
 
     specversion: Required[Literal["1.0"]]
     type: Required[Literal["run.completed"]]
@@ -108,13 +108,13 @@ class CloudEvent(TypedDict, total=False):
 
 
 class RunCompletedEvent(CloudEvent, total=False):
-    """The envelope (CloudEvents 1.0, structured mode); `source` and `id` together identify the event."""
+    """An event with its data (CloudEvents 1.0, structured mode). `source` and `id` identify the event."""
 
     data: Required[RunData]
 
 
 class DatarefEvent(CloudEvent, total=False):
-    """An event whose `data` lies in storage (the dataref extension), since it is too large to go inline."""
+    """An event whose `data` is in storage (dataref extension), because it is too large for a message."""
 
     dataref: Required[Annotated[str, StringConstraints(min_length=1, max_length=2_000)]]
 

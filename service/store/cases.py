@@ -1,4 +1,4 @@
-"""Cases: what results are outcomes of, across runs. They are never deleted."""
+"""Cases. They are never deleted."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -14,9 +14,12 @@ CaseRef = tuple[OrgId, CaseKey]
 
 
 async def insert_unseen(connection: Connection, unseen: Mapping[CaseRef, Case]) -> dict[CaseRef, Case]:
-    """Stores those that are new; returns what is stored now under each key, which differs where two cases clash."""
-    addresses = list(unseen)
-    org_ids, case_keys = [a[0] for a in addresses], [a[1] for a in addresses]
+    """Insert the cases that aren't stored yet, and return the stored case of each key.
+
+    The stored case has a different identity if the keys of two cases collide.
+    """
+    refs = list(unseen)
+    org_ids, case_keys = [ref[0] for ref in refs], [ref[1] for ref in refs]
     columns = list(zip(*unseen.values(), strict=True))
     await connection.execute(_SQL["insert_unseen"], org_ids, case_keys, *columns)
     rows = await connection.fetch(_SQL["find"], org_ids, case_keys)

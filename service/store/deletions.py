@@ -1,4 +1,4 @@
-"""Takes a run out of the store with everything that hangs on it. Its cases stay: other runs have results of them."""
+"""Deletion of a run with its results, artifacts, and exports. Its cases stay, because other runs reference them."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ _SQL: Final = statements("deletions")
 
 
 async def delete_run(connection: Connection, org_id: OrgId, run_id: str, project_id: str | None) -> list[str] | None:
-    """Deletes the rows; returns where storage keeps the files that belonged to them, or None where there is no run."""
+    """Delete the rows, and return the paths of their files in storage; None if the run doesn't exist."""
     key: RunKey | None = await connection.fetchval(_SQL["delete_run"], org_id, run_id, project_id)
     if key is None:
         return None

@@ -1,4 +1,4 @@
-"""Organizations: the tenants."""
+"""Organizations (tenants)."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -14,24 +14,24 @@ _SQL: Final = statements("organizations")
 
 
 async def create(connection: Connection, slug: str, name: str) -> OrgId:
-    """Makes an organization. Raises Conflict where the slug is taken."""
+    """Create an organization. Raises Conflict if the slug exists."""
     try:
         return OrgId(await connection.fetchval(_SQL["create"], slug, name))
     except asyncpg.UniqueViolationError as error:
-        raise Conflict(f"there is an organization {slug!r} already") from error
+        raise Conflict(f"slug: organization {slug!r} already exists") from error
 
 
 async def list_all(connection: Connection) -> list[asyncpg.Record]:
-    """Every organization, by slug."""
+    """Return all organizations, sorted by slug."""
     return await connection.fetch(_SQL["list_all"])
 
 
 async def find_by_slugs(connection: Connection, slugs: Iterable[str]) -> dict[str, OrgId]:
-    """The organizations among these slugs."""
+    """Return the IDs of the organizations with these slugs. Unknown slugs are missing from the result."""
     rows = await connection.fetch(_SQL["find_by_slugs"], list(slugs))
     return {row["slug"]: OrgId(row["org_id"]) for row in rows}
 
 
 async def exists(connection: Connection, org_id: OrgId) -> bool:
-    """Whether there is such an organization."""
+    """Return whether the organization exists."""
     return await connection.fetchval(_SQL["exists"], org_id) is not None

@@ -1,4 +1,4 @@
-"""Monthly partitions: ingest makes a missing month, once; upkeep takes away those that are beyond the retention."""
+"""Monthly partitions: creation during ingest, and removal after the retention by upkeep."""
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -16,17 +16,17 @@ _SQL: Final = statements("partitions")
 
 
 class KnownMonths:
-    """The months whose partitions were there the last time."""
+    """A cache of the months whose partitions exist."""
 
     def __init__(self) -> None:
         self._months: set[date] = set()
 
     @asynccontextmanager
     async def ensure_partitions(self, connection: Connection, completed_ms: Iterable[int]) -> AsyncIterator[None]:
-        """Makes the months of these completions (ms since 1970) for the transaction that is to be begun within.
+        """Create the missing partitions for these completion times (ms since 1970), for a transaction in the block.
 
-        Where a month has been taken away since it was made, the same transaction, again, makes it anew; where one was
-        made just now and is not there all the same, another try would change nothing.
+        Raises RowDeleted if a partition was dropped since it was created: a retry of the transaction creates it again.
+        Raises the original error if a partition is missing although this call created it, because a retry won't help.
         """
         months = {month_of(datetime.fromtimestamp(ms / 1000, UTC)) for ms in completed_ms}
         missing = sorted(months - self._months)
@@ -39,11 +39,11 @@ class KnownMonths:
             self._months -= months
             if missing or error.constraint_name:
                 raise
-            raise RowDeleted(f"a month has been taken away: {error}") from error
+            raise RowDeleted(f"a partition was dropped concurrently: {error}") from error
 
 
 class ArtifactKey(NamedTuple):
-    """The key of an artifact, by which all of them have an order."""
+    """The primary key of an artifact, which defines the order of artifacts."""
 
     org_id: OrgId
     run_key: RunKey
@@ -51,63 +51,63 @@ class ArtifactKey(NamedTuple):
     artifact_key: int
 
 
-BEFORE_ALL: Final = ArtifactKey(OrgId(0), RunKey(UUID(int=0)), CaseKey(0), 0)
+FIRST_ARTIFACT_KEY: Final = ArtifactKey(OrgId(0), RunKey(UUID(int=0)), CaseKey(0), 0)
 
 
-def month_of(moment: datetime) -> date:
-    """The month of a moment, by its first day."""
-    return moment.astimezone(UTC).date().replace(day=1)
+def month_of(time: datetime) -> date:
+    """Return the first day of the month in UTC."""
+    return time.astimezone(UTC).date().replace(day=1)
 
 
 async def expire_runs(connection: Connection, org_id: OrgId, month: date, after: RunKey, limit: int) -> RunKey | None:
-    """Says of at most so many runs of a month that their results have expired; returns where to go on."""
-    low, high = _keys(month)
+    """Set `results_expired` of at most `limit` runs of a month; return the last examined key, or None."""
+    low, high = _key_range(month)
     reached: RunKey | None = await connection.fetchval(_SQL["expire_runs"], org_id, max(low, after), high, limit)
     return reached
 
 
 async def find_files(
-    connection: Connection, month: date, after: ArtifactKey, looks: int
+    connection: Connection, month: date, after: ArtifactKey, limit: int
 ) -> tuple[set[str], ArtifactKey | None]:
-    """Where our storage keeps files of a month, of so many artifacts looked at; and where to go on."""
-    rows = await connection.fetch(_SQL["find_files"], *_keys(month), *after, looks)
+    """Examine at most `limit` artifacts of a month; return the paths of stored files, and the key to continue after."""
+    rows = await connection.fetch(_SQL["find_files"], *_key_range(month), *after, limit)
     paths = {row["path"] for row in rows} - {None}
     return paths, ArtifactKey(*rows[-1][:-1]) if rows else None
 
 
 async def find_months(owner: Connection, before: date) -> list[date]:
-    """The months before this one that still have a partition."""
+    """Return the months before this month that still have a partition."""
     return [row["month"] for row in await owner.fetch(_SQL["find_months"], before)]
 
 
-async def claim_dropping(owner: Connection) -> bool:
-    """Whether it is ours, until this connection ends, to take months away."""
-    claimed: bool = await owner.fetchval(_SQL["claim_dropping"])
-    return claimed
+async def try_lock_dropping(owner: Connection) -> bool:
+    """Try to lock the removal of partitions until the connection ends. False if another process has it."""
+    locked: bool = await owner.fetchval(_SQL["try_lock_dropping"])
+    return locked
 
 
-async def take_step(owner: Connection, until: date) -> str | None:
-    """Does what comes next in taking away the months until this one, and what was begun of any; None where all is done.
+async def run_next_drop_step(owner: Connection, until: date) -> str | None:
+    """Execute the next statement that removes the months up to `until`, and return it; None if no step remains.
 
-    Needs a connection as the owner that has claimed it, in no transaction: a function could not do it either. Every
-    step is a statement of its own, so wherever a round is cut off, the next one goes on. Where readers or an operator
-    are in the way, this raises what `is_conflict` is true of.
+    Also continues a removal that was interrupted, of any month. Each step is one statement, so that the next call can
+    continue after any interruption. Requires the connection of the owner, with the lock and without a transaction.
+    If readers or an operator block the step, raises an error for which `is_conflict` is true.
     """
-    step = await owner.fetchrow(_SQL["find_step"], until)
+    step = await owner.fetchrow(_SQL["find_drop_step"], until)
     if step is None:
         return None
     try:
         await (_detach(owner, step) if step["detaches"] else owner.execute(step["statement"]))
     except (asyncpg.UndefinedTableError, asyncpg.ObjectNotInPrerequisiteStateError) as error:
-        raise RowDeleted(f"somebody uses this partition or takes it away too: {error}") from error
+        raise RowDeleted(f"another process uses or removes this partition: {error}") from error
     statement: str = step["statement"]
     return statement
 
 
 async def _detach(owner: Connection, step: Row) -> None:
-    """Marks the partition as ours first, so that whoever finds it detached knows, though we die over it.
+    """Mark a partition as expired, then detach it. After a crash, the mark shows that the service detached it.
 
-    Where that fails before it has begun, the mark goes at once: an operator who detaches it then wants to keep it.
+    If the detachment fails before it begins, remove the mark: an operator who detaches the partition later keeps it.
     """
     await owner.execute(await owner.fetchval(_SQL["find_mark"], step["name"]))
     try:
@@ -119,8 +119,8 @@ async def _detach(owner: Connection, step: Row) -> None:
         raise
 
 
-def _keys(month: date) -> tuple[RunKey, RunKey]:
-    """The first key of the month, and that of the next."""
+def _key_range(month: date) -> tuple[RunKey, RunKey]:
+    """Return the first run key of the month and of the next month."""
     following = month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
     low, high = (datetime(first.year, first.month, 1, tzinfo=UTC) for first in (month, following))
     return first_run_key(int(low.timestamp() * 1000)), first_run_key(int(high.timestamp() * 1000))

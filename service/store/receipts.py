@@ -1,4 +1,4 @@
-"""Receipts: what became of each incoming event; unique by (organization, source, event id)."""
+"""Receipts of events, unique by organization, source, and event ID."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
@@ -11,11 +11,11 @@ from service.store.postgres.statements import statements
 
 _SQL: Final = statements("receipts")
 
-EventRef = tuple[OrgId, str, str]  # organization, source, event id
+EventRef = tuple[OrgId, str, str]  # organization, source, event ID
 
 
 class Receipt(NamedTuple):
-    """One row, in the order of the statement's parameters."""
+    """A row of `receipts`, in the order of the parameters of the statement."""
 
     org_id: OrgId
     receipt_id: str
@@ -29,19 +29,19 @@ class Receipt(NamedTuple):
 
 
 async def claim(connection: Connection, receipts: Sequence[Receipt]) -> set[EventRef]:
-    """Writes a receipt for each event that is new, or was rejected before; returns those events' addresses."""
-    # An array of JSON documents goes as text: the driver would take a document that is a list for a dimension.
-    rows_in = [(*receipt[:-1], orjson.dumps(receipt.problems).decode()) for receipt in receipts]
-    rows = await connection.fetch(_SQL["claim"], *map(list, zip(*rows_in, strict=True)))
+    """Insert a receipt for each new event, replace the receipts of rejected events, and return both kinds of events."""
+    # JSON documents are passed as text, because the driver would read a list as a dimension of the array.
+    new_rows = [(*receipt[:-1], orjson.dumps(receipt.problems).decode()) for receipt in receipts]
+    rows = await connection.fetch(_SQL["claim"], *map(list, zip(*new_rows, strict=True)))
     return {(OrgId(row[0]), row[1], row[2]) for row in rows}
 
 
 async def find_bodies(connection: Connection, events: Iterable[EventRef]) -> dict[EventRef, bytes]:
-    """The body's SHA-256 under which each of these events was stored."""
+    """Return the SHA-256 of the stored body of each event."""
     rows = await connection.fetch(_SQL["find_bodies"], *map(list, zip(*events, strict=True)))
     return {(OrgId(row[0]), row[1], row[2]): row[3] for row in rows}
 
 
 async def reject(connection: Connection, event: EventRef, problems: list[dict[str, Any]]) -> None:
-    """Ends a receipt that this transaction has claimed as rejected after all."""
+    """Change a receipt that this transaction has claimed to rejected."""
     await connection.execute(_SQL["reject"], *event, problems)

@@ -1,4 +1,4 @@
-"""What is tidied up in the database as a whole, whichever organization it belongs to."""
+"""Maintenance of the database across all organizations."""
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -11,13 +11,13 @@ _SQL: Final = statements("upkeep")
 
 
 async def terminate_stuck_writers(connection: Connection, after: timedelta) -> int:
-    """Ends connections of consumers that were stopped inside a COPY so long ago; returns how many."""
+    """Terminate connections of consumers that have been suspended in a COPY for `after`; return their number."""
     async with connection.transaction():
-        await connection.execute("SET LOCAL ROLE NONE")  # only as who we logged in may we end our own kind
+        await connection.execute("SET LOCAL ROLE NONE")  # only the login role can terminate its own connections
         return int(await connection.fetchval(_SQL["terminate_stuck_writers"], after))
 
 
 async def delete_receipts(connection: Connection, before: datetime, limit: int) -> int:
-    """Forgets what became of at most so many events and reports that came in before this moment; returns how many."""
+    """Delete at most `limit` receipts that were received before this time; return their number."""
     oldest_kept = first_id("rcp", int(before.timestamp() * 1000))
     return int(await connection.fetchval(_SQL["delete_receipts"], oldest_kept, before, limit))

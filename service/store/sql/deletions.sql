@@ -1,4 +1,4 @@
--- name: delete_run  (first of all, so that ingest of the same run waits)
+-- name: delete_run  (first, so that ingest of the same run waits)
 DELETE FROM runs WHERE org_id = $1 AND run_id = $2 AND ($3::text IS NULL OR project_id = $3) RETURNING run_key
 
 -- name: delete_results
@@ -8,8 +8,8 @@ DELETE FROM results WHERE org_id = $1 AND run_key = $2
 DELETE FROM result_details WHERE org_id = $1 AND run_key = $2
 
 -- name: delete_artifacts
-WITH gone AS (DELETE FROM artifacts WHERE org_id = $1 AND run_key = $2 RETURNING path)
-SELECT path FROM gone WHERE path IS NOT NULL
+WITH deleted AS (DELETE FROM artifacts WHERE org_id = $1 AND run_key = $2 RETURNING path)
+SELECT path FROM deleted WHERE path IS NOT NULL
 
--- name: expire_exports  (their files are among the artifacts of the run)
+-- name: expire_exports  (exports whose files are artifacts of the run)
 UPDATE exports SET status = 'expired', path = NULL WHERE org_id = $1 AND run_id = $2 AND path = ANY ($3::text[])

@@ -1,5 +1,5 @@
--- name: claim  (sorted, so that two batches never wait for each other in a circle)
--- Returns what this transaction may store: events never seen, and those that were rejected before.
+-- name: claim  (sorted, to prevent deadlocks between batches)
+-- Returns the events that this transaction must store: new events and events that were rejected before.
 INSERT INTO receipts AS known (org_id, receipt_id, source, event_id, body_sha256, status, run_id, results, problems)
 SELECT org_id, receipt_id, source, event_id, body_sha256, status, run_id, results, problems::jsonb
 FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::text[], $8::int[], $9::text[])
@@ -11,9 +11,9 @@ ON CONFLICT (org_id, source, event_id) DO UPDATE
     WHERE known.status = 'rejected'
 RETURNING known.org_id, known.source, known.event_id
 
--- name: find_bodies  (what was stored under these event ids)
+-- name: find_bodies  (of events that are stored already)
 SELECT known.org_id, known.source, known.event_id, known.body_sha256
-FROM unnest($1::int[], $2::text[], $3::text[]) AS wanted (org_id, source, event_id)
+FROM unnest($1::int[], $2::text[], $3::text[]) AS requested (org_id, source, event_id)
 JOIN receipts known USING (org_id, source, event_id)
 
 -- name: reject

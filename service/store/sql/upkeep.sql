@@ -1,17 +1,17 @@
--- name: terminate_stuck_writers  (a consumer that was stopped inside a COPY holds its locks, and no timeout ends it)
+-- name: terminate_stuck_writers  (a consumer that is suspended in a COPY keeps its locks, and no timeout ends the COPY)
 SELECT count(pg_terminate_backend(pid))
 FROM pg_stat_activity
 WHERE datname = current_database() AND application_name = 'results_worker' AND pid <> pg_backend_pid()
   AND state = 'active' AND wait_event = 'ClientRead' AND query ILIKE 'COPY %' AND query_start < now() - $1::interval
 
--- name: delete_receipts  (of all organizations, at most $3; an id begins with its time, and may have been used again)
--- What still has to be read stays, however long it waits.
+-- name: delete_receipts  (of all organizations, at most $3)
+-- The ID contains the time of the first event; received_at is later if the receipt was reused. Unread reports stay.
 WITH deleted AS (
     DELETE FROM receipts
     WHERE ctid = ANY (ARRAY (
-        SELECT old.place
+        SELECT old.row_address
         FROM organizations org CROSS JOIN LATERAL (
-            SELECT ctid AS place FROM receipts
+            SELECT ctid AS row_address FROM receipts
             WHERE org_id = org.org_id AND receipt_id < $1 AND received_at < $2
                   AND status NOT IN ('queued', 'processing')
             ORDER BY receipt_id LIMIT $3 FOR UPDATE SKIP LOCKED

@@ -16,11 +16,11 @@ from service.storage import Storage
 from service.store import reports
 from service.store.postgres.database import Pool
 from service.store.reports import UploadedFile
-from service.usecases.retention.cleanup import RECEIPTS_KEPT
+from service.usecases.retention.cleanup import RECEIPT_RETENTION
 
 FOLDER_PREFIX: Final = "zof-results-report-"
 _MIN_AGE: Final = timedelta(days=1)  # exceeds the duration of every upload and of every ingestion
-_MAX_AGE: Final = RECEIPTS_KEPT - timedelta(days=1)
+_MAX_AGE: Final = RECEIPT_RETENTION - timedelta(days=1)
 # Producers store files in the inbox to refer to them. These have other names, and the service never deletes them.
 _UPLOADED_PATH: Final = re.compile(r"inbox/([1-9][0-9]{0,8})/(rcp_[0-9a-f]{32})/[0-9]+", re.ASCII)
 

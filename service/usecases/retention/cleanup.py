@@ -1,4 +1,4 @@
-"""Tidies the database up; each function is one chore, safe to do at any time and by several processes."""
+"""Periodic cleanup of the database. Each function is idempotent, and several processes can call it concurrently."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -10,47 +10,48 @@ from service.log import log
 from service.store import events, idempotency, upkeep
 from service.store.postgres.database import Connection, Pool
 
+RECEIPT_RETENTION: Final = timedelta(days=90)
+
 _STUCK_AFTER: Final = timedelta(seconds=60)
-RECEIPTS_KEPT: Final = timedelta(days=90)
 _DAY_MS: Final = 24 * 3600 * 1000
-_STEP: Final = 5_000  # rows that one transaction deletes: well within what one statement may take
+_MAX_ROWS: Final = 5_000  # per transaction, far below the statement timeout
 
 
 async def terminate_stuck_writers(pool: Pool) -> None:
-    """Ends connections of consumers that stand still inside a COPY and keep everyone else waiting."""
+    """Terminate connections of consumers that are suspended in a COPY and block other consumers."""
     async with pool.acquire() as connection:
-        ended = await upkeep.terminate_stuck_writers(connection, _STUCK_AFTER)
-    if ended:
-        log.warning("stuck_writers_ended", connections=ended)
+        terminated = await upkeep.terminate_stuck_writers(connection, _STUCK_AFTER)
+    if terminated:
+        log.warning("stuck_writers_terminated", connections=terminated)
 
 
 async def delete_expired_receipts(pool: Pool) -> int:
-    """Forgets receipts that nobody will ask for any more; returns how many."""
-    before = datetime.now(UTC) - RECEIPTS_KEPT
-    return await _in_steps(pool, lambda connection, limit: upkeep.delete_receipts(connection, before, limit))
+    """Delete receipts after their retention; return their number."""
+    before = datetime.now(UTC) - RECEIPT_RETENTION
+    return await _delete_all(pool, lambda connection, limit: upkeep.delete_receipts(connection, before, limit))
 
 
 async def delete_expired_responses(pool: Pool) -> int:
-    """Forgets answers that an Idempotency-Key no longer repeats; returns how many."""
-    return await _in_steps(pool, idempotency.prune)
+    """Delete expired responses to requests with an Idempotency-Key; return their number."""
+    return await _delete_all(pool, idempotency.prune)
 
 
 async def delete_expired_events(pool: Pool) -> int:
-    """Forgets events when their time is over, their deliveries first; returns how many."""
+    """Delete events after their retention, and before them their deliveries; return the number of events."""
     before_ms = time.time_ns() // 1_000_000 - RETENTION_DAYS * _DAY_MS
-    await _in_steps(pool, lambda connection, limit: events.prune_deliveries(connection, before_ms, limit))
-    return await _in_steps(pool, lambda connection, limit: events.prune(connection, before_ms, limit))
+    await _delete_all(pool, lambda connection, limit: events.prune_deliveries(connection, before_ms, limit))
+    return await _delete_all(pool, lambda connection, limit: events.prune(connection, before_ms, limit))
 
 
-async def _in_steps(pool: Pool, delete: Callable[[Connection, int], Awaitable[int]]) -> int:
-    """Deletes so many at a time, each time in a transaction of its own, until there is nothing left; returns how many.
+async def _delete_all(pool: Pool, delete: Callable[[Connection, int], Awaitable[int]]) -> int:
+    """Call `delete`, each time in its own transaction, until it deletes no row; return the total number of rows.
 
-    What it has deleted stays deleted wherever it is cut off, so no backlog is too long for it.
+    An interruption keeps the previous deletions, so that cleanup makes progress with a backlog of any size.
     """
     deleted = 0
     while True:
         async with pool.acquire() as connection:
-            count = await delete(connection, _STEP)
+            count = await delete(connection, _MAX_ROWS)
         if not count:
             return deleted
         deleted += count

@@ -1,4 +1,4 @@
-"""Deletes a run with its results, artifacts and files."""
+"""Deletion of a run with its results, artifacts, and files."""
 
 from service.domain.errors import NotFound
 from service.domain.ids import OrgId
@@ -10,12 +10,13 @@ from service.store.postgres.database import Connection
 async def delete_run(
     connection: Connection, storage: Storage, org_id: OrgId, run_id: str, project_id: str | None
 ) -> None:
-    """Call it in a transaction: files go before its commit, so that a failure leaves rows by which to try again.
+    """Delete a run. Requires a transaction: files are deleted before the commit, so that a retry after an error works.
 
-    An event of the run that comes again changes nothing: its receipt stays. Raises NotFound where there is no run.
+    A redelivered event doesn't create the run again, because its receipt stays. Raises NotFound if the run doesn't
+    exist.
     """
     paths = await deletions.delete_run(connection, org_id, run_id, project_id)
     if paths is None:
-        raise NotFound(f"there is no run {run_id[:100]!r}")
+        raise NotFound(f"run {run_id[:100]!r} not found")
     for path in paths:
         await storage.delete(path)

@@ -1,6 +1,6 @@
-"""Lets go of results beyond the retention, whole months at a time: details, artifacts and files go with them.
+"""Removal of results after the retention, by month: partitions of results, details, and artifacts, and their files.
 
-The runs stay, with their counts, and say that their results have expired.
+The runs keep their counts, and their `results_expired` becomes true.
 """
 
 import asyncio
@@ -13,51 +13,50 @@ from service.storage import Storage
 from service.store import organizations, partitions
 from service.store.postgres.database import Connection, Pool, as_owner
 
-_MARGIN: Final = timedelta(days=1)  # over which what was accepted in time may still be on its way
-_RUNS_AT_ONCE: Final = 1_000
-_LOOKS_AT_ONCE: Final = 5_000  # at artifacts, of which few may be files of ours
-_FILES_AT_ONCE: Final = 50
-_NONE: Final = date.min  # no month is that old
+_MARGIN: Final = timedelta(days=1)  # maximum time between the acceptance and the storage of an event
+_MAX_RUNS: Final = 1_000  # per transaction
+_MAX_ARTIFACTS: Final = 5_000  # examined per query; few of them can be stored files
+_CONCURRENT_DELETIONS: Final = 50
+_BEFORE_ALL_MONTHS: Final = date.min
 
 
 async def expire_results(pool: Pool, storage: Storage, database_url: str, retention: timedelta) -> None:
-    """Takes the months away that ended before the retention began, oldest first.
+    """Remove the months that ended before the retention began, oldest first.
 
-    The order makes every moment a good one to die at: the runs say it first, files go while rows still name them, then
-    the partitions, one by one. The next round finds what is left. Of several processes, one is at it at a time.
+    Each month is removed in an order that allows an interruption at any point: first the runs are marked, then the
+    files are deleted while rows still reference them, and then the partitions are dropped one by one. The next call
+    continues. A lock ensures that only one process removes results.
     """
-    kept = partitions.month_of(datetime.now(UTC) - retention - _MARGIN)
+    first_retained = partitions.month_of(datetime.now(UTC) - retention - _MARGIN)
     async with as_owner(database_url) as owner:
-        if not await partitions.claim_dropping(owner):
+        if not await partitions.try_lock_dropping(owner):
             return
-        await _drop(owner, _NONE)  # only what somebody has begun
-        for month in await partitions.find_months(owner, kept):
-            await _mark(pool, month)
+        await _drop(owner, _BEFORE_ALL_MONTHS)  # only continues interrupted removals
+        for month in await partitions.find_months(owner, first_retained):
+            await _mark_runs(pool, month)
             await _delete_files(pool, storage, month)
             await _drop(owner, month)
             log.info("results_expired", month=f"{month:%Y-%m}")
 
 
-async def _mark(pool: Pool, month: date) -> None:
+async def _mark_runs(pool: Pool, month: date) -> None:
     async with pool.acquire() as connection:
         for organization in await organizations.list_all(connection):
             after: RunKey | None = first_run_key(0)
             while after is not None:
-                after = await partitions.expire_runs(
-                    connection, OrgId(organization["org_id"]), month, after, _RUNS_AT_ONCE
-                )
+                after = await partitions.expire_runs(connection, OrgId(organization["org_id"]), month, after, _MAX_RUNS)
 
 
 async def _delete_files(pool: Pool, storage: Storage, month: date) -> None:
-    after: partitions.ArtifactKey | None = partitions.BEFORE_ALL
+    after: partitions.ArtifactKey | None = partitions.FIRST_ARTIFACT_KEY
     while after is not None:
         async with pool.acquire() as connection:
-            paths, after = await partitions.find_files(connection, month, after, _LOOKS_AT_ONCE)
+            paths, after = await partitions.find_files(connection, month, after, _MAX_ARTIFACTS)
         while paths:
-            some = [paths.pop() for _ in range(min(len(paths), _FILES_AT_ONCE))]
-            await asyncio.gather(*map(storage.delete, some))
+            chunk = [paths.pop() for _ in range(min(len(paths), _CONCURRENT_DELETIONS))]
+            await asyncio.gather(*map(storage.delete, chunk))
 
 
 async def _drop(owner: Connection, until: date) -> None:
-    while statement := await partitions.take_step(owner, until):
-        log.info("partition_taken_away", statement=statement)
+    while statement := await partitions.run_next_drop_step(owner, until):
+        log.info("partition_step_executed", statement=statement)

@@ -84,7 +84,7 @@ async def test_a_long_backlog_goes_in_steps_of_their_own(
     store: Store, owner: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch,
     table: str, fill: Callable[[asyncpg.Connection], Awaitable[None]], chore: Callable[[Any], Awaitable[int]],
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(tidy, "_STEP", STEP)
+    monkeypatch.setattr(tidy, "_MAX_ROWS", STEP)
     await fill(owner)
     await owner.execute(NOTED + NOTING.format(table))
     assert await chore(store.pool) == MANY
@@ -97,7 +97,7 @@ async def test_a_long_backlog_goes_in_steps_of_their_own(
 async def test_what_a_step_has_deleted_stays_deleted_when_a_later_one_fails(
     store: Store, owner: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tidy, "_STEP", STEP)
+    monkeypatch.setattr(tidy, "_MAX_ROWS", STEP)
     await fill_receipts(owner)
     await owner.execute(
         "CREATE TABLE holds (org_id int, receipt_id text, FOREIGN KEY (org_id, receipt_id) REFERENCES receipts)"
@@ -113,7 +113,7 @@ async def test_what_a_step_has_deleted_stays_deleted_when_a_later_one_fails(
 async def test_two_that_delete_share_the_work_and_wait_for_nobody(
     store: Store, owner: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tidy, "_STEP", STEP)
+    monkeypatch.setattr(tidy, "_MAX_ROWS", STEP)
     await fill_receipts(owner)
     async with owner.transaction():
         await owner.execute("SELECT 1 FROM receipts ORDER BY receipt_id LIMIT 2 FOR UPDATE")

@@ -118,7 +118,7 @@ async def test_a_month_goes_with_its_files_and_its_runs_stay(scene: Scene) -> No
 async def test_files_are_found_among_however_many_references(
     local: Scene, monkeypatch: pytest.MonkeyPatch, looks: int
 ) -> None:
-    monkeypatch.setattr("service.usecases.retention.expire_results._LOOKS_AT_ONCE", looks)
+    monkeypatch.setattr("service.usecases.retention.expire_results._MAX_ARTIFACTS", looks)
     old = [await local.add_run(f"old {number}", OLD) for number in range(3)]
     await local.expire()
     assert [await exists(local.storage, path) for path in old] == [False] * 3
@@ -179,7 +179,7 @@ async def test_a_round_that_is_cut_off_is_finished_by_the_next(
         pass
 
     left = steps + 1  # the first look finds that nothing was begun
-    take_step = partitions.take_step
+    take_step = partitions.run_next_drop_step
 
     async def die_in_time(*arguments: Any) -> str | None:
         nonlocal left
@@ -189,7 +189,7 @@ async def test_a_round_that_is_cut_off_is_finished_by_the_next(
         return await take_step(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(partitions, "take_step", die_in_time)
+        patch.setattr(partitions, "run_next_drop_step", die_in_time)
         with pytest.raises(Death):
             await local.expire()
     assert (await local.api.get("/v1/runs/old"))["results_expired"] is True
@@ -256,7 +256,7 @@ async def test_a_lock_that_comes_between_leaves_no_mark(local: Scene) -> None:
 
     async with as_owner(local.database_url) as owner:
         with pytest.raises(RowDeleted):
-            await partitions.take_step(cast("asyncpg.Connection", Late()), OLD.date())
+            await partitions.run_next_drop_step(cast("asyncpg.Connection", Late()), OLD.date())
     await detach_by_hand(local)
     await local.expire()
     assert OLD_RESULTS in await local.partitions()
@@ -264,8 +264,8 @@ async def test_a_lock_that_comes_between_leaves_no_mark(local: Scene) -> None:
 
 async def test_what_is_attached_again_is_an_operators_to_detach(local: Scene) -> None:
     async with as_owner(local.database_url) as owner:
-        await partitions.take_step(owner, OLD.date())
-        low, high = partitions._keys(partitions.month_of(OLD))
+        await partitions.run_next_drop_step(owner, OLD.date())
+        low, high = partitions._key_range(partitions.month_of(OLD))
         bounds = f"FOR VALUES FROM ('{low}') TO ('{high}')"
         await owner.execute(f"ALTER TABLE results ATTACH PARTITION {OLD_RESULTS} {bounds}")
     await local.expire(timedelta(days=3653))
