@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from benchmarks.servers import Servers, consumer_process, cpu_s, peak_rss_mib, servers
+from benchmarks.servers import BenchmarkServers, consumer_process, cpu_s, peak_rss_mib, servers
 from service.contracts.exports import ExportRequest
 from service.contracts.stored_exports import StoredExport
 from service.domain.ids import OrgId
@@ -44,7 +44,7 @@ async def csv_query(url: str) -> str:
     return " ".join(plan.query(KeyRange(plan.ranges[-1].first_run, plan.ranges[0].last_run)).split())
 
 
-def measure_psql(stack: Servers, query: str) -> float:
+def measure_psql(stack: BenchmarkServers, query: str) -> float:
     """Return the duration of psql in seconds, with the role of an export."""
     role = f"SET ROLE results_api; SET app.org_id = {ORGANIZATION}; SET jit = off"
     started = time.perf_counter()
@@ -75,7 +75,7 @@ async def wait_until_finished(url: str, export_id: str) -> asyncpg.Record:
     return row
 
 
-def measure_export(stack: Servers, form: str, compression: str) -> tuple[asyncpg.Record, float, float]:
+def measure_export(stack: BenchmarkServers, form: str, compression: str) -> tuple[asyncpg.Record, float, float]:
     """Run an export in a new worker. Return the job, and the worker's CPU seconds and peak memory in MiB."""
     export_id = asyncio.run(queue_export(stack.database_url, form, compression))
     files = Path(stack.folder / "files").as_uri()

@@ -18,7 +18,7 @@ import aio_pika
 import asyncpg
 import orjson
 
-from benchmarks.servers import Servers, consumer_process, cpu_s, peak_rss_mib, servers
+from benchmarks.servers import BenchmarkServers, consumer_process, cpu_s, peak_rss_mib, servers
 from consumers.topology import RUN_COMPLETED, Topology
 from service.store import organizations
 
@@ -77,7 +77,7 @@ async def until_stored(url: str, runs: int) -> None:
     await connection.close()
 
 
-def measure_ingest(given: Servers, events: int, processes: int) -> float:
+def measure_ingest(given: BenchmarkServers, events: int, processes: int) -> float:
     """Results per second, from a full queue to the last commit."""
     with ExitStack() as running:
         asyncio.run(publish(given.amqp_url, range(WARM_UP)))
@@ -100,7 +100,7 @@ def measure_ingest(given: Servers, events: int, processes: int) -> float:
     return events * CASES / taken
 
 
-def measure_copy(given: Servers) -> float:
+def measure_copy(given: BenchmarkServers) -> float:
     """Rows per second of psql with the rows that ingest has just written, in the same order, into the same table."""
     file = given.folder / "results.copy"
     given.psql(f"\\copy (SELECT * FROM results ORDER BY run_key, case_key) TO '{file}'")
@@ -108,7 +108,7 @@ def measure_copy(given: Servers) -> float:
     return rows / median(copy_s(given, file) for _ in range(COPIES))
 
 
-def copy_s(given: Servers, file: Path) -> float:
+def copy_s(given: BenchmarkServers, file: Path) -> float:
     """How long psql takes for the file."""
     given.psql("TRUNCATE results")
     begun = time.perf_counter()

@@ -17,7 +17,7 @@ from service.store.postgres import migrations
 
 
 @dataclass(frozen=True)
-class Servers:
+class BenchmarkServers:
     """The addresses of the servers. The schema is applied."""
 
     database_url: str
@@ -44,23 +44,23 @@ class Servers:
 
 
 @contextmanager
-def servers(*, with_broker: bool = True) -> Iterator[Servers]:
+def servers(*, with_broker: bool = True) -> Iterator[BenchmarkServers]:
     """Start PostgreSQL, and RabbitMQ unless `with_broker` is false, while the block runs."""
     folder = Path(tempfile.mkdtemp(prefix="zof-results-benchmark-"))
     try:
         with temporary_postgres(folder / "postgres") as postgres:
             asyncio.run(migrations.apply(postgres.url))
             if not with_broker:
-                yield Servers(postgres.url, "", folder)
+                yield BenchmarkServers(postgres.url, "", folder)
                 return
             with RabbitMQ(folder / "rabbitmq") as rabbitmq:
-                yield Servers(postgres.url, rabbitmq.url, folder)
+                yield BenchmarkServers(postgres.url, rabbitmq.url, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def consumer_process(servers: Servers, *roles: str, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
+def consumer_process(servers: BenchmarkServers, *roles: str, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run one consumer process while the block runs, then stop it with SIGTERM."""
     process = subprocess.Popen([sys.executable, "-m", "consumers", *roles], env=servers.environment(**settings))
     try:

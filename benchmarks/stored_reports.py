@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
-from benchmarks.servers import Servers, consumer_process, cpu_s, peak_rss_mib, servers
+from benchmarks.servers import BenchmarkServers, consumer_process, cpu_s, peak_rss_mib, servers
 from service.domain.ids import OrgId
 from service.domain.reports import Upload
 from service.storage import Storage
@@ -34,7 +34,7 @@ def stored_per_s(report: Path, cases: int) -> float:
     return cases / elapsed_s
 
 
-async def _send(stack: Servers, files: str, run_id: str, body: AsyncIterator[bytes]) -> None:
+async def _send(stack: BenchmarkServers, files: str, run_id: str, body: AsyncIterator[bytes]) -> None:
     """Upload the report as the API does, and wait until its receipt is finished."""
     pool = await database.open_pool(stack.database_url, "results_worker", 2)
     try:

@@ -23,7 +23,7 @@ import uvloop
 from aiohttp import web
 
 from benchmarks.ingest import event, make_organization
-from benchmarks.servers import Servers, consumer_process, servers
+from benchmarks.servers import BenchmarkServers, consumer_process, servers
 from consumers.topology import RUN_COMPLETED, Topology
 from service.domain.deliveries import DeliveryPolicy
 from service.domain.ids import OrgId
@@ -104,7 +104,7 @@ async def register(url: str, target: str) -> None:
     await connection.close()
 
 
-async def measure_latency(stack: Servers, runs: int) -> list[float]:
+async def measure_latency(stack: BenchmarkServers, runs: int) -> list[float]:
     """Return the sorted latencies in ms from the start of publishing to the arrival of the POST, one run at a time."""
     arrivals: asyncio.Queue[float] = asyncio.Queue()
 
@@ -134,7 +134,7 @@ async def measure_latency(stack: Servers, runs: int) -> list[float]:
     return sorted(latencies_ms[WARM_UP:])
 
 
-async def fill(stack: Servers, deliveries: int, target: str) -> bytes:
+async def fill(stack: BenchmarkServers, deliveries: int, target: str) -> bytes:
     """Insert events with a due delivery to this endpoint each, and return a request body of their size."""
     connection = await asyncpg.connect(stack.database_url)
     await connection.execute("DELETE FROM webhooks")
@@ -154,7 +154,7 @@ async def fill(stack: Servers, deliveries: int, target: str) -> bytes:
     return orjson.dumps({"id": "evt_" + "0" * 32, "type": "run.failed", "data": {"object": orjson.Fragment(data)}})
 
 
-def measure_deliveries(stack: Servers, deliveries: int, counter: Counter) -> float:
+def measure_deliveries(stack: BenchmarkServers, deliveries: int, counter: Counter) -> float:
     """Return the deliveries per second of one dispatcher, without its start."""
     warm_up = deliveries // 10
     counter.clear()
@@ -166,7 +166,7 @@ def measure_deliveries(stack: Servers, deliveries: int, counter: Counter) -> flo
     return float((deliveries - before) / duration_s)
 
 
-def wait_until_recorded(stack: Servers) -> None:
+def wait_until_recorded(stack: BenchmarkServers) -> None:
     async def wait() -> None:
         connection = await asyncpg.connect(stack.database_url)
         while await connection.fetchval("SELECT count(*) FROM deliveries WHERE due_at IS NOT NULL"):  # noqa: ASYNC110

@@ -52,7 +52,7 @@ for _outcome in get_args(EventStatus):  # rate() needs each series from the star
 for _status in get_args(DeliveryStatus):
     _DELIVERIES.labels(_status)
 
-Job = TypeVar("Job")
+MeasuredJob = TypeVar("MeasuredJob")
 End = TypeVar("End")
 
 
@@ -108,11 +108,11 @@ def count_deliveries(attempted: Sequence[AttemptedDelivery], statuses: Sequence[
 
 
 def measured(
-    run: Callable[[Job], Awaitable[End]], record: Callable[[End, float], None]
-) -> Callable[[Job], Awaitable[None]]:
+    run: Callable[[MeasuredJob], Awaitable[End]], record: Callable[[End, float], None]
+) -> Callable[[MeasuredJob], Awaitable[None]]:
     """Return a function that runs a job and records its result and its duration in seconds."""
 
-    async def run_measured(job: Job) -> None:
+    async def run_measured(job: MeasuredJob) -> None:
         started = time.perf_counter()
         record(await run(job), time.perf_counter() - started)
 
