@@ -53,7 +53,7 @@ def build(target: Path) -> str:
 
 def _zip_info(name: str) -> zipfile.ZipInfo:
     info = zipfile.ZipInfo(name, _TIMESTAMP)
-    info.create_system = 3  # Unix, whatever the system is
+    info.create_system = 3  # Unix, so that the bytes are the same on every system
     info.external_attr = _MODE << 16
     return info
 

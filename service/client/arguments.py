@@ -1,21 +1,15 @@
 """Types of command-line arguments. Invalid values are errors before any request is sent."""
 
-import re
 import unicodedata
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import click
 
 from service.commands import CheckedText
 from service.domain.filter_types import TextType
-
-T = TypeVar("T")
-
-_MAX_SHARDS: Final = 10_000
-_SHARD: Final = re.compile(r"(\d{1,5})/(\d{1,5})", re.ASCII)
-_LABEL: Final = re.compile(r"([^:]{1,200}):(.{0,1000})", re.DOTALL)
+from service.domain.report_fields import check_label, check_shard
 
 _parse_name: Final = TextType().parse
 _parse_text: Final = TextType(1_000).parse
@@ -40,25 +34,15 @@ def _check_identifier(text: str) -> str:
     return text
 
 
-def _check_shard(text: str) -> str:
-    match = _SHARD.fullmatch(text)
-    number, total = (int(match[1]), int(match[2])) if match else (0, 0)
-    if not 1 <= number <= total <= _MAX_SHARDS:
-        raise ValueError("must be i/n, for example 2/8")
-    return text
-
-
 def _check_label(text: str) -> str:
-    if not _LABEL.fullmatch(_parse_text(text)):
-        raise ValueError("must be name:value")
-    return text
+    return check_label(_parse_text(text))
 
 
 NAME: Final = CheckedText(_parse_name, "TEXT")
 IDENTIFIER: Final = CheckedText(_check_identifier, "TEXT")
 BRANCH: Final = CheckedText(TextType(400).parse, "TEXT")
 TEXT: Final = CheckedText(_parse_text, "TEXT")
-SHARD: Final = CheckedText(_check_shard, "I/N")
+SHARD: Final = CheckedText(check_shard, "I/N")
 LABEL: Final = CheckedText(_check_label, "NAME:VALUE")
 
 _URL: Final = CheckedText(_check_url, "URL")

@@ -1,42 +1,18 @@
 """Query parameters of uploaded reports, uploaded artifacts, and receipts."""
 
-import re
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, StringConstraints
 
 from service.contracts.queries import BranchName, Name, PageQuery, Query, Timestamp
 from service.contracts.run_events import ArtifactKind, Identifier
 from service.contracts.validation import NO_NUL, SHA256
-
-_MAX_SHARDS: Final = 10_000
-_SHARD: Final = re.compile(r"(\d{1,5})/(\d{1,5})", re.ASCII)
-_LABEL: Final = re.compile(r"([^\x00:]{1,200}):([^\x00]{0,1000})", re.DOTALL)
-
-
-def _check_shard(text: str) -> str:
-    _parse_shard(text)
-    return text
-
-
-def _parse_shard(text: str) -> tuple[int, int]:
-    match = _SHARD.fullmatch(text)
-    number, total = (int(match[1]), int(match[2])) if match else (0, 0)
-    if not 1 <= number <= total <= _MAX_SHARDS:
-        raise ValueError(f"must be i/n with 1 <= i <= n <= {_MAX_SHARDS}, for example 2/8")
-    return number, total
-
-
-def _check_label(text: str) -> str:
-    if not _LABEL.fullmatch(text):
-        raise ValueError("must be name:value")
-    return text
-
+from service.domain.report_fields import check_label, check_shard, parse_shard
 
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=NO_NUL)]
 Sha256Digest = Annotated[str, StringConstraints(pattern=SHA256, to_lower=True)]
-Label = Annotated[ShortText, AfterValidator(_check_label)]
-Shard = Annotated[str, AfterValidator(_check_shard), Field(examples=["2/8"])]
+Label = Annotated[ShortText, AfterValidator(check_label)]
+Shard = Annotated[str, AfterValidator(check_shard), Field(examples=["2/8"])]
 
 
 class ReportQuery(Query):
@@ -66,7 +42,7 @@ class ReportQuery(Query):
         if self.labels:
             fields["labels"] = dict(label.split(":", 1) for label in self.labels)
         if self.shard:
-            fields["shard"], fields["expected_shards"] = _parse_shard(self.shard)
+            fields["shard"], fields["expected_shards"] = parse_shard(self.shard)
         return fields
 
 

@@ -1,0 +1,30 @@
+"""The syntax of shards and labels in the upload of a report, for the server and for the command line."""
+
+import re
+from typing import Final
+
+_MAX_SHARDS: Final = 10_000
+_SHARD: Final = re.compile(r"(\d{1,5})/(\d{1,5})", re.ASCII)
+_LABEL: Final = re.compile(r"([^\x00:]{1,200}):([^\x00]{0,1000})", re.DOTALL)
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """Return the number of the shard and the number of shards. Raises ValueError."""
+    match = _SHARD.fullmatch(text)
+    number, total = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= number <= total <= _MAX_SHARDS:
+        raise ValueError(f"must be i/n with 1 <= i <= n <= {_MAX_SHARDS}, for example 2/8")
+    return number, total
+
+
+def check_shard(text: str) -> str:
+    """Return the text of a valid shard. Raises ValueError."""
+    parse_shard(text)
+    return text
+
+
+def check_label(text: str) -> str:
+    """Return the text of a valid label. Raises ValueError."""
+    if not _LABEL.fullmatch(text):
+        raise ValueError("must be name:value")
+    return text
