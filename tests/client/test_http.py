@@ -1,0 +1,106 @@
+"""Requests of the client: rejected parameters, retries, proxies, and certificates."""
+
+import asyncio
+import shutil
+import ssl
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from service.client.http import ServerError, open_server
+
+
+@asynccontextmanager
+async def serving(*responses: web.Response, tls: ssl.SSLContext | None = None) -> AsyncIterator[tuple[str, list[str]]]:
+    """Yield the URL of a server that sends these responses in order, and the list of requested URLs."""
+    remaining, requested = list(responses), list[str]()
+
+    async def respond(request: web.Request) -> web.Response:
+        requested.append(str(request.url))
+        return remaining.pop(0)
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", respond)
+    server = TestServer(app, scheme="https" if tls else "http")
+    await server.start_server(ssl=tls)
+    try:
+        yield str(server.make_url("/")), requested
+    finally:
+        await server.close()
+
+
+async def get(url: str, retry_s: float = 0) -> Any:
+    def request() -> Any:
+        with open_server(url, "zof_1", retry_s) as server:
+            return server.get("/runs", {"limit": "5"})
+
+    return await asyncio.to_thread(request)
+
+
+@pytest.mark.parametrize(
+    ("message", "printed"),
+    [("must be at most 1000", "limit: must be at most 1000 (400)"), ("limit: is invalid", "limit: is invalid (400)")],
+)
+async def test_rejected_parameter_is_named(message: str, printed: str) -> None:
+    error = {"code": "invalid_request", "message": message, "param": "limit"}
+    async with serving(web.json_response({"error": error}, status=400)) as (url, _):
+        with pytest.raises(ServerError) as caught:
+            await get(url)
+    assert str(caught.value) == printed
+
+
+async def test_unavailable_server_is_retried() -> None:
+    responses = (web.Response(status=503), web.Response(status=429), web.json_response({"data": []}))
+    async with serving(*responses) as (url, requested):
+        assert await get(url, retry_s=10) == {"data": []}
+    assert len(requested) == 3
+
+
+async def test_rejected_request_is_not_retried() -> None:
+    async with serving(web.Response(status=500), web.json_response({})) as (url, requested):
+        with pytest.raises(ServerError, match="500"):
+            await get(url, retry_s=10)
+    assert len(requested) == 1
+
+
+async def test_response_without_json_is_an_error() -> None:
+    async with serving(web.Response(text="<h1>")) as (url, _):
+        with pytest.raises(ServerError, match="responds with invalid JSON"):
+            await get(url)
+
+
+async def test_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(web.json_response({"data": []})) as (proxy_url, requested):
+        monkeypatch.setenv("HTTP_PROXY", proxy_url)
+        assert await get("http://results.invalid/v1/") == {"data": []}
+    assert requested == ["http://results.invalid/v1/runs?limit=5"]
+
+
+async def test_certificate_of_the_environment_is_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate, key = create_certificate(tmp_path)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate, key)
+    async with serving(web.json_response({"data": []}), tls=tls) as (url, _):
+        with pytest.raises(ServerError, match="CERTIFICATE_VERIFY_FAILED"):
+            await get(url)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert await get(url) == {"data": []}
+
+
+def create_certificate(folder: Path) -> tuple[Path, Path]:
+    """Return the files of a self-signed certificate for 127.0.0.1 and of its private key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl isn't installed")
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    command = (
+        "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=results", "-days", "2",
+        "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate,
+    )  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True)
+    return certificate, key
