@@ -57,8 +57,7 @@ class RoleWorkload:
 async def _runs(context: RoleContext) -> RoleWorkload:
     settings = context.settings
     ingest = RunIngest(context.pool, settings.retention, settings.link_base, settings.storage_url)
-    consumers = settings.consumer_lanes  # codespell:ignore lanes - the name of the setting
-    return RoleWorkload({RUNS: runs_handler(ingest)}, consumers_per_queue=consumers)
+    return RoleWorkload({RUNS: runs_handler(ingest)}, consumers_per_queue=settings.consumer_channels)
 
 
 async def _reports(context: RoleContext) -> RoleWorkload:

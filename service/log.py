@@ -1,4 +1,4 @@
-"""Logging: one line per fact, for people on a terminal, as JSON elsewhere, with context such as request_id."""
+"""Logging with structlog: console format on a terminal, otherwise JSON lines, with context such as request_id."""
 
 import json
 import logging
@@ -12,7 +12,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 def set_up(level: str = "info") -> None:
-    """Configures logging of this process, once. Everything goes to stderr, stdout belongs to the commands."""
+    """Configure logging of this process. Logs go to stderr, because commands print their output to stdout."""
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -36,5 +36,5 @@ def set_up(level: str = "info") -> None:
 def _to_json(value: Any, **_: Any) -> str:
     try:
         return orjson.dumps(value, default=str).decode()
-    except TypeError:  # a text that is none, such as bytes of a header: better escaped than lost, with what it explains
+    except TypeError:  # lone surrogates, such as those of a header that isn't UTF-8: json escapes them
         return json.dumps(value, default=str)

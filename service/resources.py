@@ -1,4 +1,4 @@
-"""Opens what a process needs and closes it again; which process needs what is decided in cli and consumers."""
+"""Opens and closes the resources of a process; cli, api, and consumers select which ones a process needs."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,36 +14,38 @@ from service.store.postgres.error_kinds import DatabaseErrorKind, database_error
 
 
 class MissingSetting(ServiceError):
-    """A setting that this command can't do without is not there."""
+    """A required setting is missing or can't be used."""
 
 
-_ADVICE: Final[dict[DatabaseErrorKind, str]] = {
-    "address": "RESULTS_DATABASE_URL leads nowhere: {error}",
-    "outage": "the database does not answer ({error}): is it running, and is RESULTS_DATABASE_URL right?",
-    "login": "the database refuses the user and password in RESULTS_DATABASE_URL: {error}",
-    "database": "RESULTS_DATABASE_URL names a database that is not there: {error}",
-    "schema": "the database is without our schema ({error}): run `zof-results schema apply`",
-    "rights": "the user in RESULTS_DATABASE_URL may not do this: {error}",
+_MESSAGES: Final[dict[DatabaseErrorKind, str]] = {
+    "address": "RESULTS_DATABASE_URL: the address can't be reached: {error}",
+    "outage": "the database doesn't respond ({error}). Check that it is running and RESULTS_DATABASE_URL is correct.",
+    "login": "RESULTS_DATABASE_URL: the database rejects the user or password: {error}",
+    "database": "RESULTS_DATABASE_URL: the database doesn't exist: {error}",
+    "schema": "the schema isn't installed in the database ({error}). Run `zof-results schema apply`.",
+    "rights": "RESULTS_DATABASE_URL: the user doesn't have the required rights: {error}",
 }
 
 
 class NoDatabase(ServiceError):
-    """The database can't be worked with; the message says what to do about it."""
+    """The database can't be used; the message states how to fix it."""
 
-    def __init__(self, kind: DatabaseErrorKind, said: str) -> None:
-        super().__init__(_ADVICE[kind].format(error=said))
+    def __init__(self, kind: DatabaseErrorKind, error_text: str) -> None:
+        super().__init__(_MESSAGES[kind].format(error=error_text))
         self.kind = kind
 
 
 def database_url(settings: Settings) -> str:
-    """Where the database is. Raises MissingSetting with what to do."""
+    """Return the URL of the database. Raises MissingSetting."""
     if not settings.database_url:
-        raise MissingSetting("set RESULTS_DATABASE_URL, for example postgresql://results:secret@localhost/results")
+        raise MissingSetting(
+            "RESULTS_DATABASE_URL: is required, for example postgresql://results:secret@localhost/results"
+        )
     return settings.database_url
 
 
 def open_storage(settings: Settings) -> Storage:
-    """Where files are kept. There is nothing to close."""
+    """Return the object storage, which doesn't need to be closed. Raises MissingSetting if its URL can't be used."""
     try:
         return Storage(settings.storage_url)
     except (ValueError, OSError) as error:
@@ -52,7 +54,7 @@ def open_storage(settings: Settings) -> Storage:
 
 @asynccontextmanager
 async def database_pool(settings: Settings, role: DatabaseRole, size: int | None = None) -> AsyncIterator[Pool]:
-    """A pool of connections in this role, closed at the end."""
+    """Open a pool of connections with this role, and close it after the block."""
     pool = await database.open_pool(database_url(settings), role, size or settings.database_pool_size)
     try:
         yield pool
@@ -62,7 +64,7 @@ async def database_pool(settings: Settings, role: DatabaseRole, size: int | None
 
 @asynccontextmanager
 async def database_connection(settings: Settings, role: DatabaseRole) -> AsyncIterator[Connection]:
-    """One connection in this role, for a command that ends. Raises NoDatabase."""
+    """Open one connection with this role, for a short command. Raises NoDatabase."""
     async with database_pool(settings, role, 1) as pool:
         async with database_errors_explained():
             await probe(pool)
@@ -71,7 +73,7 @@ async def database_connection(settings: Settings, role: DatabaseRole) -> AsyncIt
 
 
 async def check_database(settings: Settings, role: DatabaseRole) -> None:
-    """Raises NoDatabase for what waiting would not mend. An outage is warned of: it is waited out."""
+    """Raise NoDatabase for a persistent error. Log a warning for an outage, because the process can wait it out."""
     try:
         async with database_connection(settings, role):
             pass
@@ -83,17 +85,17 @@ async def check_database(settings: Settings, role: DatabaseRole) -> None:
 
 @asynccontextmanager
 async def database_errors_explained() -> AsyncIterator[None]:
-    """Turns what is wrong with the database itself into NoDatabase."""
+    """Convert errors of the connection or the schema to NoDatabase."""
     try:
         yield
     except Exception as error:
         kind = database_error_kind(error)
         if kind is None:
             raise
-        raise NoDatabase(kind, _said(error)) from error
+        raise NoDatabase(kind, _first_line(error)) from error
 
 
-def _said(error: Exception) -> str:
-    """The first line of what it says: those behind it are for programmers."""
-    said = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-    return said.splitlines()[0]
+def _first_line(error: Exception) -> str:
+    """Return the first line of the message; the other lines are details for programmers."""
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    return text.splitlines()[0]

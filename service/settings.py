@@ -1,4 +1,4 @@
-"""Settings, read once from the environment (RESULTS_…) at the top of each process and handed down from there."""
+"""Settings from environment variables with the prefix RESULTS_, read once at the top of each process."""
 
 import re
 from datetime import timedelta
@@ -20,12 +20,12 @@ _MAX_RETRIES: Final = 50
 _MAX_RETRY_DELAY_S: Final = 30 * 24 * 3600  # the retention of events
 
 
-def _begins_with(*schemes: str) -> AfterValidator:
-    wanted = tuple(f"{scheme}://" for scheme in schemes)
+def _has_scheme(*schemes: str) -> AfterValidator:
+    prefixes = tuple(f"{scheme}://" for scheme in schemes)
 
     def check(url: str) -> str:
-        if not url.startswith(wanted) or url in wanted:
-            raise ValueError(f"must begin with {' or '.join(wanted)}")
+        if not url.startswith(prefixes) or url in prefixes:
+            raise ValueError(f"must start with {' or '.join(prefixes)}")
         _check_ports(url)
         return url
 
@@ -33,21 +33,23 @@ def _begins_with(*schemes: str) -> AfterValidator:
 
 
 def _check_ports(url: str) -> None:
-    """What is no number there is most often the rest of a password."""
+    """Raise ValueError if a port isn't a number, which usually means that a password contains a reserved character."""
     hosts = urlsplit(url).netloc.rpartition("@")[2].split(",")
     try:
         _ = [urlsplit(f"//{host}").port for host in hosts]
     except ValueError:
-        raise ValueError("has a port that is none; a password holds / as %2F, @ as %40, # as %23, ? as %3F") from None
+        raise ValueError(
+            "has an invalid port; in a password, write / as %2F, @ as %40, # as %23, and ? as %3F"
+        ) from None
 
 
-def _rate(text: str) -> str:
+def _check_rate(text: str) -> str:
     if not _RATE.fullmatch(text):
-        raise ValueError("must be a number for each second, minute, hour or day, such as 100/second, or off")
+        raise ValueError("must be a number per second, minute, hour, or day, such as 100/second, or off")
     return text
 
 
-def _delays(value: object) -> object:
+def _parse_delays(value: object) -> object:
     """Parse seconds separated by commas."""
     if not isinstance(value, str):
         return value
@@ -60,50 +62,68 @@ def _delays(value: object) -> object:
     return delays_s
 
 
-DatabaseUrl = Annotated[str, _begins_with("postgresql", "postgres")]
-BrokerUrl = Annotated[str, _begins_with("amqp", "amqps")]
-FilesUrl = Annotated[str, _begins_with("file", "s3")]
-RedisUrl = Annotated[str, _begins_with("redis", "rediss")]
-WebUrl = Annotated[str, _begins_with("https", "http")]
-RateLimit = Annotated[str, AfterValidator(_rate)]
-RetryDelays = Annotated[tuple[float, ...], NoDecode, BeforeValidator(_delays)]
+DatabaseUrl = Annotated[str, _has_scheme("postgresql", "postgres")]
+BrokerUrl = Annotated[str, _has_scheme("amqp", "amqps")]
+FilesUrl = Annotated[str, _has_scheme("file", "s3")]
+RedisUrl = Annotated[str, _has_scheme("redis", "rediss")]
+WebUrl = Annotated[str, _has_scheme("https", "http")]
+RateLimit = Annotated[str, AfterValidator(_check_rate)]
+RetryDelays = Annotated[tuple[float, ...], NoDecode, BeforeValidator(_parse_delays)]
 
 
 class Settings(BaseSettings):
-    """Every setting, with its default for one machine."""
+    """All settings. The defaults suit one machine."""
 
     model_config = SettingsConfigDict(env_prefix="RESULTS_", frozen=True, env_ignore_empty=True)
 
     database_url: DatabaseUrl | None = Field(
-        None, description="PostgreSQL 15 to 18, postgresql://user:password@host/name"
+        None, description="PostgreSQL 15 to 18: postgresql://user:password@host/name"
     )
-    database_read_url: DatabaseUrl | None = Field(None, description="A replica that serves the lists")
-    database_pool_size: int = Field(10, ge=1, le=200, description="Connections that one process may open")
-    amqp_url: BrokerUrl | None = Field(None, description="RabbitMQ 4, amqp://user:password@host/vhost")
-    queue_prefix: str = Field("", max_length=100, description="Stands before every exchange and queue name")
-    artifacts_url: FilesUrl | None = Field(None, description="Files: file:///folder or s3://bucket/prefix (with AWS_…)")
-    artifacts_redirect: bool = Field(False, description="Answer downloads with a redirect into S3, presigned")
-    http_host: str = Field("127.0.0.1", description="Where the API listens")
-    http_port: int = Field(8080, ge=0, le=65535, description="0 takes any free port")
-    metrics_port: int | None = Field(None, ge=1, le=65535, description="Where a consumer process answers /metrics")
-    public_url: WebUrl | None = Field(None, description="What links start with, by default the address it listens on")
-    dev_dir: Path = Field(Path(".dev"), description="State of the local stack")
-    rate_limit: RateLimit = Field("6000/minute", description="Requests of one key, such as 100/second, or off")
-    rate_limit_organization: RateLimit = Field("off", description="Requests of one organization with all its keys")
+    database_read_url: DatabaseUrl | None = Field(None, description="Read replica for lists")
+    database_pool_size: int = Field(10, ge=1, le=200, description="Maximum number of database connections per process")
+    amqp_url: BrokerUrl | None = Field(None, description="RabbitMQ 4: amqp://user:password@host/vhost")
+    queue_prefix: str = Field("", max_length=100, description="Prefix of every exchange and queue name")
+    artifacts_url: FilesUrl | None = Field(
+        None, description="Object storage: file:///folder or s3://bucket/prefix (with AWS_… variables)"
+    )
+    artifacts_redirect: bool = Field(False, description="Redirect downloads to presigned S3 URLs")
+    http_host: str = Field("127.0.0.1", description="Address that the API listens on")
+    http_port: int = Field(8080, ge=0, le=65535, description="Port that the API listens on; 0 selects a free port")
+    metrics_port: int | None = Field(None, ge=1, le=65535, description="Port of /metrics of a consumer process")
+    public_url: WebUrl | None = Field(None, description="Start of every link; default: the address of the API")
+    dev_dir: Path = Field(Path(".dev"), description="Directory for the state of the local stack")
+    rate_limit: RateLimit = Field(
+        "6000/minute", description="Maximum number of requests per key, such as 100/second, or off"
+    )
+    rate_limit_organization: RateLimit = Field(
+        "off", description="Maximum number of requests per organization with all of its keys, or off"
+    )
     rate_limit_url: RedisUrl | None = Field(
-        None, description="redis://… or rediss://…, in which all processes count; else each counts for itself"
+        None, description="Redis for rate limits shared by all processes: redis://… or rediss://…; default: per process"
     )
-    cors_origins: str = Field("", description="Origins whose scripts may read answers, with commas between; none")
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    retention_days: int = Field(3653, ge=1, description="How long results are kept, from their completion")
-    consumer_lanes: int = Field(2, ge=1, le=16, description="Batches that one runs consumer works on at a time")
-    export_slots: int = Field(2, ge=1, le=32, description="Exports that one consumer works on at a time")
-    exports_per_organization: int = Field(2, ge=1, le=100, description="Exports of one organization at a time")
-    report_slots: int = Field(2, ge=1, le=4, description="Reports that one consumer reads at a time")
-    report_max_bytes: int = Field(256 * 2**20, ge=1, description="Of one upload of a report, as it is sent")
-    report_max_unpacked_bytes: int = Field(2 * 2**30, ge=1, description="Of one report when it is decompressed")
-    artifact_max_bytes: int = Field(2**30, ge=1, description="Of one uploaded artifact")
-    webhook_allow_loopback: bool = Field(False, description="For development: webhooks may go to this machine, by HTTP")
+    cors_origins: str = Field(
+        "", description="Origins whose scripts can read responses, separated by commas; default: none"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Minimum level of log messages")
+    retention_days: int = Field(3653, ge=1, description="Days to keep results after the completion of their run")
+    consumer_channels: int = Field(
+        2, ge=1, le=16, description="Batches that a consumer with the role runs processes concurrently"
+    )
+    export_slots: int = Field(2, ge=1, le=32, description="Exports that a consumer process runs concurrently")
+    exports_per_organization: int = Field(
+        2, ge=1, le=100, description="Exports of one organization that run concurrently"
+    )
+    report_slots: int = Field(2, ge=1, le=4, description="Reports that a consumer process reads concurrently")
+    report_max_bytes: int = Field(
+        256 * 2**20, ge=1, description="Maximum size of an uploaded report in bytes, before decompression"
+    )
+    report_max_unpacked_bytes: int = Field(
+        2 * 2**30, ge=1, description="Maximum size of a report in bytes, after decompression"
+    )
+    artifact_max_bytes: int = Field(2**30, ge=1, description="Maximum size of an uploaded artifact in bytes")
+    webhook_allow_loopback: bool = Field(
+        False, description="Allow webhooks to loopback addresses over HTTP, for development"
+    )
     webhook_concurrency: int = Field(
         _DELIVERIES.max_concurrency, ge=1, le=500, description="Maximum concurrent posts to one endpoint per process"
     )
@@ -128,7 +148,7 @@ class Settings(BaseSettings):
 
     @cached_property
     def allowed_origins(self) -> frozenset[str]:
-        """The origins of `cors_origins`."""
+        """The origins in `cors_origins`."""
         return frozenset(origin.strip().rstrip("/") for origin in self.cors_origins.split(",") if origin.strip())
 
     @property
@@ -146,30 +166,30 @@ class Settings(BaseSettings):
 
     @property
     def retention(self) -> timedelta:
-        """How long results are kept."""
+        """The retention of results."""
         return timedelta(days=self.retention_days)
 
     @property
     def storage_url(self) -> str:
-        """Where files are, by default beside the rest of the local stack."""
+        """The URL of the object storage. The default is a directory in `dev_dir`."""
         return self.artifacts_url or (self.dev_dir.absolute() / "artifacts").as_uri()
 
     @property
     def link_base(self) -> str:
-        """What absolute links start with, without a slash at the end."""
+        """The start of every absolute link, without a trailing slash."""
         return (self.public_url or f"http://{self.http_host}:{self.http_port}").rstrip("/")
 
 
-class WrongSettings(ServiceError):
-    """A setting that is no use as it is."""
+class InvalidSettings(ServiceError):
+    """A setting has an invalid value."""
 
 
 def read_settings() -> Settings:
-    """The settings of this process. Raises WrongSettings, which names each that is wrong."""
+    """Return the settings of this process. Raises InvalidSettings, which names every invalid setting."""
     try:
         return Settings()
     except ValidationError as error:
-        wrong = (
-            f"RESULTS_{str(fault['loc'][0]).upper()}: {describe_error(fault)}" for fault in validation_errors(error)
+        messages = (
+            f"RESULTS_{str(each['loc'][0]).upper()}: {describe_error(each)}" for each in validation_errors(error)
         )
-        raise WrongSettings("; ".join(wrong)) from error
+        raise InvalidSettings("; ".join(messages)) from error

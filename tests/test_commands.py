@@ -71,8 +71,11 @@ async def test_python_m_consumers_names_the_public_command(arguments: list[str],
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["organizations", "create", "Bad Slug!"], "'Bad Slug!' must be 1 to 63 lower-case letters, digits and dashes"),
-        (["organizations", "create", "a-"], "without a dash first or last"),
+        (
+            ["organizations", "create", "Bad Slug!"],
+            "'Bad Slug!' must be 1 to 63 lowercase letters, digits, and hyphens",
+        ),
+        (["organizations", "create", "a-"], "must not start or end with a hyphen"),
         (["organizations", "create", "a" * 64], "must be 1 to 63"),
         (["organizations", "create", ""], "must be 1 to 63"),
         (["organizations", "create", "a", "--name", ""], "'--name': '' must not be empty"),
@@ -144,10 +147,10 @@ COMMANDS = (("organizations", "list"), ("dead-letters", "list"), ("api",), ("con
 MESSAGES = {
     "no schema": "run `zof-results schema apply`",
     "no database": 'database that is not there: database "not_there" does not exist',
-    "no such user": "the database refuses the user and password in RESULTS_DATABASE_URL",
-    "no address": "RESULTS_DATABASE_URL: must begin with postgresql://",
-    "no port": "RESULTS_DATABASE_URL: has a port that is none",
-    "not set": "set RESULTS_DATABASE_URL, for example postgresql://",
+    "no such user": "RESULTS_DATABASE_URL: the database rejects the user or password",
+    "no address": "RESULTS_DATABASE_URL: must start with postgresql://",
+    "no port": "RESULTS_DATABASE_URL: has an invalid port",
+    "not set": "RESULTS_DATABASE_URL: is required, for example postgresql://",
 }
 
 
@@ -166,8 +169,8 @@ async def test_unusable_database_is_a_one_line_error(unusable: str, message: str
 async def test_unreachable_database_is_a_one_line_error(command: tuple[str, ...]) -> None:
     code, _, err = await run("postgresql://127.0.0.1:9/results", *command)
     assert code == 1
-    assert err.startswith("Error: the database does not answer (Connect")
-    assert err.endswith("is RESULTS_DATABASE_URL right?\n")
+    assert err.startswith("Error: the database doesn't respond (Connect")
+    assert err.endswith("RESULTS_DATABASE_URL is correct.\n")
 
 
 async def test_unreachable_broker_is_a_one_line_error(database_url: str) -> None:
@@ -200,10 +203,10 @@ async def test_servers_warn_and_wait_if_the_database_is_unreachable(command: tup
 @pytest.mark.parametrize(
     ("setting", "value", "message"),
     [
-        ("RESULTS_HTTP_PORT", "http", "must be a whole number"),
+        ("RESULTS_HTTP_PORT", "http", "must be an integer"),
         ("RESULTS_LOG_LEVEL", "loud", "must be 'debug', 'info', 'warning' or 'error'"),
-        ("RESULTS_AMQP_URL", "localhost", "must begin with amqp:// or amqps://"),
-        ("RESULTS_ARTIFACTS_URL", "ftp://x", "must begin with file:// or s3://"),
+        ("RESULTS_AMQP_URL", "localhost", "must start with amqp:// or amqps://"),
+        ("RESULTS_ARTIFACTS_URL", "ftp://x", "must start with file:// or s3://"),
         ("RESULTS_RATE_LIMIT", "fast", "such as 100/second, or off"),
     ],
 )

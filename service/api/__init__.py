@@ -1,1 +1,1 @@
-"""The HTTP edge: parses requests, asks a use case or the store, writes answers."""
+"""The HTTP layer: routes, handlers, HTTP mechanics, and the processes that serve them."""

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from routes, operations and contracts; docs/openapi.json is its copy."""
+"""The OpenAPI 3.1 document, generated from the route table and the contracts; docs/openapi.json is its copy."""
 
 import re
 import sys
@@ -9,125 +9,109 @@ from typing import Any, Final, get_args, get_origin
 import orjson
 from pydantic import BaseModel, TypeAdapter
 
-from service.api.operations import OPERATIONS, Operation
-from service.api.routes import Route, all_routes
+from service.api.http.errors import ERROR_TYPES
+from service.api.operations import Operation, Route
+from service.api.routes import all_routes
 from service.contracts.queries import StreamQuery, WaitQuery
 from service.contracts.responses import Error, Page
+from service.domain.errors import ErrorCode
 
-_TEMPLATE: Final = "#/components/schemas/{model}"
+_REF_TEMPLATE: Final = "#/components/schemas/{model}"
 _MUTATIONS: Final = ("POST", "PUT", "PATCH", "DELETE")
-_VARIABLE: Final = re.compile(r"\{(\w+)(?::[^}]*)?\}")
-# A class of characters that many validators don't know, and what it comes to for most texts.
+_PATH_VARIABLE: Final = re.compile(r"\{(\w+)(?::[^}]*)?\}")
+# Many validators don't support this character class. The replacement is equivalent for ASCII text.
 _NO_CONTROL: Final = rb"[^\\p{C}]"
 _NO_CONTROL_ASCII: Final = rb"[^\\x00-\\x1f\\x7f-\\x9f]"
-_ERRORS: Final = {
-    400: "A parameter is wrong; `param` names it",
-    401: "There is no valid key",
-    403: "The key does not permit this",
-    404: "There is no such thing in this organization",
-    409: "Not possible now, or a request with this Idempotency-Key is under way",
-    410: "It was there and is not any more",
-    413: "The body is too large",
-    415: "The body is of a type that is not taken",
-    416: "The file has no such bytes",
-    422: "The Idempotency-Key was used before with another request",
-    429: "Too many requests; Retry-After says when the next one is taken",
-    500: "Something went wrong on our side",
-    503: "The database or the file storage does not answer; try again",
-}
-_MEANINGS: Final = {
-    200: "Done",
-    201: "Made",
+_DESCRIPTIONS: Final = {
+    200: "Success",
+    201: "Created",
     202: "Accepted",
-    204: "Done",
-    206: "A part",
-    304: "What the caller has is right still",
-    307: "The bytes are there",
-    503: "No queries can be answered now",
+    204: "Success without content",
+    206: "The requested range of the file",
+    304: "Not modified: the client's version, given in If-None-Match, is current",
+    307: "Redirect to a presigned URL of the file",
+    503: "The service can't answer queries",
 }
-_HEADERS: Final = {
-    "X-Request-Id": {"description": "Names the request in our log", "schema": {"type": "string"}},
-}
-_LIMIT_HEADERS: Final = {
-    name: {"description": text, "schema": {"type": "integer"}}
-    for name, text in {
-        "X-RateLimit-Limit": "Requests in the window; absent where limits are off",
-        "X-RateLimit-Remaining": "What is left of them",
-        "X-RateLimit-Reset": "When the window ends, in unix seconds",
-    }.items()
-}
-_RETRY_AFTER: Final = {
-    "Retry-After": {"description": "Seconds until it is worth while to ask again", "schema": {"type": "integer"}},
-}
-_ETAG: Final = {
-    "ETag": {"description": "Changes with what is answered", "schema": {"type": "string"}},
-}
-_CONTENT_RANGE: Final = {
-    "Content-Range": {"description": "Which bytes these are, and of how many", "schema": {"type": "string"}},
-}
-_OF_STATUS: Final = {
-    202: _RETRY_AFTER, 206: _CONTENT_RANGE, 416: _CONTENT_RANGE, 429: _RETRY_AFTER, 503: _RETRY_AFTER,
-}  # fmt: skip
-_LOCATION: Final = {
-    "Location": {"description": "Where it is", "schema": {"type": "string"}},
-}
-_LINK: Final = {
-    "Link": {"description": 'The next page, with `rel="next"`; absent on the last', "schema": {"type": "string"}},
-}
-_REPLAYED: Final = {
-    "Idempotent-Replayed": {
-        "description": "`true` where this is the first answer again, to the same Idempotency-Key",
-        "schema": {"type": "string"},
-    },
-}
+_ERRORS: Final = {error.code: error for error in ERROR_TYPES}
+_EVERY_OPERATION: Final[tuple[ErrorCode, ...]] = ("internal_error",)
+_AUTHENTICATED: Final[tuple[ErrorCode, ...]] = (
+    "invalid_request", "unauthorized", "forbidden", "rate_limit_exceeded", "unavailable",
+)  # fmt: skip
+_MUTATION: Final[tuple[ErrorCode, ...]] = ("conflict", "idempotency_mismatch")
+_JSON_BODY: Final[tuple[ErrorCode, ...]] = ("too_large", "unsupported_media_type")
 
 
-def _header(name: str, description: str, schema: dict[str, Any] | None = None, **more: str) -> dict[str, Any]:
-    """A header that a request may have."""
+def _response_header(description: str, type_: str = "string") -> dict[str, Any]:
+    return {"description": description, "schema": {"type": type_}}
+
+
+def _request_header(name: str, description: str, schema: dict[str, Any] | None = None, **more: str) -> dict[str, Any]:
     return {"name": name, "in": "header", "description": description, "schema": schema or {"type": "string"}, **more}
 
 
+_COMMON_HEADERS: Final = {"X-Request-Id": _response_header("ID of the request in the log")}
+_RATE_LIMIT_HEADERS: Final = {
+    "X-RateLimit-Limit": _response_header("Requests per window; absent if rate limits are off", "integer"),
+    "X-RateLimit-Remaining": _response_header("Remaining requests in the window", "integer"),
+    "X-RateLimit-Reset": _response_header("End of the window in Unix time (seconds)", "integer"),
+}
+_RETRY_AFTER: Final = {"Retry-After": _response_header("Seconds to wait before the next request", "integer")}
+_ETAG: Final = {"ETag": _response_header("Version of the response")}
+_CONTENT_RANGE: Final = {"Content-Range": _response_header("Range of the bytes, and the size of the file")}
+_LOCATION: Final = {"Location": _response_header("URL of the object")}
+_LINK: Final = {"Link": _response_header('URL of the next page with `rel="next"`; absent on the last page')}
+_REPLAYED: Final = {
+    "Idempotent-Replayed": _response_header("`true` if this is the stored response to an earlier request")
+}
+_HEADERS_OF_STATUS: Final = {
+    202: _RETRY_AFTER, 206: _CONTENT_RANGE, 416: _CONTENT_RANGE, 429: _RETRY_AFTER, 503: _RETRY_AFTER,
+}  # fmt: skip
 _CONDITIONAL: Final = [
-    _header(
-        "If-None-Match", "An `ETag` that the caller has, or several with commas between: 304 where one is right still"
+    _request_header(
+        "If-None-Match", "One or more values of `ETag`, separated by commas: 304 if one of them is the current version"
     )
 ]
 _RANGED: Final = [
-    _header("Range", "One range of bytes; several are answered with the whole", example="bytes=0-1023"),
-    _header("If-Range", "The `ETag` of which a range is wanted; the whole is answered where it is another now"),
+    _request_header("Range", "One range of bytes; several ranges return the complete file", example="bytes=0-1023"),
+    _request_header("If-Range", "The `ETag` that the range requires; another version returns the complete file"),
 ]
-_REPEATABLE: Final = [
-    _header(
+_IDEMPOTENT: Final = [
+    _request_header(
         "Idempotency-Key",
-        "The same key and request gets the first answer again, for 24 hours",
+        "A repeated request with the same key and body within 24 hours returns the first response",
         {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!#-~]+$"},
     )
 ]
-# What says the same as a query parameter.
-_INSTEAD: Final[dict[type[BaseModel] | None, list[dict[str, Any]]]] = {
+# The headers that are alternatives to a query parameter.
+_ALTERNATIVES: Final[dict[type[BaseModel] | None, list[dict[str, Any]]]] = {
     WaitQuery: [
-        _header("Prefer", "`wait=n` (RFC 7240) instead of the query parameter, which goes before it", example="wait=30")
+        _request_header(
+            "Prefer", "`wait=n` (RFC 7240). The query parameter `wait` takes precedence.", example="wait=30"
+        )
     ],
     StreamQuery: [
-        _header("Last-Event-ID", "The `id` that the stream gave last, or an event's; goes before the query parameter")
+        _request_header(
+            "Last-Event-ID",
+            "The last `id` that the stream sent, or the ID of an event. Takes precedence over the query parameter.",
+        )
     ],
 }
 
 
 @cache
 def document() -> bytes:
-    """The document as JSON."""
+    """Return the document as JSON."""
     schemas: dict[str, Any] = {}
     paths: dict[str, Any] = {}
     for route in all_routes():
-        path = _VARIABLE.sub(r"{\1}", route.path)
+        path = _PATH_VARIABLE.sub(r"{\1}", route.path)
         paths.setdefault(path, {})[route.method.lower()] = _operation(route, schemas)
     body = {
         "openapi": "3.1.0",
         "info": {
             "title": "Results API",
             "version": version("zof-results"),
-            "description": "Keeps the outcome of every validation run and answers questions about it.",
+            "description": "Stores the outcome of every case of validation runs and answers queries about them.",
         },
         "paths": paths,
         "components": {
@@ -139,42 +123,43 @@ def document() -> bytes:
 
 
 def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
-    described = OPERATIONS[route.handler]
-    named = route.handler.__name__
-    operation: dict[str, Any] = {
-        "operationId": named if route.path.startswith("/v1") or route.permission is None else f"{named}_unprefixed",
-        "summary": (route.handler.__doc__ or "").strip(),
+    operation = route.operation
+    described: dict[str, Any] = {
+        "operationId": operation.operation_id,
+        "summary": operation.summary,
         "tags": [route.path.removeprefix("/v1").split("/")[1]],
-        "parameters": _parameters(route, described, schemas),
-        "responses": _responses(route, described, schemas),
+        "parameters": _parameters(route, schemas),
+        "responses": _responses(route, schemas),
         "security": [{"key": []}] if route.permission else [],
     }
+    permission = f"Requires the permission `{route.permission}`." if route.permission else ""
+    if description := " ".join(filter(None, (operation.description, permission))):
+        described["description"] = description
     if route.permission:
-        operation["description"] = f"Needs the permission `{route.permission}`."
-        operation["x-permission"] = route.permission
-    if described.body or described.takes:
-        operation["requestBody"] = {"required": True, "content": _request_content(described, schemas)}
-    return operation
+        described["x-permission"] = route.permission
+    if operation.body or operation.media_types:
+        described["requestBody"] = {"required": True, "content": _request_content(operation, schemas)}
+    return described
 
 
-def _parameters(route: Route, described: Operation, schemas: dict[str, Any]) -> list[dict[str, Any]]:
+def _parameters(route: Route, schemas: dict[str, Any]) -> list[dict[str, Any]]:
     path = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
-        for name in _VARIABLE.findall(route.path)
+        for name in _PATH_VARIABLE.findall(route.path)
     ]
-    query = _query_parameters(described, schemas) if described.query else []
-    return path + query + _header_parameters(route, described)
+    query = _query_parameters(route.operation.query, schemas) if route.operation.query else []
+    return path + query + _header_parameters(route)
 
 
-def _header_parameters(route: Route, described: Operation) -> list[dict[str, Any]]:
-    conditional = _CONDITIONAL if 304 in described.answers else []
-    ranged = _RANGED if 206 in described.answers else []
-    repeatable = _REPEATABLE if route.method in _MUTATIONS else []
-    return [*conditional, *ranged, *_INSTEAD.get(described.query, []), *repeatable]
+def _header_parameters(route: Route) -> list[dict[str, Any]]:
+    conditional = _CONDITIONAL if 304 in route.operation.responses else []
+    ranged = _RANGED if 206 in route.operation.responses else []
+    idempotent = _IDEMPOTENT if route.method in _MUTATIONS else []
+    return [*conditional, *ranged, *_ALTERNATIVES.get(route.operation.query, []), *idempotent]
 
 
-def _query_parameters(described: Operation, schemas: dict[str, Any]) -> list[dict[str, Any]]:
-    schema = _schema(described.query, schemas, inline=True)
+def _query_parameters(model: type[BaseModel], schemas: dict[str, Any]) -> list[dict[str, Any]]:
+    schema = _schema(model, schemas, inline=True)
     return [
         {"name": name, "in": "query", "required": name in schema.get("required", ()), "schema": _without_null(value)}
         | ({"description": value["description"]} if "description" in value else {})
@@ -183,65 +168,74 @@ def _query_parameters(described: Operation, schemas: dict[str, Any]) -> list[dic
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """A parameter is absent rather than null."""
-    kept = {name: value for name, value in schema.items() if name not in ("title", "description")}
-    options = [option for option in kept.pop("anyOf", ()) if option.get("type") != "null"]
-    if kept.get("default", ...) is None:
-        del kept["default"]
-    return {**options[0], **kept} if len(options) == 1 else kept | ({"anyOf": options} if options else {})
+    """Return the schema of a query parameter, which can be absent but not null."""
+    rest = {name: value for name, value in schema.items() if name not in ("title", "description")}
+    options = [option for option in rest.pop("anyOf", ()) if option.get("type") != "null"]
+    if rest.get("default", ...) is None:
+        del rest["default"]
+    return {**options[0], **rest} if len(options) == 1 else rest | ({"anyOf": options} if options else {})
 
 
-def _request_content(described: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
-    if described.body:
-        return {"application/json": {"schema": _schema(described.body, schemas)}}
-    return {media_type: {} for media_type in described.takes}
+def _request_content(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
+    if operation.body:
+        return {"application/json": {"schema": _schema(operation.body, schemas)}}
+    return {media_type: {} for media_type in operation.media_types}
 
 
-def _responses(route: Route, described: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
-    headers = _HEADERS | (_LIMIT_HEADERS if route.permission else {})
-    answers = {
-        str(status): _response(_MEANINGS[status], headers | _own_headers(route, described, status), answer, schemas)
-        for status, answer in described.answers.items()
+def _responses(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
+    headers = _COMMON_HEADERS | (_RATE_LIMIT_HEADERS if route.permission else {})
+    successes = {
+        str(status): _response(_DESCRIPTIONS[status], headers | _success_headers(route, status), content, schemas)
+        for status, content in route.operation.responses.items()
     }
-    always = (400, 401, 403, 429, 500, 503) if route.permission else (500,)
-    of_body = (413, 415) if described.body else ()
-    errors = {
-        str(status): _response(_ERRORS[status], headers | _OF_STATUS.get(status, {}), Error, schemas)
-        for status in sorted({*always, *of_body, *described.errors} - described.answers.keys())
+    failures = {
+        str(error.status): _response(
+            error.description, headers | _HEADERS_OF_STATUS.get(error.status, {}), Error, schemas
+        )
+        for error in sorted((_ERRORS[code] for code in _error_codes(route)), key=lambda error: error.status)
+        if error.status not in route.operation.responses
     }
-    return answers | errors
+    return successes | failures
 
 
-def _response(meaning: str, headers: dict[str, Any], answer: Any, schemas: dict[str, Any]) -> dict[str, Any]:
-    return {"description": meaning, "headers": headers} | _content(answer, schemas)
+def _error_codes(route: Route) -> set[ErrorCode]:
+    authenticated = _AUTHENTICATED if route.permission else ()
+    mutation = _MUTATION if route.method in _MUTATIONS else ()
+    json_body = _JSON_BODY if route.operation.body else ()
+    return {*_EVERY_OPERATION, *authenticated, *mutation, *json_body, *route.operation.errors}
 
 
-def _own_headers(route: Route, described: Operation, status: int) -> dict[str, Any]:
-    """What this answer carries beyond what all do."""
-    tag = _ETAG if 304 in described.answers and status != 307 else {}
-    link = _LINK if get_origin(described.answers[status]) is Page else {}
-    location = _LOCATION if status in (201, 307) or (status == 202 and described.located) else {}
+def _response(description: str, headers: dict[str, Any], content: Any, schemas: dict[str, Any]) -> dict[str, Any]:
+    return {"description": description, "headers": headers} | _content(content, schemas)
+
+
+def _success_headers(route: Route, status: int) -> dict[str, Any]:
+    """Return the headers of a response in addition to those of every response."""
+    responses = route.operation.responses
+    etag = _ETAG if 304 in responses and status != 307 else {}
+    link = _LINK if get_origin(responses[status]) is Page else {}
+    location = _LOCATION if status in (201, 307) or (status == 202 and route.operation.has_location) else {}
     replayed = _REPLAYED if route.method in _MUTATIONS else {}
-    return tag | link | location | replayed | _OF_STATUS.get(status, {})
+    return etag | link | location | replayed | _HEADERS_OF_STATUS.get(status, {})
 
 
-def _content(answer: Any, schemas: dict[str, Any]) -> dict[str, Any]:
-    if answer is None:
+def _content(content: Any, schemas: dict[str, Any]) -> dict[str, Any]:
+    if content is None:
         return {}
-    if isinstance(answer, str):
-        return {"content": {answer: {"schema": {"type": "string"}}}}
-    return {"content": {"application/json": {"schema": _schema(answer, schemas)}}}
+    if isinstance(content, str):
+        return {"content": {content: {"schema": {"type": "string"}}}}
+    return {"content": {"application/json": {"schema": _schema(content, schemas)}}}
 
 
 def _schema(model: Any, schemas: dict[str, Any], *, inline: bool = False) -> dict[str, Any]:
-    """A reference to the model's schema, which is added to the others; or the schema itself."""
-    made = TypeAdapter(model).json_schema(ref_template=_TEMPLATE, mode="validation")
-    schemas.update(made.pop("$defs", {}))
-    if inline or "$ref" in made:
-        return made
+    """Add the schema of the model to `schemas` and return a reference to it, or return the schema if `inline`."""
+    schema = TypeAdapter(model).json_schema(ref_template=_REF_TEMPLATE, mode="validation")
+    schemas.update(schema.pop("$defs", {}))
+    if inline or "$ref" in schema:
+        return schema
     name = f"PageOf{get_args(model)[0].__name__}" if get_origin(model) is Page else model.__name__
-    schemas[name] = made | {"title": name}
-    return {"$ref": _TEMPLATE.format(model=name)}
+    schemas[name] = schema | {"title": name}
+    return {"$ref": _REF_TEMPLATE.format(model=name)}
 
 
 if __name__ == "__main__":

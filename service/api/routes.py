@@ -1,6 +1,7 @@
-"""Every address that the service answers: method, path, handler, and the permission that a key needs."""
+"""The route table: every path with its handler, permission, and contract. A new route is a handler and a row here."""
 
-from typing import Final, NamedTuple
+import dataclasses
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -19,80 +20,211 @@ from service.api.handlers import (
     runs,
     webhooks,
 )
-from service.api.http.authentication import ApiHandler, permitted
-from service.api.http.parsing import without_query
-from service.api.operations import OPERATIONS
+from service.api.http.authentication import ApiHandler, require_permission
+from service.api.http.parsing import reject_query
+from service.api.http.uploads import MULTIPART
+from service.api.operations import BINARY, Operation, Route, file_download, page_of, with_etag
 from service.api.server.connections import handle_expect
-from service.domain.keys import Permission
+from service.contracts import queries
+from service.contracts import reports as report_contracts
+from service.contracts import responses as out
+from service.contracts import webhooks as webhook_contracts
+from service.contracts.exports import ExportRequest
+from service.contracts.keys import KeyRequest
+from service.domain.report_formats import media_types
 
-
-class Route(NamedTuple):
-    """One operation. A GET answers HEAD too; None means that no key is asked for."""
-
-    method: str
-    path: str
-    handler: ApiHandler
-    permission: Permission | None
-
-
+_RESULT_ROUTES: Final = (
+    Route("GET", "/results", results.list_results, "results:read", Operation(
+        "list_results", "List results, newest run first", page_of(out.Result), queries.ResultQuery,
+    )),
+    Route("GET", "/results/{id}", results.get_result, "results:read", Operation(
+        "get_result", "Get a result with its attempts and its run", with_etag(out.ResultDetail), errors=("not_found",),
+    )),
+    Route("GET", "/results/{id}/artifacts", artifacts.list_artifacts, "results:read", Operation(
+        "list_artifacts", "List the artifacts of a result and of its run", page_of(out.Artifact), queries.PageQuery,
+        errors=("not_found",),
+    )),
+    Route("PUT", "/results/{id}/artifacts/{name}", artifacts.put_artifact, "reports:create", Operation(
+        "upload_artifact", "Upload an artifact of a result", {201: out.Artifact}, report_contracts.ArtifactQuery,
+        media_types=(BINARY,), errors=("not_found", "too_large", "unsupported_media_type"),
+        description="Replaces an artifact with the same name.",
+    )),
+    Route("GET", "/artifacts/{id}", artifacts.get_artifact, "results:read", Operation(
+        "download_artifact", "Download an artifact", file_download(), errors=("not_found", "range_not_satisfiable"),
+        description="Sends the file or redirects to a presigned URL.",
+    )),
+)  # fmt: skip
+_RUN_ROUTES: Final = (
+    Route("GET", "/runs", runs.list_runs, "results:read", Operation(
+        "list_runs", "List runs, latest completed first", page_of(out.Run), queries.RunQuery,
+    )),
+    Route("GET", "/runs/{run_id}", runs.get_run, "results:read", Operation(
+        "get_run", "Get a run", with_etag(out.Run), queries.WaitQuery, errors=("not_found",),
+        description="With `wait`, responds as soon as the run is complete, or after that time with its current state.",
+    )),
+    Route("DELETE", "/runs/{run_id}", runs.delete_run, "runs:delete", Operation(
+        "delete_run", "Delete a run with its results, artifacts, and files", {204: None}, errors=("not_found",),
+    )),
+    Route("POST", "/runs/{run_id}/report", reports.create_report, "reports:create", Operation(
+        "upload_report", "Upload a report of a run", {202: out.Receipt}, report_contracts.ReportQuery,
+        media_types=(*media_types(), MULTIPART),
+        errors=("too_large", "unsupported_media_type"), has_location=True,
+        description="The service processes the report asynchronously. The receipt shows the outcome.",
+    )),
+    Route("GET", "/receipts", receipts.list_receipts, "reports:create", Operation(
+        "list_receipts", "List receipts, newest first", page_of(out.Receipt), report_contracts.ReceiptQuery,
+    )),
+    Route("GET", "/receipts/{id}", receipts.get_receipt, "reports:create", Operation(
+        "get_receipt", "Get a receipt", {200: out.Receipt}, queries.WaitQuery, errors=("not_found",),
+        description="With `wait`, responds as soon as the receipt is final, or after that time with its current state.",
+    )),
+)  # fmt: skip
+_CASE_ROUTES: Final = (
+    Route("GET", "/cases", cases.list_cases, "results:read", Operation(
+        "list_cases", "List the cases of a project, grouped by suite", page_of(out.CaseSummary), queries.CasesQuery,
+    )),
+    Route("GET", "/cases/{id}", cases.get_case, "results:read", Operation(
+        "get_case", "Get a case with its statistics", with_etag(out.CaseSummary), queries.CaseQuery,
+        errors=("not_found",),
+    )),
+    Route("GET", "/cases/{id}/history", cases.list_case_history, "results:read", Operation(
+        "list_case_history", "List the results of a case, newest run first", page_of(out.Result),
+        queries.HistoryQuery, errors=("not_found",),
+    )),
+)  # fmt: skip
+_EXPORT_ROUTES: Final = (
+    Route("POST", "/results/export", exports.create_export, "results:export", Operation(
+        "create_export", "Request an export", {202: out.Export}, body=ExportRequest, has_location=True,
+    )),
+    Route("GET", "/results/export", exports.list_exports, "results:export", Operation(
+        "list_exports", "List exports, newest first", page_of(out.Export), queries.PageQuery,
+    )),
+    Route("GET", "/results/export/{id}", exports.get_export, "results:export", Operation(
+        "get_export", "Get an export", with_etag(out.Export), queries.WaitQuery, errors=("not_found",),
+        description="With `wait`, responds when the export is finished, or after that time with its current state.",
+    )),
+    Route("DELETE", "/results/export/{id}", exports.delete_export, "results:export", Operation(
+        "delete_export", "Cancel an export, or delete a finished one with its file", {204: None},
+        errors=("not_found",),
+    )),
+    Route("GET", "/results/export/{id}/file", exports.download_export, "results:export", Operation(
+        "download_export", "Download the file of an export", file_download(),
+        errors=("not_found", "conflict", "gone", "range_not_satisfiable"),
+        description="Sends the file or redirects to a presigned URL.",
+    )),
+)  # fmt: skip
+_EVENT_ROUTES: Final = (
+    Route("GET", "/events", events.list_events, "results:read", Operation(
+        "list_events", "List events", page_of(out.Event), queries.EventQuery, errors=("not_found", "gone"),
+        description="Newest first. With `after`, lists the events after that event, oldest first.",
+    )),
+    Route("GET", "/events/stream", events.stream_events, "results:read", Operation(
+        "stream_events", "Stream events as server-sent events", {200: "text/event-stream"}, queries.StreamQuery,
+        errors=("not_found", "gone"),
+        description="Continues after `Last-Event-ID`. Closes the connection of a client that reads too slowly.",
+    )),
+)  # fmt: skip
+_WEBHOOK_ROUTES: Final = (
+    Route("POST", "/webhooks", webhooks.post_webhook, "webhooks:manage", Operation(
+        "create_webhook", "Register a webhook", {201: out.WebhookWithSecret}, body=webhook_contracts.WebhookIn,
+        description="Only this response contains the secret.",
+    )),
+    Route("GET", "/webhooks", webhooks.list_webhooks, "webhooks:manage", Operation(
+        "list_webhooks", "List webhooks, newest first", page_of(out.Webhook), queries.PageQuery,
+    )),
+    Route("GET", "/webhooks/{id}", webhooks.get_webhook, "webhooks:manage", Operation(
+        "get_webhook", "Get a webhook with the state of its endpoint", {200: out.Webhook}, errors=("not_found",),
+    )),
+    Route("PATCH", "/webhooks/{id}", webhooks.patch_webhook, "webhooks:manage", Operation(
+        "update_webhook", "Update the given fields of a webhook", {200: out.Webhook},
+        body=webhook_contracts.WebhookPatch, errors=("not_found",),
+    )),
+    Route("DELETE", "/webhooks/{id}", webhooks.remove_webhook, "webhooks:manage", Operation(
+        "delete_webhook", "Delete a webhook and its deliveries", {204: None}, errors=("not_found",),
+    )),
+    Route("POST", "/webhooks/{id}/test", webhooks.post_test, "webhooks:manage", Operation(
+        "test_webhook", "Send an event of type webhook.test to a webhook", {202: out.WebhookDelivery},
+        errors=("not_found",),
+    )),
+    Route("POST", "/webhooks/{id}/rotate-secret", webhooks.post_rotation, "webhooks:manage", Operation(
+        "rotate_webhook_secret", "Replace the secret of a webhook", {200: out.WebhookWithSecret},
+        errors=("not_found",),
+        description="Only this response contains the new secret. The previous one also signs deliveries for 24 hours.",
+    )),
+    Route("POST", "/webhooks/{id}/recover", webhooks.post_recovery, "webhooks:manage", Operation(
+        "recover_webhook", "Deliver all events again that a webhook has missed since a time", {202: out.Recovery},
+        body=webhook_contracts.RecoverIn, errors=("not_found",), has_location=True,
+    )),
+    Route("GET", "/webhooks/{id}/recoveries/{recovery_id}", webhooks.get_recovery, "webhooks:manage", Operation(
+        "get_webhook_recovery", "Get the progress of a recovery", {200: out.Recovery}, errors=("not_found",),
+    )),
+    Route("GET", "/webhooks/{id}/deliveries", webhooks.list_deliveries, "webhooks:manage", Operation(
+        "list_webhook_deliveries", "List deliveries with their attempts, newest event first",
+        page_of(out.WebhookDelivery), webhook_contracts.DeliveryQuery, errors=("not_found",),
+    )),
+    Route(
+        "POST", "/webhooks/{id}/deliveries/{delivery_id}/redeliver", webhooks.post_redelivery, "webhooks:manage",
+        Operation(
+            "redeliver_webhook_event", "Deliver an event to a webhook again", {202: out.WebhookDelivery},
+            errors=("not_found",),
+        ),
+    ),
+)  # fmt: skip
+_KEY_ROUTES: Final = (
+    Route("GET", "/api-keys", keys.list_keys, "keys:manage", Operation(
+        "list_keys", "List API keys, newest first", page_of(out.ApiKey), queries.PageQuery,
+        description="Includes revoked keys.",
+    )),
+    Route("POST", "/api-keys", keys.create_key, "keys:manage", Operation(
+        "create_key", "Create an API key", {201: out.ApiKeyWithSecret}, body=KeyRequest,
+        description="Only this response contains the key.",
+    )),
+    Route("POST", "/api-keys/{id}/rotate", keys.rotate_key, "keys:manage", Operation(
+        "rotate_key", "Replace the secret of an API key", {200: out.ApiKeyWithSecret}, errors=("not_found",),
+        description="Only this response contains the new key. The previous one remains valid for 24 hours.",
+    )),
+    Route("DELETE", "/api-keys/{id}", keys.delete_key, "keys:manage", Operation(
+        "delete_key", "Revoke an API key", {204: None}, errors=("not_found",),
+        description="The service rejects the key within five seconds.",
+    )),
+)  # fmt: skip
 V1: Final = (
-    Route("GET", "/results", results.list_results, "results:read"),
-    Route("GET", "/results/{id}", results.get_result, "results:read"),
-    Route("POST", "/results/export", exports.create_export, "results:export"),
-    Route("GET", "/results/export", exports.list_exports, "results:export"),
-    Route("GET", "/results/export/{id}", exports.get_export, "results:export"),
-    Route("DELETE", "/results/export/{id}", exports.delete_export, "results:export"),
-    Route("GET", "/results/export/{id}/file", exports.get_file, "results:export"),
-    Route("GET", "/results/{id}/artifacts", artifacts.list_artifacts, "results:read"),
-    Route("PUT", "/results/{id}/artifacts/{name}", artifacts.put_artifact, "reports:create"),
-    Route("GET", "/artifacts/{id}", artifacts.get_artifact, "results:read"),
-    Route("GET", "/runs", runs.list_runs, "results:read"),
-    Route("GET", "/runs/{run_id}", runs.get_run, "results:read"),
-    Route("DELETE", "/runs/{run_id}", runs.delete_run, "runs:delete"),
-    Route("GET", "/events", events.list_events, "results:read"),
-    Route("GET", "/events/stream", events.stream_events, "results:read"),
-    Route("POST", "/webhooks", webhooks.post_webhook, "webhooks:manage"),
-    Route("GET", "/webhooks", webhooks.list_webhooks, "webhooks:manage"),
-    Route("GET", "/webhooks/{id}", webhooks.get_webhook, "webhooks:manage"),
-    Route("PATCH", "/webhooks/{id}", webhooks.patch_webhook, "webhooks:manage"),
-    Route("DELETE", "/webhooks/{id}", webhooks.remove_webhook, "webhooks:manage"),
-    Route("POST", "/webhooks/{id}/test", webhooks.post_test, "webhooks:manage"),
-    Route("POST", "/webhooks/{id}/rotate-secret", webhooks.post_rotation, "webhooks:manage"),
-    Route("POST", "/webhooks/{id}/recover", webhooks.post_recovery, "webhooks:manage"),
-    Route("GET", "/webhooks/{id}/recoveries/{recovery_id}", webhooks.get_recovery, "webhooks:manage"),
-    Route("GET", "/webhooks/{id}/deliveries", webhooks.list_deliveries, "webhooks:manage"),
-    Route("POST", "/webhooks/{id}/deliveries/{delivery_id}/redeliver", webhooks.post_redelivery, "webhooks:manage"),
-    Route("POST", "/runs/{run_id}/report", reports.create_report, "reports:create"),
-    Route("GET", "/receipts", receipts.list_receipts, "reports:create"),
-    Route("GET", "/receipts/{id}", receipts.get_receipt, "reports:create"),
-    Route("GET", "/cases", cases.list_cases, "results:read"),
-    Route("GET", "/cases/{id}", cases.get_case, "results:read"),
-    Route("GET", "/cases/{id}/history", cases.list_history, "results:read"),
-    Route("GET", "/api-keys", keys.list_keys, "keys:manage"),
-    Route("POST", "/api-keys", keys.create_key, "keys:manage"),
-    Route("POST", "/api-keys/{id}/rotate", keys.rotate_key, "keys:manage"),
-    Route("DELETE", "/api-keys/{id}", keys.delete_key, "keys:manage"),
-)
-OPEN: Final = (
-    Route("GET", "/healthz", health.get_health, None),
-    Route("GET", "/readyz", health.get_readiness, None),
-    Route("GET", "/metrics", metrics.get_metrics, None),
-    Route("GET", "/openapi.json", documentation.get_document, None),
-    Route("GET", "/docs", documentation.get_page, None),
-    Route("GET", "/docs/{name}", documentation.get_asset, None),
-)
-# These were there before /v1 and answer without the prefix too.
+    *_RESULT_ROUTES, *_EXPORT_ROUTES, *_RUN_ROUTES, *_CASE_ROUTES, *_EVENT_ROUTES, *_WEBHOOK_ROUTES, *_KEY_ROUTES,
+)  # fmt: skip
+PUBLIC: Final = (
+    Route("GET", "/healthz", health.get_health, None, Operation(
+        "get_health", "Check that the process responds", {200: out.Health},
+    )),
+    Route("GET", "/readyz", health.get_readiness, None, Operation(
+        "get_readiness", "Check whether queries can be answered", {200: out.Readiness, 503: out.Readiness},
+        description="Shows the state of each component. Missing consumers only delay incoming results.",
+    )),
+    Route("GET", "/metrics", metrics.get_metrics, None, Operation(
+        "get_metrics", "Get metrics for Prometheus", {200: "text/plain"},
+        description="Requests of all API processes and backlogs in the database, without data of single organizations.",
+    )),
+    Route("GET", "/openapi.json", documentation.get_openapi_document, None, Operation(
+        "get_openapi_document", "Get this OpenAPI document", {200: dict[str, Any]},
+    )),
+    Route("GET", "/docs", documentation.get_documentation_page, None, Operation(
+        "get_documentation_page", "Get the API reference as a web page", {200: "text/html"},
+    )),
+    Route("GET", "/docs/{name}", documentation.get_documentation_asset, None, Operation(
+        "get_documentation_asset", "Get an asset of the API reference", {200: BINARY}, errors=("not_found",),
+    )),
+)  # fmt: skip
+# The operations of the original API, which also work without the prefix.
 _WITHOUT_PREFIX: Final = ("/results", "/results/{id}", "/results/{id}/artifacts", "/results/export")
 
 
 def all_routes() -> list[Route]:
-    """Every route under the path that clients use."""
-    prefixed = [route._replace(path=f"/v1{route.path}") for route in V1]
-    return [*prefixed, *(route for route in V1 if route.path in _WITHOUT_PREFIX), *OPEN]
+    """Return every route under the path that clients use."""
+    prefixed = [dataclasses.replace(route, path=f"/v1{route.path}") for route in V1]
+    return [*prefixed, *map(_unprefixed, (route for route in V1 if route.path in _WITHOUT_PREFIX)), *PUBLIC]
 
 
 def add_routes(app: web.Application) -> None:
-    """Registers every route, each behind its permission; fixed paths come before those with a variable."""
+    """Register every route behind its permission. Fixed paths precede paths with a variable."""
     for route in sorted(all_routes(), key=lambda route: route.path.replace("{", "~")):
         handler = _guarded(route)
         app.router.add_route(route.method, route.path, handler, expect_handler=handle_expect)
@@ -100,9 +232,14 @@ def add_routes(app: web.Application) -> None:
             app.router.add_route("HEAD", route.path, handler, expect_handler=handle_expect)
 
 
+def _unprefixed(route: Route) -> Route:
+    operation = dataclasses.replace(route.operation, operation_id=f"{route.operation.operation_id}_unprefixed")
+    return dataclasses.replace(route, operation=operation)
+
+
 def _guarded(route: Route) -> ApiHandler:
-    """The handler behind what it asks of a request. Probes and browsers may add a query of their own to open pages."""
+    """Return the handler behind its checks. Public routes ignore unknown query parameters, which probes can add."""
     if route.permission is None:
         return route.handler
-    takes_query = OPERATIONS[route.handler].query is not None
-    return permitted(route.permission, route.handler if takes_query else without_query(route.handler))
+    handler = route.handler if route.operation.query else reject_query(route.handler)
+    return require_permission(route.permission, handler)

@@ -1,4 +1,4 @@
-"""API keys as requests make them."""
+"""The request models of API keys."""
 
 from typing import Annotated
 
@@ -9,11 +9,11 @@ from service.domain.keys import KeyRole
 
 
 class KeyRequest(BaseModel):
-    """A key that is wanted."""
+    """The request to create an API key."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Annotated[Name, Field(description="What it is for, in your words", examples=["CI of the shop"])]
+    name: Annotated[Name, Field(description="Purpose of the key", examples=["CI of the shop"])]
     role: KeyRole
-    project_id: Annotated[Name | None, Field(description="The one project that it sees")] = None
-    expires_at: Annotated[Timestamp | None, Field(description="When it stops working")] = None
+    project_id: Annotated[Name | None, Field(description="The only project that the key can access")] = None
+    expires_at: Annotated[Timestamp | None, Field(description="Expiry time of the key")] = None

@@ -1,4 +1,4 @@
-"""Organizations as operators name them."""
+"""The slug of an organization."""
 
 from typing import Annotated
 

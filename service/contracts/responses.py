@@ -1,4 +1,4 @@
-"""What answers look like. PostgreSQL writes most of them; the tests hold every answer to these shapes."""
+"""The response models of the API. PostgreSQL writes most responses; tests validate them against these models."""
 
 from typing import Annotated, Any, Generic, Literal, NotRequired, TypeVar
 
@@ -7,6 +7,7 @@ from typing_extensions import TypedDict
 
 from service.contracts.run_events import ArtifactKind
 from service.domain.deliveries import DeliveryStatus
+from service.domain.errors import ErrorCode
 from service.domain.exports import Column, Compression, ExportFormatName
 from service.domain.keys import KeyRole
 from service.domain.statuses import ResultStatus, RunStatus
@@ -25,25 +26,27 @@ _closed = with_config(ConfigDict(extra="forbid"))
 
 @_closed
 class Page(TypedDict, Generic[PageItem]):
-    """A page of a list. It may be short, even empty, while there is more: `has_more` alone tells the end."""
+    """A page of a list. A page can be short or empty while `has_more` is true; only `has_more: false` marks the end."""
 
     data: list[PageItem]
     has_more: bool
-    next_cursor: Annotated[str | None, Field(description="For `starting_after`, with the same filters")]
+    next_cursor: Annotated[
+        str | None, Field(description="Value of `starting_after` for the next page, with the same filters")
+    ]
 
 
 @_closed
 class ErrorDetail(TypedDict):
-    """What went wrong."""
+    """The code and message of an error."""
 
-    code: Annotated[str, Field(examples=["invalid_request"])]
+    code: ErrorCode
     message: str
-    param: NotRequired[Annotated[str, Field(description="The part of the request that is wrong")]]
+    param: NotRequired[Annotated[str, Field(description="The wrong parameter, field, or header")]]
 
 
 @_closed
 class Error(TypedDict):
-    """Every error has this shape."""
+    """The body of every error response."""
 
     error: ErrorDetail
     request_id: str
@@ -59,22 +62,22 @@ class Result(TypedDict):
     environment: str | None
     branch: str | None
     case: Annotated[str, StringConstraints(pattern=r"^case_[0-9a-f]{16}$")]
-    case_id: Annotated[str | None, Field(description="The producer's own")]
+    case_id: Annotated[str | None, Field(description="The producer's own ID of the case")]
     suite: str
     name: str
     file: str | None
     status: ResultStatus
-    flaky: Annotated[bool, Field(description="Passed in the end, after an attempt that failed")]
+    flaky: Annotated[bool, Field(description="Passed after at least one failing attempt")]
     attempts: int
     duration_ms: int
     started_at: Time | None
-    completed_at: Annotated[Time, Field(description="Of its run")]
-    failure_summary: Annotated[str | None, Field(description="First line of the failure, null when passed")]
+    completed_at: Annotated[Time, Field(description="Completion time of the run")]
+    failure_summary: Annotated[str | None, Field(description="First line of the failure message; null if passed")]
 
 
 @_closed
 class FailureDetail(TypedDict):
-    """What a non-passing attempt said."""
+    """The failure that a non-passing attempt reported."""
 
     type: str | None
     message: str | None
@@ -83,7 +86,7 @@ class FailureDetail(TypedDict):
 
 @_closed
 class AttemptDetail(TypedDict):
-    """One execution of the case inside the run."""
+    """One execution of the case in the run."""
 
     attempt: int
     status: ResultStatus
@@ -95,7 +98,7 @@ class AttemptDetail(TypedDict):
 
 @_closed
 class RunCounts(TypedDict):
-    """How many results have each status, and how many passed only after failing."""
+    """The number of results per status, and of flaky results."""
 
     passed: int
     failed: int
@@ -117,21 +120,23 @@ class Run(TypedDict):
     ci_url: str | None
     labels: dict[str, str]
     status: RunStatus
-    complete: Annotated[bool, Field(description="All results and shards that were announced have come")]
+    complete: Annotated[bool, Field(description="All expected results and shards have arrived")]
     counts: RunCounts
     expected_results: int | None
     expected_shards: int | None
-    revision: Annotated[int, Field(description="Raised by every change")]
+    revision: Annotated[int, Field(description="Incremented by every change of the run")]
     started_at: Time | None
-    completed_at: Annotated[Time, Field(description="Of its first event; never changes")]
+    completed_at: Annotated[Time, Field(description="Completion time in the first event of the run; never changes")]
     last_completed_at: Time
     duration_ms: int | None
-    results_expired: Annotated[bool, Field(description="Its results are beyond the retention")]
+    results_expired: Annotated[
+        bool, Field(description="The results are older than the retention and have been deleted")
+    ]
 
 
 @_closed
 class ResultDetail(Result):
-    """One result with everything that is known of it."""
+    """A result with its attempts, failure, and run."""
 
     logs_ref: str | None
     failure: FailureDetail | None
@@ -142,7 +147,7 @@ class ResultDetail(Result):
 
 @_closed
 class Artifact(TypedDict):
-    """A file of a result or of its run. Bytes that are kept elsewhere have a `uri` and no `url`."""
+    """A file of a result or of its run. A file in external storage has a `uri` and no `url`."""
 
     id: Annotated[str, StringConstraints(pattern=r"^art_[0-9a-f]{64}$")]
     kind: ArtifactKind
@@ -158,12 +163,12 @@ class Artifact(TypedDict):
 
 @_closed
 class CaseSummary(TypedDict):
-    """What results are outcomes of, with what its last runs say.
+    """A case with statistics over its latest runs.
 
-    Statistics are over its latest runs that hold a result of it, as many as the query parameter `runs` says (50 by
-    default); they are looked for among the project's last 200 runs in the list, its last 2,000 for one case. Rates and
-    durations are over those of these results that were executed: passed, failed or error. Skipped and canceled ones
-    are left out; where no result was executed, all four are null.
+    The statistics cover the latest runs with a result of the case. The query parameter `runs` sets their number
+    (default: 50). The list searches the project's latest 200 runs, and a request for one case the latest 2,000. Rates
+    and durations cover only executed results (passed, failed, or error), not skipped or canceled ones. If no result
+    was executed, all four values are null.
     """
 
     id: Annotated[str, StringConstraints(pattern=r"^case_[0-9a-f]{16}$")]
@@ -172,21 +177,21 @@ class CaseSummary(TypedDict):
     suite: str
     name: str
     file: str | None
-    last_status: Annotated[ResultStatus | None, Field(description="In the latest of these runs, whatever it is")]
+    last_status: Annotated[
+        ResultStatus | None, Field(description="Status in the latest of these runs, including skipped and canceled")
+    ]
     last_run_id: str | None
     last_completed_at: Time | None
-    runs: Annotated[int, Field(description="How many runs were found, those in which it was skipped or canceled too")]
-    failure_rate: Annotated[Rate | None, Field(description="Failed and error, of the executed results")]
-    flaky_rate: Annotated[Rate | None, Field(description="Flaky, of the executed results")]
-    mean_duration_ms: Annotated[int | None, Field(description="Of the executed results")]
-    p95_duration_ms: Annotated[
-        int | None, Field(description="Of the executed results: the shortest that 95 % of them do not exceed")
-    ]
+    runs: Annotated[int, Field(description="Number of runs found, including skipped and canceled results")]
+    failure_rate: Annotated[Rate | None, Field(description="Share of failed and error in the executed results")]
+    flaky_rate: Annotated[Rate | None, Field(description="Share of flaky in the executed results")]
+    mean_duration_ms: Annotated[int | None, Field(description="Mean over the executed results")]
+    p95_duration_ms: Annotated[int | None, Field(description="95th percentile over the executed results")]
 
 
 @_closed
 class Export(TypedDict):
-    """A bulk export. `size` and `sha256` are of exactly the bytes at `file_url`."""
+    """An export job. `size` and `sha256` describe the exact bytes at `file_url`."""
 
     id: str
     status: Literal["queued", "running", "succeeded", "failed", "canceled", "expired"]
@@ -209,7 +214,7 @@ class Export(TypedDict):
 
 @_closed
 class ReceiptProblem(TypedDict):
-    """What was wrong with one result of an event or report, or with all of it where `index` is null."""
+    """A problem with one result of an event or report, or with all of it if `index` is null."""
 
     index: int | None
     name: str | None
@@ -218,27 +223,27 @@ class ReceiptProblem(TypedDict):
 
 @_closed
 class Receipt(TypedDict):
-    """What became of one incoming event or report."""
+    """The record of how one incoming event or report was processed."""
 
     id: str
     status: Literal["queued", "processing", "stored", "partial", "rejected"]
     run_id: str | None
     source: str
     event_id: str
-    results: Annotated[int, Field(description="How many were stored")]
+    results: Annotated[int, Field(description="Number of stored results")]
     problems: list[ReceiptProblem]
     received_at: Time
 
 
 class EventData(TypedDict):
-    """`object` is what the event is about, such as a run as it was then."""
+    """The data of an event: the object, such as a run, at the time of the event."""
 
     object: dict[str, Any]
 
 
 @_closed
 class Event(TypedDict):
-    """A fact, in the envelope that webhooks get too."""
+    """An event in the envelope that webhooks also receive."""
 
     id: str
     type: str
@@ -248,7 +253,7 @@ class Event(TypedDict):
 
 @_closed
 class Webhook(TypedDict):
-    """A registered endpoint, with how it does."""
+    """A registered endpoint and its state."""
 
     id: str
     url: str
@@ -257,7 +262,7 @@ class Webhook(TypedDict):
     project_id: str | None
     enabled: bool
     disabled_reason: Literal["by_request", "failing", "gone"] | None
-    failures: Annotated[int, Field(description="In a row")]
+    failures: Annotated[int, Field(description="Number of consecutive failures")]
     failing_since: Time | None
     paused_until: Time | None
     previous_secret_expires_at: Time | None
@@ -267,17 +272,17 @@ class Webhook(TypedDict):
 
 @_closed
 class WebhookWithSecret(Webhook):
-    """A webhook with its new secret, which is null where the answer is repeated."""
+    """A webhook with its new secret. The secret is null in a replayed response."""
 
     secret: str | None
 
 
 @_closed
 class WebhookDelivery(TypedDict):
-    """One event on its way to one webhook."""
+    """The delivery of one event to one webhook."""
 
     id: str
-    event_id: Annotated[str, Field(description="The `webhook-id` of every attempt")]
+    event_id: Annotated[str, Field(description="Value of the header `webhook-id` in every attempt")]
     status: DeliveryStatus
     attempts: int
     next_attempt_at: Time | None
@@ -288,7 +293,7 @@ class WebhookDelivery(TypedDict):
 
 @_closed
 class Recovery(TypedDict):
-    """A job that delivers again what a webhook has missed."""
+    """A job that delivers the events again that a webhook has missed."""
 
     id: str
     webhook_id: str
@@ -302,7 +307,7 @@ class Recovery(TypedDict):
 
 @_closed
 class ApiKey(TypedDict):
-    """What may be seen of an API key."""
+    """An API key without its secret."""
 
     id: str
     name: str
@@ -316,19 +321,19 @@ class ApiKey(TypedDict):
 
 @_closed
 class ApiKeyWithSecret(ApiKey):
-    """A key that was just made or given another secret; `key` is null where the answer is repeated."""
+    """A new or rotated API key. `key` is null in a replayed response."""
 
     key: str | None
 
 
 class Health(TypedDict):
-    """The process answers."""
+    """The state of the process."""
 
     status: Literal["ok"]
 
 
 class Readiness(TypedDict):
-    """Whether queries can be answered, and the state of each part."""
+    """Whether queries can be answered, and the state of each component."""
 
     status: Literal["ready", "unavailable"]
     parts: dict[str, Any]

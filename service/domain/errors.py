@@ -1,8 +1,28 @@
-"""The errors of the service, by what the caller can do about them. The API edge maps them to answers."""
+"""The exceptions of the service, grouped by what the caller can do about them.
+
+The HTTP status and the error code of each exception are in service/api/http/errors.py.
+"""
 
 from typing import Literal
 
-# What is wrong with an event, a report or one of its results, as receipts and dead letters name it.
+ErrorCode = Literal[
+    "invalid_request",
+    "unauthorized",
+    "forbidden",
+    "not_found",
+    "method_not_allowed",
+    "conflict",
+    "gone",
+    "too_large",
+    "unsupported_media_type",
+    "range_not_satisfiable",
+    "idempotency_mismatch",
+    "rate_limit_exceeded",
+    "internal_error",
+    "unavailable",
+]
+
+# The reason for rejecting an event, a report, or one result, as stored in receipts and dead letters.
 Reason = Literal[
     "not_json",
     "invalid",
@@ -21,11 +41,11 @@ Reason = Literal[
 
 
 class ServiceError(Exception):
-    """Something the caller has to know; the message is written for people."""
+    """An error that is reported to the caller; the message is written for people."""
 
 
 class InvalidRequest(ServiceError):
-    """The request can't be understood; `param` names the part of it that is wrong."""
+    """The request is invalid; `param` names the wrong parameter, field, or header."""
 
     def __init__(self, message: str, param: str | None = None) -> None:
         super().__init__(message)
@@ -33,47 +53,47 @@ class InvalidRequest(ServiceError):
 
 
 class Unauthorized(ServiceError):
-    """There is no valid key in the request."""
+    """The request has no valid API key."""
 
 
 class Forbidden(ServiceError):
-    """The key may not do this."""
+    """The API key doesn't have the permission for this operation."""
 
 
 class NotFound(ServiceError):
-    """There is no such thing, or none that this organization may see."""
+    """The object doesn't exist, or the caller's organization or project can't see it."""
 
 
 class Conflict(ServiceError):
-    """The thing is not in a state that allows this."""
+    """The current state of the object doesn't allow this operation."""
 
 
 class Gone(ServiceError):
-    """The thing was there once and is not any more."""
+    """The object existed but has been deleted or has expired."""
 
 
 class TooLarge(ServiceError):
-    """The request's body is larger than what is taken here."""
+    """The request body exceeds the size limit."""
 
 
 class UnsupportedMediaType(ServiceError):
-    """The body is of a type that is not taken here."""
+    """The request body has an unsupported media type or content encoding."""
 
 
 class RangeNotSatisfiable(ServiceError):
-    """The file, which has `size` bytes, has no such ones."""
+    """The requested range is outside of the file, which has `size` bytes."""
 
     def __init__(self, size: int) -> None:
-        super().__init__(f"the file has {size} bytes")
+        super().__init__(f"Range: not satisfiable; the file has {size} bytes")
         self.size = size
 
 
 class IdempotencyMismatch(ServiceError):
-    """The Idempotency-Key was used before with something else."""
+    """The Idempotency-Key was already used with a different request."""
 
 
 class RateLimitExceeded(ServiceError):
-    """Too many requests; the next one is taken after `retry_after_s` seconds."""
+    """The rate limit is exceeded; the caller can retry after `retry_after_s` seconds."""
 
     def __init__(self, message: str, retry_after_s: int) -> None:
         super().__init__(message)
@@ -81,7 +101,7 @@ class RateLimitExceeded(ServiceError):
 
 
 class Unavailable(ServiceError):
-    """Something that the service needs does not answer; worth another try after `retry_after_s` seconds."""
+    """A required dependency doesn't respond; the caller can retry after `retry_after_s` seconds."""
 
     def __init__(self, message: str, retry_after_s: int = 5) -> None:
         super().__init__(message)
@@ -89,7 +109,7 @@ class Unavailable(ServiceError):
 
 
 class Rejected(ServiceError):
-    """An event can't be stored and never will be; `reason` is one word for machines."""
+    """An event or report that can never be stored; `reason` is the machine-readable cause."""
 
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""API keys: what one looks like, whether a stored one is the presented one, and what its role permits."""
+"""API keys: their format, their validation, and the roles and permissions that they grant."""
 
 import hmac
 import os
@@ -14,28 +14,28 @@ from zlib import crc32
 
 from service.domain.ids import OrgId
 
-KeyRole = Literal["viewer", "engineer", "admin"]
 Permission = Literal[
     "results:read", "results:export", "reports:create", "runs:delete", "webhooks:manage", "keys:manage"
 ]
+KeyRole = Literal["viewer", "engineer", "admin"]  # schema.sql checks the same names
 
-KEY_ROLES: Final[tuple[KeyRole, ...]] = get_args(KeyRole)
 _VIEWER: Final[frozenset[Permission]] = frozenset({"results:read"})
 PERMISSIONS: Final[dict[KeyRole, frozenset[Permission]]] = {
     "viewer": _VIEWER,
     "engineer": _VIEWER | {"results:export", "reports:create"},
     "admin": frozenset(get_args(Permission)),
 }
+KEY_ROLES: Final[tuple[KeyRole, ...]] = tuple(PERMISSIONS)
 
-# zof_<id>_<secret>_<checksum>: the id finds the row, the secret is worth 256 bits, and the checksum lets a mistyped
-# key, or a scanner that looks for leaked ones, be judged without a look-up. No part but the separators has a "_".
+# Format: zof_<ID>_<secret>_<CRC-32>. The ID finds the row. The secret has 256 random bits. The checksum identifies a
+# mistyped key without a database query and lets secret scanners recognize leaked keys. Only the separators contain "_".
 _ALPHABET: Final = string.ascii_letters + string.digits
 _SECRET_LENGTH: Final = 43
 _KEY: Final = re.compile(r"zof_([0-9a-f]{20})_([A-Za-z0-9]{43})_([0-9a-f]{8})", re.ASCII)
 
 
 class ParsedKey(NamedTuple):
-    """A key that a request carries, taken apart."""
+    """The ID and the secret of a key that a request presents."""
 
     key_id: str
     secret: str
@@ -43,7 +43,7 @@ class ParsedKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
-    """What the store knows of a key. Secrets are stored as SHA-256, the previous one only during a rotation."""
+    """A stored key. Secrets are stored as SHA-256 digests; the previous one is valid only during a rotation."""
 
     org_id: OrgId
     role: KeyRole
@@ -57,7 +57,7 @@ class StoredKey:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A key in use, and whose it is. One with a project sees that project alone."""
+    """The authenticated key of a request. If `project_id` is set, the key can access only that project."""
 
     org_id: OrgId
     key_id: str
@@ -66,28 +66,28 @@ class Caller:
 
 
 def new_key_id() -> str:
-    """A new id: 12 hex digits of milliseconds since 1970, then 8 random ones."""
+    """Return a new key ID: 12 hex digits of Unix time in ms, then 8 random hex digits."""
     return f"key_{time.time_ns() // 1_000_000:012x}{os.urandom(4).hex()}"
 
 
 def new_secret() -> str:
-    """A new secret."""
+    """Return a new random secret."""
     return "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET_LENGTH))
 
 
 def secret_digest(secret: str) -> bytes:
-    """What is stored of a secret. It has 256 random bits, so that no slow hash is needed."""
+    """Return the digest to store. The secret has 256 random bits, so a slow password hash isn't necessary."""
     return sha256(secret.encode()).digest()
 
 
 def format_key(key_id: str, secret: str) -> str:
-    """The key as its owner gets it, once."""
+    """Return the complete key, which is shown to its owner once."""
     body = f"zof_{key_id.removeprefix('key_')}_{secret}"
     return f"{body}_{crc32(body.encode()):08x}"
 
 
 def parse_key(text: str) -> ParsedKey | None:
-    """The parts of a key, or None for what was never one: another form or a wrong checksum."""
+    """Split a key into its ID and secret. Return None if the format or the checksum is wrong."""
     match = _KEY.fullmatch(text)
     if match is None or text != format_key(match[1], match[2]):
         return None
@@ -95,7 +95,7 @@ def parse_key(text: str) -> ParsedKey | None:
 
 
 def accepts_secret(stored: StoredKey, secret: str, now: datetime) -> bool:
-    """Whether the secret is a current one of this key and the key is neither revoked nor expired."""
+    """Return whether the key is valid at `now` and the secret is its current or unexpired previous one."""
     if stored.revoked_at is not None or _is_past(stored.expires_at, now):
         return False
     digest = secret_digest(secret)
@@ -106,5 +106,5 @@ def accepts_secret(stored: StoredKey, secret: str, now: datetime) -> bool:
     return hmac.compare_digest(digest, stored.previous_sha256)
 
 
-def _is_past(moment: datetime | None, now: datetime) -> bool:
-    return moment is not None and moment <= now
+def _is_past(time_: datetime | None, now: datetime) -> bool:
+    return time_ is not None and time_ <= now

@@ -1,4 +1,4 @@
-"""What was answered to a mutation, as far as it is kept to be answered again."""
+"""Responses to mutations, as stored for repeated requests with the same Idempotency-Key."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ from service.domain.ids import OrgId
 
 
 class StoredResponse(NamedTuple):
-    """An answer; `stored_body` is the body without what is shown only once, where that differs."""
+    """A response to a mutation. `stored_body` is the body without one-time secrets, or None if they don't differ."""
 
     status: int
     body: bytes
@@ -15,7 +15,7 @@ class StoredResponse(NamedTuple):
 
 
 class Mutation(NamedTuple):
-    """A request to change something: whose, by whom, under which key, and a digest of what it asks for."""
+    """A request that changes data: organization, actor, idempotency key, and a digest of the request content."""
 
     org_id: OrgId
     actor: str

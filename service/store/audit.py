@@ -1,4 +1,4 @@
-"""The audit trail: who changed what, and when."""
+"""Rows of the audit trail: actor, action, subject, and time of every change."""
 
 from typing import Final
 
@@ -14,10 +14,10 @@ _SQL: Final = statements("audit")
 async def insert(
     connection: Connection, org_id: OrgId, actor: str, action: str, subject: str | None, request_id: str | None = None
 ) -> None:
-    """Writes an entry; call it in the transaction of the change."""
+    """Insert an entry. Call this in the transaction of the change."""
     await connection.execute(_SQL["insert"], org_id, actor, action, subject, request_id)
 
 
 async def list_newest(connection: Connection, org_id: OrgId, limit: int) -> list[asyncpg.Record]:
-    """The last entries (at, actor, action, subject, request_id), newest first."""
+    """Return the newest entries (at, actor, action, subject, request_id), newest first."""
     return await connection.fetch(_SQL["list_newest"], org_id, limit)

@@ -1,4 +1,4 @@
-"""How much waits, in the database as a whole and without a word about whose it is."""
+"""Sizes and ages of the backlogs in the database, over all organizations."""
 
 from typing import Final
 
@@ -11,9 +11,9 @@ _SQL: Final = statements("backlogs")
 
 
 async def find(connection: Connection, limit: int) -> asyncpg.Record:
-    """One row: what waits and for how long. At most so many of each kind are looked at, and so counted."""
+    """Return one row with the size and age of each backlog. Each count stops at `limit`."""
     async with connection.transaction(readonly=True):
-        await connection.execute(_SQL["walk_indexes"])
+        await connection.execute(_SQL["prefer_index_scans"])
         row = await connection.fetchrow(_SQL["find"], limit)
-    assert row is not None  # noqa: S101 - it aggregates
+    assert row is not None  # noqa: S101 - the statement always returns one row
     return row

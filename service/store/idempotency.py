@@ -1,4 +1,4 @@
-"""Answers that are kept under an Idempotency-Key."""
+"""Stored responses by Idempotency-Key."""
 
 from typing import Final
 
@@ -10,29 +10,29 @@ _SQL: Final = statements("idempotency")
 
 
 async def try_lock(connection: Connection, mutation: Mutation) -> bool:
-    """Takes the key until the transaction ends; False where another transaction has it."""
-    taken: bool = await connection.fetchval(_SQL["try_lock"], *_address(mutation))
-    return taken
+    """Lock the key until the transaction ends. Return False if another transaction has the lock."""
+    locked: bool = await connection.fetchval(_SQL["try_lock"], *_key_columns(mutation))
+    return locked
 
 
 async def find(connection: Connection, mutation: Mutation) -> tuple[bytes, StoredResponse] | None:
-    """The fingerprint and the answer that are kept under the key, if any of the last 24 hours."""
-    row = await connection.fetchrow(_SQL["find"], *_address(mutation))
+    """Return the fingerprint and response that were stored with the key in the last 24 hours, if any."""
+    row = await connection.fetchrow(_SQL["find"], *_key_columns(mutation))
     return None if row is None else (row["request_sha256"], StoredResponse(row["status"], row["body"], row["location"]))
 
 
-async def keep(connection: Connection, mutation: Mutation, answer: StoredResponse) -> None:
-    """Keeps the answer under the key."""
-    body = answer.body if answer.stored_body is None else answer.stored_body
+async def insert(connection: Connection, mutation: Mutation, response: StoredResponse) -> None:
+    """Store the response with the key."""
+    body = response.body if response.stored_body is None else response.stored_body
     await connection.execute(
-        _SQL["keep"], *_address(mutation), mutation.fingerprint, answer.status, body, answer.location
+        _SQL["insert"], *_key_columns(mutation), mutation.fingerprint, response.status, body, response.location
     )
 
 
-async def prune(connection: Connection, limit: int) -> int:
-    """Forgets at most so many answers that are older than a day, of all organizations; returns how many."""
-    return int(await connection.fetchval(_SQL["prune"], limit))
+async def delete_expired(connection: Connection, limit: int) -> int:
+    """Delete at most `limit` responses older than 24 hours, of all organizations. Return the number deleted."""
+    return int(await connection.fetchval(_SQL["delete_expired"], limit))
 
 
-def _address(mutation: Mutation) -> tuple[object, ...]:
+def _key_columns(mutation: Mutation) -> tuple[object, ...]:
     return mutation.org_id, mutation.method, mutation.path, mutation.key

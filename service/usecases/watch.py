@@ -1,4 +1,4 @@
-"""Who waits for what: everyone in a process who waits for a thing to be done is woken by one look at the database."""
+"""Waiting requests: one query per organization finds the finished objects for all requests of a process."""
 
 import asyncio
 from collections import defaultdict
@@ -13,90 +13,92 @@ from service.stopping import pause
 from service.store.postgres.database import Connection, Pool, as_organization
 from service.store.postgres.notifications import Notifications
 
-Thing = TypeVar("Thing", bound=Hashable)
-FindDone = Callable[[Connection, OrgId, Sequence[Thing]], Awaitable[set[Thing]]]
+Watched = TypeVar("Watched", bound=Hashable)
+FindFinished = Callable[[Connection, OrgId, Sequence[Watched]], Awaitable[set[Watched]]]
 
-_POLL_S: Final = 1.0  # behind the notifications
-_PAUSE_S: Final = 0.02  # so that a busy stream of notifications is one look, not many
+_POLL_S: Final = 1.0  # in addition to the notifications, which can be lost
+_MIN_INTERVAL_S: Final = 0.02  # combines frequent notifications into one query
 
 
-class Watch(Generic[Thing]):
-    """Wakes those who wait for things of one kind. `find_done` says which of some of an organization's are done."""
+class Watch(Generic[Watched]):
+    """Wakes requests that wait for objects of one kind. `find_finished` returns the finished ones of the given."""
 
-    def __init__(self, pool: Pool, notifications: Notifications, channel: str, find_done: FindDone[Thing]) -> None:
+    def __init__(
+        self, pool: Pool, notifications: Notifications, channel: str, find_finished: FindFinished[Watched]
+    ) -> None:
         self._pool = pool
         self._notifications = notifications
         self._channel = channel
-        self._find_done = find_done
-        self._waiting: dict[OrgId, dict[Thing, set[asyncio.Event]]] = defaultdict(lambda: defaultdict(set))
-        self._anyone = asyncio.Event()
+        self._find_finished = find_finished
+        self._waiters: dict[OrgId, dict[Watched, set[asyncio.Event]]] = defaultdict(lambda: defaultdict(set))
+        self._has_waiters = asyncio.Event()
 
-    async def wait(self, org_id: OrgId, thing: Thing, at_most_s: float) -> None:
-        """Returns as soon as the thing is done, or at the end of the time."""
-        done = asyncio.Event()
-        self._waiting[org_id][thing].add(done)
-        self._anyone.set()
+    async def wait(self, org_id: OrgId, watched: Watched, timeout_s: float) -> None:
+        """Return when the object is finished or the time is over."""
+        finished = asyncio.Event()
+        self._waiters[org_id][watched].add(finished)
+        self._has_waiters.set()
         try:
-            await pause(at_most_s, done)
+            await pause(timeout_s, finished)
         finally:
-            self._forget(org_id, thing, done)
+            self._remove(org_id, watched, finished)
 
     def wake_all(self) -> None:
-        """Ends every wait: the process stops."""
-        for things in self._waiting.values():
-            _wake(things, set(things))
+        """End every wait, because the process stops."""
+        for waiters in self._waiters.values():
+            _wake(waiters, set(waiters))
 
     async def run(self) -> None:
-        """Looks until cancelled: after each notification, and once a second, while anyone waits."""
+        """Run until cancelled. While requests wait, query after each notification and once per second."""
         with self._notifications.watching(self._channel) as notified:
             while True:
-                await self._anyone.wait()
+                await self._has_waiters.wait()
                 notified.clear()
-                await self._look_if_possible()
+                await self._try_query()
                 await pause(_POLL_S, notified)
-                await asyncio.sleep(_PAUSE_S)
+                await asyncio.sleep(_MIN_INTERVAL_S)
 
-    async def _look_if_possible(self) -> None:
-        """Whatever goes wrong, those who wait are looked for again."""
+    async def _try_query(self) -> None:
+        """Query. After any error, the next iteration tries again."""
         try:
-            await self._look()
+            await self._query()
         except Unavailable:
             pass
         except Exception:
-            log.exception("watch_failed", channel=self._channel)
+            log.exception("watch_query_failed", channel=self._channel)
 
-    async def _look(self) -> None:
-        for org_id, things in list(self._waiting.items()):
+    async def _query(self) -> None:
+        for org_id, waiters in list(self._waiters.items()):
             async with as_organization(self._pool, org_id) as connection:
-                done = await self._find_done(connection, org_id, list(things))
-            _wake(things, done)
+                finished = await self._find_finished(connection, org_id, list(waiters))
+            _wake(waiters, finished)
 
-    def _forget(self, org_id: OrgId, thing: Thing, done: asyncio.Event) -> None:
-        waiting = self._waiting[org_id][thing]
-        waiting.discard(done)
-        if not waiting:
-            del self._waiting[org_id][thing]
-        if not self._waiting[org_id]:
-            del self._waiting[org_id]
-        if not self._waiting:
-            self._anyone.clear()
+    def _remove(self, org_id: OrgId, watched: Watched, finished: asyncio.Event) -> None:
+        waiters = self._waiters[org_id][watched]
+        waiters.discard(finished)
+        if not waiters:
+            del self._waiters[org_id][watched]
+        if not self._waiters[org_id]:
+            del self._waiters[org_id]
+        if not self._waiters:
+            self._has_waiters.clear()
 
 
-def _wake(things: dict[Thing, set[asyncio.Event]], done: set[Thing]) -> None:
-    for thing in done & things.keys():
-        for waiter in things[thing]:
-            waiter.set()
+def _wake(waiters: dict[Watched, set[asyncio.Event]], finished: set[Watched]) -> None:
+    for watched in finished & waiters.keys():
+        for event in waiters[watched]:
+            event.set()
 
 
 @asynccontextmanager
 async def watching(
-    pool: Pool, notifications: Notifications, channel: str, find_done: FindDone[Thing]
-) -> AsyncIterator[Watch[Thing]]:
-    """A watch that looks while the block runs."""
-    watch = Watch(pool, notifications, channel, find_done)
-    looking = asyncio.create_task(watch.run())
+    pool: Pool, notifications: Notifications, channel: str, find_finished: FindFinished[Watched]
+) -> AsyncIterator[Watch[Watched]]:
+    """Run a watch during the block."""
+    watch = Watch(pool, notifications, channel, find_finished)
+    task = asyncio.create_task(watch.run())
     try:
         yield watch
     finally:
-        looking.cancel()
-        await asyncio.wait({looking})
+        task.cancel()
+        await asyncio.wait({task})

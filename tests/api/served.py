@@ -11,6 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from service.api.app import make_app
 from service.api.server.connections import OPTIONS
+from service.api.server.resources import RESOURCES, Resources
 from service.domain.ids import OrgId
 from service.domain.keys import KeyRole
 from service.settings import Settings
@@ -29,6 +30,14 @@ class Api:
     http: TestClient[Any, Any]
     key: str = ""
     org_id: OrgId = field(default=OrgId(1))
+
+    @property
+    def resources(self) -> Resources:
+        """The resources of the served application."""
+        app = self.http.app
+        assert app is not None
+        resources: Resources = app[RESOURCES]
+        return resources
 
     async def get(
         self, path: str, params: Params = (), key: str | None = None, status: int = 200, **headers: str

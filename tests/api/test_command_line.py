@@ -55,7 +55,7 @@ async def test_the_trail_tells_of_changes_over_http_too(api: Api, database_url: 
 async def test_an_organization_that_is_not_there_is_named(database_url: str) -> None:
     code, _, said = await command(database_url, "audit", "list", "--organization", "absent")
     assert code == 1
-    assert "there is no organization 'absent'" in said
+    assert "organization 'absent' not found" in said
 
 
 async def test_a_key_made_on_the_command_line_works_at_once_and_ends_within_five_seconds(

@@ -88,8 +88,8 @@ async def test_requests_are_answered_and_counted_while_redis_is_gone(database_ur
             assert [await both.remaining(server) for server in (0, 0, 1)] == [999, 998, 999]
             redis.restart()
             await both.until_shared()
-        told = [entry["event"] for entry in logged if entry["event"].startswith("rate_limits")]
-        assert sorted(told) == ["rate_limits_counted_alone"] * 2 + ["rate_limits_shared_again"] * 2  # each server once
+        told = [entry["event"] for entry in logged if entry["event"].startswith("rate_limit_storage")]
+        assert sorted(told) == ["rate_limit_storage_lost"] * 2 + ["rate_limit_storage_restored"] * 2  # each server once
 
 
 @needs_redis

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from service.api.operations import OPERATIONS
+from service.api.routes import all_routes
 from service.contracts.run_events import DATAREF_EVENT, RUN_COMPLETED_EVENT
 from service.contracts.validation import describe_error, validation_errors
 from tests.run_events import result, run_event
 
-MODELS = {model for operation in OPERATIONS.values() for model in (operation.query, operation.body) if model}
+MODELS = {model for route in all_routes() for model in (route.operation.query, route.operation.body) if model}
 WRONG: tuple[Any, ...] = (
     None, "", "\0", "x" * 5_000, "no\nway", True, -1, 1.5, 10**30, float("nan"), [], ["x"], ["x"] * 200, {}, {"x": 1},
     b"\xff", "2026-02-30", "2026-05-20T12:00:00",

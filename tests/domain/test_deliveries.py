@@ -3,7 +3,7 @@
 import pytest
 
 from service.domain.deliveries import QUEUED_WINDOWS, DeliveryPolicy
-from service.settings import WrongSettings, read_settings
+from service.settings import InvalidSettings, read_settings
 
 HOUR_S = 3600
 
@@ -49,5 +49,5 @@ def test_settings_default_to_the_policy() -> None:
 @pytest.mark.parametrize("value", ["5;300", "five", "-1", "nan", "inf", "1,", ",".join("1" * 51)])
 def test_invalid_schedule_names_the_setting(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("RESULTS_WEBHOOK_RETRY_DELAYS_S", value)
-    with pytest.raises(WrongSettings, match=r"^RESULTS_WEBHOOK_RETRY_DELAYS_S: must be 1 to 50 delays in seconds"):
+    with pytest.raises(InvalidSettings, match=r"^RESULTS_WEBHOOK_RETRY_DELAYS_S: must be 1 to 50 delays in seconds"):
         read_settings()

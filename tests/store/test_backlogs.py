@@ -87,7 +87,7 @@ async def explained(connection: Any, mode: str) -> list[Any]:
     sql = statements("backlogs")
     async with connection.transaction():
         await connection.execute(f"SET LOCAL plan_cache_mode = {mode}")
-        await connection.execute(sql["walk_indexes"])
+        await connection.execute(sql["prefer_index_scans"])
         await connection.execute(f"PREPARE look (int) AS {sql['find']}")
         plan = orjson.loads(await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE look ({LIMIT})"))
         await connection.execute("DEALLOCATE look")

@@ -48,28 +48,28 @@ async def get_case(request: web.Request) -> web.Response:
     async with as_organization(request.app[RESOURCES].pool, who.org_id) as connection:
         text = await read_cases.find_one(connection, who.org_id, key, who.project_id, query.runs)
     if text is None:
-        raise _no_case(request)
+        raise _case_not_found(request)
     return reply_with_etag(text)
 
 
-async def list_history(request: web.Request) -> web.Response:
+async def list_case_history(request: web.Request) -> web.Response:
     """List the results of a case, newest run first."""
     query, who, key = parse_query(request, HistoryQuery), caller(request), _case_key(request)
     async with as_organization(request.app[RESOURCES].list_pool, who.org_id) as connection:
         project_id = await read_cases.find_project(connection, who.org_id, key, who.project_id)
     filter_ = restrict_to_project(replace(query.to_filter(), case_key=key), project_id)
     if project_id is None or filter_ is None:
-        raise _no_case(request)
+        raise _case_not_found(request)
     return await reply_results(request, filter_, query)
 
 
 def _case_key(request: web.Request) -> CaseKey:
     key = parse_case_id(request.match_info["id"])
     if key is None:
-        raise _no_case(request)
+        raise _case_not_found(request)
     return key
 
 
-def _no_case(request: web.Request) -> NotFound:
+def _case_not_found(request: web.Request) -> NotFound:
     """Return the same error for an ID that is malformed, unknown, or of another organization."""
     return NotFound(f"case {request.match_info['id'][:100]!r} not found")

@@ -1,4 +1,4 @@
-"""The OpenAPI document over HTTP, and a page to read it with; everything comes from here, nothing from elsewhere."""
+"""The OpenAPI document and the API reference page, which loads no external assets."""
 
 from importlib.resources import files
 from typing import Final
@@ -36,22 +36,22 @@ _START: Final = """SwaggerUIBundle({
 """
 
 
-async def get_document(request: web.Request) -> web.Response:
-    """The OpenAPI document."""
+async def get_openapi_document(request: web.Request) -> web.Response:
+    """Return the OpenAPI document."""
     return web.Response(body=request.app[DOCUMENT], content_type="application/json")
 
 
-async def get_page(_: web.Request) -> web.Response:
-    """A page to read the document with."""
+async def get_documentation_page(_: web.Request) -> web.Response:
+    """Return the API reference page."""
     return web.Response(text=_PAGE, content_type="text/html", headers={"Content-Security-Policy": _POLICY})
 
 
-async def get_asset(request: web.Request) -> web.Response:
-    """What the page is made of."""
+async def get_documentation_asset(request: web.Request) -> web.Response:
+    """Return a script, style sheet, or icon of the API reference page."""
     name = request.match_info["name"]
     if name == "start.js":
         return web.Response(text=_START, content_type="text/javascript")
     if name not in _ASSETS:
-        raise NotFound("there is no such file")
+        raise NotFound(f"asset {name[:100]!r} not found")
     body = files("swagger_ui").joinpath("static", name).read_bytes()
     return web.Response(body=body, content_type=_ASSETS[name], headers={"Cache-Control": "max-age=86400"})

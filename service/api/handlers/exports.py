@@ -27,7 +27,7 @@ from service.store.postgres.database import Connection, as_organization
 from service.usecases.exports import request_export as jobs
 
 _LINK_LIFETIME: Final = timedelta(minutes=5)
-_PLACES: Final = ids("exp")
+_CURSOR_CODEC: Final = ids("exp")
 
 
 async def create_export(request: web.Request) -> web.Response:
@@ -47,7 +47,7 @@ async def list_exports(request: web.Request) -> web.Response:
     """List exports, newest first."""
     query = parse_query(request, PageQuery)
     who, resources = caller(request), request.app[RESOURCES]
-    cursors = Cursors(_PLACES, "exports", who.org_id, {"project_id": who.project_id})
+    cursors = Cursors(_CURSOR_CODEC, "exports", who.org_id, {"project_id": who.project_id})
     before = cursors.read(query.starting_after)
     async with as_organization(resources.pool, who.org_id) as connection:
         page = await exports.list_page(
@@ -78,7 +78,7 @@ async def delete_export(request: web.Request) -> web.Response:
     return await mutate(request, delete)
 
 
-async def get_file(request: web.Request) -> web.StreamResponse:
+async def download_export(request: web.Request) -> web.StreamResponse:
     """Download the file of an export, directly or through a redirect to the storage."""
     resources, file = request.app[RESOURCES], await _find_file(request)
     if resources.settings.artifacts_redirect:
@@ -94,7 +94,7 @@ async def _find(request: web.Request) -> str:
     async with as_organization(resources.pool, who.org_id) as connection:
         text = await exports.find_one(connection, job, who.project_id, resources.settings.link_base)
     if text is None:
-        raise _no_export(request)
+        raise _export_not_found(request)
     return text
 
 
@@ -103,7 +103,7 @@ async def _find_file(request: web.Request) -> Download:
     async with as_organization(request.app[RESOURCES].pool, who.org_id) as connection:
         found = await exports.find_file(connection, job, who.project_id)
     if found is None:
-        raise _no_export(request)
+        raise _export_not_found(request)
     if found["status"] == "expired":
         raise Gone("the export has expired and its file was deleted; request a new export")
     if found["status"] != "succeeded":
@@ -123,10 +123,10 @@ def _within_project(export_request: ExportRequest, who: Caller) -> ExportRequest
 def _job(request: web.Request) -> ExportRef:
     """Return the job in the path. Raises NotFound if the ID is malformed."""
     if not is_id("exp", request.match_info["id"]):
-        raise _no_export(request)
+        raise _export_not_found(request)
     return ExportRef(caller(request).org_id, request.match_info["id"])
 
 
-def _no_export(request: web.Request) -> NotFound:
+def _export_not_found(request: web.Request) -> NotFound:
     """Return the same error for an ID that is malformed, unknown, or of another organization."""
     return NotFound(f"export {request.match_info['id'][:100]!r} not found")

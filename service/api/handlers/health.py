@@ -1,4 +1,4 @@
-"""Health over HTTP: alive, and able to answer queries."""
+"""Liveness and readiness of the process."""
 
 import asyncio
 from typing import Any, Final
@@ -11,20 +11,20 @@ from service.domain.errors import Unavailable
 from service.store import heartbeats
 from service.store.postgres.database import outages_as_unavailable
 
-_PATIENCE_S: Final = 3
+_TIMEOUT_S: Final = 3
 
 
 async def get_health(_: web.Request) -> web.Response:
-    """The process answers."""
+    """Return 200 while the process responds."""
     return reply({"status": "ok"})
 
 
 async def get_readiness(request: web.Request) -> web.Response:
-    """Whether queries can be answered, with the state of each part. Missing consumers only delay what comes in."""
+    """Return 200 if the database can answer queries, otherwise 503, with the state of each component."""
     parts: dict[str, Any] = {"database": {"status": "down"}, "consumers": {"status": "unknown", "workers": {}}}
     try:
         async with (
-            asyncio.timeout(_PATIENCE_S),
+            asyncio.timeout(_TIMEOUT_S),
             outages_as_unavailable(),
             request.app[RESOURCES].pool.acquire() as connection,
         ):

@@ -1,4 +1,4 @@
-"""API keys over HTTP. A caller whose own key is bound to a project sees and makes keys of that project alone."""
+"""API keys over HTTP. A caller whose key is bound to a project can manage only keys of that project."""
 
 from typing import Any, Final
 
@@ -19,13 +19,13 @@ from service.store import keys as stored_keys
 from service.store.postgres.database import Connection, as_organization
 from service.usecases.administration import keys
 
-_PLACES: Final = ids("key")
+_CURSOR_CODEC: Final = ids("key")
 
 
 async def list_keys(request: web.Request) -> web.Response:
-    """Every key, revoked ones too, newest first."""
+    """Return a page of keys, including revoked ones, newest first."""
     query, who = parse_query(request, PageQuery), caller(request)
-    cursors = Cursors(_PLACES, "keys", who.org_id, {"project_id": who.project_id})
+    cursors = Cursors(_CURSOR_CODEC, "keys", who.org_id, {"project_id": who.project_id})
     before = cursors.read(query.starting_after)
     async with as_organization(request.app[RESOURCES].pool, who.org_id) as connection:
         rows = await keys.list_keys(connection, who.org_id, who.project_id, before, query.limit + 1)
@@ -34,32 +34,32 @@ async def list_keys(request: web.Request) -> web.Response:
 
 
 async def create_key(request: web.Request) -> web.Response:
-    """Makes a key and shows it, once."""
-    wanted, who = await parse_body(request, KeyRequest), caller(request)
-    project_id = _project(wanted.project_id, who)
+    """Create a key. Only this response contains the key itself."""
+    body, who = await parse_body(request, KeyRequest), caller(request)
+    project_id = _project(body.project_id, who)
 
     async def create(connection: Connection) -> web.Response:
-        made = await keys.create_key(connection, who.org_id, wanted.name, wanted.role, project_id, wanted.expires_at)
-        shown = await _shown(connection, who, made)
-        return reply(shown, 201, {"Location": f"/v1/api-keys/{made.key_id}"})
+        created = await keys.create_key(connection, who.org_id, body.name, body.role, project_id, body.expires_at)
+        key = await _key_object(connection, who, created)
+        return reply(key, 201, {"Location": f"/v1/api-keys/{created.key_id}"})
 
     return await mutate(request, create, shown_once="key")
 
 
 async def rotate_key(request: web.Request) -> web.Response:
-    """Gives a key another secret and shows it, once; the one before works for 24 hours more."""
+    """Replace the secret of a key. The previous secret remains valid for 24 hours."""
     who, key_id = caller(request), _key_id(request)
 
     async def rotate(connection: Connection) -> web.Response:
         return reply(
-            await _shown(connection, who, await keys.rotate_key(connection, who.org_id, key_id, who.project_id))
+            await _key_object(connection, who, await keys.rotate_key(connection, who.org_id, key_id, who.project_id))
         )
 
     return await mutate(request, rotate, shown_once="key")
 
 
 async def delete_key(request: web.Request) -> web.Response:
-    """Ends a key; it is refused everywhere within five seconds."""
+    """Revoke a key. Every process rejects it within five seconds."""
     who, key_id = caller(request), _key_id(request)
 
     async def revoke(connection: Connection) -> web.Response:
@@ -70,18 +70,21 @@ async def delete_key(request: web.Request) -> web.Response:
 
 
 def _key_id(request: web.Request) -> str:
-    """The key in the path. Raises NotFound for what can't be an id."""
+    """Return the key ID of the path. Raises NotFound if it is malformed."""
     key_id = request.match_info["id"]
     if not is_id("key", key_id):
-        raise keys.no_key(key_id)
+        raise keys.key_not_found(key_id)
     return key_id
 
 
-async def _shown(connection: Connection, who: Caller, made: keys.NewKey) -> dict[str, Any]:
-    return {**await stored_keys.find_one(connection, who.org_id, made.key_id), "key": made.key}
+async def _key_object(connection: Connection, who: Caller, created: keys.NewKey) -> dict[str, Any]:
+    return {**await stored_keys.find_one(connection, who.org_id, created.key_id), "key": created.key}
 
 
-def _project(wanted: str | None, who: Caller) -> str | None:
-    if who.project_id is not None and wanted not in (None, who.project_id):
-        raise Forbidden(f"your key is bound to the project {who.project_id!r} and makes keys of that one alone")
-    return wanted or who.project_id
+def _project(requested: str | None, who: Caller) -> str | None:
+    """Return the project of a new key: that of the caller's key if it is bound to one. Raises Forbidden."""
+    if who.project_id is not None and requested not in (None, who.project_id):
+        raise Forbidden(
+            f"project_id: this key is bound to the project {who.project_id!r} and can create only keys of it"
+        )
+    return requested or who.project_id

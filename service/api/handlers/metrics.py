@@ -1,4 +1,4 @@
-"""Metrics over HTTP, for Prometheus: how requests were answered and how long that took, and what waits."""
+"""Metrics for Prometheus: durations of requests, and backlogs in the database."""
 
 import asyncio
 import time
@@ -7,14 +7,14 @@ from typing import Final
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, Histogram, disable_created_metrics, generate_latest
 
-from service.api.server.multiprocess_metrics import all_counts
+from service.api.server.multiprocess_metrics import all_metrics
 from service.api.server.resources import RESOURCES
 
-disable_created_metrics()  # they would double what is scraped, and several processes together have none
+disable_created_metrics()  # they would double the output, and the multiprocess mode doesn't support them
 
-_SECONDS: Final = Histogram(
+_REQUEST_SECONDS: Final = Histogram(
     "results_http_request_seconds",
-    "Time until an answer was ready",
+    "Duration of requests until the response is ready",
     ("method", "route", "status"),
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
@@ -22,15 +22,15 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 
 
 async def get_metrics(request: web.Request) -> web.Response:
-    """Everything that is counted here, and the backlogs. Nothing in it tells of one organization."""
-    backlogs = await request.app[RESOURCES].backlogs.look()
-    counts = await asyncio.to_thread(generate_latest, all_counts())
-    return web.Response(body=counts + generate_latest(backlogs), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    """Return the counters of all API processes and the backlogs. No metric identifies an organization."""
+    backlogs = await request.app[RESOURCES].backlog_metrics.sample()
+    counters = await asyncio.to_thread(generate_latest, all_metrics())
+    return web.Response(body=counters + generate_latest(backlogs), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-def observe(request: web.Request, response: web.StreamResponse, begun: float) -> None:
-    """Counts an answer under its route, so that ids make no series of their own."""
+def record_request(request: web.Request, response: web.StreamResponse, started: float) -> None:
+    """Record the duration of a request. The label is the route, so that IDs in paths create no further series."""
     resource = request.match_info.route.resource
     route = resource.canonical if resource else "none"
     method = request.method if request.method in _METHODS else "other"
-    _SECONDS.labels(method, route, str(response.status)).observe(time.perf_counter() - begun)
+    _REQUEST_SECONDS.labels(method, route, str(response.status)).observe(time.perf_counter() - started)

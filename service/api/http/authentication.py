@@ -1,4 +1,4 @@
-"""Who calls: from the Authorization header to an organization and what the key permits."""
+"""Authentication and authorization: from the Authorization header to the caller and its permissions."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -14,30 +14,29 @@ from service.store.postgres.database import as_organization
 
 ApiHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-
 _CALLER: Final = web.RequestKey("caller", Caller)
 
 
 def caller(request: web.Request) -> Caller:
-    """The caller of a request whose route needs a permission."""
+    """Return the caller of a request whose route requires a permission."""
     return request[_CALLER]
 
 
-def permitted(permission: Permission, handler: ApiHandler) -> ApiHandler:
-    """The handler, for callers with this permission."""
+def require_permission(permission: Permission, handler: ApiHandler) -> ApiHandler:
+    """Wrap the handler so that it authenticates the caller, counts the request, and checks the permission."""
 
     async def guarded(request: web.Request) -> web.StreamResponse:
-        request[_CALLER] = known = await _authenticate(request)
-        await request.app[RESOURCES].rate_limits.take(request, known)
-        if permission not in PERMISSIONS[known.role]:
-            raise Forbidden(f"this needs the permission {permission}, which a key of role {known.role} does not have")
+        request[_CALLER] = authenticated = await _authenticate(request)
+        await request.app[RESOURCES].rate_limits.count(request, authenticated)
+        if permission not in PERMISSIONS[authenticated.role]:
+            raise Forbidden(f"permission {permission} is required; a key with the role {authenticated.role} lacks it")
         return await handler(request)
 
     return guarded
 
 
 async def check_still_valid(request: web.Request) -> None:
-    """For a request that lasts: raises Unauthorized once its key has ended. Cheap, as keys are remembered a while."""
+    """Raise Unauthorized if the key of a long-lasting request is no longer valid. Usually served from the cache."""
     await _authenticate(request)
 
 
@@ -45,20 +44,21 @@ async def _authenticate(request: web.Request) -> Caller:
     scheme, _, rest = request.headers.get("Authorization", "").partition(" ")
     key = rest.lstrip(" ")
     if scheme.lower() != "bearer":
-        raise Unauthorized("send an API key: Authorization: Bearer zof_…")
-    verified = request.app[RESOURCES].key_cache
-    known = verified.get(key)
-    if known is None:
-        known = await _look_up(request.app[RESOURCES], key)
-        verified.add(key, known)
-    return known
+        raise Unauthorized("Authorization: an API key is required; send 'Authorization: Bearer zof_…'")
+    resources = request.app[RESOURCES]
+    cached = resources.key_cache.get(key)
+    if cached is not None:
+        return cached
+    found = await _find_caller(resources, key)
+    resources.key_cache[key] = found
+    return found
 
 
-async def _look_up(resources: Resources, key: str) -> Caller:
-    presented = parse_key(key)
-    stored = await keys.find(resources.pool, presented.key_id) if presented else None
-    if presented is None or stored is None or not accepts_secret(stored, presented.secret, datetime.now(UTC)):
-        raise Unauthorized("this API key is not valid")
+async def _find_caller(resources: Resources, key: str) -> Caller:
+    parsed = parse_key(key)
+    stored = await keys.find(resources.pool, parsed.key_id) if parsed else None
+    if parsed is None or stored is None or not accepts_secret(stored, parsed.secret, datetime.now(UTC)):
+        raise Unauthorized("Authorization: the API key is invalid, expired, or revoked")
     async with as_organization(resources.pool, stored.org_id) as connection:
-        await keys.touch(connection, stored.org_id, presented.key_id)
-    return Caller(stored.org_id, presented.key_id, stored.role, stored.project_id)
+        await keys.touch(connection, stored.org_id, parsed.key_id)
+    return Caller(stored.org_id, parsed.key_id, stored.role, stored.project_id)

@@ -1,4 +1,4 @@
-"""The bytes of a body as they come. What breaks off or falls silent is the client's doing, and is said to be."""
+"""Reading of request bodies. A body that ends early or stops arriving is reported as an error of the client."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,36 +9,36 @@ from aiohttp import web
 
 from service.domain.errors import InvalidRequest
 
-_PATIENCE_S: Final = 60.0
+_READ_TIMEOUT_S: Final = 60.0
 _CHUNK_BYTES: Final = 256 * 2**10
 
 
 @asynccontextmanager
 async def body_errors() -> AsyncIterator[None]:
-    """Around whatever waits for bytes of a body. Raises InvalidRequest where it ends early, or they take over a minute.
+    """Raise InvalidRequest if the body ends early, or if the block waits for its bytes for over 60 s.
 
-    aiohttp does not say either of chunks that can't be read: it waits for better ones.
+    The timeout also covers a malformed chunk: aiohttp doesn't report it but waits for more bytes.
     """
     try:
-        async with asyncio.timeout(_PATIENCE_S):
+        async with asyncio.timeout(_READ_TIMEOUT_S):
             yield
     except TimeoutError:
-        raise InvalidRequest(f"what is missing of the body did not come within {_PATIENCE_S:g} s") from None
+        raise InvalidRequest(f"the rest of the request body didn't arrive within {_READ_TIMEOUT_S:g} s") from None
     except (web.RequestPayloadError, OSError) as error:
-        raise InvalidRequest("the body ended early") from error
+        raise InvalidRequest("the request body is incomplete") from error
 
 
 async def read_body(request: web.Request) -> bytes:
-    """The body; it is small, or aiohttp has refused it already."""
+    """Return the complete body. aiohttp limits its size."""
     async with body_errors():
         return await request.read()
 
 
 async def body_chunks(request: web.Request) -> AsyncIterator[bytes]:
-    """The body, piece by piece, however large."""
+    """Yield the body in chunks, without a size limit."""
     while True:
         async with body_errors():
-            piece = await request.content.read(_CHUNK_BYTES)
-        if not piece:
+            chunk = await request.content.read(_CHUNK_BYTES)
+        if not chunk:
             return
-        yield piece
+        yield chunk

@@ -1,4 +1,4 @@
-"""CORS: lets scripts of configured origins read answers. Off unless RESULTS_CORS_ORIGINS names some."""
+"""CORS: lets scripts of the origins in RESULTS_CORS_ORIGINS read responses. Off by default."""
 
 from typing import Final
 
@@ -16,12 +16,12 @@ _RESPONSE_HEADERS: Final = (
 
 
 def is_preflight(request: web.Request) -> bool:
-    """Whether a browser asks what it may send."""
+    """Return whether the request is a CORS preflight request."""
     return request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
 
 
-def reply_preflight(request: web.Request, origins: frozenset[str]) -> web.Response | None:
-    """What a browser may send from this origin; None for an origin that is not configured."""
+def preflight_response(request: web.Request, origins: frozenset[str]) -> web.Response | None:
+    """Return the allowed methods and headers, or None if the origin isn't configured."""
     if request.headers.get("Origin") not in origins:
         return None
     return web.Response(
@@ -34,8 +34,8 @@ def reply_preflight(request: web.Request, origins: frozenset[str]) -> web.Respon
     )
 
 
-def allow(request: web.Request, response: web.StreamResponse, origins: frozenset[str]) -> None:
-    """Says which origin may read the answer. No credentials: keys come in a header, not in cookies."""
+def add_cors_headers(request: web.Request, response: web.StreamResponse, origins: frozenset[str]) -> None:
+    """Allow a configured origin to read the response, without credentials: API keys are not in cookies."""
     if not origins:
         return
     response.headers.add("Vary", "Origin")

@@ -1,4 +1,4 @@
-"""Answers with a file out of storage: whole or a range of it, unless the client has it already."""
+"""Downloads of files from object storage: complete files, single byte ranges, and 304 for unchanged files."""
 
 import re
 from typing import Final, NamedTuple
@@ -6,17 +6,18 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from service.api.http.conditional import is_not_modified
 from service.api.http.responses import REQUEST_ID
 from service.domain.errors import RangeNotSatisfiable
 from service.log import log
 from service.storage import Storage
 
-_FALLBACK: Final = "_"
+_REPLACEMENT: Final = "_"
 _RANGE: Final = re.compile(r"bytes=(?!-$)(\d{0,99})-(\d{0,99})", re.ASCII | re.IGNORECASE)
 
 
 class Download(NamedTuple):
-    """A file and what is said of it."""
+    """A file in object storage and the metadata for its response headers."""
 
     path: str
     name: str
@@ -26,15 +27,15 @@ class Download(NamedTuple):
 
 
 async def send_file(request: web.Request, storage: Storage, file: Download) -> web.StreamResponse:
-    """Sends the file. Raises NotFound where storage has lost it, before anything is sent."""
+    """Send the file or the requested range. Raises NotFound, before the headers are sent, if the object is missing."""
     headers = _headers(request, file)
-    if _is_known(request, headers.get("ETag")):
+    if "ETag" in headers and is_not_modified(request, headers["ETag"]):
         return web.Response(status=304, headers=headers)
-    part = _wanted(request, file.size, headers.get("ETag"))
-    start, end = part or (0, file.size)
-    response = web.StreamResponse(status=206 if part else 200, headers=headers)
+    byte_range = _requested_range(request, file.size, headers.get("ETag"))
+    start, end = byte_range or (0, file.size)
+    response = web.StreamResponse(status=206 if byte_range else 200, headers=headers)
     response.content_length = end - start
-    if part:
+    if byte_range:
         response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{file.size}"
     chunks = await storage.read(file.path, start, end)
     await response.prepare(request)
@@ -42,8 +43,8 @@ async def send_file(request: web.Request, storage: Storage, file: Download) -> w
         if request.method != "HEAD":
             async for chunk in chunks:
                 await response.write(chunk)
-    except Exception as error:  # the status has been sent: a broken connection is all that can still say so
-        log.warning("download_broken", path=file.path, error=repr(error))
+    except Exception as error:  # the status is already sent: only an aborted connection can signal the error
+        log.warning("download_aborted", path=file.path, error=repr(error))
         if request.transport is not None:
             request.transport.abort()
     return response
@@ -52,7 +53,7 @@ async def send_file(request: web.Request, storage: Storage, file: Download) -> w
 def _headers(request: web.Request, file: Download) -> dict[str, str]:
     headers = {
         "Content-Type": file.content_type,
-        "Content-Disposition": disposition(file.name),
+        "Content-Disposition": content_disposition(file.name),
         "Accept-Ranges": "bytes",
         "Cache-Control": "private, no-cache",
         "X-Content-Type-Options": "nosniff",
@@ -61,20 +62,18 @@ def _headers(request: web.Request, file: Download) -> dict[str, str]:
     return headers | ({"ETag": f'"{file.sha256.hex()}"'} if file.sha256 else {})
 
 
-def disposition(name: str) -> str:
-    """The file's name as RFC 6266 has it: the last part is for clients that know more than ASCII."""
-    plain = "".join(letter if letter.isascii() and letter.isprintable() else _FALLBACK for letter in name)
-    plain = plain.replace("\\", _FALLBACK).replace('"', _FALLBACK)
+def content_disposition(name: str) -> str:
+    """Return the header value with an ASCII file name and the exact name in UTF-8 (RFC 6266)."""
+    plain = "".join(letter if letter.isascii() and letter.isprintable() else _REPLACEMENT for letter in name)
+    plain = plain.replace("\\", _REPLACEMENT).replace('"', _REPLACEMENT)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
-def _is_known(request: web.Request, etag: str | None) -> bool:
-    known = [one.strip().removeprefix("W/") for one in request.headers.get("If-None-Match", "").split(",")]
-    return etag is not None and (etag in known or "*" in known)
+def _requested_range(request: web.Request, size: int, etag: str | None) -> tuple[int, int] | None:
+    """Return the half-open range to send, or None for the complete file.
 
-
-def _wanted(request: web.Request, size: int, etag: str | None) -> tuple[int, int] | None:
-    """Which part, from and to before; None for all, which several ranges and one of another version come to as well."""
+    A request with several ranges, or with an If-Range that doesn't match the ETag, receives the complete file.
+    """
     match = _RANGE.fullmatch(request.headers.get("Range", ""))
     if match is None or request.method != "GET" or request.headers.get("If-Range", etag) != etag:
         return None

@@ -1,17 +1,17 @@
-"""Handlers that change something: each in one transaction, repeatable under an Idempotency-Key, kept in the trail.
+"""Mutations over HTTP: one transaction with Idempotency-Key and an audit entry.
 
-A handler parses, then hands over what is to be done with a connection inside that transaction:
+A handler parses the request and passes a function that changes data on a connection inside that transaction:
 
     async def create_webhook(request: web.Request) -> web.Response:
         body = await parse_body(request, WebhookIn)
 
         async def create(connection: Connection) -> web.Response:
-            made = await webhooks.create_webhook(connection, caller(request).org_id, body.to_domain())
-            return reply(WebhookOut.of(made), 201, {"Location": …})
+            webhook = await webhooks.create_webhook(connection, caller(request).org_id, body.to_domain())
+            return reply(WebhookOut.of(webhook), 201, {"Location": …})
 
         return await mutate(request, create, shown_once="secret")
 
-A use case may open `connection.transaction()` itself: it becomes a savepoint. What it raises undoes everything.
+A use case can open `connection.transaction()` itself, which becomes a savepoint. An exception rolls back everything.
 """
 
 import re
@@ -35,64 +35,64 @@ from service.usecases.administration import mutate as usecase
 Change = Callable[[Connection], Awaitable[web.Response]]
 
 _HEADER: Final = "Idempotency-Key"
-_LOOK_AGAIN_S: Final = "1"  # what was only accepted may be done by then
+_RETRY_AFTER_S: Final = "1"  # an accepted job can be finished after this time
 _KEY: Final = re.compile(r'"([\x20\x21\x23-\x7e]{1,255})"|([\x21\x23-\x7e]{1,255})')
 
 
 async def mutate(
     request: web.Request, change: Change, *, shown_once: str | None = None, fingerprint: bytes | None = None
 ) -> web.Response:
-    """Makes the change and answers, or answers again what was answered under the same key.
+    """Apply the change and return its response, or return the stored response for the same Idempotency-Key.
 
-    `shown_once` names a field of the answer that is not kept: a repetition has null there. `fingerprint` stands for
-    the body where the handler has not read it whole.
+    `shown_once` names a field of the response that isn't stored; a replayed response has null there. `fingerprint`
+    identifies the request body if the handler doesn't read it completely.
     """
 
     async def work(connection: Connection) -> StoredResponse:
-        return _answer(await change(connection), shown_once)
+        return _to_stored(await change(connection), shown_once)
 
-    def refusal(error: ServiceError) -> StoredResponse | None:
+    def error_response_for(error: ServiceError) -> StoredResponse | None:
         response = error_response(request, error)
-        return _answer(response) if response.status < 500 and response.status != 429 else None
+        return _to_stored(response) if response.status < 500 and response.status != 429 else None
 
     mutation = await _mutation(request, fingerprint)
-    answer, replayed = await usecase.mutate(request.app[RESOURCES].pool, mutation, work, refusal)
-    return _response(answer, replayed=replayed)
+    stored, replayed = await usecase.mutate(request.app[RESOURCES].pool, mutation, work, error_response_for)
+    return _to_response(stored, replayed=replayed)
 
 
 async def _mutation(request: web.Request, fingerprint: bytes | None) -> Mutation:
-    who, key = caller(request), _key(request)
+    who, key = caller(request), _idempotency_key(request)
     digest = sha256(request.query_string.encode() + b"\n")
     if key is not None:
         digest.update(await read_body(request) if fingerprint is None else fingerprint)
     return Mutation(who.org_id, who.key_id, request.method, request.path, request[REQUEST_ID], key, digest.digest())
 
 
-def _key(request: web.Request) -> str | None:
-    """The key, which the draft of the standard puts in quotes and most clients don't."""
-    given = request.headers.get(_HEADER)
-    if given is None:
+def _idempotency_key(request: web.Request) -> str | None:
+    """Return the key. The IETF draft requires quotes, which most clients omit: accept both."""
+    value = request.headers.get(_HEADER)
+    if value is None:
         return None
-    match = _KEY.fullmatch(given.strip())
+    match = _KEY.fullmatch(value.strip())
     if match is None:
-        raise InvalidRequest(f"{_HEADER}: 1 to 255 printable ASCII characters are expected, no space or quote", _HEADER)
+        raise InvalidRequest(f"{_HEADER}: must have 1 to 255 printable ASCII characters, no space or quote", _HEADER)
     return match[1] or match[2]
 
 
-def _answer(response: web.Response, shown_once: str | None = None) -> StoredResponse:
+def _to_stored(response: web.Response, shown_once: str | None = None) -> StoredResponse:
     body = bytes(response.body) if isinstance(response.body, bytes | bytearray) else b""
-    kept = orjson.dumps(orjson.loads(body) | {shown_once: None}) if shown_once and body else None
-    return StoredResponse(response.status, body, response.headers.get("Location"), kept)
+    stored_body = orjson.dumps(orjson.loads(body) | {shown_once: None}) if shown_once and body else None
+    return StoredResponse(response.status, body, response.headers.get("Location"), stored_body)
 
 
-def _response(answer: StoredResponse, *, replayed: bool) -> web.Response:
-    response = web.Response(status=answer.status, body=answer.body or None)
-    if answer.body:
+def _to_response(stored: StoredResponse, *, replayed: bool) -> web.Response:
+    response = web.Response(status=stored.status, body=stored.body or None)
+    if stored.body:
         response.content_type = "application/json"
-    if answer.location:
-        response.headers["Location"] = answer.location
-    if answer.status == 202:
-        response.headers["Retry-After"] = _LOOK_AGAIN_S
+    if stored.location:
+        response.headers["Location"] = stored.location
+    if stored.status == 202:
+        response.headers["Retry-After"] = _RETRY_AFTER_S
     if replayed:
         response.headers["Idempotent-Replayed"] = "true"
     return response

@@ -1,4 +1,4 @@
-"""How much a key, and an organization with all its keys, may ask for."""
+"""Rate limits of a key, and of an organization with all of its keys."""
 
 import time
 from typing import Final, NamedTuple
@@ -14,8 +14,8 @@ from service.settings import Settings
 _OFF: Final = "off"
 
 
-class Standing(NamedTuple):
-    """What of a limit is left; `reset_s` is in unix time."""
+class RateLimitStatus(NamedTuple):
+    """The remaining requests of a limit. `reset_s` is the end of the window in Unix time."""
 
     remaining: int
     limit: int
@@ -23,58 +23,58 @@ class Standing(NamedTuple):
     reset_s: int
 
 
-STANDING: Final = web.RequestKey("standing", Standing)
+RATE_LIMIT_STATUS: Final = web.RequestKey("rate_limit_status", RateLimitStatus)
 
 
 class RateLimits:
-    """Counts requests in windows of the clock, such as 6000 in each minute. "off" counts nothing."""
+    """The configured limits. Requests are counted in fixed windows of the clock, such as 6000 in each minute."""
 
-    def __init__(self, settings: Settings, counts: RateLimitCounters) -> None:
-        self._per_key = _limit(settings.rate_limit)
-        self._per_organization = _limit(settings.rate_limit_organization)
-        self._counts = counts
+    def __init__(self, settings: Settings, counters: RateLimitCounters) -> None:
+        self._per_key = _parse_limit(settings.rate_limit)
+        self._per_organization = _parse_limit(settings.rate_limit_organization)
+        self._counters = counters
 
-    async def take(self, request: web.Request, caller: Caller) -> None:
-        """Takes one request off, and leaves the standing that is nearest its end in the request.
+    async def count(self, request: web.Request, caller: Caller) -> None:
+        """Count one request, and store the status of the limit with the fewest remaining requests in the request.
 
-        Raises RateLimitExceeded at the end.
+        Raises RateLimitExceeded if a limit is exceeded.
         """
-        counted, now = self._counted(caller), int(time.time())
-        if not counted:
+        limits, now = self._limits_of(caller), int(time.time())
+        if not limits:
             return
-        counts = await self._counts.add([_window(limit, name, now) for limit, name in counted])
-        request[STANDING] = least = min(
-            _standing(limit, count, now) for (limit, _), count in zip(counted, counts, strict=True)
+        counts = await self._counters.add([_window(limit, name, now) for limit, name in limits])
+        request[RATE_LIMIT_STATUS] = lowest = min(
+            _status(limit, count, now) for (limit, _), count in zip(limits, counts, strict=True)
         )
-        if least.remaining < 0:
-            wait_s = least.reset_s - now
-            asked = f"more than {least.limit} requests in {least.length_s} s"
-            raise RateLimitExceeded(f"{asked}; try again in {wait_s} s", wait_s)
+        if lowest.remaining < 0:
+            wait_s = lowest.reset_s - now
+            limit_text = f"{lowest.limit} requests in {lowest.length_s} s"
+            raise RateLimitExceeded(f"rate limit of {limit_text} exceeded; retry in {wait_s} s", wait_s)
 
-    def _counted(self, caller: Caller) -> list[tuple[RateLimitItem, str]]:
+    def _limits_of(self, caller: Caller) -> list[tuple[RateLimitItem, str]]:
         limits = ((self._per_key, caller.key_id), (self._per_organization, f"org_{caller.org_id}"))
         return [(limit, name) for limit, name in limits if limit is not None]
 
 
+def rate_limit_headers(status: RateLimitStatus) -> dict[str, str]:
+    """Return the response headers that show the status."""
+    return {
+        "X-RateLimit-Limit": str(status.limit),
+        "X-RateLimit-Remaining": str(max(0, status.remaining)),
+        "X-RateLimit-Reset": str(status.reset_s),
+    }
+
+
 def _window(limit: RateLimitItem, name: str, now: int) -> Window:
-    """The window of the clock that `now` is in: its end is known without asking, and the same in every process."""
+    """Return the window of the clock that contains `now`: every process computes the same end without Redis."""
     length_s = limit.get_expiry()
     return Window(limit.key_for(name, str(now // length_s)), length_s)
 
 
-def _standing(limit: RateLimitItem, count: int, now: int) -> Standing:
+def _status(limit: RateLimitItem, count: int, now: int) -> RateLimitStatus:
     length_s = limit.get_expiry()
-    return Standing(limit.amount - count, limit.amount, length_s, now - now % length_s + length_s)
+    return RateLimitStatus(limit.amount - count, limit.amount, length_s, now - now % length_s + length_s)
 
 
-def standing_headers(standing: Standing) -> dict[str, str]:
-    """The standing as answers show it."""
-    return {
-        "X-RateLimit-Limit": str(standing.limit),
-        "X-RateLimit-Remaining": str(max(0, standing.remaining)),
-        "X-RateLimit-Reset": str(standing.reset_s),
-    }
-
-
-def _limit(text: str) -> RateLimitItem | None:
+def _parse_limit(text: str) -> RateLimitItem | None:
     return None if text == _OFF else parse(text)

@@ -1,4 +1,4 @@
-"""Backlogs as gauges: what waits in the database, as the last look at it found it."""
+"""Gauges of the backlogs in the database, sampled when Prometheus scrapes the process."""
 
 import asyncio
 import time
@@ -14,42 +14,43 @@ from service.log import log
 from service.store import backlogs, heartbeats
 from service.store.postgres.database import Pool, Row, is_outage
 
-LOOKED_AT: Final = 10_000  # rows of each kind, so that a look is cheap however much waits
-_EVERY_S: Final = 5.0
-_PATIENCE_S: Final = 3.0
+MAX_ROWS: Final = 10_000  # per kind of row: a sample is cheap however large the backlog is
+_SAMPLE_INTERVAL_S: Final = 5.0
+_TIMEOUT_S: Final = 3.0
 
 
 class _Gauge(NamedTuple):
-    """A gauge, its label if it has one, and the column behind each value of that label."""
+    """A gauge. `columns` maps each value of its label, or an empty string without a label, to a column."""
 
     name: str
-    said: str
+    help: str
     columns: Mapping[str, str]
     label: str | None = None
 
 
-_WAITING: Final = (
-    _Gauge("results_outbox_messages", "Messages that wait to be sent to the consumers", {"": "messages"}),
-    _Gauge("results_outbox_oldest_age_seconds", "For how long the oldest of them has waited", {"": "oldest_message_s"}),
-    _Gauge("results_deliveries_due", "Deliveries that could be attempted now", {"": "deliveries"}),
+_GAUGES: Final = (
+    _Gauge("results_outbox_messages", "Messages in the outbox", {"": "messages"}),
+    _Gauge("results_outbox_oldest_age_seconds", "Age of the oldest outbox message", {"": "oldest_message_s"}),
+    _Gauge("results_deliveries_due", "Webhook deliveries that can be attempted now", {"": "deliveries"}),
     _Gauge(
-        "results_deliveries_oldest_due_age_seconds", "For how long one of them has been due", {"": "oldest_delivery_s"}
+        "results_deliveries_oldest_due_age_seconds", "Time since the oldest due delivery became due",
+        {"": "oldest_delivery_s"},
     ),
     _Gauge(
-        "results_exports_open", "Exports that are not over",
+        "results_exports_open", "Unfinished exports",
         {"queued": "exports_queued", "running": "exports_running"}, "status",
     ),
     _Gauge(
-        "results_reports_open", "Reports that are not over",
+        "results_reports_open", "Unprocessed reports",
         {"queued": "reports_queued", "processing": "reports_processing"}, "status",
     ),
-    _Gauge("results_embedded_dead_letters", "Dead letters where there is no broker to keep them", {"": "dead_letters"}),
+    _Gauge("results_embedded_dead_letters", "Dead letters of the embedded queue", {"": "dead_letters"}),
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What one look found, as prometheus_client collects it."""
+class BacklogSample:
+    """The metrics of one sample, as a collector of prometheus_client."""
 
     metrics: Sequence[Metric]
 
@@ -57,51 +58,52 @@ class Look:
         return self.metrics
 
 
-class Backlogs:
-    """Looks when it is asked, unless it has only just looked. `pool` is one of results_worker, which sees all rows."""
+class BacklogMetrics:
+    """Samples the backlogs at most once per interval. `pool` has the role results_worker, which sees all rows."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._looking: asyncio.Task[Look] | None = None
-        self._looked_at = 0.0
+        self._query: asyncio.Task[BacklogSample] | None = None
+        self._started_at = 0.0
 
-    async def look(self) -> Look:
-        """Whether the database answers and, if it does, what waits in it."""
-        if self._looking is None or (self._looking.done() and time.monotonic() - self._looked_at > _EVERY_S):
-            self._looking, self._looked_at = asyncio.create_task(self._look()), time.monotonic()
-        done, _ = await asyncio.wait({self._looking}, timeout=_PATIENCE_S)
-        return self._looking.result() if done else Look([_up(0)])
+    async def sample(self) -> BacklogSample:
+        """Return whether the database responds and, if it does, its backlogs."""
+        is_old = time.monotonic() - self._started_at > _SAMPLE_INTERVAL_S
+        if self._query is None or (self._query.done() and is_old):
+            self._query, self._started_at = asyncio.create_task(self._run_query()), time.monotonic()
+        done, _ = await asyncio.wait({self._query}, timeout=_TIMEOUT_S)
+        return self._query.result() if done else BacklogSample([_database_up(0)])
 
-    async def _look(self) -> Look:
+    async def _run_query(self) -> BacklogSample:
         try:
             async with self._pool.acquire() as connection:
-                found = await backlogs.find(connection, LOOKED_AT)
-                signs = await heartbeats.find_heartbeats(connection, CONSUMER_ROLES)
-        except Exception as error:  # whatever it is, the other metrics are answered
+                found = await backlogs.find(connection, MAX_ROWS)
+                roles = await heartbeats.find_heartbeats(connection, CONSUMER_ROLES)
+        except Exception as error:  # the scrape must return the other metrics in any case
             if not is_outage(error):
-                log.exception("backlogs_not_read")
-            return Look([_up(0)])
-        return Look([_up(1), *(_gauge(each, found) for each in _WAITING), *_lives(signs)])
+                log.exception("backlog_query_failed")
+            return BacklogSample([_database_up(0)])
+        return BacklogSample([_database_up(1), *(_gauge(each, found) for each in _GAUGES), *_worker_gauges(roles)])
 
 
-def _up(value: int) -> Metric:
-    return GaugeMetricFamily("results_database_up", "1 where the database answered the last look at it", value)
+def _database_up(value: int) -> Metric:
+    return GaugeMetricFamily("results_database_up", "1 if the database responded to the last sample, else 0", value)
 
 
 def _gauge(gauge: _Gauge, found: Row) -> Metric:
-    family = GaugeMetricFamily(gauge.name, gauge.said, labels=[gauge.label] if gauge.label else [])
+    family = GaugeMetricFamily(gauge.name, gauge.help, labels=[gauge.label] if gauge.label else [])
     for value, column in gauge.columns.items():
         family.add_metric([value] if gauge.label else [], found[column] or 0)
     return family
 
 
-def _lives(signs: Sequence[Row]) -> list[Metric]:
-    workers = GaugeMetricFamily("results_workers", "Consumers of this role that are alive", labels=["role"])
-    silence = GaugeMetricFamily(
-        "results_heartbeat_age_seconds", "Since the last sign of life of a consumer of this role", labels=["role"]
+def _worker_gauges(roles: Sequence[Row]) -> list[Metric]:
+    workers = GaugeMetricFamily("results_workers", "Running consumers per role", labels=["role"])
+    ages = GaugeMetricFamily(
+        "results_heartbeat_age_seconds", "Age of the latest heartbeat of a consumer per role", labels=["role"]
     )
-    for role, count, heartbeat_age_s in signs:
+    for role, count, age_s in roles:
         workers.add_metric([role], count)
-        if heartbeat_age_s is not None:
-            silence.add_metric([role], heartbeat_age_s)
-    return [workers, silence]
+        if age_s is not None:
+            ages.add_metric([role], age_s)
+    return [workers, ages]

@@ -1,4 +1,4 @@
-"""Runs the API as one process or several on one port: listens, serves, drains on SIGTERM."""
+"""The entry point of the API: one process or several on one port, which drain on SIGTERM."""
 
 import asyncio
 import socket
@@ -9,9 +9,9 @@ from typing import Final
 import uvloop
 
 from service.api.app import make_app
-from service.api.server.connections import address_of, bind, serving
-from service.api.server.multiprocess_metrics import counting_together, delete_where_orphaned
-from service.api.server.processes import keep_serving
+from service.api.server.connections import bind_sockets, format_address, serve_app
+from service.api.server.multiprocess_metrics import delete_metrics_if_orphaned, multiprocess_metrics
+from service.api.server.processes import run_processes
 from service.api.server.rate_limit_counters import redis_pool
 from service.log import log
 from service.resources import database_url, open_storage
@@ -22,35 +22,34 @@ _DRAIN_S: Final = 20
 
 
 def run(settings: Settings, processes: int = 1) -> None:
-    """Serves until SIGTERM or SIGINT, then answers what is under way and returns.
+    """Serve until SIGTERM or SIGINT, finish the requests in progress, and return.
 
-    Raises CannotListen where the port is taken, and MissingSetting or Unavailable where there is no database.
+    Raises CannotListen if the port isn't available, and MissingSetting or Unavailable if there is no database.
     """
-    database_url(settings)  # what every process would fail at is said once, before there are any
+    database_url(settings)  # report wrong settings once, before any process starts
     open_storage(settings)
     redis_pool(settings)
-    sockets = bind(settings.http_host, settings.http_port)
+    sockets = bind_sockets(settings.http_host, settings.http_port)
     if processes == 1:
         uvloop.run(_serve(settings, sockets))
         return
-    with counting_together():
-        keep_serving(partial(_serve_beside, settings), sockets, processes)
+    with multiprocess_metrics():
+        run_processes(partial(_serve_in_child, settings), sockets, processes)
 
 
-def _serve_beside(settings: Settings, sockets: Sequence[socket.socket], told: int) -> None:
-    """As one of several."""
-    uvloop.run(_serve(settings, sockets, told))
-    delete_where_orphaned()
+def _serve_in_child(settings: Settings, sockets: Sequence[socket.socket], stop_pipe: int) -> None:
+    uvloop.run(_serve(settings, sockets, stop_pipe))
+    delete_metrics_if_orphaned()
 
 
-async def _serve(settings: Settings, sockets: Sequence[socket.socket], told: int | None = None) -> None:
-    """Until a signal, or the end of the pipe `told`."""
+async def _serve(settings: Settings, sockets: Sequence[socket.socket], stop_pipe: int | None = None) -> None:
+    """Serve until a stop signal or, in a child process, until the parent closes the pipe."""
     stop = stop_on_signals()
-    if told is not None:
-        asyncio.get_running_loop().add_reader(told, stop.set)
-    async with serving(make_app(settings), sockets, _DRAIN_S):
-        log.info("listening", url=f"http://{address_of(sockets[0])}")
+    if stop_pipe is not None:
+        asyncio.get_running_loop().add_reader(stop_pipe, stop.set)
+    async with serve_app(make_app(settings), sockets, _DRAIN_S):
+        log.info("listening", url=f"http://{format_address(sockets[0])}")
         await stop.wait()
-        if told is not None:
-            asyncio.get_running_loop().remove_reader(told)
-        log.info("draining", at_most_s=_DRAIN_S)
+        if stop_pipe is not None:
+            asyncio.get_running_loop().remove_reader(stop_pipe)
+        log.info("draining", timeout_s=_DRAIN_S)

@@ -1,4 +1,4 @@
-"""Counts of several processes as one: each writes a file of its own, and whoever is asked adds all of them up."""
+"""Metrics of several API processes: each process writes its own files, and a scrape sums the files of all processes."""
 
 import multiprocessing
 import os
@@ -13,31 +13,31 @@ from prometheus_client import REGISTRY, values
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"  # where prometheus_client looks for it
-_IN_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a full disk would end whoever counts in a file on it
+_DIRECTORY_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"  # read by prometheus_client
+_SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a full disk would crash a process that updates its file there
 
 
 @contextmanager
-def counting_together() -> Iterator[None]:
-    """Has the children that are forked in this block count together, by names that no two have at a time.
+def multiprocess_metrics() -> Iterator[None]:
+    """Make the processes that are forked in this block share their metrics, under unique process names.
 
-    One that takes over the name of a dead one counts on where that ended, so that no count goes back. What counts has
-    labels: without them it would have begun to count, alone, when it was made.
+    A process that replaces a dead one has its name and continues its counters, so that no counter decreases. Every
+    metric must have labels: a metric without labels opens its file when it is created, which is before this block.
     """
-    memory = _IN_MEMORY if os.access(_IN_MEMORY, os.W_OK) else None
-    with TemporaryDirectory(prefix="zof-results-counts-", dir=memory) as folder:
-        os.environ[_FOLDER] = folder
+    memory = _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK) else None
+    with TemporaryDirectory(prefix="zof-results-counts-", dir=memory) as directory:
+        os.environ[_DIRECTORY_VARIABLE] = directory
         values.ValueClass = values.MultiProcessValue(lambda: multiprocessing.current_process().name)
         yield
 
 
-def delete_where_orphaned() -> None:
-    """At the end of a child: deletes the files that a killed parent has left."""
+def delete_metrics_if_orphaned() -> None:
+    """Delete the files at the end of a child process if its parent was killed and couldn't delete them."""
     parent = multiprocessing.parent_process()
     if parent is not None and not parent.is_alive():
-        shutil.rmtree(os.environ[_FOLDER], ignore_errors=True)
+        shutil.rmtree(os.environ[_DIRECTORY_VARIABLE], ignore_errors=True)
 
 
-def all_counts() -> Collector:
-    """What this process has counted, or all together have."""
-    return MultiProcessCollector(None) if _FOLDER in os.environ else REGISTRY
+def all_metrics() -> Collector:
+    """Return the collector of all processes, or that of this process if it's the only one."""
+    return MultiProcessCollector(None) if _DIRECTORY_VARIABLE in os.environ else REGISTRY

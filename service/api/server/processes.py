@@ -1,4 +1,4 @@
-"""Several processes that serve on the same sockets, and the parent that keeps them running until it is told to stop."""
+"""Several processes that serve on the same sockets, and the parent process that restarts them until it stops."""
 
 import multiprocessing
 import os
@@ -15,11 +15,11 @@ from service.stopping import set_stop_handler
 
 Serve = Callable[[Sequence[socket.socket], int], None]
 
-_TICK_S: Final = 0.2
-_SHORTEST_LIFE_S: Final = 1.0  # one that keeps dying is started this often
-_STOP_S: Final = 30.0  # longer than one takes to drain
+_POLL_S: Final = 0.2
+_MIN_RESTART_INTERVAL_S: Final = 1.0  # for a process that crashes immediately after its start
+_STOP_TIMEOUT_S: Final = 30.0  # longer than a process needs to drain
 
-_FORKS: Final = multiprocessing.get_context("fork")  # the sockets are the child's as they are
+_FORK: Final = multiprocessing.get_context("fork")  # a forked child inherits the sockets
 
 
 @dataclass
@@ -28,47 +28,46 @@ class _Child:
     started_at: float
 
 
-def keep_serving(serve: Serve, sockets: Sequence[socket.socket], count: int) -> None:
-    """Runs `serve` in so many children and starts those that die again, until SIGTERM or SIGINT; then all drain.
+def run_processes(serve: Serve, sockets: Sequence[socket.socket], count: int) -> None:
+    """Run `serve` in `count` child processes, restart those that exit, and drain all on SIGTERM or SIGINT.
 
-    A child is told to stop by the end of a pipe that this process alone holds open: none outlives it. One that is
-    started in the place of another has its name.
+    Only this process has the write end of the stop pipe. When it closes, even because this process was killed, every
+    child reads the end of the pipe and stops. A restarted child has the name of the child that it replaces.
     """
-    stopping: list[int] = []  # the stop signals received
-    set_stop_handler(lambda number, _: stopping.append(number))
-    told, alive = os.pipe()
+    stop_signals: list[int] = []
+    set_stop_handler(lambda number, _: stop_signals.append(number))
+    stop_read, stop_write = os.pipe()
 
     def child() -> None:
-        os.close(alive)
-        serve(sockets, told)
+        os.close(stop_write)
+        serve(sockets, stop_read)
 
     children = [_start(child, f"api-{number}") for number in range(count)]
-    while not stopping:
-        wait([running.process.sentinel for running in children if running.process.is_alive()], _TICK_S)
-        if not stopping:
-            children = [_restarted(running, child) for running in children]
-    os.close(alive)
-    _await_end(children)
-    os.close(told)
+    while not stop_signals:
+        wait([running.process.sentinel for running in children if running.process.is_alive()], _POLL_S)
+        if not stop_signals:
+            children = [_restart_if_dead(running, child) for running in children]
+    os.close(stop_write)
+    _join_or_kill(children)
+    os.close(stop_read)
 
 
 def _start(child: Callable[[], None], name: str) -> _Child:
-    process = _FORKS.Process(target=child, name=name)
+    process = _FORK.Process(target=child, name=name)
     process.start()
     return _Child(process, time.monotonic())
 
 
-def _restarted(running: _Child, child: Callable[[], None]) -> _Child:
-    """The same where it lives or was started only just now."""
-    if running.process.is_alive() or time.monotonic() - running.started_at < _SHORTEST_LIFE_S:
+def _restart_if_dead(running: _Child, child: Callable[[], None]) -> _Child:
+    """Return a new child if this one has exited, but not within the minimum interval after its start."""
+    if running.process.is_alive() or time.monotonic() - running.started_at < _MIN_RESTART_INTERVAL_S:
         return running
-    log.warning("api_process_died", pid=running.process.pid, exit_code=running.process.exitcode)
+    log.warning("api_process_exited", pid=running.process.pid, exit_code=running.process.exitcode)
     return _start(child, running.process.name)
 
 
-def _await_end(children: Sequence[_Child]) -> None:
-    """Until all have drained; who takes too long is killed."""
-    deadline = time.monotonic() + _STOP_S
+def _join_or_kill(children: Sequence[_Child]) -> None:
+    deadline = time.monotonic() + _STOP_TIMEOUT_S
     for child in children:
         child.process.join(max(0.0, deadline - time.monotonic()))
         if child.process.is_alive():

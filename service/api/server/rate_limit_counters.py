@@ -1,4 +1,4 @@
-"""Where requests are counted: in this process, or in Redis for all processes together."""
+"""The counters behind the rate limits: in this process, or in Redis for all processes together."""
 
 import asyncio
 import time
@@ -18,92 +18,92 @@ if TYPE_CHECKING:
 
 _PREFIX: Final = "zof-results"
 _CONNECTIONS: Final = 16
-_PATIENCE_S: Final = 0.25  # of a request, with a Redis that is slow or away
-_PAUSE_S: Final = 1.0  # until one request asks again
+_TIMEOUT_S: Final = 0.25  # the longest delay of a request by a slow or unreachable Redis
+_RETRY_INTERVAL_S: Final = 1.0  # while Redis is unreachable, one request per interval tries it again
 
 
 class Window(NamedTuple):
-    """A time in which requests are counted under one key; the key names the time too."""
+    """A time window in which requests are counted. The key identifies the counted object and the window."""
 
     key: str
     length_s: int
 
 
 class RateLimitCounters:
-    """The counts of this process alone."""
+    """The counters of this process."""
 
     def __init__(self) -> None:
-        self._own = MemoryStorage()
+        self._memory = MemoryStorage()
 
     async def add(self, windows: Sequence[Window]) -> list[int]:
-        """Counts one request in each window, and says how many each has now."""
-        return [await self._own.incr(*window) for window in windows]
+        """Count one request in each window and return the new counts."""
+        return [await self._memory.incr(*window) for window in windows]
 
 
 class RedisCounters(RateLimitCounters):
-    """The counts of all processes that use this Redis; while it does not answer, of this one alone."""
+    """The counters of all processes that use one Redis. While Redis is unreachable, each process counts alone."""
 
-    def __init__(self, shared: RedisStorage) -> None:
+    def __init__(self, redis: RedisStorage) -> None:
         super().__init__()
-        self._shared = shared
-        self._away_until: float | None = None
+        self._redis = redis
+        self._unreachable_until: float | None = None
 
     async def add(self, windows: Sequence[Window]) -> list[int]:
-        """As above. No request fails for Redis, and hardly one waits for it."""
-        if not self._is_worth_asking():
+        """Count as above. An unreachable Redis fails no request and delays at most one request per interval."""
+        if not self._may_try_redis():
             return await super().add(windows)
         try:
-            async with asyncio.timeout(_PATIENCE_S):
-                counts = await asyncio.gather(*(self._shared.incr(*window) for window in windows))
+            async with asyncio.timeout(_TIMEOUT_S):
+                counts = await asyncio.gather(*(self._redis.incr(*window) for window in windows))
         except (StorageError, OSError) as error:
-            self._note_away(error)
+            self._set_unreachable(error)
             return await super().add(windows)
-        self._note_back()
+        self._set_reachable()
         return counts
 
-    def _is_worth_asking(self) -> bool:
-        """True, or while Redis is away, true for one request now and then."""
-        if self._away_until is None:
+    def _may_try_redis(self) -> bool:
+        """Return True; while Redis is unreachable, only for one request per interval."""
+        if self._unreachable_until is None:
             return True
         now = time.monotonic()
-        if now < self._away_until:
+        if now < self._unreachable_until:
             return False
-        self._away_until = now + _PAUSE_S
+        self._unreachable_until = now + _RETRY_INTERVAL_S
         return True
 
-    def _note_away(self, error: Exception) -> None:
-        if self._away_until is None:
-            log.warning("rate_limits_counted_alone", error=repr(error))
-        self._away_until = time.monotonic() + _PAUSE_S
+    def _set_unreachable(self, error: Exception) -> None:
+        if self._unreachable_until is None:
+            log.warning("rate_limit_storage_lost", error=repr(error))
+        self._unreachable_until = time.monotonic() + _RETRY_INTERVAL_S
 
-    def _note_back(self) -> None:
-        if self._away_until is not None:
-            log.info("rate_limits_shared_again")
-        self._away_until = None
+    def _set_reachable(self) -> None:
+        if self._unreachable_until is not None:
+            log.info("rate_limit_storage_restored")
+        self._unreachable_until = None
 
 
 @asynccontextmanager
 async def open_rate_limit_counters(settings: Settings) -> AsyncIterator[RateLimitCounters]:
-    """Where the settings want requests counted. Whether Redis answers is seen with the first of them."""
+    """Open the counters that the settings select. The first request connects to Redis."""
     pool = redis_pool(settings)
     if pool is None:
         yield RateLimitCounters()
         return
     async with pool:
-        shared = RedisStorage(
+        storage = RedisStorage(
             f"async+{settings.rate_limit_url}",
             wrap_exceptions=True,
             implementation="redispy",
             key_prefix=_PREFIX,
-            connection_pool=pool,  # type: ignore[arg-type] # an option of its own, typed as if for the client
+            connection_pool=pool,  # type: ignore[arg-type] # the annotation lists only options of the client
         )
-        yield RedisCounters(shared)
+        yield RedisCounters(storage)
 
 
 def redis_pool(settings: Settings) -> "BlockingConnectionPool | None":
-    """Connections to Redis, none of them made yet; None where each process counts for itself.
+    """Return a connection pool without connections, or None if no Redis is configured.
 
-    Raises MissingSetting where the extra is missing, or the URL makes no sense.
+    Raises MissingSetting if the extra `redis` isn't installed or the URL is invalid.
     """
     if settings.rate_limit_url is None:
         return None
@@ -113,11 +113,11 @@ def redis_pool(settings: Settings) -> "BlockingConnectionPool | None":
         return BlockingConnectionPool.from_url(
             settings.rate_limit_url,
             max_connections=_CONNECTIONS,
-            timeout=None,  # for a free one: `add` ends the wait
-            socket_connect_timeout=_PATIENCE_S,  # the client can lose a cancellation: Python 3.11's wait_for does
-            socket_timeout=_PATIENCE_S,
+            timeout=None,  # no own time limit for a free connection: `add` has one
+            socket_connect_timeout=_TIMEOUT_S,  # the client can lose a cancellation, as wait_for of Python 3.11 does
+            socket_timeout=_TIMEOUT_S,
         )
     except ImportError:
-        raise MissingSetting("RESULTS_RATE_LIMIT_URL needs the extra `redis`: install zof-results[redis]") from None
+        raise MissingSetting("RESULTS_RATE_LIMIT_URL: requires the extra `redis`; install zof-results[redis]") from None
     except ValueError as error:
         raise MissingSetting(f"RESULTS_RATE_LIMIT_URL: {error}") from error

@@ -1,4 +1,4 @@
-"""What handlers work with: the pools and the keys that were verified lately, opened once per process."""
+"""The resources of an API process: database pools, storage, rate limits, and caches, opened once per process."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -8,9 +8,9 @@ from typing import Final
 from aiohttp import web
 
 from service import resources
-from service.api.http.key_cache import KeyCache
+from service.api.http.key_cache import KeyCache, new_key_cache
 from service.api.http.rate_limits import RateLimits
-from service.api.server.backlog_metrics import Backlogs
+from service.api.server.backlog_metrics import BacklogMetrics
 from service.api.server.rate_limit_counters import open_rate_limit_counters
 from service.settings import Settings
 from service.storage import Storage
@@ -26,7 +26,7 @@ from service.usecases.watch import Watch, watching
 
 @dataclass(frozen=True)
 class Resources:
-    """`pool` is the primary; `list_pool` may be a replica and serves what may be a moment old."""
+    """The opened resources. `pool` uses the primary; `list_pool` can use a replica, whose data can lag slightly."""
 
     settings: Settings
     pool: Pool
@@ -37,8 +37,8 @@ class Resources:
     run_watch: Watch[RunSelector]
     export_watch: Watch[str]
     receipt_watch: Watch[str]
-    backlogs: Backlogs
-    key_cache: KeyCache = field(default_factory=KeyCache)
+    backlog_metrics: BacklogMetrics
+    key_cache: KeyCache = field(default_factory=new_key_cache)
 
 
 RESOURCES: Final = web.AppKey("resources", Resources)
@@ -46,7 +46,7 @@ RESOURCES: Final = web.AppKey("resources", Resources)
 
 @asynccontextmanager
 async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
-    """Opens them, and closes them at the end. Raises Unavailable where there is no database."""
+    """Open the resources, and close them after the block. Raises Unavailable if the database doesn't respond."""
     async with AsyncExitStack() as opened:
         async with outages_as_unavailable():
             pool = await opened.enter_async_context(resources.database_pool(settings, "results_api"))
@@ -54,7 +54,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             if settings.database_read_url:
                 replica = settings.model_copy(update={"database_url": settings.database_read_url})
                 list_pool = await opened.enter_async_context(resources.database_pool(replica, "results_api"))
-            across = await opened.enter_async_context(resources.database_pool(settings, "results_worker", 1))
+            worker_pool = await opened.enter_async_context(resources.database_pool(settings, "results_worker", 1))
         notifications = await opened.enter_async_context(open_notifications(pool, NUMBERED, WRITTEN))
         run_watch = await opened.enter_async_context(watching(pool, notifications, WRITTEN, find_complete))
         export_watch = await opened.enter_async_context(watching(pool, notifications, WRITTEN, exports.find_finished))
@@ -64,5 +64,5 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         limits = RateLimits(settings, await opened.enter_async_context(open_rate_limit_counters(settings)))
         yield Resources(
             settings, pool, list_pool, storage, subscriptions, limits, run_watch, export_watch, receipt_watch,
-            Backlogs(across),
+            BacklogMetrics(worker_pool),
         )  # fmt: skip

@@ -1,10 +1,11 @@
--- name: walk_indexes  (until the transaction ends)
--- Where little waited when the tables were last analyzed, the planner would rather sort all that waits now.
+-- name: prefer_index_scans
+-- Until the transaction ends. If the backlog was small at the last ANALYZE, the planner would sort all of its rows.
 SELECT set_config(name, 'off', true) FROM unnest('{enable_seqscan,enable_bitmapscan,enable_sort}'::text[]) name
 
--- name: find  (of all organizations; at most $1 rows of each kind are looked at)
--- Each order is that of an index, so that a limit ends the reading; see walk_indexes. Endpoints are found as by deliveries.claim, each with
--- what of it has been due longest; those that it would leave out wait on purpose.
+-- name: find
+-- Reads at most $1 rows of each kind, of all organizations. Each ORDER BY matches an index, so that LIMIT ends the
+-- scan; see prefer_index_scans. Endpoints are found as in deliveries.claim, each with its oldest due delivery. Disabled
+-- and paused endpoints are excluded, because their deliveries wait intentionally.
 WITH RECURSIVE waiting AS (
     (SELECT org_id, webhook_id, due_at FROM deliveries WHERE due_at IS NOT NULL
      ORDER BY org_id, webhook_id, due_at LIMIT 1)
@@ -44,4 +45,4 @@ SELECT
     (SELECT count(*) FROM export WHERE status = 'running') AS exports_running,
     (SELECT count(*) FROM report WHERE status = 'queued') AS reports_queued,
     (SELECT count(*) FROM report WHERE status = 'processing') AS reports_processing,
-    (SELECT count(*) FROM (SELECT 1 FROM dead_letters ORDER BY dead_letter_id LIMIT $1) letter) AS dead_letters
+    (SELECT count(*) FROM (SELECT 1 FROM dead_letters ORDER BY dead_letter_id LIMIT $1) dead_letter) AS dead_letters

@@ -1,23 +1,26 @@
--- name: try_lock  (until the transaction ends; a second request with the key is told at once that the first is under way)
+-- name: try_lock
+-- Lock until the transaction ends. A second request with the key fails immediately instead of waiting for the first.
 SELECT pg_try_advisory_xact_lock(hashtextextended(concat_ws(E'\n', $1::int, $2::text, $3::text, $4::text), 0))
 
 -- name: find
 SELECT request_sha256, status, body, location FROM idempotency_keys
 WHERE org_id = $1 AND method = $2 AND path = $3 AND key = $4 AND created_at > now() - interval '24 hours'
 
--- name: keep  (over one that is older than a day)
+-- name: insert
+-- Replaces an expired row with the same key.
 INSERT INTO idempotency_keys (org_id, method, path, key, request_sha256, status, body, location)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 ON CONFLICT (org_id, method, path, key) DO UPDATE
     SET request_sha256 = excluded.request_sha256, status = excluded.status, body = excluded.body,
         location = excluded.location, created_at = now()
 
--- name: prune  (of all organizations, at most $1; one that is used anew meanwhile is looked at again, and stays)
-WITH pruned AS (
+-- name: delete_expired
+-- At most $1 rows of all organizations. PostgreSQL rechecks the first condition if a row is replaced concurrently.
+WITH deleted AS (
     DELETE FROM idempotency_keys
     WHERE created_at < now() - interval '24 hours' AND ctid = ANY (ARRAY (
         SELECT ctid FROM idempotency_keys WHERE created_at < now() - interval '24 hours' ORDER BY created_at LIMIT $1
     ))
     RETURNING org_id
 )
-SELECT count(*) FROM pruned
+SELECT count(*) FROM deleted

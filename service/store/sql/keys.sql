@@ -1,4 +1,5 @@
--- name: find  (before the organization is known; the one statement that crosses organizations)
+-- name: find
+-- Used before the organization is known: find_key is SECURITY DEFINER and reads the keys of all organizations.
 SELECT org_id, role, project_id, secret_sha256, previous_sha256, previous_expires_at, expires_at, revoked_at
 FROM find_key($1)
 
@@ -6,7 +7,8 @@ FROM find_key($1)
 INSERT INTO api_keys (org_id, key_id, name, role, project_id, secret_sha256, expires_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7)
 
--- name: list_page  (newest first: an id begins with its time)
+-- name: list_page
+-- Newest first, because an ID starts with its creation time.
 SELECT key_id AS id, name, role, project_id, rfc3339(created_at) AS created_at, rfc3339(expires_at) AS expires_at,
        rfc3339(revoked_at) AS revoked_at, rfc3339(last_used_at) AS last_used_at
 FROM api_keys
@@ -19,17 +21,20 @@ SELECT key_id AS id, name, role, project_id, rfc3339(created_at) AS created_at, 
 FROM api_keys
 WHERE org_id = $1 AND key_id = $2
 
--- name: revoke  (the row stays, so that the trail of what the key did keeps its name)
+-- name: revoke
+-- The row is kept because the audit trail refers to it.
 UPDATE api_keys SET revoked_at = now()
 WHERE org_id = $1 AND key_id = $2 AND revoked_at IS NULL AND ($3::text IS NULL OR project_id = $3)
 RETURNING key_id
 
--- name: rotate  (the secret before goes on working for a while)
+-- name: rotate
+-- The previous secret remains valid for the interval $4.
 UPDATE api_keys
 SET previous_sha256 = secret_sha256, previous_expires_at = now() + $4, secret_sha256 = $3
 WHERE org_id = $1 AND key_id = $2 AND revoked_at IS NULL AND ($5::text IS NULL OR project_id = $5)
 RETURNING key_id
 
--- name: touch  (at most once a minute)
+-- name: touch
+-- At most once per minute, to limit writes.
 UPDATE api_keys SET last_used_at = now()
 WHERE org_id = $1 AND key_id = $2 AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')

@@ -1,4 +1,4 @@
-"""Changes that an operator makes on the command line, each in one transaction with its entry in the audit trail."""
+"""Changes by an operator on the command line, each in one transaction with its audit entry."""
 
 from datetime import datetime
 from typing import Final
@@ -14,7 +14,7 @@ ACTOR: Final = "command line"
 
 
 async def create_organization(connection: Connection, slug: str, name: str) -> None:
-    """Makes an organization. Raises Conflict where the slug is taken."""
+    """Create an organization. Raises Conflict if the slug exists."""
     async with connection.transaction():
         org_id = await organizations.create(connection, slug, name)
         await audit.insert(connection, org_id, ACTOR, "organizations create", slug)
@@ -23,16 +23,16 @@ async def create_organization(connection: Connection, slug: str, name: str) -> N
 async def create_key(
     connection: Connection, slug: str, name: str, role: KeyRole, project_id: str | None, expires_at: datetime | None
 ) -> keys.NewKey:
-    """Makes a key of this organization. Raises NotFound where there is no such organization."""
+    """Create a key of the organization. Raises NotFound if the organization doesn't exist."""
     org_id = await find_organization(connection, slug)
     async with connection.transaction():
-        made = await keys.create_key(connection, org_id, name, role, project_id, expires_at)
-        await audit.insert(connection, org_id, ACTOR, "keys create", made.key_id)
-    return made
+        created = await keys.create_key(connection, org_id, name, role, project_id, expires_at)
+        await audit.insert(connection, org_id, ACTOR, "keys create", created.key_id)
+    return created
 
 
 async def revoke_key(connection: Connection, slug: str, key_id: str) -> None:
-    """Ends a key of this organization. Raises NotFound where there is none to end."""
+    """Revoke a key of the organization. Raises NotFound if it doesn't exist or is already revoked."""
     org_id = await find_organization(connection, slug)
     async with connection.transaction():
         await keys.revoke_key(connection, org_id, key_id)
@@ -40,8 +40,8 @@ async def revoke_key(connection: Connection, slug: str, key_id: str) -> None:
 
 
 async def find_organization(connection: Connection, slug: str) -> OrgId:
-    """The organization with this slug. Raises NotFound with what to do."""
+    """Return the ID of the organization with this slug. Raises NotFound."""
     found = await organizations.find_by_slugs(connection, [slug])
     if slug not in found:
-        raise NotFound(f"there is no organization {slug!r}; `zof-results organizations create {slug}` makes it")
+        raise NotFound(f"organization {slug!r} not found; create it with `zof-results organizations create {slug}`")
     return found[slug]

@@ -1,4 +1,4 @@
-"""Does a mutation in one transaction with its audit entry and its kept answer, once per Idempotency-Key."""
+"""Mutations: one transaction with the audit entry and the stored response, once per Idempotency-Key."""
 
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
@@ -14,56 +14,57 @@ ErrorResponseFor = Callable[[ServiceError], StoredResponse | None]
 
 
 class MutationResult(NamedTuple):
-    """The answer, and whether it is that of an earlier request."""
+    """The response, and whether it is the stored response to an earlier request."""
 
-    answer: StoredResponse
+    response: StoredResponse
     replayed: bool = False
 
 
 async def mutate(
     pool: Pool, mutation: Mutation, work: MutationWork, error_response_for: ErrorResponseFor
 ) -> MutationResult:
-    """Does the work, or answers what was answered before under the same key.
+    """Run the work once, or return the stored response to an earlier request with the same Idempotency-Key.
 
     `error_response_for` returns the response to store for an error of the work, or None to raise the error and store
     nothing.
-    Raises Conflict while another request with the key is under way, IdempotencyMismatch where it asked something else.
+    Raises Conflict while another request with the key is in progress, and IdempotencyMismatch if the earlier request
+    with the key was different.
     """
     async with as_organization(pool, mutation.org_id) as connection, notifying_transaction(connection):
         if mutation.key is None:
             return MutationResult(await _work(connection, mutation, work))
         if not await idempotency.try_lock(connection, mutation):
-            raise Conflict("a request with this Idempotency-Key is still under way")
-        known = await idempotency.find(connection, mutation)
-        if known is not None:
-            return _again(mutation, *known)
-        answer = await _work_or_refuse(connection, mutation, work, error_response_for)
-        await idempotency.keep(connection, mutation, answer)
-        return MutationResult(answer)
+            raise Conflict("Idempotency-Key: a request with this key is in progress; retry later")
+        stored = await idempotency.find(connection, mutation)
+        if stored is not None:
+            return _replay(mutation, *stored)
+        response = await _work_or_error(connection, mutation, work, error_response_for)
+        await idempotency.insert(connection, mutation, response)
+        return MutationResult(response)
 
 
-def _again(mutation: Mutation, fingerprint: bytes, answer: StoredResponse) -> MutationResult:
+def _replay(mutation: Mutation, fingerprint: bytes, response: StoredResponse) -> MutationResult:
     if fingerprint != mutation.fingerprint:
-        raise IdempotencyMismatch("this Idempotency-Key was used before with another request")
-    return MutationResult(answer, replayed=True)
+        raise IdempotencyMismatch("Idempotency-Key: already used with a different request; use a new key")
+    return MutationResult(response, replayed=True)
 
 
-async def _work_or_refuse(
+async def _work_or_error(
     connection: Connection, mutation: Mutation, work: MutationWork, error_response_for: ErrorResponseFor
 ) -> StoredResponse:
-    """What a failed work has written is undone; the answer that says so is kept all the same."""
+    """Run the work in a savepoint. If it fails, roll back its writes but return an error response to store."""
     try:
         async with connection.transaction():
             return await _work(connection, mutation, work)
     except ServiceError as error:
-        answer = error_response_for(error)
-        if answer is None:
+        response = error_response_for(error)
+        if response is None:
             raise
-        return answer
+        return response
 
 
 async def _work(connection: Connection, mutation: Mutation, work: MutationWork) -> StoredResponse:
-    answer = await work(connection)
+    response = await work(connection)
     action = f"{mutation.method} {mutation.path}"
-    await audit.insert(connection, mutation.org_id, mutation.actor, action, answer.location, mutation.request_id)
-    return answer
+    await audit.insert(connection, mutation.org_id, mutation.actor, action, response.location, mutation.request_id)
+    return response

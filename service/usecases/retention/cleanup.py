@@ -33,7 +33,7 @@ async def delete_expired_receipts(pool: Pool) -> int:
 
 async def delete_expired_responses(pool: Pool) -> int:
     """Delete expired responses to requests with an Idempotency-Key; return their number."""
-    return await _delete_all(pool, idempotency.prune)
+    return await _delete_all(pool, idempotency.delete_expired)
 
 
 async def delete_expired_events(pool: Pool) -> int:

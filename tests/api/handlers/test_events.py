@@ -13,7 +13,6 @@ import pytest
 from aiohttp import ClientResponse
 
 from service.api.handlers import events as api_events
-from service.api.http import key_cache
 from service.usecases.events import subscriptions
 from service.usecases.events.number_events import number_events
 from service.usecases.retention import cleanup
@@ -215,13 +214,13 @@ async def test_idle_stream_sends_heartbeats_until_its_key_is_revoked(api: Api, m
                 pass
 
 
-async def test_busy_stream_ends_when_its_key_is_revoked(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(key_cache, "_REMEMBERED_S", 0.0)
+async def test_busy_stream_ends_when_its_key_is_revoked(api: Api) -> None:
     made = await api.make_key("viewer")
     async with streaming(api, key=made.key) as stream:
         await publish(api, "before")
         assert run_ids(await stream.read(1)) == ["before"]
         await api.store.pool.execute("UPDATE api_keys SET revoked_at = now() WHERE key_id = $1", made.key_id)
+        api.resources.key_cache.clear()
         await publish(api, "after")
         async with asyncio.timeout(TIMEOUT_S):
             assert await stream.response.content.read() == b"\n"

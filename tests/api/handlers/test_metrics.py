@@ -113,7 +113,7 @@ async def wired(database_url: str) -> AsyncIterator[tuple[Wire, str]]:
 async def test_while_the_database_stands_still_all_but_the_backlogs_is_told(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backlogs, "_EVERY_S", 0)
+    monkeypatch.setattr(backlogs, "_SAMPLE_INTERVAL_S", 0)
     async with wired(database_url) as (wire, url), listening(url) as http:
 
         async def read() -> str:

@@ -62,7 +62,7 @@ async def test_a_body_that_is_not_json_is_refused(api: Api) -> None:
 
 async def test_a_body_in_another_coding_of_characters_is_told_so(api: Api) -> None:
     response = await api.http.post("/v1/api-keys", data=b'"\xff"', headers={"Authorization": f"Bearer {api.key}"})
-    assert (await response.json())["error"]["message"] == "the body is not in UTF-8"
+    assert (await response.json())["error"]["message"] == "the request body must be UTF-8"
 
 
 async def test_a_compressed_body_is_refused_as_such(api: Api) -> None:

@@ -20,7 +20,7 @@ async def test_a_key_that_asks_too_often_is_told_when_to_come_again(database_url
         assert response.status == 429
         error = (await response.json())["error"]
         assert error["code"] == "rate_limit_exceeded"
-        assert error["message"].startswith("more than 3 requests in 86400 s; try again in ")
+        assert error["message"].startswith("rate limit of 3 requests in 86400 s exceeded; retry in ")
         assert 0 < int(response.headers["Retry-After"]) <= 86400
         assert response.headers["X-RateLimit-Remaining"] == "0"
         ends_at, wait_s = int(response.headers["X-RateLimit-Reset"]), int(response.headers["Retry-After"])

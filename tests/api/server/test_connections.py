@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from service.api.app import make_app
 from service.api.http import bodies
-from service.api.server.connections import bind, serving
+from service.api.server.connections import bind_sockets, serve_app
 from service.settings import Settings
 from tests.api.served import Api
 
@@ -87,8 +87,8 @@ def is_whole(answer: bytes) -> bool:
 @pytest.fixture
 async def server(api: Api, database_url: str) -> AsyncIterator[Server]:
     """The application on a socket, as `zof-results api` serves it."""
-    (bound,) = bind("127.0.0.1", 0)
-    async with serving(make_app(Settings(database_url=database_url, database_pool_size=4)), [bound], 5):
+    (bound,) = bind_sockets("127.0.0.1", 0)
+    async with serve_app(make_app(Settings(database_url=database_url, database_pool_size=4)), [bound], 5):
         yield Server(bound.getsockname()[1], api.key)
 
 
@@ -124,9 +124,7 @@ async def test_what_is_no_request_is_answered_as_any_error(server: Server, sent:
 
 
 async def test_an_address_that_is_no_url_is_said_to_be_none(server: Server) -> None:
-    assert_refused(
-        await server.send(b"GET http://x:99999/v1/runs HTTP/1.1\r\nHost: x\r\n\r\n"), "its address is no URL"
-    )
+    assert_refused(await server.send(b"GET http://x:99999/v1/runs HTTP/1.1\r\nHost: x\r\n\r\n"), "the URL is invalid")
 
 
 @pytest.mark.parametrize("chunk", [b"", b"zz\r\n", b"0\r\nno colon\r\n\r\n"])
@@ -134,16 +132,16 @@ async def test_an_address_that_is_no_url_is_said_to_be_none(server: Server) -> N
 async def test_a_body_of_which_no_more_comes_is_answered(
     server: Server, method: str, target: str, chunk: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bodies, "_PATIENCE_S", 0.5)
+    monkeypatch.setattr(bodies, "_READ_TIMEOUT_S", 0.5)
     head = server.head(method, target, "Transfer-Encoding: chunked", "Idempotency-Key: one")
-    assert_refused(await server.send(head, b"5\r\nfirst\r\n", chunk), "did not come within 0.5 s")
+    assert_refused(await server.send(head, b"5\r\nfirst\r\n", chunk), "didn't arrive within 0.5 s")
 
 
 async def test_a_form_of_which_no_more_comes_is_answered(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "_PATIENCE_S", 0.5)
+    monkeypatch.setattr(bodies, "_READ_TIMEOUT_S", 0.5)
     form = "Content-Type: multipart/form-data; boundary=frontier"
     head = server.head("POST", "/v1/runs/run_1/report?project_id=shop", form, "Content-Length: 1000")
-    assert_refused(await server.send(head + b"--frontier\r\n"), "did not come within 0.5 s")
+    assert_refused(await server.send(head + b"--frontier\r\n"), "didn't arrive within 0.5 s")
 
 
 async def test_a_body_that_the_client_holds_back_is_asked_for(server: Server) -> None:

@@ -344,7 +344,7 @@ async def test_a_size_that_no_file_has_costs_its_result_alone(store: Store) -> N
     (verdict,) = await store.take(run_event(results=[beyond, largest]))
     assert (verdict.status, verdict.results) == ("partial", 1)
     (receipt,) = await store.receipts()
-    assert receipt["problems"][0]["reason"] == "artifacts.0.size: must be 9007199254740991 or less"
+    assert receipt["problems"][0]["reason"] == "artifacts.0.size: must be at most 9007199254740991"
 
 
 @pytest.mark.parametrize(
