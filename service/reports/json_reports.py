@@ -18,7 +18,7 @@ _RUN_FIELDS: Final = frozenset(RunIn.__annotations__)
 _ALLURE: Final = frozenset({"uuid", "steps"})
 _STORED_FIELDS: Final = _RESULT_FIELDS | _RUN_FIELDS | _ALLURE | {"run"}
 # Files of other tools can also have `name` and `status`, but they have one of these keys too.
-_FOREIGN: Final = {
+_OTHER_TOOLS: Final = {
     "historyId": "an Allure result",
     "protocolVersion": "a Dart event stream",
     "suites": "a Playwright report",
@@ -56,23 +56,23 @@ def _results(stream: JsonStream, metadata: ReportMetadata) -> Iterator[ResultIn]
 
 def _object(stream: JsonStream, metadata: ReportMetadata) -> Iterator[ResultIn]:
     """Yield the results of a complete report, or of NDJSON records that start with this object."""
-    others: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     found = False
     for key in stream.members():
         if key == "results" and stream.peek() in ("[", "{"):
             found = True
             yield from _result_list(stream, metadata)
             continue
-        if key in _FOREIGN:
-            raise unsupported(f"the report is {_FOREIGN[key]}")
+        if key in _OTHER_TOOLS:
+            raise unsupported(f"the report is {_OTHER_TOOLS[key]}")
         value = stream.value()
         if key in _STORED_FIELDS:
-            others[key] = value
+            fields[key] = value
     if found:
-        _add_run_fields(others, metadata)
+        _add_run_fields(fields, metadata)
         stream.expect_end()
     else:
-        yield from _records(others, stream, metadata)
+        yield from _records(fields, stream, metadata)
 
 
 def _result_list(stream: JsonStream, metadata: ReportMetadata) -> Iterator[ResultIn]:
@@ -99,11 +99,11 @@ def _records(first: dict[str, Any], stream: JsonStream, metadata: ReportMetadata
         yield _known_fields(stream.value())
 
 
-def _add_run_fields(others: dict[str, Any], metadata: ReportMetadata) -> None:
+def _add_run_fields(fields: dict[str, Any], metadata: ReportMetadata) -> None:
     """Add the fields of the run, which are in the object `run` or at the level of the results."""
-    run = others.get("run")
-    fields = {**others, **run} if isinstance(run, dict) else others
-    metadata.run |= {name: value for name, value in fields.items() if name in _RUN_FIELDS}
+    run = fields.get("run")
+    merged = {**fields, **run} if isinstance(run, dict) else fields
+    metadata.run |= {name: value for name, value in merged.items() if name in _RUN_FIELDS}
     metadata.started_at = metadata.started_at or _parse_time(metadata.run.get("started_at"))
     metadata.completed_at = metadata.completed_at or _parse_time(metadata.run.get("completed_at"))
 

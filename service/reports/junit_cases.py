@@ -99,9 +99,8 @@ class JUnitCase:
     def __init__(self, attributes: XmlAttributes, suite: JUnitSuite) -> None:
         self.attributes = attributes
         self.suite = suite
-        self.outcomes: list[JUnitElement] | None = (
-            None  # None for most cases: creating an empty list for each case is slow
-        )
+        # Most cases have no outcomes and no attachments, and creating an empty list for each case is slow.
+        self.outcomes: list[JUnitElement] | None = None
         self.attachments: list[Attachment] | None = None
 
     def attach(self, attachment: Attachment) -> None:

@@ -57,15 +57,15 @@ async def find_references(connection: Connection, org_id: OrgId, run_key: RunKey
     return [Reference(*row) for row in await connection.fetch(_SQL["find_references"], org_id, run_key)]
 
 
-async def find_path(connection: Connection, org_id: OrgId, address: ArtifactRowKey) -> str | None:
+async def find_path(connection: Connection, org_id: OrgId, row_key: ArtifactRowKey) -> str | None:
     """Return the storage path of an artifact and lock its row. None if the file is missing or shared with others."""
-    path: str | None = await connection.fetchval(_SQL["find_path"], org_id, *address)
+    path: str | None = await connection.fetchval(_SQL["find_path"], org_id, *row_key)
     return path
 
 
 async def find_one(
-    connection: Connection, org_id: OrgId, address: ArtifactRowKey, project_id: str | None
+    connection: Connection, org_id: OrgId, row_key: ArtifactRowKey, project_id: str | None
 ) -> ArtifactFile | None:
     """Return one artifact. If `project_id` isn't None, return only an artifact of this project."""
-    row = await connection.fetchrow(_SQL["find_one"], org_id, *address, project_id)
+    row = await connection.fetchrow(_SQL["find_one"], org_id, *row_key, project_id)
     return ArtifactFile(*row) if row else None

@@ -57,17 +57,17 @@ async def put_artifact(request: web.Request) -> web.Response:
     query, who, resources = parse_query(request, ArtifactQuery), caller(request), request.app[RESOURCES]
     new = NewArtifact(who.org_id, *result_key(request), _name(request), query.kind)
     async with as_organization(resources.pool, who.org_id) as connection:
-        await _require_result(request, connection, who, new.address[:2])
+        await _require_result(request, connection, who, new.row_key[:2])
     stored = await receive_artifact(resources.storage, new, _part(request, new.name), query.sha256, _limit(request))
     inserted = False
     replaced: str | None = None
 
     async def insert(connection: Connection) -> web.Response:
         nonlocal inserted, replaced
-        await _require_result(request, connection, who, new.address[:2])  # the result can be deleted during the upload
+        await _require_result(request, connection, who, new.row_key[:2])  # the result can be deleted during the upload
         inserted, replaced = True, await record_artifact(connection, new, stored)
-        text = await read_artifacts.find_one(connection, who.org_id, new.address, resources.settings.link_base)
-        return reply_json(text or "null", 201, {"Location": f"/v1/artifacts/{artifact_id(*new.address)}"})
+        text = await read_artifacts.find_one(connection, who.org_id, new.row_key, resources.settings.link_base)
+        return reply_json(text or "null", 201, {"Location": f"/v1/artifacts/{artifact_id(*new.row_key)}"})
 
     try:
         response = await mutate(request, insert, fingerprint=bytes.fromhex(stored.sha256))

@@ -24,7 +24,7 @@ class NewArtifact(NamedTuple):
     kind: str | None
 
     @property
-    def address(self) -> tuple[RunKey, CaseKey, int]:
+    def row_key(self) -> tuple[RunKey, CaseKey, int]:
         """The primary key of the artifact within its organization."""
         return self.run_key, self.case_key, artifact_key(self.name)
 
@@ -43,10 +43,10 @@ async def receive_artifact(
 
 async def record_artifact(connection: Connection, new: NewArtifact, stored: StoredPart) -> str | None:
     """Insert the artifact. Return the path of the replaced file, which the caller must delete after the commit."""
-    replaced = await artifacts.find_path(connection, new.org_id, new.address)
+    replaced = await artifacts.find_path(connection, new.org_id, new.row_key)
     kind = new.kind or kind_of(Attachment(new.name, content_type=stored.content_type))
     artifact = StoredArtifact(
-        new.org_id, *new.address, kind, new.name, stored.content_type, stored.size, bytes.fromhex(stored.sha256),
+        new.org_id, *new.row_key, kind, new.name, stored.content_type, stored.size, bytes.fromhex(stored.sha256),
         stored.path,
     )  # fmt: skip
     await artifacts.insert_stored(connection, artifact)

@@ -19,25 +19,28 @@ async def store_uploads(connection: Connection, run: StoredRun, upload: Upload) 
     """Insert the artifacts in the caller's transaction. An attachment that no result names belongs to the run."""
     if upload.is_reference:
         return
-    await artifacts.insert_stored(connection, _of_run(run, upload.artifact(), _REPORT))
+    await artifacts.insert_stored(connection, _run_artifact(run, upload.artifact(), _REPORT))
     if not upload.attachments:
         return
     references = await artifacts.find_references(connection, run.org_id, run.key)
     named = match_references(references, [part.name for part in upload.attachments])
     for part in upload.attachments:
         for reference in named[part.name]:
-            await artifacts.insert_stored(connection, _of_result(run, reference, part))
+            await artifacts.insert_stored(connection, _result_artifact(run, reference, part))
         if not named[part.name]:
-            await artifacts.insert_stored(connection, _of_run(run, part, _kind(part)))
+            await artifacts.insert_stored(connection, _run_artifact(run, part, _kind(part)))
 
 
 def match_references(references: Iterable[Reference], names: Iterable[str]) -> Mapping[str, list[Reference]]:
-    """Return the matching references of each file: those whose URI ends with its name, if they have the same path."""
+    """Return the references of each file: those whose URI ends with the name of the file.
+
+    If such URIs have different paths, return only the references whose URI equals the name.
+    """
     known = list(references)
-    return {name: _ending_in(name, known) for name in names}
+    return {name: _matches(name, known) for name in names}
 
 
-def _ending_in(name: str, references: list[Reference]) -> list[Reference]:
+def _matches(name: str, references: list[Reference]) -> list[Reference]:
     expected = _parts(name)
     if not expected:
         return []
@@ -54,7 +57,7 @@ def _kind(part: StoredPart) -> str:
     return kind_of(Attachment(part.name, content_type=part.content_type))
 
 
-def _of_run(run: StoredRun, part: StoredPart, kind: str) -> StoredArtifact:
+def _run_artifact(run: StoredRun, part: StoredPart, kind: str) -> StoredArtifact:
     name = part.name[:MAX_TEXT]
     return StoredArtifact(
         run.org_id, run.key, RUN_ITSELF, artifact_key(name), kind, name, part.content_type, part.size,
@@ -62,7 +65,7 @@ def _of_run(run: StoredRun, part: StoredPart, kind: str) -> StoredArtifact:
     )  # fmt: skip
 
 
-def _of_result(run: StoredRun, reference: Reference, part: StoredPart) -> StoredArtifact:
+def _result_artifact(run: StoredRun, reference: Reference, part: StoredPart) -> StoredArtifact:
     return StoredArtifact(
         run.org_id, run.key, reference.case_key, reference.artifact_key, reference.kind, reference.name,
         part.content_type or reference.content_type, part.size, bytes.fromhex(part.sha256), part.path,
