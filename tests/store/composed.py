@@ -1,17 +1,20 @@
-"""Every reading statement that some filter leads to."""
+"""Every composed statement."""
 
 import itertools
 from collections.abc import Iterator
 from typing import Any
 
+from service.domain.exports import EXPORT_FORMATS
 from service.domain.filters import ResultFilter, RunFilter
 from service.domain.ids import CaseKey
+from service.store.export_readers.plans import export_statement
 from service.store.postgres.composition import Statement, compose
 from service.store.queries import cases as read_cases
 from service.store.queries import results as read_results
 from service.store.queries import runs as read_runs
+from tests.exporting import export_spec
 
-ASKED: dict[str, list[Any]] = {
+VALUES: dict[str, list[Any]] = {
     "statuses": [(), ("f",), ("e",), ("s",), ("c",), ("p",), ("e", "f"), ("f", "p")],
     "project_id": [None, "shop"],
     "environment": [None, "staging"],
@@ -22,29 +25,49 @@ ASKED: dict[str, list[Any]] = {
     "suite": [None, "auth"],
 }
 
-ONES = ("one_result", "one_run", "page_of_artifacts", "one_artifact", "has_result", "complete_runs", "case_project")
-LISTED = ("listed_exports", "listed_webhooks", "listed_deliveries")
-ALONE = ("one_export", "one_webhook", "one_delivery")
+SINGLE_ROWS = (
+    "one_result",
+    "one_run",
+    "page_of_artifacts",
+    "one_artifact",
+    "has_result",
+    "complete_runs",
+    "case_project",
+)
+LISTED_BY_ID = ("listed_exports", "listed_webhooks", "listed_deliveries")
+SINGLE_OBJECTS = ("one_export", "one_webhook", "one_delivery")
 
 
 def result_filters() -> Iterator[ResultFilter]:
-    """Every combination of filters, with and without each."""
-    for values in itertools.product(*ASKED.values()):
-        asked = dict(zip(ASKED, values, strict=True))
-        if asked["suite"] is None or asked["run_id"] is not None:
-            yield ResultFilter(**asked)
+    """Every combination of the filters of results."""
+    for values in itertools.product(*VALUES.values()):
+        combination = dict(zip(VALUES, values, strict=True))
+        if combination["suite"] is None or combination["run_id"] is not None:
+            yield ResultFilter(**combination)
 
 
 def run_filters() -> Iterator[RunFilter]:
+    """Every combination of the filters of runs that can change the statement."""
     for project, environment, branch in itertools.product([None, "shop"], [None, "staging"], [None, "main"]):
         yield RunFilter(project_id=project, environment=environment, branch=branch)
 
 
-def all_composed() -> set[Statement]:
-    """Each statement once, however many filters lead to it."""
-    lists = {read_results.page_statement(wanted) for wanted in result_filters()}
-    runs = {read_runs.page_statement(wanted) for wanted in run_filters()}
-    cases = {read_cases.page_statement(of_one_suite=alone) for alone in (True, False)} | {read_cases.one_statement()}
-    ones = {compose(name) for name in (*ONES, *ALONE)}
-    by_id = {compose("page_by_id", listed=listed) for listed in LISTED}
-    return lists | runs | cases | ones | by_id
+def composed_lists() -> set[Statement]:
+    """The statements of the lists of results, runs, and cases."""
+    results = {read_results.page_statement(filter_) for filter_ in result_filters()}
+    runs = {read_runs.page_statement(filter_) for filter_ in run_filters()}
+    cases = {read_cases.page_statement(of_one_suite=one_suite) for one_suite in (True, False)}
+    return results | runs | cases | {read_cases.one_statement()}
+
+
+def composed_exports() -> dict[str, Statement]:
+    """The statements of exports with all columns, by name."""
+    rows = {f"export_{name}": export_statement(export_spec({"format": name})) for name in EXPORT_FORMATS}
+    return rows | {"export_ranges": compose("export_ranges")}
+
+
+def all_composed() -> dict[str, Statement]:
+    """Every statement that any filter leads to, by name."""
+    single = {compose(name) for name in (*SINGLE_ROWS, *SINGLE_OBJECTS)}
+    by_id = {compose("page_by_id", listed=listed) for listed in LISTED_BY_ID}
+    return {statement.name: statement for statement in composed_lists() | single | by_id} | composed_exports()

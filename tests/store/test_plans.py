@@ -1,4 +1,4 @@
-"""EXPLAIN: no documented filter, alone or with others, reads a table from end to end, in either plan mode."""
+"""EXPLAIN: no filter and no combination of filters reads a complete table, in either plan mode."""
 
 from typing import Any
 from uuid import UUID
@@ -10,10 +10,8 @@ from service.domain.filters import ResultFilter
 from service.domain.ids import CaseKey
 from service.store.postgres.composition import Statement, compose
 from service.store.postgres.statements import statements
-from service.store.queries import cases as read_cases
 from service.store.queries import results as read_results
-from service.store.queries import runs as read_runs
-from tests.store.composed import ONES, result_filters, run_filters
+from tests.store.composed import SINGLE_ROWS, composed_lists
 from tests.store.large import plan_nodes
 
 EMPTY = {f"artifacts_2026_{month:02}" for month in range(1, 6)}
@@ -43,10 +41,10 @@ VALUES: dict[str, object] = {
 
 async def explain(connection: Any, statement: Statement, mode: str) -> Any:
     await connection.execute(f"SET plan_cache_mode = {mode}")
-    await connection.execute(f"PREPARE asked AS {statement.text}")
+    await connection.execute(f"PREPARE explained AS {statement.text}")
     arguments = ", ".join(literal(VALUES[name]) for name in statement.names)
-    plan = orjson.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE asked ({arguments})"))
-    await connection.execute("DEALLOCATE asked")
+    plan = orjson.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE explained ({arguments})"))
+    await connection.execute("DEALLOCATE explained")
     return plan_nodes(plan[0]["Plan"])
 
 
@@ -56,43 +54,40 @@ def literal(value: Any) -> str:
     return str(value) if isinstance(value, int) else f"'{value}'"
 
 
-def read_from_end_to_end(nodes: Any) -> set[str]:
-    """Tables that a plan reads without an index, or by one whose order it can't use."""
+def tables_read_completely(nodes: Any) -> set[str]:
+    """Return the tables that a plan reads without an index or with an index whose order it can't use."""
     return {node["Relation Name"] for node in nodes if node["Node Type"] in ("Seq Scan", "Bitmap Heap Scan")}
 
 
-async def test_no_list_reads_a_table_from_end_to_end(connection: Any) -> None:
-    lists = {read_results.page_statement(wanted): str(wanted) for wanted in result_filters()}
-    lists |= {read_runs.page_statement(wanted): str(wanted) for wanted in run_filters()}
-    lists |= {read_cases.page_statement(of_one_suite=alone): f"cases {alone}" for alone in (True, False)}
-    lists |= {read_cases.one_statement(): "one case"}
+async def test_no_list_reads_a_complete_table(connection: Any) -> None:
+    lists = composed_lists()
     assert len(lists) > 30
-    for statement, wanted in lists.items():
+    for statement in lists:
         for mode in MODES:
-            assert read_from_end_to_end(await explain(connection, statement, mode)) == set(), (mode, wanted)
+            assert tables_read_completely(await explain(connection, statement, mode)) == set(), (mode, statement.name)
 
 
-async def test_the_index_that_fits_drives_the_list(connection: Any) -> None:
-    for wanted, index in DRIVERS:
+async def test_the_best_index_drives_the_list(connection: Any) -> None:
+    for filter_, index in DRIVERS:
         for mode in MODES:
-            nodes = await explain(connection, read_results.page_statement(wanted), mode)
-            assert index in {node.get("Index Name") for node in nodes}, (mode, wanted)
+            nodes = await explain(connection, read_results.page_statement(filter_), mode)
+            assert index in {node.get("Index Name") for node in nodes}, (mode, filter_)
 
 
 async def test_single_rows_are_found_by_their_keys(connection: Any) -> None:
-    for name in ONES:
+    for name in SINGLE_ROWS:
         for mode in MODES:
-            assert read_from_end_to_end(await explain(connection, compose(name), mode)) <= EMPTY, name
-    for name, sought in (("find_key", "41"), ("find_id", "'tc_1'")):
+            assert tables_read_completely(await explain(connection, compose(name), mode)) <= EMPTY, name
+    for name, value in (("find_key", "41"), ("find_id", "'tc_1'")):
         text = (
             statements("cases")[name]
             .replace("$1", "1")
-            .replace("$2", sought)
+            .replace("$2", value)
             .replace("$3", "null")
             .replace("$4", "null")
         )
         plan = orjson.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON) {text}"))
-        assert read_from_end_to_end(plan_nodes(plan[0]["Plan"])) == set(), name
+        assert tables_read_completely(plan_nodes(plan[0]["Plan"])) == set(), name
 
 
 async def test_the_check_notices_a_missing_index(connection: Any, database_url: str) -> None:
@@ -100,4 +95,4 @@ async def test_the_check_notices_a_missing_index(connection: Any, database_url: 
     await owner.execute("ALTER TABLE cases DROP CONSTRAINT cases_pkey; DROP INDEX cases_by_case_id, cases_by_suite")
     await owner.close()
     nodes = await explain(connection, read_results.page_statement(ResultFilter()), MODES[0])
-    assert read_from_end_to_end(nodes) == {"cases"}
+    assert tables_read_completely(nodes) == {"cases"}

@@ -37,10 +37,9 @@ async def plan_export(connection: Connection, org_id: OrgId, spec: ExportSpec, r
     case_keys = await _case_keys(connection, org_id, result_filter)
     values = _values(org_id, spec, case_keys) | {"range_results": range_results}
     starts = await compose("export_ranges").fetch_rows(connection, values)
-    statement = "export_json" if spec.file_format.details.source == "json_lines" else "export_rows"
     countable = case_keys is None and result_filter.suite is None
     return ExportPlan(
-        compose(statement, columns=_columns(spec)),
+        export_statement(spec),
         await _literals(connection, values),
         split_into_ranges(
             values["first_run"],
@@ -50,6 +49,12 @@ async def plan_export(connection: Connection, org_id: OrgId, spec: ExportSpec, r
         ),
         sum(row["expected"] for row in starts[:1]) if countable else None,
     )
+
+
+def export_statement(spec: ExportSpec) -> Statement:
+    """Return the statement for the rows of an export."""
+    name = "export_json" if spec.file_format.details.source == "json_lines" else "export_rows"
+    return compose(name, columns=_columns(spec))
 
 
 def _columns(spec: ExportSpec) -> tuple[str, ...]:

@@ -30,8 +30,12 @@ _PARAMETER: Final = re.compile(r"(?<!:):([a-z]\w*)")
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A statement with numbered parameters, and the names of its parameters in that order."""
+    """A statement with numbered parameters, and the names of its parameters in that order.
 
+    Its own name consists of the names of the statement and of the chosen fragments.
+    """
+
+    name: str
     text: str
     names: tuple[str, ...]
 
@@ -74,7 +78,8 @@ def compose(name: str, **choices: Choice) -> Statement:
     text = _fill(fragments()[name], choices)
     names = tuple(dict.fromkeys(_PARAMETER.findall(text)))
     numbers = {parameter: f"${number}" for number, parameter in enumerate(names, 1)}
-    return Statement(_PARAMETER.sub(lambda match: numbers[match[1]], text), names)
+    chosen = ".".join([name, *(choice for choice in choices.values() if isinstance(choice, str))])
+    return Statement(chosen, _PARAMETER.sub(lambda match: numbers[match[1]], text), names)
 
 
 def _fill(text: str, choices: Mapping[str, Choice]) -> str:
@@ -83,6 +88,12 @@ def _fill(text: str, choices: Mapping[str, Choice]) -> str:
         if isinstance(choice, int):
             return str(choice)
         names = (choice,) if isinstance(choice, str) else choice
-        return ", ".join(_fill(fragments()[name], choices) for name in names)
+        filled = ", ".join(_fill(fragments()[name], choices) for name in names)
+        return filled.replace("\n", "\n" + _indentation(text, match.start()))
 
     return _PLACEHOLDER.sub(replacement, text)
+
+
+def _indentation(text: str, index: int) -> str:
+    line = text[text.rfind("\n", 0, index) + 1 : index]
+    return line[: len(line) - len(line.lstrip())]

@@ -9,7 +9,9 @@ rfc3339(a.expires_at) AS expires_at, a.uri
 
 -- name: one_artifact
 SELECT row_to_json(item)::text FROM (
-    SELECT {artifact_fields} FROM artifacts a
+    SELECT
+        {artifact_fields}
+    FROM artifacts a
     WHERE a.org_id = :org_id AND a.run_key = :run_key AND a.case_key = :case_key AND a.artifact_key = :artifact_key
 ) item
 
@@ -23,7 +25,8 @@ WITH listed AS MATERIALIZED (
     SELECT *, row_number() OVER () AS row_no, count(*) OVER () AS row_count FROM listed
 )
 SELECT '[' || coalesce((SELECT string_agg(row_to_json(item)::text, ',') FROM (
-           SELECT {artifact_fields}
+           SELECT
+               {artifact_fields}
            FROM numbered a WHERE a.row_no <= :page::int ORDER BY a.row_no
        ) item), '') || ']' AS data, page_end.run_level, page_end.artifact_key
 FROM (SELECT) one_row

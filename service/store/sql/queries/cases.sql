@@ -11,9 +11,12 @@ WITH recent AS MATERIALIZED ({recent}), listed AS MATERIALIZED (
     SELECT *, row_number() OVER () AS row_no, count(*) OVER () AS row_count FROM listed
 )
 SELECT '[' || coalesce((SELECT string_agg(row_to_json(item)::text, ',') FROM (
-           SELECT {case_fields} FROM numbered key CROSS JOIN LATERAL (
+           SELECT
+               {case_fields}
+           FROM numbered key CROSS JOIN LATERAL (
                SELECT * FROM cases c WHERE c.org_id = :org_id AND c.case_key = key.case_key LIMIT 1
-           ) c {case_statistics}
+           ) c
+           {case_statistics}
            WHERE key.row_no <= :page::int ORDER BY key.row_no
        ) item), '') || ']' AS data, page_end.suite_hash, page_end.case_key
 FROM (SELECT) one_row
@@ -25,7 +28,10 @@ LEFT JOIN LATERAL (
 WITH recent AS MATERIALIZED ({recent})
 SELECT row_to_json(item)::text
 FROM (
-    SELECT {case_fields} FROM cases c {case_statistics}
+    SELECT
+        {case_fields}
+    FROM cases c
+    {case_statistics}
     WHERE c.org_id = :org_id AND c.case_key = :case_key AND c.project_id = :project_id
 ) item
 

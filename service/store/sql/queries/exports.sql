@@ -5,11 +5,19 @@
 
 -- name: export_rows  (runs in list order, then the results of each run; the sort holds the rows of one run)
 SELECT {columns}
-FROM ({export_runs}) run CROSS JOIN LATERAL ({export_facts}) fact CROSS JOIN LATERAL ({export_cases}) tested_case
+FROM (
+    {export_runs}
+) run CROSS JOIN LATERAL (
+    {export_facts}
+) fact CROSS JOIN LATERAL (
+    {export_cases}
+) tested_case
 ORDER BY run.run_key DESC, fact.case_key DESC
 
 -- name: export_json
-SELECT row_to_json(item)::text FROM ({export_rows}) item
+SELECT row_to_json(item)::text FROM (
+    {export_rows}
+) item
 
 -- name: export_runs
 SELECT r.run_key, 'res_' || replace(r.run_key::text, '-', '') AS id_prefix, spreadsheet_cell(r.run_id, :raw::bool) AS run_id,

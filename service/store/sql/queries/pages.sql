@@ -4,5 +4,7 @@ SELECT coalesce(json_agg(item ORDER BY row_no) FILTER (WHERE row_no <= :page::in
 FROM (
     SELECT row_to_json(listed) AS item, listed.id, row_number() OVER (ORDER BY listed.id DESC) AS row_no,
            count(*) OVER () AS row_count
-    FROM ({listed}) listed
+    FROM (
+        {listed}
+    ) listed
 ) numbered

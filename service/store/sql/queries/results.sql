@@ -9,7 +9,9 @@
 
 -- name: page_of_results  (selects the page of keys first, because joins before LIMIT would read the complete list)
 WITH examined AS MATERIALIZED (
-    SELECT run_key, case_key, matches, is_edge FROM ({examined}) examined
+    SELECT run_key, case_key, matches, is_edge FROM (
+        {examined}
+    ) examined
     WHERE matches OR is_edge LIMIT :page::int + 1
 ), numbered AS MATERIALIZED (
     SELECT run_key, case_key, matches, is_edge, row_number() OVER () AS row_no, count(*) OVER () AS row_count,
@@ -17,7 +19,9 @@ WITH examined AS MATERIALIZED (
                 ELSE count(*) OVER () END AS page_rows
     FROM examined
 )
-SELECT '[' || coalesce((SELECT string_agg(row_to_json(item)::text, ',') FROM ({items}) item), '') || ']' AS data,
+SELECT '[' || coalesce((SELECT string_agg(row_to_json(item)::text, ',') FROM (
+           {items}
+       ) item), '') || ']' AS data,
        page_end.run_key, page_end.case_key
 FROM (SELECT) one_row
 LEFT JOIN LATERAL (
@@ -25,7 +29,8 @@ LEFT JOIN LATERAL (
 ) page_end ON true
 
 -- name: items  (looks up each row by its primary key; LIMIT 1 keeps the planner from joining complete tables)
-SELECT {result_fields}
+SELECT
+    {result_fields}
 FROM numbered key
 CROSS JOIN LATERAL (
     SELECT r.run_key, r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms FROM results r
@@ -64,7 +69,9 @@ coalesce(first_line(detail.message), first_line(detail.type))
 SELECT run.run_key, candidate.case_key, coalesce(candidate.matches, false) AS matches,
        run.row_no = {run_budget} OR row_number() OVER () = {row_budget} AS is_edge
 FROM (
-    SELECT r.run_key, r.project_id, row_number() OVER () AS row_no, {run_matches} AS matches
+    SELECT
+        r.run_key, r.project_id, row_number() OVER () AS row_no,
+        {run_matches} AS matches
     FROM (
         SELECT * FROM runs
         WHERE org_id = :org_id AND {driver} AND run_key BETWEEN :first_key AND :before_run
@@ -73,7 +80,9 @@ FROM (
 ) run
 LEFT JOIN LATERAL (  -- OFFSET 0: a run that doesn't match costs nothing; a condition would be checked per partition
     SELECT candidate.case_key, candidate.matches
-    FROM (SELECT run.run_key, run.project_id WHERE run.matches OFFSET 0) run CROSS JOIN LATERAL ({rows}) candidate
+    FROM (SELECT run.run_key, run.project_id WHERE run.matches OFFSET 0) run CROSS JOIN LATERAL (
+        {rows}
+    ) candidate
 ) candidate ON true
 LIMIT {row_budget}
 
@@ -196,19 +205,28 @@ FROM (
     ORDER BY d.run_key DESC LIMIT {run_budget}
 ) detail
 LEFT JOIN LATERAL (
-    SELECT {run_matches} AS matches FROM runs r
+    SELECT
+        {run_matches} AS matches
+    FROM runs r
     WHERE r.org_id = :org_id AND r.run_key = detail.run_key LIMIT 1
 ) run ON true
 
 -- name: one_result
 SELECT row_to_json(item)::text
 FROM (
-    SELECT {result_fields}, detail.logs_ref, {failure} AS failure,
-           coalesce(earlier.attempts, json_build_array(json_build_object(
-               'attempt', 1, 'status', status_name(fact.status), 'duration_ms', fact.duration_ms,
-               'started_at', rfc3339({started_at}), 'failure', NULL, 'logs_ref', NULL))) AS attempt_details,
-           (SELECT row_to_json(run_object) FROM (SELECT {run_fields} FROM (SELECT run.*) r) run_object) AS run,
-           :link_base::text || '/v1/results/' || result_id(fact.run_key, fact.case_key) || '/artifacts' AS artifacts_url
+    SELECT
+        {result_fields},
+        detail.logs_ref,
+        {failure} AS failure,
+        coalesce(earlier.attempts, json_build_array(json_build_object(
+            'attempt', 1, 'status', status_name(fact.status), 'duration_ms', fact.duration_ms,
+            'started_at', rfc3339({started_at}), 'failure', NULL, 'logs_ref', NULL))) AS attempt_details,
+        (SELECT row_to_json(run_object) FROM (
+            SELECT
+                {run_fields}
+            FROM (SELECT run.*) r
+        ) run_object) AS run,
+        :link_base::text || '/v1/results/' || result_id(fact.run_key, fact.case_key) || '/artifacts' AS artifacts_url
     FROM results fact
     JOIN runs run ON run.org_id = fact.org_id AND run.run_key = fact.run_key
     JOIN cases test_case ON test_case.org_id = fact.org_id AND test_case.case_key = fact.case_key
@@ -219,9 +237,10 @@ FROM (
     ) detail ON true
     CROSS JOIN LATERAL (
         SELECT json_agg(one ORDER BY one.attempt) AS attempts FROM (
-            SELECT detail.attempt, status_name(detail.status) AS status, detail.duration_ms,
-                   rfc3339(run.completed_at + detail.started_offset_ms * interval '1 millisecond') AS started_at,
-                   {failure} AS failure, detail.logs_ref
+            SELECT
+                detail.attempt, status_name(detail.status) AS status, detail.duration_ms,
+                rfc3339(run.completed_at + detail.started_offset_ms * interval '1 millisecond') AS started_at,
+                {failure} AS failure, detail.logs_ref
             FROM result_details detail
             WHERE detail.org_id = :org_id AND detail.run_key = :run_key AND detail.case_key = :case_key
         ) one

@@ -4,8 +4,10 @@
 WITH examined AS MATERIALIZED (
     SELECT run_key, matches, is_edge
     FROM (
-        SELECT r.run_key, row_number() OVER () = {run_budget} AS is_edge,
-               {run_filters} AND r.status = ANY (:statuses::text[]::"char"[]) AS matches
+        SELECT
+            r.run_key, row_number() OVER () = {run_budget} AS is_edge,
+            {run_filters}
+            AND r.status = ANY (:statuses::text[]::"char"[]) AS matches
         FROM (
             SELECT * FROM runs
             WHERE org_id = :org_id AND {driver} AND run_key BETWEEN :first_key AND :before_run
@@ -22,7 +24,9 @@ WITH examined AS MATERIALIZED (
 SELECT coalesce((SELECT json_agg(item) FROM (
            SELECT run.* FROM numbered key
            CROSS JOIN LATERAL (
-               SELECT {run_fields} FROM runs r WHERE r.org_id = :org_id AND r.run_key = key.run_key LIMIT 1
+               SELECT
+                   {run_fields}
+               FROM runs r WHERE r.org_id = :org_id AND r.run_key = key.run_key LIMIT 1
            ) run
            WHERE key.matches AND key.row_no <= key.page_rows
            ORDER BY key.row_no
@@ -46,8 +50,12 @@ r.results_expired
 
 -- name: one_run
 SELECT row_to_json(item)::text
-FROM (SELECT {run_fields} FROM runs r
-      WHERE r.org_id = :org_id AND r.run_id = :run_id AND (:project_id::text IS NULL OR r.project_id = :project_id)) item
+FROM (
+    SELECT
+        {run_fields}
+    FROM runs r
+    WHERE r.org_id = :org_id AND r.run_id = :run_id AND (:project_id::text IS NULL OR r.project_id = :project_id)
+) item
 
 -- name: complete_runs  (the indexes of the requested runs that are complete)
 SELECT coalesce(array_agg(requested.index - 1), '{}')

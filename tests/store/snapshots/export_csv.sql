@@ -1,0 +1,50 @@
+-- $1 raw
+-- $2 org_id
+-- $3 first_run
+-- $4 last_run
+-- $5 project_id
+-- $6 environment
+-- $7 branch
+-- $8 statuses
+-- $9 run_id
+-- $10 first_case
+-- $11 last_case
+-- $12 any_status
+-- $13 case_keys
+-- $14 suite
+
+SELECT run.id_prefix || tested_case.hex AS id, run.run_id, run.project_id, run.environment, run.branch, run.commit_sha, run.ci_url, run.labels_text AS labels, 'case_' || tested_case.hex AS "case", tested_case.case_id, tested_case.suite, tested_case.name, tested_case.file, status_name(fact.status) AS status, fact.flaky::text AS flaky, fact.attempts, fact.duration_ms, rfc3339(run.completed_at + fact.started_offset_ms * interval '1 millisecond') AS started_at, run.completed_text AS completed_at, fact.failure_summary
+FROM (
+    SELECT r.run_key, 'res_' || replace(r.run_key::text, '-', '') AS id_prefix, spreadsheet_cell(r.run_id, $1::bool) AS run_id,
+           spreadsheet_cell(r.project_id, $1::bool) AS project_id, spreadsheet_cell(r.environment, $1::bool) AS environment,
+           spreadsheet_cell(r.branch, $1::bool) AS branch, spreadsheet_cell(r.commit_sha, $1::bool) AS commit_sha,
+           spreadsheet_cell(r.ci_url, $1::bool) AS ci_url, r.labels, r.labels::text AS labels_text, r.completed_at,
+           rfc3339(r.completed_at) AS completed_text
+    FROM runs r
+    WHERE r.org_id = $2::int AND r.run_key BETWEEN $3::uuid AND $4::uuid AND (($5::text IS NULL OR r.project_id = $5) AND ($6::text IS NULL OR r.environment = $6)
+    AND ($7::text IS NULL OR r.branch = $7)
+     AND ('p' = ANY ($8::text[]) AND r.passed > 0 OR 'f' = ANY ($8::text[]) AND r.failed > 0
+          OR 'e' = ANY ($8::text[]) AND r.error > 0 OR 's' = ANY ($8::text[]) AND r.skipped > 0
+          OR 'c' = ANY ($8::text[]) AND r.canceled > 0))
+    AND ($9::text IS NULL OR r.run_id = $9::text)
+    ORDER BY r.run_key DESC OFFSET 0
+) run CROSS JOIN LATERAL (
+    SELECT f.case_key, f.status, f.flaky, f.attempts, f.duration_ms, f.started_offset_ms,
+           CASE WHEN detail.case_key IS NOT NULL
+                THEN spreadsheet_cell(coalesce(first_line(detail.message), first_line(detail.type)), $1::bool) END AS failure_summary
+    FROM results f
+    LEFT JOIN result_details detail ON detail.org_id = $2::int AND detail.run_key = run.run_key
+                                  AND detail.case_key = f.case_key AND detail.is_last_attempt AND detail.status <> 'p'
+    WHERE f.org_id = $2::int AND f.run_key = run.run_key
+      AND f.case_key BETWEEN $10::bigint AND $11::bigint
+      AND ($12::bool OR f.status = ANY ($8::text[]::"char"[]))
+      AND ($13::bigint[] IS NULL OR f.case_key = ANY ($13::bigint[]))
+    ORDER BY f.case_key DESC OFFSET 0
+) fact CROSS JOIN LATERAL (
+    SELECT lpad(to_hex(c.case_key), 16, '0') AS hex, spreadsheet_cell(c.case_id, $1::bool) AS case_id,
+           spreadsheet_cell(c.suite, $1::bool) AS suite, spreadsheet_cell(c.name, $1::bool) AS name, spreadsheet_cell(c.file, $1::bool) AS file
+    FROM cases c
+    WHERE c.org_id = $2::int AND c.case_key = fact.case_key AND ($14::text IS NULL OR c.suite = $14::text)
+    OFFSET 0
+) tested_case
+ORDER BY run.run_key DESC, fact.case_key DESC;

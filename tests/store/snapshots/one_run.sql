@@ -1,0 +1,16 @@
+-- $1 org_id
+-- $2 run_id
+-- $3 project_id
+
+SELECT row_to_json(item)::text
+FROM (
+    SELECT
+        r.run_id, r.project_id, r.environment, r.branch, r.commit_sha, r.ci_url, r.labels, status_name(r.status) AS status,
+        r.complete, json_build_object('passed', r.passed, 'failed', r.failed, 'error', r.error, 'skipped', r.skipped,
+                                      'canceled', r.canceled, 'flaky', r.flaky) AS counts,
+        r.expected_results, r.expected_shards, r.revision, rfc3339(r.started_at) AS started_at,
+        rfc3339(r.completed_at) AS completed_at, rfc3339(r.last_completed_at) AS last_completed_at, r.duration_ms,
+        r.results_expired
+    FROM runs r
+    WHERE r.org_id = $1 AND r.run_id = $2 AND ($3::text IS NULL OR r.project_id = $3)
+) item;

@@ -1,0 +1,20 @@
+-- $1 page
+-- $2 org_id
+-- $3 before
+-- $4 project_id
+
+SELECT coalesce(json_agg(item ORDER BY row_no) FILTER (WHERE row_no <= $1::int), '[]')::text AS data,
+       max(id) FILTER (WHERE row_no = $1::int AND row_count > $1::int) AS next
+FROM (
+    SELECT row_to_json(listed) AS item, listed.id, row_number() OVER (ORDER BY listed.id DESC) AS row_no,
+           count(*) OVER () AS row_count
+    FROM (
+        SELECT w.webhook_id AS id, w.url, w.description, w.events, w.project_id, w.enabled, w.disabled_reason, w.failures,
+        rfc3339(w.failing_since) AS failing_since, rfc3339(w.paused_until) AS paused_until,
+        rfc3339(CASE WHEN w.previous_expires_at > now() THEN w.previous_expires_at END) AS previous_secret_expires_at,
+        rfc3339(w.created_at) AS created_at, rfc3339(w.updated_at) AS updated_at FROM webhooks w
+        WHERE w.org_id = $2 AND w.webhook_id < $3::text
+          AND ($4::text IS NULL OR w.project_id = $4)
+        ORDER BY w.webhook_id DESC LIMIT $1::int + 1
+    ) listed
+) numbered;

@@ -1,0 +1,29 @@
+-- $1 org_id
+-- $2 run_key
+-- $3 case_key
+-- $4 after_run_level
+-- $5 after_key
+-- $6 page
+-- $7 link_base
+
+WITH listed AS MATERIALIZED (
+    SELECT * FROM artifacts
+    WHERE org_id = $1 AND run_key = $2 AND case_key IN ($3, 0)
+      AND (case_key = 0, artifact_key) > ($4::bool, $5::bigint)
+    ORDER BY case_key = 0, artifact_key LIMIT $6::int + 1
+), numbered AS MATERIALIZED (
+    SELECT *, row_number() OVER () AS row_no, count(*) OVER () AS row_count FROM listed
+)
+SELECT '[' || coalesce((SELECT string_agg(row_to_json(item)::text, ',') FROM (
+           SELECT
+               artifact_id(a.run_key, a.case_key, a.artifact_key) AS id, a.kind, a.name, a.content_type, a.size,
+               encode(a.sha256, 'hex') AS sha256, rfc3339(a.created_at) AS created_at,
+               CASE WHEN a.path IS NOT NULL
+                    THEN $7::text || '/v1/artifacts/' || artifact_id(a.run_key, a.case_key, a.artifact_key) END AS url,
+               rfc3339(a.expires_at) AS expires_at, a.uri
+           FROM numbered a WHERE a.row_no <= $6::int ORDER BY a.row_no
+       ) item), '') || ']' AS data, page_end.run_level, page_end.artifact_key
+FROM (SELECT) one_row
+LEFT JOIN LATERAL (
+    SELECT case_key = 0 AS run_level, artifact_key FROM numbered WHERE row_no = $6::int AND row_count > $6::int
+) page_end ON true;

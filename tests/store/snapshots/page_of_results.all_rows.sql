@@ -1,0 +1,57 @@
+-- $1 statuses
+-- $2 org_id
+-- $3 before_run
+-- $4 before_case
+-- $5 first_key
+-- $6 page
+
+WITH examined AS MATERIALIZED (
+    SELECT run_key, case_key, matches, is_edge FROM (
+        SELECT r.run_key, r.case_key, r.status = ANY ($1::text[]::"char"[]) AS matches,
+               row_number() OVER () = 20000 AS is_edge
+        FROM (
+            SELECT run_key, case_key, status FROM results
+            WHERE org_id = $2 AND (run_key, case_key) < ($3, $4) AND run_key >= $5
+            ORDER BY run_key DESC, case_key DESC LIMIT 20000
+        ) r
+    ) examined
+    WHERE matches OR is_edge LIMIT $6::int + 1
+), numbered AS MATERIALIZED (
+    SELECT run_key, case_key, matches, is_edge, row_number() OVER () AS row_no, count(*) OVER () AS row_count,
+           CASE WHEN count(*) FILTER (WHERE matches) OVER () > $6::int THEN $6::int
+                ELSE count(*) OVER () END AS page_rows
+    FROM examined
+)
+SELECT '[' || coalesce((SELECT string_agg(row_to_json(item)::text, ',') FROM (
+           SELECT
+               result_id(fact.run_key, fact.case_key) AS id, run.run_id, run.project_id, run.environment, run.branch,
+               case_public_id(fact.case_key) AS "case", test_case.case_id, test_case.suite, test_case.name, test_case.file,
+               status_name(fact.status) AS status, fact.flaky, fact.attempts, fact.duration_ms,
+               rfc3339(run.completed_at + fact.started_offset_ms * interval '1 millisecond') AS started_at, rfc3339(run.completed_at) AS completed_at,
+               CASE WHEN fact.status <> 'p' THEN coalesce(first_line(detail.message), first_line(detail.type)) END AS failure_summary
+           FROM numbered key
+           CROSS JOIN LATERAL (
+               SELECT r.run_key, r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms FROM results r
+               WHERE r.org_id = $2 AND r.run_key = key.run_key AND r.case_key = key.case_key LIMIT 1
+           ) fact
+           CROSS JOIN LATERAL (
+               SELECT r.run_id, r.project_id, r.environment, r.branch, r.completed_at FROM runs r
+               WHERE r.org_id = $2 AND r.run_key = key.run_key LIMIT 1
+           ) run
+           CROSS JOIN LATERAL (
+               SELECT c.case_id, c.suite, c.name, c.file FROM cases c
+               WHERE c.org_id = $2 AND c.case_key = key.case_key LIMIT 1
+           ) test_case
+           LEFT JOIN LATERAL (
+               SELECT d.type, d.message FROM result_details d
+               WHERE fact.status <> 'p' AND d.org_id = $2 AND d.run_key = key.run_key AND d.case_key = key.case_key
+                 AND d.is_last_attempt LIMIT 1
+           ) detail ON true
+           WHERE key.matches AND key.row_no <= key.page_rows
+           ORDER BY key.row_no
+       ) item), '') || ']' AS data,
+       page_end.run_key, page_end.case_key
+FROM (SELECT) one_row
+LEFT JOIN LATERAL (
+    SELECT run_key, case_key FROM numbered WHERE row_no = page_rows AND (row_count > $6::int OR is_edge)
+) page_end ON true;

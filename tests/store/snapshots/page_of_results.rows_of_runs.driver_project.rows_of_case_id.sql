@@ -1,0 +1,88 @@
+-- $1 project_id
+-- $2 environment
+-- $3 branch
+-- $4 statuses
+-- $5 org_id
+-- $6 first_key
+-- $7 before_run
+-- $8 case_id
+-- $9 suite
+-- $10 before_case
+-- $11 page
+
+WITH examined AS MATERIALIZED (
+    SELECT run_key, case_key, matches, is_edge FROM (
+        SELECT run.run_key, candidate.case_key, coalesce(candidate.matches, false) AS matches,
+               run.row_no = 500 OR row_number() OVER () = 500 AS is_edge
+        FROM (
+            SELECT
+                r.run_key, r.project_id, row_number() OVER () AS row_no,
+                (($1::text IS NULL OR r.project_id = $1) AND ($2::text IS NULL OR r.environment = $2)
+                AND ($3::text IS NULL OR r.branch = $3)
+                 AND ('p' = ANY ($4::text[]) AND r.passed > 0 OR 'f' = ANY ($4::text[]) AND r.failed > 0
+                      OR 'e' = ANY ($4::text[]) AND r.error > 0 OR 's' = ANY ($4::text[]) AND r.skipped > 0
+                      OR 'c' = ANY ($4::text[]) AND r.canceled > 0)) AS matches
+            FROM (
+                SELECT * FROM runs
+                WHERE org_id = $5 AND project_id = $1 AND run_key BETWEEN $6 AND $7
+                ORDER BY run_key DESC LIMIT 500
+            ) r
+        ) run
+        LEFT JOIN LATERAL (  -- OFFSET 0: a run that doesn't match costs nothing; a condition would be checked per partition
+            SELECT candidate.case_key, candidate.matches
+            FROM (SELECT run.run_key, run.project_id WHERE run.matches OFFSET 0) run CROSS JOIN LATERAL (
+                SELECT r.case_key, r.status = ANY ($4::text[]::"char"[]) AS matches
+                FROM (
+                    SELECT c.case_key FROM cases c
+                    WHERE c.org_id = $5 AND c.case_id = $8::text AND c.project_id = run.project_id
+                      AND ($9::text IS NULL OR c.suite = $9::text) LIMIT 1
+                ) c
+                CROSS JOIN LATERAL (
+                    SELECT r.case_key, r.status FROM results r
+                    WHERE r.org_id = $5 AND r.run_key = run.run_key AND r.case_key = c.case_key
+                      AND (r.run_key, r.case_key) < ($7, $10) LIMIT 1
+                ) r
+            ) candidate
+        ) candidate ON true
+        LIMIT 500
+    ) examined
+    WHERE matches OR is_edge LIMIT $11::int + 1
+), numbered AS MATERIALIZED (
+    SELECT run_key, case_key, matches, is_edge, row_number() OVER () AS row_no, count(*) OVER () AS row_count,
+           CASE WHEN count(*) FILTER (WHERE matches) OVER () > $11::int THEN $11::int
+                ELSE count(*) OVER () END AS page_rows
+    FROM examined
+)
+SELECT '[' || coalesce((SELECT string_agg(row_to_json(item)::text, ',') FROM (
+           SELECT
+               result_id(fact.run_key, fact.case_key) AS id, run.run_id, run.project_id, run.environment, run.branch,
+               case_public_id(fact.case_key) AS "case", test_case.case_id, test_case.suite, test_case.name, test_case.file,
+               status_name(fact.status) AS status, fact.flaky, fact.attempts, fact.duration_ms,
+               rfc3339(run.completed_at + fact.started_offset_ms * interval '1 millisecond') AS started_at, rfc3339(run.completed_at) AS completed_at,
+               CASE WHEN fact.status <> 'p' THEN coalesce(first_line(detail.message), first_line(detail.type)) END AS failure_summary
+           FROM numbered key
+           CROSS JOIN LATERAL (
+               SELECT r.run_key, r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms FROM results r
+               WHERE r.org_id = $5 AND r.run_key = key.run_key AND r.case_key = key.case_key LIMIT 1
+           ) fact
+           CROSS JOIN LATERAL (
+               SELECT r.run_id, r.project_id, r.environment, r.branch, r.completed_at FROM runs r
+               WHERE r.org_id = $5 AND r.run_key = key.run_key LIMIT 1
+           ) run
+           CROSS JOIN LATERAL (
+               SELECT c.case_id, c.suite, c.name, c.file FROM cases c
+               WHERE c.org_id = $5 AND c.case_key = key.case_key LIMIT 1
+           ) test_case
+           LEFT JOIN LATERAL (
+               SELECT d.type, d.message FROM result_details d
+               WHERE fact.status <> 'p' AND d.org_id = $5 AND d.run_key = key.run_key AND d.case_key = key.case_key
+                 AND d.is_last_attempt LIMIT 1
+           ) detail ON true
+           WHERE key.matches AND key.row_no <= key.page_rows
+           ORDER BY key.row_no
+       ) item), '') || ']' AS data,
+       page_end.run_key, page_end.case_key
+FROM (SELECT) one_row
+LEFT JOIN LATERAL (
+    SELECT run_key, case_key FROM numbered WHERE row_no = page_rows AND (row_count > $11::int OR is_edge)
+) page_end ON true;

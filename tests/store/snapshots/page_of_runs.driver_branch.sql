@@ -1,0 +1,49 @@
+-- $1 project_id
+-- $2 environment
+-- $3 branch
+-- $4 statuses
+-- $5 org_id
+-- $6 first_key
+-- $7 before_run
+-- $8 page
+
+WITH examined AS MATERIALIZED (
+    SELECT run_key, matches, is_edge
+    FROM (
+        SELECT
+            r.run_key, row_number() OVER () = 2000 AS is_edge,
+            ($1::text IS NULL OR r.project_id = $1) AND ($2::text IS NULL OR r.environment = $2)
+            AND ($3::text IS NULL OR r.branch = $3)
+            AND r.status = ANY ($4::text[]::"char"[]) AS matches
+        FROM (
+            SELECT * FROM runs
+            WHERE org_id = $5 AND branch = $3 AND run_key BETWEEN $6 AND $7
+            ORDER BY run_key DESC LIMIT 2000
+        ) r
+    ) examined
+    WHERE matches OR is_edge LIMIT $8::int + 1
+), numbered AS MATERIALIZED (
+    SELECT run_key, matches, is_edge, row_number() OVER () AS row_no, count(*) OVER () AS row_count,
+           CASE WHEN count(*) FILTER (WHERE matches) OVER () > $8::int THEN $8::int
+                ELSE count(*) OVER () END AS page_rows
+    FROM examined
+)
+SELECT coalesce((SELECT json_agg(item) FROM (
+           SELECT run.* FROM numbered key
+           CROSS JOIN LATERAL (
+               SELECT
+                   r.run_id, r.project_id, r.environment, r.branch, r.commit_sha, r.ci_url, r.labels, status_name(r.status) AS status,
+                   r.complete, json_build_object('passed', r.passed, 'failed', r.failed, 'error', r.error, 'skipped', r.skipped,
+                                                 'canceled', r.canceled, 'flaky', r.flaky) AS counts,
+                   r.expected_results, r.expected_shards, r.revision, rfc3339(r.started_at) AS started_at,
+                   rfc3339(r.completed_at) AS completed_at, rfc3339(r.last_completed_at) AS last_completed_at, r.duration_ms,
+                   r.results_expired
+               FROM runs r WHERE r.org_id = $5 AND r.run_key = key.run_key LIMIT 1
+           ) run
+           WHERE key.matches AND key.row_no <= key.page_rows
+           ORDER BY key.row_no
+       ) item), '[]')::text AS data, page_end.run_key
+FROM (SELECT) one_row
+LEFT JOIN LATERAL (
+    SELECT run_key FROM numbered WHERE row_no = page_rows AND (row_count > $8::int OR is_edge)
+) page_end ON true;
