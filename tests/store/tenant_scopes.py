@@ -45,9 +45,10 @@ def _nodes(value: Any) -> Iterator[Any]:
 
 def _unlimited(node: Any, tenant_tables: Collection[str]) -> set[str]:
     if isinstance(node, ast.InsertStmt):
-        columns = {column.name for column in node.cols or ()}
         table = node.relation.relname
-        return {table} if table in tenant_tables and "org_id" not in columns else set()
+        inserts_all_columns = node.cols is None and node.selectStmt is not None
+        limited = inserts_all_columns or any(column.name == "org_id" for column in node.cols or ())
+        return {table} if table in tenant_tables and not limited else set()
     scope = Scope()
     if isinstance(node, ast.SelectStmt):
         relations = node.fromClause or ()
