@@ -23,7 +23,7 @@ ACROSS_ORGANIZATIONS: Final = {
     "exports.find_abandoned": "a worker fails jobs whose workers crashed",
     "exports.find_expired": "retention",
     "exports.find_orphaned_files": "cleanup compares stored files with all exports",
-    "idempotency.prune": "retention",
+    "idempotency.delete_expired": "retention",
     "organizations.create": "creates the organization and its org_id",
     "organizations.find_by_slugs": "ingest finds the organization that an event names",
     "organizations.list_all": "an operator lists organizations",
