@@ -170,7 +170,7 @@ class UnavailableStorage:
 
     def _fail_if_unavailable(self) -> None:
         if self.is_unavailable:
-            raise Unavailable("the file storage does not answer")
+            raise Unavailable("the file storage is unavailable")
 
 
 @pytest.fixture
