@@ -51,7 +51,8 @@ def test_what_can_be_asked_for_conditionally_or_in_part_is_described() -> None:
         for header in ("If-None-Match", "Range", "Last-Event-ID")
     }
     files = {"download_artifact", "download_export"}
-    tagged = {"get_run", "get_result", "get_result_unprefixed", "get_case", "get_export"} | files
+    client = {"download_client", "get_client_sha256"}
+    tagged = {"get_run", "get_result", "get_result_unprefixed", "get_case", "get_export"} | files | client
     assert of_header == {"If-None-Match": tagged, "Range": files, "Last-Event-ID": {"stream_events"}}
     for name in tagged:
         answers = operations[name]["responses"]
