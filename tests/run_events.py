@@ -1,4 +1,4 @@
-"""Run-completion events as producers write them, for tests."""
+"""Run-completion events for tests."""
 
 from typing import Any
 from uuid import uuid4
@@ -8,15 +8,15 @@ import orjson
 COMPLETED_AT = "2026-05-20T12:00:00Z"
 
 
-def result(name: str = "logs in", status: str = "passed", **said: Any) -> dict[str, Any]:
-    return {"name": name, "suite": "auth.login", "status": status, "duration_ms": 812, **said}
+def result(name: str = "logs in", status: str = "passed", **fields: Any) -> dict[str, Any]:
+    return {"name": name, "suite": "auth.login", "status": status, "duration_ms": 812, **fields}
 
 
 def run_event(
     run_id: str = "run_1",
     results: list[Any] | None = None,
     *,
-    id: str | None = None,  # noqa: A002 - the attribute's own name
+    id: str | None = None,  # noqa: A002 - the name of the CloudEvents attribute
     time: str | None = COMPLETED_AT,
     organization: str = "acme",
     project_id: str = "shop",

@@ -1,4 +1,4 @@
-"""DELETE of a run: everything of it goes, nothing else does."""
+"""DELETE of a run: deletes everything that belongs to the run, and nothing else."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ async def counts(api: Api) -> list[int]:
     return [await api.store.pool.fetchval(f"SELECT count(*) FROM {table}") for table in TABLES]
 
 
-async def test_a_run_goes_with_all_that_belongs_to_it(stored: Api) -> None:
+async def test_deletion_includes_everything_that_belongs_to_the_run(stored: Api) -> None:
     assert await counts(stored) == [2, 4, 2, 2]
     assert (await stored.send("DELETE", "/v1/runs/run_1")).status == 204
     assert await counts(stored) == [1, 2, 1, 1]
@@ -36,14 +36,14 @@ async def test_a_run_goes_with_all_that_belongs_to_it(stored: Api) -> None:
     assert (await stored.send("DELETE", "/v1/runs/run_1")).status == 404
 
 
-async def test_a_deleted_run_does_not_come_back_by_redelivery(stored: Api) -> None:
+async def test_redelivered_event_does_not_restore_a_deleted_run(stored: Api) -> None:
     await stored.send("DELETE", "/v1/runs/run_1")
     failed = result("pays", "failed", failure={"message": "no"}, artifacts=[{"name": "a.png", "uri": "s3://x"}])
     await stored.store.take(run_event("run_1", [result("logs in"), failed], id="evt_1"))
     await stored.error("/v1/runs/run_1", 404)
 
 
-async def test_only_an_admin_of_the_organization_and_project_deletes(stored: Api) -> None:
+async def test_only_an_admin_of_the_organization_and_project_can_delete_a_run(stored: Api) -> None:
     engineer = (await stored.make_key("engineer")).key
     assert (await stored.send("DELETE", "/v1/runs/run_1", key=engineer)).status == 403
     _, foreign = await stored.make_organization("other")
@@ -53,7 +53,7 @@ async def test_only_an_admin_of_the_organization_and_project_deletes(stored: Api
     assert await counts(stored) == [2, 4, 2, 2]
 
 
-async def test_its_files_leave_the_storage(database_url: str, tmp_path: Path) -> None:
+async def test_deletion_includes_the_files_in_storage(database_url: str, tmp_path: Path) -> None:
     async with serve(database_url, artifacts_url=tmp_path.as_uri()) as api:
         await api.store.take(run_event("run_1"))
         id_ = (await api.get("/v1/results"))["data"][0]["id"]

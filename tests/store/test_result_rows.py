@@ -1,4 +1,4 @@
-"""The rows that we pack ourselves say what the driver's own encoder would have them say."""
+"""Comparison of the COPY encoding of result rows with the encoder of the driver."""
 
 import io
 from itertools import product
@@ -18,7 +18,15 @@ LEAST: Final = -(2**31 - 1)
 
 CASES: Final = (-(2**63), -1, 0, 2**63 - 1)
 DURATIONS: Final = (0, MAX_DURATION_MS)
-STARTS: Final = {None: None, BASE_MS: 0, BASE_MS - 5: -5, BASE_MS + 7: 7, 0: LEAST, 10**14: 2**31 - 1}  # to offset
+# Start or event time -> offset that is stored.
+STARTS: Final = {
+    None: None,
+    BASE_MS: 0,
+    BASE_MS - 5: -5,
+    BASE_MS + 7: 7,
+    0: LEAST,
+    10**14: 2**31 - 1,
+}
 EVENTS: Final = {BASE_MS // 1000: 0, BASE_MS // 1000 - 3: -3, -(2**62): LEAST, 2**62: 2**31 - 1}
 ATTEMPTS: Final = (1, 2**15 - 1)
 ALL: Final = list(product(CASES, STATUS_NAMES, DURATIONS, STARTS, EVENTS, ATTEMPTS, (False, True)))
@@ -30,7 +38,7 @@ def encoded(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return ORG, KEY, event_time_offset_s, attempts, status.encode(), flaky, case_key, duration_ms, started_offset_ms
 
 
-async def test_packed_rows_are_stored_as_the_driver_stores_them(database_url: str) -> None:
+async def test_packed_rows_equal_the_rows_of_the_driver(database_url: str) -> None:
     outcomes = [CaseOutcome(CaseKey(values[0]), *values[1:]) for values in ALL]
     packed = result_rows.copy_stream([result_rows.pack_rows(ORG, KEY, outcomes), result_rows.pack_rows(ORG, KEY, [])])
     connection = await asyncpg.connect(database_url)
@@ -39,7 +47,7 @@ async def test_packed_rows_are_stored_as_the_driver_stores_them(database_url: st
     columns = result_rows.COLUMNS
     await connection.copy_to_table("packed", source=io.BytesIO(packed), columns=columns, format="binary")
     await connection.copy_records_to_table("encoded", records=map(encoded, ALL), columns=columns)
-    ours, theirs = [await connection.fetch(f"SELECT * FROM {table}") for table in ("packed", "encoded")]
+    packed_rows, driver_rows = [await connection.fetch(f"SELECT * FROM {table}") for table in ("packed", "encoded")]
     await connection.close()
-    assert len(ours) == len(ALL)
-    assert ours == theirs
+    assert len(packed_rows) == len(ALL)
+    assert packed_rows == driver_rows

@@ -1,4 +1,4 @@
-"""A law: the events of a run in any order, repeated, in any batches, end in the same state."""
+"""Property test: the events of a run lead to the same state in any order, with any repetition, and in any batches."""
 
 import random
 from typing import Any
@@ -12,43 +12,43 @@ ORDERS = 6
 STATUSES = ("passed", "failed", "error", "skipped", "canceled")
 
 
-def some_events(chance: random.Random, run_id: str) -> list[dict[str, Any]]:
-    """Shards, corrections and ties of one run; the same for the same chance, but for the run's id."""
-    return [one_event(chance, run_id, number) for number in range(chance.randint(2, 5))]
+def random_events(rng: random.Random, run_id: str) -> list[dict[str, Any]]:
+    """Return shards, corrections, and ties of one run, which depend only on the seed."""
+    return [random_event(rng, run_id, number) for number in range(rng.randint(2, 5))]
 
 
-def one_event(chance: random.Random, run_id: str, number: int) -> dict[str, Any]:
-    announced: dict[str, Any] = {"expected_shards": 3, "shard": chance.randint(1, 3)} if chance.random() < 0.5 else {}
-    said: dict[str, Any] = {
-        name: f"{name} {chance.randint(1, 2)}" for name in ("environment", "branch") if chance.random() < 0.5
+def random_event(rng: random.Random, run_id: str, number: int) -> dict[str, Any]:
+    expectations: dict[str, Any] = {"expected_shards": 3, "shard": rng.randint(1, 3)} if rng.random() < 0.5 else {}
+    fields: dict[str, Any] = {
+        name: f"{name} {rng.randint(1, 2)}" for name in ("environment", "branch") if rng.random() < 0.5
     }
-    if chance.random() < 0.3:
-        said["status"] = chance.choice(("passed", "failed", "error", "canceled"))
-    results = [some_result(chance, name) for name in "abcd" if chance.random() < 0.6]
-    time = f"2026-05-20T12:00:0{chance.randint(0, 2)}.{chance.randint(0, 999):03}Z"
-    return run_event(run_id, results, id=f"{run_id}-{number}", time=time, **said, **announced)
+    if rng.random() < 0.3:
+        fields["status"] = rng.choice(("passed", "failed", "error", "canceled"))
+    results = [random_result(rng, name) for name in "abcd" if rng.random() < 0.6]
+    time = f"2026-05-20T12:00:0{rng.randint(0, 2)}.{rng.randint(0, 999):03}Z"
+    return run_event(run_id, results, id=f"{run_id}-{number}", time=time, **fields, **expectations)
 
 
-def some_result(chance: random.Random, name: str) -> dict[str, Any]:
-    status = chance.choice(STATUSES)
-    failure = {"message": f"said {chance.randint(1, 3)}"} if status != "passed" else None
-    attempts = [{"status": "failed"}, {"status": status, "failure": failure}] if chance.random() < 0.3 else None
-    return result(name, status, duration_ms=chance.randint(0, 1), failure=failure, attempts=attempts)
+def random_result(rng: random.Random, name: str) -> dict[str, Any]:
+    status = rng.choice(STATUSES)
+    failure = {"message": f"message {rng.randint(1, 3)}"} if status != "passed" else None
+    attempts = [{"status": "failed"}, {"status": status, "failure": failure}] if rng.random() < 0.3 else None
+    return result(name, status, duration_ms=rng.randint(0, 1), failure=failure, attempts=attempts)
 
 
-def in_some_batches(chance: random.Random, events: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    repeated = events + chance.sample(events, chance.randint(0, len(events)))
-    chance.shuffle(repeated)
+def random_batches(rng: random.Random, events: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    repeated = events + rng.sample(events, rng.randint(0, len(events)))
+    rng.shuffle(repeated)
     batches: list[list[dict[str, Any]]] = [[]]
     for event in repeated:
-        if batches[-1] and chance.random() < 0.5:
+        if batches[-1] and rng.random() < 0.5:
             batches.append([])
         batches[-1].append(event)
     return batches
 
 
 async def stored_state(store: Store) -> dict[str, Any]:
-    """The state by run, without what names the run."""
+    """Return the stored state by run, without the run ID."""
     snapshot = await store.snapshot()
     states: dict[str, Any] = {}
     for kind, rows in snapshot.items():
@@ -60,12 +60,12 @@ async def stored_state(store: Store) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("seed", range(12))
-async def test_any_order_ends_in_the_same_state(store: Store, seed: int) -> None:
+async def test_any_order_leads_to_the_same_state(store: Store, seed: int) -> None:
     for order in range(ORDERS):
-        events = some_events(random.Random(seed), f"run_{order}")
-        for batch in in_some_batches(random.Random(f"{seed} {order}"), events):
-            verdicts = await store.take(*batch)
-            assert {verdict.status for verdict in verdicts} <= {"stored", "duplicate"}
+        events = random_events(random.Random(seed), f"run_{order}")
+        for batch in random_batches(random.Random(f"{seed} {order}"), events):
+            outcomes = await store.take(*batch)
+            assert {outcome.status for outcome in outcomes} <= {"stored", "duplicate"}
     states = await stored_state(store)
     assert len(states) == ORDERS
     first = states["run_0"]

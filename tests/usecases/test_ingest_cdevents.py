@@ -1,4 +1,4 @@
-"""CDEvents of finished test runs are stored as our own events are."""
+"""Ingest of CDEvents of finished test runs."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from tests.reports.test_cdevents import cdevent
 from tests.stored import Store
 
 
-def wrapped(data: Any, event_id: str) -> Any:
+def cloud_event(data: Any, event_id: str) -> Any:
     return {
         "specversion": "1.0", "id": event_id, "source": "/staging/testkube", "type": data["context"]["type"],
         "time": "2026-05-20T12:00:01Z", "data": data,
@@ -16,25 +16,25 @@ def wrapped(data: Any, event_id: str) -> Any:
 
 
 @pytest.mark.parametrize("version", ["0.2.0", "0.3.0"])
-async def test_a_finished_case_run_is_stored(store: Store, version: str) -> None:
-    outcome = "failure" if version == "0.3.0" else "fail"
-    data = cdevent(version=version, outcome=outcome, reason="Timed out", testCase={"id": "92834", "name": "Login"})
-    [verdict] = await store.take(wrapped(data, "evt_1"))
+async def test_finished_case_run_is_stored(store: Store, version: str) -> None:
+    failure = "failure" if version == "0.3.0" else "fail"
+    data = cdevent(version=version, outcome=failure, reason="Timed out", testCase={"id": "92834", "name": "Login"})
+    [outcome] = await store.take(cloud_event(data, "evt_1"))
 
-    assert verdict.status == "stored"
+    assert outcome.status == "stored"
     assert await store.results("login-execution-7") == [("Login", "failed", 0, 1, False)]
     run = await store.run("login-execution-7")
     assert run is not None
     assert (run["project_id"], run["environment"], run["complete"]) == ("shop", "staging", True)
 
 
-async def test_a_suite_run_completes_the_run_of_its_cases(store: Store) -> None:
+async def test_finished_suite_run_completes_the_run_of_its_cases(store: Store) -> None:
     case = cdevent(outcome="pass", testCase={"id": "1", "name": "Login"}, testSuiteRun={"id": "suite_7"})
     suite = cdevent("testsuiterun", outcome="pass")
     suite["subject"]["id"] = "suite_7"
-    await store.take(wrapped(case, "evt_1"))
+    await store.take(cloud_event(case, "evt_1"))
     before = await store.run("suite_7")
-    await store.take(wrapped(suite, "evt_2"))
+    await store.take(cloud_event(suite, "evt_2"))
     after = await store.run("suite_7")
 
     assert before is not None
@@ -42,10 +42,10 @@ async def test_a_suite_run_completes_the_run_of_its_cases(store: Store) -> None:
     assert (before["complete"], after["complete"], after["passed"]) == (False, True, 1)
 
 
-async def test_a_cdevent_of_something_else_is_refused_with_a_reason(store: Store) -> None:
+async def test_other_cdevent_is_rejected_with_a_reason(store: Store) -> None:
     data = cdevent(outcome="pass")
     data["context"]["type"] = "dev.cdevents.build.finished.0.1.0"
-    [verdict] = await store.take(wrapped(data, "evt_1"))
+    [outcome] = await store.take(cloud_event(data, "evt_1"))
 
-    assert (verdict.status, verdict.reason) == ("rejected", "invalid")
-    assert "dev.cdevents.build.finished" in (verdict.message or "")
+    assert (outcome.status, outcome.reason) == ("rejected", "invalid")
+    assert "dev.cdevents.build.finished" in (outcome.message or "")

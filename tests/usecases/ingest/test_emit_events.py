@@ -24,9 +24,9 @@ async def types(store: Store) -> list[str]:
 
 
 async def add_webhook(store: Store, **columns: Any) -> None:
-    named = {"org_id": 1, "webhook_id": WEBHOOK, "url": "https://example.com", "secret": "whsec_AA==", **columns}
-    marks = ", ".join(f"${n}" for n in range(1, len(named) + 1))
-    await store.pool.execute(f"INSERT INTO webhooks ({', '.join(named)}) VALUES ({marks})", *named.values())
+    row = {"org_id": 1, "webhook_id": WEBHOOK, "url": "https://example.com", "secret": "whsec_AA==", **columns}
+    parameters = ", ".join(f"${n}" for n in range(1, len(row) + 1))
+    await store.pool.execute(f"INSERT INTO webhooks ({', '.join(row)}) VALUES ({parameters})", *row.values())
 
 
 async def test_passing_run_publishes_run_completed(store: Store) -> None:

@@ -1,4 +1,4 @@
-"""What the store holds after events, whatever they say and however often they come."""
+"""Stored state and receipts after the ingest of valid, repeated, and invalid events."""
 
 import asyncio
 from typing import Any
@@ -18,9 +18,9 @@ from tests.run_events import body, result, run_event
 from tests.stored import RETENTION, Store
 
 
-async def test_an_event_is_stored_with_its_counts(store: Store) -> None:
+async def test_event_is_stored_with_its_counts(store: Store) -> None:
     event = run_event(results=[result("a"), result("b", "failed"), result("c", "skipped"), result("d", "error")])
-    assert [verdict.status for verdict in await store.take(event)] == ["stored"]
+    assert [outcome.status for outcome in await store.take(event)] == ["stored"]
     run = await store.run()
     assert run is not None
     assert (run["passed"], run["failed"], run["skipped"], run["error"]) == (1, 1, 1, 1)
@@ -32,11 +32,11 @@ async def test_redelivered_event_changes_nothing(store: Store) -> None:
     event = run_event(results=[result("a"), result("b", "failed")])
     await store.take(event)
     before = await store.snapshot(), await store.receipts()
-    assert [verdict.status for verdict in await store.take(event)] == ["duplicate"]
+    assert [outcome.status for outcome in await store.take(event)] == ["duplicate"]
     assert (await store.snapshot(), await store.receipts()) == before
 
 
-async def test_the_same_content_under_another_id_raises_no_revision(store: Store) -> None:
+async def test_repeated_content_with_a_new_event_id_keeps_the_revision(store: Store) -> None:
     results = [result("a"), result("b", "failed", failure={"message": "no"})]
     await store.take_each(run_event(results=results), run_event(results=results))
     run = await store.run()
@@ -44,20 +44,20 @@ async def test_the_same_content_under_another_id_raises_no_revision(store: Store
     assert run["revision"] == 1
 
 
-async def test_an_event_id_with_another_body_is_rejected(store: Store) -> None:
+async def test_reused_event_id_with_a_different_body_is_rejected(store: Store) -> None:
     await store.take(run_event(id="one", results=[result("a")]))
-    (verdict,) = await store.take(run_event(id="one", results=[result("b")]))
-    assert verdict.reason == "event_id_reused"
+    (outcome,) = await store.take(run_event(id="one", results=[result("b")]))
+    assert outcome.reason == "event_id_reused"
     assert [row[0] for row in await store.results()] == ["a"]
 
 
-async def test_both_faults_of_a_batch_are_told_apart(store: Store) -> None:
+async def test_batch_distinguishes_a_duplicate_from_a_reused_event_id(store: Store) -> None:
     first, again, other = run_event(id="one"), run_event(id="one"), run_event("run_2", id="one")
-    verdicts = await store.take(first, again, other)
-    assert [verdict.status for verdict in verdicts] == ["stored", "duplicate", "rejected"]
+    outcomes = await store.take(first, again, other)
+    assert [outcome.status for outcome in outcomes] == ["stored", "duplicate", "rejected"]
 
 
-async def test_a_later_event_corrects_a_case(store: Store) -> None:
+async def test_later_event_corrects_a_case(store: Store) -> None:
     await store.take(run_event(results=[result("a", "failed"), result("b")]))
     await store.take(run_event(results=[result("a", "passed")], time="2026-05-20T12:05:00Z"))
     assert [row[:2] for row in await store.results()] == [("a", "passed"), ("b", "passed")]
@@ -67,19 +67,19 @@ async def test_a_later_event_corrects_a_case(store: Store) -> None:
     assert await store.pool.fetchval("SELECT count(*) FROM result_details") == 0
 
 
-async def test_an_older_event_that_comes_late_does_not_win(store: Store) -> None:
+async def test_older_event_that_arrives_late_changes_nothing(store: Store) -> None:
     await store.take(run_event(results=[result("a", "passed")], time="2026-05-20T12:05:00Z"))
     await store.take(run_event(results=[result("a", "failed")], time="2026-05-20T12:00:00Z"))
     assert [row[:2] for row in await store.results()] == [("a", "passed")]
 
 
-async def test_of_two_sayings_of_one_second_the_worse_wins(store: Store) -> None:
+async def test_worse_status_wins_at_equal_event_times(store: Store) -> None:
     await store.take(run_event(results=[result("a", "failed")]))
     await store.take(run_event(results=[result("a", "passed")]))
     assert [row[:2] for row in await store.results()] == [("a", "failed")]
 
 
-async def test_shards_end_in_one_run_that_is_complete_when_all_have_come(store: Store) -> None:
+async def test_run_is_complete_after_all_shards_have_arrived(store: Store) -> None:
     for shard in (3, 1):
         await store.take(run_event(results=[result(f"case {shard}")], expected_shards=3, shard=shard))
     run = await store.run()
@@ -91,7 +91,7 @@ async def test_shards_end_in_one_run_that_is_complete_when_all_have_come(store: 
     assert (run["complete"], run["passed"], run["failed"], run["status_name"]) == (True, 2, 1, "failed")
 
 
-async def test_an_empty_last_shard_completes_the_run(store: Store) -> None:
+async def test_empty_last_shard_completes_the_run(store: Store) -> None:
     await store.take(run_event(expected_shards=2, shard=1))
     await store.take(run_event(results=[], expected_shards=2, shard=2))
     run = await store.run()
@@ -99,7 +99,7 @@ async def test_an_empty_last_shard_completes_the_run(store: Store) -> None:
     assert run["complete"] is True
 
 
-async def test_expected_results_are_counted_over_events(store: Store) -> None:
+async def test_expected_results_are_counted_across_events(store: Store) -> None:
     await store.take(run_event(results=[result("a")], expected_results=2))
     run = await store.run()
     assert run is not None
@@ -110,7 +110,7 @@ async def test_expected_results_are_counted_over_events(store: Store) -> None:
     assert run["complete"] is True
 
 
-async def test_the_worst_of_what_shards_say_counts_until_a_plain_event_says_otherwise(store: Store) -> None:
+async def test_worst_status_of_the_shards_is_used_until_an_event_without_shards_states_one(store: Store) -> None:
     await store.take(run_event(results=[], expected_shards=2, shard=1, status="error"))
     await store.take(run_event(results=[result("a")], expected_shards=2, shard=2, status="passed"))
     run = await store.run()
@@ -122,7 +122,7 @@ async def test_the_worst_of_what_shards_say_counts_until_a_plain_event_says_othe
     assert run["status_name"] == "passed"
 
 
-async def test_attempts_make_one_flaky_result(store: Store) -> None:
+async def test_attempts_produce_one_flaky_result(store: Store) -> None:
     attempts = [{"status": "failed", "failure": {"message": "no"}, "duration_ms": 5}, {"status": "passed"}]
     await store.take(run_event(results=[result("a", attempts=attempts)]))
     assert await store.results() == [("a", "passed", 812, 2, True)]
@@ -132,24 +132,24 @@ async def test_attempts_make_one_flaky_result(store: Store) -> None:
     assert [tuple(row) for row in rows] == [(1, "f", "no", False), (2, "p", None, True)]
 
 
-async def test_the_same_case_id_again_is_a_further_attempt(store: Store) -> None:
-    again = [
+async def test_repeated_case_id_is_a_further_attempt(store: Store) -> None:
+    attempts = [
         result("a", "failed", case_id="tc_1", duration_ms=10),
         result("a", "passed", case_id="tc_1", duration_ms=5),
     ]
-    await store.take(run_event(results=again))
+    await store.take(run_event(results=attempts))
     assert await store.results() == [("a", "passed", 15, 2, True)]
 
 
-async def test_the_same_name_without_a_case_id_is_a_further_occurrence(store: Store) -> None:
+async def test_repeated_name_without_a_case_id_is_a_further_occurrence(store: Store) -> None:
     await store.take(run_event(results=[result("a"), result("a", "failed")]))
     assert [row[:2] for row in await store.results()] == [("a", "passed"), ("a", "failed")]
 
 
-async def test_one_invalid_result_leaves_the_others(store: Store) -> None:
+async def test_invalid_results_do_not_prevent_storage_of_the_valid_ones(store: Store) -> None:
     bad: list[Any] = [result("bad", "exploded"), result("negative", duration_ms=-1), {"status": "passed"}, 7]
-    (verdict,) = await store.take(run_event(results=[result("good"), *bad]))
-    assert verdict.status == "partial"
+    (outcome,) = await store.take(run_event(results=[result("good"), *bad]))
+    assert outcome.status == "partial"
     assert [row[0] for row in await store.results()] == ["good"]
     (receipt,) = await store.receipts()
     assert (receipt["status"], receipt["results"]) == ("partial", 1)
@@ -178,21 +178,21 @@ async def test_one_invalid_result_leaves_the_others(store: Store) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-async def test_what_can_not_be_stored_is_refused_and_blocks_nobody(store: Store, event: Any, reason: str) -> None:
-    good, verdict, also_good = await store.take(run_event("before"), event, run_event("after"))
+async def test_invalid_event_is_rejected_without_affecting_the_batch(store: Store, event: Any, reason: str) -> None:
+    good, outcome, also_good = await store.take(run_event("before"), event, run_event("after"))
     assert (good.status, also_good.status) == ("stored", "stored")
-    assert (verdict.status, verdict.reason) == ("rejected", reason)
-    assert verdict.message
+    assert (outcome.status, outcome.reason) == ("rejected", reason)
+    assert outcome.message
 
 
-async def test_a_missing_field_is_named(store: Store) -> None:
+async def test_rejection_names_a_missing_field(store: Store) -> None:
     event = run_event()
     del event["data"]["run"]["project_id"]
-    (verdict,) = await store.take(event)
-    assert "data.run.project_id" in (verdict.message or "")
+    (outcome,) = await store.take(event)
+    assert "data.run.project_id" in (outcome.message or "")
 
 
-async def test_a_rejected_event_is_taken_over_by_its_replay(store: Store) -> None:
+async def test_replay_of_a_rejected_event_replaces_its_receipt(store: Store) -> None:
     event = run_event(id="one", completed_at="2999-01-01T00:00:00Z")
     await store.take(event)
     assert [receipt["status"] for receipt in await store.receipts()] == ["rejected"]
@@ -201,43 +201,43 @@ async def test_a_rejected_event_is_taken_over_by_its_replay(store: Store) -> Non
     assert [receipt["status"] for receipt in await store.receipts()] == ["stored"]
 
 
-async def test_a_run_whose_results_have_expired_keeps_its_counts(store: Store) -> None:
+async def test_run_with_expired_results_keeps_its_counts(store: Store) -> None:
     await store.take(run_event(results=[result("a"), result("b", "failed")]))
     await store.pool.execute("UPDATE runs SET results_expired = true")
     before = await store.snapshot()
-    (verdict,) = await store.take(run_event(results=[result("a", "failed")], time="2026-05-20T13:00:00Z"))
-    assert (verdict.status, verdict.reason) == ("rejected", "completed_at_out_of_range")
+    (outcome,) = await store.take(run_event(results=[result("a", "failed")], time="2026-05-20T13:00:00Z"))
+    assert (outcome.status, outcome.reason) == ("rejected", "completed_at_out_of_range")
     assert await store.snapshot() == before
     assert [receipt["status"] for receipt in await store.receipts()].count("rejected") == 1
 
 
-async def test_a_run_id_of_another_project_is_rejected(store: Store) -> None:
+async def test_run_id_of_another_project_is_rejected(store: Store) -> None:
     await store.take(run_event("run_1", project_id="shop"))
-    (verdict,) = await store.take(run_event("run_1", project_id="bank"))
-    assert verdict.reason == "run_id_conflict"
+    (outcome,) = await store.take(run_event("run_1", project_id="bank"))
+    assert outcome.reason == "run_id_conflict"
     both = await store.take(run_event("run_2", project_id="shop"), run_event("run_2", project_id="bank"))
-    assert [verdict.reason for verdict in both] == [None, "run_id_conflict"]
+    assert [outcome.reason for outcome in both] == [None, "run_id_conflict"]
     assert [receipt["status"] for receipt in await store.receipts()].count("rejected") == 2
 
 
-async def test_nul_and_lone_surrogates_are_replaced_and_noted(store: Store) -> None:
+async def test_nul_and_lone_surrogates_are_replaced_and_reported(store: Store) -> None:
     text = body(run_event(results=[result("NUL\0", "failed", failure={"message": "SURROGATE"})]))
-    (verdict,) = await store.take(text.replace(b"SURROGATE", b"\\ud800"))
-    assert verdict.status == "stored"
+    (outcome,) = await store.take(text.replace(b"SURROGATE", b"\\ud800"))
+    assert outcome.status == "stored"
     assert [row[0] for row in await store.results()] == ["NUL�"]
     assert await store.pool.fetchval("SELECT message FROM result_details") == "�"
     (receipt,) = await store.receipts()
     assert "U+FFFD" in receipt["problems"][0]["reason"]
 
 
-async def test_a_duration_that_is_no_number_rejects_that_result(store: Store) -> None:
+async def test_result_with_a_nan_duration_is_rejected(store: Store) -> None:
     text = body(run_event(results=[result("nan", duration_ms=-77), result("good")])).replace(b"-77", b"NaN")
-    (verdict,) = await store.take(text)
-    assert verdict.status == "partial"
+    (outcome,) = await store.take(text)
+    assert outcome.status == "partial"
     assert [row[0] for row in await store.results()] == ["good"]
 
 
-async def test_long_text_is_cut_with_a_note_and_empty_names_are_kept(store: Store) -> None:
+async def test_long_text_is_truncated_and_reported_and_empty_names_are_stored(store: Store) -> None:
     long = result("n" * 10_240, "failed", failure={"message": "m" * 20_000, "details": "d" * 200_000})
     await store.take(run_event(results=[long, result("")]))
     names = [row[0] for row in await store.results()]
@@ -250,15 +250,15 @@ async def test_long_text_is_cut_with_a_note_and_empty_names_are_kept(store: Stor
     assert receipt["status"] == "stored"
 
 
-async def test_twenty_thousand_cases_fit_in_one_event(store: Store) -> None:
+async def test_event_can_contain_twenty_thousand_cases(store: Store) -> None:
     await store.take(run_event(results=[result(f"case {number}") for number in range(20_000)]))
     run = await store.run()
     assert run is not None
     assert run["passed"] == 20_000
 
 
-async def test_two_ingests_at_once_make_one_run_and_no_deadlock(store: Store) -> None:
-    """Two processes get the shards of many runs in opposite orders."""
+async def test_concurrent_ingests_of_shards_create_one_run_without_deadlock(store: Store) -> None:
+    """Two processes ingest the shards of the same runs in opposite orders."""
     other = RunIngest(store.pool, RETENTION)
     runs = [f"run_{number}" for number in range(8)]
 
@@ -274,25 +274,25 @@ async def test_two_ingests_at_once_make_one_run_and_no_deadlock(store: Store) ->
     assert [tuple(row) for row in rows] == [(40, True)] * 8
 
 
-async def test_the_same_event_at_two_ingests_at_once_is_stored_once(store: Store) -> None:
+async def test_event_in_two_concurrent_ingests_is_stored_once(store: Store) -> None:
     other = RunIngest(store.pool, RETENTION)
     bodies = [body(run_event(f"run_{number}", [result("a"), result("b")])) for number in range(30)]
     both = await asyncio.gather(store.ingest.ingest(bodies), other.ingest(bodies[::-1]))
-    assert sorted(verdict.status for verdicts in both for verdict in verdicts) == ["duplicate"] * 30 + ["stored"] * 30
+    assert sorted(outcome.status for outcomes in both for outcome in outcomes) == ["duplicate"] * 30 + ["stored"] * 30
     assert await store.pool.fetchval("SELECT count(*) FROM results") == 60
 
 
-async def test_a_clash_of_case_keys_rejects_the_later_case(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_case_key_collision_rejects_the_later_case(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.domain.cases.case_key", lambda *_: 7)
     await store.take(run_event(results=[result("a")]))
-    (verdict,) = await store.take(run_event("run_2", [result("b"), result("c", case_id="x")]))
-    assert verdict.status == "partial" or verdict.reason == "no_valid_result"
+    (outcome,) = await store.take(run_event("run_2", [result("b"), result("c", case_id="x")]))
+    assert outcome.status == "partial" or outcome.reason == "no_valid_result"
     assert await store.results("run_2") == []
     problems = (await store.receipts())[-1]["problems"]
     assert all("case_key_clash" in problem["reason"] for problem in problems)
 
 
-async def test_an_uploaded_file_survives_a_correction(store: Store) -> None:
+async def test_correction_keeps_an_uploaded_file(store: Store) -> None:
     shot = {"kind": "screenshot", "name": "pay.png", "uri": "s3://x/pay.png"}
     await store.take(run_event(results=[result("a", "failed", artifacts=[shot])]))
     await store.pool.execute("UPDATE artifacts SET path = 'artifacts/1/x', uri = NULL")
@@ -302,47 +302,47 @@ async def test_an_uploaded_file_survives_a_correction(store: Store) -> None:
     assert tuple(row) == ("artifacts/1/x", None)
 
 
-async def test_a_fault_that_only_the_store_sees_is_one_events_own(store: Store, database_url: str) -> None:
+async def test_database_error_rejects_only_the_event_that_caused_it(store: Store, database_url: str) -> None:
     owner = await asyncpg.connect(database_url)
     await owner.execute("ALTER TABLE runs ADD CHECK (run_id <> 'poison')")
     await owner.close()
-    verdicts = await store.take(run_event("before"), run_event("poison"), run_event("after"))
-    assert [verdict.reason for verdict in verdicts] == [None, "refused_by_store", None]
+    outcomes = await store.take(run_event("before"), run_event("poison"), run_event("after"))
+    assert [outcome.reason for outcome in outcomes] == [None, "refused_by_store", None]
     assert [receipt["status"] for receipt in await store.receipts()] == ["stored", "rejected", "stored"]
 
 
-async def test_unknown_extra_fields_are_ignored(store: Store) -> None:
-    event = run_event(results=[result("a", colour="green")], mood="good")
+async def test_unknown_fields_are_ignored(store: Store) -> None:
+    event = run_event(results=[result("a", color="green")], unknown="value")
     event["extension"] = 1
-    assert [verdict.status for verdict in await store.take(event)] == ["stored"]
+    assert [outcome.status for outcome in await store.take(event)] == ["stored"]
 
 
-async def test_case_renamed_under_its_id_keeps_its_history_and_takes_the_new_name(store: Store) -> None:
+async def test_renamed_case_with_a_case_id_keeps_its_identity_and_gets_the_new_name(store: Store) -> None:
     await store.take(run_event("run_1", [result("old name", case_id="tc_1")]))
     await store.take(run_event("run_2", [result("new name", case_id="tc_1")]))
     rows = await store.pool.fetch("SELECT name FROM cases")
     assert [row["name"] for row in rows] == ["new name"]
 
 
-async def test_of_two_projects_in_one_batch_the_one_that_has_the_run_keeps_it(store: Store) -> None:
+async def test_batch_with_two_projects_rejects_the_project_that_does_not_own_the_run(store: Store) -> None:
     await store.take(run_event(project_id="bank"))
     both = await store.take(run_event(project_id="shop"), run_event(results=[result("more")], project_id="bank"))
-    assert [verdict.reason for verdict in both] == ["run_id_conflict", None]
+    assert [outcome.reason for outcome in both] == ["run_id_conflict", None]
     assert len(await store.results()) == 2
 
 
-async def test_attempts_of_one_case_are_bounded_however_they_come(store: Store) -> None:
-    again = [result("a", "failed", case_id="tc_1", duration_ms=2_000_000_000)] * 1_200
-    (verdict,) = await store.take(run_event(results=again))
-    assert verdict.status == "partial"
+async def test_number_of_attempts_per_case_is_limited(store: Store) -> None:
+    attempts = [result("a", "failed", case_id="tc_1", duration_ms=2_000_000_000)] * 1_200
+    (outcome,) = await store.take(run_event(results=attempts))
+    assert outcome.status == "partial"
     assert await store.results() == [("a", "failed", 2**31 - 1, 1_000, False)]
 
 
-async def test_a_size_that_no_file_has_costs_its_result_alone(store: Store) -> None:
-    beyond = result("beyond", artifacts=[{"name": "a", "size": 2**63}])
+async def test_out_of_range_artifact_size_rejects_only_its_result(store: Store) -> None:
+    too_large = result("too large", artifacts=[{"name": "a", "size": 2**63}])
     largest = result("largest", artifacts=[{"name": "a", "size": 2**53 - 1}])
-    (verdict,) = await store.take(run_event(results=[beyond, largest]))
-    assert (verdict.status, verdict.results) == ("partial", 1)
+    (outcome,) = await store.take(run_event(results=[too_large, largest]))
+    assert (outcome.status, outcome.results) == ("partial", 1)
     (receipt,) = await store.receipts()
     assert receipt["problems"][0]["reason"] == "artifacts.0.size: must be at most 9007199254740991"
 
@@ -351,23 +351,23 @@ async def test_a_size_that_no_file_has_costs_its_result_alone(store: Store) -> N
     "started_at",
     ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59-14:00"],
 )
-async def test_a_run_that_started_at_an_end_of_the_calendar_takes_further_events(store: Store, started_at: str) -> None:
-    verdicts = await store.take_each(run_event(started_at=started_at), run_event(results=[result("a")]))
-    assert [verdict.status for verdict in verdicts] == ["stored", "stored"]
+async def test_run_with_an_extreme_start_time_accepts_further_events(store: Store, started_at: str) -> None:
+    outcomes = await store.take_each(run_event(started_at=started_at), run_event(results=[result("a")]))
+    assert [outcome.status for outcome in outcomes] == ["stored", "stored"]
 
 
-async def test_a_batch_that_is_read_lets_others_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reading takes milliseconds: a batch with an answer from the database must not wait for the end of another."""
-    await store.take(run_event("the organization is known now"))
-    read: list[bytes] = []
+async def test_parsing_a_batch_does_not_block_other_batches(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parsing takes milliseconds: a batch with a response from the database must not wait for another batch."""
+    await store.take(run_event("caches_the_organization"))
+    parsed: list[bytes] = []
 
-    def read_and_note(event: bytes, accept: AcceptanceWindow) -> ParsedEvent | ParsedDataref | RejectedEvent:
-        read.append(event)
-        return parse_event(event, accept)
+    def record_and_parse(event: bytes, window: AcceptanceWindow) -> ParsedEvent | ParsedDataref | RejectedEvent:
+        parsed.append(event)
+        return parse_event(event, window)
 
-    monkeypatch.setattr("service.usecases.ingest.ingest_runs.parse_event", read_and_note)
+    monkeypatch.setattr("service.usecases.ingest.ingest_runs.parse_event", record_and_parse)
     async with store.pool.acquire(), store.pool.acquire():
-        pass  # both connections are open now
+        pass  # opens both connections
     first, second = ([body(run_event(f"run_{batch}_{number}")) for number in range(5)] for batch in range(2))
     await asyncio.gather(store.ingest.ingest(first), store.ingest.ingest(second))
-    assert read.index(second[0]) < read.index(first[-1])
+    assert parsed.index(second[0]) < parsed.index(first[-1])

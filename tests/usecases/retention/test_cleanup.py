@@ -1,4 +1,4 @@
-"""The chores: each takes away what it is for, and nothing else, in steps that no backlog is too long for."""
+"""Periodic cleanup: each task deletes only expired rows, in transactions of limited size."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -9,24 +9,26 @@ import asyncpg
 import pytest
 
 from service.store.postgres import database
-from service.usecases.retention import cleanup as tidy
+from service.usecases.retention import cleanup
 from tests.run_events import run_event
 from tests.stored import Store
 
 MANY = 7
 STEP = 3
-LONG_AGO = "0100" + "0" * 28  # the part of an id that was minted decades ago
+LONG_AGO = "0100" + "0" * 28  # part of an ID that was created decades ago
 
-# Notes for every step how many rows it deletes, and in which transaction.
-NOTED = """
+# Records the transaction and the number of deleted rows of each statement.
+RECORDER = """
 CREATE TABLE steps (transaction xid8, deleted bigint);
-CREATE FUNCTION note_step() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+CREATE FUNCTION record_step() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
-    INSERT INTO steps SELECT pg_current_xact_id(), count(*) FROM gone HAVING count(*) > 0;
+    INSERT INTO steps SELECT pg_current_xact_id(), count(*) FROM old_rows HAVING count(*) > 0;
     RETURN NULL;
 END $$;
 """
-NOTING = "CREATE TRIGGER noted AFTER DELETE ON {} REFERENCING OLD TABLE AS gone EXECUTE FUNCTION note_step()"
+RECORD_DELETIONS = (
+    "CREATE TRIGGER recorded AFTER DELETE ON {} REFERENCING OLD TABLE AS old_rows EXECUTE FUNCTION record_step()"
+)
 
 
 @pytest.fixture
@@ -45,7 +47,7 @@ async def fill_receipts(owner: asyncpg.Connection) -> None:
     )
 
 
-async def fill_answers(owner: asyncpg.Connection) -> None:
+async def fill_responses(owner: asyncpg.Connection) -> None:
     await owner.execute(
         "INSERT INTO idempotency_keys (org_id, method, path, key, request_sha256, status, body, created_at)"
         " SELECT 1, 'POST', '/v1/results/export', n, '', 202, '', now() - interval '25 hours'"
@@ -72,53 +74,53 @@ async def fill_deliveries(owner: asyncpg.Connection) -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "fill", "chore"),
+    ("table", "fill", "task"),
     [
-        ("receipts", fill_receipts, tidy.delete_expired_receipts),
-        ("idempotency_keys", fill_answers, tidy.delete_expired_responses),
-        ("events", fill_events, tidy.delete_expired_events),
-        ("deliveries", fill_deliveries, tidy.delete_expired_events),
+        ("receipts", fill_receipts, cleanup.delete_expired_receipts),
+        ("idempotency_keys", fill_responses, cleanup.delete_expired_responses),
+        ("events", fill_events, cleanup.delete_expired_events),
+        ("deliveries", fill_deliveries, cleanup.delete_expired_events),
     ],
 )
-async def test_a_long_backlog_goes_in_steps_of_their_own(
+async def test_backlog_is_deleted_in_several_transactions(
     store: Store, owner: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch,
-    table: str, fill: Callable[[asyncpg.Connection], Awaitable[None]], chore: Callable[[Any], Awaitable[int]],
+    table: str, fill: Callable[[asyncpg.Connection], Awaitable[None]], task: Callable[[Any], Awaitable[int]],
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(tidy, "_MAX_ROWS", STEP)
+    monkeypatch.setattr(cleanup, "_MAX_ROWS", STEP)
     await fill(owner)
-    await owner.execute(NOTED + NOTING.format(table))
-    assert await chore(store.pool) == MANY
+    await owner.execute(RECORDER + RECORD_DELETIONS.format(table))
+    assert await task(store.pool) == MANY
     assert await owner.fetchval(f"SELECT count(*) FROM {table}") == 0
     steps = await owner.fetch("SELECT transaction, deleted FROM steps ORDER BY transaction")
     assert [step["deleted"] for step in steps] == [3, 3, 1]
     assert len({step["transaction"] for step in steps}) == len(steps)
 
 
-async def test_what_a_step_has_deleted_stays_deleted_when_a_later_one_fails(
+async def test_error_keeps_the_deletions_of_earlier_transactions(
     store: Store, owner: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tidy, "_MAX_ROWS", STEP)
+    monkeypatch.setattr(cleanup, "_MAX_ROWS", STEP)
     await fill_receipts(owner)
     await owner.execute(
-        "CREATE TABLE holds (org_id int, receipt_id text, FOREIGN KEY (org_id, receipt_id) REFERENCES receipts)"
+        "CREATE TABLE links (org_id int, receipt_id text, FOREIGN KEY (org_id, receipt_id) REFERENCES receipts)"
     )
     await owner.execute(
-        "INSERT INTO holds SELECT org_id, receipt_id FROM receipts ORDER BY receipt_id OFFSET 4 LIMIT 1"
+        "INSERT INTO links SELECT org_id, receipt_id FROM receipts ORDER BY receipt_id OFFSET 4 LIMIT 1"
     )
     with pytest.raises(asyncpg.ForeignKeyViolationError):
-        await tidy.delete_expired_receipts(store.pool)
+        await cleanup.delete_expired_receipts(store.pool)
     assert await owner.fetchval("SELECT count(*) FROM receipts") == MANY - STEP
 
 
-async def test_two_that_delete_share_the_work_and_wait_for_nobody(
+async def test_concurrent_cleanups_skip_locked_rows(
     store: Store, owner: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tidy, "_MAX_ROWS", STEP)
+    monkeypatch.setattr(cleanup, "_MAX_ROWS", STEP)
     await fill_receipts(owner)
     async with owner.transaction():
         await owner.execute("SELECT 1 FROM receipts ORDER BY receipt_id LIMIT 2 FOR UPDATE")
-        assert await asyncio.wait_for(tidy.delete_expired_receipts(store.pool), 4) == MANY - 2
-    assert await tidy.delete_expired_receipts(store.pool) == 2
+        assert await asyncio.wait_for(cleanup.delete_expired_receipts(store.pool), 4) == MANY - 2
+    assert await cleanup.delete_expired_receipts(store.pool) == 2
 
 
 async def age_receipt(store: Store, event_id: str, **columns: Any) -> None:
@@ -128,46 +130,46 @@ async def age_receipt(store: Store, event_id: str, **columns: Any) -> None:
     )
 
 
-async def test_old_receipts_go_and_new_ones_stay(store: Store) -> None:
+async def test_only_expired_receipts_are_deleted(store: Store) -> None:
     await store.take(run_event("run_1", id="old"), run_event("run_2", id="new"))
     await age_receipt(store, "old", received_at=datetime.now(UTC) - timedelta(days=91))
-    await tidy.delete_expired_receipts(store.pool)
+    await cleanup.delete_expired_receipts(store.pool)
     assert [receipt["event_id"] for receipt in await store.receipts()] == ["new"]
 
 
-async def test_a_receipt_that_was_used_again_is_as_old_as_its_last_use(store: Store) -> None:
+async def test_reused_receipt_expires_after_its_last_use(store: Store) -> None:
     await store.take(run_event(id="again"))
     await age_receipt(store, "again", received_at=datetime.now(UTC) - timedelta(days=89))
-    await tidy.delete_expired_receipts(store.pool)
+    await cleanup.delete_expired_receipts(store.pool)
     assert len(await store.receipts()) == 1
 
 
-async def test_a_receipt_of_what_is_still_to_be_read_stays(store: Store) -> None:
+async def test_receipt_of_an_unread_report_is_not_deleted(store: Store) -> None:
     await store.take(run_event(id="waiting"))
     await age_receipt(store, "waiting", received_at=datetime.now(UTC) - timedelta(days=91), status="queued")
-    await tidy.delete_expired_receipts(store.pool)
+    await cleanup.delete_expired_receipts(store.pool)
     assert len(await store.receipts()) == 1
 
 
 @pytest.mark.slow
-async def test_a_consumer_that_stands_still_inside_a_copy_is_ended(
+async def test_consumer_suspended_in_a_copy_is_terminated(
     store: Store, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pool = await database.open_pool(database_url, "results_worker", 1)
     async with pool.acquire() as stuck:
-        standing = asyncio.create_task(_stand_still(stuck))
+        copying = asyncio.create_task(_copy_forever(stuck))
         await asyncio.sleep(0.3)
-        await tidy.terminate_stuck_writers(store.pool)
-        assert not standing.done()
-        monkeypatch.setattr(tidy, "_STUCK_AFTER", timedelta(0))
-        await tidy.terminate_stuck_writers(store.pool)
+        await cleanup.terminate_stuck_writers(store.pool)
+        assert not copying.done()
+        monkeypatch.setattr(cleanup, "_STUCK_AFTER", timedelta(0))
+        await cleanup.terminate_stuck_writers(store.pool)
         with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
-            await asyncio.wait_for(standing, 10)
+            await asyncio.wait_for(copying, 10)
     await database.close_pool(pool)
     assert await store.pool.fetchval("SELECT 1") == 1
 
 
-async def _stand_still(connection: database.Connection) -> None:
+async def _copy_forever(connection: database.Connection) -> None:
     async def rows() -> AsyncIterator[bytes]:
         await asyncio.sleep(3600)
         yield b""
@@ -175,22 +177,22 @@ async def _stand_still(connection: database.Connection) -> None:
     await connection.copy_to_table("heartbeats", source=rows(), columns=["worker_id", "role"])
 
 
-async def test_answers_of_yesterday_go_and_those_of_today_stay(store: Store, owner: asyncpg.Connection) -> None:
+async def test_only_responses_older_than_a_day_are_deleted(store: Store, owner: asyncpg.Connection) -> None:
     await owner.executemany(
         "INSERT INTO idempotency_keys (org_id, method, path, key, request_sha256, status, body, created_at)"
         " VALUES (1, 'POST', '/v1/results/export', $1, '', 202, '', now() - $2::interval)",
         [("old", timedelta(hours=25)), ("new", timedelta(hours=23))],
     )
-    await tidy.delete_expired_responses(store.pool)
+    await cleanup.delete_expired_responses(store.pool)
     assert [row["key"] for row in await owner.fetch("SELECT key FROM idempotency_keys")] == ["new"]
 
 
-async def test_an_answer_that_is_kept_anew_while_old_ones_go_stays(store: Store, owner: asyncpg.Connection) -> None:
-    await fill_answers(owner)
+async def test_response_that_is_replaced_during_cleanup_is_kept(store: Store, owner: asyncpg.Connection) -> None:
+    await fill_responses(owner)
     async with owner.transaction():
         await owner.execute("UPDATE idempotency_keys SET created_at = now() WHERE key = '1'")
-        tidying = asyncio.create_task(tidy.delete_expired_responses(store.pool))
+        deletion = asyncio.create_task(cleanup.delete_expired_responses(store.pool))
         await asyncio.sleep(0.3)
-        assert not tidying.done()
-    assert await tidying == MANY - 1
+        assert not deletion.done()
+    assert await deletion == MANY - 1
     assert [row["key"] for row in await owner.fetch("SELECT key FROM idempotency_keys")] == ["1"]

@@ -1,4 +1,4 @@
-"""Months beyond the retention go with all that is in them, whoever reads or dies meanwhile; their runs stay."""
+"""Removal of months after the retention, with concurrent readers, interruptions, and operators."""
 
 import asyncio
 import time
@@ -24,7 +24,7 @@ RETENTION = timedelta(days=30)
 NOW = datetime.now(UTC)
 OLD, NEW = NOW - timedelta(days=100), NOW - timedelta(days=5)
 OLD_RESULTS = f"results_{OLD:%Y_%m}"
-PIECES = ("results", "result_details", "artifacts")
+TABLES = ("results", "result_details", "artifacts")
 RESULTS = [
     result("logs in"),
     result("pays", "failed", failure={"message": "no"}, artifacts=[{"name": "a.png", "uri": "s3://x"}]),
@@ -33,7 +33,7 @@ RESULTS = [
 
 @dataclass
 class Scene:
-    """An old run and a new one, each with a file, and who lets the old one's results go."""
+    """A server and its storage, with functions that add runs and remove expired results."""
 
     api: Api
     storage: Storage
@@ -43,11 +43,11 @@ class Scene:
         await expire_results(self.api.store.pool, self.storage, self.database_url, retention)
 
     async def add_run(self, run_id: str, completed_at: datetime) -> str:
-        """Returns where storage keeps the file of one of its results."""
+        """Add a run with an uploaded file, and return the path of the file in storage."""
         await self.api.store.take(run_event(run_id, RESULTS, time=completed_at.isoformat()))
         first = (await self.api.get("/v1/results", {"run_id": run_id}))["data"][0]
         headers = {"Authorization": f"Bearer {self.api.key}"}
-        put = await self.api.http.put(f"/v1/results/{first['id']}/artifacts/log.txt", data=b"said", headers=headers)
+        put = await self.api.http.put(f"/v1/results/{first['id']}/artifacts/log.txt", data=b"log", headers=headers)
         assert put.status in (200, 201), await put.text()
         pool: Any = self.api.store.pool
         path: str = await pool.fetchval(
@@ -57,25 +57,25 @@ class Scene:
         return path
 
     async def partitions(self) -> set[str]:
-        """The months that are there, however they hang together."""
+        """Return the existing partitions, attached or detached."""
         rows = await self.api.store.pool.fetch(
             "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname ~ '_[0-9]{4}_[0-9]{2}$'"
         )
         return {row["relname"] for row in rows}
 
     async def is_pending(self) -> bool:
-        """Whether a partition is half detached."""
+        """Return whether the detachment of a partition is pending."""
         return bool(await self.api.store.pool.fetchval("SELECT bool_or(inhdetachpending) FROM pg_inherits"))
 
-    async def assert_old_is_gone_and_new_is_there(self) -> None:
-        assert await self.partitions() == pieces_of(NEW)
+    async def assert_only_the_old_month_is_removed(self) -> None:
+        assert await self.partitions() == partitions_of(NEW)
         assert {item["run_id"] for item in await self.api.walk("/v1/results")} == {"new"}
         assert (await self.api.get("/v1/runs/old"))["results_expired"] is True
         assert (await self.api.get("/v1/runs/new"))["results_expired"] is False
 
 
-def pieces_of(moment: datetime) -> set[str]:
-    return {f"{piece}_{moment:%Y_%m}" for piece in PIECES}
+def partitions_of(time: datetime) -> set[str]:
+    return {f"{table}_{time:%Y_%m}" for table in TABLES}
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ async def scene(database_url: str, storage_url: str) -> AsyncIterator[Scene]:
 
 @pytest.fixture
 async def local(database_url: str, tmp_path: Path) -> AsyncIterator[Scene]:
-    """With both runs, in a folder."""
+    """A scene with an old and a new run, with storage in a directory."""
     async with serve(database_url, artifacts_url=tmp_path.as_uri()) as api:
         scene = Scene(api, Storage(tmp_path.as_uri()), database_url)
         await scene.add_run("old", OLD)
@@ -98,13 +98,13 @@ async def exists(storage: Storage, path: str) -> bool:
     return path in [found async for batch in storage.list_older("artifacts", timedelta(0)) for found in batch]
 
 
-async def test_a_month_goes_with_its_files_and_its_runs_stay(scene: Scene) -> None:
+async def test_removal_includes_files_but_keeps_the_runs(scene: Scene) -> None:
     old, new = await scene.add_run("old", OLD), await scene.add_run("new", NEW)
     before = await scene.api.get("/v1/runs/old")
     shown = (await scene.api.get("/v1/results", {"run_id": "old"}))["data"][0]["id"]
     assert before["results_expired"] is False
     await scene.expire()
-    await scene.assert_old_is_gone_and_new_is_there()
+    await scene.assert_only_the_old_month_is_removed()
     assert await scene.api.get("/v1/runs/old") == {**before, "results_expired": True}
     assert before["counts"]["failed"] == before["counts"]["passed"] == 1
     await scene.api.error(f"/v1/results/{shown}", 404)
@@ -114,25 +114,25 @@ async def test_a_month_goes_with_its_files_and_its_runs_stay(scene: Scene) -> No
     assert len((await scene.api.get(f"/v1/cases/{case['id']}/history"))["data"]) == 1
 
 
-@pytest.mark.parametrize("looks", [1, 2, 3])
-async def test_files_are_found_among_however_many_references(
-    local: Scene, monkeypatch: pytest.MonkeyPatch, looks: int
+@pytest.mark.parametrize("limit", [1, 2, 3])
+async def test_files_are_found_with_any_number_of_artifacts_per_query(
+    local: Scene, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
-    monkeypatch.setattr("service.usecases.retention.expire_results._MAX_ARTIFACTS", looks)
+    monkeypatch.setattr("service.usecases.retention.expire_results._MAX_ARTIFACTS", limit)
     old = [await local.add_run(f"old {number}", OLD) for number in range(3)]
     await local.expire()
     assert [await exists(local.storage, path) for path in old] == [False] * 3
 
 
-async def test_a_month_stays_until_all_of_it_is_beyond_the_retention(local: Scene) -> None:
+async def test_month_is_kept_until_its_last_result_has_expired(local: Scene) -> None:
     first = OLD.replace(day=1, hour=0)
     await local.add_run("first", first)
     await local.expire(datetime.now(UTC) - first - timedelta(days=2))
-    assert await local.partitions() == pieces_of(OLD) | pieces_of(NEW)
+    assert await local.partitions() == partitions_of(OLD) | partitions_of(NEW)
     assert (await local.api.get("/v1/runs/first"))["results_expired"] is False
 
 
-async def test_nobody_is_kept_waiting_and_what_a_reader_holds_goes_in_the_next_round(local: Scene) -> None:
+async def test_removal_blocks_no_request_and_continues_after_a_long_reader(local: Scene) -> None:
     waits: list[float] = []
 
     async def use() -> None:
@@ -158,12 +158,12 @@ async def test_nobody_is_kept_waiting_and_what_a_reader_holds_goes_in_the_next_r
         assert (await local.api.get("/v1/runs/old"))["results_expired"] is True
     await local.expire()
     assert not await local.is_pending()
-    await local.assert_old_is_gone_and_new_is_there()
+    await local.assert_only_the_old_month_is_removed()
 
 
 @asynccontextmanager
 async def reading(scene: Scene) -> AsyncIterator[None]:
-    """Somebody who has read the old results and is not done yet."""
+    """Keep a transaction open that has read the old results."""
     connection = await asyncpg.connect(scene.database_url)
     async with connection.transaction():
         await connection.fetch("SELECT count(*) FROM results")
@@ -172,77 +172,77 @@ async def reading(scene: Scene) -> AsyncIterator[None]:
 
 
 @pytest.mark.parametrize("steps", range(6))
-async def test_a_round_that_is_cut_off_is_finished_by_the_next(
+async def test_interrupted_removal_is_continued_by_the_next_call(
     local: Scene, monkeypatch: pytest.MonkeyPatch, steps: int
 ) -> None:
-    class Death(Exception):
+    class Interruption(Exception):
         pass
 
-    left = steps + 1  # the first look finds that nothing was begun
-    take_step = partitions.run_next_drop_step
+    remaining = steps + 1  # the first query finds no interrupted removal
+    run_next_step = partitions.run_next_drop_step
 
-    async def die_in_time(*arguments: Any) -> str | None:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise Death
-        return await take_step(*arguments)
+    async def interrupt(*arguments: Any) -> str | None:
+        nonlocal remaining
+        remaining -= 1
+        if remaining < 0:
+            raise Interruption
+        return await run_next_step(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(partitions, "run_next_drop_step", die_in_time)
-        with pytest.raises(Death):
+        patch.setattr(partitions, "run_next_drop_step", interrupt)
+        with pytest.raises(Interruption):
             await local.expire()
     assert (await local.api.get("/v1/runs/old"))["results_expired"] is True
     assert len(await local.partitions()) == 6 - steps // 2
     await local.expire()
-    await local.assert_old_is_gone_and_new_is_there()
+    await local.assert_only_the_old_month_is_removed()
 
 
-async def test_what_was_begun_is_finished_though_the_retention_is_longer_now(local: Scene) -> None:
+async def test_interrupted_removal_is_continued_after_the_retention_was_extended(local: Scene) -> None:
     async with reading(local):
         with pytest.raises(RowDeleted):
             await local.expire()
     await local.expire(timedelta(days=3653))
-    assert await local.partitions() == pieces_of(NEW) | pieces_of(OLD) - {OLD_RESULTS}
+    assert await local.partitions() == partitions_of(NEW) | partitions_of(OLD) - {OLD_RESULTS}
     await local.add_run("late", OLD)
     assert (await local.api.get("/v1/runs/late"))["results_expired"] is False
 
 
-async def test_a_month_that_is_taken_away_under_a_consumer_is_made_anew(local: Scene) -> None:
+async def test_ingest_creates_a_removed_month_again(local: Scene) -> None:
     await local.expire()
-    late = [run_event(name, RESULTS, time=moment.isoformat()) for name, moment in [("late", OLD), ("other", NEW)]]
-    assert [verdict.status for verdict in await local.api.store.take(*late)] == ["stored", "stored"]
-    assert await local.partitions() == pieces_of(OLD) | pieces_of(NEW)
+    late = [run_event(name, RESULTS, time=time.isoformat()) for name, time in [("late", OLD), ("other", NEW)]]
+    assert [outcome.status for outcome in await local.api.store.take(*late)] == ["stored", "stored"]
+    assert await local.partitions() == partitions_of(OLD) | partitions_of(NEW)
 
 
-async def test_a_month_that_can_not_be_made_is_not_waited_for(local: Scene) -> None:
-    await detach_by_hand(local)
-    (verdict,) = await local.api.store.take(run_event("late", RESULTS, time=OLD.isoformat()))
-    assert verdict.reason == "refused_by_store"
+async def test_event_is_rejected_if_its_month_cannot_be_created(local: Scene) -> None:
+    await detach_manually(local)
+    (outcome,) = await local.api.store.take(run_event("late", RESULTS, time=OLD.isoformat()))
+    assert outcome.reason == "refused_by_store"
 
 
-async def test_a_partition_that_an_operator_has_detached_is_theirs(local: Scene) -> None:
-    await detach_by_hand(local)
+async def test_partition_that_an_operator_detached_is_kept(local: Scene) -> None:
+    await detach_manually(local)
     await local.expire()
-    assert await local.partitions() == pieces_of(NEW) | {OLD_RESULTS}
+    assert await local.partitions() == partitions_of(NEW) | {OLD_RESULTS}
 
 
 @pytest.mark.parametrize("retention", [RETENTION, timedelta(days=3653)])
-@pytest.mark.parametrize("way", ["", "CONCURRENTLY"])
-async def test_what_an_operator_detaches_after_we_could_not_is_theirs(
-    local: Scene, way: str, retention: timedelta
+@pytest.mark.parametrize("option", ["", "CONCURRENTLY"])
+async def test_partition_that_an_operator_detaches_after_a_failed_removal_is_kept(
+    local: Scene, option: str, retention: timedelta
 ) -> None:
     async with locking(local):
         with pytest.raises(RowDeleted):
             await local.expire()
-    await detach_by_hand(local, way)
+    await detach_manually(local, option)
     await local.expire(retention)
     assert OLD_RESULTS in await local.partitions()
 
 
-async def test_a_lock_that_comes_between_leaves_no_mark(local: Scene) -> None:
-    class Late:
-        """The owner's connection, on which somebody is faster with the lock."""
+async def test_lock_between_mark_and_detachment_leaves_no_mark(local: Scene) -> None:
+    class LockedBeforeDetachment:
+        """The connection of the owner; another connection takes the lock before the detachment."""
 
         def __getattr__(self, name: str) -> Any:
             return getattr(owner, name)
@@ -256,38 +256,38 @@ async def test_a_lock_that_comes_between_leaves_no_mark(local: Scene) -> None:
 
     async with as_owner(local.database_url) as owner:
         with pytest.raises(RowDeleted):
-            await partitions.run_next_drop_step(cast("asyncpg.Connection", Late()), OLD.date())
-    await detach_by_hand(local)
+            await partitions.run_next_drop_step(cast("asyncpg.Connection", LockedBeforeDetachment()), OLD.date())
+    await detach_manually(local)
     await local.expire()
     assert OLD_RESULTS in await local.partitions()
 
 
-async def test_what_is_attached_again_is_an_operators_to_detach(local: Scene) -> None:
+async def test_partition_that_was_attached_again_can_be_detached_by_an_operator(local: Scene) -> None:
     async with as_owner(local.database_url) as owner:
         await partitions.run_next_drop_step(owner, OLD.date())
         low, high = partitions._key_range(partitions.month_of(OLD))
         bounds = f"FOR VALUES FROM ('{low}') TO ('{high}')"
         await owner.execute(f"ALTER TABLE results ATTACH PARTITION {OLD_RESULTS} {bounds}")
     await local.expire(timedelta(days=3653))
-    await detach_by_hand(local)
+    await detach_manually(local)
     await local.expire()
     assert OLD_RESULTS in await local.partitions()
 
 
-async def detach_by_hand(scene: Scene, way: str = "") -> None:
+async def detach_manually(scene: Scene, option: str = "") -> None:
     async with as_owner(scene.database_url) as owner:
-        await owner.execute(f"ALTER TABLE results DETACH PARTITION {OLD_RESULTS} {way}")
+        await owner.execute(f"ALTER TABLE results DETACH PARTITION {OLD_RESULTS} {option}")
 
 
 @asynccontextmanager
 async def locking(scene: Scene) -> AsyncIterator[None]:
-    """Somebody who keeps partitions from being detached, as ANALYZE and CREATE INDEX do."""
+    """Hold a lock that prevents the detachment of partitions, like ANALYZE and CREATE INDEX."""
     async with as_owner(scene.database_url) as other, other.transaction():
         await other.execute("LOCK TABLE ONLY results IN SHARE UPDATE EXCLUSIVE MODE")
         yield
 
 
-async def test_several_at_once_do_no_harm(local: Scene) -> None:
+async def test_concurrent_removals_are_safe(local: Scene) -> None:
     for months in range(4, 10):
         await local.add_run(f"older {months}", NOW - timedelta(days=31 * months))
     for _ in range(20):
@@ -295,15 +295,15 @@ async def test_several_at_once_do_no_harm(local: Scene) -> None:
         assert all(outcome is None or is_conflict(outcome) for outcome in rounds), rounds
         if rounds == [None] * 3:
             break
-    await local.assert_old_is_gone_and_new_is_there()
+    await local.assert_only_the_old_month_is_removed()
 
 
-async def test_the_file_of_an_export_lives_as_long_as_its_export_says(database_url: str, tmp_path: Path) -> None:
+async def test_export_file_is_kept_until_its_own_expiration(database_url: str, tmp_path: Path) -> None:
     async with exporting(database_url, tmp_path.as_uri()) as exports:
         scene = Scene(exports.api, exports.storage, database_url)
         await scene.add_run("old", OLD)
-        made = await exports.run("csv", filter={"run_id": "old"})
+        export = await exports.run("csv", filter={"run_id": "old"})
         await scene.expire()
-        assert (await exports.file(made)).count(b"\n") == 1 + len(RESULTS)
+        assert (await exports.file(export)).count(b"\n") == 1 + len(RESULTS)
         empty = await exports.run("csv", filter={"run_id": "old"})
         assert empty["rows"] == 0
