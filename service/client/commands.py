@@ -9,8 +9,13 @@ import click
 from service.client.arguments import BRANCH, IDENTIFIER, LABEL, NAME, SHARD, TEXT, server_options
 from service.client.export_command import export
 from service.domain.events import EVENT_TYPES
+from service.domain.report_formats import supported_formats
 
 _ERROR: Final = 3  # the exit code of `gate` if no decision is possible
+_REPORT_HELP: Final = f"""Upload test reports: {supported_formats()}.
+
+FILES can be patterns such as 'target/**/TEST-*.xml'. Several files are shards of one run.
+"""
 
 
 @click.command()
@@ -60,7 +65,7 @@ def tail(url: str, key: str, types: tuple[str, ...], run_id: str | None, as_json
         stream.tail(url, key, filters, as_json=as_json)
 
 
-@click.command()
+@click.command(help=_REPORT_HELP)
 @server_options
 @click.argument("files", nargs=-1, required=True)
 @click.option("--run-id", type=IDENTIFIER, help="Run that the reports belong to.  [default: the CI job]")
@@ -76,10 +81,7 @@ def tail(url: str, key: str, types: tuple[str, ...], run_id: str | None, as_json
 @click.option("--shard", type=SHARD, help="Part of the run that the file contains, for example 2/8.")
 @click.option("--wait", is_flag=True, help="Wait until the reports are processed. Exit with code 1 if one is rejected.")
 def report(url: str, key: str, files: tuple[str, ...], run_id: str | None, wait: bool, **options: Any) -> None:
-    """Upload test reports: JUnit XML, CTRF, or native JSON.
-
-    FILES can be patterns such as 'target/**/TEST-*.xml'. Several files are shards of one run.
-    """
+    """Upload test reports."""
     from service.client import ci
     from service.client import report as reports
 

@@ -27,7 +27,7 @@ class ReportQuery(Query):
     started_at: Timestamp | None = None
     completed_at: Annotated[
         Timestamp | None,
-        Field(description="The end of the run; default: the end that the report states, else the time of receipt"),
+        Field(description="The end of the run; default: completed_at of a native report, else the time of receipt"),
     ] = None
     shard: Annotated[
         Shard | None,

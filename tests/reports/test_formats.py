@@ -86,6 +86,7 @@ formats.READERS["toy"] = read
 
 import orjson
 from service.api import openapi
+from service.client.commands import report
 from service.domain.reports import StoredPart, Upload
 from service.reports.convert import convert
 from service.reports.errors import unsupported
@@ -101,6 +102,7 @@ assert report_formats.normalize_media_type("Text/X-Toy") == "text/x-toy"
 assert report_formats.media_type_of("nightly.toy") == "text/x-toy"
 assert Upload(StoredPart("inbox/1/rcp_1/0", "a", "text/x-toy", 1, ""), {}).artifact().name == "rcp_1.toy"
 assert "Toy" in str(unsupported("nothing"))
+assert "Toy" in report.help
 """
 
 
