@@ -1,10 +1,11 @@
-"""Reading at 10 M results in 20 organizations and at 1 M runs in one: time in PostgreSQL, pages far apart, requests.
+"""Query performance: time in PostgreSQL, distant pages, and requests per second.
 
-    python -m benchmarks.query [--runs 50000] [--small-runs 1000000] [--database postgresql://… that was filled before]
+    python -m benchmarks.query [--runs 50000] [--small-runs 1000000] [--database postgresql://… that it filled before]
 
-Budgets: page 10,000 takes at most 1.2 times the first; any filter or combination has a p99 of at most 5 ms in
-PostgreSQL and no sequential scan, case statistics 10 ms; requests per second are at least 0.7 of what a bare handler
-of the same SQL answers.
+The data are 10 M results in 20 organizations and 1 M runs in one. Limits: page 10,000 takes at most 1.2 times as long
+as the first page. The p99 of every filter and combination is at most 5 ms in PostgreSQL, without a sequential scan. The
+p99 of case statistics is at most 10 ms. Requests per second are at least 0.7 of those of a bare handler with the same
+SQL.
 """
 
 import argparse
@@ -24,19 +25,20 @@ import asyncpg
 import orjson
 
 from benchmarks.servers import servers
-from service.domain.filters import START, ResultFilter, RunFilter
+from service.domain.filters import ResultFilter, RunFilter
 from service.domain.ids import CaseKey, OrgId, RunKey
 from service.store.postgres import database
 from service.store.postgres.composition import Statement
 from service.store.queries import cases as read_cases
 from service.store.queries import results as read_results
 from service.store.queries import runs as read_runs
+from service.store.queries.filter_values import filter_values
 from service.usecases.administration.keys import create_key
 from tests.store.large import plan_nodes
 
 ORG, MANY_RUNS = OrgId(1), OrgId(21)
 CASE: Final = CaseKey(20 * 900719925474099 - 4503599627370495000)
-EXPLAINED: Final = 100
+EXECUTIONS: Final = 100
 REQUESTS: Final = 3_000
 CONNECTIONS: Final = 8
 FROM_MS, TO_MS = 1_760_000_000_000, 1_765_000_000_000
@@ -65,7 +67,7 @@ FILTERS: Final = {
     "branch, environment": ResultFilter(branch="main", environment="env1"),
     "branch, environment (no match)": ResultFilter(branch="main", environment="none"),
     "project, branch": ResultFilter(project_id="p0", branch="main"),
-    "project, branch (never meet)": ResultFilter(project_id="p1", branch="main"),
+    "project, branch (no run with both)": ResultFilter(project_id="p1", branch="main"),
     "project, environment (no match)": ResultFilter(project_id="p1", environment="none"),
     "case": ResultFilter(case_key=CASE, project_id="p0"),
     "case, failed": ResultFilter(case_key=CASE, project_id="p0", statuses=("f",)),
@@ -80,8 +82,8 @@ RUN_FILTERS: Final = {
     "runs, project, branch": RunFilter(project_id="p0", branch="main"),
     "runs, branch, environment (no match)": RunFilter(branch="main", environment="none"),
 }
-# Every combination of these, each with and without a match, beside the named ones above.
-ASKED: Final[dict[str, list[Any]]] = {
+# In addition to the named filters, the benchmark measures every combination of these values.
+COMBINED: Final[dict[str, list[Any]]] = {
     "statuses": [(), ("p",), ("f",), ("e", "f"), ("s",)],
     "run_id": [None, "run_20000"],
     "from_ms": [None, FROM_MS],
@@ -92,21 +94,23 @@ ASKED: Final[dict[str, list[Any]]] = {
     "case_id": [None, "tc_20"],
     "suite": [None, "suite 10"],
 }
-LOOKS: Final = 5
+FIRST_EXECUTIONS: Final = 5
 SLOWEST: Final = 10
 
 
 def combinations() -> Iterator[tuple[str, ResultFilter]]:
-    """What a list may ask for, with its name."""
-    for chosen in itertools.product(*ASKED.values()):
-        asked = dict(zip(ASKED, chosen, strict=True))
-        if (asked["suite"] is None or asked["run_id"]) and not (asked["case_key"] and asked["case_id"]):
-            name = ", ".join(f"{key} {value}" for key, value in asked.items() if value)
-            yield name or "nothing", ResultFilter(**asked)
+    """Yield every combination of filters with a name."""
+    for chosen in itertools.product(*COMBINED.values()):
+        combination = dict(zip(COMBINED, chosen, strict=True))
+        if (combination["suite"] is None or combination["run_id"]) and not (
+            combination["case_key"] and combination["case_id"]
+        ):
+            name = ", ".join(f"{key} {value}" for key, value in combination.items() if value)
+            yield name or "nothing", ResultFilter(**combination)
 
 
 async def fill(url: str, runs: int, small_runs: int) -> None:
-    """Writes the rows, statement by statement."""
+    """Insert the rows, one statement after the other."""
     text = Path(__file__).with_suffix(".sql").read_text()
     text = text.replace("{runs}", str(runs)).replace("{small_runs}", str(small_runs))
     connection = await asyncpg.connect(url, command_timeout=3600)
@@ -117,30 +121,24 @@ async def fill(url: str, runs: int, small_runs: int) -> None:
     await connection.close()
 
 
-def values(org_id: OrgId, wanted: RunFilter) -> dict[str, Any]:
-    """Every parameter that a list may ask for."""
-    before = wanted.before(START)
-    named = {name: getattr(wanted, name, None) for name in ("run_id", "case_key", "case_id", "suite")}
-    return named | {
-        "org_id": org_id, "before_run": before.run_key, "before_case": before.case_key, "first_key": wanted.first_key,
-        "page": 100, "statuses": list(wanted.statuses) or list("pfesc"), "project_id": wanted.project_id,
-        "environment": wanted.environment, "branch": wanted.branch,
-    }  # fmt: skip
+def values(org_id: OrgId, filter_: RunFilter) -> dict[str, Any]:
+    """Return the parameters of a list."""
+    return filter_values(org_id, filter_, None) | {"page": 100}
 
 
 class Explained:
-    """A prepared statement, run under EXPLAIN ANALYZE: how long, and whether it scans a table."""
+    """A prepared statement that runs under EXPLAIN ANALYZE."""
 
     def __init__(self, connection: Any, statement: Statement) -> None:
         self._connection, self._statement = connection, statement
 
-    async def times(self, arguments: dict[str, Any], times: int = EXPLAINED) -> tuple[list[float], set[str]]:
-        """Milliseconds of each execution, and the tables that were scanned from end to end."""
-        await self._connection.execute(f"PREPARE asked AS {self._statement.text}")
+    async def times(self, arguments: dict[str, Any], times: int = EXECUTIONS) -> tuple[list[float], set[str]]:
+        """Return the sorted milliseconds of the executions, and the tables that they scanned completely."""
+        await self._connection.execute(f"PREPARE measured AS {self._statement.text}")
         literals = ", ".join(literal(arguments[name]) for name in self._statement.names)
-        query = f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) EXECUTE asked ({literals})"
+        query = f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) EXECUTE measured ({literals})"
         plans = [orjson.loads(await self._connection.fetchval(query))[0] for _ in range(times)]
-        await self._connection.execute("DEALLOCATE asked")
+        await self._connection.execute("DEALLOCATE measured")
         scanned = {
             node["Relation Name"] for node in plan_nodes(plans[-1]["Plan"])
             if node["Node Type"] == "Seq Scan" and node["Actual Rows"] > 0
@@ -149,7 +147,7 @@ class Explained:
 
 
 def literal(value: Any) -> str:
-    """A parameter of EXECUTE."""
+    """Return a value as a literal for EXECUTE."""
     if value is None:
         return "NULL"
     if isinstance(value, list):
@@ -158,14 +156,14 @@ def literal(value: Any) -> str:
 
 
 def line(name: str, times: list[float], scanned: set[str], budget_ms: float) -> None:
-    """One measured statement."""
+    """Print the times of one statement."""
     p50, p99 = times[len(times) // 2], times[min(len(times) - 1, int(len(times) * 0.99))]
-    verdict = "" if p99 <= budget_ms and not scanned else "  OVER BUDGET" + (f" {scanned}" if scanned else "")
-    print(f"  {name:<48} p50 {p50:6.2f} ms   p99 {p99:6.2f} ms{verdict}")
+    comment = "" if p99 <= budget_ms and not scanned else "  OVER BUDGET" + (f" {scanned}" if scanned else "")
+    print(f"  {name:<48} p50 {p50:6.2f} ms   p99 {p99:6.2f} ms{comment}")
 
 
 async def measure_statements(url: str) -> None:
-    """Every filter in PostgreSQL, in an organization of many results and in one of many runs."""
+    """Measure every filter in PostgreSQL, in an organization with many results and in one with many runs."""
     pool = await database.open_pool(url, "results_api", 1)
     for org_id, what in ((ORG, "2.5 M results of 10 M"), (MANY_RUNS, "1 M runs")):
         print(f"in PostgreSQL, an organization of {what}:")
@@ -182,26 +180,26 @@ async def measure_statements(url: str) -> None:
 
 
 async def measure_combinations(url: str) -> None:
-    """The slowest of all combinations: found by a few looks at each, then measured as the named ones are."""
+    """Find the slowest combinations with a few executions of each, and then measure them like the named filters."""
     pool = await database.open_pool(url, "results_api", 1)
     for org_id, what in ((ORG, "2.5 M results of 10 M"), (MANY_RUNS, "1 M runs")):
         async with database.as_organization(pool, org_id) as connection:
             found = []
-            for name, wanted in combinations():
-                explained = Explained(connection, read_results.page_statement(wanted))
-                times, scanned = await explained.times(values(org_id, wanted), LOOKS)
-                found.append((statistics.median(times), name, wanted, scanned))
+            for name, filter_ in combinations():
+                explained = Explained(connection, read_results.page_statement(filter_))
+                times, scanned = await explained.times(values(org_id, filter_), FIRST_EXECUTIONS)
+                found.append((statistics.median(times), name, filter_, scanned))
             found.sort(key=lambda each: each[0], reverse=True)
             print(f"the slowest of {len(found):,} combinations of filters, an organization of {what}:")
-            for _, name, wanted, _ in found[:SLOWEST]:
-                explained = Explained(connection, read_results.page_statement(wanted))
-                line(name, *await explained.times(values(org_id, wanted)), 5)
-            print(f"  and tables scanned from end to end: {set().union(*(each[3] for each in found)) or 'none'}")
+            for _, name, filter_, _ in found[:SLOWEST]:
+                explained = Explained(connection, read_results.page_statement(filter_))
+                line(name, *await explained.times(values(org_id, filter_)), 5)
+            print(f"  and tables scanned completely: {set().union(*(each[3] for each in found)) or 'none'}")
     await pool.close()
 
 
 def of_cases(org_id: OrgId) -> dict[str, Any]:
-    """What the statements about cases ask for."""
+    """Return the parameters of the statements about cases."""
     return {
         "org_id": org_id, "project_id": "p0", "suite": None, "runs": 50, "page": 20, "after_suite": -(2**63),
         "after_case": -(2**63), "case_key": CASE,
@@ -209,7 +207,7 @@ def of_cases(org_id: OrgId) -> dict[str, Any]:
 
 
 async def measure_pages(url: str) -> float:
-    """Page 10,000 of 100 against the first."""
+    """Return how many times longer page 10,000 of 100 results takes than the first page."""
     pool = await database.open_pool(url, "results_api", 1)
     async with database.as_organization(pool, ORG) as connection:
         row = await connection.fetchrow(
@@ -231,7 +229,7 @@ async def measure_pages(url: str) -> float:
 
 @contextmanager
 def serving(module: str, url: str, port: int) -> Iterator[None]:
-    """A server process in its own interpreter."""
+    """Run a server in its own process."""
     environment = {"RESULTS_DATABASE_URL": url, "RESULTS_HTTP_PORT": str(port), "RESULTS_RATE_LIMIT": "off",
                    "RESULTS_LOG_LEVEL": "warning", "PYTHONPATH": ".", "PATH": "/usr/bin:/bin"}  # fmt: skip
     process = subprocess.Popen([sys.executable, "-m", module], env=environment)
@@ -243,7 +241,7 @@ def serving(module: str, url: str, port: int) -> Iterator[None]:
 
 
 async def load(port: int, path: str, key: str) -> float:
-    """Requests per second over kept connections."""
+    """Return the requests per second over persistent connections."""
     request = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
 
     async def client(requests: int) -> None:
@@ -257,13 +255,13 @@ async def load(port: int, path: str, key: str) -> float:
         writer.close()
 
     await client(200)
-    begun = time.perf_counter()
+    started = time.perf_counter()
     await asyncio.gather(*(client(REQUESTS // CONNECTIONS) for _ in range(CONNECTIONS)))
-    return REQUESTS / (time.perf_counter() - begun)
+    return REQUESTS / (time.perf_counter() - started)
 
 
 async def connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection, once somebody listens."""
+    """Return a connection as soon as the server accepts one."""
     for _ in range(100):
         try:
             return await asyncio.open_connection("127.0.0.1", port, limit=2**20)
@@ -273,7 +271,7 @@ async def connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter
 
 
 async def measure_requests(url: str) -> None:
-    """The service against a bare handler, turn by turn so that both meet the same neighbours."""
+    """Measure the service and a bare handler alternately, so that both run under the same machine load."""
     connection = await asyncpg.connect(url)
     key = (await create_key(connection, ORG, "benchmark", "viewer")).key
     row = await connection.fetchrow("SELECT result_id(run_key, case_key) FROM results WHERE org_id = $1 LIMIT 1", ORG)
@@ -288,7 +286,7 @@ async def measure_requests(url: str) -> None:
 
 
 def measure(url: str) -> None:
-    """All of it."""
+    """Run all measurements and print the results."""
     print(f"ratio of page 10,000 to the first: {asyncio.run(measure_pages(url)):.2f} (budget 1.2)")
     asyncio.run(measure_statements(url))
     asyncio.run(measure_combinations(url))
@@ -296,19 +294,19 @@ def measure(url: str) -> None:
 
 
 def main() -> None:
-    """Measures and prints the ratios."""
+    """Fill a database, measure, and print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=50_000, help="runs of 200 results")
     parser.add_argument("--small-runs", type=int, default=1_000_000, help="runs of two results, in one organization")
-    parser.add_argument("--database", help="one that this benchmark has filled before")
+    parser.add_argument("--database", help="URL of a database that this benchmark filled before")
     chosen = parser.parse_args()
     if chosen.database:
         measure(chosen.database)
         return
     with servers(with_broker=False) as given:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         asyncio.run(fill(given.database_url, chosen.runs, chosen.small_runs))
-        print(f"filled in {time.perf_counter() - begun:.0f} s")
+        print(f"filled in {time.perf_counter() - started:.0f} s")
         measure(given.database_url)
 
 

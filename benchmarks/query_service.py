@@ -1,4 +1,4 @@
-"""The API as a process of the benchmark."""
+"""The API process of the query benchmark."""
 
 from service import log
 from service.api.server import main as serve

@@ -1,4 +1,4 @@
-"""Filled stores and the API's view of them."""
+"""Stores with rows, and connections with the role of the API."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -34,7 +34,7 @@ async def api_pool(database_url: str) -> AsyncIterator[asyncpg.Pool]:
 
 @pytest.fixture
 async def connection(database_url: str) -> AsyncIterator[Any]:
-    """What the first organization sees of a store that is large enough for plans to tell something."""
+    """A connection for the first organization of a store that is large enough for realistic plans."""
     owner = await asyncpg.create_pool(database_url, min_size=1, max_size=1)
     await large.fill(owner)
     await owner.close()

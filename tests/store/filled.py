@@ -1,4 +1,4 @@
-"""A store with runs of every kind, and a model that filters its rows one by one."""
+"""A store with random runs, and a model that filters its rows one by one."""
 
 import random
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ Key = tuple[RunKey, CaseKey]
 
 @dataclass(frozen=True)
 class Row:
-    """One result with all that a filter may ask for."""
+    """A result with every value that a filter can compare."""
 
     key: Key
     status: str
@@ -41,46 +41,50 @@ class Row:
     case_id: str | None
     suite: str
 
-    def matches(self, wanted: ResultFilter) -> bool:
-        asked = [
-            (wanted.project_id, self.project_id), (wanted.environment, self.environment), (wanted.branch, self.branch),
-            (wanted.run_id, self.run_id), (wanted.case_key, self.key[1]), (wanted.case_id, self.case_id),
-            (wanted.suite, self.suite),
-        ]  # fmt: skip
+    def matches(self, filter_: ResultFilter) -> bool:
+        pairs = [
+            (filter_.project_id, self.project_id),
+            (filter_.environment, self.environment),
+            (filter_.branch, self.branch),
+            (filter_.run_id, self.run_id),
+            (filter_.case_key, self.key[1]),
+            (filter_.case_id, self.case_id),
+            (filter_.suite, self.suite),
+        ]
         return (
-            all(want is None or want == have for want, have in asked)
-            and (not wanted.statuses or self.status in wanted.statuses)
-            and (wanted.from_ms is None or self.completed_ms >= wanted.from_ms)
-            and (wanted.to_ms is None or self.completed_ms < wanted.to_ms)
+            all(expected is None or expected == actual for expected, actual in pairs)
+            and (not filter_.statuses or self.status in filter_.statuses)
+            and (filter_.from_ms is None or self.completed_ms >= filter_.from_ms)
+            and (filter_.to_ms is None or self.completed_ms < filter_.to_ms)
         )
 
 
-def random_event(chance: random.Random, run_id: str) -> Any:
-    """A run of up to nine results. Small numbers of everything, so that filters meet."""
-    project = chance.choice(PROJECTS)
+def random_event(rng: random.Random, run_id: str) -> Any:
+    """Return a run of up to nine results. Each field has few values, so that combinations of filters match rows."""
+    project = rng.choice(PROJECTS)
     return run_event(
         run_id,
-        [_random_result(chance, project) for _ in range(chance.randint(0, 9))],
+        [_random_result(rng, project) for _ in range(rng.randint(0, 9))],
         project_id=project,
-        environment=chance.choice(ENVIRONMENTS),
-        branch=chance.choice(BRANCHES),
-        completed_at=f"2026-05-{chance.randint(1, 4):02}T{chance.randint(0, 2):02}:00:00Z",
+        environment=rng.choice(ENVIRONMENTS),
+        branch=rng.choice(BRANCHES),
+        completed_at=f"2026-05-{rng.randint(1, 4):02}T{rng.randint(0, 2):02}:00:00Z",
     )
 
 
-def _random_result(chance: random.Random, project: str) -> Any:
-    status = chance.choice(["passed"] * 4 + [*STATUS_CODES])
-    named = chance.choice([None, *CASE_IDS[: 3 if project == "shop" else 2]])
+def _random_result(rng: random.Random, project: str) -> Any:
+    status = rng.choice(["passed"] * 4 + [*STATUS_CODES])
+    named = rng.choice([None, *CASE_IDS[: 3 if project == "shop" else 2]])
     case = {"case_id": named} if named else {}
-    return result(f"case {chance.randint(1, 4)}", status, suite=chance.choice(SUITES), **case)
+    return result(f"case {rng.randint(1, 4)}", status, suite=rng.choice(SUITES), **case)
 
 
 async def fill(store: Store, runs: int = 60, seed: int = 7) -> None:
-    """An organization with these runs, and a second one whose rows must never show."""
-    chance = random.Random(seed)
+    """Store these runs in the organization, and others in a second one, which must never be visible."""
+    rng = random.Random(seed)
     await store.pool.execute("INSERT INTO organizations (slug, name) VALUES ('other', 'Other')")
-    events = [random_event(chance, f"run_{number}") for number in range(runs)]
-    foreign = [random_event(chance, f"run_{number}") for number in range(10)]
+    events = [random_event(rng, f"run_{number}") for number in range(runs)]
+    foreign = [random_event(rng, f"run_{number}") for number in range(10)]
     for event in foreign:
         event["data"]["organization"] = "other"
     await store.take(*events)
@@ -88,7 +92,7 @@ async def fill(store: Store, runs: int = 60, seed: int = 7) -> None:
 
 
 async def read_rows(pool: asyncpg.Pool) -> list[Row]:
-    """Every result of the organization, in the order of the list."""
+    """Return every result of the organization, in the order of the list."""
     rows = await pool.fetch(
         "SELECT r.run_key, r.case_key, r.status::text, (extract(epoch FROM completed_at) * 1000)::bigint,"
         " run.project_id, environment, branch, run_id, case_id, suite"
@@ -99,15 +103,15 @@ async def read_rows(pool: asyncpg.Pool) -> list[Row]:
 
 
 async def walk(
-    pool: asyncpg.Pool, wanted: ResultFilter, limit: int, budgets: Budgets, between: Sequence[Any] = ()
+    pool: asyncpg.Pool, filter_: ResultFilter, limit: int, budgets: Budgets, between: Sequence[Any] = ()
 ) -> list[str]:
-    """The ids that a walk through the list meets; `between` are things to await after each page."""
+    """Return the IDs on all pages of the list. Call and await one function of `between` after each page."""
     ids: list[str] = []
     position: Position | None = None
     steps = iter(between)
     while True:
         async with database.as_organization(pool, ORG) as connection:
-            page = await read_results.list_page(connection, ORG, wanted, position, limit, budgets)
+            page = await read_results.list_page(connection, ORG, filter_, position, limit, budgets)
         items = orjson.loads(page.data)
         assert len(items) <= limit
         ids += [item["id"] for item in items]

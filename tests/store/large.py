@@ -1,10 +1,10 @@
-"""Enough rows, written by SQL in a second, for the planner to prefer the indexes that millions would need."""
+"""A store with enough rows that the planner prefers the same indexes as with millions of rows."""
 
 from typing import Any
 
 import asyncpg
 
-# Project p1 never meets branch b1, and only every 5,000th run has an error.
+# No run of project p1 has branch b1, and only every 5,000th run has an error.
 FILL = """
 INSERT INTO organizations (slug, name) SELECT 'large-' || n, 'Large' FROM generate_series(1, 3) n;
 SELECT create_month_partitions(month::date) FROM generate_series(date '2026-01-01', '2026-05-01', '1 month') month;
@@ -33,12 +33,12 @@ TABLES = ("runs", "cases", "results", "result_details", "artifacts")
 
 
 async def fill(pool: asyncpg.Pool) -> None:
-    """As the owner of the tables; ANALYZE is what gives the planner its numbers."""
+    """Insert the rows as the owner of the tables, and give the planner statistics."""
     await pool.execute(FILL)
     for table in TABLES:
         await pool.execute(f"ANALYZE {table}")
 
 
 def plan_nodes(plan: Any) -> list[Any]:
-    """Every node of a plan in EXPLAIN's JSON."""
+    """Return every node of a plan in the JSON format of EXPLAIN."""
     return [plan, *(node for child in plan.get("Plans", []) for node in plan_nodes(child))]

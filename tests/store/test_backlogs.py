@@ -1,4 +1,4 @@
-"""The look at the backlogs: what it counts, and that it stays cheap however much there is."""
+"""Backlog metrics: the query counts waiting rows, and its cost is limited however many rows exist."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from tests.store.large import plan_nodes
 from tests.stored import Store
 
 LIMIT = 10_000
-# What is over is ten times what waits, and of that there is more than is looked at.
+# Ten times as many rows are finished as are waiting, and more are waiting than the limit.
 FILL = """
 INSERT INTO organizations (slug, name) SELECT 'org-' || n, 'Org' FROM generate_series(1, 20) n;
 INSERT INTO webhooks (org_id, webhook_id, url, secret)
@@ -49,7 +49,7 @@ async def large(store: Store) -> Store:
     return store
 
 
-async def test_what_an_endpoint_could_get_now_is_due(store: Store) -> None:
+async def test_deliveries_to_available_endpoints_are_due(store: Store) -> None:
     await store.pool.execute(ENDPOINTS)
     async with store.pool.acquire() as connection:
         found = await backlogs.find(connection, LIMIT)
@@ -57,15 +57,15 @@ async def test_what_an_endpoint_could_get_now_is_due(store: Store) -> None:
     assert 30 <= found["oldest_delivery_s"] < 40
 
 
-async def test_no_more_than_the_limit_is_counted(large: Store) -> None:
+async def test_the_counts_stop_at_the_limit(large: Store) -> None:
     async with large.pool.acquire() as connection:
         found = await backlogs.find(connection, LIMIT)
     names = ("messages", "deliveries", "exports_queued", "reports_queued", "dead_letters")
     assert {found[name] for name in names} == {LIMIT}
 
 
-async def test_no_table_is_read_further_than_the_limit(large: Store) -> None:
-    """Whether or not the planner knows how much there is."""
+async def test_no_scan_reads_more_rows_than_the_limit(large: Store) -> None:
+    """With and without statistics for the planner."""
     async with large.pool.acquire() as connection:
         for mode in ("force_generic_plan", "force_custom_plan"):
             assert_bounded(await explained(connection, mode))
@@ -83,12 +83,12 @@ def assert_bounded(nodes: list[Any]) -> None:
 
 
 async def explained(connection: Any, mode: str) -> list[Any]:
-    """Every node of the plan as it was carried out."""
+    """Return every node of the executed plan."""
     sql = statements("backlogs")
     async with connection.transaction():
         await connection.execute(f"SET LOCAL plan_cache_mode = {mode}")
         await connection.execute(sql["prefer_index_scans"])
-        await connection.execute(f"PREPARE look (int) AS {sql['find']}")
-        plan = orjson.loads(await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE look ({LIMIT})"))
-        await connection.execute("DEALLOCATE look")
+        await connection.execute(f"PREPARE backlogs (int) AS {sql['find']}")
+        plan = orjson.loads(await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE backlogs ({LIMIT})"))
+        await connection.execute("DEALLOCATE backlogs")
     return plan_nodes(plan[0]["Plan"])

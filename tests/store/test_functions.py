@@ -1,4 +1,4 @@
-"""Functions that are called for every row: the planner puts their bodies in the place of the calls."""
+"""The planner inlines SQL functions that are called for every row."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -31,10 +31,10 @@ async def planned(connection: Any, call: str) -> str:
 
 
 @pytest.mark.parametrize("name", CALLS)
-async def test_a_function_costs_no_call_per_row(owner: Any, name: str) -> None:
+async def test_function_is_inlined(owner: Any, name: str) -> None:
     assert f"{name}(" not in await planned(owner, CALLS[name])
 
 
-async def test_the_check_notices_a_call(owner: Any) -> None:
+async def test_the_check_notices_a_function_that_is_not_inlined(owner: Any) -> None:
     await owner.execute("ALTER FUNCTION status_name STRICT")
     assert "status_name(" in await planned(owner, CALLS["status_name"])

@@ -1,7 +1,8 @@
-"""The list of results against a model that filters row by row: every filter, alone and together, in any pages."""
+"""The list of results equals a model that filters row by row, for every filter and combination and any page size."""
 
 import itertools
 import random
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,8 +21,8 @@ def ms(day: int, hour: int = 0) -> int:
     return int(datetime(2026, 5, day, hour, tzinfo=UTC).timestamp() * 1000)
 
 
-def ids(rows: list[Row], wanted: ResultFilter) -> list[str]:
-    return [result_id(*row.key) for row in rows if row.matches(wanted)]
+def matching_ids(rows: list[Row], filter_: ResultFilter) -> list[str]:
+    return [result_id(*row.key) for row in rows if row.matches(filter_)]
 
 
 CASE_KEYS: list[CaseKey] = [
@@ -40,6 +41,7 @@ VALUES: dict[str, list[Any]] = {
     "case_key": CASE_KEYS,
     "case_id": [*CASE_IDS, "none"],
 }
+DECLARED = {field.name for field in fields(ResultFilter)}
 SMALL = st.builds(Budgets, runs=st.integers(1, 6), rows=st.integers(1, 8))
 
 
@@ -51,42 +53,44 @@ def filters(draw: st.DrawFn) -> ResultFilter:
     return ResultFilter(**chosen)
 
 
-async def test_every_combination_of_filters_finds_what_a_look_at_each_row_finds(
-    filled: Store, api_pool: asyncpg.Pool
-) -> None:
+def test_every_declared_filter_is_tested() -> None:
+    assert {*VALUES, "suite"} == DECLARED
+
+
+async def test_every_combination_of_filters_returns_the_rows_that_match(filled: Store, api_pool: asyncpg.Pool) -> None:
     rows = await read_rows(filled.pool)
     assert len({row.status for row in rows}) == 5
-    chance = random.Random(1)
+    rng = random.Random(1)
     found = 0
     for size in range(len(VALUES) + 1):
         for names in itertools.combinations(VALUES, size):
-            wanted = ResultFilter(**{name: chance.choice(VALUES[name]) for name in names})
-            expected = ids(rows, wanted)
-            assert await walk(api_pool, wanted, 1000, BUDGETS) == expected, wanted
+            filter_ = ResultFilter(**{name: rng.choice(VALUES[name]) for name in names})
+            expected = matching_ids(rows, filter_)
+            assert await walk(api_pool, filter_, 1000, BUDGETS) == expected, filter_
             found += bool(expected)
     assert found > 50
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(wanted=filters(), limit=st.integers(1, 7), budgets=SMALL)
-async def test_a_walk_visits_every_row_once_with_any_page_and_any_budget(
-    filled: Store, api_pool: asyncpg.Pool, wanted: ResultFilter, limit: int, budgets: Budgets
+@given(filter_=filters(), limit=st.integers(1, 7), budgets=SMALL)
+async def test_pages_contain_every_row_once_with_any_limit_and_budget(
+    filled: Store, api_pool: asyncpg.Pool, filter_: ResultFilter, limit: int, budgets: Budgets
 ) -> None:
-    assert await walk(api_pool, wanted, limit, budgets) == ids(await read_rows(filled.pool), wanted)
+    assert await walk(api_pool, filter_, limit, budgets) == matching_ids(await read_rows(filled.pool), filter_)
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(wanted=filters(), limit=st.integers(1, 5), budgets=SMALL, seed=st.integers(0, 2**32))
-async def test_a_walk_during_inserts_visits_what_was_there_once(
-    filled: Store, api_pool: asyncpg.Pool, wanted: ResultFilter, limit: int, budgets: Budgets, seed: int
+@given(filter_=filters(), limit=st.integers(1, 5), budgets=SMALL, seed=st.integers(0, 2**32))
+async def test_pages_contain_existing_rows_once_during_inserts(
+    filled: Store, api_pool: asyncpg.Pool, filter_: ResultFilter, limit: int, budgets: Budgets, seed: int
 ) -> None:
-    before = ids(await read_rows(filled.pool), wanted)
-    chance = random.Random(seed)
+    before = matching_ids(await read_rows(filled.pool), filter_)
+    rng = random.Random(seed)
 
     async def insert() -> None:
-        await filled.take(random_event(chance, f"late_{chance.random()}"))
+        await filled.take(random_event(rng, f"late_{rng.random()}"))
 
-    met = await walk(api_pool, wanted, limit, budgets, [insert] * 3)
-    assert len(met) == len(set(met))
-    assert set(before) <= set(met)
-    assert sorted(met, reverse=True) == sorted(set(met), reverse=True)
+    visited = await walk(api_pool, filter_, limit, budgets, [insert] * 3)
+    assert len(visited) == len(set(visited))
+    assert set(before) <= set(visited)
+    assert sorted(visited, reverse=True) == sorted(set(visited), reverse=True)

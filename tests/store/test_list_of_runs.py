@@ -1,4 +1,4 @@
-"""The list of runs against a model, and in small pages with small budgets."""
+"""The list of runs equals a model that filters run by run, also in small pages with small budgets."""
 
 import itertools
 
@@ -14,21 +14,19 @@ from tests.store.test_list_of_results import VALUES, ms
 from tests.stored import Store
 
 
-async def walk(pool: asyncpg.Pool, wanted: RunFilter, limit: int, budget: int) -> list[str]:
+async def walk(pool: asyncpg.Pool, filter_: RunFilter, limit: int, budget: int) -> list[str]:
     ids: list[str] = []
     position: RunKey | None = None
     while True:
         async with database.as_organization(pool, ORG) as connection:
-            page = await read_runs.list_page(connection, ORG, wanted, position, limit, budget)
+            page = await read_runs.list_page(connection, ORG, filter_, position, limit, budget)
         ids += [item["run_id"] for item in orjson.loads(page.data)]
         if page.next is None:
             return ids
         position = page.next
 
 
-async def test_every_combination_of_filters_finds_what_a_look_at_each_run_finds(
-    filled: Store, api_pool: asyncpg.Pool
-) -> None:
+async def test_every_combination_of_filters_returns_the_runs_that_match(filled: Store, api_pool: asyncpg.Pool) -> None:
     runs = await filled.pool.fetch(
         "SELECT run_id, status::text, (extract(epoch FROM completed_at) * 1000)::bigint AS ms, project_id, environment,"
         " branch FROM runs WHERE org_id = $1 ORDER BY run_key DESC",
@@ -38,17 +36,17 @@ async def test_every_combination_of_filters_finds_what_a_look_at_each_run_finds(
     values |= {"from_ms": ms(2), "to_ms": ms(4)}
     for size in range(len(values) + 1):
         for names in itertools.combinations(values, size):
-            wanted = RunFilter(**{name: values[name] for name in names})
-            expected = [run["run_id"] for run in runs if _matches(run, wanted)]
+            filter_ = RunFilter(**{name: values[name] for name in names})
+            expected = [run["run_id"] for run in runs if _matches(run, filter_)]
             for limit, budget in ((1000, 2000), (3, 5), (1, 1)):
-                assert await walk(api_pool, wanted, limit, budget) == expected, wanted
+                assert await walk(api_pool, filter_, limit, budget) == expected, filter_
 
 
-def _matches(run: asyncpg.Record, wanted: RunFilter) -> bool:
-    asked = [(getattr(wanted, name), run[name]) for name in ("project_id", "environment", "branch")]
+def _matches(run: asyncpg.Record, filter_: RunFilter) -> bool:
+    pairs = [(getattr(filter_, name), run[name]) for name in ("project_id", "environment", "branch")]
     return (
-        all(want is None or want == have for want, have in asked)
-        and (not wanted.statuses or run["status"] in wanted.statuses)
-        and (wanted.from_ms is None or run["ms"] >= wanted.from_ms)
-        and (wanted.to_ms is None or run["ms"] < wanted.to_ms)
+        all(expected is None or expected == actual for expected, actual in pairs)
+        and (not filter_.statuses or run["status"] in filter_.statuses)
+        and (filter_.from_ms is None or run["ms"] >= filter_.from_ms)
+        and (filter_.to_ms is None or run["ms"] < filter_.to_ms)
     )
