@@ -10,6 +10,7 @@ COPY migrations migrations
 COPY consumers consumers
 COPY service service
 RUN pip install --no-cache-dir --no-deps --no-build-isolation --editable . \
+    && python -m service.client.archive --quiet \
     && useradd --system --uid 10001 results \
     && install --directory --owner results /data
 

@@ -18,6 +18,7 @@ from service.domain.client_archive import ARCHIVE_FOLDER, ARCHIVE_NAME
 
 # The dependencies of httpx without anyio, which only its asynchronous client uses.
 _DISTRIBUTIONS: Final = ("certifi", "click", "h11", "httpcore", "httpx", "idna")
+_BUILD_MODULES: Final = ("archive.py", "wheel_hook.py")
 _ROOT: Final = Path(__file__).parents[2]
 _METADATA: Final = ("METADATA", "licenses/")  # of each distribution: the version and the license texts
 _SHEBANG: Final = b"#!/usr/bin/env python3\n"
@@ -59,8 +60,8 @@ def _zip_info(name: str) -> zipfile.ZipInfo:
 
 
 def _own_files() -> Iterator[tuple[str, bytes]]:
-    """Yield the modules of this package except this one, the service modules that they import, and the version."""
-    pending = [path for path in Path(__file__).parent.glob("*.py") if path.name != Path(__file__).name]
+    """Yield the modules of this package, the modules of the service that they import, and the version."""
+    pending = [path for path in Path(__file__).parent.glob("*.py") if path.name not in _BUILD_MODULES]
     found: set[Path] = set()
     while pending:
         path = pending.pop()

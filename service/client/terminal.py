@@ -4,14 +4,14 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
 
-_MAX_PADDED: int = 40  # characters of a cell that the cells below are aligned with
+_MAX_PADDED: Final = 80  # characters of a cell that the cells below are aligned with
 
 
 class Progress:

@@ -9,11 +9,15 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from service.api.handlers import client_files
 from service.client import archive
 from service.client.archive import ArchiveError
+from service.client.wheel_hook import ClientArchiveHook
+from service.domain.client_archive import ARCHIVE_FOLDER, ARCHIVE_NAME
 from service.usecases.events.number_events import number_events
 from tests.exporting import Exports, exporting
 from tests.report_api import PASSING
@@ -115,3 +119,21 @@ def test_import_of_another_package_is_an_error(tmp_path: Path) -> None:
 def test_unlocked_version_is_an_error() -> None:
     with pytest.raises(ArchiveError, match=r"httpx 0\.0\.1 is installed, but .* is locked"):
         archive._check_version("httpx", "0.0.1")
+
+
+def test_wheel_contains_the_archive_where_the_api_finds_it(tmp_path: Path) -> None:
+    built = tmp_path / ARCHIVE_FOLDER / ARCHIVE_NAME
+    hook: Any = ClientArchiveHook.__new__(ClientArchiveHook)
+    hook.__dict__["_BuildHookInterface__root"] = str(tmp_path)
+    build_data: dict[str, Any] = {"force_include": {}}
+    hook.initialize("standard", build_data)
+    assert build_data["force_include"] == {}
+
+    built.parent.mkdir()
+    built.touch()
+    hook.initialize("standard", build_data)
+    site_packages = Path(archive.__file__).parents[2]
+    assert [site_packages / path for path in build_data["force_include"].values()] == [
+        folder / ARCHIVE_NAME for folder in client_files._FOLDERS[:1]
+    ]
+    assert list(build_data["force_include"]) == [str(built)]
