@@ -1,11 +1,11 @@
-# One image for every role; the command says which: api, consume, schema apply, …
+# One image for all processes; the command selects the process: api, consume, schema apply, …
 FROM python:3.13-slim
 
 WORKDIR /app
 COPY requirements.lock ./
 RUN pip install --no-cache-dir --require-hashes --requirement requirements.lock
 
-COPY pyproject.toml README.md schema.sql ./
+COPY pyproject.toml README.md LICENSE schema.sql ./
 COPY migrations migrations
 COPY consumers consumers
 COPY service service

@@ -1,4 +1,4 @@
-"""A server that speaks S3, for the tests of one session."""
+"""An S3 server for the test session."""
 
 import os
 import subprocess
@@ -14,13 +14,13 @@ from service.dev.processes import wait_until
 
 @contextmanager
 def s3_server() -> Iterator[str]:
-    """Starts the server on loopback and tells this process's S3 clients about it; yields its URL."""
+    """Start the server on loopback, configure the S3 clients of this process, and yield the URL."""
     url = f"http://127.0.0.1:{(port := choose_port())}"
     arguments = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     server = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        if not wait_until(lambda: _answers(url), 30):
-            raise RuntimeError("the S3 server did not start")
+        if not wait_until(lambda: _is_ready(url), 30):
+            raise RuntimeError("S3 server: not ready after 30 s")
         os.environ.update(credentials(url))
         yield url
     finally:
@@ -39,14 +39,14 @@ def credentials(url: str) -> dict[str, str]:
 
 
 def new_bucket(server_url: str) -> str:
-    """Makes a bucket; returns the URL for our settings."""
+    """Create a bucket and return the value for RESULTS_ARTIFACTS_URL."""
     name = f"bucket-{uuid4().hex}"
     request = urllib.request.Request(f"{server_url}/{name}", method="PUT")
     urllib.request.urlopen(request, timeout=10).close()
     return f"s3://{name}/some/prefix"
 
 
-def _answers(url: str) -> bool:
+def _is_ready(url: str) -> bool:
     try:
         urllib.request.urlopen(f"{url}/moto-api/", timeout=1).close()
     except OSError:

@@ -1,4 +1,4 @@
-"""Small files in storage, written and read at once."""
+"""Functions that write or read a small file in storage in one call."""
 
 from service.storage import Storage
 

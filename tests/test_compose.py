@@ -1,4 +1,4 @@
-"""compose.yaml and Dockerfile, read by parsers: names that they use must exist on our side."""
+"""Tests that the commands, settings, and files in compose.yaml and the Dockerfile exist."""
 
 import fnmatch
 import re
@@ -15,44 +15,46 @@ from service.settings import Settings
 ROOT = Path(__file__).parents[1]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-OURS = ["schema", "api", "consumers"]
+APP_SERVICES = ["schema", "api", "consumers"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
 
-def test_stack_is_whole() -> None:
-    assert list(SERVICES) == ["postgres", "rabbitmq", *OURS]
+def test_stack_has_all_services() -> None:
+    assert list(SERVICES) == ["postgres", "rabbitmq", *APP_SERVICES]
 
 
-def test_every_lasting_service_has_a_healthcheck_and_comes_back() -> None:
+def test_every_long_running_service_has_a_healthcheck_and_restarts() -> None:
     for name in SERVICES.keys() - {"schema"}:
         assert SERVICES[name]["healthcheck"]["test"][0] == "CMD", name
         assert SERVICES[name]["restart"] == "unless-stopped", name
 
 
-def test_nothing_is_waited_for_that_is_not_there() -> None:
-    for name in OURS:
-        for needed, how in SERVICES[name]["depends_on"].items():
-            lasting = "healthcheck" in SERVICES[needed]
-            assert how["condition"] == ("service_healthy" if lasting else "service_completed_successfully")
+def test_dependencies_match_the_kind_of_service() -> None:
+    for name in APP_SERVICES:
+        for dependency, options in SERVICES[name]["depends_on"].items():
+            is_long_running = "healthcheck" in SERVICES[dependency]
+            expected = "service_healthy" if is_long_running else "service_completed_successfully"
+            assert options["condition"] == expected
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", APP_SERVICES)
 def test_commands_exist(name: str) -> None:
-    command: click.Command = cli
+    command: click.Command | None = cli
     for word in SERVICES[name]["command"]:
         assert isinstance(command, click.Group)
-        command = command.commands[word]
+        command = command.get_command(click.Context(command), word)
+    assert command
     assert not isinstance(command, click.Group)
 
 
 def test_settings_exist() -> None:
-    given = {variable for name in OURS for variable in SERVICES[name]["environment"]}
-    given |= set(re.findall(r"\b(RESULTS_[A-Z_]+)=", DOCKERFILE))
-    assert given >= {"RESULTS_DATABASE_URL", "RESULTS_AMQP_URL", "RESULTS_HTTP_HOST"}
-    assert given <= {f"RESULTS_{field.upper()}" for field in Settings.model_fields}
+    used = {variable for name in APP_SERVICES for variable in SERVICES[name]["environment"]}
+    used |= set(re.findall(r"\b(RESULTS_[A-Z_]+)=", DOCKERFILE))
+    assert used >= {"RESULTS_DATABASE_URL", "RESULTS_AMQP_URL", "RESULTS_HTTP_HOST"}
+    assert used <= {f"RESULTS_{field.upper()}" for field in Settings.model_fields}
 
 
-def test_ports_are_open_to_this_machine_alone() -> None:
+def test_ports_are_published_on_loopback_only() -> None:
     published = [port for service in SERVICES.values() for port in service.get("ports", [])]
     assert published
     assert all(port.startswith("127.0.0.1:") for port in published)
@@ -70,13 +72,13 @@ def test_volumes_are_declared() -> None:
     assert used == set(COMPOSE["volumes"])
 
 
-def test_what_the_image_copies_is_there_and_not_ignored() -> None:
+def test_image_copies_existing_files_that_are_not_ignored() -> None:
     copied = [path for line in re.findall(r"^COPY (.+)$", DOCKERFILE, re.M) for path in line.split()[:-1]]
-    admitted = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
-    assert sorted(copied) == sorted(admitted)
+    included = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    assert sorted(copied) == sorted(included)
     assert [path for path in copied if not (ROOT / path).exists()] == []
 
 
-def test_no_secret_or_state_of_this_checkout_gets_into_the_image() -> None:
-    admitted = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
-    assert not any(fnmatch.fnmatch(name, pattern) for name in (".env", ".git", ".dev", ".venv") for pattern in admitted)
+def test_image_contains_no_secrets_or_state_of_the_checkout() -> None:
+    included = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    assert not any(fnmatch.fnmatch(name, pattern) for name in (".env", ".git", ".dev", ".venv") for pattern in included)

@@ -20,7 +20,7 @@ from service.api.server.connections import bind_sockets, serve_app
 from service.settings import Settings
 from tests.api.served import Api
 
-PATIENCE_S = 10
+TIMEOUT_S = 10
 PAUSE_S = 0.1
 TAKE_BODIES = [
     ("POST", "/v1/api-keys"),
@@ -60,7 +60,7 @@ class Server:
         return answered
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), PATIENCE_S)
+        return socket.create_connection(("127.0.0.1", self.port), TIMEOUT_S)
 
     def head(self, method: str, target: str, *headers: str) -> bytes:
         """A request up to its body."""

@@ -17,7 +17,7 @@ from service.dev.ports import choose_port
 from service.dev.processes import identity
 from tests.scraped import families, total
 
-PATIENCE_S = 25
+TIMEOUT_S = 25
 
 
 @dataclass
@@ -55,7 +55,7 @@ class Served:
 
 
 async def until(condition: Callable[[], bool], what: str) -> None:
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         while not condition():  # noqa: ASYNC110 - another process's state
             await asyncio.sleep(0.05)
 
@@ -75,7 +75,7 @@ async def serving(database_url: str) -> AsyncIterator[Served]:
     )
     opened = Served(parent, f"http://127.0.0.1:{port}")
     try:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             while not await opened.answers():  # noqa: ASYNC110 - another process's state
                 await asyncio.sleep(0.05)
         await until(lambda: len(opened.children()) == 2, "two children")
@@ -89,7 +89,7 @@ async def serving(database_url: str) -> AsyncIterator[Served]:
 async def test_sigterm_ends_all_and_leaves_nothing(served: Served) -> None:
     children = served.children()
     served.parent.terminate()
-    assert await asyncio.wait_for(served.parent.wait(), PATIENCE_S) == 0
+    assert await asyncio.wait_for(served.parent.wait(), TIMEOUT_S) == 0
     assert not any(map(identity, children))
     assert not await served.answers()
 
