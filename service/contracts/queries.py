@@ -19,7 +19,6 @@ from pydantic import (
 
 from service.contracts.validation import ID, NO_NUL, WHOLE
 from service.domain.events import EventType
-from service.domain.filter_types import CaseType
 from service.domain.filters import (
     FilteredList,
     FilterParameter,
@@ -52,10 +51,9 @@ Timestamp = Annotated[
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=NO_NUL)]
 BranchName = Annotated[str, StringConstraints(min_length=1, max_length=400, pattern=NO_NUL)]
 SuiteName = Annotated[str, StringConstraints(max_length=1_000, pattern=NO_NUL)]
-CaseRef = Annotated[str, BeforeValidator(CaseType().parse)]
 EventPosition = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=ID)]
 AnyEventType = EventType | Literal["webhook.test"]
-WholeNumber = Annotated[int, BeforeValidator(_digits)]
+Integer = Annotated[int, BeforeValidator(_digits)]
 # The handler of the list validates the cursor.
 _ANY_CURSOR: Final = {"minLength": 1, "maxLength": 400, "pattern": "^[A-Za-z0-9_-]+$"}
 Cursor = Annotated[str, Field(json_schema_extra=_ANY_CURSOR)]
@@ -72,14 +70,14 @@ class Query(BaseModel):
 class PageQuery(Query):
     """A page of a list."""
 
-    limit: Annotated[WholeNumber, Field(ge=1, le=MAX_LIMIT, description="Maximum number of items")] = DEFAULT_LIMIT
+    limit: Annotated[Integer, Field(ge=1, le=MAX_LIMIT, description="Maximum number of items")] = DEFAULT_LIMIT
     starting_after: Annotated[Cursor | None, Field(description=_NEXT_PAGE)] = None
 
 
 class WaitQuery(Query):
     """One object, and how long to wait until it is finished."""
 
-    wait: Annotated[WholeNumber, Field(ge=0, le=LONGEST_WAIT_S, description="Maximum number of seconds to wait")] = 0
+    wait: Annotated[Integer, Field(ge=0, le=LONGEST_WAIT_S, description="Maximum number of seconds to wait")] = 0
 
 
 class RunFilters(Query):
@@ -190,7 +188,7 @@ class StreamQuery(EventFilters):
     """The live stream."""
 
 
-RunCount = Annotated[WholeNumber, Field(ge=1, le=200, description="Number of newest runs in the statistics")]
+RunCount = Annotated[Integer, Field(ge=1, le=200, description="Number of newest runs in the statistics")]
 
 
 class CaseQuery(Query):
@@ -204,5 +202,5 @@ class CasesQuery(CaseQuery):
 
     project_id: Annotated[Name | None, Field(description="Required unless the key is bound to a project")] = None
     suite: SuiteName | None = None
-    limit: Annotated[WholeNumber, Field(ge=1, le=100, description="Maximum number of items")] = DEFAULT_LIMIT
+    limit: Annotated[Integer, Field(ge=1, le=100, description="Maximum number of items")] = DEFAULT_LIMIT
     starting_after: Annotated[Cursor | None, Field(description=_NEXT_PAGE)] = None

@@ -101,7 +101,7 @@ class RunFilter:
         return _first_key(self.from_ms or 0)
 
     def before(self, position: Position | None) -> Position:
-        """Return where the list continues: after the position and before `to`, whichever is later in the list."""
+        """Return the position where the list continues: the later one of `position` and the end of the range, `to`."""
         if self.to_ms is None:
             return position or START
         return min(position or START, Position.after_run(_first_key(self.to_ms)))

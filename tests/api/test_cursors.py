@@ -1,4 +1,4 @@
-"""Cursors over HTTP: every list refuses one that is not its own in the same way."""
+"""Cursors over HTTP: every list rejects the cursor of another list with the same error."""
 
 from urllib.parse import quote
 
@@ -20,14 +20,14 @@ FOREIGN = str(Cursors(BYTES, "another list", OrgId(1), {}).write(b"nowhere"))
 
 @pytest.fixture
 async def lists(api: Api) -> list[str]:
-    """The address of every list, up to its last parameter."""
+    """The URL of every list, up to its last parameter."""
     await api.store.take(run_event("run_1", [result("one")]))
     [one] = (await api.get("/v1/results"))["data"]
     hook = await (await api.send("POST", "/v1/webhooks", json={"url": "https://example.org/hook"})).json()
     return [address.format(result=one["id"], case=one["case"], webhook=hook["id"]) for address in LISTS]
 
 
-async def test_every_list_says_the_same_of_a_cursor_that_is_not_its_own(api: Api, lists: list[str]) -> None:
+async def test_every_list_rejects_other_cursors_with_the_same_error(api: Api, lists: list[str]) -> None:
     for address in lists:
         for cursor in ("", "AAAA", "a b", "é", "A" * 401, FOREIGN):
             error = await api.error(f"{address}starting_after={quote(cursor)}", 400)
@@ -52,8 +52,8 @@ async def test_cursor_with_an_invalid_position_is_rejected(api: Api, path: str, 
     assert (await api.error(path, 400, {"starting_after": str(forged)}))["param"] == "starting_after"
 
 
-async def test_the_list_of_receipts_says_where_it_goes_on_in_the_link_header_too(api: Api) -> None:
+async def test_the_list_of_receipts_links_to_the_next_page(api: Api) -> None:
     for number in range(2):
         await api.store.take(run_event(f"run_{number}", [result("one")], id=f"evt_{number}"))
-    answer = await api.send("GET", "/v1/receipts", {"limit": "1"})
-    assert (await answer.json())["next_cursor"] in answer.headers["Link"]
+    response = await api.send("GET", "/v1/receipts", {"limit": "1"})
+    assert (await response.json())["next_cursor"] in response.headers["Link"]

@@ -19,7 +19,7 @@ SELECT org, overlay(first_run_key(at)::text placing lpad(to_hex(n), 8, '0') from
        'p' || n % 20, 'env' || n % 4, CASE WHEN n % 20 <> 1 THEN 'b' || n % 7 ELSE 'b0' END, 'p', 0, 8,
        (n % 100 = 0)::int, (n % 5000 = 0)::int, 1, true, at, at, '{}'
 FROM generate_series(1, 2) org, generate_series(1, 15000) n,
-     LATERAL (SELECT timestamptz '2026-01-01 UTC' + n * interval '14 minutes' AS at) moment;
+     LATERAL (SELECT timestamptz '2026-01-01 UTC' + n * interval '14 minutes' AS at) completed;
 
 INSERT INTO results (org_id, run_key, case_key, duration_ms, event_time_offset_s, attempts, status, flaky)
 SELECT org_id, run_key, 20 * k + substring(project_id, 2)::int, 10, 0, 1,

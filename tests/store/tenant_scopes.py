@@ -17,7 +17,7 @@ EQUALITIES = (A_Expr_Kind.AEXPR_OP, A_Expr_Kind.AEXPR_OP_ANY, A_Expr_Kind.AEXPR_
 
 @dataclass
 class Scope:
-    """The relations of one FROM clause by alias, and the conditions that hold for each of its rows."""
+    """The relations of one FROM clause by alias, and the conditions that each of its rows meets."""
 
     tables: dict[str, str] = field(default_factory=dict)  # tenant tables
     others: set[str] = field(default_factory=set)
