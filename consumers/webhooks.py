@@ -1,4 +1,4 @@
-"""The webhook dispatcher: claims due deliveries, attempts them, and records the outcomes, with any number of others."""
+"""The webhook dispatcher: claims due deliveries, attempts them, and records the outcomes. Several can run at a time."""
 
 import asyncio
 from collections.abc import Iterable
@@ -45,7 +45,7 @@ class Dispatcher:
         self._attempted: list[AttemptedDelivery] = []
         self._to_release: list[ClaimedDelivery] = []
         self._batch: list[AttemptedDelivery] = []  # the attempts that are being recorded
-        self._may_be_due = asyncio.Event()
+        self._wake = asyncio.Event()  # deliveries might be due
         self._attempt_finished = asyncio.Event()
 
     async def run(self) -> None:
@@ -53,7 +53,7 @@ class Dispatcher:
         async with asyncio.TaskGroup() as group:
             group.create_task(
                 repeat_on_notifications(
-                    "webhooks", self._pool, events.WRITTEN, self._claim_due, self._stopping, self._may_be_due
+                    "webhooks", self._pool, events.WRITTEN, self._claim_due, self._stopping, self._wake
                 )
             )
             group.create_task(retry_on_outage("deliveries", self._record_all, self._stopping))
@@ -83,7 +83,7 @@ class Dispatcher:
         self._attempt_finished.set()
         # After a failure, the next claim waits until the failure is recorded, because it can open the circuit breaker.
         if attempted.outcome.succeeded and self._limiter.has_capacity(claimed.endpoint):
-            self._may_be_due.set()
+            self._wake.set()
 
     async def _record_all(self) -> None:
         """Record attempts until the process stops and no attempt is in progress. The batch survives an outage."""
@@ -101,7 +101,7 @@ class Dispatcher:
     async def _record_batch(self) -> None:
         metrics.count_deliveries(self._batch, await record_attempts(self._pool, self._batch, self._policy))
         if not all(attempted.outcome.succeeded for attempted in self._batch):
-            self._may_be_due.set()
+            self._wake.set()
         self._batch = []
 
     async def _release_claims(self) -> None:
@@ -116,6 +116,6 @@ class Dispatcher:
     async def _recover(self) -> None:
         while not self._stopping.is_set():
             if await recover_missed(self._pool):
-                self._may_be_due.set()
+                self._wake.set()
             else:
                 await pause(_RECOVERY_POLL_S, self._stopping)

@@ -52,7 +52,7 @@ class DeliveryPolicy:
         return timedelta(days=self.disable_after_days)
 
     def retry_delay_s(self, attempt_count: int, retry_after_s: float | None = None) -> float | None:
-        """Return the seconds until the next attempt after `attempt_count` attempts, or None if there is none."""
+        """Return the seconds until the next attempt after `attempt_count` attempts, or None after the last attempt."""
         if attempt_count >= self.max_attempts:
             return None
         spread = random.uniform(1 - self.jitter, 1 + self.jitter)  # noqa: S311 - spreads load

@@ -54,7 +54,7 @@ def notify_dispatchers() -> None:
 async def number(connection: Connection) -> int:
     """Number some of the committed events, and notify their readers after the commit.
 
-    Returns the number of events; 0 if there are none, or if another process holds the lock. Requires a notifying
+    Returns the number of events; 0 if there are none, or if another process has the lock. Requires a notifying
     transaction.
     """
     if not await connection.fetchval(_SQL["lock_numbers"]):

@@ -54,7 +54,7 @@ async def latencies_ms(store: Store, receiver: Receiver, count: int) -> list[flo
     return sorted(latencies)
 
 
-@pytest.mark.parametrize("dead", ["hangs", "refuses"])
+@pytest.mark.parametrize("dead", ["hangs", "rejects"])
 async def test_dead_endpoint_does_not_slow_down_a_healthy_one(store: Store, dead: str) -> None:
     async with receiving() as healthy, dead_endpoint(dead) as dead_url:
         await add_webhook(store, healthy.url)
@@ -81,7 +81,7 @@ async def test_dead_endpoint_does_not_slow_down_a_healthy_one(store: Store, dead
 
 @asynccontextmanager
 async def dead_endpoint(behavior: str) -> AsyncIterator[str]:
-    if behavior == "refuses":
+    if behavior == "rejects":
         yield "http://127.0.0.1:9/hook"
         return
     async with misbehaving(never_respond) as url:

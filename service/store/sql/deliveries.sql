@@ -1,6 +1,6 @@
 -- name: claim  (for the dispatcher, of all organizations)
 -- Each endpoint with due deliveries gets at most its capacity, so that no endpoint can fill the claim. The endpoints
--- are taken in random order, so that none is always last. They are found by a loose index scan, which jumps from one
+-- are processed in random order, so that none is always last. They are found by a loose index scan, which jumps from one
 -- endpoint to the next instead of reading all deliveries that wait. If the circuit breaker of an endpoint is half-open
 -- (at least $8 failures, and the pause is over), one delivery is claimed. The claim is a lease: it postpones due_at.
 WITH RECURSIVE waiting AS (
@@ -44,7 +44,7 @@ CROSS JOIN LATERAL (
     WHERE org_id = claimed.org_id AND event_id = claimed.event_id LIMIT 1
 ) event
 
--- name: record  (the outcomes of attempts; an update whose claim another worker has taken over changes nothing)
+-- name: record  (the outcomes of attempts; an update changes nothing if another worker has claimed the delivery since)
 WITH outcome AS (
     SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::interval[], $7::text[])
         AS outcome (org_id, webhook_id, delivery_id, claim, status, delay, attempt)

@@ -15,7 +15,7 @@ from service.store import events
 from service.store.postgres.database import Connection, Pool, as_organization
 from service.store.postgres.notifications import Notifications
 
-_MAX_QUEUED: Final = 500  # events; a subscriber that is further behind is disconnected
+_MAX_QUEUED: Final = 500  # events; a slower subscriber is disconnected
 _READ_LIMIT: Final = 500  # events
 _POLL_S: Final = 5.0  # in case a notification is lost
 
