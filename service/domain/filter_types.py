@@ -106,7 +106,7 @@ class CaseType:
         """Return the ID. Raises ValueError if it is malformed."""
         text = _text(value)
         if parse_case_id(text) is None:
-            raise ValueError("must be case_ and 16 hex digits")
+            raise ValueError("must be case_ followed by 16 hex digits")
         return text
 
     def convert(self, text: str) -> CaseKey | None:
@@ -116,9 +116,9 @@ class CaseType:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError("must be text")  # noqa: TRY004  every invalid value is a ValueError
+        raise ValueError("must be a string")  # noqa: TRY004  every invalid value is a ValueError
     if "\0" in value:
         raise ValueError("must not contain NUL characters")
     if any("\ud800" <= character <= "\udfff" for character in value):
-        raise ValueError("must be text in UTF-8")
+        raise ValueError("must be UTF-8 text")
     return value

@@ -71,10 +71,10 @@ def test_required_filter_is_declared_before_the_filter_that_requires_it() -> Non
         ("from", 5, "must be a date or an RFC 3339 time"),
         ("branch", "", "must not be empty"),
         ("branch", "b" * 401, "must have at most 400 characters"),
-        ("branch", 5, "must be text"),
+        ("branch", 5, "must be a string"),
         ("branch", "\0", "must not contain NUL"),
-        ("branch", "\ud800", "must be text in UTF-8"),
-        ("case", "case_7", "must be case_ and 16 hex digits"),
+        ("branch", "\ud800", "must be UTF-8 text"),
+        ("case", "case_7", "must be case_ followed by 16 hex digits"),
     ],
 )
 def test_invalid_value_is_rejected_with_what_it_must_be(name: str, value: object, problem: str) -> None:

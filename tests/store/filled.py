@@ -28,7 +28,7 @@ Key = tuple[RunKey, CaseKey]
 
 
 @dataclass(frozen=True)
-class Row:
+class StoredResult:
     """A result with every value that a filter can compare."""
 
     key: Key
@@ -91,7 +91,7 @@ async def fill(store: Store, runs: int = 60, seed: int = 7) -> None:
     await store.take(*foreign)
 
 
-async def read_rows(pool: asyncpg.Pool) -> list[Row]:
+async def read_rows(pool: asyncpg.Pool) -> list[StoredResult]:
     """Return every result of the organization, in the order of the list."""
     rows = await pool.fetch(
         "SELECT r.run_key, r.case_key, r.status::text, (extract(epoch FROM completed_at) * 1000)::bigint,"
@@ -99,7 +99,7 @@ async def read_rows(pool: asyncpg.Pool) -> list[Row]:
         " FROM results r JOIN runs run USING (org_id, run_key) JOIN cases USING (org_id, case_key) WHERE org_id = $1",
         ORG,
     )
-    return sorted((Row((row[0], row[1]), *row[2:]) for row in rows), key=lambda row: row.key, reverse=True)
+    return sorted((StoredResult((row[0], row[1]), *row[2:]) for row in rows), key=lambda row: row.key, reverse=True)
 
 
 async def walk(

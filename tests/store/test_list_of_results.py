@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 from service.domain.filters import ResultFilter
 from service.domain.ids import CaseKey, case_key, result_id
 from service.store.queries.results import BUDGETS, Budgets
-from tests.store.filled import BRANCHES, CASE_IDS, ENVIRONMENTS, PROJECTS, SUITES, Row, random_event, read_rows, walk
+from tests.store.filled import (
+    BRANCHES,
+    CASE_IDS,
+    ENVIRONMENTS,
+    PROJECTS,
+    SUITES,
+    StoredResult,
+    random_event,
+    read_rows,
+    walk,
+)
 from tests.stored import Store
 
 
@@ -21,7 +31,7 @@ def ms(day: int, hour: int = 0) -> int:
     return int(datetime(2026, 5, day, hour, tzinfo=UTC).timestamp() * 1000)
 
 
-def matching_ids(rows: list[Row], filter_: ResultFilter) -> list[str]:
+def matching_ids(rows: list[StoredResult], filter_: ResultFilter) -> list[str]:
     return [result_id(*row.key) for row in rows if row.matches(filter_)]
 
 

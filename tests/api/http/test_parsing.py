@@ -27,7 +27,7 @@ from tests.api.served import Api
         ({"run_id": ""}, "run_id: must not be empty"),
         ({"run_id": "a\0"}, "run_id: must not contain NUL characters"),
         ({"environment": "e" * 201}, "environment: must have at most 200 characters"),
-        ({"case": "tc_1"}, "case: must be case_ and 16 hex digits"),
+        ({"case": "tc_1"}, "case: must be case_ followed by 16 hex digits"),
         ({"suite": "auth"}, "suite: requires run_id"),
         ({"colour": "red"}, "query parameter 'colour' is not supported"),
         ({"page": "2"}, "query parameter 'page' is not supported. Use starting_after for the next page."),
