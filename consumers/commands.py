@@ -25,7 +25,7 @@ _MAX_DEAD_LETTERS: Final = 1_000  # that one command reads
 def consume(roles: tuple[ConsumerRole, ...]) -> None:
     """Process messages and jobs until SIGTERM or Ctrl-C.
 
-    The process performs the given ROLES, or all roles if none is given. Any number of processes can perform the same
+    The process performs the given roles, or all roles if none is given. Any number of processes can perform the same
     role.
     """
     process.run(read_settings(), roles or tuple(ROLES))

@@ -12,7 +12,9 @@ from service.domain.events import EVENT_TYPES
 from service.domain.report_formats import supported_formats
 
 _ERROR: Final = 3  # the exit code of `gate` if no decision is possible
-_REPORT_HELP: Final = f"""Upload test reports: {supported_formats()}.
+_REPORT_HELP: Final = f"""Upload test reports of a run.
+
+Formats: {supported_formats()}.
 
 FILES can be patterns such as 'target/**/TEST-*.xml'. Several files are shards of one run.
 """

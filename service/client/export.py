@@ -140,7 +140,7 @@ def _append(server: Server, job: dict[str, Any], part: Path, show: Callable[[int
     ):
         for chunk in response.iter_bytes():  # without a chunk size, which would lose the bytes before an error
             file.write(chunk)
-            show(file.tell())
+            show(file.tell())  # codespell:ignore tell - the name of the method
 
 
 def _size(part: Path) -> int:

@@ -143,7 +143,7 @@ async def test_unwritable_summary_does_not_change_the_exit_code(api: Api, monkey
     assert await decide(api) == PASSED
 
 
-async def test_a_url_may_end_as_the_api_does(api: Api) -> None:
+async def test_url_can_end_with_the_version_of_the_api(api: Api) -> None:
     await api.store.take(run_event())
     assert await run_gate(f"{url(api)}v1/", api.key, "run_1", Gate(), 5) == PASSED
 
