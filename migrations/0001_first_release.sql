@@ -149,6 +149,19 @@ CREATE INDEX runs_with_error ON runs (org_id, project_id, run_key) WHERE error >
 CREATE INDEX runs_with_skipped ON runs (org_id, project_id, run_key) WHERE skipped > 0;
 CREATE INDEX runs_with_canceled ON runs (org_id, project_id, run_key) WHERE canceled > 0;
 
+-- The number of results of a run with these status codes.
+CREATE FUNCTION result_count(run runs, codes text[]) RETURNS int
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN 'p' = ANY (codes) THEN run.passed ELSE 0 END + CASE WHEN 'f' = ANY (codes) THEN run.failed ELSE 0 END
+         + CASE WHEN 'e' = ANY (codes) THEN run.error ELSE 0 END + CASE WHEN 's' = ANY (codes) THEN run.skipped ELSE 0 END
+         + CASE WHEN 'c' = ANY (codes) THEN run.canceled ELSE 0 END;
+
+-- The public object with the counts of a run.
+CREATE FUNCTION run_counts(run runs) RETURNS json
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN json_build_object('passed', run.passed, 'failed', run.failed, 'error', run.error, 'skipped', run.skipped,
+                             'canceled', run.canceled, 'flaky', run.flaky);
+
 CREATE TABLE cases (
     org_id     int NOT NULL REFERENCES organizations,
     case_key   bigint NOT NULL,              -- hash of (project, case_id) or (project, suite, name, occurrence)

@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 
 from service.contracts.responses import Export
 from service.domain.events import MAX_OBJECT_BYTES, EventSubject
-from service.domain.results import Counts
+from service.domain.statuses import Counts
 
 MAX_FAILING_CASES: Final = 20
 

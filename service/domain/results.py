@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from service.domain.ids import CaseKey
-from service.domain.statuses import RESULT_STATUSES, SEVERITY, STATUS_CODES, STATUS_NAMES
+from service.domain.statuses import RESULT_STATUSES, SEVERITY, STATUS_CODES, STATUS_NAMES, Counts
 
 MAX_DURATION_MS: Final = 2**31 - 1  # limit of the database column: 24.8 days
 
@@ -53,22 +53,6 @@ class CaseOutcome(NamedTuple):
     flaky: bool
     attempts: tuple[Attempt, ...] = ()
     artifacts: tuple[ArtifactReference, ...] = ()
-
-
-class Counts(NamedTuple):
-    """The number of results of a run by status, and the number of flaky results among them."""
-
-    passed: int = 0
-    failed: int = 0
-    error: int = 0
-    skipped: int = 0
-    canceled: int = 0
-    flaky: int = 0
-
-    @property
-    def total(self) -> int:
-        """The number of results."""
-        return sum(self) - self.flaky
 
 
 def count(outcomes: Iterable[CaseOutcome]) -> Counts:

@@ -3,8 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from service.domain.results import Counts
-from service.domain.statuses import RUN_STATUSES, SEVERITY, STATUS_CODES, STATUS_NAMES
+from service.domain.statuses import RUN_STATUSES, SEVERITY, STATUS_CODES, STATUS_NAMES, Counts
 
 # A status from one of several shards applies only to that shard, so it has no event time: the worst status of the
 # shards and of the results is used until an event without shards states one.

@@ -1,6 +1,6 @@
-"""Statuses of results and runs, their severity, and their codes in the database."""
+"""Statuses of results and runs: their severity, their codes in the database, and their counts."""
 
-from typing import Final, Literal, get_args
+from typing import Final, Literal, NamedTuple, get_args
 
 ResultStatus = Literal["passed", "failed", "error", "skipped", "canceled"]
 RunStatus = Literal["passed", "failed", "error", "canceled"]
@@ -14,3 +14,19 @@ SEVERITY: Final[dict[str, int]] = {"passed": 1, "skipped": 2, "canceled": 3, "fa
 # The database stores a status as one byte, its first letter. The SQL function status_name() is the inverse.
 STATUS_CODES: Final[dict[str, str]] = {status: status[0] for status in RESULT_STATUSES}
 STATUS_NAMES: Final[dict[str, ResultStatus]] = {status[0]: status for status in RESULT_STATUSES}
+
+
+class Counts(NamedTuple):
+    """The number of results of a run by status, and the number of flaky results among them."""
+
+    passed: int = 0
+    failed: int = 0
+    error: int = 0
+    skipped: int = 0
+    canceled: int = 0
+    flaky: int = 0
+
+    @property
+    def total(self) -> int:
+        """The number of results."""
+        return sum(self) - self.flaky

@@ -10,9 +10,8 @@ import orjson
 
 from service.domain import runs
 from service.domain.ids import OrgId, RunKey, run_key
-from service.domain.results import Counts
 from service.domain.runs import RunState
-from service.domain.statuses import STATUS_NAMES
+from service.domain.statuses import STATUS_NAMES, Counts
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
 

@@ -6,8 +6,9 @@ from typing import Self
 from service.domain import results, runs
 from service.domain.errors import Rejected
 from service.domain.ids import OrgId
-from service.domain.results import CaseOutcome, Counts
+from service.domain.results import CaseOutcome
 from service.domain.runs import RunState
+from service.domain.statuses import Counts
 from service.store import results as stored_results
 from service.store import runs as stored_runs
 from service.store.postgres.database import Connection

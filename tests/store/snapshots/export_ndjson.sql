@@ -24,9 +24,7 @@ SELECT row_to_json(item)::text FROM (
         FROM runs r
         WHERE r.org_id = $2::int AND r.run_key BETWEEN $3::uuid AND $4::uuid AND (($5::text IS NULL OR r.project_id = $5) AND ($6::text IS NULL OR r.environment = $6)
         AND ($7::text IS NULL OR r.branch = $7)
-         AND ('p' = ANY ($8::text[]) AND r.passed > 0 OR 'f' = ANY ($8::text[]) AND r.failed > 0
-              OR 'e' = ANY ($8::text[]) AND r.error > 0 OR 's' = ANY ($8::text[]) AND r.skipped > 0
-              OR 'c' = ANY ($8::text[]) AND r.canceled > 0))
+         AND result_count(r, $8::text[]) > 0)
         AND ($9::text IS NULL OR r.run_id = $9::text)
         ORDER BY r.run_key DESC OFFSET 0
     ) run CROSS JOIN LATERAL (

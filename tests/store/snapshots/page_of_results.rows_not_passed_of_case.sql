@@ -24,9 +24,7 @@ WITH examined AS MATERIALIZED (
             SELECT
                 (($7::text IS NULL OR r.project_id = $7) AND ($8::text IS NULL OR r.environment = $8)
                 AND ($9::text IS NULL OR r.branch = $9)
-                 AND ('p' = ANY ($1::text[]) AND r.passed > 0 OR 'f' = ANY ($1::text[]) AND r.failed > 0
-                      OR 'e' = ANY ($1::text[]) AND r.error > 0 OR 's' = ANY ($1::text[]) AND r.skipped > 0
-                      OR 'c' = ANY ($1::text[]) AND r.canceled > 0)) AS matches
+                 AND result_count(r, $1::text[]) > 0) AS matches
             FROM runs r
             WHERE r.org_id = $2 AND r.run_key = detail.run_key LIMIT 1
         ) run ON true

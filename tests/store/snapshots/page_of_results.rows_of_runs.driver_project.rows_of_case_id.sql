@@ -19,9 +19,7 @@ WITH examined AS MATERIALIZED (
                 r.run_key, r.project_id, row_number() OVER () AS row_no,
                 (($1::text IS NULL OR r.project_id = $1) AND ($2::text IS NULL OR r.environment = $2)
                 AND ($3::text IS NULL OR r.branch = $3)
-                 AND ('p' = ANY ($4::text[]) AND r.passed > 0 OR 'f' = ANY ($4::text[]) AND r.failed > 0
-                      OR 'e' = ANY ($4::text[]) AND r.error > 0 OR 's' = ANY ($4::text[]) AND r.skipped > 0
-                      OR 'c' = ANY ($4::text[]) AND r.canceled > 0)) AS matches
+                 AND result_count(r, $4::text[]) > 0) AS matches
             FROM (
                 SELECT * FROM runs
                 WHERE org_id = $5 AND project_id = $1 AND run_key BETWEEN $6 AND $7

@@ -33,8 +33,7 @@ SELECT coalesce((SELECT json_agg(item) FROM (
            CROSS JOIN LATERAL (
                SELECT
                    r.run_id, r.project_id, r.environment, r.branch, r.commit_sha, r.ci_url, r.labels, status_name(r.status) AS status,
-                   r.complete, json_build_object('passed', r.passed, 'failed', r.failed, 'error', r.error, 'skipped', r.skipped,
-                                                 'canceled', r.canceled, 'flaky', r.flaky) AS counts,
+                   r.complete, run_counts(r) AS counts,
                    r.expected_results, r.expected_shards, r.revision, rfc3339(r.started_at) AS started_at,
                    rfc3339(r.completed_at) AS completed_at, rfc3339(r.last_completed_at) AS last_completed_at, r.duration_ms,
                    r.results_expired

@@ -139,11 +139,7 @@ WHERE nth IS DISTINCT FROM nth_before OR results > :range_results::int
 ORDER BY run_key DESC
 
 -- name: export_results
-CASE WHEN 'p' = ANY (:statuses::text[]) THEN r.passed ELSE 0 END
-+ CASE WHEN 'f' = ANY (:statuses::text[]) THEN r.failed ELSE 0 END
-+ CASE WHEN 'e' = ANY (:statuses::text[]) THEN r.error ELSE 0 END
-+ CASE WHEN 's' = ANY (:statuses::text[]) THEN r.skipped ELSE 0 END
-+ CASE WHEN 'c' = ANY (:statuses::text[]) THEN r.canceled ELSE 0 END
+result_count(r, :statuses::text[])
 
 -- name: export_fields
 e.export_id AS id, e.status, e.request->>'format' AS format, e.request->>'compression' AS compression,

@@ -88,9 +88,7 @@ LIMIT {row_budget}
 
 -- name: run_matches  (whether a run matches the filters of runs and has results with the statuses)
 ({run_filters}
- AND ('p' = ANY (:statuses::text[]) AND r.passed > 0 OR 'f' = ANY (:statuses::text[]) AND r.failed > 0
-      OR 'e' = ANY (:statuses::text[]) AND r.error > 0 OR 's' = ANY (:statuses::text[]) AND r.skipped > 0
-      OR 'c' = ANY (:statuses::text[]) AND r.canceled > 0))
+ AND result_count(r, :statuses::text[]) > 0)
 
 -- name: driver_run
 run_id = :run_id
