@@ -1,6 +1,7 @@
--- 20 organizations with runs of 200 results, a quarter of them the first one's; the 21st has many runs of two results.
--- {runs} is how many runs of 200 there are, {small_runs} how many of two. A run in ten has a failure, one in a thousand
--- an error. Organization 21 has a branch and a project that never meet, and a branch that nobody has used for long.
+-- 20 organizations with runs of 200 results. The first organization has a quarter of these runs. Organization 21 has many
+-- runs of two results. {runs} is the number of runs with 200 results, and {small_runs} the number with two. One run in ten
+-- has a failure, and one in a thousand has an error. Organization 21 has a branch and a project that no run combines, and a
+-- branch with only old runs.
 INSERT INTO organizations (slug, name) SELECT 'org-' || n, 'Organization ' || n FROM generate_series(1, 21) n;
 SELECT create_month_partitions(month::date) FROM generate_series(date '2025-06-01', date '2026-06-01', '1 month') month;
 
