@@ -30,7 +30,7 @@ _DESCRIPTIONS: Final = {
     206: "The requested range of the file",
     304: "Not modified: the client's version, given in If-None-Match, is current",
     307: "Redirect to a presigned URL of the file",
-    503: "The service can't answer queries",
+    503: "The service isn't ready for queries",
 }
 _ERRORS: Final = {error.code: error for error in ERROR_TYPES}
 _EVERY_OPERATION: Final[tuple[ErrorCode, ...]] = ("internal_error",)
@@ -111,7 +111,7 @@ def document() -> bytes:
         "info": {
             "title": "Results API",
             "version": version("zof-results"),
-            "description": "Stores the outcome of every case of validation runs and answers queries about them.",
+            "description": "Stores the outcome of every case of validation runs and serves queries about them.",
         },
         "paths": paths,
         "components": {

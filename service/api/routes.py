@@ -45,12 +45,12 @@ _RESULT_ROUTES: Final = (
         "list_artifacts", "List the artifacts of a result and of its run", page_of(out.Artifact), queries.PageQuery,
         errors=("not_found",),
     )),
-    Route("PUT", "/results/{id}/artifacts/{name}", artifacts.put_artifact, "reports:create", Operation(
+    Route("PUT", "/results/{id}/artifacts/{name}", artifacts.upload_artifact, "reports:create", Operation(
         "upload_artifact", "Upload an artifact of a result", {201: out.Artifact}, report_contracts.ArtifactQuery,
         media_types=(BINARY,), errors=("not_found", "too_large", "unsupported_media_type"),
         description="Replaces an artifact with the same name.",
     )),
-    Route("GET", "/artifacts/{id}", artifacts.get_artifact, "results:read", Operation(
+    Route("GET", "/artifacts/{id}", artifacts.download_artifact, "results:read", Operation(
         "download_artifact", "Download an artifact", file_download(), errors=("not_found", "range_not_satisfiable"),
         description="Sends the file or redirects to a presigned URL.",
     )),
@@ -66,7 +66,7 @@ _RUN_ROUTES: Final = (
     Route("DELETE", "/runs/{run_id}", runs.delete_run, "runs:delete", Operation(
         "delete_run", "Delete a run with its results, artifacts, and files", {204: None}, errors=("not_found",),
     )),
-    Route("POST", "/runs/{run_id}/report", reports.create_report, "reports:create", Operation(
+    Route("POST", "/runs/{run_id}/report", reports.upload_report, "reports:create", Operation(
         "upload_report", "Upload a report of a run", {202: out.Receipt}, report_contracts.ReportQuery,
         media_types=(*media_types(), MULTIPART),
         errors=("too_large", "unsupported_media_type"), has_location=True,
@@ -126,7 +126,7 @@ _EVENT_ROUTES: Final = (
     )),
 )  # fmt: skip
 _WEBHOOK_ROUTES: Final = (
-    Route("POST", "/webhooks", webhooks.post_webhook, "webhooks:manage", Operation(
+    Route("POST", "/webhooks", webhooks.create_webhook, "webhooks:manage", Operation(
         "create_webhook", "Register a webhook", {201: out.WebhookWithSecret}, body=webhook_contracts.WebhookIn,
         description="Only this response contains the secret.",
     )),
@@ -136,35 +136,36 @@ _WEBHOOK_ROUTES: Final = (
     Route("GET", "/webhooks/{id}", webhooks.get_webhook, "webhooks:manage", Operation(
         "get_webhook", "Get a webhook with the state of its endpoint", {200: out.Webhook}, errors=("not_found",),
     )),
-    Route("PATCH", "/webhooks/{id}", webhooks.patch_webhook, "webhooks:manage", Operation(
+    Route("PATCH", "/webhooks/{id}", webhooks.update_webhook, "webhooks:manage", Operation(
         "update_webhook", "Update the given fields of a webhook", {200: out.Webhook},
         body=webhook_contracts.WebhookPatch, errors=("not_found",),
     )),
-    Route("DELETE", "/webhooks/{id}", webhooks.remove_webhook, "webhooks:manage", Operation(
+    Route("DELETE", "/webhooks/{id}", webhooks.delete_webhook, "webhooks:manage", Operation(
         "delete_webhook", "Delete a webhook and its deliveries", {204: None}, errors=("not_found",),
     )),
-    Route("POST", "/webhooks/{id}/test", webhooks.post_test, "webhooks:manage", Operation(
+    Route("POST", "/webhooks/{id}/test", webhooks.test_webhook, "webhooks:manage", Operation(
         "test_webhook", "Send an event of type webhook.test to a webhook", {202: out.WebhookDelivery},
         errors=("not_found",),
     )),
-    Route("POST", "/webhooks/{id}/rotate-secret", webhooks.post_rotation, "webhooks:manage", Operation(
+    Route("POST", "/webhooks/{id}/rotate-secret", webhooks.rotate_webhook_secret, "webhooks:manage", Operation(
         "rotate_webhook_secret", "Replace the secret of a webhook", {200: out.WebhookWithSecret},
         errors=("not_found",),
         description="Only this response contains the new secret. The previous one also signs deliveries for 24 hours.",
     )),
-    Route("POST", "/webhooks/{id}/recover", webhooks.post_recovery, "webhooks:manage", Operation(
+    Route("POST", "/webhooks/{id}/recover", webhooks.recover_webhook, "webhooks:manage", Operation(
         "recover_webhook", "Deliver all events again that a webhook has missed since a time", {202: out.Recovery},
         body=webhook_contracts.RecoverIn, errors=("not_found",), has_location=True,
     )),
-    Route("GET", "/webhooks/{id}/recoveries/{recovery_id}", webhooks.get_recovery, "webhooks:manage", Operation(
+    Route("GET", "/webhooks/{id}/recoveries/{recovery_id}", webhooks.get_webhook_recovery, "webhooks:manage", Operation(
         "get_webhook_recovery", "Get the progress of a recovery", {200: out.Recovery}, errors=("not_found",),
     )),
-    Route("GET", "/webhooks/{id}/deliveries", webhooks.list_deliveries, "webhooks:manage", Operation(
+    Route("GET", "/webhooks/{id}/deliveries", webhooks.list_webhook_deliveries, "webhooks:manage", Operation(
         "list_webhook_deliveries", "List deliveries with their attempts, newest event first",
         page_of(out.WebhookDelivery), webhook_contracts.DeliveryQuery, errors=("not_found",),
     )),
     Route(
-        "POST", "/webhooks/{id}/deliveries/{delivery_id}/redeliver", webhooks.post_redelivery, "webhooks:manage",
+        "POST", "/webhooks/{id}/deliveries/{delivery_id}/redeliver", webhooks.redeliver_webhook_event,
+        "webhooks:manage",
         Operation(
             "redeliver_webhook_event", "Deliver an event to a webhook again", {202: out.WebhookDelivery},
             errors=("not_found",),
@@ -197,7 +198,7 @@ PUBLIC: Final = (
         "get_health", "Check that the process responds", {200: out.Health},
     )),
     Route("GET", "/readyz", health.get_readiness, None, Operation(
-        "get_readiness", "Check whether queries can be answered", {200: out.Readiness, 503: out.Readiness},
+        "get_readiness", "Check whether the service is ready for queries", {200: out.Readiness, 503: out.Readiness},
         description="Shows the state of each component. Missing consumers only delay incoming results.",
     )),
     Route("GET", "/metrics", metrics.get_metrics, None, Operation(
@@ -233,7 +234,7 @@ def all_routes() -> list[Route]:
 
 
 def add_routes(app: web.Application) -> None:
-    """Register every route behind its permission. Fixed paths precede paths with a variable."""
+    """Register every route with its checks. Fixed paths precede paths with a variable."""
     for route in sorted(all_routes(), key=lambda route: route.path.replace("{", "~")):
         handler = _guarded(route)
         app.router.add_route(route.method, route.path, handler, expect_handler=handle_expect)
@@ -247,7 +248,7 @@ def _unprefixed(route: Route) -> Route:
 
 
 def _guarded(route: Route) -> ApiHandler:
-    """Return the handler behind its checks. Public routes ignore unknown query parameters, which probes can add."""
+    """Wrap the handler with its checks. Public routes ignore unknown query parameters, which probes can add."""
     if route.permission is None:
         return route.handler
     handler = route.handler if route.operation.query else reject_query(route.handler)

@@ -333,7 +333,7 @@ class Health(TypedDict):
 
 
 class Readiness(TypedDict):
-    """Whether queries can be answered, and the state of each component."""
+    """Whether the service is ready for queries, and the state of each component."""
 
     status: Literal["ready", "unavailable"]
     parts: dict[str, Any]

@@ -49,7 +49,7 @@ class Watch(Generic[Watched]):
             _wake(waiters, set(waiters))
 
     async def run(self) -> None:
-        """Run until cancelled. While requests wait, query after each notification and once per second."""
+        """Run until the task is canceled. While requests wait, query after each notification and once per second."""
         with self._notifications.watching(self._channel) as notified:
             while True:
                 await self._has_waiters.wait()
@@ -59,7 +59,7 @@ class Watch(Generic[Watched]):
                 await asyncio.sleep(_MIN_INTERVAL_S)
 
     async def _try_query(self) -> None:
-        """Query. After any error, the next iteration tries again."""
+        """Query. After any error, the next iteration queries again."""
         try:
             await self._query()
         except Unavailable:

@@ -1,4 +1,4 @@
-"""The API served in the process of the test, over a real database, with what tests ask of it."""
+"""The API, served in the test process with a real database, and a client for tests."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -24,7 +24,7 @@ Params = Mapping[str, str] | Sequence[tuple[str, str]]
 
 @dataclass
 class Api:
-    """A client with an admin's key of the organization acme."""
+    """A client with an admin key of the organization acme."""
 
     store: Store
     http: TestClient[Any, Any]
@@ -42,7 +42,7 @@ class Api:
     async def get(
         self, path: str, params: Params = (), key: str | None = None, status: int = 200, **headers: str
     ) -> Any:
-        """The JSON of the answer, which must have this status."""
+        """Return the JSON of the response, which must have this status."""
         response = await self.send("GET", path, params, key, **headers)
         text = await response.text()
         assert response.status == status, text
@@ -56,11 +56,11 @@ class Api:
         return await self.http.request(method, path, params=list_of(params), headers=sent, json=json)
 
     async def error(self, path: str, status: int, params: Params = (), key: str | None = None) -> Any:
-        """The error of an answer that must have this status."""
+        """Return the error of the response, which must have this status."""
         return (await self.get(path, params, key, status))["error"]
 
     async def walk(self, path: str, params: Params = ()) -> list[Any]:
-        """Every item of a list, page by page."""
+        """Return all items of a list, read page by page."""
         items: list[Any] = []
         cursor: tuple[tuple[str, str], ...] = ()
         while True:
@@ -78,7 +78,7 @@ class Api:
             return await keys.create_key(connection, org_id or self.org_id, "test", role, project_id, expires_at)
 
     async def make_organization(self, slug: str) -> tuple[OrgId, str]:
-        """A further organization with an admin's key."""
+        """Create another organization with an admin key."""
         async with self.store.pool.acquire() as connection:
             org_id = await organizations.create(connection, slug, slug)
         return org_id, (await self.make_key("admin", org_id)).key
@@ -98,7 +98,7 @@ async def serve(database_url: str, **settings: Any) -> AsyncIterator[Api]:
 
 @asynccontextmanager
 async def listening(database_url: str, **settings: Any) -> AsyncIterator[TestClient[Any, Any]]:
-    """The API alone, over a database that is ready."""
+    """Serve only the API, with an existing database."""
     chosen = Settings(database_url=database_url, database_pool_size=4, **settings)
     server = TestServer(make_app(chosen))
     await server.start_server(**OPTIONS)

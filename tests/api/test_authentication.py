@@ -1,4 +1,4 @@
-"""Who may call: keys, permissions, organizations, projects."""
+"""Authentication and authorization: keys, organizations, and projects."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +12,7 @@ from tests.api.served import Api
 from tests.run_events import result, run_event
 
 
-async def test_without_a_key_there_is_no_answer(api: Api) -> None:
+async def test_request_without_a_key_returns_401(api: Api) -> None:
     response = await api.send("GET", "/v1/results", key="")
     assert response.status == 401
     assert response.headers["WWW-Authenticate"] == "Bearer"
@@ -20,23 +20,23 @@ async def test_without_a_key_there_is_no_answer(api: Api) -> None:
 
 
 @pytest.mark.parametrize("key", ["nonsense", format_key(new_key_id(), new_secret())], ids=["nonsense", "unknown"])
-async def test_a_key_that_nobody_made_is_refused(api: Api, key: str) -> None:
+async def test_unknown_key_is_rejected(api: Api, key: str) -> None:
     assert (await api.error("/v1/results", 401, key=key))[
         "message"
     ] == "Authorization: the API key is invalid, expired, or revoked"
 
 
-async def test_spaces_between_scheme_and_key_may_be_several(api: Api) -> None:
+async def test_several_spaces_before_the_key_are_accepted(api: Api) -> None:
     response = await api.http.get("/v1/results", headers={"Authorization": f"bearer   {api.key}"})
     assert response.status == 200
 
 
-async def test_the_right_id_with_another_secret_is_refused(api: Api) -> None:
+async def test_wrong_secret_is_rejected(api: Api) -> None:
     made = await api.make_key()
     await api.error("/v1/results", 401, key=format_key(made.key_id, new_secret()))
 
 
-async def test_an_expired_key_is_refused(api: Api) -> None:
+async def test_expired_key_is_rejected(api: Api) -> None:
     made = await api.make_key(expires_at=datetime.now(UTC) + timedelta(days=1))
     await api.store.pool.execute("UPDATE api_keys SET expires_at = now() WHERE key_id = $1", made.key_id)
     await api.error("/v1/results", 401, key=made.key)
@@ -52,7 +52,7 @@ async def test_revoked_key_is_rejected_after_it_leaves_the_cache(api: Api) -> No
 
 
 @pytest.mark.parametrize("key_id", ["key_1", "a%00b", "key_" + "0" * 20])
-async def test_a_key_that_is_not_there_can_be_neither_rotated_nor_revoked(api: Api, key_id: str) -> None:
+async def test_unknown_key_cannot_be_rotated_or_revoked(api: Api, key_id: str) -> None:
     for method, path in (("POST", f"/v1/api-keys/{key_id}/rotate"), ("DELETE", f"/v1/api-keys/{key_id}")):
         assert (await api.send(method, path)).status == 404
 
@@ -62,7 +62,7 @@ def test_valid_key_is_cached_for_less_than_five_seconds() -> None:
 
 
 def test_full_key_cache_evicts_only_the_oldest_key() -> None:
-    """A full cache was once cleared completely, so that all keys had to be looked up at the same time."""
+    """A cache that is cleared when it is full would query the database for all keys at the same time."""
     cache = new_key_cache()
     caller = Caller(OrgId(1), "key_1", "viewer", None)
     for number in range(MAX_KEYS + 1):
@@ -71,7 +71,7 @@ def test_full_key_cache_evicts_only_the_oldest_key() -> None:
     assert all(cache.get(f"zof_{number}") == caller for number in range(1, MAX_KEYS + 1))
 
 
-async def test_another_organizations_result_does_not_exist(api: Api) -> None:
+async def test_result_of_another_organization_returns_404(api: Api) -> None:
     await api.store.take(run_event("run_1"))
     _, foreign = await api.make_organization("other")
     known = (await api.get("/v1/results"))["data"][0]["id"]
@@ -85,7 +85,7 @@ async def test_another_organizations_result_does_not_exist(api: Api) -> None:
     assert (await api.get("/v1/runs", key=foreign))["data"] == []
 
 
-async def test_two_organizations_on_one_connection_never_mix(api: Api) -> None:
+async def test_organizations_are_isolated_on_a_shared_connection(api: Api) -> None:
     _, foreign = await api.make_organization("other")
     await api.store.take(run_event("ours"), run_event("theirs", organization="other"))
     for _ in range(8):
@@ -93,7 +93,7 @@ async def test_two_organizations_on_one_connection_never_mix(api: Api) -> None:
         assert [run["run_id"] for run in (await api.get("/v1/runs", key=foreign))["data"]] == ["theirs"]
 
 
-async def test_a_key_of_a_project_sees_that_project_alone(api: Api) -> None:
+async def test_key_of_a_project_reads_only_that_project(api: Api) -> None:
     await api.store.take(
         run_event("a", [result(case_id="tc")], project_id="shop"),
         run_event("b", [result(case_id="tc")], project_id="blog"),

@@ -1,4 +1,4 @@
-"""The commands of an operator, as processes: what they change works at once and is kept in the audit trail."""
+"""The operator commands, run as processes: their changes apply immediately and are in the audit trail."""
 
 import asyncio
 import os
@@ -9,7 +9,7 @@ from tests.api.served import Api
 
 
 async def command(database_url: str, *arguments: str) -> tuple[int, str, str]:
-    """Exit code, stdout, stderr."""
+    """Run a command and return its exit code, stdout, and stderr."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "service", *arguments, env={**os.environ, "RESULTS_DATABASE_URL": database_url},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
@@ -19,16 +19,16 @@ async def command(database_url: str, *arguments: str) -> tuple[int, str, str]:
 
 
 async def trail(database_url: str, *arguments: str, organization: str = "shop") -> list[list[str]]:
-    """Actor, action and subject of each entry that the command lists."""
+    """Return the actor, action, and subject of each entry that the command lists."""
     code, out, err = await command(database_url, "audit", "list", "--organization", organization, *arguments)
     assert code == 0, err
     return [line.split("  ")[1:4] for line in out.splitlines()]
 
 
-async def test_what_is_changed_on_the_command_line_is_in_the_trail(database_url: str) -> None:
+async def test_changes_on_the_command_line_are_in_the_audit_trail(database_url: str) -> None:
     await command(database_url, "organizations", "create", "shop")
-    _, _, said = await command(database_url, "keys", "create", "--organization", "shop", "--role", "viewer")
-    key_id = said.split()[1]
+    _, _, stderr = await command(database_url, "keys", "create", "--organization", "shop", "--role", "viewer")
+    key_id = stderr.split()[1]
     await command(database_url, "keys", "revoke", key_id, "--organization", "shop")
     assert await trail(database_url) == [
         ["command line", "keys revoke", key_id],
@@ -38,32 +38,32 @@ async def test_what_is_changed_on_the_command_line_is_in_the_trail(database_url:
     assert await trail(database_url, "--limit", "1") == [["command line", "keys revoke", key_id]]
 
 
-async def test_what_failed_is_not_in_the_trail(database_url: str) -> None:
+async def test_failed_changes_are_not_in_the_audit_trail(database_url: str) -> None:
     await command(database_url, "organizations", "create", "shop")
     assert (await command(database_url, "organizations", "create", "shop"))[0] == 1
     assert (await command(database_url, "keys", "revoke", "key_1", "--organization", "shop"))[0] == 1
     assert len(await trail(database_url)) == 1
 
 
-async def test_the_trail_tells_of_changes_over_http_too(api: Api, database_url: str) -> None:
+async def test_audit_trail_contains_changes_over_http(api: Api, database_url: str) -> None:
     made = await api.send("POST", "/v1/api-keys", json={"name": "ci", "role": "viewer"}, X_Request_Id="req-7")
     code, out, _ = await command(database_url, "audit", "list", "--organization", "acme")
     assert code == 0
     assert out.split("  ")[2:] == ["POST /v1/api-keys", made.headers["Location"], "req-7"]
 
 
-async def test_an_organization_that_is_not_there_is_named(database_url: str) -> None:
-    code, _, said = await command(database_url, "audit", "list", "--organization", "absent")
+async def test_unknown_organization_is_named(database_url: str) -> None:
+    code, _, stderr = await command(database_url, "audit", "list", "--organization", "absent")
     assert code == 1
-    assert "organization 'absent' not found" in said
+    assert "organization 'absent' not found" in stderr
 
 
-async def test_a_key_made_on_the_command_line_works_at_once_and_ends_within_five_seconds(
+async def test_created_key_works_immediately_and_revoked_key_ends_within_five_seconds(
     api: Api, database_url: str
 ) -> None:
-    _, key, said = await command(database_url, "keys", "create", "--organization", "acme", "--role", "viewer")
+    _, key, stderr = await command(database_url, "keys", "create", "--organization", "acme", "--role", "viewer")
     await api.get("/v1/results", key=key)
-    await command(database_url, "keys", "revoke", said.split()[1], "--organization", "acme")
+    await command(database_url, "keys", "revoke", stderr.split()[1], "--organization", "acme")
     revoked_at = time.monotonic()
     while (await api.send("GET", "/v1/results", key=key)).status == 200:
         assert time.monotonic() - revoked_at < 5

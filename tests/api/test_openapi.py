@@ -1,17 +1,19 @@
-"""The OpenAPI document: valid, complete, what is committed; and answers are what it says."""
+"""The OpenAPI document: valid, complete, equal to the committed copy, and matched by the responses."""
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema_rs
 import orjson
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from service.api.http.errors import ERROR_TYPES
 from service.api.openapi import document
 from service.api.routes import all_routes
 from service.contracts.queries import CaseQuery
+from service.domain.errors import ErrorCode
 from service.store.queries import cases as read_cases
 from tests.api.served import Api
 from tests.run_events import result, run_event
@@ -20,15 +22,15 @@ COPY = Path(__file__).parents[2] / "docs" / "openapi.json"
 DOCUMENT: dict[str, Any] = orjson.loads(document())
 
 
-def test_the_committed_copy_is_current() -> None:
+def test_committed_copy_is_current() -> None:
     assert COPY.read_bytes() == document(), "run `make docs`"
 
 
-def test_the_document_is_valid() -> None:
+def test_document_is_valid() -> None:
     OpenAPIV31SpecValidator(DOCUMENT).validate()
 
 
-def test_every_route_is_described_with_its_permission_and_errors() -> None:
+def test_every_operation_has_a_summary_its_permission_and_errors() -> None:
     for path, methods in DOCUMENT["paths"].items():
         for operation in methods.values():
             assert operation["summary"], path
@@ -37,17 +39,28 @@ def test_every_route_is_described_with_its_permission_and_errors() -> None:
                 assert {"400", "401", "403", "429", "500", "503"} <= operation["responses"].keys(), path
 
 
+def test_operation_id_is_the_name_of_the_handler() -> None:
+    for route in all_routes():
+        assert route.operation.operation_id.removesuffix("_unprefixed") == route.handler.__name__
+
+
+def test_every_error_code_is_in_the_table_and_in_the_document() -> None:
+    codes = {error.code for error in ERROR_TYPES}
+    assert codes == set(get_args(ErrorCode))
+    assert codes == set(DOCUMENT["components"]["schemas"]["ErrorDetail"]["properties"]["code"]["enum"])
+
+
 def test_operation_ids_are_unique() -> None:
     ids = [operation["operationId"] for methods in DOCUMENT["paths"].values() for operation in methods.values()]
     assert len(ids) == len(set(ids))
 
 
-def test_what_can_be_asked_for_conditionally_or_in_part_is_described() -> None:
+def test_conditional_and_range_requests_are_described() -> None:
     operations = {
         operation["operationId"]: operation for methods in DOCUMENT["paths"].values() for operation in methods.values()
     }
     of_header = {
-        header: {name for name, operation in operations.items() if header in headers_taken(operation)}
+        header: {name for name, operation in operations.items() if header in request_headers(operation)}
         for header in ("If-None-Match", "Range", "Last-Event-ID")
     }
     files = {"download_artifact", "download_export"}
@@ -55,24 +68,24 @@ def test_what_can_be_asked_for_conditionally_or_in_part_is_described() -> None:
     tagged = {"get_run", "get_result", "get_result_unprefixed", "get_case", "get_export"} | files | client
     assert of_header == {"If-None-Match": tagged, "Range": files, "Last-Event-ID": {"stream_events"}}
     for name in tagged:
-        answers = operations[name]["responses"]
-        assert "content" not in answers["304"]
-        assert all("ETag" in answers[status]["headers"] for status in answers.keys() & {"200", "206", "304"})
+        responses = operations[name]["responses"]
+        assert "content" not in responses["304"]
+        assert all("ETag" in responses[status]["headers"] for status in responses.keys() & {"200", "206", "304"})
 
 
-def test_it_is_said_over_which_runs_the_statistics_of_a_case_are() -> None:
-    said = DOCUMENT["components"]["schemas"]["CaseSummary"]["description"]
+def test_window_of_case_statistics_is_described() -> None:
+    description = DOCUMENT["components"]["schemas"]["CaseSummary"]["description"]
     for number in (CaseQuery().runs, read_cases._WINDOW_IN_LISTS, read_cases._WINDOW_ALONE):
-        assert re.search(rf"\b{number:,}\b", said), number
+        assert re.search(rf"\b{number:,}\b", description), number
 
 
-def headers_taken(operation: Any) -> set[str]:
+def request_headers(operation: Any) -> set[str]:
     return {parameter["name"] for parameter in operation["parameters"] if parameter["in"] == "header"}
 
 
 def assert_described(path: str, method: str, status: int, body: Any) -> None:
-    answer = DOCUMENT["paths"][path][method]["responses"][str(status)]
-    schema = answer["content"]["application/json"]["schema"] | {"components": DOCUMENT["components"]}
+    response_ = DOCUMENT["paths"][path][method]["responses"][str(status)]
+    schema = response_["content"]["application/json"]["schema"] | {"components": DOCUMENT["components"]}
     jsonschema_rs.validator_for(schema).validate(body)
 
 
@@ -97,7 +110,7 @@ async def stored(api: Api) -> Api:
     return api
 
 
-async def test_answers_of_the_reading_side_are_as_described(stored: Api) -> None:
+async def test_responses_of_reads_match_their_schemas(stored: Api) -> None:
     item = next(found for found in (await stored.get("/v1/results"))["data"] if found["status"] == "failed")
     for described, path in {
         "/v1/results": "/v1/results",
@@ -129,11 +142,11 @@ async def test_answers_of_the_reading_side_are_as_described(stored: Api) -> None
         ("/v1/api-keys", {}, 400),
     ],
 )
-async def test_answers_of_mutations_are_as_described(api: Api, path: str, body: Any, status: int) -> None:
+async def test_responses_of_mutations_match_their_schemas(api: Api, path: str, body: Any, status: int) -> None:
     response = await api.send("POST", path, json=body)
     assert response.status == status, await response.text()
-    answer = await response.json()
-    assert_described(path, "post", status, answer)
+    response_ = await response.json()
+    assert_described(path, "post", status, response_)
     assert special_headers(response) == special_headers_of(path, "post", status) - {"Idempotent-Replayed"}
     if status < 400:
         shown = await api.get(path)
@@ -141,7 +154,7 @@ async def test_answers_of_mutations_are_as_described(api: Api, path: str, body: 
         assert shown["data"]
 
 
-async def test_headers_of_answers_are_as_described(stored: Api) -> None:
+async def test_response_headers_match_the_document(stored: Api) -> None:
     page = await stored.send("GET", "/v1/results?limit=1")
     assert special_headers(page) == special_headers_of("/v1/results", "get", 200) == {"Link"}
     hook = await (await stored.send("POST", "/v1/webhooks", json={"url": "https://ci.example/hook"})).json()
@@ -155,7 +168,7 @@ async def test_headers_of_answers_are_as_described(stored: Api) -> None:
     assert special_headers(again) == special_headers_of("/v1/runs/{run_id}", "delete", 204) == {"Idempotent-Replayed"}
 
 
-async def test_the_page_needs_nothing_from_elsewhere(api: Api) -> None:
+async def test_reference_page_loads_no_external_assets(api: Api) -> None:
     page = await (await api.send("GET", "/docs", key="")).text()
     assert "://" not in page
     for name in ("swagger-ui.css", "swagger-ui-bundle.js", "start.js", "favicon-32x32.png"):
@@ -164,8 +177,7 @@ async def test_the_page_needs_nothing_from_elsewhere(api: Api) -> None:
     assert (await (await api.send("GET", "/openapi.json", key="")).json()) == DOCUMENT
 
 
-async def test_every_route_with_an_id_hides_another_organizations(stored: Api) -> None:
-    """Whatever the id, a foreign one is answered as one that is absent."""
+async def test_every_route_returns_404_for_an_id_of_another_organization(stored: Api) -> None:
     item = (await stored.get("/v1/results"))["data"][0]
     export = await (await stored.send("POST", "/v1/results/export", json={"format": "csv"})).json()
     hook = await (await stored.send("POST", "/v1/webhooks", json={"url": "https://ci.example/hook"})).json()

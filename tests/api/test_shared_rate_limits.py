@@ -1,4 +1,4 @@
-"""Rate limits that all processes share through a real Redis, which is killed, stopped and started again."""
+"""Rate limits that processes share through a real Redis, which is killed, paused, and restarted."""
 
 import asyncio
 import signal
@@ -29,58 +29,63 @@ def redis(tmp_path: Path) -> Iterator[Redis]:
         yield started
 
 
-class Pair:
-    """Two servers, asked with the same key."""
+class ServerPair:
+    """Two servers with the same database and Redis."""
 
     def __init__(self, api: Api, other: TestClient[Any, Any]) -> None:
         self.api = api
         self._servers = (api.http, other)
 
-    async def ask(self, server: int, key: str | None = None) -> ClientResponse:
+    async def get_results(self, server: int, key: str | None = None) -> ClientResponse:
         headers = {"Authorization": f"Bearer {key or self.api.key}"}
         return await self._servers[server].get("/v1/results", headers=headers)
 
     async def remaining(self, server: int) -> int:
-        response = await self.ask(server)
+        response = await self.get_results(server)
         assert response.status == 200
         return int(response.headers["X-RateLimit-Remaining"])
 
     async def until_shared(self) -> None:
-        """Until a request to one is missing at the other."""
+        """Wait until both servers use the shared counters."""
         async with asyncio.timeout(10):
             while await self.remaining(0) != await self.remaining(1) + 1:  # noqa: ASYNC110 - another process's state
                 await asyncio.sleep(0.1)
 
 
 @asynccontextmanager
-async def pair(database_url: str, redis: Redis, **limits: str) -> AsyncIterator[Pair]:
+async def pair(database_url: str, redis: Redis, **limits: str) -> AsyncIterator[ServerPair]:
     shared = {**limits, "rate_limit_url": redis.url}
     async with serve(database_url, **shared) as api, listening(database_url, **shared) as other:
-        yield Pair(api, other)
+        yield ServerPair(api, other)
 
 
 @needs_redis
 async def test_two_servers_share_the_limit_of_a_key(database_url: str, redis: Redis) -> None:
     async with pair(database_url, redis, rate_limit="4/day") as both:
         assert [await both.remaining(server) for server in (0, 1, 1, 0)] == [3, 2, 1, 0]
-        refused = [await both.ask(server) for server in (0, 1)]
-        assert [response.status for response in refused] == [429, 429]
-        assert len({response.headers["X-RateLimit-Reset"] for response in refused}) == 1
-        assert (await both.ask(0, (await both.api.make_key()).key)).status == 200
+        rejected = [await both.get_results(server) for server in (0, 1)]
+        assert [response.status for response in rejected] == [429, 429]
+        assert len({response.headers["X-RateLimit-Reset"] for response in rejected}) == 1
+        assert (await both.get_results(0, (await both.api.make_key()).key)).status == 200
 
 
 @needs_redis
 async def test_two_servers_share_the_limit_of_an_organization(database_url: str, redis: Redis) -> None:
     async with pair(database_url, redis, rate_limit="100/day", rate_limit_organization="3/day") as both:
-        colleague, (_, stranger) = (await both.api.make_key()).key, await both.api.make_organization("other")
-        answers = [await both.ask(0), await both.ask(1, colleague), await both.ask(0, colleague), await both.ask(1)]
-        assert [response.status for response in answers] == [200, 200, 200, 429]
-        assert {response.headers["X-RateLimit-Limit"] for response in answers} == {"3"}
-        assert (await both.ask(1, stranger)).status == 200
+        colleague, (_, foreign_key) = (await both.api.make_key()).key, await both.api.make_organization("other")
+        responses = [
+            await both.get_results(0),
+            await both.get_results(1, colleague),
+            await both.get_results(0, colleague),
+            await both.get_results(1),
+        ]
+        assert [response.status for response in responses] == [200, 200, 200, 429]
+        assert {response.headers["X-RateLimit-Limit"] for response in responses} == {"3"}
+        assert (await both.get_results(1, foreign_key)).status == 200
 
 
 @needs_redis
-async def test_requests_are_answered_and_counted_while_redis_is_gone(database_url: str, redis: Redis) -> None:
+async def test_each_process_counts_alone_while_redis_is_down(database_url: str, redis: Redis) -> None:
     async with pair(database_url, redis, rate_limit="1000/day") as both:
         assert await both.remaining(0) == 999
         with capture_logs() as logged:
@@ -88,37 +93,39 @@ async def test_requests_are_answered_and_counted_while_redis_is_gone(database_ur
             assert [await both.remaining(server) for server in (0, 0, 1)] == [999, 998, 999]
             redis.restart()
             await both.until_shared()
-        told = [entry["event"] for entry in logged if entry["event"].startswith("rate_limit_storage")]
-        assert sorted(told) == ["rate_limit_storage_lost"] * 2 + ["rate_limit_storage_restored"] * 2  # each server once
+        events = [entry["event"] for entry in logged if entry["event"].startswith("rate_limit_storage")]
+        assert (
+            sorted(events) == ["rate_limit_storage_lost"] * 2 + ["rate_limit_storage_restored"] * 2
+        )  # once per server
 
 
 @needs_redis
-async def test_a_redis_that_hangs_holds_up_hardly_any_request(database_url: str, redis: Redis) -> None:
+async def test_unresponsive_redis_delays_few_requests(database_url: str, redis: Redis) -> None:
     async with pair(database_url, redis, rate_limit="1000/day") as both:
         await both.until_shared()
         redis.process.send(signal.SIGSTOP)
         try:
-            begun = time.monotonic()
+            started_at = time.monotonic()
             await asyncio.gather(*(both.remaining(0) for _ in range(50)))
-            assert time.monotonic() - begun < 1.5
-            begun = time.monotonic()
+            assert time.monotonic() - started_at < 1.5
+            started_at = time.monotonic()
             for _ in range(10):
                 await both.remaining(0)
-            assert time.monotonic() - begun < 1.5
+            assert time.monotonic() - started_at < 1.5
         finally:
             redis.process.send(signal.SIGCONT)
         await both.until_shared()
 
 
-async def test_servers_start_and_answer_without_their_redis(database_url: str, tmp_path: Path) -> None:
+async def test_servers_start_and_respond_without_redis(database_url: str, tmp_path: Path) -> None:
     absent = Redis(tmp_path / "redis")
     absent.prepare()
     async with pair(database_url, absent, rate_limit="2/day") as both:
         assert [await both.remaining(server) for server in (0, 1, 0)] == [1, 1, 0]
-        assert (await both.ask(0)).status == 429
+        assert (await both.get_results(0)).status == 429
 
 
-def test_a_missing_client_is_named_by_its_extra(monkeypatch: pytest.MonkeyPatch, database_url: str) -> None:
+def test_missing_redis_client_is_reported_with_its_extra(monkeypatch: pytest.MonkeyPatch, database_url: str) -> None:
     monkeypatch.setitem(sys.modules, "redis.asyncio", None)
     settings = Settings(database_url=database_url, http_port=0, rate_limit_url="redis://127.0.0.1")
     for processes in (1, 2):

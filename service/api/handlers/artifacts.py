@@ -52,7 +52,7 @@ async def list_artifacts(request: web.Request) -> web.Response:
     return reply_page(page.data, cursors.write(page.next))
 
 
-async def put_artifact(request: web.Request) -> web.Response:
+async def upload_artifact(request: web.Request) -> web.Response:
     """Upload a file of a result. A file of the same name is replaced."""
     query, who, resources = parse_query(request, ArtifactQuery), caller(request), request.app[RESOURCES]
     new = NewArtifact(who.org_id, *result_key(request), _name(request), query.kind)
@@ -79,7 +79,7 @@ async def put_artifact(request: web.Request) -> web.Response:
     return response
 
 
-async def get_artifact(request: web.Request) -> web.StreamResponse:
+async def download_artifact(request: web.Request) -> web.StreamResponse:
     """Return the file of an artifact, or a redirect to it in object storage."""
     who, resources, address = caller(request), request.app[RESOURCES], parse_artifact_id(request.match_info["id"])
     found = None

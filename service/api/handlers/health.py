@@ -20,7 +20,7 @@ async def get_health(_: web.Request) -> web.Response:
 
 
 async def get_readiness(request: web.Request) -> web.Response:
-    """Return 200 if the database can answer queries, otherwise 503, with the state of each component."""
+    """Return 200 if the database is ready for queries, otherwise 503, with the state of each component."""
     parts: dict[str, Any] = {"database": {"status": "down"}, "consumers": {"status": "unknown", "workers": {}}}
     try:
         async with (

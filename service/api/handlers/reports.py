@@ -34,7 +34,7 @@ from service.usecases.reports.accept_report import UploadPart, UploadWriter, acc
 _RUN_ID = TypeAdapter(Identifier)
 
 
-async def create_report(request: web.Request) -> web.Response:
+async def upload_report(request: web.Request) -> web.Response:
     """Store the uploaded report and queue it. The receipt shows how it is processed. An empty report returns 400."""
     who, resources = caller(request), request.app[RESOURCES]
     run_id, query = _run_id(request), _query(request, who)

@@ -20,31 +20,21 @@ from service.domain.keys import Caller
 from service.store import deliveries, webhooks
 from service.store.postgres.database import Connection, as_organization
 from service.store.webhooks import WebhookFields
-from service.usecases.webhooks.manage_webhooks import (
-    WebhookRef,
-    change_webhook,
-    create_webhook,
-    delete_webhook,
-    no_delivery,
-    no_webhook,
-    request_recovery,
-    request_redelivery,
-    request_test,
-    rotate_secret,
-)
+from service.usecases.webhooks import manage_webhooks as usecase
+from service.usecases.webhooks.manage_webhooks import WebhookRef, no_delivery, no_webhook
 
 _WEBHOOKS: Final = ids("whk")
 _DELIVERIES: Final = ids("dlv")
 
 
-async def post_webhook(request: web.Request) -> web.Response:
+async def create_webhook(request: web.Request) -> web.Response:
     """Create a webhook. Only this response contains its secret."""
     body, who = await parse_body(request, WebhookIn), caller(request)
     url = _checked(request, body.url)
     fields = WebhookFields(url, body.description, list(body.events), _project(who, body.project_id), body.enabled)
 
     async def create(connection: Connection) -> web.Response:
-        webhook = await create_webhook(connection, who.org_id, fields)
+        webhook = await usecase.create_webhook(connection, who.org_id, fields)
         found = await _webhook_json(connection, WebhookRef(who.org_id, webhook.webhook_id))
         location = {"Location": f"/v1/webhooks/{webhook.webhook_id}"}
         return reply({**orjson.loads(found), "secret": webhook.secret}, 201, location)
@@ -69,7 +59,7 @@ async def get_webhook(request: web.Request) -> web.Response:
         return reply_json(await _webhook_json(connection, webhook))
 
 
-async def patch_webhook(request: web.Request) -> web.Response:
+async def update_webhook(request: web.Request) -> web.Response:
     """Change some fields of a webhook. Absent fields keep their values."""
     body, webhook = await parse_body(request, WebhookPatch), _webhook_ref(request)
     changes = body.changes()
@@ -79,50 +69,50 @@ async def patch_webhook(request: web.Request) -> web.Response:
         changes["project_id"] = _project(caller(request), changes["project_id"])
 
     async def change(connection: Connection) -> web.Response:
-        await change_webhook(connection, webhook, changes)
+        await usecase.change_webhook(connection, webhook, changes)
         return reply_json(await _webhook_json(connection, webhook))
 
     return await mutate(request, change)
 
 
-async def remove_webhook(request: web.Request) -> web.Response:
+async def delete_webhook(request: web.Request) -> web.Response:
     """Delete a webhook and its deliveries."""
     webhook = _webhook_ref(request)
 
     async def delete(connection: Connection) -> web.Response:
-        await delete_webhook(connection, webhook)
+        await usecase.delete_webhook(connection, webhook)
         return web.Response(status=204)
 
     return await mutate(request, delete)
 
 
-async def post_test(request: web.Request) -> web.Response:
+async def test_webhook(request: web.Request) -> web.Response:
     """Send an event of type `webhook.test` to this webhook only."""
     webhook = _webhook_ref(request)
 
     async def test(connection: Connection) -> web.Response:
-        return await _accepted_delivery(connection, webhook, await request_test(connection, webhook))
+        return await _accepted_delivery(connection, webhook, await usecase.request_test(connection, webhook))
 
     return await mutate(request, test)
 
 
-async def post_rotation(request: web.Request) -> web.Response:
+async def rotate_webhook_secret(request: web.Request) -> web.Response:
     """Replace the secret, which only this response contains. The previous secret also signs for 24 hours."""
     webhook = _webhook_ref(request)
 
     async def rotate(connection: Connection) -> web.Response:
-        secret = await rotate_secret(connection, webhook)
+        secret = await usecase.rotate_secret(connection, webhook)
         return reply({**orjson.loads(await _webhook_json(connection, webhook)), "secret": secret})
 
     return await mutate(request, rotate, shown_once="secret")
 
 
-async def post_recovery(request: web.Request) -> web.Response:
+async def recover_webhook(request: web.Request) -> web.Response:
     """Deliver all events since a time that this webhook missed."""
     body, webhook = await parse_body(request, RecoverIn), _webhook_ref(request)
 
     async def recover(connection: Connection) -> web.Response:
-        recovery_id = await request_recovery(connection, webhook, body.since)
+        recovery_id = await usecase.request_recovery(connection, webhook, body.since)
         found = await webhooks.find_recovery(connection, webhook.org_id, webhook.webhook_id, recovery_id)
         location = f"/v1/webhooks/{webhook.webhook_id}/recoveries/{recovery_id}"
         return _accepted(found, {"Location": location})
@@ -130,7 +120,7 @@ async def post_recovery(request: web.Request) -> web.Response:
     return await mutate(request, recover)
 
 
-async def get_recovery(request: web.Request) -> web.Response:
+async def get_webhook_recovery(request: web.Request) -> web.Response:
     """Return the progress of a recovery."""
     webhook, recovery_id = _webhook_ref(request), request.match_info["recovery_id"]
     if not is_id("rec", recovery_id):
@@ -143,7 +133,7 @@ async def get_recovery(request: web.Request) -> web.Response:
     return reply_json(found)
 
 
-async def list_deliveries(request: web.Request) -> web.Response:
+async def list_webhook_deliveries(request: web.Request) -> web.Response:
     """List deliveries with all of their attempts, newest event first."""
     query, webhook = parse_query(request, DeliveryQuery), _webhook_ref(request)
     filters = {"webhook_id": webhook.webhook_id, "status": query.status}
@@ -157,14 +147,14 @@ async def list_deliveries(request: web.Request) -> web.Response:
     return reply_page(compact(page.data), cursors.write(page.next))
 
 
-async def post_redelivery(request: web.Request) -> web.Response:
+async def redeliver_webhook_event(request: web.Request) -> web.Response:
     """Deliver an event again."""
     webhook, delivery_id = _webhook_ref(request), request.match_info["delivery_id"]
     if not is_id("dlv", delivery_id):
         raise no_delivery(delivery_id)
 
     async def redeliver(connection: Connection) -> web.Response:
-        await request_redelivery(connection, webhook, delivery_id)
+        await usecase.request_redelivery(connection, webhook, delivery_id)
         return await _accepted_delivery(connection, webhook, delivery_id)
 
     return await mutate(request, redeliver)

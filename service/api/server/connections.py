@@ -31,7 +31,7 @@ class CannotListen(ServiceError):
 
 
 class ApiProtocol(web.RequestHandler):
-    """One connection. It answers input that isn't a valid request with the common error body."""
+    """One connection. For input that isn't a valid request, it returns the common error body."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""The counters behind the rate limits: in this process, or in Redis for all processes together."""
+"""The counters of the rate limits: in this process, or in Redis for all processes together."""
 
 import asyncio
 import time
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _PREFIX: Final = "zof-results"
 _CONNECTIONS: Final = 16
 _TIMEOUT_S: Final = 0.25  # the longest delay of a request by a slow or unreachable Redis
-_RETRY_INTERVAL_S: Final = 1.0  # while Redis is unreachable, one request per interval tries it again
+_RETRY_INTERVAL_S: Final = 1.0  # while Redis is unreachable, one request per interval contacts it again
 
 
 class Window(NamedTuple):
@@ -50,7 +50,7 @@ class RedisCounters(RateLimitCounters):
 
     async def add(self, windows: Sequence[Window]) -> list[int]:
         """Count as above. An unreachable Redis fails no request and delays at most one request per interval."""
-        if not self._may_try_redis():
+        if not self._should_use_redis():
             return await super().add(windows)
         try:
             async with asyncio.timeout(_TIMEOUT_S):
@@ -61,7 +61,7 @@ class RedisCounters(RateLimitCounters):
         self._set_reachable()
         return counts
 
-    def _may_try_redis(self) -> bool:
+    def _should_use_redis(self) -> bool:
         """Return True; while Redis is unreachable, only for one request per interval."""
         if self._unreachable_until is None:
             return True

@@ -22,7 +22,7 @@ FROM api_keys
 WHERE org_id = $1 AND key_id = $2
 
 -- name: revoke
--- The row is kept because the audit trail refers to it.
+-- The row isn't deleted because the audit trail refers to it.
 UPDATE api_keys SET revoked_at = now()
 WHERE org_id = $1 AND key_id = $2 AND revoked_at IS NULL AND ($3::text IS NULL OR project_id = $3)
 RETURNING key_id

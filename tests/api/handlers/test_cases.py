@@ -1,4 +1,4 @@
-"""Cases: their statistics against numbers worked out by hand, their list, their history."""
+"""Cases over HTTP: statistics, compared with values computed by hand, list, and history."""
 
 from typing import Any
 
@@ -13,13 +13,13 @@ STATUSES = ["passed", "failed", "passed", "skipped", "error"]
 
 @pytest.fixture
 async def stored(api: Api) -> Api:
-    """Five days of one case: the last day it errs; on the third it is flaky."""
+    """Store five daily runs of one case: flaky on the third day, error on the last."""
     for day, (status, duration_ms) in enumerate(zip(STATUSES, DURATIONS, strict=True), 1):
-        said: dict[str, Any] = {"duration_ms": duration_ms}
+        fields: dict[str, Any] = {"duration_ms": duration_ms}
         if day == 3:
-            said["attempts"] = [{"status": "failed"}, {"status": "passed"}]
+            fields["attempts"] = [{"status": "failed"}, {"status": "passed"}]
         await api.store.take(
-            run_event(f"run_{day}", [result("pays", status, case_id="tc_pay", **said), result("logs in")],
+            run_event(f"run_{day}", [result("pays", status, case_id="tc_pay", **fields), result("logs in")],
                       completed_at=f"2026-05-{day:02}T00:00:00Z")
         )  # fmt: skip
     await api.store.take(run_event("blog", [result("posts")], project_id="blog"))
@@ -31,7 +31,7 @@ async def find(api: Api, name: str, **params: str) -> Any:
     return next(case for case in cases if case["name"] == name)
 
 
-async def test_statistics_are_over_what_was_executed(stored: Api) -> None:
+async def test_statistics_cover_only_executed_results(stored: Api) -> None:
     case = await find(stored, "pays")
     assert case == {
         "id": case["id"], "project_id": "shop", "case_id": "tc_pay", "suite": "auth.login", "name": "pays",
@@ -42,13 +42,13 @@ async def test_statistics_are_over_what_was_executed(stored: Api) -> None:
     assert await stored.get(f"/v1/cases/{case['id']}") == case
 
 
-async def test_statistics_are_over_the_last_runs_that_were_asked_for(stored: Api) -> None:
+async def test_runs_parameter_limits_the_statistics(stored: Api) -> None:
     case = await find(stored, "pays", runs="2")
     assert (case["runs"], case["failure_rate"], case["mean_duration_ms"]) == (2, 1.0, 1000)
     assert (await stored.get(f"/v1/cases/{case['id']}", {"runs": "2"})) == case
 
 
-async def test_the_list_is_of_one_project_and_of_one_suite_if_asked(stored: Api) -> None:
+async def test_list_is_filtered_by_project_and_suite(stored: Api) -> None:
     assert {case["name"] for case in await stored.walk("/v1/cases", {"project_id": "shop"})} == {"pays", "logs in"}
     assert await stored.walk("/v1/cases", {"project_id": "shop", "suite": "other"}) == []
     assert len(await stored.walk("/v1/cases", {"project_id": "shop", "suite": "auth.login", "limit": "1"})) == 2
@@ -58,7 +58,7 @@ async def test_the_list_is_of_one_project_and_of_one_suite_if_asked(stored: Api)
     assert (await stored.get("/v1/cases", {"project_id": "shop"}, bound))["data"] == []
 
 
-async def test_the_history_of_a_case_is_its_results_newest_first(stored: Api) -> None:
+async def test_history_lists_results_newest_first(stored: Api) -> None:
     case = (await find(stored, "pays"))["id"]
     history = await stored.walk(f"/v1/cases/{case}/history", {"limit": "2"})
     assert [item["run_id"] for item in history] == ["run_5", "run_4", "run_3", "run_2", "run_1"]
@@ -67,7 +67,7 @@ async def test_the_history_of_a_case_is_its_results_newest_first(stored: Api) ->
     assert [item["run_id"] for item in failing] == ["run_5", "run_2"]
 
 
-async def test_a_case_that_is_not_there_or_not_ours_is_not_found(stored: Api) -> None:
+async def test_unknown_or_foreign_case_returns_404(stored: Api) -> None:
     case = (await find(stored, "pays"))["id"]
     _, foreign = await stored.make_organization("other")
     bound = (await stored.make_key(project_id="blog")).key

@@ -1,4 +1,4 @@
-"""What Prometheus is told: the backlogs in the database, also while it is away, and nothing of one organization."""
+"""Metrics for Prometheus: backlogs, also while the database is unreachable, without data of organizations."""
 
 import asyncio
 import time
@@ -53,33 +53,33 @@ async def test_backlogs_are_gauges(api: Api) -> None:
     assert "waiting-slug" not in text
 
 
-async def test_nothing_waits_in_an_empty_store(api: Api) -> None:
+async def test_empty_database_has_no_backlogs(api: Api) -> None:
     text = await scrape(api)
     waiting = {name for name in families(text) if name.startswith("results_") and name != "results_database_up"}
     assert len(waiting) > 7
     assert not any(total(text, name) for name in waiting)
 
 
-async def test_scrapes_within_seconds_are_one_look(api: Api) -> None:
+async def test_scrapes_within_seconds_share_one_sample(api: Api) -> None:
     assert total(await scrape(api), "results_outbox_messages") == 0
     await api.store.pool.execute(FILL)
     assert total(await scrape(api), "results_outbox_messages") == 0
 
 
-def test_the_roles_that_are_looked_for_are_those_that_there_are() -> None:
+def test_sampled_roles_are_the_consumer_roles() -> None:
     assert set(CONSUMER_ROLES) == set(ROLES)
 
 
 @dataclass
-class Wire:
-    """Brings connections to the database, and can hold or cut all of them."""
+class DatabaseProxy:
+    """A TCP proxy to the database that can pause or close all connections."""
 
     host: str
     port: int
     open: asyncio.Event = field(default_factory=asyncio.Event)
     writers: set[asyncio.StreamWriter] = field(default_factory=set)
 
-    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection(self.host, self.port)
         self.writers |= {writer, back}
         await asyncio.gather(self._copy(reader, back), self._copy(there, writer))
@@ -90,31 +90,31 @@ class Wire:
             writer.write(data)
         writer.close()
 
-    def cut(self) -> None:
+    def close_all(self) -> None:
         for writer in self.writers:
             writer.close()
 
 
 @asynccontextmanager
-async def wired(database_url: str) -> AsyncIterator[tuple[Wire, str]]:
+async def database_proxy(database_url: str) -> AsyncIterator[tuple[DatabaseProxy, str]]:
     url = urlsplit(database_url)
-    wire = Wire(url.hostname or "", url.port or 5432)
-    wire.open.set()
-    server = await asyncio.start_server(wire.carry, "127.0.0.1", 0)
+    proxy = DatabaseProxy(url.hostname or "", url.port or 5432)
+    proxy.open.set()
+    server = await asyncio.start_server(proxy.forward, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     try:
-        yield wire, database_url.replace(url.netloc, f"{url.netloc.rsplit('@')[0]}@127.0.0.1:{port}")
+        yield proxy, database_url.replace(url.netloc, f"{url.netloc.rsplit('@')[0]}@127.0.0.1:{port}")
     finally:
-        wire.open.set()
-        wire.cut()
+        proxy.open.set()
+        proxy.close_all()
         server.close()
 
 
-async def test_while_the_database_stands_still_all_but_the_backlogs_is_told(
+async def test_unresponsive_database_omits_only_the_backlogs(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backlogs, "_SAMPLE_INTERVAL_S", 0)
-    async with wired(database_url) as (wire, url), listening(url) as http:
+    async with database_proxy(database_url) as (proxy, url), listening(url) as http:
 
         async def read() -> str:
             response = await http.get("/metrics")
@@ -122,24 +122,24 @@ async def test_while_the_database_stands_still_all_but_the_backlogs_is_told(
             return await response.text()
 
         assert "results_database_up 1.0" in await read()
-        wire.open.clear()
-        begun = time.monotonic()
+        proxy.open.clear()
+        started = time.monotonic()
         text = await read()
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - started < 5
         assert "results_database_up 0.0" in text
         assert "results_outbox_messages" not in text
         assert total(text, "results_http_request_seconds_count", route="/metrics") >= 1
-        wire.open.set()
+        proxy.open.set()
         assert "results_database_up 1.0" in await read()
 
 
-async def test_without_a_database_all_but_the_backlogs_is_told() -> None:
+async def test_missing_database_omits_only_the_backlogs() -> None:
     async with listening("postgresql://nobody@127.0.0.1:1/none") as http:
         text = await (await http.get("/metrics")).text()
     assert "results_database_up 0.0" in text
 
 
-async def test_a_store_without_our_tables_ends_no_scrape(database_url: str) -> None:
+async def test_missing_tables_do_not_fail_the_scrape(database_url: str) -> None:
     async with serve(database_url) as api:
         await api.store.pool.execute("SET ROLE none; DROP TABLE dead_letters; SET ROLE results_worker")
         assert "results_database_up 0.0" in await scrape(api)

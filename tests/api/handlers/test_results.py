@@ -1,4 +1,4 @@
-"""Results as clients see them: fields, one in full, artifacts, mistakes."""
+"""Results over HTTP: fields, a single result, artifacts, and invalid requests."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ async def by_name(api: Api, name: str) -> Any:
     return next(item for item in (await api.get("/v1/results"))["data"] if item["name"] == name)
 
 
-async def test_a_list_item_has_every_field(stored: Api) -> None:
+async def test_list_item_has_every_field(stored: Api) -> None:
     item = await by_name(stored, "pays")
     assert item == {
         "id": item["id"], "run_id": "run_1", "project_id": "shop", "environment": "staging", "branch": "main",
@@ -43,7 +43,7 @@ async def test_a_list_item_has_every_field(stored: Api) -> None:
     assert (await by_name(stored, "logs in"))["failure_summary"] is None
 
 
-async def test_one_in_full_says_everything_of_its_attempts_and_run(stored: Api) -> None:
+async def test_single_result_contains_its_attempts_and_run(stored: Api) -> None:
     listed = await by_name(stored, "pays")
     full = await stored.get(f"/v1/results/{listed['id']}")
     assert {name: full[name] for name in listed} == listed
@@ -59,7 +59,7 @@ async def test_one_in_full_says_everything_of_its_attempts_and_run(stored: Api) 
     assert full["artifacts_url"].endswith(f"/v1/results/{listed['id']}/artifacts")
 
 
-async def test_a_plain_pass_has_one_attempt(stored: Api) -> None:
+async def test_passed_result_without_details_has_one_attempt(stored: Api) -> None:
     listed = await by_name(stored, "logs in")
     full = await stored.get(f"/v1/results/{listed['id']}")
     assert full["failure"] is None
@@ -68,7 +68,7 @@ async def test_a_plain_pass_has_one_attempt(stored: Api) -> None:
     ]
 
 
-async def test_artifacts_are_listed_with_their_reference(stored: Api) -> None:
+async def test_artifacts_are_listed_with_their_uri(stored: Api) -> None:
     listed = await by_name(stored, "pays")
     (artifact,) = (await stored.get(f"/v1/results/{listed['id']}/artifacts"))["data"]
     assert artifact["id"].startswith("art_")
@@ -78,7 +78,7 @@ async def test_artifacts_are_listed_with_their_reference(stored: Api) -> None:
     assert (await stored.get(f"/v1/results/{other['id']}/artifacts"))["data"] == []
 
 
-async def test_many_artifacts_come_in_pages(api: Api) -> None:
+async def test_artifacts_are_paginated(api: Api) -> None:
     artifacts = [{"name": f"{number}.log", "uri": "s3://x"} for number in range(5)]
     await api.store.take(run_event("run_1", [result(artifacts=artifacts)]))
     item = (await api.get("/v1/results"))["data"][0]
@@ -86,13 +86,13 @@ async def test_many_artifacts_come_in_pages(api: Api) -> None:
     assert sorted(artifact["name"] for artifact in found) == [artifact["name"] for artifact in artifacts]
 
 
-async def test_the_seeds_operations_answer_without_the_prefix(stored: Api) -> None:
+async def test_original_operations_work_without_the_prefix(stored: Api) -> None:
     listed = (await stored.get("/results"))["data"][0]
     await stored.get(f"/results/{listed['id']}")
     await stored.get(f"/results/{listed['id']}/artifacts")
 
 
-async def test_a_run_tells_its_counts_and_whether_it_is_complete(stored: Api) -> None:
+async def test_run_contains_its_counts_and_completeness(stored: Api) -> None:
     run = await stored.get("/v1/runs/run_1")
     assert (run["status"], run["complete"], run["revision"]) == ("failed", True, 1)
     assert (run["counts"]["passed"], run["counts"]["failed"]) == (1, 1)
@@ -109,17 +109,17 @@ async def test_a_run_tells_its_counts_and_whether_it_is_complete(stored: Api) ->
         ("starting_after", "a b"), ("page", "2"), ("case_id", "x" * 3000),
     ],
 )  # fmt: skip
-async def test_a_wrong_parameter_is_named(api: Api, name: str, value: str) -> None:
+async def test_invalid_parameter_is_named(api: Api, name: str, value: str) -> None:
     error = await api.error("/v1/results", 400, {name: value})
     assert (error["code"], error["param"]) == ("invalid_request", name)
 
 
-async def test_a_parameter_given_twice_is_a_mistake(api: Api) -> None:
+async def test_repeated_parameter_returns_400(api: Api) -> None:
     error = await api.error("/v1/results", 400, [("limit", "1"), ("limit", "2")])
     assert error["param"] == "limit"
 
 
-async def test_a_cursor_works_with_its_own_list_only(api: Api) -> None:
+async def test_cursor_works_only_with_its_list(api: Api) -> None:
     await api.store.take(run_event("run_1", [result(str(number)) for number in range(4)]))
     cursor = (await api.get("/v1/results", {"limit": "1"}))["next_cursor"]
     _, foreign = await api.make_organization("other")
@@ -134,17 +134,17 @@ async def test_a_cursor_works_with_its_own_list_only(api: Api) -> None:
 
 
 @pytest.mark.parametrize("id_", ["res_1", "res_" + "0" * 47, "res_" + "G" * 48, "case_" + "0" * 16, "%00", "a" * 5000])
-async def test_a_malformed_id_is_not_found(api: Api, id_: str) -> None:
+async def test_malformed_id_returns_404(api: Api, id_: str) -> None:
     for suffix in ("", "/artifacts"):
         assert (await api.error(f"/v1/results/{id_}{suffix}", 404))["code"] == "not_found"
 
 
-async def test_a_strange_run_id_is_not_found(api: Api) -> None:
+async def test_unusual_run_id_returns_404(api: Api) -> None:
     for run_id in ("%00", "nope", "x" * 3000, "%F0%9F%9A%80", "%ff"):
         await api.error(f"/v1/runs/{run_id}", 404)
 
 
-async def test_errors_of_the_router_have_the_same_shape(api: Api) -> None:
+async def test_errors_of_the_router_have_the_common_body(api: Api) -> None:
     assert (await api.error("/v1/nothing", 404))["code"] == "not_found"
     response = await api.send("PUT", "/v1/results")
     assert response.status == 405
@@ -154,20 +154,20 @@ async def test_errors_of_the_router_have_the_same_shape(api: Api) -> None:
     assert body["request_id"] == response.headers["X-Request-Id"]
 
 
-async def test_a_sane_request_id_is_taken_over(api: Api) -> None:
+async def test_well_formed_request_id_is_repeated(api: Api) -> None:
     response = await api.send("GET", "/healthz", X_Request_Id="ci-42")
     assert response.headers["X-Request-Id"] == "ci-42"
     response = await api.send("GET", "/healthz", X_Request_Id="has spaces in it")
     assert response.headers["X-Request-Id"] != "has spaces in it"
 
 
-async def test_head_answers_without_a_body(stored: Api) -> None:
+async def test_head_returns_no_body(stored: Api) -> None:
     response = await stored.send("HEAD", "/v1/results")
     assert response.status == 200
     assert await response.read() == b""
 
 
-async def test_ready_says_the_state_of_each_part(api: Api) -> None:
+async def test_readiness_contains_the_state_of_each_component(api: Api) -> None:
     assert await api.get("/healthz", key="") == {"status": "ok"}
     ready = await api.get("/readyz", key="")
     assert ready["parts"]["database"]["status"] == "up"
@@ -176,9 +176,9 @@ async def test_ready_says_the_state_of_each_part(api: Api) -> None:
     assert (await api.get("/readyz", key=""))["parts"]["consumers"] == {"status": "up", "workers": {"runs": 1}}
 
 
-@pytest.mark.parametrize("moment", ["0001-01-01", "0060-02-10T07:25:09+23:19", "1969-12-31", "9999-12-31T23:59:59Z"])
-async def test_dates_far_off_are_dates(stored: Api, moment: str) -> None:
+@pytest.mark.parametrize("time_", ["0001-01-01", "0060-02-10T07:25:09+23:19", "1969-12-31", "9999-12-31T23:59:59Z"])
+async def test_distant_dates_are_accepted(stored: Api, time_: str) -> None:
     for path in ("/v1/results", "/v1/runs"):
-        before = await stored.get(path, {"to": moment})
-        since = await stored.get(path, {"from": moment})
+        before = await stored.get(path, {"to": time_})
+        since = await stored.get(path, {"from": time_})
         assert bool(before["data"]) != bool(since["data"])

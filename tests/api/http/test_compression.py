@@ -1,4 +1,4 @@
-"""How answers travel: conditional, compressed, with a link to the next page, across origins; and what is counted."""
+"""Responses on the wire: conditional requests, compression, Link, CORS, and metrics."""
 
 import gzip
 from collections.abc import Callable
@@ -30,7 +30,7 @@ async def addresses(api: Api) -> list[str]:
     return ["/v1/runs/run_1", f"/v1/results/{item['id']}", f"/v1/cases/{item['case']}"]
 
 
-async def test_what_the_client_has_is_not_sent_again(stored: Api) -> None:
+async def test_unchanged_object_returns_304(stored: Api) -> None:
     for path in await addresses(stored):
         tag = (await stored.send("GET", path)).headers["ETag"]
         for known in (tag, f'"other", {tag}', "*", tag.removeprefix("W/")):
@@ -41,12 +41,12 @@ async def test_what_the_client_has_is_not_sent_again(stored: Api) -> None:
 
 @pytest.mark.parametrize("malformed", ['"unclosed, *', "*, unquoted", "W/*, *"])
 async def test_malformed_if_none_match_is_ignored(stored: Api, malformed: str) -> None:
-    """Both hand-written parsers found the * in these values and responded with 304."""
+    """aiohttp ignores an invalid list; a parser that splits at commas would find the * and return 304."""
     path = "/v1/runs/run_1"
     assert (await stored.send("GET", path, If_None_Match=malformed)).status == 200
 
 
-async def test_no_answer_is_kept_on_its_way_unless_it_says_so(stored: Api) -> None:
+async def test_responses_have_cache_control_and_server_headers(stored: Api) -> None:
     tag = (await stored.send("GET", "/v1/runs/run_1")).headers["ETag"]
     sent: list[tuple[str, dict[str, Any], str]] = [
         ("/v1/runs/run_1", {}, "private, no-cache"),
@@ -57,39 +57,39 @@ async def test_no_answer_is_kept_on_its_way_unless_it_says_so(stored: Api) -> No
         ("/v1/runs", {"key": "zof_wrong"}, "no-store"),
         ("/docs/swagger-ui.css", {}, "max-age=86400"),
     ]
-    for path, more, said in sent:
+    for path, more, expected in sent:
         response = await stored.send("GET", path, **more)
-        assert (response.headers["Cache-Control"], response.headers["Server"]) == (said, "zof-results"), path
+        assert (response.headers["Cache-Control"], response.headers["Server"]) == (expected, "zof-results"), path
 
 
-async def test_a_change_changes_the_tag(stored: Api) -> None:
+async def test_change_of_the_object_changes_its_etag(stored: Api) -> None:
     before = (await stored.send("GET", "/v1/runs/run_1")).headers["ETag"]
     await stored.store.take(run_event("run_1", [result("one more")], time="2026-05-20T13:00:00Z"))
     assert (await stored.send("GET", "/v1/runs/run_1", If_None_Match=before)).status == 200
 
 
 @pytest.mark.parametrize(
-    ("accepted", "coding"),
+    ("accepted", "encoding"),
     [("gzip", "gzip"), ("gzip, zstd", "zstd"), ("zstd;q=0, gzip;q=0.5", "gzip"), ("identity", None), ("br", None)],
 )
-async def test_a_large_answer_is_compressed_as_the_client_takes_it(
-    stored: Api, accepted: str, coding: str | None
+async def test_large_response_is_compressed_with_an_accepted_encoding(
+    stored: Api, accepted: str, encoding: str | None
 ) -> None:
     stored.http.session._auto_decompress = False
     headers: dict[str, Any] = {"Accept_Encoding": accepted}
     response = await stored.send("GET", "/v1/results", {"limit": "30"}, **headers)
-    assert response.headers.get("Content-Encoding") == coding
+    assert response.headers.get("Content-Encoding") == encoding
     assert response.headers["Vary"] == "Accept-Encoding"
     body = await response.read()
-    assert len(orjson.loads(UNPACK[coding](body))["data"]) == 30
+    assert len(orjson.loads(UNPACK[encoding](body))["data"]) == 30
 
 
-async def test_a_small_answer_is_not_compressed(stored: Api) -> None:
+async def test_small_response_is_not_compressed(stored: Api) -> None:
     response = await stored.send("GET", "/healthz", Accept_Encoding="gzip, zstd")
     assert "Content-Encoding" not in response.headers
 
 
-async def test_a_page_links_to_the_next(stored: Api) -> None:
+async def test_page_has_a_link_to_the_next(stored: Api) -> None:
     first = await stored.send("GET", "/v1/results", {"limit": "20", "status": "passed"})
     link = URL(first.links["next"]["url"])
     assert link.path == "/v1/results"
@@ -98,7 +98,7 @@ async def test_a_page_links_to_the_next(stored: Api) -> None:
     assert "Link" not in second.headers
 
 
-async def test_other_origins_read_nothing_unless_configured(stored: Api) -> None:
+async def test_other_origins_are_not_allowed_by_default(stored: Api) -> None:
     response = await stored.send("GET", "/v1/runs", Origin="https://ci.example")
     assert "Access-Control-Allow-Origin" not in response.headers
     preflight = await stored.http.options(
@@ -107,10 +107,10 @@ async def test_other_origins_read_nothing_unless_configured(stored: Api) -> None
     assert preflight.status == 405
 
 
-async def test_a_configured_origin_reads_and_another_does_not(database_url: str) -> None:
+async def test_only_a_configured_origin_is_allowed(database_url: str) -> None:
     async with serve(database_url, cors_origins="https://ci.example, https://b.example/") as api:
-        asked = {"Origin": "https://b.example", "Access-Control-Request-Method": "POST"}
-        preflight = await api.http.options("/v1/api-keys", headers=asked)
+        preflight_headers = {"Origin": "https://b.example", "Access-Control-Request-Method": "POST"}
+        preflight = await api.http.options("/v1/api-keys", headers=preflight_headers)
         assert preflight.status == 204
         assert "Idempotency-Key" in preflight.headers["Access-Control-Allow-Headers"]
         for origin, allowed in (("https://ci.example", "https://ci.example"), ("https://evil.example", None)):
@@ -119,7 +119,7 @@ async def test_a_configured_origin_reads_and_another_does_not(database_url: str)
             assert "Origin" in response.headers["Vary"]
 
 
-async def test_answers_are_counted_by_route(stored: Api) -> None:
+async def test_requests_are_counted_by_route(stored: Api) -> None:
     await stored.get("/v1/runs/run_1")
     await stored.error("/v1/runs/none", 404)
     text = await (await stored.send("GET", "/metrics", key="")).text()

@@ -1,4 +1,4 @@
-"""What is wrong with a request is said in a sentence that names the field and what is allowed."""
+"""Messages of invalid requests name the parameter or field and the expected value."""
 
 import re
 from typing import Any
@@ -29,27 +29,27 @@ from tests.api.served import Api
         ({"environment": "e" * 201}, "environment: must have at most 200 characters"),
         ({"case": "tc_1"}, "case: must be case_ followed by 16 hex digits"),
         ({"suite": "auth"}, "suite: requires run_id"),
-        ({"colour": "red"}, "query parameter 'colour' is not supported"),
+        ({"color": "red"}, "query parameter 'color' is not supported"),
         ({"page": "2"}, "query parameter 'page' is not supported. Use starting_after for the next page."),
         ({"cursor": "abc"}, "query parameter 'cursor' is not supported. Use starting_after for the next page."),
         ({"run_id": "x" * 5_000}, "run_id: must have at most 200 characters"),
         ({"starting_after": "x" * 5_000}, "starting_after: not a cursor of this list with these filters"),
     ],
 )
-async def test_what_is_wrong_with_a_query(api: Api, query: dict[str, str], message: str) -> None:
+async def test_error_of_a_query_parameter_names_it(api: Api, query: dict[str, str], message: str) -> None:
     assert (await api.error("/v1/results", 400, query))["message"] == message
 
 
 @pytest.mark.parametrize(
     "path", ["/v1/runs/x?wait={}", "/v1/cases?project_id=shop&limit={}", "/v1/cases?project_id=shop&runs={}"]
 )
-async def test_every_whole_number_is_of_digits(api: Api, path: str) -> None:
+async def test_integer_parameters_accept_only_digits(api: Api, path: str) -> None:
     for given in ("1_0", "%2B5", "%201"):
         error = await api.error(path.format(given), 400)
         assert error["message"].endswith(": must be an integer")
 
 
-async def test_no_more_of_an_id_is_repeated_than_helps(api: Api) -> None:
+async def test_error_messages_truncate_long_ids(api: Api) -> None:
     id_ = "x" * 150
     for noun in ("results", "runs", "cases", "receipts", "webhooks", "results/export", "artifacts"):
         assert f"{'x' * 100!r}" in (await api.error(f"/v1/{noun}/{id_}", 404))["message"]
@@ -58,7 +58,7 @@ async def test_no_more_of_an_id_is_repeated_than_helps(api: Api) -> None:
         assert f"{'x' * 100!r}" in error["message"]
 
 
-async def test_what_has_no_pages_is_not_said_to_have_some(api: Api) -> None:
+async def test_route_without_pages_gives_no_hint_for_pagination(api: Api) -> None:
     assert (await api.error("/v1/runs/run_1", 400, {"page": "2"}))[
         "message"
     ] == "query parameter 'page' is not supported"
@@ -91,17 +91,17 @@ async def test_what_has_no_pages_is_not_said_to_have_some(api: Api) -> None:
         ),
     ],
 )  # fmt: skip
-async def test_what_is_wrong_with_a_body(api: Api, path: str, body: Any, message: str) -> None:
-    answer = await api.send("POST", path, json=body)
-    assert answer.status == 400
-    assert (await answer.json())["error"]["message"] == message
+async def test_error_of_a_body_field_names_it(api: Api, path: str, body: Any, message: str) -> None:
+    response = await api.send("POST", path, json=body)
+    assert response.status == 400
+    assert (await response.json())["error"]["message"] == message
 
 
-async def test_every_address_refuses_a_query_parameter_that_it_does_not_know(api: Api) -> None:
+async def test_every_route_rejects_unknown_query_parameters(api: Api) -> None:
     for route in V1:
         path = re.sub(r"\{\w+\}", "x", f"/v1{route.path}")
         known = {"project_id": "shop"} if path.endswith("/report") else {}
-        answer = await api.send(route.method, path, {"foo": "1"} | known)
-        error = (await answer.json())["error"]
-        assert (answer.status, error["param"]) == (400, "foo"), (route, error)
+        response = await api.send(route.method, path, {"foo": "1"} | known)
+        error = (await response.json())["error"]
+        assert (response.status, error["param"]) == (400, "foo"), (route, error)
         assert error["message"] == "query parameter 'foo' is not supported"

@@ -1,4 +1,4 @@
-"""Rate limits: counted per key and per organization, shown on every answer, off where they are off."""
+"""Rate limits per key and per organization, and their response headers."""
 
 import time
 
@@ -9,7 +9,7 @@ from service.settings import Settings
 from tests.api.served import serve
 
 
-async def test_a_key_that_asks_too_often_is_told_when_to_come_again(database_url: str) -> None:
+async def test_exceeded_limit_returns_429_with_the_time_to_wait(database_url: str) -> None:
     async with serve(database_url, rate_limit="3/day") as api:
         for remaining in ("2", "1", "0"):
             response = await api.send("GET", "/v1/results")
@@ -24,14 +24,14 @@ async def test_a_key_that_asks_too_often_is_told_when_to_come_again(database_url
         assert 0 < int(response.headers["Retry-After"]) <= 86400
         assert response.headers["X-RateLimit-Remaining"] == "0"
         ends_at, wait_s = int(response.headers["X-RateLimit-Reset"]), int(response.headers["Retry-After"])
-        assert ends_at % 86400 == 0  # of the clock's day, the same for every process
+        assert ends_at % 86400 == 0  # windows follow the clock, so that all processes have the same ones
         assert abs(time.time() + wait_s - ends_at) < 10
         other = (await api.make_key()).key
         await api.get("/v1/results", key=other)
         await api.get("/healthz", key="")
 
 
-async def test_the_keys_of_an_organization_share_its_limit(database_url: str) -> None:
+async def test_keys_of_an_organization_share_its_limit(database_url: str) -> None:
     async with serve(database_url, rate_limit="off", rate_limit_organization="2/day") as api:
         other = (await api.make_key()).key
         _, foreign = await api.make_organization("other")
@@ -41,18 +41,18 @@ async def test_the_keys_of_an_organization_share_its_limit(database_url: str) ->
         await api.get("/v1/results", key=foreign)
 
 
-async def test_limits_that_are_off_show_nothing(database_url: str) -> None:
+async def test_disabled_limits_add_no_headers(database_url: str) -> None:
     async with serve(database_url, rate_limit="off") as api:
         assert "X-RateLimit-Limit" not in (await api.send("GET", "/v1/results")).headers
 
 
 @pytest.mark.parametrize("text", ["fast", "0/minute", "10/fortnight", ""])
-def test_a_limit_that_is_none_is_refused(text: str) -> None:
+def test_invalid_limit_is_rejected(text: str) -> None:
     with pytest.raises(ValidationError):
         Settings(rate_limit=text)
 
 
 @pytest.mark.parametrize("url", ["memory://", "localhost:6379", "redis://"])
-def test_what_is_no_address_of_a_redis_is_refused(url: str) -> None:
+def test_invalid_redis_url_is_rejected(url: str) -> None:
     with pytest.raises(ValidationError):
         Settings(rate_limit_url=url)

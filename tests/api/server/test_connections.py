@@ -1,4 +1,4 @@
-"""What comes in by a connection, byte by byte: lines that are too long, and what is no HTTP."""
+"""Raw bytes on a connection: oversized lines, malformed requests, and incomplete bodies."""
 
 import asyncio
 import re
@@ -22,7 +22,7 @@ from tests.api.served import Api
 
 TIMEOUT_S = 10
 PAUSE_S = 0.1
-TAKE_BODIES = [
+ROUTES_WITH_BODY = [
     ("POST", "/v1/api-keys"),
     ("POST", "/v1/runs/run_1/report?project_id=shop"),
     ("DELETE", "/v1/runs/run_1"),
@@ -30,40 +30,40 @@ TAKE_BODIES = [
 
 
 @dataclass
-class Answer:
+class RawResponse:
     status: int
     headers: dict[str, str]
     body: Any
 
 
 @dataclass
-class Server:
+class RawServer:
     port: int
     key: str
 
-    async def send(self, *pieces: bytes) -> Answer:
-        """What is answered. Pieces go one by one."""
-        head, _, body = (await asyncio.to_thread(self._exchange, pieces)).partition(b"\r\n\r\n")
+    async def send(self, *chunks: bytes) -> RawResponse:
+        """Send the chunks one by one and return the response."""
+        head, _, body = (await asyncio.to_thread(self._exchange, chunks)).partition(b"\r\n\r\n")
         status, *lines = head.decode().splitlines()
         headers = dict(line.split(": ", 1) for line in lines)
-        return Answer(int(status.split()[1]), headers, orjson.loads(body))
+        return RawResponse(int(status.split()[1]), headers, orjson.loads(body))
 
-    def _exchange(self, pieces: tuple[bytes, ...]) -> bytes:
-        answered = b""
+    def _exchange(self, chunks: tuple[bytes, ...]) -> bytes:
+        received_bytes = b""
         with self.connect() as connection:
-            for piece in pieces:
-                connection.sendall(piece)
-                time.sleep(PAUSE_S if len(pieces) > 1 else 0)
-            with suppress(ConnectionResetError):  # some of what was sent may be unread when the server closes
-                while not is_whole(answered) and (received := connection.recv(65536)):
-                    answered += received
-        return answered
+            for part in chunks:
+                connection.sendall(part)
+                time.sleep(PAUSE_S if len(chunks) > 1 else 0)
+            with suppress(ConnectionResetError):  # the server can close before it has read everything
+                while not is_complete(received_bytes) and (received := connection.recv(65536)):
+                    received_bytes += received
+        return received_bytes
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), TIMEOUT_S)
 
     def head(self, method: str, target: str, *headers: str) -> bytes:
-        """A request up to its body."""
+        """Return the request line and headers of a request."""
         lines = [
             f"{method} {target} HTTP/1.1",
             "Host: x",
@@ -73,38 +73,38 @@ class Server:
         ]
         return "\r\n".join([*lines, "", ""]).encode()
 
-    async def get(self, target: str, *headers: str) -> Answer:
+    async def get(self, target: str, *headers: str) -> RawResponse:
         return await self.send(self.head("GET", target, *headers))
 
 
-def is_whole(answer: bytes) -> bool:
-    """Whether it has as many bytes as it says. A server may stay for a rest of the request that it has answered."""
-    head, ended, body = answer.partition(b"\r\n\r\n")
+def is_complete(response: bytes) -> bool:
+    """Return whether the response is complete. The server can keep the connection open for the rest of the request."""
+    head, ended, body = response.partition(b"\r\n\r\n")
     size = re.search(rb"Content-Length: (\d+)", head)
     return bool(ended and size and len(body) >= int(size[1]))
 
 
 @pytest.fixture
-async def server(api: Api, database_url: str) -> AsyncIterator[Server]:
-    """The application on a socket, as `zof-results api` serves it."""
+async def server(api: Api, database_url: str) -> AsyncIterator[RawServer]:
+    """Serve the application on a socket, like `zof-results api`."""
     (bound,) = bind_sockets("127.0.0.1", 0)
     async with serve_app(make_app(Settings(database_url=database_url, database_pool_size=4)), [bound], 5):
-        yield Server(bound.getsockname()[1], api.key)
+        yield RawServer(bound.getsockname()[1], api.key)
 
 
 @pytest.mark.parametrize("length", [3_000, 20_000, 60_000])
-async def test_a_parameter_that_is_too_long_is_named(server: Server, length: int) -> None:
-    answer = await server.get(f"/v1/results?branch={'x' * length}")
-    assert (answer.status, answer.body["error"]["code"]) == (400, "invalid_request")
-    assert answer.body["error"]["param"] == "branch"
+async def test_parameter_that_is_too_long_is_named(server: RawServer, length: int) -> None:
+    response = await server.get(f"/v1/results?branch={'x' * length}")
+    assert (response.status, response.body["error"]["code"]) == (400, "invalid_request")
+    assert response.body["error"]["param"] == "branch"
 
 
-async def test_a_request_line_beyond_all_bounds_is_answered_as_any_error(server: Server) -> None:
-    assert_refused(await server.get(f"/v1/results?branch={'x' * 100_000}"), "65536")
+async def test_oversized_request_line_returns_the_common_error_body(server: RawServer) -> None:
+    assert_invalid_request(await server.get(f"/v1/results?branch={'x' * 100_000}"), "65536")
 
 
-async def test_a_header_beyond_all_bounds_is_answered_as_any_error(server: Server) -> None:
-    assert_refused(await server.get("/v1/results", f"If-None-Match: {'x' * 10_000}"), "8190")
+async def test_oversized_header_returns_the_common_error_body(server: RawServer) -> None:
+    assert_invalid_request(await server.get("/v1/results", f"If-None-Match: {'x' * 10_000}"), "8190")
 
 
 @pytest.mark.parametrize(
@@ -119,32 +119,34 @@ async def test_a_header_beyond_all_bounds_is_answered_as_any_error(server: Serve
         b"GET /v1/results HTTP/1.1\r\nHost: x\r\nExpect: \xff\r\n\r\n",
     ],
 )
-async def test_what_is_no_request_is_answered_as_any_error(server: Server, sent: bytes) -> None:
-    assert_refused(await server.send(sent))
+async def test_malformed_request_returns_the_common_error_body(server: RawServer, sent: bytes) -> None:
+    assert_invalid_request(await server.send(sent))
 
 
-async def test_an_address_that_is_no_url_is_said_to_be_none(server: Server) -> None:
-    assert_refused(await server.send(b"GET http://x:99999/v1/runs HTTP/1.1\r\nHost: x\r\n\r\n"), "the URL is invalid")
+async def test_invalid_url_is_reported(server: RawServer) -> None:
+    assert_invalid_request(
+        await server.send(b"GET http://x:99999/v1/runs HTTP/1.1\r\nHost: x\r\n\r\n"), "the URL is invalid"
+    )
 
 
 @pytest.mark.parametrize("chunk", [b"", b"zz\r\n", b"0\r\nno colon\r\n\r\n"])
-@pytest.mark.parametrize(("method", "target"), TAKE_BODIES)
-async def test_a_body_of_which_no_more_comes_is_answered(
-    server: Server, method: str, target: str, chunk: bytes, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("method", "target"), ROUTES_WITH_BODY)
+async def test_body_that_stops_arriving_returns_400(
+    server: RawServer, method: str, target: str, chunk: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bodies, "_READ_TIMEOUT_S", 0.5)
     head = server.head(method, target, "Transfer-Encoding: chunked", "Idempotency-Key: one")
-    assert_refused(await server.send(head, b"5\r\nfirst\r\n", chunk), "didn't arrive within 0.5 s")
+    assert_invalid_request(await server.send(head, b"5\r\nfirst\r\n", chunk), "didn't arrive within 0.5 s")
 
 
-async def test_a_form_of_which_no_more_comes_is_answered(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_form_that_stops_arriving_returns_400(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "_READ_TIMEOUT_S", 0.5)
     form = "Content-Type: multipart/form-data; boundary=frontier"
     head = server.head("POST", "/v1/runs/run_1/report?project_id=shop", form, "Content-Length: 1000")
-    assert_refused(await server.send(head + b"--frontier\r\n"), "didn't arrive within 0.5 s")
+    assert_invalid_request(await server.send(head + b"--frontier\r\n"), "didn't arrive within 0.5 s")
 
 
-async def test_a_body_that_the_client_holds_back_is_asked_for(server: Server) -> None:
+async def test_expect_100_continue_returns_100(server: RawServer) -> None:
     head = server.head("POST", "/v1/api-keys", "Content-Length: 2", "Expect: 100-continue")
     with server.connect() as connection:
         connection.sendall(head)
@@ -153,9 +155,9 @@ async def test_a_body_that_the_client_holds_back_is_asked_for(server: Server) ->
         assert (await asyncio.to_thread(connection.recv, 65536)).startswith(b"HTTP/1.1 400")
 
 
-@pytest.mark.parametrize(("method", "target"), TAKE_BODIES)
-async def test_who_leaves_before_the_end_of_a_body_is_no_fault_of_ours(
-    server: Server, method: str, target: str
+@pytest.mark.parametrize(("method", "target"), ROUTES_WITH_BODY)
+async def test_client_that_disconnects_during_the_body_logs_no_error(
+    server: RawServer, method: str, target: str
 ) -> None:
     with capture_logs() as logs:
         for framing, start in (("Content-Length: 100", b"{"), ("Transfer-Encoding: chunked", b"1\r\n{\r\n")):
@@ -167,11 +169,11 @@ async def test_who_leaves_before_the_end_of_a_body_is_no_fault_of_ours(
     assert [line["event"] for line in logs] == []
 
 
-def assert_refused(answer: Answer, reason: str = "") -> None:
-    assert answer.status == 400
-    assert answer.headers["Content-Type"] == "application/json"
-    assert answer.headers["Server"] == "zof-results"
-    assert answer.body["error"]["code"] == "invalid_request"
-    assert reason in answer.body["error"]["message"]
-    assert "xxx" not in answer.body["error"]["message"]  # nor in the log: it could be a key
-    assert answer.body["request_id"] == answer.headers["X-Request-Id"]
+def assert_invalid_request(response: RawResponse, reason: str = "") -> None:
+    assert response.status == 400
+    assert response.headers["Content-Type"] == "application/json"
+    assert response.headers["Server"] == "zof-results"
+    assert response.body["error"]["code"] == "invalid_request"
+    assert reason in response.body["error"]["message"]
+    assert "xxx" not in response.body["error"]["message"]  # the input can contain a key
+    assert response.body["request_id"] == response.headers["X-Request-Id"]
