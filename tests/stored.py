@@ -1,4 +1,4 @@
-"""A store with one organization and the ingest use case, and what can be read back from the tables."""
+"""A database with one organization, the ingest use case, and functions that read the tables."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,11 +23,11 @@ class Store:
     ingest: RunIngest
 
     async def take(self, *events: Any) -> list[EventOutcome]:
-        """Ingests these as one batch."""
+        """Ingest the events as one batch."""
         return await self.ingest.ingest([body(event) for event in events])
 
     async def take_each(self, *events: Any) -> list[EventOutcome]:
-        return [verdict for event in events for verdict in await self.take(event)]
+        return [outcome for event in events for outcome in await self.take(event)]
 
     async def run(self, run_id: str = "run_1") -> dict[str, Any] | None:
         row = await self.pool.fetchrow(
@@ -49,7 +49,7 @@ class Store:
         return [dict(row) for row in rows]
 
     async def snapshot(self) -> dict[str, list[tuple[Any, ...]]]:
-        """Everything that must not depend on the order or the number of deliveries."""
+        """Return the data that must not depend on the order or number of deliveries."""
         return {
             "runs": await self._rows(
                 "SELECT run_id, project_id, environment, branch, labels::text, status::text, passed, failed, error,"

@@ -60,7 +60,7 @@ def test_ports_are_published_on_loopback_only() -> None:
     assert all(port.startswith("127.0.0.1:") for port in published)
 
 
-def test_passwords_come_from_the_environment() -> None:
+def test_passwords_are_read_from_the_environment() -> None:
     for service in SERVICES.values():
         for name, value in service.get("environment", {}).items():
             if "PASS" in name or "://results:" in value:

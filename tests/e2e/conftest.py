@@ -1,3 +1,3 @@
-"""A broker for the whole stack."""
+"""The broker of the complete stack."""
 
 from tests.consumers.conftest import broker as broker

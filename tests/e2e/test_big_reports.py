@@ -90,10 +90,10 @@ async def test_200_mb_report_uses_little_api_memory_and_does_not_slow_down_other
     write_report(report, CASES, OUTPUT)
     assert report.stat().st_size > 200e6
     async with client(stack) as session:
-        one = (await get(session, "results?limit=1"))["data"][0]["id"]
-        before = await p99_ms(session, one, until_s(5))
+        result_id = (await get(session, "results?limit=1"))["data"][0]["id"]
+        before = await p99_ms(session, result_id, until_s(5))
         upload = asyncio.create_task(send_and_wait(session, report))
-        during = await p99_ms(session, one, upload.done)
+        during = await p99_ms(session, result_id, upload.done)
         receipt = await upload
         run = await get(session, "runs/run_big")
     peak_mib = peak_rss(stack.ready["processes"]["api"][0]) / MIB
