@@ -10,10 +10,10 @@ from service.store.postgres.statements import statements
 
 _SQL: Final = statements("cases")
 
-CaseRef = tuple[OrgId, CaseKey]
+CaseKeyRef = tuple[OrgId, CaseKey]
 
 
-async def insert_unseen(connection: Connection, unseen: Mapping[CaseRef, Case]) -> dict[CaseRef, Case]:
+async def insert_unseen(connection: Connection, unseen: Mapping[CaseKeyRef, Case]) -> dict[CaseKeyRef, Case]:
     """Insert the cases that aren't stored yet, and return the stored case of each key.
 
     The stored case has a different identity if the keys of two cases collide.

@@ -14,7 +14,7 @@ _SQL: Final = statements("receipts")
 EventRef = tuple[OrgId, str, str]  # organization, source, event ID
 
 
-class Receipt(NamedTuple):
+class ReceiptRow(NamedTuple):
     """A row of `receipts`, in the order of the parameters of the statement."""
 
     org_id: OrgId
@@ -28,7 +28,7 @@ class Receipt(NamedTuple):
     problems: list[dict[str, Any]]
 
 
-async def claim(connection: Connection, receipts: Sequence[Receipt]) -> set[EventRef]:
+async def claim(connection: Connection, receipts: Sequence[ReceiptRow]) -> set[EventRef]:
     """Insert a receipt for each new event, replace the receipts of rejected events, and return both kinds of events."""
     # JSON documents are passed as text, because the driver would read a list as a dimension of the array.
     new_rows = [(*receipt[:-1], orjson.dumps(receipt.problems).decode()) for receipt in receipts]

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 from service.domain.errors import Reason, Rejected
 from service.domain.ids import OrgId, new_id
 from service.store.postgres.database import Connection
-from service.store.receipts import EventRef, Receipt
+from service.store.receipts import EventRef, ReceiptRow
 from service.store.runs import RunRef
 from service.usecases.ingest.parse_events import ParsedDataref, ParsedEvent, RejectedEvent
 from service.usecases.ingest.parse_results import CaseOutcomes, UnseenCases
@@ -45,11 +45,11 @@ class EventItem:
         """The run that the event belongs to."""
         return self.org_id, self.event.state.run_id
 
-    def receipt(self) -> Receipt:
+    def receipt(self) -> ReceiptRow:
         """Return the receipt to insert if the event is stored."""
         event = self.event
         status = "partial" if event.rejected_count else "stored"
-        return Receipt(
+        return ReceiptRow(
             self.org_id, new_id("rcp"), event.source, event.event_id, event.body_sha256, status,
             event.state.run_id, len(self.outcomes), event.problems,
         )  # fmt: skip
@@ -75,13 +75,13 @@ class RejectedItem:
         """The rejection."""
         return EventOutcome("rejected", self.event.reason, self.event.message)
 
-    def receipt(self) -> Receipt | None:
+    def receipt(self) -> ReceiptRow | None:
         """Return the receipt, or None if the organization, source, or event ID is unknown."""
         event = self.event
         if self.org_id is None or event.source is None or event.event_id is None:
             return None
         problems: list[Problem] = [{"index": None, "name": None, "reason": f"{event.reason}: {event.message}"}]
-        return Receipt(
+        return ReceiptRow(
             self.org_id, new_id("rcp"), event.source, event.event_id, event.body_sha256, "rejected",
             event.run_id, 0, problems,
         )  # fmt: skip
