@@ -1,8 +1,8 @@
-"""Ingest, RabbitMQ to committed, against `psql \\copy` of the same rows into the same table in the same run.
+"""Benchmark of ingest from RabbitMQ to the commit, relative to `psql \\copy` of the same rows into the same table.
 
     python -m benchmarks.ingest [--events 3000] [--processes 1]
 
-Budget: 0.25 of psql with one consumer process, 0.4 with two.
+Budget: 0.25 of the psql rate with one consumer process, 0.4 with two.
 """
 
 import argparse
@@ -24,20 +24,20 @@ from service.store import organizations
 
 CASES: Final = 200
 WINDOW: Final = 100
-WARM_UP: Final = 50  # events: imports, connections, the cases of the project
-COPIES: Final = 3  # of which the median counts
-FIRST_COMPLETED_AT: Final = datetime(2026, 5, 1, tzinfo=UTC)  # of the first run; the others follow as they come
-APART: Final = timedelta(seconds=20)
+WARM_UP: Final = 50  # events, for imports, connections, and the cases of the project
+COPIES: Final = 3  # the median is used
+FIRST_COMPLETED_AT: Final = datetime(2026, 5, 1, tzinfo=UTC)  # of the first run
+RUN_INTERVAL: Final = timedelta(seconds=20)
 BUDGET: Final = {1: 0.25, 2: 0.4}
 
 
 def event(number: int) -> bytes:
-    """One run of 200 cases, of which two fail, as a runner would send it."""
+    """Return an event with a run of 200 cases, of which two fail."""
     results = [
         {
             "case_id": f"tc_{case:04}",
             "suite": f"suite.{case // 20}",
-            "name": f"does what it should, number {case}",
+            "name": f"behaves as specified, number {case}",
             "file": f"tests/test_{case // 20}.py",
             "status": "passed",
             "duration_ms": (case * 37 + number) % 5000,
@@ -50,14 +50,14 @@ def event(number: int) -> bytes:
     return orjson.dumps(
         {
             "specversion": "1.0", "type": "run.completed", "source": "/benchmark", "id": str(number),
-            "time": f"{FIRST_COMPLETED_AT + number * APART:%Y-%m-%dT%H:%M:%SZ}",
+            "time": f"{FIRST_COMPLETED_AT + number * RUN_INTERVAL:%Y-%m-%dT%H:%M:%SZ}",
             "data": {"organization": "acme", "run": run, "results": results},
         }
     )  # fmt: skip
 
 
 async def publish(url: str, numbers: range) -> None:
-    """Publishes these events, confirmed in windows."""
+    """Publish events, and wait for the confirms of each window."""
     async with await aio_pika.connect(url) as connection:
         channel = await connection.channel(publisher_confirms=True)
         topology = Topology()
@@ -70,71 +70,71 @@ async def publish(url: str, numbers: range) -> None:
 
 
 async def until_stored(url: str, runs: int) -> None:
-    """Waits until so many runs are committed; one cheap count every 50 ms."""
+    """Wait until this number of runs is committed. Counts the runs every 50 ms."""
     connection = await asyncpg.connect(url)
-    while await connection.fetchval("SELECT count(*) FROM runs") < runs:  # noqa: ASYNC110 - it is the database that changes
+    while await connection.fetchval("SELECT count(*) FROM runs") < runs:  # noqa: ASYNC110 - polls the database
         await asyncio.sleep(0.05)
     await connection.close()
 
 
-def measure_ingest(given: BenchmarkServers, events: int, processes: int) -> float:
-    """Results per second, from a full queue to the last commit."""
-    with ExitStack() as running:
-        asyncio.run(publish(given.amqp_url, range(WARM_UP)))
-        started = [running.enter_context(consumer_process(given, "runs")) for _ in range(processes)]
-        asyncio.run(until_stored(given.database_url, WARM_UP))
+def measure_ingest(running: BenchmarkServers, events: int, processes: int) -> float:
+    """Return the results per second, from a full queue to the last commit."""
+    with ExitStack() as exit_stack:
+        asyncio.run(publish(running.amqp_url, range(WARM_UP)))
+        started = [exit_stack.enter_context(consumer_process(running, "runs")) for _ in range(processes)]
+        asyncio.run(until_stored(running.database_url, WARM_UP))
         time.sleep(0.5)
         publishing = time.perf_counter()
         for process in started:
-            process.send_signal(19)  # SIGSTOP: the queue fills first, so that publishing is not measured
-        asyncio.run(publish(given.amqp_url, range(WARM_UP, WARM_UP + events)))
+            process.send_signal(19)  # SIGSTOP: fill the queue first, so that publishing is not measured
+        asyncio.run(publish(running.amqp_url, range(WARM_UP, WARM_UP + events)))
         print(f"published {events} events in {time.perf_counter() - publishing:.1f} s")
-        begun, cpu = time.perf_counter(), sum(map(cpu_s, started))
+        started_at, cpu = time.perf_counter(), sum(map(cpu_s, started))
         for process in started:
             process.send_signal(18)  # SIGCONT
-        asyncio.run(until_stored(given.database_url, WARM_UP + events))
-        taken = time.perf_counter() - begun
+        asyncio.run(until_stored(running.database_url, WARM_UP + events))
+        duration_s = time.perf_counter() - started_at
         used = sum(map(cpu_s, started)) - cpu
         print(f"CPU of the consumers: {used / (events * CASES) * 1e6:.1f} us per result")
         print(f"peak RSS of a consumer: {max(map(peak_rss_mib, started)):.0f} MiB")
-    return events * CASES / taken
+    return events * CASES / duration_s
 
 
-def measure_copy(given: BenchmarkServers) -> float:
-    """Rows per second of psql with the rows that ingest has just written, in the same order, into the same table."""
-    file = given.folder / "results.copy"
-    given.psql(f"\\copy (SELECT * FROM results ORDER BY run_key, case_key) TO '{file}'")
+def measure_copy(running: BenchmarkServers) -> float:
+    """Return the rows per second of psql for the rows that ingest has written, in the same order and table."""
+    file = running.folder / "results.copy"
+    running.psql(f"\\copy (SELECT * FROM results ORDER BY run_key, case_key) TO '{file}'")
     rows = file.read_bytes().count(b"\n")
-    return rows / median(copy_s(given, file) for _ in range(COPIES))
+    return rows / median(copy_s(running, file) for _ in range(COPIES))
 
 
-def copy_s(given: BenchmarkServers, file: Path) -> float:
-    """How long psql takes for the file."""
-    given.psql("TRUNCATE results")
-    begun = time.perf_counter()
-    given.psql(f"\\copy results FROM '{file}'")
-    return time.perf_counter() - begun
+def copy_s(running: BenchmarkServers, file: Path) -> float:
+    """Return the time that psql takes to copy the file."""
+    running.psql("TRUNCATE results")
+    started_at = time.perf_counter()
+    running.psql(f"\\copy results FROM '{file}'")
+    return time.perf_counter() - started_at
 
 
-async def make_organization(url: str) -> None:
-    """The organization that the events carry."""
+async def create_organization(url: str) -> None:
+    """Create the organization of the events."""
     connection = await asyncpg.connect(url)
     await organizations.create(connection, "acme", "Acme")
     await connection.close()
 
 
 def main() -> None:
-    """Measures and prints the ratio."""
+    """Measure and print the ratio."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=3000)
     parser.add_argument("--processes", type=int, default=1)
-    chosen = parser.parse_args()
-    with servers() as given:
-        asyncio.run(make_organization(given.database_url))
-        ingest = measure_ingest(given, chosen.events, chosen.processes)
-        copy = measure_copy(given)
-    budget = BUDGET.get(chosen.processes, BUDGET[2])
-    print(f"ingest, {chosen.processes} process(es): {ingest:,.0f} results/s")
+    arguments = parser.parse_args()
+    with servers() as running:
+        asyncio.run(create_organization(running.database_url))
+        ingest = measure_ingest(running, arguments.events, arguments.processes)
+        copy = measure_copy(running)
+    budget = BUDGET.get(arguments.processes, BUDGET[2])
+    print(f"ingest, {arguments.processes} process(es): {ingest:,.0f} results/s")
     print(f"psql \\copy:               {copy:,.0f} rows/s")
     print(f"ratio: {ingest / copy:.2f} (budget {budget})")
 

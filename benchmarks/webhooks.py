@@ -22,7 +22,7 @@ import orjson
 import uvloop
 from aiohttp import web
 
-from benchmarks.ingest import event, make_organization
+from benchmarks.ingest import create_organization, event
 from benchmarks.servers import BenchmarkServers, consumer_process, servers
 from consumers.topology import RUN_COMPLETED, Topology
 from service.domain.deliveries import DeliveryPolicy
@@ -201,7 +201,7 @@ def main() -> None:
     parser.add_argument("--deliveries", type=int, default=20_000)
     options: Any = parser.parse_args()
     with servers() as stack, receiver() as counter:
-        asyncio.run(make_organization(stack.database_url))
+        asyncio.run(create_organization(stack.database_url))
         with consumer_process(stack, "runs", "webhooks", "relay", **ALLOWED):
             latencies_ms = asyncio.run(measure_latency(stack, options.runs))
         p50, p99 = latencies_ms[len(latencies_ms) // 2], latencies_ms[len(latencies_ms) * 99 // 100]

@@ -2,12 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 from service.domain.ids import CaseKey
 from service.domain.statuses import RESULT_STATUSES, SEVERITY, STATUS_CODES, STATUS_NAMES, Counts
 
 MAX_DURATION_MS: Final = 2**31 - 1  # limit of the database column: 24.8 days
+
+Int16 = Annotated[int, "int16"]  # an integer in a column of two bytes
 
 _SEVERITY_OF_CODE: Final = {code: SEVERITY[status] for code, status in STATUS_NAMES.items()}
 _FAILING_CODES: Final = frozenset({STATUS_CODES["failed"], STATUS_CODES["error"]})
@@ -38,7 +40,7 @@ class ArtifactReference(NamedTuple):
 
 
 class CaseOutcome(NamedTuple):
-    """The outcome of one case in one event.
+    """The outcome of one case in one event. Each field before `attempts` is a column of `results`.
 
     `attempts` is empty if the case has only one attempt, which passed and has no log. `event_s` is the time of the
     event in s since 1970.
@@ -49,7 +51,7 @@ class CaseOutcome(NamedTuple):
     duration_ms: int
     started_ms: int | None
     event_s: int
-    attempt_count: int
+    attempt_count: Int16
     flaky: bool
     attempts: tuple[Attempt, ...] = ()
     artifacts: tuple[ArtifactReference, ...] = ()

@@ -7,42 +7,47 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from operator import attrgetter
 from struct import Struct, calcsize
-from typing import Any, Final
+from typing import Any, Final, get_type_hints
 
 from service.domain.ids import OrgId, RunKey, completed_ms
-from service.domain.results import CaseOutcome
+from service.domain.results import CaseOutcome, Int16
 
-# The columns whose values most results of a run share, encoded once for many rows: struct format, field of CaseOutcome.
-# A new column of `results` is one more entry here.
-_SHARED_COLUMNS: Final = {
-    "event_time_offset_s": ("i", "event_s"),
-    "attempts": ("h", "attempt_count"),
-    "status": ("1s", "status"),
-    "flaky": ("?", "flaky"),
-}
+# The columns whose values differ between the results of a run, and the parts of an outcome that are in other tables.
 _OWN_COLUMNS: Final = ("case_key", "duration_ms", "started_offset_ms")
+_OTHER_FIELDS: Final = frozenset({"case_key", "duration_ms", "started_ms", "attempts", "artifacts"})
 
-COLUMNS: Final = ("org_id", "run_key", *_SHARED_COLUMNS, *_OWN_COLUMNS)
+# The other fields of CaseOutcome. Most results of a run share their values, which are encoded once for many rows.
+_COLUMN_NAMES: Final = {"event_s": "event_time_offset_s", "attempt_count": "attempts"}  # others: name of the field
+_STRUCT_FORMATS: Final = {bool: "?", str: "1s", Int16: "h", int: "i"}
+_SHARED_FIELDS: Final = {
+    field: _STRUCT_FORMATS[field_type]
+    for field, field_type in get_type_hints(CaseOutcome, include_extras=True).items()
+    if field not in _OTHER_FIELDS
+}
+
+COLUMNS: Final = (
+    "org_id", "run_key", *(_COLUMN_NAMES.get(field, field) for field in _SHARED_FIELDS), *_OWN_COLUMNS,
+)  # fmt: skip
 
 # A row is the number of columns, then each value after its length in bytes. The length -1 is null.
-_SHARED_FORMATS: Final = ("i", "16s", *(column_format for column_format, _ in _SHARED_COLUMNS.values()))
-_SHARED_LENGTHS: Final = tuple(calcsize(f">{column_format}") for column_format in _SHARED_FORMATS)
-_SHARED: Final = Struct(">h" + "".join(f"i{column_format}" for column_format in _SHARED_FORMATS))
+_SHARED_FORMATS: Final = ("i", "16s", *_SHARED_FIELDS.values())
+_SHARED_LENGTHS: Final = tuple(calcsize(f">{field_format}") for field_format in _SHARED_FORMATS)
+_SHARED: Final = Struct(">h" + "".join(f"i{field_format}" for field_format in _SHARED_FORMATS))
 _OWN: Final = Struct("> iq ii ii".replace(" ", ""))
 _OWN_NOT_STARTED: Final = Struct("> iq ii i".replace(" ", ""))
 _HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER: Final = b"\xff\xff"
 _INT_MAX: Final = 2**31 - 1
 
-_shared_fields = attrgetter(*(field for _, field in _SHARED_COLUMNS.values()))
+_shared_values = attrgetter(*_SHARED_FIELDS)
 
 
 def pack_rows(org_id: OrgId, run_key: RunKey, outcomes: Sequence[CaseOutcome]) -> bytes:
     """Return the encoded rows of one run, in the order of the outcomes."""
     base_ms = completed_ms(run_key)
     rows: list[bytes] = []
-    for values, group in groupby(outcomes, _shared_fields):
-        shared = _pack_shared(org_id, run_key, dict(zip(_SHARED_COLUMNS, values, strict=True)), base_ms // 1000)
+    for values, group in groupby(outcomes, _shared_values):
+        shared = _pack_shared(org_id, run_key, dict(zip(_SHARED_FIELDS, values, strict=True)), base_ms // 1000)
         rows += [shared + _pack_own(outcome, base_ms) for outcome in group]
     return b"".join(rows)
 
@@ -58,7 +63,7 @@ def int32(number: int) -> int:
 
 
 def _pack_shared(org_id: OrgId, run_key: RunKey, values: dict[str, Any], base_s: int) -> bytes:
-    values["event_time_offset_s"] = int32(values["event_time_offset_s"] - base_s)
+    values["event_s"] = int32(values["event_s"] - base_s)
     values["status"] = values["status"].encode()
     columns = zip(_SHARED_LENGTHS, (org_id, run_key.bytes, *values.values()), strict=True)
     return _SHARED.pack(len(COLUMNS), *(part for column in columns for part in column))

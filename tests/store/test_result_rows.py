@@ -35,7 +35,7 @@ ALL: Final = list(product(CASES, STATUS_NAMES, DURATIONS, STARTS, EVENTS, ATTEMP
 def encoded(values: tuple[Any, ...]) -> tuple[Any, ...]:
     case_key, status, duration_ms, started_ms, event_s, attempts, flaky = values
     started_offset_ms, event_time_offset_s = STARTS[started_ms], EVENTS[event_s]
-    return ORG, KEY, event_time_offset_s, attempts, status.encode(), flaky, case_key, duration_ms, started_offset_ms
+    return ORG, KEY, status.encode(), event_time_offset_s, attempts, flaky, case_key, duration_ms, started_offset_ms
 
 
 async def test_packed_rows_equal_the_rows_of_the_driver(database_url: str) -> None:
