@@ -77,7 +77,7 @@ CREATE FUNCTION artifact_id(run_key uuid, case_key bigint, artifact_key bigint) 
     RETURN 'art_' || replace(run_key::text, '-', '') || lpad(to_hex(case_key), 16, '0')
                   || lpad(to_hex(artifact_key), 16, '0');
 
--- The first non-blank line of a text, at most 200 characters; null if there is none.
+-- The first non-blank line of a text, at most 200 characters; null if each line is blank.
 CREATE FUNCTION first_line(value text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN nullif(left(rtrim(split_part(btrim(value, E' \t\r\n'), E'\n', 1), E' \t\r'), 200), '');
@@ -547,7 +547,7 @@ GRANT INSERT ON outbox TO results_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox, dead_letters TO results_worker;
 GRANT SELECT ON schema_migrations TO results_api, results_worker;
 
--- Find a key before the organization is known. The function can read only api_keys, whatever the caller can read.
+-- Find a key before the organization is known. The function can read only api_keys, regardless of the privileges of the caller.
 CREATE FUNCTION find_key(requested_key_id text)
     RETURNS TABLE (org_id int, role text, project_id text, secret_sha256 bytea, previous_sha256 bytea,
                    previous_expires_at timestamptz, expires_at timestamptz, revoked_at timestamptz)

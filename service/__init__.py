@@ -1,1 +1,1 @@
-"""The Results API: keeps the outcome of every validation run and answers questions about it."""
+"""The Results API: stores the outcome of every validation run and serves queries about it."""

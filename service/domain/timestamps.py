@@ -30,7 +30,7 @@ def parse_timestamp(value: object) -> datetime:
 def to_ms(timestamp: datetime) -> int:
     """Return milliseconds since 1970, rounded up.
 
-    Completion times are whole milliseconds. Rounding up keeps earlier runs out of a filter by `from`.
+    Completion times are integer milliseconds. Rounding up keeps earlier runs out of a filter by `from`.
     """
     return -((_EPOCH - timestamp) // _MS)
 

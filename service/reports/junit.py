@@ -41,7 +41,7 @@ OpenElement = JUnitSuite | JUnitCase | JUnitElement | MarkerScanner
 def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
     """Yield the results in lists of bounded size, in the order in which their elements end.
 
-    Raises ReportError if the file isn't well-formed. The error can come after results were already yielded.
+    Raises ReportError if the file isn't well-formed. The generator can raise the error after it has yielded results.
     """
     try:
         encoding, chunks = read_xml_chunks(source)

@@ -11,7 +11,7 @@ _ABSOLUTE: Final = re.compile(r"[/\\]|[A-Za-z]:")
 
 
 def suite_label(path: Sequence[str], classname: str = "", file: str | None = None) -> str:
-    """Return the path of suites followed by the class. The file, if given, comes first.
+    """Return the path of suites followed by the class. The file, if given, is the first part.
 
     A class that repeats the innermost suite is omitted. An absolute path is omitted, because it differs between
     machines.

@@ -19,5 +19,5 @@ async def terminate_stuck_writers(connection: Connection, after: timedelta) -> i
 
 async def delete_receipts(connection: Connection, before: datetime, limit: int) -> int:
     """Delete at most `limit` receipts that were received before this time; return their number."""
-    oldest_kept = first_id("rcp", int(before.timestamp() * 1000))
-    return int(await connection.fetchval(_SQL["delete_receipts"], oldest_kept, before, limit))
+    oldest_retained = first_id("rcp", int(before.timestamp() * 1000))
+    return int(await connection.fetchval(_SQL["delete_receipts"], oldest_retained, before, limit))

@@ -13,7 +13,7 @@ from service.store.postgres.database import DRIVER_ERRORS, Pool
 
 
 class ClaimLost(Exception):
-    """The claim is no longer valid: another worker took over the job, or the job was canceled."""
+    """The claim is no longer valid: another worker has the job, or the job was canceled."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ _requested: ContextVar[set[str]] = ContextVar("requested_notifications")
 async def notifying_transaction(connection: Connection) -> AsyncIterator[None]:
     """Run a transaction, then send one notification for each channel that was requested in it.
 
-    A transaction that contains a NOTIFY holds a database-wide lock while it commits, so that commits would queue.
+    A transaction that contains a NOTIFY locks the complete database while it commits, so that commits would queue.
     Inside another notifying transaction, this is a savepoint, and the outer transaction sends the notifications.
     """
     if _requested.get(None) is not None:

@@ -26,9 +26,9 @@ WHERE org_id = $1 AND receipt_id = $2
   AND ($3::text IS NULL OR r.project_id = $3 OR EXISTS (
       SELECT 1 FROM runs WHERE runs.org_id = r.org_id AND runs.run_id = r.run_id AND runs.project_id = $3))
 
--- name: find_finished  (of which of these nothing more will become; what is gone is settled too)
-SELECT wanted.receipt_id FROM unnest($2::text[]) AS wanted (receipt_id)
-LEFT JOIN receipts r ON r.org_id = $1 AND r.receipt_id = wanted.receipt_id
+-- name: find_finished  (includes receipts that were deleted)
+SELECT requested.receipt_id FROM unnest($2::text[]) AS requested (receipt_id)
+LEFT JOIN receipts r ON r.org_id = $1 AND r.receipt_id = requested.receipt_id
 WHERE r.status IS NULL OR r.status NOT IN ('queued', 'processing')
 
 -- name: page  (newest first)

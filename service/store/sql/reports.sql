@@ -12,7 +12,7 @@ RETURNING receipt_id
 SELECT receipt_id FROM receipts WHERE org_id = $1 AND source = $2 AND event_id = $3
 
 -- name: claim  (of all organizations: the one with the fewest reports in processing first, then the oldest report)
--- A report with an expired lease is taken over, unless its worker still locks the row while it stores the results.
+-- Takes over a report whose lease has expired, unless its worker still locks the row while it stores the results.
 UPDATE receipts SET status = 'processing', claim = $1, lease_until = now() + $2, attempt_count = attempt_count + 1
 WHERE (org_id, receipt_id) = (
     SELECT due.org_id, due.receipt_id

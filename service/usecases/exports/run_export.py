@@ -27,7 +27,7 @@ _RENEW_EVERY_S: Final = 1.0  # also the interval of progress updates and of chec
 _ORPHAN_AGE: Final = timedelta(days=1)  # longer than any export takes
 _NO_PARQUET: Final = "the server can't write Parquet: install the extra `parquet` on the server"
 
-# The outcome of one attempt: the new status, or "lost" if the job was canceled or another worker took it over.
+# The outcome of one attempt: the new status, or "lost" if the job was canceled or another worker has the claim.
 ExportOutcome = Literal["succeeded", "failed", "queued", "lost"]
 
 
@@ -52,7 +52,7 @@ class Exporter:
         """
         outcome = await self._run(claimed)
         if outcome != "succeeded":
-            gc.collect()  # the error of a TaskGroup is in a reference cycle whose frames hold all unread chunks
+            gc.collect()  # the error of a TaskGroup is in a reference cycle whose frames reference all unread chunks
         return outcome
 
     async def fail_abandoned(self) -> None:

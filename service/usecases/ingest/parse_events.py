@@ -192,7 +192,7 @@ def truncate(text: str, limit: int, problems: list[Problem], index: int | None, 
 
 
 def to_ms(time: datetime) -> int:
-    """Return whole milliseconds since 1970. A time without a zone is in UTC."""
+    """Return integer milliseconds since 1970. A time without a zone is in UTC."""
     return (aware(time) - _EPOCH) // _MS
 
 

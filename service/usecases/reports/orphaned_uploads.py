@@ -1,4 +1,4 @@
-"""Cleanup of the files and temporary folders that killed processes have left behind."""
+"""Cleanup of the files and temporary folders that killed processes left in storage and on disk."""
 
 import re
 import shutil

@@ -27,7 +27,7 @@ from service.usecases.reports.store_uploads import store_uploads
 
 
 class ReportOutcome(NamedTuple):
-    """The outcome of one attempt: the status of the receipt, or "lost" if another worker has taken over the claim."""
+    """The outcome of one attempt: the status of the receipt, or "lost" if another worker has the claim."""
 
     status: Literal["stored", "partial", "rejected", "queued", "lost"]
     results: int = 0

@@ -3,7 +3,7 @@
 -- OFFSET 0 prevents the planner from merging the subqueries into one join. Each value is therefore computed once per run,
 -- or once per case in a Memoize node, and the rows are in key order.
 
--- name: export_rows  (runs in list order, then the results of each run; the sort holds the rows of one run)
+-- name: export_rows  (runs in list order, then the results of each run; a sort contains the rows of one run)
 SELECT {columns}
 FROM (
     {export_runs}
