@@ -136,7 +136,7 @@ def unusable(postgres_url: str, request: pytest.FixtureRequest) -> Iterator[str]
         yield {
             "no schema": empty,
             "no database": with_database(postgres_url, "not_there"),
-            "no such user": f"{scheme}://nobody:wrong@{rest.rpartition('@')[2]}",
+            "no such user": f"{scheme}://unknown_user:wrong@{rest.rpartition('@')[2]}",
             "no address": "results.example.org",
             "no port": "postgresql://user:pass/word@localhost/results",
             "not set": "",
@@ -145,8 +145,8 @@ def unusable(postgres_url: str, request: pytest.FixtureRequest) -> Iterator[str]
 
 COMMANDS = (("organizations", "list"), ("dead-letters", "list"), ("api",), ("consume", "runs"))
 MESSAGES = {
-    "no schema": "run `zof-results schema apply`",
-    "no database": 'database that is not there: database "not_there" does not exist',
+    "no schema": "zof-results schema apply",
+    "no database": 'RESULTS_DATABASE_URL: the database doesn\'t exist: database "not_there" does not exist',
     "no such user": "RESULTS_DATABASE_URL: the database rejects the user or password",
     "no address": "RESULTS_DATABASE_URL: must start with postgresql://",
     "no port": "RESULTS_DATABASE_URL: has an invalid port",
