@@ -40,14 +40,21 @@ _TRAILER: Final = b"\xff\xff"
 _INT_MAX: Final = 2**31 - 1
 
 _shared_values = attrgetter(*_SHARED_FIELDS)
+_EVENT_S, _STATUS = map(list(_SHARED_FIELDS).index, ("event_s", "status"))
 
 
 def pack_rows(org_id: OrgId, run_key: RunKey, outcomes: Sequence[CaseOutcome]) -> bytes:
     """Return the encoded rows of one run, in the order of the outcomes."""
     base_ms = completed_ms(run_key)
+    parts: list[Any] = [len(COLUMNS)] * (1 + 2 * len(_SHARED_LENGTHS))
+    parts[1::2] = _SHARED_LENGTHS
     rows: list[bytes] = []
     for values, group in groupby(outcomes, _shared_values):
-        shared = _pack_shared(org_id, run_key, dict(zip(_SHARED_FIELDS, values, strict=True)), base_ms // 1000)
+        fields = list(values)
+        fields[_EVENT_S] = int32(fields[_EVENT_S] - base_ms // 1000)
+        fields[_STATUS] = fields[_STATUS].encode()
+        parts[2::2] = (org_id, run_key.bytes, *fields)
+        shared = _SHARED.pack(*parts)
         rows += [shared + _pack_own(outcome, base_ms) for outcome in group]
     return b"".join(rows)
 
@@ -60,13 +67,6 @@ def copy_stream(rows: Iterable[bytes]) -> bytes:
 def int32(number: int) -> int:
     """Clamp a number to the range of its column, so that results of a clock that is decades off can be stored."""
     return max(-_INT_MAX, min(_INT_MAX, number))
-
-
-def _pack_shared(org_id: OrgId, run_key: RunKey, values: dict[str, Any], base_s: int) -> bytes:
-    values["event_s"] = int32(values["event_s"] - base_s)
-    values["status"] = values["status"].encode()
-    columns = zip(_SHARED_LENGTHS, (org_id, run_key.bytes, *values.values()), strict=True)
-    return _SHARED.pack(len(COLUMNS), *(part for column in columns for part in column))
 
 
 def _pack_own(outcome: CaseOutcome, base_ms: int) -> bytes:

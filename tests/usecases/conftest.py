@@ -1,4 +1,4 @@
-"""A store for each test."""
+"""Fixtures of a store."""
 
 from collections.abc import AsyncIterator
 
