@@ -6,7 +6,7 @@ import pytest
 
 from service.api.http.key_cache import MAX_KEYS, TTL_S, new_key_cache
 from service.domain.ids import OrgId
-from service.domain.keys import Caller, format_key, new_key_id, new_secret
+from service.domain.keys import KEY_ROLES, Caller, format_key, new_key_id, new_secret
 from service.usecases.administration import keys
 from tests.api.served import Api
 from tests.run_events import result, run_event
@@ -34,6 +34,11 @@ async def test_several_spaces_before_the_key_are_accepted(api: Api) -> None:
 async def test_wrong_secret_is_rejected(api: Api) -> None:
     made = await api.make_key()
     await api.error("/v1/results", 401, key=format_key(made.key_id, new_secret()))
+
+
+async def test_database_accepts_every_role(api: Api) -> None:
+    for role in KEY_ROLES:
+        await api.get("/v1/results", key=(await api.make_key(role)).key)
 
 
 async def test_expired_key_is_rejected(api: Api) -> None:

@@ -26,9 +26,8 @@ async def mutate(
     """Run the work once, or return the stored response to an earlier request with the same Idempotency-Key.
 
     `error_response_for` returns the response to store for an error of the work, or None to raise the error and store
-    nothing.
-    Raises Conflict while another request with the key is in progress, and IdempotencyMismatch if the earlier request
-    with the key was different.
+    nothing. Raises Conflict while another request with the key is in progress, and IdempotencyMismatch if the earlier
+    request with the key was different.
     """
     async with as_organization(pool, mutation.org_id) as connection, notifying_transaction(connection):
         if mutation.key is None:

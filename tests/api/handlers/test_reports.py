@@ -266,7 +266,7 @@ async def test_attachments_of_a_form_become_artifacts_of_the_results_that_name_t
     [
         ([("shard", "3/2")], "shard"), ([("shard", "x")], "shard"), ([("labels", "team")], "labels"),
         ([("completed_at", "yesterday")], "completed_at"), ([("completed_at", "2200-01-01")], "completed_at"),
-        ([("project_id", "again")], "project_id"), ([("colour", "red")], "colour"), ([("branch", "")], "branch"),
+        ([("project_id", "again")], "project_id"), ([("color", "red")], "color"), ([("branch", "")], "branch"),
     ],
 )  # fmt: skip
 async def test_error_names_the_invalid_parameter(
