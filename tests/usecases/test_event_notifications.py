@@ -96,7 +96,7 @@ async def test_an_ingested_batch_notifies_once_after_its_commit(store: Store, st
     assert_notified_once_after_the_commit(statements)
 
 
-async def test_a_batch_without_changes_notifies_nobody(store: Store, statements: list[str]) -> None:
+async def test_a_batch_without_changes_sends_no_notification(store: Store, statements: list[str]) -> None:
     await store.take(run_event())
     statements.clear()
     await store.take(run_event())

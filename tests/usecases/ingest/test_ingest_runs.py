@@ -169,7 +169,7 @@ async def test_invalid_results_do_not_prevent_storage_of_the_valid_ones(store: S
         (run_event(run_id=""), "invalid"),
         (run_event(run_id=".."), "invalid"),
         (run_event(run_id="a\nb"), "invalid"),
-        (run_event(organization="nobody"), "unknown_organization"),
+        (run_event(organization="unknown"), "unknown_organization"),
         (run_event(completed_at="1999-01-01T00:00:00Z"), "completed_at_out_of_range"),
         (run_event(completed_at="2999-01-01T00:00:00Z"), "completed_at_out_of_range"),
         (run_event(completed_at="yesterday"), "invalid"),

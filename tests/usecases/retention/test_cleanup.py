@@ -157,7 +157,7 @@ async def test_consumer_suspended_in_a_copy_is_terminated(
 ) -> None:
     pool = await database.open_pool(database_url, "results_worker", 1)
     async with pool.acquire() as stuck:
-        copying = asyncio.create_task(_copy_forever(stuck))
+        copying = asyncio.create_task(_copy_without_end(stuck))
         await asyncio.sleep(0.3)
         await cleanup.terminate_stuck_writers(store.pool)
         assert not copying.done()
@@ -169,7 +169,7 @@ async def test_consumer_suspended_in_a_copy_is_terminated(
     assert await store.pool.fetchval("SELECT 1") == 1
 
 
-async def _copy_forever(connection: database.Connection) -> None:
+async def _copy_without_end(connection: database.Connection) -> None:
     async def rows() -> AsyncIterator[bytes]:
         await asyncio.sleep(3600)
         yield b""
@@ -187,7 +187,7 @@ async def test_only_responses_older_than_a_day_are_deleted(store: Store, owner: 
     assert [row["key"] for row in await owner.fetch("SELECT key FROM idempotency_keys")] == ["new"]
 
 
-async def test_response_that_is_replaced_during_cleanup_is_kept(store: Store, owner: asyncpg.Connection) -> None:
+async def test_response_that_is_replaced_during_cleanup_is_not_deleted(store: Store, owner: asyncpg.Connection) -> None:
     await fill_responses(owner)
     async with owner.transaction():
         await owner.execute("UPDATE idempotency_keys SET created_at = now() WHERE key = '1'")

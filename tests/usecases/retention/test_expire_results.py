@@ -124,7 +124,7 @@ async def test_files_are_found_with_any_number_of_artifacts_per_query(
     assert [await exists(local.storage, path) for path in old] == [False] * 3
 
 
-async def test_month_is_kept_until_its_last_result_has_expired(local: Scene) -> None:
+async def test_month_is_not_removed_before_its_last_result_has_expired(local: Scene) -> None:
     first = OLD.replace(day=1, hour=0)
     await local.add_run("first", first)
     await local.expire(datetime.now(UTC) - first - timedelta(days=2))
@@ -221,7 +221,7 @@ async def test_event_is_rejected_if_its_month_cannot_be_created(local: Scene) ->
     assert outcome.reason == "refused_by_store"
 
 
-async def test_partition_that_an_operator_detached_is_kept(local: Scene) -> None:
+async def test_partition_that_an_operator_detached_is_not_dropped(local: Scene) -> None:
     await detach_manually(local)
     await local.expire()
     assert await local.partitions() == partitions_of(NEW) | {OLD_RESULTS}
@@ -229,7 +229,7 @@ async def test_partition_that_an_operator_detached_is_kept(local: Scene) -> None
 
 @pytest.mark.parametrize("retention", [RETENTION, timedelta(days=3653)])
 @pytest.mark.parametrize("option", ["", "CONCURRENTLY"])
-async def test_partition_that_an_operator_detaches_after_a_failed_removal_is_kept(
+async def test_partition_that_an_operator_detaches_after_a_failed_removal_is_not_dropped(
     local: Scene, option: str, retention: timedelta
 ) -> None:
     async with locking(local):
@@ -281,7 +281,7 @@ async def detach_manually(scene: Scene, option: str = "") -> None:
 
 @asynccontextmanager
 async def locking(scene: Scene) -> AsyncIterator[None]:
-    """Hold a lock that prevents the detachment of partitions, like ANALYZE and CREATE INDEX."""
+    """Take a lock that prevents the detachment of partitions, like ANALYZE and CREATE INDEX."""
     async with as_owner(scene.database_url) as other, other.transaction():
         await other.execute("LOCK TABLE ONLY results IN SHARE UPDATE EXCLUSIVE MODE")
         yield
@@ -298,7 +298,7 @@ async def test_concurrent_removals_are_safe(local: Scene) -> None:
     await local.assert_only_the_old_month_is_removed()
 
 
-async def test_export_file_is_kept_until_its_own_expiration(database_url: str, tmp_path: Path) -> None:
+async def test_export_file_is_stored_until_its_own_expiration(database_url: str, tmp_path: Path) -> None:
     async with exporting(database_url, tmp_path.as_uri()) as exports:
         scene = Scene(exports.api, exports.storage, database_url)
         await scene.add_run("old", OLD)
