@@ -40,7 +40,7 @@ test-slow: setup ## Run the slow tests: fault injection, fuzzing, scale, and lar
 test-matrix: setup ## Run the fast tests on the oldest and newest versions of Python and PostgreSQL
 	@scripts/test-matrix
 
-check: setup ## Check lint rules, formatting, types, import rules, and declared dependencies
+check: prose ## Check terms, lint rules, formatting, types, import rules, and declared dependencies
 	@$(VENV)/ruff check .
 	@$(VENV)/ruff format --check .
 	@$(VENV)/mypy

@@ -1,4 +1,4 @@
-"""Uploaded reports as rows of `receipts`. A worker must hold the claim of a report to write to its receipt."""
+"""Uploaded reports as rows of `receipts`. A worker must own the claim of a report to write to its receipt."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta

@@ -17,7 +17,7 @@ EQUALITIES = (A_Expr_Kind.AEXPR_OP, A_Expr_Kind.AEXPR_OP_ANY, A_Expr_Kind.AEXPR_
 
 @dataclass
 class Scope:
-    """The relations of one FROM clause by alias, and the conditions that each of its rows meets."""
+    """The relations of one FROM clause by alias, and the conditions that apply to each of its rows."""
 
     tables: dict[str, str] = field(default_factory=dict)  # tenant tables
     others: set[str] = field(default_factory=set)
@@ -67,7 +67,8 @@ def _unlimited(node: Any, tenant_tables: Collection[str]) -> set[str]:
 def _add(scope: Scope, relation: Any, tenant_tables: Collection[str]) -> set[str]:
     """Add a relation to a scope and return its aliases."""
     if isinstance(relation, ast.JoinExpr):
-        aliases = _add(scope, relation.larg, tenant_tables) | _add(scope, relation.rarg, tenant_tables)
+        left, right = relation.larg, relation.rarg  # codespell:ignore larg - fields of pglast
+        aliases = _add(scope, left, tenant_tables) | _add(scope, right, tenant_tables)
         scope.conditions += _conjuncts(relation.quals)
         if any(name.sval == "org_id" for name in relation.usingClause or ()):
             scope.joined.append(aliases)

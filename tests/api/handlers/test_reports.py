@@ -142,7 +142,7 @@ FORM = "multipart/form-data; boundary=frontier"
         (form_of(form_part(b'Content-Disposition: form-data; name="a\x7fb"')), FORM),
         (form_of(form_part(b'Content-Disposition: form-data; name="a\x00b"')), FORM),
         (form_of(form_part(b"no header at all")), FORM),
-        (form_of(form_part(b"Content-Disposition: form-data; nam")), FORM),
+        (form_of(form_part(b"Content-Disposition: form-data; nam")), FORM),  # codespell:ignore nam - truncated
         (form_of(form_part(b'Content-Disposition: form-data; name="report; \xff')), FORM),
         (form_of(form_part(b'Content-Disposition: form-data; name="report"; filename*2=a"')), FORM),
         (form_of(form_part(b"X-Long: " + b"a" * 9_000)), FORM),
@@ -184,7 +184,7 @@ async def test_form_has_at_most_1000_parts(database_url: str, tmp_path: Path) ->
 
 
 async def test_unstorable_names_in_a_form_are_replaced(without_worker: Reports) -> None:
-    headers = b'Content-Disposition: form-data; name="report"; filename="caf\xe9.xml"'
+    headers = b'Content-Disposition: form-data; name="report"; filename="caf\xe9.xml"'  # codespell:ignore caf - é
     receipt = await without_worker.send(form_of(form_part(headers)), Content_Type=FORM)
     assert receipt["status"] == "queued"
 

@@ -50,7 +50,7 @@ async def set_status(reports: Reports, receipt: Any, status: str) -> None:
     await reports.api.store.pool.execute("UPDATE receipts SET status = $1 WHERE receipt_id = $2", status, receipt["id"])
 
 
-async def test_files_of_stored_reports_are_kept_while_their_runs_use_them(reports: Reports, old: None) -> None:
+async def test_files_of_stored_reports_are_not_deleted_while_their_runs_use_them(reports: Reports, old: None) -> None:
     form = FormData()
     form.add_field("report", PASSING, filename="junit.xml", content_type="application/xml")
     form.add_field("file", b"bytes", filename="pay.png", content_type="image/png")
@@ -63,7 +63,7 @@ async def test_files_of_stored_reports_are_kept_while_their_runs_use_them(report
 
 
 @pytest.mark.parametrize("status", ["queued", "processing"])
-async def test_files_of_pending_reports_are_kept_and_those_of_rejected_reports_deleted(
+async def test_files_of_pending_reports_stay_and_those_of_rejected_reports_are_deleted(
     reports: Reports, old: None, status: str
 ) -> None:
     receipt = await reports.ingest(PASSING)
@@ -87,14 +87,16 @@ async def test_resent_report_keeps_only_its_new_files(reports: Reports, old: Non
     assert len(await inbox(reports)) == 1
 
 
-async def test_files_without_a_receipt_are_deleted_and_those_of_producers_kept(reports: Reports, old: None) -> None:
+async def test_files_without_a_receipt_are_deleted_and_those_of_producers_stay(reports: Reports, old: None) -> None:
     await write(reports.storage, f"inbox/1/{new_id('rcp')}/0", b"of an unfinished upload")
     await write(reports.storage, "inbox/1/nightly.json", b"of a producer")
     await write(reports.storage, "inbox/1/batch/7/0", b"of a producer")
     assert await clean_up(reports) == {"inbox/1/nightly.json", "inbox/1/batch/7/0"}
 
 
-async def test_files_that_are_too_new_or_too_old_are_kept(reports: Reports, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_files_that_are_too_new_or_too_old_are_not_deleted(
+    reports: Reports, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ninety_days_ago_ms = time.time_ns() // 1_000_000 - 90 * 24 * 3600 * 1000
     too_old = f"inbox/1/rcp_{ninety_days_ago_ms:012x}{'0' * 20}/0"
     await write(reports.storage, too_new := f"inbox/1/{new_id('rcp')}/0", b"might belong to a running upload")
@@ -104,7 +106,7 @@ async def test_files_that_are_too_new_or_too_old_are_kept(reports: Reports, monk
     assert await clean_up(reports) == {too_old}
 
 
-def test_folders_of_crashed_workers_are_deleted_and_those_in_use_kept(
+def test_folders_of_crashed_workers_are_deleted_and_those_in_use_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(orphaned_uploads, "gettempdir", lambda: str(tmp_path))
