@@ -24,8 +24,11 @@ async def retry_on_outage(name: str, work: Callable[[], Awaitable[None]], stoppi
     """Run the work until it returns or the process must stop. Retry after database outages and conflicts."""
 
     def log_retry(error: Exception, delay_s: float) -> None:
-        event = "database_unreachable" if is_outage(error) else "database_conflict"
-        log.warning(event, work=name, delay_s=round(delay_s, 1), error=repr(error))
+        fields = {"work": name, "delay_s": round(delay_s, 1), "error": repr(error)}
+        if is_outage(error):
+            log.warning("database_unreachable", **fields)
+        else:
+            log.warning("database_conflict", **fields)
 
     if not stopping.is_set():
         with suppress(Stopped):
