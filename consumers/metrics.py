@@ -42,9 +42,9 @@ DEAD_LETTERS: Final = Counter(
 RELAYED: Final = Counter("results_outbox_sent_total", "Outbox messages published to the broker or handled")
 BROKER_LOSSES: Final = Counter("results_broker_losses_total", "Lost or failed connections to RabbitMQ")
 TASK_FAILURES: Final = Counter(
-    "results_chore_failures_total",
+    "results_periodic_task_failures_total",
     "Failed runs of a periodic maintenance task",
-    ("chore",),  # codespell:ignore chore - names of labels are public
+    ("task",),
 )
 
 for _outcome in get_args(EventStatus):  # rate() needs each series from the start

@@ -94,7 +94,7 @@ async def test_jobs_and_deliveries_are_measured_by_status(
     assert total(text, "results_report_seconds_count", status="stored") == 1
     assert total(text, "results_stored_total", origin="reports") == 2
     assert total(text, "results_outbox_sent_total") == 3
-    assert 'results_chore_failures_total{chore="expired_events"} 0.0' in text
+    assert 'results_periodic_task_failures_total{task="expired_events"} 0.0' in text
     assert "results_broker_losses_total 0.0" in text
 
 
@@ -138,7 +138,7 @@ async def test_broker_losses_and_failed_tasks_are_counted(broker: Broker) -> Non
     async with running(stopping, run_tasks(), run_on_broker(unused, broker.topology, [], stopping)):
 
         async def both_increased() -> bool:
-            failures = increased_twice("results_chore_failures_total", chore="fails")
+            failures = increased_twice("results_periodic_task_failures_total", task="fails")
             return failures and increased_twice("results_broker_losses_total")
 
         def increased_twice(name: str, **labels: str) -> bool:
