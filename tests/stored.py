@@ -20,14 +20,15 @@ RETENTION = timedelta(days=3653)
 @dataclass
 class Store:
     pool: asyncpg.Pool
-    ingest: RunIngest
+    run_ingest: RunIngest
 
-    async def take(self, *events: Any) -> list[EventOutcome]:
+    async def ingest(self, *events: Any) -> list[EventOutcome]:
         """Ingest the events as one batch."""
-        return await self.ingest.ingest([body(event) for event in events])
+        return await self.run_ingest.ingest([body(event) for event in events])
 
-    async def take_each(self, *events: Any) -> list[EventOutcome]:
-        return [outcome for event in events for outcome in await self.take(event)]
+    async def ingest_each(self, *events: Any) -> list[EventOutcome]:
+        """Ingest each event as its own batch."""
+        return [outcome for event in events for outcome in await self.ingest(event)]
 
     async def run(self, run_id: str = "run_1") -> dict[str, Any] | None:
         row = await self.pool.fetchrow(

@@ -77,7 +77,7 @@ def test_full_key_cache_evicts_only_the_oldest_key() -> None:
 
 
 async def test_result_of_another_organization_returns_404(api: Api) -> None:
-    await api.store.take(run_event("run_1"))
+    await api.store.ingest(run_event("run_1"))
     _, foreign = await api.make_organization("other")
     known = (await api.get("/v1/results"))["data"][0]["id"]
     absent = known[:-1] + ("0" if known[-1] != "0" else "1")
@@ -92,14 +92,14 @@ async def test_result_of_another_organization_returns_404(api: Api) -> None:
 
 async def test_organizations_are_isolated_on_a_shared_connection(api: Api) -> None:
     _, foreign = await api.make_organization("other")
-    await api.store.take(run_event("ours"), run_event("theirs", organization="other"))
+    await api.store.ingest(run_event("ours"), run_event("theirs", organization="other"))
     for _ in range(8):
         assert [run["run_id"] for run in (await api.get("/v1/runs"))["data"]] == ["ours"]
         assert [run["run_id"] for run in (await api.get("/v1/runs", key=foreign))["data"]] == ["theirs"]
 
 
 async def test_key_of_a_project_reads_only_that_project(api: Api) -> None:
-    await api.store.take(
+    await api.store.ingest(
         run_event("a", [result(case_id="tc")], project_id="shop"),
         run_event("b", [result(case_id="tc")], project_id="blog"),
     )

@@ -21,7 +21,7 @@ FOREIGN = str(Cursors(BYTES, "another list", OrgId(1), {}).write(b"nowhere"))
 @pytest.fixture
 async def lists(api: Api) -> list[str]:
     """The URL of every list, up to its last parameter."""
-    await api.store.take(run_event("run_1", [result("one")]))
+    await api.store.ingest(run_event("run_1", [result("one")]))
     [one] = (await api.get("/v1/results"))["data"]
     hook = await (await api.send("POST", "/v1/webhooks", json={"url": "https://example.org/hook"})).json()
     return [address.format(result=one["id"], case=one["case"], webhook=hook["id"]) for address in LISTS]
@@ -54,6 +54,6 @@ async def test_cursor_with_an_invalid_position_is_rejected(api: Api, path: str, 
 
 async def test_the_list_of_receipts_links_to_the_next_page(api: Api) -> None:
     for number in range(2):
-        await api.store.take(run_event(f"run_{number}", [result("one")], id=f"evt_{number}"))
+        await api.store.ingest(run_event(f"run_{number}", [result("one")], id=f"evt_{number}"))
     response = await api.send("GET", "/v1/receipts", {"limit": "1"})
     assert (await response.json())["next_cursor"] in response.headers["Link"]

@@ -13,7 +13,7 @@ TABLES = ("runs", "results", "result_details", "artifacts")
 @pytest.fixture
 async def stored(api: Api) -> Api:
     failed = result("pays", "failed", failure={"message": "no"}, artifacts=[{"name": "a.png", "uri": "s3://x"}])
-    await api.store.take(
+    await api.store.ingest(
         run_event("run_1", [result("logs in"), failed], id="evt_1"), run_event("run_2", [result("logs in"), failed])
     )
     return api
@@ -39,7 +39,7 @@ async def test_deletion_includes_everything_that_belongs_to_the_run(stored: Api)
 async def test_redelivered_event_does_not_restore_a_deleted_run(stored: Api) -> None:
     await stored.send("DELETE", "/v1/runs/run_1")
     failed = result("pays", "failed", failure={"message": "no"}, artifacts=[{"name": "a.png", "uri": "s3://x"}])
-    await stored.store.take(run_event("run_1", [result("logs in"), failed], id="evt_1"))
+    await stored.store.ingest(run_event("run_1", [result("logs in"), failed], id="evt_1"))
     await stored.error("/v1/runs/run_1", 404)
 
 
@@ -55,7 +55,7 @@ async def test_only_an_admin_of_the_organization_and_project_can_delete_a_run(st
 
 async def test_deletion_includes_the_files_in_storage(database_url: str, tmp_path: Path) -> None:
     async with serve(database_url, artifacts_url=tmp_path.as_uri()) as api:
-        await api.store.take(run_event("run_1"))
+        await api.store.ingest(run_event("run_1"))
         id_ = (await api.get("/v1/results"))["data"][0]["id"]
         headers = {"Authorization": f"Bearer {api.key}"}
         put = await api.http.put(f"/v1/results/{id_}/artifacts/a.txt", data=b"some bytes", headers=headers)

@@ -49,7 +49,7 @@ async def fill(exports: Exports) -> None:
     flaky = result("flaky", attempts=[{"status": "failed"}, {"status": "passed"}])
     later = run_event("run_2", [result(status="skipped"), flaky], time="2026-06-01T00:00:00Z", branch="main")
     first = run_event("run_1", [*passing, *failing], started_at="2026-05-20T11:50:00Z", environment="staging", **OF_RUN)
-    await exports.api.store.take(first, later)
+    await exports.api.store.ingest(first, later)
 
 
 async def listed(exports: Exports, **params: str) -> list[dict[str, Any]]:

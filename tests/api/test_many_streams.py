@@ -31,7 +31,7 @@ async def test_a_thousand_streams_receive_an_event_within_seconds(database_url: 
         for _ in range(STREAMS // 50):
             batch = [opened.enter_async_context(stream(port, key.key)) for _ in range(50)]
             streams += await asyncio.gather(*batch)
-        await store.take(run_event("run_1"))
+        await store.ingest(run_event("run_1"))
         started = time.perf_counter()
         await number_events(store.pool)
         received = await asyncio.wait_for(asyncio.gather(*(event(reader) for reader in streams)), TIMEOUT_S)

@@ -106,7 +106,7 @@ async def stored(api: Api) -> Api:
         "pays", "failed", failure={"message": "no"}, started_at="2026-05-20T11:59:00Z",
         attempts=[{"status": "error"}, {"status": "failed"}], artifacts=[{"name": "a.png", "uri": "s3://x", "size": 3}],
     )  # fmt: skip
-    await api.store.take(run_event("run_1", [result("logs in"), failed], labels={"team": "web"}))
+    await api.store.ingest(run_event("run_1", [result("logs in"), failed], labels={"team": "web"}))
     return api
 
 

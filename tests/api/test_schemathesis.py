@@ -36,7 +36,7 @@ async def run(api: Api, *options: str) -> None:
 async def fuzz(database_url: str, folder: Path, *options: str) -> None:
     async with serve(database_url, rate_limit="off", artifacts_url=folder.as_uri()) as api:
         failed = result("pays", "failed", failure={"message": "no"}, artifacts=[{"name": "a.png", "uri": "s3://x"}])
-        await api.store.take(run_event("run_1", [result("logs in"), failed]))
+        await api.store.ingest(run_event("run_1", [result("logs in"), failed]))
         await run(api, *options)
 
 

@@ -71,7 +71,7 @@ async def test_every_command_runs_without_packages(python: str, pyz: Path, expor
     uploaded = await run(python, pyz, exports, "report", str(report), "--run-id", "uploaded", "--project", "shop")
     assert uploaded.startswith(f"{report}: queued (rcp_")
 
-    await exports.api.store.take(run_event("run_1", [result("pays"), result("ships")]))
+    await exports.api.store.ingest(run_event("run_1", [result("pays"), result("ships")]))
     assert (await run(python, pyz, exports, "gate", "--run-id", "run_1")).startswith("passed: run run_1 (passed)")
 
     async with exports.running_worker():
@@ -84,7 +84,7 @@ async def test_every_command_runs_without_packages(python: str, pyz: Path, expor
         assert process.stdout is not None
         printed = asyncio.create_task(process.stdout.readline())
         for number in range(100):  # nothing signals that the command is connected
-            await exports.api.store.take(run_event(f"later_{number}"))
+            await exports.api.store.ingest(run_event(f"later_{number}"))
             await number_events(exports.api.store.pool)
             done, _ = await asyncio.wait({printed}, timeout=0.5)
             if done:

@@ -24,7 +24,7 @@ from tests.run_events import result, run_event
 @pytest.fixture
 async def exports(database_url: str, tmp_path: Path) -> AsyncIterator[Exports]:
     async with exporting(database_url, (tmp_path / "files").as_uri()) as opened:
-        await opened.api.store.take(run_event("run_1", [result(f"case {n}") for n in range(50)]), run_event("run_2"))
+        await opened.api.store.ingest(run_event("run_1", [result(f"case {n}") for n in range(50)]), run_event("run_2"))
         yield opened
 
 

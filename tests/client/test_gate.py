@@ -53,36 +53,36 @@ async def decide(api: Api, rules: Gate = Gate(), run_id: str = "run_1", timeout_
     ],
 )
 async def test_exit_code_follows_the_rules(api: Api, results: list[Any], rules: Gate, code: int) -> None:
-    await api.store.take(run_event(results=results))
+    await api.store.ingest(run_event(results=results))
     assert await decide(api, rules) == code
 
 
 @pytest.mark.parametrize("status", ["canceled", "error", "failed"])
 async def test_run_with_a_failing_status_is_blocked(api: Api, status: str) -> None:
-    await api.store.take(run_event(status=status))
+    await api.store.ingest(run_event(status=status))
     assert await decide(api, Gate(max_failures=9)) == FAILED
 
 
 async def test_gate_waits_for_all_shards(api: Api) -> None:
     waiting = asyncio.create_task(decide(api))
     await asyncio.sleep(0.3)
-    await api.store.take(run_event(results=[result("one")], shard=1, expected_shards=2))
+    await api.store.ingest(run_event(results=[result("one")], shard=1, expected_shards=2))
     await asyncio.sleep(0.3)
     assert not waiting.done()
-    await api.store.take(run_event(results=[result("two", "failed")], shard=2, expected_shards=2))
+    await api.store.ingest(run_event(results=[result("two", "failed")], shard=2, expected_shards=2))
     assert await waiting == FAILED
 
 
 @pytest.mark.parametrize("exists", [True, False])
 async def test_gate_stops_after_the_timeout(api: Api, exists: bool, capsys: pytest.CaptureFixture[str]) -> None:
     if exists:
-        await api.store.take(run_event(shard=1, expected_shards=2))
+        await api.store.ingest(run_event(shard=1, expected_shards=2))
     assert await decide(api, timeout_s=1) == TIMED_OUT
     assert ("isn't complete" if exists else "doesn't exist") in capsys.readouterr().err
 
 
 async def test_gate_prints_the_failures_and_links(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
-    await api.store.take(run_event("release/7", results=[FAILING, result()], ci_url="https://ci.example.com/7"))
+    await api.store.ingest(run_event("release/7", results=[FAILING, result()], ci_url="https://ci.example.com/7"))
     await decide(api, run_id="release/7")
     shown = capsys.readouterr().out
     for fragment in (
@@ -102,7 +102,7 @@ async def test_gate_writes_the_summary_of_a_github_step(
     summary = tmp_path / "summary.md"
     summary.write_text("existing text\n")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
-    await api.store.take(run_event(results=[FAILING]))
+    await api.store.ingest(run_event(results=[FAILING]))
     await decide(api)
     written = summary.read_text()
     assert written.startswith("existing text\n")
@@ -110,7 +110,7 @@ async def test_gate_writes_the_summary_of_a_github_step(
 
 
 async def test_allowed_failures_are_printed(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
-    await api.store.take(run_event(results=[FAILING, result("crashes", "error"), result()]))
+    await api.store.ingest(run_event(results=[FAILING, result("crashes", "error"), result()]))
     assert await decide(api, Gate(max_failures=2)) == PASSED
     first, *lines = capsys.readouterr().out.splitlines()
     assert first == "passed with allowed failures: run run_1 (error)"
@@ -118,14 +118,14 @@ async def test_allowed_failures_are_printed(api: Api, capsys: pytest.CaptureFixt
 
 
 async def test_run_without_failures_passes(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
-    await api.store.take(run_event())
+    await api.store.ingest(run_event())
     await decide(api)
     assert capsys.readouterr().out.startswith("passed: run run_1 (passed)\n1 passed\n")
 
 
 async def test_long_names_are_not_truncated(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     name = "test_with_" + "a_very_long_name_" * 10
-    await api.store.take(run_event(results=[result(name, "failed")]))
+    await api.store.ingest(run_event(results=[result(name, "failed")]))
     await decide(api)
     shown = capsys.readouterr().out
     assert "…" not in shown
@@ -139,12 +139,12 @@ async def test_gate_prints_what_it_waits_for(api: Api, capsys: pytest.CaptureFix
 
 async def test_unwritable_summary_does_not_change_the_exit_code(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", "/proc/no/such/summary")
-    await api.store.take(run_event())
+    await api.store.ingest(run_event())
     assert await decide(api) == PASSED
 
 
 async def test_url_can_end_with_the_version_of_the_api(api: Api) -> None:
-    await api.store.take(run_event())
+    await api.store.ingest(run_event())
     assert await run_gate(f"{url(api)}v1/", api.key, "run_1", Gate(), 5) == PASSED
 
 
@@ -171,7 +171,7 @@ async def test_invalid_key_is_an_error(api: Api) -> None:
 
 
 async def test_command_exits_with_the_code_of_the_gate(api: Api) -> None:
-    await api.store.take(run_event(results=[FAILING]))
+    await api.store.ingest(run_event(results=[FAILING]))
     assert await command(api, "--run-id", "run_1") == FAILED
     assert await command(api, "--run-id", "run_1", "--max-failures", "1") == PASSED
     assert await command(api, "--run-id", "run_2", "--timeout", "0") == TIMED_OUT
@@ -182,7 +182,7 @@ async def test_closed_stdout_does_not_change_the_exit_code(api: Api) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     try:
-        await api.store.take(run_event())
+        await api.store.ingest(run_event())
         assert await command(api, "--run-id", "run_1", stdout=writing) == PASSED
     finally:
         os.close(writing)

@@ -20,7 +20,7 @@ TIMEOUT_S = 20
 
 
 async def publish(api: Api, run_id: str, status: str = "passed") -> None:
-    await api.store.take(run_event(run_id, [result(status=status)]))
+    await api.store.ingest(run_event(run_id, [result(status=status)]))
     await number_events(api.store.pool)
 
 

@@ -79,7 +79,7 @@ async def consuming(broker: Broker, handle: MessageHandler, count: int = 2) -> A
 
 @pytest.fixture
 async def consumers(broker: Broker, store: Store) -> AsyncIterator[None]:
-    async with consuming(broker, runs_handler(store.ingest)):
+    async with consuming(broker, runs_handler(store.run_ingest)):
         yield
 
 

@@ -23,7 +23,9 @@ RESULTS = [result(f"case {number}") for number in range(2_500)]
 @pytest.fixture
 async def reports(database_url: str, tmp_path: Path) -> AsyncIterator[Reports]:
     async with serving_reports(database_url, tmp_path) as opened:
-        opened.api.store.ingest = RunIngest(opened.api.store.pool, RETENTION, storage_url=(tmp_path / "files").as_uri())
+        opened.api.store.run_ingest = RunIngest(
+            opened.api.store.pool, RETENTION, storage_url=(tmp_path / "files").as_uri()
+        )
         yield opened
 
 
@@ -52,7 +54,7 @@ async def test_referenced_results_are_stored_with_the_time_of_the_event(
 ) -> None:
     await write(reports.storage, "inbox/1/run_1", data)
     event = event_with_dataref((tmp_path / "files" / "inbox/1/run_1").as_uri())
-    outcomes = [*await reports.api.store.take(event), *await reports.api.store.take(event)]
+    outcomes = [*await reports.api.store.ingest(event), *await reports.api.store.ingest(event)]
     assert [outcome.status for outcome in outcomes] == ["stored", "duplicate"]
 
     async with running_ingester(reports, ingester):
@@ -72,19 +74,19 @@ async def test_referenced_results_are_stored_with_the_time_of_the_event(
     ],
 )  # fmt: skip
 async def test_any_other_dataref_is_rejected(reports: Reports, dataref: str) -> None:
-    [outcome] = await reports.api.store.take(event_with_dataref(dataref))
+    [outcome] = await reports.api.store.ingest(event_with_dataref(dataref))
     assert (outcome.status, outcome.reason) == ("rejected", "invalid")
     assert "dataref" in (outcome.message or "")
 
 
 async def test_dataref_of_an_unknown_organization_is_rejected_without_affecting_the_batch(reports: Reports) -> None:
-    outcomes = await reports.api.store.take(event_with_dataref("inbox/77/a"), run_event("run_2"))
+    outcomes = await reports.api.store.ingest(event_with_dataref("inbox/77/a"), run_event("run_2"))
     assert [outcome.reason for outcome in outcomes] == ["unknown_organization", None]
     assert await reports.api.store.run("run_2") is not None
 
 
 async def test_missing_object_rejects_the_event(reports: Reports, ingester: ReportIngester) -> None:
-    await reports.api.store.take(event := event_with_dataref("inbox/1/nothing"))
+    await reports.api.store.ingest(event := event_with_dataref("inbox/1/nothing"))
     async with running_ingester(reports, ingester):
         [receipt] = (await reports.api.get("/v1/receipts", {"event_id": event["id"]}))["data"]
         receipt = await reports.wait_until_finished(receipt)
@@ -93,11 +95,11 @@ async def test_missing_object_rejects_the_event(reports: Reports, ingester: Repo
 
 async def test_other_dataref_with_the_same_event_id_is_rejected(reports: Reports) -> None:
     event = event_with_dataref("inbox/1/a")
-    await reports.api.store.take(event)
-    [outcome] = await reports.api.store.take({**event, "dataref": "inbox/1/b"})
+    await reports.api.store.ingest(event)
+    [outcome] = await reports.api.store.ingest({**event, "dataref": "inbox/1/b"})
     assert outcome.reason == "event_id_reused"
 
 
 async def test_event_with_dataref_is_validated_like_other_events(reports: Reports) -> None:
-    [outcome] = await reports.api.store.take(event_with_dataref("inbox/1/a", specversion="0.3"))
+    [outcome] = await reports.api.store.ingest(event_with_dataref("inbox/1/a", specversion="0.3"))
     assert (outcome.reason, (outcome.message or "")[:11]) == ("invalid", "specversion")

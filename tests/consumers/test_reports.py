@@ -116,7 +116,7 @@ async def test_lease_is_renewed_while_a_report_waits_to_be_stored(
 ) -> None:
     monkeypatch.setattr(ingest_reports, "_LEASE", timedelta(seconds=2))
     monkeypatch.setattr(ingest_reports, "_RENEW_EVERY_S", 0.2)
-    await reports.api.store.take(run_event())
+    await reports.api.store.ingest(run_event())
     pool: Any = reports.api.store.pool
     async with running_ingester(reports, ingester):
         async with pool.acquire() as connection, connection.transaction():
@@ -268,7 +268,7 @@ def shard_of(number: int) -> bytes:
 async def test_report_is_retried_while_another_transaction_has_locked_its_run(
     reports: Reports, ingester: ReportIngester
 ) -> None:
-    await reports.api.store.take(run_event())
+    await reports.api.store.ingest(run_event())
     sent = await reports.send(PASSING)
     pool: Any = reports.api.store.pool
     async with pool.acquire() as connection, connection.transaction():

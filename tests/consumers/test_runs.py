@@ -55,7 +55,7 @@ async def test_dead_letter_has_its_reason_and_blocks_no_other_event(broker: Brok
 async def test_message_is_not_acknowledged_before_it_is_handled(broker: Broker, store: Store) -> None:
     """An event whose handler failed is handled again, and is then stored."""
     failures = 2
-    handle = runs_handler(store.ingest)
+    handle = runs_handler(store.run_ingest)
 
     async def fail_first(deliveries: Sequence[Delivery]) -> Sequence[Rejection | None]:
         nonlocal failures
@@ -84,7 +84,7 @@ async def test_stop_during_an_outage_keeps_the_message(broker: Broker) -> None:
 
 
 async def test_delivered_messages_are_handled_before_a_stop(broker: Broker, store: Store) -> None:
-    handle = runs_handler(store.ingest)
+    handle = runs_handler(store.run_ingest)
 
     async def handle_slowly(deliveries: Sequence[Delivery]) -> Sequence[Rejection | None]:
         await asyncio.sleep(0.2)
@@ -101,7 +101,7 @@ async def test_delivered_messages_are_handled_before_a_stop(broker: Broker, stor
 async def test_deleted_queue_is_declared_again(broker: Broker, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The broker cancels the consumer of a deleted queue. The consumer must notice, even without a notification."""
     monkeypatch.setattr("consumers.worker._CHECK_CONSUMER_S", 0.3)
-    async with consuming(broker, runs_handler(store.ingest), count=1):
+    async with consuming(broker, runs_handler(store.run_ingest), count=1):
         await broker.publish(run_event("before"))
         await until(lambda: has_runs(store, 1), "the first run")
         await broker.channel.queue_delete(broker.topology.runs_queue)
@@ -135,7 +135,7 @@ async def test_message_that_was_delivered_twice_is_handled_alone(broker: Broker)
 
 
 async def test_replayed_dead_letter_is_stored_after_its_cause_was_fixed(broker: Broker, store: Store) -> None:
-    async with consuming(broker, runs_handler(store.ingest)):
+    async with consuming(broker, runs_handler(store.run_ingest)):
         await broker.publish(run_event(organization="late"))
         await until(lambda: has_dead_letters(broker, 1), "the dead letter")
         await store.pool.execute("INSERT INTO organizations (slug, name) VALUES ('late', 'Late')")
@@ -162,7 +162,7 @@ async def has_one(dead_letters: DeadLetterStore) -> bool:
 
 
 async def test_two_processes_share_a_queue(broker: Broker, store: Store) -> None:
-    handle = runs_handler(store.ingest)
+    handle = runs_handler(store.run_ingest)
     async with consuming(broker, handle, count=2), consuming(broker, handle, count=2):
         events = [run_event(f"run_{number % 100}", [result(f"case {number}")]) for number in range(300)]
         await broker.publish(*events)
@@ -175,7 +175,7 @@ async def test_two_processes_share_a_queue(broker: Broker, store: Store) -> None
 
 
 async def test_connection_lost_during_a_batch_is_opened_again(broker: Broker, store: Store) -> None:
-    handle = runs_handler(store.ingest)
+    handle = runs_handler(store.run_ingest)
     lost = False
 
     async def lose_the_connection(deliveries: Sequence[Delivery]) -> Sequence[Rejection | None]:

@@ -91,7 +91,7 @@ async def test_task_of_a_killed_process_is_finished_by_another_process(
             await store.pool.fetchval("SELECT NOT EXISTS (SELECT FROM pg_class WHERE relname ~ '_[0-9]{4}_[0-9]{2}$')")
         )
 
-    await store.take(run_event(time=(datetime.now(UTC) - timedelta(days=100)).isoformat()))
+    await store.ingest(run_event(time=(datetime.now(UTC) - timedelta(days=100)).isoformat()))
     reader = await asyncpg.connect(database_url)
     async with reader.transaction():
         await reader.fetch("SELECT count(*) FROM results")

@@ -38,7 +38,7 @@ from tests.stored import Store
 async def test_completed_run_is_posted_in_the_envelope(store: Store) -> None:
     async with receiving() as receiver, dispatching(store):
         webhook = await add_webhook(store, receiver.url)
-        await store.take(run_event("run_7"))
+        await store.ingest(run_event("run_7"))
         row = await attempted(store, webhook)
     [posted] = receiver.received
     assert posted.event["id"] == row["event_id"] == posted.headers["webhook-id"]
@@ -54,7 +54,7 @@ async def test_completed_run_is_posted_in_the_envelope(store: Store) -> None:
 async def test_receiver_can_verify_with_the_official_package_and_the_zof_header(store: Store) -> None:
     async with receiving() as receiver, dispatching(store):
         webhook = await add_webhook(store, receiver.url)
-        await store.take(run_event())
+        await store.ingest(run_event())
         await attempted(store, webhook)
     [posted] = receiver.received
     headers = dict(posted.headers)
@@ -71,13 +71,13 @@ async def test_both_secrets_sign_during_a_rotation(store: Store) -> None:
         async with store.pool.acquire() as connection:
             new_secret = await rotate_secret(connection, WebhookRef(OrgId(1), webhook.webhook_id))
         async with dispatching(store):
-            await store.take(run_event())
+            await store.ingest(run_event())
             await attempted(store, webhook)
         for secret in (webhook.secret, new_secret):
             Webhook(secret).verify(receiver.received[0].body, dict(receiver.received[0].headers))
         await store.pool.execute("UPDATE webhooks SET previous_expires_at = now()")
         async with dispatching(store):
-            await store.take(run_event("run_2"))
+            await store.ingest(run_event("run_2"))
             await until(lambda: _is(len(receiver.received) == 2), "the second event")
     with pytest.raises(WebhookVerificationError):
         Webhook(webhook.secret).verify(receiver.received[1].body, dict(receiver.received[1].headers))
@@ -86,7 +86,7 @@ async def test_both_secrets_sign_during_a_rotation(store: Store) -> None:
 async def test_failed_delivery_is_retried_with_the_same_id(store: Store) -> None:
     async with receiving(500, 200) as receiver, dispatching(store):
         webhook = await add_webhook(store, receiver.url)
-        await store.take(run_event())
+        await store.ingest(run_event())
         row = await attempted(store, webhook)
         assert row["status"] == "pending"
         assert 3.5 < row["due_in_s"] < 6.1
@@ -107,7 +107,7 @@ async def test_internal_error_is_a_failed_attempt_and_is_retried(store: Store) -
         webhook = await add_webhook(store, receiver.url)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(WebhookClient, "post", crash)
-            await store.take(run_event())
+            await store.ingest(run_event())
             row = await attempted(store, webhook)
         assert (row["status"], row["attempt_count"]) == ("pending", 1)
         assert 3.5 < row["due_in_s"] < 6.1
@@ -121,7 +121,7 @@ async def test_internal_error_is_a_failed_attempt_and_is_retried(store: Store) -
 async def test_retry_after_postpones_the_retry(store: Store, status: int) -> None:
     async with receiving(status, response_headers={"Retry-After": "120"}) as receiver, dispatching(store):
         webhook = await add_webhook(store, receiver.url)
-        await store.take(run_event())
+        await store.ingest(run_event())
         row = await attempted(store, webhook)
     assert 115 < row["due_in_s"] <= 120
 
@@ -131,7 +131,7 @@ async def test_redirect_is_a_failure_and_is_not_followed(store: Store) -> None:
     async with receiving() as target, receiving(301, response_headers={"Location": metadata}) as receiver:
         async with dispatching(store):
             webhook = await add_webhook(store, receiver.url)
-            await store.take(run_event())
+            await store.ingest(run_event())
             row = await attempted(store, webhook)
         receiver.response_headers = {"Location": target.url}
         async with dispatching(store):
@@ -146,9 +146,9 @@ async def test_410_response_disables_the_webhook_and_publishes_an_event(store: S
     async with receiving(410) as receiver, receiving() as watcher, dispatching(store):
         webhook = await add_webhook(store, receiver.url, ("run.completed",))
         await add_webhook(store, watcher.url, ("webhook.disabled",))
-        await store.take(run_event())
+        await store.ingest(run_event())
         await until(lambda: _is(watcher.received), "webhook.disabled")
-        await store.take(run_event("run_2"))
+        await store.ingest(run_event("run_2"))
         row = await delivery(store, webhook)
     assert row["status"] == "exhausted"
     assert len(receiver.received) == 1
@@ -161,7 +161,7 @@ async def test_410_response_disables_the_webhook_and_publishes_an_event(store: S
 async def test_endpoint_that_fails_for_five_days_is_disabled(store: Store) -> None:
     async with receiving(500) as receiver, dispatching(store):
         webhook = await add_webhook(store, receiver.url)
-        await store.take(run_event())
+        await store.ingest(run_event())
         await attempted(store, webhook)
         assert not await event_objects(store, "webhook.disabled")
         await store.pool.execute("UPDATE webhooks SET failing_since = now() - interval '5 days 1 minute'")
@@ -175,7 +175,7 @@ async def test_endpoint_that_fails_for_five_days_is_disabled(store: Store) -> No
 async def test_delivery_is_exhausted_after_the_last_attempt(store: Store) -> None:
     async with receiving(500) as receiver, dispatching(store):
         webhook = await add_webhook(store, receiver.url)
-        await store.take(run_event())
+        await store.ingest(run_event())
         await attempted(store, webhook)
         await store.pool.execute("UPDATE deliveries SET attempt_count = 9")
         await make_due(store)
@@ -186,7 +186,7 @@ async def test_delivery_is_exhausted_after_the_last_attempt(store: Store) -> Non
 async def test_endless_response_is_truncated(store: Store) -> None:
     async with misbehaving(respond_without_end) as url, dispatching(store):
         webhook = await add_webhook(store, url)
-        await store.take(run_event())
+        await store.ingest(run_event())
         row = await attempted(store, webhook)
     assert row["status"] == "delivered"
     assert len(row["attempt_log"][0]["response"]) == 1_000
@@ -195,7 +195,7 @@ async def test_endless_response_is_truncated(store: Store) -> None:
 async def test_incomplete_response_is_a_failure(store: Store) -> None:
     async with misbehaving(close_mid_response) as url, dispatching(store):
         webhook = await add_webhook(store, url)
-        await store.take(run_event())
+        await store.ingest(run_event())
         row = await attempted(store, webhook)
     assert row["status"] == "pending"
     assert row["attempt_log"][0]["error"]
@@ -206,7 +206,7 @@ async def test_incomplete_response_is_a_failure(store: Store) -> None:
 async def test_attempt_times_out_after_fifteen_seconds(store: Store, misbehavior: Misbehavior) -> None:
     async with misbehaving(misbehavior) as url, dispatching(store):
         webhook = await add_webhook(store, url)
-        await store.take(run_event())
+        await store.ingest(run_event())
         row = await attempted(store, webhook)
     [attempt] = row["attempt_log"]
     assert "15 s" in attempt["error"]
@@ -216,7 +216,7 @@ async def test_attempt_times_out_after_fifteen_seconds(store: Store, misbehavior
 async def test_private_address_is_rejected_at_connect_time(store: Store) -> None:
     async with dispatching(store):
         webhook = await add_webhook(store, "http://169.254.169.254/latest")
-        await store.take(run_event())
+        await store.ingest(run_event())
         row = await attempted(store, webhook)
     assert "not a public address" in row["attempt_log"][0]["error"]
 
@@ -224,7 +224,7 @@ async def test_private_address_is_rejected_at_connect_time(store: Store) -> None
 async def test_five_consecutive_failures_open_the_circuit_breaker(store: Store) -> None:
     async with receiving(500) as receiver, dispatching(store):
         await add_webhook(store, receiver.url)
-        await store.take(*(run_event(f"run_{number}") for number in range(40)))
+        await store.ingest(*(run_event(f"run_{number}") for number in range(40)))
         await asyncio.sleep(2)
         assert 5 <= len(receiver.received) <= 12
         receiver.statuses = [200]
@@ -238,7 +238,7 @@ async def test_policy_sets_the_schedule_and_the_circuit_breaker(store: Store) ->
     )
     async with receiving(500) as receiver, dispatching(store, policy=policy):
         webhook = await add_webhook(store, receiver.url)
-        await store.take(run_event())
+        await store.ingest(run_event())
         row = await attempted(store, webhook)
         assert 59 < row["due_in_s"] <= 60
         pause_s = await store.pool.fetchval(
@@ -254,7 +254,7 @@ async def test_policy_sets_the_schedule_and_the_circuit_breaker(store: Store) ->
 async def test_endpoint_gets_few_concurrent_posts_until_it_has_responded_well(store: Store) -> None:
     async with receiving(delay_s=0.3) as receiver:
         await add_webhook(store, receiver.url)
-        await store.take(*(run_event(f"run_{number}") for number in range(30)))
+        await store.ingest(*(run_event(f"run_{number}") for number in range(30)))
         async with dispatching(store):
             await asyncio.sleep(0.25)
             assert 0 < receiver.max_concurrent <= 4
@@ -266,7 +266,7 @@ async def test_connections_are_reused(store: Store) -> None:
     async with receiving() as receiver, dispatching(store):
         await add_webhook(store, receiver.url)
         for number in range(20):
-            await store.take(run_event(f"run_{number}"))
+            await store.ingest(run_event(f"run_{number}"))
         await until(lambda: _is(len(receiver.received) == 20), "all events")
     assert len(receiver.connections) <= 10, "more connections than the concurrency limit requires"
 
@@ -274,7 +274,7 @@ async def test_connections_are_reused(store: Store) -> None:
 async def test_concurrent_dispatchers_post_each_event_once(store: Store) -> None:
     async with receiving() as receiver:
         await add_webhook(store, receiver.url)
-        await store.take(*(run_event(f"run_{number}", [result()]) for number in range(200)))
+        await store.ingest(*(run_event(f"run_{number}", [result()]) for number in range(200)))
         async with dispatching(store, 3):
             await until(lambda: _is(len(receiver.event_ids()) == 200), "all events")
     assert len(receiver.received) == 200
@@ -284,14 +284,14 @@ async def test_stop_finishes_and_records_attempts_in_progress(store: Store) -> N
     async with receiving(delay_s=0.5) as receiver:
         webhook = await add_webhook(store, receiver.url)
         async with dispatching(store):
-            await store.take(run_event())
+            await store.ingest(run_event())
             await until(lambda: _is(receiver.received), "the post")
     assert (await delivery(store, webhook))["status"] == "delivered"
 
 
 async def test_expired_claim_writes_nothing(store: Store) -> None:
     webhook = await add_webhook(store, "http://127.0.0.1:9/hook")
-    await store.take(run_event())
+    await store.ingest(run_event())
     [expired] = await claim_deliveries(store.pool, {}, 10, POLICY)
     assert await claim_deliveries(store.pool, {}, 10, POLICY) == []
     await store.pool.execute("UPDATE deliveries SET due_at = now()")  # as after the end of the lease

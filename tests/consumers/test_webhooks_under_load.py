@@ -46,7 +46,7 @@ async def latencies_ms(store: Store, receiver: Receiver, count: int) -> list[flo
     for number in range(count):
         before = len(receiver.received)
         started = time.perf_counter()
-        await store.take(run_event(f"run_{new_id('n')}_{number}"))
+        await store.ingest(run_event(f"run_{new_id('n')}_{number}"))
         async with asyncio.timeout(TIMEOUT_S):
             while len(receiver.received) == before:  # noqa: ASYNC110 - the measure is the arrival itself
                 await asyncio.sleep(0.001)

@@ -87,8 +87,8 @@ async def fill(store: Store, runs: int = 60, seed: int = 7) -> None:
     foreign = [random_event(rng, f"run_{number}") for number in range(10)]
     for event in foreign:
         event["data"]["organization"] = "other"
-    await store.take(*events)
-    await store.take(*foreign)
+    await store.ingest(*events)
+    await store.ingest(*foreign)
 
 
 async def read_rows(pool: asyncpg.Pool) -> list[StoredResult]:

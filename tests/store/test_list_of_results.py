@@ -98,7 +98,7 @@ async def test_pages_contain_existing_rows_once_during_inserts(
     rng = random.Random(seed)
 
     async def insert() -> None:
-        await filled.take(random_event(rng, f"late_{rng.random()}"))
+        await filled.ingest(random_event(rng, f"late_{rng.random()}"))
 
     visited = await walk(api_pool, filter_, limit, budgets, [insert] * 3)
     assert len(visited) == len(set(visited))

@@ -64,7 +64,7 @@ async def test_any_order_leads_to_the_same_state(store: Store, seed: int) -> Non
     for order in range(ORDERS):
         events = random_events(random.Random(seed), f"run_{order}")
         for batch in random_batches(random.Random(f"{seed} {order}"), events):
-            outcomes = await store.take(*batch)
+            outcomes = await store.ingest(*batch)
             assert {outcome.status for outcome in outcomes} <= {"stored", "duplicate"}
     states = await stored_state(store)
     assert len(states) == ORDERS

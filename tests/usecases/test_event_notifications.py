@@ -76,7 +76,7 @@ async def test_a_webhook_request_notifies_after_its_commit(
     store: Store, api_pool: Pool, statements: list[str], request_delivery: Request, key: str | None
 ) -> None:
     webhook = await add_webhook(store, "https://example.com")
-    await store.take(run_event())
+    await store.ingest(run_event())
     delivery_id = await store.pool.fetchval("SELECT delivery_id FROM deliveries")
     statements.clear()
 
@@ -90,21 +90,21 @@ async def test_a_webhook_request_notifies_after_its_commit(
 
 
 async def test_an_ingested_batch_notifies_once_after_its_commit(store: Store, statements: list[str]) -> None:
-    await store.take(run_event())  # stores the case and the month, in transactions of their own
+    await store.ingest(run_event())  # stores the case and the month, in transactions of their own
     statements.clear()
-    await store.take(run_event("run_2"), run_event("run_3"))
+    await store.ingest(run_event("run_2"), run_event("run_3"))
     assert_notified_once_after_the_commit(statements)
 
 
 async def test_a_batch_without_changes_sends_no_notification(store: Store, statements: list[str]) -> None:
-    await store.take(run_event())
+    await store.ingest(run_event())
     statements.clear()
-    await store.take(run_event())
+    await store.ingest(run_event())
     assert not [query for query in statements if "pg_notify" in query]
 
 
 async def test_numbering_notifies_after_its_commit(store: Store, statements: list[str]) -> None:
-    await store.take(run_event())
+    await store.ingest(run_event())
     statements.clear()
     assert await number_events(store.pool) == 1
     notified = next(index for index, query in enumerate(statements) if "pg_notify" in query)

@@ -19,7 +19,7 @@ def cloud_event(data: Any, event_id: str) -> Any:
 async def test_finished_case_run_is_stored(store: Store, version: str) -> None:
     failure = "failure" if version == "0.3.0" else "fail"
     data = cdevent(version=version, outcome=failure, reason="Timed out", testCase={"id": "92834", "name": "Login"})
-    [outcome] = await store.take(cloud_event(data, "evt_1"))
+    [outcome] = await store.ingest(cloud_event(data, "evt_1"))
 
     assert outcome.status == "stored"
     assert await store.results("login-execution-7") == [("Login", "failed", 0, 1, False)]
@@ -32,9 +32,9 @@ async def test_finished_suite_run_completes_the_run_of_its_cases(store: Store) -
     case = cdevent(outcome="pass", testCase={"id": "1", "name": "Login"}, testSuiteRun={"id": "suite_7"})
     suite = cdevent("testsuiterun", outcome="pass")
     suite["subject"]["id"] = "suite_7"
-    await store.take(cloud_event(case, "evt_1"))
+    await store.ingest(cloud_event(case, "evt_1"))
     before = await store.run("suite_7")
-    await store.take(cloud_event(suite, "evt_2"))
+    await store.ingest(cloud_event(suite, "evt_2"))
     after = await store.run("suite_7")
 
     assert before is not None
@@ -45,7 +45,7 @@ async def test_finished_suite_run_completes_the_run_of_its_cases(store: Store) -
 async def test_other_cdevent_is_rejected_with_a_reason(store: Store) -> None:
     data = cdevent(outcome="pass")
     data["context"]["type"] = "dev.cdevents.build.finished.0.1.0"
-    [outcome] = await store.take(cloud_event(data, "evt_1"))
+    [outcome] = await store.ingest(cloud_event(data, "evt_1"))
 
     assert (outcome.status, outcome.reason) == ("rejected", "invalid")
     assert "dev.cdevents.build.finished" in (outcome.message or "")

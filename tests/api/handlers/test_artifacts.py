@@ -23,7 +23,7 @@ BYTES = bytes(range(256)) * 40
 async def reports(database_url: str, tmp_path: Path) -> AsyncIterator[Reports]:
     async with serving(database_url, tmp_path, artifact_max_bytes=20_000) as opened:
         reference = {"kind": "screenshot", "name": "pay.png", "uri": "s3://shots/pay.png"}
-        await opened.api.store.take(run_event("run_1", [result(artifacts=[reference])]))
+        await opened.api.store.ingest(run_event("run_1", [result(artifacts=[reference])]))
         yield opened
 
 
@@ -73,7 +73,7 @@ async def test_file_replaces_a_reference_and_survives_a_correction(reports: Repo
     before = {artifact["name"]: artifact for artifact in await reports.artifacts()}
     assert before["pay.png"]["url"] is None
     await put(reports, "pay.png")
-    await reports.api.store.take(run_event("run_1", [result(status="failed")], time="2026-05-20T13:00:00Z"))
+    await reports.api.store.ingest(run_event("run_1", [result(status="failed")], time="2026-05-20T13:00:00Z"))
     [artifact] = await reports.artifacts()
     assert (artifact["kind"], artifact["size"]) == ("screenshot", len(BYTES))
 
@@ -152,7 +152,7 @@ async def test_same_idempotency_key_stores_one_file(reports: Reports) -> None:
 
 async def test_file_in_s3_returns_a_redirect_if_enabled(database_url: str, s3_url: str) -> None:
     async with serve(database_url, artifacts_url=new_bucket(s3_url), artifacts_redirect=True) as api:
-        await api.store.take(run_event("run_1", [result()]))
+        await api.store.ingest(run_event("run_1", [result()]))
         reports = Reports(api, None)  # type: ignore[arg-type]  # the test doesn't use it
         sent = await put(reports, "a.log", Content_Type="text/plain")
         response = await api.http.get(

@@ -18,11 +18,11 @@ async def stored(api: Api) -> Api:
         fields: dict[str, Any] = {"duration_ms": duration_ms}
         if day == 3:
             fields["attempts"] = [{"status": "failed"}, {"status": "passed"}]
-        await api.store.take(
+        await api.store.ingest(
             run_event(f"run_{day}", [result("pays", status, case_id="tc_pay", **fields), result("logs in")],
                       completed_at=f"2026-05-{day:02}T00:00:00Z")
         )  # fmt: skip
-    await api.store.take(run_event("blog", [result("posts")], project_id="blog"))
+    await api.store.ingest(run_event("blog", [result("posts")], project_id="blog"))
     return api
 
 

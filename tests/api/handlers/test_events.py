@@ -25,7 +25,7 @@ TIMEOUT_S = 20
 
 async def publish(api: Api, *run_ids: str, **fields: Any) -> None:
     for run_id in run_ids:
-        await api.store.take(run_event(run_id, **fields))
+        await api.store.ingest(run_event(run_id, **fields))
     await number_events(api.store.pool)
 
 

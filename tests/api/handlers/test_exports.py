@@ -25,7 +25,7 @@ PATH = "/v1/results/export"
 @pytest.fixture
 async def exports(database_url: str, tmp_path: Path) -> AsyncIterator[Exports]:
     async with exporting(database_url, (tmp_path / "files").as_uri()) as opened:
-        await opened.api.store.take(run_event("run_1", [result("a"), result("b", "failed")]))
+        await opened.api.store.ingest(run_event("run_1", [result("a"), result("b", "failed")]))
         yield opened
 
 
@@ -194,7 +194,7 @@ async def test_other_organization_sees_neither_job_nor_file(exports: Exports) ->
 
 async def test_file_contains_only_rows_of_its_organization(exports: Exports) -> None:
     _, key = await exports.api.make_organization("other")
-    await exports.api.store.take(run_event("theirs", organization="other"))
+    await exports.api.store.ingest(run_event("theirs", organization="other"))
     queued = await exports.request("ndjson", key=key)
     async with exports.running_worker():
         async with asyncio.timeout(10):
@@ -209,7 +209,7 @@ async def test_viewer_cannot_export(exports: Exports) -> None:
 
 
 async def test_project_key_exports_only_its_project(exports: Exports) -> None:
-    await exports.api.store.take(run_event("run_of_bank", project_id="bank"))
+    await exports.api.store.ingest(run_event("run_of_bank", project_id="bank"))
     key = (await exports.api.make_key("engineer", project_id="bank")).key
     other_project = await exports.request()
     await exports.request(status=403, key=key, filter={"project_id": "shop"})
@@ -283,7 +283,7 @@ async def test_only_orphaned_files_older_than_a_day_are_deleted(exports: Exports
 
 async def test_orphaned_file_is_deleted_in_every_storage(database_url: str, storage_url: str) -> None:
     async with exporting(database_url, storage_url) as exports:
-        await exports.api.store.take(run_event("run_1", [result("a")]))
+        await exports.api.store.ingest(run_event("run_1", [result("a")]))
         job = await exports.run()
         orphaned = f"exports/1/exp_{'0' * 32}/orphaned.csv"
         await write(exports.storage, orphaned, b"written by a crashed worker")

@@ -198,13 +198,13 @@ async def test_rejected_report_can_be_sent_again(reports: Reports) -> None:
 
 
 async def test_report_of_a_run_of_another_project_is_rejected(reports: Reports) -> None:
-    await reports.api.store.take(run_event("run_1", project_id="other"))
+    await reports.api.store.ingest(run_event("run_1", project_id="other"))
     receipt = await reports.ingest(PASSING)
     assert receipt["problems"][0]["reason"].startswith("run_id_conflict: ")
 
 
 async def test_report_of_a_run_with_expired_results_is_rejected(reports: Reports) -> None:
-    await reports.api.store.take(run_event("run_1"))
+    await reports.api.store.ingest(run_event("run_1"))
     await reports.api.store.pool.execute("UPDATE runs SET results_expired = true")
     receipt = await reports.ingest(PASSING)
     assert receipt["problems"][0]["reason"].startswith("completed_at_out_of_range: ")

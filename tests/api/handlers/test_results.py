@@ -20,7 +20,7 @@ FAILED = result(
 
 @pytest.fixture
 async def stored(api: Api) -> Api:
-    await api.store.take(
+    await api.store.ingest(
         run_event("run_1", [result("logs in"), FAILED], environment="staging", branch="main", commit_sha="c0ffee",
                   started_at="2026-05-20T11:58:00Z", labels={"team": "web"})
     )  # fmt: skip
@@ -80,7 +80,7 @@ async def test_artifacts_are_listed_with_their_uri(stored: Api) -> None:
 
 async def test_artifacts_are_paginated(api: Api) -> None:
     artifacts = [{"name": f"{number}.log", "uri": "s3://x"} for number in range(5)]
-    await api.store.take(run_event("run_1", [result(artifacts=artifacts)]))
+    await api.store.ingest(run_event("run_1", [result(artifacts=artifacts)]))
     item = (await api.get("/v1/results"))["data"][0]
     found = await api.walk(f"/v1/results/{item['id']}/artifacts", {"limit": "2"})
     assert sorted(artifact["name"] for artifact in found) == [artifact["name"] for artifact in artifacts]
@@ -120,7 +120,7 @@ async def test_repeated_parameter_returns_400(api: Api) -> None:
 
 
 async def test_cursor_works_only_with_its_list(api: Api) -> None:
-    await api.store.take(run_event("run_1", [result(str(number)) for number in range(4)]))
+    await api.store.ingest(run_event("run_1", [result(str(number)) for number in range(4)]))
     cursor = (await api.get("/v1/results", {"limit": "1"}))["next_cursor"]
     _, foreign = await api.make_organization("other")
     await api.get("/v1/results", {"limit": "3", "starting_after": cursor})

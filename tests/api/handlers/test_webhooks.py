@@ -138,7 +138,7 @@ async def test_test_event_reaches_only_the_webhook_under_test_regardless_of_its_
 async def test_deliveries_show_all_attempts_and_can_be_redelivered(api: Api) -> None:
     async with receiving() as receiver, dispatching(api.store):
         webhook = await create(api, url=receiver.url)
-        await api.store.take(run_event())
+        await api.store.ingest(run_event())
         [first] = await attempted(api, webhook, 1)
         assert (first["status"], first["attempts"], first["last_status"]) == ("delivered", 1, 200)
         assert first["attempt_log"][0]["response"] == "thanks"
@@ -162,14 +162,14 @@ async def test_recovery_delivers_missed_events_once(api: Api) -> None:
         webhook = await create(api, url=receiver.url)
         path = f"/v1/webhooks/{webhook['id']}"
         async with dispatching(api.store):
-            await api.store.take(run_event("arrived"))
+            await api.store.ingest(run_event("arrived"))
             await attempted(api, webhook, 1)
-        await api.store.take(run_event("exhausted"))
+        await api.store.ingest(run_event("exhausted"))
         await api.store.pool.execute(
             "UPDATE deliveries SET status = 'exhausted', due_at = NULL WHERE due_at IS NOT NULL"
         )
         await api.send("PATCH", path, json={"enabled": False})
-        await api.store.take(run_event("disabled"))
+        await api.store.ingest(run_event("disabled"))
         await api.send("PATCH", path, json={"enabled": True})
         response = await api.send("POST", f"{path}/recover", json={"since": "2020-01-01"})
         assert response.status == 202

@@ -21,7 +21,7 @@ UNPACK: dict[str | None, Callable[[bytes], bytes]] = {
 
 @pytest.fixture
 async def stored(api: Api) -> Api:
-    await api.store.take(run_event("run_1", [result(f"case {number}") for number in range(30)]))
+    await api.store.ingest(run_event("run_1", [result(f"case {number}") for number in range(30)]))
     return api
 
 
@@ -64,7 +64,7 @@ async def test_responses_have_cache_control_and_server_headers(stored: Api) -> N
 
 async def test_change_of_the_object_changes_its_etag(stored: Api) -> None:
     before = (await stored.send("GET", "/v1/runs/run_1")).headers["ETag"]
-    await stored.store.take(run_event("run_1", [result("one more")], time="2026-05-20T13:00:00Z"))
+    await stored.store.ingest(run_event("run_1", [result("one more")], time="2026-05-20T13:00:00Z"))
     assert (await stored.send("GET", "/v1/runs/run_1", If_None_Match=before)).status == 200
 
 

@@ -20,24 +20,24 @@ async def wait(api: Api, run_id: str, seconds: int, key: str | None = None) -> t
 async def test_request_returns_as_soon_as_the_run_is_stored(api: Api) -> None:
     waiting = asyncio.create_task(wait(api, "run_1", 20))
     await asyncio.sleep(0.3)
-    await api.store.take(run_event("other"), run_event("run_1"))
+    await api.store.ingest(run_event("other"), run_event("run_1"))
     status, run, elapsed_s = await waiting
     assert (status, run["run_id"], run["complete"]) == (200, "run_1", True)
     assert elapsed_s < 5
 
 
 async def test_request_waits_for_the_last_expected_result(api: Api) -> None:
-    await api.store.take(run_event("run_1", [result("a")], expected_results=2))
+    await api.store.ingest(run_event("run_1", [result("a")], expected_results=2))
     assert (await wait(api, "run_1", 0))[1]["complete"] is False
     waiting = asyncio.create_task(wait(api, "run_1", 20))
     await asyncio.sleep(0.2)
-    await api.store.take(run_event("run_1", [result("b")], expected_results=2))
+    await api.store.ingest(run_event("run_1", [result("b")], expected_results=2))
     status, run, _ = await waiting
     assert (status, run["complete"], run["counts"]["passed"]) == (200, True, 2)
 
 
 async def test_expired_wait_returns_the_current_run_or_404(api: Api) -> None:
-    await api.store.take(run_event("run_1", [result("a")], expected_results=2))
+    await api.store.ingest(run_event("run_1", [result("a")], expected_results=2))
     status, run, elapsed_s = await wait(api, "run_1", 1)
     assert (status, run["complete"]) == (200, False)
     assert elapsed_s >= 1
@@ -47,7 +47,7 @@ async def test_expired_wait_returns_the_current_run_or_404(api: Api) -> None:
 
 
 async def test_key_of_a_project_cannot_wait_for_the_run_of_another(api: Api) -> None:
-    await api.store.take(run_event("run_1", project_id="blog"))
+    await api.store.ingest(run_event("run_1", project_id="blog"))
     bound = (await api.make_key(project_id="shop")).key
     status, _, elapsed_s = await wait(api, "run_1", 1, bound)
     assert status == 404
@@ -58,7 +58,7 @@ async def test_invalid_run_id_does_not_affect_other_requests(api: Api) -> None:
     waiting = asyncio.create_task(wait(api, "run_1", 20))
     await asyncio.sleep(0.1)
     assert (await wait(api, "%00", 5))[0] == 404
-    await api.store.take(run_event("run_1"))
+    await api.store.ingest(run_event("run_1"))
     assert (await waiting)[0] == 200
 
 
@@ -80,7 +80,7 @@ async def test_many_waiting_requests_share_one_query(database_url: str, monkeypa
         waiting = [asyncio.create_task(wait(api, f"run_{number % 50}", 25)) for number in range(300)]
         await asyncio.sleep(3)
         before = len(queries)
-        await api.store.take(*(run_event(f"run_{number}") for number in range(50)))
+        await api.store.ingest(*(run_event(f"run_{number}") for number in range(50)))
         responses = await asyncio.gather(*waiting)
     assert {status for status, _, _ in responses} == {200}
     assert len(queries) - before <= 5

@@ -14,7 +14,9 @@ FAILED = result(
 
 async def test_every_response_is_compact_json(api: Api) -> None:
     for number in range(2):
-        await api.store.take(run_event(f"run_{number}", [FAILED, result("ships")], labels={"team": "pay", "tier": "1"}))
+        await api.store.ingest(
+            run_event(f"run_{number}", [FAILED, result("ships")], labels={"team": "pay", "tier": "1"})
+        )
     export_request = {"format": "csv", "filter": {"status": ["failed", "error"], "run_id": "run_1"}}
     responses = [await api.send("POST", "/v1/results/export", json=export_request) for _ in range(2)]
     responses += [await api.send("POST", "/v1/webhooks", json={"url": "https://example.org"}) for _ in range(2)]

@@ -28,7 +28,7 @@ RUNS = 7
 @pytest.fixture
 async def pool(store: Store, database_url: str) -> AsyncIterator[Any]:
     for nth in range(RUNS):
-        await store.take(run_event(f"run_{nth}", [result("a")]))
+        await store.ingest(run_event(f"run_{nth}", [result("a")]))
     pool = await database.open_pool(database_url, "results_api", STRATEGY.readers)
     yield pool
     await database.close_pool(pool)
@@ -36,7 +36,7 @@ async def pool(store: Store, database_url: str) -> AsyncIterator[Any]:
 
 async def insert_more_results(store: Store) -> None:
     for nth in range(RUNS):
-        await store.take(run_event(f"run_{nth}", [result("late")]))
+        await store.ingest(run_event(f"run_{nth}", [result("late")]))
 
 
 async def test_text_contains_no_result_stored_after_the_start(store: Store, pool: Any) -> None:

@@ -30,7 +30,7 @@ async def add_webhook(store: Store, **columns: Any) -> None:
 
 
 async def test_passing_run_publishes_run_completed(store: Store) -> None:
-    await store.take(run_event(branch="main"))
+    await store.ingest(run_event(branch="main"))
     [(event_type, run)] = await stored_events(store)
     assert event_type == "run.completed"
     assert run["run_id"] == "run_1"
@@ -43,7 +43,7 @@ async def test_passing_run_publishes_run_completed(store: Store) -> None:
 
 @pytest.mark.parametrize("status", ["failed", "error"])
 async def test_failing_run_also_publishes_run_failed(store: Store, status: str) -> None:
-    await store.take(run_event(results=[result("pays", status, failure={"message": "got 503\nat line 3"})]))
+    await store.ingest(run_event(results=[result("pays", status, failure={"message": "got 503\nat line 3"})]))
     assert await types(store) == ["run.completed", "run.failed"]
     for _, run in await stored_events(store):
         [case] = run["failing_cases"]
@@ -53,21 +53,21 @@ async def test_failing_run_also_publishes_run_failed(store: Store, status: str) 
 
 async def test_sharded_run_publishes_updates_before_and_after_its_completion(store: Store) -> None:
     for number in (1, 2):
-        await store.take(run_event(results=[result(f"case {number}")], shard=number, expected_shards=2))
-    await store.take(run_event(results=[result("case 1", "failed")], time="2026-05-20T13:00:00Z"))
+        await store.ingest(run_event(results=[result(f"case {number}")], shard=number, expected_shards=2))
+    await store.ingest(run_event(results=[result("case 1", "failed")], time="2026-05-20T13:00:00Z"))
     assert await types(store) == ["run.updated", "run.completed", "run.updated"]
     assert [run["revision"] for _, run in await stored_events(store)] == [1, 2, 3]
 
 
 async def test_redelivered_event_publishes_nothing(store: Store) -> None:
     event = run_event()
-    await store.take_each(event, event)
+    await store.ingest_each(event, event)
     assert await types(store) == ["run.completed"]
 
 
 async def test_failing_cases_of_all_shards_are_listed(store: Store) -> None:
-    await store.take(run_event(results=[result("one", "failed")], shard=1, expected_shards=2))
-    await store.take(run_event(results=[result("two", "error")], shard=2, expected_shards=2))
+    await store.ingest(run_event(results=[result("one", "failed")], shard=1, expected_shards=2))
+    await store.ingest(run_event(results=[result("two", "error")], shard=2, expected_shards=2))
     completed = [run for event_type, run in await stored_events(store) if event_type == "run.completed"]
     assert [case["name"] for case in completed[0]["failing_cases"]] == ["two", "one"]  # error before failed
 
@@ -75,7 +75,7 @@ async def test_failing_cases_of_all_shards_are_listed(store: Store) -> None:
 async def test_event_of_a_large_run_is_truncated_to_the_size_limit(store: Store) -> None:
     long = "\N{SNOWMAN}" * 1_000
     failing = [result(f"{number}{long}", "failed", file=long, failure={"message": long}) for number in range(100)]
-    await store.take(run_event(results=failing, ci_url=long, labels={f"label {n}": "x" * 200 for n in range(50)}))
+    await store.ingest(run_event(results=failing, ci_url=long, labels={f"label {n}": "x" * 200 for n in range(50)}))
     for _, run in await stored_events(store):
         assert len(orjson.dumps(run)) <= MAX_OBJECT_BYTES
         assert run["truncated"]
@@ -97,7 +97,7 @@ async def test_each_subscribed_webhook_gets_a_delivery(
     store: Store, columns: dict[str, Any], is_subscribed: bool
 ) -> None:
     await add_webhook(store, **columns)
-    await store.take(run_event())
+    await store.ingest(run_event())
     deliveries = await store.pool.fetch("SELECT webhook_id, event_id, due_at <= now() AS due FROM deliveries")
     events = await store.pool.fetch("SELECT event_id FROM events")
     expected = [(WEBHOOK, row["event_id"], True) for row in events if is_subscribed]
@@ -107,7 +107,7 @@ async def test_each_subscribed_webhook_gets_a_delivery(
 async def test_webhook_of_another_organization_gets_no_delivery(store: Store) -> None:
     await store.pool.execute("INSERT INTO organizations (slug, name) VALUES ('other', 'Other')")
     await add_webhook(store, org_id=2)
-    await store.take(run_event())
+    await store.ingest(run_event())
     assert await store.pool.fetchval("SELECT count(*) FROM deliveries") == 0
 
 
@@ -118,7 +118,7 @@ async def test_event_numbers_follow_the_order_of_commits(store: Store) -> None:
         await late.execute(
             "INSERT INTO events (org_id, event_id, type, data) VALUES (1, 'evt_late', 'run.updated', '{}')"
         )
-        await store.take(run_event())
+        await store.ingest(run_event())
         assert await number_events(store.pool) == 1
         await transaction.commit()
     assert await number_events(store.pool) == 1
@@ -127,7 +127,7 @@ async def test_event_numbers_follow_the_order_of_commits(store: Store) -> None:
 
 
 async def test_concurrent_numbering_numbers_each_event_once(store: Store) -> None:
-    await store.take(*(run_event(f"run_{number}") for number in range(50)))
+    await store.ingest(*(run_event(f"run_{number}") for number in range(50)))
     counts = await asyncio.gather(*(number_events(store.pool) for _ in range(4)))
     assert sum(counts) == 50
     numbers = await store.pool.fetch("SELECT number FROM events ORDER BY number")

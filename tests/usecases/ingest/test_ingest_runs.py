@@ -20,7 +20,7 @@ from tests.stored import RETENTION, Store
 
 async def test_event_is_stored_with_its_counts(store: Store) -> None:
     event = run_event(results=[result("a"), result("b", "failed"), result("c", "skipped"), result("d", "error")])
-    assert [outcome.status for outcome in await store.take(event)] == ["stored"]
+    assert [outcome.status for outcome in await store.ingest(event)] == ["stored"]
     run = await store.run()
     assert run is not None
     assert (run["passed"], run["failed"], run["skipped"], run["error"]) == (1, 1, 1, 1)
@@ -30,36 +30,36 @@ async def test_event_is_stored_with_its_counts(store: Store) -> None:
 
 async def test_redelivered_event_changes_nothing(store: Store) -> None:
     event = run_event(results=[result("a"), result("b", "failed")])
-    await store.take(event)
+    await store.ingest(event)
     before = await store.snapshot(), await store.receipts()
-    assert [outcome.status for outcome in await store.take(event)] == ["duplicate"]
+    assert [outcome.status for outcome in await store.ingest(event)] == ["duplicate"]
     assert (await store.snapshot(), await store.receipts()) == before
 
 
 async def test_repeated_content_with_a_new_event_id_keeps_the_revision(store: Store) -> None:
     results = [result("a"), result("b", "failed", failure={"message": "no"})]
-    await store.take_each(run_event(results=results), run_event(results=results))
+    await store.ingest_each(run_event(results=results), run_event(results=results))
     run = await store.run()
     assert run is not None
     assert run["revision"] == 1
 
 
 async def test_reused_event_id_with_a_different_body_is_rejected(store: Store) -> None:
-    await store.take(run_event(id="one", results=[result("a")]))
-    (outcome,) = await store.take(run_event(id="one", results=[result("b")]))
+    await store.ingest(run_event(id="one", results=[result("a")]))
+    (outcome,) = await store.ingest(run_event(id="one", results=[result("b")]))
     assert outcome.reason == "event_id_reused"
     assert [row[0] for row in await store.results()] == ["a"]
 
 
 async def test_batch_distinguishes_a_duplicate_from_a_reused_event_id(store: Store) -> None:
     first, again, other = run_event(id="one"), run_event(id="one"), run_event("run_2", id="one")
-    outcomes = await store.take(first, again, other)
+    outcomes = await store.ingest(first, again, other)
     assert [outcome.status for outcome in outcomes] == ["stored", "duplicate", "rejected"]
 
 
 async def test_later_event_corrects_a_case(store: Store) -> None:
-    await store.take(run_event(results=[result("a", "failed"), result("b")]))
-    await store.take(run_event(results=[result("a", "passed")], time="2026-05-20T12:05:00Z"))
+    await store.ingest(run_event(results=[result("a", "failed"), result("b")]))
+    await store.ingest(run_event(results=[result("a", "passed")], time="2026-05-20T12:05:00Z"))
     assert [row[:2] for row in await store.results()] == [("a", "passed"), ("b", "passed")]
     run = await store.run()
     assert run is not None
@@ -68,55 +68,55 @@ async def test_later_event_corrects_a_case(store: Store) -> None:
 
 
 async def test_older_event_that_arrives_late_changes_nothing(store: Store) -> None:
-    await store.take(run_event(results=[result("a", "passed")], time="2026-05-20T12:05:00Z"))
-    await store.take(run_event(results=[result("a", "failed")], time="2026-05-20T12:00:00Z"))
+    await store.ingest(run_event(results=[result("a", "passed")], time="2026-05-20T12:05:00Z"))
+    await store.ingest(run_event(results=[result("a", "failed")], time="2026-05-20T12:00:00Z"))
     assert [row[:2] for row in await store.results()] == [("a", "passed")]
 
 
 async def test_worse_status_wins_at_equal_event_times(store: Store) -> None:
-    await store.take(run_event(results=[result("a", "failed")]))
-    await store.take(run_event(results=[result("a", "passed")]))
+    await store.ingest(run_event(results=[result("a", "failed")]))
+    await store.ingest(run_event(results=[result("a", "passed")]))
     assert [row[:2] for row in await store.results()] == [("a", "failed")]
 
 
 async def test_run_is_complete_after_all_shards_have_arrived(store: Store) -> None:
     for shard in (3, 1):
-        await store.take(run_event(results=[result(f"case {shard}")], expected_shards=3, shard=shard))
+        await store.ingest(run_event(results=[result(f"case {shard}")], expected_shards=3, shard=shard))
     run = await store.run()
     assert run is not None
     assert run["complete"] is False
-    await store.take(run_event(results=[result("case 2", "failed")], expected_shards=3, shard=2))
+    await store.ingest(run_event(results=[result("case 2", "failed")], expected_shards=3, shard=2))
     run = await store.run()
     assert run is not None
     assert (run["complete"], run["passed"], run["failed"], run["status_name"]) == (True, 2, 1, "failed")
 
 
 async def test_empty_last_shard_completes_the_run(store: Store) -> None:
-    await store.take(run_event(expected_shards=2, shard=1))
-    await store.take(run_event(results=[], expected_shards=2, shard=2))
+    await store.ingest(run_event(expected_shards=2, shard=1))
+    await store.ingest(run_event(results=[], expected_shards=2, shard=2))
     run = await store.run()
     assert run is not None
     assert run["complete"] is True
 
 
 async def test_expected_results_are_counted_across_events(store: Store) -> None:
-    await store.take(run_event(results=[result("a")], expected_results=2))
+    await store.ingest(run_event(results=[result("a")], expected_results=2))
     run = await store.run()
     assert run is not None
     assert run["complete"] is False
-    await store.take(run_event(results=[result("b")], expected_results=2))
+    await store.ingest(run_event(results=[result("b")], expected_results=2))
     run = await store.run()
     assert run is not None
     assert run["complete"] is True
 
 
 async def test_worst_status_of_the_shards_is_used_until_an_event_without_shards_states_one(store: Store) -> None:
-    await store.take(run_event(results=[], expected_shards=2, shard=1, status="error"))
-    await store.take(run_event(results=[result("a")], expected_shards=2, shard=2, status="passed"))
+    await store.ingest(run_event(results=[], expected_shards=2, shard=1, status="error"))
+    await store.ingest(run_event(results=[result("a")], expected_shards=2, shard=2, status="passed"))
     run = await store.run()
     assert run is not None
     assert run["status_name"] == "error"
-    await store.take(run_event(results=[], status="passed", time="2026-05-20T13:00:00Z"))
+    await store.ingest(run_event(results=[], status="passed", time="2026-05-20T13:00:00Z"))
     run = await store.run()
     assert run is not None
     assert run["status_name"] == "passed"
@@ -124,7 +124,7 @@ async def test_worst_status_of_the_shards_is_used_until_an_event_without_shards_
 
 async def test_attempts_produce_one_flaky_result(store: Store) -> None:
     attempts = [{"status": "failed", "failure": {"message": "no"}, "duration_ms": 5}, {"status": "passed"}]
-    await store.take(run_event(results=[result("a", attempts=attempts)]))
+    await store.ingest(run_event(results=[result("a", attempts=attempts)]))
     assert await store.results() == [("a", "passed", 812, 2, True)]
     rows = await store.pool.fetch(
         "SELECT attempt, status::text, message, is_last_attempt FROM result_details ORDER BY 1"
@@ -137,18 +137,18 @@ async def test_repeated_case_id_is_a_further_attempt(store: Store) -> None:
         result("a", "failed", case_id="tc_1", duration_ms=10),
         result("a", "passed", case_id="tc_1", duration_ms=5),
     ]
-    await store.take(run_event(results=attempts))
+    await store.ingest(run_event(results=attempts))
     assert await store.results() == [("a", "passed", 15, 2, True)]
 
 
 async def test_repeated_name_without_a_case_id_is_a_further_occurrence(store: Store) -> None:
-    await store.take(run_event(results=[result("a"), result("a", "failed")]))
+    await store.ingest(run_event(results=[result("a"), result("a", "failed")]))
     assert [row[:2] for row in await store.results()] == [("a", "passed"), ("a", "failed")]
 
 
 async def test_invalid_results_do_not_prevent_storage_of_the_valid_ones(store: Store) -> None:
     bad: list[Any] = [result("bad", "exploded"), result("negative", duration_ms=-1), {"status": "passed"}, 7]
-    (outcome,) = await store.take(run_event(results=[result("good"), *bad]))
+    (outcome,) = await store.ingest(run_event(results=[result("good"), *bad]))
     assert outcome.status == "partial"
     assert [row[0] for row in await store.results()] == ["good"]
     (receipt,) = await store.receipts()
@@ -179,7 +179,7 @@ async def test_invalid_results_do_not_prevent_storage_of_the_valid_ones(store: S
     ids=lambda value: value if isinstance(value, str) else "",
 )
 async def test_invalid_event_is_rejected_without_affecting_the_batch(store: Store, event: Any, reason: str) -> None:
-    good, outcome, also_good = await store.take(run_event("before"), event, run_event("after"))
+    good, outcome, also_good = await store.ingest(run_event("before"), event, run_event("after"))
     assert (good.status, also_good.status) == ("stored", "stored")
     assert (outcome.status, outcome.reason) == ("rejected", reason)
     assert outcome.message
@@ -188,41 +188,41 @@ async def test_invalid_event_is_rejected_without_affecting_the_batch(store: Stor
 async def test_rejection_names_a_missing_field(store: Store) -> None:
     event = run_event()
     del event["data"]["run"]["project_id"]
-    (outcome,) = await store.take(event)
+    (outcome,) = await store.ingest(event)
     assert "data.run.project_id" in (outcome.message or "")
 
 
 async def test_replay_of_a_rejected_event_replaces_its_receipt(store: Store) -> None:
     event = run_event(id="one", completed_at="2999-01-01T00:00:00Z")
-    await store.take(event)
+    await store.ingest(event)
     assert [receipt["status"] for receipt in await store.receipts()] == ["rejected"]
     event["data"]["run"]["completed_at"] = "2026-05-20T12:00:00Z"
-    await store.take(event)
+    await store.ingest(event)
     assert [receipt["status"] for receipt in await store.receipts()] == ["stored"]
 
 
 async def test_run_with_expired_results_keeps_its_counts(store: Store) -> None:
-    await store.take(run_event(results=[result("a"), result("b", "failed")]))
+    await store.ingest(run_event(results=[result("a"), result("b", "failed")]))
     await store.pool.execute("UPDATE runs SET results_expired = true")
     before = await store.snapshot()
-    (outcome,) = await store.take(run_event(results=[result("a", "failed")], time="2026-05-20T13:00:00Z"))
+    (outcome,) = await store.ingest(run_event(results=[result("a", "failed")], time="2026-05-20T13:00:00Z"))
     assert (outcome.status, outcome.reason) == ("rejected", "completed_at_out_of_range")
     assert await store.snapshot() == before
     assert [receipt["status"] for receipt in await store.receipts()].count("rejected") == 1
 
 
 async def test_run_id_of_another_project_is_rejected(store: Store) -> None:
-    await store.take(run_event("run_1", project_id="shop"))
-    (outcome,) = await store.take(run_event("run_1", project_id="bank"))
+    await store.ingest(run_event("run_1", project_id="shop"))
+    (outcome,) = await store.ingest(run_event("run_1", project_id="bank"))
     assert outcome.reason == "run_id_conflict"
-    both = await store.take(run_event("run_2", project_id="shop"), run_event("run_2", project_id="bank"))
+    both = await store.ingest(run_event("run_2", project_id="shop"), run_event("run_2", project_id="bank"))
     assert [outcome.reason for outcome in both] == [None, "run_id_conflict"]
     assert [receipt["status"] for receipt in await store.receipts()].count("rejected") == 2
 
 
 async def test_nul_and_lone_surrogates_are_replaced_and_reported(store: Store) -> None:
     text = body(run_event(results=[result("NUL\0", "failed", failure={"message": "SURROGATE"})]))
-    (outcome,) = await store.take(text.replace(b"SURROGATE", b"\\ud800"))
+    (outcome,) = await store.ingest(text.replace(b"SURROGATE", b"\\ud800"))
     assert outcome.status == "stored"
     assert [row[0] for row in await store.results()] == ["NUL�"]
     assert await store.pool.fetchval("SELECT message FROM result_details") == "�"
@@ -232,14 +232,14 @@ async def test_nul_and_lone_surrogates_are_replaced_and_reported(store: Store) -
 
 async def test_result_with_a_nan_duration_is_rejected(store: Store) -> None:
     text = body(run_event(results=[result("nan", duration_ms=-77), result("good")])).replace(b"-77", b"NaN")
-    (outcome,) = await store.take(text)
+    (outcome,) = await store.ingest(text)
     assert outcome.status == "partial"
     assert [row[0] for row in await store.results()] == ["good"]
 
 
 async def test_long_text_is_truncated_and_reported_and_empty_names_are_stored(store: Store) -> None:
     long = result("n" * 10_240, "failed", failure={"message": "m" * 20_000, "details": "d" * 200_000})
-    await store.take(run_event(results=[long, result("")]))
+    await store.ingest(run_event(results=[long, result("")]))
     names = [row[0] for row in await store.results()]
     assert sorted(map(len, names)) == [0, 1_000]
     row = await store.pool.fetchrow("SELECT length(message), length(details) FROM result_details")
@@ -251,7 +251,7 @@ async def test_long_text_is_truncated_and_reported_and_empty_names_are_stored(st
 
 
 async def test_event_can_contain_twenty_thousand_cases(store: Store) -> None:
-    await store.take(run_event(results=[result(f"case {number}") for number in range(20_000)]))
+    await store.ingest(run_event(results=[result(f"case {number}") for number in range(20_000)]))
     run = await store.run()
     assert run is not None
     assert run["passed"] == 20_000
@@ -269,7 +269,7 @@ async def test_concurrent_ingests_of_shards_create_one_run_without_deadlock(stor
         ]
 
     for _ in range(5):
-        await asyncio.gather(store.ingest.ingest(shards(1, runs)), other.ingest(shards(2, runs[::-1])))
+        await asyncio.gather(store.run_ingest.ingest(shards(1, runs)), other.ingest(shards(2, runs[::-1])))
     rows = await store.pool.fetch("SELECT passed, complete FROM runs")
     assert [tuple(row) for row in rows] == [(40, True)] * 8
 
@@ -277,15 +277,15 @@ async def test_concurrent_ingests_of_shards_create_one_run_without_deadlock(stor
 async def test_event_in_two_concurrent_ingests_is_stored_once(store: Store) -> None:
     other = RunIngest(store.pool, RETENTION)
     bodies = [body(run_event(f"run_{number}", [result("a"), result("b")])) for number in range(30)]
-    both = await asyncio.gather(store.ingest.ingest(bodies), other.ingest(bodies[::-1]))
+    both = await asyncio.gather(store.run_ingest.ingest(bodies), other.ingest(bodies[::-1]))
     assert sorted(outcome.status for outcomes in both for outcome in outcomes) == ["duplicate"] * 30 + ["stored"] * 30
     assert await store.pool.fetchval("SELECT count(*) FROM results") == 60
 
 
 async def test_case_key_collision_rejects_the_later_case(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.domain.cases.case_key", lambda *_: 7)
-    await store.take(run_event(results=[result("a")]))
-    (outcome,) = await store.take(run_event("run_2", [result("b"), result("c", case_id="x")]))
+    await store.ingest(run_event(results=[result("a")]))
+    (outcome,) = await store.ingest(run_event("run_2", [result("b"), result("c", case_id="x")]))
     assert outcome.status == "partial" or outcome.reason == "no_valid_result"
     assert await store.results("run_2") == []
     problems = (await store.receipts())[-1]["problems"]
@@ -294,9 +294,9 @@ async def test_case_key_collision_rejects_the_later_case(store: Store, monkeypat
 
 async def test_correction_keeps_an_uploaded_file(store: Store) -> None:
     shot = {"kind": "screenshot", "name": "pay.png", "uri": "s3://x/pay.png"}
-    await store.take(run_event(results=[result("a", "failed", artifacts=[shot])]))
+    await store.ingest(run_event(results=[result("a", "failed", artifacts=[shot])]))
     await store.pool.execute("UPDATE artifacts SET path = 'artifacts/1/x', uri = NULL")
-    await store.take(run_event(results=[result("a", "passed", artifacts=[shot])], time="2026-05-20T13:00:00Z"))
+    await store.ingest(run_event(results=[result("a", "passed", artifacts=[shot])], time="2026-05-20T13:00:00Z"))
     row = await store.pool.fetchrow("SELECT path, uri FROM artifacts")
     assert row is not None
     assert tuple(row) == ("artifacts/1/x", None)
@@ -306,7 +306,7 @@ async def test_database_error_rejects_only_the_event_that_caused_it(store: Store
     owner = await asyncpg.connect(database_url)
     await owner.execute("ALTER TABLE runs ADD CHECK (run_id <> 'poison')")
     await owner.close()
-    outcomes = await store.take(run_event("before"), run_event("poison"), run_event("after"))
+    outcomes = await store.ingest(run_event("before"), run_event("poison"), run_event("after"))
     assert [outcome.reason for outcome in outcomes] == [None, "refused_by_store", None]
     assert [receipt["status"] for receipt in await store.receipts()] == ["stored", "rejected", "stored"]
 
@@ -314,26 +314,26 @@ async def test_database_error_rejects_only_the_event_that_caused_it(store: Store
 async def test_unknown_fields_are_ignored(store: Store) -> None:
     event = run_event(results=[result("a", color="green")], unknown="value")
     event["extension"] = 1
-    assert [outcome.status for outcome in await store.take(event)] == ["stored"]
+    assert [outcome.status for outcome in await store.ingest(event)] == ["stored"]
 
 
 async def test_renamed_case_with_a_case_id_keeps_its_identity_and_gets_the_new_name(store: Store) -> None:
-    await store.take(run_event("run_1", [result("old name", case_id="tc_1")]))
-    await store.take(run_event("run_2", [result("new name", case_id="tc_1")]))
+    await store.ingest(run_event("run_1", [result("old name", case_id="tc_1")]))
+    await store.ingest(run_event("run_2", [result("new name", case_id="tc_1")]))
     rows = await store.pool.fetch("SELECT name FROM cases")
     assert [row["name"] for row in rows] == ["new name"]
 
 
 async def test_batch_with_two_projects_rejects_the_project_that_does_not_own_the_run(store: Store) -> None:
-    await store.take(run_event(project_id="bank"))
-    both = await store.take(run_event(project_id="shop"), run_event(results=[result("more")], project_id="bank"))
+    await store.ingest(run_event(project_id="bank"))
+    both = await store.ingest(run_event(project_id="shop"), run_event(results=[result("more")], project_id="bank"))
     assert [outcome.reason for outcome in both] == ["run_id_conflict", None]
     assert len(await store.results()) == 2
 
 
 async def test_number_of_attempts_per_case_is_limited(store: Store) -> None:
     attempts = [result("a", "failed", case_id="tc_1", duration_ms=2_000_000_000)] * 1_200
-    (outcome,) = await store.take(run_event(results=attempts))
+    (outcome,) = await store.ingest(run_event(results=attempts))
     assert outcome.status == "partial"
     assert await store.results() == [("a", "failed", 2**31 - 1, 1_000, False)]
 
@@ -341,7 +341,7 @@ async def test_number_of_attempts_per_case_is_limited(store: Store) -> None:
 async def test_out_of_range_artifact_size_rejects_only_its_result(store: Store) -> None:
     too_large = result("too large", artifacts=[{"name": "a", "size": 2**63}])
     largest = result("largest", artifacts=[{"name": "a", "size": 2**53 - 1}])
-    (outcome,) = await store.take(run_event(results=[too_large, largest]))
+    (outcome,) = await store.ingest(run_event(results=[too_large, largest]))
     assert (outcome.status, outcome.results) == ("partial", 1)
     (receipt,) = await store.receipts()
     assert receipt["problems"][0]["reason"] == "artifacts.0.size: must be at most 9007199254740991"
@@ -352,13 +352,13 @@ async def test_out_of_range_artifact_size_rejects_only_its_result(store: Store) 
     ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59-14:00"],
 )
 async def test_run_with_an_extreme_start_time_accepts_further_events(store: Store, started_at: str) -> None:
-    outcomes = await store.take_each(run_event(started_at=started_at), run_event(results=[result("a")]))
+    outcomes = await store.ingest_each(run_event(started_at=started_at), run_event(results=[result("a")]))
     assert [outcome.status for outcome in outcomes] == ["stored", "stored"]
 
 
 async def test_parsing_a_batch_does_not_block_other_batches(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Parsing takes milliseconds: a batch with a response from the database must not wait for another batch."""
-    await store.take(run_event("caches_the_organization"))
+    await store.ingest(run_event("caches_the_organization"))
     parsed: list[bytes] = []
 
     def record_and_parse(event: bytes, window: AcceptanceWindow) -> ParsedEvent | ParsedDataref | RejectedEvent:
@@ -369,5 +369,5 @@ async def test_parsing_a_batch_does_not_block_other_batches(store: Store, monkey
     async with store.pool.acquire(), store.pool.acquire():
         pass  # opens both connections
     first, second = ([body(run_event(f"run_{batch}_{number}")) for number in range(5)] for batch in range(2))
-    await asyncio.gather(store.ingest.ingest(first), store.ingest.ingest(second))
+    await asyncio.gather(store.run_ingest.ingest(first), store.run_ingest.ingest(second))
     assert parsed.index(second[0]) < parsed.index(first[-1])

@@ -77,7 +77,7 @@ async def test_files_of_pending_reports_stay_and_those_of_rejected_reports_are_d
 
 
 async def test_resent_report_keeps_only_its_new_files(reports: Reports, old: None) -> None:
-    await reports.api.store.take(run_event("run_1", project_id="other"))
+    await reports.api.store.ingest(run_event("run_1", project_id="other"))
     rejected = await reports.ingest(PASSING)
     await write(reports.storage, orphaned := f"inbox/1/{rejected['id']}/0", b"of a crashed process")
     await reports.api.send("DELETE", "/v1/runs/run_1")

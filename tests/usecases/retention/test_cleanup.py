@@ -131,21 +131,21 @@ async def age_receipt(store: Store, event_id: str, **columns: Any) -> None:
 
 
 async def test_only_expired_receipts_are_deleted(store: Store) -> None:
-    await store.take(run_event("run_1", id="old"), run_event("run_2", id="new"))
+    await store.ingest(run_event("run_1", id="old"), run_event("run_2", id="new"))
     await age_receipt(store, "old", received_at=datetime.now(UTC) - timedelta(days=91))
     await cleanup.delete_expired_receipts(store.pool)
     assert [receipt["event_id"] for receipt in await store.receipts()] == ["new"]
 
 
 async def test_reused_receipt_expires_after_its_last_use(store: Store) -> None:
-    await store.take(run_event(id="again"))
+    await store.ingest(run_event(id="again"))
     await age_receipt(store, "again", received_at=datetime.now(UTC) - timedelta(days=89))
     await cleanup.delete_expired_receipts(store.pool)
     assert len(await store.receipts()) == 1
 
 
 async def test_receipt_of_an_unread_report_is_not_deleted(store: Store) -> None:
-    await store.take(run_event(id="waiting"))
+    await store.ingest(run_event(id="waiting"))
     await age_receipt(store, "waiting", received_at=datetime.now(UTC) - timedelta(days=91), status="queued")
     await cleanup.delete_expired_receipts(store.pool)
     assert len(await store.receipts()) == 1

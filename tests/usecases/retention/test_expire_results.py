@@ -44,7 +44,7 @@ class Scene:
 
     async def add_run(self, run_id: str, completed_at: datetime) -> str:
         """Add a run with an uploaded file, and return the path of the file in storage."""
-        await self.api.store.take(run_event(run_id, RESULTS, time=completed_at.isoformat()))
+        await self.api.store.ingest(run_event(run_id, RESULTS, time=completed_at.isoformat()))
         first = (await self.api.get("/v1/results", {"run_id": run_id}))["data"][0]
         headers = {"Authorization": f"Bearer {self.api.key}"}
         put = await self.api.http.put(f"/v1/results/{first['id']}/artifacts/log.txt", data=b"log", headers=headers)
@@ -139,7 +139,7 @@ async def test_removal_blocks_no_request_and_continues_after_a_long_reader(local
         while True:
             started = time.monotonic()
             assert (await local.api.get("/v1/results", {"status": "failed"}))["data"]
-            await local.api.store.take(run_event("new", [result()], time=datetime.now(UTC).isoformat()))
+            await local.api.store.ingest(run_event("new", [result()], time=datetime.now(UTC).isoformat()))
             waits.append(time.monotonic() - started)
             await asyncio.sleep(0.02)
 
@@ -211,13 +211,13 @@ async def test_interrupted_removal_is_continued_after_the_retention_was_extended
 async def test_ingest_creates_a_removed_month_again(local: Scene) -> None:
     await local.expire()
     late = [run_event(name, RESULTS, time=time.isoformat()) for name, time in [("late", OLD), ("other", NEW)]]
-    assert [outcome.status for outcome in await local.api.store.take(*late)] == ["stored", "stored"]
+    assert [outcome.status for outcome in await local.api.store.ingest(*late)] == ["stored", "stored"]
     assert await local.partitions() == partitions_of(OLD) | partitions_of(NEW)
 
 
 async def test_event_is_rejected_if_its_month_cannot_be_created(local: Scene) -> None:
     await detach_manually(local)
-    (outcome,) = await local.api.store.take(run_event("late", RESULTS, time=OLD.isoformat()))
+    (outcome,) = await local.api.store.ingest(run_event("late", RESULTS, time=OLD.isoformat()))
     assert outcome.reason == "refused_by_store"
 
 
