@@ -214,11 +214,11 @@ PUBLIC: Final = (
     Route("GET", "/docs/{name}", documentation.get_documentation_asset, None, Operation(
         "get_documentation_asset", "Get an asset of the API reference", {200: BINARY}, errors=("not_found",),
     )),
-    Route("GET", "/client.pyz", client_files.get_archive, None, Operation(
+    Route("GET", "/client.pyz", client_files.download_client, None, Operation(
         "download_client", "Download the command line for CI jobs", with_etag(BINARY), errors=("not_found",),
         description="A single file that requires only Python 3.10 or newer.",
     )),
-    Route("GET", "/client.pyz.sha256", client_files.get_sha256, None, Operation(
+    Route("GET", "/client.pyz.sha256", client_files.get_client_sha256, None, Operation(
         "get_client_sha256", "Get the SHA-256 of the command line for CI jobs", with_etag("text/plain"),
         errors=("not_found",), description="In the format of `sha256sum --check`.",
     )),

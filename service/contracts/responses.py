@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Generic, Literal, NotRequired, TypeVar
 
-from pydantic import ConfigDict, Field, StringConstraints, with_config
+from pydantic import ConfigDict, Field, StringConstraints, WithJsonSchema, with_config
 from typing_extensions import TypedDict
 
 from service.contracts.run_events import ArtifactKind
@@ -10,7 +10,7 @@ from service.domain.deliveries import DeliveryStatus
 from service.domain.errors import ErrorCode
 from service.domain.exports import Column, Compression, ExportFormatName
 from service.domain.keys import KeyRole
-from service.domain.statuses import ResultStatus, RunStatus
+from service.domain.statuses import Counts, ResultStatus, RunStatus
 
 Time = Annotated[
     str,
@@ -96,16 +96,19 @@ class AttemptDetail(TypedDict):
     logs_ref: str | None
 
 
-@_closed
-class RunCounts(TypedDict):
-    """The number of results per status, and of flaky results."""
-
-    passed: int
-    failed: int
-    error: int
-    skipped: int
-    canceled: int
-    flaky: int
+# The number of results per status, and of flaky results.
+RunCounts = Annotated[
+    dict[str, int],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "description": "The number of results per status, and of flaky results.",
+            "properties": {name: {"type": "integer"} for name in Counts._fields},
+            "required": list(Counts._fields),
+            "additionalProperties": False,
+        }
+    ),
+]
 
 
 @_closed

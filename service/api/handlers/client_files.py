@@ -24,14 +24,14 @@ class ClientArchive(NamedTuple):
     sha256: str
 
 
-async def get_archive(_: web.Request) -> web.Response:
+async def download_client(_: web.Request) -> web.Response:
     """Return the archive."""
     archive = await asyncio.to_thread(_read_archive)
     headers = {"ETag": f'"{archive.sha256}"', "Content-Disposition": f'attachment; filename="{ARCHIVE_NAME}"'}
     return web.Response(body=archive.body, content_type="application/octet-stream", headers=headers)
 
 
-async def get_sha256(_: web.Request) -> web.Response:
+async def get_client_sha256(_: web.Request) -> web.Response:
     """Return the SHA-256 of the archive in the format of sha256sum."""
     archive = await asyncio.to_thread(_read_archive)
     line = f"{archive.sha256}  {_SERVED_NAME}\n"
