@@ -5,7 +5,7 @@ INSERT INTO organizations (slug, name) VALUES ('acme', 'Acme') ON CONFLICT DO NO
 
 INSERT INTO cases (org_id, case_key, project_id, case_id, suite, name, file, occurrence)
 SELECT 1, hashtextextended('case ' || n, 0), 'shop', 'tc_' || n, 'suite.number' || n / 50,
-       'does what it should, number ' || n, 'tests/test_' || n / 50 || '.py', 0
+       'behaves as specified, number ' || n, 'tests/test_' || n / 50 || '.py', 0
 FROM generate_series(0, 4999) n;
 
 INSERT INTO runs (org_id, run_key, run_id, project_id, environment, branch, commit_sha, labels, status, status_event_s, passed,

@@ -165,8 +165,8 @@ def line(name: str, times: list[float], scanned: set[str], budget_ms: float) -> 
 async def measure_statements(url: str) -> None:
     """Measure every filter in PostgreSQL, in an organization with many results and in one with many runs."""
     pool = await database.open_pool(url, "results_api", 1)
-    for org_id, what in ((ORG, "2.5 M results of 10 M"), (MANY_RUNS, "1 M runs")):
-        print(f"in PostgreSQL, an organization of {what}:")
+    for org_id, size in ((ORG, "2.5 M results of 10 M"), (MANY_RUNS, "1 M runs")):
+        print(f"in PostgreSQL, an organization of {size}:")
         async with database.as_organization(pool, org_id) as connection:
             statements: dict[str, tuple[Statement, dict[str, Any], float]] = {
                 **{name: (read_results.page_statement(f), values(org_id, f), 5) for name, f in FILTERS.items()},
@@ -182,19 +182,19 @@ async def measure_statements(url: str) -> None:
 async def measure_combinations(url: str) -> None:
     """Find the slowest combinations with a few executions of each, and then measure them like the named filters."""
     pool = await database.open_pool(url, "results_api", 1)
-    for org_id, what in ((ORG, "2.5 M results of 10 M"), (MANY_RUNS, "1 M runs")):
+    for org_id, size in ((ORG, "2.5 M results of 10 M"), (MANY_RUNS, "1 M runs")):
         async with database.as_organization(pool, org_id) as connection:
             found = []
             for name, filter_ in combinations():
                 explained = Explained(connection, read_results.page_statement(filter_))
                 times, scanned = await explained.times(values(org_id, filter_), FIRST_EXECUTIONS)
                 found.append((statistics.median(times), name, filter_, scanned))
-            found.sort(key=lambda each: each[0], reverse=True)
-            print(f"the slowest of {len(found):,} combinations of filters, an organization of {what}:")
+            found.sort(key=lambda measured: measured[0], reverse=True)
+            print(f"the slowest of {len(found):,} combinations of filters, an organization of {size}:")
             for _, name, filter_, _ in found[:SLOWEST]:
                 explained = Explained(connection, read_results.page_statement(filter_))
                 line(name, *await explained.times(values(org_id, filter_)), 5)
-            print(f"  and tables scanned completely: {set().union(*(each[3] for each in found)) or 'none'}")
+            print(f"  and tables scanned completely: {set().union(*(scanned for *_, scanned in found)) or 'none'}")
     await pool.close()
 
 
@@ -281,8 +281,10 @@ async def measure_requests(url: str) -> None:
     with serving("benchmarks.query_service", url, 18081), serving("benchmarks.query_bare", url, 18082):
         for name, path in paths.items():
             rates = [(await load(18081, path, key), await load(18082, path, key)) for _ in range(5)]
-            ours, bare = (statistics.median(column) for column in zip(*rates, strict=True))
-            print(f"{name}: {ours:,.0f} requests/s, bare handler {bare:,.0f}: ratio {ours / bare:.2f} (budget 0.7)")
+            service, bare = (statistics.median(column) for column in zip(*rates, strict=True))
+            print(
+                f"{name}: {service:,.0f} requests/s, bare handler {bare:,.0f}: ratio {service / bare:.2f} (budget 0.7)"
+            )
 
 
 def measure(url: str) -> None:

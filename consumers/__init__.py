@@ -1,1 +1,1 @@
-"""Everything that takes messages: RabbitMQ consumers, the relay, upkeep. No HTTP but that of the metrics."""
+"""Consumer processes: RabbitMQ consumers, the relay, and upkeep. Their only HTTP endpoint is /metrics."""

@@ -46,14 +46,16 @@ class Relay:
     async def _publish_due(self, store: Connection, exchange: AbstractExchange) -> bool:
         """Publish due messages and delete the confirmed ones. Return whether more messages might be due.
 
-        A message can be published twice. Its job is then found done.
+        A message can be published twice. The repetition has no effect, because the job is already claimed or finished.
         """
         async with store.transaction():
             if not await outbox.lock(store):
                 return False
             due = await outbox.find_due(store, _MAX_UNCONFIRMED)
-            outcomes = await asyncio.gather(*(self._publish(exchange, one) for one in due), return_exceptions=True)
-            confirmed = [one.outbox_id for one, outcome in zip(due, outcomes, strict=True) if outcome is None]
+            outcomes = await asyncio.gather(
+                *(self._publish(exchange, message) for message in due), return_exceptions=True
+            )
+            confirmed = [message.outbox_id for message, outcome in zip(due, outcomes, strict=True) if outcome is None]
             if confirmed:
                 await outbox.delete(store, confirmed)
             await _postpone_unroutable(store, due, outcomes)

@@ -1,4 +1,4 @@
-"""The consume loop: batches, acknowledgments, dead letters, drain. The meaning of a message is up to its handler."""
+"""The consume loop: batches, acknowledgments, dead letters, drain. Handlers interpret the messages."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ from service.log import log
 from service.retries import with_retries
 from service.store.postgres.retries import is_temporary
 
-PREFETCH: Final = 40  # two batches, so that the next batch is here when this one is committed
+PREFETCH: Final = 40  # two batches, so that the next batch has arrived when the current one is committed
 BATCH: Final = 20
 BATCH_BYTES: Final = 2 * 2**20
 _ALONE_AFTER: Final = 2  # deliveries; a message that might have crashed a consumer is handled alone
@@ -54,9 +54,9 @@ class ConsumerLost(Exception):
 
 
 class BatchConsumer:
-    """A consumer on its own channel: takes the messages that have arrived as a batch, handles and acknowledges them.
+    """A consumer on its own channel, which handles and acknowledges all messages that have arrived as one batch.
 
-    The next batch collects while one is handled, so an idle consumer adds no delay.
+    While it handles a batch, the messages of the next one arrive, so an idle consumer adds no delay.
     """
 
     def __init__(self, topology: Topology, queue: str, handle: MessageHandler, stopping: asyncio.Event) -> None:

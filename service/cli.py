@@ -100,7 +100,7 @@ def dev(without_rabbitmq: bool) -> None:
     """Run the complete stack on this machine until Ctrl-C.
 
     The stack consists of PostgreSQL, RabbitMQ, the API, and the consumers. It has demo data. When it is ready, the
-    command prints what to try.
+    command prints example commands.
     """
     from service.dev import stack
 
@@ -118,7 +118,7 @@ def apply_schema() -> None:
 
     Applied migrations are skipped. The user in RESULTS_DATABASE_URL must be able to create roles.
     """
-    _report_migrations("applied", _run(_with_database_url(migrations.apply)))
+    _print_migrations("applied", _run(_with_database_url(migrations.apply)))
 
 
 @schema.command("status")
@@ -128,7 +128,7 @@ def schema_status() -> None:
     Exit with code 1 if there are any.
     """
     missing = _run(_with_database_url(migrations.pending))
-    _report_migrations("missing", missing)
+    _print_migrations("missing", missing)
     raise SystemExit(1 if missing else 0)
 
 
@@ -265,10 +265,10 @@ def _run(work: Callable[[Settings], Awaitable[T]]) -> T:
     return asyncio.run(run())
 
 
-def _report_migrations(what: str, found: list[migrations.Migration]) -> None:
+def _print_migrations(state: str, found: list[migrations.Migration]) -> None:
     for migration in found:
-        click.echo(f"{what} {migration.version:04} {migration.name}")
-    click.echo(f"migrations {what}: {len(found)}", err=True)
+        click.echo(f"{state} {migration.version:04} {migration.name}")
+    click.echo(f"migrations {state}: {len(found)}", err=True)
 
 
 def main() -> None:

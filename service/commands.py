@@ -17,7 +17,7 @@ _INTERRUPTED: Final = 130  # 128 + SIGINT, as in shells
 
 
 class CheckedText(click.ParamType[str]):
-    """A text argument. `check` returns the valid text, or raises ValueError with what the text must be."""
+    """A text argument. `check` returns the valid text, or raises ValueError, whose message states the requirement."""
 
     def __init__(self, check: Callable[[str], str], metavar: str, *, is_secret: bool = False) -> None:
         self.name = metavar

@@ -1,4 +1,4 @@
-"""Settings from environment variables with the prefix RESULTS_, read once at the top of each process."""
+"""Settings from environment variables with the prefix RESULTS_, read once when a process starts."""
 
 import re
 from datetime import timedelta
@@ -190,6 +190,6 @@ def read_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         messages = (
-            f"RESULTS_{str(each['loc'][0]).upper()}: {describe_error(each)}" for each in validation_errors(error)
+            f"RESULTS_{str(item['loc'][0]).upper()}: {describe_error(item)}" for item in validation_errors(error)
         )
         raise InvalidSettings("; ".join(messages)) from error

@@ -54,12 +54,12 @@ async def pause(seconds: float, *events: asyncio.Event) -> None:
 
 async def run_until_stopped(stopping: asyncio.Event, work: Awaitable[object]) -> None:
     """Wait for the work to finish, or cancel it as soon as `stopping` is set. Raises the error of the work."""
-    working, stop = asyncio.ensure_future(work), asyncio.create_task(stopping.wait())
+    task, stop = asyncio.ensure_future(work), asyncio.create_task(stopping.wait())
     try:
-        await asyncio.wait({working, stop}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         stop.cancel()
-        working.cancel()
-        await asyncio.wait({working})
-    if not working.cancelled():
-        working.result()
+        task.cancel()
+        await asyncio.wait({task})
+    if not task.cancelled():
+        task.result()

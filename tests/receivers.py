@@ -49,7 +49,7 @@ class Receiver:
         return web.Response(status=status, headers=self.response_headers, body=self.body)
 
     def event_ids(self) -> set[str]:
-        return {one.headers["webhook-id"] for one in self.received}
+        return {received.headers["webhook-id"] for received in self.received}
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Tests of the retry loop: which errors are retried, how often, and what ends a delay."""
+"""Tests of the retry loop: retryable errors, the number of attempts, and the end of a delay."""
 
 import asyncio
 import time

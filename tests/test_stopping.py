@@ -71,8 +71,8 @@ async def test_stop_signals_set_the_event(number: signal.Signals) -> None:
         os.kill(os.getpid(), number)
         await asyncio.wait_for(stopping.wait(), 5)
     finally:
-        for each in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().remove_signal_handler(each)
+        for stop_signal in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().remove_signal_handler(stop_signal)
 
 
 @pytest.mark.parametrize(("end_on_second", "exit_code"), [(True, -signal.SIGTERM), (False, 0)])

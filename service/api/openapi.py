@@ -45,8 +45,8 @@ def _response_header(description: str, type_: str = "string") -> dict[str, Any]:
     return {"description": description, "schema": {"type": type_}}
 
 
-def _request_header(name: str, description: str, schema: dict[str, Any] | None = None, **more: str) -> dict[str, Any]:
-    return {"name": name, "in": "header", "description": description, "schema": schema or {"type": "string"}, **more}
+def _request_header(name: str, description: str, schema: dict[str, Any] | None = None, **extra: str) -> dict[str, Any]:
+    return {"name": name, "in": "header", "description": description, "schema": schema or {"type": "string"}, **extra}
 
 
 _COMMON_HEADERS: Final = {"X-Request-Id": _response_header("ID of the request in the log")}

@@ -18,9 +18,9 @@ from service.domain.filters import ResultFilter, build_filter
 from service.domain.timestamps import parse_timestamp
 
 _RETRY_S: Final = 60
-_WAIT_S: Final = 2  # of one request, which is how often the progress bar moves
+_WAIT_S: Final = 2  # of one request; also the interval of updates of the progress bar
 _CHUNK_BYTES: Final = 2**18
-_MAX_RESUMPTIONS: Final = 10  # in a row that receive nothing
+_MAX_RESUMPTIONS: Final = 10  # consecutive attempts that receive no data
 _PAUSE_S: Final = 1.0
 _MAX_AGE: Final = timedelta(hours=1)  # a repeated command after this time needs current results
 _UNFINISHED: Final = ("queued", "running")

@@ -108,7 +108,7 @@ def _request_body(options: Mapping[str, Any], target: Path) -> dict[str, Any]:
 
 
 def file_options(format_name: str | None, compression: str | None, target: Path) -> FileOptions:
-    """Return the options, or else what the suffixes of the file name specify, such as results.ndjson.zst."""
+    """Return the options, or else the values that the suffixes of the file name specify, such as results.ndjson.zst."""
     *_, first, last = ["", "", *target.suffixes]
     suffix_compression = _COMPRESSION_OF_SUFFIX.get(last)
     suffix = (first if suffix_compression else last).removeprefix(".")

@@ -57,7 +57,7 @@ def report(url: str, key: str, run_id: str, patterns: Sequence[str], fields: Rep
 
 
 def _expand(patterns: Sequence[str]) -> list[Path]:
-    """Return the files that match, each one once. Raises ClientError if a pattern has no match or a file is empty."""
+    """Return the matching files without duplicates. Raises ClientError if a pattern has no match or a file is empty."""
     files: dict[Path, None] = {}
     for pattern in patterns:
         names = sorted(glob(pattern, recursive=True)) if has_magic(pattern) else [pattern]

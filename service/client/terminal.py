@@ -11,7 +11,7 @@ import click
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
 
-_MAX_PADDED: Final = 80  # characters of a cell that the cells below are aligned with
+_MAX_PADDED: Final = 80  # characters; longer cells break the alignment of their row only
 
 
 class Progress:

@@ -1,1 +1,1 @@
-"""Every shape that crosses the border of the process, in and out."""
+"""Models of all data that enters or leaves the process."""

@@ -17,7 +17,7 @@ from pydantic import (
     create_model,
 )
 
-from service.contracts.validation import ID, NO_NUL, WHOLE
+from service.contracts.validation import ID, INTEGER, NO_NUL
 from service.domain.events import EventType
 from service.domain.filters import (
     FilteredList,
@@ -39,7 +39,7 @@ _DIGITS: Final = re.compile(r"-?\d{1,18}", re.ASCII)
 def _digits(text: Any) -> Any:
     """Reject spellings of a number that only Python accepts, such as `1_000`."""
     if isinstance(text, str) and not _DIGITS.fullmatch(text):
-        raise ValueError(WHOLE)
+        raise ValueError(INTEGER)
     return text
 
 
@@ -75,7 +75,7 @@ class PageQuery(Query):
 
 
 class WaitQuery(Query):
-    """One object, and how long to wait until it is finished."""
+    """A request for one object, with the maximum time to wait until it is finished."""
 
     wait: Annotated[Integer, Field(ge=0, le=LONGEST_WAIT_S, description="Maximum number of seconds to wait")] = 0
 

@@ -186,8 +186,8 @@ class CaseSummary(TypedDict):
     last_run_id: str | None
     last_completed_at: Time | None
     runs: Annotated[int, Field(description="Number of runs found, including skipped and canceled results")]
-    failure_rate: Annotated[Rate | None, Field(description="Share of failed and error in the executed results")]
-    flaky_rate: Annotated[Rate | None, Field(description="Share of flaky in the executed results")]
+    failure_rate: Annotated[Rate | None, Field(description="Share of the executed results that failed or had an error")]
+    flaky_rate: Annotated[Rate | None, Field(description="Share of the executed results that are flaky")]
     mean_duration_ms: Annotated[int | None, Field(description="Mean over the executed results")]
     p95_duration_ms: Annotated[int | None, Field(description="95th percentile over the executed results")]
 

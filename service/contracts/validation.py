@@ -12,7 +12,7 @@ ID: Final = r"^[0-9a-z_]+$"
 SLUG: Final = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 
 _NUMBER: Final = "must be a number"
-WHOLE: Final = "must be an integer"
+INTEGER: Final = "must be an integer"
 _BOOLEAN: Final = "must be true or false"
 _OBJECT: Final = "must be an object"
 TIME: Final = "must be a time with a time zone (RFC 3339), for example 2026-05-20T12:00:00Z"
@@ -35,10 +35,10 @@ _MESSAGES: Final = {
     "dict_type": _OBJECT,
     "bool_type": _BOOLEAN,
     "bool_parsing": _BOOLEAN,
-    "int_type": WHOLE,
-    "int_parsing": WHOLE,
-    "int_parsing_size": WHOLE,
-    "int_from_float": WHOLE,
+    "int_type": INTEGER,
+    "int_parsing": INTEGER,
+    "int_parsing_size": INTEGER,
+    "int_from_float": INTEGER,
     "float_type": _NUMBER,
     "float_parsing": _NUMBER,
     "finite_number": _NUMBER,

@@ -65,7 +65,7 @@ def _works(prefix: Sequence[str]) -> bool:
 
 
 def _account_of(user: pwd.struct_passwd, directory: Path, programs: Path) -> Account:
-    """Create directories of its own for an ordinary user if it has no access to `directory` or `programs`."""
+    """Create separate directories for an ordinary user who has no access to `directory` or `programs`."""
     home = _home_of(user, directory / _NOTE)
     become = ("setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups")
     usable = programs if _is_public(programs) else _copy_programs(programs, home)

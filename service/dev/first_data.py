@@ -51,7 +51,7 @@ def first_events() -> Iterator[RunCompletedEvent]:
     """Create one event for each report, completed now."""
     for report in sorted(_REPORTS.glob("*.xml")):
         with report.open("rb") as source:
-            results = [result for some in junit.read(source, ReportMetadata()) for result in some]
+            results = [result for batch in junit.read(source, ReportMetadata()) for result in batch]
         yield _event(report.stem, results)
 
 

@@ -5,8 +5,8 @@ import socket
 from pathlib import Path
 from typing import Final
 
-# Below the kernel's range of ephemeral ports: an outgoing connection could otherwise occupy a port of ours while its
-# server restarts.
+# Below the kernel's range of ephemeral ports: otherwise, an outgoing connection could occupy the port of a server while
+# the server restarts.
 _RANGE: Final = range(15_000, 32_000)
 _ATTEMPTS: Final = 200
 

@@ -144,7 +144,7 @@ def temporary_postgres(
 
 
 def wheel_programs() -> Path:
-    """Return the program directory of the wheel, without an import of its package, which changes the machine.
+    """Return the program directory of the wheel. Don't import its package, because the import modifies the machine.
 
     Raises ComponentError if the wheel isn't installed.
     """

@@ -24,7 +24,7 @@ class Case(NamedTuple):
         return case_key(self.project_id, self.case_id, self.suite, self.name, self.occurrence)
 
     def is_same(self, other: "Case") -> bool:
-        """Return whether both cases have the same identity. False for equal keys means that the hash collides."""
+        """Return whether both cases have the same identity. If not, equal keys are a hash collision."""
         if self.case_id is not None or other.case_id is not None:
             return (self.project_id, self.case_id) == (other.project_id, other.case_id)
         return self[:5] == other[:5]

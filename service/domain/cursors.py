@@ -11,7 +11,7 @@ from service.domain.ids import OrgId, is_id
 
 AnyPosition = TypeVar("AnyPosition")
 
-_VERSION: Final = b"\x01"  # of the format of a cursor and of what its digest covers
+_VERSION: Final = b"\x01"  # of the format of a cursor, including the content of its digest
 _DIGEST_BYTES: Final = 8
 _BIGINT_BYTES: Final = 8
 _MAX_CHARACTERS: Final = 400

@@ -21,15 +21,16 @@ _HOUR_S: Final = 3600
 class DeliveryPolicy:
     """The retry schedule, the time limits, and the circuit breaker of webhook deliveries. Settings can override it."""
 
-    # The waits after the first, second, … failed attempt; after the last wait and one more failure, the delivery ends.
+    # The delays after the first, second, … failed attempt. A failure after the last delay exhausts the
+    # delivery.
     retry_delays_s: tuple[float, ...] = (
         5, 5 * _MINUTE_S, 30 * _MINUTE_S, 2 * _HOUR_S, 5 * _HOUR_S, 10 * _HOUR_S, 14 * _HOUR_S, 20 * _HOUR_S,
         24 * _HOUR_S,
     )  # fmt: skip
-    jitter: float = 0.2  # each wait varies by this fraction in both directions
+    jitter: float = 0.2  # each delay varies by this fraction in both directions
     max_retry_after_s: float = 24 * _HOUR_S
     attempt_timeout_s: float = 15
-    initial_concurrency: int = 4  # attempts to one endpoint from one process, until the endpoint has responded well
+    initial_concurrency: int = 4  # concurrent attempts to an endpoint before its first success
     max_concurrency: int = 50
     breaker_failures: int = 5  # consecutive failures that open the circuit breaker
     breaker_min_pause_s: float = 10
@@ -43,12 +44,12 @@ class DeliveryPolicy:
 
     @property
     def lease(self) -> timedelta:
-        """How long a claim lasts: longer than all attempts of an endpoint's window and queue one after another."""
+        """The duration of a claim: longer than all attempts of an endpoint's window and queue in sequence."""
         return timedelta(seconds=(QUEUED_WINDOWS + 2) * self.attempt_timeout_s)
 
     @property
     def disable_after(self) -> timedelta:
-        """How long an endpoint can fail before its webhook is disabled."""
+        """The time after which the webhook of a failing endpoint is disabled."""
         return timedelta(days=self.disable_after_days)
 
     def retry_delay_s(self, attempt_count: int, retry_after_s: float | None = None) -> float | None:

@@ -48,7 +48,7 @@ class EndpointLimiter(Generic[T]):
 
     def release_pending(self) -> list[T]:
         """Remove and return all pending deliveries, so that the caller can release their claims."""
-        return [one for queue in self._queues.values() for one in queue.release_pending()]
+        return [delivery for queue in self._queues.values() for delivery in queue.release_pending()]
 
     def has_capacity(self, endpoint: Endpoint) -> bool:
         """Return whether more deliveries of the endpoint can be claimed."""

@@ -1,4 +1,4 @@
-"""The exceptions of the service, grouped by what the caller can do about them.
+"""The exceptions of the service, grouped by the action that the caller can take.
 
 The HTTP status and the error code of each exception are in service/api/http/errors.py.
 """

@@ -18,10 +18,10 @@ class FilterType(Protocol):
         """The JSON Schema of a value."""
 
     def parse(self, value: object) -> str:
-        """Return the value in its canonical form. Raises ValueError with what the value must be."""
+        """Return the value in its canonical form. Raises ValueError, whose message states the requirement."""
 
     def convert(self, text: str) -> Any:
-        """Return what queries use instead of a parsed value."""
+        """Return the value that queries use for a parsed value."""
 
 
 class TextType:

@@ -68,7 +68,7 @@ class FilterParameter(NamedTuple):
         if not self.repeatable:
             return self.type.convert(value)
         values = [value] if isinstance(value, str) else value
-        converted = tuple(sorted({self.type.convert(one) for one in values}))  # their order doesn't matter
+        converted = tuple(sorted({self.type.convert(item) for item in values}))  # their order doesn't matter
         matches_all = isinstance(self.type, StatusType) and self.type.converts_to_no_filter(converted)
         return () if matches_all else converted
 
@@ -84,10 +84,10 @@ class RunFilter:
         tuple[str, ...], FilterParameter("status", StatusType(RUN_STATUSES), _REPEAT, ("runs",), repeatable=True)
     ] = ()
     from_ms: Annotated[
-        int | None, FilterParameter("from", TimeType(), "The run completed at or after this time", _EVERY_LIST)
+        int | None, FilterParameter("from", TimeType(), "Earliest completion time of the run (inclusive)", _EVERY_LIST)
     ] = None
     to_ms: Annotated[
-        int | None, FilterParameter("to", TimeType(), "The run completed before this time", _EVERY_LIST)
+        int | None, FilterParameter("to", TimeType(), "Latest completion time of the run (exclusive)", _EVERY_LIST)
     ] = None
     project_id: Annotated[
         str | None, FilterParameter("project_id", TextType(), "Project", _WITHOUT_HISTORY, option_name="project")

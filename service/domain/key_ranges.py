@@ -48,8 +48,8 @@ def _split_run(first: RunKey, start: RangeStart, max_results: int) -> Iterator[K
         yield KeyRange(first, start.run_key)
         return
     edges = [_FIRST_CASE + part * _CASE_KEYS // parts for part in range(parts, -1, -1)]
-    for end, begin in pairwise(edges):
-        yield KeyRange(start.run_key, start.run_key, CaseKey(begin), CaseKey(end - 1))
+    for end, start_of_part in pairwise(edges):
+        yield KeyRange(start.run_key, start.run_key, CaseKey(start_of_part), CaseKey(end - 1))
 
 
 def _next_key(key: RunKey) -> RunKey:

@@ -96,7 +96,8 @@ _COMPRESSORS: Final[dict[Compression, type[Encoder]]] = {
     "gzip": GzipEncoder,
     "zstd": ZstdEncoder,
 }
-_FORMAT_ENCODERS: Final[dict[ExportFormatName, type[Encoder]]] = {"json": JsonArrayEncoder}  # others need none
+# The store writes the other formats without a conversion.
+_FORMAT_ENCODERS: Final[dict[ExportFormatName, type[Encoder]]] = {"json": JsonArrayEncoder}
 
 
 def text_encoder(file_format: FileFormat) -> Encoder:

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     import pyarrow
     import pyarrow.parquet
 
-_GROUP_BYTES: Final = 8 * 2**20  # Arrow bytes per row group, which is what the encoder buffers
-_UNIQUE_COLUMN: Final = "id"  # a dictionary gains nothing for unique values
+_GROUP_BYTES: Final = 8 * 2**20  # Arrow bytes per row group, which the encoder buffers
+_UNIQUE_COLUMN: Final = "id"  # a dictionary doesn't compress unique values
 
 
 class ParquetEncoder:
@@ -27,7 +27,7 @@ class ParquetEncoder:
         if self._file is None:
             self._file = self._open(batch.schema)
         self._group.append(batch)
-        if sum(each.nbytes for each in self._group) >= _GROUP_BYTES:
+        if sum(batch.nbytes for batch in self._group) >= _GROUP_BYTES:
             self._write_group(self._file)
         return self._buffer.drain()
 

@@ -69,8 +69,8 @@ def _unfinished(text: str) -> str:
     start = line.find(_MARKER_START)
     if start >= 0:
         return line[start:] if len(line) - start <= _MAX_MARKER else ""
-    beginnings = (_MARKER_START[:length] for length in range(len(_MARKER_START) - 1, 0, -1))
-    return next(filter(line.endswith, beginnings), "")
+    prefixes = (_MARKER_START[:length] for length in range(len(_MARKER_START) - 1, 0, -1))
+    return next(filter(line.endswith, prefixes), "")
 
 
 def kind_of(attachment: Attachment) -> ArtifactKind:

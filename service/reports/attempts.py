@@ -19,16 +19,16 @@ def attempts_of(result: ResultIn) -> list[AttemptIn]:
     return [only]
 
 
-def add_attempt(first: ResultIn, then: ResultIn) -> ResultIn:
+def add_attempt(first: ResultIn, second: ResultIn) -> ResultIn:
     """Return one result for two executions of a case, with the second one as a further attempt."""
-    merged: ResultIn = {**first, **then}
-    merged["attempts"] = [*attempts_of(first), *attempts_of(then)][-MAX_ATTEMPTS:]
-    merged["duration_ms"] = (first.get("duration_ms") or 0) + (then.get("duration_ms") or 0)
+    merged: ResultIn = {**first, **second}
+    merged["attempts"] = [*attempts_of(first), *attempts_of(second)][-MAX_ATTEMPTS:]
+    merged["duration_ms"] = (first.get("duration_ms") or 0) + (second.get("duration_ms") or 0)
     if "started_at" in first:
         merged["started_at"] = first["started_at"]
-    if "failure" not in then:
+    if "failure" not in second:
         merged.pop("failure", None)
-    artifacts = [*(first.get("artifacts") or ()), *(then.get("artifacts") or ())]
+    artifacts = [*(first.get("artifacts") or ()), *(second.get("artifacts") or ())]
     if artifacts:
         merged["artifacts"] = list({artifact["name"]: artifact for artifact in artifacts}.values())
     return merged

@@ -95,7 +95,7 @@ class JsonStream:
             raise self._error(f"expected a comma or {end}")
 
     def _read_more(self) -> None:
-        """Drop the consumed text, and read as many bytes as are left, so that few parses suffice for a long value."""
+        """Drop the consumed text and double the remaining text, so that a long value needs few parsing attempts."""
         self._text = self._text[self._at :]
         self._at = 0
         if len(self._text) > _MAX_VALUE:

@@ -18,7 +18,7 @@ _TIMEOUT_S: Final = 900.0
 
 
 class ParserProcess:
-    """A child process that parses one report at a time. If it has crashed, the next report starts a new one."""
+    """A child process that parses one report at a time. After a crash, the next report starts a new process."""
 
     def __init__(self) -> None:
         self._pool: ProcessPoolExecutor | None = None

@@ -11,9 +11,9 @@ _MAX_PENDING: Final = 32 * 2**20  # characters, estimated
 
 
 class RetryMerger:
-    """Keeps the failing results of one suite until the next case of the same name, which is their next attempt.
+    """Buffers the failing results of one suite until the next case of the same name, which is their next attempt.
 
-    A producer doesn't retry a case after an attempt that didn't fail, so that such a repeat is another occurrence.
+    A producer retries only failed attempts, so a repeat after another status is another occurrence.
     """
 
     def __init__(self) -> None:

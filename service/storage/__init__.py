@@ -1,4 +1,4 @@
-"""Object storage: one interface for a local folder and S3. It doesn't know what the bytes mean."""
+"""Object storage: one interface for a local folder and S3. It doesn't interpret the bytes."""
 
 from service.storage.files import FileWriter, Storage
 from service.storage.paths import Area, belongs_to, resolve_reference, stored_path

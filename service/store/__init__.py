@@ -1,1 +1,1 @@
-"""All SQL and the database driver; one module per noun, its statements in sql/<noun>.sql."""
+"""All SQL and the database driver. Each noun has one module, whose statements are in sql/<noun>.sql."""

@@ -58,7 +58,7 @@ async def find_references(connection: Connection, org_id: OrgId, run_key: RunKey
 
 
 async def find_path(connection: Connection, org_id: OrgId, row_key: ArtifactRowKey) -> str | None:
-    """Return the storage path of an artifact and lock its row. None if the file is missing or shared with others."""
+    """Return the storage path of an artifact and lock its row. None if no file is stored, or if it is shared."""
     path: str | None = await connection.fetchval(_SQL["find_path"], org_id, *row_key)
     return path
 

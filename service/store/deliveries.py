@@ -76,7 +76,7 @@ async def record(connection: Connection, updates: Sequence[DeliveryUpdate], poli
 
 async def release(pool: asyncpg.Pool, claimed: Sequence[ClaimedDelivery]) -> None:
     """Make claimed deliveries that weren't attempted due again."""
-    keys = [(one.org_id, one.webhook_id, one.delivery_id, one.claim) for one in claimed]
+    keys = [(delivery.org_id, delivery.webhook_id, delivery.delivery_id, delivery.claim) for delivery in claimed]
     await pool.execute(_SQL["release"], *map(list, zip(*keys, strict=True)))
 
 

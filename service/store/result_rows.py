@@ -17,7 +17,7 @@ _OWN_COLUMNS: Final = ("case_key", "duration_ms", "started_offset_ms")
 _OTHER_FIELDS: Final = frozenset({"case_key", "duration_ms", "started_ms", "attempts", "artifacts"})
 
 # The other fields of CaseOutcome. Most results of a run share their values, which are encoded once for many rows.
-_COLUMN_NAMES: Final = {"event_s": "event_time_offset_s", "attempt_count": "attempts"}  # others: name of the field
+_COLUMN_NAMES: Final = {"event_s": "event_time_offset_s", "attempt_count": "attempts"}  # others: the name of the field
 _STRUCT_FORMATS: Final = {bool: "?", str: "1s", Int16: "h", int: "i"}
 _SHARED_FIELDS: Final = {
     field: _STRUCT_FORMATS[field_type]

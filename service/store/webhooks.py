@@ -84,7 +84,7 @@ async def disable(connection: Connection, endpoint: Endpoint, reason: str) -> as
 
 
 async def find_failing(connection: Connection, endpoints: Iterable[Endpoint], limit: timedelta) -> list[Endpoint]:
-    """Return those of the endpoints that have failed for longer than the limit, without one success."""
+    """Return the endpoints that have only failed for longer than the limit."""
     rows = await connection.fetch(_SQL["find_failing"], *map(list, zip(*endpoints, strict=True)), limit)
     return [(OrgId(row["org_id"]), row["webhook_id"]) for row in rows]
 

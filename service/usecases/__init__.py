@@ -1,1 +1,1 @@
-"""One verb per function; each owns its transaction."""
+"""Use cases: each public function performs one operation and owns its transaction."""

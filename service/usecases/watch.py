@@ -21,7 +21,7 @@ _MIN_INTERVAL_S: Final = 0.02  # combines frequent notifications into one query
 
 
 class Watch(Generic[Watched]):
-    """Wakes requests that wait for objects of one kind. `find_finished` returns the finished ones of the given."""
+    """Wakes requests that wait for objects of one kind. `find_finished` returns which objects are finished."""
 
     def __init__(
         self, pool: Pool, notifications: Notifications, channel: str, find_finished: FindFinished[Watched]

@@ -78,24 +78,24 @@ def test_full_key_cache_evicts_only_the_oldest_key() -> None:
 
 async def test_result_of_another_organization_returns_404(api: Api) -> None:
     await api.store.ingest(run_event("run_1"))
-    _, foreign = await api.make_organization("other")
+    _, other_key = await api.make_organization("other")
     known = (await api.get("/v1/results"))["data"][0]["id"]
     absent = known[:-1] + ("0" if known[-1] != "0" else "1")
     for path in ("/v1/results/{}", "/v1/results/{}/artifacts"):
-        as_foreign = await api.error(path.format(known), 404, key=foreign)
+        as_other = await api.error(path.format(known), 404, key=other_key)
         as_absent = await api.error(path.format(absent), 404)
-        assert as_foreign["message"].replace(known, "") == as_absent["message"].replace(absent, "")
-    await api.error("/v1/runs/run_1", 404, key=foreign)
-    assert (await api.get("/v1/results", key=foreign))["data"] == []
-    assert (await api.get("/v1/runs", key=foreign))["data"] == []
+        assert as_other["message"].replace(known, "") == as_absent["message"].replace(absent, "")
+    await api.error("/v1/runs/run_1", 404, key=other_key)
+    assert (await api.get("/v1/results", key=other_key))["data"] == []
+    assert (await api.get("/v1/runs", key=other_key))["data"] == []
 
 
 async def test_organizations_are_isolated_on_a_shared_connection(api: Api) -> None:
-    _, foreign = await api.make_organization("other")
+    _, other_key = await api.make_organization("other")
     await api.store.ingest(run_event("ours"), run_event("theirs", organization="other"))
     for _ in range(8):
         assert [run["run_id"] for run in (await api.get("/v1/runs"))["data"]] == ["ours"]
-        assert [run["run_id"] for run in (await api.get("/v1/runs", key=foreign))["data"]] == ["theirs"]
+        assert [run["run_id"] for run in (await api.get("/v1/runs", key=other_key))["data"]] == ["theirs"]
 
 
 async def test_key_of_a_project_reads_only_that_project(api: Api) -> None:

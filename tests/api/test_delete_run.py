@@ -46,9 +46,9 @@ async def test_redelivered_event_does_not_restore_a_deleted_run(stored: Api) -> 
 async def test_only_an_admin_of_the_organization_and_project_can_delete_a_run(stored: Api) -> None:
     engineer = (await stored.make_key("engineer")).key
     assert (await stored.send("DELETE", "/v1/runs/run_1", key=engineer)).status == 403
-    _, foreign = await stored.make_organization("other")
+    _, other_key = await stored.make_organization("other")
     bound = (await stored.make_key("admin", project_id="blog")).key
-    for key in (foreign, bound):
+    for key in (other_key, bound):
         assert (await stored.send("DELETE", "/v1/runs/run_1", key=key)).status == 404
     assert await counts(stored) == [2, 4, 2, 2]
 

@@ -18,7 +18,7 @@ from service.domain.exports import COLUMNS
 from tests.exporting import Exports, exporting
 from tests.run_events import result, run_event
 
-WEIRD = [
+SPECIAL_TEXTS = [
     "plain",
     'quo"ted',
     "comma, semi;colon",
@@ -40,7 +40,7 @@ async def exports(database_url: str, storage_url: str) -> AsyncIterator[Exports]
 
 
 async def fill(exports: Exports) -> None:
-    names = [*WEIRD, *FORMULAS]
+    names = [*SPECIAL_TEXTS, *FORMULAS]
     failing = [
         result(f"fails {text}", "failed", case_id=f"tc_{number}", failure={"message": text or "message", "type": text})
         for number, text in enumerate(names)
@@ -122,17 +122,17 @@ async def test_formulas_are_neutralized_unless_raw_is_set(exports: Exports) -> N
         )
     )
     assert {name for name, *_ in raw} >= set(FORMULAS)
-    assert {name for name, *_ in neutralized} >= {f"'{formula}" for formula in FORMULAS} | set(WEIRD)
+    assert {name for name, *_ in neutralized} >= {f"'{formula}" for formula in FORMULAS} | set(SPECIAL_TEXTS)
     assert neutralized == [[f"'{cell}" if cell[:1] in tuple("=+-@\t\r") else cell for cell in row] for row in raw]
 
 
 @pytest.mark.parametrize(
-    ("form", "compression"), [("json", "none"), ("json", "zstd"), ("ndjson", "none"), ("ndjson", "gzip")]
+    ("file_format", "compression"), [("json", "none"), ("json", "zstd"), ("ndjson", "none"), ("ndjson", "gzip")]
 )
-async def test_json_equals_the_list(exports: Exports, form: str, compression: str) -> None:
+async def test_json_equals_the_list(exports: Exports, file_format: str, compression: str) -> None:
     await fill(exports)
-    text = await exports.content(await exports.run(form, compression=compression))
-    rows = orjson.loads(text) if form == "json" else [orjson.loads(line) for line in text.splitlines()]
+    text = await exports.content(await exports.run(file_format, compression=compression))
+    rows = orjson.loads(text) if file_format == "json" else [orjson.loads(line) for line in text.splitlines()]
     assert rows == await listed(exports)
 
 
@@ -158,17 +158,17 @@ def as_text(value: Any) -> Any:
     return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-@pytest.mark.parametrize("form", ["csv", "json", "ndjson", "parquet"])
-async def test_export_without_results_is_a_readable_file(exports: Exports, form: str) -> None:
-    job = await exports.run(form, filter={"from": "2020-01-01", "to": "2020-01-02"})
+@pytest.mark.parametrize("file_format", ["csv", "json", "ndjson", "parquet"])
+async def test_export_without_results_is_a_readable_file(exports: Exports, file_format: str) -> None:
+    job = await exports.run(file_format, filter={"from": "2020-01-01", "to": "2020-01-02"})
     assert (job["rows"], job["progress"]) == (0, 1)
     data = await exports.file(job)
-    if form == "csv":
+    if file_format == "csv":
         assert data.decode() == ",".join(COLUMNS) + "\n"
-    elif form == "parquet":
+    elif file_format == "parquet":
         assert pyarrow.parquet.read_table(io.BytesIO(data)).column_names == list(COLUMNS)
     else:
-        assert data.strip() == (b"[]" if form == "json" else b"")
+        assert data.strip() == (b"[]" if file_format == "json" else b"")
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ async def test_export_without_results_is_a_readable_file(exports: Exports, form:
 async def test_filter_selects_the_same_results_as_in_the_list(exports: Exports, requested: dict[str, Any]) -> None:
     await fill(exports)
     text = await exports.content(await exports.run("ndjson", filter=requested))
-    params = [(name, one) for name, values in requested.items() for one in as_list(values)]
+    params = [(name, value) for name, values in requested.items() for value in as_list(values)]
     items = await exports.api.walk("/v1/results", params)
     assert [orjson.loads(line)["id"] for line in text.splitlines()] == [item["id"] for item in items]
 

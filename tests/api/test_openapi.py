@@ -185,7 +185,7 @@ async def test_every_route_returns_404_for_an_id_of_another_organization(stored:
     receipt = (await stored.get("/v1/receipts"))["data"][0]["id"]
     ids = {"results": item["id"], "runs": "run_1", "cases": item["case"], "webhooks": hook["id"], "api-keys": key,
            "receipts": receipt, "artifacts": "art_" + item["id"][4:] + "0" * 16}  # fmt: skip
-    _, foreign = await stored.make_organization("other")
+    _, other_key = await stored.make_organization("other")
     for route in all_routes():
         noun = route.path.removeprefix("/v1").split("/")[1]
         if "{" not in route.path or route.permission is None or route.path.endswith("/report"):
@@ -194,5 +194,5 @@ async def test_every_route_returns_404_for_an_id_of_another_organization(stored:
         path = route.path.replace("{id}", id_).replace("{run_id}", "run_1").replace("{name}", "a.png")
         path = path.replace("{recovery_id}", "rec_" + "0" * 32).replace("{delivery_id}", "dlv_" + "0" * 32)
         body = {"since": "2026-05-20"} if route.path.endswith("/recover") else {"enabled": True}
-        response = await stored.send(route.method, path.split("{name:")[0], json=body, key=foreign)
+        response = await stored.send(route.method, path.split("{name:")[0], json=body, key=other_key)
         assert response.status == 404, (route.method, path, await response.text())

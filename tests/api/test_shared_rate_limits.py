@@ -72,16 +72,16 @@ async def test_two_servers_share_the_limit_of_a_key(database_url: str, redis: Re
 @needs_redis
 async def test_two_servers_share_the_limit_of_an_organization(database_url: str, redis: Redis) -> None:
     async with pair(database_url, redis, rate_limit="100/day", rate_limit_organization="3/day") as both:
-        colleague, (_, foreign_key) = (await both.api.make_key()).key, await both.api.make_organization("other")
+        second_key, (_, other_key) = (await both.api.make_key()).key, await both.api.make_organization("other")
         responses = [
             await both.get_results(0),
-            await both.get_results(1, colleague),
-            await both.get_results(0, colleague),
+            await both.get_results(1, second_key),
+            await both.get_results(0, second_key),
             await both.get_results(1),
         ]
         assert [response.status for response in responses] == [200, 200, 200, 429]
         assert {response.headers["X-RateLimit-Limit"] for response in responses} == {"3"}
-        assert (await both.get_results(1, foreign_key)).status == 200
+        assert (await both.get_results(1, other_key)).status == 200
 
 
 @needs_redis

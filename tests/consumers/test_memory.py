@@ -27,11 +27,11 @@ async def test_backlog_of_ten_thousand_events_fits_into_memory(store: Store, bro
 
 async def test_largest_events_fit_into_memory(store: Store, broker: Broker, database_url: str) -> None:
     """All consumers have prefetched events of the maximum size, each with very many small failed results."""
-    one = result("x" * 20, "failed", failure={"message": "no"})
-    count = MAX_BODY_BYTES // (len(body(one)) + 8)
+    failing = result("x" * 20, "failed", failure={"message": "no"})
+    count = MAX_BODY_BYTES // (len(body(failing)) + 8)
     events = []
     for number in range(PREFETCHED):
-        results = [{**one, "name": f"{number:06}{case:014}"} for case in range(count)]
+        results = [{**failing, "name": f"{number:06}{case:014}"} for case in range(count)]
         while len(body(run_event(f"run_{number}", results))) > MAX_BODY_BYTES:
             del results[-100:]
         events.append(run_event(f"run_{number}", results))

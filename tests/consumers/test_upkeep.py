@@ -59,20 +59,20 @@ async def test_task_with_a_statement_timeout_is_not_retried_immediately() -> Non
 
 
 async def test_stop_cancels_a_long_task() -> None:
-    started, ended = asyncio.Event(), asyncio.Event()
+    started, finished = asyncio.Event(), asyncio.Event()
 
     async def run_long() -> None:
         started.set()
         try:
             await asyncio.sleep(3600)
         finally:
-            ended.set()
+            finished.set()
 
     stopping = asyncio.Event()
     async with running(stopping, run_tasks([PeriodicTask("long", 0.01, run_long)], stopping)):
         await started.wait()
         stopped_at = time.monotonic()
-    assert ended.is_set()
+    assert finished.is_set()
     assert time.monotonic() - stopped_at < 5
 
 

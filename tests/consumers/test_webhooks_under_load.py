@@ -89,24 +89,26 @@ async def dead_endpoint(behavior: str) -> AsyncIterator[str]:
 
 
 async def test_killed_dispatchers_lose_no_delivery_and_repeat_few(store: Store, database_url: str) -> None:
-    async with receiving(delay_s=0.002) as one, receiving(delay_s=0.002) as other:
-        for receiver in (one, other):
+    async with receiving(delay_s=0.002) as first, receiving(delay_s=0.002) as second:
+        for receiver in (first, second):
             await insert_due(store, await add_webhook(store, receiver.url, ("export.completed",)), EVENTS_PER_ENDPOINT)
         for share in (0.2, 0.4, 0.6):
             process = await start_dispatcher(database_url)
             target = share * EVENTS_PER_ENDPOINT
-            await until(lambda: _is(len(one.event_ids()) > target), f"{target} events", TIMEOUT_S)  # noqa: B023
+            await until(lambda: _is(len(first.event_ids()) > target), f"{target} events", TIMEOUT_S)  # noqa: B023
             process.send_signal(signal.SIGKILL)
             await process.wait()
             await expire_leases(store)
         process = await start_dispatcher(database_url)
         await until(
-            lambda: _is(len(one.event_ids()) == len(other.event_ids()) == EVENTS_PER_ENDPOINT), "all events", TIMEOUT_S
+            lambda: _is(len(first.event_ids()) == len(second.event_ids()) == EVENTS_PER_ENDPOINT),
+            "all events",
+            TIMEOUT_S,
         )
         await until(lambda: is_nothing_due(store), "the last records", TIMEOUT_S)
         process.send_signal(signal.SIGTERM)
         assert await process.wait() == 0
-    for receiver in (one, other):
+    for receiver in (first, second):
         repeated = len(receiver.received) - EVENTS_PER_ENDPOINT
         print(f"{EVENTS_PER_ENDPOINT} events arrived, {repeated} of them twice after a kill")
         assert repeated < 3 * 200  # only attempts in progress are repeated, not recorded ones

@@ -84,11 +84,11 @@ async def fill(store: Store, runs: int = 60, seed: int = 7) -> None:
     rng = random.Random(seed)
     await store.pool.execute("INSERT INTO organizations (slug, name) VALUES ('other', 'Other')")
     events = [random_event(rng, f"run_{number}") for number in range(runs)]
-    foreign = [random_event(rng, f"run_{number}") for number in range(10)]
-    for event in foreign:
+    hidden = [random_event(rng, f"run_{number}") for number in range(10)]
+    for event in hidden:
         event["data"]["organization"] = "other"
     await store.ingest(*events)
-    await store.ingest(*foreign)
+    await store.ingest(*hidden)
 
 
 async def read_rows(pool: asyncpg.Pool) -> list[StoredResult]:

@@ -35,7 +35,7 @@ _RUN_ID = TypeAdapter(Identifier)
 
 
 async def upload_report(request: web.Request) -> web.Response:
-    """Store the uploaded report and queue it. The receipt shows how it is processed. An empty report returns 400."""
+    """Store the uploaded report and queue it. The receipt shows the outcome. An empty report returns 400."""
     who, resources = caller(request), request.app[RESOURCES]
     run_id, query = _run_id(request), _query(request, who)
     check_content_length(request, resources.settings.report_max_bytes)

@@ -1,4 +1,4 @@
-"""The cache of valid API keys, with which most requests need no database query for authentication."""
+"""The cache of valid API keys. Authentication with a cached key needs no database query."""
 
 from typing import Final
 

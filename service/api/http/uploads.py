@@ -39,7 +39,7 @@ def check_content_length(request: web.Request, limit: int) -> None:
 
 
 def content_encoding(request: web.Request) -> Encoding | None:
-    """Return the compression of the body, which the parser of the report removes. Raises UnsupportedMediaType."""
+    """Return the compression of the body; the parser process decompresses it. Raises UnsupportedMediaType."""
     match request.headers.get("Content-Encoding", "identity").strip().lower():
         case "identity" | "":
             return None

@@ -14,7 +14,7 @@ from service.log import log
 from service.store import backlogs, heartbeats
 from service.store.postgres.database import Pool, Row, is_outage
 
-MAX_ROWS: Final = 10_000  # per kind of row: a sample is cheap however large the backlog is
+MAX_ROWS: Final = 10_000  # per kind of row, so that the cost of a sample is limited
 _SAMPLE_INTERVAL_S: Final = 5.0
 _TIMEOUT_S: Final = 3.0
 
@@ -83,7 +83,7 @@ class BacklogMetrics:
             if not is_outage(error):
                 log.exception("backlog_query_failed")
             return BacklogSample([_database_up(0)])
-        return BacklogSample([_database_up(1), *(_gauge(each, found) for each in _GAUGES), *_worker_gauges(roles)])
+        return BacklogSample([_database_up(1), *(_gauge(gauge, found) for gauge in _GAUGES), *_worker_gauges(roles)])
 
 
 def _database_up(value: int) -> Metric:

@@ -18,7 +18,7 @@ OPTIONS: Final[dict[str, Any]] = {
     "access_log": None,
     "auto_decompress": False,  # the reports consumer decompresses reports, within limits, in a child process
     # Large enough to report a query parameter that is too long by its name. The limit of a header keeps its default
-    # of 8 KiB, because a request can repeat a header a hundred times, and the service reads no longer header.
+    # of 8 KiB, because a request can repeat a header a hundred times, and the service needs no larger header.
     "max_line_size": 64 * 2**10,
 }
 _BACKLOG: Final = 128

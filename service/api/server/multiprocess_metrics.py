@@ -21,8 +21,9 @@ _SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a full disk would crash
 def multiprocess_metrics() -> Iterator[None]:
     """Make the processes that are forked in this block share their metrics, under unique process names.
 
-    A process that replaces a dead one has its name and continues its counters, so that no counter decreases. Every
-    metric must have labels: a metric without labels opens its file when it is created, which is before this block.
+    A process that replaces an exited process has the same name and continues its counters, so that no counter
+    decreases. Every metric must have labels, because a metric without labels opens its file when it is created, which
+    is before this block.
     """
     memory = _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK) else None
     with TemporaryDirectory(prefix="zof-results-counts-", dir=memory) as directory:

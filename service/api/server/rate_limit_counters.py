@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _PREFIX: Final = "zof-results"
 _CONNECTIONS: Final = 16
 _TIMEOUT_S: Final = 0.25  # the longest delay of a request by a slow or unreachable Redis
-_RETRY_INTERVAL_S: Final = 1.0  # while Redis is unreachable, one request per interval contacts it again
+_RETRY_INTERVAL_S: Final = 1.0  # while Redis is unreachable, one request per interval tries to reach it
 
 
 class Window(NamedTuple):
@@ -41,7 +41,7 @@ class RateLimitCounters:
 
 
 class RedisCounters(RateLimitCounters):
-    """The counters of all processes that use one Redis. While Redis is unreachable, each process counts alone."""
+    """The counters of all processes that use one Redis. While Redis is unreachable, each process uses its own."""
 
     def __init__(self, redis: RedisStorage) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class RedisCounters(RateLimitCounters):
         self._unreachable_until: float | None = None
 
     async def add(self, windows: Sequence[Window]) -> list[int]:
-        """Count as above. An unreachable Redis fails no request and delays at most one request per interval."""
+        """Count one request. If Redis is unreachable, no request fails, and at most one per interval is delayed."""
         if not self._should_use_redis():
             return await super().add(windows)
         try:
@@ -62,7 +62,7 @@ class RedisCounters(RateLimitCounters):
         return counts
 
     def _should_use_redis(self) -> bool:
-        """Return True; while Redis is unreachable, only for one request per interval."""
+        """Return whether to use Redis. While it is unreachable, only one request per interval uses it."""
         if self._unreachable_until is None:
             return True
         now = time.monotonic()
@@ -113,8 +113,9 @@ def redis_pool(settings: Settings) -> "BlockingConnectionPool | None":
         return BlockingConnectionPool.from_url(
             settings.rate_limit_url,
             max_connections=_CONNECTIONS,
-            timeout=None,  # no own time limit for a free connection: `add` has one
-            socket_connect_timeout=_TIMEOUT_S,  # the client can lose a cancellation, as wait_for of Python 3.11 does
+            timeout=None,  # wait for a free connection without a limit, because `add` has a time limit
+            # The client, like wait_for of Python 3.11, can lose a cancellation, so it needs its own time limits.
+            socket_connect_timeout=_TIMEOUT_S,
             socket_timeout=_TIMEOUT_S,
         )
     except ImportError:

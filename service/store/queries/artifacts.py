@@ -36,8 +36,8 @@ async def list_page(
         "after_run_level": run_level, "after_key": artifact_key, "link_base": link_base,
     }  # fmt: skip
     row = await statement.fetch_row(connection, values)
-    ended = row["artifact_key"] is None
-    return ArtifactPage(row["data"], None if ended else ArtifactPosition(row["run_level"], row["artifact_key"]))
+    is_last = row["artifact_key"] is None
+    return ArtifactPage(row["data"], None if is_last else ArtifactPosition(row["run_level"], row["artifact_key"]))
 
 
 async def result_exists(

@@ -45,8 +45,8 @@ async def list_page(
         "after_suite": after_suite, "after_case": after_case,
     }  # fmt: skip
     row = await page_statement(of_one_suite=suite is not None).fetch_row(connection, values)
-    ended = row["case_key"] is None
-    return CasePage(row["data"], None if ended else CasePosition(row["suite_hash"], CaseKey(row["case_key"])))
+    is_last = row["case_key"] is None
+    return CasePage(row["data"], None if is_last else CasePosition(row["suite_hash"], CaseKey(row["case_key"])))
 
 
 async def find_one(

@@ -142,7 +142,7 @@ class Exporter:
         except Exception as outage:
             if not is_outage(outage):
                 raise
-            log.warning("store_unreachable", work="exports", error=repr(outage))
+            log.warning("database_unreachable", work="exports", error=repr(outage))
         return "queued"
 
     async def _fail(self, connection: Connection, claim: Claim, export: StoredExport, reason: str) -> None:

@@ -77,7 +77,7 @@ class RunIngest:
 
     async def _parse(self, connection: Connection, body: bytes, window: AcceptanceWindow) -> BatchItem:
         """Parse one event completely before the next, so that only one parsed event is in memory and CPU caches."""
-        await asyncio.sleep(0)  # lets other batches send their next statement
+        await asyncio.sleep(0)  # yields, so that other batches can send their next statement
         event = parse_event(body, window)
         slug = event.organization
         if slug and slug not in self._organizations:

@@ -38,7 +38,7 @@ class RunWriter:
 
     @classmethod
     async def open(cls, connection: Connection, org_id: OrgId, state: RunState) -> Self:
-        """Insert the run, or lock the stored one. Raises Rejected if check_can_merge does."""
+        """Insert the run, or lock the stored one. Raises Rejected if the stored run can't be merged."""
         new = StoredRun.new(org_id, state, Counts())
         if await stored_runs.insert_new(connection, [new]):
             return cls(new, state, is_new=True)
@@ -61,7 +61,7 @@ class RunWriter:
             self._has_replaced = self._has_replaced or bool(winners.outcomes)
 
     async def close(self, connection: Connection) -> RunChange | None:
-        """Update the run and return the change; None if nothing has changed."""
+        """Update the run and return the change; return None if nothing has changed."""
         run, was_complete = self.run, self.run.complete and not self._is_new
         if not self._is_new:
             merged = runs.merge(run.state, self._state)

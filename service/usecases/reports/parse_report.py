@@ -52,8 +52,8 @@ class ParsedReport:
             count, valid = self._validate(chunk, index)
             index += count
             if self._repeated_ids:
-                deferred += [one for one in valid if one[1].get("case_id") in self._repeated_ids]
-                valid = [one for one in valid if one[1].get("case_id") not in self._repeated_ids]
+                deferred += [item for item in valid if item[1].get("case_id") in self._repeated_ids]
+                valid = [item for item in valid if item[1].get("case_id") not in self._repeated_ids]
             yield valid
             self._truncate_problems()
         yield list(self._limit_attempts(deferred))
@@ -62,12 +62,12 @@ class ParsedReport:
     def problems(self) -> list[Problem]:
         """The problems that the receipt lists, and the number of further problems."""
         self._truncate_problems()
-        more = [_note(f"{self._unlisted} further problems")] if self._unlisted else []
-        return self.event.problems + more
+        unlisted = [_note(f"{self._unlisted} further problems")] if self._unlisted else []
+        return self.event.problems + unlisted
 
     @property
     def no_valid_result_message(self) -> str:
-        """The first reasons of a report without valid results."""
+        """The error message of a report without valid results; it contains the first reasons."""
         reasons = [f"{problem['index']}: {problem['reason']}" for problem in self.event.problems[:_LISTED_REASONS]]
         return "the report contains no valid result: " + "; ".join(reasons)
 

@@ -1,4 +1,4 @@
-"""Registration of uploaded files as artifacts: the report of its run, attachments of the results that name them."""
+"""Registration of uploaded files as artifacts: reports of their run, attachments of the results that name them."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final

@@ -35,7 +35,7 @@ class AttemptedDelivery(NamedTuple):
 async def claim_deliveries(
     pool: Pool, capacities: Mapping[Endpoint, int], limit: int, policy: DeliveryPolicy
 ) -> list[ClaimedDelivery]:
-    """Claim at most `limit` due deliveries for the lease of the policy. After it, another dispatcher can claim them."""
+    """Claim at most `limit` due deliveries for the lease of the policy. Others can claim them afterwards."""
     return await deliveries.claim(pool, capacities, limit, policy) if limit > 0 else []
 
 
@@ -83,7 +83,7 @@ async def recover_missed(pool: Pool) -> bool:
 
 
 async def _record(pool: Pool, attempted: Sequence[AttemptedDelivery], policy: DeliveryPolicy) -> list[DeliveryStatus]:
-    updates = [_update(one, policy) for one in attempted]
+    updates = [_update(attempt, policy) for attempt in attempted]
     async with pool.acquire() as connection, notifying_transaction(connection):
         await deliveries.record(connection, updates, policy)
         await _disable(connection, attempted, policy)
@@ -122,8 +122,8 @@ def _log_entry(attempted: AttemptedDelivery) -> str:
 
 async def _disable(connection: Connection, attempted: Sequence[AttemptedDelivery], policy: DeliveryPolicy) -> None:
     """Disable the webhooks whose endpoints are gone or have failed for too long."""
-    gone = {one.claimed.endpoint for one in attempted if one.outcome.is_gone}
-    failed = {one.claimed.endpoint for one in attempted if not one.outcome.succeeded} - gone
+    gone = {attempt.claimed.endpoint for attempt in attempted if attempt.outcome.is_gone}
+    failed = {attempt.claimed.endpoint for attempt in attempted if not attempt.outcome.succeeded} - gone
     failing = await webhooks.find_failing(connection, failed, policy.disable_after) if failed else []
     reasons = [(endpoint, "gone") for endpoint in gone] + [(endpoint, "failing") for endpoint in failing]
     for endpoint, reason in sorted(reasons):  # in the order of the keys, so that dispatchers can't deadlock

@@ -112,9 +112,9 @@ async def test_too_large_and_compressed_artifacts_are_rejected(reports: Reports)
 
 async def test_artifacts_are_isolated_by_organization_and_project(reports: Reports) -> None:
     sent = await put(reports, "a.log")
-    _, foreign = await reports.api.make_organization("other")
+    _, other_key = await reports.api.make_organization("other")
     bound = (await reports.api.make_key("engineer", project_id="another")).key
-    for key in (foreign, bound):
+    for key in (other_key, bound):
         await reports.api.error(f"/v1/artifacts/{sent['id']}", 404, key=key)
         path = f"/v1/results/{await result_id(reports)}/artifacts/b.log"
         response = await reports.api.http.put(path, data=b"x", headers={"Authorization": f"Bearer {key}"})

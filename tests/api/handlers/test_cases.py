@@ -69,10 +69,10 @@ async def test_history_lists_results_newest_first(stored: Api) -> None:
 
 async def test_unknown_or_foreign_case_returns_404(stored: Api) -> None:
     case = (await find(stored, "pays"))["id"]
-    _, foreign = await stored.make_organization("other")
+    _, other_key = await stored.make_organization("other")
     bound = (await stored.make_key(project_id="blog")).key
     for suffix in ("", "/history"):
-        for key in (foreign, bound):
+        for key in (other_key, bound):
             await stored.error(f"/v1/cases/{case}{suffix}", 404, key=key)
         for id_ in ("case_0000000000000000", "case_1", "tc_pay"):
             await stored.error(f"/v1/cases/{id_}{suffix}", 404)

@@ -139,11 +139,11 @@ async def test_invalid_last_event_id_names_the_header(api: Api, position: str) -
 
 
 async def test_other_organizations_and_projects_see_no_events(api: Api) -> None:
-    await publish(api, "ours")
-    ours = (await api.get("/v1/events"))["data"][0]["id"]
+    await publish(api, "run_1")
+    event_id = (await api.get("/v1/events"))["data"][0]["id"]
     _, other_key = await api.make_organization("other")
     assert (await api.get("/v1/events", key=other_key))["data"] == []
-    await api.error("/v1/events", 404, {"after": ours}, key=other_key)
+    await api.error("/v1/events", 404, {"after": event_id}, key=other_key)
     bound = (await api.make_key("viewer", project_id="till")).key
     assert (await api.get("/v1/events", key=bound))["data"] == []
 
@@ -195,11 +195,11 @@ async def _publish_runs(api: Api, count: int) -> None:
 
 async def test_stream_is_filtered_and_limited_to_the_organization(api: Api) -> None:
     _, other_key = await api.make_organization("other")
-    async with streaming(api, {"run_id": "mine"}) as filtered, streaming(api, key=other_key) as foreign:
+    async with streaming(api, {"run_id": "mine"}) as filtered, streaming(api, key=other_key) as other_stream:
         await publish(api, "other", "mine")
         assert run_ids(await filtered.read(1)) == ["mine"]
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(foreign.next(), 0.3)
+            await asyncio.wait_for(other_stream.next(), 0.3)
 
 
 async def test_idle_stream_sends_heartbeats_until_its_key_is_revoked(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

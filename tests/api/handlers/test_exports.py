@@ -310,7 +310,7 @@ async def test_file_missing_in_storage_returns_404_instead_of_a_redirect(databas
 
 async def listed_artifacts(exports: Exports) -> list[Any]:
     results = await exports.api.walk("/v1/results", {"run_id": "run_1"})
-    per_result = [await exports.api.walk(f"/v1/results/{one['id']}/artifacts") for one in results]
+    per_result = [await exports.api.walk(f"/v1/results/{result['id']}/artifacts") for result in results]
     assert all(artifacts == per_result[0] for artifacts in per_result)
     return per_result[0]
 
@@ -411,7 +411,7 @@ async def test_job_that_crashes_its_workers_fails(exports: Exports) -> None:
 
 async def test_one_organization_does_not_delay_another(exports: Exports) -> None:
     _, key = await exports.api.make_organization("other")
-    mine = [(await exports.request())["id"] for _ in range(5)]
-    theirs = (await exports.request(key=key))["id"]
+    own = [(await exports.request())["id"] for _ in range(5)]
+    other = (await exports.request(key=key))["id"]
     claimed = [claim.claim.job_id for _ in range(6) if (claim := await exports.exporter.claim(2))]
-    assert claimed == [mine[0], theirs, mine[1]]
+    assert claimed == [own[0], other, own[1]]

@@ -80,9 +80,9 @@ class DatabaseProxy:
     writers: set[asyncio.StreamWriter] = field(default_factory=set)
 
     async def forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection(self.host, self.port)
-        self.writers |= {writer, back}
-        await asyncio.gather(self._copy(reader, back), self._copy(there, writer))
+        server_reader, server_writer = await asyncio.open_connection(self.host, self.port)
+        self.writers |= {writer, server_writer}
+        await asyncio.gather(self._copy(reader, server_writer), self._copy(server_reader, writer))
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(2**16):

@@ -317,7 +317,7 @@ async def test_key_needs_the_permission_and_its_project(without_worker: Reports)
 async def test_receipts_are_filtered_by_run_and_event_and_isolated_by_organization(without_worker: Reports) -> None:
     sent = await without_worker.send(PASSING)
     other = await without_worker.send(PASSING, "run_2")
-    _, foreign = await without_worker.api.make_organization("other")
+    _, other_key = await without_worker.api.make_organization("other")
     bound = (await without_worker.api.make_key("engineer", project_id="another")).key
 
     assert sent["status"] == "queued"
@@ -328,7 +328,7 @@ async def test_receipts_are_filtered_by_run_and_event_and_isolated_by_organizati
         other["id"],
         sent["id"],
     ]
-    for key in (foreign, bound):
+    for key in (other_key, bound):
         assert (await without_worker.api.get("/v1/receipts", key=key))["data"] == []
         await without_worker.api.error(f"/v1/receipts/{sent['id']}", 404, key=key)
     await without_worker.api.error("/v1/receipts/rcp_1", 404)

@@ -122,9 +122,9 @@ async def test_repeated_parameter_returns_400(api: Api) -> None:
 async def test_cursor_works_only_with_its_list(api: Api) -> None:
     await api.store.ingest(run_event("run_1", [result(str(number)) for number in range(4)]))
     cursor = (await api.get("/v1/results", {"limit": "1"}))["next_cursor"]
-    _, foreign = await api.make_organization("other")
+    _, other_key = await api.make_organization("other")
     await api.get("/v1/results", {"limit": "3", "starting_after": cursor})
-    for params, key in [({"status": "passed"}, None), ({}, foreign)]:
+    for params, key in [({"status": "passed"}, None), ({}, other_key)]:
         assert (await api.error("/v1/results", 400, params | {"starting_after": cursor}, key))[
             "param"
         ] == "starting_after"

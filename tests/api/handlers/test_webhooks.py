@@ -131,7 +131,7 @@ async def test_test_event_reaches_only_the_webhook_under_test_regardless_of_its_
         sent = await post(api, f"/v1/webhooks/{webhook['id']}/test")
         assert sent["status"] == "pending"
         await attempted(api, webhook, 1)
-    assert [one.event["type"] for one in receiver.received] == ["webhook.test"]
+    assert [received.event["type"] for received in receiver.received] == ["webhook.test"]
     assert other.received == []
 
 
@@ -145,7 +145,7 @@ async def test_deliveries_show_all_attempts_and_can_be_redelivered(api: Api) -> 
         await post(api, f"/v1/webhooks/{webhook['id']}/deliveries/{first['id']}/redeliver")
         [redelivered] = await attempted(api, webhook, 2)
         assert redelivered["attempts"] == 2
-    assert [one.headers["webhook-id"] for one in receiver.received] == [first["event_id"]] * 2
+    assert [received.headers["webhook-id"] for received in receiver.received] == [first["event_id"]] * 2
     missing = f"/v1/webhooks/{webhook['id']}/deliveries/dlv_{'0' * 32}/redeliver"
     await post(api, missing, status=404)
 
@@ -179,7 +179,7 @@ async def test_recovery_delivers_missed_events_once(api: Api) -> None:
         assert (recovery["status"], recovery["recovered"]) == ("succeeded", 2)
         async with dispatching(api.store):
             await attempted(api, webhook, 3)
-    runs = [one.event["data"]["object"]["run_id"] for one in receiver.received]
+    runs = [received.event["data"]["object"]["run_id"] for received in receiver.received]
     assert sorted(runs) == ["arrived", "disabled", "exhausted"]
 
 
@@ -196,6 +196,6 @@ async def attempted(api: Api, webhook: dict[str, Any], attempts: int) -> list[di
     async with asyncio.timeout(20):
         while True:
             found: list[dict[str, Any]] = (await api.get(f"/v1/webhooks/{webhook['id']}/deliveries"))["data"]
-            if sum(one["attempts"] for one in found) >= attempts:
+            if sum(delivery["attempts"] for delivery in found) >= attempts:
                 return found
             await asyncio.sleep(0.02)

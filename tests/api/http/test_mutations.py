@@ -106,8 +106,8 @@ async def test_same_idempotency_key_with_another_body_returns_422(api: Api) -> N
 
 async def test_idempotency_key_is_scoped_to_its_organization_and_path(api: Api) -> None:
     _, _, first = await create(api, "k1")
-    _, foreign = await api.make_organization("other")
-    assert (await create(api, "k1", key=foreign))[0] == 201
+    _, other_key = await api.make_organization("other")
+    assert (await create(api, "k1", key=other_key))[0] == 201
     response = await api.send("POST", f"/v1/api-keys/{first['id']}/rotate", Idempotency_Key="k1")
     assert "Idempotent-Replayed" not in response.headers
 
@@ -170,9 +170,9 @@ async def test_deleted_key_cannot_be_used_or_changed(api: Api) -> None:
 
 async def test_key_of_another_organization_cannot_be_changed(api: Api) -> None:
     _, _, created = await create(api)
-    _, foreign = await api.make_organization("other")
-    assert (await api.send("DELETE", f"/v1/api-keys/{created['id']}", key=foreign)).status == 404
-    assert (await api.send("POST", f"/v1/api-keys/{created['id']}/rotate", key=foreign)).status == 404
+    _, other_key = await api.make_organization("other")
+    assert (await api.send("DELETE", f"/v1/api-keys/{created['id']}", key=other_key)).status == 404
+    assert (await api.send("POST", f"/v1/api-keys/{created['id']}/rotate", key=other_key)).status == 404
     await api.get("/v1/results", key=created["key"])
 
 

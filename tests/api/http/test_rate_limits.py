@@ -34,11 +34,11 @@ async def test_exceeded_limit_returns_429_with_the_time_to_wait(database_url: st
 async def test_keys_of_an_organization_share_its_limit(database_url: str) -> None:
     async with serve(database_url, rate_limit="off", rate_limit_organization="2/day") as api:
         other = (await api.make_key()).key
-        _, foreign = await api.make_organization("other")
+        _, other_key = await api.make_organization("other")
         await api.get("/v1/results")
         await api.get("/v1/results", key=other)
         await api.error("/v1/results", 429)
-        await api.get("/v1/results", key=foreign)
+        await api.get("/v1/results", key=other_key)
 
 
 async def test_disabled_limits_add_no_headers(database_url: str) -> None:

@@ -54,7 +54,7 @@ class ApiProcesses:
             return False
 
 
-async def until(condition: Callable[[], bool], what: str) -> None:
+async def until(condition: Callable[[], bool], description: str) -> None:
     async with asyncio.timeout(TIMEOUT_S):
         while not condition():  # noqa: ASYNC110 - another process's state
             await asyncio.sleep(0.05)

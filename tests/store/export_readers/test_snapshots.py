@@ -27,16 +27,16 @@ RUNS = 7
 
 @pytest.fixture
 async def pool(store: Store, database_url: str) -> AsyncIterator[Any]:
-    for nth in range(RUNS):
-        await store.ingest(run_event(f"run_{nth}", [result("a")]))
+    for number in range(RUNS):
+        await store.ingest(run_event(f"run_{number}", [result("a")]))
     pool = await database.open_pool(database_url, "results_api", STRATEGY.readers)
     yield pool
     await database.close_pool(pool)
 
 
 async def insert_more_results(store: Store) -> None:
-    for nth in range(RUNS):
-        await store.ingest(run_event(f"run_{nth}", [result("late")]))
+    for number in range(RUNS):
+        await store.ingest(run_event(f"run_{number}", [result("late")]))
 
 
 async def test_text_contains_no_result_stored_after_the_start(store: Store, pool: Any) -> None:

@@ -147,8 +147,8 @@ async def test_repeated_name_without_a_case_id_is_a_further_occurrence(store: St
 
 
 async def test_invalid_results_do_not_prevent_storage_of_the_valid_ones(store: Store) -> None:
-    bad: list[Any] = [result("bad", "exploded"), result("negative", duration_ms=-1), {"status": "passed"}, 7]
-    (outcome,) = await store.ingest(run_event(results=[result("good"), *bad]))
+    invalid: list[Any] = [result("bad", "exploded"), result("negative", duration_ms=-1), {"status": "passed"}, 7]
+    (outcome,) = await store.ingest(run_event(results=[result("good"), *invalid]))
     assert outcome.status == "partial"
     assert [row[0] for row in await store.results()] == ["good"]
     (receipt,) = await store.receipts()
@@ -179,8 +179,8 @@ async def test_invalid_results_do_not_prevent_storage_of_the_valid_ones(store: S
     ids=lambda value: value if isinstance(value, str) else "",
 )
 async def test_invalid_event_is_rejected_without_affecting_the_batch(store: Store, event: Any, reason: str) -> None:
-    good, outcome, also_good = await store.ingest(run_event("before"), event, run_event("after"))
-    assert (good.status, also_good.status) == ("stored", "stored")
+    first, outcome, last = await store.ingest(run_event("before"), event, run_event("after"))
+    assert (first.status, last.status) == ("stored", "stored")
     assert (outcome.status, outcome.reason) == ("rejected", reason)
     assert outcome.message
 
