@@ -426,15 +426,16 @@ CREATE TABLE dead_letters (
 -- The stored body doesn't contain secrets that are shown only once.
 CREATE TABLE idempotency_keys (
     org_id         int NOT NULL REFERENCES organizations,
+    api_key_id     text NOT NULL,            -- another key can be bound to another project
     method         text NOT NULL,
-    path           text NOT NULL,
+    path_sha256    bytea NOT NULL,           -- fixed size, because an index row can't contain a path of any length
     key            text NOT NULL,
     request_sha256 bytea NOT NULL,           -- SHA-256 of the request
     status         smallint NOT NULL,
     body           bytea NOT NULL,
     location       text,
     created_at     timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (org_id, method, path, key)
+    PRIMARY KEY (org_id, api_key_id, method, path_sha256, key)
 );
 CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at);
 

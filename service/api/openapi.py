@@ -78,7 +78,7 @@ _RANGED: Final = [
 _IDEMPOTENT: Final = [
     _request_header(
         "Idempotency-Key",
-        "A repeated request with the same key and body within 24 hours returns the first response",
+        "A repeated request of the same API key, with the same value and body, returns the first response for 24 hours",
         {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!#-~]+$"},
     )
 ]

@@ -15,7 +15,7 @@ class StoredResponse(NamedTuple):
 
 
 class Mutation(NamedTuple):
-    """A request that changes data: organization, actor, idempotency key, and a digest of the request content."""
+    """A request that changes data: organization, API key ID (actor), Idempotency-Key (key), and content digest."""
 
     org_id: OrgId
     actor: str

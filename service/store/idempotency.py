@@ -1,5 +1,6 @@
-"""Stored responses by Idempotency-Key."""
+"""Stored responses by Idempotency-Key, API key, method, and path."""
 
+from hashlib import sha256
 from typing import Final
 
 from service.domain.responses import Mutation, StoredResponse
@@ -35,4 +36,5 @@ async def delete_expired(connection: Connection, limit: int) -> int:
 
 
 def _key_columns(mutation: Mutation) -> tuple[object, ...]:
-    return mutation.org_id, mutation.method, mutation.path, mutation.key
+    path_sha256 = sha256(mutation.path.encode(errors="surrogatepass")).digest()
+    return mutation.org_id, mutation.actor, mutation.method, path_sha256, mutation.key

@@ -1,16 +1,19 @@
 -- name: try_lock
 -- Lock until the transaction ends. A second request with the key fails immediately instead of waiting for the first.
-SELECT pg_try_advisory_xact_lock(hashtextextended(concat_ws(E'\n', $1::int, $2::text, $3::text, $4::text), 0))
+SELECT pg_try_advisory_xact_lock(
+    hashtextextended(concat_ws(E'\n', $1::int, $2::text, $3::text, encode($4::bytea, 'hex'), $5::text), 0)
+)
 
 -- name: find
 SELECT request_sha256, status, body, location FROM idempotency_keys
-WHERE org_id = $1 AND method = $2 AND path = $3 AND key = $4 AND created_at > now() - interval '24 hours'
+WHERE org_id = $1 AND api_key_id = $2 AND method = $3 AND path_sha256 = $4 AND key = $5
+  AND created_at > now() - interval '24 hours'
 
 -- name: insert
 -- Replaces an expired row with the same key.
-INSERT INTO idempotency_keys (org_id, method, path, key, request_sha256, status, body, location)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-ON CONFLICT (org_id, method, path, key) DO UPDATE
+INSERT INTO idempotency_keys (org_id, api_key_id, method, path_sha256, key, request_sha256, status, body, location)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+ON CONFLICT (org_id, api_key_id, method, path_sha256, key) DO UPDATE
     SET request_sha256 = excluded.request_sha256, status = excluded.status, body = excluded.body,
         location = excluded.location, created_at = now()
 

@@ -112,6 +112,38 @@ async def test_idempotency_key_is_scoped_to_its_organization_and_path(api: Api) 
     assert "Idempotent-Replayed" not in response.headers
 
 
+async def test_idempotency_key_is_scoped_to_its_api_key(api: Api) -> None:
+    """A key that is bound to another project must never receive the response of this key."""
+    shop, blog = [(await api.make_key("admin", project_id=project)).key for project in ("shop", "blog")]
+    _, _, first = await create(api, "k1", key=shop)
+    status, headers, second = await create(api, "k1", {**KEY_REQUEST, "name": "other"}, key=blog)
+    assert (status, "Idempotent-Replayed" in headers) == (201, False)
+    assert (first["project_id"], second["project_id"]) == ("shop", "blog")
+    path = f"/v1/api-keys/{first['id']}"
+    assert (await api.send("DELETE", path, key=blog, Idempotency_Key="k2")).status == 404
+    assert (await api.send("DELETE", path, key=shop, Idempotency_Key="k2")).status == 204
+    await api.error("/v1/results", 401, key=first["key"])
+
+
+async def test_idempotency_key_survives_a_rotation_of_the_secret(api: Api) -> None:
+    used = await api.make_key("admin")
+    await create(api, "k1", key=used.key)
+    rotated = await (await api.send("POST", f"/v1/api-keys/{used.key_id}/rotate")).json()
+    _, headers, _ = await create(api, "k1", key=rotated["key"])
+    assert headers["Idempotent-Replayed"] == "true"
+
+
+@pytest.mark.parametrize("length", [6_000, 60_000])
+async def test_path_of_any_length_can_have_an_idempotency_key(api: Api, length: int) -> None:
+    path = f"/v1/runs/{''.join(f'{number:x}' for number in range(length))[:length]}"
+    first = await api.send("DELETE", path, Idempotency_Key="k1")
+    again = await api.send("DELETE", path, Idempotency_Key="k1")
+    other = await api.send("DELETE", f"{path[:-1]}_", Idempotency_Key="k1")
+    assert (first.status, again.status, other.status) == (404, 404, 404)
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert "Idempotent-Replayed" not in other.headers
+
+
 async def test_error_response_is_replayed(api: Api) -> None:
     absent = "/v1/api-keys/key_00000000000000000000"
     first = await api.send("DELETE", absent, Idempotency_Key="k1")

@@ -49,8 +49,9 @@ async def fill_receipts(owner: asyncpg.Connection) -> None:
 
 async def fill_responses(owner: asyncpg.Connection) -> None:
     await owner.execute(
-        "INSERT INTO idempotency_keys (org_id, method, path, key, request_sha256, status, body, created_at)"
-        " SELECT 1, 'POST', '/v1/results/export', n, '', 202, '', now() - interval '25 hours'"
+        "INSERT INTO idempotency_keys"
+        " (org_id, api_key_id, method, path_sha256, key, request_sha256, status, body, created_at)"
+        " SELECT 1, 'key_1', 'POST', '', n, '', 202, '', now() - interval '25 hours'"
         " FROM generate_series(1, $1::int) n",
         MANY,
     )
@@ -179,8 +180,9 @@ async def _copy_without_end(connection: database.Connection) -> None:
 
 async def test_only_responses_older_than_a_day_are_deleted(store: Store, owner: asyncpg.Connection) -> None:
     await owner.executemany(
-        "INSERT INTO idempotency_keys (org_id, method, path, key, request_sha256, status, body, created_at)"
-        " VALUES (1, 'POST', '/v1/results/export', $1, '', 202, '', now() - $2::interval)",
+        "INSERT INTO idempotency_keys"
+        " (org_id, api_key_id, method, path_sha256, key, request_sha256, status, body, created_at)"
+        " VALUES (1, 'key_1', 'POST', '', $1, '', 202, '', now() - $2::interval)",
         [("old", timedelta(hours=25)), ("new", timedelta(hours=23))],
     )
     await cleanup.delete_expired_responses(store.pool)
