@@ -133,16 +133,17 @@ async def insert_artifact(
     connection: Connection,
     org_id: OrgId,
     run_id: str,
+    project_id: str | None,
     artifact_key: int,
     name: str,
     content_type: str,
     file: ExportFile,
     expires_at: datetime,
 ) -> None:
-    """Insert the file as an artifact of the run. Does nothing if the run doesn't exist."""
+    """Insert the file as an artifact of the run. Does nothing if the organization, or the project, has no such run."""
     await connection.execute(
         _SQL["insert_artifact"], org_id, run_id, artifact_key, name, content_type, file.size, file.sha256, file.path,
-        expires_at,
+        expires_at, project_id,
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from service.api.http.authentication import caller
 from service.api.http.downloads import Download, send_file
-from service.api.http.long_polling import requested_wait_s
+from service.api.http.long_polling import requested_wait_s, wait_until_finished
 from service.api.http.mutations import mutate
 from service.api.http.parsing import parse_body, parse_query
 from service.api.http.responses import compact, reply_json, reply_page, reply_with_etag
@@ -61,8 +61,7 @@ async def get_export(request: web.Request) -> web.Response:
     wait_s = requested_wait_s(request)
     text = await _find(request)
     if wait_s and orjson.loads(text)["finished_at"] is None:
-        job = _job(request)
-        await request.app[RESOURCES].export_watch.wait(job.org_id, job.export_id, wait_s)
+        await wait_until_finished(request, request.app[RESOURCES].export_watch, _job(request).export_id, wait_s)
         text = await _find(request)
     return reply_with_etag(text)
 

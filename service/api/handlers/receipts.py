@@ -5,7 +5,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from service.api.http.authentication import caller
-from service.api.http.long_polling import requested_wait_s
+from service.api.http.long_polling import requested_wait_s, wait_until_finished
 from service.api.http.parsing import parse_query
 from service.api.http.responses import reply, reply_list
 from service.api.server.resources import RESOURCES
@@ -26,7 +26,7 @@ async def get_receipt(request: web.Request) -> web.Response:
     wait_s = requested_wait_s(request)
     receipt = await _find(request)
     if wait_s and receipt.is_open:
-        await request.app[RESOURCES].receipt_watch.wait(caller(request).org_id, receipt.receipt_id, wait_s)
+        await wait_until_finished(request, request.app[RESOURCES].receipt_watch, receipt.receipt_id, wait_s)
         receipt = await _find(request)
     return reply(receipt_object(receipt))
 

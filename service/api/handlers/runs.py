@@ -7,7 +7,7 @@ import orjson
 from aiohttp import web
 
 from service.api.http.authentication import caller
-from service.api.http.long_polling import requested_wait_s
+from service.api.http.long_polling import requested_wait_s, wait_until_finished
 from service.api.http.mutations import mutate
 from service.api.http.parsing import parse_query
 from service.api.http.responses import compact, reply_page, reply_with_etag
@@ -43,10 +43,10 @@ async def list_runs(request: web.Request) -> web.Response:
 async def get_run(request: web.Request) -> web.Response:
     """Get one run. With `wait`, respond when the run is complete or the time is over."""
     wait_s = requested_wait_s(request)
-    who, selector = caller(request), run_selector(request)
+    selector = run_selector(request)
     text = await _find(request, selector)
     if wait_s and not (text and orjson.loads(text)["complete"]):
-        await request.app[RESOURCES].run_watch.wait(who.org_id, selector, wait_s)
+        await wait_until_finished(request, request.app[RESOURCES].run_watch, selector, wait_s)
         text = await _find(request, selector)
     if text is None:
         raise run_not_found(selector.run_id)

@@ -1,14 +1,19 @@
-"""The time limit of a long-polling request, from `?wait=` or the header `Prefer` (RFC 7240)."""
+"""Long-polling requests: their time limit, from `?wait=` or the header `Prefer` (RFC 7240), and the wait itself."""
 
 import re
-from typing import Final
+from collections.abc import Hashable
+from typing import Final, TypeVar
 
 from aiohttp import web
 
+from service.api.http.authentication import caller, check_still_valid
 from service.api.http.parsing import parse_query
 from service.contracts.queries import LONGEST_WAIT_S, WaitQuery
+from service.usecases.watch import Watch
 
 _PREFER_WAIT: Final = re.compile(r'wait\s*=\s*"?([0-9]{1,9})"?(?:\s*;.*)?', re.IGNORECASE)
+
+Watched = TypeVar("Watched", bound=Hashable)
 
 
 def requested_wait_s(request: web.Request) -> int:
@@ -18,6 +23,12 @@ def requested_wait_s(request: web.Request) -> int:
     """
     query = parse_query(request, WaitQuery)
     return query.wait if "wait" in query.model_fields_set else _preferred_wait_s(request)
+
+
+async def wait_until_finished(request: web.Request, watch: Watch[Watched], watched: Watched, timeout_s: float) -> None:
+    """Wait until the object is finished or the time is over. Raises Unauthorized if the API key is no longer valid."""
+    await watch.wait(caller(request).org_id, watched, timeout_s)
+    await check_still_valid(request)
 
 
 def _preferred_wait_s(request: web.Request) -> int:

@@ -20,10 +20,10 @@ JOIN receipts known USING (org_id, source, event_id)
 UPDATE receipts SET status = 'rejected', results = 0, problems = $4
 WHERE org_id = $1 AND source = $2 AND event_id = $3
 
--- name: find_one
+-- name: find_one  (only receipts of uploads have a project; the project of another receipt is that of its run)
 SELECT receipt_id, status, run_id, source, event_id, results, problems, received_at FROM receipts r
 WHERE org_id = $1 AND receipt_id = $2
-  AND ($3::text IS NULL OR r.project_id = $3 OR EXISTS (
+  AND ($3::text IS NULL OR r.project_id = $3 OR r.project_id IS NULL AND EXISTS (
       SELECT 1 FROM runs WHERE runs.org_id = r.org_id AND runs.run_id = r.run_id AND runs.project_id = $3))
 
 -- name: find_finished  (includes receipts that were deleted)
@@ -35,6 +35,6 @@ WHERE r.status IS NULL OR r.status NOT IN ('queued', 'processing')
 SELECT receipt_id, status, run_id, source, event_id, results, problems, received_at FROM receipts r
 WHERE org_id = $1 AND receipt_id < $2
   AND ($3::text IS NULL OR run_id = $3) AND ($4::text IS NULL OR event_id = $4)
-  AND ($5::text IS NULL OR r.project_id = $5 OR EXISTS (
+  AND ($5::text IS NULL OR r.project_id = $5 OR r.project_id IS NULL AND EXISTS (
       SELECT 1 FROM runs WHERE runs.org_id = r.org_id AND runs.run_id = r.run_id AND runs.project_id = $5))
 ORDER BY receipt_id DESC LIMIT $6

@@ -120,7 +120,7 @@ class Exporter:
                 if expires_at is not None:
                     if export.run_id is not None:
                         await exports.insert_artifact(
-                            connection, claim.org_id, export.run_id, artifact_key(claim.job_id),
+                            connection, claim.org_id, export.run_id, export.project_id, artifact_key(claim.job_id),
                             export.file_name(claimed.created_at), export.file_format.media_type, file, expires_at,
                         )  # fmt: skip
                     await self._insert_event(connection, claim, "export.completed", export)

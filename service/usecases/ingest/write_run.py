@@ -20,8 +20,8 @@ from service.usecases.ingest.emit_events import RunChange
 def check_can_merge(run: StoredRun, state: RunState) -> None:
     """Raise Rejected if the stored run belongs to another project, or if its results have expired."""
     if run.state.project_id != state.project_id:
-        message = f"run_id: {state.run_id!r} already exists in project {run.state.project_id!r}"
-        raise Rejected("run_id_conflict", message)
+        # The receipt can be visible to a key of the event's project, so the message doesn't name the other project.
+        raise Rejected("run_id_conflict", f"run_id: {state.run_id!r} already exists in another project")
     if run.results_expired:
         raise Rejected("completed_at_out_of_range", f"run_id: the results of run {state.run_id!r} have expired")
 

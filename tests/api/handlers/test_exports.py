@@ -221,6 +221,18 @@ async def test_project_key_exports_only_its_project(exports: Exports) -> None:
     assert [listed["id"] for listed in (await exports.api.get(PATH, key=key))["data"]] == [queued["id"]]
 
 
+async def test_export_of_a_project_key_is_no_artifact_of_the_run_of_another_project(exports: Exports) -> None:
+    key = (await exports.api.make_key("engineer", project_id="bank")).key
+    for requested in (
+        await exports.request("csv", key=key, filter={"run_id": "run_1"}),
+        await exports.request("csv", filter={"run_id": "run_1", "project_id": "bank"}),
+    ):
+        async with exports.running_worker():
+            assert (await exports.finished(requested["id"]))["rows"] == 0
+    result_id = (await exports.api.get("/v1/results", {"run_id": "run_1"}))["data"][0]["id"]
+    assert (await exports.api.get(f"/v1/results/{result_id}/artifacts"))["data"] == []
+
+
 async def test_canceled_job_stops_and_leaves_no_file(exports: Exports, tmp_path: Path) -> None:
     exports.exporter._storage = gate = Blocked(exports.storage)  # type: ignore[assignment]
     queued = await exports.request()

@@ -200,7 +200,18 @@ async def test_rejected_report_can_be_sent_again(reports: Reports) -> None:
 async def test_report_of_a_run_of_another_project_is_rejected(reports: Reports) -> None:
     await reports.api.store.ingest(run_event("run_1", project_id="other"))
     receipt = await reports.ingest(PASSING)
-    assert receipt["problems"][0]["reason"].startswith("run_id_conflict: ")
+    reason = receipt["problems"][0]["reason"]
+    assert reason.startswith("run_id_conflict: ")
+    assert "other" not in reason.replace("another", "")  # a key of the project shop must not see other projects
+
+
+async def test_key_of_a_project_sees_no_receipt_of_a_report_for_another_project(reports: Reports) -> None:
+    await reports.api.store.ingest(run_event("run_1", project_id="blog"))
+    rejected = await reports.ingest(PASSING)
+    bound = (await reports.api.make_key("engineer", project_id="blog")).key
+    await reports.api.error(f"/v1/receipts/{rejected['id']}", 404, key=bound)
+    visible = (await reports.api.get("/v1/receipts", {"run_id": "run_1"}, key=bound))["data"]
+    assert [receipt["status"] for receipt in visible] == ["stored"]
 
 
 async def test_report_of_a_run_with_expired_results_is_rejected(reports: Reports) -> None:

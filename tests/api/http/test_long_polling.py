@@ -2,12 +2,15 @@
 
 import asyncio
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from service.store.queries import runs as read_runs
 from tests.api.served import Api, serve
+from tests.exporting import exporting
+from tests.report_api import PASSING, Reports
 from tests.run_events import result, run_event
 
 
@@ -112,3 +115,17 @@ async def test_preference_is_limited_to_the_maximum_of_the_parameter(api: Api, m
     started = time.monotonic()
     await api.get("/v1/runs/absent", status=404, Prefer="wait=999999")
     assert 1 <= time.monotonic() - started < 5
+
+
+async def test_request_whose_key_is_revoked_while_it_waits_returns_401(database_url: str, tmp_path: Path) -> None:
+    async with exporting(database_url, (tmp_path / "files").as_uri()) as exports:
+        api = exports.api
+        await api.store.ingest(run_event("run_1", [result("a")], expected_results=2))
+        receipt = await Reports(api, exports.storage).send(PASSING, "run_2")
+        job = await exports.request()
+        used = await api.make_key("engineer")
+        paths = ["/v1/runs/run_1", f"/v1/receipts/{receipt['id']}", f"/v1/results/export/{job['id']}"]
+        waiting = [asyncio.create_task(api.send("GET", path, {"wait": "5"}, used.key)) for path in paths]
+        await asyncio.sleep(0.2)
+        assert (await api.send("DELETE", f"/v1/api-keys/{used.key_id}")).status == 204
+        assert [response.status for response in await asyncio.gather(*waiting)] == [401, 401, 401]
