@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _PREFIX: Final = "zof-results"
 _CONNECTIONS: Final = 16
 _TIMEOUT_S: Final = 0.25  # the longest delay of a request by a slow or unreachable Redis
-_RETRY_INTERVAL_S: Final = 1.0  # while Redis is unreachable, one request per interval tries to reach it
+_RETRY_INTERVAL_S: Final = 1.0  # while Redis is unreachable, one request per interval contacts it
 
 
 class Window(NamedTuple):
