@@ -3,7 +3,7 @@
 import json
 import logging
 import sys
-from typing import Any
+from typing import Any, TextIO, cast
 
 import orjson
 import structlog
@@ -11,24 +11,60 @@ import structlog
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
+class LogStream:
+    """A stream that never raises: a process must not end because its log is full or has no reader.
+
+    It writes without a buffer, because the buffer of a full disk would be written, or fail again, with a later line.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        buffer = stream.buffer
+        self._raw = getattr(buffer, "raw", buffer)
+        self._lost_lines = 0
+
+    def write(self, line: str) -> int:
+        """Write a line. If that fails, the line is lost and counted."""
+        data = line.encode(errors="backslashreplace")
+        try:
+            while data:
+                data = data[self._raw.write(data) or 0 :]
+        except (OSError, ValueError):  # ValueError: the stream is closed
+            self._lost_lines += 1
+        else:
+            self._lost_lines = 0
+        return len(line)
+
+    def flush(self) -> None:
+        """Do nothing: there is no buffer."""
+
+    def add_lost_lines(self, _logger: Any, _method: str, event: Any) -> Any:
+        """Add the number of lines that were lost since the last written line. A processor of structlog."""
+        if self._lost_lines:
+            event["lost_log_lines"] = self._lost_lines
+        return event
+
+
 def set_up(level: str = "info") -> None:
     """Configure logging of this process. Logs go to stderr, because commands print their output to stdout."""
+    stream = LogStream(sys.stderr)
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        stream.add_lost_lines,
     ]
     renderer: Any = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     if not sys.stderr.isatty():
         shared.append(structlog.processors.format_exc_info)
         renderer = structlog.processors.JSONRenderer(serializer=_to_json)
+    text_stream = cast("TextIO", stream)  # the loggers only write and flush
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(text_stream),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(text_stream)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
 
