@@ -22,7 +22,7 @@ from service.domain.queues import ConsumerRole
 from service.log import log
 from service.resources import MissingSetting, check_database, database_pool
 from service.settings import Settings
-from service.stopping import stop_on_signals
+from service.stopping import raise_if_canceled, stop_on_signals
 from service.store import heartbeats
 from service.store.postgres.database import Pool, is_outage
 
@@ -116,5 +116,6 @@ async def _ignore_outage(work: Awaitable[None]) -> None:
     try:
         await work
     except Exception as error:
+        raise_if_canceled()
         if not is_outage(error):
             raise

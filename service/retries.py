@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
-from service.stopping import Stopped, pause
+from service.stopping import Stopped, pause, raise_if_canceled
 
 T = TypeVar("T")
 
@@ -26,6 +26,7 @@ async def with_retries(
         try:
             return await work()
         except Exception as error:
+            raise_if_canceled()
             delay_s = next(delays, None) if is_retryable(error) else None
             if delay_s is None:
                 raise

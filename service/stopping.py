@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import Any, Final
 
+_CANCEL_INTERVAL_S: Final = 5.0  # longer than the cleanup of a task takes
+
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 SignalHandler = Callable[[int, FrameType | None], Any] | signal.Handlers
@@ -59,7 +61,24 @@ async def run_until_stopped(stopping: asyncio.Event, work: Awaitable[object]) ->
         await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         stop.cancel()
-        task.cancel()
-        await asyncio.wait({task})
+        await cancel_until_done(task)
     if not task.cancelled():
         task.result()
+
+
+async def cancel_until_done(task: "asyncio.Future[Any]") -> None:
+    """Cancel the task until it is done.
+
+    A task can lose a cancellation: if PostgreSQL stops at the same time, the cleanup of a query raises an error that
+    the task handles like any other outage.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=_CANCEL_INTERVAL_S)
+
+
+def raise_if_canceled() -> None:
+    """Raise CancelledError if the current task was canceled. For tasks that retry after the error of a cleanup."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -53,6 +53,24 @@ async def test_last_error_is_raised_after_the_last_delay() -> None:
     assert work.attempt_count == 3
 
 
+async def test_canceled_work_is_not_retried_if_its_cleanup_fails() -> None:
+    """The cleanup of a canceled query fails if PostgreSQL stops at the same time."""
+    started = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            started.set()
+            await asyncio.sleep(60)
+        finally:
+            raise OSError("down")
+
+    task = asyncio.create_task(with_retries(work, is_os_error, repeat(0.01)))
+    await started.wait()
+    task.cancel()
+    await asyncio.wait({task}, timeout=1)
+    assert task.cancelled()
+
+
 async def test_stop_ends_a_delay() -> None:
     stopping = asyncio.Event()
     asyncio.get_running_loop().call_later(0.05, stopping.set)

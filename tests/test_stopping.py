@@ -56,6 +56,25 @@ async def test_work_is_canceled_by_a_stop() -> None:
     assert canceled.is_set()
 
 
+async def test_work_that_loses_its_cancellation_is_canceled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.stopping._CANCEL_INTERVAL_S", 0.05)
+    stopping = asyncio.Event()
+    canceled = 0
+
+    async def work() -> None:
+        nonlocal canceled
+        stopping.set()
+        while canceled < 3:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                canceled += 1
+
+    async with asyncio.timeout(5):
+        await run_until_stopped(stopping, work())
+    assert canceled == 3
+
+
 async def test_error_of_the_work_is_raised() -> None:
     async def work() -> None:
         raise KeyError("a bug")

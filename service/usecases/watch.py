@@ -9,7 +9,7 @@ from typing import Final, Generic, TypeVar
 from service.domain.errors import Unavailable
 from service.domain.ids import OrgId
 from service.log import log
-from service.stopping import pause
+from service.stopping import cancel_until_done, pause, raise_if_canceled
 from service.store.postgres.database import Connection, Pool, as_organization
 from service.store.postgres.notifications import Notifications
 
@@ -63,8 +63,9 @@ class Watch(Generic[Watched]):
         try:
             await self._query()
         except Unavailable:
-            pass
+            raise_if_canceled()
         except Exception:
+            raise_if_canceled()
             log.exception("watch_query_failed", channel=self._channel)
 
     async def _query(self) -> None:
@@ -100,5 +101,4 @@ async def watching(
     try:
         yield watch
     finally:
-        task.cancel()
-        await asyncio.wait({task})
+        await cancel_until_done(task)

@@ -1,19 +1,16 @@
 """Long-polling requests: their time limit, from `?wait=` or the header `Prefer` (RFC 7240), and the wait itself."""
 
 import re
-from collections.abc import Hashable
-from typing import Final, TypeVar
+from typing import Final
 
 from aiohttp import web
 
 from service.api.http.authentication import caller, check_still_valid
 from service.api.http.parsing import parse_query
 from service.contracts.queries import LONGEST_WAIT_S, WaitQuery
-from service.usecases.watch import Watch
+from service.usecases.watch import Watch, Watched
 
 _PREFER_WAIT: Final = re.compile(r'wait\s*=\s*"?([0-9]{1,9})"?(?:\s*;.*)?', re.IGNORECASE)
-
-Watched = TypeVar("Watched", bound=Hashable)
 
 
 def requested_wait_s(request: web.Request) -> int:

@@ -11,6 +11,7 @@ import asyncpg
 
 from service.domain.backoff import Backoff
 from service.retries import with_retries
+from service.stopping import cancel_until_done
 from service.store.postgres.database import Connection, is_outage
 
 _LONGEST_DELAY_S: Final = 5.0
@@ -83,5 +84,4 @@ async def open_notifications(pool: asyncpg.Pool, *channels: str) -> AsyncIterato
     try:
         yield notifications
     finally:
-        listener.cancel()
-        await asyncio.wait({listener})
+        await cancel_until_done(listener)

@@ -1,0 +1,31 @@
+"""Tests of the query for waiting requests: it survives outages, and ends when it is canceled."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from service.domain.errors import Unavailable
+from service.domain.ids import OrgId
+from service.store.events import WRITTEN
+from service.store.postgres.notifications import Notifications
+from service.usecases.watch import Watch, watching
+from tests.stored import Store
+
+
+async def test_watch_ends_if_the_database_stops_at_the_same_time(store: Store) -> None:
+    """The cleanup of a canceled query raises Unavailable if the database is down."""
+    querying = asyncio.Event()
+
+    async def find_finished(_connection: Any, _org_id: OrgId, _watched: Sequence[str]) -> set[str]:
+        querying.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            raise Unavailable("the database is not available")
+
+    watch: Watch[str]
+    async with asyncio.timeout(5):
+        async with watching(store.pool, Notifications(store.pool), WRITTEN, find_finished) as watch:
+            waiting = asyncio.create_task(watch.wait(OrgId(1), "run_1", 60))
+            await querying.wait()
+        waiting.cancel()
