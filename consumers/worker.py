@@ -22,7 +22,7 @@ from service.store.postgres.retries import is_temporary
 PREFETCH: Final = 40  # two batches, so that the next batch has arrived when the current one is committed
 BATCH: Final = 20
 BATCH_BYTES: Final = 2 * 2**20
-_ALONE_AFTER: Final = 2  # deliveries; a message that might have crashed a consumer is handled alone
+_SUSPECT_DELIVERIES: Final = 2  # a message with this number of deliveries might have crashed a consumer
 _CHECK_CONSUMER_S: Final = 15.0
 _REASON_LENGTH: Final = 1_000
 
@@ -117,11 +117,11 @@ class BatchConsumer:
         return batch
 
     async def _handle_batch(self, batch: Sequence[AbstractIncomingMessage], dead_exchange: AbstractExchange) -> None:
-        redelivered = [message for message in batch if _delivery_count(message) >= _ALONE_AFTER]
-        normal = [message for message in batch if _delivery_count(message) < _ALONE_AFTER]
-        for group in (normal, *([message] for message in redelivered)):
+        suspects = [message for message in batch if _delivery_count(message) >= _SUSPECT_DELIVERIES]
+        normal = [message for message in batch if _delivery_count(message) < _SUSPECT_DELIVERIES]
+        for group in (normal, *([message] for message in suspects)):
             if group:
-                await self._handle_and_acknowledge(group, dead_exchange, multiple=not redelivered)
+                await self._handle_and_acknowledge(group, dead_exchange, multiple=not suspects)
 
     async def _handle_and_acknowledge(
         self, group: Sequence[AbstractIncomingMessage], dead_exchange: AbstractExchange, *, multiple: bool

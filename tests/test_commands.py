@@ -13,7 +13,7 @@ from service.cli import cli
 from service.client.__main__ import client
 from tests.databases import empty_database, with_database
 
-HERE = ("--url", "http://127.0.0.1:9", "--key", "zof_1")
+SERVER = ("--url", "http://127.0.0.1:9", "--key", "zof_1")
 
 
 def all_commands(
@@ -83,19 +83,22 @@ async def test_python_m_consumers_names_the_public_command(arguments: list[str],
         (["keys", "create", "--organization", "a", "--role", "viewer", "--name", "x" * 201], "at most 200 characters"),
         (["keys", "create", "--organization", "a", "--role", "viewer", "--project", ""], "must not be empty"),
         (["keys", "create", "--organization", "a", "--role", "viewer", "--expires-in-days", "99999"], "1<=x<=3650"),
-        (["gate", *HERE, "--run-id", ""], "must not be empty"),
-        (["gate", *HERE, "--run-id", "x", "--url", "results"], "must be a URL such as https://"),
-        (["gate", *HERE, "--run-id", "x", "--key", "zof 1"], "must be an API key"),
-        (["tail", *HERE, "--type", "run.started"], "is not one of"),
-        (["report", *HERE, "a.xml", "--project", ""], "must not be empty"),
-        (["report", *HERE, "a.xml", "--project", "p", "--shard", "3/2"], "must be i/n"),
-        (["report", *HERE, "a.xml", "--project", "p", "--label", "x"], "must be name:value"),
-        (["export", *HERE, "-o", "nowhere/a.csv"], "must be a file in an existing folder"),
-        (["export", *HERE, "-o", "-"], "must be a file in an existing folder"),
-        (["export", *HERE, "-o", "a.csv", "--from", "yesterday"], "must be a date or an RFC 3339 time"),
-        (["export", *HERE, "-o", "a.csv", "--case", "tc_1"], "must be case_ followed by 16 hex digits"),
-        (["export", *HERE, "-o", "a.csv", "--suite", "auth"], "--suite requires --run-id"),
-        (["export", *HERE, "-o", "a.csv", "--export-id", "exp_1", "--branch", "main"], "--export-id: allows only"),
+        (["gate", *SERVER, "--run-id", ""], "must not be empty"),
+        (["gate", *SERVER, "--run-id", "x", "--url", "results"], "must be a URL such as https://"),
+        (["gate", *SERVER, "--run-id", "x", "--key", "zof 1"], "must be an API key"),
+        (["tail", *SERVER, "--type", "run.started"], "is not one of"),
+        (["report", *SERVER, "a.xml", "--project", ""], "must not be empty"),
+        (["report", *SERVER, "a.xml", "--project", "p", "--shard", "3/2"], "must be i/n"),
+        (["report", *SERVER, "a.xml", "--project", "p", "--label", "x"], "must be name:value"),
+        (["export", *SERVER, "-o", "nowhere/a.csv"], "must be a file in an existing folder"),
+        (["export", *SERVER, "-o", "-"], "must be a file in an existing folder"),
+        (["export", *SERVER, "-o", "a.csv", "--from", "yesterday"], "must be a date or an RFC 3339 time"),
+        (["export", *SERVER, "-o", "a.csv", "--case", "tc_1"], "must be case_ followed by 16 hex digits"),
+        (["export", *SERVER, "-o", "a.csv", "--suite", "auth"], "--suite requires --run-id"),
+        (
+            ["export", *SERVER, "-o", "a.csv", "--export-id", "exp_1", "--branch", "main"],
+            "--export-id: allows only",
+        ),
     ],
     ids=lambda value: " ".join(value)[:80] if isinstance(value, list) else "",
 )

@@ -31,7 +31,7 @@ def tail(url: str, key: str, filters: Sequence[tuple[str, str]], *, as_json: boo
     with open_server(url, key, retry_s=_RETRY_S) as server:
         while True:
             try:
-                for event in _follow(server, filters, position):
+                for event in _read_events(server, filters, position):
                     position = event.position or position
                     click.echo(event.data if as_json else _format_line(json.loads(event.data)))
                     delays.reset()
@@ -41,7 +41,7 @@ def tail(url: str, key: str, filters: Sequence[tuple[str, str]], *, as_json: boo
             time.sleep(next(delays))
 
 
-def _follow(server: Server, filters: Sequence[tuple[str, str]], position: str | None) -> Iterator[StreamedEvent]:
+def _read_events(server: Server, filters: Sequence[tuple[str, str]], position: str | None) -> Iterator[StreamedEvent]:
     """Yield the events of one connection, which starts after `position`."""
     headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": position} if position else {})
     with server.open("GET", "/events/stream", params=filters, headers=headers, timeout=_TIMEOUT) as response:

@@ -52,7 +52,7 @@ class WebhookPatch(_Strict):
     enabled: bool = True
 
     @model_validator(mode="after")
-    def _has_a_field(self) -> Self:
+    def _require_a_field(self) -> Self:
         if not self.model_fields_set:
             raise ValueError("the body must contain at least one field to change")
         return self

@@ -35,7 +35,7 @@ def account_for(directory: Path, programs: Path) -> Account:
     if os.geteuid() != 0:
         return Account(directory, programs)
     user = _ordinary_user()
-    if _works(_namespace(user)):
+    if _can_run(_namespace(user)):
         return Account(directory, programs, prefix=_namespace(user))
     return _account_of(user, directory, programs)
 
@@ -57,7 +57,7 @@ def _namespace(user: pwd.struct_passwd) -> Sequence[str]:
     return ("unshare", "--user", f"--map-user={user.pw_uid}", f"--map-group={user.pw_gid}")
 
 
-def _works(prefix: Sequence[str]) -> bool:
+def _can_run(prefix: Sequence[str]) -> bool:
     try:
         return subprocess.run([*prefix, "true"], check=False, capture_output=True).returncode == 0
     except FileNotFoundError:

@@ -36,7 +36,7 @@ def merge(known: RunState, new: RunState) -> RunState:
     return replace(
         known,
         last_completed_ms=max(known.last_completed_ms, new.last_completed_ms),
-        started_ms=_least(known.started_ms, new.started_ms),
+        started_ms=_minimum(known.started_ms, new.started_ms),
         field_versions=_merge_fields(known.field_versions, new.field_versions),
         stated_status=stated.stated_status,
         status_event_s=stated.status_event_s,
@@ -92,7 +92,7 @@ def _severity(code: str | None) -> int:
     return SEVERITY[STATUS_NAMES[code]] if code else 0
 
 
-def _least(first: int | None, second: int | None) -> int | None:
+def _minimum(first: int | None, second: int | None) -> int | None:
     return min((value for value in (first, second) if value is not None), default=None)
 
 

@@ -20,8 +20,8 @@ class JsonStream:
 
     def __init__(self, source: BinaryIO) -> None:
         head = source.read(2)
-        wide = head in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-        self._decoder = codecs.getincrementaldecoder("utf-16" if wide else "utf-8-sig")()
+        is_utf_16 = head in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        self._decoder = codecs.getincrementaldecoder("utf-16" if is_utf_16 else "utf-8-sig")()
         self._source = source
         self._text = ""
         self._at = 0

@@ -32,8 +32,8 @@ async def test_several_spaces_before_the_key_are_accepted(api: Api) -> None:
 
 
 async def test_wrong_secret_is_rejected(api: Api) -> None:
-    made = await api.make_key()
-    await api.error("/v1/results", 401, key=format_key(made.key_id, new_secret()))
+    created = await api.make_key()
+    await api.error("/v1/results", 401, key=format_key(created.key_id, new_secret()))
 
 
 async def test_database_accepts_every_role(api: Api) -> None:
@@ -42,18 +42,18 @@ async def test_database_accepts_every_role(api: Api) -> None:
 
 
 async def test_expired_key_is_rejected(api: Api) -> None:
-    made = await api.make_key(expires_at=datetime.now(UTC) + timedelta(days=1))
-    await api.store.pool.execute("UPDATE api_keys SET expires_at = now() WHERE key_id = $1", made.key_id)
-    await api.error("/v1/results", 401, key=made.key)
+    created = await api.make_key(expires_at=datetime.now(UTC) + timedelta(days=1))
+    await api.store.pool.execute("UPDATE api_keys SET expires_at = now() WHERE key_id = $1", created.key_id)
+    await api.error("/v1/results", 401, key=created.key)
 
 
 async def test_revoked_key_is_rejected_after_it_leaves_the_cache(api: Api) -> None:
-    made = await api.make_key()
-    await api.get("/v1/results", key=made.key)
+    created = await api.make_key()
+    await api.get("/v1/results", key=created.key)
     async with api.store.pool.acquire() as connection:
-        await keys.revoke_key(connection, api.org_id, made.key_id)
+        await keys.revoke_key(connection, api.org_id, created.key_id)
     api.resources.key_cache.clear()
-    await api.error("/v1/results", 401, key=made.key)
+    await api.error("/v1/results", 401, key=created.key)
 
 
 @pytest.mark.parametrize("key_id", ["key_1", "a%00b", "key_" + "0" * 20])

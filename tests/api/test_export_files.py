@@ -231,8 +231,8 @@ async def test_range_and_resumed_download_return_parts_of_the_file(exports: Expo
     assert (other.status, await other.read()) == (200, complete)
     tail = await exports.api.send("GET", path, Range="bytes=-7")
     assert (tail.status, await tail.read()) == (206, complete[-7:])
-    beyond = await exports.api.send("GET", path, Range=f"bytes={len(complete)}-")
-    assert (beyond.status, beyond.headers["Content-Range"]) == (416, f"bytes */{len(complete)}")
+    out_of_range = await exports.api.send("GET", path, Range=f"bytes={len(complete)}-")
+    assert (out_of_range.status, out_of_range.headers["Content-Range"]) == (416, f"bytes */{len(complete)}")
     assert (await exports.api.send("GET", path, If_None_Match=response.headers["ETag"])).status == 304
 
 

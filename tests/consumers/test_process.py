@@ -20,7 +20,7 @@ async def test_events_are_stored_exactly_once_after_a_kill(store: Store, broker:
     results = [result(f"case {number}") for number in range(20)]
     await broker.publish(*[run_event(f"run_{number}", results, id=str(number)) for number in range(EVENTS)])
     with consumer(database_url, broker.url, broker.topology, "runs") as first:
-        await until(lambda: has_some(store), "the first runs")
+        await until(lambda: has_runs(store), "the first runs")
         first.kill()
         first.wait()
     assert 0 < await count(store) < EVENTS, "the process was killed too late"
@@ -31,7 +31,7 @@ async def test_events_are_stored_exactly_once_after_a_kill(store: Store, broker:
     assert await broker.pop_dead_letters() == []
 
 
-async def has_some(store: Store) -> bool:
+async def has_runs(store: Store) -> bool:
     return await count(store) > 0
 
 
@@ -42,7 +42,7 @@ async def has_all(store: Store) -> bool:
 async def test_sigterm_drains_the_consumer_and_loses_nothing(store: Store, broker: Broker, database_url: str) -> None:
     await broker.publish(*[run_event(f"run_{number}") for number in range(EVENTS)])
     with consumer(database_url, broker.url, broker.topology, "runs") as process:
-        await until(lambda: has_some(store), "the first runs")
+        await until(lambda: has_runs(store), "the first runs")
         process.terminate()
         assert process.wait(timeout=20) == 0
 

@@ -24,7 +24,7 @@ async def run_tasks(tasks: list[PeriodicTask], stopping: asyncio.Event) -> None:
 
 async def test_failing_task_is_retried_and_other_tasks_continue() -> None:
     attempts = 0
-    retried, other_ran = asyncio.Event(), asyncio.Event()
+    retried, ran_other_task = asyncio.Event(), asyncio.Event()
 
     async def fail() -> None:
         nonlocal attempts
@@ -35,13 +35,13 @@ async def test_failing_task_is_retried_and_other_tasks_continue() -> None:
 
     async def succeed() -> None:
         if retried.is_set():
-            other_ran.set()
+            ran_other_task.set()
 
     stopping = asyncio.Event()
     async with running(
         stopping, run_tasks([PeriodicTask("fails", 0.01, fail), PeriodicTask("succeeds", 0.01, succeed)], stopping)
     ):
-        await asyncio.wait_for(other_ran.wait(), 10)
+        await asyncio.wait_for(ran_other_task.wait(), 10)
 
 
 async def test_task_with_a_statement_timeout_is_not_retried_immediately() -> None:

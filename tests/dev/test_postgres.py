@@ -98,7 +98,7 @@ def test_error_of_a_failed_start_contains_the_reason(directory: Path) -> None:
 def no_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root runs the server as another user")
-    monkeypatch.setattr(accounts, "_works", lambda prefix: False)
+    monkeypatch.setattr(accounts, "_can_run", lambda prefix: False)
 
 
 async def test_root_without_namespaces_runs_the_server_as_another_user(no_namespaces: None, directory: Path) -> None:

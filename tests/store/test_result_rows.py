@@ -14,7 +14,7 @@ from service.store import result_rows
 BASE_MS: Final = 1_779_278_400_123
 ORG: Final = OrgId(2**31 - 1)
 KEY: Final = run_key(ORG, "run_1", BASE_MS)
-LEAST: Final = -(2**31 - 1)
+MINIMUM: Final = -(2**31 - 1)
 
 CASES: Final = (-(2**63), -1, 0, 2**63 - 1)
 DURATIONS: Final = (0, MAX_DURATION_MS)
@@ -24,10 +24,10 @@ STARTS: Final = {
     BASE_MS: 0,
     BASE_MS - 5: -5,
     BASE_MS + 7: 7,
-    0: LEAST,
+    0: MINIMUM,
     10**14: 2**31 - 1,
 }
-EVENTS: Final = {BASE_MS // 1000: 0, BASE_MS // 1000 - 3: -3, -(2**62): LEAST, 2**62: 2**31 - 1}
+EVENTS: Final = {BASE_MS // 1000: 0, BASE_MS // 1000 - 3: -3, -(2**62): MINIMUM, 2**62: 2**31 - 1}
 ATTEMPTS: Final = (1, 2**15 - 1)
 ALL: Final = list(product(CASES, STATUS_NAMES, DURATIONS, STARTS, EVENTS, ATTEMPTS, (False, True)))
 

@@ -7,7 +7,7 @@ from typing import Final
 from aiohttp import web
 
 from service.api.handlers.results import result_key, result_not_found
-from service.api.http.authentication import caller
+from service.api.http.authentication import get_caller
 from service.api.http.bodies import body_chunks
 from service.api.http.downloads import Download, send_file
 from service.api.http.mutations import mutate
@@ -40,33 +40,34 @@ _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 async def list_artifacts(request: web.Request) -> web.Response:
     """List the artifacts of a result and of its run."""
     query = parse_query(request, PageQuery)
-    who, key = caller(request), result_key(request)
-    cursors = Cursors(_CODEC, "artifacts", who.org_id, {"result": request.match_info["id"]})
+    caller, key = get_caller(request), result_key(request)
+    cursors = Cursors(_CODEC, "artifacts", caller.org_id, {"result": request.match_info["id"]})
     after = cursors.read(query.starting_after)
     resources = request.app[RESOURCES]
-    async with as_organization(resources.pool, who.org_id) as connection:
-        await _require_result(request, connection, who, key)
+    async with as_organization(resources.pool, caller.org_id) as connection:
+        await _require_result(request, connection, caller, key)
         page = await read_artifacts.list_page(
-            connection, who.org_id, key, after, query.limit, resources.settings.link_base
+            connection, caller.org_id, key, after, query.limit, resources.settings.link_base
         )
     return reply_page(page.data, cursors.write(page.next))
 
 
 async def upload_artifact(request: web.Request) -> web.Response:
     """Upload a file of a result. A file of the same name is replaced."""
-    query, who, resources = parse_query(request, ArtifactQuery), caller(request), request.app[RESOURCES]
-    new = NewArtifact(who.org_id, *result_key(request), _name(request), query.kind)
-    async with as_organization(resources.pool, who.org_id) as connection:
-        await _require_result(request, connection, who, new.row_key[:2])
+    query, caller, resources = parse_query(request, ArtifactQuery), get_caller(request), request.app[RESOURCES]
+    new = NewArtifact(caller.org_id, *result_key(request), _name(request), query.kind)
+    async with as_organization(resources.pool, caller.org_id) as connection:
+        await _require_result(request, connection, caller, new.row_key[:2])
     stored = await receive_artifact(resources.storage, new, _part(request, new.name), query.sha256, _limit(request))
     inserted = False
     replaced: str | None = None
 
     async def insert(connection: Connection) -> web.Response:
         nonlocal inserted, replaced
-        await _require_result(request, connection, who, new.row_key[:2])  # the result can be deleted during the upload
+        # the result can be deleted during the upload
+        await _require_result(request, connection, caller, new.row_key[:2])
         inserted, replaced = True, await record_artifact(connection, new, stored)
-        text = await read_artifacts.find_one(connection, who.org_id, new.row_key, resources.settings.link_base)
+        text = await read_artifacts.find_one(connection, caller.org_id, new.row_key, resources.settings.link_base)
         return reply_json(text or "null", 201, {"Location": f"/v1/artifacts/{artifact_id(*new.row_key)}"})
 
     try:
@@ -81,11 +82,12 @@ async def upload_artifact(request: web.Request) -> web.Response:
 
 async def download_artifact(request: web.Request) -> web.StreamResponse:
     """Return the file of an artifact, or a redirect to it in object storage."""
-    who, resources, address = caller(request), request.app[RESOURCES], parse_artifact_id(request.match_info["id"])
+    caller, resources = get_caller(request), request.app[RESOURCES]
+    address = parse_artifact_id(request.match_info["id"])
     found = None
     if address is not None:
-        async with as_organization(resources.pool, who.org_id) as connection:
-            found = await artifacts.find_one(connection, who.org_id, address, who.project_id)
+        async with as_organization(resources.pool, caller.org_id) as connection:
+            found = await artifacts.find_one(connection, caller.org_id, address, caller.project_id)
     if found is None or found.path is None or found.size is None:
         raise NotFound(f"artifact {request.match_info['id'][:100]!r} not found, or its file wasn't uploaded")
     if resources.settings.artifacts_redirect and (url := await resources.storage.presign(found.path, _LINK_LIFETIME)):
@@ -118,7 +120,7 @@ def _name(request: web.Request) -> str:
 
 
 async def _require_result(
-    request: web.Request, connection: Connection, who: Caller, key: tuple[RunKey, CaseKey]
+    request: web.Request, connection: Connection, caller: Caller, key: tuple[RunKey, CaseKey]
 ) -> None:
-    if not await read_artifacts.result_exists(connection, who.org_id, key, who.project_id):
+    if not await read_artifacts.result_exists(connection, caller.org_id, key, caller.project_id):
         raise result_not_found(request)

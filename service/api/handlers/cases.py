@@ -6,7 +6,7 @@ from typing import Final
 from aiohttp import web
 
 from service.api.handlers.results import reply_results
-from service.api.http.authentication import caller
+from service.api.http.authentication import get_caller
 from service.api.http.parsing import parse_query
 from service.api.http.responses import reply_page, reply_with_etag
 from service.api.server.resources import RESOURCES
@@ -27,26 +27,26 @@ _CODEC: Final = CursorCodec[CasePosition](
 
 async def list_cases(request: web.Request) -> web.Response:
     """List the cases of a project, grouped by suite."""
-    query, who = parse_query(request, CasesQuery), caller(request)
-    project_id = query.project_id or who.project_id
+    query, caller = parse_query(request, CasesQuery), get_caller(request)
+    project_id = query.project_id or caller.project_id
     if project_id is None:
         raise InvalidRequest("project_id: is required unless the key is bound to a project", "project_id")
-    if who.project_id not in (None, project_id):
+    if caller.project_id not in (None, project_id):
         return reply_page("[]", None)
-    cursors = Cursors(_CODEC, "cases", who.org_id, {"project_id": project_id, "suite": query.suite})
+    cursors = Cursors(_CODEC, "cases", caller.org_id, {"project_id": project_id, "suite": query.suite})
     after = cursors.read(query.starting_after)
-    async with as_organization(request.app[RESOURCES].list_pool, who.org_id) as connection:
+    async with as_organization(request.app[RESOURCES].list_pool, caller.org_id) as connection:
         page = await read_cases.list_page(
-            connection, who.org_id, project_id, query.suite, query.runs, after, query.limit
+            connection, caller.org_id, project_id, query.suite, query.runs, after, query.limit
         )
     return reply_page(page.data, cursors.write(page.next))
 
 
 async def get_case(request: web.Request) -> web.Response:
     """Get one case."""
-    query, who, key = parse_query(request, CaseQuery), caller(request), _case_key(request)
-    async with as_organization(request.app[RESOURCES].pool, who.org_id) as connection:
-        text = await read_cases.find_one(connection, who.org_id, key, who.project_id, query.runs)
+    query, caller, key = parse_query(request, CaseQuery), get_caller(request), _case_key(request)
+    async with as_organization(request.app[RESOURCES].pool, caller.org_id) as connection:
+        text = await read_cases.find_one(connection, caller.org_id, key, caller.project_id, query.runs)
     if text is None:
         raise _case_not_found(request)
     return reply_with_etag(text)
@@ -54,9 +54,9 @@ async def get_case(request: web.Request) -> web.Response:
 
 async def list_case_history(request: web.Request) -> web.Response:
     """List the results of a case, newest run first."""
-    query, who, key = parse_query(request, HistoryQuery), caller(request), _case_key(request)
-    async with as_organization(request.app[RESOURCES].list_pool, who.org_id) as connection:
-        project_id = await read_cases.find_project(connection, who.org_id, key, who.project_id)
+    query, caller, key = parse_query(request, HistoryQuery), get_caller(request), _case_key(request)
+    async with as_organization(request.app[RESOURCES].list_pool, caller.org_id) as connection:
+        project_id = await read_cases.find_project(connection, caller.org_id, key, caller.project_id)
     filter_ = restrict_to_project(replace(query.to_filter(), case_key=key), project_id)
     if project_id is None or filter_ is None:
         raise _case_not_found(request)

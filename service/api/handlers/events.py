@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from service.api.http.authentication import caller, check_still_valid
+from service.api.http.authentication import check_still_valid, get_caller
 from service.api.http.parsing import parse_query
 from service.api.http.responses import REQUEST_ID, reply_page
 from service.api.server.resources import RESOURCES
@@ -48,24 +48,24 @@ _HEADERS: Final = {
 
 async def list_events(request: web.Request) -> web.Response:
     """List events, newest first. With `after`, list the events that followed in ascending order."""
-    query, who = parse_query(request, EventQuery), caller(request)
-    filters = EventFilter(query.types, query.run_id, who.project_id)
+    query, caller = parse_query(request, EventQuery), get_caller(request)
+    filters = EventFilter(query.types, query.run_id, caller.project_id)
     ascending = query.after is not None
-    cursors = Cursors(_CODEC, "events", who.org_id, {"ascending": ascending, **asdict(filters)})
+    cursors = Cursors(_CODEC, "events", caller.org_id, {"ascending": ascending, **asdict(filters)})
     position = cursors.read(query.starting_after)
-    async with as_organization(request.app[RESOURCES].pool, who.org_id) as connection:
+    async with as_organization(request.app[RESOURCES].pool, caller.org_id) as connection:
         if position is None:
-            position = await _start(connection, who.org_id, query.after)
-        page = await events.list_page(connection, who.org_id, filters, position, query.limit, ascending=ascending)
+            position = await _start(connection, caller.org_id, query.after)
+        page = await events.list_page(connection, caller.org_id, filters, position, query.limit, ascending=ascending)
     return reply_page(b"[%b]" % b",".join(page.events), cursors.write(page.next))
 
 
 async def stream_events(request: web.Request) -> web.StreamResponse:
     """Stream events as they occur, starting after `Last-Event-ID` if it is set. Slow clients are disconnected."""
-    query, who, resources = parse_query(request, StreamQuery), caller(request), request.app[RESOURCES]
-    filters = EventFilter(query.types, query.run_id, who.project_id)
-    async with resources.subscriptions.subscribe(who.org_id) as (subscriber, live_from):
-        start = await find_start(resources.pool, who.org_id, _last_seen(request, query), live_from)
+    query, caller, resources = parse_query(request, StreamQuery), get_caller(request), request.app[RESOURCES]
+    filters = EventFilter(query.types, query.run_id, caller.project_id)
+    async with resources.subscriptions.subscribe(caller.org_id) as (subscriber, live_from):
+        start = await find_start(resources.pool, caller.org_id, _last_seen(request, query), live_from)
         response = web.StreamResponse(headers={**_HEADERS, "X-Request-Id": request[REQUEST_ID]})
         response.force_close()
         await response.prepare(request)
@@ -73,7 +73,7 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
             return response
         _limit_send_buffer(request)
         stream = _Stream(request, response, filters, start)
-        await _run_until_disconnected(request, stream.send_all(subscriber, who, live_from), subscriber)
+        await _run_until_disconnected(request, stream.send_all(subscriber, caller, live_from), subscriber)
     return response
 
 
@@ -86,10 +86,10 @@ class _Stream:
         self._filters = filters
         self._position = position
 
-    async def send_all(self, subscriber: Subscriber, who: Caller, live_from: int) -> None:
+    async def send_all(self, subscriber: Subscriber, caller: Caller, live_from: int) -> None:
         """Send events until the subscriber is disconnected. Raises Unauthorized when the API key becomes invalid."""
         await self._write(_RETRY)
-        async for event in read_range(self._request.app[RESOURCES].pool, who.org_id, self._position, live_from):
+        async for event in read_range(self._request.app[RESOURCES].pool, caller.org_id, self._position, live_from):
             await self._send(event)
         while True:
             try:

@@ -6,7 +6,7 @@ from typing import Final
 import orjson
 from aiohttp import web
 
-from service.api.http.authentication import caller
+from service.api.http.authentication import get_caller
 from service.api.http.downloads import Download, send_file
 from service.api.http.long_polling import requested_wait_s, wait_until_finished
 from service.api.http.mutations import mutate
@@ -32,11 +32,11 @@ _CURSOR_CODEC: Final = ids("exp")
 
 async def create_export(request: web.Request) -> web.Response:
     """Request an export."""
-    who, link_base = caller(request), request.app[RESOURCES].settings.link_base
-    export_request = _within_project(await parse_body(request, ExportRequest), who)
+    caller, link_base = get_caller(request), request.app[RESOURCES].settings.link_base
+    export_request = _within_project(await parse_body(request, ExportRequest), caller)
 
     async def create(connection: Connection) -> web.Response:
-        job = await jobs.request_export(connection, who.org_id, export_request)
+        job = await jobs.request_export(connection, caller.org_id, export_request)
         text = await exports.find_one(connection, job, None, link_base)
         return reply_json(text or "null", 202, {"Location": f"/v1/results/export/{job.export_id}"})
 
@@ -46,12 +46,12 @@ async def create_export(request: web.Request) -> web.Response:
 async def list_exports(request: web.Request) -> web.Response:
     """List exports, newest first."""
     query = parse_query(request, PageQuery)
-    who, resources = caller(request), request.app[RESOURCES]
-    cursors = Cursors(_CURSOR_CODEC, "exports", who.org_id, {"project_id": who.project_id})
+    caller, resources = get_caller(request), request.app[RESOURCES]
+    cursors = Cursors(_CURSOR_CODEC, "exports", caller.org_id, {"project_id": caller.project_id})
     before = cursors.read(query.starting_after)
-    async with as_organization(resources.pool, who.org_id) as connection:
+    async with as_organization(resources.pool, caller.org_id) as connection:
         page = await exports.list_page(
-            connection, who.org_id, who.project_id, before, query.limit, resources.settings.link_base
+            connection, caller.org_id, caller.project_id, before, query.limit, resources.settings.link_base
         )
     return reply_page(compact(page.data), cursors.write(page.next))
 
@@ -68,7 +68,7 @@ async def get_export(request: web.Request) -> web.Response:
 
 async def delete_export(request: web.Request) -> web.Response:
     """Cancel an export, or delete a finished export and its file."""
-    project_id, job, storage = caller(request).project_id, _job(request), request.app[RESOURCES].storage
+    project_id, job, storage = get_caller(request).project_id, _job(request), request.app[RESOURCES].storage
 
     async def delete(connection: Connection) -> web.Response:
         await jobs.delete_export(connection, storage, job, project_id)
@@ -89,18 +89,18 @@ async def download_export(request: web.Request) -> web.StreamResponse:
 
 async def _find(request: web.Request) -> str:
     """Return the job as JSON."""
-    who, resources, job = caller(request), request.app[RESOURCES], _job(request)
-    async with as_organization(resources.pool, who.org_id) as connection:
-        text = await exports.find_one(connection, job, who.project_id, resources.settings.link_base)
+    caller, resources, job = get_caller(request), request.app[RESOURCES], _job(request)
+    async with as_organization(resources.pool, caller.org_id) as connection:
+        text = await exports.find_one(connection, job, caller.project_id, resources.settings.link_base)
     if text is None:
         raise _export_not_found(request)
     return text
 
 
 async def _find_file(request: web.Request) -> Download:
-    who, job = caller(request), _job(request)
-    async with as_organization(request.app[RESOURCES].pool, who.org_id) as connection:
-        found = await exports.find_file(connection, job, who.project_id)
+    caller, job = get_caller(request), _job(request)
+    async with as_organization(request.app[RESOURCES].pool, caller.org_id) as connection:
+        found = await exports.find_file(connection, job, caller.project_id)
     if found is None:
         raise _export_not_found(request)
     if found["status"] == "expired":
@@ -112,18 +112,18 @@ async def _find_file(request: web.Request) -> Download:
     return Download(found["path"], name, export.file_format.media_type, found["size"], found["sha256"])
 
 
-def _within_project(export_request: ExportRequest, who: Caller) -> ExportRequest:
+def _within_project(export_request: ExportRequest, caller: Caller) -> ExportRequest:
     """Restrict the request to the project of the key. Raises Forbidden if it names another project."""
-    if restrict_to_project(export_request.filter.to_filter(), who.project_id) is None:
-        raise Forbidden(f"this key is bound to the project {who.project_id!r}")
-    return export_request if who.project_id is None else export_request.within_project(who.project_id)
+    if restrict_to_project(export_request.filter.to_filter(), caller.project_id) is None:
+        raise Forbidden(f"this key is bound to the project {caller.project_id!r}")
+    return export_request if caller.project_id is None else export_request.within_project(caller.project_id)
 
 
 def _job(request: web.Request) -> ExportRef:
     """Return the job in the path. Raises NotFound if the ID is malformed."""
     if not is_id("exp", request.match_info["id"]):
         raise _export_not_found(request)
-    return ExportRef(caller(request).org_id, request.match_info["id"])
+    return ExportRef(get_caller(request).org_id, request.match_info["id"])
 
 
 def _export_not_found(request: web.Request) -> NotFound:

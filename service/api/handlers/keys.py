@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from service.api.http.authentication import caller
+from service.api.http.authentication import get_caller
 from service.api.http.mutations import mutate
 from service.api.http.parsing import parse_body, parse_query
 from service.api.http.responses import reply, reply_list
@@ -24,23 +24,23 @@ _CURSOR_CODEC: Final = ids("key")
 
 async def list_keys(request: web.Request) -> web.Response:
     """Return a page of keys, including revoked ones, newest first."""
-    query, who = parse_query(request, PageQuery), caller(request)
-    cursors = Cursors(_CURSOR_CODEC, "keys", who.org_id, {"project_id": who.project_id})
+    query, caller = parse_query(request, PageQuery), get_caller(request)
+    cursors = Cursors(_CURSOR_CODEC, "keys", caller.org_id, {"project_id": caller.project_id})
     before = cursors.read(query.starting_after)
-    async with as_organization(request.app[RESOURCES].pool, who.org_id) as connection:
-        rows = await keys.list_keys(connection, who.org_id, who.project_id, before, query.limit + 1)
+    async with as_organization(request.app[RESOURCES].pool, caller.org_id) as connection:
+        rows = await keys.list_keys(connection, caller.org_id, caller.project_id, before, query.limit + 1)
     page = [dict(row) for row in rows[: query.limit]]
     return reply_list(page, cursors.write(page[-1]["id"] if len(rows) > query.limit else None))
 
 
 async def create_key(request: web.Request) -> web.Response:
     """Create a key. Only this response contains the key itself."""
-    body, who = await parse_body(request, KeyRequest), caller(request)
-    project_id = _project(body.project_id, who)
+    body, caller = await parse_body(request, KeyRequest), get_caller(request)
+    project_id = _project(body.project_id, caller)
 
     async def create(connection: Connection) -> web.Response:
-        created = await keys.create_key(connection, who.org_id, body.name, body.role, project_id, body.expires_at)
-        key = await _key_object(connection, who, created)
+        created = await keys.create_key(connection, caller.org_id, body.name, body.role, project_id, body.expires_at)
+        key = await _key_object(connection, caller, created)
         return reply(key, 201, {"Location": f"/v1/api-keys/{created.key_id}"})
 
     return await mutate(request, create, shown_once="key")
@@ -48,22 +48,21 @@ async def create_key(request: web.Request) -> web.Response:
 
 async def rotate_key(request: web.Request) -> web.Response:
     """Replace the secret of a key. The previous secret remains valid for 24 hours."""
-    who, key_id = caller(request), _key_id(request)
+    caller, key_id = get_caller(request), _key_id(request)
 
     async def rotate(connection: Connection) -> web.Response:
-        return reply(
-            await _key_object(connection, who, await keys.rotate_key(connection, who.org_id, key_id, who.project_id))
-        )
+        created = await keys.rotate_key(connection, caller.org_id, key_id, caller.project_id)
+        return reply(await _key_object(connection, caller, created))
 
     return await mutate(request, rotate, shown_once="key")
 
 
 async def delete_key(request: web.Request) -> web.Response:
     """Revoke a key. Every process rejects it within five seconds."""
-    who, key_id = caller(request), _key_id(request)
+    caller, key_id = get_caller(request), _key_id(request)
 
     async def revoke(connection: Connection) -> web.Response:
-        await keys.revoke_key(connection, who.org_id, key_id, who.project_id)
+        await keys.revoke_key(connection, caller.org_id, key_id, caller.project_id)
         return web.Response(status=204)
 
     return await mutate(request, revoke)
@@ -77,14 +76,14 @@ def _key_id(request: web.Request) -> str:
     return key_id
 
 
-async def _key_object(connection: Connection, who: Caller, created: keys.NewKey) -> dict[str, Any]:
-    return {**await stored_keys.find_one(connection, who.org_id, created.key_id), "key": created.key}
+async def _key_object(connection: Connection, caller: Caller, created: keys.NewKey) -> dict[str, Any]:
+    return {**await stored_keys.find_one(connection, caller.org_id, created.key_id), "key": created.key}
 
 
-def _project(requested: str | None, who: Caller) -> str | None:
+def _project(requested: str | None, caller: Caller) -> str | None:
     """Return the project of a new key: that of the caller's key if it is bound to one. Raises Forbidden."""
-    if who.project_id is not None and requested not in (None, who.project_id):
+    if caller.project_id is not None and requested not in (None, caller.project_id):
         raise Forbidden(
-            f"project_id: this key is bound to the project {who.project_id!r} and can create only keys of it"
+            f"project_id: this key is bound to the project {caller.project_id!r} and can create only keys of it"
         )
-    return requested or who.project_id
+    return requested or caller.project_id

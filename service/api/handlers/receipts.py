@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from service.api.http.authentication import caller
+from service.api.http.authentication import get_caller
 from service.api.http.long_polling import requested_wait_s, wait_until_finished
 from service.api.http.parsing import parse_query
 from service.api.http.responses import reply, reply_list
@@ -33,13 +33,13 @@ async def get_receipt(request: web.Request) -> web.Response:
 
 async def list_receipts(request: web.Request) -> web.Response:
     """List receipts, newest first."""
-    query, who = parse_query(request, ReceiptQuery), caller(request)
+    query, caller = parse_query(request, ReceiptQuery), get_caller(request)
     filters = {"run_id": query.run_id, "event_id": query.event_id}
-    cursors = Cursors(_CODEC, "receipts", who.org_id, filters)
+    cursors = Cursors(_CODEC, "receipts", caller.org_id, filters)
     before = cursors.read(query.starting_after)
-    async with as_organization(request.app[RESOURCES].pool, who.org_id) as connection:
+    async with as_organization(request.app[RESOURCES].pool, caller.org_id) as connection:
         found = await read_receipts.list_page(
-            connection, who.org_id, who.project_id, (query.run_id, query.event_id), before, query.limit + 1
+            connection, caller.org_id, caller.project_id, (query.run_id, query.event_id), before, query.limit + 1
         )
     page = found[: query.limit]
     next_position = page[-1].receipt_id if len(found) > query.limit else None
@@ -61,11 +61,11 @@ def receipt_object(receipt: ReceiptDetails) -> dict[str, Any]:
 
 
 async def _find(request: web.Request) -> ReceiptDetails:
-    who, receipt_id = caller(request), request.match_info["id"]
+    caller, receipt_id = get_caller(request), request.match_info["id"]
     receipt = None
     if is_id("rcp", receipt_id):
-        async with as_organization(request.app[RESOURCES].pool, who.org_id) as connection:
-            receipt = await read_receipts.find_one(connection, who.org_id, receipt_id, who.project_id)
+        async with as_organization(request.app[RESOURCES].pool, caller.org_id) as connection:
+            receipt = await read_receipts.find_one(connection, caller.org_id, receipt_id, caller.project_id)
     if receipt is None:
         raise NotFound(f"receipt {receipt_id[:100]!r} not found")
     return receipt

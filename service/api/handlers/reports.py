@@ -7,7 +7,7 @@ from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
 
 from service.api.handlers.receipts import receipt_object
-from service.api.http.authentication import caller
+from service.api.http.authentication import get_caller
 from service.api.http.bodies import body_chunks
 from service.api.http.mutations import mutate
 from service.api.http.parsing import parse_query
@@ -36,17 +36,17 @@ _RUN_ID = TypeAdapter(Identifier)
 
 async def upload_report(request: web.Request) -> web.Response:
     """Store the uploaded report and queue it. The receipt shows the outcome. An empty report returns 400."""
-    who, resources = caller(request), request.app[RESOURCES]
-    run_id, query = _run_id(request), _query(request, who)
+    caller, resources = get_caller(request), request.app[RESOURCES]
+    run_id, query = _run_id(request), _query(request, caller)
     check_content_length(request, resources.settings.report_max_bytes)
-    writer = UploadWriter(resources.storage, who.org_id, resources.settings.report_max_bytes)
+    writer = UploadWriter(resources.storage, caller.org_id, resources.settings.report_max_bytes)
     queued = False
 
     async def accept(connection: Connection) -> web.Response:
         nonlocal queued
-        accepted = await accept_report(connection, who.org_id, writer.receipt_id, run_id, upload)
+        accepted = await accept_report(connection, caller.org_id, writer.receipt_id, run_id, upload)
         queued = accepted.is_new
-        return await _reply_receipt(connection, who, accepted.receipt_id)
+        return await _reply_receipt(connection, caller, accepted.receipt_id)
 
     try:
         upload = await _receive(request, writer, query.run_fields())
@@ -56,8 +56,8 @@ async def upload_report(request: web.Request) -> web.Response:
             await writer.delete()
 
 
-async def _reply_receipt(connection: Connection, who: Caller, receipt_id: str) -> web.Response:
-    receipt = await read_receipts.find_one(connection, who.org_id, receipt_id, None)
+async def _reply_receipt(connection: Connection, caller: Caller, receipt_id: str) -> web.Response:
+    receipt = await read_receipts.find_one(connection, caller.org_id, receipt_id, None)
     if receipt is None:
         raise NotFound(f"receipt {receipt_id!r} not found")
     return reply(receipt_object(receipt), status=202, headers={"Location": f"/v1/receipts/{receipt_id}"})
@@ -73,10 +73,10 @@ def _run_id(request: web.Request) -> str:
     return run_id
 
 
-def _query(request: web.Request, who: Caller) -> ReportQuery:
+def _query(request: web.Request, caller: Caller) -> ReportQuery:
     query = parse_query(request, ReportQuery)
-    if who.project_id not in (None, query.project_id):
-        raise Forbidden(f"project_id: must be {who.project_id!r}, because the key is bound to this project")
+    if caller.project_id not in (None, query.project_id):
+        raise Forbidden(f"project_id: must be {caller.project_id!r}, because the key is bound to this project")
     accept = AcceptanceWindow(datetime.now(UTC), request.app[RESOURCES].settings.retention)
     if query.completed_at and accept.excludes(query.completed_at):
         raise InvalidRequest(

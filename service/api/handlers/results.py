@@ -5,7 +5,7 @@ from uuid import UUID
 
 from aiohttp import web
 
-from service.api.http.authentication import caller
+from service.api.http.authentication import get_caller
 from service.api.http.parsing import parse_query
 from service.api.http.responses import reply_page, reply_with_etag
 from service.api.server.resources import RESOURCES
@@ -26,13 +26,13 @@ _CODEC: Final = CursorCodec[Position](
 async def list_results(request: web.Request) -> web.Response:
     """List results, newest run first."""
     query = parse_query(request, ResultQuery)
-    filter_ = restrict_to_project(query.to_filter(), caller(request).project_id)
+    filter_ = restrict_to_project(query.to_filter(), get_caller(request).project_id)
     return await reply_results(request, filter_, query) if filter_ else reply_page("[]", None)
 
 
 async def reply_results(request: web.Request, filter_: ResultFilter, page: PageQuery) -> web.Response:
     """Respond with the page of results for this filter and cursor."""
-    org_id = caller(request).org_id
+    org_id = get_caller(request).org_id
     cursors = Cursors(_CODEC, "results", org_id, filter_.set_fields())
     after = cursors.read(page.starting_after)
     async with as_organization(request.app[RESOURCES].list_pool, org_id) as connection:
@@ -42,9 +42,11 @@ async def reply_results(request: web.Request, filter_: ResultFilter, page: PageQ
 
 async def get_result(request: web.Request) -> web.Response:
     """Get one result with its failure and attempts."""
-    who, key, resources = caller(request), result_key(request), request.app[RESOURCES]
-    async with as_organization(resources.pool, who.org_id) as connection:
-        text = await read_results.find_one(connection, who.org_id, key, who.project_id, resources.settings.link_base)
+    caller, key, resources = get_caller(request), result_key(request), request.app[RESOURCES]
+    async with as_organization(resources.pool, caller.org_id) as connection:
+        text = await read_results.find_one(
+            connection, caller.org_id, key, caller.project_id, resources.settings.link_base
+        )
     if text is None:
         raise result_not_found(request)
     return reply_with_etag(text)

@@ -6,7 +6,7 @@ from uuid import UUID
 import orjson
 from aiohttp import web
 
-from service.api.http.authentication import caller
+from service.api.http.authentication import get_caller
 from service.api.http.long_polling import requested_wait_s, wait_until_finished
 from service.api.http.mutations import mutate
 from service.api.http.parsing import parse_query
@@ -29,14 +29,14 @@ _CODEC: Final = CursorCodec[RunKey](lambda key: key.bytes, lambda data: RunKey(U
 async def list_runs(request: web.Request) -> web.Response:
     """List runs, newest first."""
     query = parse_query(request, RunQuery)
-    who = caller(request)
-    filter_ = restrict_to_project(query.to_filter(), who.project_id)
+    caller = get_caller(request)
+    filter_ = restrict_to_project(query.to_filter(), caller.project_id)
     if filter_ is None:
         return reply_page("[]", None)
-    cursors = Cursors(_CODEC, "runs", who.org_id, filter_.set_fields())
+    cursors = Cursors(_CODEC, "runs", caller.org_id, filter_.set_fields())
     after = cursors.read(query.starting_after)
-    async with as_organization(request.app[RESOURCES].list_pool, who.org_id) as connection:
-        page = await read_runs.list_page(connection, who.org_id, filter_, after, query.limit)
+    async with as_organization(request.app[RESOURCES].list_pool, caller.org_id) as connection:
+        page = await read_runs.list_page(connection, caller.org_id, filter_, after, query.limit)
     return reply_page(compact(page.data), cursors.write(page.next))
 
 
@@ -55,10 +55,10 @@ async def get_run(request: web.Request) -> web.Response:
 
 async def delete_run(request: web.Request) -> web.Response:
     """Delete a run with its results, artifacts, and files."""
-    who, selector, storage = caller(request), run_selector(request), request.app[RESOURCES].storage
+    caller, selector, storage = get_caller(request), run_selector(request), request.app[RESOURCES].storage
 
     async def delete(connection: Connection) -> web.Response:
-        await usecase.delete_run(connection, storage, who.org_id, selector.run_id, selector.project_id)
+        await usecase.delete_run(connection, storage, caller.org_id, selector.run_id, selector.project_id)
         return web.Response(status=204)
 
     return await mutate(request, delete)
@@ -69,7 +69,7 @@ def run_selector(request: web.Request) -> RunSelector:
     run_id = request.match_info["run_id"]
     if not is_storable(run_id):
         raise run_not_found(run_id)
-    return RunSelector(run_id, caller(request).project_id)
+    return RunSelector(run_id, get_caller(request).project_id)
 
 
 def run_not_found(run_id: str) -> NotFound:
@@ -78,6 +78,6 @@ def run_not_found(run_id: str) -> NotFound:
 
 
 async def _find(request: web.Request, selector: RunSelector) -> str | None:
-    org_id = caller(request).org_id
+    org_id = get_caller(request).org_id
     async with as_organization(request.app[RESOURCES].pool, org_id) as connection:
         return await read_runs.find_one(connection, org_id, *selector)

@@ -6,7 +6,7 @@ from typing import Final
 import orjson
 from aiohttp import web
 
-from service.api.http.authentication import caller
+from service.api.http.authentication import get_caller
 from service.api.http.mutations import mutate
 from service.api.http.parsing import parse_body, parse_query
 from service.api.http.responses import compact, reply, reply_json, reply_page
@@ -29,13 +29,13 @@ _DELIVERIES: Final = ids("dlv")
 
 async def create_webhook(request: web.Request) -> web.Response:
     """Create a webhook. Only this response contains its secret."""
-    body, who = await parse_body(request, WebhookIn), caller(request)
+    body, caller = await parse_body(request, WebhookIn), get_caller(request)
     url = _checked(request, body.url)
-    fields = WebhookFields(url, body.description, list(body.events), _project(who, body.project_id), body.enabled)
+    fields = WebhookFields(url, body.description, list(body.events), _project(caller, body.project_id), body.enabled)
 
     async def create(connection: Connection) -> web.Response:
-        webhook = await usecase.create_webhook(connection, who.org_id, fields)
-        found = await _webhook_json(connection, WebhookRef(who.org_id, webhook.webhook_id))
+        webhook = await usecase.create_webhook(connection, caller.org_id, fields)
+        found = await _webhook_json(connection, WebhookRef(caller.org_id, webhook.webhook_id))
         location = {"Location": f"/v1/webhooks/{webhook.webhook_id}"}
         return reply({**orjson.loads(found), "secret": webhook.secret}, 201, location)
 
@@ -44,11 +44,11 @@ async def create_webhook(request: web.Request) -> web.Response:
 
 async def list_webhooks(request: web.Request) -> web.Response:
     """List webhooks, newest first."""
-    query, who = parse_query(request, PageQuery), caller(request)
-    cursors = Cursors(_WEBHOOKS, "webhooks", who.org_id, {"project_id": who.project_id})
+    query, caller = parse_query(request, PageQuery), get_caller(request)
+    cursors = Cursors(_WEBHOOKS, "webhooks", caller.org_id, {"project_id": caller.project_id})
     before = cursors.read(query.starting_after)
     async with _connection(request) as connection:
-        page = await webhooks.list_page(connection, who.org_id, who.project_id, before, query.limit)
+        page = await webhooks.list_page(connection, caller.org_id, caller.project_id, before, query.limit)
     return reply_page(compact(page.data), cursors.write(page.next))
 
 
@@ -66,7 +66,7 @@ async def update_webhook(request: web.Request) -> web.Response:
     if "url" in changes:
         _checked(request, changes["url"])
     if "project_id" in changes:
-        changes["project_id"] = _project(caller(request), changes["project_id"])
+        changes["project_id"] = _project(get_caller(request), changes["project_id"])
 
     async def change(connection: Connection) -> web.Response:
         await usecase.change_webhook(connection, webhook, changes)
@@ -161,22 +161,22 @@ async def redeliver_webhook_event(request: web.Request) -> web.Response:
 
 
 def _connection(request: web.Request) -> AbstractAsyncContextManager[Connection]:
-    return as_organization(request.app[RESOURCES].pool, caller(request).org_id)
+    return as_organization(request.app[RESOURCES].pool, get_caller(request).org_id)
 
 
 def _webhook_ref(request: web.Request) -> WebhookRef:
     """Return the identity of the webhook in the path. Raises NotFound if the ID is malformed."""
-    who, webhook_id = caller(request), request.match_info["id"]
+    caller, webhook_id = get_caller(request), request.match_info["id"]
     if not is_id("whk", webhook_id):
         raise no_webhook(webhook_id)
-    return WebhookRef(who.org_id, webhook_id, who.project_id)
+    return WebhookRef(caller.org_id, webhook_id, caller.project_id)
 
 
-def _project(who: Caller, requested: str | None) -> str | None:
+def _project(caller: Caller, requested: str | None) -> str | None:
     """Return the project of a webhook. A key that is bound to a project can create webhooks only for that project."""
-    if who.project_id is not None and requested not in (None, who.project_id):
-        raise Forbidden(f"project_id: this key is bound to the project {who.project_id!r}")
-    return who.project_id or requested
+    if caller.project_id is not None and requested not in (None, caller.project_id):
+        raise Forbidden(f"project_id: this key is bound to the project {caller.project_id!r}")
+    return caller.project_id or requested
 
 
 def _checked(request: web.Request, url: str) -> str:

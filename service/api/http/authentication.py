@@ -17,7 +17,7 @@ ApiHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _CALLER: Final = web.RequestKey("caller", Caller)
 
 
-def caller(request: web.Request) -> Caller:
+def get_caller(request: web.Request) -> Caller:
     """Return the caller of a request whose route requires a permission."""
     return request[_CALLER]
 
@@ -26,10 +26,10 @@ def require_permission(permission: Permission, handler: ApiHandler) -> ApiHandle
     """Wrap the handler so that it authenticates the caller, counts the request, and checks the permission."""
 
     async def guarded(request: web.Request) -> web.StreamResponse:
-        request[_CALLER] = authenticated = await _authenticate(request)
-        await request.app[RESOURCES].rate_limits.count(request, authenticated)
-        if permission not in PERMISSIONS[authenticated.role]:
-            raise Forbidden(f"permission {permission} is required; a key with the role {authenticated.role} lacks it")
+        request[_CALLER] = caller = await _authenticate(request)
+        await request.app[RESOURCES].rate_limits.count(request, caller)
+        if permission not in PERMISSIONS[caller.role]:
+            raise Forbidden(f"permission {permission} is required; a key with the role {caller.role} lacks it")
         return await handler(request)
 
     return guarded

@@ -5,7 +5,7 @@ from typing import Final
 
 from aiohttp import web
 
-from service.api.http.authentication import caller, check_still_valid
+from service.api.http.authentication import check_still_valid, get_caller
 from service.api.http.parsing import parse_query
 from service.contracts.queries import LONGEST_WAIT_S, WaitQuery
 from service.usecases.watch import Watch, Watched
@@ -24,7 +24,7 @@ def requested_wait_s(request: web.Request) -> int:
 
 async def wait_until_finished(request: web.Request, watch: Watch[Watched], watched: Watched, timeout_s: float) -> None:
     """Wait until the object is finished or the time is over. Raises Unauthorized if the API key is no longer valid."""
-    await watch.wait(caller(request).org_id, watched, timeout_s)
+    await watch.wait(get_caller(request).org_id, watched, timeout_s)
     await check_still_valid(request)
 
 

@@ -6,7 +6,7 @@ A handler parses the request and passes a function that changes data on a connec
         body = await parse_body(request, WebhookIn)
 
         async def create(connection: Connection) -> web.Response:
-            webhook = await webhooks.create_webhook(connection, caller(request).org_id, body.to_domain())
+            webhook = await webhooks.create_webhook(connection, get_caller(request).org_id, body.to_domain())
             return reply(WebhookOut.of(webhook), 201, {"Location": …})
 
         return await mutate(request, create, shown_once="secret")
@@ -22,7 +22,7 @@ from typing import Final
 import orjson
 from aiohttp import web
 
-from service.api.http.authentication import caller
+from service.api.http.authentication import get_caller
 from service.api.http.bodies import read_body
 from service.api.http.errors import error_response
 from service.api.http.responses import REQUEST_ID
@@ -61,11 +61,13 @@ async def mutate(
 
 
 async def _mutation(request: web.Request, fingerprint: bytes | None) -> Mutation:
-    who, key = caller(request), _idempotency_key(request)
+    caller, key = get_caller(request), _idempotency_key(request)
     digest = sha256(request.query_string.encode() + b"\n")
     if key is not None:
         digest.update(await read_body(request) if fingerprint is None else fingerprint)
-    return Mutation(who.org_id, who.key_id, request.method, request.path, request[REQUEST_ID], key, digest.digest())
+    return Mutation(
+        caller.org_id, caller.key_id, request.method, request.path, request[REQUEST_ID], key, digest.digest()
+    )
 
 
 def _idempotency_key(request: web.Request) -> str | None:

@@ -160,8 +160,8 @@ async def find_start(pool: Pool, org_id: OrgId, last_seen: str | None, live_from
     async with as_organization(pool, org_id) as connection:
         if not last_seen.isdecimal():
             return min(await find_event_number(connection, org_id, last_seen), live_from)
-        _, pruned_to = await events.find_bounds(connection, org_id)
-    if int(last_seen) < pruned_to:
+        _, last_deleted = await events.find_bounds(connection, org_id)
+    if int(last_seen) < last_deleted:
         raise _gone()
     return int(last_seen)
 

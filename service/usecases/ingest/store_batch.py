@@ -52,24 +52,24 @@ class BatchWriter:
 
     async def _claim(self, connection: Connection) -> list[EventItem]:
         """Insert the receipts and return the events to store. Sets the outcome of repeated events."""
-        firsts: dict[EventRef, EventItem] = {}
+        items_by_ref: dict[EventRef, EventItem] = {}
         for item in self.events:
             item.accept()
-            first = firsts.setdefault(item.ref, item)
+            first = items_by_ref.setdefault(item.ref, item)
             if first is not item:
                 _set_repeated(item, first.event.body_sha256)
-        rows = {ref: item.receipt() for ref, item in firsts.items()}
+        rows = {ref: item.receipt() for ref, item in items_by_ref.items()}
         for rejected in self._items:
             receipt = rejected.receipt() if isinstance(rejected, RejectedItem) else None
             if receipt is not None:
                 rows.setdefault((receipt.org_id, receipt.source, receipt.event_id), receipt)
         claimed = await receipts.claim(connection, list(rows.values())) if rows else set()
-        known = firsts.keys() - claimed
+        known = items_by_ref.keys() - claimed
         if known:
             bodies = await receipts.find_bodies(connection, known)
             for ref in known:
-                _set_repeated(firsts[ref], bodies[ref])
-        return [item for ref, item in firsts.items() if ref in claimed]
+                _set_repeated(items_by_ref[ref], bodies[ref])
+        return [item for ref, item in items_by_ref.items() if ref in claimed]
 
     async def _store_runs(self, connection: Connection, groups: dict[RunRef, list[EventItem]]) -> None:
         merged = {ref: _merge_events(items) for ref, items in groups.items()}

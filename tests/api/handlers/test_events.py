@@ -204,22 +204,22 @@ async def test_stream_is_filtered_and_limited_to_the_organization(api: Api) -> N
 
 async def test_idle_stream_sends_heartbeats_until_its_key_is_revoked(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api_events, "_HEARTBEAT_S", 0.1)
-    made = await api.make_key("viewer")
-    async with streaming(api, key=made.key) as stream:
+    created = await api.make_key("viewer")
+    async with streaming(api, key=created.key) as stream:
         lines = [await stream.response.content.readline() for _ in range(2)]
         assert b": heartbeat\n" in lines
-        await api.store.pool.execute("UPDATE api_keys SET revoked_at = now() WHERE key_id = $1", made.key_id)
+        await api.store.pool.execute("UPDATE api_keys SET revoked_at = now() WHERE key_id = $1", created.key_id)
         async with asyncio.timeout(TIMEOUT_S):
             while await stream.response.content.readline():
                 pass
 
 
 async def test_busy_stream_ends_when_its_key_is_revoked(api: Api) -> None:
-    made = await api.make_key("viewer")
-    async with streaming(api, key=made.key) as stream:
+    created = await api.make_key("viewer")
+    async with streaming(api, key=created.key) as stream:
         await publish(api, "before")
         assert run_ids(await stream.read(1)) == ["before"]
-        await api.store.pool.execute("UPDATE api_keys SET revoked_at = now() WHERE key_id = $1", made.key_id)
+        await api.store.pool.execute("UPDATE api_keys SET revoked_at = now() WHERE key_id = $1", created.key_id)
         api.resources.key_cache.clear()
         await publish(api, "after")
         async with asyncio.timeout(TIMEOUT_S):

@@ -85,7 +85,7 @@ class Full:
 
 
 @pytest.fixture
-def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_retry_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.usecases.exports.run_export.RETRY_DELAYS", (timedelta(0), timedelta(0)))
 
 
@@ -348,7 +348,7 @@ async def test_finished_job_emits_an_event(exports: Exports) -> None:
     assert await emitted_events(exports) == [("export.completed", "succeeded")]
 
 
-@pytest.mark.usefixtures("no_waits")
+@pytest.mark.usefixtures("no_retry_delays")
 async def test_temporarily_full_storage_is_retried(exports: Exports) -> None:
     exports.exporter._storage = Full(exports.storage, times=2)  # type: ignore[assignment]
     queued = await exports.request()
@@ -356,7 +356,7 @@ async def test_temporarily_full_storage_is_retried(exports: Exports) -> None:
         assert (await exports.finished(queued["id"]))["status"] == "succeeded"
 
 
-@pytest.mark.usefixtures("no_waits")
+@pytest.mark.usefixtures("no_retry_delays")
 async def test_job_fails_with_a_readable_reason_after_three_attempts(exports: Exports) -> None:
     exports.exporter._storage = Full(exports.storage, times=9)  # type: ignore[assignment]
     queued = await exports.request()

@@ -114,11 +114,11 @@ async def test_malformed_report_is_rejected_with_a_reason_and_leaves_no_file(rep
     assert await _stored(reports) == []
 
 
-@pytest.mark.parametrize("in_a_form", [False, True])
-async def test_empty_report_returns_400_and_leaves_no_file(without_worker: Reports, in_a_form: bool) -> None:
+@pytest.mark.parametrize("as_form", [False, True])
+async def test_empty_report_returns_400_and_leaves_no_file(without_worker: Reports, as_form: bool) -> None:
     form = FormData()
     form.add_field("report", b"", filename="junit.xml")
-    response = await without_worker.post(form if in_a_form else b"")
+    response = await without_worker.post(form if as_form else b"")
     assert response.status == 400
     assert (await response.json())["error"]["param"] == "report"
     assert await _stored(without_worker) == []
@@ -183,7 +183,7 @@ async def test_form_has_at_most_1000_parts(database_url: str, tmp_path: Path) ->
             assert response.status == status, await response.text()
 
 
-async def test_unstorable_names_in_a_form_are_replaced(without_worker: Reports) -> None:
+async def test_unstorable_names_as_form_are_replaced(without_worker: Reports) -> None:
     headers = b'Content-Disposition: form-data; name="report"; filename="caf\xe9.xml"'  # codespell:ignore caf - é
     receipt = await without_worker.send(form_of(form_part(headers)), Content_Type=FORM)
     assert receipt["status"] == "queued"

@@ -165,8 +165,8 @@ async def test_fifty_concurrent_requests_with_one_key_create_one_object(api: Api
     responses = await asyncio.gather(*(create(api, "k1") for _ in range(50)))
     statuses = [status for status, _, _ in responses]
     assert set(statuses) <= {201, 409}
-    firsts = [headers for status, headers, _ in responses if status == 201 and "Idempotent-Replayed" not in headers]
-    assert len(firsts) == 1
+    originals = [headers for status, headers, _ in responses if status == 201 and "Idempotent-Replayed" not in headers]
+    assert len(originals) == 1
     assert await count_keys(api) == 1
 
 

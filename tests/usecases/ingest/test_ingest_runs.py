@@ -52,8 +52,8 @@ async def test_reused_event_id_with_a_different_body_is_rejected(store: Store) -
 
 
 async def test_batch_distinguishes_a_duplicate_from_a_reused_event_id(store: Store) -> None:
-    first, again, other = run_event(id="one"), run_event(id="one"), run_event("run_2", id="one")
-    outcomes = await store.ingest(first, again, other)
+    first, repeated, other = run_event(id="one"), run_event(id="one"), run_event("run_2", id="one")
+    outcomes = await store.ingest(first, repeated, other)
     assert [outcome.status for outcome in outcomes] == ["stored", "duplicate", "rejected"]
 
 
