@@ -310,10 +310,12 @@ CREATE TABLE webhooks (
     failures            int NOT NULL DEFAULT 0, -- consecutive failures
     failing_since       timestamptz,
     paused_until        timestamptz,         -- circuit breaker: no delivery before this time
+    deleted_at          timestamptz,         -- deleted by the owner; the dispatcher removes its deliveries, then the row
     created_at          timestamptz NOT NULL DEFAULT now(),
     updated_at          timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (org_id, webhook_id)
 );
+CREATE INDEX webhooks_disabled ON webhooks (org_id, webhook_id) WHERE NOT enabled;
 
 -- The delivery of one event to one webhook. A claim postpones due_at, so that the delivery becomes due again if the
 -- worker crashes.
@@ -533,8 +535,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON artifacts TO results_api;
 GRANT SELECT, INSERT, UPDATE ON api_keys TO results_api;
 GRANT SELECT ON api_keys TO results_keys;
 GRANT SELECT, INSERT ON events TO results_api;
-GRANT SELECT, INSERT, UPDATE, DELETE ON webhooks TO results_api;
-GRANT SELECT, INSERT, UPDATE ON deliveries, recoveries TO results_api;
+GRANT SELECT, INSERT, UPDATE ON webhooks, deliveries, recoveries TO results_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON events, webhooks, deliveries, recoveries TO results_worker;
 GRANT USAGE ON SEQUENCE event_numbers TO results_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE

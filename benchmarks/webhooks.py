@@ -100,7 +100,7 @@ def receiver() -> Iterator[Counter]:
 
 async def register(url: str, target: str) -> None:
     connection = await asyncpg.connect(url)
-    await create_webhook(connection, OrgId(1), WebhookFields(target, "", ["run.failed"], None, True))
+    await create_webhook(connection, OrgId(1), WebhookFields(target, "", ["run.failed"], None, True), 100)
     await connection.close()
 
 

@@ -1,7 +1,8 @@
 """The webhook dispatcher: claims due deliveries, attempts them, and records the outcomes. Several can run at a time."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from itertools import groupby
 from typing import Final
 
@@ -22,11 +23,21 @@ from service.usecases.webhooks.deliver_events import (
     recover_missed,
     release_deliveries,
 )
+from service.usecases.webhooks.end_deliveries import exhaust_disabled, remove_deleted
 
 _MAX_CLAIMED: Final = 1_000  # deliveries of this process at the same time
-_RECOVERY_POLL_S: Final = 1.0
+_STEP_POLL_S: Final = 1.0
 _STOP_POLL_S: Final = 0.2  # while no attempt finishes
 _MAX_RECORDED: Final = 500  # attempts in one transaction
+
+WebhookStep = Callable[[Pool], Awaitable[bool]]  # returns whether more work is due immediately
+
+# Work that is too large for one transaction. Each kind has its own loop, so that none waits for another.
+_STEPS: Final[Mapping[str, WebhookStep]] = {
+    "recoveries": recover_missed,
+    "disabled_webhooks": exhaust_disabled,
+    "deleted_webhooks": remove_deleted,
+}
 
 
 class Dispatcher:
@@ -57,7 +68,9 @@ class Dispatcher:
                 )
             )
             group.create_task(retry_on_outage("deliveries", self._record_all, self._stopping))
-            group.create_task(retry_on_outage("recoveries", self._recover, self._stopping))
+            for name, step in _STEPS.items():
+                repeat_step = partial(self._repeat_step, step)
+                group.create_task(retry_on_outage(name, repeat_step, self._stopping))
 
     async def _claim_due(self, _: Connection) -> bool:
         limit = _MAX_CLAIMED - self._claimed_count
@@ -113,9 +126,9 @@ class Dispatcher:
         batch, self._attempted = self._attempted[:_MAX_RECORDED], self._attempted[_MAX_RECORDED:]
         return batch
 
-    async def _recover(self) -> None:
+    async def _repeat_step(self, step: WebhookStep) -> None:
         while not self._stopping.is_set():
-            if await recover_missed(self._pool):
+            if await step(self._pool):
                 self._wake.set()
             else:
-                await pause(_RECOVERY_POLL_S, self._stopping)
+                await pause(_STEP_POLL_S, self._stopping)

@@ -121,6 +121,9 @@ class Settings(BaseSettings):
         2 * 2**30, ge=1, description="Maximum size of a report in bytes, after decompression"
     )
     artifact_max_bytes: int = Field(2**30, ge=1, description="Maximum size of an uploaded artifact in bytes")
+    webhooks_per_organization: int = Field(
+        100, ge=1, le=10_000, description="Maximum number of webhooks of one organization"
+    )
     webhook_allow_loopback: bool = Field(
         False, description="Allow webhooks to loopback addresses over HTTP, for development"
     )

@@ -90,9 +90,19 @@ async def reopen(connection: Connection, org_id: OrgId, webhook_id: str, deliver
     return await connection.fetchval(_SQL["reopen"], org_id, webhook_id, delivery_id) is not None
 
 
-async def exhaust_pending(connection: Connection, org_id: OrgId, webhook_id: str) -> None:
-    """Set the pending deliveries of a webhook to exhausted."""
-    await connection.execute(_SQL["exhaust_pending"], org_id, webhook_id)
+async def exhaust_pending(connection: Connection, endpoint: Endpoint, limit: int) -> int:
+    """Set at most `limit` pending deliveries to exhausted, except for locked ones, and return their number."""
+    return int(await connection.fetchval(_SQL["exhaust_pending"], *endpoint, limit))
+
+
+async def delete_some(connection: Connection, endpoint: Endpoint, limit: int) -> int:
+    """Delete at most `limit` deliveries, except for locked ones, and return their number."""
+    return int(await connection.fetchval(_SQL["delete_some"], *endpoint, limit))
+
+
+async def has_any(connection: Connection, endpoint: Endpoint) -> bool:
+    """Return whether the endpoint has deliveries."""
+    return bool(await connection.fetchval(_SQL["has_any"], *endpoint))
 
 
 async def list_page(

@@ -42,6 +42,13 @@ async def insert(connection: Connection, org_id: OrgId, webhook_id: str, fields:
     await connection.execute(_SQL["insert"], org_id, webhook_id, *fields, secret)
 
 
+async def count_for_insert(connection: Connection, org_id: OrgId) -> int:
+    """Return the number of webhooks of an organization. No other transaction inserts one before this one ends."""
+    await connection.execute(_SQL["lock_list"], org_id)
+    count: int = await connection.fetchval(_SQL["count"], org_id)
+    return count
+
+
 async def find_one(connection: Connection, org_id: OrgId, webhook_id: str, project_id: str | None) -> str | None:
     """Return one webhook as JSON without its secrets. With a project, it must be bound to that project."""
     values = {"org_id": org_id, "webhook_id": webhook_id, "project_id": project_id}
@@ -69,8 +76,25 @@ async def update(connection: Connection, org_id: OrgId, webhook_id: str, fields:
 
 
 async def delete(connection: Connection, org_id: OrgId, webhook_id: str, project_id: str | None) -> bool:
-    """Delete a webhook and its deliveries. Return False if the webhook doesn't exist."""
+    """Mark a webhook as deleted, so that only `lock_deleted` finds it. Return False if the webhook doesn't exist."""
     return await connection.fetchval(_SQL["delete"], org_id, webhook_id, project_id) is not None
+
+
+async def lock_disabled(connection: Connection) -> Endpoint | None:
+    """Lock one disabled webhook that has pending deliveries until the transaction ends."""
+    row = await connection.fetchrow(_SQL["lock_disabled"])
+    return (OrgId(row["org_id"]), row["webhook_id"]) if row else None
+
+
+async def lock_deleted(connection: Connection) -> Endpoint | None:
+    """Lock one deleted webhook until the transaction ends."""
+    row = await connection.fetchrow(_SQL["lock_deleted"])
+    return (OrgId(row["org_id"]), row["webhook_id"]) if row else None
+
+
+async def remove(connection: Connection, endpoint: Endpoint) -> None:
+    """Delete the row of a deleted webhook that has no deliveries, and its recoveries."""
+    await connection.execute(_SQL["remove"], *endpoint)
 
 
 async def rotate_secret(connection: Connection, org_id: OrgId, webhook_id: str, secret: str) -> None:

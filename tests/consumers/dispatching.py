@@ -9,7 +9,7 @@ import orjson
 
 from consumers.webhooks import Dispatcher
 from service.domain.deliveries import DeliveryPolicy
-from service.domain.ids import OrgId
+from service.domain.ids import OrgId, new_id
 from service.outbound.webhooks import open_webhook_client
 from service.store.webhooks import WebhookFields
 from service.usecases.webhooks.manage_webhooks import NewWebhook, create_webhook
@@ -22,8 +22,8 @@ POLICY = DeliveryPolicy()
 
 async def add_webhook(store: Store, url: str, events: tuple[str, ...] = (), **changes: Any) -> NewWebhook:
     fields = WebhookFields(url, "", list(events), None, True)._replace(**changes)
-    async with store.pool.acquire() as connection:
-        return await create_webhook(connection, OrgId(1), fields)
+    async with store.pool.acquire() as connection, connection.transaction():
+        return await create_webhook(connection, OrgId(1), fields, 100)
 
 
 @asynccontextmanager
@@ -54,6 +54,20 @@ async def attempted(store: Store, webhook: NewWebhook, attempts: int = 1) -> dic
 
     await until(was_attempted, f"{attempts} attempts")
     return await delivery(store, webhook)
+
+
+async def insert_due(store: Store, webhook: NewWebhook, count: int) -> None:
+    """Insert events with a due delivery to this webhook each."""
+    ids = [new_id("evt") for _ in range(count)]
+    await store.pool.execute(
+        "INSERT INTO events (org_id, event_id, type, data) SELECT 1, unnest($1::text[]), 'run.completed', '{}'", ids
+    )
+    await store.pool.execute(
+        "INSERT INTO deliveries (org_id, webhook_id, delivery_id, event_id)"
+        " SELECT $1, $2, delivery_id($2, event_id), event_id FROM unnest($3::text[]) event_id",
+        OrgId(1), webhook.webhook_id, ids,
+    )  # fmt: skip
+    await store.pool.execute("ANALYZE deliveries, events")
 
 
 async def make_due(store: Store) -> None:

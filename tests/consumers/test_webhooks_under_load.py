@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
-from service.domain.ids import OrgId, new_id
-from service.usecases.webhooks.manage_webhooks import NewWebhook
+from service.domain.ids import new_id
 from tests.consumers.conftest import until
-from tests.consumers.dispatching import add_webhook, dispatching
+from tests.consumers.dispatching import add_webhook, dispatching, insert_due
 from tests.receivers import Receiver, misbehaving, never_respond, receiving
 from tests.run_events import run_event
 from tests.stored import Store
@@ -24,20 +23,6 @@ pytestmark = pytest.mark.slow
 MANY = 10_000
 EVENTS_PER_ENDPOINT = 2_500
 TIMEOUT_S = 120
-
-
-async def insert_due(store: Store, webhook: NewWebhook, count: int) -> None:
-    """Insert events with a due delivery to this webhook each."""
-    ids = [new_id("evt") for _ in range(count)]
-    await store.pool.execute(
-        "INSERT INTO events (org_id, event_id, type, data) SELECT 1, unnest($1::text[]), 'run.completed', '{}'", ids
-    )
-    await store.pool.execute(
-        "INSERT INTO deliveries (org_id, webhook_id, delivery_id, event_id)"
-        " SELECT $1, $2, delivery_id($2, event_id), event_id FROM unnest($3::text[]) event_id",
-        OrgId(1), webhook.webhook_id, ids,
-    )  # fmt: skip
-    await store.pool.execute("ANALYZE deliveries, events")
 
 
 async def latencies_ms(store: Store, receiver: Receiver, count: int) -> list[float]:

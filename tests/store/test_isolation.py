@@ -32,6 +32,8 @@ ACROSS_ORGANIZATIONS: Final = {
     "reports.find_abandoned": "a worker fails reports whose workers crashed",
     "upkeep.delete_receipts": "retention",
     "webhooks.claim_recovery": "a worker claims the next recovery of any organization",
+    "webhooks.lock_disabled": "the dispatcher ends the deliveries of disabled webhooks of any organization",
+    "webhooks.lock_deleted": "the dispatcher removes deleted webhooks of any organization",
 }
 TENANT_TABLES: Final = """
 SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'org_id'

@@ -17,6 +17,7 @@ from service.domain.cursors import Cursors, ids
 from service.domain.errors import Forbidden, NotFound
 from service.domain.ids import is_id
 from service.domain.keys import Caller
+from service.settings import Settings
 from service.store import deliveries, webhooks
 from service.store.postgres.database import Connection, as_organization
 from service.store.webhooks import WebhookFields
@@ -30,11 +31,12 @@ _DELIVERIES: Final = ids("dlv")
 async def create_webhook(request: web.Request) -> web.Response:
     """Create a webhook. Only this response contains its secret."""
     body, caller = await parse_body(request, WebhookIn), get_caller(request)
+    limit = _settings(request).webhooks_per_organization
     url = _checked(request, body.url)
     fields = WebhookFields(url, body.description, list(body.events), _project(caller, body.project_id), body.enabled)
 
     async def create(connection: Connection) -> web.Response:
-        webhook = await usecase.create_webhook(connection, caller.org_id, fields)
+        webhook = await usecase.create_webhook(connection, caller.org_id, fields, limit)
         found = await _webhook_json(connection, WebhookRef(caller.org_id, webhook.webhook_id))
         location = {"Location": f"/v1/webhooks/{webhook.webhook_id}"}
         return reply({**orjson.loads(found), "secret": webhook.secret}, 201, location)
@@ -180,7 +182,11 @@ def _project(caller: Caller, requested: str | None) -> str | None:
 
 
 def _checked(request: web.Request, url: str) -> str:
-    return checked_url(url, allow_loopback=request.app[RESOURCES].settings.webhook_allow_loopback)
+    return checked_url(url, allow_loopback=_settings(request).webhook_allow_loopback)
+
+
+def _settings(request: web.Request) -> Settings:
+    return request.app[RESOURCES].settings
 
 
 async def _webhook_json(connection: Connection, webhook: WebhookRef) -> str:

@@ -86,6 +86,29 @@ UPDATE deliveries SET status = 'pending', attempt_count = 0, due_at = now(), cla
 WHERE org_id = $1 AND webhook_id = $2 AND delivery_id = $3
 RETURNING delivery_id
 
--- name: exhaust_pending  (of a disabled webhook)
-UPDATE deliveries SET status = 'exhausted', due_at = NULL, claim = NULL
-WHERE org_id = $1 AND webhook_id = $2 AND due_at IS NOT NULL
+-- name: exhaust_pending  (at most $3 pending deliveries of a disabled webhook)
+WITH exhausted AS (
+    UPDATE deliveries SET status = 'exhausted', due_at = NULL, claim = NULL
+    WHERE org_id = $1 AND webhook_id = $2 AND ctid = ANY (ARRAY (
+        SELECT ctid FROM deliveries
+        WHERE org_id = $1 AND webhook_id = $2 AND due_at IS NOT NULL
+        ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED
+    ))
+    RETURNING 1
+)
+SELECT count(*) FROM exhausted
+
+-- name: delete_some  (at most $3 deliveries of a deleted webhook)
+WITH deleted AS (
+    DELETE FROM deliveries
+    WHERE org_id = $1 AND webhook_id = $2 AND ctid = ANY (ARRAY (
+        SELECT ctid FROM deliveries
+        WHERE org_id = $1 AND webhook_id = $2
+        ORDER BY delivery_id LIMIT $3 FOR UPDATE SKIP LOCKED
+    ))
+    RETURNING 1
+)
+SELECT count(*) FROM deleted
+
+-- name: has_any
+SELECT EXISTS (SELECT FROM deliveries WHERE org_id = $1 AND webhook_id = $2)

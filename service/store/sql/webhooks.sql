@@ -2,9 +2,15 @@
 INSERT INTO webhooks (org_id, webhook_id, url, description, events, project_id, enabled, disabled_reason, secret)
 VALUES ($1, $2, $3, $4, $5, $6, $7, CASE WHEN NOT $7 THEN 'by_request' END, $8)
 
+-- name: lock_list  (so that only one transaction of an organization counts and inserts webhooks)
+SELECT pg_advisory_xact_lock(hashtext('webhooks'), $1::int)
+
+-- name: count
+SELECT count(*) FROM webhooks WHERE org_id = $1 AND deleted_at IS NULL
+
 -- name: lock  (before a change; $3 is the project to which the caller's key is bound)
 SELECT url, description, events, project_id, enabled FROM webhooks
-WHERE org_id = $1 AND webhook_id = $2 AND ($3::text IS NULL OR project_id = $3)
+WHERE org_id = $1 AND webhook_id = $2 AND ($3::text IS NULL OR project_id = $3) AND deleted_at IS NULL
 FOR UPDATE
 
 -- name: update  (a new URL, or enabling a disabled webhook, resets its failures)
@@ -16,9 +22,26 @@ SET url = $3, description = $4, events = $5, project_id = $6, enabled = $7, upda
     paused_until = CASE WHEN $7 AND (NOT enabled OR url <> $3) THEN NULL ELSE paused_until END
 WHERE org_id = $1 AND webhook_id = $2
 
--- name: delete
-DELETE FROM webhooks WHERE org_id = $1 AND webhook_id = $2 AND ($3::text IS NULL OR project_id = $3)
+-- name: delete  (removes the secrets immediately; the dispatcher removes the deliveries, and then the row)
+UPDATE webhooks
+SET deleted_at = now(), enabled = false, disabled_reason = 'by_request', secret = '', previous_secret = NULL
+WHERE org_id = $1 AND webhook_id = $2 AND ($3::text IS NULL OR project_id = $3) AND deleted_at IS NULL
 RETURNING webhook_id
+
+-- name: lock_disabled  (of all organizations; one disabled webhook with pending deliveries that isn't being changed)
+SELECT org_id, webhook_id FROM webhooks hook
+WHERE NOT enabled AND EXISTS (
+    SELECT FROM deliveries
+    WHERE org_id = hook.org_id AND webhook_id = hook.webhook_id AND due_at IS NOT NULL
+)
+LIMIT 1
+FOR NO KEY UPDATE SKIP LOCKED
+
+-- name: lock_deleted  (of all organizations; one deleted webhook that isn't being changed)
+SELECT org_id, webhook_id FROM webhooks WHERE NOT enabled AND deleted_at IS NOT NULL LIMIT 1 FOR UPDATE SKIP LOCKED
+
+-- name: remove  (a deleted webhook without deliveries)
+DELETE FROM webhooks WHERE org_id = $1 AND webhook_id = $2 AND deleted_at IS NOT NULL
 
 -- name: rotate_secret  (the previous secret also signs for the interval $4)
 UPDATE webhooks
@@ -61,7 +84,7 @@ WITH examined AS (
     INSERT INTO deliveries AS existing (org_id, webhook_id, delivery_id, event_id)
     SELECT $1, $2, delivery_id($2, examined.event_id), examined.event_id
     FROM examined JOIN webhooks hook ON hook.org_id = $1 AND hook.webhook_id = $2
-    WHERE is_subscribed(hook, examined.type, examined.project_id)
+    WHERE hook.deleted_at IS NULL AND is_subscribed(hook, examined.type, examined.project_id)
     ON CONFLICT (org_id, webhook_id, delivery_id) DO UPDATE
         SET status = 'pending', attempt_count = 0, due_at = now(), claim = NULL
         WHERE existing.status = 'exhausted'

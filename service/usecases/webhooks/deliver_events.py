@@ -20,6 +20,7 @@ from service.store.deliveries import ClaimedDelivery, DeliveryUpdate
 from service.store.postgres.database import Connection, Pool
 from service.store.postgres.retries import retry_on_conflict
 from service.store.postgres.transactions import notifying_transaction
+from service.usecases.webhooks.end_deliveries import exhaust_first
 
 _RECOVERY_STEP: Final = 500  # events
 
@@ -135,7 +136,7 @@ async def _disable_one(connection: Connection, endpoint: Endpoint, reason: str) 
     if row is None:
         return
     org_id, webhook_id = endpoint
-    await deliveries.exhaust_pending(connection, org_id, webhook_id)
+    await exhaust_first(connection, endpoint)
     since = row["failing_since"]
     webhook: DisabledWebhookObject = {
         "webhook_id": webhook_id,

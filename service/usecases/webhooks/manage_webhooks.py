@@ -14,6 +14,7 @@ from service.store import deliveries, events, webhooks
 from service.store.postgres.database import Connection
 from service.store.postgres.transactions import notifying_transaction
 from service.store.webhooks import WebhookFields
+from service.usecases.webhooks.end_deliveries import exhaust_first
 
 
 class WebhookRef(NamedTuple):
@@ -31,24 +32,34 @@ class NewWebhook(NamedTuple):
     secret: str
 
 
-async def create_webhook(connection: Connection, org_id: OrgId, fields: WebhookFields) -> NewWebhook:
-    """Create a webhook. It receives the events that are inserted from now on."""
+async def create_webhook(connection: Connection, org_id: OrgId, fields: WebhookFields, limit: int) -> NewWebhook:
+    """Create a webhook. It receives the events that are inserted from now on.
+
+    Requires a transaction. Raises Conflict if the organization has `limit` webhooks: each one adds work to the
+    transaction that stores an event.
+    """
+    if await webhooks.count_for_insert(connection, org_id) >= limit:
+        raise Conflict(f"the organization has {limit} webhooks, which is the maximum; delete one first")
     webhook = NewWebhook(new_id("whk"), new_webhook_secret())
     await webhooks.insert(connection, org_id, webhook.webhook_id, fields, webhook.secret)
     return webhook
 
 
 async def change_webhook(connection: Connection, webhook: WebhookRef, changes: dict[str, Any]) -> None:
-    """Change some fields of a webhook. Enabling it resets its failures; disabling it ends its pending deliveries."""
+    """Change some fields of a webhook. Enabling it resets its failures.
+
+    Disabling it ends its pending deliveries: the first ones immediately, and the others in steps of the dispatcher.
+    Enabling it again before the last step delivers the others.
+    """
     async with connection.transaction():
         fields = (await _lock(connection, webhook))._replace(**changes)
         await webhooks.update(connection, webhook.org_id, webhook.webhook_id, fields)
         if not fields.enabled:
-            await deliveries.exhaust_pending(connection, webhook.org_id, webhook.webhook_id)
+            await exhaust_first(connection, (webhook.org_id, webhook.webhook_id))
 
 
 async def delete_webhook(connection: Connection, webhook: WebhookRef) -> None:
-    """Delete a webhook and its deliveries."""
+    """Delete a webhook. The dispatcher then removes its deliveries in steps."""
     if not await webhooks.delete(connection, *webhook):
         raise no_webhook(webhook.webhook_id)
 

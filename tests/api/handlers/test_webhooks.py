@@ -68,6 +68,32 @@ async def test_webhooks_are_listed_changed_and_deleted(api: Api) -> None:
     await api.error(f"/v1/webhooks/{ids[0]}", 404)
 
 
+async def test_number_of_webhooks_of_an_organization_is_limited(database_url: str) -> None:
+    async with serve(database_url, webhooks_per_organization=3) as api:
+        ids = [(await create(api))["id"] for _ in range(3)]
+        _, other_key = await api.make_organization("other")
+        assert (await api.send("POST", "/v1/webhooks", json={"url": PUBLIC}, key=other_key)).status == 201
+        response = await post(api, "/v1/webhooks", {"url": PUBLIC}, status=409)
+        assert response["error"]["code"] == "conflict"
+        assert "3 webhooks" in response["error"]["message"]
+        await api.send("DELETE", f"/v1/webhooks/{ids[0]}")
+        responses = await asyncio.gather(*(api.send("POST", "/v1/webhooks", json={"url": PUBLIC}) for _ in range(6)))
+        assert sorted(response.status for response in responses) == [201] + 5 * [409]
+        assert len((await api.get("/v1/webhooks"))["data"]) == 3
+
+
+async def test_deleted_webhook_is_not_found_before_its_deliveries_are_removed(api: Api) -> None:
+    webhook = await create(api)
+    await api.store.take(run_event())
+    path = f"/v1/webhooks/{webhook['id']}"
+    assert (await api.send("DELETE", path)).status == 204
+    for method, subpath in (("GET", ""), ("GET", "/deliveries"), ("PATCH", ""), ("DELETE", ""), ("POST", "/test")):
+        response = await api.send(method, path + subpath, json={"enabled": True} if method == "PATCH" else None)
+        assert response.status == 404, (method, subpath)
+    assert (await api.get("/v1/webhooks"))["data"] == []
+    assert await api.store.pool.fetchval("SELECT secret FROM webhooks") != webhook["secret"]
+
+
 @pytest.mark.parametrize(
     "url",
     [

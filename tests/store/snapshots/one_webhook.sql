@@ -8,5 +8,5 @@ SELECT row_to_json(item)::text FROM (
     rfc3339(CASE WHEN w.previous_expires_at > now() THEN w.previous_expires_at END) AS previous_secret_expires_at,
     rfc3339(w.created_at) AS created_at, rfc3339(w.updated_at) AS updated_at FROM webhooks w
     WHERE w.org_id = $1 AND w.webhook_id = $2
-      AND ($3::text IS NULL OR w.project_id = $3)
+      AND ($3::text IS NULL OR w.project_id = $3) AND w.deleted_at IS NULL
 ) item;

@@ -14,7 +14,7 @@ FROM (
         rfc3339(CASE WHEN w.previous_expires_at > now() THEN w.previous_expires_at END) AS previous_secret_expires_at,
         rfc3339(w.created_at) AS created_at, rfc3339(w.updated_at) AS updated_at FROM webhooks w
         WHERE w.org_id = $2 AND w.webhook_id < $3::text
-          AND ($4::text IS NULL OR w.project_id = $4)
+          AND ($4::text IS NULL OR w.project_id = $4) AND w.deleted_at IS NULL
         ORDER BY w.webhook_id DESC LIMIT $1::int + 1
     ) listed
 ) numbered;

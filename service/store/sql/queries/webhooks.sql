@@ -10,13 +10,13 @@ rfc3339(w.created_at) AS created_at, rfc3339(w.updated_at) AS updated_at
 SELECT row_to_json(item)::text FROM (
     SELECT {webhook_fields} FROM webhooks w
     WHERE w.org_id = :org_id AND w.webhook_id = :webhook_id
-      AND (:project_id::text IS NULL OR w.project_id = :project_id)
+      AND (:project_id::text IS NULL OR w.project_id = :project_id) AND w.deleted_at IS NULL
 ) item
 
 -- name: listed_webhooks
 SELECT {webhook_fields} FROM webhooks w
 WHERE w.org_id = :org_id AND w.webhook_id < :before::text
-  AND (:project_id::text IS NULL OR w.project_id = :project_id)
+  AND (:project_id::text IS NULL OR w.project_id = :project_id) AND w.deleted_at IS NULL
 ORDER BY w.webhook_id DESC LIMIT :page::int + 1
 
 -- name: delivery_fields
