@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -12,6 +12,7 @@ import aiohttp
 
 from service.domain.deliveries import AttemptOutcome
 from service.outbound.guard import guarded_socket_factory
+from service.outbound.resolver import EndpointResolver
 
 _MAX_READ_BYTES: Final = 16 * 1024  # of a response body
 _MAX_STORED_CHARS: Final = 1_000  # of a response body or an error
@@ -45,22 +46,38 @@ class WebhookClient:
 
 
 @asynccontextmanager
-async def open_webhook_client(timeout_s: float, *, allow_loopback: bool) -> AsyncIterator[WebhookClient]:
-    """Open a client that connects only to public addresses, and to loopback addresses if they are allowed."""
-    connector = aiohttp.TCPConnector(
-        limit=0,  # the dispatcher limits the concurrency
-        ttl_dns_cache=_DNS_CACHE_S,
-        keepalive_timeout=_KEEP_ALIVE_S,
-        socket_factory=guarded_socket_factory(allow_loopback=allow_loopback),
-    )
-    async with aiohttp.ClientSession(
-        connector=connector,
-        headers=_HEADERS,
-        cookie_jar=aiohttp.DummyCookieJar(),  # a cookie of one organization's endpoint must not reach another's
-        timeout=aiohttp.ClientTimeout(total=None),
-        auto_decompress=False,  # 16 KiB of compressed data can expand to many megabytes
-    ) as session:
-        yield WebhookClient(session, timeout_s)
+async def _open_resolver(name_servers: Sequence[str] | None) -> AsyncIterator[EndpointResolver]:
+    resolver = EndpointResolver(name_servers)
+    try:
+        yield resolver
+    finally:
+        await resolver.close()  # a connector closes only the resolver that it has created
+
+
+@asynccontextmanager
+async def open_webhook_client(
+    timeout_s: float, *, allow_loopback: bool, name_servers: Sequence[str] | None = None
+) -> AsyncIterator[WebhookClient]:
+    """Open a client that connects only to public addresses, and to loopback addresses if they are allowed.
+
+    `name_servers` replaces the name servers of the system, each as `address:port`.
+    """
+    async with _open_resolver(name_servers) as resolver:
+        connector = aiohttp.TCPConnector(
+            limit=0,  # the dispatcher limits the concurrency
+            resolver=resolver,
+            ttl_dns_cache=_DNS_CACHE_S,
+            keepalive_timeout=_KEEP_ALIVE_S,
+            socket_factory=guarded_socket_factory(allow_loopback=allow_loopback),
+        )
+        async with aiohttp.ClientSession(
+            connector=connector,
+            headers=_HEADERS,
+            cookie_jar=aiohttp.DummyCookieJar(),  # a cookie of one organization's endpoint must not reach another's
+            timeout=aiohttp.ClientTimeout(total=None),
+            auto_decompress=False,  # 16 KiB of compressed data can expand to many megabytes
+        ) as session:
+            yield WebhookClient(session, timeout_s)
 
 
 async def _read_start(response: aiohttp.ClientResponse) -> bytes:

@@ -1,7 +1,7 @@
 """Webhooks stored in the database, and dispatchers in the test process that deliver events to them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -27,10 +27,12 @@ async def add_webhook(store: Store, url: str, events: tuple[str, ...] = (), **ch
 
 
 @asynccontextmanager
-async def dispatching(store: Store, count: int = 1, policy: DeliveryPolicy = POLICY) -> AsyncIterator[None]:
+async def dispatching(
+    store: Store, count: int = 1, policy: DeliveryPolicy = POLICY, name_servers: Sequence[str] | None = None
+) -> AsyncIterator[None]:
     """Run dispatchers while the block runs, then stop them as SIGTERM does: attempts in progress finish."""
     stopping = asyncio.Event()
-    async with open_webhook_client(policy.attempt_timeout_s, allow_loopback=True) as client:
+    async with open_webhook_client(policy.attempt_timeout_s, allow_loopback=True, name_servers=name_servers) as client:
         dispatchers = (Dispatcher(store.pool, client, policy, stopping).run() for _ in range(count))
         async with running(stopping, *dispatchers):
             yield
