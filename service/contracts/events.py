@@ -59,10 +59,12 @@ class RunObject(TypedDict):
 
 
 class DisabledWebhookObject(TypedDict):
-    """A webhook that was disabled because its endpoint failed for days or responded with 410 Gone."""
+    """A webhook that was disabled because its endpoint failed for days or responded with 410 Gone.
+
+    The URL isn't included: it can be a credential, and every viewer and other endpoint receives the event.
+    """
 
     webhook_id: str
-    url: str
     description: str
     reason: str
     failing_since: str | None

@@ -103,7 +103,7 @@ async def rotate_secret(connection: Connection, org_id: OrgId, webhook_id: str, 
 
 
 async def disable(connection: Connection, endpoint: Endpoint, reason: str) -> asyncpg.Record | None:
-    """Disable a webhook. Return url, description, project_id, failing_since, or None if it was already disabled."""
+    """Disable a webhook. Return description, project_id, failing_since, or None if it was already disabled."""
     return await connection.fetchrow(_SQL["disable"], *endpoint, reason)
 
 

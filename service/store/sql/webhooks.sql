@@ -51,7 +51,7 @@ WHERE org_id = $1 AND webhook_id = $2
 -- name: disable  (returns no row if the webhook is already disabled)
 UPDATE webhooks SET enabled = false, disabled_reason = $3, updated_at = now()
 WHERE org_id = $1 AND webhook_id = $2 AND enabled
-RETURNING url, description, project_id, failing_since
+RETURNING description, project_id, failing_since
 
 -- name: find_failing  (the endpoints of the list that have failed for longer than $3)
 SELECT hook.org_id, hook.webhook_id

@@ -140,7 +140,6 @@ async def _disable_one(connection: Connection, endpoint: Endpoint, reason: str) 
     since = row["failing_since"]
     webhook: DisabledWebhookObject = {
         "webhook_id": webhook_id,
-        "url": row["url"],
         "description": row["description"],
         "reason": reason,
         "failing_since": rfc3339(since) if since else None,

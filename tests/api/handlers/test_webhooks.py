@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from service.usecases.events.number_events import number_events
 from service.usecases.webhooks.deliver_events import recover_missed
 from tests.api.served import Api, serve
 from tests.consumers.dispatching import dispatching
@@ -174,6 +175,23 @@ async def test_deliveries_show_all_attempts_and_can_be_redelivered(api: Api) -> 
     assert [received.headers["webhook-id"] for received in receiver.received] == [first["event_id"]] * 2
     missing = f"/v1/webhooks/{webhook['id']}/deliveries/dlv_{'0' * 32}/redeliver"
     await post(api, missing, status=404)
+
+
+async def test_event_of_a_disabled_webhook_does_not_contain_its_secret_url(api: Api) -> None:
+    """A URL such as that of a chat's incoming webhook is a credential. Viewers and other endpoints see the event."""
+    async with receiving(410) as gone, receiving() as other, dispatching(api.store):
+        webhook = await create(api, url=f"{gone.url}?token=s3cret", events=["export.failed"], description="chat")
+        watcher = await create(api, url=other.url, events=["webhook.disabled"])
+        await post(api, f"/v1/webhooks/{webhook['id']}/test")
+        await attempted(api, watcher, 1)
+    await number_events(api.store.pool)
+    viewer = (await api.make_key("viewer")).key
+    [event] = (await api.get("/v1/events", {"type": "webhook.disabled"}, key=viewer))["data"]
+    subject = event["data"]["object"]
+    assert (subject["webhook_id"], subject["description"], subject["reason"]) == (webhook["id"], "chat", "gone")
+    assert "s3cret" not in str(event)
+    assert "/hook" not in str(event)
+    assert other.received[0].event == event
 
 
 async def test_disabled_webhook_rejects_test_and_recovery(api: Api) -> None:
