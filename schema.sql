@@ -328,7 +328,8 @@ CREATE TABLE deliveries (
     attempt_count smallint NOT NULL DEFAULT 0, -- attempts; a redelivery resets the count
     due_at        timestamptz DEFAULT now(), -- null if delivered or exhausted
     claim         uuid,                      -- fencing token of the worker
-    attempt_log   jsonb NOT NULL DEFAULT '[]', -- [{at, status, latency_ms, error, response}]
+    total_attempts int NOT NULL DEFAULT 0,   -- including those before a redelivery
+    attempt_log   jsonb NOT NULL DEFAULT '[]', -- the newest attempts: [{at, status, latency_ms, error, response}]
     created_at    timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (org_id, webhook_id, delivery_id),
     FOREIGN KEY (org_id, webhook_id) REFERENCES webhooks ON DELETE CASCADE

@@ -10,6 +10,9 @@ from service.domain.ids import OrgId
 DeliveryStatus = Literal["pending", "delivered", "exhausted"]
 Endpoint = tuple[OrgId, str]  # organization, webhook
 
+# The newest attempts of a delivery that are stored: all of the longest retry schedule, and some before a redelivery.
+MAX_LOGGED_ATTEMPTS: Final = 60
+
 # Deliveries that wait in memory for one endpoint, as a multiple of its concurrency limit.
 QUEUED_WINDOWS: Final = 2
 

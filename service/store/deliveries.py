@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
-from service.domain.deliveries import DeliveryPolicy, DeliveryStatus, Endpoint
+from service.domain.deliveries import MAX_LOGGED_ATTEMPTS, DeliveryPolicy, DeliveryStatus, Endpoint
 from service.domain.ids import OrgId
 from service.store.postgres.composition import IdPage, compose, page_by_id
 from service.store.postgres.database import Connection
@@ -70,7 +70,12 @@ async def record(connection: Connection, updates: Sequence[DeliveryUpdate], poli
     """Record the outcomes of attempts, and update the failures and the circuit breaker of their endpoints."""
     min_pause, max_pause = timedelta(seconds=policy.breaker_min_pause_s), timedelta(seconds=policy.breaker_max_pause_s)
     await connection.execute(
-        _SQL["record"], *map(list, zip(*updates, strict=True)), policy.breaker_failures, min_pause, max_pause
+        _SQL["record"],
+        *map(list, zip(*updates, strict=True)),
+        policy.breaker_failures,
+        min_pause,
+        max_pause,
+        MAX_LOGGED_ATTEMPTS,
     )
 
 

@@ -51,7 +51,10 @@ WITH outcome AS (
 ), written AS (
     UPDATE deliveries SET status = outcome.status, attempt_count = attempt_count + 1, claim = NULL,
                           due_at = CASE WHEN outcome.status = 'pending' THEN now() + outcome.delay END,
-                          attempt_log = attempt_log || outcome.attempt::jsonb
+                          total_attempts = total_attempts + 1,
+                          -- each attempt adds one entry, so deleting one is enough
+                          attempt_log = CASE WHEN jsonb_array_length(attempt_log) < $11 THEN attempt_log
+                                             ELSE attempt_log - 0 END || outcome.attempt::jsonb
     FROM outcome
     WHERE deliveries.org_id = outcome.org_id AND deliveries.webhook_id = outcome.webhook_id
           AND deliveries.delivery_id = outcome.delivery_id AND deliveries.claim = outcome.claim

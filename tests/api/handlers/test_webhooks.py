@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from service.domain.deliveries import MAX_LOGGED_ATTEMPTS
 from service.usecases.events.number_events import number_events
 from service.usecases.webhooks.deliver_events import recover_missed
 from tests.api.served import Api, serve
@@ -175,6 +176,24 @@ async def test_deliveries_show_all_attempts_and_can_be_redelivered(api: Api) -> 
     assert [received.headers["webhook-id"] for received in receiver.received] == [first["event_id"]] * 2
     missing = f"/v1/webhooks/{webhook['id']}/deliveries/dlv_{'0' * 32}/redeliver"
     await post(api, missing, status=404)
+
+
+async def test_redeliveries_do_not_grow_the_attempt_log_without_limit(api: Api) -> None:
+    async with receiving() as receiver, dispatching(api.store):
+        webhook = await create(api, url=receiver.url)
+        await api.store.take(run_event())
+        [first] = await attempted(api, webhook, 1)
+        await api.store.pool.execute(
+            "UPDATE deliveries SET total_attempts = $1, attempt_log ="
+            " (SELECT jsonb_agg(jsonb_build_object('at', n)) FROM generate_series(1, $1::int) n)",
+            MAX_LOGGED_ATTEMPTS,
+        )
+        await post(api, f"/v1/webhooks/{webhook['id']}/deliveries/{first['id']}/redeliver")
+        [redelivered] = await attempted(api, webhook, MAX_LOGGED_ATTEMPTS + 1)
+    assert redelivered["attempts"] == MAX_LOGGED_ATTEMPTS + 1
+    assert redelivered["last_status"] == 200
+    assert len(redelivered["attempt_log"]) == MAX_LOGGED_ATTEMPTS
+    assert redelivered["attempt_log"][0] == {"at": 2}
 
 
 async def test_event_of_a_disabled_webhook_does_not_contain_its_secret_url(api: Api) -> None:

@@ -10,7 +10,7 @@ FROM (
     SELECT row_to_json(listed) AS item, listed.id, row_number() OVER (ORDER BY listed.id DESC) AS row_no,
            count(*) OVER () AS row_count
     FROM (
-        SELECT d.delivery_id AS id, d.event_id, d.status, jsonb_array_length(d.attempt_log) AS attempts,
+        SELECT d.delivery_id AS id, d.event_id, d.status, d.total_attempts AS attempts,
         rfc3339(d.due_at) AS next_attempt_at, d.attempt_log -> -1 -> 'status' AS last_status,
         rfc3339(d.created_at) AS created_at, d.attempt_log FROM deliveries d
         WHERE d.org_id = $2 AND d.webhook_id = $3 AND d.delivery_id < $4::text

@@ -20,7 +20,7 @@ WHERE w.org_id = :org_id AND w.webhook_id < :before::text
 ORDER BY w.webhook_id DESC LIMIT :page::int + 1
 
 -- name: delivery_fields
-d.delivery_id AS id, d.event_id, d.status, jsonb_array_length(d.attempt_log) AS attempts,
+d.delivery_id AS id, d.event_id, d.status, d.total_attempts AS attempts,
 rfc3339(d.due_at) AS next_attempt_at, d.attempt_log -> -1 -> 'status' AS last_status,
 rfc3339(d.created_at) AS created_at, d.attempt_log
 
