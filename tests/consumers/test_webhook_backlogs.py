@@ -27,7 +27,7 @@ async def test_410_response_of_a_webhook_with_a_locked_backlog_delays_no_other_w
             async with dispatching(store):
                 await until(lambda: _is_disabled(store, webhook), "the 410 response", 3)
                 started = time.monotonic()
-                await store.take(run_event())
+                await store.ingest(run_event())
                 await until(lambda: _is_delivered(store), "the delivery to the healthy webhook", 3)
                 assert time.monotonic() - started < 2
             await connection.execute("SELECT 1")

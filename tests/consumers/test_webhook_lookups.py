@@ -94,7 +94,7 @@ async def test_unanswered_lookups_delay_no_other_webhook_and_no_reconnect(
             await add_webhook(store, f"http://h{number}{_HANGING}/hook", ("run.failed",))
         await add_webhook(store, healthy.url.replace("127.0.0.1", "localhost"), ("run.completed",))
         async with dispatching(store, name_servers=[server.address]):
-            await store.take(run_event(status="failed"))
+            await store.ingest(run_event(status="failed"))
             await until(lambda: _has_queried(server), "the lookups", 3)
             await until(lambda: _has_received(healthy.received), "the delivery to the healthy webhook", 3)
             async with asyncio.timeout(3):
@@ -105,7 +105,7 @@ async def test_unanswered_lookups_delay_no_other_webhook_and_no_reconnect(
 async def test_failed_lookup_is_recorded_as_a_failed_attempt(store: Store) -> None:
     async with name_server() as server, dispatching(store, name_servers=[server.address]):
         webhook = await add_webhook(store, "http://unknown.test/hook")
-        await store.take(run_event())
+        await store.ingest(run_event())
         row = await attempted(store, webhook)
     assert row["status"] == "pending"
     assert "unknown.test" in row["attempt_log"][0]["error"]

@@ -86,7 +86,7 @@ async def test_number_of_webhooks_of_an_organization_is_limited(database_url: st
 
 async def test_deleted_webhook_is_not_found_before_its_deliveries_are_removed(api: Api) -> None:
     webhook = await create(api)
-    await api.store.take(run_event())
+    await api.store.ingest(run_event())
     path = f"/v1/webhooks/{webhook['id']}"
     assert (await api.send("DELETE", path)).status == 204
     for method, subpath in (("GET", ""), ("GET", "/deliveries"), ("PATCH", ""), ("DELETE", ""), ("POST", "/test")):
@@ -181,7 +181,7 @@ async def test_deliveries_show_all_attempts_and_can_be_redelivered(api: Api) -> 
 async def test_redeliveries_do_not_grow_the_attempt_log_without_limit(api: Api) -> None:
     async with receiving() as receiver, dispatching(api.store):
         webhook = await create(api, url=receiver.url)
-        await api.store.take(run_event())
+        await api.store.ingest(run_event())
         [first] = await attempted(api, webhook, 1)
         await api.store.pool.execute(
             "UPDATE deliveries SET total_attempts = $1, attempt_log ="
