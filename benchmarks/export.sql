@@ -16,9 +16,9 @@ FROM (SELECT n, '2026-01-01'::timestamptz + n * interval '10 minutes' AS complet
       FROM generate_series(1, :results / 200) n) run;
 
 INSERT INTO results (case_key, run_key, org_id, duration_ms, started_offset_ms, event_time_offset_s, attempts, status, flaky)
-SELECT hashtextextended('case ' || run.nth % 25 * 200 + n, 0), run.run_key, 1, (n * 37 + run.nth) % 5000, -n * 100, 0, 1,
+SELECT hashtextextended('case ' || run.number % 25 * 200 + n, 0), run.run_key, 1, (n * 37 + run.number) % 5000, -n * 100, 0, 1,
        CASE WHEN n % 20 = 0 THEN 'f' ELSE 'p' END, false
-FROM (SELECT run_key, row_number() OVER (ORDER BY run_key) AS nth FROM runs) run CROSS JOIN generate_series(0, 199) n
+FROM (SELECT run_key, row_number() OVER (ORDER BY run_key) AS number FROM runs) run CROSS JOIN generate_series(0, 199) n
 ORDER BY 2, 1;
 
 INSERT INTO result_details (case_key, run_key, org_id, duration_ms, attempt, status, is_last_attempt, type, message)

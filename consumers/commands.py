@@ -87,14 +87,7 @@ def replay(dead_letter_ids: tuple[str, ...], select_all: bool) -> None:
 
     A message that fails again becomes a dead letter again.
     """
-
-    async def send(store: DeadLetterStore) -> None:
-        selected = _select(await store.list_oldest(_MAX_DEAD_LETTERS), dead_letter_ids, select_all)
-        for message in selected:
-            await store.replay(message)
-        click.echo(f"replayed {len(selected)}", err=True)
-
-    _run(send)
+    _change(dead_letter_ids, select_all, "replayed", lambda store, message: store.replay(message))
 
 
 @dead_letters.command()
@@ -102,14 +95,21 @@ def replay(dead_letter_ids: tuple[str, ...], select_all: bool) -> None:
 @click.option("--all", "select_all", is_flag=True, help="Discard every dead letter.")
 def discard(dead_letter_ids: tuple[str, ...], select_all: bool) -> None:
     """Delete dead letters permanently."""
+    _change(dead_letter_ids, select_all, "discarded", lambda store, message: store.discard(message))
 
-    async def delete(store: DeadLetterStore) -> None:
-        selected = _select(await store.list_oldest(_MAX_DEAD_LETTERS), dead_letter_ids, select_all)
+
+def _change(
+    ids: tuple[str, ...], select_all: bool, done: str, change: Callable[[DeadLetterStore, DeadLetter], Awaitable[None]]
+) -> None:
+    """Apply the change to the selected dead letters, and print their number."""
+
+    async def run(store: DeadLetterStore) -> None:
+        selected = _select(await store.list_oldest(_MAX_DEAD_LETTERS), ids, select_all)
         for message in selected:
-            await store.discard(message)
-        click.echo(f"discarded {len(selected)}", err=True)
+            await change(store, message)
+        click.echo(f"{done} {len(selected)}", err=True)
 
-    _run(delete)
+    _run(run)
 
 
 def _select(found: Sequence[DeadLetter], ids: tuple[str, ...], select_all: bool) -> Sequence[DeadLetter]:

@@ -29,7 +29,7 @@ _REASON_LENGTH: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message without its transport: handlers get the same from RabbitMQ and from the embedded queue."""
+    """A message, independent of its transport (RabbitMQ or the embedded queue)."""
 
     body: bytes
     content_type: str | None
@@ -44,8 +44,8 @@ class Rejection:
     message: str
 
 
-# A handler returns for each delivery None if it succeeded, or a rejection. If it raises a temporary database error, it
-# gets the same deliveries again. Any other error ends the consumer.
+# A handler returns None or a rejection for each delivery. After a temporary database error, it is called again with the
+# same deliveries. Any other error ends the consumer.
 MessageHandler = Callable[[Sequence[Delivery]], Awaitable[Sequence[Rejection | None]]]
 
 
@@ -137,7 +137,7 @@ class BatchConsumer:
             await message.ack(multiple=multiple)
 
     async def _handle_with_retries(self, deliveries: Sequence[Delivery]) -> Sequence[Rejection | None]:
-        """Keep the batch during an outage: a nack would count toward the delivery limit. Raises Stopped."""
+        """Retry during an outage instead of a nack, which would count toward the delivery limit. Raises Stopped."""
 
         def log_retry(error: Exception, delay_s: float) -> None:
             log.warning("batch_retried", queue=self._queue_name, delay_s=round(delay_s, 1), error=repr(error))

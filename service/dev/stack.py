@@ -33,9 +33,9 @@ _FURTHER_SIGNALS: Final = (signal.SIGHUP, signal.SIGALRM)
 _REPEAT_INTERRUPT_S: Final = 0.5
 _FIRST_DATA_TIMEOUT_S: Final = 10.0
 _WITHOUT_BROKER: Final = """\
-no RabbitMQ: using the embedded queue. Reports, exports, and webhooks work; events over AMQP are not accepted.
+RabbitMQ isn't available: using the embedded queue. Reports, exports, and webhooks work, events over AMQP don't.
 To use RabbitMQ, install rabbitmq-server or set RESULTS_AMQP_URL."""
-_ALL_INTERFACES: Final = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not bound to
+_ALL_INTERFACES: Final = ("0.0.0.0", "::", "")  # noqa: S104 - for a comparison, not to bind
 
 
 def run(settings: Settings, *, with_rabbitmq: bool = True) -> None:

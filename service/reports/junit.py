@@ -66,7 +66,7 @@ class _JUnitReader:
         self._scanner = MarkerScanner()
         self._text_handlers: list[TextHandler] = []
         self._playwright = self._root_declares = False
-        self._fed = self._case_count = 0
+        self._fed_bytes = self._case_count = 0
         self._openers: dict[str, Callable[[str, XmlAttributes], OpenElement | None]] = {
             "testcase": self._open_case,
             "testsuites": self._open_root,
@@ -99,8 +99,8 @@ class _JUnitReader:
     def feed(self, chunk: bytes) -> list[ResultIn]:
         """Parse the next chunk of the file, and return the results that end in it."""
         self._parser.Parse(chunk, False)
-        self._fed += len(chunk)
-        if self._fed - max(0, self._parser.CurrentByteIndex) > _MAX_TOKEN_BYTES:
+        self._fed_bytes += len(chunk)
+        if self._fed_bytes - max(0, self._parser.CurrentByteIndex) > _MAX_TOKEN_BYTES:
             raise malformed(f"the report contains a tag or comment that is larger than {_MAX_TOKEN_BYTES} bytes")
         results, self._results = self._results, []
         return results
@@ -254,7 +254,7 @@ class _JUnitReader:
 
 
 def _reject_entity_with_value(_name: str, _is_parameter: bool, value: str | None, *_rest: Any) -> None:
-    """Raise ReportError for an entity with a text, because a few of them can expand to gigabytes.
+    """Raise ReportError for an entity that has a value, because a few of them can expand to gigabytes.
 
     No test tool declares such entities. External entities are ignored: the parser never fetches them.
     """

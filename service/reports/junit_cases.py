@@ -13,7 +13,7 @@ from service.reports.retries import RetryMerger
 from service.reports.suites import MAX_LABEL, suite_label
 from service.reports.times import milliseconds, timestamp
 
-SUITE_LEVEL_NAME: Final = "(suite)"  # the case of a failure that belongs to a suite and to none of its cases
+SUITE_LEVEL_NAME: Final = "(suite)"  # name of the case for a failure of a suite itself
 
 _MAX_COLLECTED: Final = 200_000  # characters; exceeds the stored length, so that ingest truncates the text and notes it
 _MAX_LABELS: Final = 10_000
@@ -29,9 +29,9 @@ STATUS_OF: Final[dict[str, ResultStatus]] = {
     "rerunFailure": "failed",
 }
 _BY_SEVERITY: Final[tuple[ResultStatus, ...]] = ("error", "failed", "skipped")
-_STATED: Final = frozenset({"status", "result"})
+_STATUS_ATTRIBUTES: Final = frozenset({"status", "result"})
 _FLAGS: Final = frozenset({"notrun", "disabled", "skipped", "ignored", "pending"})
-_UNUSUAL: Final = _STATED | _FLAGS | {"file", "timestamp"}
+_OPTIONAL_ATTRIBUTES: Final = _STATUS_ATTRIBUTES | _FLAGS | {"file", "timestamp"}
 _NOT_RUN: Final = _FLAGS | {"not run", "not_run", "inactive", "suppressed", "skip", "todo"}
 
 
@@ -82,7 +82,7 @@ class JUnitElement:
 
     @property
     def status(self) -> ResultStatus:
-        """The status that this element gives to its case."""
+        """The status that this element represents."""
         return STATUS_OF[self.tag]
 
     @property
@@ -124,8 +124,8 @@ def result_of(case: JUnitCase) -> ResultIn:
     }
     if suite.file:
         result["file"] = suite.file
-    if not _UNUSUAL.isdisjoint(attributes):
-        _add_unusual(result, attributes)
+    if not _OPTIONAL_ATTRIBUTES.isdisjoint(attributes):
+        _add_optional_fields(result, attributes)
     if case.outcomes:
         _set_status(result, case.outcomes)
     if case.attachments:
@@ -148,7 +148,7 @@ def _label_of(attributes: XmlAttributes, suite: JUnitSuite) -> str:
     return suite.label(None, attributes.get("file") or suite.file)
 
 
-def _add_unusual(result: ResultIn, attributes: XmlAttributes) -> None:
+def _add_optional_fields(result: ResultIn, attributes: XmlAttributes) -> None:
     if file := attributes.get("file"):
         result["file"] = file
     if "timestamp" in attributes:
@@ -158,7 +158,7 @@ def _add_unusual(result: ResultIn, attributes: XmlAttributes) -> None:
 
 
 def _was_not_run(attributes: XmlAttributes) -> bool:
-    stated = any(attributes.get(name, "").lower() in _NOT_RUN for name in _STATED)
+    stated = any(attributes.get(name, "").lower() in _NOT_RUN for name in _STATUS_ATTRIBUTES)
     return stated or any(attributes.get(name, "").lower() in ("true", "1", "yes") for name in _FLAGS)
 
 

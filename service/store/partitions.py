@@ -107,7 +107,8 @@ async def run_next_drop_step(owner: Connection, until: date) -> str | None:
 async def _detach(owner: Connection, step: Row) -> None:
     """Mark a partition as expired, then detach it. After a crash, the mark shows that the service detached it.
 
-    If the detachment fails before it begins, remove the mark: an operator who detaches the partition later keeps it.
+    If the detachment fails before it begins, remove the mark. Otherwise, the service would drop a partition
+    that an operator detaches later.
     """
     await owner.execute(await owner.fetchval(_SQL["find_mark"], step["name"]))
     try:

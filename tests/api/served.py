@@ -59,7 +59,7 @@ class Api:
         """Return the error of the response, which must have this status."""
         return (await self.get(path, params, key, status))["error"]
 
-    async def walk(self, path: str, params: Params = ()) -> list[Any]:
+    async def list_all(self, path: str, params: Params = ()) -> list[Any]:
         """Return all items of a list, read page by page."""
         items: list[Any] = []
         cursor: tuple[tuple[str, str], ...] = ()

@@ -54,8 +54,8 @@ async def fill(exports: Exports) -> None:
 
 async def listed(exports: Exports, **params: str) -> list[dict[str, Any]]:
     """Return the list of the API with the additional columns of an export."""
-    runs = {run["run_id"]: run for run in await exports.api.walk("/v1/runs")}
-    items = await exports.api.walk("/v1/results", params)
+    runs = {run["run_id"]: run for run in await exports.api.list_all("/v1/runs")}
+    items = await exports.api.list_all("/v1/results", params)
     return [{name: item[name] if name in item else runs[item["run_id"]][name] for name in COLUMNS} for item in items]
 
 
@@ -193,7 +193,7 @@ async def test_filter_selects_the_same_results_as_in_the_list(exports: Exports, 
     await fill(exports)
     text = await exports.content(await exports.run("ndjson", filter=requested))
     params = [(name, value) for name, values in requested.items() for value in as_list(values)]
-    items = await exports.api.walk("/v1/results", params)
+    items = await exports.api.list_all("/v1/results", params)
     assert [orjson.loads(line)["id"] for line in text.splitlines()] == [item["id"] for item in items]
 
 
@@ -203,7 +203,7 @@ def as_list(values: str | list[str]) -> list[str]:
 
 async def test_case_filter_accepts_the_public_id(exports: Exports) -> None:
     await fill(exports)
-    [case] = {item["case"] for item in await exports.api.walk("/v1/results", {"case_id": "tc_1"})}
+    [case] = {item["case"] for item in await exports.api.list_all("/v1/results", {"case_id": "tc_1"})}
     text = await exports.content(await exports.run("ndjson", filter={"case": case}, columns=["case", "case_id"]))
     assert [orjson.loads(line) for line in text.splitlines()] == [{"case": case, "case_id": "tc_1"}]
 

@@ -73,7 +73,7 @@ async def _check_rejected(stack: Reports, report: ListedReport, receipt: Any) ->
 
 
 async def _check_stored(stack: Reports, report: ListedReport, receipt: Any) -> Any:
-    results = await stack.api.walk("/v1/results", {"run_id": str(report), "limit": "1000"})
+    results = await stack.api.list_all("/v1/results", {"run_id": str(report), "limit": "1000"})
     run = await stack.api.get(f"/v1/runs/{report}")
     expected = ("stored", report.results, report.results, dict(report.statuses), run["counts"]["flaky"])
     if not report.further_attempts and report.format != "ctrf":

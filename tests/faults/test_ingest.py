@@ -40,7 +40,7 @@ def rabbitmq(tmp_path: Path) -> Iterator[RabbitMQ]:
         yield broker
 
 
-class Team:
+class ConsumerGroup:
     """Consumer processes; a process that exits is replaced."""
 
     def __init__(self, start: Callable[[], subprocess.Popen[bytes]], size: int) -> None:
@@ -72,17 +72,17 @@ async def ledger(postgres: Postgres, rabbitmq: RabbitMQ) -> Ledger:
 
 
 @pytest.fixture
-def team(postgres: Postgres, rabbitmq: RabbitMQ, ledger: Ledger) -> Iterator[Team]:
+def consumers(postgres: Postgres, rabbitmq: RabbitMQ, ledger: Ledger) -> Iterator[ConsumerGroup]:
     """Two consumers, started after the queues are declared."""
     with ExitStack() as started:
-        yield Team(lambda: started.enter_context(consumer(postgres.url, rabbitmq.url, Topology(), "runs")), 2)
+        yield ConsumerGroup(lambda: started.enter_context(consumer(postgres.url, rabbitmq.url, Topology(), "runs")), 2)
 
 
-async def assert_nothing_lost(postgres: Postgres, ledger: Ledger, team: Team) -> None:
+async def assert_nothing_lost(postgres: Postgres, ledger: Ledger, consumers: ConsumerGroup) -> None:
     """Wait until every confirmed event is stored; then assert that no event is duplicated and no run is wrong."""
     deadline = asyncio.get_running_loop().time() + RECOVERY_S
     while (found := await compare(postgres.url, ledger)).lost and asyncio.get_running_loop().time() < deadline:
-        team.replace_exited()
+        consumers.replace_exited()
         await asyncio.sleep(0.5)
     print(f"confirmed {len(ledger.confirmed)}, lost {len(found.lost)}, duplicated {found.duplicated}")
     assert found.lost == []
@@ -91,29 +91,31 @@ async def assert_nothing_lost(postgres: Postgres, ledger: Ledger, team: Team) ->
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_consumers_are_killed_at_random_times(postgres: Postgres, ledger: Ledger, team: Team, seed: int) -> None:
+async def test_consumers_are_killed_at_random_times(
+    postgres: Postgres, ledger: Ledger, consumers: ConsumerGroup, seed: int
+) -> None:
     generator = random.Random(seed)
     async with asyncio.TaskGroup() as group:
         publishing = group.create_task(ledger.publish(EVENTS, PAUSE_S))
         while not publishing.done():
             await asyncio.sleep(generator.uniform(0.5, 2.0))
-            team.kill(generator.randrange(2))
-    await assert_nothing_lost(postgres, ledger, team)
+            consumers.kill(generator.randrange(2))
+    await assert_nothing_lost(postgres, ledger, consumers)
 
 
 async def test_suspended_consumer_does_not_block_other_consumers(
-    postgres: Postgres, ledger: Ledger, team: Team
+    postgres: Postgres, ledger: Ledger, consumers: ConsumerGroup
 ) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(ledger.publish(EVENTS, PAUSE_S))
         await asyncio.sleep(6)
-        team.processes[0].send_signal(signal.SIGSTOP)
+        consumers.processes[0].send_signal(signal.SIGSTOP)
         await asyncio.sleep(15)
-        team.processes[0].send_signal(signal.SIGCONT)
-    await assert_nothing_lost(postgres, ledger, team)
+        consumers.processes[0].send_signal(signal.SIGCONT)
+    await assert_nothing_lost(postgres, ledger, consumers)
 
 
-async def test_database_is_killed_twice(postgres: Postgres, ledger: Ledger, team: Team) -> None:
+async def test_database_is_killed_twice(postgres: Postgres, ledger: Ledger, consumers: ConsumerGroup) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(ledger.publish(EVENTS, PAUSE_S))
         for _ in range(2):
@@ -121,16 +123,18 @@ async def test_database_is_killed_twice(postgres: Postgres, ledger: Ledger, team
             postgres.kill()
             await asyncio.sleep(2)
             postgres.restart()
-    await assert_nothing_lost(postgres, ledger, team)
-    assert all(process.poll() is None for process in team.processes), "a consumer exited because of the outage"
+    await assert_nothing_lost(postgres, ledger, consumers)
+    assert all(process.poll() is None for process in consumers.processes), "a consumer exited because of the outage"
 
 
-async def test_broker_is_killed_twice(postgres: Postgres, rabbitmq: RabbitMQ, ledger: Ledger, team: Team) -> None:
+async def test_broker_is_killed_twice(
+    postgres: Postgres, rabbitmq: RabbitMQ, ledger: Ledger, consumers: ConsumerGroup
+) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(ledger.publish(EVENTS, PAUSE_S))
         for _ in range(2):
             await asyncio.sleep(5)
             rabbitmq.kill()
             rabbitmq.restart()
-    await assert_nothing_lost(postgres, ledger, team)
-    assert all(process.poll() is None for process in team.processes), "a consumer exited because of the outage"
+    await assert_nothing_lost(postgres, ledger, consumers)
+    assert all(process.poll() is None for process in consumers.processes), "a consumer exited because of the outage"

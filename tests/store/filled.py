@@ -102,7 +102,7 @@ async def read_rows(pool: asyncpg.Pool) -> list[StoredResult]:
     return sorted((StoredResult((row[0], row[1]), *row[2:]) for row in rows), key=lambda row: row.key, reverse=True)
 
 
-async def walk(
+async def list_all_ids(
     pool: asyncpg.Pool, filter_: ResultFilter, limit: int, budgets: Budgets, between: Sequence[Any] = ()
 ) -> list[str]:
     """Return the IDs on all pages of the list. Call and await one function of `between` after each page."""

@@ -2,7 +2,7 @@
 
 A reference to a tenant table is limited if its `org_id` must equal something outside the tenant tables of the same FROM
 clause: a parameter, a column of an outer query, or a column of a function, CTE, or subquery. An equality with the
-`org_id` of another tenant table only connects both tables. The condition must be one that no OR can bypass.
+`org_id` of another tenant table only connects both tables. An OR must not be able to bypass the condition.
 """
 
 from collections.abc import Collection, Iterator
@@ -35,8 +35,8 @@ def unlimited_tables(sql: str, tenant_tables: Collection[str]) -> set[str]:
 
 def _nodes(value: Any) -> Iterator[Any]:
     if isinstance(value, tuple):
-        for one in value:
-            yield from _nodes(one)
+        for item in value:
+            yield from _nodes(item)
     elif isinstance(value, ast.Node):
         yield value
         for name in value:
@@ -84,7 +84,7 @@ def _add(scope: Scope, relation: Any, tenant_tables: Collection[str]) -> set[str
 
 def _conjuncts(condition: Any) -> list[Any]:
     if isinstance(condition, ast.BoolExpr) and condition.boolop == BoolExprType.AND_EXPR:
-        return [one for argument in condition.args for one in _conjuncts(argument)]
+        return [conjunct for argument in condition.args for conjunct in _conjuncts(argument)]
     return [] if condition is None else [condition]
 
 
@@ -109,10 +109,14 @@ def _equal_organizations(scope: Scope, condition: Any) -> set[str]:
         left, right = condition.lexpr, condition.rexpr
     else:
         return set()
-    lefts = left.args if isinstance(left, ast.RowExpr) else (left,)
-    rights = right.args if isinstance(right, ast.RowExpr) and len(right.args) == len(lefts) else (right,) * len(lefts)
-    for one, other in zip(lefts, rights, strict=True):
-        aliases = {_organization_of(scope, one), _organization_of(scope, other)}
+    left_columns = left.args if isinstance(left, ast.RowExpr) else (left,)
+    right_columns = (
+        right.args
+        if isinstance(right, ast.RowExpr) and len(right.args) == len(left_columns)
+        else (right,) * len(left_columns)
+    )
+    for left_column, right_column in zip(left_columns, right_columns, strict=True):
+        aliases = {_organization_of(scope, left_column), _organization_of(scope, right_column)}
         if aliases != {""}:
             return aliases
     return set()

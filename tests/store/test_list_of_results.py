@@ -20,9 +20,9 @@ from tests.store.filled import (
     PROJECTS,
     SUITES,
     StoredResult,
+    list_all_ids,
     random_event,
     read_rows,
-    walk,
 )
 from tests.stored import Store
 
@@ -76,7 +76,7 @@ async def test_every_combination_of_filters_returns_the_rows_that_match(filled: 
         for names in itertools.combinations(VALUES, size):
             filter_ = ResultFilter(**{name: rng.choice(VALUES[name]) for name in names})
             expected = matching_ids(rows, filter_)
-            assert await walk(api_pool, filter_, 1000, BUDGETS) == expected, filter_
+            assert await list_all_ids(api_pool, filter_, 1000, BUDGETS) == expected, filter_
             found += bool(expected)
     assert found > 50
 
@@ -86,7 +86,7 @@ async def test_every_combination_of_filters_returns_the_rows_that_match(filled: 
 async def test_pages_contain_every_row_once_with_any_limit_and_budget(
     filled: Store, api_pool: asyncpg.Pool, filter_: ResultFilter, limit: int, budgets: Budgets
 ) -> None:
-    assert await walk(api_pool, filter_, limit, budgets) == matching_ids(await read_rows(filled.pool), filter_)
+    assert await list_all_ids(api_pool, filter_, limit, budgets) == matching_ids(await read_rows(filled.pool), filter_)
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -100,7 +100,7 @@ async def test_pages_contain_existing_rows_once_during_inserts(
     async def insert() -> None:
         await filled.ingest(random_event(rng, f"late_{rng.random()}"))
 
-    visited = await walk(api_pool, filter_, limit, budgets, [insert] * 3)
+    visited = await list_all_ids(api_pool, filter_, limit, budgets, [insert] * 3)
     assert len(visited) == len(set(visited))
     assert set(before) <= set(visited)
     assert sorted(visited, reverse=True) == sorted(set(visited), reverse=True)

@@ -14,7 +14,7 @@ from tests.store.test_list_of_results import VALUES, ms
 from tests.stored import Store
 
 
-async def walk(pool: asyncpg.Pool, filter_: RunFilter, limit: int, budget: int) -> list[str]:
+async def list_all_ids(pool: asyncpg.Pool, filter_: RunFilter, limit: int, budget: int) -> list[str]:
     ids: list[str] = []
     position: RunKey | None = None
     while True:
@@ -39,7 +39,7 @@ async def test_every_combination_of_filters_returns_the_runs_that_match(filled: 
             filter_ = RunFilter(**{name: values[name] for name in names})
             expected = [run["run_id"] for run in runs if _matches(run, filter_)]
             for limit, budget in ((1000, 2000), (3, 5), (1, 1)):
-                assert await walk(api_pool, filter_, limit, budget) == expected, filter_
+                assert await list_all_ids(api_pool, filter_, limit, budget) == expected, filter_
 
 
 def _matches(run: asyncpg.Record, filter_: RunFilter) -> bool:

@@ -22,7 +22,7 @@ from service.store import deliveries, webhooks
 from service.store.postgres.database import Connection, as_organization
 from service.store.webhooks import WebhookFields
 from service.usecases.webhooks import manage_webhooks as usecase
-from service.usecases.webhooks.manage_webhooks import WebhookRef, no_delivery, no_webhook
+from service.usecases.webhooks.manage_webhooks import WebhookRef, delivery_not_found, webhook_not_found
 
 _WEBHOOKS: Final = ids("whk")
 _DELIVERIES: Final = ids("dlv")
@@ -126,12 +126,12 @@ async def get_webhook_recovery(request: web.Request) -> web.Response:
     """Return the progress of a recovery."""
     webhook, recovery_id = _webhook_ref(request), request.match_info["recovery_id"]
     if not is_id("rec", recovery_id):
-        raise _no_recovery(recovery_id)
+        raise _recovery_not_found(recovery_id)
     async with _connection(request) as connection:
         await _webhook_json(connection, webhook)
         found = await webhooks.find_recovery(connection, webhook.org_id, webhook.webhook_id, recovery_id)
     if found is None:
-        raise _no_recovery(recovery_id)
+        raise _recovery_not_found(recovery_id)
     return reply_json(found)
 
 
@@ -153,7 +153,7 @@ async def redeliver_webhook_event(request: web.Request) -> web.Response:
     """Deliver an event again."""
     webhook, delivery_id = _webhook_ref(request), request.match_info["delivery_id"]
     if not is_id("dlv", delivery_id):
-        raise no_delivery(delivery_id)
+        raise delivery_not_found(delivery_id)
 
     async def redeliver(connection: Connection) -> web.Response:
         await usecase.request_redelivery(connection, webhook, delivery_id)
@@ -170,7 +170,7 @@ def _webhook_ref(request: web.Request) -> WebhookRef:
     """Return the identity of the webhook in the path. Raises NotFound if the ID is malformed."""
     caller, webhook_id = get_caller(request), request.match_info["id"]
     if not is_id("whk", webhook_id):
-        raise no_webhook(webhook_id)
+        raise webhook_not_found(webhook_id)
     return WebhookRef(caller.org_id, webhook_id, caller.project_id)
 
 
@@ -192,7 +192,7 @@ def _settings(request: web.Request) -> Settings:
 async def _webhook_json(connection: Connection, webhook: WebhookRef) -> str:
     found = await webhooks.find_one(connection, *webhook)
     if found is None:
-        raise no_webhook(webhook.webhook_id)
+        raise webhook_not_found(webhook.webhook_id)
     return found
 
 
@@ -204,5 +204,5 @@ def _accepted(found: str | None, headers: dict[str, str] | None = None) -> web.R
     return reply_json(found or "null", 202, headers)
 
 
-def _no_recovery(recovery_id: str) -> NotFound:
+def _recovery_not_found(recovery_id: str) -> NotFound:
     return NotFound(f"recovery {recovery_id[:100]!r} not found")

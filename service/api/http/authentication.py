@@ -29,7 +29,9 @@ def require_permission(permission: Permission, handler: ApiHandler) -> ApiHandle
         request[_CALLER] = caller = await _authenticate(request)
         await request.app[RESOURCES].rate_limits.count(request, caller)
         if permission not in PERMISSIONS[caller.role]:
-            raise Forbidden(f"permission {permission} is required; a key with the role {caller.role} lacks it")
+            raise Forbidden(
+                f"permission {permission} is required; the role {caller.role} of this key doesn't include it"
+            )
         return await handler(request)
 
     return guarded

@@ -66,8 +66,8 @@ WITH outcome AS (
 UPDATE webhooks hook
 SET failures = CASE WHEN is_up THEN 0 ELSE failures + attempts END,
     failing_since = CASE WHEN NOT is_up THEN coalesce(failing_since, now()) END,
-    -- The circuit breaker: $8 consecutive failures pause the endpoint for as long as it has failed already, at least
-    -- $9 and at most $10.
+    -- The circuit breaker: $8 consecutive failures pause the endpoint for the time since its first failure, at
+    -- least $9 and at most $10.
     paused_until = CASE WHEN NOT is_up AND failures + attempts >= $8
                         THEN now() + least(greatest(now() - failing_since, $9::interval), $10::interval) END
 FROM tally

@@ -183,7 +183,7 @@ async def find_event_number(connection: Connection, org_id: OrgId, event_id: str
 
 
 def _gone() -> Gone:
-    return Gone(f"events are deleted after {RETENTION_DAYS} days, and some that follow this one were deleted")
+    return Gone(f"events that follow this one were deleted, because the service keeps events for {RETENTION_DAYS} days")
 
 
 async def read_range(pool: Pool, org_id: OrgId, after: int, last: int) -> AsyncIterator[NumberedEvent]:

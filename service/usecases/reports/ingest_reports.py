@@ -115,18 +115,18 @@ class ReportIngester:
 
     async def _record_failure(self, claimed: ClaimedReport, error: Exception) -> ReportOutcome:
         """Reject the report or schedule a retry. If the database is unreachable, do neither: the lease will expire."""
-        rejection, pause = _rejection(error), _pause(error)
-        if rejection is None and pause is None and claimed.attempt_count >= MAX_ATTEMPTS:
+        rejection, delay = _rejection(error), _uncounted_delay(error)
+        if rejection is None and delay is None and claimed.attempt_count >= MAX_ATTEMPTS:
             rejection = "internal_error", "an internal error occurred in each attempt"
         try:
             if rejection:
                 await self._reject(claimed.claim, claimed.upload, *rejection)
                 return ReportOutcome("rejected")
-            if pause is None:
+            if delay is None:
                 async with self._pool.acquire() as connection:
                     await REPORT_JOBS.retry(connection, claimed.claim, RETRY_WAITS[claimed.attempt_count - 1])
             else:
-                await self._lease(claimed.claim).release(pause)
+                await self._lease(claimed.claim).release(delay)
         except Exception as outage:
             if not is_outage(outage):
                 raise
@@ -149,8 +149,8 @@ class ReportIngester:
             log.warning("upload_deletion_failed", path=upload.report.path, error=repr(error))
 
 
-def _pause(error: Exception) -> timedelta | None:
-    """Return the wait after an error that the report can't have caused, otherwise None. The attempt doesn't count."""
+def _uncounted_delay(error: Exception) -> timedelta | None:
+    """Return the delay of a retry after an error that the report didn't cause, otherwise None."""
     if is_conflict(error):
         return _CONFLICT_WAIT
     return _OUTAGE_WAIT if isinstance(error, Unavailable) or is_outage(error) else None

@@ -33,7 +33,7 @@ class NewWebhook(NamedTuple):
 
 
 async def create_webhook(connection: Connection, org_id: OrgId, fields: WebhookFields, limit: int) -> NewWebhook:
-    """Create a webhook. It receives the events that are inserted from now on.
+    """Create a webhook. It receives only events that are inserted later.
 
     Requires a transaction. Raises Conflict if the organization has `limit` webhooks: each one adds work to the
     transaction that stores an event.
@@ -61,7 +61,7 @@ async def change_webhook(connection: Connection, webhook: WebhookRef, changes: d
 async def delete_webhook(connection: Connection, webhook: WebhookRef) -> None:
     """Delete a webhook. The dispatcher then removes its deliveries in steps."""
     if not await webhooks.delete(connection, *webhook):
-        raise no_webhook(webhook.webhook_id)
+        raise webhook_not_found(webhook.webhook_id)
 
 
 async def rotate_secret(connection: Connection, webhook: WebhookRef) -> str:
@@ -93,7 +93,7 @@ async def request_redelivery(connection: Connection, webhook: WebhookRef, delive
     async with notifying_transaction(connection):
         _require_enabled(await _lock(connection, webhook))
         if not await deliveries.reopen(connection, webhook.org_id, webhook.webhook_id, delivery_id):
-            raise no_delivery(delivery_id)
+            raise delivery_not_found(delivery_id)
         events.notify_dispatchers()
 
 
@@ -107,12 +107,12 @@ async def request_recovery(connection: Connection, webhook: WebhookRef, since: d
     return recovery_id
 
 
-def no_webhook(webhook_id: str) -> NotFound:
+def webhook_not_found(webhook_id: str) -> NotFound:
     """Return the same error for an ID that is malformed, unknown, or of another organization."""
     return NotFound(f"webhook {webhook_id[:100]!r} not found")
 
 
-def no_delivery(delivery_id: str) -> NotFound:
+def delivery_not_found(delivery_id: str) -> NotFound:
     """Return the same error for an ID that is malformed, unknown, or of another webhook."""
     return NotFound(f"delivery {delivery_id[:100]!r} not found")
 
@@ -120,7 +120,7 @@ def no_delivery(delivery_id: str) -> NotFound:
 async def _lock(connection: Connection, webhook: WebhookRef) -> WebhookFields:
     fields = await webhooks.lock(connection, *webhook)
     if fields is None:
-        raise no_webhook(webhook.webhook_id)
+        raise webhook_not_found(webhook.webhook_id)
     return fields
 
 

@@ -27,7 +27,7 @@ async def stored(api: Api) -> Api:
 
 
 async def find(api: Api, name: str, **params: str) -> Any:
-    cases = await api.walk("/v1/cases", {"project_id": "shop", "limit": "1", **params})
+    cases = await api.list_all("/v1/cases", {"project_id": "shop", "limit": "1", **params})
     return next(case for case in cases if case["name"] == name)
 
 
@@ -49,9 +49,9 @@ async def test_runs_parameter_limits_the_statistics(stored: Api) -> None:
 
 
 async def test_list_is_filtered_by_project_and_suite(stored: Api) -> None:
-    assert {case["name"] for case in await stored.walk("/v1/cases", {"project_id": "shop"})} == {"pays", "logs in"}
-    assert await stored.walk("/v1/cases", {"project_id": "shop", "suite": "other"}) == []
-    assert len(await stored.walk("/v1/cases", {"project_id": "shop", "suite": "auth.login", "limit": "1"})) == 2
+    assert {case["name"] for case in await stored.list_all("/v1/cases", {"project_id": "shop"})} == {"pays", "logs in"}
+    assert await stored.list_all("/v1/cases", {"project_id": "shop", "suite": "other"}) == []
+    assert len(await stored.list_all("/v1/cases", {"project_id": "shop", "suite": "auth.login", "limit": "1"})) == 2
     assert (await stored.error("/v1/cases", 400))["param"] == "project_id"
     bound = (await stored.make_key(project_id="blog")).key
     assert [case["name"] for case in (await stored.get("/v1/cases", key=bound))["data"]] == ["posts"]
@@ -60,10 +60,10 @@ async def test_list_is_filtered_by_project_and_suite(stored: Api) -> None:
 
 async def test_history_lists_results_newest_first(stored: Api) -> None:
     case = (await find(stored, "pays"))["id"]
-    history = await stored.walk(f"/v1/cases/{case}/history", {"limit": "2"})
+    history = await stored.list_all(f"/v1/cases/{case}/history", {"limit": "2"})
     assert [item["run_id"] for item in history] == ["run_5", "run_4", "run_3", "run_2", "run_1"]
-    assert history == await stored.walk("/v1/results", {"case": case})
-    failing = await stored.walk(f"/v1/cases/{case}/history", [("status", "failed"), ("status", "error")])
+    assert history == await stored.list_all("/v1/results", {"case": case})
+    failing = await stored.list_all(f"/v1/cases/{case}/history", [("status", "failed"), ("status", "error")])
     assert [item["run_id"] for item in failing] == ["run_5", "run_2"]
 
 

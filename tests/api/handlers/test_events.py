@@ -75,8 +75,8 @@ async def test_list_has_the_newest_event_first_in_the_envelope_of_webhooks(api: 
 
 async def test_after_lists_the_following_events_in_ascending_order(api: Api) -> None:
     await publish(api, *"abcdef")
-    second = (await api.walk("/v1/events"))[-2]
-    assert run_ids(await api.walk("/v1/events", {"after": second["id"], "limit": "2"})) == ["c", "d", "e", "f"]
+    second = (await api.list_all("/v1/events"))[-2]
+    assert run_ids(await api.list_all("/v1/events", {"after": second["id"], "limit": "2"})) == ["c", "d", "e", "f"]
     last = (await api.get("/v1/events"))["data"][0]
     page = await api.get("/v1/events", {"after": last["id"]})
     assert (page["data"], page["has_more"]) == ([], False)
@@ -110,14 +110,14 @@ async def test_events_can_be_filtered_by_type_and_run(api: Api) -> None:
 async def test_list_continues_after_the_scan_budget_is_used(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.store.events.SCAN_BUDGET", 3)
     await publish(api, *(f"run_{number}" for number in range(10)), "match")
-    for params in ({}, {"after": (await api.walk("/v1/events"))[-1]["id"]}):
-        found = await api.walk("/v1/events", {"run_id": "match", **params})
+    for params in ({}, {"after": (await api.list_all("/v1/events"))[-1]["id"]}):
+        found = await api.list_all("/v1/events", {"run_id": "match", **params})
         assert run_ids(found) == ["match"]
 
 
 async def test_position_before_deleted_events_is_gone(api: Api) -> None:
     await publish(api, "old", "new")
-    old = (await api.walk("/v1/events"))[-1]
+    old = (await api.list_all("/v1/events"))[-1]
     await api.store.pool.execute("UPDATE events SET event_id = $1 WHERE event_id = $2", OLD, old["id"])
     assert run_ids((await api.get("/v1/events", {"after": OLD}))["data"]) == ["new"]
     assert await cleanup.delete_expired_events(api.store.pool) == 1
@@ -169,7 +169,7 @@ async def test_stream_resumes_after_last_event_id(api: Api) -> None:
 
 async def test_stream_can_start_after_an_event(api: Api) -> None:
     await publish(api, "one", "two")
-    first = (await api.walk("/v1/events"))[-1]["id"]
+    first = (await api.list_all("/v1/events"))[-1]["id"]
     async with streaming(api, {"after": first}) as stream:
         assert run_ids(await stream.read(1)) == ["two"]
 

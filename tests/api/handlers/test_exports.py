@@ -146,12 +146,12 @@ async def test_hundred_requests_with_one_idempotency_key_create_one_job(exports:
                 return (await response.json())["id"]
 
     assert len(set(await asyncio.gather(*(request() for _ in range(100))))) == 1
-    assert len(await exports.api.walk(PATH)) == 1
+    assert len(await exports.api.list_all(PATH)) == 1
 
 
 async def test_list_contains_each_job_once_newest_first(exports: Exports) -> None:
     queued = [(await exports.request())["id"] for _ in range(5)]
-    assert [job["id"] for job in await exports.api.walk(PATH, {"limit": "2"})] == sorted(queued, reverse=True)
+    assert [job["id"] for job in await exports.api.list_all(PATH, {"limit": "2"})] == sorted(queued, reverse=True)
 
 
 @pytest.mark.parametrize(
@@ -321,8 +321,8 @@ async def test_file_missing_in_storage_returns_404_instead_of_a_redirect(databas
 
 
 async def listed_artifacts(exports: Exports) -> list[Any]:
-    results = await exports.api.walk("/v1/results", {"run_id": "run_1"})
-    per_result = [await exports.api.walk(f"/v1/results/{result['id']}/artifacts") for result in results]
+    results = await exports.api.list_all("/v1/results", {"run_id": "run_1"})
+    per_result = [await exports.api.list_all(f"/v1/results/{result['id']}/artifacts") for result in results]
     assert all(artifacts == per_result[0] for artifacts in per_result)
     return per_result[0]
 

@@ -335,7 +335,7 @@ async def test_receipts_are_filtered_by_run_and_event_and_isolated_by_organizati
     assert [item["id"] for item in (await without_worker.api.get("/v1/receipts"))["data"]] == [other["id"], sent["id"]]
     for filters in ({"run_id": "run_1"}, {"event_id": sent["event_id"]}):
         assert (await without_worker.api.get("/v1/receipts", filters))["data"] == [sent]
-    assert [item["id"] for item in await without_worker.api.walk("/v1/receipts", {"limit": "1"})] == [
+    assert [item["id"] for item in await without_worker.api.list_all("/v1/receipts", {"limit": "1"})] == [
         other["id"],
         sent["id"],
     ]

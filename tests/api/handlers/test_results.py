@@ -82,7 +82,7 @@ async def test_artifacts_are_paginated(api: Api) -> None:
     artifacts = [{"name": f"{number}.log", "uri": "s3://x"} for number in range(5)]
     await api.store.ingest(run_event("run_1", [result(artifacts=artifacts)]))
     item = (await api.get("/v1/results"))["data"][0]
-    found = await api.walk(f"/v1/results/{item['id']}/artifacts", {"limit": "2"})
+    found = await api.list_all(f"/v1/results/{item['id']}/artifacts", {"limit": "2"})
     assert sorted(artifact["name"] for artifact in found) == [artifact["name"] for artifact in artifacts]
 
 

@@ -61,7 +61,7 @@ async def test_repeated_request_creates_one_webhook_and_hides_the_secret(api: Ap
 
 async def test_webhooks_are_listed_changed_and_deleted(api: Api) -> None:
     ids = [(await create(api))["id"] for _ in range(5)]
-    assert [hook["id"] for hook in await api.walk("/v1/webhooks", {"limit": "2"})] == ids[::-1]
+    assert [hook["id"] for hook in await api.list_all("/v1/webhooks", {"limit": "2"})] == ids[::-1]
     changed = await (await api.send("PATCH", f"/v1/webhooks/{ids[0]}", json={"enabled": False})).json()
     assert (changed["enabled"], changed["disabled_reason"], changed["url"]) == (False, "by_request", PUBLIC)
     changed = await (await api.send("PATCH", f"/v1/webhooks/{ids[0]}", json={"enabled": True})).json()

@@ -21,7 +21,7 @@ async def create(api: Api, idempotency_key: str | None = None, json: Any = KEY_R
 
 
 async def count_keys(api: Api) -> int:
-    return len(await api.walk("/v1/api-keys", {"limit": "3"})) - 1  # without the key of the test
+    return len(await api.list_all("/v1/api-keys", {"limit": "3"})) - 1  # without the key of the test
 
 
 async def test_created_key_is_shown_once_and_works(api: Api) -> None:

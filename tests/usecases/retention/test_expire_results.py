@@ -69,7 +69,7 @@ class Scene:
 
     async def assert_only_the_old_month_is_removed(self) -> None:
         assert await self.partitions() == partitions_of(NEW)
-        assert {item["run_id"] for item in await self.api.walk("/v1/results")} == {"new"}
+        assert {item["run_id"] for item in await self.api.list_all("/v1/results")} == {"new"}
         assert (await self.api.get("/v1/runs/old"))["results_expired"] is True
         assert (await self.api.get("/v1/runs/new"))["results_expired"] is False
 
