@@ -101,6 +101,15 @@ class Settings(BaseSettings):
     rate_limit_url: RedisUrl | None = Field(
         None, description="Redis for rate limits shared by all processes: redis://… or rediss://…; default: per process"
     )
+    uploads_per_key: int = Field(
+        16, ge=1, le=1000, description="Concurrent uploads of one API key per process; each needs up to 8 MiB of memory"
+    )
+    streams_per_key: int = Field(
+        200, ge=1, le=10_000, description="Concurrent event streams of one API key per process"
+    )
+    waits_per_key: int = Field(
+        500, ge=1, le=10_000, description="Concurrent long-polling requests of one API key per process"
+    )
     cors_origins: str = Field(
         "", description="Origins whose scripts can read responses, separated by commas; default: none"
     )

@@ -49,6 +49,7 @@ async def serving(database_url: str) -> AsyncIterator[int]:
         "RESULTS_DATABASE_URL": database_url,
         "RESULTS_HTTP_PORT": str(port),
         "RESULTS_RATE_LIMIT": "off",
+        "RESULTS_STREAMS_PER_KEY": str(STREAMS),
     }
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "service", "api", env=environment)
     try:

@@ -58,7 +58,9 @@ async def upload_artifact(request: web.Request) -> web.Response:
     new = NewArtifact(caller.org_id, *result_key(request), _name(request), query.kind)
     async with as_organization(resources.pool, caller.org_id) as connection:
         await _require_result(request, connection, caller, new.row_key[:2])
-    stored = await receive_artifact(resources.storage, new, _part(request, new.name), query.sha256, _limit(request))
+    part = _part(request, new.name)
+    async with resources.uploads.slot(caller.key_id):
+        stored = await receive_artifact(resources.storage, new, part, query.sha256, _limit(request))
     inserted = False
     replaced: str | None = None
 

@@ -64,7 +64,10 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
     """Stream events as they occur, starting after `Last-Event-ID` if it is set. Slow clients are disconnected."""
     query, caller, resources = parse_query(request, StreamQuery), get_caller(request), request.app[RESOURCES]
     filters = EventFilter(query.types, query.run_id, caller.project_id)
-    async with resources.subscriptions.subscribe(caller.org_id) as (subscriber, live_from):
+    async with (
+        resources.streams.slot(caller.key_id),
+        resources.subscriptions.subscribe(caller.org_id) as (subscriber, live_from),
+    ):
         start = await find_start(resources.pool, caller.org_id, _last_seen(request, query), live_from)
         response = web.StreamResponse(headers={**_HEADERS, "X-Request-Id": request[REQUEST_ID]})
         response.force_close()

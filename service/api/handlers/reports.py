@@ -49,7 +49,8 @@ async def upload_report(request: web.Request) -> web.Response:
         return await _reply_receipt(connection, caller, accepted.receipt_id)
 
     try:
-        upload = await _receive(request, writer, query.run_fields())
+        async with resources.uploads.slot(caller.key_id):
+            upload = await _receive(request, writer, query.run_fields())
         return await mutate(request, accept, fingerprint=identify(run_id, upload))
     finally:
         if not queued:

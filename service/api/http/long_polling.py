@@ -7,6 +7,7 @@ from aiohttp import web
 
 from service.api.http.authentication import check_still_valid, get_caller
 from service.api.http.parsing import parse_query
+from service.api.server.resources import RESOURCES
 from service.contracts.queries import LONGEST_WAIT_S, WaitQuery
 from service.usecases.watch import Watch, Watched
 
@@ -23,8 +24,13 @@ def requested_wait_s(request: web.Request) -> int:
 
 
 async def wait_until_finished(request: web.Request, watch: Watch[Watched], watched: Watched, timeout_s: float) -> None:
-    """Wait until the object is finished or the time is over. Raises Unauthorized if the API key is no longer valid."""
-    await watch.wait(get_caller(request).org_id, watched, timeout_s)
+    """Wait until the object is finished or the time is over.
+
+    Raises Unauthorized if the API key is no longer valid, and RateLimitExceeded if it has too many waiting requests.
+    """
+    caller = get_caller(request)
+    async with request.app[RESOURCES].waits.slot(caller.key_id):
+        await watch.wait(caller.org_id, watched, timeout_s)
     await check_still_valid(request)
 
 

@@ -10,7 +10,7 @@ from typing import Final
 from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, BodyPartReader, web
 from aiohttp.http import HttpProcessingError
 
-from service.api.http.bodies import body_errors
+from service.api.http.bodies import BodyTimer
 from service.domain.errors import InvalidRequest, TooLarge, UnsupportedMediaType
 from service.domain.reports import Encoding
 from service.domain.texts import replace_unstorable
@@ -53,10 +53,11 @@ def content_encoding(request: web.Request) -> Encoding | None:
 
 async def read_form_parts(request: web.Request) -> AsyncIterator[tuple[str, UploadPart]]:
     """Yield each file of a form with its field name. The caller must read a file before it requests the next one."""
-    async with _form_errors():
+    timer = BodyTimer()
+    async with _form_errors(timer):
         form = await request.multipart()
     for count in itertools.count(1):
-        async with _form_errors():
+        async with _form_errors(timer):
             part = await form.next()
         if part is None:
             return
@@ -66,23 +67,24 @@ async def read_form_parts(request: web.Request) -> AsyncIterator[tuple[str, Uplo
             raise InvalidRequest("form: must not contain another form")
         field, name = replace_unstorable(part.name or ""), replace_unstorable(part.filename or "")
         content_type = safe_content_type(part.headers.get("Content-Type"))
-        yield field, UploadPart((name or field)[:_MAX_NAME], content_type, _part_chunks(part))
+        yield field, UploadPart((name or field)[:_MAX_NAME], content_type, _part_chunks(part, timer))
 
 
-async def _part_chunks(part: BodyPartReader) -> AsyncIterator[bytes]:
+async def _part_chunks(part: BodyPartReader, timer: BodyTimer) -> AsyncIterator[bytes]:
     while True:
-        async with _form_errors():
+        async with _form_errors(timer):
             chunk = await part.read_chunk(_CHUNK_BYTES)
         if not chunk:
             return
+        timer.add_received(len(chunk))
         yield chunk
 
 
 @asynccontextmanager
-async def _form_errors() -> AsyncIterator[None]:
+async def _form_errors(timer: BodyTimer) -> AsyncIterator[None]:
     """Raise InvalidRequest for a malformed form. aiohttp raises different exceptions for the different defects."""
     try:
-        async with body_errors():
+        async with timer.reading():
             yield
     except _BAD_DISPOSITION as error:
         raise InvalidRequest(f"form: malformed Content-Disposition: {_reason(error)}") from error

@@ -8,6 +8,7 @@ from typing import Final
 from aiohttp import web
 
 from service import resources
+from service.api.http.concurrency_limits import KeyLimit
 from service.api.http.key_cache import KeyCache, new_key_cache
 from service.api.http.rate_limits import RateLimits
 from service.api.server.backlog_metrics import BacklogMetrics
@@ -22,6 +23,8 @@ from service.store.queries import receipts
 from service.store.queries.runs import RunSelector, find_complete
 from service.usecases.events.subscriptions import EventSubscriptions
 from service.usecases.watch import Watch, watching
+
+_UPLOAD_WAIT_S: Final = 20.0  # the jobs of a CI pipeline upload their reports at the same time
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,9 @@ class Resources:
     export_watch: Watch[str]
     receipt_watch: Watch[str]
     backlog_metrics: BacklogMetrics
+    uploads: KeyLimit
+    streams: KeyLimit
+    waits: KeyLimit
     key_cache: KeyCache = field(default_factory=new_key_cache)
 
 
@@ -64,5 +70,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         limits = RateLimits(settings, await opened.enter_async_context(open_rate_limit_counters(settings)))
         yield Resources(
             settings, pool, list_pool, storage, subscriptions, limits, run_watch, export_watch, receipt_watch,
-            BacklogMetrics(worker_pool),
+            BacklogMetrics(worker_pool), KeyLimit("RESULTS_UPLOADS_PER_KEY", settings.uploads_per_key, _UPLOAD_WAIT_S),
+            KeyLimit("RESULTS_STREAMS_PER_KEY", settings.streams_per_key),
+            KeyLimit("RESULTS_WAITS_PER_KEY", settings.waits_per_key),
         )  # fmt: skip

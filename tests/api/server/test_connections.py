@@ -146,6 +146,34 @@ async def test_form_that_stops_arriving_returns_400(server: RawServer, monkeypat
     assert_invalid_request(await server.send(head + b"--frontier\r\n"), "didn't arrive within 0.5 s")
 
 
+async def test_body_that_arrives_too_slowly_returns_400(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client must not keep the memory of an upload by sending a byte from time to time."""
+    monkeypatch.setattr(bodies, "_READ_TIMEOUT_S", 0.5)
+    head = server.head("POST", "/v1/runs/run_1/report?project_id=shop", "Content-Length: 1000")
+    started = time.monotonic()
+    assert_invalid_request(await server.send(head, *[b"x"] * 8), "4096 bytes per second")
+    assert time.monotonic() - started < 2
+
+
+async def test_form_that_arrives_too_slowly_returns_400(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "_READ_TIMEOUT_S", 0.5)
+    form = "Content-Type: multipart/form-data; boundary=frontier"
+    head = server.head("POST", "/v1/runs/run_1/report?project_id=shop", form, "Content-Length: 1000")
+    part = b'--frontier\r\nContent-Disposition: form-data; name="report"\r\n\r\n<testsuite'
+    assert_invalid_request(await server.send(head, part, *[b" "] * 8), "4096 bytes per second")
+
+
+async def test_body_that_arrives_at_the_minimum_rate_is_accepted(
+    server: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "_READ_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(bodies, "_MIN_BYTES_PER_S", 1000)
+    chunks = [b"<testsuite>", *[b" " * 400] * 8, b'<testcase name="a"/></testsuite>']
+    length = f"Content-Length: {sum(map(len, chunks))}"
+    head = server.head("POST", "/v1/runs/run_1/report?project_id=shop", length)
+    assert (await server.send(head, *chunks)).status == 202
+
+
 async def test_expect_100_continue_returns_100(server: RawServer) -> None:
     head = server.head("POST", "/v1/api-keys", "Content-Length: 2", "Expect: 100-continue")
     with server.connect() as connection:
