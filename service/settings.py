@@ -89,6 +89,9 @@ class Settings(BaseSettings):
     artifacts_redirect: bool = Field(False, description="Redirect downloads to presigned S3 URLs")
     http_host: str = Field("127.0.0.1", description="Address that the API listens on")
     http_port: int = Field(8080, ge=0, le=65535, description="Port that the API listens on; 0 selects a free port")
+    http_max_connections: int = Field(
+        4000, ge=1, le=60_000, description="Maximum number of open connections of an API process, plus 32 for probes"
+    )
     metrics_port: int | None = Field(None, ge=1, le=65535, description="Port of /metrics of a consumer process")
     public_url: WebUrl | None = Field(None, description="Start of every link; default: the address of the API")
     dev_dir: Path = Field(Path(".dev"), description="Directory for the state of the local stack")

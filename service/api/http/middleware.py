@@ -15,6 +15,7 @@ from service.api.http.compression import encode_response
 from service.api.http.errors import aiohttp_error_response, error_response, internal_error_response
 from service.api.http.rate_limits import RATE_LIMIT_STATUS, rate_limit_headers
 from service.api.http.responses import NEXT_CURSOR, REQUEST_ID, SERVER
+from service.api.server.connections import ApiProtocol
 from service.api.server.resources import RESOURCES
 from service.domain.errors import InvalidRequest, ServiceError
 from service.log import log
@@ -36,6 +37,8 @@ async def handle_request(request: web.Request, handler: ApiHandler) -> web.Strea
 
 async def _respond(request: web.Request, handler: ApiHandler) -> web.StreamResponse:
     try:
+        if isinstance(request.protocol, ApiProtocol):
+            request.protocol.check_limit(request.path)
         return _preflight(request) or await handler(request)
     except ServiceError as error:
         return error_response(request, error)

@@ -11,11 +11,14 @@ from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import InvalidURLError
 
 from service.api.http.responses import REQUEST_ID, SERVER, reply_error
-from service.domain.errors import ServiceError
+from service.api.server.connection_limits import PROBE_PATHS, ConnectionLimit
+from service.domain.errors import ServiceError, Unavailable
 from service.log import log
 
 OPTIONS: Final[dict[str, Any]] = {
     "access_log": None,
+    # Also for the first request. Longer than the idle timeouts of usual load balancers (60 s), which reuse connections.
+    "keepalive_timeout": 75.0,
     "auto_decompress": False,  # the reports consumer decompresses reports, within limits, in a child process
     # Large enough to report a query parameter that is too long by its name. The limit of a header keeps its default
     # of 8 KiB, because a request can repeat a header a hundred times, and the service needs no larger header.
@@ -33,7 +36,36 @@ class CannotListen(ServiceError):
 class ApiProtocol(web.RequestHandler):
     """One connection. For input that isn't a valid request, it returns the common error body."""
 
-    __slots__ = ()
+    __slots__ = ("_is_over_limit", "_limit")
+
+    def __init__(self, server: web.Server, limit: ConnectionLimit, **options: Any) -> None:
+        super().__init__(server, **options)
+        self._limit = limit
+        self._is_over_limit = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the connection waits for a request, which can be incomplete."""
+        return self._waiter is not None and not self._waiter.done()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Count the connection, and close it if there are too many."""
+        super().connection_made(transport)
+        has_capacity = self._limit.add(self)
+        self._is_over_limit = self._limit.is_exceeded
+        if not has_capacity:
+            self.force_close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Remove the connection from the count."""
+        self._limit.remove(self)
+        super().connection_lost(exc)
+
+    def check_limit(self, path: str) -> None:
+        """Raise Unavailable if the connection is one of too many, unless the request is that of a probe."""
+        self._limit.mark_used(self)
+        if self._is_over_limit and self._limit.is_exceeded and path not in PROBE_PATHS:
+            raise Unavailable("too many open connections; retry later")
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
@@ -76,23 +108,28 @@ def format_address(bound: socket.socket) -> str:
 
 
 @asynccontextmanager
-async def serve_app(app: web.Application, sockets: Sequence[socket.socket], drain_s: float) -> AsyncIterator[None]:
+async def serve_app(
+    app: web.Application, sockets: Sequence[socket.socket], drain_s: float, max_connections: int
+) -> AsyncIterator[None]:
     """Serve the application during the block, then wait at most `drain_s` for requests. Raises CannotListen."""
+    limit = ConnectionLimit(max_connections)
     runner = web.AppRunner(app, shutdown_timeout=drain_s)
     await runner.setup()
     async with AsyncExitStack() as opened:
         opened.push_async_callback(runner.cleanup)
         for bound in sockets:
-            opened.callback((await _listen(runner, bound)).close)
+            opened.callback((await _listen(runner, bound, limit)).close)
         yield
 
 
-async def _listen(runner: web.AppRunner, bound: socket.socket) -> asyncio.Server:
+async def _listen(runner: web.AppRunner, bound: socket.socket, limit: ConnectionLimit) -> asyncio.Server:
     """Listen like aiohttp's SockSite, which doesn't support a custom protocol class."""
     loop, server = asyncio.get_running_loop(), runner.server
     assert server is not None  # noqa: S101 - set by setup()
     try:
-        return await loop.create_server(lambda: ApiProtocol(server, loop=loop, **OPTIONS), sock=bound, backlog=_BACKLOG)
+        return await loop.create_server(
+            lambda: ApiProtocol(server, limit, loop=loop, **OPTIONS), sock=bound, backlog=_BACKLOG
+        )
     except OSError as error:
         raise CannotListen(f"{format_address(bound)}: {error.strerror or error}") from error
 

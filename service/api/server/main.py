@@ -9,6 +9,7 @@ from typing import Final
 import uvloop
 
 from service.api.app import make_app
+from service.api.server.connection_limits import max_connections, raise_descriptor_limit
 from service.api.server.connections import bind_sockets, format_address, serve_app
 from service.api.server.multiprocess_metrics import delete_metrics_if_orphaned, multiprocess_metrics
 from service.api.server.processes import run_processes
@@ -47,7 +48,8 @@ async def _serve(settings: Settings, sockets: Sequence[socket.socket], stop_pipe
     stop = stop_on_signals()
     if stop_pipe is not None:
         asyncio.get_running_loop().add_reader(stop_pipe, stop.set)
-    async with serve_app(make_app(settings), sockets, _DRAIN_S):
+    limit = max_connections(settings, raise_descriptor_limit())
+    async with serve_app(make_app(settings), sockets, _DRAIN_S, limit):
         log.info("listening", url=f"http://{format_address(sockets[0])}")
         await stop.wait()
         if stop_pipe is not None:

@@ -6,7 +6,7 @@ import socket
 import struct
 import time
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +16,14 @@ from structlog.testing import capture_logs
 
 from service.api.app import make_app
 from service.api.http import bodies
-from service.api.server.connections import bind_sockets, serve_app
+from service.api.server.connection_limits import HEADROOM
+from service.api.server.connections import OPTIONS, bind_sockets, serve_app
 from service.settings import Settings
 from tests.api.served import Api
 
 TIMEOUT_S = 10
 PAUSE_S = 0.1
+MAX_CONNECTIONS = 20
 ROUTES_WITH_BODY = [
     ("POST", "/v1/api-keys"),
     ("POST", "/v1/runs/run_1/report?project_id=shop"),
@@ -86,9 +88,17 @@ def is_complete(response: bytes) -> bool:
 
 @pytest.fixture
 async def server(api: Api, database_url: str) -> AsyncIterator[RawServer]:
+    async with serving(api, database_url) as served:
+        yield served
+
+
+@asynccontextmanager
+async def serving(api: Api, database_url: str) -> AsyncIterator[RawServer]:
     """Serve the application on a socket, like `zof-results api`."""
     (bound,) = bind_sockets("127.0.0.1", 0)
-    async with serve_app(make_app(Settings(database_url=database_url, database_pool_size=4)), [bound], 5):
+    async with serve_app(
+        make_app(Settings(database_url=database_url, database_pool_size=4)), [bound], 5, MAX_CONNECTIONS
+    ):
         yield RawServer(bound.getsockname()[1], api.key)
 
 
@@ -205,3 +215,57 @@ def assert_invalid_request(response: RawResponse, reason: str = "") -> None:
     assert reason in response.body["error"]["message"]
     assert "xxx" not in response.body["error"]["message"]  # the input can contain a key
     assert response.body["request_id"] == response.headers["X-Request-Id"]
+
+
+async def test_connections_over_the_limit_replace_idle_ones(server: RawServer) -> None:
+    """Connections without a request must not exhaust the file descriptors, and must not lock out other clients."""
+    with ExitStack() as opened:
+        silent = [opened.enter_context(server.connect()) for _ in range(3 * MAX_CONNECTIONS)]
+        await asyncio.sleep(PAUSE_S)
+        for path in ("/healthz", "/v1/results"):
+            assert (await server.get(path)).status == 200
+        closed = [connection for connection in silent if await is_closed(connection)]
+        assert len(closed) >= 2 * MAX_CONNECTIONS
+        assert silent[-1] not in closed
+
+
+async def test_connection_over_the_limit_can_only_probe_if_all_others_are_busy(server: RawServer) -> None:
+    with ExitStack() as opened:
+        for _ in range(MAX_CONNECTIONS):
+            busy = opened.enter_context(server.connect())
+            busy.sendall(server.head("GET", "/v1/runs/absent?wait=20"))
+        await asyncio.sleep(5 * PAUSE_S)
+        assert (await server.get("/healthz")).status == 200
+        response = await server.get("/v1/results")
+        assert (response.status, response.body["error"]["code"]) == (503, "unavailable")
+        assert "Retry-After" in response.headers
+        silent = [opened.enter_context(server.connect()) for _ in range(2 * HEADROOM)]
+        await asyncio.sleep(PAUSE_S)
+        assert (await server.get("/healthz")).status == 200
+        assert sum([await is_closed(connection) for connection in silent]) >= HEADROOM
+    await asyncio.sleep(5 * PAUSE_S)
+    assert (await server.get("/v1/results")).status == 200
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /healthz HTTP/1.1\r\nHost:", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"])
+async def test_idle_connection_is_closed(
+    api: Api, database_url: str, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setitem(OPTIONS, "keepalive_timeout", 0.3)
+    async with serving(api, database_url) as server:
+        with server.connect() as connection:
+            connection.sendall(sent)
+            started = time.monotonic()
+            while await asyncio.to_thread(connection.recv, 65536):
+                pass
+    assert time.monotonic() - started < 3
+
+
+async def is_closed(connection: socket.socket) -> bool:
+    connection.settimeout(0.01)
+    try:
+        return await asyncio.to_thread(connection.recv, 1) == b""
+    except TimeoutError:
+        return False
+    except ConnectionResetError:
+        return True
