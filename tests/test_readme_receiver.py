@@ -26,7 +26,7 @@ PRINTED = b"run.completed run_7 failed\n"
 
 @dataclass
 class RunningReceiver:
-    """The process of the receiver. The tests never look into it: they send requests and read its output."""
+    """The process of the receiver. The tests only send requests and read its output."""
 
     url: str
     secret: str

@@ -24,7 +24,11 @@ class EndpointResolver(AbstractResolver):
 
     def __init__(self, name_servers: Sequence[str] | None = None) -> None:
         """Use the name servers of the system unless others are given as `address:port`."""
-        self._resolver = AsyncResolver(nameservers=name_servers, timeout=_FIRST_TRY_S, tries=2)
+        self._resolver = AsyncResolver(
+            nameservers=name_servers,
+            timeout=_FIRST_TRY_S,
+            tries=2,  # codespell:ignore tries - an option of c-ares
+        )
         self._failures: TTLCache[tuple[str, int], str] = TTLCache(_CACHED_FAILURES, _FAILURE_CACHE_S)
 
     async def resolve(

@@ -17,7 +17,7 @@ MAX_STEP = 1_000
 
 
 async def test_410_response_of_a_webhook_with_a_locked_backlog_delays_no_other_webhook(store: Store) -> None:
-    """The lock stands for the time that a change of millions of deliveries takes."""
+    """The lock simulates a change of millions of deliveries."""
     async with receiving(410) as gone, receiving() as healthy:
         webhook = await add_webhook(store, gone.url, ("export.completed",))
         await insert_due(store, webhook, 50)
