@@ -304,7 +304,7 @@ CREATE TABLE webhooks (
     project_id          text,                -- the project that the webhook is bound to, or null
     enabled             bool NOT NULL DEFAULT true,
     disabled_reason     text CHECK (disabled_reason IN ('by_request', 'failing', 'gone')),
-    secret              text NOT NULL,       -- stored in plain text, because it signs requests
+    secret              text NOT NULL,       -- signs requests: fernet:<key ID>:<token>, or plain text without a key
     previous_secret     text,                -- also signs until previous_expires_at
     previous_expires_at timestamptz,
     failures            int NOT NULL DEFAULT 0, -- consecutive failures

@@ -27,6 +27,7 @@ from benchmarks.servers import BenchmarkServers, consumer_process, servers
 from consumers.topology import RUN_COMPLETED, Topology
 from service.domain.deliveries import DeliveryPolicy
 from service.domain.ids import OrgId
+from service.store.encryption import SecretCipher
 from service.store.webhooks import WebhookFields
 from service.usecases.webhooks.manage_webhooks import create_webhook
 
@@ -100,7 +101,9 @@ def receiver() -> Iterator[Counter]:
 
 async def register(url: str, target: str) -> None:
     connection = await asyncpg.connect(url)
-    await create_webhook(connection, OrgId(1), WebhookFields(target, "", ["run.failed"], None, True), 100)
+    await create_webhook(
+        connection, SecretCipher(), OrgId(1), WebhookFields(target, "", ["run.failed"], None, True), 100
+    )
     await connection.close()
 
 

@@ -20,7 +20,7 @@ from consumers.webhooks import Dispatcher
 from consumers.worker import MessageHandler
 from service.domain.queues import EXPORTS, REPORTS, RUNS, ConsumerRole
 from service.outbound.webhooks import open_webhook_client
-from service.resources import database_pool, database_url, open_storage
+from service.resources import check_secret_keys, database_pool, database_url, open_secret_cipher, open_storage
 from service.settings import Settings
 from service.store.postgres.database import Pool
 from service.usecases.exports.run_export import Exporter
@@ -79,8 +79,9 @@ async def _relay(context: RoleContext) -> RoleWorkload:
 async def _webhooks(context: RoleContext) -> RoleWorkload:
     policy = context.settings.delivery_policy
     opening = open_webhook_client(policy.attempt_timeout_s, allow_loopback=context.settings.webhook_allow_loopback)
-    client = await context.opened.enter_async_context(opening)
-    return RoleWorkload(loops=[Dispatcher(context.pool, client, policy, context.stopping).run])
+    client, cipher = await context.opened.enter_async_context(opening), open_secret_cipher(context.settings)
+    await check_secret_keys(context.pool, cipher)
+    return RoleWorkload(loops=[Dispatcher(context.pool, client, cipher, policy, context.stopping).run])
 
 
 async def _exports(context: RoleContext) -> RoleWorkload:

@@ -14,6 +14,7 @@ from service.outbound.webhooks import WebhookClient
 from service.stopping import pause
 from service.store import events
 from service.store.deliveries import ClaimedDelivery
+from service.store.encryption import SecretCipher
 from service.store.postgres.database import Connection, Pool
 from service.usecases.webhooks.deliver_events import (
     AttemptedDelivery,
@@ -43,9 +44,17 @@ _STEPS: Final[Mapping[str, WebhookStep]] = {
 class Dispatcher:
     """The dispatcher of one process. After the stop signal, it finishes and records the attempts in progress."""
 
-    def __init__(self, pool: Pool, client: WebhookClient, policy: DeliveryPolicy, stopping: asyncio.Event) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        client: WebhookClient,
+        cipher: SecretCipher,
+        policy: DeliveryPolicy,
+        stopping: asyncio.Event,
+    ) -> None:
         self._pool = pool
         self._client = client
+        self._cipher = cipher
         self._policy = policy
         self._stopping = stopping
         self._limiter: EndpointLimiter[ClaimedDelivery] = EndpointLimiter(
@@ -87,7 +96,7 @@ class Dispatcher:
             task.add_done_callback(self._tasks.discard)
 
     async def _attempt(self, claimed: ClaimedDelivery) -> None:
-        attempted = await attempt(self._client, claimed)
+        attempted = await attempt(self._client, self._cipher, claimed)
         following = self._limiter.finish(claimed.endpoint, succeeded=attempted.outcome.succeeded)
         self._attempted.append(attempted)
         self._to_release += following.release

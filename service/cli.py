@@ -15,12 +15,20 @@ from service.contracts.organizations import Slug
 from service.contracts.queries import Name
 from service.contracts.validation import describe_error, validation_errors
 from service.domain.keys import KEY_ROLES, KeyRole
-from service.resources import check_database, database_connection, database_errors_explained, database_url
+from service.resources import (
+    MissingSetting,
+    check_database,
+    database_connection,
+    database_errors_explained,
+    database_url,
+    open_secret_cipher,
+)
 from service.settings import Settings, read_settings
 from service.store import audit, organizations
 from service.store.postgres import migrations
 from service.store.postgres.database import Connection, Row
 from service.usecases.administration import administer, keys
+from service.usecases.webhooks.encrypt_secrets import encrypt_secrets
 
 T = TypeVar("T")
 
@@ -212,6 +220,27 @@ def revoke_key(key_id: str, organization: str) -> None:
     """
     _run(_with_connection(lambda connection: administer.revoke_key(connection, organization, key_id)))
     click.echo(f"revoked {key_id}", err=True)
+
+
+@cli.group("webhooks")
+def webhook_commands() -> None:
+    """Encrypt the secrets of webhooks."""
+
+
+@webhook_commands.command("encrypt-secrets")
+def encrypt_webhook_secrets() -> None:
+    """Encrypt all stored secrets with the first key in RESULTS_SECRET_KEYS.
+
+    To replace a key, put the new key after the old one in all processes, then before it, then run this command, and
+    then remove the old key.
+    """
+    settings = read_settings()
+    log.set_up(settings.log_level)
+    cipher = open_secret_cipher(settings)
+    if not cipher.key_ids:
+        raise MissingSetting("RESULTS_SECRET_KEYS: is required")
+    count = _run(_with_connection(lambda connection: encrypt_secrets(connection, cipher)))
+    click.echo(f"encrypted the secrets of {count} webhooks with the key {cipher.key_ids[0]}", err=True)
 
 
 @cli.group("audit")

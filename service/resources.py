@@ -8,9 +8,11 @@ from service.domain.errors import ServiceError
 from service.log import log
 from service.settings import Settings
 from service.storage import Storage
+from service.store.encryption import InvalidSecretKey, SecretCipher
 from service.store.postgres import database
-from service.store.postgres.database import Connection, DatabaseRole, Pool, outages_as_unavailable
+from service.store.postgres.database import Connection, DatabaseRole, Pool, is_outage, outages_as_unavailable
 from service.store.postgres.error_kinds import DatabaseErrorKind, database_error_kind, probe
+from service.usecases.webhooks.encrypt_secrets import find_unknown_keys
 
 
 class MissingSetting(ServiceError):
@@ -50,6 +52,52 @@ def open_storage(settings: Settings) -> Storage:
         return Storage(settings.storage_url)
     except (ValueError, OSError) as error:
         raise MissingSetting(f"RESULTS_ARTIFACTS_URL: {error}") from error
+
+
+def open_secret_cipher(settings: Settings) -> SecretCipher:
+    """Return the cipher of stored secrets. Log a warning if there is no key. Raises MissingSetting."""
+    keys = _secret_keys(settings)
+    if not keys:
+        log.warning("webhook_secrets_not_encrypted", fix="set RESULTS_SECRET_KEYS or RESULTS_SECRET_KEYS_FILE")
+    try:
+        return SecretCipher(keys)
+    except InvalidSecretKey as error:
+        raise MissingSetting(f"RESULTS_SECRET_KEYS: {error}") from None
+
+
+def _secret_keys(settings: Settings) -> list[str]:
+    keys, file = settings.secret_keys, settings.secret_keys_file
+    if keys and file:
+        raise MissingSetting("RESULTS_SECRET_KEYS_FILE: must not be set together with RESULTS_SECRET_KEYS")
+    if file is None:
+        return [key.strip() for key in keys.get_secret_value().split(",") if key.strip()] if keys else []
+    try:
+        lines = [line.strip() for line in file.read_text().splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise MissingSetting(f"RESULTS_SECRET_KEYS_FILE: {error}") from error
+    found = [line for line in lines if line and not line.startswith("#")]
+    if not found:
+        raise MissingSetting(f"RESULTS_SECRET_KEYS_FILE: {file} contains no key")
+    return found
+
+
+async def check_secret_keys(pool: Pool, cipher: SecretCipher) -> None:
+    """Raise MissingSetting if a stored secret needs a key that the cipher doesn't have.
+
+    Otherwise, deliveries fail, and their webhooks are disabled after some days. An outage postpones no start.
+    """
+    try:
+        async with pool.acquire() as connection:
+            unknown = await find_unknown_keys(connection, cipher)
+    except Exception as error:
+        if not is_outage(error):
+            raise
+        log.warning("secret_keys_not_checked", error=repr(error))
+        return
+    if unknown:
+        raise MissingSetting(
+            f"RESULTS_SECRET_KEYS: stored webhook secrets need the keys with the IDs {', '.join(unknown)}; add them"
+        )
 
 
 @asynccontextmanager

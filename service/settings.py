@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.contracts.validation import describe_error, validation_errors
@@ -133,6 +133,11 @@ class Settings(BaseSettings):
         2 * 2**30, ge=1, description="Maximum size of a report in bytes, after decompression"
     )
     artifact_max_bytes: int = Field(2**30, ge=1, description="Maximum size of an uploaded artifact in bytes")
+    secret_keys: SecretStr | None = Field(
+        None,
+        description="Keys that encrypt stored webhook secrets, separated by commas: the first encrypts, all decrypt",
+    )
+    secret_keys_file: Path | None = Field(None, description="File with one such key per line, instead of the variable")
     webhooks_per_organization: int = Field(
         100, ge=1, le=10_000, description="Maximum number of webhooks of one organization"
     )

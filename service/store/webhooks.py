@@ -27,6 +27,15 @@ class WebhookFields(NamedTuple):
     enabled: bool
 
 
+class StoredSecrets(NamedTuple):
+    """The secrets of a webhook as stored: encrypted or plain text. The previous secret is None after it expired."""
+
+    org_id: OrgId
+    webhook_id: str
+    secret: str
+    previous_secret: str | None
+
+
 class ClaimedRecovery(NamedTuple):
     """A recovery that this transaction has claimed. The events up to `position` have been examined."""
 
@@ -38,7 +47,7 @@ class ClaimedRecovery(NamedTuple):
 
 
 async def insert(connection: Connection, org_id: OrgId, webhook_id: str, fields: WebhookFields, secret: str) -> None:
-    """Insert a new webhook."""
+    """Insert a new webhook. `secret` is the text to store."""
     await connection.execute(_SQL["insert"], org_id, webhook_id, *fields, secret)
 
 
@@ -98,8 +107,23 @@ async def remove(connection: Connection, endpoint: Endpoint) -> None:
 
 
 async def rotate_secret(connection: Connection, org_id: OrgId, webhook_id: str, secret: str) -> None:
-    """Replace the secret. The previous secret also signs for `ROTATION_OVERLAP`."""
+    """Replace the secret with the text to store. The previous secret also signs for `ROTATION_OVERLAP`."""
     await connection.execute(_SQL["rotate_secret"], org_id, webhook_id, secret, ROTATION_OVERLAP)
+
+
+async def find_key_ids(connection: Connection) -> list[str]:
+    """Return the IDs of the encryption keys of all secrets that still sign."""
+    return [row["key_id"] for row in await connection.fetch(_SQL["find_key_ids"])]
+
+
+async def lock_secrets(connection: Connection, prefix: str, limit: int) -> list[StoredSecrets]:
+    """Lock at most `limit` webhooks of all organizations with a secret that doesn't start with the prefix."""
+    return [StoredSecrets(*row) for row in await connection.fetch(_SQL["lock_secrets"], prefix, limit)]
+
+
+async def replace_secrets(connection: Connection, stored: StoredSecrets) -> None:
+    """Replace both secrets of a webhook."""
+    await connection.execute(_SQL["replace_secrets"], *stored)
 
 
 async def disable(connection: Connection, endpoint: Endpoint, reason: str) -> asyncpg.Record | None:

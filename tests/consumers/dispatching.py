@@ -11,6 +11,7 @@ from consumers.webhooks import Dispatcher
 from service.domain.deliveries import DeliveryPolicy
 from service.domain.ids import OrgId, new_id
 from service.outbound.webhooks import open_webhook_client
+from service.store.encryption import SecretCipher
 from service.store.webhooks import WebhookFields
 from service.usecases.webhooks.manage_webhooks import NewWebhook, create_webhook
 from tests.consumers.conftest import until
@@ -18,22 +19,29 @@ from tests.running import running
 from tests.stored import Store
 
 POLICY = DeliveryPolicy()
+PLAIN = SecretCipher()
 
 
-async def add_webhook(store: Store, url: str, events: tuple[str, ...] = (), **changes: Any) -> NewWebhook:
+async def add_webhook(
+    store: Store, url: str, events: tuple[str, ...] = (), cipher: SecretCipher = PLAIN, **changes: Any
+) -> NewWebhook:
     fields = WebhookFields(url, "", list(events), None, True)._replace(**changes)
     async with store.pool.acquire() as connection, connection.transaction():
-        return await create_webhook(connection, OrgId(1), fields, 100)
+        return await create_webhook(connection, cipher, OrgId(1), fields, 100)
 
 
 @asynccontextmanager
 async def dispatching(
-    store: Store, count: int = 1, policy: DeliveryPolicy = POLICY, name_servers: Sequence[str] | None = None
+    store: Store,
+    count: int = 1,
+    policy: DeliveryPolicy = POLICY,
+    name_servers: Sequence[str] | None = None,
+    cipher: SecretCipher = PLAIN,
 ) -> AsyncIterator[None]:
     """Run dispatchers while the block runs, then stop them as SIGTERM does: attempts in progress finish."""
     stopping = asyncio.Event()
     async with open_webhook_client(policy.attempt_timeout_s, allow_loopback=True, name_servers=name_servers) as client:
-        dispatchers = (Dispatcher(store.pool, client, policy, stopping).run() for _ in range(count))
+        dispatchers = (Dispatcher(store.pool, client, cipher, policy, stopping).run() for _ in range(count))
         async with running(stopping, *dispatchers):
             yield
 

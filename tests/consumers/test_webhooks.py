@@ -14,6 +14,7 @@ from service.usecases.webhooks.deliver_events import AttemptedDelivery, claim_de
 from service.usecases.webhooks.manage_webhooks import WebhookRef, rotate_secret
 from tests.consumers.conftest import until
 from tests.consumers.dispatching import (
+    PLAIN,
     POLICY,
     add_webhook,
     attempted,
@@ -69,7 +70,7 @@ async def test_both_secrets_sign_during_a_rotation(store: Store) -> None:
     async with receiving() as receiver:
         webhook = await add_webhook(store, receiver.url)
         async with store.pool.acquire() as connection:
-            new_secret = await rotate_secret(connection, WebhookRef(OrgId(1), webhook.webhook_id))
+            new_secret = await rotate_secret(connection, PLAIN, WebhookRef(OrgId(1), webhook.webhook_id))
         async with dispatching(store):
             await store.ingest(run_event())
             await attempted(store, webhook)

@@ -32,6 +32,8 @@ ACROSS_ORGANIZATIONS: Final = {
     "reports.find_abandoned": "a worker fails reports whose workers crashed",
     "upkeep.delete_receipts": "retention",
     "webhooks.claim_recovery": "a worker claims the next recovery of any organization",
+    "webhooks.find_key_ids": "a process checks its encryption keys",
+    "webhooks.lock_secrets": "an operator encrypts all secrets with a new key",
     "webhooks.lock_disabled": "the dispatcher ends the deliveries of disabled webhooks of any organization",
     "webhooks.lock_deleted": "the dispatcher removes deleted webhooks of any organization",
 }

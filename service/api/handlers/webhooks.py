@@ -31,12 +31,12 @@ _DELIVERIES: Final = ids("dlv")
 async def create_webhook(request: web.Request) -> web.Response:
     """Create a webhook. Only this response contains its secret."""
     body, caller = await parse_body(request, WebhookIn), get_caller(request)
-    limit = _settings(request).webhooks_per_organization
+    limit, cipher = _settings(request).webhooks_per_organization, request.app[RESOURCES].secret_cipher
     url = _checked(request, body.url)
     fields = WebhookFields(url, body.description, list(body.events), _project(caller, body.project_id), body.enabled)
 
     async def create(connection: Connection) -> web.Response:
-        webhook = await usecase.create_webhook(connection, caller.org_id, fields, limit)
+        webhook = await usecase.create_webhook(connection, cipher, caller.org_id, fields, limit)
         found = await _webhook_json(connection, WebhookRef(caller.org_id, webhook.webhook_id))
         location = {"Location": f"/v1/webhooks/{webhook.webhook_id}"}
         return reply({**orjson.loads(found), "secret": webhook.secret}, 201, location)
@@ -103,7 +103,7 @@ async def rotate_webhook_secret(request: web.Request) -> web.Response:
     webhook = _webhook_ref(request)
 
     async def rotate(connection: Connection) -> web.Response:
-        secret = await usecase.rotate_secret(connection, webhook)
+        secret = await usecase.rotate_secret(connection, request.app[RESOURCES].secret_cipher, webhook)
         return reply({**orjson.loads(await _webhook_json(connection, webhook)), "secret": secret})
 
     return await mutate(request, rotate, shown_once="secret")

@@ -16,6 +16,7 @@ from service.api.server.rate_limit_counters import open_rate_limit_counters
 from service.settings import Settings
 from service.storage import Storage
 from service.store import exports
+from service.store.encryption import SecretCipher
 from service.store.events import NUMBERED, WRITTEN
 from service.store.postgres.database import Pool, outages_as_unavailable
 from service.store.postgres.notifications import open_notifications
@@ -41,6 +42,7 @@ class Resources:
     export_watch: Watch[str]
     receipt_watch: Watch[str]
     backlog_metrics: BacklogMetrics
+    secret_cipher: SecretCipher
     uploads: KeyLimit
     streams: KeyLimit
     waits: KeyLimit
@@ -70,7 +72,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         limits = RateLimits(settings, await opened.enter_async_context(open_rate_limit_counters(settings)))
         yield Resources(
             settings, pool, list_pool, storage, subscriptions, limits, run_watch, export_watch, receipt_watch,
-            BacklogMetrics(worker_pool), KeyLimit("RESULTS_UPLOADS_PER_KEY", settings.uploads_per_key, _UPLOAD_WAIT_S),
+            BacklogMetrics(worker_pool), resources.open_secret_cipher(settings),
+            KeyLimit("RESULTS_UPLOADS_PER_KEY", settings.uploads_per_key, _UPLOAD_WAIT_S),
             KeyLimit("RESULTS_STREAMS_PER_KEY", settings.streams_per_key),
             KeyLimit("RESULTS_WAITS_PER_KEY", settings.waits_per_key),
         )  # fmt: skip

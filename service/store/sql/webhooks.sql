@@ -48,6 +48,23 @@ UPDATE webhooks
 SET previous_secret = secret, previous_expires_at = now() + $4::interval, secret = $3, updated_at = now()
 WHERE org_id = $1 AND webhook_id = $2
 
+-- name: find_key_ids  (of all organizations; the encryption keys of the secrets that still sign)
+SELECT DISTINCT split_part(stored.secret, ':', 2) AS key_id
+FROM webhooks hook CROSS JOIN LATERAL (
+    VALUES (hook.secret), (CASE WHEN hook.previous_expires_at > now() THEN hook.previous_secret END)
+) stored (secret)
+WHERE starts_with(stored.secret, 'fernet:')
+
+-- name: lock_secrets  (of all organizations; at most $2 webhooks with a secret that doesn't start with $1)
+SELECT org_id, webhook_id, secret, CASE WHEN previous_expires_at > now() THEN previous_secret END AS previous_secret
+FROM webhooks
+WHERE deleted_at IS NULL AND (NOT starts_with(secret, $1) OR NOT starts_with(previous_secret, $1))
+ORDER BY org_id, webhook_id LIMIT $2
+FOR UPDATE
+
+-- name: replace_secrets
+UPDATE webhooks SET secret = $3, previous_secret = $4 WHERE org_id = $1 AND webhook_id = $2
+
 -- name: disable  (returns no row if the webhook is already disabled)
 UPDATE webhooks SET enabled = false, disabled_reason = $3, updated_at = now()
 WHERE org_id = $1 AND webhook_id = $2 AND enabled

@@ -17,6 +17,7 @@ from service.log import log
 from service.outbound.webhooks import WebhookClient
 from service.store import deliveries, events, webhooks
 from service.store.deliveries import ClaimedDelivery, DeliveryUpdate
+from service.store.encryption import SecretCipher
 from service.store.postgres.database import Connection, Pool
 from service.store.postgres.retries import retry_on_conflict
 from service.store.postgres.transactions import notifying_transaction
@@ -40,20 +41,20 @@ async def claim_deliveries(
     return await deliveries.claim(pool, capacities, limit, policy) if limit > 0 else []
 
 
-async def attempt(client: WebhookClient, claimed: ClaimedDelivery) -> AttemptedDelivery:
+async def attempt(client: WebhookClient, cipher: SecretCipher, claimed: ClaimedDelivery) -> AttemptedDelivery:
     """Attempt a delivery once. An unexpected error counts as a failed attempt, so that the retries stay limited."""
     at, started = datetime.now(UTC), time.monotonic()
     try:
-        outcome = await _post(client, claimed)
+        outcome = await _post(client, cipher, claimed)
     except Exception as error:
         log.error("delivery_attempt_crashed", org_id=claimed.org_id, delivery_id=claimed.delivery_id, exc_info=error)
         outcome = AttemptOutcome(None, round((time.monotonic() - started) * 1000), "internal error of this service")
     return AttemptedDelivery(claimed, at, outcome)
 
 
-async def _post(client: WebhookClient, claimed: ClaimedDelivery) -> AttemptOutcome:
+async def _post(client: WebhookClient, cipher: SecretCipher, claimed: ClaimedDelivery) -> AttemptOutcome:
     body = envelope(claimed.event_id, claimed.type, claimed.created_at, claimed.data)
-    secrets = [secret for secret in (claimed.secret, claimed.previous_secret) if secret]
+    secrets = [cipher.decrypt(secret) for secret in (claimed.secret, claimed.previous_secret) if secret]
     headers = signed_headers(claimed.event_id, int(time.time()), body, secrets)
     return await client.post(claimed.url, headers, body)
 

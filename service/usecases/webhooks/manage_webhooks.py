@@ -11,6 +11,7 @@ from service.domain.events import TEST, NewEvent
 from service.domain.ids import OrgId, new_id
 from service.domain.signatures import new_webhook_secret
 from service.store import deliveries, events, webhooks
+from service.store.encryption import SecretCipher
 from service.store.postgres.database import Connection
 from service.store.postgres.transactions import notifying_transaction
 from service.store.webhooks import WebhookFields
@@ -32,7 +33,9 @@ class NewWebhook(NamedTuple):
     secret: str
 
 
-async def create_webhook(connection: Connection, org_id: OrgId, fields: WebhookFields, limit: int) -> NewWebhook:
+async def create_webhook(
+    connection: Connection, cipher: SecretCipher, org_id: OrgId, fields: WebhookFields, limit: int
+) -> NewWebhook:
     """Create a webhook. It receives only events that are inserted later.
 
     Requires a transaction. Raises Conflict if the organization has `limit` webhooks: each one adds work to the
@@ -41,7 +44,7 @@ async def create_webhook(connection: Connection, org_id: OrgId, fields: WebhookF
     if await webhooks.count_for_insert(connection, org_id) >= limit:
         raise Conflict(f"the organization has {limit} webhooks, which is the maximum; delete one first")
     webhook = NewWebhook(new_id("whk"), new_webhook_secret())
-    await webhooks.insert(connection, org_id, webhook.webhook_id, fields, webhook.secret)
+    await webhooks.insert(connection, org_id, webhook.webhook_id, fields, cipher.encrypt(webhook.secret))
     return webhook
 
 
@@ -64,12 +67,12 @@ async def delete_webhook(connection: Connection, webhook: WebhookRef) -> None:
         raise webhook_not_found(webhook.webhook_id)
 
 
-async def rotate_secret(connection: Connection, webhook: WebhookRef) -> str:
+async def rotate_secret(connection: Connection, cipher: SecretCipher, webhook: WebhookRef) -> str:
     """Replace the secret of a webhook, and return the new one. The previous secret also signs for 24 hours."""
     secret = new_webhook_secret()
     async with connection.transaction():
         await _lock(connection, webhook)
-        await webhooks.rotate_secret(connection, webhook.org_id, webhook.webhook_id, secret)
+        await webhooks.rotate_secret(connection, webhook.org_id, webhook.webhook_id, cipher.encrypt(secret))
     return secret
 
 
