@@ -229,7 +229,9 @@ def webhook_commands() -> None:
 
 @webhook_commands.command("encrypt-secrets")
 def encrypt_webhook_secrets() -> None:
-    """Encrypt all stored secrets with the first key in RESULTS_SECRET_KEYS.
+    """Encrypt all stored secrets with the first key.
+
+    The keys are in RESULTS_SECRET_KEYS or in the file RESULTS_SECRET_KEYS_FILE.
 
     To replace a key, put the new key after the old one in all processes, then before it, then run this command, and
     then remove the old key.

@@ -3,10 +3,13 @@
 import json
 import logging
 import sys
+from types import TracebackType
 from typing import Any, TextIO, cast
 
 import orjson
 import structlog
+
+from service.domain.redaction import redact_secrets
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -23,8 +26,8 @@ class LogStream:
         self._lost_lines = 0
 
     def write(self, line: str) -> int:
-        """Write a line. If that fails, the line is lost and counted."""
-        data = line.encode(errors="backslashreplace")
+        """Write a line without secrets. If that fails, the line is lost and counted."""
+        data = redact_secrets(line).encode(errors="backslashreplace")
         try:
             while data:
                 data = data[self._raw.write(data) or 0 :]
@@ -67,6 +70,12 @@ def set_up(level: str = "info") -> None:
     handler = logging.StreamHandler(text_stream)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    sys.excepthook = _log_crash
+
+
+def _log_crash(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    """Log the error that ends the process, because the interpreter would write it with its secrets."""
+    log.critical("process_crashed", exc_info=(kind, error, traceback))
 
 
 def _to_json(value: Any, **_: Any) -> str:
