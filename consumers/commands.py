@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
@@ -12,10 +13,10 @@ from consumers import process
 from consumers.dead_letters import DeadLetter, DeadLetterStore, EmbeddedDeadLetters, open_dead_letters
 from consumers.roles import ROLES
 from consumers.topology import Topology
-from service.commands import CONTEXT
+from service.commands import CONTEXT, print_warnings
 from service.domain.queues import ConsumerRole
 from service.resources import database_connection
-from service.settings import read_settings
+from service.settings import read_settings, unknown_variables
 
 _MAX_DEAD_LETTERS: Final = 1_000  # that one command reads
 
@@ -125,6 +126,7 @@ def _select(found: Sequence[DeadLetter], ids: tuple[str, ...], select_all: bool)
 
 
 def _run(work: Callable[[DeadLetterStore], Awaitable[None]]) -> None:
+    print_warnings(unknown_variables(os.environ))
     settings = read_settings()
     logging.disable()  # this command reports the errors that the broker's driver logs
 

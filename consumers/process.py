@@ -21,7 +21,7 @@ from service import log as logging
 from service.domain.queues import ConsumerRole
 from service.log import log
 from service.resources import MissingSetting, check_database, database_pool
-from service.settings import Settings
+from service.settings import Settings, unknown_variables
 from service.stopping import raise_if_canceled, stop_on_signals
 from service.store import heartbeats
 from service.store.postgres.database import Pool, is_outage
@@ -37,6 +37,7 @@ _GC_THRESHOLDS: Final = (20_000, 5, 5)
 def run(settings: Settings, roles: Sequence[ConsumerRole]) -> None:
     """Run these roles until SIGTERM or SIGINT, then drain. A second signal ends the process immediately."""
     logging.set_up(settings.log_level)
+    logging.log_unknown_settings(unknown_variables(os.environ))
     gc.set_threshold(*_GC_THRESHOLDS)
     with metrics.serving_metrics(settings.http_host, settings.metrics_port):
         uvloop.run(_main(settings, roles))

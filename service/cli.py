@@ -1,6 +1,7 @@
 """The `zof-results` command, which composes the API, the consumers, and the client."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
@@ -10,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from service import log
 from service.client.commands import USER_COMMANDS
-from service.commands import CONTEXT, CheckedText, run_command
+from service.commands import CONTEXT, CheckedText, print_warnings, run_command
 from service.contracts.organizations import Slug
 from service.contracts.queries import Name
 from service.contracts.validation import describe_error, validation_errors
@@ -23,7 +24,7 @@ from service.resources import (
     database_url,
     open_secret_cipher,
 )
-from service.settings import Settings, read_settings
+from service.settings import Settings, read_settings, unknown_variables
 from service.store import audit, organizations
 from service.store.postgres import migrations
 from service.store.postgres.database import Connection, Row
@@ -98,6 +99,7 @@ def api(processes: int) -> None:
 
     settings = read_settings()
     log.set_up(settings.log_level)
+    log.log_unknown_settings(unknown_variables(os.environ))
     asyncio.run(check_database(settings, "results_api"))
     serve.run(settings, processes)
 
@@ -112,6 +114,7 @@ def dev(without_rabbitmq: bool) -> None:
     """
     from service.dev import stack
 
+    print_warnings(unknown_variables(os.environ))
     stack.run(read_settings(), with_rabbitmq=not without_rabbitmq)
 
 
@@ -291,6 +294,7 @@ def _with_database_url(work: Callable[[str], Awaitable[T]]) -> Callable[[Setting
 
 def _run(work: Callable[[Settings], Awaitable[T]]) -> T:
     async def run() -> T:
+        print_warnings(unknown_variables(os.environ))
         return await work(read_settings())
 
     return asyncio.run(run())

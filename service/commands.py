@@ -4,7 +4,7 @@ The client imports this module, so it and its imports run on Python 3.10 and nee
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import click
@@ -53,6 +53,12 @@ def _run(command: click.Command, name: str, arguments: Sequence[str] | None) -> 
             raise
         return _print_error(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror))
     return code if isinstance(code, int) else 0
+
+
+def print_warnings(messages: Iterable[str]) -> None:
+    """Print each message as a warning to stderr, because stdout contains the output of the command."""
+    for message in messages:
+        click.echo(f"Warning: {message}", file=sys.stderr)
 
 
 def _print_error(message: str) -> int:

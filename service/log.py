@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, TextIO, cast
 
@@ -76,6 +77,12 @@ def set_up(level: str = "info") -> None:
 def _log_crash(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     """Log the error that ends the process, because the interpreter would write it with its secrets."""
     log.critical("process_crashed", exc_info=(kind, error, traceback))
+
+
+def log_unknown_settings(messages: Iterable[str]) -> None:
+    """Log each message about an environment variable that isn't a setting, such as a misspelled one."""
+    for message in messages:
+        log.warning("unknown_setting", error=message)
 
 
 def _to_json(value: Any, **_: Any) -> str:

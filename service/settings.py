@@ -1,7 +1,9 @@
 """Settings from environment variables with the prefix RESULTS_, read once when a process starts."""
 
 import re
+from collections.abc import Iterable
 from datetime import timedelta
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -14,6 +16,10 @@ from service.contracts.validation import describe_error, validation_errors
 from service.domain.deliveries import DeliveryPolicy
 from service.domain.errors import ServiceError
 
+_PREFIX: Final = "RESULTS_"
+# Variables with the prefix that aren't settings of the server: those of the client, of CI jobs, and of the tests.
+_OTHER_VARIABLES: Final = frozenset({"URL", "API_KEY", "PROJECT", "CLIENT_SHA256"})
+_TEST_VARIABLES: Final = "TEST_"
 _RATE: Final = re.compile(r"off|[1-9]\d{0,8} ?/ ?(second|minute|hour|day)")
 _DELIVERIES: Final = DeliveryPolicy()  # the defaults
 _MAX_RETRIES: Final = 50
@@ -74,7 +80,7 @@ RetryDelays = Annotated[tuple[float, ...], NoDecode, BeforeValidator(_parse_dela
 class Settings(BaseSettings):
     """All settings. The defaults suit one machine."""
 
-    model_config = SettingsConfigDict(env_prefix="RESULTS_", frozen=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, env_ignore_empty=True)
 
     database_url: DatabaseUrl | None = Field(
         None, description="PostgreSQL 15 to 18: postgresql://user:password@host/name"
@@ -210,6 +216,24 @@ def read_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         messages = (
-            f"RESULTS_{str(item['loc'][0]).upper()}: {describe_error(item)}" for item in validation_errors(error)
+            f"{_PREFIX}{str(item['loc'][0]).upper()}: {describe_error(item)}" for item in validation_errors(error)
         )
         raise InvalidSettings("; ".join(messages)) from error
+
+
+def unknown_variables(names: Iterable[str]) -> list[str]:
+    """Return a message for each environment variable that has the prefix and isn't a setting, with the nearest name."""
+    settings = {name.upper() for name in Settings.model_fields}
+    unknown = sorted(
+        name
+        for name in map(str.upper, names)
+        if name.startswith(_PREFIX)
+        and name.removeprefix(_PREFIX) not in settings | _OTHER_VARIABLES
+        and not name.startswith(_PREFIX + _TEST_VARIABLES)
+    )
+    return [f"{name}: unknown setting, ignored{_suggestion(name, settings)}" for name in unknown]
+
+
+def _suggestion(name: str, settings: Iterable[str]) -> str:
+    nearest = get_close_matches(name.removeprefix(_PREFIX), settings, 1)
+    return f"; did you mean {_PREFIX}{nearest[0]}?" if nearest else ""

@@ -1,0 +1,48 @@
+"""Tests of environment variables that aren't settings, such as misspelled ones."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from service.settings import Settings, unknown_variables
+
+MISSPELLED = "RESULTS_RETENTION_DAY"
+WARNING = "RESULTS_RETENTION_DAY: unknown setting, ignored; did you mean RESULTS_RETENTION_DAYS?"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (MISSPELLED, WARNING),
+        ("results_amqp_ur", "RESULTS_AMQP_UR: unknown setting, ignored; did you mean RESULTS_AMQP_URL?"),
+        ("RESULTS_ZZZ", "RESULTS_ZZZ: unknown setting, ignored"),
+    ],
+)
+def test_unknown_variable_is_reported_with_the_nearest_name(name: str, message: str) -> None:
+    assert unknown_variables([name, "PATH"]) == [message]
+
+
+def test_settings_and_variables_of_the_client_and_the_tests_are_known() -> None:
+    settings = [f"RESULTS_{name.upper()}" for name in Settings.model_fields]
+    others = ["RESULTS_URL", "RESULTS_API_KEY", "RESULTS_TEST_AMQP_URL", "results_database_url", "MY_RESULTS_DAYS"]
+    assert unknown_variables([*settings, *others]) == []
+
+
+@pytest.mark.parametrize("command", [("api",), ("consume",), ("organizations", "list"), ("dead-letters", "list")])
+def test_every_command_warns_about_an_unknown_variable(command: tuple[str, ...]) -> None:
+    """The database doesn't exist, so that the servers exit after the warning."""
+    environment = {
+        **os.environ,
+        "RESULTS_DATABASE_URL": "postgresql://127.0.0.1:1/absent",
+        "RESULTS_HTTP_PORT": "0",
+        MISSPELLED: "36",
+    }
+    arguments = [sys.executable, "-m", "service", *command]
+    process = subprocess.Popen(arguments, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    with process:
+        assert process.stderr is not None
+        warning = next(line for line in process.stderr if "RETENTION" in line)
+        process.kill()
+    assert WARNING in warning
