@@ -14,6 +14,7 @@ import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import LocalStore, S3Store
 
+from service.domain.downloads import content_disposition
 from service.domain.errors import NotFound, Unavailable
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ _PART_BYTES: Final = 8 * 2**20  # size of one request of a multipart upload
 _CONCURRENT_PARTS: Final = 2
 _CHUNK_BYTES: Final = 256 * 2**10
 _RETRIES: "Final[RetryConfig]" = {"max_retries": 4, "retry_timeout": timedelta(seconds=30)}
+_MAX_DOWNLOAD_NAME: Final = 100  # characters of up to 13 bytes each: S3 limits the metadata of an object to 2 KB
 _ABORT_TIMEOUT_S: Final = 10.0
 
 # Error texts of a folder, MinIO, and Ceph.
@@ -81,7 +83,8 @@ class Storage:
     ) -> AsyncIterator[FileWriter]:
         """Open a file for writing. It becomes visible when the block ends, and never if the block raises.
 
-        A presigned URL returns `content_type` and `download_name` in its headers.
+        A presigned URL returns `content_type` and `download_name` in its headers. A browser saves the file, because an
+        uploaded HTML page must not run on the origin of the bucket.
         """
         opening = obstore.open_writer_async(
             self._store,
@@ -153,7 +156,8 @@ class Storage:
 
 
 def _attributes(content_type: str | None, download_name: str | None) -> Any:
-    disposition = f'attachment; filename="{download_name}"' if download_name else None
+    name = download_name and download_name[-_MAX_DOWNLOAD_NAME:]
+    disposition = content_disposition(name) if name else "attachment"
     attributes = {"Content-Type": content_type, "Content-Disposition": disposition}
     return {name: value for name, value in attributes.items() if value}
 

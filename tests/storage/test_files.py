@@ -82,7 +82,8 @@ async def test_presigned_url_returns_the_file_and_its_name(s3_url: str) -> None:
     async with ClientSession() as session, session.get(url) as response:
         assert await response.read() == b"a,b\n"
         assert response.headers["Content-Type"] == "text/csv"
-        assert response.headers["Content-Disposition"] == 'attachment; filename="results.csv"'
+        disposition = response.headers["Content-Disposition"]
+        assert disposition == "attachment; filename=\"results.csv\"; filename*=UTF-8''results.csv"
 
 
 async def test_missing_file_has_no_presigned_url(s3_url: str) -> None:

@@ -2,17 +2,16 @@
 
 import re
 from typing import Final, NamedTuple
-from urllib.parse import quote
 
 from aiohttp import web
 
 from service.api.http.conditional import is_not_modified
 from service.api.http.responses import REQUEST_ID
+from service.domain.downloads import content_disposition
 from service.domain.errors import RangeNotSatisfiable
 from service.log import log
 from service.storage import Storage
 
-_REPLACEMENT: Final = "_"
 _RANGE: Final = re.compile(r"bytes=(?!-$)(\d{0,99})-(\d{0,99})", re.ASCII | re.IGNORECASE)
 
 
@@ -60,13 +59,6 @@ def _headers(request: web.Request, file: Download) -> dict[str, str]:
         "X-Request-Id": request[REQUEST_ID],
     }
     return headers | ({"ETag": f'"{file.sha256.hex()}"'} if file.sha256 else {})
-
-
-def content_disposition(name: str) -> str:
-    """Return the header value with an ASCII file name and the exact name in UTF-8 (RFC 6266)."""
-    plain = "".join(letter if letter.isascii() and letter.isprintable() else _REPLACEMENT for letter in name)
-    plain = plain.replace("\\", _REPLACEMENT).replace('"', _REPLACEMENT)
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
 def _requested_range(request: web.Request, size: int, etag: str | None) -> tuple[int, int] | None:

@@ -26,7 +26,7 @@ class UploadPart(NamedTuple):
 
 async def store_part(storage: Storage, path: str, part: UploadPart, max_bytes: int) -> StoredPart:
     """Stream a file into storage. Raises TooLarge and stores nothing if the file exceeds `max_bytes`."""
-    async with storage.open_writer(path, part.content_type) as file:
+    async with storage.open_writer(path, part.content_type, part.name) as file:
         async for chunk in part.chunks:
             if file.size + len(chunk) > max_bytes:
                 raise TooLarge(f"{part.name}: must have at most {max_bytes} bytes")

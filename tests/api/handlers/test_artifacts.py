@@ -160,3 +160,14 @@ async def test_file_in_s3_returns_a_redirect_if_enabled(database_url: str, s3_ur
         )
     assert response.status == 307
     assert response.headers["Location"].startswith(s3_url)
+
+
+@pytest.mark.parametrize("name", ["page.html", "\N{SNOWMAN}" * 300 + '"a".html'])
+async def test_browser_saves_html_from_s3_instead_of_showing_it(database_url: str, s3_url: str, name: str) -> None:
+    async with serve(database_url, artifacts_url=new_bucket(s3_url), artifacts_redirect=True) as api:
+        await api.store.ingest(run_event("run_1", [result()]))
+        sent = await put(Reports(api, None), name, Content_Type="text/html")  # type: ignore[arg-type]
+        response = await api.http.get(f"/v1/artifacts/{sent['id']}", headers={"Authorization": f"Bearer {api.key}"})
+        assert str(response.url).startswith(s3_url)
+        assert response.headers["Content-Disposition"].startswith("attachment; filename=")
+        assert response.headers["Content-Disposition"].endswith(quote(name[-10:]))
