@@ -1,6 +1,6 @@
 """Queries for events: inserted in the transaction of the change, numbered after its commit, read by event number."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import asyncpg
@@ -102,6 +102,12 @@ async def list_page(
 async def read_after(connection: Connection, org_id: OrgId, position: int, limit: int) -> list[NumberedEvent]:
     """Return the first `limit` events after an event number, in ascending order."""
     return [NumberedEvent(*row) for row in await connection.fetch(_SQL["read_after"], org_id, position, limit)]
+
+
+async def find_followed_with_events(connection: Connection, positions: Mapping[OrgId, int]) -> list[OrgId]:
+    """Return the organizations that have events after their position. Requires the role results_worker."""
+    rows = await connection.fetch(_SQL["find_followed_with_events"], list(positions), list(positions.values()))
+    return [OrgId(row["org_id"]) for row in rows]
 
 
 async def find_bounds(connection: Connection, org_id: OrgId) -> tuple[int, int]:

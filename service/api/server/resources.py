@@ -22,9 +22,10 @@ from service.store.postgres.database import Pool, outages_as_unavailable
 from service.store.postgres.notifications import open_notifications
 from service.store.queries import receipts
 from service.store.queries.runs import RunSelector, find_complete
-from service.usecases.events.subscriptions import EventSubscriptions
+from service.usecases.events.subscriptions import EventSubscriptions, open_subscriptions
 from service.usecases.watch import Watch, watching
 
+_WORKER_CONNECTIONS: Final = 2  # for metrics, and for finding organizations with new events
 _UPLOAD_WAIT_S: Final = 20.0  # the jobs of a CI pipeline upload their reports at the same time
 
 
@@ -62,13 +63,15 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             if settings.database_read_url:
                 replica = settings.model_copy(update={"database_url": settings.database_read_url})
                 list_pool = await opened.enter_async_context(resources.database_pool(replica, "results_api"))
-            worker_pool = await opened.enter_async_context(resources.database_pool(settings, "results_worker", 1))
+            worker_pool = await opened.enter_async_context(
+                resources.database_pool(settings, "results_worker", _WORKER_CONNECTIONS)
+            )
         notifications = await opened.enter_async_context(open_notifications(pool, NUMBERED, WRITTEN))
         run_watch = await opened.enter_async_context(watching(pool, notifications, WRITTEN, find_complete))
         export_watch = await opened.enter_async_context(watching(pool, notifications, WRITTEN, exports.find_finished))
         receipt_watch = await opened.enter_async_context(watching(pool, notifications, WRITTEN, receipts.find_finished))
         storage = resources.open_storage(settings)
-        subscriptions = EventSubscriptions(pool, notifications)
+        subscriptions = await opened.enter_async_context(open_subscriptions(pool, worker_pool, notifications))
         limits = RateLimits(settings, await opened.enter_async_context(open_rate_limit_counters(settings)))
         yield Resources(
             settings, pool, list_pool, storage, subscriptions, limits, run_watch, export_watch, receipt_watch,

@@ -124,6 +124,10 @@ SELECT coalesce((SELECT max(number) FROM events WHERE org_id = $1 AND number IS 
        last_pruned_event_number AS pruned_to
 FROM organizations WHERE org_id = $1
 
+-- name: find_followed_with_events  (of the given organizations: those with events after their position)
+SELECT followed.org_id FROM unnest($1::int[], $2::bigint[]) AS followed (org_id, position)
+WHERE EXISTS (SELECT 1 FROM events WHERE events.org_id = followed.org_id AND events.number > followed.position)
+
 -- name: read_after
 SELECT number, event_id, type, project_id, run_id, created_at, data FROM events
 WHERE org_id = $1 AND number > $2 ORDER BY number LIMIT $3

@@ -10,14 +10,16 @@ from service.domain.errors import Gone, InvalidRequest, NotFound, Unavailable
 from service.domain.events import RETENTION_DAYS
 from service.domain.ids import OrgId, id_timestamp_ms, is_id
 from service.domain.streams import BEFORE_FIRST, NumberedEvent
-from service.stopping import pause
+from service.log import log
+from service.stopping import cancel_until_done, pause, raise_if_canceled
 from service.store import events
-from service.store.postgres.database import Connection, Pool, as_organization
+from service.store.postgres.database import Connection, Pool, as_organization, outages_as_unavailable
 from service.store.postgres.notifications import Notifications
 
 _MAX_QUEUED: Final = 500  # events; a slower subscriber is disconnected
 _READ_LIMIT: Final = 500  # events
 _POLL_S: Final = 5.0  # in case a notification is lost
+_MIN_INTERVAL_S: Final = 0.02  # combines frequent notifications into one query
 
 
 class Disconnected(Exception):
@@ -57,19 +59,26 @@ class Subscriber:
 
 
 class EventSubscriptions:
-    """The subscriptions of one process. An organization has a reader while it has subscribers."""
+    """The subscriptions of one process. An organization has a reader while it has subscribers.
 
-    def __init__(self, pool: Pool, notifications: Notifications) -> None:
+    One query finds the organizations with new events, so that the load of the database doesn't depend on the number of
+    organizations. `worker_pool` has the role results_worker, because that query covers several organizations.
+    """
+
+    def __init__(self, pool: Pool, worker_pool: Pool, notifications: Notifications) -> None:
         self._pool = pool
+        self._worker_pool = worker_pool
         self._notifications = notifications
         self._readers: dict[OrgId, _EventReader] = {}
+        self._has_readers = asyncio.Event()
 
     @asynccontextmanager
     async def subscribe(self, org_id: OrgId) -> AsyncIterator[tuple[Subscriber, int]]:
         """Yield a subscriber, and the event number after which it receives every event. Raises Unavailable."""
         reader = self._readers.get(org_id)
         if reader is None or reader.has_ended:
-            reader = self._readers[org_id] = _EventReader(self._pool, self._notifications, org_id)
+            reader = self._readers[org_id] = _EventReader(self._pool, org_id)
+            self._has_readers.set()
         subscriber = Subscriber()
         reader.subscribers.add(subscriber)
         try:
@@ -79,20 +88,47 @@ class EventSubscriptions:
             if not reader.subscribers and self._readers.get(org_id) is reader:
                 del self._readers[org_id]
                 reader.stop()
+            if not self._readers:
+                self._has_readers.clear()
 
     def disconnect_all(self) -> None:
         """Disconnect all subscribers, because the process stops."""
         for reader in self._readers.values():
             reader.disconnect_all()
 
+    async def run(self) -> None:
+        """Run until the task is canceled. While there are readers, query after each notification and every 5 s."""
+        with self._notifications.watching(events.NUMBERED) as notified:
+            while True:
+                await self._has_readers.wait()
+                notified.clear()
+                for reader in await self._find_readers_to_wake():
+                    reader.wake.set()
+                await pause(_POLL_S, notified)
+                await asyncio.sleep(_MIN_INTERVAL_S)
+
+    async def _find_readers_to_wake(self) -> list["_EventReader"]:
+        """Return the readers that have events to read. After an error, return all: an outage must end their streams."""
+        readers = dict(self._readers)
+        positions = {org_id: reader.read_to for org_id, reader in readers.items()}
+        try:
+            async with outages_as_unavailable(), self._worker_pool.acquire() as connection:
+                found = await events.find_followed_with_events(connection, positions)
+        except Exception as error:
+            raise_if_canceled()
+            if not isinstance(error, Unavailable):
+                log.exception("event_query_failed")
+            return list(readers.values())
+        return [readers[org_id] for org_id in found]
+
 
 class _EventReader:
     """Reads the events of one organization once for all of its subscribers in this process."""
 
-    def __init__(self, pool: Pool, notifications: Notifications, org_id: OrgId) -> None:
+    def __init__(self, pool: Pool, org_id: OrgId) -> None:
         self.subscribers: set[Subscriber] = set()
+        self.wake = asyncio.Event()
         self._pool = pool
-        self._notifications = notifications
         self._org_id = org_id
         self._position: int | None = None
         self._started = asyncio.Event()
@@ -101,6 +137,11 @@ class _EventReader:
     @property
     def has_ended(self) -> bool:
         return self._task.done()
+
+    @property
+    def read_to(self) -> int:
+        """The number of the last event that was read."""
+        return self._position or BEFORE_FIRST
 
     async def position(self) -> int:
         """Return the event number after which all current subscribers receive every event."""
@@ -131,22 +172,33 @@ class _EventReader:
             self.disconnect_all()
 
     async def _read_all(self) -> None:
-        with self._notifications.watching(events.NUMBERED) as wake:
-            while True:
-                wake.clear()
-                if not await self._read_new():
-                    await pause(_POLL_S, wake)
+        while True:
+            self.wake.clear()
+            if not await self._read_new():
+                await self.wake.wait()
 
     async def _read_new(self) -> bool:
         """Pass new events to the subscribers, and return whether there were any."""
-        position = self._position or BEFORE_FIRST
         async with as_organization(self._pool, self._org_id) as connection:
-            found = await events.read_after(connection, self._org_id, position, _READ_LIMIT)
+            found = await events.read_after(connection, self._org_id, self.read_to, _READ_LIMIT)
         for event in found:
             for subscriber in self.subscribers:
                 subscriber.enqueue(event)
             self._position = event.number
         return bool(found)
+
+
+@asynccontextmanager
+async def open_subscriptions(
+    pool: Pool, worker_pool: Pool, notifications: Notifications
+) -> AsyncIterator[EventSubscriptions]:
+    """Open the subscriptions of a process during the block."""
+    subscriptions = EventSubscriptions(pool, worker_pool, notifications)
+    task = asyncio.create_task(subscriptions.run())
+    try:
+        yield subscriptions
+    finally:
+        await cancel_until_done(task)
 
 
 async def find_start(pool: Pool, org_id: OrgId, last_seen: str | None, live_from: int) -> int:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from aiohttp import ClientResponse
 
 from service.api.handlers import events as api_events
+from service.store import events as stored_events
 from service.usecases.events import subscriptions
 from service.usecases.events.number_events import number_events
 from service.usecases.retention import cleanup
@@ -262,3 +263,29 @@ async def test_shutdown_ends_streams_immediately(api: Api) -> None:
         async with asyncio.timeout(5):
             await api.http.server.close()
         assert not [line async for line in stream.response.content if line.startswith(b"data")]
+
+
+async def test_event_of_one_organization_is_read_only_for_it(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The load of the database must not depend on the number of organizations that have streams."""
+    reads: list[int] = []
+    read_after = stored_events.read_after
+
+    async def counted(connection: Any, org_id: Any, position: int, limit: int) -> Any:
+        reads.append(org_id)
+        return await read_after(connection, org_id, position, limit)
+
+    monkeypatch.setattr("service.usecases.events.subscriptions.events.read_after", counted)
+    async with AsyncExitStack() as opened:
+        others = [(await api.make_organization(f"org-{number}"))[0] for number in range(20)]
+        for org_id in others:
+            await opened.enter_async_context(api.resources.subscriptions.subscribe(org_id))
+        subscriber, _ = await opened.enter_async_context(api.resources.subscriptions.subscribe(api.org_id))
+        await asyncio.sleep(0.3)
+        reads.clear()
+        await api.store.ingest(run_event("run_1"))
+        await number_events(api.store.pool)
+        received = await asyncio.wait_for(subscriber.next(), 5)
+        await asyncio.sleep(0.3)
+    assert received.run_id == "run_1"
+    assert set(reads) == {api.org_id}
+    assert len(reads) <= 4
