@@ -425,6 +425,16 @@ CREATE TABLE dead_letters (
     created_at     timestamptz NOT NULL DEFAULT now()
 );
 
+-- Files to delete in storage, inserted in the transaction that deletes or replaces the rows that refer to them.
+-- Upkeep deletes the files, because deleting thousands of files takes longer than a transaction may stay open.
+CREATE TABLE file_deletions (
+    org_id int NOT NULL REFERENCES organizations,
+    path   text NOT NULL,
+    due_at timestamptz NOT NULL DEFAULT now(), -- a worker that deletes the file postpones the next attempt
+    PRIMARY KEY (org_id, path)
+);
+CREATE INDEX file_deletions_due ON file_deletions (due_at);
+
 -- Responses to mutations with an Idempotency-Key: for 24 hours, a repeated mutation returns the same response.
 -- The stored body doesn't contain secrets that are shown only once.
 CREATE TABLE idempotency_keys (
@@ -506,6 +516,7 @@ ALTER TABLE result_details ENABLE ROW LEVEL SECURITY;
 ALTER TABLE artifacts      ENABLE ROW LEVEL SECURITY;
 ALTER TABLE receipts       ENABLE ROW LEVEL SECURITY;
 ALTER TABLE exports        ENABLE ROW LEVEL SECURITY;
+ALTER TABLE file_deletions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE idempotency_keys ENABLE ROW LEVEL SECURITY;
 ALTER TABLE audit_trail    ENABLE ROW LEVEL SECURITY;
 ALTER TABLE events         ENABLE ROW LEVEL SECURITY;
@@ -521,6 +532,7 @@ CREATE POLICY same_organization ON results        TO results_api USING (org_id =
 CREATE POLICY same_organization ON result_details TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON artifacts      TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON receipts       TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON file_deletions TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON idempotency_keys TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON audit_trail    TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON exports        TO results_api USING (org_id = current_org());
@@ -543,6 +555,8 @@ GRANT SELECT, INSERT, UPDATE, DELETE
     ON organizations, api_keys, runs, cases, results, result_details, artifacts, receipts, heartbeats TO results_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON exports TO results_api, results_worker;
 GRANT DELETE ON runs, results, result_details TO results_api;
+GRANT SELECT, INSERT ON file_deletions TO results_api; -- ON CONFLICT needs SELECT
+GRANT SELECT, INSERT, UPDATE, DELETE ON file_deletions TO results_worker;
 GRANT SELECT, INSERT, UPDATE ON idempotency_keys TO results_api;
 GRANT SELECT, DELETE ON idempotency_keys TO results_worker;
 GRANT SELECT, INSERT ON audit_trail TO results_api, results_worker;

@@ -30,6 +30,7 @@ from service.usecases.reports.ingest_reports import ReportIngester
 from service.usecases.reports.orphaned_uploads import delete_orphaned_folders, delete_orphaned_uploads
 from service.usecases.reports.store_report import ReportStore
 from service.usecases.retention import cleanup
+from service.usecases.retention.delete_files import delete_queued_files
 from service.usecases.retention.expire_results import expire_results
 
 
@@ -99,7 +100,8 @@ async def _upkeep(context: RoleContext) -> RoleWorkload:
     tasks = (
         PeriodicTask("abandoned_exports", 10, exporter.fail_abandoned),
         PeriodicTask("abandoned_reports", 10, _report_ingester(context).reject_abandoned),
-        PeriodicTask("expired_exports", 60, exporter.delete_expired_files),
+        PeriodicTask("expired_exports", 60, exporter.expire_files),
+        PeriodicTask("deleted_files", 5, partial(delete_queued_files, context.pool, storage)),
         PeriodicTask("orphaned_files", 3_600, exporter.delete_orphaned_files),
         PeriodicTask("orphaned_uploads", 24 * 3_600, partial(delete_orphaned_uploads, context.pool, storage)),
         PeriodicTask("stuck_writers", 15, partial(cleanup.terminate_stuck_writers, context.pool)),

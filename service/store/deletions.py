@@ -9,13 +9,13 @@ from service.store.postgres.statements import statements
 _SQL: Final = statements("deletions")
 
 
-async def delete_run(connection: Connection, org_id: OrgId, run_id: str, project_id: str | None) -> list[str] | None:
-    """Delete the rows, and return the paths of their files in storage; None if the run doesn't exist."""
+async def delete_run(connection: Connection, org_id: OrgId, run_id: str, project_id: str | None) -> bool:
+    """Delete the rows, and queue the deletion of their files. Return False if the run doesn't exist."""
     key: RunKey | None = await connection.fetchval(_SQL["delete_run"], org_id, run_id, project_id)
     if key is None:
-        return None
-    for statement in ("delete_results", "delete_details"):
-        await connection.execute(_SQL[statement], org_id, key)
-    paths = [row["path"] for row in await connection.fetch(_SQL["delete_artifacts"], org_id, key)]
-    await connection.execute(_SQL["expire_exports"], org_id, run_id, paths)
-    return paths
+        return False
+    await connection.execute(_SQL["delete_results"], org_id, key)
+    await connection.execute(_SQL["delete_details"], org_id, key)
+    await connection.execute(_SQL["expire_exports"], org_id, key, run_id)
+    await connection.execute(_SQL["delete_artifacts"], org_id, key)
+    return True

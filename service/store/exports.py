@@ -125,7 +125,7 @@ async def find_expired(connection: Connection) -> list[tuple[ExportRef, str]]:
 
 
 async def expire(connection: Connection, job: ExportRef) -> None:
-    """Mark a job as expired after its file was deleted."""
+    """Mark a job as expired."""
     await connection.execute(_SQL["expire"], job.org_id, job.export_id)
 
 

@@ -1,9 +1,15 @@
 """DELETE of a run: deletes everything that belongs to the run, and nothing else."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from service.domain.errors import Unavailable
+from service.storage import Storage
+from service.usecases.retention.delete_files import delete_queued_files
 from tests.api.served import Api, serve
 from tests.run_events import result, run_event
 
@@ -53,13 +59,90 @@ async def test_only_an_admin_of_the_organization_and_project_can_delete_a_run(st
     assert await counts(stored) == [2, 4, 2, 2]
 
 
-async def test_deletion_includes_the_files_in_storage(database_url: str, tmp_path: Path) -> None:
+class BrokenStorage:
+    """A storage that blocks the deletion of some files, or fails to delete them."""
+
+    def __init__(self, storage: Storage, *, blocks: bool, paths: frozenset[str] | None = None) -> None:
+        self._storage = storage
+        self._blocks = blocks
+        self._paths = paths
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    async def delete(self, path: str) -> None:
+        if self._paths is not None and path not in self._paths:
+            await self._storage.delete(path)
+            return
+        if self._blocks:
+            await asyncio.Event().wait()
+        raise Unavailable("the file storage does not respond")
+
+
+@pytest.fixture
+async def with_files(database_url: str, tmp_path: Path) -> AsyncIterator[Api]:
+    """An API with a run that has two files."""
     async with serve(database_url, artifacts_url=tmp_path.as_uri()) as api:
         await api.store.ingest(run_event("run_1"))
         id_ = (await api.get("/v1/results"))["data"][0]["id"]
         headers = {"Authorization": f"Bearer {api.key}"}
-        put = await api.http.put(f"/v1/results/{id_}/artifacts/a.txt", data=b"some bytes", headers=headers)
-        assert put.status in (200, 201), await put.text()
-        assert files_under(tmp_path)
-        assert (await api.send("DELETE", "/v1/runs/run_1")).status == 204
-        assert not files_under(tmp_path)
+        for name in ("a.txt", "b.txt"):
+            put = await api.http.put(f"/v1/results/{id_}/artifacts/{name}", data=b"some bytes", headers=headers)
+            assert put.status == 201, await put.text()
+        assert len(files_under(tmp_path)) == 2
+        yield api
+
+
+async def test_deletion_includes_the_files_in_storage(with_files: Api, tmp_path: Path) -> None:
+    assert (await with_files.send("DELETE", "/v1/runs/run_1")).status == 204
+    await delete_queued_files(with_files.store.pool, with_files.resources.storage)
+    assert not files_under(tmp_path)
+    assert await with_files.store.pool.fetchval("SELECT count(*) FROM file_deletions") == 0
+
+
+@pytest.mark.parametrize("blocks", [True, False], ids=["slow", "unavailable"])
+async def test_run_is_deleted_while_storage_does_not_delete_its_files(
+    with_files: Api, tmp_path: Path, *, blocks: bool
+) -> None:
+    storage = with_files.resources.storage
+    object.__setattr__(with_files.resources, "storage", BrokenStorage(storage, blocks=blocks))
+    async with asyncio.timeout(5):
+        assert (await with_files.send("DELETE", "/v1/runs/run_1")).status == 204
+        await with_files.error("/v1/runs/run_1", 404)
+    assert len(files_under(tmp_path)) == 2
+    await delete_queued_files(with_files.store.pool, storage)
+    assert not files_under(tmp_path)
+
+
+async def test_interrupted_deletion_of_files_is_resumed(with_files: Api, tmp_path: Path) -> None:
+    pool, storage = with_files.store.pool, with_files.resources.storage
+    await with_files.send("DELETE", "/v1/runs/run_1")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await delete_queued_files(pool, BrokenStorage(storage, blocks=True))  # type: ignore[arg-type]
+    await delete_queued_files(pool, storage)
+    assert len(files_under(tmp_path)) == 2  # the claim of the interrupted worker has not expired
+    await pool.execute("UPDATE file_deletions SET due_at = now()")
+    await delete_queued_files(pool, storage)
+    assert not files_under(tmp_path)
+
+
+async def test_file_that_storage_cannot_delete_does_not_block_the_others(with_files: Api, tmp_path: Path) -> None:
+    pool, storage = with_files.store.pool, with_files.resources.storage
+    await with_files.send("DELETE", "/v1/runs/run_1")
+    first = frozenset({await pool.fetchval("SELECT min(path) FROM file_deletions")})
+    with pytest.raises(Unavailable):
+        await delete_queued_files(pool, BrokenStorage(storage, blocks=False, paths=first))  # type: ignore[arg-type]
+    assert [str(path.relative_to(tmp_path)) for path in files_under(tmp_path)] == list(first)
+    assert await pool.fetchval("SELECT path FROM file_deletions WHERE due_at > now() + interval '9 min'") in first
+
+
+async def test_replaced_artifact_is_deleted_after_the_commit(with_files: Api, tmp_path: Path) -> None:
+    id_ = (await with_files.get("/v1/results"))["data"][0]["id"]
+    headers = {"Authorization": f"Bearer {with_files.key}"}
+    storage = with_files.resources.storage
+    object.__setattr__(with_files.resources, "storage", BrokenStorage(storage, blocks=False))
+    put = await with_files.http.put(f"/v1/results/{id_}/artifacts/a.txt", data=b"other bytes", headers=headers)
+    assert put.status == 201, await put.text()
+    await delete_queued_files(with_files.store.pool, storage)
+    assert sorted(path.read_bytes() for path in files_under(tmp_path)) == [b"other bytes", b"some bytes"]

@@ -19,6 +19,7 @@ ACROSS_ORGANIZATIONS: Final = {
     "events.number": "the relay numbers the events of all organizations in one order",
     "events.prune": "retention",
     "events.prune_deliveries": "retention",
+    "file_deletions.claim": "a worker claims due deletions of any organization",
     "exports.claim": "a worker claims the next job of any organization",
     "exports.find_abandoned": "a worker fails jobs whose workers crashed",
     "exports.find_expired": "retention",

@@ -62,24 +62,21 @@ async def upload_artifact(request: web.Request) -> web.Response:
     async with resources.uploads.slot(caller.key_id):
         stored = await receive_artifact(resources.storage, new, part, query.sha256, _limit(request))
     inserted = False
-    replaced: str | None = None
 
     async def insert(connection: Connection) -> web.Response:
-        nonlocal inserted, replaced
+        nonlocal inserted
         # the result can be deleted during the upload
         await _require_result(request, connection, caller, new.row_key[:2])
-        inserted, replaced = True, await record_artifact(connection, new, stored)
+        await record_artifact(connection, new, stored)
+        inserted = True
         text = await read_artifacts.find_one(connection, caller.org_id, new.row_key, resources.settings.link_base)
         return reply_json(text or "null", 201, {"Location": f"/v1/artifacts/{artifact_id(*new.row_key)}"})
 
     try:
-        response = await mutate(request, insert, fingerprint=bytes.fromhex(stored.sha256))
+        return await mutate(request, insert, fingerprint=bytes.fromhex(stored.sha256))
     finally:
         if not inserted:
             await resources.storage.delete(stored.path)
-    if replaced:
-        await resources.storage.delete(replaced)
-    return response
 
 
 async def download_artifact(request: web.Request) -> web.StreamResponse:

@@ -68,10 +68,10 @@ async def get_export(request: web.Request) -> web.Response:
 
 async def delete_export(request: web.Request) -> web.Response:
     """Cancel an export, or delete a finished export and its file."""
-    project_id, job, storage = get_caller(request).project_id, _job(request), request.app[RESOURCES].storage
+    project_id, job = get_caller(request).project_id, _job(request)
 
     async def delete(connection: Connection) -> web.Response:
-        await jobs.delete_export(connection, storage, job, project_id)
+        await jobs.delete_export(connection, job, project_id)
         return web.Response(status=204)
 
     return await mutate(request, delete)

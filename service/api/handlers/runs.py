@@ -55,10 +55,10 @@ async def get_run(request: web.Request) -> web.Response:
 
 async def delete_run(request: web.Request) -> web.Response:
     """Delete a run with its results, artifacts, and files."""
-    caller, selector, storage = get_caller(request), run_selector(request), request.app[RESOURCES].storage
+    caller, selector = get_caller(request), run_selector(request)
 
     async def delete(connection: Connection) -> web.Response:
-        await usecase.delete_run(connection, storage, caller.org_id, selector.run_id, selector.project_id)
+        await usecase.delete_run(connection, caller.org_id, selector.run_id, selector.project_id)
         return web.Response(status=204)
 
     return await mutate(request, delete)

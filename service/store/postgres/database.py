@@ -7,7 +7,7 @@ from typing import Final, Literal, cast
 
 import asyncpg
 import orjson
-from asyncpg.pool import PoolConnectionProxy
+from asyncpg.pool import PoolAcquireContext, PoolConnectionProxy
 
 from service.domain.errors import Unavailable
 from service.domain.ids import OrgId
@@ -19,7 +19,11 @@ Row = asyncpg.Record
 DRIVER_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 DatabaseRole = Literal["results_api", "results_worker"]
 
+ACQUIRE_TIMEOUT_S: Final = 10.0
+
 _COMMAND_TIMEOUT_S: Final = 60
+_MAX_QUERIES: Final = 50_000  # per connection, the default of the driver
+_MAX_IDLE_S: Final = 300.0  # the default of the driver
 _CLOSE_TIMEOUT_S: Final = 5
 _SESSION: Final[dict[DatabaseRole, dict[str, str]]] = {
     # Every read follows an index in the order of the list and stops after a page. A bitmap scan can't stop early.
@@ -38,12 +42,27 @@ _CONFLICTS: Final = ("40001", "40P01", "55P03")
 _DATA_ERRORS: Final = ("22", "23", "54")
 
 
+class BoundedPool(asyncpg.Pool):
+    """A pool whose callers wait for a free connection only for a limited time.
+
+    Without the limit, a few slow transactions would make every other caller wait as long as they take.
+    """
+
+    def acquire(self, *, timeout: float | None = None) -> PoolAcquireContext:
+        """Acquire a connection. Raises TimeoutError, which is an outage, if none is free and connected in time."""
+        return super().acquire(timeout=timeout or ACQUIRE_TIMEOUT_S)
+
+
 async def open_pool(url: str, role: DatabaseRole, size: int) -> asyncpg.Pool:
     """Return a pool whose connections use this role. The caller closes it."""
-    return await asyncpg.create_pool(
+    return await BoundedPool(
         url,
         min_size=0,  # a process can start while the database is down
         max_size=size,
+        max_queries=_MAX_QUERIES,
+        max_inactive_connection_lifetime=_MAX_IDLE_S,
+        loop=None,
+        record_class=asyncpg.Record,
         command_timeout=_COMMAND_TIMEOUT_S,
         init=_init,
         reset=_keep_session,

@@ -7,9 +7,11 @@ DELETE FROM results WHERE org_id = $1 AND run_key = $2
 -- name: delete_details
 DELETE FROM result_details WHERE org_id = $1 AND run_key = $2
 
--- name: delete_artifacts
-WITH deleted AS (DELETE FROM artifacts WHERE org_id = $1 AND run_key = $2 RETURNING path)
-SELECT path FROM deleted WHERE path IS NOT NULL
-
 -- name: expire_exports  (exports whose files are artifacts of the run)
-UPDATE exports SET status = 'expired', path = NULL WHERE org_id = $1 AND run_id = $2 AND path = ANY ($3::text[])
+UPDATE exports SET status = 'expired', path = NULL
+WHERE org_id = $1 AND run_id = $3 AND path IN (SELECT path FROM artifacts WHERE org_id = $1 AND run_key = $2)
+
+-- name: delete_artifacts  (upkeep deletes their files)
+WITH deleted AS (DELETE FROM artifacts WHERE org_id = $1 AND run_key = $2 RETURNING path)
+INSERT INTO file_deletions (org_id, path) SELECT DISTINCT $1::int, path FROM deleted WHERE path IS NOT NULL
+ON CONFLICT DO NOTHING

@@ -19,6 +19,7 @@ from service.store.exports import ClaimedExport, ExportFile
 from service.store.job_leases import EXPORT_JOBS
 from service.store.postgres.database import Connection, Pool, is_outage
 from service.store.postgres.transactions import notifying_transaction
+from service.usecases.exports.request_export import delete_export_file
 from service.usecases.exports.write_export import ExportProgress, ExportWriter
 from service.usecases.job_leases import ClaimLost, JobLease
 
@@ -62,13 +63,12 @@ class Exporter:
                 reason = f"a worker crashed in each of {MAX_ATTEMPTS} attempts"
                 await self._fail(connection, claim, StoredExport.of_document(document), reason)
 
-    async def delete_expired_files(self) -> None:
-        """Delete the files whose retention has expired."""
+    async def expire_files(self) -> None:
+        """Mark the jobs as expired whose retention is over, and queue the deletion of their files."""
         async with self._pool.acquire() as connection:
             for job, path in await exports.find_expired(connection):
-                await self._storage.delete(path)
                 async with connection.transaction():
-                    await exports.delete_artifact(connection, job, path)
+                    await delete_export_file(connection, job, path)
                     await exports.expire(connection, job)
 
     async def delete_orphaned_files(self, min_age: timedelta = _ORPHAN_AGE) -> None:
@@ -114,19 +114,18 @@ class Exporter:
 
     async def _succeed(self, claimed: ClaimedExport, export: StoredExport, file: ExportFile) -> None:
         claim = claimed.claim
-        async with self._pool.acquire() as connection:
-            async with notifying_transaction(connection):
-                expires_at = await exports.succeed(connection, claim, file, FILE_RETENTION)
-                if expires_at is not None:
-                    if export.run_id is not None:
-                        await exports.insert_artifact(
-                            connection, claim.org_id, export.run_id, export.project_id, artifact_key(claim.job_id),
-                            export.file_name(claimed.created_at), export.file_format.media_type, file, expires_at,
-                        )  # fmt: skip
-                    await self._insert_event(connection, claim, "export.completed", export)
-            if expires_at is None:
-                await self._storage.delete(file.path)
-                raise ClaimLost
+        async with self._pool.acquire() as connection, notifying_transaction(connection):
+            expires_at = await exports.succeed(connection, claim, file, FILE_RETENTION)
+            if expires_at is not None:
+                if export.run_id is not None:
+                    await exports.insert_artifact(
+                        connection, claim.org_id, export.run_id, export.project_id, artifact_key(claim.job_id),
+                        export.file_name(claimed.created_at), export.file_format.media_type, file, expires_at,
+                    )  # fmt: skip
+                await self._insert_event(connection, claim, "export.completed", export)
+        if expires_at is None:
+            await self._storage.delete(file.path)
+            raise ClaimLost
 
     async def _record_failure(self, claimed: ClaimedExport, error: Exception) -> ExportOutcome:
         """Schedule a retry or mark the job as failed. During a database outage, the lease expires."""

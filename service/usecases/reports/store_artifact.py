@@ -8,7 +8,7 @@ from service.domain.ids import CaseKey, OrgId, RunKey, artifact_key
 from service.domain.reports import StoredPart
 from service.reports.attachments import Attachment, kind_of
 from service.storage import Storage, stored_path
-from service.store import artifacts
+from service.store import artifacts, file_deletions
 from service.store.artifacts import StoredArtifact
 from service.store.postgres.database import Connection
 from service.usecases.reports.accept_report import UploadPart, store_part
@@ -41,8 +41,8 @@ async def receive_artifact(
     return stored
 
 
-async def record_artifact(connection: Connection, new: NewArtifact, stored: StoredPart) -> str | None:
-    """Insert the artifact. Return the path of the replaced file, which the caller must delete after the commit."""
+async def record_artifact(connection: Connection, new: NewArtifact, stored: StoredPart) -> None:
+    """Insert the artifact, and queue the deletion of the file that it replaces."""
     replaced = await artifacts.find_path(connection, new.org_id, new.row_key)
     kind = new.kind or kind_of(Attachment(new.name, content_type=stored.content_type))
     artifact = StoredArtifact(
@@ -50,4 +50,5 @@ async def record_artifact(connection: Connection, new: NewArtifact, stored: Stor
         stored.path,
     )  # fmt: skip
     await artifacts.insert_stored(connection, artifact)
-    return replaced
+    if replaced is not None:
+        await file_deletions.queue(connection, new.org_id, replaced)

@@ -2,21 +2,15 @@
 
 from service.domain.errors import NotFound
 from service.domain.ids import OrgId
-from service.storage import Storage
 from service.store import deletions
 from service.store.postgres.database import Connection
 
 
-async def delete_run(
-    connection: Connection, storage: Storage, org_id: OrgId, run_id: str, project_id: str | None
-) -> None:
-    """Delete a run. Requires a transaction: files are deleted before the commit, so that a retry after an error works.
+async def delete_run(connection: Connection, org_id: OrgId, run_id: str, project_id: str | None) -> None:
+    """Delete a run. Requires a transaction. Upkeep deletes the files after the commit.
 
     A redelivered event doesn't create the run again, because its receipt stays. Raises NotFound if the run doesn't
     exist.
     """
-    paths = await deletions.delete_run(connection, org_id, run_id, project_id)
-    if paths is None:
+    if not await deletions.delete_run(connection, org_id, run_id, project_id):
         raise NotFound(f"run {run_id[:100]!r} not found")
-    for path in paths:
-        await storage.delete(path)

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
+from service.usecases.retention.delete_files import delete_queued_files
 from tests.api.served import serve
 from tests.buckets import new_bucket
 from tests.report_api import Reports
@@ -82,6 +83,7 @@ async def test_replaced_file_is_deleted(reports: Reports) -> None:
     first = await put(reports, "a.log", b"one")
     second = await put(reports, "a.log", b"two", query="?kind=other")
     assert first["id"] == second["id"]
+    await delete_queued_files(reports.api.store.pool, reports.storage)
     assert [path.read_bytes() for path in await files(reports)] == [b"two"]
 
 

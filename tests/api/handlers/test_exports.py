@@ -14,6 +14,7 @@ import pytest
 
 from service.domain.errors import NotFound, Unavailable
 from service.storage import FileWriter, Storage
+from service.usecases.retention.delete_files import delete_queued_files
 from tests.buckets import new_bucket
 from tests.exporting import Exports, exporting
 from tests.run_events import result, run_event
@@ -46,6 +47,13 @@ class Blocked:
 
     def open_writer(self, *arguments: Any) -> Any:
         return _Blocked(self, self._storage.open_writer(*arguments))
+
+
+class Undeletable:
+    """A storage that takes forever to delete a file."""
+
+    async def delete(self, _: str) -> None:
+        await asyncio.Event().wait()
 
 
 class _Blocked:
@@ -264,17 +272,29 @@ async def test_deleted_job_is_removed_with_its_file(exports: Exports, tmp_path: 
     assert (await exports.api.send("DELETE", f"{PATH}/{job['id']}")).status == 204
     await exports.api.error(f"{PATH}/{job['id']}", 404)
     assert (await exports.api.send("DELETE", f"{PATH}/{job['id']}")).status == 404
+    await delete_queued_files(exports.api.store.pool, exports.storage)
+    assert files(exports, tmp_path) == []
+
+
+async def test_job_is_deleted_while_storage_does_not_delete_its_file(exports: Exports, tmp_path: Path) -> None:
+    job = await exports.run()
+    object.__setattr__(exports.api.resources, "storage", Undeletable())
+    async with asyncio.timeout(5):
+        assert (await exports.api.send("DELETE", f"{PATH}/{job['id']}")).status == 204
+    assert len(files(exports, tmp_path)) == 1
+    await delete_queued_files(exports.api.store.pool, exports.storage)
     assert files(exports, tmp_path) == []
 
 
 async def test_expired_job_has_its_status_and_its_file_is_deleted(exports: Exports, tmp_path: Path) -> None:
     job = await exports.run(filter={"run_id": "run_1"})
-    await exports.exporter.delete_expired_files()
+    await exports.exporter.expire_files()
     assert (await exports.job(job["id"]))["status"] == "succeeded"
     await exports.api.store.pool.execute("UPDATE exports SET expires_at = now() - interval '1 second'")
-    await exports.exporter.delete_expired_files()
+    await exports.exporter.expire_files()
     assert (await exports.job(job["id"]))["status"] == "expired"
     assert (await exports.api.error(f"{PATH}/{job['id']}/file", 410))["code"] == "gone"
+    await delete_queued_files(exports.api.store.pool, exports.storage)
     assert files(exports, tmp_path) == []
     assert await listed_artifacts(exports) == []
 

@@ -1,0 +1,40 @@
+"""Queue of the files to delete in storage. Every change that deletes or replaces a file adds its path."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final, NamedTuple
+
+from service.domain.ids import OrgId
+from service.store.postgres.database import Connection
+from service.store.postgres.statements import statements
+
+_SQL: Final = statements("file_deletions")
+
+
+class FileDeletion(NamedTuple):
+    """A file to delete."""
+
+    org_id: OrgId
+    path: str
+
+
+async def queue(connection: Connection, org_id: OrgId, path: str) -> None:
+    """Queue the deletion of a file in the transaction that deletes the rows that refer to it."""
+    await connection.execute(_SQL["queue"], org_id, path)
+
+
+async def claim(connection: Connection, lease: timedelta, limit: int) -> list[FileDeletion]:
+    """Return due deletions of any organization, and postpone their next attempt by the lease.
+
+    A claim needs no fencing token, because the deletion of a file is idempotent.
+    """
+    return [
+        FileDeletion(OrgId(row["org_id"]), row["path"]) for row in await connection.fetch(_SQL["claim"], lease, limit)
+    ]
+
+
+async def finish(connection: Connection, deleted: Sequence[FileDeletion]) -> None:
+    """Remove deletions from the queue after their files were deleted."""
+    await connection.execute(
+        _SQL["finish"], [deletion.org_id for deletion in deleted], [deletion.path for deletion in deleted]
+    )
