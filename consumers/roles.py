@@ -57,7 +57,9 @@ class RoleWorkload:
 
 async def _runs(context: RoleContext) -> RoleWorkload:
     settings = context.settings
-    ingest = RunIngest(context.pool, settings.retention, settings.link_base, settings.storage_url)
+    ingest = RunIngest(
+        context.pool, settings.retention, settings.link_base, settings.storage_url, settings.event_max_results
+    )
     return RoleWorkload({RUNS: runs_handler(ingest)}, consumers_per_queue=settings.consumer_channels)
 
 
@@ -125,7 +127,7 @@ async def _exporter(context: RoleContext) -> Exporter:
 def _report_ingester(context: RoleContext) -> ReportIngester:
     settings = context.settings
     store = ReportStore(context.pool, settings.retention, settings.link_base)
-    return ReportIngester(context.pool, open_storage(settings), store, settings.report_max_unpacked_bytes)
+    return ReportIngester(context.pool, open_storage(settings), store, settings.report_limits)
 
 
 ROLES: Final[Mapping[ConsumerRole, Callable[[RoleContext], Awaitable[RoleWorkload]]]] = {

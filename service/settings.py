@@ -15,6 +15,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from service.contracts.validation import describe_error, validation_errors
 from service.domain.deliveries import DeliveryPolicy
 from service.domain.errors import ServiceError
+from service.domain.reports import ReportLimits
+from service.domain.results import MAX_EVENT_ROWS
 
 _PREFIX: Final = "RESULTS_"
 # Variables with the prefix that aren't settings of the server: those of the client, of CI jobs, and of the tests.
@@ -22,6 +24,7 @@ _OTHER_VARIABLES: Final = frozenset({"URL", "API_KEY", "PROJECT", "CLIENT_SHA256
 _TEST_VARIABLES: Final = "TEST_"
 _RATE: Final = re.compile(r"off|[1-9]\d{0,8} ?/ ?(second|minute|hour|day)")
 _DELIVERIES: Final = DeliveryPolicy()  # the defaults
+_REPORTS: Final = ReportLimits()
 _MAX_RETRIES: Final = 50
 _MAX_RETRY_DELAY_S: Final = 30 * 24 * 3600  # the retention of events
 
@@ -136,7 +139,13 @@ class Settings(BaseSettings):
         256 * 2**20, ge=1, description="Maximum size of an uploaded report in bytes, before decompression"
     )
     report_max_unpacked_bytes: int = Field(
-        2 * 2**30, ge=1, description="Maximum size of a report in bytes, after decompression"
+        _REPORTS.max_unpacked_bytes, ge=1, description="Maximum size of a report in bytes, after decompression"
+    )
+    report_max_results: int = Field(
+        _REPORTS.max_rows, ge=1, description="Maximum number of results, listed attempts, and artifacts of a report"
+    )
+    event_max_results: int = Field(
+        MAX_EVENT_ROWS, ge=1, description="Maximum number of results, listed attempts, and artifacts of an event"
     )
     artifact_max_bytes: int = Field(2**30, ge=1, description="Maximum size of an uploaded artifact in bytes")
     secret_keys: SecretStr | None = Field(
@@ -189,6 +198,11 @@ class Settings(BaseSettings):
             breaker_max_pause_s=self.webhook_breaker_max_pause_s,
             disable_after_days=self.webhook_disable_after_days,
         )
+
+    @property
+    def report_limits(self) -> ReportLimits:
+        """The limits of one uploaded report."""
+        return ReportLimits(self.report_max_unpacked_bytes, self.report_max_results)
 
     @property
     def retention(self) -> timedelta:

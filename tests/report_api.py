@@ -73,8 +73,8 @@ class Reports:
 
 def new_ingester(settings: Settings, pool: Any, parsers: list[ParserProcess] | None = None) -> ReportIngester:
     store = ReportStore(pool, RETENTION, settings.link_base)
-    storage, limit = Storage(settings.storage_url), settings.report_max_unpacked_bytes
-    return ReportIngester(pool, storage, store, limit, PARSERS if parsers is None else parsers)
+    storage = Storage(settings.storage_url)
+    return ReportIngester(pool, storage, store, settings.report_limits, PARSERS if parsers is None else parsers)
 
 
 @asynccontextmanager

@@ -52,7 +52,10 @@ class ArtifactIn(TypedDict, total=False):
 
 
 class ResultIn(TypedDict, total=False):
-    """The outcome of one case. `attempts` lists all attempts, including the last one."""
+    """The outcome of one case. `attempts` lists all attempts, including the last one.
+
+    If `retries` is at least the number of listed attempts, earlier attempts that the report only counts are missing.
+    """
 
     case_id: Identifier | None
     suite: str | None
@@ -64,6 +67,7 @@ class ResultIn(TypedDict, total=False):
     logs_ref: str | None
     failure: Failure | None
     attempts: list[AttemptIn] | None
+    retries: Annotated[int, Field(ge=0)] | None
     artifacts: list[ArtifactIn] | None
 
 

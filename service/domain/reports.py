@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from service.domain.report_formats import suffix_of
 
@@ -10,6 +10,7 @@ Encoding = Literal["gzip", "zstd"]
 
 MAX_ATTEMPTS: Final = 4  # attempts that failed or crashed the worker
 RETRY_WAITS: Final = (timedelta(seconds=2), timedelta(seconds=15), timedelta(seconds=60))
+MAX_REPORT_ROWS: Final = 2_000_000  # default limit of the results, attempts, and artifacts of one report
 MAX_PROBLEMS: Final = 1_000  # per receipt
 
 # Suffix and media type of the artifact of a compressed report.
@@ -17,6 +18,13 @@ _COMPRESSED: Final[dict[Encoding, tuple[str, str]]] = {
     "gzip": (".gz", "application/gzip"),
     "zstd": (".zst", "application/zstd"),
 }
+
+
+class ReportLimits(NamedTuple):
+    """The limits of one report. `max_rows` limits its results, listed attempts, and artifacts together."""
+
+    max_unpacked_bytes: int = 2 * 2**30
+    max_rows: int = MAX_REPORT_ROWS
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ from service.domain.statuses import RESULT_STATUSES, SEVERITY, STATUS_CODES, STA
 
 MAX_DURATION_MS: Final = 2**31 - 1  # limit of the database column: 24.8 days
 
+MAX_EVENT_ROWS: Final = 100_000  # default limit of the results, attempts, and artifacts of one event
+
 Int16 = Annotated[int, "int16"]  # an integer in a column of two bytes
 
 _SEVERITY_OF_CODE: Final = {code: SEVERITY[status] for code, status in STATUS_NAMES.items()}
@@ -42,8 +44,9 @@ class ArtifactReference(NamedTuple):
 class CaseOutcome(NamedTuple):
     """The outcome of one case in one event. Each field before `attempts` is a column of `results`.
 
-    `attempts` is empty if the case has only one attempt, which passed and has no log. `event_s` is the time of the
-    event in s since 1970.
+    `attempts` contains the last attempts; it is shorter than `attempt_count` if the producer only counted the earlier
+    ones. It is empty if the case has only one attempt, which passed and has no log. `event_s` is the time of the event
+    in s since 1970.
     """
 
     case_key: CaseKey
@@ -79,7 +82,7 @@ def add_attempt(first: CaseOutcome, second: CaseOutcome) -> CaseOutcome:
         duration_ms=min(MAX_DURATION_MS, first.duration_ms + second.duration_ms),
         started_ms=first.started_ms,
         event_s=second.event_s,
-        attempt_count=len(earlier) + len(later),
+        attempt_count=first.attempt_count + second.attempt_count,
         flaky=is_flaky(second.status, earlier) or second.flaky,
         attempts=earlier + later,
         artifacts=first.artifacts + second.artifacts,

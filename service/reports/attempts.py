@@ -1,6 +1,7 @@
 """Merging of several executions of one case into one result; the last attempt decides the status."""
 
-from typing import Final
+from collections.abc import Iterable
+from typing import Any, Final
 
 from service.contracts.run_events import AttemptIn, ResultIn
 
@@ -17,6 +18,16 @@ def attempts_of(result: ResultIn) -> list[AttemptIn]:
     if "failure" in result:
         only["failure"] = result["failure"]
     return [only]
+
+
+def count_rows(results: Iterable[Any]) -> int:
+    """Return the number of results and of their listed attempts and artifacts. Results can be unvalidated."""
+    return sum(1 + _length(result, "attempts") + _length(result, "artifacts") for result in results)
+
+
+def _length(result: Any, name: str) -> int:
+    items = result.get(name) if isinstance(result, dict) else None
+    return len(items) if isinstance(items, list) else 0
 
 
 def add_attempt(first: ResultIn, second: ResultIn) -> ResultIn:

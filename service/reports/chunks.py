@@ -7,8 +7,10 @@ from typing import BinaryIO, Final
 import orjson
 
 from service.contracts.run_events import ResultIn
+from service.domain.reports import MAX_REPORT_ROWS
 from service.domain.texts import replace_unstorable
-from service.reports.errors import malformed
+from service.reports.attempts import count_rows
+from service.reports.errors import ReportError, malformed
 
 _MAX_RESULTS: Final = 2_000  # per line
 _MAX_BYTES: Final = 2 * 2**20  # per line, unless a single result is larger
@@ -16,16 +18,26 @@ _MAX_FILE_BYTES: Final = 4 * 2**30  # only a report that was built to expand can
 
 
 class ChunkWriter:
-    """Writes results to a file in lines of bounded size, and counts them."""
+    """Writes results to a file in lines of bounded size, and counts and limits them."""
 
-    def __init__(self, target: BinaryIO) -> None:
+    def __init__(self, target: BinaryIO, max_rows: int = MAX_REPORT_ROWS) -> None:
         self.results = 0
+        self._max_rows = max_rows
+        self._rows = 0
         self._target = target
         self._line: list[bytes] = []
         self._line_results = self._line_bytes = self._file_bytes = 0
 
     def add(self, results: list[ResultIn]) -> None:
-        """Add results to the current line; write the line and start a new one if it is full."""
+        """Add results to the current line; write the line and start a new one if it is full.
+
+        Raises ReportError if the results, listed attempts, and artifacts of the report exceed `max_rows`.
+        """
+        self._rows += count_rows(results)
+        if self._rows > self._max_rows:
+            raise ReportError(
+                "too_large", f"the report has more than {self._max_rows} results, attempts, and artifacts"
+            )
         for start in range(0, len(results), _MAX_RESULTS):
             self._append(results[start : start + _MAX_RESULTS])
 

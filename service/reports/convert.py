@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from service.domain.report_formats import ReportFormatName
+from service.domain.reports import MAX_REPORT_ROWS
 from service.reports.chunks import ChunkWriter
 from service.reports.formats import open_report
 
@@ -24,15 +25,18 @@ class ReportSummary:
     notes: tuple[str, ...]
 
 
-def convert(source: Path, target: Path, content_type: str | None = None) -> ReportSummary:
+def convert(
+    source: Path, target: Path, content_type: str | None = None, max_rows: int = MAX_REPORT_ROWS
+) -> ReportSummary:
     """Write the results of a report to `target` (see chunks.py), in memory that doesn't grow with the report.
 
-    Raises ReportError and deletes the target if the report can't be read to its end, so that no partial run is stored.
+    Raises ReportError and deletes the target if the report can't be read to its end or is too large, so that no
+    partial run is stored.
     """
     try:
         with source.open("rb") as report, target.open("wb") as file:
             read, metadata = open_report(report, content_type)
-            writer = ChunkWriter(file)
+            writer = ChunkWriter(file, max_rows)
             for results in read(report, metadata):
                 writer.add(results)
             writer.finish()

@@ -70,9 +70,10 @@ def _add_outcome(result: ResultIn, test: Mapping[str, Any]) -> None:
     failure = _failure_of(test)
     if failure and result["status"] != "passed":
         result["failure"] = failure
-    attempts = _listed_attempts(result, test) or _implied_attempts(result, test, failure)
-    if attempts:
+    if attempts := _listed_attempts(result, test):
         result["attempts"] = attempts[-MAX_ATTEMPTS:]
+    else:
+        _add_implied_attempts(result, test, failure)
 
 
 def _listed_attempts(result: ResultIn, test: Mapping[str, Any]) -> list[AttemptIn]:
@@ -84,17 +85,21 @@ def _listed_attempts(result: ResultIn, test: Mapping[str, Any]) -> list[AttemptI
     return attempts
 
 
-def _implied_attempts(result: ResultIn, test: Mapping[str, Any], failure: Failure) -> list[AttemptIn]:
-    """Return as many failed attempts as the number of retries, or one if the report only states `flaky`."""
+def _add_implied_attempts(result: ResultIn, test: Mapping[str, Any], failure: Failure) -> None:
+    """Add the number of retries, and the last failed attempt before the last one, if the report only counts attempts.
+
+    Don't add an attempt for each retry: a few bytes of a report would become a thousand rows.
+    """
     retries = test.get("retries")
     count = retries if isinstance(retries, int) else 0
     count = max(count, 1) if test.get("flaky") is True else count
     if count < 1 or result["status"] not in ("passed", "failed"):
-        return []
-    earlier: list[AttemptIn] = [{"status": "failed"} for _ in range(min(count, MAX_ATTEMPTS))]
+        return
+    earlier: AttemptIn = {"status": "failed"}
     if failure and result["status"] == "passed":
-        earlier[-1]["failure"] = failure
-    return [*earlier, _last_attempt(result)]
+        earlier["failure"] = failure
+    result["attempts"] = [earlier, _last_attempt(result)]
+    result["retries"] = min(count, MAX_ATTEMPTS - 1)
 
 
 def _last_attempt(result: ResultIn) -> AttemptIn:

@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Final
 
-from service.domain.reports import Encoding
+from service.domain.reports import Encoding, ReportLimits
 from service.reports.errors import malformed
 from service.reports.uploads import ReadUpload, read_upload
 
@@ -24,11 +24,11 @@ class ParserProcess:
         self._pool: ProcessPoolExecutor | None = None
 
     async def read(
-        self, source: Path, target: Path, content_type: str | None, encoding: Encoding | None, max_bytes: int
+        self, source: Path, target: Path, content_type: str | None, encoding: Encoding | None, limits: ReportLimits
     ) -> ReadUpload:
         """Run `read_upload` in the child. Raises ReportError also if the child crashes or exceeds the timeout."""
         self._pool = self._pool or _new_pool()
-        work = self._pool.submit(read_upload, source, target, content_type, encoding, max_bytes)
+        work = self._pool.submit(read_upload, source, target, content_type, encoding, limits)
         try:
             return await asyncio.wait_for(asyncio.wrap_future(work), _TIMEOUT_S)
         except BrokenProcessPool:

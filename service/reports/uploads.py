@@ -9,7 +9,7 @@ from typing import BinaryIO, Final, NamedTuple
 import orjson
 import zstandard
 
-from service.domain.reports import Encoding
+from service.domain.reports import Encoding, ReportLimits
 from service.reports.chunks import read_chunks
 from service.reports.convert import ReportSummary, convert
 from service.reports.errors import ReportError, malformed
@@ -30,19 +30,19 @@ class ReadUpload(NamedTuple):
 
 
 def read_upload(
-    source: Path, target: Path, content_type: str | None, encoding: Encoding | None, max_bytes: int
+    source: Path, target: Path, content_type: str | None, encoding: Encoding | None, limits: ReportLimits
 ) -> ReadUpload:
     """Decompress the report if necessary, write its results to `target`, and delete the compressed file.
 
-    Raises ReportError if the report can't be read or if it exceeds `max_bytes` after decompression.
+    Raises ReportError if the report can't be read or exceeds the limits.
     """
     compression = encoding or _detect_compression(source)
     if compression:
         decompressed = source.with_suffix(".decompressed")
-        _decompress(source, decompressed, compression, max_bytes)
+        _decompress(source, decompressed, compression, limits.max_unpacked_bytes)
         source.unlink()
         source = decompressed
-    summary = convert(source, target, content_type)
+    summary = convert(source, target, content_type, limits.max_rows)
     return ReadUpload(summary, _repeated_ids(target))
 
 

@@ -84,10 +84,11 @@ def _detail_rows(runs: Iterable[RunOutcomes]) -> Iterator[tuple[Any, ...]]:
     for org_id, run_key, outcomes in runs:
         base_ms = completed_ms(run_key)
         for outcome in [outcome for outcome in outcomes if outcome.attempts]:
-            for number, attempt in enumerate(outcome.attempts, start=1):
+            first_listed = outcome.attempt_count - len(outcome.attempts) + 1
+            for number, attempt in enumerate(outcome.attempts, start=first_listed):
                 started = None if attempt.started_ms is None else int32(attempt.started_ms - base_ms)
                 yield (
-                    org_id, run_key, outcome.case_key, number, number == len(outcome.attempts),
+                    org_id, run_key, outcome.case_key, number, number == outcome.attempt_count,
                     attempt.status.encode(), attempt.duration_ms, started,
                     attempt.type, attempt.message, attempt.details, attempt.logs_ref,
                 )  # fmt: skip

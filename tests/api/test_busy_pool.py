@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from service.store.postgres import database
+from service.store.postgres.database import Pool
 from tests.api.served import Api
 
 
@@ -16,9 +17,13 @@ async def test_request_waits_only_for_a_limited_time_for_a_free_connection(
     pool = api.resources.pool
     async with AsyncExitStack() as slow_transactions, asyncio.timeout(5):
         with pytest.raises(TimeoutError):
-            while True:
-                await slow_transactions.enter_async_context(pool.acquire())
+            await acquire_all(slow_transactions, pool)
         response = await api.send("GET", "/v1/runs")
         assert response.status == 503, await response.text()
         assert int(response.headers["Retry-After"]) > 0
     assert (await api.send("GET", "/v1/runs")).status == 200
+
+
+async def acquire_all(stack: AsyncExitStack, pool: Pool) -> None:
+    while True:
+        await stack.enter_async_context(pool.acquire())

@@ -55,7 +55,7 @@ def test_last_attempt_is_added_if_only_earlier_attempts_are_listed(tmp_path: Pat
     ("fields", "statuses"),
     [
         ({"status": "passed", "flaky": True}, ["failed", "passed"]),
-        ({"status": "passed", "flaky": True, "retries": 2}, ["failed", "failed", "passed"]),
+        ({"status": "passed", "flaky": True, "retries": 2}, ["failed", "passed"]),
         ({"status": "failed", "retries": 1}, ["failed", "failed"]),
         ({"status": "passed", "flaky": False, "retries": 0}, []),
         ({"status": "skipped", "retries": 2}, []),
@@ -65,8 +65,12 @@ def test_number_of_retries_implies_attempts(fields: dict[str, Any], statuses: li
     assert [attempt["status"] for attempt in _attempts(tmp_path, **fields)] == statuses
 
 
-def test_number_of_implied_attempts_is_limited(tmp_path: Path) -> None:
-    assert len(_attempts(tmp_path, status="passed", retries=10**9)) == 1_000
+@pytest.mark.parametrize(("retries", "stored"), [(2, 2), (999, 999), (10**9, 999)])
+def test_retries_without_attempts_are_a_number(retries: int, stored: int, tmp_path: Path) -> None:
+    test = {"name": "c", "duration": 5, "status": "passed", "retries": retries}
+    _, (result,) = convert_text(json.dumps({"results": {"tests": [test]}}), tmp_path)
+    assert result["retries"] == stored
+    assert len(result["attempts"]) == 2
 
 
 def test_attachments_of_tests_and_attempts_become_references(tmp_path: Path) -> None:

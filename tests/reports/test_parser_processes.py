@@ -7,11 +7,12 @@ from pathlib import Path
 KILLED_WHILE_READING = """
 import asyncio, os, signal, sys
 from pathlib import Path
+from service.domain.reports import ReportLimits
 from service.reports.parser_processes import ParserProcess
 
 async def main():
     folder = Path(sys.argv[1])
-    await ParserProcess().read(folder / "junit.xml", folder / "read", "application/xml", None, 1_000_000)
+    await ParserProcess().read(folder / "junit.xml", folder / "read", "application/xml", None, ReportLimits())
     print("read", flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 

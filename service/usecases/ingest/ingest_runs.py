@@ -8,6 +8,7 @@ from functools import partial
 from service.domain.cases import KnownCases
 from service.domain.errors import Reason
 from service.domain.ids import OrgId
+from service.domain.results import MAX_EVENT_ROWS
 from service.log import log
 from service.store import organizations, partitions
 from service.store.postgres.database import DRIVER_ERRORS, Connection, Pool, is_conflict, is_outage
@@ -31,11 +32,15 @@ from service.usecases.ingest.validate_events import MAX_LISTED_ERRORS
 class RunIngest:
     """The use case, with its caches of known cases, organizations, and months. Create one per process."""
 
-    def __init__(self, pool: Pool, retention: timedelta, link_base: str = "", storage_url: str = "") -> None:
+    def __init__(
+        self, pool: Pool, retention: timedelta, link_base: str = "", storage_url: str = "",
+        max_rows: int = MAX_EVENT_ROWS,
+    ) -> None:  # fmt: skip
         self._pool = pool
         self._storage_url = storage_url
         self._retention = retention
         self._link_base = link_base
+        self._max_rows = max_rows
         self._known = KnownCases()
         self._organizations: dict[str, OrgId] = {}
         self._months = partitions.KnownMonths()
@@ -78,7 +83,7 @@ class RunIngest:
     async def _parse(self, connection: Connection, body: bytes, window: AcceptanceWindow) -> BatchItem:
         """Parse one event completely before the next, so that only one parsed event is in memory and CPU caches."""
         await asyncio.sleep(0)  # yields, so that other batches can send their next statement
-        event = parse_event(body, window)
+        event = parse_event(body, window, self._max_rows)
         slug = event.organization
         if slug and slug not in self._organizations:
             self._organizations |= await organizations.find_by_slugs(connection, {slug})
@@ -107,7 +112,7 @@ class RunIngest:
         reason: Reason = "refused_by_store" if isinstance(error, DRIVER_ERRORS) else "internal_error"
         message = f"{type(error).__name__}: {error}"[:1000]
         log.error("event_failed", reason=reason, exc_info=error)
-        event = parse_event(body, AcceptanceWindow(datetime.now(UTC), self._retention))
+        event = parse_event(body, AcceptanceWindow(datetime.now(UTC), self._retention), self._max_rows)
         if isinstance(event, ParsedDataref):
             return EventOutcome("rejected", reason, message)
         rejected = event if isinstance(event, RejectedEvent) else event.to_rejected(reason, message)

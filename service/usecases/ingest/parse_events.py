@@ -8,8 +8,10 @@ from typing import Any, Final
 from service.contracts.run_events import ResultIn, RunIn
 from service.domain import texts
 from service.domain.errors import Reason
+from service.domain.results import MAX_EVENT_ROWS
 from service.domain.runs import SHARD_STATUS_EVENT_S, FieldVersions, RunState
 from service.domain.statuses import STATUS_CODES
+from service.reports.attempts import count_rows
 from service.usecases.ingest.validate_events import (
     MAX_LISTED_ERRORS,
     DatarefFound,
@@ -98,8 +100,13 @@ class AcceptanceWindow:
         return not self.now - self.retention <= completed_at <= self.now + _MAX_CLOCK_SKEW
 
 
-def parse_event(body: bytes, window: AcceptanceWindow) -> ParsedEvent | ParsedDataref | RejectedEvent:
-    """Parse a structured-mode body. Never raises because of the content of the body."""
+def parse_event(
+    body: bytes, window: AcceptanceWindow, max_rows: int = MAX_EVENT_ROWS
+) -> ParsedEvent | ParsedDataref | RejectedEvent:
+    """Parse a structured-mode body. Never raises because of the content of the body.
+
+    `max_rows` limits the results, listed attempts, and artifacts together.
+    """
     digest = sha256(body).digest()
     if len(body) > MAX_BODY_BYTES:
         return RejectedEvent("too_large", f"event: must be at most {MAX_BODY_BYTES} bytes, has {len(body)}", digest)
@@ -111,6 +118,10 @@ def parse_event(body: bytes, window: AcceptanceWindow) -> ParsedEvent | ParsedDa
         return ParsedDataref(fields["source"], fields["id"], digest, fields.get("time"), fields["dataref"])
     except EventRejection as rejection:
         return RejectedEvent(rejection.reason, str(rejection), digest, **parse_identity(rejection.event))
+    rows = count_rows(event["data"].get("results", []))
+    if rows > max_rows:
+        message = f"data.results: must have at most {max_rows} results, attempts, and artifacts, has {rows}"
+        return RejectedEvent("too_large", message, digest, **parse_identity(event))
     return _parse_valid(event, indexes, problems, digest, window)
 
 

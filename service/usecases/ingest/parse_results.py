@@ -14,7 +14,7 @@ from service.usecases.ingest.parse_events import ParsedEvent, to_ms, truncate
 MAX_ATTEMPTS: Final = 1_000
 KEY_COLLISION: Final = "case_key_clash: a different case has the same key"
 
-_DETAIL_FIELDS: Final = frozenset({"attempts", "failure", "logs_ref", "artifacts"})
+_DETAIL_FIELDS: Final = frozenset({"attempts", "retries", "failure", "logs_ref", "artifacts"})
 _PASSED: Final = STATUS_CODES["passed"]
 
 # Creates a named tuple without calling its Python constructor, which is measurable once per result.
@@ -88,8 +88,11 @@ def _outcome(event: ParsedEvent, index: int, result: ResultIn, key: CaseKey) -> 
     status = STATUS_CODES[result["status"]]
     flaky = len(attempts) > 1 and is_flaky(status, attempts)
     artifacts = tuple(_artifact(event, index, artifact) for artifact in result.get("artifacts") or ())
+    attempt_count = max(len(attempts), 1, min(MAX_ATTEMPTS, 1 + (result.get("retries") or 0)))
+    if attempt_count > 1 and not attempts:
+        attempts = (_attempt(event, index, result),)
     return CaseOutcome(
-        key, status, duration_ms, started_ms, event.event_s, len(attempts) or 1, flaky, attempts, artifacts
+        key, status, duration_ms, started_ms, event.event_s, attempt_count, flaky, attempts, artifacts
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from service.domain.errors import NotFound, Reason, Rejected, Unavailable
 from service.domain.jobs import Claim
-from service.domain.reports import MAX_ATTEMPTS, RETRY_WAITS, Upload
+from service.domain.reports import MAX_ATTEMPTS, RETRY_WAITS, ReportLimits, Upload
 from service.log import log
 from service.reports.errors import ReportError
 from service.reports.parser_processes import ParserProcess
@@ -35,13 +35,13 @@ class ReportIngester:
     """Ingests claimed reports. `pool` must have the database role results_worker. Parser processes start on demand."""
 
     def __init__(
-        self, pool: Pool, storage: Storage, store: ReportStore, max_unpacked_bytes: int,
+        self, pool: Pool, storage: Storage, store: ReportStore, limits: ReportLimits,
         parsers: list[ParserProcess] | None = None,
     ) -> None:  # fmt: skip
         self._pool = pool
         self._storage = storage
         self._store = store
-        self._max_unpacked_bytes = max_unpacked_bytes
+        self._limits = limits
         self._idle_parsers = [] if parsers is None else parsers
 
     async def claim(self) -> ClaimedReport | None:
@@ -102,9 +102,7 @@ class ReportIngester:
         await self._download(upload.report.path, source)
         parser = self._idle_parsers.pop() if self._idle_parsers else ParserProcess()
         try:
-            return await parser.read(
-                source, results, upload.report.content_type, upload.encoding, self._max_unpacked_bytes
-            )
+            return await parser.read(source, results, upload.report.content_type, upload.encoding, self._limits)
         finally:
             self._idle_parsers.append(parser)
 

@@ -381,3 +381,28 @@ async def test_many_waiting_requests_share_one_query(
     assert {response["status"] for response in responses} == {"rejected"}
     assert max(queries) == 3
     assert len(queries) - before <= 3
+
+
+async def test_number_of_retries_of_a_ctrf_report_does_not_multiply_its_rows(database_url: str, tmp_path: Path) -> None:
+    tests = [{"name": f"test {number}", "duration": 1, "status": "passed", "retries": 999} for number in range(500)]
+    body = gzip.compress(orjson.dumps({"results": {"tool": {"name": "x"}, "tests": tests}}))
+    async with serving_reports_with_ingester(database_url, tmp_path) as reports:
+        receipt = await reports.ingest(body, Content_Type="application/json", Content_Encoding="gzip")
+        assert (receipt["status"], receipt["results"]) == ("stored", 500)
+        assert await reports.api.store.pool.fetchval("SELECT count(*) FROM result_details") == 1_000
+        page = await reports.api.get("/v1/results", {"limit": "1"})
+        assert (page["data"][0]["attempts"], page["data"][0]["flaky"]) == (1_000, True)
+        one = await reports.api.get(f"/v1/results/{page['data'][0]['id']}")
+        assert [(each["attempt"], each["status"]) for each in one["attempt_details"]] == [
+            (999, "failed"), (1_000, "passed"),
+        ]  # fmt: skip
+
+
+async def test_report_with_too_many_results_and_attempts_is_rejected(database_url: str, tmp_path: Path) -> None:
+    listed = {"name": "a", "status": "passed", "attempts": [{"status": "passed"}] * 3}
+    async with serving_reports_with_ingester(database_url, tmp_path, report_max_results=4) as reports:
+        receipt = await reports.ingest(orjson.dumps({"results": [listed]}), Content_Type="application/json")
+        assert receipt["status"] == "stored", receipt
+        receipt = await reports.ingest(orjson.dumps({"results": [listed, listed]}), Content_Type="application/json")
+        reason = "too_large: the report has more than 4 results, attempts, and artifacts"
+        assert (receipt["status"], receipt["problems"][0]["reason"]) == ("rejected", reason)

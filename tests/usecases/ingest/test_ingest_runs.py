@@ -338,6 +338,27 @@ async def test_number_of_attempts_per_case_is_limited(store: Store) -> None:
     assert await store.results() == [("a", "failed", 2**31 - 1, 1_000, False)]
 
 
+async def test_event_with_too_many_results_attempts_and_artifacts_is_rejected(store: Store) -> None:
+    attempts = [{"status": "passed"}] * 3
+    event = run_event(results=[result(attempts=attempts, artifacts=[{"name": "a"}])])
+    limited = RunIngest(store.pool, RETENTION, max_rows=4)
+    [outcome] = await limited.ingest([body(event)])
+    assert (outcome.status, outcome.reason) == ("rejected", "too_large")
+    assert outcome.message == "data.results: must have at most 4 results, attempts, and artifacts, has 5"
+    assert [receipt["status"] for receipt in await store.receipts()] == ["rejected"]
+    [outcome] = await store.take(event)
+    assert outcome.status == "stored"
+
+
+async def test_number_of_retries_is_stored_as_a_number(store: Store) -> None:
+    await store.take(run_event(results=[result(retries=998, attempts=[{"status": "failed"}, {"status": "passed"}])]))
+    assert await store.results() == [("logs in", "passed", 812, 999, True)]
+    rows = await store.pool.fetch("SELECT attempt, is_last_attempt FROM result_details ORDER BY attempt")
+    assert [tuple(row) for row in rows] == [
+        (998, False), (999, True),
+    ]  # fmt: skip
+
+
 async def test_out_of_range_artifact_size_rejects_only_its_result(store: Store) -> None:
     too_large = result("too large", artifacts=[{"name": "a", "size": 2**63}])
     largest = result("largest", artifacts=[{"name": "a", "size": 2**53 - 1}])
@@ -361,9 +382,11 @@ async def test_parsing_a_batch_does_not_block_other_batches(store: Store, monkey
     await store.ingest(run_event("caches_the_organization"))
     parsed: list[bytes] = []
 
-    def record_and_parse(event: bytes, window: AcceptanceWindow) -> ParsedEvent | ParsedDataref | RejectedEvent:
+    def record_and_parse(
+        event: bytes, window: AcceptanceWindow, max_rows: int
+    ) -> ParsedEvent | ParsedDataref | RejectedEvent:
         parsed.append(event)
-        return parse_event(event, window)
+        return parse_event(event, window, max_rows)
 
     monkeypatch.setattr("service.usecases.ingest.ingest_runs.parse_event", record_and_parse)
     async with store.pool.acquire(), store.pool.acquire():
