@@ -8,6 +8,7 @@ from service.contracts.queries import BranchName, Name, PageQuery, Query, Timest
 from service.contracts.run_events import ArtifactKind, Identifier
 from service.contracts.validation import NO_NUL, SHA256
 from service.domain.report_fields import check_label, check_shard, parse_shard
+from service.domain.texts import MAX_LABELS
 
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=NO_NUL)]
 Sha256Digest = Annotated[str, StringConstraints(pattern=SHA256, to_lower=True)]
@@ -23,7 +24,9 @@ class ReportQuery(Query):
     branch: BranchName | None = None
     commit_sha: ShortText | None = None
     ci_url: ShortText | None = None
-    labels: list[Label] = Field(default_factory=list, max_length=100, description="A label as name:value; repeatable")
+    labels: list[Label] = Field(
+        default_factory=list, max_length=MAX_LABELS, description="A label as name:value; repeatable"
+    )
     started_at: Timestamp | None = None
     completed_at: Annotated[
         Timestamp | None,

@@ -3,9 +3,11 @@
 import re
 from typing import Final
 
+from service.domain.texts import MAX_LABEL_NAME, MAX_LABEL_VALUE
+
 _MAX_SHARDS: Final = 10_000
 _SHARD: Final = re.compile(r"(\d{1,5})/(\d{1,5})", re.ASCII)
-_LABEL: Final = re.compile(r"([^\x00:]{1,200}):([^\x00]{0,1000})", re.DOTALL)
+_LABEL: Final = re.compile(rf"([^\x00:]{{1,{MAX_LABEL_NAME}}}):([^\x00]{{0,{MAX_LABEL_VALUE}}})", re.DOTALL)
 
 
 def parse_shard(text: str) -> tuple[int, int]:

@@ -8,6 +8,11 @@ MAX_MESSAGE: Final = 10_000
 MAX_DETAILS: Final = 100_000
 MAX_BRANCH: Final = 400  # part of index entries, which are limited to 2,700 bytes
 
+MAX_LABELS: Final = 100  # per run
+MAX_LABEL_NAME: Final = 200
+MAX_LABEL_VALUE: Final = 1_000
+MAX_LABELS_TEXT: Final = 16_000  # names and values of one run together, because a page contains up to 1,000 runs
+
 REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 

@@ -9,6 +9,7 @@ from service.contracts.events import envelope
 from service.domain.events import NewEvent
 from service.domain.ids import OrgId, RunKey, first_id
 from service.domain.streams import AFTER_LAST, BEFORE_FIRST, EventFilter, NumberedEvent
+from service.store.postgres import composition
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
 from service.store.postgres.transactions import notify_after_commit
@@ -85,15 +86,23 @@ async def list_page(
 ) -> EventPage:
     """Return a page of events: those after an event number in ascending order, or those before it in descending order.
 
-    The page ends early if `SCAN_BUDGET` events were examined.
+    The page ends early if it is large or if `SCAN_BUDGET` events were examined.
     """
     statement = _SQL["page_after" if ascending else "page_before"]
     rows = await connection.fetch(
-        statement, org_id, position, list(filters.types), filters.run_id, filters.project_id, limit, SCAN_BUDGET
+        statement,
+        org_id,
+        position,
+        list(filters.types),
+        filters.run_id,
+        filters.project_id,
+        limit,
+        SCAN_BUDGET,
+        composition.MAX_PAGE_BYTES,
     )
     found = [envelope(*row[1:5]) for row in rows if row["number"] is not None]
     reached, examined = rows[0]["reached"], rows[0]["examined"]
-    if len(found) == limit:
+    if len(found) == limit or len(found) < rows[0]["matching"]:
         last = rows[-1]["number"]
         return EventPage(found, last if last != reached or examined == SCAN_BUDGET else None)
     return EventPage(found, reached if examined == SCAN_BUDGET else None)

@@ -38,12 +38,10 @@ async def list_receipts(request: web.Request) -> web.Response:
     cursors = Cursors(_CODEC, "receipts", caller.org_id, filters)
     before = cursors.read(query.starting_after)
     async with as_organization(request.app[RESOURCES].pool, caller.org_id) as connection:
-        found = await read_receipts.list_page(
-            connection, caller.org_id, caller.project_id, (query.run_id, query.event_id), before, query.limit + 1
+        page = await read_receipts.list_page(
+            connection, caller.org_id, caller.project_id, (query.run_id, query.event_id), before, query.limit
         )
-    page = found[: query.limit]
-    next_position = page[-1].receipt_id if len(found) > query.limit else None
-    return reply_list(list(map(receipt_object, page)), cursors.write(next_position))
+    return reply_list(list(map(receipt_object, page.receipts)), cursors.write(page.next))
 
 
 def receipt_object(receipt: ReceiptDetails) -> dict[str, Any]:

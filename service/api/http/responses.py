@@ -13,6 +13,7 @@ REQUEST_ID: Final = web.RequestKey("request_id", str)
 NEXT_CURSOR: Final = web.ResponseKey("next_cursor", str)
 SERVER: Final = "zof-results"  # aiohttp's default would reveal the versions of Python and aiohttp
 _JSON: Final = "application/json"
+_MAX_PARSED: Final = 256 * 2**10  # characters
 
 
 def reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
@@ -21,7 +22,12 @@ def reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -
 
 
 def compact(json: str) -> bytes:
-    """Return JSON from PostgreSQL without the spaces that PostgreSQL adds."""
+    """Return JSON from PostgreSQL without the spaces that PostgreSQL adds.
+
+    Large JSON keeps its spaces: parsing it would block all other requests of the process.
+    """
+    if len(json) > _MAX_PARSED:
+        return json.encode()
     return orjson.dumps(orjson.loads(json))
 
 

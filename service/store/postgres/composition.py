@@ -21,6 +21,9 @@ RUN_BUDGET: Final = 2_000
 PROBE_BUDGET: Final = 500
 ROW_BUDGET: Final = 20_000
 
+# A page ends after the item with which it reaches this size. The client continues with the cursor.
+MAX_PAGE_BYTES: Final = 4 * 2**20
+
 _CACHED_STATEMENTS: Final = 1_000  # bounded, because clients choose the columns of an export in any order
 Choice = str | int | tuple[str, ...]
 
@@ -69,7 +72,12 @@ class IdPage(NamedTuple):
 
 async def page_by_id(connection: Connection, listed: str, values: Mapping[str, object]) -> IdPage:
     """Return a page of a list from the newest ID to the oldest. `listed` is the name of the fragment that reads it."""
-    return IdPage(*await compose("page_by_id", listed=listed).fetch_row(connection, values))
+    return IdPage(*await page_by_id_statement(listed).fetch_row(connection, values))
+
+
+def page_by_id_statement(listed: str) -> Statement:
+    """Return the statement for a page of a list by ID."""
+    return compose("page_by_id", listed=listed, page_bytes=MAX_PAGE_BYTES)
 
 
 @lru_cache(_CACHED_STATEMENTS)

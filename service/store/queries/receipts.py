@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from service.domain.ids import OrgId
+from service.store.postgres import composition
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
 
@@ -30,6 +31,13 @@ class ReceiptDetails(NamedTuple):
         return self.status in ("queued", "processing")
 
 
+class ReceiptPage(NamedTuple):
+    """A page of receipts, and the ID after which the list continues, or None at its end."""
+
+    receipts: list[ReceiptDetails]
+    next: str | None
+
+
 async def find_one(
     connection: Connection, org_id: OrgId, receipt_id: str, project_id: str | None
 ) -> ReceiptDetails | None:
@@ -46,7 +54,9 @@ async def find_finished(connection: Connection, org_id: OrgId, receipt_ids: Sequ
 async def list_page(
     connection: Connection, org_id: OrgId, project_id: str | None, run_and_event_id: tuple[str | None, str | None],
     before: str | None, limit: int,
-) -> list[ReceiptDetails]:  # fmt: skip
+) -> ReceiptPage:  # fmt: skip
     """Return receipts that are older than the one with the ID `before`, newest first."""
-    values = (org_id, before or _AFTER_EVERY_ID, *run_and_event_id, project_id, limit)
-    return [ReceiptDetails(*row) for row in await connection.fetch(_SQL["page"], *values)]
+    values = org_id, before or _AFTER_EVERY_ID, *run_and_event_id, project_id, limit, composition.MAX_PAGE_BYTES
+    rows = await connection.fetch(_SQL["page"], *values)
+    page = [ReceiptDetails(*tuple(row)[:-1]) for row in rows if row["fits"]]
+    return ReceiptPage(page, page[-1].receipt_id if len(page) < len(rows) else None)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from service.domain.filters import Position, RunFilter
 from service.domain.ids import OrgId, RunKey
+from service.store.postgres import composition
 from service.store.postgres.composition import RUN_BUDGET, Statement, compose
 from service.store.postgres.database import Connection
 from service.store.queries.filter_values import filter_values
@@ -32,7 +33,8 @@ async def list_page(
     limit: int,
     budget: int = RUN_BUDGET,
 ) -> RunPage:
-    """Return the next runs, newest first. A page has fewer than `limit` if the budget ends before the list does."""
+    """Return the next runs, newest first. A page has fewer than `limit` if it is large or if the budget ends before
+    the list does."""
     statement = page_statement(filter_, budget)
     position = None if after is None else Position.after_run(after)
     row = await statement.fetch_row(connection, filter_values(org_id, filter_, position) | {"page": limit})
@@ -60,7 +62,7 @@ async def find_complete(connection: Connection, org_id: OrgId, selectors: Sequen
 
 def page_statement(filter_: RunFilter, budget: int = RUN_BUDGET) -> Statement:
     """Return the statement for a filter."""
-    return compose("page_of_runs", driver=_driver(filter_), run_budget=budget)
+    return compose("page_of_runs", driver=_driver(filter_), run_budget=budget, page_bytes=composition.MAX_PAGE_BYTES)
 
 
 def _driver(filter_: RunFilter) -> str:

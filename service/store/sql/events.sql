@@ -82,37 +82,49 @@ CROSS JOIN LATERAL (
     SELECT case_id, suite, name, file FROM cases WHERE org_id = run.org_id AND case_key = failure.case_key LIMIT 1
 ) c
 
--- name: page_after  (in ascending order; examines at most $7 events, so a page can be short or empty)
+-- name: page_after  (in ascending order; examines at most $7 events and ends after $8 bytes, so a page can be short or empty)
 WITH examined AS (
     SELECT number, event_id, type, project_id, run_id, created_at, data FROM events
     WHERE org_id = $1 AND number > $2 ORDER BY number LIMIT $7
-), page AS (
+), matching AS MATERIALIZED (
     SELECT * FROM examined
     WHERE ($3::text[] = '{}' OR type = ANY ($3)) AND ($4::text IS NULL OR run_id = $4)
           AND ($5::text IS NULL OR project_id = $5)
     ORDER BY number LIMIT $6
+), page AS (
+    SELECT * FROM (
+        SELECT *, sum(octet_length(data::text)) OVER (ORDER BY number) - octet_length(data::text) < $8 AS fits
+        FROM matching
+    ) sized
+    WHERE fits
 ), reached AS (
     SELECT max(number) AS number, count(*) AS count FROM examined
 )
 SELECT page.number, page.event_id, page.type, page.created_at, page.data, reached.number AS reached,
-       reached.count AS examined
+       reached.count AS examined, (SELECT count(*) FROM matching) AS matching
 FROM reached LEFT JOIN page ON true
 ORDER BY page.number
 
--- name: page_before  (in descending order; examines at most $7 events, so a page can be short or empty)
+-- name: page_before  (in descending order; examines at most $7 events and ends after $8 bytes, so a page can be short or empty)
 WITH examined AS (
     SELECT number, event_id, type, project_id, run_id, created_at, data FROM events
     WHERE org_id = $1 AND number < $2 ORDER BY number DESC LIMIT $7
-), page AS (
+), matching AS MATERIALIZED (
     SELECT * FROM examined
     WHERE ($3::text[] = '{}' OR type = ANY ($3)) AND ($4::text IS NULL OR run_id = $4)
           AND ($5::text IS NULL OR project_id = $5)
     ORDER BY number DESC LIMIT $6
+), page AS (
+    SELECT * FROM (
+        SELECT *, sum(octet_length(data::text)) OVER (ORDER BY number DESC) - octet_length(data::text) < $8 AS fits
+        FROM matching
+    ) sized
+    WHERE fits
 ), reached AS (
     SELECT min(number) AS number, count(*) AS count FROM examined
 )
 SELECT page.number, page.event_id, page.type, page.created_at, page.data, reached.number AS reached,
-       reached.count AS examined
+       reached.count AS examined, (SELECT count(*) FROM matching) AS matching
 FROM reached LEFT JOIN page ON true
 ORDER BY page.number DESC
 

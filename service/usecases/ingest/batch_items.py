@@ -10,7 +10,7 @@ from service.store.receipts import EventRef, ReceiptRow
 from service.store.runs import RunRef
 from service.usecases.ingest.parse_events import ParsedDataref, ParsedEvent, RejectedEvent
 from service.usecases.ingest.parse_results import CaseOutcomes, UnseenCases
-from service.usecases.ingest.validate_events import Problem
+from service.usecases.ingest.validate_events import Problem, limit_problems
 from service.usecases.reports.accept_dataref import accept_dataref
 
 EventStatus = Literal["stored", "partial", "duplicate", "rejected"]
@@ -51,7 +51,7 @@ class EventItem:
         status = "partial" if event.rejected_count else "stored"
         return ReceiptRow(
             self.org_id, new_id("rcp"), event.source, event.event_id, event.body_sha256, status,
-            event.state.run_id, len(self.outcomes), event.problems,
+            event.state.run_id, len(self.outcomes), limit_problems(event.problems),
         )  # fmt: skip
 
     def accept(self) -> None:

@@ -1,5 +1,6 @@
 """Conversion of the bytes of a run-completion event to its parsed form, without I/O."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -189,9 +190,29 @@ def _field_versions(run: RunIn, event_s: int, problems: list[Problem]) -> FieldV
         text = run.get(name)
         if isinstance(text, str) and text:
             versions[name] = event_s, truncate(text, limit, problems, None, f"run.{name}")
-    if run.get("labels"):
-        versions["labels"] = event_s, run["labels"]
+    if labels := run.get("labels"):
+        versions["labels"] = event_s, _limit_labels(labels, problems)
     return versions
+
+
+def _limit_labels(labels: Mapping[str, str], problems: list[Problem]) -> dict[str, str]:
+    """Return the first labels within the limits, which are the same for every input. Adds a problem for the others."""
+    limited: dict[str, str] = {}
+    size = 0
+    for name, value in labels.items():
+        size += len(name) + len(value)
+        if len(limited) == texts.MAX_LABELS or size > texts.MAX_LABELS_TEXT:
+            break
+        if len(name) <= texts.MAX_LABEL_NAME and len(value) <= texts.MAX_LABEL_VALUE:
+            limited[name] = value
+    if len(limited) < len(labels):
+        reason = (
+            f"run.labels: {len(labels) - len(limited)} labels were not stored; a run has at most {texts.MAX_LABELS} "
+            f"labels with {texts.MAX_LABELS_TEXT} characters together, a name at most {texts.MAX_LABEL_NAME}, "
+            f"and a value at most {texts.MAX_LABEL_VALUE} characters"
+        )
+        problems.append({"index": None, "name": "run.labels", "reason": reason})
+    return limited
 
 
 def truncate(text: str, limit: int, problems: list[Problem], index: int | None, field_name: str) -> str:

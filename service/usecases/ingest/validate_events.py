@@ -1,6 +1,7 @@
 """Validation of run-completion events: fast for valid events, lenient for events with invalid results."""
 
 import json
+from collections.abc import Sequence
 from typing import Any, Final
 
 import orjson
@@ -10,6 +11,7 @@ from service.contracts.run_events import DATAREF_EVENT, RUN_COMPLETED_EVENT
 from service.contracts.validation import describe_error, field_path, validation_errors
 from service.domain import texts
 from service.domain.errors import Reason
+from service.domain.reports import MAX_PROBLEMS
 from service.reports.cdevents import run_data
 from service.reports.errors import ReportError
 
@@ -17,6 +19,24 @@ RUN_COMPLETED: Final = "run.completed"
 MAX_LISTED_ERRORS: Final = 20  # in one message
 
 Problem = dict[str, Any]  # {"index": int | None, "name": str | None, "reason": str}, as in the receipt
+_MAX_PROBLEMS_TEXT: Final = 100_000  # characters per receipt, because a page contains up to 1,000 receipts
+
+
+def limit_problems(problems: Sequence[Problem], unlisted: int = 0) -> list[Problem]:
+    """Return the first problems within the limits of a receipt, and the number of the others as a last problem.
+
+    `unlisted` is the number of problems that the caller has already dropped.
+    """
+    listed: list[Problem] = []
+    size = 0
+    for problem in problems[:MAX_PROBLEMS]:
+        size += len(problem["name"] or "") + len(problem["reason"])
+        if size > _MAX_PROBLEMS_TEXT:
+            break
+        listed.append(problem)
+    if unlisted := unlisted + len(problems) - len(listed):
+        listed.append({"index": None, "name": None, "reason": f"{unlisted} further problems"})
+    return listed
 
 
 class EventRejection(Exception):

@@ -20,7 +20,7 @@ from service.reports.uploads import ReadUpload
 from service.store.reports import ClaimedReport
 from service.usecases.ingest.parse_events import AcceptanceWindow, ParsedEvent, aware, parse_run_state, to_ms
 from service.usecases.ingest.parse_results import MAX_ATTEMPTS, Occurrences
-from service.usecases.ingest.validate_events import Problem, result_name
+from service.usecases.ingest.validate_events import Problem, limit_problems, result_name
 
 _RESULTS: Final = TypeAdapter(list[ResultIn])
 _RESULT: Final = TypeAdapter(ResultIn)
@@ -62,8 +62,7 @@ class ParsedReport:
     def problems(self) -> list[Problem]:
         """The problems that the receipt lists, and the number of further problems."""
         self._truncate_problems()
-        unlisted = [_note(f"{self._unlisted} further problems")] if self._unlisted else []
-        return self.event.problems + unlisted
+        return limit_problems(self.event.problems, self._unlisted)
 
     @property
     def no_valid_result_message(self) -> str:

@@ -3,18 +3,21 @@
 -- $3 before
 -- $4 project_id
 
-SELECT coalesce(json_agg(item ORDER BY row_no) FILTER (WHERE row_no <= $1::int), '[]')::text AS data,
-       max(id) FILTER (WHERE row_no = $1::int AND row_count > $1::int) AS next
+SELECT '[' || coalesce(string_agg(item, ',' ORDER BY row_no) FILTER (WHERE fits), '') || ']' AS data,
+       CASE WHEN count(*) > count(*) FILTER (WHERE fits) THEN min(id) FILTER (WHERE fits) END AS next
 FROM (
-    SELECT row_to_json(listed) AS item, listed.id, row_number() OVER (ORDER BY listed.id DESC) AS row_no,
-           count(*) OVER () AS row_count
+    SELECT item, id, row_no, row_no <= $1::int
+           AND sum(octet_length(item)) OVER (ORDER BY row_no) - octet_length(item) < 4194304 AS fits
     FROM (
-        SELECT w.webhook_id AS id, w.url, w.description, w.events, w.project_id, w.enabled, w.disabled_reason, w.failures,
-        rfc3339(w.failing_since) AS failing_since, rfc3339(w.paused_until) AS paused_until,
-        rfc3339(CASE WHEN w.previous_expires_at > now() THEN w.previous_expires_at END) AS previous_secret_expires_at,
-        rfc3339(w.created_at) AS created_at, rfc3339(w.updated_at) AS updated_at FROM webhooks w
-        WHERE w.org_id = $2 AND w.webhook_id < $3::text
-          AND ($4::text IS NULL OR w.project_id = $4) AND w.deleted_at IS NULL
-        ORDER BY w.webhook_id DESC LIMIT $1::int + 1
-    ) listed
-) numbered;
+        SELECT row_to_json(listed)::text AS item, listed.id, row_number() OVER (ORDER BY listed.id DESC) AS row_no
+        FROM (
+            SELECT w.webhook_id AS id, w.url, w.description, w.events, w.project_id, w.enabled, w.disabled_reason, w.failures,
+            rfc3339(w.failing_since) AS failing_since, rfc3339(w.paused_until) AS paused_until,
+            rfc3339(CASE WHEN w.previous_expires_at > now() THEN w.previous_expires_at END) AS previous_secret_expires_at,
+            rfc3339(w.created_at) AS created_at, rfc3339(w.updated_at) AS updated_at FROM webhooks w
+            WHERE w.org_id = $2 AND w.webhook_id < $3::text
+              AND ($4::text IS NULL OR w.project_id = $4) AND w.deleted_at IS NULL
+            ORDER BY w.webhook_id DESC LIMIT $1::int + 1
+        ) listed
+    ) numbered
+) sized;

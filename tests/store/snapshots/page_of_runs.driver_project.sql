@@ -27,22 +27,29 @@ WITH examined AS MATERIALIZED (
            CASE WHEN count(*) FILTER (WHERE matches) OVER () > $8::int THEN $8::int
                 ELSE count(*) OVER () END AS page_rows
     FROM examined
+), sized AS MATERIALIZED (
+    SELECT run_key, row_no, item,
+           sum(octet_length(item)) OVER (ORDER BY row_no) - octet_length(item) < 4194304 AS fits
+    FROM (
+        SELECT key.run_key, key.row_no, row_to_json(run)::text AS item FROM numbered key
+        CROSS JOIN LATERAL (
+            SELECT
+                r.run_id, r.project_id, r.environment, r.branch, r.commit_sha, r.ci_url, r.labels, status_name(r.status) AS status,
+                r.complete, run_counts(r) AS counts,
+                r.expected_results, r.expected_shards, r.revision, rfc3339(r.started_at) AS started_at,
+                rfc3339(r.completed_at) AS completed_at, rfc3339(r.last_completed_at) AS last_completed_at, r.duration_ms,
+                r.results_expired
+            FROM runs r WHERE r.org_id = $5 AND r.run_key = key.run_key LIMIT 1
+        ) run
+        WHERE key.matches AND key.row_no <= key.page_rows
+    ) listed
 )
-SELECT coalesce((SELECT json_agg(item) FROM (
-           SELECT run.* FROM numbered key
-           CROSS JOIN LATERAL (
-               SELECT
-                   r.run_id, r.project_id, r.environment, r.branch, r.commit_sha, r.ci_url, r.labels, status_name(r.status) AS status,
-                   r.complete, run_counts(r) AS counts,
-                   r.expected_results, r.expected_shards, r.revision, rfc3339(r.started_at) AS started_at,
-                   rfc3339(r.completed_at) AS completed_at, rfc3339(r.last_completed_at) AS last_completed_at, r.duration_ms,
-                   r.results_expired
-               FROM runs r WHERE r.org_id = $5 AND r.run_key = key.run_key LIMIT 1
-           ) run
-           WHERE key.matches AND key.row_no <= key.page_rows
-           ORDER BY key.row_no
-       ) item), '[]')::text AS data, page_end.run_key
+SELECT '[' || coalesce((SELECT string_agg(item, ',' ORDER BY row_no) FROM sized WHERE fits), '') || ']' AS data,
+       coalesce(full_page.run_key, page_end.run_key) AS run_key
 FROM (SELECT) one_row
 LEFT JOIN LATERAL (
     SELECT run_key FROM numbered WHERE row_no = page_rows AND (row_count > $8::int OR is_edge)
-) page_end ON true;
+) page_end ON true
+LEFT JOIN LATERAL (
+    SELECT run_key FROM sized WHERE fits AND EXISTS (SELECT 1 FROM sized WHERE NOT fits) ORDER BY row_no DESC LIMIT 1
+) full_page ON true;

@@ -20,21 +20,28 @@ WITH examined AS MATERIALIZED (
            CASE WHEN count(*) FILTER (WHERE matches) OVER () > :page::int THEN :page::int
                 ELSE count(*) OVER () END AS page_rows
     FROM examined
+), sized AS MATERIALIZED (
+    SELECT run_key, row_no, item,
+           sum(octet_length(item)) OVER (ORDER BY row_no) - octet_length(item) < {page_bytes} AS fits
+    FROM (
+        SELECT key.run_key, key.row_no, row_to_json(run)::text AS item FROM numbered key
+        CROSS JOIN LATERAL (
+            SELECT
+                {run_fields}
+            FROM runs r WHERE r.org_id = :org_id AND r.run_key = key.run_key LIMIT 1
+        ) run
+        WHERE key.matches AND key.row_no <= key.page_rows
+    ) listed
 )
-SELECT coalesce((SELECT json_agg(item) FROM (
-           SELECT run.* FROM numbered key
-           CROSS JOIN LATERAL (
-               SELECT
-                   {run_fields}
-               FROM runs r WHERE r.org_id = :org_id AND r.run_key = key.run_key LIMIT 1
-           ) run
-           WHERE key.matches AND key.row_no <= key.page_rows
-           ORDER BY key.row_no
-       ) item), '[]')::text AS data, page_end.run_key
+SELECT '[' || coalesce((SELECT string_agg(item, ',' ORDER BY row_no) FROM sized WHERE fits), '') || ']' AS data,
+       coalesce(full_page.run_key, page_end.run_key) AS run_key
 FROM (SELECT) one_row
 LEFT JOIN LATERAL (
     SELECT run_key FROM numbered WHERE row_no = page_rows AND (row_count > :page::int OR is_edge)
 ) page_end ON true
+LEFT JOIN LATERAL (
+    SELECT run_key FROM sized WHERE fits AND EXISTS (SELECT 1 FROM sized WHERE NOT fits) ORDER BY row_no DESC LIMIT 1
+) full_page ON true
 
 -- name: run_filters  (the filters of runs, for the lists of runs and results and for exports)
 (:project_id::text IS NULL OR r.project_id = :project_id) AND (:environment::text IS NULL OR r.environment = :environment)

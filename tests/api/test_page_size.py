@@ -1,0 +1,94 @@
+"""Pages of lists end early if they are large, and a run has a limited number of labels from every input."""
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from service.api.http.responses import compact
+from service.store.postgres import composition
+from tests.api.served import Api
+from tests.report_api import serving_reports_with_ingester
+from tests.run_events import result, run_event
+
+RUNS = [f"run_{number:02}" for number in range(20)]
+MANY_LABELS = {f"label {number}": "x" * 100 for number in range(1_000)}
+
+
+@pytest.fixture
+async def stored(api: Api, monkeypatch: pytest.MonkeyPatch) -> Api:
+    invalid = {"name": "x" * 500, "status": "unknown"}
+    for second, run_id in enumerate(RUNS):
+        time = f"2026-05-20T12:00:{second:02}Z"
+        await api.store.take(run_event(run_id, [result(), invalid], labels={"note": "x" * 500}, time=time))
+        await api.send("POST", "/v1/results/export", json={"format": "csv", "filter": {"run_id": run_id}})
+    async with api.store.pool.acquire() as connection:
+        await connection.execute("UPDATE events SET number = nextval('event_numbers')")
+    monkeypatch.setattr(composition, "MAX_PAGE_BYTES", 2_000)
+    return api
+
+
+@pytest.mark.parametrize(
+    ("path", "params"),
+    [
+        ("/v1/runs", {}),
+        ("/v1/events", {}),
+        ("/v1/receipts", {}),
+        ("/v1/results/export", {}),
+    ],
+)
+async def test_list_of_large_items_has_small_pages_and_is_complete(
+    stored: Api, path: str, params: dict[str, str]
+) -> None:
+    first = await stored.get(path, {"limit": "1000", **params})
+    assert 1 <= len(first["data"]) < len(RUNS)
+    assert len(orjson.dumps(first["data"])) < 2_000 + 2_000  # the budget and the item with which the page reaches it
+    found = [run_id_of(item) for item in await stored.walk(path, {"limit": "1000", **params})]
+    assert found == RUNS[::-1]
+
+
+def run_id_of(item: Any) -> Any:
+    return item.get("run_id") or item.get("data", {}).get("object", {}).get("run_id") or item["filter"]["run_id"]
+
+
+async def test_labels_of_an_event_are_limited(api: Api) -> None:
+    labels = {"team": "shop", "long": "x" * 1_001, **MANY_LABELS}
+    [outcome] = await api.store.take(run_event("run_1", labels=labels))
+    assert outcome.status == "stored"
+    run = await api.get("/v1/runs/run_1")
+    assert run["labels"]["team"] == "shop"
+    assert "long" not in run["labels"]
+    assert len(run["labels"]) == 100
+    [receipt] = (await api.get("/v1/receipts"))["data"]
+    assert receipt["problems"][0]["name"] == "run.labels"
+    assert receipt["problems"][0]["reason"].startswith("run.labels: 902 labels were not stored; a run has at most 100")
+
+
+async def test_labels_together_are_limited(api: Api) -> None:
+    await api.store.take(run_event("run_1", labels={f"label {number}": "x" * 1_000 for number in range(50)}))
+    assert len((await api.get("/v1/runs/run_1"))["labels"]) == 15
+
+
+async def test_labels_of_a_native_report_are_limited(database_url: str, tmp_path: Path) -> None:
+    report = {"run": {"labels": MANY_LABELS}, "results": [result()]}
+    async with serving_reports_with_ingester(database_url, tmp_path) as reports:
+        receipt = await reports.ingest(orjson.dumps(report), Content_Type="application/json")
+        assert receipt["status"] == "stored", receipt
+        assert "900 labels were not stored" in receipt["problems"][0]["reason"]
+        assert len((await reports.api.get("/v1/runs/run_1"))["labels"]) == 100
+
+
+async def test_problems_of_a_receipt_are_limited(api: Api) -> None:
+    invalid = {"name": "x" * 900, "status": "unknown"}
+    await api.store.take(run_event("run_1", [result(), *[invalid] * 2_000]))
+    [receipt] = (await api.get("/v1/receipts"))["data"]
+    assert len(orjson.dumps(receipt)) < 150_000
+    listed = len(receipt["problems"]) - 1
+    assert receipt["problems"][-1]["reason"] == f"{2_000 - listed} further problems"
+
+
+def test_large_json_is_not_parsed_by_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    large = '{"a" : "%s"}' % ("x" * 300_000)
+    assert compact('{"a" : 1}') == b'{"a":1}'
+    assert compact(large) == large.encode()
