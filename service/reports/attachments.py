@@ -8,9 +8,9 @@ from service.contracts.run_events import ArtifactIn, ArtifactKind
 
 MAX_ATTACHMENTS: Final = 200  # per result
 
-_MARKER: Final = re.compile(r"\[\[ATTACHMENT\|(.*?)\]\]")
 _MARKER_START: Final = "[[ATTACHMENT|"
-_MAX_MARKER: Final = 4_096
+_MARKER_END: Final = "]]"
+_MAX_PATH: Final = 4_096
 _KINDS: Final[dict[str, ArtifactKind]] = {
     **dict.fromkeys(("png", "jpg", "jpeg", "gif", "webp", "bmp", "svg", "avif"), "screenshot"),
     **dict.fromkeys(("mp4", "webm", "avi", "mov", "mkv", "mpeg"), "video"),
@@ -54,13 +54,30 @@ class MarkerScanner:
         if not self._partial_marker and "[[" not in text and not text.endswith("["):
             return []
         text = self._partial_marker + text
-        found = list(_MARKER.finditer(text))
-        self._partial_marker = _unfinished(text[found[-1].end() :] if found else text)
-        return [match[1] for match in found]
+        paths, end = _find_markers(text)
+        self._partial_marker = _unfinished(text[end:])
+        return paths
 
     def reset(self) -> None:
         """Start with the output of another case."""
         self._partial_marker = ""
+
+
+def _find_markers(text: str) -> tuple[list[str], int]:
+    """Return the paths of the complete markers in the text, and the end of the last marker.
+
+    A search for the end of a marker examines at most `_MAX_PATH` characters: a regular expression would examine the
+    rest of the line for each of thousands of markers without an end.
+    """
+    paths: list[str] = []
+    last_end = position = 0
+    while (start := text.find(_MARKER_START, position)) >= 0:
+        position = start + len(_MARKER_START)
+        end = text.find(_MARKER_END, position, position + _MAX_PATH + len(_MARKER_END))
+        if end >= 0 and text.find("\n", position, end) < 0:
+            paths.append(text[position:end])
+            last_end = position = end + len(_MARKER_END)
+    return paths, last_end
 
 
 def _unfinished(text: str) -> str:
@@ -68,7 +85,7 @@ def _unfinished(text: str) -> str:
     line = text[text.rfind("\n") + 1 :]
     start = line.find(_MARKER_START)
     if start >= 0:
-        return line[start:] if len(line) - start <= _MAX_MARKER else ""
+        return line[start:] if len(line) - start <= len(_MARKER_START) + _MAX_PATH else ""
     prefixes = (_MARKER_START[:length] for length in range(len(_MARKER_START) - 1, 0, -1))
     return next(filter(line.endswith, prefixes), "")
 

@@ -1,9 +1,14 @@
 """References to the files that a report names."""
 
+import time
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from service.reports.attachments import Attachment, MarkerScanner, references
+from tests.reports.conversions import convert_text
 
 
 def test_files_with_the_same_name_get_unique_names() -> None:
@@ -46,3 +51,22 @@ def test_markers_are_found_across_chunk_boundaries(parts: list[str], data: st.Da
     scanner = MarkerScanner()
 
     assert scanner.scan(text[:boundary]) + scanner.scan(text[boundary:]) == complete
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        "[[ATTACHMENT|" * 80_000,
+        ("[[ATTACHMENT|" + "a" * 100) * 9_000,
+        ("[[ATTACHMENT|" + "]" * 20) * 30_000,
+        "[[ATTACHMENT|" + "[" * 1_000_000,
+        "[[ATTACHMENT|a&amp;" * 50_000,
+    ],
+    ids=["starts", "paths", "brackets", "one start", "entities"],
+)
+def test_crafted_output_is_read_in_linear_time(output: str, tmp_path: Path) -> None:
+    report = f"<testsuite><testcase name='a'><system-out>{output}</system-out></testcase></testsuite>"
+    started = time.process_time()
+    _, [result] = convert_text(report, tmp_path)
+    assert time.process_time() - started < 1.5
+    assert len(result.get("artifacts", [])) <= 200
