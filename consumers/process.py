@@ -20,7 +20,7 @@ from consumers.worker import BatchConsumer
 from service import log as logging
 from service.domain.queues import ConsumerRole
 from service.log import log
-from service.resources import MissingSetting, check_database, database_pool
+from service.resources import MissingSetting, check_database, check_storage, database_pool, open_storage
 from service.settings import Settings, unknown_variables
 from service.stopping import raise_if_canceled, stop_on_signals
 from service.store import heartbeats
@@ -47,6 +47,7 @@ async def _main(settings: Settings, roles: Sequence[ConsumerRole]) -> None:
     stopping = stop_on_signals(end_on_second=True)
     _check_pool_size(settings)
     await check_database(settings, "results_worker")
+    await check_storage(open_storage(settings))
     async with database_pool(settings, "results_worker") as pool, AsyncExitStack() as opened:
         context = RoleContext(settings, pool, Topology(settings.queue_prefix), stopping, opened)
         workloads = [await ROLES[role](context) for role in roles]

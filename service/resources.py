@@ -1,10 +1,11 @@
 """Opens and closes the resources of a process; cli, api, and consumers select which ones a process needs."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from service.domain.errors import ServiceError
+from service.domain.errors import ServiceError, Unavailable
 from service.log import log
 from service.settings import Settings
 from service.storage import Storage
@@ -13,6 +14,8 @@ from service.store.postgres import database
 from service.store.postgres.database import Connection, DatabaseRole, Pool, is_outage, outages_as_unavailable
 from service.store.postgres.error_kinds import DatabaseErrorKind, database_error_kind, probe
 from service.usecases.webhooks.encrypt_secrets import find_unknown_keys
+
+_STORAGE_TIMEOUT_S: Final = 3.0
 
 
 class MissingSetting(ServiceError):
@@ -98,6 +101,18 @@ async def check_secret_keys(pool: Pool, cipher: SecretCipher) -> None:
         raise MissingSetting(
             f"RESULTS_SECRET_KEYS: stored webhook secrets need the keys with the IDs {', '.join(unknown)}; add them"
         )
+
+
+async def check_storage(storage: Storage) -> bool:
+    """Return whether the object storage can be used. Log the reason if it can't, because the process can wait."""
+    try:
+        async with asyncio.timeout(_STORAGE_TIMEOUT_S):
+            await storage.check()
+    except (Unavailable, TimeoutError) as error:
+        cause = str(error.__cause__).partition("\n")[0] if error.__cause__ else None
+        log.warning("storage_unreachable", error=str(error) or "no response in time", cause=cause)
+        return False
+    return True
 
 
 @asynccontextmanager

@@ -199,7 +199,8 @@ PUBLIC: Final = (
     )),
     Route("GET", "/readyz", health.get_readiness, None, Operation(
         "get_readiness", "Check whether the service is ready for queries", {200: out.Readiness, 503: out.Readiness},
-        description="Shows the state of each component. Missing consumers only delay incoming results.",
+        description="Shows the state of each component. Missing consumers only delay incoming results. "
+        "Without the storage, only uploads and downloads fail.",
     )),
     Route("GET", "/metrics", metrics.get_metrics, None, Operation(
         "get_metrics", "Get metrics for Prometheus", {200: "text/plain"},

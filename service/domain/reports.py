@@ -10,6 +10,8 @@ Encoding = Literal["gzip", "zstd"]
 
 MAX_ATTEMPTS: Final = 4  # attempts that failed or crashed the worker
 RETRY_WAITS: Final = (timedelta(seconds=2), timedelta(seconds=15), timedelta(seconds=60))
+# Waits after the temporary folder had no space: other reports finish, or an operator frees space.
+TEMPORARY_SPACE_WAITS: Final = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1))
 MAX_REPORT_ROWS: Final = 2_000_000  # default limit of the results, attempts, and artifacts of one report
 MAX_PROBLEMS: Final = 1_000  # per receipt
 

@@ -1,11 +1,13 @@
 """Files in a local folder or in S3, written and read as streams of any size with bounded memory."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from time import time
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
@@ -16,6 +18,7 @@ from obstore.store import LocalStore, S3Store
 
 from service.domain.downloads import content_disposition
 from service.domain.errors import NotFound, Unavailable
+from service.storage.paths import is_partial_path
 
 if TYPE_CHECKING:
     from obstore.store import RetryConfig  # defined for type checkers only
@@ -33,6 +36,9 @@ _DENIED_TEXTS: Final = (
     "permission denied", "not permitted", "read-only file system", "lacked the necessary privileges",
     "lacked valid authentication",
 )  # fmt: skip
+_NO_TLS_TEXT: Final = "badscheme"  # the HTTP client of the library rejects http://
+_MISSING: Final = "the file storage does not exist. Check that its volume is mounted."
+_MARKER: Final = ".zof-results-storage"
 _DENIED_ERRORS: Final = (PermissionError, PermissionDeniedError, UnauthenticatedError)
 
 
@@ -64,14 +70,20 @@ class Storage:
 
     The environment sets the endpoint, region, and credentials of S3 (AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID,
     AWS_SECRET_ACCESS_KEY, AWS_ALLOW_HTTP=true for an endpoint without TLS, …). Each method raises NotFound if a file
-    doesn't exist, and Unavailable if the storage doesn't respond, is full, or denies access.
+    doesn't exist, and Unavailable if the storage doesn't respond, is full, denies access, or is missing.
+
+    A folder contains a marker directory. Without it, the folder isn't the storage, for example because its volume is
+    not mounted: its files aren't lost, and a file that is written now would be hidden by the volume later.
     """
 
     def __init__(self, url: str) -> None:
         self._folder = Path(unquote(urlsplit(url).path)) if url.startswith("file:") else None
+        self._has_created_marker = False
         self._store: LocalStore | S3Store
         if self._folder:
             self._store = LocalStore(self._folder, mkdir=True)
+            with suppress(OSError):  # a full disk, for example: each operation tries again and reports the error
+                self._create_marker()
         elif url.startswith("s3:"):
             self._store = S3Store.from_url(url, retry_config=_RETRIES)
         else:
@@ -83,9 +95,11 @@ class Storage:
     ) -> AsyncIterator[FileWriter]:
         """Open a file for writing. It becomes visible when the block ends, and never if the block raises.
 
-        A presigned URL returns `content_type` and `download_name` in its headers. A browser saves the file, because an
-        uploaded HTML page must not run on the origin of the bucket.
+        When the block ends, a file in a folder also survives a crash of the machine. A presigned URL returns
+        `content_type` and `download_name` in its headers. A browser saves the file, because an uploaded HTML page must
+        not run on the origin of the bucket.
         """
+        self._require_marker()
         opening = obstore.open_writer_async(
             self._store,
             path,
@@ -102,6 +116,9 @@ class Storage:
             raise
         with _translated_write_errors(path):
             await opening.__aexit__(None, None, None)
+            self._require_marker()  # the storage created the folder again if it was removed during the write
+            if self._folder:
+                await asyncio.to_thread(_sync, self._folder, path)
 
     async def read(self, path: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """Return the bytes from `start` (inclusive) to `end` (exclusive, at most the size) as chunks.
@@ -113,19 +130,19 @@ class Storage:
             return _no_chunks()
         is_complete = start == 0 and end is None
         options: Any = None if is_complete else {"range": (start, end) if end is not None else {"offset": start}}
-        with _translated_errors(path):
+        with self._translated_errors(path):
             found = await self._store.get_async(path, options=options)
         return _chunks(path, found.stream(min_chunk_size=_CHUNK_BYTES))
 
     async def size(self, path: str) -> int:
         """Return the size of a file in bytes."""
-        with _translated_errors(path):
+        with self._translated_errors(path):
             return (await self._store.head_async(path))["size"]
 
     async def delete(self, path: str) -> None:
         """Delete a file. Does nothing if the file doesn't exist."""
         try:
-            with _translated_errors(path):
+            with self._translated_errors(path):
                 await self._store.delete_async(path)
         except NotFound:
             return
@@ -133,7 +150,8 @@ class Storage:
     async def list_older(self, prefix: str, min_age: timedelta) -> AsyncIterator[list[str]]:
         """Return the paths under a prefix that were last written at least `min_age` ago, in batches."""
         newest = datetime.now(UTC) - min_age
-        with _translated_errors(prefix):
+        self._require_marker()
+        with self._translated_errors(prefix):
             async for batch in self._store.list(prefix):
                 yield [found["path"] for found in batch if found["last_modified"] < newest]
 
@@ -146,13 +164,72 @@ class Storage:
             return await obstore.sign_async(self._store, "GET", path, lifetime)
 
     def delete_partial_files(self, min_age: timedelta) -> int:
-        """Delete partially written files in a local folder and return their number. Use a lifecycle rule for S3."""
+        """Delete partially written files in a local folder and return their number. Use a lifecycle rule for S3.
+
+        Files of producers can have any name, so only names that the service itself writes are deleted.
+        """
         deleted = 0
         for partial in self._folder.rglob("*#*") if self._folder else ():
-            if partial.stat().st_mtime < time() - min_age.total_seconds():
-                partial.unlink(missing_ok=True)
-                deleted += 1
+            if not is_partial_path(partial.relative_to(self._folder or "").as_posix()):
+                continue
+            with suppress(FileNotFoundError):  # its writer has finished or deleted it
+                if partial.stat().st_mtime < time() - min_age.total_seconds():
+                    partial.unlink()
+                    deleted += 1
         return deleted
+
+    async def check(self) -> None:
+        """Raise Unavailable, with the reason, if files can't be listed or, in a folder, can't be written."""
+        self._require_marker()
+        with self._translated_errors(""):
+            if self._folder:
+                await asyncio.to_thread(_check_writable, self._folder / _MARKER)
+            else:
+                async for _ in self._store.list("inbox/", chunk_size=1):
+                    break
+
+    def _require_marker(self) -> None:
+        """Raise Unavailable if the folder isn't the storage."""
+        if self._folder is None:
+            return
+        with _translated_write_errors(""):
+            if not self._has_created_marker:
+                self._create_marker()
+            exists = (self._folder / _MARKER).is_dir()
+        if not exists:
+            raise Unavailable(_MISSING)
+
+    def _create_marker(self) -> None:
+        """Create the marker once per process, so that a folder that is missing later doesn't get one."""
+        if self._folder:
+            (self._folder / _MARKER).mkdir(exist_ok=True)
+        self._has_created_marker = True
+
+    @contextmanager
+    def _translated_errors(self, path: str) -> Iterator[None]:
+        """Translate errors. A file is only missing if the storage itself exists."""
+        try:
+            with _translated_errors(path):
+                yield
+        except NotFound:
+            self._require_marker()
+            raise
+
+
+def _sync(folder: Path, path: str) -> None:
+    """Write a file and the entries of its directories to the disk."""
+    target = folder / path
+    for written in (target, *target.parents[: len(target.relative_to(folder).parts)]):
+        descriptor = os.open(written, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _check_writable(folder: Path) -> None:
+    with NamedTemporaryFile(dir=folder) as file:
+        file.write(b"x")
 
 
 def _attributes(content_type: str | None, download_name: str | None) -> Any:
@@ -202,7 +279,7 @@ def _translated_write_errors(path: str) -> Iterator[None]:
         try:
             yield
         except FileNotFoundError as error:
-            raise Unavailable("the file storage does not exist") from error
+            raise Unavailable(_MISSING) from error
 
 
 def _reason(error: Exception) -> str:
@@ -211,4 +288,6 @@ def _reason(error: Exception) -> str:
         return "the file storage is full"
     if isinstance(error, _DENIED_ERRORS) or any(denied in text for denied in _DENIED_TEXTS):
         return "the file storage denies access"
+    if _NO_TLS_TEXT in text:
+        return "AWS_ENDPOINT_URL has no TLS. Set AWS_ALLOW_HTTP=true or use an https:// endpoint."
     return "the file storage does not respond"

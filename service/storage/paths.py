@@ -11,6 +11,18 @@ Area = Literal["artifacts", "exports", "inbox"]
 _OWNER: Final = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 _PART: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", re.ASCII)
 
+# The names that stored_path gets from the service, with the suffix of a partially written file.
+_PARTIAL: Final = re.compile(
+    r"(exports/\d+/exp_[0-9a-f]{32}/[0-9a-f]{32}[.a-z0-9]*|inbox/\d+/rcp_[0-9a-f]{32}/\d+"
+    r"|artifacts/\d+/[0-9a-f]{32}/[0-9a-f]{32})#\d+",
+    re.ASCII,
+)
+
+
+def is_partial_path(path: str) -> bool:
+    """Return whether the path is that of a partially written file of the service."""
+    return _PARTIAL.fullmatch(path) is not None
+
 
 def stored_path(area: Area, org_id: OrgId, *parts: str) -> str:
     """Return the path of a file.

@@ -4,10 +4,11 @@ import asyncio
 import io
 import os
 import signal
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -276,3 +277,64 @@ async def test_report_is_retried_while_another_transaction_has_locked_its_run(
         await ingester.ingest(await claim(ingester))
     row = await pool.fetchrow("SELECT status, attempt_count FROM receipts WHERE receipt_id = $1", sent["id"])
     assert (row["status"], row["attempt_count"]) == ("queued", 0)
+
+
+def fill_disk(monkeypatch: pytest.MonkeyPatch, full: str) -> None:
+    """Let the disk be full for the downloaded report or for the file of its results."""
+
+    @contextmanager
+    def create(prefix: str) -> Iterator[str]:
+        with TemporaryDirectory(prefix=prefix) as folder:
+            (Path(folder) / full).symlink_to("/dev/full")
+            yield folder
+
+    monkeypatch.setattr(ingest_reports, "TemporaryDirectory", create)
+
+
+@pytest.mark.parametrize("full", ["report", "results"])
+async def test_report_that_does_not_fit_into_the_temporary_folder_is_rejected_after_its_attempts(
+    reports: Reports, ingester: ReportIngester, monkeypatch: pytest.MonkeyPatch, full: str
+) -> None:
+    fill_disk(monkeypatch, full)
+    monkeypatch.setattr(ingest_reports, "TEMPORARY_SPACE_WAITS", [timedelta(0)] * 3)
+    pool: Any = reports.api.store.pool
+    sent = await reports.send(PASSING)
+    reason = "internal_error: the temporary folder of the server failed: No space left on device"
+    for attempt in range(1, MAX_ATTEMPTS):
+        assert (await ingester.ingest(await claim(ingester))).status == "queued"
+        assert await pool.fetchval("SELECT attempt_count FROM receipts WHERE upload IS NOT NULL") == attempt
+        queued = await reports.api.get(f"/v1/receipts/{sent['id']}")
+        assert queued["problems"][0]["reason"] == f"{reason}; the report is queued for another attempt"
+    assert (await ingester.ingest(await claim(ingester))).status == "rejected"
+    receipt = await reports.wait_until_finished(sent)
+    assert receipt["problems"][0]["reason"] == f"{reason} in each attempt"
+
+
+async def test_report_is_stored_after_the_temporary_folder_has_space_again(
+    reports: Reports, ingester: ReportIngester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest_reports, "TEMPORARY_SPACE_WAITS", [timedelta(0)] * 3)
+    sent = await reports.send(PASSING)
+    with monkeypatch.context() as full:
+        fill_disk(full, "report")
+        assert (await ingester.ingest(await claim(ingester))).status == "queued"
+    assert (await ingester.ingest(await claim(ingester))).status == "stored"
+    receipt = await reports.wait_until_finished(sent)
+    assert (receipt["status"], receipt["problems"]) == ("stored", [])
+
+
+async def test_accepted_report_is_stored_after_the_storage_was_missing_for_a_moment(
+    reports: Reports, ingester: ReportIngester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest_reports, "_OUTAGE_WAIT", timedelta(0))
+    sent = await reports.send(PASSING)
+    (tmp_path / "files").rename(tmp_path / "volume")
+    for _ in range(MAX_ATTEMPTS + 1):
+        assert (await ingester.ingest(await claim(ingester))).status == "queued"
+    response = await reports.post(PASSING, "run_2")
+    assert response.status == 503, await response.text()
+    assert "volume is mounted" in (await response.json())["error"]["message"]
+    assert not (tmp_path / "files").exists()
+    (tmp_path / "volume").rename(tmp_path / "files")
+    assert (await ingester.ingest(await claim(ingester))).status == "stored"
+    assert (await reports.wait_until_finished(sent))["status"] == "stored"

@@ -4,17 +4,20 @@ import os
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from aiohttp import ClientSession
 
 from service.domain.errors import NotFound, Unavailable
-from service.domain.ids import OrgId
+from service.domain.ids import OrgId, new_id
 from service.storage import Storage, belongs_to, stored_path
+from service.storage.paths import is_partial_path
 from tests.buckets import new_bucket
 from tests.storing import read, write
 
 PATH = stored_path("exports", OrgId(7), "exp_1.csv")
+PARTIAL = f"exports/7/exp_{'0' * 32}/{'1' * 32}.csv.gz"
 BIG = os.urandom(1_000_003) * 21  # several parts of an upload
 
 
@@ -112,7 +115,8 @@ async def test_path_outside_the_storage_is_not_found(storage: Storage) -> None:
 async def test_partial_file_of_a_killed_writer_is_deleted_when_it_is_old(tmp_path: Path) -> None:
     storage = Storage(tmp_path.as_uri())
     await write(storage, PATH, b"complete")
-    (tmp_path / f"{PATH}#1").write_bytes(b"partial")
+    (tmp_path / f"{PARTIAL}#1").parent.mkdir(parents=True)
+    (tmp_path / f"{PARTIAL}#1").write_bytes(b"partial")
     assert storage.delete_partial_files(timedelta(days=1)) == 0
     assert storage.delete_partial_files(timedelta(0)) == 1
     assert await read(storage, PATH) == b"complete"
@@ -138,3 +142,103 @@ def test_invalid_path_part_is_rejected(part: str) -> None:
 )
 def test_path_belongs_to_its_organization_and_area(path: str, belongs: bool) -> None:
     assert belongs_to(path, OrgId(7), "artifacts", "inbox") is belongs
+
+
+@pytest.mark.parametrize(
+    "path", ["inbox/7/build #12.json", "inbox/7/a#1", f"inbox/7/rcp_{'0' * 32}/a#1", "artifacts/7/x/a.png#2", "notes#1"]
+)
+def test_file_of_a_producer_is_never_a_partial_file(path: str, tmp_path: Path) -> None:
+    storage = Storage(tmp_path.as_uri())
+    (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / path).write_bytes(b"of a producer")
+    assert storage.delete_partial_files(timedelta(0)) == 0
+    assert (tmp_path / path).exists()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        stored_path("exports", OrgId(1), new_id("exp"), f"{uuid4().hex}.parquet"),
+        stored_path("inbox", OrgId(12), new_id("rcp"), "0"),
+        stored_path("artifacts", OrgId(1), uuid4().hex, uuid4().hex),
+    ],
+)
+async def test_partial_file_of_each_area_is_deleted(path: str, tmp_path: Path) -> None:
+    """The names of partially written files are those that the storage library really uses."""
+    storage = Storage(tmp_path.as_uri())
+    async with storage.open_writer(path) as file:
+        await file.write(BIG)
+        assert [is_partial_path(found) for found in files_under(tmp_path)] == [True]
+
+
+def files_under(folder: Path) -> list[str]:
+    return [found.relative_to(folder).as_posix() for found in folder.rglob("*") if found.is_file()]
+
+
+@pytest.fixture
+def unmounted(tmp_path: Path) -> tuple[Storage, Path]:
+    """A storage whose volume was unmounted, so that only its empty mount point exists."""
+    folder = tmp_path / "files"
+    storage = Storage(folder.as_uri())
+    folder.rename(tmp_path / "volume")
+    folder.mkdir()
+    return storage, folder
+
+
+async def test_file_is_not_reported_as_missing_while_the_volume_is_unmounted(unmounted: tuple[Storage, Path]) -> None:
+    storage, _ = unmounted
+    for operation in (storage.read(PATH), storage.size(PATH), storage.delete(PATH), storage.check()):
+        with pytest.raises(Unavailable, match="volume is mounted"):
+            await operation
+
+
+@pytest.mark.parametrize("is_mount_point", [True, False])
+async def test_nothing_is_written_while_the_storage_is_missing(
+    unmounted: tuple[Storage, Path], *, is_mount_point: bool
+) -> None:
+    storage, folder = unmounted
+    if not is_mount_point:
+        folder.rmdir()
+    with pytest.raises(Unavailable, match="volume is mounted"):
+        await write(storage, PATH, b"x")
+    assert not folder.exists() or list(folder.iterdir()) == []
+
+
+async def test_write_fails_if_the_storage_disappears_meanwhile(tmp_path: Path) -> None:
+    storage = Storage((tmp_path / "files").as_uri())
+    file = await (opening := storage.open_writer(PATH)).__aenter__()
+    (tmp_path / "files").rename(tmp_path / "volume")
+    await file.write(b"x")
+    with pytest.raises(Unavailable):
+        await opening.__aexit__(None, None, None)
+
+
+async def test_written_file_and_its_directories_are_synced_to_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def record(descriptor: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", record)
+    await write(Storage(tmp_path.as_uri()), PATH, b"x")
+    folders = [tmp_path / PATH, tmp_path / "exports/7", tmp_path / "exports", tmp_path]
+    assert synced == [str(folder) for folder in folders]
+
+
+async def test_check_accepts_a_usable_storage(storage: Storage) -> None:
+    await storage.check()
+
+
+async def test_s3_over_plain_http_names_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.delenv("AWS_ALLOW_HTTP", raising=False)
+    storage = Storage("s3://bucket")
+    for operation in (storage.check(), storage.size(PATH)):
+        with pytest.raises(Unavailable, match=r"AWS_ENDPOINT_URL has no TLS\. Set AWS_ALLOW_HTTP=true"):
+            await operation

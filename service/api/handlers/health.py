@@ -1,12 +1,13 @@
 """Liveness and readiness of the process."""
 
 import asyncio
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final
 
 from aiohttp import web
 
 from service.api.http.responses import reply
-from service.api.server.resources import RESOURCES
+from service.api.server.resources import RESOURCES, Resources
 from service.domain.errors import Unavailable
 from service.store import heartbeats
 from service.store.postgres.database import outages_as_unavailable
@@ -20,17 +21,32 @@ async def get_health(_: web.Request) -> web.Response:
 
 
 async def get_readiness(request: web.Request) -> web.Response:
-    """Return 200 if the database is ready for queries, otherwise 503, with the state of each component."""
-    parts: dict[str, Any] = {"database": {"status": "down"}, "consumers": {"status": "unknown", "workers": {}}}
-    try:
-        async with (
-            asyncio.timeout(_TIMEOUT_S),
-            outages_as_unavailable(),
-            request.app[RESOURCES].pool.acquire() as connection,
-        ):
-            workers = await heartbeats.count_live_workers(connection)
-    except (Unavailable, TimeoutError):
+    """Return 200 if the database is ready for queries, otherwise 503, with the state of each component.
+
+    Queries don't need the storage. While it is down, uploads and downloads return 503, and the log contains the reason.
+    """
+    resources = request.app[RESOURCES]
+    storage_is_up, workers = await asyncio.gather(resources.storage_health.is_up(), _count_live_workers(resources))
+    parts = {
+        "database": {"status": "down" if workers is None else "up"},
+        "storage": {"status": "up" if storage_is_up else "down"},
+        "consumers": {"status": _status(workers), "workers": workers or {}},
+    }
+    if workers is None:
         return reply({"status": "unavailable", "parts": parts}, status=503)
-    parts["database"]["status"] = "up"
-    parts["consumers"] = {"status": "up" if workers else "down", "workers": workers}
     return reply({"status": "ready", "parts": parts})
+
+
+async def _count_live_workers(resources: Resources) -> Mapping[str, int] | None:
+    """Return the number of workers of each role, or None if the database doesn't respond."""
+    try:
+        async with asyncio.timeout(_TIMEOUT_S), outages_as_unavailable(), resources.pool.acquire() as connection:
+            return await heartbeats.count_live_workers(connection)
+    except (Unavailable, TimeoutError):
+        return None
+
+
+def _status(workers: Mapping[str, int] | None) -> str:
+    if workers is None:
+        return "unknown"
+    return "up" if workers else "down"

@@ -65,11 +65,18 @@ def error_response(request: web.Request, error: ServiceError) -> web.Response:
     response = reply_error(request, error_type.status, error_type.code, str(error), getattr(error, "param", None))
     if isinstance(error, errors.Unauthorized):
         response.headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, errors.Unavailable):
+        log.warning("request_unavailable", error=str(error), cause=_first_line(error.__cause__))
     if isinstance(error, errors.Unavailable | errors.RateLimitExceeded):
         response.headers["Retry-After"] = str(error.retry_after_s)
     if isinstance(error, errors.RangeNotSatisfiable):
         response.headers["Content-Range"] = f"bytes */{error.size}"  # RFC 9110, section 14.4
     return response
+
+
+def _first_line(cause: BaseException | None) -> str | None:
+    """Return the first line of a cause, whose other lines are details for programmers."""
+    return None if cause is None else (str(cause) or repr(cause)).splitlines()[0]
 
 
 def internal_error_response(request: web.Request) -> web.Response:

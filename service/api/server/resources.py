@@ -13,6 +13,7 @@ from service.api.http.key_cache import KeyCache, new_key_cache
 from service.api.http.rate_limits import RateLimits
 from service.api.server.backlog_metrics import BacklogMetrics
 from service.api.server.rate_limit_counters import open_rate_limit_counters
+from service.api.server.storage_health import StorageHealth
 from service.settings import Settings
 from service.storage import Storage
 from service.store import exports
@@ -47,6 +48,7 @@ class Resources:
     uploads: KeyLimit
     streams: KeyLimit
     waits: KeyLimit
+    storage_health: StorageHealth
     key_cache: KeyCache = field(default_factory=new_key_cache)
 
 
@@ -71,6 +73,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         export_watch = await opened.enter_async_context(watching(pool, notifications, WRITTEN, exports.find_finished))
         receipt_watch = await opened.enter_async_context(watching(pool, notifications, WRITTEN, receipts.find_finished))
         storage = resources.open_storage(settings)
+        storage_health = StorageHealth(storage)
+        await storage_health.is_up()  # logs a wrong configuration at the start
         subscriptions = await opened.enter_async_context(open_subscriptions(pool, worker_pool, notifications))
         limits = RateLimits(settings, await opened.enter_async_context(open_rate_limit_counters(settings)))
         yield Resources(
@@ -79,4 +83,5 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             KeyLimit("RESULTS_UPLOADS_PER_KEY", settings.uploads_per_key, _UPLOAD_WAIT_S),
             KeyLimit("RESULTS_STREAMS_PER_KEY", settings.streams_per_key),
             KeyLimit("RESULTS_WAITS_PER_KEY", settings.waits_per_key),
+            storage_health,
         )  # fmt: skip

@@ -45,7 +45,7 @@ WHERE org_id = $1 AND receipt_id = $2 AND claim = $3 AND status = 'processing'
 RETURNING 1
 
 -- name: retry
-UPDATE receipts SET status = 'queued', claim = NULL, lease_until = NULL, due_at = now() + $4
+UPDATE receipts SET status = 'queued', claim = NULL, lease_until = NULL, due_at = now() + $4, problems = $5
 WHERE org_id = $1 AND receipt_id = $2 AND claim = $3 AND status = 'processing'
 
 -- name: release  (the attempt doesn't count)

@@ -1,16 +1,17 @@
 """Ingestion of uploaded reports: claim a report, parse it in a child process, store it, and update its receipt."""
 
 import asyncio
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
 from service.domain.errors import NotFound, Reason, Rejected, Unavailable
 from service.domain.jobs import Claim
-from service.domain.reports import MAX_ATTEMPTS, RETRY_WAITS, ReportLimits, Upload
+from service.domain.reports import MAX_ATTEMPTS, RETRY_WAITS, TEMPORARY_SPACE_WAITS, ReportLimits, Upload
 from service.log import log
 from service.reports.errors import ReportError
 from service.reports.parser_processes import ParserProcess
@@ -29,6 +30,10 @@ _RENEW_EVERY_S: Final = 5.0
 _CONFLICT_WAIT: Final = timedelta(seconds=1)
 _OUTAGE_WAIT: Final = timedelta(seconds=15)
 _MAX_REASON: Final = 2_000
+
+
+class TemporaryFolderError(Exception):
+    """The temporary folder can't contain the report, for example because the disk is full."""
 
 
 class ReportIngester:
@@ -87,7 +92,7 @@ class ReportIngester:
 
         The lease is renewed until a storage slot is free. The rest of the lease lasts until `store` locks the row.
         """
-        with TemporaryDirectory(prefix=FOLDER_PREFIX) as folder:
+        with _temporary_folder() as folder:
             results = Path(folder) / "results"
             async with AsyncExitStack() as slot:
                 async with self._lease(claimed.claim).renewing():
@@ -99,10 +104,12 @@ class ReportIngester:
         return JobLease(self._pool, REPORT_JOBS, claim, _LEASE, _RENEW_EVERY_S)
 
     async def _read(self, upload: Upload, source: Path, results: Path) -> ReadUpload:
-        await self._download(upload.report.path, source)
+        with _disk_errors():
+            await self._download(upload.report.path, source)
         parser = self._idle_parsers.pop() if self._idle_parsers else ParserProcess()
         try:
-            return await parser.read(source, results, upload.report.content_type, upload.encoding, self._limits)
+            with _disk_errors():
+                return await parser.read(source, results, upload.report.content_type, upload.encoding, self._limits)
         finally:
             self._idle_parsers.append(parser)
 
@@ -114,15 +121,18 @@ class ReportIngester:
     async def _record_failure(self, claimed: ClaimedReport, error: Exception) -> ReportOutcome:
         """Reject the report or schedule a retry. If the database is unreachable, do neither: the lease will expire."""
         rejection, delay = _rejection(error), _uncounted_delay(error)
+        reason = str(error) if isinstance(error, TemporaryFolderError) else "an internal error occurred"
         if rejection is None and delay is None and claimed.attempt_count >= MAX_ATTEMPTS:
-            rejection = "internal_error", "an internal error occurred in each attempt"
+            rejection = "internal_error", f"{reason} in each attempt"
         try:
             if rejection:
                 await self._reject(claimed.claim, claimed.upload, *rejection)
                 return ReportOutcome("rejected")
             if delay is None:
+                waits = TEMPORARY_SPACE_WAITS if isinstance(error, TemporaryFolderError) else RETRY_WAITS
+                problem = _problem("internal_error", f"{reason}; the report is queued for another attempt")
                 async with self._pool.acquire() as connection:
-                    await REPORT_JOBS.retry(connection, claimed.claim, RETRY_WAITS[claimed.attempt_count - 1])
+                    await REPORT_JOBS.retry(connection, claimed.claim, waits[claimed.attempt_count - 1], [problem])
             else:
                 await self._lease(claimed.claim).release(delay)
         except Exception as outage:
@@ -132,9 +142,8 @@ class ReportIngester:
         return ReportOutcome("queued")
 
     async def _reject(self, claim: Claim, upload: Upload, reason: Reason, message: str) -> None:
-        problem = {"index": None, "name": None, "reason": f"{reason}: {message}"[:_MAX_REASON]}
         async with self._pool.acquire() as connection:
-            rejected = await reports.finish(connection, claim, "rejected", 0, [problem])
+            rejected = await reports.finish(connection, claim, "rejected", 0, [_problem(reason, message)])
         if rejected:
             await self._delete(upload)
 
@@ -145,6 +154,28 @@ class ReportIngester:
                 await self._storage.delete(path)
         except Unavailable as error:
             log.warning("upload_deletion_failed", path=upload.report.path, error=repr(error))
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[str]:
+    """Provide a temporary folder for one report. Raises TemporaryFolderError if it can't be created."""
+    with ExitStack() as opened:
+        with _disk_errors():
+            folder = opened.enter_context(TemporaryDirectory(prefix=FOLDER_PREFIX))
+        yield folder
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    """Convert errors of the local disk, which must not be mistaken for an outage of the database or the storage."""
+    try:
+        yield
+    except OSError as error:
+        raise TemporaryFolderError(f"the temporary folder of the server failed: {error.strerror or error}") from error
+
+
+def _problem(reason: Reason, message: str) -> dict[str, Any]:
+    return {"index": None, "name": None, "reason": f"{reason}: {message}"[:_MAX_REASON]}
 
 
 def _uncounted_delay(error: Exception) -> timedelta | None:

@@ -173,3 +173,27 @@ async def test_browser_saves_html_from_s3_instead_of_showing_it(database_url: st
         assert str(response.url).startswith(s3_url)
         assert response.headers["Content-Disposition"].startswith("attachment; filename=")
         assert response.headers["Content-Disposition"].endswith(quote(name[-10:]))
+
+
+async def test_readiness_and_log_show_that_the_storage_is_missing(
+    database_url: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with serve(database_url, artifacts_url=(tmp_path / "files").as_uri()) as api:
+        (tmp_path / "files").rename(tmp_path / "volume")
+        api.resources.storage_health._expires_at = 0
+        ready = await api.get("/readyz", key="")
+        assert (ready["status"], ready["parts"]["storage"]) == ("ready", {"status": "down"})
+        log = "".join(capfd.readouterr())
+        assert "storage_unreachable" in log
+        assert "the file storage does not exist. Check that its volume is mounted." in log
+
+
+async def test_unusable_storage_is_logged_at_the_start(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.delenv("AWS_ALLOW_HTTP", raising=False)
+    async with serve(database_url, artifacts_url="s3://bucket"):
+        assert "Set AWS_ALLOW_HTTP=true" in "".join(capfd.readouterr())

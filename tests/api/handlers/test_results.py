@@ -171,6 +171,7 @@ async def test_readiness_contains_the_state_of_each_component(api: Api) -> None:
     assert await api.get("/healthz", key="") == {"status": "ok"}
     ready = await api.get("/readyz", key="")
     assert ready["parts"]["database"]["status"] == "up"
+    assert ready["parts"]["storage"]["status"] == "up"
     assert ready["parts"]["consumers"] == {"status": "down", "workers": {}}
     await api.store.pool.execute("INSERT INTO heartbeats (worker_id, role) VALUES ('h:1:runs', 'runs')")
     assert (await api.get("/readyz", key=""))["parts"]["consumers"] == {"status": "up", "workers": {"runs": 1}}
