@@ -21,7 +21,7 @@ async def stored(api: Api, monkeypatch: pytest.MonkeyPatch) -> Api:
     invalid = {"name": "x" * 500, "status": "unknown"}
     for second, run_id in enumerate(RUNS):
         time = f"2026-05-20T12:00:{second:02}Z"
-        await api.store.take(run_event(run_id, [result(), invalid], labels={"note": "x" * 500}, time=time))
+        await api.store.ingest(run_event(run_id, [result(), invalid], labels={"note": "x" * 500}, time=time))
         await api.send("POST", "/v1/results/export", json={"format": "csv", "filter": {"run_id": run_id}})
     async with api.store.pool.acquire() as connection:
         await connection.execute("UPDATE events SET number = nextval('event_numbers')")
@@ -44,7 +44,7 @@ async def test_list_of_large_items_has_small_pages_and_is_complete(
     first = await stored.get(path, {"limit": "1000", **params})
     assert 1 <= len(first["data"]) < len(RUNS)
     assert len(orjson.dumps(first["data"])) < 2_000 + 2_000  # the budget and the item with which the page reaches it
-    found = [run_id_of(item) for item in await stored.walk(path, {"limit": "1000", **params})]
+    found = [run_id_of(item) for item in await stored.list_all(path, {"limit": "1000", **params})]
     assert found == RUNS[::-1]
 
 
@@ -54,7 +54,7 @@ def run_id_of(item: Any) -> Any:
 
 async def test_labels_of_an_event_are_limited(api: Api) -> None:
     labels = {"team": "shop", "long": "x" * 1_001, **MANY_LABELS}
-    [outcome] = await api.store.take(run_event("run_1", labels=labels))
+    [outcome] = await api.store.ingest(run_event("run_1", labels=labels))
     assert outcome.status == "stored"
     run = await api.get("/v1/runs/run_1")
     assert run["labels"]["team"] == "shop"
@@ -66,7 +66,7 @@ async def test_labels_of_an_event_are_limited(api: Api) -> None:
 
 
 async def test_labels_together_are_limited(api: Api) -> None:
-    await api.store.take(run_event("run_1", labels={f"label {number}": "x" * 1_000 for number in range(50)}))
+    await api.store.ingest(run_event("run_1", labels={f"label {number}": "x" * 1_000 for number in range(50)}))
     assert len((await api.get("/v1/runs/run_1"))["labels"]) == 15
 
 
@@ -81,7 +81,7 @@ async def test_labels_of_a_native_report_are_limited(database_url: str, tmp_path
 
 async def test_problems_of_a_receipt_are_limited(api: Api) -> None:
     invalid = {"name": "x" * 900, "status": "unknown"}
-    await api.store.take(run_event("run_1", [result(), *[invalid] * 2_000]))
+    await api.store.ingest(run_event("run_1", [result(), *[invalid] * 2_000]))
     [receipt] = (await api.get("/v1/receipts"))["data"]
     assert len(orjson.dumps(receipt)) < 150_000
     listed = len(receipt["problems"]) - 1

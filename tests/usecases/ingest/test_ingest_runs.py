@@ -346,12 +346,12 @@ async def test_event_with_too_many_results_attempts_and_artifacts_is_rejected(st
     assert (outcome.status, outcome.reason) == ("rejected", "too_large")
     assert outcome.message == "data.results: must have at most 4 results, attempts, and artifacts, has 5"
     assert [receipt["status"] for receipt in await store.receipts()] == ["rejected"]
-    [outcome] = await store.take(event)
+    [outcome] = await store.ingest(event)
     assert outcome.status == "stored"
 
 
 async def test_number_of_retries_is_stored_as_a_number(store: Store) -> None:
-    await store.take(run_event(results=[result(retries=998, attempts=[{"status": "failed"}, {"status": "passed"}])]))
+    await store.ingest(run_event(results=[result(retries=998, attempts=[{"status": "failed"}, {"status": "passed"}])]))
     assert await store.results() == [("logs in", "passed", 812, 999, True)]
     rows = await store.pool.fetch("SELECT attempt, is_last_attempt FROM result_details ORDER BY attempt")
     assert [tuple(row) for row in rows] == [
