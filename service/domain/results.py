@@ -11,6 +11,9 @@ MAX_DURATION_MS: Final = 2**31 - 1  # limit of the database column: 24.8 days
 
 MAX_EVENT_ROWS: Final = 100_000  # default limit of the results, attempts, and artifacts of one event
 
+MAX_ATTEMPT_TEXTS: Final = 1_000_000  # characters of the messages and details of one result
+_SHORT_MESSAGE: Final = 200
+
 Int16 = Annotated[int, "int16"]  # an integer in a column of two bytes
 
 _SEVERITY_OF_CODE: Final = {code: SEVERITY[status] for code, status in STATUS_NAMES.items()}
@@ -87,6 +90,22 @@ def add_attempt(first: CaseOutcome, second: CaseOutcome) -> CaseOutcome:
         attempts=earlier + later,
         artifacts=first.artifacts + second.artifacts,
     )
+
+
+def limit_texts(outcome: CaseOutcome) -> CaseOutcome:
+    """Shorten the texts of early attempts if all attempts together have more than `MAX_ATTEMPT_TEXTS` characters.
+
+    Without the limit, one result with 1,000 attempts would be a response of 100 MB.
+    """
+    attempts = list(outcome.attempts)
+    size = 0
+    for position in range(len(attempts) - 1, -1, -1):
+        attempt = attempts[position]
+        size += len(attempt.message or "") + len(attempt.details or "")
+        if size > MAX_ATTEMPT_TEXTS:
+            message = attempt.message[:_SHORT_MESSAGE] if attempt.message else None
+            attempts[position] = attempt._replace(message=message, details=None)
+    return outcome._replace(attempts=tuple(attempts))
 
 
 def merge(outcomes: dict[CaseKey, CaseOutcome], others: Iterable[CaseOutcome]) -> None:

@@ -36,6 +36,7 @@ _DENIED_TEXTS: Final = (
     "permission denied", "not permitted", "read-only file system", "lacked the necessary privileges",
     "lacked valid authentication",
 )  # fmt: skip
+_NO_BUCKET_TEXT: Final = "nosuchbucket"
 _NO_TLS_TEXT: Final = "badscheme"  # the HTTP client of the library rejects http://
 _MISSING: Final = "the file storage does not exist. Check that its volume is mounted."
 _MARKER: Final = ".zof-results-storage"
@@ -265,6 +266,8 @@ def _translated_errors(path: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
+        if _NO_BUCKET_TEXT in str(error).lower():
+            raise Unavailable(_reason(error)) from error
         raise NotFound("the file is no longer in storage") from error
     except (BaseError, OSError) as error:
         raise Unavailable(_reason(error)) from error
@@ -288,6 +291,8 @@ def _reason(error: Exception) -> str:
         return "the file storage is full"
     if isinstance(error, _DENIED_ERRORS) or any(denied in text for denied in _DENIED_TEXTS):
         return "the file storage denies access"
+    if _NO_BUCKET_TEXT in text:
+        return "the bucket of the file storage does not exist"
     if _NO_TLS_TEXT in text:
         return "AWS_ENDPOINT_URL has no TLS. Set AWS_ALLOW_HTTP=true or use an https:// endpoint."
     return "the file storage does not respond"

@@ -79,6 +79,21 @@ async def test_labels_of_a_native_report_are_limited(database_url: str, tmp_path
         assert len((await reports.api.get("/v1/runs/run_1"))["labels"]) == 100
 
 
+@pytest.mark.parametrize("repeated", [False, True], ids=["listed attempts", "repeated case ID"])
+async def test_texts_of_the_attempts_of_one_result_are_limited(api: Api, *, repeated: bool) -> None:
+    failure = {"message": "m" * 10_000, "details": "d" * 100_000}
+    attempts: list[dict[str, Any]] = [{"status": "failed", "failure": failure}] * 30
+    results = [result(case_id="a", **attempt) for attempt in attempts] if repeated else None
+    await api.store.ingest(run_event("run_1", results or [result("x", "failed", attempts=attempts)]))
+    [found] = (await api.get("/v1/results"))["data"]
+    one = await api.get(f"/v1/results/{found['id']}")
+    details = [attempt["failure"]["details"] for attempt in one["attempt_details"]]
+    assert (len(details), details[-1], details[0]) == (30, "d" * 100_000, None)
+    assert len(orjson.dumps(one["attempt_details"])) < 1_100_000
+    [receipt] = (await api.get("/v1/receipts"))["data"]
+    assert "texts of early attempts were shortened" in receipt["problems"][0]["reason"]
+
+
 async def test_problems_of_a_receipt_are_limited(api: Api) -> None:
     invalid = {"name": "x" * 900, "status": "unknown"}
     await api.store.ingest(run_event("run_1", [result(), *[invalid] * 2_000]))

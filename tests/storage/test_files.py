@@ -242,3 +242,11 @@ async def test_s3_over_plain_http_names_the_setting(monkeypatch: pytest.MonkeyPa
     for operation in (storage.check(), storage.size(PATH)):
         with pytest.raises(Unavailable, match=r"AWS_ENDPOINT_URL has no TLS\. Set AWS_ALLOW_HTTP=true"):
             await operation
+
+
+async def test_missing_bucket_is_not_a_missing_file(s3_url: str) -> None:
+    new_bucket(s3_url)
+    storage = Storage("s3://missing-bucket")
+    for operation in (storage.read(PATH), storage.check()):
+        with pytest.raises(Unavailable, match="the bucket of the file storage does not exist"):
+            await operation

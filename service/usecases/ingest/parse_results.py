@@ -7,7 +7,15 @@ from service.contracts.run_events import AttemptIn, ResultIn
 from service.domain import texts
 from service.domain.cases import Case, KnownCases
 from service.domain.ids import CaseKey, OrgId
-from service.domain.results import ArtifactReference, Attempt, CaseOutcome, add_attempt, is_flaky
+from service.domain.results import (
+    MAX_ATTEMPT_TEXTS,
+    ArtifactReference,
+    Attempt,
+    CaseOutcome,
+    add_attempt,
+    is_flaky,
+    limit_texts,
+)  # fmt: skip
 from service.domain.statuses import STATUS_CODES
 from service.usecases.ingest.parse_events import ParsedEvent, to_ms, truncate
 
@@ -15,6 +23,8 @@ MAX_ATTEMPTS: Final = 1_000
 KEY_COLLISION: Final = "case_key_clash: a different case has the same key"
 
 _DETAIL_FIELDS: Final = frozenset({"attempts", "retries", "failure", "logs_ref", "artifacts"})
+# Fewer attempts can't have too many characters.
+_MANY_ATTEMPTS: Final = MAX_ATTEMPT_TEXTS // (texts.MAX_MESSAGE + texts.MAX_DETAILS)
 _PASSED: Final = STATUS_CODES["passed"]
 
 # Creates a named tuple without calling its Python constructor, which is measurable once per result.
@@ -54,7 +64,7 @@ def parse_results(
             elif earlier.attempt_count + outcome.attempt_count > MAX_ATTEMPTS:
                 event.reject(index, case.name, f"attempts: must be at most {MAX_ATTEMPTS} per case")
             else:
-                outcomes[key] = add_attempt(earlier, outcome)
+                outcomes[key] = _limit_texts(event, index, case.name, add_attempt(earlier, outcome))
     return outcomes, unseen
 
 
@@ -91,9 +101,21 @@ def _outcome(event: ParsedEvent, index: int, result: ResultIn, key: CaseKey) -> 
     attempt_count = max(len(attempts), 1, min(MAX_ATTEMPTS, 1 + (result.get("retries") or 0)))
     if attempt_count > 1 and not attempts:
         attempts = (_attempt(event, index, result),)
-    return CaseOutcome(
+    outcome = CaseOutcome(
         key, status, duration_ms, started_ms, event.event_s, attempt_count, flaky, attempts, artifacts
     )  # fmt: skip
+    return _limit_texts(event, index, result["name"][: texts.MAX_TEXT], outcome)
+
+
+def _limit_texts(event: ParsedEvent, index: int, name: str, outcome: CaseOutcome) -> CaseOutcome:
+    """Limit the texts of many attempts together. Adds a problem if texts are shortened."""
+    if len(outcome.attempts) < _MANY_ATTEMPTS:
+        return outcome
+    limited = limit_texts(outcome)
+    if limited != outcome:
+        reason = f"attempts: the texts of early attempts were shortened, at most {MAX_ATTEMPT_TEXTS} characters fit"
+        event.problems.append({"index": index, "name": name, "reason": reason})
+    return limited
 
 
 def _attempts(event: ParsedEvent, index: int, result: ResultIn) -> tuple[Attempt, ...] | None:
