@@ -6,8 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
-from functools import partial
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -44,10 +43,9 @@ async def stop_both(server: Postgres, key: str, stop_signal: signal.Signals, del
         requests = [asyncio.create_task(read(session, url + path)) for path in REQUESTS]
         await asyncio.sleep(0.3)
         started = time.monotonic()
-        await asyncio.gather(
-            after(max(0.0, -delay_s), api.terminate),
-            after(max(0.0, delay_s), partial(server.process.send, stop_signal)),
-        )
+        api.terminate()
+        await asyncio.sleep(delay_s)
+        server.process.send(stop_signal)
         assert await asyncio.wait_for(api.wait(), STOP_TIMEOUT_S) == 0
         duration_s = time.monotonic() - started
         await asyncio.gather(*requests)
@@ -56,11 +54,6 @@ async def stop_both(server: Postgres, key: str, stop_signal: signal.Signals, del
     while not server.is_ready():  # noqa: ASYNC110 - another process's state
         await asyncio.sleep(0.05)
     return duration_s
-
-
-async def after(delay_s: float, stop: Callable[[], None]) -> None:
-    await asyncio.sleep(delay_s)
-    stop()
 
 
 async def read(session: ClientSession, url: str) -> None:

@@ -79,7 +79,7 @@ def raise_descriptor_limit() -> int:
 
 def max_connections(settings: Settings, descriptors: int) -> int:
     """Return the limit of the settings, or the number of connections for which there are file descriptors."""
-    available = descriptors - HEADROOM - 2 * settings.database_pool_size - _OTHER_DESCRIPTORS
+    available = max(1, descriptors - HEADROOM - 2 * settings.database_pool_size - _OTHER_DESCRIPTORS)
     if available < settings.http_max_connections:
         log.warning("connection_limit_reduced", limit=available, file_descriptors=descriptors)
-    return max(1, min(available, settings.http_max_connections))
+    return min(available, settings.http_max_connections)
