@@ -90,12 +90,14 @@ WHERE org_id = $1 AND webhook_id = $2 AND delivery_id = $3
 RETURNING delivery_id
 
 -- name: exhaust_pending  (at most $3 pending deliveries of a disabled webhook)
+-- Without an order: before the next ANALYZE, the planner would sort the complete backlog in each step. The outer
+-- condition is the primary key and not ctid, because the planner would compare each ctid of the backlog with the array.
 WITH exhausted AS (
     UPDATE deliveries SET status = 'exhausted', due_at = NULL, claim = NULL
-    WHERE org_id = $1 AND webhook_id = $2 AND ctid = ANY (ARRAY (
-        SELECT ctid FROM deliveries
+    WHERE org_id = $1 AND webhook_id = $2 AND delivery_id = ANY (ARRAY (
+        SELECT delivery_id FROM deliveries
         WHERE org_id = $1 AND webhook_id = $2 AND due_at IS NOT NULL
-        ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED
+        LIMIT $3 FOR UPDATE SKIP LOCKED
     ))
     RETURNING 1
 )
@@ -104,8 +106,8 @@ SELECT count(*) FROM exhausted
 -- name: delete_some  (at most $3 deliveries of a deleted webhook)
 WITH deleted AS (
     DELETE FROM deliveries
-    WHERE org_id = $1 AND webhook_id = $2 AND ctid = ANY (ARRAY (
-        SELECT ctid FROM deliveries
+    WHERE org_id = $1 AND webhook_id = $2 AND delivery_id = ANY (ARRAY (
+        SELECT delivery_id FROM deliveries
         WHERE org_id = $1 AND webhook_id = $2
         ORDER BY delivery_id LIMIT $3 FOR UPDATE SKIP LOCKED
     ))
