@@ -1,8 +1,6 @@
 """Bulk exports: requests one, waits for it, downloads its file with resumption, and checks the SHA-256."""
 
 import glob
-import hashlib
-import os
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, timezone
@@ -12,6 +10,7 @@ from urllib.parse import quote
 from uuid import uuid4
 
 from service.client.http import IncompleteResponse, Server, ServerError, open_server, read_json
+from service.client.outputs import FileOutput, Output, find_stream
 from service.client.terminal import print_message, show_progress
 from service.domain.exports import COLUMNS, EXPORT_FORMATS
 from service.domain.filters import ResultFilter, build_filter
@@ -19,7 +18,6 @@ from service.domain.timestamps import parse_timestamp
 
 _RETRY_S: Final = 60
 _WAIT_S: Final = 2  # of one request; also the interval of updates of the progress bar
-_CHUNK_BYTES: Final = 2**18
 _MAX_RESUMPTIONS: Final = 10  # consecutive attempts that receive no data
 _PAUSE_S: Final = 1.0
 _MAX_AGE: Final = timedelta(hours=1)  # a repeated command after this time needs current results
@@ -27,16 +25,18 @@ _UNFINISHED: Final = ("queued", "running")
 
 
 def export(url: str, key: str, request: Mapping[str, Any], target: Path) -> None:
-    """Create an export and store its file as `target`. Raises ServerError."""
+    """Create an export and write its file to `target`. Raises ServerError."""
+    stream = find_stream(target)
     with open_server(url, key, retry_s=_RETRY_S) as server:
-        job = _find_interrupted(server, request, target) or _request(server, request)
-        _finish(server, job, target)
+        interrupted = None if stream else _find_interrupted(server, request, target.resolve())
+        _finish(server, interrupted or _request(server, request), target, stream)
 
 
 def fetch(url: str, key: str, export_id: str, target: Path) -> None:
-    """Store the file of an existing export as `target`. Continues an interrupted download. Raises ServerError."""
+    """Write the file of an existing export to `target`. Continues an interrupted download. Raises ServerError."""
+    stream = find_stream(target)
     with open_server(url, key, retry_s=_RETRY_S) as server:
-        _finish(server, server.get(f"/results/export/{quote(export_id, safe='')}"), target)
+        _finish(server, server.get(f"/results/export/{quote(export_id, safe='')}"), target, stream)
 
 
 def _request(server: Server, request: Mapping[str, Any]) -> Any:
@@ -87,16 +87,16 @@ def _normalize(request: Mapping[str, Any]) -> tuple[Any, ...]:
     )
 
 
-def _finish(server: Server, job: dict[str, Any], target: Path) -> None:
-    part = target.with_name(f"{target.name}.{job['id']}.part")
+def _finish(server: Server, job: dict[str, Any], target: Path, stream: Output | None) -> None:
+    output = stream or FileOutput(target.resolve(), job["id"])  # a link stays, and its file is replaced
     try:
-        part.touch()  # if the same command is interrupted from here on, it continues this job
+        output.prepare()  # if the same command is interrupted from here on, it continues this job
         job = _wait(server, job)
-        _download(server, job, part)
+        _download(server, job, output)
     except KeyboardInterrupt:
         print_message(f"interrupted. To continue, run: zof-results export --export-id {job['id']} -o {target}")
         raise
-    os.replace(part, target)
+    output.finish()
     print_message(f"{target}: {job['rows']} rows, {job['size']} bytes, sha256 {job['sha256']}")
 
 
@@ -112,44 +112,33 @@ def _wait(server: Server, job: dict[str, Any]) -> dict[str, Any]:
     return job
 
 
-def _download(server: Server, job: dict[str, Any], part: Path) -> None:
-    """Download the rest of the file and check it. After an error, the bytes received so far stay in `part`."""
+def _download(server: Server, job: dict[str, Any], output: Output) -> None:
+    """Download the rest of the file and check it. After an error, the received bytes stay in a file output."""
     remaining = _MAX_RESUMPTIONS
     with show_progress("downloading", job["size"]) as progress:
-        progress.set_position(_size(part))
-        while remaining and (before := _size(part)) < job["size"]:
+        progress.set_position(output.received)
+        while remaining and (before := output.received) < job["size"]:
             try:
-                _append(server, job, part, progress.set_position)
+                _append(server, job, output, progress.set_position)
             except IncompleteResponse:
                 if remaining == 1:
                     raise
                 progress.set_label("resuming")
                 time.sleep(_PAUSE_S)
-            remaining = _MAX_RESUMPTIONS if _size(part) > before else remaining - 1
-    if _sha256(part) != job["sha256"]:
-        part.unlink()
+            remaining = _MAX_RESUMPTIONS if output.received > before else remaining - 1
+    if output.sha256() != job["sha256"]:
+        output.discard()
         raise ServerError("sha256 mismatch: the downloaded file differs from the file on the server. Try again.")
 
 
-def _append(server: Server, job: dict[str, Any], part: Path, show: Callable[[int], None]) -> None:
-    start = _size(part)
+def _append(server: Server, job: dict[str, Any], output: Output, show: Callable[[int], None]) -> None:
+    start = output.received
     headers = {"Range": f"bytes={start}-"} if start else {}
-    with (
-        server.open("GET", f"/results/export/{job['id']}/file", headers=headers) as response,
-        part.open("ab" if response.status_code == 206 else "wb") as file,
-    ):
-        for chunk in response.iter_bytes():  # without a chunk size, which would lose the bytes before an error
-            file.write(chunk)
-            show(file.tell())  # codespell:ignore tell - the name of the method
-
-
-def _size(part: Path) -> int:
-    return part.stat().st_size if part.exists() else 0
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+    with server.open("GET", f"/results/export/{job['id']}/file", headers=headers) as response:
+        resumes = response.status_code == 206
+        position = start if resumes else 0
+        with output.writing(resumes=resumes) as write:
+            for chunk in response.iter_bytes():  # without a chunk size, which would lose the bytes before an error
+                write(chunk)
+                position += len(chunk)
+                show(position)

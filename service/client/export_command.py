@@ -39,8 +39,8 @@ def _filter_option(parameter: FilterParameter) -> Callable[[Callable[..., Any]],
 
 
 def _check_target(_: click.Context, __: click.Parameter, target: Path) -> Path:
-    if str(target) == "-" or not target.parent.is_dir():
-        raise click.BadParameter(f"'{target}' must be a file in an existing folder. Stdout isn't supported.")
+    if str(target) != "-" and not target.resolve().parent.is_dir():
+        raise click.BadParameter(f"'{target}' must be a file in an existing folder, or - for stdout.")
     return target
 
 
@@ -48,8 +48,9 @@ def _check_target(_: click.Context, __: click.Parameter, target: Path) -> Path:
 @server_options
 @click.option(
     "-o", "--output", "target", required=True, callback=_check_target,
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    help="File to write. An existing file is replaced after the download is complete.",
+    type=click.Path(dir_okay=False, writable=True, allow_dash=True, path_type=Path),
+    help="File to write, or - for stdout. An existing file is replaced after the download is complete; a pipe or device"
+    " is written directly.",
 )  # fmt: skip
 @click.option(
     "--format", type=click.Choice(tuple(EXPORT_FORMATS)),

@@ -183,6 +183,61 @@ async def test_remains_of_another_export_are_deleted(exports: Exports, tmp_path:
     assert result_files(tmp_path) == ["results.csv"]
 
 
+@pytest.mark.parametrize("output", ["-", "link"])
+async def test_stdout_gets_only_the_bytes_of_the_file(exports: Exports, tmp_path: Path, output: str) -> None:
+    job, link = await finished_export(exports), tmp_path / "stdout"
+    link.symlink_to("/proc/self/fd/1")  # like /dev/stdout, which a defect must not replace
+    target = str(link) if output == "link" else output
+    command = await start(exports, "--export-id", job["id"], "-o", target, stdout=asyncio.subprocess.PIPE)
+    written, messages = await asyncio.wait_for(command.communicate(), 30)
+    assert command.returncode == 0, messages
+    assert written == await exports.file(job)
+    assert link.is_symlink()
+
+
+async def test_stdout_that_is_redirected_to_a_file_keeps_its_earlier_content(exports: Exports, tmp_path: Path) -> None:
+    job, redirected, link = await finished_export(exports), tmp_path / "results.log", tmp_path / "stdout"
+    link.symlink_to("/proc/self/fd/1")
+    redirected.write_bytes(b"earlier\n")
+    with redirected.open("ab") as file:
+        command = await start(exports, "--export-id", job["id"], "-o", str(link), stdout=file)
+    assert await asyncio.wait_for(command.wait(), 30) == 0
+    assert redirected.read_bytes() == b"earlier\n" + await exports.file(job)
+
+
+async def test_pipe_is_written_directly_and_its_link_stays(exports: Exports, tmp_path: Path) -> None:
+    job, link, pipe = await finished_export(exports), tmp_path / "results.csv", tmp_path / "pipe"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    reading = asyncio.create_task(asyncio.to_thread(pipe.read_bytes))
+    await fetch(url(exports), exports.api.key, job["id"], link)
+    assert await asyncio.wait_for(reading, 30) == await exports.file(job)
+    assert link.readlink() == pipe
+    assert pipe.is_fifo()
+    assert result_files(tmp_path) == ["results.csv"]
+
+
+async def test_file_behind_a_link_is_replaced_and_the_link_stays(exports: Exports, tmp_path: Path) -> None:
+    job, link = await finished_export(exports), tmp_path / "results.csv"
+    (tmp_path / "real").mkdir()
+    link.symlink_to("real/data.csv")
+    for _ in range(2):
+        await fetch(url(exports), exports.api.key, job["id"], link)
+    assert str(link.readlink()) == "real/data.csv"
+    assert (tmp_path / "real/data.csv").read_bytes() == await exports.file(job)
+    assert [path.name for path in (tmp_path / "real").iterdir()] == ["data.csv"]
+
+
+async def test_stream_is_resumed_after_a_lost_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.client.export._PAUSE_S", 0)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reading = asyncio.create_task(asyncio.to_thread(pipe.read_bytes))
+    async with disconnecting_server(b"x" * 2_500, 100) as at:
+        await fetch(at, "key", "exp_1", pipe)
+    assert await asyncio.wait_for(reading, 30) == b"x" * 2_500
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -208,8 +263,8 @@ async def test_unwritable_target_is_a_one_line_error(exports: Exports, tmp_path:
     assert "Traceback" not in output.decode()
 
 
-async def start(exports: Exports, *arguments: str) -> asyncio.subprocess.Process:
+async def start(exports: Exports, *arguments: str, stdout: Any = None) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "service", "export", *arguments, stderr=asyncio.subprocess.PIPE,
+        sys.executable, "-m", "service", "export", *arguments, stdout=stdout, stderr=asyncio.subprocess.PIPE,
         env={**os.environ, "RESULTS_URL": url(exports), "RESULTS_API_KEY": exports.api.key},
     )  # fmt: skip
