@@ -98,7 +98,8 @@ async def _exports(context: RoleContext) -> RoleWorkload:
 async def _upkeep(context: RoleContext) -> RoleWorkload:
     exporter = await _exporter(context)
     settings, storage = context.settings, open_storage(context.settings)
-    expire = partial(expire_results, context.pool, storage, database_url(settings), settings.retention)
+    retention = settings.retention, settings.retention_grace
+    expire = partial(expire_results, context.pool, storage, database_url(settings), *retention)
     tasks = (
         PeriodicTask("abandoned_exports", 10, exporter.fail_abandoned),
         PeriodicTask("abandoned_reports", 10, _report_ingester(context).reject_abandoned),

@@ -127,6 +127,9 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Minimum level of log messages")
     retention_days: int = Field(3653, ge=1, description="Days to keep results after the completion of their run")
+    retention_grace_days: int = Field(
+        7, ge=0, le=365, description="Days to wait before an expired month is removed, to fix a wrong setting"
+    )
     consumer_channels: int = Field(
         2, ge=1, le=16, description="Batches that a consumer with the role runs processes concurrently"
     )
@@ -208,6 +211,11 @@ class Settings(BaseSettings):
     def retention(self) -> timedelta:
         """The retention of results."""
         return timedelta(days=self.retention_days)
+
+    @property
+    def retention_grace(self) -> timedelta:
+        """The time between the end of the retention of a month and its removal."""
+        return timedelta(days=self.retention_grace_days)
 
     @property
     def storage_url(self) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -75,9 +75,22 @@ async def find_files(
     return paths, ArtifactKey(*rows[-1][:-1]) if rows else None
 
 
-async def find_months(owner: Connection, before: date) -> list[date]:
-    """Return the months before this month that still have a partition."""
-    return [row["month"] for row in await owner.fetch(_SQL["find_months"], before)]
+class ExpiredMonth(NamedTuple):
+    """A month past the retention, with the observed time since it was noticed."""
+
+    month: date
+    waited: timedelta
+    is_new: bool
+
+
+async def observe_expired_months(owner: Connection, before: date, max_step: timedelta) -> list[ExpiredMonth]:
+    """Return the months before this month that still have a partition, oldest first, and record this observation.
+
+    Each observation adds the time since the previous one, at most `max_step`, so that a clock that jumps doesn't end
+    the grace period of a month.
+    """
+    rows = await owner.fetch(_SQL["observe_expired_months"], before, max_step)
+    return sorted(ExpiredMonth(*row) for row in rows)
 
 
 async def try_lock_dropping(owner: Connection) -> bool:

@@ -10,6 +10,12 @@ from service.store.postgres.statements import statements
 _SQL: Final = statements("upkeep")
 
 
+async def read_clock(connection: Connection) -> datetime:
+    """Return the current time of the database server. In a transaction, this is also the current time."""
+    time: datetime = await connection.fetchval(_SQL["read_clock"])
+    return time
+
+
 async def terminate_stuck_writers(connection: Connection, after: timedelta) -> int:
     """Terminate connections of consumers that have been suspended in a COPY for `after`; return their number."""
     async with connection.transaction():

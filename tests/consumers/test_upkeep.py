@@ -80,8 +80,8 @@ async def test_task_of_a_killed_process_is_finished_by_another_process(
     store: Store, database_url: str, tmp_path: Path
 ) -> None:
     def upkeep() -> AbstractContextManager[Popen[bytes]]:
-        files = tmp_path.as_uri()
-        return consumer(database_url, "", Topology(""), "upkeep", retention_days="30", artifacts_url=files)
+        settings = {"retention_days": "30", "retention_grace_days": "0", "artifacts_url": tmp_path.as_uri()}
+        return consumer(database_url, "", Topology(""), "upkeep", **settings)
 
     async def is_detach_pending() -> bool:
         return bool(await store.pool.fetchval("SELECT bool_or(inhdetachpending) FROM pg_inherits"))

@@ -1,12 +1,20 @@
 -- name: create_month_partitions
 SELECT create_month_partitions($1::date)
 
--- name: find_months  (months before this month that still have a partition, oldest first)
-SELECT DISTINCT to_date(right(partition.relname, 7), 'YYYY_MM') AS month
-FROM pg_inherits JOIN pg_class partition ON partition.oid = inhrelid
-WHERE inhparent IN ('public.results'::regclass, 'public.result_details'::regclass, 'public.artifacts'::regclass)
-      AND right(partition.relname, 7) < to_char($1::date, 'YYYY_MM')
-ORDER BY month
+-- name: observe_expired_months  (months before $1 that still have a partition, with the time since they were noticed)
+-- Counts at most $2 since the previous observation. Deletes the months that are within the retention again.
+WITH expired AS (
+    SELECT DISTINCT to_date(right(partition.relname, 7), 'YYYY_MM') AS month
+    FROM pg_inherits JOIN pg_class partition ON partition.oid = inhrelid
+    WHERE inhparent IN ('public.results'::regclass, 'public.result_details'::regclass, 'public.artifacts'::regclass)
+          AND right(partition.relname, 7) < to_char($1::date, 'YYYY_MM')
+), retained AS (
+    DELETE FROM expiring_months WHERE month NOT IN (SELECT month FROM expired)
+)
+INSERT INTO expiring_months AS known (month) SELECT month FROM expired
+ON CONFLICT (month) DO UPDATE
+    SET waited = known.waited + least(greatest(now() - known.seen_at, '0'), $2::interval), seen_at = now()
+RETURNING month, waited, xmax = 0 AS is_new
 
 -- name: try_lock_dropping  (released when the connection ends)
 SELECT pg_try_advisory_lock(hashtext('drop_months'))

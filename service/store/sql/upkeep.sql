@@ -1,3 +1,6 @@
+-- name: read_clock
+SELECT clock_timestamp()
+
 -- name: terminate_stuck_writers  (a consumer that is suspended in a COPY keeps its locks, and no timeout ends the COPY)
 SELECT count(pg_terminate_backend(pid))
 FROM pg_stat_activity

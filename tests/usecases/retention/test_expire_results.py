@@ -13,8 +13,10 @@ import asyncpg
 import pytest
 
 from service.storage import Storage
-from service.store import partitions
+from service.store import partitions, upkeep
 from service.store.postgres.database import RowDeleted, as_owner, is_conflict
+from service.usecases.retention.cleanup import delete_expired_events, delete_expired_receipts
+from service.usecases.retention.clock import ClocksDiffer
 from service.usecases.retention.expire_results import expire_results
 from tests.api.served import Api, serve
 from tests.exporting import exporting
@@ -39,8 +41,8 @@ class Scene:
     storage: Storage
     database_url: str
 
-    async def expire(self, retention: timedelta = RETENTION) -> None:
-        await expire_results(self.api.store.pool, self.storage, self.database_url, retention)
+    async def expire(self, retention: timedelta = RETENTION, grace: timedelta = timedelta(0)) -> None:
+        await expire_results(self.api.store.pool, self.storage, self.database_url, retention, grace)
 
     async def add_run(self, run_id: str, completed_at: datetime) -> str:
         """Add a run with an uploaded file, and return the path of the file in storage."""
@@ -287,13 +289,66 @@ async def locking(scene: Scene) -> AsyncIterator[None]:
         yield
 
 
+async def test_one_round_removes_only_the_oldest_month(local: Scene) -> None:
+    older = NOW - timedelta(days=200)
+    await local.add_run("older", older)
+    await local.expire()
+    assert await local.partitions() == partitions_of(OLD) | partitions_of(NEW)
+    assert [(await local.api.get(f"/v1/runs/{run}"))["results_expired"] for run in ("older", "old")] == [True, False]
+
+
+async def test_month_is_kept_unchanged_during_the_grace_period(local: Scene) -> None:
+    await local.expire(grace=timedelta(days=7))
+    await observed_hours_ago(local, 100 * 24)
+    await local.expire(grace=timedelta(days=7))  # the clock jumped: the service didn't observe the month for so long
+    assert await local.partitions() == partitions_of(OLD) | partitions_of(NEW)
+    assert (await local.api.get("/v1/runs/old"))["results_expired"] is False
+    for _ in range(4):
+        await observed_hours_ago(local, 1)
+        await local.expire(grace=timedelta(hours=5))
+    await local.assert_only_the_old_month_is_removed()
+
+
+async def test_corrected_retention_ends_the_grace_period(local: Scene) -> None:
+    await local.expire(grace=timedelta(hours=3))
+    for retention in (timedelta(days=3653), RETENTION, RETENTION):
+        await observed_hours_ago(local, 2)
+        await local.expire(retention, grace=timedelta(hours=3))
+    assert await local.partitions() == partitions_of(OLD) | partitions_of(NEW)
+
+
+async def observed_hours_ago(scene: Scene, hours: int) -> None:
+    async with as_owner(scene.database_url) as owner:
+        await owner.execute("UPDATE expiring_months SET seen_at = now() - $1::interval", timedelta(hours=hours))
+
+
+@pytest.mark.parametrize("days", [-400, 400])
+async def test_nothing_is_removed_while_the_clocks_differ(
+    local: Scene, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    read_clock = upkeep.read_clock
+
+    async def read_wrong_clock(connection: asyncpg.Connection) -> datetime:
+        return await read_clock(connection) + timedelta(days=days)
+
+    monkeypatch.setattr(upkeep, "read_clock", read_wrong_clock)
+    with pytest.raises(ClocksDiffer, match="differ by more than"):
+        await local.expire()
+    pool = local.api.store.pool
+    for delete in (delete_expired_receipts, delete_expired_events):
+        with pytest.raises(ClocksDiffer):
+            await delete(pool)
+    assert await local.partitions() == partitions_of(OLD) | partitions_of(NEW)
+    assert len(await local.api.store.receipts()) == 2
+
+
 async def test_concurrent_removals_are_safe(local: Scene) -> None:
     for months in range(4, 10):
         await local.add_run(f"older {months}", NOW - timedelta(days=31 * months))
-    for _ in range(20):
+    for _ in range(60):
         rounds = await asyncio.gather(*(local.expire() for _ in range(3)), return_exceptions=True)
         assert all(outcome is None or is_conflict(outcome) for outcome in rounds), rounds
-        if rounds == [None] * 3:
+        if rounds == [None] * 3 and await local.partitions() == partitions_of(NEW):
             break
     await local.assert_only_the_old_month_is_removed()
 
