@@ -1,11 +1,13 @@
 """The identity of a case, and the cache of cases that are stored already."""
 
 from collections.abc import Callable
+from sys import getsizeof
 from typing import Final, NamedTuple
 
 from service.domain.ids import CaseKey, OrgId, case_key
 
-_CACHE_SIZE: Final = 100_000  # cases, about 40 MB
+_CACHE_BYTES: Final = 40 * 2**20  # about 100,000 cases with short names
+_ENTRY_BYTES: Final = 300  # of the tuple, the key, and the entry in the dictionary
 
 
 class Case(NamedTuple):
@@ -31,17 +33,17 @@ class Case(NamedTuple):
 
 
 class KnownCases:
-    """A cache of the keys of committed cases: the most recently used ones, in two generations.
+    """A cache of the keys of committed cases: the most recently used ones, in two generations of limited memory.
 
     A hit in the old generation moves the case to the young generation. A full young generation replaces the old one.
     This takes one dictionary lookup per result and needs no linked list.
     """
 
-    def __init__(self, limit: int = _CACHE_SIZE) -> None:
-        self._limit = limit // 2
+    def __init__(self, max_bytes: int = _CACHE_BYTES) -> None:
+        self._max_bytes = max_bytes // 2  # per generation
         self._young: dict[OrgId, dict[Case, CaseKey]] = {}
         self._old: dict[OrgId, dict[Case, CaseKey]] = {}
-        self._count = 0
+        self._bytes = 0
 
     def of(self, org_id: OrgId) -> Callable[[Case], CaseKey | None]:
         """Return a lookup function for the cases of one organization, valid for one event.
@@ -62,7 +64,13 @@ class KnownCases:
 
     def add(self, org_id: OrgId, case: Case, key: CaseKey) -> None:
         """Add a case. Call this only after the case is committed."""
-        if self._count >= self._limit:
-            self._old, self._young, self._count = self._young, {}, 0
+        if self._bytes >= self._max_bytes:
+            self._old, self._young, self._bytes = self._young, {}, 0
         self._young.setdefault(org_id, {})[case] = key
-        self._count += 1
+        self._bytes += _size(case)
+
+
+def _size(case: Case) -> int:
+    """Return the approximate memory of a cached case in bytes."""
+    texts = (case.project_id, case.case_id, case.suite, case.name, case.file)
+    return _ENTRY_BYTES + sum(getsizeof(text) for text in texts if text)
