@@ -13,6 +13,12 @@ _SQL: Final = statements("cases")
 CaseKeyRef = tuple[OrgId, CaseKey]
 
 
+async def find_incarnation(connection: Connection) -> str:
+    """Return a text that changes if committed cases or organizations can be missing, after a failover or restore."""
+    incarnation: str = await connection.fetchval(_SQL["find_incarnation"])
+    return incarnation
+
+
 async def insert_unseen(connection: Connection, unseen: Mapping[CaseKeyRef, Case]) -> dict[CaseKeyRef, Case]:
     """Insert the cases that aren't stored yet, and return the stored case of each key.
 

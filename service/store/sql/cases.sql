@@ -1,3 +1,9 @@
+-- name: find_incarnation  (the server process, the database, and the files of the tables that ingest caches)
+-- A failover, a restored backup, and TRUNCATE change at least one of them.
+SELECT concat_ws(' ', extract(epoch FROM pg_postmaster_start_time()),
+                 (SELECT oid FROM pg_database WHERE datname = current_database()),
+                 pg_relation_filenode(to_regclass('cases')), pg_relation_filenode(to_regclass('organizations')))
+
 -- name: insert_unseen  (sorted by key, to prevent deadlocks between batches)
 -- A case with a case_id gets its newest suite and name. A case without one can only get a file that it didn't have.
 INSERT INTO cases AS stored (org_id, case_key, project_id, case_id, suite, name, occurrence, file)

@@ -5,16 +5,15 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from service.domain.cases import KnownCases
 from service.domain.errors import Reason
-from service.domain.ids import OrgId
 from service.domain.results import MAX_EVENT_ROWS
 from service.log import log
-from service.store import organizations, partitions
+from service.store import organizations
 from service.store.postgres.database import DRIVER_ERRORS, Connection, Pool, is_conflict, is_outage
 from service.store.postgres.retries import retry_on_conflict
 from service.store.postgres.transactions import notifying_transaction
 from service.usecases.ingest.batch_items import BatchItem, DatarefItem, EventItem, EventOutcome, RejectedItem
+from service.usecases.ingest.caches import IngestCache, IngestCaches
 from service.usecases.ingest.emit_events import emit_run_events
 from service.usecases.ingest.new_cases import insert_unseen_cases
 from service.usecases.ingest.parse_events import (
@@ -41,9 +40,7 @@ class RunIngest:
         self._retention = retention
         self._link_base = link_base
         self._max_rows = max_rows
-        self._known = KnownCases()
-        self._organizations: dict[str, OrgId] = {}
-        self._months = partitions.KnownMonths()
+        self._caches = IngestCaches()
 
     async def ingest(self, bodies: Sequence[bytes]) -> list[EventOutcome]:
         """Store a batch of structured-mode events, and return the outcome of each event.
@@ -72,33 +69,36 @@ class RunIngest:
     async def _ingest_batch(self, bodies: Sequence[bytes]) -> list[EventOutcome]:
         window = AcceptanceWindow(datetime.now(UTC), self._retention)
         async with self._pool.acquire() as connection:
-            batch = BatchWriter([await self._parse(connection, body, window) for body in bodies])
-            await insert_unseen_cases(connection, self._known, batch.events)
+            cache = await self._caches.find(connection)
+            batch = BatchWriter([await self._parse(connection, cache, body, window) for body in bodies])
+            await insert_unseen_cases(connection, cache.cases, batch.events)
             completed_ms = [item.event.state.completed_ms for item in batch.events]
-            async with self._months.ensure_partitions(connection, completed_ms), notifying_transaction(connection):
+            async with cache.months.ensure_partitions(connection, completed_ms), notifying_transaction(connection):
                 await batch.store(connection)
                 await emit_run_events(connection, batch.changes, self._link_base)
         return batch.outcomes
 
-    async def _parse(self, connection: Connection, body: bytes, window: AcceptanceWindow) -> BatchItem:
+    async def _parse(
+        self, connection: Connection, cache: IngestCache, body: bytes, window: AcceptanceWindow
+    ) -> BatchItem:
         """Parse one event completely before the next, so that only one parsed event is in memory and CPU caches."""
         await asyncio.sleep(0)  # yields, so that other batches can send their next statement
         event = parse_event(body, window, self._max_rows)
         slug = event.organization
-        if slug and slug not in self._organizations:
-            self._organizations |= await organizations.find_by_slugs(connection, {slug})
-        return self._to_item(event)
+        if slug and slug not in cache.organizations:
+            cache.organizations |= await organizations.find_by_slugs(connection, {slug})
+        return self._to_item(event, cache)
 
-    def _to_item(self, event: ParsedEvent | ParsedDataref | RejectedEvent) -> BatchItem:
+    def _to_item(self, event: ParsedEvent | ParsedDataref | RejectedEvent, cache: IngestCache) -> BatchItem:
         if isinstance(event, ParsedDataref):
             return DatarefItem(event, self._storage_url)
-        org_id = self._organizations.get(event.organization or "")
+        org_id = cache.organizations.get(event.organization or "")
         if isinstance(event, RejectedEvent):
             return RejectedItem(org_id, event)
         if org_id is None:
             message = f"data.organization: organization {event.organization!r} not found"
             return RejectedItem(None, event.to_rejected("unknown_organization", message))
-        outcomes, unseen = parse_results(event, org_id, self._known)
+        outcomes, unseen = parse_results(event, org_id, cache.cases)
         event.results = []  # frees memory: parsed results take several times as much as outcomes
         if event.rejected_count and not outcomes:
             listed = "; ".join(str(problem["reason"]) for problem in event.problems[:MAX_LISTED_ERRORS])
@@ -116,10 +116,13 @@ class RunIngest:
         if isinstance(event, ParsedDataref):
             return EventOutcome("rejected", reason, message)
         rejected = event if isinstance(event, RejectedEvent) else event.to_rejected(reason, message)
-        item = RejectedItem(self._organizations.get(rejected.organization or ""), rejected)
+        item = RejectedItem(None, rejected)
         try:
-            async with self._pool.acquire() as connection, connection.transaction():
-                await BatchWriter([item]).store(connection)
+            async with self._pool.acquire() as connection:
+                cache = await self._caches.find(connection)
+                item.org_id = cache.organizations.get(rejected.organization or "")
+                async with connection.transaction():
+                    await BatchWriter([item]).store(connection)
         except Exception as receipt_error:
             if is_outage(receipt_error):
                 raise

@@ -12,10 +12,11 @@ from service.domain.cases import KnownCases
 from service.domain.errors import Rejected
 from service.domain.ids import OrgId
 from service.reports.uploads import ReadUpload
-from service.store import partitions, reports
+from service.store import reports
 from service.store.postgres.database import Connection, Pool
 from service.store.postgres.transactions import notifying_transaction
 from service.store.reports import ClaimedReport
+from service.usecases.ingest.caches import IngestCache, IngestCaches
 from service.usecases.ingest.emit_events import emit_run_events
 from service.usecases.ingest.new_cases import insert_unseen_cases
 from service.usecases.ingest.parse_events import ParsedEvent
@@ -50,8 +51,7 @@ class ReportStore:
         self._pool = pool
         self._retention = retention
         self._link_base = link_base
-        self._known = KnownCases()
-        self._months = partitions.KnownMonths()
+        self._caches = IngestCaches()
         # Each report uses one connection and sometimes a second one. The limit prevents a deadlock on the pool.
         self._slots = asyncio.Semaphore(max(1, pool.get_max_size() // 3))
 
@@ -71,8 +71,9 @@ class ReportStore:
         """
         report = ParsedReport(claimed, read, self._retention)
         completed_ms = [report.event.state.completed_ms]
-        async with self._months.ensure_partitions(connection, completed_ms), notifying_transaction(connection):
-            run = await self._write(connection, claimed, report, results)
+        cache = await self._caches.find(connection)
+        async with cache.months.ensure_partitions(connection, completed_ms), notifying_transaction(connection):
+            run = await self._write(connection, cache, claimed, report, results)
             change = await run.close(connection)
             await store_uploads(connection, run.run, claimed.upload)
             outcome = ReportOutcome("partial" if report.event.rejected_count else "stored", run.result_count)
@@ -81,26 +82,28 @@ class ReportStore:
         return outcome
 
     async def _write(
-        self, connection: Connection, claimed: ClaimedReport, report: ParsedReport, results: Path
+        self, connection: Connection, cache: IngestCache, claimed: ClaimedReport, report: ParsedReport, results: Path
     ) -> RunWriter:
         if not await reports.lock_claim(connection, claimed.claim):
             raise ClaimLost
         org_id = claimed.claim.org_id
         run = await RunWriter.open(connection, org_id, report.event.state)
-        async for outcomes in self._outcomes(org_id, report, results):
+        async for outcomes in self._outcomes(org_id, cache.cases, report, results):
             await run.add(connection, list(outcomes.values()))
         if report.event.rejected_count and not run.result_count:
             raise Rejected("no_valid_result", report.no_valid_result_message)
         return run
 
-    async def _outcomes(self, org_id: OrgId, report: ParsedReport, results: Path) -> AsyncIterator[CaseOutcomes]:
+    async def _outcomes(
+        self, org_id: OrgId, known: KnownCases, report: ParsedReport, results: Path
+    ) -> AsyncIterator[CaseOutcomes]:
         """Yield the outcomes in batches, after the new cases of the batch are committed."""
         event = report.event
         for event.results in report.batches(results):
-            batch = _ReportBatch(org_id, event, *parse_results(event, org_id, self._known, report.occurrences))
+            batch = _ReportBatch(org_id, event, *parse_results(event, org_id, known, report.occurrences))
             if batch.unseen:
                 async with self._pool.acquire() as second:
-                    await insert_unseen_cases(second, self._known, [batch])
+                    await insert_unseen_cases(second, known, [batch])
             yield batch.outcomes
 
 

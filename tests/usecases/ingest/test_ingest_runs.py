@@ -391,6 +391,6 @@ async def test_parsing_a_batch_does_not_block_other_batches(store: Store, monkey
     monkeypatch.setattr("service.usecases.ingest.ingest_runs.parse_event", record_and_parse)
     async with store.pool.acquire(), store.pool.acquire():
         pass  # opens both connections
-    first, second = ([body(run_event(f"run_{batch}_{number}")) for number in range(5)] for batch in range(2))
+    first, second = ([body(run_event(f"run_{batch}_{number}")) for number in range(100)] for batch in range(2))
     await asyncio.gather(store.run_ingest.ingest(first), store.run_ingest.ingest(second))
     assert parsed.index(second[0]) < parsed.index(first[-1])

@@ -1,0 +1,71 @@
+"""The caches of ingest after a failover or restore, which can remove committed cases and organizations."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from service.settings import Settings
+from service.store import organizations
+from service.store.postgres.database import as_owner
+from tests.api.served import Api, serve
+from tests.conftest import _SERVERS
+from tests.databases import cloned_database
+from tests.report_api import PASSING, new_ingester, running_ingester, serving_reports
+from tests.run_events import result, run_event
+
+
+@pytest.fixture
+def promoted_url(postgres_url: str, pytestconfig: pytest.Config) -> Iterator[str]:
+    """The URL of a database that lost the last transactions of the other database, like a promoted standby."""
+    with cloned_database(postgres_url, pytestconfig.stash[_SERVERS].template) as url:
+        yield url
+
+
+async def restore_old_backup(database_url: str) -> None:
+    """Replace the content of the tables by that of a backup from before the first event."""
+    async with as_owner(database_url) as owner:
+        await owner.execute("TRUNCATE runs, cases, results, result_details, receipts, events")
+
+
+async def names(api: Api, run_id: str) -> list[str]:
+    return [item["name"] for item in await api.walk("/v1/results", {"run_id": run_id})]
+
+
+async def test_results_after_a_restore_are_listed(database_url: str) -> None:
+    async with serve(database_url) as api:
+        await api.store.ingest(run_event("run_1", [result("pays")]))
+        await restore_old_backup(database_url)
+        await api.store.ingest(run_event("run_2", [result("pays")]))
+        assert await names(api, "run_2") == ["pays"]
+
+
+async def test_results_of_a_report_after_a_restore_are_listed(database_url: str, tmp_path: Path) -> None:
+    async with serving_reports(database_url, tmp_path) as reports:
+        settings = Settings(artifacts_url=(tmp_path / "files").as_uri())
+        async with running_ingester(reports, new_ingester(settings, reports.api.store.pool)):
+            await reports.ingest(PASSING, "run_1")
+            await restore_old_backup(database_url)
+            await reports.ingest(PASSING, "run_2")
+        assert sorted(await names(reports.api, "run_2")) == ["pays", "ships"]
+
+
+async def test_results_after_a_failover_belong_to_the_organization_of_the_new_server(
+    database_url: str, promoted_url: str
+) -> None:
+    async with serve(database_url) as api:
+        await api.store.ingest(run_event("run_1", [result("pays")]))
+        new = await asyncpg.create_pool(promoted_url, min_size=0, server_settings={"role": "results_worker"})
+        async with new:
+            for slug in ("other", "acme"):
+                await organizations.create(new, slug, slug)  # type: ignore[arg-type]
+            api.store.pool.set_connect_args(promoted_url, server_settings={"role": "results_worker"})
+            await api.store.pool.expire_connections()
+            [outcome] = await api.store.ingest(run_event("run_2", [result("pays")]))
+            rows = await new.fetch(
+                "SELECT o.slug, c.name FROM results JOIN cases c USING (org_id, case_key)"
+                " JOIN organizations o USING (org_id)"
+            )
+    assert outcome.status == "stored"
+    assert [tuple(row) for row in rows] == [("acme", "pays")]
