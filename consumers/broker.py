@@ -19,6 +19,7 @@ from service.retries import with_retries
 from service.stopping import Stopped
 
 _CONNECT_TIMEOUT_S: Final = 10
+_HEARTBEAT_S: Final = 10  # a half-open connection is lost after three heartbeats; the default takes three minutes
 _LOSSES: Final = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError, ConsumerLost)
 
 
@@ -37,7 +38,7 @@ async def run_on_broker(url: str, topology: Topology, tasks: Sequence[BrokerTask
     backoff = Backoff(0.2, LONGEST_DELAY_S)
 
     async def connect_and_run() -> None:
-        async with await aio_pika.connect(url, timeout=_CONNECT_TIMEOUT_S) as connection:
+        async with await aio_pika.connect(_with_heartbeat(url), timeout=_CONNECT_TIMEOUT_S) as connection:
             await _declare(connection, topology)
             log.info("broker_connected")
             backoff.reset()
@@ -50,6 +51,11 @@ async def run_on_broker(url: str, topology: Topology, tasks: Sequence[BrokerTask
             await with_retries(connect_and_run, _is_loss, backoff, stopping, _report_loss)
     except ChannelPreconditionFailed as mismatch:
         raise SystemExit(f"the broker has a queue or exchange with other arguments: {mismatch}") from None
+
+
+def _with_heartbeat(url: str) -> str:
+    """Add the heartbeat to a URL. A heartbeat that the URL states applies, because it's first."""
+    return f"{url}{'&' if '?' in url else '?'}heartbeat={_HEARTBEAT_S}"
 
 
 def _is_loss(error: Exception) -> bool:

@@ -1,13 +1,18 @@
 """Tests of the connection to RabbitMQ: it reconnects after each loss without leaking tasks."""
 
 import asyncio
+from collections.abc import Sequence
 
+import pytest
 from prometheus_client import REGISTRY
 
 from consumers.broker import run_on_broker
 from consumers.topology import Topology
+from consumers.worker import BatchConsumer, Delivery, Rejection
 from service.dev.ports import choose_port
-from tests.consumers.conftest import until
+from tests.consumers.conftest import Broker, until
+from tests.proxies import stalling_proxy
+from tests.run_events import run_event
 from tests.running import running
 
 
@@ -27,3 +32,31 @@ async def test_broker_losses_leak_no_tasks() -> None:
         await until(lost_three_times, "three losses of the broker")
         waiting = [task for task in asyncio.all_tasks() - tasks_before if "Event.wait" in repr(task.get_coro())]
         assert len(waiting) <= 1
+
+
+@pytest.mark.slow
+async def test_messages_arrive_soon_after_the_connection_became_half_open(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consumers.broker._HEARTBEAT_S", 2)
+    received: list[bytes] = []
+
+    async def handle(deliveries: Sequence[Delivery]) -> list[Rejection | None]:
+        received.extend(delivery.body for delivery in deliveries)
+        return [None] * len(deliveries)
+
+    async def have_arrived() -> bool:
+        return len(received) >= 2
+
+    async def has_arrived() -> bool:
+        return bool(received)
+
+    stopping = asyncio.Event()
+    async with stalling_proxy(broker.url) as (proxy, url):
+        consumer = BatchConsumer(broker.topology, broker.topology.runs_queue, handle, stopping)
+        async with running(stopping, run_on_broker(url, broker.topology, [consumer], stopping)):
+            await broker.publish(run_event("run_1"))
+            await until(has_arrived, "the first message")
+            proxy.stall_connections()
+            await broker.publish(run_event("run_2"))
+            await until(have_arrived, "the second message, on a new connection")

@@ -1,9 +1,11 @@
 """Connection pools for the database roles, and the classification of driver errors."""
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final, Literal, cast
+from typing import Any, Final, Literal, cast
 
 import asyncpg
 import orjson
@@ -25,6 +27,9 @@ _COMMAND_TIMEOUT_S: Final = 60
 _MAX_QUERIES: Final = 50_000  # per connection, the default of the driver
 _MAX_IDLE_S: Final = 300.0  # the default of the driver
 _CLOSE_TIMEOUT_S: Final = 5
+_CANCEL_TIMEOUT_S: Final = 5.0
+_PROBE_AFTER_S: Final = 10.0  # without use
+_PROBE_TIMEOUT_S: Final = 5.0
 _SESSION: Final[dict[DatabaseRole, dict[str, str]]] = {
     # Every read follows an index in the order of the list and stops after a page. A bitmap scan can't stop early.
     "results_api": {
@@ -55,7 +60,16 @@ class BoundedPool(asyncpg.Pool):
 
 async def open_pool(url: str, role: DatabaseRole, size: int) -> asyncpg.Pool:
     """Return a pool whose connections use this role. The caller closes it."""
-    return await BoundedPool(
+
+    async def probe_if_idle(connection: Connection) -> None:
+        """Raise TimeoutError after an outage of the network. The other connections of the pool are lost as well."""
+        try:
+            await cast("ScopedConnection", connection).probe_if_idle()
+        except TimeoutError:
+            await pool.expire_connections()
+            raise
+
+    pool = await BoundedPool(
         url,
         min_size=0,  # a process can start while the database is down
         max_size=size,
@@ -65,10 +79,12 @@ async def open_pool(url: str, role: DatabaseRole, size: int) -> asyncpg.Pool:
         record_class=asyncpg.Record,
         command_timeout=_COMMAND_TIMEOUT_S,
         init=_init,
+        setup=probe_if_idle,
         reset=_keep_session,
         connection_class=ScopedConnection,
         server_settings={"role": role, "application_name": role, "jit": "off", **_SESSION[role]},
     )
+    return pool
 
 
 async def close_pool(pool: asyncpg.Pool) -> None:
@@ -84,7 +100,9 @@ async def as_owner(url: str) -> AsyncIterator[Connection]:
     """Provide a connection with the role of the URL's user, who owns the tables."""
     # While a statement waits for a lock, other statements queue after it, so it gives up soon.
     settings = {"application_name": "results_owner", "lock_timeout": "2s"}
-    connection = await asyncpg.connect(url, command_timeout=_COMMAND_TIMEOUT_S, server_settings=settings)
+    connection = await asyncpg.connect(
+        url, command_timeout=_COMMAND_TIMEOUT_S, server_settings=settings, connection_class=ScopedConnection
+    )
     try:
         yield connection
     finally:
@@ -99,14 +117,45 @@ def _to_json(value: object) -> str:
     return orjson.dumps(value).decode()
 
 
-async def _keep_session(_: Connection) -> None:
+async def _keep_session(connection: Connection) -> None:
     """Save the round trip of a reset on release. Only `act_as` changes session state, and it tracks that state."""
+    cast("ScopedConnection", connection).record_release()
 
 
 class ScopedConnection(asyncpg.Connection):
-    """A connection that tracks the organization whose rows it can read."""
+    """A connection that tracks the organization whose rows it can read, and doesn't wait long for a lost server."""
 
-    __slots__ = ("_organization",)
+    __slots__ = ("_organization", "_released_at")
+
+    def record_release(self) -> None:
+        """Record that the connection is idle in its pool from now on."""
+        self._released_at = time.monotonic()
+
+    async def probe_if_idle(self) -> None:
+        """Probe the connection if it wasn't used for some time."""
+        if time.monotonic() - getattr(self, "_released_at", math.inf) > _PROBE_AFTER_S:
+            await self.probe()
+
+    async def probe(self) -> None:
+        """Raise TimeoutError and terminate the connection if the server doesn't respond within a few seconds."""
+        try:
+            await self.fetchval("SELECT 1", timeout=_PROBE_TIMEOUT_S)
+        except TimeoutError:
+            self.terminate()
+            raise
+
+    def _cancel_current_command(self, *arguments: Any, **named: Any) -> None:
+        """Cancel a command after its timeout or the cancellation of its task, or else terminate the connection.
+
+        Each later command, such as the ROLLBACK, waits until the server confirms the cancellation. If the connection
+        is half-open, the server never does, and each of these commands would wait for its own timeout.
+        """
+        super()._cancel_current_command(*arguments, **named)  # type: ignore[misc]  # missing in the stubs
+        asyncio.get_running_loop().call_later(_CANCEL_TIMEOUT_S, self._terminate_if_cancelling)
+
+    def _terminate_if_cancelling(self) -> None:
+        if not self.is_closed() and self._protocol._is_cancelling():  # type: ignore[attr-defined]  # as above
+            self.terminate()
 
     async def act_as(self, org_id: OrgId) -> None:
         """Set the organization for row-level security if it isn't set already."""

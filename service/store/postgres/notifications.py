@@ -5,16 +5,17 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
-from typing import Final
+from typing import Final, cast
 
 import asyncpg
 
 from service.domain.backoff import Backoff
 from service.retries import with_retries
-from service.stopping import cancel_until_done
-from service.store.postgres.database import Connection, is_outage
+from service.stopping import cancel_until_done, pause
+from service.store.postgres.database import Connection, ScopedConnection, is_outage
 
 _LONGEST_DELAY_S: Final = 5.0
+_PROBE_EVERY_S: Final = 10.0  # a half-open connection would never receive a notification
 
 
 class Notifications:
@@ -53,7 +54,9 @@ class Notifications:
                 await listeners.enter_async_context(listening(connection, channel, partial(self._wake, channel)))
                 self._wake(channel)
             backoff.reset()
-            await lost.wait()
+            while not lost.is_set():
+                await pause(_PROBE_EVERY_S, lost)
+                await cast("ScopedConnection", connection).probe()
         raise ConnectionResetError("the listening connection was lost")
 
     def _wake(self, channel: str) -> None:
