@@ -103,3 +103,10 @@ async def test_other_dataref_with_the_same_event_id_is_rejected(reports: Reports
 async def test_event_with_dataref_is_validated_like_other_events(reports: Reports) -> None:
     [outcome] = await reports.api.store.ingest(event_with_dataref("inbox/1/a", specversion="0.3"))
     assert (outcome.reason, (outcome.message or "")[:11]) == ("invalid", "specversion")
+
+
+async def test_event_with_a_dataref_and_a_time_far_in_the_future_is_rejected(reports: Reports, tmp_path: Path) -> None:
+    event = event_with_dataref((tmp_path / "files" / "inbox/1/run_1").as_uri(), time="2099-01-01T00:00:00Z")
+    [outcome] = await reports.api.store.ingest(event)
+    assert (outcome.status, outcome.reason) == ("rejected", "completed_at_out_of_range")
+    assert "time: must be at most 24 h in the future" in (outcome.message or "")

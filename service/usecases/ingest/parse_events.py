@@ -91,14 +91,18 @@ class ParsedDataref:
 
 @dataclass(frozen=True, slots=True)
 class AcceptanceWindow:
-    """The accepted range of `completed_at`, relative to the time of parsing."""
+    """The accepted ranges of `completed_at` and of the event time, relative to the time of parsing."""
 
     now: datetime
     retention: timedelta
 
     def excludes(self, completed_at: datetime) -> bool:
         """Return whether the time is before the retention or more than 24 h ahead."""
-        return not self.now - self.retention <= completed_at <= self.now + _MAX_CLOCK_SKEW
+        return completed_at < self.now - self.retention or self.is_ahead(completed_at)
+
+    def is_ahead(self, time: datetime) -> bool:
+        """Return whether the time is more than 24 h ahead. Such an event time would win over all later events."""
+        return time > self.now + _MAX_CLOCK_SKEW
 
 
 def parse_event(
@@ -116,6 +120,8 @@ def parse_event(
         event, indexes = validate(body, problems)
     except DatarefFound as found:
         fields = found.event
+        if fields.get("time") and window.is_ahead(aware(fields["time"])):
+            return _event_time_ahead(fields, digest)
         return ParsedDataref(fields["source"], fields["id"], digest, fields.get("time"), fields["dataref"])
     except EventRejection as rejection:
         return RejectedEvent(rejection.reason, str(rejection), digest, **parse_identity(rejection.event))
@@ -135,6 +141,8 @@ def _parse_valid(
     if window.excludes(completed_at):
         message = f"completed_at: {completed_at.isoformat()} must be within the retention and at most 24 h ahead"
         return RejectedEvent("completed_at_out_of_range", message, digest, **parse_identity(event))
+    if window.is_ahead(event_at):
+        return _event_time_ahead(event, digest)
     if run["run_id"] in (".", ".."):
         return RejectedEvent("invalid", "data.run.run_id: must not be '.' or '..'", digest, **parse_identity(event))
     results: list[ResultIn] = event["data"].get("results", [])
@@ -154,6 +162,11 @@ def _parse_valid(
         problems=problems,
         rejected_count=sum(problem["index"] is not None for problem in problems),
     )
+
+
+def _event_time_ahead(event: Any, digest: bytes) -> RejectedEvent:
+    message = f"time: must be at most 24 h in the future, but is {aware(event['time']).isoformat()}"
+    return RejectedEvent("completed_at_out_of_range", message, digest, **parse_identity(event))
 
 
 def parse_run_state(event: Any, run: RunIn, completed_ms: int, event_s: int, problems: list[Problem]) -> RunState:
