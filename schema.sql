@@ -488,7 +488,8 @@ CREATE TABLE schema_migrations (
 
 -- Partitions -----------------------------------------------------------------------------------------------
 
--- Create the missing partitions of a month. CREATE and ATTACH don't block reads or writes. If a lock isn't available
+-- Create the missing partitions of a month. If an operator detached a partition to archive it, its name is in use, and the
+-- new partition for late events gets the next free name, such as results_2026_05_2. CREATE and ATTACH don't block reads or writes. If a lock isn't available
 -- within 2 s, the function fails, because a waiting lock request would block all later requests.
 CREATE FUNCTION create_month_partitions(month date) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -498,14 +499,25 @@ CREATE FUNCTION create_month_partitions(month date) RETURNS void
 AS $$
 DECLARE
     parent text;
+    base   text;
     child  text;
+    suffix int;
     low    uuid := first_run_key(date_trunc('month', month)::timestamp AT TIME ZONE 'UTC');
     high   uuid := first_run_key((date_trunc('month', month) + interval '1 month')::timestamp AT TIME ZONE 'UTC');
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('create_month_partitions'));
     FOREACH parent IN ARRAY ARRAY['results', 'result_details', 'artifacts'] LOOP
-        child := parent || to_char(month, '_YYYY_MM');
-        CONTINUE WHEN to_regclass('public.' || child) IS NOT NULL;
+        base := parent || to_char(month, '_YYYY_MM');
+        CONTINUE WHEN EXISTS (
+            SELECT FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
+            WHERE inhparent = ('public.' || parent)::regclass AND relname ~ ('^' || base || '(_[0-9]+)?$')
+        );
+        child := base;
+        suffix := 2;
+        WHILE to_regclass('public.' || child) IS NOT NULL LOOP
+            child := base || '_' || suffix;
+            suffix := suffix + 1;
+        END LOOP;
         EXECUTE format('CREATE TABLE public.%I (LIKE public.%I INCLUDING ALL)', child, parent);
         EXECUTE format('ALTER TABLE public.%I ATTACH PARTITION public.%I FOR VALUES FROM (%L) TO (%L)',
                        parent, child, low, high);

@@ -4,10 +4,10 @@ SELECT create_month_partitions($1::date)
 -- name: observe_expired_months  (months before $1 that still have a partition, with the time since they were noticed)
 -- Counts at most $2 since the previous observation. Deletes the months that are within the retention again.
 WITH expired AS (
-    SELECT DISTINCT to_date(right(partition.relname, 7), 'YYYY_MM') AS month
+    SELECT DISTINCT to_date(substring(partition.relname FROM '_([0-9]{4}_[0-9]{2})'), 'YYYY_MM') AS month
     FROM pg_inherits JOIN pg_class partition ON partition.oid = inhrelid
     WHERE inhparent IN ('public.results'::regclass, 'public.result_details'::regclass, 'public.artifacts'::regclass)
-          AND right(partition.relname, 7) < to_char($1::date, 'YYYY_MM')
+          AND substring(partition.relname FROM '_([0-9]{4}_[0-9]{2})') < to_char($1::date, 'YYYY_MM')
 ), retained AS (
     DELETE FROM expiring_months WHERE month NOT IN (SELECT month FROM expired)
 )
@@ -30,12 +30,13 @@ SELECT name, NOT is_pending AND is_attached AND NOT is_marked AS detaches,
             WHEN is_marked THEN format('COMMENT ON TABLE public.%I IS NULL', name)
             ELSE format('ALTER TABLE public.%I DETACH PARTITION public.%I CONCURRENTLY', parent, name) END AS statement
 FROM (
-    SELECT relname AS name, left(relname, -8) AS parent, right(relname, 7) AS month,
+    SELECT relname AS name, substring(relname FROM '^(.+)_[0-9]{4}_[0-9]{2}') AS parent,
+           substring(relname FROM '_([0-9]{4}_[0-9]{2})') AS month,
            inhrelid IS NOT NULL AS is_attached, coalesce(inhdetachpending, false) AS is_pending,
            coalesce(obj_description(pg_class.oid, 'pg_class') = 'expired', false) AS is_marked
     FROM pg_class LEFT JOIN pg_inherits ON inhrelid = pg_class.oid
     WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
-          AND relname ~ '^(results|result_details|artifacts)_[0-9]{4}_[0-9]{2}$'
+          AND relname ~ '^(results|result_details|artifacts)_[0-9]{4}_[0-9]{2}(_[0-9]+)?$'
 ) partition
 WHERE is_marked OR is_pending OR is_attached AND month <= to_char($1::date, 'YYYY_MM')
 ORDER BY is_attached AND NOT is_pending, month, array_position(ARRAY['results', 'result_details', 'artifacts'], parent)
@@ -44,7 +45,7 @@ LIMIT 1
 -- name: find_mark  (the statement that marks a partition)
 -- Takes the lock of the detachment before it sets the mark, so that the detachment follows without a wait.
 SELECT format('LOCK TABLE ONLY public.%I IN SHARE UPDATE EXCLUSIVE MODE; COMMENT ON TABLE public.%I IS %L',
-              left($1::text, -8), $1::text, 'expired')
+              substring($1::text FROM '^(.+)_[0-9]{4}_[0-9]{2}'), $1::text, 'expired')
 
 -- name: find_unmark  (the statement that removes the mark; no row if the detachment has begun)
 SELECT format('COMMENT ON TABLE public.%I IS NULL', $1::text)

@@ -61,7 +61,7 @@ class Scene:
     async def partitions(self) -> set[str]:
         """Return the existing partitions, attached or detached."""
         rows = await self.api.store.pool.fetch(
-            "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname ~ '_[0-9]{4}_[0-9]{2}$'"
+            "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname ~ '_[0-9]{4}_[0-9]{2}(_[0-9]+)?$'"
         )
         return {row["relname"] for row in rows}
 
@@ -217,10 +217,16 @@ async def test_ingest_creates_a_removed_month_again(local: Scene) -> None:
     assert await local.partitions() == partitions_of(OLD) | partitions_of(NEW)
 
 
-async def test_event_is_rejected_if_its_month_cannot_be_created(local: Scene) -> None:
-    await detach_manually(local)
-    (outcome,) = await local.api.store.ingest(run_event("late", RESULTS, time=OLD.isoformat()))
-    assert outcome.reason == "refused_by_store"
+async def test_late_event_of_an_archived_month_is_stored_in_a_new_partition(local: Scene) -> None:
+    for number in range(2):
+        await detach_manually(local, partition=f"{OLD_RESULTS}_2" if number else OLD_RESULTS)
+        (outcome,) = await local.api.store.ingest(run_event(f"late {number}", RESULTS, time=OLD.isoformat()))
+        assert outcome.status == "stored"
+        assert len(await local.api.walk("/v1/results", {"run_id": f"late {number}"})) == len(RESULTS)
+    archived = {OLD_RESULTS, f"{OLD_RESULTS}_2"}
+    assert await local.partitions() == partitions_of(OLD) | partitions_of(NEW) | archived | {f"{OLD_RESULTS}_3"}
+    await local.expire()
+    assert await local.partitions() == partitions_of(NEW) | archived
 
 
 async def test_partition_that_an_operator_detached_is_not_dropped(local: Scene) -> None:
@@ -276,9 +282,9 @@ async def test_partition_that_was_attached_again_can_be_detached_by_an_operator(
     assert OLD_RESULTS in await local.partitions()
 
 
-async def detach_manually(scene: Scene, option: str = "") -> None:
+async def detach_manually(scene: Scene, option: str = "", partition: str = OLD_RESULTS) -> None:
     async with as_owner(scene.database_url) as owner:
-        await owner.execute(f"ALTER TABLE results DETACH PARTITION {OLD_RESULTS} {option}")
+        await owner.execute(f"ALTER TABLE results DETACH PARTITION {partition} {option}")
 
 
 @asynccontextmanager
