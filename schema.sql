@@ -272,6 +272,7 @@ CREATE TABLE receipts (
 CREATE INDEX receipts_by_run ON receipts (org_id, run_id, receipt_id);
 CREATE INDEX receipts_by_event ON receipts (org_id, event_id);
 CREATE INDEX receipts_open ON receipts (org_id, receipt_id) WHERE status IN ('queued', 'processing');
+CREATE INDEX receipts_processing ON receipts (org_id, receipt_id) WHERE status = 'processing';
 -- Finds the receipt of an uploaded file, which is in inbox/<org_id>/<folder>/. A reused receipt gets a new folder.
 CREATE INDEX receipts_by_folder ON receipts (org_id, split_part(upload -> 'report' ->> 'path', '/', 3))
     WHERE upload IS NOT NULL;
@@ -398,6 +399,7 @@ CREATE TABLE exports (
     PRIMARY KEY (org_id, export_id)
 );
 CREATE INDEX exports_open ON exports (org_id, export_id) WHERE status IN ('queued', 'running');
+CREATE INDEX exports_running ON exports (org_id, export_id) WHERE status = 'running';
 CREATE INDEX exports_with_file ON exports (expires_at) WHERE path IS NOT NULL;
 
 -- Messages between processes of the service ------------------------------------------------------------------

@@ -62,7 +62,9 @@ async def find_receipt(connection: Connection, report: NewReport) -> str:
 
 async def claim(connection: Connection, token: UUID, lease: timedelta) -> ClaimedReport | None:
     """Claim the next due report. Return None if no report is due."""
-    row = await connection.fetchrow(_SQL["claim"], token, lease, MAX_ATTEMPTS)
+    async with connection.transaction():
+        await connection.execute(_SQL["lock_claims"])
+        row = await connection.fetchrow(_SQL["claim"], token, lease, MAX_ATTEMPTS)
     if row is None:
         return None
     return ClaimedReport(

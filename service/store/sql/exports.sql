@@ -9,22 +9,38 @@ SELECT case_key FROM cases WHERE org_id = $1 AND case_id = $2 AND ($3::text IS N
 INSERT INTO exports (org_id, export_id, request, project_id, run_id) VALUES ($1, $2, $3, $4, $5)
 
 -- name: lock_claims  (without the lock, two workers could both claim the last free slot of an organization)
-SELECT pg_advisory_xact_lock(hashtext('exports'))
+-- If the queue was short at the last ANALYZE, the planner would read and sort all of its rows.
+SELECT pg_advisory_xact_lock(hashtext('exports')), set_config('enable_seqscan', 'off', true),
+       set_config('enable_bitmapscan', 'off', true), set_config('enable_sort', 'off', true)
 
 -- name: claim  (of all organizations: first the organization with the fewest running jobs, then the oldest job)
--- Takes over a job whose lease has expired. $3 is the limit per organization, $4 the limit of attempts.
+-- Takes over a job whose lease has expired. $3 is the limit per organization, $4 the limit of attempts. Reads only the
+-- oldest due job of each organization with open jobs (a loose index scan), so that a long queue costs nothing.
+WITH RECURSIVE open_organizations AS (
+    (SELECT org_id FROM exports WHERE status IN ('queued', 'running') ORDER BY org_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT next.org_id FROM exports next
+            WHERE next.status IN ('queued', 'running') AND next.org_id > previous.org_id ORDER BY next.org_id LIMIT 1)
+    FROM open_organizations previous WHERE previous.org_id IS NOT NULL
+), due AS (
+    SELECT oldest.org_id, oldest.export_id
+    FROM open_organizations org CROSS JOIN LATERAL (
+        SELECT org_id, export_id FROM exports
+        WHERE org_id = org.org_id AND status IN ('queued', 'running') AND status = 'queued' AND due_at <= now()
+              AND attempt_count < $4
+        ORDER BY export_id LIMIT 1
+    ) oldest
+    UNION ALL
+    SELECT org_id, export_id FROM exports WHERE status = 'running' AND lease_until < now() AND attempt_count < $4
+), running AS (
+    SELECT org_id, count(*) AS count FROM exports WHERE status = 'running' AND lease_until >= now() GROUP BY org_id
+)
 UPDATE exports SET status = 'running', claim = $1, lease_until = now() + $2, attempt_count = attempt_count + 1,
                    started_at = now(), progress = NULL
 WHERE (org_id, export_id) = (
-    SELECT waiting.org_id, waiting.export_id
-    FROM exports waiting
-    LEFT JOIN (
-        SELECT org_id, count(*) AS count FROM exports WHERE status = 'running' AND lease_until >= now() GROUP BY org_id
-    ) running ON running.org_id = waiting.org_id
-    WHERE (waiting.status = 'queued' AND waiting.due_at <= now()
-           OR waiting.status = 'running' AND waiting.lease_until < now())
-      AND waiting.attempt_count < $4 AND coalesce(running.count, 0) < $3
-    ORDER BY coalesce(running.count, 0), waiting.export_id
+    SELECT due.org_id, due.export_id FROM due LEFT JOIN running ON running.org_id = due.org_id
+    WHERE coalesce(running.count, 0) < $3
+    ORDER BY coalesce(running.count, 0), due.export_id
     LIMIT 1
 )
 RETURNING org_id, export_id, request, attempt_count, created_at

@@ -11,22 +11,42 @@ RETURNING receipt_id
 -- name: find_receipt
 SELECT receipt_id FROM receipts WHERE org_id = $1 AND source = $2 AND event_id = $3
 
+-- name: lock_claims  (without the lock, two workers could both select the same report, and one would get none)
+-- If the queue was short at the last ANALYZE, the planner would read and sort all of its rows.
+SELECT pg_advisory_xact_lock(hashtext('reports')), set_config('enable_seqscan', 'off', true),
+       set_config('enable_bitmapscan', 'off', true), set_config('enable_sort', 'off', true)
+
 -- name: claim  (of all organizations: the one with the fewest reports in processing first, then the oldest report)
--- Takes over a report whose lease has expired, unless its worker still locks the row while it stores the results.
+-- Takes over a report whose lease has expired, unless its worker still locks the row while it stores the results. Reads
+-- only the oldest due report of each organization with open reports (a loose index scan): a long queue costs nothing.
+WITH RECURSIVE open_organizations AS (
+    (SELECT org_id FROM receipts WHERE status IN ('queued', 'processing') ORDER BY org_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT next.org_id FROM receipts next
+            WHERE next.status IN ('queued', 'processing') AND next.org_id > previous.org_id ORDER BY next.org_id LIMIT 1)
+    FROM open_organizations previous WHERE previous.org_id IS NOT NULL
+), abandoned AS (
+    SELECT org_id, receipt_id FROM receipts
+    WHERE status = 'processing' AND lease_until < now() AND attempt_count < $3
+    FOR UPDATE SKIP LOCKED
+), due AS (
+    SELECT oldest.org_id, oldest.receipt_id
+    FROM open_organizations org CROSS JOIN LATERAL (
+        SELECT org_id, receipt_id FROM receipts
+        WHERE org_id = org.org_id AND status IN ('queued', 'processing') AND status = 'queued' AND due_at <= now()
+              AND attempt_count < $3
+        ORDER BY receipt_id LIMIT 1
+    ) oldest
+    UNION ALL
+    SELECT org_id, receipt_id FROM abandoned
+), working AS (
+    SELECT org_id, count(*) AS count FROM receipts WHERE status = 'processing' AND lease_until >= now() GROUP BY org_id
+)
 UPDATE receipts SET status = 'processing', claim = $1, lease_until = now() + $2, attempt_count = attempt_count + 1
 WHERE (org_id, receipt_id) = (
-    SELECT due.org_id, due.receipt_id
-    FROM receipts due
-    LEFT JOIN (
-        SELECT org_id, count(*) AS count FROM receipts
-        WHERE status = 'processing' AND lease_until >= now() GROUP BY org_id
-    ) working ON working.org_id = due.org_id
-    WHERE (due.status = 'queued' AND due.due_at <= now()
-           OR due.status = 'processing' AND due.lease_until < now())
-      AND due.attempt_count < $3
+    SELECT due.org_id, due.receipt_id FROM due LEFT JOIN working ON working.org_id = due.org_id
     ORDER BY coalesce(working.count, 0), due.receipt_id
     LIMIT 1
-    FOR UPDATE OF due SKIP LOCKED
 )
 RETURNING org_id, receipt_id, source, event_id, body_sha256, run_id, upload, attempt_count, received_at
 
