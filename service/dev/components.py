@@ -44,6 +44,10 @@ class StackComponent(ABC):
     @abstractmethod
     def is_ready(self) -> bool: ...
 
+    def is_healthy(self) -> bool:
+        """Return False if the program runs, but only a restart makes it usable. The supervisor then restarts it."""
+        return True
+
     def is_running(self) -> bool:
         return self.process.is_running()
 

@@ -1,9 +1,24 @@
-"""Broker requests of the local stack: whether a queue has consumers, and publishing of sample events."""
+"""Broker requests of the local stack: checks of clients and consumers, and publishing of sample events."""
 
+import asyncio
 from collections.abc import Iterable
+from typing import Final
 
 import aio_pika
 from aio_pika.exceptions import AMQPException
+
+_TIMEOUT_S: Final = 5.0
+
+
+async def accepts_clients(amqp_url: str) -> bool:
+    """Return whether a client can log in and open a channel."""
+    try:
+        async with asyncio.timeout(_TIMEOUT_S):
+            connection = await aio_pika.connect(amqp_url)
+            async with connection, connection.channel():
+                return True
+    except (AMQPException, OSError):
+        return False
 
 
 async def has_consumers(amqp_url: str, queue: str) -> bool:

@@ -1,5 +1,6 @@
 """A private node of the installed rabbitmq-server, with its own epmd."""
 
+import asyncio
 import os
 import shutil
 import socket
@@ -11,6 +12,7 @@ from service.dev.components import ComponentError, StackComponent
 from service.dev.passwords import load_or_create_password
 from service.dev.ports import load_or_choose_port
 from service.dev.processes import Process, wait_until
+from service.dev.queues import accepts_clients
 
 # Debian's `rabbitmq-server` on the PATH is a wrapper that accepts only the users root and rabbitmq.
 _DEBIAN_SERVER: Final = "/usr/lib/rabbitmq/bin/rabbitmq-server"
@@ -70,6 +72,10 @@ class RabbitMQ(StackComponent):
 
     def is_ready(self) -> bool:
         return accepts_amqp(_HOST, self.port)
+
+    def is_healthy(self) -> bool:
+        """Return False if the broker refuses its clients, for example after its disk was full."""
+        return asyncio.run(accepts_clients(self.url))
 
     def stop(self) -> None:
         super().stop()

@@ -7,6 +7,7 @@ import aio_pika
 import pytest
 
 from service.dev.ports import is_free
+from service.dev.queues import accepts_clients
 from service.dev.rabbitmq import RabbitMQ, accepts_amqp
 
 
@@ -28,6 +29,12 @@ async def test_restarted_node_has_its_messages_and_address(broker: RabbitMQ) -> 
     assert not accepts_amqp("127.0.0.1", broker.port)
     assert is_free(broker.port)
     assert processes_of(broker.directory) == []
+
+
+async def test_broker_that_refuses_clients_is_recognized(amqp_url: str) -> None:
+    assert await accepts_clients(amqp_url)
+    assert not await accepts_clients(f"amqp://nobody:wrong@{amqp_url.rpartition('@')[2]}")
+    assert not await accepts_clients("amqp://127.0.0.1:9/")
 
 
 async def publish(url: str, body: bytes) -> None:

@@ -1,5 +1,6 @@
 """Tests of the supervisor: restarts, backoff, and the order of stops."""
 
+import errno
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -70,6 +71,43 @@ def test_component_that_cannot_be_launched_does_not_affect_others(
     removed.process.send(signal.SIGKILL)
     assert checked_until(supervisor, lambda: any("removed can't be launched" in line for line in messages))
     assert other.is_running()
+
+
+def test_full_disk_does_not_end_the_supervisor(
+    start_sleeper: Callable[[str], Program], messages: list[str], changes: list[str]
+) -> None:
+    def fail_three_times() -> None:
+        changes.append("changed")
+        if len(changes) <= 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    supervisor = Supervisor(messages.append, fail_three_times)
+    component = start_sleeper("api")
+    supervisor.start(component)
+    try:
+        first = component.pid
+        component.process.send(signal.SIGKILL)
+        assert checked_until(supervisor, lambda: component.pid not in (None, first) and len(changes) >= 4)
+    finally:
+        supervisor.stop()
+    assert sum("No space left on device" in line for line in messages) == 1
+
+
+def test_unhealthy_component_is_restarted_after_several_checks(
+    supervisor: Supervisor,
+    start_sleeper: Callable[[str], Program],
+    messages: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("service.dev.supervisor._STABLE_AFTER_S", 0.0)
+    monkeypatch.setattr("service.dev.supervisor._HEALTH_CHECK_S", 0.05)
+    component, healthy = start_sleeper("rabbitmq"), [True, False, False, True, False, False, False]
+    monkeypatch.setattr(component, "is_healthy", lambda: not healthy or healthy.pop(0))
+    supervisor.start(component, start_sleeper("other"))
+    first = component.pid
+    assert checked_until(supervisor, lambda: component.pid not in (None, first) and component.is_running())
+    assert healthy == []
+    assert messages[0] == "rabbitmq runs but doesn't accept clients; stopping it"
 
 
 def test_components_stop_in_the_reverse_order_of_their_start(
