@@ -30,7 +30,7 @@ async def restore_old_backup(database_url: str) -> None:
 
 
 async def names(api: Api, run_id: str) -> list[str]:
-    return [item["name"] for item in await api.walk("/v1/results", {"run_id": run_id})]
+    return [item["name"] for item in await api.list_all("/v1/results", {"run_id": run_id})]
 
 
 async def test_results_after_a_restore_are_listed(database_url: str) -> None:

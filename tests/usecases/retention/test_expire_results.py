@@ -222,7 +222,7 @@ async def test_late_event_of_an_archived_month_is_stored_in_a_new_partition(loca
         await detach_manually(local, partition=f"{OLD_RESULTS}_2" if number else OLD_RESULTS)
         (outcome,) = await local.api.store.ingest(run_event(f"late {number}", RESULTS, time=OLD.isoformat()))
         assert outcome.status == "stored"
-        assert len(await local.api.walk("/v1/results", {"run_id": f"late {number}"})) == len(RESULTS)
+        assert len(await local.api.list_all("/v1/results", {"run_id": f"late {number}"})) == len(RESULTS)
     archived = {OLD_RESULTS, f"{OLD_RESULTS}_2"}
     assert await local.partitions() == partitions_of(OLD) | partitions_of(NEW) | archived | {f"{OLD_RESULTS}_3"}
     await local.expire()
