@@ -1,5 +1,6 @@
 """Statuses of results and runs: their severity, their codes in the database, and their counts."""
 
+from operator import add, sub
 from typing import Final, Literal, NamedTuple, get_args
 
 ResultStatus = Literal["passed", "failed", "error", "skipped", "canceled"]
@@ -25,6 +26,14 @@ class Counts(NamedTuple):
     skipped: int = 0
     canceled: int = 0
     flaky: int = 0
+
+    def add(self, change: "Counts") -> "Counts":
+        """Return the sums of the counts. A change can be negative."""
+        return Counts(*map(add, self, change))
+
+    def subtract(self, removed: "Counts") -> "Counts":
+        """Return the differences of the counts."""
+        return Counts(*map(sub, self, removed))
 
     @property
     def total(self) -> int:

@@ -5,7 +5,8 @@ from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from service.domain.ids import CaseKey, OrgId, RunKey, artifact_key, completed_ms
-from service.domain.results import CaseOutcome, precedence
+from service.domain.results import CaseOutcome, count, precedence
+from service.domain.statuses import STATUS_NAMES, Counts
 from service.store import result_rows
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
@@ -50,16 +51,34 @@ async def insert(connection: Connection, runs: Iterable[RunOutcomes]) -> None:
         await connection.execute(_SQL["insert_references"], *map(list, zip(*references, strict=True)))
 
 
-async def replace_older(connection: Connection, run: RunOutcomes) -> RunOutcomes:
-    """Merge results into a run and return those that were stored. The transaction must have locked the run."""
+class MergedResults(NamedTuple):
+    """The number of results that a merge stored, and the change of the counts of the run."""
+
+    stored: int
+    change: Counts
+
+
+async def replace_older(connection: Connection, run: RunOutcomes) -> MergedResults:
+    """Merge results into a run. The transaction must have locked the run.
+
+    Reads only the rows of the given cases: a count of all results per event would be quadratic for a run that is sent
+    in many events.
+    """
     rows = await connection.fetch(_SQL["find_winners"], *_winner_columns(run))
     replaced = [row["case_key"] for row in rows if row["replaces"]]
-    if replaced:
-        for statement in ("delete_replaced", "delete_replaced_details", "delete_replaced_references"):
-            await connection.execute(_SQL[statement], run.org_id, run.run_key, replaced)
+    removed = await _delete(connection, run, replaced) if replaced else Counts()
     winners = run.only(row["case_key"] for row in rows)
     await insert(connection, [winners])
-    return winners
+    return MergedResults(len(winners.outcomes), count(winners.outcomes).subtract(removed))
+
+
+async def _delete(connection: Connection, run: RunOutcomes, case_keys: Sequence[CaseKey]) -> Counts:
+    """Delete the results of these cases with their details and references, and return the counts of the results."""
+    rows = await connection.fetch(_SQL["delete_replaced"], run.org_id, run.run_key, case_keys)
+    for statement in ("delete_replaced_details", "delete_replaced_references"):
+        await connection.execute(_SQL[statement], run.org_id, run.run_key, case_keys)
+    by_status = {STATUS_NAMES[row["status"]]: row["results"] for row in rows}
+    return Counts(**by_status, flaky=sum(row["flaky"] for row in rows))
 
 
 async def _single_chunk(data: bytes) -> AsyncIterator[bytes]:

@@ -11,7 +11,7 @@ import orjson
 from service.domain import runs
 from service.domain.ids import OrgId, RunKey, run_key
 from service.domain.runs import RunState
-from service.domain.statuses import STATUS_NAMES, Counts
+from service.domain.statuses import Counts
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
 
@@ -65,13 +65,6 @@ async def lock(connection: Connection, refs: Iterable[RunRef]) -> dict[RunRef, S
 async def update(connection: Connection, run: StoredRun) -> None:
     """Write the state, the counts, and the revision of a run that the transaction has locked."""
     await connection.execute(_SQL["update"], run.org_id, run.key, orjson.dumps(_columns(run)).decode())
-
-
-async def count_results(connection: Connection, org_id: OrgId, key: RunKey) -> Counts:
-    """Return the counts of the stored results of a run."""
-    rows = await connection.fetch(_SQL["count_results"], org_id, key)
-    by_status = {STATUS_NAMES[row["status"]]: row["results"] for row in rows}
-    return Counts(**by_status, flaky=sum(row["flaky"] for row in rows))
 
 
 def _columns(run: StoredRun) -> dict[str, Any]:

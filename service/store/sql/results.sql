@@ -20,8 +20,12 @@ WHERE stored.case_key IS NULL
       > (stored.event_time_offset_s, severity(stored.status), stored.duration_ms, stored.attempts::int,
          coalesce(failure.message, '') COLLATE "C")
 
--- name: delete_replaced
-DELETE FROM results WHERE org_id = $1 AND run_key = $2 AND case_key = ANY ($3::bigint[])
+-- name: delete_replaced  (returns what the counts of the run must lose)
+WITH deleted AS (
+    DELETE FROM results WHERE org_id = $1 AND run_key = $2 AND case_key = ANY ($3::bigint[]) RETURNING status, flaky
+)
+SELECT status::text AS status, count(*)::int AS results, (count(*) FILTER (WHERE flaky))::int AS flaky
+FROM deleted GROUP BY status
 
 -- name: delete_replaced_details
 DELETE FROM result_details WHERE org_id = $1 AND run_key = $2 AND case_key = ANY ($3::bigint[])

@@ -24,8 +24,3 @@ SET environment = new.environment, branch = new.branch, commit_sha = new.commit_
     revision = new.revision
 FROM jsonb_populate_record(NULL::runs, $3::text::jsonb) new
 WHERE runs.org_id = $1 AND runs.run_key = $2
-
--- name: count_results
-SELECT status::text AS status, count(*)::int AS results, (count(*) FILTER (WHERE flaky))::int AS flaky
-FROM results WHERE org_id = $1 AND run_key = $2
-GROUP BY status

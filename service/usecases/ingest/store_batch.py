@@ -109,13 +109,12 @@ class BatchWriter:
             return
         was_complete = run.complete
         merged = runs.merge(run.state, state)
-        winners = await stored_results.replace_older(
+        merge = await stored_results.replace_older(
             connection, RunOutcomes(run.org_id, run.key, list(outcomes.values()))
         )
-        if not winners.outcomes and merged == run.state:
+        if not merge.stored and merged == run.state:
             return
-        if winners.outcomes:
-            run.counts = await stored_runs.count_results(connection, run.org_id, run.key)
+        run.counts = run.counts.add(merge.change)
         run.state = merged
         run.revision += 1
         await stored_runs.update(connection, run)

@@ -54,11 +54,11 @@ class RunWriter:
         rows = RunOutcomes(self.run.org_id, self.run.key, outcomes)
         if self._is_new:
             await stored_results.insert(connection, [rows])
-            added = results.count(outcomes)
-            self.run.counts = Counts(*map(sum, zip(self.run.counts, added, strict=True)))
+            self.run.counts = self.run.counts.add(results.count(outcomes))
         else:
-            winners = await stored_results.replace_older(connection, rows)
-            self._has_replaced = self._has_replaced or bool(winners.outcomes)
+            merged = await stored_results.replace_older(connection, rows)
+            self.run.counts = self.run.counts.add(merged.change)
+            self._has_replaced = self._has_replaced or bool(merged.stored)
 
     async def close(self, connection: Connection) -> RunChange | None:
         """Update the run and return the change; return None if nothing has changed."""
@@ -68,7 +68,6 @@ class RunWriter:
             if not self._has_replaced and merged == run.state:
                 return None
             run.state = merged
-            run.counts = await stored_runs.count_results(connection, run.org_id, run.key)
             run.revision += 1
         await stored_runs.update(connection, run)
         return RunChange(run, completed=run.complete and not was_complete)

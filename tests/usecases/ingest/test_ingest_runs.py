@@ -212,6 +212,25 @@ async def test_run_with_expired_results_keeps_its_counts(store: Store) -> None:
     assert [receipt["status"] for receipt in await store.receipts()].count("rejected") == 1
 
 
+async def test_later_event_of_a_large_run_reads_only_its_own_results(store: Store) -> None:
+    async def read_rows() -> int:
+        async with store.pool.acquire() as connection:  # the only connection of this test
+            await connection.execute("SELECT pg_stat_force_next_flush()")
+            read: int = await connection.fetchval(
+                "SELECT sum(seq_tup_read + idx_tup_fetch) FROM pg_stat_user_tables WHERE relname LIKE 'results_2%'"
+            )
+            return read
+
+    await store.ingest(run_event(results=[result(f"case {number}") for number in range(3_000)]))
+    before = await read_rows()
+    later = [result("case 1", "failed"), result("new", "skipped")]
+    await store.ingest(run_event(results=later, time="2026-05-20T13:00:00Z"))
+    assert await read_rows() - before < 100
+    run = await store.run()
+    assert run is not None
+    assert (run["passed"], run["failed"], run["skipped"]) == (2_999, 1, 1)
+
+
 async def test_run_id_of_another_project_is_rejected(store: Store) -> None:
     await store.ingest(run_event("run_1", project_id="shop"))
     (outcome,) = await store.ingest(run_event("run_1", project_id="bank"))
