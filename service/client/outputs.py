@@ -78,7 +78,7 @@ class FileOutput:
 
 
 class StreamOutput:
-    """Stdout, a pipe, or a device. The bytes are written directly and can't be taken back."""
+    """Stdout, a pipe, or a device. The bytes are written directly and can't be removed."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path

@@ -74,7 +74,7 @@ class RabbitMQ(StackComponent):
         return accepts_amqp(_HOST, self.port)
 
     def is_healthy(self) -> bool:
-        """Return False if the broker refuses its clients, for example after its disk was full."""
+        """Return False if the broker rejects its clients, for example after its disk was full."""
         return asyncio.run(accepts_clients(self.url))
 
     def stop(self) -> None:

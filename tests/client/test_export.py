@@ -217,7 +217,7 @@ async def test_pipe_is_written_directly_and_its_link_stays(exports: Exports, tmp
     assert result_files(tmp_path) == ["results.csv"]
 
 
-async def test_file_behind_a_link_is_replaced_and_the_link_stays(exports: Exports, tmp_path: Path) -> None:
+async def test_file_that_a_link_names_is_replaced_and_the_link_stays(exports: Exports, tmp_path: Path) -> None:
     job, link = await finished_export(exports), tmp_path / "results.csv"
     (tmp_path / "real").mkdir()
     link.symlink_to("real/data.csv")

@@ -31,9 +31,9 @@ async def test_restarted_node_has_its_messages_and_address(broker: RabbitMQ) -> 
     assert processes_of(broker.directory) == []
 
 
-async def test_broker_that_refuses_clients_is_recognized(amqp_url: str) -> None:
+async def test_broker_that_rejects_clients_is_recognized(amqp_url: str) -> None:
     assert await accepts_clients(amqp_url)
-    assert not await accepts_clients(f"amqp://nobody:wrong@{amqp_url.rpartition('@')[2]}")
+    assert not await accepts_clients(f"amqp://unknown:wrong@{amqp_url.rpartition('@')[2]}")
     assert not await accepts_clients("amqp://127.0.0.1:9/")
 
 

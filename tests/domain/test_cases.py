@@ -33,7 +33,7 @@ def test_default_cache_keeps_many_cases_with_short_names() -> None:
     assert all(known.of(ORG)(case(number)) for number in range(30_000))
 
 
-def test_recently_used_case_is_kept() -> None:
+def test_recently_used_case_stays() -> None:
     known = KnownCases(MEBIBYTE)
     used, unused = case(0), case(1)
     known.add(ORG, used, used.key)

@@ -151,10 +151,10 @@ class ScopedConnection(asyncpg.Connection):
         is half-open, the server never does, and each of these commands would wait for its own timeout.
         """
         super()._cancel_current_command(*arguments, **named)  # type: ignore[misc]  # missing in the stubs
-        asyncio.get_running_loop().call_later(_CANCEL_TIMEOUT_S, self._terminate_if_cancelling)
+        asyncio.get_running_loop().call_later(_CANCEL_TIMEOUT_S, self._terminate_unconfirmed)
 
-    def _terminate_if_cancelling(self) -> None:
-        if not self.is_closed() and self._protocol._is_cancelling():  # type: ignore[attr-defined]  # as above
+    def _terminate_unconfirmed(self) -> None:
+        if not self.is_closed() and self._protocol._is_cancelling():  # type: ignore[attr-defined]  # codespell:ignore cancelling - as above
             self.terminate()
 
     async def act_as(self, org_id: OrgId) -> None:

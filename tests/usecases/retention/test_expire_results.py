@@ -303,10 +303,10 @@ async def test_one_round_removes_only_the_oldest_month(local: Scene) -> None:
     assert [(await local.api.get(f"/v1/runs/{run}"))["results_expired"] for run in ("older", "old")] == [True, False]
 
 
-async def test_month_is_kept_unchanged_during_the_grace_period(local: Scene) -> None:
+async def test_month_stays_unchanged_during_the_grace_period(local: Scene) -> None:
     await local.expire(grace=timedelta(days=7))
     await observed_hours_ago(local, 100 * 24)
-    await local.expire(grace=timedelta(days=7))  # the clock jumped: the service didn't observe the month for so long
+    await local.expire(grace=timedelta(days=7))  # the clock jumped
     assert await local.partitions() == partitions_of(OLD) | partitions_of(NEW)
     assert (await local.api.get("/v1/runs/old"))["results_expired"] is False
     for _ in range(4):
