@@ -110,7 +110,7 @@ def test_keys_are_read_from_a_variable_or_a_file(tmp_path: Path) -> None:
     assert from_variable.decrypt(from_file.encrypt("whsec_1")) == "whsec_1"
 
 
-@pytest.mark.parametrize("keys", ["short", f"{NEW},{NEW[:-4]}", "\u00e9" * 44])
+@pytest.mark.parametrize("keys", ["short", f"{NEW},{NEW[:-4]}", "\u00e9" * 44], ids=["short", "truncated", "text"])
 def test_invalid_key_is_rejected_without_being_shown(keys: str) -> None:
     with pytest.raises(MissingSetting, match="RESULTS_SECRET_KEYS: key") as raised:
         open_secret_cipher(settings(secret_keys=keys))
