@@ -17,15 +17,41 @@ REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 
 
-def replace_unstorable(value: Any) -> Any:
-    """Return a JSON value with NUL and lone surrogates replaced in each of its strings and keys."""
-    if isinstance(value, str):
-        return _UNSTORABLE.sub(REPLACEMENT, value)
-    if isinstance(value, dict):
-        return {replace_unstorable(key): replace_unstorable(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [replace_unstorable(item) for item in value]
-    return value
+def replace_unstorable(text: str) -> str:
+    """Return the text with NUL and lone surrogates replaced."""
+    return _UNSTORABLE.sub(REPLACEMENT, text)
+
+
+def clean_json(value: Any) -> tuple[Any, bool]:
+    """Replace NUL and lone surrogates in each string and key of a JSON value, in place.
+
+    Return the value and whether anything was replaced. Nothing recurses, because the nesting can be of any depth.
+    """
+    root = [value]
+    pending: list[Any] = [root]
+    replaced = False
+    while pending:
+        container = pending.pop()
+        if isinstance(container, dict):
+            replaced |= _clean_keys(container)
+        for key, item in list(container.items() if isinstance(container, dict) else enumerate(container)):
+            if isinstance(item, str):
+                if not is_storable(item):
+                    container[key] = replace_unstorable(item)
+                    replaced = True
+            elif isinstance(item, dict | list):
+                pending.append(item)
+    return root[0], replaced
+
+
+def _clean_keys(container: dict[str, Any]) -> bool:
+    """Replace the keys of a dictionary, in their order. Return whether any was replaced."""
+    if all(map(is_storable, container)):
+        return False
+    items = [(replace_unstorable(key), item) for key, item in container.items()]
+    container.clear()
+    container.update(items)
+    return True
 
 
 def is_storable(text: str) -> bool:

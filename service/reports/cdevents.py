@@ -29,11 +29,11 @@ def run_data(cdevent: Mapping[str, Any]) -> dict[str, Any]:
     Fields that the CDEvent omits are missing. Raises ReportError.
     """
     context, subject = _object(cdevent, "context"), _object(cdevent, "subject")
-    event_type = _TYPE.fullmatch(str(context.get("type")))
+    context_type = context.get("type")
+    event_type = _TYPE.fullmatch(context_type) if isinstance(context_type, str) else None
     if event_type is None:
         raise ReportError(
-            "unsupported_format",
-            f"context.type: must be a finished test run, but is {str(context.get('type'))[:100]!r}",
+            "unsupported_format", f"context.type: must be a finished test run, but is {_quote(context_type)}"
         )
     content = _object(subject, "content")
     if event_type[1] == "testsuiterun":
@@ -103,10 +103,13 @@ def _custom(cdevent: Mapping[str, Any]) -> Mapping[str, Any]:
 def _status_of(content: Mapping[str, Any]) -> ResultStatus:
     outcome = content.get("outcome")
     if not isinstance(outcome, str) or outcome not in _STATUS_OF:
-        raise malformed(
-            f"subject.content.outcome: must be one of {', '.join(_STATUS_OF)}, but is {str(outcome)[:100]!r}"
-        )
+        raise malformed(f"subject.content.outcome: must be one of {', '.join(_STATUS_OF)}, but is {_quote(outcome)}")
     return _STATUS_OF[outcome]
+
+
+def _quote(value: Any) -> str:
+    """Return the start of a string, or the kind of another value, for a message."""
+    return repr(value[:100]) if isinstance(value, str) else f"of type {type(value).__name__}"
 
 
 def _object(parent: Mapping[str, Any], key: str, *, required: bool = True) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ import orjson
 
 from service.contracts.run_events import ResultIn
 from service.domain.reports import MAX_REPORT_ROWS
-from service.domain.texts import replace_unstorable
+from service.domain.texts import clean_json
 from service.reports.attempts import count_rows
 from service.reports.errors import ReportError, malformed
 
@@ -76,4 +76,4 @@ def _dump(results: list[ResultIn]) -> bytes:
     try:
         return orjson.dumps(results)
     except TypeError:  # lone surrogates
-        return orjson.dumps(replace_unstorable(results))
+        return orjson.dumps(clean_json(results)[0])

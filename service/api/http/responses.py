@@ -7,7 +7,7 @@ import orjson
 from aiohttp import web
 
 from service.domain.errors import ErrorCode
-from service.domain.texts import replace_unstorable
+from service.domain.texts import clean_json
 
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 NEXT_CURSOR: Final = web.ResponseKey("next_cursor", str)
@@ -61,4 +61,4 @@ def reply_error(
 ) -> web.Response:
     """Return the common error body. Replace characters of the request that aren't valid text."""
     error = {"code": code, "message": message} | ({"param": param} if param is not None else {})
-    return reply({"error": replace_unstorable(error), "request_id": request[REQUEST_ID]}, status)
+    return reply({"error": clean_json(error)[0], "request_id": request[REQUEST_ID]}, status)

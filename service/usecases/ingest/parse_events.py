@@ -88,6 +88,10 @@ class ParsedDataref:
     dataref: str
     organization: None = None  # follows from the path of the data
 
+    def to_rejected(self, reason: Reason, message: str) -> RejectedEvent:
+        """Return this event as a rejected event."""
+        return RejectedEvent(reason, message, self.body_sha256, None, self.source, self.event_id)
+
 
 @dataclass(frozen=True, slots=True)
 class AcceptanceWindow:

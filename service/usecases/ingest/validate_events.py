@@ -66,13 +66,13 @@ def validate(body: bytes, problems: list[Problem]) -> tuple[Any, list[int] | Non
             return RUN_COMPLETED_EVENT.validate_json(body), None
         except ValidationError:
             pass  # the slow path below describes the errors and keeps the valid results
-    event = _convert_cdevent(_parse(body))
+    parsed, replaced = texts.clean_json(_parse(body))  # before anything reads the event, because messages quote it
+    event = _convert_cdevent(parsed)
     if isinstance(event, dict) and event.get("data") is None and "dataref" in event:
         _validate_dataref(event)
-    cleaned = texts.replace_unstorable(event)
-    if cleaned != event:
+    if replaced:
         problems.append({"index": None, "name": None, "reason": "NUL or lone surrogates replaced by U+FFFD"})
-    return _validate_leniently(cleaned, problems)
+    return _validate_leniently(event, problems)
 
 
 def _parse(body: bytes) -> Any:
@@ -88,7 +88,7 @@ def _parse(body: bytes) -> Any:
 
 def _validate_dataref(event: Any) -> None:
     try:
-        raise DatarefFound(DATAREF_EVENT.validate_python(texts.replace_unstorable(event)))
+        raise DatarefFound(DATAREF_EVENT.validate_python(event))
     except ValidationError as error:
         listed = validation_errors(error)[:MAX_LISTED_ERRORS]
         messages = [f"{field_path(item['loc'])}: {describe_error(item)}" for item in listed]

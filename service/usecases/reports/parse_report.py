@@ -79,7 +79,7 @@ class ParsedReport:
                 pass  # validate one by one, so that valid results are stored
             else:
                 return len(results), list(enumerate(results, first))
-        items = texts.replace_unstorable(orjson.loads(chunk))
+        items = texts.clean_json(orjson.loads(chunk))[0]
         return len(items), [pair for pair in enumerate(items, first) if self._is_valid(*pair)]
 
     def _is_valid(self, index: int, item: Any) -> bool:
@@ -126,7 +126,7 @@ def _run(claimed: ClaimedReport, summary: ReportSummary) -> RunIn:
     if claimed.run_id is not None:
         fields["run_id"] = claimed.run_id
     try:
-        run = _RUN.validate_python(texts.replace_unstorable(fields))
+        run = _RUN.validate_python(texts.clean_json(fields)[0])
     except ValidationError as error:
         raise Rejected("invalid", f"run.{_reason(error)}") from None
     if run["run_id"] in (".", ".."):
