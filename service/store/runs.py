@@ -62,6 +62,12 @@ async def lock(connection: Connection, refs: Iterable[RunRef]) -> dict[RunRef, S
     return {(OrgId(row["org_id"]), row["run_id"]): _stored_run(row) for row in rows}
 
 
+async def find_run_id(connection: Connection, org_id: OrgId, key: RunKey) -> str | None:
+    """Return the ID of the run with this key, or None."""
+    run_id: str | None = await connection.fetchval(_SQL["find_run_id"], org_id, key)
+    return run_id
+
+
 async def update(connection: Connection, run: StoredRun) -> None:
     """Write the state, the counts, and the revision of a run that the transaction has locked."""
     await connection.execute(_SQL["update"], run.org_id, run.key, orjson.dumps(_columns(run)).decode())

@@ -41,10 +41,17 @@ _SESSION: Final[dict[DatabaseRole, dict[str, str]]] = {
     "results_worker": {"lock_timeout": "5s", "idle_in_transaction_session_timeout": "10s"},
 }
 
-# SQLSTATE classes and codes, grouped by how a caller can respond.
-_OUTAGES: Final = ("08", "53", "57")
-_CONFLICTS: Final = ("40001", "40P01", "55P03")
-_DATA_ERRORS: Final = ("22", "23", "54")
+# SQLSTATE codes and classes, grouped by how a caller can respond. Every other state is an error of the server, not
+# of the data: it is read-only, has another password, lacks a table, or reports a damaged disk.
+_LOCK_TIMEOUT: Final = "55P03"
+_CONFLICTS: Final = ("40001", "40P01", _LOCK_TIMEOUT)
+_CONNECTION_ERRORS: Final = ("08", "28", "53", "57")
+_DATA_ERRORS: Final = (
+    "22000",  # raised by the driver itself, for a value that it can't encode
+    "22001", "22003", "22007", "22008", "22021", "22P02", "22P05",  # values that a column can't store
+    "23",  # violated constraints
+    "54",  # values that exceed a limit of PostgreSQL, such as the size of an index entry
+)  # fmt: skip
 
 
 class BoundedPool(asyncpg.Pool):
@@ -181,11 +188,9 @@ class RowDeleted(Exception):
 
 
 def is_outage(error: BaseException) -> bool:
-    """Return whether the server is unreachable or out of resources, so the same statement can succeed later."""
+    """Return whether the server or its connection is the cause, so the same statement can succeed later."""
     if isinstance(error, asyncpg.PostgresError):
-        return str(error.sqlstate).startswith(_OUTAGES)
-    if isinstance(error, asyncpg.DataError):
-        return False
+        return not is_data_error(error) and not is_conflict(error)
     # The driver raises InternalClientError for connections that a server is closing while it shuts down.
     return isinstance(error, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError | TimeoutError)
 
@@ -195,19 +200,29 @@ def is_conflict(error: BaseException) -> bool:
     return isinstance(error, RowDeleted) or (isinstance(error, asyncpg.PostgresError) and error.sqlstate in _CONFLICTS)
 
 
+def is_lock_timeout(error: BaseException) -> bool:
+    """Return whether another transaction kept a lock for longer than the statement could wait."""
+    return isinstance(error, asyncpg.PostgresError) and error.sqlstate == _LOCK_TIMEOUT
+
+
+def is_connection_error(error: BaseException) -> bool:
+    """Return whether no statement can succeed now: the connection is lost, or the server accepts no connection."""
+    if isinstance(error, asyncpg.PostgresError):
+        return str(error.sqlstate).startswith(_CONNECTION_ERRORS)
+    return is_outage(error)
+
+
 def is_data_error(error: BaseException) -> bool:
     """Return whether the data can't be stored, so a retry can't succeed."""
-    if isinstance(error, asyncpg.PostgresError):
-        return str(error.sqlstate).startswith(_DATA_ERRORS)
-    return isinstance(error, asyncpg.DataError)
+    return isinstance(error, asyncpg.PostgresError) and str(error.sqlstate).startswith(_DATA_ERRORS)
 
 
 @asynccontextmanager
 async def outages_as_unavailable() -> AsyncIterator[None]:
-    """Convert an outage of the database to Unavailable, which layers outside the store can handle."""
+    """Convert an outage or a conflict to Unavailable, which layers outside the store can handle."""
     try:
         yield
     except (*DRIVER_ERRORS, OSError) as error:
-        if not is_outage(error):
+        if not is_outage(error) and not is_conflict(error):
             raise
         raise Unavailable("the database is not available; try again later") from error

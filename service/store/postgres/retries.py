@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from service.retries import with_retries
-from service.store.postgres.database import is_conflict, is_outage
+from service.store.postgres.database import is_conflict, is_lock_timeout, is_outage
 
 T = TypeVar("T")
 
@@ -16,8 +16,15 @@ def is_temporary(error: BaseException) -> bool:
     return is_outage(error) or is_conflict(error)
 
 
+def _is_short_conflict(error: BaseException) -> bool:
+    return is_conflict(error) and not is_lock_timeout(error)
+
+
 async def retry_on_conflict(
     work: Callable[[], Awaitable[T]], on_retry: Callable[[Exception, float], object] = lambda _error, _delay_s: None
 ) -> T:
-    """Run a transaction again after a conflict with another one, at most 5 attempts. Raises the last error."""
-    return await with_retries(work, is_conflict, _CONFLICT_DELAYS_S, on_retry=on_retry)
+    """Run a transaction again after a conflict with another one, at most 5 attempts. Raises the last error.
+
+    Raises a lock timeout immediately, because the transaction has waited for the lock already.
+    """
+    return await with_retries(work, _is_short_conflict, _CONFLICT_DELAYS_S, on_retry=on_retry)

@@ -47,3 +47,8 @@ async def _notify(connection: Connection, channels: set[str]) -> None:
     except Exception as error:
         if not is_outage(error):
             raise
+
+
+async def limit_lock_wait(connection: Connection, seconds: float) -> None:
+    """Let each statement of the current transaction wait at most this long for a lock."""
+    await connection.execute(_SQL["limit_lock_wait"], f"{round(seconds * 1000)}ms")

@@ -13,6 +13,9 @@ JOIN runs run ON run.org_id = requested.org_id AND run.run_id = requested.run_id
 ORDER BY run.org_id, run.run_id
 FOR UPDATE OF run
 
+-- name: find_run_id
+SELECT run_id FROM runs WHERE org_id = $1 AND run_key = $2
+
 -- name: update  (all columns that a merge can change)
 UPDATE runs
 SET environment = new.environment, branch = new.branch, commit_sha = new.commit_sha, ci_url = new.ci_url,

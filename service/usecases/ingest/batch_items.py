@@ -13,11 +13,11 @@ from service.usecases.ingest.parse_results import CaseOutcomes, UnseenCases
 from service.usecases.ingest.validate_events import Problem, limit_problems
 from service.usecases.reports.accept_dataref import accept_dataref
 
-EventStatus = Literal["stored", "partial", "duplicate", "rejected"]
+EventStatus = Literal["stored", "partial", "duplicate", "rejected", "postponed"]
 
 
 class EventOutcome(NamedTuple):
-    """The outcome of one event. The consumer dead-letters a rejected event with the reason."""
+    """The outcome of one event. The consumer dead-letters a rejected event, and retries a postponed event later."""
 
     status: EventStatus
     reason: Reason | None = None

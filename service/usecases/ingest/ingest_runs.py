@@ -4,17 +4,28 @@ import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Final
 
 from service.domain.errors import Reason
 from service.domain.results import MAX_EVENT_ROWS
 from service.log import log
 from service.store import organizations
-from service.store.postgres.database import DRIVER_ERRORS, Connection, Pool, is_conflict, is_outage
-from service.store.postgres.retries import retry_on_conflict
-from service.store.postgres.transactions import notifying_transaction
+from service.store.postgres.database import (
+    DRIVER_ERRORS,
+    Connection,
+    Pool,
+    RowDeleted,
+    is_conflict,
+    is_connection_error,
+    is_lock_timeout,
+    is_outage,
+)
+from service.store.postgres.retries import is_temporary, retry_on_conflict
+from service.store.postgres.transactions import limit_lock_wait, notifying_transaction
 from service.usecases.ingest.batch_items import BatchItem, DatarefItem, EventItem, EventOutcome, RejectedItem
 from service.usecases.ingest.caches import IngestCache, IngestCaches
 from service.usecases.ingest.emit_events import emit_run_events
+from service.usecases.ingest.locked_runs import LockedRuns, ProducerRun
 from service.usecases.ingest.new_cases import insert_unseen_cases
 from service.usecases.ingest.parse_events import (
     AcceptanceWindow,
@@ -26,6 +37,10 @@ from service.usecases.ingest.parse_events import (
 from service.usecases.ingest.parse_results import parse_results
 from service.usecases.ingest.store_batch import BatchWriter
 from service.usecases.ingest.validate_events import MAX_LISTED_ERRORS
+
+_LOCK_WAIT_S: Final = 1.0  # another batch releases its locks earlier
+_SHORT_LOCK_WAIT_S: Final = 0.2  # of each run, after a lock timeout of the batch
+_LOCKED: Final = "the run is locked by another transaction"
 
 
 class RunIngest:
@@ -41,32 +56,82 @@ class RunIngest:
         self._link_base = link_base
         self._max_rows = max_rows
         self._caches = IngestCaches()
+        self._locked_runs = LockedRuns()
 
     async def ingest(self, bodies: Sequence[bytes]) -> list[EventOutcome]:
         """Store a batch of structured-mode events, and return the outcome of each event.
 
         The batch is committed when this returns. After an error, the caller can ingest the same batch again. Raises
-        only if the database is unavailable, or if another transaction locks a run for a long time.
+        only an error of the server or the connection, which the events can't have caused.
         """
         try:
-            return await self._ingest_with_retries(bodies)
+            return await self._ingest_with_retries(bodies, _LOCK_WAIT_S)
         except Exception as error:
-            if is_outage(error):
+            if is_connection_error(error):
                 raise
             if len(bodies) == 1:
-                if is_conflict(error):
-                    raise  # for example, the ingest of a very large report locks the run: the caller retries later
-                return [await self._reject_failed(bodies[0], error)]
+                return [await self._resolve_failed(bodies[0], error)]
             log.warning("batch_split", events=len(bodies), error=repr(error))
-        return [outcome for body in bodies for outcome in await self.ingest([body])]
+            if not is_lock_timeout(error):
+                return await self._ingest_each(bodies)
+        return await self._ingest_by_run(bodies)
 
-    async def _ingest_with_retries(self, bodies: Sequence[bytes]) -> list[EventOutcome]:
+    async def _ingest_each(self, bodies: Sequence[bytes]) -> list[EventOutcome]:
+        """Ingest each event separately. Raises an error of the server only if no event can be stored."""
+        outcomes: list[EventOutcome] = []
+        failures: list[Exception] = []
+        for body in bodies:
+            try:
+                outcomes += await self.ingest([body])
+            except Exception as error:
+                if is_connection_error(error) or not is_outage(error):
+                    raise
+                failures.append(error)
+                outcomes.append(_postponed(error))
+        if len(failures) == len(bodies):
+            raise failures[-1]
+        return outcomes
+
+    async def _ingest_by_run(self, bodies: Sequence[bytes]) -> list[EventOutcome]:
+        """Ingest the events of each run separately, and postpone those of locked runs."""
+        groups: dict[object, list[int]] = {}
+        for index, run in enumerate(self._find_run(body) for body in bodies):
+            groups.setdefault(run or index, []).append(index)
+        outcomes: dict[int, EventOutcome] = {}
+        for indexes in groups.values():
+            found = await self._ingest_group([bodies[index] for index in indexes])
+            outcomes |= zip(indexes, found, strict=True)
+        return [outcomes[index] for index in range(len(bodies))]
+
+    async def _ingest_group(self, bodies: Sequence[bytes]) -> list[EventOutcome]:
+        try:
+            return await self._ingest_with_retries(bodies, _SHORT_LOCK_WAIT_S)
+        except Exception as error:
+            if is_lock_timeout(error):
+                return self._postpone_locked(bodies, error)
+            if is_connection_error(error):
+                raise
+        return await self._ingest_each(bodies)
+
+    def _postpone_locked(self, bodies: Sequence[bytes], error: Exception) -> list[EventOutcome]:
+        """Postpone the events of a locked run, and remember the run."""
+        for body in bodies:
+            if run := self._find_run(body):
+                self._locked_runs.add(run)
+        return [_postponed(error)] * len(bodies)
+
+    def _find_run(self, body: bytes) -> ProducerRun | None:
+        """Return the run that the event names, or None if the event isn't valid or its data is in storage."""
+        event = parse_event(body, AcceptanceWindow(datetime.now(UTC), self._retention), self._max_rows)
+        return (event.organization, event.state.run_id) if isinstance(event, ParsedEvent) else None
+
+    async def _ingest_with_retries(self, bodies: Sequence[bytes], lock_wait_s: float) -> list[EventOutcome]:
         def log_retry(error: Exception, delay_s: float) -> None:
             log.info("batch_conflict", delay_s=delay_s, error=repr(error))
 
-        return await retry_on_conflict(partial(self._ingest_batch, bodies), log_retry)
+        return await retry_on_conflict(partial(self._ingest_batch, bodies, lock_wait_s), log_retry)
 
-    async def _ingest_batch(self, bodies: Sequence[bytes]) -> list[EventOutcome]:
+    async def _ingest_batch(self, bodies: Sequence[bytes], lock_wait_s: float) -> list[EventOutcome]:
         window = AcceptanceWindow(datetime.now(UTC), self._retention)
         async with self._pool.acquire() as connection:
             cache = await self._caches.find(connection)
@@ -74,6 +139,7 @@ class RunIngest:
             await insert_unseen_cases(connection, cache.cases, batch.events)
             completed_ms = [item.event.state.completed_ms for item in batch.events]
             async with cache.months.ensure_partitions(connection, completed_ms), notifying_transaction(connection):
+                await limit_lock_wait(connection, lock_wait_s)
                 await batch.store(connection)
                 await emit_run_events(connection, batch.changes, self._link_base)
         return batch.outcomes
@@ -105,26 +171,41 @@ class RunIngest:
             return RejectedItem(
                 org_id, event.to_rejected("no_valid_result", f"data.results: no result is valid: {listed}")
             )
-        return EventItem(org_id, event, outcomes, unseen)
+        item = EventItem(org_id, event, outcomes, unseen)
+        if (event.organization, event.state.run_id) in self._locked_runs:
+            item.outcome = EventOutcome("postponed", message=_LOCKED)
+        return item
+
+    async def _resolve_failed(self, body: bytes, error: Exception) -> EventOutcome:
+        """Return the outcome of an event that can't be stored alone. Raises an error of the server."""
+        if is_outage(error):
+            raise error
+        if is_lock_timeout(error):
+            return self._postpone_locked([body], error)[0]
+        if is_conflict(error) and not isinstance(error, RowDeleted):
+            return _postponed(error)
+        return await self._reject_failed(body, error)
 
     async def _reject_failed(self, body: bytes, error: Exception) -> EventOutcome:
         """Reject an event that caused an error of the database or of the service, and store a receipt if possible."""
-        reason: Reason = "refused_by_store" if isinstance(error, DRIVER_ERRORS) else "internal_error"
+        is_database_error = isinstance(error, (*DRIVER_ERRORS, RowDeleted))
+        reason: Reason = "refused_by_store" if is_database_error else "internal_error"
         message = f"{type(error).__name__}: {error}"[:1000]
         log.error("event_failed", reason=reason, exc_info=error)
-        event = parse_event(body, AcceptanceWindow(datetime.now(UTC), self._retention), self._max_rows)
-        if isinstance(event, ParsedDataref):
-            return EventOutcome("rejected", reason, message)
-        rejected = event if isinstance(event, RejectedEvent) else event.to_rejected(reason, message)
-        item = RejectedItem(None, rejected)
         try:
+            event = parse_event(body, AcceptanceWindow(datetime.now(UTC), self._retention), self._max_rows)
+            rejected = event if isinstance(event, RejectedEvent) else event.to_rejected(reason, message)
             async with self._pool.acquire() as connection:
                 cache = await self._caches.find(connection)
-                item.org_id = cache.organizations.get(rejected.organization or "")
+                item = RejectedItem(cache.organizations.get(rejected.organization or ""), rejected)
                 async with connection.transaction():
                     await BatchWriter([item]).store(connection)
         except Exception as receipt_error:
-            if is_outage(receipt_error):
+            if is_temporary(receipt_error):
                 raise
             log.exception("receipt_not_stored")  # the dead letter still contains the reason
-        return item.outcome
+        return EventOutcome("rejected", reason, message)
+
+
+def _postponed(error: Exception) -> EventOutcome:
+    return EventOutcome("postponed", message=_LOCKED if is_lock_timeout(error) else f"{type(error).__name__}: {error}")

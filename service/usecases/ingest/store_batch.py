@@ -7,7 +7,7 @@ from service.domain.errors import Rejected
 from service.store import receipts
 from service.store import results as stored_results
 from service.store import runs as stored_runs
-from service.store.postgres.database import Connection, RowDeleted
+from service.store.postgres.database import Connection
 from service.store.receipts import EventRef
 from service.store.results import RunOutcomes
 from service.store.runs import RunRef, StoredRun
@@ -15,7 +15,7 @@ from service.usecases.ingest.batch_items import BatchItem, DatarefItem, EventIte
 from service.usecases.ingest.emit_events import RunChange
 from service.usecases.ingest.parse_results import CaseOutcomes
 from service.usecases.ingest.validate_events import Problem
-from service.usecases.ingest.write_run import check_can_merge
+from service.usecases.ingest.write_run import check_can_merge, find_key_collision
 
 
 class ConflictingProjects(Exception):
@@ -28,7 +28,7 @@ class BatchWriter:
     def __init__(self, items: Sequence[BatchItem]) -> None:
         self._items = items
         self._datarefs = [item for item in items if isinstance(item, DatarefItem)]
-        self.events = [item for item in items if isinstance(item, EventItem)]
+        self.events = [item for item in items if isinstance(item, EventItem) and item.outcome.status != "postponed"]
         self.changes: list[RunChange] = []
 
     @property
@@ -88,9 +88,17 @@ class BatchWriter:
         if known:
             locked = await stored_runs.lock(connection, known)
             if known - locked.keys():
-                raise RowDeleted(f"runs {known - locked.keys()} were deleted concurrently")
+                await self._reject_key_collisions(connection, {ref: groups[ref] for ref in known - locked.keys()})
             for ref, run in locked.items():
                 await self._merge(connection, run, groups[ref], *merged[ref])
+
+    async def _reject_key_collisions(self, connection: Connection, groups: dict[RunRef, list[EventItem]]) -> None:
+        """Reject the events of runs that are neither new nor stored, because another run has the same key."""
+        for ref, items in groups.items():
+            state, _ = _merge_events(items)
+            rejection = await find_key_collision(connection, ref[0], state)
+            for item in items:
+                await _reject(connection, item, rejection)
 
     async def _merge(
         self,

@@ -5,13 +5,13 @@ from typing import Self
 
 from service.domain import results, runs
 from service.domain.errors import Rejected
-from service.domain.ids import OrgId
+from service.domain.ids import OrgId, run_key
 from service.domain.results import CaseOutcome
 from service.domain.runs import RunState
 from service.domain.statuses import Counts
 from service.store import results as stored_results
 from service.store import runs as stored_runs
-from service.store.postgres.database import Connection
+from service.store.postgres.database import Connection, RowDeleted
 from service.store.results import RunOutcomes
 from service.store.runs import StoredRun
 from service.usecases.ingest.emit_events import RunChange
@@ -24,6 +24,17 @@ def check_can_merge(run: StoredRun, state: RunState) -> None:
         raise Rejected("run_id_conflict", f"run_id: {state.run_id!r} already exists in another project")
     if run.results_expired:
         raise Rejected("completed_at_out_of_range", f"run_id: the results of run {state.run_id!r} have expired")
+
+
+async def find_key_collision(connection: Connection, org_id: OrgId, state: RunState) -> Rejected:
+    """Return the rejection of a run that is neither new nor stored: another run has its key.
+
+    Raises RowDeleted if no run has the key, so the run was deleted concurrently.
+    """
+    other = await stored_runs.find_run_id(connection, org_id, run_key(org_id, state.run_id, state.completed_ms))
+    if other is None or other == state.run_id:
+        raise RowDeleted(f"run {state.run_id!r} was deleted concurrently")
+    return Rejected("run_id_conflict", f"run_id: {state.run_id!r} has the same key as the existing run {other!r}")
 
 
 class RunWriter:
@@ -42,7 +53,9 @@ class RunWriter:
         new = StoredRun.new(org_id, state, Counts())
         if await stored_runs.insert_new(connection, [new]):
             return cls(new, state, is_new=True)
-        [known] = (await stored_runs.lock(connection, [(org_id, state.run_id)])).values()
+        known = (await stored_runs.lock(connection, [new.ref])).get(new.ref)
+        if known is None:
+            raise await find_key_collision(connection, org_id, state)
         check_can_merge(known, state)
         return cls(known, state, is_new=False)
 

@@ -1,0 +1,36 @@
+"""Tests of errors of the database server: a client gets 503 with Retry-After, never 500."""
+
+import asyncpg
+import pytest
+
+from tests.api.served import Api
+
+STATES = ["40001", "40P01", "55P03", "25006", "42501", "42P01", "22023", "58030", "XX001", "55000", "25P04", "0A000"]
+
+
+async def execute(database_url: str, *statements: str) -> None:
+    owner = await asyncpg.connect(database_url)
+    for statement in statements:
+        await owner.execute(statement)
+    await owner.close()
+
+
+@pytest.mark.parametrize("state", STATES)
+async def test_error_of_the_server_during_a_mutation_is_503(api: Api, database_url: str, state: str) -> None:
+    await execute(
+        database_url,
+        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS"
+        f" $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{state}'; END $$",
+        "CREATE TRIGGER fail BEFORE INSERT ON webhooks EXECUTE FUNCTION fail()",
+    )
+    response = await api.send("POST", "/v1/webhooks", json={"url": "https://example.com/hook"})
+    assert (response.status, (await response.json())["error"]["code"]) == (503, "unavailable")
+    assert int(response.headers["Retry-After"]) > 0
+
+
+@pytest.mark.parametrize("statement", ["REVOKE SELECT ON runs FROM results_api", "ALTER TABLE runs RENAME TO moved"])
+async def test_error_of_the_server_during_a_read_is_503(api: Api, database_url: str, statement: str) -> None:
+    await execute(database_url, statement)
+    response = await api.send("GET", "/v1/runs")
+    assert response.status == 503
+    assert int(response.headers["Retry-After"]) > 0
