@@ -437,6 +437,16 @@ CREATE TABLE file_deletions (
 );
 CREATE INDEX file_deletions_due ON file_deletions (due_at);
 
+-- Messages that might have crashed a consumer: the broker delivered them more than once. A consumer counts each attempt
+-- before it reads the message, so that a message that always crashes becomes a dead letter. The table has no org_id.
+CREATE TABLE crash_suspects (
+    queue         text NOT NULL,
+    body_sha256   bytea NOT NULL,
+    attempt_count int NOT NULL DEFAULT 1,    -- attempts that didn't finish
+    attempted_at  timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (queue, body_sha256)
+);
+
 -- Responses to mutations with an Idempotency-Key: for 24 hours, a repeated mutation returns the same response.
 -- The stored body doesn't contain secrets that are shown only once.
 CREATE TABLE idempotency_keys (
@@ -583,7 +593,7 @@ GRANT SELECT, INSERT, UPDATE ON idempotency_keys TO results_api;
 GRANT SELECT, DELETE ON idempotency_keys TO results_worker;
 GRANT SELECT, INSERT ON audit_trail TO results_api, results_worker;
 GRANT INSERT ON outbox TO results_api;
-GRANT SELECT, INSERT, UPDATE, DELETE ON outbox, dead_letters TO results_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON outbox, dead_letters, crash_suspects TO results_worker;
 GRANT SELECT ON schema_migrations TO results_api, results_worker;
 
 -- Find a key before the organization is known. The function can read only api_keys, regardless of the privileges of the caller.

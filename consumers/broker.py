@@ -1,14 +1,14 @@
 """The connection of a process to RabbitMQ, which is opened again after each loss."""
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Final, Protocol
 
-import aio_pika
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, ChannelPreconditionFailed
 
+from consumers.connections import connect, is_cancel_requested
 from consumers.loops import LONGEST_DELAY_S
 from consumers.metrics import BROKER_LOSSES
 from consumers.topology import Topology
@@ -18,8 +18,6 @@ from service.log import log
 from service.retries import with_retries
 from service.stopping import Stopped
 
-_CONNECT_TIMEOUT_S: Final = 10
-_HEARTBEAT_S: Final = 10  # a half-open connection is lost after three heartbeats; the default takes three minutes
 _LOSSES: Final = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError, ConsumerLost)
 
 
@@ -38,8 +36,9 @@ async def run_on_broker(url: str, topology: Topology, tasks: Sequence[BrokerTask
     backoff = Backoff(0.2, LONGEST_DELAY_S)
 
     async def connect_and_run() -> None:
-        async with await aio_pika.connect(_with_heartbeat(url), timeout=_CONNECT_TIMEOUT_S) as connection:
-            await _declare(connection, topology)
+        async with await connect(url) as connection:
+            async with _losses_of(connection):
+                await _declare(connection, topology)
             log.info("broker_connected")
             backoff.reset()
             await _run_tasks(connection, tasks)
@@ -51,11 +50,6 @@ async def run_on_broker(url: str, topology: Topology, tasks: Sequence[BrokerTask
             await with_retries(connect_and_run, _is_loss, backoff, stopping, _report_loss)
     except ChannelPreconditionFailed as mismatch:
         raise SystemExit(f"the broker has a queue or exchange with other arguments: {mismatch}") from None
-
-
-def _with_heartbeat(url: str) -> str:
-    """Add the heartbeat to a URL. A heartbeat that the URL states applies, because it's first."""
-    return f"{url}{'&' if '?' in url else '?'}heartbeat={_HEARTBEAT_S}"
 
 
 def _is_loss(error: Exception) -> bool:
@@ -74,9 +68,36 @@ async def _declare(connection: AbstractConnection, topology: Topology) -> None:
 
 async def _run_tasks(connection: AbstractConnection, tasks: Sequence[BrokerTask]) -> None:
     """Run the tasks until all have returned. The first error cancels the other tasks and is raised."""
-    try:
+
+    async def run_group() -> None:
         async with asyncio.TaskGroup() as group:
             for task in tasks:
-                group.create_task(task.run(connection))
+                group.create_task(_run_task(task, connection))
+
+    try:
+        # In Python 3.11, a failed group leaves its own task marked as canceled, which would end the retries.
+        await asyncio.create_task(run_group())
     except BaseExceptionGroup as failed:
         raise failed.exceptions[0] from None
+
+
+async def _run_task(task: BrokerTask, connection: AbstractConnection) -> None:
+    async with _losses_of(connection):
+        await task.run(connection)
+
+
+@asynccontextmanager
+async def _losses_of(connection: AbstractConnection) -> AsyncIterator[None]:
+    """Convert any error of a closed connection to ConsumerLost. The library raises various types or cancels calls."""
+    try:
+        yield
+    except _LOSSES:
+        raise
+    except asyncio.CancelledError as error:
+        if is_cancel_requested():
+            raise
+        raise ConsumerLost("the connection was closed during a call") from error
+    except Exception as error:
+        if not connection.is_closed or isinstance(error, Stopped):
+            raise
+        raise ConsumerLost(f"the connection was closed: {error!r}") from error

@@ -6,22 +6,17 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, Protocol
 
-import aio_pika
-from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 from aio_pika.exceptions import AMQPError
 
-from consumers.topology import RUN_COMPLETED, Topology
+from consumers.connections import CONNECT_TIMEOUT_S, connect
+from consumers.messages import original_message
+from consumers.topology import Topology
 from service.domain.errors import ServiceError
 from service.store import outbox
 from service.store.postgres.database import Connection
 
-_BROKER_DEAD_LETTER: Final = "x-death"  # codespell:ignore death - the name that RabbitMQ uses
 _BROKER_REASON: Final = "x-last-death-reason"  # codespell:ignore death - the name that RabbitMQ uses
-_ADDED_HEADERS: Final = (  # prefixes of the headers that the original message didn't have
-    "x-reason", "x-message", "x-queue", "x-delivery-count", "x-acquired-count", _BROKER_DEAD_LETTER,
-)  # fmt: skip
-_CONNECT_TIMEOUT_S: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +64,13 @@ class BrokerDeadLetters:
         return found
 
     async def replay(self, dead_letter: DeadLetter) -> None:
-        """Publish the original message, wait for the publisher confirm, and then remove the dead letter."""
+        """Publish the original message, wait for the publisher confirm, and then remove the dead letter.
+
+        The message goes only to its original queue: other queues of the exchange have received it already.
+        """
         incoming = self._unacknowledged[id(dead_letter)]
-        exchange, key = self._channel.default_exchange, dead_letter.queue
-        if dead_letter.queue == self._topology.runs_queue:
-            exchange, key = await self._channel.get_exchange(self._topology.runs_exchange), RUN_COMPLETED
-        await exchange.publish(_original(incoming), routing_key=key, mandatory=True)
+        original = original_message(incoming)
+        await self._channel.default_exchange.publish(original, routing_key=dead_letter.queue, mandatory=True)
         await incoming.ack()
 
     async def discard(self, dead_letter: DeadLetter) -> None:
@@ -123,9 +119,9 @@ async def open_dead_letters(url: str, topology: Topology) -> AsyncIterator[Broke
 
 async def _connect(url: str) -> AbstractConnection:
     try:
-        return await aio_pika.connect(url, timeout=_CONNECT_TIMEOUT_S)
+        return await connect(url)
     except (AMQPError, OSError, TimeoutError) as error:
-        cause = error or f"no response within {_CONNECT_TIMEOUT_S} s"
+        cause = error or f"no response within {CONNECT_TIMEOUT_S} s"
         raise BrokerUnreachable(
             f"RESULTS_AMQP_URL: can't connect to RabbitMQ ({cause}). Check the URL, and that RabbitMQ is running."
         ) from error
@@ -141,15 +137,4 @@ def _parse(queue: str, incoming: AbstractIncomingMessage) -> DeadLetter:
         message=str(headers.get("x-message") or "dead-lettered by the broker"),
         dead_lettered_at=incoming.timestamp.isoformat(timespec="seconds") if incoming.timestamp else None,
         body=incoming.body,
-    )
-
-
-def _original(incoming: AbstractIncomingMessage) -> Message:
-    headers = {name: value for name, value in incoming.headers.items() if not name.startswith(_ADDED_HEADERS)}
-    return Message(
-        incoming.body,
-        headers=headers,
-        content_type=incoming.content_type,
-        content_encoding=incoming.content_encoding,
-        delivery_mode=DeliveryMode.PERSISTENT,
     )

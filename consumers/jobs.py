@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Generic, TypeVar
 
 from consumers.loops import repeat
-from consumers.worker import Delivery, Rejection
+from consumers.messages import Delivery, HandlerOutcome
 from service.log import log
 
 _POLL_S: Final = 2.0  # finds retries that became due, and jobs whose worker has crashed
@@ -31,7 +31,7 @@ class JobRunner(Generic[Job]):
         self._wake = asyncio.Event()
         self._running: set[asyncio.Task[None]] = set()
 
-    async def handle(self, deliveries: Sequence[Delivery]) -> list[Rejection | None]:
+    async def handle(self, deliveries: Sequence[Delivery]) -> list[HandlerOutcome]:
         """Wake the runner, which claims jobs from the database. Never rejects a message."""
         self._wake.set()
         return [None] * len(deliveries)

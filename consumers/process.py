@@ -12,6 +12,7 @@ import uvloop
 
 from consumers import metrics
 from consumers.broker import BrokerTask, run_on_broker
+from consumers.isolation import Isolation
 from consumers.loops import Loop
 from consumers.relay import EmbeddedQueue
 from consumers.roles import ROLES, RoleContext, RoleWorkload
@@ -24,6 +25,7 @@ from service.resources import MissingSetting, check_database, check_storage, dat
 from service.settings import Settings, unknown_variables
 from service.stopping import raise_if_canceled, stop_on_signals
 from service.store import heartbeats
+from service.store.crash_suspects import CrashSuspects
 from service.store.postgres.database import Pool, is_outage
 
 _HEARTBEAT_S: Final = 5.0
@@ -95,11 +97,13 @@ async def _return_immediately() -> None:
 
 
 def _broker_tasks(context: RoleContext, workloads: Sequence[RoleWorkload]) -> Iterator[BrokerTask]:
+    suspects, clock_s = CrashSuspects(context.pool), asyncio.get_running_loop().time
     for workload in workloads:
         yield from workload.broker_tasks
         for name, handle in workload.queues.items():
+            isolation = Isolation(suspects, clock_s)
             for _ in range(workload.consumers_per_queue):
-                yield BatchConsumer(context.topology, context.topology.queue(name), handle, context.stopping)
+                yield BatchConsumer(context.topology, context.topology.queue(name), handle, isolation, context.stopping)
 
 
 async def _write_heartbeats(pool: Pool, role: ConsumerRole) -> None:

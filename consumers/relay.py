@@ -11,9 +11,10 @@ from aio_pika.abc import AbstractConnection, AbstractExchange
 from aio_pika.exceptions import DeliveryError
 
 from consumers.loops import repeat_on_notifications
+from consumers.messages import Delivery, MessageHandler, Postponement, Rejection, report_dead_letter
 from consumers.metrics import RELAYED
 from consumers.topology import Topology
-from consumers.worker import ConsumerLost, Delivery, MessageHandler, Rejection, report_dead_letter
+from consumers.worker import ConsumerLost
 from service.log import log
 from service.store import outbox
 from service.store.outbox import OutboxMessage
@@ -22,6 +23,7 @@ from service.store.postgres.database import Connection, Pool, is_outage
 _MAX_UNCONFIRMED: Final = 200  # messages
 _CONFIRM_TIMEOUT_S: Final = 5.0  # shorter than the idle_in_transaction_session_timeout
 _UNROUTABLE_DELAY: Final = timedelta(seconds=30)
+_POSTPONE_DELAY: Final = timedelta(seconds=5)
 _RETRY_DELAYS_S: Final = (1, 5, 30, 120, 600)  # of the embedded queue; the next failure makes a dead letter
 _JSON: Final = "application/json"
 
@@ -99,16 +101,18 @@ class EmbeddedQueue:
         """Handle one message; then delete it, postpone it, or move it to the dead letters."""
         delivery = Delivery(message.payload.encode(), _JSON, {})
         try:
-            [rejection] = await self._handlers[message.queue]([delivery])
+            [outcome] = await self._handlers[message.queue]([delivery])
         except Exception as error:
             if is_outage(error):
                 raise
             log.warning("message_failed", queue=message.queue, attempt_count=message.attempt_count + 1, exc_info=error)
             return await self._retry_later(store, message, error)
-        if rejection is None:
-            RELAYED.inc()
-            return await outbox.delete(store, [message.outbox_id])
-        return await _move_to_dead_letters(store, message, rejection)
+        if isinstance(outcome, Rejection):
+            return await _move_to_dead_letters(store, message, outcome)
+        if isinstance(outcome, Postponement):
+            return await outbox.postpone(store, message.outbox_id, _POSTPONE_DELAY)
+        RELAYED.inc()
+        return await outbox.delete(store, [message.outbox_id])
 
     async def _retry_later(self, store: Connection, message: OutboxMessage, error: Exception) -> None:
         if message.attempt_count >= len(_RETRY_DELAYS_S):

@@ -10,6 +10,7 @@ from typing import Final
 from consumers.broker import BrokerTask
 from consumers.jobs import JobRunner
 from consumers.loops import Loop
+from consumers.messages import MessageHandler
 from consumers.metrics import count_export, count_report, measured
 from consumers.numbering import numbering_loop
 from consumers.relay import Relay
@@ -17,7 +18,6 @@ from consumers.runs import runs_handler
 from consumers.topology import Topology
 from consumers.upkeep import PeriodicTask, periodic_loops
 from consumers.webhooks import Dispatcher
-from consumers.worker import MessageHandler
 from service.domain.queues import EXPORTS, REPORTS, RUNS, ConsumerRole
 from service.outbound.webhooks import open_webhook_client
 from service.resources import check_secret_keys, database_pool, database_url, open_secret_cipher, open_storage

@@ -13,6 +13,7 @@ RUN_COMPLETED: Final = "run.completed"
 # Set explicitly, because the default differs between broker versions and the broker drops messages that exceed it.
 _DELIVERY_LIMIT: Final = 20
 _UNLIMITED: Final = -1
+_POSTPONE_MS: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +50,17 @@ class Topology:
         """Return the dead-letter queue of a queue. It has no TTL: operators replay or discard its messages."""
         return f"{queue}.dead"
 
+    def postponed_queue(self, queue: str) -> str:
+        """Return the queue for messages that can't be stored yet. After a delay, the broker returns them to `queue`."""
+        return f"{queue}.postponed"
+
     async def declare(self, channel: AbstractChannel) -> None:
         """Declare the topology; idempotent. Raises ChannelPreconditionFailed if the broker has different arguments."""
         runs = await channel.declare_exchange(self.runs_exchange, ExchangeType.TOPIC, durable=True)
         dead = await channel.declare_exchange(self.dead_exchange, ExchangeType.DIRECT, durable=True)
         for queue in self.queues:
             await self._declare_queue(channel, queue, dead)
+        await self._declare_postponed(channel, self.runs_queue)
         runs_queue = await channel.get_queue(self.runs_queue, ensure=False)
         await runs_queue.bind(runs, routing_key=RUN_COMPLETED)
 
@@ -66,6 +72,18 @@ class Topology:
         )
         await dead_queue.bind(dead, routing_key=name)
         await channel.declare_queue(name, durable=True, arguments=self._arguments(name))
+
+    async def _declare_postponed(self, channel: AbstractChannel, queue: str) -> None:
+        arguments: dict[str, Any] = {
+            "x-queue-type": "quorum",
+            "x-delivery-limit": _UNLIMITED,
+            "x-message-ttl": _POSTPONE_MS,
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": queue,
+            "x-dead-letter-strategy": "at-least-once",
+            "x-overflow": "reject-publish",
+        }
+        await channel.declare_queue(self.postponed_queue(queue), durable=True, arguments=arguments)
 
     def _arguments(self, queue: str) -> dict[str, Any]:
         """Return the arguments of a queue.

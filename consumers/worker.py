@@ -1,149 +1,250 @@
 """The consume loop: batches, acknowledgments, dead letters, drain. Handlers interpret the messages."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from aio_pika import DeliveryMode, Message
-from aio_pika.abc import AbstractConnection, AbstractExchange, AbstractIncomingMessage, AbstractQueue
+from aio_pika import Message
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
+from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
 
+from consumers import messages
+from consumers.isolation import Isolation
 from consumers.loops import LONGEST_DELAY_S
-from consumers.metrics import DEAD_LETTERS
+from consumers.messages import HandlerOutcome, MessageHandler, Postponement, Rejection
 from consumers.topology import Topology
 from service.domain.backoff import Backoff
-from service.domain.ids import new_id
 from service.log import log
 from service.retries import with_retries
+from service.stopping import Stopped
 from service.store.postgres.retries import is_temporary
 
-PREFETCH: Final = 40  # two batches, so that the next batch has arrived when the current one is committed
 BATCH: Final = 20
 BATCH_BYTES: Final = 2 * 2**20
-_SUSPECT_DELIVERIES: Final = 2  # a message with this number of deliveries might have crashed a consumer
+MAX_CRASHES: Final = 3  # attempts of a crash suspect; the last one becomes a dead letter without being read
 _CHECK_CONSUMER_S: Final = 15.0
-_REASON_LENGTH: Final = 1_000
 
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """A message, independent of its transport (RabbitMQ or the embedded queue)."""
-
-    body: bytes
-    content_type: str | None
-    headers: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """The reason why a message can never be stored, so that it becomes a dead letter."""
-
-    reason: str
-    message: str
-
-
-# A handler returns None or a rejection for each delivery. After a temporary database error, it is called again with the
-# same deliveries. Any other error ends the consumer.
-MessageHandler = Callable[[Sequence[Delivery]], Awaitable[Sequence[Rejection | None]]]
+T = TypeVar("T")
+LossSignal = asyncio.Future[Any]  # done if the channel or the consumer is lost
 
 
 class ConsumerLost(Exception):
     """The broker no longer delivers to this consumer, although the connection is open."""
 
 
+_BROKER_ERRORS: Final = (AMQPError, ChannelInvalidStateError, ConsumerLost)
+
+
 class BatchConsumer:
     """A consumer on its own channel, which handles and acknowledges all messages that have arrived as one batch.
 
-    While it handles a batch, the messages of the next one arrive, so an idle consumer adds no delay.
+    While it handles a batch, the messages of the next one arrive, so an idle consumer adds no delay. It handles a
+    message that might have crashed a consumer while no other message is unacknowledged, so that a crash raises only the
+    delivery count of that message.
     """
 
-    def __init__(self, topology: Topology, queue: str, handle: MessageHandler, stopping: asyncio.Event) -> None:
+    def __init__(
+        self, topology: Topology, queue: str, handle: MessageHandler, isolation: Isolation, stopping: asyncio.Event
+    ) -> None:
         self._topology = topology
         self._queue_name = queue
         self._handle = handle
+        self._isolation = isolation
         self._stopping = stopping
-        self._inbox: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
 
     async def run(self, connection: AbstractConnection) -> None:
-        """Consume until `stopping` is set, then drain. Raises an error if the channel or the consumer is lost."""
-        self._inbox = asyncio.Queue()  # the broker delivers the messages of a lost channel again
-        async with connection.channel(publisher_confirms=True, on_return_raises=True) as channel:
-            await channel.set_qos(PREFETCH)
-            dead_exchange = await channel.get_exchange(self._topology.dead_exchange, ensure=False)
-            queue = await channel.get_queue(self._queue_name, ensure=False)
-            tag = await queue.consume(self._inbox.put)
-            channel_closed = asyncio.ensure_future(channel.closed())
-            consumer_check = asyncio.create_task(_check_consumer(connection, self._queue_name))
-            try:
-                await self._consume(dead_exchange, channel_closed, consumer_check)
-                await self._drain(queue, tag, dead_exchange)
-            finally:
-                channel_closed.cancel()
-                consumer_check.cancel()
-                await asyncio.gather(channel_closed, consumer_check, return_exceptions=True)
+        """Consume until `stopping` is set, then drain. Raises an error if the channel or the consumer is lost.
 
-    async def _consume(self, dead_exchange: AbstractExchange, *failures: "asyncio.Future[Any]") -> None:
-        stopping = asyncio.create_task(self._stopping.wait())
+        Each change of the prefetch count requires a new subscription.
+        """
+        self._isolation.restart()
+        async with connection.channel(publisher_confirms=True, on_return_raises=True) as channel:
+            queue = await channel.get_queue(self._queue_name, ensure=False)
+            inbox = _Inbox(self._isolation)
+            while not self._stopping.is_set():
+                async with self._isolation.subscription() as isolated:
+                    prefetch_count = 1 if isolated else self._isolation.prefetch_count()
+                    await channel.set_qos(prefetch_count)
+                    tag = await queue.consume(inbox.add)
+                    async with _watching(channel, _check_consumer(connection, self._queue_name)) as failures:
+                        await self._handle_arrivals(channel, inbox, failures, None if isolated else prefetch_count)
+                    await self._drain(channel, inbox, queue, tag, isolated=isolated)
+
+    async def _handle_arrivals(
+        self,
+        channel: AbstractChannel,
+        inbox: "_Inbox",
+        failures: Sequence[LossSignal],
+        prefetch_count: int | None,
+    ) -> None:
+        """Handle messages until the process must stop, or the subscription is outdated.
+
+        `prefetch_count` is None for an isolated subscription, which is outdated when the isolation ends.
+        """
+        events = [self._stopping] if prefetch_count is None else [self._stopping, self._isolation.started]
+        waits = [asyncio.create_task(event.wait()) for event in events]
         try:
             while not self._stopping.is_set():
-                arrival = asyncio.create_task(self._inbox.get())
-                done, _ = await asyncio.wait({arrival, stopping, *failures}, return_when=asyncio.FIRST_COMPLETED)
-                if arrival in done:
-                    await self._handle_batch(self._collect_batch(arrival.result()), dead_exchange)
-                else:
-                    arrival.cancel()
+                await inbox.wait(*waits, *failures)
                 for failure in failures:
-                    if failure in done:
+                    if failure.done():
                         failure.result()
                         raise ConsumerLost(f"the channel of {self._queue_name} is closed")
+                if not self._is_current(prefetch_count):
+                    return
+                if batch := inbox.take_batch():
+                    await self._handle_batch(channel, batch)
         finally:
-            stopping.cancel()
+            for wait in waits:
+                wait.cancel()
 
-    async def _drain(self, queue: AbstractQueue, tag: str, dead_exchange: AbstractExchange) -> None:
-        """Handle the messages already delivered. A nack of each would count toward its delivery limit."""
-        await queue.cancel(tag)
-        while not self._inbox.empty():
-            await self._handle_batch(self._collect_batch(self._inbox.get_nowait()), dead_exchange)
+    def _is_current(self, prefetch_count: int | None) -> bool:
+        if prefetch_count is None:
+            return self._isolation.is_active
+        return not self._isolation.is_active and not self._isolation.is_outdated(prefetch_count)
 
-    def _collect_batch(self, first: AbstractIncomingMessage) -> list[AbstractIncomingMessage]:
-        """Return the first message and those that arrived after it, up to the limits of a batch."""
-        batch, size = [first], first.body_size
-        while len(batch) < BATCH and size < BATCH_BYTES and not self._inbox.empty():
-            message = self._inbox.get_nowait()
-            batch.append(message)
-            size += message.body_size
-        return batch
-
-    async def _handle_batch(self, batch: Sequence[AbstractIncomingMessage], dead_exchange: AbstractExchange) -> None:
-        suspects = [message for message in batch if _delivery_count(message) >= _SUSPECT_DELIVERIES]
-        normal = [message for message in batch if _delivery_count(message) < _SUSPECT_DELIVERIES]
-        for group in (normal, *([message] for message in suspects)):
-            if group:
-                await self._handle_and_acknowledge(group, dead_exchange, multiple=not suspects)
-
-    async def _handle_and_acknowledge(
-        self, group: Sequence[AbstractIncomingMessage], dead_exchange: AbstractExchange, *, multiple: bool
+    async def _drain(
+        self, channel: AbstractChannel, inbox: "_Inbox", queue: AbstractQueue, tag: str, *, isolated: bool
     ) -> None:
-        """Handle the messages, publish the dead letters, and only then acknowledge."""
-        rejections = await self._handle_with_retries([_delivery(message) for message in group])
-        for message, rejection in zip(group, rejections, strict=True):
-            if rejection is not None:
-                dead_letter = _dead_letter(message, rejection)
-                await dead_exchange.publish(dead_letter, routing_key=self._queue_name, mandatory=True)
-                report_dead_letter(self._queue_name, rejection)
+        """Cancel the subscription and handle the delivered messages. Return suspects that aren't alone to the queue."""
+        await queue.cancel(tag)
+        suspects = inbox.take_suspects()
+        while batch := inbox.take_batch():
+            await self._handle_group(channel, batch, multiple=not suspects)
+        if isolated and len(suspects) == 1:
+            return await self._handle_suspect(channel, suspects[0])
+        for message in suspects:
+            await message.nack(requeue=True)
+        return None
+
+    async def _handle_batch(self, channel: AbstractChannel, batch: Sequence[AbstractIncomingMessage]) -> None:
+        if len(batch) == 1 and messages.is_suspect(batch[0]):
+            await self._handle_suspect(channel, batch[0])
+        else:
+            await self._handle_group(channel, batch, multiple=True)
+
+    async def _handle_suspect(self, channel: AbstractChannel, message: AbstractIncomingMessage) -> None:
+        """Count the attempt before the message is read. Reject the message if too many attempts have crashed."""
+        key = self._queue_name, messages.body_sha256(message)
+        attempt_count = await self._with_retries(partial(self._isolation.suspects.count_attempt, *key))
+        try:
+            if attempt_count >= MAX_CRASHES:
+                text = f"the message was not acknowledged in {attempt_count - 1} attempts that handled it alone"
+                await self._finish(channel, message, Rejection("crash_suspect", text))
+                await message.ack()
+            else:
+                await self._handle_group(channel, [message], multiple=False)
+        except Stopped:
+            await self._with_retries(partial(self._isolation.suspects.withdraw_attempt, *key))
+            raise
+        await self._with_retries(partial(self._isolation.suspects.clear, *key))
+
+    async def _handle_group(
+        self, channel: AbstractChannel, group: Sequence[AbstractIncomingMessage], *, multiple: bool
+    ) -> None:
+        """Handle the messages, publish a copy of those that aren't stored, and only then acknowledge."""
+        outcomes = await self._outcomes(group)
+        for message, outcome in zip(group, outcomes, strict=True):
+            await self._finish(channel, message, outcome)
         for message in group[-1:] if multiple else group:
             await message.ack(multiple=multiple)
 
-    async def _handle_with_retries(self, deliveries: Sequence[Delivery]) -> Sequence[Rejection | None]:
+    async def _finish(
+        self, channel: AbstractChannel, message: AbstractIncomingMessage, outcome: HandlerOutcome
+    ) -> None:
+        if isinstance(outcome, Rejection):
+            dead_exchange = await channel.get_exchange(self._topology.dead_exchange, ensure=False)
+            copied: Message = messages.dead_letter(message, outcome)
+            await dead_exchange.publish(copied, routing_key=self._queue_name, mandatory=True)
+            messages.report_dead_letter(self._queue_name, outcome)
+        elif isinstance(outcome, Postponement):
+            log.info("message_postponed", queue=self._queue_name, message=outcome.message)
+            later = self._topology.postponed_queue(self._queue_name)
+            original = messages.original_message(message)
+            await channel.default_exchange.publish(original, routing_key=later, mandatory=True)
+
+    async def _outcomes(self, group: Sequence[AbstractIncomingMessage]) -> Sequence[HandlerOutcome]:
+        """Pass the messages to the handler. An error that one message causes rejects only this message."""
+        try:
+            return await self._with_retries(partial(self._handle, [messages.to_delivery(one) for one in group]))
+        except (Stopped, *_BROKER_ERRORS):
+            raise
+        except Exception as error:
+            if len(group) == 1:
+                log.error("message_failed", queue=self._queue_name, exc_info=error)
+                return [Rejection("internal_error", f"{type(error).__name__}: {error}")]
+            log.warning("batch_split", queue=self._queue_name, messages=len(group), error=repr(error))
+        return [outcome for message in group for outcome in await self._outcomes([message])]
+
+    async def _with_retries(self, work: Callable[[], Awaitable[T]]) -> T:
         """Retry during an outage instead of a nack, which would count toward the delivery limit. Raises Stopped."""
 
         def log_retry(error: Exception, delay_s: float) -> None:
             log.warning("batch_retried", queue=self._queue_name, delay_s=round(delay_s, 1), error=repr(error))
 
-        handle = partial(self._handle, deliveries)
-        return await with_retries(handle, is_temporary, Backoff(0.2, LONGEST_DELAY_S), self._stopping, log_retry)
+        return await with_retries(work, is_temporary, Backoff(0.2, LONGEST_DELAY_S), self._stopping, log_retry)
+
+
+class _Inbox:
+    """The messages that were delivered to a consumer and aren't handled yet."""
+
+    def __init__(self, isolation: Isolation) -> None:
+        self._isolation = isolation
+        self._messages: deque[AbstractIncomingMessage] = deque()
+        self._arrived = asyncio.Event()
+
+    async def add(self, message: AbstractIncomingMessage) -> None:
+        """Add a delivered message."""
+        self._isolation.observe(message.body_size, suspect=messages.is_suspect(message))
+        self._messages.append(message)
+        self._arrived.set()
+
+    async def wait(self, *others: LossSignal) -> None:
+        """Wait until there is a message or one of the other futures is done."""
+        self._arrived.clear()
+        if self._messages:
+            return
+        arrival = asyncio.create_task(self._arrived.wait())
+        try:
+            await asyncio.wait({arrival, *others}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            arrival.cancel()
+
+    def take_batch(self) -> list[AbstractIncomingMessage]:
+        """Remove and return the oldest messages, up to the limits of a batch. A suspect is a batch of its own."""
+        batch: list[AbstractIncomingMessage] = []
+        size = 0
+        while self._messages and len(batch) < BATCH and size < BATCH_BYTES:
+            suspect = messages.is_suspect(self._messages[0])
+            if batch and suspect:
+                break
+            message = self._messages.popleft()
+            batch.append(message)
+            size += message.body_size
+            if suspect:
+                break
+        return batch
+
+    def take_suspects(self) -> list[AbstractIncomingMessage]:
+        """Remove and return the crash suspects."""
+        suspects = [message for message in self._messages if messages.is_suspect(message)]
+        self._messages = deque(message for message in self._messages if not messages.is_suspect(message))
+        return suspects
+
+
+@asynccontextmanager
+async def _watching(channel: AbstractChannel, check: Coroutine[Any, Any, None]) -> AsyncIterator[Sequence[LossSignal]]:
+    """Provide futures that are done if the channel is closed or the check fails, while the block runs."""
+    failures = asyncio.ensure_future(channel.closed()), asyncio.create_task(check)
+    try:
+        yield failures
+    finally:
+        for failure in failures:
+            failure.cancel()
+        await asyncio.gather(*failures, return_exceptions=True)
 
 
 async def _check_consumer(connection: AbstractConnection, queue: str) -> None:
@@ -154,36 +255,3 @@ async def _check_consumer(connection: AbstractConnection, queue: str) -> None:
             declared = await channel.declare_queue(queue, passive=True)
             if declared.declaration_result.consumer_count == 0:
                 raise ConsumerLost(f"{queue} has no consumer")
-
-
-def report_dead_letter(queue: str, rejection: Rejection) -> None:
-    """Count and log a message that became a dead letter."""
-    DEAD_LETTERS.labels(queue, rejection.reason).inc()
-    log.warning("message_dead_lettered", queue=queue, reason=rejection.reason, message=rejection.message)
-
-
-def _delivery_count(message: AbstractIncomingMessage) -> int:
-    count = message.headers.get("x-delivery-count", 0)
-    return count if isinstance(count, int) else 0
-
-
-def _delivery(message: AbstractIncomingMessage) -> Delivery:
-    return Delivery(message.body, message.content_type, message.headers)
-
-
-def _dead_letter(message: AbstractIncomingMessage, rejection: Rejection) -> Message:
-    """Return a copy of the message with the reason in its headers."""
-    return Message(
-        message.body,
-        headers={
-            **message.headers,
-            "x-reason": rejection.reason,
-            "x-message": rejection.message[:_REASON_LENGTH],
-            "x-queue": message.routing_key or "",
-        },
-        content_type=message.content_type,
-        content_encoding=message.content_encoding,
-        message_id=new_id("dead"),
-        timestamp=datetime.now(UTC),
-        delivery_mode=DeliveryMode.PERSISTENT,
-    )

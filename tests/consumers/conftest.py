@@ -11,9 +11,12 @@ import pytest
 from aio_pika.abc import AbstractChannel
 
 from consumers.broker import run_on_broker
+from consumers.isolation import Isolation
+from consumers.messages import MessageHandler
 from consumers.runs import runs_handler
 from consumers.topology import RUN_COMPLETED, Topology
-from consumers.worker import BatchConsumer, MessageHandler
+from consumers.worker import BatchConsumer
+from service.store.crash_suspects import CrashSuspects
 from tests.run_events import body
 from tests.running import TIMEOUT_S, running
 from tests.stored import Store, open_store
@@ -59,6 +62,7 @@ async def broker(amqp_url: str, queue_prefix: str) -> AsyncIterator[Broker]:
         await topology.declare(channel)
         yield Broker(amqp_url, topology, channel)
         channel = await connection.channel()
+        await channel.queue_delete(topology.postponed_queue(topology.runs_queue))
         for queue in topology.queues:
             await channel.queue_delete(queue)
             await channel.queue_delete(topology.dead_queue(queue))
@@ -66,12 +70,18 @@ async def broker(amqp_url: str, queue_prefix: str) -> AsyncIterator[Broker]:
             await channel.exchange_delete(exchange)
 
 
+def isolation(store: Store) -> Isolation:
+    """Return the isolation that the consumers of one queue in one process share."""
+    return Isolation(CrashSuspects(store.pool), asyncio.get_running_loop().time)
+
+
 @asynccontextmanager
-async def consuming(broker: Broker, handle: MessageHandler, count: int = 2) -> AsyncIterator[None]:
+async def consuming(broker: Broker, store: Store, handle: MessageHandler, count: int = 2) -> AsyncIterator[None]:
     """Run batch consumers while the block runs, then stop them as SIGTERM does."""
     stopping = asyncio.Event()
+    shared = isolation(store)
     team: Sequence[BatchConsumer] = [
-        BatchConsumer(broker.topology, broker.topology.runs_queue, handle, stopping) for _ in range(count)
+        BatchConsumer(broker.topology, broker.topology.runs_queue, handle, shared, stopping) for _ in range(count)
     ]
     async with running(stopping, run_on_broker(broker.url, broker.topology, team, stopping)):
         yield
@@ -79,7 +89,7 @@ async def consuming(broker: Broker, handle: MessageHandler, count: int = 2) -> A
 
 @pytest.fixture
 async def consumers(broker: Broker, store: Store) -> AsyncIterator[None]:
-    async with consuming(broker, runs_handler(store.run_ingest)):
+    async with consuming(broker, store, runs_handler(store.run_ingest)):
         yield
 
 

@@ -12,9 +12,9 @@ from consumers.topology import Topology
 
 @contextmanager
 def consumer(
-    database_url: str, amqp_url: str, topology: Topology, *roles: str, **settings: str
+    database_url: str, amqp_url: str, topology: Topology, *roles: str, script: str | None = None, **settings: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run one process with these roles while the block runs, then kill it."""
+    """Run one process with these roles, or with a script, while the block runs; then kill it."""
     environment = {
         **os.environ,
         "RESULTS_DATABASE_URL": database_url,
@@ -22,7 +22,8 @@ def consumer(
         "RESULTS_QUEUE_PREFIX": topology.prefix,
         **{f"RESULTS_{name.upper()}": value for name, value in settings.items()},
     }
-    process = subprocess.Popen([sys.executable, "-m", "consumers", *roles], env=environment, stderr=subprocess.DEVNULL)
+    arguments = ["-c", script] if script else ["-m", "consumers", *roles]
+    process = subprocess.Popen([sys.executable, *arguments], env=environment, stderr=subprocess.DEVNULL)
     try:
         yield process
     finally:

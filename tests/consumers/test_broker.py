@@ -7,13 +7,15 @@ import pytest
 from prometheus_client import REGISTRY
 
 from consumers.broker import run_on_broker
+from consumers.messages import Delivery, HandlerOutcome
 from consumers.topology import Topology
-from consumers.worker import BatchConsumer, Delivery, Rejection
+from consumers.worker import BatchConsumer
 from service.dev.ports import choose_port
-from tests.consumers.conftest import Broker, until
+from tests.consumers.conftest import Broker, isolation, until
 from tests.proxies import stalling_proxy
 from tests.run_events import run_event
 from tests.running import running
+from tests.stored import Store
 
 
 def losses() -> float:
@@ -36,12 +38,12 @@ async def test_broker_losses_leak_no_tasks() -> None:
 
 @pytest.mark.slow
 async def test_messages_arrive_soon_after_the_connection_became_half_open(
-    broker: Broker, monkeypatch: pytest.MonkeyPatch
+    broker: Broker, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("consumers.broker._HEARTBEAT_S", 2)
+    monkeypatch.setattr("consumers.connections._HEARTBEAT_S", 2)
     received: list[bytes] = []
 
-    async def handle(deliveries: Sequence[Delivery]) -> list[Rejection | None]:
+    async def handle(deliveries: Sequence[Delivery]) -> list[HandlerOutcome]:
         received.extend(delivery.body for delivery in deliveries)
         return [None] * len(deliveries)
 
@@ -53,7 +55,7 @@ async def test_messages_arrive_soon_after_the_connection_became_half_open(
 
     stopping = asyncio.Event()
     async with stalling_proxy(broker.url) as (proxy, url):
-        consumer = BatchConsumer(broker.topology, broker.topology.runs_queue, handle, stopping)
+        consumer = BatchConsumer(broker.topology, broker.topology.runs_queue, handle, isolation(store), stopping)
         async with running(stopping, run_on_broker(url, broker.topology, [consumer], stopping)):
             await broker.publish(run_event("run_1"))
             await until(has_arrived, "the first message")

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.servers import peak_rss_mib
-from consumers import worker
+from consumers.isolation import PREFETCH
 from service.usecases.ingest.parse_events import MAX_BODY_BYTES
 from tests.consumers.conftest import Broker, until
 from tests.consumers.processes import consumer
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 LIMIT_MIB = 120
 BACKLOG = 10_000
 LIMIT_OF_LARGEST_MIB = 550
-PREFETCHED = 2 * worker.PREFETCH  # messages that the two consumers of a process have at one time
+PREFETCHED = 2 * PREFETCH  # messages that the two consumers of a process have at one time
 STORED = 20  # events; after these, all events are prefetched and the cache of known cases is full
 
 

@@ -11,11 +11,12 @@ import pytest
 
 from consumers.broker import run_on_broker
 from consumers.dead_letters import EmbeddedDeadLetters, open_dead_letters
+from consumers.messages import Delivery, HandlerOutcome, MessageHandler, Rejection
 from consumers.relay import EmbeddedQueue, Relay
-from consumers.worker import BatchConsumer, Delivery, MessageHandler, Rejection
+from consumers.worker import BatchConsumer
 from service.domain.queues import EXPORTS
 from service.store import outbox
-from tests.consumers.conftest import Broker
+from tests.consumers.conftest import Broker, isolation
 from tests.running import TIMEOUT_S, running
 from tests.stored import Store
 
@@ -27,7 +28,7 @@ class RecordingHandler:
         self.payloads: list[Any] = []
         self._outcomes = list(outcomes)
 
-    async def __call__(self, deliveries: Sequence[Delivery]) -> list[Rejection | None]:
+    async def __call__(self, deliveries: Sequence[Delivery]) -> list[HandlerOutcome]:
         self.payloads += [orjson.loads(delivery.body) for delivery in deliveries]
         outcome = self._outcomes.pop(0) if self._outcomes else None
         if isinstance(outcome, Exception):
@@ -70,9 +71,9 @@ async def embedded(store: Store, handle: MessageHandler) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def consuming_jobs(broker: Broker, handle: MessageHandler) -> AsyncIterator[None]:
+async def consuming_jobs(store: Store, broker: Broker, handle: MessageHandler) -> AsyncIterator[None]:
     stopping = asyncio.Event()
-    consumer = BatchConsumer(broker.topology, broker.topology.queue(EXPORTS), handle, stopping)
+    consumer = BatchConsumer(broker.topology, broker.topology.queue(EXPORTS), handle, isolation(store), stopping)
     async with running(stopping, run_on_broker(broker.url, broker.topology, [consumer], stopping)):
         yield
 
@@ -199,7 +200,10 @@ async def has_dead_letter(broker: Broker, queue: str) -> bool:
 async def test_replayed_dead_letter_of_a_job_queue_returns_to_that_queue(store: Store, broker: Broker) -> None:
     queue = broker.topology.queue(EXPORTS)
     await put(store, "exp_1")
-    async with relaying(store, broker), consuming_jobs(broker, RecordingHandler(Rejection("invalid", "no such job"))):
+    async with (
+        relaying(store, broker),
+        consuming_jobs(store, broker, RecordingHandler(Rejection("invalid", "no such job"))),
+    ):
         await eventually(partial(has_dead_letter, broker, queue))
     async with open_dead_letters(broker.url, broker.topology) as dead_letters:
         [dead_letter] = await dead_letters.list_oldest(10)

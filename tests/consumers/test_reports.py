@@ -28,7 +28,7 @@ from service.store.postgres.database import as_owner
 from service.store.reports import ClaimedReport
 from service.usecases.reports import ingest_reports
 from service.usecases.reports.ingest_reports import ReportIngester
-from tests.consumers.conftest import Broker, until
+from tests.consumers.conftest import Broker, isolation, until
 from tests.report_api import PASSING, TIMEOUT_S, Reports, new_ingester, running_ingester, serving_reports
 from tests.run_events import run_event
 
@@ -58,7 +58,9 @@ async def expire_leases(reports: Reports) -> None:
 async def ingesting_from_broker(reports: Reports, broker: Broker, ingester: ReportIngester) -> AsyncIterator[None]:
     stopping = asyncio.Event()
     jobs = JobRunner[ClaimedReport]("reports", ingester.claim, ingester.ingest, 2, stopping)
-    consumer = BatchConsumer(broker.topology, broker.topology.queue(REPORTS), jobs.handle, stopping)
+    consumer = BatchConsumer(
+        broker.topology, broker.topology.queue(REPORTS), jobs.handle, isolation(reports.api.store), stopping
+    )
     tasks: list[BrokerTask] = [consumer, Relay(reports.api.store.pool, broker.topology, stopping)]
     async with asyncio.TaskGroup() as group:
         group.create_task(run_on_broker(broker.url, broker.topology, tasks, stopping))

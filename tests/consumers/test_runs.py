@@ -8,10 +8,11 @@ import aio_pika
 import pytest
 from aio_pika.exceptions import ChannelInvalidStateError
 
-from consumers import worker
 from consumers.dead_letters import DeadLetterStore, open_dead_letters
+from consumers.isolation import PREFETCH, PREFETCH_BYTES
+from consumers.messages import Delivery, HandlerOutcome
 from consumers.runs import runs_handler
-from consumers.worker import Delivery, Rejection
+from consumers.worker import ConsumerLost
 from tests.consumers.conftest import Broker, consuming, until
 from tests.run_events import body, result, run_event
 from tests.stored import Store
@@ -57,23 +58,23 @@ async def test_message_is_not_acknowledged_before_it_is_handled(broker: Broker, 
     failures = 2
     handle = runs_handler(store.run_ingest)
 
-    async def fail_first(deliveries: Sequence[Delivery]) -> Sequence[Rejection | None]:
+    async def fail_first(deliveries: Sequence[Delivery]) -> Sequence[HandlerOutcome]:
         nonlocal failures
         if failures:
             failures -= 1
             raise ConnectionResetError("the database is gone")
         return await handle(deliveries)
 
-    async with consuming(broker, fail_first, count=1):
+    async with consuming(broker, store, fail_first, count=1):
         await broker.publish(run_event())
         await until(lambda: has_runs(store, 1), "the run")
 
 
-async def test_stop_during_an_outage_keeps_the_message(broker: Broker) -> None:
-    async def fail(_: Sequence[Delivery]) -> Sequence[Rejection | None]:
+async def test_stop_during_an_outage_keeps_the_message(broker: Broker, store: Store) -> None:
+    async def fail(_: Sequence[Delivery]) -> Sequence[HandlerOutcome]:
         raise ConnectionRefusedError("no database")
 
-    async with consuming(broker, fail):
+    async with consuming(broker, store, fail):
         await broker.publish(run_event())
         await asyncio.sleep(0.5)
 
@@ -86,22 +87,24 @@ async def test_stop_during_an_outage_keeps_the_message(broker: Broker) -> None:
 async def test_delivered_messages_are_handled_before_a_stop(broker: Broker, store: Store) -> None:
     handle = runs_handler(store.run_ingest)
 
-    async def handle_slowly(deliveries: Sequence[Delivery]) -> Sequence[Rejection | None]:
+    async def handle_slowly(deliveries: Sequence[Delivery]) -> Sequence[HandlerOutcome]:
         await asyncio.sleep(0.2)
         return await handle(deliveries)
 
-    async with consuming(broker, handle_slowly, count=1):
-        await broker.publish(*[run_event(f"run_{number}") for number in range(worker.PREFETCH)])
+    async with consuming(broker, store, handle_slowly, count=1):
+        await broker.publish(run_event("first"))  # the consumer prefetches more messages only after the first one
+        await until(lambda: has_runs(store, 1), "the first run")
+        await broker.publish(*[run_event(f"run_{number}") for number in range(PREFETCH)])
         await asyncio.sleep(0.1)
     remaining = await broker.depth(broker.topology.runs_queue)
-    assert await store.pool.fetchval("SELECT count(*) FROM runs") + remaining == worker.PREFETCH
+    assert await store.pool.fetchval("SELECT count(*) FROM runs") + remaining == 1 + PREFETCH
     assert remaining == 0
 
 
 async def test_deleted_queue_is_declared_again(broker: Broker, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The broker cancels the consumer of a deleted queue. The consumer must notice, even without a notification."""
     monkeypatch.setattr("consumers.worker._CHECK_CONSUMER_S", 0.3)
-    async with consuming(broker, runs_handler(store.run_ingest), count=1):
+    async with consuming(broker, store, runs_handler(store.run_ingest), count=1):
         await broker.publish(run_event("before"))
         await until(lambda: has_runs(store, 1), "the first run")
         await broker.channel.queue_delete(broker.topology.runs_queue)
@@ -110,22 +113,22 @@ async def test_deleted_queue_is_declared_again(broker: Broker, store: Store, mon
         await until(lambda: has_runs(store, 2), "the run after the deletion")
 
 
-async def test_message_that_was_delivered_twice_is_handled_alone(broker: Broker) -> None:
+async def test_message_that_was_delivered_twice_is_handled_alone(broker: Broker, store: Store) -> None:
     """A message that crashes its consumer must not push other messages over the delivery limit."""
     sizes: list[list[bytes]] = []
     crashes = 2
 
-    async def crash_on_poison(deliveries: Sequence[Delivery]) -> Sequence[Rejection | None]:
+    async def crash_on_poison(deliveries: Sequence[Delivery]) -> Sequence[HandlerOutcome]:
         nonlocal crashes
         bodies = [delivery.body for delivery in deliveries]
         if b"poison" in bodies and crashes:
             crashes -= 1
-            raise worker.ConsumerLost("the effect of a killed process")
+            raise ConsumerLost("the effect of a killed process")
         sizes.append(bodies)
         return [None] * len(deliveries)
 
     await broker.publish(b"one", b"poison", b"two")
-    async with consuming(broker, crash_on_poison, count=1):
+    async with consuming(broker, store, crash_on_poison, count=1):
 
         async def all_handled() -> bool:
             return sum(map(len, sizes)) >= 3
@@ -135,7 +138,7 @@ async def test_message_that_was_delivered_twice_is_handled_alone(broker: Broker)
 
 
 async def test_replayed_dead_letter_is_stored_after_its_cause_was_fixed(broker: Broker, store: Store) -> None:
-    async with consuming(broker, runs_handler(store.run_ingest)):
+    async with consuming(broker, store, runs_handler(store.run_ingest)):
         await broker.publish(run_event(organization="late"))
         await until(lambda: has_dead_letters(broker, 1), "the dead letter")
         await store.pool.execute("INSERT INTO organizations (slug, name) VALUES ('late', 'Late')")
@@ -163,7 +166,7 @@ async def has_one(dead_letters: DeadLetterStore) -> bool:
 
 async def test_two_processes_share_a_queue(broker: Broker, store: Store) -> None:
     handle = runs_handler(store.run_ingest)
-    async with consuming(broker, handle, count=2), consuming(broker, handle, count=2):
+    async with consuming(broker, store, handle, count=2), consuming(broker, store, handle, count=2):
         events = [run_event(f"run_{number % 100}", [result(f"case {number}")]) for number in range(300)]
         await broker.publish(*events)
 
@@ -178,14 +181,40 @@ async def test_connection_lost_during_a_batch_is_opened_again(broker: Broker, st
     handle = runs_handler(store.run_ingest)
     lost = False
 
-    async def lose_the_connection(deliveries: Sequence[Delivery]) -> Sequence[Rejection | None]:
+    async def lose_the_connection(deliveries: Sequence[Delivery]) -> Sequence[HandlerOutcome]:
         nonlocal lost
         if not lost:
             lost = True
             raise ChannelInvalidStateError("the effect of an ack on a closed channel")
         return await handle(deliveries)
 
-    async with consuming(broker, lose_the_connection, count=1):
+    async with consuming(broker, store, lose_the_connection, count=1):
         await broker.publish(*[run_event(f"run_{number}") for number in range(30)])
         await until(lambda: has_runs(store, 30), "every run")
     assert await broker.pop_dead_letters() == []
+
+
+async def test_large_messages_are_not_prefetched_by_count(broker: Broker, store: Store) -> None:
+    """40 messages of the maximum size of the broker would need hundreds of MiB."""
+    size, count = 2**20, 40
+    handled = 0
+    released = asyncio.Event()
+
+    async def wait_after_first(deliveries: Sequence[Delivery]) -> Sequence[HandlerOutcome]:
+        nonlocal handled
+        handled += len(deliveries)
+        if handled > 1:
+            await released.wait()
+        return [None] * len(deliveries)
+
+    await broker.publish(*[b" " * size] * count)
+    async with consuming(broker, store, wait_after_first, count=1):
+
+        async def second_is_handled() -> bool:
+            return handled > 1
+
+        await until(second_is_handled, "the second batch")
+        await asyncio.sleep(0.3)
+        queued = await broker.depth(broker.topology.runs_queue)
+        released.set()
+    assert count - 1 - queued <= PREFETCH_BYTES // size

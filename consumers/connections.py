@@ -1,0 +1,51 @@
+"""Connections to RabbitMQ."""
+
+import asyncio
+from typing import Any, Final
+
+import aio_pika
+from aio_pika.abc import AbstractConnection
+from aio_pika.exceptions import AMQPError
+
+from consumers.frames import RepairingTransportFactory
+
+CONNECT_TIMEOUT_S: Final = 10
+_HEARTBEAT_S: Final = 10  # a half-open connection is lost after three heartbeats; the default takes three minutes
+
+
+class _RepairingConnection(aio_pika.Connection):
+    """A connection whose transport repairs frames."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.kwargs["transport_factory"] = RepairingTransportFactory()
+
+
+async def connect(url: str) -> AbstractConnection:
+    """Open a connection that repairs messages with undecodable properties.
+
+    Raises AMQPError or OSError, also if the server at this address closes the connection or doesn't speak AMQP.
+    """
+    try:
+        return await aio_pika.connect(
+            _with_heartbeat(url), timeout=CONNECT_TIMEOUT_S, connection_class=_RepairingConnection
+        )
+    except (AMQPError, OSError):
+        raise
+    except asyncio.CancelledError as error:
+        if is_cancel_requested():
+            raise
+        raise ConnectionResetError("the broker closed the connection") from error
+    except Exception as error:  # the library raises various types for a response that isn't valid AMQP
+        raise ConnectionError(f"the broker sent an invalid response: {error!r}") from error
+
+
+def _with_heartbeat(url: str) -> str:
+    """Add the heartbeat to a URL. A heartbeat that the URL states applies, because it's first."""
+    return f"{url}{'&' if '?' in url else '?'}heartbeat={_HEARTBEAT_S}"
+
+
+def is_cancel_requested() -> bool:
+    """Return whether the current task must stop. The library also cancels waiting calls if a connection is lost."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

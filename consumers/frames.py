@@ -1,0 +1,163 @@
+"""Repair of AMQP frames that the client library can't decode, which would otherwise close the connection.
+
+The library decodes each message before the service gets it. A timestamp in nanoseconds, a name that isn't UTF-8, or a
+deeply nested table makes it close the connection; the broker then delivers the same message again, indefinitely.
+"""
+
+import asyncio
+import struct
+from typing import Any, Final
+
+from aiormq.connection import TCPTransportFactory, TLSTransportFactory, TransportFactory
+from pamqp import constants, decode, frame
+from pamqp.commands import Basic
+from pamqp.common import FieldTable, FieldValue
+from pamqp.header import ContentHeader
+from yarl import URL
+
+from consumers.headers import encodable_headers
+
+UNDECODABLE: Final = "x-undecodable"  # the header that names removed properties and headers
+
+_FRAME_START: Final = struct.Struct(">BHI")  # type, channel, size of the payload
+_HEADER_START: Final = struct.Struct(">HHQH")  # class, weight, size of the body, flags of the properties
+_PROTOCOL_HEADER: Final = b"AMQP"  # the reply to an unsupported protocol version, which isn't a frame
+_MORE_FLAGS: Final = 1  # a second word of flags, which AMQP 0-9-1 doesn't define
+_VALUE_SIZES: Final = {
+    **dict.fromkeys(b"tbB", 1), **dict.fromkeys(b"suU", 2), **dict.fromkeys(b"ifI", 4),
+    **dict.fromkeys(b"lLdT", 8), **dict.fromkeys(b"V\0", 0), ord("D"): 5,
+}  # fmt: skip
+_SIZED_VALUES: Final = b"SxAF"
+_PROPERTY_SIZES: Final = {"octet": 1, "timestamp": 8}
+_DECODING_ERRORS: Final = (ValueError, ArithmeticError, LookupError, TypeError, RecursionError, struct.error)
+
+
+class RepairingTransportFactory(TransportFactory):
+    """A factory of TCP and TLS connections whose reader repairs frames."""
+
+    async def create(self, url: URL, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Open the connection."""
+        factory = TLSTransportFactory() if url.scheme == "amqps" else TCPTransportFactory()
+        reader, writer = await factory.create(url, **kwargs)
+        return FrameReader(reader), writer
+
+
+class FrameReader(asyncio.StreamReader):
+    """A reader that passes frames through and repairs the properties of messages."""
+
+    def __init__(self, source: asyncio.StreamReader) -> None:
+        super().__init__()
+        self._frames = source
+        self._read_ahead = bytearray()
+
+    def at_eof(self) -> bool:
+        """Return False, so that the library reads again and reports the lost connection as its own error."""
+        return False
+
+    async def readexactly(self, n: int) -> bytes:
+        """Return `n` bytes. Raises IncompleteReadError if the connection is closed earlier."""
+        while len(self._read_ahead) < n:
+            self._read_ahead += await self._read_frame()
+        data = bytes(self._read_ahead[:n])
+        del self._read_ahead[:n]
+        return data
+
+    async def _read_frame(self) -> bytes:
+        start = await self._frames.readexactly(_FRAME_START.size)
+        if start.startswith(_PROTOCOL_HEADER):
+            return start + await self._frames.readexactly(1)
+        frame_type, channel, size = _FRAME_START.unpack(start)
+        payload = await self._frames.readexactly(size + 1)
+        if frame_type == constants.FRAME_HEADER and not _is_decodable(payload[:-1]):
+            return frame.marshal(_repaired(payload[:-1]), channel)
+        return start + payload
+
+
+def _is_decodable(payload: bytes) -> bool:
+    header = ContentHeader()
+    try:
+        header.unmarshal(payload)
+        float(header.properties.expiration or 0)
+    except _DECODING_ERRORS:
+        return False
+    return header.properties.delivery_mode in (None, 0, 1, 2)
+
+
+def _repaired(payload: bytes) -> ContentHeader:
+    """Return the header of the message with the properties that can be decoded."""
+    _, weight, body_size, flags = _HEADER_START.unpack_from(payload)
+    properties, removed = _read_properties(flags, payload[_HEADER_START.size :])
+    properties.headers = encodable_headers({**(properties.headers or {}), UNDECODABLE: ", ".join(removed)})
+    return ContentHeader(weight, body_size, properties)
+
+
+def _read_properties(flags: int, data: bytes) -> tuple[Basic.Properties, list[str]]:
+    properties, removed = Basic.Properties(), []
+    if flags & _MORE_FLAGS:
+        return properties, ["properties"]
+    for name in Basic.Properties.attributes():
+        if not flags & Basic.Properties.flags[name]:
+            continue
+        kind = Basic.Properties.amqp_type(name)
+        size = _property_size(kind, data)
+        value, data = data[:size], data[size:]
+        if name == "headers":
+            properties.headers, removed_headers = _read_table(value[4:])
+            removed += removed_headers
+        elif not _set_property(properties, name, kind, value):
+            removed.append(name)
+    return properties, removed
+
+
+def _property_size(kind: str, data: bytes) -> int:
+    if kind == "table":
+        return 4 + int.from_bytes(data[:4], "big")
+    return _PROPERTY_SIZES.get(kind) or 1 + int.from_bytes(data[:1], "big")
+
+
+def _set_property(properties: Basic.Properties, name: str, kind: str, value: bytes) -> bool:
+    """Set a property. Return False, and leave it unset, if it can't be decoded or isn't valid."""
+    try:
+        _, decoded = decode.by_type(value, kind)
+        if name == "expiration":
+            float(str(decoded))
+    except _DECODING_ERRORS:
+        return False
+    if name == "delivery_mode" and decoded not in (1, 2):
+        return False
+    setattr(properties, name, decoded)
+    return True
+
+
+def _read_table(data: bytes) -> tuple[FieldTable, list[str]]:
+    """Return the entries of a table that can be decoded, and the names of the others."""
+    table: FieldTable = {}
+    removed: list[str] = []
+    while data:
+        key, data = data[1 : 1 + data[0]].decode(errors="replace"), data[1 + data[0] :]
+        size = _value_size(data)
+        if size is None:
+            return table, [*removed, key, "headers after it"]
+        try:
+            table[key] = _read_value(data[: 1 + size])
+        except _DECODING_ERRORS:
+            removed.append(key)
+        data = data[1 + size :]
+    return table, removed
+
+
+def _value_size(data: bytes) -> int | None:
+    """Return the size of the value after its type byte, or None if the type is unknown."""
+    if data[:1] and data[0] in _SIZED_VALUES:
+        return 4 + int.from_bytes(data[1:5], "big")
+    return _VALUE_SIZES.get(data[0]) if data else None
+
+
+def _read_value(data: bytes) -> FieldValue:
+    """Return the value. A timestamp that isn't in seconds or milliseconds becomes a number."""
+    try:
+        return decode.embedded_value(data)[1]
+    except _DECODING_ERRORS:
+        if data[:1] != b"T":
+            raise
+        return int.from_bytes(data[1:9], "big", signed=True)

@@ -1,0 +1,86 @@
+"""Isolation of messages that might crash a consumer, and the number of messages that consumers prefetch.
+
+If a process crashes, the broker raises the delivery count of each message that the process had prefetched. So that a
+message that always crashes raises only its own count, it must be the only message that the process has.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from service.store.crash_suspects import CrashSuspects
+
+PREFETCH: Final = 40  # two batches, so that the next batch has arrived when the current one is committed
+PREFETCH_BYTES: Final = 16 * 2**20  # per consumer, estimated from the largest recent message
+
+_ISOLATION_S: Final = 30.0  # after the last crash suspect
+_SIZE_DECAY: Final = 0.98  # per message, so that the prefetch count rises again after large messages
+_MIN_CHANGE: Final = 2  # a smaller factor doesn't justify a new subscription
+
+
+class Isolation:
+    """The state that all consumers of one queue in one process share.
+
+    While the queue is isolated, one consumer is subscribed and prefetches one message. After a restart, the queue is
+    isolated until the first message without an earlier delivery arrives, because returned messages arrive first.
+    """
+
+    def __init__(self, suspects: CrashSuspects, clock_s: Callable[[], float]) -> None:
+        self.suspects = suspects
+        self.started = asyncio.Event()
+        self._clock_s = clock_s
+        self._until_s = 0.0
+        self._largest_bytes = 1.0
+        self._turn = asyncio.Lock()
+        self._subscribed = 0
+        self._all_unsubscribed = asyncio.Event()
+        self.restart()
+
+    def restart(self) -> None:
+        """Isolate the queue until its first message arrives."""
+        self._is_probing = True
+        self.started.set()
+
+    @property
+    def is_active(self) -> bool:
+        """Whether only one message can be prefetched."""
+        if not self._is_probing and self._clock_s() >= self._until_s:
+            self.started.clear()
+        return self.started.is_set()
+
+    def observe(self, size_bytes: int, *, suspect: bool) -> None:
+        """Record a message that arrived."""
+        self._largest_bytes = max(size_bytes, self._largest_bytes * _SIZE_DECAY)
+        self._is_probing = False
+        if suspect:
+            self._until_s = self._clock_s() + _ISOLATION_S
+            self.started.set()
+
+    def prefetch_count(self) -> int:
+        """Return the prefetch count for a new subscription."""
+        return 1 if self.is_active else max(1, min(PREFETCH, int(PREFETCH_BYTES // self._largest_bytes)))
+
+    def is_outdated(self, prefetch_count: int) -> bool:
+        """Return whether a subscription should be replaced by one with another prefetch count."""
+        target = self.prefetch_count()
+        return not prefetch_count / _MIN_CHANGE < target < prefetch_count * _MIN_CHANGE
+
+    @asynccontextmanager
+    async def subscription(self) -> AsyncIterator[bool]:
+        """Wait until the consumer can subscribe. Provide whether its messages are isolated."""
+        if self.is_active:
+            async with self._turn:
+                if self._subscribed:
+                    await self._all_unsubscribed.wait()
+                if self.is_active:
+                    yield True
+                    return
+        self._subscribed += 1
+        self._all_unsubscribed.clear()
+        try:
+            yield False
+        finally:
+            self._subscribed -= 1
+            if not self._subscribed:
+                self._all_unsubscribed.set()

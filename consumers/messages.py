@@ -1,0 +1,99 @@
+"""Messages as handlers get them, the outcomes of handlers, and the copies that consumers publish for each outcome."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any, Final
+
+from aio_pika import DeliveryMode, Message
+from aio_pika.abc import AbstractIncomingMessage
+
+from consumers.headers import encodable_headers, original_headers
+from consumers.metrics import DEAD_LETTERS
+from service.domain.ids import new_id
+from service.log import log
+
+_DELIVERY_COUNT: Final = "x-delivery-count"
+_REASON_LENGTH: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message, independent of its transport (RabbitMQ or the embedded queue)."""
+
+    body: bytes
+    content_type: str | None
+    headers: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """The reason why a message can never be stored, so that it becomes a dead letter."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Postponement:
+    """The reason why a message can't be stored yet, although the messages after it can."""
+
+    message: str
+
+
+HandlerOutcome = Rejection | Postponement | None  # None: the message is stored
+
+# A handler returns one outcome per delivery. After a temporary database error, it gets the same deliveries again.
+# After any other error, the message that causes it is rejected.
+MessageHandler = Callable[[Sequence[Delivery]], Awaitable[Sequence[HandlerOutcome]]]
+
+
+def report_dead_letter(queue: str, rejection: Rejection) -> None:
+    """Count and log a message that became a dead letter."""
+    DEAD_LETTERS.labels(queue, rejection.reason).inc()
+    log.warning("message_dead_lettered", queue=queue, reason=rejection.reason, message=rejection.message)
+
+
+def is_suspect(message: AbstractIncomingMessage) -> bool:
+    """Return whether an earlier delivery wasn't acknowledged, so that the message might have crashed its consumer."""
+    count = message.headers.get(_DELIVERY_COUNT, 0)
+    return bool(message.redelivered) and isinstance(count, int) and count >= 1
+
+
+def body_sha256(message: AbstractIncomingMessage) -> bytes:
+    """Return the SHA-256 of the body, which identifies a crash suspect."""
+    return sha256(message.body).digest()
+
+
+def to_delivery(message: AbstractIncomingMessage) -> Delivery:
+    """Return the message without its transport."""
+    return Delivery(message.body, message.content_type, message.headers)
+
+
+def dead_letter(message: AbstractIncomingMessage, rejection: Rejection) -> Message:
+    """Return a copy of the message with the reason in its headers."""
+    added = {
+        "x-reason": rejection.reason,
+        "x-message": rejection.message[:_REASON_LENGTH],
+        "x-queue": message.routing_key or "",
+    }
+    copied = _copy(message, original_headers(message.headers) | encodable_headers(added))
+    copied.message_id = new_id("dead")
+    copied.timestamp = datetime.now(UTC)
+    return copied
+
+
+def original_message(message: AbstractIncomingMessage) -> Message:
+    """Return the message as its producer published it, to be published again."""
+    return _copy(message, original_headers(message.headers))
+
+
+def _copy(message: AbstractIncomingMessage, headers: dict[str, Any]) -> Message:
+    return Message(
+        message.body,
+        headers=headers,
+        content_type=message.content_type,
+        content_encoding=message.content_encoding,
+        delivery_mode=DeliveryMode.PERSISTENT,
+    )
