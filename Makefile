@@ -12,7 +12,7 @@ PATHS = service consumers tests benchmarks scripts docs migrations schema.sql py
 	Dockerfile .ci $(wildcard *.md)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run client test test-slow test-matrix check prose fmt bench docs lock
+.PHONY: help setup run client test test-slow test-matrix faults check prose fmt bench docs lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test: setup ## Run the fast tests (less than 4 minutes) and measure their covera
 
 test-slow: setup ## Run the slow tests: fault injection, fuzzing, scale, and large files
 	@$(VENV)/pytest -m slow
+
+faults: setup ## Inject every failure into real processes for 10 minutes; count lost and duplicated events
+	@$(VENV)/python -m tests.faults
 
 test-matrix: setup ## Run the fast tests on the oldest and newest versions of Python and PostgreSQL
 	@scripts/test-matrix

@@ -1,67 +1,124 @@
-"""A TCP proxy that can stall its connections, like a network that drops packets without closing connections."""
+"""A TCP proxy in front of a server. A test closes, resets, delays, or stalls the connections."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import contextlib
+import socket
+import struct
+from dataclasses import dataclass
+from typing import Final, Self
 from urllib.parse import urlsplit, urlunsplit
 
+_HOST: Final = "127.0.0.1"
+_CHUNK_BYTES: Final = 64 * 1024
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)  # SO_LINGER with 0 s: close() sends RST instead of FIN
 
-class StallingProxy:
-    """Forwards connections. A stalled connection stays open, but nothing is forwarded any more."""
 
-    def __init__(self, host: str, port: int) -> None:
-        self._target = host, port
-        self._flowing = asyncio.Event()
-        self._flowing.set()
+@dataclass(eq=False)
+class ProxiedConnection:
+    """The two connections between which the proxy forwards bytes. A stalled one stays open and forwards nothing."""
+
+    client: asyncio.StreamWriter
+    server: asyncio.StreamWriter
+    is_stalled: bool
+
+    def close(self, *, reset: bool = False) -> None:
+        for writer in (self.client, self.server):
+            if reset:
+                connected: socket.socket = writer.get_extra_info("socket")
+                connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            writer.transport.abort()
+
+
+class UnreliableProxy:
+    """A proxy that forwards all bytes unmodified until a test injects a network failure."""
+
+    def __init__(self, url: str) -> None:
+        self._parts = urlsplit(url)
+        self._connections: set[ProxiedConnection] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.delay_s = 0.0  # before each chunk
+        self.rejects_connections = False
+        self.stalls_new_connections = False
+
+    @property
+    def url(self) -> str:
+        """The URL of the server, with the address of the proxy."""
+        port = self._listener.sockets[0].getsockname()[1]
+        netloc = f"{self._parts.netloc.rpartition('@')[0]}@{_HOST}:{port}"
+        return urlunsplit(self._parts._replace(netloc=netloc))
+
+    def close_connections(self, *, reset: bool = False) -> None:
+        """Close all connections, with RST if `reset` is true."""
+        for connection in list(self._connections):
+            if not connection.is_stalled:
+                connection.close(reset=reset)
 
     def stall_connections(self) -> None:
-        """Stall all open connections for good. New connections work."""
-        self._flowing.clear()
-        self._flowing = asyncio.Event()
-        self._flowing.set()
+        """Stop forwarding permanently on all connections, which stay half-open. New connections work."""
+        for connection in self._connections:
+            connection.is_stalled = True
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        flowing = self._flowing
-        target_reader, target_writer = await asyncio.open_connection(*self._target)
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(_forward(reader, target_writer, flowing))
-                group.create_task(_forward(target_reader, writer, flowing))
-        except* OSError:
-            pass  # one end reset its connection
-        finally:
-            writer.transport.abort()
-            target_writer.transport.abort()
+    def resume(self) -> None:
+        """Forward the bytes of new connections again, without failures. Stalled connections stay stalled."""
+        self.delay_s, self.rejects_connections, self.stalls_new_connections = 0.0, False, False
 
+    async def __aenter__(self) -> Self:
+        self._listener = await asyncio.start_server(self._accept, _HOST, 0)
+        return self
 
-async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flowing: asyncio.Event) -> None:
-    while data := await reader.read(2**16):
-        await flowing.wait()
-        writer.write(data)
-        await writer.drain()
-    raise ConnectionResetError
-
-
-@asynccontextmanager
-async def stalling_proxy(url: str) -> AsyncIterator[tuple[StallingProxy, str]]:
-    """Provide a proxy before the server of a URL, and the URL of the proxy."""
-    parts = urlsplit(url)
-    proxy = StallingProxy(parts.hostname or "", parts.port or 0)
-    serving: set[asyncio.Task[None]] = set()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        serving.add(task)
-        await proxy.serve(reader, writer)
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    netloc = f"{parts.netloc.rpartition('@')[0]}@127.0.0.1:{port}"
-    try:
-        yield proxy, urlunsplit(parts._replace(netloc=netloc))
-    finally:
-        server.close()
-        for task in serving:
+    async def __aexit__(self, *_: object) -> None:
+        self._listener.close()
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*serving, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # lets the transports close
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._connect_and_forward(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(lambda done: self._finish(done, writer))
+
+    def _finish(self, task: "asyncio.Task[None]", writer: asyncio.StreamWriter) -> None:
+        self._tasks.discard(task)
+        writer.transport.abort()
+
+    async def _connect_and_forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.rejects_connections:
+            return
+        with contextlib.suppress(OSError):
+            server_reader, server_writer = await asyncio.open_connection(self._parts.hostname, self._parts.port)
+            connection = ProxiedConnection(writer, server_writer, self.stalls_new_connections)
+            self._connections.add(connection)
+            try:
+                await self._forward_both(connection, reader, server_reader)
+            finally:
+                self._connections.discard(connection)
+                connection.close()
+
+    async def _forward_both(
+        self, connection: ProxiedConnection, reader: asyncio.StreamReader, server_reader: asyncio.StreamReader
+    ) -> None:
+        directions = [
+            asyncio.create_task(self._forward(connection, reader, connection.server)),
+            asyncio.create_task(self._forward(connection, server_reader, connection.client)),
+        ]
+        try:
+            await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for direction in directions:
+                direction.cancel()
+            await asyncio.gather(*directions, return_exceptions=True)
+
+    async def _forward(
+        self, connection: ProxiedConnection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Forward bytes until the sender closes the connection. Return only if the receiver must also learn this."""
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(_CHUNK_BYTES):
+                await asyncio.sleep(self.delay_s)
+                if connection.is_stalled:
+                    break
+                writer.write(data)
+                await writer.drain()
+        if connection.is_stalled:
+            await asyncio.get_running_loop().create_future()  # until the proxy closes

@@ -12,7 +12,7 @@ from consumers.topology import Topology
 from consumers.worker import BatchConsumer
 from service.dev.ports import choose_port
 from tests.consumers.conftest import Broker, isolation, until
-from tests.proxies import stalling_proxy
+from tests.proxies import UnreliableProxy
 from tests.run_events import run_event
 from tests.running import running
 from tests.stored import Store
@@ -54,9 +54,9 @@ async def test_messages_arrive_soon_after_the_connection_became_half_open(
         return bool(received)
 
     stopping = asyncio.Event()
-    async with stalling_proxy(broker.url) as (proxy, url):
+    async with UnreliableProxy(broker.url) as proxy:
         consumer = BatchConsumer(broker.topology, broker.topology.runs_queue, handle, isolation(store), stopping)
-        async with running(stopping, run_on_broker(url, broker.topology, [consumer], stopping)):
+        async with running(stopping, run_on_broker(proxy.url, broker.topology, [consumer], stopping)):
             await broker.publish(run_event("run_1"))
             await until(has_arrived, "the first message")
             proxy.stall_connections()

@@ -9,10 +9,10 @@ import pytest
 from service.store import events
 from service.store.postgres import database, notifications
 from service.store.postgres.notifications import open_notifications
-from tests.proxies import StallingProxy, stalling_proxy
+from tests.proxies import UnreliableProxy
 
 
-async def query_while_stalled(pool: asyncpg.Pool, proxy: StallingProxy) -> None:
+async def query_while_stalled(pool: asyncpg.Pool, proxy: UnreliableProxy) -> None:
     async with pool.acquire() as connection, connection.transaction():
         proxy.stall_connections()
         await connection.fetchval("SELECT 1")
@@ -23,8 +23,8 @@ async def test_command_on_a_stalled_connection_waits_for_its_timeout_only_once(
 ) -> None:
     monkeypatch.setattr(database, "_COMMAND_TIMEOUT_S", 1.5)
     monkeypatch.setattr(database, "_CANCEL_TIMEOUT_S", 0.2)
-    async with stalling_proxy(database_url) as (proxy, url):
-        pool = await database.open_pool(url, "results_worker", 2)
+    async with UnreliableProxy(database_url) as proxy:
+        pool = await database.open_pool(proxy.url, "results_worker", 2)
         async with pool.acquire() as connection:
             await connection.fetchval("SELECT 1")
         started = time.monotonic()
@@ -39,8 +39,8 @@ async def test_canceled_command_on_a_stalled_connection_ends_soon(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "_CANCEL_TIMEOUT_S", 0.2)
-    async with stalling_proxy(database_url) as (proxy, url):
-        pool = await database.open_pool(url, "results_worker", 2)
+    async with UnreliableProxy(database_url) as proxy:
+        pool = await database.open_pool(proxy.url, "results_worker", 2)
         querying = asyncio.create_task(query_while_stalled(pool, proxy))
         await asyncio.sleep(0.5)
         querying.cancel()
@@ -53,8 +53,8 @@ async def test_stalled_idle_connections_cost_one_short_probe(
 ) -> None:
     monkeypatch.setattr(database, "_PROBE_AFTER_S", 0.0)
     monkeypatch.setattr(database, "_PROBE_TIMEOUT_S", 0.3)
-    async with stalling_proxy(database_url) as (proxy, url):
-        pool = await database.open_pool(url, "results_worker", 3)
+    async with UnreliableProxy(database_url) as proxy:
+        pool = await database.open_pool(proxy.url, "results_worker", 3)
         async with pool.acquire() as one, pool.acquire() as two, pool.acquire() as three:
             await asyncio.gather(*(each.fetchval("SELECT 1") for each in (one, two, three)))
         proxy.stall_connections()
@@ -70,8 +70,8 @@ async def test_stalled_idle_connections_cost_one_short_probe(
 async def test_stalled_listening_connection_is_replaced(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notifications, "_PROBE_EVERY_S", 0.2)
     monkeypatch.setattr(database, "_PROBE_TIMEOUT_S", 0.3)
-    async with stalling_proxy(database_url) as (proxy, url):
-        pool = await database.open_pool(url, "results_worker", 2)
+    async with UnreliableProxy(database_url) as proxy:
+        pool = await database.open_pool(proxy.url, "results_worker", 2)
         async with open_notifications(pool, events.NUMBERED) as opened:
             with opened.watching(events.NUMBERED) as wake:
                 await asyncio.wait_for(wake.wait(), 5)

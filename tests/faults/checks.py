@@ -1,0 +1,151 @@
+"""The checker: compares a journal with the database, the received webhooks, and the dead letters."""
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import aio_pika
+import asyncpg
+import orjson
+
+from service.domain.signatures import signed_headers
+from tests.faults.journals import Journal
+from tests.faults.producers import CASES, POISON, REPORT, REPORT_CASES, SHARDS
+from tests.faults.proxied_stack import ORGANIZATIONS, ProxiedStack
+from tests.receivers import Received
+
+_POLL_S: Final = 0.2
+_STORED: Final = """
+SELECT event_id, run_id FROM receipts WHERE status IN ('stored', 'partial') AND starts_with(run_id, $1)
+"""
+_DUPLICATES: Final = """
+SELECT event_id FROM receipts WHERE starts_with(run_id, $1) GROUP BY org_id, event_id HAVING count(*) > 1
+"""
+_RUNS: Final = """
+SELECT slug, run_id, complete, passed + failed,
+    (SELECT count(*) FROM results x WHERE (x.org_id, x.run_key) = (r.org_id, r.run_key)),
+    (SELECT count(*) FROM events e
+     WHERE (e.org_id, e.run_id, e.type) = (r.org_id, r.run_id, 'run.completed') AND number IS NOT NULL)
+FROM runs r JOIN organizations USING (org_id) WHERE starts_with(run_id, $1)
+"""
+
+
+@dataclass
+class Findings:
+    """The differences after one round. The first four lists must be empty."""
+
+    lost: list[str] = field(default_factory=list)
+    duplicated: list[str] = field(default_factory=list)
+    wrongly_dead_lettered: list[str] = field(default_factory=list)
+    other_organization: list[str] = field(default_factory=list)
+    confirmed: int = 0
+    recovery_p99_s: float = 0.0
+    unexpected_exits: list[str] = field(default_factory=list)
+
+    @property
+    def is_clean(self) -> bool:
+        return not (self.lost or self.duplicated or self.wrongly_dead_lettered or self.other_organization)
+
+
+class Checker:
+    """Observes when the events of one label are stored, and at the end compares everything with the journal."""
+
+    def __init__(self, stack: ProxiedStack, journal: Journal, label: str) -> None:
+        self._stack = stack
+        self._journal = journal
+        self._prefix = f"{label}/"
+        self._stored_at: dict[str, float] = {}
+        self._dead_letters: list[str] = []
+
+    async def observe(self) -> None:
+        """Record when each event is first seen as stored, until canceled."""
+        while True:
+            try:
+                await self._record_stored()
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                await asyncio.sleep(_POLL_S)  # the database is stopped
+
+    async def check(self, timeout_s: float) -> Findings:
+        """Compare until nothing is missing, or until the timeout."""
+        deadline = time.monotonic() + timeout_s
+        while (findings := await self._compare()).lost and time.monotonic() < deadline:  # noqa: ASYNC110 - polls other processes
+            await asyncio.sleep(_POLL_S)
+        confirmed = self._journal.confirmed()
+        findings.confirmed = len(confirmed)
+        findings.recovery_p99_s = self._recovery_p99_s(confirmed)
+        return findings
+
+    async def _record_stored(self) -> None:
+        connection = await self._stack.connect()
+        try:
+            while True:
+                for row in await connection.fetch(_STORED, self._prefix):
+                    for stored_id in row:
+                        self._stored_at.setdefault(stored_id, time.time())
+                await asyncio.sleep(_POLL_S)
+        finally:
+            connection.terminate()
+
+    async def _compare(self) -> Findings:
+        connection = await self._stack.connect()
+        try:
+            receipts = await connection.fetch(_STORED, self._prefix)
+            duplicates = [row[0] for row in await connection.fetch(_DUPLICATES, self._prefix)]
+            runs = await connection.fetch(_RUNS, self._prefix)
+        finally:
+            await connection.close()
+        await self._read_dead_letters()
+        findings = Findings(duplicated=duplicates)
+        findings.wrongly_dead_lettered = [dead for dead in self._dead_letters if POISON not in dead]
+        stored = {stored_id for row in receipts for stored_id in row}
+        findings.lost += sorted(self._journal.confirmed().keys() - stored - set(self._dead_letters))
+        stored_events = Counter(row["run_id"] for row in receipts)
+        self._compare_runs(runs, stored_events, findings)
+        return findings
+
+    def _compare_runs(self, runs: list[Any], stored_events: Counter[str], findings: Findings) -> None:
+        delivered = {slug: self._delivered_runs(slug) for slug in ORGANIZATIONS}
+        for slug, run_id, complete, counted, stored, completions in runs:
+            events, expected = (1, REPORT_CASES) if REPORT in run_id else (SHARDS, SHARDS * CASES)
+            if max(counted, stored) > expected or completions > 1:
+                findings.duplicated.append(run_id)
+            is_delivered = complete and min(counted, stored) == expected and completions and run_id in delivered[slug]
+            if stored_events[run_id] >= events and not is_delivered:
+                findings.lost.append(run_id)
+            if f"/{slug}/" not in run_id:
+                findings.other_organization.append(run_id)
+        for slug, run_ids in delivered.items():
+            findings.other_organization += [run_id for run_id in run_ids if f"/{slug}/" not in run_id]
+
+    def _delivered_runs(self, slug: str) -> set[str]:
+        """Return the runs of this label whose webhook arrived with a valid signature."""
+        secret = self._stack.webhook_secrets[slug]
+        received = self._stack.receivers[slug].received
+        run_ids = (request.event["data"]["object"]["run_id"] for request in received if _is_signed(request, secret))
+        return {run_id for run_id in run_ids if run_id.startswith(self._prefix)}
+
+    async def _read_dead_letters(self) -> None:
+        """Move the dead letters of all queues into memory."""
+        async with await aio_pika.connect(self._stack.rabbitmq.url, timeout=10) as connection:
+            channel = await connection.channel()
+            for name in self._stack.topology.queues:
+                queue = await channel.get_queue(self._stack.topology.dead_queue(name), ensure=False)
+                while message := await queue.get(fail=False, no_ack=True):
+                    self._dead_letters.append(str(orjson.loads(message.body).get("id", message.body)))
+
+    def _recovery_p99_s(self, confirmed: dict[str, float]) -> float:
+        """Return the 99th percentile of the time from the confirm of an event until it is stored."""
+        lags = sorted(
+            max(0.0, self._stored_at[event_id] - confirmed_at)
+            for event_id, confirmed_at in confirmed.items()
+            if event_id in self._stored_at
+        )
+        return lags[int(len(lags) * 0.99)] if lags else 0.0
+
+
+def _is_signed(request: Received, secret: str) -> bool:
+    headers = request.headers
+    expected = signed_headers(headers["webhook-id"], int(headers["webhook-timestamp"]), request.body, [secret])
+    return headers["webhook-signature"] == expected["webhook-signature"]

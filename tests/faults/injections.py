@@ -1,0 +1,156 @@
+"""The nemesis: every failure that the service must survive, with random durations from one seed."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+from typing import Final
+
+from tests.faults.proxied_stack import CONSUMERS, ProxiedStack
+from tests.proxies import UnreliableProxy
+
+_TERMINATE_SESSIONS: Final = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE backend_type = 'client backend' AND usename = 'postgres'"
+)
+
+Inject = Callable[[ProxiedStack, Random], Awaitable[None]]
+SelectProxy = Callable[[ProxiedStack], UnreliableProxy]
+
+
+@dataclass(frozen=True)
+class Injection:
+    """A named failure. `inject` causes it once and returns after the cause is removed."""
+
+    name: str
+    inject: Inject
+    in_short_form: bool = False
+    is_repeated: bool = True  # during one round
+
+
+async def inject_nothing(stack: ProxiedStack, random: Random) -> None:
+    await asyncio.sleep(1)
+
+
+async def kill(name: str, stack: ProxiedStack, random: Random) -> None:
+    await stack.kill(name)
+
+
+async def kill_consumer(stack: ProxiedStack, random: Random) -> None:
+    await stack.kill(random.choice(CONSUMERS))
+
+
+async def suspend_consumer(stack: ProxiedStack, random: Random) -> None:
+    process = stack.programs[random.choice(CONSUMERS)].process
+    process.send(signal.SIGSTOP)
+    await asyncio.sleep(random.uniform(0.2, 4))
+    process.send(signal.SIGCONT)
+
+
+async def kill_broker(stack: ProxiedStack, random: Random) -> None:
+    await asyncio.to_thread(stack.rabbitmq.kill)
+    await stack.relaunch(stack.rabbitmq)
+
+
+async def stop_broker(stack: ProxiedStack, random: Random) -> None:
+    await asyncio.to_thread(stack.rabbitmq.process.stop)
+    await stack.relaunch(stack.rabbitmq)
+
+
+async def stop_postgres_immediately(stack: ProxiedStack, random: Random) -> None:
+    """Stop PostgreSQL as `pg_ctl stop -m immediate` does, so that it needs recovery at the next start."""
+    await asyncio.to_thread(stack.postgres.process.stop, signal.SIGQUIT)
+    await asyncio.sleep(random.uniform(0, 3))
+    await stack.relaunch(stack.postgres)
+
+
+async def disconnect(select: SelectProxy, stack: ProxiedStack, random: Random) -> None:
+    """Close all connections and reject new ones for a time."""
+    proxy = select(stack)
+    proxy.rejects_connections = True
+    proxy.close_connections()
+    await asyncio.sleep(random.uniform(0.5, 4))
+    proxy.resume()
+
+
+async def reset(select: SelectProxy, stack: ProxiedStack, random: Random) -> None:
+    """Reset all connections once. New connections succeed immediately."""
+    select(stack).close_connections(reset=True)
+
+
+async def delay(select: SelectProxy, stack: ProxiedStack, random: Random) -> None:
+    proxy = select(stack)
+    proxy.delay_s = random.uniform(0.05, 0.4)
+    await asyncio.sleep(random.uniform(1, 4))
+    proxy.resume()
+
+
+async def stall(select: SelectProxy, stack: ProxiedStack, random: Random) -> None:
+    """Make all connections half-open, permanently, and also those that are opened during the next seconds."""
+    proxy = select(stack)
+    proxy.stall_connections()
+    proxy.stalls_new_connections = True
+    await asyncio.sleep(random.uniform(1, 3))
+    proxy.resume()
+
+
+async def kill_consumers_without_database(stack: ProxiedStack, random: Random) -> None:
+    """Kill the consumers after they received messages that they can't commit."""
+    proxy = stack.postgres_proxy
+    proxy.rejects_connections = True
+    proxy.close_connections()
+    await asyncio.sleep(random.uniform(0.5, 2))
+    for name in CONSUMERS:
+        await stack.kill(name)
+    proxy.resume()
+
+
+async def make_database_read_only(stack: ProxiedStack, random: Random) -> None:
+    """Reject all writes and end all sessions, before and after, as a failover to a standby does."""
+    connection = await stack.connect()
+    await connection.execute("ALTER DATABASE postgres SET default_transaction_read_only = on")
+    await connection.execute(_TERMINATE_SESSIONS)
+    await asyncio.sleep(random.uniform(1, 5))
+    await connection.execute("ALTER DATABASE postgres RESET default_transaction_read_only")
+    await connection.execute(_TERMINATE_SESSIONS)
+    await connection.close()
+
+
+async def change_password(stack: ProxiedStack, random: Random) -> None:
+    """Change the password of the service for some seconds, and end all sessions."""
+    connection = await stack.connect()
+    await connection.execute("ALTER ROLE postgres PASSWORD 'changed'")
+    await connection.execute(_TERMINATE_SESSIONS)
+    await asyncio.sleep(random.uniform(1, 5))
+    await connection.execute(f"ALTER ROLE postgres PASSWORD '{stack.postgres.password}'")
+    await connection.close()
+
+
+def _network_failures(server: str, select: SelectProxy) -> list[Injection]:
+    return [
+        Injection(f"{server}: disconnected", partial(disconnect, select)),
+        Injection(f"{server}: connections reset", partial(reset, select)),
+        Injection(f"{server}: delayed", partial(delay, select)),
+        Injection(f"{server}: half-open", partial(stall, select), is_repeated=False),
+    ]
+
+
+INJECTIONS: Final = (
+    Injection("none", inject_nothing),
+    Injection("consumer: SIGKILL", kill_consumer, in_short_form=True),
+    Injection("consumer: SIGSTOP, SIGCONT", suspend_consumer),
+    Injection("consumers: SIGKILL without database", kill_consumers_without_database, in_short_form=True),
+    Injection("webhooks: SIGKILL", partial(kill, "webhooks")),
+    Injection("relay: SIGKILL", partial(kill, "relay")),
+    Injection("reports: SIGKILL", partial(kill, "reports")),
+    Injection("API: SIGKILL", partial(kill, "api")),
+    Injection("RabbitMQ: SIGKILL", kill_broker, in_short_form=True),
+    Injection("RabbitMQ: stopped", stop_broker),
+    Injection("PostgreSQL: immediate stop", stop_postgres_immediately, in_short_form=True),
+    Injection("PostgreSQL: read-only", make_database_read_only),
+    Injection("PostgreSQL: changed password", change_password),
+    *_network_failures("PostgreSQL", lambda stack: stack.postgres_proxy),
+    *_network_failures("RabbitMQ", lambda stack: stack.rabbitmq_proxy),
+)

@@ -1,0 +1,89 @@
+"""A consumer process with one deliberate defect, which the checker must detect: `… -m tests.faults.mutations runs`.
+
+RESULTS_TEST_MUTATION names the defect. Without it, the process is an ordinary consumer.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+from uuid import uuid4
+
+import aio_pika.exchange
+import aio_pika.message
+import aio_pika.queue
+
+from consumers.__main__ import main
+from service.store import receipts
+from service.store.receipts import EventRef, ReceiptRow
+from service.usecases.ingest.batch_items import EventOutcome
+from service.usecases.ingest.ingest_runs import RunIngest
+
+VARIABLE: Final = "RESULTS_TEST_MUTATION"
+MODULE: Final = "tests.faults.mutations"
+_PUBLISH_DELAY_S: Final = 2.0
+
+
+def acknowledge_before_commit() -> None:
+    """Let the broker remove each message when it is delivered."""
+    consume = aio_pika.queue.Queue.consume
+
+    async def consume_without_ack(self: Any, callback: Any) -> Any:
+        return await consume(self, callback, no_ack=True)
+
+    async def ignore(self: Any, multiple: bool = False) -> None: ...
+
+    setattr(aio_pika.queue.Queue, "consume", consume_without_ack)  # noqa: B010 - mypy rejects an assignment
+    setattr(aio_pika.message.IncomingMessage, "ack", ignore)  # noqa: B010
+
+
+def skip_confirm() -> None:
+    """Return from each publish immediately, and publish later. The consumer publishes dead letters."""
+    publish = aio_pika.exchange.Exchange.publish
+    tasks = set()
+
+    async def publish_later(self: Any, *arguments: Any, **options: Any) -> None:
+        async def wait_and_publish() -> None:
+            await asyncio.sleep(_PUBLISH_DELAY_S)
+            await publish(self, *arguments, **options)
+
+        tasks.add(asyncio.create_task(wait_and_publish()))
+
+    setattr(aio_pika.exchange.Exchange, "publish", publish_later)  # noqa: B010
+
+
+def skip_deduplication() -> None:
+    """Store a repeated event as an event of another source."""
+    claim = receipts.claim
+
+    async def claim_all(connection: Any, rows: Sequence[ReceiptRow]) -> set[EventRef]:
+        suffix = uuid4().hex
+        claimed = await claim(connection, [row._replace(source=row.source + suffix) for row in rows])
+        return {(org_id, source.removesuffix(suffix), event_id) for org_id, source, event_id in claimed}
+
+    setattr(receipts, "claim", claim_all)  # noqa: B010 - mypy rejects the assignment
+
+
+def blame_events_for_outages() -> None:
+    """Reject the events that the consumer processes when the database fails."""
+    ingest = RunIngest.ingest
+
+    async def ingest_or_reject(self: RunIngest, bodies: Sequence[bytes]) -> list[EventOutcome]:
+        try:
+            return await ingest(self, bodies)
+        except Exception as error:
+            return [EventOutcome("rejected", "internal_error", repr(error)) for _ in bodies]
+
+    setattr(RunIngest, "ingest", ingest_or_reject)  # noqa: B010
+
+
+MUTATIONS: Final[Mapping[str, Callable[[], None]]] = {
+    mutate.__name__: mutate
+    for mutate in (acknowledge_before_commit, skip_confirm, skip_deduplication, blame_events_for_outages)
+}
+
+
+if __name__ == "__main__":
+    if name := os.environ.get(VARIABLE):
+        MUTATIONS[name]()
+    main()

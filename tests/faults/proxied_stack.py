@@ -1,0 +1,182 @@
+"""All processes of the service, with proxies in front of PostgreSQL and RabbitMQ, for fault injection."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import aio_pika
+import asyncpg
+
+from consumers.topology import Topology
+from service.dev.components import StackComponent
+from service.dev.ports import choose_port
+from service.dev.postgres import FAST, Postgres, temporary_postgres
+from service.dev.programs import Program, responds_ok
+from service.dev.rabbitmq import RabbitMQ
+from service.domain.ids import OrgId
+from service.stopping import cancel_until_done
+from service.store import organizations
+from service.store.encryption import SecretCipher
+from service.store.postgres import migrations
+from service.store.webhooks import WebhookFields
+from service.usecases.administration.keys import create_key
+from service.usecases.webhooks.manage_webhooks import create_webhook
+from tests.proxies import UnreliableProxy
+from tests.receivers import Receiver, receiving
+
+ORGANIZATIONS: Final = ("acme", "globex")
+CONSUMERS: Final = ("runs-1", "runs-2")
+
+_QUEUE_READY_S: Final = 10  # a younger quorum queue might not survive a SIGKILL of its broker
+_RESTART_DELAY_S: Final = 0.5
+_POLL_S: Final = 0.1
+_READY_TIMEOUT_S: Final = 90
+_CHECKER: Final = "checker"
+_ROLES: Final = {"reports": ("reports", "upkeep"), "relay": ("relay",), "webhooks": ("webhooks",)}
+_SETTINGS: Final = {
+    "RATE_LIMIT": "off",
+    "LOG_LEVEL": "info",
+    "WEBHOOK_ALLOW_LOOPBACK": "true",
+    "WEBHOOK_RETRY_DELAYS_S": ",".join(["1"] * 30),
+}
+
+
+class ProxiedStack:
+    """The servers, their proxies, the processes of the service, and a receiver of each organization's webhooks."""
+
+    def __init__(self, directory: Path, postgres: Postgres, rabbitmq: RabbitMQ) -> None:
+        self.directory = directory
+        self.postgres = postgres
+        self.rabbitmq = rabbitmq
+        self.topology = Topology()
+        self.postgres_proxy = UnreliableProxy(postgres.url)
+        self.rabbitmq_proxy = UnreliableProxy(rabbitmq.url)
+        self.http_port = choose_port()
+        self.keys: dict[str, str] = {}
+        self.receivers: dict[str, Receiver] = {}
+        self.webhook_secrets: dict[str, str] = {}
+        self.programs: dict[str, Program] = {}
+        self.killed: set[str] = set()
+        self.unexpected_exits: list[str] = []
+
+    @property
+    def api_url(self) -> str:
+        return f"http://127.0.0.1:{self.http_port}"
+
+    async def connect(self) -> asyncpg.Connection:
+        """Connect as a superuser that no injection affects, without the proxy."""
+        url = f"postgresql://{_CHECKER}:{_CHECKER}@127.0.0.1:{self.postgres.port}/postgres"
+        settings = {"default_transaction_read_only": "off"}
+        return await asyncpg.connect(url, timeout=5, command_timeout=30, server_settings=settings)
+
+    async def kill(self, name: str) -> None:
+        """End a process with SIGKILL. The stack starts it again, as a service manager does."""
+        self.killed.add(name)
+        await asyncio.to_thread(self.programs[name].kill)
+
+    async def relaunch(self, server: StackComponent) -> None:
+        """Start a server that exited, and wait until it is ready."""
+        async with asyncio.timeout(_READY_TIMEOUT_S):
+            while not await asyncio.to_thread(server.is_ready):
+                if not server.is_running():
+                    server.launch()
+                await asyncio.sleep(_POLL_S)
+
+    async def restart_exited(self) -> None:
+        """Start programs that exited again, until canceled."""
+        while True:
+            for name, program in self.programs.items():
+                if not program.is_running():
+                    if name not in self.killed:
+                        self.unexpected_exits.append(name)
+                    self.killed.discard(name)
+                    await asyncio.sleep(_RESTART_DELAY_S)
+                    program.launch()
+            await asyncio.sleep(_POLL_S)
+
+    async def prepare_database(self) -> None:
+        """Create the schema, the user of the checker, and the organizations, each with a key and a webhook."""
+        await migrations.apply(self.postgres.url)
+        connection = await asyncpg.connect(self.postgres.url)
+        await connection.execute(f"CREATE ROLE {_CHECKER} LOGIN SUPERUSER PASSWORD '{_CHECKER}'")
+        await connection.close()
+        connection = await self.connect()
+        for slug in ORGANIZATIONS:
+            org_id = await organizations.create(connection, slug, slug.title())
+            self.keys[slug] = (await create_key(connection, org_id, "reports", "engineer")).key
+            await self._create_webhook(connection, org_id, slug)
+        await connection.close()
+
+    async def _create_webhook(self, connection: asyncpg.Connection, org_id: OrgId, slug: str) -> None:
+        fields = WebhookFields(self.receivers[slug].url, "", ["run.completed"], None, True)
+        async with connection.transaction():
+            self.webhook_secrets[slug] = (await create_webhook(connection, SecretCipher(), org_id, fields, 1)).secret
+
+    async def declare_topology(self) -> None:
+        async with await aio_pika.connect(self.rabbitmq.url) as broker:
+            await self.topology.declare(await broker.channel())
+        await asyncio.sleep(_QUEUE_READY_S)
+
+    def add_programs(self, consumer_module: tuple[str, ...]) -> None:
+        """Add the processes of the service. The consumers with the role runs start with `consumer_module`."""
+        self._add("api", ("service", "api"), is_ready=partial(responds_ok, "127.0.0.1", self.http_port, "/readyz"))
+        for name in CONSUMERS:
+            self._add(name, (*consumer_module, "runs"))
+        for name, roles in _ROLES.items():
+            self._add(name, ("consumers", *roles))
+
+    def _add(self, name: str, module: tuple[str, ...], is_ready: Callable[[], bool] = lambda: True) -> None:
+        command = (sys.executable, "-m", *module)
+        log = self.directory / "log" / f"{name}.log"
+        environment = self._environment()
+        self.programs[name] = Program(
+            name, command, self.directory, log=log, settings=lambda: environment, is_ready=is_ready
+        )
+
+    def _environment(self) -> dict[str, str]:
+        settings = {
+            **_SETTINGS,
+            "DATABASE_URL": self.postgres_proxy.url,
+            "AMQP_URL": self.rabbitmq_proxy.url,
+            "ARTIFACTS_URL": (self.directory / "files").as_uri(),
+            "HTTP_PORT": str(self.http_port),
+        }
+        return {**os.environ, **{f"RESULTS_{name}": value for name, value in settings.items()}}
+
+
+@asynccontextmanager
+async def proxied_stack(
+    directory: Path, consumer_module: tuple[str, ...] = ("consumers",)
+) -> AsyncIterator[ProxiedStack]:
+    """Run the stack while the block runs, then end all of its processes."""
+    async with AsyncExitStack() as opened:
+        postgres = opened.enter_context(temporary_postgres(directory / "postgres", settings=FAST))
+        rabbitmq = opened.enter_context(RabbitMQ(directory / "rabbitmq"))
+        stack = ProxiedStack(directory, postgres, rabbitmq)
+        await opened.enter_async_context(stack.postgres_proxy)
+        await opened.enter_async_context(stack.rabbitmq_proxy)
+        for slug in ORGANIZATIONS:
+            stack.receivers[slug] = await opened.enter_async_context(receiving(200))
+        await stack.prepare_database()
+        stack.add_programs(consumer_module)
+        opened.callback(_kill_all, stack)
+        await stack.declare_topology()
+        for program in stack.programs.values():
+            program.prepare()
+            program.launch()
+        await stack.relaunch(stack.programs["api"])
+        restarting = asyncio.create_task(stack.restart_exited())
+        opened.push_async_callback(cancel_until_done, restarting)
+        yield stack
+
+
+def _kill_all(stack: ProxiedStack) -> None:
+    for program in stack.programs.values():
+        program.process.send(signal.SIGCONT)
+        program.kill()
