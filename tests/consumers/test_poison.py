@@ -4,6 +4,7 @@ Each test publishes to a real broker and consumes with the handler of the runs q
 """
 
 import asyncio
+import json
 import os
 import struct
 from collections.abc import Sequence
@@ -71,12 +72,21 @@ async def assert_only_poison_is_dead(broker: Broker, store: Store, reason: str |
         assert [dead_letter.reason for dead_letter in listed] == ([reason] if reason else [])
 
 
+def is_parsable(document: bytes) -> bool:
+    """Return whether json of this Python version parses the nesting."""
+    try:
+        json.loads(document)
+    except RecursionError:
+        return False
+    return True
+
+
 @pytest.mark.parametrize(
     ("poison", "reason"),
     [
         (nested_event(500), None),
         (nested_event(1_000), None),
-        (nested_event(8_000), "not_json"),
+        (nested_event(8_000), None if is_parsable(nested_event(8_000)) else "not_json"),
         (nested(100_000), "not_json"),
         (body(run_event())[:-1] + b',"extension":' + nested(900, b'"\\ud800"') + b"}", None),
         (cdevent(context_type=b'"\\ud800"'), "invalid"),

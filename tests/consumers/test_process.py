@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from tests.consumers.conftest import Broker, until
 from tests.consumers.processes import consumer
 from tests.run_events import result, run_event
@@ -16,6 +18,7 @@ async def count(store: Store) -> int:
     return int(await store.pool.fetchval("SELECT count(*) FROM runs"))
 
 
+@pytest.mark.slow
 async def test_events_are_stored_exactly_once_after_a_kill(store: Store, broker: Broker, database_url: str) -> None:
     results = [result(f"case {number}") for number in range(20)]
     await broker.publish(*[run_event(f"run_{number}", results, id=str(number)) for number in range(EVENTS)])

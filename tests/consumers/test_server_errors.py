@@ -86,6 +86,7 @@ async def test_sqlstate_of_the_server_makes_no_dead_letter(
 
 
 @pytest.mark.usefixtures("consumers")
+@pytest.mark.slow
 async def test_event_that_the_server_rejects_blocks_no_other_event(
     broker: Broker, store: Store, database_url: str
 ) -> None:
@@ -125,6 +126,7 @@ async def locked(database_url: str, *run_ids: str) -> AsyncIterator[None]:
 
 
 @pytest.mark.usefixtures("consumers")
+@pytest.mark.slow
 async def test_locked_runs_stall_no_other_event(broker: Broker, store: Store, database_url: str) -> None:
     """More events of locked runs than the consumers prefetch: the events of other runs are stored meanwhile."""
     slow = [f"slow_{number}" for number in range(3)]

@@ -48,6 +48,7 @@ async def test_canceled_command_on_a_stalled_connection_ends_soon(
         await database.close_pool(pool)
 
 
+@pytest.mark.slow
 async def test_stalled_idle_connections_cost_one_short_probe(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -117,6 +117,7 @@ async def test_preference_is_limited_to_the_maximum_of_the_parameter(api: Api, m
     assert 1 <= time.monotonic() - started < 5
 
 
+@pytest.mark.slow
 async def test_request_whose_key_is_revoked_while_it_waits_returns_401(database_url: str, tmp_path: Path) -> None:
     async with exporting(database_url, (tmp_path / "files").as_uri()) as exports:
         api = exports.api
