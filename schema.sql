@@ -428,7 +428,7 @@ CREATE TABLE dead_letters (
 );
 
 -- Files to delete in storage, inserted in the transaction that deletes or replaces the rows that refer to them.
--- Upkeep deletes the files, because deleting thousands of files takes longer than a transaction may stay open.
+-- Upkeep deletes the files, because deleting thousands of files takes longer than a transaction can stay open.
 CREATE TABLE file_deletions (
     org_id int NOT NULL REFERENCES organizations,
     path   text NOT NULL,

@@ -83,7 +83,7 @@ class Storage:
         self._store: LocalStore | S3Store
         if self._folder:
             self._store = LocalStore(self._folder, mkdir=True)
-            with suppress(OSError):  # a full disk, for example: each operation tries again and reports the error
+            with suppress(OSError):  # such as a full disk; each operation repeats this step and reports the error
                 self._create_marker()
         elif url.startswith("s3:"):
             self._store = S3Store.from_url(url, retry_config=_RETRIES)

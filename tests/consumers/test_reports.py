@@ -325,7 +325,7 @@ async def test_report_is_stored_after_the_temporary_folder_has_space_again(
     assert (receipt["status"], receipt["problems"]) == ("stored", [])
 
 
-async def test_accepted_report_is_stored_after_the_storage_was_missing_for_a_moment(
+async def test_accepted_report_is_stored_after_the_storage_was_missing_temporarily(
     reports: Reports, ingester: ReportIngester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ingest_reports, "_OUTAGE_WAIT", timedelta(0))

@@ -201,7 +201,7 @@ def is_conflict(error: BaseException) -> bool:
 
 
 def is_lock_timeout(error: BaseException) -> bool:
-    """Return whether another transaction kept a lock for longer than the statement could wait."""
+    """Return whether another transaction had a lock for longer than the statement could wait."""
     return isinstance(error, asyncpg.PostgresError) and error.sqlstate == _LOCK_TIMEOUT
 
 

@@ -50,7 +50,7 @@ class Blocked:
 
 
 class Undeletable:
-    """A storage that takes forever to delete a file."""
+    """A storage that never finishes the deletion of a file."""
 
     async def delete(self, _: str) -> None:
         await asyncio.Event().wait()
