@@ -106,6 +106,7 @@ def test_stop_during_the_start_stops_all_processes(start: Callable[..., RunningS
     assert have_exited([pid])
 
 
+@pytest.mark.slow
 def test_next_start_after_a_killed_supervisor_stops_its_processes(start: Callable[..., RunningStack]) -> None:
     first = start().await_ready()
     pids, address = first.pids(), first.ready["api_url"]
