@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import pyarrow
     import pyarrow.parquet
 
-_GROUP_BYTES: Final = 8 * 2**20  # Arrow bytes per row group, which the encoder buffers
+_GROUP_BYTES: Final = 5 * 2**20  # Arrow bytes per row group, which the encoder buffers
 _UNIQUE_COLUMN: Final = "id"  # a dictionary doesn't compress unique values
 
 

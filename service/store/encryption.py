@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import Final
-
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from typing import TYPE_CHECKING, Final
 
 from service.domain.errors import ServiceError
+
+if TYPE_CHECKING:
+    from cryptography.fernet import MultiFernet  # imported only if keys are set: the library uses 6 MiB
 
 _MARK: Final = "fernet:"  # a stored secret is fernet:<key ID>:<token>, or plain text
 _KEY_ID_CHARS: Final = 8
@@ -28,8 +29,7 @@ class SecretCipher:
 
     def __init__(self, keys: Sequence[str] = ()) -> None:
         """Use Fernet keys. Raises InvalidSecretKey."""
-        fernets = [_fernet(key, position) for position, key in enumerate(keys, 1)]
-        self._fernet = MultiFernet(fernets) if fernets else None
+        self._fernet = _multi_fernet(keys) if keys else None
         self.key_ids: Final = tuple(_key_id(key) for key in keys)
 
     @property
@@ -50,17 +50,24 @@ class SecretCipher:
         key_id, _, token = stored.removeprefix(_MARK).partition(":")
         if self._fernet is None or key_id not in self.key_ids:
             raise UnknownSecretKey(f"RESULTS_SECRET_KEYS: no key has the ID {key_id}")
+        from cryptography.fernet import InvalidToken
+
         try:
             return self._fernet.decrypt(token).decode()
         except InvalidToken:
             raise UnknownSecretKey(f"RESULTS_SECRET_KEYS: the key {key_id} doesn't decrypt a secret") from None
 
 
-def _fernet(key: str, position: int) -> Fernet:
-    try:
-        return Fernet(key)
-    except ValueError:
-        raise InvalidSecretKey(f"key {position} must be 32 bytes in URL-safe base64") from None
+def _multi_fernet(keys: Sequence[str]) -> "MultiFernet":
+    from cryptography.fernet import Fernet, MultiFernet
+
+    fernets = []
+    for position, key in enumerate(keys, 1):
+        try:
+            fernets.append(Fernet(key))
+        except ValueError:
+            raise InvalidSecretKey(f"key {position} must be 32 bytes in URL-safe base64") from None
+    return MultiFernet(fernets)
 
 
 def _key_id(key: str) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # One PostgreSQL process is slower than the encoding and storage of its rows.
 READERS: Final = 2
 TEXT: Final = ReadStrategy(READERS, range_results=60_000, buffered_chunks=18)
-ARROW: Final = ReadStrategy(READERS, range_results=40_000, buffered_chunks=4)  # its libraries use 100 MiB
+ARROW: Final = ReadStrategy(READERS, range_results=40_000, buffered_chunks=3)  # its libraries use 100 MiB
 
 
 @dataclass(slots=True)
