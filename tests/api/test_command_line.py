@@ -5,6 +5,8 @@ import os
 import sys
 import time
 
+import pytest
+
 from tests.api.served import Api
 
 
@@ -25,6 +27,7 @@ async def trail(database_url: str, *arguments: str, organization: str = "shop") 
     return [line.split("  ")[1:4] for line in out.splitlines()]
 
 
+@pytest.mark.slow
 async def test_changes_on_the_command_line_are_in_the_audit_trail(database_url: str) -> None:
     await command(database_url, "organizations", "create", "shop")
     _, _, stderr = await command(database_url, "keys", "create", "--organization", "shop", "--role", "viewer")
@@ -38,6 +41,7 @@ async def test_changes_on_the_command_line_are_in_the_audit_trail(database_url: 
     assert await trail(database_url, "--limit", "1") == [["command line", "keys revoke", key_id]]
 
 
+@pytest.mark.slow
 async def test_failed_changes_are_not_in_the_audit_trail(database_url: str) -> None:
     await command(database_url, "organizations", "create", "shop")
     assert (await command(database_url, "organizations", "create", "shop"))[0] == 1
@@ -58,6 +62,7 @@ async def test_unknown_organization_is_named(database_url: str) -> None:
     assert "organization 'absent' not found" in stderr
 
 
+@pytest.mark.slow
 async def test_created_key_works_immediately_and_revoked_key_ends_within_five_seconds(
     api: Api, database_url: str
 ) -> None:

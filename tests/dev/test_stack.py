@@ -55,6 +55,7 @@ def test_embedded_queue_delivers_the_sample_runs(start: Callable[..., RunningSta
     assert set(stack.run_ids() or []) == SAMPLE_RUNS
 
 
+@pytest.mark.slow
 def test_second_start_reuses_address_and_key_and_sends_no_sample_runs(start: Callable[..., RunningStack]) -> None:
     first = start().await_ready()
     address, key = first.ready["api_url"], first.ready["api_key"]

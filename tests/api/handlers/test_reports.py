@@ -174,6 +174,7 @@ async def test_malformed_form_returns_400_with_a_reason_and_leaves_no_file(
     assert await _stored(without_worker) == []
 
 
+@pytest.mark.slow
 async def test_form_has_at_most_1000_parts(database_url: str, tmp_path: Path) -> None:
     async with serving_reports(database_url, tmp_path) as reports:
         for count, status in ((1_001, 400), (1_000, 202)):

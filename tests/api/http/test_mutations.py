@@ -179,6 +179,7 @@ async def test_malformed_idempotency_key_returns_400(api: Api, key: str) -> None
     assert "no space" in error["message"]
 
 
+@pytest.mark.slow
 async def test_previous_secret_works_until_it_expires(api: Api) -> None:
     _, _, created = await create(api)
     response = await api.send("POST", f"/v1/api-keys/{created['id']}/rotate")
