@@ -68,9 +68,10 @@ async def find_file(connection: Connection, job: ExportRef, project_id: str | No
     return await connection.fetchrow(_SQL["find_file"], job.org_id, job.export_id, project_id)
 
 
-async def find_finished(connection: Connection, org_id: OrgId, export_ids: Sequence[str]) -> set[str]:
-    """Return the IDs of the jobs that are finished, canceled, or deleted."""
-    return {row["export_id"] for row in await connection.fetch(_SQL["find_finished"], org_id, list(export_ids))}
+async def find_finished(connection: Connection, jobs: Sequence[tuple[OrgId, str]]) -> set[tuple[OrgId, str]]:
+    """Return the jobs, each with its organization and its ID, that are finished, canceled, or deleted."""
+    rows = await connection.fetch(_SQL["find_finished"], *map(list, zip(*jobs, strict=True)))
+    return {(OrgId(row["org_id"]), row["export_id"]) for row in rows}
 
 
 async def cancel(connection: Connection, job: ExportRef, project_id: str | None) -> bool:

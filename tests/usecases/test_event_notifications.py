@@ -2,9 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any
 
-import asyncpg
 import pytest
 
 from service.domain.events import NewEvent
@@ -23,6 +21,7 @@ from service.usecases.webhooks.manage_webhooks import (
 )
 from tests.consumers.dispatching import add_webhook
 from tests.run_events import run_event
+from tests.statements import record_statements
 from tests.stored import Store
 
 Request = Callable[[Connection, WebhookRef, str], Awaitable[None]]
@@ -31,16 +30,7 @@ Request = Callable[[Connection, WebhookRef, str], Awaitable[None]]
 @pytest.fixture
 def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every statement that any connection executes, in order."""
-    executed: list[str] = []
-    for name in ("execute", "fetch", "fetchval", "fetchrow"):
-        original = getattr(asyncpg.Connection, name)
-
-        async def recorded(self: Any, query: str, *args: Any, call: Any = original, **kwargs: Any) -> Any:
-            executed.append(query)
-            return await call(self, query, *args, **kwargs)
-
-        monkeypatch.setattr(asyncpg.Connection, name, recorded)
-    return executed
+    return record_statements(monkeypatch)
 
 
 @pytest.fixture

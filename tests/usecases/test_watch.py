@@ -16,7 +16,7 @@ async def test_watch_ends_if_the_database_stops_at_the_same_time(store: Store) -
     """The cleanup of a canceled query raises Unavailable if the database is down."""
     querying = asyncio.Event()
 
-    async def find_finished(_connection: Any, _org_id: OrgId, _watched: Sequence[str]) -> set[str]:
+    async def find_finished(_connection: Any, _watched: Sequence[tuple[OrgId, str]]) -> set[tuple[OrgId, str]]:
         querying.set()
         try:
             await asyncio.sleep(60)

@@ -26,7 +26,7 @@ from service.store.queries.runs import RunSelector, find_complete
 from service.usecases.events.subscriptions import EventSubscriptions, open_subscriptions
 from service.usecases.watch import Watch, watching
 
-_WORKER_CONNECTIONS: Final = 2  # for metrics, and for finding organizations with new events
+_WORKER_CONNECTIONS: Final = 3  # for metrics, and for queries that cover the waiting requests of all organizations
 _UPLOAD_WAIT_S: Final = 20.0  # the jobs of a CI pipeline upload their reports at the same time
 
 
@@ -69,9 +69,10 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 resources.database_pool(settings, "results_worker", _WORKER_CONNECTIONS)
             )
         notifications = await opened.enter_async_context(open_notifications(pool, NUMBERED, WRITTEN))
-        run_watch = await opened.enter_async_context(watching(pool, notifications, WRITTEN, find_complete))
-        export_watch = await opened.enter_async_context(watching(pool, notifications, WRITTEN, exports.find_finished))
-        receipt_watch = await opened.enter_async_context(watching(pool, notifications, WRITTEN, receipts.find_finished))
+        watched = worker_pool, notifications, WRITTEN
+        run_watch = await opened.enter_async_context(watching(*watched, find_complete))
+        export_watch = await opened.enter_async_context(watching(*watched, exports.find_finished))
+        receipt_watch = await opened.enter_async_context(watching(*watched, receipts.find_finished))
         storage = resources.open_storage(settings)
         storage_health = StorageHealth(storage)
         await storage_health.is_up()  # logs a wrong configuration at the start

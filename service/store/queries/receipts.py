@@ -46,9 +46,10 @@ async def find_one(
     return ReceiptDetails(*row) if row else None
 
 
-async def find_finished(connection: Connection, org_id: OrgId, receipt_ids: Sequence[str]) -> set[str]:
-    """Return the IDs whose receipts are finished or don't exist."""
-    return {row["receipt_id"] for row in await connection.fetch(_SQL["find_finished"], org_id, list(receipt_ids))}
+async def find_finished(connection: Connection, receipts: Sequence[tuple[OrgId, str]]) -> set[tuple[OrgId, str]]:
+    """Return the receipts, each with its organization and its ID, that are finished or don't exist."""
+    rows = await connection.fetch(_SQL["find_finished"], *map(list, zip(*receipts, strict=True)))
+    return {(OrgId(row["org_id"]), row["receipt_id"]) for row in rows}
 
 
 async def list_page(

@@ -49,12 +49,14 @@ async def find_one(connection: Connection, org_id: OrgId, run_id: str, project_i
     return text
 
 
-async def find_complete(connection: Connection, org_id: OrgId, selectors: Sequence[RunSelector]) -> set[RunSelector]:
-    """Return the selectors whose runs are complete."""
+async def find_complete(
+    connection: Connection, selectors: Sequence[tuple[OrgId, RunSelector]]
+) -> set[tuple[OrgId, RunSelector]]:
+    """Return the selectors, each with its organization, whose runs are complete."""
     values = {
-        "org_id": org_id,
-        "run_ids": [selector.run_id for selector in selectors],
-        "project_ids": [selector.project_id for selector in selectors],
+        "org_ids": [org_id for org_id, _ in selectors],
+        "run_ids": [selector.run_id for _, selector in selectors],
+        "project_ids": [selector.project_id for _, selector in selectors],
     }
     indexes: list[int] = await compose("complete_runs").fetch_value(connection, values)
     return {selectors[index] for index in indexes}

@@ -82,9 +82,9 @@ RETURNING 1
 SELECT status, path, size, sha256, request, run_id, error, created_at FROM exports
 WHERE org_id = $1 AND export_id = $2 AND ($3::text IS NULL OR project_id = $3)
 
--- name: find_finished  (includes jobs that were deleted)
-SELECT requested.export_id FROM unnest($2::text[]) AS requested (export_id)
-LEFT JOIN exports e ON e.org_id = $1 AND e.export_id = requested.export_id
+-- name: find_finished  (of the given jobs of several organizations; includes jobs that were deleted)
+SELECT requested.org_id, requested.export_id FROM unnest($1::int[], $2::text[]) AS requested (org_id, export_id)
+LEFT JOIN exports e ON e.org_id = requested.org_id AND e.export_id = requested.export_id
 WHERE e.status IS NULL OR e.status NOT IN ('queued', 'running')
 
 -- name: delete

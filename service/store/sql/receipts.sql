@@ -26,9 +26,9 @@ WHERE org_id = $1 AND receipt_id = $2
   AND ($3::text IS NULL OR r.project_id = $3 OR r.project_id IS NULL AND EXISTS (
       SELECT 1 FROM runs WHERE runs.org_id = r.org_id AND runs.run_id = r.run_id AND runs.project_id = $3))
 
--- name: find_finished  (includes receipts that were deleted)
-SELECT requested.receipt_id FROM unnest($2::text[]) AS requested (receipt_id)
-LEFT JOIN receipts r ON r.org_id = $1 AND r.receipt_id = requested.receipt_id
+-- name: find_finished  (of the given receipts of several organizations; includes receipts that were deleted)
+SELECT requested.org_id, requested.receipt_id FROM unnest($1::int[], $2::text[]) AS requested (org_id, receipt_id)
+LEFT JOIN receipts r ON r.org_id = requested.org_id AND r.receipt_id = requested.receipt_id
 WHERE r.status IS NULL OR r.status NOT IN ('queued', 'processing')
 
 -- name: page  (newest first; returns one row more than fits into the page, so that the caller knows that there are more)

@@ -367,9 +367,9 @@ async def test_many_waiting_requests_share_one_query(
     queries: list[int] = []
     find_finished = read_receipts.find_finished
 
-    async def counted(connection: Any, org_id: Any, requested: Any) -> Any:
+    async def counted(connection: Any, requested: Any) -> Any:
         queries.append(len(requested))
-        return await find_finished(connection, org_id, requested)
+        return await find_finished(connection, requested)
 
     monkeypatch.setattr("service.api.server.resources.receipts.find_finished", counted)
     async with serving_reports(database_url, tmp_path) as reports:

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from service.store.events import WRITTEN
 from service.store.queries import runs as read_runs
 from tests.api.served import Api, serve
 from tests.exporting import exporting
 from tests.report_api import PASSING, Reports
 from tests.run_events import result, run_event
+from tests.statements import record_statements
 
 
 async def wait(api: Api, run_id: str, seconds: int, key: str | None = None) -> tuple[int, Any, float]:
@@ -74,9 +76,9 @@ async def test_many_waiting_requests_share_one_query(database_url: str, monkeypa
     queries: list[int] = []
     find_complete = read_runs.find_complete
 
-    async def counted(connection: Any, org_id: Any, selectors: Any) -> Any:
+    async def counted(connection: Any, selectors: Any) -> Any:
         queries.append(len(selectors))
-        return await find_complete(connection, org_id, selectors)
+        return await find_complete(connection, selectors)
 
     monkeypatch.setattr("service.api.server.resources.find_complete", counted)
     async with serve(database_url, rate_limit="off") as api:
@@ -88,6 +90,35 @@ async def test_many_waiting_requests_share_one_query(database_url: str, monkeypa
     assert {status for status, _, _ in responses} == {200}
     assert len(queries) - before <= 5
     assert max(queries) == 50
+
+
+async def test_number_of_statements_does_not_depend_on_waiting_organizations(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one query per organization, each notification would cause two statements for each of them."""
+    keys = [(await api.make_organization(f"organization-{number}"))[1] for number in range(20)]
+    waiting = [asyncio.create_task(wait(api, "run_1", 20, key)) for key in keys for _ in range(3)]
+    await asyncio.sleep(2)
+    statements = record_statements(monkeypatch)
+    for _ in range(5):
+        await api.store.pool.execute(f"NOTIFY {WRITTEN}")
+        await asyncio.sleep(0.1)
+    counted = len(statements)
+    await api.store.ingest(*(run_event("run_1", organization=f"organization-{number}") for number in range(20)))
+    assert {status for status, _, _ in await asyncio.gather(*waiting)} == {200}
+    assert counted < 20
+
+
+async def test_run_of_another_organization_does_not_end_the_wait(api: Api) -> None:
+    _, other_key = await api.make_organization("other")
+    ours = asyncio.create_task(wait(api, "run_1", 20))
+    theirs = asyncio.create_task(wait(api, "run_1", 2, other_key))
+    await asyncio.sleep(0.3)
+    await api.store.ingest(run_event("run_1"))
+    assert (await ours)[0] == 200
+    status, _, elapsed_s = await theirs
+    assert status == 404
+    assert elapsed_s >= 2
 
 
 @pytest.mark.parametrize("preference", ["wait=1", 'respond-async, Wait = "1"; x=2', "wait=soon, wait=1"])

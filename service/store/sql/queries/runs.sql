@@ -63,11 +63,12 @@ FROM (
     WHERE r.org_id = :org_id AND r.run_id = :run_id AND (:project_id::text IS NULL OR r.project_id = :project_id)
 ) item
 
--- name: complete_runs  (the indexes of the requested runs that are complete)
+-- name: complete_runs  (the indexes of the requested runs, of several organizations, that are complete)
 SELECT coalesce(array_agg(requested.index - 1), '{}')
-FROM unnest(:run_ids::text[], :project_ids::text[]) WITH ORDINALITY AS requested (run_id, project_id, index)
+FROM unnest(:org_ids::int[], :run_ids::text[], :project_ids::text[]) WITH ORDINALITY
+    AS requested (org_id, run_id, project_id, index)
 CROSS JOIN LATERAL (
     SELECT 1 FROM runs r
-    WHERE r.org_id = :org_id AND r.run_id = requested.run_id AND r.complete
+    WHERE r.org_id = requested.org_id AND r.run_id = requested.run_id AND r.complete
       AND (requested.project_id IS NULL OR r.project_id = requested.project_id) LIMIT 1
 ) run

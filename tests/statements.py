@@ -1,0 +1,20 @@
+"""A record of the statements that the connections of this process execute."""
+
+from typing import Any
+
+import asyncpg
+import pytest
+
+
+def record_statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list that contains every statement that any connection executes from now on, in order."""
+    executed: list[str] = []
+    for name in ("execute", "fetch", "fetchval", "fetchrow"):
+        original = getattr(asyncpg.Connection, name)
+
+        async def recorded(self: Any, query: str, *args: Any, call: Any = original, **kwargs: Any) -> Any:
+            executed.append(query)
+            return await call(self, query, *args, **kwargs)
+
+        monkeypatch.setattr(asyncpg.Connection, name, recorded)
+    return executed
