@@ -1,7 +1,8 @@
 """Cases. They are never deleted."""
 
 from collections.abc import Mapping
-from typing import Final
+from datetime import datetime
+from typing import Final, NamedTuple
 
 from service.domain.cases import Case
 from service.domain.ids import CaseKey, OrgId
@@ -13,10 +14,20 @@ _SQL: Final = statements("cases")
 CaseKeyRef = tuple[OrgId, CaseKey]
 
 
-async def find_incarnation(connection: Connection) -> str:
-    """Return a text that changes if committed cases or organizations can be missing, after a failover or restore."""
-    incarnation: str = await connection.fetchval(_SQL["find_incarnation"])
-    return incarnation
+class ServerState(NamedTuple):
+    """The state of the server: `incarnation` changes if committed cases or organizations can be missing.
+
+    This is the case after a failover or restore. `now` is the time of the server.
+    """
+
+    incarnation: str
+    now: datetime
+
+
+async def find_server_state(connection: Connection) -> ServerState:
+    """Return the state of the server that this connection uses."""
+    [row] = await connection.fetch(_SQL["find_server_state"])
+    return ServerState(*row)
 
 
 async def insert_unseen(connection: Connection, unseen: Mapping[CaseKeyRef, Case]) -> dict[CaseKeyRef, Case]:

@@ -1,6 +1,6 @@
 """Upload of reports over HTTP: the response is a receipt."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from aiohttp import web
@@ -26,7 +26,8 @@ from service.domain.keys import Caller
 from service.domain.report_formats import normalize_media_type
 from service.domain.reports import StoredPart, Upload
 from service.domain.texts import replace_unstorable
-from service.store.postgres.database import Connection
+from service.store import upkeep
+from service.store.postgres.database import Connection, as_organization
 from service.store.queries import receipts as read_receipts
 from service.usecases.ingest.parse_events import AcceptanceWindow
 from service.usecases.reports.accept_report import UploadPart, UploadWriter, accept_report, identify
@@ -37,7 +38,7 @@ _RUN_ID = TypeAdapter(Identifier)
 async def upload_report(request: web.Request) -> web.Response:
     """Store the uploaded report and queue it. The receipt shows the outcome. An empty report returns 400."""
     caller, resources = get_caller(request), request.app[RESOURCES]
-    run_id, query = _run_id(request), _query(request, caller)
+    run_id, query = _run_id(request), await _query(request, caller)
     check_content_length(request, resources.settings.report_max_bytes)
     writer = UploadWriter(resources.storage, caller.org_id, resources.settings.report_max_bytes)
     queued = False
@@ -74,16 +75,24 @@ def _run_id(request: web.Request) -> str:
     return run_id
 
 
-def _query(request: web.Request, caller: Caller) -> ReportQuery:
+async def _query(request: web.Request, caller: Caller) -> ReportQuery:
     query = parse_query(request, ReportQuery)
     if caller.project_id not in (None, query.project_id):
         raise Forbidden(f"project_id: must be {caller.project_id!r}, because the key is bound to this project")
-    accept = AcceptanceWindow(datetime.now(UTC), request.app[RESOURCES].settings.retention)
-    if query.completed_at and accept.excludes(query.completed_at):
+    if query.completed_at:
+        await _check_completed_at(request, caller, query.completed_at)
+    return query
+
+
+async def _check_completed_at(request: web.Request, caller: Caller, completed_at: datetime) -> None:
+    """Raise InvalidRequest if a worker would reject the report. Uses the clock of the database, as workers do."""
+    resources = request.app[RESOURCES]
+    async with as_organization(resources.pool, caller.org_id) as connection:
+        window = AcceptanceWindow(await upkeep.read_clock(connection), resources.settings.retention)
+    if window.excludes(completed_at):
         raise InvalidRequest(
             "completed_at: must be within the retention and at most 24 h in the future", "completed_at"
         )
-    return query
 
 
 async def _receive(request: web.Request, writer: UploadWriter, run: dict[str, Any]) -> Upload:

@@ -1,8 +1,11 @@
--- name: find_incarnation  (the server process, the database, and the files of the tables that ingest caches)
--- A failover, a restored backup, and TRUNCATE change at least one of them.
+-- name: find_server_state
+-- The incarnation is the server process, the database, and the files of the tables that ingest caches. A failover, a
+-- restored backup, and TRUNCATE change at least one of them.
 SELECT concat_ws(' ', extract(epoch FROM pg_postmaster_start_time()),
                  (SELECT oid FROM pg_database WHERE datname = current_database()),
                  pg_relation_filenode(to_regclass('cases')), pg_relation_filenode(to_regclass('organizations')))
+           AS incarnation,
+       clock_timestamp() AS now
 
 -- name: insert_unseen  (sorted by key, to prevent deadlocks between batches)
 -- A case with a case_id gets its newest suite and name. A case without one can only get a file that it didn't have.

@@ -1,11 +1,13 @@
 """The caches of ingest: what a process knows about the committed rows of the database."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from service.domain.cases import KnownCases
 from service.domain.ids import OrgId
 from service.store import cases, partitions
 from service.store.postgres.database import Connection
+from service.usecases.ingest.parse_events import EPOCH
 
 
 @dataclass(slots=True)
@@ -15,6 +17,7 @@ class IngestCache:
     cases: KnownCases = field(default_factory=KnownCases)
     organizations: dict[str, OrgId] = field(default_factory=dict)
     months: partitions.KnownMonths = field(default_factory=partitions.KnownMonths)
+    now: datetime = EPOCH  # the time of the database when a batch last used this cache
 
 
 class IngestCaches:
@@ -25,11 +28,12 @@ class IngestCaches:
 
     def __init__(self) -> None:
         self._incarnation: str | None = None
-        self._current = IngestCache()
+        self.current = IngestCache()
 
     async def find(self, connection: Connection) -> IngestCache:
         """Return the cache that is valid for this connection. It stays valid until the connection is closed."""
-        incarnation = await cases.find_incarnation(connection)
+        incarnation, now = await cases.find_server_state(connection)
         if incarnation != self._incarnation:
-            self._incarnation, self._current = incarnation, IngestCache()
-        return self._current
+            self._incarnation, self.current = incarnation, IngestCache()
+        self.current.now = now
+        return self.current

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Final
 
@@ -122,7 +122,7 @@ class RunIngest:
 
     def _find_run(self, body: bytes) -> ProducerRun | None:
         """Return the run that the event names, or None if the event isn't valid or its data is in storage."""
-        event = parse_event(body, AcceptanceWindow(datetime.now(UTC), self._retention), self._max_rows)
+        event = parse_event(body, self._window(self._caches.current), self._max_rows)
         return (event.organization, event.state.run_id) if isinstance(event, ParsedEvent) else None
 
     async def _ingest_with_retries(self, bodies: Sequence[bytes], lock_wait_s: float) -> list[EventOutcome]:
@@ -132,9 +132,9 @@ class RunIngest:
         return await retry_on_conflict(partial(self._ingest_batch, bodies, lock_wait_s), log_retry)
 
     async def _ingest_batch(self, bodies: Sequence[bytes], lock_wait_s: float) -> list[EventOutcome]:
-        window = AcceptanceWindow(datetime.now(UTC), self._retention)
         async with self._pool.acquire() as connection:
             cache = await self._caches.find(connection)
+            window = self._window(cache)
             batch = BatchWriter([await self._parse(connection, cache, body, window) for body in bodies])
             await insert_unseen_cases(connection, cache.cases, batch.events)
             completed_ms = [item.event.state.completed_ms for item in batch.events]
@@ -143,6 +143,10 @@ class RunIngest:
                 await batch.store(connection)
                 await emit_run_events(connection, batch.changes, self._link_base)
         return batch.outcomes
+
+    def _window(self, cache: IngestCache) -> AcceptanceWindow:
+        """Return the accepted times. The clock of this process can be wrong, and others would accept other events."""
+        return AcceptanceWindow(cache.now, self._retention)
 
     async def _parse(
         self, connection: Connection, cache: IngestCache, body: bytes, window: AcceptanceWindow
@@ -193,10 +197,10 @@ class RunIngest:
         message = f"{type(error).__name__}: {error}"[:1000]
         log.error("event_failed", reason=reason, exc_info=error)
         try:
-            event = parse_event(body, AcceptanceWindow(datetime.now(UTC), self._retention), self._max_rows)
-            rejected = event if isinstance(event, RejectedEvent) else event.to_rejected(reason, message)
             async with self._pool.acquire() as connection:
                 cache = await self._caches.find(connection)
+                event = parse_event(body, self._window(cache), self._max_rows)
+                rejected = event if isinstance(event, RejectedEvent) else event.to_rejected(reason, message)
                 item = RejectedItem(cache.organizations.get(rejected.organization or ""), rejected)
                 async with connection.transaction():
                     await BatchWriter([item]).store(connection)

@@ -24,12 +24,12 @@ from service.usecases.ingest.validate_events import (
 
 MAX_BODY_BYTES: Final = 4 * 2**20
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
 # The range of a database column: a time zone can move a time out of the calendar, and asyncpg reads the first
 # time of the calendar as -infinity.
-_FIRST_MS: Final = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MS + 1
-_LAST_MS: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MS
+_FIRST_MS: Final = (datetime.min.replace(tzinfo=UTC) - EPOCH) // _MS + 1
+_LAST_MS: Final = (datetime.max.replace(tzinfo=UTC) - EPOCH) // _MS
 _MAX_CLOCK_SKEW: Final = timedelta(hours=24)
 _MAX_LENGTHS: Final = {
     "environment": texts.MAX_TEXT,
@@ -95,7 +95,7 @@ class ParsedDataref:
 
 @dataclass(frozen=True, slots=True)
 class AcceptanceWindow:
-    """The accepted ranges of `completed_at` and of the event time, relative to the time of parsing."""
+    """The accepted ranges of `completed_at` and of the event time, relative to the time of the database."""
 
     now: datetime
     retention: timedelta
@@ -242,7 +242,7 @@ def truncate(text: str, limit: int, problems: list[Problem], index: int | None, 
 
 def to_ms(time: datetime) -> int:
     """Return integer milliseconds since 1970. A time without a zone is in UTC."""
-    return (aware(time) - _EPOCH) // _MS
+    return (aware(time) - EPOCH) // _MS
 
 
 def aware(time: datetime) -> datetime:

@@ -1,11 +1,13 @@
 """Stored state and receipts after the ingest of valid, repeated, and invalid events."""
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
 import pytest
 
+from service.store.cases import ServerState
 from service.usecases.ingest.ingest_runs import RunIngest
 from service.usecases.ingest.parse_events import (
     AcceptanceWindow,
@@ -407,10 +409,12 @@ async def test_parsing_a_batch_does_not_block_other_batches(store: Store, monkey
         parsed.append(event)
         return parse_event(event, window, max_rows)
 
-    async def find_incarnation_without_io(_: asyncpg.Connection) -> str:
-        return ""  # a slow response from the database would determine the order
+    state = ServerState("", datetime.now(UTC))
 
-    monkeypatch.setattr("service.store.cases.find_incarnation", find_incarnation_without_io)
+    async def find_server_state_without_io(_: asyncpg.Connection) -> ServerState:
+        return state  # a slow response from the database would determine the order
+
+    monkeypatch.setattr("service.store.cases.find_server_state", find_server_state_without_io)
     monkeypatch.setattr("service.usecases.ingest.ingest_runs.parse_event", record_and_parse)
     await store.ingest(run_event("caches_the_organization"))
     parsed.clear()
