@@ -14,26 +14,15 @@ from typing import Final
 
 from tests.faults.injections import INJECTIONS, Injection
 from tests.faults.proxied_stack import proxied_stack
-from tests.faults.rounds import format_findings, format_header, run_round, seed
+from tests.faults.rounds import run_rounds, seed
 
 _DURATION_S: Final = 15.0
-_LISTED: Final = 5
 
 
 async def inject_all(injections: Sequence[Injection], directory: Path) -> bool:
     """Run a round of each injection. Return whether all were clean."""
-    all_clean = True
-    random = Random(seed())
-    print(f"seed {seed()}\n{format_header()}", flush=True)
     async with proxied_stack(directory) as stack:
-        for injection in injections:
-            findings = await run_round(stack, injection, random, _DURATION_S)
-            print(format_findings(injection, findings), flush=True)
-            for kind in ("lost", "duplicated", "wrongly_dead_lettered", "other_organization"):
-                if found := getattr(findings, kind):
-                    print(f"  {kind}: {', '.join(found[:_LISTED])}", flush=True)
-            all_clean &= findings.is_clean
-    return all_clean
+        return await run_rounds(stack, injections, Random(seed()), _DURATION_S)
 
 
 def main() -> None:

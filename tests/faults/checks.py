@@ -6,14 +6,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import aio_pika
-import asyncpg
 import orjson
 
 from service.domain.signatures import signed_headers
+from service.store.postgres.database import DRIVER_ERRORS
 from tests.faults.journals import Journal
 from tests.faults.producers import CASES, POISON, REPORT, REPORT_CASES, SHARDS
-from tests.faults.proxied_stack import ORGANIZATIONS, ProxiedStack
+from tests.faults.proxied_stack import ORGANIZATIONS, ServiceStack
 from tests.receivers import Received
 
 _POLL_S: Final = 0.2
@@ -52,7 +51,7 @@ class Findings:
 class Checker:
     """Observes when the events of one label are stored, and at the end compares everything with the journal."""
 
-    def __init__(self, stack: ProxiedStack, journal: Journal, label: str) -> None:
+    def __init__(self, stack: ServiceStack, journal: Journal, label: str) -> None:
         self._stack = stack
         self._journal = journal
         self._prefix = f"{label}/"
@@ -64,7 +63,7 @@ class Checker:
         while True:
             try:
                 await self._record_stored()
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            except (OSError, *DRIVER_ERRORS):
                 await asyncio.sleep(_POLL_S)  # the database is stopped
 
     async def check(self, timeout_s: float) -> Findings:
@@ -128,7 +127,7 @@ class Checker:
 
     async def _read_dead_letters(self) -> None:
         """Move the dead letters of all queues into memory."""
-        async with await aio_pika.connect(self._stack.rabbitmq.url, timeout=10) as connection:
+        async with await self._stack.connect_to_broker() as connection:
             channel = await connection.channel()
             for name in self._stack.topology.queues:
                 queue = await channel.get_queue(self._stack.topology.dead_queue(name), ensure=False)

@@ -13,7 +13,7 @@ from aio_pika.exceptions import AMQPError
 
 from consumers.topology import RUN_COMPLETED
 from tests.faults.journals import Journal
-from tests.faults.proxied_stack import ORGANIZATIONS, ProxiedStack
+from tests.faults.proxied_stack import ORGANIZATIONS, ServiceStack
 from tests.report_api import PASSING
 from tests.run_events import body, result, run_event
 
@@ -59,7 +59,7 @@ def report_run_id(label: str, number: int) -> str:
 class Producers:
     """Publishers of events and one sender of reports. `label` is the first part of every ID that they use."""
 
-    def __init__(self, stack: ProxiedStack, journal: Journal, label: str) -> None:
+    def __init__(self, stack: ServiceStack, journal: Journal, label: str) -> None:
         self._stack = stack
         self._journal = journal
         self._label = label
@@ -78,7 +78,7 @@ class Producers:
         pending: list[int] = []
         while pending or not self._stopping.is_set():
             with contextlib.suppress(*_LOST_CONNECTION):
-                async with await aio_pika.connect(self._stack.rabbitmq.url, timeout=_TIMEOUT_S) as connection:
+                async with await self._stack.connect_to_broker() as connection:
                     channel = await connection.channel(publisher_confirms=True)
                     exchange = await channel.get_exchange(self._stack.topology.runs_exchange, ensure=False)
                     await self._publish_until_stopped(exchange, pending)

@@ -1,18 +1,20 @@
-"""All processes of the service, with proxies in front of PostgreSQL and RabbitMQ, for fault injection."""
+"""All processes of the service, for fault injection; by default with proxies in front of PostgreSQL and RabbitMQ."""
 
 import asyncio
 import os
 import signal
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-import aio_pika
 import asyncpg
+from aio_pika.abc import AbstractConnection
 
+from consumers.connections import connect
 from consumers.topology import Topology
 from service.dev.components import StackComponent
 from service.dev.ports import choose_port
@@ -47,16 +49,12 @@ _SETTINGS: Final = {
 }
 
 
-class ProxiedStack:
-    """The servers, their proxies, the processes of the service, and a receiver of each organization's webhooks."""
+class ServiceStack(ABC):
+    """The processes of the service, and a receiver of each organization's webhooks. A subclass provides the servers."""
 
-    def __init__(self, directory: Path, postgres: Postgres, rabbitmq: RabbitMQ) -> None:
+    def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.postgres = postgres
-        self.rabbitmq = rabbitmq
         self.topology = Topology()
-        self.postgres_proxy = UnreliableProxy(postgres.url)
-        self.rabbitmq_proxy = UnreliableProxy(rabbitmq.url)
         self.http_port = choose_port()
         self.keys: dict[str, str] = {}
         self.receivers: dict[str, Receiver] = {}
@@ -66,14 +64,38 @@ class ProxiedStack:
         self.unexpected_exits: list[str] = []
 
     @property
+    @abstractmethod
+    def direct_database_url(self) -> str:
+        """The URL of PostgreSQL without a proxy."""
+
+    @property
+    @abstractmethod
+    def direct_amqp_url(self) -> str:
+        """The URL of RabbitMQ without a proxy."""
+
+    @property
+    def database_url(self) -> str:
+        """The URL of PostgreSQL for the processes."""
+        return self.direct_database_url
+
+    @property
+    def amqp_url(self) -> str:
+        """The URL of RabbitMQ for the processes."""
+        return self.direct_amqp_url
+
+    @property
     def api_url(self) -> str:
         return f"http://127.0.0.1:{self.http_port}"
 
     async def connect(self) -> asyncpg.Connection:
-        """Connect as a superuser that no injection affects, without the proxy."""
-        url = f"postgresql://{_CHECKER}:{_CHECKER}@127.0.0.1:{self.postgres.port}/postgres"
+        """Connect as a superuser that no injection affects, without a proxy."""
+        url = f"postgresql://{_CHECKER}:{_CHECKER}@{self.direct_database_url.rpartition('@')[2]}"
         settings = {"default_transaction_read_only": "off"}
         return await asyncpg.connect(url, timeout=5, command_timeout=30, server_settings=settings)
+
+    async def connect_to_broker(self) -> AbstractConnection:
+        """Connect without a proxy."""
+        return await connect(self.direct_amqp_url)
 
     async def kill(self, name: str) -> None:
         """End a process with SIGKILL. The stack starts it again, as a service manager does."""
@@ -102,8 +124,8 @@ class ProxiedStack:
 
     async def prepare_database(self) -> None:
         """Create the schema, the user of the checker, and the organizations, each with a key and a webhook."""
-        await migrations.apply(self.postgres.url)
-        connection = await asyncpg.connect(self.postgres.url)
+        await migrations.apply(self.direct_database_url)
+        connection = await asyncpg.connect(self.direct_database_url)
         await connection.execute(f"CREATE ROLE {_CHECKER} LOGIN SUPERUSER PASSWORD '{_CHECKER}'")
         await connection.close()
         connection = await self.connect()
@@ -119,7 +141,7 @@ class ProxiedStack:
             self.webhook_secrets[slug] = (await create_webhook(connection, SecretCipher(), org_id, fields, 1)).secret
 
     async def declare_topology(self) -> None:
-        async with await aio_pika.connect(self.rabbitmq.url) as broker:
+        async with await self.connect_to_broker() as broker:
             await self.topology.declare(await broker.channel())
         await asyncio.sleep(_QUEUE_READY_S)
 
@@ -142,12 +164,39 @@ class ProxiedStack:
     def _environment(self) -> dict[str, str]:
         settings = {
             **_SETTINGS,
-            "DATABASE_URL": self.postgres_proxy.url,
-            "AMQP_URL": self.rabbitmq_proxy.url,
+            "DATABASE_URL": self.database_url,
+            "AMQP_URL": self.amqp_url,
             "ARTIFACTS_URL": (self.directory / "files").as_uri(),
             "HTTP_PORT": str(self.http_port),
         }
         return {**os.environ, **{f"RESULTS_{name}": value for name, value in settings.items()}}
+
+
+class ProxiedStack(ServiceStack):
+    """The processes with one PostgreSQL and one RabbitMQ, and a proxy in front of each."""
+
+    def __init__(self, directory: Path, postgres: Postgres, rabbitmq: RabbitMQ) -> None:
+        super().__init__(directory)
+        self.postgres = postgres
+        self.rabbitmq = rabbitmq
+        self.postgres_proxy = UnreliableProxy(postgres.url)
+        self.rabbitmq_proxy = UnreliableProxy(rabbitmq.url)
+
+    @property
+    def direct_database_url(self) -> str:
+        return self.postgres.url
+
+    @property
+    def direct_amqp_url(self) -> str:
+        return self.rabbitmq.url
+
+    @property
+    def database_url(self) -> str:
+        return self.postgres_proxy.url
+
+    @property
+    def amqp_url(self) -> str:
+        return self.rabbitmq_proxy.url
 
 
 @asynccontextmanager
@@ -161,6 +210,14 @@ async def proxied_stack(
         stack = ProxiedStack(directory, postgres, rabbitmq)
         await opened.enter_async_context(stack.postgres_proxy)
         await opened.enter_async_context(stack.rabbitmq_proxy)
+        await opened.enter_async_context(running(stack, consumer_module))
+        yield stack
+
+
+@asynccontextmanager
+async def running(stack: ServiceStack, consumer_module: tuple[str, ...] = ("consumers",)) -> AsyncIterator[None]:
+    """Run the receivers and the processes while the block runs. The servers of the stack are running already."""
+    async with AsyncExitStack() as opened:
         for slug in ORGANIZATIONS:
             stack.receivers[slug] = await opened.enter_async_context(receiving(200))
         await stack.prepare_database()
@@ -173,10 +230,10 @@ async def proxied_stack(
         await stack.relaunch(stack.programs["api"])
         restarting = asyncio.create_task(stack.restart_exited())
         opened.push_async_callback(cancel_until_done, restarting)
-        yield stack
+        yield
 
 
-def _kill_all(stack: ProxiedStack) -> None:
+def _kill_all(stack: ServiceStack) -> None:
     for program in stack.programs.values():
         program.process.send(signal.SIGCONT)
         program.kill()

@@ -3,27 +3,60 @@
 import asyncio
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
-from typing import Final
+from typing import Any, Final, Protocol, TypeVar
 
 from service.stopping import cancel_until_done
 from tests.faults.checks import Checker, Findings
-from tests.faults.injections import Injection
 from tests.faults.journals import Journal
 from tests.faults.producers import Producers
-from tests.faults.proxied_stack import ProxiedStack
+from tests.faults.proxied_stack import ServiceStack
 
 RECOVERY_TIMEOUT_S: Final = 300.0
+_LISTED: Final = 5
 _COLUMNS: Final = ("injection", "confirmed", "lost", "duplicated", "wrongly dead-lettered", "recovery p99", "exits")
+
+Stack = TypeVar("Stack", bound=ServiceStack, contravariant=True)
+
+
+class InjectedFailure(Protocol[Stack]):
+    """A failure of a stack. `inject` causes it once and returns after the cause is removed."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def inject(self) -> Callable[[Stack, Random], Awaitable[None]]: ...
+    @property
+    def is_repeated(self) -> bool: ...
 
 
 def seed() -> int:
     return int(os.environ.get("RESULTS_TEST_SEED", "1"))
 
 
+async def run_rounds(
+    stack: Stack, injections: Sequence[InjectedFailure[Stack]], random: Random, duration_s: float
+) -> bool:
+    """Run a round of each injection and print a row of the table for it. Return whether all were clean."""
+    all_clean = True
+    print(f"seed {seed()}\n{format_header()}", flush=True)
+    for injection in injections:
+        findings = await run_round(stack, injection, random, duration_s)
+        print(format_findings(injection, findings), flush=True)
+        for kind in ("lost", "duplicated", "wrongly_dead_lettered", "other_organization"):
+            if found := getattr(findings, kind):
+                print(f"  {kind}: {', '.join(found[:_LISTED])}", flush=True)
+        all_clean &= findings.is_clean
+    return all_clean
+
+
 async def run_round(
-    stack: ProxiedStack, injection: Injection, random: Random, duration_s: float, timeout_s: float = RECOVERY_TIMEOUT_S
+    stack: Stack,
+    injection: InjectedFailure[Stack],
+    random: Random,
+    duration_s: float,
+    timeout_s: float = RECOVERY_TIMEOUT_S,
 ) -> Findings:
     """Send events for `duration_s` and inject the failure, then wait until all are stored and compare."""
     label = f"{re.sub('[^A-Za-z]+', '-', injection.name)}-{random.getrandbits(32)}"
@@ -45,7 +78,7 @@ async def run_round(
 
 
 async def inject_repeatedly(
-    stack: ProxiedStack, injection: Injection, random: Random, sending: "asyncio.Task[None]"
+    stack: Stack, injection: InjectedFailure[Stack], random: Random, sending: "asyncio.Task[None]"
 ) -> None:
     """Inject the failure after a random pause, and repeat this until the producers finish."""
     while not sending.done():
@@ -65,7 +98,7 @@ def format_header() -> str:
     return format_row(_COLUMNS)
 
 
-def format_findings(injection: Injection, findings: Findings) -> str:
+def format_findings(injection: InjectedFailure[Any], findings: Findings) -> str:
     counts = (len(findings.lost), len(findings.duplicated), len(findings.wrongly_dead_lettered))
     exits = ", ".join(sorted(set(findings.unexpected_exits)))
     return format_row((injection.name, findings.confirmed, *counts, f"{findings.recovery_p99_s:.1f} s", exits))
