@@ -146,6 +146,7 @@ CREATE TABLE runs (
     field_versions    jsonb NOT NULL,        -- {"branch": s since 1970, …}: event time of each field's value
     revision          int NOT NULL DEFAULT 1,
     results_expired   bool NOT NULL DEFAULT false,
+    pinned            bool NOT NULL DEFAULT false, -- retention keeps the run with its results and artifacts
     created_at        timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (org_id, run_key),
     CONSTRAINT runs_run_id_unique UNIQUE (org_id, run_id)
@@ -158,6 +159,7 @@ CREATE INDEX runs_with_failed ON runs (org_id, project_id, run_key) WHERE failed
 CREATE INDEX runs_with_error ON runs (org_id, project_id, run_key) WHERE error > 0;
 CREATE INDEX runs_with_skipped ON runs (org_id, project_id, run_key) WHERE skipped > 0;
 CREATE INDEX runs_with_canceled ON runs (org_id, project_id, run_key) WHERE canceled > 0;
+CREATE INDEX runs_pinned ON runs (org_id, run_key) WHERE pinned;
 
 -- The number of results of a run with these status codes.
 CREATE FUNCTION result_count(run runs, codes text[]) RETURNS int
@@ -587,6 +589,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE
     ON organizations, api_keys, runs, cases, results, result_details, artifacts, receipts, heartbeats TO results_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON exports TO results_api, results_worker;
 GRANT DELETE ON runs, results, result_details TO results_api;
+GRANT UPDATE (pinned) ON runs TO results_api;
 GRANT SELECT, INSERT ON file_deletions TO results_api; -- ON CONFLICT needs SELECT
 GRANT SELECT, INSERT, UPDATE, DELETE ON file_deletions TO results_worker;
 GRANT SELECT, INSERT, UPDATE ON idempotency_keys TO results_api;

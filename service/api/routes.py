@@ -66,6 +66,13 @@ _RUN_ROUTES: Final = (
     Route("DELETE", "/runs/{run_id}", runs.delete_run, "runs:delete", Operation(
         "delete_run", "Delete a run with its results, artifacts, and files", {204: None}, errors=("not_found",),
     )),
+    Route("PUT", "/runs/{run_id}/pin", runs.pin_run, "runs:delete", Operation(
+        "pin_run", "Exclude a run from retention", {204: None}, errors=("not_found",),
+        description="The run, its results, and its artifacts stay until the run is unpinned or deleted explicitly.",
+    )),
+    Route("DELETE", "/runs/{run_id}/pin", runs.unpin_run, "runs:delete", Operation(
+        "unpin_run", "Include a run in retention again", {204: None}, errors=("not_found",),
+    )),
     Route("POST", "/runs/{run_id}/report", reports.upload_report, "reports:create", Operation(
         "upload_report", "Upload a report of a run", {202: out.Receipt}, report_contracts.ReportQuery,
         media_types=(*media_types(), MULTIPART),

@@ -135,6 +135,7 @@ class Run(TypedDict):
     results_expired: Annotated[
         bool, Field(description="The results are older than the retention and have been deleted")
     ]
+    pinned: Annotated[bool, Field(description="The retention doesn't delete the run, its results, or its artifacts")]
 
 
 @_closed

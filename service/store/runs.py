@@ -68,6 +68,13 @@ async def find_run_id(connection: Connection, org_id: OrgId, key: RunKey) -> str
     return run_id
 
 
+async def set_pinned(
+    connection: Connection, org_id: OrgId, run_id: str, project_id: str | None, *, pinned: bool
+) -> bool:
+    """Pin or unpin a run. Return False if the run doesn't exist."""
+    return await connection.fetchval(_SQL["set_pinned"], org_id, run_id, project_id, pinned) is not None
+
+
 async def update(connection: Connection, run: StoredRun) -> None:
     """Write the state, the counts, and the revision of a run that the transaction has locked."""
     await connection.execute(_SQL["update"], run.org_id, run.key, orjson.dumps(_columns(run)).decode())

@@ -1,4 +1,4 @@
-"""Handlers for runs: the list, one run, and its deletion."""
+"""Handlers for runs: the list, one run, its deletion, and its pin."""
 
 from typing import Final
 from uuid import UUID
@@ -22,6 +22,7 @@ from service.store.postgres.database import Connection, as_organization
 from service.store.queries import runs as read_runs
 from service.store.queries.runs import RunSelector
 from service.usecases.retention import delete_run as usecase
+from service.usecases.retention import pin_run as pinning
 
 _CODEC: Final = CursorCodec[RunKey](lambda key: key.bytes, lambda data: RunKey(UUID(bytes=data)))
 
@@ -62,6 +63,26 @@ async def delete_run(request: web.Request) -> web.Response:
         return web.Response(status=204)
 
     return await mutate(request, delete)
+
+
+async def pin_run(request: web.Request) -> web.Response:
+    """Pin a run, so that the retention doesn't delete it."""
+    return await _set_pinned(request, pinned=True)
+
+
+async def unpin_run(request: web.Request) -> web.Response:
+    """Unpin a run. The retention applies again."""
+    return await _set_pinned(request, pinned=False)
+
+
+async def _set_pinned(request: web.Request, *, pinned: bool) -> web.Response:
+    caller, selector = get_caller(request), run_selector(request)
+
+    async def change(connection: Connection) -> web.Response:
+        await pinning.set_pinned(connection, caller.org_id, selector.run_id, selector.project_id, pinned=pinned)
+        return web.Response(status=204)
+
+    return await mutate(request, change)
 
 
 def run_selector(request: web.Request) -> RunSelector:

@@ -1,6 +1,6 @@
 -- name: insert_new  (sorted by ID, to prevent deadlocks; without a conflict target, because key and ID are both unique)
 INSERT INTO runs
-SELECT new.* FROM jsonb_populate_recordset(jsonb_populate_record(NULL::runs, jsonb_build_object('created_at', now())),
+SELECT new.* FROM jsonb_populate_recordset(jsonb_populate_record(NULL::runs, jsonb_build_object('created_at', now(), 'pinned', false)),
                                            $1::text::jsonb) new
 ORDER BY org_id, run_id
 ON CONFLICT DO NOTHING
@@ -15,6 +15,9 @@ FOR UPDATE OF run
 
 -- name: find_run_id
 SELECT run_id FROM runs WHERE org_id = $1 AND run_key = $2
+
+-- name: set_pinned
+UPDATE runs SET pinned = $4 WHERE org_id = $1 AND run_id = $2 AND ($3::text IS NULL OR project_id = $3) RETURNING 1
 
 -- name: update  (all columns that a merge can change)
 UPDATE runs

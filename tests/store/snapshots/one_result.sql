@@ -24,7 +24,7 @@ FROM (
                 r.complete, run_counts(r) AS counts,
                 r.expected_results, r.expected_shards, r.revision, rfc3339(r.started_at) AS started_at,
                 rfc3339(r.completed_at) AS completed_at, rfc3339(r.last_completed_at) AS last_completed_at, r.duration_ms,
-                r.results_expired
+                r.results_expired, r.pinned
             FROM (SELECT run.*) r
         ) run_object) AS run,
         $1::text || '/v1/results/' || result_id(fact.run_key, fact.case_key) || '/artifacts' AS artifacts_url

@@ -9,7 +9,7 @@ FROM (
         r.complete, run_counts(r) AS counts,
         r.expected_results, r.expected_shards, r.revision, rfc3339(r.started_at) AS started_at,
         rfc3339(r.completed_at) AS completed_at, rfc3339(r.last_completed_at) AS last_completed_at, r.duration_ms,
-        r.results_expired
+        r.results_expired, r.pinned
     FROM runs r
     WHERE r.org_id = $1 AND r.run_id = $2 AND ($3::text IS NULL OR r.project_id = $3)
 ) item;

@@ -38,7 +38,7 @@ WITH examined AS MATERIALIZED (
                 r.complete, run_counts(r) AS counts,
                 r.expected_results, r.expected_shards, r.revision, rfc3339(r.started_at) AS started_at,
                 rfc3339(r.completed_at) AS completed_at, rfc3339(r.last_completed_at) AS last_completed_at, r.duration_ms,
-                r.results_expired
+                r.results_expired, r.pinned
             FROM runs r WHERE r.org_id = $5 AND r.run_key = key.run_key LIMIT 1
         ) run
         WHERE key.matches AND key.row_no <= key.page_rows

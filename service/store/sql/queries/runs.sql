@@ -52,7 +52,7 @@ r.run_id, r.project_id, r.environment, r.branch, r.commit_sha, r.ci_url, r.label
 r.complete, run_counts(r) AS counts,
 r.expected_results, r.expected_shards, r.revision, rfc3339(r.started_at) AS started_at,
 rfc3339(r.completed_at) AS completed_at, rfc3339(r.last_completed_at) AS last_completed_at, r.duration_ms,
-r.results_expired
+r.results_expired, r.pinned
 
 -- name: one_run
 SELECT row_to_json(item)::text
