@@ -14,7 +14,11 @@ from service.reports.formats import open_report
 
 @dataclass(frozen=True, slots=True)
 class ReportSummary:
-    """The metadata of a converted report. `run` contains unvalidated fields of RunIn."""
+    """The metadata of a converted report. `run` contains unvalidated fields of RunIn.
+
+    `failures_missing` states that the report declares failing tests but contains no failure, so that its results don't
+    show the outcome of the run.
+    """
 
     format: ReportFormatName
     results: int
@@ -23,6 +27,7 @@ class ReportSummary:
     completed_at: datetime | None
     declared: Mapping[str, int]
     notes: tuple[str, ...]
+    failures_missing: bool
 
 
 def convert(
@@ -51,4 +56,5 @@ def convert(
         completed_at=metadata.completed_at,
         declared=metadata.declared,
         notes=tuple(metadata.notes),
+        failures_missing=metadata.failures_missing,
     )

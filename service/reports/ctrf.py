@@ -141,6 +141,7 @@ def _count(result: ResultIn, metadata: ReportMetadata) -> ResultIn:
     status = result.get("status") if isinstance(result, dict) else None
     if isinstance(status, str) and status in _COUNT_OF:
         metadata.counted[_COUNT_OF[status]] += 1
+        metadata.contains_failures |= status == "failed"
     return result
 
 

@@ -20,7 +20,7 @@ from service.reports.junit_dialects import (
     root_retries,
     suite_retries,
 )
-from service.reports.metadata import ReportMetadata
+from service.reports.metadata import FAILURE_COUNTS, ReportMetadata
 from service.reports.times import timestamp
 from service.reports.xml_chunks import read_xml_chunks
 
@@ -148,6 +148,8 @@ class _JUnitReader:
             suite.expect_repeats()
         if len(self._suites) == 1 and not self._root_declares:
             self._declare(attributes)
+        elif any(_count(attributes, name) for name in FAILURE_COUNTS):
+            self._metadata.declares_failures = True
         self._metadata.add_start(timestamp(attributes.get("timestamp")))
         self._suites.append(suite)
         return suite
@@ -158,9 +160,9 @@ class _JUnitReader:
 
     def _declare(self, attributes: XmlAttributes) -> None:
         for name, count_name in _DECLARED.items():
-            number = attributes.get(name, "")
-            if number.isdecimal() and len(number) < 10:
-                self._metadata.declare(count_name, int(number))
+            number = _count(attributes, name)
+            if number is not None:
+                self._metadata.declare(count_name, number)
 
     def _open_case(self, _tag: str, attributes: XmlAttributes) -> JUnitCase:
         self._case = case = JUnitCase(attributes, self._suites[-1])
@@ -187,6 +189,7 @@ class _JUnitReader:
 
     def _close_outcome(self, outcome: JUnitElement) -> None:
         self._pop_text_handler()
+        self._metadata.contains_failures |= outcome.status != "skipped"
         parent = self._open[-1]
         if isinstance(parent, JUnitCase):
             parent.outcomes = [*(parent.outcomes or ()), outcome]
@@ -251,6 +254,11 @@ class _JUnitReader:
     def _pop_text_handler(self, _opened: OpenElement | None = None) -> None:
         self._text_handlers.pop()
         self._parser.CharacterDataHandler = self._text_handlers[-1] if self._text_handlers else None
+
+
+def _count(attributes: XmlAttributes, name: str) -> int | None:
+    number = attributes.get(name, "")
+    return int(number) if number.isdecimal() and len(number) < 10 else None
 
 
 def _reject_entity_with_value(_name: str, _is_parameter: bool, value: str | None, *_rest: Any) -> None:

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from service.domain.report_formats import ReportFormatName
 
-_COUNTED: Final = ("tests", "failures", "errors", "skipped")
+FAILURE_COUNTS: Final = ("failures", "errors")
+_COUNTED: Final = ("tests", *FAILURE_COUNTS, "skipped")
 
 
 @dataclass(slots=True)
@@ -21,6 +22,13 @@ class ReportMetadata:
     declared: dict[str, int] = field(default_factory=dict)
     counted: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
+    declares_failures: bool = False
+    contains_failures: bool = False
+
+    @property
+    def failures_missing(self) -> bool:
+        """Whether the report declares failing tests but contains no failure. A failure of an earlier attempt counts."""
+        return self.declares_failures and not self.contains_failures
 
     def add_start(self, started_at: datetime | None) -> None:
         """Set the start of the run to the earliest start of its suites."""
@@ -30,6 +38,7 @@ class ReportMetadata:
     def declare(self, count_name: str, number: int) -> None:
         """Add a count that the report states, such as `tests`. The counts of several suites add up."""
         self.declared[count_name] = self.declared.get(count_name, 0) + number
+        self.declares_failures |= number > 0 and count_name in FAILURE_COUNTS
 
     def compare_counts(self) -> None:
         """Add a note for each declared count that differs from the number of elements. The elements are stored."""
