@@ -503,8 +503,10 @@ CREATE TABLE schema_migrations (
 -- Partitions -----------------------------------------------------------------------------------------------
 
 -- Create the missing partitions of a month. If an operator detached a partition to archive it, its name is in use, and the
--- new partition for late events gets the next free name, such as results_2026_05_2. CREATE and ATTACH don't block reads or writes. If a lock isn't available
--- within 2 s, the function fails, because a waiting lock request would block all later requests.
+-- new partition for late events gets the next free name, such as results_2026_05_2. The archived runs expire, because
+-- ingest can't compare a late event with archived results, and would count its results twice. CREATE and ATTACH don't
+-- block reads or writes. If a lock isn't available within 2 s, the function fails, because a waiting lock request would
+-- block all later requests.
 CREATE FUNCTION create_month_partitions(month date) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, public, pg_temp
@@ -535,6 +537,12 @@ BEGIN
         EXECUTE format('CREATE TABLE public.%I (LIKE public.%I INCLUDING ALL)', child, parent);
         EXECUTE format('ALTER TABLE public.%I ATTACH PARTITION public.%I FOR VALUES FROM (%L) TO (%L)',
                        parent, child, low, high);
+        IF parent = 'results' AND child <> base THEN
+            UPDATE public.runs SET results_expired = true
+            FROM public.organizations org
+            WHERE runs.org_id = org.org_id AND run_key >= low AND run_key < high AND NOT results_expired
+                  AND passed + failed + error + skipped + canceled > 0;
+        END IF;
     END LOOP;
 END $$;
 

@@ -13,6 +13,7 @@ from consumers.isolation import PREFETCH, PREFETCH_BYTES
 from consumers.messages import Delivery, HandlerOutcome
 from consumers.runs import runs_handler
 from consumers.worker import ConsumerLost
+from service.store.postgres.database import as_owner
 from tests.consumers.conftest import Broker, consuming, until
 from tests.run_events import body, result, run_event
 from tests.stored import Store
@@ -218,3 +219,23 @@ async def test_large_messages_are_not_prefetched_by_count(broker: Broker, store:
         queued = await broker.depth(broker.topology.runs_queue)
         released.set()
     assert count - 1 - queued <= PREFETCH_BYTES // size
+
+
+@pytest.mark.usefixtures("consumers")
+async def test_late_event_of_an_archived_run_is_a_dead_letter_and_counts_nothing(
+    broker: Broker, store: Store, database_url: str
+) -> None:
+    """Only the results of the run show that an event repeats a case. An operator has archived them."""
+    event = partial(run_event, time="2026-05-20T12:00:00Z", expected_results=9)
+    await broker.publish(event("archived"), event("empty", []))
+    await until(lambda: has_runs(store, 2), "both runs")
+    async with as_owner(database_url) as owner:
+        await owner.execute("ALTER TABLE results DETACH PARTITION results_2026_05")
+    late = [result(), result("pays")]
+    await broker.publish(*(event(run_id, late) for run_id in ("archived", "empty", "new")))
+    await until(lambda: has_dead_letters(broker, 1), "the dead letter")
+    await until(lambda: has_runs(store, 3), "the new run")
+    [dead_letter] = await broker.pop_dead_letters()
+    assert dead_letter.headers["x-reason"] == "completed_at_out_of_range"
+    rows = await store.pool.fetch("SELECT run_id, passed, results_expired FROM runs ORDER BY run_id")
+    assert list(map(tuple, rows)) == [("archived", 1, True), ("empty", 2, False), ("new", 2, False)]
