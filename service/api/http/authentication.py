@@ -8,7 +8,7 @@ from aiohttp import web
 
 from service.api.server.resources import RESOURCES, Resources
 from service.domain.errors import Forbidden, Unauthorized
-from service.domain.keys import PERMISSIONS, Caller, Permission, accepts_secret, parse_key
+from service.domain.keys import PERMISSIONS, Caller, ParsedKey, Permission, accepts_secret, parse_key
 from service.store import keys
 from service.store.postgres.database import as_organization
 
@@ -51,16 +51,23 @@ async def _authenticate(request: web.Request) -> Caller:
     cached = resources.key_cache.get(key)
     if cached is not None:
         return cached
-    found = await _find_caller(resources, key)
+    parsed = parse_key(key)
+    if parsed is None:
+        raise _invalid_key()
+    with resources.unknown_keys.lookup(request.remote, key):
+        found = await _find_caller(resources, parsed)
     resources.key_cache[key] = found
     return found
 
 
-async def _find_caller(resources: Resources, key: str) -> Caller:
-    parsed = parse_key(key)
-    stored = await keys.find(resources.pool, parsed.key_id) if parsed else None
-    if parsed is None or stored is None or not accepts_secret(stored, parsed.secret, datetime.now(UTC)):
-        raise Unauthorized("Authorization: the API key is invalid, expired, or revoked")
+async def _find_caller(resources: Resources, parsed: ParsedKey) -> Caller:
+    stored = await keys.find(resources.pool, parsed.key_id)
+    if stored is None or not accepts_secret(stored, parsed.secret, datetime.now(UTC)):
+        raise _invalid_key()
     async with as_organization(resources.pool, stored.org_id) as connection:
         await keys.touch(connection, stored.org_id, parsed.key_id)
     return Caller(stored.org_id, parsed.key_id, stored.role, stored.project_id)
+
+
+def _invalid_key() -> Unauthorized:
+    return Unauthorized("Authorization: the API key is invalid, expired, or revoked")

@@ -11,6 +11,7 @@ from service import resources
 from service.api.http.concurrency_limits import KeyLimit
 from service.api.http.key_cache import KeyCache, new_key_cache
 from service.api.http.rate_limits import RateLimits
+from service.api.http.unknown_keys import UnknownKeyLimit
 from service.api.server.backlog_metrics import BacklogMetrics
 from service.api.server.rate_limit_counters import open_rate_limit_counters
 from service.api.server.storage_health import StorageHealth
@@ -50,6 +51,7 @@ class Resources:
     waits: KeyLimit
     storage_health: StorageHealth
     key_cache: KeyCache = field(default_factory=new_key_cache)
+    unknown_keys: UnknownKeyLimit = field(default_factory=UnknownKeyLimit)
 
 
 RESOURCES: Final = web.AppKey("resources", Resources)
