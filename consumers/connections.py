@@ -1,6 +1,7 @@
 """Connections to RabbitMQ."""
 
 import asyncio
+import random
 from typing import Any, Final
 
 import aio_pika
@@ -8,6 +9,8 @@ from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import AMQPError
 
 from consumers.frames import RepairingTransportFactory
+from service.domain.hosts import split_hosts
+from service.retries import with_alternatives
 
 CONNECT_TIMEOUT_S: Final = 10
 _HEARTBEAT_S: Final = 10  # a half-open connection is lost after three heartbeats; the default takes three minutes
@@ -22,10 +25,15 @@ class _RepairingConnection(aio_pika.Connection):
 
 
 async def connect(url: str) -> AbstractConnection:
-    """Open a connection that repairs messages with undecodable properties.
+    """Open a connection, to a random host of the URL that responds, which repairs messages with undecodable properties.
 
     Raises AMQPError or OSError, also if the server at this address closes the connection or doesn't speak AMQP.
     """
+    urls = split_hosts(url)
+    return await with_alternatives(_connect, random.sample(urls, len(urls)), _is_unreachable)
+
+
+async def _connect(url: str) -> AbstractConnection:
     try:
         return await aio_pika.connect(
             _with_heartbeat(url), timeout=CONNECT_TIMEOUT_S, connection_class=_RepairingConnection
@@ -38,6 +46,10 @@ async def connect(url: str) -> AbstractConnection:
         raise ConnectionResetError("the broker closed the connection") from error
     except Exception as error:  # the library raises various types for a response that isn't valid AMQP
         raise ConnectionError(f"the broker sent an invalid response: {error!r}") from error
+
+
+def _is_unreachable(error: Exception) -> bool:
+    return isinstance(error, AMQPError | OSError)
 
 
 def _with_heartbeat(url: str) -> str:

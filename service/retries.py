@@ -1,11 +1,12 @@
 """The one retry loop of the service. Callers state which errors are retryable, and the delays."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
 from service.stopping import Stopped, pause, raise_if_canceled
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 
@@ -37,3 +38,11 @@ async def with_retries(
         await pause(delay_s, stopping)
         if stopping.is_set():
             raise Stopped
+
+
+async def with_alternatives(
+    work: Callable[[A], Awaitable[T]], alternatives: Sequence[A], is_retryable: Callable[[Exception], bool]
+) -> T:
+    """Run the work with one alternative after the other, such as hosts, until it succeeds. Raises the last error."""
+    remaining = iter(alternatives)
+    return await with_retries(lambda: work(next(remaining)), is_retryable, [0.0] * (len(alternatives) - 1))

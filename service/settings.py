@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Final, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from service.contracts.validation import describe_error, validation_errors
 from service.domain.deliveries import DeliveryPolicy
 from service.domain.errors import ServiceError
+from service.domain.hosts import split_hosts
 from service.domain.reports import ReportLimits
 from service.domain.results import MAX_EVENT_ROWS
 
@@ -43,13 +44,20 @@ def _has_scheme(*schemes: str) -> AfterValidator:
 
 def _check_ports(url: str) -> None:
     """Raise ValueError if a port isn't a number, which usually means that a password contains a reserved character."""
-    hosts = urlsplit(url).netloc.rpartition("@")[2].split(",")
     try:
-        _ = [urlsplit(f"//{host}").port for host in hosts]
+        _ = [urlsplit(each).port for each in split_hosts(url)]
     except ValueError:
         raise ValueError(
             "has an invalid port; in a password, write / as %2F, @ as %40, # as %23, and ? as %3F"
         ) from None
+
+
+def _check_target(url: str) -> str:
+    """Raise ValueError if a process could connect to a standby, which can't write."""
+    target = parse_qs(urlsplit(url).query).get("target_session_attrs")
+    if len(split_hosts(url)) > 1 and target not in (["read-write"], ["primary"]):
+        raise ValueError("lists several hosts; add ?target_session_attrs=read-write")
+    return url
 
 
 def _check_rate(text: str) -> str:
@@ -72,6 +80,7 @@ def _parse_delays(value: object) -> object:
 
 
 DatabaseUrl = Annotated[str, _has_scheme("postgresql", "postgres")]
+PrimaryUrl = Annotated[DatabaseUrl, AfterValidator(_check_target)]
 BrokerUrl = Annotated[str, _has_scheme("amqp", "amqps")]
 FilesUrl = Annotated[str, _has_scheme("file", "s3")]
 RedisUrl = Annotated[str, _has_scheme("redis", "rediss")]
@@ -85,12 +94,16 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, env_ignore_empty=True)
 
-    database_url: DatabaseUrl | None = Field(
-        None, description="PostgreSQL 15 to 18: postgresql://user:password@host/name"
+    database_url: PrimaryUrl | None = Field(
+        None,
+        description="PostgreSQL 15 to 18: postgresql://user:password@host/name, or with a standby "
+        "postgresql://user:password@host1,host2/name?target_session_attrs=read-write",
     )
     database_read_url: DatabaseUrl | None = Field(None, description="Read replica for lists")
     database_pool_size: int = Field(10, ge=1, le=200, description="Maximum number of database connections per process")
-    amqp_url: BrokerUrl | None = Field(None, description="RabbitMQ 4: amqp://user:password@host/vhost")
+    amqp_url: BrokerUrl | None = Field(
+        None, description="RabbitMQ 4: amqp://user:password@host/vhost, or with several nodes host1,host2,host3"
+    )
     queue_prefix: str = Field("", max_length=100, description="Prefix of every exchange and queue name")
     artifacts_url: FilesUrl | None = Field(
         None, description="Object storage: file:///folder or s3://bucket/prefix (with AWS_… variables)"

@@ -6,7 +6,7 @@ from itertools import repeat
 
 import pytest
 
-from service.retries import with_retries
+from service.retries import with_alternatives, with_retries
 from service.stopping import Stopped
 
 
@@ -87,3 +87,18 @@ async def test_work_that_is_stopped_already_is_attempted_once() -> None:
     with pytest.raises(Stopped):
         await with_retries(work, is_os_error, repeat(60.0), stopping)
     assert work.attempt_count == 1
+
+
+async def test_alternatives_are_used_until_one_succeeds() -> None:
+    used = []
+
+    async def work(alternative: int) -> int:
+        used.append(alternative)
+        if alternative < 2:
+            raise OSError(alternative)
+        return alternative
+
+    assert await with_alternatives(work, [0, 1, 2, 3], is_os_error) == 2
+    assert used == [0, 1, 2]
+    with pytest.raises(OSError, match="1"):
+        await with_alternatives(work, [0, 1], is_os_error)

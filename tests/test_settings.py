@@ -1,12 +1,13 @@
-"""Tests of environment variables that aren't settings, such as misspelled ones."""
+"""Tests of environment variables: misspelled names, and URLs that list several hosts."""
 
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 
-from service.settings import Settings, unknown_variables
+from service.settings import InvalidSettings, Settings, read_settings, unknown_variables
 
 MISSPELLED = "RESULTS_RETENTION_DAY"
 WARNING = "RESULTS_RETENTION_DAY: unknown setting, ignored; did you mean RESULTS_RETENTION_DAYS?"
@@ -46,3 +47,27 @@ def test_every_command_warns_about_an_unknown_variable(command: tuple[str, ...])
         warning = next(line for line in process.stderr if "RETENTION" in line)
         process.kill()
     assert WARNING in warning
+
+
+HOSTS = "postgresql://user@host1:5432,host2/name"
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "message"),
+    [
+        ("DATABASE_URL", HOSTS, "lists several hosts; add ?target_session_attrs=read-write"),
+        ("DATABASE_URL", f"{HOSTS}?target_session_attrs=any", "lists several hosts; add"),
+        ("DATABASE_URL", "postgresql://user@host1,host2:p/name?target_session_attrs=primary", "has an invalid port"),
+        ("DATABASE_URL", f"{HOSTS}?target_session_attrs=read-write", None),
+        ("DATABASE_READ_URL", f"{HOSTS}?target_session_attrs=prefer-standby", None),
+        ("AMQP_URL", "amqp://user@host1:5672,host2/", None),
+        ("AMQP_URL", "amqp://user@host1:5672,host2:p/", "has an invalid port"),
+    ],
+)
+def test_url_can_list_several_hosts(monkeypatch: pytest.MonkeyPatch, name: str, url: str, message: str | None) -> None:
+    monkeypatch.setenv(f"RESULTS_{name}", url)
+    if message is None:
+        read_settings()
+        return
+    with pytest.raises(InvalidSettings, match=f"^RESULTS_{name}: {re.escape(message)}"):
+        read_settings()

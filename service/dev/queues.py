@@ -5,7 +5,11 @@ from collections.abc import Iterable
 from typing import Final
 
 import aio_pika
+from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import AMQPException
+
+from service.domain.hosts import split_hosts
+from service.retries import with_alternatives
 
 _TIMEOUT_S: Final = 5.0
 
@@ -14,7 +18,7 @@ async def accepts_clients(amqp_url: str) -> bool:
     """Return whether a client can log in and open a channel."""
     try:
         async with asyncio.timeout(_TIMEOUT_S):
-            connection = await aio_pika.connect(amqp_url)
+            connection = await _connect(amqp_url)
             async with connection, connection.channel():
                 return True
     except (AMQPException, OSError):
@@ -24,7 +28,7 @@ async def accepts_clients(amqp_url: str) -> bool:
 async def has_consumers(amqp_url: str, queue: str) -> bool:
     """Return whether the queue exists and has a consumer; False if the broker is unreachable."""
     try:
-        connection = await aio_pika.connect(amqp_url)
+        connection = await _connect(amqp_url)
         async with connection, connection.channel() as channel:
             declared = await channel.declare_queue(queue, passive=True)
             return bool(declared.declaration_result.consumer_count)
@@ -34,11 +38,18 @@ async def has_consumers(amqp_url: str, queue: str) -> bool:
 
 async def publish(amqp_url: str, exchange: str, routing_key: str, bodies: Iterable[bytes]) -> None:
     """Publish persistent CloudEvents with publisher confirms. Raises if an event is routed to no queue."""
-    connection = await aio_pika.connect(amqp_url)
+    connection = await _connect(amqp_url)
     async with connection, connection.channel(on_return_raises=True) as channel:
         target = await channel.get_exchange(exchange)
         for body in bodies:
             await target.publish(_message(body), routing_key, mandatory=True)
+
+
+async def _connect(amqp_url: str) -> AbstractConnection:
+    """Connect to the first host of the URL that responds."""
+    return await with_alternatives(
+        aio_pika.connect, split_hosts(amqp_url), lambda error: isinstance(error, AMQPException | OSError)
+    )
 
 
 def _message(body: bytes) -> aio_pika.Message:

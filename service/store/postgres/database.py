@@ -13,6 +13,7 @@ from asyncpg.pool import PoolAcquireContext, PoolConnectionProxy
 
 from service.domain.errors import Unavailable
 from service.domain.ids import OrgId
+from service.store.postgres.connections import ACQUIRE_TIMEOUT_S, HostSelector, connect
 
 # Other layers pass these types on without importing the driver.
 Connection = asyncpg.Connection | PoolConnectionProxy
@@ -20,8 +21,6 @@ Pool = asyncpg.Pool
 Row = asyncpg.Record
 DRIVER_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 DatabaseRole = Literal["results_api", "results_worker"]
-
-ACQUIRE_TIMEOUT_S: Final = 10.0
 
 _COMMAND_TIMEOUT_S: Final = 60
 _MAX_QUERIES: Final = 50_000  # per connection, the default of the driver
@@ -85,6 +84,7 @@ async def open_pool(url: str, role: DatabaseRole, size: int) -> asyncpg.Pool:
         loop=None,
         record_class=asyncpg.Record,
         command_timeout=_COMMAND_TIMEOUT_S,
+        connect=HostSelector().connect,  # type: ignore[arg-type]  # the pool passes the URL and options
         init=_init,
         setup=probe_if_idle,
         reset=_keep_session,
@@ -107,7 +107,7 @@ async def as_owner(url: str) -> AsyncIterator[Connection]:
     """Provide a connection with the role of the URL's user, who owns the tables."""
     # While a statement waits for a lock, other statements queue after it, so it gives up soon.
     settings = {"application_name": "results_owner", "lock_timeout": "2s"}
-    connection = await asyncpg.connect(
+    connection = await connect(
         url, command_timeout=_COMMAND_TIMEOUT_S, server_settings=settings, connection_class=ScopedConnection
     )
     try:

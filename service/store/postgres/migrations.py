@@ -11,6 +11,8 @@ from typing import Final
 
 import asyncpg
 
+from service.store.postgres.connections import connect
+
 _LOCK: Final = 0x5A6F66  # an arbitrary advisory lock of this project
 
 
@@ -37,7 +39,7 @@ async def apply(database_url: str) -> list[Migration]:
 
     Idempotent. Several processes can call it concurrently: an advisory lock makes them wait for each other.
     """
-    connection = await asyncpg.connect(database_url)
+    connection = await connect(database_url)
     try:
         await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
         if await _is_empty(connection):
@@ -49,7 +51,7 @@ async def apply(database_url: str) -> list[Migration]:
 
 async def pending(database_url: str) -> list[Migration]:
     """Return the migrations that `apply` would apply."""
-    connection = await asyncpg.connect(database_url)
+    connection = await connect(database_url)
     try:
         return all_migrations() if await _is_empty(connection) else await _pending(connection)
     finally:

@@ -1,0 +1,58 @@
+"""Connections to a URL with several nodes of a RabbitMQ cluster."""
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+
+import pytest
+
+from consumers.broker import run_on_broker
+from consumers.connections import connect
+from consumers.messages import Delivery, HandlerOutcome
+from consumers.worker import BatchConsumer
+from service.dev.ports import choose_port
+from service.dev.queues import accepts_clients
+from tests.consumers.conftest import Broker, isolation, until
+from tests.hosts import host_of, with_closed_port, with_first_host
+from tests.proxies import UnreliableProxy
+from tests.run_events import run_event
+from tests.running import running
+from tests.stored import Store
+
+
+@pytest.fixture(autouse=True)
+def in_the_order_of_the_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consumers.connections.random.sample", lambda urls, count: urls[:count])
+
+
+async def test_unreachable_node_is_skipped(amqp_url: str) -> None:
+    url = with_closed_port(amqp_url)
+    await (await connect(url)).close()
+    assert await accepts_clients(url)
+
+
+async def test_error_of_the_last_node_is_raised_if_all_are_unreachable() -> None:
+    with pytest.raises(ConnectionError):
+        await connect(f"amqp://127.0.0.1:{choose_port()},127.0.0.1:{choose_port()}/")
+
+
+async def test_consumer_continues_on_another_node(broker: Broker, store: Store) -> None:
+    received: list[bytes] = []
+
+    async def handle(deliveries: Sequence[Delivery]) -> list[HandlerOutcome]:
+        received.extend(delivery.body for delivery in deliveries)
+        return [None] * len(deliveries)
+
+    async def have_arrived(count: int) -> bool:
+        return len(received) >= count
+
+    stopping = asyncio.Event()
+    async with UnreliableProxy(broker.url) as proxy:
+        url = with_first_host(broker.url, host_of(proxy.url))
+        consumer = BatchConsumer(broker.topology, broker.topology.runs_queue, handle, isolation(store), stopping)
+        async with running(stopping, run_on_broker(url, broker.topology, [consumer], stopping)):
+            for count in (1, 2):
+                await broker.publish(run_event(f"run_{count}"))
+                await until(partial(have_arrived, count), f"message {count}")
+                proxy.rejects_connections = True
+                proxy.close_connections()
