@@ -1,6 +1,5 @@
-"""An S3 server for the test session."""
+"""An S3 server for tests."""
 
-import os
 import subprocess
 import sys
 import urllib.request
@@ -14,14 +13,13 @@ from service.dev.processes import wait_until
 
 @contextmanager
 def s3_server() -> Iterator[str]:
-    """Start the server on loopback, configure the S3 clients of this process, and yield the URL."""
+    """Start the server on loopback and yield its URL."""
     url = f"http://127.0.0.1:{(port := choose_port())}"
     arguments = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     server = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         if not wait_until(lambda: _is_ready(url), 30):
             raise RuntimeError("S3 server: not ready after 30 s")
-        os.environ.update(credentials(url))
         yield url
     finally:
         server.terminate()
@@ -29,6 +27,7 @@ def s3_server() -> Iterator[str]:
 
 
 def credentials(url: str) -> dict[str, str]:
+    """Return the environment variables of a client of the server."""
     return {
         "AWS_ENDPOINT_URL": url,
         "AWS_ALLOW_HTTP": "true",

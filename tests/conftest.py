@@ -1,5 +1,6 @@
 """Real servers for the session; a database and a queue prefix for each test."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.buckets import new_bucket, s3_server
+from tests.buckets import credentials, new_bucket, s3_server
 from tests.databases import cloned_database
 from tests.servers import PrivateServers, Servers, SharedServers
 
@@ -60,7 +61,9 @@ def queue_prefix() -> str:
 
 @pytest.fixture(scope="session")
 def s3_url() -> Iterator[str]:
+    """The URL of an S3 server. The S3 clients of this process use it."""
     with s3_server() as url:
+        os.environ.update(credentials(url))
         yield url
 
 

@@ -44,8 +44,8 @@ class UnreliableProxy:
     def url(self) -> str:
         """The URL of the server, with the address of the proxy."""
         port = self._listener.sockets[0].getsockname()[1]
-        netloc = f"{self._parts.netloc.rpartition('@')[0]}@{_HOST}:{port}"
-        return urlunsplit(self._parts._replace(netloc=netloc))
+        user, separator, _ = self._parts.netloc.rpartition("@")
+        return urlunsplit(self._parts._replace(netloc=f"{user}{separator}{_HOST}:{port}"))
 
     def close_connections(self, *, reset: bool = False) -> None:
         """Close all connections, with RST if `reset` is true."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 
 from service.domain.signatures import signed_headers
-from service.store.postgres.database import DRIVER_ERRORS
+from service.store.postgres.database import DRIVER_ERRORS, Connection
 from tests.faults.journals import Journal
 from tests.faults.producers import CASES, POISON, REPORT, REPORT_CASES, SHARDS
 from tests.faults.proxied_stack import ORGANIZATIONS, ServiceStack
@@ -18,6 +18,17 @@ from tests.receivers import Received
 _POLL_S: Final = 0.2
 _STORED: Final = """
 SELECT event_id, run_id FROM receipts WHERE status IN ('stored', 'partial') AND starts_with(run_id, $1)
+"""
+_EXPORTS: Final = """
+SELECT slug, run_id, export_id, status,
+    (SELECT count(*) FROM events e
+     WHERE (e.org_id, e.type) = (x.org_id, 'export.completed') AND e.data ->> 'id' = x.export_id
+           AND number IS NOT NULL) AS completions
+FROM exports x JOIN organizations USING (org_id) WHERE starts_with(run_id, $1)
+"""
+_FILES: Final = """
+SELECT path FROM runs JOIN artifacts USING (org_id, run_key) WHERE path IS NOT NULL AND starts_with(run_id, $1)
+UNION SELECT path FROM exports WHERE status = 'succeeded' AND starts_with(run_id, $1)
 """
 _DUPLICATES: Final = """
 SELECT event_id FROM receipts WHERE starts_with(run_id, $1) GROUP BY org_id, event_id HAVING count(*) > 1
@@ -71,6 +82,7 @@ class Checker:
         deadline = time.monotonic() + timeout_s
         while (findings := await self._compare()).lost and time.monotonic() < deadline:  # noqa: ASYNC110 - polls other processes
             await asyncio.sleep(_POLL_S)
+        findings.lost += await self._missing_files()
         confirmed = self._journal.confirmed()
         findings.confirmed = len(confirmed)
         findings.recovery_p99_s = self._recovery_p99_s(confirmed)
@@ -80,9 +92,8 @@ class Checker:
         connection = await self._stack.connect()
         try:
             while True:
-                for row in await connection.fetch(_STORED, self._prefix):
-                    for stored_id in row:
-                        self._stored_at.setdefault(stored_id, time.time())
+                for stored_id in await self._stored_ids(connection):
+                    self._stored_at.setdefault(stored_id, time.time())
                 await asyncio.sleep(_POLL_S)
         finally:
             connection.terminate()
@@ -93,16 +104,36 @@ class Checker:
             receipts = await connection.fetch(_STORED, self._prefix)
             duplicates = [row[0] for row in await connection.fetch(_DUPLICATES, self._prefix)]
             runs = await connection.fetch(_RUNS, self._prefix)
+            exports = await connection.fetch(_EXPORTS, self._prefix)
+            stored = await self._stored_ids(connection)
         finally:
             await connection.close()
         await self._read_dead_letters()
         findings = Findings(duplicated=duplicates)
         findings.wrongly_dead_lettered = [dead for dead in self._dead_letters if POISON not in dead]
-        stored = {stored_id for row in receipts for stored_id in row}
         findings.lost += sorted(self._journal.confirmed().keys() - stored - set(self._dead_letters))
         stored_events = Counter(row["run_id"] for row in receipts)
         self._compare_runs(runs, stored_events, findings)
+        for slug, run_id, export_id, _, completions in exports:
+            findings.duplicated += [export_id] if completions > 1 else []
+            findings.other_organization += [] if f"/{slug}/" in run_id else [export_id]
         return findings
+
+    async def _stored_ids(self, connection: Connection) -> set[str]:
+        """Return the IDs of stored events, of the runs of stored reports, and of completed exports."""
+        receipts = await connection.fetch(_STORED, self._prefix)
+        exports = await connection.fetch(_EXPORTS, self._prefix)
+        completed = {row["export_id"] for row in exports if row["status"] == "succeeded" and row["completions"]}
+        return {stored_id for row in receipts for stored_id in row} | completed
+
+    async def _missing_files(self) -> list[str]:
+        """Return the paths of the files that runs and exports name and the storage doesn't contain."""
+        connection = await self._stack.connect()
+        try:
+            paths = {row["path"] for row in await connection.fetch(_FILES, self._prefix)}
+        finally:
+            await connection.close()
+        return sorted(paths - await self._stack.files.paths())
 
     def _compare_runs(self, runs: list[Any], stored_events: Counter[str], findings: Findings) -> None:
         delivered = {slug: self._delivered_runs(slug) for slug in ORGANIZATIONS}

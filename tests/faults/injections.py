@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -17,7 +17,7 @@ _TERMINATE_SESSIONS: Final = (
 )
 
 Inject = Callable[[ProxiedStack, Random], Awaitable[None]]
-SelectProxy = Callable[[ProxiedStack], UnreliableProxy]
+SelectProxies = Callable[[ProxiedStack], Sequence[UnreliableProxy]]
 
 
 @dataclass(frozen=True)
@@ -66,34 +66,40 @@ async def stop_postgres_immediately(stack: ProxiedStack, random: Random) -> None
     await stack.relaunch(stack.postgres)
 
 
-async def disconnect(select: SelectProxy, stack: ProxiedStack, random: Random) -> None:
+async def disconnect(select: SelectProxies, stack: ProxiedStack, random: Random) -> None:
     """Close all connections and reject new ones for a time."""
-    proxy = select(stack)
-    proxy.rejects_connections = True
-    proxy.close_connections()
+    for proxy in select(stack):
+        proxy.rejects_connections = True
+        proxy.close_connections()
     await asyncio.sleep(random.uniform(0.5, 4))
-    proxy.resume()
+    _resume(select(stack))
 
 
-async def reset(select: SelectProxy, stack: ProxiedStack, random: Random) -> None:
+async def reset(select: SelectProxies, stack: ProxiedStack, random: Random) -> None:
     """Reset all connections once. New connections succeed immediately."""
-    select(stack).close_connections(reset=True)
+    for proxy in select(stack):
+        proxy.close_connections(reset=True)
 
 
-async def delay(select: SelectProxy, stack: ProxiedStack, random: Random) -> None:
-    proxy = select(stack)
-    proxy.delay_s = random.uniform(0.05, 0.4)
+async def delay(select: SelectProxies, stack: ProxiedStack, random: Random) -> None:
+    for proxy in select(stack):
+        proxy.delay_s = random.uniform(0.05, 0.4)
     await asyncio.sleep(random.uniform(1, 4))
-    proxy.resume()
+    _resume(select(stack))
 
 
-async def stall(select: SelectProxy, stack: ProxiedStack, random: Random) -> None:
+async def stall(select: SelectProxies, stack: ProxiedStack, random: Random) -> None:
     """Make all connections half-open, permanently, and also those that are opened during the next seconds."""
-    proxy = select(stack)
-    proxy.stall_connections()
-    proxy.stalls_new_connections = True
+    for proxy in select(stack):
+        proxy.stall_connections()
+        proxy.stalls_new_connections = True
     await asyncio.sleep(random.uniform(1, 3))
-    proxy.resume()
+    _resume(select(stack))
+
+
+def _resume(proxies: Sequence[UnreliableProxy]) -> None:
+    for proxy in proxies:
+        proxy.resume()
 
 
 async def kill_consumers_without_database(stack: ProxiedStack, random: Random) -> None:
@@ -128,7 +134,7 @@ async def change_password(stack: ProxiedStack, random: Random) -> None:
     await connection.close()
 
 
-def _network_failures(server: str, select: SelectProxy) -> list[Injection]:
+def _network_failures(server: str, select: SelectProxies) -> list[Injection]:
     return [
         Injection(f"{server}: disconnected", partial(disconnect, select)),
         Injection(f"{server}: connections reset", partial(reset, select)),
@@ -151,6 +157,8 @@ INJECTIONS: Final = (
     Injection("PostgreSQL: immediate stop", stop_postgres_immediately, in_short_form=True),
     Injection("PostgreSQL: read-only", make_database_read_only),
     Injection("PostgreSQL: changed password", change_password),
-    *_network_failures("PostgreSQL", lambda stack: stack.postgres_proxy),
-    *_network_failures("RabbitMQ", lambda stack: stack.rabbitmq_proxy),
+    *_network_failures("PostgreSQL", lambda stack: [stack.postgres_proxy]),
+    *_network_failures("RabbitMQ", lambda stack: [stack.rabbitmq_proxy]),
+    *_network_failures("storage", lambda stack: stack.files.proxies),
+    *_network_failures("receivers", lambda stack: list(stack.receiver_proxies.values())),
 )

@@ -1,8 +1,11 @@
-"""Producers of numbered run-completion events and reports. They send again what isn't confirmed, as real ones do."""
+"""Producers of numbered run-completion events and reports, and a client that requests exports.
+
+They send again what isn't confirmed, as real ones do.
+"""
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from itertools import count
 from typing import Any, Final
 
@@ -21,16 +24,20 @@ REPORT: Final = "/report/"  # in the run IDs of reports
 CASES: Final = 6  # per shard
 SHARDS: Final = 2
 REPORT_CASES: Final = 2
+EXPORT: Final = "/export/"  # in the IDs of the attempts to request an export
 PUBLISHERS: Final = 4
 POISON: Final = "/poison/"  # in the IDs of invalid events
 
 _PAUSE_S: Final = 0.06  # of each publisher
 _REPORT_PAUSE_S: Final = 0.3
+_EXPORT_PAUSE_S: Final = 1.0
 _RETRY_S: Final = 0.2
 _TIMEOUT_S: Final = 5
 _REPEAT_EVERY: Final = 10  # each tenth event is sent twice, as after a lost confirm
 _POISON_EVERY: Final = 20
 _LOST_CONNECTION: Final = (AMQPError, OSError, TimeoutError, RuntimeError)
+
+SendRequest = Callable[[aiohttp.ClientSession, int], Awaitable[None]]
 
 
 def organization_of(run_number: int) -> str:
@@ -57,7 +64,10 @@ def report_run_id(label: str, number: int) -> str:
 
 
 class Producers:
-    """Publishers of events and one sender of reports. `label` is the first part of every ID that they use."""
+    """Publishers of events, and clients that send reports and request exports.
+
+    `label` is the first part of every ID that they use, except for the IDs of exports.
+    """
 
     def __init__(self, stack: ServiceStack, journal: Journal, label: str) -> None:
         self._stack = stack
@@ -72,7 +82,8 @@ class Producers:
         async with asyncio.TaskGroup() as group:
             for _ in range(PUBLISHERS):
                 group.create_task(self._publish_runs())
-            group.create_task(self._send_reports())
+            group.create_task(self._send(self._send_report, _REPORT_PAUSE_S))
+            group.create_task(self._send(self._request_export, _EXPORT_PAUSE_S))
 
     async def _publish_runs(self) -> None:
         pending: list[int] = []
@@ -109,28 +120,47 @@ class Producers:
         if number % _POISON_EVERY == 0:
             yield {**event, "id": f"{self._label}{POISON}{number}", "specversion": "invalid"}
 
-    async def _send_reports(self) -> None:
+    async def _send(self, send: SendRequest, pause_s: float) -> None:
+        """Send numbered requests until the producers must stop."""
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S)) as session:
             for number in count():
                 if self._stopping.is_set():
                     return
-                await self._send_report(session, number)
-                await asyncio.sleep(_REPORT_PAUSE_S)
+                await send(session, number)
+                await asyncio.sleep(pause_s)
 
     async def _send_report(self, session: aiohttp.ClientSession, number: int) -> None:
-        """Send one report until it is accepted or sending stops. All attempts have the same idempotency key."""
         run_id = report_run_id(self._label, number)
-        headers = {
-            "Authorization": f"Bearer {self._stack.keys[organization_of(number)]}",
-            "Idempotency-Key": run_id.replace("/", "-"),
-        }
-        url = f"{self._stack.api_url}/v1/runs/{run_id.replace('/', '%2F')}/report?project_id=shop"
+        path = f"/v1/runs/{run_id.replace('/', '%2F')}/report?project_id=shop"
         await asyncio.to_thread(self._journal.record_attempt, run_id)
+        if await self._post(session, organization_of(number), run_id, path, data=PASSING):
+            await asyncio.to_thread(self._journal.record_confirm, run_id)
+
+    async def _request_export(self, session: aiohttp.ClientSession, number: int) -> None:
+        """Request an export of the run with this number. The service chooses the ID of the export."""
+        organization = organization_of(number)
+        request = {"format": "ndjson", "filter": {"run_id": f"{self._label}/{organization}/{number}"}}
+        request_id = f"{self._label}/{organization}{EXPORT}{number}"
+        await asyncio.to_thread(self._journal.record_attempt, request_id)
+        if job := await self._post(session, organization, request_id, "/v1/results/export", json=request):
+            await asyncio.to_thread(self._journal.record_confirm, job["id"])
+
+    async def _post(
+        self, session: aiohttp.ClientSession, organization: str, request_id: str, path: str, **body: Any
+    ) -> Any:
+        """Send one request until it is accepted or sending stops, always with the same idempotency key.
+
+        Return the body of the response, or None if no response confirms the request.
+        """
+        headers = {
+            "Authorization": f"Bearer {self._stack.keys[organization]}",
+            "Idempotency-Key": request_id.replace("/", "-"),
+        }
         while not self._stopping.is_set():
             with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
-                async with session.post(url, data=PASSING, headers=headers) as response:
+                async with session.post(self._stack.api_url + path, headers=headers, **body) as response:
                     if response.status == 202:
-                        await asyncio.to_thread(self._journal.record_confirm, run_id)
-                        return
+                        return await response.json()
                     assert response.status >= 500 or response.status == 409, await response.text()
             await asyncio.sleep(_RETRY_S)
+        return None

@@ -1,4 +1,4 @@
-"""All processes of the service, for fault injection; by default with proxies in front of PostgreSQL and RabbitMQ."""
+"""All processes of the service, for fault injection; by default with proxies in front of servers and receivers."""
 
 import asyncio
 import os
@@ -29,6 +29,7 @@ from service.store.postgres import migrations
 from service.store.webhooks import WebhookFields
 from service.usecases.administration.keys import create_key
 from service.usecases.webhooks.manage_webhooks import create_webhook
+from tests.faults.stored_files import StoredFiles, folder, proxied_bucket
 from tests.proxies import UnreliableProxy
 from tests.receivers import Receiver, receiving
 
@@ -40,24 +41,29 @@ _RESTART_DELAY_S: Final = 0.5
 _POLL_S: Final = 0.1
 _READY_TIMEOUT_S: Final = 90
 _CHECKER: Final = "checker"
-_ROLES: Final = {"reports": ("reports", "upkeep"), "relay": ("relay",), "webhooks": ("webhooks",)}
+_ROLES: Final = {"reports": ("reports", "exports", "upkeep"), "relay": ("relay",), "webhooks": ("webhooks",)}
 _SETTINGS: Final = {
     "RATE_LIMIT": "off",
     "LOG_LEVEL": "info",
     "WEBHOOK_ALLOW_LOOPBACK": "true",
     "WEBHOOK_RETRY_DELAYS_S": ",".join(["1"] * 30),
+    "WEBHOOK_ATTEMPT_TIMEOUT_S": "3",
+    "WEBHOOK_BREAKER_MIN_PAUSE_S": "1",
+    "WEBHOOK_BREAKER_MAX_PAUSE_S": "2",
 }
 
 
 class ServiceStack(ABC):
     """The processes of the service, and a receiver of each organization's webhooks. A subclass provides the servers."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, files: StoredFiles | None = None) -> None:
         self.directory = directory
+        self.files = files or folder(directory / "files")
         self.topology = Topology()
         self.http_port = choose_port()
         self.keys: dict[str, str] = {}
         self.receivers: dict[str, Receiver] = {}
+        self.receiver_proxies: dict[str, UnreliableProxy] = {}
         self.webhook_secrets: dict[str, str] = {}
         self.programs: dict[str, Program] = {}
         self.killed: set[str] = set()
@@ -136,7 +142,7 @@ class ServiceStack(ABC):
         await connection.close()
 
     async def _create_webhook(self, connection: asyncpg.Connection, org_id: OrgId, slug: str) -> None:
-        fields = WebhookFields(self.receivers[slug].url, "", ["run.completed"], None, True)
+        fields = WebhookFields(self.receiver_proxies[slug].url, "", ["run.completed"], None, True)
         async with connection.transaction():
             self.webhook_secrets[slug] = (await create_webhook(connection, SecretCipher(), org_id, fields, 1)).secret
 
@@ -166,17 +172,21 @@ class ServiceStack(ABC):
             **_SETTINGS,
             "DATABASE_URL": self.database_url,
             "AMQP_URL": self.amqp_url,
-            "ARTIFACTS_URL": (self.directory / "files").as_uri(),
+            "ARTIFACTS_URL": self.files.url,
             "HTTP_PORT": str(self.http_port),
         }
-        return {**os.environ, **{f"RESULTS_{name}": value for name, value in settings.items()}}
+        return {
+            **os.environ,
+            **self.files.environment,
+            **{f"RESULTS_{name}": value for name, value in settings.items()},
+        }
 
 
 class ProxiedStack(ServiceStack):
-    """The processes with one PostgreSQL and one RabbitMQ, and a proxy in front of each."""
+    """The processes with one PostgreSQL, one RabbitMQ, and one storage, and a proxy in front of each."""
 
-    def __init__(self, directory: Path, postgres: Postgres, rabbitmq: RabbitMQ) -> None:
-        super().__init__(directory)
+    def __init__(self, directory: Path, postgres: Postgres, rabbitmq: RabbitMQ, files: StoredFiles) -> None:
+        super().__init__(directory, files)
         self.postgres = postgres
         self.rabbitmq = rabbitmq
         self.postgres_proxy = UnreliableProxy(postgres.url)
@@ -207,7 +217,8 @@ async def proxied_stack(
     async with AsyncExitStack() as opened:
         postgres = opened.enter_context(temporary_postgres(directory / "postgres", settings=FAST))
         rabbitmq = opened.enter_context(RabbitMQ(directory / "rabbitmq"))
-        stack = ProxiedStack(directory, postgres, rabbitmq)
+        files = await opened.enter_async_context(proxied_bucket())
+        stack = ProxiedStack(directory, postgres, rabbitmq, files)
         await opened.enter_async_context(stack.postgres_proxy)
         await opened.enter_async_context(stack.rabbitmq_proxy)
         await opened.enter_async_context(running(stack, consumer_module))
@@ -219,7 +230,8 @@ async def running(stack: ServiceStack, consumer_module: tuple[str, ...] = ("cons
     """Run the receivers and the processes while the block runs. The servers of the stack are running already."""
     async with AsyncExitStack() as opened:
         for slug in ORGANIZATIONS:
-            stack.receivers[slug] = await opened.enter_async_context(receiving(200))
+            receiver = stack.receivers[slug] = await opened.enter_async_context(receiving(200))
+            stack.receiver_proxies[slug] = await opened.enter_async_context(UnreliableProxy(receiver.url))
         await stack.prepare_database()
         stack.add_programs(consumer_module)
         opened.callback(_kill_all, stack)
