@@ -103,16 +103,17 @@ async def check_secret_keys(pool: Pool, cipher: SecretCipher) -> None:
         )
 
 
-async def check_storage(storage: Storage) -> bool:
-    """Return whether the object storage can be used. Log the reason if it can't, because the process can wait."""
+async def check_storage(storage: Storage) -> str | None:
+    """Return the reason why the object storage can't be used, or None. Log the reason, because the process can wait."""
     try:
         async with asyncio.timeout(_STORAGE_TIMEOUT_S):
             await storage.check()
     except (Unavailable, TimeoutError) as error:
+        reason = str(error) or "no response in time"
         cause = str(error.__cause__).partition("\n")[0] if error.__cause__ else None
-        log.warning("storage_unreachable", error=str(error) or "no response in time", cause=cause)
-        return False
-    return True
+        log.warning("storage_unreachable", storage=storage.url, error=reason, cause=cause)
+        return reason
+    return None
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from service.dev.ports import choose_port
@@ -39,10 +40,23 @@ def credentials(url: str) -> dict[str, str]:
 
 def new_bucket(server_url: str) -> str:
     """Create a bucket and return the value for RESULTS_ARTIFACTS_URL."""
-    name = f"bucket-{uuid4().hex}"
-    request = urllib.request.Request(f"{server_url}/{name}", method="PUT")
+    url = f"s3://bucket-{uuid4().hex}/some/prefix"
+    create_bucket(server_url, url)
+    return url
+
+
+def create_bucket(server_url: str, url: str) -> None:
+    _send(server_url, url, "PUT")
+
+
+def delete_bucket(server_url: str, url: str) -> None:
+    """Delete an empty bucket."""
+    _send(server_url, url, "DELETE")
+
+
+def _send(server_url: str, url: str, method: str) -> None:
+    request = urllib.request.Request(f"{server_url}/{urlsplit(url).netloc}", method=method)
     urllib.request.urlopen(request, timeout=10).close()
-    return f"s3://{name}/some/prefix"
 
 
 def _is_ready(url: str) -> bool:

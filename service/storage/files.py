@@ -37,6 +37,7 @@ _DENIED_TEXTS: Final = (
     "lacked valid authentication",
 )  # fmt: skip
 _NO_BUCKET_TEXT: Final = "nosuchbucket"
+_NO_BUCKET: Final = "the bucket of the file storage does not exist"
 _NO_TLS_TEXT: Final = "badscheme"  # the HTTP client of the library rejects http://
 _MISSING: Final = "the file storage does not exist. Check that its volume is mounted."
 _MARKER: Final = ".zof-results-storage"
@@ -78,6 +79,7 @@ class Storage:
     """
 
     def __init__(self, url: str) -> None:
+        self.url = url
         self._folder = Path(unquote(urlsplit(url).path)) if url.startswith("file:") else None
         self._has_created_marker = False
         self._store: LocalStore | S3Store
@@ -131,19 +133,19 @@ class Storage:
             return _no_chunks()
         is_complete = start == 0 and end is None
         options: Any = None if is_complete else {"range": (start, end) if end is not None else {"offset": start}}
-        with self._translated_errors(path):
+        async with self._translated_errors(path):
             found = await self._store.get_async(path, options=options)
         return _chunks(path, found.stream(min_chunk_size=_CHUNK_BYTES))
 
     async def size(self, path: str) -> int:
         """Return the size of a file in bytes."""
-        with self._translated_errors(path):
+        async with self._translated_errors(path):
             return (await self._store.head_async(path))["size"]
 
     async def delete(self, path: str) -> None:
         """Delete a file. Does nothing if the file doesn't exist."""
         try:
-            with self._translated_errors(path):
+            async with self._translated_errors(path):
                 await self._store.delete_async(path)
         except NotFound:
             return
@@ -152,7 +154,7 @@ class Storage:
         """Return the paths under a prefix that were last written at least `min_age` ago, in batches."""
         newest = datetime.now(UTC) - min_age
         self._require_marker()
-        with self._translated_errors(prefix):
+        with _translated_errors(prefix):
             async for batch in self._store.list(prefix):
                 yield [found["path"] for found in batch if found["last_modified"] < newest]
 
@@ -181,11 +183,16 @@ class Storage:
 
     async def check(self) -> None:
         """Raise Unavailable, with the reason, if files can't be listed or, in a folder, can't be written."""
-        self._require_marker()
-        with self._translated_errors(""):
-            if self._folder:
+        await self._require_storage()
+        if self._folder:
+            with _translated_write_errors(""):
                 await asyncio.to_thread(_check_writable, self._folder / _MARKER)
-            else:
+
+    async def _require_storage(self) -> None:
+        """Raise Unavailable if the bucket doesn't exist or the folder isn't the storage."""
+        self._require_marker()
+        if self._folder is None:
+            with _translated_write_errors(""):
                 async for _ in self._store.list("inbox/", chunk_size=1):
                     break
 
@@ -206,14 +213,14 @@ class Storage:
             (self._folder / _MARKER).mkdir(exist_ok=True)
         self._has_created_marker = True
 
-    @contextmanager
-    def _translated_errors(self, path: str) -> Iterator[None]:
-        """Translate errors. A file is only missing if the storage itself exists."""
+    @asynccontextmanager
+    async def _translated_errors(self, path: str) -> AsyncIterator[None]:
+        """Translate errors. A file is only missing if the storage itself exists: a HEAD response has no reason."""
         try:
             with _translated_errors(path):
                 yield
         except NotFound:
-            self._require_marker()
+            await self._require_storage()
             raise
 
 
@@ -282,7 +289,7 @@ def _translated_write_errors(path: str) -> Iterator[None]:
         try:
             yield
         except FileNotFoundError as error:
-            raise Unavailable(_MISSING) from error
+            raise Unavailable(_NO_BUCKET if _NO_BUCKET_TEXT in str(error).lower() else _MISSING) from error
 
 
 def _reason(error: Exception) -> str:
@@ -292,7 +299,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, _DENIED_ERRORS) or any(denied in text for denied in _DENIED_TEXTS):
         return "the file storage denies access"
     if _NO_BUCKET_TEXT in text:
-        return "the bucket of the file storage does not exist"
+        return _NO_BUCKET
     if _NO_TLS_TEXT in text:
         return "AWS_ENDPOINT_URL has no TLS. Set AWS_ALLOW_HTTP=true or use an https:// endpoint."
     return "the file storage does not respond"

@@ -28,9 +28,11 @@ from service.store.postgres.database import as_owner
 from service.store.reports import ClaimedReport
 from service.usecases.reports import ingest_reports
 from service.usecases.reports.ingest_reports import ReportIngester
+from tests.buckets import create_bucket, delete_bucket, new_bucket
 from tests.consumers.conftest import Broker, isolation, until
 from tests.report_api import PASSING, TIMEOUT_S, Reports, new_ingester, running_ingester, serving_reports
 from tests.run_events import run_event
+from tests.storing import write
 
 
 @pytest.fixture
@@ -340,3 +342,25 @@ async def test_accepted_report_is_stored_after_the_storage_was_missing_temporari
     (tmp_path / "volume").rename(tmp_path / "files")
     assert (await ingester.ingest(await claim(ingester))).status == "stored"
     assert (await reports.wait_until_finished(sent))["status"] == "stored"
+
+
+async def test_accepted_report_is_stored_after_its_bucket_was_missing_temporarily(
+    database_url: str, tmp_path: Path, s3_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest_reports, "_OUTAGE_WAIT", timedelta(0))
+    url = new_bucket(s3_url)
+    async with serving_reports(database_url, tmp_path, artifacts_url=url) as reports:
+        ingester = new_ingester(Settings(artifacts_url=url), reports.api.store.pool)
+        sent = await reports.send(PASSING)
+        path = await reports.api.store.pool.fetchval("SELECT upload -> 'report' ->> 'path' FROM receipts")
+        await reports.storage.delete(path)
+        delete_bucket(s3_url, url)
+        for _ in range(MAX_ATTEMPTS + 1):
+            assert (await ingester.ingest(await claim(ingester))).status == "queued"
+        response = await reports.post(PASSING, "run_2")
+        assert response.status == 503, await response.text()
+        assert "bucket" in (await response.json())["error"]["message"]
+        create_bucket(s3_url, url)
+        await write(reports.storage, path, PASSING)
+        assert (await ingester.ingest(await claim(ingester))).status == "stored"
+        assert (await reports.wait_until_finished(sent))["status"] == "stored"

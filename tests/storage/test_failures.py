@@ -5,15 +5,16 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from service.domain.errors import Unavailable
+from service.domain.errors import NotFound, Unavailable
 from service.storage import Storage
-from tests.buckets import credentials, new_bucket
+from tests.buckets import credentials, delete_bucket, new_bucket
 from tests.storing import write
 
 PATH = "exports/7/exp_1.csv"
@@ -54,9 +55,31 @@ async def test_rejection_by_a_bucket_has_its_reason(
     await server.close()
 
 
-async def test_missing_bucket_is_unavailable_not_a_missing_file(s3_url: str) -> None:
-    with pytest.raises(Unavailable, match="does not exist"):
-        await write(Storage(f"{new_bucket(s3_url).partition('/some')[0]}x"), PATH, b"x")
+OPERATIONS: dict[str, Callable[[Storage], Awaitable[object]]] = {
+    "write": lambda storage: write(storage, PATH, b"x"),
+    "read": lambda storage: storage.read(PATH),
+    "read nothing": lambda storage: storage.read(PATH, 0, 0),
+    "size": lambda storage: storage.size(PATH),
+    "presign": lambda storage: storage.presign(PATH, timedelta(minutes=1)),
+    "delete": lambda storage: storage.delete(PATH),
+    "check": lambda storage: storage.check(),
+}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+async def test_missing_bucket_is_unavailable_not_a_missing_file(
+    s3_url: str, operation: Callable[[Storage], Awaitable[object]]
+) -> None:
+    url = new_bucket(s3_url)
+    delete_bucket(s3_url, url)
+    with pytest.raises(Unavailable, match="the bucket of the file storage does not exist"):
+        await operation(Storage(url))
+
+
+@pytest.mark.parametrize("name", ["read", "size", "presign"])
+async def test_missing_file_in_an_existing_bucket_is_not_found(s3_url: str, name: str) -> None:
+    with pytest.raises(NotFound, match="no longer in storage"):
+        await OPERATIONS[name](Storage(new_bucket(s3_url)))
 
 
 async def test_bucket_that_fails_during_a_write_is_unavailable(

@@ -23,13 +23,13 @@ async def get_health(_: web.Request) -> web.Response:
 async def get_readiness(request: web.Request) -> web.Response:
     """Return 200 if the database is ready for queries, otherwise 503, with the state of each component.
 
-    Queries don't need the storage. While it is down, uploads and downloads return 503, and the log contains the reason.
+    Queries don't need the storage. While it is down, uploads and downloads return 503, and the log contains its URL.
     """
     resources = request.app[RESOURCES]
-    storage_is_up, workers = await asyncio.gather(resources.storage_health.is_up(), _count_live_workers(resources))
+    storage_error, workers = await asyncio.gather(resources.storage_health.find_error(), _count_live_workers(resources))
     parts = {
         "database": {"status": "down" if workers is None else "up"},
-        "storage": {"status": "up" if storage_is_up else "down"},
+        "storage": {"status": "down", "reason": storage_error} if storage_error else {"status": "up"},
         "consumers": {"status": _status(workers), "workers": workers or {}},
     }
     if workers is None:

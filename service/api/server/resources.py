@@ -77,7 +77,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         receipt_watch = await opened.enter_async_context(watching(*watched, receipts.find_finished))
         storage = resources.open_storage(settings)
         storage_health = StorageHealth(storage)
-        await storage_health.is_up()  # logs a wrong configuration at the start
+        await storage_health.find_error()  # logs a wrong configuration at the start
         subscriptions = await opened.enter_async_context(open_subscriptions(pool, worker_pool, notifications))
         limits = RateLimits(settings, await opened.enter_async_context(open_rate_limit_counters(settings)))
         yield Resources(

@@ -17,12 +17,12 @@ class StorageHealth:
         self._storage = storage
         self._lock = asyncio.Lock()
         self._expires_at = 0.0
-        self._is_up = False
+        self._error: str | None = None
 
-    async def is_up(self) -> bool:
-        """Return whether the storage can be used. A failed check logs its reason."""
+    async def find_error(self) -> str | None:
+        """Return the reason why the storage can't be used, or None. A failed check logs the reason."""
         async with self._lock:
             if time.monotonic() >= self._expires_at:
-                self._is_up = await check_storage(self._storage)
+                self._error = await check_storage(self._storage)
                 self._expires_at = time.monotonic() + _MAX_AGE_S
-        return self._is_up
+        return self._error

@@ -12,7 +12,7 @@ import pytest
 
 from service.usecases.retention.delete_files import delete_queued_files
 from tests.api.served import serve
-from tests.buckets import new_bucket
+from tests.buckets import delete_bucket, new_bucket
 from tests.report_api import Reports
 from tests.report_api import serving_reports as serving
 from tests.run_events import result, run_event
@@ -182,10 +182,24 @@ async def test_readiness_and_log_show_that_the_storage_is_missing(
         (tmp_path / "files").rename(tmp_path / "volume")
         api.resources.storage_health._expires_at = 0
         ready = await api.get("/readyz", key="")
-        assert (ready["status"], ready["parts"]["storage"]) == ("ready", {"status": "down"})
+        reason = "the file storage does not exist. Check that its volume is mounted."
+        assert (ready["status"], ready["parts"]["storage"]) == ("ready", {"status": "down", "reason": reason})
         log = "".join(capfd.readouterr())
         assert "storage_unreachable" in log
-        assert "the file storage does not exist. Check that its volume is mounted." in log
+        assert reason in log
+
+
+async def test_readiness_and_log_name_a_missing_bucket(
+    database_url: str, s3_url: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    url = new_bucket(s3_url)
+    delete_bucket(s3_url, url)
+    async with serve(database_url, artifacts_url=url) as api:
+        log_of_start = "".join(capfd.readouterr())
+        reason = "the bucket of the file storage does not exist"
+        assert (await api.get("/readyz", key=""))["parts"]["storage"] == {"status": "down", "reason": reason}
+    assert url in log_of_start
+    assert reason in log_of_start
 
 
 async def test_unusable_storage_is_logged_at_the_start(

@@ -15,7 +15,7 @@ import pytest
 from service.domain.errors import NotFound, Unavailable
 from service.storage import FileWriter, Storage
 from service.usecases.retention.delete_files import delete_queued_files
-from tests.buckets import new_bucket
+from tests.buckets import delete_bucket, new_bucket
 from tests.exporting import Exports, exporting
 from tests.run_events import result, run_event
 from tests.storing import read, write
@@ -338,6 +338,15 @@ async def test_file_missing_in_storage_returns_404_instead_of_a_redirect(databas
         assert await exports.file(job)
         await exports.storage.delete(await exports.api.store.pool.fetchval("SELECT path FROM exports"))
         assert "no longer in storage" in (await exports.api.error(f"{PATH}/{job['id']}/file", 404))["message"]
+
+
+async def test_download_from_a_missing_bucket_returns_503_with_the_reason(database_url: str, s3_url: str) -> None:
+    url = new_bucket(s3_url)
+    async with exporting(database_url, url, artifacts_redirect=True) as exports:
+        job = await exports.run()
+        await exports.storage.delete(await exports.api.store.pool.fetchval("SELECT path FROM exports"))
+        delete_bucket(s3_url, url)
+        assert "bucket" in (await exports.api.error(f"{PATH}/{job['id']}/file", 503))["message"]
 
 
 async def listed_artifacts(exports: Exports) -> list[Any]:
