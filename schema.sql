@@ -5,8 +5,8 @@
 --   * Results are narrow facts with one index: their primary key, which starts with the completion time (run_key).
 --     Text is in the dimensions `runs` and `cases`; failures are in `result_details`.
 --   * org_id is the first column of every key. Row-level security limits the role of the API to one organization.
---   * results, result_details, and artifacts are partitioned by month of completion, so that retention drops tables
---     instead of deleting rows.
+--   * results, result_details, shard_results, and artifacts are partitioned by month of completion, so that retention
+--     drops tables instead of deleting rows.
 --
 -- A status is stored as a one-letter code: p(assed), f(ailed), e(rror), s(kipped), c(anceled).
 
@@ -82,6 +82,16 @@ CREATE FUNCTION first_line(value text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN nullif(left(rtrim(split_part(btrim(value, E' \t\r\n'), E'\n', 1), E' \t\r'), 200), '');
 
+-- The duration of a result or attempt; null if it is unknown. Must match UNKNOWN_DURATION_MS in service/domain/results.py.
+CREATE FUNCTION known_duration(duration_ms int) RETURNS int
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN nullif(duration_ms, -1);
+
+-- The start of a result or attempt; null if it is unknown. Must match UNKNOWN_START in service/store/result_rows.py.
+CREATE FUNCTION known_start(completed_at timestamptz, started_offset_ms int) RETURNS timestamptz
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN completed_at + nullif(started_offset_ms, (-2147483648)::int) * interval '1 millisecond';
+
 -- The smallest run_key of a completion time: its first 48 bits are the milliseconds since 1970.
 CREATE FUNCTION first_run_key(at timestamptz) RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE STRICT
@@ -123,7 +133,9 @@ CREATE TABLE runs (
     project_id        text NOT NULL,
     environment       text,
     branch            text,
+    base_branch       text,                  -- target branch of a pull request
     commit_sha        text,
+    pull_request      text,                  -- number of the pull request
     ci_url            text,
     labels            jsonb NOT NULL DEFAULT '{}',
     status            "char" NOT NULL CHECK (status IN ('p', 'f', 'e', 'c')),
@@ -135,6 +147,8 @@ CREATE TABLE runs (
     skipped           int NOT NULL DEFAULT 0,
     canceled          int NOT NULL DEFAULT 0,
     flaky             int NOT NULL DEFAULT 0,
+    failures_missing  bool NOT NULL DEFAULT false, -- a report declares failures that it doesn't contain
+    failures_missing_versions jsonb NOT NULL DEFAULT '{}', -- {"1": [s since 1970, bool], …}: newest event of each shard
     complete          bool NOT NULL,
     expected_results  int,
     expected_shards   int,
@@ -160,6 +174,8 @@ CREATE INDEX runs_with_error ON runs (org_id, project_id, run_key) WHERE error >
 CREATE INDEX runs_with_skipped ON runs (org_id, project_id, run_key) WHERE skipped > 0;
 CREATE INDEX runs_with_canceled ON runs (org_id, project_id, run_key) WHERE canceled > 0;
 CREATE INDEX runs_pinned ON runs (org_id, run_key) WHERE pinned;
+CREATE INDEX runs_with_flaky ON runs (org_id, project_id, run_key) WHERE flaky > 0;
+CREATE INDEX runs_by_commit ON runs (org_id, commit_sha text_pattern_ops, run_key); -- also finds a prefix of the hash
 
 -- The number of results of a run with these status codes.
 CREATE FUNCTION result_count(run runs, codes text[]) RETURNS int
@@ -176,13 +192,14 @@ CREATE FUNCTION run_counts(run runs) RETURNS json
 
 CREATE TABLE cases (
     org_id     int NOT NULL REFERENCES organizations,
-    case_key   bigint NOT NULL,              -- hash of (project, case_id) or (project, suite, name, occurrence)
+    case_key   bigint NOT NULL,              -- hash of (project, case_id) or (project, suite, name, occurrence), and variant
     project_id text NOT NULL,
     case_id    text,                         -- the producer's ID, or null
     suite      text NOT NULL,
     name       text NOT NULL,
     file       text,
     occurrence int NOT NULL,                 -- greater than 0 only if the name repeats in its suite
+    variant    jsonb NOT NULL DEFAULT '{}',  -- {"os": "linux", …}: distinguishes executions of one test in a matrix
     -- A suite can be long; the hash keeps the index entry small, and the query then compares the suite. The hash is a
     -- column because row-level security prevents a function call (md5(suite) = …) from being an index condition.
     suite_hash bigint NOT NULL GENERATED ALWAYS AS (hashtextextended(suite, 0)) STORED,
@@ -194,16 +211,18 @@ CREATE INDEX cases_by_suite ON cases (org_id, project_id, suite_hash, case_key);
 
 -- Results (facts), partitioned by month -----------------------------------------------------------------
 -- The column order avoids padding. There are no foreign keys: ingest guarantees the references, and a check per row
--- would take longer than the insert.
+-- would take longer than the insert. Unknown values are stored as numbers, because a null would add a bitmap to the row:
+-- known_duration() and known_start() return them as null.
 
 CREATE TABLE results (
     case_key            bigint NOT NULL,
     run_key             uuid NOT NULL,
     org_id              int NOT NULL,
-    duration_ms         int NOT NULL,
-    started_offset_ms   int,                 -- offset from completed_at of the run
+    duration_ms         int NOT NULL,        -- -1 if unknown
+    started_offset_ms   int NOT NULL,        -- offset from completed_at of the run; -2147483648 if unknown
     event_time_offset_s int NOT NULL,        -- event time of the stored result, offset from completed_at
     attempts            smallint NOT NULL,
+    shard               smallint NOT NULL DEFAULT 0, -- the shard whose result this is; 0 if the event states none
     status              "char" NOT NULL,
     flaky               bool NOT NULL,
     PRIMARY KEY (org_id, run_key, case_key)
@@ -214,21 +233,40 @@ CREATE TABLE result_details (
     case_key          bigint NOT NULL,
     run_key           uuid NOT NULL,
     org_id            int NOT NULL,
-    duration_ms       int NOT NULL,
-    started_offset_ms int,
+    duration_ms       int NOT NULL,          -- -1 if unknown
+    started_offset_ms int NOT NULL,          -- -2147483648 if unknown
+    line              int,                   -- line in the file of the case
     attempt           smallint NOT NULL,     -- from 1
     status            "char" NOT NULL,
     is_last_attempt   bool NOT NULL,         -- the last attempt, whose status is that of the result
+    flaky             bool NOT NULL DEFAULT false, -- the last failing attempt of a flaky result
+    fingerprint       bigint,                -- hash of the failure of the last attempt
     type              text,
     message           text,
     details           text,
     logs_ref          text,
+    properties        jsonb,                 -- properties of the result, in the row of its last attempt
     PRIMARY KEY (org_id, run_key, case_key, attempt)
 ) PARTITION BY RANGE (run_key);
 CREATE INDEX result_details_by_status ON result_details (org_id, status, run_key, case_key)
     WHERE is_last_attempt AND status <> 'p';
 CREATE INDEX result_details_by_case ON result_details (org_id, case_key, run_key)
     WHERE is_last_attempt AND status <> 'p';
+CREATE INDEX result_details_by_fingerprint ON result_details (org_id, fingerprint, run_key)
+    WHERE is_last_attempt AND status <> 'p';
+CREATE INDEX result_details_flaky ON result_details (org_id, run_key, case_key) WHERE flaky;
+
+-- The newest result of each shard, only for cases that several shards reported. The worst of them is in `results`. If a
+-- correction replaces it, the result of another shard can become the worst.
+CREATE TABLE shard_results (
+    org_id              int NOT NULL,
+    run_key             uuid NOT NULL,
+    case_key            bigint NOT NULL,
+    shard               smallint NOT NULL,
+    event_time_offset_s int NOT NULL,        -- as in results
+    result              jsonb NOT NULL,      -- the other fields of the result: store/shard_results.py
+    PRIMARY KEY (org_id, run_key, case_key, shard)
+) PARTITION BY RANGE (run_key);
 
 -- Files of a result, or of a run (case_key 0). A reference to an external file has a uri; a stored file has a path.
 CREATE TABLE artifacts (
@@ -243,6 +281,7 @@ CREATE TABLE artifacts (
     sha256       bytea,
     uri          text,                       -- from the producer, shown as text
     path         text,                       -- path in the service's storage
+    byte_offset  bigint,                     -- start of the file in the stored object; null if it is the complete object
     expires_at   timestamptz,                -- only for export files
     created_at   timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (org_id, run_key, case_key, artifact_key)
@@ -259,6 +298,9 @@ CREATE TABLE receipts (
     status        text NOT NULL CHECK (status IN ('queued', 'processing', 'stored', 'partial', 'rejected')),
     run_id        text,
     results       int NOT NULL DEFAULT 0,    -- number of stored results
+    replaced      int NOT NULL DEFAULT 0,    -- number of results of the same shard that these results replaced
+    replaced_failing int NOT NULL DEFAULT 0, -- number of replaced results that were failed or error
+    combined      int NOT NULL DEFAULT 0,    -- number of results whose case another shard had already reported
     problems      jsonb NOT NULL DEFAULT '[]', -- [{index, name, reason}]
     received_at   timestamptz NOT NULL DEFAULT now(),
     -- Only for uploaded reports. The worker that reads a report has a claim until the lease expires.
@@ -522,7 +564,7 @@ DECLARE
     high   uuid := first_run_key((date_trunc('month', month) + interval '1 month')::timestamp AT TIME ZONE 'UTC');
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('create_month_partitions'));
-    FOREACH parent IN ARRAY ARRAY['results', 'result_details', 'artifacts'] LOOP
+    FOREACH parent IN ARRAY ARRAY['results', 'result_details', 'shard_results', 'artifacts'] LOOP
         base := parent || to_char(month, '_YYYY_MM');
         CONTINUE WHEN EXISTS (
             SELECT FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
@@ -555,6 +597,7 @@ ALTER TABLE runs           ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cases          ENABLE ROW LEVEL SECURITY;
 ALTER TABLE results        ENABLE ROW LEVEL SECURITY;
 ALTER TABLE result_details ENABLE ROW LEVEL SECURITY;
+ALTER TABLE shard_results  ENABLE ROW LEVEL SECURITY;
 ALTER TABLE artifacts      ENABLE ROW LEVEL SECURITY;
 ALTER TABLE receipts       ENABLE ROW LEVEL SECURITY;
 ALTER TABLE exports        ENABLE ROW LEVEL SECURITY;
@@ -572,6 +615,7 @@ CREATE POLICY same_organization ON runs           TO results_api USING (org_id =
 CREATE POLICY same_organization ON cases          TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON results        TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON result_details TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON shard_results  TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON artifacts      TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON receipts       TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON file_deletions TO results_api USING (org_id = current_org());
@@ -594,8 +638,10 @@ GRANT SELECT, INSERT, UPDATE ON webhooks, deliveries, recoveries TO results_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON events, webhooks, deliveries, recoveries TO results_worker;
 GRANT USAGE ON SEQUENCE event_numbers TO results_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE
-    ON organizations, api_keys, runs, cases, results, result_details, artifacts, receipts, heartbeats TO results_worker;
+    ON organizations, api_keys, runs, cases, results, result_details, shard_results, artifacts, receipts, heartbeats
+    TO results_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON exports TO results_api, results_worker;
+GRANT SELECT, DELETE ON shard_results TO results_api; -- the deletion of a run
 GRANT DELETE ON runs, results, result_details TO results_api;
 GRANT UPDATE (pinned) ON runs TO results_api;
 GRANT SELECT, INSERT ON file_deletions TO results_api; -- ON CONFLICT needs SELECT

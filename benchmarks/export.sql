@@ -21,8 +21,8 @@ SELECT hashtextextended('case ' || run.number % 25 * 200 + n, 0), run.run_key, 1
 FROM (SELECT run_key, row_number() OVER (ORDER BY run_key) AS number FROM runs) run CROSS JOIN generate_series(0, 199) n
 ORDER BY 2, 1;
 
-INSERT INTO result_details (case_key, run_key, org_id, duration_ms, attempt, status, is_last_attempt, type, message)
-SELECT case_key, run_key, 1, duration_ms, 1, status, true, 'AssertionError', 'expected 200 got 503 after ' || duration_ms
+INSERT INTO result_details (case_key, run_key, org_id, duration_ms, started_offset_ms, attempt, status, is_last_attempt, type, message)
+SELECT case_key, run_key, 1, duration_ms, -2147483648, 1, status, true, 'AssertionError', 'expected 200 got 503 after ' || duration_ms
 FROM results WHERE status = 'f';
 
 VACUUM ANALYZE;

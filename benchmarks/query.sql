@@ -18,8 +18,8 @@ FROM (SELECT n, CASE WHEN n % 4 = 0 THEN 1 ELSE 1 + n % 20 END AS org,
              timestamptz '2025-06-02 UTC' + n * (interval '360 days' / {runs}) AS at
       FROM generate_series(1, {runs}) n) run;
 
-INSERT INTO results (org_id, run_key, case_key, duration_ms, event_time_offset_s, attempts, status, flaky)
-SELECT org_id, run_key, c * 900719925474099 - 4503599627370495000, c, 0, 1,
+INSERT INTO results (org_id, run_key, case_key, duration_ms, started_offset_ms, event_time_offset_s, attempts, status, flaky)
+SELECT org_id, run_key, c * 900719925474099 - 4503599627370495000, c, -2147483648, 0, 1,
        CASE WHEN failed > 0 AND c / 10 = 1 THEN 'f' WHEN error > 0 AND c / 10 = 2 THEN 'e' ELSE 'p' END, false
 FROM runs CROSS JOIN LATERAL (SELECT k * 10 + substring(project_id, 2)::int AS c FROM generate_series(1, 199) k) selected
 WHERE org_id <= 20;
@@ -33,12 +33,12 @@ SELECT 21, overlay(first_run_key(at)::text placing lpad(to_hex(n), 8, '0') from 
 FROM (SELECT n, timestamptz '2025-06-02 UTC' + n * (interval '360 days' / {small_runs}) AS at
       FROM generate_series(1, {small_runs}) n) run;
 
-INSERT INTO results (org_id, run_key, case_key, duration_ms, event_time_offset_s, attempts, status, flaky)
-SELECT org_id, run_key, c * 900719925474099 - 4503599627370495000, c, 0, 1,
+INSERT INTO results (org_id, run_key, case_key, duration_ms, started_offset_ms, event_time_offset_s, attempts, status, flaky)
+SELECT org_id, run_key, c * 900719925474099 - 4503599627370495000, c, -2147483648, 0, 1,
        CASE WHEN failed > 0 AND c < 20 THEN 'f' WHEN error > 0 THEN 'e' ELSE 'p' END, false
 FROM runs CROSS JOIN LATERAL (SELECT k * 10 + substring(project_id, 2)::int AS c FROM generate_series(1, 2) k) selected
 WHERE org_id = 21;
 
-INSERT INTO result_details (org_id, run_key, case_key, duration_ms, attempt, status, is_last_attempt, type, message)
-SELECT org_id, run_key, case_key, duration_ms, 1, status, true, 'AssertionError', 'expected 200 got 503'
+INSERT INTO result_details (org_id, run_key, case_key, duration_ms, started_offset_ms, attempt, status, is_last_attempt, type, message)
+SELECT org_id, run_key, case_key, duration_ms, -2147483648, 1, status, true, 'AssertionError', 'expected 200 got 503'
 FROM results WHERE status <> 'p';

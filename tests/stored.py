@@ -38,7 +38,7 @@ class Store:
 
     async def results(self, run_id: str = "run_1") -> list[tuple[Any, ...]]:
         rows = await self.pool.fetch(
-            "SELECT c.name, status_name(r.status), r.duration_ms, r.attempts, r.flaky FROM results r"
+            "SELECT c.name, status_name(r.status), known_duration(r.duration_ms), r.attempts, r.flaky FROM results r"
             " JOIN runs USING (org_id, run_key) JOIN cases c USING (org_id, case_key)"
             " WHERE run_id = $1 ORDER BY c.name, c.occurrence",
             run_id,
@@ -58,12 +58,13 @@ class Store:
                 " last_completed_at, duration_ms FROM runs ORDER BY run_id"
             ),
             "results": await self._rows(
-                "SELECT run_id, case_key, r.status::text, r.duration_ms, attempts, r.flaky"
+                "SELECT run_id, case_key, r.status::text, r.duration_ms, started_offset_ms, attempts, r.flaky, shard"
                 " FROM results r JOIN runs USING (org_id, run_key) ORDER BY run_id, case_key"
             ),
             "details": await self._rows(
-                "SELECT run_id, case_key, attempt, d.status::text, d.duration_ms, is_last_attempt, type, message,"
-                " logs_ref FROM result_details d JOIN runs USING (org_id, run_key) ORDER BY run_id, case_key, attempt"
+                "SELECT run_id, case_key, attempt, d.status::text, d.duration_ms, is_last_attempt, d.flaky, type,"
+                " message, logs_ref FROM result_details d JOIN runs USING (org_id, run_key)"
+                " ORDER BY run_id, case_key, attempt"
             ),
         }
 

@@ -69,7 +69,7 @@ class Result(TypedDict):
     status: ResultStatus
     flaky: Annotated[bool, Field(description="Passed after at least one failing attempt")]
     attempts: int
-    duration_ms: int
+    duration_ms: Annotated[int | None, Field(description="Null if the producer states no duration")]
     started_at: Time | None
     completed_at: Annotated[Time, Field(description="Completion time of the run")]
     failure_summary: Annotated[str | None, Field(description="First line of the failure message; null if passed")]
@@ -90,7 +90,7 @@ class AttemptDetail(TypedDict):
 
     attempt: int
     status: ResultStatus
-    duration_ms: int
+    duration_ms: int | None
     started_at: Time | None
     failure: FailureDetail | None
     logs_ref: str | None
@@ -235,6 +235,9 @@ class Receipt(TypedDict):
     source: str
     event_id: str
     results: Annotated[int, Field(description="Number of stored results")]
+    replaced: Annotated[int, Field(description="Number of results of the same shard that these results replaced")]
+    replaced_failing: Annotated[int, Field(description="Number of replaced results that were failed or error")]
+    combined: Annotated[int, Field(description="Number of results whose case another shard had already reported")]
     problems: list[ReceiptProblem]
     received_at: Time
 

@@ -9,6 +9,8 @@ from service.domain.statuses import RESULT_STATUSES, SEVERITY, STATUS_CODES, STA
 
 MAX_DURATION_MS: Final = 2**31 - 1  # limit of the database column: 24.8 days
 
+UNKNOWN_DURATION_MS: Final = -1  # in the database too: a null would make the row larger
+
 MAX_EVENT_ROWS: Final = 100_000  # default limit of the results, attempts, and artifacts of one event
 
 MAX_ATTEMPT_TEXTS: Final = 1_000_000  # characters of the messages and details of one result
@@ -22,7 +24,10 @@ _PASSED: Final = STATUS_CODES["passed"]
 
 
 class Attempt(NamedTuple):
-    """One execution of a case. Times are in ms since 1970; `status` is a status code."""
+    """One execution of a case. Times are in ms since 1970; `status` is a status code.
+
+    `duration_ms` is UNKNOWN_DURATION_MS if the producer states none.
+    """
 
     status: str
     duration_ms: int
@@ -49,7 +54,7 @@ class CaseOutcome(NamedTuple):
 
     `attempts` contains the last attempts; it is shorter than `attempt_count` if the producer only counted the earlier
     ones. It is empty if the case has only one attempt, which passed and has no log. `event_s` is the time of the event
-    in s since 1970.
+    in s since 1970. `shard` is the number of the shard that the event belongs to, or 0.
     """
 
     case_key: CaseKey
@@ -59,6 +64,7 @@ class CaseOutcome(NamedTuple):
     event_s: int
     attempt_count: Int16
     flaky: bool
+    shard: Int16 = 0
     attempts: tuple[Attempt, ...] = ()
     artifacts: tuple[ArtifactReference, ...] = ()
 
@@ -69,6 +75,13 @@ def count(outcomes: Iterable[CaseOutcome]) -> Counts:
     by_code = Counter([outcome.status for outcome in counted])
     flaky = sum([outcome.flaky for outcome in counted])
     return Counts(**{status: by_code[STATUS_CODES[status]] for status in RESULT_STATUSES}, flaky=flaky)
+
+
+def round_duration(duration_ms: float | None) -> int:
+    """Return a duration in integer milliseconds: at least 1 if it is positive, and UNKNOWN_DURATION_MS if it is None."""
+    if duration_ms is None:
+        return UNKNOWN_DURATION_MS
+    return round(duration_ms) or (1 if duration_ms > 0 else 0)
 
 
 def is_flaky(status: str, earlier: Iterable[Attempt]) -> bool:
@@ -82,11 +95,12 @@ def add_attempt(first: CaseOutcome, second: CaseOutcome) -> CaseOutcome:
     return CaseOutcome(
         case_key=first.case_key,
         status=second.status,
-        duration_ms=min(MAX_DURATION_MS, first.duration_ms + second.duration_ms),
+        duration_ms=_total_ms(first.duration_ms, second.duration_ms),
         started_ms=first.started_ms,
         event_s=second.event_s,
         attempt_count=first.attempt_count + second.attempt_count,
         flaky=is_flaky(second.status, earlier) or second.flaky,
+        shard=first.shard,
         attempts=earlier + later,
         artifacts=first.artifacts + second.artifacts,
     )
@@ -130,6 +144,18 @@ def precedence(outcome: CaseOutcome) -> tuple[int, int, int, int, str]:
         outcome.attempt_count,
         message or "",
     )
+
+
+def failing_attempt(outcome: CaseOutcome) -> int | None:
+    """Return the index in `attempts` of the last failing attempt of a flaky case, or None if the case isn't flaky."""
+    if not outcome.flaky:
+        return None
+    return max(index for index, attempt in enumerate(outcome.attempts) if attempt.status in _FAILING_CODES)
+
+
+def _total_ms(first: int, second: int) -> int:
+    known = [duration for duration in (first, second) if duration != UNKNOWN_DURATION_MS]
+    return min(MAX_DURATION_MS, sum(known)) if known else UNKNOWN_DURATION_MS
 
 
 def _attempts(outcome: CaseOutcome) -> tuple[Attempt, ...]:

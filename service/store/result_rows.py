@@ -29,15 +29,16 @@ COLUMNS: Final = (
     "org_id", "run_key", *(_COLUMN_NAMES.get(field, field) for field in _SHARED_FIELDS), *_OWN_COLUMNS,
 )  # fmt: skip
 
-# A row is the number of columns, then each value after its length in bytes. The length -1 is null.
+# A row is the number of columns, then each value after its length in bytes.
 _SHARED_FORMATS: Final = ("i", "16s", *_SHARED_FIELDS.values())
 _SHARED_LENGTHS: Final = tuple(calcsize(f">{field_format}") for field_format in _SHARED_FORMATS)
 _SHARED: Final = Struct(">h" + "".join(f"i{field_format}" for field_format in _SHARED_FORMATS))
 _OWN: Final = Struct("> iq ii ii".replace(" ", ""))
-_OWN_NOT_STARTED: Final = Struct("> iq ii i".replace(" ", ""))
 _HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER: Final = b"\xff\xff"
 _INT_MAX: Final = 2**31 - 1
+
+UNKNOWN_START: Final = -(2**31)  # of started_offset_ms
 
 _shared_values = attrgetter(*_SHARED_FIELDS)
 _EVENT_S, _STATUS = map(list(_SHARED_FIELDS).index, ("event_s", "status"))
@@ -69,7 +70,14 @@ def int32(number: int) -> int:
     return max(-_INT_MAX, min(_INT_MAX, number))
 
 
+def start_offset(started_ms: int | None, base_ms: int) -> int:
+    """Return the start relative to the completion of the run. A start that is out of range is unknown."""
+    if started_ms is None:
+        return UNKNOWN_START
+    offset = started_ms - base_ms
+    return offset if -_INT_MAX <= offset <= _INT_MAX else UNKNOWN_START
+
+
 def _pack_own(outcome: CaseOutcome, base_ms: int) -> bytes:
-    if outcome.started_ms is None:
-        return _OWN_NOT_STARTED.pack(8, outcome.case_key, 4, outcome.duration_ms, -1)
-    return _OWN.pack(8, outcome.case_key, 4, outcome.duration_ms, 4, int32(outcome.started_ms - base_ms))
+    start = start_offset(outcome.started_ms, base_ms)
+    return _OWN.pack(8, outcome.case_key, 4, outcome.duration_ms, 4, start)

@@ -5,18 +5,18 @@ from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from service.domain.ids import CaseKey, OrgId, RunKey, artifact_key, completed_ms
-from service.domain.results import CaseOutcome, count, precedence
+from service.domain.results import CaseOutcome, count, failing_attempt, precedence
 from service.domain.statuses import STATUS_NAMES, Counts
 from service.store import result_rows
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
-from service.store.result_rows import int32, pack_rows
+from service.store.result_rows import int32, pack_rows, start_offset
 
 _SQL: Final = statements("results")
 
 _DETAIL_COLUMNS: Final = (
-    "org_id", "run_key", "case_key", "attempt", "is_last_attempt", "status", "duration_ms", "started_offset_ms",
-    "type", "message", "details", "logs_ref",
+    "org_id", "run_key", "case_key", "attempt", "is_last_attempt", "flaky", "status", "duration_ms",
+    "started_offset_ms", "type", "message", "details", "logs_ref",
 )  # fmt: skip
 
 
@@ -103,12 +103,13 @@ def _detail_rows(runs: Iterable[RunOutcomes]) -> Iterator[tuple[Any, ...]]:
     for org_id, run_key, outcomes in runs:
         base_ms = completed_ms(run_key)
         for outcome in [outcome for outcome in outcomes if outcome.attempts]:
-            first_listed = outcome.attempt_count - len(outcome.attempts) + 1
-            for number, attempt in enumerate(outcome.attempts, start=first_listed):
-                started = None if attempt.started_ms is None else int32(attempt.started_ms - base_ms)
+            unlisted = outcome.attempt_count - len(outcome.attempts)
+            flaky_index = failing_attempt(outcome)
+            for index, attempt in enumerate(outcome.attempts):
+                number = unlisted + index + 1
                 yield (
-                    org_id, run_key, outcome.case_key, number, number == outcome.attempt_count,
-                    attempt.status.encode(), attempt.duration_ms, started,
+                    org_id, run_key, outcome.case_key, number, number == outcome.attempt_count, index == flaky_index,
+                    attempt.status.encode(), attempt.duration_ms, start_offset(attempt.started_ms, base_ms),
                     attempt.type, attempt.message, attempt.details, attempt.logs_ref,
                 )  # fmt: skip
 

@@ -13,7 +13,7 @@ from service.usecases.retention.delete_files import delete_queued_files
 from tests.api.served import Api, serve
 from tests.run_events import result, run_event
 
-TABLES = ("runs", "results", "result_details", "artifacts")
+TABLES = ("runs", "results", "result_details", "shard_results", "artifacts")
 
 
 @pytest.fixture
@@ -21,6 +21,9 @@ async def stored(api: Api) -> Api:
     failed = result("pays", "failed", failure={"message": "no"}, artifacts=[{"name": "a.png", "uri": "s3://x"}])
     await api.store.ingest(
         run_event("run_1", [result("logs in"), failed], id="evt_1"), run_event("run_2", [result("logs in"), failed])
+    )
+    await api.store.pool.execute(
+        "INSERT INTO shard_results SELECT org_id, run_key, case_key, 0, 0, '{}' FROM results WHERE status = 'f'"
     )
     return api
 
@@ -34,9 +37,9 @@ async def counts(api: Api) -> list[int]:
 
 
 async def test_deletion_includes_everything_that_belongs_to_the_run(stored: Api) -> None:
-    assert await counts(stored) == [2, 4, 2, 2]
+    assert await counts(stored) == [2, 4, 2, 2, 2]
     assert (await stored.send("DELETE", "/v1/runs/run_1")).status == 204
-    assert await counts(stored) == [1, 2, 1, 1]
+    assert await counts(stored) == [1, 2, 1, 1, 1]
     await stored.error("/v1/runs/run_1", 404)
     assert {item["run_id"] for item in (await stored.get("/v1/results"))["data"]} == {"run_2"}
     assert (await stored.send("DELETE", "/v1/runs/run_1")).status == 404
@@ -56,7 +59,7 @@ async def test_only_an_admin_of_the_organization_and_project_can_delete_a_run(st
     bound = (await stored.make_key("admin", project_id="blog")).key
     for key in (other_key, bound):
         assert (await stored.send("DELETE", "/v1/runs/run_1", key=key)).status == 404
-    assert await counts(stored) == [2, 4, 2, 2]
+    assert await counts(stored) == [2, 4, 2, 2, 2]
 
 
 class BrokenStorage:

@@ -21,13 +21,16 @@ SELECT org, overlay(first_run_key(at)::text placing lpad(to_hex(n), 8, '0') from
 FROM generate_series(1, 2) org, generate_series(1, 15000) n,
      LATERAL (SELECT timestamptz '2026-01-01 UTC' + n * interval '14 minutes' AS at) completed;
 
-INSERT INTO results (org_id, run_key, case_key, duration_ms, event_time_offset_s, attempts, status, flaky)
-SELECT org_id, run_key, 20 * k + substring(project_id, 2)::int, 10, 0, 1,
+INSERT INTO results (org_id, run_key, case_key, duration_ms, started_offset_ms, event_time_offset_s, attempts, status,
+                     flaky)
+SELECT org_id, run_key, 20 * k + substring(project_id, 2)::int, 10, -2147483648, 0, 1,
        CASE WHEN k = 1 AND failed > 0 THEN 'f' WHEN k = 2 AND error > 0 THEN 'e' WHEN k = 3 THEN 's' ELSE 'p' END, false
 FROM runs, generate_series(1, 10) k;
 
-INSERT INTO result_details (org_id, run_key, case_key, duration_ms, attempt, status, is_last_attempt, message)
-SELECT org_id, run_key, case_key, 10, 1, status, true, 'expected 200 got 503' FROM results WHERE status <> 'p';
+INSERT INTO result_details (org_id, run_key, case_key, duration_ms, started_offset_ms, attempt, status, is_last_attempt,
+                            message)
+SELECT org_id, run_key, case_key, 10, -2147483648, 1, status, true, 'expected 200 got 503' FROM results
+WHERE status <> 'p';
 """
 TABLES = ("runs", "cases", "results", "result_details", "artifacts")
 

@@ -1,17 +1,22 @@
 """SQL functions that are called per row: the planner inlines them, and they agree with their Python counterparts."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
 import pytest
 
+from service.domain.results import UNKNOWN_DURATION_MS
 from service.domain.statuses import SEVERITY, STATUS_NAMES
+from service.store.result_rows import UNKNOWN_START
 
 RUNS = "FROM runs"
 LIMITED_RUNS = "FROM (SELECT * FROM runs ORDER BY run_key LIMIT 10) r"  # like the driver of a list
 CALLS = {
     "rfc3339": f"rfc3339(completed_at + duration_ms * interval '1 ms') {RUNS}",
+    "known_duration": f"known_duration(revision) {RUNS}",
+    "known_start": f"known_start(completed_at, revision) {RUNS}",
     "status_name": f"status_name(status) {RUNS}",
     "severity": f"severity(status) {RUNS}",
     "result_id": f"result_id(run_key, duration_ms) {RUNS}",
@@ -54,3 +59,12 @@ async def test_sql_and_python_agree_on_statuses(owner: Any) -> None:
     )
     assert {row["code"]: row["name"] for row in rows} == STATUS_NAMES
     assert {row["name"]: row["severity"] for row in rows} == SEVERITY
+
+
+async def test_sql_and_python_agree_on_unknown_values(owner: Any) -> None:
+    completed_at = datetime(2026, 5, 20, 12, tzinfo=UTC)
+    row = await owner.fetchrow(
+        "SELECT known_duration($1), known_duration(0), known_start($3, $2), known_start($3, -1)",
+        UNKNOWN_DURATION_MS, UNKNOWN_START, completed_at,
+    )  # fmt: skip
+    assert tuple(row) == (None, 0, None, completed_at - timedelta(milliseconds=1))

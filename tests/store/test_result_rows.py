@@ -7,35 +7,40 @@ from typing import Any, Final
 import asyncpg
 
 from service.domain.ids import CaseKey, OrgId, run_key
-from service.domain.results import MAX_DURATION_MS, CaseOutcome
+from service.domain.results import MAX_DURATION_MS, UNKNOWN_DURATION_MS, CaseOutcome
 from service.domain.statuses import STATUS_NAMES
 from service.store import result_rows
+from tests.run_events import run_event
+from tests.stored import Store
 
 BASE_MS: Final = 1_779_278_400_123
 ORG: Final = OrgId(2**31 - 1)
 KEY: Final = run_key(ORG, "run_1", BASE_MS)
 MINIMUM: Final = -(2**31 - 1)
+UNKNOWN_START: Final = -(2**31)
 
 CASES: Final = (-(2**63), -1, 0, 2**63 - 1)
-DURATIONS: Final = (0, MAX_DURATION_MS)
+DURATIONS: Final = (UNKNOWN_DURATION_MS, 0, MAX_DURATION_MS)
 # Start or event time -> offset that is stored.
 STARTS: Final = {
-    None: None,
+    None: UNKNOWN_START,
     BASE_MS: 0,
     BASE_MS - 5: -5,
-    BASE_MS + 7: 7,
-    0: MINIMUM,
-    10**14: 2**31 - 1,
+    BASE_MS + MINIMUM: MINIMUM,
+    BASE_MS + MINIMUM - 1: UNKNOWN_START,
+    BASE_MS + 2**31 - 1: 2**31 - 1,
+    BASE_MS + 2**31: UNKNOWN_START,
 }
 EVENTS: Final = {BASE_MS // 1000: 0, BASE_MS // 1000 - 3: -3, -(2**62): MINIMUM, 2**62: 2**31 - 1}
 ATTEMPTS: Final = (1, 2**15 - 1)
-ALL: Final = list(product(CASES, STATUS_NAMES, DURATIONS, STARTS, EVENTS, ATTEMPTS, (False, True)))
+SHARDS: Final = (0, 10_000)
+ALL: Final = list(product(CASES, STATUS_NAMES, DURATIONS, STARTS, EVENTS, ATTEMPTS, (False, True), SHARDS))
 
 
 def encoded(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    case_key, status, duration_ms, started_ms, event_s, attempts, flaky = values
-    started_offset_ms, event_time_offset_s = STARTS[started_ms], EVENTS[event_s]
-    return ORG, KEY, status.encode(), event_time_offset_s, attempts, flaky, case_key, duration_ms, started_offset_ms
+    case_key, status, duration_ms, started_ms, event_s, attempts, flaky, shard = values
+    shared = ORG, KEY, status.encode(), EVENTS[event_s], attempts, flaky, shard
+    return *shared, case_key, duration_ms, STARTS[started_ms]
 
 
 async def test_packed_rows_equal_the_rows_of_the_driver(database_url: str) -> None:
@@ -51,3 +56,12 @@ async def test_packed_rows_equal_the_rows_of_the_driver(database_url: str) -> No
     await connection.close()
     assert len(packed_rows) == len(ALL)
     assert packed_rows == driver_rows
+
+
+async def test_every_row_of_results_has_72_bytes_on_disk(store: Store) -> None:
+    """PostgreSQL aligns rows to 8 bytes. A column that allows null would add a bitmap to rows with a null."""
+    unknown = {"name": "unknown", "status": "passed"}
+    known = {**unknown, "name": "known", "duration_ms": 1, "started_at": "2026-05-20T11:59:00Z"}
+    await store.ingest(run_event(results=[unknown, known], expected_shards=2, shard=2))
+    sizes = await store.pool.fetch("SELECT pg_column_size(r) AS bytes FROM results r")
+    assert [(row["bytes"] + 7) // 8 * 8 for row in sizes] == [72, 72]

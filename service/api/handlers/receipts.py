@@ -53,6 +53,9 @@ def receipt_object(receipt: ReceiptDetails) -> dict[str, Any]:
         "source": receipt.source,
         "event_id": receipt.event_id,
         "results": receipt.results,
+        "replaced": receipt.replaced,
+        "replaced_failing": receipt.replaced_failing,
+        "combined": receipt.combined,
         "problems": receipt.problems,
         "received_at": rfc3339(receipt.received_at),
     }

@@ -22,6 +22,9 @@ class ReceiptDetails(NamedTuple):
     source: str
     event_id: str
     results: int
+    replaced: int
+    replaced_failing: int
+    combined: int
     problems: list[dict[str, Any]]
     received_at: datetime
 

@@ -7,6 +7,9 @@ DELETE FROM results WHERE org_id = $1 AND run_key = $2
 -- name: delete_details
 DELETE FROM result_details WHERE org_id = $1 AND run_key = $2
 
+-- name: delete_shard_results
+DELETE FROM shard_results WHERE org_id = $1 AND run_key = $2
+
 -- name: expire_exports  (exports whose files are artifacts of the run)
 UPDATE exports SET status = 'expired', path = NULL
 WHERE org_id = $1 AND run_id = $3 AND path IN (SELECT path FROM artifacts WHERE org_id = $1 AND run_key = $2)

@@ -6,7 +6,8 @@ SELECT create_month_partitions($1::date)
 WITH expired AS (
     SELECT DISTINCT to_date(substring(partition.relname FROM '_([0-9]{4}_[0-9]{2})'), 'YYYY_MM') AS month
     FROM pg_inherits JOIN pg_class partition ON partition.oid = inhrelid
-    WHERE inhparent IN ('public.results'::regclass, 'public.result_details'::regclass, 'public.artifacts'::regclass)
+    WHERE inhparent IN ('public.results'::regclass, 'public.result_details'::regclass,
+                        'public.shard_results'::regclass, 'public.artifacts'::regclass)
           AND substring(partition.relname FROM '_([0-9]{4}_[0-9]{2})') < to_char($1::date, 'YYYY_MM')
 ), retained AS (
     DELETE FROM expiring_months WHERE month NOT IN (SELECT month FROM expired)
@@ -36,10 +37,11 @@ FROM (
            coalesce(obj_description(pg_class.oid, 'pg_class') = 'expired', false) AS is_marked
     FROM pg_class LEFT JOIN pg_inherits ON inhrelid = pg_class.oid
     WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
-          AND relname ~ '^(results|result_details|artifacts)_[0-9]{4}_[0-9]{2}(_[0-9]+)?$'
+          AND relname ~ '^(results|result_details|shard_results|artifacts)_[0-9]{4}_[0-9]{2}(_[0-9]+)?$'
 ) partition
 WHERE is_marked OR is_pending OR is_attached AND month <= to_char($1::date, 'YYYY_MM')
-ORDER BY is_attached AND NOT is_pending, month, array_position(ARRAY['results', 'result_details', 'artifacts'], parent)
+ORDER BY is_attached AND NOT is_pending, month,
+         array_position(ARRAY['results', 'result_details', 'shard_results', 'artifacts'], parent)
 LIMIT 1
 
 -- name: find_mark  (the statement that marks a partition)

@@ -21,7 +21,8 @@ UPDATE receipts SET status = 'rejected', results = 0, problems = $4
 WHERE org_id = $1 AND source = $2 AND event_id = $3
 
 -- name: find_one  (only receipts of uploads have a project; the project of another receipt is that of its run)
-SELECT receipt_id, status, run_id, source, event_id, results, problems, received_at FROM receipts r
+SELECT receipt_id, status, run_id, source, event_id, results, replaced, replaced_failing, combined, problems, received_at
+FROM receipts r
 WHERE org_id = $1 AND receipt_id = $2
   AND ($3::text IS NULL OR r.project_id = $3 OR r.project_id IS NULL AND EXISTS (
       SELECT 1 FROM runs WHERE runs.org_id = r.org_id AND runs.run_id = r.run_id AND runs.project_id = $3))
@@ -32,12 +33,15 @@ LEFT JOIN receipts r ON r.org_id = requested.org_id AND r.receipt_id = requested
 WHERE r.status IS NULL OR r.status NOT IN ('queued', 'processing')
 
 -- name: page  (newest first; returns one row more than fits into the page, so that the caller knows that there are more)
-SELECT receipt_id, status, run_id, source, event_id, results, CASE WHEN fits THEN problems END, received_at, fits
+SELECT receipt_id, status, run_id, source, event_id, results, replaced, replaced_failing, combined,
+       CASE WHEN fits THEN problems END, received_at, fits
 FROM (
     SELECT listed.*, row_number() OVER newest_first <= $6 AND
            sum(octet_length(problems::text)) OVER newest_first - octet_length(problems::text) < $7 AS fits
     FROM (
-        SELECT receipt_id, status, run_id, source, event_id, results, problems, received_at FROM receipts r
+        SELECT receipt_id, status, run_id, source, event_id, results, replaced, replaced_failing, combined, problems,
+               received_at
+        FROM receipts r
         WHERE org_id = $1 AND receipt_id < $2
           AND ($3::text IS NULL OR run_id = $3) AND ($4::text IS NULL OR event_id = $4)
           AND ($5::text IS NULL OR r.project_id = $5 OR r.project_id IS NULL AND EXISTS (

@@ -1,7 +1,10 @@
 -- name: insert_new  (sorted by ID, to prevent deadlocks; without a conflict target, because key and ID are both unique)
 INSERT INTO runs
-SELECT new.* FROM jsonb_populate_recordset(jsonb_populate_record(NULL::runs, jsonb_build_object('created_at', now(), 'pinned', false)),
-                                           $1::text::jsonb) new
+SELECT new.*
+FROM jsonb_populate_recordset(
+    jsonb_populate_record(NULL::runs, jsonb_build_object('created_at', now(), 'pinned', false, 'failures_missing', false,
+                                                         'failures_missing_versions', '{}'::jsonb)),
+    $1::text::jsonb) new
 ORDER BY org_id, run_id
 ON CONFLICT DO NOTHING
 RETURNING org_id, run_id

@@ -50,6 +50,7 @@ class ParsedEvent:
     event_s: int
     state: RunState
     results: list[tuple[int, ResultIn]]
+    shard: int = 0
     problems: list[Problem] = field(default_factory=list)
     rejected_count: int = 0
 
@@ -163,6 +164,7 @@ def _parse_valid(
         event_s=event_s,
         state=parse_run_state(event, run, to_ms(completed_at), event_s, problems),
         results=list(zip(indexes, results, strict=True)) if indexes is not None else list(enumerate(results)),
+        shard=run.get("shard") or 0,
         problems=problems,
         rejected_count=sum(problem["index"] is not None for problem in problems),
     )

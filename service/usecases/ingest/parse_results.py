@@ -15,6 +15,7 @@ from service.domain.results import (
     add_attempt,
     is_flaky,
     limit_texts,
+    round_duration,
 )  # fmt: skip
 from service.domain.statuses import STATUS_CODES
 from service.usecases.ingest.parse_events import ParsedEvent, to_ms, truncate
@@ -88,10 +89,12 @@ def _outcome(event: ParsedEvent, index: int, result: ResultIn, key: CaseKey) -> 
     """Return the outcome of one result, or None after rejecting invalid attempts."""
     started_at = result.get("started_at")
     started_ms = to_ms(started_at) if started_at else None
-    duration_ms = round(result.get("duration_ms") or 0)
+    duration_ms = round_duration(result.get("duration_ms"))
     if result["status"] == "passed" and _DETAIL_FIELDS.isdisjoint(result):
         # fast path: nearly all results
-        return _tuple(CaseOutcome, (key, _PASSED, duration_ms, started_ms, event.event_s, 1, False, (), ()))
+        return _tuple(
+            CaseOutcome, (key, _PASSED, duration_ms, started_ms, event.event_s, 1, False, event.shard, (), ())
+        )
     attempts = _attempts(event, index, result)
     if attempts is None:
         return None
@@ -102,7 +105,7 @@ def _outcome(event: ParsedEvent, index: int, result: ResultIn, key: CaseKey) -> 
     if attempt_count > 1 and not attempts:
         attempts = (_attempt(event, index, result),)
     outcome = CaseOutcome(
-        key, status, duration_ms, started_ms, event.event_s, attempt_count, flaky, attempts, artifacts
+        key, status, duration_ms, started_ms, event.event_s, attempt_count, flaky, event.shard, attempts, artifacts
     )  # fmt: skip
     return _limit_texts(event, index, result["name"][: texts.MAX_TEXT], outcome)
 
@@ -150,7 +153,7 @@ def _attempt(event: ParsedEvent, index: int, attempt: Mapping[str, Any]) -> Atte
 
     return Attempt(
         STATUS_CODES[attempt["status"]],
-        round(attempt.get("duration_ms") or 0),
+        round_duration(attempt.get("duration_ms")),
         to_ms(started_at) if started_at else None,
         text(failure, "type", texts.MAX_TEXT),
         text(failure, "message", texts.MAX_MESSAGE),

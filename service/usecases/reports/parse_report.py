@@ -117,7 +117,8 @@ def _event(claimed: ClaimedReport, summary: ReportSummary, retention: timedelta)
     event_s = to_ms(_effective_time(claimed)) // 1000
     origin = {"source": claimed.source, "id": claimed.event_id}
     state = parse_run_state(origin, run, to_ms(completed_at), event_s, problems)
-    return ParsedEvent("", claimed.source, claimed.event_id, claimed.body_sha256, event_s, state, [], problems)
+    identity = "", claimed.source, claimed.event_id, claimed.body_sha256
+    return ParsedEvent(*identity, event_s, state, [], run.get("shard") or 0, problems)
 
 
 def _run(claimed: ClaimedReport, summary: ReportSummary) -> RunIn:

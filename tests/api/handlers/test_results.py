@@ -68,6 +68,21 @@ async def test_passed_result_without_details_has_one_attempt(stored: Api) -> Non
     ]
 
 
+async def test_unknown_duration_and_start_are_null(api: Api) -> None:
+    started = {"started_at": "2024-10-31T12:00:00Z"}  # doesn't fit into 32 bits of milliseconds
+    unknown: Any = {"duration_ms": None, **started, "attempts": [{"status": "failed"}, {"status": "failed", **started}]}
+    await api.store.ingest(run_event(results=[result("passed", **started), result("failed", "failed", **unknown)]))
+    for name, duration_ms in [("passed", 812), ("failed", None)]:
+        listed = await by_name(api, name)
+        full = await api.get(f"/v1/results/{listed['id']}")
+        for shown in (listed, full, full["attempt_details"][-1]):
+            assert (shown["duration_ms"], shown["started_at"]) == (duration_ms, None)
+    (case,) = [
+        item for item in (await api.get("/v1/cases", {"project_id": "shop"}))["data"] if item["name"] == "failed"
+    ]
+    assert (case["failure_rate"], case["mean_duration_ms"], case["p95_duration_ms"]) == (1.0, None, None)
+
+
 async def test_artifacts_are_listed_with_their_uri(stored: Api) -> None:
     listed = await by_name(stored, "pays")
     (artifact,) = (await stored.get(f"/v1/results/{listed['id']}/artifacts"))["data"]

@@ -21,7 +21,7 @@ FROM (
                avg(duration_ms) FILTER (WHERE status IN ('p', 'f', 'e')) AS mean_ms,
                percentile_disc(0.95) WITHIN GROUP (ORDER BY duration_ms) FILTER (WHERE status IN ('p', 'f', 'e')) AS p95_ms
         FROM (
-            SELECT r.run_key, r.status, r.flaky, r.duration_ms
+            SELECT r.run_key, r.status, r.flaky, known_duration(r.duration_ms) AS duration_ms
             FROM recent CROSS JOIN LATERAL (
                 SELECT run_key, status, flaky, duration_ms FROM results r
                 WHERE r.org_id = $1 AND r.run_key = recent.run_key AND r.case_key = c.case_key LIMIT 1

@@ -9,15 +9,15 @@ FROM (
     SELECT
         result_id(fact.run_key, fact.case_key) AS id, run.run_id, run.project_id, run.environment, run.branch,
         case_public_id(fact.case_key) AS "case", test_case.case_id, test_case.suite, test_case.name, test_case.file,
-        status_name(fact.status) AS status, fact.flaky, fact.attempts, fact.duration_ms,
-        rfc3339(run.completed_at + fact.started_offset_ms * interval '1 millisecond') AS started_at, rfc3339(run.completed_at) AS completed_at,
+        status_name(fact.status) AS status, fact.flaky, fact.attempts, known_duration(fact.duration_ms) AS duration_ms,
+        rfc3339(known_start(run.completed_at, fact.started_offset_ms)) AS started_at, rfc3339(run.completed_at) AS completed_at,
         CASE WHEN fact.status <> 'p' THEN coalesce(first_line(detail.message), first_line(detail.type)) END AS failure_summary,
         detail.logs_ref,
         CASE WHEN coalesce(detail.type, detail.message, detail.details) IS NOT NULL
              THEN json_build_object('type', detail.type, 'message', detail.message, 'details', detail.details) END AS failure,
         coalesce(earlier.attempts, json_build_array(json_build_object(
-            'attempt', 1, 'status', status_name(fact.status), 'duration_ms', fact.duration_ms,
-            'started_at', rfc3339(run.completed_at + fact.started_offset_ms * interval '1 millisecond'), 'failure', NULL, 'logs_ref', NULL))) AS attempt_details,
+            'attempt', 1, 'status', status_name(fact.status), 'duration_ms', known_duration(fact.duration_ms),
+            'started_at', rfc3339(known_start(run.completed_at, fact.started_offset_ms)), 'failure', NULL, 'logs_ref', NULL))) AS attempt_details,
         (SELECT row_to_json(run_object) FROM (
             SELECT
                 r.run_id, r.project_id, r.environment, r.branch, r.commit_sha, r.ci_url, r.labels, status_name(r.status) AS status,
@@ -39,8 +39,9 @@ FROM (
     CROSS JOIN LATERAL (
         SELECT json_agg(one ORDER BY one.attempt) AS attempts FROM (
             SELECT
-                detail.attempt, status_name(detail.status) AS status, detail.duration_ms,
-                rfc3339(run.completed_at + detail.started_offset_ms * interval '1 millisecond') AS started_at,
+                detail.attempt, status_name(detail.status) AS status,
+                known_duration(detail.duration_ms) AS duration_ms,
+                rfc3339(known_start(run.completed_at, detail.started_offset_ms)) AS started_at,
                 CASE WHEN coalesce(detail.type, detail.message, detail.details) IS NOT NULL
                      THEN json_build_object('type', detail.type, 'message', detail.message, 'details', detail.details) END AS failure, detail.logs_ref
             FROM result_details detail

@@ -134,6 +134,32 @@ async def test_attempts_produce_one_flaky_result(store: Store) -> None:
     assert [tuple(row) for row in rows] == [(1, "f", "no", False), (2, "p", None, True)]
 
 
+async def test_last_failing_attempt_of_a_flaky_result_is_marked(store: Store) -> None:
+    attempts = [{"status": status} for status in ("failed", "error", "skipped", "passed")]
+    failed = [{"status": "failed"}, {"status": "failed"}]
+    await store.ingest(run_event(results=[result("a", attempts=attempts), result("b", "failed", attempts=failed)]))
+    rows = await store.pool.fetch("SELECT attempt, flaky, count(*) FROM result_details GROUP BY 1, 2 ORDER BY 1, 2")
+    assert [tuple(row) for row in rows if row["flaky"]] == [(2, True, 1)]
+    assert sum(row["count"] for row in rows) == 6
+
+
+@pytest.mark.parametrize(
+    ("stated", "stored"), [(None, None), (0, 0), (0.001, 1), (0.5, 1), (1.4, 1), (1.5, 2), (2**31 - 1, 2**31 - 1)]
+)
+async def test_durations_are_integer_milliseconds(store: Store, stated: float | None, stored: int | None) -> None:
+    failed = result("b", "failed", duration_ms=stated)
+    await store.ingest(run_event(results=[result("a", duration_ms=stated), failed]))
+    assert [row[2] for row in await store.results()] == [stored, stored]
+    details = await store.pool.fetch("SELECT known_duration(duration_ms) AS duration_ms FROM result_details")
+    assert [row["duration_ms"] for row in details] == [stored]
+
+
+async def test_unknown_durations_of_attempts_are_not_added(store: Store) -> None:
+    ids = [("a", 5), ("a", None), ("b", None), ("b", None)]
+    await store.ingest(run_event(results=[result(name, case_id=name, duration_ms=ms) for name, ms in ids]))
+    assert [row[:4] for row in await store.results()] == [("a", "passed", 5, 2), ("b", "passed", None, 2)]
+
+
 async def test_repeated_case_id_is_a_further_attempt(store: Store) -> None:
     attempts = [
         result("a", "failed", case_id="tc_1", duration_ms=10),

@@ -26,7 +26,7 @@ RETENTION = timedelta(days=30)
 NOW = datetime.now(UTC)
 OLD, NEW = NOW - timedelta(days=100), NOW - timedelta(days=5)
 OLD_RESULTS = f"results_{OLD:%Y_%m}"
-TABLES = ("results", "result_details", "artifacts")
+TABLES = ("results", "result_details", "shard_results", "artifacts")
 RESULTS = [
     result("logs in"),
     result("pays", "failed", failure={"message": "no"}, artifacts=[{"name": "a.png", "uri": "s3://x"}]),
@@ -173,7 +173,7 @@ async def reading(scene: Scene) -> AsyncIterator[None]:
     await connection.close()
 
 
-@pytest.mark.parametrize("steps", range(6))
+@pytest.mark.parametrize("steps", range(2 * len(TABLES)))
 async def test_interrupted_removal_is_continued_by_the_next_call(
     local: Scene, monkeypatch: pytest.MonkeyPatch, steps: int
 ) -> None:
@@ -195,7 +195,7 @@ async def test_interrupted_removal_is_continued_by_the_next_call(
         with pytest.raises(Interruption):
             await local.expire()
     assert (await local.api.get("/v1/runs/old"))["results_expired"] is True
-    assert len(await local.partitions()) == 6 - steps // 2
+    assert len(await local.partitions()) == 2 * len(TABLES) - steps // 2
     await local.expire()
     await local.assert_only_the_old_month_is_removed()
 

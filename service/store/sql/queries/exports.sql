@@ -108,7 +108,7 @@ fact.flaky::text AS flaky
 fact.attempts
 
 -- name: export_duration_ms
-fact.duration_ms
+known_duration(fact.duration_ms) AS duration_ms
 
 -- name: export_started_at
 {started_at} AS started_at

@@ -55,12 +55,12 @@ ORDER BY key.row_no
 -- name: result_fields  (the public result object: of a list, of a history, and as the first part of one result)
 result_id(fact.run_key, fact.case_key) AS id, run.run_id, run.project_id, run.environment, run.branch,
 case_public_id(fact.case_key) AS "case", test_case.case_id, test_case.suite, test_case.name, test_case.file,
-status_name(fact.status) AS status, fact.flaky, fact.attempts, fact.duration_ms,
+status_name(fact.status) AS status, fact.flaky, fact.attempts, known_duration(fact.duration_ms) AS duration_ms,
 rfc3339({started_at}) AS started_at, rfc3339(run.completed_at) AS completed_at,
 CASE WHEN fact.status <> 'p' THEN {failure_summary} END AS failure_summary
 
 -- name: started_at
-run.completed_at + fact.started_offset_ms * interval '1 millisecond'
+known_start(run.completed_at, fact.started_offset_ms)
 
 -- name: failure_summary
 coalesce(first_line(detail.message), first_line(detail.type))
@@ -217,7 +217,7 @@ FROM (
         detail.logs_ref,
         {failure} AS failure,
         coalesce(earlier.attempts, json_build_array(json_build_object(
-            'attempt', 1, 'status', status_name(fact.status), 'duration_ms', fact.duration_ms,
+            'attempt', 1, 'status', status_name(fact.status), 'duration_ms', known_duration(fact.duration_ms),
             'started_at', rfc3339({started_at}), 'failure', NULL, 'logs_ref', NULL))) AS attempt_details,
         (SELECT row_to_json(run_object) FROM (
             SELECT
@@ -236,8 +236,9 @@ FROM (
     CROSS JOIN LATERAL (
         SELECT json_agg(one ORDER BY one.attempt) AS attempts FROM (
             SELECT
-                detail.attempt, status_name(detail.status) AS status, detail.duration_ms,
-                rfc3339(run.completed_at + detail.started_offset_ms * interval '1 millisecond') AS started_at,
+                detail.attempt, status_name(detail.status) AS status,
+                known_duration(detail.duration_ms) AS duration_ms,
+                rfc3339(known_start(run.completed_at, detail.started_offset_ms)) AS started_at,
                 {failure} AS failure, detail.logs_ref
             FROM result_details detail
             WHERE detail.org_id = :org_id AND detail.run_key = :run_key AND detail.case_key = :case_key
