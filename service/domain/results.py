@@ -78,7 +78,7 @@ def count(outcomes: Iterable[CaseOutcome]) -> Counts:
 
 
 def round_duration(duration_ms: float | None) -> int:
-    """Return a duration in integer milliseconds: at least 1 if it is positive, and UNKNOWN_DURATION_MS if it is None."""
+    """Return integer milliseconds: at least 1 for a positive duration, and UNKNOWN_DURATION_MS for None."""
     if duration_ms is None:
         return UNKNOWN_DURATION_MS
     return round(duration_ms) or (1 if duration_ms > 0 else 0)
