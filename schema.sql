@@ -318,7 +318,7 @@ CREATE INDEX receipts_by_event ON receipts (org_id, event_id);
 CREATE INDEX receipts_open ON receipts (org_id, receipt_id) WHERE status IN ('queued', 'processing');
 CREATE INDEX receipts_processing ON receipts (org_id, receipt_id) WHERE status = 'processing';
 -- Finds the receipt of an uploaded file, which is in inbox/<org_id>/<folder>/. A reused receipt gets a new folder.
-CREATE INDEX receipts_by_folder ON receipts (org_id, split_part(upload -> 'report' ->> 'path', '/', 3))
+CREATE INDEX receipts_by_folder ON receipts (org_id, split_part(upload -> 'reports' -> 0 ->> 'path', '/', 3))
     WHERE upload IS NOT NULL;
 
 -- Events and webhooks --------------------------------------------------------------------------------------

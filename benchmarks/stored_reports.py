@@ -42,7 +42,9 @@ async def _send(stack: BenchmarkServers, files: str, run_id: str, body: AsyncIte
             org_id = await _organization(connection)
             writer = UploadWriter(Storage(files), org_id, 2**40)
             report = await writer.store(UploadPart("report", "application/xml", body))
-            await accept_report(connection, org_id, writer.receipt_id, run_id, Upload(report, {"project_id": "shop"}))
+            await accept_report(
+                connection, org_id, writer.receipt_id, run_id, Upload((report,), {"project_id": "shop"})
+            )
             while (status := await _status(connection, writer.receipt_id)) in _OPEN:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         if status != "stored":

@@ -77,7 +77,9 @@ _RUN_ROUTES: Final = (
         "upload_report", "Upload a report of a run", {202: out.Receipt}, report_contracts.ReportQuery,
         media_types=(*media_types(), MULTIPART),
         errors=("too_large", "unsupported_media_type"), has_location=True,
-        description="The service processes the report asynchronously. The receipt shows the outcome.",
+        description="The service processes the report asynchronously. The receipt shows the outcome. All reports of a"
+        " form are one upload with one receipt. A file is a report if it is in the field `report`, or if it is in"
+        " another field than `attachment` and has the content of a report.",
     )),
     Route("GET", "/receipts", receipts.list_receipts, "reports:create", Operation(
         "list_receipts", "List receipts, newest first", page_of(out.Receipt), report_contracts.ReceiptQuery,

@@ -16,7 +16,7 @@ _REPORT_HELP: Final = f"""Upload test reports of a run.
 
 Formats: {supported_formats()}.
 
-FILES can be patterns such as 'target/**/TEST-*.xml'. Several files are shards of one run.
+FILES can be patterns such as 'target/**/TEST-*.xml'. All files are one upload with one receipt.
 """
 
 
@@ -80,8 +80,8 @@ def tail(url: str, key: str, types: tuple[str, ...], run_id: str | None, as_json
 @click.option("--commit", "commit_sha", type=TEXT, help="Tested commit.  [default: the commit of the CI job]")
 @click.option("--ci-url", type=TEXT, help="Link to the job.  [default: the page of the CI job]")
 @click.option("--label", "labels", multiple=True, type=LABEL, help="Label of the run; repeatable.")
-@click.option("--shard", type=SHARD, help="Part of the run that the file contains, for example 2/8.")
-@click.option("--wait", is_flag=True, help="Wait until the reports are processed. Exit with code 1 if one is rejected.")
+@click.option("--shard", type=SHARD, help="Part of the run that the files contain, for example 2/8.")
+@click.option("--wait", is_flag=True, help="Wait until the upload is processed. Exit with code 1 if it is rejected.")
 def report(url: str, key: str, files: tuple[str, ...], run_id: str | None, wait: bool, **options: Any) -> None:
     """Upload test reports."""
     from service.client import ci

@@ -1,12 +1,14 @@
-"""The upload of reports from a CI job, compressed, with the state of their receipts."""
+"""The upload of reports from a CI job, compressed, with the state of their receipt."""
 
 import gzip
+import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from glob import glob, has_magic
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 from urllib.parse import quote
 
 import click
@@ -21,6 +23,7 @@ REJECTED: Final = 1
 _RETRY_S: Final = 60
 _WAIT_S: Final = 20  # of one request
 _CHUNK_BYTES: Final = 2**18
+_MAX_FILES: Final = 1_000  # limit of the server
 _MAX_SHOWN: Final = 50  # problems of one report
 _UNFINISHED: Final = ("queued", "processing")
 _UNKNOWN_TYPE: Final = "application/octet-stream"  # the server detects the format
@@ -28,32 +31,47 @@ _UNKNOWN_TYPE: Final = "application/octet-stream"  # the server detects the form
 ReportFields = Sequence[tuple[str, str]]
 
 
-class _FileBody:
-    """A file as a request body, which can be sent again from its start."""
+class _SentFile:
+    """An open file of a form, which reports the progress of the upload. A retry reads it again from its start."""
 
-    def __init__(self, path: Path, progress: Progress) -> None:
-        self._path = path
+    def __init__(self, file: BinaryIO, progress: Progress) -> None:
+        self._file = file
         self._progress = progress
+        self._sent = 0
 
-    def __iter__(self) -> Iterator[bytes]:
-        sent = 0
-        with self._path.open("rb") as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                yield chunk
-                sent += len(chunk)
-                self._progress.set_position(sent)
+    def read(self, size: int = -1) -> bytes:
+        """Return the next bytes."""
+        data = self._file.read(size)
+        self._advance(len(data))
+        return data
+
+    def seek(self, position: int) -> int:
+        """Move to a position, as each request does before it reads the file."""
+        self._advance(self._file.seek(position) - self._sent)
+        return position
+
+    def fileno(self) -> int:
+        """Return the file descriptor, from which httpx reads the size."""
+        return self._file.fileno()
+
+    def _advance(self, count: int) -> None:
+        self._sent += count
+        self._progress.advance(count)
 
 
 def report(url: str, key: str, run_id: str, patterns: Sequence[str], fields: ReportFields, *, wait: bool) -> int:
-    """Upload the files as parts of the run and return the exit code. Raises ClientError."""
+    """Send all files as one upload and return the exit code. Raises ClientError.
+
+    The upload has one receipt, which is identified by its content: a repeated upload returns the same receipt.
+    """
     files = _expand(patterns)
-    with open_server(url, key, retry_s=_RETRY_S) as server:
-        receipts = _upload_all(server, run_id, files, fields)
+    with open_server(url, key, retry_s=_RETRY_S) as server, TemporaryDirectory(prefix="zof-results-") as folder:
+        compressed = [_compress(file, Path(folder) / f"{index}.gz") for index, file in enumerate(files)]
+        receipt = _upload(server, run_id, files, compressed, fields)
         if wait:
-            receipts = [_wait(server, receipt) for receipt in receipts]
-    for file, receipt in zip(files, receipts, strict=True):
-        _print_receipt(file, receipt)
-    return REJECTED if any(receipt["status"] == "rejected" for receipt in receipts) else STORED
+            receipt = _wait(server, receipt)
+    _print_receipt(files, receipt)
+    return REJECTED if receipt["status"] == "rejected" else STORED
 
 
 def _expand(patterns: Sequence[str]) -> list[Path]:
@@ -68,36 +86,39 @@ def _expand(patterns: Sequence[str]) -> list[Path]:
     for file in files:
         if file.stat().st_size == 0:
             raise ClientError(f"{file} is empty")
+    if len(files) > _MAX_FILES:
+        raise ClientError(f"an upload has at most {_MAX_FILES} files, but {len(files)} files match")
     return list(files)
 
 
-def _upload_all(server: Server, run_id: str, files: Sequence[Path], fields: ReportFields) -> list[dict[str, Any]]:
-    """Upload the files one after another. Several files are shards: the run is complete after the last one."""
-    if len(files) > 1 and "shard" in dict(fields):
-        raise ClientError("--shard: requires a single file, because several files are shards themselves")
-    receipts = []
-    with TemporaryDirectory(prefix="zof-results-") as folder:
-        for number, file in enumerate(files, start=1):
-            shard = [("shard", f"{number}/{len(files)}")] if len(files) > 1 else []
-            compressed = _compress(file, Path(folder) / "report.gz")
-            receipts.append(_upload(server, run_id, file, compressed, [*fields, *shard]))
-    return receipts
-
-
-def _upload(server: Server, run_id: str, file: Path, compressed: Path, params: ReportFields) -> dict[str, Any]:
-    """Upload one file. Its receipt is identified by its content, so that a repeated upload returns the same receipt."""
-    size = compressed.stat().st_size
-    headers = {
-        "Content-Type": media_type_of(file.name) or _UNKNOWN_TYPE,
-        "Content-Encoding": "gzip",
-        "Content-Length": str(size),
-    }
+def _upload(
+    server: Server, run_id: str, files: Sequence[Path], compressed: Sequence[Path], params: ReportFields
+) -> dict[str, Any]:
+    """Send the compressed files as a form with one field `report` per file, and return the receipt."""
     path = f"/runs/{quote(run_id, safe='')}/report"
-    with show_progress(file.name, size) as progress:
-        body = _FileBody(compressed, progress)
-        with server.open("POST", path, content=body, params=params, headers=headers) as response:
+    size = sum(file.stat().st_size for file in compressed)
+    with show_progress(_title(files), size) as progress, ExitStack() as opened:
+        form = [
+            ("report", (f"{name}.gz", _SentFile(opened.enter_context(packed.open("rb")), progress), _type_of(name)))
+            for name, packed in zip(_names(files), compressed, strict=True)
+        ]
+        with server.open("POST", path, files=form, params=params) as response:
             receipt: dict[str, Any] = read_json(response)
     return receipt
+
+
+def _names(files: Sequence[Path]) -> list[str]:
+    """Return names that don't depend on the folder of the checkout: the paths below the common folder."""
+    common = os.path.commonpath([file.parent for file in files])
+    return [file.relative_to(common).as_posix() for file in files]
+
+
+def _type_of(name: str) -> str:
+    return media_type_of(name) or _UNKNOWN_TYPE
+
+
+def _title(files: Sequence[Path]) -> str:
+    return str(files[0]) if len(files) == 1 else f"{len(files)} files"
 
 
 def _compress(source: Path, target: Path) -> Path:
@@ -114,10 +135,10 @@ def _wait(server: Server, receipt: dict[str, Any]) -> dict[str, Any]:
     return receipt
 
 
-def _print_receipt(file: Path, receipt: Mapping[str, Any]) -> None:
+def _print_receipt(files: Sequence[Path], receipt: Mapping[str, Any]) -> None:
     results = "1 result" if receipt["results"] == 1 else f"{receipt['results']} results"
     count = "" if receipt["status"] in _UNFINISHED else f", {results}"
-    click.echo(f"{file}: {receipt['status']}{count} ({receipt['id']})")
+    click.echo(f"{_title(files)}: {receipt['status']}{count} ({receipt['id']})")
     for problem in receipt["problems"][:_MAX_SHOWN]:
         result = "" if problem["index"] is None else f"result {problem['index']} {problem['name'] or ''}: "
         click.echo(f"  {result}{problem['reason']}")

@@ -24,6 +24,10 @@ class Progress:
         """Move the bar to an absolute position."""
         self._bar.update(position - self._bar.pos)
 
+    def advance(self, steps: int) -> None:
+        """Move the bar by a number of steps, which is negative for a retry."""
+        self._bar.update(steps)
+
     def set_label(self, label: str) -> None:
         """Change the text before the bar."""
         self._bar.label = label

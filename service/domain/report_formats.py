@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 ReportFormatName = Literal["junit", "ctrf", "json", "ndjson"]
 
-HEAD_BYTES: Final = 256  # the number of bytes that `detect_format` needs
+HEAD_BYTES: Final = 4_096  # the number of bytes that `detect_format` and `is_report` need
 _BYTES_BEFORE_TEXT: Final = b"\xef\xbb\xbf\xff\xfe \t\r\n\x1e"  # byte order marks, white space, record separators
 
 
@@ -20,6 +20,8 @@ class ReportFormat:
     """A report format. The first suffix is the one of stored artifacts.
 
     `head` matches the first bytes of a report after byte order marks, white space, and NUL bytes (UTF-16) are removed.
+    `signature` occurs in the first bytes of a report, but not in other files with the same syntax; None if a file has
+    this format only if its media type states it.
     """
 
     name: ReportFormatName
@@ -27,17 +29,26 @@ class ReportFormat:
     media_types: tuple[str, ...]
     suffixes: tuple[str, ...]
     head: re.Pattern[bytes]
+    signature: re.Pattern[bytes] | None = None
 
 
 _JSON_HEAD: Final = re.compile(rb"[{\[]")
 
 # If several rows match, the first one applies: a row of a special format must be before the row of a general one.
 REPORT_FORMATS: tuple[ReportFormat, ...] = (
-    ReportFormat("junit", "JUnit XML", ("application/xml", "text/xml"), (".xml",), re.compile(rb"<")),
-    ReportFormat("ctrf", "CTRF", ("application/vnd.ctrf+json",), (".ctrf.json",), _JSON_HEAD),
-    ReportFormat("json", "native JSON", ("application/json",), (".json",), _JSON_HEAD),
+    ReportFormat(
+        "junit", "JUnit XML", ("application/xml", "text/xml"), (".xml",), re.compile(rb"<"),
+        re.compile(rb"<(testsuites?|testcase)[\s/>]"),
+    ),
+    ReportFormat(
+        "ctrf", "CTRF", ("application/vnd.ctrf+json",), (".ctrf.json",), _JSON_HEAD,
+        re.compile(rb'"reportFormat"\s*:\s*"CTRF"|"results"\s*:\s*\{\s*"tool"'),
+    ),
+    ReportFormat(
+        "json", "native JSON", ("application/json",), (".json",), _JSON_HEAD, re.compile(rb'"results"\s*:\s*\[')
+    ),
     ReportFormat("ndjson", "native NDJSON", ("application/x-ndjson",), (".ndjson", ".jsonl"), _JSON_HEAD),
-)
+)  # fmt: skip
 
 
 def media_types() -> tuple[str, ...]:
@@ -76,6 +87,15 @@ def detect_format(content_type: str | None, head: bytes) -> ReportFormat | None:
     media_type = normalize_media_type(content_type)
     candidates = [known for known in REPORT_FORMATS if media_type in known.media_types]
     return _match(candidates or REPORT_FORMATS, head) or next(iter(candidates), None)
+
+
+def is_report(content_type: str | None, head: bytes) -> bool:
+    """Return whether a file that isn't marked as a report is one, by its signature or by a special media type."""
+    media_type = normalize_media_type(content_type)
+    if any(media_type in known.media_types for known in REPORT_FORMATS if known.signature is None):
+        return True
+    text = head.replace(b"\0", b"")
+    return any(known.signature.search(text) for known in REPORT_FORMATS if known.signature)
 
 
 def _match(candidates: Iterable[ReportFormat], head: bytes) -> ReportFormat | None:

@@ -1,6 +1,6 @@
 """Uploaded reports: their files, their metadata, and the limits of the jobs that ingest them."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Final, Literal, NamedTuple
 
@@ -42,13 +42,13 @@ class StoredPart:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A report with its attachments. `run` contains the fields of RunIn that the request sets.
+    """One or more reports with their attachments. `run` contains the fields of RunIn that the request sets.
 
     The object that an event refers to (`is_reference`) is an upload too. It belongs to its producer, so that the
     service never deletes it, and `event_at` is the time of the event.
     """
 
-    report: StoredPart
+    reports: tuple[StoredPart, ...]
     run: dict[str, Any]
     encoding: Encoding | None = None
     attachments: tuple[StoredPart, ...] = field(default_factory=tuple)
@@ -63,7 +63,7 @@ class Upload:
     def of_document(cls, document: dict[str, Any]) -> "Upload":
         """Return the upload of a stored document."""
         return cls(
-            StoredPart(**document["report"]),
+            tuple(StoredPart(**part) for part in document["reports"]),
             document["run"],
             document["encoding"],
             tuple(StoredPart(**part) for part in document["attachments"]),
@@ -73,25 +73,28 @@ class Upload:
 
     @property
     def parts(self) -> tuple[StoredPart, ...]:
-        """The report and its attachments."""
-        return self.report, *self.attachments
+        """The reports and their attachments."""
+        return *self.reports, *self.attachments
 
     @property
     def paths(self) -> list[str]:
         """The paths of the files in storage that the service owns."""
         return [] if self.is_reference else [part.path for part in self.parts]
 
-    def artifact(self) -> StoredPart:
-        """Return the report as an artifact of the run, with a unique name."""
-        suffix = suffix_of(self.report.content_type)
-        content_type = self.report.content_type
-        if self.encoding:
-            compression_suffix, content_type = _COMPRESSED[self.encoding]
+    def artifacts(self) -> list[StoredPart]:
+        """Return the reports as artifacts of the run, with unique names: the receipt ID and the number of the file."""
+        return [self._artifact(index, report) for index, report in enumerate(self.reports)]
+
+    def _artifact(self, index: int, report: StoredPart) -> StoredPart:
+        folder = report.path.split("/")[-2]
+        name = f"{folder}-{index}" if index else folder
+        suffix, content_type = suffix_of(report.content_type), report.content_type
+        if encoding := self.encoding or _encoding_of(report.name):
+            compression_suffix, content_type = _COMPRESSED[encoding]
             suffix += compression_suffix
-        return StoredPart(
-            self.report.path,
-            f"{self.report.path.split('/')[-2]}{suffix}",
-            content_type,
-            self.report.size,
-            self.report.sha256,
-        )
+        return replace(report, name=name + suffix, content_type=content_type)
+
+
+def _encoding_of(name: str) -> Encoding | None:
+    """Return the compression of a file in a form by its name."""
+    return next((encoding for encoding, (suffix, _) in _COMPRESSED.items() if name.endswith(suffix)), None)

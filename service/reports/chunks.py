@@ -22,8 +22,8 @@ class ChunkWriter:
 
     def __init__(self, target: BinaryIO, max_rows: int = MAX_REPORT_ROWS) -> None:
         self.results = 0
+        self.rows = 0  # results, listed attempts, and artifacts
         self._max_rows = max_rows
-        self._rows = 0
         self._target = target
         self._line: list[bytes] = []
         self._line_results = self._line_bytes = self._file_bytes = 0
@@ -33,8 +33,8 @@ class ChunkWriter:
 
         Raises ReportError if the results, listed attempts, and artifacts of the report exceed `max_rows`.
         """
-        self._rows += count_rows(results)
-        if self._rows > self._max_rows:
+        self.rows += count_rows(results)
+        if self.rows > self._max_rows:
             raise ReportError(
                 "too_large", f"the report has more than {self._max_rows} results, attempts, and artifacts"
             )

@@ -22,6 +22,7 @@ class ReportSummary:
 
     format: ReportFormatName
     results: int
+    rows: int  # results, listed attempts, and artifacts
     run: Mapping[str, Any]
     started_at: datetime | None
     completed_at: datetime | None
@@ -51,6 +52,7 @@ def convert(
     return ReportSummary(
         format=metadata.format,
         results=writer.results,
+        rows=writer.rows,
         run=metadata.run,
         started_at=metadata.started_at,
         completed_at=metadata.completed_at,

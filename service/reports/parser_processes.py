@@ -3,16 +3,16 @@
 import asyncio
 import os
 import signal
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
-from pathlib import Path
 from threading import Thread
 from typing import Final
 
-from service.domain.reports import Encoding, ReportLimits
+from service.domain.reports import ReportLimits
 from service.reports.errors import malformed
-from service.reports.uploads import ReadUpload, read_upload
+from service.reports.uploads import ReadUpload, ReportFile, read_upload
 
 _TIMEOUT_S: Final = 900.0
 
@@ -23,20 +23,18 @@ class ParserProcess:
     def __init__(self) -> None:
         self._pool: ProcessPoolExecutor | None = None
 
-    async def read(
-        self, source: Path, target: Path, content_type: str | None, encoding: Encoding | None, limits: ReportLimits
-    ) -> ReadUpload:
+    async def read(self, files: Sequence[ReportFile], limits: ReportLimits) -> ReadUpload:
         """Run `read_upload` in the child. Raises ReportError also if the child crashes or exceeds the timeout."""
         self._pool = self._pool or _new_pool()
-        work = self._pool.submit(read_upload, source, target, content_type, encoding, limits)
+        work = self._pool.submit(read_upload, files, limits)
         try:
             return await asyncio.wait_for(asyncio.wrap_future(work), _TIMEOUT_S)
         except BrokenProcessPool:
             self.stop()
-            raise malformed("the parser process crashed while it parsed the report") from None
+            raise malformed("the parser process crashed while it parsed the upload") from None
         except TimeoutError:
             self.stop()
-            raise malformed(f"the report couldn't be parsed within {_TIMEOUT_S:.0f} s") from None
+            raise malformed(f"the upload couldn't be parsed within {_TIMEOUT_S:.0f} s") from None
         except asyncio.CancelledError:
             self.stop()
             raise

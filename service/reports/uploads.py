@@ -1,49 +1,82 @@
-"""Decompression and conversion of an uploaded report; runs in a child process."""
+"""Decompression and conversion of the reports of one upload; runs in a child process."""
 
 import gzip
 import zlib
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
 import orjson
 import zstandard
 
+from service.domain import texts
 from service.domain.reports import Encoding, ReportLimits
 from service.reports.chunks import read_chunks
 from service.reports.convert import ReportSummary, convert
 from service.reports.errors import ReportError, malformed
+from service.reports.summaries import combine
 
 _CHUNK_BYTES: Final = 256 * 1024
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _MAX_WINDOW: Final = 128 * 2**20  # bytes; a Zstandard frame can require gigabytes
 _CASE_ID: Final = b'"case_id"'
-_MAX_REPEATED: Final = 200_000  # results, which stay in memory until the end of the report
+_MAX_REPEATED: Final = 200_000  # results, which stay in memory until the end of the upload
+
+NameInUpload = str | tuple[str, str]  # the case ID, or the suite and the name
+
+
+class ReportFile(NamedTuple):
+    """A downloaded report. The results are written to `target`. `name` is None if the upload has only one report."""
+
+    source: Path
+    target: Path
+    name: str | None
+    content_type: str | None
+    encoding: Encoding | None
 
 
 class ReadUpload(NamedTuple):
-    """A converted report, and the case IDs that occur more than once: their further results are attempts."""
+    """The converted reports of one upload, and the names that must be processed together.
+
+    These are case IDs that occur more than once in a report, and names that occur in more than one report.
+    """
 
     summary: ReportSummary
-    repeated_ids: frozenset[str]
+    files: tuple[ReportFile, ...]
+    repeated: frozenset[NameInUpload]
 
 
-def read_upload(
-    source: Path, target: Path, content_type: str | None, encoding: Encoding | None, limits: ReportLimits
-) -> ReadUpload:
-    """Decompress the report if necessary, write its results to `target`, and delete the compressed file.
+def read_upload(files: Sequence[ReportFile], limits: ReportLimits) -> ReadUpload:
+    """Decompress the reports if necessary, and write their results to their targets. Deletes decompressed files.
 
-    Raises ReportError if the report can't be read or exceeds the limits.
+    The limits apply to all reports together. Raises ReportError if a report can't be read or the upload exceeds the
+    limits.
     """
-    compression = encoding or _detect_compression(source)
-    if compression:
-        decompressed = source.with_suffix(".decompressed")
-        _decompress(source, decompressed, compression, limits.max_unpacked_bytes)
-        source.unlink()
-        source = decompressed
-    summary = convert(source, target, content_type, limits.max_rows)
-    return ReadUpload(summary, _repeated_ids(target))
+    summaries: list[ReportSummary] = []
+    for file in files:
+        try:
+            unpacked_bytes, summary = _convert(file, limits)
+        except ReportError as error:
+            raise ReportError(error.reason, f"{file.name}: {error}" if file.name else str(error)) from None
+        summaries.append(summary)
+        limits = ReportLimits(limits.max_unpacked_bytes - unpacked_bytes, limits.max_rows - summary.rows)
+    combined = combine(summaries, [file.name for file in files])
+    return ReadUpload(combined, tuple(files), _repeated_names([file.target for file in files]))
+
+
+def _convert(file: ReportFile, limits: ReportLimits) -> tuple[int, ReportSummary]:
+    """Convert one report. Return the size of the decompressed report, or 0 if it isn't compressed, and the summary."""
+    source, unpacked_bytes = file.source, 0
+    if compression := file.encoding or _detect_compression(source):
+        source = source.with_suffix(".decompressed")
+        _decompress(file.source, source, compression, limits.max_unpacked_bytes)
+        file.source.unlink()
+        unpacked_bytes = source.stat().st_size
+    summary = convert(source, file.target, file.content_type, limits.max_rows)
+    source.unlink()
+    return unpacked_bytes, summary
 
 
 def _detect_compression(source: Path) -> Encoding | None:
@@ -75,17 +108,41 @@ def _decompressor(compressed: BinaryIO, encoding: Encoding) -> gzip.GzipFile | z
     return zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW).stream_reader(compressed, read_across_frames=True)
 
 
-def _repeated_ids(target: Path) -> frozenset[str]:
-    counts: Counter[str] = Counter()
-    for chunk in read_chunks(target):
-        if _CASE_ID in chunk:
-            counts.update(_case_ids(chunk))
-    repeated = {case_id: count for case_id, count in counts.items() if count > 1}
+def _repeated_names(targets: Sequence[Path]) -> frozenset[NameInUpload]:
+    counts = _case_id_counts(targets[0]) if len(targets) == 1 else _file_counts(targets)
+    repeated = {name: count for name, count in counts.items() if count > 1}
     if sum(repeated.values()) > _MAX_REPEATED:
-        raise malformed(f"case_id: more than {_MAX_REPEATED} results have a case_id that occurs several times")
+        raise malformed(f"more than {_MAX_REPEATED} results have a case_id or a name that occurs several times")
     return frozenset(repeated)
 
 
-def _case_ids(chunk: bytes) -> list[str]:
-    results = [result for result in orjson.loads(chunk) if isinstance(result, dict)]
-    return [case_id for result in results if isinstance(case_id := result.get("case_id"), str)]
+def _case_id_counts(target: Path) -> Counter[NameInUpload]:
+    """Count the results of each case ID."""
+    counts: Counter[NameInUpload] = Counter()
+    for chunk in read_chunks(target):
+        if _CASE_ID in chunk:
+            counts.update(name for name in _names(chunk) if isinstance(name, str))
+    return counts
+
+
+def _file_counts(targets: Iterable[Path]) -> Counter[NameInUpload]:
+    """Count the reports in which each name occurs. A case ID that is repeated in one report counts twice."""
+    counts: Counter[NameInUpload] = Counter()
+    for target in targets:
+        names: Counter[NameInUpload] = Counter()
+        for chunk in read_chunks(target):
+            names.update(_names(chunk))
+        counts.update({name: min(count, 2) if isinstance(name, str) else 1 for name, count in names.items()})
+    return counts
+
+
+def _names(chunk: bytes) -> Iterable[NameInUpload]:
+    return map(name_in_upload, (result for result in orjson.loads(chunk) if isinstance(result, dict)))
+
+
+def name_in_upload(result: Mapping[str, object]) -> NameInUpload:
+    """Return what identifies the case of a result within the upload, apart from its occurrence."""
+    case_id = result.get("case_id")
+    if isinstance(case_id, str):
+        return case_id
+    return str(result.get("suite") or "")[: texts.MAX_TEXT], str(result.get("name"))[: texts.MAX_TEXT]

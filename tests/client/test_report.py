@@ -48,24 +48,30 @@ async def test_file_is_uploaded_and_its_status_is_printed(
     assert (await reports.api.get("/v1/runs/run_1"))["complete"] is True
 
 
-async def test_run_is_complete_after_the_last_of_several_files(reports: Reports, tmp_path: Path) -> None:
+async def test_several_files_are_one_upload_with_one_receipt(
+    reports: Reports, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for number in range(3):
         write(tmp_path, f"target/m{number}/TEST-a.xml", f'<testsuite name="m{number}"><testcase/></testsuite>'.encode())
     patterns = [f"{tmp_path}/target/**/TEST-*.xml"]
     assert await report(url(reports), reports.api.key, "run_1", patterns, SHOP, wait=True) == STORED
     run = await reports.api.get("/v1/runs/run_1")
     assert (run["complete"], run["counts"]["passed"]) == (True, 3)
+    assert "3 files: stored, 3 results (rcp_" in capsys.readouterr().out
+    assert len((await reports.api.get("/v1/receipts"))["data"]) == 1
+    names = {artifact["name"] for artifact in await reports.artifacts()}
+    assert {name.partition(".")[2] for name in names} == {"xml.gz"}
 
 
-async def test_rejected_file_is_printed_with_its_reason(
+async def test_malformed_file_rejects_the_upload_and_is_named(
     reports: Reports, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     files = [str(write(tmp_path, "broken.xml", b"<testsuite>")), str(write(tmp_path, "valid.xml"))]
     assert await report(url(reports), reports.api.key, "run_1", files, SHOP, wait=True) == REJECTED
     output = capsys.readouterr().out
-    assert "broken.xml: rejected" in output
-    assert "malformed_report: " in output
-    assert (await reports.api.get("/v1/runs/run_1"))["complete"] is False
+    assert "2 files: rejected" in output
+    assert "malformed_report: broken.xml.gz: " in output
+    await reports.api.error("/v1/runs/run_1", 404)
 
 
 async def test_repeated_upload_returns_the_same_receipt(reports: Reports, tmp_path: Path) -> None:
@@ -76,14 +82,20 @@ async def test_repeated_upload_returns_the_same_receipt(reports: Reports, tmp_pa
     assert len((await reports.api.get("/v1/receipts"))["data"]) == 1
 
 
+async def test_more_files_than_the_server_accepts_are_an_error(reports: Reports, tmp_path: Path) -> None:
+    for number in range(1_001):
+        write(tmp_path, f"{number}.xml")
+    with pytest.raises(ClientError, match="at most 1000 files, but 1001 files match"):
+        await report(url(reports), reports.api.key, "run_1", [f"{tmp_path}/*.xml"], SHOP, wait=False)
+
+
 async def test_missing_file_and_invalid_shard_are_errors(reports: Reports, tmp_path: Path) -> None:
     for name in ("nowhere.xml", "*.nothing"):
         with pytest.raises(ClientError, match="file not found"):
             await report(url(reports), reports.api.key, "run_1", [str(tmp_path / name)], SHOP, wait=False)
-    files = [str(write(tmp_path, name)) for name in ("a.xml", "b.xml")]
-    for sent in (files, files[:1]):
-        with pytest.raises(ClientError, match="shard"):
-            await report(url(reports), reports.api.key, "run_1", sent, [*SHOP, ("shard", "9/8")], wait=False)
+    file = str(write(tmp_path, "a.xml"))
+    with pytest.raises(ClientError, match="shard"):
+        await report(url(reports), reports.api.key, "run_1", [file], [*SHOP, ("shard", "9/8")], wait=False)
 
 
 async def test_empty_file_is_not_uploaded(reports: Reports, tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ document = orjson.loads(openapi.document())
 assert "text/x-toy" in document["paths"]["/v1/runs/{run_id}/report"]["post"]["requestBody"]["content"]
 assert report_formats.normalize_media_type("Text/X-Toy") == "text/x-toy"
 assert report_formats.media_type_of("nightly.toy") == "text/x-toy"
-assert Upload(StoredPart("inbox/1/rcp_1/0", "a", "text/x-toy", 1, ""), {}).artifact().name == "rcp_1.toy"
+assert Upload((StoredPart("inbox/1/rcp_1/0", "a", "text/x-toy", 1, ""),), {}).artifacts()[0].name == "rcp_1.toy"
 assert "Toy" in str(unsupported("nothing"))
 assert "Toy" in report.help
 """

@@ -9,10 +9,12 @@ import asyncio, os, signal, sys
 from pathlib import Path
 from service.domain.reports import ReportLimits
 from service.reports.parser_processes import ParserProcess
+from service.reports.uploads import ReportFile
 
 async def main():
     folder = Path(sys.argv[1])
-    await ParserProcess().read(folder / "junit.xml", folder / "read", "application/xml", None, ReportLimits())
+    report = ReportFile(folder / "junit.xml", folder / "read", None, "application/xml", None)
+    await ParserProcess().read([report], ReportLimits())
     print("read", flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 

@@ -1,7 +1,7 @@
 """Upload of reports over HTTP: the response is a receipt."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
@@ -16,6 +16,7 @@ from service.api.http.uploads import (
     MULTIPART,
     check_content_length,
     content_encoding,
+    peek,
     read_form_parts,
 )
 from service.api.server.resources import RESOURCES
@@ -23,7 +24,7 @@ from service.contracts.reports import ReportQuery
 from service.contracts.run_events import Identifier
 from service.domain.errors import Forbidden, InvalidRequest, NotFound, UnsupportedMediaType
 from service.domain.keys import Caller
-from service.domain.report_formats import normalize_media_type
+from service.domain.report_formats import HEAD_BYTES, is_report, normalize_media_type
 from service.domain.reports import StoredPart, Upload
 from service.domain.texts import replace_unstorable
 from service.store import upkeep
@@ -32,7 +33,9 @@ from service.store.queries import receipts as read_receipts
 from service.usecases.ingest.parse_events import AcceptanceWindow
 from service.usecases.reports.accept_report import UploadPart, UploadWriter, accept_report, identify
 
-_RUN_ID = TypeAdapter(Identifier)
+_RUN_ID: Final = TypeAdapter(Identifier)
+_REPORT: Final = "report"
+_FIELDS: Final = (_REPORT, "attachment")
 
 
 async def upload_report(request: web.Request) -> web.Response:
@@ -99,35 +102,36 @@ async def _receive(request: web.Request, writer: UploadWriter, run: dict[str, An
     encoding = content_encoding(request)
     if request.content_type != MULTIPART:
         part = UploadPart("report", normalize_media_type(request.content_type), body_chunks(request))
-        return Upload(_not_empty(await writer.store(part)), run, encoding)
+        return Upload((_not_empty(await writer.store(part)),), run, encoding)
     if encoding:
         raise UnsupportedMediaType(
             "Content-Encoding is not supported for a form. Compress the files of the form instead."
         )
-    report, attachments = await _receive_form(request, writer)
-    return Upload(_not_empty(report), run, None, tuple(attachments))
+    reports, attachments = await _receive_form(request, writer)
+    return Upload(tuple(map(_not_empty, reports)), run, None, tuple(attachments))
 
 
 def _not_empty(report: StoredPart) -> StoredPart:
     if report.size == 0:
-        raise InvalidRequest("report: must not be empty", "report")
+        raise InvalidRequest(f"report: {report.name!r} must not be empty", "report")
     return report
 
 
-async def _receive_form(request: web.Request, writer: UploadWriter) -> tuple[StoredPart, list[StoredPart]]:
-    """Store the files of a form. Return the report and the attachments.
+async def _receive_form(request: web.Request, writer: UploadWriter) -> tuple[list[StoredPart], list[StoredPart]]:
+    """Store the files of a form. Return the reports and the attachments.
 
-    The report is the file of the field `report`, or the first file if the form has no such field.
+    A file of the field `report` is a report. A file of another field is a report if it has the content of a report,
+    because a report that became an attachment would hide its failures; a file of the field `attachment` is always an
+    attachment. If the form has no report, the first file is one.
     """
-    report: StoredPart | None = None
-    others: list[StoredPart] = []
+    reports: list[StoredPart] = []
+    attachments: list[StoredPart] = []
     async for field, part in read_form_parts(request):
-        if field == "report":
-            if report is not None:
-                raise InvalidRequest("report: must occur only once in the form", "report")
-            report = await writer.store(part._replace(content_type=normalize_media_type(part.content_type)))
+        head, part = await peek(part, HEAD_BYTES) if field not in _FIELDS else (b"", part)
+        if field == _REPORT or (head and is_report(part.content_type, head)):
+            reports.append(await writer.store(part._replace(content_type=normalize_media_type(part.content_type))))
         else:
-            others.append(await writer.store(part))
-    if report is None and not others:
-        raise InvalidRequest("form: must contain a file", "report")
-    return (report, others) if report else (others[0], others[1:])
+            attachments.append(await writer.store(part))
+    if not reports and not attachments:
+        raise InvalidRequest("form: must contain a file", _REPORT)
+    return (reports, attachments) if reports else (attachments[:1], attachments[1:])

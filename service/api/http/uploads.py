@@ -70,6 +70,23 @@ async def read_form_parts(request: web.Request) -> AsyncIterator[tuple[str, Uplo
         yield field, UploadPart((name or field)[:_MAX_NAME], content_type, _part_chunks(part, timer))
 
 
+async def peek(part: UploadPart, size: int) -> tuple[bytes, UploadPart]:
+    """Return the first `size` bytes of a file, or fewer at its end, and the file, which still contains them."""
+    read: list[bytes] = []
+    async for chunk in part.chunks:
+        read.append(chunk)
+        if sum(map(len, read)) >= size:
+            break
+    return b"".join(read)[:size], part._replace(chunks=_chain(read, part.chunks))
+
+
+async def _chain(read: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    for chunk in read:
+        yield chunk
+    async for chunk in rest:
+        yield chunk
+
+
 async def _part_chunks(part: BodyPartReader, timer: BodyTimer) -> AsyncIterator[bytes]:
     while True:
         async with _form_errors(timer):

@@ -78,7 +78,7 @@ FROM unnest($1::int[], $2::text[], $3::text[]) AS file (org_id, folder, path)
 LEFT JOIN LATERAL (
     SELECT status, run_id FROM receipts
     WHERE org_id = file.org_id AND upload IS NOT NULL
-          AND split_part(upload -> 'report' ->> 'path', '/', 3) = file.folder AND upload -> 'is_reference' = 'false'
+          AND split_part(upload -> 'reports' -> 0 ->> 'path', '/', 3) = file.folder AND upload -> 'is_reference' = 'false'
     LIMIT 1
 ) receipt ON true
 LEFT JOIN LATERAL (

@@ -29,7 +29,7 @@ async def accept_dataref(connection: Connection, event: ParsedDataref, storage_u
     if not await organizations.exists(connection, org_id):
         raise Rejected("unknown_organization", f"dataref: organization {org_id} not found")
     at = aware(event.at).isoformat() if event.at else None
-    upload = Upload(StoredPart(path, "data", None, 0, ""), {}, is_reference=True, event_at=at)
+    upload = Upload((StoredPart(path, "data", None, 0, ""),), {}, is_reference=True, event_at=at)
     report = NewReport(
         org_id, new_id("rcp"), event.source, event.event_id, event.body_sha256, None, None, upload
     )  # fmt: skip

@@ -15,7 +15,7 @@ from service.domain.reports import MAX_ATTEMPTS, RETRY_WAITS, TEMPORARY_SPACE_WA
 from service.log import log
 from service.reports.errors import ReportError
 from service.reports.parser_processes import ParserProcess
-from service.reports.uploads import ReadUpload
+from service.reports.uploads import ReadUpload, ReportFile
 from service.storage import Storage
 from service.store import reports
 from service.store.job_leases import REPORT_JOBS
@@ -93,23 +93,24 @@ class ReportIngester:
         The lease is renewed until a storage slot is free. The rest of the lease lasts until `store` locks the row.
         """
         with _temporary_folder() as folder:
-            results = Path(folder) / "results"
             async with AsyncExitStack() as slot:
                 async with self._lease(claimed.claim).renewing():
-                    read = await self._read(claimed.upload, Path(folder) / "report", results)
+                    read = await self._read(claimed.upload, Path(folder))
                     connection = await slot.enter_async_context(self._store.slot())
-                return await self._store.store(connection, claimed, read, results)
+                return await self._store.store(connection, claimed, read)
 
     def _lease(self, claim: Claim) -> JobLease:
         return JobLease(self._pool, REPORT_JOBS, claim, _LEASE, _RENEW_EVERY_S)
 
-    async def _read(self, upload: Upload, source: Path, results: Path) -> ReadUpload:
+    async def _read(self, upload: Upload, folder: Path) -> ReadUpload:
+        files = [_report_file(upload, index, folder) for index in range(len(upload.reports))]
         with _disk_errors():
-            await self._download(upload.report.path, source)
+            for report, file in zip(upload.reports, files, strict=True):
+                await self._download(report.path, file.source)
         parser = self._idle_parsers.pop() if self._idle_parsers else ParserProcess()
         try:
             with _disk_errors():
-                return await parser.read(source, results, upload.report.content_type, upload.encoding, self._limits)
+                return await parser.read(files, self._limits)
         finally:
             self._idle_parsers.append(parser)
 
@@ -153,7 +154,7 @@ class ReportIngester:
             for path in upload.paths:
                 await self._storage.delete(path)
         except Unavailable as error:
-            log.warning("upload_deletion_failed", path=upload.report.path, error=repr(error))
+            log.warning("upload_deletion_failed", path=upload.reports[0].path, error=repr(error))
 
 
 @contextmanager
@@ -172,6 +173,12 @@ def _disk_errors() -> Iterator[None]:
         yield
     except OSError as error:
         raise TemporaryFolderError(f"the temporary folder of the server failed: {error.strerror or error}") from error
+
+
+def _report_file(upload: Upload, index: int, folder: Path) -> ReportFile:
+    report, has_several = upload.reports[index], len(upload.reports) > 1
+    source, target = folder / f"report-{index}", folder / f"results-{index}"
+    return ReportFile(source, target, report.name if has_several else None, report.content_type, upload.encoding)
 
 
 def _problem(reason: Reason, message: str) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """Validation of the results and the metadata that a parser process has written."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, Final
 
 import orjson
@@ -11,15 +11,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from service.contracts.run_events import ResultIn, RunIn
 from service.contracts.validation import describe_error, field_path, validation_errors
-from service.domain import texts
+from service.domain import results, texts
 from service.domain.errors import Rejected
 from service.domain.reports import MAX_PROBLEMS
 from service.reports.chunks import read_chunks
 from service.reports.convert import ReportSummary
-from service.reports.uploads import ReadUpload
+from service.reports.uploads import ReadUpload, ReportFile, name_in_upload
 from service.store.reports import ClaimedReport
 from service.usecases.ingest.parse_events import AcceptanceWindow, ParsedEvent, aware, parse_run_state, to_ms
-from service.usecases.ingest.parse_results import MAX_ATTEMPTS, Occurrences
+from service.usecases.ingest.parse_results import MAX_ATTEMPTS, CaseOutcomes, Occurrences
 from service.usecases.ingest.validate_events import Problem, limit_problems, result_name
 
 _RESULTS: Final = TypeAdapter(list[ResultIn])
@@ -32,31 +32,63 @@ _LONGEST_RUN: Final = timedelta(days=1)
 _LISTED_REASONS: Final = 20
 
 IndexedResults = list[tuple[int, ResultIn]]
+ParseGroup = Callable[[IndexedResults, Occurrences], CaseOutcomes]
 
 
 class ParsedReport:
-    """A parsed report. `event` gets the results of one batch at a time, and the problems of all batches."""
+    """The parsed reports of one upload. `event` gets the results of one batch at a time, and the problems of all."""
 
     def __init__(self, claimed: ClaimedReport, read: ReadUpload, retention: timedelta) -> None:
         self.event = _event(claimed, read.summary, retention)
-        self.occurrences: Occurrences = {}
-        self._repeated_ids = read.repeated_ids
-        self._attempts: Counter[str] = Counter()
+        self._files = read.files
+        self._repeated = read.repeated
+        self._index = 0
         self._unlisted = 0
 
-    def batches(self, results: Path) -> Iterator[IndexedResults]:
-        """Yield the valid results with their indexes. The last batch contains all results with a repeated case ID."""
-        deferred: IndexedResults = []
-        index = 0
-        for chunk in read_chunks(results):
-            count, valid = self._validate(chunk, index)
-            index += count
-            if self._repeated_ids:
-                deferred += [item for item in valid if item[1].get("case_id") in self._repeated_ids]
-                valid = [item for item in valid if item[1].get("case_id") not in self._repeated_ids]
-            yield valid
-            self._truncate_problems()
-        yield list(self._limit_attempts(deferred))
+    def batches(self, parse: ParseGroup) -> Iterator[CaseOutcomes]:
+        """Yield the outcomes in batches that have no case in common. `parse` converts the valid results of one report.
+
+        The last batch contains the cases that occur several times. The results of a case in one report are its
+        attempts or occurrences. Of the outcomes in several reports, the worst one is used.
+        """
+        deferred: list[IndexedResults] = []
+        for file in self._files:
+            occurrences: Occurrences = {}
+            deferred.append([])
+            for chunk in read_chunks(file.target):
+                with self._naming(file):
+                    valid, repeated = self._separate(self._validate(chunk))
+                    outcomes = parse(valid, occurrences)
+                deferred[-1] += repeated
+                yield outcomes
+        yield self._combine(parse, deferred)
+
+    def _combine(self, parse: ParseGroup, deferred: Sequence[IndexedResults]) -> CaseOutcomes:
+        combined: CaseOutcomes = {}
+        for file, repeated in zip(self._files, deferred, strict=True):
+            with self._naming(file):
+                results.merge(combined, parse(list(self._limit_attempts(repeated)), {}).values())
+        return combined
+
+    def _separate(self, valid: IndexedResults) -> tuple[IndexedResults, IndexedResults]:
+        """Return the results whose name occurs only once, and the others."""
+        if not self._repeated:
+            return valid, []
+        single: IndexedResults = []
+        repeated: IndexedResults = []
+        for item in valid:
+            (repeated if name_in_upload(item[1]) in self._repeated else single).append(item)
+        return single, repeated
+
+    @contextmanager
+    def _naming(self, file: ReportFile) -> Iterator[None]:
+        """Add the name of the report to the problems that are found in it, if the upload has several reports."""
+        first = len(self.event.problems)
+        yield
+        if file.name:
+            for problem in self.event.problems[first:]:
+                problem["reason"] = f"{file.name}: {problem['reason']}"
+        self._truncate_problems()
 
     @property
     def problems(self) -> list[Problem]:
@@ -70,17 +102,20 @@ class ParsedReport:
         reasons = [f"{problem['index']}: {problem['reason']}" for problem in self.event.problems[:_LISTED_REASONS]]
         return "the report contains no valid result: " + "; ".join(reasons)
 
-    def _validate(self, chunk: bytes, first: int) -> tuple[int, IndexedResults]:
-        """Return the number of results in the chunk and the valid results."""
+    def _validate(self, chunk: bytes) -> IndexedResults:
+        """Return the valid results of the chunk with their indexes in the upload."""
+        first = self._index
         if _NUL not in chunk:
             try:
-                results = _RESULTS.validate_json(chunk)
+                validated = _RESULTS.validate_json(chunk)
             except ValidationError:
                 pass  # validate one by one, so that valid results are stored
             else:
-                return len(results), list(enumerate(results, first))
+                self._index += len(validated)
+                return list(enumerate(validated, first))
         items = texts.clean_json(orjson.loads(chunk))[0]
-        return len(items), [pair for pair in enumerate(items, first) if self._is_valid(*pair)]
+        self._index += len(items)
+        return [pair for pair in enumerate(items, first) if self._is_valid(*pair)]
 
     def _is_valid(self, index: int, item: Any) -> bool:
         try:
@@ -91,15 +126,16 @@ class ParsedReport:
         return True
 
     def _limit_attempts(self, deferred: IndexedResults) -> Iterator[tuple[int, ResultIn]]:
+        attempts: Counter[str] = Counter()
         for index, result in deferred:
-            case_id = result.get("case_id") or ""
-            self._attempts[case_id] += 1
-            if self._attempts[case_id] <= MAX_ATTEMPTS:
+            case_id = result.get("case_id")
+            if case_id is not None:
+                attempts[case_id] += 1
+            if case_id is None or attempts[case_id] <= MAX_ATTEMPTS:
                 yield index, result
             else:
-                self.event.reject(
-                    index, result_name(result), f"case_id: must occur at most {MAX_ATTEMPTS} times in a report"
-                )
+                reason = f"case_id: must occur at most {MAX_ATTEMPTS} times in a report"
+                self.event.reject(index, result_name(result), reason)
 
     def _truncate_problems(self) -> None:
         self._unlisted += len(self.event.problems[MAX_PROBLEMS:])

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 from service.domain.cases import KnownCases
@@ -20,10 +19,16 @@ from service.usecases.ingest.caches import IngestCache, IngestCaches
 from service.usecases.ingest.emit_events import emit_run_events
 from service.usecases.ingest.new_cases import insert_unseen_cases
 from service.usecases.ingest.parse_events import ParsedEvent
-from service.usecases.ingest.parse_results import CaseOutcomes, UnseenCases, parse_results
+from service.usecases.ingest.parse_results import (
+    KEY_COLLISION,
+    CaseOutcomes,
+    Occurrences,
+    UnseenCases,
+    parse_results,
+)
 from service.usecases.ingest.write_run import RunWriter
 from service.usecases.job_leases import ClaimLost
-from service.usecases.reports.parse_report import ParsedReport
+from service.usecases.reports.parse_report import IndexedResults, ParsedReport
 from service.usecases.reports.store_uploads import store_uploads
 
 
@@ -61,9 +66,7 @@ class ReportStore:
         async with self._slots, self._pool.acquire() as connection:
             yield connection
 
-    async def store(
-        self, connection: Connection, claimed: ClaimedReport, read: ReadUpload, results: Path
-    ) -> ReportOutcome:
+    async def store(self, connection: Connection, claimed: ClaimedReport, read: ReadUpload) -> ReportOutcome:
         """Store the results and finish the receipt. Storing the same report again changes nothing.
 
         Raises Rejected if the report can't be stored, ClaimLost, or a database error. In these cases, the transaction
@@ -73,7 +76,7 @@ class ReportStore:
         completed_ms = [report.event.state.completed_ms]
         cache = await self._caches.find(connection)
         async with cache.months.ensure_partitions(connection, completed_ms), notifying_transaction(connection):
-            run = await self._write(connection, cache, claimed, report, results)
+            run = await self._write(connection, cache, claimed, report)
             change = await run.close(connection)
             await store_uploads(connection, run.run, claimed.upload)
             outcome = ReportOutcome("partial" if report.event.rejected_count else "stored", run.result_count)
@@ -82,29 +85,38 @@ class ReportStore:
         return outcome
 
     async def _write(
-        self, connection: Connection, cache: IngestCache, claimed: ClaimedReport, report: ParsedReport, results: Path
+        self, connection: Connection, cache: IngestCache, claimed: ClaimedReport, report: ParsedReport
     ) -> RunWriter:
         if not await reports.lock_claim(connection, claimed.claim):
             raise ClaimLost
         org_id = claimed.claim.org_id
         run = await RunWriter.open(connection, org_id, report.event.state)
-        async for outcomes in self._outcomes(org_id, cache.cases, report, results):
+        async for outcomes in self._outcomes(org_id, cache.cases, report):
             await run.add(connection, list(outcomes.values()))
         if report.event.rejected_count and not run.result_count:
             raise Rejected("no_valid_result", report.no_valid_result_message)
         return run
 
-    async def _outcomes(
-        self, org_id: OrgId, known: KnownCases, report: ParsedReport, results: Path
-    ) -> AsyncIterator[CaseOutcomes]:
+    async def _outcomes(self, org_id: OrgId, known: KnownCases, report: ParsedReport) -> AsyncIterator[CaseOutcomes]:
         """Yield the outcomes in batches, after the new cases of the batch are committed."""
         event = report.event
-        for event.results in report.batches(results):
-            batch = _ReportBatch(org_id, event, *parse_results(event, org_id, known, report.occurrences))
-            if batch.unseen:
+        unseen: UnseenCases = {}
+
+        def parse(results: IndexedResults, occurrences: Occurrences) -> CaseOutcomes:
+            event.results = results
+            outcomes, new_cases = parse_results(event, org_id, known, occurrences)
+            for key, (index, case) in new_cases.items():
+                if not case.is_same(unseen.setdefault(key, (index, case))[1]):
+                    event.reject(index, case.name, KEY_COLLISION)
+                    del outcomes[key]
+            return outcomes
+
+        for outcomes in report.batches(parse):
+            if unseen:
                 async with self._pool.acquire() as second:
-                    await insert_unseen_cases(second, known, [batch])
-            yield batch.outcomes
+                    await insert_unseen_cases(second, known, [_ReportBatch(org_id, event, outcomes, unseen)])
+                unseen.clear()
+            yield outcomes
 
 
 async def _finish(connection: Connection, claimed: ClaimedReport, report: ParsedReport, outcome: ReportOutcome) -> None:

@@ -19,7 +19,8 @@ async def store_uploads(connection: Connection, run: StoredRun, upload: Upload) 
     """Insert the artifacts in the caller's transaction. An attachment that no result names belongs to the run."""
     if upload.is_reference:
         return
-    await artifacts.insert_stored(connection, _run_artifact(run, upload.artifact(), _REPORT))
+    for report in upload.artifacts():
+        await artifacts.insert_stored(connection, _run_artifact(run, report, _REPORT))
     if not upload.attachments:
         return
     references = await artifacts.find_references(connection, run.org_id, run.key)

@@ -1,0 +1,36 @@
+"""The summary of the reports of one upload, which are one event."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from service.reports.convert import ReportSummary
+
+
+def combine(summaries: Sequence[ReportSummary], names: Sequence[str | None]) -> ReportSummary:
+    """Combine the summaries of all reports. The run lasts from the earliest start to the latest end.
+
+    If several reports set a field of the run, the first report wins. A note begins with the name of its report.
+    """
+    if len(summaries) == 1:
+        return summaries[0]
+    declared: Counter[str] = Counter()
+    notes: list[str] = []
+    for name, summary in zip(names, summaries, strict=True):
+        declared.update(summary.declared)
+        notes += [f"{name}: {note}" for note in summary.notes]
+    return ReportSummary(
+        format=summaries[0].format,
+        results=sum(summary.results for summary in summaries),
+        rows=sum(summary.rows for summary in summaries),
+        run={name: value for summary in reversed(summaries) for name, value in summary.run.items()},
+        started_at=min(_times(summary.started_at for summary in summaries), default=None),
+        completed_at=max(_times(summary.completed_at for summary in summaries), default=None),
+        declared=declared,
+        notes=tuple(notes),
+        failures_missing=any(summary.failures_missing for summary in summaries),
+    )
+
+
+def _times(times: Iterable[datetime | None]) -> list[datetime]:
+    return [time for time in times if time is not None]
