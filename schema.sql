@@ -11,7 +11,7 @@
 -- A status is stored as a one-letter code: p(assed), f(ailed), e(rror), s(kipped), c(anceled).
 
 -- Roles ---------------------------------------------------------------------------------------------------
--- One login uses all three roles through SET ROLE. Roles belong to the cluster, so they can exist already.
+-- The login of the processes uses these roles through SET ROLE. Roles belong to the cluster, so they can exist already.
 
 DO $$
 DECLARE
@@ -20,21 +20,26 @@ BEGIN
     FOREACH role_name IN ARRAY ARRAY[
         'results_api NOLOGIN NOBYPASSRLS',  -- requests and exports: sees one organization at a time
         'results_worker NOLOGIN BYPASSRLS', -- consumers: PostgreSQL rejects COPY FROM on a table with a policy
-        'results_keys NOLOGIN NOBYPASSRLS'  -- owns find_key; reads only api_keys
+        'results_keys NOLOGIN NOBYPASSRLS', -- owns find_key; reads only api_keys
+        'results_owner NOLOGIN BYPASSRLS'   -- owns the partitioned tables; creates and removes months
     ] LOOP
+        CONTINUE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = split_part(role_name, ' ', 1));
         BEGIN
             EXECUTE 'CREATE ROLE ' || role_name;
         EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
         END;
     END LOOP;
-    FOREACH role_name IN ARRAY ARRAY['results_api', 'results_worker', 'results_keys'] LOOP
-        IF NOT pg_has_role(current_user, role_name, 'MEMBER') THEN
+    FOREACH role_name IN ARRAY ARRAY['results_api', 'results_worker', 'results_keys', 'results_owner'] LOOP
+        -- Since PostgreSQL 16, a user who isn't a superuser is a member of a role that it creates, but without SET.
+        IF NOT pg_has_role(current_user, role_name,
+                           CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END) THEN
             EXECUTE format('GRANT %I TO CURRENT_USER', role_name);
         END IF;
     END LOOP;
 END $$;
 
-GRANT USAGE ON SCHEMA public TO results_api, results_worker, results_keys;
+GRANT USAGE ON SCHEMA public TO results_api, results_worker, results_keys, results_owner;
+GRANT CREATE ON SCHEMA public TO results_owner; -- for partitions
 
 -- Functions -----------------------------------------------------------------------------------------------
 -- Functions that are called per row aren't STRICT unless their body is: the planner can't inline such a function, and
@@ -664,8 +669,19 @@ AS $$
            k.previous_expires_at, k.expires_at, k.revoked_at
     FROM public.api_keys k WHERE k.key_id = requested_key_id
 $$;
+GRANT CREATE ON SCHEMA public TO results_keys; -- required to become the owner of the function
 ALTER FUNCTION find_key(text) OWNER TO results_keys;
+REVOKE CREATE ON SCHEMA public FROM results_keys;
 REVOKE ALL ON FUNCTION find_key(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION find_key(text) TO results_api;
 REVOKE ALL ON FUNCTION create_month_partitions(date) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION create_month_partitions(date) TO results_worker;
+
+-- Only the owner can create, attach, detach, and drop partitions. All other tables belong to the user who applies the schema.
+ALTER TABLE results OWNER TO results_owner;
+ALTER TABLE result_details OWNER TO results_owner;
+ALTER TABLE artifacts OWNER TO results_owner;
+ALTER TABLE expiring_months OWNER TO results_owner;
+ALTER FUNCTION create_month_partitions(date) OWNER TO results_owner;
+GRANT SELECT ON organizations TO results_owner;
+GRANT SELECT, UPDATE (results_expired) ON runs TO results_owner;

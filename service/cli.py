@@ -124,12 +124,17 @@ def schema() -> None:
 
 
 @schema.command("apply")
-def apply_schema() -> None:
+@click.option("--grant-to", "login", metavar="LOGIN", help="Let this login act as the database roles of the service.")
+def apply_schema(login: str | None) -> None:
     """Apply the missing migrations to the database.
 
-    Applied migrations are skipped. The user in RESULTS_DATABASE_URL must be able to create roles.
+    Applied migrations are skipped. The user in RESULTS_DATABASE_URL must be able to create roles. The processes can use
+    another login, which needs no privileges except those that --grant-to gives it.
     """
     _print_migrations("applied", _run(_with_database_url(migrations.apply)))
+    if login:
+        _run(_with_database_url(lambda url: migrations.grant_roles(url, login)))
+        click.echo(f"granted the database roles to {login}", err=True)
 
 
 @schema.command("status")

@@ -34,7 +34,7 @@ class PrivateServers:
         if external := os.environ.get("RESULTS_TEST_DATABASE_URL"):
             return external
         settings = {**FAST, "max_wal_size": "512MB"}
-        server = temporary_postgres(self._directory / "postgres", settings=settings, programs=_postgres_programs())
+        server = temporary_postgres(self._directory / "postgres", settings=settings, programs=postgres_programs())
         return self._opened.enter_context(server).url
 
     @cached_property
@@ -78,10 +78,10 @@ Servers = PrivateServers | SharedServers
 
 def postgres_program(name: str) -> str:
     """Return the path of a client program of the same version as the private server."""
-    return str((_postgres_programs() or wheel_programs()) / name)
+    return str((postgres_programs() or wheel_programs()) / name)
 
 
-def _postgres_programs() -> Path | None:
+def postgres_programs() -> Path | None:
     directory = os.environ.get("RESULTS_TEST_POSTGRES_BIN")
     return Path(directory) if directory else None
 

@@ -5,9 +5,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-import click
+import asyncpg
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from service.cli import cli
 from service.settings import Settings
@@ -39,12 +40,10 @@ def test_dependencies_match_the_kind_of_service() -> None:
 
 @pytest.mark.parametrize("name", APP_SERVICES)
 def test_commands_exist(name: str) -> None:
-    command: click.Command | None = cli
-    for word in SERVICES[name]["command"]:
-        assert isinstance(command, click.Group)
-        command = command.get_command(click.Context(command), word)
-    assert command
-    assert not isinstance(command, click.Group)
+    result = CliRunner().invoke(cli, [*SERVICES[name]["command"], "--help"], prog_name="zof-results")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith(f"Usage: zof-results {SERVICES[name]['command'][0]} ")
+    assert "Commands:" not in result.stdout
 
 
 def test_settings_exist() -> None:
@@ -63,8 +62,34 @@ def test_ports_are_published_on_loopback_only() -> None:
 def test_passwords_are_read_from_the_environment() -> None:
     for service in SERVICES.values():
         for name, value in service.get("environment", {}).items():
-            if "PASS" in name or "://results:" in value:
-                assert re.search(r"\$\{(POSTGRES|RABBITMQ)_PASSWORD:\?\}", value), name
+            if "PASS" in name or "@" in value:
+                assert re.search(r"\$\{(POSTGRES|SERVICE|RABBITMQ)_PASSWORD:\?\}", value), name
+
+
+def test_only_the_schema_service_uses_the_superuser() -> None:
+    superuser = SERVICES["postgres"]["environment"]["POSTGRES_USER"]
+    urls = {name: SERVICES[name]["environment"]["RESULTS_DATABASE_URL"] for name in APP_SERVICES}
+    logins = {name: url.removeprefix("postgresql://").partition(":")[0] for name, url in urls.items()}
+    assert logins == {"schema": superuser, "api": "results_service", "consumers": "results_service"}
+    assert SERVICES["schema"]["command"][-2:] == ["--grant-to", "results_service"]
+
+
+async def test_login_of_the_service_can_only_act_as_the_database_roles(database_url: str) -> None:
+    """Execute the statement that PostgreSQL executes when it creates the database, in a transaction."""
+    [config] = SERVICES["postgres"]["configs"]
+    assert config["target"].startswith("/docker-entrypoint-initdb.d/")
+    connection = await asyncpg.connect(database_url)
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute(COMPOSE["configs"][config["source"]]["content"].replace("${SERVICE_PASSWORD:?}", "pw"))
+    role = await connection.fetchrow(
+        "SELECT rolcanlogin, rolinherit, rolsuper, rolcreaterole, rolcreatedb, rolbypassrls FROM pg_roles"
+        " WHERE rolname = 'results_service'"
+    )
+    await transaction.rollback()
+    await connection.close()
+    assert role
+    assert tuple(role) == (True, False, False, False, False, False)
 
 
 def test_volumes_are_declared() -> None:

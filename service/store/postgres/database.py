@@ -104,9 +104,9 @@ async def close_pool(pool: asyncpg.Pool) -> None:
 
 @asynccontextmanager
 async def as_owner(url: str) -> AsyncIterator[Connection]:
-    """Provide a connection with the role of the URL's user, who owns the tables."""
+    """Provide a connection with the role results_owner, which owns the partitioned tables."""
     # While a statement waits for a lock, other statements queue after it, so it gives up soon.
-    settings = {"application_name": "results_owner", "lock_timeout": "2s"}
+    settings = {"role": "results_owner", "application_name": "results_owner", "lock_timeout": "2s"}
     connection = await connect(
         url, command_timeout=_COMMAND_TIMEOUT_S, server_settings=settings, connection_class=ScopedConnection
     )

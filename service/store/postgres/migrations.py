@@ -11,9 +11,11 @@ from typing import Final
 
 import asyncpg
 
+from service.domain.errors import NotFound
 from service.store.postgres.connections import connect
 
 _LOCK: Final = 0x5A6F66  # an arbitrary advisory lock of this project
+_GRANT_ROLES: Final = "SELECT format('GRANT results_api, results_worker, results_owner TO %I', $1::text)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,21 @@ async def pending(database_url: str) -> list[Migration]:
     """Return the migrations that `apply` would apply."""
     connection = await connect(database_url)
     try:
-        return all_migrations() if await _is_empty(connection) else await _pending(connection)
+        if await _is_empty(connection):
+            return all_migrations()
+        await connection.execute("SET ROLE results_worker")  # the login of the processes has no privileges of its own
+        return await _pending(connection)
+    finally:
+        await connection.close()
+
+
+async def grant_roles(database_url: str, login: str) -> None:
+    """Let a login act as the roles of the processes. Raises NotFound if the login doesn't exist."""
+    connection = await connect(database_url)
+    try:
+        await connection.execute(await connection.fetchval(_GRANT_ROLES, login))
+    except asyncpg.UndefinedObjectError as error:
+        raise NotFound(f"login {login!r} not found; create it with CREATE ROLE … LOGIN NOINHERIT") from error
     finally:
         await connection.close()
 

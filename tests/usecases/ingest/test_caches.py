@@ -8,7 +8,6 @@ import pytest
 
 from service.settings import Settings
 from service.store import organizations
-from service.store.postgres.database import as_owner
 from tests.api.served import Api, serve
 from tests.conftest import _SERVERS
 from tests.databases import cloned_database
@@ -25,8 +24,9 @@ def promoted_url(postgres_url: str, pytestconfig: pytest.Config) -> Iterator[str
 
 async def restore_old_backup(database_url: str) -> None:
     """Replace the content of the tables by that of a backup from before the first event."""
-    async with as_owner(database_url) as owner:
-        await owner.execute("TRUNCATE runs, cases, results, result_details, receipts, events")
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("TRUNCATE runs, cases, results, result_details, receipts, events")
+    await connection.close()
 
 
 async def names(api: Api, run_id: str) -> list[str]:

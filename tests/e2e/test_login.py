@@ -1,0 +1,155 @@
+"""The service with a login that has no privileges except its membership in the database roles."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from service.dev.postgres import FAST, temporary_postgres
+from service.store import upkeep
+from service.store.postgres import database, migrations
+from service.usecases.retention.expire_results import expire_results
+from tests.consumers.conftest import Broker, until
+from tests.consumers.processes import consumer
+from tests.exporting import exporting
+from tests.run_events import result, run_event
+from tests.servers import postgres_programs
+from tests.stored import open_store
+from tests.test_commands import run
+
+PASSWORD = "pw-login"
+NOW = datetime.now(UTC)
+OLD = NOW - timedelta(days=100)
+
+
+def with_login(url: str, login: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=f"{login}:{PASSWORD}@{parts.netloc.rpartition('@')[2]}"))
+
+
+async def execute(url: str, *statements: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+async def login(database_url: str) -> AsyncIterator[str]:
+    """A login without privileges."""
+    name = f"login_{uuid4().hex[:12]}"
+    await execute(database_url, f"CREATE ROLE {name} LOGIN NOINHERIT PASSWORD '{PASSWORD}'")
+    yield name
+    await execute(database_url, f"DROP ROLE {name}")
+
+
+@pytest.fixture
+async def login_url(database_url: str, login: str) -> str:
+    """The URL of a login to which `schema apply` has granted the roles."""
+    code, _, err = await run(database_url, "schema", "apply", "--grant-to", login)
+    assert code == 0, err
+    assert f"granted the database roles to {login}" in err
+    return with_login(database_url, login)
+
+
+async def assert_service_works(url: str, folder: Path) -> None:
+    """Ingest into new partitions, list, export, and remove an expired month."""
+    async with exporting(url, folder.as_uri()) as exports:
+        api = exports.api
+        await api.store.ingest(run_event("old", [result("pays")], time=OLD.isoformat()))
+        await api.store.ingest(run_event("new", [result("pays")], time=NOW.isoformat()))
+        assert {item["run_id"] for item in await api.list_all("/v1/results")} == {"old", "new"}
+        for file_format in ("csv", "parquet"):
+            assert (await exports.run(file_format))["rows"] == 2
+        await expire_results(api.store.pool, exports.storage, url, timedelta(days=30), timedelta(0))
+        assert {item["run_id"] for item in await api.list_all("/v1/results")} == {"new"}
+
+
+async def test_ingest_lists_exports_and_retention_work(login_url: str, tmp_path: Path) -> None:
+    await assert_service_works(login_url, tmp_path)
+
+
+async def test_stuck_writer_of_the_same_login_is_terminated(login_url: str) -> None:
+    async with open_store(login_url) as store, store.pool.acquire() as stuck, store.pool.acquire() as other:
+        pid = stuck.get_server_pid()
+        ended = asyncio.Event()
+        copying = asyncio.create_task(copy_until(stuck, ended))
+
+        async def is_terminated() -> bool:
+            await upkeep.terminate_stuck_writers(other, timedelta(0))
+            return not await other.fetchval("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1)", pid)
+
+        await until(is_terminated, "the end of the backend", 10)
+        ended.set()
+        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
+            await copying
+
+
+async def copy_until(connection: database.Connection, ended: asyncio.Event) -> None:
+    async def rows() -> AsyncIterator[bytes]:
+        await ended.wait()
+        yield b""
+
+    await connection.copy_to_table("heartbeats", source=rows(), columns=["worker_id", "role"])
+
+
+async def test_consumer_process_with_all_roles_stores_an_event(login_url: str, broker: Broker, tmp_path: Path) -> None:
+    async with open_store(login_url) as store:
+        with consumer(login_url, broker.url, broker.topology, artifacts_url=tmp_path.as_uri()):
+            await broker.publish(run_event())
+
+            async def is_stored() -> bool:
+                return await store.run() is not None
+
+            await until(is_stored, "the event")
+
+
+async def test_login_can_do_nothing_without_a_role(login_url: str, login: str) -> None:
+    connection = await asyncpg.connect(login_url)
+    try:
+        for statement in ("SELECT FROM runs", "DELETE FROM results", "CREATE TABLE added ()", "SET ROLE results_keys"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.execute(statement)
+        row = await connection.fetchrow("SELECT * FROM pg_roles WHERE rolname = $1", login)
+        assert row
+        assert not any(row[name] for name in ("rolsuper", "rolcreaterole", "rolcreatedb", "rolbypassrls"))
+    finally:
+        await connection.close()
+
+
+async def test_schema_status_works_with_the_login(login_url: str) -> None:
+    code, out, err = await run(login_url, "schema", "status")
+    assert (code, out) == (0, ""), err
+
+
+async def test_unknown_login_is_named(database_url: str) -> None:
+    code, _, err = await run(database_url, "schema", "apply", "--grant-to", "unknown_1")
+    assert code == 1
+    assert "login 'unknown_1' not found" in err
+
+
+@pytest.mark.slow
+async def test_schema_can_be_applied_without_a_superuser(tmp_path: Path) -> None:
+    """The owner of the database, who can create roles, applies the schema on a server without the roles."""
+    with temporary_postgres(tmp_path / "postgres", settings=FAST, programs=postgres_programs()) as server:
+        await execute(
+            server.url,
+            f"CREATE ROLE admin LOGIN CREATEROLE BYPASSRLS PASSWORD '{PASSWORD}'",
+            f"CREATE ROLE service LOGIN NOINHERIT PASSWORD '{PASSWORD}'",
+            "CREATE DATABASE results OWNER admin",
+            # Before PostgreSQL 16, only a superuser can create roles that bypass row-level security.
+            "CREATE ROLE results_worker NOLOGIN BYPASSRLS",
+            "CREATE ROLE results_owner NOLOGIN BYPASSRLS",
+            "GRANT results_worker, results_owner TO admin WITH ADMIN OPTION",
+        )
+        url = server.database_url("results")
+        await migrations.apply(with_login(url, "admin"))
+        await migrations.grant_roles(with_login(url, "admin"), "service")
+        await assert_service_works(with_login(url, "service"), tmp_path)
