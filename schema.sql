@@ -678,9 +678,14 @@ REVOKE ALL ON FUNCTION create_month_partitions(date) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION create_month_partitions(date) TO results_worker;
 
 -- Only the owner can create, attach, detach, and drop partitions. All other tables belong to the user who applies the schema.
-ALTER TABLE results OWNER TO results_owner;
-ALTER TABLE result_details OWNER TO results_owner;
-ALTER TABLE artifacts OWNER TO results_owner;
+DO $$
+DECLARE
+    parent regclass;
+BEGIN
+    FOR parent IN SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'p' LOOP
+        EXECUTE format('ALTER TABLE %s OWNER TO results_owner', parent);
+    END LOOP;
+END $$;
 ALTER TABLE expiring_months OWNER TO results_owner;
 ALTER FUNCTION create_month_partitions(date) OWNER TO results_owner;
 GRANT SELECT ON organizations TO results_owner;
