@@ -57,7 +57,7 @@ def list_dead_letters(limit: int) -> None:
         for message in found:
             click.echo(
                 f"{message.id}  {message.queue}  {message.dead_lettered_at or '-':25}  {len(message.body):>9}"
-                f"  {message.reason}: {message.message}"
+                f"  {_describe(message)}"
             )
         click.echo(f"dead letters: {len(found)}", err=True)
 
@@ -74,7 +74,7 @@ def show(dead_letter_id: str) -> None:
 
     async def print_body(store: DeadLetterStore) -> None:
         message = _select(await store.list_oldest(_MAX_DEAD_LETTERS), (dead_letter_id,), select_all=False)[0]
-        click.echo(f"{message.reason}: {message.message}", err=True)
+        click.echo(_describe(message), err=True)
         sys.stdout.buffer.write(message.body + b"\n")
 
     _run(print_body)
@@ -111,6 +111,12 @@ def _change(
         click.echo(f"{done} {len(selected)}", err=True)
 
     _run(run)
+
+
+def _describe(message: DeadLetter) -> str:
+    """Return the reason of a dead letter, and the names of the properties and headers that can't be read."""
+    undecodable = f" (unreadable properties: {message.undecodable})" if message.undecodable else ""
+    return f"{message.reason}: {message.message}{undecodable}"
 
 
 def _select(found: Sequence[DeadLetter], ids: tuple[str, ...], select_all: bool) -> Sequence[DeadLetter]:

@@ -10,6 +10,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMe
 from aio_pika.exceptions import AMQPError
 
 from consumers.connections import CONNECT_TIMEOUT_S, connect
+from consumers.frames import UNDECODABLE
 from consumers.messages import original_message
 from consumers.topology import Topology
 from service.domain.errors import ServiceError
@@ -29,6 +30,7 @@ class DeadLetter:
     message: str
     dead_lettered_at: str | None
     body: bytes
+    undecodable: str | None = None  # names of the properties and headers that the client library can't decode
 
 
 class DeadLetterStore(Protocol):
@@ -137,4 +139,5 @@ def _parse(queue: str, incoming: AbstractIncomingMessage) -> DeadLetter:
         message=str(headers.get("x-message") or "dead-lettered by the broker"),
         dead_lettered_at=incoming.timestamp.isoformat(timespec="seconds") if incoming.timestamp else None,
         body=incoming.body,
+        undecodable=str(headers[UNDECODABLE]) if UNDECODABLE in headers else None,
     )
