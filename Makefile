@@ -5,6 +5,8 @@ BENCHMARKS = $(subst /,.,$(basename $(shell grep -l '^if __name__' benchmarks/*.
 UV = $(shell command -v uv || echo .tools/bin/uv)
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
+AUDIT = $(UV) tool run pip-audit@2.10.1 --strict --disable-pip --progress-spinner off
+
 # Coverage costs almost nothing with the monitoring of Python 3.12, but about a third of the time on 3.11.
 COVERAGE = $(shell $(VENV)/python -c 'import sys; print("--cov --cov-report=" if sys.version_info >= (3, 12) else "")')
 
@@ -12,7 +14,7 @@ PATHS = service consumers tests benchmarks scripts docs migrations schema.sql py
 	Dockerfile .ci $(wildcard *.md)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run client test test-slow test-matrix faults check prose fmt bench docs lock
+.PHONY: help setup run client test test-slow test-matrix faults check audit prose fmt bench docs lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +52,10 @@ check: prose ## Check terms, lint rules, formatting, types, import rules, and de
 	@$(VENV)/mypy --python-version 3.10 -p service.client
 	@$(VENV)/lint-imports --no-logo
 	@$(VENV)/deptry --no-ansi .
+
+audit: setup ## Check the locked dependencies for known vulnerabilities; needs access to pypi.org
+	@$(AUDIT) -r requirements-dev.lock || { echo "audit: failed. Either a dependency has a known vulnerability, or pypi.org \
+	didn't return the advisories of a dependency. The lines above state the reason." >&2; exit 1; }
 
 prose: setup ## Check terms and spelling; PATHS=service/api checks one folder
 	@$(VENV)/codespell --toml=.codespell/config.toml --dictionary=- --dictionary=.codespell/avoid.txt $(PATHS)
