@@ -7,7 +7,7 @@ validation.
 from datetime import datetime
 from typing import Annotated, Final, Literal, Required
 
-from pydantic import Field, StringConstraints, TypeAdapter
+from pydantic import FailFast, Field, StringConstraints, TypeAdapter
 from typing_extensions import TypedDict
 
 from service.contracts.validation import PRINTABLE, SHA256
@@ -66,9 +66,9 @@ class ResultIn(TypedDict, total=False):
     started_at: datetime | None
     logs_ref: str | None
     failure: Failure | None
-    attempts: list[AttemptIn] | None
+    attempts: Annotated[list[AttemptIn], FailFast()] | None
     retries: Annotated[int, Field(ge=0)] | None
-    artifacts: list[ArtifactIn] | None
+    artifacts: Annotated[list[ArtifactIn], FailFast()] | None
 
 
 class RunIn(TypedDict, total=False):
@@ -98,7 +98,7 @@ class RunData(TypedDict, total=False):
 
     organization: Required[Identifier]
     run: Required[RunIn]
-    results: list[ResultIn]
+    results: Annotated[list[ResultIn], FailFast()]
 
 
 class CloudEvent(TypedDict, total=False):

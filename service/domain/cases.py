@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from sys import getsizeof
+from threading import Lock
 from typing import Final, NamedTuple
 
 from service.domain.ids import CaseKey, OrgId, case_key
@@ -36,7 +37,7 @@ class KnownCases:
     """A cache of the keys of committed cases: the most recently used ones, in two generations of limited memory.
 
     A hit in the old generation moves the case to the young generation. A full young generation replaces the old one.
-    This takes one dictionary lookup per result and needs no linked list.
+    This takes one dictionary lookup per result and needs no linked list. Several threads can use the cache.
     """
 
     def __init__(self, max_bytes: int = _CACHE_BYTES) -> None:
@@ -44,6 +45,7 @@ class KnownCases:
         self._young: dict[OrgId, dict[Case, CaseKey]] = {}
         self._old: dict[OrgId, dict[Case, CaseKey]] = {}
         self._bytes = 0
+        self._lock = Lock()
 
     def of(self, org_id: OrgId) -> Callable[[Case], CaseKey | None]:
         """Return a lookup function for the cases of one organization, valid for one event.
@@ -64,10 +66,11 @@ class KnownCases:
 
     def add(self, org_id: OrgId, case: Case, key: CaseKey) -> None:
         """Add a case. Call this only after the case is committed."""
-        if self._bytes >= self._max_bytes:
-            self._old, self._young, self._bytes = self._young, {}, 0
-        self._young.setdefault(org_id, {})[case] = key
-        self._bytes += _size(case)
+        with self._lock:
+            if self._bytes >= self._max_bytes:
+                self._old, self._young, self._bytes = self._young, {}, 0
+            self._young.setdefault(org_id, {})[case] = key
+            self._bytes += _size(case)
 
 
 def _size(case: Case) -> int:

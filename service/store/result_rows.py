@@ -3,7 +3,7 @@
 For this table, the encoder of the driver would take four times as long per row.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from operator import attrgetter
 from struct import Struct, calcsize
@@ -34,8 +34,8 @@ _SHARED_FORMATS: Final = ("i", "16s", *_SHARED_FIELDS.values())
 _SHARED_LENGTHS: Final = tuple(calcsize(f">{field_format}") for field_format in _SHARED_FORMATS)
 _SHARED: Final = Struct(">h" + "".join(f"i{field_format}" for field_format in _SHARED_FORMATS))
 _OWN: Final = Struct("> iq ii ii".replace(" ", ""))
-_HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-_TRAILER: Final = b"\xff\xff"
+HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+TRAILER: Final = b"\xff\xff"
 _INT_MAX: Final = 2**31 - 1
 
 UNKNOWN_START: Final = -(2**31)  # of started_offset_ms
@@ -58,11 +58,6 @@ def pack_rows(org_id: OrgId, run_key: RunKey, outcomes: Sequence[CaseOutcome]) -
         shared = _SHARED.pack(*parts)
         rows += [shared + _pack_own(outcome, base_ms) for outcome in group]
     return b"".join(rows)
-
-
-def copy_stream(rows: Iterable[bytes]) -> bytes:
-    """Return the complete input of COPY: the rows between a header and a trailer."""
-    return b"".join((_HEADER, *rows, _TRAILER))
 
 
 def int32(number: int) -> int:

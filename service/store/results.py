@@ -1,6 +1,8 @@
 """Insertion and replacement of results during ingest, with plain COPY."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from itertools import islice
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
@@ -14,6 +16,7 @@ from service.store.result_rows import int32, pack_rows, start_offset
 
 _SQL: Final = statements("results")
 
+_PART: Final = 5_000  # rows that are encoded without an interruption
 _DETAIL_COLUMNS: Final = (
     "org_id", "run_key", "case_key", "attempt", "is_last_attempt", "flaky", "status", "duration_ms",
     "started_offset_ms", "type", "message", "details", "logs_ref",
@@ -41,11 +44,11 @@ async def insert(connection: Connection, runs: Iterable[RunOutcomes]) -> None:
     """Insert results that aren't stored yet, with their details and artifacts, sorted by key."""
     ordered = [run.sorted() for run in sorted(runs, key=lambda run: (run.org_id, run.run_key))]
     if any(run.outcomes for run in ordered):
-        rows = _single_chunk(result_rows.copy_stream(pack_rows(*run) for run in ordered))
+        rows = _copy_stream(ordered)
         await connection.copy_to_table("results", source=rows, columns=result_rows.COLUMNS, format="binary")
-    details = list(_detail_rows(ordered))
-    if details:
-        await connection.copy_records_to_table("result_details", records=details, columns=_DETAIL_COLUMNS)
+    details = _detail_rows(ordered)
+    while part := list(islice(details, _PART)):
+        await connection.copy_records_to_table("result_details", records=part, columns=_DETAIL_COLUMNS)
     references = list(_reference_rows(ordered))
     if references:
         await connection.execute(_SQL["insert_references"], *map(list, zip(*references, strict=True)))
@@ -81,9 +84,17 @@ async def _delete(connection: Connection, run: RunOutcomes, case_keys: Sequence[
     return Counts(**by_status, flaky=sum(row["flaky"] for row in rows))
 
 
-async def _single_chunk(data: bytes) -> AsyncIterator[bytes]:
-    """Return a COPY source for the driver, which would read a file-like object in a thread."""
-    yield data
+async def _copy_stream(runs: Iterable[RunOutcomes]) -> AsyncIterator[bytes]:
+    """Yield the input of COPY in parts, between which the event loop can continue."""
+    parts = [result_rows.HEADER]
+    for run in runs:
+        for start in range(0, len(run.outcomes), _PART):
+            if start:
+                yield b"".join(parts)
+                parts = []
+                await asyncio.sleep(0)
+            parts.append(pack_rows(run.org_id, run.run_key, run.outcomes[start : start + _PART]))
+    yield b"".join((*parts, result_rows.TRAILER))
 
 
 def _winner_columns(run: RunOutcomes) -> Iterator[list[Any]]:

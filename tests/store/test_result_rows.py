@@ -45,7 +45,7 @@ def encoded(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 async def test_packed_rows_equal_the_rows_of_the_driver(database_url: str) -> None:
     outcomes = [CaseOutcome(CaseKey(values[0]), *values[1:]) for values in ALL]
-    packed = result_rows.copy_stream([result_rows.pack_rows(ORG, KEY, outcomes), result_rows.pack_rows(ORG, KEY, [])])
+    packed = result_rows.HEADER + result_rows.pack_rows(ORG, KEY, outcomes) + result_rows.TRAILER
     connection = await asyncpg.connect(database_url)
     for table in ("packed", "encoded"):
         await connection.execute(f"CREATE TEMP TABLE {table} (LIKE results)")

@@ -1,10 +1,10 @@
 """Ingest of run-completion events: one transaction per batch, exactly once per event, without deadlocks."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 
 from service.domain.errors import Reason
 from service.domain.results import MAX_EVENT_ROWS
@@ -36,11 +36,15 @@ from service.usecases.ingest.parse_events import (
 )
 from service.usecases.ingest.parse_results import parse_results
 from service.usecases.ingest.store_batch import BatchWriter
-from service.usecases.ingest.validate_events import MAX_LISTED_ERRORS
+from service.usecases.ingest.validate_events import LARGE_BODY_BYTES, MAX_LISTED_ERRORS
 
 _LOCK_WAIT_S: Final = 1.0  # another batch releases its locks earlier
 _SHORT_LOCK_WAIT_S: Final = 0.2  # of each run, after a lock timeout of the batch
 _LOCKED: Final = "the run is locked by another transaction"
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class RunIngest:
@@ -95,8 +99,8 @@ class RunIngest:
     async def _ingest_by_run(self, bodies: Sequence[bytes]) -> list[EventOutcome]:
         """Ingest the events of each run separately, and postpone those of locked runs."""
         groups: dict[object, list[int]] = {}
-        for index, run in enumerate(self._find_run(body) for body in bodies):
-            groups.setdefault(run or index, []).append(index)
+        for index, body in enumerate(bodies):
+            groups.setdefault(await self._find_run(body) or index, []).append(index)
         outcomes: dict[int, EventOutcome] = {}
         for indexes in groups.values():
             found = await self._ingest_group([bodies[index] for index in indexes])
@@ -108,21 +112,21 @@ class RunIngest:
             return await self._ingest_with_retries(bodies, _SHORT_LOCK_WAIT_S)
         except Exception as error:
             if is_lock_timeout(error):
-                return self._postpone_locked(bodies, error)
+                return await self._postpone_locked(bodies, error)
             if is_connection_error(error):
                 raise
         return await self._ingest_each(bodies)
 
-    def _postpone_locked(self, bodies: Sequence[bytes], error: Exception) -> list[EventOutcome]:
+    async def _postpone_locked(self, bodies: Sequence[bytes], error: Exception) -> list[EventOutcome]:
         """Postpone the events of a locked run, and remember the run."""
         for body in bodies:
-            if run := self._find_run(body):
+            if run := await self._find_run(body):
                 self._locked_runs.add(run)
         return [_postponed(error)] * len(bodies)
 
-    def _find_run(self, body: bytes) -> ProducerRun | None:
+    async def _find_run(self, body: bytes) -> ProducerRun | None:
         """Return the run that the event names, or None if the event isn't valid or its data is in storage."""
-        event = parse_event(body, self._window(self._caches.current), self._max_rows)
+        event = await self._parse_event(body, self._window(self._caches.current))
         return (event.organization, event.state.run_id) if isinstance(event, ParsedEvent) else None
 
     async def _ingest_with_retries(self, bodies: Sequence[bytes], lock_wait_s: float) -> list[EventOutcome]:
@@ -152,12 +156,14 @@ class RunIngest:
         self, connection: Connection, cache: IngestCache, body: bytes, window: AcceptanceWindow
     ) -> BatchItem:
         """Parse one event completely before the next, so that only one parsed event is in memory and CPU caches."""
-        await asyncio.sleep(0)  # yields, so that other batches can send their next statement
-        event = parse_event(body, window, self._max_rows)
+        event = await self._parse_event(body, window)
         slug = event.organization
         if slug and slug not in cache.organizations:
             cache.organizations |= await organizations.find_by_slugs(connection, {slug})
-        return self._to_item(event, cache)
+        return await _run(body, self._to_item, event, cache)
+
+    async def _parse_event(self, body: bytes, window: AcceptanceWindow) -> ParsedEvent | ParsedDataref | RejectedEvent:
+        return await _run(body, parse_event, body, window, self._max_rows)
 
     def _to_item(self, event: ParsedEvent | ParsedDataref | RejectedEvent, cache: IngestCache) -> BatchItem:
         if isinstance(event, ParsedDataref):
@@ -185,7 +191,7 @@ class RunIngest:
         if is_outage(error):
             raise error
         if is_lock_timeout(error):
-            return self._postpone_locked([body], error)[0]
+            return (await self._postpone_locked([body], error))[0]
         if is_conflict(error) and not isinstance(error, RowDeleted):
             return _postponed(error)
         return await self._reject_failed(body, error)
@@ -199,7 +205,7 @@ class RunIngest:
         try:
             async with self._pool.acquire() as connection:
                 cache = await self._caches.find(connection)
-                event = parse_event(body, self._window(cache), self._max_rows)
+                event = await self._parse_event(body, self._window(cache))
                 rejected = event if isinstance(event, RejectedEvent) else event.to_rejected(reason, message)
                 item = RejectedItem(cache.organizations.get(rejected.organization or ""), rejected)
                 async with connection.transaction():
@@ -213,3 +219,11 @@ class RunIngest:
 
 def _postponed(error: Exception) -> EventOutcome:
     return EventOutcome("postponed", message=_LOCKED if is_lock_timeout(error) else f"{type(error).__name__}: {error}")
+
+
+async def _run(body: bytes, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function that reads a body, in a thread if the body is large, so that the event loop continues."""
+    if len(body) > LARGE_BODY_BYTES:
+        return await asyncio.to_thread(function, *args, **kwargs)
+    await asyncio.sleep(0)  # yields, so that other batches can send their next statement
+    return function(*args, **kwargs)

@@ -26,5 +26,5 @@ class LockedRuns:
         until_s = self._until_s.get(run)
         if until_s is None or until_s > time.monotonic():
             return until_s is not None
-        del self._until_s[run]
+        self._until_s.pop(run, None)  # another thread can have deleted it
         return False

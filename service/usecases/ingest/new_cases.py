@@ -1,14 +1,19 @@
 """Storage of cases before the results that reference them."""
 
+import asyncio
 from collections.abc import Sequence
-from typing import Protocol
+from itertools import islice
+from typing import Final, Protocol
 
-from service.domain.cases import KnownCases
+from service.domain.cases import Case, KnownCases
 from service.domain.ids import OrgId
 from service.store import cases
+from service.store.cases import CaseKeyRef
 from service.store.postgres.database import Connection
 from service.usecases.ingest.parse_events import ParsedEvent
 from service.usecases.ingest.parse_results import KEY_COLLISION, CaseOutcomes, UnseenCases
+
+_PART: Final = 5_000  # cases that are processed without an interruption of the event loop
 
 
 class ResultsWithCases(Protocol):
@@ -32,9 +37,14 @@ async def insert_unseen_cases(connection: Connection, known: KnownCases, items: 
     unseen = {(item.org_id, key): case for item in items for key, (_, case) in item.unseen.items()}
     if not unseen:
         return
-    stored = await cases.insert_unseen(connection, unseen)
+    stored: dict[CaseKeyRef, Case] = {}
+    refs = iter(sorted(unseen))
+    while part := list(islice(refs, _PART)):
+        stored |= await cases.insert_unseen(connection, {ref: unseen[ref] for ref in part})
     for item in items:
-        for key, (index, case) in item.unseen.items():
+        for number, (key, (index, case)) in enumerate(item.unseen.items(), 1):
+            if number % _PART == 0:
+                await asyncio.sleep(0)
             if case.is_same(stored[item.org_id, key]):
                 known.add(item.org_id, case, key)
             elif item.outcomes.pop(key, None):

@@ -12,12 +12,12 @@ from service.domain.errors import Reason
 from service.domain.results import MAX_EVENT_ROWS
 from service.domain.runs import SHARD_STATUS_EVENT_S, FieldVersions, RunState
 from service.domain.statuses import STATUS_CODES
-from service.reports.attempts import count_rows
 from service.usecases.ingest.validate_events import (
     MAX_LISTED_ERRORS,
     DatarefFound,
     EventRejection,
     Problem,
+    check_rows,
     parse_identity,
     validate,
 )
@@ -122,7 +122,8 @@ def parse_event(
         return RejectedEvent("too_large", f"event: must be at most {MAX_BODY_BYTES} bytes, has {len(body)}", digest)
     problems: list[Problem] = []
     try:
-        event, indexes = validate(body, problems)
+        event, indexes = validate(body, problems, max_rows)
+        check_rows(event, event["data"].get("results", []), max_rows)
     except DatarefFound as found:
         fields = found.event
         if fields.get("time") and window.is_ahead(aware(fields["time"])):
@@ -130,10 +131,6 @@ def parse_event(
         return ParsedDataref(fields["source"], fields["id"], digest, fields.get("time"), fields["dataref"])
     except EventRejection as rejection:
         return RejectedEvent(rejection.reason, str(rejection), digest, **parse_identity(rejection.event))
-    rows = count_rows(event["data"].get("results", []))
-    if rows > max_rows:
-        message = f"data.results: must have at most {max_rows} results, attempts, and artifacts, has {rows}"
-        return RejectedEvent("too_large", message, digest, **parse_identity(event))
     return _parse_valid(event, indexes, problems, digest, window)
 
 

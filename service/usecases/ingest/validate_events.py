@@ -1,22 +1,31 @@
 """Validation of run-completion events: fast for valid events, lenient for events with invalid results."""
 
 import json
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Final
 
 import orjson
-from pydantic import ValidationError
+from pydantic import FailFast, TypeAdapter, ValidationError
 
-from service.contracts.run_events import DATAREF_EVENT, RUN_COMPLETED_EVENT
+from service.contracts.run_events import DATAREF_EVENT, RUN_COMPLETED_EVENT, ResultIn
 from service.contracts.validation import describe_error, field_path, validation_errors
 from service.domain import texts
 from service.domain.errors import Reason
 from service.domain.reports import MAX_PROBLEMS
+from service.reports.attempts import count_rows
 from service.reports.cdevents import run_data
 from service.reports.errors import ReportError
 
 RUN_COMPLETED: Final = "run.completed"
 MAX_LISTED_ERRORS: Final = 20  # in one message
+
+RESULTS: Final = TypeAdapter(Annotated[list[ResultIn], FailFast()])
+RESULT: Final = TypeAdapter(ResultIn)
+
+LARGE_BODY_BYTES: Final = 256 * 1024
+_PART: Final = 500  # results, which are validated within a few milliseconds
+_UNLISTED: Final = "result: is invalid"  # only the first problems are listed in a receipt
+_NUL: Final = b"\\u0000"
 
 Problem = dict[str, Any]  # {"index": int | None, "name": str | None, "reason": str}, as in the receipt
 _MAX_PROBLEMS_TEXT: Final = 100_000  # characters per receipt, because a page contains up to 1,000 receipts
@@ -56,32 +65,36 @@ class DatarefFound(Exception):
         self.event = event
 
 
-def validate(body: bytes, problems: list[Problem]) -> tuple[Any, list[int] | None]:
+def validate(body: bytes, problems: list[Problem], max_rows: int) -> tuple[Any, list[int] | None]:
     """Return the validated event, and the original indexes of its valid results if some results are invalid.
 
-    Adds the invalid results to `problems`. Raises EventRejection or DatarefFound.
+    Adds the invalid results to `problems`. Raises EventRejection or DatarefFound. A large event is validated in parts,
+    because the validation of a part can't be interrupted, and the event loop waits for it even in another thread.
     """
-    if b"\\u0000" not in body:
+    if len(body) <= LARGE_BODY_BYTES and _NUL not in body:
         try:
             return RUN_COMPLETED_EVENT.validate_json(body), None
         except ValidationError:
             pass  # the slow path below describes the errors and keeps the valid results
-    parsed, replaced = texts.clean_json(_parse(body))  # before anything reads the event, because messages quote it
+    parsed, replaced = _parse(body)
     event = _convert_cdevent(parsed)
     if isinstance(event, dict) and event.get("data") is None and "dataref" in event:
         _validate_dataref(event)
     if replaced:
         problems.append({"index": None, "name": None, "reason": "NUL or lone surrogates replaced by U+FFFD"})
-    return _validate_leniently(event, problems)
+    return _validate_leniently(event, problems, max_rows)
 
 
-def _parse(body: bytes) -> Any:
+def _parse(body: bytes) -> tuple[Any, bool]:
+    """Return the parsed JSON with storable text, and whether text was replaced: later, messages quote the text."""
     try:
-        return orjson.loads(body)
+        event = orjson.loads(body)  # rejects lone surrogates
     except orjson.JSONDecodeError as error:
         message = str(error)
+    else:
+        return texts.clean_json(event) if _NUL in body else (event, False)
     try:
-        return json.loads(body)  # accepts lone surrogates and NaN, which are then handled per result
+        return texts.clean_json(json.loads(body))  # accepts lone surrogates and NaN, which are then handled per result
     except (ValueError, RecursionError):
         raise EventRejection("not_json", f"event: must be JSON: {message}") from None
 
@@ -106,39 +119,55 @@ def _convert_cdevent(event: Any) -> Any:
         raise EventRejection("invalid", f"data: {error}", event) from None
 
 
-def _validate_leniently(event: Any, problems: list[Problem]) -> tuple[Any, list[int] | None]:
-    errors = _errors(event)
-    if not errors:
-        return RUN_COMPLETED_EVENT.validate_python(event), None
-    outside_results = [message for index, message in errors if index is None]
-    if outside_results:
-        raise EventRejection("invalid", "; ".join(outside_results[:MAX_LISTED_ERRORS]), event)
-    results = event["data"]["results"]
-    reasons: dict[int, str] = {}
-    for index, message in errors:
-        reasons.setdefault(index or 0, message)
-    for index, reason in reasons.items():
-        problems.append({"index": index, "name": result_name(results[index]), "reason": reason})
-    indexes = [index for index in range(len(results)) if index not in reasons]
-    event["data"]["results"] = [results[index] for index in indexes]
-    return RUN_COMPLETED_EVENT.validate_python(event), indexes
+def _validate_leniently(event: Any, problems: list[Problem], max_rows: int) -> tuple[Any, list[int] | None]:
+    data = event.get("data") if isinstance(event, dict) else None
+    results = data.get("results") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or not isinstance(results, list):
+        return _validate_fields(event), None
+    check_rows(event, results, max_rows)
+    validated = _validate_fields({**event, "data": {**data, "results": []}})
+    valid = list(_valid_results(results, problems))
+    validated["data"]["results"] = [result for _, result in valid]
+    return validated, [index for index, _ in valid] if len(valid) < len(results) else None
 
 
-def _errors(event: Any) -> list[tuple[int | None, str]]:
-    """Return the validation errors, each with the index of its result, or None if it isn't in a result."""
+def check_rows(event: Any, results: Sequence[Any], max_rows: int) -> None:
+    """Raise EventRejection if the event has too many results, listed attempts, and artifacts together."""
+    rows = count_rows(results)
+    if rows > max_rows:
+        message = f"data.results: must have at most {max_rows} results, attempts, and artifacts, has {rows}"
+        raise EventRejection("too_large", message, event)
+
+
+def _validate_fields(event: Any) -> Any:
+    """Return the validated event. Raises EventRejection with the first errors."""
     try:
-        RUN_COMPLETED_EVENT.validate_python(event)
+        return RUN_COMPLETED_EVENT.validate_python(event)
     except ValidationError as error:
-        return [_locate(item["loc"], describe_error(item)) for item in validation_errors(error)]
-    return []
+        listed = validation_errors(error)[:MAX_LISTED_ERRORS]
+        messages = [f"{field_path(item['loc']) or 'event'}: {describe_error(item)}" for item in listed]
+        raise EventRejection("invalid", "; ".join(messages), event) from None
 
 
-def _locate(loc: tuple[int | str, ...], message: str) -> tuple[int | None, str]:
-    match loc:
-        case ("data", "results", int() as index, *rest):
-            return index, f"{field_path(rest) or 'result'}: {message}"
-        case _:
-            return None, f"{field_path(loc) or 'event'}: {message}"
+def _valid_results(results: Sequence[Any], problems: list[Problem]) -> Iterator[tuple[int, ResultIn]]:
+    """Yield the valid results with their indexes, and add the others to `problems`."""
+    for start in range(0, len(results), _PART):
+        part = results[start : start + _PART]
+        try:
+            yield from enumerate(RESULTS.validate_python(part), start)
+        except ValidationError:
+            for index, result in enumerate(part, start):
+                try:
+                    yield index, RESULT.validate_python(result)
+                except ValidationError as error:
+                    reason = describe_first_error(error) if len(problems) < MAX_PROBLEMS else _UNLISTED
+                    problems.append({"index": index, "name": result_name(result), "reason": reason})
+
+
+def describe_first_error(error: ValidationError) -> str:
+    """Return the first error of a result for a receipt."""
+    first = validation_errors(error)[0]
+    return f"{field_path(first['loc']) or 'result'}: {describe_error(first)}"
 
 
 def result_name(result: Any) -> str | None:

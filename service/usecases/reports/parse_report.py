@@ -10,7 +10,6 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from service.contracts.run_events import ResultIn, RunIn
-from service.contracts.validation import describe_error, field_path, validation_errors
 from service.domain import results, texts
 from service.domain.errors import Rejected
 from service.domain.reports import MAX_PROBLEMS
@@ -20,10 +19,15 @@ from service.reports.uploads import ReadUpload, ReportFile, name_in_upload
 from service.store.reports import ClaimedReport
 from service.usecases.ingest.parse_events import AcceptanceWindow, ParsedEvent, aware, parse_run_state, to_ms
 from service.usecases.ingest.parse_results import MAX_ATTEMPTS, CaseOutcomes, Occurrences
-from service.usecases.ingest.validate_events import Problem, limit_problems, result_name
+from service.usecases.ingest.validate_events import (
+    RESULT,
+    RESULTS,
+    Problem,
+    describe_first_error,
+    limit_problems,
+    result_name,
+)
 
-_RESULTS: Final = TypeAdapter(list[ResultIn])
-_RESULT: Final = TypeAdapter(ResultIn)
 _RUN: Final = TypeAdapter(RunIn)
 _NUL: Final = b"\\u0000"
 # Reports can be uploaded long after they were written. If only the time of receipt states when the run completed, an
@@ -107,7 +111,7 @@ class ParsedReport:
         first = self._index
         if _NUL not in chunk:
             try:
-                validated = _RESULTS.validate_json(chunk)
+                validated = RESULTS.validate_json(chunk)
             except ValidationError:
                 pass  # validate one by one, so that valid results are stored
             else:
@@ -119,9 +123,9 @@ class ParsedReport:
 
     def _is_valid(self, index: int, item: Any) -> bool:
         try:
-            _RESULT.validate_python(item)
+            RESULT.validate_python(item)
         except ValidationError as error:
-            self.event.reject(index, result_name(item), _reason(error))
+            self.event.reject(index, result_name(item), describe_first_error(error))
             return False
         return True
 
@@ -165,7 +169,7 @@ def _run(claimed: ClaimedReport, summary: ReportSummary) -> RunIn:
     try:
         run = _RUN.validate_python(texts.clean_json(fields)[0])
     except ValidationError as error:
-        raise Rejected("invalid", f"run.{_reason(error)}") from None
+        raise Rejected("invalid", f"run.{describe_first_error(error)}") from None
     if run["run_id"] in (".", ".."):
         raise Rejected("invalid", "run.run_id: must not be '.' or '..'")
     if run.get("started_at") is None and (started_at := _started_at(claimed, summary, run)):
@@ -184,11 +188,6 @@ def _effective_time(claimed: ClaimedReport) -> datetime:
     """Return the time of receipt, or the time of the event that refers to the report."""
     event_at = claimed.upload.event_at
     return datetime.fromisoformat(event_at) if event_at else claimed.received_at
-
-
-def _reason(error: ValidationError) -> str:
-    first = validation_errors(error)[0]
-    return f"{field_path(first['loc']) or 'result'}: {describe_error(first)}"
 
 
 def _note(text: str) -> Problem:
