@@ -14,7 +14,7 @@ PATHS = service consumers tests benchmarks scripts docs migrations schema.sql py
 	Dockerfile .ci $(wildcard *.md)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run client test test-slow test-matrix faults check audit prose fmt bench docs lock
+.PHONY: help setup run client test test-slow test-matrix faults ha check audit prose fmt bench docs lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ test-slow: setup ## Run the slow tests: fault injection, fuzzing, scale, and lar
 
 faults: setup ## Inject every failure into real processes for 10 minutes; count lost and duplicated events
 	@$(VENV)/python -m tests.faults
+
+ha: setup ## Kill the leaders of a RabbitMQ cluster and of PostgreSQL with a standby for 4 minutes; count the same
+	@$(VENV)/python -m tests.ha
 
 test-matrix: setup ## Run the fast tests on the oldest and newest versions of Python and PostgreSQL
 	@scripts/test-matrix

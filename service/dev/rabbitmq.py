@@ -68,7 +68,7 @@ class RabbitMQ(StackComponent):
 
     def launch(self) -> None:
         self._launch_epmd()
-        self.process.launch([_server()], env=self._environment())
+        self.process.launch([server_program()], env=self._environment())
 
     def is_ready(self) -> bool:
         return accepts_amqp(_HOST, self.port)
@@ -161,7 +161,8 @@ def _find_server() -> str | None:
     return _DEBIAN_SERVER if Path(_DEBIAN_SERVER).exists() else shutil.which("rabbitmq-server")
 
 
-def _server() -> str:
+def server_program() -> str:
+    """Return the path of rabbitmq-server. Raises ComponentError if it isn't installed."""
     if (server := _find_server()) is None:
         raise ComponentError(
             "RabbitMQ not found. Install it (apt-get install rabbitmq-server) or set RESULTS_AMQP_URL."
