@@ -7,8 +7,9 @@ the file of an old job stays available.
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from service.contracts.validation import describe_error, field_path, validation_errors
 from service.domain.errors import ServiceError
 from service.domain.exports import COLUMNS, COMPRESSIONS, EXPORT_FORMATS, Column, ExportSpec, FileFormat
 from service.domain.filters import read_stored_filter
@@ -31,8 +32,13 @@ class StoredExport(BaseModel):
 
     @classmethod
     def of_document(cls, document: dict[str, Any]) -> "StoredExport":
-        """Return the stored request."""
-        return cls.model_validate(document)
+        """Return the stored request. Raises UnsupportedExport if this version can't read it."""
+        try:
+            return cls.model_validate(document)
+        except ValidationError as error:
+            first = validation_errors(error)[0]
+            reason = f"{field_path(first['loc'])}: {describe_error(first)}"
+            raise UnsupportedExport(f"{reason} for this version; request a new export") from None
 
     @property
     def file_format(self) -> FileFormat:

@@ -189,14 +189,17 @@ def build_filter(filter_type: type[AnyFilter], values: Mapping[str, Any]) -> Any
 
 
 def read_stored_filter(document: Mapping[str, Any]) -> ResultFilter:
-    """Return the filter of a stored export. Raises ValueError for a filter that this version doesn't know.
+    """Return the filter of a stored export. Raises ValueError for a filter or value that this version doesn't know.
 
     It doesn't validate values, so a stored export stays readable if a later version accepts fewer values.
     """
     unknown = document.keys() - {parameter.name for parameter in filter_parameters("exports")}
     if unknown:
         raise ValueError(f"unknown filters: {', '.join(sorted(unknown))}")
-    return build_filter(ResultFilter, document)
+    try:
+        return build_filter(ResultFilter, document)
+    except (LookupError, TypeError) as error:
+        raise ValueError(f"unknown value {error}") from error
 
 
 def restrict_to_project(filter_: AnyFilter, project_id: str | None) -> AnyFilter | None:

@@ -1,17 +1,19 @@
 """Uploaded reports: their files, their metadata, and the limits of the jobs that ingest them."""
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import timedelta
 from typing import Any, Final, Literal, NamedTuple
 
+from service.domain.errors import ServiceError
 from service.domain.report_formats import suffix_of
 
 Encoding = Literal["gzip", "zstd"]
 
 MAX_ATTEMPTS: Final = 4  # attempts that failed or crashed the worker
 RETRY_WAITS: Final = (timedelta(seconds=2), timedelta(seconds=15), timedelta(seconds=60))
-# Waits after the temporary folder had no space: other reports finish, or an operator frees space.
-TEMPORARY_SPACE_WAITS: Final = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1))
+# Waits after an error of this worker: other reports free its temporary folder, or a worker of another version claims
+# the report.
+WORKER_ERROR_WAITS: Final = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1))
 MAX_REPORT_ROWS: Final = 2_000_000  # default limit of the results, attempts, and artifacts of one report
 MAX_PROBLEMS: Final = 1_000  # per receipt
 
@@ -20,6 +22,10 @@ _COMPRESSED: Final[dict[Encoding, tuple[str, str]]] = {
     "gzip": (".gz", "application/gzip"),
     "zstd": (".zst", "application/zstd"),
 }
+
+
+class UnsupportedUpload(ServiceError):
+    """The stored document of an upload can't be read by this version of the service."""
 
 
 class ReportLimits(NamedTuple):
@@ -61,15 +67,21 @@ class Upload:
 
     @classmethod
     def of_document(cls, document: dict[str, Any]) -> "Upload":
-        """Return the upload of a stored document."""
-        return cls(
-            tuple(StoredPart(**part) for part in document["reports"]),
-            document["run"],
-            document["encoding"],
-            tuple(StoredPart(**part) for part in document["attachments"]),
-            document["is_reference"],
-            document["event_at"],
-        )
+        """Return the upload of a stored document. Fields with a default can be missing.
+
+        Raises UnsupportedUpload, also for an unknown field, because a later version can give it any meaning.
+        """
+        try:
+            known = {name: document[name] for name in _UPLOAD_FIELDS & document.keys()}
+            parts = {name: tuple(StoredPart(**part) for part in known.get(name, ())) for name in _PART_FIELDS}
+            upload = cls(**{**known, **parts})
+            unknown = document.keys() - _UPLOAD_FIELDS
+        except (AttributeError, TypeError) as error:
+            raise UnsupportedUpload(f"upload: this version can't read the stored document: {error}") from error
+        if unknown or upload.encoding not in (None, *_COMPRESSED) or not upload.reports:
+            named = ", ".join(sorted(unknown)) or ("encoding" if upload.reports else "reports")
+            raise UnsupportedUpload(f"upload: this version doesn't support the stored field or value: {named}")
+        return upload
 
     @property
     def parts(self) -> tuple[StoredPart, ...]:
@@ -93,6 +105,10 @@ class Upload:
             compression_suffix, content_type = _COMPRESSED[encoding]
             suffix += compression_suffix
         return replace(report, name=name + suffix, content_type=content_type)
+
+
+_UPLOAD_FIELDS: Final = frozenset(each.name for each in fields(Upload))
+_PART_FIELDS: Final = ("reports", "attachments")
 
 
 def _encoding_of(name: str) -> Encoding | None:

@@ -27,6 +27,13 @@ class ClaimedExport(NamedTuple):
     created_at: datetime
 
 
+class ExportScope(NamedTuple):
+    """The project and the run to which a job is restricted."""
+
+    project_id: str | None
+    run_id: str | None
+
+
 class ExportFile(NamedTuple):
     """The stored file of a finished job."""
 
@@ -103,15 +110,16 @@ async def succeed(connection: Connection, claim: Claim, file: ExportFile, retent
     return expires_at
 
 
-async def fail(connection: Connection, claim: Claim, error: str) -> bool:
-    """Mark a job as failed. Return False if the claim is lost."""
-    return await connection.fetchval(_SQL["fail"], *claim, error) is not None
+async def fail(connection: Connection, claim: Claim, error: str) -> ExportScope | None:
+    """Mark a job as failed, and return its scope. Return None if the claim is lost."""
+    row = await connection.fetchrow(_SQL["fail"], *claim, error)
+    return None if row is None else ExportScope(*row)
 
 
-async def find_abandoned(connection: Connection) -> list[tuple[Claim, dict[str, Any]]]:
-    """Return the jobs, with their requests, whose worker crashed in the last attempt."""
+async def find_abandoned(connection: Connection) -> list[Claim]:
+    """Return the claims of the jobs whose worker crashed in the last attempt."""
     rows = await connection.fetch(_SQL["find_abandoned"], MAX_ATTEMPTS)
-    return [(Claim(OrgId(row["org_id"]), row["export_id"], row["claim"]), row["request"]) for row in rows]
+    return [Claim(OrgId(row["org_id"]), row["export_id"], row["claim"]) for row in rows]
 
 
 async def find_orphaned_files(connection: Connection, paths: Sequence[str]) -> list[str]:

@@ -43,9 +43,14 @@ class ClaimedReport(NamedTuple):
     event_id: str
     body_sha256: bytes
     run_id: str | None
-    upload: Upload
+    document: dict[str, Any]  # of the upload
     attempt_count: int
     received_at: datetime
+
+    @property
+    def upload(self) -> Upload:
+        """The upload. Raises UnsupportedUpload if another version of the service stored the document."""
+        return Upload.of_document(self.document)
 
 
 async def queue(connection: Connection, report: NewReport) -> str | None:
@@ -69,7 +74,7 @@ async def claim(connection: Connection, token: UUID, lease: timedelta) -> Claime
         return None
     return ClaimedReport(
         Claim(OrgId(row["org_id"]), row["receipt_id"], token), row["source"], row["event_id"], row["body_sha256"],
-        row["run_id"], Upload.of_document(row["upload"]), row["attempt_count"], row["received_at"],
+        row["run_id"], row["upload"], row["attempt_count"], row["received_at"],
     )  # fmt: skip
 
 
@@ -93,10 +98,7 @@ async def find_orphaned(connection: Connection, files: Sequence[UploadedFile]) -
     return [row["path"] for row in rows]
 
 
-async def find_abandoned(connection: Connection) -> list[tuple[Claim, Upload]]:
-    """Return and lock the reports whose worker crashed in their last attempt."""
+async def find_abandoned(connection: Connection) -> list[tuple[Claim, dict[str, Any]]]:
+    """Return and lock the reports, with the documents of their uploads, whose worker crashed in their last attempt."""
     rows = await connection.fetch(_SQL["find_abandoned"], MAX_ATTEMPTS)
-    return [
-        (Claim(OrgId(row["org_id"]), row["receipt_id"], row["claim"]), Upload.of_document(row["upload"]))
-        for row in rows
-    ]
+    return [(Claim(OrgId(row["org_id"]), row["receipt_id"], row["claim"]), row["upload"]) for row in rows]

@@ -300,7 +300,7 @@ async def test_report_that_does_not_fit_into_the_temporary_folder_is_rejected_af
     reports: Reports, ingester: ReportIngester, monkeypatch: pytest.MonkeyPatch, full: str
 ) -> None:
     fill_disk(monkeypatch, full)
-    monkeypatch.setattr(ingest_reports, "TEMPORARY_SPACE_WAITS", [timedelta(0)] * 3)
+    monkeypatch.setattr(ingest_reports, "WORKER_ERROR_WAITS", [timedelta(0)] * 3)
     pool: Any = reports.api.store.pool
     sent = await reports.send(PASSING)
     reason = "internal_error: the temporary folder of the server failed: No space left on device"
@@ -317,7 +317,7 @@ async def test_report_that_does_not_fit_into_the_temporary_folder_is_rejected_af
 async def test_report_is_stored_after_the_temporary_folder_has_space_again(
     reports: Reports, ingester: ReportIngester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ingest_reports, "TEMPORARY_SPACE_WAITS", [timedelta(0)] * 3)
+    monkeypatch.setattr(ingest_reports, "WORKER_ERROR_WAITS", [timedelta(0)] * 3)
     sent = await reports.send(PASSING)
     with monkeypatch.context() as full:
         fill_disk(full, "report")

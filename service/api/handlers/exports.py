@@ -15,7 +15,7 @@ from service.api.http.responses import compact, reply_json, reply_page, reply_wi
 from service.api.server.resources import RESOURCES
 from service.contracts.exports import ExportRequest
 from service.contracts.queries import PageQuery
-from service.contracts.stored_exports import StoredExport
+from service.contracts.stored_exports import StoredExport, UnsupportedExport
 from service.domain.cursors import Cursors, ids
 from service.domain.errors import Conflict, Forbidden, Gone, NotFound
 from service.domain.exports import ExportRef
@@ -107,9 +107,12 @@ async def _find_file(request: web.Request) -> Download:
         raise Gone("the export has expired and its file was deleted; request a new export")
     if found["status"] != "succeeded":
         raise Conflict(f"the export has no file, because its status is {found['status']}")
-    export = StoredExport.of_document(found["request"])
-    name = export.file_name(found["created_at"])
-    return Download(found["path"], name, export.file_format.media_type, found["size"], found["sha256"])
+    try:
+        export = StoredExport.of_document(found["request"])
+        name, media_type = export.file_name(found["created_at"]), export.file_format.media_type
+    except UnsupportedExport as error:
+        raise Conflict(f"the file can't be returned: {error}") from error
+    return Download(found["path"], name, media_type, found["size"], found["sha256"])
 
 
 def _within_project(export_request: ExportRequest, caller: Caller) -> ExportRequest:

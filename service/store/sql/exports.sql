@@ -68,10 +68,10 @@ WHERE org_id = $1 AND export_id = $2 AND claim = $3 AND status = 'running'
 -- name: fail
 UPDATE exports SET status = 'failed', claim = NULL, lease_until = NULL, error = $4, finished_at = now()
 WHERE org_id = $1 AND export_id = $2 AND claim = $3 AND status = 'running'
-RETURNING 1
+RETURNING project_id, run_id
 
 -- name: find_abandoned  (of all organizations: the worker of the last attempt crashed)
-SELECT org_id, export_id, claim, request FROM exports WHERE status = 'running' AND lease_until < now() AND attempt_count >= $1
+SELECT org_id, export_id, claim FROM exports WHERE status = 'running' AND lease_until < now() AND attempt_count >= $1
 
 -- name: cancel
 UPDATE exports SET status = 'canceled', claim = NULL, lease_until = NULL, finished_at = now()

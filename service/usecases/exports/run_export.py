@@ -15,7 +15,7 @@ from service.domain.jobs import Claim
 from service.log import log
 from service.storage import Storage, stored_path
 from service.store import events, exports
-from service.store.exports import ClaimedExport, ExportFile
+from service.store.exports import ClaimedExport, ExportFile, ExportScope
 from service.store.job_leases import EXPORT_JOBS
 from service.store.postgres.database import Connection, Pool, is_outage
 from service.store.postgres.transactions import notifying_transaction
@@ -59,9 +59,8 @@ class Exporter:
     async def fail_abandoned(self) -> None:
         """Mark jobs as failed whose worker crashed in the last attempt."""
         async with self._pool.acquire() as connection:
-            for claim, document in await exports.find_abandoned(connection):
-                reason = f"a worker crashed in each of {MAX_ATTEMPTS} attempts"
-                await self._fail(connection, claim, StoredExport.of_document(document), reason)
+            for claim in await exports.find_abandoned(connection):
+                await self._fail(connection, claim, f"a worker crashed in each of {MAX_ATTEMPTS} attempts")
 
     async def expire_files(self) -> None:
         """Mark the jobs as expired whose retention is over, and queue the deletion of their files."""
@@ -122,7 +121,9 @@ class Exporter:
                         connection, claim.org_id, export.run_id, export.project_id, artifact_key(claim.job_id),
                         export.file_name(claimed.created_at), export.file_format.media_type, file, expires_at,
                     )  # fmt: skip
-                await self._insert_event(connection, claim, "export.completed", export)
+                await self._insert_event(
+                    connection, claim, "export.completed", ExportScope(export.project_id, export.run_id)
+                )
         if expires_at is None:
             await self._storage.delete(file.path)
             raise ClaimLost
@@ -136,7 +137,7 @@ class Exporter:
                     delay = RETRY_DELAYS[claimed.attempt_count - 1]
                     await EXPORT_JOBS.retry(connection, claimed.claim, delay, reason)
                 else:
-                    await self._fail(connection, claimed.claim, StoredExport.of_document(claimed.request), reason)
+                    await self._fail(connection, claimed.claim, reason)
                     return "failed"
         except Exception as outage:
             if not is_outage(outage):
@@ -144,18 +145,19 @@ class Exporter:
             log.warning("database_unreachable", work="exports", error=repr(outage))
         return "queued"
 
-    async def _fail(self, connection: Connection, claim: Claim, export: StoredExport, reason: str) -> None:
+    async def _fail(self, connection: Connection, claim: Claim, reason: str) -> None:
         async with notifying_transaction(connection):
-            if await exports.fail(connection, claim, reason):
-                await self._insert_event(connection, claim, "export.failed", export)
+            scope = await exports.fail(connection, claim, reason)
+            if scope is not None:
+                await self._insert_event(connection, claim, "export.failed", scope)
 
     async def _insert_event(
-        self, connection: Connection, claim: Claim, event_type: EventType, export: StoredExport
+        self, connection: Connection, claim: Claim, event_type: EventType, scope: ExportScope
     ) -> None:
         data = await exports.find_one(connection, ExportRef(claim.org_id, claim.job_id), None, self._link_base)
         if data is None:
             raise NotFound(f"export {claim.job_id!r} was deleted")
-        event = NewEvent(claim.org_id, new_id("evt"), event_type, export.project_id, export.run_id, data)
+        event = NewEvent(claim.org_id, new_id("evt"), event_type, *scope, data)
         await events.insert(connection, [event])
 
 

@@ -11,7 +11,14 @@ from uuid import uuid4
 
 from service.domain.errors import NotFound, Reason, Rejected, Unavailable
 from service.domain.jobs import Claim
-from service.domain.reports import MAX_ATTEMPTS, RETRY_WAITS, TEMPORARY_SPACE_WAITS, ReportLimits, Upload
+from service.domain.reports import (
+    MAX_ATTEMPTS,
+    RETRY_WAITS,
+    WORKER_ERROR_WAITS,
+    ReportLimits,
+    UnsupportedUpload,
+    Upload,
+)
 from service.log import log
 from service.reports.errors import ReportError
 from service.reports.parser_processes import ParserProcess
@@ -34,6 +41,9 @@ _MAX_REASON: Final = 2_000
 
 class TemporaryFolderError(Exception):
     """The temporary folder can't contain the report, for example because the disk is full."""
+
+
+_WORKER_ERRORS: Final = (TemporaryFolderError, UnsupportedUpload)
 
 
 class ReportIngester:
@@ -77,9 +87,9 @@ class ReportIngester:
         """Reject the reports whose worker crashed in their last attempt."""
         async with self._pool.acquire() as connection:
             abandoned = await reports.find_abandoned(connection)
-        for claim, upload in abandoned:
+        for claim, document in abandoned:
             await self._reject(
-                claim, upload, "internal_error", f"{MAX_ATTEMPTS} workers crashed while they processed this report"
+                claim, document, "internal_error", f"{MAX_ATTEMPTS} workers crashed while they processed this report"
             )
 
     async def close(self) -> None:
@@ -122,15 +132,15 @@ class ReportIngester:
     async def _record_failure(self, claimed: ClaimedReport, error: Exception) -> ReportOutcome:
         """Reject the report or schedule a retry. If the database is unreachable, do neither: the lease will expire."""
         rejection, delay = _rejection(error), _uncounted_delay(error)
-        reason = str(error) if isinstance(error, TemporaryFolderError) else "an internal error occurred"
+        reason = str(error) if isinstance(error, _WORKER_ERRORS) else "an internal error occurred"
         if rejection is None and delay is None and claimed.attempt_count >= MAX_ATTEMPTS:
             rejection = "internal_error", f"{reason} in each attempt"
         try:
             if rejection:
-                await self._reject(claimed.claim, claimed.upload, *rejection)
+                await self._reject(claimed.claim, claimed.document, *rejection)
                 return ReportOutcome("rejected")
             if delay is None:
-                waits = TEMPORARY_SPACE_WAITS if isinstance(error, TemporaryFolderError) else RETRY_WAITS
+                waits = WORKER_ERROR_WAITS if isinstance(error, _WORKER_ERRORS) else RETRY_WAITS
                 problem = _problem("internal_error", f"{reason}; the report is queued for another attempt")
                 async with self._pool.acquire() as connection:
                     await REPORT_JOBS.retry(connection, claimed.claim, waits[claimed.attempt_count - 1], [problem])
@@ -142,19 +152,19 @@ class ReportIngester:
             log.warning("database_unreachable", work="reports", error=repr(outage))
         return ReportOutcome("queued")
 
-    async def _reject(self, claim: Claim, upload: Upload, reason: Reason, message: str) -> None:
+    async def _reject(self, claim: Claim, document: dict[str, Any], reason: Reason, message: str) -> None:
         async with self._pool.acquire() as connection:
             rejected = await reports.finish(connection, claim, "rejected", 0, [_problem(reason, message)])
         if rejected:
-            await self._delete(upload)
+            await self._delete(document)
 
-    async def _delete(self, upload: Upload) -> None:
-        """Delete the files of a rejected report. If storage is unavailable, the periodic cleanup deletes them later."""
+    async def _delete(self, document: dict[str, Any]) -> None:
+        """Delete the files of a rejected report. If that fails, the periodic cleanup deletes them later."""
         try:
-            for path in upload.paths:
+            for path in Upload.of_document(document).paths:
                 await self._storage.delete(path)
-        except Unavailable as error:
-            log.warning("upload_deletion_failed", path=upload.reports[0].path, error=repr(error))
+        except (Unavailable, UnsupportedUpload) as error:
+            log.warning("upload_deletion_failed", error=repr(error))
 
 
 @contextmanager
