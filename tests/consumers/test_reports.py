@@ -220,7 +220,7 @@ async def test_killed_parser_process_rejects_its_report_and_the_worker_continues
                 await asyncio.sleep(0.01)
         os.kill(pids[0], signal.SIGKILL)
         receipt = await reports.wait_until_finished(sent)
-        reason = "malformed_report: the parser process crashed while it parsed the report"
+        reason = "malformed_report: the parser process crashed while it parsed the upload"
         assert receipt["problems"][0]["reason"] == reason
         assert (await reports.ingest(PASSING))["status"] == "stored"
     await ingester.close()
@@ -295,7 +295,7 @@ def fill_disk(monkeypatch: pytest.MonkeyPatch, full: str) -> None:
     monkeypatch.setattr(ingest_reports, "TemporaryDirectory", create)
 
 
-@pytest.mark.parametrize("full", ["report", "results"])
+@pytest.mark.parametrize("full", ["report-0", "results-0"])
 async def test_report_that_does_not_fit_into_the_temporary_folder_is_rejected_after_its_attempts(
     reports: Reports, ingester: ReportIngester, monkeypatch: pytest.MonkeyPatch, full: str
 ) -> None:
@@ -320,7 +320,7 @@ async def test_report_is_stored_after_the_temporary_folder_has_space_again(
     monkeypatch.setattr(ingest_reports, "WORKER_ERROR_WAITS", [timedelta(0)] * 3)
     sent = await reports.send(PASSING)
     with monkeypatch.context() as full:
-        fill_disk(full, "report")
+        fill_disk(full, "report-0")
         assert (await ingester.ingest(await claim(ingester))).status == "queued"
     assert (await ingester.ingest(await claim(ingester))).status == "stored"
     receipt = await reports.wait_until_finished(sent)
@@ -352,7 +352,7 @@ async def test_accepted_report_is_stored_after_its_bucket_was_missing_temporaril
     async with serving_reports(database_url, tmp_path, artifacts_url=url) as reports:
         ingester = new_ingester(Settings(artifacts_url=url), reports.api.store.pool)
         sent = await reports.send(PASSING)
-        path = await reports.api.store.pool.fetchval("SELECT upload -> 'report' ->> 'path' FROM receipts")
+        path = await reports.api.store.pool.fetchval("SELECT upload #>> '{reports,0,path}' FROM receipts")
         await reports.storage.delete(path)
         delete_bucket(s3_url, url)
         for _ in range(MAX_ATTEMPTS + 1):
