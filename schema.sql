@@ -153,7 +153,7 @@ CREATE TABLE runs (
     canceled          int NOT NULL DEFAULT 0,
     flaky             int NOT NULL DEFAULT 0,
     failures_missing  bool NOT NULL DEFAULT false, -- a report declares failures that it doesn't contain
-    failures_missing_versions jsonb NOT NULL DEFAULT '{}', -- {"1": [s since 1970, bool], …}: newest event of each shard
+    shard_versions    jsonb NOT NULL DEFAULT '{}', -- newest event of each shard: ShardVersion in domain/runs.py
     complete          bool NOT NULL,
     expected_results  int,
     expected_shards   int,
@@ -648,7 +648,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE
 GRANT SELECT, INSERT, UPDATE, DELETE ON exports TO results_api, results_worker;
 GRANT SELECT, DELETE ON shard_results TO results_api; -- the deletion of a run
 GRANT DELETE ON runs, results, result_details TO results_api;
-GRANT UPDATE (pinned) ON runs TO results_api;
+GRANT UPDATE (pinned, complete, revision) ON runs TO results_api;
 GRANT SELECT, INSERT ON file_deletions TO results_api; -- ON CONFLICT needs SELECT
 GRANT SELECT, INSERT, UPDATE, DELETE ON file_deletions TO results_worker;
 GRANT SELECT, INSERT, UPDATE ON idempotency_keys TO results_api;

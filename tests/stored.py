@@ -54,8 +54,8 @@ class Store:
         return {
             "runs": await self._rows(
                 "SELECT run_id, project_id, environment, branch, labels::text, status::text, passed, failed, error,"
-                " skipped, canceled, flaky, complete, expected_results, expected_shards, shards, started_at,"
-                " last_completed_at, duration_ms FROM runs ORDER BY run_id"
+                " skipped, canceled, flaky, complete, failures_missing, expected_results, expected_shards, shards,"
+                " started_at, last_completed_at, duration_ms FROM runs ORDER BY run_id"
             ),
             "results": await self._rows(
                 "SELECT run_id, case_key, r.status::text, r.duration_ms, started_offset_ms, attempts, r.flaky, shard"

@@ -66,6 +66,11 @@ _RUN_ROUTES: Final = (
     Route("DELETE", "/runs/{run_id}", runs.delete_run, "runs:delete", Operation(
         "delete_run", "Delete a run with its results, artifacts, and files", {204: None}, errors=("not_found",),
     )),
+    Route("POST", "/runs/{run_id}/complete", runs.complete_run, "reports:create", Operation(
+        "complete_run", "Complete a run that was sent with final=false", {200: out.Run},
+        errors=("not_found", "conflict"),
+        description="A complete run stays unchanged. If expected shards or results are missing, responds with 409.",
+    )),
     Route("PUT", "/runs/{run_id}/pin", runs.pin_run, "runs:delete", Operation(
         "pin_run", "Exclude a run from retention", {204: None}, errors=("not_found",),
         description="The run, its results, and its artifacts stay until the run is unpinned or deleted explicitly.",

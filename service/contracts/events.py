@@ -44,9 +44,12 @@ class RunObject(TypedDict):
     project_id: str
     environment: str | None
     branch: str | None
+    base_branch: str | None
+    pull_request: str | None
     commit_sha: str | None
     labels: dict[str, str]
     status: str
+    failures_missing: bool
     complete: bool
     counts: dict[str, int]
     revision: int

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, field_validator
 
 from service.contracts.queries import BranchName, Name, PageQuery, Query, Timestamp
 from service.contracts.run_events import ArtifactKind, Identifier
@@ -22,7 +22,9 @@ class ReportQuery(Query):
     project_id: Identifier
     environment: Identifier | None = None
     branch: BranchName | None = None
+    base_branch: Annotated[BranchName | None, Field(description="Target branch of the pull request")] = None
     commit_sha: ShortText | None = None
+    pull_request: Annotated[Identifier | None, Field(description="Number of the pull request")] = None
     ci_url: ShortText | None = None
     labels: list[Label] = Field(
         default_factory=list, max_length=MAX_LABELS, description="A label as name:value; repeatable"
@@ -30,7 +32,7 @@ class ReportQuery(Query):
     started_at: Timestamp | None = None
     completed_at: Annotated[
         Timestamp | None,
-        Field(description="The end of the run; default: completed_at of a native report, else the time of receipt"),
+        Field(description="The end of the run; default: the end that the report states, else the time of receipt"),
     ] = None
     shard: Annotated[
         Shard | None,
@@ -38,6 +40,24 @@ class ReportQuery(Query):
             description="Number of this shard and number of all shards; the run is complete after all shards are stored"
         ),
     ] = None
+
+    final: Annotated[
+        bool | None,
+        Field(
+            description="Whether the run is complete with this upload; default: true, unless the upload states a shard."
+            " `false` leaves the run open until a final upload or `POST /v1/runs/{run_id}/complete`"
+        ),
+    ] = None
+    notify: Annotated[
+        bool | None, Field(description="`false` stores the results without events, for imports of old results")
+    ] = None
+
+    @field_validator("final")
+    @classmethod
+    def _check_final(cls, final: bool | None, info: ValidationInfo) -> bool | None:
+        if final is not None and info.data.get("shard"):
+            raise ValueError("must not be combined with shard, because both state when the run is complete")
+        return final
 
     def run_fields(self) -> dict[str, Any]:
         """Return the parameters as JSON-compatible fields of RunIn."""

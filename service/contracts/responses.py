@@ -119,10 +119,16 @@ class Run(TypedDict):
     project_id: str
     environment: str | None
     branch: str | None
+    base_branch: Annotated[str | None, Field(description="Target branch of the pull request")]
     commit_sha: str | None
+    pull_request: Annotated[str | None, Field(description="Number of the pull request")]
     ci_url: str | None
     labels: dict[str, str]
     status: RunStatus
+    failures_missing: Annotated[
+        bool,
+        Field(description="A report declares failing tests that it doesn't contain; the status of the run is error"),
+    ]
     complete: Annotated[bool, Field(description="All expected results and shards have arrived")]
     counts: RunCounts
     expected_results: int | None

@@ -16,6 +16,10 @@ from service.domain.statuses import ResultStatus, RunStatus
 
 _MAX_SIZE: Final = 2**53 - 1  # bytes; the largest integer that every JSON parser represents exactly
 
+# The number of a pull request. Producers send it as a number or as text.
+PullRequest = Annotated[
+    str, StringConstraints(min_length=1, max_length=200, pattern=PRINTABLE), Field(coerce_numbers_to_str=True)
+]
 # An ID or name from the producer: 1 to 200 printable characters.
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=PRINTABLE)]
 DurationMs = Annotated[float, Field(strict=True, ge=0, le=MAX_DURATION_MS, allow_inf_nan=False)]
@@ -74,6 +78,9 @@ class ResultIn(TypedDict, total=False):
 class RunIn(TypedDict, total=False):
     """The run of the results, identified by organization and run_id.
 
+    An event has at most one of `expected_shards`, `expected_results`, and `final`. Without them, it completes the run;
+    with `final: false`, it doesn't. With `notify: false`, the run is stored without events.
+
     `expected_results` and `expected_shards` define when a run that is sent in several events is complete. `shard` is
     the number of the part, from 1 to `expected_shards`. Without `shard`, each event is a shard.
     """
@@ -83,6 +90,8 @@ class RunIn(TypedDict, total=False):
     environment: Identifier | None
     branch: str | None
     commit_sha: str | None
+    base_branch: str | None
+    pull_request: PullRequest | None
     ci_url: str | None
     labels: dict[str, str] | None
     status: RunStatus | None
@@ -91,6 +100,8 @@ class RunIn(TypedDict, total=False):
     expected_results: Annotated[int, Field(ge=0, le=100_000_000)] | None
     expected_shards: Annotated[int, Field(ge=1, le=10_000)] | None
     shard: Annotated[int, Field(ge=1, le=10_000)] | None
+    final: bool | None
+    notify: bool | None
 
 
 class RunData(TypedDict, total=False):

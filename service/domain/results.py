@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Annotated, Final, NamedTuple
 
 from service.domain.ids import CaseKey
-from service.domain.statuses import RESULT_STATUSES, SEVERITY, STATUS_CODES, STATUS_NAMES, Counts
+from service.domain.statuses import FAILING, RESULT_STATUSES, SEVERITY, STATUS_CODES, STATUS_NAMES, Counts
 
 MAX_DURATION_MS: Final = 2**31 - 1  # limit of the database column: 24.8 days
 
@@ -19,7 +19,7 @@ _SHORT_MESSAGE: Final = 200
 Int16 = Annotated[int, "int16"]  # an integer in a column of two bytes
 
 _SEVERITY_OF_CODE: Final = {code: SEVERITY[status] for code, status in STATUS_NAMES.items()}
-_FAILING_CODES: Final = frozenset({STATUS_CODES["failed"], STATUS_CODES["error"]})
+_FAILING_CODES: Final = frozenset(STATUS_CODES[status] for status in FAILING)
 _PASSED: Final = STATUS_CODES["passed"]
 
 
@@ -82,6 +82,11 @@ def round_duration(duration_ms: float | None) -> int:
     if duration_ms is None:
         return UNKNOWN_DURATION_MS
     return round(duration_ms) or (1 if duration_ms > 0 else 0)
+
+
+def is_failing(outcome: CaseOutcome) -> bool:
+    """Return whether the case failed or had an error."""
+    return outcome.status in _FAILING_CODES
 
 
 def is_flaky(status: str, earlier: Iterable[Attempt]) -> bool:

@@ -1,20 +1,33 @@
 """The state of a run apart from its results, and the rules that merge the states of several events."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from service.domain.statuses import RUN_STATUSES, SEVERITY, STATUS_CODES, STATUS_NAMES, Counts
 
-# A status from one of several shards applies only to that shard, so it has no event time: the worst status of the
-# shards and of the results is used until an event without shards states one.
-SHARD_STATUS_EVENT_S: Final = -(2**62)
+NO_STATUS_EVENT_S: Final = -(2**62)  # no event has stated the status of the complete run
 
 FieldVersions = dict[str, tuple[int, Any]]  # field -> (time of the event that set it, value)
 
 
+class ShardVersion(NamedTuple):
+    """What the newest event of a shard states. `status` is the code of a status that applies only to that event."""
+
+    event_s: int
+    failures_missing: bool = False
+    status: str | None = None
+
+
+ShardVersions = Mapping[int, ShardVersion]
+
+
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """The state of a run after one or more events. Times are in ms since 1970; event times are in s."""
+    """The state of a run after one or more events. Times are in ms since 1970; event times are in s.
+
+    `notify` applies to the events of this state only: whether the service emits events about them.
+    """
 
     run_id: str
     project_id: str
@@ -23,11 +36,18 @@ class RunState:
     started_ms: int | None
     field_versions: FieldVersions = field(default_factory=dict)
     stated_status: str | None = None
-    status_event_s: int = SHARD_STATUS_EVENT_S
+    status_event_s: int = NO_STATUS_EVENT_S
     expected_results: int | None = None
     expected_shards: int | None = None
     shards: frozenset[str] = frozenset()
     complete: bool = False
+    shard_versions: ShardVersions = field(default_factory=dict)
+    notify: bool = field(default=True, compare=False)
+
+    @property
+    def failures_missing(self) -> bool:
+        """Whether the newest event of a shard declares failures that it doesn't contain."""
+        return any(version.failures_missing for version in self.shard_versions.values())
 
 
 def merge(known: RunState, new: RunState) -> RunState:
@@ -44,27 +64,45 @@ def merge(known: RunState, new: RunState) -> RunState:
         expected_shards=_greatest(known.expected_shards, new.expected_shards),
         shards=known.shards | new.shards,
         complete=known.complete or new.complete,
+        shard_versions=_merge_shards(known.shard_versions, new.shard_versions),
+        notify=known.notify or new.notify,
     )
 
 
+def set_failures_missing(state: RunState, is_missing: bool) -> RunState:
+    """Return the state of one event with this declaration."""
+    versions = {shard: version._replace(failures_missing=is_missing) for shard, version in state.shard_versions.items()}
+    return replace(state, shard_versions=versions)
+
+
 def is_complete(state: RunState, counts: Counts) -> bool:
-    """Return whether the run is complete: it was completed before, or all expected results and shards arrived."""
-    if state.complete:
-        return True
-    expects_more = state.expected_results is not None or state.expected_shards is not None
-    has_results = state.expected_results is None or counts.total >= state.expected_results
-    has_shards = state.expected_shards is None or len(state.shards) >= state.expected_shards
-    return expects_more and has_results and has_shards
+    """Return whether a final event, all expected results, or all expected shards have arrived."""
+    has_results = state.expected_results is not None and counts.total >= state.expected_results
+    has_shards = state.expected_shards is not None and len(state.shards) >= state.expected_shards
+    return state.complete or has_results or has_shards
+
+
+def missing_parts(state: RunState, counts: Counts) -> str | None:
+    """Return what an incomplete run still expects, or None if only a final event is missing."""
+    if state.expected_shards is not None:
+        return f"{len(state.shards)} of {state.expected_shards} shards have arrived"
+    if state.expected_results is not None:
+        return f"{counts.total} of {state.expected_results} results have arrived"
+    return None
 
 
 def run_status(state: RunState, counts: Counts) -> str:
-    """Return the status code of a run: the producer's status, or else error > failed > canceled > passed."""
-    by_results = _status_by_results(counts)
-    if state.stated_status is None:
-        return by_results
-    if state.status_event_s == SHARD_STATUS_EVENT_S:
-        return max(state.stated_status, by_results, key=_severity)
-    return state.stated_status
+    """Return the status code of a run: the status of the complete run that a producer stated, or else the worst status
+    of the shards and of the results (error > failed > canceled > passed).
+
+    A run whose declared failures are missing has the status error, because its results don't show its outcome.
+    """
+    if state.failures_missing:
+        return STATUS_CODES["error"]
+    if state.stated_status is not None:
+        return state.stated_status
+    of_shards = [version.status for version in state.shard_versions.values() if version.status is not None]
+    return max([_status_by_results(counts), *of_shards], key=_severity)
 
 
 def duration_ms(state: RunState) -> int | None:
@@ -82,6 +120,18 @@ def _merge_fields(known: FieldVersions, new: FieldVersions) -> FieldVersions:
     for name, version in new.items():
         merged[name] = max(merged.get(name, version), version, key=lambda pair: (pair[0], str(pair[1])))
     return merged
+
+
+def _merge_shards(known: ShardVersions, new: ShardVersions) -> ShardVersions:
+    """Merge the versions. The newer event of a shard wins; if the times are equal, the worse one."""
+    merged = dict(known)
+    for shard, version in new.items():
+        merged[shard] = max(merged.get(shard, version), version, key=_shard_precedence)
+    return merged
+
+
+def _shard_precedence(version: ShardVersion) -> tuple[int, bool, int]:
+    return version.event_s, version.failures_missing, _severity(version.status)
 
 
 def _status_precedence(state: RunState) -> tuple[int, int]:

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from service.contracts.run_events import ResultIn
+from service.domain.statuses import FAILING
 from service.reports.attempts import add_attempt
 
-_FAILING: Final = ("failed", "error")
 _MAX_PENDING: Final = 32 * 2**20  # characters, estimated
 
 
@@ -22,13 +22,13 @@ class RetryMerger:
 
     def add(self, result: ResultIn) -> Iterable[ResultIn]:
         """Add the next result of the suite, and return the results that can't get a further attempt."""
-        if not self._pending and result["status"] not in _FAILING:
+        if not self._pending and result["status"] not in FAILING:
             return (result,)
         key = result.get("suite"), result["name"]
         earlier = self._pending.pop(key, None)
         if earlier:
             result = add_attempt(earlier, result)
-        if result["status"] not in _FAILING:
+        if result["status"] not in FAILING:
             return (result,)
         self._pending[key] = result
         self._size += _size(result)

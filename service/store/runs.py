@@ -10,7 +10,7 @@ import orjson
 
 from service.domain import runs
 from service.domain.ids import OrgId, RunKey, run_key
-from service.domain.runs import RunState
+from service.domain.runs import RunState, ShardVersion
 from service.domain.statuses import Counts
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
@@ -18,7 +18,9 @@ from service.store.postgres.statements import statements
 _SQL: Final = statements("runs")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
-_VERSIONED_FIELDS: Final = ("environment", "branch", "commit_sha", "ci_url", "labels")
+_VERSIONED_FIELDS: Final = (
+    "environment", "branch", "base_branch", "commit_sha", "pull_request", "ci_url", "labels",
+)  # fmt: skip
 
 RunRef = tuple[OrgId, str]  # organization, run_id
 
@@ -75,6 +77,11 @@ async def set_pinned(
     return await connection.fetchval(_SQL["set_pinned"], org_id, run_id, project_id, pinned) is not None
 
 
+async def mark_complete(connection: Connection, run: StoredRun) -> None:
+    """Write that a locked run is complete, and its revision."""
+    await connection.execute(_SQL["mark_complete"], run.org_id, run.key, run.revision)
+
+
 async def update(connection: Connection, run: StoredRun) -> None:
     """Write the state, the counts, and the revision of a run that the transaction has locked."""
     await connection.execute(_SQL["update"], run.org_id, run.key, orjson.dumps(_columns(run)).decode())
@@ -97,6 +104,8 @@ def _columns(run: StoredRun) -> dict[str, Any]:
         "status_event_s": state.status_event_s,
         **counts._asdict(),
         "complete": runs.is_complete(state, counts),
+        "failures_missing": state.failures_missing,
+        "shard_versions": {str(shard): list(version) for shard, version in state.shard_versions.items()},
         "expected_results": state.expected_results,
         "expected_shards": state.expected_shards,
         "shards": sorted(state.shards),
@@ -123,6 +132,7 @@ def _stored_run(row: asyncpg.Record) -> StoredRun:
         expected_shards=row["expected_shards"],
         shards=frozenset(row["shards"]),
         complete=row["complete"],
+        shard_versions={int(shard): ShardVersion(*version) for shard, version in row["shard_versions"].items()},
     )
     counts = Counts(*(row[name] for name in Counts._fields))
     return StoredRun(

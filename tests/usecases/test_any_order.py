@@ -18,7 +18,9 @@ def random_events(rng: random.Random, run_id: str) -> list[dict[str, Any]]:
 
 
 def random_event(rng: random.Random, run_id: str, number: int) -> dict[str, Any]:
-    expectations: dict[str, Any] = {"expected_shards": 3, "shard": rng.randint(1, 3)} if rng.random() < 0.5 else {}
+    expectations: dict[str, Any] = rng.choice(
+        ({"expected_shards": 3, "shard": rng.randint(1, 3)}, {"expected_results": 4}, {"final": rng.random() < 0.5}, {})
+    )
     fields: dict[str, Any] = {
         name: f"{name} {rng.randint(1, 2)}" for name in ("environment", "branch") if rng.random() < 0.5
     }

@@ -1,4 +1,4 @@
-"""Handlers for runs: the list, one run, its deletion, and its pin."""
+"""Handlers for runs: the list, one run, its completion, its deletion, and its pin."""
 
 from typing import Final
 from uuid import UUID
@@ -10,7 +10,7 @@ from service.api.http.authentication import get_caller
 from service.api.http.long_polling import requested_wait_s, wait_until_finished
 from service.api.http.mutations import mutate
 from service.api.http.parsing import parse_query
-from service.api.http.responses import compact, reply_page, reply_with_etag
+from service.api.http.responses import compact, reply_json, reply_page, reply_with_etag
 from service.api.server.resources import RESOURCES
 from service.contracts.queries import RunQuery
 from service.domain.cursors import CursorCodec, Cursors
@@ -21,6 +21,7 @@ from service.domain.texts import is_storable, replace_unstorable
 from service.store.postgres.database import Connection, as_organization
 from service.store.queries import runs as read_runs
 from service.store.queries.runs import RunSelector
+from service.usecases.ingest import complete_run as completion
 from service.usecases.retention import delete_run as usecase
 from service.usecases.retention import pin_run as pinning
 
@@ -63,6 +64,21 @@ async def delete_run(request: web.Request) -> web.Response:
         return web.Response(status=204)
 
     return await mutate(request, delete)
+
+
+async def complete_run(request: web.Request) -> web.Response:
+    """Complete a run that was sent with `final: false`, and respond with the run."""
+    caller, selector = get_caller(request), run_selector(request)
+    link_base = request.app[RESOURCES].settings.link_base
+
+    async def complete(connection: Connection) -> web.Response:
+        await completion.complete_run(connection, caller.org_id, *selector, link_base)
+        run = await read_runs.find_one(connection, caller.org_id, *selector)
+        if run is None:
+            raise run_not_found(selector.run_id)
+        return reply_json(run)
+
+    return await mutate(request, complete)
 
 
 async def pin_run(request: web.Request) -> web.Response:

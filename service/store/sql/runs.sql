@@ -2,8 +2,7 @@
 INSERT INTO runs
 SELECT new.*
 FROM jsonb_populate_recordset(
-    jsonb_populate_record(NULL::runs, jsonb_build_object('created_at', now(), 'pinned', false, 'failures_missing', false,
-                                                         'failures_missing_versions', '{}'::jsonb)),
+    jsonb_populate_record(NULL::runs, jsonb_build_object('created_at', now(), 'pinned', false)),
     $1::text::jsonb) new
 ORDER BY org_id, run_id
 ON CONFLICT DO NOTHING
@@ -24,7 +23,9 @@ UPDATE runs SET pinned = $4 WHERE org_id = $1 AND run_id = $2 AND ($3::text IS N
 
 -- name: update  (all columns that a merge can change)
 UPDATE runs
-SET environment = new.environment, branch = new.branch, commit_sha = new.commit_sha, ci_url = new.ci_url,
+SET environment = new.environment, branch = new.branch, base_branch = new.base_branch, commit_sha = new.commit_sha,
+    pull_request = new.pull_request, ci_url = new.ci_url, failures_missing = new.failures_missing,
+    shard_versions = new.shard_versions,
     labels = new.labels, field_versions = new.field_versions, status = new.status, stated_status = new.stated_status,
     status_event_s = new.status_event_s, passed = new.passed, failed = new.failed, error = new.error,
     skipped = new.skipped, canceled = new.canceled, flaky = new.flaky, complete = new.complete,
@@ -33,3 +34,6 @@ SET environment = new.environment, branch = new.branch, commit_sha = new.commit_
     revision = new.revision
 FROM jsonb_populate_record(NULL::runs, $3::text::jsonb) new
 WHERE runs.org_id = $1 AND runs.run_key = $2
+
+-- name: mark_complete  (the API closes a run, whose other columns it can't change)
+UPDATE runs SET complete = true, revision = $3 WHERE org_id = $1 AND run_key = $2

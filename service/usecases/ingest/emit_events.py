@@ -19,18 +19,23 @@ _MAX_TEXT: Final = 200  # characters of a name or a message in an event
 
 
 class RunChange(NamedTuple):
-    """A change of a run. `completed` is true for the change that makes the run complete, which occurs once."""
+    """A change of a run. `completed` is true for the change that makes the run complete, which occurs once.
+
+    If `notify` is false, the change has no events.
+    """
 
     run: StoredRun
     completed: bool
+    notify: bool = True
 
 
 async def emit_run_events(connection: Connection, changes: Sequence[RunChange], link_base: str) -> None:
     """Insert the events of these changes and their deliveries, in the caller's notifying transaction."""
+    changes = [change for change in changes if change.notify]
     failing = await _failing_cases(connection, changes)
     new_events = [
         NewEvent(run.org_id, new_id("evt"), event_type, run.state.project_id, run.state.run_id, data)
-        for run, completed in changes
+        for run, completed, _ in changes
         for data in [run_json(_run_object(run, failing.get(run.key, []), link_base))]
         for event_type in run_event_types(_status(run), completed=completed)
     ]
@@ -39,7 +44,7 @@ async def emit_run_events(connection: Connection, changes: Sequence[RunChange], 
 
 
 async def _failing_cases(connection: Connection, changes: Sequence[RunChange]) -> dict[RunKey, list[FailingCase]]:
-    refs = [(run.org_id, run.key) for run, _ in changes if run.counts.failed or run.counts.error]
+    refs = [(run.org_id, run.key) for run, *_ in changes if run.counts.failed or run.counts.error]
     found: dict[RunKey, list[FailingCase]] = {}
     for row in await events.find_failing_cases(connection, refs, MAX_FAILING_CASES) if refs else ():
         found.setdefault(row["run_key"], []).append(_failing_case(row))
@@ -69,9 +74,12 @@ def _run_object(run: StoredRun, failing: list[FailingCase], link_base: str) -> R
         "project_id": state.project_id,
         "environment": fields.get("environment"),
         "branch": fields.get("branch"),
+        "base_branch": fields.get("base_branch"),
+        "pull_request": fields.get("pull_request"),
         "commit_sha": (fields.get("commit_sha") or "")[:_MAX_TEXT] or None,
         "labels": fields.get("labels") or {},
         "status": _status(run),
+        "failures_missing": state.failures_missing,
         "complete": run.complete,
         "counts": counts_object(counts),
         "revision": run.revision,

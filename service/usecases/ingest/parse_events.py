@@ -10,8 +10,8 @@ from service.contracts.run_events import ResultIn, RunIn
 from service.domain import texts
 from service.domain.errors import Reason
 from service.domain.results import MAX_EVENT_ROWS
-from service.domain.runs import SHARD_STATUS_EVENT_S, FieldVersions, RunState
-from service.domain.statuses import STATUS_CODES
+from service.domain.runs import NO_STATUS_EVENT_S, FieldVersions, RunState, ShardVersion, set_failures_missing
+from service.domain.statuses import FAILING, STATUS_CODES
 from service.usecases.ingest.validate_events import (
     MAX_LISTED_ERRORS,
     DatarefFound,
@@ -30,10 +30,13 @@ _MS: Final = timedelta(milliseconds=1)
 # time of the calendar as -infinity.
 _FIRST_MS: Final = (datetime.min.replace(tzinfo=UTC) - EPOCH) // _MS + 1
 _LAST_MS: Final = (datetime.max.replace(tzinfo=UTC) - EPOCH) // _MS
+COMPLETENESS_FIELDS: Final = ("expected_shards", "expected_results", "final")
 _MAX_CLOCK_SKEW: Final = timedelta(hours=24)
 _MAX_LENGTHS: Final = {
     "environment": texts.MAX_TEXT,
     "branch": texts.MAX_BRANCH,
+    "base_branch": texts.MAX_BRANCH,
+    "pull_request": texts.MAX_TEXT,
     "commit_sha": texts.MAX_TEXT,
     "ci_url": texts.MAX_TEXT,
 }
@@ -147,6 +150,8 @@ def _parse_valid(
         return _event_time_ahead(event, digest)
     if run["run_id"] in (".", ".."):
         return RejectedEvent("invalid", "data.run.run_id: must not be '.' or '..'", digest, **parse_identity(event))
+    if (conflict := find_conflicting_fields(run)) is not None:
+        return RejectedEvent("invalid", f"data.run.{conflict}", digest, **parse_identity(event))
     results: list[ResultIn] = event["data"].get("results", [])
     if indexes == [] and problems:
         listed = "; ".join(f"{problem['index']}: {problem['reason']}" for problem in problems[:MAX_LISTED_ERRORS])
@@ -159,7 +164,10 @@ def _parse_valid(
         event_id=event["id"],
         body_sha256=digest,
         event_s=event_s,
-        state=parse_run_state(event, run, to_ms(completed_at), event_s, problems),
+        state=set_failures_missing(
+            parse_run_state(event, run, to_ms(completed_at), event_s, problems),
+            is_missing=run.get("status") in FAILING and not any(result["status"] in FAILING for result in results),
+        ),
         results=list(zip(indexes, results, strict=True)) if indexes is not None else list(enumerate(results)),
         shard=run.get("shard") or 0,
         problems=problems,
@@ -173,9 +181,15 @@ def _event_time_ahead(event: Any, digest: bytes) -> RejectedEvent:
 
 
 def parse_run_state(event: Any, run: RunIn, completed_ms: int, event_s: int, problems: list[Problem]) -> RunState:
-    """Return the state of the run according to one event. Reads only `source` and `id` of the event itself."""
+    """Return the state of the run according to one event. Reads only `source` and `id` of the event itself.
+
+    Failures are missing if the status declares them. The caller corrects this after it has examined the results.
+    """
     expects_more = run.get("expected_results") is not None or run.get("expected_shards") is not None
-    status = run.get("status")
+    final = run.get("final")
+    is_part = expects_more or final is not None
+    stated = run.get("status")
+    status = STATUS_CODES[stated] if stated else None
     started_at = run.get("started_at")
     return RunState(
         run_id=run["run_id"],
@@ -184,13 +198,23 @@ def parse_run_state(event: Any, run: RunIn, completed_ms: int, event_s: int, pro
         last_completed_ms=completed_ms,
         started_ms=max(_FIRST_MS, min(_LAST_MS, to_ms(started_at))) if started_at else None,
         field_versions=_field_versions(run, event_s, problems),
-        stated_status=STATUS_CODES[status] if status else None,
-        status_event_s=SHARD_STATUS_EVENT_S if expects_more else event_s,
+        stated_status=None if is_part else status,
+        status_event_s=NO_STATUS_EVENT_S if is_part else event_s,
         expected_results=run.get("expected_results"),
         expected_shards=run.get("expected_shards"),
         shards=_shards(event, run),
-        complete=not expects_more,
+        complete=not expects_more if final is None else final,
+        shard_versions={run.get("shard") or 0: ShardVersion(event_s, stated in FAILING, status if is_part else None)},
+        notify=run.get("notify") is not False,
     )
+
+
+def find_conflicting_fields(run: RunIn) -> str | None:
+    """Return the error of an event that states in several ways when its run is complete, or None."""
+    stated = [name for name in COMPLETENESS_FIELDS if run.get(name) is not None]
+    if len(stated) < 2:
+        return None
+    return f"{stated[1]}: must not be combined with {stated[0]}, because each states when the run is complete"
 
 
 def _shards(event: Any, run: RunIn) -> frozenset[str]:

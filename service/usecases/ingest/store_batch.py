@@ -83,7 +83,7 @@ class BatchWriter:
             [RunOutcomes(run.org_id, run.key, list(merged[run.ref][1].values())) for run in inserted_runs],
         )
         for run in inserted_runs:
-            self._add_change(run, was_complete=False)
+            self._add_change(run, was_complete=False, notify=run.state.notify)
         known = merged.keys() - inserted
         if known:
             locked = await stored_runs.lock(connection, known)
@@ -126,10 +126,10 @@ class BatchWriter:
         run.state = merged
         run.revision += 1
         await stored_runs.update(connection, run)
-        self._add_change(run, was_complete)
+        self._add_change(run, was_complete, state.notify)
 
-    def _add_change(self, run: StoredRun, was_complete: bool) -> None:
-        self.changes.append(RunChange(run, completed=run.complete and not was_complete))
+    def _add_change(self, run: StoredRun, was_complete: bool, notify: bool) -> None:
+        self.changes.append(RunChange(run, completed=run.complete and not was_complete, notify=notify))
 
 
 def _merge_events(items: list[EventItem]) -> tuple[runs.RunState, CaseOutcomes]:

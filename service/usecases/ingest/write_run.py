@@ -46,6 +46,7 @@ class RunWriter:
         self._state = state
         self._is_new = is_new
         self._has_replaced = False
+        self._has_failing = False
 
     @classmethod
     async def open(cls, connection: Connection, org_id: OrgId, state: RunState) -> Self:
@@ -62,6 +63,7 @@ class RunWriter:
     async def add(self, connection: Connection, outcomes: Sequence[CaseOutcome]) -> None:
         """Store a part of the results."""
         self.result_count += len(outcomes)
+        self._has_failing = self._has_failing or any(map(results.is_failing, outcomes))
         if not outcomes:
             return
         rows = RunOutcomes(self.run.org_id, self.run.key, outcomes)
@@ -76,11 +78,14 @@ class RunWriter:
     async def close(self, connection: Connection) -> RunChange | None:
         """Update the run and return the change; return None if nothing has changed."""
         run, was_complete = self.run, self.run.complete and not self._is_new
-        if not self._is_new:
-            merged = runs.merge(run.state, self._state)
+        state = runs.set_failures_missing(self._state, is_missing=False) if self._has_failing else self._state
+        if self._is_new:
+            run.state = state
+        else:
+            merged = runs.merge(run.state, state)
             if not self._has_replaced and merged == run.state:
                 return None
             run.state = merged
             run.revision += 1
         await stored_runs.update(connection, run)
-        return RunChange(run, completed=run.complete and not was_complete)
+        return RunChange(run, completed=run.complete and not was_complete, notify=state.notify)

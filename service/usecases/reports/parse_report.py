@@ -13,11 +13,20 @@ from service.contracts.run_events import ResultIn, RunIn
 from service.domain import results, texts
 from service.domain.errors import Rejected
 from service.domain.reports import MAX_PROBLEMS
+from service.domain.runs import set_failures_missing
 from service.reports.chunks import read_chunks
 from service.reports.convert import ReportSummary
 from service.reports.uploads import ReadUpload, ReportFile, name_in_upload
 from service.store.reports import ClaimedReport
-from service.usecases.ingest.parse_events import AcceptanceWindow, ParsedEvent, aware, parse_run_state, to_ms
+from service.usecases.ingest.parse_events import (
+    COMPLETENESS_FIELDS,
+    AcceptanceWindow,
+    ParsedEvent,
+    aware,
+    find_conflicting_fields,
+    parse_run_state,
+    to_ms,
+)
 from service.usecases.ingest.parse_results import MAX_ATTEMPTS, CaseOutcomes, Occurrences
 from service.usecases.ingest.validate_events import (
     RESULT,
@@ -157,6 +166,8 @@ def _event(claimed: ClaimedReport, summary: ReportSummary, retention: timedelta)
     event_s = to_ms(_effective_time(claimed)) // 1000
     origin = {"source": claimed.source, "id": claimed.event_id}
     state = parse_run_state(origin, run, to_ms(completed_at), event_s, problems)
+    if summary.failures_missing:
+        state = set_failures_missing(state, is_missing=True)
     identity = "", claimed.source, claimed.event_id, claimed.body_sha256
     return ParsedEvent(*identity, event_s, state, [], run.get("shard") or 0, problems)
 
@@ -164,6 +175,8 @@ def _event(claimed: ClaimedReport, summary: ReportSummary, retention: timedelta)
 def _run(claimed: ClaimedReport, summary: ReportSummary) -> RunIn:
     """Return the fields of the run. Fields of the request override fields of the report. Raises Rejected."""
     fields = {**summary.run, **claimed.upload.run}
+    if any(name in claimed.upload.run for name in COMPLETENESS_FIELDS):
+        fields |= {name: claimed.upload.run.get(name) for name in COMPLETENESS_FIELDS}
     if claimed.run_id is not None:
         fields["run_id"] = claimed.run_id
     try:
@@ -172,6 +185,8 @@ def _run(claimed: ClaimedReport, summary: ReportSummary) -> RunIn:
         raise Rejected("invalid", f"run.{describe_first_error(error)}") from None
     if run["run_id"] in (".", ".."):
         raise Rejected("invalid", "run.run_id: must not be '.' or '..'")
+    if (conflict := find_conflicting_fields(run)) is not None:
+        raise Rejected("invalid", f"run.{conflict}")
     if run.get("started_at") is None and (started_at := _started_at(claimed, summary, run)):
         run["started_at"] = started_at
     return run

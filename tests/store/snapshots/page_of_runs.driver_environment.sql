@@ -34,8 +34,8 @@ WITH examined AS MATERIALIZED (
         SELECT key.run_key, key.row_no, row_to_json(run)::text AS item FROM numbered key
         CROSS JOIN LATERAL (
             SELECT
-                r.run_id, r.project_id, r.environment, r.branch, r.commit_sha, r.ci_url, r.labels, status_name(r.status) AS status,
-                r.complete, run_counts(r) AS counts,
+                r.run_id, r.project_id, r.environment, r.branch, r.base_branch, r.commit_sha, r.pull_request, r.ci_url, r.labels,
+                status_name(r.status) AS status, r.failures_missing, r.complete, run_counts(r) AS counts,
                 r.expected_results, r.expected_shards, r.revision, rfc3339(r.started_at) AS started_at,
                 rfc3339(r.completed_at) AS completed_at, rfc3339(r.last_completed_at) AS last_completed_at, r.duration_ms,
                 r.results_expired, r.pinned

@@ -1,0 +1,74 @@
+"""Uploads that state when their run is complete, and reports that declare failures they don't contain."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import orjson
+import pytest
+
+from tests.report_api import PASSING, Reports, serving_reports_with_ingester
+
+MISSING = b'<testsuite name="shop" tests="2" failures="1"><testcase name="pays"/><testcase name="ships"/></testsuite>'
+FAILED = b'<testsuite name="shop" tests="1" failures="1"><testcase name="pays"><failure/></testcase></testsuite>'
+
+
+@pytest.fixture
+async def reports(database_url: str, tmp_path: Path) -> AsyncIterator[Reports]:
+    async with serving_reports_with_ingester(database_url, tmp_path) as opened:
+        yield opened
+
+
+async def test_upload_that_is_not_final_leaves_the_run_open(reports: Reports) -> None:
+    await reports.ingest(PASSING, params={"final": "false"})
+    assert (await reports.api.get("/v1/runs/run_1"))["complete"] is False
+    await reports.ingest(FAILED, params={"final": "true"})
+    assert (await reports.api.get("/v1/runs/run_1"))["complete"] is True
+
+
+async def test_final_and_shard_can_not_be_combined(reports: Reports) -> None:
+    response = await reports.post(PASSING, params={"final": "true", "shard": "1/2"})
+    assert response.status == 400
+    assert (await response.json())["error"]["param"] == "final"
+
+
+async def test_parameters_replace_the_expectation_of_the_report(reports: Reports) -> None:
+    native = orjson.dumps({"run": {"expected_results": 9}, "results": [{"name": "a", "status": "passed"}]})
+    await reports.ingest(native, params={"final": "true"})
+    run = await reports.api.get("/v1/runs/run_1")
+    assert (run["complete"], run["expected_results"]) == (True, None)
+
+
+async def test_report_with_conflicting_expectations_is_rejected(reports: Reports) -> None:
+    run = {"expected_results": 9, "final": True}
+    receipt = await reports.ingest(orjson.dumps({"run": run, "results": [{"name": "a", "status": "passed"}]}))
+    assert receipt["status"] == "rejected"
+    assert "run.final: must not be combined with expected_results" in receipt["problems"][0]["reason"]
+
+
+async def test_upload_without_notifications_has_no_events(reports: Reports) -> None:
+    await reports.ingest(PASSING, params={"notify": "false"})
+    assert (await reports.api.get("/v1/runs/run_1"))["complete"] is True
+    assert (await reports.api.get("/v1/events"))["data"] == []
+
+
+async def test_declared_failure_that_the_report_does_not_contain_makes_the_run_an_error(reports: Reports) -> None:
+    await reports.ingest(MISSING)
+    run = await reports.api.get("/v1/runs/run_1")
+    assert (run["status"], run["failures_missing"], run["counts"]["passed"]) == ("error", True, 2)
+    await reports.api.store.pool.execute("UPDATE runs SET shard_versions = jsonb_set(shard_versions, '{0,0}', '0')")
+    await reports.ingest(FAILED)
+    run = await reports.api.get("/v1/runs/run_1")
+    assert (run["failures_missing"], run["counts"]["failed"]) == (False, 1)
+
+
+async def test_native_report_with_a_failing_status_and_no_failure_is_an_error(reports: Reports) -> None:
+    native = orjson.dumps({"run": {"status": "failed"}, "results": [{"name": "a", "status": "passed"}]})
+    await reports.ingest(native)
+    run = await reports.api.get("/v1/runs/run_1")
+    assert (run["status"], run["failures_missing"]) == ("error", True)
+
+
+async def test_base_branch_and_pull_request_are_stored(reports: Reports) -> None:
+    await reports.ingest(PASSING, params={"base_branch": "main", "pull_request": "17"})
+    run = await reports.api.get("/v1/runs/run_1")
+    assert (run["base_branch"], run["pull_request"]) == ("main", "17")
