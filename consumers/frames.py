@@ -16,6 +16,7 @@ from pamqp.header import ContentHeader
 from yarl import URL
 
 from consumers.headers import encodable_headers
+from service.keepalive import detect_half_open
 
 UNDECODABLE: Final = "x-undecodable"  # the header that names removed properties and headers
 
@@ -39,6 +40,7 @@ class RepairingTransportFactory(TransportFactory):
         """Open the connection."""
         factory = TLSTransportFactory() if url.scheme == "amqps" else TCPTransportFactory()
         reader, writer = await factory.create(url, **kwargs)
+        detect_half_open(writer.get_extra_info("socket"))
         return FrameReader(reader), writer
 
 

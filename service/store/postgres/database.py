@@ -13,6 +13,7 @@ from asyncpg.pool import PoolAcquireContext, PoolConnectionProxy
 
 from service.domain.errors import Unavailable
 from service.domain.ids import OrgId
+from service.keepalive import detect_half_open
 from service.store.postgres.connections import ACQUIRE_TIMEOUT_S, HostSelector, connect
 
 # Other layers pass these types on without importing the driver.
@@ -133,6 +134,10 @@ class ScopedConnection(asyncpg.Connection):
     """A connection that tracks the organization whose rows it can read, and doesn't wait long for a lost server."""
 
     __slots__ = ("_organization", "_released_at")
+
+    def __init__(self, protocol: Any, transport: asyncio.Transport, *arguments: Any) -> None:
+        super().__init__(protocol, transport, *arguments)
+        detect_half_open(transport.get_extra_info("socket"))
 
     def record_release(self) -> None:
         """Record that the connection is idle in its pool from now on."""
