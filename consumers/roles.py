@@ -68,7 +68,7 @@ async def _reports(context: RoleContext) -> RoleWorkload:
     context.opened.push_async_callback(ingester.close)
     ingest = measured(ingester.ingest, count_report)
     jobs = JobRunner("reports", ingester.claim, ingest, context.settings.report_slots, context.stopping)
-    tasks = [PeriodicTask("orphaned_folders", 3_600, partial(asyncio.to_thread, delete_orphaned_folders))]
+    tasks = [PeriodicTask("orphaned_folders", 3_600, partial(delete_orphaned_folders, context.pool))]
     return RoleWorkload({REPORTS: jobs.handle}, loops=[jobs.run, *periodic_loops(tasks, context.stopping)])
 
 

@@ -22,6 +22,7 @@ from service.store.postgres.transactions import notifying_transaction
 from service.usecases.exports.request_export import delete_export_file
 from service.usecases.exports.write_export import ExportProgress, ExportWriter
 from service.usecases.job_leases import ClaimLost, JobLease
+from service.usecases.retention.clock import verified_now
 
 _LEASE: Final = timedelta(seconds=30)
 _RENEW_EVERY_S: Final = 1.0  # also the interval of progress updates and of checks for a cancellation
@@ -71,7 +72,11 @@ class Exporter:
                     await exports.expire(connection, job)
 
     async def delete_orphaned_files(self, min_age: timedelta = _ORPHAN_AGE) -> None:
-        """Delete the files of crashed workers: partially written files, and complete files without a job."""
+        """Delete the files of crashed workers: partially written files, and complete files without a job.
+
+        Raises ClocksDiffer, because a new file seems to be old if the clock is wrong.
+        """
+        await verified_now(self._pool)
         await asyncio.to_thread(self._storage.delete_partial_files, min_age)
         async for paths in self._storage.list_older("exports", min_age):
             async with self._pool.acquire() as connection:

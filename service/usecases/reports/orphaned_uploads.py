@@ -1,5 +1,6 @@
 """Cleanup of the files and temporary folders that killed processes left in storage and on disk."""
 
+import asyncio
 import re
 import shutil
 import time
@@ -17,6 +18,7 @@ from service.store import reports
 from service.store.postgres.database import Pool
 from service.store.reports import UploadedFile
 from service.usecases.retention.cleanup import RECEIPT_RETENTION
+from service.usecases.retention.clock import verified_now
 
 FOLDER_PREFIX: Final = "zof-results-report-"
 _MIN_AGE: Final = timedelta(days=1)  # exceeds the duration of every upload and of every ingestion
@@ -29,9 +31,9 @@ async def delete_orphaned_uploads(pool: Pool, storage: Storage) -> None:
     """Delete the uploaded files that belong to no queued report and to no run.
 
     The owner of a file is determined by its receipt. Files that are older than the retention of receipts are never
-    deleted, because their owner is unknown.
+    deleted, because their owner is unknown. Raises ClocksDiffer, because a new file seems to be old if the clock is wrong.
     """
-    oldest_ms = time.time_ns() // 1_000_000 - _MAX_AGE // timedelta(milliseconds=1)
+    oldest_ms = int((await verified_now(pool) - _MAX_AGE).timestamp() * 1000)
     async for paths in storage.list_older("inbox", _MIN_AGE):
         if files := [file for file in _files(paths) if id_timestamp_ms(file.folder) > oldest_ms]:
             async with pool.acquire() as connection:
@@ -41,8 +43,13 @@ async def delete_orphaned_uploads(pool: Pool, storage: Storage) -> None:
                 log.info("orphaned_upload_deleted", path=path)
 
 
-def delete_orphaned_folders() -> None:
-    """Delete the temporary folders of crashed workers."""
+async def delete_orphaned_folders(pool: Pool) -> None:
+    """Delete the temporary folders of crashed workers. Raises ClocksDiffer."""
+    await verified_now(pool)
+    await asyncio.to_thread(_delete_old_folders)
+
+
+def _delete_old_folders() -> None:
     newest = time.time() - _MIN_AGE.total_seconds()
     for folder in Path(gettempdir()).glob(f"{FOLDER_PREFIX}*"):
         with suppress(OSError):  # another process deletes the folder too, or it belongs to another account

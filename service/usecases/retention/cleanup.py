@@ -1,14 +1,14 @@
 """Periodic cleanup of the database. Each function is idempotent, and several processes can call it concurrently."""
 
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from service.domain.events import RETENTION_DAYS
 from service.log import log
 from service.store import events, idempotency, upkeep
 from service.store.postgres.database import Connection, Pool
-from service.usecases.retention.clock import read_verified_clock
+from service.usecases.retention.clock import verified_now
 
 RECEIPT_RETENTION: Final = timedelta(days=90)
 
@@ -27,7 +27,7 @@ async def terminate_stuck_writers(pool: Pool) -> None:
 
 async def delete_expired_receipts(pool: Pool) -> int:
     """Delete receipts after their retention; return their number."""
-    before = await _now(pool) - RECEIPT_RETENTION
+    before = await verified_now(pool) - RECEIPT_RETENTION
     return await _delete_all(pool, lambda connection, limit: upkeep.delete_receipts(connection, before, limit))
 
 
@@ -38,14 +38,9 @@ async def delete_expired_responses(pool: Pool) -> int:
 
 async def delete_expired_events(pool: Pool) -> int:
     """Delete events after their retention, and before them their deliveries; return the number of events."""
-    before_ms = int((await _now(pool)).timestamp() * 1000) - RETENTION_DAYS * _DAY_MS
+    before_ms = int((await verified_now(pool)).timestamp() * 1000) - RETENTION_DAYS * _DAY_MS
     await _delete_all(pool, lambda connection, limit: events.prune_deliveries(connection, before_ms, limit))
     return await _delete_all(pool, lambda connection, limit: events.prune(connection, before_ms, limit))
-
-
-async def _now(pool: Pool) -> datetime:
-    async with pool.acquire() as connection:
-        return await read_verified_clock(connection)
 
 
 async def _delete_all(pool: Pool, delete: Callable[[Connection, int], Awaitable[int]]) -> int:

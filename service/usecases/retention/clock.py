@@ -5,13 +5,19 @@ from typing import Final
 
 from service.domain.errors import Unavailable
 from service.store import upkeep
-from service.store.postgres.database import Connection
+from service.store.postgres.database import Connection, Pool
 
 _MAX_DIFFERENCE: Final = timedelta(minutes=5)
 
 
 class ClocksDiffer(Unavailable):
     """The clocks of the database and of this process differ, so it's unknown which rows are expired."""
+
+
+async def verified_now(pool: Pool) -> datetime:
+    """Return the time of the database, as `read_verified_clock` does, on a connection of the pool."""
+    async with pool.acquire() as connection:
+        return await read_verified_clock(connection)
 
 
 async def read_verified_clock(connection: Connection) -> datetime:

@@ -5,7 +5,7 @@ import gc
 import os
 import time
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,9 @@ import pytest
 
 from service.domain.errors import NotFound, Unavailable
 from service.storage import FileWriter, Storage
+from service.store import upkeep
+from service.store.postgres.database import Connection
+from service.usecases.retention.clock import ClocksDiffer
 from service.usecases.retention.delete_files import delete_queued_files
 from tests.buckets import delete_bucket, new_bucket
 from tests.exporting import Exports, exporting
@@ -311,6 +314,22 @@ async def test_only_orphaned_files_older_than_a_day_are_deleted(exports: Exports
             os.utime(path, (day_ago, day_ago))
     await exports.exporter.delete_orphaned_files()
     assert {path.name for path in files(exports, tmp_path)} == {owned.name, "new.csv"}
+
+
+@pytest.mark.parametrize("days", [-2, 2])
+async def test_no_file_is_deleted_while_the_clocks_differ(
+    exports: Exports, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    read_clock = upkeep.read_clock
+
+    async def read_wrong_clock(connection: Connection) -> datetime:
+        return await read_clock(connection) + timedelta(days=days)
+
+    monkeypatch.setattr(upkeep, "read_clock", read_wrong_clock)
+    await write(exports.storage, f"exports/1/exp_{'0' * 32}/finished.csv", b"of a job that is not committed yet")
+    with pytest.raises(ClocksDiffer):
+        await exports.exporter.delete_orphaned_files(timedelta(0))
+    assert [path.name for path in files(exports, tmp_path)] == ["finished.csv"]
 
 
 async def test_orphaned_file_is_deleted_in_every_storage(database_url: str, storage_url: str) -> None:

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,15 @@ from aiohttp import FormData
 from service.domain.ids import new_id
 from service.settings import Settings
 from service.storage import Storage
+from service.store import upkeep
+from service.store.postgres.database import Connection
 from service.usecases.reports import orphaned_uploads
 from service.usecases.reports.orphaned_uploads import delete_orphaned_folders, delete_orphaned_uploads
+from service.usecases.retention.clock import ClocksDiffer
 from tests.api.served import serve
 from tests.report_api import PASSING, Reports, new_ingester, running_ingester
 from tests.run_events import run_event
+from tests.stored import Store
 from tests.storing import write
 
 
@@ -106,8 +110,31 @@ async def test_files_that_are_too_new_or_too_old_are_not_deleted(
     assert await clean_up(reports) == {too_old}
 
 
-def test_folders_of_crashed_workers_are_deleted_and_those_in_use_stay(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_nothing_is_deleted_while_the_clocks_differ(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process whose clock is two days fast considers the file of a running upload abandoned."""
+    read_clock = upkeep.read_clock
+
+    async def read_wrong_clock(connection: Connection) -> datetime:
+        return await read_clock(connection) - timedelta(days=2)
+
+    monkeypatch.setattr(upkeep, "read_clock", read_wrong_clock)
+    monkeypatch.setattr(orphaned_uploads, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(orphaned_uploads, "_MIN_AGE", timedelta(0))
+    folder, storage = tmp_path / "zof-results-report-a", Storage((tmp_path / "files").as_uri())
+    folder.mkdir()
+    await write(storage, path := f"inbox/1/{new_id('rcp')}/0", b"of a running upload")
+    with pytest.raises(ClocksDiffer):
+        await delete_orphaned_uploads(store.pool, storage)
+    with pytest.raises(ClocksDiffer):
+        await delete_orphaned_folders(store.pool)
+    assert folder.exists()
+    assert await storage.size(path) > 0
+
+
+async def test_folders_of_crashed_workers_are_deleted_and_those_in_use_stay(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(orphaned_uploads, "gettempdir", lambda: str(tmp_path))
     orphaned, in_use, others = (tmp_path / name for name in ("zof-results-report-a", "zof-results-report-b", "other"))
@@ -117,5 +144,7 @@ def test_folders_of_crashed_workers_are_deleted_and_those_in_use_stay(
     two_days_ago = time.time() - 2 * 24 * 3600
     for folder in (orphaned, others):
         os.utime(folder, (two_days_ago, two_days_ago))
-    delete_orphaned_folders()
-    assert sorted(tmp_path.iterdir()) == sorted([in_use, others])
+    await delete_orphaned_folders(store.pool)
+    assert not orphaned.exists()
+    assert in_use.exists()
+    assert others.exists()
