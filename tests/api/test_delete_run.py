@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from service.domain.errors import Unavailable
@@ -115,6 +116,21 @@ async def test_run_is_deleted_while_storage_does_not_delete_its_files(
     assert len(files_under(tmp_path)) == 2
     await delete_queued_files(with_files.store.pool, storage)
     assert not files_under(tmp_path)
+
+
+async def test_failed_deletion_keeps_the_run_and_its_files(with_files: Api, database_url: str, tmp_path: Path) -> None:
+    superuser = await asyncpg.connect(database_url)
+    await superuser.execute(
+        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE 'the commit fails' USING ERRCODE = 'disk_full'; END $$;"
+        "CREATE CONSTRAINT TRIGGER fail AFTER DELETE ON runs DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION fail()"
+    )
+    await superuser.close()
+    assert (await with_files.send("DELETE", "/v1/runs/run_1")).status == 503
+    await delete_queued_files(with_files.store.pool, with_files.resources.storage)
+    assert (await with_files.get("/v1/runs/run_1"))["run_id"] == "run_1"
+    assert len(files_under(tmp_path)) == 2
 
 
 async def test_interrupted_deletion_of_files_is_resumed(with_files: Api, tmp_path: Path) -> None:

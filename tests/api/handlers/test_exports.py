@@ -458,6 +458,21 @@ async def test_worker_with_an_expired_lease_writes_nothing(exports: Exports) -> 
     await exports.file(job)
 
 
+async def test_worker_with_an_expired_lease_does_not_finish_the_job_of_another(
+    exports: Exports, tmp_path: Path
+) -> None:
+    queued = await exports.request()
+    expired = await exports.exporter.claim(2)
+    await exports.api.store.pool.execute("UPDATE exports SET lease_until = now() - interval '1 second'")
+    current = await exports.exporter.claim(2)
+    assert expired is not None
+    assert current is not None
+    assert await exports.exporter.run(expired) == "lost"
+    assert (await exports.job(queued["id"]))["status"] == "running"
+    assert files(exports, tmp_path) == []
+    assert await exports.exporter.run(current) == "succeeded"
+
+
 async def test_job_that_crashes_its_workers_fails(exports: Exports) -> None:
     queued = await exports.request()
     for _ in range(3):
