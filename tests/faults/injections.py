@@ -1,6 +1,7 @@
 """The nemesis: every failure that the service must survive, with random durations from one seed."""
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -8,13 +9,20 @@ from functools import partial
 from random import Random
 from typing import Final
 
+from service.store.postgres.database import DRIVER_ERRORS
 from tests.faults.proxied_stack import CONSUMERS, ProxiedStack
+from tests.faults.small_disks import FILES, POSTGRES, RABBITMQ
 from tests.proxies import UnreliableProxy
 
 _TERMINATE_SESSIONS: Final = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
     " WHERE backend_type = 'client backend' AND usename = 'postgres'"
 )
+
+_DAY_S: Final = 24 * 3600
+_REFILL_S: Final = 0.2
+_ALARM_BYTES: Final = 20 * 2**20  # less than the default of disk_free_limit
+_HEALTH_CHECKS: Final = 15
 
 Inject = Callable[[ProxiedStack, Random], Awaitable[None]]
 SelectProxies = Callable[[ProxiedStack], Sequence[UnreliableProxy]]
@@ -63,6 +71,28 @@ async def stop_postgres_immediately(stack: ProxiedStack, random: Random) -> None
     """Stop PostgreSQL as `pg_ctl stop -m immediate` does, so that it needs recovery at the next start."""
     await asyncio.to_thread(stack.postgres.process.stop, signal.SIGQUIT)
     await asyncio.sleep(random.uniform(0, 3))
+    await stack.relaunch(stack.postgres)
+
+
+async def change_clocks(stack: ProxiedStack, random: Random) -> None:
+    """Set the clock of all processes days forward, back, and right again. A restart begins all periodic tasks."""
+    for days in (random.uniform(1.1, 3), -random.uniform(1.1, 3)):
+        stack.set_clocks(days * _DAY_S)
+        await stack.kill("reports")
+        await asyncio.sleep(random.uniform(1.5, 3))
+    stack.set_clocks(0)
+
+
+async def switch_wal_without_space(stack: ProxiedStack, random: Random) -> None:
+    """Fill the disk of PostgreSQL, which exits because it can't create another file of its WAL."""
+    disk = stack.disks[POSTGRES]
+    await asyncio.to_thread(disk.fill)
+    with contextlib.suppress(OSError, *DRIVER_ERRORS):
+        connection = await stack.connect()
+        while True:
+            await connection.execute("SELECT pg_switch_wal(), txid_current()")
+    await asyncio.sleep(random.uniform(0, 3))
+    disk.clear()
     await stack.relaunch(stack.postgres)
 
 
@@ -134,6 +164,36 @@ async def change_password(stack: ProxiedStack, random: Random) -> None:
     await connection.close()
 
 
+async def fill_disk(name: str, stack: ProxiedStack, random: Random) -> None:
+    """Leave no free space on the disk for a time. Start the servers again, as a service manager does."""
+    disk, deadline = stack.disks[name], asyncio.get_running_loop().time() + random.uniform(2, 5)
+    while asyncio.get_running_loop().time() < deadline:
+        await asyncio.to_thread(disk.fill)  # repeated, because a server can also free space
+        await asyncio.sleep(_REFILL_S)
+    disk.clear()
+    await stack.relaunch(stack.postgres)
+    await stack.relaunch(stack.rabbitmq)
+    await _restart_unhealthy_broker(stack)
+
+
+async def raise_disk_alarm(stack: ProxiedStack, random: Random) -> None:
+    """Leave less space than RabbitMQ requires. It then blocks all publishers."""
+    disk = stack.disks[RABBITMQ]
+    await asyncio.to_thread(disk.fill, _ALARM_BYTES)
+    await asyncio.sleep(random.uniform(12, 15))  # RabbitMQ checks the space every 10 s
+    disk.clear()
+
+
+async def _restart_unhealthy_broker(stack: ProxiedStack) -> None:
+    """Restart a broker that runs and rejects clients, as the supervisor does."""
+    for _ in range(_HEALTH_CHECKS):
+        if await asyncio.to_thread(stack.rabbitmq.is_healthy):
+            return
+        await asyncio.sleep(1)
+    await asyncio.to_thread(stack.rabbitmq.process.stop)
+    await stack.relaunch(stack.rabbitmq)
+
+
 def _network_failures(server: str, select: SelectProxies) -> list[Injection]:
     return [
         Injection(f"{server}: disconnected", partial(disconnect, select)),
@@ -152,6 +212,7 @@ INJECTIONS: Final = (
     Injection("relay: SIGKILL", partial(kill, "relay")),
     Injection("reports: SIGKILL", partial(kill, "reports")),
     Injection("API: SIGKILL", partial(kill, "api")),
+    Injection("clocks: changed by days", change_clocks, in_short_form=True),
     Injection("RabbitMQ: SIGKILL", kill_broker, in_short_form=True),
     Injection("RabbitMQ: stopped", stop_broker),
     Injection("PostgreSQL: immediate stop", stop_postgres_immediately, in_short_form=True),
@@ -161,4 +222,12 @@ INJECTIONS: Final = (
     *_network_failures("RabbitMQ", lambda stack: [stack.rabbitmq_proxy]),
     *_network_failures("storage", lambda stack: stack.files.proxies),
     *_network_failures("receivers", lambda stack: list(stack.receiver_proxies.values())),
+)
+
+DISK_INJECTIONS: Final = (  # of a stack with small disks
+    Injection("storage: full disk", partial(fill_disk, FILES)),
+    Injection("PostgreSQL: full disk", partial(fill_disk, POSTGRES)),
+    Injection("PostgreSQL: full disk for the WAL", switch_wal_without_space),
+    Injection("RabbitMQ: disk alarm", raise_disk_alarm, is_repeated=False),
+    Injection("RabbitMQ: full disk", partial(fill_disk, RABBITMQ), is_repeated=False),
 )

@@ -6,6 +6,7 @@ They send again what isn't confirmed, as real ones do.
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime
 from itertools import count
 from typing import Any, Final
 
@@ -44,14 +45,14 @@ def organization_of(run_number: int) -> str:
     return ORGANIZATIONS[run_number % len(ORGANIZATIONS)]
 
 
-def shard_event(label: str, number: int) -> dict[str, Any]:
+def shard_event(label: str, number: int, time: str) -> dict[str, Any]:
     """Return the event with this number. Two consecutive events are the shards of one run of one organization."""
     run, shard = divmod(number, SHARDS)
     organization = organization_of(run)
     cases = [result(f"case {shard} {case}", "failed" if case == 0 else "passed") for case in range(CASES)]
     return run_event(
         f"{label}/{organization}/{run}", cases, id=event_id(label, number), organization=organization,
-        expected_shards=SHARDS, shard=shard + 1,
+        time=time, expected_shards=SHARDS, shard=shard + 1,
     )  # fmt: skip
 
 
@@ -74,6 +75,7 @@ class Producers:
         self._journal = journal
         self._label = label
         self._numbers = count()
+        self._started_at = datetime.now(UTC).isoformat()  # the same in each attempt to send an event
         self._stopping = asyncio.Event()
 
     async def run(self, duration_s: float) -> None:
@@ -113,7 +115,7 @@ class Producers:
 
     def _events(self, number: int) -> Iterator[dict[str, Any]]:
         """Yield the event with this number once or twice, and for some numbers an invalid event."""
-        event = shard_event(self._label, number)
+        event = shard_event(self._label, number, self._started_at)
         yield event
         if number % _REPEAT_EVERY == 0:
             yield event

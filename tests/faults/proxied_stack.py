@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -29,11 +29,16 @@ from service.store.postgres import migrations
 from service.store.webhooks import WebhookFields
 from service.usecases.administration.keys import create_key
 from service.usecases.webhooks.manage_webhooks import create_webhook
+from tests.faults import shifted_clock
+from tests.faults.small_disks import FILES, POSTGRES, RABBITMQ, SmallDisk
 from tests.faults.stored_files import StoredFiles, folder, proxied_bucket
 from tests.proxies import UnreliableProxy
 from tests.receivers import Receiver, receiving
 
+Disks = Mapping[str, SmallDisk]
+
 ORGANIZATIONS: Final = ("acme", "globex")
+NO_DISKS: Final[Disks] = {}
 CONSUMERS: Final = ("runs-1", "runs-2")
 
 _QUEUE_READY_S: Final = 10  # a younger quorum queue might not survive a SIGKILL of its broker
@@ -90,6 +95,10 @@ class ServiceStack(ABC):
         return self.direct_amqp_url
 
     @property
+    def _clock_file(self) -> Path:
+        return self.directory / "clock-offset"
+
+    @property
     def api_url(self) -> str:
         return f"http://127.0.0.1:{self.http_port}"
 
@@ -107,6 +116,11 @@ class ServiceStack(ABC):
         """End a process with SIGKILL. The stack starts it again, as a service manager does."""
         self.killed.add(name)
         await asyncio.to_thread(self.programs[name].kill)
+
+    def set_clocks(self, offset_s: float) -> None:
+        """Change the clock of all processes of the service, but not that of the servers."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        shifted_clock.write_offset(self._clock_file, offset_s)
 
     async def relaunch(self, server: StackComponent) -> None:
         """Start a server that exited, and wait until it is ready."""
@@ -153,6 +167,7 @@ class ServiceStack(ABC):
 
     def add_programs(self, consumer_module: tuple[str, ...]) -> None:
         """Add the processes of the service. The consumers with the role runs start with `consumer_module`."""
+        self.set_clocks(0)
         self._add("api", ("service", "api"), is_ready=partial(responds_ok, "127.0.0.1", self.http_port, "/readyz"))
         for name in CONSUMERS:
             self._add(name, (*consumer_module, "runs"))
@@ -160,7 +175,7 @@ class ServiceStack(ABC):
             self._add(name, ("consumers", *roles))
 
     def _add(self, name: str, module: tuple[str, ...], is_ready: Callable[[], bool] = lambda: True) -> None:
-        command = (sys.executable, "-m", *module)
+        command = (sys.executable, "-m", shifted_clock.MODULE, *module)
         log = self.directory / "log" / f"{name}.log"
         environment = self._environment()
         self.programs[name] = Program(
@@ -178,6 +193,7 @@ class ServiceStack(ABC):
         return {
             **os.environ,
             **self.files.environment,
+            shifted_clock.VARIABLE: str(self._clock_file),
             **{f"RESULTS_{name}": value for name, value in settings.items()},
         }
 
@@ -185,8 +201,11 @@ class ServiceStack(ABC):
 class ProxiedStack(ServiceStack):
     """The processes with one PostgreSQL, one RabbitMQ, and one storage, and a proxy in front of each."""
 
-    def __init__(self, directory: Path, postgres: Postgres, rabbitmq: RabbitMQ, files: StoredFiles) -> None:
+    def __init__(
+        self, directory: Path, postgres: Postgres, rabbitmq: RabbitMQ, files: StoredFiles, disks: Disks
+    ) -> None:
         super().__init__(directory, files)
+        self.disks = disks
         self.postgres = postgres
         self.rabbitmq = rabbitmq
         self.postgres_proxy = UnreliableProxy(postgres.url)
@@ -211,14 +230,19 @@ class ProxiedStack(ServiceStack):
 
 @asynccontextmanager
 async def proxied_stack(
-    directory: Path, consumer_module: tuple[str, ...] = ("consumers",)
+    directory: Path, consumer_module: tuple[str, ...] = ("consumers",), disks: Disks = NO_DISKS
 ) -> AsyncIterator[ProxiedStack]:
-    """Run the stack while the block runs, then end all of its processes."""
+    """Run the stack while the block runs, then end all of its processes.
+
+    With `disks`, each server has its own disk, and the files are in a folder instead of a bucket.
+    """
+    paths = {name: disk.path for name, disk in disks.items()}
     async with AsyncExitStack() as opened:
-        postgres = opened.enter_context(temporary_postgres(directory / "postgres", settings=FAST))
-        rabbitmq = opened.enter_context(RabbitMQ(directory / "rabbitmq"))
-        files = await opened.enter_async_context(proxied_bucket())
-        stack = ProxiedStack(directory, postgres, rabbitmq, files)
+        data = paths.get(POSTGRES, directory) / POSTGRES
+        postgres = opened.enter_context(temporary_postgres(data, settings=FAST))
+        rabbitmq = opened.enter_context(RabbitMQ(paths.get(RABBITMQ, directory) / RABBITMQ))
+        files = folder(paths[FILES] / FILES) if FILES in paths else await opened.enter_async_context(proxied_bucket())
+        stack = ProxiedStack(directory, postgres, rabbitmq, files, disks)
         await opened.enter_async_context(stack.postgres_proxy)
         await opened.enter_async_context(stack.rabbitmq_proxy)
         await opened.enter_async_context(running(stack, consumer_module))

@@ -36,11 +36,17 @@ def seed() -> int:
 
 
 async def run_rounds(
-    stack: Stack, injections: Sequence[InjectedFailure[Stack]], random: Random, duration_s: float
+    stack: Stack,
+    injections: Sequence[InjectedFailure[Stack]],
+    random: Random,
+    duration_s: float,
+    *,
+    with_header: bool = True,
 ) -> bool:
     """Run a round of each injection and print a row of the table for it. Return whether all were clean."""
     all_clean = True
-    print(f"seed {seed()}\n{format_header()}", flush=True)
+    if with_header:
+        print(f"seed {seed()}\n{format_header()}", flush=True)
     for injection in injections:
         findings = await run_round(stack, injection, random, duration_s)
         print(format_findings(injection, findings), flush=True)

@@ -31,7 +31,9 @@ async def delete_orphaned_uploads(pool: Pool, storage: Storage) -> None:
     """Delete the uploaded files that belong to no queued report and to no run.
 
     The owner of a file is determined by its receipt. Files that are older than the retention of receipts are never
-    deleted, because their owner is unknown. Raises ClocksDiffer, because a new file seems to be old if the clock is wrong.
+    deleted, because their owner is unknown.
+
+    Raises ClocksDiffer, because a new file seems to be old if the clock is wrong.
     """
     oldest_ms = int((await verified_now(pool) - _MAX_AGE).timestamp() * 1000)
     async for paths in storage.list_older("inbox", _MIN_AGE):
