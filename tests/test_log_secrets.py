@@ -122,9 +122,47 @@ def test_error_of_a_setting_contains_no_secret(database_url: str, name: str, url
     assert PASSWORD not in finished.stderr + finished.stdout
 
 
-def test_exceptions_and_lines_of_libraries_are_logged_without_secrets() -> None:
-    text = f"connect to amqp://guest:{PASSWORD}@broker/"
+@pytest.mark.slow
+def test_logs_about_an_unreachable_storage_contain_no_key(database_url: str, tmp_path: Path) -> None:
+    port, closed_port = choose_port(), choose_port()
+    keys = {
+        "AWS_ACCESS_KEY_ID": "AKIATEST", "AWS_SECRET_ACCESS_KEY": f"{PASSWORD}/secret",
+        "AWS_SESSION_TOKEN": f"{PASSWORD}/session", "RESULTS_SECRET_KEYS": base64.urlsafe_b64encode(b"k" * 32).decode(),
+    }  # fmt: skip
+    environment = keys | {
+        "RESULTS_DATABASE_URL": database_url, "RESULTS_LOG_LEVEL": "debug", "RESULTS_HTTP_PORT": str(port),
+        "RESULTS_ARTIFACTS_URL": "s3://bucket/prefix", "AWS_ENDPOINT_URL": f"http://127.0.0.1:{closed_port}",
+    }  # fmt: skip
+    api_log, consumer_log = tmp_path / "api.log", tmp_path / "consumers.log"
+    with running(api_log, environment, "api") as api, running(consumer_log, environment, "consume"):
+        wait_until_responding(api, f"http://127.0.0.1:{port}/metrics")
+        logged = "".join(wait_for(log, lambda text: "storage_unreachable" in text) for log in (api_log, consumer_log))
+    del keys["AWS_ACCESS_KEY_ID"]
+    assert [name for name, secret in keys.items() if secret in logged] == []
+
+
+def test_error_of_a_rejected_password_contains_no_secret(database_url: str) -> None:
+    url = database_url.replace(f":{urlsplit(database_url).password}@", f":{PASSWORD}@")
+    finished = run({"RESULTS_DATABASE_URL": url}, "organizations", "list")
+    assert finished.returncode == 1
+    assert "the database rejects the user or password" in finished.stderr
+    assert PASSWORD not in finished.stderr + finished.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        (f"connect to amqp://guest:{PASSWORD}@broker/", PASSWORD),
+        (f"connect to postgresql://results:{PASSWORD}@db/results", PASSWORD),
+        (f"zof_{'0' * 20}_{'a1' * 20} is unknown", "a1a1"), ("the secret whsec_QUJDREVGR0g= is invalid", "QUJDREVGR0g"),
+        ("{'Authorization': 'Bearer QUJDREVGR0hJSktM'}", "QUJDREVGR0hJSktM"),
+        ("Authorization: Basic QUJDREVGR0hJSktM", "QUJDREVGR0hJSktM"),
+        (f"AWS_SECRET_ACCESS_KEY={PASSWORD} is invalid", PASSWORD),
+    ],
+    ids=["broker", "database", "API key", "webhook", "bearer", "basic", "storage"],
+)  # fmt: skip
+def test_exceptions_and_lines_of_libraries_are_logged_without_secrets(text: str, secret: str) -> None:
     finished = subprocess.run([sys.executable, "-c", CRASH, text], capture_output=True, text=True, check=False)
     assert finished.returncode == 1
-    assert finished.stderr.count("amqp://guest:[redacted]@broker/") >= 3
-    assert PASSWORD not in finished.stderr
+    assert finished.stderr.count("[redacted]") >= 3
+    assert secret not in finished.stderr

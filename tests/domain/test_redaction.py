@@ -23,9 +23,13 @@ KEY = format_key(new_key_id(), SECRET)
         ("URL('redis://:s3cret@cache/0')", "s3cret"),
         ('{"url": "amqp://guest:s3cret@broker//"}', "s3cret"),
         ("postgresql://db/results?user=a&password=s3cret&sslmode=require", "s3cret"),
+        ("AWS_SECRET_ACCESS_KEY=wJalr/K7+abc rejected", "wJalr"),
+        ('{"secret_access_key": "wJalr/K7+abc", "region": "eu"}', "wJalr"),
+        ("S3Config(aws_session_token='FwoGZX/abc==')", "FwoGZX"),
+        ("RESULTS_SECRET_KEYS=kTbz1s-abc=,old", "kTbz1s"),
         ("https://bucket.s3.example.com/a?X-Amz-Signature=0123abcd&X-Amz-Expires=60", "0123abcd"),
     ],
-    ids=map(str, range(11)),  # the secrets are random, and the processes of pytest-xdist must collect equal IDs
+    ids=map(str, range(15)),  # the secrets are random, and the processes of pytest-xdist must collect equal IDs
 )
 def test_secret_is_removed(text: str, secret: str) -> None:
     assert secret in text
@@ -47,6 +51,7 @@ def test_rest_of_the_text_stays() -> None:
     [
         "GET http://127.0.0.1:8080/v1/runs?email=a@b.example", "a basic check failed", "webhook whk_0123 is disabled",
         "the bearer of a bad report", '{"at": "2026-05-20T12:00:00Z", "host": "db:5432"}', "zof_results consume",
+        "RESULTS_SECRET_KEYS: is required",
     ],
 )  # fmt: skip
 def test_text_without_secrets_stays_unchanged(text: str) -> None:
