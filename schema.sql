@@ -532,12 +532,14 @@ CREATE TABLE heartbeats (
     heartbeat_at timestamptz NOT NULL DEFAULT now()
 );
 
--- Months that are past the retention. Upkeep removes a month only after the grace period, so that an operator can correct
--- a wrong retention or clock. The table has no org_id, and only the owner uses it.
+-- Months that are past the retention of a class of data. Upkeep removes a month only after the grace period, so that an
+-- operator can correct a wrong retention or clock. The table has no org_id, and only the owner uses it.
 CREATE TABLE expiring_months (
-    month   date PRIMARY KEY,
+    class   text NOT NULL,                   -- artifacts, results, or runs
+    month   date NOT NULL,
     waited  interval NOT NULL DEFAULT '0',   -- observed time; a jump of the clock doesn't count
-    seen_at timestamptz NOT NULL DEFAULT now()
+    seen_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (class, month)
 );
 
 -- Migrations that were applied to this database.

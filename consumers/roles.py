@@ -30,8 +30,8 @@ from service.usecases.reports.ingest_reports import ReportIngester
 from service.usecases.reports.orphaned_uploads import delete_orphaned_folders, delete_orphaned_uploads
 from service.usecases.reports.store_report import ReportStore
 from service.usecases.retention import cleanup
+from service.usecases.retention.apply_retention import apply_retention
 from service.usecases.retention.delete_files import delete_queued_files
-from service.usecases.retention.expire_results import expire_results
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +98,7 @@ async def _exports(context: RoleContext) -> RoleWorkload:
 async def _upkeep(context: RoleContext) -> RoleWorkload:
     exporter = await _exporter(context)
     settings, storage = context.settings, open_storage(context.settings)
-    retention = settings.retention, settings.retention_grace
-    expire = partial(expire_results, context.pool, storage, database_url(settings), *retention)
+    retain = partial(apply_retention, context.pool, storage, database_url(settings), settings.retention_policy)
     tasks = (
         PeriodicTask("abandoned_exports", 10, exporter.fail_abandoned),
         PeriodicTask("abandoned_reports", 10, _report_ingester(context).reject_abandoned),
@@ -109,7 +108,7 @@ async def _upkeep(context: RoleContext) -> RoleWorkload:
         PeriodicTask("orphaned_uploads", 24 * 3_600, partial(delete_orphaned_uploads, context.pool, storage)),
         PeriodicTask("stuck_writers", 15, partial(cleanup.terminate_stuck_writers, context.pool)),
         PeriodicTask("expired_responses", 3_600, partial(cleanup.delete_expired_responses, context.pool)),
-        PeriodicTask("expired_results", 3_600, expire),
+        PeriodicTask("retention", 3_600, retain),
         PeriodicTask("expired_events", 3_600, partial(cleanup.delete_expired_events, context.pool)),
         PeriodicTask("expired_receipts", 3_600, partial(cleanup.delete_expired_receipts, context.pool)),
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import parse_qs, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.contracts.validation import describe_error, validation_errors
@@ -18,6 +18,7 @@ from service.domain.errors import ServiceError
 from service.domain.hosts import split_hosts
 from service.domain.reports import ReportLimits
 from service.domain.results import MAX_EVENT_ROWS
+from service.domain.retention import RetentionPolicy
 
 _PREFIX: Final = "RESULTS_"
 # Variables with the prefix that aren't settings of the server: those of the client, of CI jobs, and of the tests.
@@ -140,6 +141,12 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Minimum level of log messages")
     retention_days: int = Field(3653, ge=1, description="Days to keep results after the completion of their run")
+    artifact_retention_days: int | None = Field(
+        None, ge=1, description="Days to keep artifacts; default: as long as results; at most RESULTS_RETENTION_DAYS"
+    )
+    run_retention_days: int | None = Field(
+        None, ge=1, description="Days to keep runs; default: indefinitely; at least RESULTS_RETENTION_DAYS"
+    )
     retention_grace_days: int = Field(
         7, ge=0, le=365, description="Days to wait before an expired month is removed, to fix a wrong setting"
     )
@@ -197,6 +204,19 @@ class Settings(BaseSettings):
         _DELIVERIES.disable_after_days, gt=0, le=30, description="Days of failures after which a webhook is disabled"
     )
 
+    @field_validator("artifact_retention_days", "run_retention_days")
+    @classmethod
+    def _check_order_of_retention(cls, days: int | None, info: ValidationInfo) -> int | None:
+        """Artifacts need their results, and results need their run."""
+        results_days = info.data.get("retention_days")  # missing if it's invalid itself
+        if days is None or results_days is None:
+            return days
+        if info.field_name == "artifact_retention_days" and days > results_days:
+            raise ValueError(f"must be at most RESULTS_RETENTION_DAYS ({results_days})")
+        if info.field_name == "run_retention_days" and days < results_days:
+            raise ValueError(f"must be at least RESULTS_RETENTION_DAYS ({results_days})")
+        return days
+
     @cached_property
     def allowed_origins(self) -> frozenset[str]:
         """The origins in `cors_origins`."""
@@ -226,9 +246,15 @@ class Settings(BaseSettings):
         return timedelta(days=self.retention_days)
 
     @property
-    def retention_grace(self) -> timedelta:
-        """The time between the end of the retention of a month and its removal."""
-        return timedelta(days=self.retention_grace_days)
+    def retention_policy(self) -> RetentionPolicy:
+        """The retention of artifacts, results, and runs."""
+        artifacts_days = self.artifact_retention_days or self.retention_days
+        return RetentionPolicy(
+            artifacts=timedelta(days=artifacts_days),
+            results=self.retention,
+            runs=None if self.run_retention_days is None else timedelta(days=self.run_retention_days),
+            grace=timedelta(days=self.retention_grace_days),
+        )
 
     @property
     def storage_url(self) -> str:

@@ -71,3 +71,30 @@ def test_url_can_list_several_hosts(monkeypatch: pytest.MonkeyPatch, name: str, 
         return
     with pytest.raises(InvalidSettings, match=f"^RESULTS_{name}: {re.escape(message)}"):
         read_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "RESULTS_ARTIFACT_RETENTION_DAYS",
+            "RESULTS_ARTIFACT_RETENTION_DAYS: must be at most RESULTS_RETENTION_DAYS (30)",
+        ),
+        ("RESULTS_RUN_RETENTION_DAYS", "RESULTS_RUN_RETENTION_DAYS: must be at least RESULTS_RETENTION_DAYS (30)"),
+    ],
+)
+def test_artifacts_expire_no_later_than_results_and_results_no_later_than_runs(
+    monkeypatch: pytest.MonkeyPatch, name: str, message: str
+) -> None:
+    monkeypatch.setenv("RESULTS_RETENTION_DAYS", "30")
+    monkeypatch.setenv(name, "31" if "ARTIFACT" in name else "29")
+    with pytest.raises(InvalidSettings) as raised:
+        read_settings()
+    assert str(raised.value) == message
+    monkeypatch.setenv(name, "30")
+    assert read_settings().retention_policy.results.days == 30
+
+
+def test_artifacts_expire_with_the_results_and_runs_never_by_default() -> None:
+    policy = Settings(retention_days=30).retention_policy
+    assert (policy.artifacts, policy.runs) == (policy.results, None)

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -59,38 +59,13 @@ def month_of(time: datetime) -> date:
     return time.astimezone(UTC).date().replace(day=1)
 
 
-async def expire_runs(connection: Connection, org_id: OrgId, month: date, after: RunKey, limit: int) -> RunKey | None:
-    """Set `results_expired` of at most `limit` runs of a month; return the last examined key, or None."""
-    low, high = _key_range(month)
-    reached: RunKey | None = await connection.fetchval(_SQL["expire_runs"], org_id, max(low, after), high, limit)
-    return reached
-
-
 async def find_files(
     connection: Connection, month: date, after: ArtifactKey, limit: int
 ) -> tuple[set[str], ArtifactKey | None]:
     """Examine at most `limit` artifacts of a month; return the paths of stored files, and the key to continue after."""
-    rows = await connection.fetch(_SQL["find_files"], *_key_range(month), *after, limit)
+    rows = await connection.fetch(_SQL["find_files"], *key_range(month), *after, limit)
     paths = {row["path"] for row in rows} - {None}
     return paths, ArtifactKey(*rows[-1][:-1]) if rows else None
-
-
-class ExpiredMonth(NamedTuple):
-    """A month past the retention, with the observed time since it was noticed."""
-
-    month: date
-    waited: timedelta
-    is_new: bool
-
-
-async def observe_expired_months(owner: Connection, before: date, max_step: timedelta) -> list[ExpiredMonth]:
-    """Return the months before this month that still have a partition, oldest first, and record this observation.
-
-    Each observation adds the time since the previous one, at most `max_step`, so that a clock that jumps doesn't end
-    the grace period of a month.
-    """
-    rows = await owner.fetch(_SQL["observe_expired_months"], before, max_step)
-    return sorted(ExpiredMonth(*row) for row in rows)
 
 
 async def try_lock_dropping(owner: Connection) -> bool:
@@ -99,14 +74,14 @@ async def try_lock_dropping(owner: Connection) -> bool:
     return locked
 
 
-async def run_next_drop_step(owner: Connection, until: date) -> str | None:
-    """Execute the next statement that removes the months up to `until`, and return it; None if no step remains.
+async def run_next_drop_step(owner: Connection, month: date) -> str | None:
+    """Execute the next statement that removes the month, and return it; None if no step remains.
 
     Also continues a removal that was interrupted, of any month. Each step is one statement, so that the next call can
     continue after any interruption. Requires the connection of the owner, with the lock and without a transaction.
     If readers or an operator block the step, raises an error for which `is_conflict` is true.
     """
-    step = await owner.fetchrow(_SQL["find_drop_step"], until)
+    step = await owner.fetchrow(_SQL["find_drop_step"], month)
     if step is None:
         return None
     try:
@@ -133,7 +108,7 @@ async def _detach(owner: Connection, step: Row) -> None:
         raise
 
 
-def _key_range(month: date) -> tuple[RunKey, RunKey]:
+def key_range(month: date) -> tuple[RunKey, RunKey]:
     """Return the first run key of the month and of the next month."""
     following = month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
     low, high = (datetime(first.year, first.month, 1, tzinfo=UTC) for first in (month, following))

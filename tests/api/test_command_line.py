@@ -4,10 +4,13 @@ import asyncio
 import os
 import sys
 import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from tests.api.served import Api
+from tests.run_events import run_event
 
 
 async def command(database_url: str, *arguments: str) -> tuple[int, str, str]:
@@ -54,6 +57,24 @@ async def test_audit_trail_contains_changes_over_http(api: Api, database_url: st
     code, out, _ = await command(database_url, "audit", "list", "--organization", "acme")
     assert code == 0
     assert out.split("  ")[2:] == ["POST /v1/api-keys", created.headers["Location"], "req-7"]
+
+
+async def test_retention_prints_expired_data_and_then_deletes_it(
+    api: Api, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"RETENTION_DAYS": "30", "RETENTION_GRACE_DAYS": "0", "ARTIFACTS_URL": tmp_path.as_uri()}
+    for name, value in settings.items():
+        monkeypatch.setenv(f"RESULTS_{name}", value)
+    await api.store.ingest(run_event(time=(datetime.now(UTC) - timedelta(days=100)).isoformat()))
+    code, out, err = await command(database_url, "retention", "--dry-run")
+    assert code == 0, err
+    assert out.split()[:4] == ["results", "acme", "shop", "rows=1"]
+    code, _, err = await command(database_url, "retention")
+    assert code == 0
+    assert "removed results of " in err
+    assert await api.store.results() == []
+    assert (await command(database_url, "retention", "--dry-run"))[1] == ""
+    assert "no month is expired" in (await command(database_url, "retention"))[2]
 
 
 async def test_unknown_organization_is_named(database_url: str) -> None:

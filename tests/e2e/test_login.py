@@ -11,9 +11,10 @@ import asyncpg
 import pytest
 
 from service.dev.postgres import FAST, temporary_postgres
+from service.domain.retention import RetentionPolicy
 from service.store import upkeep
 from service.store.postgres import database, migrations
-from service.usecases.retention.expire_results import expire_results
+from service.usecases.retention.apply_retention import apply_retention
 from tests.consumers.conftest import Broker, until
 from tests.consumers.processes import consumer
 from tests.exporting import exporting
@@ -68,7 +69,8 @@ async def assert_service_works(url: str, folder: Path) -> None:
         assert {item["run_id"] for item in await api.list_all("/v1/results")} == {"old", "new"}
         for file_format in ("csv", "parquet"):
             assert (await exports.run(file_format))["rows"] == 2
-        await expire_results(api.store.pool, exports.storage, url, timedelta(days=30), timedelta(0))
+        policy = RetentionPolicy(timedelta(days=30), timedelta(days=30), None, timedelta(0))
+        await apply_retention(api.store.pool, exports.storage, url, policy)
         assert {item["run_id"] for item in await api.list_all("/v1/results")} == {"new"}
 
 

@@ -1,26 +1,10 @@
 -- name: create_month_partitions
 SELECT create_month_partitions($1::date)
 
--- name: observe_expired_months  (months before $1 that still have a partition, with the time since they were noticed)
--- Counts at most $2 since the previous observation. Deletes the months that are within the retention again.
-WITH expired AS (
-    SELECT DISTINCT to_date(substring(partition.relname FROM '_([0-9]{4}_[0-9]{2})'), 'YYYY_MM') AS month
-    FROM pg_inherits JOIN pg_class partition ON partition.oid = inhrelid
-    WHERE inhparent IN ('public.results'::regclass, 'public.result_details'::regclass,
-                        'public.shard_results'::regclass, 'public.artifacts'::regclass)
-          AND substring(partition.relname FROM '_([0-9]{4}_[0-9]{2})') < to_char($1::date, 'YYYY_MM')
-), retained AS (
-    DELETE FROM expiring_months WHERE month NOT IN (SELECT month FROM expired)
-)
-INSERT INTO expiring_months AS known (month) SELECT month FROM expired
-ON CONFLICT (month) DO UPDATE
-    SET waited = known.waited + least(greatest(now() - known.seen_at, '0'), $2::interval), seen_at = now()
-RETURNING month, waited, xmax = 0 AS is_new
-
 -- name: try_lock_dropping  (released when the connection ends)
 SELECT pg_try_advisory_lock(hashtext('drop_months'))
 
--- name: find_drop_step  (the next statement that removes months up to $1, or that continues an interrupted removal)
+-- name: find_drop_step  (the next statement that removes the month $1, or that continues an interrupted removal)
 -- DETACH CONCURRENTLY consists of two transactions; after an interruption between them, FINALIZE executes the second.
 -- The comment 'expired' marks partitions that the service detaches: a partition that an operator detached stays. On an
 -- attached partition, the mark is invalid and is removed. Results are dropped first, so that no result is visible
@@ -39,7 +23,7 @@ FROM (
     WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
           AND relname ~ '^(results|result_details|shard_results|artifacts)_[0-9]{4}_[0-9]{2}(_[0-9]+)?$'
 ) partition
-WHERE is_marked OR is_pending OR is_attached AND month <= to_char($1::date, 'YYYY_MM')
+WHERE is_marked OR is_pending OR is_attached AND month = to_char($1::date, 'YYYY_MM')
 ORDER BY is_attached AND NOT is_pending, month,
          array_position(ARRAY['results', 'result_details', 'shard_results', 'artifacts'], parent)
 LIMIT 1
@@ -52,18 +36,6 @@ SELECT format('LOCK TABLE ONLY public.%I IN SHARE UPDATE EXCLUSIVE MODE; COMMENT
 -- name: find_unmark  (the statement that removes the mark; no row if the detachment has begun)
 SELECT format('COMMENT ON TABLE public.%I IS NULL', $1::text)
 WHERE NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = to_regclass(format('public.%I', $1::text)) AND inhdetachpending)
-
--- name: expire_runs  (at most $4 runs of an organization between two keys; returns the last examined key)
-WITH reached AS (
-    SELECT run_key FROM (
-        SELECT run_key FROM runs WHERE org_id = $1 AND run_key > $2 AND run_key < $3 ORDER BY run_key LIMIT $4
-    ) examined
-    ORDER BY run_key DESC LIMIT 1
-), expired AS (
-    UPDATE runs SET results_expired = true
-    WHERE org_id = $1 AND run_key > $2 AND run_key <= (SELECT run_key FROM reached) AND NOT results_expired
-)
-SELECT run_key FROM reached
 
 -- name: find_files  (of all organizations: stored files among the next $7 artifacts between two run keys)
 -- Also returns the last examined artifact, from which the next call continues. Export files have their own expiration.

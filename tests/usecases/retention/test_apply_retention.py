@@ -12,12 +12,13 @@ from typing import Any, cast
 import asyncpg
 import pytest
 
+from service.domain.retention import RetentionPolicy
 from service.storage import Storage
 from service.store import partitions, upkeep
 from service.store.postgres.database import RowDeleted, as_owner, is_conflict
+from service.usecases.retention.apply_retention import apply_retention
 from service.usecases.retention.cleanup import delete_expired_events, delete_expired_receipts
 from service.usecases.retention.clock import ClocksDiffer
-from service.usecases.retention.expire_results import expire_results
 from tests.api.served import Api, serve
 from tests.exporting import exporting
 from tests.run_events import result, run_event
@@ -42,7 +43,8 @@ class Scene:
     database_url: str
 
     async def expire(self, retention: timedelta = RETENTION, grace: timedelta = timedelta(0)) -> None:
-        await expire_results(self.api.store.pool, self.storage, self.database_url, retention, grace)
+        policy = RetentionPolicy(retention, retention, None, grace)
+        await apply_retention(self.api.store.pool, self.storage, self.database_url, policy)
 
     async def add_run(self, run_id: str, completed_at: datetime) -> str:
         """Add a run with an uploaded file, and return the path of the file in storage."""
@@ -120,7 +122,7 @@ async def test_removal_includes_files_but_keeps_the_runs(scene: Scene) -> None:
 async def test_files_are_found_with_any_number_of_artifacts_per_query(
     local: Scene, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
-    monkeypatch.setattr("service.usecases.retention.expire_results._MAX_ARTIFACTS", limit)
+    monkeypatch.setattr("service.usecases.retention.apply_retention._MAX_ARTIFACTS", limit)
     old = [await local.add_run(f"old {number}", OLD) for number in range(3)]
     await local.expire()
     assert [await exists(local.storage, path) for path in old] == [False] * 3
@@ -273,7 +275,7 @@ async def test_lock_between_mark_and_detachment_leaves_no_mark(local: Scene) -> 
 async def test_partition_that_was_attached_again_can_be_detached_by_an_operator(local: Scene) -> None:
     async with as_owner(local.database_url) as owner:
         await partitions.run_next_drop_step(owner, OLD.date())
-        low, high = partitions._key_range(partitions.month_of(OLD))
+        low, high = partitions.key_range(partitions.month_of(OLD))
         bounds = f"FOR VALUES FROM ('{low}') TO ('{high}')"
         await owner.execute(f"ALTER TABLE results ATTACH PARTITION {OLD_RESULTS} {bounds}")
     await local.expire(timedelta(days=3653))

@@ -1,0 +1,97 @@
+"""Expired months and rows: find, mark, count, and delete them. Months and key ranges are in UTC."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+from service.domain.ids import OrgId, RunKey
+from service.domain.retention import RetentionClass
+from service.store.partitions import key_range
+from service.store.postgres.database import Connection
+from service.store.postgres.statements import statements
+
+_SQL: Final = statements("retention")
+_DELETIONS: Final[Mapping[RetentionClass, Sequence[str]]] = {
+    "artifacts": ("delete_artifacts",),
+    "results": ("delete_results", "delete_details", "delete_shard_results"),
+    "runs": ("delete_runs",),
+}
+
+
+class ObservedMonth(NamedTuple):
+    """A month past the retention, with the observed time since it was noticed."""
+
+    month: date
+    waited: timedelta
+    is_new: bool
+
+
+class RunRange(NamedTuple):
+    """The runs of an organization between two keys, without the keys themselves. It is inside one month."""
+
+    org_id: OrgId
+    after: RunKey
+    before: RunKey
+
+
+class ProjectSize(NamedTuple):
+    """The number and the bytes of the rows of a project, with the bytes of their files."""
+
+    project_id: str
+    rows: int
+    bytes: int
+
+
+async def list_partition_months(connection: Connection, first: date, before: date) -> list[date]:
+    """Return the months in this range that have a partition, oldest first."""
+    return [row["month"] for row in await connection.fetch(_SQL["list_partition_months"], first, before)]
+
+
+async def list_run_months(connection: Connection, before: date) -> list[date]:
+    """Return the months before this month that have a run that isn't pinned, oldest first."""
+    return [row["month"] for row in await connection.fetch(_SQL["list_run_months"], before)]
+
+
+async def observe_months(
+    owner: Connection, class_: RetentionClass, months: Sequence[date], max_step: timedelta
+) -> list[ObservedMonth]:
+    """Record that these months of the class are expired, and return them, oldest first.
+
+    Each observation adds the time since the previous one, at most `max_step`, so that a clock that jumps doesn't end
+    the grace period of a month.
+    """
+    rows = await owner.fetch(_SQL["observe_months"], class_, months, max_step)
+    return sorted(ObservedMonth(*row) for row in rows)
+
+
+async def expire_runs(connection: Connection, range_: RunRange, limit: int) -> RunKey | None:
+    """Set `results_expired` of at most `limit` runs that aren't pinned; return the last examined key, or None."""
+    reached: RunKey | None = await connection.fetchval(_SQL["expire_runs"], *range_, limit)
+    return reached
+
+
+async def find_ranges(connection: Connection, class_: RetentionClass, month_range: RunRange) -> list[RunRange]:
+    """Return the ranges between the pinned runs of a month. A run without results can keep only itself."""
+    keys = await connection.fetch(_SQL["find_pinned"], *month_range, class_ == "runs")
+    bounds = [month_range.after, *(RunKey(row["run_key"]) for row in keys), month_range.before]
+    return [RunRange(month_range.org_id, low, high) for low, high in pairwise(bounds)]
+
+
+async def delete_rows(connection: Connection, class_: RetentionClass, range_: RunRange, limit: int) -> int:
+    """Delete at most `limit` rows of each table of the class; return their number."""
+    return sum([await connection.fetchval(_SQL[name], *range_, limit) for name in _DELETIONS[class_]])
+
+
+async def count_rows(
+    connection: Connection, class_: RetentionClass, range_: RunRange, limit: int
+) -> tuple[list[ProjectSize], RunKey | None]:
+    """Return the size of the next `limit` runs by project, and the last examined key, or None at the end."""
+    rows = await connection.fetch(_SQL[f"count_{class_}"], *range_, limit)
+    sizes = [ProjectSize(row["project_id"], row["rows"], row["bytes"] or 0) for row in rows]
+    return sizes, RunKey(rows[0]["reached"]) if rows else None
+
+
+def month_range(org_id: OrgId, month: date) -> RunRange:
+    """Return the range of all runs of an organization in a month."""
+    return RunRange(org_id, *key_range(month))
