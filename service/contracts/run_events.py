@@ -15,6 +15,7 @@ from service.domain.results import MAX_DURATION_MS
 from service.domain.statuses import ResultStatus, RunStatus
 
 _MAX_SIZE: Final = 2**53 - 1  # bytes; the largest integer that every JSON parser represents exactly
+MAX_LINE: Final = 2**31 - 1
 
 # The number of a pull request. Producers send it as a number or as text.
 PullRequest = Annotated[
@@ -58,13 +59,15 @@ class ArtifactIn(TypedDict, total=False):
 class ResultIn(TypedDict, total=False):
     """The outcome of one case. `attempts` lists all attempts, including the last one.
 
-    If `retries` is at least the number of listed attempts, earlier attempts that the report only counts are missing.
+    `line` is the line of the case in `file`. `properties` are named values that the test adds, such as an issue. If
+    `retries` is at least the number of listed attempts, earlier attempts that the report only counts are missing.
     """
 
     case_id: Identifier | None
     suite: str | None
     name: Required[str]
     file: str | None
+    line: Annotated[int, Field(ge=0, le=MAX_LINE)] | None
     status: Required[ResultStatus]
     duration_ms: DurationMs | None
     started_at: datetime | None
@@ -73,6 +76,7 @@ class ResultIn(TypedDict, total=False):
     attempts: Annotated[list[AttemptIn], FailFast()] | None
     retries: Annotated[int, Field(ge=0)] | None
     artifacts: Annotated[list[ArtifactIn], FailFast()] | None
+    properties: dict[str, str] | None
 
 
 class RunIn(TypedDict, total=False):

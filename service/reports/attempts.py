@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from service.contracts.run_events import AttemptIn, ResultIn
+from service.domain.results import MAX_DURATION_MS
 
 MAX_ATTEMPTS: Final = 1_000  # per result; only the last ones are stored
 
@@ -12,12 +13,20 @@ def attempts_of(result: ResultIn) -> list[AttemptIn]:
     """Return the attempts that a result lists, or the result itself as its only attempt."""
     if attempts := result.get("attempts"):
         return attempts
-    only: AttemptIn = {"status": result["status"], "duration_ms": result.get("duration_ms")}
+    only: AttemptIn = {"status": result["status"]}
+    if "duration_ms" in result:
+        only["duration_ms"] = result["duration_ms"]
     if "started_at" in result:
         only["started_at"] = result["started_at"]
     if "failure" in result:
         only["failure"] = result["failure"]
     return [only]
+
+
+def sum_of_durations(first: AttemptIn | ResultIn, second: AttemptIn | ResultIn) -> float | None:
+    """Return the sum of the known durations, or None if both are unknown."""
+    known = [duration for part in (first, second) if (duration := part.get("duration_ms")) is not None]
+    return min(sum(known), MAX_DURATION_MS) if known else None
 
 
 def count_rows(results: Iterable[Any]) -> int:
@@ -34,7 +43,7 @@ def add_attempt(first: ResultIn, second: ResultIn) -> ResultIn:
     """Return one result for two executions of a case, with the second one as a further attempt."""
     merged: ResultIn = {**first, **second}
     merged["attempts"] = [*attempts_of(first), *attempts_of(second)][-MAX_ATTEMPTS:]
-    merged["duration_ms"] = (first.get("duration_ms") or 0) + (second.get("duration_ms") or 0)
+    merged["duration_ms"] = sum_of_durations(first, second)
     if "started_at" in first:
         merged["started_at"] = first["started_at"]
     if "failure" not in second:

@@ -16,8 +16,9 @@ from service.reports.formats import open_report
 class ReportSummary:
     """The metadata of a converted report. `run` contains unvalidated fields of RunIn.
 
-    `failures_missing` states that the report declares failing tests but contains no failure, so that its results don't
-    show the outcome of the run.
+    `started_at` and `completed_at` are None if the report states no time with a zone; `duration_ms` can be known even
+    then. `failures_missing` states that the report declares failing tests but contains no failure, so that its results
+    don't show the outcome of the run.
     """
 
     format: ReportFormatName
@@ -26,6 +27,7 @@ class ReportSummary:
     run: Mapping[str, Any]
     started_at: datetime | None
     completed_at: datetime | None
+    duration_ms: float | None
     declared: Mapping[str, int]
     notes: tuple[str, ...]
     failures_missing: bool
@@ -54,8 +56,9 @@ def convert(
         results=writer.results,
         rows=writer.rows,
         run=metadata.run,
-        started_at=metadata.started_at,
-        completed_at=metadata.completed_at,
+        started_at=metadata.times.started_at,
+        completed_at=metadata.times.completed_at,
+        duration_ms=metadata.times.duration_ms,
         declared=metadata.declared,
         notes=tuple(metadata.notes),
         failures_missing=metadata.failures_missing,

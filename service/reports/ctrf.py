@@ -1,15 +1,19 @@
 """Streaming reader of CTRF, the Common Test Report Format."""
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, cast
 
-from service.contracts.run_events import AttemptIn, Failure, ResultIn
+from service.contracts.run_events import MAX_LINE, AttemptIn, Failure, ResultIn
+from service.domain.properties import PropertyCollector
 from service.domain.statuses import ResultStatus
 from service.reports.attachments import Attachment, references
 from service.reports.attempts import MAX_ATTEMPTS
 from service.reports.errors import malformed
 from service.reports.json_stream import JsonStream
-from service.reports.metadata import ReportMetadata
+from service.reports.metadata import ReportMetadata, UnreadableDurations
+from service.reports.not_run import NOT_RUN
+from service.reports.paths import portable_name, portable_path
 from service.reports.suites import suite_label
 from service.reports.times import epoch_ms, valid_milliseconds
 
@@ -26,6 +30,7 @@ _RUN_FIELDS: Final = {
     "buildUrl": "ci_url",
     "testEnvironment": "environment",
 }
+_PROPERTIES: Final = frozenset({"tags", "labels", "extra"})
 _DECLARED: Final = {"tests": "tests", "failed": "failures", "skipped": "skipped", "pending": "skipped"}
 _COUNT_OF: Final = {"failed": "failures", "skipped": "skipped"}
 
@@ -37,48 +42,84 @@ def read_results(stream: JsonStream, metadata: ReportMetadata) -> Iterator[Resul
         if key == "tests" and stream.peek() == "[":
             found = True
             for test in stream.items():
-                yield _count(result_of(test), metadata)
+                yield _count(result_of(test, metadata), metadata)
         else:
             _add_run_fields(key, stream.value(), metadata)
     if not found:
         raise malformed("results.tests: must be a list")
-    metadata.compare_counts()
+    metadata.add_notes()
 
 
-def result_of(test: Any) -> ResultIn:
+def result_of(test: Any, metadata: ReportMetadata) -> ResultIn:
     """Return the native result of a test. Return any other value unchanged: ingest rejects it with its index."""
     if not isinstance(test, dict):
         return cast("ResultIn", test)
-    file = _text(test, "filePath")
+    path = _text(test, "filePath")
+    file = portable_path(path) if path else None
+    name = test.get("name", "")
     result: ResultIn = {
         "suite": _suite_of(test.get("suite"), file),
-        "name": test.get("name", ""),
+        "name": portable_name(name) or file or "" if isinstance(name, str) else name,
         "status": _status_of(test),
-        "duration_ms": valid_milliseconds(test.get("duration")),
     }
+    _add_duration(result, test, metadata.unreadable)
     if file:
         result["file"] = file
+    if line := _line_of(test):
+        result["line"] = line
     if started_at := epoch_ms(test.get("start")):
         result["started_at"] = started_at
-    _add_outcome(result, test)
+    _add_outcome(result, test, metadata.unreadable)
     if attachments := list(_attachments(test)):
         result["artifacts"] = references(attachments)
+    _add_properties(result, test, metadata)
     return result
 
 
-def _add_outcome(result: ResultIn, test: Mapping[str, Any]) -> None:
+def _add_duration(part: ResultIn | AttemptIn, test: Mapping[str, Any], unreadable: UnreadableDurations) -> None:
+    written = test.get("duration")
+    duration_ms = valid_milliseconds(written)
+    if duration_ms is not None:
+        part["duration_ms"] = duration_ms
+    elif written is not None:
+        unreadable.add(written)
+
+
+def _line_of(test: Mapping[str, Any]) -> int | None:
+    line = test.get("line")
+    return line if isinstance(line, int) and 0 < line <= MAX_LINE and line is not True else None
+
+
+def _add_properties(result: ResultIn, test: Mapping[str, Any], metadata: ReportMetadata) -> None:
+    """Add the tags as one property, and each member of `labels` and `extra`."""
+    if _PROPERTIES.isdisjoint(test):
+        return
+    properties = PropertyCollector()
+    tags = test.get("tags")
+    for tag in tags if isinstance(tags, list) else ():
+        if isinstance(tag, str):
+            properties.add("tags", tag)
+    for part in (test.get("labels"), test.get("extra")):
+        for name, value in part.items() if isinstance(part, dict) else ():
+            properties.add(name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    metadata.dropped_properties += properties.dropped
+    if properties.pairs:
+        result["properties"] = properties.pairs
+
+
+def _add_outcome(result: ResultIn, test: Mapping[str, Any], unreadable: UnreadableDurations) -> None:
     failure = _failure_of(test)
     if failure and result["status"] != "passed":
         result["failure"] = failure
-    if attempts := _listed_attempts(result, test):
+    if attempts := _listed_attempts(result, test, unreadable):
         result["attempts"] = attempts[-MAX_ATTEMPTS:]
     else:
         _add_implied_attempts(result, test, failure)
 
 
-def _listed_attempts(result: ResultIn, test: Mapping[str, Any]) -> list[AttemptIn]:
+def _listed_attempts(result: ResultIn, test: Mapping[str, Any], unreadable: UnreadableDurations) -> list[AttemptIn]:
     """Return the listed attempts, plus the last attempt if the producer lists only the attempts before it."""
-    attempts = [_attempt_of(attempt) for attempt in _dicts(test.get("retryAttempts"))]
+    attempts = [_attempt_of(attempt, unreadable) for attempt in _dicts(test.get("retryAttempts"))]
     retries = test.get("retries")
     if attempts and (attempts[-1]["status"] != result["status"] or retries == len(attempts)):
         attempts.append(_last_attempt(result))
@@ -103,16 +144,17 @@ def _add_implied_attempts(result: ResultIn, test: Mapping[str, Any], failure: Fa
 
 
 def _last_attempt(result: ResultIn) -> AttemptIn:
-    attempt: AttemptIn = {"status": result["status"], "duration_ms": result.get("duration_ms")}
+    attempt: AttemptIn = {"status": result["status"]}
+    if "duration_ms" in result:
+        attempt["duration_ms"] = result["duration_ms"]
     if "failure" in result:
         attempt["failure"] = result["failure"]
     return attempt
 
 
-def _attempt_of(listed: Mapping[str, Any]) -> AttemptIn:
+def _attempt_of(listed: Mapping[str, Any], unreadable: UnreadableDurations) -> AttemptIn:
     attempt: AttemptIn = {"status": _status_of(listed)}
-    if "duration" in listed:
-        attempt["duration_ms"] = valid_milliseconds(listed["duration"])
+    _add_duration(attempt, listed, unreadable)
     if started_at := epoch_ms(listed.get("start")):
         attempt["started_at"] = started_at
     if failure := _failure_of(listed):
@@ -152,8 +194,8 @@ def _add_run_fields(key: str, value: Any, metadata: ReportMetadata) -> None:
     if key == "environment":
         metadata.run |= {field: text for name, field in _RUN_FIELDS.items() if (text := _text(value, name))}
     elif key == "summary":
-        metadata.started_at = epoch_ms(value.get("start"))
-        metadata.completed_at = epoch_ms(value.get("stop"))
+        metadata.times.add(epoch_ms(value.get("start")))
+        metadata.times.set_end(epoch_ms(value.get("stop")))
         for name, count_name in _DECLARED.items():
             if isinstance(value.get(name), int):
                 metadata.declare(count_name, value[name])
@@ -161,12 +203,15 @@ def _add_run_fields(key: str, value: Any, metadata: ReportMetadata) -> None:
 
 def _suite_of(suite: Any, file: str | None) -> str:
     parts = [suite] if isinstance(suite, str) else suite if isinstance(suite, list) else []
-    path = [part for part in parts if isinstance(part, str) and part]
+    path = [name for part in parts if isinstance(part, str) and (name := portable_name(part))]
     return suite_label(path, file=None if path else file)
 
 
 def _status_of(test: Mapping[str, Any]) -> ResultStatus:
+    """Return the status. A test of another status that wasn't run, such as `todo` of Jest, is skipped."""
     status: Any = test.get("status")
+    if status == "other" and str(test.get("rawStatus")).lower() in NOT_RUN:
+        return "skipped"
     return _STATUS_OF.get(str(status)) or status
 
 

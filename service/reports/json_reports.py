@@ -8,7 +8,6 @@ from service.reports import ctrf
 from service.reports.errors import malformed, unsupported
 from service.reports.json_stream import JsonStream
 from service.reports.metadata import ReportMetadata
-from service.reports.times import timestamp
 
 _PER_LIST: Final = 500
 _MAX_DEPTH: Final = 50
@@ -104,12 +103,6 @@ def _add_run_fields(fields: dict[str, Any], metadata: ReportMetadata) -> None:
     run = fields.get("run")
     merged = {**fields, **run} if isinstance(run, dict) else fields
     metadata.run |= {name: value for name, value in merged.items() if name in _RUN_FIELDS}
-    metadata.started_at = metadata.started_at or _parse_time(metadata.run.get("started_at"))
-    metadata.completed_at = metadata.completed_at or _parse_time(metadata.run.get("completed_at"))
-
-
-def _parse_time(value: Any) -> Any:
-    return timestamp(value) if isinstance(value, str) else None
 
 
 def _known_fields(result: Any) -> Any:

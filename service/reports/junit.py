@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, Final
 from xml.parsers import expat
 
 from service.contracts.run_events import ResultIn
+from service.domain.statuses import ResultStatus
 from service.reports.attachments import Attachment, MarkerScanner
 from service.reports.attempts import MAX_ATTEMPTS
 from service.reports.errors import malformed, unsupported
@@ -16,12 +17,12 @@ from service.reports.junit_cases import STATUS_OF, JUnitCase, JUnitElement, JUni
 from service.reports.junit_dialects import (
     XmlAttributes,
     is_playwright,
-    property_retries,
-    root_retries,
-    suite_retries,
+    repeats_adjacent_cases,
+    repeats_cases,
 )
 from service.reports.metadata import FAILURE_COUNTS, ReportMetadata
-from service.reports.times import timestamp
+from service.reports.retries import AdjacentRepeats, RepeatsInSuite
+from service.reports.times import milliseconds, timestamp
 from service.reports.xml_chunks import read_xml_chunks
 
 _MAX_DEPTH: Final = 200
@@ -51,7 +52,7 @@ def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]
         yield reader.finish()
     except (expat.ExpatError, UnicodeError) as error:
         raise malformed(f"not well-formed XML: {error}") from None
-    metadata.compare_counts()
+    metadata.add_notes()
 
 
 class _JUnitReader:
@@ -65,8 +66,8 @@ class _JUnitReader:
         self._case: JUnitCase | None = None
         self._scanner = MarkerScanner()
         self._text_handlers: list[TextHandler] = []
-        self._playwright = self._root_declares = False
-        self._fed_bytes = self._case_count = 0
+        self._playwright = self._root_declares = self._root_has_time = False
+        self._fed_bytes = self._case_count = self._top_suites = 0
         self._openers: dict[str, Callable[[str, XmlAttributes], OpenElement | None]] = {
             "testcase": self._open_case,
             "testsuites": self._open_root,
@@ -78,7 +79,7 @@ class _JUnitReader:
         }
         self._closers: dict[str, Callable[[Any], None]] = {
             "testcase": self._close_case,
-            "testsuites": self._close_root,
+            "testsuites": _ignore,
             "testsuite": self._close_suite,
             "property": self._close_property,
             "attachment": self._close_attachment,
@@ -131,32 +132,43 @@ class _JUnitReader:
     def _open_root(self, _tag: str, attributes: XmlAttributes) -> JUnitSuite:
         root = self._suites[0]
         self._playwright = is_playwright(attributes)
-        if root_retries(attributes):
-            root.expect_repeats()
-        self._metadata.add_start(timestamp(attributes.get("timestamp")))
+        duration_ms = self._add_times(attributes)
+        if not self._open:
+            self._root_has_time = duration_ms is not None
+            self._metadata.times.set_duration(duration_ms)
         self._root_declares = "tests" in attributes
         self._declare(attributes)
         return root
 
-    def _close_root(self, root: JUnitSuite) -> None:
-        self._results.extend(root.repeats.flush() if root.repeats else ())
-
     def _open_suite(self, _tag: str, attributes: XmlAttributes) -> JUnitSuite:
         project = attributes.get("hostname") if self._playwright else None
         suite = JUnitSuite(attributes, self._suites[-1], project)
-        if suite_retries(attributes):
-            suite.expect_repeats()
+        if repeats_adjacent_cases(attributes):
+            suite.expect_repeats(AdjacentRepeats)
         if len(self._suites) == 1 and not self._root_declares:
             self._declare(attributes)
         elif any(_count(attributes, name) for name in FAILURE_COUNTS):
             self._metadata.declares_failures = True
-        self._metadata.add_start(timestamp(attributes.get("timestamp")))
+        duration_ms = self._add_times(attributes)
+        if len(self._suites) == 1 and not self._root_has_time:
+            self._top_suites += 1
+            # The only suite is the root. The durations of several suites can overlap.
+            self._metadata.times.set_duration(duration_ms if self._top_suites == 1 else None)
         self._suites.append(suite)
         return suite
 
     def _close_suite(self, suite: JUnitSuite) -> None:
         self._suites.pop()
         self._results.extend(suite.repeats.flush() if suite.repeats else ())
+
+    def _add_times(self, attributes: XmlAttributes) -> float | None:
+        """Add the times of a suite to those of the run, and return the duration of the suite."""
+        time = attributes.get("time")
+        duration_ms = milliseconds(time) if time else None
+        if time and duration_ms is None:
+            self._metadata.unreadable.add(time)
+        self._metadata.times.add(timestamp(attributes.get("timestamp")), duration_ms)
+        return duration_ms
 
     def _declare(self, attributes: XmlAttributes) -> None:
         for name, count_name in _DECLARED.items():
@@ -171,14 +183,27 @@ class _JUnitReader:
     def _close_case(self, case: JUnitCase) -> None:
         self._case = None
         self._case_count += 1
-        result = result_of(case)
+        result = result_of(case, self._metadata.unreadable)
+        if case.properties:
+            self._metadata.dropped_properties += case.properties.dropped
         if result["status"] != "passed":
             self._metadata.counted[_COUNT_OF[result["status"]]] += 1
+        if case.outcomes:
+            self._count_executions(case.outcomes, result["status"])
         repeats = case.suite.repeats
         if repeats is None:
             self._results.append(result)
         else:
             self._results.extend(repeats.add(result))
+
+    def _count_executions(self, outcomes: list[JUnitElement], status: ResultStatus) -> None:
+        """Count the outcomes of a case in addition to the one that decides its status."""
+        executions = self._metadata.executions
+        for outcome in outcomes:
+            executions[_COUNT_OF[outcome.status]] += 1
+            executions["tests"] += outcome.tag.startswith(("flaky", "rerun"))
+        if status != "passed":
+            executions[_COUNT_OF[status]] -= 1
 
     def _open_outcome(self, tag: str, attributes: XmlAttributes) -> JUnitElement | None:
         parent = self._open[-1]
@@ -221,10 +246,12 @@ class _JUnitReader:
     def _note_property(self, attributes: XmlAttributes, value: str) -> None:
         name = attributes.get("name") or attributes.get("key") or ""
         if self._case is None:
-            if property_retries(name, value):
-                self._suites[-1].expect_repeats()
+            if repeats_cases(name, value):
+                self._suites[-1].expect_repeats(RepeatsInSuite)
         elif "attachment" in name.lower():
             self._attach(value)
+        elif name:
+            self._case.add_property(name, value)
 
     def _open_attachment(self, tag: str, attributes: XmlAttributes) -> JUnitElement | None:
         path = next((attributes[name] for name in _PATH_ATTRIBUTES if name in attributes), None)
@@ -254,6 +281,10 @@ class _JUnitReader:
     def _pop_text_handler(self, _opened: OpenElement | None = None) -> None:
         self._text_handlers.pop()
         self._parser.CharacterDataHandler = self._text_handlers[-1] if self._text_handlers else None
+
+
+def _ignore(_opened: OpenElement) -> None:
+    """Do nothing at the end of an element."""
 
 
 def _count(attributes: XmlAttributes, name: str) -> int | None:

@@ -1,21 +1,25 @@
 """Conversion of one JUnit XML test case, with its child elements, to one native result."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from service.contracts.run_events import AttemptIn, Failure, ResultIn
+from service.contracts.run_events import MAX_LINE, AttemptIn, Failure, ResultIn
+from service.domain.properties import PropertyCollector
 from service.domain.statuses import ResultStatus
 from service.reports.attachments import MAX_ATTACHMENTS, Attachment, references
 from service.reports.attempts import attempts_of
-from service.reports.junit_dialects import XmlAttributes
-from service.reports.retries import RetryMerger
+from service.reports.failures import MAX_COLLECTED, join_failures
+from service.reports.junit_dialects import XmlAttributes, allows_failures
+from service.reports.metadata import UnreadableDurations
+from service.reports.not_run import NOT_RUN, NOT_RUN_FLAGS
+from service.reports.paths import UNUSUAL_STARTS, portable_name, portable_path, root_of_configuration
+from service.reports.retries import RepeatMerger
 from service.reports.suites import MAX_LABEL, suite_label
-from service.reports.times import milliseconds, timestamp
+from service.reports.times import milliseconds, utc_timestamp
 
 SUITE_LEVEL_NAME: Final = "(suite)"  # name of the case for a failure of a suite itself
 
-_MAX_COLLECTED: Final = 200_000  # characters; exceeds the stored length, so that ingest truncates the text and notes it
 _MAX_LABELS: Final = 10_000
 _RUN_STAMP: Final = re.compile(r"-\d{14}$")  # unittest-xml-reporting appends the time of the run to the suite name
 STATUS_OF: Final[dict[str, ResultStatus]] = {
@@ -30,34 +34,39 @@ STATUS_OF: Final[dict[str, ResultStatus]] = {
 }
 _BY_SEVERITY: Final[tuple[ResultStatus, ...]] = ("error", "failed", "skipped")
 _STATUS_ATTRIBUTES: Final = frozenset({"status", "result"})
-_FLAGS: Final = frozenset({"notrun", "disabled", "skipped", "ignored", "pending"})
-_OPTIONAL_ATTRIBUTES: Final = _STATUS_ATTRIBUTES | _FLAGS | {"file", "timestamp"}
-_NOT_RUN: Final = _FLAGS | {"not run", "not_run", "inactive", "suppressed", "skip", "todo"}
+_LINES: Final = ("line", "lineno")
+_PARAMETERS: Final = ("value_param", "type_param")  # of gtest
+_OPTIONAL_ATTRIBUTES: Final = _STATUS_ATTRIBUTES | NOT_RUN_FLAGS | {"file", "timestamp", *_LINES, *_PARAMETERS}
 
 
 class JUnitSuite:
     """An open suite with the values that its cases inherit."""
 
-    __slots__ = ("file", "labels", "path", "repeats")
+    __slots__ = ("file", "labels", "path", "repeats", "root")
 
     def __init__(
         self, attributes: XmlAttributes, parent: "JUnitSuite | None" = None, project: str | None = None
     ) -> None:
         name = _RUN_STAMP.sub("", attributes.get("name", ""))
+        root = root_of_configuration(name)
+        # The folder of the tests, with a separator at its end.
+        self.root: str | None = root or (parent.root if parent else None)
+        name = "" if root else portable_name(name, self.root)
         self.path: tuple[str, ...] = (*(parent.path if parent else ()), *filter(None, (project, name)))
         own_file = attributes.get("file") or attributes.get("filepath")
         inherited = parent.file if parent else None
-        self.file: str | None = own_file[:MAX_LABEL] if own_file else inherited
-        self.repeats: RetryMerger | None = RetryMerger() if parent and parent.repeats else None
+        self.file: str | None = portable_path(own_file, self.root)[:MAX_LABEL] if own_file else inherited
+        # Suites in a suite whose producer repeats cases repeat them too.
+        self.repeats: RepeatMerger | None = type(parent.repeats)() if parent and parent.repeats else None
         self.labels: dict[str | None, str] = {}
 
-    def expect_repeats(self) -> None:
+    def expect_repeats(self, merger: Callable[[], RepeatMerger]) -> None:
         """Treat repeated cases in this suite and its nested suites as attempts, because the producer retries cases."""
-        self.repeats = self.repeats or RetryMerger()
+        self.repeats = self.repeats or merger()
 
     def label(self, classname: str | None, file: str | None = None) -> str:
         """Return the `suite` of a case by its class, or by its file if it has no class. Cache the label of a class."""
-        label = suite_label(self.path, classname or "", file)
+        label = suite_label(self.path, portable_name(classname or "", self.root), file)
         if classname and len(self.labels) < _MAX_LABELS:
             self.labels[classname] = label
         return label
@@ -76,7 +85,7 @@ class JUnitElement:
 
     def collect(self, text: str) -> None:
         """Add a chunk of the text."""
-        if self._size < _MAX_COLLECTED:
+        if self._size < MAX_COLLECTED:
             self._texts.append(text)
             self._size += len(text)
 
@@ -88,18 +97,19 @@ class JUnitElement:
     @property
     def text(self) -> str:
         """The collected text."""
-        return "".join(self._texts).strip()[:_MAX_COLLECTED]
+        return "".join(self._texts).strip()[:MAX_COLLECTED]
 
 
 class JUnitCase:
     """An open test case."""
 
-    __slots__ = ("attachments", "attributes", "outcomes", "suite")
+    __slots__ = ("attachments", "attributes", "outcomes", "properties", "suite")
 
     def __init__(self, attributes: XmlAttributes, suite: JUnitSuite) -> None:
         self.attributes = attributes
         self.suite = suite
-        # Most cases have no outcomes and no attachments, and creating an empty list for each case is slow.
+        # Most cases have none of these, and creating an empty list for each case is slow.
+        self.properties: PropertyCollector | None = None
         self.outcomes: list[JUnitElement] | None = None
         self.attachments: list[Attachment] | None = None
 
@@ -109,27 +119,33 @@ class JUnitCase:
         if len(self.attachments) < MAX_ATTACHMENTS:
             self.attachments.append(attachment)
 
+    def add_property(self, name: str, value: str) -> None:
+        """Add a named value of the case."""
+        self.properties = self.properties or PropertyCollector()
+        self.properties.add(name, value)
 
-def result_of(case: JUnitCase) -> ResultIn:
+
+def result_of(case: JUnitCase, unreadable: UnreadableDurations) -> ResultIn:
     """Return the native result of a closed case."""
     attributes, suite = case.attributes, case.suite
     name = attributes.get("name", "")
     classname = attributes.get("classname")
     label = suite.labels.get(classname) if classname != name else None
-    result: ResultIn = {
-        "suite": label or _label_of(attributes, suite),
-        "name": name,
-        "status": "passed",
-        "duration_ms": milliseconds(attributes.get("time")),
-    }
+    if name[:1] in UNUSUAL_STARTS or name[1:2] == ":":
+        name, label = _name_of(attributes, suite), None
+    result: ResultIn = {"suite": label or _label_of(attributes, suite, name), "name": name, "status": "passed"}
+    if time := attributes.get("time"):
+        _add_duration(result, time, unreadable)
     if suite.file:
         result["file"] = suite.file
     if not _OPTIONAL_ATTRIBUTES.isdisjoint(attributes):
-        _add_optional_fields(result, attributes)
+        _add_optional_fields(result, case)
     if case.outcomes:
-        _set_status(result, case.outcomes)
+        _set_status(result, case.outcomes, unreadable)
     if case.attachments:
         result["artifacts"] = references(case.attachments)
+    if case.properties:
+        result["properties"] = case.properties.pairs
     return result
 
 
@@ -140,73 +156,92 @@ def suite_level_result(outcome: JUnitElement, suite: JUnitSuite) -> ResultIn:
     return result
 
 
-def _label_of(attributes: XmlAttributes, suite: JUnitSuite) -> str:
+def _name_of(attributes: XmlAttributes, suite: JUnitSuite) -> str:
+    """Return the name, or the class or file of a case without a name."""
+    name = attributes.get("name") or attributes.get("classname") or attributes.get("class")
+    return portable_name(name, suite.root) if name else _file_of(attributes, suite) or ""
+
+
+def _label_of(attributes: XmlAttributes, suite: JUnitSuite, name: str) -> str:
     """Return the suite by the class, or by the file if the class is missing or repeats the name."""
     classname = attributes.get("classname") or attributes.get("class")
-    if classname and classname != attributes.get("name"):
+    if classname and classname not in (name, attributes.get("name")):
         return suite.label(classname)
-    return suite.label(None, attributes.get("file") or suite.file)
+    file = _file_of(attributes, suite)
+    return suite.label(None, file if file != name else None) or file or portable_name(classname or "", suite.root)
 
 
-def _add_optional_fields(result: ResultIn, attributes: XmlAttributes) -> None:
+def _file_of(attributes: XmlAttributes, suite: JUnitSuite) -> str | None:
+    file = attributes.get("file")
+    return portable_path(file, suite.root) if file else suite.file
+
+
+def _add_duration(part: ResultIn | AttemptIn, seconds: str, unreadable: UnreadableDurations) -> None:
+    duration_ms = milliseconds(seconds)
+    if duration_ms is None:
+        unreadable.add(seconds)
+    else:
+        part["duration_ms"] = duration_ms
+
+
+def _add_optional_fields(result: ResultIn, case: JUnitCase) -> None:
+    attributes = case.attributes
     if file := attributes.get("file"):
-        result["file"] = file
-    if "timestamp" in attributes:
-        result["started_at"] = timestamp(attributes["timestamp"])
+        result["file"] = portable_path(file, case.suite.root)
+    if started_at := utc_timestamp(attributes.get("timestamp")):
+        result["started_at"] = started_at
     if _was_not_run(attributes):
         result["status"] = "skipped"
+    line = next((attributes[name] for name in _LINES if name in attributes), "")
+    if line.isdecimal() and len(line) <= len(str(MAX_LINE)) and int(line) <= MAX_LINE:
+        result["line"] = int(line)
+    for name in _PARAMETERS:
+        if name in attributes:
+            case.add_property(name, attributes[name])
 
 
 def _was_not_run(attributes: XmlAttributes) -> bool:
-    stated = any(attributes.get(name, "").lower() in _NOT_RUN for name in _STATUS_ATTRIBUTES)
-    return stated or any(attributes.get(name, "").lower() in ("true", "1", "yes") for name in _FLAGS)
+    stated = any(attributes.get(name, "").lower() in NOT_RUN for name in _STATUS_ATTRIBUTES)
+    return stated or any(attributes.get(name, "").lower() in ("true", "1", "yes") for name in NOT_RUN_FLAGS)
 
 
-def _set_status(result: ResultIn, outcomes: Sequence[JUnitElement]) -> None:
+def _set_status(result: ResultIn, outcomes: Sequence[JUnitElement], unreadable: UnreadableDurations) -> None:
     """Set the most severe status of the outcomes, and add flaky and rerun elements as attempts."""
     flaky = [outcome for outcome in outcomes if outcome.tag.startswith("flaky")]
     reruns = [outcome for outcome in outcomes if outcome.tag.startswith("rerun")]
     own = [outcome for outcome in outcomes if not outcome.tag.startswith(("flaky", "rerun"))]
-    stated = {outcome.status for outcome in own}
-    result["status"] = next((status for status in _BY_SEVERITY if status in stated), "passed")
-    _add_failure(result, [outcome for outcome in own if outcome.status == result["status"]])
+    result["status"] = _most_severe(own)
+    _add_failure(result, own)
     if flaky or reruns:
-        _add_attempts(result, flaky, reruns)
+        executions = [_attempt_of(outcome, unreadable) for outcome in (*flaky, *reruns)]
+        # The case itself decides, also if it failed in its first execution, as in Surefire and nextest.
+        result["attempts"] = [*executions, *attempts_of(result)]
 
 
-def _add_attempts(result: ResultIn, flaky: list[JUnitElement], reruns: list[JUnitElement]) -> None:
-    """Set the attempts. The case itself is the last attempt if it passed, otherwise the first failing one."""
-    own = attempts_of(result)
-    if result["status"] in ("failed", "error"):
-        attempts = [*map(_attempt_of, flaky), *own, *map(_attempt_of, reruns)]
-    else:
-        attempts = [*map(_attempt_of, flaky), *map(_attempt_of, reruns), *own]
-    attempts[-1]["status"] = result["status"]  # a different failure of the rerun doesn't change the status
-    if failure := attempts[-1].get("failure"):
-        result["failure"] = failure
-    result["attempts"] = attempts
+def _most_severe(outcomes: Sequence[JUnitElement]) -> ResultStatus:
+    stated = {outcome.status for outcome in outcomes}
+    skips = [outcome for outcome in outcomes if outcome.status == "skipped"]
+    if any(allows_failures(outcome.attributes.get("message", "")) for outcome in skips):
+        return "skipped"
+    return next((status for status in _BY_SEVERITY if status in stated), "passed")
 
 
-def _attempt_of(outcome: JUnitElement) -> AttemptIn:
+def _attempt_of(outcome: JUnitElement, unreadable: UnreadableDurations) -> AttemptIn:
     attempt: AttemptIn = {"status": outcome.status}
-    if "time" in outcome.attributes:
-        attempt["duration_ms"] = milliseconds(outcome.attributes["time"])
-    if "timestamp" in outcome.attributes:
-        attempt["started_at"] = timestamp(outcome.attributes["timestamp"])
+    if time := outcome.attributes.get("time"):
+        _add_duration(attempt, time, unreadable)
+    if started_at := utc_timestamp(outcome.attributes.get("timestamp")):
+        attempt["started_at"] = started_at
     if failure := _failure_of(outcome):
         attempt["failure"] = failure
     return attempt
 
 
 def _add_failure(result: ResultIn, outcomes: Sequence[JUnitElement]) -> None:
-    """Set the failure: type and message of the first element, and the details of all."""
-    failures = [failure for outcome in outcomes if (failure := _failure_of(outcome))]
-    if not failures:
-        return
-    failure = failures[0]
-    if len(failures) > 1:
-        failure["details"] = "\n\n".join(map(_full_text, failures))[:_MAX_COLLECTED]
-    result["failure"] = failure
+    """Set the failure: type and message of the first failure or error, and the texts of all elements."""
+    ordered = sorted(outcomes, key=lambda outcome: outcome.status == "skipped")
+    if failures := [failure for outcome in ordered if (failure := _failure_of(outcome))]:
+        result["failure"] = join_failures(failures)
 
 
 def _failure_of(outcome: JUnitElement) -> Failure:
@@ -218,8 +253,3 @@ def _failure_of(outcome: JUnitElement) -> Failure:
     if details := outcome.text:
         failure["details"] = details
     return failure
-
-
-def _full_text(failure: Failure) -> str:
-    message, details = failure.get("message") or "", failure.get("details") or ""
-    return details if message in details else f"{message}\n{details}".rstrip()

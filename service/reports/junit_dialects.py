@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Final
 
 _PLAYWRIGHT_ROOT: Final = ["id", "name", "tests", "failures", "skipped", "errors", "time"]
-_SCHEMA: Final = "xsi:noNamespaceSchemaLocation"
 
 XmlAttributes = Mapping[str, str]
 
@@ -14,22 +13,22 @@ def is_playwright(root: XmlAttributes) -> bool:
     return list(root) == _PLAYWRIGHT_ROOT
 
 
-def root_retries(root: XmlAttributes) -> bool:
-    """Return whether the root is of nextest, which writes each attempt as a further case."""
-    return root.get("name") == "nextest-run" or "uuid" in root
+def repeats_adjacent_cases(suite: XmlAttributes) -> bool:
+    """Return whether the suite is of pytest, which writes the attempts of a case one after the other.
 
-
-def suite_retries(suite: XmlAttributes) -> bool:
-    """Return whether the suite is of pytest or Surefire, which write each attempt as a further case.
-
-    In pytest, node IDs are unique except for reruns.
+    In pytest, node IDs are unique, so that adjacent equal cases are executions of one case.
     """
-    return suite.get("name") == "pytest" or "surefire" in suite.get(_SCHEMA, "")
+    return suite.get("name") == "pytest"
 
 
-def property_retries(name: str, value: str) -> bool:
-    """Return whether the property is of Surefire or gotestsum, which write each attempt as a further case.
+def repeats_cases(name: str, value: str) -> bool:
+    """Return whether the property is of gotestsum, which writes each attempt as a further case of the suite.
 
     Only gotestsum adds the platform to the value of `go.version`.
     """
-    return name.startswith("surefire.") or (name == "go.version" and " " in value)
+    return name == "go.version" and " " in value
+
+
+def allows_failures(skip_message: str) -> bool:
+    """Return whether the message is of Catch2 for a case with the tag `[!mayfail]`, whose failures don't count."""
+    return "!mayfail" in skip_message

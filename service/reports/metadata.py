@@ -2,25 +2,45 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Final
 
+from service.domain.properties import MAX_PROPERTIES, MAX_PROPERTIES_BYTES
 from service.domain.report_formats import ReportFormatName
+from service.reports.run_times import RunTimes
 
 FAILURE_COUNTS: Final = ("failures", "errors")
-_COUNTED: Final = ("tests", *FAILURE_COUNTS, "skipped")
+_MAX_EXAMPLE: Final = 40
+
+
+@dataclass(slots=True)
+class UnreadableDurations:
+    """Counts the durations of a report that aren't numbers or don't fit."""
+
+    count: int = 0
+    example: str = ""
+
+    def add(self, value: object) -> None:
+        """Count a value that the report contains instead of a valid duration."""
+        self.count += 1
+        self.example = self.example or str(value)[:_MAX_EXAMPLE]
 
 
 @dataclass(slots=True)
 class ReportMetadata:
-    """The metadata of one report. A reader fills it while it reads; it is complete after the last result."""
+    """The metadata of one report. A reader fills it while it reads; it is complete after the last result.
+
+    `counted` contains the number of cases by outcome, and `executions` the number of further executions that the
+    report lists inside of cases.
+    """
 
     format: ReportFormatName = "junit"
     run: dict[str, Any] = field(default_factory=dict)  # unvalidated fields of RunIn
-    started_at: datetime | None = None
-    completed_at: datetime | None = None
+    times: RunTimes = field(default_factory=RunTimes)
     declared: dict[str, int] = field(default_factory=dict)
     counted: Counter[str] = field(default_factory=Counter)
+    executions: Counter[str] = field(default_factory=Counter)
+    unreadable: UnreadableDurations = field(default_factory=UnreadableDurations)
+    dropped_properties: int = 0
     notes: list[str] = field(default_factory=list)
     declares_failures: bool = False
     contains_failures: bool = False
@@ -30,19 +50,47 @@ class ReportMetadata:
         """Whether the report declares failing tests but contains no failure. A failure of an earlier attempt counts."""
         return self.declares_failures and not self.contains_failures
 
-    def add_start(self, started_at: datetime | None) -> None:
-        """Set the start of the run to the earliest start of its suites."""
-        if started_at and (self.started_at is None or started_at < self.started_at):
-            self.started_at = started_at
-
     def declare(self, count_name: str, number: int) -> None:
         """Add a count that the report states, such as `tests`. The counts of several suites add up."""
         self.declared[count_name] = self.declared.get(count_name, 0) + number
         self.declares_failures |= number > 0 and count_name in FAILURE_COUNTS
 
-    def compare_counts(self) -> None:
-        """Add a note for each declared count that differs from the number of elements. The elements are stored."""
-        for name in _COUNTED:
-            declared, counted = self.declared.get(name), self.counted[name]
-            if declared is not None and declared != counted:
-                self.notes.append(f"{name}: the report declares {declared}, but contains {counted}")
+    def add_notes(self) -> None:
+        """Add the notes about the complete report."""
+        self._compare_tests()
+        self._compare_failures()
+        if self.unreadable.count:
+            example = f"{self.unreadable.count} durations are invalid, such as {self.unreadable.example!r}"
+            self.notes.append(f"duration: {example}. They are stored as unknown.")
+        if self.dropped_properties:
+            limits = f"at most {MAX_PROPERTIES} properties and {MAX_PROPERTIES_BYTES} bytes per result are stored"
+            self.notes.append(f"properties: {self.dropped_properties} properties were dropped, because {limits}")
+
+    def _compare_tests(self) -> None:
+        """Add a note if the report contains fewer tests than it declares.
+
+        Tools declare fewer tests than they list if they don't count reruns (pytest) or todos (jest), and more if they
+        don't list skipped tests (mocha).
+        """
+        missing = self._missing("tests")
+        missing_skipped = self._missing("skipped")
+        if missing > missing_skipped:
+            self._note_count("tests")
+        elif missing_skipped > max(missing, 0):
+            self._note_count("skipped")
+
+    def _compare_failures(self) -> None:
+        """Add a note for each number of failures that differs, unless the sum of failures and errors is equal."""
+        names = [name for name in FAILURE_COUNTS if name in self.declared]
+        if sum(self.declared[name] for name in names) == sum(self.counted[name] for name in FAILURE_COUNTS):
+            return
+        for name in names:
+            if not self.counted[name] <= self.declared[name] <= self.counted[name] + self.executions[name]:
+                self._note_count(name)
+
+    def _missing(self, name: str) -> int:
+        contained = self.counted[name] + self.executions[name]
+        return self.declared.get(name, contained) - contained
+
+    def _note_count(self, name: str) -> None:
+        self.notes.append(f"{name}: the report declares {self.declared[name]}, but contains {self.counted[name]}")

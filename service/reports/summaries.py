@@ -26,6 +26,7 @@ def combine(summaries: Sequence[ReportSummary], names: Sequence[str | None]) -> 
         run={name: value for summary in reversed(summaries) for name, value in summary.run.items()},
         started_at=min(_times(summary.started_at for summary in summaries), default=None),
         completed_at=max(_times(summary.completed_at for summary in summaries), default=None),
+        duration_ms=None,  # without a start and an end, durations of several reports can overlap
         declared=declared,
         notes=tuple(notes),
         failures_missing=any(summary.failures_missing for summary in summaries),

@@ -14,23 +14,38 @@ _MAX_CHARACTERS: Final = 40
 _FIRST_YEAR: Final = 1990  # tools write the year 1 or 1970 if they don't know the time
 
 
-def milliseconds(seconds: str | None) -> float:
-    """Parse a number of seconds: `0.25` is 250. Return 0 if it is invalid, negative, or above the maximum duration."""
-    return _milliseconds(seconds) if seconds and len(seconds) < _MAX_CHARACTERS else 0
+def milliseconds(seconds: str) -> float | None:
+    """Parse a number of seconds: `0.25` is 250. A positive duration is at least 1.
+
+    Return None if the number is invalid, negative, or above the maximum duration.
+    """
+    return _milliseconds(seconds) if len(seconds) < _MAX_CHARACTERS else None
 
 
-def valid_milliseconds(duration: Any) -> float:
-    """Return a JSON number of milliseconds, or 0 if it is invalid, negative, or above the maximum duration."""
+def valid_milliseconds(duration: Any) -> float | None:
+    """Return a JSON number of milliseconds. A positive duration is at least 1.
+
+    Return None if the number is invalid, negative, or above the maximum duration.
+    """
     if isinstance(duration, bool) or not isinstance(duration, int | float):
-        return 0
-    return duration if 0 < duration <= MAX_DURATION_MS else 0
+        return None
+    return _at_least_1(duration) if 0 <= duration <= MAX_DURATION_MS else None
 
 
 def timestamp(text: str | None) -> datetime | None:
-    """Parse an ISO 8601 or RFC 1123 timestamp, in UTC if it has no zone. Return None if it is invalid."""
+    """Parse an ISO 8601 or RFC 1123 timestamp. Return UTC, or a time without a zone if the text has none.
+
+    Return None if the text is invalid.
+    """
     if not text or len(text) > _MAX_CHARACTERS:
         return None
     return _plausible(_parsed(text.strip()))
+
+
+def utc_timestamp(text: str | None) -> datetime | None:
+    """Parse a timestamp with a zone. Return None if it is invalid or has no zone, because then it is unknown."""
+    time = timestamp(text)
+    return time if time and time.tzinfo else None
 
 
 def epoch_ms(value: Any) -> datetime | None:
@@ -44,22 +59,26 @@ def epoch_ms(value: Any) -> datetime | None:
 
 
 @lru_cache(4_096)  # many cases have the same duration
-def _milliseconds(seconds: str) -> float:
+def _milliseconds(seconds: str) -> float | None:
     try:
         value = float(seconds)
     except ValueError:
         value = _with_separators(seconds.strip())
-    return round(value * 1000, 3) if 0 < value <= _MAX_S else 0
+    return _at_least_1(value * 1000) if 0 <= value <= _MAX_S else None
+
+
+def _at_least_1(duration_ms: float) -> float:
+    return max(1, round(duration_ms, 3)) if duration_ms > 0 else 0
 
 
 def _with_separators(seconds: str) -> float:
-    """Parse a number with thousands separators (`2,503.1`) or with a decimal comma (`1,25`)."""
+    """Parse a number with thousands separators (`2,503.1`) or with a decimal comma (`1,25`). Return -1 if invalid."""
     if _DECIMAL_COMMA.fullmatch(seconds):
         return float(seconds.replace(",", "."))
     try:
         return float(seconds.replace(",", ""))
     except ValueError:
-        return 0
+        return -1
 
 
 def _parsed(text: str) -> datetime | None:
@@ -77,7 +96,7 @@ def _plausible(time: datetime | None) -> datetime | None:
     if time is None or time.year < _FIRST_YEAR:
         return None
     if time.tzinfo is None:
-        return time.replace(tzinfo=UTC)
+        return time
     try:
         return time.astimezone(UTC)
     except OverflowError:

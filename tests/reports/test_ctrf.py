@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from service.reports.errors import ReportError
 from tests.reports.conversions import convert_all, convert_text
-from tests.reports.manifests import OWN
+from tests.reports.manifests import CORPUS, OWN
 
 
 def test_tests_become_results(tmp_path: Path) -> None:
@@ -116,6 +116,45 @@ def test_invalid_tests_keep_their_index(tmp_path: Path) -> None:
         )
 
     assert [detail["loc"] for detail in error.value.errors()] == [(0,), (1, "name"), (1, "status")]
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"status": "other", "rawStatus": "todo"}, "skipped"),
+        ({"status": "other", "rawStatus": "Disabled"}, "skipped"),
+        ({"status": "other", "rawStatus": "interrupted"}, "canceled"),
+        ({"status": "other"}, "canceled"),
+        ({"status": "failed", "rawStatus": "todo"}, "failed"),
+    ],
+    ids=range(5),
+)
+def test_test_that_was_not_run_is_skipped(fields: dict[str, Any], status: str, tmp_path: Path) -> None:
+    _, (result,) = convert_text(json.dumps({"results": {"tests": [{"name": "c", **fields}]}}), tmp_path)
+
+    assert result["status"] == status
+
+
+@pytest.mark.skipif(not CORPUS.exists(), reason="the corpus is missing")
+def test_todo_of_jest_is_skipped(tmp_path: Path) -> None:
+    report = json.loads((CORPUS / "gen-ctrf-jest-dayjs.json").read_bytes())
+    report["results"]["tests"][0] |= {"status": "other", "rawStatus": "todo"}
+
+    _, results = convert_text(json.dumps(report), tmp_path)
+
+    assert results[0]["status"] == "skipped"
+
+
+def test_duration_without_a_number_is_unknown_and_noted(tmp_path: Path) -> None:
+    tests = [
+        {"name": "a", "status": "passed", "duration": "soon"},
+        {"name": "b", "status": "passed"},
+        {"name": "c", "status": "passed", "duration": 0.25, "retryAttempts": [{"status": "failed", "duration": -1}]},
+    ]
+    summary, results = convert_text(json.dumps({"results": {"tests": tests}}), tmp_path)
+
+    assert [result.get("duration_ms") for result in results] == [None, None, 1]
+    assert summary.notes == ("duration: 2 durations are invalid, such as 'soon'. They are stored as unknown.",)
 
 
 def test_report_without_tests_is_malformed(tmp_path: Path) -> None:

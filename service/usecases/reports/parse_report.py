@@ -13,6 +13,7 @@ from service.contracts.run_events import ResultIn, RunIn
 from service.domain import results, texts
 from service.domain.errors import Rejected
 from service.domain.reports import MAX_PROBLEMS
+from service.domain.results import MAX_DURATION_MS
 from service.domain.runs import set_failures_missing
 from service.reports.chunks import read_chunks
 from service.reports.convert import ReportSummary
@@ -158,9 +159,10 @@ class ParsedReport:
 def _event(claimed: ClaimedReport, summary: ReportSummary, retention: timedelta) -> ParsedEvent:
     """Convert the metadata to an event without results. Raises Rejected."""
     problems = [_note(note) for note in summary.notes]
-    run = _run(claimed, summary)
-    completed_at = aware(run.get("completed_at") or _effective_time(claimed))
-    if AcceptanceWindow(claimed.received_at, retention).excludes(completed_at):
+    window = AcceptanceWindow(claimed.received_at, retention)
+    run = _run(claimed, summary, window)
+    completed_at = _completed_at(claimed, run)
+    if window.excludes(completed_at):
         expected = "must be within the retention and at most 24 h in the future"
         raise Rejected("completed_at_out_of_range", f"completed_at: {expected}, but is {completed_at.isoformat()}")
     event_s = to_ms(_effective_time(claimed)) // 1000
@@ -172,7 +174,7 @@ def _event(claimed: ClaimedReport, summary: ReportSummary, retention: timedelta)
     return ParsedEvent(*identity, event_s, state, [], run.get("shard") or 0, problems)
 
 
-def _run(claimed: ClaimedReport, summary: ReportSummary) -> RunIn:
+def _run(claimed: ClaimedReport, summary: ReportSummary, window: AcceptanceWindow) -> RunIn:
     """Return the fields of the run. Fields of the request override fields of the report. Raises Rejected."""
     fields = {**summary.run, **claimed.upload.run}
     if any(name in claimed.upload.run for name in COMPLETENESS_FIELDS):
@@ -187,16 +189,32 @@ def _run(claimed: ClaimedReport, summary: ReportSummary) -> RunIn:
         raise Rejected("invalid", "run.run_id: must not be '.' or '..'")
     if (conflict := find_conflicting_fields(run)) is not None:
         raise Rejected("invalid", f"run.{conflict}")
-    if run.get("started_at") is None and (started_at := _started_at(claimed, summary, run)):
-        run["started_at"] = started_at
+    _add_times(run, claimed, summary, window)
     return run
 
 
+def _add_times(run: RunIn, claimed: ClaimedReport, summary: ReportSummary, window: AcceptanceWindow) -> None:
+    """Add the times in the report, unless the request states them."""
+    if run.get("completed_at") is None and summary.completed_at and not window.excludes(summary.completed_at):
+        run["completed_at"] = summary.completed_at
+    if run.get("started_at") is None and (started_at := _started_at(claimed, summary, run)):
+        run["started_at"] = started_at
+
+
 def _started_at(claimed: ClaimedReport, summary: ReportSummary, run: RunIn) -> datetime | None:
-    if summary.started_at is None:
+    """Return the start in the report if the run can have started then, otherwise the end minus the duration."""
+    completed_at = _completed_at(claimed, run)
+    longest = _LONGEST_RUN if run.get("completed_at") is None else timedelta(milliseconds=MAX_DURATION_MS)
+    if summary.started_at and timedelta() <= completed_at - summary.started_at <= longest:
+        return summary.started_at
+    if summary.duration_ms is None or summary.started_at:
         return None
-    duration = aware(run.get("completed_at") or _effective_time(claimed)) - aware(summary.started_at)
-    return summary.started_at if timedelta() <= duration <= _LONGEST_RUN else None
+    return completed_at - timedelta(milliseconds=summary.duration_ms)
+
+
+def _completed_at(claimed: ClaimedReport, run: RunIn) -> datetime:
+    """Return the end that the request or the report states, or else the time of receipt."""
+    return aware(run.get("completed_at") or _effective_time(claimed))
 
 
 def _effective_time(claimed: ClaimedReport) -> datetime:

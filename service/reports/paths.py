@@ -1,0 +1,44 @@
+"""Paths and names of cases that are the same on every machine."""
+
+import re
+from typing import Final
+
+_BYTE_ORDER_MARK: Final = "\ufeff"
+_ABSOLUTE: Final = re.compile(r"file://|[/\\]|[A-Za-z]:[/\\]")
+_SEPARATOR: Final = re.compile(r"[/\\]")
+# An absolute path of a file at the start of a name, optionally followed by a line or a test. A name such as `/users` is
+# a route and not a file, so that a folder and a suffix are required.
+_FILE_NAME: Final = re.compile(
+    r"((?:file://)?(?:[/\\]{1,2}|[A-Za-z]:[/\\])(?:[^/\\:\n]+[/\\])+[^/\\:\n]*\.[A-Za-z]\w{0,11})(?=$|:)"
+)
+_CONFIGURATION: Final = re.compile(r"(?:[/\\]|[A-Za-z]:[/\\]).*\.xml(?:\.dist)?")
+# The first characters of a name that `portable_name` might change.
+UNUSUAL_STARTS: Final = frozenset(("", "/", "\\", _BYTE_ORDER_MARK))
+
+
+def portable_path(path: str, root: str | None = None) -> str:
+    """Return a path relative to `root`, or the name of the file if the path is absolute and not below `root`."""
+    path = path.lstrip(_BYTE_ORDER_MARK)
+    if not _ABSOLUTE.match(path):
+        return path
+    path = path.removeprefix("file://")
+    if root and path.startswith(root):
+        return path[len(root) :].replace("\\", "/")
+    return _SEPARATOR.split(path.rstrip("/\\"))[-1]
+
+
+def portable_name(name: str, root: str | None = None) -> str:
+    """Return the name of a suite, class, or case without a byte order mark and without the absolute path of a file."""
+    name = name.lstrip(_BYTE_ORDER_MARK)
+    file = _FILE_NAME.match(name)
+    return portable_path(file[1], root) + name[file.end() :] if file else name
+
+
+def root_of_configuration(suite: str) -> str | None:
+    """Return the folder of a suite that is named by the absolute path of its configuration (PHPUnit), with a separator.
+
+    Return None for any other suite.
+    """
+    if not _CONFIGURATION.fullmatch(suite):
+        return None
+    return suite[: max(suite.rfind("/"), suite.rfind("\\")) + 1]

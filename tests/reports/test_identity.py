@@ -1,0 +1,170 @@
+"""The identity of cases doesn't depend on outcomes or on the machine."""
+
+import os
+import random
+import re
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from service.reports.paths import portable_name, portable_path
+from tests.reports.conversions import convert_all, convert_cases, convert_text
+from tests.reports.manifests import CORPUS, OWN, ListedReport, readable
+
+SEED: Final = int(os.environ.get("RESULTS_TEST_SEED", "7"))
+needs_corpus: Final = pytest.mark.skipif(not CORPUS.exists(), reason="the corpus is missing")
+
+_OUTCOMES: Final = ("error", "failure", "skipped", "skip", "flakyFailure", "flakyError", "rerunFailure", "rerunError")
+# Absolute paths in attributes and values that can be part of an identity.
+_PATH: Final = re.compile(
+    r"""((?:\b(?:name|classname|class|file|filepath)=|"(?:filePath|name|suite)":\s*)["'])"""
+    r"""((?:/[\w.~-]+){2}|[A-Z]:\\[\w.~-]+)(?=[/\\][^"']*\.\w+["'])"""
+)
+
+
+def _readable_junit() -> list[Any]:
+    """Return the JUnit XML reports that the standard library can parse: the identity of others has no relations."""
+    return [
+        listed
+        for listed in readable()
+        if not isinstance(listed, ListedReport)
+        or (listed.format == "junit-xml" and listed.path.name != "external-entity.xml")
+    ]
+
+
+@pytest.mark.parametrize("listed", _readable_junit(), ids=str)
+def test_outcomes_do_not_change_identities(listed: ListedReport, tmp_path: Path) -> None:
+    _, results = convert_all(listed.path, tmp_path)
+    tree = ElementTree.parse(listed.path)
+    _change_outcomes(tree, random.Random(SEED))
+
+    _, changed = convert_text(ElementTree.tostring(tree.getroot(), "utf-8"), tmp_path)
+
+    assert _identities(changed) == _identities(results)
+
+
+@pytest.mark.parametrize("listed", readable(), ids=str)
+def test_two_checkout_paths_lead_to_the_same_identities(listed: ListedReport, tmp_path: Path) -> None:
+    report = listed.path.read_bytes()
+    if report[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        report = report.decode("utf-16").encode()
+    moved = _PATH.sub(r"\1/builds/other folder/checkout-7", report.decode("latin-1")).encode("latin-1")
+
+    _, results = convert_text(report, tmp_path)
+    _, elsewhere = convert_text(moved, tmp_path)
+
+    assert _identities(elsewhere) == _identities(results)
+    assert not any(_has_absolute_path(result) for result in results)
+
+
+@needs_corpus
+@pytest.mark.parametrize(
+    ("file", "index", "suite", "name", "path"),
+    [
+        ("phpunit-checkstyle.xml", 0, "PHPUnitTestSuite > CommentsTest", "testGoodDoc", "test/CommentsTest.php"),
+        ("codeception-xunit10.xml", 0, "acceptance (jenkins) > CommercialCombinedCest", "baseFlowTest",
+         "CommercialCombinedCest.php"),
+        ("xcresult-trunk-mix.xml", 1, "swift testing exampleTests.HelloWorldTestSuite", "helloWorldInvalid()",
+         "swift_testing_exampleTests.swift"),
+        ("nextest-mikepenz.xml", 0, "oxidized_navigation::parry3d", "test_failure", None),
+        ("xunitnet-xslt1.xml", 0, "MyProject.Tests > SampleFact", "FailedTest", None),
+        ("gen-ctrf-jest-dayjs.json", 0, "comparison.test.js", "is same without units", "comparison.test.js"),
+        ("gen-ctrf-mocha-express.json", 0, "app.all.js", "app.all() should add a router per method", "app.all.js"),
+    ],
+    ids=["phpunit", "codeception", "xcresult", "nextest", "xunit.net", "jest", "mocha"],
+)  # fmt: skip
+def test_identities_of_real_reports(
+    file: str, index: int, suite: str, name: str, path: str | None, tmp_path: Path
+) -> None:
+    _, results = convert_all(CORPUS / file, tmp_path)
+
+    result = results[index]
+    assert (result.get("suite"), result["name"], result.get("file")) == (suite, name, path)
+
+
+def test_suites_of_robot_are_not_doubled(tmp_path: Path) -> None:
+    _, results = convert_all(OWN / "robot-xunit.xml", tmp_path)
+
+    assert [result.get("suite") for result in results] == ["Rf > Sub > Login"] * 2 + ["Rf > Top"] * 2
+
+
+def test_prefix_is_removed_once(tmp_path: Path) -> None:
+    (result,) = convert_cases("<testcase classname='a.a.b' name='c'/>", tmp_path, 'name="a"')
+
+    assert result["suite"] == "a > a.b"
+
+
+@pytest.mark.parametrize(
+    ("suite", "case", "identity"),
+    [
+        ('name="s"', 'name="" classname="k"', ("s", "k")),
+        ('name="s" file="/ci/x/t.js"', 'name=""', ("s", "t.js")),
+        ('name="s"', "", ("s", "")),
+        ("", 'name="c" classname="c"', ("c", "c")),
+        ("", 'name="c" file="/ci/x/t.js"', ("t.js", "c")),
+        ('name="\ufeffs"', 'name="\ufeffc" classname="\ufeffk"', ("s > k", "c")),
+        ('name="/ci/x/a.js"', 'name="/ci/x/a.js:7"', ("a.js", "a.js:7")),
+        ('name="/users/list"', 'name="/users/{id}"', ("/users/list", "/users/{id}")),
+    ],
+    ids=["class", "file", "nothing", "suite by class", "suite by file", "byte order mark", "paths", "routes"],
+)
+def test_empty_and_unusual_names(suite: str, case: str, identity: tuple[str, str], tmp_path: Path) -> None:
+    (result,) = convert_cases(f"<testcase {case}/>", tmp_path, suite)
+
+    assert (result["suite"], result["name"]) == identity
+
+
+@pytest.mark.parametrize(
+    ("path", "root", "portable"),
+    [
+        ("a/b.py", None, "a/b.py"),
+        ("../b.py", "/w/", "../b.py"),
+        ("/w/a/b.py", "/w/", "a/b.py"),
+        ("/x/a/b.py", "/w/", "b.py"),
+        ("C:\\w\\a\\b.cs", "C:\\w\\", "a/b.cs"),
+        ("C:\\w\\a\\b.cs", None, "b.cs"),
+        ("file:///w/a/b.py", "/w/", "a/b.py"),
+        ("\\\\server\\share\\b.cs", None, "b.cs"),
+        ("\ufeffa.py", None, "a.py"),
+    ],
+    ids=range(9),
+)
+def test_paths_become_portable(path: str, root: str | None, portable: str) -> None:
+    assert portable_path(path, root) == portable
+
+
+@pytest.mark.parametrize(
+    ("name", "portable"),
+    [
+        ("/", "/"),
+        ("/a.js", "/a.js"),
+        ("/api/users returns 1.5", "/api/users returns 1.5"),
+        ("/w/a/b.rb:3 works", "b.rb:3 works"),
+        ("D:\\w\\b.cs", "b.cs"),
+        ("GET /a/b.json", "GET /a/b.json"),
+    ],
+    ids=range(6),
+)
+def test_only_paths_of_files_are_removed_from_names(name: str, portable: str) -> None:
+    assert portable_name(name) == portable
+
+
+def _change_outcomes(tree: Any, chance: random.Random) -> None:
+    for case in tree.iter("testcase"):
+        for element in [child for child in case if child.tag in _OUTCOMES]:
+            case.remove(element)
+        if outcome := chance.choice((None, "failure", "error", "skipped", "flakyFailure")):
+            message = chance.choice(("no", "failed on teardown with x"))
+            ElementTree.SubElement(case, outcome, {"message": message}).text = "text"
+
+
+def _identities(results: list[Any]) -> Counter[tuple[Any, ...]]:
+    return Counter((result.get("suite"), result["name"], result.get("file")) for result in results)
+
+
+def _has_absolute_path(result: Any) -> bool:
+    texts = (result.get("suite") or "", result["name"], result.get("file") or "")
+    return any(re.search(r"(?:^| > )(?:/|[A-Z]:\\)(?:[^/\\>]+[/\\])+[^/\\>]+\.\w+(?:$| > )", text) for text in texts)
