@@ -1,5 +1,7 @@
 """Tests of errors of the database server: a client gets 503 with Retry-After, never 500."""
 
+from typing import Any
+
 import asyncpg
 import pytest
 
@@ -34,3 +36,16 @@ async def test_error_of_the_server_during_a_read_is_503(api: Api, database_url: 
     response = await api.send("GET", "/v1/runs")
     assert response.status == 503
     assert int(response.headers["Retry-After"]) > 0
+    assert "permission denied" not in await response.text()
+
+
+async def test_unexpected_error_shows_no_internals(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise KeyError("internals")
+
+    monkeypatch.setattr("service.api.handlers.runs.as_organization", fail)
+    response = await api.send("GET", "/v1/runs/run_1")
+    body = await response.json()
+    assert (response.status, body["error"]["code"]) == (500, "internal_error")
+    assert body["request_id"] == response.headers["X-Request-Id"]
+    assert "internals" not in await response.text()
