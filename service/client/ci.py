@@ -1,8 +1,12 @@
 """The metadata of the current CI job, which is the default metadata of a report."""
 
+import json
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final, NamedTuple
+
+from service.client.terminal import print_message
 
 GetVariable = Callable[[str], str]  # returns an empty string for a variable that isn't set
 
@@ -37,12 +41,28 @@ def _github(get: GetVariable) -> CiJob:
     """GitHub sets no variable that distinguishes the jobs of a matrix: they share a run unless --run-id is given."""
     run_id = f"github-{get('GITHUB_RUN_ID')}-{get('GITHUB_RUN_ATTEMPT')}-{get('GITHUB_JOB')}"
     url = f"{get('GITHUB_SERVER_URL')}/{get('GITHUB_REPOSITORY')}/actions/runs/{get('GITHUB_RUN_ID')}"
-    return CiJob(run_id, get("GITHUB_HEAD_REF") or get("GITHUB_REF_NAME"), get("GITHUB_SHA"), url)
+    return CiJob(run_id, get("GITHUB_HEAD_REF") or get("GITHUB_REF_NAME"), _github_commit(get), url)
+
+
+def _github_commit(get: GetVariable) -> str:
+    """Return the head commit. GITHUB_SHA of a pull request is a merge commit, which exists in no branch."""
+    if not get("GITHUB_HEAD_REF"):
+        return get("GITHUB_SHA")
+    try:
+        event = json.loads(Path(get("GITHUB_EVENT_PATH")).read_text("utf-8"))
+        return str(event["pull_request"]["head"]["sha"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        print_message(
+            f"GITHUB_EVENT_PATH: the commit is unknown, because it contains no pull_request.head.sha: {error!r}"
+        )
+        return ""
 
 
 def _gitlab(get: GetVariable) -> CiJob:
+    """GitLab sets the head commit separately only if the job tests a merge commit."""
+    commit = get("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA") or get("CI_COMMIT_SHA")
     branch = get("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME") or get("CI_COMMIT_REF_NAME")
-    return CiJob(f"gitlab-{get('CI_JOB_ID')}", branch, get("CI_COMMIT_SHA"), get("CI_JOB_URL"))
+    return CiJob(f"gitlab-{get('CI_JOB_ID')}", branch, commit, get("CI_JOB_URL"))
 
 
 def _buildkite(get: GetVariable) -> CiJob:
@@ -58,8 +78,10 @@ def _circleci(get: GetVariable) -> CiJob:
 
 
 def _jenkins(get: GetVariable) -> CiJob:
+    """Plugins for pull requests set the head commit, because GIT_COMMIT can be a merge commit."""
     branch = get("CHANGE_BRANCH") or get("BRANCH_NAME") or get("GIT_BRANCH")
-    return CiJob(get("BUILD_TAG"), branch, get("GIT_COMMIT"), get("BUILD_URL"))
+    head = get("ghprbActualCommit") or get("gitlabMergeRequestLastCommit")
+    return CiJob(get("BUILD_TAG"), branch, head or get("GIT_COMMIT"), get("BUILD_URL"))
 
 
 def _normalize(job: CiJob) -> CiJob:

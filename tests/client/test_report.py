@@ -125,9 +125,14 @@ async def test_command_uses_the_metadata_of_the_ci_job(reports: Reports, tmp_pat
     [
         (
             {"GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": "12", "GITHUB_RUN_ATTEMPT": "2", "GITHUB_JOB": "test",
-             "GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": "o/r", "GITHUB_HEAD_REF": "fix",
-             "GITHUB_REF_NAME": "9/merge", "GITHUB_SHA": "abc"},
-            CiJob("github-12-2-test", "fix", "abc", "https://github.com/o/r/actions/runs/12"),
+             "GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": "o/r", "GITHUB_REF_NAME": "main",
+             "GITHUB_SHA": "abc"},
+            CiJob("github-12-2-test", "main", "abc", "https://github.com/o/r/actions/runs/12"),
+        ),
+        (
+            {"GITLAB_CI": "true", "CI_JOB_ID": "7", "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME": "fix",
+             "CI_MERGE_REQUEST_SOURCE_BRANCH_SHA": "head", "CI_COMMIT_SHA": "merge"},
+            CiJob("gitlab-7", "fix", "head"),
         ),
         (
             {"BUILDKITE": "true", "BUILDKITE_JOB_ID": "j", "BUILDKITE_BUILD_URL": "https://b/1",
@@ -143,8 +148,35 @@ async def test_command_uses_the_metadata_of_the_ci_job(reports: Reports, tmp_pat
              "GIT_COMMIT": "abc", "BUILD_URL": "https://j/7"},
             CiJob("jenkins-shop-7", "origin/main", "abc", "https://j/7"),
         ),
+        (
+            {"JENKINS_URL": "https://j", "BUILD_TAG": "t", "GIT_COMMIT": "merge", "ghprbActualCommit": "head"},
+            CiJob("t", None, "head"),
+        ),
         ({"HOME": "/root"}, CiJob()),
     ],
 )  # fmt: skip
 def test_ci_job_is_read_from_environment_variables(variables: dict[str, str], job: CiJob) -> None:
     assert current_job(variables) == job
+
+
+def test_commit_of_a_pull_request_on_github_is_its_head(tmp_path: Path) -> None:
+    event = write(tmp_path, "event.json", b'{"pull_request": {"head": {"sha": "head"}}}')
+
+    assert current_job(_pull_request(event)).commit_sha == "head"
+
+
+@pytest.mark.parametrize("event", [b"{}", b"[]", b"{", b'{"pull_request": null}'], ids=range(4))
+def test_commit_of_a_pull_request_without_its_event_is_unknown(
+    event: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert current_job(_pull_request(write(tmp_path, "event.json", event))).commit_sha is None
+    assert capsys.readouterr().err.startswith("GITHUB_EVENT_PATH: the commit is unknown")
+
+
+def _pull_request(event: Path) -> dict[str, str]:
+    return {
+        "GITHUB_ACTIONS": "true",
+        "GITHUB_HEAD_REF": "fix",
+        "GITHUB_SHA": "merge",
+        "GITHUB_EVENT_PATH": str(event),
+    }
