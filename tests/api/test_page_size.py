@@ -21,7 +21,7 @@ async def stored(api: Api, monkeypatch: pytest.MonkeyPatch) -> Api:
     invalid = {"name": "x" * 500, "status": "unknown"}
     for second, run_id in enumerate(RUNS):
         time = f"2026-05-20T12:00:{second:02}Z"
-        await api.store.ingest(run_event(run_id, [result(), invalid], labels={"note": "x" * 500}, time=time))
+        await api.store.ingest(run_event(run_id, [result(run_id), invalid], labels={"note": "x" * 500}, time=time))
         await api.send("POST", "/v1/results/export", json={"format": "csv", "filter": {"run_id": run_id}})
     async with api.store.pool.acquire() as connection:
         await connection.execute("UPDATE events SET number = nextval('event_numbers')")
@@ -33,6 +33,7 @@ async def stored(api: Api, monkeypatch: pytest.MonkeyPatch) -> Api:
     ("path", "params"),
     [
         ("/v1/runs", {}),
+        ("/v1/results", {}),
         ("/v1/events", {}),
         ("/v1/receipts", {}),
         ("/v1/results/export", {}),
@@ -46,6 +47,19 @@ async def test_list_of_large_items_has_small_pages_and_is_complete(
     assert len(orjson.dumps(first["data"])) < 2_000 + 2_000  # the budget and the item with which the page reaches it
     found = [run_id_of(item) for item in await stored.list_all(path, {"limit": "1000", **params})]
     assert found == RUNS[::-1]
+
+
+@pytest.mark.parametrize("path", ["/v1/cases?project_id=shop", "/v1/results/{result}/artifacts"])
+async def test_list_without_runs_has_small_pages_and_is_complete(stored: Api, path: str) -> None:
+    artifacts = [{"name": f"{run_id}.png", "uri": "x" * 300} for run_id in RUNS]
+    await stored.store.ingest(run_event("run_with_artifacts", [result(RUNS[0], artifacts=artifacts)]))
+    results = (await stored.get("/v1/results", {"run_id": "run_with_artifacts"}))["data"]
+    path = path.format(result=results[0]["id"])
+    first = await stored.get(path, {"limit": "100"})
+    assert 1 <= len(first["data"]) < len(RUNS)
+    assert first["has_more"]
+    names = [item["name"].removesuffix(".png") for item in await stored.list_all(path, {"limit": "100"})]
+    assert sorted(names) == RUNS
 
 
 def run_id_of(item: Any) -> Any:

@@ -9,6 +9,7 @@ from service.domain.filters import ResultFilter, RunFilter
 from service.domain.ids import CaseKey
 from service.store.export_readers.plans import export_statement
 from service.store.postgres.composition import Statement, compose, page_by_id_statement
+from service.store.queries import artifacts as read_artifacts
 from service.store.queries import cases as read_cases
 from service.store.queries import results as read_results
 from service.store.queries import runs as read_runs
@@ -28,7 +29,6 @@ VALUES: dict[str, list[Any]] = {
 SINGLE_ROWS = (
     "one_result",
     "one_run",
-    "page_of_artifacts",
     "one_artifact",
     "has_result",
     "complete_runs",
@@ -69,5 +69,6 @@ def composed_exports() -> dict[str, Statement]:
 def all_composed() -> dict[str, Statement]:
     """Every statement that any filter leads to, by name."""
     single = {compose(name) for name in (*SINGLE_ROWS, *SINGLE_OBJECTS)}
-    by_id = {page_by_id_statement(listed) for listed in LISTED_BY_ID}
+    pages = {read_artifacts.page_statement()}
+    by_id = pages | {page_by_id_statement(listed) for listed in LISTED_BY_ID}
     return {statement.name: statement for statement in composed_lists() | single | by_id} | composed_exports()

@@ -3,7 +3,8 @@
 from typing import Final, NamedTuple
 
 from service.domain.ids import CaseKey, OrgId, RunKey
-from service.store.postgres.composition import compose
+from service.store.postgres import composition
+from service.store.postgres.composition import Statement, compose
 from service.store.postgres.database import Connection
 
 
@@ -29,7 +30,7 @@ async def list_page(
     link_base: str,
 ) -> ArtifactPage:  # fmt: skip
     """Return the next artifacts of the result and of its run."""
-    statement = compose("page_of_artifacts")
+    statement = page_statement()
     run_level, artifact_key = after or _START
     values = {
         "org_id": org_id, "run_key": key[0], "case_key": key[1], "page": limit,
@@ -60,3 +61,8 @@ async def find_one(
     }  # fmt: skip
     text: str | None = await compose("one_artifact").fetch_value(connection, values)
     return text
+
+
+def page_statement() -> Statement:
+    """Return the statement for the list."""
+    return compose("page_of_artifacts", page_bytes=composition.MAX_PAGE_BYTES)

@@ -3,6 +3,7 @@
 from typing import Final, NamedTuple
 
 from service.domain.ids import CaseKey, OrgId
+from service.store.postgres import composition
 from service.store.postgres.composition import RUN_BUDGET, Statement, compose
 from service.store.postgres.database import Connection
 
@@ -70,7 +71,8 @@ async def find_project(connection: Connection, org_id: OrgId, case_key: CaseKey,
 
 def page_statement(*, of_one_suite: bool) -> Statement:
     """Return the statement for the list."""
-    return compose("page_of_cases", suite="suite_one" if of_one_suite else "suite_any", window=_WINDOW_IN_LISTS)
+    suite = "suite_one" if of_one_suite else "suite_any"
+    return compose("page_of_cases", suite=suite, window=_WINDOW_IN_LISTS, page_bytes=composition.MAX_PAGE_BYTES)
 
 
 def one_statement() -> Statement:

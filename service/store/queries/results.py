@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 from service.domain.filters import Position, ResultFilter
 from service.domain.ids import CaseKey, OrgId, RunKey
+from service.store.postgres import composition
 from service.store.postgres.composition import PROBE_BUDGET, ROW_BUDGET, RUN_BUDGET, Statement, compose
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
@@ -45,7 +46,8 @@ async def list_page(
     limit: int,
     budgets: Budgets = BUDGETS,
 ) -> ResultPage:
-    """Return the next results, newest first. A page has fewer than `limit` if the budget ends before the list does."""
+    """Return the next results, newest first. A page has fewer than `limit` if it is large or if the budget ends before
+    the list does."""
     resolved = await _resolve_case(connection, org_id, filter_)
     if resolved is None:
         return ResultPage("[]", None)
@@ -79,7 +81,13 @@ def page_statement(filter_: ResultFilter, budgets: Budgets = BUDGETS) -> Stateme
 
 
 def _compose(budgets: Budgets, **choices: str) -> Statement:
-    return compose("page_of_results", run_budget=budgets.runs, row_budget=budgets.rows, **choices)
+    return compose(
+        "page_of_results",
+        run_budget=budgets.runs,
+        row_budget=budgets.rows,
+        page_bytes=composition.MAX_PAGE_BYTES,
+        **choices,
+    )
 
 
 def _driver(filter_: ResultFilter) -> str:

@@ -12,39 +12,52 @@ WITH recent AS MATERIALIZED (SELECT run_key FROM runs WHERE org_id = $1 AND proj
     ORDER BY c.suite_hash, c.case_key LIMIT $5::int + 1
 ), numbered AS MATERIALIZED (
     SELECT *, row_number() OVER () AS row_no, count(*) OVER () AS row_count FROM listed
+), sized AS MATERIALIZED (
+    SELECT suite_hash, case_key, row_no, item,
+           sum(octet_length(item)) OVER (ORDER BY row_no) - octet_length(item) < 4194304 AS fits
+    FROM (
+        SELECT key.suite_hash, key.case_key, key.row_no, row_to_json(listed_case)::text AS item
+        FROM numbered key CROSS JOIN LATERAL (
+            SELECT * FROM cases c WHERE c.org_id = $1 AND c.case_key = key.case_key LIMIT 1
+        ) c
+        CROSS JOIN LATERAL (
+            SELECT count(*)::int AS runs, (array_agg(status))[1] AS last_status, (array_agg(run_key))[1] AS last_run,
+                   count(*) FILTER (WHERE status IN ('p', 'f', 'e')) AS executed,
+                   count(*) FILTER (WHERE status IN ('f', 'e')) AS failing, count(*) FILTER (WHERE flaky) AS flaky,
+                   avg(duration_ms) FILTER (WHERE status IN ('p', 'f', 'e')) AS mean_ms,
+                   percentile_disc(0.95) WITHIN GROUP (ORDER BY duration_ms) FILTER (WHERE status IN ('p', 'f', 'e')) AS p95_ms
+            FROM (
+                SELECT r.run_key, r.status, r.flaky, known_duration(r.duration_ms) AS duration_ms
+                FROM recent CROSS JOIN LATERAL (
+                    SELECT run_key, status, flaky, duration_ms FROM results r
+                    WHERE r.org_id = $1 AND r.run_key = recent.run_key AND r.case_key = c.case_key LIMIT 1
+                ) r
+                LIMIT $6::int
+            ) last_results
+        ) statistics
+        LEFT JOIN LATERAL (
+            SELECT r.run_id, r.completed_at FROM runs r WHERE r.org_id = $1 AND r.run_key = statistics.last_run LIMIT 1
+        ) last_run ON true
+        CROSS JOIN LATERAL (
+            SELECT
+                case_public_id(c.case_key) AS id, c.project_id, c.case_id, c.suite, c.name, c.file,
+                status_name(statistics.last_status) AS last_status, last_run.run_id AS last_run_id,
+                rfc3339(last_run.completed_at) AS last_completed_at, statistics.runs,
+                round(statistics.failing::numeric / nullif(statistics.executed, 0), 4) AS failure_rate,
+                round(statistics.flaky::numeric / nullif(statistics.executed, 0), 4) AS flaky_rate,
+                round(statistics.mean_ms)::int AS mean_duration_ms, statistics.p95_ms AS p95_duration_ms
+        ) listed_case
+        WHERE key.row_no <= $5::int
+    ) listed
 )
-SELECT '[' || coalesce((SELECT string_agg(row_to_json(item)::text, ',') FROM (
-           SELECT
-               case_public_id(c.case_key) AS id, c.project_id, c.case_id, c.suite, c.name, c.file,
-               status_name(statistics.last_status) AS last_status, last_run.run_id AS last_run_id,
-               rfc3339(last_run.completed_at) AS last_completed_at, statistics.runs,
-               round(statistics.failing::numeric / nullif(statistics.executed, 0), 4) AS failure_rate,
-               round(statistics.flaky::numeric / nullif(statistics.executed, 0), 4) AS flaky_rate,
-               round(statistics.mean_ms)::int AS mean_duration_ms, statistics.p95_ms AS p95_duration_ms
-           FROM numbered key CROSS JOIN LATERAL (
-               SELECT * FROM cases c WHERE c.org_id = $1 AND c.case_key = key.case_key LIMIT 1
-           ) c
-           CROSS JOIN LATERAL (
-               SELECT count(*)::int AS runs, (array_agg(status))[1] AS last_status, (array_agg(run_key))[1] AS last_run,
-                      count(*) FILTER (WHERE status IN ('p', 'f', 'e')) AS executed,
-                      count(*) FILTER (WHERE status IN ('f', 'e')) AS failing, count(*) FILTER (WHERE flaky) AS flaky,
-                      avg(duration_ms) FILTER (WHERE status IN ('p', 'f', 'e')) AS mean_ms,
-                      percentile_disc(0.95) WITHIN GROUP (ORDER BY duration_ms) FILTER (WHERE status IN ('p', 'f', 'e')) AS p95_ms
-               FROM (
-                   SELECT r.run_key, r.status, r.flaky, known_duration(r.duration_ms) AS duration_ms
-                   FROM recent CROSS JOIN LATERAL (
-                       SELECT run_key, status, flaky, duration_ms FROM results r
-                       WHERE r.org_id = $1 AND r.run_key = recent.run_key AND r.case_key = c.case_key LIMIT 1
-                   ) r
-                   LIMIT $6::int
-               ) last_results
-           ) statistics
-           LEFT JOIN LATERAL (
-               SELECT r.run_id, r.completed_at FROM runs r WHERE r.org_id = $1 AND r.run_key = statistics.last_run LIMIT 1
-           ) last_run ON true
-           WHERE key.row_no <= $5::int ORDER BY key.row_no
-       ) item), '') || ']' AS data, page_end.suite_hash, page_end.case_key
+SELECT '[' || coalesce((SELECT string_agg(item, ',' ORDER BY row_no) FROM sized WHERE fits), '') || ']' AS data,
+       coalesce(full_page.suite_hash, page_end.suite_hash) AS suite_hash,
+       coalesce(full_page.case_key, page_end.case_key) AS case_key
 FROM (SELECT) one_row
 LEFT JOIN LATERAL (
     SELECT suite_hash, case_key FROM numbered WHERE row_no = $5::int AND row_count > $5::int
-) page_end ON true;
+) page_end ON true
+LEFT JOIN LATERAL (
+    SELECT suite_hash, case_key FROM sized WHERE fits AND EXISTS (SELECT 1 FROM sized WHERE NOT fits)
+    ORDER BY row_no DESC LIMIT 1
+) full_page ON true;

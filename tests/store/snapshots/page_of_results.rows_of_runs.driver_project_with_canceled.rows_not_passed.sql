@@ -46,37 +46,48 @@ WITH examined AS MATERIALIZED (
            CASE WHEN count(*) FILTER (WHERE matches) OVER () > $9::int THEN $9::int
                 ELSE count(*) OVER () END AS page_rows
     FROM examined
+), sized AS MATERIALIZED (
+    SELECT run_key, case_key, row_no, item,
+           sum(octet_length(item)) OVER (ORDER BY row_no) - octet_length(item) < 4194304 AS fits
+    FROM (
+        SELECT key.run_key, key.case_key, key.row_no, row_to_json(listed_result)::text AS item
+        FROM numbered key
+        CROSS JOIN LATERAL (
+            SELECT r.run_key, r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms FROM results r
+            WHERE r.org_id = $5 AND r.run_key = key.run_key AND r.case_key = key.case_key LIMIT 1
+        ) fact
+        CROSS JOIN LATERAL (
+            SELECT r.run_id, r.project_id, r.environment, r.branch, r.completed_at FROM runs r
+            WHERE r.org_id = $5 AND r.run_key = key.run_key LIMIT 1
+        ) run
+        CROSS JOIN LATERAL (
+            SELECT c.case_id, c.suite, c.name, c.file FROM cases c
+            WHERE c.org_id = $5 AND c.case_key = key.case_key LIMIT 1
+        ) test_case
+        LEFT JOIN LATERAL (
+            SELECT d.type, d.message FROM result_details d
+            WHERE fact.status <> 'p' AND d.org_id = $5 AND d.run_key = key.run_key AND d.case_key = key.case_key
+              AND d.is_last_attempt LIMIT 1
+        ) detail ON true
+        CROSS JOIN LATERAL (
+            SELECT
+                result_id(fact.run_key, fact.case_key) AS id, run.run_id, run.project_id, run.environment, run.branch,
+                case_public_id(fact.case_key) AS "case", test_case.case_id, test_case.suite, test_case.name, test_case.file,
+                status_name(fact.status) AS status, fact.flaky, fact.attempts, known_duration(fact.duration_ms) AS duration_ms,
+                rfc3339(known_start(run.completed_at, fact.started_offset_ms)) AS started_at, rfc3339(run.completed_at) AS completed_at,
+                CASE WHEN fact.status <> 'p' THEN coalesce(first_line(detail.message), first_line(detail.type)) END AS failure_summary
+        ) listed_result
+        WHERE key.matches AND key.row_no <= key.page_rows
+    ) listed
 )
-SELECT '[' || coalesce((SELECT string_agg(row_to_json(item)::text, ',') FROM (
-           SELECT
-               result_id(fact.run_key, fact.case_key) AS id, run.run_id, run.project_id, run.environment, run.branch,
-               case_public_id(fact.case_key) AS "case", test_case.case_id, test_case.suite, test_case.name, test_case.file,
-               status_name(fact.status) AS status, fact.flaky, fact.attempts, known_duration(fact.duration_ms) AS duration_ms,
-               rfc3339(known_start(run.completed_at, fact.started_offset_ms)) AS started_at, rfc3339(run.completed_at) AS completed_at,
-               CASE WHEN fact.status <> 'p' THEN coalesce(first_line(detail.message), first_line(detail.type)) END AS failure_summary
-           FROM numbered key
-           CROSS JOIN LATERAL (
-               SELECT r.run_key, r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms FROM results r
-               WHERE r.org_id = $5 AND r.run_key = key.run_key AND r.case_key = key.case_key LIMIT 1
-           ) fact
-           CROSS JOIN LATERAL (
-               SELECT r.run_id, r.project_id, r.environment, r.branch, r.completed_at FROM runs r
-               WHERE r.org_id = $5 AND r.run_key = key.run_key LIMIT 1
-           ) run
-           CROSS JOIN LATERAL (
-               SELECT c.case_id, c.suite, c.name, c.file FROM cases c
-               WHERE c.org_id = $5 AND c.case_key = key.case_key LIMIT 1
-           ) test_case
-           LEFT JOIN LATERAL (
-               SELECT d.type, d.message FROM result_details d
-               WHERE fact.status <> 'p' AND d.org_id = $5 AND d.run_key = key.run_key AND d.case_key = key.case_key
-                 AND d.is_last_attempt LIMIT 1
-           ) detail ON true
-           WHERE key.matches AND key.row_no <= key.page_rows
-           ORDER BY key.row_no
-       ) item), '') || ']' AS data,
-       page_end.run_key, page_end.case_key
+SELECT '[' || coalesce((SELECT string_agg(item, ',' ORDER BY row_no) FROM sized WHERE fits), '') || ']' AS data,
+       coalesce(full_page.run_key, page_end.run_key) AS run_key,
+       coalesce(full_page.case_key, page_end.case_key) AS case_key
 FROM (SELECT) one_row
 LEFT JOIN LATERAL (
     SELECT run_key, case_key FROM numbered WHERE row_no = page_rows AND (row_count > $9::int OR is_edge)
-) page_end ON true;
+) page_end ON true
+LEFT JOIN LATERAL (
+    SELECT run_key, case_key FROM sized WHERE fits AND EXISTS (SELECT 1 FROM sized WHERE NOT fits)
+    ORDER BY row_no DESC LIMIT 1
+) full_page ON true;

@@ -9,20 +9,33 @@ WITH recent AS MATERIALIZED ({recent}), listed AS MATERIALIZED (
     ORDER BY c.suite_hash, c.case_key LIMIT :page::int + 1
 ), numbered AS MATERIALIZED (
     SELECT *, row_number() OVER () AS row_no, count(*) OVER () AS row_count FROM listed
+), sized AS MATERIALIZED (
+    SELECT suite_hash, case_key, row_no, item,
+           sum(octet_length(item)) OVER (ORDER BY row_no) - octet_length(item) < {page_bytes} AS fits
+    FROM (
+        SELECT key.suite_hash, key.case_key, key.row_no, row_to_json(listed_case)::text AS item
+        FROM numbered key CROSS JOIN LATERAL (
+            SELECT * FROM cases c WHERE c.org_id = :org_id AND c.case_key = key.case_key LIMIT 1
+        ) c
+        {case_statistics}
+        CROSS JOIN LATERAL (
+            SELECT
+                {case_fields}
+        ) listed_case
+        WHERE key.row_no <= :page::int
+    ) listed
 )
-SELECT '[' || coalesce((SELECT string_agg(row_to_json(item)::text, ',') FROM (
-           SELECT
-               {case_fields}
-           FROM numbered key CROSS JOIN LATERAL (
-               SELECT * FROM cases c WHERE c.org_id = :org_id AND c.case_key = key.case_key LIMIT 1
-           ) c
-           {case_statistics}
-           WHERE key.row_no <= :page::int ORDER BY key.row_no
-       ) item), '') || ']' AS data, page_end.suite_hash, page_end.case_key
+SELECT '[' || coalesce((SELECT string_agg(item, ',' ORDER BY row_no) FROM sized WHERE fits), '') || ']' AS data,
+       coalesce(full_page.suite_hash, page_end.suite_hash) AS suite_hash,
+       coalesce(full_page.case_key, page_end.case_key) AS case_key
 FROM (SELECT) one_row
 LEFT JOIN LATERAL (
     SELECT suite_hash, case_key FROM numbered WHERE row_no = :page::int AND row_count > :page::int
 ) page_end ON true
+LEFT JOIN LATERAL (
+    SELECT suite_hash, case_key FROM sized WHERE fits AND EXISTS (SELECT 1 FROM sized WHERE NOT fits)
+    ORDER BY row_no DESC LIMIT 1
+) full_page ON true
 
 -- name: one_case
 WITH recent AS MATERIALIZED ({recent})

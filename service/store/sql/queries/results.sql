@@ -18,19 +18,27 @@ WITH examined AS MATERIALIZED (
            CASE WHEN count(*) FILTER (WHERE matches) OVER () > :page::int THEN :page::int
                 ELSE count(*) OVER () END AS page_rows
     FROM examined
+), sized AS MATERIALIZED (
+    SELECT run_key, case_key, row_no, item,
+           sum(octet_length(item)) OVER (ORDER BY row_no) - octet_length(item) < {page_bytes} AS fits
+    FROM (
+        {items}
+    ) listed
 )
-SELECT '[' || coalesce((SELECT string_agg(row_to_json(item)::text, ',') FROM (
-           {items}
-       ) item), '') || ']' AS data,
-       page_end.run_key, page_end.case_key
+SELECT '[' || coalesce((SELECT string_agg(item, ',' ORDER BY row_no) FROM sized WHERE fits), '') || ']' AS data,
+       coalesce(full_page.run_key, page_end.run_key) AS run_key,
+       coalesce(full_page.case_key, page_end.case_key) AS case_key
 FROM (SELECT) one_row
 LEFT JOIN LATERAL (
     SELECT run_key, case_key FROM numbered WHERE row_no = page_rows AND (row_count > :page::int OR is_edge)
 ) page_end ON true
+LEFT JOIN LATERAL (
+    SELECT run_key, case_key FROM sized WHERE fits AND EXISTS (SELECT 1 FROM sized WHERE NOT fits)
+    ORDER BY row_no DESC LIMIT 1
+) full_page ON true
 
 -- name: items  (looks up each row by its primary key; LIMIT 1 keeps the planner from joining complete tables)
-SELECT
-    {result_fields}
+SELECT key.run_key, key.case_key, key.row_no, row_to_json(listed_result)::text AS item
 FROM numbered key
 CROSS JOIN LATERAL (
     SELECT r.run_key, r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms FROM results r
@@ -49,8 +57,11 @@ LEFT JOIN LATERAL (
     WHERE fact.status <> 'p' AND d.org_id = :org_id AND d.run_key = key.run_key AND d.case_key = key.case_key
       AND d.is_last_attempt LIMIT 1
 ) detail ON true
+CROSS JOIN LATERAL (
+    SELECT
+        {result_fields}
+) listed_result
 WHERE key.matches AND key.row_no <= key.page_rows
-ORDER BY key.row_no
 
 -- name: result_fields  (the public result object: of a list, of a history, and as the first part of one result)
 result_id(fact.run_key, fact.case_key) AS id, run.run_id, run.project_id, run.environment, run.branch,
