@@ -6,6 +6,7 @@ import re
 import socket
 from collections.abc import Coroutine
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Any, Final
 
 from aiohttp import web
@@ -39,6 +40,7 @@ _SEND_BUFFER_BYTES: Final = 64 * 1024
 _DISCONNECT_TIMEOUT_S: Final = 1.0  # for a disconnected client to receive the data that was sent
 _HEARTBEAT: Final = b": heartbeat\n\n"
 _RETRY: Final = b"retry: 2000\n\n"  # ms before a disconnected client reconnects
+_CACHED_FRAMES: Final = 64  # events
 _HEADERS: Final = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-store",
@@ -105,12 +107,18 @@ class _Stream:
             return
         self._position = event.number
         if self._filters.matches(event):
-            data = envelope(event.event_id, event.type, event.created_at, event.data)
-            await self._write(b"id: %d\ndata: %s\n\n" % (event.number, data))
+            await self._write(_frame(event))
 
     async def _write(self, data: bytes) -> None:
         await check_still_valid(self._request)
         await self._response.write(data)
+
+
+@lru_cache(_CACHED_FRAMES)
+def _frame(event: NumberedEvent) -> bytes:
+    """Return the bytes of an event, which are the same in all streams of its organization."""
+    data = envelope(event.event_id, event.type, event.created_at, event.data)
+    return b"id: %d\ndata: %s\n\n" % (event.number, data)
 
 
 def _limit_send_buffer(request: web.Request) -> None:

@@ -18,6 +18,7 @@ from service.store.postgres.notifications import Notifications
 
 _MAX_QUEUED: Final = 500  # events; a slower subscriber is disconnected
 _READ_LIMIT: Final = 500  # events
+_WOKEN_TOGETHER: Final = 20  # subscribers
 _POLL_S: Final = 5.0  # in case a notification is lost
 _MIN_INTERVAL_S: Final = 0.02  # combines frequent notifications into one query
 
@@ -182,10 +183,19 @@ class _EventReader:
         async with as_organization(self._pool, self._org_id) as connection:
             found = await events.read_after(connection, self._org_id, self.read_to, _READ_LIMIT)
         for event in found:
-            for subscriber in self.subscribers:
-                subscriber.enqueue(event)
-            self._position = event.number
+            await self._distribute(event)
         return bool(found)
+
+    async def _distribute(self, event: NumberedEvent) -> None:
+        """Pass an event to the subscribers, a few in each iteration of the event loop, so that other requests continue.
+
+        A later subscriber starts after the event, because the position changes first.
+        """
+        self._position = event.number
+        for number, subscriber in enumerate(list(self.subscribers), 1):
+            subscriber.enqueue(event)
+            if number % _WOKEN_TOGETHER == 0:
+                await asyncio.sleep(0)
 
 
 @asynccontextmanager
