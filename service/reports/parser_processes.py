@@ -15,6 +15,7 @@ from service.reports.errors import malformed
 from service.reports.uploads import ReadUpload, ReportFile, read_upload
 
 _TIMEOUT_S: Final = 900.0
+_NICE: Final = 10
 
 
 class ParserProcess:
@@ -56,8 +57,12 @@ def _new_pool() -> ProcessPoolExecutor:
 
 
 def _initialize() -> None:
-    """Ignore SIGINT, because Ctrl-C in a terminal is for the parent, and exit together with the parent."""
+    """Ignore SIGINT, because Ctrl-C in a terminal is for the parent, and exit together with the parent.
+
+    A large report has a lower priority than requests and events, which take milliseconds.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(_NICE)
     Thread(target=_exit_with_parent, daemon=True).start()
 
 
