@@ -54,8 +54,8 @@ async def _authenticate(request: web.Request) -> Caller:
     parsed = parse_key(key)
     if parsed is None:
         raise _invalid_key()
-    with resources.unknown_keys.lookup(request.remote, key):
-        found = await _find_caller(resources, parsed)
+    async with resources.unknown_keys.lookup(request.remote, key):
+        found = resources.key_cache.get(key) or await _find_caller(resources, parsed)
     resources.key_cache[key] = found
     return found
 

@@ -1,9 +1,10 @@
 """The limit of lookups of unknown API keys. Each lookup of a key that isn't cached costs a database query."""
 
+import asyncio
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 
@@ -13,6 +14,7 @@ from service.domain.errors import RateLimitExceeded, Unauthorized
 
 BURST: Final = 200  # unknown keys of one address
 PER_SECOND: Final = 20
+_CONCURRENT_LOOKUPS: Final = 8
 _MAX_ADDRESSES: Final = 10_000
 _MAX_PROVEN_KEYS: Final = 10_000
 _PROVEN_S: Final = 3_600.0
@@ -22,39 +24,41 @@ _IPV6_NETWORK_BITS: Final = 64  # one client usually has a complete network of t
 class UnknownKeyLimit:
     """A token bucket per client address in this process. Only the lookup of an unknown key costs a token.
 
-    A key that was valid within the last hour needs no token, so that clients with valid keys can continue although
-    another client with the same address, such as that of a proxy, sends unknown keys.
+    A few lookups run concurrently, and the others wait, so that many requests with valid keys aren't rejected after a
+    start. A key that was valid within the last hour needs no token and doesn't wait, so that clients with valid keys
+    can continue although another client with the same address, such as that of a proxy, sends unknown keys.
     """
 
     def __init__(self) -> None:
+        self._slots = asyncio.Semaphore(_CONCURRENT_LOOKUPS)
         self._buckets: LRUCache[str, tuple[float, float]] = LRUCache(_MAX_ADDRESSES)  # tokens, and their time
         self._proven: TTLCache[str, None] = TTLCache(_MAX_PROVEN_KEYS, _PROVEN_S)
 
-    @contextmanager
-    def lookup(self, address: str | None, key: str) -> Iterator[None]:
-        """Occupy a token of the address during the lookup of a key, and keep it if the block raises Unauthorized.
+    @asynccontextmanager
+    async def lookup(self, address: str | None, key: str) -> AsyncIterator[None]:
+        """Permit the lookup of a key during the block, and spend a token if the block raises Unauthorized.
 
-        Raises RateLimitExceeded if no token is available.
+        Raises RateLimitExceeded if the address has no token.
         """
         network = _network(address)
-        occupied = 0 if key in self._proven else 1
-        self._take(network, occupied)
         try:
-            yield
+            if key in self._proven:
+                yield
+            else:
+                async with self._slots:
+                    self._check(network)
+                    yield
         except Unauthorized:
-            occupied = 0
+            self._buckets[network] = self._tokens(network) - 1, time.monotonic()
             self._proven.pop(key, None)
             raise
-        finally:
-            self._buckets[network] = self._tokens(network) + occupied, time.monotonic()
         self._proven[key] = None
 
-    def _take(self, network: str, count: int) -> None:
+    def _check(self, network: str) -> None:
         tokens = self._tokens(network)
-        if tokens < count:
-            wait_s = math.ceil((count - tokens) / PER_SECOND)
+        if tokens < 1:
+            wait_s = math.ceil((1 - tokens) / PER_SECOND)
             raise RateLimitExceeded(f"Authorization: too many unknown API keys; retry in {wait_s} s", wait_s)
-        self._buckets[network] = tokens - count, time.monotonic()
 
     def _tokens(self, network: str) -> float:
         tokens, counted_at = self._buckets.get(network, (BURST, time.monotonic()))

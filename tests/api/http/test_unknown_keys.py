@@ -1,5 +1,7 @@
 """Lookups of unknown API keys are limited per address, and don't stop clients with valid keys."""
 
+import asyncio
+
 import pytest
 
 from service.api.http import unknown_keys
@@ -22,16 +24,17 @@ def unknown_key() -> str:
     return format_key(new_key_id(), new_secret())
 
 
-def fail(limit: UnknownKeyLimit, address: str, error: Exception) -> None:
-    with pytest.raises(type(error)), limit.lookup(address, unknown_key()):
-        raise error
+async def fail(limit: UnknownKeyLimit, address: str, error: Exception) -> None:
+    with pytest.raises(type(error)):
+        async with limit.lookup(address, unknown_key()):
+            raise error
 
 
 @pytest.fixture
-def exhausted() -> UnknownKeyLimit:
+async def exhausted() -> UnknownKeyLimit:
     limit = UnknownKeyLimit()
     for _ in range(BURST):
-        fail(limit, "192.0.2.1", Unauthorized("invalid"))
+        await fail(limit, "192.0.2.1", Unauthorized("invalid"))
     return limit
 
 
@@ -44,6 +47,20 @@ async def test_unknown_keys_over_the_limit_cost_no_query(api: Api, monkeypatch: 
         assert response.status == 429
         assert int(response.headers["Retry-After"]) > 0
     assert [statement for statement in statements if "find_key" in statement] == []
+
+
+async def test_many_concurrent_requests_with_valid_keys_are_accepted(api: Api) -> None:
+    """After a start, no key is cached, and all clients behind a proxy have its address."""
+    keys = [(await api.make_key()).key for _ in range(BURST * 2)]
+    responses = await asyncio.gather(*(api.send("GET", "/v1/results", key=key) for key in keys * 10))
+    assert {response.status for response in responses} == {200}
+
+
+async def test_concurrent_unknown_keys_are_limited(api: Api) -> None:
+    responses = await asyncio.gather(*(api.send("GET", "/v1/results", key=unknown_key()) for _ in range(50)))
+    statuses = [response.status for response in responses]
+    assert set(statuses) == {401, 429}
+    assert statuses.count(401) <= BURST + 8
 
 
 async def test_malformed_keys_are_not_counted(api: Api) -> None:
@@ -64,42 +81,46 @@ async def test_valid_key_continues_while_another_client_sends_unknown_keys(api: 
 async def test_new_key_works_immediately_after_unknown_keys(api: Api) -> None:
     for _ in range(BURST - 1):
         await api.error("/v1/results", 401, key=unknown_key())
-    for _ in range(3):  # each lookup returns the only token
+    for _ in range(3):  # a valid key costs no token
         await api.get("/v1/results", key=(await api.make_key()).key)
 
 
-def test_limit_applies_to_one_address(exhausted: UnknownKeyLimit) -> None:
-    fail(exhausted, "192.0.2.2", Unauthorized("invalid"))
-    with pytest.raises(RateLimitExceeded), exhausted.lookup("192.0.2.1", unknown_key()):
-        pass
+async def test_limit_applies_to_one_address(exhausted: UnknownKeyLimit) -> None:
+    await fail(exhausted, "192.0.2.2", Unauthorized("invalid"))
+    with pytest.raises(RateLimitExceeded):
+        async with exhausted.lookup("192.0.2.1", unknown_key()):
+            pass
 
 
-def test_ipv6_addresses_of_a_network_share_a_limit() -> None:
+async def test_ipv6_addresses_of_a_network_share_a_limit() -> None:
     limit = UnknownKeyLimit()
     for number in range(BURST):
-        fail(limit, f"2001:db8::{number:x}", Unauthorized("invalid"))
-    with pytest.raises(RateLimitExceeded), limit.lookup("2001:db8::ffff", unknown_key()):
-        pass
-    fail(limit, "2001:db8:0:1::1", Unauthorized("invalid"))
+        await fail(limit, f"2001:db8::{number:x}", Unauthorized("invalid"))
+    with pytest.raises(RateLimitExceeded):
+        async with limit.lookup("2001:db8::ffff", unknown_key()):
+            pass
+    await fail(limit, "2001:db8:0:1::1", Unauthorized("invalid"))
 
 
-def test_tokens_return_over_time(exhausted: UnknownKeyLimit, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_tokens_return_over_time(exhausted: UnknownKeyLimit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unknown_keys, "PER_SECOND", 1e6)
-    fail(exhausted, "192.0.2.1", Unauthorized("invalid"))
+    await fail(exhausted, "192.0.2.1", Unauthorized("invalid"))
 
 
-def test_outage_costs_no_token() -> None:
+async def test_outage_costs_no_token() -> None:
     limit = UnknownKeyLimit()
     for _ in range(BURST + 1):
-        fail(limit, "192.0.2.1", Unavailable("the database is not available"))
+        await fail(limit, "192.0.2.1", Unavailable("the database is not available"))
 
 
-def test_revoked_key_is_no_longer_exempt() -> None:
+async def test_revoked_key_is_no_longer_exempt() -> None:
     limit, key = UnknownKeyLimit(), unknown_key()
-    with limit.lookup("192.0.2.1", key):
+    async with limit.lookup("192.0.2.1", key):
         pass
-    for _ in range(BURST + 1):
-        with pytest.raises(Unauthorized), limit.lookup("192.0.2.1", key):
-            raise Unauthorized("revoked")
-    with pytest.raises(RateLimitExceeded), limit.lookup("192.0.2.1", key):
-        pass
+    for _ in range(BURST):
+        with pytest.raises(Unauthorized):
+            async with limit.lookup("192.0.2.1", key):
+                raise Unauthorized("revoked")
+    with pytest.raises(RateLimitExceeded):
+        async with limit.lookup("192.0.2.1", key):
+            pass
