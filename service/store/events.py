@@ -1,6 +1,7 @@
 """Queries for events: inserted in the transaction of the change, numbered after its commit, read by event number."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Final, NamedTuple
 
 import asyncpg
@@ -17,6 +18,7 @@ from service.store.postgres.transactions import notify_after_commit
 _SQL: Final = statements("events")
 
 SCAN_BUDGET: Final = 2_000  # events that one page query examines
+MAX_NUMBERED: Final = 1_000  # events per transaction
 
 RunKeyRef = tuple[OrgId, RunKey]
 
@@ -52,18 +54,30 @@ def notify_dispatchers() -> None:
     notify_after_commit(WRITTEN)
 
 
-async def number(connection: Connection) -> int:
-    """Number some of the committed events, and notify their readers after the commit.
+class NumberedEvents(NamedTuple):
+    """The events that a transaction numbered: their total, and the IDs of the transactions when it began.
 
-    Returns the number of events; 0 if there are none, or if another process has the lock. Requires a notifying
-    transaction.
+    All transactions from before `at` have an ID less than `next`, and those before `oldest_open` have ended.
     """
-    if not await connection.fetchval(_SQL["lock_numbers"]):
-        return 0
-    count = int((await connection.execute(_SQL["number"])).split()[-1])
+
+    total: int
+    at: datetime
+    oldest_open: int
+    next: int
+
+
+async def number(connection: Connection, created_since: datetime) -> NumberedEvents | None:
+    """Number at most MAX_NUMBERED of the committed events, and notify their readers after the commit.
+
+    Returns None if another process has the lock. Requires a notifying transaction.
+    """
+    locked = await connection.fetchrow(_SQL["lock_numbers"])
+    if locked is None:
+        return None
+    count = int((await connection.execute(_SQL["number"], created_since, MAX_NUMBERED)).split()[-1])
     if count:
         notify_after_commit(NUMBERED)
-    return count
+    return NumberedEvents(count, *locked)
 
 
 async def prune(connection: Connection, before_ms: int, limit: int) -> int:

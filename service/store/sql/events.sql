@@ -15,18 +15,22 @@ FOR KEY SHARE OF hook -- waits for a concurrent deletion of a webhook, which the
 -- name: insert_without_deliveries
 INSERT INTO events (org_id, event_id, type, project_id, run_id, data) VALUES ($1, $2, $3, $4, $5, $6)
 
--- name: number  (for the relay, of all organizations; at most 1000 events in the order of their creation)
+-- name: number  (for the relay, of all organizations; at most $2 events created since $1, in the order of their creation)
 UPDATE events SET number = ordered.number
 FROM (
     SELECT org_id, event_id, nextval('event_numbers') AS number
     FROM (
-        SELECT org_id, event_id FROM events WHERE number IS NULL ORDER BY created_at, event_id LIMIT 1000
+        SELECT org_id, event_id FROM events WHERE number IS NULL AND created_at >= $1
+        ORDER BY created_at, event_id LIMIT $2
     ) unnumbered
 ) ordered
 WHERE events.org_id = ordered.org_id AND events.event_id = ordered.event_id
 
 -- name: lock_numbers  (so that only one transaction numbers events; released when the transaction ends)
-SELECT pg_try_advisory_xact_lock(hashtext('event_numbers'))
+-- Also returns the transactions that can have inserted events before now. A read-only transaction has no ID.
+SELECT now() AS at, pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest_open,
+       pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS next
+WHERE pg_try_advisory_xact_lock(hashtext('event_numbers'))
 
 -- name: prune  (of all organizations, at most $2 events; stores the last deleted number, because readers can't continue
 -- after an older one)
