@@ -125,7 +125,11 @@ def _stored_run(row: asyncpg.Record) -> StoredRun:
         completed_ms=_to_ms(row["completed_at"]),
         last_completed_ms=_to_ms(row["last_completed_at"]),
         started_ms=_to_ms(row["started_at"]) if row["started_at"] else None,
-        field_versions={name: (event_s, row[name]) for name, event_s in row["field_versions"].items()},
+        field_versions={
+            name: (row["field_versions"][name], row[name])
+            for name in (*_VERSIONED_FIELDS, "labels")
+            if name in row["field_versions"]
+        },
         stated_status=row["stated_status"].decode() if row["stated_status"] else None,
         status_event_s=row["status_event_s"],
         expected_results=row["expected_results"],

@@ -151,3 +151,14 @@ async def test_relay_publishes_the_messages_after_an_unknown_one(
         async with relaying(store, broker):
             await eventually(has_outbox_messages(store, 1))
         assert await broker.depth(broker.topology.queue(EXPORTS)) == 1
+
+
+async def test_run_with_a_field_of_a_later_version_is_merged(database_url: str) -> None:
+    async with open_store(database_url) as store:
+        await store.ingest(run_event("run_1", [result("pays")], branch="main"))
+        await store.pool.execute("UPDATE runs SET field_versions = field_versions || $1", {"added": 1})
+        [outcome] = await store.ingest(run_event("run_1", [result("ships")], time="2026-05-20T13:00:00Z", branch="dev"))
+        assert outcome.status == "stored"
+        run = await store.run()
+        assert run
+        assert (run["branch"], run["field_versions"]["added"]) == ("dev", 1)
