@@ -157,7 +157,7 @@ CREATE TABLE runs (
     complete          bool NOT NULL,
     expected_results  int,
     expected_shards   int,
-    shards            text[] NOT NULL DEFAULT '{}',
+    shards            smallint[] NOT NULL DEFAULT '{}', -- numbers of the shards that arrived
     started_at        timestamptz,
     completed_at      timestamptz NOT NULL,  -- from the first event; never changes, like run_key
     last_completed_at timestamptz NOT NULL,

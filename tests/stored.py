@@ -66,6 +66,14 @@ class Store:
                 " message, logs_ref FROM result_details d JOIN runs USING (org_id, run_key)"
                 " ORDER BY run_id, case_key, attempt"
             ),
+            "artifacts": await self._rows(
+                "SELECT run_id, case_key, kind, a.name, size, sha256, uri, path FROM artifacts a"
+                " JOIN runs USING (org_id, run_key) ORDER BY run_id, case_key, artifact_key"
+            ),
+            "shard_results": await self._rows(
+                "SELECT run_id, case_key, shard, event_time_offset_s, result FROM shard_results"
+                " JOIN runs USING (org_id, run_key) ORDER BY run_id, case_key, shard"
+            ),
         }
 
     async def _rows(self, query: str) -> list[tuple[Any, ...]]:

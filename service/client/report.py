@@ -139,6 +139,10 @@ def _print_receipt(files: Sequence[Path], receipt: Mapping[str, Any]) -> None:
     results = "1 result" if receipt["results"] == 1 else f"{receipt['results']} results"
     count = "" if receipt["status"] in _UNFINISHED else f", {results}"
     click.echo(f"{_title(files)}: {receipt['status']}{count} ({receipt['id']})")
+    if receipt["replaced"]:
+        click.echo(
+            f"  earlier results replaced: {receipt['replaced']}, of these failing: {receipt['replaced_failing']}"
+        )
     for problem in receipt["problems"][:_MAX_SHOWN]:
         result = "" if problem["index"] is None else f"result {problem['index']} {problem['name'] or ''}: "
         click.echo(f"  {result}{problem['reason']}")

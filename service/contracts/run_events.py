@@ -86,7 +86,8 @@ class RunIn(TypedDict, total=False):
     with `final: false`, it doesn't. With `notify: false`, the run is stored without events.
 
     `expected_results` and `expected_shards` define when a run that is sent in several events is complete. `shard` is
-    the number of the part, from 1 to `expected_shards`. Without `shard`, each event is a shard.
+    the number of the part, from 1 to `expected_shards`, which requires it. An event replaces only results of its own
+    shard: if several shards report a case, the worst result is used. Events without `shard` are one more shard.
     """
 
     run_id: Required[Identifier]

@@ -19,7 +19,7 @@ _SHORT_MESSAGE: Final = 200
 Int16 = Annotated[int, "int16"]  # an integer in a column of two bytes
 
 _SEVERITY_OF_CODE: Final = {code: SEVERITY[status] for code, status in STATUS_NAMES.items()}
-_FAILING_CODES: Final = frozenset(STATUS_CODES[status] for status in FAILING)
+FAILING_CODES: Final = frozenset(STATUS_CODES[status] for status in FAILING)
 _PASSED: Final = STATUS_CODES["passed"]
 
 
@@ -86,12 +86,12 @@ def round_duration(duration_ms: float | None) -> int:
 
 def is_failing(outcome: CaseOutcome) -> bool:
     """Return whether the case failed or had an error."""
-    return outcome.status in _FAILING_CODES
+    return outcome.status in FAILING_CODES
 
 
 def is_flaky(status: str, earlier: Iterable[Attempt]) -> bool:
     """Return whether a case passed after at least one failing attempt."""
-    return status == _PASSED and any(attempt.status in _FAILING_CODES for attempt in earlier)
+    return status == _PASSED and any(attempt.status in FAILING_CODES for attempt in earlier)
 
 
 def add_attempt(first: CaseOutcome, second: CaseOutcome) -> CaseOutcome:
@@ -127,19 +127,11 @@ def limit_texts(outcome: CaseOutcome) -> CaseOutcome:
     return outcome._replace(attempts=tuple(attempts))
 
 
-def merge(outcomes: dict[CaseKey, CaseOutcome], others: Iterable[CaseOutcome]) -> None:
-    """Merge the outcomes of another event of the same run into `outcomes`. The order of merges doesn't matter."""
-    for outcome in others:
-        known = outcomes.get(outcome.case_key)
-        if known is None or precedence(outcome) > precedence(known):
-            outcomes[outcome.case_key] = outcome
-
-
 def precedence(outcome: CaseOutcome) -> tuple[int, int, int, int, str]:
-    """Return the sort key of a merge: the outcome with the greatest key wins.
+    """Return the sort key of a correction within a shard: the outcome with the greatest key wins.
 
     The newer event wins, then the worse status, the longer duration, and the higher number of attempts. The message
-    makes the order total. The statement find_winners in results.sql must use the same order.
+    makes the order total. The statement rank in results.sql must use the same order.
     """
     message = outcome.attempts[-1].message if outcome.attempts else None
     return (
@@ -155,7 +147,7 @@ def failing_attempt(outcome: CaseOutcome) -> int | None:
     """Return the index in `attempts` of the last failing attempt of a flaky case, or None if the case isn't flaky."""
     if not outcome.flaky:
         return None
-    return max(index for index, attempt in enumerate(outcome.attempts) if attempt.status in _FAILING_CODES)
+    return max(index for index, attempt in enumerate(outcome.attempts) if attempt.status in FAILING_CODES)
 
 
 def _total_ms(first: int, second: int) -> int:

@@ -39,7 +39,7 @@ class RunState:
     status_event_s: int = NO_STATUS_EVENT_S
     expected_results: int | None = None
     expected_shards: int | None = None
-    shards: frozenset[str] = frozenset()
+    shards: frozenset[int] = frozenset()  # numbers of the shards that arrived
     complete: bool = False
     shard_versions: ShardVersions = field(default_factory=dict)
     notify: bool = field(default=True, compare=False)

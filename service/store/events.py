@@ -8,19 +8,18 @@ import asyncpg
 
 from service.contracts.events import envelope
 from service.domain.events import NewEvent
-from service.domain.ids import OrgId, RunKey, first_id
+from service.domain.ids import OrgId, first_id
 from service.domain.streams import AFTER_LAST, BEFORE_FIRST, EventFilter, NumberedEvent
 from service.store.postgres import composition
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
 from service.store.postgres.transactions import notify_after_commit
+from service.store.runs import RunKeyRef
 
 _SQL: Final = statements("events")
 
 SCAN_BUDGET: Final = 2_000  # events that one page query examines
 MAX_NUMBERED: Final = 1_000  # events per transaction
-
-RunKeyRef = tuple[OrgId, RunKey]
 
 # Notification channels
 WRITTEN: Final = "events_written"

@@ -1,11 +1,12 @@
 """Receipts of events, unique by organization, source, and event ID."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import orjson
 
 from service.domain.ids import OrgId
+from service.domain.shards import MergeCounts
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
 
@@ -34,6 +35,12 @@ async def claim(connection: Connection, receipts: Sequence[ReceiptRow]) -> set[E
     new_rows = [(*receipt[:-1], orjson.dumps(receipt.problems).decode()) for receipt in receipts]
     rows = await connection.fetch(_SQL["claim"], *map(list, zip(*new_rows, strict=True)))
     return {(OrgId(row[0]), row[1], row[2]) for row in rows}
+
+
+async def set_counts(connection: Connection, counts: Mapping[EventRef, MergeCounts]) -> None:
+    """Set the counts of receipts that this transaction has claimed."""
+    rows = [(*event, *numbers) for event, numbers in counts.items()]
+    await connection.execute(_SQL["set_counts"], *map(list, zip(*rows, strict=True)))
 
 
 async def find_bodies(connection: Connection, events: Iterable[EventRef]) -> dict[EventRef, bytes]:

@@ -8,10 +8,12 @@ from uuid import UUID
 from service.domain.ids import OrgId
 from service.domain.jobs import Claim
 from service.domain.reports import MAX_ATTEMPTS, Upload
+from service.domain.shards import MergeCounts
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
 
 _SQL: Final = statements("reports")
+_NO_EFFECTS: Final = MergeCounts()
 
 
 class NewReport(NamedTuple):
@@ -85,11 +87,11 @@ async def lock_claim(connection: Connection, claim: Claim) -> bool:
 
 async def finish(
     connection: Connection, claim: Claim, status: str, results: int, problems: Sequence[dict[str, Any]],
-    run: tuple[str, str] | None = None,
+    run: tuple[str, str] | None = None, counts: MergeCounts = _NO_EFFECTS,
 ) -> bool:  # fmt: skip
     """Finish the receipt and set its run (run_id, project_id). Return False if the claim is lost."""
-    run_id, project_id = run or (None, None)
-    return await connection.fetchval(_SQL["finish"], *claim, status, results, problems, run_id, project_id) is not None
+    values = status, results, problems, *(run or (None, None)), *counts
+    return await connection.fetchval(_SQL["finish"], *claim, *values) is not None
 
 
 async def find_orphaned(connection: Connection, files: Sequence[UploadedFile]) -> list[str]:

@@ -73,6 +73,11 @@ def start_offset(started_ms: int | None, base_ms: int) -> int:
     return offset if -_INT_MAX <= offset <= _INT_MAX else UNKNOWN_START
 
 
+def started_ms(offset_ms: int, base_ms: int) -> int | None:
+    """Return the start of a stored result or attempt in ms since 1970, or None if it is unknown."""
+    return None if offset_ms == UNKNOWN_START else base_ms + offset_ms
+
+
 def _pack_own(outcome: CaseOutcome, base_ms: int) -> bytes:
     start = start_offset(outcome.started_ms, base_ms)
     return _OWN.pack(8, outcome.case_key, 4, outcome.duration_ms, 4, start)

@@ -1,18 +1,21 @@
 """Insertion and replacement of results during ingest, with plain COPY."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from service.domain.ids import CaseKey, OrgId, RunKey, artifact_key, completed_ms
 from service.domain.results import CaseOutcome, count, failing_attempt, precedence
+from service.domain.shards import MergeEffects, ShardOutcomes, merge_case
 from service.domain.statuses import STATUS_NAMES, Counts
-from service.store import result_rows
+from service.store import result_rows, shard_results
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
 from service.store.result_rows import int32, pack_rows, start_offset
+from service.store.runs import RunKeyRef
 
 _SQL: Final = statements("results")
 
@@ -34,11 +37,6 @@ class RunOutcomes(NamedTuple):
         """Sort by key, which makes the updates of the primary key index sequential."""
         return self._replace(outcomes=sorted(self.outcomes, key=attrgetter("case_key")))
 
-    def only(self, case_keys: Iterable[CaseKey]) -> "RunOutcomes":
-        """Return the outcomes of these cases."""
-        selected = set(case_keys)
-        return self._replace(outcomes=[outcome for outcome in self.outcomes if outcome.case_key in selected])
-
 
 async def insert(connection: Connection, runs: Iterable[RunOutcomes]) -> None:
     """Insert results that aren't stored yet, with their details and artifacts, sorted by key."""
@@ -55,31 +53,78 @@ async def insert(connection: Connection, runs: Iterable[RunOutcomes]) -> None:
 
 
 class MergedResults(NamedTuple):
-    """The number of results that a merge stored, and the change of the counts of the run."""
+    """The number of results that a merge stored, the change of the counts of the run, and the effects of each shard."""
 
     stored: int
     change: Counts
+    effects: Mapping[int, MergeEffects]
 
 
-async def replace_older(connection: Connection, run: RunOutcomes) -> MergedResults:
-    """Merge results into a run. The transaction must have locked the run.
+async def merge(connection: Connection, run: RunKeyRef, new: ShardOutcomes) -> MergedResults:
+    """Merge results into a stored run. The transaction must have locked the run.
 
     Reads only the rows of the given cases: a count of all results per event would be quadratic for a run that is sent
     in many events.
     """
-    rows = await connection.fetch(_SQL["find_winners"], *_winner_columns(run))
-    replaced = [row["case_key"] for row in rows if row["replaces"]]
-    removed = await _delete(connection, run, replaced) if replaced else Counts()
-    winners = run.only(row["case_key"] for row in rows)
-    await insert(connection, [winners])
-    return MergedResults(len(winners.outcomes), count(winners.outcomes).subtract(removed))
+    effects = {shard: MergeEffects() for shard in new}
+    changes = _Changes()
+    rows = await connection.fetch(_SQL["rank"], *run, *_rank_columns(run, new))
+    shared = _cases_of_several_shards(new) | {row["case_key"] for row in rows if row["is_combined"]}
+    for row in rows:
+        if row["case_key"] not in shared:
+            changes.add(new[row["shard"]][row["case_key"]], replaces=row["stored_status"] is not None)
+            if row["stored_status"] is not None:
+                effects[row["shard"]].add_replaced(row["case_key"], row["stored_status"])
+    if shared:
+        await _combine(connection, run, new, sorted(shared), effects, changes)
+    removed = await _delete(connection, run, changes.replaced) if changes.replaced else Counts()
+    await insert(connection, [RunOutcomes(*run, changes.stored)])
+    return MergedResults(len(changes.stored), count(changes.stored).subtract(removed), effects)
 
 
-async def _delete(connection: Connection, run: RunOutcomes, case_keys: Sequence[CaseKey]) -> Counts:
+@dataclass(slots=True)
+class _Changes:
+    """The results to write: the outcomes to store, and the cases whose stored results they replace."""
+
+    stored: list[CaseOutcome] = field(default_factory=list)
+    replaced: list[CaseKey] = field(default_factory=list)
+
+    def add(self, outcome: CaseOutcome, *, replaces: bool) -> None:
+        self.stored.append(outcome)
+        if replaces:
+            self.replaced.append(outcome.case_key)
+
+
+def _cases_of_several_shards(new: ShardOutcomes) -> set[CaseKey]:
+    seen: set[CaseKey] = set()
+    repeated: set[CaseKey] = set()
+    for cases in new.values() if len(new) > 1 else ():
+        repeated |= seen & cases.keys()
+        seen |= cases.keys()
+    return repeated
+
+
+async def _combine(
+    connection: Connection, run: RunKeyRef, new: ShardOutcomes, case_keys: Sequence[CaseKey],
+    effects: Mapping[int, MergeEffects], changes: _Changes,
+) -> None:  # fmt: skip
+    """Merge the outcomes of cases that several shards report, and add the new deciding outcomes to `changes`."""
+    stored = await shard_results.find(connection, run, case_keys)
+    of_shards: list[CaseOutcome] = []
+    for case_key in case_keys:
+        incoming = {shard: cases[case_key] for shard, cases in new.items() if case_key in cases}
+        merged = merge_case(stored.get(case_key, {}), incoming, effects)
+        of_shards += merged.of_shards
+        if merged.deciding is not merged.before:
+            changes.add(merged.deciding, replaces=merged.before is not None)
+    await shard_results.write(connection, run, of_shards)
+
+
+async def _delete(connection: Connection, run: RunKeyRef, case_keys: Sequence[CaseKey]) -> Counts:
     """Delete the results of these cases with their details and references, and return the counts of the results."""
-    rows = await connection.fetch(_SQL["delete_replaced"], run.org_id, run.run_key, case_keys)
+    rows = await connection.fetch(_SQL["delete_replaced"], *run, case_keys)
     for statement in ("delete_replaced_details", "delete_replaced_references"):
-        await connection.execute(_SQL[statement], run.org_id, run.run_key, case_keys)
+        await connection.execute(_SQL[statement], *run, case_keys)
     by_status = {STATUS_NAMES[row["status"]]: row["results"] for row in rows}
     return Counts(**by_status, flaky=sum(row["flaky"] for row in rows))
 
@@ -97,16 +142,16 @@ async def _copy_stream(runs: Iterable[RunOutcomes]) -> AsyncIterator[bytes]:
     yield b"".join((*parts, result_rows.TRAILER))
 
 
-def _winner_columns(run: RunOutcomes) -> Iterator[list[Any]]:
+def _rank_columns(run: RunKeyRef, new: ShardOutcomes) -> Iterator[list[Any]]:
     base_s = completed_ms(run.run_key) // 1000
-    ranks = [precedence(outcome) for outcome in run.outcomes]
-    yield [run.org_id] * len(ranks)
-    yield [run.run_key] * len(ranks)
-    yield [outcome.case_key for outcome in run.outcomes]
+    outcomes = [outcome for cases in new.values() for outcome in cases.values()]
+    ranks = [precedence(outcome) for outcome in outcomes]
+    yield [outcome.case_key for outcome in outcomes]
+    yield [outcome.shard for outcome in outcomes]
     yield [int32(rank[0] - base_s) for rank in ranks]
-    yield [outcome.status for outcome in run.outcomes]
-    yield [outcome.duration_ms for outcome in run.outcomes]
-    yield [outcome.attempt_count for outcome in run.outcomes]
+    yield [outcome.status for outcome in outcomes]
+    yield [outcome.duration_ms for outcome in outcomes]
+    yield [outcome.attempt_count for outcome in outcomes]
     yield [rank[-1] for rank in ranks]
 
 

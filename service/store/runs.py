@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import asyncpg
 import orjson
@@ -23,6 +23,13 @@ _VERSIONED_FIELDS: Final = (
 )  # fmt: skip
 
 RunRef = tuple[OrgId, str]  # organization, run_id
+
+
+class RunKeyRef(NamedTuple):
+    """The key of a run with its organization."""
+
+    org_id: OrgId
+    run_key: RunKey
 
 
 @dataclass(slots=True)
@@ -45,6 +52,11 @@ class StoredRun:
     def ref(self) -> RunRef:
         """The identity of the run."""
         return self.org_id, self.state.run_id
+
+    @property
+    def key_ref(self) -> RunKeyRef:
+        """The key of the run with its organization."""
+        return RunKeyRef(self.org_id, self.key)
 
     @property
     def complete(self) -> bool:

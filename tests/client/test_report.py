@@ -48,6 +48,18 @@ async def test_file_is_uploaded_and_its_status_is_printed(
     assert (await reports.api.get("/v1/runs/run_1"))["complete"] is True
 
 
+async def test_replaced_failures_are_printed(
+    reports: Reports, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing = write(tmp_path, "1.xml", PASSING.replace(b'time="0.5"/>', b"><failure/></testcase>"))
+    passing = write(tmp_path, "2.xml")
+    await report(url(reports), reports.api.key, "run_1", [str(failing)], SHOP, wait=True)
+    assert "results replaced" not in capsys.readouterr().out
+    await reports.api.store.pool.execute("UPDATE results SET event_time_offset_s = event_time_offset_s - 60")
+    await report(url(reports), reports.api.key, "run_1", [str(passing)], SHOP, wait=True)
+    assert "  earlier results replaced: 2, of these failing: 1\n" in capsys.readouterr().out
+
+
 async def test_several_files_are_one_upload_with_one_receipt(
     reports: Reports, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -25,7 +25,7 @@ CALLS = {
     "first_line": f"first_line(branch) {RUNS}",
     "spreadsheet_cell": f"spreadsheet_cell(branch, false) {RUNS}",
     "delivery_id": f"delivery_id(run_id, branch) {RUNS}",
-    "result_count": f"result_count(r, shards) {LIMITED_RUNS}",
+    "result_count": f"result_count(r, ARRAY[branch]) {LIMITED_RUNS}",
     "run_counts": f"run_counts(r) {LIMITED_RUNS}",
 }
 

@@ -1,75 +1,95 @@
 """Property test: the events of a run lead to the same state in any order, with any repetition, and in any batches."""
 
-import random
+from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from tests.run_events import result, run_event
+from service.domain.statuses import SEVERITY
+from tests.run_events import COMPLETED_AT, result, run_event
 from tests.stored import Store
 
-ORDERS = 6
-STATUSES = ("passed", "failed", "error", "skipped", "canceled")
+SHARDS = 3
+FAILING = ("failed", "error")
+
+Event = dict[str, Any]
 
 
-def random_events(rng: random.Random, run_id: str) -> list[dict[str, Any]]:
-    """Return shards, corrections, and ties of one run, which depend only on the seed."""
-    return [random_event(rng, run_id, number) for number in range(rng.randint(2, 5))]
+@st.composite
+def results(draw: st.DrawFn, name: str) -> dict[str, Any]:
+    """Return a result. Equal statuses, durations, attempts, and messages imply equal results."""
+    status = draw(st.sampled_from(list(SEVERITY)))
+    fields: dict[str, Any] = {"duration_ms": draw(st.sampled_from([None, 0, 1]))}
+    failure = {"message": f"message {draw(st.integers(1, 3))}"} if status != "passed" else None
+    if failure and status in FAILING:
+        fields["artifacts"] = [{"name": "a.png", "uri": f"s3://{failure['message']}"}]
+    if draw(st.booleans()):
+        fields["attempts"] = [{"status": "failed"}, {"status": status, "failure": failure}]
+    return result(name, status, failure=failure, **fields)
 
 
-def random_event(rng: random.Random, run_id: str, number: int) -> dict[str, Any]:
-    expectations: dict[str, Any] = rng.choice(
-        ({"expected_shards": 3, "shard": rng.randint(1, 3)}, {"expected_results": 4}, {"final": rng.random() < 0.5}, {})
-    )
+@st.composite
+def events(draw: st.DrawFn) -> Event:
+    """Return the fields of an event: of a shard or of none, at one of three times."""
     fields: dict[str, Any] = {
-        name: f"{name} {rng.randint(1, 2)}" for name in ("environment", "branch") if rng.random() < 0.5
+        name: f"{name} {draw(st.integers(1, 2))}" for name in ("environment", "branch") if draw(st.booleans())
     }
-    if rng.random() < 0.3:
-        fields["status"] = rng.choice(("passed", "failed", "error", "canceled"))
-    results = [random_result(rng, name) for name in "abcd" if rng.random() < 0.6]
-    time = f"2026-05-20T12:00:0{rng.randint(0, 2)}.{rng.randint(0, 999):03}Z"
-    return run_event(run_id, results, id=f"{run_id}-{number}", time=time, **fields, **expectations)
+    if shard := draw(st.integers(0, SHARDS)):
+        fields |= {"expected_shards": SHARDS, "shard": shard}
+    else:
+        fields |= draw(st.sampled_from(({}, {"expected_results": 3}, {"final": False}, {"final": True})))
+    if draw(st.integers(0, 3)) == 0:
+        fields["status"] = draw(st.sampled_from(("passed", "failed", "error", "canceled")))
+    names = draw(st.lists(st.sampled_from("abc"), unique=True))
+    time = f"2026-05-20T12:00:0{draw(st.integers(0, 2))}.{draw(st.integers(0, 999)):03}Z"
+    return {"results": [draw(results(name)) for name in names], "time": time, **fields}
 
 
-def random_result(rng: random.Random, name: str) -> dict[str, Any]:
-    status = rng.choice(STATUSES)
-    failure = {"message": f"message {rng.randint(1, 3)}"} if status != "passed" else None
-    attempts = [{"status": "failed"}, {"status": status, "failure": failure}] if rng.random() < 0.3 else None
-    return result(name, status, duration_ms=rng.randint(0, 1), failure=failure, attempts=attempts)
+@st.composite
+def batches(draw: st.DrawFn, count: int) -> list[list[int]]:
+    """Return the indexes of all events in any order, some of them repeated, in one or several batches."""
+    repeated = draw(st.lists(st.integers(0, count - 1), max_size=3))
+    order = draw(st.permutations([*range(count), *repeated]))
+    ends = sorted(draw(st.sets(st.integers(1, len(order) - 1)))) if len(order) > 1 else []
+    return [order[start:end] for start, end in zip([0, *ends], [*ends, len(order)], strict=True)]
 
 
-def random_batches(rng: random.Random, events: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    repeated = events + rng.sample(events, rng.randint(0, len(events)))
-    rng.shuffle(repeated)
-    batches: list[list[dict[str, Any]]] = [[]]
-    for event in repeated:
-        if batches[-1] and rng.random() < 0.5:
-            batches.append([])
-        batches[-1].append(event)
-    return batches
-
-
-async def stored_state(store: Store) -> dict[str, Any]:
-    """Return the stored state by run, without the run ID."""
+async def ingest(store: Store, stated: list[Event], arrangement: list[list[int]]) -> dict[str, Any]:
+    """Ingest the events as a new run, and return its state without the run ID."""
+    run_id = uuid4().hex
+    sent = [
+        run_event(run_id, id=f"{run_id}-{number}", completed_at=COMPLETED_AT, **event)
+        for number, event in enumerate(stated)
+    ]
+    for batch in arrangement:
+        outcomes = await store.ingest(*(sent[index] for index in batch))
+        assert {outcome.status for outcome in outcomes} <= {"stored", "duplicate"}
     snapshot = await store.snapshot()
-    states: dict[str, Any] = {}
-    for kind, rows in snapshot.items():
-        for run_id, *rest in rows:
-            states.setdefault(run_id, {}).setdefault(kind, []).append(tuple(rest))
-    for state in states.values():
-        state["shards"] = None
-    return states
+    return {kind: [row[1:] for row in rows if row[0] == run_id] for kind, rows in snapshot.items()}
 
 
-@pytest.mark.parametrize("seed", range(12))
-async def test_any_order_leads_to_the_same_state(store: Store, seed: int) -> None:
-    for order in range(ORDERS):
-        events = random_events(random.Random(seed), f"run_{order}")
-        for batch in random_batches(random.Random(f"{seed} {order}"), events):
-            outcomes = await store.ingest(*batch)
-            assert {outcome.status for outcome in outcomes} <= {"stored", "duplicate"}
-    states = await stored_state(store)
-    assert len(states) == ORDERS
-    first = states["run_0"]
-    for run_id, state in states.items():
-        assert state == first, run_id
+def newest_failures(stated: list[Event]) -> Iterator[str]:
+    """Yield the names of the cases that failed in the newest event of a shard."""
+    seconds: dict[tuple[int, str], str] = {}
+    for event in stated:
+        for each in event["results"]:
+            key = event.get("shard", 0), each["name"]
+            seconds[key] = max(seconds.get(key, ""), event["time"][:19])
+    for event in stated:
+        for each in event["results"]:
+            is_newest = seconds[event.get("shard", 0), each["name"]] == event["time"][:19]
+            if is_newest and each["status"] in FAILING:
+                yield each["name"]
+
+
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(stated=st.lists(events(), min_size=1, max_size=5), data=st.data())
+async def test_any_order_leads_to_the_same_state(store: Store, stated: list[Event], data: st.DataObject) -> None:
+    one_by_one = await ingest(store, stated, [[index] for index in range(len(stated))])
+    assert await ingest(store, stated, data.draw(batches(len(stated)))) == one_by_one
+    failing = [status for _, status, *_ in one_by_one["results"] if status in "fe"]
+    assert len(failing) >= len(set(newest_failures(stated)))

@@ -11,6 +11,12 @@ ON CONFLICT (org_id, source, event_id) DO UPDATE
     WHERE known.status = 'rejected'
 RETURNING known.org_id, known.source, known.event_id
 
+-- name: set_counts  (of receipts that this transaction has claimed)
+UPDATE receipts known SET replaced = new.replaced, replaced_failing = new.replaced_failing, combined = new.combined
+FROM unnest($1::int[], $2::text[], $3::text[], $4::int[], $5::int[], $6::int[])
+    AS new (org_id, source, event_id, replaced, replaced_failing, combined)
+WHERE known.org_id = new.org_id AND known.source = new.source AND known.event_id = new.event_id
+
 -- name: find_bodies  (of events that are stored already)
 SELECT known.org_id, known.source, known.event_id, known.body_sha256
 FROM unnest($1::int[], $2::text[], $3::text[]) AS requested (org_id, source, event_id)

@@ -60,7 +60,7 @@ SELECT 1 FROM receipts WHERE org_id = $1 AND receipt_id = $2 AND claim = $3 AND 
 
 -- name: finish
 UPDATE receipts SET status = $4, results = $5, problems = $6, run_id = coalesce(run_id, $7),
-                    project_id = coalesce(project_id, $8), claim = NULL, lease_until = NULL, due_at = NULL
+                    project_id = coalesce(project_id, $8), replaced = $9, replaced_failing = $10, combined = $11, claim = NULL, lease_until = NULL, due_at = NULL
 WHERE org_id = $1 AND receipt_id = $2 AND claim = $3 AND status = 'processing'
 RETURNING 1
 

@@ -1,21 +1,29 @@
--- name: find_winners  (incoming results that are new or that replace a stored result)
+-- name: rank  (incoming results that are new, replace the result of their shard, or must be combined with other shards)
 -- Uses the order of precedence() in domain/results.py. The transaction has locked the run, so its results can't change.
-SELECT new.run_key, new.case_key, stored.case_key IS NOT NULL AS replaces
-FROM unnest($1::int[], $2::uuid[], $3::bigint[], $4::int[], $5::text[], $6::int[], $7::int[], $8::text[])
-    AS new (org_id, run_key, case_key, event_time_offset_s, status, duration_ms, attempts, message)
+SELECT new.case_key, new.shard, stored.status::text AS stored_status,
+       stored.shard <> new.shard OR of_shards.case_key IS NOT NULL AS is_combined
+FROM unnest($3::bigint[], $4::int[], $5::int[], $6::text[], $7::int[], $8::int[], $9::text[])
+    AS new (case_key, shard, event_time_offset_s, status, duration_ms, attempts, message)
 LEFT JOIN LATERAL (
-    SELECT r.case_key, r.event_time_offset_s, r.status, r.duration_ms, r.attempts
+    SELECT r.case_key, r.shard, r.event_time_offset_s, r.status, r.duration_ms, r.attempts
     FROM results r
-    WHERE r.org_id = new.org_id AND r.run_key = new.run_key AND r.case_key = new.case_key
+    WHERE r.org_id = $1 AND r.run_key = $2 AND r.case_key = new.case_key
     LIMIT 1
 ) stored ON true
 LEFT JOIN LATERAL (
     SELECT d.message
     FROM result_details d
-    WHERE d.org_id = new.org_id AND d.run_key = new.run_key AND d.case_key = new.case_key AND d.is_last_attempt
+    WHERE d.org_id = $1 AND d.run_key = $2 AND d.case_key = new.case_key AND d.is_last_attempt
     LIMIT 1
 ) failure ON true
-WHERE stored.case_key IS NULL
+LEFT JOIN LATERAL (  -- examined once per statement, not once per row, if no case of the run has results of several shards
+    SELECT s.case_key
+    FROM shard_results s
+    WHERE (SELECT EXISTS (SELECT 1 FROM shard_results WHERE org_id = $1 AND run_key = $2))
+      AND s.org_id = $1 AND s.run_key = $2 AND s.case_key = new.case_key
+    LIMIT 1
+) of_shards ON true
+WHERE stored.case_key IS NULL OR stored.shard <> new.shard OR of_shards.case_key IS NOT NULL
    OR (new.event_time_offset_s, severity(new.status::"char"), new.duration_ms, new.attempts, new.message COLLATE "C")
       > (stored.event_time_offset_s, severity(stored.status), stored.duration_ms, stored.attempts::int,
          coalesce(failure.message, '') COLLATE "C")

@@ -5,11 +5,12 @@ from typing import Literal, NamedTuple
 
 from service.domain.errors import Reason, Rejected
 from service.domain.ids import OrgId, new_id
+from service.domain.shards import CaseOutcomes, MergeEffects
 from service.store.postgres.database import Connection
 from service.store.receipts import EventRef, ReceiptRow
 from service.store.runs import RunRef
 from service.usecases.ingest.parse_events import ParsedDataref, ParsedEvent, RejectedEvent
-from service.usecases.ingest.parse_results import CaseOutcomes, UnseenCases
+from service.usecases.ingest.parse_results import UnseenCases
 from service.usecases.ingest.validate_events import Problem, limit_problems
 from service.usecases.reports.accept_dataref import accept_dataref
 
@@ -34,6 +35,7 @@ class EventItem:
     outcomes: CaseOutcomes
     unseen: UnseenCases
     outcome: EventOutcome = field(default=EventOutcome("stored"))
+    effects: MergeEffects = field(default_factory=MergeEffects)  # on other results of the run
 
     @property
     def ref(self) -> EventRef:

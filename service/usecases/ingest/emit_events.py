@@ -44,7 +44,7 @@ async def emit_run_events(connection: Connection, changes: Sequence[RunChange], 
 
 
 async def _failing_cases(connection: Connection, changes: Sequence[RunChange]) -> dict[RunKey, list[FailingCase]]:
-    refs = [(run.org_id, run.key) for run, *_ in changes if run.counts.failed or run.counts.error]
+    refs = [run.key_ref for run, *_ in changes if run.counts.failed or run.counts.error]
     found: dict[RunKey, list[FailingCase]] = {}
     for row in await events.find_failing_cases(connection, refs, MAX_FAILING_CASES) if refs else ():
         found.setdefault(row["run_key"], []).append(_failing_case(row))

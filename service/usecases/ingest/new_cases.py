@@ -7,11 +7,12 @@ from typing import Final, Protocol
 
 from service.domain.cases import Case, KnownCases
 from service.domain.ids import OrgId
+from service.domain.shards import CaseOutcomes
 from service.store import cases
 from service.store.cases import CaseKeyRef
 from service.store.postgres.database import Connection
 from service.usecases.ingest.parse_events import ParsedEvent
-from service.usecases.ingest.parse_results import KEY_COLLISION, CaseOutcomes, UnseenCases
+from service.usecases.ingest.parse_results import KEY_COLLISION, UnseenCases
 
 _PART: Final = 5_000  # cases that are processed without an interruption of the event loop
 

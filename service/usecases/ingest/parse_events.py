@@ -148,10 +148,8 @@ def _parse_valid(
         return RejectedEvent("completed_at_out_of_range", message, digest, **parse_identity(event))
     if window.is_ahead(event_at):
         return _event_time_ahead(event, digest)
-    if run["run_id"] in (".", ".."):
-        return RejectedEvent("invalid", "data.run.run_id: must not be '.' or '..'", digest, **parse_identity(event))
-    if (conflict := find_conflicting_fields(run)) is not None:
-        return RejectedEvent("invalid", f"data.run.{conflict}", digest, **parse_identity(event))
+    if problem := find_run_problem(run):
+        return RejectedEvent("invalid", f"data.run.{problem}", digest, **parse_identity(event))
     results: list[ResultIn] = event["data"].get("results", [])
     if indexes == [] and problems:
         listed = "; ".join(f"{problem['index']}: {problem['reason']}" for problem in problems[:MAX_LISTED_ERRORS])
@@ -165,7 +163,7 @@ def _parse_valid(
         body_sha256=digest,
         event_s=event_s,
         state=set_failures_missing(
-            parse_run_state(event, run, to_ms(completed_at), event_s, problems),
+            parse_run_state(run, to_ms(completed_at), event_s, problems),
             is_missing=run.get("status") in FAILING and not any(result["status"] in FAILING for result in results),
         ),
         results=list(zip(indexes, results, strict=True)) if indexes is not None else list(enumerate(results)),
@@ -175,19 +173,30 @@ def _parse_valid(
     )
 
 
+def find_run_problem(run: RunIn) -> str | None:
+    """Return why the fields of a run are invalid together, or None. The message starts with the name of the field."""
+    shard, expected = run.get("shard"), run.get("expected_shards")
+    if run["run_id"] in (".", ".."):
+        return "run_id: must not be '.' or '..'"
+    if expected is not None and (shard is None or shard > expected):
+        return f"shard: must be a number from 1 to expected_shards ({expected})"
+    return _find_conflicting_fields(run)
+
+
 def _event_time_ahead(event: Any, digest: bytes) -> RejectedEvent:
     message = f"time: must be at most 24 h in the future, but is {aware(event['time']).isoformat()}"
     return RejectedEvent("completed_at_out_of_range", message, digest, **parse_identity(event))
 
 
-def parse_run_state(event: Any, run: RunIn, completed_ms: int, event_s: int, problems: list[Problem]) -> RunState:
-    """Return the state of the run according to one event. Reads only `source` and `id` of the event itself.
+def parse_run_state(run: RunIn, completed_ms: int, event_s: int, problems: list[Problem]) -> RunState:
+    """Return the state of the run according to one event.
 
     Failures are missing if the status declares them. The caller corrects this after it has examined the results.
     """
     expects_more = run.get("expected_results") is not None or run.get("expected_shards") is not None
     final = run.get("final")
-    is_part = expects_more or final is not None
+    shard = run.get("shard")
+    is_part = expects_more or final is not None or shard is not None
     stated = run.get("status")
     status = STATUS_CODES[stated] if stated else None
     started_at = run.get("started_at")
@@ -202,26 +211,19 @@ def parse_run_state(event: Any, run: RunIn, completed_ms: int, event_s: int, pro
         status_event_s=NO_STATUS_EVENT_S if is_part else event_s,
         expected_results=run.get("expected_results"),
         expected_shards=run.get("expected_shards"),
-        shards=_shards(event, run),
+        shards=frozenset({shard} if shard else ()),
         complete=not expects_more if final is None else final,
-        shard_versions={run.get("shard") or 0: ShardVersion(event_s, stated in FAILING, status if is_part else None)},
+        shard_versions={shard or 0: ShardVersion(event_s, stated in FAILING, status if is_part else None)},
         notify=run.get("notify") is not False,
     )
 
 
-def find_conflicting_fields(run: RunIn) -> str | None:
+def _find_conflicting_fields(run: RunIn) -> str | None:
     """Return the error of an event that states in several ways when its run is complete, or None."""
     stated = [name for name in COMPLETENESS_FIELDS if run.get(name) is not None]
     if len(stated) < 2:
         return None
     return f"{stated[1]}: must not be combined with {stated[0]}, because each states when the run is complete"
-
-
-def _shards(event: Any, run: RunIn) -> frozenset[str]:
-    if run.get("expected_shards") is None:
-        return frozenset()
-    shard = run.get("shard")
-    return frozenset({str(shard) if shard is not None else f"{event['source']} {event['id']}"})
 
 
 def _field_versions(run: RunIn, event_s: int, problems: list[Problem]) -> FieldVersions:

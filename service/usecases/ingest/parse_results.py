@@ -17,6 +17,7 @@ from service.domain.results import (
     limit_texts,
     round_duration,
 )  # fmt: skip
+from service.domain.shards import CaseOutcomes
 from service.domain.statuses import STATUS_CODES
 from service.usecases.ingest.parse_events import ParsedEvent, to_ms, truncate
 
@@ -31,7 +32,6 @@ _PASSED: Final = STATUS_CODES["passed"]
 # Creates a named tuple without calling its Python constructor, which is measurable once per result.
 _tuple: Final = tuple.__new__
 
-CaseOutcomes = dict[CaseKey, CaseOutcome]
 UnseenCases = dict[CaseKey, tuple[int, Case]]  # with the index of the result that names the case
 Occurrences = dict[tuple[str, str], int]  # number of results so far by suite and name
 

@@ -1,10 +1,12 @@
 """Storage of one batch of parsed events, inside the caller's transaction."""
 
 from collections.abc import Sequence
+from functools import reduce
 
 from service.domain import results, runs
 from service.domain.errors import Rejected
-from service.store import receipts
+from service.domain.shards import ShardOutcomes, combine, merge_event
+from service.store import receipts, shard_results
 from service.store import results as stored_results
 from service.store import runs as stored_runs
 from service.store.postgres.database import Connection
@@ -13,7 +15,6 @@ from service.store.results import RunOutcomes
 from service.store.runs import RunRef, StoredRun
 from service.usecases.ingest.batch_items import BatchItem, DatarefItem, EventItem, EventOutcome, RejectedItem
 from service.usecases.ingest.emit_events import RunChange
-from service.usecases.ingest.parse_results import CaseOutcomes
 from service.usecases.ingest.validate_events import Problem
 from service.usecases.ingest.write_run import check_can_merge, find_key_collision
 
@@ -49,6 +50,10 @@ class BatchWriter:
                 raise ConflictingProjects(f"events of run {ref[1]!r} name several projects")
         if groups:
             await self._store_runs(connection, groups)
+        counts = {item.ref: item.effects.counts for item in claimed if item.outcome.status != "rejected"}
+        changed = {ref: numbers for ref, numbers in counts.items() if any(numbers)}
+        if changed:
+            await receipts.set_counts(connection, changed)
 
     async def _claim(self, connection: Connection) -> list[EventItem]:
         """Insert the receipts and return the events to store. Sets the outcome of repeated events."""
@@ -73,16 +78,15 @@ class BatchWriter:
 
     async def _store_runs(self, connection: Connection, groups: dict[RunRef, list[EventItem]]) -> None:
         merged = {ref: _merge_events(items) for ref, items in groups.items()}
-        new = [
-            StoredRun.new(ref[0], state, results.count(outcomes.values())) for ref, (state, outcomes) in merged.items()
-        ]
+        combined = {ref: combine(outcomes) for ref, (_, outcomes) in merged.items()}
+        new = [StoredRun.new(ref[0], merged[ref][0], results.count(run.deciding)) for ref, run in combined.items()]
         inserted = await stored_runs.insert_new(connection, new)
         inserted_runs = [run for run in new if run.ref in inserted]
         await stored_results.insert(
-            connection,
-            [RunOutcomes(run.org_id, run.key, list(merged[run.ref][1].values())) for run in inserted_runs],
+            connection, [RunOutcomes(run.org_id, run.key, combined[run.ref].deciding) for run in inserted_runs]
         )
         for run in inserted_runs:
+            await shard_results.write(connection, run.key_ref, combined[run.ref].of_shards)
             self._add_change(run, was_complete=False, notify=run.state.notify)
         known = merged.keys() - inserted
         if known:
@@ -95,7 +99,7 @@ class BatchWriter:
     async def _reject_key_collisions(self, connection: Connection, groups: dict[RunRef, list[EventItem]]) -> None:
         """Reject the events of runs that are neither new nor stored, because another run has the same key."""
         for ref, items in groups.items():
-            state, _ = _merge_events(items)
+            state = _merge_states(items)
             rejection = await find_key_collision(connection, ref[0], state)
             for item in items:
                 await _reject(connection, item, rejection)
@@ -106,7 +110,7 @@ class BatchWriter:
         run: StoredRun,
         items: list[EventItem],
         state: runs.RunState,
-        outcomes: CaseOutcomes,
+        outcomes: ShardOutcomes,
     ) -> None:
         """Merge into a stored run. Writes nothing if nothing changes."""
         try:
@@ -117,9 +121,10 @@ class BatchWriter:
             return
         was_complete = run.complete
         merged = runs.merge(run.state, state)
-        merge = await stored_results.replace_older(
-            connection, RunOutcomes(run.org_id, run.key, list(outcomes.values()))
-        )
+        merge = await stored_results.merge(connection, run.key_ref, outcomes)
+        for item in items:
+            shard = item.event.shard
+            item.effects.add(merge.effects[shard].of_event(outcomes[shard], item.outcomes))
         if not merge.stored and merged == run.state:
             return
         run.counts = run.counts.add(merge.change)
@@ -132,14 +137,16 @@ class BatchWriter:
         self.changes.append(RunChange(run, completed=run.complete and not was_complete, notify=notify))
 
 
-def _merge_events(items: list[EventItem]) -> tuple[runs.RunState, CaseOutcomes]:
-    """Merge all events of one run in this batch."""
-    first, *others = items
-    state, outcomes = first.event.state, dict(first.outcomes)
-    for item in others:
-        state = runs.merge(state, item.event.state)
-        results.merge(outcomes, item.outcomes.values())
-    return state, outcomes
+def _merge_events(items: list[EventItem]) -> tuple[runs.RunState, ShardOutcomes]:
+    """Merge all events of one run in this batch, and set the effects of the events on each other."""
+    outcomes: ShardOutcomes = {}
+    for item in items:
+        item.effects = merge_event(outcomes, item.event.shard, item.outcomes)
+    return _merge_states(items), outcomes
+
+
+def _merge_states(items: list[EventItem]) -> runs.RunState:
+    return reduce(runs.merge, [item.event.state for item in items])
 
 
 def _set_repeated(item: EventItem, body_sha256: bytes) -> None:

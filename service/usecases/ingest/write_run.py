@@ -1,13 +1,12 @@
 """Storage of one run whose results arrive in parts, inside the caller's transaction."""
 
-from collections.abc import Sequence
 from typing import Self
 
 from service.domain import results, runs
 from service.domain.errors import Rejected
 from service.domain.ids import OrgId, run_key
-from service.domain.results import CaseOutcome
 from service.domain.runs import RunState
+from service.domain.shards import CaseOutcomes, MergeEffects
 from service.domain.statuses import Counts
 from service.store import results as stored_results
 from service.store import runs as stored_runs
@@ -38,41 +37,44 @@ async def find_key_collision(connection: Connection, org_id: OrgId, state: RunSt
 
 
 class RunWriter:
-    """A writer for a new or stored run. Each case must be in only one part."""
+    """A writer for one shard of a new or stored run. Each case must be in only one part."""
 
-    def __init__(self, run: StoredRun, state: RunState, *, is_new: bool) -> None:
+    def __init__(self, run: StoredRun, state: RunState, shard: int, *, is_new: bool) -> None:
         self.run = run
         self.result_count = 0
+        self.effects = MergeEffects()
         self._state = state
+        self._shard = shard
         self._is_new = is_new
         self._has_replaced = False
         self._has_failing = False
 
     @classmethod
-    async def open(cls, connection: Connection, org_id: OrgId, state: RunState) -> Self:
+    async def open(cls, connection: Connection, org_id: OrgId, state: RunState, shard: int) -> Self:
         """Insert the run, or lock the stored one. Raises Rejected if the stored run can't be merged."""
         new = StoredRun.new(org_id, state, Counts())
         if await stored_runs.insert_new(connection, [new]):
-            return cls(new, state, is_new=True)
+            return cls(new, state, shard, is_new=True)
         known = (await stored_runs.lock(connection, [new.ref])).get(new.ref)
         if known is None:
             raise await find_key_collision(connection, org_id, state)
         check_can_merge(known, state)
-        return cls(known, state, is_new=False)
+        return cls(known, state, shard, is_new=False)
 
-    async def add(self, connection: Connection, outcomes: Sequence[CaseOutcome]) -> None:
+    async def add(self, connection: Connection, outcomes: CaseOutcomes) -> None:
         """Store a part of the results."""
-        self.result_count += len(outcomes)
-        self._has_failing = self._has_failing or any(map(results.is_failing, outcomes))
-        if not outcomes:
+        new = list(outcomes.values())
+        self.result_count += len(new)
+        self._has_failing = self._has_failing or any(map(results.is_failing, new))
+        if not new:
             return
-        rows = RunOutcomes(self.run.org_id, self.run.key, outcomes)
         if self._is_new:
-            await stored_results.insert(connection, [rows])
-            self.run.counts = self.run.counts.add(results.count(outcomes))
+            await stored_results.insert(connection, [RunOutcomes(*self.run.key_ref, new)])
+            self.run.counts = self.run.counts.add(results.count(new))
         else:
-            merged = await stored_results.replace_older(connection, rows)
+            merged = await stored_results.merge(connection, self.run.key_ref, {self._shard: outcomes})
             self.run.counts = self.run.counts.add(merged.change)
+            self.effects.add(merged.effects[self._shard])
             self._has_replaced = self._has_replaced or bool(merged.stored)
 
     async def close(self, connection: Connection) -> RunChange | None:

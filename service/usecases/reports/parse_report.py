@@ -10,11 +10,12 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from service.contracts.run_events import ResultIn, RunIn
-from service.domain import results, texts
+from service.domain import texts
 from service.domain.errors import Rejected
 from service.domain.reports import MAX_PROBLEMS
 from service.domain.results import MAX_DURATION_MS
 from service.domain.runs import set_failures_missing
+from service.domain.shards import CaseOutcomes, ShardOutcomes, merge_event
 from service.reports.chunks import read_chunks
 from service.reports.convert import ReportSummary
 from service.reports.uploads import ReadUpload, ReportFile, name_in_upload
@@ -24,11 +25,11 @@ from service.usecases.ingest.parse_events import (
     AcceptanceWindow,
     ParsedEvent,
     aware,
-    find_conflicting_fields,
+    find_run_problem,
     parse_run_state,
     to_ms,
 )
-from service.usecases.ingest.parse_results import MAX_ATTEMPTS, CaseOutcomes, Occurrences
+from service.usecases.ingest.parse_results import MAX_ATTEMPTS, Occurrences
 from service.usecases.ingest.validate_events import (
     RESULT,
     RESULTS,
@@ -78,11 +79,12 @@ class ParsedReport:
         yield self._combine(parse, deferred)
 
     def _combine(self, parse: ParseGroup, deferred: Sequence[IndexedResults]) -> CaseOutcomes:
-        combined: CaseOutcomes = {}
+        shard = self.event.shard
+        combined: ShardOutcomes = {shard: {}}
         for file, repeated in zip(self._files, deferred, strict=True):
             with self._naming(file):
-                results.merge(combined, parse(list(self._limit_attempts(repeated)), {}).values())
-        return combined
+                merge_event(combined, shard, parse(list(self._limit_attempts(repeated)), {}))
+        return combined[shard]
 
     def _separate(self, valid: IndexedResults) -> tuple[IndexedResults, IndexedResults]:
         """Return the results whose name occurs only once, and the others."""
@@ -166,8 +168,7 @@ def _event(claimed: ClaimedReport, summary: ReportSummary, retention: timedelta)
         expected = "must be within the retention and at most 24 h in the future"
         raise Rejected("completed_at_out_of_range", f"completed_at: {expected}, but is {completed_at.isoformat()}")
     event_s = to_ms(_effective_time(claimed)) // 1000
-    origin = {"source": claimed.source, "id": claimed.event_id}
-    state = parse_run_state(origin, run, to_ms(completed_at), event_s, problems)
+    state = parse_run_state(run, to_ms(completed_at), event_s, problems)
     if summary.failures_missing:
         state = set_failures_missing(state, is_missing=True)
     identity = "", claimed.source, claimed.event_id, claimed.body_sha256
@@ -185,10 +186,8 @@ def _run(claimed: ClaimedReport, summary: ReportSummary, window: AcceptanceWindo
         run = _RUN.validate_python(texts.clean_json(fields)[0])
     except ValidationError as error:
         raise Rejected("invalid", f"run.{describe_first_error(error)}") from None
-    if run["run_id"] in (".", ".."):
-        raise Rejected("invalid", "run.run_id: must not be '.' or '..'")
-    if (conflict := find_conflicting_fields(run)) is not None:
-        raise Rejected("invalid", f"run.{conflict}")
+    if problem := find_run_problem(run):
+        raise Rejected("invalid", f"run.{problem}")
     _add_times(run, claimed, summary, window)
     return run
 

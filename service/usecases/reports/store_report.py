@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 from service.domain.cases import KnownCases
 from service.domain.errors import Rejected
 from service.domain.ids import OrgId
+from service.domain.shards import CaseOutcomes, MergeCounts
 from service.reports.uploads import ReadUpload
 from service.store import reports
 from service.store.postgres.database import Connection, Pool
@@ -19,13 +20,7 @@ from service.usecases.ingest.caches import IngestCache, IngestCaches
 from service.usecases.ingest.emit_events import emit_run_events
 from service.usecases.ingest.new_cases import insert_unseen_cases
 from service.usecases.ingest.parse_events import ParsedEvent
-from service.usecases.ingest.parse_results import (
-    KEY_COLLISION,
-    CaseOutcomes,
-    Occurrences,
-    UnseenCases,
-    parse_results,
-)
+from service.usecases.ingest.parse_results import KEY_COLLISION, Occurrences, UnseenCases, parse_results
 from service.usecases.ingest.write_run import RunWriter
 from service.usecases.job_leases import ClaimLost
 from service.usecases.reports.parse_report import IndexedResults, ParsedReport
@@ -80,7 +75,7 @@ class ReportStore:
             change = await run.close(connection)
             await store_uploads(connection, run.run, claimed.upload)
             outcome = ReportOutcome("partial" if report.event.rejected_count else "stored", run.result_count)
-            await _finish(connection, claimed, report, outcome)
+            await _finish(connection, claimed, report, outcome, run.effects.counts)
             await emit_run_events(connection, [change] if change else [], self._link_base)
         return outcome
 
@@ -90,9 +85,9 @@ class ReportStore:
         if not await reports.lock_claim(connection, claimed.claim):
             raise ClaimLost
         org_id = claimed.claim.org_id
-        run = await RunWriter.open(connection, org_id, report.event.state)
+        run = await RunWriter.open(connection, org_id, report.event.state, report.event.shard)
         async for outcomes in self._outcomes(org_id, cache.cases, report):
-            await run.add(connection, list(outcomes.values()))
+            await run.add(connection, outcomes)
         if report.event.rejected_count and not run.result_count:
             raise Rejected("no_valid_result", report.no_valid_result_message)
         return run
@@ -119,8 +114,10 @@ class ReportStore:
             yield outcomes
 
 
-async def _finish(connection: Connection, claimed: ClaimedReport, report: ParsedReport, outcome: ReportOutcome) -> None:
+async def _finish(
+    connection: Connection, claimed: ClaimedReport, report: ParsedReport, outcome: ReportOutcome, counts: MergeCounts
+) -> None:
     state = report.event.state
     run = state.run_id, state.project_id
-    if not await reports.finish(connection, claimed.claim, *outcome, report.problems, run):
+    if not await reports.finish(connection, claimed.claim, *outcome, report.problems, run, counts):
         raise ClaimLost

@@ -100,6 +100,23 @@ async def test_shards_in_any_order_become_one_run(reports: Reports) -> None:
     assert (run["complete"], run["counts"]["passed"]) == (True, 6)
 
 
+async def test_report_of_a_shard_does_not_remove_the_failure_of_another_shard(reports: Reports) -> None:
+    failing = b'<testsuite name="shop"><testcase name="pays"><failure message="no money"/></testcase></testsuite>'
+    failed = await reports.ingest(failing, params={"shard": "1/2"})
+    passed = await reports.ingest(PASSING, params={"shard": "2/2"})
+
+    assert [(receipt["replaced"], receipt["combined"]) for receipt in (failed, passed)] == [(0, 0), (0, 1)]
+    run = await reports.api.get("/v1/runs/run_1")
+    assert (run["status"], run["complete"], run["counts"]["failed"], run["counts"]["passed"]) == ("failed", True, 1, 1)
+    await reports.api.store.pool.execute(
+        "UPDATE results SET event_time_offset_s = event_time_offset_s - 60;"
+        " UPDATE shard_results SET event_time_offset_s = event_time_offset_s - 60"
+    )
+    corrected = await reports.ingest(PASSING, params={"shard": "1/2"})
+    assert [corrected[name] for name in ("replaced", "replaced_failing", "combined")] == [1, 1, 2]
+    assert (await reports.api.get("/v1/runs/run_1"))["status"] == "passed"
+
+
 async def test_run_with_missing_shards_is_not_complete(reports: Reports) -> None:
     await reports.ingest(PASSING, params={"shard": "1/2"})
     assert (await reports.api.get("/v1/runs/run_1"))["complete"] is False
