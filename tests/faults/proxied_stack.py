@@ -25,7 +25,7 @@ from service.domain.ids import OrgId
 from service.stopping import cancel_until_done
 from service.store import organizations
 from service.store.encryption import SecretCipher
-from service.store.postgres import migrations
+from service.store.postgres import connections, migrations
 from service.store.webhooks import WebhookFields
 from service.usecases.administration.keys import create_key
 from service.usecases.webhooks.manage_webhooks import create_webhook
@@ -106,7 +106,7 @@ class ServiceStack(ABC):
         """Connect as a superuser that no injection affects, without a proxy."""
         url = f"postgresql://{_CHECKER}:{_CHECKER}@{self.direct_database_url.rpartition('@')[2]}"
         settings = {"default_transaction_read_only": "off"}
-        return await asyncpg.connect(url, timeout=5, command_timeout=30, server_settings=settings)
+        return await connections.connect(url, command_timeout=10, server_settings=settings)
 
     async def connect_to_broker(self) -> AbstractConnection:
         """Connect without a proxy."""
