@@ -82,11 +82,6 @@ CREATE FUNCTION artifact_id(run_key uuid, case_key bigint, artifact_key bigint) 
     RETURN 'art_' || replace(run_key::text, '-', '') || lpad(to_hex(case_key), 16, '0')
                   || lpad(to_hex(artifact_key), 16, '0');
 
--- The first non-blank line of a text, at most 200 characters; null if each line is blank.
-CREATE FUNCTION first_line(value text) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN nullif(left(rtrim(split_part(btrim(value, E' \t\r\n'), E'\n', 1), E' \t\r'), 200), '');
-
 -- The duration of a result or attempt; null if it is unknown. Must match UNKNOWN_DURATION_MS in service/domain/results.py.
 CREATE FUNCTION known_duration(duration_ms int) RETURNS int
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -249,6 +244,7 @@ CREATE TABLE result_details (
     type              text,
     message           text,
     details           text,
+    summary           text,                  -- of the failure, in the row of the last attempt: domain/failures.py
     logs_ref          text,
     properties        jsonb,                 -- properties of the result, in the row of its last attempt
     PRIMARY KEY (org_id, run_key, case_key, attempt)

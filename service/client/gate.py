@@ -11,6 +11,7 @@ import click
 
 from service.client.http import Server, ServerError, open_server
 from service.client.terminal import format_table, ignore_closed_stdout, print_message
+from service.domain.failures import strip_escapes
 from service.domain.gates import Gate, GateOutcome
 
 PASSED: Final = 0
@@ -150,8 +151,8 @@ def _format_counts(run: dict[str, Any]) -> str:
 
 
 def _cell(result: dict[str, Any], name: str) -> str:
-    """Return a field as one line."""
-    return " ".join(str(result[name] or "").split())
+    """Return a field as one line that is safe to print."""
+    return " ".join(strip_escapes(str(result[name] or "")).split())
 
 
 def _escape(text: str) -> str:

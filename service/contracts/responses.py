@@ -72,7 +72,7 @@ class Result(TypedDict):
     duration_ms: Annotated[int | None, Field(description="Null if the producer states no duration")]
     started_at: Time | None
     completed_at: Annotated[Time, Field(description="Completion time of the run")]
-    failure_summary: Annotated[str | None, Field(description="First line of the failure message; null if passed")]
+    failure_summary: Annotated[str | None, Field(description="First informative line of the failure; null if passed")]
 
 
 @_closed

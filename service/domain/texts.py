@@ -57,8 +57,3 @@ def _clean_keys(container: dict[str, Any]) -> bool:
 def is_storable(text: str) -> bool:
     """Return whether PostgreSQL can store the text unchanged."""
     return _UNSTORABLE.search(text) is None
-
-
-def first_line(text: str, limit: int) -> str:
-    """Return the first non-blank line, truncated to `limit` characters."""
-    return text.strip().split("\n", 1)[0].rstrip()[:limit]

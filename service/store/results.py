@@ -7,10 +7,11 @@ from itertools import islice
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
+from service.domain.failures import summarize_failure
 from service.domain.ids import CaseKey, OrgId, RunKey, artifact_key, completed_ms
-from service.domain.results import CaseOutcome, count, failing_attempt, precedence
+from service.domain.results import Attempt, CaseOutcome, count, failing_attempt, precedence
 from service.domain.shards import MergeEffects, ShardOutcomes, merge_case
-from service.domain.statuses import STATUS_NAMES, Counts
+from service.domain.statuses import STATUS_CODES, STATUS_NAMES, Counts
 from service.store import result_rows, shard_results
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
@@ -19,10 +20,11 @@ from service.store.runs import RunKeyRef
 
 _SQL: Final = statements("results")
 
+_PASSED: Final = STATUS_CODES["passed"]
 _PART: Final = 5_000  # rows that are encoded without an interruption
 _DETAIL_COLUMNS: Final = (
     "org_id", "run_key", "case_key", "attempt", "is_last_attempt", "flaky", "status", "duration_ms",
-    "started_offset_ms", "type", "message", "details", "logs_ref",
+    "started_offset_ms", "type", "message", "details", "summary", "logs_ref",
 )  # fmt: skip
 
 
@@ -163,11 +165,18 @@ def _detail_rows(runs: Iterable[RunOutcomes]) -> Iterator[tuple[Any, ...]]:
             flaky_index = failing_attempt(outcome)
             for index, attempt in enumerate(outcome.attempts):
                 number = unlisted + index + 1
+                is_last = number == outcome.attempt_count
                 yield (
-                    org_id, run_key, outcome.case_key, number, number == outcome.attempt_count, index == flaky_index,
+                    org_id, run_key, outcome.case_key, number, is_last, index == flaky_index,
                     attempt.status.encode(), attempt.duration_ms, start_offset(attempt.started_ms, base_ms),
-                    attempt.type, attempt.message, attempt.details, attempt.logs_ref,
+                    attempt.type, attempt.message, attempt.details, _summary(attempt) if is_last else None,
+                    attempt.logs_ref,
                 )  # fmt: skip
+
+
+def _summary(attempt: Attempt) -> str | None:
+    failure = attempt.type, attempt.message, attempt.details
+    return summarize_failure(*failure) if attempt.status != _PASSED and any(failure) else None
 
 
 def _reference_rows(runs: Iterable[RunOutcomes]) -> Iterator[tuple[Any, ...]]:

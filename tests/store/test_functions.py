@@ -22,7 +22,6 @@ CALLS = {
     "result_id": f"result_id(run_key, duration_ms) {RUNS}",
     "case_public_id": f"case_public_id(duration_ms) {RUNS}",
     "artifact_id": f"artifact_id(run_key, duration_ms, duration_ms) {RUNS}",
-    "first_line": f"first_line(branch) {RUNS}",
     "spreadsheet_cell": f"spreadsheet_cell(branch, false) {RUNS}",
     "delivery_id": f"delivery_id(run_id, branch) {RUNS}",
     "result_count": f"result_count(r, ARRAY[branch]) {LIMITED_RUNS}",

@@ -70,12 +70,10 @@ WITH pruned AS (
 SELECT count(*) FROM pruned
 
 -- name: find_failing_cases  (at most $3 of each run, as this transaction sees them)
-SELECT run.run_key, failure.case_key, failure.status::text AS status,
-       coalesce(failure.message, failure.type) AS message,
-       c.case_id, c.suite, c.name, c.file
+SELECT run.run_key, failure.case_key, failure.status::text AS status, failure.summary, c.case_id, c.suite, c.name, c.file
 FROM unnest($1::int[], $2::uuid[]) AS run (org_id, run_key)
 CROSS JOIN LATERAL (
-    SELECT d.case_key, d.status, left(d.message, 1000) AS message, d.type
+    SELECT d.case_key, d.status, d.summary
     FROM result_details d
     WHERE d.org_id = run.org_id AND d.run_key = run.run_key AND d.is_last_attempt AND d.status <> 'p'
           AND d.status IN ('f', 'e')

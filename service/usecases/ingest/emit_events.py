@@ -10,7 +10,6 @@ from service.domain import runs
 from service.domain.events import NewEvent, run_event_types
 from service.domain.ids import RunKey, case_public_id, new_id, result_id
 from service.domain.statuses import STATUS_NAMES
-from service.domain.texts import first_line
 from service.store import events
 from service.store.postgres.database import Connection, Row
 from service.store.runs import StoredRun
@@ -52,7 +51,7 @@ async def _failing_cases(connection: Connection, changes: Sequence[RunChange]) -
 
 
 def _failing_case(row: Row) -> FailingCase:
-    key, case, status_code, message, case_id, suite, name, file = row
+    key, case, status_code, summary, case_id, suite, name, file = row
     return {
         "id": result_id(key, case),
         "case": case_public_id(case),
@@ -61,7 +60,7 @@ def _failing_case(row: Row) -> FailingCase:
         "name": name[:_MAX_TEXT],
         "file": file and file[:_MAX_TEXT],
         "status": STATUS_NAMES[status_code],
-        "failure_summary": first_line(message, _MAX_TEXT) if message else None,
+        "failure_summary": summary,
     }
 
 

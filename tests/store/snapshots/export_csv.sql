@@ -28,8 +28,7 @@ FROM (
     ORDER BY r.run_key DESC OFFSET 0
 ) run CROSS JOIN LATERAL (
     SELECT f.case_key, f.status, f.flaky, f.attempts, f.duration_ms, f.started_offset_ms,
-           CASE WHEN detail.case_key IS NOT NULL
-                THEN spreadsheet_cell(coalesce(first_line(detail.message), first_line(detail.type)), $1::bool) END AS failure_summary
+           spreadsheet_cell(detail.summary, $1::bool) AS failure_summary
     FROM results f
     LEFT JOIN result_details detail ON detail.org_id = $2::int AND detail.run_key = run.run_key
                                   AND detail.case_key = f.case_key AND detail.is_last_attempt AND detail.status <> 'p'

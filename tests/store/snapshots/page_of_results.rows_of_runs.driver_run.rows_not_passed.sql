@@ -66,7 +66,7 @@ WITH examined AS MATERIALIZED (
             WHERE c.org_id = $5 AND c.case_key = key.case_key LIMIT 1
         ) test_case
         LEFT JOIN LATERAL (
-            SELECT d.type, d.message FROM result_details d
+            SELECT d.summary FROM result_details d
             WHERE fact.status <> 'p' AND d.org_id = $5 AND d.run_key = key.run_key AND d.case_key = key.case_key
               AND d.is_last_attempt LIMIT 1
         ) detail ON true
@@ -76,7 +76,7 @@ WITH examined AS MATERIALIZED (
                 case_public_id(fact.case_key) AS "case", test_case.case_id, test_case.suite, test_case.name, test_case.file,
                 status_name(fact.status) AS status, fact.flaky, fact.attempts, known_duration(fact.duration_ms) AS duration_ms,
                 rfc3339(known_start(run.completed_at, fact.started_offset_ms)) AS started_at, rfc3339(run.completed_at) AS completed_at,
-                CASE WHEN fact.status <> 'p' THEN coalesce(first_line(detail.message), first_line(detail.type)) END AS failure_summary
+                CASE WHEN fact.status <> 'p' THEN detail.summary END AS failure_summary
         ) listed_result
         WHERE key.matches AND key.row_no <= key.page_rows
     ) listed

@@ -35,8 +35,7 @@ AND (:run_id::text IS NULL OR r.run_id = :run_id::text)
 
 -- name: export_facts  (within a run, both tables are in key order; most results have no failure)
 SELECT f.case_key, f.status, f.flaky, f.attempts, f.duration_ms, f.started_offset_ms,
-       CASE WHEN detail.case_key IS NOT NULL
-            THEN spreadsheet_cell({failure_summary}, :raw::bool) END AS failure_summary
+       spreadsheet_cell(detail.summary, :raw::bool) AS failure_summary
 FROM results f
 LEFT JOIN result_details detail ON detail.org_id = :org_id::int AND detail.run_key = run.run_key
                               AND detail.case_key = f.case_key AND detail.is_last_attempt AND detail.status <> 'p'

@@ -53,7 +53,7 @@ CROSS JOIN LATERAL (
     WHERE c.org_id = :org_id AND c.case_key = key.case_key LIMIT 1
 ) test_case
 LEFT JOIN LATERAL (
-    SELECT d.type, d.message FROM result_details d
+    SELECT d.summary FROM result_details d
     WHERE fact.status <> 'p' AND d.org_id = :org_id AND d.run_key = key.run_key AND d.case_key = key.case_key
       AND d.is_last_attempt LIMIT 1
 ) detail ON true
@@ -68,13 +68,10 @@ result_id(fact.run_key, fact.case_key) AS id, run.run_id, run.project_id, run.en
 case_public_id(fact.case_key) AS "case", test_case.case_id, test_case.suite, test_case.name, test_case.file,
 status_name(fact.status) AS status, fact.flaky, fact.attempts, known_duration(fact.duration_ms) AS duration_ms,
 rfc3339({started_at}) AS started_at, rfc3339(run.completed_at) AS completed_at,
-CASE WHEN fact.status <> 'p' THEN {failure_summary} END AS failure_summary
+CASE WHEN fact.status <> 'p' THEN detail.summary END AS failure_summary
 
 -- name: started_at
 known_start(run.completed_at, fact.started_offset_ms)
-
--- name: failure_summary
-coalesce(first_line(detail.message), first_line(detail.type))
 
 -- name: rows_of_runs  (the candidates are runs; {driver} chooses the index, and the other filters are checked per run)
 SELECT run.run_key, candidate.case_key, coalesce(candidate.matches, false) AS matches,
@@ -240,7 +237,7 @@ FROM (
     JOIN runs run ON run.org_id = fact.org_id AND run.run_key = fact.run_key
     JOIN cases test_case ON test_case.org_id = fact.org_id AND test_case.case_key = fact.case_key
     LEFT JOIN LATERAL (
-        SELECT d.type, d.message, d.details, d.logs_ref FROM result_details d
+        SELECT d.type, d.message, d.details, d.summary, d.logs_ref FROM result_details d
         WHERE d.org_id = fact.org_id AND d.run_key = fact.run_key AND d.case_key = fact.case_key AND d.is_last_attempt
         LIMIT 1
     ) detail ON true

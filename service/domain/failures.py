@@ -1,0 +1,75 @@
+"""The summary of a failure: the first informative line of its texts."""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+MAX_SUMMARY: Final = 200  # characters
+
+_MAX_EXAMINED: Final = 8_000  # characters of one text
+_MAX_LINE: Final = 400
+# Escape sequences of terminals (ECMA-48): CSI, OSC, and those of two characters.
+_ESCAPES: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
+_CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_SPACES: Final = re.compile(r"\s+")
+
+# Lines that tools write before the line that explains the failure.
+_UNINFORMATIVE: Final = re.compile(
+    r"""
+    \W*                                                     # separators and markers
+    | (?:test\ )?(?:fail|fails|failed|failure)[:.!]?                    # Failed, test failure, FAILED:
+    | error[:.!]?
+    | assert(?:ion)?(?:\ (?:failed|failure|error))?[:.!]?
+    | [\w.$\\]*\w(?:Error|Exception|Failure|Failed)[:.]?    # a class without a message
+    | [\w\\]+::\w+                                          # PHPUnit: the name of the test
+    | \S+\ \[\S+:\d+\]:?                                    # minitest: the name and location of the test
+    | ===\ \w+\s.*                                          # go test: === RUN TestPays
+    | ---\ \w+:\s.*                                         # go test: --- FAIL: TestPays (0.00s)
+    | -{2,}.*-{2,}                                          # ---- tests::pays stdout ----
+    | running\ \d+\ tests? | test\ .*\ \.\.\.\ FAILED | failures:
+    | thread\ .*\ panicked\ at\ \S+:\d+(?::\d+)?:
+    | at\ \S+:\d+(?::\d+)?                                  # Catch2: at tests.cpp:12
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_FRAME: Final = re.compile(r'(?:at\s.+\(.*\)|at\s\S+(?::\d+){1,2}|File\s".*",\sline\s\d+.*|\.{3}\s\d+\smore)')
+_TRACEBACK: Final = re.compile(r"Traceback \(most recent call last\):")
+
+
+def summarize_failure(type_: str | None, message: str | None, details: str | None) -> str | None:
+    """Return the first informative line of the message, else of the details, else the type. None if all are empty.
+
+    A line that only states that the test failed, or only the class of the error, isn't informative unless no text
+    contains more. Stack frames, blank lines, and escape sequences are removed. The summary has at most 200 characters.
+    """
+    for text in (message, details):
+        if summary := next(_informative_lines(text or ""), None):
+            return summary
+    for text in (message, details, type_):
+        if summary := next(_lines(text or ""), None):
+            return summary.strip()[:MAX_SUMMARY]
+    return None
+
+
+def strip_escapes(text: str) -> str:
+    """Return the text without escape sequences and control characters, except line ends and tabs."""
+    if text.isprintable():
+        return text
+    return _CONTROLS.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n")))
+
+
+def _informative_lines(text: str) -> Iterator[str]:
+    in_traceback = False
+    for line in _lines(text):
+        stripped = line[:_MAX_LINE].strip()
+        if _TRACEBACK.fullmatch(stripped):
+            in_traceback = True
+        elif in_traceback and line[0].isspace():
+            continue
+        elif not (_FRAME.fullmatch(stripped) or _UNINFORMATIVE.fullmatch(stripped)):
+            yield _SPACES.sub(" ", stripped)[:MAX_SUMMARY].rstrip()
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Yield the lines that aren't blank."""
+    return (line for line in strip_escapes(text[:_MAX_EXAMINED]).split("\n") if not line.isspace() and line)

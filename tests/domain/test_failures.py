@@ -1,0 +1,62 @@
+"""The summary of a failure, from texts that real tools write."""
+
+import pytest
+
+from service.domain.failures import MAX_SUMMARY, strip_escapes, summarize_failure
+
+GO = "=== RUN   TestPays\n    pays_test.go:12: expected 1, got 2\n--- FAIL: TestPays (0.00s)\n"
+JEST = "\x1b[31mexpect(\x1b[39mreceived\x1b[31m).toBe(\x1b[39mexpected\x1b[31m)\x1b[39m\n\nExpected: 2\nReceived: 1"
+NEXTEST = "thread 'pays' panicked at src/lib.rs:5:9:\nassertion `left == right` failed\n  left: 1\n right: 2"
+MINITEST = "Failure:\nShopTest#test_pays [test/shop_test.rb:4]:\nExpected: 1\n  Actual: 2"
+PHPUNIT = "ShopTest::testPays\nFailed asserting that false is true.\n\ntests/ShopTest.php:12"
+CATCH2 = "FAILED:\n  REQUIRE( total == 1 )\nwith expansion:\n  2 == 1\nat tests.cpp:3"
+PYTHON = 'Traceback (most recent call last):\n  File "shop.py", line 3, in pay\n    charge()\nValueError: no card'
+JAVA = "java.lang.AssertionError\n\tat org.junit.Assert.fail(Assert.java:86)\n\tat shop.PayTest.pays(PayTest.java:9)"
+MOCHA = "AssertionError: expected 1 to equal 2\n    at Context.<anonymous> (test/pay.js:9:14)"
+
+
+@pytest.mark.parametrize(
+    ("type_", "message", "details", "summary"),
+    [
+        pytest.param(None, "Failed", GO, "pays_test.go:12: expected 1, got 2", id="gotestsum"),
+        pytest.param(None, JEST, None, "expect(received).toBe(expected)", id="jest"),
+        pytest.param(None, "test failure", NEXTEST, "assertion `left == right` failed", id="nextest"),
+        pytest.param(None, None, MINITEST, "Expected: 1", id="minitest"),
+        pytest.param("Error", None, PHPUNIT, "Failed asserting that false is true.", id="phpunit"),
+        pytest.param(None, CATCH2, None, "REQUIRE( total == 1 )", id="catch2"),
+        pytest.param("ValueError", None, PYTHON, "ValueError: no card", id="python"),
+        pytest.param("java.lang.AssertionError", None, JAVA, "java.lang.AssertionError", id="surefire"),
+        pytest.param("AssertionError", None, MOCHA, "AssertionError: expected 1 to equal 2", id="mocha"),
+        pytest.param("AssertionError", "assert 1 == 2", "def test():\n>  assert 1 == 2", "assert 1 == 2", id="pytest"),
+        pytest.param("java.io.IOException", "java.io.IOException", "disk full", "disk full", id="bare class"),
+        pytest.param("Timeout", None, None, "Timeout", id="only a type"),
+        pytest.param(None, "FAIL", None, "FAIL", id="only an uninformative message"),
+        pytest.param(None, "\n \n", "", None, id="blank"),
+        pytest.param(None, None, None, None, id="nothing"),
+    ],
+)
+def test_summary_is_the_first_informative_line(
+    type_: str | None, message: str | None, details: str | None, summary: str | None
+) -> None:
+    assert summarize_failure(type_, message, details) == summary
+
+
+def test_summary_is_one_short_line() -> None:
+    summary = summarize_failure(None, "expected\t " + "x" * 500, None)
+    assert summary is not None
+    assert summary.startswith("expected x")
+    assert len(summary) == MAX_SUMMARY
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("\x1b[1;31mred\x1b[0m", "red"),
+        ("\x1b]8;;https://x\x07link\x1b]8;;\x07", "link"),
+        ("a\x08\x00b\x7f\x9bc", "abc"),
+        ("first\r\nsecond\tthird", "first\nsecond\tthird"),
+        ("\xe9t\xe9 \U0001f600", "\xe9t\xe9 \U0001f600"),
+    ],
+)
+def test_escapes_and_control_characters_are_removed(text: str, plain: str) -> None:
+    assert strip_escapes(text) == plain
