@@ -652,6 +652,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON file_deletions TO results_worker;
 GRANT SELECT, INSERT, UPDATE ON idempotency_keys TO results_api;
 GRANT SELECT, DELETE ON idempotency_keys TO results_worker;
 GRANT SELECT, INSERT ON audit_trail TO results_api, results_worker;
+GRANT DELETE ON audit_trail TO results_worker; -- the deletion of an organization
 GRANT INSERT ON outbox TO results_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox, dead_letters, crash_suspects TO results_worker;
 GRANT SELECT ON schema_migrations TO results_api, results_worker;

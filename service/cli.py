@@ -29,8 +29,9 @@ from service.resources import (
 from service.settings import Settings, read_settings, unknown_variables
 from service.store import audit, organizations
 from service.store.postgres import migrations
-from service.store.postgres.database import Connection, Row
+from service.store.postgres.database import Connection, Row, as_owner
 from service.usecases.administration import administer, keys
+from service.usecases.administration.delete_organization import OrganizationDeletion
 from service.usecases.retention.apply_retention import RemovedMonth, apply_retention
 from service.usecases.retention.count_expired import ExpiredSize, count_expired
 from service.usecases.webhooks.encrypt_secrets import encrypt_secrets
@@ -204,6 +205,28 @@ def list_organizations() -> None:
     """List all organizations with slug, name, and creation time."""
     for row in _run(_with_connection(organizations.list_all)):
         click.echo(f"{row['slug']:30}  {row['name']:40}  {row['created_at']}")
+
+
+@organization_commands.command("delete")
+@click.argument("slug", type=_SLUG)
+@click.option("--confirm", type=_SLUG, required=True, help="The slug again.")
+def delete_organization_command(slug: str, confirm: str) -> None:
+    """Delete the organization SLUG with all of its data and files, which can't be restored.
+
+    Its keys stop working within five seconds. If the command is interrupted, run it again.
+    """
+    if confirm != slug:
+        raise click.UsageError("--confirm must be the same as SLUG")
+    _run(lambda settings: _delete_organization(settings, slug))
+    click.echo(f"deleted organization {slug}", err=True)
+
+
+async def _delete_organization(settings: Settings, slug: str) -> None:
+    async with (
+        database_connection(settings, "results_worker") as worker,
+        as_owner(database_url(settings)) as owner,
+    ):
+        await OrganizationDeletion(worker, owner, open_storage(settings)).run(slug)
 
 
 @cli.group("keys")

@@ -150,6 +150,13 @@ class Storage:
         except NotFound:
             return
 
+    async def list_all(self, prefix: str) -> AsyncIterator[list[str]]:
+        """Return the paths under a prefix, in batches."""
+        self._require_marker()
+        with _translated_errors(prefix):
+            async for batch in self._store.list(prefix):
+                yield [found["path"] for found in batch]
+
     async def list_older(self, prefix: str, min_age: timedelta) -> AsyncIterator[list[str]]:
         """Return the paths under a prefix that were last written at least `min_age` ago, in batches."""
         newest = datetime.now(UTC) - min_age

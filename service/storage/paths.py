@@ -1,7 +1,7 @@
 """Paths of stored files: `<area>/<org_id>/…`, so that a path belongs to exactly one organization."""
 
 import re
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from service.domain.ids import OrgId
 
@@ -34,6 +34,11 @@ def stored_path(area: Area, org_id: OrgId, *parts: str) -> str:
         if not _PART.fullmatch(part):
             raise ValueError(f"{part!r} can't be part of a stored path")
     return "/".join((area, str(org_id), *parts))
+
+
+def organization_prefixes(org_id: OrgId) -> list[str]:
+    """Return the prefixes of all files of an organization."""
+    return [f"{area}/{org_id}/" for area in get_args(Area)]
 
 
 def belongs_to(path: str, org_id: OrgId, *areas: Area) -> bool:

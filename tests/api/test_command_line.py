@@ -77,6 +77,22 @@ async def test_retention_prints_expired_data_and_then_deletes_it(
     assert "no month is expired" in (await command(database_url, "retention"))[2]
 
 
+@pytest.mark.slow
+async def test_deletion_of_an_organization_requires_its_slug_twice_and_ends_its_keys(
+    api: Api, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESULTS_ARTIFACTS_URL", tmp_path.as_uri())
+    await api.store.ingest(run_event())
+    code, _, err = await command(database_url, "organizations", "delete", "acme", "--confirm", "other")
+    assert (code, "--confirm must be the same as SLUG" in err) == (2, True)
+    await api.get("/v1/runs")
+    code, _, err = await command(database_url, "organizations", "delete", "acme", "--confirm", "acme")
+    assert (code, "deleted organization acme" in err) == (0, True), err
+    await api.error("/v1/runs", 401)
+    assert await api.store.pool.fetchval("SELECT count(*) FROM organizations") == 0
+    assert (await command(database_url, "organizations", "delete", "acme", "--confirm", "acme"))[0] == 1
+
+
 async def test_unknown_organization_is_named(database_url: str) -> None:
     code, _, stderr = await command(database_url, "audit", "list", "--organization", "absent")
     assert code == 1

@@ -10,6 +10,7 @@ from service.domain.errors import Reason
 from service.domain.results import MAX_EVENT_ROWS
 from service.log import log
 from service.store import organizations
+from service.store.organization_deletions import evicting_deleted
 from service.store.postgres.database import (
     DRIVER_ERRORS,
     Connection,
@@ -139,13 +140,14 @@ class RunIngest:
         async with self._pool.acquire() as connection:
             cache = await self._caches.find(connection)
             window = self._window(cache)
-            batch = BatchWriter([await self._parse(connection, cache, body, window) for body in bodies])
-            await insert_unseen_cases(connection, cache.cases, batch.events)
-            completed_ms = [item.event.state.completed_ms for item in batch.events]
-            async with cache.months.ensure_partitions(connection, completed_ms), notifying_transaction(connection):
-                await limit_lock_wait(connection, lock_wait_s)
-                await batch.store(connection)
-                await emit_run_events(connection, batch.changes, self._link_base)
+            with evicting_deleted(cache.organizations):
+                batch = BatchWriter([await self._parse(connection, cache, body, window) for body in bodies])
+                await insert_unseen_cases(connection, cache.cases, batch.events)
+                completed_ms = [item.event.state.completed_ms for item in batch.events]
+                async with cache.months.ensure_partitions(connection, completed_ms), notifying_transaction(connection):
+                    await limit_lock_wait(connection, lock_wait_s)
+                    await batch.store(connection)
+                    await emit_run_events(connection, batch.changes, self._link_base)
         return batch.outcomes
 
     def _window(self, cache: IngestCache) -> AcceptanceWindow:

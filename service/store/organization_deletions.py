@@ -1,0 +1,58 @@
+"""Deletion of all rows of an organization: those of partitions as their owner, and all others as the worker."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import asyncpg
+
+from service.domain.ids import OrgId
+from service.store.postgres.database import Connection, RowDeleted
+from service.store.postgres.statements import statements
+
+_SQL: Final = statements("organization_deletions")
+_REFERENCE: Final = "_org_id_fkey"  # the end of the name of each foreign key to organizations
+
+CLOSED_SUFFIX: Final = ":deleted"  # no slug of an event contains a colon
+
+
+async def close(connection: Connection, org_id: OrgId) -> None:
+    """Rename the organization, so that events no longer find it, and delete its keys. Can be repeated."""
+    async with connection.transaction():
+        await connection.execute(_SQL["close"], org_id, CLOSED_SUFFIX)
+        await connection.execute(_SQL["delete_keys"], org_id)
+
+
+async def find_statements(connection: Connection, limit: int, *, of_partitions: bool) -> list[str]:
+    """Return one statement for each table, for `delete_some`, in an order that respects the foreign keys."""
+    return [row["statement"] for row in await connection.fetch(_SQL["find_statements"], limit, of_partitions)]
+
+
+async def delete_some(connection: Connection, statement: str, org_id: OrgId) -> int:
+    """Delete rows of one table, and return their number."""
+    return int(await connection.fetchval(statement, org_id))
+
+
+async def lock(connection: Connection, org_id: OrgId) -> None:
+    """Lock the organization, so that no transaction can insert rows that refer to it."""
+    await connection.execute(_SQL["lock"], org_id)
+
+
+async def delete_organization(connection: Connection, org_id: OrgId) -> None:
+    """Delete the organization itself."""
+    await connection.execute(_SQL["delete"], org_id)
+
+
+@contextmanager
+def evicting_deleted(known: dict[str, OrgId]) -> Iterator[None]:
+    """Evict the known organizations if a transaction in the block refers to a deleted one.
+
+    Raises RowDeleted, so that the transaction is repeated with the organizations that exist.
+    """
+    try:
+        yield
+    except asyncpg.ForeignKeyViolationError as error:
+        if not str(error.constraint_name).endswith(_REFERENCE):
+            raise
+        known.clear()
+        raise RowDeleted(f"an organization was deleted: {error}") from error

@@ -1,0 +1,183 @@
+"""Deletion of an organization: all rows of all tables, all files, and the caches of running consumers."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from service.domain.errors import NotFound
+from service.domain.ids import OrgId
+from service.storage import Storage
+from service.store import organization_deletions
+from service.store.postgres import database
+from service.store.postgres.database import as_owner
+from service.usecases.administration import delete_organization as usecase
+from tests.api.served import Api, serve
+from tests.run_events import result, run_event
+from tests.store.test_isolation import TENANT_TABLES
+
+FAILED = result("pays", "failed", failure={"message": "no"})
+OTHER = OrgId(2)
+# Rows of the tables that the events and requests of the fixture don't fill.
+ROWS = """
+INSERT INTO exports (org_id, export_id, request) VALUES ($1, 'exp_1', '{}');
+INSERT INTO file_deletions (org_id, path) VALUES ($1, 'artifacts/$1/old');
+INSERT INTO recoveries (org_id, webhook_id, recovery_id, since, position)
+    SELECT $1, webhook_id, 'rec_1', now(), '' FROM webhooks WHERE org_id = $1;
+INSERT INTO shard_results (org_id, run_key, case_key, shard, event_time_offset_s, result)
+    SELECT org_id, run_key, case_key, 1, 0, '{}' FROM results WHERE org_id = $1 ON CONFLICT DO NOTHING;
+INSERT INTO idempotency_keys (org_id, api_key_id, method, path_sha256, key, request_sha256, status, body)
+    VALUES ($1, 'key_1', 'POST', '', 'k', '', 202, '')
+"""
+
+
+@pytest.fixture(autouse=True)
+def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(usecase, "_KEY_CACHE_S", 0.0)
+
+
+@pytest.fixture
+async def api(database_url: str, tmp_path: Path) -> AsyncIterator[Api]:
+    """An API with two organizations that have rows in each table, and one file in each area of the storage."""
+    async with serve(database_url, artifacts_url=tmp_path.as_uri()) as api:
+        _, other_key = await api.make_organization("other")
+        for slug, org_id, key in (("acme", OrgId(1), api.key), ("other", OTHER, other_key)):
+            await fill(api, database_url, slug, org_id, key)
+        yield api
+
+
+async def fill(api: Api, database_url: str, slug: str, org_id: OrgId, key: str) -> None:
+    hook = await api.send("POST", "/v1/webhooks", key=key, json={"url": "https://example.com/"})
+    assert hook.status == 201, await hook.text()
+    for number in range(3):
+        event = run_event(f"run_{number}", [result("logs in"), FAILED], id=f"{slug} {number}")
+        event["data"]["organization"] = slug
+        assert [outcome.status for outcome in await api.store.ingest(event)] == ["stored"]
+    for name in (f"artifacts/{org_id}/a/b", f"exports/{org_id}/exp_1/f", f"inbox/{org_id}/rcp_1/0"):
+        async with api.resources.storage.open_writer(name) as file:
+            await file.write(b"bytes")
+    id_ = (await api.get("/v1/results", key=key))["data"][0]["id"]
+    put = await api.http.put(
+        f"/v1/results/{id_}/artifacts/log.txt", data=b"log", headers={"Authorization": f"Bearer {key}"}
+    )
+    assert put.status == 201, await put.text()
+    superuser = await asyncpg.connect(database_url)
+    await superuser.execute(ROWS.replace("$1", str(org_id)))
+    await superuser.close()
+
+
+async def row_counts(api: Api, org_id: OrgId) -> dict[str, int]:
+    """Return the number of rows of the organization in every table with an org_id."""
+    tables = [row["relname"] for row in await api.store.pool.fetch(TENANT_TABLES)]
+    return {
+        table: await api.store.pool.fetchval(f"SELECT count(*) FROM {table} WHERE org_id = $1", org_id)
+        for table in tables
+    }
+
+
+def files(folder: Path, org_id: OrgId) -> list[Path]:
+    return [path for path in folder.glob(f"*/{org_id}/**/*") if path.is_file()]
+
+
+async def delete(database_url: str, storage: Storage, slug: str = "acme") -> None:
+    pool = await database.open_pool(database_url, "results_worker", 1)
+    try:
+        async with as_owner(database_url) as owner, pool.acquire() as worker:
+            await usecase.OrganizationDeletion(worker, owner, storage).run(slug)
+    finally:
+        await database.close_pool(pool)
+
+
+async def test_deletion_leaves_no_row_and_no_file_of_the_organization(
+    api: Api, database_url: str, tmp_path: Path
+) -> None:
+    before = await row_counts(api, OTHER)
+    assert [table for table, count in (await row_counts(api, api.org_id)).items() if not count] == []
+    assert len(files(tmp_path, api.org_id)) == len(files(tmp_path, OTHER)) == 4
+    await delete(database_url, api.resources.storage)
+    assert {table: count for table, count in (await row_counts(api, api.org_id)).items() if count} == {}
+    assert files(tmp_path, api.org_id) == []
+    assert await row_counts(api, OTHER) == before
+    assert len(files(tmp_path, OTHER)) == 4
+    with pytest.raises(NotFound):
+        await delete(database_url, api.resources.storage)
+
+
+async def test_tables_and_partitions_that_are_added_later_are_included(api: Api, database_url: str) -> None:
+    owner = await asyncpg.connect(database_url)
+    try:
+        await owner.execute("CREATE TABLE added (org_id int REFERENCES organizations, PRIMARY KEY (org_id))")
+        await owner.execute("INSERT INTO added VALUES (1), (2); GRANT SELECT, DELETE ON added TO results_worker")
+        partition = await owner.fetchval("SELECT tableoid::regclass::text FROM results LIMIT 1")
+        await owner.execute(f"ALTER TABLE results DETACH PARTITION {partition}")
+        await delete(database_url, api.resources.storage)
+        assert await owner.fetchval("SELECT array_agg(org_id) FROM added") == [2]
+        assert await owner.fetchval(f"SELECT array_agg(DISTINCT org_id) FROM {partition}") == [2]
+    finally:
+        await owner.close()
+
+
+async def test_running_consumer_rejects_later_events_of_a_deleted_organization(api: Api, database_url: str) -> None:
+    """The consumer has cached the organization and its cases."""
+    await delete(database_url, api.resources.storage)
+    other = run_event("later", [result("logs in")])
+    other["data"]["organization"] = "other"
+    outcomes = await api.store.ingest(run_event("late", [result("logs in"), FAILED], id="late"), other)
+    assert [(outcome.status, outcome.reason) for outcome in outcomes] == [
+        ("rejected", "unknown_organization"), ("stored", None),
+    ]  # fmt: skip
+    assert not any((await row_counts(api, api.org_id)).values())
+
+
+async def test_organization_with_the_same_slug_gets_only_its_own_events(api: Api, database_url: str) -> None:
+    await delete(database_url, api.resources.storage)
+    new_id, key = await api.make_organization("acme")
+    (outcome,) = await api.store.ingest(run_event("new", [result("logs in")], id="new"))
+    assert outcome.status == "stored"
+    assert [run["run_id"] for run in (await api.get("/v1/runs", key=key))["data"]] == ["new"]
+    assert (await row_counts(api, new_id))["cases"] == 1
+
+
+async def test_transaction_in_progress_does_not_restore_rows(api: Api, database_url: str) -> None:
+    async with api.store.pool.acquire() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.execute(
+            "INSERT INTO cases (org_id, case_key, project_id, suite, name, occurrence) VALUES (1, 7, 'p', '', 'n', 0)"
+        )
+        deleting = asyncio.create_task(delete(database_url, api.resources.storage))
+        await asyncio.wait({deleting}, timeout=1)
+        assert not deleting.done()
+        await transaction.commit()
+    await deleting
+    assert not any((await row_counts(api, api.org_id)).values())
+
+
+@pytest.mark.parametrize("step", [0, 1, 5, 12, 20])
+async def test_interrupted_deletion_is_continued(
+    api: Api, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    delete_some, remaining = organization_deletions.delete_some, step
+
+    async def interrupt(*arguments: Any) -> int:
+        nonlocal remaining
+        remaining -= 1
+        if remaining < 0:
+            raise asyncpg.ConnectionDoesNotExistError
+        return await delete_some(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(organization_deletions, "delete_some", interrupt)
+        patch.setattr(usecase, "_MAX_ROWS", 1)
+        with pytest.raises(asyncpg.ConnectionDoesNotExistError):
+            await delete(database_url, api.resources.storage)
+    assert (await row_counts(api, api.org_id))["api_keys"] == 0
+    fresh = run_event("fresh", [result("logs in")], id="fresh")
+    api.store.run_ingest._caches = type(api.store.run_ingest._caches)()
+    assert [outcome.reason for outcome in await api.store.ingest(fresh)] == ["unknown_organization"]
+    await delete(database_url, api.resources.storage)
+    assert not any((await row_counts(api, api.org_id)).values())
+    assert files(tmp_path, api.org_id) == []
