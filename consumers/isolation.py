@@ -15,6 +15,7 @@ PREFETCH: Final = 40  # two batches, so that the next batch has arrived when the
 PREFETCH_BYTES: Final = 16 * 2**20  # per consumer, estimated from the largest recent message
 
 _ISOLATION_S: Final = 30.0  # after the last crash suspect
+_POLL_S: Final = 0.1
 _SIZE_DECAY: Final = 0.98  # per message, so that the prefetch count rises again after large messages
 _MIN_CHANGE: Final = 2  # a smaller factor doesn't justify a new subscription
 
@@ -32,9 +33,7 @@ class Isolation:
         self._clock_s = clock_s
         self._until_s = 0.0
         self._largest_bytes = 1.0
-        self._turn = asyncio.Lock()
         self._subscribed = 0
-        self._all_unsubscribed = asyncio.Event()
         self.restart()
 
     def restart(self) -> None:
@@ -68,19 +67,19 @@ class Isolation:
 
     @asynccontextmanager
     async def subscription(self) -> AsyncIterator[bool]:
-        """Wait until the consumer can subscribe. Provide whether its messages are isolated."""
-        if self.is_active:
-            async with self._turn:
-                if self._subscribed:
-                    await self._all_unsubscribed.wait()
-                if self.is_active:
-                    yield True
-                    return
+        """Wait until the consumer can subscribe. Provide whether its messages are isolated.
+
+        While the queue is isolated, only one consumer is subscribed. The others wait until the isolation ends.
+        """
+        while (isolated := self.is_active) and self._subscribed:  # noqa: ASYNC110 - the end has no event
+            await asyncio.sleep(_POLL_S)
         self._subscribed += 1
-        self._all_unsubscribed.clear()
         try:
-            yield False
+            yield isolated
         finally:
             self._subscribed -= 1
-            if not self._subscribed:
-                self._all_unsubscribed.set()
+
+    async def wait_until_ended(self) -> None:
+        """Wait until the queue is no longer isolated. Its end has no other signal if no message arrives."""
+        while self.is_active:  # noqa: ASYNC110 - the end has no event
+            await asyncio.sleep(_POLL_S)

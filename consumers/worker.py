@@ -84,8 +84,8 @@ class BatchConsumer:
 
         `prefetch_count` is None for an isolated subscription, which is outdated when the isolation ends.
         """
-        events = [self._stopping] if prefetch_count is None else [self._stopping, self._isolation.started]
-        waits = [asyncio.create_task(event.wait()) for event in events]
+        change = self._isolation.wait_until_ended() if prefetch_count is None else self._isolation.started.wait()
+        waits: list[asyncio.Task[Any]] = [asyncio.create_task(self._stopping.wait()), asyncio.create_task(change)]
         try:
             while not self._stopping.is_set():
                 await inbox.wait(*waits, *failures)
