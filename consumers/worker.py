@@ -1,9 +1,8 @@
 """The consume loop: batches, acknowledgments, dead letters, drain. Handlers interpret the messages."""
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -12,6 +11,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMe
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
 
 from consumers import messages
+from consumers.inbox import Inbox, LossSignal
 from consumers.isolation import Isolation
 from consumers.loops import LONGEST_DELAY_S
 from consumers.messages import HandlerOutcome, MessageHandler, Postponement, Rejection
@@ -22,13 +22,10 @@ from service.retries import with_retries
 from service.stopping import Stopped
 from service.store.postgres.retries import is_temporary
 
-BATCH: Final = 20
-BATCH_BYTES: Final = 2 * 2**20
 MAX_CRASHES: Final = 3  # attempts of a crash suspect; the last one becomes a dead letter without being read
 _CHECK_CONSUMER_S: Final = 15.0
 
 T = TypeVar("T")
-LossSignal = asyncio.Future[Any]  # done if the channel or the consumer is lost
 
 
 class ConsumerLost(Exception):
@@ -61,22 +58,26 @@ class BatchConsumer:
         Each change of the prefetch count requires a new subscription.
         """
         self._isolation.restart()
-        async with connection.channel(publisher_confirms=True, on_return_raises=True) as channel:
-            queue = await channel.get_queue(self._queue_name, ensure=False)
-            inbox = _Inbox(self._isolation)
-            while not self._stopping.is_set():
-                async with self._isolation.subscription() as isolated:
-                    prefetch_count = 1 if isolated else self._isolation.prefetch_count()
-                    await channel.set_qos(prefetch_count)
-                    tag = await queue.consume(inbox.add)
-                    async with _watching(channel, _check_consumer(connection, self._queue_name)) as failures:
-                        await self._handle_arrivals(channel, inbox, failures, None if isolated else prefetch_count)
-                    await self._drain(channel, inbox, queue, tag, isolated=isolated)
+        opening = connection.channel(publisher_confirms=True, on_return_raises=True)
+        with closing(Inbox(self._isolation)) as inbox:
+            async with opening as channel:
+                await self._consume(connection, channel, inbox)
+
+    async def _consume(self, connection: AbstractConnection, channel: AbstractChannel, inbox: Inbox) -> None:
+        queue = await channel.get_queue(self._queue_name, ensure=False)
+        while not self._stopping.is_set():
+            async with self._isolation.subscription() as isolated:
+                prefetch_count = 1 if isolated else self._isolation.prefetch_count()
+                await channel.set_qos(prefetch_count)
+                tag = await queue.consume(inbox.add)
+                async with _watching(channel, _check_consumer(connection, self._queue_name)) as failures:
+                    await self._handle_arrivals(channel, inbox, failures, None if isolated else prefetch_count)
+                await self._drain(channel, inbox, queue, tag, isolated=isolated)
 
     async def _handle_arrivals(
         self,
         channel: AbstractChannel,
-        inbox: "_Inbox",
+        inbox: Inbox,
         failures: Sequence[LossSignal],
         prefetch_count: int | None,
     ) -> None:
@@ -107,7 +108,7 @@ class BatchConsumer:
         return not self._isolation.is_active and not self._isolation.is_outdated(prefetch_count)
 
     async def _drain(
-        self, channel: AbstractChannel, inbox: "_Inbox", queue: AbstractQueue, tag: str, *, isolated: bool
+        self, channel: AbstractChannel, inbox: Inbox, queue: AbstractQueue, tag: str, *, isolated: bool
     ) -> None:
         """Cancel the subscription and handle the delivered messages. Return suspects that aren't alone to the queue."""
         await queue.cancel(tag)
@@ -186,53 +187,6 @@ class BatchConsumer:
             log.warning("batch_retried", queue=self._queue_name, delay_s=round(delay_s, 1), error=repr(error))
 
         return await with_retries(work, is_temporary, Backoff(0.2, LONGEST_DELAY_S), self._stopping, log_retry)
-
-
-class _Inbox:
-    """The messages that were delivered to a consumer and aren't handled yet."""
-
-    def __init__(self, isolation: Isolation) -> None:
-        self._isolation = isolation
-        self._messages: deque[AbstractIncomingMessage] = deque()
-        self._arrived = asyncio.Event()
-
-    async def add(self, message: AbstractIncomingMessage) -> None:
-        """Add a delivered message."""
-        self._isolation.observe(message.body_size, suspect=messages.is_suspect(message))
-        self._messages.append(message)
-        self._arrived.set()
-
-    async def wait(self, *others: LossSignal) -> None:
-        """Wait until there is a message or one of the other futures is done."""
-        self._arrived.clear()
-        if self._messages:
-            return
-        arrival = asyncio.create_task(self._arrived.wait())
-        try:
-            await asyncio.wait({arrival, *others}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            arrival.cancel()
-
-    def take_batch(self) -> list[AbstractIncomingMessage]:
-        """Remove and return the oldest messages, up to the limits of a batch. A suspect is a batch of its own."""
-        batch: list[AbstractIncomingMessage] = []
-        size = 0
-        while self._messages and len(batch) < BATCH and size < BATCH_BYTES:
-            suspect = messages.is_suspect(self._messages[0])
-            if batch and suspect:
-                break
-            message = self._messages.popleft()
-            batch.append(message)
-            size += message.body_size
-            if suspect:
-                break
-        return batch
-
-    def take_suspects(self) -> list[AbstractIncomingMessage]:
-        """Remove and return the crash suspects."""
-        suspects = [message for message in self._messages if messages.is_suspect(message)]
-        self._messages = deque(message for message in self._messages if not messages.is_suspect(message))
-        return suspects
 
 
 @asynccontextmanager

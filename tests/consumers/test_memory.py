@@ -1,12 +1,16 @@
 """Tests of the memory that a consumer uses, with a long queue and with the largest events."""
 
+from functools import partial
+
 import pytest
 
 from benchmarks.servers import peak_rss_mib
+from consumers.inbox import INBOX_BYTES
 from consumers.isolation import PREFETCH
 from service.usecases.ingest.parse_events import MAX_BODY_BYTES
 from tests.consumers.conftest import Broker, until
 from tests.consumers.processes import consumer
+from tests.proxies import UnreliableProxy
 from tests.run_events import body, result, run_event
 from tests.stored import Store
 
@@ -16,6 +20,7 @@ LIMIT_MIB = 120
 BACKLOG = 10_000
 LIMIT_OF_LARGEST_MIB = 550
 PREFETCHED = 2 * PREFETCH  # messages that the two consumers of a process have at one time
+LIMIT_OF_LARGE_MIB = 4 * INBOX_BYTES // 2**20  # with the copies that the connection and the dead letters need
 STORED = 20  # events; after these, all events are prefetched and the cache of known cases is full
 
 
@@ -39,13 +44,40 @@ async def test_largest_events_fit_into_memory(store: Store, broker: Broker, data
     await assert_memory_below(LIMIT_OF_LARGEST_MIB, store, broker, database_url, STORED)
 
 
+async def test_large_events_after_small_ones_fit_into_memory(store: Store, broker: Broker, database_url: str) -> None:
+    """The consumer prefetches as many large events as small ones, while it can't handle them without the database."""
+    async with UnreliableProxy(database_url) as proxy:
+        with consumer(proxy.url, broker.url, broker.topology, "runs", consumer_channels="1") as process:
+            await broker.publish(*[run_event(f"run_{number}") for number in range(PREFETCHED)])
+            await until(partial(are_stored, store, PREFETCHED), "the small events", 60)
+            before = peak_rss_mib(process)
+            proxy.rejects_connections = True
+            proxy.close_connections()
+            await broker.publish(run_event("small"), *[b" " * MAX_BODY_BYTES] * PREFETCHED)
+            await until(partial(are_prefetched, broker), "the large events to be delivered", 60)
+            proxy.resume()
+            await until(partial(are_dead_letters, broker, PREFETCHED), "the dead letters", 120)
+            peak = peak_rss_mib(process)
+    print(f"RSS {before:.0f} MiB with small events, {peak:.0f} MiB with large events")
+    assert peak - before < LIMIT_OF_LARGE_MIB
+
+
+async def are_prefetched(broker: Broker) -> bool:
+    """Return whether the consumer has as many messages as the broker can deliver to it."""
+    return await broker.depth(broker.topology.runs_queue) <= 1 + PREFETCHED - PREFETCH
+
+
+async def are_dead_letters(broker: Broker, count: int) -> bool:
+    return await broker.depth(broker.topology.dead_queue(broker.topology.runs_queue)) == count
+
+
+async def are_stored(store: Store, runs: int) -> bool:
+    return bool(await store.pool.fetchval("SELECT count(*) >= $1 FROM runs", runs))
+
+
 async def assert_memory_below(limit_mib: int, store: Store, broker: Broker, database_url: str, runs: int) -> None:
     with consumer(database_url, broker.url, broker.topology, "runs") as process:
-
-        async def all_stored() -> bool:
-            return bool(await store.pool.fetchval("SELECT count(*) >= $1 FROM runs", runs))
-
-        await until(all_stored, "all runs", 240)
+        await until(partial(are_stored, store, runs), "all runs", 240)
         peak = peak_rss_mib(process)
     print(f"peak RSS {peak:.0f} MiB")
     assert peak < limit_mib

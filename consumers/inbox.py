@@ -1,0 +1,125 @@
+"""The messages that a consumer has received and not handled yet, with a limit on their memory."""
+
+import asyncio
+from collections import deque
+from contextlib import ExitStack
+from dataclasses import dataclass
+from tempfile import TemporaryFile
+from typing import IO, Any, Final, cast
+
+from aio_pika import IncomingMessage
+from aio_pika.abc import AbstractIncomingMessage
+
+from consumers import messages
+from consumers.isolation import Isolation
+from service.log import log
+
+BATCH: Final = 20
+BATCH_BYTES: Final = 2 * 2**20
+INBOX_BYTES: Final = 16 * 2**20  # bodies in memory per consumer
+
+LossSignal = asyncio.Future[Any]  # done if the channel or the consumer is lost
+
+
+@dataclass(slots=True)
+class _Arrival:
+    """A message whose body is in memory, or in a file until the message is handled."""
+
+    message: IncomingMessage
+    file: IO[bytes] | None = None
+
+    def move_to_file(self) -> None:
+        """Move the body to a temporary file. Raises OSError."""
+        with ExitStack() as closed_after_error:
+            file = closed_after_error.enter_context(TemporaryFile())
+            file.write(self.message.body)
+            file.flush()
+            closed_after_error.pop_all()
+        self.message.body, self.file = b"", file
+
+
+class Inbox:
+    """The messages that were delivered to a consumer and aren't handled yet.
+
+    The broker limits the number of delivered messages, not their size, so that large messages that follow small ones
+    could need hundreds of MiB. The bodies beyond a limit are in temporary files until the messages are handled.
+    """
+
+    def __init__(self, isolation: Isolation) -> None:
+        self._isolation = isolation
+        self._arrivals: deque[_Arrival] = deque()
+        self._bytes_in_memory = 0
+        self._arrived = asyncio.Event()
+
+    async def add(self, message: AbstractIncomingMessage) -> None:
+        """Add a delivered message."""
+        self._isolation.observe(message.body_size, suspect=messages.is_suspect(message))
+        arrival = _Arrival(cast("IncomingMessage", message))
+        if self._bytes_in_memory + message.body_size > INBOX_BYTES:
+            self._try_to_move(arrival)
+        if arrival.file is None:
+            self._bytes_in_memory += message.body_size
+        self._arrivals.append(arrival)
+        self._arrived.set()
+
+    def _try_to_move(self, arrival: _Arrival) -> None:
+        try:
+            arrival.move_to_file()
+        except OSError as error:  # such as a full disk; the body stays in memory
+            log.warning("message_body_not_moved_to_file", size=arrival.message.body_size, error=repr(error))
+
+    async def wait(self, *others: LossSignal) -> None:
+        """Wait until there is a message or one of the other futures is done."""
+        self._arrived.clear()
+        if self._arrivals:
+            return
+        arrival = asyncio.create_task(self._arrived.wait())
+        try:
+            await asyncio.wait({arrival, *others}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            arrival.cancel()
+
+    def take_batch(self) -> list[AbstractIncomingMessage]:
+        """Remove and return the oldest messages, up to the limits of a batch. A suspect is a batch of its own."""
+        batch: list[AbstractIncomingMessage] = []
+        size = 0
+        while self._arrivals and len(batch) < BATCH and size < BATCH_BYTES:
+            suspect = messages.is_suspect(self._arrivals[0].message)
+            if batch and suspect:
+                break
+            message = self._load(self._arrivals.popleft())
+            batch.append(message)
+            size += message.body_size
+            if suspect:
+                break
+        return batch
+
+    def take_suspects(self) -> list[AbstractIncomingMessage]:
+        """Remove and return the crash suspects. Only a single one has its body, because several return to the queue."""
+        suspects = [arrival for arrival in self._arrivals if messages.is_suspect(arrival.message)]
+        self._arrivals = deque(arrival for arrival in self._arrivals if arrival not in suspects)
+        if len(suspects) == 1:
+            return [self._load(suspects[0])]
+        for arrival in suspects:
+            self._discard_body(arrival)
+        return [arrival.message for arrival in suspects]
+
+    def close(self) -> None:
+        """Close the files of the messages that weren't handled, because the connection is lost."""
+        while self._arrivals:
+            self._discard_body(self._arrivals.popleft())
+
+    def _discard_body(self, arrival: _Arrival) -> None:
+        if arrival.file is None:
+            self._bytes_in_memory -= arrival.message.body_size
+        else:
+            arrival.file.close()
+
+    def _load(self, arrival: _Arrival) -> AbstractIncomingMessage:
+        if arrival.file is None:
+            self._bytes_in_memory -= arrival.message.body_size
+            return arrival.message
+        with arrival.file as file:
+            file.seek(0)
+            arrival.message.body = file.read()
+        return arrival.message
