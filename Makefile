@@ -42,7 +42,7 @@ test-slow: setup ## Run the slow tests: fault injection, fuzzing, scale, and lar
 faults: setup ## Inject every failure into real processes for 10 minutes; count lost and duplicated events
 	@$(VENV)/python -m tests.faults
 
-ha: setup ## Kill the leaders of a RabbitMQ cluster and of PostgreSQL with a standby for 4 minutes; count the same
+ha: setup ## Kill and suspend the leaders of a RabbitMQ cluster and of PostgreSQL for 7 minutes; count the same
 	@$(VENV)/python -m tests.ha
 
 test-matrix: setup ## Run the fast tests on the oldest and newest versions of Python and PostgreSQL

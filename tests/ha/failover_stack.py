@@ -1,6 +1,7 @@
 """All processes of the service with a RabbitMQ cluster and a PostgreSQL standby, and the failures of their leaders."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from typing import Final
 from tests.faults.proxied_stack import ServiceStack, running
 from tests.ha.rabbitmq_cluster import RabbitMQCluster, rabbitmq_cluster
 from tests.ha.replicated_postgres import ReplicatedPostgres, replicated_postgres
+
+_SUSPENDED_S: Final = 80.0  # longer than every timeout of the service, and than the net tick time of RabbitMQ
 
 
 class FailoverStack(ServiceStack):
@@ -66,10 +69,35 @@ async def kill_primary(stack: FailoverStack, random: Random) -> None:
     stack.failovers += 1
 
 
+async def suspend_queue_leader(stack: FailoverStack, random: Random) -> None:
+    """Suspend the node with the leader of the queue of events. Restart it after the others have noticed."""
+    leader = await stack.rabbitmq.leader(stack.topology.runs_queue)
+    leader.process.send(signal.SIGSTOP)
+    await asyncio.sleep(_SUSPENDED_S)
+    await asyncio.to_thread(leader.kill)
+    await stack.relaunch(leader)
+    await stack.rabbitmq.await_replicas()
+    stack.failovers += 1
+
+
+async def suspend_primary(stack: FailoverStack, random: Random) -> None:
+    """Suspend the primary and promote the standby. Kill the suspended server after the service has recovered."""
+    suspended = stack.postgres.primary
+    suspended.suspend()
+    await asyncio.sleep(random.uniform(0, 5))
+    await stack.postgres.promote_standby()
+    await asyncio.sleep(_SUSPENDED_S)
+    await asyncio.to_thread(suspended.kill)
+    await stack.postgres.add_standby()
+    stack.failovers += 1
+
+
 FAILOVERS: Final = (
     Failover("none", inject_nothing),
     Failover("RabbitMQ: leader SIGKILL", kill_queue_leader),
-    Failover("PostgreSQL: primary SIGKILL, promotion", kill_primary),
+    Failover("PostgreSQL: primary SIGKILL", kill_primary),
+    Failover("RabbitMQ: leader SIGSTOP", suspend_queue_leader, is_repeated=False),
+    Failover("PostgreSQL: primary SIGSTOP", suspend_primary, is_repeated=False),
 )
 
 

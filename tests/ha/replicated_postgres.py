@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -46,11 +46,14 @@ class PostgresNode(Postgres):
 
     def kill(self) -> None:
         """End all processes of the server with SIGKILL, as a failure of its machine does."""
-        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        children = self._children()
         super().kill()
-        for child in children:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(child), signal.SIGKILL)
+        _send_to_all(signal.SIGKILL, children)
+
+    def suspend(self) -> None:
+        """Suspend all processes of the server. Its connections stay half-open."""
+        self.process.send(signal.SIGSTOP)
+        _send_to_all(signal.SIGSTOP, self._children())
 
     async def configure(self, *commands: str) -> None:
         """Execute ALTER SYSTEM commands and apply them."""
@@ -58,6 +61,9 @@ class PostgresNode(Postgres):
         for command in (*commands, "SELECT pg_reload_conf()"):
             await connection.execute(command)
         await connection.close()
+
+    def _children(self) -> list[int]:
+        return [int(child) for child in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
 
     def _initialize(self) -> None:
         if self._primary is None:
@@ -118,6 +124,13 @@ async def replicated_postgres(directory: Path) -> AsyncIterator[ReplicatedPostgr
         servers.primary.start()
         await servers.add_standby()
         yield servers
+
+
+def _send_to_all(number: signal.Signals, pids: Iterable[int]) -> None:
+    """Send the signal to processes, some of which might have exited."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _stop_and_erase(node: PostgresNode) -> None:
