@@ -7,21 +7,20 @@ MAX_PROPERTIES_BYTES: Final = 8 * 1024  # names and values of one result in UTF-
 
 
 class PropertyCollector:
-    """Collects the properties of one result up to the limits. `dropped` counts the values above the limits."""
+    """Collects the properties of one result up to the limits."""
 
-    __slots__ = ("_bytes", "dropped", "pairs")
+    __slots__ = ("_bytes", "pairs")
 
     def __init__(self) -> None:
         self.pairs: dict[str, str] = {}
-        self.dropped = 0
         self._bytes = 0
 
-    def add(self, name: str, value: str) -> None:
-        """Add a value. Several values of one name become lines of one value."""
+    def add(self, name: str, value: str) -> bool:
+        """Add a value, and return False if it exceeds the limits. Several values of one name become lines of one."""
         text = f"{self.pairs[name]}\n{value}" if name in self.pairs else value
         size = self._bytes + len(name.encode(errors="replace")) + len(value.encode(errors="replace")) + 1
         if size > MAX_PROPERTIES_BYTES or (name not in self.pairs and len(self.pairs) >= MAX_PROPERTIES):
-            self.dropped += 1
-            return
+            return False
         self.pairs[name] = text
         self._bytes = size
+        return True

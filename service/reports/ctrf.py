@@ -95,16 +95,18 @@ def _add_properties(result: ResultIn, test: Mapping[str, Any], metadata: ReportM
     if _PROPERTIES.isdisjoint(test):
         return
     properties = PropertyCollector()
-    tags = test.get("tags")
-    for tag in tags if isinstance(tags, list) else ():
-        if isinstance(tag, str):
-            properties.add("tags", tag)
-    for part in (test.get("labels"), test.get("extra")):
-        for name, value in part.items() if isinstance(part, dict) else ():
-            properties.add(name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-    metadata.dropped_properties += properties.dropped
+    for name, value in _named_values(test):
+        metadata.dropped_properties += not properties.add(name, value)
     if properties.pairs:
         result["properties"] = properties.pairs
+
+
+def _named_values(test: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    tags = test.get("tags")
+    yield from (("tags", tag) for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else ()
+    for part in (test.get("labels"), test.get("extra")):
+        for name, value in part.items() if isinstance(part, dict) else ():
+            yield name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _add_outcome(result: ResultIn, test: Mapping[str, Any], unreadable: UnreadableDurations) -> None:

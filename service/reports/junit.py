@@ -60,6 +60,7 @@ class _JUnitReader:
 
     def __init__(self, metadata: ReportMetadata, encoding: str) -> None:
         self._metadata = metadata
+        self._unreadable = metadata.unreadable
         self._results: list[ResultIn] = []
         self._open: list[OpenElement | None] = []
         self._suites = [JUnitSuite({})]
@@ -183,9 +184,7 @@ class _JUnitReader:
     def _close_case(self, case: JUnitCase) -> None:
         self._case = None
         self._case_count += 1
-        result = result_of(case, self._metadata.unreadable)
-        if case.properties:
-            self._metadata.dropped_properties += case.properties.dropped
+        result = result_of(case, self._unreadable)
         if result["status"] != "passed":
             self._metadata.counted[_COUNT_OF[result["status"]]] += 1
         if case.outcomes:
@@ -251,7 +250,7 @@ class _JUnitReader:
         elif "attachment" in name.lower():
             self._attach(value)
         elif name:
-            self._case.add_property(name, value)
+            self._metadata.dropped_properties += not self._case.add_property(name, value)
 
     def _open_attachment(self, tag: str, attributes: XmlAttributes) -> JUnitElement | None:
         path = next((attributes[name] for name in _PATH_ATTRIBUTES if name in attributes), None)

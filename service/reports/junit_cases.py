@@ -119,10 +119,10 @@ class JUnitCase:
         if len(self.attachments) < MAX_ATTACHMENTS:
             self.attachments.append(attachment)
 
-    def add_property(self, name: str, value: str) -> None:
-        """Add a named value of the case."""
+    def add_property(self, name: str, value: str) -> bool:
+        """Add a named value of the case, and return False if it exceeds the limits."""
         self.properties = self.properties or PropertyCollector()
-        self.properties.add(name, value)
+        return self.properties.add(name, value)
 
 
 def result_of(case: JUnitCase, unreadable: UnreadableDurations) -> ResultIn:
@@ -135,7 +135,11 @@ def result_of(case: JUnitCase, unreadable: UnreadableDurations) -> ResultIn:
         name, label = _name_of(attributes, suite), None
     result: ResultIn = {"suite": label or _label_of(attributes, suite, name), "name": name, "status": "passed"}
     if time := attributes.get("time"):
-        _add_duration(result, time, unreadable)
+        duration_ms = milliseconds(time)
+        if duration_ms is None:
+            unreadable.add(time)
+        else:
+            result["duration_ms"] = duration_ms
     if suite.file:
         result["file"] = suite.file
     if not _OPTIONAL_ATTRIBUTES.isdisjoint(attributes):
@@ -174,14 +178,6 @@ def _label_of(attributes: XmlAttributes, suite: JUnitSuite, name: str) -> str:
 def _file_of(attributes: XmlAttributes, suite: JUnitSuite) -> str | None:
     file = attributes.get("file")
     return portable_path(file, suite.root) if file else suite.file
-
-
-def _add_duration(part: ResultIn | AttemptIn, seconds: str, unreadable: UnreadableDurations) -> None:
-    duration_ms = milliseconds(seconds)
-    if duration_ms is None:
-        unreadable.add(seconds)
-    else:
-        part["duration_ms"] = duration_ms
 
 
 def _add_optional_fields(result: ResultIn, case: JUnitCase) -> None:
@@ -229,7 +225,11 @@ def _most_severe(outcomes: Sequence[JUnitElement]) -> ResultStatus:
 def _attempt_of(outcome: JUnitElement, unreadable: UnreadableDurations) -> AttemptIn:
     attempt: AttemptIn = {"status": outcome.status}
     if time := outcome.attributes.get("time"):
-        _add_duration(attempt, time, unreadable)
+        duration_ms = milliseconds(time)
+        if duration_ms is None:
+            unreadable.add(time)
+        else:
+            attempt["duration_ms"] = duration_ms
     if started_at := utc_timestamp(outcome.attributes.get("timestamp")):
         attempt["started_at"] = started_at
     if failure := _failure_of(outcome):

@@ -6,10 +6,13 @@ from typing import Final
 _BYTE_ORDER_MARK: Final = "\ufeff"
 _ABSOLUTE: Final = re.compile(r"file://|[/\\]|[A-Za-z]:[/\\]")
 _SEPARATOR: Final = re.compile(r"[/\\]")
-# An absolute path of a file at the start of a name, optionally followed by a line or a test. A name such as `/users` is
-# a route and not a file, so that a folder and a suffix are required.
-_FILE_NAME: Final = re.compile(
-    r"((?:file://)?(?:[/\\]{1,2}|[A-Za-z]:[/\\])(?:[^/\\:\n]+[/\\])+[^/\\:\n]*\.[A-Za-z]\w{0,11})(?=$|:)"
+# An absolute path at the start of a name, optionally followed by a line or a test. `/users/7` is a route: a path has a
+# folder and a suffix, a drive, or a first folder in which checkouts are usual.
+_ROOTS: Final = "home|Users|root|builds|workspaces?|github|__w|codebuild|opt|srv|mnt|tmp|var|private"
+_PATH_NAME: Final = re.compile(
+    r"((?:file://)?[/\\]{1,2}(?:[^/\\:\n]+[/\\])+[^/\\:\n]*\.[A-Za-z]\w{0,11}"
+    rf"|(?:file://)?/(?:{_ROOTS})/(?:[^/\\:\n]+/)+[^/\\:\n]+"
+    r"|(?:file:///)?[A-Za-z]:[/\\](?:[^/\\:\n]+[/\\])*[^/\\:\n]+)(?=$|:)"
 )
 _CONFIGURATION: Final = re.compile(r"(?:[/\\]|[A-Za-z]:[/\\]).*\.xml(?:\.dist)?")
 # The first characters of a name that `portable_name` might change.
@@ -28,10 +31,10 @@ def portable_path(path: str, root: str | None = None) -> str:
 
 
 def portable_name(name: str, root: str | None = None) -> str:
-    """Return the name of a suite, class, or case without a byte order mark and without the absolute path of a file."""
+    """Return the name of a suite, class, or case without a byte order mark and without an absolute path."""
     name = name.lstrip(_BYTE_ORDER_MARK)
-    file = _FILE_NAME.match(name)
-    return portable_path(file[1], root) + name[file.end() :] if file else name
+    path = _PATH_NAME.match(name)
+    return portable_path(path[1], root) + name[path.end() :] if path else name
 
 
 def root_of_configuration(suite: str) -> str | None:

@@ -107,9 +107,10 @@ def test_prefix_is_removed_once(tmp_path: Path) -> None:
         ("", 'name="c" file="/ci/x/t.js"', ("t.js", "c")),
         ('name="\ufeffs"', 'name="\ufeffc" classname="\ufeffk"', ("s > k", "c")),
         ('name="/ci/x/a.js"', 'name="/ci/x/a.js:7"', ("a.js", "a.js:7")),
+        ('name="/w/src/a.js"', 'name="org.eslint" classname="/home/ci/w/src/a"', ("a.js > a", "org.eslint")),
         ('name="/users/list"', 'name="/users/{id}"', ("/users/list", "/users/{id}")),
     ],
-    ids=["class", "file", "nothing", "suite by class", "suite by file", "byte order mark", "paths", "routes"],
+    ids=["class", "file", "nothing", "suite by class", "suite by file", "byte order mark", "paths", "eslint", "routes"],
 )
 def test_empty_and_unusual_names(suite: str, case: str, identity: tuple[str, str], tmp_path: Path) -> None:
     (result,) = convert_cases(f"<testcase {case}/>", tmp_path, suite)
@@ -144,11 +145,16 @@ def test_paths_become_portable(path: str, root: str | None, portable: str) -> No
         ("/api/users returns 1.5", "/api/users returns 1.5"),
         ("/w/a/b.rb:3 works", "b.rb:3 works"),
         ("D:\\w\\b.cs", "b.cs"),
+        ("C:\\w\\tests", "tests"),
+        ("/home/ci/w/src/cart", "cart"),
+        ("/home/page", "/home/page"),
+        ("/users/{id}/cart", "/users/{id}/cart"),
+        ("a:b", "a:b"),
         ("GET /a/b.json", "GET /a/b.json"),
     ],
-    ids=range(6),
+    ids=range(11),
 )
-def test_only_paths_of_files_are_removed_from_names(name: str, portable: str) -> None:
+def test_only_absolute_paths_are_removed_from_names(name: str, portable: str) -> None:
     assert portable_name(name) == portable
 
 
