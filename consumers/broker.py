@@ -98,6 +98,12 @@ async def _losses_of(connection: AbstractConnection) -> AsyncIterator[None]:
             raise
         raise ConsumerLost("the connection was closed during a call") from error
     except Exception as error:
-        if not connection.is_closed or isinstance(error, Stopped):
+        if not _is_closed(connection) or isinstance(error, Stopped):
             raise
         raise ConsumerLost(f"the connection was closed: {error!r}") from error
+
+
+def _is_closed(connection: AbstractConnection) -> bool:
+    """Return whether the connection or its transport is closed. The library notices a closed transport later."""
+    transport = connection.transport
+    return connection.is_closed or transport is None or transport.connection.is_closed

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
+from aio_pika.abc import AbstractConnection
 from prometheus_client import REGISTRY
 
 from consumers.broker import run_on_broker
@@ -62,3 +63,29 @@ async def test_messages_arrive_soon_after_the_connection_became_half_open(
             proxy.stall_connections()
             await broker.publish(run_event("run_2"))
             await until(have_arrived, "the second message, on a new connection")
+
+
+class TransportClosingTask:
+    """A task whose transport closes before the library notices that the connection is closed."""
+
+    def __init__(self, stopping: asyncio.Event) -> None:
+        self._stopping = stopping
+        self.runs = 0
+
+    async def run(self, connection: AbstractConnection) -> None:
+        self.runs += 1
+        if self.runs == 2:
+            self._stopping.set()
+            return
+        assert connection.transport is not None
+        getattr(connection.transport.connection, "_closing").set_result(None)  # noqa: B009 - a private attribute
+        async with connection.channel():
+            raise AssertionError("the channel was opened")
+
+
+async def test_call_after_the_transport_closed_is_a_loss_of_the_broker(broker: Broker) -> None:
+    stopping = asyncio.Event()
+    task = TransportClosingTask(stopping)
+    async with asyncio.timeout(10):
+        await run_on_broker(broker.url, broker.topology, [task], stopping)
+    assert task.runs == 2
