@@ -55,10 +55,21 @@ def surefire_case(suite: int, case: int) -> str:
     )
 
 
+def properties_case(suite: int, case: int) -> str:
+    """Return a case with three properties, as pytest writes them for `record_property`."""
+    values = {"issue": f"SHOP-{case}", "owner": "team-cart", "requirement": f"R{suite}.{case}"}
+    properties = "".join(f'<property name="{name}" value="{value}" />' for name, value in values.items())
+    return (
+        f'<testcase classname="tests.test_{suite}.TestCart" name="test_adds[{case}]" time="0.001">'
+        f"<properties>{properties}</properties></testcase>"
+    )
+
+
 SHAPES: Final[dict[str, tuple[Callable[[int, int], str], ...]]] = {
     "pytest": (pytest_case,),
     "gotestsum": (gotestsum_case,),
     "surefire": (surefire_case,),
+    "properties": (properties_case,),
     "mixed": (pytest_case, gotestsum_case, surefire_case),
 }
 

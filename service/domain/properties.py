@@ -17,10 +17,14 @@ class PropertyCollector:
 
     def add(self, name: str, value: str) -> bool:
         """Add a value, and return False if it exceeds the limits. Several values of one name become lines of one."""
-        text = f"{self.pairs[name]}\n{value}" if name in self.pairs else value
-        size = self._bytes + len(name.encode(errors="replace")) + len(value.encode(errors="replace")) + 1
-        if size > MAX_PROPERTIES_BYTES or (name not in self.pairs and len(self.pairs) >= MAX_PROPERTIES):
+        size = self._bytes + _size(name) + _size(value)
+        earlier = self.pairs.get(name)
+        if size > MAX_PROPERTIES_BYTES or (earlier is None and len(self.pairs) >= MAX_PROPERTIES):
             return False
-        self.pairs[name] = text
-        self._bytes = size
+        self.pairs[name] = value if earlier is None else f"{earlier}\n{value}"
+        self._bytes = size + 1
         return True
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode(errors="replace"))

@@ -74,7 +74,7 @@ class ReportMetadata:
         """
         missing = self._missing("tests")
         missing_skipped = self._missing("skipped")
-        if missing > missing_skipped:
+        if missing > max(missing_skipped, 0):
             self._note_count("tests")
         elif missing_skipped > max(missing, 0):
             self._note_count("skipped")

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.reports.conversions import convert_all, convert_cases, convert_text
-from tests.reports.manifests import CORPUS
+from tests.reports.conversions import convert_all, convert_text
+from tests.reports.manifests import CORPUS, OWN
 
 _CASE = "<testcase name='c'/>"
 
@@ -67,13 +67,19 @@ def test_missing_tests_are_noted(attributes: str, cases: int, notes: tuple[str, 
     assert summary.notes == notes
 
 
-def test_allowed_failure_of_catch2_is_skipped(tmp_path: Path) -> None:
-    (result,) = convert_cases(
-        "<testcase name='c'><skipped message='TEST_CASE tagged with !mayfail'/>"
-        "<failure message='CHECK(a)' type='CHECK'>FAILED: CHECK( a )</failure></testcase>",
-        tmp_path,
-    )
+def test_allowed_failures_of_catch2_are_skipped(tmp_path: Path) -> None:
+    summary, results = convert_all(OWN / "catch2.xml", tmp_path)
 
-    assert result["status"] == "skipped"
-    assert result["failure"]["message"] == "CHECK(a)"
-    assert result["failure"]["details"].endswith("TEST_CASE tagged with !mayfail")
+    assert [(result["name"], result["status"]) for result in results] == [
+        ("sums", "passed"),
+        ("rounds down", "skipped"),
+        ("must fail", "skipped"),
+        ("is skipped", "skipped"),
+        ("fails", "failed"),
+        ("throws in a section/inner", "error"),
+    ]
+    failure: Any = results[1]["failure"]
+    assert failure["message"] == "7 / 2 == 4"
+    assert "with expansion:\n  3 == 4" in failure["details"]
+    assert failure["details"].endswith("TEST_CASE tagged with !mayfail")
+    assert summary.notes == ()
