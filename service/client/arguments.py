@@ -10,6 +10,7 @@ import click
 from service.commands import CheckedText
 from service.domain.filter_types import TextType
 from service.domain.report_fields import check_label, check_shard
+from service.domain.variants import check_pair
 
 _parse_name: Final = TextType().parse
 _parse_text: Final = TextType(1_000).parse
@@ -43,6 +44,7 @@ IDENTIFIER: Final = CheckedText(_check_identifier, "TEXT")
 BRANCH: Final = CheckedText(TextType(400).parse, "TEXT")
 TEXT: Final = CheckedText(_parse_text, "TEXT")
 SHARD: Final = CheckedText(check_shard, "I/N")
+VARIANT: Final = CheckedText(check_pair, "KEY:VALUE")
 LABEL: Final = CheckedText(_check_label, "NAME:VALUE")
 
 _URL: Final = CheckedText(_check_url, "URL")

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 
-from service.client.arguments import BRANCH, IDENTIFIER, LABEL, NAME, SHARD, TEXT, server_options
+from service.client.arguments import BRANCH, IDENTIFIER, LABEL, NAME, SHARD, TEXT, VARIANT, server_options
 from service.client.export_command import export
 from service.domain.events import EVENT_TYPES
 from service.domain.report_formats import supported_formats
@@ -81,6 +81,10 @@ def tail(url: str, key: str, types: tuple[str, ...], run_id: str | None, as_json
 @click.option("--ci-url", type=TEXT, help="Link to the job.  [default: the page of the CI job]")
 @click.option("--label", "labels", multiple=True, type=LABEL, help="Label of the run; repeatable.")
 @click.option("--shard", type=SHARD, help="Part of the run that the files contain, for example 2/8.")
+@click.option(
+    "--variant", multiple=True, type=VARIANT,
+    help="Pair that distinguishes this job in a matrix, for example os:linux; repeatable.",
+)  # fmt: skip
 @click.option("--wait", is_flag=True, help="Wait until the upload is processed. Exit with code 1 if it is rejected.")
 def report(url: str, key: str, files: tuple[str, ...], run_id: str | None, wait: bool, **options: Any) -> None:
     """Upload test reports."""
@@ -96,8 +100,10 @@ def report(url: str, key: str, files: tuple[str, ...], run_id: str | None, wait:
 
 def _report_fields(options: dict[str, Any], job: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the query parameters of the upload. The CI job sets those that the options don't."""
-    fields = [(name, value or job.get(name)) for name, value in options.items() if name != "labels"]
-    return [(name, value) for name, value in fields if value] + [("labels", label) for label in options["labels"]]
+    repeated = {"labels": options.pop("labels"), "variant": options.pop("variant")}
+    fields = [(name, value or job.get(name)) for name, value in options.items()]
+    fields += [(name, value) for name, values in repeated.items() for value in values]
+    return [(name, value) for name, value in fields if value]
 
 
 USER_COMMANDS: Final = (export, gate, report, tail)

@@ -9,10 +9,12 @@ from service.contracts.run_events import ArtifactKind, Identifier
 from service.contracts.validation import NO_NUL, SHA256
 from service.domain.report_fields import check_label, check_shard, parse_shard
 from service.domain.texts import MAX_LABELS
+from service.domain.variants import MAX_PAIRS, check_pair, parse_pairs
 
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=NO_NUL)]
 Sha256Digest = Annotated[str, StringConstraints(pattern=SHA256, to_lower=True)]
 Label = Annotated[ShortText, AfterValidator(check_label)]
+VariantPair = Annotated[str, AfterValidator(check_pair), Field(examples=["os:linux"])]
 Shard = Annotated[str, AfterValidator(check_shard), Field(examples=["2/8"])]
 
 
@@ -52,6 +54,18 @@ class ReportQuery(Query):
         bool | None, Field(description="`false` stores the results without events, for imports of old results")
     ] = None
 
+    variant: list[VariantPair] = Field(
+        default_factory=list,
+        max_length=MAX_PAIRS,
+        description="A pair key:value that distinguishes this job in a matrix, for example os:linux; repeatable",
+    )
+
+    @field_validator("variant")
+    @classmethod
+    def _check_variant(cls, pairs: list[str]) -> list[str]:
+        parse_pairs(pairs)
+        return pairs
+
     @field_validator("final")
     @classmethod
     def _check_final(cls, final: bool | None, info: ValidationInfo) -> bool | None:
@@ -60,10 +74,12 @@ class ReportQuery(Query):
         return final
 
     def run_fields(self) -> dict[str, Any]:
-        """Return the parameters as JSON-compatible fields of RunIn."""
-        fields: dict[str, Any] = self.model_dump(mode="json", exclude_none=True, exclude={"labels", "shard"})
+        """Return the parameters as JSON-compatible fields of UploadedRun."""
+        fields: dict[str, Any] = self.model_dump(mode="json", exclude_none=True, exclude={"labels", "shard", "variant"})
         if self.labels:
             fields["labels"] = dict(label.split(":", 1) for label in self.labels)
+        if self.variant:
+            fields["variant"] = parse_pairs(self.variant)
         if self.shard:
             fields["shard"], fields["expected_shards"] = parse_shard(self.shard)
         return fields

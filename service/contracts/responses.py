@@ -63,6 +63,7 @@ class Result(TypedDict):
     branch: str | None
     case: Annotated[str, StringConstraints(pattern=r"^case_[0-9a-f]{16}$")]
     case_id: Annotated[str | None, Field(description="The producer's own ID of the case")]
+    variant: Annotated[dict[str, str], Field(description="Distinguishes executions of the same test in a matrix")]
     suite: str
     name: str
     file: str | None
@@ -184,6 +185,7 @@ class CaseSummary(TypedDict):
     id: Annotated[str, StringConstraints(pattern=r"^case_[0-9a-f]{16}$")]
     project_id: str
     case_id: str | None
+    variant: dict[str, str]
     suite: str
     name: str
     file: str | None

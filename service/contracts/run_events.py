@@ -13,6 +13,8 @@ from typing_extensions import TypedDict
 from service.contracts.validation import PRINTABLE, SHA256
 from service.domain.results import MAX_DURATION_MS
 from service.domain.statuses import ResultStatus, RunStatus
+from service.domain.variants import MAX_PAIRS
+from service.domain.variants import MAX_TEXT as MAX_VARIANT_TEXT
 
 _MAX_SIZE: Final = 2**53 - 1  # bytes; the largest integer that every JSON parser represents exactly
 MAX_LINE: Final = 2**31 - 1
@@ -25,6 +27,13 @@ PullRequest = Annotated[
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=PRINTABLE)]
 DurationMs = Annotated[float, Field(strict=True, ge=0, le=MAX_DURATION_MS, allow_inf_nan=False)]
 ArtifactKind = Literal["screenshot", "trace", "video", "log", "report", "export", "other"]
+
+
+VariantText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_VARIANT_TEXT, pattern=PRINTABLE)]
+Variant = Annotated[
+    dict[VariantText, VariantText],
+    Field(max_length=MAX_PAIRS, examples=[{"os": "linux"}], description="Part of the identity of a case in a matrix"),
+]
 
 
 class Failure(TypedDict, total=False):
@@ -61,9 +70,11 @@ class ResultIn(TypedDict, total=False):
 
     `line` is the line of the case in `file`. `properties` are named values that the test adds, such as an issue. If
     `retries` is at least the number of listed attempts, earlier attempts that the report only counts are missing.
+    `variant` replaces the variant of the event.
     """
 
     case_id: Identifier | None
+    variant: Variant | None
     suite: str | None
     name: Required[str]
     file: str | None
@@ -109,11 +120,18 @@ class RunIn(TypedDict, total=False):
     notify: bool | None
 
 
+class UploadedRun(RunIn, total=False):
+    """The run of an uploaded report, with the variant of its results."""
+
+    variant: Variant | None
+
+
 class RunData(TypedDict, total=False):
-    """The `data` of the event."""
+    """The `data` of the event. `variant` applies to each result that has none."""
 
     organization: Required[Identifier]
     run: Required[RunIn]
+    variant: Variant | None
     results: Annotated[list[ResultIn], FailFast()]
 
 

@@ -12,7 +12,10 @@ _ENTRY_BYTES: Final = 300  # of the tuple, the key, and the entry in the diction
 
 
 class Case(NamedTuple):
-    """A case with its identity: `case_id` if it is set, or else suite, name, and occurrence."""
+    """A case with its identity: `case_id` if it is set, or else suite, name, and occurrence; and the variant.
+
+    `variant` is in its canonical form (see variants.py).
+    """
 
     project_id: str
     case_id: str | None
@@ -20,14 +23,17 @@ class Case(NamedTuple):
     name: str
     occurrence: int
     file: str | None
+    variant: str = ""
 
     @property
     def key(self) -> CaseKey:
         """The hash of the identity."""
-        return case_key(self.project_id, self.case_id, self.suite, self.name, self.occurrence)
+        return case_key(self.project_id, self.case_id, self.suite, self.name, self.occurrence, self.variant)
 
     def is_same(self, other: "Case") -> bool:
         """Return whether both cases have the same identity. If not, equal keys are a hash collision."""
+        if self.variant != other.variant:
+            return False
         if self.case_id is not None or other.case_id is not None:
             return (self.project_id, self.case_id) == (other.project_id, other.case_id)
         return self[:5] == other[:5]
@@ -75,5 +81,5 @@ class KnownCases:
 
 def _size(case: Case) -> int:
     """Return the approximate memory of a cached case in bytes."""
-    texts = (case.project_id, case.case_id, case.suite, case.name, case.file)
+    texts = (case.project_id, case.case_id, case.suite, case.name, case.file, case.variant)
     return _ENTRY_BYTES + sum(getsizeof(text) for text in texts if text)

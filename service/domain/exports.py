@@ -11,8 +11,9 @@ from service.domain.ids import OrgId
 ExportFormatName = Literal["csv", "json", "ndjson", "parquet"]
 Compression = Literal["none", "gzip", "zstd"]
 Column = Literal[
-    "id", "run_id", "project_id", "environment", "branch", "commit_sha", "ci_url", "labels", "case", "case_id", "suite",
-    "name", "file", "status", "flaky", "attempts", "duration_ms", "started_at", "completed_at", "failure_summary",
+    "id", "run_id", "project_id", "environment", "branch", "commit_sha", "ci_url", "labels", "case", "case_id",
+    "variant", "suite", "name", "file", "status", "flaky", "attempts", "duration_ms", "started_at", "completed_at",
+    "failure_summary",
 ]  # fmt: skip
 RowSource = Literal["csv", "json_lines", "arrow"]
 
@@ -37,11 +38,13 @@ class ExportFormat:
 _TIMES: Final[frozenset[Column]] = frozenset({"started_at", "completed_at"})
 
 EXPORT_FORMATS: Final[dict[ExportFormatName, ExportFormat]] = {
-    "csv": ExportFormat("text/csv; charset=utf-8", "csv", _TIMES | {"labels", "flaky"}, neutralizes_formulas=True),
+    "csv": ExportFormat(
+        "text/csv; charset=utf-8", "csv", _TIMES | {"labels", "variant", "flaky"}, neutralizes_formulas=True
+    ),
     "json": ExportFormat("application/json", "json_lines", _TIMES),
     "ndjson": ExportFormat("application/x-ndjson", "json_lines", _TIMES),
     "parquet": ExportFormat(
-        "application/vnd.apache.parquet", "arrow", frozenset({"labels"}), "zstd", compresses_pages=True
+        "application/vnd.apache.parquet", "arrow", frozenset({"labels", "variant"}), "zstd", compresses_pages=True
     ),
 }
 COMPRESSIONS: Final[tuple[Compression, ...]] = get_args(Compression)

@@ -67,9 +67,16 @@ def completed_ms(key: RunKey) -> int:
     return key.int >> _TIME_BITS_BELOW
 
 
-def case_key(project_id: str, case_id: str | None, suite: str, name: str, occurrence: int) -> CaseKey:
-    """Return the hash of a case: of the producer's ID if it is set, or else of suite, name, and occurrence."""
+def case_key(
+    project_id: str, case_id: str | None, suite: str, name: str, occurrence: int, variant: str = ""
+) -> CaseKey:
+    """Return the hash of a case: of the producer's ID if it is set, or else of suite, name, and occurrence.
+
+    A variant in its canonical form is part of the hash if it isn't empty.
+    """
     identity = f"i\0{project_id}\0{case_id}" if case_id else f"n\0{project_id}\0{suite}\0{name}\0{occurrence}"
+    if variant:
+        identity += f"\0v\0{variant}"
     return _signed(blake2b(identity.encode(), digest_size=8).digest())
 
 

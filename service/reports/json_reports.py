@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Final
 
-from service.contracts.run_events import ResultIn, RunIn
+from service.contracts.run_events import ResultIn, UploadedRun
 from service.reports import ctrf
 from service.reports.errors import malformed, unsupported
 from service.reports.json_stream import JsonStream
@@ -13,7 +13,7 @@ _PER_LIST: Final = 500
 _MAX_DEPTH: Final = 50
 _INT64: Final = 2**63
 _RESULT_FIELDS: Final = frozenset(ResultIn.__annotations__)
-_RUN_FIELDS: Final = frozenset(RunIn.__annotations__)
+_RUN_FIELDS: Final = frozenset(UploadedRun.__annotations__)
 _ALLURE: Final = frozenset({"uuid", "steps"})
 _STORED_FIELDS: Final = _RESULT_FIELDS | _RUN_FIELDS | _ALLURE | {"run"}
 # Files of other tools can also have `name` and `status`, but they have one of these keys too.

@@ -6,10 +6,12 @@ from typing import Final, NamedTuple
 
 from service.domain.cases import Case
 from service.domain.ids import CaseKey, OrgId
-from service.store.postgres.database import Connection
+from service.domain.variants import canonical_variant
+from service.store.postgres.database import Connection, Row
 from service.store.postgres.statements import statements
 
 _SQL: Final = statements("cases")
+_NO_VARIANT: Final = "{}"
 
 CaseKeyRef = tuple[OrgId, CaseKey]
 
@@ -37,7 +39,13 @@ async def insert_unseen(connection: Connection, unseen: Mapping[CaseKeyRef, Case
     """
     refs = list(unseen)
     org_ids, case_keys = [ref[0] for ref in refs], [ref[1] for ref in refs]
-    columns = list(zip(*unseen.values(), strict=True))
-    await connection.execute(_SQL["insert_unseen"], org_ids, case_keys, *columns)
+    *columns, variants = zip(*unseen.values(), strict=True)
+    documents = [variant or _NO_VARIANT for variant in variants]
+    await connection.execute(_SQL["insert_unseen"], org_ids, case_keys, *columns, documents)
     rows = await connection.fetch(_SQL["find"], org_ids, case_keys)
-    return {(OrgId(row[0]), CaseKey(row[1])): Case(*row[2:]) for row in rows}
+    return {(OrgId(row["org_id"]), CaseKey(row["case_key"])): _case(row) for row in rows}
+
+
+def _case(row: Row) -> Case:
+    fields = [row[name] for name in Case._fields]
+    return Case(*fields)._replace(variant=canonical_variant(row["variant"]))

@@ -30,6 +30,7 @@ SPECIAL_TEXTS = [
     "",
 ]
 FORMULAS = ["=1+1", "+1", "-1", "@sum", "\tx", "\rx"]
+OBJECTS = ("labels", "variant")
 OF_RUN: dict[str, Any] = {"commit_sha": "c0ffee", "ci_url": "https://ci/1", "labels": {"team": 'q"a', "zone": "ö"}}
 
 
@@ -46,7 +47,7 @@ async def fill(exports: Exports) -> None:
         for number, text in enumerate(names)
     ]
     passing = [result(text, suite=text, file="tests/a.py", started_at="2026-05-20T11:59:00.123Z") for text in names]
-    flaky = result("flaky", attempts=[{"status": "failed"}, {"status": "passed"}])
+    flaky = result("flaky", variant={"os": 'q"ö', "b": "=1"}, attempts=[{"status": "failed"}, {"status": "passed"}])
     later = run_event("run_2", [result(status="skipped"), flaky], time="2026-06-01T00:00:00Z", branch="main")
     first = run_event("run_1", [*passing, *failing], started_at="2026-05-20T11:50:00Z", environment="staging", **OF_RUN)
     await exports.api.store.ingest(first, later)
@@ -77,7 +78,7 @@ def labels_as_cell(labels: dict[str, str]) -> str:
 
 
 def cells(rows: list[dict[str, str]]) -> list[dict[str, str]]:
-    return [{**row, "labels": labels_as_cell(orjson.loads(row["labels"]))} for row in rows]
+    return [{**row, **{name: labels_as_cell(orjson.loads(row[name])) for name in OBJECTS}} for row in rows]
 
 
 def read_by_duckdb(source: str, data: bytes, suffix: str) -> list[dict[str, Any]]:
@@ -149,7 +150,9 @@ async def test_parquet_read_by_pyarrow_and_duckdb_equals_the_list(exports: Expor
 
 
 def as_json(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: as_text(value) for name, value in {**row, "labels": orjson.loads(row["labels"])}.items()}
+    return {
+        name: as_text(value) for name, value in {**row, **{name: orjson.loads(row[name]) for name in OBJECTS}}.items()
+    }
 
 
 def as_text(value: Any) -> Any:

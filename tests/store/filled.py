@@ -75,7 +75,9 @@ def random_event(rng: random.Random, run_id: str) -> Any:
 def _random_result(rng: random.Random, project: str) -> Any:
     status = rng.choice(["passed"] * 4 + [*STATUS_CODES])
     named = rng.choice([None, *CASE_IDS[: 3 if project == "shop" else 2]])
-    case = {"case_id": named} if named else {}
+    case: dict[str, Any] = {"case_id": named} if named else {}
+    if rng.random() < 0.4:
+        case["variant"] = {"os": rng.choice(["linux", "macos"])}
     return result(f"case {rng.randint(1, 4)}", status, suite=rng.choice(SUITES), **case)
 
 

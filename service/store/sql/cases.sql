@@ -9,14 +9,14 @@ SELECT concat_ws(' ', extract(epoch FROM pg_postmaster_start_time()),
 
 -- name: insert_unseen  (sorted by key, to prevent deadlocks between batches)
 -- A case with a case_id gets its newest suite and name. A case without one can only get a file that it didn't have.
-INSERT INTO cases AS stored (org_id, case_key, project_id, case_id, suite, name, occurrence, file)
-SELECT org_id, case_key, project_id, case_id, suite, name, occurrence, file
-FROM unnest($1::int[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::int[], $8::text[])
-    AS new (org_id, case_key, project_id, case_id, suite, name, occurrence, file)
+INSERT INTO cases AS stored (org_id, case_key, project_id, case_id, suite, name, occurrence, file, variant)
+SELECT org_id, case_key, project_id, case_id, suite, name, occurrence, file, variant::jsonb
+FROM unnest($1::int[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::int[], $8::text[], $9::text[])
+    AS new (org_id, case_key, project_id, case_id, suite, name, occurrence, file, variant)
 ORDER BY org_id, case_key
 ON CONFLICT (org_id, case_key) DO UPDATE
     SET suite = excluded.suite, name = excluded.name, file = coalesce(excluded.file, stored.file)
-    WHERE stored.project_id = excluded.project_id
+    WHERE stored.project_id = excluded.project_id AND stored.variant = excluded.variant
       AND stored.case_id IS NOT DISTINCT FROM excluded.case_id
       AND (stored.case_id IS NOT NULL
            OR (stored.suite, stored.name, stored.occurrence) = (excluded.suite, excluded.name, excluded.occurrence))
@@ -24,7 +24,7 @@ ON CONFLICT (org_id, case_key) DO UPDATE
           <> (excluded.suite, excluded.name, coalesce(excluded.file, stored.file, ''))
 
 -- name: find  (to detect a different case with the same key)
-SELECT stored.org_id, stored.case_key, project_id, case_id, suite, name, occurrence, file
+SELECT stored.org_id, stored.case_key, project_id, case_id, suite, name, occurrence, file, variant
 FROM unnest($1::int[], $2::bigint[]) AS requested (org_id, case_key)
 JOIN cases stored USING (org_id, case_key)
 

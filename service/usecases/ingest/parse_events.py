@@ -12,6 +12,7 @@ from service.domain.errors import Reason
 from service.domain.results import MAX_EVENT_ROWS
 from service.domain.runs import NO_STATUS_EVENT_S, FieldVersions, RunState, ShardVersion, set_failures_missing
 from service.domain.statuses import FAILING, STATUS_CODES
+from service.domain.variants import canonical_variant
 from service.usecases.ingest.validate_events import (
     MAX_LISTED_ERRORS,
     DatarefFound,
@@ -54,6 +55,7 @@ class ParsedEvent:
     state: RunState
     results: list[tuple[int, ResultIn]]
     shard: int = 0
+    variant: str = ""  # in its canonical form, of the results that state none
     problems: list[Problem] = field(default_factory=list)
     rejected_count: int = 0
 
@@ -168,6 +170,7 @@ def _parse_valid(
         ),
         results=list(zip(indexes, results, strict=True)) if indexes is not None else list(enumerate(results)),
         shard=run.get("shard") or 0,
+        variant=canonical_variant(event["data"].get("variant")),
         problems=problems,
         rejected_count=sum(problem["index"] is not None for problem in problems),
     )

@@ -19,6 +19,7 @@ from service.domain.results import (
 )  # fmt: skip
 from service.domain.shards import CaseOutcomes
 from service.domain.statuses import STATUS_CODES
+from service.domain.variants import canonical_variant
 from service.usecases.ingest.parse_events import ParsedEvent, to_ms, truncate
 
 MAX_ATTEMPTS: Final = 1_000
@@ -33,7 +34,7 @@ _PASSED: Final = STATUS_CODES["passed"]
 _tuple: Final = tuple.__new__
 
 UnseenCases = dict[CaseKey, tuple[int, Case]]  # with the index of the result that names the case
-Occurrences = dict[tuple[str, str], int]  # number of results so far by suite and name
+Occurrences = dict[tuple[str, str, str], int]  # number of results so far by suite, name, and variant
 
 
 def parse_results(
@@ -42,7 +43,8 @@ def parse_results(
     """Return one outcome per case, and the cases that might not be stored yet.
 
     A repeated case ID is a further attempt of its case. A repeated suite and name without a case ID is a further
-    occurrence. For an event that is parsed in parts, `occurrences` contains the counts of the earlier parts.
+    occurrence. Results of different variants belong to different cases. For an event that is parsed in parts,
+    `occurrences` contains the counts of the earlier parts.
     """
     outcomes: CaseOutcomes = {}
     unseen: UnseenCases = {}
@@ -77,12 +79,13 @@ def _case(event: ParsedEvent, index: int, result: ResultIn, occurrences: Occurre
         suite = truncate(suite, texts.MAX_TEXT, event.problems, index, "suite")
     if file and len(file) > texts.MAX_TEXT:
         file = truncate(file, texts.MAX_TEXT, event.problems, index, "file")
-    case_id = result.get("case_id")
+    case_id, own_variant = result.get("case_id"), result.get("variant")
+    variant = event.variant if own_variant is None else canonical_variant(own_variant)
     occurrence = 0
     if case_id is None:
-        occurrence = occurrences.get((suite, name), 0)
-        occurrences[suite, name] = occurrence + 1
-    return _tuple(Case, (event.state.project_id, case_id, suite, name, occurrence, file))
+        occurrence = occurrences.get((suite, name, variant), 0)
+        occurrences[suite, name, variant] = occurrence + 1
+    return _tuple(Case, (event.state.project_id, case_id, suite, name, occurrence, file, variant))
 
 
 def _outcome(event: ParsedEvent, index: int, result: ResultIn, key: CaseKey) -> CaseOutcome | None:

@@ -9,13 +9,14 @@ from typing import Any, Final
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from service.contracts.run_events import ResultIn, RunIn
+from service.contracts.run_events import ResultIn, UploadedRun
 from service.domain import texts
 from service.domain.errors import Rejected
 from service.domain.reports import MAX_PROBLEMS
 from service.domain.results import MAX_DURATION_MS
 from service.domain.runs import set_failures_missing
 from service.domain.shards import CaseOutcomes, ShardOutcomes, merge_event
+from service.domain.variants import canonical_variant
 from service.reports.chunks import read_chunks
 from service.reports.convert import ReportSummary
 from service.reports.uploads import ReadUpload, ReportFile, name_in_upload
@@ -39,7 +40,7 @@ from service.usecases.ingest.validate_events import (
     result_name,
 )
 
-_RUN: Final = TypeAdapter(RunIn)
+_RUN: Final = TypeAdapter(UploadedRun)
 _NUL: Final = b"\\u0000"
 # Reports can be uploaded long after they were written. If only the time of receipt states when the run completed, an
 # earlier start is ignored, because the difference isn't the duration of the run.
@@ -172,10 +173,11 @@ def _event(claimed: ClaimedReport, summary: ReportSummary, retention: timedelta)
     if summary.failures_missing:
         state = set_failures_missing(state, is_missing=True)
     identity = "", claimed.source, claimed.event_id, claimed.body_sha256
-    return ParsedEvent(*identity, event_s, state, [], run.get("shard") or 0, problems)
+    shard, variant = run.get("shard") or 0, canonical_variant(run.get("variant"))
+    return ParsedEvent(*identity, event_s, state, [], shard, variant, problems)
 
 
-def _run(claimed: ClaimedReport, summary: ReportSummary, window: AcceptanceWindow) -> RunIn:
+def _run(claimed: ClaimedReport, summary: ReportSummary, window: AcceptanceWindow) -> UploadedRun:
     """Return the fields of the run. Fields of the request override fields of the report. Raises Rejected."""
     fields = {**summary.run, **claimed.upload.run}
     if any(name in claimed.upload.run for name in COMPLETENESS_FIELDS):
@@ -192,7 +194,7 @@ def _run(claimed: ClaimedReport, summary: ReportSummary, window: AcceptanceWindo
     return run
 
 
-def _add_times(run: RunIn, claimed: ClaimedReport, summary: ReportSummary, window: AcceptanceWindow) -> None:
+def _add_times(run: UploadedRun, claimed: ClaimedReport, summary: ReportSummary, window: AcceptanceWindow) -> None:
     """Add the times in the report, unless the request states them."""
     if run.get("completed_at") is None and summary.completed_at and not window.excludes(summary.completed_at):
         run["completed_at"] = summary.completed_at
@@ -200,7 +202,7 @@ def _add_times(run: RunIn, claimed: ClaimedReport, summary: ReportSummary, windo
         run["started_at"] = started_at
 
 
-def _started_at(claimed: ClaimedReport, summary: ReportSummary, run: RunIn) -> datetime | None:
+def _started_at(claimed: ClaimedReport, summary: ReportSummary, run: UploadedRun) -> datetime | None:
     """Return the start in the report if the run can have started then, otherwise the end minus the duration."""
     completed_at = _completed_at(claimed, run)
     longest = _LONGEST_RUN if run.get("completed_at") is None else timedelta(milliseconds=MAX_DURATION_MS)
@@ -211,7 +213,7 @@ def _started_at(claimed: ClaimedReport, summary: ReportSummary, run: RunIn) -> d
     return completed_at - timedelta(milliseconds=summary.duration_ms)
 
 
-def _completed_at(claimed: ClaimedReport, run: RunIn) -> datetime:
+def _completed_at(claimed: ClaimedReport, run: UploadedRun) -> datetime:
     """Return the end that the request or the report states, or else the time of receipt."""
     return aware(run.get("completed_at") or _effective_time(claimed))
 

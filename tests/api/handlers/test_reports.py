@@ -117,6 +117,26 @@ async def test_report_of_a_shard_does_not_remove_the_failure_of_another_shard(re
     assert (await reports.api.get("/v1/runs/run_1"))["status"] == "passed"
 
 
+async def test_variant_of_an_upload_applies_to_results_that_state_none(reports: Reports) -> None:
+    native = {
+        "variant": {"os": "windows"},
+        "results": [
+            {"name": "pays", "status": "passed"},
+            {"name": "ships", "status": "passed", "variant": {"os": "macos", "browser": "safari"}},
+        ],
+    }
+    variants = [("variant", "os:linux"), ("variant", "time:12:30")]
+    for params in (variants, []):
+        assert (await reports.ingest(orjson.dumps(native), params=[*params, ("final", "false")]))["status"] == "stored"
+    items = (await reports.api.get("/v1/results", {"run_id": "run_1"}))["data"]
+    found = {(item["name"], tuple(sorted(item["variant"].items()))) for item in items}
+    assert found == {
+        ("pays", (("os", "linux"), ("time", "12:30"))),
+        ("pays", (("os", "windows"),)),
+        ("ships", (("browser", "safari"), ("os", "macos"))),
+    }
+
+
 async def test_run_with_missing_shards_is_not_complete(reports: Reports) -> None:
     await reports.ingest(PASSING, params={"shard": "1/2"})
     assert (await reports.api.get("/v1/runs/run_1"))["complete"] is False
@@ -295,6 +315,8 @@ async def test_attachments_of_a_form_become_artifacts_of_the_results_that_name_t
     [
         ([("shard", "3/2")], "shard"), ([("shard", "x")], "shard"), ([("labels", "team")], "labels"),
         ([("completed_at", "yesterday")], "completed_at"), ([("completed_at", "2200-01-01")], "completed_at"),
+        ([("variant", "linux")], "variant"), ([("variant", "os:linux"), ("variant", "os:macos")], "variant"),
+        ([("variant", f"{number}:x") for number in range(9)], "variant"), ([("variant", f"{'x' * 65}:x")], "variant"),
         ([("project_id", "again")], "project_id"), ([("color", "red")], "color"), ([("branch", "")], "branch"),
     ],
 )  # fmt: skip

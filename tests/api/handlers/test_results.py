@@ -35,8 +35,8 @@ async def test_list_item_has_every_field(stored: Api) -> None:
     item = await by_name(stored, "pays")
     assert item == {
         "id": item["id"], "run_id": "run_1", "project_id": "shop", "environment": "staging", "branch": "main",
-        "case": item["case"], "case_id": "tc_pay", "suite": "shop", "name": "pays", "file": "tests/pay.py",
-        "status": "failed", "flaky": False, "attempts": 2, "duration_ms": 812,
+        "case": item["case"], "case_id": "tc_pay", "variant": {}, "suite": "shop", "name": "pays",
+        "file": "tests/pay.py", "status": "failed", "flaky": False, "attempts": 2, "duration_ms": 812,
         "started_at": "2026-05-20T11:59:00.000Z", "completed_at": "2026-05-20T12:00:00.000Z",
         "failure_summary": "expected 200",
     }  # fmt: skip

@@ -41,7 +41,7 @@ WITH recent AS MATERIALIZED (SELECT run_key FROM runs WHERE org_id = $1 AND proj
         ) last_run ON true
         CROSS JOIN LATERAL (
             SELECT
-                case_public_id(c.case_key) AS id, c.project_id, c.case_id, c.suite, c.name, c.file,
+                case_public_id(c.case_key) AS id, c.project_id, c.case_id, c.variant, c.suite, c.name, c.file,
                 status_name(statistics.last_status) AS last_status, last_run.run_id AS last_run_id,
                 rfc3339(last_run.completed_at) AS last_completed_at, statistics.runs,
                 round(statistics.failing::numeric / nullif(statistics.executed, 0), 4) AS failure_rate,

@@ -61,7 +61,7 @@ WITH examined AS MATERIALIZED (
             WHERE r.org_id = $5 AND r.run_key = key.run_key LIMIT 1
         ) run
         CROSS JOIN LATERAL (
-            SELECT c.case_id, c.suite, c.name, c.file FROM cases c
+            SELECT c.case_id, c.variant, c.suite, c.name, c.file FROM cases c
             WHERE c.org_id = $5 AND c.case_key = key.case_key LIMIT 1
         ) test_case
         LEFT JOIN LATERAL (
@@ -72,7 +72,7 @@ WITH examined AS MATERIALIZED (
         CROSS JOIN LATERAL (
             SELECT
                 result_id(fact.run_key, fact.case_key) AS id, run.run_id, run.project_id, run.environment, run.branch,
-                case_public_id(fact.case_key) AS "case", test_case.case_id, test_case.suite, test_case.name, test_case.file,
+                case_public_id(fact.case_key) AS "case", test_case.case_id, test_case.variant, test_case.suite, test_case.name, test_case.file,
                 status_name(fact.status) AS status, fact.flaky, fact.attempts, known_duration(fact.duration_ms) AS duration_ms,
                 rfc3339(known_start(run.completed_at, fact.started_offset_ms)) AS started_at, rfc3339(run.completed_at) AS completed_at,
                 CASE WHEN fact.status <> 'p' THEN detail.summary END AS failure_summary

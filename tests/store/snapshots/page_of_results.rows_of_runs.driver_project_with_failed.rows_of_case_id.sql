@@ -29,17 +29,18 @@ WITH examined AS MATERIALIZED (
         LEFT JOIN LATERAL (  -- OFFSET 0: a run that doesn't match costs nothing; a condition would be checked per partition
             SELECT candidate.case_key, candidate.matches
             FROM (SELECT run.run_key, run.project_id WHERE run.matches OFFSET 0) run CROSS JOIN LATERAL (
-                SELECT r.case_key, r.status = ANY ($4::text[]::"char"[]) AS matches
+                SELECT c.case_key, coalesce(r.status = ANY ($4::text[]::"char"[]), false) AS matches
                 FROM (
                     SELECT c.case_key FROM cases c
                     WHERE c.org_id = $5 AND c.case_id = $8::text AND c.project_id = run.project_id
-                      AND ($9::text IS NULL OR c.suite = $9::text) LIMIT 1
+                      AND ($9::text IS NULL OR c.suite = $9::text)
+                      AND c.case_key < CASE WHEN run.run_key = $7 THEN $10 ELSE 9223372036854775807 END
+                    ORDER BY c.case_key DESC LIMIT 500
                 ) c
-                CROSS JOIN LATERAL (
-                    SELECT r.case_key, r.status FROM results r
-                    WHERE r.org_id = $5 AND r.run_key = run.run_key AND r.case_key = c.case_key
-                      AND (r.run_key, r.case_key) < ($7, $10) LIMIT 1
-                ) r
+                LEFT JOIN LATERAL (
+                    SELECT r.status FROM results r
+                    WHERE r.org_id = $5 AND r.run_key = run.run_key AND r.case_key = c.case_key LIMIT 1
+                ) r ON true
             ) candidate
         ) candidate ON true
         LIMIT 500
@@ -65,7 +66,7 @@ WITH examined AS MATERIALIZED (
             WHERE r.org_id = $5 AND r.run_key = key.run_key LIMIT 1
         ) run
         CROSS JOIN LATERAL (
-            SELECT c.case_id, c.suite, c.name, c.file FROM cases c
+            SELECT c.case_id, c.variant, c.suite, c.name, c.file FROM cases c
             WHERE c.org_id = $5 AND c.case_key = key.case_key LIMIT 1
         ) test_case
         LEFT JOIN LATERAL (
@@ -76,7 +77,7 @@ WITH examined AS MATERIALIZED (
         CROSS JOIN LATERAL (
             SELECT
                 result_id(fact.run_key, fact.case_key) AS id, run.run_id, run.project_id, run.environment, run.branch,
-                case_public_id(fact.case_key) AS "case", test_case.case_id, test_case.suite, test_case.name, test_case.file,
+                case_public_id(fact.case_key) AS "case", test_case.case_id, test_case.variant, test_case.suite, test_case.name, test_case.file,
                 status_name(fact.status) AS status, fact.flaky, fact.attempts, known_duration(fact.duration_ms) AS duration_ms,
                 rfc3339(known_start(run.completed_at, fact.started_offset_ms)) AS started_at, rfc3339(run.completed_at) AS completed_at,
                 CASE WHEN fact.status <> 'p' THEN detail.summary END AS failure_summary

@@ -47,6 +47,7 @@ ORDER BY f.case_key DESC OFFSET 0
 
 -- name: export_cases
 SELECT lpad(to_hex(c.case_key), 16, '0') AS hex, spreadsheet_cell(c.case_id, :raw::bool) AS case_id,
+       c.variant, c.variant::text AS variant_text,
        spreadsheet_cell(c.suite, :raw::bool) AS suite, spreadsheet_cell(c.name, :raw::bool) AS name, spreadsheet_cell(c.file, :raw::bool) AS file
 FROM cases c
 WHERE c.org_id = :org_id::int AND c.case_key = fact.case_key AND (:suite::text IS NULL OR c.suite = :suite::text)
@@ -84,6 +85,12 @@ run.labels_text AS labels
 
 -- name: export_case_id
 tested_case.case_id
+
+-- name: export_variant
+tested_case.variant
+
+-- name: export_variant_text
+tested_case.variant_text AS variant
 
 -- name: export_suite
 tested_case.suite

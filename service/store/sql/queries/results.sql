@@ -49,7 +49,7 @@ CROSS JOIN LATERAL (
     WHERE r.org_id = :org_id AND r.run_key = key.run_key LIMIT 1
 ) run
 CROSS JOIN LATERAL (
-    SELECT c.case_id, c.suite, c.name, c.file FROM cases c
+    SELECT c.case_id, c.variant, c.suite, c.name, c.file FROM cases c
     WHERE c.org_id = :org_id AND c.case_key = key.case_key LIMIT 1
 ) test_case
 LEFT JOIN LATERAL (
@@ -65,7 +65,7 @@ WHERE key.matches AND key.row_no <= key.page_rows
 
 -- name: result_fields  (the public result object: of a list, of a history, and as the first part of one result)
 result_id(fact.run_key, fact.case_key) AS id, run.run_id, run.project_id, run.environment, run.branch,
-case_public_id(fact.case_key) AS "case", test_case.case_id, test_case.suite, test_case.name, test_case.file,
+case_public_id(fact.case_key) AS "case", test_case.case_id, test_case.variant, test_case.suite, test_case.name, test_case.file,
 status_name(fact.status) AS status, fact.flaky, fact.attempts, known_duration(fact.duration_ms) AS duration_ms,
 rfc3339({started_at}) AS started_at, rfc3339(run.completed_at) AS completed_at,
 CASE WHEN fact.status <> 'p' THEN detail.summary END AS failure_summary
@@ -167,18 +167,19 @@ WHERE r.org_id = :org_id AND r.run_key = run.run_key AND r.case_key = :case_key
   AND (r.run_key, r.case_key) < (:before_run, :before_case)
 LIMIT 1
 
--- name: rows_of_case_id  (for a case_id in several projects: each run has the case of its own project)
-SELECT r.case_key, r.status = ANY (:statuses::text[]::"char"[]) AS matches
+-- name: rows_of_case_id  (for a case_id of several cases: each run has the variants of the case of its own project)
+SELECT c.case_key, coalesce(r.status = ANY (:statuses::text[]::"char"[]), false) AS matches
 FROM (
     SELECT c.case_key FROM cases c
     WHERE c.org_id = :org_id AND c.case_id = :case_id::text AND c.project_id = run.project_id
-      AND (:suite::text IS NULL OR c.suite = :suite::text) LIMIT 1
+      AND (:suite::text IS NULL OR c.suite = :suite::text)
+      AND c.case_key < CASE WHEN run.run_key = :before_run THEN :before_case ELSE 9223372036854775807 END
+    ORDER BY c.case_key DESC LIMIT {row_budget}
 ) c
-CROSS JOIN LATERAL (
-    SELECT r.case_key, r.status FROM results r
-    WHERE r.org_id = :org_id AND r.run_key = run.run_key AND r.case_key = c.case_key
-      AND (r.run_key, r.case_key) < (:before_run, :before_case) LIMIT 1
-) r
+LEFT JOIN LATERAL (
+    SELECT r.status FROM results r
+    WHERE r.org_id = :org_id AND r.run_key = run.run_key AND r.case_key = c.case_key LIMIT 1
+) r ON true
 
 -- name: all_rows  (without filters on runs or cases, the list is the primary key)
 SELECT r.run_key, r.case_key, r.status = ANY (:statuses::text[]::"char"[]) AS matches,
