@@ -149,6 +149,8 @@ class Run(TypedDict):
 class ResultDetail(Result):
     """A result with its attempts, failure, and run."""
 
+    line: Annotated[int | None, Field(description="Line of the case in its file; null if it passed without properties")]
+    properties: Annotated[dict[str, str], Field(description="Named values that the producer added to the result")]
     logs_ref: str | None
     failure: FailureDetail | None
     attempt_details: list[AttemptDetail]

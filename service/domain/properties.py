@@ -4,6 +4,9 @@ from typing import Final
 
 MAX_PROPERTIES: Final = 50  # per result
 MAX_PROPERTIES_BYTES: Final = 8 * 1024  # names and values of one result in UTF-8
+PROPERTY_LIMITS: Final = (
+    f"a result has at most {MAX_PROPERTIES} properties with {MAX_PROPERTIES_BYTES} bytes of names and values together"
+)
 
 
 class PropertyCollector:

@@ -26,7 +26,8 @@ _PASSED: Final = STATUS_CODES["passed"]
 class Attempt(NamedTuple):
     """One execution of a case. Times are in ms since 1970; `status` is a status code.
 
-    `duration_ms` is UNKNOWN_DURATION_MS if the producer states none.
+    `duration_ms` is UNKNOWN_DURATION_MS if the producer states none. `line` and `properties` are those of the result,
+    in its last attempt.
     """
 
     status: str
@@ -36,6 +37,8 @@ class Attempt(NamedTuple):
     message: str | None = None
     details: str | None = None
     logs_ref: str | None = None
+    line: int | None = None
+    properties: dict[str, str] | None = None
 
 
 class ArtifactReference(NamedTuple):

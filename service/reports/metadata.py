@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from service.domain.properties import MAX_PROPERTIES, MAX_PROPERTIES_BYTES
+from service.domain.properties import PROPERTY_LIMITS
 from service.domain.report_formats import ReportFormatName
 from service.reports.run_times import RunTimes
 
@@ -63,8 +63,7 @@ class ReportMetadata:
             example = f"{self.unreadable.count} durations are invalid, such as {self.unreadable.example!r}"
             self.notes.append(f"duration: {example}. They are stored as unknown.")
         if self.dropped_properties:
-            limits = f"at most {MAX_PROPERTIES} properties and {MAX_PROPERTIES_BYTES} bytes per result are stored"
-            self.notes.append(f"properties: {self.dropped_properties} properties were dropped, because {limits}")
+            self.notes.append(f"properties: {self.dropped_properties} were not stored; {PROPERTY_LIMITS}")
 
     def _compare_tests(self) -> None:
         """Add a note if the report contains fewer tests than it declares.

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from service.domain.properties import MAX_PROPERTIES, MAX_PROPERTIES_BYTES, PropertyCollector
+from service.domain.properties import MAX_PROPERTIES, MAX_PROPERTIES_BYTES, PROPERTY_LIMITS, PropertyCollector
 from tests.reports.conversions import convert_all, convert_cases, convert_text
 from tests.reports.manifests import CORPUS, OWN
 
@@ -95,9 +95,7 @@ def test_properties_are_limited_and_the_rest_is_noted(tmp_path: Path) -> None:
     summary, (result,) = convert_text(f"<testsuite><testcase name='c'>{properties}</testcase></testsuite>", tmp_path)
 
     assert list(result["properties"]) == [f"p{number}" for number in range(MAX_PROPERTIES)]
-    assert summary.notes == (
-        "properties: 3 properties were dropped, because at most 50 properties and 8192 bytes per result are stored",
-    )
+    assert summary.notes == (f"properties: 3 were not stored; {PROPERTY_LIMITS}",)
 
 
 def test_size_of_properties_is_limited_in_bytes() -> None:

@@ -27,6 +27,7 @@ _COMMAND_TIMEOUT_S: Final = 60
 _MAX_QUERIES: Final = 50_000  # per connection, the default of the driver
 _MAX_IDLE_S: Final = 300.0  # the default of the driver
 _CLOSE_TIMEOUT_S: Final = 5
+_JSONB_VERSION: Final = b"\x01"
 _CANCEL_TIMEOUT_S: Final = 5.0
 _PROBE_AFTER_S: Final = 10.0  # without use
 _PROBE_TIMEOUT_S: Final = 5.0
@@ -118,11 +119,17 @@ async def as_owner(url: str) -> AsyncIterator[Connection]:
 
 
 async def _init(connection: Connection) -> None:
-    await connection.set_type_codec("jsonb", encoder=_to_json, decoder=orjson.loads, schema="pg_catalog")
+    await connection.set_type_codec(  # COPY requires the binary format: a version byte, then JSON
+        "jsonb", encoder=_to_jsonb, decoder=_from_jsonb, schema="pg_catalog", format="binary"
+    )
 
 
-def _to_json(value: object) -> str:
-    return orjson.dumps(value).decode()
+def _to_jsonb(value: object) -> bytes:
+    return _JSONB_VERSION + orjson.dumps(value)
+
+
+def _from_jsonb(data: bytes) -> Any:
+    return orjson.loads(data[len(_JSONB_VERSION) :])
 
 
 async def _keep_session(connection: Connection) -> None:

@@ -7,6 +7,7 @@ from service.contracts.run_events import AttemptIn, ResultIn
 from service.domain import texts
 from service.domain.cases import Case, KnownCases
 from service.domain.ids import CaseKey, OrgId
+from service.domain.properties import PROPERTY_LIMITS, PropertyCollector
 from service.domain.results import (
     MAX_ATTEMPT_TEXTS,
     ArtifactReference,
@@ -25,7 +26,8 @@ from service.usecases.ingest.parse_events import ParsedEvent, to_ms, truncate
 MAX_ATTEMPTS: Final = 1_000
 KEY_COLLISION: Final = "case_key_clash: a different case has the same key"
 
-_DETAIL_FIELDS: Final = frozenset({"attempts", "retries", "failure", "logs_ref", "artifacts"})
+_DETAIL_FIELDS: Final = frozenset({"attempts", "retries", "failure", "logs_ref", "artifacts", "properties"})
+_RESULT_DETAILS: Final = ("failure", "logs_ref", "line", "properties")
 # Fewer attempts can't have too many characters.
 _MANY_ATTEMPTS: Final = MAX_ATTEMPT_TEXTS // (texts.MAX_MESSAGE + texts.MAX_DETAILS)
 _PASSED: Final = STATUS_CODES["passed"]
@@ -127,7 +129,8 @@ def _limit_texts(event: ParsedEvent, index: int, name: str, outcome: CaseOutcome
 def _attempts(event: ParsedEvent, index: int, result: ResultIn) -> tuple[Attempt, ...] | None:
     listed = result.get("attempts")
     if not listed:
-        has_details = result["status"] != "passed" or result.get("logs_ref") or result.get("failure")
+        details = result.get("logs_ref"), result.get("failure"), result.get("properties")
+        has_details = result["status"] != "passed" or any(details)
         return (_attempt(event, index, result),) if has_details else ()
     if listed[-1]["status"] != result["status"]:
         message = "attempts: the last attempt must have the status of the result"
@@ -141,9 +144,9 @@ def _attempts(event: ParsedEvent, index: int, result: ResultIn) -> tuple[Attempt
 
 
 def _with_result_details(last: AttemptIn, result: ResultIn) -> Mapping[str, Any]:
-    """Add the failure and the log of the result to its last attempt, unless the attempt has its own."""
+    """Add the details of the result to its last attempt, unless the attempt has its own."""
     own = {name: value for name, value in last.items() if value is not None}
-    return {"failure": result.get("failure"), "logs_ref": result.get("logs_ref"), **own}
+    return {**{name: result.get(name) for name in _RESULT_DETAILS}, **own}
 
 
 def _attempt(event: ParsedEvent, index: int, attempt: Mapping[str, Any]) -> Attempt:
@@ -162,7 +165,21 @@ def _attempt(event: ParsedEvent, index: int, attempt: Mapping[str, Any]) -> Atte
         text(failure, "message", texts.MAX_MESSAGE),
         text(failure, "details", texts.MAX_DETAILS),
         text(attempt, "logs_ref", texts.MAX_TEXT),
+        attempt.get("line"),
+        _properties(event, index, attempt.get("properties")),
     )
+
+
+def _properties(event: ParsedEvent, index: int, properties: Mapping[str, str] | None) -> dict[str, str] | None:
+    """Return the properties within the limits. Adds a problem for the others."""
+    if not properties:
+        return None
+    collected = PropertyCollector()
+    dropped = sum(not collected.add(name, value) for name, value in properties.items())
+    if dropped:
+        reason = f"properties: {dropped} were not stored; {PROPERTY_LIMITS}"
+        event.problems.append({"index": index, "name": "properties", "reason": reason})
+    return collected.pairs
 
 
 def _artifact(event: ParsedEvent, index: int, artifact: Mapping[str, Any]) -> ArtifactReference:

@@ -12,7 +12,7 @@ FROM (
         status_name(fact.status) AS status, fact.flaky, fact.attempts, known_duration(fact.duration_ms) AS duration_ms,
         rfc3339(known_start(run.completed_at, fact.started_offset_ms)) AS started_at, rfc3339(run.completed_at) AS completed_at,
         CASE WHEN fact.status <> 'p' THEN detail.summary END AS failure_summary,
-        detail.logs_ref,
+        detail.line, coalesce(detail.properties, '{}') AS properties, detail.logs_ref,
         CASE WHEN coalesce(detail.type, detail.message, detail.details) IS NOT NULL
              THEN json_build_object('type', detail.type, 'message', detail.message, 'details', detail.details) END AS failure,
         coalesce(earlier.attempts, json_build_array(json_build_object(
@@ -32,7 +32,7 @@ FROM (
     JOIN runs run ON run.org_id = fact.org_id AND run.run_key = fact.run_key
     JOIN cases test_case ON test_case.org_id = fact.org_id AND test_case.case_key = fact.case_key
     LEFT JOIN LATERAL (
-        SELECT d.type, d.message, d.details, d.summary, d.logs_ref FROM result_details d
+        SELECT d.type, d.message, d.details, d.summary, d.logs_ref, d.line, d.properties FROM result_details d
         WHERE d.org_id = fact.org_id AND d.run_key = fact.run_key AND d.case_key = fact.case_key AND d.is_last_attempt
         LIMIT 1
     ) detail ON true

@@ -223,7 +223,7 @@ SELECT row_to_json(item)::text
 FROM (
     SELECT
         {result_fields},
-        detail.logs_ref,
+        detail.line, coalesce(detail.properties, '{}') AS properties, detail.logs_ref,
         {failure} AS failure,
         coalesce(earlier.attempts, json_build_array(json_build_object(
             'attempt', 1, 'status', status_name(fact.status), 'duration_ms', known_duration(fact.duration_ms),
@@ -238,7 +238,7 @@ FROM (
     JOIN runs run ON run.org_id = fact.org_id AND run.run_key = fact.run_key
     JOIN cases test_case ON test_case.org_id = fact.org_id AND test_case.case_key = fact.case_key
     LEFT JOIN LATERAL (
-        SELECT d.type, d.message, d.details, d.summary, d.logs_ref FROM result_details d
+        SELECT d.type, d.message, d.details, d.summary, d.logs_ref, d.line, d.properties FROM result_details d
         WHERE d.org_id = fact.org_id AND d.run_key = fact.run_key AND d.case_key = fact.case_key AND d.is_last_attempt
         LIMIT 1
     ) detail ON true
