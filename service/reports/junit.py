@@ -68,7 +68,7 @@ class _JUnitReader:
         self._scanner = MarkerScanner()
         self._text_handlers: list[TextHandler] = []
         self._playwright = self._root_declares = self._root_has_time = False
-        self._fed_bytes = self._case_count = self._top_suites = 0
+        self._fed_bytes = self._parsed_bytes = self._case_count = self._top_suites = 0
         self._openers: dict[str, Callable[[str, XmlAttributes], OpenElement | None]] = {
             "testcase": self._open_case,
             "testsuites": self._open_root,
@@ -102,7 +102,9 @@ class _JUnitReader:
         """Parse the next chunk of the file, and return the results that end in it."""
         self._parser.Parse(chunk, False)
         self._fed_bytes += len(chunk)
-        if self._fed_bytes - max(0, self._parser.CurrentByteIndex) > _MAX_TOKEN_BYTES:
+        # The index is -1 if expat waits for the rest of a tag.
+        self._parsed_bytes = max(self._parsed_bytes, self._parser.CurrentByteIndex)
+        if self._fed_bytes - self._parsed_bytes > _MAX_TOKEN_BYTES:
             raise malformed(f"the report contains a tag or comment that is larger than {_MAX_TOKEN_BYTES} bytes")
         results, self._results = self._results, []
         return results

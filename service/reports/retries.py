@@ -37,13 +37,16 @@ class AdjacentRepeats:
 
     def __init__(self) -> None:
         self._pending: ResultIn | None = None
+        self._size = 0
 
     def add(self, result: ResultIn) -> Iterable[ResultIn]:
-        """Add the next result of the suite, and return the previous case if this result is another case."""
+        """Add the next result of the suite, and return the previous case if it can't get a further attempt."""
         pending = self._pending
-        if pending is None or not _is_same_case(pending, result):
+        if pending is None or not _is_same_case(pending, result) or self._size > _MAX_PENDING:
             self._pending = result
+            self._size = 0
             return (pending,) if pending else ()
+        self._size += _size(result)
         last = attempts_of(pending)[-1]
         if last["status"] in FAILING and _is_teardown_error(result):
             self._pending = _with_teardown_error(pending, result)

@@ -317,6 +317,12 @@ def test_hostile_and_invalid_documents_are_rejected(report: str, message: str, t
         convert_text(report, tmp_path)
 
 
+def test_large_tags_in_a_large_report_are_read(tmp_path: Path) -> None:
+    case = f"<testcase name='c'><failure message='{'m' * 1_000_000}'/></testcase>"
+
+    assert len(convert_cases(case * 25, tmp_path)) == 25
+
+
 def test_long_suite_names_are_truncated(tmp_path: Path) -> None:
     results = convert_cases("<testcase name='c'/>" * 10, tmp_path, f'name="{"s" * 100_000}"')
 

@@ -9,6 +9,7 @@ from tests.reports.conversions import convert_all, convert_cases, convert_text, 
 from tests.reports.manifests import CORPUS, OWN
 
 _FAILURE = "<failure message='no'>text</failure>"
+_GOTESTSUM = 'name="s"><properties><property name="go.version" value="go1.24 linux/amd64"/></properties'
 _TEARDOWN = "<error message='failed on teardown with &quot;broke&quot;'>at fixture</error>"
 
 
@@ -71,6 +72,15 @@ def test_retried_case_starts_with_its_first_attempt(tmp_path: Path) -> None:
 
     assert result["started_at"].second == 1
     assert [attempt["started_at"].second for attempt in result["attempts"]] == [1, 9]
+
+
+@pytest.mark.parametrize("suite", ['name="pytest"', _GOTESTSUM], ids=["pytest", "gotestsum"])
+def test_attempts_of_one_case_have_limited_memory(suite: str, tmp_path: Path) -> None:
+    case = f"<testcase name='c'><failure message='{'m' * 1_000_000}'/></testcase>"
+
+    results = convert_cases(case * 80, tmp_path, suite)
+
+    assert 1 < len(results) < 5
 
 
 def test_duration_is_unknown_if_no_attempt_has_one(tmp_path: Path) -> None:
