@@ -82,7 +82,8 @@ class CombinedOutcomes(NamedTuple):
 def combine(run: ShardOutcomes) -> CombinedOutcomes:
     """Combine the shards of a run that isn't stored yet."""
     if len(run) == 1:
-        return CombinedOutcomes([outcome for cases in run.values() for outcome in cases.values()], [])
+        [cases] = run.values()
+        return CombinedOutcomes(list(cases.values()), [])
     by_case: dict[CaseKey, list[CaseOutcome]] = {}
     for cases in run.values():
         for outcome in cases.values():

@@ -79,5 +79,5 @@ def started_ms(offset_ms: int, base_ms: int) -> int | None:
 
 
 def _pack_own(outcome: CaseOutcome, base_ms: int) -> bytes:
-    start = start_offset(outcome.started_ms, base_ms)
+    start = UNKNOWN_START if outcome.started_ms is None else start_offset(outcome.started_ms, base_ms)
     return _OWN.pack(8, outcome.case_key, 4, outcome.duration_ms, 4, start)

@@ -94,7 +94,8 @@ def _outcome(event: ParsedEvent, index: int, result: ResultIn, key: CaseKey) -> 
     """Return the outcome of one result, or None after rejecting invalid attempts."""
     started_at = result.get("started_at")
     started_ms = to_ms(started_at) if started_at else None
-    duration_ms = round_duration(result.get("duration_ms"))
+    stated_ms = result.get("duration_ms")
+    duration_ms = round(stated_ms) if stated_ms and stated_ms >= 1 else round_duration(stated_ms)  # avoids a call
     if result["status"] == "passed" and _DETAIL_FIELDS.isdisjoint(result):
         # fast path: nearly all results
         return _tuple(
