@@ -1,0 +1,53 @@
+"""Results of shards: a stored result is read back completely, from its own tables and from shard_results."""
+
+from datetime import UTC, datetime
+from typing import Final
+
+from service.domain.ids import CaseKey, OrgId, artifact_key, run_key
+from service.domain.results import ArtifactReference, Attempt, CaseOutcome
+from service.store import results, shard_results
+from service.store.results import RunOutcomes
+from service.store.runs import RunKeyRef
+from tests.stored import Store
+
+BASE_MS: Final = int(datetime(2026, 5, 20, 12, tzinfo=UTC).timestamp()) * 1000 + 123
+RUN: Final = RunKeyRef(OrgId(1), run_key(OrgId(1), "run_1", BASE_MS))
+
+FILES: Final = sorted(
+    [
+        ArtifactReference("log", "a.log", "text/plain", 1, b"\x01" * 32, "s3://a"),
+        ArtifactReference("other", "b", None, None, None, None),
+    ],
+    key=lambda file: artifact_key(file.name),
+)
+ATTEMPTS: Final = (
+    Attempt("e", 1, BASE_MS - 9, "Error", "no", "line 1", "s3://log", 7, {"issue": "1"}),
+    Attempt("f", -1, None),
+)
+COMPLETE: Final = CaseOutcome(
+    CaseKey(1), "f", 5, BASE_MS - 5, BASE_MS // 1000 - 3, 4, False, 2, ATTEMPTS, tuple(FILES)
+)  # fmt: skip
+MINIMAL: Final = CaseOutcome(CaseKey(2), "p", -1, None, BASE_MS // 1000 + 3, 1, False, 0)
+
+
+async def test_results_are_read_back_completely(store: Store) -> None:
+    assert None not in ATTEMPTS[0], "every field must be set, so that a field that isn't read back is noticed"
+    outcomes, keys = [COMPLETE, MINIMAL], [CaseKey(1), CaseKey(2), CaseKey(3)]
+    expected = {CaseKey(1): {2: COMPLETE}, CaseKey(2): {0: MINIMAL}}
+    async with store.pool.acquire() as connection:
+        await connection.execute("SELECT create_month_partitions('2026-05-01')")
+        await results.insert(connection, [RunOutcomes(*RUN, outcomes)])
+        assert await shard_results.find(connection, RUN, keys) == expected
+        await shard_results.write(connection, RUN, outcomes)
+        await connection.execute("DELETE FROM results; DELETE FROM result_details; DELETE FROM artifacts")
+        assert await shard_results.find(connection, RUN, keys) == expected
+
+
+async def test_document_of_a_result_does_not_depend_on_the_table_that_it_was_read_from(store: Store) -> None:
+    """A start that is out of range and the order of files are normalized, so that any order of events is equal."""
+    unordered = COMPLETE._replace(started_ms=0, artifacts=COMPLETE.artifacts[::-1])
+    async with store.pool.acquire() as connection:
+        await connection.execute("SELECT create_month_partitions('2026-05-01')")
+        await shard_results.write(connection, RUN, [unordered])
+        found = await shard_results.find(connection, RUN, [CaseKey(1)])
+    assert found == {CaseKey(1): {2: COMPLETE._replace(started_ms=None)}}
