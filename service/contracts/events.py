@@ -22,6 +22,7 @@ class FailingCase(TypedDict):
     id: str
     case: str
     case_id: str | None
+    variant: dict[str, str]
     suite: str
     name: str
     file: str | None

@@ -125,11 +125,14 @@ async def test_command_uses_the_metadata_of_the_ci_job(reports: Reports, tmp_pat
         "CI_JOB_URL": "https://gitlab.example/7",
     }  # fmt: skip
     command = [sys.executable, "-m", "service", "report", str(write(tmp_path, "junit.xml")), "--wait"]
-    process = await asyncio.create_subprocess_exec(*command, "--label", "team:web", env=environment)
+    options = ["--label", "team:web", "--variant", "os:linux", "--variant", "python:3.12"]
+    process = await asyncio.create_subprocess_exec(*command, *options, env=environment)
     assert await process.wait() == 0
     run = await reports.api.get("/v1/runs/gitlab-7")
     assert (run["branch"], run["commit_sha"], run["ci_url"]) == ("main", "c0ffee", "https://gitlab.example/7")
     assert run["labels"] == {"team": "web"}
+    items = (await reports.api.get("/v1/results"))["data"]
+    assert [item["variant"] for item in items] == [{"os": "linux", "python": "3.12"}] * 2
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,8 @@ WITH pruned AS (
 SELECT count(*) FROM pruned
 
 -- name: find_failing_cases  (at most $3 of each run, as this transaction sees them)
-SELECT run.run_key, failure.case_key, failure.status::text AS status, failure.summary, c.case_id, c.suite, c.name, c.file
+SELECT run.run_key, failure.case_key, failure.status::text AS status, failure.summary, c.case_id, c.variant, c.suite, c.name,
+       c.file
 FROM unnest($1::int[], $2::uuid[]) AS run (org_id, run_key)
 CROSS JOIN LATERAL (
     SELECT d.case_key, d.status, d.summary
@@ -81,7 +82,8 @@ CROSS JOIN LATERAL (
     LIMIT $3
 ) failure
 CROSS JOIN LATERAL (
-    SELECT case_id, suite, name, file FROM cases WHERE org_id = run.org_id AND case_key = failure.case_key LIMIT 1
+    SELECT case_id, variant, suite, name, file FROM cases
+    WHERE org_id = run.org_id AND case_key = failure.case_key LIMIT 1
 ) c
 
 -- name: page_after  (in ascending order; examines at most $7 events and ends after $8 bytes, so a page can be short or empty)

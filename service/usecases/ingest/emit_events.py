@@ -51,11 +51,12 @@ async def _failing_cases(connection: Connection, changes: Sequence[RunChange]) -
 
 
 def _failing_case(row: Row) -> FailingCase:
-    key, case, status_code, summary, case_id, suite, name, file = row
+    key, case, status_code, summary, case_id, variant, suite, name, file = row
     return {
         "id": result_id(key, case),
         "case": case_public_id(case),
         "case_id": case_id,
+        "variant": variant,
         "suite": suite[:_MAX_TEXT],
         "name": name[:_MAX_TEXT],
         "file": file and file[:_MAX_TEXT],

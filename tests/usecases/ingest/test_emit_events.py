@@ -43,11 +43,14 @@ async def test_passing_run_publishes_run_completed(store: Store) -> None:
 
 @pytest.mark.parametrize("status", ["failed", "error"])
 async def test_failing_run_also_publishes_run_failed(store: Store, status: str) -> None:
-    await store.ingest(run_event(results=[result("pays", status, failure={"message": "got 503\nat line 3"})]))
+    await store.ingest(
+        run_event(results=[result("pays", status, variant={"os": "linux"}, failure={"message": "got 503\nat line 3"})])
+    )
     assert await types(store) == ["run.completed", "run.failed"]
     for _, run in await stored_events(store):
         [case] = run["failing_cases"]
         assert (case["name"], case["status"], case["failure_summary"]) == ("pays", status, "got 503")
+        assert case["variant"] == {"os": "linux"}
         assert case["id"].startswith("res_")
 
 
