@@ -13,7 +13,7 @@ from service.reports.failures import MAX_COLLECTED, join_failures
 from service.reports.junit_dialects import XmlAttributes, allows_failures
 from service.reports.metadata import UnreadableDurations
 from service.reports.not_run import NOT_RUN, NOT_RUN_FLAGS
-from service.reports.paths import UNUSUAL_STARTS, portable_name, portable_path, root_of_configuration
+from service.reports.paths import UNUSUAL_STARTS, portable_name, portable_path, relative_path, root_of_configuration
 from service.reports.retries import RepeatMerger
 from service.reports.suites import MAX_LABEL, suite_label
 from service.reports.times import milliseconds, utc_timestamp
@@ -42,7 +42,7 @@ _OPTIONAL_ATTRIBUTES: Final = _STATUS_ATTRIBUTES | NOT_RUN_FLAGS | {"file", "tim
 class JUnitSuite:
     """An open suite with the values that its cases inherit."""
 
-    __slots__ = ("file", "labels", "path", "repeats", "root")
+    __slots__ = ("file", "labels", "path", "relative_file", "repeats", "root")
 
     def __init__(
         self, attributes: XmlAttributes, parent: "JUnitSuite | None" = None, project: str | None = None
@@ -54,8 +54,11 @@ class JUnitSuite:
         name = "" if root else portable_name(name, self.root)
         self.path: tuple[str, ...] = (*(parent.path if parent else ()), *filter(None, (project, name)))
         own_file = attributes.get("file") or attributes.get("filepath")
-        inherited = parent.file if parent else None
-        self.file: str | None = portable_path(own_file, self.root)[:MAX_LABEL] if own_file else inherited
+        self.file: str | None = parent.file if parent else None
+        self.relative_file: str | None = parent.relative_file if parent else None
+        if own_file:
+            self.file = portable_path(own_file, self.root)[:MAX_LABEL]
+            self.relative_file = relative_path(own_file, self.root)
         # Suites in a suite whose producer repeats cases repeat them too.
         self.repeats: RepeatMerger | None = type(parent.repeats)() if parent and parent.repeats else None
         self.labels: dict[str | None, str] = {}
@@ -167,12 +170,17 @@ def _name_of(attributes: XmlAttributes, suite: JUnitSuite) -> str:
 
 
 def _label_of(attributes: XmlAttributes, suite: JUnitSuite, name: str) -> str:
-    """Return the suite by the class, or by the file if the class is missing or repeats the name."""
+    """Return the suite by the class, or by the file if the class is missing or repeats the name.
+
+    xcresult states an absolute file only for failures, so that such a file is used only if the label would be empty.
+    """
     classname = attributes.get("classname") or attributes.get("class")
     if classname and classname not in (name, attributes.get("name")):
         return suite.label(classname)
-    file = _file_of(attributes, suite)
-    return suite.label(None, file if file != name else None) or file or portable_name(classname or "", suite.root)
+    own_file = attributes.get("file")
+    file = relative_path(own_file, suite.root) if own_file else suite.relative_file
+    label = suite.label(None, file if file != name else None)
+    return label or _file_of(attributes, suite) or portable_name(classname or "", suite.root)
 
 
 def _file_of(attributes: XmlAttributes, suite: JUnitSuite) -> str | None:

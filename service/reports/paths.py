@@ -19,15 +19,19 @@ _CONFIGURATION: Final = re.compile(r"(?:[/\\]|[A-Za-z]:[/\\]).*\.xml(?:\.dist)?"
 UNUSUAL_STARTS: Final = frozenset(("", "/", "\\", _BYTE_ORDER_MARK))
 
 
-def portable_path(path: str, root: str | None = None) -> str:
-    """Return a path relative to `root`, or the name of the file if the path is absolute and not below `root`."""
+def relative_path(path: str, root: str | None = None) -> str | None:
+    """Return a path relative to `root`, or None if the path is absolute and not below `root`."""
     path = path.lstrip(_BYTE_ORDER_MARK)
     if not _ABSOLUTE.match(path):
         return path
     path = path.removeprefix("file://")
-    if root and path.startswith(root):
-        return path[len(root) :].replace("\\", "/")
-    return _SEPARATOR.split(path.rstrip("/\\"))[-1]
+    return path[len(root) :].replace("\\", "/") if root and path.startswith(root) else None
+
+
+def portable_path(path: str, root: str | None = None) -> str:
+    """Return a path relative to `root`, or the name of the file if the path is absolute and not below `root`."""
+    relative = relative_path(path, root)
+    return relative if relative is not None else _SEPARATOR.split(path.rstrip("/\\"))[-1]
 
 
 def portable_name(name: str, root: str | None = None) -> str:

@@ -85,6 +85,15 @@ def test_identities_of_real_reports(
     assert (result.get("suite"), result["name"], result.get("file")) == (suite, name, path)
 
 
+@needs_corpus
+def test_file_that_only_failures_have_does_not_change_the_identity(tmp_path: Path) -> None:
+    _, results = convert_all(CORPUS / "xcresult-trunk-mix.xml", tmp_path)
+
+    passed, failed = results[2:]
+    assert (passed.get("file"), failed.get("file")) == (None, "swift_testing_exampleTests.swift")
+    assert passed.get("suite") == failed.get("suite") == "swift testing exampleTests"
+
+
 def test_suites_of_robot_are_not_doubled(tmp_path: Path) -> None:
     _, results = convert_all(OWN / "robot-xunit.xml", tmp_path)
 

@@ -128,7 +128,7 @@ def test_nested_suites_become_a_path(tmp_path: Path) -> None:
         ('name="shop.Cart"', 'classname="shop.Cart" name="n"', "shop.Cart"),
         ('name=""', 'classname="shop.Cart" name="n"', "shop.Cart"),
         ('name="undefined" file="a.js"', 'classname="n" name="n"', "a.js > undefined"),
-        ('name="undefined"', 'classname="n" name="n" file="/home/ci/a.js"', "a.js > undefined"),
+        ('name="undefined"', 'classname="n" name="n" file="/home/ci/a.js"', "undefined"),
         ('name="a.js" file="a.js"', 'name="n"', "a.js"),
         ('name="tests.Cart-20260520120000"', 'classname="tests.Cart" name="n"', "tests.Cart"),
     ],
