@@ -1,13 +1,17 @@
 """Results of shards: a stored result is read back completely, from its own tables and from shard_results."""
 
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
+
+import orjson
 
 from service.domain.ids import CaseKey, OrgId, artifact_key, run_key
 from service.domain.results import ArtifactReference, Attempt, CaseOutcome
 from service.store import results, shard_results
+from service.store.postgres.statements import statements
 from service.store.results import RunOutcomes
 from service.store.runs import RunKeyRef
+from tests.store.large import plan_nodes
 from tests.stored import Store
 
 BASE_MS: Final = int(datetime(2026, 5, 20, 12, tzinfo=UTC).timestamp()) * 1000 + 123
@@ -51,3 +55,22 @@ async def test_document_of_a_result_does_not_depend_on_the_table_that_it_was_rea
         await shard_results.write(connection, RUN, [unordered])
         found = await shard_results.find(connection, RUN, [CaseKey(1)])
     assert found == {CaseKey(1): {2: COMPLETE._replace(started_ms=None)}}
+
+
+async def test_merge_into_a_run_without_shards_reads_one_key_of_shard_results(store: Store) -> None:
+    async with store.pool.acquire() as connection:
+        await connection.execute("SELECT create_month_partitions('2026-05-01')")
+        many = [MINIMAL._replace(case_key=CaseKey(key)) for key in range(100)]
+        await results.insert(connection, [RunOutcomes(*RUN, many)])
+        assert await lookups_in_shard_results(connection) == 1
+        await shard_results.write(connection, RUN, [COMPLETE])
+        assert await lookups_in_shard_results(connection) == 101
+
+
+async def lookups_in_shard_results(connection: Any) -> int:
+    """Return how often the ranking of 100 results examines shard_results."""
+    ones, keys = [1] * 100, list(range(100))
+    values = [*RUN, keys, ones, ones, ["p"] * 100, ones, ones, [""] * 100]
+    plan = await connection.fetchval("EXPLAIN (ANALYZE, FORMAT JSON) " + statements("results")["rank"], *values)
+    nodes = plan_nodes(orjson.loads(plan)[0]["Plan"])
+    return sum(node["Actual Loops"] for node in nodes if node.get("Relation Name", "").startswith("shard_results_"))
