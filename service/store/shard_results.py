@@ -1,6 +1,6 @@
 """The newest result of each shard, for cases that several shards of a run reported."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -80,12 +80,14 @@ def _document(outcome: CaseOutcome, base_ms: int) -> dict[str, Any]:
 
 def _outcome(run: RunKeyRef, row: Row, document: Mapping[str, Any]) -> CaseOutcome:
     base_ms = completed_ms(run.run_key)
-    fields = _absolute(document, base_ms) | {
-        "attempts": tuple(Attempt(**_absolute(attempt, base_ms)) for attempt in document["attempts"]),
+    fields = _absolute(document, base_ms, CaseOutcome._fields) | {
+        "case_key": row["case_key"],
+        "shard": row["shard"],
+        "event_s": base_ms // 1000 + row["event_time_offset_s"],
+        "attempts": tuple(Attempt(**_absolute(each, base_ms, Attempt._fields)) for each in document["attempts"]),
         "artifacts": tuple(map(_reference, document["artifacts"])),
     }
-    event_s = base_ms // 1000 + row["event_time_offset_s"]
-    return CaseOutcome(case_key=row["case_key"], shard=row["shard"], event_s=event_s, **fields)
+    return CaseOutcome(**fields)
 
 
 def _relative(timed: CaseOutcome | Attempt, base_ms: int) -> dict[str, Any]:
@@ -93,9 +95,10 @@ def _relative(timed: CaseOutcome | Attempt, base_ms: int) -> dict[str, Any]:
     return fields | {"started_offset_ms": start_offset(fields.pop("started_ms"), base_ms)}
 
 
-def _absolute(fields: Mapping[str, Any], base_ms: int) -> dict[str, Any]:
-    timed = dict(fields)
-    return timed | {"started_ms": started_ms(timed.pop("started_offset_ms"), base_ms)}
+def _absolute(fields: Mapping[str, Any], base_ms: int, known: Collection[str]) -> dict[str, Any]:
+    """Return the known fields. A document of a later version can contain others."""
+    timed = {name: value for name, value in fields.items() if name in known}
+    return timed | {"started_ms": started_ms(fields["started_offset_ms"], base_ms)}
 
 
 def _reference_document(artifact: ArtifactReference) -> dict[str, Any]:
@@ -103,4 +106,5 @@ def _reference_document(artifact: ArtifactReference) -> dict[str, Any]:
 
 
 def _reference(fields: Mapping[str, Any]) -> ArtifactReference:
-    return ArtifactReference(**{**fields, "sha256": fields["sha256"] and bytes.fromhex(fields["sha256"])})
+    known = {name: value for name, value in fields.items() if name in ArtifactReference._fields}
+    return ArtifactReference(**known | {"sha256": fields["sha256"] and bytes.fromhex(fields["sha256"])})

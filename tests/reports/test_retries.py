@@ -147,5 +147,11 @@ def test_failure_of_a_rerun_case_is_the_one_of_the_case(tmp_path: Path) -> None:
     assert (result["attempts"] or [])[-1]["failure"] == failure
 
 
+def test_case_has_at_most_1000_attempts(tmp_path: Path) -> None:
+    (result,) = convert_cases(f"<testcase name='c'>{'<flakyFailure/>' * 1_200}</testcase>", tmp_path)
+
+    assert (len(result["attempts"]), result["attempts"][-1]["status"]) == (1_000, "passed")
+
+
 def _statuses(result: Any) -> list[str]:
     return [attempt["status"] for attempt in result.get("attempts") or ()]
