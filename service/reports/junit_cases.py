@@ -8,7 +8,7 @@ from service.contracts.run_events import MAX_LINE, AttemptIn, Failure, ResultIn
 from service.domain.properties import PropertyCollector
 from service.domain.statuses import ResultStatus
 from service.reports.attachments import MAX_ATTACHMENTS, Attachment, references
-from service.reports.attempts import attempts_of
+from service.reports.attempts import MAX_ATTEMPTS, attempts_of
 from service.reports.failures import MAX_COLLECTED, join_failures
 from service.reports.junit_dialects import XmlAttributes, allows_failures
 from service.reports.metadata import UnreadableDurations
@@ -219,7 +219,7 @@ def _set_status(result: ResultIn, outcomes: Sequence[JUnitElement], unreadable: 
     if flaky or reruns:
         executions = [_attempt_of(outcome, unreadable) for outcome in (*flaky, *reruns)]
         # The case itself decides, also if it failed in its first execution, as in Surefire and nextest.
-        result["attempts"] = [*executions, *attempts_of(result)]
+        result["attempts"] = [*executions, *attempts_of(result)][-MAX_ATTEMPTS:]
 
 
 def _most_severe(outcomes: Sequence[JUnitElement]) -> ResultStatus:

@@ -57,6 +57,16 @@ async def test_document_of_a_result_does_not_depend_on_the_table_that_it_was_rea
     assert found == {CaseKey(1): {2: COMPLETE._replace(started_ms=None)}}
 
 
+async def test_documents_of_a_later_version_are_read(store: Store) -> None:
+    paths = "{new}", "{attempts,0,new}", "{artifacts,0,new}"
+    async with store.pool.acquire() as connection:
+        await connection.execute("SELECT create_month_partitions('2026-05-01')")
+        await shard_results.write(connection, RUN, [COMPLETE])
+        for path in paths:
+            await connection.execute(f"UPDATE shard_results SET result = jsonb_set(result, '{path}', '1')")
+        assert await shard_results.find(connection, RUN, [CaseKey(1)]) == {CaseKey(1): {2: COMPLETE}}
+
+
 async def test_merge_into_a_run_without_shards_reads_one_key_of_shard_results(store: Store) -> None:
     async with store.pool.acquire() as connection:
         await connection.execute("SELECT create_month_partitions('2026-05-01')")
