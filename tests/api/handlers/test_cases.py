@@ -34,7 +34,8 @@ async def find(api: Api, name: str, **params: str) -> Any:
 async def test_statistics_cover_only_executed_results(stored: Api) -> None:
     case = await find(stored, "pays")
     assert case == {
-        "id": case["id"], "project_id": "shop", "case_id": "tc_pay", "suite": "auth.login", "name": "pays",
+        "id": case["id"], "project_id": "shop", "case_id": "tc_pay", "variant": {}, "suite": "auth.login",
+        "name": "pays",
         "file": None, "last_status": "error", "last_run_id": "run_5",
         "last_completed_at": "2026-05-05T00:00:00.000Z", "runs": 5,
         "failure_rate": 0.5, "flaky_rate": 0.25, "mean_duration_ms": 400, "p95_duration_ms": 1000,
