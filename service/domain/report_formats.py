@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-ReportFormatName = Literal["junit", "ctrf", "json", "ndjson"]
+ReportFormatName = Literal["junit", "go-test", "ctrf", "json", "ndjson"]
 
 HEAD_BYTES: Final = 4_096  # the number of bytes that `detect_format` and `is_report` need
 _BYTES_BEFORE_TEXT: Final = b"\xef\xbb\xbf\xff\xfe \t\r\n\x1e"  # byte order marks, white space, record separators
@@ -21,7 +21,7 @@ class ReportFormat:
 
     `head` matches the first bytes of a report after byte order marks, white space, and NUL bytes (UTF-16) are removed.
     `signature` occurs in the first bytes of a report, but not in other files with the same syntax; None if a file has
-    this format only if its media type states it.
+    this format only if its media type states it. Formats can share a media type.
     """
 
     name: ReportFormatName
@@ -33,12 +33,18 @@ class ReportFormat:
 
 
 _JSON_HEAD: Final = re.compile(rb"[{\[]")
+_GO_EVENT: Final = rb'\{[^{}\n]*"Action"\s*:\s*"(?:start|run|output|pass|fail|skip|build-output|build-fail)"'
 
-# If several rows match, the first one applies: a row of a special format must be before the row of a general one.
+# If several rows match, the first one applies: a row of a special format must be before the row of a general one, and
+# the last row of a media type is its general format.
 REPORT_FORMATS: tuple[ReportFormat, ...] = (
     ReportFormat(
         "junit", "JUnit XML", ("application/xml", "text/xml"), (".xml",), re.compile(rb"<"),
         re.compile(rb"<(testsuites?|testcase)[\s/>]"),
+    ),
+    ReportFormat(
+        "go-test", "go test -json", ("application/x-ndjson", "application/json"), (".jsonl",),
+        re.compile(rb"(?:[^{\n]*\n)*" + _GO_EVENT), re.compile(_GO_EVENT),
     ),
     ReportFormat(
         "ctrf", "CTRF", ("application/vnd.ctrf+json",), (".ctrf.json",), _JSON_HEAD,
@@ -53,7 +59,7 @@ REPORT_FORMATS: tuple[ReportFormat, ...] = (
 
 def media_types() -> tuple[str, ...]:
     """Return the media types of all formats."""
-    return tuple(media_type for known in REPORT_FORMATS for media_type in known.media_types)
+    return tuple(dict.fromkeys(media_type for known in REPORT_FORMATS for media_type in known.media_types))
 
 
 def supported_formats() -> str:
@@ -69,7 +75,7 @@ def normalize_media_type(content_type: str | None) -> str | None:
 
 def suffix_of(media_type: str | None) -> str:
     """Return the file suffix of stored reports of this media type, or an empty string if the type is unknown."""
-    return next((known.suffixes[0] for known in REPORT_FORMATS if media_type in known.media_types), "")
+    return next((known.suffixes[0] for known in reversed(REPORT_FORMATS) if media_type in known.media_types), "")
 
 
 def media_type_of(file_name: str) -> str | None:
@@ -82,11 +88,11 @@ def media_type_of(file_name: str) -> str | None:
 def detect_format(content_type: str | None, head: bytes) -> ReportFormat | None:
     """Return the format by the media type, or by the first bytes if the media type is unknown. None if no row matches.
 
-    If several formats share the media type, the first bytes decide between them.
+    If several formats share the media type, the first bytes decide between them, or else the general format is used.
     """
     media_type = normalize_media_type(content_type)
     candidates = [known for known in REPORT_FORMATS if media_type in known.media_types]
-    return _match(candidates or REPORT_FORMATS, head) or next(iter(candidates), None)
+    return _match(candidates or REPORT_FORMATS, head) or next(reversed(candidates), None)
 
 
 def is_report(content_type: str | None, head: bytes) -> bool:

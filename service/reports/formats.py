@@ -5,15 +5,16 @@ from typing import BinaryIO
 
 from service.contracts.run_events import ResultIn
 from service.domain.report_formats import HEAD_BYTES, ReportFormatName, detect_format
-from service.reports import json_reports, junit
+from service.reports import go_test, json_reports, junit
 from service.reports.errors import malformed, unsupported
 from service.reports.metadata import ReportMetadata
 
 ReportReader = Callable[[BinaryIO, ReportMetadata], Iterator[list[ResultIn]]]
 
-# The three JSON formats share one reader, because only the keys of the document distinguish them.
+# CTRF and the native formats share one reader, because only a later key of the document distinguishes them.
 READERS: dict[ReportFormatName, ReportReader] = {
     "junit": junit.read,
+    "go-test": go_test.read,
     "ctrf": json_reports.read,
     "json": json_reports.read,
     "ndjson": json_reports.read,

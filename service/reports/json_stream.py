@@ -15,13 +15,17 @@ _CLOSED: Final = frozenset('"}]')
 _DECODER: Final = json.JSONDecoder()  # the standard library accepts lone surrogates, orjson doesn't
 
 
+def encoding_of(head: bytes) -> str:
+    """Return the encoding of a JSON file that starts with these two bytes: UTF-16 requires a byte order mark."""
+    return "utf-16" if head in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+
+
 class JsonStream:
     """A sequence of JSON values. After each key of `members`, the caller must read its value before the next key."""
 
     def __init__(self, source: BinaryIO) -> None:
         head = source.read(2)
-        is_utf_16 = head in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-        self._decoder = codecs.getincrementaldecoder("utf-16" if is_utf_16 else "utf-8-sig")()
+        self._decoder = codecs.getincrementaldecoder(encoding_of(head))()
         self._source = source
         self._text = ""
         self._at = 0

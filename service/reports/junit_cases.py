@@ -15,10 +15,8 @@ from service.reports.metadata import UnreadableDurations
 from service.reports.not_run import NOT_RUN, NOT_RUN_FLAGS
 from service.reports.paths import UNUSUAL_STARTS, portable_name, portable_path, relative_path, root_of_configuration
 from service.reports.retries import RepeatMerger
-from service.reports.suites import MAX_LABEL, suite_label
+from service.reports.suites import MAX_LABEL, SUITE_LEVEL_NAME, suite_label
 from service.reports.times import milliseconds, utc_timestamp
-
-SUITE_LEVEL_NAME: Final = "(suite)"  # name of the case for a failure of a suite itself
 
 _MAX_LABELS: Final = 10_000
 _RUN_STAMP: Final = re.compile(r"-\d{14}$")  # unittest-xml-reporting appends the time of the run to the suite name

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
+SUITE_LEVEL_NAME: Final = "(suite)"  # name of the case for a failure of a suite itself
 SEPARATOR: Final = " > "
 MAX_LABEL: Final = 1_200  # exceeds the stored length, so that ingest notes the truncation; each case repeats the label
 

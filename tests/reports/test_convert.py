@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Final
 
 import orjson
 import pytest
@@ -14,6 +15,29 @@ from service.reports.chunks import ChunkWriter, read_chunks
 from service.reports.convert import convert
 from service.reports.errors import ReportError
 from tests.reports.manifests import OWN
+
+TEXT: Final = "x" * 200
+# The start, one case, and the end of a report of each syntax.
+SYNTAXES: Final = {
+    "junit": (
+        "<testsuite>",
+        f"<testcase name='c{{number}}'><failure>{TEXT}</failure><system-out>{TEXT}</system-out></testcase>",
+        "</testsuite>",
+    ),
+    "ctrf": (
+        '{"results": {"tests": [',
+        f'{{"name": "c{{number}}", "status": "failed", "duration": 1, "message": "{TEXT}"}},',
+        '{"name": "last", "status": "passed"}]}}',
+    ),
+    "go-test": (
+        "",
+        "".join(
+            f'{{"Action": "{action}", "Package": "p", "Test": "Test{{number}}", "Output": "{TEXT}"}}\n'
+            for action in ("run", "output", "fail")
+        ),
+        "",
+    ),
+}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +69,7 @@ def test_results_before_the_defect_are_deleted(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [report]
 
 
-@pytest.mark.parametrize("syntax", ["xml", "json"])
+@pytest.mark.parametrize("syntax", SYNTAXES)
 def test_memory_does_not_grow_with_the_report(syntax: str, tmp_path: Path) -> None:
     def peak_of(cases: int) -> int:
         _write_report(report, syntax, cases)
@@ -90,14 +114,8 @@ def test_lines_with_large_results_are_bounded(tmp_path: Path) -> None:
 
 
 def _write_report(report: Path, syntax: str, cases: int) -> None:
+    start, case, end = SYNTAXES[syntax]
     with report.open("w") as file:
-        if syntax == "xml":
-            case = "<testcase name='c{0}' classname='k'><failure>{1}</failure><system-out>{1}</system-out></testcase>"
-            file.write("<testsuite>")
-            file.writelines(case.format(number, "x" * 200) for number in range(cases))
-            file.write("</testsuite>")
-        else:
-            case = '{{"name": "c{0}", "status": "failed", "duration": 1, "message": "{1}"}},'
-            file.write('{"results": {"tests": [')
-            file.writelines(case.format(number, "x" * 200) for number in range(cases))
-            file.write('{"name": "last", "status": "passed"}]}}')
+        file.write(start)
+        file.writelines(case.replace("{number}", str(number)) for number in range(cases))
+        file.write(end)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service.domain.report_formats import REPORT_FORMATS, ReportFormatName, media_type_of
+from service.domain.report_formats import REPORT_FORMATS, ReportFormatName, media_type_of, suffix_of
 from service.reports.errors import ReportError
 from service.reports.formats import READERS, open_report
 
@@ -37,6 +37,10 @@ def test_content_type_selects_the_format(content_type: str, name: str) -> None:
         (b"\xef\xbb\xbf\r\n<testsuite>", "junit"),
         ("<testsuite>".encode("utf-16"), "junit"),
         (b' \n{"results"', "json"),
+        (b'{"Time":"2026-05-20T12:00:00Z","Action":"start","Package":"a"}', "go-test"),
+        (b'go: downloading x v1\n# a\n{"ImportPath":"a","Action":"build-output"}', "go-test"),
+        (b'{"name": "Action", "status": "passed"}', "ndjson"),
+        (b'{"name": "{}", "properties": {"Action": "run"}}', "ndjson"),
         ("[{".encode("utf-16"), "json"),
     ],
 )
@@ -61,6 +65,18 @@ def test_other_first_bytes_are_unsupported_and_the_error_lists_the_formats(head:
 def test_empty_report_is_malformed() -> None:
     with pytest.raises(ReportError, match="empty"):
         detect("application/xml", b"")
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/x-ndjson"])
+def test_first_bytes_select_between_formats_of_one_media_type(content_type: str) -> None:
+    assert detect(content_type, b'{"Action":"run","Package":"a","Test":"TestB"}') == "go-test"
+    assert detect(content_type, b'{"name": "a"}') in ("json", "ndjson")
+
+
+def test_general_format_names_the_stored_artifact() -> None:
+    assert [suffix_of(media_type) for media_type in ("application/x-ndjson", "application/json", "text/xml", None)] == [
+        ".ndjson", ".json", ".xml", "",
+    ]  # fmt: skip
 
 
 def test_longest_suffix_selects_the_media_type() -> None:

@@ -9,7 +9,7 @@ import pytest
 from service.contracts.run_events import ResultIn
 from service.reports.convert import convert
 from service.reports.errors import ReportError
-from service.reports.junit_cases import SUITE_LEVEL_NAME
+from service.reports.suites import SUITE_LEVEL_NAME
 from tests.reports.conversions import FAILING, convert_all, is_flaky
 from tests.reports.manifests import ListedReport, readable, unreadable
 

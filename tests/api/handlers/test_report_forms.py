@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from aiohttp import FormData
 
-from service.domain.report_formats import HEAD_BYTES
+from service.domain.report_formats import HEAD_BYTES, media_type_of
 from tests.report_api import Reports, serving_reports_with_ingester
+from tests.reports.manifests import OWN
 
 PASSED = "<testsuite name='shop'><testcase name='pays' time='1'/><testcase name='ships'/></testsuite>"
 FAILED = "<testsuite name='shop'><testcase name='pays' time='2'><failure message='no'/></testcase></testsuite>"
@@ -84,6 +85,19 @@ async def test_report_in_another_field_is_a_report_and_not_an_attachment(reports
     names = {artifact["name"] for artifact in await reports.artifacts()}
     assert {"other.xml", "attached.xml"} <= names
     assert "b.xml" not in names
+
+
+@pytest.mark.parametrize(("name", "count"), [("go-test.jsonl", 17)])
+async def test_report_of_each_format_is_recognized_in_any_field(reports: Reports, name: str, count: int) -> None:
+    content = (OWN / name).read_bytes()
+    for run_id, field, content_type in (
+        ("run_1", "report", media_type_of(name) or ""),
+        ("run_2", "report", "application/octet-stream"),
+        ("run_3", "file", "application/octet-stream"),
+    ):
+        form = form_of(("report", "a.xml", PASSED, "text/xml"), (field, name, content, content_type))
+        receipt = await reports.ingest(form, run_id)
+        assert (receipt["status"], receipt["results"]) == ("stored", count + 2)
 
 
 async def test_file_of_another_field_is_stored_unchanged(reports: Reports) -> None:

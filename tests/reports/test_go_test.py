@@ -1,0 +1,198 @@
+"""Conversion of the events of `go test -json` to results."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.domain.failures import summarize_failure
+from service.reports import go_test
+from service.reports.errors import ReportError
+from tests.reports.conversions import convert_all, convert_text
+from tests.reports.manifests import OWN
+
+
+def event(action: str, test: str | None = None, package: str = "example.com/shop", **fields: Any) -> str:
+    return json.dumps({"Action": action, "Package": package, **({"Test": test} if test else {}), **fields}) + "\n"
+
+
+def summary_of(result: Any) -> str | None:
+    failure = result.get("failure") or {}
+    return summarize_failure(failure.get("type"), failure.get("message"), failure.get("details"))
+
+
+def test_tests_become_results_of_their_package(tmp_path: Path) -> None:
+    _, results = convert_all(OWN / "go-test.jsonl", tmp_path)
+
+    found = [(str(result.get("suite")).removeprefix("example.com/shop/"), result["name"], result["status"])
+             for result in results]  # fmt: skip
+    assert sorted(found, key=lambda package: package[0]) == [
+        ("boot", "TestStarts", "passed"),
+        ("boot", "(suite)", "error"),
+        ("broken", "(suite)", "error"),
+        ("cart", "TestAdd", "passed"),
+        ("cart", "TestTotals/empty", "passed"),
+        ("cart", "TestTotals/two_items", "failed"),
+        ("cart", "TestTotals", "failed"),
+        ("cart", "TestCoupon", "skipped"),
+        ("cart", "TestParallelA", "passed"),
+        ("cart", "TestParallelB", "failed"),
+        ("cart", "ExampleAdd", "passed"),
+        ("ship", "TestRates", "passed"),
+        ("ship", "TestLabel/print", "failed"),
+        ("ship", "TestLabel", "failed"),
+        ("slow", "TestQuick", "passed"),
+        ("slow", "TestNeverEnds", "error"),
+        ("slow", "TestNeverEnds/waits", "error"),
+    ]
+
+
+def test_summaries_state_why_a_test_or_package_failed(tmp_path: Path) -> None:
+    _, results = convert_all(OWN / "go-test.jsonl", tmp_path)
+
+    summaries = {f"{result.get('suite')}.{result['name']}": summary_of(result) for result in results}
+    assert summaries["example.com/shop/boot.(suite)"] == "the database did not stop"
+    assert summaries["example.com/shop/broken.(suite)"] == "broken/broken.go:3:27: undefined: missing"
+    assert summaries["example.com/shop/cart.TestTotals/two_items"] == "cart_test.go:21: total is 0, not 3"
+    assert summaries["example.com/shop/cart.TestCoupon"] == "cart_test.go:27: coupons are switched off"
+    assert str(summaries["example.com/shop/ship.TestLabel"]).startswith("panic: runtime error: invalid memory address")
+    assert summaries["example.com/shop/slow.TestNeverEnds/waits"] == "panic: test timed out after 2s"
+    assert str(summaries["example.com/shop/slow.TestNeverEnds"]).startswith("The test has no end")
+
+
+def test_run_lasts_from_the_first_to_the_last_event(tmp_path: Path) -> None:
+    lines = [json.loads(line) for line in (OWN / "go-test.jsonl").read_text().splitlines()]
+    times = sorted(line["Time"][:26] for line in lines if "Time" in line)
+
+    summary, results = convert_all(OWN / "go-test.jsonl", tmp_path)
+
+    assert summary.format == "go-test"
+    assert f"{summary.started_at:%Y-%m-%dT%H:%M:%S.%f}" == times[0]
+    assert f"{summary.completed_at:%Y-%m-%dT%H:%M:%S.%f}" == times[-1]
+    assert all(result.get("started_at") for result in results if result["name"] != "(suite)")
+
+
+def test_elapsed_seconds_are_the_duration(tmp_path: Path) -> None:
+    events = [
+        event("pass", f"Test{index}", Elapsed=value) for index, value in enumerate((0.25, 1e-7, None, "soon", -1))
+    ]
+    summary, results = convert_text("".join(events), tmp_path)
+
+    assert [result.get("duration_ms") for result in results] == [250, 1, None, None, None]
+    assert summary.notes == ("duration: 2 durations are invalid, such as 'soon'. They are stored as unknown.",)
+
+
+def test_repeated_tests_are_further_occurrences(tmp_path: Path) -> None:
+    _, results = convert_all(OWN / "go-test-count.jsonl", tmp_path)
+
+    assert [result["name"] for result in results] == [
+        "TestAdd", "TestTotals/empty", "TestTotals/two_items", "TestTotals",
+    ] * 2  # fmt: skip
+    assert not any("attempts" in result for result in results)
+
+
+def test_measured_benchmarks_pass_even_if_their_package_fails(tmp_path: Path) -> None:
+    _, results = convert_all(OWN / "go-test-bench.jsonl", tmp_path)
+
+    assert {result["name"]: result["status"] for result in results} == {
+        "BenchmarkAdd": "passed",
+        "BenchmarkFails": "failed",
+        "BenchmarkSizes": "passed",
+        "BenchmarkSizes/small": "passed",
+        "BenchmarkSizes/large": "passed",
+    }
+
+
+def test_test_without_an_end_passes_if_its_package_passes(tmp_path: Path) -> None:
+    _, results = convert_text(event("run", "TestA") + event("pass"), tmp_path)
+
+    assert [(result["name"], result["status"]) for result in results] == [("TestA", "passed")]
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        (event("start") + event("run", "TestA"), [("TestA", "error")]),
+        (event("start") + event("run", "TestA") + event("pass", "TestA"), [("TestA", "passed"), ("(suite)", "error")]),
+        (event("run", "TestA") + event("pass", "TestA") + event("pass") + event("output", Output="late"),
+         [("TestA", "passed")]),
+    ],
+    ids=["test", "package", "package with an end"],
+)  # fmt: skip
+def test_report_that_ends_early_contains_an_error(events: str, expected: list[Any], tmp_path: Path) -> None:
+    times = '{"Time": "2026-05-20T12:00:00Z", '
+    _, results = convert_text(events.replace('{"Action"', times + '"Action"'), tmp_path)
+
+    assert [(result["name"], result["status"]) for result in results] == expected
+
+
+def test_packages_that_run_at_the_same_time_do_not_mix(tmp_path: Path) -> None:
+    events = [event(action, "TestA", package, **fields) for action, fields in
+              (("run", {}), ("output", {"Output": "boom\n"}), ("fail", {})) for package in ("a", "b")]  # fmt: skip
+    events += [event("fail", package="a"), event("pass", package="b")]
+    _, results = convert_text("".join(events), tmp_path)
+
+    assert [(result["suite"], result["failure"]["details"]) for result in results] == [("a", "boom"), ("b", "boom")]
+
+
+def test_failed_build_is_an_error_of_each_package_that_needs_it(tmp_path: Path) -> None:
+    build = '{"ImportPath": "x [x.test]", "Action": "build-output", "Output": "x.go:1: no\\n"}\n'
+    build += '{"ImportPath": "x [x.test]", "Action": "build-fail"}\n'
+    failed = event("fail", package="x", FailedBuild="x [x.test]") + event("fail", package="y", FailedBuild="x [x.test]")
+
+    _, with_packages = convert_text(build + failed, tmp_path)
+    _, without_package = convert_text(build, tmp_path)
+
+    assert [(result["suite"], result["failure"]["details"]) for result in with_packages] == [
+        ("x", "x.go:1: no"), ("y", "x.go:1: no"),
+    ]  # fmt: skip
+    assert [(result["suite"], result["status"]) for result in without_package] == [("x", "error")]
+
+
+def test_attributes_are_properties(tmp_path: Path) -> None:
+    attribute = event("attr", "TestA", Key="issue", Value="SHOP-7")
+    _, (result,) = convert_text(event("run", "TestA") + attribute + event("pass", "TestA") + event("pass"), tmp_path)
+
+    assert result["properties"] == {"issue": "SHOP-7"}
+
+
+def test_other_lines_are_ignored_and_invalid_events_are_malformed(tmp_path: Path) -> None:
+    _, results = convert_text("go: downloading x\n" + event("pass", "TestA") + "FAIL\n\n", tmp_path)
+    assert len(results) == 1
+
+    with pytest.raises(ReportError, match="line 2: invalid JSON") as error:
+        convert_text(event("run", "TestA") + '{"Action": "pa', tmp_path)
+    assert error.value.reason == "malformed_report"
+
+
+def test_utf_16_of_powershell_is_read(tmp_path: Path) -> None:
+    _, results = convert_text(event("pass", "TestÄ").encode("utf-16"), tmp_path)
+
+    assert [result["name"] for result in results] == ["TestÄ"]
+
+
+def test_middle_of_long_output_is_removed(tmp_path: Path) -> None:
+    output = event("output", "TestA", Output="y" * 9_999 + "\n")
+    first, last = event("output", "TestA", Output="first\n"), event("output", "TestA", Output="last\n")
+    _, (result,) = convert_text(event("run", "TestA") + first + output * 100 + last + event("fail", "TestA"), tmp_path)
+
+    details = result["failure"]["details"]
+    assert details.startswith("first\ny")
+    assert details.endswith("y\nlast")
+    assert "\n[910011 characters removed]\n" in details
+    assert len(details) < 100_000
+
+
+def test_output_and_number_of_tests_without_an_end_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(go_test, "_MAX_OUTPUT", 1_000)
+    monkeypatch.setattr(go_test, "_MAX_STARTED", 10)
+    start = "".join(event("run", f"Test{index}") for index in range(8))
+    output = "".join(event("output", f"Test{index}", Output="z" * 400) for index in range(8))
+    end = "".join(event("fail", f"Test{index}") for index in range(8))
+
+    _, results = convert_text((start + output + end) * 3, tmp_path)
+
+    assert ["failure" in result for result in results] == [*[True] * 2, *[False] * 6] * 3
+    with pytest.raises(ReportError, match="more than 10 tests, packages, and builds have no end"):
+        convert_text("".join(event("run", f"Test{index}") for index in range(11)), tmp_path)
