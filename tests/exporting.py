@@ -5,6 +5,7 @@ import gzip
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -97,7 +98,11 @@ async def exporting(database_url: str, storage_url: str, **settings: Any) -> Asy
                 api,
                 storage,
                 Exporter(
-                    api.store.pool, ExportWriter(rows, database_url, STRATEGY, STRATEGY), storage, "http://results.test"
+                    api.store.pool,
+                    ExportWriter(rows, database_url, STRATEGY, STRATEGY),
+                    storage,
+                    "http://results.test",
+                    takeover_after=timedelta(0),
                 ),
             )
         finally:

@@ -92,16 +92,26 @@ async def delete(connection: Connection, job: ExportRef) -> None:
 
 
 async def claim(
-    connection: Connection, token: UUID, lease: timedelta, max_running_per_organization: int
+    connection: Connection, token: UUID, lease: timedelta, max_running_per_organization: int, *, takes_over: bool
 ) -> ClaimedExport | None:
-    """Claim the next due job for the duration of the lease. Return None if no job is due."""
+    """Claim the next due job for the duration of the lease. Return None if no job is due.
+
+    With `takes_over`, jobs with an expired lease are due as well.
+    """
     async with connection.transaction():
         await connection.execute(_SQL["lock_claims"])
-        row = await connection.fetchrow(_SQL["claim"], token, lease, max_running_per_organization, MAX_ATTEMPTS)
+        row = await connection.fetchrow(
+            _SQL["claim"], token, lease, max_running_per_organization, MAX_ATTEMPTS, takes_over
+        )
     if row is None:
         return None
     claimed = Claim(OrgId(row["org_id"]), row["export_id"], token)
     return ClaimedExport(claimed, row["request"], row["attempt_count"], row["created_at"])
+
+
+async def release_unconfirmed(connection: Connection, token: UUID) -> None:
+    """Return the job to the queue that a failed call of `claim` has claimed, if any, without counting the attempt."""
+    await connection.execute(_SQL["release_unconfirmed"], token)
 
 
 async def succeed(connection: Connection, claim: Claim, file: ExportFile, retention: timedelta) -> datetime | None:

@@ -5,15 +5,43 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from time import monotonic
+from typing import Final
 
 from service.domain.jobs import Claim
 from service.log import log
 from service.store.job_leases import JobTable
 from service.store.postgres.database import DRIVER_ERRORS, Pool
 
+_RENEWAL_TIMEOUT_S: Final = 10.0  # a suspended server must not delay the renewal on the server that replaces it
+_MAX_GAP_S: Final = 20.0  # in a contact; shorter than each lease
+
 
 class ClaimLost(Exception):
     """The claim is no longer valid: another worker has the job, or the job was canceled."""
+
+
+class DatabaseContact:
+    """Measures how long a worker has reached the database without a gap.
+
+    After an outage, the leases of all workers have expired. With an immediate takeover, the outage would
+    count as a crash of the other worker, which renews its lease as soon as it reaches the database.
+    """
+
+    def __init__(self) -> None:
+        self._since = 0.0
+        self._last = 0.0
+
+    def record(self) -> None:
+        """Record that the worker reaches the database at this time."""
+        now = monotonic()
+        if now - self._last > _MAX_GAP_S:
+            self._since = now
+        self._last = now
+
+    def has_lasted(self, duration: timedelta) -> bool:
+        """Return whether the last contact began at least `duration` before it was recorded."""
+        return self._last - self._since >= duration.total_seconds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +107,9 @@ async def _renew_repeatedly(renew: Callable[[], Awaitable[bool]], every_s: float
     while True:
         await asyncio.sleep(every_s)
         try:
-            if not await renew():
+            async with asyncio.timeout(_RENEWAL_TIMEOUT_S):
+                is_claimed = await renew()
+            if not is_claimed:
                 return on_lost()
         except Exception as error:
             log.warning("lease_renewal_failed", error=repr(error))

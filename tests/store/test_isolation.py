@@ -23,6 +23,7 @@ ACROSS_ORGANIZATIONS: Final = {
     "exports.claim": "a worker claims the next job of any organization",
     "exports.find_abandoned": "a worker fails jobs whose workers crashed",
     "exports.find_expired": "retention",
+    "exports.release_unconfirmed": "a worker releases a claim whose response was lost",
     "exports.find_orphaned_files": "cleanup compares stored files with all exports",
     "idempotency.delete_expired": "retention",
     "organizations.create": "creates the organization and its org_id",

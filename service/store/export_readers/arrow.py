@@ -12,7 +12,7 @@ from service.domain.ids import OrgId
 from service.domain.key_ranges import KeyRange
 from service.store.export_readers.plans import ExportPlan, plan_export
 from service.store.export_readers.snapshots import ReadStrategy, export_snapshot, open_snapshot
-from service.store.postgres.database import Pool
+from service.store.postgres.database import Pool, is_data_state
 
 if TYPE_CHECKING:
     import pyarrow
@@ -109,11 +109,24 @@ class _Connector:
 
 async def _run_in_thread(work: Callable[..., Any], *arguments: Any) -> Any:
     """Run blocking work. A cancellation waits for the thread, so no connection is closed while the driver uses it."""
-    thread = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+    thread = asyncio.ensure_future(asyncio.to_thread(_translating_outages, work, *arguments))
     try:
         return await asyncio.shield(thread)
     except asyncio.CancelledError:
         await asyncio.wait({thread})
+        raise
+
+
+def _translating_outages(work: Callable[..., Any], *arguments: Any) -> Any:
+    """Run the work. Raises ConnectionError for an outage, which the driver reports as an error of its own."""
+    from adbc_driver_manager import Error, OperationalError
+
+    try:
+        return work(*arguments)
+    except Error as error:
+        is_lost = not is_data_state(error.sqlstate) if error.sqlstate else isinstance(error, OperationalError)
+        if is_lost:
+            raise ConnectionError(str(error)) from error
         raise
 
 

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
 from service.domain.ids import OrgId
-from service.store.postgres.database import Connection, Pool, as_organization
+from service.store.postgres.database import Connection, Pool, acquire_as
 
 _BEGIN: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 # Between two ranges, a reader can wait for slow storage.
@@ -30,7 +30,7 @@ async def open_snapshot(pool: Pool, org_id: OrgId, name: str | None = None) -> A
     If the block raises, which can be during a COPY, the connection is terminated. Otherwise, the driver would send a
     cancel request and wait for its response, which a suspended server, or one that has sent everything, never sends.
     """
-    async with as_organization(pool, org_id) as connection:
+    async with acquire_as(pool, org_id) as connection:
         try:
             await connection.execute(_BEGIN)
             if name is not None:

@@ -13,6 +13,8 @@ from service.store.export_readers.snapshots import ReadStrategy, export_snapshot
 from service.store.postgres.database import Connection, Pool
 
 _COPY_TIMEOUT_S: Final = 6 * 3600.0
+# A range sends rows sooner, also with cold caches. A suspended server, or a half-open connection, never sends any.
+_STALL_TIMEOUT_S: Final = 300.0
 _CHUNK_BYTES: Final = 2**20  # large enough to encode in a thread
 # PostgreSQL sends packets of 8 KiB, and asyncpg spends 25 us on each packet of any size. After a small packet, the
 # reader waits for the shortest time that an event loop supports, so that the socket gathers more data.
@@ -54,12 +56,16 @@ class TextReader:
         self._source = source
 
     async def read(self, key_range: KeyRange, put: Callable[[bytes], Awaitable[None]]) -> int:
-        """Pass the rows of a range to `put` in chunks, and return the number of rows."""
-        chunks = _ChunkBuffer(put)
-        done = await self._connection.copy_from_query(
-            self._plan.query(key_range), output=chunks.add, timeout=_COPY_TIMEOUT_S, **self._options(key_range)
-        )
-        await chunks.flush()
+        """Pass the rows of a range to `put` in chunks, and return the number of rows.
+
+        Raises TimeoutError, which is an outage, if the server sends nothing for 5 minutes.
+        """
+        async with asyncio.timeout(_STALL_TIMEOUT_S) as stall:
+            chunks = _ChunkBuffer(put, stall)
+            done = await self._connection.copy_from_query(
+                self._plan.query(key_range), output=chunks.add, timeout=_COPY_TIMEOUT_S, **self._options(key_range)
+            )
+            await chunks.flush()
         return int(done.split()[-1])
 
     def _options(self, key_range: KeyRange) -> dict[str, Any]:
@@ -69,10 +75,11 @@ class TextReader:
 
 
 class _ChunkBuffer:
-    """Combines packets into chunks."""
+    """Combines packets into chunks. Each packet postpones the timeout, which doesn't include the wait for `put`."""
 
-    def __init__(self, put: Callable[[bytes], Awaitable[None]]) -> None:
+    def __init__(self, put: Callable[[bytes], Awaitable[None]], stall: asyncio.Timeout) -> None:
         self._put = put
+        self._stall = stall
         self._packets: list[bytes] = []
         self._size = 0  # bytes
 
@@ -84,10 +91,12 @@ class _ChunkBuffer:
             await self.flush()
         elif len(packet) < _SMALL_PACKET_BYTES:
             await asyncio.sleep(_GATHER_S)
+        self._stall.reschedule(asyncio.get_running_loop().time() + _STALL_TIMEOUT_S)
 
     async def flush(self) -> None:
         """Pass all buffered packets on as one chunk."""
         chunk = b"".join(self._packets)
         self._packets.clear()
         self._size = 0
+        self._stall.reschedule(None)
         await self._put(chunk)

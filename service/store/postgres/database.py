@@ -185,13 +185,20 @@ class ScopedConnection(asyncpg.Connection):
 
 
 @asynccontextmanager
-async def as_organization(pool: asyncpg.Pool, org_id: OrgId) -> AsyncIterator[Connection]:
-    """Provide a connection that sees only the rows of this organization. Raises Unavailable during an outage.
+async def acquire_as(pool: asyncpg.Pool, org_id: OrgId) -> AsyncIterator[Connection]:
+    """Provide a connection that sees only the rows of this organization.
 
     Don't use it inside a transaction, because a rollback would undo the setting.
     """
-    async with outages_as_unavailable(), pool.acquire() as connection:
+    async with pool.acquire() as connection:
         await cast("ScopedConnection", connection).act_as(org_id)
+        yield connection
+
+
+@asynccontextmanager
+async def as_organization(pool: asyncpg.Pool, org_id: OrgId) -> AsyncIterator[Connection]:
+    """Provide a connection like `acquire_as`. Raises Unavailable during an outage."""
+    async with outages_as_unavailable(), acquire_as(pool, org_id) as connection:
         yield connection
 
 
@@ -226,7 +233,12 @@ def is_connection_error(error: BaseException) -> bool:
 
 def is_data_error(error: BaseException) -> bool:
     """Return whether the data can't be stored, so a retry can't succeed."""
-    return isinstance(error, asyncpg.PostgresError) and str(error.sqlstate).startswith(_DATA_ERRORS)
+    return isinstance(error, asyncpg.PostgresError) and is_data_state(str(error.sqlstate))
+
+
+def is_data_state(sqlstate: str) -> bool:
+    """Return whether the SQLSTATE code reports data that can't be stored or read."""
+    return sqlstate.startswith(_DATA_ERRORS)
 
 
 @asynccontextmanager

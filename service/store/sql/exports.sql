@@ -14,8 +14,8 @@ SELECT pg_advisory_xact_lock(hashtext('exports')), set_config('enable_seqscan', 
        set_config('enable_bitmapscan', 'off', true), set_config('enable_sort', 'off', true)
 
 -- name: claim  (of all organizations: first the organization with the fewest running jobs, then the oldest job)
--- Takes over a job whose lease has expired. $3 is the limit per organization, $4 the limit of attempts. Reads only the
--- oldest due job of each organization with open jobs (a loose index scan), so that a long queue costs nothing.
+-- With $5, takes over a job whose lease has expired. $3 is the limit per organization, $4 the limit of attempts. Reads
+-- only the oldest due job of each organization with open jobs (a loose index scan), so that a long queue costs nothing.
 WITH RECURSIVE open_organizations AS (
     (SELECT org_id FROM exports WHERE status IN ('queued', 'running') ORDER BY org_id LIMIT 1)
     UNION ALL
@@ -31,7 +31,8 @@ WITH RECURSIVE open_organizations AS (
         ORDER BY export_id LIMIT 1
     ) oldest
     UNION ALL
-    SELECT org_id, export_id FROM exports WHERE status = 'running' AND lease_until < now() AND attempt_count < $4
+    SELECT org_id, export_id FROM exports
+    WHERE status = 'running' AND lease_until < now() AND attempt_count < $4 AND $5
 ), running AS (
     SELECT org_id, count(*) AS count FROM exports WHERE status = 'running' AND lease_until >= now() GROUP BY org_id
 )
@@ -64,6 +65,10 @@ WHERE org_id = $1 AND export_id = $2 AND claim = $3 AND status = 'running'
 UPDATE exports SET status = 'queued', claim = NULL, lease_until = NULL, progress = NULL, attempt_count = attempt_count - 1,
                    due_at = now() + $4
 WHERE org_id = $1 AND export_id = $2 AND claim = $3 AND status = 'running'
+
+-- name: release_unconfirmed  (of any organization: the worker doesn't know which job it has claimed, if any)
+UPDATE exports SET status = 'queued', claim = NULL, lease_until = NULL, attempt_count = attempt_count - 1
+WHERE claim = $1 AND status = 'running'
 
 -- name: fail
 UPDATE exports SET status = 'failed', claim = NULL, lease_until = NULL, error = $4, finished_at = now()

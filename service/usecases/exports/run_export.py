@@ -2,30 +2,37 @@
 
 import asyncio
 import gc
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from typing import Final, Literal
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from service.contracts.stored_exports import StoredExport
-from service.domain.errors import NotFound, ServiceError, Unavailable
+from service.domain.backoff import Backoff
+from service.domain.errors import NotFound, ServiceError
 from service.domain.events import EventType, NewEvent
 from service.domain.exports import FILE_RETENTION, MAX_ATTEMPTS, RETRY_DELAYS, ExportRef
 from service.domain.ids import artifact_key, new_id
 from service.domain.jobs import Claim
 from service.log import log
+from service.retries import with_retries
 from service.storage import Storage, stored_path
 from service.store import events, exports
 from service.store.exports import ClaimedExport, ExportFile, ExportScope
 from service.store.job_leases import EXPORT_JOBS
-from service.store.postgres.database import Connection, Pool, is_outage
+from service.store.postgres.database import Connection, Pool
+from service.store.postgres.retries import is_temporary
 from service.store.postgres.transactions import notifying_transaction
 from service.usecases.exports.request_export import delete_export_file
 from service.usecases.exports.write_export import ExportProgress, ExportWriter
-from service.usecases.job_leases import ClaimLost, JobLease
+from service.usecases.job_leases import ClaimLost, DatabaseContact, JobLease
 from service.usecases.retention.clock import verified_now
 
 _LEASE: Final = timedelta(seconds=30)
 _RENEW_EVERY_S: Final = 1.0  # also the interval of progress updates and of checks for a cancellation
+_OUTAGE_WAIT: Final = timedelta(seconds=15)
+_LONGEST_RETRY_DELAY_S: Final = 15.0
 _ORPHAN_AGE: Final = timedelta(days=1)  # longer than any export takes
 _NO_PARQUET: Final = "the server can't write Parquet: install the extra `parquet` on the server"
 
@@ -34,18 +41,36 @@ ExportOutcome = Literal["succeeded", "failed", "queued", "lost"]
 
 
 class Exporter:
-    """Processes export jobs. `pool` has the role results_worker."""
+    """Processes export jobs. `pool` has the role results_worker.
 
-    def __init__(self, pool: Pool, writer: ExportWriter, storage: Storage, link_base: str) -> None:
+    An outage of the database is not an attempt. A job whose lease has expired counts as crashed only if this worker has
+    reached the database for `takeover_after`, because every worker loses its leases during an outage.
+    """
+
+    def __init__(
+        self, pool: Pool, writer: ExportWriter, storage: Storage, link_base: str, takeover_after: timedelta = _LEASE
+    ) -> None:
         self._pool = pool
         self._writer = writer
         self._storage = storage
         self._link_base = link_base
+        self._takeover_after = takeover_after
+        self._contact = DatabaseContact()
+        self._unconfirmed: UUID | None = None  # the token of a claim whose response was lost
 
     async def claim(self, max_running_per_organization: int) -> ClaimedExport | None:
         """Claim the next due job. Return None if no job is due."""
         async with self._pool.acquire() as connection:
-            return await exports.claim(connection, uuid4(), _LEASE, max_running_per_organization)
+            if self._unconfirmed:
+                await exports.release_unconfirmed(connection, self._unconfirmed)
+            self._unconfirmed = token = uuid4()
+            takes_over = self._contact.has_lasted(self._takeover_after)
+            claimed = await exports.claim(
+                connection, token, _LEASE, max_running_per_organization, takes_over=takes_over
+            )
+        self._unconfirmed = None
+        self._contact.record()
+        return claimed
 
     async def run(self, claimed: ClaimedExport) -> ExportOutcome:
         """Process a claimed job. After an error, schedule a retry or mark the job as failed.
@@ -60,8 +85,11 @@ class Exporter:
     async def fail_abandoned(self) -> None:
         """Mark jobs as failed whose worker crashed in the last attempt."""
         async with self._pool.acquire() as connection:
-            for claim in await exports.find_abandoned(connection):
-                await self._fail(connection, claim, f"a worker crashed in each of {MAX_ATTEMPTS} attempts")
+            abandoned = await exports.find_abandoned(connection)
+            self._contact.record()
+            if self._contact.has_lasted(self._takeover_after):
+                for claim in abandoned:
+                    await self._fail(connection, claim, f"a worker crashed in each of {MAX_ATTEMPTS} attempts")
 
     async def expire_files(self) -> None:
         """Mark the jobs as expired whose retention is over, and queue the deletion of their files."""
@@ -102,7 +130,7 @@ class Exporter:
             return "lost"
         except Exception as error:
             logged.warning("export_failed", exc_info=error)
-            return await self._record_failure(claimed, error)
+            return await _retry_during_outage(partial(self._record_failure, claimed, error))
         logged.info("export_succeeded", rows=file.rows, size=file.size)
         return "succeeded"
 
@@ -134,20 +162,16 @@ class Exporter:
             raise ClaimLost
 
     async def _record_failure(self, claimed: ClaimedExport, error: Exception) -> ExportOutcome:
-        """Schedule a retry or mark the job as failed. During a database outage, the lease expires."""
-        reason = _reason(error)
-        try:
-            async with self._pool.acquire() as connection:
-                if claimed.attempt_count < MAX_ATTEMPTS and not isinstance(error, ImportError):
-                    delay = RETRY_DELAYS[claimed.attempt_count - 1]
-                    await EXPORT_JOBS.retry(connection, claimed.claim, delay, reason)
-                else:
-                    await self._fail(connection, claimed.claim, reason)
-                    return "failed"
-        except Exception as outage:
-            if not is_outage(outage):
-                raise
-            log.warning("database_unreachable", work="exports", error=repr(outage))
+        """Schedule a retry or mark the job as failed."""
+        async with self._pool.acquire() as connection:
+            if is_temporary(error):
+                await EXPORT_JOBS.release(connection, claimed.claim, _OUTAGE_WAIT)
+            elif claimed.attempt_count < MAX_ATTEMPTS and not isinstance(error, ImportError):
+                delay = RETRY_DELAYS[claimed.attempt_count - 1]
+                await EXPORT_JOBS.retry(connection, claimed.claim, delay, _reason(error))
+            else:
+                await self._fail(connection, claimed.claim, _reason(error))
+                return "failed"
         return "queued"
 
     async def _fail(self, connection: Connection, claim: Claim, reason: str) -> None:
@@ -166,12 +190,19 @@ class Exporter:
         await events.insert(connection, [event])
 
 
+async def _retry_during_outage(record: Callable[[], Awaitable[ExportOutcome]]) -> ExportOutcome:
+    """Record an outcome as soon as the database is available. Otherwise, the outage would count as a crash."""
+
+    def log_retry(error: Exception, delay_s: float) -> None:
+        log.warning("database_unreachable", work="exports", delay_s=round(delay_s, 1), error=repr(error))
+
+    return await with_retries(record, is_temporary, Backoff(0.2, _LONGEST_RETRY_DELAY_S), on_retry=log_retry)
+
+
 def _reason(error: Exception) -> str:
     """Return the reason of a failure for the user who requested the export."""
     if isinstance(error, ImportError):
         return _NO_PARQUET
     if isinstance(error, ServiceError):
         return str(error)
-    if is_outage(error):
-        return str(Unavailable("the database does not respond"))
     return "internal error"
