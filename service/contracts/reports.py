@@ -57,7 +57,8 @@ class ReportQuery(Query):
     variant: list[VariantPair] = Field(
         default_factory=list,
         max_length=MAX_PAIRS,
-        description="A pair key:value that distinguishes this job in a matrix, for example os:linux; repeatable",
+        description="A pair key:value that distinguishes this job in a matrix, for example os:linux; repeatable. It is "
+        "added to the variants that the report states",
     )
 
     @field_validator("variant")

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-ReportFormatName = Literal["junit", "go-test", "ctrf", "json", "ndjson"]
+ReportFormatName = Literal["junit", "go-test", "playwright", "ctrf", "json", "ndjson"]
 
 HEAD_BYTES: Final = 4_096  # the number of bytes that `detect_format` and `is_report` need
 _BYTES_BEFORE_TEXT: Final = b"\xef\xbb\xbf\xff\xfe \t\r\n\x1e"  # byte order marks, white space, record separators
@@ -34,6 +34,8 @@ class ReportFormat:
 
 _JSON_HEAD: Final = re.compile(rb"[{\[]")
 _GO_EVENT: Final = rb'\{[^{}\n]*"Action"\s*:\s*"(?:start|run|output|pass|fail|skip|build-output|build-fail)"'
+# The first key of the configuration depends on the version and on whether a configuration file exists.
+_PLAYWRIGHT: Final = re.compile(rb'\{\s*"config"\s*:\s*\{\s*"(?:argv|configFile|rootDir|failOnFlakyTests|forbidOnly)"')
 
 # If several rows match, the first one applies: a row of a special format must be before the row of a general one, and
 # the last row of a media type is its general format.
@@ -46,6 +48,7 @@ REPORT_FORMATS: tuple[ReportFormat, ...] = (
         "go-test", "go test -json", ("application/x-ndjson", "application/json"), (".jsonl",),
         re.compile(rb"(?:[^{\n]*\n)*" + _GO_EVENT), re.compile(_GO_EVENT),
     ),
+    ReportFormat("playwright", "Playwright JSON", ("application/json",), (".json",), _PLAYWRIGHT, _PLAYWRIGHT),
     ReportFormat(
         "ctrf", "CTRF", ("application/vnd.ctrf+json",), (".ctrf.json",), _JSON_HEAD,
         re.compile(rb'"reportFormat"\s*:\s*"CTRF"|"results"\s*:\s*\{\s*"tool"'),

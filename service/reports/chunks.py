@@ -1,6 +1,6 @@
 """The file of results between the parser process and the worker: each line is a JSON array of results."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -12,6 +12,7 @@ from service.domain.texts import clean_json
 from service.reports.attempts import count_rows
 from service.reports.errors import ReportError, malformed
 
+_PER_LIST: Final = 500
 _MAX_RESULTS: Final = 2_000  # per line
 _MAX_BYTES: Final = 2 * 2**20  # per line, unless a single result is larger
 _MAX_FILE_BYTES: Final = 4 * 2**30  # only a report that was built to expand can reach this size
@@ -64,6 +65,17 @@ class ChunkWriter:
         self._line.append(dumped)
         if self._file_bytes > _MAX_FILE_BYTES:
             raise malformed(f"the results of the report are larger than {_MAX_FILE_BYTES} bytes")
+
+
+def in_lists(results: Iterable[ResultIn]) -> Iterator[list[ResultIn]]:
+    """Yield the results in lists of bounded length."""
+    pending: list[ResultIn] = []
+    for result in results:
+        pending.append(result)
+        if len(pending) >= _PER_LIST:
+            yield pending
+            pending = []
+    yield pending
 
 
 def read_chunks(path: Path) -> Iterator[bytes]:

@@ -4,18 +4,19 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, cast
 
-from service.contracts.run_events import MAX_LINE, AttemptIn, Failure, ResultIn
+from service.contracts.run_events import AttemptIn, Failure, ResultIn
 from service.domain.properties import PropertyCollector
 from service.domain.statuses import ResultStatus
-from service.reports.attachments import Attachment, references
+from service.reports.attachments import references
 from service.reports.attempts import MAX_ATTEMPTS
 from service.reports.errors import malformed
 from service.reports.json_stream import JsonStream
+from service.reports.json_values import add_duration, attachments_of, line_of, object_of, objects_of, text_of, texts_of
 from service.reports.metadata import ReportMetadata, UnreadableDurations
 from service.reports.not_run import NOT_RUN
 from service.reports.paths import portable_name, portable_path
 from service.reports.suites import suite_label
-from service.reports.times import epoch_ms, valid_milliseconds
+from service.reports.times import epoch_ms
 
 _STATUS_OF: Final[dict[str, ResultStatus]] = {
     "passed": "passed",
@@ -54,7 +55,7 @@ def result_of(test: Any, metadata: ReportMetadata) -> ResultIn:
     """Return the native result of a test. Return any other value unchanged: ingest rejects it with its index."""
     if not isinstance(test, dict):
         return cast("ResultIn", test)
-    path = _text(test, "filePath")
+    path = text_of(test, "filePath")
     file = portable_path(path) if path else None
     name = test.get("name", "")
     result: ResultIn = {
@@ -62,32 +63,19 @@ def result_of(test: Any, metadata: ReportMetadata) -> ResultIn:
         "name": portable_name(name) or file or "" if isinstance(name, str) else name,
         "status": _status_of(test),
     }
-    _add_duration(result, test, metadata.unreadable)
+    add_duration(result, test, metadata.unreadable)
     if file:
         result["file"] = file
-    if line := _line_of(test):
+    if line := line_of(test):
         result["line"] = line
     if started_at := epoch_ms(test.get("start")):
         result["started_at"] = started_at
     _add_outcome(result, test, metadata.unreadable)
-    if attachments := list(_attachments(test)):
+    parts = (*objects_of(test, "retryAttempts"), test)
+    if attachments := [attachment for part in parts for attachment in attachments_of(part)]:
         result["artifacts"] = references(attachments)
     _add_properties(result, test, metadata)
     return result
-
-
-def _add_duration(part: ResultIn | AttemptIn, test: Mapping[str, Any], unreadable: UnreadableDurations) -> None:
-    written = test.get("duration")
-    duration_ms = valid_milliseconds(written)
-    if duration_ms is not None:
-        part["duration_ms"] = duration_ms
-    elif written is not None:
-        unreadable.add(written)
-
-
-def _line_of(test: Mapping[str, Any]) -> int | None:
-    line = test.get("line")
-    return line if isinstance(line, int) and 0 < line <= MAX_LINE and line is not True else None
 
 
 def _add_properties(result: ResultIn, test: Mapping[str, Any], metadata: ReportMetadata) -> None:
@@ -102,10 +90,9 @@ def _add_properties(result: ResultIn, test: Mapping[str, Any], metadata: ReportM
 
 
 def _named_values(test: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    tags = test.get("tags")
-    yield from (("tags", tag) for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else ()
-    for part in (test.get("labels"), test.get("extra")):
-        for name, value in part.items() if isinstance(part, dict) else ():
+    yield from (("tags", tag) for tag in texts_of(test, "tags"))
+    for key in ("labels", "extra"):
+        for name, value in object_of(test, key).items():
             yield name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
@@ -121,7 +108,7 @@ def _add_outcome(result: ResultIn, test: Mapping[str, Any], unreadable: Unreadab
 
 def _listed_attempts(result: ResultIn, test: Mapping[str, Any], unreadable: UnreadableDurations) -> list[AttemptIn]:
     """Return the listed attempts, plus the last attempt if the producer lists only the attempts before it."""
-    attempts = [_attempt_of(attempt, unreadable) for attempt in _dicts(test.get("retryAttempts"))]
+    attempts = [_attempt_of(attempt, unreadable) for attempt in objects_of(test, "retryAttempts")]
     retries = test.get("retries")
     if attempts and (attempts[-1]["status"] != result["status"] or retries == len(attempts)):
         attempts.append(_last_attempt(result))
@@ -156,7 +143,7 @@ def _last_attempt(result: ResultIn) -> AttemptIn:
 
 def _attempt_of(listed: Mapping[str, Any], unreadable: UnreadableDurations) -> AttemptIn:
     attempt: AttemptIn = {"status": _status_of(listed)}
-    _add_duration(attempt, listed, unreadable)
+    add_duration(attempt, listed, unreadable)
     if started_at := epoch_ms(listed.get("start")):
         attempt["started_at"] = started_at
     if failure := _failure_of(listed):
@@ -166,18 +153,11 @@ def _attempt_of(listed: Mapping[str, Any], unreadable: UnreadableDurations) -> A
 
 def _failure_of(test: Mapping[str, Any]) -> Failure:
     failure: Failure = {}
-    if message := _text(test, "message"):
+    if message := text_of(test, "message"):
         failure["message"] = message
-    if trace := _text(test, "trace"):
+    if trace := text_of(test, "trace"):
         failure["details"] = trace
     return failure
-
-
-def _attachments(test: Mapping[str, Any]) -> Iterator[Attachment]:
-    for part in (*_dicts(test.get("retryAttempts")), test):
-        for attachment in _dicts(part.get("attachments")):
-            if path := _text(attachment, "path"):
-                yield Attachment(path, _text(attachment, "name"), _text(attachment, "contentType"))
 
 
 def _count(result: ResultIn, metadata: ReportMetadata) -> ResultIn:
@@ -194,7 +174,7 @@ def _add_run_fields(key: str, value: Any, metadata: ReportMetadata) -> None:
     if not isinstance(value, dict):
         return
     if key == "environment":
-        metadata.run |= {field: text for name, field in _RUN_FIELDS.items() if (text := _text(value, name))}
+        metadata.run |= {field: text for name, field in _RUN_FIELDS.items() if (text := text_of(value, name))}
     elif key == "summary":
         metadata.times.add(epoch_ms(value.get("start")))
         metadata.times.set_end(epoch_ms(value.get("stop")))
@@ -215,12 +195,3 @@ def _status_of(test: Mapping[str, Any]) -> ResultStatus:
     if status == "other" and str(test.get("rawStatus")).lower() in NOT_RUN:
         return "skipped"
     return _STATUS_OF.get(str(status)) or status
-
-
-def _text(value: Mapping[str, Any], key: str) -> str | None:
-    text = value.get(key)
-    return text if isinstance(text, str) else None
-
-
-def _dicts(value: Any) -> list[Mapping[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

@@ -5,7 +5,7 @@ from typing import BinaryIO
 
 from service.contracts.run_events import ResultIn
 from service.domain.report_formats import HEAD_BYTES, ReportFormatName, detect_format
-from service.reports import go_test, json_reports, junit
+from service.reports import go_test, json_reports, junit, playwright
 from service.reports.errors import malformed, unsupported
 from service.reports.metadata import ReportMetadata
 
@@ -15,6 +15,7 @@ ReportReader = Callable[[BinaryIO, ReportMetadata], Iterator[list[ResultIn]]]
 READERS: dict[ReportFormatName, ReportReader] = {
     "junit": junit.read,
     "go-test": go_test.read,
+    "playwright": playwright.read,
     "ctrf": json_reports.read,
     "json": json_reports.read,
     "ndjson": json_reports.read,

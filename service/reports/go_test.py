@@ -8,13 +8,13 @@ from service.contracts.run_events import ResultIn
 from service.domain.properties import PropertyCollector
 from service.domain.statuses import ResultStatus
 from service.reports.bounded_text import BoundedText
+from service.reports.chunks import in_lists
 from service.reports.errors import malformed
 from service.reports.json_lines import read_objects
 from service.reports.metadata import ReportMetadata
 from service.reports.suites import SUITE_LEVEL_NAME
 from service.reports.times import utc_timestamp, valid_milliseconds
 
-_PER_LIST: Final = 500
 _MAX_STARTED: Final = 100_000  # tests, packages, and builds without an end
 _MAX_OUTPUT: Final = 32 * 2**20  # characters of all tests, packages, and builds without an end
 
@@ -33,15 +33,15 @@ def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]
 
     Raises ReportError if an event isn't valid JSON.
     """
-    reader = _GoTestReader(metadata)
-    pending: list[ResultIn] = []
-    for event in read_objects(source):
-        pending += reader.process(event)
-        if len(pending) >= _PER_LIST:
-            yield pending
-            pending = []
-    yield pending + reader.finish()
+    yield from in_lists(_results(source, metadata))
     metadata.add_notes()
+
+
+def _results(source: BinaryIO, metadata: ReportMetadata) -> Iterator[ResultIn]:
+    reader = _GoTestReader(metadata)
+    for event in read_objects(source):
+        yield from reader.process(event)
+    yield from reader.finish()
 
 
 class _Started:

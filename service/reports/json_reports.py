@@ -5,11 +5,11 @@ from typing import Any, BinaryIO, Final
 
 from service.contracts.run_events import ResultIn, UploadedRun
 from service.reports import ctrf
+from service.reports.chunks import in_lists
 from service.reports.errors import malformed, unsupported
 from service.reports.json_stream import JsonStream
 from service.reports.metadata import ReportMetadata
 
-_PER_LIST: Final = 500
 _MAX_DEPTH: Final = 50
 _INT64: Final = 2**63
 _RESULT_FIELDS: Final = frozenset(ResultIn.__annotations__)
@@ -20,7 +20,7 @@ _STORED_FIELDS: Final = _RESULT_FIELDS | _RUN_FIELDS | _ALLURE | {"run"}
 _OTHER_TOOLS: Final = {
     "historyId": "an Allure result",
     "protocolVersion": "a Dart event stream",
-    "suites": "a Playwright report",
+    "suites": "a Playwright report that doesn't start with its configuration",
     "testResults": "a Jest report",
     "stats": "a Mocha report",
 }
@@ -31,14 +31,7 @@ def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]
 
     Native results aren't validated here. Ingest validates the results of all formats, one by one.
     """
-    stream = JsonStream(source)
-    pending: list[ResultIn] = []
-    for result in _results(stream, metadata):
-        pending.append(_portable(result))
-        if len(pending) >= _PER_LIST:
-            yield pending
-            pending = []
-    yield pending
+    return in_lists(map(_portable, _results(JsonStream(source), metadata)))
 
 
 def _results(stream: JsonStream, metadata: ReportMetadata) -> Iterator[ResultIn]:

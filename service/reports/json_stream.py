@@ -21,7 +21,7 @@ def encoding_of(head: bytes) -> str:
 
 
 class JsonStream:
-    """A sequence of JSON values. After each key of `members`, the caller must read its value before the next key."""
+    """A sequence of JSON values. After each key of `members`, the caller must read its value."""
 
     def __init__(self, source: BinaryIO) -> None:
         head = source.read(2)
@@ -74,9 +74,13 @@ class JsonStream:
 
     def items(self) -> Iterator[Any]:
         """Yield the values of the array that is the next value."""
+        return (self.value() for _ in self.elements())
+
+    def elements(self) -> Iterator[None]:
+        """Yield before each value of the array that is the next value. The caller must read the value."""
         self._expect("[")
         while self.peek() != "]":
-            yield self.value()
+            yield
             self._expect_comma_or("]")
         self._at += 1
 

@@ -29,6 +29,12 @@ SYNTAXES: Final = {
         f'{{"name": "c{{number}}", "status": "failed", "duration": 1, "message": "{TEXT}"}},',
         '{"name": "last", "status": "passed"}]}}',
     ),
+    "playwright": (
+        '{"config": {"argv": []}, "suites": [{"title": "a", "specs": [], "suites": [{"title": "b", "specs": [',
+        '{"title": "c{number}", "tests": [{"expectedStatus": "passed", "results": '
+        f'[{{"status": "failed", "errors": [{{"message": "{TEXT}"}}], "stdout": ["{TEXT}"]}}]}}]}},',
+        '{"title": "last", "tests": []}]}]}]}',
+    ),
     "go-test": (
         "",
         "".join(

@@ -39,6 +39,9 @@ def test_content_type_selects_the_format(content_type: str, name: str) -> None:
         (b' \n{"results"', "json"),
         (b'{"Time":"2026-05-20T12:00:00Z","Action":"start","Package":"a"}', "go-test"),
         (b'go: downloading x v1\n# a\n{"ImportPath":"a","Action":"build-output"}', "go-test"),
+        (b'{\n  "config": {\n    "argv": []', "playwright"),
+        (b'{"config": {"configFile": "a"}, "suites": []}', "playwright"),
+        (b'{"config": {"name": "a"}, "results": []}', "json"),
         (b'{"name": "Action", "status": "passed"}', "ndjson"),
         (b'{"name": "{}", "properties": {"Action": "run"}}', "ndjson"),
         ("[{".encode("utf-16"), "json"),
@@ -71,6 +74,7 @@ def test_empty_report_is_malformed() -> None:
 def test_first_bytes_select_between_formats_of_one_media_type(content_type: str) -> None:
     assert detect(content_type, b'{"Action":"run","Package":"a","Test":"TestB"}') == "go-test"
     assert detect(content_type, b'{"name": "a"}') in ("json", "ndjson")
+    assert detect("application/json", b'{"config":{"argv":[]') == "playwright"
 
 
 def test_general_format_names_the_stored_artifact() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from service.domain.failures import summarize_failure
 from service.reports import go_test
+from service.reports.bounded_text import BoundedText
 from service.reports.errors import ReportError
 from tests.reports.conversions import convert_all, convert_text
 from tests.reports.manifests import OWN
@@ -182,6 +183,13 @@ def test_middle_of_long_output_is_removed(tmp_path: Path) -> None:
     assert details.endswith("y\nlast")
     assert "\n[910011 characters removed]\n" in details
     assert len(details) < 100_000
+
+
+def test_size_of_a_text_is_bounded() -> None:
+    text = BoundedText()
+    sizes = [text.add("z" * 70_000) and text.size for _ in range(10)]
+
+    assert max(sizes) <= 180_000
 
 
 def test_output_and_number_of_tests_without_an_end_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,6 +86,7 @@ def test_values_that_json_does_not_support_affect_only_their_result(number: str,
     "report",
     [
         '{"suites": [], "config": {}}',
+        '{"config": {"name": "odd"}, "suites": []}',
         '{"testResults": []}',
         '{"historyId": "1", "name": "a", "status": "passed"}',
         '{"uuid": "1", "steps": [], "name": "a", "status": "passed"}',

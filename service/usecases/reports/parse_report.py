@@ -58,6 +58,7 @@ class ParsedReport:
         self.event = _event(claimed, read.summary, retention)
         self._files = read.files
         self._repeated = read.repeated
+        self._variant: dict[str, str] = claimed.upload.run.get("variant") or {}
         self._index = 0
         self._unlisted = 0
 
@@ -73,11 +74,18 @@ class ParsedReport:
             deferred.append([])
             for chunk in read_chunks(file.target):
                 with self._naming(file):
-                    valid, repeated = self._separate(self._validate(chunk))
+                    valid, repeated = self._separate(self._add_variant(self._validate(chunk)))
                     outcomes = parse(valid, occurrences)
                 deferred[-1] += repeated
                 yield outcomes
         yield self._combine(parse, deferred)
+
+    def _add_variant(self, results: IndexedResults) -> IndexedResults:
+        """Add the variant of the request to the variants that the report states, such as the projects of Playwright."""
+        for _, result in results if self._variant else ():
+            if own := result.get("variant"):
+                result["variant"] = {**self._variant, **own}
+        return results
 
     def _combine(self, parse: ParseGroup, deferred: Sequence[IndexedResults]) -> CaseOutcomes:
         shard = self.event.shard

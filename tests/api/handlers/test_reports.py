@@ -117,7 +117,7 @@ async def test_report_of_a_shard_does_not_remove_the_failure_of_another_shard(re
     assert (await reports.api.get("/v1/runs/run_1"))["status"] == "passed"
 
 
-async def test_variant_of_an_upload_applies_to_results_that_state_none(reports: Reports) -> None:
+async def test_variant_of_an_upload_applies_to_all_of_its_results(reports: Reports) -> None:
     native = {
         "variant": {"os": "windows"},
         "results": [
@@ -134,6 +134,7 @@ async def test_variant_of_an_upload_applies_to_results_that_state_none(reports: 
         ("pays", (("os", "linux"), ("time", "12:30"))),
         ("pays", (("os", "windows"),)),
         ("ships", (("browser", "safari"), ("os", "macos"))),
+        ("ships", (("browser", "safari"), ("os", "macos"), ("time", "12:30"))),
     }
 
 

@@ -1,0 +1,56 @@
+"""Values of JSON reports. A value of another type than expected counts as missing."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from service.contracts.run_events import MAX_LINE, AttemptIn, ResultIn
+from service.reports.attachments import Attachment
+from service.reports.metadata import UnreadableDurations
+from service.reports.times import valid_milliseconds
+
+
+def text_of(value: Mapping[str, Any], key: str) -> str | None:
+    """Return the text of this key."""
+    text = value.get(key)
+    return text if isinstance(text, str) else None
+
+
+def object_of(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Return the object of this key."""
+    found = value.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def texts_of(value: Mapping[str, Any], key: str) -> list[str]:
+    """Return the texts in the list of this key."""
+    items = value.get(key)
+    return [item for item in items if isinstance(item, str)] if isinstance(items, list) else []
+
+
+def objects_of(value: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    """Return the objects in the list of this key."""
+    items = value.get(key)
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+
+def line_of(value: Mapping[str, Any]) -> int | None:
+    """Return `line` if it is a positive number that can be stored."""
+    line = value.get("line")
+    return line if isinstance(line, int) and 0 < line <= MAX_LINE and line is not True else None
+
+
+def attachments_of(value: Mapping[str, Any]) -> Iterator[Attachment]:
+    """Yield the files in `attachments`."""
+    for attachment in objects_of(value, "attachments"):
+        if path := text_of(attachment, "path"):
+            yield Attachment(path, text_of(attachment, "name"), text_of(attachment, "contentType"))
+
+
+def add_duration(part: ResultIn | AttemptIn, value: Mapping[str, Any], unreadable: UnreadableDurations) -> None:
+    """Add `duration`, a number of milliseconds."""
+    written = value.get("duration")
+    duration_ms = valid_milliseconds(written)
+    if duration_ms is not None:
+        part["duration_ms"] = duration_ms
+    elif written is not None:
+        unreadable.add(written)

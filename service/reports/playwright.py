@@ -1,0 +1,196 @@
+"""Streaming reader of the JSON reporter of Playwright (`--reporter=json`)."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO, Final, cast
+
+from service.contracts.run_events import AttemptIn, Failure, ResultIn
+from service.domain.failures import strip_escapes
+from service.domain.properties import PropertyCollector
+from service.domain.statuses import ResultStatus
+from service.domain.variants import MAX_TEXT
+from service.reports.attachments import references
+from service.reports.attempts import MAX_ATTEMPTS, sum_of_durations
+from service.reports.chunks import in_lists
+from service.reports.errors import malformed
+from service.reports.failures import join_failures
+from service.reports.json_stream import JsonStream
+from service.reports.json_values import (
+    add_duration,
+    attachments_of,
+    line_of,
+    object_of,
+    objects_of,
+    text_of,
+    texts_of,
+)  # fmt: skip
+from service.reports.metadata import ReportMetadata
+from service.reports.paths import portable_path
+from service.reports.suites import SUITE_LEVEL_NAME, suite_label
+from service.reports.times import utc_timestamp, valid_milliseconds
+
+_MAX_DEPTH: Final = 50  # of nested suites
+# The status of an attempt that isn't the expected one.
+_STATUS_OF: Final[dict[str, ResultStatus]] = {
+    "passed": "failed",
+    "failed": "failed",
+    "timedOut": "failed",
+    "skipped": "skipped",
+    "interrupted": "canceled",
+}
+_NOT_EXECUTED: Final = ("skipped", "canceled")
+_DECLARED: Final = {"unexpected": "failures", "skipped": "skipped"}
+_UNEXPECTED_SUCCESS: Final = "The test passed, but is marked as failing with test.fail()."
+
+
+def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
+    """Yield the results in lists of bounded size. Raises ReportError if the file isn't valid JSON."""
+    yield from in_lists(_results(JsonStream(source), metadata))
+    metadata.add_notes()
+
+
+def _results(stream: JsonStream, metadata: ReportMetadata) -> Iterator[ResultIn]:
+    root: str | None = None
+    found = False
+    for key in stream.members():
+        if key == "suites" and stream.peek() == "[":
+            found = True
+            for _ in stream.elements():
+                yield from _suite(stream, (), metadata)
+            continue
+        member = {key: stream.value()}
+        if key == "config":
+            root = text_of(object_of(member, key), "rootDir")
+        elif key == "errors":
+            yield from (_error_of_run(error, root, metadata) for error in objects_of(member, key))
+        elif key == "stats":
+            _add_stats(object_of(member, key), metadata)
+    if not found:
+        raise malformed("suites: must be a list")
+    stream.expect_end()
+
+
+def _suite(stream: JsonStream, path: tuple[str, ...], metadata: ReportMetadata) -> Iterator[ResultIn]:
+    """Yield the results of the suite that is the next value in the stream. `path` contains the titles around it."""
+    if len(path) > _MAX_DEPTH:
+        raise malformed(f"suites: must be nested at most {_MAX_DEPTH} levels deep")
+    title: str | None = None
+    for key in stream.members():
+        if key not in ("specs", "suites") or stream.peek() != "[":
+            value = stream.value()
+            title = str(value).replace("\\", "/" if not path else "\\") if key == "title" else title
+            continue
+        if title is None:
+            raise malformed("suites.title: must be before specs and suites")
+        if key == "specs":
+            for spec in stream.items():
+                yield from _spec(spec, suite_label((*path, title)), metadata)
+        else:
+            for _ in stream.elements():
+                yield from _suite(stream, (*path, title), metadata)
+
+
+def _spec(spec: Mapping[str, Any], suite: str, metadata: ReportMetadata) -> Iterator[ResultIn]:
+    """Yield a result for each project in which the test is executed."""
+    for test in objects_of(spec, "tests"):
+        result: ResultIn = {"suite": suite, "name": cast("str", spec.get("title")), "status": "skipped"}
+        if project := _printable(text_of(test, "projectName")):
+            result["variant"] = {"project": project}
+        if file := text_of(spec, "file"):
+            result["file"] = portable_path(file)
+        if line := line_of(spec):
+            result["line"] = line
+        _add_attempts(result, test, metadata)
+        _add_properties(result, spec, test, metadata)
+        attempts = objects_of(test, "results")
+        if attachments := [attachment for attempt in attempts for attachment in attachments_of(attempt)]:
+            result["artifacts"] = references(attachments)
+        _count(result, metadata)
+        yield result
+
+
+def _add_attempts(result: ResultIn, test: Mapping[str, Any], metadata: ReportMetadata) -> None:
+    """Add the status and the attempts. Attempts that were skipped or interrupted count only if no other exists."""
+    attempts = [_attempt_of(attempt, test, metadata) for attempt in objects_of(test, "results")]
+    executed = [attempt for attempt in attempts if attempt["status"] not in _NOT_EXECUTED] or attempts[-1:]
+    if not executed:
+        return
+    last = executed[-1]
+    result["status"] = last["status"]
+    for attempt in executed:
+        result["duration_ms"] = sum_of_durations(result, attempt)
+    if "started_at" in executed[0]:
+        result["started_at"] = executed[0]["started_at"]
+    if "failure" in last:
+        result["failure"] = last["failure"]
+    if len(executed) > 1:
+        result["attempts"] = executed[-MAX_ATTEMPTS:]
+        metadata.contains_failures |= executed[0]["status"] == "failed"
+
+
+def _attempt_of(attempt: Mapping[str, Any], test: Mapping[str, Any], metadata: ReportMetadata) -> AttemptIn:
+    written = attempt.get("status")
+    is_expected = written == test.get("expectedStatus") and written != "skipped"
+    status: ResultStatus = "passed" if is_expected else _STATUS_OF.get(str(written), cast("ResultStatus", written))
+    converted: AttemptIn = {"status": status}
+    add_duration(converted, attempt, metadata.unreadable)
+    if started_at := utc_timestamp(text_of(attempt, "startTime")):
+        converted["started_at"] = started_at
+    if status not in ("passed", "skipped"):
+        failures = [_failure_of(error) for error in objects_of(attempt, "errors")]
+        if written == "passed":
+            failures.insert(0, {"message": _UNEXPECTED_SUCCESS})
+        if failures:
+            converted["failure"] = join_failures(failures)
+    return converted
+
+
+def _failure_of(error: Mapping[str, Any]) -> Failure:
+    """Return the first paragraph as the message, and the complete text, with a stack or a code snippet, as details."""
+    text = strip_escapes(text_of(error, "message") or text_of(error, "value") or "")
+    stack = strip_escapes(text_of(error, "stack") or "")
+    message, details = text.partition("\n\n")[0], stack if text in stack else text
+    return {"message": message, "details": details} if details != message else {"message": message}
+
+
+def _error_of_run(error: Mapping[str, Any], root: str | None, metadata: ReportMetadata) -> ResultIn:
+    """Return an error that belongs to no test, such as one in a configuration, as a result, so that it isn't lost."""
+    metadata.contains_failures = True
+    file = (text_of(object_of(error, "location"), "file") or "").replace("\\", "/")
+    suite = portable_path(file, f"{root}/" if root else None)
+    return {"suite": suite, "name": SUITE_LEVEL_NAME, "status": "error", "failure": _failure_of(error)}
+
+
+def _add_properties(
+    result: ResultIn, spec: Mapping[str, Any], test: Mapping[str, Any], metadata: ReportMetadata
+) -> None:
+    """Add the tags as one property, and each annotation with a description."""
+    properties = PropertyCollector()
+    for tag in texts_of(spec, "tags"):
+        metadata.dropped_properties += not properties.add("tags", tag)
+    for annotation in objects_of(test, "annotations"):
+        name, value = text_of(annotation, "type"), text_of(annotation, "description")
+        if name and value:
+            metadata.dropped_properties += not properties.add(name, value)
+    if properties.pairs:
+        result["properties"] = properties.pairs
+
+
+def _add_stats(stats: Mapping[str, Any], metadata: ReportMetadata) -> None:
+    metadata.times.add(utc_timestamp(text_of(stats, "startTime")))
+    metadata.times.set_duration(valid_milliseconds(stats.get("duration")))
+    for name in ("expected", "unexpected", "flaky", "skipped"):
+        if isinstance(stats.get(name), int):
+            metadata.declare("tests", stats[name])
+            if name in _DECLARED:
+                metadata.declare(_DECLARED[name], stats[name])
+
+
+def _count(result: ResultIn, metadata: ReportMetadata) -> None:
+    metadata.counted["tests"] += 1
+    metadata.counted["failures"] += result["status"] == "failed"
+    metadata.counted["skipped"] += result["status"] in _NOT_EXECUTED
+    metadata.contains_failures |= result["status"] == "failed"
+
+
+def _printable(text: str | None) -> str:
+    return "".join(filter(str.isprintable, text or ""))[:MAX_TEXT]
