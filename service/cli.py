@@ -156,9 +156,9 @@ def schema_status() -> None:
 @cli.command()
 @click.option("--dry-run", is_flag=True, help="Print the size of all expired data, and delete nothing.")
 def retention(*, dry_run: bool) -> None:
-    """Delete expired data once, as `consume upkeep` does every hour.
+    """Delete expired data once, or count it.
 
-    Delete the oldest month of artifacts, of results, and of runs whose grace period is over. With --dry-run, print the
+    Perform one round of `consume upkeep`: delete the oldest month of artifacts, of results, and of runs whose grace period is over. With --dry-run, print the
     class, organization, project, rows, and bytes of all expired data, including months in the grace period.
     """
     if dry_run:

@@ -7,10 +7,10 @@ between both clocks is the same.
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from consumers.runs import runs_handler
-from service.store.postgres.database import as_owner
 from tests.consumers.conftest import Broker, consuming, until
 from tests.report_api import PASSING, serving_reports
 from tests.run_events import run_event
@@ -22,14 +22,15 @@ DIFFERENCES = [pytest.param(YEAR, id="slow-process"), pytest.param(-YEAR, id="fa
 
 async def change_clock(database_url: str, difference: timedelta) -> None:
     """Change the clock that new connections to the database read, by a function that precedes the system's one."""
-    async with as_owner(database_url) as owner:
-        await owner.execute(
-            "CREATE SCHEMA clock; GRANT USAGE ON SCHEMA clock TO PUBLIC;"
-            "CREATE FUNCTION clock.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS"
-            f" $$ SELECT pg_catalog.clock_timestamp() + interval '{difference.days} days' $$"
-        )
-        name = await owner.fetchval("SELECT current_database()")
-        await owner.execute(f'ALTER DATABASE "{name}" SET search_path = clock, pg_catalog, public')
+    superuser = await asyncpg.connect(database_url)
+    await superuser.execute(
+        "CREATE SCHEMA clock; GRANT USAGE ON SCHEMA clock TO PUBLIC;"
+        "CREATE FUNCTION clock.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS"
+        f" $$ SELECT pg_catalog.clock_timestamp() + interval '{difference.days} days' $$"
+    )
+    name = await superuser.fetchval("SELECT current_database()")
+    await superuser.execute(f'ALTER DATABASE "{name}" SET search_path = clock, pg_catalog, public')
+    await superuser.close()
 
 
 @pytest.mark.parametrize("difference", DIFFERENCES)
