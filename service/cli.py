@@ -158,8 +158,9 @@ def schema_status() -> None:
 def retention(*, dry_run: bool) -> None:
     """Delete expired data once, or count it.
 
-    Perform one round of `consume upkeep`: delete the oldest month of artifacts, of results, and of runs whose grace period is over. With --dry-run, print the
-    class, organization, project, rows, and bytes of all expired data, including months in the grace period.
+    Perform one round of `consume upkeep`: delete the oldest month of artifacts, of results, and of runs whose grace
+    period is over. With --dry-run, print the class, organization, project, rows, and bytes of all expired data,
+    including months in the grace period.
     """
     if dry_run:
         for size in _run(_count_expired):
@@ -185,7 +186,7 @@ async def _apply_retention(settings: Settings) -> list[RemovedMonth]:
 
 @cli.group("organizations")
 def organization_commands() -> None:
-    """Create and list organizations, which are the tenants."""
+    """Create, list, and delete organizations, which are the tenants."""
 
 
 @organization_commands.command("create")
@@ -211,9 +212,10 @@ def list_organizations() -> None:
 @click.argument("slug", type=_SLUG)
 @click.option("--confirm", type=_SLUG, required=True, help="The slug again.")
 def delete_organization_command(slug: str, confirm: str) -> None:
-    """Delete the organization SLUG with all of its data and files, which can't be restored.
+    """Delete the organization SLUG with all of its data.
 
-    Its keys stop working within five seconds. If the command is interrupted, run it again.
+    Deleted data and files can't be restored. The keys stop working within five seconds. If the command is interrupted,
+    run it again.
     """
     if confirm != slug:
         raise click.UsageError("--confirm must be the same as SLUG")
