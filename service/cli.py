@@ -186,7 +186,7 @@ async def _apply_retention(settings: Settings) -> list[RemovedMonth]:
 
 @cli.group("organizations")
 def organization_commands() -> None:
-    """Create, list, and delete organizations, which are the tenants."""
+    """Create, list, and delete organizations."""
 
 
 @organization_commands.command("create")
