@@ -139,7 +139,7 @@ CREATE TABLE runs (
     ci_url            text,
     labels            jsonb NOT NULL DEFAULT '{}',
     status            "char" NOT NULL CHECK (status IN ('p', 'f', 'e', 'c')),
-    stated_status     "char",                -- status that a producer sent, or null: then the results determine it
+    stated_status     "char",                -- status that an event states for the complete run, or null
     status_event_s    bigint NOT NULL,       -- time of the event with stated_status, in s since 1970 (domain/runs.py)
     passed            int NOT NULL DEFAULT 0,
     failed            int NOT NULL DEFAULT 0,

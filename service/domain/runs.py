@@ -12,7 +12,7 @@ FieldVersions = dict[str, tuple[int, Any]]  # field -> (time of the event that s
 
 
 class ShardVersion(NamedTuple):
-    """What the newest event of a shard states. `status` is the code of a status that applies only to that event."""
+    """What the newest event of a shard states. `status` is the code of the status."""
 
     event_s: int
     failures_missing: bool = False
@@ -92,14 +92,14 @@ def missing_parts(state: RunState, counts: Counts) -> str | None:
 
 
 def run_status(state: RunState, counts: Counts) -> str:
-    """Return the status code of a run: the status of the complete run that a producer stated, or else the worst status
-    of the shards and of the results (error > failed > canceled > passed).
+    """Return the status code of a run: the status that the newest event states for the complete run, or else the
+    worst status of the shards and of the results (error > failed > canceled > passed).
 
     A run whose declared failures are missing has the status error, because its results don't show its outcome.
     """
     if state.failures_missing:
         return STATUS_CODES["error"]
-    if state.stated_status is not None:
+    if state.stated_status is not None and _is_stated_last(state):
         return state.stated_status
     of_shards = [version.status for version in state.shard_versions.values() if version.status is not None]
     return max([_status_by_results(counts), *of_shards], key=_severity)
@@ -108,6 +108,15 @@ def run_status(state: RunState, counts: Counts) -> str:
 def duration_ms(state: RunState) -> int | None:
     """Return the time from the first start to the last completion, or None if no event states a start."""
     return None if state.started_ms is None else max(0, state.last_completed_ms - state.started_ms)
+
+
+def _is_stated_last(state: RunState) -> bool:
+    """Return whether the event that stated the status is newer than the other events of the shards."""
+    return all(
+        version.event_s < state.status_event_s
+        or (shard == 0 and version.event_s == state.status_event_s and version.status == state.stated_status)
+        for shard, version in state.shard_versions.items()
+    )
 
 
 def _status_by_results(counts: Counts) -> str:

@@ -216,7 +216,7 @@ def parse_run_state(run: RunIn, completed_ms: int, event_s: int, problems: list[
         expected_shards=run.get("expected_shards"),
         shards=frozenset({shard} if shard else ()),
         complete=not expects_more if final is None else final,
-        shard_versions={shard or 0: ShardVersion(event_s, stated in FAILING, status if is_part else None)},
+        shard_versions={shard or 0: ShardVersion(event_s, stated in FAILING, status)},
         notify=run.get("notify") is not False,
     )
 

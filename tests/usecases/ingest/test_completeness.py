@@ -92,3 +92,23 @@ async def test_branch_and_number_of_the_pull_request_are_stored(store: Store) ->
     await store.ingest(run_event(base_branch="main", pull_request=17))
     run = await run_of(store)
     assert (run["base_branch"], run["pull_request"]) == ("main", "17")
+
+
+@pytest.mark.parametrize("later", [{"final": True}, {"shard": 1, "expected_shards": 1}])
+@pytest.mark.parametrize("results", [[result("b", "failed")], []], ids=["contained", "canceled"])
+async def test_status_of_a_complete_run_does_not_hide_later_parts(
+    store: Store, later: dict[str, Any], results: list[Any]
+) -> None:
+    events = [
+        run_event(results=[result("a")], status="passed"),
+        run_event(results=results, time=LATER, status="failed" if results else "canceled", **later),
+    ]
+    await store.ingest_each(*events)
+    run = await run_of(store)
+    assert run["status_name"] == ("failed" if results else "canceled")
+
+
+async def test_newest_status_of_a_complete_run_replaces_the_older_one(store: Store) -> None:
+    await store.ingest(run_event(results=[result("a", "failed")], status="failed"))
+    await store.ingest(run_event(results=[], status="passed", time=LATER))
+    assert (await run_of(store))["status_name"] == "passed"
