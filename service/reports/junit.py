@@ -1,32 +1,19 @@
-"""Streaming reader of JUnit XML in all its dialects, in memory that doesn't grow with the file.
+"""Streaming reader of JUnit XML in all its dialects, in memory that doesn't grow with the file."""
 
-The reader uses expat instead of an element tree: expat calls handlers for each element, never fetches anything, and
-skips the output of tests without storing it.
-"""
-
-from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO, Final
-from xml.parsers import expat
+from collections.abc import Iterator
+from functools import partial
+from typing import BinaryIO, Final
 
 from service.contracts.run_events import ResultIn
 from service.domain.statuses import ResultStatus
 from service.reports.attachments import Attachment, MarkerScanner
 from service.reports.attempts import MAX_ATTEMPTS
-from service.reports.errors import malformed, unsupported
 from service.reports.junit_cases import STATUS_OF, JUnitCase, JUnitElement, JUnitSuite, result_of, suite_level_result
-from service.reports.junit_dialects import (
-    XmlAttributes,
-    is_playwright,
-    repeats_adjacent_cases,
-    repeats_cases,
-)
+from service.reports.junit_dialects import is_playwright, repeats_adjacent_cases, repeats_cases
 from service.reports.metadata import FAILURE_COUNTS, ReportMetadata
 from service.reports.retries import AdjacentRepeats, RepeatsInSuite
 from service.reports.times import milliseconds, timestamp
-from service.reports.xml_chunks import read_xml_chunks
-
-_MAX_DEPTH: Final = 200
-_MAX_TOKEN_BYTES: Final = 16 * 2**20  # of one tag or comment; expat buffers each of them completely
+from service.reports.xml_reader import XmlAttributes, XmlReader, read_xml
 
 _SUITES: Final = frozenset({"testsuites", "testsuite"})
 _SUITE_LEVEL: Final = frozenset({"error", "failure"})
@@ -34,42 +21,29 @@ _COUNT_OF: Final = {"failed": "failures", "error": "errors", "skipped": "skipped
 _DECLARED: Final = {name: name for name in ("tests", "failures", "errors", "skipped")} | {"skips": "skipped"}
 _PATH_ATTRIBUTES: Final = ("path", "file", "href", "url", "uri", "src", "source")
 
-TextHandler = Callable[[str], object]
 # The state of an open element; None if the element has no meaning here.
 OpenElement = JUnitSuite | JUnitCase | JUnitElement | MarkerScanner
 
 
 def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
-    """Yield the results in lists of bounded size, in the order in which their elements end.
-
-    Raises ReportError if the file isn't well-formed. The generator can raise the error after it has yielded results.
-    """
-    try:
-        encoding, chunks = read_xml_chunks(source)
-        reader = _JUnitReader(metadata, encoding)
-        for chunk in chunks:
-            yield reader.feed(chunk)
-        yield reader.finish()
-    except (expat.ExpatError, UnicodeError) as error:
-        raise malformed(f"not well-formed XML: {error}") from None
+    """Yield the results in lists of bounded size. Raises ReportError if the file isn't well-formed JUnit XML."""
+    yield from read_xml(source, partial(_JUnitReader, metadata))
     metadata.add_notes()
 
 
-class _JUnitReader:
-    """The handlers of one expat parser. The value that an opener returns is passed to the closer of the same tag."""
+class _JUnitReader(XmlReader):
+    """The handlers of the elements of JUnit XML."""
 
     def __init__(self, metadata: ReportMetadata, encoding: str) -> None:
+        super().__init__(encoding, _SUITES, "JUnit XML")
         self._metadata = metadata
         self._unreadable = metadata.unreadable
-        self._results: list[ResultIn] = []
-        self._open: list[OpenElement | None] = []
         self._suites = [JUnitSuite({})]
         self._case: JUnitCase | None = None
         self._scanner = MarkerScanner()
-        self._text_handlers: list[TextHandler] = []
         self._playwright = self._root_declares = self._root_has_time = False
-        self._fed_bytes = self._parsed_bytes = self._case_count = self._top_suites = 0
-        self._openers: dict[str, Callable[[str, XmlAttributes], OpenElement | None]] = {
+        self._case_count = self._top_suites = 0
+        self._openers = {
             "testcase": self._open_case,
             "testsuites": self._open_root,
             "testsuite": self._open_suite,
@@ -78,7 +52,7 @@ class _JUnitReader:
             **dict.fromkeys(STATUS_OF, self._open_outcome),
             **dict.fromkeys(("system-out", "system-err"), self._open_output),
         }
-        self._closers: dict[str, Callable[[Any], None]] = {
+        self._closers = {
             "testcase": self._close_case,
             "testsuites": _ignore,
             "testsuite": self._close_suite,
@@ -87,50 +61,12 @@ class _JUnitReader:
             **dict.fromkeys(STATUS_OF, self._close_outcome),
             **dict.fromkeys(("system-out", "system-err"), self._pop_text_handler),
         }
-        self._parser = self._new_parser(encoding)
-
-    def _new_parser(self, encoding: str) -> expat.XMLParserType:
-        parser = expat.ParserCreate(encoding)
-        parser.buffer_text = True
-        parser.buffer_size = 64 * 1024
-        parser.StartElementHandler = self._start
-        parser.EndElementHandler = self._end
-        parser.EntityDeclHandler = _reject_entity_with_value
-        return parser
-
-    def feed(self, chunk: bytes) -> list[ResultIn]:
-        """Parse the next chunk of the file, and return the results that end in it."""
-        self._parser.Parse(chunk, False)
-        self._fed_bytes += len(chunk)
-        # The index is -1 if expat waits for the rest of a tag.
-        self._parsed_bytes = max(self._parsed_bytes, self._parser.CurrentByteIndex)
-        if self._fed_bytes - self._parsed_bytes > _MAX_TOKEN_BYTES:
-            raise malformed(f"the report contains a tag or comment that is larger than {_MAX_TOKEN_BYTES} bytes")
-        results, self._results = self._results, []
-        return results
 
     def finish(self) -> list[ResultIn]:
         """End the document, and return the remaining results."""
-        self._parser.Parse(b"", True)
+        results = super().finish()
         self._metadata.counted["tests"] = self._case_count
-        return self._results
-
-    def _start(self, tag: str, attributes: dict[str, str]) -> None:
-        if not 0 < len(self._open) < _MAX_DEPTH:
-            self._check_depth(tag)
-        opener = self._openers.get(tag)
-        self._open.append(opener(tag, attributes) if opener else None)
-
-    def _end(self, tag: str) -> None:
-        opened = self._open.pop()
-        if opened is not None:
-            self._closers[tag](opened)
-
-    def _check_depth(self, tag: str) -> None:
-        if self._open:
-            raise malformed(f"elements are nested more than {_MAX_DEPTH} levels deep")
-        if tag not in _SUITES:
-            raise unsupported(f"XML with the root element <{tag[:100]}> isn't JUnit XML")
+        return results
 
     def _open_root(self, _tag: str, attributes: XmlAttributes) -> JUnitSuite:
         root = self._suites[0]
@@ -274,15 +210,6 @@ class _JUnitReader:
         self._push_text_handler(element.collect)
         return element
 
-    def _push_text_handler(self, handler: TextHandler) -> None:
-        """Pass text to this handler until `_pop_text_handler`. Nested elements can push their own handlers."""
-        self._text_handlers.append(handler)
-        self._parser.CharacterDataHandler = handler
-
-    def _pop_text_handler(self, _opened: OpenElement | None = None) -> None:
-        self._text_handlers.pop()
-        self._parser.CharacterDataHandler = self._text_handlers[-1] if self._text_handlers else None
-
 
 def _ignore(_opened: OpenElement) -> None:
     """Do nothing at the end of an element."""
@@ -291,12 +218,3 @@ def _ignore(_opened: OpenElement) -> None:
 def _count(attributes: XmlAttributes, name: str) -> int | None:
     number = attributes.get(name, "")
     return int(number) if number.isdecimal() and len(number) < 10 else None
-
-
-def _reject_entity_with_value(_name: str, _is_parameter: bool, value: str | None, *_rest: Any) -> None:
-    """Raise ReportError for an entity that has a value, because a few of them can expand to gigabytes.
-
-    No test tool declares such entities. External entities are ignored: the parser never fetches them.
-    """
-    if value is not None:
-        raise malformed("the document must not declare entities")

@@ -10,13 +10,14 @@ from service.domain.statuses import ResultStatus
 from service.reports.attachments import MAX_ATTACHMENTS, Attachment, references
 from service.reports.attempts import MAX_ATTEMPTS, attempts_of
 from service.reports.failures import MAX_COLLECTED, join_failures
-from service.reports.junit_dialects import XmlAttributes, allows_failures
+from service.reports.junit_dialects import allows_failures
 from service.reports.metadata import UnreadableDurations
 from service.reports.not_run import NOT_RUN, NOT_RUN_FLAGS
 from service.reports.paths import UNUSUAL_STARTS, portable_name, portable_path, relative_path, root_of_configuration
 from service.reports.retries import RepeatMerger
 from service.reports.suites import MAX_LABEL, SUITE_LEVEL_NAME, suite_label
 from service.reports.times import milliseconds, utc_timestamp
+from service.reports.xml_reader import XmlAttributes
 
 _MAX_LABELS: Final = 10_000
 _RUN_STAMP: Final = re.compile(r"-\d{14}$")  # unittest-xml-reporting appends the time of the run to the suite name

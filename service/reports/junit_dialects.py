@@ -1,11 +1,10 @@
 """Detection of the producers of JUnit XML that need special rules."""
 
-from collections.abc import Mapping
 from typing import Final
 
-_PLAYWRIGHT_ROOT: Final = ["id", "name", "tests", "failures", "skipped", "errors", "time"]
+from service.reports.xml_reader import XmlAttributes
 
-XmlAttributes = Mapping[str, str]
+_PLAYWRIGHT_ROOT: Final = ["id", "name", "tests", "failures", "skipped", "errors", "time"]
 
 
 def is_playwright(root: XmlAttributes) -> bool:

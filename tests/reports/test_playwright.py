@@ -130,9 +130,10 @@ def test_error_of_the_run_is_a_result(name: str, suites: list[str], message: str
         (("failed",), "failed", "passed", None),
         (("timedOut",), "failed", "failed", None),
         (("skipped",), "skipped", "skipped", None),
+        (("skipped", "skipped"), "passed", "skipped", None),
         ((), "passed", "skipped", None),
     ],
-    ids=range(8),
+    ids=range(9),
 )
 def test_status_of_attempts(
     attempts: tuple[str, ...], expected: str, status: str, listed: list[str] | None, tmp_path: Path

@@ -1,0 +1,112 @@
+"""Base of the readers of XML reports: handlers by tag, and limits that protect the parser from hostile files."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, BinaryIO, Final
+from xml.parsers import expat
+
+from service.contracts.run_events import ResultIn
+from service.reports.errors import malformed, unsupported
+from service.reports.xml_chunks import read_xml_chunks
+
+_MAX_DEPTH: Final = 200
+_MAX_TOKEN_BYTES: Final = 16 * 2**20  # of one tag or comment; expat buffers each of them completely
+
+XmlAttributes = Mapping[str, str]
+TextHandler = Callable[[str], object]
+Opener = Callable[[str, XmlAttributes], Any]
+Closer = Callable[[Any], None]
+
+
+def read_xml(source: BinaryIO, new_reader: "Callable[[str], XmlReader]") -> Iterator[list[ResultIn]]:
+    """Yield the results in lists of bounded size, in the order in which their elements end.
+
+    `new_reader` creates a reader for an encoding. Raises ReportError if the file isn't well-formed. The generator can
+    raise the error after it has yielded results.
+    """
+    try:
+        encoding, chunks = read_xml_chunks(source)
+        reader = new_reader(encoding)
+        for chunk in chunks:
+            yield reader.feed(chunk)
+        yield reader.finish()
+    except (expat.ExpatError, UnicodeError) as error:
+        raise malformed(f"not well-formed XML: {error}") from None
+
+
+class XmlReader:
+    """The handlers of one expat parser. The value that an opener returns is passed to the closer of the same tag.
+
+    expat calls handlers for each element, never fetches anything, and skips text without a handler without storing it.
+    `_open` contains the value of each open element, or None if the element has no opener.
+    """
+
+    def __init__(self, encoding: str, roots: frozenset[str], format_title: str) -> None:
+        self._roots = roots
+        self._format_title = format_title
+        self._results: list[ResultIn] = []
+        self._open: list[Any] = []
+        self._openers: dict[str, Opener] = {}
+        self._closers: dict[str, Closer] = {}
+        self._text_handlers: list[TextHandler] = []
+        self._fed_bytes = self._parsed_bytes = 0
+        self._parser = self._new_parser(encoding)
+
+    def _new_parser(self, encoding: str) -> expat.XMLParserType:
+        parser = expat.ParserCreate(encoding)
+        parser.buffer_text = True
+        parser.buffer_size = 64 * 1024
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+        parser.EntityDeclHandler = _reject_entity_with_value
+        return parser
+
+    def feed(self, chunk: bytes) -> list[ResultIn]:
+        """Parse the next chunk of the file, and return the results that end in it."""
+        self._parser.Parse(chunk, False)
+        self._fed_bytes += len(chunk)
+        # The index is -1 if expat waits for the rest of a tag.
+        self._parsed_bytes = max(self._parsed_bytes, self._parser.CurrentByteIndex)
+        if self._fed_bytes - self._parsed_bytes > _MAX_TOKEN_BYTES:
+            raise malformed(f"the report contains a tag or comment that is larger than {_MAX_TOKEN_BYTES} bytes")
+        results, self._results = self._results, []
+        return results
+
+    def finish(self) -> list[ResultIn]:
+        """End the document, and return the remaining results."""
+        self._parser.Parse(b"", True)
+        return self._results
+
+    def _start(self, tag: str, attributes: dict[str, str]) -> None:
+        if not 0 < len(self._open) < _MAX_DEPTH:
+            self._check_depth(tag)
+        opener = self._openers.get(tag)
+        self._open.append(opener(tag, attributes) if opener else None)
+
+    def _end(self, tag: str) -> None:
+        opened = self._open.pop()
+        if opened is not None:
+            self._closers[tag](opened)
+
+    def _check_depth(self, tag: str) -> None:
+        if self._open:
+            raise malformed(f"elements are nested more than {_MAX_DEPTH} levels deep")
+        if tag not in self._roots:
+            raise unsupported(f"XML with the root element <{tag[:100]}> isn't {self._format_title}")
+
+    def _push_text_handler(self, handler: TextHandler) -> None:
+        """Pass text to this handler until `_pop_text_handler`. Nested elements can push their own handlers."""
+        self._text_handlers.append(handler)
+        self._parser.CharacterDataHandler = handler
+
+    def _pop_text_handler(self, _opened: Any = None) -> None:
+        self._text_handlers.pop()
+        self._parser.CharacterDataHandler = self._text_handlers[-1] if self._text_handlers else None
+
+
+def _reject_entity_with_value(_name: str, _is_parameter: bool, value: str | None, *_rest: Any) -> None:
+    """Raise ReportError for an entity that has a value, because a few of them can expand to gigabytes.
+
+    No test tool declares such entities. External entities are ignored: the parser never fetches them.
+    """
+    if value is not None:
+        raise malformed("the document must not declare entities")
