@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-ReportFormatName = Literal["junit", "go-test", "playwright", "ctrf", "json", "ndjson"]
+ReportFormatName = Literal["trx", "junit", "go-test", "playwright", "ctrf", "json", "ndjson"]
 
 HEAD_BYTES: Final = 4_096  # the number of bytes that `detect_format` and `is_report` need
 _BYTES_BEFORE_TEXT: Final = b"\xef\xbb\xbf\xff\xfe \t\r\n\x1e"  # byte order marks, white space, record separators
@@ -40,6 +40,10 @@ _PLAYWRIGHT: Final = re.compile(rb'\{\s*"config"\s*:\s*\{\s*"(?:argv|configFile|
 # If several rows match, the first one applies: a row of a special format must be before the row of a general one, and
 # the last row of a media type is its general format.
 REPORT_FORMATS: tuple[ReportFormat, ...] = (
+    ReportFormat(
+        "trx", "TRX", ("application/xml", "text/xml"), (".trx",),
+        re.compile(rb"(?:<\?[^>]*>\s*|<!--(?:[^-]|-[^-])*-->\s*)*<TestRun[\s/>]"), re.compile(rb"<TestRun[\s/>]"),
+    ),
     ReportFormat(
         "junit", "JUnit XML", ("application/xml", "text/xml"), (".xml",), re.compile(rb"<"),
         re.compile(rb"<(testsuites?|testcase)[\s/>]"),

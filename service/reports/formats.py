@@ -5,7 +5,7 @@ from typing import BinaryIO
 
 from service.contracts.run_events import ResultIn
 from service.domain.report_formats import HEAD_BYTES, ReportFormatName, detect_format
-from service.reports import go_test, json_reports, junit, playwright
+from service.reports import go_test, json_reports, junit, playwright, trx
 from service.reports.errors import malformed, unsupported
 from service.reports.metadata import ReportMetadata
 
@@ -13,6 +13,7 @@ ReportReader = Callable[[BinaryIO, ReportMetadata], Iterator[list[ResultIn]]]
 
 # CTRF and the native formats share one reader, because only a later key of the document distinguishes them.
 READERS: dict[ReportFormatName, ReportReader] = {
+    "trx": trx.read,
     "junit": junit.read,
     "go-test": go_test.read,
     "playwright": playwright.read,

@@ -10,6 +10,7 @@ from service.domain.results import MAX_DURATION_MS
 
 _MAX_S: Final = MAX_DURATION_MS / 1000
 _DECIMAL_COMMA: Final = re.compile(r"(?:0|\d+),(?:\d{1,2}|\d{4,})|0,\d{3}")
+_TIME_SPAN: Final = re.compile(r"(?:(\d{1,9})\.)?(\d{1,9}):(\d\d):(\d\d(?:\.\d{1,9})?)", re.ASCII)
 _MAX_CHARACTERS: Final = 40
 _FIRST_YEAR: Final = 1990  # tools write the year 1 or 1970 if they don't know the time
 
@@ -20,6 +21,18 @@ def milliseconds(seconds: str) -> float | None:
     Return None if the number is invalid, negative, or above the maximum duration.
     """
     return _milliseconds(seconds) if len(seconds) < _MAX_CHARACTERS else None
+
+
+def timespan_ms(text: str) -> float | None:
+    """Parse a time span of .NET, such as `1.02:03:04.5678901`: days, hours, minutes, and seconds.
+
+    Return None if the text is invalid or above the maximum duration.
+    """
+    match = _TIME_SPAN.fullmatch(text)
+    if not match:
+        return None
+    days, hours, minutes, seconds = match.groups(default="0")
+    return milliseconds(str(((int(days) * 24 + int(hours)) * 60 + int(minutes)) * 60 + float(seconds)))
 
 
 def valid_milliseconds(duration: Any) -> float | None:

@@ -35,6 +35,13 @@ SYNTAXES: Final = {
         f'[{{"status": "failed", "errors": [{{"message": "{TEXT}"}}], "stdout": ["{TEXT}"]}}]}}]}},',
         '{"title": "last", "tests": []}]}]}]}',
     ),
+    "trx": (
+        "<TestRun>",
+        f"<UnitTestResult testId='{{number}}' testName='c{{number}}' outcome='Failed'><Output><StdOut>{TEXT}</StdOut>"
+        f"<ErrorInfo><Message>{TEXT}</Message></ErrorInfo></Output></UnitTestResult>"
+        "<UnitTest id='{number}'><TestMethod className='k'/></UnitTest>",
+        "</TestRun>",
+    ),
     "go-test": (
         "",
         "".join(

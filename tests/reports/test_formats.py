@@ -36,6 +36,10 @@ def test_content_type_selects_the_format(content_type: str, name: str) -> None:
         (b"<?xml", "junit"),
         (b"\xef\xbb\xbf\r\n<testsuite>", "junit"),
         ("<testsuite>".encode("utf-16"), "junit"),
+        (b'<?xml version="1.0"?>\n<!-- a - b -->\n<TestRun id="1">', "trx"),
+        (b"<TestRuns>", "junit"),
+        (b"<?xml?><testsuite name='<TestRun>'/>", "junit"),
+        (b"<!---->" * 500 + b"<testsuites>", "junit"),
         (b' \n{"results"', "json"),
         (b'{"Time":"2026-05-20T12:00:00Z","Action":"start","Package":"a"}', "go-test"),
         (b'go: downloading x v1\n# a\n{"ImportPath":"a","Action":"build-output"}', "go-test"),
@@ -75,6 +79,7 @@ def test_first_bytes_select_between_formats_of_one_media_type(content_type: str)
     assert detect(content_type, b'{"Action":"run","Package":"a","Test":"TestB"}') == "go-test"
     assert detect(content_type, b'{"name": "a"}') in ("json", "ndjson")
     assert detect("application/json", b'{"config":{"argv":[]') == "playwright"
+    assert detect("text/xml", "<TestRun>".encode("utf-16")) == "trx"
 
 
 def test_general_format_names_the_stored_artifact() -> None:
@@ -84,10 +89,11 @@ def test_general_format_names_the_stored_artifact() -> None:
 
 
 def test_longest_suffix_selects_the_media_type() -> None:
-    names = ("JUNIT.XML", "report.ctrf.json", "report.json", "report.jsonl", "report.txt")
+    names = ("JUNIT.XML", "a.trx", "report.ctrf.json", "report.json", "report.jsonl", "report.txt")
 
     assert [media_type_of(name) for name in names] == [
-        "application/xml", "application/vnd.ctrf+json", "application/json", "application/x-ndjson", None,
+        "application/xml", "application/xml", "application/vnd.ctrf+json", "application/json", "application/x-ndjson",
+        None,
     ]  # fmt: skip
 
 

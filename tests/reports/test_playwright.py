@@ -166,6 +166,19 @@ def test_file_of_windows_is_the_same_suite(tmp_path: Path) -> None:
     assert result["suite"] == "sub/a.spec.ts"
 
 
+def test_error_of_the_run_has_the_path_of_its_file_in_the_test_folder(tmp_path: Path) -> None:
+    error = {"message": "no", "location": {"file": "/ci/shop/tests/sub/b.spec.ts"}}
+    _, (result,) = convert_text(report_of(errors=[error]), tmp_path)
+
+    assert (result["suite"], result["failure"]) == ("sub/b.spec.ts", {"message": "no"})
+
+
+def test_declared_failure_that_the_report_contains_is_not_missing(tmp_path: Path) -> None:
+    summary, _ = convert_text(report_of(spec_of("failed"), stats={"unexpected": 1}), tmp_path)
+
+    assert (summary.notes, summary.failures_missing) == ((), False)
+
+
 def test_declared_failures_without_a_failing_test_are_missing(tmp_path: Path) -> None:
     summary, _ = convert_text(report_of(spec_of("passed"), stats={"expected": 1, "unexpected": 1}), tmp_path)
 

@@ -87,7 +87,7 @@ async def test_report_in_another_field_is_a_report_and_not_an_attachment(reports
     assert "b.xml" not in names
 
 
-@pytest.mark.parametrize(("name", "count"), [("go-test.jsonl", 17), ("playwright.json", 16)])
+@pytest.mark.parametrize(("name", "count"), [("go-test.jsonl", 17), ("playwright.json", 16), ("mstest.trx", 8)])
 async def test_report_of_each_format_is_recognized_in_any_field(reports: Reports, name: str, count: int) -> None:
     content = (OWN / name).read_bytes()
     for run_id, field, content_type in (

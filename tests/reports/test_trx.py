@@ -1,0 +1,165 @@
+"""Conversion of TRX, the format of `dotnet test --logger trx`, to results."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from service.reports import case_classes
+from service.reports.case_classes import CaseClasses
+from service.reports.errors import ReportError
+from service.reports.times import timespan_ms
+from tests.reports.conversions import convert_all, convert_text
+from tests.reports.manifests import OWN
+
+
+def report_of(results: str, summary: str = "") -> str:
+    return f"<TestRun><Results>{results}</Results>{summary}</TestRun>"
+
+
+def test_results_have_the_class_of_their_definition(tmp_path: Path) -> None:
+    summary, results = convert_all(OWN / "mstest.trx", tmp_path)
+
+    assert summary.format == "trx"
+    found = [(result.get("suite"), result["name"], result["status"], result.get("duration_ms")) for result in results]
+    assert found == [
+        ("Shop.Tests.CartTests", "AddsProduct", "passed", 59.742),
+        ("Shop.Tests.CartTests", "AppliesDiscount", "failed", 3.151),
+        ("Shop.Tests.ShippingTests", "ShipsAbroad", "skipped", None),
+        ("Shop.Tests.CartTests", "Totals (1,2)", "passed", 10),
+        ("Shop.Tests.CartTests", "Totals (2,2)", "failed", 10),
+        ("Shop.Tests.CartTests", "Totals", "failed", 20),
+        ("Shop.Tests.StockTests", 'Counts(item: "a")', "failed", 62_500),
+        ("orders.orderedtest", "Orders", "error", None),
+    ]  # fmt: skip
+
+
+def test_failures_and_skip_reasons_are_read(tmp_path: Path) -> None:
+    _, results = convert_all(OWN / "mstest.trx", tmp_path)
+
+    assert [result.get("failure") for result in results] == [
+        None,
+        {
+            "message": "Assert.AreEqual failed. Expected:<80>. Actual:<90>.",
+            "details": "   at Shop.Tests.CartTests.AppliesDiscount() in /src/Shop.Tests/CartTests.cs:line 21",
+        },
+        {"message": "no carrier"},
+        None,
+        {"message": "Expected 5"},
+        None,
+        None,
+        {"message": "The agent stopped."},
+    ]
+
+
+def test_files_and_times_are_read(tmp_path: Path) -> None:
+    summary, results = convert_all(OWN / "mstest.trx", tmp_path)
+
+    assert results[1].get("artifacts") == [
+        {
+            "kind": "screenshot",
+            "name": "screen.png",
+            "uri": "e0000000-0000-4000-8000-000000000002/build-7/screen.png",
+        }
+    ]
+    assert str(results[0].get("started_at")) == "2026-05-20 10:00:01+00:00"
+    assert str(summary.started_at) == "2026-05-20 10:00:00.250000+00:00"
+    assert str(summary.completed_at) == "2026-05-20 10:00:04.750000+00:00"
+
+
+def test_declared_counts_agree(tmp_path: Path) -> None:
+    summary, _ = convert_all(OWN / "mstest.trx", tmp_path)
+
+    assert summary.declared == {"tests": 8, "failures": 4, "errors": 1}
+    assert (summary.notes, summary.failures_missing) == ((), False)
+
+
+def test_error_of_the_run_is_a_result_if_no_test_failed(tmp_path: Path) -> None:
+    summary, results = convert_all(OWN / "mstest-aborted.trx", tmp_path)
+
+    assert [(result.get("suite"), result["name"], result["status"]) for result in results] == [
+        ("Shop.Tests.CartTests", "AddsProduct", "passed"),
+        ("Shop.Tests.CartTests", "AppliesDiscount", "skipped"),
+        ("", "(suite)", "error"),
+    ]
+    assert results[2].get("failure") == {
+        "message": "The active test run was aborted. Reason: Test host process crashed\nOut of memory."
+    }
+    assert not summary.failures_missing
+
+
+def test_failed_run_without_a_reason_misses_its_failures(tmp_path: Path) -> None:
+    passed = '<UnitTestResult testName="a" outcome="Passed"/>'
+    summary, results = convert_text(report_of(passed, '<ResultSummary outcome="Failed"/>'), tmp_path)
+
+    assert (len(results), summary.failures_missing) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [
+        ("Passed", "passed"), ("PassedButRunAborted", "passed"), ("Warning", "passed"), ("Failed", "failed"),
+        ("Timeout", "failed"), ("Error", "error"), ("Aborted", "error"), ("NotRunnable", "error"),
+        ("Inconclusive", "skipped"), ("NotExecuted", "skipped"), ("Pending", "skipped"), ("InProgress", "canceled"),
+    ],
+)  # fmt: skip
+def test_outcomes(outcome: str, status: str, tmp_path: Path) -> None:
+    _, (result,) = convert_text(report_of(f'<UnitTestResult testName="a" outcome="{outcome}"/>'), tmp_path)
+
+    assert result["status"] == status
+
+
+def test_unknown_outcome_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError) as error:
+        convert_text(report_of('<UnitTestResult testName="a" outcome="Odd"/>'), tmp_path)
+
+    assert error.value.errors()[0]["loc"] == (0, "status")
+
+
+@pytest.mark.parametrize(
+    ("report", "reason"),
+    [
+        ('<!DOCTYPE TestRun [<!ENTITY a "b">]><TestRun>&a;</TestRun>', "must not declare entities"),
+        ("<TestRun>" + "<Results>" * 300, "nested more than 200 levels"),
+        (f"<TestRun><UnitTestResult testName='{'x' * 17_000_000}'/></TestRun>", "tag or comment that is larger"),
+        ("<TestRun><Results>", "not well-formed XML"),
+        ("<TestRun/><TestRun/>", "not well-formed XML"),
+    ],
+    ids=["entity", "depth", "tag", "truncated", "two documents"],
+)
+def test_hostile_report_is_rejected(report: str, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match=reason) as error:
+        convert_text(report, tmp_path)
+
+    assert error.value.reason == "malformed_report"
+
+
+def test_size_of_classes_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(case_classes, "_MAX_NAMES", 10)
+    classes = CaseClasses()
+    for number in range(1_000):
+        classes.add(str(number), "Cart" if number % 2 else "Stock")
+
+    assert [classes.find(test_id) for test_id in ("1", "2", "999", "1000")] == ["Cart", "Stock", "Cart", None]
+    with pytest.raises(ReportError, match="more than 10 characters"):
+        classes.add("1", "Orders")
+
+
+@pytest.mark.parametrize(
+    ("text", "duration_ms"),
+    [
+        ("00:00:00.0597420", 59.742), ("01:02:03", 3_723_000), ("1.02:03:04.5", 93_784_500), ("00:00:00", 0),
+        ("00:00:00.0000001", 1), ("-00:00:01", None), ("1:2", None), ("soon", None), ("999999999.00:00:00", None),
+    ],
+)  # fmt: skip
+def test_time_spans(text: str, duration_ms: float | None) -> None:
+    assert timespan_ms(text) == duration_ms
+
+
+def test_invalid_duration_is_noted(tmp_path: Path) -> None:
+    report: Any = report_of('<UnitTestResult testName="a" outcome="Passed" duration="soon"/>')
+    summary, (result,) = convert_text(report, tmp_path)
+
+    assert "duration_ms" not in result
+    assert summary.notes == ("duration: 1 durations are invalid, such as 'soon'. They are stored as unknown.",)
