@@ -4,6 +4,8 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
@@ -32,6 +34,7 @@ from service.store.postgres import migrations
 from service.store.postgres.database import Connection, Row, as_owner
 from service.usecases.administration import administer, keys
 from service.usecases.administration.delete_organization import OrganizationDeletion
+from service.usecases.administration.export_organization import OrganizationExport
 from service.usecases.retention.apply_retention import RemovedMonth, apply_retention
 from service.usecases.retention.count_expired import ExpiredSize, count_expired
 from service.usecases.webhooks.encrypt_secrets import encrypt_secrets
@@ -229,6 +232,23 @@ async def _delete_organization(settings: Settings, slug: str) -> None:
         as_owner(database_url(settings)) as owner,
     ):
         await OrganizationDeletion(worker, owner, open_storage(settings)).run(slug)
+
+
+@organization_commands.command("export")
+@click.argument("slug", type=_SLUG)
+@click.option("-o", "--output", "folder", type=click.Path(path_type=Path), required=True, help="A new or empty folder.")
+def export_organization_command(slug: str, folder: Path) -> None:
+    """Write all rows and files of the organization SLUG to a folder, without secrets.
+
+    The folder appears when the export is complete.
+    """
+    _run(lambda settings: _export_organization(settings, slug, folder))
+    click.echo(f"exported organization {slug} to {folder}", err=True)
+
+
+async def _export_organization(settings: Settings, slug: str, folder: Path) -> None:
+    async with database_connection(settings, "results_worker") as worker:
+        await OrganizationExport(worker, open_storage(settings), partial(click.echo, err=True)).run(slug, folder)
 
 
 @cli.group("keys")
