@@ -15,6 +15,7 @@ from service.reports.errors import ReportError, malformed
 _PER_LIST: Final = 500
 _MAX_RESULTS: Final = 2_000  # per line
 _MAX_BYTES: Final = 2 * 2**20  # per line, unless a single result is larger
+_NUL: Final = b"\\u0000"
 _MAX_FILE_BYTES: Final = 4 * 2**30  # only a report that was built to expand can reach this size
 
 
@@ -85,7 +86,9 @@ def read_chunks(path: Path) -> Iterator[bytes]:
 
 
 def _dump(results: list[ResultIn]) -> bytes:
+    """Return the results as JSON without characters that PostgreSQL can't store, so that equal names stay equal."""
     try:
-        return orjson.dumps(results)
+        dumped = orjson.dumps(results)
     except TypeError:  # lone surrogates
         return orjson.dumps(clean_json(results)[0])
+    return orjson.dumps(clean_json(results)[0]) if _NUL in dumped else dumped

@@ -41,7 +41,6 @@ from service.usecases.ingest.validate_events import (
 )
 
 _RUN: Final = TypeAdapter(UploadedRun)
-_NUL: Final = b"\\u0000"
 # Reports can be uploaded long after they were written. If only the time of receipt states when the run completed, an
 # earlier start is ignored, because the difference isn't the duration of the run.
 _LONGEST_RUN: Final = timedelta(days=1)
@@ -130,15 +129,14 @@ class ParsedReport:
     def _validate(self, chunk: bytes) -> IndexedResults:
         """Return the valid results of the chunk with their indexes in the upload."""
         first = self._index
-        if _NUL not in chunk:
-            try:
-                validated = RESULTS.validate_json(chunk)
-            except ValidationError:
-                pass  # validate one by one, so that valid results are stored
-            else:
-                self._index += len(validated)
-                return list(enumerate(validated, first))
-        items = texts.clean_json(orjson.loads(chunk))[0]
+        try:
+            validated = RESULTS.validate_json(chunk)
+        except ValidationError:
+            pass  # validate one by one, so that valid results are stored
+        else:
+            self._index += len(validated)
+            return list(enumerate(validated, first))
+        items = orjson.loads(chunk)
         self._index += len(items)
         return [pair for pair in enumerate(items, first) if self._is_valid(*pair)]
 

@@ -1,5 +1,6 @@
 """Uploads of several files in one form: all reports are one event."""
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,22 @@ async def test_worse_outcome_of_a_case_in_two_reports_wins(reports: Reports, ord
     assert {name: result["status"] for name, result in (await results(reports)).items()} == {
         "pays": "failed", "ships": "passed",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("other", ["pays\0", "pays\N{REPLACEMENT CHARACTER}"], ids=range(2))
+async def test_names_that_are_equal_after_the_replacement_of_characters_are_one_case(
+    reports: Reports, other: str
+) -> None:
+    texts = [
+        json.dumps({"results": [{"name": name, "status": status}]})
+        for name, status in [("pays\0", "failed"), (other, "passed")]
+    ]
+    form = form_of(*(("report", f"{number}.json", text, "application/json") for number, text in enumerate(texts)))
+    receipt = await reports.ingest(form)
+    assert (receipt["status"], receipt["results"]) == ("stored", 1)
+    assert {name: result["status"] for name, result in (await results(reports)).items()} == {
+        "pays\N{REPLACEMENT CHARACTER}": "failed"
+    }
 
 
 async def test_repeated_names_within_a_report_stay_occurrences(reports: Reports) -> None:
