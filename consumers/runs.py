@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from consumers.messages import Delivery, HandlerOutcome, MessageHandler, Postponement, Rejection
 from consumers.metrics import count_batch
-from service.contracts.cloudevents import to_structured_mode
+from service.contracts.cloudevents import ConflictingPrefixes, to_structured_mode
 from service.usecases.ingest.batch_items import EventOutcome
 from service.usecases.ingest.ingest_runs import RunIngest
 
@@ -15,12 +15,22 @@ def runs_handler(ingest: RunIngest) -> MessageHandler:
 
     async def handle(deliveries: Sequence[Delivery]) -> list[HandlerOutcome]:
         started = time.perf_counter()
-        bodies = [to_structured_mode(delivery.body, delivery.content_type, delivery.headers) for delivery in deliveries]
-        outcomes = await ingest.ingest(bodies)
+        read = [_read(delivery) for delivery in deliveries]
+        bodies = [body for body in read if isinstance(body, bytes)]
+        stored = iter(await ingest.ingest(bodies) if bodies else ())
+        outcomes = [next(stored) if isinstance(item, bytes) else item for item in read]
         count_batch(outcomes, started)
         return [_handler_outcome(outcome) for outcome in outcomes]
 
     return handle
+
+
+def _read(delivery: Delivery) -> bytes | EventOutcome:
+    """Return the event in structured mode, or the outcome if its headers are invalid."""
+    try:
+        return to_structured_mode(delivery.body, delivery.content_type, delivery.headers)
+    except ConflictingPrefixes as error:
+        return EventOutcome("rejected", "invalid", str(error))
 
 
 def _handler_outcome(outcome: EventOutcome) -> HandlerOutcome:

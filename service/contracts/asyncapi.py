@@ -3,11 +3,12 @@
 docs/asyncapi.yaml is its committed copy.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from service.contracts.cloudevents import STRUCTURED
+from service.contracts.cloudevents import HEADER_PREFIXES, STRUCTURED
 from service.contracts.events import ENVELOPES
 from service.contracts.run_events import RUN_COMPLETED_EVENT
 from service.domain.events import EVENTS, EventSubject
@@ -89,10 +90,15 @@ def _message_key(subject: EventSubject) -> str:
     return f"{subject}Event"
 
 
+def _listed(prefixes: Sequence[str]) -> str:
+    return ", ".join(f"`{prefix}`" for prefix in prefixes)
+
+
 _RUNS: Final[dict[str, Any]] = {
     "address": "run.completed",
     "description": "CloudEvents 1.0 in structured or binary mode, at most 4 MiB. Publish persistent messages with "
-    "publisher confirms.",
+    "publisher confirms. In binary mode, the body is `data`, and each attribute is a header: its lowercase name after "
+    f"one of the prefixes {_listed(HEADER_PREFIXES)}. All attributes of a message have the same prefix.",
     "messages": {"runCompleted": {"$ref": "#/components/messages/runCompleted"}},
     "bindings": {
         "amqp": {

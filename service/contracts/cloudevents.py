@@ -1,17 +1,26 @@
 """CloudEvents 1.0 over AMQP: conversion of both content modes to the structured mode (JSON event format)."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 import orjson
 
 STRUCTURED: Final = "application/cloudevents+json"
 # The AMQP binding prefixes attributes with "cloudEvents:", or with "cloudEvents_" if a client doesn't support colons.
-_PREFIXES: Final = ("cloudEvents:", "cloudEvents_")
+# The RabbitMQ binding prefixes them with "ce-". Names of AMQP headers are case-sensitive.
+HEADER_PREFIXES: Final = ("cloudEvents:", "cloudEvents_", "ce-")
+
+
+class ConflictingPrefixes(ValueError):
+    """The headers of a message contain attributes with different prefixes."""
 
 
 def to_structured_mode(body: bytes, content_type: str | None, headers: Mapping[str, Any]) -> bytes:
-    """Return the event as one JSON object. In binary mode, the headers are the attributes and the body is `data`."""
+    """Return the event as one JSON object. In binary mode, the headers are the attributes and the body is `data`.
+
+    Raises ConflictingPrefixes if the headers are those of several bindings.
+    """
     if content_type is not None and content_type.partition(";")[0].strip() == STRUCTURED:
         return body
     attributes = _attributes(headers)
@@ -22,9 +31,20 @@ def to_structured_mode(body: bytes, content_type: str | None, headers: Mapping[s
 
 
 def _attributes(headers: Mapping[str, Any]) -> dict[str, str]:
+    prefixes = [prefix for prefix in HEADER_PREFIXES if any(name.startswith(prefix) for name in headers)]
+    if len(prefixes) > 1:
+        raise ConflictingPrefixes(
+            f"headers: attributes have the prefixes {' and '.join(prefixes)}. Use one prefix for all attributes."
+        )
     return {
-        name[len(prefix) :]: value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+        name[len(prefix) :]: _text(value)
+        for prefix in prefixes
         for name, value in headers.items()
-        for prefix in _PREFIXES
         if name.startswith(prefix)
     }
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()  # an AMQP timestamp, which has a time zone
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from functools import partial
 
 import aio_pika
@@ -35,13 +36,41 @@ async def test_published_event_is_stored_and_acknowledged(broker: Broker, store:
 
 
 @pytest.mark.usefixtures("consumers")
-@pytest.mark.parametrize("prefix", ["cloudEvents:", "cloudEvents_"])
+@pytest.mark.parametrize("prefix", ["cloudEvents:", "cloudEvents_", "ce-"])
 async def test_binary_mode_is_accepted(broker: Broker, store: Store, prefix: str) -> None:
     event = run_event()
     data = event.pop("data")
     headers = {f"{prefix}{name}": value for name, value in event.items()}
     await broker.publish(body(data), headers=headers, content_type="application/json")
     await until(lambda: has_runs(store, 1), "the run")
+
+
+@pytest.mark.usefixtures("consumers")
+async def test_time_of_binary_mode_can_be_a_timestamp(broker: Broker, store: Store) -> None:
+    time = datetime.now(UTC).replace(microsecond=0)
+    event = {**run_event(), "time": time}
+    data = event.pop("data")
+    headers = {f"ce-{name}": value for name, value in event.items()}
+    await broker.publish(body(data), headers=headers, content_type="application/json")
+    await until(lambda: has_runs(store, 1), "the run")
+    assert await store.pool.fetchval("SELECT completed_at FROM runs") == time
+
+
+@pytest.mark.usefixtures("consumers")
+async def test_headers_with_two_prefixes_are_rejected(broker: Broker, store: Store) -> None:
+    event = run_event("conflicting")
+    data = event.pop("data")
+    headers = {f"{prefix}{name}": value for name, value in event.items() for prefix in ("cloudEvents_", "ce-")}
+    await broker.publish(run_event("before"))
+    await broker.publish(body(data), headers=headers, content_type="application/json")
+    await broker.publish(run_event("after"))
+    await until(lambda: has_runs(store, 2), "both valid runs")
+    await until(lambda: has_dead_letters(broker, 1), "the dead letter")
+    [dead_letter] = await broker.pop_dead_letters()
+    assert dead_letter.headers["x-reason"] == "invalid"
+    assert dead_letter.headers["x-message"] == (
+        "headers: attributes have the prefixes cloudEvents_ and ce-. Use one prefix for all attributes."
+    )
 
 
 @pytest.mark.usefixtures("consumers")

@@ -10,6 +10,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from service.contracts.asyncapi import RUN_EVENT_EXAMPLE, document
+from service.contracts.cloudevents import HEADER_PREFIXES
 from service.contracts.run_events import RUN_COMPLETED_EVENT
 from service.domain.events import EVENT_TYPES
 
@@ -33,6 +34,11 @@ def test_example_is_valid_by_contract_and_by_schema() -> None:
     message = DOCUMENT["components"]["messages"]["runCompleted"]
     schema = {**message["payload"], "components": DOCUMENT["components"]}
     Draft202012Validator(_without_patterns(schema)).validate(RUN_EVENT_EXAMPLE)
+
+
+def test_every_prefix_of_headers_is_described() -> None:
+    description = DOCUMENT["channels"]["runs"]["description"]
+    assert all(f"`{prefix}`" in description for prefix in HEADER_PREFIXES)
 
 
 def test_every_event_type_is_described_once() -> None:
