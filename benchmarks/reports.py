@@ -19,6 +19,7 @@ from xml.etree.ElementTree import iterparse
 
 from benchmarks.stored_reports import stored_per_s
 from service.reports.convert import convert
+from service.reports.output import OutputWriter
 
 BUDGET: Final = 0.4
 ROUNDS: Final = 5
@@ -65,11 +66,21 @@ def properties_case(suite: int, case: int) -> str:
     )
 
 
+def failing_case(suite: int, case: int) -> str:
+    """Return a case with output; one case in five fails, so that its output is stored."""
+    failure = "" if case % 5 else f'<failure message="no stock">{TRACEBACK}</failure>'
+    return (
+        f'  <testcase name="adds{case}" classname="org.example.shop.Cart{suite}Test" time="0.1">{failure}'
+        f"<system-out><![CDATA[{OUTPUT}]]></system-out></testcase>\n"
+    )
+
+
 SHAPES: Final[dict[str, tuple[Callable[[int, int], str], ...]]] = {
     "pytest": (pytest_case,),
     "gotestsum": (gotestsum_case,),
     "surefire": (surefire_case,),
     "properties": (properties_case,),
+    "output": (failing_case,),
     "mixed": (pytest_case, gotestsum_case, surefire_case),
 }
 
@@ -94,7 +105,8 @@ def bare_loop(path: Path) -> None:
 
 def run_conversion(path: Path) -> None:
     """Convert the report as a parser process does."""
-    convert(path, path.with_suffix(".results"))
+    with path.with_suffix(".output").open("wb") as output:
+        convert(path, path.with_suffix(".results"), output=OutputWriter(output))
 
 
 def fastest_s(path: Path, *functions: Callable[[Path], None]) -> list[float]:

@@ -42,7 +42,10 @@ class Attempt(NamedTuple):
 
 
 class ArtifactReference(NamedTuple):
-    """A file that a producer references. The service doesn't store its bytes."""
+    """A file that a producer references, or an output of a report, which is a part of the stored file `path`.
+
+    The service doesn't store the bytes of a file that a producer references.
+    """
 
     kind: str
     name: str
@@ -50,6 +53,8 @@ class ArtifactReference(NamedTuple):
     size: int | None
     sha256: bytes | None
     uri: str | None
+    path: str | None = None
+    byte_offset: int | None = None
 
 
 class CaseOutcome(NamedTuple):

@@ -5,8 +5,10 @@ from typing import Any, Final
 
 from service.contracts.run_events import AttemptIn, ResultIn
 from service.domain.results import MAX_DURATION_MS
+from service.reports.output import of_attempt, output_of, set_output
 
 MAX_ATTEMPTS: Final = 1_000  # per result; only the last ones are stored
+_ROW_LISTS: Final = ("attempts", "artifacts", "output")
 
 
 def attempts_of(result: ResultIn) -> list[AttemptIn]:
@@ -30,8 +32,8 @@ def sum_of_durations(first: AttemptIn | ResultIn, second: AttemptIn | ResultIn) 
 
 
 def count_rows(results: Iterable[Any]) -> int:
-    """Return the number of results and of their listed attempts and artifacts. Results can be unvalidated."""
-    return sum(1 + _length(result, "attempts") + _length(result, "artifacts") for result in results)
+    """Return the number of results and of their attempts, artifacts, and outputs. Results can be unvalidated."""
+    return sum(1 + sum(_length(result, name) for name in _ROW_LISTS) for result in results)
 
 
 def _length(result: Any, name: str) -> int:
@@ -51,4 +53,5 @@ def add_attempt(first: ResultIn, second: ResultIn) -> ResultIn:
     artifacts = [*(first.get("artifacts") or ()), *(second.get("artifacts") or ())]
     if artifacts:
         merged["artifacts"] = list({artifact["name"]: artifact for artifact in artifacts}.values())
+    set_output(merged, [*of_attempt(len(attempts_of(first)), output_of(first)), *output_of(second)])
     return merged

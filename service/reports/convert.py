@@ -10,6 +10,7 @@ from service.domain.report_formats import ReportFormatName
 from service.domain.reports import MAX_REPORT_ROWS
 from service.reports.chunks import ChunkWriter
 from service.reports.formats import open_report
+from service.reports.output import OutputWriter
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +35,12 @@ class ReportSummary:
 
 
 def convert(
-    source: Path, target: Path, content_type: str | None = None, max_rows: int = MAX_REPORT_ROWS
-) -> ReportSummary:
+    source: Path, target: Path, content_type: str | None = None, max_rows: int = MAX_REPORT_ROWS,
+    output: OutputWriter | None = None,
+) -> ReportSummary:  # fmt: skip
     """Write the results of a report to `target` (see chunks.py), in memory that doesn't grow with the report.
+
+    The output of results that didn't pass is written to `output`.
 
     Raises ReportError and deletes the target if the report can't be read to its end or is too large, so that no
     partial run is stored.
@@ -44,6 +48,7 @@ def convert(
     try:
         with source.open("rb") as report, target.open("wb") as file:
             read, metadata = open_report(report, content_type)
+            metadata.output = output or metadata.output
             writer = ChunkWriter(file, max_rows)
             for results in read(report, metadata):
                 writer.add(results)

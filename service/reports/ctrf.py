@@ -14,6 +14,7 @@ from service.reports.json_stream import JsonStream
 from service.reports.json_values import add_duration, attachments_of, line_of, object_of, objects_of, text_of, texts_of
 from service.reports.metadata import ReportMetadata, UnreadableDurations
 from service.reports.not_run import NOT_RUN
+from service.reports.output import OutputPart, OutputText, OutputWriter, of_attempt, set_output
 from service.reports.paths import portable_name, portable_path
 from service.reports.suites import suite_label
 from service.reports.times import epoch_ms
@@ -31,6 +32,7 @@ _RUN_FIELDS: Final = {
     "buildUrl": "ci_url",
     "testEnvironment": "environment",
 }
+_OUTPUTS: Final = ("stdout", "stderr", "steps", "snippet")
 _PROPERTIES: Final = frozenset({"tags", "labels", "extra"})
 _DECLARED: Final = {"tests": "tests", "failed": "failures", "skipped": "skipped", "pending": "skipped"}
 _COUNT_OF: Final = {"failed": "failures", "skipped": "skipped"}
@@ -75,7 +77,33 @@ def result_of(test: Any, metadata: ReportMetadata) -> ResultIn:
     if attachments := [attachment for part in parts for attachment in attachments_of(part)]:
         result["artifacts"] = references(attachments)
     _add_properties(result, test, metadata)
+    set_output(result, list(_output_of(result, test, metadata.output)))
     return result
+
+
+def _output_of(result: ResultIn, test: Mapping[str, Any], output: OutputWriter) -> Iterator[OutputPart]:
+    """Write the output of the listed attempts and of the test, unless they passed, and yield its parts."""
+    heading = f"{result.get('suite')} {result['name']}"
+    for number, attempt in enumerate(objects_of(test, "retryAttempts"), 1):
+        if _status_of(attempt) != "passed":
+            yield from of_attempt(number, output.add(heading, _texts(attempt)))
+    if result["status"] != "passed":
+        yield from output.add(heading, _texts(test))
+
+
+def _texts(part: Mapping[str, Any]) -> Iterator[tuple[str, OutputText]]:
+    for name in _OUTPUTS:
+        value = part.get(name)
+        lines = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+        if text := "\n".join(line if isinstance(line, str) else _step_line(line) for line in lines):
+            yield f"{name}.txt", OutputText(text)
+
+
+def _step_line(step: Any) -> str:
+    """Return a line such as `passed: open the page`."""
+    if isinstance(step, dict) and isinstance(step.get("name"), str):
+        return f"{step.get('status')}: {step['name']}"
+    return json.dumps(step, ensure_ascii=False)
 
 
 def _add_properties(result: ResultIn, test: Mapping[str, Any], metadata: ReportMetadata) -> None:

@@ -11,6 +11,7 @@ from service.reports.attempts import MAX_ATTEMPTS
 from service.reports.junit_cases import STATUS_OF, JUnitCase, JUnitElement, JUnitSuite, result_of, suite_level_result
 from service.reports.junit_dialects import is_playwright, repeats_adjacent_cases, repeats_cases
 from service.reports.metadata import FAILURE_COUNTS, ReportMetadata
+from service.reports.output import OutputText, output_of, set_output
 from service.reports.retries import AdjacentRepeats, RepeatsInSuite
 from service.reports.times import milliseconds, timestamp
 from service.reports.xml_reader import XmlAttributes, XmlReader, read_xml
@@ -22,7 +23,7 @@ _DECLARED: Final = {name: name for name in ("tests", "failures", "errors", "skip
 _PATH_ATTRIBUTES: Final = ("path", "file", "href", "url", "uri", "src", "source")
 
 # The state of an open element; None if the element has no meaning here.
-OpenElement = JUnitSuite | JUnitCase | JUnitElement | MarkerScanner
+OpenElement = JUnitSuite | JUnitCase | JUnitElement | OutputText
 
 
 def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
@@ -41,8 +42,11 @@ class _JUnitReader(XmlReader):
         self._suites = [JUnitSuite({})]
         self._case: JUnitCase | None = None
         self._scanner = MarkerScanner()
+        self._output = metadata.output
+        self._output_text = OutputText()  # of the open output of a case
         self._playwright = self._root_declares = self._root_has_time = False
         self._case_count = self._top_suites = 0
+        self._returned = self._not_passed = 0  # numbers of results
         self._openers = {
             "testcase": self._open_case,
             "testsuites": self._open_root,
@@ -62,10 +66,17 @@ class _JUnitReader(XmlReader):
             **dict.fromkeys(("system-out", "system-err"), self._pop_text_handler),
         }
 
+    def feed(self, chunk: bytes) -> list[ResultIn]:
+        """Parse the next chunk of the file, and return the results that end in it."""
+        results = super().feed(chunk)
+        self._returned += len(results)
+        return results
+
     def finish(self) -> list[ResultIn]:
         """End the document, and return the remaining results."""
         results = super().finish()
         self._metadata.counted["tests"] = self._case_count
+        self._write_suite_output(self._suites[0])
         return results
 
     def _open_root(self, _tag: str, attributes: XmlAttributes) -> JUnitSuite:
@@ -93,12 +104,21 @@ class _JUnitReader(XmlReader):
             self._top_suites += 1
             # The only suite is the root. The durations of several suites can overlap.
             self._metadata.times.set_duration(duration_ms if self._top_suites == 1 else None)
+        suite.first_result, suite.not_passed = self._returned + len(self._results), self._not_passed
         self._suites.append(suite)
         return suite
 
     def _close_suite(self, suite: JUnitSuite) -> None:
         self._suites.pop()
         self._results.extend(suite.repeats.flush() if suite.repeats else ())
+        self._write_suite_output(suite)
+
+    def _write_suite_output(self, suite: JUnitSuite) -> None:
+        """Write the output of a suite if it contains a result that didn't pass."""
+        if suite.outputs and self._not_passed > suite.not_passed:
+            texts = [(f"suite-{tag}.txt", text) for tag, text in suite.outputs.items()]
+            end = self._returned + len(self._results)
+            self._output.add_suite(suite.label(None), suite.first_result, end, texts)
 
     def _add_times(self, attributes: XmlAttributes) -> float | None:
         """Add the times of a suite to those of the run, and return the duration of the suite."""
@@ -125,6 +145,10 @@ class _JUnitReader(XmlReader):
         result = result_of(case, self._unreadable)
         if result["status"] != "passed":
             self._metadata.counted[_COUNT_OF[result["status"]]] += 1
+            self._not_passed += 1
+            if case.outputs:
+                heading = f"{result['suite']} {result['name']}"
+                set_output(result, [*output_of(result), *self._output.add(heading, _named(case.outputs))])
         if case.outcomes:
             self._count_executions(case.outcomes, result["status"])
         repeats = case.suite.repeats
@@ -155,18 +179,34 @@ class _JUnitReader(XmlReader):
         parent = self._open[-1]
         if isinstance(parent, JUnitCase):
             parent.outcomes = [*(parent.outcomes or ()), outcome]
+            self._write_attempt_output(outcome, parent)
         else:
+            self._not_passed += 1
             self._metadata.counted[_COUNT_OF[outcome.status]] += 1
             self._results.append(suite_level_result(outcome, self._suites[-1]))
 
-    def _open_output(self, _tag: str, _attributes: XmlAttributes) -> MarkerScanner | None:
-        if self._case is None:
-            return None
-        self._scanner.reset()
-        self._push_text_handler(self._scan)
-        return self._scanner
+    def _write_attempt_output(self, outcome: JUnitElement, case: JUnitCase) -> None:
+        if outcome.outputs:
+            heading = f"{case.suite.label(case.attributes.get('classname'))} {case.attributes.get('name', '')}"
+            outcome.output = self._output.add(heading, _named(outcome.outputs))
+            outcome.outputs = None
 
-    def _scan(self, text: str) -> None:
+    def _open_output(self, tag: str, _attributes: XmlAttributes) -> OutputText:
+        parent = self._open[-1]
+        owner: JUnitSuite | JUnitCase | JUnitElement = self._case or self._suites[-1]
+        if isinstance(parent, JUnitElement) and parent.tag.startswith(("flaky", "rerun")):
+            owner = parent
+        text = _output_text(owner, tag)
+        if self._case is None:
+            self._push_text_handler(text.collect)
+        else:
+            self._output_text = text
+            self._scanner.reset()
+            self._push_text_handler(self._collect_and_scan)
+        return text
+
+    def _collect_and_scan(self, text: str) -> None:
+        self._output_text.collect(text)
         for path in self._scanner.scan(text):
             self._attach(path)
 
@@ -209,6 +249,22 @@ class _JUnitReader(XmlReader):
         element = JUnitElement(tag, attributes)
         self._push_text_handler(element.collect)
         return element
+
+
+def _output_text(owner: JUnitSuite | JUnitCase | JUnitElement, tag: str) -> OutputText:
+    """Return the text of an output. Several elements of one tag are one text, in lines of their own."""
+    if owner.outputs is None:
+        owner.outputs = {}
+    known = owner.outputs.get(tag)
+    if known is not None:
+        known.collect("\n")
+        return known
+    owner.outputs[tag] = text = OutputText()
+    return text
+
+
+def _named(outputs: dict[str, OutputText]) -> Iterator[tuple[str, OutputText]]:
+    return ((f"{tag}.txt", text) for tag, text in outputs.items())
 
 
 def _ignore(_opened: OpenElement) -> None:

@@ -13,6 +13,7 @@ from service.reports.failures import MAX_COLLECTED, join_failures
 from service.reports.junit_dialects import allows_failures
 from service.reports.metadata import UnreadableDurations
 from service.reports.not_run import NOT_RUN, NOT_RUN_FLAGS
+from service.reports.output import OutputPart, OutputText, of_attempt, set_output
 from service.reports.paths import UNUSUAL_STARTS, portable_name, portable_path, relative_path, root_of_configuration
 from service.reports.retries import RepeatMerger
 from service.reports.suites import MAX_LABEL, SUITE_LEVEL_NAME, suite_label
@@ -41,7 +42,9 @@ _OPTIONAL_ATTRIBUTES: Final = _STATUS_ATTRIBUTES | NOT_RUN_FLAGS | {"file", "tim
 class JUnitSuite:
     """An open suite with the values that its cases inherit."""
 
-    __slots__ = ("file", "labels", "path", "relative_file", "repeats", "root")
+    __slots__ = (
+        "file", "first_result", "labels", "not_passed", "outputs", "path", "relative_file", "repeats", "root",
+    )  # fmt: skip
 
     def __init__(
         self, attributes: XmlAttributes, parent: "JUnitSuite | None" = None, project: str | None = None
@@ -61,6 +64,9 @@ class JUnitSuite:
         # Suites in a suite whose producer repeats cases repeat them too.
         self.repeats: RepeatMerger | None = type(parent.repeats)() if parent and parent.repeats else None
         self.labels: dict[str | None, str] = {}
+        self.outputs: dict[str, OutputText] | None = None
+        # The numbers of results, and of results that didn't pass, before the suite.
+        self.first_result = self.not_passed = 0
 
     def expect_repeats(self, merger: Callable[[], RepeatMerger]) -> None:
         """Treat repeated cases in this suite and its nested suites as attempts, because the producer retries cases."""
@@ -77,11 +83,13 @@ class JUnitSuite:
 class JUnitElement:
     """An open element whose text is used: an outcome, a property, or an attachment."""
 
-    __slots__ = ("_size", "_texts", "attributes", "tag")
+    __slots__ = ("_size", "_texts", "attributes", "output", "outputs", "tag")
 
     def __init__(self, tag: str, attributes: XmlAttributes) -> None:
         self.tag = tag
         self.attributes = attributes
+        self.outputs: dict[str, OutputText] | None = None
+        self.output: Sequence[OutputPart] = ()  # the written outputs
         self._texts: list[str] = []
         self._size = 0
 
@@ -105,7 +113,7 @@ class JUnitElement:
 class JUnitCase:
     """An open test case."""
 
-    __slots__ = ("attachments", "attributes", "outcomes", "properties", "suite")
+    __slots__ = ("attachments", "attributes", "outcomes", "outputs", "properties", "suite")
 
     def __init__(self, attributes: XmlAttributes, suite: JUnitSuite) -> None:
         self.attributes = attributes
@@ -114,6 +122,7 @@ class JUnitCase:
         self.properties: PropertyCollector | None = None
         self.outcomes: list[JUnitElement] | None = None
         self.attachments: list[Attachment] | None = None
+        self.outputs: dict[str, OutputText] | None = None
 
     def attach(self, attachment: Attachment) -> None:
         """Add a file of the case."""
@@ -219,6 +228,8 @@ def _set_status(result: ResultIn, outcomes: Sequence[JUnitElement], unreadable: 
         executions = [_attempt_of(outcome, unreadable) for outcome in (*flaky, *reruns)]
         # The case itself decides, also if it failed in its first execution, as in Surefire and nextest.
         result["attempts"] = [*executions, *attempts_of(result)][-MAX_ATTEMPTS:]
+        numbered = enumerate((*flaky, *reruns), 1)
+        set_output(result, [part for number, outcome in numbered for part in of_attempt(number, outcome.output)])
 
 
 def _most_severe(outcomes: Sequence[JUnitElement]) -> ResultStatus:

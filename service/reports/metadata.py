@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from service.domain.properties import PROPERTY_LIMITS
 from service.domain.report_formats import ReportFormatName
+from service.reports.output import OutputWriter
 from service.reports.run_times import RunTimes
 
 FAILURE_COUNTS: Final = ("failures", "errors")
@@ -40,6 +41,7 @@ class ReportMetadata:
     counted: Counter[str] = field(default_factory=Counter)
     executions: Counter[str] = field(default_factory=Counter)
     unreadable: UnreadableDurations = field(default_factory=UnreadableDurations)
+    output: OutputWriter = field(default_factory=OutputWriter)
     dropped_properties: int = 0
     notes: list[str] = field(default_factory=list)
     declares_failures: bool = False

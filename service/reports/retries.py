@@ -11,6 +11,7 @@ from service.contracts.run_events import AttemptIn, ResultIn
 from service.domain.statuses import FAILING
 from service.reports.attempts import add_attempt, attempts_of, sum_of_durations
 from service.reports.failures import join_failures
+from service.reports.output import OutputPart, output_of, set_output
 
 _MAX_PENDING: Final = 32 * 2**20  # characters, estimated
 _TEARDOWN: Final = ("failed on teardown", "test teardown failure")  # messages of pytest
@@ -104,6 +105,8 @@ def _with_teardown_error(result: ResultIn, teardown: ResultIn) -> ResultIn:
     attempt: AttemptIn = {**last, "status": "error", "duration_ms": duration_ms, "failure": join_failures(failures)}
     merged: ResultIn = {**result, "status": "error", "failure": join_failures(failures)}
     merged["duration_ms"] = sum_of_durations(result, teardown)
+    of_teardown: list[OutputPart] = [{**part, "name": f"teardown-{part['name']}"} for part in output_of(teardown)]
+    set_output(merged, [*output_of(result), *of_teardown])
     if earlier:
         merged["attempts"] = [*earlier, attempt]
     return merged

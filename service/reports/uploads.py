@@ -4,6 +4,7 @@ import gzip
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
@@ -15,6 +16,7 @@ from service.domain.reports import Encoding, ReportLimits
 from service.reports.chunks import read_chunks
 from service.reports.convert import ReportSummary, convert
 from service.reports.errors import ReportError, malformed
+from service.reports.output import OutputWriter, SuiteOutput
 from service.reports.summaries import combine
 
 _CHUNK_BYTES: Final = 256 * 1024
@@ -40,33 +42,46 @@ class ReportFile(NamedTuple):
 class ReadUpload(NamedTuple):
     """The converted reports of one upload, and the names that must be processed together.
 
-    These are case IDs that occur more than once in a report, and names that occur in more than one report.
+    These are case IDs that occur more than once in a report, and names that occur in more than one report. `output` is
+    the file with the output of all reports, or None if there is no output.
     """
 
     summary: ReportSummary
     files: tuple[ReportFile, ...]
     repeated: frozenset[NameInUpload]
+    output: Path | None = None
+    suite_output: tuple[SuiteOutput, ...] = ()
 
 
 def read_upload(files: Sequence[ReportFile], limits: ReportLimits) -> ReadUpload:
     """Decompress the reports if necessary, and write their results to their targets. Deletes decompressed files.
 
-    The limits apply to all reports together. Raises ReportError if a report can't be read or the upload exceeds the
-    limits.
+    The output of the reports is written to one file in the folder of the first target. The limits apply to all reports
+    together. Raises ReportError if a report can't be read or the upload exceeds the limits.
     """
+    path = files[0].target.with_name("output")
+    with path.open("wb") as target:
+        output = OutputWriter(target)
+        summary = combine(_convert_all(files, limits, output), [file.name for file in files])
+    summary = replace(summary, notes=(*summary.notes, *output.notes))
+    repeated = _repeated_names([file.target for file in files])
+    return ReadUpload(summary, tuple(files), repeated, path if output.size else None, tuple(output.suites))
+
+
+def _convert_all(files: Sequence[ReportFile], limits: ReportLimits, output: OutputWriter) -> list[ReportSummary]:
     summaries: list[ReportSummary] = []
     for file in files:
         try:
-            unpacked_bytes, summary = _convert(file, limits)
+            unpacked_bytes, summary = _convert(file, limits, output)
         except ReportError as error:
             raise ReportError(error.reason, f"{file.name}: {error}" if file.name else str(error)) from None
         summaries.append(summary)
         limits = ReportLimits(limits.max_unpacked_bytes - unpacked_bytes, limits.max_rows - summary.rows)
-    combined = combine(summaries, [file.name for file in files])
-    return ReadUpload(combined, tuple(files), _repeated_names([file.target for file in files]))
+        output.first_result += summary.results
+    return summaries
 
 
-def _convert(file: ReportFile, limits: ReportLimits) -> tuple[int, ReportSummary]:
+def _convert(file: ReportFile, limits: ReportLimits, output: OutputWriter) -> tuple[int, ReportSummary]:
     """Convert one report. Return the size of the decompressed report, or 0 if it isn't compressed, and the summary."""
     source, unpacked_bytes = file.source, 0
     if compression := file.encoding or _detect_compression(source):
@@ -74,7 +89,7 @@ def _convert(file: ReportFile, limits: ReportLimits) -> tuple[int, ReportSummary
         _decompress(file.source, source, compression, limits.max_unpacked_bytes)
         file.source.unlink()
         unpacked_bytes = source.stat().st_size
-    summary = convert(source, file.target, file.content_type, limits.max_rows)
+    summary = convert(source, file.target, file.content_type, limits.max_rows, output)
     source.unlink()
     return unpacked_bytes, summary
 

@@ -5,7 +5,8 @@ from typing import Final, Literal, get_args
 
 from service.domain.ids import OrgId
 
-# artifacts: files of results and runs; exports: export files; inbox: uploaded reports and the data of large events
+# artifacts: files of results and runs; exports: export files; inbox: uploaded reports, the output of their results, and
+# the data of large events
 Area = Literal["artifacts", "exports", "inbox"]
 
 _OWNER: Final = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
@@ -13,7 +14,7 @@ _PART: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", re.ASCII)
 
 # The names that stored_path gets from the service, with the suffix of a partially written file.
 _PARTIAL: Final = re.compile(
-    r"(exports/\d+/exp_[0-9a-f]{32}/[0-9a-f]{32}[.a-z0-9]*|inbox/\d+/rcp_[0-9a-f]{32}/\d+"
+    r"(exports/\d+/exp_[0-9a-f]{32}/[0-9a-f]{32}[.a-z0-9]*|inbox/\d+/rcp_[0-9a-f]{32}/(\d+|output-[0-9a-f]{32})"
     r"|artifacts/\d+/[0-9a-f]{32}/[0-9a-f]{32})#\d+",
     re.ASCII,
 )

@@ -38,13 +38,17 @@ class Reference(NamedTuple):
 
 
 class ArtifactFile(NamedTuple):
-    """The file of one artifact. `path` is None for a reference to an external file."""
+    """The file of one artifact. `path` is None for a reference to an external file.
+
+    If `byte_offset` isn't None, the artifact is a part of the file, and `size` is the size of the part.
+    """
 
     name: str
     content_type: str | None
     size: int | None
     sha256: bytes | None
     path: str | None
+    byte_offset: int | None
 
 
 async def insert_stored(connection: Connection, artifact: StoredArtifact) -> None:

@@ -89,10 +89,12 @@ async def download_artifact(request: web.Request) -> web.StreamResponse:
             found = await artifacts.find_one(connection, caller.org_id, address, caller.project_id)
     if found is None or found.path is None or found.size is None:
         raise NotFound(f"artifact {request.match_info['id'][:100]!r} not found, or its file wasn't uploaded")
-    if resources.settings.artifacts_redirect and (url := await resources.storage.presign(found.path, _LINK_LIFETIME)):
+    # A presigned URL always refers to a complete object.
+    can_redirect = resources.settings.artifacts_redirect and found.byte_offset is None
+    if can_redirect and (url := await resources.storage.presign(found.path, _LINK_LIFETIME)):
         return web.Response(status=307, headers={"Location": url, "Cache-Control": "no-store"})
     content_type = safe_content_type(found.content_type) or "application/octet-stream"
-    file = Download(found.path, found.name, content_type, found.size, found.sha256)
+    file = Download(found.path, found.name, content_type, found.size, found.sha256, found.byte_offset or 0)
     return await send_file(request, resources.storage, file)
 
 

@@ -16,13 +16,14 @@ _RANGE: Final = re.compile(r"bytes=(?!-$)(\d{0,99})-(\d{0,99})", re.ASCII | re.I
 
 
 class Download(NamedTuple):
-    """A file in object storage and the metadata for its response headers."""
+    """A file in object storage, or its part that starts at `offset`, and the metadata for the response headers."""
 
     path: str
     name: str
     content_type: str
     size: int
     sha256: bytes | None
+    offset: int = 0  # bytes
 
 
 async def send_file(request: web.Request, storage: Storage, file: Download) -> web.StreamResponse:
@@ -36,7 +37,7 @@ async def send_file(request: web.Request, storage: Storage, file: Download) -> w
     response.content_length = end - start
     if byte_range:
         response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{file.size}"
-    chunks = await storage.read(file.path, start, end)
+    chunks = await storage.read(file.path, file.offset + start, file.offset + end)
     await response.prepare(request)
     try:
         if request.method != "HEAD":

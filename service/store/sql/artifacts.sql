@@ -3,7 +3,7 @@ INSERT INTO artifacts AS known (org_id, run_key, case_key, artifact_key, kind, n
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 ON CONFLICT (org_id, run_key, case_key, artifact_key) DO UPDATE
     SET content_type = coalesce(excluded.content_type, known.content_type), size = excluded.size,
-        sha256 = excluded.sha256, path = excluded.path, created_at = now()
+        sha256 = excluded.sha256, path = excluded.path, byte_offset = NULL, created_at = now()
 
 -- name: find_references  (of all results of a run, to files that weren't uploaded)
 SELECT case_key, artifact_key, kind, name, content_type, uri FROM artifacts
@@ -17,7 +17,7 @@ SELECT path FROM artifacts a WHERE org_id = $1 AND run_key = $2 AND case_key = $
 FOR UPDATE
 
 -- name: find_one
-SELECT a.name, a.content_type, a.size, a.sha256, a.path FROM artifacts a
+SELECT a.name, a.content_type, a.size, a.sha256, a.path, a.byte_offset FROM artifacts a
 WHERE a.org_id = $1 AND a.run_key = $2 AND a.case_key = $3 AND a.artifact_key = $4
   AND ($5::text IS NULL OR EXISTS (
       SELECT 1 FROM runs WHERE runs.org_id = $1 AND runs.run_key = $2 AND runs.project_id = $5))

@@ -79,6 +79,9 @@ LEFT JOIN LATERAL (
     SELECT status, run_id FROM receipts
     WHERE org_id = file.org_id AND upload IS NOT NULL
           AND split_part(upload -> 'reports' -> 0 ->> 'path', '/', 3) = file.folder AND upload -> 'is_reference' = 'false'
+    UNION ALL  -- the output of results is in the folder of the receipt
+    SELECT status, run_id FROM receipts
+    WHERE org_id = file.org_id AND receipt_id = file.folder AND file.path LIKE '%/output-%'
     LIMIT 1
 ) receipt ON true
 LEFT JOIN LATERAL (

@@ -38,11 +38,13 @@ FROM deleted GROUP BY status
 -- name: delete_replaced_details
 DELETE FROM result_details WHERE org_id = $1 AND run_key = $2 AND case_key = ANY ($3::bigint[])
 
--- name: delete_replaced_references  (keeps uploaded files, because they don't belong to the event)
-DELETE FROM artifacts WHERE org_id = $1 AND run_key = $2 AND case_key = ANY ($3::bigint[]) AND path IS NULL
+-- name: delete_replaced_references  (and outputs; keeps uploaded files, because they don't belong to the event)
+DELETE FROM artifacts
+WHERE org_id = $1 AND run_key = $2 AND case_key = ANY ($3::bigint[]) AND (path IS NULL OR byte_offset IS NOT NULL)
 
 -- name: insert_references  (keeps an uploaded file of the same name)
-INSERT INTO artifacts (org_id, run_key, case_key, artifact_key, kind, name, content_type, size, sha256, uri)
+INSERT INTO artifacts (org_id, run_key, case_key, artifact_key, kind, name, content_type, size, sha256, uri, path,
+                       byte_offset)
 SELECT * FROM unnest($1::int[], $2::uuid[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::bigint[],
-                     $9::bytea[], $10::text[])
+                     $9::bytea[], $10::text[], $11::text[], $12::bigint[])
 ON CONFLICT (org_id, run_key, case_key, artifact_key) DO NOTHING

@@ -123,7 +123,7 @@ SELECT run.project_id, sum(found.rows)::bigint AS rows, sum(found.bytes)::bigint
        (SELECT run_key FROM examined ORDER BY run_key DESC LIMIT 1) AS reached
 FROM examined run CROSS JOIN LATERAL (
     SELECT count(*) AS rows,
-           sum(pg_column_size(item.*) + CASE WHEN path IS NULL OR expires_at IS NOT NULL THEN 0 ELSE size END) AS bytes
+           sum(pg_column_size(item.*) + CASE WHEN path IS NULL OR byte_offset IS NOT NULL OR expires_at IS NOT NULL THEN 0 ELSE size END) AS bytes
     FROM artifacts item WHERE item.org_id = $1 AND item.run_key = run.run_key
 ) found
 GROUP BY run.project_id

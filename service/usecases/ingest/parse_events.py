@@ -9,7 +9,7 @@ from typing import Any, Final
 from service.contracts.run_events import ResultIn, RunIn
 from service.domain import texts
 from service.domain.errors import Reason
-from service.domain.results import MAX_EVENT_ROWS
+from service.domain.results import MAX_EVENT_ROWS, ArtifactReference
 from service.domain.runs import NO_STATUS_EVENT_S, FieldVersions, RunState, ShardVersion, set_failures_missing
 from service.domain.statuses import FAILING, STATUS_CODES
 from service.domain.variants import canonical_variant
@@ -58,6 +58,7 @@ class ParsedEvent:
     variant: str = ""  # in its canonical form, of the results that state none
     problems: list[Problem] = field(default_factory=list)
     rejected_count: int = 0
+    output: dict[int, list[ArtifactReference]] = field(default_factory=dict)  # of results of a report, by their index
 
     def reject(self, index: int, name: str | None, reason: str) -> None:
         """Add a problem for a result that isn't stored."""

@@ -107,6 +107,7 @@ def _outcome(event: ParsedEvent, index: int, result: ResultIn, key: CaseKey) -> 
     status = STATUS_CODES[result["status"]]
     flaky = len(attempts) > 1 and is_flaky(status, attempts)
     artifacts = tuple(_artifact(event, index, artifact) for artifact in result.get("artifacts") or ())
+    artifacts += tuple(event.output.get(index, ()))
     attempt_count = max(len(attempts), 1, min(MAX_ATTEMPTS, 1 + (result.get("retries") or 0)))
     if attempt_count > 1 and not attempts:
         attempts = (_attempt(event, index, result),)

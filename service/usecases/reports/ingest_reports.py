@@ -1,7 +1,7 @@
 """Ingestion of uploaded reports: claim a report, parse it in a child process, store it, and update its receipt."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ from service.domain.reports import (
     RETRY_WAITS,
     WORKER_ERROR_WAITS,
     ReportLimits,
+    StoredPart,
     UnsupportedUpload,
     Upload,
 )
@@ -26,11 +27,12 @@ from service.reports.uploads import ReadUpload, ReportFile
 from service.storage import Storage
 from service.store import reports
 from service.store.job_leases import REPORT_JOBS
-from service.store.postgres.database import Pool, is_conflict, is_data_error, is_outage
+from service.store.postgres.database import Connection, Pool, is_conflict, is_data_error, is_outage
 from service.store.reports import ClaimedReport
 from service.usecases.job_leases import ClaimLost, JobLease
 from service.usecases.reports.orphaned_uploads import FOLDER_PREFIX
 from service.usecases.reports.store_report import ReportOutcome, ReportStore
+from service.usecases.reports.write_output import write_output
 
 _LEASE: Final = timedelta(seconds=30)
 _RENEW_EVERY_S: Final = 5.0
@@ -106,8 +108,26 @@ class ReportIngester:
             async with AsyncExitStack() as slot:
                 async with self._lease(claimed.claim).renewing():
                     read = await self._read(claimed.upload, Path(folder))
+                    output = await self._write_output(claimed.claim, read)
                     connection = await slot.enter_async_context(self._store.slot())
-                return await self._store.store(connection, claimed, read)
+                return await self._store_results(connection, claimed, read, output)
+
+    async def _write_output(self, claim: Claim, read: ReadUpload) -> StoredPart | None:
+        if read.output is None:
+            return None
+        with _disk_errors():
+            return await write_output(self._storage, claim, read.output)
+
+    async def _store_results(
+        self, connection: Connection, claimed: ClaimedReport, read: ReadUpload, output: StoredPart | None
+    ) -> ReportOutcome:
+        """Store the results. Delete the file with their output if the transaction was certainly rolled back."""
+        try:
+            return await self._store.store(connection, claimed, read, output)
+        except Exception as error:
+            if output and not is_outage(error):
+                await self._delete([output.path])
+            raise
 
     def _lease(self, claim: Claim) -> JobLease:
         return JobLease(self._pool, REPORT_JOBS, claim, _LEASE, _RENEW_EVERY_S)
@@ -156,14 +176,17 @@ class ReportIngester:
         async with self._pool.acquire() as connection:
             rejected = await reports.finish(connection, claim, "rejected", 0, [_problem(reason, message)])
         if rejected:
-            await self._delete(document)
+            try:
+                await self._delete(Upload.of_document(document).paths)
+            except UnsupportedUpload as error:
+                log.warning("upload_deletion_failed", error=repr(error))
 
-    async def _delete(self, document: dict[str, Any]) -> None:
-        """Delete the files of a rejected report. If that fails, the periodic cleanup deletes them later."""
+    async def _delete(self, paths: Iterable[str]) -> None:
+        """Delete the files of a failed attempt. If that fails, the periodic cleanup deletes them later."""
         try:
-            for path in Upload.of_document(document).paths:
+            for path in paths:
                 await self._storage.delete(path)
-        except (Unavailable, UnsupportedUpload) as error:
+        except Unavailable as error:
             log.warning("upload_deletion_failed", error=repr(error))
 
 

@@ -24,7 +24,9 @@ FOLDER_PREFIX: Final = "zof-results-report-"
 _MIN_AGE: Final = timedelta(days=1)  # exceeds the duration of every upload and of every ingestion
 _MAX_AGE: Final = RECEIPT_RETENTION - timedelta(days=1)
 # Producers store files in the inbox to refer to them. These have other names, and the service never deletes them.
-_UPLOADED_PATH: Final = re.compile(r"inbox/([1-9][0-9]{0,8})/(rcp_[0-9a-f]{32})/[0-9]+", re.ASCII)
+_UPLOADED_PATH: Final = re.compile(
+    r"inbox/([1-9][0-9]{0,8})/(rcp_[0-9a-f]{32})/(?:[0-9]+|output-[0-9a-f]{32})", re.ASCII
+)
 
 
 async def delete_orphaned_uploads(pool: Pool, storage: Storage) -> None:

@@ -4,21 +4,22 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import orjson
-from pydantic import TypeAdapter, ValidationError
+from pydantic import FailFast, TypeAdapter, ValidationError
 
 from service.contracts.run_events import ResultIn, UploadedRun
 from service.domain import texts
 from service.domain.errors import Rejected
-from service.domain.reports import MAX_PROBLEMS
+from service.domain.reports import MAX_PROBLEMS, StoredPart
 from service.domain.results import MAX_DURATION_MS
 from service.domain.runs import set_failures_missing
 from service.domain.shards import CaseOutcomes, ShardOutcomes, merge_event
 from service.domain.variants import canonical_variant
 from service.reports.chunks import read_chunks
 from service.reports.convert import ReportSummary
+from service.reports.output import ReportResult, output_of
 from service.reports.uploads import ReadUpload, ReportFile, name_in_upload
 from service.store.reports import ClaimedReport
 from service.usecases.ingest.parse_events import (
@@ -32,15 +33,16 @@ from service.usecases.ingest.parse_events import (
 )
 from service.usecases.ingest.parse_results import MAX_ATTEMPTS, Occurrences
 from service.usecases.ingest.validate_events import (
-    RESULT,
-    RESULTS,
     Problem,
     describe_first_error,
     limit_problems,
     result_name,
 )
+from service.usecases.reports.write_output import SuiteOutputs, references
 
 _RUN: Final = TypeAdapter(UploadedRun)
+_RESULT: Final = TypeAdapter(ReportResult)
+_RESULTS: Final = TypeAdapter(Annotated[list[ReportResult], FailFast()])
 # Reports can be uploaded long after they were written. If only the time of receipt states when the run completed, an
 # earlier start is ignored, because the difference isn't the duration of the run.
 _LONGEST_RUN: Final = timedelta(days=1)
@@ -51,13 +53,20 @@ ParseGroup = Callable[[IndexedResults, Occurrences], CaseOutcomes]
 
 
 class ParsedReport:
-    """The parsed reports of one upload. `event` gets the results of one batch at a time, and the problems of all."""
+    """The parsed reports of one upload. `event` gets the results of one batch at a time, and the problems of all.
 
-    def __init__(self, claimed: ClaimedReport, read: ReadUpload, retention: timedelta) -> None:
+    `output` is the stored file with the output of the results.
+    """
+
+    def __init__(
+        self, claimed: ClaimedReport, read: ReadUpload, retention: timedelta, output: StoredPart | None
+    ) -> None:
         self.event = _event(claimed, read.summary, retention)
         self._files = read.files
         self._repeated = read.repeated
         self._variant: dict[str, str] = claimed.upload.run.get("variant") or {}
+        self._output_path = output.path if output else None
+        self._suite_outputs = SuiteOutputs(read.suite_output)
         self._index = 0
         self._unlisted = 0
 
@@ -73,8 +82,10 @@ class ParsedReport:
             deferred.append([])
             for chunk in read_chunks(file.target):
                 with self._naming(file):
-                    valid, repeated = self._separate(self._add_variant(self._validate(chunk)))
+                    valid, repeated = self._separate(self._add_output(self._add_variant(self._validate(chunk))))
                     outcomes = parse(valid, occurrences)
+                for index, _result in valid if self.event.output else ():
+                    self.event.output.pop(index, None)
                 deferred[-1] += repeated
                 yield outcomes
         yield self._combine(parse, deferred)
@@ -93,6 +104,16 @@ class ParsedReport:
             with self._naming(file):
                 merge_event(combined, shard, parse(list(self._limit_attempts(repeated)), {}))
         return combined[shard]
+
+    def _add_output(self, valid: IndexedResults) -> IndexedResults:
+        """Add references to the outputs of the results, which have ascending indexes, to the event."""
+        for index, result in valid if self._output_path else ():
+            own = output_of(result)
+            of_suites = self._suite_outputs.find(index) if result["status"] != "passed" else ()
+            if self._output_path and (own or of_suites):
+                names = [artifact["name"] for artifact in result.get("artifacts") or ()]
+                self.event.output[index] = list(references(self._output_path, [*of_suites, *own], names))
+        return valid
 
     def _separate(self, valid: IndexedResults) -> tuple[IndexedResults, IndexedResults]:
         """Return the results whose name occurs only once, and the others."""
@@ -130,7 +151,7 @@ class ParsedReport:
         """Return the valid results of the chunk with their indexes in the upload."""
         first = self._index
         try:
-            validated = RESULTS.validate_json(chunk)
+            validated: list[ResultIn] = list(_RESULTS.validate_json(chunk))
         except ValidationError:
             pass  # validate one by one, so that valid results are stored
         else:
@@ -142,7 +163,7 @@ class ParsedReport:
 
     def _is_valid(self, index: int, item: Any) -> bool:
         try:
-            RESULT.validate_python(item)
+            _RESULT.validate_python(item)
         except ValidationError as error:
             self.event.reject(index, result_name(item), describe_first_error(error))
             return False

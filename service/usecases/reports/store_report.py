@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 from service.domain.cases import KnownCases
 from service.domain.errors import Rejected
 from service.domain.ids import OrgId
+from service.domain.reports import StoredPart
 from service.domain.shards import CaseOutcomes, MergeCounts
 from service.reports.uploads import ReadUpload
 from service.store import reports
@@ -61,19 +62,23 @@ class ReportStore:
         async with self._slots, self._pool.acquire() as connection:
             yield connection
 
-    async def store(self, connection: Connection, claimed: ClaimedReport, read: ReadUpload) -> ReportOutcome:
+    async def store(
+        self, connection: Connection, claimed: ClaimedReport, read: ReadUpload, output: StoredPart | None
+    ) -> ReportOutcome:
         """Store the results and finish the receipt. Storing the same report again changes nothing.
+
+        `output` is the stored file with the output of the results.
 
         Raises Rejected if the report can't be stored, ClaimLost, or a database error. In these cases, the transaction
         is rolled back.
         """
-        report = ParsedReport(claimed, read, self._retention)
+        report = ParsedReport(claimed, read, self._retention, output)
         completed_ms = [report.event.state.completed_ms]
         cache = await self._caches.find(connection)
         async with cache.months.ensure_partitions(connection, completed_ms), notifying_transaction(connection):
             run = await self._write(connection, cache, claimed, report)
             change = await run.close(connection)
-            await store_uploads(connection, run.run, claimed.upload)
+            await store_uploads(connection, run.run, claimed.upload, output)
             outcome = ReportOutcome("partial" if report.event.rejected_count else "stored", run.result_count)
             await _finish(connection, claimed, report, outcome, run.effects.counts)
             await emit_run_events(connection, [change] if change else [], self._link_base)

@@ -13,10 +13,17 @@ from service.store.postgres.database import Connection
 from service.store.runs import StoredRun
 
 _REPORT: Final = "report"
+_LOG: Final = "log"
 
 
-async def store_uploads(connection: Connection, run: StoredRun, upload: Upload) -> None:
-    """Insert the artifacts in the caller's transaction. An attachment that no result names belongs to the run."""
+async def store_uploads(connection: Connection, run: StoredRun, upload: Upload, output: StoredPart | None) -> None:
+    """Insert the artifacts in the caller's transaction.
+
+    An attachment that no result names belongs to the run, and so does the file with the output of the results: it is
+    deleted with the run, and stays if all results that refer to it are replaced.
+    """
+    if output:
+        await artifacts.insert_stored(connection, _run_artifact(run, output, _LOG))
     if upload.is_reference:
         return
     for report in upload.artifacts():

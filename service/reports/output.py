@@ -1,0 +1,140 @@
+"""The output of results that didn't pass. The outputs of all reports of one upload are in one file."""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from typing import BinaryIO, Final, NamedTuple, cast
+
+from typing_extensions import TypedDict
+
+from service.contracts.run_events import ResultIn
+
+MAX_TEXT_BYTES: Final = 256 * 1024  # of one output
+MAX_FILE_BYTES: Final = 64 * 2**20  # of all outputs of one upload, with their headings
+_MAX_SUITES: Final = 10_000
+_MAX_HEADING: Final = 500  # characters
+_END_BYTES: Final = MAX_TEXT_BYTES // 2 - 64  # of the start and of the end of a long output; the rest is for the note
+
+
+class OutputPart(TypedDict):
+    """One output in the file. `offset` and `size` are bytes; `sha256` is hexadecimal."""
+
+    name: str
+    offset: int
+    size: int
+    sha256: str
+
+
+class ReportResult(ResultIn, total=False):
+    """A result that a reader has written, with its output."""
+
+    output: list[OutputPart]
+
+
+class SuiteOutput(NamedTuple):
+    """The output of a suite. It belongs to the results from `first` to `end` (exclusive) that didn't pass."""
+
+    first: int
+    end: int
+    parts: tuple[OutputPart, ...]
+
+
+class OutputText:
+    """The text of one output. It stores only the start and the end of a long text."""
+
+    __slots__ = ("_head", "_size", "_tail", "_tail_size")
+
+    def __init__(self, text: str = "") -> None:
+        self._head = [text]
+        self._tail: deque[str] | None = None  # most texts have none
+        self._size = len(text)
+        self._tail_size = 0
+
+    def collect(self, text: str) -> None:
+        """Add a chunk of the text."""
+        if self._size < _END_BYTES:
+            self._head.append(text)
+        else:
+            self._add_to_tail(text)
+        self._size += len(text)
+
+    def _add_to_tail(self, text: str) -> None:
+        if self._tail is None:
+            self._tail = deque()
+        self._tail.append(text)
+        self._tail_size += len(text)
+        while self._tail_size - len(self._tail[0]) >= _END_BYTES:
+            self._tail_size -= len(self._tail.popleft())
+
+    def encode(self) -> bytes:
+        """Return the text in UTF-8, with a note instead of the middle if it is longer than MAX_TEXT_BYTES."""
+        stored = "".join((*self._head, *(self._tail or ())))
+        data = stored.encode("utf-8", "replace")
+        if len(stored) == self._size and len(data) <= MAX_TEXT_BYTES:
+            return data
+        start, end = (part.decode("utf-8", "ignore") for part in (data[:_END_BYTES], data[-_END_BYTES:]))
+        removed = self._size - len(start) - len(end)
+        return f"{start}\n[… {removed} characters were removed …]\n{end}".encode()
+
+
+class OutputWriter:
+    """Writes outputs to one file, each after a heading, and limits the size of the file. Without a file, drops them."""
+
+    def __init__(self, target: BinaryIO | None = None) -> None:
+        self.dropped = 0
+        self.suites: list[SuiteOutput] = []
+        self.first_result = 0  # index of the first result of the current report in the upload
+        self.size = 0  # bytes
+        self._target = target
+
+    def add(self, heading: str, texts: Iterable[tuple[str, OutputText]]) -> list[OutputPart]:
+        """Write the texts with their names, and return their positions. Omit blank texts."""
+        parts = (self._write(heading[:_MAX_HEADING], name, text.encode()) for name, text in texts)
+        return [part for part in parts if part]
+
+    def add_suite(self, heading: str, first: int, end: int, texts: Iterable[tuple[str, OutputText]]) -> None:
+        """Write the output of a suite, for the results from `first` to `end` (exclusive) of the current report."""
+        if len(self.suites) >= _MAX_SUITES:
+            self.dropped += 1
+        elif parts := self.add(heading, texts):
+            self.suites.append(SuiteOutput(self.first_result + first, self.first_result + end, tuple(parts)))
+
+    @property
+    def notes(self) -> list[str]:
+        """The note about outputs that exceed the limits, if there are any."""
+        limits = f"at most {MAX_FILE_BYTES // 2**20} MiB per upload and the output of {_MAX_SUITES} suites fit"
+        return [f"output: {self.dropped} outputs were not stored; {limits}"] if self.dropped else []
+
+    def _write(self, heading: str, name: str, data: bytes) -> OutputPart | None:
+        if not data or data.isspace():
+            return None
+        title = f"=== {heading}: {name} ===\n".encode("utf-8", "replace")
+        if self.size + len(title) + len(data) + 1 > MAX_FILE_BYTES:
+            self.dropped += 1
+            return None
+        part: OutputPart = {
+            "name": name, "offset": self.size + len(title), "size": len(data), "sha256": sha256(data).hexdigest(),
+        }  # fmt: skip
+        if self._target:
+            self._target.write(title + data + b"\n")
+        self.size += len(title) + len(data) + 1
+        return part
+
+
+def output_of(result: ResultIn) -> list[OutputPart]:
+    """Return the output of a result."""
+    return cast("ReportResult", result).get("output") or []
+
+
+def set_output(result: ResultIn, parts: Sequence[OutputPart]) -> None:
+    """Set the output of a result."""
+    if parts:
+        cast("ReportResult", result)["output"] = list(parts)
+    else:
+        cast("ReportResult", result).pop("output", None)
+
+
+def of_attempt(number: int, parts: Iterable[OutputPart]) -> list[OutputPart]:
+    """Return the outputs with names that state the attempt, unless they already state one."""
+    prefix = f"attempt-{number}-"
+    return [part if part["name"].startswith("attempt-") else {**part, "name": prefix + part["name"]} for part in parts]

@@ -1,0 +1,296 @@
+"""The output of results that didn't pass: as log artifacts, in one object per upload."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import fromstring
+
+import pytest
+import zstandard
+from aiohttp import FormData
+
+from service.settings import Settings
+from service.storage import Storage
+from service.usecases.reports import orphaned_uploads
+from service.usecases.reports.orphaned_uploads import delete_orphaned_uploads
+from service.usecases.retention.delete_files import delete_queued_files
+from tests.api.served import serve
+from tests.buckets import new_bucket
+from tests.report_api import PASSING, Reports, new_ingester, running_ingester, serving_reports_with_ingester
+from tests.reports.manifests import CORPUS
+
+needs_corpus = pytest.mark.skipif(not CORPUS.exists(), reason="the corpus is missing")
+FAILED = "<testsuite name='shop'><testcase name='pays'><failure/><system-out>{}</system-out></testcase></testsuite>"
+ERROR = FAILED.replace("failure", "error")
+
+
+@pytest.fixture
+async def reports(database_url: str, tmp_path: Path) -> AsyncIterator[Reports]:
+    async with serving_reports_with_ingester(database_url, tmp_path) as opened:
+        yield opened
+
+
+async def result_of(reports: Reports, name: str) -> Any:
+    [found] = [item for item in (await reports.api.get("/v1/results"))["data"] if item["name"] == name]
+    return found
+
+
+async def logs(reports: Reports, name: str = "pays") -> dict[str, Any]:
+    """Return the log artifacts of a result, without those of its run."""
+    found = await result_of(reports, name)
+    listed = (await reports.api.get(f"/v1/results/{found['id']}/artifacts"))["data"]
+    return {item["name"]: item for item in listed if item["kind"] == "log" and not item["name"].startswith("rcp_")}
+
+
+async def text_of(reports: Reports, artifact: Any) -> str:
+    response = await reports.api.send("GET", f"/v1/artifacts/{artifact['id']}")
+    body = await response.read()
+    assert (response.status, response.headers["Content-Length"], len(body)) == (200, str(len(body)), artifact["size"])
+    return body.decode()
+
+
+async def texts(reports: Reports, name: str = "pays") -> dict[str, str]:
+    return {log: await text_of(reports, artifact) for log, artifact in (await logs(reports, name)).items()}
+
+
+async def outputs(reports: Reports) -> list[str]:
+    """Return the paths of the stored objects with output."""
+    paths = [path async for batch in reports.storage.list_all("inbox") for path in batch]
+    return [path for path in paths if "output-" in path]
+
+
+async def age(reports: Reports) -> None:
+    """Let a later report be a correction: times of events are seconds."""
+    for table in ("results", "shard_results"):
+        await reports.api.store.pool.execute(f"UPDATE {table} SET event_time_offset_s = event_time_offset_s - 60")
+
+
+XmlOutput = tuple[str, str, str, str, str]  # file, name of the result, artifact, path of the element, a known phrase
+XML: list[XmlOutput] = [
+    (
+        "bazel-test-summary.xml", "dummy/path/to/project/and/failing_test_target", "suite-system-out.txt",
+        "testsuite[1]/system-out", "1 failed, 5 warnings in 43.45s",
+    ),
+    (
+        "gen-behave-tags.help.xml", "Shows current tag-expression without any tags", "system-out.txt",
+        "testcase[@status='failed']/system-out", "Scenario: Shows current tag-expression without any tags",
+    ),
+    (
+        "surefire-retry-ctrf.xml", "testFlakyFeature", "attempt-1-system-out.txt",
+        "testcase/rerunFailure/system-out", "Run 2 output: Retrying testFlakyFeature...",
+    ),
+    (
+        "surefire-retry-ctrf.xml", "testFlakyFeature", "attempt-2-system-err.txt",
+        "testcase/rerunError/system-err", "Run 3 error: java.lang.NullPointerException at line 45",
+    ),
+    (
+        "surefire-retry-ctrf.xml", "testFlakyFeature", "system-out.txt",
+        "testcase/system-out", "Run 1 output: Starting testFlakyFeature...",
+    ),
+    (
+        "gojr-008.xml", "TestP1", "suite-system-out.txt", ".//system-out", "exit status 1",
+    ),
+]  # fmt: skip
+
+
+@needs_corpus
+@pytest.mark.parametrize(("file", "name", "log", "path", "phrase"), XML, ids=[f"{each[0]}-{each[2]}" for each in XML])
+async def test_log_is_exactly_the_text_in_the_report(
+    reports: Reports, file: str, name: str, log: str, path: str, phrase: str
+) -> None:
+    report = (CORPUS / file).read_bytes()
+    await reports.ingest(report)
+
+    found = await texts(reports, name)
+    element = fromstring(report).find(path)
+    assert element is not None
+    assert found[log] == element.text
+    assert phrase in found[log]
+
+
+@needs_corpus
+async def test_output_of_pytest_is_exactly_the_text_in_the_report(reports: Reports) -> None:
+    report = (CORPUS / "gen-pytest-click7.xml").read_bytes()
+    await reports.ingest(report)
+
+    [failing] = (await reports.api.get("/v1/results", {"status": "failed"}))["data"]
+    found = (await reports.api.get(f"/v1/results/{failing['id']}/artifacts"))["data"]
+    [log] = [item for item in found if item["name"] == "system-out.txt"]
+    [case] = [case for case in fromstring(report).iter("testcase") if case.find("failure") is not None]
+    assert await text_of(reports, log) == case.findtext("system-out")
+
+
+@needs_corpus
+async def test_output_of_ctrf_is_exactly_the_text_in_the_report(reports: Reports) -> None:
+    await reports.ingest((CORPUS / "ctrf-spec-comprehensive.json").read_bytes())
+
+    assert await texts(reports, "admin dashboard loads") == {
+        "stdout.txt": "Loading admin dashboard\nChecking authentication",
+        "stderr.txt": "Warning: Slow network detected\nError: Timeout waiting for .dashboard-metrics",
+        "steps.txt": "passed: Navigate to dashboard\nfailed: Wait for metrics",
+        "snippet.txt": "const metrics = await page.locator('.dashboard-metrics');\n"
+        "await expect(metrics).toBeVisible();",
+    }
+    assert await texts(reports, "user can login") == {}
+
+
+async def test_log_has_the_headers_of_a_file_and_supports_ranges(reports: Reports) -> None:
+    await reports.ingest(FAILED.format("0123456789"))
+
+    log = (await logs(reports))["system-out.txt"]
+    assert (log["kind"], log["content_type"], log["size"]) == ("log", "text/plain; charset=utf-8", 10)
+    response = await reports.api.send("GET", f"/v1/artifacts/{log['id']}")
+    assert response.headers["ETag"] == f'"{log["sha256"]}"'
+    assert response.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert 'filename="system-out.txt"' in response.headers["Content-Disposition"]
+    for requested, expected in (("bytes=2-4", b"234"), ("bytes=-3", b"789"), ("bytes=7-99", b"789")):
+        part = await reports.api.send("GET", f"/v1/artifacts/{log['id']}", Range=requested)
+        assert (part.status, await part.read()) == (206, expected)
+    assert part.headers["Content-Range"] == "bytes 7-9/10"
+    assert (await reports.api.send("GET", f"/v1/artifacts/{log['id']}", Range="bytes=10-")).status == 416
+
+
+async def test_log_in_s3_is_sent_without_a_redirect(database_url: str, s3_url: str) -> None:
+    bucket = new_bucket(s3_url)
+    async with serve(database_url, artifacts_url=bucket, artifacts_redirect=True) as api:
+        reports = Reports(api, Storage(bucket))
+        async with running_ingester(reports, new_ingester(Settings(artifacts_url=bucket), api.store.pool)):
+            await reports.ingest(FAILED.format("no stock"))
+        log = (await logs(reports))["system-out.txt"]
+        response = await api.http.get(
+            f"/v1/artifacts/{log['id']}", headers={"Authorization": f"Bearer {api.key}"}, allow_redirects=False
+        )
+        assert (response.status, await response.read()) == (200, b"no stock")
+
+
+async def test_all_output_of_an_upload_is_one_object(reports: Reports) -> None:
+    form = FormData()
+    for name in ("first", "second"):
+        body = f"<testsuite name='{name}'><testcase name='{name}'><error/><system-err>{name}</system-err></testcase>"
+        body += f"<system-out>suite {name}</system-out></testsuite>"
+        form.add_field("report", body, filename=f"{name}.xml", content_type="application/xml")
+    await reports.ingest(form)
+
+    assert len(await outputs(reports)) == 1
+    for name in ("first", "second"):
+        assert await texts(reports, name) == {"system-err.txt": name, "suite-system-out.txt": f"suite {name}"}
+
+
+async def test_report_with_many_failures_writes_one_object(reports: Reports) -> None:
+    case = "<testcase name='{0}'><failure/><system-out>output {0}</system-out></testcase>"
+    cases = "".join(case.format(number) for number in range(10_000))
+    await reports.ingest(f"<testsuite name='shop'>{cases}</testsuite>")
+
+    paths = [path async for batch in reports.storage.list_all("") for path in batch if not path.startswith(".")]
+    assert sorted("output-" in path for path in paths) == [False, True]  # the report and the output
+    stored = await reports.api.store.pool.fetchval("SELECT count(*) FROM artifacts WHERE byte_offset IS NOT NULL")
+    assert stored == 10_000
+    [failed] = (await reports.api.get("/v1/results", {"limit": "1"}))["data"]
+    found = (await reports.api.get(f"/v1/results/{failed['id']}/artifacts"))["data"]
+    assert await text_of(reports, found[0]) == f"output {failed['name']}"
+
+
+async def test_output_that_is_too_large_is_noted_in_the_receipt(reports: Reports) -> None:
+    case = f"<testcase name='a'><failure/><system-out>{'x' * 300_000}</system-out></testcase>"
+    report = zstandard.compress(f"<testsuite name='shop'>{case * 300}</testsuite>".encode())
+    receipt = await reports.ingest(report)
+
+    reasons = [problem["reason"] for problem in receipt["problems"]]
+    assert [reason.partition(" MiB")[0] for reason in reasons] == ["output: 44 outputs were not stored; at most 64"]
+    assert (receipt["status"], receipt["results"]) == ("stored", 300)
+
+
+async def test_correction_replaces_the_log(reports: Reports) -> None:
+    await reports.ingest(FAILED.format("first"))
+    await age(reports)
+    await reports.ingest(FAILED.format("second"))
+    assert await texts(reports) == {"system-out.txt": "second"}
+    await age(reports)
+    await reports.ingest(PASSING)
+    assert await texts(reports) == {}
+    assert len(await outputs(reports)) == 2
+
+
+async def test_log_of_an_earlier_report_is_not_replaced_by_an_older_one(reports: Reports) -> None:
+    await reports.ingest(ERROR.format("error"))
+    await age(reports)
+    await reports.ingest(FAILED.format("newest"))
+    await reports.api.store.pool.execute("UPDATE results SET event_time_offset_s = event_time_offset_s + 600")
+    await reports.ingest(ERROR.format("late"))
+    assert await texts(reports) == {"system-out.txt": "newest"}
+
+
+async def test_log_of_the_deciding_shard_is_listed(reports: Reports) -> None:
+    await reports.ingest(FAILED.format("of shard 1"), params={"shard": "1/2"})
+    await reports.ingest(ERROR.format("of shard 2"), params={"shard": "2/2"})
+    assert await texts(reports) == {"system-out.txt": "of shard 2"}
+    await age(reports)
+    await reports.ingest(PASSING, params={"shard": "2/2"})
+    assert await texts(reports) == {"system-out.txt": "of shard 1"}
+
+
+async def test_uploaded_file_replaces_a_log_and_survives_a_correction(reports: Reports) -> None:
+    await reports.ingest(FAILED.format("of the report"))
+    found = await result_of(reports, "pays")
+    path = f"/v1/results/{found['id']}/artifacts/system-out.txt"
+    sent = await reports.api.http.put(path, data=b"uploaded", headers={"Authorization": f"Bearer {reports.api.key}"})
+    assert sent.status == 201
+    await delete_queued_files(reports.api.store.pool, reports.storage)
+    assert len(await outputs(reports)) == 1
+    await age(reports)
+    await reports.ingest(FAILED.format("newer"))
+    assert await texts(reports) == {"system-out.txt": "uploaded"}
+
+
+async def test_attachments_in_output_are_still_listed(reports: Reports) -> None:
+    output = "shot\n[[ATTACHMENT|shots/pay.png]]\n[[ATTACHMENT|logs/system-out.txt]]"
+    await reports.ingest(FAILED.format(output))
+
+    found = (await reports.api.get(f"/v1/results/{(await result_of(reports, 'pays'))['id']}/artifacts"))["data"]
+    by_name = {item["name"]: item for item in found}
+    assert (by_name["pay.png"]["uri"], by_name["system-out.txt"]["uri"]) == ("shots/pay.png", "logs/system-out.txt")
+    assert await text_of(reports, by_name["report-system-out.txt"]) == output
+
+
+async def test_objects_are_deleted_with_their_run(reports: Reports) -> None:
+    await reports.ingest(FAILED.format("replaced by a correction"))
+    await age(reports)
+    await reports.ingest(FAILED.format("no stock"))
+    assert len(await outputs(reports)) == 2
+    assert (await reports.api.send("DELETE", "/v1/runs/run_1")).status == 204
+    await delete_queued_files(reports.api.store.pool, reports.storage)
+    assert await outputs(reports) == []
+
+
+async def test_rejected_report_leaves_no_object(reports: Reports) -> None:
+    await reports.ingest(PASSING)
+    sent = await reports.api.http.post(
+        "/v1/runs/run_1/report", data=FAILED.format("other project").encode(), params={"project_id": "blog"},
+        headers={"Authorization": f"Bearer {reports.api.key}"},
+    )  # fmt: skip
+    receipt = await reports.wait_until_finished(await sent.json())
+    assert receipt["status"] == "rejected"
+    assert await outputs(reports) == []
+
+
+async def test_cleanup_deletes_only_objects_that_no_run_uses(reports: Reports, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(orphaned_uploads, "_MIN_AGE", timedelta(0))
+    await reports.ingest(FAILED.format("no stock"))
+    [used] = await outputs(reports)
+    crashed = f"{used.rpartition('/')[0]}/output-{'0' * 32}"
+    async with reports.storage.open_writer(crashed) as file:
+        await file.write(b"of a crashed worker")
+
+    await reports.api.store.pool.execute("UPDATE receipts SET status = 'processing', lease_until = 'infinity'")
+    await delete_orphaned_uploads(reports.api.store.pool, reports.storage)
+    assert set(await outputs(reports)) == {crashed, used}
+    await reports.api.store.pool.execute("UPDATE receipts SET status = 'stored'")
+    await delete_orphaned_uploads(reports.api.store.pool, reports.storage)
+    assert await outputs(reports) == [used]
+    # A rejected report that is sent again has the same receipt and a new folder.
+    await reports.api.store.pool.execute(
+        "UPDATE receipts SET upload = jsonb_set(upload, '{reports,0,path}', '\"inbox/1/rcp_again/0\"')"
+    )
+    await delete_orphaned_uploads(reports.api.store.pool, reports.storage)
+    assert await outputs(reports) == [used]

@@ -1,0 +1,188 @@
+"""The output that readers store: of which results, in which file, and within which limits."""
+
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from service.domain.reports import ReportLimits
+from service.reports import output
+from service.reports.chunks import read_chunks
+from service.reports.output import MAX_TEXT_BYTES, OutputText
+from service.reports.uploads import ReadUpload, ReportFile, read_upload
+
+LINE = "a line of output\n"
+
+
+def read(folder: Path, *reports: str) -> ReadUpload:
+    files = []
+    for index, report in enumerate(reports):
+        source = folder / f"report-{index}"
+        source.write_text(report, encoding="utf-8")
+        files.append(ReportFile(source, folder / f"results-{index}", f"{index}.xml", None, None))
+    return read_upload(files, ReportLimits())
+
+
+def texts(upload: ReadUpload) -> list[dict[str, str]]:
+    """Return the outputs of each result by name, in the order of the results."""
+    results: list[dict[str, Any]] = []
+    for file in upload.files:
+        results += [result for chunk in read_chunks(file.target) for result in orjson.loads(chunk)]
+    data = upload.output.read_bytes() if upload.output else b""
+    found = []
+    for index, result in enumerate(results):
+        parts = list(result.get("output", ()))
+        for suite in upload.suite_output if result["status"] != "passed" else ():
+            parts += suite.parts if suite.first <= index < suite.end else ()
+        found.append({part["name"]: data[part["offset"] :][: part["size"]].decode() for part in parts})
+    return found
+
+
+def test_output_of_a_case_is_stored_if_it_didn_t_pass(tmp_path: Path) -> None:
+    upload = read(
+        tmp_path,
+        "<testsuite name='shop'><testcase name='a'><system-out>passed</system-out></testcase>"
+        "<testcase name='b'><system-out>\n  one \x85<![CDATA[<two>]]>\n</system-out><system-err>é</system-err>"
+        "<failure/></testcase>"
+        "<testcase name='c'><skipped/><system-out>why</system-out></testcase></testsuite>",
+    )
+
+    assert texts(upload) == [
+        {}, {"system-out.txt": "\n  one \x85<two>\n", "system-err.txt": "é"}, {"system-out.txt": "why"},
+    ]  # fmt: skip
+    assert upload.output
+    assert "passed" not in upload.output.read_text("utf-8")
+    assert "=== shop b: system-out.txt ===\n" in upload.output.read_text("utf-8")
+
+
+def test_blank_output_is_omitted(tmp_path: Path) -> None:
+    upload = read(
+        tmp_path, "<testsuite><testcase name='a'><error/><system-out>\n \n</system-out></testcase></testsuite>"
+    )
+
+    assert (texts(upload), upload.output) == ([{}], None)
+
+
+def test_several_outputs_of_one_case_are_one_text(tmp_path: Path) -> None:
+    upload = read(
+        tmp_path,
+        "<testsuite><testcase name='a'><system-out>one</system-out><error/><system-out>two</system-out></testcase>"
+        "</testsuite>",
+    )
+
+    assert texts(upload) == [{"system-out.txt": "one\ntwo"}]
+
+
+def test_output_of_reruns_is_named_by_attempt(tmp_path: Path) -> None:
+    upload = read(
+        tmp_path,
+        "<testsuite><testcase name='a'>"
+        "<flakyFailure><stackTrace>x</stackTrace><system-out>1</system-out></flakyFailure>"
+        "<flakyError><system-err>2</system-err></flakyError><system-out>passed</system-out></testcase></testsuite>",
+    )
+
+    assert texts(upload) == [{"attempt-1-system-out.txt": "1", "attempt-2-system-err.txt": "2"}]
+
+
+def test_output_of_repeated_cases_is_named_by_attempt(tmp_path: Path) -> None:
+    case = "<testcase classname='c' name='a'><system-out>{}</system-out>{}</testcase>"
+    cases = case.format(1, "<failure/>") + case.format(2, "<failure/>") + case.format(3, "<failure/>")
+    upload = read(tmp_path, f"<testsuite name='pytest'>{cases}</testsuite>")
+
+    assert texts(upload) == [
+        {"attempt-1-system-out.txt": "1", "attempt-2-system-out.txt": "2", "system-out.txt": "3"}
+    ]  # fmt: skip
+
+
+def test_output_of_a_suite_belongs_to_its_results_that_didn_t_pass(tmp_path: Path) -> None:
+    upload = read(
+        tmp_path,
+        "<testsuites><testsuite name='a'><testcase name='1'/><testcase name='2'><failure/></testcase>"
+        "<testsuite name='b'><testcase name='3'><failure/></testcase><system-err>inner</system-err></testsuite>"
+        "<testcase name='4'/><system-out>outer</system-out></testsuite>"
+        "<testsuite name='c'><testcase name='5'/><system-out>of passed cases</system-out></testsuite></testsuites>",
+        "<testsuite name='d'><error>no case</error><system-out>second file</system-out></testsuite>",
+    )
+
+    outer = {"suite-system-out.txt": "outer"}
+    assert texts(upload) == [
+        {}, outer, {"suite-system-err.txt": "inner", **outer}, {}, {}, {"suite-system-out.txt": "second file"},
+    ]  # fmt: skip
+    assert upload.output
+    assert "of passed cases" not in upload.output.read_text()
+
+
+def test_output_of_ctrf_is_stored(tmp_path: Path) -> None:
+    retry = {"status": "failed", "stdout": ["first", "try"]}
+    test = {
+        "name": "pays", "status": "failed", "stdout": ["one", "two"], "stderr": ["\x1b[31mred\x1b[0m"],
+        "snippet": "pay()", "steps": [{"name": "open", "status": "passed"}, {"name": "pay", "status": "failed"}],
+        "retryAttempts": [retry],
+    }  # fmt: skip
+    passed = {"name": "ships", "status": "passed", "stdout": ["fine"]}
+    upload = read(tmp_path, orjson.dumps({"results": {"tests": [test, passed]}}).decode())
+
+    assert texts(upload) == [
+        {
+            "attempt-1-stdout.txt": "first\ntry", "stdout.txt": "one\ntwo", "stderr.txt": "\x1b[31mred\x1b[0m",
+            "steps.txt": "passed: open\nfailed: pay", "snippet.txt": "pay()",
+        },
+        {},
+    ]  # fmt: skip
+
+
+def test_native_result_can_t_refer_to_the_output_file(tmp_path: Path) -> None:
+    part = {"name": "a.txt", "offset": 0, "size": 1, "sha256": "0" * 64}
+    upload = read(tmp_path, orjson.dumps([{"name": "a", "status": "failed", "output": [part]}]).decode())
+
+    assert texts(upload) == [{}]
+
+
+def test_middle_of_a_long_text_is_removed() -> None:
+    text = OutputText()
+    for number in range(100_000):
+        text.collect(f"line {number} é\n")
+    data = text.encode()
+
+    assert len(data) <= MAX_TEXT_BYTES
+    start, note, end = data.decode().partition("characters were removed …]\n")[0].rpartition("\n[… ")
+    assert (start[:9], note) == ("line 0 é\n", "\n[… ")
+    stored = len(start) + len(data.decode().partition("removed …]\n")[2])
+    assert int(end) == sum(len(f"line {number} é\n") for number in range(100_000)) - stored
+    assert data.decode().endswith("line 99999 é\n")
+
+
+@pytest.mark.parametrize("size", [MAX_TEXT_BYTES - 1, MAX_TEXT_BYTES])
+def test_text_within_the_limit_is_unchanged(size: int) -> None:
+    text = OutputText()
+    for start in range(0, size, 1_000):
+        text.collect("x" * min(1_000, size - start))
+
+    assert text.encode() == b"x" * size
+
+
+def test_output_over_the_limit_is_dropped_with_one_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "MAX_FILE_BYTES", 200)
+    case = f"<testcase name='a'><error/><system-out>{'x' * 100}</system-out></testcase>"
+    upload = read(tmp_path, f"<testsuite>{case * 3}</testsuite>", f"<testsuite>{case}</testsuite>")
+
+    assert [len(found) for found in texts(upload)] == [1, 0, 0, 0]
+    notes = [note for note in upload.summary.notes if note.startswith("output: ")]
+    assert [note.partition(";")[0] for note in notes] == ["output: 3 outputs were not stored"]
+
+
+def test_memory_does_not_grow_with_the_output(tmp_path: Path) -> None:
+    def peak_of(lines: int) -> int:
+        output_element = f"<system-out>{LINE * lines}</system-out>"
+        case = f"<testcase name='a'><error/>{output_element}</testcase>"
+        (tmp_path / "report").write_text(f"<testsuite>{case}{output_element}</testsuite>")
+        del output_element, case
+        tracemalloc.start()
+        read_upload([ReportFile(tmp_path / "report", tmp_path / "results", None, None, None)], ReportLimits())
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    assert peak_of(120_000) < 1.2 * peak_of(40_000)
