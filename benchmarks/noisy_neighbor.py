@@ -232,7 +232,7 @@ async def _purge(url: str) -> None:
     async with await aio_pika.connect(url) as connection:
         channel = await connection.channel()
         topology = Topology()
-        for queue in topology.queues:
+        for queue in (*topology.queues, topology.large_queue(topology.runs_queue)):
             await (await channel.get_queue(queue)).purge()
 
 

@@ -5,8 +5,9 @@ message that always crashes raises only its own count, it must be the only messa
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 from service.store.crash_suspects import CrashSuspects
@@ -15,16 +16,17 @@ PREFETCH: Final = 40  # two batches, so that the next batch has arrived when the
 PREFETCH_BYTES: Final = 16 * 2**20  # per consumer, estimated from the largest recent message
 
 _ISOLATION_S: Final = 30.0  # after the last crash suspect
+_TURN_S: Final = 0.3  # of an isolated subscription, if a consumer of another queue waits
 _POLL_S: Final = 0.1
 _SIZE_DECAY: Final = 0.98  # per message, so that the prefetch count rises again after large messages
 _MIN_CHANGE: Final = 2  # a smaller factor doesn't justify a new subscription
 
 
 class Isolation:
-    """The state that all consumers of one queue in one process share.
+    """The state that all consumers of one queue, and of its queue for large messages, share in one process.
 
-    While the queue is isolated, one consumer is subscribed and prefetches one message. After a restart, the queue is
-    isolated until the first message without an earlier delivery arrives, because returned messages arrive first.
+    While they are isolated, one consumer is subscribed and prefetches one message. After a restart, they are isolated
+    until the first message without an earlier delivery arrives, because returned messages arrive first.
     """
 
     def __init__(self, suspects: CrashSuspects, clock_s: Callable[[], float]) -> None:
@@ -34,6 +36,9 @@ class Isolation:
         self._until_s = 0.0
         self._largest_bytes = 1.0
         self._subscribed = 0
+        self._turn = asyncio.Lock()  # waiting consumers get it in their order
+        self._turn_ends_s = 0.0
+        self._waiting: Counter[str] = Counter()  # consumers by queue
         self.restart()
 
     def restart(self) -> None:
@@ -66,20 +71,39 @@ class Isolation:
         return not prefetch_count / _MIN_CHANGE < target < prefetch_count * _MIN_CHANGE
 
     @asynccontextmanager
-    async def subscription(self) -> AsyncIterator[bool]:
+    async def subscription(self, queue: str) -> AsyncIterator[bool]:
         """Wait until the consumer can subscribe. Provide whether its messages are isolated.
 
-        While the queue is isolated, only one consumer is subscribed. The others wait until the isolation ends.
+        While the queues are isolated, only one consumer is subscribed. The others wait for their turn.
         """
-        while (isolated := self.is_active) and self._subscribed:  # noqa: ASYNC110 - the end has no event
-            await asyncio.sleep(_POLL_S)
-        self._subscribed += 1
-        try:
-            yield isolated
-        finally:
-            self._subscribed -= 1
+        async with AsyncExitStack() as turn:
+            if self.is_active:
+                await self._wait_for_turn(turn, queue)
+            isolated = self.is_active
+            if not isolated:
+                await turn.aclose()
+            self._subscribed += 1
+            try:
+                yield isolated
+            finally:
+                self._subscribed -= 1
 
-    async def wait_until_ended(self) -> None:
-        """Wait until the queue is no longer isolated. Its end has no other signal if no message arrives."""
-        while self.is_active:  # noqa: ASYNC110 - the end has no event
+    async def _wait_for_turn(self, turn: AsyncExitStack, queue: str) -> None:
+        self._waiting[queue] += 1
+        try:
+            await turn.enter_async_context(self._turn)
+            while self.is_active and self._subscribed:  # noqa: ASYNC110 - the end has no event
+                await asyncio.sleep(_POLL_S)
+        finally:
+            self._waiting[queue] -= 1
+        self._turn_ends_s = self._clock_s() + _TURN_S
+
+    def is_turn(self, queue: str) -> bool:
+        """Return whether the isolated subscription of this queue can continue."""
+        others = any(count for name, count in self._waiting.items() if name != queue)
+        return self.is_active and not (others and self._clock_s() >= self._turn_ends_s)
+
+    async def wait_for_end_of_turn(self, queue: str) -> None:
+        """Wait until the isolated subscription of this queue must end, which has no other signal without messages."""
+        while self.is_turn(queue):  # noqa: ASYNC110 - the end has no event
             await asyncio.sleep(_POLL_S)

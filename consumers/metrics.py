@@ -39,6 +39,7 @@ _DELIVERIES: Final = Histogram(
 DEAD_LETTERS: Final = Counter(
     "results_dead_letters_total", "Messages moved to the dead letters, by queue and reason", ("queue", "reason")
 )
+LARGE_MESSAGES: Final = Counter("results_large_messages_total", "Messages moved to the queue for large messages")
 RELAYED: Final = Counter("results_outbox_sent_total", "Outbox messages published to the broker or handled")
 BROKER_LOSSES: Final = Counter("results_broker_losses_total", "Lost or failed connections to RabbitMQ")
 TASK_FAILURES: Final = Counter(

@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Final
 
 import uvloop
@@ -102,8 +103,13 @@ def _broker_tasks(context: RoleContext, workloads: Sequence[RoleWorkload]) -> It
         yield from workload.broker_tasks
         for name, handle in workload.queues.items():
             isolation = Isolation(suspects, clock_s)
+            new_consumer = partial(
+                BatchConsumer, context.topology, context.topology.queue(name), handle, isolation, context.stopping
+            )
             for _ in range(workload.consumers_per_queue):
-                yield BatchConsumer(context.topology, context.topology.queue(name), handle, isolation, context.stopping)
+                yield new_consumer("small" if workload.separates_large else "mixed")
+            if workload.separates_large:
+                yield new_consumer("large")
 
 
 async def _write_heartbeats(pool: Pool, role: ConsumerRole) -> None:

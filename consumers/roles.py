@@ -51,6 +51,7 @@ class RoleWorkload:
 
     queues: Mapping[str, MessageHandler] = field(default_factory=dict)
     consumers_per_queue: int = 1  # on the broker
+    separates_large: bool = False  # on the broker: one more consumer per queue handles large messages
     broker_tasks: Sequence[BrokerTask] = ()
     loops: Sequence[Loop] = ()
 
@@ -60,7 +61,8 @@ async def _runs(context: RoleContext) -> RoleWorkload:
     ingest = RunIngest(
         context.pool, settings.retention, settings.link_base, settings.storage_url, settings.event_max_results
     )
-    return RoleWorkload({RUNS: runs_handler(ingest)}, consumers_per_queue=settings.consumer_channels)
+    handlers = {RUNS: runs_handler(ingest)}
+    return RoleWorkload(handlers, consumers_per_queue=settings.consumer_channels, separates_large=True)
 
 
 async def _reports(context: RoleContext) -> RoleWorkload:

@@ -54,6 +54,10 @@ class Topology:
         """Return the queue for messages that can't be stored yet. After a delay, the broker returns them to `queue`."""
         return f"{queue}.postponed"
 
+    def large_queue(self, queue: str) -> str:
+        """Return the queue for large messages, so that they don't delay other messages. It shares the dead letters."""
+        return f"{queue}.large"
+
     async def declare(self, channel: AbstractChannel) -> None:
         """Declare the topology; idempotent. Raises ChannelPreconditionFailed if the broker has different arguments."""
         runs = await channel.declare_exchange(self.runs_exchange, ExchangeType.TOPIC, durable=True)
@@ -61,6 +65,8 @@ class Topology:
         for queue in self.queues:
             await self._declare_queue(channel, queue, dead)
         await self._declare_postponed(channel, self.runs_queue)
+        large_queue = self.large_queue(self.runs_queue)
+        await channel.declare_queue(large_queue, durable=True, arguments=self._arguments(self.runs_queue))
         runs_queue = await channel.get_queue(self.runs_queue, ensure=False)
         await runs_queue.bind(runs, routing_key=RUN_COMPLETED)
 

@@ -2,19 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from aio_pika import Message
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
-from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
+from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, DeliveryError
 
 from consumers import messages
 from consumers.inbox import Inbox, LossSignal
 from consumers.isolation import Isolation
 from consumers.loops import LONGEST_DELAY_S
 from consumers.messages import HandlerOutcome, MessageHandler, Postponement, Rejection
+from consumers.metrics import LARGE_MESSAGES
 from consumers.topology import Topology
 from service.domain.backoff import Backoff
 from service.log import log
@@ -23,7 +24,14 @@ from service.stopping import Stopped
 from service.store.postgres.retries import is_temporary
 
 MAX_CRASHES: Final = 3  # attempts of a crash suspect; the last one becomes a dead letter without being read
+LARGE_BYTES: Final = 256 * 2**10  # moving a larger message takes much less time than handling it
+
 _CHECK_CONSUMER_S: Final = 15.0
+_CHECK_LARGE_S: Final = 1.0
+
+# A "mixed" consumer handles all messages of its queue. A "small" one moves large messages to the queue that a "large"
+# consumer handles.
+MessageSizes = Literal["mixed", "small", "large"]
 
 T = TypeVar("T")
 
@@ -44,10 +52,13 @@ class BatchConsumer:
     """
 
     def __init__(
-        self, topology: Topology, queue: str, handle: MessageHandler, isolation: Isolation, stopping: asyncio.Event
-    ) -> None:
+        self, topology: Topology, queue: str, handle: MessageHandler, isolation: Isolation, stopping: asyncio.Event,
+        sizes: MessageSizes = "mixed",
+    ) -> None:  # fmt: skip
         self._topology = topology
-        self._queue_name = queue
+        self._queue_name = queue  # of the producers; it also identifies dead letters and crash suspects
+        self._source = topology.large_queue(queue) if sizes == "large" else queue
+        self._sizes = sizes
         self._handle = handle
         self._isolation = isolation
         self._stopping = stopping
@@ -64,15 +75,28 @@ class BatchConsumer:
                 await self._consume(connection, channel, inbox)
 
     async def _consume(self, connection: AbstractConnection, channel: AbstractChannel, inbox: Inbox) -> None:
-        queue = await channel.get_queue(self._queue_name, ensure=False)
+        queue = await channel.get_queue(self._source, ensure=False)
         while not self._stopping.is_set():
-            async with self._isolation.subscription() as isolated:
+            if self._sizes == "large":
+                await self._wait_until_useful(channel)
+            async with self._isolation.subscription(self._source) as isolated:
+                if self._stopping.is_set():
+                    return
                 prefetch_count = 1 if isolated else self._isolation.prefetch_count()
                 await channel.set_qos(prefetch_count)
                 tag = await queue.consume(inbox.add)
-                async with _watching(channel, _check_consumer(connection, self._queue_name)) as failures:
+                async with _watching(channel, _check_consumer(connection, self._source)) as failures:
                     await self._handle_arrivals(channel, inbox, failures, None if isolated else prefetch_count)
                 await self._drain(channel, inbox, queue, tag, isolated=isolated)
+
+    async def _wait_until_useful(self, channel: AbstractChannel) -> None:
+        """Wait while the queues are isolated and this one is empty, so that it takes no turn of the other one."""
+        while self._isolation.is_active and not self._stopping.is_set():
+            declared = await channel.declare_queue(self._source, passive=True)
+            if declared.declaration_result.message_count:
+                return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), _CHECK_LARGE_S)
 
     async def _handle_arrivals(
         self,
@@ -83,9 +107,10 @@ class BatchConsumer:
     ) -> None:
         """Handle messages until the process must stop, or the subscription is outdated.
 
-        `prefetch_count` is None for an isolated subscription, which is outdated when the isolation ends.
+        `prefetch_count` is None for an isolated subscription, which is outdated when its turn ends.
         """
-        change = self._isolation.wait_until_ended() if prefetch_count is None else self._isolation.started.wait()
+        isolated = prefetch_count is None
+        change = self._isolation.wait_for_end_of_turn(self._source) if isolated else self._isolation.started.wait()
         waits: list[asyncio.Task[Any]] = [asyncio.create_task(self._stopping.wait()), asyncio.create_task(change)]
         try:
             while not self._stopping.is_set():
@@ -93,7 +118,7 @@ class BatchConsumer:
                 for failure in failures:
                     if failure.done():
                         failure.result()
-                        raise ConsumerLost(f"the channel of {self._queue_name} is closed")
+                        raise ConsumerLost(f"the channel of {self._source} is closed")
                 if not self._is_current(prefetch_count):
                     return
                 if batch := inbox.take_batch():
@@ -104,7 +129,7 @@ class BatchConsumer:
 
     def _is_current(self, prefetch_count: int | None) -> bool:
         if prefetch_count is None:
-            return self._isolation.is_active
+            return self._isolation.is_turn(self._source)
         return not self._isolation.is_active and not self._isolation.is_outdated(prefetch_count)
 
     async def _drain(
@@ -147,11 +172,29 @@ class BatchConsumer:
         self, channel: AbstractChannel, group: Sequence[AbstractIncomingMessage], *, multiple: bool
     ) -> None:
         """Handle the messages, publish a copy of those that aren't stored, and only then acknowledge."""
-        outcomes = await self._outcomes(group)
-        for message, outcome in zip(group, outcomes, strict=True):
+        handled = [message for message in group if not await self._move(channel, message)]
+        outcomes = await self._outcomes(handled) if handled else []
+        for message, outcome in zip(handled, outcomes, strict=True):
             await self._finish(channel, message, outcome)
         for message in group[-1:] if multiple else group:
             await message.ack(multiple=multiple)
+
+    async def _move(self, channel: AbstractChannel, message: AbstractIncomingMessage) -> bool:
+        """Publish a large message to its own queue, and return whether the broker confirmed it.
+
+        A crash suspect isn't moved, because the broker would no longer count its deliveries.
+        """
+        if self._sizes != "small" or message.body_size <= LARGE_BYTES or messages.is_suspect(message):
+            return False
+        large_queue = self._topology.large_queue(self._queue_name)
+        try:
+            original = messages.original_message(message)
+            await channel.default_exchange.publish(original, routing_key=large_queue, mandatory=True)
+        except DeliveryError as error:  # such as a queue at its maximum length
+            log.warning("large_message_not_moved", queue=large_queue, error=repr(error))
+            return False
+        LARGE_MESSAGES.inc()
+        return True
 
     async def _finish(
         self, channel: AbstractChannel, message: AbstractIncomingMessage, outcome: HandlerOutcome

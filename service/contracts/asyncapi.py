@@ -96,8 +96,9 @@ def _listed(prefixes: Sequence[str]) -> str:
 
 _RUNS: Final[dict[str, Any]] = {
     "address": "run.completed",
-    "description": "CloudEvents 1.0 in structured or binary mode, at most 4 MiB. Publish persistent messages with "
-    "publisher confirms. In binary mode, the body is `data`, and each attribute is a header: its lowercase name after "
+    "description": "CloudEvents 1.0 in structured or binary mode, at most 4 MiB. An event of more than 256 KiB "
+    "can be stored after later, smaller events. Publish persistent messages with publisher confirms. In binary "
+    "mode, the body is `data`, and each attribute is a header: its lowercase name after "
     f"one of the prefixes {_listed(HEADER_PREFIXES)}. All attributes of a message have the same prefix.",
     "messages": {"runCompleted": {"$ref": "#/components/messages/runCompleted"}},
     "bindings": {

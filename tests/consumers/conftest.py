@@ -63,6 +63,7 @@ async def broker(amqp_url: str, queue_prefix: str) -> AsyncIterator[Broker]:
         yield Broker(amqp_url, topology, channel)
         channel = await connection.channel()
         await channel.queue_delete(topology.postponed_queue(topology.runs_queue))
+        await channel.queue_delete(topology.large_queue(topology.runs_queue))
         for queue in topology.queues:
             await channel.queue_delete(queue)
             await channel.queue_delete(topology.dead_queue(queue))

@@ -19,7 +19,7 @@ from consumers.dead_letters import open_dead_letters
 from consumers.messages import Delivery, HandlerOutcome
 from consumers.runs import runs_handler
 from consumers.topology import RUN_COMPLETED, Topology
-from consumers.worker import MAX_CRASHES
+from consumers.worker import LARGE_BYTES, MAX_CRASHES
 from tests.consumers.conftest import Broker, consuming, until
 from tests.consumers.processes import consumer
 from tests.consumers.raw_messages import publish_raw, short_string, table
@@ -211,11 +211,12 @@ main()
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("size", [pytest.param(0, id="small"), pytest.param(LARGE_BYTES + 1, id="large")])
 async def test_message_that_kills_its_process_becomes_a_dead_letter_and_harms_no_other_event(
-    broker: Broker, store: Store, database_url: str
+    broker: Broker, store: Store, database_url: str, size: int
 ) -> None:
     """Several poison messages: without isolation, the good messages would reach the delivery limit with them."""
-    poisons = [b"poison %d" % number for number in range(8)]
+    poisons = [(b"poison %d" % number).ljust(size) for number in range(8)]
     await publish_around(broker, poisons[0])
     await broker.publish(*poisons[1:])
     dead_queue = broker.topology.dead_queue(broker.topology.runs_queue)
