@@ -221,9 +221,14 @@ async def test_message_that_kills_its_process_becomes_a_dead_letter_and_harms_no
     await broker.publish(*poisons[1:])
     dead_queue = broker.topology.dead_queue(broker.topology.runs_queue)
     crashes = 0
-    while await broker.depth(dead_queue) < len(poisons):
+
+    async def are_dead() -> bool:
+        suspects = await store.pool.fetchval("SELECT count(*) FROM crash_suspects")
+        return suspects == 0 and await broker.depth(dead_queue) == len(poisons)
+
+    while not await are_dead():
         with crashing_consumer(database_url, broker.url, broker.topology) as process:
-            while process.poll() is None and await broker.depth(dead_queue) < len(poisons):  # noqa: ASYNC110 - no event
+            while process.poll() is None and not await are_dead():  # noqa: ASYNC110 - no event
                 await asyncio.sleep(0.05)
             crashes += process.poll() is not None
         assert crashes < 10 * len(poisons)
