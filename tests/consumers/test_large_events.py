@@ -77,7 +77,7 @@ async def assert_stored_once(broker: Broker, store: Store, large_runs: int, smal
     await until(partial(are_empty, broker), "empty queues")
 
 
-async def test_event_behind_large_ones_is_stored_before_them(broker: Broker, store: Store) -> None:
+async def test_event_after_large_ones_is_stored_before_them(broker: Broker, store: Store) -> None:
     handle = runs_handler(store.run_ingest)
     small_is_stored = asyncio.Event()
 
