@@ -5,6 +5,8 @@ from typing import Literal, NamedTuple
 
 from service.domain.errors import Reason, Rejected
 from service.domain.ids import OrgId, new_id
+from service.domain.results import is_failing
+from service.domain.runs import RunState, set_failures_missing
 from service.domain.shards import CaseOutcomes, MergeEffects
 from service.store.postgres.database import Connection
 from service.store.receipts import EventRef, ReceiptRow
@@ -46,6 +48,13 @@ class EventItem:
     def run(self) -> RunRef:
         """The run that the event belongs to."""
         return self.org_id, self.event.state.run_id
+
+    @property
+    def state(self) -> RunState:
+        """The state of the run according to the event. A failing result that was rejected is a missing failure."""
+        if not self.event.rejected_failing or any(map(is_failing, self.outcomes.values())):
+            return self.event.state
+        return set_failures_missing(self.event.state, is_missing=True)
 
     def receipt(self) -> ReceiptRow:
         """Return the receipt to insert if the event is stored."""

@@ -18,6 +18,7 @@ from service.usecases.ingest.validate_events import (
     DatarefFound,
     EventRejection,
     Problem,
+    ValidEvent,
     check_rows,
     parse_identity,
     validate,
@@ -59,11 +60,13 @@ class ParsedEvent:
     problems: list[Problem] = field(default_factory=list)
     rejected_count: int = 0
     output: dict[int, list[ArtifactReference]] = field(default_factory=dict)  # of results of a report, by their index
+    rejected_failing: bool = False  # whether a rejected result has a failing status
 
-    def reject(self, index: int, name: str | None, reason: str) -> None:
+    def reject(self, index: int, name: str | None, reason: str, *, failing: bool) -> None:
         """Add a problem for a result that isn't stored."""
         self.problems.append({"index": index, "name": name, "reason": reason})
         self.rejected_count += 1
+        self.rejected_failing = self.rejected_failing or failing
 
     def to_rejected(self, reason: Reason, message: str) -> "RejectedEvent":
         """Return this event as a rejected event."""
@@ -128,8 +131,8 @@ def parse_event(
         return RejectedEvent("too_large", f"event: must be at most {MAX_BODY_BYTES} bytes, has {len(body)}", digest)
     problems: list[Problem] = []
     try:
-        event, indexes = validate(body, problems, max_rows)
-        check_rows(event, event["data"].get("results", []), max_rows)
+        valid = validate(body, problems, max_rows)
+        check_rows(valid.event, valid.event["data"].get("results", []), max_rows)
     except DatarefFound as found:
         fields = found.event
         if fields.get("time") and window.is_ahead(aware(fields["time"])):
@@ -137,12 +140,13 @@ def parse_event(
         return ParsedDataref(fields["source"], fields["id"], digest, fields.get("time"), fields["dataref"])
     except EventRejection as rejection:
         return RejectedEvent(rejection.reason, str(rejection), digest, **parse_identity(rejection.event))
-    return _parse_valid(event, indexes, problems, digest, window)
+    return _parse_valid(valid, problems, digest, window)
 
 
 def _parse_valid(
-    event: Any, indexes: list[int] | None, problems: list[Problem], digest: bytes, window: AcceptanceWindow
+    valid: ValidEvent, problems: list[Problem], digest: bytes, window: AcceptanceWindow
 ) -> ParsedEvent | RejectedEvent:
+    event, indexes, rejected_failing = valid
     run: RunIn = event["data"]["run"]
     completed_at = aware(run.get("completed_at") or event.get("time") or window.now)
     event_at = aware(event.get("time") or completed_at)
@@ -174,6 +178,7 @@ def _parse_valid(
         variant=canonical_variant(event["data"].get("variant")),
         problems=problems,
         rejected_count=sum(problem["index"] is not None for problem in problems),
+        rejected_failing=rejected_failing,
     )
 
 

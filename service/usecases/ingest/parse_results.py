@@ -22,6 +22,7 @@ from service.domain.shards import CaseOutcomes
 from service.domain.statuses import STATUS_CODES
 from service.domain.variants import canonical_variant
 from service.usecases.ingest.parse_events import ParsedEvent, to_ms, truncate
+from service.usecases.ingest.validate_events import has_failing_status
 
 MAX_ATTEMPTS: Final = 1_000
 KEY_COLLISION: Final = "case_key_clash: a different case has the same key"
@@ -58,7 +59,7 @@ def parse_results(
         if key is None:
             key = case.key
             if not case.is_same(unseen.setdefault(key, (index, case))[1]):
-                event.reject(index, case.name, KEY_COLLISION)
+                event.reject(index, case.name, KEY_COLLISION, failing=has_failing_status(result))
                 continue
             unseen[key] = index, case
         outcome = _outcome(event, index, result, key)
@@ -67,7 +68,8 @@ def parse_results(
             if earlier is None:
                 outcomes[key] = outcome
             elif earlier.attempt_count + outcome.attempt_count > MAX_ATTEMPTS:
-                event.reject(index, case.name, f"attempts: must be at most {MAX_ATTEMPTS} per case")
+                reason = f"attempts: must be at most {MAX_ATTEMPTS} per case"
+                event.reject(index, case.name, reason, failing=has_failing_status(result))
             else:
                 outcomes[key] = _limit_texts(event, index, case.name, add_attempt(earlier, outcome))
     return outcomes, unseen
@@ -136,10 +138,11 @@ def _attempts(event: ParsedEvent, index: int, result: ResultIn) -> tuple[Attempt
         return (_attempt(event, index, result),) if has_details else ()
     if listed[-1]["status"] != result["status"]:
         message = "attempts: the last attempt must have the status of the result"
-        event.reject(index, result["name"][: texts.MAX_TEXT], message)
+        event.reject(index, result["name"][: texts.MAX_TEXT], message, failing=has_failing_status(result))
         return None
     if len(listed) > MAX_ATTEMPTS:
-        event.reject(index, result["name"][: texts.MAX_TEXT], f"attempts: must be at most {MAX_ATTEMPTS}")
+        message = f"attempts: must be at most {MAX_ATTEMPTS}"
+        event.reject(index, result["name"][: texts.MAX_TEXT], message, failing=has_failing_status(result))
         return None
     last = _with_result_details(listed[-1], result)
     return tuple(_attempt(event, index, attempt) for attempt in (*listed[:-1], last))

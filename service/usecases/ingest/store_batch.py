@@ -146,7 +146,7 @@ def _merge_events(items: list[EventItem]) -> tuple[runs.RunState, ShardOutcomes]
 
 
 def _merge_states(items: list[EventItem]) -> runs.RunState:
-    return reduce(runs.merge, [item.event.state for item in items])
+    return reduce(runs.merge, [item.state for item in items])
 
 
 def _set_repeated(item: EventItem, body_sha256: bytes) -> None:

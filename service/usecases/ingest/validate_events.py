@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 import orjson
 from pydantic import FailFast, TypeAdapter, ValidationError
@@ -12,6 +12,7 @@ from service.contracts.validation import describe_error, field_path, validation_
 from service.domain import texts
 from service.domain.errors import Reason
 from service.domain.reports import MAX_PROBLEMS
+from service.domain.statuses import FAILING
 from service.reports.attempts import count_rows
 from service.reports.cdevents import run_data
 from service.reports.errors import ReportError
@@ -65,15 +66,26 @@ class DatarefFound(Exception):
         self.event = event
 
 
-def validate(body: bytes, problems: list[Problem], max_rows: int) -> tuple[Any, list[int] | None]:
-    """Return the validated event, and the original indexes of its valid results if some results are invalid.
+class ValidEvent(NamedTuple):
+    """A validated event. `indexes` are the original indexes of its valid results if some results are invalid.
+
+    `rejected_failing` states whether an invalid result has a failing status.
+    """
+
+    event: Any
+    indexes: list[int] | None = None
+    rejected_failing: bool = False
+
+
+def validate(body: bytes, problems: list[Problem], max_rows: int) -> ValidEvent:
+    """Return the validated event.
 
     Adds the invalid results to `problems`. Raises EventRejection or DatarefFound. A large event is validated in parts,
     because the validation of a part can't be interrupted, and the event loop waits for it even in another thread.
     """
     if len(body) <= LARGE_BODY_BYTES and _NUL not in body:
         try:
-            return RUN_COMPLETED_EVENT.validate_json(body), None
+            return ValidEvent(RUN_COMPLETED_EVENT.validate_json(body))
         except ValidationError:
             pass  # the slow path below describes the errors and keeps the valid results
     parsed, replaced = _parse(body)
@@ -119,16 +131,25 @@ def _convert_cdevent(event: Any) -> Any:
         raise EventRejection("invalid", f"data: {error}", event) from None
 
 
-def _validate_leniently(event: Any, problems: list[Problem], max_rows: int) -> tuple[Any, list[int] | None]:
+def _validate_leniently(event: Any, problems: list[Problem], max_rows: int) -> ValidEvent:
     data = event.get("data") if isinstance(event, dict) else None
     results = data.get("results") if isinstance(data, dict) else None
     if not isinstance(data, dict) or not isinstance(results, list):
-        return _validate_fields(event), None
+        return ValidEvent(_validate_fields(event))
     check_rows(event, results, max_rows)
     validated = _validate_fields({**event, "data": {**data, "results": []}})
     valid = list(_valid_results(results, problems))
     validated["data"]["results"] = [result for _, result in valid]
-    return validated, [index for index, _ in valid] if len(valid) < len(results) else None
+    if len(valid) == len(results):
+        return ValidEvent(validated)
+    indexes = [index for index, _ in valid]
+    rejected = set(range(len(results))).difference(indexes)
+    return ValidEvent(validated, indexes, any(has_failing_status(results[index]) for index in rejected))
+
+
+def has_failing_status(result: Any) -> bool:
+    """Return whether a valid or invalid result states that its case failed."""
+    return isinstance(result, dict) and result.get("status") in FAILING
 
 
 def check_rows(event: Any, results: Sequence[Any], max_rows: int) -> None:

@@ -77,10 +77,15 @@ class RunWriter:
             self.effects.add(merged.effects[self._shard])
             self._has_replaced = self._has_replaced or bool(merged.stored)
 
-    async def close(self, connection: Connection) -> RunChange | None:
-        """Update the run and return the change; return None if nothing has changed."""
+    async def close(self, connection: Connection, *, rejected_failing: bool) -> RunChange | None:
+        """Update the run and return the change; return None if nothing has changed.
+
+        `rejected_failing` states whether a rejected result has a failing status.
+        """
         run, was_complete = self.run, self.run.complete and not self._is_new
-        state = runs.set_failures_missing(self._state, is_missing=False) if self._has_failing else self._state
+        state = self._state
+        if self._has_failing or rejected_failing:
+            state = runs.set_failures_missing(state, is_missing=not self._has_failing)
         if self._is_new:
             run.state = state
         else:

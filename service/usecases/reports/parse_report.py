@@ -35,6 +35,7 @@ from service.usecases.ingest.parse_results import MAX_ATTEMPTS, Occurrences
 from service.usecases.ingest.validate_events import (
     Problem,
     describe_first_error,
+    has_failing_status,
     limit_problems,
     result_name,
 )
@@ -165,7 +166,8 @@ class ParsedReport:
         try:
             _RESULT.validate_python(item)
         except ValidationError as error:
-            self.event.reject(index, result_name(item), describe_first_error(error))
+            reason = describe_first_error(error)
+            self.event.reject(index, result_name(item), reason, failing=has_failing_status(item))
             return False
         return True
 
@@ -179,7 +181,7 @@ class ParsedReport:
                 yield index, result
             else:
                 reason = f"case_id: must occur at most {MAX_ATTEMPTS} times in a report"
-                self.event.reject(index, result_name(result), reason)
+                self.event.reject(index, result_name(result), reason, failing=has_failing_status(result))
 
     def _truncate_problems(self) -> None:
         self._unlisted += len(self.event.problems[MAX_PROBLEMS:])

@@ -11,6 +11,7 @@ from service.domain.cases import KnownCases
 from service.domain.errors import Rejected
 from service.domain.ids import OrgId
 from service.domain.reports import StoredPart
+from service.domain.results import is_failing
 from service.domain.shards import CaseOutcomes, MergeCounts
 from service.reports.uploads import ReadUpload
 from service.store import reports
@@ -77,7 +78,7 @@ class ReportStore:
         cache = await self._caches.find(connection)
         async with cache.months.ensure_partitions(connection, completed_ms), notifying_transaction(connection):
             run = await self._write(connection, cache, claimed, report)
-            change = await run.close(connection)
+            change = await run.close(connection, rejected_failing=report.event.rejected_failing)
             await store_uploads(connection, run.run, claimed.upload, output)
             outcome = ReportOutcome("partial" if report.event.rejected_count else "stored", run.result_count)
             await _finish(connection, claimed, report, outcome, run.effects.counts)
@@ -107,8 +108,7 @@ class ReportStore:
             outcomes, new_cases = parse_results(event, org_id, known, occurrences)
             for key, (index, case) in new_cases.items():
                 if not case.is_same(unseen.setdefault(key, (index, case))[1]):
-                    event.reject(index, case.name, KEY_COLLISION)
-                    del outcomes[key]
+                    event.reject(index, case.name, KEY_COLLISION, failing=is_failing(outcomes.pop(key)))
             return outcomes
 
         for outcomes in report.batches(parse):

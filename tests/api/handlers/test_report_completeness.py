@@ -72,3 +72,11 @@ async def test_base_branch_and_pull_request_are_stored(reports: Reports) -> None
     await reports.ingest(PASSING, params={"base_branch": "main", "pull_request": "17"})
     run = await reports.api.get("/v1/runs/run_1")
     assert (run["base_branch"], run["pull_request"]) == ("main", "17")
+
+
+async def test_rejected_failure_of_a_report_is_missing(reports: Reports) -> None:
+    results = [{"name": "a", "status": "passed"}, {"name": "b", "status": "failed", "duration_ms": -1}]
+    receipt = await reports.ingest(orjson.dumps({"results": results}))
+    assert (receipt["status"], receipt["results"]) == ("partial", 1)
+    run = await reports.api.get("/v1/runs/run_1")
+    assert (run["status"], run["failures_missing"]) == ("error", True)

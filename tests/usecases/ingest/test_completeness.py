@@ -112,3 +112,26 @@ async def test_newest_status_of_a_complete_run_replaces_the_older_one(store: Sto
     await store.ingest(run_event(results=[result("a", "failed")], status="failed"))
     await store.ingest(run_event(results=[], status="passed", time=LATER))
     assert (await run_of(store))["status_name"] == "passed"
+
+
+async def test_rejected_failure_is_missing_unless_the_event_contains_another_failure(store: Store) -> None:
+    invalid = result("b", "failed", duration_ms=-1)
+    await store.ingest(run_event(results=[result("a"), invalid]))
+    run = await run_of(store)
+    assert (run["status_name"], run["failures_missing"], run["passed"]) == ("error", True, 1)
+    failed = result("c", "failed", failure={"message": "no"})
+    await store.ingest(run_event(results=[result("a"), invalid, failed], time=LATER))
+    run = await run_of(store)
+    assert (run["status_name"], run["failures_missing"]) == ("failed", False)
+
+
+async def test_failure_with_inconsistent_attempts_is_missing(store: Store) -> None:
+    inconsistent = result("b", "failed", attempts=[{"status": "passed"}])
+    await store.ingest(run_event(results=[result("a"), inconsistent]))
+    assert (await run_of(store))["failures_missing"] is True
+
+
+async def test_rejected_result_that_did_not_fail_leaves_the_run_passed(store: Store) -> None:
+    await store.ingest(run_event(results=[result("a"), result("b", "passed", duration_ms=-1)]))
+    run = await run_of(store)
+    assert (run["status_name"], run["failures_missing"]) == ("passed", False)
