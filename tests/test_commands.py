@@ -183,6 +183,7 @@ async def test_unreachable_broker_is_a_one_line_error(database_url: str) -> None
     assert len(err.splitlines()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [("api",), ("consume", "runs")], ids=" ".join)
 async def test_servers_warn_and_wait_if_the_database_is_unreachable(command: tuple[str, ...]) -> None:
     process = await asyncio.create_subprocess_exec(

@@ -53,6 +53,7 @@ def test_lines_that_cannot_be_written_are_counted_in_the_next_line() -> None:
     assert [(line["event"], line.get("lost_log_lines")) for line in lines] == [("third", 2), ("fourth", None)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("process", ["api", "consume"])
 def test_full_disk_of_the_log_ends_no_process(database_url: str, tmp_path: Path, process: str) -> None:
     port = choose_port()

@@ -31,6 +31,7 @@ def test_settings_and_variables_of_the_client_and_the_tests_are_known() -> None:
     assert unknown_variables([*settings, *others]) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [("api",), ("consume",), ("organizations", "list"), ("dead-letters", "list")])
 def test_every_command_warns_about_an_unknown_variable(command: tuple[str, ...]) -> None:
     """The database doesn't exist, so that the servers exit after the warning."""

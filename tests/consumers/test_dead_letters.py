@@ -81,6 +81,7 @@ async def test_replay_and_discard_of_the_others_leave_the_undecodable_messages(d
     assert await depth(dead_letters) == len(UNDECODABLE)
 
 
+@pytest.mark.slow
 async def test_undecodable_messages_can_be_replayed_and_discarded(dead_letters: Broker) -> None:
     await run(dead_letters, "replay", id_of(b"nanoseconds"))
     assert await dead_letters.depth(dead_letters.topology.runs_queue) == 1

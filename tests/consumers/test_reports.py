@@ -327,6 +327,7 @@ async def test_report_is_stored_after_the_temporary_folder_has_space_again(
     assert (receipt["status"], receipt["problems"]) == ("stored", [])
 
 
+@pytest.mark.slow
 async def test_accepted_report_is_stored_after_the_storage_was_missing_temporarily(
     reports: Reports, ingester: ReportIngester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -344,6 +345,7 @@ async def test_accepted_report_is_stored_after_the_storage_was_missing_temporari
     assert (await reports.wait_until_finished(sent))["status"] == "stored"
 
 
+@pytest.mark.slow
 async def test_accepted_report_is_stored_after_its_bucket_was_missing_temporarily(
     database_url: str, tmp_path: Path, s3_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

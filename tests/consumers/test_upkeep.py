@@ -8,6 +8,7 @@ from pathlib import Path
 from subprocess import Popen
 
 import asyncpg
+import pytest
 
 from consumers.topology import Topology
 from consumers.upkeep import PeriodicTask, periodic_loops
@@ -76,6 +77,7 @@ async def test_stop_cancels_a_long_task() -> None:
     assert time.monotonic() - stopped_at < 5
 
 
+@pytest.mark.slow
 async def test_task_of_a_killed_process_is_finished_by_another_process(
     store: Store, database_url: str, tmp_path: Path
 ) -> None:

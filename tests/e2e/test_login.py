@@ -23,6 +23,8 @@ from tests.servers import postgres_programs
 from tests.stored import open_store
 from tests.test_commands import run
 
+pytestmark = pytest.mark.slow
+
 PASSWORD = "pw-login"
 NOW = datetime.now(UTC)
 OLD = NOW - timedelta(days=100)

@@ -103,6 +103,7 @@ async def test_abandoned_reports_are_rejected_although_one_is_unreadable(databas
             assert (await reports.wait_until_finished(receipt))["status"] == "rejected"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", UNREADABLE_EXPORTS)
 async def test_unreadable_export_fails_with_a_reason_and_the_next_succeeds(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

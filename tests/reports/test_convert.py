@@ -82,6 +82,7 @@ def test_results_before_the_defect_are_deleted(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [report]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("syntax", SYNTAXES)
 def test_memory_does_not_grow_with_the_report(syntax: str, tmp_path: Path) -> None:
     def peak_of(cases: int) -> int:

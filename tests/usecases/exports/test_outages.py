@@ -110,6 +110,7 @@ async def open_exporter(
             worker.terminate()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 async def test_no_number_of_outages_fails_an_export(
     store: Store, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception

@@ -91,6 +91,7 @@ async def _state(store: Store) -> Any:
     return {kind: snapshot[kind] for kind in ("results", "details", "artifacts")}
 
 
+@pytest.mark.slow
 async def test_every_order_of_shards_and_corrections_leads_to_the_same_state(store: Store) -> None:
     states = []
     for number, order in enumerate(permutations(range(4))):
