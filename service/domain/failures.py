@@ -18,7 +18,7 @@ _UNINFORMATIVE: Final = re.compile(
     r"""
     \W*                                                     # separators and markers
     | (?:test\ )?(?:fail|fails|failed|failure)[:.!]?                    # Failed, test failure, FAILED:
-    | error[:.!]?
+    | (?:(?:runtime|build)\ )?error[:.!]?                 # also go-junit-report: Runtime error
     | assert(?:ion)?(?:\ (?:failed|failure|error))?[:.!]?
     | [\w.$\\]*\w(?:Error|Exception|Failure|Failed)[:.]?    # a class without a message
     | [\w\\]+::\w+                                          # PHPUnit: the name of the test
@@ -28,7 +28,9 @@ _UNINFORMATIVE: Final = re.compile(
     | -{2,}.*-{2,}                                          # ---- tests::pays stdout ----
     | running\ \d+\ tests? | test\ .*\ \.\.\.\ FAILED | failures:
     | thread\ .*\ panicked\ at\ \S+:\d+(?::\d+)?:
-    | at\ \S+:\d+(?::\d+)?                                  # Catch2: at tests.cpp:12
+    | (?:at\ )?\S+:\d+(?::\d+)?                            # Catch2: at tests.cpp:12. GoogleTest: cart_test.cc:7
+    | \S+\.(?:spec|test)\.\w+:\d+:\d+\ .*                  # Playwright: cart.spec.ts:3:5 adds a product
+    | [^›]*\ ›\ .*─                                         # Playwright: [firefox] › cart.spec.ts:3:5 › adds ────
     """,
     re.VERBOSE | re.IGNORECASE,
 )

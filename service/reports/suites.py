@@ -27,9 +27,12 @@ def _without_suites(classname: str, path: list[str]) -> str:
     """Return the class without the path or the innermost suite in front of it. Return "" if nothing else remains.
 
     A class at the end of the innermost suite is a repetition too: `Tests.Cart` contains the class `Cart`.
+    PHPUnit writes the class `Tests\\Cart` of a suite as `Tests.Cart` in its cases.
     """
     if not path or not classname:
         return classname
+    if "\\" in path[-1] and classname in (suite.replace("\\", ".") for suite in path):
+        return ""
     for separator in _CLASS_SEPARATORS:
         if path[-1].endswith(separator + classname):
             return ""

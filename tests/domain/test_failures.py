@@ -15,10 +15,17 @@ JAVA = "java.lang.AssertionError\n\tat org.junit.Assert.fail(Assert.java:86)\n\t
 MOCHA = "AssertionError: expected 1 to equal 2\n    at Context.<anonymous> (test/pay.js:9:14)"
 
 
+PLAYWRIGHT = "  [chromium] › cart.spec.ts:3:5 › adds ─────\n\n    Test timeout of 1ms exceeded.\n"
+
+
 @pytest.mark.parametrize(
     ("type_", "message", "details", "summary"),
     [
         pytest.param(None, "Failed", GO, "pays_test.go:12: expected 1, got 2", id="gotestsum"),
+        pytest.param(None, "Runtime error", "panic: timed out", "panic: timed out", id="go-junit-report"),
+        pytest.param("", "cart_test.cc:7\nValue of: false", None, "Value of: false", id="googletest"),
+        pytest.param("FAILURE", "cart.spec.ts:3:5 adds", PLAYWRIGHT, "Test timeout of 1ms exceeded.", id="playwright"),
+        pytest.param(None, "cart.ts:3:5: error TS2304: x", None, "cart.ts:3:5: error TS2304: x", id="compiler"),
         pytest.param(None, JEST, None, "expect(received).toBe(expected)", id="jest"),
         pytest.param(None, "test failure", NEXTEST, "assertion `left == right` failed", id="nextest"),
         pytest.param(None, None, MINITEST, "Expected: 1", id="minitest"),

@@ -65,6 +65,8 @@ def test_two_checkout_paths_lead_to_the_same_identities(listed: ListedReport, tm
     ("file", "index", "suite", "name", "path"),
     [
         ("phpunit-checkstyle.xml", 0, "PHPUnitTestSuite > CommentsTest", "testGoodDoc", "test/CommentsTest.php"),
+        ("phpunit-dorny.xml", 2, "CLI Arguments > PHPUnit\\Event\\CollectingDispatcherTest",
+         "testHasNoCollectedEventsWhenFlushedImmediatelyAfterCreation", "CollectingDispatcherTest.php"),
         ("codeception-xunit10.xml", 0, "acceptance (jenkins) > CommercialCombinedCest", "baseFlowTest",
          "CommercialCombinedCest.php"),
         ("xcresult-trunk-mix.xml", 1, "swift testing exampleTests.HelloWorldTestSuite", "helloWorldInvalid()",
@@ -74,7 +76,7 @@ def test_two_checkout_paths_lead_to_the_same_identities(listed: ListedReport, tm
         ("gen-ctrf-jest-dayjs.json", 0, "comparison.test.js", "is same without units", "comparison.test.js"),
         ("gen-ctrf-mocha-express.json", 0, "app.all.js", "app.all() should add a router per method", "app.all.js"),
     ],
-    ids=["phpunit", "codeception", "xcresult", "nextest", "xunit.net", "jest", "mocha"],
+    ids=["phpunit", "phpunit namespace", "codeception", "xcresult", "nextest", "xunit.net", "jest", "mocha"],
 )  # fmt: skip
 def test_identities_of_real_reports(
     file: str, index: int, suite: str, name: str, path: str | None, tmp_path: Path
