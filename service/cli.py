@@ -189,7 +189,7 @@ async def _apply_retention(settings: Settings) -> list[RemovedMonth]:
 
 @cli.group("organizations")
 def organization_commands() -> None:
-    """Create, list, and delete organizations."""
+    """Create, list, export, and delete organizations."""
 
 
 @organization_commands.command("create")
@@ -238,9 +238,9 @@ async def _delete_organization(settings: Settings, slug: str) -> None:
 @click.argument("slug", type=_SLUG)
 @click.option("-o", "--output", "folder", type=click.Path(path_type=Path), required=True, help="A new or empty folder.")
 def export_organization_command(slug: str, folder: Path) -> None:
-    """Write all rows and files of the organization SLUG to a folder, without secrets.
+    """Write the data of the organization SLUG to a folder.
 
-    The folder appears when the export is complete.
+    The folder contains all rows and files, without secrets. It appears when the export is complete.
     """
     _run(lambda settings: _export_organization(settings, slug, folder))
     click.echo(f"exported organization {slug} to {folder}", err=True)

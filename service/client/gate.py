@@ -11,14 +11,15 @@ import click
 
 from service.client.http import Server, ServerError, open_server
 from service.client.terminal import format_table, ignore_closed_stdout, print_message
-from service.domain.failures import strip_escapes
+from service.domain.failures import to_line
 from service.domain.gates import Gate, GateOutcome
 
 PASSED: Final = 0
 FAILED: Final = 1
 TIMED_OUT: Final = 2
 
-_MAX_WAIT_S: Final = 20  # of one request
+_MAX_WAIT_S: Final = 5  # of one request; then, the receipts are checked
+_MAX_REASONS: Final = 3
 _MAX_RETRY_S: Final = 60
 _PAUSE_S: Final = 0.5
 _MAX_SHOWN: Final = 50  # failing results
@@ -38,9 +39,9 @@ class GateSummary:
 def gate(url: str, key: str, run_id: str, rules: Gate, timeout_s: float) -> int:
     """Wait until the run is complete, print its summary, and return the exit code. Raises ServerError."""
     with open_server(url, key, retry_s=min(timeout_s, _MAX_RETRY_S)) as server:
-        run = _wait(server, run_id, timeout_s)
+        run, rejection = _wait(server, run_id, timeout_s)
         if run is None or not run["complete"]:
-            _print_timed_out(run_id, run, timeout_s)
+            _print_incomplete(run_id, run, rejection or f"{_state(run)} after {timeout_s:g} s")
             return TIMED_OUT
         summary = _summarize(server, run, rules)
     with ignore_closed_stdout():  # a closed stdout doesn't change the decision
@@ -49,8 +50,12 @@ def gate(url: str, key: str, run_id: str, rules: Gate, timeout_s: float) -> int:
     return PASSED if summary.outcome.passes else FAILED
 
 
-def _wait(server: Server, run_id: str, timeout_s: float) -> dict[str, Any] | None:
-    """Return the run when it is complete, or in its state after the timeout; None if it doesn't exist."""
+def _wait(server: Server, run_id: str, timeout_s: float) -> tuple[dict[str, Any] | None, str | None]:
+    """Return the run when it is complete, or in its state at the end of the wait; None if it doesn't exist.
+
+    The wait ends early if the newest report of the run was rejected, because the run can't become complete without it.
+    The second value is the reason.
+    """
     deadline = time.monotonic() + timeout_s
     run: dict[str, Any] | None = None
     is_first = True
@@ -58,8 +63,11 @@ def _wait(server: Server, run_id: str, timeout_s: float) -> dict[str, Any] | Non
         remaining_s = deadline - time.monotonic()
         wait_s = 0 if is_first else max(0, min(_MAX_WAIT_S, int(remaining_s)))
         run = _get_run(server, run_id, wait_s) or run
-        if (run and run["complete"]) or remaining_s <= 0:
-            return run
+        if run and run["complete"]:
+            return run, None
+        rejection = _find_rejection(server, run_id)
+        if rejection or remaining_s <= 0:
+            return run, rejection
         if is_first:
             print_message(f"run {run_id} {_state(run)} yet; waiting for up to {remaining_s:.0f} s")
             is_first = False
@@ -75,6 +83,20 @@ def _get_run(server: Server, run_id: str, wait_s: int) -> dict[str, Any] | None:
             raise
         return None
     return run
+
+
+def _find_rejection(server: Server, run_id: str) -> str | None:
+    """Return why the newest report of the run was rejected, or None. A key that can't read receipts finds none."""
+    try:
+        receipts = server.get("/receipts", {"run_id": run_id, "limit": "1"})["data"]
+    except ServerError as error:
+        if error.code != "forbidden":
+            raise
+        return None
+    if not receipts or receipts[0]["status"] != "rejected":
+        return None
+    reasons = "; ".join(problem["reason"] for problem in receipts[0]["problems"][:_MAX_REASONS])
+    return f"isn't complete, because its report was rejected ({receipts[0]['id']}): {reasons}"
 
 
 def _summarize(server: Server, run: dict[str, Any], rules: Gate) -> GateSummary:
@@ -105,8 +127,8 @@ def _state(run: dict[str, Any] | None) -> str:
     return "isn't complete" if run else "doesn't exist"
 
 
-def _print_timed_out(run_id: str, run: dict[str, Any] | None, timeout_s: float) -> None:
-    click.secho(f"run {run_id} {_state(run)} after {timeout_s:g} s", err=True, bold=True, fg="yellow")
+def _print_incomplete(run_id: str, run: dict[str, Any] | None, reason: str) -> None:
+    click.secho(to_line(f"run {run_id} {reason}"), err=True, bold=True, fg="yellow")
     if run:
         click.echo(_format_counts(run))
 
@@ -136,13 +158,13 @@ def _format_markdown(summary: GateSummary, url: str) -> list[str]:
 def _links(run: dict[str, Any], url: str) -> dict[str, str]:
     quoted = quote(run["run_id"], safe="")
     links = {"run": f"{url}/v1/runs/{quoted}", "results": f"{url}/v1/results?run_id={quoted}"}
-    return links | ({"ci": run["ci_url"]} if run.get("ci_url") else {})
+    return links | ({"ci": to_line(run["ci_url"])} if run.get("ci_url") else {})
 
 
 def _headline(summary: GateSummary) -> str:
     decision = "passed" if summary.outcome.passes else "blocked"
     suffix = " with allowed failures" if summary.outcome.passes and summary.outcome.reasons else ""
-    return f"{decision}{suffix}: run {summary.run['run_id']} ({summary.run['status']})"
+    return to_line(f"{decision}{suffix}: run {summary.run['run_id']} ({summary.run['status']})")
 
 
 def _format_counts(run: dict[str, Any]) -> str:
@@ -152,7 +174,7 @@ def _format_counts(run: dict[str, Any]) -> str:
 
 def _cell(result: dict[str, Any], name: str) -> str:
     """Return a field as one line that is safe to print."""
-    return " ".join(strip_escapes(str(result[name] or "")).split())
+    return to_line(str(result[name] or ""))
 
 
 def _escape(text: str) -> str:

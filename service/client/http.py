@@ -14,6 +14,7 @@ import httpx
 
 from service.domain.backoff import Backoff
 from service.domain.errors import ServiceError
+from service.domain.failures import to_line
 
 QueryParams = Mapping[str, str] | Sequence[tuple[str, str]]
 
@@ -108,7 +109,7 @@ def _message(error: Mapping[str, Any], status: int) -> str:
     param = error.get("param")
     message = str(error["message"])
     named = message if not param or message.startswith(param) else f"{param}: {message}"
-    return f"{named} ({status})"
+    return to_line(f"{named} ({status})")
 
 
 def read_json(response: httpx.Response) -> Any:

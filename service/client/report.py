@@ -15,7 +15,7 @@ import click
 
 from service.client.http import ClientError, Server, open_server, read_json
 from service.client.terminal import Progress, show_progress
-from service.domain.failures import strip_escapes
+from service.domain.failures import to_line
 from service.domain.report_formats import media_type_of
 
 STORED: Final = 0
@@ -119,7 +119,7 @@ def _type_of(name: str) -> str:
 
 
 def _title(files: Sequence[Path]) -> str:
-    return str(files[0]) if len(files) == 1 else f"{len(files)} files"
+    return to_line(str(files[0])) if len(files) == 1 else f"{len(files)} files"
 
 
 def _compress(source: Path, target: Path) -> Path:
@@ -146,6 +146,6 @@ def _print_receipt(files: Sequence[Path], receipt: Mapping[str, Any]) -> None:
         )
     for problem in receipt["problems"][:_MAX_SHOWN]:
         result = "" if problem["index"] is None else f"result {problem['index']} {problem['name'] or ''}: "
-        click.echo(strip_escapes(f"  {result}{problem['reason']}"))
+        click.echo(f"  {to_line(result + problem['reason'])}")
     if len(receipt["problems"]) > _MAX_SHOWN:
         click.echo(f"  and {len(receipt['problems']) - _MAX_SHOWN} more")

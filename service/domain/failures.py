@@ -53,6 +53,11 @@ def summarize_failure(type_: str | None, message: str | None, details: str | Non
     return None
 
 
+def to_line(text: str) -> str:
+    """Return the text as one line that is safe to print on a terminal."""
+    return " ".join(strip_escapes(text).split())
+
+
 def strip_escapes(text: str) -> str:
     """Return the text without escape sequences and control characters, except line ends and tabs."""
     if text.isprintable():

@@ -15,6 +15,7 @@ from service.client.gate import FAILED, PASSED, TIMED_OUT, gate
 from service.client.http import ServerError
 from service.domain.gates import Gate
 from tests.api.served import Api, serve
+from tests.report_api import PASSING, serving_reports_with_ingester
 from tests.run_events import result, run_event
 
 FAILING = result("pays | cash", "failed", failure={"message": "expected 200 got 503\nat line 3"})
@@ -207,3 +208,41 @@ async def start(
     return await asyncio.create_subprocess_exec(
         sys.executable, "-m", "service", "gate", *arguments, env=environment, stdout=stdout, stderr=stderr
     )
+
+
+@pytest.mark.parametrize("exists", [True, False])
+async def test_gate_stops_at_a_rejected_report(
+    database_url: str, tmp_path: Path, exists: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with serving_reports_with_ingester(database_url, tmp_path) as reports:
+        if exists:
+            await reports.api.store.ingest(run_event(shard=1, expected_shards=2))
+        receipt = await reports.ingest(b"<testsuite>", params={"shard": "2/2"})
+        assert await decide(reports.api, timeout_s=600) == TIMED_OUT
+    shown = capsys.readouterr().err
+    assert f"its report was rejected ({receipt['id']}): malformed_report: " in shown
+
+
+async def test_gate_waits_if_a_later_report_replaces_a_rejected_one(database_url: str, tmp_path: Path) -> None:
+    async with serving_reports_with_ingester(database_url, tmp_path) as reports:
+        await reports.ingest(b"<testsuite>")
+        await reports.ingest(PASSING, params={"final": "false"})
+        assert await decide(reports.api, timeout_s=1) == TIMED_OUT
+        await reports.ingest(PASSING.replace(b"pays", b"sells"))
+        assert await decide(reports.api, timeout_s=10) == PASSED
+
+
+async def test_gate_with_a_key_that_cannot_read_receipts_waits(api: Api) -> None:
+    viewer = (await api.make_key("viewer")).key
+    assert await run_gate(url(api), viewer, "run_1", Gate(), 1) == TIMED_OUT
+
+
+async def test_gate_prints_no_control_characters(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    failure = {"message": "\x1b[31mno\x1b[0m\x07"}
+    await api.store.ingest(
+        run_event(results=[result("\x1b]0;title\x07pays\x08", "failed", failure=failure)], ci_url="https://ci/\x1b[2J")
+    )
+    await decide(api)
+    captured = capsys.readouterr()
+    assert "pays" in captured.out
+    assert not set(captured.out + captured.err) & {"\x1b", "\x07", "\x08"}
