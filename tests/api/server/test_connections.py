@@ -169,9 +169,15 @@ async def test_body_that_arrives_too_slowly_returns_400(server: RawServer, monke
 async def test_form_that_arrives_too_slowly_returns_400(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "_READ_TIMEOUT_S", 0.5)
     form = "Content-Type: multipart/form-data; boundary=frontier"
-    head = server.head("POST", "/v1/runs/run_1/report?project_id=shop", form, "Content-Length: 1000")
     part = b'--frontier\r\nContent-Disposition: form-data; name="report"\r\n\r\n<testsuite'
-    assert_invalid_request(await server.send(head, part, *[b" "] * 8), "4096 bytes per second")
+    chunks = [
+        part,
+        *[b" "] * SLOW_BYTES,
+        b"/>\r\n--frontier--\r\n",
+    ]  # the complete form, so that only the rate is wrong
+    length = f"Content-Length: {sum(map(len, chunks))}"
+    head = server.head("POST", "/v1/runs/run_1/report?project_id=shop", form, length)
+    assert_invalid_request(await server.send(head, *chunks), "4096 bytes per second")
 
 
 async def test_body_that_arrives_at_the_minimum_rate_is_accepted(
