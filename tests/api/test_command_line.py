@@ -59,6 +59,7 @@ async def test_audit_trail_contains_changes_over_http(api: Api, database_url: st
     assert out.split("  ")[2:] == ["POST /v1/api-keys", created.headers["Location"], "req-7"]
 
 
+@pytest.mark.slow
 async def test_retention_prints_expired_data_and_then_deletes_it(
     api: Api, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,6 +65,7 @@ async def run(python: str, pyz: Path, exports: Exports, *arguments: str) -> str:
     return out.decode()
 
 
+@pytest.mark.slow
 async def test_every_command_runs_without_packages(python: str, pyz: Path, exports: Exports, tmp_path: Path) -> None:
     report, target = tmp_path / "junit.xml", tmp_path / "results.csv"
     report.write_bytes(PASSING)

@@ -171,6 +171,7 @@ async def test_invalid_key_is_an_error(api: Api) -> None:
         await run_gate(url(api), "zof_wrong", "run_1", Gate(), 5)
 
 
+@pytest.mark.slow
 async def test_command_exits_with_the_code_of_the_gate(api: Api) -> None:
     await api.store.ingest(run_event(results=[FAILING]))
     assert await command(api, "--run-id", "run_1") == FAILED

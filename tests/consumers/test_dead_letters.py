@@ -67,6 +67,7 @@ async def test_list_names_what_it_cannot_read(dead_letters: Broker) -> None:
     assert "dead letters: 5" in err
 
 
+@pytest.mark.slow
 async def test_show_prints_messages_around_and_with_undecodable_properties(dead_letters: Broker) -> None:
     assert await run(dead_letters, "show", id_of(b"last")) == ("last\n", "unknown: dead-lettered by the broker\n")
     out, err = await run(dead_letters, "show", id_of(b"nanoseconds"))
@@ -74,6 +75,7 @@ async def test_show_prints_messages_around_and_with_undecodable_properties(dead_
     assert "unreadable properties: timestamp" in err
 
 
+@pytest.mark.slow
 async def test_replay_and_discard_of_the_others_leave_the_undecodable_messages(dead_letters: Broker) -> None:
     await run(dead_letters, "replay", id_of(b"last"))
     await run(dead_letters, "discard", id_of(b"first"))

@@ -111,6 +111,7 @@ async def test_quiet_organization_is_stored_before_most_large_events_of_another(
     assert earlier < LARGE_EVENTS / 2
 
 
+@pytest.mark.slow
 async def test_crash_between_the_move_and_the_ack_stores_each_event_once(
     broker: Broker, store: Store, database_url: str
 ) -> None:

@@ -116,6 +116,7 @@ async def test_worker_with_an_expired_lease_stores_nothing(reports: Reports, ing
     await reports.api.error("/v1/runs/run_1", 404)
 
 
+@pytest.mark.slow
 async def test_lease_is_renewed_while_a_report_waits_to_be_stored(
     reports: Reports, ingester: ReportIngester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,8 @@ from tests.run_events import run_event
 from tests.running import running
 from tests.stored import Store
 
+pytestmark = pytest.mark.slow
+
 EVENTS = 30
 
 

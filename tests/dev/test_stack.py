@@ -48,6 +48,7 @@ def test_stack_stores_the_sample_runs_and_stops_all_its_processes(start: Callabl
     assert not stack.ready_file.exists()
 
 
+@pytest.mark.slow
 def test_embedded_queue_delivers_the_sample_runs(start: Callable[..., RunningStack]) -> None:
     stack = start("--without-rabbitmq", RESULTS_AMQP_URL="").await_ready()
     assert stack.ready["amqp_url"] is None
@@ -66,6 +67,7 @@ def test_second_start_reuses_address_and_key_and_sends_no_sample_runs(start: Cal
     assert set(second.run_ids() or []) == SAMPLE_RUNS
 
 
+@pytest.mark.slow
 def test_second_stack_in_the_same_directory_fails(start: Callable[..., RunningStack]) -> None:
     first = start().await_ready()
     second = start()
@@ -74,6 +76,7 @@ def test_second_stack_in_the_same_directory_fails(start: Callable[..., RunningSt
     assert first.run_ids()
 
 
+@pytest.mark.slow
 def test_port_in_use_is_replaced(start: Callable[..., RunningStack]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as owner:
         used = owner.getsockname()[1]

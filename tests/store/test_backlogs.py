@@ -10,6 +10,8 @@ from service.store.postgres.statements import statements
 from tests.store.large import plan_nodes
 from tests.stored import Store
 
+pytestmark = pytest.mark.slow
+
 LIMIT = 10_000
 # Ten times as many rows are finished as are waiting, and more are waiting than the limit.
 FILL = """

@@ -228,6 +228,7 @@ async def test_busy_stream_ends_when_its_key_is_revoked(api: Api) -> None:
             assert await stream.response.content.read() == b"\n"
 
 
+@pytest.mark.slow
 async def test_client_that_does_not_read_is_disconnected_and_others_are_not(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -110,6 +110,7 @@ async def database_proxy(database_url: str) -> AsyncIterator[tuple[DatabaseProxy
         server.close()
 
 
+@pytest.mark.slow
 async def test_unresponsive_database_omits_only_the_backlogs(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,6 +72,7 @@ async def test_invalid_wait_returns_400(api: Api, value: str) -> None:
     assert (await api.error("/v1/runs/run_1", 400, {"wait": value}))["param"] == "wait"
 
 
+@pytest.mark.slow
 async def test_many_waiting_requests_share_one_query(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     queries: list[int] = []
     find_complete = read_runs.find_complete
@@ -92,6 +93,7 @@ async def test_many_waiting_requests_share_one_query(database_url: str, monkeypa
     assert max(queries) == 50
 
 
+@pytest.mark.slow
 async def test_number_of_statements_does_not_depend_on_waiting_organizations(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:

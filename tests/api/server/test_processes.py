@@ -17,6 +17,8 @@ from service.dev.ports import choose_port
 from service.dev.processes import identity
 from tests.scraped import families, total
 
+pytestmark = pytest.mark.slow
+
 TIMEOUT_S = 25
 
 

@@ -237,6 +237,7 @@ async def test_partition_that_an_operator_detached_is_not_dropped(local: Scene) 
     assert await local.partitions() == partitions_of(NEW) | {OLD_RESULTS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("retention", [RETENTION, timedelta(days=3653)])
 @pytest.mark.parametrize("option", ["", "CONCURRENTLY"])
 async def test_partition_that_an_operator_detaches_after_a_failed_removal_is_not_dropped(
