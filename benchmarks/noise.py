@@ -4,8 +4,9 @@ import asyncio
 import gzip
 import multiprocessing
 import os
+import time
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -36,6 +37,9 @@ LABELS: Final = {f"label-{number:03}": "x" * 149 for number in range(100)}  # th
 _NICE: Final = 10  # clients usually run on other machines, so they shouldn't compete with the service
 _LARGE_EVENT_INTERVAL_S: Final = 1.0
 _SMALL_EVENT_INTERVAL_S: Final = 0.1
+_ESTABLISH_TIMEOUT_S: Final = 60.0
+_POLL_S: Final = 0.2
+_LARGE: Final = f"event of {RESULTS_OF_LARGE_EVENT} results: confirmed"
 _SLOW_CHUNK: Final = b" " * 8192  # per second, which is faster than the minimum rate
 
 _spawn = multiprocessing.get_context("spawn")
@@ -98,6 +102,9 @@ class Noise:
             self.outcomes[f"{kind}: {type(error).__name__}"] += 1
 
     async def _publish(self, events: int, interval_s: float, results: int) -> None:
+        """Publish events after the streams and exports are open, so that the events don't end before them."""
+        while not are_requests_open(self.outcomes):  # noqa: ASYNC110 - each request changes it
+            await asyncio.sleep(_POLL_S)
         async with await aio_pika.connect(self.targets.amqp_url) as connection:
             channel = await connection.channel(publisher_confirms=True)
             exchange = await channel.get_exchange(Topology().runs_exchange)
@@ -109,10 +116,19 @@ class Noise:
     async def _report_counts(self) -> None:
         while True:
             self.counts.update(self.outcomes)
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(_POLL_S)
 
 
 _NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None)
+
+
+def are_requests_open(outcomes: Mapping[str, int]) -> bool:
+    """Return whether each stream and each export has a response, of any status."""
+    return _responses(outcomes, "stream") >= STREAMS and _responses(outcomes, "export") >= EXPORTS
+
+
+def _responses(outcomes: Mapping[str, int], kind: str) -> int:
+    return sum(count for name, count in outcomes.items() if name.startswith(f"{kind}: ") and name != f"{kind}: sent")
 
 
 def large_event(results: int) -> bytes:
@@ -162,15 +178,28 @@ def _main(targets: NoiseTargets, counts: Any) -> None:
     uvloop.run(Noise(targets, counts).run())
 
 
+def _wait_until_established(counts: Mapping[str, int]) -> None:
+    ends_at = time.monotonic() + _ESTABLISH_TIMEOUT_S
+    while not (are_requests_open(counts) and counts.get(_LARGE)):
+        if time.monotonic() > ends_at:
+            raise TimeoutError(f"the load wasn't established within {_ESTABLISH_TIMEOUT_S:.0f} s: {dict(counts)}")
+        time.sleep(_POLL_S)
+
+
 @contextmanager
 def noise(targets: NoiseTargets) -> Iterator[dict[str, int]]:
-    """Send the load from a process of its own while the block runs, and yield the numbers of its requests."""
+    """Send the load from a process of its own while the block runs, and yield the numbers of its requests.
+
+    The block starts when the streams and exports are open and the first large event is confirmed. At the end of the
+    block, the numbers are final. Raises TimeoutError if the load isn't established in time.
+    """
     with _spawn.Manager() as manager:
         counts = manager.dict()
         process = _spawn.Process(target=_main, args=(targets, counts), daemon=True)
         process.start()
         found: dict[str, int] = {}
         try:
+            _wait_until_established(counts)
             yield found
         finally:
             found.update(counts)

@@ -9,11 +9,12 @@ webhooks whose endpoints hang or reject connections. Budget: each noisy p99 is a
 
 import argparse
 import asyncio
+import os
 import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -30,7 +31,7 @@ from aiohttp import web
 
 from benchmarks import noise
 from benchmarks.noise import NoiseTargets
-from benchmarks.servers import BenchmarkServers, consumer_process, servers
+from benchmarks.servers import BenchmarkServers, consumer_process, cpu_s, servers
 from consumers.topology import RUN_COMPLETED, Topology
 from service.dev.ports import choose_port
 from service.dev.programs import responds_ok
@@ -116,8 +117,8 @@ def event(run_id: str) -> bytes:
 
 
 @contextmanager
-def processes(stack: BenchmarkServers, tenants: Tenants) -> Iterator[None]:
-    """Run the API and the consumers while the block runs."""
+def processes(stack: BenchmarkServers, tenants: Tenants) -> Iterator[Mapping[str, subprocess.Popen[bytes]]]:
+    """Run the API and the consumers while the block runs, and yield them by name."""
     settings = {
         "RESULTS_ARTIFACTS_URL": (stack.folder / "files").as_uri(),
         "RESULTS_HTTP_PORT": str(tenants.port),
@@ -125,14 +126,13 @@ def processes(stack: BenchmarkServers, tenants: Tenants) -> Iterator[None]:
         "RESULTS_LOG_LEVEL": "error",
     }
     with ExitStack() as started:
-        for roles in ROLES:
-            started.enter_context(consumer_process(stack, *roles, **settings))
+        consumers = {" ".join(r): started.enter_context(consumer_process(stack, *r, **settings)) for r in ROLES}
         api = subprocess.Popen([sys.executable, "-m", "service", "api"], env=stack.environment(**settings))
         started.callback(api.wait, 60)
         started.callback(api.terminate)
         while not responds_ok("127.0.0.1", tenants.port, "/readyz"):
             time.sleep(0.1)
-        yield
+        yield {"api": api, **consumers}
 
 
 async def measure(stack: BenchmarkServers, tenants: Tenants, seconds: float) -> Samples:
@@ -253,9 +253,13 @@ def print_table(quiet: Samples, noisy: Samples) -> None:
 def run_phase(stack: BenchmarkServers, tenants: Tenants, seconds: float, load: NoiseTargets | None) -> Samples:
     """Start all processes, with or without the load, and measure."""
     with ExitStack() as started:
-        started.enter_context(processes(stack, tenants))
+        running = started.enter_context(processes(stack, tenants))
         counts = started.enter_context(noise.noise(load)) if load else {}
+        before, started_at = {name: cpu_s(process) for name, process in running.items()}, time.perf_counter()
         samples = asyncio.run(measure(stack, tenants, seconds))
+        duration_s = time.perf_counter() - started_at
+        used = {name: f"{(cpu_s(process) - before[name]) / duration_s:.0%}" for name, process in running.items()}
+    print(f"load average {os.getloadavg()[0]:.0f}, CPU of one core:", used)
     if counts:
         print("load:", ", ".join(f"{name} {count}" for name, count in sorted(counts.items())))
     return samples
