@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from service.api.http import unknown_keys
 from tests.api.served import Api, serve
 from tests.run_events import result, run_event
 
@@ -38,6 +39,12 @@ async def fuzz(database_url: str, folder: Path, *options: str) -> None:
         failed = result("pays", "failed", failure={"message": "no"}, artifacts=[{"name": "a.png", "uri": "s3://x"}])
         await api.store.ingest(run_event("run_1", [result("logs in"), failed]))
         await run(api, *options)
+
+
+@pytest.fixture(autouse=True)
+def _many_unknown_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Permit the requests with unknown keys that Schemathesis sends."""
+    monkeypatch.setattr(unknown_keys, "BURST", 1_000_000)
 
 
 @pytest.mark.slow
