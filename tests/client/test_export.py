@@ -20,6 +20,8 @@ from service.client.http import ServerError
 from tests.exporting import Exports, exporting
 from tests.run_events import result, run_event
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 async def exports(database_url: str, tmp_path: Path) -> AsyncIterator[Exports]:
@@ -137,7 +139,6 @@ async def test_command_prints_the_size_and_sha256(exports: Exports, tmp_path: Pa
     )
 
 
-@pytest.mark.slow
 async def test_interrupted_export_prints_how_to_continue(exports: Exports, tmp_path: Path) -> None:
     target = tmp_path / "results.csv"
     command = await start(exports, "-o", str(target))
@@ -156,7 +157,6 @@ async def test_interrupted_export_prints_how_to_continue(exports: Exports, tmp_p
     assert len(target.read_text().splitlines()) == 51 + 1
 
 
-@pytest.mark.slow
 async def test_repeated_command_continues_the_interrupted_export(exports: Exports, tmp_path: Path) -> None:
     target = tmp_path / "results.ndjson.zst"
     arguments = ("--run-id", "run_1", "--status", "passed", "--from", "2026-05-01", "-o", str(target))

@@ -13,6 +13,8 @@ from service.dev.ports import choose_port
 from service.dev.processes import wait_until
 from tests.dev.running_stack import RunningStack, have_exited
 
+pytestmark = pytest.mark.slow
+
 SAMPLE_RUNS = {"run_first_domain", "run_first_local_stack", "run_first_reports"}
 
 
@@ -48,7 +50,6 @@ def test_stack_stores_the_sample_runs_and_stops_all_its_processes(start: Callabl
     assert not stack.ready_file.exists()
 
 
-@pytest.mark.slow
 def test_embedded_queue_delivers_the_sample_runs(start: Callable[..., RunningStack]) -> None:
     stack = start("--without-rabbitmq", RESULTS_AMQP_URL="").await_ready()
     assert stack.ready["amqp_url"] is None
@@ -56,7 +57,6 @@ def test_embedded_queue_delivers_the_sample_runs(start: Callable[..., RunningSta
     assert set(stack.run_ids() or []) == SAMPLE_RUNS
 
 
-@pytest.mark.slow
 def test_second_start_reuses_address_and_key_and_sends_no_sample_runs(start: Callable[..., RunningStack]) -> None:
     first = start().await_ready()
     address, key = first.ready["api_url"], first.ready["api_key"]
@@ -67,7 +67,6 @@ def test_second_start_reuses_address_and_key_and_sends_no_sample_runs(start: Cal
     assert set(second.run_ids() or []) == SAMPLE_RUNS
 
 
-@pytest.mark.slow
 def test_second_stack_in_the_same_directory_fails(start: Callable[..., RunningStack]) -> None:
     first = start().await_ready()
     second = start()
@@ -76,7 +75,6 @@ def test_second_stack_in_the_same_directory_fails(start: Callable[..., RunningSt
     assert first.run_ids()
 
 
-@pytest.mark.slow
 def test_port_in_use_is_replaced(start: Callable[..., RunningStack]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as owner:
         used = owner.getsockname()[1]
@@ -85,7 +83,6 @@ def test_port_in_use_is_replaced(start: Callable[..., RunningStack]) -> None:
         assert f"port {used} is in use" in stack.output()
 
 
-@pytest.mark.slow
 def test_rate_limit_and_loopback_check_are_off_by_default(start: Callable[..., RunningStack]) -> None:
     stack = start(RESULTS_RATE_LIMIT="7/second").await_ready()
     settings = stack.settings_of("api")
@@ -110,7 +107,6 @@ def test_stop_during_the_start_stops_all_processes(start: Callable[..., RunningS
     assert have_exited([pid])
 
 
-@pytest.mark.slow
 def test_next_start_after_a_killed_supervisor_stops_its_processes(start: Callable[..., RunningStack]) -> None:
     first = start().await_ready()
     pids, address = first.pids(), first.ready["api_url"]
@@ -121,7 +117,6 @@ def test_next_start_after_a_killed_supervisor_stops_its_processes(start: Callabl
     assert second.ready["pid"] == second.process.pid
 
 
-@pytest.mark.slow
 def test_killed_component_restarts_at_the_same_address_with_its_data(tmp_path: Path) -> None:
     stack = RunningStack(tmp_path, RESULTS_HTTP_PORT=str(choose_port())).await_ready()
     try:

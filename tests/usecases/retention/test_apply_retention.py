@@ -23,6 +23,8 @@ from tests.api.served import Api, serve
 from tests.exporting import exporting
 from tests.run_events import result, run_event
 
+pytestmark = pytest.mark.slow
+
 RETENTION = timedelta(days=30)
 NOW = datetime.now(UTC)
 OLD, NEW = NOW - timedelta(days=100), NOW - timedelta(days=5)
@@ -237,7 +239,6 @@ async def test_partition_that_an_operator_detached_is_not_dropped(local: Scene) 
     assert await local.partitions() == partitions_of(NEW) | {OLD_RESULTS}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("retention", [RETENTION, timedelta(days=3653)])
 @pytest.mark.parametrize("option", ["", "CONCURRENTLY"])
 async def test_partition_that_an_operator_detaches_after_a_failed_removal_is_not_dropped(

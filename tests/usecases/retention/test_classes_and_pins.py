@@ -20,6 +20,8 @@ from tests.api.served import serve
 from tests.run_events import result, run_event
 from tests.usecases.retention.test_apply_retention import RESULTS, Scene, exists, partitions_of
 
+pytestmark = pytest.mark.slow
+
 NOW = datetime.now(UTC)
 OLDEST, OLD, RECENT = NOW - timedelta(days=200), NOW - timedelta(days=100), NOW - timedelta(days=5)
 DAYS_60, DAYS_150 = timedelta(days=60), timedelta(days=150)
