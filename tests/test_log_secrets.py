@@ -30,8 +30,6 @@ try:
 except ValueError:
     log.exception("failed", url=sys.argv[1])
 import logging
-
-pytestmark = pytest.mark.slow
 logging.getLogger("driver").error("closed %s", sys.argv[1])
 raise RuntimeError(sys.argv[1])
 """
@@ -79,6 +77,7 @@ def wait_for(file: Path, is_logged: Callable[[str], bool]) -> str:
     return file.read_text()
 
 
+@pytest.mark.slow
 def test_logs_of_the_processes_contain_no_secret(database_url: str, tmp_path: Path) -> None:
     """The broker is down, an endpoint can't be reached, and clients send valid and invalid credentials."""
     port, closed_port = choose_port(), choose_port()
@@ -123,6 +122,7 @@ def test_error_of_a_setting_contains_no_secret(database_url: str, name: str, url
     assert PASSWORD not in finished.stderr + finished.stdout
 
 
+@pytest.mark.slow
 def test_logs_about_an_unreachable_storage_contain_no_key(database_url: str, tmp_path: Path) -> None:
     port, closed_port = choose_port(), choose_port()
     keys = {
