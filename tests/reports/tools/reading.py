@@ -1,0 +1,179 @@
+"""What an upload of a report stores about each case, in the form in which the API returns it.
+
+case = read_case(CORPUS / "gen-jest-dayjs.xml", "is same")
+assert (case.status, case.duration_ms, case.summary) == ("failed", 3, "expected 1, got 2")
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+import pytest
+
+from service.domain.cases import Case, KnownCases
+from service.domain.failures import summarize_failure
+from service.domain.ids import CaseKey, OrgId
+from service.domain.jobs import Claim
+from service.domain.reports import ReportLimits, StoredPart, Upload
+from service.domain.results import UNKNOWN_DURATION_MS, ArtifactReference, Attempt, CaseOutcome
+from service.domain.statuses import STATUS_CODES, STATUS_NAMES
+from service.reports.uploads import ReadUpload, ReportFile, read_upload
+from service.store.reports import ClaimedReport
+from service.usecases.ingest.parse_results import Occurrences, parse_results
+from service.usecases.reports.parse_report import IndexedResults, ParsedReport
+from tests.reports.manifests import CORPUS
+
+needs_corpus: Final = pytest.mark.skipif(not CORPUS.exists(), reason="the corpus is missing")
+
+RECEIVED_AT: Final = datetime(2026, 11, 1, 12, tzinfo=UTC)
+_ORG: Final = OrgId(1)
+_STORED: Final = StoredPart("path", "name", None, 0, "")
+_RETENTION: Final = timedelta(days=20 * 365)
+
+
+class ReadAttempt(NamedTuple):
+    """One execution of a case."""
+
+    status: str
+    duration_ms: int | None
+    started_at: str | None
+    type: str | None
+    message: str | None
+    details: str | None
+
+
+class ReadCase(NamedTuple):
+    """A case and its outcome. `summary` is the `failure_summary`, and the other texts are those of the last attempt.
+
+    `output` contains the texts of the log artifacts by name, and `files` the artifacts that the report refers to.
+    `attempts` is empty if the case passed in its only attempt.
+    """
+
+    suite: str
+    name: str
+    occurrence: int
+    file: str | None
+    line: int | None
+    status: str
+    flaky: bool
+    duration_ms: int | None
+    started_at: str | None
+    summary: str | None
+    type: str | None
+    message: str | None
+    details: str | None
+    output: dict[str, str]
+    properties: dict[str, str]
+    attempts: tuple[ReadAttempt, ...]
+    attempt_count: int
+    files: dict[str, str | None]
+    variant: str
+    key: CaseKey
+
+
+class ReadRun(NamedTuple):
+    """The run of a report that was received at `RECEIVED_AT`. `problems` are those of the receipt."""
+
+    cases: tuple[ReadCase, ...]
+    started_at: str | None
+    completed_at: str | None
+    problems: tuple[str, ...]
+    failures_missing: bool
+
+
+def read_case(path: Path, name: str, suite: str | None = None, occurrence: int = 0) -> ReadCase:
+    """Return the only case with this name, suite (if given), and occurrence in the report."""
+    cases = [case for case in read_run(path).cases if (case.name, case.occurrence) == (name, occurrence)]
+    found = [case for case in cases if suite is None or case.suite == suite]
+    assert len(found) == 1, f"{len(found)} cases {name!r} in {sorted({case.suite for case in cases})}"
+    return found[0]
+
+
+@lru_cache(maxsize=20)
+def read_run(path: Path, content_type: str | None = None) -> ReadRun:
+    """Return the run and the cases of a report in the order of the report, read as an upload is read."""
+    with TemporaryDirectory() as folder:
+        source = Path(folder, "report")
+        source.write_bytes(path.read_bytes())
+        read = read_upload([ReportFile(source, Path(folder, "results"), None, content_type, None)], ReportLimits())
+        output = read.output.read_bytes() if read.output else b""
+        report = _parsed(read)
+        cases = tuple(_cases(report, output))
+    state = report.event.state
+    completed_at = _time(state.completed_ms) if state.completed_ms != _ms(RECEIVED_AT) else None
+    problems = tuple(problem["reason"] for problem in report.problems)
+    return ReadRun(cases, _time(state.started_ms), completed_at, problems, state.failures_missing)
+
+
+def _parsed(read: ReadUpload) -> ParsedReport:
+    claim = Claim(_ORG, "job", UUID(int=0))
+    upload = Upload(reports=(_STORED,), run={"project_id": "shop"})
+    claimed = ClaimedReport(claim, "test", "event_1", bytes(32), "run_1", upload.to_document(), 1, RECEIVED_AT)
+    return ParsedReport(claimed, read, _RETENTION, _STORED)
+
+
+def _cases(report: ParsedReport, output: bytes) -> Iterator[ReadCase]:
+    known = KnownCases()
+    cases: dict[CaseKey, Case] = {}
+    order: dict[CaseKey, int] = {}
+
+    def parse(results: IndexedResults, occurrences: Occurrences) -> dict[CaseKey, CaseOutcome]:
+        report.event.results = results
+        outcomes, unseen = parse_results(report.event, _ORG, known, occurrences)
+        cases.update({key: case for key, (_, case) in unseen.items()})
+        order.update({key: index for key, (index, _) in unseen.items()})
+        return outcomes
+
+    outcomes: dict[CaseKey, CaseOutcome] = {}
+    for batch in report.batches(parse):
+        outcomes.update(batch)
+    for key in sorted(outcomes, key=lambda key: order[key]):
+        yield _read_case(cases[key], outcomes[key], output)
+
+
+def _read_case(case: Case, outcome: CaseOutcome, output: bytes) -> ReadCase:
+    last: Attempt | None = outcome.attempts[-1] if outcome.attempts else None
+    failure: tuple[Any, ...] = (last.type, last.message, last.details) if last else (None, None, None)
+    has_failure = outcome.status != STATUS_CODES["passed"] and any(failure)
+    return ReadCase(
+        suite=case.suite, name=case.name, occurrence=case.occurrence, file=case.file,
+        line=last.line if last else None, status=STATUS_NAMES[outcome.status], flaky=outcome.flaky,
+        duration_ms=_duration(outcome.duration_ms), started_at=_time(outcome.started_ms),
+        summary=summarize_failure(*failure) if has_failure else None,
+        type=failure[0], message=failure[1], details=failure[2],
+        output={part.name: _text(part, output) for part in outcome.artifacts if part.path},
+        properties=(last.properties or {}) if last else {},
+        attempts=tuple(map(_read_attempt, outcome.attempts)), attempt_count=outcome.attempt_count,
+        files={part.name: part.uri for part in outcome.artifacts if not part.path},
+        variant=case.variant, key=outcome.case_key,
+    )  # fmt: skip
+
+
+def _read_attempt(attempt: Attempt) -> ReadAttempt:
+    times = _duration(attempt.duration_ms), _time(attempt.started_ms)
+    return ReadAttempt(STATUS_NAMES[attempt.status], *times, attempt.type, attempt.message, attempt.details)
+
+
+def _text(part: ArtifactReference, output: bytes) -> str:
+    assert part.byte_offset is not None
+    assert part.size
+    return output[part.byte_offset : part.byte_offset + part.size].decode()
+
+
+def _duration(duration_ms: int) -> int | None:
+    return duration_ms if duration_ms != UNKNOWN_DURATION_MS else None
+
+
+def _time(ms: int | None) -> str | None:
+    """Return the time as in responses, such as `2026-11-01T12:00:00.000Z`, or None."""
+    if ms is None:
+        return None
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _ms(time: datetime) -> int:
+    return round(time.timestamp() * 1000)
