@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from service.client.ci import CiJob
 from service.commands import CheckedText
 from service.domain.filter_types import TextType
 from service.domain.report_fields import check_label, check_shard
@@ -49,6 +50,27 @@ LABEL: Final = CheckedText(_check_label, "NAME:VALUE")
 
 _URL: Final = CheckedText(_check_url, "URL")
 _KEY: Final = CheckedText(_check_key, "KEY", is_secret=True)
+
+
+def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that select the run. `selected_run` reads them."""
+    run_id = click.option(
+        "--run-id", type=IDENTIFIER, help="Run.  [default: the run of the CI job]"
+    )  # fmt: skip
+    pipeline = click.option(
+        "--pipeline", is_flag=True, help="Use the run that all jobs of the CI pipeline share."
+    )  # fmt: skip
+    return run_id(pipeline(command))
+
+
+def selected_run(job: CiJob, run_id: str | None, *, pipeline: bool) -> str:
+    """Return the ID of the run that the options and the CI job select. Raises click.UsageError."""
+    if run_id and pipeline:
+        raise click.UsageError("--run-id and --pipeline exclude each other")
+    selected = run_id or (job.pipeline_run_id if pipeline else job.run_id)
+    if selected is None:
+        raise click.UsageError("--run-id: must be set outside of a known CI system")
+    return selected
 
 
 def server_options(command: Callable[..., Any]) -> Callable[..., Any]:

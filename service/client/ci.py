@@ -11,37 +11,46 @@ from service.client.terminal import print_message
 GetVariable = Callable[[str], str]  # returns an empty string for a variable that isn't set
 
 _MAX_RUN_ID: Final = 200
-_UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e]+")
+_NOT_IN_RUN_ID: Final = re.compile(r"[^\x21-\x7e]+")
+_PULL_REQUEST: Final = re.compile(r"refs/pull/(\d+)/")
 
 
 class CiJob(NamedTuple):
-    """One execution of a CI job. Each retry of the job is a separate run."""
+    """A CI job. A retry of the job has the same run IDs, so that its results replace those of the first attempt.
+
+    `run_id` identifies the run of this job, and `pipeline_run_id` the run that all jobs of the pipeline share.
+    """
 
     run_id: str | None = None
+    pipeline_run_id: str | None = None
     branch: str | None = None
     commit_sha: str | None = None
     ci_url: str | None = None
+    base_branch: str | None = None
+    pull_request: str | None = None
 
 
 def current_job(variables: Mapping[str, str]) -> CiJob:
     """Return the job that these environment variables describe, or an empty job outside of the known CI systems."""
-    for marker, describe in (
-        ("GITHUB_ACTIONS", _github),
-        ("GITLAB_CI", _gitlab),
-        ("BUILDKITE", _buildkite),
-        ("CIRCLECI", _circleci),
-        ("JENKINS_URL", _jenkins),
-    ):
+    for marker, describe in SYSTEMS.items():
         if variables.get(marker):
             return _normalize(describe(lambda name: variables.get(name, "")))
     return CiJob()
 
 
 def _github(get: GetVariable) -> CiJob:
-    """GitHub sets no variable that distinguishes the jobs of a matrix: they share a run unless --run-id is given."""
-    run_id = f"github-{get('GITHUB_RUN_ID')}-{get('GITHUB_RUN_ATTEMPT')}-{get('GITHUB_JOB')}"
-    url = f"{get('GITHUB_SERVER_URL')}/{get('GITHUB_REPOSITORY')}/actions/runs/{get('GITHUB_RUN_ID')}"
-    return CiJob(run_id, get("GITHUB_HEAD_REF") or get("GITHUB_REF_NAME"), _github_commit(get), url)
+    """GitHub sets no variable that distinguishes the jobs of a matrix: they share a run ID."""
+    pipeline = f"github-{get('GITHUB_RUN_ID')}"
+    number = _PULL_REQUEST.match(get("GITHUB_REF"))
+    return CiJob(
+        run_id=f"{pipeline}-{get('GITHUB_JOB')}",
+        pipeline_run_id=pipeline,
+        branch=get("GITHUB_HEAD_REF") or get("GITHUB_REF_NAME"),
+        commit_sha=_github_commit(get),
+        ci_url=f"{get('GITHUB_SERVER_URL')}/{get('GITHUB_REPOSITORY')}/actions/runs/{get('GITHUB_RUN_ID')}",
+        base_branch=get("GITHUB_BASE_REF"),
+        pull_request=number[1] if number else None,
+    )
 
 
 def _github_commit(get: GetVariable) -> str:
@@ -60,31 +69,114 @@ def _github_commit(get: GetVariable) -> str:
 
 def _gitlab(get: GetVariable) -> CiJob:
     """GitLab sets the head commit separately only if the job tests a merge commit."""
-    commit = get("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA") or get("CI_COMMIT_SHA")
-    branch = get("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME") or get("CI_COMMIT_REF_NAME")
-    return CiJob(f"gitlab-{get('CI_JOB_ID')}", branch, commit, get("CI_JOB_URL"))
+    pipeline = f"gitlab-{get('CI_PIPELINE_ID')}"
+    return CiJob(
+        run_id=f"{pipeline}-{get('CI_JOB_NAME')}",
+        pipeline_run_id=pipeline,
+        branch=get("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME") or get("CI_COMMIT_REF_NAME"),
+        commit_sha=get("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA") or get("CI_COMMIT_SHA"),
+        ci_url=get("CI_JOB_URL"),
+        base_branch=get("CI_MERGE_REQUEST_TARGET_BRANCH_NAME"),
+        pull_request=get("CI_MERGE_REQUEST_IID"),
+    )
 
 
 def _buildkite(get: GetVariable) -> CiJob:
-    url = f"{get('BUILDKITE_BUILD_URL')}#{get('BUILDKITE_JOB_ID')}"
-    return CiJob(f"buildkite-{get('BUILDKITE_JOB_ID')}", get("BUILDKITE_BRANCH"), get("BUILDKITE_COMMIT"), url)
+    """Parallel jobs of a step have the same step ID. BUILDKITE_PULL_REQUEST of another build is `false`."""
+    pipeline = f"buildkite-{get('BUILDKITE_BUILD_ID')}"
+    number = get("BUILDKITE_PULL_REQUEST")
+    return CiJob(
+        run_id=_join(pipeline, get("BUILDKITE_STEP_ID"), get("BUILDKITE_PARALLEL_JOB")),
+        pipeline_run_id=pipeline,
+        branch=get("BUILDKITE_BRANCH"),
+        commit_sha=get("BUILDKITE_COMMIT"),
+        ci_url=f"{get('BUILDKITE_BUILD_URL')}#{get('BUILDKITE_JOB_ID')}",
+        base_branch=get("BUILDKITE_PULL_REQUEST_BASE_BRANCH"),
+        pull_request=number if number != "false" else None,
+    )
 
 
 def _circleci(get: GetVariable) -> CiJob:
-    """The parallel containers of a job have the same job ID, so the run ID contains their index."""
-    job = get("CIRCLE_WORKFLOW_JOB_ID") or get("CIRCLE_BUILD_NUM")
-    run_id = f"circleci-{job}-{get('CIRCLE_NODE_INDEX') or '0'}"
-    return CiJob(run_id, get("CIRCLE_BRANCH"), get("CIRCLE_SHA1"), get("CIRCLE_BUILD_URL"))
+    """The parallel containers of a job have the same name. CircleCI doesn't state the target branch."""
+    pipeline = f"circleci-{get('CIRCLE_PIPELINE_ID') or get('CIRCLE_WORKFLOW_ID')}"
+    index = get("CIRCLE_NODE_INDEX") if get("CIRCLE_NODE_TOTAL") not in ("", "1") else ""
+    return CiJob(
+        run_id=_join(pipeline, get("CIRCLE_JOB"), index),
+        pipeline_run_id=pipeline,
+        branch=get("CIRCLE_BRANCH"),
+        commit_sha=get("CIRCLE_SHA1"),
+        ci_url=get("CIRCLE_BUILD_URL"),
+        pull_request=get("CIRCLE_PULL_REQUEST").rpartition("/")[2],
+    )
 
 
 def _jenkins(get: GetVariable) -> CiJob:
-    """Plugins for pull requests set the head commit, because GIT_COMMIT can be a merge commit."""
-    branch = get("CHANGE_BRANCH") or get("BRANCH_NAME") or get("GIT_BRANCH")
-    head = get("ghprbActualCommit") or get("gitlabMergeRequestLastCommit")
-    return CiJob(get("BUILD_TAG"), branch, head or get("GIT_COMMIT"), get("BUILD_URL"))
+    """A build is one job and one pipeline. Plugins set the head commit, because GIT_COMMIT can be a merge commit."""
+    return CiJob(
+        run_id=get("BUILD_TAG"),
+        pipeline_run_id=get("BUILD_TAG"),
+        branch=get("CHANGE_BRANCH") or get("ghprbSourceBranch") or get("BRANCH_NAME") or get("GIT_BRANCH"),
+        commit_sha=get("ghprbActualCommit") or get("gitlabMergeRequestLastCommit") or get("GIT_COMMIT"),
+        ci_url=get("BUILD_URL"),
+        base_branch=get("CHANGE_TARGET") or get("ghprbTargetBranch"),
+        pull_request=get("CHANGE_ID") or get("ghprbPullId") or get("gitlabMergeRequestIid"),
+    )
+
+
+def _azure(get: GetVariable) -> CiJob:
+    """The jobs of a matrix have the same name and different positions. Branches begin with refs/heads/."""
+    build = get("BUILD_BUILDID")
+    pipeline = f"azure-{build}"
+    position = get("SYSTEM_JOBPOSITIONINPHASE") if get("SYSTEM_TOTALJOBSINPHASE") not in ("", "1") else ""
+    head, base = get("SYSTEM_PULLREQUEST_SOURCEBRANCH"), get("SYSTEM_PULLREQUEST_TARGETBRANCH")
+    return CiJob(
+        run_id=_join(pipeline, get("SYSTEM_STAGENAME"), get("SYSTEM_JOBNAME"), position),
+        pipeline_run_id=pipeline,
+        branch=(head or get("BUILD_SOURCEBRANCH")).removeprefix("refs/heads/"),
+        commit_sha=get("SYSTEM_PULLREQUEST_SOURCECOMMITID") or get("BUILD_SOURCEVERSION"),
+        ci_url=f"{get('SYSTEM_COLLECTIONURI')}{get('SYSTEM_TEAMPROJECT')}/_build/results?buildId={build}",
+        base_branch=base.removeprefix("refs/heads/"),
+        pull_request=get("SYSTEM_PULLREQUEST_PULLREQUESTNUMBER") or get("SYSTEM_PULLREQUEST_PULLREQUESTID"),
+    )
+
+
+def _bitbucket(get: GetVariable) -> CiJob:
+    """Identifiers are UUIDs in braces. Parallel steps have different step IDs."""
+    pipeline = f"bitbucket-{get('BITBUCKET_PIPELINE_UUID').strip('{}')}"
+    page = f"https://bitbucket.org/{get('BITBUCKET_REPO_FULL_NAME')}/pipelines/results/{get('BITBUCKET_BUILD_NUMBER')}"
+    return CiJob(
+        run_id=_join(pipeline, get("BITBUCKET_STEP_UUID").strip("{}")),
+        pipeline_run_id=pipeline,
+        branch=get("BITBUCKET_BRANCH"),
+        commit_sha=get("BITBUCKET_COMMIT"),
+        ci_url=page,
+        base_branch=get("BITBUCKET_PR_DESTINATION_BRANCH"),
+        pull_request=get("BITBUCKET_PR_ID"),
+    )
+
+
+# By a variable that only this system sets.
+SYSTEMS: Final[Mapping[str, Callable[[GetVariable], CiJob]]] = {
+    "GITHUB_ACTIONS": _github,
+    "GITLAB_CI": _gitlab,
+    "BUILDKITE": _buildkite,
+    "CIRCLECI": _circleci,
+    "JENKINS_URL": _jenkins,
+    "TF_BUILD": _azure,
+    "BITBUCKET_BUILD_NUMBER": _bitbucket,
+}
+
+
+def _join(*parts: str) -> str:
+    return "-".join(filter(None, parts))
 
 
 def _normalize(job: CiJob) -> CiJob:
-    """Return the job with a run ID that the server accepts, and with None instead of empty text."""
-    run_id = _UNPRINTABLE.sub("-", job.run_id or "")[:_MAX_RUN_ID]
-    return CiJob(run_id or None, job.branch or None, job.commit_sha or None, job.ci_url or None)
+    """Return the job with run IDs that the server accepts, and with None instead of empty text."""
+    return CiJob(*(value or None for value in job))._replace(
+        run_id=_normalize_run_id(job.run_id), pipeline_run_id=_normalize_run_id(job.pipeline_run_id)
+    )
+
+
+def _normalize_run_id(run_id: str | None) -> str | None:
+    return _NOT_IN_RUN_ID.sub("-", run_id or "")[:_MAX_RUN_ID] or None

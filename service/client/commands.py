@@ -6,7 +6,19 @@ from typing import Any, Final
 
 import click
 
-from service.client.arguments import BRANCH, IDENTIFIER, LABEL, NAME, SHARD, TEXT, VARIANT, server_options
+from service.client.arguments import (
+    BRANCH,
+    IDENTIFIER,
+    LABEL,
+    NAME,
+    SHARD,
+    TEXT,
+    VARIANT,
+    run_options,
+    selected_run,
+    server_options,
+)  # fmt: skip
+from service.client.ci import current_job
 from service.client.export_command import export
 from service.domain.events import EVENT_TYPES
 from service.domain.report_formats import supported_formats
@@ -70,7 +82,7 @@ def tail(url: str, key: str, types: tuple[str, ...], run_id: str | None, as_json
 @click.command(help=_REPORT_HELP)
 @server_options
 @click.argument("files", nargs=-1, required=True)
-@click.option("--run-id", type=IDENTIFIER, help="Run that the reports belong to.  [default: the CI job]")
+@run_options
 @click.option(
     "--project", "project_id", type=IDENTIFIER, envvar="RESULTS_PROJECT", show_envvar=True, required=True,
     help="Project of the run.",
@@ -79,23 +91,27 @@ def tail(url: str, key: str, types: tuple[str, ...], run_id: str | None, as_json
 @click.option("--branch", type=BRANCH, help="Tested branch.  [default: the branch of the CI job]")
 @click.option("--commit", "commit_sha", type=TEXT, help="Tested commit.  [default: the commit of the CI job]")
 @click.option("--ci-url", type=TEXT, help="Link to the job.  [default: the page of the CI job]")
+@click.option("--base-branch", type=BRANCH, help="Target branch of the pull request.  [default: of the CI job]")
+@click.option("--pull-request", type=IDENTIFIER, help="Number of the pull request.  [default: of the CI job]")
 @click.option("--label", "labels", multiple=True, type=LABEL, help="Label of the run; repeatable.")
 @click.option("--shard", type=SHARD, help="Part of the run that the files contain, for example 2/8.")
 @click.option(
     "--variant", multiple=True, type=VARIANT,
     help="Pair that distinguishes this job in a matrix, for example os:linux; repeatable.",
 )  # fmt: skip
+@click.option("--not-final", is_flag=True, help="Expect further uploads. `gate --pipeline` completes the run.")
 @click.option("--wait", is_flag=True, help="Wait until the upload is processed. Exit with code 1 if it is rejected.")
-def report(url: str, key: str, files: tuple[str, ...], run_id: str | None, wait: bool, **options: Any) -> None:
+def report(
+    url: str, key: str, files: tuple[str, ...], run_id: str | None, pipeline: bool, wait: bool, **options: Any
+) -> None:
     """Upload test reports."""
-    from service.client import ci
     from service.client import report as reports
 
-    job = ci.current_job(os.environ)
-    run_id = run_id or job.run_id
-    if run_id is None:
-        raise click.UsageError("--run-id: must be set outside of a known CI system")
-    raise SystemExit(reports.report(url, key, run_id, files, _report_fields(options, job._asdict()), wait=wait))
+    job = current_job(os.environ)
+    selected = selected_run(job, run_id, pipeline=pipeline)
+    waits_for_others = options.pop("not_final") or (pipeline and not options["shard"])  # shards complete their run
+    options["final"] = "false" if waits_for_others else None
+    raise SystemExit(reports.report(url, key, selected, files, _report_fields(options, job._asdict()), wait=wait))
 
 
 def _report_fields(options: dict[str, Any], job: dict[str, Any]) -> list[tuple[str, str]]:

@@ -1,16 +1,14 @@
 """The gate: waits for a run, prints its results, and returns the exit code for a CI job."""
 
-import os
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 import click
 
 from service.client.http import Server, ServerError, open_server
-from service.client.terminal import format_table, ignore_closed_stdout, print_message
+from service.client.terminal import append_to_github_file, format_table, ignore_closed_stdout, print_message
 from service.domain.failures import to_line
 from service.domain.gates import Gate, GateOutcome
 
@@ -135,14 +133,7 @@ def _print_incomplete(run_id: str, run: dict[str, Any] | None, reason: str) -> N
 
 def _write_step_summary(summary: GateSummary, url: str) -> None:
     """Write the summary to the page of the GitHub Actions job, if this process is part of one."""
-    target = os.environ.get("GITHUB_STEP_SUMMARY")
-    if not target:
-        return
-    try:
-        with Path(target).open("a", encoding="utf-8") as file:
-            file.write("\n".join(_format_markdown(summary, url)))
-    except OSError as error:
-        print_message(f"GITHUB_STEP_SUMMARY can't be written: {error}")
+    append_to_github_file("GITHUB_STEP_SUMMARY", "\n".join(_format_markdown(summary, url)))
 
 
 def _format_markdown(summary: GateSummary, url: str) -> list[str]:

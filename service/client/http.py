@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import certifi
 import click
@@ -51,6 +52,10 @@ class Server:
         self.url = url.rstrip("/").removesuffix("/v1")
         self._client = client
         self._retry_s = retry_s
+
+    def run_url(self, run_id: str) -> str:
+        """Return the URL of a run."""
+        return f"{self.url}/v1/runs/{quote(run_id, safe='')}"
 
     def get(self, path: str, params: QueryParams = ()) -> Any:
         """Return the JSON of a response. Raises ServerError."""

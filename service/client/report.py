@@ -14,7 +14,7 @@ from urllib.parse import quote
 import click
 
 from service.client.http import ClientError, Server, open_server, read_json
-from service.client.terminal import Progress, show_progress
+from service.client.terminal import Progress, append_to_github_file, show_progress
 from service.domain.failures import to_line
 from service.domain.report_formats import media_type_of
 
@@ -61,9 +61,10 @@ class _SentFile:
 
 
 def report(url: str, key: str, run_id: str, patterns: Sequence[str], fields: ReportFields, *, wait: bool) -> int:
-    """Send all files as one upload and return the exit code. Raises ClientError.
+    """Send all files as one upload, print the receipt and the run, and return the exit code. Raises ClientError.
 
-    The upload has one receipt, which is identified by its content: a repeated upload returns the same receipt.
+    The upload has one receipt, which is identified by its content: a repeated upload returns the same receipt. In a
+    step of GitHub Actions, later steps can read `run_id`, `run_url`, and `receipt_id` from the outputs of the step.
     """
     files = _expand(patterns)
     with open_server(url, key, retry_s=_RETRY_S) as server, TemporaryDirectory(prefix="zof-results-") as folder:
@@ -71,7 +72,10 @@ def report(url: str, key: str, run_id: str, patterns: Sequence[str], fields: Rep
         receipt = _upload(server, run_id, files, compressed, fields)
         if wait:
             receipt = _wait(server, receipt)
+        run_url = server.run_url(run_id)
     _print_receipt(files, receipt)
+    click.echo(f"run {to_line(run_id)}: {run_url}")
+    append_to_github_file("GITHUB_OUTPUT", f"run_id={run_id}\nrun_url={run_url}\nreceipt_id={receipt['id']}\n")
     return REJECTED if receipt["status"] == "rejected" else STORED
 
 

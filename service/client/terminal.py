@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -54,6 +55,18 @@ def ignore_closed_stdout() -> Iterator[None]:
     except BrokenPipeError:
         # Without a valid stdout, the interpreter would fail at exit and change the exit code.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def append_to_github_file(variable: str, text: str) -> None:
+    """Append text to the file that GitHub Actions names in this variable, if this process is part of a step."""
+    target = os.environ.get(variable)
+    if not target:
+        return
+    try:
+        with Path(target).open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        print_message(f"{variable} can't be written: {error}")
 
 
 def format_table(rows: Iterable[Sequence[str]]) -> list[str]:

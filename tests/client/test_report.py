@@ -3,14 +3,16 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 
 from service.client import report as report_client
-from service.client.ci import CiJob, current_job
+from service.client.__main__ import client
+from service.client.ci import SYSTEMS
 from service.client.http import ClientError
 from service.client.report import REJECTED, STORED
 from tests.report_api import PASSING, Reports, serving_reports_with_ingester
@@ -121,77 +123,87 @@ async def test_command_uses_the_metadata_of_the_ci_job(reports: Reports, tmp_pat
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("GITHUB_", "RESULTS_"))}
     environment |= {
         "RESULTS_URL": url(reports), "RESULTS_API_KEY": reports.api.key, "RESULTS_PROJECT": "shop",
-        "GITLAB_CI": "true", "CI_JOB_ID": "7", "CI_COMMIT_REF_NAME": "main", "CI_COMMIT_SHA": "c0ffee",
-        "CI_JOB_URL": "https://gitlab.example/7",
+        "GITLAB_CI": "true", "CI_PIPELINE_ID": "7", "CI_JOB_NAME": "unit tests", "CI_COMMIT_SHA": "c0ffee",
+        "CI_JOB_URL": "https://gitlab.example/7", "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME": "fix",
+        "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main", "CI_MERGE_REQUEST_IID": "12",
     }  # fmt: skip
     command = [sys.executable, "-m", "service", "report", str(write(tmp_path, "junit.xml")), "--wait"]
     options = ["--label", "team:web", "--variant", "os:linux", "--variant", "python:3.12"]
     process = await asyncio.create_subprocess_exec(*command, *options, env=environment)
     assert await process.wait() == 0
-    run = await reports.api.get("/v1/runs/gitlab-7")
-    assert (run["branch"], run["commit_sha"], run["ci_url"]) == ("main", "c0ffee", "https://gitlab.example/7")
+    run = await reports.api.get("/v1/runs/gitlab-7-unit-tests")
+    assert (run["branch"], run["commit_sha"], run["ci_url"]) == ("fix", "c0ffee", "https://gitlab.example/7")
+    assert (run["base_branch"], run["pull_request"], run["complete"]) == ("main", "12", True)
     assert run["labels"] == {"team": "web"}
     items = (await reports.api.get("/v1/results"))["data"]
     assert [item["variant"] for item in items] == [{"os": "linux", "python": "3.12"}] * 2
 
 
-@pytest.mark.parametrize(
-    ("variables", "job"),
-    [
-        (
-            {"GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": "12", "GITHUB_RUN_ATTEMPT": "2", "GITHUB_JOB": "test",
-             "GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": "o/r", "GITHUB_REF_NAME": "main",
-             "GITHUB_SHA": "abc"},
-            CiJob("github-12-2-test", "main", "abc", "https://github.com/o/r/actions/runs/12"),
-        ),
-        (
-            {"GITLAB_CI": "true", "CI_JOB_ID": "7", "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME": "fix",
-             "CI_MERGE_REQUEST_SOURCE_BRANCH_SHA": "head", "CI_COMMIT_SHA": "merge"},
-            CiJob("gitlab-7", "fix", "head"),
-        ),
-        (
-            {"BUILDKITE": "true", "BUILDKITE_JOB_ID": "j", "BUILDKITE_BUILD_URL": "https://b/1",
-             "BUILDKITE_BRANCH": "main", "BUILDKITE_COMMIT": "abc"},
-            CiJob("buildkite-j", "main", "abc", "https://b/1#j"),
-        ),
-        (
-            {"CIRCLECI": "true", "CIRCLE_WORKFLOW_JOB_ID": "w", "CIRCLE_NODE_INDEX": "3", "CIRCLE_BRANCH": "main"},
-            CiJob("circleci-w-3", "main", None, None),
-        ),
-        (
-            {"JENKINS_URL": "https://j", "BUILD_TAG": "jenkins-shop-7", "GIT_BRANCH": "origin/main",
-             "GIT_COMMIT": "abc", "BUILD_URL": "https://j/7"},
-            CiJob("jenkins-shop-7", "origin/main", "abc", "https://j/7"),
-        ),
-        (
-            {"JENKINS_URL": "https://j", "BUILD_TAG": "t", "GIT_COMMIT": "merge", "ghprbActualCommit": "head"},
-            CiJob("t", None, "head"),
-        ),
-        ({"HOME": "/root"}, CiJob()),
-    ],
-)  # fmt: skip
-def test_ci_job_is_read_from_environment_variables(variables: dict[str, str], job: CiJob) -> None:
-    assert current_job(variables) == job
+@pytest.fixture
+def command(reports: Reports, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Awaitable[Result]]:
+    """Run the command in a job of GitHub Actions."""
+    for name in [name for name in os.environ if name.startswith(("GITHUB_", "RESULTS_"))]:
+        monkeypatch.delenv(name)
+    variables = {
+        "GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": "12", "GITHUB_JOB": "test", "GITHUB_SERVER_URL": "https://github.com",
+        "GITHUB_REPOSITORY": "o/r", "RESULTS_URL": url(reports), "RESULTS_API_KEY": reports.api.key,
+        "RESULTS_PROJECT": "shop",
+    }  # fmt: skip
+
+    async def run(*arguments: str, **more: str) -> Result:
+        return await asyncio.to_thread(CliRunner().invoke, client, ["report", *arguments], env=variables | more)
+
+    return run
 
 
-def test_commit_of_a_pull_request_on_github_is_its_head(tmp_path: Path) -> None:
-    event = write(tmp_path, "event.json", b'{"pull_request": {"head": {"sha": "head"}}}')
-
-    assert current_job(_pull_request(event)).commit_sha == "head"
-
-
-@pytest.mark.parametrize("event", [b"{}", b"[]", b"{", b'{"pull_request": null}'], ids=range(4))
-def test_commit_of_a_pull_request_without_its_event_is_unknown(
-    event: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+async def test_jobs_of_a_pipeline_share_an_open_run(
+    reports: Reports, command: Callable[..., Awaitable[Result]], tmp_path: Path
 ) -> None:
-    assert current_job(_pull_request(write(tmp_path, "event.json", event))).commit_sha is None
-    assert capsys.readouterr().err.startswith("GITHUB_EVENT_PATH: the commit is unknown")
+    for name, variant in (("a.xml", "os:linux"), ("b.xml", "os:mac")):
+        result = await command(str(write(tmp_path, name)), "--pipeline", "--variant", variant, "--wait")
+        assert result.exit_code == 0, result.output
+    run = await reports.api.get("/v1/runs/github-12")
+    assert (run["complete"], run["counts"]["passed"]) == (False, 4)
 
 
-def _pull_request(event: Path) -> dict[str, str]:
-    return {
-        "GITHUB_ACTIONS": "true",
-        "GITHUB_HEAD_REF": "fix",
-        "GITHUB_SHA": "merge",
-        "GITHUB_EVENT_PATH": str(event),
-    }
+async def test_shards_of_a_pipeline_complete_the_run(
+    reports: Reports, command: Callable[..., Awaitable[Result]], tmp_path: Path
+) -> None:
+    await command(str(write(tmp_path, "a.xml")), "--pipeline", "--shard", "1/2", "--wait")
+    await command(str(write(tmp_path, "b.xml", PASSING + b" ")), "--pipeline", "--shard", "2/2", "--wait")
+    assert (await reports.api.get("/v1/runs/github-12"))["complete"] is True
+
+
+async def test_run_that_is_not_final_stays_open(
+    reports: Reports, command: Callable[..., Awaitable[Result]], tmp_path: Path
+) -> None:
+    await command(str(write(tmp_path, "a.xml")), "--run-id", "run_1", "--not-final", "--wait")
+    assert (await reports.api.get("/v1/runs/run_1"))["complete"] is False
+
+
+async def test_run_is_printed_and_written_to_the_outputs_of_the_step(
+    reports: Reports, command: Callable[..., Awaitable[Result]], tmp_path: Path
+) -> None:
+    outputs = tmp_path / "outputs"
+    result = await command(str(write(tmp_path, "a.xml")), "--wait", GITHUB_OUTPUT=str(outputs))
+    run_url = f"{url(reports)}v1/runs/github-12-test"
+    receipt = (await reports.api.get("/v1/receipts"))["data"][0]["id"]
+    assert result.stdout.splitlines()[-1] == f"run github-12-test: {run_url}"
+    assert outputs.read_text() == f"run_id=github-12-test\nrun_url={run_url}\nreceipt_id={receipt}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--run-id", "run_1", "--pipeline"), "--run-id and --pipeline exclude each other"),
+        (("--pipeline",), "--run-id: must be set outside of a known CI system"),
+        ((), "--run-id: must be set outside of a known CI system"),
+    ],
+)
+def test_run_must_be_known(arguments: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in SYSTEMS:
+        monkeypatch.delenv(name, raising=False)
+    options = ["--url", "http://127.0.0.1:9", "--key", "zof_1", "--project", "shop", "a.xml"]
+    result = CliRunner().invoke(client, ["report", *options, *arguments])
+    assert result.exit_code == 2
+    assert f"Error: {message}" in result.stderr
