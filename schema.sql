@@ -209,6 +209,40 @@ CREATE TABLE cases (
 CREATE INDEX cases_by_case_id ON cases (org_id, case_id, project_id) WHERE case_id IS NOT NULL;
 CREATE INDEX cases_by_suite ON cases (org_id, project_id, suite_hash, case_key);
 
+-- Projects: a project exists as soon as one of its runs is stored. Its last run is the newest one in `runs`.
+CREATE TABLE projects (
+    org_id         int NOT NULL REFERENCES organizations,
+    project_id     text NOT NULL,
+    default_branch text NOT NULL DEFAULT 'main',
+    created_at     timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (org_id, project_id)
+);
+
+-- Quarantines: they excuse the failures of matching cases in gates until they end or expire. A quarantine matches one case,
+-- or the cases whose suite and name match the globs and whose variant contains all pairs. Decisions refer to it later.
+CREATE TABLE quarantines (
+    org_id        int NOT NULL REFERENCES organizations,
+    quarantine_id text NOT NULL,             -- qua_ + 32 hex digits, which start with the time
+    project_id    text NOT NULL,
+    case_key      bigint,
+    suite         text,                      -- glob, or null
+    name          text,                      -- glob, or null
+    variant       jsonb NOT NULL DEFAULT '{}',
+    reason        text NOT NULL,
+    owner         text,
+    ticket_url    text,
+    expires_at    timestamptz NOT NULL,
+    created_by    text NOT NULL,             -- key_…
+    created_at    timestamptz NOT NULL DEFAULT now(),
+    ended_at      timestamptz,               -- set by a request, not by the expiry
+    is_expiry_published bool NOT NULL DEFAULT false, -- the event quarantine.expired was inserted
+    PRIMARY KEY (org_id, quarantine_id),
+    CHECK (CASE WHEN case_key IS NULL THEN coalesce(suite, name) IS NOT NULL
+                ELSE coalesce(suite, name) IS NULL AND variant = '{}' END)
+);
+CREATE INDEX quarantines_open ON quarantines (org_id, project_id, expires_at) WHERE ended_at IS NULL;
+CREATE INDEX quarantines_expiring ON quarantines (expires_at) WHERE ended_at IS NULL AND NOT is_expiry_published;
+
 -- Results (facts), partitioned by month -----------------------------------------------------------------
 -- The column order avoids padding. There are no foreign keys: ingest guarantees the references, and a check per row
 -- would take longer than the insert. Unknown values are stored as numbers, because a null would add a bitmap to the row:
@@ -598,6 +632,8 @@ ALTER TABLE organizations  ENABLE ROW LEVEL SECURITY;
 ALTER TABLE api_keys       ENABLE ROW LEVEL SECURITY;
 ALTER TABLE runs           ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cases          ENABLE ROW LEVEL SECURITY;
+ALTER TABLE projects       ENABLE ROW LEVEL SECURITY;
+ALTER TABLE quarantines    ENABLE ROW LEVEL SECURITY;
 ALTER TABLE results        ENABLE ROW LEVEL SECURITY;
 ALTER TABLE result_details ENABLE ROW LEVEL SECURITY;
 ALTER TABLE shard_results  ENABLE ROW LEVEL SECURITY;
@@ -616,6 +652,8 @@ CREATE POLICY same_organization ON organizations  TO results_api USING (org_id =
 CREATE POLICY same_organization ON api_keys       TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON runs           TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON cases          TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON projects       TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON quarantines    TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON results        TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON result_details TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON shard_results  TO results_api USING (org_id = current_org());
@@ -633,6 +671,10 @@ CREATE POLICY key_lookup ON api_keys   TO results_keys USING (true);
 
 GRANT SELECT ON organizations, runs, cases, results, result_details, heartbeats TO results_api;
 GRANT SELECT, INSERT, UPDATE ON receipts TO results_api;
+GRANT SELECT, UPDATE (default_branch) ON projects TO results_api;
+GRANT SELECT, INSERT, DELETE ON projects TO results_worker;
+GRANT SELECT, INSERT, UPDATE ON quarantines TO results_api;
+GRANT SELECT, UPDATE, DELETE ON quarantines TO results_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON artifacts TO results_api;
 GRANT SELECT, INSERT, UPDATE ON api_keys TO results_api;
 GRANT SELECT ON api_keys TO results_keys;

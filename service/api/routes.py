@@ -15,6 +15,7 @@ from service.api.handlers import (
     health,
     keys,
     metrics,
+    projects,
     receipts,
     reports,
     results,
@@ -32,6 +33,7 @@ from service.contracts import responses as out
 from service.contracts import webhooks as webhook_contracts
 from service.contracts.exports import ExportRequest
 from service.contracts.keys import KeyRequest
+from service.contracts.projects import ProjectPatch
 from service.domain.report_formats import media_types
 
 _RESULT_ROUTES: Final = (
@@ -105,6 +107,18 @@ _CASE_ROUTES: Final = (
     Route("GET", "/cases/{id}/history", cases.list_case_history, "results:read", Operation(
         "list_case_history", "List the results of a case, newest run first", page_of(out.Result),
         queries.HistoryQuery, errors=("not_found",),
+    )),
+)  # fmt: skip
+_PROJECT_ROUTES: Final = (
+    Route("GET", "/projects", projects.list_projects, "results:read", Operation(
+        "list_projects", "List projects in the order of their IDs", page_of(out.Project), queries.PageQuery,
+    )),
+    Route("GET", "/projects/{project_id}", projects.get_project, "results:read", Operation(
+        "get_project", "Get a project", with_etag(out.Project), errors=("not_found",),
+    )),
+    Route("PATCH", "/projects/{project_id}", projects.update_project, "projects:manage", Operation(
+        "update_project", "Update the default branch of a project", {200: out.Project}, body=ProjectPatch,
+        errors=("not_found",),
     )),
 )  # fmt: skip
 _EXPORT_ROUTES: Final = (
@@ -205,7 +219,8 @@ _KEY_ROUTES: Final = (
     )),
 )  # fmt: skip
 V1: Final = (
-    *_RESULT_ROUTES, *_EXPORT_ROUTES, *_RUN_ROUTES, *_CASE_ROUTES, *_EVENT_ROUTES, *_WEBHOOK_ROUTES, *_KEY_ROUTES,
+    *_RESULT_ROUTES, *_EXPORT_ROUTES, *_RUN_ROUTES, *_CASE_ROUTES, *_PROJECT_ROUTES, *_EVENT_ROUTES, *_WEBHOOK_ROUTES,
+    *_KEY_ROUTES,
 )  # fmt: skip
 PUBLIC: Final = (
     Route("GET", "/healthz", health.get_health, None, Operation(

@@ -55,7 +55,7 @@ EventPosition = Annotated[str, StringConstraints(min_length=1, max_length=100, p
 AnyEventType = EventType | Literal["webhook.test"]
 Integer = Annotated[int, BeforeValidator(_digits)]
 # The handler of the list validates the cursor.
-_ANY_CURSOR: Final = {"minLength": 1, "maxLength": 400, "pattern": "^[A-Za-z0-9_-]+$"}
+_ANY_CURSOR: Final = {"minLength": 1, "maxLength": 1_100, "pattern": "^[A-Za-z0-9_-]+$"}
 Cursor = Annotated[str, Field(json_schema_extra=_ANY_CURSOR)]
 
 _NEXT_PAGE: Final = "`next_cursor` of the previous page"

@@ -113,6 +113,18 @@ RunCounts = Annotated[
 
 
 @_closed
+class Project(TypedDict):
+    """A test suite whose cases normally run together. It exists as soon as one of its runs is stored."""
+
+    project_id: str
+    default_branch: Annotated[
+        str, Field(description="Branch with which runs are compared if they state no base_branch")
+    ]
+    last_run_at: Annotated[Time | None, Field(description="Completion time of the newest stored run")]
+    created_at: Time
+
+
+@_closed
 class Run(TypedDict):
     """A validation run."""
 

@@ -14,7 +14,7 @@ AnyPosition = TypeVar("AnyPosition")
 _VERSION: Final = b"\x01"  # of the format of a cursor, including the content of its digest
 _DIGEST_BYTES: Final = 8
 _BIGINT_BYTES: Final = 8
-_MAX_CHARACTERS: Final = 400
+_MAX_CHARACTERS: Final = 1_100  # of a position with 200 characters of 4 bytes
 
 
 class CursorCodec(NamedTuple, Generic[AnyPosition]):
@@ -77,6 +77,9 @@ def ids(prefix: str) -> CursorCodec[str]:
         return text
 
     return CursorCodec(str.encode, unpack)
+
+
+TEXT: Final = CursorCodec[str](str.encode, bytes.decode)
 
 
 def pack_bigint(number: int) -> bytes:

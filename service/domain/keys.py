@@ -15,14 +15,22 @@ from zlib import crc32
 from service.domain.ids import OrgId
 
 Permission = Literal[
-    "results:read", "results:export", "reports:create", "runs:delete", "webhooks:manage", "keys:manage"
+    "results:read",
+    "results:export",
+    "reports:create",
+    "runs:delete",
+    "projects:manage",
+    "quarantines:manage",
+    "gates:manage",
+    "webhooks:manage",
+    "keys:manage",
 ]
 KeyRole = Literal["viewer", "engineer", "admin"]  # schema.sql checks the same names
 
 _VIEWER: Final[frozenset[Permission]] = frozenset({"results:read"})
 PERMISSIONS: Final[dict[KeyRole, frozenset[Permission]]] = {
     "viewer": _VIEWER,
-    "engineer": _VIEWER | {"results:export", "reports:create"},
+    "engineer": _VIEWER | {"results:export", "reports:create", "quarantines:manage"},
     "admin": frozenset(get_args(Permission)),
 }
 KEY_ROLES: Final[tuple[KeyRole, ...]] = tuple(PERMISSIONS)

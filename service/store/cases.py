@@ -17,7 +17,7 @@ CaseKeyRef = tuple[OrgId, CaseKey]
 
 
 class ServerState(NamedTuple):
-    """The state of the server: `incarnation` changes if committed cases or organizations can be missing.
+    """The state of the server: `incarnation` changes if committed cases, organizations, or projects can be missing.
 
     This is the case after a failover or restore. `now` is the time of the server.
     """

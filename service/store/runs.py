@@ -14,6 +14,7 @@ from service.domain.runs import RunState, ShardVersion
 from service.domain.statuses import Counts
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
+from service.store.projects import ProjectRef
 
 _SQL: Final = statements("runs")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -57,6 +58,11 @@ class StoredRun:
     def key_ref(self) -> RunKeyRef:
         """The key of the run with its organization."""
         return RunKeyRef(self.org_id, self.key)
+
+    @property
+    def project_ref(self) -> ProjectRef:
+        """The project of the run with its organization."""
+        return self.org_id, self.state.project_id
 
     @property
     def complete(self) -> bool:

@@ -65,7 +65,9 @@ def test_conditional_and_range_requests_are_described() -> None:
     }
     files = {"download_artifact", "download_export"}
     client = {"download_client", "get_client_sha256"}
-    tagged = {"get_run", "get_result", "get_result_unprefixed", "get_case", "get_export"} | files | client
+    tagged = (
+        {"get_run", "get_result", "get_result_unprefixed", "get_case", "get_project", "get_export"} | files | client
+    )
     assert of_header == {"If-None-Match": tagged, "Range": files, "Last-Event-ID": {"stream_events"}}
     for name in tagged:
         responses = operations[name]["responses"]
@@ -89,6 +91,7 @@ def assert_described(path: str, method: str, status: int, body: Any) -> None:
     jsonschema_rs.validator_for(schema).validate(body)
 
 
+BODIES = {"webhooks": {"enabled": True}, "projects": {"default_branch": "main"}}
 SPECIAL = {"Location", "Link", "Retry-After", "ETag", "Idempotent-Replayed"}
 
 
@@ -121,6 +124,8 @@ async def test_responses_of_reads_match_their_schemas(stored: Api) -> None:
         "/v1/cases": "/v1/cases?project_id=shop",
         "/v1/cases/{id}": f"/v1/cases/{item['case']}",
         "/v1/cases/{id}/history": f"/v1/cases/{item['case']}/history",
+        "/v1/projects": "/v1/projects",
+        "/v1/projects/{project_id}": "/v1/projects/shop",
         "/v1/receipts": "/v1/receipts",
         "/v1/api-keys": "/v1/api-keys",
         "/v1/events": "/v1/events",
@@ -184,7 +189,8 @@ async def test_every_route_returns_404_for_an_id_of_another_organization(stored:
     key = (await stored.get("/v1/api-keys"))["data"][0]["id"]
     receipt = (await stored.get("/v1/receipts"))["data"][0]["id"]
     ids = {"results": item["id"], "runs": "run_1", "cases": item["case"], "webhooks": hook["id"], "api-keys": key,
-           "receipts": receipt, "artifacts": "art_" + item["id"][4:] + "0" * 16}  # fmt: skip
+           "receipts": receipt, "artifacts": "art_" + item["id"][4:] + "0" * 16,
+           "projects": "shop"}  # fmt: skip
     _, other_key = await stored.make_organization("other")
     for route in all_routes():
         noun = route.path.removeprefix("/v1").split("/")[1]
@@ -192,7 +198,11 @@ async def test_every_route_returns_404_for_an_id_of_another_organization(stored:
             continue
         id_ = export["id"] if "/export/" in route.path else ids[noun]
         path = route.path.replace("{id}", id_).replace("{run_id}", "run_1").replace("{name}", "a.png")
-        path = path.replace("{recovery_id}", "rec_" + "0" * 32).replace("{delivery_id}", "dlv_" + "0" * 32)
-        body = {"since": "2026-05-20"} if route.path.endswith("/recover") else {"enabled": True}
+        path = (
+            path.replace("{project_id}", "shop")
+            .replace("{recovery_id}", "rec_" + "0" * 32)
+            .replace("{delivery_id}", "dlv_" + "0" * 32)
+        )
+        body = {"since": "2026-05-20"} if route.path.endswith("/recover") else BODIES.get(noun)
         response = await stored.send(route.method, path.split("{name:")[0], json=body, key=other_key)
         assert response.status == 404, (route.method, path, await response.text())

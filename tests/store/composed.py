@@ -33,6 +33,7 @@ SINGLE_ROWS = (
     "has_result",
     "complete_runs",
     "case_project",
+    "one_project",
 )
 LISTED_BY_ID = ("listed_exports", "listed_webhooks", "listed_deliveries")
 SINGLE_OBJECTS = ("one_export", "one_webhook", "one_delivery")
@@ -53,11 +54,11 @@ def run_filters() -> Iterator[RunFilter]:
 
 
 def composed_lists() -> set[Statement]:
-    """The statements of the lists of results, runs, and cases."""
+    """The statements of the lists of results, runs, cases, and projects."""
     results = {read_results.page_statement(filter_) for filter_ in result_filters()}
     runs = {read_runs.page_statement(filter_) for filter_ in run_filters()}
     cases = {read_cases.page_statement(of_one_suite=one_suite) for one_suite in (True, False)}
-    return results | runs | cases | {read_cases.one_statement()}
+    return results | runs | cases | {read_cases.one_statement(), compose("page_of_projects")}
 
 
 def composed_exports() -> dict[str, Statement]:

@@ -13,6 +13,9 @@ INSERT INTO cases (org_id, case_key, project_id, case_id, suite, name, occurrenc
 SELECT org, n, 'p' || n % 20, CASE WHEN n % 2 = 0 THEN 'tc_' || n / 100 END, 'suite ' || n % 50, 'case ' || n, 0
 FROM generate_series(1, 2) org, generate_series(1, 4000) n;
 
+INSERT INTO projects (org_id, project_id)
+SELECT org, 'p' || n FROM generate_series(1, 2) org, generate_series(1, 4000) n;
+
 INSERT INTO runs (org_id, run_key, run_id, project_id, environment, branch, status, status_event_s, passed, failed,
                   error, skipped, complete, completed_at, last_completed_at, field_versions)
 SELECT org, overlay(first_run_key(at)::text placing lpad(to_hex(n), 8, '0') from 29 for 8)::uuid, 'run_' || n,
@@ -32,7 +35,7 @@ INSERT INTO result_details (org_id, run_key, case_key, duration_ms, started_offs
 SELECT org_id, run_key, case_key, 10, -2147483648, 1, status, true, 'expected 200 got 503' FROM results
 WHERE status <> 'p';
 """
-TABLES = ("runs", "cases", "results", "result_details", "artifacts")
+TABLES = ("runs", "cases", "projects", "results", "result_details", "artifacts")
 
 
 async def fill(pool: asyncpg.Pool) -> None:

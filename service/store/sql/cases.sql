@@ -3,7 +3,8 @@
 -- restored backup, and TRUNCATE change at least one of them.
 SELECT concat_ws(' ', extract(epoch FROM pg_postmaster_start_time()),
                  (SELECT oid FROM pg_database WHERE datname = current_database()),
-                 pg_relation_filenode(to_regclass('cases')), pg_relation_filenode(to_regclass('organizations')))
+                 pg_relation_filenode(to_regclass('cases')), pg_relation_filenode(to_regclass('organizations')),
+                 pg_relation_filenode(to_regclass('projects')))
            AS incarnation,
        clock_timestamp() AS now
 

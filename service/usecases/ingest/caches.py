@@ -7,15 +7,17 @@ from service.domain.cases import KnownCases
 from service.domain.ids import OrgId
 from service.store import cases, partitions
 from service.store.postgres.database import Connection
+from service.store.projects import KnownProjects
 from service.usecases.ingest.parse_events import EPOCH
 
 
 @dataclass(slots=True)
 class IngestCache:
-    """The known cases, organizations, and months of one state of the database."""
+    """The known cases, organizations, projects, and months of one state of the database."""
 
     cases: KnownCases = field(default_factory=KnownCases)
     organizations: dict[str, OrgId] = field(default_factory=dict)
+    projects: KnownProjects = field(default_factory=KnownProjects)
     months: partitions.KnownMonths = field(default_factory=partitions.KnownMonths)
     now: datetime = EPOCH  # the time of the database when a batch last used this cache
 

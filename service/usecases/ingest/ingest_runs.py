@@ -9,7 +9,7 @@ from typing import Final, ParamSpec, TypeVar
 from service.domain.errors import Reason
 from service.domain.results import MAX_EVENT_ROWS
 from service.log import log
-from service.store import organizations
+from service.store import organizations, projects
 from service.store.organization_deletions import evicting_deleted
 from service.store.postgres.database import (
     DRIVER_ERRORS,
@@ -49,7 +49,7 @@ T = TypeVar("T")
 
 
 class RunIngest:
-    """The use case, with its caches of known cases, organizations, and months. Create one per process."""
+    """The use case, with its caches of known cases, organizations, projects, and months. Create one per process."""
 
     def __init__(
         self, pool: Pool, retention: timedelta, link_base: str = "", storage_url: str = "",
@@ -148,6 +148,9 @@ class RunIngest:
                     await limit_lock_wait(connection, lock_wait_s)
                     await batch.store(connection)
                     await emit_run_events(connection, batch.changes, self._link_base)
+                    unseen = cache.projects.find_unseen(change.run.project_ref for change in batch.changes)
+                    await projects.insert_unseen(connection, unseen)
+                cache.projects.add(unseen)
         return batch.outcomes
 
     def _window(self, cache: IngestCache) -> AcceptanceWindow:

@@ -14,7 +14,7 @@ from service.domain.reports import StoredPart
 from service.domain.results import is_failing
 from service.domain.shards import CaseOutcomes, MergeCounts
 from service.reports.uploads import ReadUpload
-from service.store import reports
+from service.store import projects, reports
 from service.store.postgres.database import Connection, Pool
 from service.store.postgres.transactions import notifying_transaction
 from service.store.reports import ClaimedReport
@@ -47,7 +47,7 @@ class _ReportBatch:
 
 
 class ReportStore:
-    """Stores parsed reports, and caches known cases and months. Each process has one store."""
+    """Stores parsed reports, and caches known cases, projects, and months. Each process has one store."""
 
     def __init__(self, pool: Pool, retention: timedelta, link_base: str) -> None:
         self._pool = pool
@@ -83,6 +83,9 @@ class ReportStore:
             outcome = ReportOutcome("partial" if report.event.rejected_count else "stored", run.result_count)
             await _finish(connection, claimed, report, outcome, run.effects.counts)
             await emit_run_events(connection, [change] if change else [], self._link_base)
+            unseen = cache.projects.find_unseen([run.run.project_ref])
+            await projects.insert_unseen(connection, unseen)
+        cache.projects.add(unseen)
         return outcome
 
     async def _write(

@@ -22,7 +22,9 @@ INSERT INTO recoveries (org_id, webhook_id, recovery_id, since, position)
 INSERT INTO shard_results (org_id, run_key, case_key, shard, event_time_offset_s, result)
     SELECT org_id, run_key, case_key, 1, 0, '{}' FROM results WHERE org_id = $1 ON CONFLICT DO NOTHING;
 INSERT INTO idempotency_keys (org_id, api_key_id, method, path_sha256, key, request_sha256, status, body)
-    VALUES ($1, 'key_1', 'POST', '', 'k', '', 202, '')
+    VALUES ($1, 'key_1', 'POST', '', 'k', '', 202, '');
+INSERT INTO quarantines (org_id, quarantine_id, project_id, name, reason, expires_at, created_by)
+    VALUES ($1, 'qua_1', 'shop', '*', 'unstable', now(), 'key_1')
 """
 
 
