@@ -9,12 +9,13 @@ from service.domain.properties import PropertyCollector
 from service.domain.statuses import ResultStatus
 from service.reports.attachments import references
 from service.reports.attempts import MAX_ATTEMPTS
+from service.reports.bounded_text import BoundedText
 from service.reports.errors import malformed
 from service.reports.json_stream import JsonStream
 from service.reports.json_values import add_duration, attachments_of, line_of, object_of, objects_of, text_of, texts_of
 from service.reports.metadata import ReportMetadata, UnreadableDurations
 from service.reports.not_run import NOT_RUN
-from service.reports.output import OutputPart, OutputText, OutputWriter, of_attempt, set_output
+from service.reports.output import OutputPart, OutputWriter, of_attempt, set_output
 from service.reports.paths import portable_name, portable_path
 from service.reports.suites import suite_label
 from service.reports.times import epoch_ms
@@ -91,12 +92,12 @@ def _output_of(result: ResultIn, test: Mapping[str, Any], output: OutputWriter) 
         yield from output.add(heading, _texts(test))
 
 
-def _texts(part: Mapping[str, Any]) -> Iterator[tuple[str, OutputText]]:
+def _texts(part: Mapping[str, Any]) -> Iterator[tuple[str, BoundedText]]:
     for name in _OUTPUTS:
         value = part.get(name)
         lines = [value] if isinstance(value, str) else value if isinstance(value, list) else []
         if text := "\n".join(line if isinstance(line, str) else _step_line(line) for line in lines):
-            yield f"{name}.txt", OutputText(text)
+            yield f"{name}.txt", BoundedText(text)
 
 
 def _step_line(step: Any) -> str:

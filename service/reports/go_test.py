@@ -1,22 +1,21 @@
 """Streaming reader of `go test -json`: one event per line, of packages and tests that run at the same time."""
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from typing import Any, BinaryIO, Final
 
 from service.contracts.run_events import ResultIn
-from service.domain.properties import PropertyCollector
 from service.domain.statuses import ResultStatus
-from service.reports.bounded_text import BoundedText
 from service.reports.chunks import in_lists
 from service.reports.errors import malformed
+from service.reports.go_test_started import Started
 from service.reports.json_lines import read_objects
 from service.reports.metadata import ReportMetadata
+from service.reports.output import set_output
 from service.reports.suites import SUITE_LEVEL_NAME
 from service.reports.times import utc_timestamp, valid_milliseconds
 
 _MAX_STARTED: Final = 100_000  # tests, packages, and builds without an end
-_MAX_OUTPUT: Final = 32 * 2**20  # characters of all tests, packages, and builds without an end
+_MAX_OUTPUT: Final = 64 * 2**20  # bytes in memory of all tests, packages, and builds without an end
 
 # `bench` is the end of a benchmark that wrote a log.
 _STATUS_OF: Final[dict[str, ResultStatus]] = {"pass": "passed", "bench": "passed", "fail": "failed", "skip": "skipped"}
@@ -25,6 +24,7 @@ _PROGRESS: Final = ("=== RUN ", "=== PAUSE ", "=== CONT ", "=== NAME ", "PASS\n"
 _BUILD_TITLE: Final = "# "
 _MEASUREMENT: Final = " ns/op"
 _NO_END: Final = "The test has no end: its package stopped, for example after a panic, an exit, or a timeout."
+_TRUNCATED: Final = "[The rest of the output was removed, because too many tests had no end at the same time.]\n"
 _NO_PACKAGE_END: Final = "The report ends before the package."
 
 
@@ -44,29 +44,15 @@ def _results(source: BinaryIO, metadata: ReportMetadata) -> Iterator[ResultIn]:
     yield from reader.finish()
 
 
-class _Started:
-    """A test, package, or build that has started and not ended."""
-
-    __slots__ = ("has_failures", "is_measured", "output", "properties", "started_at", "tests")
-
-    def __init__(self) -> None:
-        self.started_at: datetime | None = None
-        self.output: BoundedText | None = None
-        self.properties: PropertyCollector | None = None
-        self.is_measured = False  # of a benchmark: it has a measurement, but no end unless it fails or writes a log
-        self.tests: dict[str, _Started] = {}  # of a package
-        self.has_failures = False  # of a package
-
-
 class _GoTestReader:
     """Collects the output of tests, packages, and builds until they end."""
 
     def __init__(self, metadata: ReportMetadata) -> None:
         self._metadata = metadata
-        self._packages: dict[str, _Started] = {}
-        self._builds: dict[str, _Started] = {}
+        self._packages: dict[str, Started] = {}
+        self._builds: dict[str, Started] = {}
         self._failed_builds: dict[str, None] = {}  # that no failed package names
-        self._started = self._output_size = 0
+        self._started = self._output_memory = 0
         self._last_time = ""
 
     def process(self, event: Mapping[str, Any]) -> list[ResultIn]:
@@ -89,7 +75,8 @@ class _GoTestReader:
         elif action == "output":
             self._add_test_output(package, test, _text(event, "Output"))
         elif action == "attr" and test in package.tests:
-            self._add_property(package.tests[test], _text(event, "Key"), _text(event, "Value"))
+            is_added = package.tests[test].add_property(_text(event, "Key"), _text(event, "Value"))
+            self._metadata.dropped_properties += not is_added
         return []
 
     def finish(self) -> list[ResultIn]:
@@ -100,16 +87,16 @@ class _GoTestReader:
             if package.started_at or package.tests:
                 self._add_output(package, _NO_PACKAGE_END)
                 results += self._end_package(package, name, {"Action": "fail"})
-        return results + [self._suite_level(path.partition(" ")[0], path, "") for path in self._failed_builds]
+        return results + [self._suite_level(path.partition(" ")[0], path) for path in self._failed_builds]
 
-    def _start(self, siblings: dict[str, _Started], name: str) -> _Started:
+    def _start(self, siblings: dict[str, Started], name: str) -> Started:
         self._started += 1
         if self._started > _MAX_STARTED:
             raise malformed(f"more than {_MAX_STARTED} tests, packages, and builds have no end")
-        siblings[name] = started = _Started()
+        siblings[name] = started = Started()
         return started
 
-    def _end_test(self, package: _Started, suite: str, event: Mapping[str, Any]) -> ResultIn:
+    def _end_test(self, package: Started, suite: str, event: Mapping[str, Any]) -> ResultIn:
         name, status = _text(event, "Test"), _STATUS_OF[event["Action"]]
         test = package.tests.pop(name, None) or self._start({}, name)
         result: ResultIn = {"suite": suite, "name": name, "status": status}
@@ -118,13 +105,14 @@ class _GoTestReader:
             result["started_at"] = test.started_at
         if test.properties:
             result["properties"] = test.properties.pairs
-        output = self._release(test)
-        if output and status != "passed":
-            result["failure"] = {"details": output}
+        self._release(test)
+        if status != "passed" and (details := test.details):
+            result["failure"] = {"details": details}
+            self._write_output(result, {"output.txt": test})
         package.has_failures |= status == "failed"
         return result
 
-    def _end_package(self, package: _Started, name: str, event: Mapping[str, Any]) -> list[ResultIn]:
+    def _end_package(self, package: Started, name: str, event: Mapping[str, Any]) -> list[ResultIn]:
         """Return the results of tests without an end, and of the package if it failed and no result states why."""
         has_failed = event["Action"] == "fail"
         results: list[ResultIn] = []
@@ -136,17 +124,25 @@ class _GoTestReader:
                 result.setdefault("failure", {"message": _NO_END})
             results.append(result)
         del self._packages[name]
-        output, build = self._release(package), _text(event, "FailedBuild")
+        self._release(package)
+        build = _text(event, "FailedBuild")
         if has_failed and not package.has_failures:
-            results.append(self._suite_level(name, build, output))
+            results.append(self._suite_level(name, build, package))
         self._failed_builds.pop(build, None)
         return results
 
-    def _suite_level(self, package: str, build: str, output: str) -> ResultIn:
+    def _suite_level(self, name: str, build: str, package: Started | None = None) -> ResultIn:
         """Return a failure that belongs to no test as a separate result, so that it isn't lost."""
-        messages = self._builds[build].output if build in self._builds else None
-        details = f"{messages.text if messages else ''}{output}".rstrip()
-        return {"suite": package, "name": SUITE_LEVEL_NAME, "status": "error", "failure": {"details": details}}
+        outputs = {"build-output.txt": self._builds.get(build), "output.txt": package}
+        details = "\n".join(started.details for started in outputs.values() if started and started.details).rstrip()
+        result: ResultIn = {"suite": name, "name": SUITE_LEVEL_NAME, "status": "error"}
+        result["failure"] = {"details": details}
+        self._write_output(result, outputs)
+        return result
+
+    def _write_output(self, result: ResultIn, outputs: Mapping[str, Started | None]) -> None:
+        texts = [(name, started.output) for name, started in outputs.items() if started and started.output]
+        set_output(result, self._metadata.output.add(f"{result['suite']} {result['name']}", texts))
 
     def _process_build(self, path: str, event: Mapping[str, Any]) -> None:
         output = _text(event, "Output")
@@ -156,21 +152,17 @@ class _GoTestReader:
         elif not output.startswith(_BUILD_TITLE):
             self._add_output(build, output)
 
-    def _add_test_output(self, package: _Started, name: str, output: str) -> None:
+    def _add_test_output(self, package: Started, name: str, output: str) -> None:
         self._add_output(package.tests.get(name, package), output)
         while name in package.tests and _MEASUREMENT in output:  # the benchmark and those that contain it
             package.tests[name].is_measured = name.startswith("Benchmark")
             name = name.rpartition("/")[0]
 
-    def _add_output(self, started: _Started, output: str) -> None:
-        if output.startswith(_PROGRESS) or self._output_size + len(output) > _MAX_OUTPUT:
+    def _add_output(self, started: Started, output: str) -> None:
+        if started.is_truncated or output.startswith(_PROGRESS):
             return
-        started.output = started.output or BoundedText()
-        self._output_size += started.output.add(output)
-
-    def _add_property(self, test: _Started, name: str, value: str) -> None:
-        test.properties = test.properties or PropertyCollector()
-        self._metadata.dropped_properties += not test.properties.add(name, value)
+        started.is_truncated = self._output_memory > _MAX_OUTPUT
+        self._output_memory += started.add_output(_TRUNCATED if started.is_truncated else output)
 
     def _add_duration(self, result: ResultIn, elapsed: Any) -> None:
         duration_ms = valid_milliseconds(elapsed * 1000) if isinstance(elapsed, int | float) else None
@@ -179,13 +171,10 @@ class _GoTestReader:
         elif elapsed is not None:
             self._metadata.unreadable.add(elapsed)
 
-    def _release(self, started: _Started) -> str:
-        """Return the output, and stop counting what has ended."""
+    def _release(self, started: Started) -> None:
+        """Stop counting what has ended."""
         self._started -= 1
-        if started.output is None:
-            return ""
-        self._output_size -= started.output.size
-        return started.output.text.strip("\n")
+        self._output_memory -= started.memory
 
 
 def _text(event: Mapping[str, Any], name: str) -> str:

@@ -8,10 +8,11 @@ from service.contracts.run_events import ResultIn
 from service.domain.statuses import ResultStatus
 from service.reports.attachments import Attachment, MarkerScanner
 from service.reports.attempts import MAX_ATTEMPTS
+from service.reports.bounded_text import BoundedText
 from service.reports.junit_cases import STATUS_OF, JUnitCase, JUnitElement, JUnitSuite, result_of, suite_level_result
 from service.reports.junit_dialects import is_playwright, repeats_adjacent_cases, repeats_cases
 from service.reports.metadata import FAILURE_COUNTS, ReportMetadata
-from service.reports.output import OutputText, output_of, set_output
+from service.reports.output import output_of, set_output
 from service.reports.retries import AdjacentRepeats, RepeatsInSuite
 from service.reports.times import milliseconds, timestamp
 from service.reports.xml_reader import XmlAttributes, XmlReader, read_xml
@@ -23,7 +24,7 @@ _DECLARED: Final = {name: name for name in ("tests", "failures", "errors", "skip
 _PATH_ATTRIBUTES: Final = ("path", "file", "href", "url", "uri", "src", "source")
 
 # The state of an open element; None if the element has no meaning here.
-OpenElement = JUnitSuite | JUnitCase | JUnitElement | OutputText
+OpenElement = JUnitSuite | JUnitCase | JUnitElement | BoundedText
 
 
 def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
@@ -43,7 +44,7 @@ class _JUnitReader(XmlReader):
         self._case: JUnitCase | None = None
         self._scanner = MarkerScanner()
         self._output = metadata.output
-        self._output_text = OutputText()  # of the open output of a case
+        self._output_text = BoundedText()  # of the open output of a case
         self._playwright = self._root_declares = self._root_has_time = False
         self._case_count = self._top_suites = 0
         self._returned = self._not_passed = 0  # numbers of results
@@ -191,14 +192,14 @@ class _JUnitReader(XmlReader):
             outcome.output = self._output.add(heading, _named(outcome.outputs))
             outcome.outputs = None
 
-    def _open_output(self, tag: str, _attributes: XmlAttributes) -> OutputText:
+    def _open_output(self, tag: str, _attributes: XmlAttributes) -> BoundedText:
         parent = self._open[-1]
         owner: JUnitSuite | JUnitCase | JUnitElement = self._case or self._suites[-1]
         if isinstance(parent, JUnitElement) and parent.tag.startswith(("flaky", "rerun")):
             owner = parent
         text = _output_text(owner, tag)
         if self._case is None:
-            self._push_text_handler(text.collect)
+            self._push_text_handler(text.add)
         else:
             self._output_text = text
             self._scanner.reset()
@@ -206,7 +207,7 @@ class _JUnitReader(XmlReader):
         return text
 
     def _collect_and_scan(self, text: str) -> None:
-        self._output_text.collect(text)
+        self._output_text.add(text)
         for path in self._scanner.scan(text):
             self._attach(path)
 
@@ -251,19 +252,19 @@ class _JUnitReader(XmlReader):
         return element
 
 
-def _output_text(owner: JUnitSuite | JUnitCase | JUnitElement, tag: str) -> OutputText:
+def _output_text(owner: JUnitSuite | JUnitCase | JUnitElement, tag: str) -> BoundedText:
     """Return the text of an output. Several elements of one tag are one text, in lines of their own."""
     if owner.outputs is None:
         owner.outputs = {}
     known = owner.outputs.get(tag)
     if known is not None:
-        known.collect("\n")
+        known.add("\n")
         return known
-    owner.outputs[tag] = text = OutputText()
+    owner.outputs[tag] = text = BoundedText()
     return text
 
 
-def _named(outputs: dict[str, OutputText]) -> Iterator[tuple[str, OutputText]]:
+def _named(outputs: dict[str, BoundedText]) -> Iterator[tuple[str, BoundedText]]:
     return ((f"{tag}.txt", text) for tag, text in outputs.items())
 
 

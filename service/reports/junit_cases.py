@@ -9,11 +9,12 @@ from service.domain.properties import PropertyCollector
 from service.domain.statuses import ResultStatus
 from service.reports.attachments import MAX_ATTACHMENTS, Attachment, references
 from service.reports.attempts import MAX_ATTEMPTS, attempts_of
+from service.reports.bounded_text import BoundedText
 from service.reports.failures import MAX_COLLECTED, join_failures
 from service.reports.junit_dialects import allows_failures
 from service.reports.metadata import UnreadableDurations
 from service.reports.not_run import NOT_RUN, NOT_RUN_FLAGS
-from service.reports.output import OutputPart, OutputText, of_attempt, set_output
+from service.reports.output import OutputPart, of_attempt, set_output
 from service.reports.paths import UNUSUAL_STARTS, portable_name, portable_path, relative_path, root_of_configuration
 from service.reports.retries import RepeatMerger
 from service.reports.suites import MAX_LABEL, SUITE_LEVEL_NAME, suite_label
@@ -64,7 +65,7 @@ class JUnitSuite:
         # Suites in a suite whose producer repeats cases repeat them too.
         self.repeats: RepeatMerger | None = type(parent.repeats)() if parent and parent.repeats else None
         self.labels: dict[str | None, str] = {}
-        self.outputs: dict[str, OutputText] | None = None
+        self.outputs: dict[str, BoundedText] | None = None
         # The numbers of results, and of results that didn't pass, before the suite.
         self.first_result = self.not_passed = 0
 
@@ -88,7 +89,7 @@ class JUnitElement:
     def __init__(self, tag: str, attributes: XmlAttributes) -> None:
         self.tag = tag
         self.attributes = attributes
-        self.outputs: dict[str, OutputText] | None = None
+        self.outputs: dict[str, BoundedText] | None = None
         self.output: Sequence[OutputPart] = ()  # the written outputs
         self._texts: list[str] = []
         self._size = 0
@@ -122,7 +123,7 @@ class JUnitCase:
         self.properties: PropertyCollector | None = None
         self.outcomes: list[JUnitElement] | None = None
         self.attachments: list[Attachment] | None = None
-        self.outputs: dict[str, OutputText] | None = None
+        self.outputs: dict[str, BoundedText] | None = None
 
     def attach(self, attachment: Attachment) -> None:
         """Add a file of the case."""

@@ -1,6 +1,5 @@
 """The output of results that didn't pass. The outputs of all reports of one upload are in one file."""
 
-from collections import deque
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import BinaryIO, Final, NamedTuple, cast
@@ -8,12 +7,11 @@ from typing import BinaryIO, Final, NamedTuple, cast
 from typing_extensions import TypedDict
 
 from service.contracts.run_events import ResultIn
+from service.reports.bounded_text import BoundedText
 
-MAX_TEXT_BYTES: Final = 256 * 1024  # of one output
 MAX_FILE_BYTES: Final = 64 * 2**20  # of all outputs of one upload, with their headings
 _MAX_SUITES: Final = 10_000
 _MAX_HEADING: Final = 500  # characters
-_END_BYTES: Final = MAX_TEXT_BYTES // 2 - 64  # of the start and of the end of a long output; the rest is for the note
 
 
 class OutputPart(TypedDict):
@@ -39,44 +37,6 @@ class SuiteOutput(NamedTuple):
     parts: tuple[OutputPart, ...]
 
 
-class OutputText:
-    """The text of one output. It stores only the start and the end of a long text."""
-
-    __slots__ = ("_head", "_size", "_tail", "_tail_size")
-
-    def __init__(self, text: str = "") -> None:
-        self._head = [text]
-        self._tail: deque[str] | None = None  # most texts have none
-        self._size = len(text)
-        self._tail_size = 0
-
-    def collect(self, text: str) -> None:
-        """Add a chunk of the text."""
-        if self._size < _END_BYTES:
-            self._head.append(text)
-        else:
-            self._add_to_tail(text)
-        self._size += len(text)
-
-    def _add_to_tail(self, text: str) -> None:
-        if self._tail is None:
-            self._tail = deque()
-        self._tail.append(text)
-        self._tail_size += len(text)
-        while self._tail_size - len(self._tail[0]) >= _END_BYTES:
-            self._tail_size -= len(self._tail.popleft())
-
-    def encode(self) -> bytes:
-        """Return the text in UTF-8, with a note instead of the middle if it is longer than MAX_TEXT_BYTES."""
-        stored = "".join((*self._head, *(self._tail or ())))
-        data = stored.encode("utf-8", "replace")
-        if len(stored) == self._size and len(data) <= MAX_TEXT_BYTES:
-            return data
-        start, end = (part.decode("utf-8", "ignore") for part in (data[:_END_BYTES], data[-_END_BYTES:]))
-        removed = self._size - len(start) - len(end)
-        return f"{start}\n[… {removed} characters were removed …]\n{end}".encode()
-
-
 class OutputWriter:
     """Writes outputs to one file, each after a heading, and limits the size of the file. Without a file, drops them."""
 
@@ -87,12 +47,12 @@ class OutputWriter:
         self.size = 0  # bytes
         self._target = target
 
-    def add(self, heading: str, texts: Iterable[tuple[str, OutputText]]) -> list[OutputPart]:
+    def add(self, heading: str, texts: Iterable[tuple[str, BoundedText]]) -> list[OutputPart]:
         """Write the texts with their names, and return their positions. Omit blank texts."""
         parts = (self._write(heading[:_MAX_HEADING], name, text.encode()) for name, text in texts)
         return [part for part in parts if part]
 
-    def add_suite(self, heading: str, first: int, end: int, texts: Iterable[tuple[str, OutputText]]) -> None:
+    def add_suite(self, heading: str, first: int, end: int, texts: Iterable[tuple[str, BoundedText]]) -> None:
         """Write the output of a suite, for the results from `first` to `end` (exclusive) of the current report."""
         if len(self.suites) >= _MAX_SUITES:
             self.dropped += 1

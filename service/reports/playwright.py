@@ -25,6 +25,7 @@ from service.reports.json_values import (
 )  # fmt: skip
 from service.reports.metadata import ReportMetadata
 from service.reports.paths import portable_path
+from service.reports.playwright_output import write_output
 from service.reports.suites import SUITE_LEVEL_NAME, suite_label
 from service.reports.times import utc_timestamp, valid_milliseconds
 
@@ -89,8 +90,10 @@ def _suite(stream: JsonStream, path: tuple[str, ...], metadata: ReportMetadata) 
                 yield from _suite(stream, (*path, title), metadata)
 
 
-def _spec(spec: Mapping[str, Any], suite: str, metadata: ReportMetadata) -> Iterator[ResultIn]:
+def _spec(spec: Any, suite: str, metadata: ReportMetadata) -> Iterator[ResultIn]:
     """Yield a result for each project in which the test is executed."""
+    if not isinstance(spec, dict):
+        raise malformed("suites.specs: must be a list of objects")
     for test in objects_of(spec, "tests"):
         result: ResultIn = {"suite": suite, "name": cast("str", spec.get("title")), "status": "skipped"}
         if project := _printable(text_of(test, "projectName")):
@@ -110,21 +113,22 @@ def _spec(spec: Mapping[str, Any], suite: str, metadata: ReportMetadata) -> Iter
 
 def _add_attempts(result: ResultIn, test: Mapping[str, Any], metadata: ReportMetadata) -> None:
     """Add the status and the attempts. Attempts that were skipped or interrupted count only if no other exists."""
-    attempts = [_attempt_of(attempt, test, metadata) for attempt in objects_of(test, "results")]
-    executed = [attempt for attempt in attempts if attempt["status"] not in _NOT_EXECUTED] or attempts[-1:]
+    attempts = [(attempt, _attempt_of(attempt, test, metadata)) for attempt in objects_of(test, "results")]
+    executed = [pair for pair in attempts if pair[1]["status"] not in _NOT_EXECUTED] or attempts[-1:]
     if not executed:
         return
-    last = executed[-1]
+    first, last = executed[0][1], executed[-1][1]
     result["status"] = last["status"]
-    for attempt in executed:
+    for _, attempt in executed:
         result["duration_ms"] = sum_of_durations(result, attempt)
-    if "started_at" in executed[0]:
-        result["started_at"] = executed[0]["started_at"]
+    if "started_at" in first:
+        result["started_at"] = first["started_at"]
     if "failure" in last:
         result["failure"] = last["failure"]
     if len(executed) > 1:
-        result["attempts"] = executed[-MAX_ATTEMPTS:]
-        metadata.contains_failures |= executed[0]["status"] == "failed"
+        result["attempts"] = [attempt for _, attempt in executed[-MAX_ATTEMPTS:]]
+        metadata.contains_failures |= first["status"] == "failed"
+    write_output(result, executed, metadata.output)
 
 
 def _attempt_of(attempt: Mapping[str, Any], test: Mapping[str, Any], metadata: ReportMetadata) -> AttemptIn:

@@ -1,6 +1,7 @@
 """Conversion of the events of `go test -json` to results."""
 
 import json
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 from service.domain.failures import summarize_failure
 from service.reports import go_test
-from service.reports.bounded_text import BoundedText
+from service.reports.bounded_text import MAX_TEXT_BYTES, BoundedText
 from service.reports.errors import ReportError
 from tests.reports.conversions import convert_all, convert_text
 from tests.reports.manifests import OWN
@@ -181,15 +182,16 @@ def test_middle_of_long_output_is_removed(tmp_path: Path) -> None:
     details = result["failure"]["details"]
     assert details.startswith("first\ny")
     assert details.endswith("y\nlast")
-    assert "\n[910011 characters removed]\n" in details
+    assert "\n[… 910011 characters were removed …]\n" in details
     assert len(details) < 100_000
 
 
 def test_size_of_a_text_is_bounded() -> None:
     text = BoundedText()
-    sizes = [text.add("z" * 70_000) and text.size for _ in range(10)]
+    sizes = list(accumulate(text.add("z" * 70_000) for _ in range(10)))
 
-    assert max(sizes) <= 180_000
+    assert max(sizes) <= 2 * MAX_TEXT_BYTES
+    assert sizes[-1] == sizes[-2]
 
 
 def test_output_and_number_of_tests_without_an_end_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,6 +203,8 @@ def test_output_and_number_of_tests_without_an_end_are_limited(tmp_path: Path, m
 
     _, results = convert_text((start + output + end) * 3, tmp_path)
 
-    assert ["failure" in result for result in results] == [*[True] * 2, *[False] * 6] * 3
+    is_complete = [result["failure"]["details"] == "z" * 400 for result in results]
+    assert is_complete == [*[True] * 3, *[False] * 5] * 3
+    assert results[-1]["failure"]["details"].startswith("[The rest of the output was removed")
     with pytest.raises(ReportError, match="more than 10 tests, packages, and builds have no end"):
         convert_text("".join(event("run", f"Test{index}") for index in range(11)), tmp_path)

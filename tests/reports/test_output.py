@@ -1,6 +1,8 @@
 """The output that readers store: of which results, in which file, and within which limits."""
 
 import tracemalloc
+from base64 import b64encode
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,8 @@ import pytest
 
 from service.domain.reports import ReportLimits
 from service.reports import output
+from service.reports.bounded_text import MAX_TEXT_BYTES, BoundedText
 from service.reports.chunks import read_chunks
-from service.reports.output import MAX_TEXT_BYTES, OutputText
 from service.reports.uploads import ReadUpload, ReportFile, read_upload
 
 LINE = "a line of output\n"
@@ -133,6 +135,101 @@ def test_output_of_ctrf_is_stored(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_output_of_each_attempt_of_playwright_is_stored(tmp_path: Path) -> None:
+    steps = [
+        {"title": "pay", "steps": [{"title": "enter the card", "error": {"message": "no card"}}]},
+        {"title": "open"},
+    ]
+    attempts: list[Any] = [
+        {
+            "status": "failed",
+            "stdout": [{"text": "one\n"}, *({"buffer": b64encode(part).decode()} for part in (b"two \xc3", b"\xa9\n"))],
+        },
+        {"status": "failed", "stderr": [{"text": "\x1b[31mred\x1b[0m"}, {"buffer": "no Base64"}], "steps": steps},
+    ]
+    passed = {"status": "passed", "stdout": [{"text": "fine"}]}
+    tests = [
+        {"expectedStatus": "passed", "results": results} for results in (attempts, [*attempts[:1], passed], [passed])
+    ]
+    suite = {"title": "a.spec.ts", "specs": [{"title": "pays", "tests": tests}]}
+    upload = read(tmp_path, orjson.dumps({"config": {"configFile": ""}, "suites": [suite]}).decode())
+
+    first = {"attempt-1-stdout.txt": "one\ntwo é\n"}
+    assert texts(upload) == [
+        {
+            **first,
+            "stderr.txt": "\x1b[31mred\x1b[0mno Base64",
+            "steps.txt": "passed: pay\n  failed: enter the card\npassed: open",
+        },
+        first,
+        {},
+    ]
+
+
+def test_output_of_go_tests_and_failed_builds_is_stored(tmp_path: Path) -> None:
+    events = [
+        {"ImportPath": "broken [build]", "Action": "build-output", "Output": "# broken\n"},
+        {"ImportPath": "broken [build]", "Action": "build-output", "Output": "undefined: x\n"},
+        {"ImportPath": "broken [build]", "Action": "build-fail"},
+        {"Action": "output", "Package": "broken", "Output": "FAIL broken [build failed]\n"},
+        {"Action": "fail", "Package": "broken", "FailedBuild": "broken [build]"},
+    ]
+    for number, end in enumerate(("fail", "skip", "pass")):
+        test = {"Package": "shop", "Test": f"Test{number}"}
+        lines = [f"=== RUN   Test{number}\n", "\n", f"    line {number}\n"]
+        events += [{"Action": "run", **test}, *({"Action": "output", **test, "Output": line} for line in lines)]
+        events += [{"Action": end, **test}]
+    upload = read(tmp_path, "\n".join(orjson.dumps(event).decode() for event in events))
+
+    assert texts(upload) == [
+        {"build-output.txt": "undefined: x\n", "output.txt": "FAIL broken [build failed]\n"},
+        {"output.txt": "\n    line 0\n"},
+        {"output.txt": "\n    line 1\n"},
+        {},
+    ]
+
+
+def test_output_of_trx_is_stored(tmp_path: Path) -> None:
+    def result_of(outcome: str, output: str, inner: str = "") -> str:
+        return f"<UnitTestResult testName='a' outcome='{outcome}'>{inner}<Output>{output}</Output></UnitTestResult>"
+
+    outputs = "<StdOut> one\n</StdOut><StdErr>two</StdErr><DebugTrace>three</DebugTrace>"
+    outputs += "<TextMessages>\n<Message>four</Message>\n<Message>five</Message>\n</TextMessages>"
+    results = result_of("Passed", outputs) + result_of("Failed", outputs, result_of("Error", "<StdOut>inner</StdOut>"))
+    summary = "<ResultSummary><Output><StdOut>of the run</StdOut></Output></ResultSummary>"
+    failed, passed = (
+        f"<TestRun><Results>{content}</Results>{summary}</TestRun>"
+        for content in (results, result_of("Passed", outputs))
+    )
+    upload = read(tmp_path, failed, passed)
+
+    run = {"run-stdout.txt": "of the run"}
+    assert texts(upload) == [
+        {},
+        {"stdout.txt": "inner", **run},
+        {
+            "stdout.txt": " one\n",
+            "stderr.txt": "two",
+            "debug-trace.txt": "three",
+            "messages.txt": "four\nfive\n",
+            **run,
+        },
+        {},
+    ]
+
+
+def test_output_of_a_trx_run_belongs_to_its_error(tmp_path: Path) -> None:
+    summary = "<RunInfos><RunInfo outcome='Error'><Text>The host stopped.</Text></RunInfo></RunInfos>"
+    summary += "<Output><StdOut>of the run</StdOut></Output>"
+    upload = read(
+        tmp_path,
+        f"<TestRun><ResultSummary outcome='Failed'>{summary}</ResultSummary></TestRun>",
+        "<testsuite><testcase name='a'><error/></testcase></testsuite>",
+    )
+
+    assert texts(upload) == [{"run-stdout.txt": "of the run"}, {}]
+
+
 def test_native_result_can_t_refer_to_the_output_file(tmp_path: Path) -> None:
     part = {"name": "a.txt", "offset": 0, "size": 1, "sha256": "0" * 64}
     upload = read(tmp_path, orjson.dumps([{"name": "a", "status": "failed", "output": [part]}]).decode())
@@ -141,9 +238,9 @@ def test_native_result_can_t_refer_to_the_output_file(tmp_path: Path) -> None:
 
 
 def test_middle_of_a_long_text_is_removed() -> None:
-    text = OutputText()
+    text = BoundedText()
     for number in range(100_000):
-        text.collect(f"line {number} é\n")
+        text.add(f"line {number} é\n")
     data = text.encode()
 
     assert len(data) <= MAX_TEXT_BYTES
@@ -156,9 +253,9 @@ def test_middle_of_a_long_text_is_removed() -> None:
 
 @pytest.mark.parametrize("size", [MAX_TEXT_BYTES - 1, MAX_TEXT_BYTES])
 def test_text_within_the_limit_is_unchanged(size: int) -> None:
-    text = OutputText()
+    text = BoundedText()
     for start in range(0, size, 1_000):
-        text.collect("x" * min(1_000, size - start))
+        text.add("x" * min(1_000, size - start))
 
     assert text.encode() == b"x" * size
 
@@ -173,16 +270,31 @@ def test_output_over_the_limit_is_dropped_with_one_note(tmp_path: Path, monkeypa
     assert [note.partition(";")[0] for note in notes] == ["output: 3 outputs were not stored"]
 
 
-def test_memory_does_not_grow_with_the_output(tmp_path: Path) -> None:
+def junit_output(lines: int) -> str:
+    output_element = f"<system-out>{LINE * lines}</system-out>"
+    return f"<testsuite><testcase name='a'><error/>{output_element}</testcase>{output_element}</testsuite>"
+
+
+def go_output(lines: int) -> str:
+    line = orjson.dumps({"Action": "output", "Package": "shop", "Test": "TestA", "Output": LINE * 50}).decode() + "\n"
+    run, fail = (line.replace('"output"', f'"{action}"') for action in ("run", "fail"))
+    return run + line * (lines // 50) + fail
+
+
+def trx_output(lines: int) -> str:
+    output_element = f"<Output><StdOut>{LINE * lines}</StdOut></Output>"
+    result = f"<UnitTestResult testName='a' outcome='Failed'>{output_element}</UnitTestResult>"
+    return f"<TestRun><Results>{result}</Results><ResultSummary>{output_element}</ResultSummary></TestRun>"
+
+
+@pytest.mark.parametrize("new_report", [junit_output, go_output, trx_output])
+def test_memory_does_not_grow_with_the_output(new_report: Callable[[int], str], tmp_path: Path) -> None:
     def peak_of(lines: int) -> int:
-        output_element = f"<system-out>{LINE * lines}</system-out>"
-        case = f"<testcase name='a'><error/>{output_element}</testcase>"
-        (tmp_path / "report").write_text(f"<testsuite>{case}{output_element}</testsuite>")
-        del output_element, case
+        (tmp_path / "report").write_text(new_report(lines))
         tracemalloc.start()
         read_upload([ReportFile(tmp_path / "report", tmp_path / "results", None, None, None)], ReportLimits())
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return peak
 
-    assert peak_of(120_000) < 1.2 * peak_of(40_000)
+    assert peak_of(60_000) < 1.2 * peak_of(30_000)

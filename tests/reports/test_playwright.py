@@ -197,10 +197,11 @@ def test_declared_failures_without_a_failing_test_are_missing(tmp_path: Path) ->
             '{"config": {"argv": []}, "suites": [' + '{"title": "a", "suites": [' * 60,
             "must be nested at most 50 levels",
         ),
+        (report_of("a spec"), "specs: must be a list of objects"),
         (report_of() + "{}", "unexpected data"),
         (report_of(spec_of("passed"))[:-20], "invalid JSON"),
     ],
-    ids=range(5),
+    ids=range(6),
 )
 def test_malformed_report_is_rejected(report: str, reason: str, tmp_path: Path) -> None:
     with pytest.raises(ReportError, match=reason) as error:

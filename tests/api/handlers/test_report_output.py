@@ -1,6 +1,7 @@
 """The output of results that didn't pass: as log artifacts, in one object per upload."""
 
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from service.usecases.retention.delete_files import delete_queued_files
 from tests.api.served import serve
 from tests.buckets import new_bucket
 from tests.report_api import PASSING, Reports, new_ingester, running_ingester, serving_reports_with_ingester
-from tests.reports.manifests import CORPUS
+from tests.reports.manifests import CORPUS, OWN
 
 needs_corpus = pytest.mark.skipif(not CORPUS.exists(), reason="the corpus is missing")
 FAILED = "<testsuite name='shop'><testcase name='pays'><failure/><system-out>{}</system-out></testcase></testsuite>"
@@ -38,7 +39,10 @@ async def result_of(reports: Reports, name: str) -> Any:
 
 async def logs(reports: Reports, name: str = "pays") -> dict[str, Any]:
     """Return the log artifacts of a result, without those of its run."""
-    found = await result_of(reports, name)
+    return await logs_of(reports, await result_of(reports, name))
+
+
+async def logs_of(reports: Reports, found: Any) -> dict[str, Any]:
     listed = (await reports.api.get(f"/v1/results/{found['id']}/artifacts"))["data"]
     return {item["name"]: item for item in listed if item["kind"] == "log" and not item["name"].startswith("rcp_")}
 
@@ -135,6 +139,34 @@ async def test_output_of_ctrf_is_exactly_the_text_in_the_report(reports: Reports
     assert await texts(reports, "user can login") == {}
 
 
+FORMATS = [
+    (
+        "playwright.json", "writes an attachment",
+        {"attempt-1-stdout.txt": "prints a receipt\n", "stdout.txt": "prints a receipt\n"},
+    ),
+    (
+        "go-test.jsonl", "TestTotals/two_items",
+        {"output.txt": "    cart_test.go:21: total is 0, not 3\n--- FAIL: TestTotals/two_items (0.00s)\n"},
+    ),
+    (
+        "mstest.trx", "AppliesDiscount",
+        {"stdout.txt": "applies a discount", "messages.txt": "not a part of the failure\n"},
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("file", "name", "expected"), FORMATS, ids=[file for file, *_ in FORMATS])
+async def test_output_of_other_formats_is_the_text_in_the_report(
+    reports: Reports, file: str, name: str, expected: dict[str, str]
+) -> None:
+    await reports.ingest((OWN / file).read_bytes())
+
+    for found in (item for item in (await reports.api.get("/v1/results"))["data"] if item["name"] == name):
+        stored = {log: artifact for log, artifact in (await logs_of(reports, found)).items() if artifact["size"]}
+        assert {log: await text_of(reports, artifact) for log, artifact in stored.items()} == expected
+    assert len(await outputs(reports)) == 1
+
+
 async def test_log_has_the_headers_of_a_file_and_supports_ranges(reports: Reports) -> None:
     await reports.ingest(FAILED.format("0123456789"))
 
@@ -177,10 +209,48 @@ async def test_all_output_of_an_upload_is_one_object(reports: Reports) -> None:
         assert await texts(reports, name) == {"system-err.txt": name, "suite-system-out.txt": f"suite {name}"}
 
 
-async def test_report_with_many_failures_writes_one_object(reports: Reports) -> None:
+def junit_report(count: int) -> str:
     case = "<testcase name='{0}'><failure/><system-out>output {0}</system-out></testcase>"
-    cases = "".join(case.format(number) for number in range(10_000))
-    await reports.ingest(f"<testsuite name='shop'>{cases}</testsuite>")
+    return f"<testsuite name='shop'>{''.join(case.format(number) for number in range(count))}</testsuite>"
+
+
+def ctrf_report(count: int) -> str:
+    tests = [{"name": f"{number}", "status": "failed", "stdout": [f"output {number}"]} for number in range(count)]
+    return json.dumps({"results": {"tests": tests}})
+
+
+def playwright_report(count: int) -> str:
+    specs = [
+        {"title": f"{number}", "tests": [{"results": [{"status": "failed", "stdout": [{"text": f"output {number}"}]}]}]}
+        for number in range(count)
+    ]
+    return json.dumps({"config": {"configFile": ""}, "suites": [{"title": "shop", "specs": specs}]})
+
+
+def go_report(count: int) -> str:
+    events = [
+        {"Action": action, "Package": "shop", "Test": f"{number}", "Output": f"output {number}"}
+        for number in range(count) for action in ("run", "output", "fail")
+    ]  # fmt: skip
+    return "\n".join(map(json.dumps, events))
+
+
+def trx_report(count: int) -> str:
+    result = (
+        "<UnitTestResult testName='{0}' outcome='Failed'><Output><StdOut>output {0}</StdOut></Output></UnitTestResult>"
+    )
+    results = "".join(result.format(number) for number in range(count))
+    return f"<TestRun><Results>{results}</Results></TestRun>"
+
+
+SLOW_REPORTS = [
+    pytest.param(new, marks=pytest.mark.slow) for new in (ctrf_report, playwright_report, go_report, trx_report)
+]
+
+
+@pytest.mark.parametrize("new_report", [junit_report, *SLOW_REPORTS])
+async def test_report_with_many_failures_writes_one_object(reports: Reports, new_report: Callable[[int], str]) -> None:
+    await reports.ingest(zstandard.compress(new_report(10_000).encode()))
 
     paths = [path async for batch in reports.storage.list_all("") for path in batch if not path.startswith(".")]
     assert sorted("output-" in path for path in paths) == [False, True]  # the report and the output
