@@ -9,6 +9,7 @@ from service.api.handlers import (
     artifacts,
     cases,
     client_files,
+    comparison,
     documentation,
     events,
     exports,
@@ -31,6 +32,7 @@ from service.contracts import queries
 from service.contracts import reports as report_contracts
 from service.contracts import responses as out
 from service.contracts import webhooks as webhook_contracts
+from service.contracts.comparison import ComparisonQuery, RunComparison
 from service.contracts.exports import ExportRequest
 from service.contracts.keys import KeyRequest
 from service.contracts.projects import ProjectPatch
@@ -72,6 +74,13 @@ _RUN_ROUTES: Final = (
         "complete_run", "Complete a run that was sent with final=false", {200: out.Run},
         errors=("not_found", "conflict"),
         description="A complete run stays unchanged. If expected shards or results are missing, responds with 409.",
+    )),
+    Route("GET", "/runs/{run_id}/comparison", comparison.compare_run, "results:read", Operation(
+        "compare_run", "Compare a run with earlier runs: new, known, and fixed failures", {200: RunComparison},
+        ComparisonQuery, errors=("not_found", "gone"),
+        description="The window is the newest 20 complete runs of the base branch that are older than the run and have"
+        " the same environment. The newest one is the baseline. If the run, a run of the window, or a quarantine"
+        " changes, a cursor is no longer valid.",
     )),
     Route("PUT", "/runs/{run_id}/pin", runs.pin_run, "runs:delete", Operation(
         "pin_run", "Exclude a run from retention", {204: None}, errors=("not_found",),

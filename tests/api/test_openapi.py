@@ -124,6 +124,7 @@ async def test_responses_of_reads_match_their_schemas(stored: Api) -> None:
         "/v1/cases": "/v1/cases?project_id=shop",
         "/v1/cases/{id}": f"/v1/cases/{item['case']}",
         "/v1/cases/{id}/history": f"/v1/cases/{item['case']}/history",
+        "/v1/runs/{run_id}/comparison": "/v1/runs/run_1/comparison",
         "/v1/projects": "/v1/projects",
         "/v1/projects/{project_id}": "/v1/projects/shop",
         "/v1/receipts": "/v1/receipts",

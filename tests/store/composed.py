@@ -11,6 +11,7 @@ from service.store.export_readers.plans import export_statement
 from service.store.postgres.composition import Statement, compose, page_by_id_statement
 from service.store.queries import artifacts as read_artifacts
 from service.store.queries import cases as read_cases
+from service.store.queries import comparison as read_comparison
 from service.store.queries import results as read_results
 from service.store.queries import runs as read_runs
 from tests.exporting import export_spec
@@ -54,11 +55,22 @@ def run_filters() -> Iterator[RunFilter]:
 
 
 def composed_lists() -> set[Statement]:
-    """The statements of the lists of results, runs, cases, and projects."""
+    """The statements of comparisons and of the lists of results, runs, cases, and projects."""
     results = {read_results.page_statement(filter_) for filter_ in result_filters()}
     runs = {read_runs.page_statement(filter_) for filter_ in run_filters()}
     cases = {read_cases.page_statement(of_one_suite=one_suite) for one_suite in (True, False)}
-    return results | runs | cases | {read_cases.one_statement(), compose("page_of_projects")}
+    return results | runs | cases | comparisons() | {read_cases.one_statement(), compose("page_of_projects")}
+
+
+def comparisons() -> set[Statement]:
+    """The statements of comparisons."""
+    limited = {
+        read_comparison.window_statement(),
+        read_comparison.failing_statement(),
+        read_comparison.history_statement(),
+        read_comparison.items_statement(),
+    }
+    return limited | {compose(name) for name in ("compared_run", "has_branch", "merged_results")}
 
 
 def composed_exports() -> dict[str, Statement]:

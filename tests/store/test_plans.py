@@ -1,5 +1,6 @@
 """EXPLAIN: no filter and no combination of filters reads a complete table, in either plan mode."""
 
+import re
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from service.domain.ids import CaseKey
 from service.store.postgres.composition import Statement, compose
 from service.store.postgres.statements import statements
 from service.store.queries import results as read_results
-from tests.store.composed import SINGLE_ROWS, composed_lists
+from tests.store.composed import SINGLE_ROWS, comparisons, composed_lists
 from tests.store.large import plan_nodes
 
 EMPTY = {f"artifacts_2026_{month:02}" for month in range(1, 6)}
@@ -35,6 +36,8 @@ VALUES: dict[str, object] = {
     "run_key": UUID("019c8a5a-0000-0000-0000-000000000000"), "project_id": "p1", "environment": "env1", "branch": "b1",
     "case_key": 41, "case_id": "tc_1", "suite": "suite 1", "link_base": "http://x", "after_run_level": False,
     "after_key": 0, "artifact_key": 0, "after_suite": 0, "after_case": 0, "runs": 50,
+    "baseline_key": UUID("019c8a5a-0000-0000-0000-000000000001"), "run_keys": ["019c8a5a-0000-0000-0000-000000000000"],
+    "case_keys": ["41", "61"], "pairs": ["p-"], "ranks": ["5"], "after_rank": 0,
     "after": "", "only": "p1", "org_ids": ["1"], "run_ids": ["run_1"], "project_ids": ["p1"],
 }  # fmt: skip
 
@@ -72,6 +75,19 @@ async def test_the_best_index_drives_the_list(connection: Any) -> None:
         for mode in MODES:
             nodes = await explain(connection, read_results.page_statement(filter_), mode)
             assert index in {node.get("Index Name") for node in nodes}, (mode, filter_)
+
+
+async def test_comparison_reads_ranges_of_indexes(connection: Any) -> None:
+    for name, index in {
+        "window_of_run": "runs_by_project_and_branch",
+        "failing_results": r"result_details_2026_0\d_org_id_status_run_key_case_key_idx",
+        "results_in_window": r"results_2026_0\d_pkey",
+        "merged_results": r"results_2026_0\d_pkey",
+    }.items():
+        statement = next(statement for statement in comparisons() if statement.name == name)
+        for mode in MODES:
+            nodes = await explain(connection, statement, mode)
+            assert any(re.fullmatch(index, str(node.get("Index Name"))) for node in nodes), (mode, name)
 
 
 async def test_single_rows_are_found_by_their_keys(connection: Any) -> None:

@@ -48,9 +48,12 @@ def reply_page(data: str | bytes, next_cursor: str | None) -> web.Response:
     return reply_list(orjson.Fragment(data), next_cursor)
 
 
-def reply_list(items: list[Any] | orjson.Fragment, next_cursor: str | None) -> web.Response:
-    """Return a page of a list. The middleware adds the Link header, because its URL depends on the request."""
-    response = reply({"data": items, "has_more": next_cursor is not None, "next_cursor": next_cursor})
+def reply_list(items: list[Any] | orjson.Fragment, next_cursor: str | None, **fields: Any) -> web.Response:
+    """Return a page of a list, with further fields about the complete list.
+
+    The middleware adds the Link header, because its URL depends on the request.
+    """
+    response = reply({**fields, "data": items, "has_more": next_cursor is not None, "next_cursor": next_cursor})
     if next_cursor is not None:
         response[NEXT_CURSOR] = next_cursor
     return response

@@ -34,6 +34,13 @@ async def notifying_transaction(connection: Connection) -> AsyncIterator[None]:
     await _notify(connection, channels)
 
 
+@asynccontextmanager
+async def reading_snapshot(connection: Connection) -> AsyncIterator[None]:
+    """Let all statements in the block read the rows of one point in time. They can't write."""
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        yield
+
+
 def notify_after_commit(channel: str) -> None:
     """Request a notification. Raises LookupError outside of a notifying transaction."""
     _requested.get().add(channel)

@@ -1,0 +1,113 @@
+"""The query and the response of the comparison of a run."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, ConfigDict, Field, with_config
+from typing_extensions import TypedDict
+
+from service.contracts.queries import PageQuery
+from service.contracts.responses import Page, Result, Time
+from service.domain.comparison import LISTED_CHANGES, BaselineChoice, Change, parse_baseline
+from service.domain.statuses import ResultStatus
+
+
+def _checked_baseline(text: str) -> str:
+    parse_baseline(text)
+    return text
+
+
+_closed = with_config(ConfigDict(extra="forbid"))
+_NULL_IF_LARGE = Field(description="Null if the run or its baseline has more than 50,000 results")
+
+
+class ComparisonQuery(PageQuery):
+    """A page of the comparison of a run."""
+
+    baseline: Annotated[
+        str,
+        AfterValidator(_checked_baseline),
+        Field(
+            description="`window`: the newest runs of the base branch. `branch:<name>`: those of another branch."
+            " `run:<run_id>`: one run",
+            examples=["run:run_xyz", "branch:main"],
+        ),
+    ] = "window"
+    change: list[Change] = Field(
+        default_factory=list, description="Change. Repeat it to match any of several. Default: all except unchanged"
+    )
+
+    @property
+    def choice(self) -> BaselineChoice:
+        """The baseline to compare with."""
+        return parse_baseline(self.baseline)
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """The changes to list, sorted, so that their order doesn't change the cursor."""
+        return tuple(sorted(set(self.change or LISTED_CHANGES)))
+
+
+@_closed
+class Baseline(TypedDict):
+    """The run with which all results are compared."""
+
+    run_id: str
+    branch: str | None
+    commit_sha: str | None
+    completed_at: Time
+    revision: int
+
+
+@_closed
+class ChangeCounts(TypedDict):
+    """The number of results by change."""
+
+    new_failure: int
+    known_failure: int
+    flaky_failure: int
+    quarantined: int
+    fixed: Annotated[int | None, _NULL_IF_LARGE]
+    added: Annotated[int | None, _NULL_IF_LARGE]
+    removed: Annotated[int | None, _NULL_IF_LARGE]
+    unchanged: Annotated[int | None, _NULL_IF_LARGE]
+
+
+@_closed
+class ChangeEvidence(TypedDict):
+    """The executed results of a case in the window, which has at most 20 runs."""
+
+    runs: Annotated[int, Field(description="Runs that executed the case")]
+    failed: Annotated[int, Field(description="Runs in which the case failed or had an error")]
+    flaky: Annotated[int, Field(description="Runs in which the case was flaky")]
+    failing_since_run_id: Annotated[
+        str | None,
+        Field(description="Oldest run of the unbroken series of failures up to the newest run that executed the case"),
+    ]
+    last_passed_run_id: str | None
+
+
+@_closed
+class ComparisonItem(Result):
+    """A result of the run, or of the baseline if the change is `removed`."""
+
+    change: Change
+    baseline_status: Annotated[ResultStatus | None, Field(description="Status of the case in the baseline")]
+    quarantine_id: Annotated[str | None, Field(description="The quarantine that excuses the failure in gates")]
+    evidence: Annotated[
+        ChangeEvidence | None,
+        Field(description="Null if the result isn't failing, or if its case wasn't searched in the window"),
+    ]
+
+
+@_closed
+class RunComparison(Page[ComparisonItem]):
+    """The changes of a run, in the order new, flaky, known, quarantined, fixed, added, removed, unchanged."""
+
+    run_id: str
+    revision: int
+    baseline: Annotated[Baseline | None, Field(description="Null if no earlier run can be compared with")]
+    counts: ChangeCounts
+    truncated: Annotated[
+        bool,
+        Field(description="More than 1,000 cases fail. Only the first ones were searched in the complete window"),
+    ]

@@ -1,0 +1,151 @@
+"""Queries for the comparison of a run with the runs of its window. Each one reads the snapshot of its transaction."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from service.domain.comparison import EXAMINED_RUNS, MAX_COMPARED_RESULTS, WINDOW_RUNS, ListPosition, StatusPair
+from service.domain.ids import CaseKey, OrgId, RunKey
+from service.domain.statuses import Counts
+from service.store.postgres import composition
+from service.store.postgres.composition import Statement, compose
+from service.store.postgres.database import Connection, Row
+from service.store.queries.runs import RunSelector
+
+ResultsByCase = Mapping[CaseKey, tuple[str, bool]]  # the status code, and whether the result is flaky
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedRun:
+    """A run that is compared, or a run of its window."""
+
+    run_key: RunKey
+    run_id: str
+    project_id: str
+    environment: str | None
+    branch: str | None
+    commit_sha: str | None
+    completed_at: datetime
+    revision: int
+    complete: bool
+    status: str
+    failures_missing: bool
+    results_expired: bool
+    created_at: datetime
+    counts: Counts
+
+
+class RunToCompare(NamedTuple):
+    """A run, and the branch of its baseline candidates."""
+
+    run: ComparedRun
+    baseline_branch: str
+
+
+class PairPage(NamedTuple):
+    """The cases to list: those with the pairs of `ranks`, in the order of their rank and key, after a position."""
+
+    ranks: Mapping[StatusPair, int]
+    after: ListPosition
+    limit: int
+
+
+class MergedResults(NamedTuple):
+    """The number of cases with each pair of statuses, and the requested page of cases with their pairs."""
+
+    counts: Mapping[StatusPair, int]
+    page: Sequence[tuple[CaseKey, StatusPair]]
+
+
+async def find_run(connection: Connection, org_id: OrgId, selector: RunSelector) -> RunToCompare | None:
+    """Return a run, or None if the organization, or the given project, doesn't have it."""
+    values = {"org_id": org_id, **selector._asdict()}
+    rows = await compose("compared_run").fetch_rows(connection, values)
+    return RunToCompare(_compared_run(rows[0]), rows[0]["baseline_branch"]) if rows else None
+
+
+async def find_window(connection: Connection, org_id: OrgId, run: ComparedRun, branch: str) -> list[ComparedRun]:
+    """Return the newest baseline candidates of a run on a branch, newest first."""
+    values = {
+        "org_id": org_id, "project_id": run.project_id, "environment": run.environment, "branch": branch,
+        "run_key": run.run_key,
+    }  # fmt: skip
+    return [_compared_run(row) for row in await window_statement().fetch_rows(connection, values)]
+
+
+async def has_branch(connection: Connection, org_id: OrgId, run: ComparedRun, branch: str) -> bool:
+    """Return whether the project of a run has any run on this branch."""
+    values = {"org_id": org_id, "project_id": run.project_id, "branch": branch}
+    return bool(await compose("has_branch").fetch_value(connection, values))
+
+
+async def find_failing(connection: Connection, org_id: OrgId, run_key: RunKey) -> list[CaseKey]:
+    """Return the cases that failed or had an error in a run, in the order of their keys.
+
+    At most `MAX_COMPARED_RESULTS` are returned.
+    """
+    found: list[CaseKey] = await failing_statement().fetch_value(connection, {"org_id": org_id, "run_key": run_key})
+    return found
+
+
+async def find_history(
+    connection: Connection, org_id: OrgId, window: Sequence[RunKey], cases: Sequence[CaseKey]
+) -> dict[RunKey, ResultsByCase]:
+    """Return the results of some cases in the runs of a window, by run."""
+    if not window or not cases:
+        return {}
+    values = {"org_id": org_id, "run_keys": window, "case_keys": cases}
+    rows = await history_statement().fetch_rows(connection, values)
+    return {
+        row["run_key"]: dict(zip(row["case_keys"], zip(row["statuses"], row["flaky"], strict=True), strict=True))
+        for row in rows
+    }
+
+
+async def merge_results(
+    connection: Connection, org_id: OrgId, keys: tuple[RunKey, RunKey | None], page: PairPage
+) -> MergedResults:
+    """Compare all results of a run with those of its baseline. `keys` are the keys of both runs."""
+    values = {
+        "org_id": org_id, "run_key": keys[0], "baseline_key": keys[1], "page": page.limit,
+        "pairs": [pair.code for pair in page.ranks], "ranks": list(page.ranks.values()),
+        "after_rank": page.after.order, "after_case": page.after.case_key,
+    }  # fmt: skip
+    row = await compose("merged_results").fetch_row(connection, values)
+    counts = {StatusPair.parse(code): count for code, count in zip(row["pairs"], row["counts"], strict=True)}
+    pairs = map(StatusPair.parse, row["page_pairs"])
+    return MergedResults(counts, list(zip(row["case_keys"], pairs, strict=True)))
+
+
+async def list_items(connection: Connection, org_id: OrgId, keys: Sequence[tuple[RunKey, CaseKey]]) -> list[str]:
+    """Return the public results with these keys, which must exist, as JSON: only the first ones if they are large."""
+    values = {"org_id": org_id, "run_keys": [key for key, _ in keys], "case_keys": [case for _, case in keys]}
+    return [row["item"] for row in await items_statement().fetch_rows(connection, values)]
+
+
+def window_statement() -> Statement:
+    """Return the statement for the window of a run."""
+    return compose("window_of_run", examined_runs=EXAMINED_RUNS, window_runs=WINDOW_RUNS)
+
+
+def failing_statement() -> Statement:
+    """Return the statement for the failing cases of a run."""
+    return compose("failing_results", max_failing=MAX_COMPARED_RESULTS)
+
+
+def history_statement() -> Statement:
+    """Return the statement for the results of some cases in a window."""
+    return compose("results_in_window", max_failing=MAX_COMPARED_RESULTS)
+
+
+def items_statement() -> Statement:
+    """Return the statement for the public results with some keys."""
+    return compose("results_of_keys", facts="facts_by_key", page_bytes=composition.MAX_PAGE_BYTES)
+
+
+def _compared_run(row: Row) -> ComparedRun:
+    values = dict(row)
+    values.pop("baseline_branch", None)
+    counts = Counts(**{name: values.pop(name) for name in Counts._fields})
+    return ComparedRun(**values, counts=counts)

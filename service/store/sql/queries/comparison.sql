@@ -1,0 +1,89 @@
+-- The comparison of a run with its window, as fragments (see results.sql).
+
+-- name: compared_run_fields
+r.run_key, r.run_id, r.project_id, r.environment, r.branch, r.commit_sha, r.completed_at, r.revision, r.complete,
+status_name(r.status) AS status, r.failures_missing, r.results_expired, r.created_at,
+r.passed, r.failed, r.error, r.skipped, r.canceled, r.flaky
+
+-- name: compared_run  (with the branch of its baseline)
+SELECT {compared_run_fields},
+       coalesce(r.base_branch, project.default_branch, 'main') AS baseline_branch
+FROM runs r LEFT JOIN LATERAL (
+    SELECT p.default_branch FROM projects p WHERE p.org_id = :org_id AND p.project_id = r.project_id LIMIT 1
+) project ON true
+WHERE r.org_id = :org_id AND r.run_id = :run_id AND (:project_id::text IS NULL OR r.project_id = :project_id)
+
+-- name: window_of_run  (the newest baseline candidates among at most {examined_runs} runs of the branch)
+SELECT {compared_run_fields}
+FROM (
+    SELECT * FROM runs
+    WHERE org_id = :org_id AND project_id = :project_id AND branch = :branch AND run_key < :run_key
+    ORDER BY run_key DESC LIMIT {examined_runs}
+) r
+WHERE r.complete AND r.passed + r.failed + r.error > 0 AND r.status <> 'c' AND NOT r.results_expired
+  AND r.environment IS NOT DISTINCT FROM :environment
+ORDER BY r.run_key DESC LIMIT {window_runs}
+
+-- name: has_branch
+SELECT EXISTS (SELECT 1 FROM runs WHERE org_id = :org_id AND project_id = :project_id AND branch = :branch)
+
+-- name: failing_results  (from the smaller table; the first ones by key)
+SELECT coalesce(array_agg(case_key ORDER BY case_key), '{}')
+FROM (
+    SELECT candidate.case_key
+    FROM unnest('{f,e}'::"char"[]) AS failing (status)
+    CROSS JOIN LATERAL (
+        SELECT d.case_key FROM result_details d
+        WHERE d.org_id = :org_id AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
+          AND d.run_key = :run_key
+        ORDER BY d.case_key LIMIT {max_failing}
+    ) candidate
+    ORDER BY candidate.case_key LIMIT {max_failing}
+) first_failing
+
+-- name: results_in_window  (of some cases, one row per run: the index looks up each case; LIMIT keeps the planner from scanning)
+SELECT past.run_key, array_agg(result.case_key) AS case_keys, string_agg(result.status::text, '') AS statuses,
+       array_agg(result.flaky) AS flaky
+FROM unnest(:run_keys::uuid[]) AS past (run_key)
+CROSS JOIN LATERAL (
+    SELECT r.case_key, r.status, r.flaky FROM results r
+    WHERE r.org_id = :org_id AND r.run_key = past.run_key AND r.case_key = ANY (:case_keys::bigint[])
+    LIMIT {max_failing}
+) result
+GROUP BY past.run_key
+
+-- name: merged_results  (of the run and its baseline: the count of each pair of statuses, and a page of the selected pairs)
+WITH merged AS MATERIALIZED (
+    SELECT case_key, coalesce(here.status, '-') AS status, coalesce(there.status, '-') AS baseline_status
+    FROM (SELECT case_key, status FROM results WHERE org_id = :org_id AND run_key = :run_key) here
+    FULL JOIN (
+        SELECT case_key, status FROM results WHERE org_id = :org_id AND run_key = :baseline_key::uuid
+    ) there USING (case_key)
+), counted AS (
+    SELECT coalesce(array_agg(status::text || baseline_status::text), '{}') AS pairs,
+           coalesce(array_agg(count), '{}') AS counts
+    FROM (SELECT status, baseline_status, count(*) FROM merged GROUP BY status, baseline_status) grouped
+), page AS (
+    SELECT coalesce(array_agg(case_key ORDER BY rank, case_key), '{}') AS case_keys,
+           coalesce(array_agg(pair ORDER BY rank, case_key), '{}') AS page_pairs
+    FROM (
+        SELECT selected.rank, merged.case_key, status::text || baseline_status::text AS pair
+        FROM merged JOIN (
+            SELECT left(pair, 1)::"char" AS status, right(pair, 1)::"char" AS baseline_status, rank
+            FROM unnest(:pairs::text[], :ranks::int[]) AS given (pair, rank)
+        ) selected USING (status, baseline_status)
+        WHERE (selected.rank, merged.case_key) > (:after_rank::int, :after_case::bigint)
+        ORDER BY selected.rank, merged.case_key LIMIT :page
+    ) ordered
+)
+SELECT counted.pairs, counted.counts, page.case_keys, page.page_pairs FROM counted, page
+
+-- name: results_of_keys  (the public results with these keys, in this order)
+WITH numbered AS MATERIALIZED (
+    SELECT run_key, case_key, row_no, true AS matches, row_no AS page_rows
+    FROM unnest(:run_keys::uuid[], :case_keys::bigint[]) WITH ORDINALITY AS key (run_key, case_key, row_no)
+)
+SELECT row_no, item FROM (
+    {items}
+) listed
+ORDER BY row_no

@@ -1,0 +1,214 @@
+"""The comparison of a run with its baseline and window. Nothing is stored, so late shards and corrections count."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import NamedTuple
+
+from service.domain.comparison import (
+    MAX_COMPARED_RESULTS,
+    MAX_SEARCHED_CASES,
+    ORDER,
+    OTHER_CHANGES,
+    BaselineChoice,
+    Change,
+    ComparedResult,
+    ListPosition,
+    PastResult,
+    classify_failing,
+    collect_evidence,
+    count_failing,
+    executed,
+    other_pairs,
+)
+from service.domain.errors import Gone, InvalidRequest, NotFound
+from service.domain.ids import CaseKey, OrgId, RunKey
+from service.store.postgres.database import Connection
+from service.store.queries import comparison as read_comparison
+from service.store.queries.comparison import ComparedRun, PairPage, ResultsByCase, RunToCompare
+from service.store.queries.runs import RunSelector
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The failing results of a run with their changes, in the order of the list. The window is sorted newest first.
+
+    If `truncated` is true, only the first failing cases were searched in the complete window.
+    """
+
+    run: ComparedRun
+    window: Sequence[ComparedRun]
+    failures: Sequence[ComparedResult]
+    truncated: bool
+
+    @property
+    def baseline(self) -> ComparedRun | None:
+        """The newest run of the window, with which all results are compared."""
+        return self.window[0] if self.window else None
+
+    @property
+    def failing_counts(self) -> dict[Change, int]:
+        """The number of failing results by change."""
+        return count_failing(self.failures, self.run.counts.failed + self.run.counts.error)
+
+    def digest(self) -> bytes:
+        """Return the SHA-256 of the runs with their revisions, and of the quarantines that excuse a failure.
+
+        `created_at` distinguishes a run from a deleted one with the same key.
+        """
+        lines = [f"{run.run_key} {run.revision} {run.created_at.isoformat()}" for run in (self.run, *self.window)]
+        lines += [f"{failure.case_key} {failure.quarantine_id}" for failure in self.failures if failure.quarantine_id]
+        return sha256("\n".join(lines).encode()).digest()
+
+
+class ListedChanges(NamedTuple):
+    """The part of a comparison to list: results with these changes, after a position."""
+
+    changes: Collection[Change]
+    after: ListPosition
+    limit: int
+
+
+class ChangePage(NamedTuple):
+    """The counts of the results that aren't failing, None if a run is too large, and a page of the list.
+
+    `items` are the public results as JSON. A page has fewer than `limit` if it is large.
+    """
+
+    other_counts: Mapping[Change, int | None]
+    results: Sequence[ComparedResult]
+    items: Sequence[str]
+    has_more: bool
+
+
+async def compare_run(
+    connection: Connection, org_id: OrgId, selector: RunSelector, choice: BaselineChoice
+) -> Comparison:
+    """Compare the failing results of a run. All statements must read one snapshot.
+
+    Raises NotFound for an unknown run or baseline, InvalidRequest for a baseline that the run can't be compared with,
+    and Gone if the results of the run have expired.
+    """
+    found = await read_comparison.find_run(connection, org_id, selector)
+    if found is None:
+        raise NotFound(f"run {selector.run_id[:100]!r} not found")
+    run = found.run
+    if run.results_expired:
+        raise Gone(f"the results of run {run.run_id!r} have expired")
+    window = await _find_window(connection, org_id, found, choice, selector.project_id)
+    failing = await read_comparison.find_failing(connection, org_id, run.run_key)
+    failures = await _classify(connection, org_id, window, failing)
+    failures.sort(key=lambda failure: failure.position)
+    return Comparison(run, window, failures, truncated=len(failing) > MAX_SEARCHED_CASES)
+
+
+async def list_changes(
+    connection: Connection, org_id: OrgId, comparison: Comparison, listed: ListedChanges
+) -> ChangePage:
+    """Return a page of the list. All statements must read the snapshot of the comparison."""
+    results = [
+        failure
+        for failure in comparison.failures
+        if failure.change in listed.changes and failure.position > listed.after
+    ][: listed.limit + 1]
+    counts: Mapping[Change, int | None] = dict.fromkeys(OTHER_CHANGES)
+    if not _is_too_large(comparison):
+        counts, others = await _merge(connection, org_id, comparison, listed, listed.limit + 1 - len(results))
+        results += others
+    keys = [(_run_of(comparison, result).run_key, result.case_key) for result in results[: listed.limit]]
+    items = await read_comparison.list_items(connection, org_id, keys)
+    return ChangePage(counts, results[: len(items)], items, has_more=len(results) > len(items))
+
+
+async def _merge(
+    connection: Connection, org_id: OrgId, comparison: Comparison, listed: ListedChanges, limit: int
+) -> tuple[dict[Change, int], list[ComparedResult]]:
+    """Return the counts of the results that aren't failing, and the listed ones among them."""
+    pairs = other_pairs()
+    ranks = {pair: ORDER[change] for pair, change in pairs.items() if change in listed.changes}
+    baseline_key = comparison.baseline.run_key if comparison.baseline else None
+    merged = await read_comparison.merge_results(
+        connection, org_id, (comparison.run.run_key, baseline_key), PairPage(ranks, listed.after, limit)
+    )
+    counts = dict.fromkeys(OTHER_CHANGES, 0)
+    for pair, count in merged.counts.items():
+        if pair in pairs:
+            counts[pairs[pair]] += count
+    return counts, [ComparedResult(case, pairs[pair], pair.baseline_status) for case, pair in merged.page]
+
+
+def _run_of(comparison: Comparison, result: ComparedResult) -> ComparedRun:
+    return comparison.window[0] if result.change == "removed" else comparison.run
+
+
+def _is_too_large(comparison: Comparison) -> bool:
+    runs = (comparison.run, *comparison.window[:1])
+    return any(run.counts.total > MAX_COMPARED_RESULTS for run in runs)
+
+
+async def _find_window(
+    connection: Connection, org_id: OrgId, found: RunToCompare, choice: BaselineChoice, project_id: str | None
+) -> Sequence[ComparedRun]:
+    """Return the runs to compare with, newest first. If the choice is a run, it is the complete window."""
+    run = found.run
+    if choice.kind == "run":
+        return [await _find_baseline(connection, org_id, run, RunSelector(choice.name, project_id))]
+    branch = choice.name or found.baseline_branch
+    window = await read_comparison.find_window(connection, org_id, run, branch)
+    if window or choice.kind == "window" or await read_comparison.has_branch(connection, org_id, run, branch):
+        return window
+    raise NotFound(f"baseline: project {run.project_id!r} has no run on branch {branch[:100]!r}")
+
+
+async def _find_baseline(connection: Connection, org_id: OrgId, run: ComparedRun, selector: RunSelector) -> ComparedRun:
+    found = await read_comparison.find_run(connection, org_id, selector)
+    if found is None:
+        raise NotFound(f"baseline: run {selector.run_id[:100]!r} not found")
+    baseline, name = found.run, repr(found.run.run_id)
+    if baseline.run_key == run.run_key:
+        raise InvalidRequest("baseline: a run can't be compared with itself", "baseline")
+    if baseline.project_id != run.project_id:
+        raise InvalidRequest(f"baseline: run {name} belongs to another project than run {run.run_id!r}", "baseline")
+    if not baseline.complete:
+        raise InvalidRequest(f"baseline: run {name} isn't complete", "baseline")
+    if baseline.results_expired:
+        raise InvalidRequest(f"baseline: the results of run {name} have expired", "baseline")
+    return baseline
+
+
+async def _classify(
+    connection: Connection, org_id: OrgId, window: Sequence[ComparedRun], failing: Sequence[CaseKey]
+) -> list[ComparedResult]:
+    """Return the failing results with their changes. Cases after the first ones are compared with the baseline only."""
+    searched, others = failing[:MAX_SEARCHED_CASES], failing[MAX_SEARCHED_CASES:]
+    found = await _past_results(connection, org_id, window, searched)
+    found |= await _past_results(connection, org_id, window[:1], others)
+    is_searched = set(searched)
+    return [_compare(case, past, window, in_window=case in is_searched) for case, past in found.items()]
+
+
+def _compare(
+    case: CaseKey, past: Sequence[PastResult], window: Sequence[ComparedRun], *, in_window: bool
+) -> ComparedResult:
+    in_baseline = past[0] if past and past[0].run_id == window[0].run_id else None
+    history = executed(past)
+    return ComparedResult(
+        case,
+        classify_failing(history, is_quarantined=False),
+        in_baseline.status if in_baseline else None,
+        evidence=collect_evidence(history) if in_window else None,
+    )
+
+
+async def _past_results(
+    connection: Connection, org_id: OrgId, window: Sequence[ComparedRun], cases: Sequence[CaseKey]
+) -> dict[CaseKey, list[PastResult]]:
+    """Return the results of each case in the window, newest first."""
+    by_run: Mapping[RunKey, ResultsByCase] = await read_comparison.find_history(
+        connection, org_id, [run.run_key for run in window], cases
+    )
+    past: dict[CaseKey, list[PastResult]] = {case: [] for case in cases}
+    for run in window:
+        for case, result in by_run.get(run.run_key, {}).items():
+            past[case].append(PastResult(run.run_id, *result))
+    return past
