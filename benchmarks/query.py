@@ -53,6 +53,11 @@ FILTERS: Final = {
     "failed in dates": ResultFilter(statuses=("f",), from_ms=FROM_MS, to_ms=TO_MS),
     "run": ResultFilter(run_id="run_20000"),
     "run, failed": ResultFilter(run_id="run_20000", statuses=("f",)),
+    "flaky": ResultFilter(flaky=True),
+    "not flaky": ResultFilter(flaky=False),
+    "run, flaky": ResultFilter(run_id="run_20004", flaky=True),
+    "project, flaky": ResultFilter(project_id="p4", flaky=True),
+    "branch, flaky": ResultFilter(branch="main", flaky=True),
     "run, suite": ResultFilter(run_id="run_20000", suite="suite 10"),
     "project": ResultFilter(project_id="p0"),
     "project, failed": ResultFilter(project_id="p0", statuses=("f",)),
@@ -80,6 +85,8 @@ RUN_FILTERS: Final = {
     "runs": RunFilter(),
     "runs, status (no match)": RunFilter(statuses=("c",)),
     "runs, project, branch": RunFilter(project_id="p0", branch="main"),
+    "runs, project, flaky": RunFilter(project_id="p4", flaky=True),
+    "runs, flaky": RunFilter(flaky=True),
     "runs, branch, environment (no match)": RunFilter(branch="main", environment="none"),
 }
 # In addition to the named filters, the benchmark measures every combination of these values.
@@ -90,6 +97,7 @@ COMBINED: Final[dict[str, list[Any]]] = {
     "project_id": [None, "p0", "p1", "none"],
     "environment": [None, "env1", "none"],
     "branch": [None, "main", "old", "none"],
+    "flaky": [None, True, False],
     "case_key": [None, CASE, CaseKey(7)],
     "case_id": [None, "tc_20"],
     "suite": [None, "suite 10"],

@@ -10,6 +10,7 @@ from click.core import ParameterSource
 from service.client.arguments import NAME, server_options
 from service.commands import CheckedText
 from service.domain.exports import COLUMNS, COMPRESSION_SUFFIXES, COMPRESSIONS, EXPORT_FORMATS
+from service.domain.filter_types import BooleanType
 from service.domain.filters import FilterParameter, filter_parameters
 
 _COMPRESSION_OF_SUFFIX: Final = {suffix: name for name, suffix in COMPRESSION_SUFFIXES.items() if suffix}
@@ -33,8 +34,11 @@ def _filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def _filter_option(parameter: FilterParameter) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     choices = parameter.type.schema.get("enum", ())
     text = f"{parameter.description}: {', '.join(choices)}" if choices else parameter.description
+    if isinstance(parameter.type, BooleanType):
+        flag = f"{parameter.option}/--no-{parameter.option.removeprefix('--')}"
+        return click.option(flag, parameter.name, default=None, help=f"{text}.")
     metavar = type(parameter.type).__name__.removesuffix("Type").upper()
-    argument = CheckedText(parameter.type.parse, metavar)
+    argument = CheckedText(parameter.type.parse_text, metavar)
     return click.option(parameter.option, parameter.name, type=argument, multiple=parameter.repeatable, help=f"{text}.")
 
 

@@ -1,6 +1,7 @@
 """The gate: waits for a run, prints its results, and returns the exit code for a CI job."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote
@@ -20,17 +21,19 @@ _MAX_WAIT_S: Final = 5  # of one request; then, the receipts are checked
 _MAX_REASONS: Final = 3
 _MAX_RETRY_S: Final = 60
 _PAUSE_S: Final = 0.5
-_MAX_SHOWN: Final = 50  # failing results
+_MAX_SHOWN: Final = 50  # failing results, and flaky results
+_FAILING: Final = (("status", "failed"), ("status", "error"))
+_FLAKY: Final = (("flaky", "true"),)
 _COLUMNS: Final = {"suite": "suite", "case": "name", "status": "status", "failure": "failure_summary"}
 
 
 @dataclass(frozen=True, slots=True)
 class GateSummary:
-    """The content of the summary: the run, the outcome of the gate, and the first failing results."""
+    """The content of the summary: the run, the outcome of the gate, and the first failing and flaky results."""
 
     run: dict[str, Any]
     outcome: GateOutcome
-    failing: list[dict[str, Any]] = field(default_factory=list)
+    listed: list[dict[str, Any]] = field(default_factory=list)
     has_more: bool = False
 
 
@@ -99,19 +102,25 @@ def _find_rejection(server: Server, run_id: str) -> str | None:
 
 def _summarize(server: Server, run: dict[str, Any], rules: Gate) -> GateSummary:
     outcome = rules.evaluate(run["status"], run["counts"])
-    failures = run["counts"]["failed"] + run["counts"]["error"]
-    if not failures:
-        return GateSummary(run, outcome)
-    filters = [("run_id", run["run_id"]), ("status", "failed"), ("status", "error"), ("limit", str(_MAX_SHOWN))]
-    failing = server.get("/results", filters)["data"]
-    return GateSummary(run, outcome, failing, failures > len(failing))
+    counts = run["counts"]
+    failing = _list_results(server, run, _FAILING) if counts["failed"] + counts["error"] else []
+    flaky = _list_results(server, run, _FLAKY) if counts["flaky"] and not rules.allow_flaky else []
+    expected = counts["failed"] + counts["error"] + (0 if rules.allow_flaky else counts["flaky"])
+    return GateSummary(run, outcome, [*failing, *flaky], expected > len(failing) + len(flaky))
+
+
+def _list_results(server: Server, run: dict[str, Any], filters: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+    results: list[dict[str, Any]] = server.get(
+        "/results", [("run_id", run["run_id"]), *filters, ("limit", str(_MAX_SHOWN))]
+    )["data"]
+    return results
 
 
 def _print_summary(summary: GateSummary, url: str) -> None:
     click.secho(_headline(summary), bold=True, fg="green" if summary.outcome.passes else "red")
     click.echo(_format_counts(summary.run))
-    if summary.failing:
-        rows = [[_cell(result, name) for name in _COLUMNS.values()] for result in summary.failing]
+    if summary.listed:
+        rows = [[_cell(result, name) for name in _COLUMNS.values()] for result in summary.listed]
         for line in format_table([tuple(_COLUMNS), *rows]):
             click.echo(line)
     if summary.has_more:
@@ -139,9 +148,9 @@ def _write_step_summary(summary: GateSummary, url: str) -> None:
 def _format_markdown(summary: GateSummary, url: str) -> list[str]:
     links = (f"[{name}]({link})" for name, link in _links(summary.run, url).items())
     lines = [f"### {_escape(_headline(summary))}", "", " · ".join([_format_counts(summary.run), *links]), ""]
-    if summary.failing:
+    if summary.listed:
         lines += [f"| {' | '.join(_COLUMNS)} |", f"|{' --- |' * len(_COLUMNS)}"]
-        for result in summary.failing:
+        for result in summary.listed:
             lines.append(f"| {' | '.join(_escape(_cell(result, name)) for name in _COLUMNS.values())} |")
     return [*lines, "", *(f"- {_escape(reason)}" for reason in summary.outcome.reasons), ""]
 
@@ -164,8 +173,9 @@ def _format_counts(run: dict[str, Any]) -> str:
 
 
 def _cell(result: dict[str, Any], name: str) -> str:
-    """Return a field as one line that is safe to print."""
-    return to_line(str(result[name] or ""))
+    """Return a field as one line that is safe to print. The status of a flaky result is flaky."""
+    value = "flaky" if name == "status" and result["flaky"] else result[name]
+    return to_line(str(value or ""))
 
 
 def _escape(text: str) -> str:

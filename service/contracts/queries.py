@@ -99,16 +99,13 @@ class ResultFilters(Query):
 AnyQuery = TypeVar("AnyQuery", bound=Query)
 
 
-def with_filters(
-    list_name: FilteredList, *, single_or_list: bool = False
-) -> Callable[[type[AnyQuery]], type[AnyQuery]]:
+def with_filters(list_name: FilteredList, *, in_json: bool = False) -> Callable[[type[AnyQuery]], type[AnyQuery]]:
     """Return a decorator that adds the filters of a list to a model.
 
-    With `single_or_list`, which JSON bodies need, a repeatable filter accepts one value or a list that isn't empty.
+    With `in_json`, the values are JSON values instead of text, and a repeatable filter accepts one value or a list that
+    isn't empty.
     """
-    fields = {
-        parameter.name: _field(parameter, single_or_list=single_or_list) for parameter in filter_parameters(list_name)
-    }
+    fields = {parameter.name: _field(parameter, in_json=in_json) for parameter in filter_parameters(list_name)}
 
     def add(model: type[AnyQuery]) -> type[AnyQuery]:
         return create_model(
@@ -118,17 +115,16 @@ def with_filters(
     return add
 
 
-def _field(parameter: FilterParameter, *, single_or_list: bool) -> Any:
+def _field(parameter: FilterParameter, *, in_json: bool) -> Any:
     """Return the type and default of a field. Pydantic takes any type here."""
-    value: Any = Annotated[
-        str, BeforeValidator(parameter.type.parse), WithJsonSchema(dict(parameter.type.schema), mode="validation")
-    ]
+    parse = parameter.type.parse if in_json else parameter.type.parse_text
+    value: Any = Annotated[Any, BeforeValidator(parse), WithJsonSchema(dict(parameter.type.schema), mode="validation")]
     if not parameter.repeatable:
         return Annotated[value | None, AfterValidator(_requirement(parameter))], Field(
             None, description=parameter.description
         )
     values: Any = list[value]
-    if single_or_list:
+    if in_json:
         several: Any = Annotated[values, Field(min_length=1)]
         values = Annotated[several, BeforeValidator(_as_list, json_schema_input_type=value | several)]
     return values, Field(default_factory=list, description=parameter.description)
@@ -162,7 +158,7 @@ class HistoryQuery(PageQuery, ResultFilters):
     """A page of the results of one case."""
 
 
-@with_filters("exports", single_or_list=True)
+@with_filters("exports", in_json=True)
 class ExportFilters(ResultFilters):
     """The filters of an export."""
 

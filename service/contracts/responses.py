@@ -73,7 +73,12 @@ class Result(TypedDict):
     duration_ms: Annotated[int | None, Field(description="Null if the producer states no duration")]
     started_at: Time | None
     completed_at: Annotated[Time, Field(description="Completion time of the run")]
-    failure_summary: Annotated[str | None, Field(description="First informative line of the failure; null if passed")]
+    failure_summary: Annotated[
+        str | None,
+        Field(
+            description="First informative line of the failure; for a flaky result, that of its last failing attempt"
+        ),
+    ]
 
 
 @_closed
@@ -159,7 +164,7 @@ class Run(TypedDict):
 
 @_closed
 class ResultDetail(Result):
-    """A result with its attempts, failure, and run."""
+    """A result with its attempts, failure, and run. A flaky result has the failure of its last failing attempt."""
 
     line: Annotated[int | None, Field(description="Line of the case in its file; null if it passed without properties")]
     properties: Annotated[dict[str, str], Field(description="Named values that the producer added to the result")]

@@ -8,6 +8,7 @@ from service.domain.statuses import STATUS_CODES
 from service.domain.timestamps import EXAMPLE, parse_timestamp, to_ms
 
 _NO_NUL: Final = r"^[^\x00]*$"
+_BOOLEAN: Final = "must be true or false"
 
 
 class FilterType(Protocol):
@@ -17,14 +18,18 @@ class FilterType(Protocol):
     def schema(self) -> Mapping[str, Any]:
         """The JSON Schema of a value."""
 
-    def parse(self, value: object) -> str:
-        """Return the value in its canonical form. Raises ValueError, whose message states the requirement."""
+    def parse(self, value: object) -> Any:
+        """Return a JSON value in its canonical form. Raises ValueError, whose message states the requirement."""
 
-    def convert(self, text: str) -> Any:
+    def parse_text(self, text: str) -> Any:
+        """Return the value of a query parameter or command-line option in its canonical form. Raises ValueError."""
+        return self.parse(text)
+
+    def convert(self, value: Any) -> Any:
         """Return the value that queries use for a parsed value."""
 
 
-class TextType:
+class TextType(FilterType):
     """Text that must be equal."""
 
     def __init__(self, max_length: int = 200, min_length: int = 1) -> None:
@@ -51,7 +56,7 @@ class TextType:
         return text
 
 
-class StatusType:
+class StatusType(FilterType):
     """One of several statuses."""
 
     def __init__(self, choices: Sequence[str]) -> None:
@@ -77,7 +82,7 @@ class StatusType:
         return len(letters) == len(self._choices)
 
 
-class TimeType:
+class TimeType(FilterType):
     """A time at or after which runs completed, or before which they completed."""
 
     @property
@@ -94,7 +99,7 @@ class TimeType:
         return to_ms(parse_timestamp(text))
 
 
-class CaseType:
+class CaseType(FilterType):
     """The public ID of a case."""
 
     @property
@@ -112,6 +117,31 @@ class CaseType:
     def convert(self, text: str) -> CaseKey | None:
         """Return the key of the case."""
         return parse_case_id(text)
+
+
+class BooleanType(FilterType):
+    """True or false."""
+
+    @property
+    def schema(self) -> Mapping[str, Any]:
+        """The JSON Schema of a value."""
+        return {"type": "boolean"}
+
+    def parse(self, value: object) -> bool:
+        """Return the boolean. Raises ValueError for any other value."""
+        if not isinstance(value, bool):
+            raise ValueError(_BOOLEAN)  # noqa: TRY004  every invalid value is a ValueError
+        return value
+
+    def parse_text(self, text: str) -> bool:
+        """Return the boolean of `true` or `false`. Raises ValueError."""
+        if text not in ("true", "false"):
+            raise ValueError(_BOOLEAN)
+        return text == "true"
+
+    def convert(self, value: bool) -> bool:
+        """Return the boolean."""
+        return value
 
 
 def _text(value: object) -> str:

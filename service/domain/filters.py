@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, get_args, get_type_hints
 from uuid import UUID
 
-from service.domain.filter_types import CaseType, FilterType, StatusType, TextType, TimeType
+from service.domain.filter_types import BooleanType, CaseType, FilterType, StatusType, TextType, TimeType
 from service.domain.ids import CaseKey, RunKey, first_run_key
 from service.domain.statuses import RESULT_STATUSES, RUN_STATUSES
 
@@ -22,7 +22,7 @@ _WITHOUT_HISTORY: Final[tuple[FilteredList, ...]] = ("runs", "results", "exports
 _RESULTS_AND_EXPORTS: Final[tuple[FilteredList, ...]] = ("results", "exports")
 
 # Fields that limit the range of keys or are compared with rows of results and cases. All others are compared with runs.
-_OF_KEYS_AND_ROWS: Final = frozenset({"statuses", "from_ms", "to_ms", "case_key", "case_id", "suite"})
+_OF_KEYS_AND_ROWS: Final = frozenset({"statuses", "from_ms", "to_ms", "flaky", "case_key", "case_id", "suite"})
 _LAST_RUN: Final = RunKey(UUID(int=2**128 - 1))
 _LAST_CASE: Final = CaseKey(2**63 - 1)
 _LAST_MS: Final = 2**48 - 1
@@ -74,6 +74,7 @@ class FilterParameter(NamedTuple):
 
 
 _REPEAT: Final = "Status; if repeated, any of them"
+_FLAKY: Final = "Whether the result, or any result of the run, passed after a failing attempt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,7 @@ class RunFilter:
     ] = None
     environment: Annotated[str | None, FilterParameter("environment", TextType(), "Environment", _EVERY_LIST)] = None
     branch: Annotated[str | None, FilterParameter("branch", TextType(400), "Branch", _EVERY_LIST)] = None
+    flaky: Annotated[bool | None, FilterParameter("flaky", BooleanType(), _FLAKY, _EVERY_LIST)] = None
 
     @property
     def first_key(self) -> RunKey:
@@ -156,6 +158,11 @@ class ResultFilter(RunFilter):
     def excludes_passed(self) -> bool:
         """Whether all results that match have details."""
         return bool(self.statuses) and "p" not in self.statuses
+
+    @property
+    def excludes_all(self) -> bool:
+        """Whether no result can match, because every flaky result passed."""
+        return self.flaky is True and self.excludes_passed
 
 
 AnyFilter = TypeVar("AnyFilter", bound=RunFilter)

@@ -152,10 +152,11 @@ def precedence(outcome: CaseOutcome) -> tuple[int, int, int, int, str]:
 
 
 def failing_attempt(outcome: CaseOutcome) -> int | None:
-    """Return the index in `attempts` of the last failing attempt of a flaky case, or None if the case isn't flaky."""
+    """Return the index in `attempts` of the last failing attempt of a flaky case, or None if it has no such attempt."""
     if not outcome.flaky:
         return None
-    return max(index for index, attempt in enumerate(outcome.attempts) if attempt.status in FAILING_CODES)
+    failing = (index for index, attempt in enumerate(outcome.attempts) if attempt.status in FAILING_CODES)
+    return max(failing, default=None)
 
 
 def _total_ms(first: int, second: int) -> int:

@@ -166,11 +166,11 @@ def _detail_rows(runs: Iterable[RunOutcomes]) -> Iterator[tuple[Any, ...]]:
             flaky_index = failing_attempt(outcome)
             for index, attempt in enumerate(outcome.attempts):
                 number = unlisted + index + 1
-                is_last = number == outcome.attempt_count
+                is_last, is_flaky = number == outcome.attempt_count, index == flaky_index
                 yield (
-                    org_id, run_key, outcome.case_key, number, is_last, index == flaky_index,
+                    org_id, run_key, outcome.case_key, number, is_last, is_flaky,
                     attempt.status.encode(), attempt.duration_ms, start_offset(attempt.started_ms, base_ms),
-                    attempt.type, attempt.message, attempt.details, _summary(attempt) if is_last else None,
+                    attempt.type, attempt.message, attempt.details, _summary(attempt) if is_last or is_flaky else None,
                     attempt.logs_ref, attempt.line, attempt.properties,
                 )  # fmt: skip
 

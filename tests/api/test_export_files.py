@@ -47,7 +47,8 @@ async def fill(exports: Exports) -> None:
         for number, text in enumerate(names)
     ]
     passing = [result(text, suite=text, file="tests/a.py", started_at="2026-05-20T11:59:00.123Z") for text in names]
-    flaky = result("flaky", variant={"os": 'q"ö', "b": "=1"}, attempts=[{"status": "failed"}, {"status": "passed"}])
+    attempts = [{"status": "failed", "failure": {"message": "=1 is\ntoo many"}}, {"status": "passed"}]
+    flaky = result("flaky", variant={"os": 'q"ö', "b": "=1"}, attempts=attempts)
     later = run_event("run_2", [result(status="skipped"), flaky], time="2026-06-01T00:00:00Z", branch="main")
     first = run_event("run_1", [*passing, *failing], started_at="2026-05-20T11:50:00Z", environment="staging", **OF_RUN)
     await exports.api.store.ingest(first, later)

@@ -19,7 +19,9 @@ from tests.report_api import PASSING, serving_reports_with_ingester
 from tests.run_events import result, run_event
 
 FAILING = result("pays | cash", "failed", failure={"message": "expected 200 got 503\nat line 3"})
-FLAKY = result("logs in", "passed", attempts=[{"status": "failed"}, {"status": "passed"}])
+FLAKY = result(
+    "signs in", attempts=[{"status": "failed", "failure": {"message": "no session\nat line 5"}}, {"status": "passed"}]
+)
 
 
 @pytest.fixture
@@ -95,6 +97,19 @@ async def test_gate_prints_the_failures_and_links(api: Api, capsys: pytest.Captu
     ):
         assert fragment in shown
     assert "logs in" not in shown
+
+
+async def test_gate_lists_flaky_results_with_their_failing_attempt(
+    api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await api.store.ingest(run_event(results=[FAILING, FLAKY, result("adds")]))
+    assert await decide(api) == FAILED
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[2:5]] == ["suite", "auth.login", "auth.login"]
+    assert lines[4].split(maxsplit=4) == ["auth.login", "signs", "in", "flaky", "no session"]
+    assert "1 failed and 1 flaky, at most 0 allowed" in lines
+    await decide(api, Gate(max_failures=1, allow_flaky=True))
+    assert "signs in" not in capsys.readouterr().out
 
 
 async def test_gate_writes_the_summary_of_a_github_step(

@@ -42,6 +42,12 @@ def test_export_accepts_one_status_or_a_list_that_is_not_empty() -> None:
     assert error_of(ExportFilters, {"status": []}) == (("status",), "must not be empty")
 
 
+def test_query_accepts_the_text_of_a_boolean_and_an_export_only_a_boolean() -> None:
+    assert ResultQuery.model_validate({"flaky": "false"}).to_filter() == ResultFilter(flaky=False)
+    assert ExportFilters.model_validate({"flaky": True}).model_dump(mode="json", exclude_unset=True) == {"flaky": True}
+    assert error_of(ExportFilters, {"flaky": "true"}) == (("flaky",), "must be true or false")
+
+
 def test_stored_filters_keep_the_time_that_the_client_sent() -> None:
     filters = ExportFilters.model_validate({"from": "2026-05-20T14:00:00.5+02:00", "to": "2026-05-21"})
     dumped = filters.model_dump(mode="json", exclude_unset=True)

@@ -4,6 +4,7 @@ from typing import Any, get_args
 
 import pytest
 
+from service.domain.filter_types import BooleanType
 from service.domain.filters import (
     FilteredList,
     ResultFilter,
@@ -22,6 +23,7 @@ VALUES: dict[str, Any] = {
     "project_id": "shop",
     "environment": "staging",
     "branch": "main",
+    "flaky": False,
     "run_id": "run_1",
     "case": "case_ffffffffffffffff",
     "case_id": "tc_1",
@@ -32,7 +34,8 @@ VALUES: dict[str, Any] = {
 def test_every_filter_is_converted_for_queries() -> None:
     assert build_filter(ResultFilter, VALUES) == ResultFilter(
         statuses=("e", "f"), from_ms=1_779_235_200_000, to_ms=1_779_364_800_001, project_id="shop",
-        environment="staging", branch="main", run_id="run_1", case_key=CaseKey(-1), case_id="tc_1", suite="",
+        environment="staging", branch="main", flaky=False, run_id="run_1", case_key=CaseKey(-1), case_id="tc_1",
+        suite="",
     )  # fmt: skip
 
 
@@ -46,7 +49,7 @@ def test_every_list_has_its_filters() -> None:
         list_name: {parameter.name for parameter in filter_parameters(list_name)}
         for list_name in get_args(FilteredList)
     }
-    of_runs = {"status", "from", "to", "project_id", "environment", "branch"}
+    of_runs = {"status", "from", "to", "project_id", "environment", "branch", "flaky"}
     assert names == {
         "runs": of_runs,
         "results": of_runs | {"run_id", "case", "case_id", "suite"},
@@ -74,6 +77,8 @@ def test_required_filter_is_declared_before_the_filter_that_requires_it() -> Non
         ("branch", 5, "must be a string"),
         ("branch", "\0", "must not contain NUL"),
         ("branch", "\ud800", "must be UTF-8 text"),
+        ("flaky", "true", "must be true or false"),
+        ("flaky", 1, "must be true or false"),
         ("case", "case_7", "must be case_ followed by 16 hex digits"),
     ],
 )
@@ -81,6 +86,24 @@ def test_invalid_value_is_rejected_with_what_it_must_be(name: str, value: object
     [parameter] = [parameter for parameter in filter_parameters("results") if parameter.name == name]
     with pytest.raises(ValueError, match=problem):
         parameter.type.parse(value)
+
+
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("false", False)])
+def test_text_of_a_boolean_is_converted(text: str, value: bool) -> None:
+    assert BooleanType().parse_text(text) is value
+    assert BooleanType().parse(value) is value
+
+
+@pytest.mark.parametrize("text", ["True", "1", "", "yes"])
+def test_other_text_is_not_a_boolean(text: str) -> None:
+    with pytest.raises(ValueError, match="must be true or false"):
+        BooleanType().parse_text(text)
+
+
+def test_failing_results_are_never_flaky() -> None:
+    assert ResultFilter(flaky=True, statuses=("f",)).excludes_all
+    assert not ResultFilter(flaky=True, statuses=("f", "p")).excludes_all
+    assert not ResultFilter(flaky=False, statuses=("f",)).excludes_all
 
 
 def test_stored_export_stays_readable_if_fewer_values_are_accepted_now() -> None:

@@ -21,6 +21,7 @@ VALUES: dict[str, list[Any]] = {
     "project_id": [None, "shop"],
     "environment": [None, "staging"],
     "branch": [None, "main"],
+    "flaky": [None, True, False],
     "run_id": [None, "run_1"],
     "case_key": [None, CaseKey(7)],
     "case_id": [None, "tc_1"],
@@ -50,8 +51,9 @@ def result_filters() -> Iterator[ResultFilter]:
 
 def run_filters() -> Iterator[RunFilter]:
     """Every combination of the filters of runs that can change the statement."""
-    for project, environment, branch in itertools.product([None, "shop"], [None, "staging"], [None, "main"]):
-        yield RunFilter(project_id=project, environment=environment, branch=branch)
+    names = ("project_id", "environment", "branch", "flaky")
+    for values in itertools.product(*(VALUES[name] for name in names)):
+        yield RunFilter(**dict(zip(names, values, strict=True)))
 
 
 def composed_lists() -> set[Statement]:

@@ -40,6 +40,7 @@ class StoredResult:
     run_id: str
     case_id: str | None
     suite: str
+    flaky: bool
 
     def matches(self, filter_: ResultFilter) -> bool:
         pairs = [
@@ -50,6 +51,7 @@ class StoredResult:
             (filter_.case_key, self.key[1]),
             (filter_.case_id, self.case_id),
             (filter_.suite, self.suite),
+            (filter_.flaky, self.flaky),
         ]
         return (
             all(expected is None or expected == actual for expected, actual in pairs)
@@ -78,6 +80,8 @@ def _random_result(rng: random.Random, project: str) -> Any:
     case: dict[str, Any] = {"case_id": named} if named else {}
     if rng.random() < 0.4:
         case["variant"] = {"os": rng.choice(["linux", "macos"])}
+    if rng.random() < 0.2:
+        case["attempts"] = [{"status": "failed"}, {"status": status}]
     return result(f"case {rng.randint(1, 4)}", status, suite=rng.choice(SUITES), **case)
 
 
@@ -97,7 +101,7 @@ async def read_rows(pool: asyncpg.Pool) -> list[StoredResult]:
     """Return every result of the organization, in the order of the list."""
     rows = await pool.fetch(
         "SELECT r.run_key, r.case_key, r.status::text, (extract(epoch FROM completed_at) * 1000)::bigint,"
-        " run.project_id, environment, branch, run_id, case_id, suite"
+        " run.project_id, environment, branch, run_id, case_id, suite, r.flaky"
         " FROM results r JOIN runs run USING (org_id, run_key) JOIN cases USING (org_id, case_key) WHERE org_id = $1",
         ORG,
     )

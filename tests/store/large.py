@@ -17,23 +17,25 @@ INSERT INTO projects (org_id, project_id)
 SELECT org, 'p' || n FROM generate_series(1, 2) org, generate_series(1, 4000) n;
 
 INSERT INTO runs (org_id, run_key, run_id, project_id, environment, branch, status, status_event_s, passed, failed,
-                  error, skipped, complete, completed_at, last_completed_at, field_versions)
+                  error, skipped, flaky, complete, completed_at, last_completed_at, field_versions)
 SELECT org, overlay(first_run_key(at)::text placing lpad(to_hex(n), 8, '0') from 29 for 8)::uuid, 'run_' || n,
        'p' || n % 20, 'env' || n % 4, CASE WHEN n % 20 <> 1 THEN 'b' || n % 7 ELSE 'b0' END, 'p', 0, 8,
-       (n % 100 = 0)::int, (n % 5000 = 0)::int, 1, true, at, at, '{}'
+       (n % 100 = 0)::int, (n % 5000 = 0)::int, 1, (n % 50 = 0)::int, true, at, at, '{}'
 FROM generate_series(1, 2) org, generate_series(1, 15000) n,
      LATERAL (SELECT timestamptz '2026-01-01 UTC' + n * interval '14 minutes' AS at) completed;
 
 INSERT INTO results (org_id, run_key, case_key, duration_ms, started_offset_ms, event_time_offset_s, attempts, status,
                      flaky)
 SELECT org_id, run_key, 20 * k + substring(project_id, 2)::int, 10, -2147483648, 0, 1,
-       CASE WHEN k = 1 AND failed > 0 THEN 'f' WHEN k = 2 AND error > 0 THEN 'e' WHEN k = 3 THEN 's' ELSE 'p' END, false
+       CASE WHEN k = 1 AND failed > 0 THEN 'f' WHEN k = 2 AND error > 0 THEN 'e' WHEN k = 3 THEN 's' ELSE 'p' END,
+       flaky > 0 AND k = 4
 FROM runs, generate_series(1, 10) k;
 
 INSERT INTO result_details (org_id, run_key, case_key, duration_ms, started_offset_ms, attempt, status, is_last_attempt,
-                            message)
-SELECT org_id, run_key, case_key, 10, -2147483648, 1, status, true, 'expected 200 got 503' FROM results
-WHERE status <> 'p';
+                            flaky, message)
+SELECT org_id, run_key, case_key, 10, -2147483648, 1, CASE WHEN flaky THEN 'f' ELSE status END, NOT flaky, flaky,
+       'expected 200 got 503'
+FROM results WHERE status <> 'p' OR flaky;
 """
 TABLES = ("runs", "cases", "projects", "results", "result_details", "artifacts")
 

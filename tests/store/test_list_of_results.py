@@ -48,6 +48,7 @@ VALUES: dict[str, list[Any]] = {
     "environment": [name for name in ENVIRONMENTS if name] + ["none"],
     "branch": [name for name in BRANCHES if name],
     "run_id": ["run_1", "run_7", "run_33", "none"],
+    "flaky": [True, False],
     "case_key": CASE_KEYS,
     "case_id": [*CASE_IDS, "none"],
 }

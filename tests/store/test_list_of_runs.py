@@ -29,11 +29,11 @@ async def list_all_ids(pool: asyncpg.Pool, filter_: RunFilter, limit: int, budge
 async def test_every_combination_of_filters_returns_the_runs_that_match(filled: Store, api_pool: asyncpg.Pool) -> None:
     runs = await filled.pool.fetch(
         "SELECT run_id, status::text, (extract(epoch FROM completed_at) * 1000)::bigint AS ms, project_id, environment,"
-        " branch FROM runs WHERE org_id = $1 ORDER BY run_key DESC",
+        " branch, flaky > 0 AS flaky FROM runs WHERE org_id = $1 ORDER BY run_key DESC",
         ORG,
     )
     values = {name: VALUES[name][0] for name in ("statuses", "project_id", "environment", "branch")}
-    values |= {"from_ms": ms(2), "to_ms": ms(4)}
+    values |= {"from_ms": ms(2), "to_ms": ms(4), "flaky": True}
     for size in range(len(values) + 1):
         for names in itertools.combinations(values, size):
             filter_ = RunFilter(**{name: values[name] for name in names})
@@ -43,7 +43,7 @@ async def test_every_combination_of_filters_returns_the_runs_that_match(filled: 
 
 
 def _matches(run: asyncpg.Record, filter_: RunFilter) -> bool:
-    pairs = [(getattr(filter_, name), run[name]) for name in ("project_id", "environment", "branch")]
+    pairs = [(getattr(filter_, name), run[name]) for name in ("project_id", "environment", "branch", "flaky")]
     return (
         all(expected is None or expected == actual for expected, actual in pairs)
         and (not filter_.statuses or run["status"] in filter_.statuses)

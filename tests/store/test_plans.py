@@ -25,6 +25,8 @@ DRIVERS = [
     (ResultFilter(project_id="p", branch="b"), "runs_by_project_and_branch"),
     (ResultFilter(project_id="p", statuses=("f",)), "runs_with_failed"),
     (ResultFilter(project_id="p", statuses=("e",)), "runs_with_error"),
+    (ResultFilter(project_id="p", flaky=True), "runs_with_flaky"),
+    (ResultFilter(flaky=True), "result_details_2026_03_org_id_run_key_case_key_idx"),
     (ResultFilter(run_id="r", suite="s"), "cases_by_suite"),
     (ResultFilter(statuses=("e", "f")), "result_details_2026_03_org_id_status_run_key_case_key_idx"),
     (ResultFilter(case_key=CaseKey(1), statuses=("f",)), "result_details_2026_03_org_id_case_key_run_key_idx"),
@@ -34,6 +36,7 @@ VALUES: dict[str, object] = {
     "org_id": 1, "before_run": UUID("019c8a5a-0000-0000-0000-000000000000"), "before_case": 7, "page": 100,
     "first_key": UUID("019ba000-0000-0000-0000-000000000000"), "statuses": ["f"], "run_id": "run_77",
     "run_key": UUID("019c8a5a-0000-0000-0000-000000000000"), "project_id": "p1", "environment": "env1", "branch": "b1",
+    "flaky": None, "any_status": False,
     "case_key": 41, "case_id": "tc_1", "suite": "suite 1", "link_base": "http://x", "after_run_level": False,
     "after_key": 0, "artifact_key": 0, "after_suite": 0, "after_case": 0, "runs": 50,
     "baseline_key": UUID("019c8a5a-0000-0000-0000-000000000001"), "run_keys": ["019c8a5a-0000-0000-0000-000000000000"],
@@ -54,6 +57,8 @@ async def explain(connection: Any, statement: Statement, mode: str) -> Any:
 def literal(value: Any) -> str:
     if isinstance(value, list):
         return "'{" + ",".join(value) + "}'"
+    if value is None:
+        return "NULL"
     return str(value) if isinstance(value, int) else f"'{value}'"
 
 

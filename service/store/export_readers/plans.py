@@ -77,7 +77,6 @@ def _values(org_id: OrgId, spec: ExportSpec, case_keys: list[int] | None) -> dic
         "raw": spec.raw,
         "first_run": spec.filter.first_key,
         "last_run": spec.filter.before(None).run_key,
-        "any_status": not spec.filter.statuses,
         "case_keys": case_keys,
     }
 

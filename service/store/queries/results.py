@@ -49,7 +49,7 @@ async def list_page(
     """Return the next results, newest first. A page has fewer than `limit` if it is large or if the budget ends before
     the list does."""
     resolved = await _resolve_case(connection, org_id, filter_)
-    if resolved is None:
+    if resolved is None or resolved.excludes_all:
         return ResultPage("[]", None)
     statement = page_statement(resolved, budgets)
     row = await statement.fetch_row(connection, filter_values(org_id, resolved, after) | {"page": limit})
@@ -73,7 +73,7 @@ def page_statement(filter_: ResultFilter, budgets: Budgets = BUDGETS) -> Stateme
     if filter_.case_key is not None and filter_.excludes_passed and filter_.run_id is None:
         return _compose(budgets, examined="rows_not_passed_of_case")
     if not (filter_.filters_runs or filter_.selects_case):
-        return _compose(budgets, examined="all_rows_not_passed" if filter_.excludes_passed else "all_rows")
+        return _compose(budgets, examined=f"all_{_rows(filter_)}")
     rows = _rows(filter_)
     if rows in _PROBES:
         budgets = Budgets(min(budgets.runs, PROBE_BUDGET), min(budgets.rows, PROBE_BUDGET))
@@ -97,6 +97,8 @@ def _driver(filter_: ResultFilter) -> str:
     if filter_.project_id is not None and filter_.branch is not None:
         return "driver_project_and_branch"
     if filter_.project_id is not None:
+        if filter_.flaky:
+            return "driver_project_with_flaky"
         only = filter_.statuses[0] if len(filter_.statuses) == 1 else ""
         return _INDEXED_STATUSES.get(only, "driver_project")
     if filter_.branch is not None:
@@ -112,6 +114,8 @@ def _rows(filter_: ResultFilter) -> str:
         return "rows_of_case_id"
     if filter_.suite is not None:
         return "rows_of_suite"
+    if filter_.flaky:
+        return "rows_flaky"
     return "rows_not_passed" if filter_.excludes_passed else "rows_any"
 
 

@@ -69,8 +69,10 @@ def page_statement(filter_: RunFilter, budget: int = RUN_BUDGET) -> Statement:
 
 def _driver(filter_: RunFilter) -> str:
     """Choose the index on runs that yields the fewest candidates."""
+    if filter_.project_id is not None and filter_.branch is not None:
+        return "driver_project_and_branch"
     if filter_.project_id is not None:
-        return "driver_project" if filter_.branch is None else "driver_project_and_branch"
+        return "driver_project_with_flaky" if filter_.flaky else "driver_project"
     if filter_.branch is not None:
         return "driver_branch"
     return "driver_environment" if filter_.environment is not None else "driver_any"

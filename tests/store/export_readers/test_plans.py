@@ -2,14 +2,19 @@
 
 from typing import Any
 
+import asyncpg
 import orjson
 import pytest
 
 from service.domain.ids import OrgId
 from service.domain.key_ranges import KeyRange
+from service.domain.statuses import RESULT_STATUSES
 from service.store.export_readers import plans as export_plans
+from service.store.postgres import database
 from tests.exporting import export_spec
+from tests.store.filled import read_rows
 from tests.store.large import plan_nodes
+from tests.stored import Store
 
 ORG = OrgId(1)
 FILTERS: list[dict[str, Any]] = [
@@ -19,6 +24,8 @@ FILTERS: list[dict[str, Any]] = [
     {"branch": "b1", "environment": "env1"},
     {"case_id": "tc_1", "project_id": "p1"},
     {"from": "2026-03-01", "to": "2026-03-02"},
+    {"flaky": True},
+    {"flaky": False, "project_id": "p1"},
 ]
 FORMATS = ("csv", "json", "parquet")
 
@@ -40,6 +47,18 @@ async def sequentially_scanned_tables(connection: Any, form: str, filters: dict[
 async def test_filtered_export_uses_no_sequential_scan_of_results(connection: Any, form: str) -> None:
     for filters in FILTERS:
         assert await sequentially_scanned_tables(connection, form, filters) == set(), filters
+
+
+async def test_expected_rows_are_the_results_of_the_list(filled: Store, api_pool: asyncpg.Pool) -> None:
+    rows = await read_rows(filled.pool)
+    for statuses in (None, ["passed"], ["failed"], ["passed", "error"]):
+        for flaky in (None, True, False):
+            spec = export_spec(
+                {"format": "csv", "filter": {"status": statuses or list(RESULT_STATUSES), "flaky": flaky}}
+            )
+            async with database.as_organization(api_pool, ORG) as connection:
+                plan = await export_plans.plan_export(connection, ORG, spec, 7)
+            assert plan.expected_rows == sum(row.matches(spec.filter) for row in rows), (statuses, flaky)
 
 
 async def test_check_detects_a_sequential_scan(connection: Any) -> None:

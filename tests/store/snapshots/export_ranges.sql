@@ -1,22 +1,25 @@
 -- $1 range_results
--- $2 statuses
--- $3 org_id
--- $4 first_run
--- $5 last_run
--- $6 project_id
--- $7 environment
--- $8 branch
--- $9 run_id
+-- $2 flaky
+-- $3 statuses
+-- $4 org_id
+-- $5 first_run
+-- $6 last_run
+-- $7 project_id
+-- $8 environment
+-- $9 branch
+-- $10 run_id
 
 SELECT run_key, results, expected  -- total of all ranges; exact unless the filter selects cases
 FROM (
     SELECT run_key, results, nth, lag(nth) OVER newest AS nth_before, sum(results) OVER ()::bigint AS expected
     FROM (
         SELECT run_key, results, (sum(results + 1) OVER (ORDER BY run_key DESC) - results) / $1::int AS nth
-        FROM (SELECT r.run_key, result_count(r, $2::text[]) AS results FROM runs r WHERE r.org_id = $3::int AND r.run_key BETWEEN $4::uuid AND $5::uuid AND (($6::text IS NULL OR r.project_id = $6) AND ($7::text IS NULL OR r.environment = $7)
-        AND ($8::text IS NULL OR r.branch = $8)
-         AND result_count(r, $2::text[]) > 0)
-        AND ($9::text IS NULL OR r.run_id = $9::text)) counted
+        FROM (SELECT r.run_key, CASE WHEN $2::bool IS NULL THEN result_count(r, $3::text[])
+             WHEN $2::bool THEN CASE WHEN 'p' = ANY ($3::text[]) THEN r.flaky ELSE 0 END ELSE result_count(r, $3::text[]) - CASE WHEN 'p' = ANY ($3::text[]) THEN r.flaky ELSE 0 END END AS results FROM runs r WHERE r.org_id = $4::int AND r.run_key BETWEEN $5::uuid AND $6::uuid AND (($7::text IS NULL OR r.project_id = $7) AND ($8::text IS NULL OR r.environment = $8)
+        AND ($9::text IS NULL OR r.branch = $9)
+         AND CASE WHEN $2::bool IS NULL THEN result_count(r, $3::text[])
+              WHEN $2::bool THEN CASE WHEN 'p' = ANY ($3::text[]) THEN r.flaky ELSE 0 END ELSE result_count(r, $3::text[]) - CASE WHEN 'p' = ANY ($3::text[]) THEN r.flaky ELSE 0 END END > 0)
+        AND ($10::text IS NULL OR r.run_id = $10::text)) counted
     ) numbered
     WINDOW newest AS (ORDER BY run_key DESC)
 ) numbered

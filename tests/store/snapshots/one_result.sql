@@ -11,8 +11,8 @@ FROM (
         case_public_id(fact.case_key) AS "case", test_case.case_id, test_case.variant, test_case.suite, test_case.name, test_case.file,
         status_name(fact.status) AS status, fact.flaky, fact.attempts, known_duration(fact.duration_ms) AS duration_ms,
         rfc3339(known_start(run.completed_at, fact.started_offset_ms)) AS started_at, rfc3339(run.completed_at) AS completed_at,
-        CASE WHEN fact.status <> 'p' THEN detail.summary END AS failure_summary,
-        detail.line, coalesce(detail.properties, '{}') AS properties, detail.logs_ref,
+        detail.summary AS failure_summary,
+        last_attempt.line, coalesce(last_attempt.properties, '{}') AS properties, last_attempt.logs_ref,
         CASE WHEN coalesce(detail.type, detail.message, detail.details) IS NOT NULL
              THEN json_build_object('type', detail.type, 'message', detail.message, 'details', detail.details) END AS failure,
         coalesce(earlier.attempts, json_build_array(json_build_object(
@@ -32,8 +32,14 @@ FROM (
     JOIN runs run ON run.org_id = fact.org_id AND run.run_key = fact.run_key
     JOIN cases test_case ON test_case.org_id = fact.org_id AND test_case.case_key = fact.case_key
     LEFT JOIN LATERAL (
-        SELECT d.type, d.message, d.details, d.summary, d.logs_ref, d.line, d.properties FROM result_details d
+        SELECT d.logs_ref, d.line, d.properties FROM result_details d
         WHERE d.org_id = fact.org_id AND d.run_key = fact.run_key AND d.case_key = fact.case_key AND d.is_last_attempt
+        LIMIT 1
+    ) last_attempt ON true
+    LEFT JOIN LATERAL (
+        SELECT d.type, d.message, d.details, d.summary FROM result_details d
+        WHERE d.org_id = fact.org_id AND d.run_key = fact.run_key AND d.case_key = fact.case_key
+          AND CASE WHEN fact.flaky THEN d.flaky ELSE d.is_last_attempt END
         LIMIT 1
     ) detail ON true
     CROSS JOIN LATERAL (

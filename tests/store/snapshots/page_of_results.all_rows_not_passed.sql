@@ -42,9 +42,9 @@ WITH examined AS MATERIALIZED (
             WHERE c.org_id = $2 AND c.case_key = key.case_key LIMIT 1
         ) test_case
         LEFT JOIN LATERAL (
-            SELECT d.summary FROM result_details d
-            WHERE fact.status <> 'p' AND d.org_id = $2 AND d.run_key = key.run_key AND d.case_key = key.case_key
-              AND d.is_last_attempt LIMIT 1
+            SELECT detail.summary FROM result_details detail
+            WHERE (fact.status <> 'p' OR fact.flaky) AND detail.org_id = $2 AND detail.run_key = key.run_key
+              AND detail.case_key = key.case_key AND (detail.is_last_attempt AND detail.status <> 'p' OR detail.flaky) LIMIT 1
         ) detail ON true
         CROSS JOIN LATERAL (
             SELECT
@@ -52,7 +52,7 @@ WITH examined AS MATERIALIZED (
                 case_public_id(fact.case_key) AS "case", test_case.case_id, test_case.variant, test_case.suite, test_case.name, test_case.file,
                 status_name(fact.status) AS status, fact.flaky, fact.attempts, known_duration(fact.duration_ms) AS duration_ms,
                 rfc3339(known_start(run.completed_at, fact.started_offset_ms)) AS started_at, rfc3339(run.completed_at) AS completed_at,
-                CASE WHEN fact.status <> 'p' THEN detail.summary END AS failure_summary
+                detail.summary AS failure_summary
         ) listed_result
         WHERE key.matches AND key.row_no <= key.page_rows
     ) listed

@@ -7,7 +7,8 @@
 -- $7 project_id
 -- $8 environment
 -- $9 branch
--- $10 page
+-- $10 flaky
+-- $11 page
 
 WITH examined AS MATERIALIZED (
     SELECT run_key, case_key, matches, is_edge FROM (
@@ -24,15 +25,16 @@ WITH examined AS MATERIALIZED (
             SELECT
                 (($7::text IS NULL OR r.project_id = $7) AND ($8::text IS NULL OR r.environment = $8)
                 AND ($9::text IS NULL OR r.branch = $9)
-                 AND result_count(r, $1::text[]) > 0) AS matches
+                 AND CASE WHEN $10::bool IS NULL THEN result_count(r, $1::text[])
+                      WHEN $10::bool THEN CASE WHEN 'p' = ANY ($1::text[]) THEN r.flaky ELSE 0 END ELSE result_count(r, $1::text[]) - CASE WHEN 'p' = ANY ($1::text[]) THEN r.flaky ELSE 0 END END > 0) AS matches
             FROM runs r
             WHERE r.org_id = $2 AND r.run_key = detail.run_key LIMIT 1
         ) run ON true
     ) examined
-    WHERE matches OR is_edge LIMIT $10::int + 1
+    WHERE matches OR is_edge LIMIT $11::int + 1
 ), numbered AS MATERIALIZED (
     SELECT run_key, case_key, matches, is_edge, row_number() OVER () AS row_no, count(*) OVER () AS row_count,
-           CASE WHEN count(*) FILTER (WHERE matches) OVER () > $10::int THEN $10::int
+           CASE WHEN count(*) FILTER (WHERE matches) OVER () > $11::int THEN $11::int
                 ELSE count(*) OVER () END AS page_rows
     FROM examined
 ), sized AS MATERIALIZED (
@@ -54,9 +56,9 @@ WITH examined AS MATERIALIZED (
             WHERE c.org_id = $2 AND c.case_key = key.case_key LIMIT 1
         ) test_case
         LEFT JOIN LATERAL (
-            SELECT d.summary FROM result_details d
-            WHERE fact.status <> 'p' AND d.org_id = $2 AND d.run_key = key.run_key AND d.case_key = key.case_key
-              AND d.is_last_attempt LIMIT 1
+            SELECT detail.summary FROM result_details detail
+            WHERE (fact.status <> 'p' OR fact.flaky) AND detail.org_id = $2 AND detail.run_key = key.run_key
+              AND detail.case_key = key.case_key AND (detail.is_last_attempt AND detail.status <> 'p' OR detail.flaky) LIMIT 1
         ) detail ON true
         CROSS JOIN LATERAL (
             SELECT
@@ -64,7 +66,7 @@ WITH examined AS MATERIALIZED (
                 case_public_id(fact.case_key) AS "case", test_case.case_id, test_case.variant, test_case.suite, test_case.name, test_case.file,
                 status_name(fact.status) AS status, fact.flaky, fact.attempts, known_duration(fact.duration_ms) AS duration_ms,
                 rfc3339(known_start(run.completed_at, fact.started_offset_ms)) AS started_at, rfc3339(run.completed_at) AS completed_at,
-                CASE WHEN fact.status <> 'p' THEN detail.summary END AS failure_summary
+                detail.summary AS failure_summary
         ) listed_result
         WHERE key.matches AND key.row_no <= key.page_rows
     ) listed
@@ -74,7 +76,7 @@ SELECT '[' || coalesce((SELECT string_agg(item, ',' ORDER BY row_no) FROM sized 
        coalesce(full_page.case_key, page_end.case_key) AS case_key
 FROM (SELECT) one_row
 LEFT JOIN LATERAL (
-    SELECT run_key, case_key FROM numbered WHERE row_no = page_rows AND (row_count > $10::int OR is_edge)
+    SELECT run_key, case_key FROM numbered WHERE row_no = page_rows AND (row_count > $11::int OR is_edge)
 ) page_end ON true
 LEFT JOIN LATERAL (
     SELECT run_key, case_key FROM sized WHERE fits AND EXISTS (SELECT 1 FROM sized WHERE NOT fits)

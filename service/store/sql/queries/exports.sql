@@ -34,16 +34,16 @@ r.org_id = :org_id::int AND r.run_key BETWEEN :first_run::uuid AND :last_run::uu
 AND (:run_id::text IS NULL OR r.run_id = :run_id::text)
 
 -- name: export_facts  (within a run, both tables are in key order; most results have no failure)
-SELECT f.case_key, f.status, f.flaky, f.attempts, f.duration_ms, f.started_offset_ms,
+SELECT r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms,
        spreadsheet_cell(detail.summary, :raw::bool) AS failure_summary
-FROM results f
+FROM results r
 LEFT JOIN result_details detail ON detail.org_id = :org_id::int AND detail.run_key = run.run_key
-                              AND detail.case_key = f.case_key AND detail.is_last_attempt AND detail.status <> 'p'
-WHERE f.org_id = :org_id::int AND f.run_key = run.run_key
-  AND f.case_key BETWEEN :first_case::bigint AND :last_case::bigint
-  AND (:any_status::bool OR f.status = ANY (:statuses::text[]::"char"[]))
-  AND (:case_keys::bigint[] IS NULL OR f.case_key = ANY (:case_keys::bigint[]))
-ORDER BY f.case_key DESC OFFSET 0
+                              AND detail.case_key = r.case_key AND {is_shown_failure}
+WHERE r.org_id = :org_id::int AND r.run_key = run.run_key
+  AND r.case_key BETWEEN :first_case::bigint AND :last_case::bigint
+  AND {row_filters}
+  AND (:case_keys::bigint[] IS NULL OR r.case_key = ANY (:case_keys::bigint[]))
+ORDER BY r.case_key DESC OFFSET 0
 
 -- name: export_cases
 SELECT lpad(to_hex(c.case_key), 16, '0') AS hex, spreadsheet_cell(c.case_id, :raw::bool) AS case_id,
@@ -145,7 +145,7 @@ WHERE nth IS DISTINCT FROM nth_before OR results > :range_results::int
 ORDER BY run_key DESC
 
 -- name: export_results
-result_count(r, :statuses::text[])
+{matching_results}
 
 -- name: export_fields
 e.export_id AS id, e.status, e.request->>'format' AS format, e.request->>'compression' AS compression,

@@ -53,9 +53,9 @@ CROSS JOIN LATERAL (
     WHERE c.org_id = :org_id AND c.case_key = key.case_key LIMIT 1
 ) test_case
 LEFT JOIN LATERAL (
-    SELECT d.summary FROM result_details d
-    WHERE fact.status <> 'p' AND d.org_id = :org_id AND d.run_key = key.run_key AND d.case_key = key.case_key
-      AND d.is_last_attempt LIMIT 1
+    SELECT detail.summary FROM result_details detail
+    WHERE (fact.status <> 'p' OR fact.flaky) AND detail.org_id = :org_id AND detail.run_key = key.run_key
+      AND detail.case_key = key.case_key AND {is_shown_failure} LIMIT 1
 ) detail ON true
 CROSS JOIN LATERAL (
     SELECT
@@ -68,7 +68,10 @@ result_id(fact.run_key, fact.case_key) AS id, run.run_id, run.project_id, run.en
 case_public_id(fact.case_key) AS "case", test_case.case_id, test_case.variant, test_case.suite, test_case.name, test_case.file,
 status_name(fact.status) AS status, fact.flaky, fact.attempts, known_duration(fact.duration_ms) AS duration_ms,
 rfc3339({started_at}) AS started_at, rfc3339(run.completed_at) AS completed_at,
-CASE WHEN fact.status <> 'p' THEN detail.summary END AS failure_summary
+detail.summary AS failure_summary
+
+-- name: is_shown_failure  (the row with the failure of a result; for a flaky result, that of its last failing attempt)
+(detail.is_last_attempt AND detail.status <> 'p' OR detail.flaky)
 
 -- name: started_at
 known_start(run.completed_at, fact.started_offset_ms)
@@ -96,7 +99,17 @@ LIMIT {row_budget}
 
 -- name: run_matches  (whether a run matches the filters of runs and has results with the statuses)
 ({run_filters}
- AND result_count(r, :statuses::text[]) > 0)
+ AND {matching_results} > 0)
+
+-- name: matching_results  (the number of results of a run that match the filters of statuses and flaky)
+CASE WHEN :flaky::bool IS NULL THEN result_count(r, :statuses::text[])
+     WHEN :flaky::bool THEN {flaky_results} ELSE result_count(r, :statuses::text[]) - {flaky_results} END
+
+-- name: flaky_results  (each of them passed)
+CASE WHEN 'p' = ANY (:statuses::text[]) THEN r.flaky ELSE 0 END
+
+-- name: row_filters  (the filters of results, for the list and for exports)
+(:any_status::bool OR r.status = ANY (:statuses::text[]::"char"[])) AND (:flaky::bool IS NULL OR r.flaky = :flaky::bool)
 
 -- name: driver_run
 run_id = :run_id
@@ -122,6 +135,9 @@ project_id = :project_id AND skipped > 0
 -- name: driver_project_with_canceled
 project_id = :project_id AND canceled > 0
 
+-- name: driver_project_with_flaky
+project_id = :project_id AND flaky > 0
+
 -- name: driver_environment
 environment = :environment
 
@@ -129,7 +145,7 @@ environment = :environment
 true
 
 -- name: rows_any  (every result of the run)
-SELECT r.case_key, r.status = ANY (:statuses::text[]::"char"[]) AS matches
+SELECT r.case_key, {row_filters} AS matches
 FROM results r
 WHERE r.org_id = :org_id AND r.run_key = run.run_key
   AND (r.run_key, r.case_key) < (:before_run, :before_case)
@@ -146,8 +162,15 @@ CROSS JOIN LATERAL (
 ) candidate
 ORDER BY candidate.case_key DESC LIMIT :page::int + 1
 
+-- name: rows_flaky  (from the index of the failing attempts of flaky results)
+SELECT d.case_key, true AS matches
+FROM result_details d
+WHERE d.org_id = :org_id AND d.flaky AND d.run_key = run.run_key
+  AND (d.run_key, d.case_key) < (:before_run, :before_case)
+ORDER BY d.case_key DESC LIMIT :page::int + 1
+
 -- name: rows_of_suite  (looks up each case of the suite in the run)
-SELECT c.case_key, coalesce(r.status = ANY (:statuses::text[]::"char"[]), false) AS matches
+SELECT c.case_key, coalesce(r.matches, false) AS matches
 FROM (
     SELECT c.case_key FROM cases c
     WHERE c.org_id = :org_id AND c.project_id = run.project_id
@@ -156,19 +179,19 @@ FROM (
     ORDER BY c.case_key DESC LIMIT {row_budget}
 ) c
 LEFT JOIN LATERAL (
-    SELECT r.status FROM results r
+    SELECT {row_filters} AS matches FROM results r
     WHERE r.org_id = :org_id AND r.run_key = run.run_key AND r.case_key = c.case_key LIMIT 1
 ) r ON true
 
 -- name: rows_of_case  (looks up the case once per run)
-SELECT r.case_key, r.status = ANY (:statuses::text[]::"char"[]) AS matches
+SELECT r.case_key, {row_filters} AS matches
 FROM results r
 WHERE r.org_id = :org_id AND r.run_key = run.run_key AND r.case_key = :case_key
   AND (r.run_key, r.case_key) < (:before_run, :before_case)
 LIMIT 1
 
 -- name: rows_of_case_id  (for a case_id of several cases: each run has the variants of the case of its own project)
-SELECT c.case_key, coalesce(r.status = ANY (:statuses::text[]::"char"[]), false) AS matches
+SELECT c.case_key, coalesce(r.matches, false) AS matches
 FROM (
     SELECT c.case_key FROM cases c
     WHERE c.org_id = :org_id AND c.case_id = :case_id::text AND c.project_id = run.project_id
@@ -177,15 +200,14 @@ FROM (
     ORDER BY c.case_key DESC LIMIT {row_budget}
 ) c
 LEFT JOIN LATERAL (
-    SELECT r.status FROM results r
+    SELECT {row_filters} AS matches FROM results r
     WHERE r.org_id = :org_id AND r.run_key = run.run_key AND r.case_key = c.case_key LIMIT 1
 ) r ON true
 
--- name: all_rows  (without filters on runs or cases, the list is the primary key)
-SELECT r.run_key, r.case_key, r.status = ANY (:statuses::text[]::"char"[]) AS matches,
-       row_number() OVER () = {row_budget} AS is_edge
+-- name: all_rows_any  (without filters on runs or cases, the list is the primary key)
+SELECT r.run_key, r.case_key, {row_filters} AS matches, row_number() OVER () = {row_budget} AS is_edge
 FROM (
-    SELECT run_key, case_key, status FROM results
+    SELECT run_key, case_key, status, flaky FROM results
     WHERE org_id = :org_id AND (run_key, case_key) < (:before_run, :before_case) AND run_key >= :first_key
     ORDER BY run_key DESC, case_key DESC LIMIT {row_budget}
 ) r
@@ -200,6 +222,12 @@ CROSS JOIN LATERAL (
     ORDER BY d.run_key DESC, d.case_key DESC LIMIT :page::int + 1
 ) candidate
 ORDER BY candidate.run_key DESC, candidate.case_key DESC
+
+-- name: all_rows_flaky  (every index entry matches, so no budget is necessary)
+SELECT d.run_key, d.case_key, true AS matches, false AS is_edge
+FROM result_details d
+WHERE d.org_id = :org_id AND d.flaky AND (d.run_key, d.case_key) < (:before_run, :before_case) AND d.run_key >= :first_key
+ORDER BY d.run_key DESC, d.case_key DESC LIMIT :page::int + 1
 
 -- name: rows_not_passed_of_case  (reads all failures of a case and checks the run of each one)
 SELECT detail.run_key, detail.case_key,
@@ -223,7 +251,7 @@ SELECT row_to_json(item)::text
 FROM (
     SELECT
         {result_fields},
-        detail.line, coalesce(detail.properties, '{}') AS properties, detail.logs_ref,
+        last_attempt.line, coalesce(last_attempt.properties, '{}') AS properties, last_attempt.logs_ref,
         {failure} AS failure,
         coalesce(earlier.attempts, json_build_array(json_build_object(
             'attempt', 1, 'status', status_name(fact.status), 'duration_ms', known_duration(fact.duration_ms),
@@ -238,8 +266,14 @@ FROM (
     JOIN runs run ON run.org_id = fact.org_id AND run.run_key = fact.run_key
     JOIN cases test_case ON test_case.org_id = fact.org_id AND test_case.case_key = fact.case_key
     LEFT JOIN LATERAL (
-        SELECT d.type, d.message, d.details, d.summary, d.logs_ref, d.line, d.properties FROM result_details d
+        SELECT d.logs_ref, d.line, d.properties FROM result_details d
         WHERE d.org_id = fact.org_id AND d.run_key = fact.run_key AND d.case_key = fact.case_key AND d.is_last_attempt
+        LIMIT 1
+    ) last_attempt ON true
+    LEFT JOIN LATERAL (
+        SELECT d.type, d.message, d.details, d.summary FROM result_details d
+        WHERE d.org_id = fact.org_id AND d.run_key = fact.run_key AND d.case_key = fact.case_key
+          AND CASE WHEN fact.flaky THEN d.flaky ELSE d.is_last_attempt END
         LIMIT 1
     ) detail ON true
     CROSS JOIN LATERAL (

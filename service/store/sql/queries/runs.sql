@@ -7,7 +7,8 @@ WITH examined AS MATERIALIZED (
         SELECT
             r.run_key, row_number() OVER () = {run_budget} AS is_edge,
             {run_filters}
-            AND r.status = ANY (:statuses::text[]::"char"[]) AS matches
+            AND r.status = ANY (:statuses::text[]::"char"[])
+            AND (:flaky::bool IS NULL OR (r.flaky > 0) = :flaky::bool) AS matches
         FROM (
             SELECT * FROM runs
             WHERE org_id = :org_id AND {driver} AND run_key BETWEEN :first_key AND :before_run

@@ -1,24 +1,20 @@
--- $1 statuses
--- $2 org_id
--- $3 before_run
--- $4 before_case
--- $5 first_key
--- $6 page
+-- $1 org_id
+-- $2 before_run
+-- $3 before_case
+-- $4 first_key
+-- $5 page
 
 WITH examined AS MATERIALIZED (
     SELECT run_key, case_key, matches, is_edge FROM (
-        SELECT r.run_key, r.case_key, r.status = ANY ($1::text[]::"char"[]) AS matches,
-               row_number() OVER () = 20000 AS is_edge
-        FROM (
-            SELECT run_key, case_key, status FROM results
-            WHERE org_id = $2 AND (run_key, case_key) < ($3, $4) AND run_key >= $5
-            ORDER BY run_key DESC, case_key DESC LIMIT 20000
-        ) r
+        SELECT d.run_key, d.case_key, true AS matches, false AS is_edge
+        FROM result_details d
+        WHERE d.org_id = $1 AND d.flaky AND (d.run_key, d.case_key) < ($2, $3) AND d.run_key >= $4
+        ORDER BY d.run_key DESC, d.case_key DESC LIMIT $5::int + 1
     ) examined
-    WHERE matches OR is_edge LIMIT $6::int + 1
+    WHERE matches OR is_edge LIMIT $5::int + 1
 ), numbered AS MATERIALIZED (
     SELECT run_key, case_key, matches, is_edge, row_number() OVER () AS row_no, count(*) OVER () AS row_count,
-           CASE WHEN count(*) FILTER (WHERE matches) OVER () > $6::int THEN $6::int
+           CASE WHEN count(*) FILTER (WHERE matches) OVER () > $5::int THEN $5::int
                 ELSE count(*) OVER () END AS page_rows
     FROM examined
 ), sized AS MATERIALIZED (
@@ -29,20 +25,20 @@ WITH examined AS MATERIALIZED (
         FROM numbered key
         CROSS JOIN LATERAL (
             SELECT r.run_key, r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms FROM results r
-            WHERE r.org_id = $2 AND r.run_key = key.run_key AND r.case_key = key.case_key LIMIT 1
+            WHERE r.org_id = $1 AND r.run_key = key.run_key AND r.case_key = key.case_key LIMIT 1
         ) fact
         CROSS JOIN LATERAL (
             SELECT r.run_id, r.project_id, r.environment, r.branch, r.completed_at FROM runs r
-            WHERE r.org_id = $2 AND r.run_key = key.run_key LIMIT 1
+            WHERE r.org_id = $1 AND r.run_key = key.run_key LIMIT 1
         ) run
         CROSS JOIN LATERAL (
             SELECT c.case_id, c.variant, c.suite, c.name, c.file FROM cases c
-            WHERE c.org_id = $2 AND c.case_key = key.case_key LIMIT 1
+            WHERE c.org_id = $1 AND c.case_key = key.case_key LIMIT 1
         ) test_case
         LEFT JOIN LATERAL (
-            SELECT d.summary FROM result_details d
-            WHERE fact.status <> 'p' AND d.org_id = $2 AND d.run_key = key.run_key AND d.case_key = key.case_key
-              AND d.is_last_attempt LIMIT 1
+            SELECT detail.summary FROM result_details detail
+            WHERE (fact.status <> 'p' OR fact.flaky) AND detail.org_id = $1 AND detail.run_key = key.run_key
+              AND detail.case_key = key.case_key AND (detail.is_last_attempt AND detail.status <> 'p' OR detail.flaky) LIMIT 1
         ) detail ON true
         CROSS JOIN LATERAL (
             SELECT
@@ -50,7 +46,7 @@ WITH examined AS MATERIALIZED (
                 case_public_id(fact.case_key) AS "case", test_case.case_id, test_case.variant, test_case.suite, test_case.name, test_case.file,
                 status_name(fact.status) AS status, fact.flaky, fact.attempts, known_duration(fact.duration_ms) AS duration_ms,
                 rfc3339(known_start(run.completed_at, fact.started_offset_ms)) AS started_at, rfc3339(run.completed_at) AS completed_at,
-                CASE WHEN fact.status <> 'p' THEN detail.summary END AS failure_summary
+                detail.summary AS failure_summary
         ) listed_result
         WHERE key.matches AND key.row_no <= key.page_rows
     ) listed
@@ -60,7 +56,7 @@ SELECT '[' || coalesce((SELECT string_agg(item, ',' ORDER BY row_no) FROM sized 
        coalesce(full_page.case_key, page_end.case_key) AS case_key
 FROM (SELECT) one_row
 LEFT JOIN LATERAL (
-    SELECT run_key, case_key FROM numbered WHERE row_no = page_rows AND (row_count > $6::int OR is_edge)
+    SELECT run_key, case_key FROM numbered WHERE row_no = page_rows AND (row_count > $5::int OR is_edge)
 ) page_end ON true
 LEFT JOIN LATERAL (
     SELECT run_key, case_key FROM sized WHERE fits AND EXISTS (SELECT 1 FROM sized WHERE NOT fits)
