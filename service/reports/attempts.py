@@ -1,6 +1,6 @@
 """Merging of several executions of one case into one result; the last attempt decides the status."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any, Final
 
 from service.contracts.run_events import AttemptIn, ResultIn
@@ -31,13 +31,16 @@ def sum_of_durations(first: AttemptIn | ResultIn, second: AttemptIn | ResultIn) 
     return min(sum(known), MAX_DURATION_MS) if known else None
 
 
-def count_rows(results: Iterable[Any]) -> int:
+def count_rows(results: Collection[Any]) -> int:
     """Return the number of results and of their attempts, artifacts, and outputs. Results can be unvalidated."""
-    return sum(1 + sum(_length(result, name) for name in _ROW_LISTS) for result in results)
+    listing = [
+        result for result in results
+        if isinstance(result, dict) and ("attempts" in result or "artifacts" in result or "output" in result)
+    ]  # fmt: skip
+    return len(results) + sum(_length(result.get(name)) for result in listing for name in _ROW_LISTS)
 
 
-def _length(result: Any, name: str) -> int:
-    items = result.get(name) if isinstance(result, dict) else None
+def _length(items: Any) -> int:
     return len(items) if isinstance(items, list) else 0
 
 
