@@ -10,6 +10,9 @@ _MAX_EXAMINED: Final = 8_000  # characters of one text
 _MAX_LINE: Final = 400
 # Escape sequences of terminals (ECMA-48): CSI, OSC, and those of two characters.
 _ESCAPES: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
+# Colors whose escape character was replaced or removed, because XML can't contain it.
+_COLORS: Final = re.compile(r"(?:\x1b|\ufffd|&(?:amp)?#27;|#x1B|\\e|\?)?\[\d[\d;]*m(?!\])")
+_COLOR_ENDS: Final = ("[0m", "[39m")
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _SPACES: Final = re.compile(r"\s+")
 
@@ -17,23 +20,26 @@ _SPACES: Final = re.compile(r"\s+")
 _UNINFORMATIVE: Final = re.compile(
     r"""
     \W*                                                     # separators and markers
-    | (?:test\ )?(?:fail|fails|failed|failure)[:.!]?                    # Failed, test failure, FAILED:
+    | (?:test\ )?(?:fail|fails|failed|failure|skipped)[:.!]?            # Failed, test failure, FAILED:
     | (?:(?:runtime|build)\ )?error[:.!]?                 # also go-junit-report: Runtime error
     | assert(?:ion)?(?:\ (?:failed|failure|error))?[:.!]?
     | [\w.$\\]*\w(?:Error|Exception|Failure|Failed)[:.]?    # a class without a message
-    | [\w\\]+::\w+                                          # PHPUnit: the name of the test
-    | \S+\ \[\S+:\d+\]:?                                    # minitest: the name and location of the test
+    | [\w\\]+::\w+(?:\ with\ data\ set\ .*)?                # PHPUnit: the name of the test
+    | \S+\ \[\S+:\d+\]:? | [\w:]+\#.+\ \[\S+:\d+\]:        # minitest: the name and location of the test
+    | Test\ method\ \S+\ threw\ exception:                  # MSTest
     | ===\ \w+\s.*                                          # go test: === RUN TestPays
     | ---\ \w+:\s.*                                         # go test: --- FAIL: TestPays (0.00s)
     | -{2,}.*-{2,}                                          # ---- tests::pays stdout ----
     | running\ \d+\ tests? | test\ .*\ \.\.\.\ FAILED | failures:
-    | thread\ .*\ panicked\ at\ \S+:\d+(?::\d+)?:
+    | thread\ .*\ panicked\ at\ \S+:\d+(?::\d+)?:?
     | (?:at\ )?\S+:\d+(?::\d+)?                            # Catch2: at tests.cpp:12. GoogleTest: cart_test.cc:7
     | \S+\.(?:spec|test)\.\w+:\d+:\d+\ .*                  # Playwright: cart.spec.ts:3:5 adds a product
     | [^›]*\ ›\ .*─                                         # Playwright: [firefox] › cart.spec.ts:3:5 › adds ────
     """,
     re.VERBOSE | re.IGNORECASE,
 )
+# The name and location of the test in front of a message in one line: minitest-junit.
+_TEST_NAME: Final = re.compile(r"^(?:Failure|Error|Skipped): [\w:]+#.*?(?: \[\S+:\d+\])?:\s+(?=\S)")
 _FRAME: Final = re.compile(r'(?:at\s.+\(.*\)|at\s\S+(?::\d+){1,2}|File\s".*",\sline\s\d+.*|\.{3}\s\d+\smore)')
 _TRACEBACK: Final = re.compile(r"Traceback \(most recent call last\):")
 
@@ -60,6 +66,8 @@ def to_line(text: str) -> str:
 
 def strip_escapes(text: str) -> str:
     """Return the text without escape sequences and control characters, except line ends and tabs."""
+    if any(end in text for end in _COLOR_ENDS):
+        text = _COLORS.sub("", text)
     if text.isprintable():
         return text
     return _CONTROLS.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n")))
@@ -74,7 +82,7 @@ def _informative_lines(text: str) -> Iterator[str]:
         elif in_traceback and line[0].isspace():
             continue
         elif not (_FRAME.fullmatch(stripped) or _UNINFORMATIVE.fullmatch(stripped)):
-            yield _SPACES.sub(" ", stripped)[:MAX_SUMMARY].rstrip()
+            yield _SPACES.sub(" ", _TEST_NAME.sub("", stripped, count=1))[:MAX_SUMMARY].rstrip()
 
 
 def _lines(text: str) -> Iterator[str]:

@@ -9,6 +9,9 @@ JEST = "\x1b[31mexpect(\x1b[39mreceived\x1b[31m).toBe(\x1b[39mexpected\x1b[31m)\
 NEXTEST = "thread 'pays' panicked at src/lib.rs:5:9:\nassertion `left == right` failed\n  left: 1\n right: 2"
 MINITEST = "Failure:\nShopTest#test_pays [test/shop_test.rb:4]:\nExpected: 1\n  Actual: 2"
 PHPUNIT = "ShopTest::testPays\nFailed asserting that false is true.\n\ntests/ShopTest.php:12"
+MINITEST_LINE = "Failure: ShopTest#test_größe <ü> [test/shop_test.rb:4]: Expected: 1   Actual: 2 "
+DATA_SET = 'Shop\\CartTest::testRate with data set "a b"\nFailed asserting that 2 is 3.'
+MSTEST = "Test method Shop.CartTest.Pays threw exception:\n  Shop.NoCardException: no card"
 CATCH2 = "FAILED:\n  REQUIRE( total == 1 )\nwith expansion:\n  2 == 1\nat tests.cpp:3"
 PYTHON = 'Traceback (most recent call last):\n  File "shop.py", line 3, in pay\n    charge()\nValueError: no card'
 JAVA = "java.lang.AssertionError\n\tat org.junit.Assert.fail(Assert.java:86)\n\tat shop.PayTest.pays(PayTest.java:9)"
@@ -30,6 +33,14 @@ PLAYWRIGHT = "  [chromium] › cart.spec.ts:3:5 › adds ─────\n\n    
         pytest.param(None, "test failure", NEXTEST, "assertion `left == right` failed", id="nextest"),
         pytest.param(None, None, MINITEST, "Expected: 1", id="minitest"),
         pytest.param("Error", None, PHPUNIT, "Failed asserting that false is true.", id="phpunit"),
+        pytest.param(
+            None, "thread 'pays' (7) panicked at a.rs:5:9", NEXTEST, "assertion `left == right` failed", id="rust"
+        ),
+        pytest.param(None, MINITEST_LINE, "shop_test.rb:4", "Expected: 1 Actual: 2", id="minitest-junit"),
+        pytest.param(None, None, MINITEST.replace("pays", "a b"), "Expected: 1", id="minitest with spaces"),
+        pytest.param("Error", None, DATA_SET, "Failed asserting that 2 is 3.", id="phpunit data set"),
+        pytest.param(None, "Skipped", "    a_test.go:5: no card", "a_test.go:5: no card", id="skipped by go test"),
+        pytest.param(None, MSTEST, None, "Shop.NoCardException: no card", id="mstest"),
         pytest.param(None, CATCH2, None, "REQUIRE( total == 1 )", id="catch2"),
         pytest.param("ValueError", None, PYTHON, "ValueError: no card", id="python"),
         pytest.param("java.lang.AssertionError", None, JAVA, "java.lang.AssertionError", id="surefire"),
@@ -62,6 +73,13 @@ def test_summary_is_one_short_line() -> None:
         ("\x1b]8;;https://x\x07link\x1b]8;;\x07", "link"),
         ("a\x08\x00b\x7f\x9bc", "abc"),
         ("first\r\nsecond\tthird", "first\nsecond\tthird"),
+        ("\ufffd[31mred\ufffd[0m", "red"),
+        ("&amp#27;[31mred&#27;[0m", "red"),
+        ("#x1B[1;31mred#x1B[0m", "red"),
+        (r"\e[31mred\e[39m", "red"),
+        ("?[31mred?[0m", "red"),
+        ("[31mred[0m", "red"),
+        ("rate(x[5m]) or y[10m:1m]", "rate(x[5m]) or y[10m:1m]"),
         ("\xe9t\xe9 \U0001f600", "\xe9t\xe9 \U0001f600"),
     ],
 )
