@@ -225,11 +225,34 @@ def _set_status(result: ResultIn, outcomes: Sequence[JUnitElement], unreadable: 
     result["status"] = _most_severe(own)
     _add_failure(result, own)
     if flaky or reruns:
-        executions = [_attempt_of(outcome, unreadable) for outcome in (*flaky, *reruns)]
-        # The case itself decides, also if it failed in its first execution, as in Surefire and nextest.
-        result["attempts"] = [*executions, *attempts_of(result)][-MAX_ATTEMPTS:]
-        numbered = enumerate((*flaky, *reruns), 1)
-        set_output(result, [part for number, outcome in numbered for part in of_attempt(number, outcome.output)])
+        _add_executions(result, [*flaky, *reruns], unreadable)
+
+
+def _add_executions(result: ResultIn, outcomes: Sequence[JUnitElement], unreadable: UnreadableDurations) -> None:
+    """Set the attempts: the other executions of the case, and that of the case itself, which has no number."""
+    executions = [_attempt_of(outcome, unreadable) for outcome in outcomes]
+    (case,) = attempts_of(result)
+    position = _position_of_case(executions, case)
+    attempts = [*executions[:position], case, *executions[position:]][-MAX_ATTEMPTS:]
+    result["attempts"] = attempts
+    if failure := attempts[-1].get("failure"):
+        result["failure"] = failure
+    outputs = [outcome.output for outcome in outcomes]
+    numbered = enumerate([*outputs[:position], (), *outputs[position:]], 1)
+    set_output(result, [part for number, parts in numbered for part in of_attempt(number, parts)])
+
+
+def _position_of_case(executions: Sequence[AttemptIn], case: AttemptIn) -> int:
+    """Return the number of executions before that of the case itself.
+
+    The case itself decides, also if it was the first execution, as in Surefire. It is the last attempt, unless times
+    show that executions with the same status followed, as in nextest.
+    """
+    started_at = case.get("started_at")
+    if started_at is None or executions[-1]["status"] != case["status"]:
+        return len(executions)
+    starts = (execution.get("started_at") for execution in executions)
+    return sum(start is None or start <= started_at for start in starts)
 
 
 def _most_severe(outcomes: Sequence[JUnitElement]) -> ResultStatus:
