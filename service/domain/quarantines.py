@@ -49,6 +49,11 @@ class ActiveQuarantines:
                 self._of_cases.setdefault(quarantine.matcher.case_key, quarantine)
         self._of_suites: dict[str, list[ActiveQuarantine]] = {}
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no case can match."""
+        return not (self._of_cases or self._with_globs)
+
     def match(self, case_key: CaseKey, suite: str, name: str, variant: Mapping[str, str]) -> ActiveQuarantine | None:
         """Return the oldest quarantine that matches the case, or None."""
         of_case = self._of_cases.get(case_key)

@@ -72,7 +72,7 @@ def comparisons() -> set[Statement]:
         read_comparison.history_statement(),
         read_comparison.items_statement(),
     }
-    return limited | {compose(name) for name in ("compared_run", "has_branch", "merged_results")}
+    return limited | {compose(name) for name in ("compared_run", "has_branch", "texts_of_cases", "merged_results")}
 
 
 def composed_exports() -> dict[str, Statement]:

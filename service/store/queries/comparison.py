@@ -43,6 +43,15 @@ class RunToCompare(NamedTuple):
     baseline_branch: str
 
 
+class CaseTexts(NamedTuple):
+    """The texts of a case that a quarantine compares."""
+
+    case_key: CaseKey
+    suite: str
+    name: str
+    variant: Mapping[str, str]
+
+
 class PairPage(NamedTuple):
     """The cases to list: those with the pairs of `ranks`, in the order of their rank and key, after a position."""
 
@@ -87,6 +96,12 @@ async def find_failing(connection: Connection, org_id: OrgId, run_key: RunKey) -
     """
     found: list[CaseKey] = await failing_statement().fetch_value(connection, {"org_id": org_id, "run_key": run_key})
     return found
+
+
+async def find_texts(connection: Connection, org_id: OrgId, cases: Sequence[CaseKey]) -> list[CaseTexts]:
+    """Return the texts of some cases."""
+    values = {"org_id": org_id, "case_keys": cases}
+    return [CaseTexts(*row) for row in await compose("texts_of_cases").fetch_rows(connection, values)]
 
 
 async def find_history(

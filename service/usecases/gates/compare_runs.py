@@ -1,7 +1,7 @@
 """The comparison of a run with its baseline and window. Nothing is stored, so late shards and corrections count."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from service.domain.comparison import (
 )
 from service.domain.errors import Gone, InvalidRequest, NotFound
 from service.domain.ids import CaseKey, OrgId, RunKey
+from service.store import quarantines
 from service.store.postgres.database import Connection
 from service.store.queries import comparison as read_comparison
 from service.store.queries.comparison import ComparedRun, PairPage, ResultsByCase, RunToCompare
@@ -97,7 +98,8 @@ async def compare_run(
         raise Gone(f"the results of run {run.run_id!r} have expired")
     window = await _find_window(connection, org_id, found, choice, selector.project_id)
     failing = await read_comparison.find_failing(connection, org_id, run.run_key)
-    failures = await _classify(connection, org_id, window, failing)
+    excused = await _find_excused(connection, org_id, run.project_id, failing)
+    failures = await _classify(connection, org_id, window, failing, excused)
     failures.sort(key=lambda failure: failure.position)
     return Comparison(run, window, failures, truncated=len(failing) > MAX_SEARCHED_CASES)
 
@@ -176,27 +178,45 @@ async def _find_baseline(connection: Connection, org_id: OrgId, run: ComparedRun
     return baseline
 
 
+async def _find_excused(
+    connection: Connection, org_id: OrgId, project_id: str, failing: Sequence[CaseKey]
+) -> dict[CaseKey, str]:
+    """Return the quarantine of each failing case that an active quarantine of the project matches."""
+    active = await quarantines.active_quarantines(connection, org_id, project_id)
+    if active.is_empty:
+        return {}
+    found = await read_comparison.find_texts(connection, org_id, failing)
+    matches = ((texts.case_key, active.match(*texts)) for texts in found)
+    return {case: quarantine.quarantine_id for case, quarantine in matches if quarantine is not None}
+
+
 async def _classify(
-    connection: Connection, org_id: OrgId, window: Sequence[ComparedRun], failing: Sequence[CaseKey]
+    connection: Connection,
+    org_id: OrgId,
+    window: Sequence[ComparedRun],
+    failing: Sequence[CaseKey],
+    excused: Mapping[CaseKey, str],
 ) -> list[ComparedResult]:
     """Return the failing results with their changes. Cases after the first ones are compared with the baseline only."""
     searched, others = failing[:MAX_SEARCHED_CASES], failing[MAX_SEARCHED_CASES:]
-    found = await _past_results(connection, org_id, window, searched)
-    found |= await _past_results(connection, org_id, window[:1], others)
-    is_searched = set(searched)
-    return [_compare(case, past, window, in_window=case in is_searched) for case, past in found.items()]
+    in_window = await _past_results(connection, org_id, window, searched)
+    in_baseline = await _past_results(connection, org_id, window[:1], others)
+    compared = [_compare(case, past, window, excused.get(case)) for case, past in in_window.items()]
+    not_searched = [_compare(case, past, window, excused.get(case)) for case, past in in_baseline.items()]
+    return compared + [replace(result, evidence=None) for result in not_searched]
 
 
 def _compare(
-    case: CaseKey, past: Sequence[PastResult], window: Sequence[ComparedRun], *, in_window: bool
+    case: CaseKey, past: Sequence[PastResult], window: Sequence[ComparedRun], quarantine_id: str | None
 ) -> ComparedResult:
     in_baseline = past[0] if past and past[0].run_id == window[0].run_id else None
     history = executed(past)
     return ComparedResult(
         case,
-        classify_failing(history, is_quarantined=False),
+        classify_failing(history, is_quarantined=quarantine_id is not None),
         in_baseline.status if in_baseline else None,
-        evidence=collect_evidence(history) if in_window else None,
+        quarantine_id,
+        collect_evidence(history),
     )
 
 

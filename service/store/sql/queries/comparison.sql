@@ -41,6 +41,13 @@ FROM (
     ORDER BY candidate.case_key LIMIT {max_failing}
 ) first_failing
 
+-- name: texts_of_cases  (that a quarantine compares)
+SELECT key.case_key, c.suite, c.name, c.variant
+FROM unnest(:case_keys::bigint[]) AS key (case_key)
+CROSS JOIN LATERAL (
+    SELECT suite, name, variant FROM cases WHERE org_id = :org_id AND case_key = key.case_key LIMIT 1
+) c
+
 -- name: results_in_window  (of some cases, one row per run: the index looks up each case; LIMIT keeps the planner from scanning)
 SELECT past.run_key, array_agg(result.case_key) AS case_keys, string_agg(result.status::text, '') AS statuses,
        array_agg(result.flaky) AS flaky
