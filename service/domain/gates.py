@@ -1,8 +1,15 @@
 """Gates: the rules that decide whether a run passes."""
 
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, Final, Literal, NamedTuple
+
+RuleName = Literal["run_status", "min_results", "max_failures", "max_new_failures", "max_flaky", "min_pass_rate"]
+DecisionOutcome = Literal["passed", "blocked", "waived"]
+
+MAX_LIMIT_OF_RULE: Final = 2**31 - 1
+MAX_GATE_NAME: Final = 100
 
 
 class GateOutcome(NamedTuple):
@@ -32,3 +39,95 @@ class Gate:
             passes = False
             reasons.append(f"the status of the run itself is {status}")
         return GateOutcome(passes, reasons)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The limits of a gate. A limit that is None isn't checked."""
+
+    min_results: int = 1
+    max_failures: int | None = None
+    max_new_failures: int | None = None
+    max_flaky: int | None = None
+    min_pass_rate: float | None = None
+
+    def set_fields(self) -> dict[str, float]:
+        """Return the limits that are set. Equal policies have equal fields."""
+        limits = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: limit for name, limit in limits.items() if limit is not None}
+
+
+class FailureCounts(NamedTuple):
+    """The number of failing results by their change."""
+
+    new: int
+    known: int
+    flaky: int
+    quarantined: int
+
+    @property
+    def not_excused(self) -> int:
+        """The number of failing results without those that a quarantine excuses."""
+        return self.new + self.known + self.flaky
+
+
+class GatedRun(NamedTuple):
+    """The values of a complete run that rules compare. `flaky` is the number of flaky results."""
+
+    status: str
+    failures_missing: bool
+    passed: int
+    flaky: int
+    failures: FailureCounts
+
+    @property
+    def executed(self) -> int:
+        """The number of results that passed, failed, or had an error."""
+        return self.passed + sum(self.failures)
+
+    @property
+    def pass_rate(self) -> float | None:
+        """The share of the executed results that passed, without quarantined failures. None without such results."""
+        counted = self.passed + self.failures.not_excused
+        return self.passed / counted if counted else None
+
+
+class RuleOutcome(NamedTuple):
+    """The evaluation of one rule. A rule whose value is None blocks, because the value is unknown."""
+
+    rule: RuleName
+    limit: float | None
+    value: float | str | None
+    passed: bool
+
+
+class _Rule(NamedTuple):
+    """A rule compares a value of the run with the limit of the same name in the policy."""
+
+    value: Callable[[GatedRun], float | None]
+    accepts: Callable[[Any, Any], bool]
+
+
+_RULES: Final[Mapping[RuleName, _Rule]] = {
+    "min_results": _Rule(lambda run: run.executed, operator.ge),
+    "max_failures": _Rule(lambda run: run.failures.not_excused, operator.le),
+    "max_new_failures": _Rule(lambda run: run.failures.new, operator.le),
+    "max_flaky": _Rule(lambda run: run.flaky, operator.le),
+    "min_pass_rate": _Rule(lambda run: run.pass_rate, operator.ge),
+}
+
+
+def evaluate_policy(policy: Policy, run: GatedRun) -> list[RuleOutcome]:
+    """Return the outcome of every rule that applies. The run passes if all of them pass."""
+    outcomes = [_evaluate_status(run)]
+    for name, rule in _RULES.items():
+        limit, value = getattr(policy, name), rule.value(run)
+        if limit is not None:
+            outcomes.append(RuleOutcome(name, limit, value, value is not None and rule.accepts(value, limit)))
+    return outcomes
+
+
+def _evaluate_status(run: GatedRun) -> RuleOutcome:
+    """Block a canceled run, and a run that declares failures which it doesn't contain."""
+    value = "failures_missing" if run.failures_missing else run.status
+    return RuleOutcome("run_status", None, value, value not in ("failures_missing", "canceled"))

@@ -1,0 +1,72 @@
+"""Every rule of a policy, at its boundary."""
+
+from typing import Any
+
+import pytest
+
+from service.domain.gates import FailureCounts, GatedRun, Policy, RuleOutcome, evaluate_policy
+
+NO_FAILURES = FailureCounts(0, 0, 0, 0)
+
+
+def gated(passed: int = 10, failures: FailureCounts = NO_FAILURES, **fields: Any) -> GatedRun:
+    values: dict[str, Any] = {"status": "passed", "failures_missing": False, "flaky": 0} | fields
+    return GatedRun(**values, passed=passed, failures=failures)
+
+
+@pytest.mark.parametrize(
+    ("policy", "run", "value", "passed"),
+    [
+        ({"min_results": 1}, gated(0), 0, False),
+        ({"min_results": 1}, gated(1), 1, True),
+        ({"min_results": 10}, gated(9), 9, False),
+        ({"min_results": 10}, gated(10), 10, True),
+        ({"min_results": 10}, gated(6, FailureCounts(1, 1, 1, 1)), 10, True),
+        ({"max_failures": 0}, gated(), 0, True),
+        ({"max_failures": 0}, gated(10, FailureCounts(1, 0, 0, 0)), 1, False),
+        ({"max_failures": 0}, gated(10, FailureCounts(0, 0, 0, 5)), 0, True),
+        ({"max_failures": 3}, gated(10, FailureCounts(1, 1, 1, 9)), 3, True),
+        ({"max_failures": 3}, gated(10, FailureCounts(2, 1, 1, 0)), 4, False),
+        ({"max_new_failures": 0}, gated(10, FailureCounts(0, 9, 9, 9)), 0, True),
+        ({"max_new_failures": 0}, gated(10, FailureCounts(1, 0, 0, 0)), 1, False),
+        ({"max_new_failures": 2}, gated(10, FailureCounts(2, 0, 0, 0)), 2, True),
+        ({"max_new_failures": 2}, gated(10, FailureCounts(3, 0, 0, 0)), 3, False),
+        ({"max_flaky": 0}, gated(10, FailureCounts(0, 0, 9, 0)), 0, True),
+        ({"max_flaky": 0}, gated(flaky=1), 1, False),
+        ({"max_flaky": 2}, gated(flaky=2), 2, True),
+        ({"max_flaky": 2}, gated(flaky=3), 3, False),
+        ({"min_pass_rate": 0.95}, gated(19, FailureCounts(1, 0, 0, 0)), 0.95, True),
+        ({"min_pass_rate": 0.95}, gated(18, FailureCounts(0, 1, 0, 0)), 18 / 19, False),
+        ({"min_pass_rate": 1}, gated(1, FailureCounts(0, 0, 0, 7)), 1, True),
+        ({"min_pass_rate": 1}, gated(9999, FailureCounts(0, 0, 1, 0)), 0.9999, False),
+        ({"min_pass_rate": 0}, gated(0, FailureCounts(1, 0, 0, 0)), 0, True),
+        ({"min_pass_rate": 0}, gated(0), None, False),
+        ({"min_pass_rate": 0}, gated(0, FailureCounts(0, 0, 0, 1)), None, False),
+    ],
+)
+def test_rule_at_its_boundary(policy: Any, run: GatedRun, value: Any, passed: bool) -> None:
+    outcomes = {outcome.rule: outcome for outcome in evaluate_policy(Policy(**policy), run)}
+    ((name, limit),) = policy.items()
+    assert outcomes[name] == RuleOutcome(name, limit, value, passed)
+
+
+@pytest.mark.parametrize(
+    ("run", "value", "passed"),
+    [
+        (gated(), "passed", True),
+        (gated(status="failed"), "failed", True),
+        (gated(status="error"), "error", True),
+        (gated(status="canceled"), "canceled", False),
+        (gated(status="error", failures_missing=True), "failures_missing", False),
+    ],
+)
+def test_canceled_runs_and_runs_with_missing_failures_are_blocked(run: GatedRun, value: str, passed: bool) -> None:
+    assert evaluate_policy(Policy(max_failures=9), run)[0] == RuleOutcome("run_status", None, value, passed)
+
+
+def test_absent_limits_are_not_checked_except_for_the_number_of_results() -> None:
+    run = gated(0, FailureCounts(5, 5, 5, 5), flaky=9)
+    assert [outcome.rule for outcome in evaluate_policy(Policy(), run)] == ["run_status", "min_results"]
+    everything = Policy(2, 1, 0, 3, 0.5)
+    assert [outcome.rule for outcome in evaluate_policy(everything, run)] == ["run_status", *everything.set_fields()]
+    assert Policy().set_fields() == {"min_results": 1}
