@@ -26,6 +26,7 @@ from service.store.postgres.database import Pool
 from service.usecases.exports.run_export import Exporter
 from service.usecases.exports.write_export import READERS, ExportWriter
 from service.usecases.ingest.ingest_runs import RunIngest
+from service.usecases.quarantines.expire_quarantines import publish_expired
 from service.usecases.reports.ingest_reports import ReportIngester
 from service.usecases.reports.orphaned_uploads import delete_orphaned_folders, delete_orphaned_uploads
 from service.usecases.reports.store_report import ReportStore
@@ -112,6 +113,7 @@ async def _upkeep(context: RoleContext) -> RoleWorkload:
         PeriodicTask("expired_responses", 3_600, partial(cleanup.delete_expired_responses, context.pool)),
         PeriodicTask("retention", 3_600, retain),
         PeriodicTask("expired_events", 3_600, partial(cleanup.delete_expired_events, context.pool)),
+        PeriodicTask("expired_quarantines", 10, partial(publish_expired, context.pool)),
         PeriodicTask("expired_receipts", 3_600, partial(cleanup.delete_expired_receipts, context.pool)),
     )
     return RoleWorkload(loops=periodic_loops(tasks, context.stopping))

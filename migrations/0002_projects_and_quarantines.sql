@@ -33,6 +33,8 @@ CREATE TABLE quarantines (
     CHECK (CASE WHEN case_key IS NULL THEN coalesce(suite, name) IS NOT NULL
                 ELSE coalesce(suite, name) IS NULL AND variant = '{}' END)
 );
+CREATE INDEX quarantines_by_project ON quarantines (org_id, project_id, quarantine_id);
+CREATE INDEX quarantines_by_case ON quarantines (org_id, case_key) WHERE case_key IS NOT NULL;
 CREATE INDEX quarantines_open ON quarantines (org_id, project_id, expires_at) WHERE ended_at IS NULL;
 CREATE INDEX quarantines_expiring ON quarantines (expires_at) WHERE ended_at IS NULL AND NOT is_expiry_published;
 

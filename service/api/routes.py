@@ -17,6 +17,7 @@ from service.api.handlers import (
     keys,
     metrics,
     projects,
+    quarantines,
     receipts,
     reports,
     results,
@@ -36,6 +37,7 @@ from service.contracts.comparison import ComparisonQuery, RunComparison
 from service.contracts.exports import ExportRequest
 from service.contracts.keys import KeyRequest
 from service.contracts.projects import ProjectPatch
+from service.contracts.quarantines import QuarantineIn, QuarantinePatch, QuarantineQuery
 from service.domain.report_formats import media_types
 
 _RESULT_ROUTES: Final = (
@@ -128,6 +130,27 @@ _PROJECT_ROUTES: Final = (
     Route("PATCH", "/projects/{project_id}", projects.update_project, "projects:manage", Operation(
         "update_project", "Update the default branch of a project", {200: out.Project}, body=ProjectPatch,
         errors=("not_found",),
+    )),
+)  # fmt: skip
+_QUARANTINE_ROUTES: Final = (
+    Route("POST", "/quarantines", quarantines.create_quarantine, "quarantines:manage", Operation(
+        "create_quarantine", "Excuse failures of matching cases in gates", {201: out.Quarantine}, body=QuarantineIn,
+        errors=("not_found",), description="The results and the runs stay failed.",
+    )),
+    Route("GET", "/quarantines", quarantines.list_quarantines, "results:read", Operation(
+        "list_quarantines", "List quarantines, newest first", {**page_of(out.Quarantine), 304: None}, QuarantineQuery,
+    )),
+    Route("GET", "/quarantines/{id}", quarantines.get_quarantine, "results:read", Operation(
+        "get_quarantine", "Get a quarantine", with_etag(out.Quarantine), errors=("not_found",),
+    )),
+    Route("PATCH", "/quarantines/{id}", quarantines.update_quarantine, "quarantines:manage", Operation(
+        "update_quarantine", "Update the given fields of an active quarantine", {200: out.Quarantine},
+        body=QuarantinePatch, errors=("not_found",),
+        description="Responds with 409 if the quarantine has ended or expired.",
+    )),
+    Route("DELETE", "/quarantines/{id}", quarantines.delete_quarantine, "quarantines:manage", Operation(
+        "delete_quarantine", "End a quarantine", {204: None}, errors=("not_found",),
+        description="The quarantine stays readable, because decisions refer to it.",
     )),
 )  # fmt: skip
 _EXPORT_ROUTES: Final = (
@@ -229,7 +252,7 @@ _KEY_ROUTES: Final = (
 )  # fmt: skip
 V1: Final = (
     *_RESULT_ROUTES, *_EXPORT_ROUTES, *_RUN_ROUTES, *_CASE_ROUTES, *_PROJECT_ROUTES, *_EVENT_ROUTES, *_WEBHOOK_ROUTES,
-    *_KEY_ROUTES,
+    *_KEY_ROUTES, *_QUARANTINE_ROUTES,
 )  # fmt: skip
 PUBLIC: Final = (
     Route("GET", "/healthz", health.get_health, None, Operation(

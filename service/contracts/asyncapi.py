@@ -66,8 +66,8 @@ def document(version: str) -> dict[str, Any]:
         "info": {
             "title": "Results API",
             "version": version,
-            "description": "Receives run-completion events from RabbitMQ and sends events about runs, exports, and "
-            "webhooks by HTTP.",
+            "description": "Receives run-completion events from RabbitMQ and sends events about runs, exports, "
+            "webhooks, and quarantines by HTTP.",
         },
         "defaultContentType": "application/json",
         "channels": {"runs": _RUNS, "webhooks": _WEBHOOKS},

@@ -7,7 +7,7 @@ from typing import Any, Final, Generic, TypeVar
 import orjson
 from typing_extensions import TypedDict
 
-from service.contracts.responses import Export
+from service.contracts.responses import Export, Quarantine
 from service.domain.events import MAX_OBJECT_BYTES, EventSubject
 from service.domain.statuses import Counts
 
@@ -101,6 +101,7 @@ ENVELOPES: Final[Mapping[EventSubject, Any]] = {
     "run": EventEnvelope[RunObject],
     "export": EventEnvelope[Export],
     "webhook": EventEnvelope[DisabledWebhookObject],
+    "quarantine": EventEnvelope[Quarantine],
 }
 
 

@@ -305,6 +305,26 @@ class Webhook(TypedDict):
 
 
 @_closed
+class Quarantine(TypedDict):
+    """A time-limited rule that excuses failures of matching cases in gates. Ended and expired ones stay readable."""
+
+    id: Annotated[str, StringConstraints(pattern=r"^qua_[0-9a-f]{32}$")]
+    project_id: str
+    case: Annotated[str | None, Field(description="The only case that matches, or null")]
+    suite: Annotated[str | None, Field(description="Glob of the suite, or null if any suite matches")]
+    name: Annotated[str | None, Field(description="Glob of the name, or null if any name matches")]
+    variant: Annotated[dict[str, str], Field(description="Pairs that the variant of a matching case contains")]
+    reason: str
+    owner: str | None
+    ticket_url: str | None
+    expires_at: Time
+    active: Annotated[bool, Field(description="Neither ended nor expired at the time of the request")]
+    created_by: Annotated[str, Field(description="ID of the API key")]
+    created_at: Time
+    ended_at: Annotated[Time | None, Field(description="Time of the request that ended the quarantine")]
+
+
+@_closed
 class WebhookWithSecret(Webhook):
     """A webhook with its new secret. The secret is null in a replayed response."""
 

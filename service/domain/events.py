@@ -11,10 +11,17 @@ from typing import Final, Literal, NamedTuple, get_args
 from service.domain.ids import OrgId
 
 EventType = Literal[
-    "run.completed", "run.updated", "run.failed", "export.completed", "export.failed", "webhook.disabled"
+    "run.completed",
+    "run.updated",
+    "run.failed",
+    "export.completed",
+    "export.failed",
+    "webhook.disabled",
+    "quarantine.created",
+    "quarantine.expired",
 ]
 EVENT_TYPES: Final[tuple[EventType, ...]] = get_args(EventType)
-EventSubject = Literal["run", "export", "webhook"]
+EventSubject = Literal["run", "export", "webhook", "quarantine"]
 
 
 class EventDefinition(NamedTuple):
@@ -31,6 +38,8 @@ EVENTS: Final[Mapping[EventType, EventDefinition]] = {
     "export.completed": EventDefinition("export", "The file of the export can be downloaded."),
     "export.failed": EventDefinition("export", "The export ended with an error."),
     "webhook.disabled": EventDefinition("webhook", "The webhook was disabled because its endpoint failed or is gone."),
+    "quarantine.created": EventDefinition("quarantine", "The quarantine was created."),
+    "quarantine.expired": EventDefinition("quarantine", "The quarantine expired. One that was ended never expires."),
 }
 TEST: Final = "webhook.test"  # sent only to the webhook under test, regardless of its subscription
 

@@ -26,6 +26,7 @@ _PATTERNS: Final = {
         "whk": 32,
         "dlv": 32,
         "rec": 32,
+        "qua": 32,
         "key": 20,
     }.items()
 }

@@ -64,9 +64,13 @@ def test_conditional_and_range_requests_are_described() -> None:
         for header in ("If-None-Match", "Range", "Last-Event-ID")
     }
     files = {"download_artifact", "download_export"}
+    quarantines = {"get_quarantine", "list_quarantines"}
     client = {"download_client", "get_client_sha256"}
     tagged = (
-        {"get_run", "get_result", "get_result_unprefixed", "get_case", "get_project", "get_export"} | files | client
+        {"get_run", "get_result", "get_result_unprefixed", "get_case", "get_project", "get_export"}
+        | quarantines
+        | files
+        | client
     )
     assert of_header == {"If-None-Match": tagged, "Range": files, "Last-Event-ID": {"stream_events"}}
     for name in tagged:
@@ -91,7 +95,8 @@ def assert_described(path: str, method: str, status: int, body: Any) -> None:
     jsonschema_rs.validator_for(schema).validate(body)
 
 
-BODIES = {"webhooks": {"enabled": True}, "projects": {"default_branch": "main"}}
+QUARANTINE = {"project_id": "shop", "name": "pays*", "reason": "issue 7"}
+BODIES = {"webhooks": {"enabled": True}, "quarantines": {"reason": "x"}, "projects": {"default_branch": "main"}}
 SPECIAL = {"Location", "Link", "Retry-After", "ETag", "Idempotent-Replayed"}
 
 
@@ -145,6 +150,7 @@ async def test_responses_of_reads_match_their_schemas(stored: Api) -> None:
         ("/v1/api-keys", {"name": "CI", "role": "viewer", "expires_at": "2030-01-01T00:00:00Z"}, 201),
         ("/v1/webhooks", {"url": "https://ci.example/hook"}, 201),
         ("/v1/results/export", {"format": "csv", "filter": {"status": ["failed"]}}, 202),
+        ("/v1/quarantines", QUARANTINE, 201),
         ("/v1/api-keys", {}, 400),
     ],
 )
@@ -187,11 +193,12 @@ async def test_every_route_returns_404_for_an_id_of_another_organization(stored:
     item = (await stored.get("/v1/results"))["data"][0]
     export = await (await stored.send("POST", "/v1/results/export", json={"format": "csv"})).json()
     hook = await (await stored.send("POST", "/v1/webhooks", json={"url": "https://ci.example/hook"})).json()
+    quarantine = await (await stored.send("POST", "/v1/quarantines", json=QUARANTINE)).json()
     key = (await stored.get("/v1/api-keys"))["data"][0]["id"]
     receipt = (await stored.get("/v1/receipts"))["data"][0]["id"]
     ids = {"results": item["id"], "runs": "run_1", "cases": item["case"], "webhooks": hook["id"], "api-keys": key,
            "receipts": receipt, "artifacts": "art_" + item["id"][4:] + "0" * 16,
-           "projects": "shop"}  # fmt: skip
+           "projects": "shop", "quarantines": quarantine["id"]}  # fmt: skip
     _, other_key = await stored.make_organization("other")
     for route in all_routes():
         noun = route.path.removeprefix("/v1").split("/")[1]

@@ -29,12 +29,12 @@ def reference(glob: str, text: str) -> bool:
 def test_globs_match_like_the_reference() -> None:
     generator = random.Random(os.environ.get("RESULTS_TEST_SEED", "globs"))
     matching = 0
-    for _ in range(50_000):
+    for _ in range(10_000):
         glob = "".join(generator.choices("ab*?[].\n", weights=[6, 4, 4, 2, 1, 1, 1, 1], k=generator.randrange(8)))
         text = "".join(generator.choices("ab[].\n", weights=[6, 4, 1, 1, 1, 1], k=generator.randrange(10)))
         assert matches(glob, text) == reference(glob, text), (glob, text)
         matching += matches(glob, text)
-    assert matching > 3_000
+    assert matching > 600
 
 
 @pytest.mark.parametrize(

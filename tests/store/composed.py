@@ -37,8 +37,8 @@ SINGLE_ROWS = (
     "case_project",
     "one_project",
 )
-LISTED_BY_ID = ("listed_exports", "listed_webhooks", "listed_deliveries")
-SINGLE_OBJECTS = ("one_export", "one_webhook", "one_delivery")
+LISTED_BY_ID = ("listed_exports", "listed_webhooks", "listed_deliveries", "listed_quarantines")
+SINGLE_OBJECTS = ("one_export", "one_webhook", "one_delivery", "one_quarantine", "mark_expired")
 
 
 def result_filters() -> Iterator[ResultFilter]:

@@ -38,9 +38,15 @@ def reply_json(json: str, status: int = 200, headers: dict[str, str] | None = No
 
 def reply_with_etag(json: str) -> web.Response:
     """Return JSON from PostgreSQL as a response with a weak ETag for conditional requests."""
-    body = compact(json)
-    etag = f'W/"{blake2b(body, digest_size=12).hexdigest()}"'
-    return web.Response(body=body, content_type=_JSON, headers={"ETag": etag})
+    return add_etag(reply_json(json))
+
+
+def add_etag(response: web.Response) -> web.Response:
+    """Add a weak ETag to a JSON response."""
+    if not isinstance(response.body, bytes):
+        raise TypeError("only a response with bytes can have an ETag of its body")
+    response.headers["ETag"] = f'W/"{blake2b(response.body, digest_size=12).hexdigest()}"'
+    return response
 
 
 def reply_page(data: str | bytes, next_cursor: str | None) -> web.Response:

@@ -1,0 +1,1 @@
+"""Management of quarantines, and the publication of their expiry."""

@@ -1,0 +1,101 @@
+"""Creation, change, and end of quarantines, in the caller's notifying transaction."""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from service.domain.errors import Conflict, InvalidRequest, NotFound
+from service.domain.events import NewEvent
+from service.domain.ids import OrgId, case_public_id, new_id
+from service.domain.quarantines import DEFAULT_DURATION, MAX_ACTIVE, MAX_DURATION, CaseMatcher
+from service.store import events, quarantines, upkeep
+from service.store.postgres.database import Connection
+from service.store.quarantines import QuarantineFields, QuarantineRef
+from service.store.queries import cases
+
+
+class RequestedQuarantine(NamedTuple):
+    """A quarantine to create. Without a project, it is that of the case. Without an expiry, the default applies."""
+
+    project_id: str | None
+    matcher: CaseMatcher
+    reason: str
+    owner: str | None
+    ticket_url: str | None
+    expires_at: datetime | None
+
+
+async def create_quarantine(
+    connection: Connection, org_id: OrgId, requested: RequestedQuarantine, created_by: str
+) -> QuarantineRef:
+    """Create a quarantine, insert the event `quarantine.created`, and return the reference to the quarantine.
+
+    Raises InvalidRequest, NotFound if the project doesn't have the case, and Conflict if the project has `MAX_ACTIVE`.
+    """
+    now = await upkeep.read_clock(connection)
+    expires_at = requested.expires_at or now + DEFAULT_DURATION
+    _check_expiry(expires_at, now)
+    project_id = await _find_project(connection, org_id, requested)
+    if await quarantines.count_for_insert(connection, org_id, project_id) >= MAX_ACTIVE:
+        raise Conflict(f"project {project_id!r} has {MAX_ACTIVE} active quarantines, the maximum; end one first")
+    ref = QuarantineRef(org_id, new_id("qua"), project_id)
+    fields = QuarantineFields(requested.reason, requested.owner, requested.ticket_url, expires_at)
+    await quarantines.insert(connection, ref, requested.matcher, fields, created_by)
+    data = await find_quarantine(connection, ref)
+    await events.insert(connection, [NewEvent(org_id, new_id("evt"), "quarantine.created", project_id, None, data)])
+    return ref
+
+
+async def change_quarantine(connection: Connection, ref: QuarantineRef, changes: dict[str, Any]) -> None:
+    """Change some fields of an active quarantine. Raises NotFound, InvalidRequest, and Conflict if it isn't active."""
+    fields, is_active = await _lock(connection, ref)
+    if not is_active:
+        raise Conflict(f"quarantine {ref.quarantine_id} is no longer active; create a new one")
+    if "expires_at" in changes:
+        _check_expiry(changes["expires_at"], await upkeep.read_clock(connection))
+    await quarantines.update(connection, ref, fields._replace(**changes))
+
+
+async def end_quarantine(connection: Connection, ref: QuarantineRef) -> None:
+    """End an active quarantine. One that has ended or expired stays unchanged. Raises NotFound."""
+    _, is_active = await _lock(connection, ref)
+    if is_active:
+        await quarantines.end(connection, ref)
+
+
+async def find_quarantine(connection: Connection, ref: QuarantineRef) -> str:
+    """Return one quarantine as JSON. Raises NotFound."""
+    found = await quarantines.find_one(connection, ref)
+    if found is None:
+        raise quarantine_not_found(ref.quarantine_id)
+    return found
+
+
+def quarantine_not_found(quarantine_id: str) -> NotFound:
+    """Return the same error for an ID that is malformed, unknown, or of another organization or project."""
+    return NotFound(f"quarantine {quarantine_id[:100]!r} not found")
+
+
+async def _find_project(connection: Connection, org_id: OrgId, requested: RequestedQuarantine) -> str:
+    case_key = requested.matcher.case_key
+    if case_key is None:
+        if requested.project_id is None:
+            raise InvalidRequest("project_id: is required without a case", "project_id")
+        return requested.project_id
+    project_id = await cases.find_project(connection, org_id, case_key, requested.project_id)
+    if project_id is None:
+        raise NotFound(f"case: case {case_public_id(case_key)!r} not found")
+    return project_id
+
+
+async def _lock(connection: Connection, ref: QuarantineRef) -> tuple[QuarantineFields, bool]:
+    locked = await quarantines.lock(connection, ref)
+    if locked is None:
+        raise quarantine_not_found(ref.quarantine_id)
+    return locked
+
+
+def _check_expiry(expires_at: datetime, now: datetime) -> None:
+    if expires_at <= now:
+        raise InvalidRequest("expires_at: must be in the future", "expires_at")
+    if expires_at - now > MAX_DURATION:
+        raise InvalidRequest(f"expires_at: must be at most {MAX_DURATION.days} days from now", "expires_at")

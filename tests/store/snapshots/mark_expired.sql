@@ -1,0 +1,15 @@
+-- $1 limit
+
+WITH expired AS (
+    UPDATE quarantines q SET is_expiry_published = true
+    FROM (
+        SELECT org_id, quarantine_id FROM quarantines
+        WHERE ended_at IS NULL AND NOT is_expiry_published AND expires_at <= now()
+        ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED
+    ) due
+    WHERE q.org_id = due.org_id AND q.quarantine_id = due.quarantine_id
+    RETURNING q.*
+)
+SELECT q.org_id, q.project_id, (SELECT row_to_json(item)::text FROM (SELECT q.quarantine_id AS id, q.project_id, case_public_id(q.case_key) AS "case", q.suite, q.name, q.variant, q.reason, q.owner,
+q.ticket_url, rfc3339(q.expires_at) AS expires_at, q.ended_at IS NULL AND q.expires_at > now() AS active, q.created_by,
+rfc3339(q.created_at) AS created_at, rfc3339(q.ended_at) AS ended_at) item) AS data FROM expired q;
