@@ -1,6 +1,6 @@
 """Streaming reader of TRX, the XML format of Visual Studio and `dotnet test --logger trx`.
 
-The file is read twice: the classes of the tests can be after the results.
+The file is read twice: the classes and the properties of the tests can be after the results.
 """
 
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ from service.domain.statuses import FAILING, ResultStatus
 from service.reports.attachments import MAX_ATTACHMENTS, Attachment, references
 from service.reports.bounded_text import BoundedText
 from service.reports.case_classes import CaseClasses
+from service.reports.case_properties import CaseProperties
 from service.reports.metadata import ReportMetadata
 from service.reports.output import set_output
 from service.reports.paths import portable_name
@@ -43,20 +44,24 @@ _DECLARED: Final = {
 
 def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
     """Yield the results in lists of bounded size. Raises ReportError if the file isn't well-formed TRX."""
-    classes = CaseClasses()
-    for _ in read_xml(source, partial(DefinitionReader, classes)):
+    classes, properties = CaseClasses(), CaseProperties()
+    for _ in read_xml(source, partial(DefinitionReader, classes, properties, metadata)):
         pass  # definitions aren't results
     source.seek(0)
-    yield from read_xml(source, partial(_ResultReader, classes, metadata))
+    yield from read_xml(source, partial(_ResultReader, classes, properties, metadata))
     metadata.add_notes()
+    metadata.notes.extend(properties.notes)
 
 
 class _ResultReader(XmlReader):
     """Converts the results, and the summary of the run."""
 
-    def __init__(self, classes: CaseClasses, metadata: ReportMetadata, encoding: str) -> None:
+    def __init__(
+        self, classes: CaseClasses, properties: CaseProperties, metadata: ReportMetadata, encoding: str
+    ) -> None:
         super().__init__(encoding, ROOTS, TITLE)
         self._classes = classes
+        self._properties = properties
         self._metadata = metadata
         self._open_results: list[OpenResult] = []
         self._run = OpenResult({})
@@ -151,6 +156,8 @@ class _ResultReader(XmlReader):
         failure = opened.failure
         if failure and status != "passed":
             result["failure"] = failure
+        if properties := self._properties.find(attributes.get("testId", "")):
+            result["properties"] = properties
         if opened.attachments:
             result["artifacts"] = references(opened.attachments)
         if status != "passed":

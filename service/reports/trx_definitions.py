@@ -1,9 +1,13 @@
-"""Reader of the definitions of a TRX file: the class of each test."""
+"""Reader of the definitions of a TRX file: the class and the properties of each test."""
 
 import re
 from typing import Final
 
+from service.domain.properties import PropertyCollector
+from service.reports.bounded_text import BoundedText
 from service.reports.case_classes import CaseClasses
+from service.reports.case_properties import CaseProperties
+from service.reports.metadata import ReportMetadata
 from service.reports.suites import MAX_LABEL
 from service.reports.xml_reader import XmlAttributes, XmlReader
 
@@ -13,24 +17,71 @@ TITLE: Final = "TRX"
 KINDS: Final = ("Unit", "Generic", "Manual", "Web", "Load", "Ordered")
 _DEFINITIONS: Final = tuple(f"{kind}Test" for kind in KINDS)
 _ASSEMBLY: Final = re.compile(r", [^,]+, Version=.*")  # after the class, as in "Shop.Cart, Shop, Version=1.0.0.0"
+_CATEGORY: Final = "TestCategory"
 
 
 class DefinitionReader(XmlReader):
-    """Collects the class of each test, or the file name of its assembly if the test has no class."""
+    """Collects the class of each test, or the file name of its assembly if the test has no class, and its properties.
 
-    def __init__(self, classes: CaseClasses, encoding: str) -> None:
+    The categories of a test are the property `TestCategory`.
+    """
+
+    def __init__(
+        self, classes: CaseClasses, properties: CaseProperties, metadata: ReportMetadata, encoding: str
+    ) -> None:
         super().__init__(encoding, ROOTS, TITLE)
         self._classes = classes
+        self._properties = properties
+        self._metadata = metadata
         self._class = ""
-        self._openers = {**dict.fromkeys(_DEFINITIONS, self._open_test), "TestMethod": self._open_method}
-        self._closers = dict.fromkeys(_DEFINITIONS, self._close_test)
+        self._pairs: PropertyCollector | None = None  # of the open test
+        self._key = ""
+        self._openers = {
+            **dict.fromkeys(_DEFINITIONS, self._open_test),
+            "TestMethod": self._open_method,
+            "TestCategoryItem": self._open_category,
+            **dict.fromkeys(("Key", "Value"), self._open_text),
+        }
+        self._closers = {
+            **dict.fromkeys(_DEFINITIONS, self._close_test),
+            "Key": self._close_key,
+            "Value": self._close_value,
+        }
 
     def _open_test(self, _tag: str, attributes: XmlAttributes) -> XmlAttributes:
         self._class = re.split(r"[/\\]", attributes.get("storage", ""))[-1]
+        self._pairs = PropertyCollector()
         return attributes
 
     def _open_method(self, _tag: str, attributes: XmlAttributes) -> None:
         self._class = _ASSEMBLY.sub("", attributes.get("className", "")) or self._class
 
+    def _open_category(self, _tag: str, attributes: XmlAttributes) -> None:
+        self._add_property(_CATEGORY, attributes.get(_CATEGORY, ""))
+
+    def _open_text(self, _tag: str, _attributes: XmlAttributes) -> BoundedText | None:
+        if self._pairs is None:
+            return None
+        text = BoundedText()
+        self._push_text_handler(text.add)
+        return text
+
+    def _close_key(self, text: BoundedText) -> None:
+        self._pop_text_handler()
+        self._key = text.details().strip()
+
+    def _close_value(self, text: BoundedText) -> None:
+        self._pop_text_handler()
+        self._add_property(self._key, text.details().strip())
+        self._key = ""
+
+    def _add_property(self, name: str, value: str) -> None:
+        if self._pairs is not None and name:
+            self._metadata.dropped_properties += not self._pairs.add(name, value)
+
     def _close_test(self, attributes: XmlAttributes) -> None:
-        self._classes.add(attributes.get("id", ""), self._class[:MAX_LABEL])
+        test_id = attributes.get("id", "")
+        self._classes.add(test_id, self._class[:MAX_LABEL])
+        if self._pairs and self._pairs.pairs:
+            self._properties.add(test_id, self._pairs.pairs)
+        self._pairs = None

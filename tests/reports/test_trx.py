@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from service.reports import case_classes
+from service.reports import case_classes, case_properties
 from service.reports.case_classes import CaseClasses
+from service.reports.case_properties import CaseProperties
 from service.reports.errors import ReportError
 from service.reports.times import timespan_ms
 from tests.reports.conversions import convert_all, convert_text
@@ -144,6 +145,41 @@ def test_size_of_classes_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [classes.find(test_id) for test_id in ("1", "2", "999", "1000")] == ["Cart", "Stock", "Cart", None]
     with pytest.raises(ReportError, match="more than 10 characters"):
         classes.add("1", "Orders")
+
+
+def test_categories_and_properties_of_definitions_are_properties(tmp_path: Path) -> None:
+    categories = (
+        "<TestCategory><TestCategoryItem TestCategory='slow'/><TestCategoryItem TestCategory='db'/></TestCategory>"
+    )
+    pairs = (("Owner", "ann &amp; bob"), ("Empty", ""), ("", "no key"), ("Owner", "carol"))
+    properties = "".join(f"<Property><Key>{key}</Key><Value>{value}</Value></Property>" for key, value in pairs)
+    definition = (
+        f"<UnitTest id='A'>{categories}<Properties>{properties}</Properties><TestMethod className='K'/></UnitTest>"
+    )
+    results = (
+        "<UnitTestResult testId='a' testName='n' outcome='Passed'/><UnitTestResult testName='m' outcome='Passed'/>"
+    )
+    settings = (
+        "<TestSettings><Properties><Property><Key>machine</Key><Value>1</Value></Property></Properties></TestSettings>"
+    )
+
+    _, (first, second) = convert_text(
+        f"<TestRun>{settings}<Results>{results}</Results><TestDefinitions>{definition}</TestDefinitions></TestRun>",
+        tmp_path,
+    )
+
+    assert first["properties"] == {"TestCategory": "slow\ndb", "Owner": "ann & bob\ncarol", "Empty": ""}
+    assert "properties" not in second
+
+
+def test_size_of_properties_of_all_tests_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(case_properties, "_MAX_SIZE", 2**20)
+    properties = CaseProperties()
+    for number in range(10):
+        properties.add(str(number), {"owner": "a" * 200_000, "team": "b"})
+
+    assert [number for number in range(10) if properties.find(str(number))] == [0, 1, 2, 3, 4]
+    assert properties.notes == ["properties: 10 were not stored; those of all tests have at most 1 MiB"]
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,19 @@ def test_cases_of_mstest() -> None:
     assert "at Pickles.TestHarness.MSTest.Steps.ThenTheResultShouldBePass(Int32 result)" in (case.details or "")
 
 
+def test_properties_of_mstest() -> None:
+    variant = read_case(MSTEST, "AddingSeveralNumbers_60")
+
+    assert read_case(MSTEST, "AddTwoNumbers").properties == {"FeatureTitle": "Addition"}
+    assert variant.properties == {
+        "FeatureTitle": "Addition",
+        "VariantName": "60",
+        "Parameter:Second Number": "70",
+        "Parameter:Result": "130",
+        "Parameter:First Number": "60",
+    }
+
+
 @pytest.mark.parametrize(
     ("report", "start", "end"),
     [
