@@ -28,16 +28,19 @@ _MAX_QUERIES: Final = 50_000  # per connection, the default of the driver
 _MAX_IDLE_S: Final = 300.0  # the default of the driver
 _CLOSE_TIMEOUT_S: Final = 5
 _JSONB_VERSION: Final = b"\x01"
+_KEPT_MEMORY_BYTES: Final = 4 * 2**20
 _CANCEL_TIMEOUT_S: Final = 5.0
 _PROBE_AFTER_S: Final = 10.0  # without use
 _PROBE_TIMEOUT_S: Final = 5.0
 _SESSION: Final[dict[DatabaseRole, dict[str, str]]] = {
     # Every read follows an index in the order of the list and stops after a page. A bitmap scan can't stop early.
+    # Every statement has one good plan for all values, and planning for the values takes longer than the execution.
     "results_api": {
         "statement_timeout": "30s",
         "idle_in_transaction_session_timeout": "10s",
         "enable_bitmapscan": "off",
         "random_page_cost": "1.1",
+        "plan_cache_mode": "force_generic_plan",
     },
     "results_worker": {"lock_timeout": "5s", "idle_in_transaction_session_timeout": "10s"},
 }
@@ -122,6 +125,16 @@ async def _init(connection: Connection) -> None:
     await connection.set_type_codec(  # COPY requires the binary format: a version byte, then JSON
         "jsonb", encoder=_to_jsonb, decoder=_from_jsonb, schema="pg_catalog", format="binary"
     )
+    await _keep_memory(connection)
+
+
+async def _keep_memory(connection: Connection) -> None:
+    """Let the server process of this connection keep the memory of a statement for the next one.
+
+    By default, the allocator of Linux returns the memory of every page to the kernel and obtains it again, which takes
+    as long as the page itself. After a larger block was freed, it keeps twice the size of that block.
+    """
+    await connection.fetchval("SELECT length(repeat(' ', $1))", _KEPT_MEMORY_BYTES)
 
 
 def _to_jsonb(value: object) -> bytes:

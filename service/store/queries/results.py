@@ -13,6 +13,7 @@ from service.store.queries.filter_values import filter_values
 
 _CASES: Final = statements("cases")
 _PROBES: Final = ("rows_of_case", "rows_of_case_id", "rows_of_suite")  # one or two lookups per candidate
+_READ_FACTS: Final = {"all_rows_any", "rows_any", "rows_of_case"}  # the candidates have all columns of the result
 _INDEXED_STATUSES: Final = {
     "f": "driver_project_with_failed",
     "e": "driver_project_with_error",
@@ -87,6 +88,7 @@ def _compose(budgets: Budgets, **choices: str) -> Statement:
         row_budget=budgets.rows,
         page_bytes=composition.MAX_PAGE_BYTES,
         **choices,
+        facts="facts_examined" if {*choices.values()} & _READ_FACTS else "facts_by_key",
     )
 
 

@@ -1,17 +1,57 @@
--- $1 link_base
--- $2 org_id
--- $3 run_key
--- $4 case_key
+-- $1 org_id
+-- $2 run_key
+-- $3 case_key
+-- $4 link_base
 -- $5 project_id
 
-SELECT row_to_json(item)::text
-FROM (
+SELECT '{' || '"id":"res_' || run.hex || test_case.hex || '",' || run.members || ',"case":"case_' || test_case.hex || '",'
+|| test_case.members || ',"status":"' || status_name(fact.status) || '","flaky":' || fact.flaky::text
+|| ',"attempts":' || fact.attempts || ',"duration_ms":' || coalesce(known_duration(fact.duration_ms)::text, 'null')
+|| ',"started_at":' || coalesce('"' || rfc3339(known_start(run.completed_at, fact.started_offset_ms)) || '"', 'null')
+|| ',"completed_at":"' || run.completed_text || '","failure_summary":' || coalesce(to_json(detail.summary)::text, 'null') || ',' || substr(row_to_json(item)::text, 2)
+FROM results fact
+JOIN runs stored_run ON stored_run.org_id = fact.org_id AND stored_run.run_key = fact.run_key
+JOIN cases stored_case ON stored_case.org_id = fact.org_id AND stored_case.case_key = fact.case_key
+CROSS JOIN LATERAL (
     SELECT
-        result_id(fact.run_key, fact.case_key) AS id, run.run_id, run.project_id, run.environment, run.branch,
-        case_public_id(fact.case_key) AS "case", test_case.case_id, test_case.variant, test_case.suite, test_case.name, test_case.file,
-        status_name(fact.status) AS status, fact.flaky, fact.attempts, known_duration(fact.duration_ms) AS duration_ms,
-        rfc3339(known_start(run.completed_at, fact.started_offset_ms)) AS started_at, rfc3339(run.completed_at) AS completed_at,
-        detail.summary AS failure_summary,
+        replace(r.run_key::text, '-', '') AS hex, r.completed_at, rfc3339(r.completed_at) AS completed_text,
+        '"run_id":' || to_json(r.run_id) || ',"project_id":' || to_json(r.project_id)
+        || ',"environment":' || coalesce(to_json(r.environment)::text, 'null')
+        || ',"branch":' || coalesce(to_json(r.branch)::text, 'null') AS members
+    FROM (SELECT stored_run.*) r
+) run
+CROSS JOIN LATERAL (
+    SELECT
+        lpad(to_hex(c.case_key), 16, '0') AS hex,
+        '"case_id":' || coalesce(to_json(c.case_id)::text, 'null') || ',"variant":' || c.variant || ',"suite":' || to_json(c.suite)
+        || ',"name":' || to_json(c.name) || ',"file":' || coalesce(to_json(c.file)::text, 'null') AS members
+    FROM (SELECT stored_case.*) c
+) test_case
+LEFT JOIN LATERAL (
+    SELECT d.logs_ref, d.line, d.properties FROM result_details d
+    WHERE d.org_id = fact.org_id AND d.run_key = fact.run_key AND d.case_key = fact.case_key AND d.is_last_attempt
+    LIMIT 1
+) last_attempt ON true
+LEFT JOIN LATERAL (
+    SELECT d.type, d.message, d.details, d.summary FROM result_details d
+    WHERE d.org_id = fact.org_id AND d.run_key = fact.run_key AND d.case_key = fact.case_key
+      AND CASE WHEN fact.flaky THEN d.flaky ELSE d.is_last_attempt END
+    LIMIT 1
+) detail ON true
+CROSS JOIN LATERAL (
+    SELECT json_agg(one ORDER BY one.attempt) AS attempts FROM (
+        SELECT
+            detail.attempt, status_name(detail.status) AS status,
+            known_duration(detail.duration_ms) AS duration_ms,
+            rfc3339(known_start(run.completed_at, detail.started_offset_ms)) AS started_at,
+            CASE WHEN coalesce(detail.type, detail.message, detail.details) IS NOT NULL
+                 THEN json_build_object('type', detail.type, 'message', detail.message, 'details', detail.details) END AS failure, detail.logs_ref
+        FROM result_details detail
+        WHERE detail.org_id = $1 AND detail.run_key = $2 AND detail.case_key = $3
+    ) one
+) earlier
+CROSS JOIN LATERAL (
+    SELECT
         last_attempt.line, coalesce(last_attempt.properties, '{}') AS properties, last_attempt.logs_ref,
         CASE WHEN coalesce(detail.type, detail.message, detail.details) IS NOT NULL
              THEN json_build_object('type', detail.type, 'message', detail.message, 'details', detail.details) END AS failure,
@@ -25,35 +65,9 @@ FROM (
                 r.expected_results, r.expected_shards, r.revision, rfc3339(r.started_at) AS started_at,
                 rfc3339(r.completed_at) AS completed_at, rfc3339(r.last_completed_at) AS last_completed_at, r.duration_ms,
                 r.results_expired, r.pinned
-            FROM (SELECT run.*) r
+            FROM (SELECT stored_run.*) r
         ) run_object) AS run,
-        $1::text || '/v1/results/' || result_id(fact.run_key, fact.case_key) || '/artifacts' AS artifacts_url
-    FROM results fact
-    JOIN runs run ON run.org_id = fact.org_id AND run.run_key = fact.run_key
-    JOIN cases test_case ON test_case.org_id = fact.org_id AND test_case.case_key = fact.case_key
-    LEFT JOIN LATERAL (
-        SELECT d.logs_ref, d.line, d.properties FROM result_details d
-        WHERE d.org_id = fact.org_id AND d.run_key = fact.run_key AND d.case_key = fact.case_key AND d.is_last_attempt
-        LIMIT 1
-    ) last_attempt ON true
-    LEFT JOIN LATERAL (
-        SELECT d.type, d.message, d.details, d.summary FROM result_details d
-        WHERE d.org_id = fact.org_id AND d.run_key = fact.run_key AND d.case_key = fact.case_key
-          AND CASE WHEN fact.flaky THEN d.flaky ELSE d.is_last_attempt END
-        LIMIT 1
-    ) detail ON true
-    CROSS JOIN LATERAL (
-        SELECT json_agg(one ORDER BY one.attempt) AS attempts FROM (
-            SELECT
-                detail.attempt, status_name(detail.status) AS status,
-                known_duration(detail.duration_ms) AS duration_ms,
-                rfc3339(known_start(run.completed_at, detail.started_offset_ms)) AS started_at,
-                CASE WHEN coalesce(detail.type, detail.message, detail.details) IS NOT NULL
-                     THEN json_build_object('type', detail.type, 'message', detail.message, 'details', detail.details) END AS failure, detail.logs_ref
-            FROM result_details detail
-            WHERE detail.org_id = $2 AND detail.run_key = $3 AND detail.case_key = $4
-        ) one
-    ) earlier
-    WHERE fact.org_id = $2 AND fact.run_key = $3 AND fact.case_key = $4
-      AND ($5::text IS NULL OR run.project_id = $5)
-) item;
+        $4::text || '/v1/results/' || result_id(fact.run_key, fact.case_key) || '/artifacts' AS artifacts_url
+) item
+WHERE fact.org_id = $1 AND fact.run_key = $2 AND fact.case_key = $3
+  AND ($5::text IS NULL OR stored_run.project_id = $5);

@@ -2,38 +2,55 @@
 -- $2 case_keys
 -- $3 org_id
 
-WITH numbered AS MATERIALIZED (
-    SELECT run_key, case_key, row_no, true AS matches, row_no AS page_rows
-    FROM unnest($1::uuid[], $2::bigint[]) WITH ORDINALITY AS key (run_key, case_key, row_no)
-)
-SELECT row_no, item FROM (
-    SELECT key.run_key, key.case_key, key.row_no, row_to_json(listed_result)::text AS item
-    FROM numbered key
-    CROSS JOIN LATERAL (
-        SELECT r.run_key, r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms FROM results r
+WITH listed_keys AS (
+    SELECT * FROM unnest($1::uuid[], $2::bigint[]) WITH ORDINALITY AS key (run_key, case_key, row_no)
+), -- Results of one page share runs, so the members of a run are written once. Every join is a FULL JOIN, which PostgreSQL
+-- always executes as a hash or merge join. The estimates of CTEs are so wrong that it would otherwise choose nested
+-- loops, whose time is quadratic.
+listed_facts AS MATERIALIZED (
+    SELECT key.row_no, key.run_key, fact.*
+    FROM listed_keys key CROSS JOIN LATERAL (
+        SELECT r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms FROM results r
         WHERE r.org_id = $3 AND r.run_key = key.run_key AND r.case_key = key.case_key LIMIT 1
     ) fact
-    CROSS JOIN LATERAL (
-        SELECT r.run_id, r.project_id, r.environment, r.branch, r.completed_at FROM runs r
-        WHERE r.org_id = $3 AND r.run_key = key.run_key LIMIT 1
-    ) run
-    CROSS JOIN LATERAL (
-        SELECT c.case_id, c.variant, c.suite, c.name, c.file FROM cases c
-        WHERE c.org_id = $3 AND c.case_key = key.case_key LIMIT 1
-    ) test_case
-    LEFT JOIN LATERAL (
+), listed_runs AS MATERIALIZED (
+    SELECT
+        r.run_key, replace(r.run_key::text, '-', '') AS hex, r.completed_at, rfc3339(r.completed_at) AS completed_text,
+        '"run_id":' || to_json(r.run_id) || ',"project_id":' || to_json(r.project_id)
+        || ',"environment":' || coalesce(to_json(r.environment)::text, 'null')
+        || ',"branch":' || coalesce(to_json(r.branch)::text, 'null') AS members
+    FROM runs r WHERE r.org_id = $3 AND r.run_key = ANY (ARRAY(SELECT run_key FROM listed_facts))
+), listed_cases AS MATERIALIZED (
+    SELECT
+        c.case_key, lpad(to_hex(c.case_key), 16, '0') AS hex,
+        '"case_id":' || coalesce(to_json(c.case_id)::text, 'null') || ',"variant":' || c.variant || ',"suite":' || to_json(c.suite)
+        || ',"name":' || to_json(c.name) || ',"file":' || coalesce(to_json(c.file)::text, 'null') AS members
+    FROM cases c WHERE c.org_id = $3 AND c.case_key = ANY (ARRAY(SELECT case_key FROM listed_facts))
+), listed_failures AS MATERIALIZED (
+    SELECT fact.row_no, detail.summary FROM listed_facts fact CROSS JOIN LATERAL (
         SELECT detail.summary FROM result_details detail
-        WHERE (fact.status <> 'p' OR fact.flaky) AND detail.org_id = $3 AND detail.run_key = key.run_key
-          AND detail.case_key = key.case_key AND (detail.is_last_attempt AND detail.status <> 'p' OR detail.flaky) LIMIT 1
-    ) detail ON true
-    CROSS JOIN LATERAL (
-        SELECT
-            result_id(fact.run_key, fact.case_key) AS id, run.run_id, run.project_id, run.environment, run.branch,
-            case_public_id(fact.case_key) AS "case", test_case.case_id, test_case.variant, test_case.suite, test_case.name, test_case.file,
-            status_name(fact.status) AS status, fact.flaky, fact.attempts, known_duration(fact.duration_ms) AS duration_ms,
-            rfc3339(known_start(run.completed_at, fact.started_offset_ms)) AS started_at, rfc3339(run.completed_at) AS completed_at,
-            detail.summary AS failure_summary
-    ) listed_result
-    WHERE key.matches AND key.row_no <= key.page_rows
-) listed
+        WHERE detail.org_id = $3 AND detail.run_key = fact.run_key AND detail.case_key = fact.case_key
+          AND (detail.is_last_attempt AND detail.status <> 'p' OR detail.flaky) LIMIT 1
+    ) detail
+    WHERE fact.status <> 'p' OR fact.flaky
+), written_items AS MATERIALIZED (
+    SELECT
+        fact.row_no,
+        '{' || '"id":"res_' || run.hex || test_case.hex || '",' || run.members || ',"case":"case_' || test_case.hex || '",'
+        || test_case.members || ',"status":"' || status_name(fact.status) || '","flaky":' || fact.flaky::text
+        || ',"attempts":' || fact.attempts || ',"duration_ms":' || coalesce(known_duration(fact.duration_ms)::text, 'null')
+        || ',"started_at":' || coalesce('"' || rfc3339(known_start(run.completed_at, fact.started_offset_ms)) || '"', 'null')
+        || ',"completed_at":"' || run.completed_text || '","failure_summary":' || coalesce(to_json(detail.summary)::text, 'null') || '}' AS item
+    FROM listed_facts fact
+    FULL JOIN listed_runs run ON run.run_key = fact.run_key
+    FULL JOIN listed_cases test_case ON test_case.case_key = fact.case_key
+    FULL JOIN listed_failures detail ON detail.row_no = fact.row_no
+), listed_items AS (  -- without results whose run was deleted
+    SELECT row_no, item FROM written_items WHERE item IS NOT NULL
+)
+SELECT row_no, item FROM (
+    SELECT row_no, item, sum(octet_length(item)) OVER (ORDER BY row_no) - octet_length(item) < 4194304 AS fits
+    FROM listed_items
+) sized
+WHERE fits
 ORDER BY row_no;

@@ -84,13 +84,3 @@ WITH merged AS MATERIALIZED (
     ) ordered
 )
 SELECT counted.pairs, counted.counts, page.case_keys, page.page_pairs FROM counted, page
-
--- name: results_of_keys  (the public results with these keys, in this order)
-WITH numbered AS MATERIALIZED (
-    SELECT run_key, case_key, row_no, true AS matches, row_no AS page_rows
-    FROM unnest(:run_keys::uuid[], :case_keys::bigint[]) WITH ORDINALITY AS key (run_key, case_key, row_no)
-)
-SELECT row_no, item FROM (
-    {items}
-) listed
-ORDER BY row_no

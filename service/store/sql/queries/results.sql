@@ -9,66 +9,114 @@
 
 -- name: page_of_results  (selects the page of keys first, because joins before LIMIT would read the complete list)
 WITH examined AS MATERIALIZED (
-    SELECT run_key, case_key, matches, is_edge FROM (
-        {examined}
+    SELECT *, row_number() OVER () AS row_no FROM (
+        SELECT * FROM (
+            {examined}
+        ) examined
+        WHERE matches OR is_edge LIMIT :page::int + 1
     ) examined
-    WHERE matches OR is_edge LIMIT :page::int + 1
-), numbered AS MATERIALIZED (
-    SELECT run_key, case_key, matches, is_edge, row_number() OVER () AS row_no, count(*) OVER () AS row_count,
-           CASE WHEN count(*) FILTER (WHERE matches) OVER () > :page::int THEN :page::int
-                ELSE count(*) OVER () END AS page_rows
+), page_end AS MATERIALIZED (
+    SELECT CASE WHEN count(*) FILTER (WHERE matches) > :page::int THEN :page::int ELSE count(*) END AS row_no,
+           count(*) > :page::int AS is_full
     FROM examined
-), sized AS MATERIALIZED (
-    SELECT run_key, case_key, row_no, item,
-           sum(octet_length(item)) OVER (ORDER BY row_no) - octet_length(item) < {page_bytes} AS fits
+), listed_keys AS (
+    SELECT * FROM examined WHERE matches AND row_no <= (SELECT row_no FROM page_end)
+), {listed_items}, page AS MATERIALIZED (
+    SELECT string_agg(item, ',' ORDER BY row_no) AS data, coalesce(sum(octet_length(item)), 0) < {page_bytes} AS fits
+    FROM listed_items
+), large_page AS MATERIALIZED (
+    SELECT string_agg(item, ',' ORDER BY row_no) AS data, max(row_no) AS row_no
     FROM (
-        {items}
-    ) listed
+        {fitting_items}
+    ) fitting
+    WHERE NOT (SELECT fits FROM page)
 )
-SELECT '[' || coalesce((SELECT string_agg(item, ',' ORDER BY row_no) FROM sized WHERE fits), '') || ']' AS data,
-       coalesce(full_page.run_key, page_end.run_key) AS run_key,
-       coalesce(full_page.case_key, page_end.case_key) AS case_key
-FROM (SELECT) one_row
+SELECT '[' || coalesce(CASE WHEN page.fits THEN page.data ELSE large_page.data END, '') || ']' AS data,
+       page_edge.run_key, page_edge.case_key
+FROM page CROSS JOIN large_page CROSS JOIN page_end
 LEFT JOIN LATERAL (
-    SELECT run_key, case_key FROM numbered WHERE row_no = page_rows AND (row_count > :page::int OR is_edge)
-) page_end ON true
-LEFT JOIN LATERAL (
-    SELECT run_key, case_key FROM sized WHERE fits AND EXISTS (SELECT 1 FROM sized WHERE NOT fits)
-    ORDER BY row_no DESC LIMIT 1
-) full_page ON true
+    SELECT key.run_key, key.case_key FROM examined key
+    WHERE key.row_no = coalesce(large_page.row_no, page_end.row_no)
+      AND (large_page.row_no IS NOT NULL OR page_end.is_full OR key.is_edge)
+) page_edge ON true
 
--- name: items  (looks up each row by its primary key; LIMIT 1 keeps the planner from joining complete tables)
-SELECT key.run_key, key.case_key, key.row_no, row_to_json(listed_result)::text AS item
-FROM numbered key
-CROSS JOIN LATERAL (
-    SELECT r.run_key, r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms FROM results r
+-- name: results_of_keys  (the public results with these keys, in this order, until the page is large)
+WITH listed_keys AS (
+    SELECT * FROM unnest(:run_keys::uuid[], :case_keys::bigint[]) WITH ORDINALITY AS key (run_key, case_key, row_no)
+), {listed_items}
+{fitting_items}
+ORDER BY row_no
+
+-- name: fitting_items  (the items of a page: it ends after the item with which it becomes large)
+SELECT row_no, item FROM (
+    SELECT row_no, item, sum(octet_length(item)) OVER (ORDER BY row_no) - octet_length(item) < {page_bytes} AS fits
+    FROM listed_items
+) sized
+WHERE fits
+
+-- name: listed_items  (CTEs that write the public result of each row of `listed_keys` as JSON)
+-- Results of one page share runs, so the members of a run are written once. Every join is a FULL JOIN, which PostgreSQL
+-- always executes as a hash or merge join. The estimates of CTEs are so wrong that it would otherwise choose nested
+-- loops, whose time is quadratic.
+listed_facts AS MATERIALIZED (
+    {facts}
+), listed_runs AS MATERIALIZED (
+    SELECT
+        r.run_key, {run_members}
+    FROM runs r WHERE r.org_id = :org_id AND r.run_key = ANY (ARRAY(SELECT run_key FROM listed_facts))
+), listed_cases AS MATERIALIZED (
+    SELECT
+        c.case_key, {case_members}
+    FROM cases c WHERE c.org_id = :org_id AND c.case_key = ANY (ARRAY(SELECT case_key FROM listed_facts))
+), listed_failures AS MATERIALIZED (
+    SELECT fact.row_no, detail.summary FROM listed_facts fact CROSS JOIN LATERAL (
+        SELECT detail.summary FROM result_details detail
+        WHERE detail.org_id = :org_id AND detail.run_key = fact.run_key AND detail.case_key = fact.case_key
+          AND {is_shown_failure} LIMIT 1
+    ) detail
+    WHERE fact.status <> 'p' OR fact.flaky
+), written_items AS MATERIALIZED (
+    SELECT
+        fact.row_no,
+        '{' || {result_members} || '}' AS item
+    FROM listed_facts fact
+    FULL JOIN listed_runs run ON run.run_key = fact.run_key
+    FULL JOIN listed_cases test_case ON test_case.case_key = fact.case_key
+    FULL JOIN listed_failures detail ON detail.row_no = fact.row_no
+), listed_items AS (  -- without results whose run was deleted
+    SELECT row_no, item FROM written_items WHERE item IS NOT NULL
+)
+
+-- name: facts_examined  (the candidates are rows of results and have all columns)
+SELECT * FROM listed_keys
+
+-- name: facts_by_key  (LIMIT 1 keeps the planner from joining complete tables)
+SELECT key.row_no, key.run_key, fact.*
+FROM listed_keys key CROSS JOIN LATERAL (
+    SELECT {fact_columns} FROM results r
     WHERE r.org_id = :org_id AND r.run_key = key.run_key AND r.case_key = key.case_key LIMIT 1
 ) fact
-CROSS JOIN LATERAL (
-    SELECT r.run_id, r.project_id, r.environment, r.branch, r.completed_at FROM runs r
-    WHERE r.org_id = :org_id AND r.run_key = key.run_key LIMIT 1
-) run
-CROSS JOIN LATERAL (
-    SELECT c.case_id, c.variant, c.suite, c.name, c.file FROM cases c
-    WHERE c.org_id = :org_id AND c.case_key = key.case_key LIMIT 1
-) test_case
-LEFT JOIN LATERAL (
-    SELECT detail.summary FROM result_details detail
-    WHERE (fact.status <> 'p' OR fact.flaky) AND detail.org_id = :org_id AND detail.run_key = key.run_key
-      AND detail.case_key = key.case_key AND {is_shown_failure} LIMIT 1
-) detail ON true
-CROSS JOIN LATERAL (
-    SELECT
-        {result_fields}
-) listed_result
-WHERE key.matches AND key.row_no <= key.page_rows
 
--- name: result_fields  (the public result object: of a list, of a history, and as the first part of one result)
-result_id(fact.run_key, fact.case_key) AS id, run.run_id, run.project_id, run.environment, run.branch,
-case_public_id(fact.case_key) AS "case", test_case.case_id, test_case.variant, test_case.suite, test_case.name, test_case.file,
-status_name(fact.status) AS status, fact.flaky, fact.attempts, known_duration(fact.duration_ms) AS duration_ms,
-rfc3339({started_at}) AS started_at, rfc3339(run.completed_at) AS completed_at,
-detail.summary AS failure_summary
+-- name: fact_columns
+r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms
+
+-- name: result_members  (the public result object without braces: of a list, of a history, and the first part of one result)
+'"id":"res_' || run.hex || test_case.hex || '",' || run.members || ',"case":"case_' || test_case.hex || '",'
+|| test_case.members || ',"status":"' || status_name(fact.status) || '","flaky":' || fact.flaky::text
+|| ',"attempts":' || fact.attempts || ',"duration_ms":' || coalesce(known_duration(fact.duration_ms)::text, 'null')
+|| ',"started_at":' || coalesce('"' || rfc3339({started_at}) || '"', 'null')
+|| ',"completed_at":"' || run.completed_text || '","failure_summary":' || coalesce(to_json(detail.summary)::text, 'null')
+
+-- name: run_members  (the members that describe the run of a result)
+replace(r.run_key::text, '-', '') AS hex, r.completed_at, rfc3339(r.completed_at) AS completed_text,
+'"run_id":' || to_json(r.run_id) || ',"project_id":' || to_json(r.project_id)
+|| ',"environment":' || coalesce(to_json(r.environment)::text, 'null')
+|| ',"branch":' || coalesce(to_json(r.branch)::text, 'null') AS members
+
+-- name: case_members  (the members that describe the case of a result)
+lpad(to_hex(c.case_key), 16, '0') AS hex,
+'"case_id":' || coalesce(to_json(c.case_id)::text, 'null') || ',"variant":' || c.variant || ',"suite":' || to_json(c.suite)
+|| ',"name":' || to_json(c.name) || ',"file":' || coalesce(to_json(c.file)::text, 'null') AS members
 
 -- name: is_shown_failure  (the row with the failure of a result; for a flaky result, that of its last failing attempt)
 (detail.is_last_attempt AND detail.status <> 'p' OR detail.flaky)
@@ -77,8 +125,7 @@ detail.summary AS failure_summary
 known_start(run.completed_at, fact.started_offset_ms)
 
 -- name: rows_of_runs  (the candidates are runs; {driver} chooses the index, and the other filters are checked per run)
-SELECT run.run_key, candidate.case_key, coalesce(candidate.matches, false) AS matches,
-       run.row_no = {run_budget} OR row_number() OVER () = {row_budget} AS is_edge
+SELECT run.run_key, candidate.*, run.row_no = {run_budget} OR row_number() OVER () = {row_budget} AS is_edge
 FROM (
     SELECT
         r.run_key, r.project_id, row_number() OVER () AS row_no,
@@ -90,7 +137,7 @@ FROM (
     ) r
 ) run
 LEFT JOIN LATERAL (  -- OFFSET 0: a run that doesn't match costs nothing; a condition would be checked per partition
-    SELECT candidate.case_key, candidate.matches
+    SELECT candidate.*
     FROM (SELECT run.run_key, run.project_id WHERE run.matches OFFSET 0) run CROSS JOIN LATERAL (
         {rows}
     ) candidate
@@ -145,7 +192,7 @@ environment = :environment
 true
 
 -- name: rows_any  (every result of the run)
-SELECT r.case_key, {row_filters} AS matches
+SELECT {fact_columns}, {row_filters} AS matches
 FROM results r
 WHERE r.org_id = :org_id AND r.run_key = run.run_key
   AND (r.run_key, r.case_key) < (:before_run, :before_case)
@@ -184,7 +231,7 @@ LEFT JOIN LATERAL (
 ) r ON true
 
 -- name: rows_of_case  (looks up the case once per run)
-SELECT r.case_key, {row_filters} AS matches
+SELECT {fact_columns}, {row_filters} AS matches
 FROM results r
 WHERE r.org_id = :org_id AND r.run_key = run.run_key AND r.case_key = :case_key
   AND (r.run_key, r.case_key) < (:before_run, :before_case)
@@ -205,11 +252,11 @@ LEFT JOIN LATERAL (
 ) r ON true
 
 -- name: all_rows_any  (without filters on runs or cases, the list is the primary key)
-SELECT r.run_key, r.case_key, {row_filters} AS matches, row_number() OVER () = {row_budget} AS is_edge
+SELECT r.*, {row_filters} AS matches, row_number() OVER () = {row_budget} AS is_edge
 FROM (
-    SELECT run_key, case_key, status, flaky FROM results
-    WHERE org_id = :org_id AND (run_key, case_key) < (:before_run, :before_case) AND run_key >= :first_key
-    ORDER BY run_key DESC, case_key DESC LIMIT {row_budget}
+    SELECT r.run_key, {fact_columns} FROM results r
+    WHERE r.org_id = :org_id AND (r.run_key, r.case_key) < (:before_run, :before_case) AND r.run_key >= :first_key
+    ORDER BY r.run_key DESC, r.case_key DESC LIMIT {row_budget}
 ) r
 
 -- name: all_rows_not_passed  (every index entry matches, so no budget is necessary)
@@ -247,10 +294,44 @@ LEFT JOIN LATERAL (
 ) run ON true
 
 -- name: one_result
-SELECT row_to_json(item)::text
-FROM (
+SELECT '{' || {result_members} || ',' || substr(row_to_json(item)::text, 2)
+FROM results fact
+JOIN runs stored_run ON stored_run.org_id = fact.org_id AND stored_run.run_key = fact.run_key
+JOIN cases stored_case ON stored_case.org_id = fact.org_id AND stored_case.case_key = fact.case_key
+CROSS JOIN LATERAL (
     SELECT
-        {result_fields},
+        {run_members}
+    FROM (SELECT stored_run.*) r
+) run
+CROSS JOIN LATERAL (
+    SELECT
+        {case_members}
+    FROM (SELECT stored_case.*) c
+) test_case
+LEFT JOIN LATERAL (
+    SELECT d.logs_ref, d.line, d.properties FROM result_details d
+    WHERE d.org_id = fact.org_id AND d.run_key = fact.run_key AND d.case_key = fact.case_key AND d.is_last_attempt
+    LIMIT 1
+) last_attempt ON true
+LEFT JOIN LATERAL (
+    SELECT d.type, d.message, d.details, d.summary FROM result_details d
+    WHERE d.org_id = fact.org_id AND d.run_key = fact.run_key AND d.case_key = fact.case_key
+      AND CASE WHEN fact.flaky THEN d.flaky ELSE d.is_last_attempt END
+    LIMIT 1
+) detail ON true
+CROSS JOIN LATERAL (
+    SELECT json_agg(one ORDER BY one.attempt) AS attempts FROM (
+        SELECT
+            detail.attempt, status_name(detail.status) AS status,
+            known_duration(detail.duration_ms) AS duration_ms,
+            rfc3339(known_start(run.completed_at, detail.started_offset_ms)) AS started_at,
+            {failure} AS failure, detail.logs_ref
+        FROM result_details detail
+        WHERE detail.org_id = :org_id AND detail.run_key = :run_key AND detail.case_key = :case_key
+    ) one
+) earlier
+CROSS JOIN LATERAL (
+    SELECT
         last_attempt.line, coalesce(last_attempt.properties, '{}') AS properties, last_attempt.logs_ref,
         {failure} AS failure,
         coalesce(earlier.attempts, json_build_array(json_build_object(
@@ -259,37 +340,12 @@ FROM (
         (SELECT row_to_json(run_object) FROM (
             SELECT
                 {run_fields}
-            FROM (SELECT run.*) r
+            FROM (SELECT stored_run.*) r
         ) run_object) AS run,
         :link_base::text || '/v1/results/' || result_id(fact.run_key, fact.case_key) || '/artifacts' AS artifacts_url
-    FROM results fact
-    JOIN runs run ON run.org_id = fact.org_id AND run.run_key = fact.run_key
-    JOIN cases test_case ON test_case.org_id = fact.org_id AND test_case.case_key = fact.case_key
-    LEFT JOIN LATERAL (
-        SELECT d.logs_ref, d.line, d.properties FROM result_details d
-        WHERE d.org_id = fact.org_id AND d.run_key = fact.run_key AND d.case_key = fact.case_key AND d.is_last_attempt
-        LIMIT 1
-    ) last_attempt ON true
-    LEFT JOIN LATERAL (
-        SELECT d.type, d.message, d.details, d.summary FROM result_details d
-        WHERE d.org_id = fact.org_id AND d.run_key = fact.run_key AND d.case_key = fact.case_key
-          AND CASE WHEN fact.flaky THEN d.flaky ELSE d.is_last_attempt END
-        LIMIT 1
-    ) detail ON true
-    CROSS JOIN LATERAL (
-        SELECT json_agg(one ORDER BY one.attempt) AS attempts FROM (
-            SELECT
-                detail.attempt, status_name(detail.status) AS status,
-                known_duration(detail.duration_ms) AS duration_ms,
-                rfc3339(known_start(run.completed_at, detail.started_offset_ms)) AS started_at,
-                {failure} AS failure, detail.logs_ref
-            FROM result_details detail
-            WHERE detail.org_id = :org_id AND detail.run_key = :run_key AND detail.case_key = :case_key
-        ) one
-    ) earlier
-    WHERE fact.org_id = :org_id AND fact.run_key = :run_key AND fact.case_key = :case_key
-      AND (:project_id::text IS NULL OR run.project_id = :project_id)
 ) item
+WHERE fact.org_id = :org_id AND fact.run_key = :run_key AND fact.case_key = :case_key
+  AND (:project_id::text IS NULL OR stored_run.project_id = :project_id)
 
 -- name: failure
 CASE WHEN coalesce(detail.type, detail.message, detail.details) IS NOT NULL

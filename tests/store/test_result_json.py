@@ -1,0 +1,142 @@
+"""The JSON of results that the list statements write equals what PostgreSQL's own JSON functions write."""
+
+import random
+from typing import Any
+
+import asyncpg
+import orjson
+import pytest
+
+from service.domain.filters import Position, ResultFilter
+from service.domain.ids import CaseKey, RunKey
+from service.store.postgres import composition, database
+from service.store.queries import comparison as read_comparison
+from service.store.queries import results as read_results
+from tests.run_events import result, run_event
+from tests.store.filled import ORG, fill
+from tests.stored import Store
+
+# The public object as defined by its columns, in the order of the list.
+EXPECTED = """
+SELECT fact.run_key, fact.case_key, row_to_json(item)::text FROM results fact
+JOIN runs run USING (org_id, run_key) JOIN cases test_case USING (org_id, case_key)
+LEFT JOIN result_details detail
+    ON (detail.org_id, detail.run_key, detail.case_key) = (fact.org_id, fact.run_key, fact.case_key)
+    AND CASE WHEN fact.flaky THEN detail.flaky ELSE detail.is_last_attempt AND detail.status <> 'p' END
+CROSS JOIN LATERAL (
+    SELECT result_id(fact.run_key, fact.case_key) AS id, run.run_id, run.project_id, run.environment, run.branch,
+           case_public_id(fact.case_key) AS "case", test_case.case_id, test_case.variant, test_case.suite,
+           test_case.name, test_case.file, status_name(fact.status) AS status, fact.flaky, fact.attempts,
+           known_duration(fact.duration_ms) AS duration_ms,
+           rfc3339(known_start(run.completed_at, fact.started_offset_ms)) AS started_at,
+           rfc3339(run.completed_at) AS completed_at, detail.summary AS failure_summary
+) item
+WHERE fact.org_id = 1 ORDER BY fact.run_key DESC, fact.case_key DESC
+"""
+TEXTS = [
+    '"quoted" \\ back/slash',
+    "tab\tline\nreturn\r",
+    "\x01\x1f\x7f",
+    "日本語 🚀 é",
+    "</script>&",
+    "%s {x} :y $1",
+    " ",
+]
+PRINTABLE = [text for text in TEXTS if text.isprintable()]
+
+
+def special_event(rng: random.Random, number: int) -> Any:
+    """Return a run whose texts need escapes, with every optional field present or missing."""
+
+    def text() -> str:
+        return rng.choice(TEXTS) + str(rng.randint(0, 3))
+
+    def identifier() -> str:
+        return rng.choice(PRINTABLE) + str(rng.randint(0, 3))
+
+    def maybe(value: Any) -> Any:
+        return rng.choice([value, None])
+
+    def outcome(index: int) -> Any:
+        failed = {"status": "failed", "failure": {"type": text(), "message": text()}}
+        passed = {"status": "passed", "duration_ms": rng.randint(0, 10**6)}
+        attempts: Any = rng.choice([[failed, passed], [failed, failed], [passed]])
+        fields: Any = rng.choice(
+            [{}, {"variant": {identifier(): identifier()}}, {"file": text()}, {"attempts": attempts}]
+        )
+        started = f"2026-05-20T1{rng.randint(0, 9)}:59:59.{rng.randint(0, 999):03}Z"
+        case = {"case_id": f"{identifier()} {index}"} if rng.random() < 0.5 else {}
+        optional = {"started_at": maybe(started), "duration_ms": maybe(rng.randint(0, 10**6)), **case, **fields}
+        return result(f"{text()} {index}", attempts[-1]["status"] if "attempts" in fields else "failed",
+                      suite=text(), failure=maybe({"message": text()}), **optional)  # fmt: skip
+
+    results = [outcome(index) for index in range(rng.randint(1, 9))]
+    return run_event(f"run {number} {identifier()}", results, project_id=identifier(), environment=maybe(identifier()),
+                     branch=maybe(text()), completed_at="2026-05-20T12:00:00.007Z")  # fmt: skip
+
+
+@pytest.fixture
+async def expected(store: Store) -> list[tuple[RunKey, CaseKey, Any]]:
+    await fill(store, 20)
+    rng = random.Random(3)
+    receipts = await store.ingest(*(special_event(rng, number) for number in range(30)))
+    assert {receipt.status for receipt in receipts} == {"stored"}
+    rows = [(run_key, case_key, orjson.loads(item)) for run_key, case_key, item in await store.pool.fetch(EXPECTED)]
+    assert len(rows) > 150
+    for name in ("environment", "branch", "case_id", "file", "duration_ms", "started_at", "failure_summary"):
+        assert 0 < sum(item[name] is None for *_, item in rows) < len(rows), name
+    assert any(item["flaky"] for *_, item in rows)
+    assert any(item["variant"] for *_, item in rows)
+    return rows
+
+
+@pytest.mark.parametrize("page_bytes", [composition.MAX_PAGE_BYTES, 3_000])
+async def test_lists_write_the_public_object(
+    expected: list[tuple[RunKey, CaseKey, Any]],
+    api_pool: asyncpg.Pool,
+    monkeypatch: pytest.MonkeyPatch,
+    page_bytes: int,
+) -> None:
+    monkeypatch.setattr(composition, "MAX_PAGE_BYTES", page_bytes)
+    statuses = ("p", "f"), ("f",)
+    async with database.as_organization(api_pool, ORG) as connection:
+        for filter_ in (ResultFilter(), *(ResultFilter(statuses=chosen) for chosen in statuses)):
+            found: list[Any] = []
+            position: Position | None = None
+            while position is not None or not found:
+                page = await read_results.list_page(connection, ORG, filter_, position, 50)
+                assert len(page.data) < page_bytes + 3_000
+                found += orjson.loads(page.data)
+                position = page.next
+                if position is None:
+                    break
+            names = [{"p": "passed", "f": "failed"}[status] for status in filter_.statuses]
+            assert found == [item for *_, item in expected if not names or item["status"] in names]
+
+
+async def test_one_result_begins_with_the_object_of_the_list(
+    expected: list[tuple[RunKey, CaseKey, Any]], api_pool: asyncpg.Pool
+) -> None:
+    async with database.as_organization(api_pool, ORG) as connection:
+        for run_key, case_key, item in expected:
+            text = await read_results.find_one(connection, ORG, (run_key, case_key), None, "http://x")
+            assert text is not None
+            one = orjson.loads(text)
+            assert one | item == one
+            assert one["run"]["run_id"] == item["run_id"]
+            assert list(one)[: len(item)] == list(item)
+
+
+async def test_results_of_keys_are_in_the_requested_order(
+    expected: list[tuple[RunKey, CaseKey, Any]], api_pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requested = random.Random(1).sample(expected, 100)
+    keys = [(run_key, case_key) for run_key, case_key, _ in requested]
+    items = [item for *_, item in requested]
+    async with database.as_organization(api_pool, ORG) as connection:
+        assert [orjson.loads(item) for item in await read_comparison.list_items(connection, ORG, keys)] == items
+        monkeypatch.setattr(composition, "MAX_PAGE_BYTES", 3_000)
+        found = await read_comparison.list_items(connection, ORG, keys)
+    assert [orjson.loads(item) for item in found] == items[: len(found)]
+    assert sum(map(len, found[:-1])) < 3_000
+    assert 0 < len(found) < 50
