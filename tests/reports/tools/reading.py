@@ -29,7 +29,7 @@ from tests.reports.manifests import CORPUS
 
 needs_corpus: Final = pytest.mark.skipif(not CORPUS.exists(), reason="the corpus is missing")
 
-RECEIVED_AT: Final = datetime(2026, 11, 1, 12, tzinfo=UTC)
+RECEIVED_AT: Final = datetime(2027, 1, 1, tzinfo=UTC)
 _ORG: Final = OrgId(1)
 _STORED: Final = StoredPart("path", "name", None, 0, "")
 _RETENTION: Final = timedelta(days=20 * 365)
@@ -107,6 +107,14 @@ def read_run(path: Path, content_type: str | None = None) -> ReadRun:
     completed_at = _time(state.completed_ms) if state.completed_ms != _ms(RECEIVED_AT) else None
     problems = tuple(problem["reason"] for problem in report.problems)
     return ReadRun(cases, _time(state.started_ms), completed_at, problems, state.failures_missing)
+
+
+def outline(path: Path) -> list[tuple[Any, ...]]:
+    """Return suite, name, file, line, status, duration, and summary of all cases of a report."""
+    return [
+        (case.suite, case.name, case.file, case.line, case.status, case.duration_ms, case.summary)
+        for case in read_run(path).cases
+    ]
 
 
 def _parsed(read: ReadUpload) -> ParsedReport:

@@ -45,4 +45,4 @@ def test_run() -> None:
 
     assert len(run.cases) == 10
     # The time has no zone, so that only the duration of 11 ms is known.
-    assert (run.started_at, run.completed_at, run.problems) == ("2026-11-01T11:59:59.989Z", None, ())
+    assert (run.started_at, run.completed_at, run.problems) == ("2026-12-31T23:59:59.989Z", None, ())
