@@ -15,6 +15,12 @@ _COLORS: Final = re.compile(r"(?:\x1b|\ufffd|&(?:amp)?#27;|#x1B|\\e|\?)?\[\d[\d;
 _COLOR_ENDS: Final = ("[0m", "[39m")
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _SPACES: Final = re.compile(r"\s+")
+# Colors whose escape character a reporter removed or replaced, because XML can't contain it. Text such as `[30m]` can
+# also be a duration, so that colors are removed only from a text that contains a reset.
+_RESET: Final = re.compile(r"\[(?:0|22|39)?m")
+_WRITTEN_COLOR: Final = re.compile(r"(?:#x1B|\\x1[bB]|\\u001[bB]|\ufffd)?\[(?:\d{1,3}(?:;\d{1,3})*)?m")
+# pytest: a line of the error, after the source code
+_PYTEST_ERROR: Final = re.compile(r"^E {3}(?=\S)", re.MULTILINE)
 
 # Lines that tools write before the line that explains the failure.
 _UNINFORMATIVE: Final = re.compile(
@@ -22,6 +28,8 @@ _UNINFORMATIVE: Final = re.compile(
     \W*                                                     # separators and markers
     | (?:test\ )?(?:fail|fails|failed|failure|skipped)[:.!]?            # Failed, test failure, FAILED:
     | (?:(?:runtime|build)\ )?error[:.!]?                 # also go-junit-report: Runtime error
+    | none | unknown\ file[:]? | (?:test\ )?skipped[:.!]?                       # Behave and GoogleTest; Catch2
+    | collection\ failure | \W*test\ suite\ failed\ to\ run  # pytest; Jest
     | assert(?:ion)?(?:\ (?:failed|failure|error))?[:.!]?
     | [\w.$\\]*\w(?:Error|Exception|Failure|Failed)[:.]?    # a class without a message
     | [\w\\]+::\w+(?:\ with\ data\ set\ .*)?                # PHPUnit: the name of the test
@@ -48,10 +56,11 @@ def summarize_failure(type_: str | None, message: str | None, details: str | Non
     """Return the first informative line of the message, else of the details, else the type. None if all are empty.
 
     A line that only states that the test failed, or only the class of the error, isn't informative unless no text
-    contains more. Stack frames, blank lines, and escape sequences are removed. The summary has at most 200 characters.
+    contains more. Lines that follow a line with a colon at its end are added. Stack frames, blank lines, and escape
+    sequences are removed. The summary has at most 200 characters.
     """
     for text in (message, details):
-        if summary := next(_informative_lines(text or ""), None):
+        if summary := _join_lines(_informative_lines(text or "")):
             return summary
     for text in (message, details, type_):
         if summary := next(_lines(text or ""), None):
@@ -73,7 +82,20 @@ def strip_escapes(text: str) -> str:
     return _CONTROLS.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n")))
 
 
+def _join_lines(lines: Iterator[str]) -> str | None:
+    """Return the first line, or all lines if the first one only announces the others, as one line."""
+    summary = next(lines, None)
+    if summary and summary.endswith(":"):
+        for line in lines:
+            summary = f"{summary} {line}"
+            if len(summary) >= MAX_SUMMARY:
+                break
+    return summary[:MAX_SUMMARY].rstrip() if summary else None
+
+
 def _informative_lines(text: str) -> Iterator[str]:
+    if error := _PYTEST_ERROR.search(text[:_MAX_EXAMINED]):
+        text = text[error.end() :]
     in_traceback = False
     for line in _lines(text):
         stripped = line[:_MAX_LINE].strip()
@@ -86,5 +108,8 @@ def _informative_lines(text: str) -> Iterator[str]:
 
 
 def _lines(text: str) -> Iterator[str]:
-    """Yield the lines that aren't blank."""
-    return (line for line in strip_escapes(text[:_MAX_EXAMINED]).split("\n") if not line.isspace() and line)
+    """Yield the lines that aren't blank, without colors."""
+    plain = strip_escapes(text[:_MAX_EXAMINED])
+    if _RESET.search(plain):
+        plain = _WRITTEN_COLOR.sub("", plain)
+    return (line for line in plain.split("\n") if not line.isspace() and line)

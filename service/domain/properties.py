@@ -19,9 +19,11 @@ class PropertyCollector:
         self._bytes = 0
 
     def add(self, name: str, value: str) -> bool:
-        """Add a value, and return False if it exceeds the limits. Several values of one name become lines of one."""
-        size = self._bytes + _size(name) + _size(value)
+        """Add a value, and return False if it exceeds the limits. Different values of one name become lines of one."""
         earlier = self.pairs.get(name)
+        if earlier is not None and f"\n{value}\n" in f"\n{earlier}\n":
+            return True
+        size = self._bytes + _size(name) + _size(value)
         if size > MAX_PROPERTIES_BYTES or (earlier is None and len(self.pairs) >= MAX_PROPERTIES):
             return False
         self.pairs[name] = value if earlier is None else f"{earlier}\n{value}"

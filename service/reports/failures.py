@@ -17,4 +17,4 @@ def join_failures(failures: Sequence[Failure]) -> Failure:
 
 def _full_text(failure: Failure) -> str:
     message, details = failure.get("message") or "", failure.get("details") or ""
-    return details if message in details else f"{message}\n{details}".rstrip()
+    return details if message.strip() in details else f"{message}\n{details}".rstrip()

@@ -11,7 +11,7 @@ from service.reports.attachments import MAX_ATTACHMENTS, Attachment, references
 from service.reports.attempts import MAX_ATTEMPTS, attempts_of
 from service.reports.bounded_text import BoundedText
 from service.reports.failures import MAX_COLLECTED, join_failures
-from service.reports.junit_dialects import allows_failures
+from service.reports.junit_dialects import allows_failures, names_test_file, repeats_title
 from service.reports.metadata import UnreadableDurations
 from service.reports.not_run import NOT_RUN, NOT_RUN_FLAGS
 from service.reports.output import OutputPart, of_attempt, set_output
@@ -56,7 +56,7 @@ class JUnitSuite:
         self.root: str | None = root or (parent.root if parent else None)
         name = "" if root else portable_name(name, self.root)
         self.path: tuple[str, ...] = (*(parent.path if parent else ()), *filter(None, (project, name)))
-        own_file = attributes.get("file") or attributes.get("filepath")
+        own_file = attributes.get("file") or attributes.get("filepath") or (name if names_test_file(name) else None)
         self.file: str | None = parent.file if parent else None
         self.relative_file: str | None = parent.relative_file if parent else None
         if own_file:
@@ -140,7 +140,9 @@ def result_of(case: JUnitCase, unreadable: UnreadableDurations) -> ResultIn:
     attributes, suite = case.attributes, case.suite
     name = attributes.get("name", "")
     classname = attributes.get("classname")
-    label = suite.labels.get(classname) if classname != name else None
+    label = suite.labels.get(classname)
+    if label and classname and name.endswith(classname):
+        label = None
     if name[:1] in UNUSUAL_STARTS or name[1:2] == ":":
         name, label = _name_of(attributes, suite), None
     result: ResultIn = {"suite": label or _label_of(attributes, suite, name), "name": name, "status": "passed"}
@@ -172,18 +174,18 @@ def suite_level_result(outcome: JUnitElement, suite: JUnitSuite) -> ResultIn:
 
 
 def _name_of(attributes: XmlAttributes, suite: JUnitSuite) -> str:
-    """Return the name, or the class or file of a case without a name."""
+    """Return the name, or the class, file, or suite of a case without a name."""
     name = attributes.get("name") or attributes.get("classname") or attributes.get("class")
-    return portable_name(name, suite.root) if name else _file_of(attributes, suite) or ""
+    return portable_name(name, suite.root) if name else _file_of(attributes, suite) or "".join(suite.path[-1:])
 
 
 def _label_of(attributes: XmlAttributes, suite: JUnitSuite, name: str) -> str:
-    """Return the suite by the class, or by the file if the class is missing or repeats the name.
+    """Return the suite by the class, or by the file if the class is missing or repeats the name or its end.
 
     xcresult states an absolute file only for failures, so that such a file is used only if the label would be empty.
     """
     classname = attributes.get("classname") or attributes.get("class")
-    if classname and classname not in (name, attributes.get("name")):
+    if classname and classname not in (name, attributes.get("name")) and not repeats_title(name, classname):
         return suite.label(classname)
     own_file = attributes.get("file")
     file = relative_path(own_file, suite.root) if own_file else suite.relative_file

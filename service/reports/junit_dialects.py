@@ -1,10 +1,13 @@
 """Detection of the producers of JUnit XML that need special rules."""
 
+import re
 from typing import Final
 
 from service.reports.xml_reader import XmlAttributes
 
 _PLAYWRIGHT_ROOT: Final = ["id", "name", "tests", "failures", "skipped", "errors", "time"]
+# A suite of Vitest, of Playwright, or of jest-junit with the name `{filepath}`.
+_TEST_FILE: Final = re.compile(r"(?:[^\s:]*/[^\s:/]+|[^\s:/]+\.(?:test|spec|cy))\.[cm]?[jt]sx?")
 
 
 def is_playwright(root: XmlAttributes) -> bool:
@@ -31,3 +34,16 @@ def repeats_cases(name: str, value: str) -> bool:
 def allows_failures(skip_message: str) -> bool:
     """Return whether the message is of Catch2 for a case with the tag `[!mayfail]`, whose failures don't count."""
     return "!mayfail" in skip_message
+
+
+def names_test_file(suite_name: str) -> bool:
+    """Return whether a suite has the path of a JavaScript or TypeScript file as its name."""
+    return _TEST_FILE.fullmatch(suite_name) is not None
+
+
+def repeats_title(name: str, classname: str) -> bool:
+    """Return whether the class is only the title of the test, as in mocha-junit-reporter.
+
+    The name is the title after the titles of all suites.
+    """
+    return name.endswith(f" {classname}")

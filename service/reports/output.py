@@ -1,5 +1,6 @@
 """The output of results that didn't pass. The outputs of all reports of one upload are in one file."""
 
+import re
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import BinaryIO, Final, NamedTuple, cast
@@ -12,6 +13,8 @@ from service.reports.bounded_text import BoundedText
 MAX_FILE_BYTES: Final = 64 * 2**20  # of all outputs of one upload, with their headings
 _MAX_SUITES: Final = 10_000
 _MAX_HEADING: Final = 500  # characters
+# pytest writes a heading above each captured text, also if the text is empty. Playwright writes references to files.
+_BLANK: Final = re.compile(rb"\s*(?:(?:-+ Captured (?:Log|Out|Err) -+|\[\[ATTACHMENT\|[^\n]*\]\])\s*)*")
 
 
 class OutputPart(TypedDict):
@@ -66,7 +69,7 @@ class OutputWriter:
         return [f"output: {self.dropped} outputs were not stored; {limits}"] if self.dropped else []
 
     def _write(self, heading: str, name: str, data: bytes) -> OutputPart | None:
-        if not data or data.isspace():
+        if _BLANK.fullmatch(data):
             return None
         title = f"=== {heading}: {name} ===\n".encode("utf-8", "replace")
         if self.size + len(title) + len(data) + 1 > MAX_FILE_BYTES:

@@ -7,7 +7,7 @@ SUITE_LEVEL_NAME: Final = "(suite)"  # name of the case for a failure of a suite
 SEPARATOR: Final = " > "
 MAX_LABEL: Final = 1_200  # exceeds the stored length, so that ingest notes the truncation; each case repeats the label
 
-_CLASS_SEPARATORS: Final = (".", "::", "/")
+_CLASS_SEPARATORS: Final = (".", "::", "/", SEPARATOR)
 
 
 def suite_label(path: Sequence[str], classname: str = "", file: str | None = None) -> str:

@@ -13,6 +13,7 @@ _DECIMAL_COMMA: Final = re.compile(r"(?:0|\d+),(?:\d{1,2}|\d{4,})|0,\d{3}")
 _TIME_SPAN: Final = re.compile(r"(?:(\d{1,9})\.)?(\d{1,9}):(\d\d):(\d\d(?:\.\d{1,9})?)", re.ASCII)
 _MAX_CHARACTERS: Final = 40
 _FIRST_YEAR: Final = 1990  # tools write the year 1 or 1970 if they don't know the time
+_FIRST_MS: Final = 10**11
 
 
 def milliseconds(seconds: str) -> float | None:
@@ -62,11 +63,15 @@ def utc_timestamp(text: str | None) -> datetime | None:
 
 
 def epoch_ms(value: Any) -> datetime | None:
-    """Parse a JSON number of milliseconds since 1970. Return None if it is invalid."""
+    """Parse a JSON number of milliseconds since 1970. Return None if it is invalid.
+
+    A number that would be a time before 1974 is in seconds: playwright-ctrf-json-reporter writes the times of the run
+    in milliseconds, but those of its tests in seconds.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
-        return _plausible(datetime.fromtimestamp(value / 1000, UTC))
+        return _plausible(datetime.fromtimestamp(value / 1000 if value >= _FIRST_MS else value, UTC))
     except (ValueError, OverflowError, OSError):
         return None
 

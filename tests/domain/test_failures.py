@@ -7,6 +7,9 @@ from service.domain.failures import MAX_SUMMARY, strip_escapes, summarize_failur
 GO = "=== RUN   TestPays\n    pays_test.go:12: expected 1, got 2\n--- FAIL: TestPays (0.00s)\n"
 JEST = "\x1b[31mexpect(\x1b[39mreceived\x1b[31m).toBe(\x1b[39mexpected\x1b[31m)\x1b[39m\n\nExpected: 2\nReceived: 1"
 NEXTEST = "thread 'pays' panicked at src/lib.rs:5:9:\nassertion `left == right` failed\n  left: 1\n right: 2"
+PYTEST = "ImportError while importing 'test_cart.py'.\nTraceback:\ntest_cart.py:1: in <module>\n    import cart\n"
+PYTEST += "E   ModuleNotFoundError: No module named 'cart'"
+JEST_FILE = "  ● Test suite failed to run\n\n    Cannot find module './cart'\n"
 MINITEST = "Failure:\nShopTest#test_pays [test/shop_test.rb:4]:\nExpected: 1\n  Actual: 2"
 PHPUNIT = "ShopTest::testPays\nFailed asserting that false is true.\n\ntests/ShopTest.php:12"
 MINITEST_LINE = "Failure: ShopTest#test_größe <ü> [test/shop_test.rb:4]: Expected: 1   Actual: 2 "
@@ -46,6 +49,23 @@ PLAYWRIGHT = "  [chromium] › cart.spec.ts:3:5 › adds ─────\n\n    
         pytest.param("java.lang.AssertionError", None, JAVA, "java.lang.AssertionError", id="surefire"),
         pytest.param("AssertionError", None, MOCHA, "AssertionError: expected 1 to equal 2", id="mocha"),
         pytest.param("AssertionError", "assert 1 == 2", "def test():\n>  assert 1 == 2", "assert 1 == 2", id="pytest"),
+        pytest.param(
+            None, "collection failure", PYTEST, "ModuleNotFoundError: No module named 'cart'", id="collection"
+        ),
+        pytest.param(None, None, JEST_FILE, "Cannot find module './cart'", id="jest file"),
+        pytest.param(
+            None, "Parent suite setup failed:\nno card", None, "Parent suite setup failed: no card", id="robot"
+        ),
+        pytest.param(
+            None, "cart.cc:7\nValues:\n  a\n    Which is: 3\n  4", None, "Values: a Which is: 3 4", id="values"
+        ),
+        pytest.param(None, "unknown file\nC++ exception", None, "C++ exception", id="c++ exception"),
+        pytest.param("NoneType", "None", "Failing step: Given a cart", "Failing step: Given a cart", id="behave"),
+        pytest.param("SKIP", None, "SKIPPED\nno network", "no network", id="catch2 skip"),
+        pytest.param(
+            None, "line [31mred[0m #x1B[1mbold#x1B[0m \\u001b[2mx\\x1b[0m", None, "line red bold x", id="colors"
+        ),
+        pytest.param(None, "exceeded [30m] of [5m", None, "exceeded [30m] of [5m", id="durations"),
         pytest.param("java.io.IOException", "java.io.IOException", "disk full", "disk full", id="bare class"),
         pytest.param("Timeout", None, None, "Timeout", id="only a type"),
         pytest.param(None, "FAIL", None, "FAIL", id="only an uninformative message"),

@@ -113,15 +113,31 @@ def test_prefix_is_removed_once(tmp_path: Path) -> None:
     [
         ('name="s"', 'name="" classname="k"', ("s", "k")),
         ('name="s" file="/ci/x/t.js"', 'name=""', ("s", "t.js")),
-        ('name="s"', "", ("s", "")),
+        ('name="s"', "", ("s", "s")),
         ("", 'name="c" classname="c"', ("c", "c")),
         ("", 'name="c" file="/ci/x/t.js"', ("t.js", "c")),
+        ('name="totals"', 'name="cart totals adds" classname="adds"', ("totals", "cart totals adds")),
+        ('name="cart"', 'name="adds" classname="cart &gt; totals"', ("cart > totals", "adds")),
+        ('name="src/a.test.js"', 'name="" classname=""', ("src/a.test.js", "src/a.test.js")),
         ('name="\ufeffs"', 'name="\ufeffc" classname="\ufeffk"', ("s > k", "c")),
         ('name="/ci/x/a.js"', 'name="/ci/x/a.js:7"', ("a.js", "a.js:7")),
         ('name="/w/src/a.js"', 'name="org.eslint" classname="/home/ci/w/src/a"', ("a.js > a", "org.eslint")),
         ('name="/users/list"', 'name="/users/{id}"', ("/users/list", "/users/{id}")),
     ],
-    ids=["class", "file", "nothing", "suite by class", "suite by file", "byte order mark", "paths", "eslint", "routes"],
+    ids=[
+        "class",
+        "file",
+        "suite",
+        "suite by class",
+        "suite by file",
+        "mocha",
+        "jest",
+        "vitest",
+        "byte order mark",
+        "paths",
+        "eslint",
+        "routes",
+    ],
 )
 def test_empty_and_unusual_names(suite: str, case: str, identity: tuple[str, str], tmp_path: Path) -> None:
     (result,) = convert_cases(f"<testcase {case}/>", tmp_path, suite)

@@ -67,6 +67,14 @@ def test_blank_output_is_omitted(tmp_path: Path) -> None:
     assert (texts(upload), upload.output) == ([{}], None)
 
 
+@pytest.mark.parametrize("text", ["--- Captured Log ---\n\n--- Captured Out ---\n", "\n[[ATTACHMENT|a/b.png]]\n"])
+def test_headings_and_references_to_files_are_no_output(text: str, tmp_path: Path) -> None:
+    output_element = f"<system-out>{text}</system-out>"
+    upload = read(tmp_path, f"<testsuite><testcase name='a'><error/>{output_element}</testcase></testsuite>")
+
+    assert (texts(upload), upload.output) == ([{}], None)
+
+
 def test_several_outputs_of_one_case_are_one_text(tmp_path: Path) -> None:
     upload = read(
         tmp_path,

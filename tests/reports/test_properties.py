@@ -51,6 +51,14 @@ def test_repeated_property_of_pytest_has_several_lines(tmp_path: Path) -> None:
     assert results[-1]["properties"] == {"a": "1\n2"}
 
 
+def test_repeated_values_of_a_property_are_one_line() -> None:
+    collector = PropertyCollector()
+    for value in ("1", "12", "1", "2", "12"):
+        assert collector.add("a", value)
+
+    assert collector.pairs == {"a": "1\n12\n2"}
+
+
 def test_property_can_be_an_attribute_or_text(tmp_path: Path) -> None:
     (result,) = convert_cases(
         "<testcase name='c'><properties><property name='id' value='C1'/><property name='steps'>one\ntwo</property>"

@@ -80,6 +80,10 @@ def test_milliseconds_since_1970_are_parsed() -> None:
     assert epoch_ms(1_779_278_400_000) == datetime(2026, 5, 20, 12, tzinfo=UTC)
 
 
+def test_seconds_since_1970_are_parsed() -> None:
+    assert epoch_ms(1_779_278_400) == datetime(2026, 5, 20, 12, tzinfo=UTC)
+
+
 @pytest.mark.parametrize("given", [0, -1, 10**400, float("inf"), float("nan"), True, "1779278400000", None])
 def test_invalid_milliseconds_since_1970_are_none(given: Any) -> None:
     assert epoch_ms(given) is None
