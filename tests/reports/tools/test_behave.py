@@ -9,7 +9,9 @@ CART: Final = OWN / "behave" / "TESTS-cart.xml"
 HOOK: Final = OWN / "behave" / "TESTS-hook.xml"
 SUITE: Final = "cart.Cart — Warenkorb"
 LINE: Final = "-" * 80
-UNDEFINED: Final = "Failing step: When nobody wrote this step ... undefined in 0.000s"
+UNDEFINED: Final = (
+    "Failing step: When nobody wrote this step ... undefined in 0.000s"  # codespell:ignore nobody - text of the report
+)
 HOOK_ERROR: Final = "HOOK-ERROR in before_scenario: RuntimeError: no database"
 
 
