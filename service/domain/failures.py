@@ -11,14 +11,10 @@ _MAX_LINE: Final = 400
 # Escape sequences of terminals (ECMA-48): CSI, OSC, and those of two characters.
 _ESCAPES: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
 # Colors whose escape character was replaced or removed, because XML can't contain it.
-_COLORS: Final = re.compile(r"(?:\x1b|\ufffd|&(?:amp)?#27;|#x1B|\\e|\?)?\[\d[\d;]*m(?!\])")
+_COLORS: Final = re.compile(r"(?:\x1b|\ufffd|&(?:amp)?#27;|#x1B|\\x1b|\\u001b|\\e|\?)?\[\d[\d;]*m(?!\])", re.IGNORECASE)
 _COLOR_ENDS: Final = ("[0m", "[39m")
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _SPACES: Final = re.compile(r"\s+")
-# Colors whose escape character a reporter removed or replaced, because XML can't contain it. Text such as `[30m]` can
-# also be a duration, so that colors are removed only from a text that contains a reset.
-_RESET: Final = re.compile(r"\[(?:0|22|39)?m")
-_WRITTEN_COLOR: Final = re.compile(r"(?:#x1B|\\x1[bB]|\\u001[bB]|\ufffd)?\[(?:\d{1,3}(?:;\d{1,3})*)?m")
 # pytest: a line of the error, after the source code
 _PYTEST_ERROR: Final = re.compile(r"^E {3}(?=\S)", re.MULTILINE)
 
@@ -28,7 +24,7 @@ _UNINFORMATIVE: Final = re.compile(
     \W*                                                     # separators and markers
     | (?:test\ )?(?:fail|fails|failed|failure|skipped)[:.!]?            # Failed, test failure, FAILED:
     | (?:(?:runtime|build)\ )?error[:.!]?                 # also go-junit-report: Runtime error
-    | none | unknown\ file[:]? | (?:test\ )?skipped[:.!]?                       # Behave and GoogleTest; Catch2
+    | none | unknown\ file:?                               # Behave; GoogleTest
     | collection\ failure | \W*test\ suite\ failed\ to\ run  # pytest; Jest
     | assert(?:ion)?(?:\ (?:failed|failure|error))?[:.!]?
     | [\w.$\\]*\w(?:Error|Exception|Failure|Failed)[:.]?    # a class without a message
@@ -108,8 +104,5 @@ def _informative_lines(text: str) -> Iterator[str]:
 
 
 def _lines(text: str) -> Iterator[str]:
-    """Yield the lines that aren't blank, without colors."""
-    plain = strip_escapes(text[:_MAX_EXAMINED])
-    if _RESET.search(plain):
-        plain = _WRITTEN_COLOR.sub("", plain)
-    return (line for line in plain.split("\n") if not line.isspace() and line)
+    """Yield the lines that aren't blank."""
+    return (line for line in strip_escapes(text[:_MAX_EXAMINED]).split("\n") if not line.isspace() and line)
