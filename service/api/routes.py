@@ -188,7 +188,7 @@ _EVENT_ROUTES: Final = (
 _WEBHOOK_ROUTES: Final = (
     Route("POST", "/webhooks", webhooks.create_webhook, "webhooks:manage", Operation(
         "create_webhook", "Register a webhook", {201: out.WebhookWithSecret}, body=webhook_contracts.WebhookIn,
-        description="Only this response contains the secret.",
+        description="Only this response contains the secret that the service generated.",
     )),
     Route("GET", "/webhooks", webhooks.list_webhooks, "webhooks:manage", Operation(
         "list_webhooks", "List webhooks, newest first", page_of(out.Webhook), queries.PageQuery,

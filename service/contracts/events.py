@@ -39,8 +39,13 @@ class RunLinks(TypedDict):
 
 
 class RunObject(TypedDict):
-    """A run at the time of the event. Later events of the same run have a higher `revision`."""
+    """A run at the time of the event. Later events of the same run have a higher `revision`.
 
+    `id` equals `run_id`, and `organization_id` is the slug of the organization.
+    """
+
+    id: str
+    organization_id: str
     run_id: str
     project_id: str
     environment: str | None

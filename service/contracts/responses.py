@@ -133,6 +133,8 @@ class Project(TypedDict):
 class Run(TypedDict):
     """A validation run."""
 
+    id: Annotated[str, Field(description="Equal to run_id")]
+    organization_id: Annotated[str, Field(description="Slug of the organization")]
     run_id: str
     project_id: str
     environment: str | None
@@ -293,6 +295,7 @@ class Webhook(TypedDict):
     url: str
     description: str
     events: list[str]
+    never_sent: Annotated[list[str], Field(description="The types in `events` that this service never sends")]
     project_id: str | None
     enabled: bool
     disabled_reason: Literal["by_request", "failing", "gone"] | None
@@ -326,7 +329,7 @@ class Quarantine(TypedDict):
 
 @_closed
 class WebhookWithSecret(Webhook):
-    """A webhook with its new secret. The secret is null in a replayed response."""
+    """A webhook with its new secret. The secret is null if the client chose it, and in a replayed response."""
 
     secret: str | None
 

@@ -11,20 +11,33 @@ from service.contracts.validation import NO_NUL
 from service.domain.addresses import is_loopback, is_public, parse_address
 from service.domain.deliveries import DeliveryStatus
 from service.domain.errors import InvalidRequest
-from service.domain.events import EventType
+from service.domain.events import EventType, ZofEventType
+from service.domain.signatures import MAX_SECRET_CHARS, MIN_SECRET_CHARS, check_webhook_secret
 
 _MAX_URL_CHARS: Final = 2_000
 
 
-def _without_duplicates(events: list[EventType]) -> list[EventType]:
+SubscribedType = EventType | ZofEventType
+
+
+def _without_duplicates(events: list[SubscribedType]) -> list[SubscribedType]:
     return list(dict.fromkeys(events))
 
 
 Description = Annotated[str, StringConstraints(max_length=1_000, pattern=NO_NUL)]
 Events = Annotated[
-    list[EventType],
+    list[SubscribedType],
     AfterValidator(_without_duplicates),
     Field(max_length=50, description="The event types to deliver; an empty list means all types"),
+]
+ChosenSecret = Annotated[
+    str,
+    AfterValidator(check_webhook_secret),
+    Field(
+        description="`whsec_` and the base64 of 24 to 64 bytes, or 16 to 256 printable characters. By default, the "
+        "service generates a secret. The response never contains a secret that the client chose.",
+        json_schema_extra={"minLength": MIN_SECRET_CHARS, "maxLength": MAX_SECRET_CHARS},
+    ),
 ]
 
 
@@ -40,6 +53,7 @@ class WebhookIn(_Strict):
     description: Description = ""
     project_id: Identifier | None = Field(None, description="Deliver only the events of this project")
     enabled: bool = True
+    secret: ChosenSecret | None = None
 
 
 class WebhookPatch(_Strict):

@@ -21,6 +21,17 @@ EventType = Literal[
     "quarantine.expired",
 ]
 EVENT_TYPES: Final[tuple[EventType, ...]] = get_args(EventType)
+# The event types of Zof, to which a webhook can subscribe although this service never sends some of them.
+ZofEventType = Literal[
+    "run.completed",
+    "run.failed",
+    "run.started",
+    "remediation.plan_pending",
+    "remediation.approved",
+    "agent.offline",
+    "release.gate_blocked",
+    "integration.error",
+]
 EventSubject = Literal["run", "export", "webhook", "quarantine"]
 
 

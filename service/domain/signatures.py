@@ -11,6 +11,28 @@ ROTATION_OVERLAP: Final = timedelta(hours=24)  # how long the previous secret al
 
 _PREFIX: Final = "whsec_"
 _SECRET_BYTES: Final = 32
+_MIN_KEY_BYTES: Final = 24
+_MAX_KEY_BYTES: Final = 64
+MIN_SECRET_CHARS: Final = 16
+MAX_SECRET_CHARS: Final = 256
+
+
+def check_webhook_secret(secret: str) -> str:
+    """Return a secret that a client chose, if it's valid. Raises ValueError.
+
+    `whsec_` is followed by the base64 of the key. A secret without this prefix is itself the key.
+    """
+    if not secret.startswith(_PREFIX):
+        if not (MIN_SECRET_CHARS <= len(secret) <= MAX_SECRET_CHARS and secret.isprintable()):
+            raise ValueError(f"must have {MIN_SECRET_CHARS} to {MAX_SECRET_CHARS} printable characters")
+        return secret
+    try:
+        size = len(b64decode(secret.removeprefix(_PREFIX), validate=True))
+    except ValueError:
+        size = 0
+    if not _MIN_KEY_BYTES <= size <= _MAX_KEY_BYTES:
+        raise ValueError(f"must be {_PREFIX} and the base64 of {_MIN_KEY_BYTES} to {_MAX_KEY_BYTES} bytes")
+    return secret
 
 
 def new_webhook_secret() -> str:
@@ -34,4 +56,5 @@ def signed_headers(event_id: str, timestamp: int, body: bytes, secrets: Sequence
 
 
 def _standard_signature(secret: str, content: bytes) -> str:
-    return b64encode(hmac.digest(b64decode(secret.removeprefix(_PREFIX)), content, "sha256")).decode()
+    key = b64decode(secret.removeprefix(_PREFIX)) if secret.startswith(_PREFIX) else secret.encode()
+    return b64encode(hmac.digest(key, content, "sha256")).decode()

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from cryptography.fernet import MultiFernet  # imported only if keys are set: the library uses 6 MiB
 
 _MARK: Final = "fernet:"  # a stored secret is fernet:<key ID>:<token>, or plain text
+_PLAIN_MARK: Final = "plain:"  # of a plain text that starts with a mark
 _KEY_ID_CHARS: Final = 8
 
 
@@ -40,13 +41,13 @@ class SecretCipher:
     def encrypt(self, secret: str) -> str:
         """Return the text to store."""
         if self._fernet is None:
-            return secret
+            return _PLAIN_MARK + secret if secret.startswith((_MARK, _PLAIN_MARK)) else secret
         return self.prefix + self._fernet.encrypt(secret.encode()).decode()
 
     def decrypt(self, stored: str) -> str:
         """Return the secret of a stored text. Raises UnknownSecretKey."""
         if not stored.startswith(_MARK):
-            return stored
+            return stored.removeprefix(_PLAIN_MARK)
         key_id, _, token = stored.removeprefix(_MARK).partition(":")
         if self._fernet is None or key_id not in self.key_ids:
             raise UnknownSecretKey(f"RESULTS_SECRET_KEYS: no key has the ID {key_id}")

@@ -32,6 +32,12 @@ async def find_by_slugs(connection: Connection, slugs: Iterable[str]) -> dict[st
     return {row["slug"]: OrgId(row["org_id"]) for row in rows}
 
 
+async def find_slugs(connection: Connection, org_ids: Iterable[OrgId]) -> dict[OrgId, str]:
+    """Return the slugs of organizations."""
+    rows = await connection.fetch(_SQL["find_slugs"], list(org_ids))
+    return {OrgId(row["org_id"]): row["slug"] for row in rows}
+
+
 async def exists(connection: Connection, org_id: OrgId) -> bool:
     """Return whether the organization exists."""
     return await connection.fetchval(_SQL["exists"], org_id) is not None

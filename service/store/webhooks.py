@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 import asyncpg
 
 from service.domain.deliveries import Endpoint
+from service.domain.events import EVENT_TYPES
 from service.domain.ids import OrgId
 from service.domain.signatures import ROTATION_OVERLAP
 from service.store.postgres.composition import IdPage, compose, page_by_id
@@ -60,7 +61,7 @@ async def count_for_insert(connection: Connection, org_id: OrgId) -> int:
 
 async def find_one(connection: Connection, org_id: OrgId, webhook_id: str, project_id: str | None) -> str | None:
     """Return one webhook as JSON without its secrets. With a project, it must be bound to that project."""
-    values = {"org_id": org_id, "webhook_id": webhook_id, "project_id": project_id}
+    values = {"org_id": org_id, "webhook_id": webhook_id, "project_id": project_id, "sent_types": EVENT_TYPES}
     found: str | None = await compose("one_webhook").fetch_value(connection, values)
     return found
 
@@ -69,7 +70,10 @@ async def list_page(
     connection: Connection, org_id: OrgId, project_id: str | None, before: str | None, limit: int
 ) -> IdPage:
     """Return a page of webhooks, newest first, after the webhook with the ID `before`."""
-    values = {"org_id": org_id, "project_id": project_id, "before": before or _AFTER_ALL_IDS, "page": limit}
+    values = {
+        "org_id": org_id, "project_id": project_id, "before": before or _AFTER_ALL_IDS, "page": limit,
+        "sent_types": EVENT_TYPES,
+    }  # fmt: skip
     return await page_by_id(connection, "listed_webhooks", values)
 
 

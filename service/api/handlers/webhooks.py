@@ -29,17 +29,18 @@ _DELIVERIES: Final = ids("dlv")
 
 
 async def create_webhook(request: web.Request) -> web.Response:
-    """Create a webhook. Only this response contains its secret."""
+    """Create a webhook. Only this response contains its secret, unless the client chose the secret."""
     body, caller = await parse_body(request, WebhookIn), get_caller(request)
     limit, cipher = _settings(request).webhooks_per_organization, request.app[RESOURCES].secret_cipher
     url = _checked(request, body.url)
     fields = WebhookFields(url, body.description, list(body.events), _project(caller, body.project_id), body.enabled)
 
     async def create(connection: Connection) -> web.Response:
-        webhook = await usecase.create_webhook(connection, cipher, caller.org_id, fields, limit)
+        webhook = await usecase.create_webhook(connection, cipher, caller.org_id, fields, limit, body.secret)
         found = await _webhook_json(connection, WebhookRef(caller.org_id, webhook.webhook_id))
         location = {"Location": f"/v1/webhooks/{webhook.webhook_id}"}
-        return reply({**orjson.loads(found), "secret": webhook.secret}, 201, location)
+        secret = webhook.secret if body.secret is None else None
+        return reply({**orjson.loads(found), "secret": secret}, 201, location)
 
     return await mutate(request, create, shown_once="secret")
 

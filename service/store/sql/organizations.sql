@@ -7,5 +7,8 @@ SELECT org_id, slug, name, rfc3339(created_at) AS created_at FROM organizations 
 -- name: find_by_slugs
 SELECT slug, org_id FROM organizations WHERE slug = ANY ($1::text[])
 
+-- name: find_slugs
+SELECT org_id, slug FROM organizations WHERE org_id = ANY ($1::int[])
+
 -- name: exists
 SELECT 1 FROM organizations WHERE org_id = $1

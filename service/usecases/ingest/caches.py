@@ -17,6 +17,7 @@ class IngestCache:
 
     cases: KnownCases = field(default_factory=KnownCases)
     organizations: dict[str, OrgId] = field(default_factory=dict)
+    slugs: dict[OrgId, str] = field(default_factory=dict)  # of the organizations
     projects: KnownProjects = field(default_factory=KnownProjects)
     months: partitions.KnownMonths = field(default_factory=partitions.KnownMonths)
     now: datetime = EPOCH  # the time of the database when a batch last used this cache

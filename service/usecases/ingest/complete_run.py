@@ -28,4 +28,4 @@ async def complete_run(
     run.state = replace(run.state, complete=True)
     run.revision += 1
     await runs.mark_complete(connection, run)
-    await emit_run_events(connection, [RunChange(run, completed=True)], link_base)
+    await emit_run_events(connection, [RunChange(run, completed=True)], link_base, {})

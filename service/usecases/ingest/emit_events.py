@@ -8,9 +8,9 @@ from urllib.parse import quote
 from service.contracts.events import MAX_FAILING_CASES, FailingCase, RunObject, counts_object, rfc3339, run_json
 from service.domain import runs
 from service.domain.events import NewEvent, run_event_types
-from service.domain.ids import RunKey, case_public_id, new_id, result_id
+from service.domain.ids import OrgId, RunKey, case_public_id, new_id, result_id
 from service.domain.statuses import STATUS_NAMES
-from service.store import events
+from service.store import events, organizations
 from service.store.postgres.database import Connection, Row
 from service.store.runs import StoredRun
 
@@ -28,14 +28,21 @@ class RunChange(NamedTuple):
     notify: bool = True
 
 
-async def emit_run_events(connection: Connection, changes: Sequence[RunChange], link_base: str) -> None:
-    """Insert the events of these changes and their deliveries, in the caller's notifying transaction."""
+async def emit_run_events(
+    connection: Connection, changes: Sequence[RunChange], link_base: str, slugs: dict[OrgId, str]
+) -> None:
+    """Insert the events of these changes and their deliveries, in the caller's notifying transaction.
+
+    `slugs` contains the known slugs of organizations. This function adds missing ones.
+    """
     changes = [change for change in changes if change.notify]
     failing = await _failing_cases(connection, changes)
+    if unknown := {change.run.org_id for change in changes} - slugs.keys():
+        slugs |= await organizations.find_slugs(connection, unknown)
     new_events = [
         NewEvent(run.org_id, new_id("evt"), event_type, run.state.project_id, run.state.run_id, data)
         for run, completed, _ in changes
-        for data in [run_json(_run_object(run, failing.get(run.key, []), link_base))]
+        for data in [run_json(_run_object(run, slugs[run.org_id], failing.get(run.key, []), link_base))]
         for event_type in run_event_types(_status(run), completed=completed)
     ]
     if new_events:
@@ -65,11 +72,13 @@ def _failing_case(row: Row) -> FailingCase:
     }
 
 
-def _run_object(run: StoredRun, failing: list[FailingCase], link_base: str) -> RunObject:
+def _run_object(run: StoredRun, slug: str, failing: list[FailingCase], link_base: str) -> RunObject:
     state, counts = run.state, run.counts
     fields = {name: value for name, (_, value) in state.field_versions.items()}
     quoted_run_id = quote(state.run_id, safe="")
     return {
+        "id": state.run_id,
+        "organization_id": slug,
         "run_id": state.run_id,
         "project_id": state.project_id,
         "environment": fields.get("environment"),

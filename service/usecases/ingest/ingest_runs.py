@@ -147,7 +147,7 @@ class RunIngest:
                 async with cache.months.ensure_partitions(connection, completed_ms), notifying_transaction(connection):
                     await limit_lock_wait(connection, lock_wait_s)
                     await batch.store(connection)
-                    await emit_run_events(connection, batch.changes, self._link_base)
+                    await emit_run_events(connection, batch.changes, self._link_base, cache.slugs)
                     unseen = cache.projects.find_unseen(change.run.project_ref for change in batch.changes)
                     await projects.insert_unseen(connection, unseen)
                 cache.projects.add(unseen)

@@ -82,7 +82,7 @@ class ReportStore:
             await store_uploads(connection, run.run, claimed.upload, output)
             outcome = ReportOutcome("partial" if report.event.rejected_count else "stored", run.result_count)
             await _finish(connection, claimed, report, outcome, run.effects.counts)
-            await emit_run_events(connection, [change] if change else [], self._link_base)
+            await emit_run_events(connection, [change] if change else [], self._link_base, cache.slugs)
             unseen = cache.projects.find_unseen([run.run.project_ref])
             await projects.insert_unseen(connection, unseen)
         cache.projects.add(unseen)

@@ -34,16 +34,21 @@ class NewWebhook(NamedTuple):
 
 
 async def create_webhook(
-    connection: Connection, cipher: SecretCipher, org_id: OrgId, fields: WebhookFields, limit: int
+    connection: Connection,
+    cipher: SecretCipher,
+    org_id: OrgId,
+    fields: WebhookFields,
+    limit: int,
+    secret: str | None = None,
 ) -> NewWebhook:
-    """Create a webhook. It receives only events that are inserted later.
+    """Create a webhook with this secret, or with a new one. It receives only events that are inserted later.
 
     Requires a transaction. Raises Conflict if the organization has `limit` webhooks: each one adds work to the
     transaction that stores an event.
     """
     if await webhooks.count_for_insert(connection, org_id) >= limit:
         raise Conflict(f"the organization has {limit} webhooks, which is the maximum; delete one first")
-    webhook = NewWebhook(new_id("whk"), new_webhook_secret())
+    webhook = NewWebhook(new_id("whk"), secret or new_webhook_secret())
     await webhooks.insert(connection, org_id, webhook.webhook_id, fields, cipher.encrypt(webhook.secret))
     return webhook
 

@@ -119,7 +119,7 @@ async def test_loopback_and_plain_http_are_rejected_in_production(database_url: 
 @pytest.mark.parametrize(
     ("body", "param"),
     [
-        ({}, "url"), ({"url": PUBLIC, "events": ["run.started"]}, "events.0"), ({"url": PUBLIC, "color": 1}, "color"),
+        ({}, "url"), ({"url": PUBLIC, "events": ["run.paused"]}, "events.0"), ({"url": PUBLIC, "color": 1}, "color"),
         ({"url": PUBLIC, "events": "run.completed"}, "events"), ({"url": PUBLIC, "description": "\0"}, "description"),
     ],
 )  # fmt: skip

@@ -60,6 +60,7 @@ CROSS JOIN LATERAL (
             'started_at', rfc3339(known_start(run.completed_at, fact.started_offset_ms)), 'failure', NULL, 'logs_ref', NULL))) AS attempt_details,
         (SELECT row_to_json(run_object) FROM (
             SELECT
+                r.run_id AS id, (SELECT slug FROM organizations WHERE org_id = $1 LIMIT 1) AS organization_id,
                 r.run_id, r.project_id, r.environment, r.branch, r.base_branch, r.commit_sha, r.pull_request, r.ci_url, r.labels,
                 status_name(r.status) AS status, r.failures_missing, r.complete, run_counts(r) AS counts,
                 r.expected_results, r.expected_shards, r.revision, rfc3339(r.started_at) AS started_at,

@@ -36,6 +36,7 @@ WITH examined AS MATERIALIZED (
         SELECT key.run_key, key.row_no, row_to_json(run)::text AS item FROM numbered key
         CROSS JOIN LATERAL (
             SELECT
+                r.run_id AS id, (SELECT slug FROM organizations WHERE org_id = $6 LIMIT 1) AS organization_id,
                 r.run_id, r.project_id, r.environment, r.branch, r.base_branch, r.commit_sha, r.pull_request, r.ci_url, r.labels,
                 status_name(r.status) AS status, r.failures_missing, r.complete, run_counts(r) AS counts,
                 r.expected_results, r.expected_shards, r.revision, rfc3339(r.started_at) AS started_at,

@@ -49,6 +49,7 @@ LEFT JOIN LATERAL (
 AND (:branch::text IS NULL OR r.branch = :branch)
 
 -- name: run_fields  (the public run object: in the list, as one run, and in one result)
+r.run_id AS id, (SELECT slug FROM organizations WHERE org_id = :org_id LIMIT 1) AS organization_id,
 r.run_id, r.project_id, r.environment, r.branch, r.base_branch, r.commit_sha, r.pull_request, r.ci_url, r.labels,
 status_name(r.status) AS status, r.failures_missing, r.complete, run_counts(r) AS counts,
 r.expected_results, r.expected_shards, r.revision, rfc3339(r.started_at) AS started_at,
