@@ -6,12 +6,12 @@ import multiprocessing
 import os
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 from uuid import uuid4
 
 import aio_pika
@@ -22,7 +22,10 @@ import uvloop
 from consumers.topology import RUN_COMPLETED, Topology
 from service.domain.reports import MAX_REPORT_ROWS
 
+Kind = Literal["streams", "exports", "reports", "uploads", "large-events", "small-events", "webhooks"]
+
 ORGANIZATION: Final = "noisy"
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 KEYS: Final = 5
 STREAMS: Final = 1_000
 EXPORTS: Final = 100
@@ -39,6 +42,7 @@ _LARGE_EVENT_INTERVAL_S: Final = 1.0
 _SMALL_EVENT_INTERVAL_S: Final = 0.1
 _ESTABLISH_TIMEOUT_S: Final = 60.0
 _POLL_S: Final = 0.2
+_REQUESTS: Final[Mapping[Kind, int]] = {"streams": STREAMS, "exports": EXPORTS, "reports": REPORTS}
 _LARGE: Final = f"event of {RESULTS_OF_LARGE_EVENT} results: confirmed"
 _SLOW_CHUNK: Final = b" " * 8192  # per second, which is faster than the minimum rate
 
@@ -47,8 +51,12 @@ _spawn = multiprocessing.get_context("spawn")
 
 @dataclass(frozen=True)
 class NoiseTargets:
-    """The addresses and keys that the load uses. `hanging_port` is the port of webhooks that never respond."""
+    """The kinds of load, and the addresses and keys that the load uses.
 
+    `hanging_port` is the port of webhooks that never respond.
+    """
+
+    kinds: frozenset[Kind]
     api_url: str
     amqp_url: str
     keys: list[str]
@@ -69,23 +77,41 @@ class Noise:
         await asyncio.start_server(_hang, "127.0.0.1", self.targets.hanging_port)
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(self.targets.api_url, connector=connector, timeout=_NO_TIMEOUT) as http:
-            await asyncio.gather(
-                self._publish(LARGE_EVENTS, _LARGE_EVENT_INTERVAL_S, RESULTS_OF_LARGE_EVENT),
-                self._publish(SMALL_EVENTS, _SMALL_EVENT_INTERVAL_S, 1),
-                *self._requests(http),
-                self._report_counts(),
-            )
+            loads: dict[Kind, Iterable[Coroutine[Any, Any, None]]] = {
+                "streams": self._streams(http),
+                "exports": self._exports(http),
+                "reports": self._reports(http),
+                "uploads": self._slow_uploads(http),
+                "large-events": self._events(LARGE_EVENTS, _LARGE_EVENT_INTERVAL_S, RESULTS_OF_LARGE_EVENT),
+                "small-events": self._events(SMALL_EVENTS, _SMALL_EVENT_INTERVAL_S, 1),
+            }
+            selected = [one for kind, load in loads.items() if kind in self.targets.kinds for one in load]
+            await asyncio.gather(*selected, self._report_counts())
 
-    def _requests(self, http: aiohttp.ClientSession) -> Iterator[Coroutine[Any, Any, None]]:
-        body = self.targets.report.read_bytes()
+    def _streams(self, http: aiohttp.ClientSession) -> Iterator[Coroutine[Any, Any, None]]:
         for number in range(STREAMS):
-            yield self._request(http, number, "stream", "GET", "/v1/events/stream")
+            yield self._request(http, number, "streams", "GET", "/v1/events/stream")
+
+    def _exports(self, http: aiohttp.ClientSession) -> Iterator[Coroutine[Any, Any, None]]:
         for number in range(EXPORTS):
-            yield self._request(http, number, "export", "POST", "/v1/results/export", json={"format": "json"})
+            yield self._request(http, number, "exports", "POST", "/v1/results/export", json={"format": "json"})
+
+    def _reports(self, http: aiohttp.ClientSession) -> Iterator[Coroutine[Any, Any, None]]:
+        body = self.targets.report.read_bytes()
         for number in range(REPORTS):
-            yield self._request(http, number, "report", "POST", _upload_path(), data=body)
+            yield self._request(http, number, "reports", "POST", _upload_path(), data=body)
+
+    def _slow_uploads(self, http: aiohttp.ClientSession) -> Iterator[Coroutine[Any, Any, None]]:
         for number in range(UPLOADS_PER_KEY * KEYS):
-            yield self._request(http, number, "slow upload", "POST", _upload_path(), data=_slowly())
+            yield self._slow_upload(http, number)
+
+    def _events(self, events: int, interval_s: float, results: int) -> Iterator[Coroutine[Any, Any, None]]:
+        yield self._publish(events, interval_s, results)
+
+    async def _slow_upload(self, http: aiohttp.ClientSession, number: int) -> None:
+        """Upload after the reports, because the slow uploads occupy all slots of the keys."""
+        await self._wait_for_responses("reports")
+        await self._request(http, number, "uploads", "POST", _upload_path(), data=_slowly())
 
     async def _request(
         self, http: aiohttp.ClientSession, number: int, kind: str, method: str, path: str, **options: Any
@@ -102,9 +128,8 @@ class Noise:
             self.outcomes[f"{kind}: {type(error).__name__}"] += 1
 
     async def _publish(self, events: int, interval_s: float, results: int) -> None:
-        """Publish events after the streams and exports are open, so that the events don't end before them."""
-        while not are_requests_open(self.outcomes):  # noqa: ASYNC110 - each request changes it
-            await asyncio.sleep(_POLL_S)
+        """Publish events after the other requests have responses, so that the events don't end before them."""
+        await self._wait_for_responses(*_REQUESTS)
         async with await aio_pika.connect(self.targets.amqp_url) as connection:
             channel = await connection.channel(publisher_confirms=True)
             exchange = await channel.get_exchange(Topology().runs_exchange)
@@ -112,6 +137,11 @@ class Noise:
                 await exchange.publish(aio_pika.Message(large_event(results)), routing_key=RUN_COMPLETED)
                 self.outcomes[f"event of {results} results: confirmed"] += 1
                 await asyncio.sleep(interval_s)
+
+    async def _wait_for_responses(self, *kinds: Kind) -> None:
+        selected = self.targets.kinds.intersection(kinds)
+        while not have_responses(self.outcomes, selected):  # noqa: ASYNC110 - each request changes the outcomes
+            await asyncio.sleep(_POLL_S)
 
     async def _report_counts(self) -> None:
         while True:
@@ -122,12 +152,12 @@ class Noise:
 _NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None)
 
 
-def are_requests_open(outcomes: Mapping[str, int]) -> bool:
-    """Return whether each stream and each export has a response, of any status."""
-    return _responses(outcomes, "stream") >= STREAMS and _responses(outcomes, "export") >= EXPORTS
+def have_responses(outcomes: Mapping[str, int], kinds: Iterable[Kind]) -> bool:
+    """Return whether each stream, export, and report of these kinds has a response, of any status."""
+    return all(_responses(outcomes, kind) >= _REQUESTS.get(kind, 0) for kind in kinds)
 
 
-def _responses(outcomes: Mapping[str, int], kind: str) -> int:
+def _responses(outcomes: Mapping[str, int], kind: Kind) -> int:
     return sum(count for name, count in outcomes.items() if name.startswith(f"{kind}: ") and name != f"{kind}: sent")
 
 
@@ -174,13 +204,14 @@ async def _hang(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
 
 
 def _main(targets: NoiseTargets, counts: Any) -> None:
+    os.setsid()  # as for the processes of the service
     os.nice(_NICE)
     uvloop.run(Noise(targets, counts).run())
 
 
-def _wait_until_established(counts: Mapping[str, int]) -> None:
+def _wait_until_established(kinds: frozenset[Kind], counts: Mapping[str, int]) -> None:
     ends_at = time.monotonic() + _ESTABLISH_TIMEOUT_S
-    while not (are_requests_open(counts) and counts.get(_LARGE)):
+    while not have_responses(counts, kinds) or ("large-events" in kinds and not counts.get(_LARGE)):
         if time.monotonic() > ends_at:
             raise TimeoutError(f"the load wasn't established within {_ESTABLISH_TIMEOUT_S:.0f} s: {dict(counts)}")
         time.sleep(_POLL_S)
@@ -190,8 +221,8 @@ def _wait_until_established(counts: Mapping[str, int]) -> None:
 def noise(targets: NoiseTargets) -> Iterator[dict[str, int]]:
     """Send the load from a process of its own while the block runs, and yield the numbers of its requests.
 
-    The block starts when the streams and exports are open and the first large event is confirmed. At the end of the
-    block, the numbers are final. Raises TimeoutError if the load isn't established in time.
+    The block starts when the streams are open, the exports and reports are accepted, and the first large event is
+    confirmed. At its end, the numbers are final. Raises TimeoutError if the load isn't established in time.
     """
     with _spawn.Manager() as manager:
         counts = manager.dict()
@@ -199,7 +230,7 @@ def noise(targets: NoiseTargets) -> Iterator[dict[str, int]]:
         process.start()
         found: dict[str, int] = {}
         try:
-            _wait_until_established(counts)
+            _wait_until_established(targets.kinds, counts)
             yield found
         finally:
             found.update(counts)

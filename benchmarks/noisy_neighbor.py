@@ -1,8 +1,9 @@
 """Isolation of organizations: the p99 of a quiet organization while another one sends the largest allowed load.
 
-    python -m benchmarks.noisy_neighbor [--alternations 3] [--seconds 15]
+    python -m benchmarks.noisy_neighbor [--alternations 3] [--seconds 15] [--load streams exports …]
 
-The API and each consumer role run in a process of their own. The noisy organization has 1,000 streams, 100 exports of
+The API and each consumer role run in a process and a session of their own: Linux divides CPU time between sessions
+(autogroup) as between containers or systemd units. The noisy organization has 1,000 streams, 100 exports of
 its results, reports with the largest number of results, large events, labels at their limits, slow uploads, and 100
 webhooks whose endpoints hang or reject connections. Budget: each noisy p99 is at most 3 times the quiet one.
 """
@@ -78,7 +79,7 @@ class Tenants:
     def api_url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    async def create(self, url: str) -> None:
+    async def create(self, url: str, noisy_webhooks: int) -> None:
         """Create the organizations with keys, webhooks, and results."""
         connection = await asyncpg.connect(url)
         self.quiet = await organizations.create(connection, QUIET, QUIET)
@@ -87,7 +88,7 @@ class Tenants:
         noisy = await organizations.create(connection, noise.ORGANIZATION, noise.ORGANIZATION)
         for _ in range(noise.KEYS):
             self.noisy_keys.append((await create_key(connection, noisy, "noise", "engineer")).key)
-        for number in range(noise.WEBHOOKS):
+        for number in range(noisy_webhooks):
             await _add_webhook(connection, noisy, self.rejecting_port if number % 2 else self.hanging_port)
         await connection.close()
         pool = await database.open_pool(url, "results_worker", 2)
@@ -127,7 +128,9 @@ def processes(stack: BenchmarkServers, tenants: Tenants) -> Iterator[Mapping[str
     }
     with ExitStack() as started:
         consumers = {" ".join(r): started.enter_context(consumer_process(stack, *r, **settings)) for r in ROLES}
-        api = subprocess.Popen([sys.executable, "-m", "service", "api"], env=stack.environment(**settings))
+        api = subprocess.Popen(
+            [sys.executable, "-m", "service", "api"], env=stack.environment(**settings), start_new_session=True
+        )
         started.callback(api.wait, 60)
         started.callback(api.terminate)
         while not responds_ok("127.0.0.1", tenants.port, "/readyz"):
@@ -270,14 +273,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--alternations", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=15)
+    kinds_help = f"kinds of the load, to find out which one causes a delay; default: {' '.join(noise.KINDS)}"
+    parser.add_argument("--load", nargs="+", choices=noise.KINDS, default=noise.KINDS, metavar="KIND", help=kinds_help)
     arguments = parser.parse_args()
     all_samples: dict[bool, Samples] = {False: defaultdict(list), True: defaultdict(list)}
     with servers() as stack:
         tenants = Tenants()
-        asyncio.run(tenants.create(stack.database_url))
+        kinds = frozenset(arguments.load)
+        asyncio.run(tenants.create(stack.database_url, noise.WEBHOOKS if "webhooks" in kinds else 0))
         report = stack.folder / "report.json.gz"
         noise.write_report(report)
-        targets = NoiseTargets(tenants.api_url, stack.amqp_url, tenants.noisy_keys, report, tenants.hanging_port)
+        targets = NoiseTargets(kinds, tenants.api_url, stack.amqp_url, tenants.noisy_keys, report, tenants.hanging_port)
         phase = partial(run_phase, stack, tenants, arguments.seconds)
         for number in range(arguments.alternations):
             for is_noisy in (False, True):

@@ -62,7 +62,9 @@ def servers(*, with_broker: bool = True) -> Iterator[BenchmarkServers]:
 @contextmanager
 def consumer_process(servers: BenchmarkServers, *roles: str, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run one consumer process while the block runs, then stop it with SIGTERM."""
-    process = subprocess.Popen([sys.executable, "-m", "consumers", *roles], env=servers.environment(**settings))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "consumers", *roles], env=servers.environment(**settings), start_new_session=True
+    )
     try:
         yield process
     finally:
