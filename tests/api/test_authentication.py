@@ -1,12 +1,15 @@
 """Authentication and authorization: keys, organizations, and projects."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service.api.http.key_cache import MAX_KEYS, TTL_S, new_key_cache
+from service.api.http.key_cache import MAX_KEYS, TTL_S, KeyLookups, new_key_cache
 from service.domain.ids import OrgId
-from service.domain.keys import KEY_ROLES, Caller, format_key, new_key_id, new_secret
+from service.domain.keys import KEY_ROLES, Caller, StoredKey, format_key, new_key_id, new_secret
+from service.store import keys as stored_keys
+from service.store.postgres.database import Pool
 from service.usecases.administration import keys
 from tests.api.served import Api
 from tests.run_events import result, run_event
@@ -54,6 +57,37 @@ async def test_revoked_key_is_rejected_after_it_leaves_the_cache(api: Api) -> No
         await keys.revoke_key(connection, api.org_id, created.key_id)
     api.resources.key_cache.clear()
     await api.error("/v1/results", 401, key=created.key)
+
+
+async def test_concurrent_requests_with_one_key_share_its_lookup(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the key of many streams leaves the cache, other organizations don't wait for hundreds of queries."""
+    find, found = stored_keys.find, []
+
+    async def find_and_count(pool: Pool, key_id: str) -> StoredKey | None:
+        found.append(key_id)
+        return await find(pool, key_id)
+
+    await api.get("/v1/results")
+    api.resources.key_cache.clear()
+    monkeypatch.setattr(stored_keys, "find", find_and_count)
+    await asyncio.gather(*(api.get("/v1/results") for _ in range(50)))
+    assert len(found) == 1
+
+
+async def test_canceled_request_does_not_cancel_the_lookup_of_others() -> None:
+    lookups, release = KeyLookups(), asyncio.Event()
+    caller = Caller(OrgId(1), "key_1", "viewer", None)
+
+    async def query() -> Caller:
+        await release.wait()
+        return caller
+
+    first, second = (asyncio.create_task(lookups.find("zof_1", query)) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.sleep(0)
+    release.set()
+    assert await second == caller
 
 
 @pytest.mark.parametrize("key_id", ["key_1", "a%00b", "key_" + "0" * 20])

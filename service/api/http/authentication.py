@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -55,18 +56,21 @@ async def _authenticate(request: web.Request) -> Caller:
     if parsed is None:
         raise _invalid_key()
     async with resources.unknown_keys.lookup(request.remote, key):
-        found = resources.key_cache.get(key) or await _find_caller(resources, parsed)
-    resources.key_cache[key] = found
-    return found
+        return resources.key_cache.get(key) or await resources.key_lookups.find(
+            key, partial(_find_caller, resources, key, parsed)
+        )
 
 
-async def _find_caller(resources: Resources, parsed: ParsedKey) -> Caller:
+async def _find_caller(resources: Resources, key: str, parsed: ParsedKey) -> Caller:
+    """Return the caller of a valid key and add it to the cache. Raises Unauthorized."""
     stored = await keys.find(resources.pool, parsed.key_id)
     if stored is None or not accepts_secret(stored, parsed.secret, datetime.now(UTC)):
         raise _invalid_key()
     async with as_organization(resources.pool, stored.org_id) as connection:
         await keys.touch(connection, stored.org_id, parsed.key_id)
-    return Caller(stored.org_id, parsed.key_id, stored.role, stored.project_id)
+    caller = Caller(stored.org_id, parsed.key_id, stored.role, stored.project_id)
+    resources.key_cache[key] = caller
+    return caller
 
 
 def _invalid_key() -> Unauthorized:

@@ -1,6 +1,8 @@
-"""The cache of valid API keys. Authentication with a cached key needs no database query."""
+"""The cache of valid API keys, and the lookups of keys that aren't cached."""
 
-from typing import Final
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 from cachetools import TTLCache
 
@@ -15,3 +17,30 @@ KeyCache = TTLCache[str, Caller]
 def new_key_cache() -> KeyCache:
     """Return an empty cache. When the cache is full, it evicts the least recently used key."""
     return TTLCache(MAX_KEYS, TTL_S)
+
+
+class KeyLookups:
+    """The lookups in progress. Concurrent requests with the same key share one lookup.
+
+    Hundreds of streams of one key check it when the cached entry expires. With a lookup for each stream, other
+    organizations would wait for a database connection.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, asyncio.Task[Caller]] = {}
+
+    async def find(self, key: str, query: Callable[[], Coroutine[Any, Any, Caller]]) -> Caller:
+        """Return the result of `query` or of the lookup in progress, or raise its error.
+
+        A cancellation of one caller doesn't end the lookup of the others.
+        """
+        task = self._tasks.get(key)
+        if task is None:
+            task = self._tasks[key] = asyncio.create_task(query())
+            task.add_done_callback(lambda done: self._remove(key, done))
+        return await asyncio.shield(task)
+
+    def _remove(self, key: str, done: asyncio.Task[Caller]) -> None:
+        del self._tasks[key]
+        if not done.cancelled():
+            done.exception()  # otherwise, the event loop reports the error if all callers were canceled

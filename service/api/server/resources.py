@@ -9,7 +9,7 @@ from aiohttp import web
 
 from service import resources
 from service.api.http.concurrency_limits import KeyLimit
-from service.api.http.key_cache import KeyCache, new_key_cache
+from service.api.http.key_cache import KeyCache, KeyLookups, new_key_cache
 from service.api.http.rate_limits import RateLimits
 from service.api.http.unknown_keys import UnknownKeyLimit
 from service.api.server.backlog_metrics import BacklogMetrics
@@ -51,6 +51,7 @@ class Resources:
     waits: KeyLimit
     storage_health: StorageHealth
     key_cache: KeyCache = field(default_factory=new_key_cache)
+    key_lookups: KeyLookups = field(default_factory=KeyLookups)
     unknown_keys: UnknownKeyLimit = field(default_factory=UnknownKeyLimit)
 
 
