@@ -11,14 +11,12 @@ from service.contracts.run_events import ResultIn
 from service.domain.statuses import FAILING, ResultStatus
 from service.reports.attachments import MAX_ATTACHMENTS, Attachment, references
 from service.reports.bounded_text import BoundedText
-from service.reports.case_classes import CaseClasses
-from service.reports.case_properties import CaseProperties
 from service.reports.metadata import ReportMetadata
 from service.reports.output import set_output
 from service.reports.paths import portable_name
 from service.reports.suites import SUITE_LEVEL_NAME
 from service.reports.times import timespan_ms, utc_timestamp
-from service.reports.trx_definitions import KINDS, ROOTS, TITLE, DefinitionReader
+from service.reports.trx_definitions import KINDS, ROOTS, TITLE, DefinitionReader, Definitions
 from service.reports.trx_results import OpenResult
 from service.reports.xml_reader import XmlAttributes, XmlReader, read_xml
 
@@ -44,24 +42,20 @@ _DECLARED: Final = {
 
 def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
     """Yield the results in lists of bounded size. Raises ReportError if the file isn't well-formed TRX."""
-    classes, properties = CaseClasses(), CaseProperties()
-    for _ in read_xml(source, partial(DefinitionReader, classes, properties, metadata)):
+    definitions = Definitions()
+    for _ in read_xml(source, partial(DefinitionReader, definitions, metadata)):
         pass  # definitions aren't results
     source.seek(0)
-    yield from read_xml(source, partial(_ResultReader, classes, properties, metadata))
+    yield from read_xml(source, partial(_ResultReader, definitions, metadata))
     metadata.add_notes()
-    metadata.notes.extend(properties.notes)
 
 
 class _ResultReader(XmlReader):
     """Converts the results, and the summary of the run."""
 
-    def __init__(
-        self, classes: CaseClasses, properties: CaseProperties, metadata: ReportMetadata, encoding: str
-    ) -> None:
+    def __init__(self, definitions: Definitions, metadata: ReportMetadata, encoding: str) -> None:
         super().__init__(encoding, ROOTS, TITLE)
-        self._classes = classes
-        self._properties = properties
+        self._definitions = definitions
         self._metadata = metadata
         self._open_results: list[OpenResult] = []
         self._run = OpenResult({})
@@ -147,7 +141,8 @@ class _ResultReader(XmlReader):
     def _close_result(self, opened: OpenResult) -> None:
         self._open_results.pop()
         attributes, metadata = opened.attributes, self._metadata
-        suite = self._classes.find(attributes.get("testId", "")) or ""
+        test_id = attributes.get("testId", "")
+        suite = self._definitions.class_of(test_id)
         name = portable_name(attributes.get("testName", ""))
         outcome = attributes.get("outcome", "")
         status = _STATUS_OF.get(outcome, cast("ResultStatus", outcome))
@@ -156,7 +151,7 @@ class _ResultReader(XmlReader):
         failure = opened.failure
         if failure and status != "passed":
             result["failure"] = failure
-        if properties := self._properties.find(attributes.get("testId", "")):
+        if properties := self._definitions.properties_of(test_id):
             result["properties"] = properties
         if opened.attachments:
             result["artifacts"] = references(opened.attachments)

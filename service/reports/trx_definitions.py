@@ -3,10 +3,12 @@
 import re
 from typing import Final
 
+import orjson
+
 from service.domain.properties import PropertyCollector
 from service.reports.bounded_text import BoundedText
-from service.reports.case_classes import CaseClasses
-from service.reports.case_properties import CaseProperties
+from service.reports.case_texts import CaseTexts
+from service.reports.errors import malformed
 from service.reports.metadata import ReportMetadata
 from service.reports.suites import MAX_LABEL
 from service.reports.xml_reader import XmlAttributes, XmlReader
@@ -20,18 +22,41 @@ _ASSEMBLY: Final = re.compile(r", [^,]+, Version=.*")  # after the class, as in 
 _CATEGORY: Final = "TestCategory"
 
 
+class Definitions:
+    """The class of each test, and its properties as a JSON object."""
+
+    def __init__(self) -> None:
+        self._classes = CaseTexts()
+        self._properties = CaseTexts()
+
+    def add(self, test_id: str, class_name: str, properties: dict[str, str]) -> bool:
+        """Add a test, and return False if the properties of all tests together are too large.
+
+        Raises ReportError if the names of all classes together are too large.
+        """
+        if not self._classes.add(test_id, class_name):
+            raise malformed("the names of all classes together are too large")
+        return not properties or self._properties.add(test_id, orjson.dumps(properties).decode())
+
+    def class_of(self, test_id: str) -> str:
+        """Return the class of a test, or "" if it is unknown."""
+        return self._classes.find(test_id) or ""
+
+    def properties_of(self, test_id: str) -> dict[str, str]:
+        """Return the properties of a test."""
+        properties: dict[str, str] = orjson.loads(self._properties.find(test_id) or "{}")
+        return properties
+
+
 class DefinitionReader(XmlReader):
     """Collects the class of each test, or the file name of its assembly if the test has no class, and its properties.
 
     The categories of a test are the property `TestCategory`.
     """
 
-    def __init__(
-        self, classes: CaseClasses, properties: CaseProperties, metadata: ReportMetadata, encoding: str
-    ) -> None:
+    def __init__(self, definitions: Definitions, metadata: ReportMetadata, encoding: str) -> None:
         super().__init__(encoding, ROOTS, TITLE)
-        self._classes = classes
-        self._properties = properties
+        self._definitions = definitions
         self._metadata = metadata
         self._class = ""
         self._pairs: PropertyCollector | None = None  # of the open test
@@ -80,8 +105,7 @@ class DefinitionReader(XmlReader):
             self._metadata.dropped_properties += not self._pairs.add(name, value)
 
     def _close_test(self, attributes: XmlAttributes) -> None:
-        test_id = attributes.get("id", "")
-        self._classes.add(test_id, self._class[:MAX_LABEL])
-        if self._pairs and self._pairs.pairs:
-            self._properties.add(test_id, self._pairs.pairs)
+        pairs = self._pairs.pairs if self._pairs else {}
+        is_added = self._definitions.add(attributes.get("id", ""), self._class[:MAX_LABEL], pairs)
+        self._metadata.dropped_properties += 0 if is_added else len(pairs)
         self._pairs = None

@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from service.reports import case_classes, case_properties
-from service.reports.case_classes import CaseClasses
-from service.reports.case_properties import CaseProperties
+from service.reports import case_texts
+from service.reports.case_texts import CaseTexts
 from service.reports.errors import ReportError
 from service.reports.times import timespan_ms
 from tests.reports.conversions import convert_all, convert_text
@@ -136,15 +135,14 @@ def test_hostile_report_is_rejected(report: str, reason: str, tmp_path: Path) ->
     assert error.value.reason == "malformed_report"
 
 
-def test_size_of_classes_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(case_classes, "_MAX_NAMES", 10)
-    classes = CaseClasses()
+def test_size_of_texts_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(case_texts, "_MAX_SIZE", 10)
+    classes = CaseTexts()
     for number in range(1_000):
-        classes.add(str(number), "Cart" if number % 2 else "Stock")
+        assert classes.add(str(number), "Cart" if number % 2 else "Stock")
 
     assert [classes.find(test_id) for test_id in ("1", "2", "999", "1000")] == ["Cart", "Stock", "Cart", None]
-    with pytest.raises(ReportError, match="more than 10 characters"):
-        classes.add("1", "Orders")
+    assert not classes.add("1", "Orders")
 
 
 def test_categories_and_properties_of_definitions_are_properties(tmp_path: Path) -> None:
@@ -172,14 +170,20 @@ def test_categories_and_properties_of_definitions_are_properties(tmp_path: Path)
     assert "properties" not in second
 
 
-def test_size_of_properties_of_all_tests_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(case_properties, "_MAX_SIZE", 2**20)
-    properties = CaseProperties()
-    for number in range(10):
-        properties.add(str(number), {"owner": "a" * 200_000, "team": "b"})
+def test_properties_and_classes_that_are_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    property_ = "<Properties><Property><Key>owner</Key><Value>ann</Value></Property></Properties>"
+    definition = f"<UnitTest id='a'>{property_}<TestMethod className='Cart'/></UnitTest>"
+    result = "<UnitTestResult testId='a' testName='n' outcome='Passed'/>"
+    report = f"<TestRun><Results>{result}</Results><TestDefinitions>{definition}</TestDefinitions></TestRun>"
 
-    assert [number for number in range(10) if properties.find(str(number))] == [0, 1, 2, 3, 4]
-    assert properties.notes == ["properties: 10 were not stored; those of all tests have at most 1 MiB"]
+    monkeypatch.setattr(case_texts, "_MAX_SIZE", 10)
+    summary, (stored,) = convert_text(report, tmp_path)
+
+    assert (stored["suite"], stored.get("properties")) == ("Cart", None)
+    assert summary.notes[0].startswith("properties: 1 were not stored; ")
+    monkeypatch.setattr(case_texts, "_MAX_SIZE", 3)
+    with pytest.raises(ReportError, match="the names of all classes together are too large"):
+        convert_text(report, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,4 @@
-"""Reports of NUnit, xUnit.net, and MSTest: TRX, and JUnit XML by their XSLT files and by JunitXml.TestLogger.
-
-`test_trx.py` tests the output and the attachments of TRX.
-"""
+"""Reports of NUnit, xUnit.net, and MSTest: TRX, and JUnit XML by their XSLT files and by JunitXml.TestLogger."""
 
 import pytest
 
@@ -38,6 +35,8 @@ def test_failed_case_of_nunit() -> None:
         "C:\\Dev\\LiquidTestReports\\test\\SampleProject\\SampleProject.Tests.NUnit\\TestServiceTests.cs:line 61"
     )
     assert (case.properties, case.attempt_count) == ({}, 1)
+    assert case.output["stdout.txt"] == "Running SampleProject.Tests.NUnit tests\r\nThis test will fail"
+    assert case.output["run-stdout.txt"].startswith("NUnit Adapter 3.17.0.0: Test execution started\r\n")
 
 
 def test_cases_of_xunit() -> None:

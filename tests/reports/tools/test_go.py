@@ -135,4 +135,5 @@ def test_texts_of_go_test_json() -> None:
         "        expected: 3\n             got: 0\n    cart_test.go:19: tax is missing\n"
         "--- FAIL: TestTotals/two_items (0.00s)"
     )
+    assert case.output == {"output.txt": f"{case.details}\n"}
     assert "\tpanic: assignment to entry in nil map\n" in (read_case(EVENTS, "TestLabel").details or "")
