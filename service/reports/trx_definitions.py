@@ -7,10 +7,10 @@ import orjson
 
 from service.domain.properties import PropertyCollector
 from service.reports.bounded_text import BoundedText
-from service.reports.case_texts import CaseTexts
 from service.reports.errors import malformed
 from service.reports.metadata import ReportMetadata
 from service.reports.suites import MAX_LABEL
+from service.reports.texts_by_test import TextsByTest
 from service.reports.xml_reader import XmlAttributes, XmlReader
 
 ROOTS: Final = frozenset({"TestRun"})
@@ -26,8 +26,8 @@ class Definitions:
     """The class of each test, and its properties as a JSON object."""
 
     def __init__(self) -> None:
-        self._classes = CaseTexts()
-        self._properties = CaseTexts()
+        self._classes = TextsByTest()
+        self._properties = TextsByTest()
 
     def add(self, test_id: str, class_name: str, properties: dict[str, str]) -> bool:
         """Add a test, and return False if the properties of all tests together are too large.

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from service.reports import case_texts
-from service.reports.case_texts import CaseTexts
+from service.reports import texts_by_test
 from service.reports.errors import ReportError
+from service.reports.texts_by_test import TextsByTest
 from service.reports.times import timespan_ms
 from tests.reports.conversions import convert_all, convert_text
 from tests.reports.manifests import OWN
@@ -136,8 +136,8 @@ def test_hostile_report_is_rejected(report: str, reason: str, tmp_path: Path) ->
 
 
 def test_size_of_texts_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(case_texts, "_MAX_SIZE", 10)
-    classes = CaseTexts()
+    monkeypatch.setattr(texts_by_test, "_MAX_SIZE", 10)
+    classes = TextsByTest()
     for number in range(1_000):
         assert classes.add(str(number), "Cart" if number % 2 else "Stock")
 
@@ -176,12 +176,12 @@ def test_properties_and_classes_that_are_too_large(tmp_path: Path, monkeypatch: 
     result = "<UnitTestResult testId='a' testName='n' outcome='Passed'/>"
     report = f"<TestRun><Results>{result}</Results><TestDefinitions>{definition}</TestDefinitions></TestRun>"
 
-    monkeypatch.setattr(case_texts, "_MAX_SIZE", 10)
+    monkeypatch.setattr(texts_by_test, "_MAX_SIZE", 10)
     summary, (stored,) = convert_text(report, tmp_path)
 
     assert (stored["suite"], stored.get("properties")) == ("Cart", None)
     assert summary.notes[0].startswith("properties: 1 were not stored; ")
-    monkeypatch.setattr(case_texts, "_MAX_SIZE", 3)
+    monkeypatch.setattr(texts_by_test, "_MAX_SIZE", 3)
     with pytest.raises(ReportError, match="the names of all classes together are too large"):
         convert_text(report, tmp_path)
 

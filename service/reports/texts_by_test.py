@@ -1,4 +1,4 @@
-"""A text of each case of a report that states the text in another part than the results."""
+"""A text of each test of a report that states the text in another part than the results."""
 
 from array import array
 from typing import Final
@@ -8,7 +8,7 @@ _BUCKETS: Final = 4_096
 _HASH_MASK: Final = 2**64 - 1
 
 
-class CaseTexts:
+class TextsByTest:
     """Texts by test ID. Each test needs 12 bytes, because a dictionary would need ten times as much.
 
     Equal texts are stored once.
