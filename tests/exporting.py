@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import zstandard
@@ -107,3 +108,41 @@ async def exporting(database_url: str, storage_url: str, **settings: Any) -> Asy
             )
         finally:
             await database.close_pool(rows)
+
+
+def files(exports: Exports, tmp_path: Path) -> list[Path]:
+    return [path for path in (tmp_path / "files").rglob("*") if path.is_file()]
+
+
+class Blocked:
+    """A storage that blocks the completion of files until `release` is set."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self.waiting = asyncio.Event()
+        self.release = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    def open_writer(self, *arguments: Any) -> Any:
+        return _Blocked(self, self._storage.open_writer(*arguments))
+
+
+class _Blocked:
+    def __init__(self, gate: Blocked, opening: Any) -> None:
+        self._gate = gate
+        self._writing = opening
+
+    async def __aenter__(self) -> Any:
+        return await self._writing.__aenter__()
+
+    async def __aexit__(self, *error: Any) -> Any:
+        if error[0] is None:
+            self._gate.waiting.set()
+            try:
+                await self._gate.release.wait()
+            except asyncio.CancelledError as canceled:
+                await self._writing.__aexit__(type(canceled), canceled, None)
+                raise
+        return await self._writing.__aexit__(*error)
