@@ -146,7 +146,7 @@ def parse_event(
 def _parse_valid(
     valid: ValidEvent, problems: list[Problem], digest: bytes, window: AcceptanceWindow
 ) -> ParsedEvent | RejectedEvent:
-    event, indexes, rejected_failing = valid
+    event = valid.event
     run: RunIn = event["data"]["run"]
     completed_at = aware(run.get("completed_at") or event.get("time") or window.now)
     event_at = aware(event.get("time") or completed_at)
@@ -157,12 +157,19 @@ def _parse_valid(
         return _event_time_ahead(event, digest)
     if problem := find_run_problem(run):
         return RejectedEvent("invalid", f"data.run.{problem}", digest, **parse_identity(event))
-    results: list[ResultIn] = event["data"].get("results", [])
-    if indexes == [] and problems:
+    if valid.indexes == [] and problems:
         listed = "; ".join(f"{problem['index']}: {problem['reason']}" for problem in problems[:MAX_LISTED_ERRORS])
         message = f"data.results: no result is valid: {listed}"
         return RejectedEvent("no_valid_result", message, digest, **parse_identity(event))
-    event_s = to_ms(event_at) // 1000
+    return _parsed_event(valid, problems, digest, to_ms(completed_at), to_ms(event_at) // 1000)
+
+
+def _parsed_event(
+    valid: ValidEvent, problems: list[Problem], digest: bytes, completed_ms: int, event_s: int
+) -> ParsedEvent:
+    event, indexes, rejected_failing = valid
+    run: RunIn = event["data"]["run"]
+    results: list[ResultIn] = event["data"].get("results", [])
     return ParsedEvent(
         organization=event["data"]["organization"],
         source=event["source"],
@@ -170,7 +177,7 @@ def _parse_valid(
         body_sha256=digest,
         event_s=event_s,
         state=set_failures_missing(
-            parse_run_state(run, to_ms(completed_at), event_s, problems),
+            parse_run_state(run, completed_ms, event_s, problems),
             is_missing=run.get("status") in FAILING and not any(result["status"] in FAILING for result in results),
         ),
         results=list(zip(indexes, results, strict=True)) if indexes is not None else list(enumerate(results)),
