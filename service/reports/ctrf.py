@@ -12,7 +12,16 @@ from service.reports.attempts import MAX_ATTEMPTS
 from service.reports.bounded_text import BoundedText
 from service.reports.errors import malformed
 from service.reports.json_stream import JsonStream
-from service.reports.json_values import add_duration, attachments_of, line_of, object_of, objects_of, text_of, texts_of
+from service.reports.json_values import (
+    add_duration,
+    annotations_of,
+    attachments_of,
+    line_of,
+    object_of,
+    objects_of,
+    text_of,
+    texts_of,
+)  # fmt: skip
 from service.reports.metadata import ReportMetadata, UnreadableDurations
 from service.reports.not_run import NOT_RUN
 from service.reports.output import OutputPart, OutputWriter, of_attempt, set_output
@@ -108,7 +117,7 @@ def _step_line(step: Any) -> str:
 
 
 def _add_properties(result: ResultIn, test: Mapping[str, Any], metadata: ReportMetadata) -> None:
-    """Add the tags as one property, and each member of `labels` and `extra`."""
+    """Add the tags as one property, each member of `labels` and `extra` that isn't empty, and annotations."""
     if _PROPERTIES.isdisjoint(test):
         return
     properties = PropertyCollector()
@@ -122,7 +131,10 @@ def _named_values(test: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield from (("tags", tag) for tag in texts_of(test, "tags"))
     for key in ("labels", "extra"):
         for name, value in object_of(test, key).items():
-            yield name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            if name == "annotations" and objects_of(object_of(test, key), name):
+                yield from annotations_of(object_of(test, key))
+            elif value not in (None, [], {}):
+                yield name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _add_outcome(result: ResultIn, test: Mapping[str, Any], unreadable: UnreadableDurations) -> None:

@@ -46,6 +46,14 @@ def attachments_of(value: Mapping[str, Any]) -> Iterator[Attachment]:
             yield Attachment(path, text_of(attachment, "name"), text_of(attachment, "contentType"))
 
 
+def annotations_of(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield type and description of each annotation of Playwright that has both."""
+    for annotation in objects_of(value, "annotations"):
+        kind, description = text_of(annotation, "type"), text_of(annotation, "description")
+        if kind and description:
+            yield kind, description
+
+
 def add_duration(part: ResultIn | AttemptIn, value: Mapping[str, Any], unreadable: UnreadableDurations) -> None:
     """Add `duration`, a number of milliseconds."""
     written = value.get("duration")

@@ -16,6 +16,7 @@ from service.reports.failures import join_failures
 from service.reports.json_stream import JsonStream
 from service.reports.json_values import (
     add_duration,
+    annotations_of,
     attachments_of,
     line_of,
     object_of,
@@ -171,10 +172,8 @@ def _add_properties(
     properties = PropertyCollector()
     for tag in texts_of(spec, "tags"):
         metadata.dropped_properties += not properties.add("tags", tag)
-    for annotation in objects_of(test, "annotations"):
-        name, value = text_of(annotation, "type"), text_of(annotation, "description")
-        if name and value:
-            metadata.dropped_properties += not properties.add(name, value)
+    for name, value in annotations_of(test):
+        metadata.dropped_properties += not properties.add(name, value)
     if properties.pairs:
         result["properties"] = properties.pairs
 
