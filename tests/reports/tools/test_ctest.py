@@ -6,6 +6,7 @@ from tests.reports.manifests import CORPUS, OWN
 from tests.reports.tools.reading import needs_corpus, outline, read_case, read_run
 
 REPORT: Final = OWN / "ctest" / "junit.xml"
+LABELS: Final = "labelled"  # codespell:ignore labelled - name in the report
 SUITE: Final = "(empty)"  # the name of the build, which only a dashboard client sets
 
 
@@ -18,7 +19,7 @@ def test_cases() -> None:
         (SUITE, "not_found", None, None, "skipped", 0, "Unable to find executable"),
         (SUITE, "disabled", None, None, "skipped", 0, None),
         (SUITE, "skipped", None, None, "skipped", 61, "SKIP_RETURN_CODE=77"),
-        (SUITE, "labelled", None, None, "failed", 18, "Failed"),
+        (SUITE, LABELS, None, None, "failed", 18, "Failed"),
         (SUITE, "crashes", None, None, "failed", 19, "SEGFAULT"),
         (SUITE, "setup_fails", None, None, "failed", 4, "Failed"),
         (SUITE, "needs_setup", None, None, "skipped", 0, "Fixture dependency failed"),
@@ -33,13 +34,13 @@ def test_output_of_cases_that_did_not_pass() -> None:
         "not_found": "Unable to find executable: ./no-such-program",
         "disabled": "Disabled",
         "skipped": "reason\n",
-        "labelled": "to [NON-XML-CHAR-0x1B][31mstdout[NON-XML-CHAR-0x1B][0m\nto stderr\n",
+        LABELS: "to [NON-XML-CHAR-0x1B][31mstdout[NON-XML-CHAR-0x1B][0m\nto stderr\n",
         "needs_setup": "Failed test dependencies: setup_fails",
     }
 
 
 def test_texts_and_labels() -> None:
-    case = read_case(REPORT, "labelled")
+    case = read_case(REPORT, LABELS)
 
     assert (case.type, case.message, case.details) == (None, "Failed", None)
     assert case.properties == {"cmake_labels": "cart;smoke"}
