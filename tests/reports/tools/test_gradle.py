@@ -1,4 +1,4 @@
-"""Reports of Gradle 4.4.1 for JUnit 4, and of Gradle 7 for JUnit 5 from the corpus."""
+"""Reports of Gradle 4.4.1 for JUnit 4, and of a newer version for JUnit 5 from the corpus."""
 
 from pathlib import Path
 
