@@ -245,6 +245,42 @@ CREATE INDEX quarantines_by_case ON quarantines (org_id, case_key) WHERE case_ke
 CREATE INDEX quarantines_open ON quarantines (org_id, project_id, expires_at) WHERE ended_at IS NULL;
 CREATE INDEX quarantines_expiring ON quarantines (expires_at) WHERE ended_at IS NULL AND NOT is_expiry_published;
 
+-- Gates. A deleted gate keeps its row, so that its version never restarts.
+CREATE TABLE gates (
+    org_id     int NOT NULL REFERENCES organizations,
+    name       text NOT NULL,
+    version    int NOT NULL DEFAULT 1,       -- rises only if the policy changes
+    policy     jsonb NOT NULL,               -- the limits that are set: Policy in domain/gates.py
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    deleted_at timestamptz,
+    PRIMARY KEY (org_id, name)
+);
+
+-- Decisions of gates about runs: immutable except for a waiver. They outlive their run, so nothing refers to it.
+CREATE TABLE decisions (
+    org_id          int NOT NULL REFERENCES organizations,
+    decision_id     text NOT NULL,           -- dec_ + 32 hex digits, which start with the time
+    project_id      text NOT NULL,
+    run_id          text NOT NULL,
+    revision        int NOT NULL,            -- of the run
+    gate            text NOT NULL,
+    gate_version    int NOT NULL,
+    policy          jsonb NOT NULL,
+    baseline_run_id text,
+    decision        text NOT NULL CHECK (decision IN ('passed', 'blocked', 'waived')),
+    rules           jsonb NOT NULL,          -- [{rule, limit, value, passed}]
+    failures        jsonb NOT NULL,          -- number of failing results by change
+    digest          bytea NOT NULL,          -- SHA-256 of the inputs: usecases/gates/decide.py
+    waiver          jsonb,                   -- {reason, created_by, created_at}
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (org_id, decision_id),
+    CONSTRAINT decisions_digest_unique UNIQUE (org_id, gate, digest),
+    CHECK ((decision = 'waived') = (waiver IS NOT NULL))
+);
+CREATE INDEX decisions_by_run ON decisions (org_id, run_id, decision_id);
+CREATE INDEX decisions_by_gate ON decisions (org_id, gate, decision_id);
+CREATE INDEX decisions_by_project ON decisions (org_id, project_id, decision_id);
+
 -- Results (facts), partitioned by month -----------------------------------------------------------------
 -- The column order avoids padding. There are no foreign keys: ingest guarantees the references, and a check per row
 -- would take longer than the insert. Unknown values are stored as numbers, because a null would add a bitmap to the row:
@@ -636,6 +672,8 @@ ALTER TABLE runs           ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cases          ENABLE ROW LEVEL SECURITY;
 ALTER TABLE projects       ENABLE ROW LEVEL SECURITY;
 ALTER TABLE quarantines    ENABLE ROW LEVEL SECURITY;
+ALTER TABLE gates          ENABLE ROW LEVEL SECURITY;
+ALTER TABLE decisions      ENABLE ROW LEVEL SECURITY;
 ALTER TABLE results        ENABLE ROW LEVEL SECURITY;
 ALTER TABLE result_details ENABLE ROW LEVEL SECURITY;
 ALTER TABLE shard_results  ENABLE ROW LEVEL SECURITY;
@@ -656,6 +694,8 @@ CREATE POLICY same_organization ON runs           TO results_api USING (org_id =
 CREATE POLICY same_organization ON cases          TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON projects       TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON quarantines    TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON gates          TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON decisions      TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON results        TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON result_details TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON shard_results  TO results_api USING (org_id = current_org());
@@ -677,6 +717,9 @@ GRANT SELECT, UPDATE (default_branch) ON projects TO results_api;
 GRANT SELECT, INSERT, DELETE ON projects TO results_worker;
 GRANT SELECT, INSERT, UPDATE ON quarantines TO results_api;
 GRANT SELECT, UPDATE, DELETE ON quarantines TO results_worker;
+GRANT SELECT, INSERT, UPDATE ON gates TO results_api;
+GRANT SELECT, INSERT, UPDATE (decision, waiver) ON decisions TO results_api;
+GRANT SELECT, DELETE ON gates, decisions TO results_worker; -- the deletion of an organization
 GRANT SELECT, INSERT, UPDATE, DELETE ON artifacts TO results_api;
 GRANT SELECT, INSERT, UPDATE ON api_keys TO results_api;
 GRANT SELECT ON api_keys TO results_keys;

@@ -10,9 +10,11 @@ from service.api.handlers import (
     cases,
     client_files,
     comparison,
+    decisions,
     documentation,
     events,
     exports,
+    gates,
     health,
     keys,
     metrics,
@@ -35,6 +37,7 @@ from service.contracts import responses as out
 from service.contracts import webhooks as webhook_contracts
 from service.contracts.comparison import ComparisonQuery, RunComparison
 from service.contracts.exports import ExportRequest
+from service.contracts.gates import Decision, DecisionQuery, DecisionRequest, GateIn, GateOut, WaiverIn
 from service.contracts.keys import KeyRequest
 from service.contracts.projects import ProjectPatch
 from service.contracts.quarantines import QuarantineIn, QuarantinePatch, QuarantineQuery
@@ -232,6 +235,37 @@ _WEBHOOK_ROUTES: Final = (
         ),
     ),
 )  # fmt: skip
+_GATE_ROUTES: Final = (
+    Route("GET", "/gates", gates.list_gates, "results:read", Operation(
+        "list_gates", "List gates in the order of their names", page_of(GateOut), queries.PageQuery,
+    )),
+    Route("GET", "/gates/{name}", gates.get_gate, "results:read", Operation(
+        "get_gate", "Get a gate", {200: GateOut}, errors=("not_found",),
+    )),
+    Route("PUT", "/gates/{name}", gates.put_gate, "gates:manage", Operation(
+        "put_gate", "Create a gate, or replace its policy", {200: GateOut, 201: GateOut}, body=GateIn,
+        description="The version rises only if the policy changes. It never restarts, not even after a deletion.",
+    )),
+    Route("DELETE", "/gates/{name}", gates.delete_gate, "gates:manage", Operation(
+        "delete_gate", "Delete a gate", {204: None}, errors=("not_found",), description="Its decisions remain.",
+    )),
+    Route("POST", "/runs/{run_id}/decisions", decisions.create_decision, "results:read", Operation(
+        "create_decision", "Apply a gate or an inline policy to a run", {200: Decision, 201: Decision},
+        queries.WaitQuery, body=DecisionRequest, errors=("not_found", "conflict", "gone"),
+        description="Responds with 201 if the decision was stored now, and with 200 if a decision with the same inputs"
+        " exists. A decision of an inline policy isn't stored. With `wait`, waits until the run is complete.",
+    )),
+    Route("GET", "/decisions", decisions.list_decisions, "results:read", Operation(
+        "list_decisions", "List decisions, newest first", page_of(Decision), DecisionQuery,
+    )),
+    Route("GET", "/decisions/{id}", decisions.get_decision, "results:read", Operation(
+        "get_decision", "Get a decision", {200: Decision}, errors=("not_found",),
+    )),
+    Route("POST", "/decisions/{id}/waiver", decisions.waive_decision, "gates:manage", Operation(
+        "waive_decision", "Let a blocked decision pass", {201: Decision}, body=WaiverIn,
+        errors=("not_found", "conflict"),
+    )),
+)  # fmt: skip
 _KEY_ROUTES: Final = (
     Route("GET", "/api-keys", keys.list_keys, "keys:manage", Operation(
         "list_keys", "List API keys, newest first", page_of(out.ApiKey), queries.PageQuery,
@@ -252,7 +286,7 @@ _KEY_ROUTES: Final = (
 )  # fmt: skip
 V1: Final = (
     *_RESULT_ROUTES, *_EXPORT_ROUTES, *_RUN_ROUTES, *_CASE_ROUTES, *_PROJECT_ROUTES, *_EVENT_ROUTES, *_WEBHOOK_ROUTES,
-    *_KEY_ROUTES, *_QUARANTINE_ROUTES,
+    *_KEY_ROUTES, *_QUARANTINE_ROUTES, *_GATE_ROUTES,
 )  # fmt: skip
 PUBLIC: Final = (
     Route("GET", "/healthz", health.get_health, None, Operation(

@@ -7,6 +7,7 @@ from typing import Any, Final, Generic, TypeVar
 import orjson
 from typing_extensions import TypedDict
 
+from service.contracts.gates import Decision
 from service.contracts.responses import Export, Quarantine
 from service.domain.events import MAX_OBJECT_BYTES, EventSubject
 from service.domain.statuses import Counts
@@ -107,6 +108,7 @@ ENVELOPES: Final[Mapping[EventSubject, Any]] = {
     "export": EventEnvelope[Export],
     "webhook": EventEnvelope[DisabledWebhookObject],
     "quarantine": EventEnvelope[Quarantine],
+    "decision": EventEnvelope[Decision],
 }
 
 

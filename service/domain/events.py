@@ -19,6 +19,8 @@ EventType = Literal[
     "webhook.disabled",
     "quarantine.created",
     "quarantine.expired",
+    "gate.decided",
+    "release.gate_blocked",
 ]
 EVENT_TYPES: Final[tuple[EventType, ...]] = get_args(EventType)
 # The event types of Zof, to which a webhook can subscribe although this service never sends some of them.
@@ -32,7 +34,7 @@ ZofEventType = Literal[
     "release.gate_blocked",
     "integration.error",
 ]
-EventSubject = Literal["run", "export", "webhook", "quarantine"]
+EventSubject = Literal["run", "export", "webhook", "quarantine", "decision"]
 
 
 class EventDefinition(NamedTuple):
@@ -51,6 +53,8 @@ EVENTS: Final[Mapping[EventType, EventDefinition]] = {
     "webhook.disabled": EventDefinition("webhook", "The webhook was disabled because its endpoint failed or is gone."),
     "quarantine.created": EventDefinition("quarantine", "The quarantine was created."),
     "quarantine.expired": EventDefinition("quarantine", "The quarantine expired. One that was ended never expires."),
+    "gate.decided": EventDefinition("decision", "A gate decided about a run."),
+    "release.gate_blocked": EventDefinition("decision", "A gate blocked a run."),
 }
 TEST: Final = "webhook.test"  # sent only to the webhook under test, regardless of its subscription
 

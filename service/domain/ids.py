@@ -27,6 +27,7 @@ _PATTERNS: Final = {
         "dlv": 32,
         "rec": 32,
         "qua": 32,
+        "dec": 32,
         "key": 20,
     }.items()
 }

@@ -96,7 +96,9 @@ def assert_described(path: str, method: str, status: int, body: Any) -> None:
 
 
 QUARANTINE = {"project_id": "shop", "name": "pays*", "reason": "issue 7"}
-BODIES = {"webhooks": {"enabled": True}, "quarantines": {"reason": "x"}, "projects": {"default_branch": "main"}}
+POLICY = {"policy": {"max_failures": 0}}
+BODIES = {"webhooks": {"enabled": True}, "quarantines": {"reason": "x"}, "projects": {"default_branch": "main"},
+          "decisions": {"reason": "x"}, "runs": {"gate": "a.png"}}  # fmt: skip
 SPECIAL = {"Location", "Link", "Retry-After", "ETag", "Idempotent-Replayed"}
 
 
@@ -115,11 +117,17 @@ async def stored(api: Api) -> Api:
         attempts=[{"status": "error"}, {"status": "failed"}], artifacts=[{"name": "a.png", "uri": "s3://x", "size": 3}],
     )  # fmt: skip
     await api.store.ingest(run_event("run_1", [result("logs in"), failed], labels={"team": "web"}))
+    await api.send("PUT", "/v1/gates/a.png", json=POLICY)
     return api
+
+
+async def decide(api: Api) -> Any:
+    return await (await api.send("POST", "/v1/runs/run_1/decisions", json={"gate": "a.png"})).json()
 
 
 async def test_responses_of_reads_match_their_schemas(stored: Api) -> None:
     item = next(found for found in (await stored.get("/v1/results"))["data"] if found["status"] == "failed")
+    decision = await decide(stored)
     for described, path in {
         "/v1/results": "/v1/results",
         "/v1/results/{id}": f"/v1/results/{item['id']}",
@@ -130,6 +138,10 @@ async def test_responses_of_reads_match_their_schemas(stored: Api) -> None:
         "/v1/cases/{id}": f"/v1/cases/{item['case']}",
         "/v1/cases/{id}/history": f"/v1/cases/{item['case']}/history",
         "/v1/runs/{run_id}/comparison": "/v1/runs/run_1/comparison",
+        "/v1/gates": "/v1/gates",
+        "/v1/gates/{name}": "/v1/gates/a.png",
+        "/v1/decisions": "/v1/decisions",
+        "/v1/decisions/{id}": f"/v1/decisions/{decision['id']}",
         "/v1/projects": "/v1/projects",
         "/v1/projects/{project_id}": "/v1/projects/shop",
         "/v1/receipts": "/v1/receipts",
@@ -166,6 +178,22 @@ async def test_responses_of_mutations_match_their_schemas(api: Api, path: str, b
         assert shown["data"]
 
 
+async def test_responses_of_gates_and_decisions_match_their_schemas(stored: Api) -> None:
+    await stored.send("PUT", "/v1/gates/b", json=POLICY)
+    waiver = f"/v1/decisions/{(await decide(stored))['id']}/waiver"
+    for method, described, path, body, status in (
+        ("put", "/v1/gates/{name}", "/v1/gates/b", POLICY, 200),
+        ("put", "/v1/gates/{name}", "/v1/gates/c", POLICY, 201),
+        ("post", "/v1/runs/{run_id}/decisions", "/v1/runs/run_1/decisions", {"gate": "b"}, 201),
+        ("post", "/v1/runs/{run_id}/decisions", "/v1/runs/run_1/decisions", POLICY, 200),
+        ("post", "/v1/decisions/{id}/waiver", waiver, {"reason": "x"}, 201),
+    ):  # fmt: skip
+        response = await stored.send(method.upper(), path, json=body)
+        assert response.status == status, await response.text()
+        assert_described(described, method, status, await response.json())
+        assert special_headers(response) <= special_headers_of(described, method, status)
+
+
 async def test_response_headers_match_the_document(stored: Api) -> None:
     page = await stored.send("GET", "/v1/results?limit=1")
     assert special_headers(page) == special_headers_of("/v1/results", "get", 200) == {"Link"}
@@ -198,11 +226,13 @@ async def test_every_route_returns_404_for_an_id_of_another_organization(stored:
     receipt = (await stored.get("/v1/receipts"))["data"][0]["id"]
     ids = {"results": item["id"], "runs": "run_1", "cases": item["case"], "webhooks": hook["id"], "api-keys": key,
            "receipts": receipt, "artifacts": "art_" + item["id"][4:] + "0" * 16,
-           "projects": "shop", "quarantines": quarantine["id"]}  # fmt: skip
+           "projects": "shop", "quarantines": quarantine["id"], "gates": "a.png",
+           "decisions": (await decide(stored))["id"]}  # fmt: skip
     _, other_key = await stored.make_organization("other")
     for route in all_routes():
         noun = route.path.removeprefix("/v1").split("/")[1]
-        if "{" not in route.path or route.permission is None or route.path.endswith("/report"):
+        creates = route.path.endswith("/report") or (noun == "gates" and route.method == "PUT")
+        if "{" not in route.path or route.permission is None or creates:
             continue
         id_ = export["id"] if "/export/" in route.path else ids[noun]
         path = route.path.replace("{id}", id_).replace("{run_id}", "run_1").replace("{name}", "a.png")

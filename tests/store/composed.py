@@ -7,6 +7,8 @@ from typing import Any
 from service.domain.exports import EXPORT_FORMATS
 from service.domain.filters import ResultFilter, RunFilter
 from service.domain.ids import CaseKey
+from service.store import decisions
+from service.store.decisions import DecisionFilter
 from service.store.export_readers.plans import export_statement
 from service.store.postgres.composition import Statement, compose, page_by_id_statement
 from service.store.queries import artifacts as read_artifacts
@@ -38,7 +40,10 @@ SINGLE_ROWS = (
     "one_project",
 )
 LISTED_BY_ID = ("listed_exports", "listed_webhooks", "listed_deliveries", "listed_quarantines")
-SINGLE_OBJECTS = ("one_export", "one_webhook", "one_delivery", "one_quarantine", "mark_expired")
+SINGLE_OBJECTS = (
+    "one_export", "one_webhook", "one_delivery", "one_quarantine", "mark_expired", "one_gate",
+    "page_of_gates", "one_decision", "dry_decision",
+)  # fmt: skip
 
 
 def result_filters() -> Iterator[ResultFilter]:
@@ -57,11 +62,18 @@ def run_filters() -> Iterator[RunFilter]:
 
 
 def composed_lists() -> set[Statement]:
-    """The statements of comparisons and of the lists of results, runs, cases, and projects."""
+    """The statements of comparisons and of the lists of results, runs, cases, projects, and decisions."""
     results = {read_results.page_statement(filter_) for filter_ in result_filters()}
     runs = {read_runs.page_statement(filter_) for filter_ in run_filters()}
     cases = {read_cases.page_statement(of_one_suite=one_suite) for one_suite in (True, False)}
-    return results | runs | cases | comparisons() | {read_cases.one_statement(), compose("page_of_projects")}
+    return (
+        results
+        | runs
+        | cases
+        | comparisons()
+        | decision_pages()
+        | {read_cases.one_statement(), compose("page_of_projects")}
+    )
 
 
 def comparisons() -> set[Statement]:
@@ -73,6 +85,12 @@ def comparisons() -> set[Statement]:
         read_comparison.items_statement(),
     }
     return limited | {compose(name) for name in ("compared_run", "has_branch", "texts_of_cases", "merged_results")}
+
+
+def decision_pages() -> set[Statement]:
+    """The statements of the list of decisions."""
+    filters = (DecisionFilter(), DecisionFilter(run_id="r"), DecisionFilter(gate="g"), DecisionFilter(project_id="p"))
+    return {decisions.page_statement(filter_) for filter_ in filters}
 
 
 def composed_exports() -> dict[str, Statement]:

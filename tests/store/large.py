@@ -36,8 +36,14 @@ INSERT INTO result_details (org_id, run_key, case_key, duration_ms, started_offs
 SELECT org_id, run_key, case_key, 10, -2147483648, 1, CASE WHEN flaky THEN 'f' ELSE status END, NOT flaky, flaky,
        'expected 200 got 503'
 FROM results WHERE status <> 'p' OR flaky;
+
+INSERT INTO decisions (org_id, decision_id, project_id, run_id, revision, gate, gate_version, policy, decision, rules,
+                       failures, digest)
+SELECT org, 'dec_' || lpad(to_hex(n), 32, '0'), 'p' || n % 20, 'run_' || n, 1, 'gate ' || n % 30, 1, '{}', 'passed',
+       '[]', '{}', n::text::bytea
+FROM generate_series(1, 2) org, generate_series(1, 5000) n;
 """
-TABLES = ("runs", "cases", "projects", "results", "result_details", "artifacts")
+TABLES = ("runs", "cases", "projects", "results", "result_details", "artifacts", "decisions")
 
 
 async def fill(pool: asyncpg.Pool) -> None:

@@ -12,7 +12,7 @@ from service.domain.ids import CaseKey
 from service.store.postgres.composition import Statement, compose
 from service.store.postgres.statements import statements
 from service.store.queries import results as read_results
-from tests.store.composed import SINGLE_ROWS, comparisons, composed_lists
+from tests.store.composed import SINGLE_ROWS, comparisons, composed_lists, decision_pages
 from tests.store.large import plan_nodes
 
 EMPTY = {f"artifacts_2026_{month:02}" for month in range(1, 6)}
@@ -41,6 +41,7 @@ VALUES: dict[str, object] = {
     "after_key": 0, "artifact_key": 0, "after_suite": 0, "after_case": 0, "runs": 50,
     "baseline_key": UUID("019c8a5a-0000-0000-0000-000000000001"), "run_keys": ["019c8a5a-0000-0000-0000-000000000000"],
     "case_keys": ["41", "61"], "pairs": ["p-"], "ranks": ["5"], "after_rank": 0,
+    "before": "dec_g", "gate": "gate 1", "decision": "passed",
     "after": "", "only": "p1", "org_ids": ["1"], "run_ids": ["run_1"], "project_ids": ["p1"],
 }  # fmt: skip
 
@@ -93,6 +94,13 @@ async def test_comparison_reads_ranges_of_indexes(connection: Any) -> None:
         for mode in MODES:
             nodes = await explain(connection, statement, mode)
             assert any(re.fullmatch(index, str(node.get("Index Name"))) for node in nodes), (mode, name)
+
+
+async def test_the_best_index_drives_the_list_of_decisions(connection: Any) -> None:
+    indexes = {"decisions_by_run", "decisions_by_gate", "decisions_by_project", "decisions_pkey"}
+    for mode in MODES:
+        plans = [await explain(connection, statement, mode) for statement in decision_pages()]
+        assert indexes == {name for plan in plans for node in plan if (name := node.get("Index Name"))}, mode
 
 
 async def test_single_rows_are_found_by_their_keys(connection: Any) -> None:

@@ -44,12 +44,8 @@ async def list_runs(request: web.Request) -> web.Response:
 
 async def get_run(request: web.Request) -> web.Response:
     """Get one run. With `wait`, respond when the run is complete or the time is over."""
-    wait_s = requested_wait_s(request)
     selector = run_selector(request)
-    text = await _find(request, selector)
-    if wait_s and not (text and orjson.loads(text)["complete"]):
-        await wait_until_finished(request, request.app[RESOURCES].run_watch, selector, wait_s)
-        text = await _find(request, selector)
+    text = await wait_for_run(request, selector)
     if text is None:
         raise run_not_found(selector.run_id)
     return reply_with_etag(text)
@@ -112,6 +108,16 @@ def run_selector(request: web.Request) -> RunSelector:
 def run_not_found(run_id: str) -> NotFound:
     """Return the same error for a run that is unknown or of another organization."""
     return NotFound(f"run {replace_unstorable(run_id[:100])!r} not found")
+
+
+async def wait_for_run(request: web.Request, selector: RunSelector) -> str | None:
+    """Return the run as JSON when it is complete or the requested time to wait is over. None if it doesn't exist."""
+    wait_s = requested_wait_s(request)
+    text = await _find(request, selector)
+    if wait_s and not (text and orjson.loads(text)["complete"]):
+        await wait_until_finished(request, request.app[RESOURCES].run_watch, selector, wait_s)
+        text = await _find(request, selector)
+    return text
 
 
 async def _find(request: web.Request, selector: RunSelector) -> str | None:

@@ -40,12 +40,18 @@ _KEY: Final = re.compile(r'"([\x20\x21\x23-\x7e]{1,255})"|([\x21\x23-\x7e]{1,255
 
 
 async def mutate(
-    request: web.Request, change: Change, *, shown_once: str | None = None, fingerprint: bytes | None = None
+    request: web.Request,
+    change: Change,
+    *,
+    shown_once: str | None = None,
+    fingerprint: bytes | None = None,
+    one_snapshot: bool = False,
 ) -> web.Response:
     """Apply the change and return its response, or return the stored response for the same Idempotency-Key.
 
     `shown_once` names a field of the response that isn't stored; a replayed response has null there. `fingerprint`
-    identifies the request body if the handler doesn't read it completely.
+    identifies the request body if the handler doesn't read it completely. With `one_snapshot`, the change reads the
+    rows of one point in time, and is repeated after a conflict.
     """
 
     async def work(connection: Connection) -> StoredResponse:
@@ -56,7 +62,9 @@ async def mutate(
         return _to_stored(response) if response.status < 500 and response.status != 429 else None
 
     mutation = await _mutation(request, fingerprint)
-    stored, replayed = await usecase.mutate(request.app[RESOURCES].pool, mutation, work, error_response_for)
+    stored, replayed = await usecase.mutate(
+        request.app[RESOURCES].pool, mutation, work, error_response_for, one_snapshot=one_snapshot
+    )
     return _to_response(stored, replayed=replayed)
 
 

@@ -14,8 +14,11 @@ _requested: ContextVar[set[str]] = ContextVar("requested_notifications")
 
 
 @asynccontextmanager
-async def notifying_transaction(connection: Connection) -> AsyncIterator[None]:
+async def notifying_transaction(connection: Connection, *, one_snapshot: bool = False) -> AsyncIterator[None]:
     """Run a transaction, then send one notification for each channel that was requested in it.
+
+    With `one_snapshot`, all statements read the rows of one point in time. A concurrent change of a row that the
+    transaction writes is then a conflict.
 
     A transaction that contains a NOTIFY locks the complete database while it commits, so that commits would queue.
     Inside another notifying transaction, this is a savepoint, and the outer transaction sends the notifications.
@@ -27,7 +30,7 @@ async def notifying_transaction(connection: Connection) -> AsyncIterator[None]:
     channels: set[str] = set()
     token = _requested.set(channels)
     try:
-        async with connection.transaction():
+        async with connection.transaction(isolation="repeatable_read" if one_snapshot else None):
             yield
     finally:
         _requested.reset(token)

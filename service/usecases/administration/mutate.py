@@ -7,6 +7,7 @@ from service.domain.errors import Conflict, IdempotencyMismatch, ServiceError
 from service.domain.responses import Mutation, StoredResponse
 from service.store import audit, idempotency
 from service.store.postgres.database import Connection, Pool, as_organization
+from service.store.postgres.retries import retry_on_conflict
 from service.store.postgres.transactions import notifying_transaction
 
 MutationWork = Callable[[Connection], Awaitable[StoredResponse]]
@@ -21,25 +22,42 @@ class MutationResult(NamedTuple):
 
 
 async def mutate(
-    pool: Pool, mutation: Mutation, work: MutationWork, error_response_for: ErrorResponseFor
+    pool: Pool,
+    mutation: Mutation,
+    work: MutationWork,
+    error_response_for: ErrorResponseFor,
+    *,
+    one_snapshot: bool = False,
 ) -> MutationResult:
     """Run the work once, or return the stored response to an earlier request with the same Idempotency-Key.
 
     `error_response_for` returns the response to store for an error of the work, or None to raise the error and store
-    nothing. Raises Conflict while another request with the key is in progress, and IdempotencyMismatch if the earlier
-    request with the key was different.
+    nothing. With `one_snapshot`, the work reads the rows of one point in time, and is repeated after a conflict.
+    Raises Conflict while another request with the key is in progress, and IdempotencyMismatch if the earlier request
+    with the key was different.
     """
-    async with as_organization(pool, mutation.org_id) as connection, notifying_transaction(connection):
-        if mutation.key is None:
-            return MutationResult(await _work(connection, mutation, work))
-        if not await idempotency.try_lock(connection, mutation):
-            raise Conflict("Idempotency-Key: a request with this key is in progress; retry later")
-        stored = await idempotency.find(connection, mutation)
-        if stored is not None:
-            return _replay(mutation, *stored)
-        response = await _work_or_error(connection, mutation, work, error_response_for)
-        await idempotency.insert(connection, mutation, response)
-        return MutationResult(response)
+
+    async def attempt() -> MutationResult:
+        async with notifying_transaction(connection, one_snapshot=one_snapshot):
+            return await _mutate_once(connection, mutation, work, error_response_for)
+
+    async with as_organization(pool, mutation.org_id) as connection:
+        return await (retry_on_conflict(attempt) if one_snapshot else attempt())
+
+
+async def _mutate_once(
+    connection: Connection, mutation: Mutation, work: MutationWork, error_response_for: ErrorResponseFor
+) -> MutationResult:
+    if mutation.key is None:
+        return MutationResult(await _work(connection, mutation, work))
+    if not await idempotency.try_lock(connection, mutation):
+        raise Conflict("Idempotency-Key: a request with this key is in progress; retry later")
+    stored = await idempotency.find(connection, mutation)
+    if stored is not None:
+        return _replay(mutation, *stored)
+    response = await _work_or_error(connection, mutation, work, error_response_for)
+    await idempotency.insert(connection, mutation, response)
+    return MutationResult(response)
 
 
 def _replay(mutation: Mutation, fingerprint: bytes, response: StoredResponse) -> MutationResult:

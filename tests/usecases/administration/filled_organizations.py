@@ -24,7 +24,11 @@ INSERT INTO shard_results (org_id, run_key, case_key, shard, event_time_offset_s
 INSERT INTO idempotency_keys (org_id, api_key_id, method, path_sha256, key, request_sha256, status, body)
     VALUES ($1, 'key_1', 'POST', '', 'k', '', 202, '');
 INSERT INTO quarantines (org_id, quarantine_id, project_id, name, reason, expires_at, created_by)
-    VALUES ($1, 'qua_1', 'shop', '*', 'unstable', now(), 'key_1')
+    VALUES ($1, 'qua_1', 'shop', '*', 'unstable', now(), 'key_1');
+INSERT INTO gates (org_id, name, policy) VALUES ($1, 'release', '{}');
+INSERT INTO decisions (org_id, decision_id, project_id, run_id, revision, gate, gate_version, policy, decision, rules,
+                       failures, digest)
+    VALUES ($1, 'dec_1', 'shop', 'run_1', 1, 'release', 1, '{}', 'passed', '[]', '{}', '')
 """
 
 

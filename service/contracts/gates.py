@@ -1,0 +1,145 @@
+"""Requests and responses of gates and decisions."""
+
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator, with_config
+from typing_extensions import TypedDict
+
+from service.contracts.queries import Name, PageQuery
+from service.contracts.responses import Rate, Time
+from service.contracts.validation import NO_NUL
+from service.domain.gates import MAX_GATE_NAME, MAX_LIMIT_OF_RULE, DecisionOutcome, Policy, RuleName
+
+_closed = with_config(ConfigDict(extra="forbid"))
+_Limit = Annotated[int, Field(strict=True, ge=0, le=MAX_LIMIT_OF_RULE)]
+GateName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_GATE_NAME, pattern=NO_NUL)]
+Reason = Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=NO_NUL, strip_whitespace=True)]
+
+
+class _ClosedModel(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PolicyIn(_ClosedModel):
+    """The limits of a gate. At least one is required; an absent limit isn't checked, except for `min_results`."""
+
+    min_results: Annotated[
+        int, Field(strict=True, ge=1, le=MAX_LIMIT_OF_RULE, description="Minimum number of executed results")
+    ] = 1
+    max_failures: Annotated[
+        _Limit | None, Field(description="Maximum number of failed and error results, without quarantined ones")
+    ] = None
+    max_new_failures: Annotated[_Limit | None, Field(description="Maximum number of new failures")] = None
+    max_flaky: Annotated[_Limit | None, Field(description="Maximum number of flaky results")] = None
+    min_pass_rate: Annotated[
+        Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)] | None,
+        Field(description="Minimum share of executed results that passed, without quarantined ones"),
+    ] = None
+
+    @model_validator(mode="after")
+    def _require_a_limit(self) -> Self:
+        if all(getattr(self, name) is None for name in self.model_fields_set):
+            raise ValueError("must contain at least one limit")
+        return self
+
+    def to_domain(self) -> Policy:
+        """Return the policy."""
+        return Policy(**self.model_dump())
+
+
+class GateIn(_ClosedModel):
+    """A gate to create or to change."""
+
+    policy: PolicyIn
+
+
+class DecisionRequest(_ClosedModel):
+    """The gate, or the policy of a dry run. Exactly one of them is required."""
+
+    gate: GateName | None = None
+    policy: PolicyIn | None = None
+
+
+class WaiverIn(_ClosedModel):
+    """A waiver of a blocked decision."""
+
+    reason: Reason
+
+
+class DecisionQuery(PageQuery):
+    """A page of the list of decisions."""
+
+    run_id: Name | None = None
+    gate: GateName | None = None
+    decision: DecisionOutcome | None = None
+
+
+@_closed
+class GatePolicy(TypedDict, total=False):
+    """The limits of a gate that are checked."""
+
+    min_results: int
+    max_failures: int
+    max_new_failures: int
+    max_flaky: int
+    min_pass_rate: Rate
+
+
+@_closed
+class GateOut(TypedDict):
+    """A policy that decides whether a run passes."""
+
+    name: str
+    version: Annotated[int, Field(description="Rises with each change of the policy, and never restarts")]
+    policy: GatePolicy
+    updated_at: Time
+
+
+@_closed
+class RuleEvaluation(TypedDict):
+    """The evaluation of one rule of a policy."""
+
+    rule: RuleName
+    limit: Annotated[float | None, Field(description="Null for the rule run_status")]
+    value: Annotated[
+        float | str | None,
+        Field(description="Null if it is unknown, which blocks. For run_status: the status, or failures_missing"),
+    ]
+    passed: bool
+
+
+@_closed
+class DecisionFailures(TypedDict):
+    """The number of failing results by change. See the comparison of a run."""
+
+    new: int
+    known: int
+    flaky: int
+    quarantined: int
+
+
+@_closed
+class Waiver(TypedDict):
+    """The statement that lets a blocked decision pass."""
+
+    reason: str
+    created_by: Annotated[str, Field(description="ID of the API key that created the waiver")]
+    created_at: Time
+
+
+@_closed
+class Decision(TypedDict):
+    """The result of applying a policy to a run. A stored decision never changes, except for a waiver."""
+
+    id: Annotated[str | None, Field(description="Null for a dry run with an inline policy, which isn't stored")]
+    run_id: str
+    revision: Annotated[int, Field(description="Revision of the run")]
+    gate: str | None
+    gate_version: int | None
+    policy: GatePolicy
+    baseline_run_id: str | None
+    decision: DecisionOutcome
+    rules: Annotated[list[RuleEvaluation], Field(description="Every rule that was evaluated")]
+    failures: DecisionFailures
+    waiver: Waiver | None
+    created_at: Time

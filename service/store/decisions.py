@@ -1,0 +1,115 @@
+"""Decisions of gates: insertion, waiver, one decision, and a page of the list."""
+
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from service.domain.gates import DecisionOutcome
+from service.domain.ids import OrgId
+from service.store.postgres.composition import RUN_BUDGET, IdPage, Statement, compose
+from service.store.postgres.database import Connection
+from service.store.postgres.statements import statements
+
+_SQL: Final = statements("decisions")
+_AFTER_ALL_IDS: Final = "dec_g"  # IDs continue with hex digits, so this sorts after all of them
+
+
+class DecisionRef(NamedTuple):
+    """A decision, and the project that it must belong to if the caller's key is bound to a project."""
+
+    org_id: OrgId
+    decision_id: str
+    project_id: str | None = None
+
+
+class DecisionFilter(NamedTuple):
+    """The filters of the list of decisions."""
+
+    run_id: str | None = None
+    gate: str | None = None
+    decision: DecisionOutcome | None = None
+    project_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The evaluation of a policy for a run. `failures` is the number of failing results by change."""
+
+    run_id: str
+    revision: int
+    policy: dict[str, float]
+    baseline_run_id: str | None
+    decision: DecisionOutcome
+    rules: list[dict[str, Any]]
+    failures: dict[str, int]
+
+
+class NamedGate(NamedTuple):
+    """A gate with the version of its policy that was evaluated."""
+
+    name: str
+    version: int
+
+
+async def find_by_digest(connection: Connection, org_id: OrgId, gate: str, digest: bytes) -> str | None:
+    """Return the ID of the decision of a gate with these inputs, or None."""
+    found: str | None = await connection.fetchval(_SQL["find_by_digest"], org_id, gate, digest)
+    return found
+
+
+async def insert(
+    connection: Connection, ref: DecisionRef, gate: NamedGate, evaluation: Evaluation, digest: bytes
+) -> None:
+    """Insert a decision of a project. Raises a conflict if another transaction inserts the same digest."""
+    await connection.execute(
+        _SQL["insert"], ref.org_id, ref.decision_id, ref.project_id, evaluation.run_id, evaluation.revision, *gate,
+        evaluation.policy, evaluation.baseline_run_id, evaluation.decision, evaluation.rules, evaluation.failures,
+        digest,
+    )  # fmt: skip
+
+
+async def lock(connection: Connection, ref: DecisionRef) -> DecisionOutcome | None:
+    """Return the outcome of a decision, and lock its row until the transaction ends. None if it doesn't exist."""
+    found: DecisionOutcome | None = await connection.fetchval(_SQL["lock"], *ref)
+    return found
+
+
+async def waive(connection: Connection, ref: DecisionRef, reason: str, key_id: str) -> None:
+    """Add a waiver of this key to a decision."""
+    await connection.execute(_SQL["waive"], ref.org_id, ref.decision_id, reason, key_id)
+
+
+async def find_one(connection: Connection, ref: DecisionRef) -> str | None:
+    """Return one decision as JSON, or None if it doesn't exist."""
+    text: str | None = await compose("one_decision").fetch_value(connection, ref._asdict())
+    return text
+
+
+async def format_dry(connection: Connection, evaluation: Evaluation) -> str:
+    """Return an evaluation as a decision that isn't stored, as JSON."""
+    values = {name: getattr(evaluation, name) for name in evaluation.__dataclass_fields__}
+    text: str = await compose("dry_decision").fetch_value(connection, values)
+    return text
+
+
+async def list_page(
+    connection: Connection, org_id: OrgId, filter_: DecisionFilter, before: str | None, limit: int
+) -> IdPage:
+    """Return the next decisions, newest first, after the one with the ID `before`.
+
+    A page has fewer than `limit` if the scan budget ends before the list does.
+    """
+    values = {"org_id": org_id, **filter_._asdict(), "before": before or _AFTER_ALL_IDS, "page": limit}
+    return IdPage(*await page_statement(filter_).fetch_row(connection, values))
+
+
+def page_statement(filter_: DecisionFilter) -> Statement:
+    """Return the statement for a filter. It uses the index that yields the fewest candidates."""
+    return compose("page_of_decisions", driver=_driver(filter_), row_budget=RUN_BUDGET)
+
+
+def _driver(filter_: DecisionFilter) -> str:
+    if filter_.run_id is not None:
+        return "decisions_of_run"
+    if filter_.gate is not None:
+        return "decisions_of_gate"
+    return "decisions_of_all" if filter_.project_id is None else "decisions_of_project"

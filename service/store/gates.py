@@ -1,0 +1,48 @@
+"""Gates: their policies and versions."""
+
+from typing import Final, NamedTuple
+
+from service.domain.gates import Policy
+from service.domain.ids import OrgId
+from service.store.postgres.composition import IdPage, compose
+from service.store.postgres.database import Connection
+from service.store.postgres.statements import statements
+
+_SQL: Final = statements("gates")
+
+
+class VersionedPolicy(NamedTuple):
+    """A version of the policy of a gate."""
+
+    version: int
+    policy: Policy
+
+
+async def put(connection: Connection, org_id: OrgId, name: str, policy: Policy) -> bool:
+    """Create a gate or replace its policy. Return whether the gate didn't exist. Requires a transaction."""
+    existed = await connection.fetchval(_SQL["lock"], org_id, name)
+    await connection.execute(_SQL["put"], org_id, name, policy.set_fields())
+    return not existed
+
+
+async def delete(connection: Connection, org_id: OrgId, name: str) -> bool:
+    """Delete a gate. Return False if it doesn't exist."""
+    return await connection.fetchval(_SQL["delete"], org_id, name) is not None
+
+
+async def find_policy(connection: Connection, org_id: OrgId, name: str) -> VersionedPolicy | None:
+    """Return the current policy of a gate, or None if the gate doesn't exist."""
+    row = await connection.fetchrow(_SQL["find"], org_id, name)
+    return VersionedPolicy(row["version"], Policy(**row["policy"])) if row else None
+
+
+async def find_one(connection: Connection, org_id: OrgId, name: str) -> str | None:
+    """Return one gate as JSON, or None if it doesn't exist."""
+    text: str | None = await compose("one_gate").fetch_value(connection, {"org_id": org_id, "name": name})
+    return text
+
+
+async def list_page(connection: Connection, org_id: OrgId, after: str | None, limit: int) -> IdPage:
+    """Return the next gates in the order of their names."""
+    values = {"org_id": org_id, "after": after or "", "page": limit}
+    return IdPage(*await compose("page_of_gates").fetch_row(connection, values))

@@ -1,0 +1,18 @@
+-- name: lock
+SELECT decision FROM decisions
+WHERE org_id = $1 AND decision_id = $2 AND ($3::text IS NULL OR project_id = $3) FOR UPDATE
+
+-- name: waive
+UPDATE decisions
+SET decision = 'waived',
+    waiver = jsonb_build_object('reason', $3::text, 'created_by', $4::text, 'created_at', rfc3339(now()))
+WHERE org_id = $1 AND decision_id = $2
+
+-- name: find_by_digest
+SELECT decision_id FROM decisions WHERE org_id = $1 AND gate = $2 AND digest = $3
+
+-- name: insert  (if a concurrent transaction inserted the same digest, PostgreSQL reports a conflict of the snapshots)
+INSERT INTO decisions (org_id, decision_id, project_id, run_id, revision, gate, gate_version, policy, baseline_run_id,
+                       decision, rules, failures, digest)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+ON CONFLICT (org_id, gate, digest) DO NOTHING

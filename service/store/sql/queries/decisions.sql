@@ -1,0 +1,56 @@
+-- Decisions as the API returns them, in fragments that service/store/postgres/composition.py composes.
+
+-- name: decision_fields
+d.decision_id AS id, d.run_id, d.revision, d.gate, d.gate_version, d.policy, d.baseline_run_id, d.decision, d.rules,
+d.failures, d.waiver, rfc3339(d.created_at) AS created_at
+
+-- name: one_decision
+SELECT row_to_json(item)::text
+FROM (
+    SELECT {decision_fields} FROM decisions d
+    WHERE d.org_id = :org_id AND d.decision_id = :decision_id AND (:project_id::text IS NULL OR d.project_id = :project_id)
+) item
+
+-- name: dry_decision  (of a policy that isn't stored)
+SELECT row_to_json(item)::text
+FROM (
+    SELECT {decision_fields}
+    FROM (
+        SELECT NULL::text AS decision_id, :run_id::text AS run_id, :revision::int AS revision, NULL::text AS gate,
+               NULL::int AS gate_version, :policy::jsonb AS policy, :baseline_run_id::text AS baseline_run_id,
+               :decision::text AS decision, :rules::jsonb AS rules, :failures::jsonb AS failures, NULL::jsonb AS waiver,
+               now() AS created_at
+    ) d
+) item
+
+-- name: page_of_decisions  (newest first; examines at most {row_budget} decisions, so a page can be short or empty)
+WITH examined AS MATERIALIZED (
+    SELECT *, row_number() OVER () AS examined_no FROM (
+        SELECT * FROM decisions
+        WHERE org_id = :org_id AND {driver} AND decision_id < :before::text
+        ORDER BY decision_id DESC LIMIT {row_budget}
+    ) newest
+), matching AS MATERIALIZED (
+    SELECT *, row_number() OVER (ORDER BY decision_id DESC) AS row_no FROM examined d
+    WHERE (:project_id::text IS NULL OR d.project_id = :project_id) AND (:run_id::text IS NULL OR d.run_id = :run_id)
+      AND (:gate::text IS NULL OR d.gate = :gate) AND (:decision::text IS NULL OR d.decision = :decision)
+    ORDER BY decision_id DESC LIMIT :page::int + 1
+)
+SELECT '[' || coalesce((
+           SELECT string_agg(row_to_json(listed)::text, ',' ORDER BY listed.id DESC)
+           FROM (SELECT {decision_fields} FROM matching d WHERE row_no <= :page::int) listed
+       ), '') || ']' AS data,
+       coalesce((SELECT min(decision_id) FROM matching WHERE row_no <= :page::int HAVING (SELECT count(*) FROM matching) > :page::int),
+                (SELECT decision_id FROM examined WHERE examined_no = {row_budget})) AS next
+
+-- name: decisions_of_run
+run_id = :run_id
+
+-- name: decisions_of_gate
+gate = :gate
+
+-- name: decisions_of_project
+project_id = :project_id
+
+-- name: decisions_of_all
+true

@@ -1,0 +1,27 @@
+-- $1 org_id
+-- $2 project_id
+-- $3 before
+-- $4 run_id
+-- $5 gate
+-- $6 decision
+-- $7 page
+
+WITH examined AS MATERIALIZED (
+    SELECT *, row_number() OVER () AS examined_no FROM (
+        SELECT * FROM decisions
+        WHERE org_id = $1 AND project_id = $2 AND decision_id < $3::text
+        ORDER BY decision_id DESC LIMIT 2000
+    ) newest
+), matching AS MATERIALIZED (
+    SELECT *, row_number() OVER (ORDER BY decision_id DESC) AS row_no FROM examined d
+    WHERE ($2::text IS NULL OR d.project_id = $2) AND ($4::text IS NULL OR d.run_id = $4)
+      AND ($5::text IS NULL OR d.gate = $5) AND ($6::text IS NULL OR d.decision = $6)
+    ORDER BY decision_id DESC LIMIT $7::int + 1
+)
+SELECT '[' || coalesce((
+           SELECT string_agg(row_to_json(listed)::text, ',' ORDER BY listed.id DESC)
+           FROM (SELECT d.decision_id AS id, d.run_id, d.revision, d.gate, d.gate_version, d.policy, d.baseline_run_id, d.decision, d.rules,
+           d.failures, d.waiver, rfc3339(d.created_at) AS created_at FROM matching d WHERE row_no <= $7::int) listed
+       ), '') || ']' AS data,
+       coalesce((SELECT min(decision_id) FROM matching WHERE row_no <= $7::int HAVING (SELECT count(*) FROM matching) > $7::int),
+                (SELECT decision_id FROM examined WHERE examined_no = 2000)) AS next;
