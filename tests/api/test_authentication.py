@@ -1,13 +1,24 @@
 """Authentication and authorization: keys, organizations, and projects."""
 
 import asyncio
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from service.api.http.key_cache import MAX_KEYS, TTL_S, KeyLookups, new_key_cache
+from service.api.routes import all_routes
 from service.domain.ids import OrgId
-from service.domain.keys import KEY_ROLES, Caller, StoredKey, format_key, new_key_id, new_secret
+from service.domain.keys import (
+    KEY_ROLES,
+    PERMISSIONS,
+    Caller,
+    KeyRole,
+    StoredKey,
+    format_key,
+    new_key_id,
+    new_secret,
+)
 from service.store import keys as stored_keys
 from service.store.postgres.database import Pool
 from service.usecases.administration import keys
@@ -42,6 +53,19 @@ async def test_wrong_secret_is_rejected(api: Api) -> None:
 async def test_database_accepts_every_role(api: Api) -> None:
     for role in KEY_ROLES:
         await api.get("/v1/results", key=(await api.make_key(role)).key)
+
+
+@pytest.mark.parametrize("role", KEY_ROLES)
+async def test_every_route_requires_its_permission(api: Api, role: KeyRole) -> None:
+    key = (await api.make_key(role)).key
+    checked = 0
+    for route in all_routes():
+        if route.permission is None or route.permission in PERMISSIONS[role]:
+            continue
+        response = await api.send(route.method, re.sub(r"\{\w+(:[^}]*)?\}", "x", route.path), key=key)
+        assert (response.status, route.permission in await response.text()) == (403, True), route.path
+        checked += 1
+    assert (checked == 0) == (role == "admin")
 
 
 async def test_expired_key_is_rejected(api: Api) -> None:

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from subprocess import Popen
@@ -10,8 +11,11 @@ from subprocess import Popen
 import asyncpg
 import pytest
 
+from consumers.loops import Loop
+from consumers.roles import ROLES, RoleContext
 from consumers.topology import Topology
 from consumers.upkeep import PeriodicTask, periodic_loops
+from service.settings import Settings
 from tests.consumers.conftest import until
 from tests.consumers.processes import consumer
 from tests.run_events import run_event
@@ -75,6 +79,27 @@ async def test_stop_cancels_a_long_task() -> None:
         stopped_at = time.monotonic()
     assert finished.is_set()
     assert time.monotonic() - stopped_at < 5
+
+
+async def test_upkeep_publishes_the_expiry_of_quarantines(store: Store, database_url: str, tmp_path: Path) -> None:
+    superuser = await asyncpg.connect(database_url)
+    await superuser.execute(
+        "INSERT INTO quarantines (org_id, quarantine_id, project_id, name, reason, expires_at, created_by)"
+        " VALUES (1, 'qua_1', 'shop', '*', 'unstable', now(), 'key_1')"
+    )
+    await superuser.close()
+
+    async def is_published() -> bool:
+        return bool(await store.pool.fetchval("SELECT type = 'quarantine.expired' FROM events"))
+
+    async def run(loops: Sequence[Loop]) -> None:
+        await asyncio.gather(*(loop() for loop in loops))
+
+    stopping, settings = asyncio.Event(), Settings(database_url=database_url, artifacts_url=tmp_path.as_uri())
+    async with AsyncExitStack() as opened:
+        upkeep = await ROLES["upkeep"](RoleContext(settings, store.pool, Topology(""), stopping, opened))
+        async with running(stopping, run(upkeep.loops)):
+            await until(is_published, "the event")
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Quarantines over HTTP: creation, limits, changes, end, expiry, events, and permissions."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -145,6 +146,15 @@ async def test_project_has_at_most_500_active_quarantines(api: Api) -> None:
     await expire(api, first)
     await create(api)
     assert (await send(api, "POST", "/v1/quarantines", BODY))[0] == 409
+
+
+async def test_concurrent_request_waits_before_it_counts_the_active_quarantines(api: Api) -> None:
+    async with as_organization(api.resources.pool, api.org_id) as connection, connection.transaction():
+        await quarantines.count_for_insert(connection, api.org_id, "shop")
+        creating = asyncio.create_task(create(api))
+        done, _ = await asyncio.wait([creating], timeout=0.3)
+        assert not done
+    assert (await creating)["active"] is True
 
 
 async def test_list_is_filtered_and_paged(api: Api) -> None:
