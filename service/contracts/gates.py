@@ -13,7 +13,7 @@ from service.domain.gates import MAX_GATE_NAME, MAX_LIMIT_OF_RULE, DecisionOutco
 _closed = with_config(ConfigDict(extra="forbid"))
 _Limit = Annotated[int, Field(strict=True, ge=0, le=MAX_LIMIT_OF_RULE)]
 GateName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_GATE_NAME, pattern=NO_NUL)]
-Reason = Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=NO_NUL, strip_whitespace=True)]
+WaiverReason = Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=NO_NUL, strip_whitespace=True)]
 
 
 class _ClosedModel(BaseModel):
@@ -63,7 +63,7 @@ class DecisionRequest(_ClosedModel):
 class WaiverIn(_ClosedModel):
     """A waiver of a blocked decision."""
 
-    reason: Reason
+    reason: WaiverReason
 
 
 class DecisionQuery(PageQuery):

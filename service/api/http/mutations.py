@@ -32,7 +32,7 @@ from service.domain.responses import Mutation, StoredResponse
 from service.store.postgres.database import Connection
 from service.usecases.administration import mutate as usecase
 
-Change = Callable[[Connection], Awaitable[web.Response]]
+MutationChange = Callable[[Connection], Awaitable[web.Response]]
 
 _HEADER: Final = "Idempotency-Key"
 _RETRY_AFTER_S: Final = "1"  # an accepted job can be finished after this time
@@ -41,7 +41,7 @@ _KEY: Final = re.compile(r'"([\x20\x21\x23-\x7e]{1,255})"|([\x21\x23-\x7e]{1,255
 
 async def mutate(
     request: web.Request,
-    change: Change,
+    change: MutationChange,
     *,
     shown_once: str | None = None,
     fingerprint: bytes | None = None,

@@ -60,7 +60,7 @@ class PairPage(NamedTuple):
     limit: int
 
 
-class MergedResults(NamedTuple):
+class ComparedStatuses(NamedTuple):
     """The number of cases with each pair of statuses, and the requested page of cases with their pairs."""
 
     counts: Mapping[StatusPair, int]
@@ -120,7 +120,7 @@ async def find_history(
 
 async def merge_results(
     connection: Connection, org_id: OrgId, keys: tuple[RunKey, RunKey | None], page: PairPage
-) -> MergedResults:
+) -> ComparedStatuses:
     """Compare all results of a run with those of its baseline. `keys` are the keys of both runs."""
     values = {
         "org_id": org_id, "run_key": keys[0], "baseline_key": keys[1], "page": page.limit,
@@ -130,7 +130,7 @@ async def merge_results(
     row = await compose("merged_results").fetch_row(connection, values)
     counts = {StatusPair.parse(code): count for code, count in zip(row["pairs"], row["counts"], strict=True)}
     pairs = map(StatusPair.parse, row["page_pairs"])
-    return MergedResults(counts, list(zip(row["case_keys"], pairs, strict=True)))
+    return ComparedStatuses(counts, list(zip(row["case_keys"], pairs, strict=True)))
 
 
 async def list_items(connection: Connection, org_id: OrgId, keys: Sequence[tuple[RunKey, CaseKey]]) -> list[str]:
