@@ -10,7 +10,9 @@ SQL.
 
 import argparse
 import asyncio
+import hashlib
 import itertools
+import json
 import statistics
 import subprocess
 import sys
@@ -38,6 +40,7 @@ from tests.store.large import plan_nodes
 
 ORG, MANY_RUNS = OrgId(1), OrgId(21)
 CASE: Final = CaseKey(20 * 900719925474099 - 4503599627370495000)
+COMMIT: Final = hashlib.md5(b"10002", usedforsecurity=False).hexdigest() + "00000000"  # as in query.sql
 EXECUTIONS: Final = 100
 REQUESTS: Final = 3_000
 CONNECTIONS: Final = 8
@@ -58,6 +61,13 @@ FILTERS: Final = {
     "run, flaky": ResultFilter(run_id="run_20004", flaky=True),
     "project, flaky": ResultFilter(project_id="p4", flaky=True),
     "branch, flaky": ResultFilter(branch="main", flaky=True),
+    "commit": ResultFilter(commit_sha=COMMIT),
+    "commit, failed": ResultFilter(commit_sha=COMMIT, statuses=("f",)),
+    "label": ResultFilter(labels=('{"team":"t1"}',)),
+    "label (no match)": ResultFilter(labels=('{"team":"none"}',)),
+    "duration": ResultFilter(min_duration_ms=100),
+    "duration (no match)": ResultFilter(min_duration_ms=1_000_000),
+    "project, failed, duration": ResultFilter(project_id="p0", statuses=("f",), min_duration_ms=100),
     "run, suite": ResultFilter(run_id="run_20000", suite="suite 10"),
     "project": ResultFilter(project_id="p0"),
     "project, failed": ResultFilter(project_id="p0", statuses=("f",)),
@@ -85,6 +95,9 @@ RUN_FILTERS: Final = {
     "runs": RunFilter(),
     "runs, status (no match)": RunFilter(statuses=("c",)),
     "runs, project, branch": RunFilter(project_id="p0", branch="main"),
+    "runs, commit": RunFilter(commit_sha=COMMIT),
+    "runs, label (no match)": RunFilter(labels=('{"team":"none"}',)),
+    "runs, pull request (no match)": RunFilter(pull_request="7"),
     "runs, project, flaky": RunFilter(project_id="p4", flaky=True),
     "runs, flaky": RunFilter(flaky=True),
     "runs, branch, environment (no match)": RunFilter(branch="main", environment="none"),
@@ -97,7 +110,7 @@ COMBINED: Final[dict[str, list[Any]]] = {
     "project_id": [None, "p0", "p1", "none"],
     "environment": [None, "env1", "none"],
     "branch": [None, "main", "old", "none"],
-    "flaky": [None, True, False],
+    "flaky": [None, True],
     "case_key": [None, CASE, CaseKey(7)],
     "case_id": [None, "tc_20"],
     "suite": [None, "suite 10"],
@@ -131,7 +144,15 @@ async def fill(url: str, runs: int, small_runs: int) -> None:
 
 def values(org_id: OrgId, filter_: RunFilter) -> dict[str, Any]:
     """Return the parameters of a list."""
-    return filter_values(org_id, filter_, None) | {"page": 100}
+    return filter_values(org_id, filter_, None) | {"page": 100, "commits": [filter_.commit_sha or ""]}
+
+
+def page_statement(filter_: RunFilter) -> Statement:
+    """Return the statement of a page of results or runs. The filter contains a complete commit."""
+    by_commit = filter_.commit_sha is not None
+    if isinstance(filter_, ResultFilter):
+        return read_results.page_statement(filter_, by_commit=by_commit)
+    return read_runs.page_statement(filter_, by_commit=by_commit)
 
 
 class Explained:
@@ -159,7 +180,7 @@ def literal(value: Any) -> str:
     if value is None:
         return "NULL"
     if isinstance(value, list):
-        return "'{" + ",".join(value) + "}'"
+        return "'{" + ",".join(map(json.dumps, value)) + "}'"
     return str(value) if isinstance(value, int) else f"'{value}'"
 
 
@@ -177,8 +198,7 @@ async def measure_statements(url: str) -> None:
         print(f"in PostgreSQL, an organization of {size}:")
         async with database.as_organization(pool, org_id) as connection:
             statements: dict[str, tuple[Statement, dict[str, Any], float]] = {
-                **{name: (read_results.page_statement(f), values(org_id, f), 5) for name, f in FILTERS.items()},
-                **{name: (read_runs.page_statement(f), values(org_id, f), 5) for name, f in RUN_FILTERS.items()},
+                **{name: (page_statement(f), values(org_id, f), 5) for name, f in (FILTERS | RUN_FILTERS).items()},
                 "cases of a project": (read_cases.page_statement(of_one_suite=False), of_cases(org_id), 10),
                 "one case": (read_cases.one_statement(), of_cases(org_id), 10),
             }

@@ -10,10 +10,11 @@ SELECT org, n * 900719925474099 - 4503599627370495000, 'p' || n % 10, 'tc_' || n
 FROM generate_series(1, 21) org, generate_series(1, 2000) n;
 
 INSERT INTO runs (org_id, run_key, run_id, project_id, environment, branch, status, status_event_s, passed, failed, error,
-                  flaky, complete, completed_at, last_completed_at, field_versions)
+                  flaky, commit_sha, labels, complete, completed_at, last_completed_at, field_versions)
 SELECT org, overlay(first_run_key(at)::text placing lpad(to_hex(n), 8, '0') from 29 for 8)::uuid, 'run_' || n,
        'p' || n % 10, 'env' || n % 3, CASE n % 7 WHEN 0 THEN 'main' ELSE 'b' || n % 50 END, 'p', 0,
-       200, (n % 10 = 0)::int, (n % 1000 = 0)::int, (n % 10 = 4)::int, true, at, at, '{}'
+       200, (n % 10 = 0)::int, (n % 1000 = 0)::int, (n % 10 = 4)::int,
+       md5((n / 2)::text) || '00000000', jsonb_build_object('team', 't' || n % 5), true, at, at, '{}'
 FROM (SELECT n, CASE WHEN n % 4 = 0 THEN 1 ELSE 1 + n % 20 END AS org,
              timestamptz '2025-06-02 UTC' + n * (interval '360 days' / {runs}) AS at
       FROM generate_series(1, {runs}) n) run;
@@ -26,11 +27,12 @@ FROM runs CROSS JOIN LATERAL (SELECT k * 10 + substring(project_id, 2)::int AS c
 WHERE org_id <= 20;
 
 INSERT INTO runs (org_id, run_key, run_id, project_id, environment, branch, status, status_event_s, passed, failed, error,
-                  flaky, complete, completed_at, last_completed_at, field_versions)
+                  flaky, commit_sha, labels, complete, completed_at, last_completed_at, field_versions)
 SELECT 21, overlay(first_run_key(at)::text placing lpad(to_hex(n), 8, '0') from 29 for 8)::uuid, 'run_' || n,
        'p' || n % 10, 'env' || n % 3,
        CASE WHEN n < 20 THEN 'old' WHEN n % 10 <> 1 AND n % 7 = 0 THEN 'main' ELSE 'b' || n % 50 END, 'p', 0, 2,
-       (n % 1000 = 0)::int, (n % 50000 = 0)::int, (n % 1000 = 4)::int, true, at, at, '{}'
+       (n % 1000 = 0)::int, (n % 50000 = 0)::int, (n % 1000 = 4)::int,
+       md5((n / 2)::text) || '00000000', jsonb_build_object('team', 't' || n % 5), true, at, at, '{}'
 FROM (SELECT n, timestamptz '2025-06-02 UTC' + n * (interval '360 days' / {small_runs}) AS at
       FROM generate_series(1, {small_runs}) n) run;
 

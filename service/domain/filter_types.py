@@ -1,13 +1,19 @@
 """Types of filter values: how a value is validated, described in JSON Schema, and converted for a query."""
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from service.domain.ids import CaseKey, parse_case_id
+from service.domain.report_fields import LABEL_PATTERN, check_label
 from service.domain.statuses import STATUS_CODES
 from service.domain.timestamps import EXAMPLE, parse_timestamp, to_ms
 
 _NO_NUL: Final = r"^[^\x00]*$"
+_SPELLINGS: Final = {"cancelled": "canceled"}  # codespell:ignore cancelled - the spelling of Zof
+_COMMIT: Final = re.compile(r"[0-9a-fA-F]{7,64}")
+_DIGITS: Final = re.compile(r"-?[0-9]{1,18}")
 _BOOLEAN: Final = "must be true or false"
 
 
@@ -61,17 +67,19 @@ class StatusType(FilterType):
 
     def __init__(self, choices: Sequence[str]) -> None:
         self._choices = choices
+        self._spellings = {spelling: name for spelling, name in _SPELLINGS.items() if name in choices}
 
     @property
     def schema(self) -> Mapping[str, Any]:
         """The JSON Schema of a value."""
-        return {"type": "string", "enum": list(self._choices)}
+        return {"type": "string", "enum": [*self._choices, *self._spellings]}
 
     def parse(self, value: object) -> str:
         """Return the status. Raises ValueError for any other value."""
-        if value not in self._choices:
+        status = self._spellings.get(value, value) if isinstance(value, str) else value
+        if status not in self._choices:
             raise ValueError(f"must be one of {', '.join(self._choices)}")
-        return str(value)
+        return str(status)
 
     def convert(self, text: str) -> str:
         """Return the letter that represents the status in the database."""
@@ -119,6 +127,74 @@ class CaseType(FilterType):
         return parse_case_id(text)
 
 
+class CommitType(FilterType):
+    """The first digits of a commit."""
+
+    @property
+    def schema(self) -> Mapping[str, Any]:
+        """The JSON Schema of a value."""
+        return {"type": "string", "pattern": f"^{_COMMIT.pattern}$", "examples": ["c0ffee1"]}
+
+    def parse(self, value: object) -> str:
+        """Return the digits in lower case, as Git writes them. Raises ValueError."""
+        text = _text(value)
+        if not _COMMIT.fullmatch(text):
+            raise ValueError("must be the first 7 to 64 hex digits of a commit")
+        return text.lower()
+
+    def convert(self, value: str) -> str:
+        """Return the digits."""
+        return value
+
+
+class LabelType(FilterType):
+    """A label of a run as key:value."""
+
+    @property
+    def schema(self) -> Mapping[str, Any]:
+        """The JSON Schema of a value."""
+        return {"type": "string", "pattern": LABEL_PATTERN, "examples": ["team:web"]}
+
+    def parse(self, value: object) -> str:
+        """Return the label. Raises ValueError."""
+        return check_label(_text(value))
+
+    def convert(self, value: str) -> str:
+        """Return a JSON object that contains only this label."""
+        return _json_object(*value.split(":", 1))
+
+
+class IntegerType(FilterType):
+    """An integer within limits."""
+
+    def __init__(self, minimum: int, maximum: int) -> None:
+        self._minimum = minimum
+        self._maximum = maximum
+
+    @property
+    def schema(self) -> Mapping[str, Any]:
+        """The JSON Schema of a value."""
+        return {"type": "integer", "minimum": self._minimum, "maximum": self._maximum}
+
+    def parse(self, value: object) -> int:
+        """Return the integer. Raises ValueError if it is outside the limits."""
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ValueError("must be an integer")  # noqa: TRY004  every invalid value is a ValueError
+        if not self._minimum <= value <= self._maximum:
+            raise ValueError(f"must be {self._minimum} to {self._maximum}")
+        return value
+
+    def parse_text(self, text: str) -> int:
+        """Return the integer that the digits represent. Raises ValueError."""
+        if not _DIGITS.fullmatch(_text(text)):
+            raise ValueError("must be an integer")
+        return self.parse(int(text))
+
+    def convert(self, value: int) -> int:
+        """Return the integer."""
+        return value
+
+
 class BooleanType(FilterType):
     """True or false."""
 
@@ -142,6 +218,10 @@ class BooleanType(FilterType):
     def convert(self, value: bool) -> bool:
         """Return the boolean."""
         return value
+
+
+def _json_object(key: str, value: str) -> str:
+    return json.dumps({key: value}, ensure_ascii=False, separators=(",", ":"))
 
 
 def _text(value: object) -> str:

@@ -10,8 +10,19 @@ from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, get_args, get_type_hints
 from uuid import UUID
 
-from service.domain.filter_types import BooleanType, CaseType, FilterType, StatusType, TextType, TimeType
+from service.domain.filter_types import (
+    BooleanType,
+    CaseType,
+    CommitType,
+    FilterType,
+    IntegerType,
+    LabelType,
+    StatusType,
+    TextType,
+    TimeType,
+)
 from service.domain.ids import CaseKey, RunKey, first_run_key
+from service.domain.results import MAX_DURATION_MS
 from service.domain.statuses import RESULT_STATUSES, RUN_STATUSES
 
 FilteredList = Literal["runs", "results", "history", "exports"]
@@ -22,7 +33,9 @@ _WITHOUT_HISTORY: Final[tuple[FilteredList, ...]] = ("runs", "results", "exports
 _RESULTS_AND_EXPORTS: Final[tuple[FilteredList, ...]] = ("results", "exports")
 
 # Fields that limit the range of keys or are compared with rows of results and cases. All others are compared with runs.
-_OF_KEYS_AND_ROWS: Final = frozenset({"statuses", "from_ms", "to_ms", "flaky", "case_key", "case_id", "suite"})
+_OF_ROWS: Final = frozenset({"min_duration_ms"})
+_OF_CASES: Final = frozenset({"case_key", "case_id", "suite"})
+_OF_KEYS_AND_ROWS: Final = frozenset({"statuses", "from_ms", "to_ms", "flaky", *_OF_ROWS, *_OF_CASES})
 _LAST_RUN: Final = RunKey(UUID(int=2**128 - 1))
 _LAST_CASE: Final = CaseKey(2**63 - 1)
 _LAST_MS: Final = 2**48 - 1
@@ -46,7 +59,7 @@ START: Final = Position(_LAST_RUN, _LAST_CASE)
 class FilterParameter(NamedTuple):
     """The public side of a filter.
 
-    A repeatable filter matches any of its values. `requires` names a filter that must also be set. `option_name` is the
+    A repeatable filter has several values. `requires` names a filter that must also be set. `option_name` is the
     command-line option if it differs from the name.
     """
 
@@ -74,6 +87,9 @@ class FilterParameter(NamedTuple):
 
 
 _REPEAT: Final = "Status; if repeated, any of them"
+_COMMIT: Final = "Commit of the run, by its first digits (at least 7)"
+_LABELS: Final = "Label of the run; if repeated, all of them"
+_MIN_DURATION: Final = "Shortest duration; excludes results without a duration"
 _FLAKY: Final = "Whether the result, or any result of the run, passed after a failing attempt"
 
 
@@ -95,6 +111,15 @@ class RunFilter:
     ] = None
     environment: Annotated[str | None, FilterParameter("environment", TextType(), "Environment", _EVERY_LIST)] = None
     branch: Annotated[str | None, FilterParameter("branch", TextType(400), "Branch", _EVERY_LIST)] = None
+    commit_sha: Annotated[
+        str | None, FilterParameter("commit_sha", CommitType(), _COMMIT, _WITHOUT_HISTORY, option_name="commit")
+    ] = None
+    pull_request: Annotated[
+        str | None, FilterParameter("pull_request", TextType(), "Number of the pull request", ("runs",))
+    ] = None
+    labels: Annotated[
+        tuple[str, ...], FilterParameter("label", LabelType(), _LABELS, _WITHOUT_HISTORY, repeatable=True)
+    ] = ()
     flaky: Annotated[bool | None, FilterParameter("flaky", BooleanType(), _FLAKY, _EVERY_LIST)] = None
 
     @property
@@ -143,11 +168,20 @@ class ResultFilter(RunFilter):
             "suite", TextType(1_000, 0), "Suite (requires run_id)", _RESULTS_AND_EXPORTS, requires="run_id"
         ),
     ] = None
+    min_duration_ms: Annotated[
+        int | None,
+        FilterParameter("min_duration_ms", IntegerType(0, MAX_DURATION_MS), _MIN_DURATION, _RESULTS_AND_EXPORTS),
+    ] = None
 
     @property
     def filters_runs(self) -> bool:
         """Whether any filter is compared with the run of a result."""
         return not self.set_fields().keys() <= _OF_KEYS_AND_ROWS
+
+    @property
+    def is_countable(self) -> bool:
+        """Whether the counts of the runs state how many results match."""
+        return self.set_fields().keys().isdisjoint(_OF_ROWS | _OF_CASES)
 
     @property
     def selects_case(self) -> bool:

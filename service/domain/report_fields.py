@@ -8,6 +8,7 @@ from service.domain.texts import MAX_LABEL_NAME, MAX_LABEL_VALUE
 _MAX_SHARDS: Final = 10_000
 _SHARD: Final = re.compile(r"(\d{1,5})/(\d{1,5})", re.ASCII)
 _LABEL: Final = re.compile(rf"([^\x00:]{{1,{MAX_LABEL_NAME}}}):([^\x00]{{0,{MAX_LABEL_VALUE}}})", re.DOTALL)
+LABEL_PATTERN: Final = f"^{_LABEL.pattern}$"
 
 
 def parse_shard(text: str) -> tuple[int, int]:

@@ -17,6 +17,10 @@ SERVER = ["--url", "http://h", "--key", "zof_1"]
     [
         (["--flaky"], {"flaky": True}),
         (["--no-flaky", "--status", "passed"], {"flaky": False, "status": ("passed",)}),
+        (
+            ["--commit", "C0FFEE1", "--label", "a:b", "--label", "c:d", "--min-duration-ms", "5"],
+            {"commit_sha": "c0ffee1", "label": ("a:b", "c:d"), "min_duration_ms": 5},
+        ),
         ([], {}),
     ],
 )

@@ -4,7 +4,7 @@ from typing import Any, get_args
 
 import pytest
 
-from service.domain.filter_types import BooleanType
+from service.domain.filter_types import BooleanType, CommitType, IntegerType, StatusType
 from service.domain.filters import (
     FilteredList,
     ResultFilter,
@@ -15,6 +15,7 @@ from service.domain.filters import (
     restrict_to_project,
 )
 from service.domain.ids import CaseKey
+from service.domain.statuses import RESULT_STATUSES, RUN_STATUSES
 
 VALUES: dict[str, Any] = {
     "status": ["failed", "error"],
@@ -23,6 +24,9 @@ VALUES: dict[str, Any] = {
     "project_id": "shop",
     "environment": "staging",
     "branch": "main",
+    "commit_sha": "c0ffee1",
+    "label": ["team:web", "a:b:c"],
+    "min_duration_ms": 5,
     "flaky": False,
     "run_id": "run_1",
     "case": "case_ffffffffffffffff",
@@ -35,7 +39,7 @@ def test_every_filter_is_converted_for_queries() -> None:
     assert build_filter(ResultFilter, VALUES) == ResultFilter(
         statuses=("e", "f"), from_ms=1_779_235_200_000, to_ms=1_779_364_800_001, project_id="shop",
         environment="staging", branch="main", flaky=False, run_id="run_1", case_key=CaseKey(-1), case_id="tc_1",
-        suite="",
+        suite="", commit_sha="c0ffee1", labels=('{"a":"b:c"}', '{"team":"web"}'), min_duration_ms=5,
     )  # fmt: skip
 
 
@@ -49,12 +53,13 @@ def test_every_list_has_its_filters() -> None:
         list_name: {parameter.name for parameter in filter_parameters(list_name)}
         for list_name in get_args(FilteredList)
     }
-    of_runs = {"status", "from", "to", "project_id", "environment", "branch", "flaky"}
+    of_runs = {"status", "from", "to", "project_id", "environment", "branch", "commit_sha", "label", "flaky"}
+    of_results = of_runs | {"run_id", "case", "case_id", "suite", "min_duration_ms"}
     assert names == {
-        "runs": of_runs,
-        "results": of_runs | {"run_id", "case", "case_id", "suite"},
-        "exports": of_runs | {"run_id", "case", "case_id", "suite"},
-        "history": of_runs - {"project_id"},
+        "runs": of_runs | {"pull_request"},
+        "results": of_results,
+        "exports": of_results,
+        "history": of_runs - {"project_id", "commit_sha", "label"},
     }
 
 
@@ -77,6 +82,14 @@ def test_required_filter_is_declared_before_the_filter_that_requires_it() -> Non
         ("branch", 5, "must be a string"),
         ("branch", "\0", "must not contain NUL"),
         ("branch", "\ud800", "must be UTF-8 text"),
+        ("commit_sha", "c0ffee", "must be the first 7 to 64 hex digits of a commit"),
+        ("commit_sha", "c0ffee1g", "must be the first 7 to 64 hex digits of a commit"),
+        ("commit_sha", "c" * 65, "must be the first 7 to 64 hex digits of a commit"),
+        ("label", "team", "must be name:value"),
+        ("min_duration_ms", "5", "must be an integer"),
+        ("min_duration_ms", True, "must be an integer"),
+        ("min_duration_ms", -1, "must be 0 to 2147483647"),
+        ("min_duration_ms", 2**31, "must be 0 to 2147483647"),
         ("flaky", "true", "must be true or false"),
         ("flaky", 1, "must be true or false"),
         ("case", "case_7", "must be case_ followed by 16 hex digits"),
@@ -98,6 +111,24 @@ def test_text_of_a_boolean_is_converted(text: str, value: bool) -> None:
 def test_other_text_is_not_a_boolean(text: str) -> None:
     with pytest.raises(ValueError, match="must be true or false"):
         BooleanType().parse_text(text)
+
+
+def test_text_of_an_integer_is_converted() -> None:
+    integer = IntegerType(0, 10)
+    assert (integer.parse_text("0"), integer.parse_text("10")) == (0, 10)
+    for text in ("1_0", "1.5", " 1", "", "1" * 19, "\u0661"):
+        with pytest.raises(ValueError, match="must be an integer"):
+            integer.parse_text(text)
+
+
+def test_both_spellings_of_canceled_are_accepted() -> None:
+    for choices in (RESULT_STATUSES, RUN_STATUSES):
+        assert StatusType(choices).parse("cancelled") == "canceled"  # codespell:ignore cancelled - the spelling of Zof
+    assert StatusType(("passed",)).schema["enum"] == ["passed"]
+
+
+def test_commit_is_compared_in_lower_case() -> None:
+    assert CommitType().parse("C0FFEE1") == "c0ffee1"
 
 
 def test_failing_results_are_never_flaky() -> None:

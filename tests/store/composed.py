@@ -19,7 +19,7 @@ from service.store.queries import runs as read_runs
 from tests.exporting import export_spec
 
 VALUES: dict[str, list[Any]] = {
-    "statuses": [(), ("f",), ("e",), ("s",), ("c",), ("p",), ("e", "f"), ("f", "p")],
+    "statuses": [(), ("f",), ("e",), ("s",), ("c",), ("e", "f"), ("f", "p")],
     "project_id": [None, "shop"],
     "environment": [None, "staging"],
     "branch": [None, "main"],
@@ -28,7 +28,10 @@ VALUES: dict[str, list[Any]] = {
     "case_key": [None, CaseKey(7)],
     "case_id": [None, "tc_1"],
     "suite": [None, "auth"],
+    "commit_sha": [None, "c0ffee1"],
+    "min_duration_ms": [None, 5],
 }
+
 
 SINGLE_ROWS = (
     "one_result",
@@ -50,21 +53,33 @@ def result_filters() -> Iterator[ResultFilter]:
     """Every combination of the filters of results."""
     for values in itertools.product(*VALUES.values()):
         combination = dict(zip(VALUES, values, strict=True))
-        if combination["suite"] is None or combination["run_id"] is not None:
+        selects_two_cases = combination["case_key"] is not None and combination["case_id"] is not None
+        if not selects_two_cases and (combination["suite"] is None or combination["run_id"] is not None):
             yield ResultFilter(**combination)
 
 
 def run_filters() -> Iterator[RunFilter]:
     """Every combination of the filters of runs that can change the statement."""
-    names = ("project_id", "environment", "branch", "flaky")
+    names = ("project_id", "environment", "branch", "flaky", "commit_sha")
     for values in itertools.product(*(VALUES[name] for name in names)):
         yield RunFilter(**dict(zip(names, values, strict=True)))
 
 
 def composed_lists() -> set[Statement]:
     """The statements of comparisons and of the lists of results, runs, cases, projects, and decisions."""
-    results = {read_results.page_statement(filter_) for filter_ in result_filters()}
-    runs = {read_runs.page_statement(filter_) for filter_ in run_filters()}
+    known = (True, False)  # whether the commits of the filter are known
+    results = {
+        read_results.page_statement(filter_, by_commit=by_commit)
+        for filter_ in result_filters()
+        for by_commit in known
+        if filter_.commit_sha or not by_commit
+    }
+    runs = {
+        read_runs.page_statement(filter_, by_commit=by_commit)
+        for filter_ in run_filters()
+        for by_commit in known
+        if filter_.commit_sha or not by_commit
+    }
     cases = {read_cases.page_statement(of_one_suite=one_suite) for one_suite in (True, False)}
     return (
         results
@@ -101,7 +116,7 @@ def composed_exports() -> dict[str, Statement]:
 
 def all_composed() -> dict[str, Statement]:
     """Every statement that any filter leads to, by name."""
-    single = {compose(name) for name in (*SINGLE_ROWS, *SINGLE_OBJECTS)}
+    single = {compose(name) for name in (*SINGLE_ROWS, *SINGLE_OBJECTS)} | {compose("commits", max_commits=21)}
     pages = {read_artifacts.page_statement()}
     by_id = pages | {page_by_id_statement(listed) for listed in LISTED_BY_ID}
     return {statement.name: statement for statement in composed_lists() | single | by_id} | composed_exports()

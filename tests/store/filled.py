@@ -1,5 +1,6 @@
 """A store with random runs, and a model that filters its rows one by one."""
 
+import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ ENVIRONMENTS = ["staging", "production", None]
 BRANCHES = ["main", "next", None]
 SUITES = ["auth", "pay", ""]
 CASE_IDS = ["tc_1", "tc_2", "only_shop"]
+COMMITS = ["c0ffee1" + "0" * 33, "c0ffee1" + "7" * 33, "beef" * 10, None]
+LABELS = [{}, {"team": "web"}, {"team": "web", "tier": 'q"\\'}, {"team": "app"}]
 
 Key = tuple[RunKey, CaseKey]
 
@@ -41,6 +44,10 @@ class StoredResult:
     case_id: str | None
     suite: str
     flaky: bool
+    commit_sha: str | None
+    pull_request: str | None
+    labels: str
+    duration_ms: int
 
     def matches(self, filter_: ResultFilter) -> bool:
         pairs = [
@@ -52,9 +59,13 @@ class StoredResult:
             (filter_.case_id, self.case_id),
             (filter_.suite, self.suite),
             (filter_.flaky, self.flaky),
+            (filter_.pull_request, self.pull_request),
         ]
         return (
             all(expected is None or expected == actual for expected, actual in pairs)
+            and (filter_.commit_sha is None or (self.commit_sha or "").startswith(filter_.commit_sha))
+            and all(json.loads(label).items() <= json.loads(self.labels).items() for label in filter_.labels)
+            and (filter_.min_duration_ms is None or self.duration_ms >= filter_.min_duration_ms)
             and (not filter_.statuses or self.status in filter_.statuses)
             and (filter_.from_ms is None or self.completed_ms >= filter_.from_ms)
             and (filter_.to_ms is None or self.completed_ms < filter_.to_ms)
@@ -70,6 +81,9 @@ def random_event(rng: random.Random, run_id: str) -> Any:
         project_id=project,
         environment=rng.choice(ENVIRONMENTS),
         branch=rng.choice(BRANCHES),
+        commit_sha=rng.choice(COMMITS),
+        pull_request=rng.choice(["7", None]),
+        labels=rng.choice(LABELS),
         completed_at=f"2026-05-{rng.randint(1, 4):02}T{rng.randint(0, 2):02}:00:00Z",
     )
 
@@ -82,7 +96,9 @@ def _random_result(rng: random.Random, project: str) -> Any:
         case["variant"] = {"os": rng.choice(["linux", "macos"])}
     if rng.random() < 0.2:
         case["attempts"] = [{"status": "failed"}, {"status": status}]
-    return result(f"case {rng.randint(1, 4)}", status, suite=rng.choice(SUITES), **case)
+    return result(
+        f"case {rng.randint(1, 4)}", status, suite=rng.choice(SUITES), duration_ms=rng.choice([None, 5, 500]), **case
+    )
 
 
 async def fill(store: Store, runs: int = 60, seed: int = 7) -> None:
@@ -101,7 +117,8 @@ async def read_rows(pool: asyncpg.Pool) -> list[StoredResult]:
     """Return every result of the organization, in the order of the list."""
     rows = await pool.fetch(
         "SELECT r.run_key, r.case_key, r.status::text, (extract(epoch FROM completed_at) * 1000)::bigint,"
-        " run.project_id, environment, branch, run_id, case_id, suite, r.flaky"
+        " run.project_id, environment, branch, run_id, case_id, suite, r.flaky,"
+        " commit_sha, pull_request, labels::text, r.duration_ms"
         " FROM results r JOIN runs run USING (org_id, run_key) JOIN cases USING (org_id, case_key) WHERE org_id = $1",
         ORG,
     )

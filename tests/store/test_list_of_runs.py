@@ -1,6 +1,7 @@
 """The list of runs equals a model that filters run by run, also in small pages with small budgets."""
 
 import itertools
+import json
 
 import asyncpg
 import orjson
@@ -29,12 +30,14 @@ async def list_all_ids(pool: asyncpg.Pool, filter_: RunFilter, limit: int, budge
 async def test_every_combination_of_filters_returns_the_runs_that_match(filled: Store, api_pool: asyncpg.Pool) -> None:
     runs = await filled.pool.fetch(
         "SELECT run_id, status::text, (extract(epoch FROM completed_at) * 1000)::bigint AS ms, project_id, environment,"
-        " branch, flaky > 0 AS flaky FROM runs WHERE org_id = $1 ORDER BY run_key DESC",
+        " branch,"
+        " commit_sha, pull_request, labels::text, flaky > 0 AS flaky FROM runs WHERE org_id = $1 ORDER BY run_key DESC",
         ORG,
     )
-    values = {name: VALUES[name][0] for name in ("statuses", "project_id", "environment", "branch")}
+    names_of_one_value = ("statuses", "project_id", "environment", "branch", "commit_sha", "pull_request", "labels")
+    values = {name: VALUES[name][0] for name in names_of_one_value}
     values |= {"from_ms": ms(2), "to_ms": ms(4), "flaky": True}
-    for size in range(len(values) + 1):
+    for size in (0, 1, 2, len(values)):
         for names in itertools.combinations(values, size):
             filter_ = RunFilter(**{name: values[name] for name in names})
             expected = [run["run_id"] for run in runs if _matches(run, filter_)]
@@ -43,9 +46,13 @@ async def test_every_combination_of_filters_returns_the_runs_that_match(filled: 
 
 
 def _matches(run: asyncpg.Record, filter_: RunFilter) -> bool:
-    pairs = [(getattr(filter_, name), run[name]) for name in ("project_id", "environment", "branch", "flaky")]
+    pairs = [
+        (getattr(filter_, name), run[name]) for name in ("project_id", "environment", "branch", "pull_request", "flaky")
+    ]
     return (
         all(expected is None or expected == actual for expected, actual in pairs)
+        and (filter_.commit_sha is None or (run["commit_sha"] or "").startswith(filter_.commit_sha))
+        and all(json.loads(label).items() <= json.loads(run["labels"]).items() for label in filter_.labels)
         and (not filter_.statuses or run["status"] in filter_.statuses)
         and (filter_.from_ms is None or run["ms"] >= filter_.from_ms)
         and (filter_.to_ms is None or run["ms"] < filter_.to_ms)

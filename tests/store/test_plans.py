@@ -25,6 +25,7 @@ DRIVERS = [
     (ResultFilter(project_id="p", branch="b"), "runs_by_project_and_branch"),
     (ResultFilter(project_id="p", statuses=("f",)), "runs_with_failed"),
     (ResultFilter(project_id="p", statuses=("e",)), "runs_with_error"),
+    (ResultFilter(commit_sha="c0ffee1"), "runs_by_commit"),
     (ResultFilter(project_id="p", flaky=True), "runs_with_flaky"),
     (ResultFilter(flaky=True), "result_details_2026_03_org_id_run_key_case_key_idx"),
     (ResultFilter(run_id="r", suite="s"), "cases_by_suite"),
@@ -36,7 +37,8 @@ VALUES: dict[str, object] = {
     "org_id": 1, "before_run": UUID("019c8a5a-0000-0000-0000-000000000000"), "before_case": 7, "page": 100,
     "first_key": UUID("019ba000-0000-0000-0000-000000000000"), "statuses": ["f"], "run_id": "run_77",
     "run_key": UUID("019c8a5a-0000-0000-0000-000000000000"), "project_id": "p1", "environment": "env1", "branch": "b1",
-    "flaky": None, "any_status": False,
+    "flaky": None, "any_status": False, "commit_sha": "c0ffee1", "commits": ["c0ffee1"], "pull_request": None,
+    "labels": None,    "min_duration_ms": None,
     "case_key": 41, "case_id": "tc_1", "suite": "suite 1", "link_base": "http://x", "after_run_level": False,
     "after_key": 0, "artifact_key": 0, "after_suite": 0, "after_case": 0, "runs": 50,
     "baseline_key": UUID("019c8a5a-0000-0000-0000-000000000001"), "run_keys": ["019c8a5a-0000-0000-0000-000000000000"],
@@ -79,7 +81,9 @@ async def test_no_list_reads_a_complete_table(connection: Any) -> None:
 async def test_the_best_index_drives_the_list(connection: Any) -> None:
     for filter_, index in DRIVERS:
         for mode in MODES:
-            nodes = await explain(connection, read_results.page_statement(filter_), mode)
+            nodes = await explain(
+                connection, read_results.page_statement(filter_, by_commit=bool(filter_.commit_sha)), mode
+            )
             assert index in {node.get("Index Name") for node in nodes}, (mode, filter_)
 
 
@@ -107,6 +111,10 @@ async def test_single_rows_are_found_by_their_keys(connection: Any) -> None:
     for name in SINGLE_ROWS:
         for mode in MODES:
             assert tables_read_completely(await explain(connection, compose(name), mode)) <= EMPTY, name
+    for mode in MODES:
+        nodes = await explain(connection, compose("commits", max_commits=21), mode)
+        assert tables_read_completely(nodes) == set()
+        assert {node.get("Index Name") for node in nodes} >= {"runs_by_commit"}
     for name, value in (("find_key", "41"), ("find_id", "'tc_1'")):
         text = (
             statements("cases")[name]

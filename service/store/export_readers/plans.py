@@ -37,7 +37,6 @@ async def plan_export(connection: Connection, org_id: OrgId, spec: ExportSpec, r
     case_keys = await _case_keys(connection, org_id, result_filter)
     values = _values(org_id, spec, case_keys) | {"range_results": range_results}
     starts = await compose("export_ranges").fetch_rows(connection, values)
-    countable = case_keys is None and result_filter.suite is None
     return ExportPlan(
         export_statement(spec),
         await _literals(connection, values),
@@ -47,7 +46,7 @@ async def plan_export(connection: Connection, org_id: OrgId, spec: ExportSpec, r
             [RangeStart(row["run_key"], row["results"]) for row in starts],
             range_results,
         ),
-        sum(row["expected"] for row in starts[:1]) if countable else None,
+        sum(row["expected"] for row in starts[:1]) if result_filter.is_countable else None,
     )
 
 
@@ -88,7 +87,12 @@ async def _literals(connection: Connection, values: Mapping[str, Any]) -> Mappin
 
 
 def _text_form(value: Any) -> str | None:
-    """Return the text form of a value. Elements of lists are status codes or numbers, which need no quotes."""
+    """Return the text form of a value."""
     if isinstance(value, list):
-        return "{" + ",".join(map(str, value)) + "}"
+        return "{" + ",".join(_quoted_element(str(element)) for element in value) + "}"
     return None if value is None else str(value)
+
+
+def _quoted_element(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

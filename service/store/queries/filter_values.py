@@ -12,11 +12,12 @@ _ALL_CODES: Final = list(STATUS_CODES.values())
 def filter_values(org_id: OrgId, filter_: RunFilter, after: Position | None) -> dict[str, Any]:
     """Return the parameters of a statement for the part of the list after a position.
 
-    Each field of the filter is the parameter of its name. If no status is set, `any_status` is true, and `statuses` are
-    all letters. The times are converted to the range of run keys from `first_key` to `before_run`.
+    Each field of the filter is the parameter of its name. A field with several values is a list, or null without any.
+    If no status is set, `any_status` is true, and `statuses` are all letters. The times are converted to the range of
+    run keys from `first_key` to `before_run`.
     """
     before = filter_.before(after)
-    return filter_.all_fields() | {
+    return {name: _parameter(value) for name, value in filter_.all_fields().items()} | {
         "org_id": org_id,
         "statuses": list(filter_.statuses) or _ALL_CODES,
         "any_status": not filter_.statuses,
@@ -24,3 +25,7 @@ def filter_values(org_id: OrgId, filter_: RunFilter, after: Position | None) -> 
         "before_run": before.run_key,
         "before_case": before.case_key,
     }
+
+
+def _parameter(value: Any) -> Any:
+    return (list(value) or None) if isinstance(value, tuple) else value

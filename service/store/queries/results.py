@@ -9,17 +9,12 @@ from service.store.postgres import composition
 from service.store.postgres.composition import PROBE_BUDGET, ROW_BUDGET, RUN_BUDGET, Statement, compose
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
+from service.store.queries.candidate_runs import candidate_runs, find_commits
 from service.store.queries.filter_values import filter_values
 
 _CASES: Final = statements("cases")
 _PROBES: Final = ("rows_of_case", "rows_of_case_id", "rows_of_suite")  # one or two lookups per candidate
 _READ_FACTS: Final = {"all_rows_any", "rows_any", "rows_of_case"}  # the candidates have all columns of the result
-_INDEXED_STATUSES: Final = {
-    "f": "driver_project_with_failed",
-    "e": "driver_project_with_error",
-    "s": "driver_project_with_skipped",
-    "c": "driver_project_with_canceled",
-}
 
 
 class ResultPage(NamedTuple):
@@ -52,8 +47,10 @@ async def list_page(
     resolved = await _resolve_case(connection, org_id, filter_)
     if resolved is None or resolved.excludes_all:
         return ResultPage("[]", None)
-    statement = page_statement(resolved, budgets)
-    row = await statement.fetch_row(connection, filter_values(org_id, resolved, after) | {"page": limit})
+    commits = await find_commits(connection, org_id, resolved)
+    statement = page_statement(resolved, budgets, by_commit=commits is not None)
+    values = filter_values(org_id, resolved, after) | {"page": limit, "commits": commits}
+    row = await statement.fetch_row(connection, values)
     return ResultPage(row["data"], _position(row["run_key"], row["case_key"]))
 
 
@@ -69,16 +66,20 @@ async def find_one(
     return text
 
 
-def page_statement(filter_: ResultFilter, budgets: Budgets = BUDGETS) -> Statement:
-    """Return the statement for a filter. If the filter selects one case, its key must be known."""
-    if filter_.case_key is not None and filter_.excludes_passed and filter_.run_id is None:
+def page_statement(filter_: ResultFilter, budgets: Budgets = BUDGETS, *, by_commit: bool = False) -> Statement:
+    """Return the statement for a filter. If the filter selects one case, its key must be known.
+
+    With `by_commit`, the commits are known that begin with the digits of the filter.
+    """
+    of_failures = filter_.excludes_passed and _rows_have_details(filter_)
+    if of_failures and filter_.case_key is not None and filter_.run_id is None:
         return _compose(budgets, examined="rows_not_passed_of_case")
     if not (filter_.filters_runs or filter_.selects_case):
         return _compose(budgets, examined=f"all_{_rows(filter_)}")
     rows = _rows(filter_)
     if rows in _PROBES:
         budgets = Budgets(min(budgets.runs, PROBE_BUDGET), min(budgets.rows, PROBE_BUDGET))
-    return _compose(budgets, examined="rows_of_runs", driver=_driver(filter_), rows=rows)
+    return _compose(budgets, examined="rows_of_runs", rows=rows, **candidate_runs(filter_, by_commit=by_commit))
 
 
 def _compose(budgets: Budgets, **choices: str) -> Statement:
@@ -92,22 +93,6 @@ def _compose(budgets: Budgets, **choices: str) -> Statement:
     )
 
 
-def _driver(filter_: ResultFilter) -> str:
-    """Choose the index on runs that yields the fewest candidates."""
-    if filter_.run_id is not None:
-        return "driver_run"
-    if filter_.project_id is not None and filter_.branch is not None:
-        return "driver_project_and_branch"
-    if filter_.project_id is not None:
-        if filter_.flaky:
-            return "driver_project_with_flaky"
-        only = filter_.statuses[0] if len(filter_.statuses) == 1 else ""
-        return _INDEXED_STATUSES.get(only, "driver_project")
-    if filter_.branch is not None:
-        return "driver_branch"
-    return "driver_environment" if filter_.environment is not None else "driver_any"
-
-
 def _rows(filter_: ResultFilter) -> str:
     """Choose how the rows of one run are read."""
     if filter_.case_key is not None:
@@ -116,9 +101,14 @@ def _rows(filter_: ResultFilter) -> str:
         return "rows_of_case_id"
     if filter_.suite is not None:
         return "rows_of_suite"
-    if filter_.flaky:
-        return "rows_flaky"
-    return "rows_not_passed" if filter_.excludes_passed else "rows_any"
+    if not _rows_have_details(filter_):
+        return "rows_any"
+    return "rows_flaky" if filter_.flaky else "rows_not_passed"
+
+
+def _rows_have_details(filter_: ResultFilter) -> bool:
+    """Return whether the details of results contain all rows that match and all values that the filter compares."""
+    return (filter_.excludes_passed or filter_.flaky is True) and filter_.min_duration_ms is None
 
 
 async def _resolve_case(connection: Connection, org_id: OrgId, filter_: ResultFilter) -> ResultFilter | None:

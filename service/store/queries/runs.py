@@ -8,6 +8,7 @@ from service.domain.ids import OrgId, RunKey
 from service.store.postgres import composition
 from service.store.postgres.composition import RUN_BUDGET, Statement, compose
 from service.store.postgres.database import Connection
+from service.store.queries.candidate_runs import candidate_runs, find_commits
 from service.store.queries.filter_values import filter_values
 
 
@@ -35,9 +36,11 @@ async def list_page(
 ) -> RunPage:
     """Return the next runs, newest first. A page has fewer than `limit` if it is large or if the budget ends before
     the list does."""
-    statement = page_statement(filter_, budget)
+    commits = await find_commits(connection, org_id, filter_)
+    statement = page_statement(filter_, budget, by_commit=commits is not None)
     position = None if after is None else Position.after_run(after)
-    row = await statement.fetch_row(connection, filter_values(org_id, filter_, position) | {"page": limit})
+    values = filter_values(org_id, filter_, position) | {"page": limit, "commits": commits}
+    row = await statement.fetch_row(connection, values)
     return RunPage(row["data"], row["run_key"])
 
 
@@ -62,17 +65,11 @@ async def find_complete(
     return {selectors[index] for index in indexes}
 
 
-def page_statement(filter_: RunFilter, budget: int = RUN_BUDGET) -> Statement:
-    """Return the statement for a filter."""
-    return compose("page_of_runs", driver=_driver(filter_), run_budget=budget, page_bytes=composition.MAX_PAGE_BYTES)
-
-
-def _driver(filter_: RunFilter) -> str:
-    """Choose the index on runs that yields the fewest candidates."""
-    if filter_.project_id is not None and filter_.branch is not None:
-        return "driver_project_and_branch"
-    if filter_.project_id is not None:
-        return "driver_project_with_flaky" if filter_.flaky else "driver_project"
-    if filter_.branch is not None:
-        return "driver_branch"
-    return "driver_environment" if filter_.environment is not None else "driver_any"
+def page_statement(filter_: RunFilter, budget: int = RUN_BUDGET, *, by_commit: bool = False) -> Statement:
+    """Return the statement for a filter. With `by_commit`, the commits are known that begin with its digits."""
+    return compose(
+        "page_of_runs",
+        run_budget=budget,
+        page_bytes=composition.MAX_PAGE_BYTES,
+        **candidate_runs(filter_, by_commit=by_commit),
+    )

@@ -1,6 +1,6 @@
 """Filters of lists and exports over HTTP: what they match, whose rows they return, and invalid values."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from tests.run_events import result, run_event
 
 FLAKY: Final = result(
     "pays by card",
+    duration_ms=900,
     attempts=[
         {"status": "failed", "failure": {"message": "first"}},
         {"status": "error", "failure": {"type": "Timeout", "message": "no response\nafter 5 s", "details": "pay.py:7"}},
@@ -19,8 +20,22 @@ FLAKY: Final = result(
         {"status": "passed"},
     ],
 )  # fmt: skip
-MATCHING: Final[dict[str, str]] = {"flaky": "true"}  # the run and result that fill() names "matching"
-OF_RUNS: Final = ("flaky",)
+COMMIT: Final = "c0ffee1" + "0" * 33
+RUN: Final[dict[str, Any]] = {"commit_sha": COMMIT, "pull_request": "7", "labels": {"team": "web:1", "a": "b"}}
+# Filters that match only the run and its result that fill() names "matching".
+OF_RUNS: Final[list[dict[str, Any]]] = [
+    {"flaky": "true"},
+    {"commit_sha": "C0FFEE1"},
+    {"commit_sha": COMMIT},
+    {"label": ["team:web:1", "a:b"]},
+    {"pull_request": "7"},
+    {"commit_sha": COMMIT, "flaky": "true", "label": ["a:b"]},
+]
+OF_RESULTS: Final[list[dict[str, Any]]] = [
+    *(filters for filters in OF_RUNS if "pull_request" not in filters),
+    {"min_duration_ms": "900"},
+    {"min_duration_ms": "900", "status": ["passed", "failed"], "flaky": "true"},
+]
 
 
 @pytest.fixture
@@ -38,10 +53,23 @@ async def fill(exports: Exports) -> str:
         ("other_", {"organization": "other"}),
     ):
         await exports.api.store.ingest(
-            run_event(f"{prefix}matching", [FLAKY, result("logs in")], **scope),
-            run_event(f"{prefix}different", [result("pays by card"), result("fails", "failed")], **scope),
+            run_event(f"{prefix}matching", [FLAKY, result("logs in")], **RUN, **scope),
+            run_event(
+                f"{prefix}different",
+                [result("pays by card"), result("fails", "failed")],
+                commit_sha="beef" * 10,
+                labels={"team": "web", "a": "b"},
+                pull_request="70",
+                **scope,
+            ),
         )
     return other_key
+
+
+def pairs(filters: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [
+        (name, value) for name, given in filters.items() for value in ([given] if isinstance(given, str) else given)
+    ]
 
 
 def run_ids(page: Any) -> set[str]:
@@ -57,10 +85,12 @@ async def test_filters_are_isolated_by_organization_and_project(exports: Exports
     other_key = await fill(exports)
     bound_key = (await exports.api.make_key(project_id="blog")).key
     keys = {None: {"matching", "blog_matching"}, other_key: {"other_matching"}, bound_key: {"blog_matching"}}
-    for name, value in MATCHING.items():
+    for path, filters in [
+        *(("/v1/runs", filters) for filters in OF_RUNS),
+        *(("/v1/results", filters) for filters in OF_RESULTS),
+    ]:
         for key, expected in keys.items():
-            for path in ("/v1/runs", "/v1/results") if name in OF_RUNS else ("/v1/results",):
-                assert run_ids(await exports.api.get(path, {name: value}, key)) == expected, (path, name)
+            assert run_ids(await exports.api.get(path, pairs(filters), key)) == expected, (path, filters)
 
 
 async def test_export_has_the_results_of_the_list(exports: Exports) -> None:
@@ -69,15 +99,44 @@ async def test_export_has_the_results_of_the_list(exports: Exports) -> None:
     assert await exported(exports, {"flaky": True}) == expected
     assert len(await exported(exports, {"flaky": False})) == 6
     assert await exported(exports, {"flaky": True, "status": "failed"}) == set()
+    assert (
+        await exported(exports, {"commit_sha": COMMIT[:7], "label": ["a:b", "team:web:1"], "min_duration_ms": 900})
+        == expected
+    )
+    assert await exported(exports, {"label": 'a:"b'}) == set()
 
 
-@pytest.mark.parametrize(("name", "value"), [("flaky", "yes"), ("flaky", ""), ("flaky", "1")])
-async def test_invalid_value_is_named(exports: Exports, name: str, value: str) -> None:
-    for path in ("/v1/runs", "/v1/results") if name in OF_RUNS else ("/v1/results",):
-        error = await exports.api.error(path, 400, {name: value})
-        assert (error["code"], error["param"]) == ("invalid_request", name)
-    error = await exports.request(status=400, filter={name: value})
-    assert error["error"]["param"] == f"filter.{name}"
+async def test_invalid_value_is_named(exports: Exports) -> None:
+    for name, value in [
+        ("flaky", "yes"), ("flaky", "1"), ("commit_sha", "c0ffee"), ("commit_sha", "main"), ("label", "team"),
+        ("label", ":web"), ("min_duration_ms", "-1"), ("min_duration_ms", "x"), ("min_duration_ms", "9" * 18),
+        ("pull_request", ""), ("status", "cancelledd"),
+    ]:  # fmt: skip
+        for path in ("/v1/results",) if name == "min_duration_ms" else ("/v1/runs", "/v1/results"):
+            error = await exports.api.error(path, 400, {name: value})
+            assert (error["code"], error["param"]) == ("invalid_request", name)
+        error = await exports.request(status=400, filter={name: value})
+        assert error["error"]["param"] in (f"filter.{name}", f"filter.{name}.0")
+
+
+async def test_both_spellings_of_canceled_return_the_same(exports: Exports) -> None:
+    await exports.api.store.ingest(
+        run_event("run_1", [result("stops", "canceled"), result("logs in")], status="canceled")
+    )
+    other = "cancelled"  # codespell:ignore cancelled - the spelling of Zof
+    for path in ("/v1/runs", "/v1/results"):
+        page = await exports.api.get(path, {"status": other})
+        assert page["data"] == (await exports.api.get(path, {"status": "canceled"}))["data"]
+        assert run_ids(page) == {"run_1"}
+    assert await exported(exports, {"status": other}) == {("run_1", "stops")}
+
+
+async def test_filters_belong_to_the_cursor(exports: Exports) -> None:
+    await fill(exports)
+    first = await exports.api.get("/v1/results", [("limit", "1"), ("label", "a:b"), ("label", "team:web:1")])
+    same = [("limit", "1"), ("label", "team:web:1"), ("label", "a:b"), ("starting_after", first["next_cursor"])]
+    assert (await exports.api.get("/v1/results", same))["data"] != first["data"]
+    assert (await exports.api.error("/v1/results", 400, same[2:]))["param"] == "starting_after"
 
 
 async def test_false_excludes_flaky_results_and_runs(exports: Exports) -> None:

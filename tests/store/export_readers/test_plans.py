@@ -26,6 +26,8 @@ FILTERS: list[dict[str, Any]] = [
     {"from": "2026-03-01", "to": "2026-03-02"},
     {"flaky": True},
     {"flaky": False, "project_id": "p1"},
+    {"commit_sha": "c0ffee1"},
+    {"label": ["team:web"], "min_duration_ms": 5},
 ]
 FORMATS = ("csv", "json", "parquet")
 

@@ -7,7 +7,10 @@
 -- $7 project_id
 -- $8 environment
 -- $9 branch
--- $10 run_id
+-- $10 commit_sha
+-- $11 pull_request
+-- $12 labels
+-- $13 run_id
 
 SELECT run_key, results, expected  -- total of all ranges; exact unless the filter selects cases
 FROM (
@@ -17,9 +20,12 @@ FROM (
         FROM (SELECT r.run_key, CASE WHEN $2::bool IS NULL THEN result_count(r, $3::text[])
              WHEN $2::bool THEN CASE WHEN 'p' = ANY ($3::text[]) THEN r.flaky ELSE 0 END ELSE result_count(r, $3::text[]) - CASE WHEN 'p' = ANY ($3::text[]) THEN r.flaky ELSE 0 END END AS results FROM runs r WHERE r.org_id = $4::int AND r.run_key BETWEEN $5::uuid AND $6::uuid AND (($7::text IS NULL OR r.project_id = $7) AND ($8::text IS NULL OR r.environment = $8)
         AND ($9::text IS NULL OR r.branch = $9)
+        AND ($10::text IS NULL OR starts_with(r.commit_sha, $10))
+        AND ($11::text IS NULL OR r.pull_request = $11)
+        AND ($12::text[] IS NULL OR r.labels @> ALL ($12::text[]::jsonb[]))
          AND CASE WHEN $2::bool IS NULL THEN result_count(r, $3::text[])
               WHEN $2::bool THEN CASE WHEN 'p' = ANY ($3::text[]) THEN r.flaky ELSE 0 END ELSE result_count(r, $3::text[]) - CASE WHEN 'p' = ANY ($3::text[]) THEN r.flaky ELSE 0 END END > 0)
-        AND ($10::text IS NULL OR r.run_id = $10::text)) counted
+        AND ($13::text IS NULL OR r.run_id = $13::text)) counted
     ) numbered
     WINDOW newest AS (ORDER BY run_key DESC)
 ) numbered

@@ -1,27 +1,29 @@
 -- $1 any_status
 -- $2 statuses
 -- $3 flaky
--- $4 org_id
--- $5 before_run
--- $6 before_case
--- $7 first_key
--- $8 page
+-- $4 min_duration_ms
+-- $5 org_id
+-- $6 before_run
+-- $7 before_case
+-- $8 first_key
+-- $9 page
 
 WITH examined AS MATERIALIZED (
     SELECT *, row_number() OVER () AS row_no FROM (
         SELECT * FROM (
-            SELECT r.*, ($1::bool OR r.status = ANY ($2::text[]::"char"[])) AND ($3::bool IS NULL OR r.flaky = $3::bool) AS matches, row_number() OVER () = 20000 AS is_edge
+            SELECT r.*, ($1::bool OR r.status = ANY ($2::text[]::"char"[])) AND ($3::bool IS NULL OR r.flaky = $3::bool)
+            AND ($4::int IS NULL OR r.duration_ms >= $4::int) AS matches, row_number() OVER () = 20000 AS is_edge
             FROM (
                 SELECT r.run_key, r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms FROM results r
-                WHERE r.org_id = $4 AND (r.run_key, r.case_key) < ($5, $6) AND r.run_key >= $7
+                WHERE r.org_id = $5 AND (r.run_key, r.case_key) < ($6, $7) AND r.run_key >= $8
                 ORDER BY r.run_key DESC, r.case_key DESC LIMIT 20000
             ) r
         ) examined
-        WHERE matches OR is_edge LIMIT $8::int + 1
+        WHERE matches OR is_edge LIMIT $9::int + 1
     ) examined
 ), page_end AS MATERIALIZED (
-    SELECT CASE WHEN count(*) FILTER (WHERE matches) > $8::int THEN $8::int ELSE count(*) END AS row_no,
-           count(*) > $8::int AS is_full
+    SELECT CASE WHEN count(*) FILTER (WHERE matches) > $9::int THEN $9::int ELSE count(*) END AS row_no,
+           count(*) > $9::int AS is_full
     FROM examined
 ), listed_keys AS (
     SELECT * FROM examined WHERE matches AND row_no <= (SELECT row_no FROM page_end)
@@ -36,17 +38,17 @@ listed_facts AS MATERIALIZED (
         '"run_id":' || to_json(r.run_id) || ',"project_id":' || to_json(r.project_id)
         || ',"environment":' || coalesce(to_json(r.environment)::text, 'null')
         || ',"branch":' || coalesce(to_json(r.branch)::text, 'null') AS members
-    FROM runs r WHERE r.org_id = $4 AND r.run_key = ANY (ARRAY(SELECT run_key FROM listed_facts))
+    FROM runs r WHERE r.org_id = $5 AND r.run_key = ANY (ARRAY(SELECT run_key FROM listed_facts))
 ), listed_cases AS MATERIALIZED (
     SELECT
         c.case_key, lpad(to_hex(c.case_key), 16, '0') AS hex,
         '"case_id":' || coalesce(to_json(c.case_id)::text, 'null') || ',"variant":' || c.variant || ',"suite":' || to_json(c.suite)
         || ',"name":' || to_json(c.name) || ',"file":' || coalesce(to_json(c.file)::text, 'null') AS members
-    FROM cases c WHERE c.org_id = $4 AND c.case_key = ANY (ARRAY(SELECT case_key FROM listed_facts))
+    FROM cases c WHERE c.org_id = $5 AND c.case_key = ANY (ARRAY(SELECT case_key FROM listed_facts))
 ), listed_failures AS MATERIALIZED (
     SELECT fact.row_no, detail.summary FROM listed_facts fact CROSS JOIN LATERAL (
         SELECT detail.summary FROM result_details detail
-        WHERE detail.org_id = $4 AND detail.run_key = fact.run_key AND detail.case_key = fact.case_key
+        WHERE detail.org_id = $5 AND detail.run_key = fact.run_key AND detail.case_key = fact.case_key
           AND (detail.is_last_attempt AND detail.status <> 'p' OR detail.flaky) LIMIT 1
     ) detail
     WHERE fact.status <> 'p' OR fact.flaky

@@ -7,8 +7,11 @@
 -- $7 project_id
 -- $8 environment
 -- $9 branch
--- $10 flaky
--- $11 page
+-- $10 commit_sha
+-- $11 pull_request
+-- $12 labels
+-- $13 flaky
+-- $14 page
 
 WITH examined AS MATERIALIZED (
     SELECT *, row_number() OVER () AS row_no FROM (
@@ -26,17 +29,20 @@ WITH examined AS MATERIALIZED (
                 SELECT
                     (($7::text IS NULL OR r.project_id = $7) AND ($8::text IS NULL OR r.environment = $8)
                     AND ($9::text IS NULL OR r.branch = $9)
-                     AND CASE WHEN $10::bool IS NULL THEN result_count(r, $1::text[])
-                          WHEN $10::bool THEN CASE WHEN 'p' = ANY ($1::text[]) THEN r.flaky ELSE 0 END ELSE result_count(r, $1::text[]) - CASE WHEN 'p' = ANY ($1::text[]) THEN r.flaky ELSE 0 END END > 0) AS matches
+                    AND ($10::text IS NULL OR starts_with(r.commit_sha, $10))
+                    AND ($11::text IS NULL OR r.pull_request = $11)
+                    AND ($12::text[] IS NULL OR r.labels @> ALL ($12::text[]::jsonb[]))
+                     AND CASE WHEN $13::bool IS NULL THEN result_count(r, $1::text[])
+                          WHEN $13::bool THEN CASE WHEN 'p' = ANY ($1::text[]) THEN r.flaky ELSE 0 END ELSE result_count(r, $1::text[]) - CASE WHEN 'p' = ANY ($1::text[]) THEN r.flaky ELSE 0 END END > 0) AS matches
                 FROM runs r
                 WHERE r.org_id = $2 AND r.run_key = detail.run_key LIMIT 1
             ) run ON true
         ) examined
-        WHERE matches OR is_edge LIMIT $11::int + 1
+        WHERE matches OR is_edge LIMIT $14::int + 1
     ) examined
 ), page_end AS MATERIALIZED (
-    SELECT CASE WHEN count(*) FILTER (WHERE matches) > $11::int THEN $11::int ELSE count(*) END AS row_no,
-           count(*) > $11::int AS is_full
+    SELECT CASE WHEN count(*) FILTER (WHERE matches) > $14::int THEN $14::int ELSE count(*) END AS row_no,
+           count(*) > $14::int AS is_full
     FROM examined
 ), listed_keys AS (
     SELECT * FROM examined WHERE matches AND row_no <= (SELECT row_no FROM page_end)

@@ -1,12 +1,15 @@
 -- $1 project_id
 -- $2 environment
 -- $3 branch
--- $4 statuses
--- $5 flaky
--- $6 org_id
--- $7 first_key
--- $8 before_run
--- $9 page
+-- $4 commit_sha
+-- $5 pull_request
+-- $6 labels
+-- $7 statuses
+-- $8 flaky
+-- $9 org_id
+-- $10 first_key
+-- $11 before_run
+-- $12 page
 
 WITH examined AS MATERIALIZED (
     SELECT run_key, matches, is_edge
@@ -15,18 +18,21 @@ WITH examined AS MATERIALIZED (
             r.run_key, row_number() OVER () = 2000 AS is_edge,
             ($1::text IS NULL OR r.project_id = $1) AND ($2::text IS NULL OR r.environment = $2)
             AND ($3::text IS NULL OR r.branch = $3)
-            AND r.status = ANY ($4::text[]::"char"[])
-            AND ($5::bool IS NULL OR (r.flaky > 0) = $5::bool) AS matches
+            AND ($4::text IS NULL OR starts_with(r.commit_sha, $4))
+            AND ($5::text IS NULL OR r.pull_request = $5)
+            AND ($6::text[] IS NULL OR r.labels @> ALL ($6::text[]::jsonb[]))
+            AND r.status = ANY ($7::text[]::"char"[])
+            AND ($8::bool IS NULL OR (r.flaky > 0) = $8::bool) AS matches
         FROM (
             SELECT * FROM runs
-            WHERE org_id = $6 AND true AND run_key BETWEEN $7 AND $8
+            WHERE org_id = $9 AND true AND run_key BETWEEN $10 AND $11
             ORDER BY run_key DESC LIMIT 2000
         ) r
     ) examined
-    WHERE matches OR is_edge LIMIT $9::int + 1
+    WHERE matches OR is_edge LIMIT $12::int + 1
 ), numbered AS MATERIALIZED (
     SELECT run_key, matches, is_edge, row_number() OVER () AS row_no, count(*) OVER () AS row_count,
-           CASE WHEN count(*) FILTER (WHERE matches) OVER () > $9::int THEN $9::int
+           CASE WHEN count(*) FILTER (WHERE matches) OVER () > $12::int THEN $12::int
                 ELSE count(*) OVER () END AS page_rows
     FROM examined
 ), sized AS MATERIALIZED (
@@ -36,13 +42,13 @@ WITH examined AS MATERIALIZED (
         SELECT key.run_key, key.row_no, row_to_json(run)::text AS item FROM numbered key
         CROSS JOIN LATERAL (
             SELECT
-                r.run_id AS id, (SELECT slug FROM organizations WHERE org_id = $6 LIMIT 1) AS organization_id,
+                r.run_id AS id, (SELECT slug FROM organizations WHERE org_id = $9 LIMIT 1) AS organization_id,
                 r.run_id, r.project_id, r.environment, r.branch, r.base_branch, r.commit_sha, r.pull_request, r.ci_url, r.labels,
                 status_name(r.status) AS status, r.failures_missing, r.complete, run_counts(r) AS counts,
                 r.expected_results, r.expected_shards, r.revision, rfc3339(r.started_at) AS started_at,
                 rfc3339(r.completed_at) AS completed_at, rfc3339(r.last_completed_at) AS last_completed_at, r.duration_ms,
                 r.results_expired, r.pinned
-            FROM runs r WHERE r.org_id = $6 AND r.run_key = key.run_key LIMIT 1
+            FROM runs r WHERE r.org_id = $9 AND r.run_key = key.run_key LIMIT 1
         ) run
         WHERE key.matches AND key.row_no <= key.page_rows
     ) listed
@@ -51,7 +57,7 @@ SELECT '[' || coalesce((SELECT string_agg(item, ',' ORDER BY row_no) FROM sized 
        coalesce(full_page.run_key, page_end.run_key) AS run_key
 FROM (SELECT) one_row
 LEFT JOIN LATERAL (
-    SELECT run_key FROM numbered WHERE row_no = page_rows AND (row_count > $9::int OR is_edge)
+    SELECT run_key FROM numbered WHERE row_no = page_rows AND (row_count > $12::int OR is_edge)
 ) page_end ON true
 LEFT JOIN LATERAL (
     SELECT run_key FROM sized WHERE fits AND EXISTS (SELECT 1 FROM sized WHERE NOT fits) ORDER BY row_no DESC LIMIT 1

@@ -131,9 +131,7 @@ FROM (
         r.run_key, r.project_id, row_number() OVER () AS row_no,
         {run_matches} AS matches
     FROM (
-        SELECT * FROM runs
-        WHERE org_id = :org_id AND {driver} AND run_key BETWEEN :first_key AND :before_run
-        ORDER BY run_key DESC LIMIT {run_budget}
+        {candidates}
     ) r
 ) run
 LEFT JOIN LATERAL (  -- OFFSET 0: a run that doesn't match costs nothing; a condition would be checked per partition
@@ -157,39 +155,7 @@ CASE WHEN 'p' = ANY (:statuses::text[]) THEN r.flaky ELSE 0 END
 
 -- name: row_filters  (the filters of results, for the list and for exports)
 (:any_status::bool OR r.status = ANY (:statuses::text[]::"char"[])) AND (:flaky::bool IS NULL OR r.flaky = :flaky::bool)
-
--- name: driver_run
-run_id = :run_id
-
--- name: driver_project_and_branch
-project_id = :project_id AND branch = :branch
-
--- name: driver_branch
-branch = :branch
-
--- name: driver_project
-project_id = :project_id
-
--- name: driver_project_with_failed
-project_id = :project_id AND failed > 0
-
--- name: driver_project_with_error
-project_id = :project_id AND error > 0
-
--- name: driver_project_with_skipped
-project_id = :project_id AND skipped > 0
-
--- name: driver_project_with_canceled
-project_id = :project_id AND canceled > 0
-
--- name: driver_project_with_flaky
-project_id = :project_id AND flaky > 0
-
--- name: driver_environment
-environment = :environment
-
--- name: driver_any
-true
+AND (:min_duration_ms::int IS NULL OR r.duration_ms >= :min_duration_ms::int)
 
 -- name: rows_any  (every result of the run)
 SELECT {fact_columns}, {row_filters} AS matches

@@ -10,9 +10,7 @@ WITH examined AS MATERIALIZED (
             AND r.status = ANY (:statuses::text[]::"char"[])
             AND (:flaky::bool IS NULL OR (r.flaky > 0) = :flaky::bool) AS matches
         FROM (
-            SELECT * FROM runs
-            WHERE org_id = :org_id AND {driver} AND run_key BETWEEN :first_key AND :before_run
-            ORDER BY run_key DESC LIMIT {run_budget}
+            {candidates}
         ) r
     ) examined
     WHERE matches OR is_edge LIMIT :page::int + 1
@@ -47,6 +45,71 @@ LEFT JOIN LATERAL (
 -- name: run_filters  (the filters of runs, for the lists of runs and results and for exports)
 (:project_id::text IS NULL OR r.project_id = :project_id) AND (:environment::text IS NULL OR r.environment = :environment)
 AND (:branch::text IS NULL OR r.branch = :branch)
+AND (:commit_sha::text IS NULL OR starts_with(r.commit_sha, :commit_sha))
+AND (:pull_request::text IS NULL OR r.pull_request = :pull_request)
+AND (:labels::text[] IS NULL OR r.labels @> ALL (:labels::text[]::jsonb[]))
+
+-- name: candidates  (the newest runs in one range of an index, which {driver} chooses)
+SELECT * FROM runs
+WHERE org_id = :org_id AND {driver} AND run_key BETWEEN :first_key AND :before_run
+ORDER BY run_key DESC LIMIT {run_budget}
+
+-- name: candidates_of_commits  (one range of the index for each commit)
+SELECT candidate.* FROM unnest(:commits::text[]) AS requested (commit_sha) CROSS JOIN LATERAL (
+    SELECT * FROM runs
+    WHERE org_id = :org_id AND commit_sha = requested.commit_sha AND run_key BETWEEN :first_key AND :before_run
+    ORDER BY run_key DESC LIMIT {run_budget}
+) candidate
+ORDER BY candidate.run_key DESC LIMIT {run_budget}
+
+-- name: commits  (the commits that begin with these digits; each step skips all runs of a commit)
+WITH RECURSIVE commit AS (
+    (
+        SELECT commit_sha FROM runs
+        WHERE org_id = :org_id AND commit_sha ~>=~ :commit_sha AND commit_sha ~<~ (:commit_sha || chr(1114111))
+        ORDER BY commit_sha USING ~<~ LIMIT 1
+    )
+    UNION ALL
+    SELECT later.commit_sha FROM commit CROSS JOIN LATERAL (
+        SELECT commit_sha FROM runs
+        WHERE org_id = :org_id AND commit_sha ~>~ commit.commit_sha AND commit_sha ~<~ (:commit_sha || chr(1114111))
+        ORDER BY commit_sha USING ~<~ LIMIT 1
+    ) later
+)
+SELECT commit_sha FROM commit LIMIT {max_commits}
+
+-- name: driver_run
+run_id = :run_id
+
+-- name: driver_project_and_branch
+project_id = :project_id AND branch = :branch
+
+-- name: driver_branch
+branch = :branch
+
+-- name: driver_project
+project_id = :project_id
+
+-- name: driver_project_with_failed
+project_id = :project_id AND failed > 0
+
+-- name: driver_project_with_error
+project_id = :project_id AND error > 0
+
+-- name: driver_project_with_skipped
+project_id = :project_id AND skipped > 0
+
+-- name: driver_project_with_canceled
+project_id = :project_id AND canceled > 0
+
+-- name: driver_project_with_flaky
+project_id = :project_id AND flaky > 0
+
+-- name: driver_environment
+environment = :environment
+
+-- name: driver_any
+true
 
 -- name: run_fields  (the public run object: in the list, as one run, and in one result)
 r.run_id AS id, (SELECT slug FROM organizations WHERE org_id = :org_id LIMIT 1) AS organization_id,
