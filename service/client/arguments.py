@@ -1,5 +1,6 @@
 """Types of command-line arguments. Invalid values are errors before any request is sent."""
 
+import math
 import unicodedata
 from collections.abc import Callable
 from typing import Any, Final
@@ -40,6 +41,20 @@ def _check_label(text: str) -> str:
     return check_label(_parse_text(text))
 
 
+class _Rate(click.FloatRange):
+    """A number from 0 to 1."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 1)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number. NaN isn't comparable and therefore passes the check of the range."""
+        rate: float = super().convert(value, param, ctx)
+        if math.isnan(rate):
+            self.fail("nan is not a number from 0 to 1", param, ctx)
+        return rate
+
+
 NAME: Final = CheckedText(_parse_name, "TEXT")
 IDENTIFIER: Final = CheckedText(_check_identifier, "TEXT")
 BRANCH: Final = CheckedText(TextType(400).parse, "TEXT")
@@ -47,6 +62,8 @@ TEXT: Final = CheckedText(_parse_text, "TEXT")
 SHARD: Final = CheckedText(check_shard, "I/N")
 VARIANT: Final = CheckedText(check_pair, "KEY:VALUE")
 LABEL: Final = CheckedText(_check_label, "NAME:VALUE")
+
+RATE: Final = _Rate()
 
 _URL: Final = CheckedText(_check_url, "URL")
 _KEY: Final = CheckedText(_check_key, "KEY", is_secret=True)
@@ -71,6 +88,15 @@ def selected_run(job: CiJob, run_id: str | None, *, pipeline: bool) -> str:
     if selected is None:
         raise click.UsageError("--run-id: must be set outside of a known CI system")
     return selected
+
+
+def timeout_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option that limits the wait for a complete run."""
+    timeout = click.option(
+        "--timeout", default=600, show_default=True, type=click.IntRange(0), metavar="SECONDS",
+        help="Maximum time to wait until the run is complete.",
+    )  # fmt: skip
+    return timeout(command)
 
 
 def server_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -6,20 +6,11 @@ from typing import Any, Final
 
 import click
 
-from service.client.arguments import (
-    BRANCH,
-    IDENTIFIER,
-    LABEL,
-    NAME,
-    SHARD,
-    TEXT,
-    VARIANT,
-    run_options,
-    selected_run,
-    server_options,
-)  # fmt: skip
+from service.client import arguments
+from service.client.arguments import run_options, selected_run, server_options, timeout_option
 from service.client.ci import current_job
 from service.client.export_command import export
+from service.domain.errors import ServiceError
 from service.domain.events import EVENT_TYPES
 from service.domain.report_formats import supported_formats
 
@@ -32,34 +23,84 @@ FILES can be patterns such as 'target/**/TEST-*.xml'. All files are one upload w
 """
 
 
-@click.command()
+class _UsageError(click.UsageError):
+    exit_code = _ERROR
+
+
+class _GateCommand(click.Command):
+    """A command that exits with 3 for usage and server errors, because 2 means that the run isn't complete."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **kwargs)
+        except click.UsageError as error:
+            raise _UsageError(error.format_message(), error.ctx) from error
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            raise _UsageError(error.format_message(), ctx) from error
+        except ServiceError as error:
+            click.echo(f"Error: {error}", err=True)
+            raise SystemExit(_ERROR) from error
+
+
+@click.command(cls=_GateCommand)
 @server_options
-@click.option("--run-id", type=IDENTIFIER, required=True, help="Run to evaluate.")
+@run_options
 @click.option(
-    "--max-failures", default=0, show_default=True, type=click.IntRange(0), metavar="N",
-    help="Maximum number of failed and flaky results.",
-)  # fmt: skip
-@click.option("--allow-flaky", is_flag=True, help="Don't count results that passed only after a failed attempt.")
-@click.option(
-    "--timeout", default=600, show_default=True, type=click.IntRange(0), metavar="SECONDS",
-    help="Maximum time to wait until the run is complete.",
-)  # fmt: skip
-def gate(url: str, key: str, run_id: str, max_failures: int, allow_flaky: bool, timeout: int) -> None:
+    "--gate", "gate_name", type=arguments.IDENTIFIER, help="Gate of the server.  [default: `default` if it exists]"
+)
+@click.option("--max-failures", type=click.IntRange(0), metavar="N", help="Maximum number of failures.  [default: 0]")
+@click.option("--max-new-failures", type=click.IntRange(0), metavar="N", help="Maximum number of new failures.")
+@click.option("--max-flaky", type=click.IntRange(0), metavar="N", help="Maximum number of flaky results.")
+@click.option("--min-pass-rate", type=arguments.RATE, metavar="RATE", help="Minimum pass rate, from 0 to 1.")
+@click.option("--min-results", type=click.IntRange(1), metavar="N", help="Minimum number of executed results.")
+@timeout_option
+def gate(
+    url: str, key: str, run_id: str | None, pipeline: bool, gate_name: str | None, timeout: int, **limits: float | None
+) -> None:
     """Wait for a run and decide whether a CI job passes.
 
-    Exit codes: 0 if the run passes, 1 if it is blocked, 2 if it isn't complete in time or an option is invalid, and 3
-    if the server rejects the request or doesn't respond.
+    Prints the failures, new ones first, with their history on the base branch. Options for limits replace the gate.
+    With --pipeline, the run of the pipeline is completed first.
+
+    Exit codes: 0 if the run passes, 1 if it is blocked, 2 if it isn't complete in time, and 3 if an option is invalid,
+    the server rejects the request, or the server doesn't respond.
     """
     from service.client import gate as gates
-    from service.client.http import ServerError
-    from service.domain.gates import Gate
 
-    try:
-        code = gates.gate(url, key, run_id, Gate(max_failures, allow_flaky), timeout)
-    except ServerError as error:
-        click.echo(f"Error: {error}", err=True)
-        code = _ERROR
-    raise SystemExit(code)
+    selected = selected_run(current_job(os.environ), run_id, pipeline=pipeline)
+    policy = {name: limit for name, limit in limits.items() if limit is not None}
+    if gate_name and policy:
+        raise click.UsageError("--gate and options for limits exclude each other")
+    rules = {"gate": gate_name} if gate_name else {"policy": policy} if policy else {}
+    raise SystemExit(gates.gate(url, key, selected, rules, timeout, completes=pipeline))
+
+
+@click.command()
+@server_options
+@run_options
+@click.option("--github", "code_host", flag_value="github", help="Comment on the pull request of GitHub.")
+@click.option("--gitlab", "code_host", flag_value="gitlab", help="Comment on the merge request of GitLab.")
+@click.option("--markdown", "code_host", flag_value="markdown", help="Print the comment.")
+@timeout_option
+def comment(url: str, key: str, run_id: str | None, pipeline: bool, code_host: str | None, timeout: int) -> None:
+    """Comment the failures of a run on a pull request.
+
+    The command creates one comment, and later calls update it.
+
+    The default is the code host whose CI job runs the command. GitHub needs GITHUB_TOKEN with the permission
+    `pull-requests: write`, and GitLab needs GITLAB_TOKEN with the scope `api`. If the token can't write comments, the
+    comment is printed.
+    """
+    from service.client import comment as comments
+
+    job = current_job(os.environ)
+    selected = selected_run(job, run_id, pipeline=pipeline)
+    host = comments.detect_code_host(os.environ) if code_host is None else comments.CODE_HOSTS.get(code_host)
+    raise SystemExit(comments.comment(url, key, selected, job, host, timeout))
 
 
 @click.command()
@@ -68,7 +109,7 @@ def gate(url: str, key: str, run_id: str, max_failures: int, allow_flaky: bool, 
     "--type", "types", multiple=True, type=click.Choice(EVENT_TYPES), metavar="TYPE",
     help=f"Print only events of this type; repeatable. Types: {', '.join(EVENT_TYPES)}.",
 )  # fmt: skip
-@click.option("--run-id", type=NAME, help="Print only events about this run.")
+@click.option("--run-id", type=arguments.NAME, help="Print only events about this run.")
 @click.option("--json", "as_json", is_flag=True, help="Print each event as one line of JSON.")
 def tail(url: str, key: str, types: tuple[str, ...], run_id: str | None, as_json: bool) -> None:
     """Print events as they happen, until Ctrl-C."""
@@ -84,19 +125,21 @@ def tail(url: str, key: str, types: tuple[str, ...], run_id: str | None, as_json
 @click.argument("files", nargs=-1, required=True)
 @run_options
 @click.option(
-    "--project", "project_id", type=IDENTIFIER, envvar="RESULTS_PROJECT", show_envvar=True, required=True,
+    "--project", "project_id", type=arguments.IDENTIFIER, envvar="RESULTS_PROJECT", show_envvar=True, required=True,
     help="Project of the run.",
 )  # fmt: skip
-@click.option("--environment", type=IDENTIFIER, help="System under test, for example staging.")
-@click.option("--branch", type=BRANCH, help="Tested branch.  [default: the branch of the CI job]")
-@click.option("--commit", "commit_sha", type=TEXT, help="Tested commit.  [default: the commit of the CI job]")
-@click.option("--ci-url", type=TEXT, help="Link to the job.  [default: the page of the CI job]")
-@click.option("--base-branch", type=BRANCH, help="Target branch of the pull request.  [default: of the CI job]")
-@click.option("--pull-request", type=IDENTIFIER, help="Number of the pull request.  [default: of the CI job]")
-@click.option("--label", "labels", multiple=True, type=LABEL, help="Label of the run; repeatable.")
-@click.option("--shard", type=SHARD, help="Part of the run that the files contain, for example 2/8.")
+@click.option("--environment", type=arguments.IDENTIFIER, help="System under test, for example staging.")
+@click.option("--branch", type=arguments.BRANCH, help="Tested branch.  [default: the branch of the CI job]")
+@click.option("--commit", "commit_sha", type=arguments.TEXT, help="Tested commit.  [default: the commit of the CI job]")
+@click.option("--ci-url", type=arguments.TEXT, help="Link to the job.  [default: the page of the CI job]")
 @click.option(
-    "--variant", multiple=True, type=VARIANT,
+    "--base-branch", type=arguments.BRANCH, help="Target branch of the pull request.  [default: of the CI job]"
+)
+@click.option("--pull-request", type=arguments.IDENTIFIER, help="Number of the pull request.  [default: of the CI job]")
+@click.option("--label", "labels", multiple=True, type=arguments.LABEL, help="Label of the run; repeatable.")
+@click.option("--shard", type=arguments.SHARD, help="Part of the run that the files contain, for example 2/8.")
+@click.option(
+    "--variant", multiple=True, type=arguments.VARIANT,
     help="Pair that distinguishes this job in a matrix, for example os:linux; repeatable.",
 )  # fmt: skip
 @click.option("--not-final", is_flag=True, help="Expect further uploads. `gate --pipeline` completes the run.")
@@ -122,4 +165,4 @@ def _report_fields(options: dict[str, Any], job: dict[str, Any]) -> list[tuple[s
     return [(name, value) for name, value in fields if value]
 
 
-USER_COMMANDS: Final = (export, gate, report, tail)
+USER_COMMANDS: Final = (comment, export, gate, report, tail)

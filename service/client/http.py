@@ -17,6 +17,7 @@ from service.domain.backoff import Backoff
 from service.domain.errors import ServiceError
 from service.domain.failures import to_line
 
+JsonObject = dict[str, Any]
 QueryParams = Mapping[str, str] | Sequence[tuple[str, str]]
 
 _MAX_DELAY_S: Final = 10.0
@@ -60,6 +61,14 @@ class Server:
     def get(self, path: str, params: QueryParams = ()) -> Any:
         """Return the JSON of a response. Raises ServerError."""
         with self.open("GET", path, params=params) as response:
+            return read_json(response)
+
+    def post(self, path: str, document: Any = None) -> Any:
+        """Send a JSON document and return the JSON of the response. Raises ServerError.
+
+        The request can arrive twice, so the operation must be idempotent.
+        """
+        with self.open("POST", path, json=document) as response:
             return read_json(response)
 
     @contextmanager
@@ -133,11 +142,11 @@ def open_server(url: str, key: str, retry_s: float = 30) -> Iterator[Server]:
     HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, and SSL_CERT_DIR apply.
     """
     headers = {"Authorization": f"Bearer {key}", "User-Agent": "zof-results"}
-    with httpx.Client(headers=headers, timeout=_TIMEOUT, verify=_tls_context(), follow_redirects=True) as client:
+    with httpx.Client(headers=headers, timeout=_TIMEOUT, verify=tls_context(), follow_redirects=True) as client:
         yield Server(client, url, retry_s)
 
 
-def _tls_context() -> ssl.SSLContext:
+def tls_context() -> ssl.SSLContext:
     """Return a context that trusts the certificates of the machine, or those of certifi if the machine has none."""
     context = ssl.create_default_context()
     paths = ssl.get_default_verify_paths()  # of SSL_CERT_FILE and SSL_CERT_DIR, if set

@@ -14,8 +14,7 @@ from urllib.parse import quote
 import click
 
 from service.client.http import ClientError, Server, open_server, read_json
-from service.client.terminal import Progress, append_to_github_file, show_progress
-from service.domain.failures import to_line
+from service.client.terminal import Progress, append_to_github_file, printable_line, show_progress
 from service.domain.report_formats import media_type_of
 
 STORED: Final = 0
@@ -74,7 +73,7 @@ def report(url: str, key: str, run_id: str, patterns: Sequence[str], fields: Rep
             receipt = _wait(server, receipt)
         run_url = server.run_url(run_id)
     _print_receipt(files, receipt)
-    click.echo(f"run {to_line(run_id)}: {run_url}")
+    click.echo(f"run {printable_line(run_id)}: {run_url}")
     append_to_github_file("GITHUB_OUTPUT", f"run_id={run_id}\nrun_url={run_url}\nreceipt_id={receipt['id']}\n")
     return REJECTED if receipt["status"] == "rejected" else STORED
 
@@ -123,7 +122,7 @@ def _type_of(name: str) -> str:
 
 
 def _title(files: Sequence[Path]) -> str:
-    return to_line(str(files[0])) if len(files) == 1 else f"{len(files)} files"
+    return printable_line(str(files[0])) if len(files) == 1 else f"{len(files)} files"
 
 
 def _compress(source: Path, target: Path) -> Path:
@@ -150,6 +149,6 @@ def _print_receipt(files: Sequence[Path], receipt: Mapping[str, Any]) -> None:
         )
     for problem in receipt["problems"][:_MAX_SHOWN]:
         result = "" if problem["index"] is None else f"result {problem['index']} {problem['name'] or ''}: "
-        click.echo(f"  {to_line(result + problem['reason'])}")
+        click.echo(f"  {printable_line(result + problem['reason'])}")
     if len(receipt["problems"]) > _MAX_SHOWN:
         click.echo(f"  and {len(receipt['problems']) - _MAX_SHOWN} more")

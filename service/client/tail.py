@@ -9,8 +9,8 @@ import click
 import httpx
 
 from service.client.http import IncompleteResponse, Server, ServerError, open_server
+from service.client.terminal import printable_line
 from service.domain.backoff import Backoff
-from service.domain.failures import to_line
 
 _RETRY_S: Final = 3600
 _MAX_DELAY_S: Final = 10.0
@@ -81,5 +81,11 @@ def _format_line(event: dict[str, Any]) -> str:
     counts = subject.get("counts", {})
     summary = ", ".join(f"{counts[name]} {name}" for name in counts if counts[name])
     subject_id = subject.get("run_id") or subject.get("id") or subject.get("webhook_id") or ""
-    columns = [event["created"], f"{event['type']:<16}", to_line(str(subject_id)), subject.get("status") or "", summary]
+    columns = [
+        event["created"],
+        f"{event['type']:<16}",
+        printable_line(str(subject_id)),
+        subject.get("status") or "",
+        summary,
+    ]
     return "  ".join(column for column in columns if column)

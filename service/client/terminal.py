@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -9,9 +10,12 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from service.domain.failures import to_line
+
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
 
+_COMMAND: Final = re.compile(r"^\s*::|##(?=\[|vso\[|teamcity\[)", re.MULTILINE)
 _MAX_PADDED: Final = 80  # characters; longer cells break the alignment of their row only
 
 
@@ -55,6 +59,20 @@ def ignore_closed_stdout() -> Iterator[None]:
     except BrokenPipeError:
         # Without a valid stdout, the interpreter would fail at exit and change the exit code.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def printable_line(text: str) -> str:
+    """Return text of a producer as one line without control characters and without commands for a CI system."""
+    return without_commands(to_line(text))
+
+
+def without_commands(text: str) -> str:
+    """Return the text with a space in everything that a CI system would execute.
+
+    GitHub Actions executes `::command::` at the start of a line and `##[command]` anywhere, Azure Pipelines executes
+    `##vso[command]`, and TeamCity executes `##teamcity[command]`.
+    """
+    return _COMMAND.sub(lambda match: f"{match[0][:-1]} {match[0][-1]}", text)
 
 
 def append_to_github_file(variable: str, text: str) -> None:

@@ -12,35 +12,6 @@ MAX_LIMIT_OF_RULE: Final = 2**31 - 1
 MAX_GATE_NAME: Final = 100
 
 
-class GateOutcome(NamedTuple):
-    """The decision of a gate about a run. A run that passes with failures also has reasons."""
-
-    passes: bool
-    reasons: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """The maximum number of failures, and whether flaky results (passed only after a failure) don't count as such."""
-
-    max_failures: int = 0
-    allow_flaky: bool = False
-
-    def evaluate(self, status: str, counts: Mapping[str, int]) -> GateOutcome:
-        """Return whether a complete run with this status and these counts passes, and the reasons."""
-        failures = counts["failed"] + counts["error"]
-        flaky = 0 if self.allow_flaky else counts["flaky"]
-        reasons = []
-        if failures + flaky:
-            flaky_text = f" and {flaky} flaky" if flaky else ""
-            reasons.append(f"{failures} failed{flaky_text}, at most {self.max_failures} allowed")
-        passes = failures + flaky <= self.max_failures
-        if status == "canceled" or (status in ("failed", "error") and not failures):
-            passes = False
-            reasons.append(f"the status of the run itself is {status}")
-        return GateOutcome(passes, reasons)
-
-
 @dataclass(frozen=True, slots=True)
 class Policy:
     """The limits of a gate. A limit that is None isn't checked."""
@@ -102,18 +73,23 @@ class RuleOutcome(NamedTuple):
 
 
 class _Rule(NamedTuple):
-    """A rule compares a value of the run with the limit of the same name in the policy."""
+    """A rule compares a value of the run with the limit of the same name in the policy. `text` shows both."""
 
     value: Callable[[GatedRun], float | None]
     accepts: Callable[[Any, Any], bool]
+    text: str
 
 
 _RULES: Final[Mapping[RuleName, _Rule]] = {
-    "min_results": _Rule(lambda run: run.executed, operator.ge),
-    "max_failures": _Rule(lambda run: run.failures.not_excused, operator.le),
-    "max_new_failures": _Rule(lambda run: run.failures.new, operator.le),
-    "max_flaky": _Rule(lambda run: run.flaky, operator.le),
-    "min_pass_rate": _Rule(lambda run: run.pass_rate, operator.ge),
+    "min_results": _Rule(lambda run: run.executed, operator.ge, "executed results: {value}, at least {limit} required"),
+    "max_failures": _Rule(
+        lambda run: run.failures.not_excused, operator.le, "failures: {value}, at most {limit} allowed"
+    ),
+    "max_new_failures": _Rule(
+        lambda run: run.failures.new, operator.le, "new failures: {value}, at most {limit} allowed"
+    ),
+    "max_flaky": _Rule(lambda run: run.flaky, operator.le, "flaky results: {value}, at most {limit} allowed"),
+    "min_pass_rate": _Rule(lambda run: run.pass_rate, operator.ge, "pass rate: {value}, at least {limit} required"),
 }
 
 
@@ -125,6 +101,15 @@ def evaluate_policy(policy: Policy, run: GatedRun) -> list[RuleOutcome]:
         if limit is not None:
             outcomes.append(RuleOutcome(name, limit, value, value is not None and rule.accepts(value, limit)))
     return outcomes
+
+
+def describe_rule(name: str, limit: float | None, value: float | str | None) -> str:
+    """Return the value and the limit of an evaluated rule in words, also of a rule that this version doesn't know."""
+    if name == "run_status":
+        return f"status of the run: {value}"
+    texts: dict[str, str] = {rule_name: rule.text for rule_name, rule in _RULES.items()}
+    text = texts.get(name, f"{name}: {{value}}, limit {{limit}}")
+    return text.format(value="unknown" if value is None else value, limit=limit)
 
 
 def _evaluate_status(run: GatedRun) -> RuleOutcome:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,26 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from service.client.gate import FAILED, PASSED, TIMED_OUT, gate
+from service.client.gate import BLOCKED, PASSED, TIMED_OUT, gate
 from service.client.http import ServerError
-from service.domain.gates import Gate
+from service.settings import Settings
 from tests.api.served import Api, serve
-from tests.report_api import PASSING, serving_reports_with_ingester
+from tests.report_api import (
+    PASSING,
+    new_ingester,
+    running_ingester,
+    serving_reports,
+    serving_reports_with_ingester,
+)  # fmt: skip
 from tests.run_events import result, run_event
 
 FAILING = result("pays | cash", "failed", failure={"message": "expected 200 got 503\nat line 3"})
-FLAKY = result(
-    "signs in", attempts=[{"status": "failed", "failure": {"message": "no session\nat line 5"}}, {"status": "passed"}]
-)
+FLAKY = result("logs in", attempts=[{"status": "failed", "failure": {"message": "no"}}, {"status": "passed"}])
+FAILING_REPORT = b'<testsuite name="shop"><testcase name="pays"><failure message="no"/></testcase></testsuite>'
+
+
+def at(minute: int) -> str:
+    return f"2026-05-20T11:{minute:02}:00Z"
 
 
 @pytest.fixture
@@ -35,35 +45,82 @@ def url(api: Api) -> str:
     return str(api.http.make_url("/"))
 
 
-async def run_gate(*arguments: Any) -> int:
-    return await asyncio.to_thread(gate, *arguments)
+async def run_gate(*arguments: Any, completes: bool = False) -> int:
+    return await asyncio.to_thread(partial(gate, *arguments, completes=completes))
 
 
-async def decide(api: Api, rules: Gate = Gate(), run_id: str = "run_1", timeout_s: float = 10) -> int:  # noqa: B008
-    return await run_gate(url(api), api.key, run_id, rules, timeout_s)
+async def decide(
+    api: Api,
+    run_id: str = "run_1",
+    timeout_s: float = 10,
+    *,
+    completes: bool = False,
+    gate_name: str = "",
+    **policy: Any,
+) -> int:  # fmt: skip
+    rules: dict[str, Any] = {"gate": gate_name} if gate_name else {"policy": policy} if policy else {}
+    return await run_gate(url(api), api.key, run_id, rules, timeout_s, completes=completes)
 
 
 @pytest.mark.parametrize(
-    ("results", "rules", "code"),
+    ("results", "policy", "code"),
     [
-        ([result()], Gate(), PASSED),
-        ([FAILING], Gate(), FAILED),
-        ([FAILING], Gate(max_failures=1), PASSED),
-        ([FAILING, result("another", "error")], Gate(max_failures=1), FAILED),
-        ([FLAKY], Gate(), FAILED),
-        ([FLAKY], Gate(allow_flaky=True), PASSED),
-        ([result("skips", "skipped")], Gate(), PASSED),
+        ([result()], {}, PASSED),
+        ([FAILING], {}, BLOCKED),
+        ([FAILING], {"max_failures": 1}, PASSED),
+        ([FAILING, result("another", "error")], {"max_failures": 1}, BLOCKED),
+        ([FAILING], {"max_new_failures": 0}, BLOCKED),
+        ([FLAKY], {}, PASSED),
+        ([FLAKY], {"max_flaky": 0}, BLOCKED),
+        ([result("skips", "skipped")], {}, BLOCKED),
+        ([result()], {"min_results": 2}, BLOCKED),
+        ([result(), FAILING], {"min_pass_rate": 0.5}, PASSED),
     ],
 )
-async def test_exit_code_follows_the_rules(api: Api, results: list[Any], rules: Gate, code: int) -> None:
+async def test_exit_code_follows_the_policy(api: Api, results: list[Any], policy: Any, code: int) -> None:
     await api.store.ingest(run_event(results=results))
-    assert await decide(api, rules) == code
+    assert await decide(api, **policy) == code
 
 
-@pytest.mark.parametrize("status", ["canceled", "error", "failed"])
-async def test_run_with_a_failing_status_is_blocked(api: Api, status: str) -> None:
+async def test_named_gate_decides(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    await put_gate(api, "release", max_failures=1)
+    await api.store.ingest(run_event(results=[FAILING]))
+    assert await decide(api, gate_name="release") == PASSED
+    assert capsys.readouterr().out.startswith("passed by gate release version 1: run run_1 (failed)\n")
+
+
+async def test_gate_default_decides_without_rules(api: Api) -> None:
+    await api.store.ingest(run_event(results=[FAILING]))
+    assert await decide(api) == BLOCKED
+    await put_gate(api, "default", max_failures=1)
+    assert await decide(api) == PASSED
+
+
+async def test_unknown_gate_is_an_error(api: Api) -> None:
+    await api.store.ingest(run_event())
+    with pytest.raises(ServerError, match="404"):
+        await decide(api, gate_name="nothing")
+
+
+async def test_waived_decision_passes(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    await put_gate(api, "release", max_failures=0)
+    await api.store.ingest(run_event(results=[FAILING]))
+    assert await decide(api, gate_name="release") == BLOCKED
+    (decision,) = (await api.get("/v1/decisions"))["data"]
+    await api.send("POST", f"/v1/decisions/{decision['id']}/waiver", json={"reason": "hotfix"})
+    assert await decide(api, gate_name="release") == PASSED
+    assert "waived: hotfix" in capsys.readouterr().out
+
+
+async def put_gate(api: Api, name: str, **policy: Any) -> None:
+    response = await api.send("PUT", f"/v1/gates/{name}", json={"policy": policy})
+    assert response.status in (200, 201), await response.text()
+
+
+@pytest.mark.parametrize(("status", "code"), [("canceled", BLOCKED), ("error", BLOCKED), ("failed", BLOCKED)])
+async def test_run_with_a_failing_status_is_blocked(api: Api, status: str, code: int) -> None:
     await api.store.ingest(run_event(status=status))
-    assert await decide(api, Gate(max_failures=9)) == FAILED
+    assert await decide(api, max_failures=9) == code
 
 
 async def test_gate_waits_for_all_shards(api: Api) -> None:
@@ -73,7 +130,7 @@ async def test_gate_waits_for_all_shards(api: Api) -> None:
     await asyncio.sleep(0.3)
     assert not waiting.done()
     await api.store.ingest(run_event(results=[result("two", "failed")], shard=2, expected_shards=2))
-    assert await waiting == FAILED
+    assert await waiting == BLOCKED
 
 
 @pytest.mark.parametrize("exists", [True, False])
@@ -84,32 +141,37 @@ async def test_gate_stops_after_the_timeout(api: Api, exists: bool, capsys: pyte
     assert ("isn't complete" if exists else "doesn't exist") in capsys.readouterr().err
 
 
-async def test_gate_prints_the_failures_and_links(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
-    await api.store.ingest(run_event("release/7", results=[FAILING, result()], ci_url="https://ci.example.com/7"))
-    await decide(api, run_id="release/7")
-    shown = capsys.readouterr().out
-    for fragment in (
-        "pays | cash",
-        "expected 200 got 503",
-        "1 failed",
-        f"{url(api)}v1/runs/release%2F7",
-        "ci.example.com",
-    ):
-        assert fragment in shown
-    assert "logs in" not in shown
-
-
-async def test_gate_lists_flaky_results_with_their_failing_attempt(
-    api: Api, capsys: pytest.CaptureFixture[str]
-) -> None:
-    await api.store.ingest(run_event(results=[FAILING, FLAKY, result("adds")]))
-    assert await decide(api) == FAILED
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[2:5]] == ["suite", "auth.login", "auth.login"]
-    assert lines[4].split(maxsplit=4) == ["auth.login", "signs", "in", "flaky", "no session"]
-    assert "1 failed and 1 flaky, at most 0 allowed" in lines
-    await decide(api, Gate(max_failures=1, allow_flaky=True))
-    assert "signs in" not in capsys.readouterr().out
+async def test_gate_prints_the_failures_with_their_evidence(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(3):
+        known = result("refunds", "failed", failure={"message": "timeout"})
+        results = [known, result("pays | cash")]
+        await api.store.ingest(run_event(f"main_{number}", results, completed_at=at(number), branch="main"))
+    await api.store.ingest(
+        run_event(
+            "release/7", completed_at=at(9), branch="fix", base_branch="main", ci_url="https://ci.example.com/7",
+            results=[FAILING, result("refunds", "failed", failure={"message": "timeout"}), FLAKY],
+        )
+    )  # fmt: skip
+    assert await decide(api, "release/7", max_flaky=0) == BLOCKED
+    assert capsys.readouterr().out.splitlines() == [
+        "blocked: run release/7 (failed)",
+        "1 passed, 2 failed, 1 flaky",
+        "compared with run main_2 on main",
+        "New failures: 1",
+        "  auth.login > pays | cash",
+        "    expected 200 got 503",
+        "    passed in the last 3 runs on main",
+        "Known failures: 1",
+        "  auth.login > refunds",
+        "    timeout",
+        "    also failed in the last 3 runs on main, since run main_0",
+        "Flaky results, passed after a failed attempt: 1",
+        "  auth.login > logs in",
+        "    no",
+        "flaky results: 1, at most 0 allowed",
+        f"run      {url(api)}v1/runs/release%2F7",
+        "ci       https://ci.example.com/7",
+    ]
 
 
 async def test_gate_writes_the_summary_of_a_github_step(
@@ -121,22 +183,47 @@ async def test_gate_writes_the_summary_of_a_github_step(
     await api.store.ingest(run_event(results=[FAILING]))
     await decide(api)
     written = summary.read_text()
-    assert written.startswith("existing text\n")
-    assert "| auth.login | pays \\| cash | failed | expected 200 got 503 |" in written
+    assert written.startswith("existing text\n### Blocked\n")
+    assert "- `auth.login > pays | cash`\n  <br>`expected 200 got 503`\n" in written
+    assert written.endswith("failures: 1, at most 0 allowed\n")
 
 
-async def test_allowed_failures_are_printed(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
-    await api.store.ingest(run_event(results=[FAILING, result("crashes", "error"), result()]))
-    assert await decide(api, Gate(max_failures=2)) == PASSED
-    first, *lines = capsys.readouterr().out.splitlines()
-    assert first == "passed with allowed failures: run run_1 (error)"
-    assert "2 failed, at most 2 allowed" in lines
-
-
-async def test_run_without_failures_passes(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
-    await api.store.ingest(run_event())
+async def test_gate_in_a_github_job_prints_annotations(
+    api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    await api.store.ingest(run_event(results=[FAILING | {"file": "tests/shop.py", "line": 7}]))
     await decide(api)
-    assert capsys.readouterr().out.startswith("passed: run run_1 (passed)\n1 passed\n")
+    assert "::error file=tests/shop.py,line=7,title=auth.login > pays | cash::expected 200 got 503" in (
+        capsys.readouterr().out.splitlines()
+    )
+
+
+async def test_gate_completes_the_run_of_a_pipeline(api: Api) -> None:
+    await api.store.ingest(run_event(final=False))
+    assert await decide(api, timeout_s=1) == TIMED_OUT
+    assert await decide(api, completes=True) == PASSED
+    assert (await api.get("/v1/runs/run_1"))["complete"] is True
+
+
+async def test_gate_does_not_complete_a_run_with_missing_shards(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    await api.store.ingest(run_event(shard=1, expected_shards=2))
+    assert await decide(api, timeout_s=1, completes=True) == TIMED_OUT
+    assert "isn't complete after 1 s: run 'run_1' can't be completed" in capsys.readouterr().err
+
+
+async def test_gate_waits_for_reports_of_a_pipeline_before_it_completes_the_run(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with serving_reports(database_url, tmp_path) as reports:
+        await reports.api.store.ingest(run_event(final=False))
+        await reports.post(FAILING_REPORT, params={"final": "false"})
+        waiting = asyncio.create_task(decide(reports.api, completes=True))
+        await asyncio.sleep(1)
+        assert not waiting.done()
+        settings = Settings(artifacts_url=(tmp_path / "files").as_uri())
+        async with running_ingester(reports, new_ingester(settings, reports.api.store.pool)):
+            assert await waiting == BLOCKED
 
 
 async def test_long_names_are_not_truncated(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,7 +248,7 @@ async def test_unwritable_summary_does_not_change_the_exit_code(api: Api, monkey
 
 async def test_url_can_end_with_the_version_of_the_api(api: Api) -> None:
     await api.store.ingest(run_event())
-    assert await run_gate(f"{url(api)}v1/", api.key, "run_1", Gate(), 5) == PASSED
+    assert await run_gate(f"{url(api)}v1/", api.key, "run_1", {}, 5) == PASSED
 
 
 async def test_response_of_another_server_is_an_error() -> None:
@@ -172,24 +259,24 @@ async def test_response_of_another_server_is_an_error() -> None:
     app.router.add_get("/{path:.*}", not_found)
     async with TestServer(app) as server:
         with pytest.raises(ServerError, match="responds with 404 Not Found, which isn't a Results API response"):
-            await run_gate(str(server.make_url("/")), "zof_1", "run_1", Gate(), 5)
+            await run_gate(str(server.make_url("/")), "zof_1", "run_1", {}, 5)
 
 
 async def test_gate_prints_that_it_retries(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ServerError, match="doesn't respond"):
-        await run_gate("http://127.0.0.1:9", "zof_1", "run_1", Gate(), 2)
+        await run_gate("http://127.0.0.1:9", "zof_1", "run_1", {}, 2)
     assert "; retrying for up to 2 s" in capsys.readouterr().err
 
 
 async def test_invalid_key_is_an_error(api: Api) -> None:
     with pytest.raises(ServerError, match="401"):
-        await run_gate(url(api), "zof_wrong", "run_1", Gate(), 5)
+        await run_gate(url(api), "zof_wrong", "run_1", {}, 5)
 
 
 @pytest.mark.slow
 async def test_command_exits_with_the_code_of_the_gate(api: Api) -> None:
     await api.store.ingest(run_event(results=[FAILING]))
-    assert await command(api, "--run-id", "run_1") == FAILED
+    assert await command(api, "--run-id", "run_1") == BLOCKED
     assert await command(api, "--run-id", "run_1", "--max-failures", "1") == PASSED
     assert await command(api, "--run-id", "run_2", "--timeout", "0") == TIMED_OUT
     assert await command(api, "--run-id", "run_1", key="zof_wrong") == 3
@@ -250,7 +337,7 @@ async def test_gate_waits_if_a_later_report_replaces_a_rejected_one(database_url
 
 async def test_gate_with_a_key_that_cannot_read_receipts_waits(api: Api) -> None:
     viewer = (await api.make_key("viewer")).key
-    assert await run_gate(url(api), viewer, "run_1", Gate(), 1) == TIMED_OUT
+    assert await run_gate(url(api), viewer, "run_1", {}, 1) == TIMED_OUT
 
 
 async def test_gate_prints_no_control_characters(api: Api, capsys: pytest.CaptureFixture[str]) -> None:

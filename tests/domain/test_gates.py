@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from service.domain.gates import FailureCounts, GatedRun, Policy, RuleOutcome, evaluate_policy
+from service.domain.gates import FailureCounts, GatedRun, Policy, RuleOutcome, describe_rule, evaluate_policy
 
 NO_FAILURES = FailureCounts(0, 0, 0, 0)
 
@@ -70,3 +70,17 @@ def test_absent_limits_are_not_checked_except_for_the_number_of_results() -> Non
     everything = Policy(2, 1, 0, 3, 0.5)
     assert [outcome.rule for outcome in evaluate_policy(everything, run)] == ["run_status", *everything.set_fields()]
     assert Policy().set_fields() == {"min_results": 1}
+
+
+@pytest.mark.parametrize(
+    ("rule", "limit", "value", "text"),
+    [
+        ("max_new_failures", 0, 1, "new failures: 1, at most 0 allowed"),
+        ("min_pass_rate", 0.9, 0.5, "pass rate: 0.5, at least 0.9 required"),
+        ("min_pass_rate", 0.9, None, "pass rate: unknown, at least 0.9 required"),
+        ("run_status", None, "failures_missing", "status of the run: failures_missing"),
+        ("max_duration_s", 60, 61, "max_duration_s: 61, limit 60"),
+    ],
+)
+def test_evaluated_rule_is_described(rule: str, limit: float | None, value: Any, text: str) -> None:
+    assert describe_rule(rule, limit, value) == text

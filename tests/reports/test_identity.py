@@ -154,15 +154,6 @@ def test_empty_and_unusual_names(suite: str, case: str, identity: tuple[str, str
     assert (result["suite"], result["name"]) == identity
 
 
-def test_suite_does_not_depend_on_earlier_cases_of_the_class(tmp_path: Path) -> None:
-    case, titled = "<testcase classname='adds' name='runs'/>", "<testcase classname='adds' name='cart adds'/>"
-
-    suites = [result["suite"] for result in convert_cases(case + titled, tmp_path)]
-
-    assert suites == ["shop > adds", "shop"]
-    assert [result["suite"] for result in convert_cases(titled + case, tmp_path)] == suites[::-1]
-
-
 @pytest.mark.parametrize(
     ("path", "root", "portable"),
     [

@@ -1,0 +1,125 @@
+"""The changes of a run: its failures by kind of change, and the evidence in words."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+from urllib.parse import quote
+
+from service.client.http import JsonObject, Server
+from service.client.runs import run_path
+
+_MAX_SHOWN: Final = 50  # failures, and flaky results
+_COMMIT: Final = 10  # digits of a commit that are shown
+
+# Each kind of change that is a failure, with its title, in the order of the groups.
+_TITLES: Final = {
+    "new_failure": "New failures",
+    "flaky_failure": "Failures of flaky cases",
+    "known_failure": "Known failures",
+    "quarantined": "Quarantined failures",
+}
+
+
+class ResultGroup(NamedTuple):
+    """Results under one title. `total` counts those that aren't shown, too."""
+
+    title: str
+    total: int
+    results: Sequence[JsonObject]
+
+
+@dataclass(frozen=True, slots=True)
+class RunChanges:
+    """The failures of a run, compared with its baseline, and the results that passed after a failed attempt."""
+
+    run: JsonObject
+    comparison: JsonObject
+    flaky: Sequence[JsonObject]
+    quarantines: dict[str, JsonObject]
+
+    @property
+    def baseline(self) -> JsonObject | None:
+        """The run that the comparison refers to, or None if there is no earlier run to compare with."""
+        baseline: JsonObject | None = self.comparison["baseline"]
+        return baseline
+
+    @property
+    def failures(self) -> Sequence[JsonObject]:
+        """The first failing results with their change."""
+        failures: Sequence[JsonObject] = self.comparison["data"]
+        return failures
+
+    def groups(self) -> Iterator[ResultGroup]:
+        """Yield the groups that have results: each kind of failure, and then the flaky results."""
+        for change, title in _TITLES.items():
+            if total := self.comparison["counts"][change]:
+                yield ResultGroup(title, total, [item for item in self.failures if item["change"] == change])
+        if total := self.run["counts"]["flaky"]:
+            yield ResultGroup("Flaky results, passed after a failed attempt", total, self.flaky)
+
+    def evidence(self, result: JsonObject) -> str | None:
+        """Return the evidence for the change of a result in words, or None without a comparison."""
+        if quarantine := self.quarantines.get(result.get("quarantine_id") or ""):
+            return _describe_quarantine(quarantine)
+        if self.baseline is None or "evidence" not in result:
+            return None
+        return _describe_evidence(result["evidence"], self.baseline["branch"])
+
+    def describe_baseline(self) -> str:
+        """Return which run this run was compared with."""
+        if self.baseline is None:
+            return "not compared: there is no earlier complete run on the base branch"
+        parts = [f"compared with run {self.baseline['run_id']}"]
+        if self.baseline["branch"]:
+            parts.append(f"on {self.baseline['branch']}")
+        if self.baseline["commit_sha"]:
+            parts.append(f"at commit {self.baseline['commit_sha'][:_COMMIT]}")
+        return " ".join(parts)
+
+
+def read_changes(server: Server, run: JsonObject) -> RunChanges:
+    """Return the changes of a complete run. Raises ServerError."""
+    filters = [*(("change", change) for change in _TITLES), ("limit", str(_MAX_SHOWN))]
+    comparison = server.get(f"{run_path(run['run_id'])}/comparison", filters)
+    flaky = []
+    if run["counts"]["flaky"]:
+        filters = [("run_id", run["run_id"]), ("flaky", "true"), ("limit", str(_MAX_SHOWN))]
+        flaky = server.get("/results", filters)["data"]
+    ids = {item["quarantine_id"] for item in comparison["data"] if item["quarantine_id"]}
+    quarantines = {id_: server.get(f"/quarantines/{quote(id_, safe='')}") for id_ in sorted(ids)}
+    return RunChanges(run, comparison, flaky, quarantines)
+
+
+def full_name(result: JsonObject) -> str:
+    """Return the name of a result with its suite and variant."""
+    variant = ", ".join(f"{name}: {value}" for name, value in result["variant"].items())
+    named = " > ".join(filter(None, (result["suite"], result["name"])))
+    return f"{named} [{variant}]" if variant else named
+
+
+def _describe_evidence(evidence: JsonObject, branch: str | None) -> str:
+    on_branch = f" on {branch}" if branch else ""
+    runs, failed, flaky = evidence["runs"], evidence["failed"], evidence["flaky"]
+    if not runs:
+        return f"not executed in the compared runs{on_branch}"
+    first = evidence["failing_since_run_id"]
+    if failed == runs:
+        return f"also failed in {_last(runs)}{on_branch}" + (f", since run {first}" if first else "")
+    if not (failed or flaky):
+        return f"passed in {_last(runs)}{on_branch}"
+    kinds = [f"failed in {failed}"] if failed else []
+    kinds += [f"was flaky in {flaky}"] if flaky else []
+    return f"{' and '.join(kinds)} of {_last(runs)}{on_branch}" + (f", failing since run {first}" if first else "")
+
+
+def _last(runs: int) -> str:
+    return "the last run" if runs == 1 else f"the last {runs} runs"
+
+
+def _describe_quarantine(quarantine: JsonObject) -> str:
+    parts = [f"quarantined until {quarantine['expires_at'][:10]}: {quarantine['reason']}"]
+    if quarantine["owner"]:
+        parts.append(f"owner {quarantine['owner']}")
+    if quarantine["ticket_url"]:
+        parts.append(quarantine["ticket_url"])
+    return ", ".join(parts)

@@ -1,0 +1,25 @@
+"""Text of a producer can't run commands of a CI system."""
+
+import pytest
+
+from service.client.terminal import printable_line, without_commands
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("::add-mask::a", ": :add-mask::a"),
+        ("  ::error file=a::b", ": :error file=a::b"),
+        ("a\n::stop-commands::b", "a ::stop-commands::b"),
+        ("x ##[set-output name=a]b", "x # #[set-output name=a]b"),
+        ("x ##vso[task.setvariable variable=a]b", "x # #vso[task.setvariable variable=a]b"),
+        ("##teamcity[testFailed]", "# #teamcity[testFailed]"),
+        ("std::vector ## [1] #1 ##", "std::vector ## [1] #1 ##"),
+    ],
+)
+def test_commands_of_ci_systems_are_not_printed(text: str, printed: str) -> None:
+    assert printable_line(text) == printed
+
+
+def test_commands_in_later_lines_are_not_printed() -> None:
+    assert without_commands("a\n ::error::b") == "a\n : :error::b"
