@@ -127,12 +127,14 @@ def _field(parameter: FilterParameter, *, in_json: bool) -> Any:
     if in_json:
         several: Any = Annotated[values, Field(min_length=1)]
         values = Annotated[several, BeforeValidator(_as_list, json_schema_input_type=value | several)]
-    return values, Field(default_factory=list, description=parameter.description)
+    return Annotated[values, AfterValidator(_requirement(parameter))], Field(
+        default_factory=list, description=parameter.description
+    )
 
 
 def _requirement(parameter: FilterParameter) -> Callable[[Any, ValidationInfo], Any]:
     def check(value: Any, info: ValidationInfo) -> Any:
-        if value is not None and parameter.requires and info.data.get(parameter.requires) is None:
+        if value not in (None, []) and parameter.requires and info.data.get(parameter.requires) is None:
             raise ValueError(f"requires {parameter.requires}")
         return value
 

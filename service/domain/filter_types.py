@@ -2,17 +2,18 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from service.domain.ids import CaseKey, parse_case_id
-from service.domain.report_fields import LABEL_PATTERN, check_label
 from service.domain.statuses import STATUS_CODES
 from service.domain.timestamps import EXAMPLE, parse_timestamp, to_ms
 
 _NO_NUL: Final = r"^[^\x00]*$"
 _SPELLINGS: Final = {"cancelled": "canceled"}  # codespell:ignore cancelled - the spelling of Zof
 _COMMIT: Final = re.compile(r"[0-9a-fA-F]{7,64}")
+_WORDS: Final = re.compile(r"\s*[^\s\x00]+(\s+[^\s\x00]+){0,4}\s*")
+_MAX_WORDS_TEXT: Final = 1_000
 _DIGITS: Final = re.compile(r"-?[0-9]{1,18}")
 _BOOLEAN: Final = "must be true or false"
 
@@ -147,21 +148,47 @@ class CommitType(FilterType):
         return value
 
 
-class LabelType(FilterType):
-    """A label of a run as key:value."""
+class PairType(FilterType):
+    """A pair key:value that a JSON object must contain. `check` raises ValueError for an invalid pair."""
+
+    def __init__(self, check: Callable[[str], str], **schema: Any) -> None:
+        self._check = check
+        self._schema = schema
 
     @property
     def schema(self) -> Mapping[str, Any]:
         """The JSON Schema of a value."""
-        return {"type": "string", "pattern": LABEL_PATTERN, "examples": ["team:web"]}
+        return {"type": "string", **self._schema}
 
     def parse(self, value: object) -> str:
-        """Return the label. Raises ValueError."""
-        return check_label(_text(value))
+        """Return the pair. Raises ValueError."""
+        return self._check(_text(value))
 
     def convert(self, value: str) -> str:
-        """Return a JSON object that contains only this label."""
-        return _json_object(*value.split(":", 1))
+        """Return a JSON object that contains only this pair."""
+        return json.dumps(dict([value.split(":", 1)]), ensure_ascii=False, separators=(",", ":"))
+
+
+class WordsType(FilterType):
+    """A few words, separated by spaces."""
+
+    @property
+    def schema(self) -> Mapping[str, Any]:
+        """The JSON Schema of a value."""
+        return {"type": "string", "maxLength": _MAX_WORDS_TEXT, "pattern": f"^{_WORDS.pattern}$"}
+
+    def parse(self, value: object) -> str:
+        """Return the text. Raises ValueError if it contains no word, or too many words."""
+        text = _text(value)
+        if len(text) > _MAX_WORDS_TEXT:
+            raise ValueError(f"must have at most {_MAX_WORDS_TEXT} characters")
+        if not _WORDS.fullmatch(text):
+            raise ValueError("must have 1 to 5 words")
+        return text
+
+    def convert(self, value: str) -> tuple[str, ...]:
+        """Return the words, sorted, because their order doesn't matter."""
+        return tuple(sorted(set(value.split())))
 
 
 class IntegerType(FilterType):
@@ -218,10 +245,6 @@ class BooleanType(FilterType):
     def convert(self, value: bool) -> bool:
         """Return the boolean."""
         return value
-
-
-def _json_object(key: str, value: str) -> str:
-    return json.dumps({key: value}, ensure_ascii=False, separators=(",", ":"))
 
 
 def _text(value: object) -> str:

@@ -16,14 +16,17 @@ from service.domain.filter_types import (
     CommitType,
     FilterType,
     IntegerType,
-    LabelType,
+    PairType,
     StatusType,
     TextType,
     TimeType,
+    WordsType,
 )
 from service.domain.ids import CaseKey, RunKey, first_run_key
+from service.domain.report_fields import LABEL_PATTERN, check_label
 from service.domain.results import MAX_DURATION_MS
 from service.domain.statuses import RESULT_STATUSES, RUN_STATUSES
+from service.domain.variants import check_pair
 
 FilteredList = Literal["runs", "results", "history", "exports"]
 
@@ -34,7 +37,7 @@ _RESULTS_AND_EXPORTS: Final[tuple[FilteredList, ...]] = ("results", "exports")
 
 # Fields that limit the range of keys or are compared with rows of results and cases. All others are compared with runs.
 _OF_ROWS: Final = frozenset({"min_duration_ms"})
-_OF_CASES: Final = frozenset({"case_key", "case_id", "suite"})
+_OF_CASES: Final = frozenset({"case_key", "case_id", "suite", "variants", "words"})
 _OF_KEYS_AND_ROWS: Final = frozenset({"statuses", "from_ms", "to_ms", "flaky", *_OF_ROWS, *_OF_CASES})
 _LAST_RUN: Final = RunKey(UUID(int=2**128 - 1))
 _LAST_CASE: Final = CaseKey(2**63 - 1)
@@ -87,6 +90,10 @@ class FilterParameter(NamedTuple):
 
 
 _REPEAT: Final = "Status; if repeated, any of them"
+_LABEL_TYPE: Final = PairType(check_label, pattern=LABEL_PATTERN, examples=["team:web"])
+_VARIANT_TYPE: Final = PairType(check_pair, examples=["os:linux"])
+_VARIANT: Final = "Pair of the variant; if repeated, all of them (requires run_id)"
+_WORDS: Final = "Up to 5 words, each of which the suite or name contains in any case (requires run_id)"
 _COMMIT: Final = "Commit of the run, by its first digits (at least 7)"
 _LABELS: Final = "Label of the run; if repeated, all of them"
 _MIN_DURATION: Final = "Shortest duration; excludes results without a duration"
@@ -118,7 +125,7 @@ class RunFilter:
         str | None, FilterParameter("pull_request", TextType(), "Number of the pull request", ("runs",))
     ] = None
     labels: Annotated[
-        tuple[str, ...], FilterParameter("label", LabelType(), _LABELS, _WITHOUT_HISTORY, repeatable=True)
+        tuple[str, ...], FilterParameter("label", _LABEL_TYPE, _LABELS, _WITHOUT_HISTORY, repeatable=True)
     ] = ()
     flaky: Annotated[bool | None, FilterParameter("flaky", BooleanType(), _FLAKY, _EVERY_LIST)] = None
 
@@ -168,6 +175,13 @@ class ResultFilter(RunFilter):
             "suite", TextType(1_000, 0), "Suite (requires run_id)", _RESULTS_AND_EXPORTS, requires="run_id"
         ),
     ] = None
+    variants: Annotated[
+        tuple[str, ...],
+        FilterParameter("variant", _VARIANT_TYPE, _VARIANT, _RESULTS_AND_EXPORTS, repeatable=True, requires="run_id"),
+    ] = ()
+    words: Annotated[
+        tuple[str, ...], FilterParameter("q", WordsType(), _WORDS, _RESULTS_AND_EXPORTS, requires="run_id")
+    ] = ()
     min_duration_ms: Annotated[
         int | None,
         FilterParameter("min_duration_ms", IntegerType(0, MAX_DURATION_MS), _MIN_DURATION, _RESULTS_AND_EXPORTS),

@@ -34,6 +34,13 @@ def test_suite_requires_run_id() -> None:
     assert ExportFilters.model_validate({"suite": None}).to_filter() == ResultFilter()
 
 
+def test_filters_of_the_cases_of_a_run_require_run_id() -> None:
+    for name, value in (("variant", ["os:linux"]), ("q", "pays")):
+        assert error_of(ResultQuery, {name: value}) == ((name,), "requires run_id")
+        assert error_of(ExportFilters, {name: value}) == ((name,), "requires run_id")
+        assert ResultQuery.model_validate({name: value, "run_id": "run_1"}).to_filter().run_id == "run_1"
+
+
 def test_export_accepts_one_status_or_a_list_that_is_not_empty() -> None:
     for status in ("failed", ["failed"]):
         filters = ExportFilters.model_validate({"status": status})

@@ -28,6 +28,7 @@ VALUES: dict[str, list[Any]] = {
     "case_key": [None, CaseKey(7)],
     "case_id": [None, "tc_1"],
     "suite": [None, "auth"],
+    "words": [(), ("a",)],
     "commit_sha": [None, "c0ffee1"],
     "min_duration_ms": [None, 5],
 }
@@ -40,6 +41,8 @@ SINGLE_ROWS = (
     "has_result",
     "complete_runs",
     "case_project",
+    "cases_of_key",
+    "cases_of_id",
     "one_project",
 )
 LISTED_BY_ID = ("listed_exports", "listed_webhooks", "listed_deliveries", "listed_quarantines")
@@ -54,7 +57,8 @@ def result_filters() -> Iterator[ResultFilter]:
     for values in itertools.product(*VALUES.values()):
         combination = dict(zip(VALUES, values, strict=True))
         selects_two_cases = combination["case_key"] is not None and combination["case_id"] is not None
-        if not selects_two_cases and (combination["suite"] is None or combination["run_id"] is not None):
+        requires_run = combination["suite"] is not None or combination["words"]
+        if not selects_two_cases and (combination["run_id"] is not None or not requires_run):
             yield ResultFilter(**combination)
 
 

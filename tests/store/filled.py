@@ -22,7 +22,7 @@ ORG = OrgId(1)
 PROJECTS = ["shop", "blog", "mail"]
 ENVIRONMENTS = ["staging", "production", None]
 BRANCHES = ["main", "next", None]
-SUITES = ["auth", "pay", ""]
+SUITES = ["auth", "pay", "", "Größe_2"]
 CASE_IDS = ["tc_1", "tc_2", "only_shop"]
 COMMITS = ["c0ffee1" + "0" * 33, "c0ffee1" + "7" * 33, "beef" * 10, None]
 LABELS = [{}, {"team": "web"}, {"team": "web", "tier": 'q"\\'}, {"team": "app"}]
@@ -43,6 +43,8 @@ class StoredResult:
     run_id: str
     case_id: str | None
     suite: str
+    name: str
+    variant: str
     flaky: bool
     commit_sha: str | None
     pull_request: str | None
@@ -65,6 +67,8 @@ class StoredResult:
             all(expected is None or expected == actual for expected, actual in pairs)
             and (filter_.commit_sha is None or (self.commit_sha or "").startswith(filter_.commit_sha))
             and all(json.loads(label).items() <= json.loads(self.labels).items() for label in filter_.labels)
+            and all(json.loads(pair).items() <= json.loads(self.variant).items() for pair in filter_.variants)
+            and all(word.lower() in self.suite.lower() or word.lower() in self.name.lower() for word in filter_.words)
             and (filter_.min_duration_ms is None or self.duration_ms >= filter_.min_duration_ms)
             and (not filter_.statuses or self.status in filter_.statuses)
             and (filter_.from_ms is None or self.completed_ms >= filter_.from_ms)
@@ -97,7 +101,7 @@ def _random_result(rng: random.Random, project: str) -> Any:
     if rng.random() < 0.2:
         case["attempts"] = [{"status": "failed"}, {"status": status}]
     return result(
-        f"case {rng.randint(1, 4)}", status, suite=rng.choice(SUITES), duration_ms=rng.choice([None, 5, 500]), **case
+        f"Case {rng.randint(1, 4)}%", status, suite=rng.choice(SUITES), duration_ms=rng.choice([None, 5, 500]), **case
     )
 
 
@@ -117,7 +121,7 @@ async def read_rows(pool: asyncpg.Pool) -> list[StoredResult]:
     """Return every result of the organization, in the order of the list."""
     rows = await pool.fetch(
         "SELECT r.run_key, r.case_key, r.status::text, (extract(epoch FROM completed_at) * 1000)::bigint,"
-        " run.project_id, environment, branch, run_id, case_id, suite, r.flaky,"
+        " run.project_id, environment, branch, run_id, case_id, suite, cases.name, variant::text, r.flaky,"
         " commit_sha, pull_request, labels::text, r.duration_ms"
         " FROM results r JOIN runs run USING (org_id, run_key) JOIN cases USING (org_id, case_key) WHERE org_id = $1",
         ORG,

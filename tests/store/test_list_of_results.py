@@ -2,6 +2,7 @@
 
 import itertools
 import random
+from collections import Counter
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
@@ -38,7 +39,7 @@ def matching_ids(rows: list[StoredResult], filter_: ResultFilter) -> list[str]:
 
 CASE_KEYS: list[CaseKey] = [
     case_key("shop", "tc_1", "", "", 0),
-    case_key("blog", None, "auth", "case 1", 0),
+    case_key("blog", None, "auth", "Case 1%", 0),
     CaseKey(5),
 ]
 VALUES: dict[str, list[Any]] = {
@@ -57,6 +58,11 @@ VALUES: dict[str, list[Any]] = {
     "case_key": CASE_KEYS,
     "case_id": [*CASE_IDS, "none"],
 }
+WITH_RUN: dict[str, list[Any]] = {
+    "suite": SUITES,
+    "variants": [('{"os":"linux"}',), ('{"os":"linux"}', '{"os":"macos"}')],
+    "words": [("GRÖSSE",), ("gröẞe_",), ("größe_", "CASE"), ("case", "1"), ("%",), ("_",), ("a", "e", "case"), ("e%",)],
+}
 DECLARED = {field.name for field in fields(ResultFilter)}
 SMALL = st.builds(Budgets, runs=st.integers(1, 6), rows=st.integers(1, 8))
 
@@ -65,12 +71,26 @@ SMALL = st.builds(Budgets, runs=st.integers(1, 6), rows=st.integers(1, 8))
 def filters(draw: st.DrawFn) -> ResultFilter:
     chosen = {name: draw(st.sampled_from(values)) for name, values in VALUES.items() if draw(st.integers(0, 2)) == 0}
     if "run_id" in chosen and draw(st.booleans()):
-        chosen["suite"] = draw(st.sampled_from(SUITES))
+        chosen |= {name: draw(st.sampled_from(values)) for name, values in WITH_RUN.items() if draw(st.booleans())}
     return ResultFilter(**chosen)
 
 
 def test_every_declared_filter_is_tested() -> None:
-    assert {*VALUES, "suite"} == DECLARED
+    assert VALUES.keys() | WITH_RUN.keys() == DECLARED
+
+
+async def test_filters_of_cases_return_the_rows_that_match(filled: Store, api_pool: asyncpg.Pool) -> None:
+    rows = await read_rows(filled.pool)
+    largest, _ = Counter(row.run_id for row in rows).most_common(1)[0]
+    found = 0
+    for values in itertools.product(*([None, *values] for values in WITH_RUN.values())):
+        chosen = {name: value for name, value in zip(WITH_RUN, values, strict=True) if value is not None}
+        for statuses in ((), ("f", "e")):
+            filter_ = ResultFilter(run_id=largest, statuses=statuses, **chosen)
+            expected = matching_ids(rows, filter_)
+            assert await list_all_ids(api_pool, filter_, 1000, BUDGETS) == expected, filter_
+            found += bool(expected)
+    assert found > 20
 
 
 async def test_combinations_of_filters_return_the_rows_that_match(filled: Store, api_pool: asyncpg.Pool) -> None:

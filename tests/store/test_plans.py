@@ -10,7 +10,6 @@ import orjson
 from service.domain.filters import ResultFilter
 from service.domain.ids import CaseKey
 from service.store.postgres.composition import Statement, compose
-from service.store.postgres.statements import statements
 from service.store.queries import results as read_results
 from tests.store.composed import SINGLE_ROWS, comparisons, composed_lists, decision_pages
 from tests.store.large import plan_nodes
@@ -38,7 +37,7 @@ VALUES: dict[str, object] = {
     "first_key": UUID("019ba000-0000-0000-0000-000000000000"), "statuses": ["f"], "run_id": "run_77",
     "run_key": UUID("019c8a5a-0000-0000-0000-000000000000"), "project_id": "p1", "environment": "env1", "branch": "b1",
     "flaky": None, "any_status": False, "commit_sha": "c0ffee1", "commits": ["c0ffee1"], "pull_request": None,
-    "labels": None,    "min_duration_ms": None,
+    "labels": None,    "min_duration_ms": None, "variants": None, "words": ["a", "b"],
     "case_key": 41, "case_id": "tc_1", "suite": "suite 1", "link_base": "http://x", "after_run_level": False,
     "after_key": 0, "artifact_key": 0, "after_suite": 0, "after_case": 0, "runs": 50,
     "baseline_key": UUID("019c8a5a-0000-0000-0000-000000000001"), "run_keys": ["019c8a5a-0000-0000-0000-000000000000"],
@@ -115,16 +114,6 @@ async def test_single_rows_are_found_by_their_keys(connection: Any) -> None:
         nodes = await explain(connection, compose("commits", max_commits=21), mode)
         assert tables_read_completely(nodes) == set()
         assert {node.get("Index Name") for node in nodes} >= {"runs_by_commit"}
-    for name, value in (("find_key", "41"), ("find_id", "'tc_1'")):
-        text = (
-            statements("cases")[name]
-            .replace("$1", "1")
-            .replace("$2", value)
-            .replace("$3", "null")
-            .replace("$4", "null")
-        )
-        plan = orjson.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON) {text}"))
-        assert tables_read_completely(plan_nodes(plan[0]["Plan"])) == set(), name
 
 
 async def test_the_check_notices_a_missing_index(connection: Any, database_url: str) -> None:

@@ -8,12 +8,15 @@ from service.domain.ids import CaseKey, OrgId, RunKey
 from service.store.postgres import composition
 from service.store.postgres.composition import PROBE_BUDGET, ROW_BUDGET, RUN_BUDGET, Statement, compose
 from service.store.postgres.database import Connection
-from service.store.postgres.statements import statements
 from service.store.queries.candidate_runs import candidate_runs, find_commits
 from service.store.queries.filter_values import filter_values
 
-_CASES: Final = statements("cases")
-_PROBES: Final = ("rows_of_case", "rows_of_case_id", "rows_of_suite")  # one or two lookups per candidate
+_PROBES: Final = (
+    "rows_of_case",
+    "rows_of_case_id",
+    "rows_of_suite",
+    "rows_with_cases",
+)  # one or two lookups per candidate
 _READ_FACTS: Final = {"all_rows_any", "rows_any", "rows_of_case"}  # the candidates have all columns of the result
 
 
@@ -79,17 +82,23 @@ def page_statement(filter_: ResultFilter, budgets: Budgets = BUDGETS, *, by_comm
     rows = _rows(filter_)
     if rows in _PROBES:
         budgets = Budgets(min(budgets.runs, PROBE_BUDGET), min(budgets.rows, PROBE_BUDGET))
-    return _compose(budgets, examined="rows_of_runs", rows=rows, **candidate_runs(filter_, by_commit=by_commit))
+    choices = candidate_runs(filter_, by_commit=by_commit) | {"rows": rows}
+    if rows == "rows_with_cases":
+        # Not every checked row matches, so the number of rows of a page doesn't limit them.
+        return _compose(
+            budgets, examined="rows_of_runs", checked_rows=_rows_of_statuses(filter_), page_rows=budgets.rows, **choices
+        )
+    return _compose(budgets, examined="rows_of_runs", **choices)
 
 
-def _compose(budgets: Budgets, **choices: str) -> Statement:
+def _compose(budgets: Budgets, **choices: str | int) -> Statement:
     return compose(
         "page_of_results",
         run_budget=budgets.runs,
         row_budget=budgets.rows,
         page_bytes=composition.MAX_PAGE_BYTES,
         **choices,
-        facts="facts_examined" if {*choices.values()} & _READ_FACTS else "facts_by_key",
+        facts="facts_examined" if choices.get("rows", choices["examined"]) in _READ_FACTS else "facts_by_key",
     )
 
 
@@ -101,6 +110,10 @@ def _rows(filter_: ResultFilter) -> str:
         return "rows_of_case_id"
     if filter_.suite is not None:
         return "rows_of_suite"
+    return "rows_with_cases" if filter_.variants or filter_.words else _rows_of_statuses(filter_)
+
+
+def _rows_of_statuses(filter_: ResultFilter) -> str:
     if not _rows_have_details(filter_):
         return "rows_any"
     return "rows_flaky" if filter_.flaky else "rows_not_passed"
@@ -115,9 +128,8 @@ async def _resolve_case(connection: Connection, org_id: OrgId, filter_: ResultFi
     """Return the filter with the key and project of its case if it selects one, or None if no such case exists."""
     if not filter_.selects_case:
         return filter_
-    name = "find_key" if filter_.case_key is not None else "find_id"
-    key_or_id = filter_.case_key if filter_.case_key is not None else filter_.case_id
-    rows = await connection.fetch(_CASES[name], org_id, key_or_id, filter_.project_id, filter_.suite)
+    statement = compose("cases_of_key" if filter_.case_key is not None else "cases_of_id")
+    rows = await statement.fetch_rows(connection, filter_values(org_id, filter_, None))
     if not rows or (filter_.case_id is not None and filter_.case_id != rows[0]["case_id"]):
         return None
     if len(rows) > 1:

@@ -28,12 +28,3 @@ ON CONFLICT (org_id, case_key) DO UPDATE
 SELECT stored.org_id, stored.case_key, project_id, case_id, suite, name, occurrence, file, variant
 FROM unnest($1::int[], $2::bigint[]) AS requested (org_id, case_key)
 JOIN cases stored USING (org_id, case_key)
-
--- name: find_key  (the case of a filter)
-SELECT project_id, case_id, case_key FROM cases
-WHERE org_id = $1 AND case_key = $2 AND ($3::text IS NULL OR project_id = $3) AND ($4::text IS NULL OR suite = $4)
-
--- name: find_id  (two rows mean that several cases match)
-SELECT project_id, case_id, case_key FROM cases
-WHERE org_id = $1 AND case_id = $2 AND ($3::text IS NULL OR project_id = $3) AND ($4::text IS NULL OR suite = $4)
-LIMIT 2

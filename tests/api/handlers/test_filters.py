@@ -12,6 +12,7 @@ from tests.run_events import result, run_event
 
 FLAKY: Final = result(
     "pays by card",
+    variant={"os": "linux", "shell": "a:b"},
     duration_ms=900,
     attempts=[
         {"status": "failed", "failure": {"message": "first"}},
@@ -34,6 +35,7 @@ OF_RUNS: Final[list[dict[str, Any]]] = [
 OF_RESULTS: Final[list[dict[str, Any]]] = [
     *(filters for filters in OF_RUNS if "pull_request" not in filters),
     {"min_duration_ms": "900"},
+    {"run_id": "matching", "q": "LOGIN card", "variant": ["os:linux", "shell:a:b"]},
     {"min_duration_ms": "900", "status": ["passed", "failed"], "flaky": "true"},
 ]
 
@@ -56,7 +58,7 @@ async def fill(exports: Exports) -> str:
             run_event(f"{prefix}matching", [FLAKY, result("logs in")], **RUN, **scope),
             run_event(
                 f"{prefix}different",
-                [result("pays by card"), result("fails", "failed")],
+                [result("pays by card", variant=FLAKY["variant"]), result("fails", "failed")],
                 commit_sha="beef" * 10,
                 labels={"team": "web", "a": "b"},
                 pull_request="70",
@@ -90,7 +92,8 @@ async def test_filters_are_isolated_by_organization_and_project(exports: Exports
         *(("/v1/results", filters) for filters in OF_RESULTS),
     ]:
         for key, expected in keys.items():
-            assert run_ids(await exports.api.get(path, pairs(filters), key)) == expected, (path, filters)
+            found = run_ids(await exports.api.get(path, pairs(filters), key))
+            assert found == (expected & {"matching"} if "run_id" in filters else expected), (path, filters)
 
 
 async def test_export_has_the_results_of_the_list(exports: Exports) -> None:
@@ -104,6 +107,9 @@ async def test_export_has_the_results_of_the_list(exports: Exports) -> None:
         == expected
     )
     assert await exported(exports, {"label": 'a:"b'}) == set()
+    of_run = {"run_id": "matching", "variant": "os:linux"}
+    assert await exported(exports, of_run | {"q": "CARD"}) == {("matching", "pays by card")}
+    assert await exported(exports, of_run | {"q": 'a{"b\\'}) == set()
 
 
 async def test_invalid_value_is_named(exports: Exports) -> None:

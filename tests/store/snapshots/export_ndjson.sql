@@ -17,6 +17,8 @@
 -- $17 min_duration_ms
 -- $18 case_keys
 -- $19 suite
+-- $20 variants
+-- $21 words
 
 SELECT row_to_json(item)::text FROM (
     SELECT run.id_prefix || tested_case.hex AS id, run.run_id, run.project_id, run.environment, run.branch, run.commit_sha, run.ci_url, run.labels, 'case_' || tested_case.hex AS "case", tested_case.case_id, tested_case.variant, tested_case.suite, tested_case.name, tested_case.file, status_name(fact.status) AS status, fact.flaky, fact.attempts, known_duration(fact.duration_ms) AS duration_ms, rfc3339(known_start(run.completed_at, fact.started_offset_ms)) AS started_at, run.completed_text AS completed_at, fact.failure_summary
@@ -54,6 +56,9 @@ SELECT row_to_json(item)::text FROM (
                spreadsheet_cell(c.suite, $1::bool) AS suite, spreadsheet_cell(c.name, $1::bool) AS name, spreadsheet_cell(c.file, $1::bool) AS file
         FROM cases c
         WHERE c.org_id = $2::int AND c.case_key = fact.case_key AND ($19::text IS NULL OR c.suite = $19::text)
+        AND ($20::text[] IS NULL OR c.variant @> ALL ($20::text[]::jsonb[]))
+        AND ($21::text[] IS NULL OR NOT EXISTS (
+            SELECT 1 FROM unnest($21::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0))
         OFFSET 0
     ) tested_case
     ORDER BY run.run_key DESC, fact.case_key DESC

@@ -17,6 +17,8 @@
 -- $17 min_duration_ms
 -- $18 case_keys
 -- $19 suite
+-- $20 variants
+-- $21 words
 
 SELECT run.id_prefix || tested_case.hex AS id, run.run_id, run.project_id, run.environment, run.branch, run.commit_sha, run.ci_url, run.labels_text AS labels, 'case_' || tested_case.hex AS "case", tested_case.case_id, tested_case.variant_text AS variant, tested_case.suite, tested_case.name, tested_case.file, status_name(fact.status) AS status, fact.flaky, fact.attempts, known_duration(fact.duration_ms) AS duration_ms, known_start(run.completed_at, fact.started_offset_ms) AS started_at, run.completed_at, fact.failure_summary
 FROM (
@@ -53,6 +55,9 @@ FROM (
            spreadsheet_cell(c.suite, $1::bool) AS suite, spreadsheet_cell(c.name, $1::bool) AS name, spreadsheet_cell(c.file, $1::bool) AS file
     FROM cases c
     WHERE c.org_id = $2::int AND c.case_key = fact.case_key AND ($19::text IS NULL OR c.suite = $19::text)
+    AND ($20::text[] IS NULL OR c.variant @> ALL ($20::text[]::jsonb[]))
+    AND ($21::text[] IS NULL OR NOT EXISTS (
+        SELECT 1 FROM unnest($21::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0))
     OFFSET 0
 ) tested_case
 ORDER BY run.run_key DESC, fact.case_key DESC;

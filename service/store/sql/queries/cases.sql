@@ -52,6 +52,23 @@ FROM (
 SELECT project_id FROM cases
 WHERE org_id = :org_id AND case_key = :case_key AND (:project_id::text IS NULL OR project_id = :project_id)
 
+-- name: cases_of_key  (the case that a filter selects)
+SELECT c.project_id, c.case_id, c.case_key FROM cases c
+WHERE c.org_id = :org_id AND c.case_key = :case_key AND (:project_id::text IS NULL OR c.project_id = :project_id)
+  AND {case_filters}
+
+-- name: cases_of_id  (two rows mean that several cases match)
+SELECT c.project_id, c.case_id, c.case_key FROM cases c
+WHERE c.org_id = :org_id AND c.case_id = :case_id AND (:project_id::text IS NULL OR c.project_id = :project_id)
+  AND {case_filters}
+LIMIT 2
+
+-- name: case_filters  (the filters of cases, for the list of results and for exports)
+(:suite::text IS NULL OR c.suite = :suite::text)
+AND (:variants::text[] IS NULL OR c.variant @> ALL (:variants::text[]::jsonb[]))
+AND (:words::text[] IS NULL OR NOT EXISTS (
+    SELECT 1 FROM unnest(:words::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0))
+
 -- name: recent  (the newest runs of the project)
 SELECT run_key FROM runs WHERE org_id = :org_id AND project_id = :project_id ORDER BY run_key DESC LIMIT {window}
 

@@ -50,7 +50,7 @@ SELECT lpad(to_hex(c.case_key), 16, '0') AS hex, spreadsheet_cell(c.case_id, :ra
        c.variant, c.variant::text AS variant_text,
        spreadsheet_cell(c.suite, :raw::bool) AS suite, spreadsheet_cell(c.name, :raw::bool) AS name, spreadsheet_cell(c.file, :raw::bool) AS file
 FROM cases c
-WHERE c.org_id = :org_id::int AND c.case_key = fact.case_key AND (:suite::text IS NULL OR c.suite = :suite::text)
+WHERE c.org_id = :org_id::int AND c.case_key = fact.case_key AND {case_filters}
 OFFSET 0
 
 -- name: export_id

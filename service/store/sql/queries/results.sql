@@ -171,21 +171,34 @@ CROSS JOIN LATERAL (
     SELECT d.case_key FROM result_details d
     WHERE d.org_id = :org_id AND d.status = selected.status AND d.is_last_attempt AND d.status <> 'p'
       AND d.run_key = run.run_key AND (d.run_key, d.case_key) < (:before_run, :before_case)
-    ORDER BY d.case_key DESC LIMIT :page::int + 1
+    ORDER BY d.case_key DESC LIMIT {page_rows}
 ) candidate
-ORDER BY candidate.case_key DESC LIMIT :page::int + 1
+ORDER BY candidate.case_key DESC LIMIT {page_rows}
+
+-- name: page_rows
+:page::int + 1
 
 -- name: rows_flaky  (from the index of the failing attempts of flaky results)
 SELECT d.case_key, true AS matches
 FROM result_details d
 WHERE d.org_id = :org_id AND d.flaky AND d.run_key = run.run_key
   AND (d.run_key, d.case_key) < (:before_run, :before_case)
-ORDER BY d.case_key DESC LIMIT :page::int + 1
+ORDER BY d.case_key DESC LIMIT {page_rows}
+
+-- name: rows_with_cases  (looks up the case of each row that {checked_rows} returns)
+SELECT candidate.case_key, coalesce(c.matches, false) AS matches
+FROM (
+    {checked_rows}
+) candidate
+LEFT JOIN LATERAL (
+    SELECT {case_filters} AS matches FROM cases c
+    WHERE candidate.matches AND c.org_id = :org_id AND c.case_key = candidate.case_key LIMIT 1
+) c ON true
 
 -- name: rows_of_suite  (looks up each case of the suite in the run)
-SELECT c.case_key, coalesce(r.matches, false) AS matches
+SELECT c.case_key, c.matches AND coalesce(r.matches, false) AS matches
 FROM (
-    SELECT c.case_key FROM cases c
+    SELECT c.case_key, {case_filters} AS matches FROM cases c
     WHERE c.org_id = :org_id AND c.project_id = run.project_id
       AND c.suite_hash = hashtextextended(:suite::text, 0) AND c.suite = :suite::text
       AND c.case_key < CASE WHEN run.run_key = :before_run THEN :before_case ELSE 9223372036854775807 END
@@ -204,11 +217,10 @@ WHERE r.org_id = :org_id AND r.run_key = run.run_key AND r.case_key = :case_key
 LIMIT 1
 
 -- name: rows_of_case_id  (for a case_id of several cases: each run has the variants of the case of its own project)
-SELECT c.case_key, coalesce(r.matches, false) AS matches
+SELECT c.case_key, c.matches AND coalesce(r.matches, false) AS matches
 FROM (
-    SELECT c.case_key FROM cases c
+    SELECT c.case_key, {case_filters} AS matches FROM cases c
     WHERE c.org_id = :org_id AND c.case_id = :case_id::text AND c.project_id = run.project_id
-      AND (:suite::text IS NULL OR c.suite = :suite::text)
       AND c.case_key < CASE WHEN run.run_key = :before_run THEN :before_case ELSE 9223372036854775807 END
     ORDER BY c.case_key DESC LIMIT {row_budget}
 ) c

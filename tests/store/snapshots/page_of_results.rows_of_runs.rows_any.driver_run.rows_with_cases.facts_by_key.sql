@@ -7,14 +7,16 @@
 -- $7 flaky
 -- $8 statuses
 -- $9 org_id
--- $10 first_key
--- $11 before_run
--- $12 case_id
--- $13 suite
--- $14 before_case
--- $15 any_status
--- $16 min_duration_ms
--- $17 page
+-- $10 run_id
+-- $11 first_key
+-- $12 before_run
+-- $13 any_status
+-- $14 min_duration_ms
+-- $15 before_case
+-- $16 suite
+-- $17 variants
+-- $18 words
+-- $19 page
 
 WITH examined AS MATERIALIZED (
     SELECT *, row_number() OVER () AS row_no FROM (
@@ -32,35 +34,38 @@ WITH examined AS MATERIALIZED (
                           WHEN $7::bool THEN CASE WHEN 'p' = ANY ($8::text[]) THEN r.flaky ELSE 0 END ELSE result_count(r, $8::text[]) - CASE WHEN 'p' = ANY ($8::text[]) THEN r.flaky ELSE 0 END END > 0) AS matches
                 FROM (
                     SELECT * FROM runs
-                    WHERE org_id = $9 AND project_id = $1 AND canceled > 0 AND run_key BETWEEN $10 AND $11
+                    WHERE org_id = $9 AND run_id = $10 AND run_key BETWEEN $11 AND $12
                     ORDER BY run_key DESC LIMIT 500
                 ) r
             ) run
             LEFT JOIN LATERAL (  -- OFFSET 0: a run that doesn't match costs nothing; a condition would be checked per partition
                 SELECT candidate.*
                 FROM (SELECT run.run_key, run.project_id WHERE run.matches OFFSET 0) run CROSS JOIN LATERAL (
-                    SELECT c.case_key, coalesce(r.matches, false) AS matches
+                    SELECT candidate.case_key, coalesce(c.matches, false) AS matches
                     FROM (
-                        SELECT c.case_key FROM cases c
-                        WHERE c.org_id = $9 AND c.case_id = $12::text AND c.project_id = run.project_id
-                          AND ($13::text IS NULL OR c.suite = $13::text)
-                          AND c.case_key < CASE WHEN run.run_key = $11 THEN $14 ELSE 9223372036854775807 END
-                        ORDER BY c.case_key DESC LIMIT 500
-                    ) c
+                        SELECT r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms, ($13::bool OR r.status = ANY ($8::text[]::"char"[])) AND ($7::bool IS NULL OR r.flaky = $7::bool)
+                        AND ($14::int IS NULL OR r.duration_ms >= $14::int) AS matches
+                        FROM results r
+                        WHERE r.org_id = $9 AND r.run_key = run.run_key
+                          AND (r.run_key, r.case_key) < ($12, $15)
+                        ORDER BY r.case_key DESC LIMIT 500
+                    ) candidate
                     LEFT JOIN LATERAL (
-                        SELECT ($15::bool OR r.status = ANY ($8::text[]::"char"[])) AND ($7::bool IS NULL OR r.flaky = $7::bool)
-                        AND ($16::int IS NULL OR r.duration_ms >= $16::int) AS matches FROM results r
-                        WHERE r.org_id = $9 AND r.run_key = run.run_key AND r.case_key = c.case_key LIMIT 1
-                    ) r ON true
+                        SELECT ($16::text IS NULL OR c.suite = $16::text)
+                        AND ($17::text[] IS NULL OR c.variant @> ALL ($17::text[]::jsonb[]))
+                        AND ($18::text[] IS NULL OR NOT EXISTS (
+                            SELECT 1 FROM unnest($18::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AS matches FROM cases c
+                        WHERE candidate.matches AND c.org_id = $9 AND c.case_key = candidate.case_key LIMIT 1
+                    ) c ON true
                 ) candidate
             ) candidate ON true
             LIMIT 500
         ) examined
-        WHERE matches OR is_edge LIMIT $17::int + 1
+        WHERE matches OR is_edge LIMIT $19::int + 1
     ) examined
 ), page_end AS MATERIALIZED (
-    SELECT CASE WHEN count(*) FILTER (WHERE matches) > $17::int THEN $17::int ELSE count(*) END AS row_no,
-           count(*) > $17::int AS is_full
+    SELECT CASE WHEN count(*) FILTER (WHERE matches) > $19::int THEN $19::int ELSE count(*) END AS row_no,
+           count(*) > $19::int AS is_full
     FROM examined
 ), listed_keys AS (
     SELECT * FROM examined WHERE matches AND row_no <= (SELECT row_no FROM page_end)

@@ -9,12 +9,14 @@
 -- $9 org_id
 -- $10 first_key
 -- $11 before_run
--- $12 case_id
--- $13 suite
--- $14 before_case
--- $15 any_status
--- $16 min_duration_ms
--- $17 page
+-- $12 suite
+-- $13 variants
+-- $14 words
+-- $15 case_id
+-- $16 before_case
+-- $17 any_status
+-- $18 min_duration_ms
+-- $19 page
 
 WITH examined AS MATERIALIZED (
     SELECT *, row_number() OVER () AS row_no FROM (
@@ -32,35 +34,37 @@ WITH examined AS MATERIALIZED (
                           WHEN $7::bool THEN CASE WHEN 'p' = ANY ($8::text[]) THEN r.flaky ELSE 0 END ELSE result_count(r, $8::text[]) - CASE WHEN 'p' = ANY ($8::text[]) THEN r.flaky ELSE 0 END END > 0) AS matches
                 FROM (
                     SELECT * FROM runs
-                    WHERE org_id = $9 AND branch = $3 AND run_key BETWEEN $10 AND $11
+                    WHERE org_id = $9 AND environment = $2 AND run_key BETWEEN $10 AND $11
                     ORDER BY run_key DESC LIMIT 500
                 ) r
             ) run
             LEFT JOIN LATERAL (  -- OFFSET 0: a run that doesn't match costs nothing; a condition would be checked per partition
                 SELECT candidate.*
                 FROM (SELECT run.run_key, run.project_id WHERE run.matches OFFSET 0) run CROSS JOIN LATERAL (
-                    SELECT c.case_key, coalesce(r.matches, false) AS matches
+                    SELECT c.case_key, c.matches AND coalesce(r.matches, false) AS matches
                     FROM (
-                        SELECT c.case_key FROM cases c
-                        WHERE c.org_id = $9 AND c.case_id = $12::text AND c.project_id = run.project_id
-                          AND ($13::text IS NULL OR c.suite = $13::text)
-                          AND c.case_key < CASE WHEN run.run_key = $11 THEN $14 ELSE 9223372036854775807 END
+                        SELECT c.case_key, ($12::text IS NULL OR c.suite = $12::text)
+                        AND ($13::text[] IS NULL OR c.variant @> ALL ($13::text[]::jsonb[]))
+                        AND ($14::text[] IS NULL OR NOT EXISTS (
+                            SELECT 1 FROM unnest($14::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AS matches FROM cases c
+                        WHERE c.org_id = $9 AND c.case_id = $15::text AND c.project_id = run.project_id
+                          AND c.case_key < CASE WHEN run.run_key = $11 THEN $16 ELSE 9223372036854775807 END
                         ORDER BY c.case_key DESC LIMIT 500
                     ) c
                     LEFT JOIN LATERAL (
-                        SELECT ($15::bool OR r.status = ANY ($8::text[]::"char"[])) AND ($7::bool IS NULL OR r.flaky = $7::bool)
-                        AND ($16::int IS NULL OR r.duration_ms >= $16::int) AS matches FROM results r
+                        SELECT ($17::bool OR r.status = ANY ($8::text[]::"char"[])) AND ($7::bool IS NULL OR r.flaky = $7::bool)
+                        AND ($18::int IS NULL OR r.duration_ms >= $18::int) AS matches FROM results r
                         WHERE r.org_id = $9 AND r.run_key = run.run_key AND r.case_key = c.case_key LIMIT 1
                     ) r ON true
                 ) candidate
             ) candidate ON true
             LIMIT 500
         ) examined
-        WHERE matches OR is_edge LIMIT $17::int + 1
+        WHERE matches OR is_edge LIMIT $19::int + 1
     ) examined
 ), page_end AS MATERIALIZED (
-    SELECT CASE WHEN count(*) FILTER (WHERE matches) > $17::int THEN $17::int ELSE count(*) END AS row_no,
-           count(*) > $17::int AS is_full
+    SELECT CASE WHEN count(*) FILTER (WHERE matches) > $19::int THEN $19::int ELSE count(*) END AS row_no,
+           count(*) > $19::int AS is_full
     FROM examined
 ), listed_keys AS (
     SELECT * FROM examined WHERE matches AND row_no <= (SELECT row_no FROM page_end)

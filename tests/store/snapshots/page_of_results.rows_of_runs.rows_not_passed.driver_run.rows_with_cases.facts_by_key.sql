@@ -7,13 +7,13 @@
 -- $7 flaky
 -- $8 statuses
 -- $9 org_id
--- $10 first_key
--- $11 before_run
--- $12 case_id
--- $13 suite
--- $14 before_case
--- $15 any_status
--- $16 min_duration_ms
+-- $10 run_id
+-- $11 first_key
+-- $12 before_run
+-- $13 before_case
+-- $14 suite
+-- $15 variants
+-- $16 words
 -- $17 page
 
 WITH examined AS MATERIALIZED (
@@ -32,26 +32,32 @@ WITH examined AS MATERIALIZED (
                           WHEN $7::bool THEN CASE WHEN 'p' = ANY ($8::text[]) THEN r.flaky ELSE 0 END ELSE result_count(r, $8::text[]) - CASE WHEN 'p' = ANY ($8::text[]) THEN r.flaky ELSE 0 END END > 0) AS matches
                 FROM (
                     SELECT * FROM runs
-                    WHERE org_id = $9 AND project_id = $1 AND failed > 0 AND run_key BETWEEN $10 AND $11
+                    WHERE org_id = $9 AND run_id = $10 AND run_key BETWEEN $11 AND $12
                     ORDER BY run_key DESC LIMIT 500
                 ) r
             ) run
             LEFT JOIN LATERAL (  -- OFFSET 0: a run that doesn't match costs nothing; a condition would be checked per partition
                 SELECT candidate.*
                 FROM (SELECT run.run_key, run.project_id WHERE run.matches OFFSET 0) run CROSS JOIN LATERAL (
-                    SELECT c.case_key, coalesce(r.matches, false) AS matches
+                    SELECT candidate.case_key, coalesce(c.matches, false) AS matches
                     FROM (
-                        SELECT c.case_key FROM cases c
-                        WHERE c.org_id = $9 AND c.case_id = $12::text AND c.project_id = run.project_id
-                          AND ($13::text IS NULL OR c.suite = $13::text)
-                          AND c.case_key < CASE WHEN run.run_key = $11 THEN $14 ELSE 9223372036854775807 END
-                        ORDER BY c.case_key DESC LIMIT 500
-                    ) c
+                        SELECT candidate.case_key, true AS matches
+                        FROM unnest($8::text[]::"char"[]) AS selected (status)
+                        CROSS JOIN LATERAL (
+                            SELECT d.case_key FROM result_details d
+                            WHERE d.org_id = $9 AND d.status = selected.status AND d.is_last_attempt AND d.status <> 'p'
+                              AND d.run_key = run.run_key AND (d.run_key, d.case_key) < ($12, $13)
+                            ORDER BY d.case_key DESC LIMIT 500
+                        ) candidate
+                        ORDER BY candidate.case_key DESC LIMIT 500
+                    ) candidate
                     LEFT JOIN LATERAL (
-                        SELECT ($15::bool OR r.status = ANY ($8::text[]::"char"[])) AND ($7::bool IS NULL OR r.flaky = $7::bool)
-                        AND ($16::int IS NULL OR r.duration_ms >= $16::int) AS matches FROM results r
-                        WHERE r.org_id = $9 AND r.run_key = run.run_key AND r.case_key = c.case_key LIMIT 1
-                    ) r ON true
+                        SELECT ($14::text IS NULL OR c.suite = $14::text)
+                        AND ($15::text[] IS NULL OR c.variant @> ALL ($15::text[]::jsonb[]))
+                        AND ($16::text[] IS NULL OR NOT EXISTS (
+                            SELECT 1 FROM unnest($16::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AS matches FROM cases c
+                        WHERE candidate.matches AND c.org_id = $9 AND c.case_key = candidate.case_key LIMIT 1
+                    ) c ON true
                 ) candidate
             ) candidate ON true
             LIMIT 500

@@ -6,16 +6,17 @@
 -- $6 labels
 -- $7 flaky
 -- $8 statuses
--- $9 commits
--- $10 org_id
--- $11 first_key
--- $12 before_run
--- $13 case_id
--- $14 suite
--- $15 before_case
--- $16 any_status
--- $17 min_duration_ms
--- $18 page
+-- $9 org_id
+-- $10 first_key
+-- $11 before_run
+-- $12 suite
+-- $13 variants
+-- $14 words
+-- $15 case_id
+-- $16 before_case
+-- $17 any_status
+-- $18 min_duration_ms
+-- $19 page
 
 WITH examined AS MATERIALIZED (
     SELECT *, row_number() OVER () AS row_no FROM (
@@ -32,39 +33,38 @@ WITH examined AS MATERIALIZED (
                      AND CASE WHEN $7::bool IS NULL THEN result_count(r, $8::text[])
                           WHEN $7::bool THEN CASE WHEN 'p' = ANY ($8::text[]) THEN r.flaky ELSE 0 END ELSE result_count(r, $8::text[]) - CASE WHEN 'p' = ANY ($8::text[]) THEN r.flaky ELSE 0 END END > 0) AS matches
                 FROM (
-                    SELECT candidate.* FROM unnest($9::text[]) AS requested (commit_sha) CROSS JOIN LATERAL (
-                        SELECT * FROM runs
-                        WHERE org_id = $10 AND commit_sha = requested.commit_sha AND run_key BETWEEN $11 AND $12
-                        ORDER BY run_key DESC LIMIT 500
-                    ) candidate
-                    ORDER BY candidate.run_key DESC LIMIT 500
+                    SELECT * FROM runs
+                    WHERE org_id = $9 AND project_id = $1 AND canceled > 0 AND run_key BETWEEN $10 AND $11
+                    ORDER BY run_key DESC LIMIT 500
                 ) r
             ) run
             LEFT JOIN LATERAL (  -- OFFSET 0: a run that doesn't match costs nothing; a condition would be checked per partition
                 SELECT candidate.*
                 FROM (SELECT run.run_key, run.project_id WHERE run.matches OFFSET 0) run CROSS JOIN LATERAL (
-                    SELECT c.case_key, coalesce(r.matches, false) AS matches
+                    SELECT c.case_key, c.matches AND coalesce(r.matches, false) AS matches
                     FROM (
-                        SELECT c.case_key FROM cases c
-                        WHERE c.org_id = $10 AND c.case_id = $13::text AND c.project_id = run.project_id
-                          AND ($14::text IS NULL OR c.suite = $14::text)
-                          AND c.case_key < CASE WHEN run.run_key = $12 THEN $15 ELSE 9223372036854775807 END
+                        SELECT c.case_key, ($12::text IS NULL OR c.suite = $12::text)
+                        AND ($13::text[] IS NULL OR c.variant @> ALL ($13::text[]::jsonb[]))
+                        AND ($14::text[] IS NULL OR NOT EXISTS (
+                            SELECT 1 FROM unnest($14::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AS matches FROM cases c
+                        WHERE c.org_id = $9 AND c.case_id = $15::text AND c.project_id = run.project_id
+                          AND c.case_key < CASE WHEN run.run_key = $11 THEN $16 ELSE 9223372036854775807 END
                         ORDER BY c.case_key DESC LIMIT 500
                     ) c
                     LEFT JOIN LATERAL (
-                        SELECT ($16::bool OR r.status = ANY ($8::text[]::"char"[])) AND ($7::bool IS NULL OR r.flaky = $7::bool)
-                        AND ($17::int IS NULL OR r.duration_ms >= $17::int) AS matches FROM results r
-                        WHERE r.org_id = $10 AND r.run_key = run.run_key AND r.case_key = c.case_key LIMIT 1
+                        SELECT ($17::bool OR r.status = ANY ($8::text[]::"char"[])) AND ($7::bool IS NULL OR r.flaky = $7::bool)
+                        AND ($18::int IS NULL OR r.duration_ms >= $18::int) AS matches FROM results r
+                        WHERE r.org_id = $9 AND r.run_key = run.run_key AND r.case_key = c.case_key LIMIT 1
                     ) r ON true
                 ) candidate
             ) candidate ON true
             LIMIT 500
         ) examined
-        WHERE matches OR is_edge LIMIT $18::int + 1
+        WHERE matches OR is_edge LIMIT $19::int + 1
     ) examined
 ), page_end AS MATERIALIZED (
-    SELECT CASE WHEN count(*) FILTER (WHERE matches) > $18::int THEN $18::int ELSE count(*) END AS row_no,
-           count(*) > $18::int AS is_full
+    SELECT CASE WHEN count(*) FILTER (WHERE matches) > $19::int THEN $19::int ELSE count(*) END AS row_no,
+           count(*) > $19::int AS is_full
     FROM examined
 ), listed_keys AS (
     SELECT * FROM examined WHERE matches AND row_no <= (SELECT row_no FROM page_end)
@@ -75,7 +75,7 @@ listed_facts AS MATERIALIZED (
     SELECT key.row_no, key.run_key, fact.*
     FROM listed_keys key CROSS JOIN LATERAL (
         SELECT r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms FROM results r
-        WHERE r.org_id = $10 AND r.run_key = key.run_key AND r.case_key = key.case_key LIMIT 1
+        WHERE r.org_id = $9 AND r.run_key = key.run_key AND r.case_key = key.case_key LIMIT 1
     ) fact
 ), listed_runs AS MATERIALIZED (
     SELECT
@@ -83,17 +83,17 @@ listed_facts AS MATERIALIZED (
         '"run_id":' || to_json(r.run_id) || ',"project_id":' || to_json(r.project_id)
         || ',"environment":' || coalesce(to_json(r.environment)::text, 'null')
         || ',"branch":' || coalesce(to_json(r.branch)::text, 'null') AS members
-    FROM runs r WHERE r.org_id = $10 AND r.run_key = ANY (ARRAY(SELECT run_key FROM listed_facts))
+    FROM runs r WHERE r.org_id = $9 AND r.run_key = ANY (ARRAY(SELECT run_key FROM listed_facts))
 ), listed_cases AS MATERIALIZED (
     SELECT
         c.case_key, lpad(to_hex(c.case_key), 16, '0') AS hex,
         '"case_id":' || coalesce(to_json(c.case_id)::text, 'null') || ',"variant":' || c.variant || ',"suite":' || to_json(c.suite)
         || ',"name":' || to_json(c.name) || ',"file":' || coalesce(to_json(c.file)::text, 'null') AS members
-    FROM cases c WHERE c.org_id = $10 AND c.case_key = ANY (ARRAY(SELECT case_key FROM listed_facts))
+    FROM cases c WHERE c.org_id = $9 AND c.case_key = ANY (ARRAY(SELECT case_key FROM listed_facts))
 ), listed_failures AS MATERIALIZED (
     SELECT fact.row_no, detail.summary FROM listed_facts fact CROSS JOIN LATERAL (
         SELECT detail.summary FROM result_details detail
-        WHERE detail.org_id = $10 AND detail.run_key = fact.run_key AND detail.case_key = fact.case_key
+        WHERE detail.org_id = $9 AND detail.run_key = fact.run_key AND detail.case_key = fact.case_key
           AND (detail.is_last_attempt AND detail.status <> 'p' OR detail.flaky) LIMIT 1
     ) detail
     WHERE fact.status <> 'p' OR fact.flaky
