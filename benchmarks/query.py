@@ -14,11 +14,8 @@ import hashlib
 import itertools
 import json
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -27,6 +24,7 @@ import asyncpg
 import orjson
 
 from benchmarks.query_comparison import comparison_statements
+from benchmarks.query_requests import measure_requests
 from benchmarks.servers import servers
 from service.domain.filters import ResultFilter, RunFilter
 from service.domain.ids import CaseKey, OrgId, RunKey
@@ -36,7 +34,6 @@ from service.store.queries import cases as read_cases
 from service.store.queries import results as read_results
 from service.store.queries import runs as read_runs
 from service.store.queries.filter_values import filter_values
-from service.usecases.administration.keys import create_key
 from tests.store.large import plan_nodes
 
 ORG, MANY_RUNS, COMPARED = OrgId(1), OrgId(21), OrgId(22)
@@ -44,8 +41,6 @@ COMPARISON_BUDGET_MS: Final = 50
 CASE: Final = CaseKey(20 * 900719925474099 - 4503599627370495000)
 COMMIT: Final = hashlib.md5(b"10002", usedforsecurity=False).hexdigest() + "00000000"  # as in query.sql
 EXECUTIONS: Final = 100
-REQUESTS: Final = 3_000
-CONNECTIONS: Final = 8
 FROM_MS, TO_MS = 1_760_000_000_000, 1_765_000_000_000
 
 FILTERS: Final = {
@@ -275,66 +270,6 @@ async def measure_pages(url: str) -> float:
     await pool.close()
     print(f"page 1: {statistics.median(first):.2f} ms, page 10,000: {statistics.median(far):.2f} ms")
     return statistics.median(far) / statistics.median(first)
-
-
-@contextmanager
-def serving(module: str, url: str, port: int) -> Iterator[None]:
-    """Run a server in its own process."""
-    environment = {"RESULTS_DATABASE_URL": url, "RESULTS_HTTP_PORT": str(port), "RESULTS_RATE_LIMIT": "off",
-                   "RESULTS_LOG_LEVEL": "warning", "PYTHONPATH": ".", "PATH": "/usr/bin:/bin"}  # fmt: skip
-    process = subprocess.Popen([sys.executable, "-m", module], env=environment)
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-async def load(port: int, path: str, key: str) -> float:
-    """Return the requests per second over persistent connections."""
-    request = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
-
-    async def client(requests: int) -> None:
-        reader, writer = await connect(port)
-        for _ in range(requests):
-            writer.write(request)
-            head = await reader.readuntil(b"\r\n\r\n")
-            assert head.startswith(b"HTTP/1.1 200"), head
-            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-            await reader.readexactly(length)
-        writer.close()
-
-    await client(200)
-    started = time.perf_counter()
-    await asyncio.gather(*(client(REQUESTS // CONNECTIONS) for _ in range(CONNECTIONS)))
-    return REQUESTS / (time.perf_counter() - started)
-
-
-async def connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Return a connection as soon as the server accepts one."""
-    for _ in range(100):
-        try:
-            return await asyncio.open_connection("127.0.0.1", port, limit=2**20)
-        except OSError:
-            await asyncio.sleep(0.1)
-    raise TimeoutError(port)
-
-
-async def measure_requests(url: str) -> None:
-    """Measure the service and a bare handler alternately, so that both run under the same machine load."""
-    connection = await asyncpg.connect(url)
-    key = (await create_key(connection, ORG, "benchmark", "viewer")).key
-    row = await connection.fetchrow("SELECT result_id(run_key, case_key) FROM results WHERE org_id = $1 LIMIT 1", ORG)
-    assert row is not None
-    await connection.close()
-    paths = {"list of 100": "/v1/results?limit=100", "by id": f"/v1/results/{row[0]}"}
-    with serving("benchmarks.query_service", url, 18081), serving("benchmarks.query_bare", url, 18082):
-        for name, path in paths.items():
-            rates = [(await load(18081, path, key), await load(18082, path, key)) for _ in range(5)]
-            service, bare = (statistics.median(column) for column in zip(*rates, strict=True))
-            print(
-                f"{name}: {service:,.0f} requests/s, bare handler {bare:,.0f}: ratio {service / bare:.2f} (budget 0.7)"
-            )
 
 
 def measure(url: str) -> None:

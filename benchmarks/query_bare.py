@@ -1,5 +1,11 @@
-"""The baseline of the query benchmark: minimal aiohttp handlers with the same SQL, without keys, IDs, or errors."""
+"""The baseline of the query benchmark: minimal aiohttp handlers, without keys, IDs, or errors.
 
+/v1/results runs the SQL of the service, and /narrow reads only the rows of `results`.
+"""
+
+from typing import Any
+
+import orjson
 import uvloop
 from aiohttp import web
 
@@ -15,30 +21,52 @@ ORG = OrgId(1)
 STATEMENT = page_statement(ResultFilter())
 ONE = compose("one_result")
 VALUES = filter_values(ORG, ResultFilter(), None) | {"page": 100}
+KEYS = [VALUES[name] for name in ("org_id", "before_run", "before_case", "first_key")]
+NARROW = """
+SELECT run_key, case_key, status, flaky, attempts, duration_ms, started_offset_ms FROM results
+WHERE org_id = $1 AND (run_key, case_key) < ($2, $3) AND run_key >= $4
+ORDER BY run_key DESC, case_key DESC LIMIT 100
+"""
 settings = Settings()
 
 
+def json_response(text: str) -> web.Response:
+    """Return JSON from PostgreSQL."""
+    return web.Response(text=text, content_type="application/json")
+
+
+def result_key(request: web.Request) -> tuple[Any, Any]:
+    """Return the key of the ID in the path."""
+    key = parse_result_id(request.match_info["id"])
+    if key is None:
+        raise web.HTTPNotFound
+    return key
+
+
 async def make_app() -> web.Application:
-    """Return an application with two handlers that share a pool."""
+    """Return an application whose handlers share a pool."""
     pool = await database.open_pool(settings.database_url or "", "results_api", 10)
 
     async def list_results(_: web.Request) -> web.Response:
         async with database.as_organization(pool, ORG) as connection:
-            row = await STATEMENT.fetch_row(connection, VALUES)
-        return web.Response(text=row["data"], content_type="application/json")
+            return json_response((await STATEMENT.fetch_row(connection, VALUES))["data"])
 
     async def get_result(request: web.Request) -> web.Response:
-        key = parse_result_id(request.match_info["id"])
-        if key is None:
-            raise web.HTTPNotFound
-        values = {"org_id": ORG, "run_key": key[0], "case_key": key[1], "project_id": None, "link_base": ""}
+        run_key, case_key = result_key(request)
+        values = {"org_id": ORG, "run_key": run_key, "case_key": case_key, "project_id": None, "link_base": ""}
         async with database.as_organization(pool, ORG) as connection:
-            text = await ONE.fetch_value(connection, values)
-        return web.Response(text=text, content_type="application/json")
+            return json_response(await ONE.fetch_value(connection, values))
+
+    async def list_narrow(_: web.Request) -> web.Response:
+        async with database.as_organization(pool, ORG) as connection:
+            rows = await connection.fetch(NARROW, *KEYS)
+        body = orjson.dumps([(str(row[0]), row[1], row[2].decode(), *row[3:]) for row in map(tuple, rows)])
+        return web.Response(body=body, content_type="application/json")
 
     app = web.Application()
     app.router.add_get("/v1/results", list_results)
     app.router.add_get("/v1/results/{id}", get_result)
+    app.router.add_get("/narrow", list_narrow)
     return app
 
 

@@ -1,0 +1,47 @@
+"""The API process of the query benchmark with the SQL and session settings of version 0.9.0, without filters."""
+
+from pathlib import Path
+from typing import Any, Final
+
+from service import log
+from service.api.server import main as serve
+from service.domain.filters import Position, ResultFilter
+from service.domain.ids import CaseKey, OrgId, RunKey
+from service.settings import Settings
+from service.store.postgres import database
+from service.store.postgres.database import Connection
+from service.store.queries import results as read_results
+from service.store.queries.filter_values import filter_values
+from service.store.queries.results import ResultPage
+
+_FOLDER: Final = Path(__file__).with_name("reference")
+_PAGE, _ONE = ((_FOLDER / f"{name}.sql").read_text() for name in ("page_of_results", "one_result"))
+_KEYS: Final = ("statuses", "org_id", "before_run", "before_case", "first_key")
+
+
+async def _list_page(
+    connection: Connection, org_id: OrgId, filter_: ResultFilter, after: Position | None, limit: int
+) -> ResultPage:
+    values = filter_values(org_id, filter_, after)
+    row = await connection.fetchrow(_PAGE, *(values[name] for name in _KEYS), limit)
+    assert row is not None
+    return ResultPage(row["data"], Position(row["run_key"], row["case_key"]))
+
+
+async def _find_one(
+    connection: Connection, org_id: OrgId, key: tuple[RunKey, CaseKey], project_id: str | None, link_base: str
+) -> Any:
+    return await connection.fetchval(_ONE, link_base, org_id, *key, project_id)
+
+
+async def _keep_no_memory(_: Connection) -> None:
+    """Leave the memory of the server process as it was in version 0.9.0."""
+
+
+settings = Settings()
+log.set_up(settings.log_level)
+read_results.list_page = _list_page  # type: ignore[assignment]  # without budgets
+read_results.find_one = _find_one
+database._SESSION["results_api"].pop("plan_cache_mode")
+database._keep_memory = _keep_no_memory  # type: ignore[assignment]  # the name of its parameter
+serve.run(settings)

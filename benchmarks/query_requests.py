@@ -1,0 +1,149 @@
+"""The requests per second of the query benchmark: of the service, of version 0.9.0, and of bare handlers."""
+
+import asyncio
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import asyncpg
+
+from service.domain.ids import OrgId
+from service.usecases.administration.keys import create_key
+
+ORG = OrgId(1)
+REQUESTS: Final = 1_000
+ROUNDS: Final = 7
+CONNECTIONS: Final = 8
+_START_S: Final = 60
+_REFERENCE, _SAME_SQL, _NARROW = "version 0.9.0", "bare handler, same SQL", "bare handler, only the rows of results"
+
+
+class Measured(NamedTuple):
+    """Requests per second, and the CPU time per request in µs: of the API process, and of PostgreSQL."""
+
+    rate: float
+    process_us: float
+    postgres_us: float
+
+    @property
+    def cpu_us(self) -> float:
+        """The CPU time per request. In contrast to the rate, it hardly depends on other programs."""
+        return self.process_us + self.postgres_us
+
+
+class Server(NamedTuple):
+    """A server in its own process, and the connection that finds the processes of PostgreSQL."""
+
+    process_id: int
+    port: int
+    admin: asyncpg.Connection
+
+
+@contextmanager
+def serving(module: str, url: str, port: int, admin: asyncpg.Connection) -> Iterator[Server]:
+    """Run a server in its own process."""
+    environment = {"RESULTS_DATABASE_URL": url, "RESULTS_HTTP_PORT": str(port), "RESULTS_RATE_LIMIT": "off",
+                   "RESULTS_LOG_LEVEL": "warning", "PYTHONPATH": ".", "PATH": "/usr/bin:/bin"}  # fmt: skip
+    process = subprocess.Popen([sys.executable, "-m", module], env=environment)
+    try:
+        yield Server(process.pid, port, admin)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+async def measure_requests(url: str) -> None:
+    """Measure all handlers alternately, so that all of them run under the same machine load."""
+    connection = await asyncpg.connect(url)
+    key = (await create_key(connection, ORG, "benchmark", "viewer")).key
+    row = await connection.fetchrow("SELECT result_id(run_key, case_key) FROM results WHERE org_id = $1 LIMIT 1", ORG)
+    assert row is not None
+    with (
+        serving("benchmarks.query_service", url, 18081, connection) as service,
+        serving("benchmarks.query_bare", url, 18082, connection) as bare,
+        serving("benchmarks.query_reference", url, 18083, connection) as reference,
+    ):
+        page, one = "/v1/results?limit=100", f"/v1/results/{row[0]}"
+        handlers = {
+            "service": (service, page, key),
+            _REFERENCE: (reference, page, key),
+            _SAME_SQL: (bare, page, key),
+            _NARROW: (bare, "/narrow", key),
+        }
+        _print("list of 100", await _alternate(handlers), {_REFERENCE: 2.5, _SAME_SQL: 0.7, _NARROW: 0.5})
+        handlers = {name: (server, one, key) for name, (server, *_) in handlers.items() if name != _NARROW}
+        _print("by ID", await _alternate(handlers), {_REFERENCE: 1.5, _SAME_SQL: 0.7})
+    await connection.close()
+
+
+async def _alternate(handlers: dict[str, tuple[Server, str, str]]) -> dict[str, Measured]:
+    """Return the median of each handler."""
+    rounds = [{name: await _load(*handler) for name, handler in handlers.items()} for _ in range(ROUNDS)]
+    return {
+        name: Measured(*(statistics.median(column) for column in zip(*(one[name] for one in rounds), strict=True)))
+        for name in handlers
+    }
+
+
+def _print(name: str, measured: dict[str, Measured], budgets: dict[str, float]) -> None:
+    """Print the ratio of the service to each reference."""
+    service = measured["service"]
+    print(f"{name}: {_describe(service)}")
+    for other, budget in budgets.items():
+        rate, cpu = service.rate / measured[other].rate, measured[other].cpu_us / service.cpu_us
+        print(f"  {other}: {_describe(measured[other])}; ratio {rate:.2f} (budget {budget}), by CPU time {cpu:.2f}")
+
+
+def _describe(measured: Measured) -> str:
+    cpu = f"{measured.process_us:.0f} + {measured.postgres_us:.0f} µs"
+    return f"{measured.rate:,.0f} requests/s, CPU time of process and PostgreSQL {cpu}"
+
+
+async def _load(server: Server, path: str, key: str) -> Measured:
+    """Send requests over persistent connections."""
+    request = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
+
+    async def client(requests: int) -> None:
+        reader, writer = await _connect(server.port)
+        for _ in range(requests):
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200"), head
+            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+            await reader.readexactly(length)
+        writer.close()
+
+    await client(50)
+    before, started = await _cpu_times(server), time.perf_counter()
+    await asyncio.gather(*(client(REQUESTS // CONNECTIONS) for _ in range(CONNECTIONS)))
+    elapsed, after = time.perf_counter() - started, await _cpu_times(server)
+    process, postgres = (end - start for start, end in zip(before, after, strict=True))
+    return Measured(REQUESTS / elapsed, process / REQUESTS / 1e3, postgres / REQUESTS / 1e3)
+
+
+async def _cpu_times(server: Server) -> tuple[int, int]:
+    """Return the CPU time in ns of the API process, and of all PostgreSQL processes with the role of the API."""
+    backends = await server.admin.fetch("SELECT pid FROM pg_stat_activity WHERE application_name = 'results_api'")
+    return _cpu_ns(server.process_id), sum(_cpu_ns(row["pid"]) for row in backends)
+
+
+def _cpu_ns(process_id: int) -> int:
+    """Return the CPU time of a process, or 0 if PostgreSQL runs on another machine."""
+    tasks = Path(f"/proc/{process_id}/task").glob("*/schedstat")
+    return sum(int(task.read_text().split()[0]) for task in tasks)
+
+
+async def _connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Return a connection as soon as the server accepts one."""
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline:
+        try:
+            return await asyncio.open_connection("127.0.0.1", port, limit=2**20)
+        except OSError:
+            await asyncio.sleep(0.1)
+    raise TimeoutError(port)
