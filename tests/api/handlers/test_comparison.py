@@ -165,7 +165,7 @@ async def test_window_contains_only_baseline_candidates(api: Api) -> None:
         run("other environment", 2, "a:f", environment="staging"),
         run("incomplete", 2, "a:f", final=False),
         run("canceled", 2, "a:f", status="canceled"),
-        run("not executed", 2, "a:s b:c"),
+        run("not executed", 2, "a:s b:s"),
         run("pr", 3, "a:f", branch="topic", base_branch="main"),
         run("later", 4, "a:f"),
     )

@@ -9,6 +9,7 @@ import pytest
 
 from service.contracts.gates import Decision
 from service.domain.ids import new_id
+from service.store import decisions
 from service.store.postgres.database import as_organization
 from tests.api.served import Api
 from tests.run_events import result, run_event
@@ -203,6 +204,26 @@ async def test_concurrent_identical_decisions_create_one_row(api: Api) -> None:
     assert sorted(status for status, _ in decided) == [200] * 49 + [201]
     assert len({decision["id"] for _, decision in decided}) == 1
     assert await api.store.pool.fetchval("SELECT count(*) FROM decisions") == 1
+    assert len(await decision_events(api)) == 2
+
+
+async def test_requests_that_find_no_decision_at_the_same_time_create_one_row(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await api.store.ingest(run("run_1", 2, FAILED))
+    await put_gate(api, STRICT)
+    find, both = decisions.find_by_digest, asyncio.Barrier(2)
+
+    async def find_together(*arguments: Any) -> str | None:
+        found = await find(*arguments)
+        if found is None:
+            await both.wait()
+        return found
+
+    monkeypatch.setattr(decisions, "find_by_digest", find_together)
+    decided = await asyncio.gather(decide(api), decide(api))
+    assert sorted(status for status, _ in decided) == [200, 201]
+    assert decided[0][1] == decided[1][1]
     assert len(await decision_events(api)) == 2
 
 
