@@ -10,8 +10,11 @@ from uuid import UUID
 OrgId = NewType("OrgId", int)
 RunKey = NewType("RunKey", UUID)
 CaseKey = NewType("CaseKey", int)  # a signed 64-bit integer, like PostgreSQL's bigint
+Fingerprint = NewType("Fingerprint", int)  # of a failure; also a signed 64-bit integer
 
 RUN_ITSELF: Final = CaseKey(0)  # the case_key of an artifact that belongs to a run
+
+FINGERPRINT_VERSION: Final = 1  # of the rules in fingerprints.py: a new version starts new groups of failures
 
 _TIME_BITS_BELOW: Final = 80  # a run key is 48 bits of time, followed by 80 bits of hash
 _PATTERNS: Final = {
@@ -28,6 +31,7 @@ _PATTERNS: Final = {
         "rec": 32,
         "qua": 32,
         "dec": 32,
+        "fp1": 16,  # of FINGERPRINT_VERSION
         "key": 20,
     }.items()
 }
@@ -79,12 +83,28 @@ def case_key(
     identity = f"i\0{project_id}\0{case_id}" if case_id else f"n\0{project_id}\0{suite}\0{name}\0{occurrence}"
     if variant:
         identity += f"\0v\0{variant}"
-    return _signed(blake2b(identity.encode(), digest_size=8).digest())
+    return CaseKey(_signed(blake2b(identity.encode(), digest_size=8).digest()))
 
 
 def artifact_key(name: str) -> int:
     """Return the key of an artifact, which is unique within its result."""
     return _signed(blake2b(name.encode(), digest_size=8).digest())
+
+
+def fingerprint_hash(project_id: str, type_: str, suite: str | None, masked: str) -> Fingerprint:
+    """Return the hash of a failure. `suite` is None if it isn't part of the hash, which `masked` determines."""
+    identity = f"{FINGERPRINT_VERSION}\0{project_id}\0{type_}\0{suite or ''}\0{masked}"
+    return Fingerprint(_signed(blake2b(identity.encode(), digest_size=8).digest()))
+
+
+def fingerprint_id(fingerprint: Fingerprint) -> str:
+    """Return the public ID of a group of failures."""
+    return f"fp{FINGERPRINT_VERSION}_{_hex(fingerprint)}"
+
+
+def parse_fingerprint_id(text: str) -> Fingerprint | None:
+    """Return the fingerprint of a group of failures, or None if the ID is malformed."""
+    return Fingerprint(_signed(bytes.fromhex(text[4:]))) if is_id("fp1", text) else None
 
 
 def result_id(key: RunKey, case: CaseKey) -> str:
@@ -126,8 +146,8 @@ def _hex(signed: int) -> str:
 
 
 def _from_hex(digits: str) -> CaseKey:
-    return _signed(bytes.fromhex(digits))
+    return CaseKey(_signed(bytes.fromhex(digits)))
 
 
-def _signed(eight_bytes: bytes) -> CaseKey:
-    return CaseKey(int.from_bytes(eight_bytes, "big", signed=True))
+def _signed(eight_bytes: bytes) -> int:
+    return int.from_bytes(eight_bytes, "big", signed=True)

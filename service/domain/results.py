@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Annotated, Final, NamedTuple
 
-from service.domain.ids import CaseKey
+from service.domain.ids import CaseKey, Fingerprint
 from service.domain.statuses import FAILING, RESULT_STATUSES, SEVERITY, STATUS_CODES, STATUS_NAMES, Counts
 
 MAX_DURATION_MS: Final = 2**31 - 1  # limit of the database column: 24.8 days
@@ -26,8 +26,8 @@ _PASSED: Final = STATUS_CODES["passed"]
 class Attempt(NamedTuple):
     """One execution of a case. Times are in ms since 1970; `status` is a status code.
 
-    `duration_ms` is UNKNOWN_DURATION_MS if the producer states none. `line` and `properties` are those of the result,
-    in its last attempt.
+    `duration_ms` is UNKNOWN_DURATION_MS if the producer states none. `line`, `properties`, and `fingerprint` are those
+    of the result, in its last attempt. Only a failing result has a fingerprint.
     """
 
     status: str
@@ -39,6 +39,7 @@ class Attempt(NamedTuple):
     logs_ref: str | None = None
     line: int | None = None
     properties: dict[str, str] | None = None
+    fingerprint: Fingerprint | None = None
 
 
 class ArtifactReference(NamedTuple):
@@ -104,7 +105,8 @@ def is_flaky(status: str, earlier: Iterable[Attempt]) -> bool:
 
 def add_attempt(first: CaseOutcome, second: CaseOutcome) -> CaseOutcome:
     """Combine two outcomes of one case in one event: the second outcome is a further attempt."""
-    earlier, later = _attempts(first), _attempts(second)
+    earlier = tuple(attempt._replace(fingerprint=None) for attempt in _attempts(first))
+    later = _attempts(second)
     return CaseOutcome(
         case_key=first.case_key,
         status=second.status,

@@ -25,7 +25,7 @@ _PART: Final = 5_000  # rows that are encoded without an interruption
 _DETAIL_COLUMNS: Final = (
     "org_id", "run_key", "case_key", "attempt", "is_last_attempt", "flaky", "status", "duration_ms",
     "started_offset_ms", "type", "message", "details", "summary", "logs_ref", "line",
-    "properties",
+    "properties", "fingerprint",
 )  # fmt: skip
 
 
@@ -171,7 +171,7 @@ def _detail_rows(runs: Iterable[RunOutcomes]) -> Iterator[tuple[Any, ...]]:
                     org_id, run_key, outcome.case_key, number, is_last, is_flaky,
                     attempt.status.encode(), attempt.duration_ms, start_offset(attempt.started_ms, base_ms),
                     attempt.type, attempt.message, attempt.details, _summary(attempt) if is_last or is_flaky else None,
-                    attempt.logs_ref, attempt.line, attempt.properties,
+                    attempt.logs_ref, attempt.line, attempt.properties, attempt.fingerprint,
                 )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import orjson
 
-from service.domain.ids import CaseKey, OrgId, artifact_key, run_key
+from service.domain.ids import CaseKey, Fingerprint, OrgId, artifact_key, run_key
 from service.domain.results import ArtifactReference, Attempt, CaseOutcome
 from service.store import results, shard_results
 from service.store.postgres.statements import statements
@@ -25,7 +25,7 @@ FILES: Final = sorted(
     key=lambda file: artifact_key(file.name),
 )
 ATTEMPTS: Final = (
-    Attempt("e", 1, BASE_MS - 9, "Error", "no", "line 1", "s3://log", 7, {"issue": "1"}),
+    Attempt("e", 1, BASE_MS - 9, "Error", "no", "line 1", "s3://log", 7, {"issue": "1"}, Fingerprint(-(2**63))),
     Attempt("f", -1, None),
 )
 COMPLETE: Final = CaseOutcome(

@@ -6,9 +6,11 @@ from typing import Any, Final
 from service.contracts.run_events import AttemptIn, ResultIn
 from service.domain import texts
 from service.domain.cases import Case, KnownCases
+from service.domain.fingerprints import fingerprint
 from service.domain.ids import CaseKey, OrgId
 from service.domain.properties import PROPERTY_LIMITS, PropertyCollector
 from service.domain.results import (
+    FAILING_CODES,
     MAX_ATTEMPT_TEXTS,
     ArtifactReference,
     Attempt,
@@ -62,7 +64,7 @@ def parse_results(
                 event.reject(index, case.name, KEY_COLLISION, failing=has_failing_status(result))
                 continue
             unseen[key] = index, case
-        outcome = _outcome(event, index, result, key)
+        outcome = _outcome(event, index, result, key, case.suite)
         if outcome is not None:
             earlier = outcomes.get(key)
             if earlier is None:
@@ -92,7 +94,7 @@ def _case(event: ParsedEvent, index: int, result: ResultIn, occurrences: Occurre
     return _tuple(Case, (event.state.project_id, case_id, suite, name, occurrence, file, variant))
 
 
-def _outcome(event: ParsedEvent, index: int, result: ResultIn, key: CaseKey) -> CaseOutcome | None:
+def _outcome(event: ParsedEvent, index: int, result: ResultIn, key: CaseKey, suite: str) -> CaseOutcome | None:
     """Return the outcome of one result, or None after rejecting invalid attempts."""
     started_at = result.get("started_at")
     started_ms = to_ms(started_at) if started_at else None
@@ -108,6 +110,8 @@ def _outcome(event: ParsedEvent, index: int, result: ResultIn, key: CaseKey) -> 
         return None
     status = STATUS_CODES[result["status"]]
     flaky = len(attempts) > 1 and is_flaky(status, attempts)
+    if status in FAILING_CODES:
+        attempts = (*attempts[:-1], _with_fingerprint(attempts[-1], event.state.project_id, suite))
     artifacts = tuple(_artifact(event, index, artifact) for artifact in result.get("artifacts") or ())
     artifacts += tuple(event.output.get(index, ()))
     attempt_count = max(len(attempts), 1, min(MAX_ATTEMPTS, 1 + (result.get("retries") or 0)))
@@ -173,6 +177,10 @@ def _attempt(event: ParsedEvent, index: int, attempt: Mapping[str, Any]) -> Atte
         attempt.get("line"),
         _properties(event, index, attempt.get("properties")),
     )
+
+
+def _with_fingerprint(last: Attempt, project_id: str, suite: str) -> Attempt:
+    return _tuple(Attempt, (*last[:-1], fingerprint(project_id, suite, last.type, last.message, last.details)))
 
 
 def _properties(event: ParsedEvent, index: int, properties: Mapping[str, str] | None) -> dict[str, str] | None:
