@@ -7,7 +7,7 @@ import pytest
 
 from service.contracts.comparison import RunComparison
 from service.domain import comparison as rules
-from service.domain.ids import case_key, case_public_id, new_id
+from service.domain.ids import case_key, case_public_id
 from service.store.postgres.database import as_organization
 from service.usecases.gates import compare_runs
 from tests.api.served import Api
@@ -90,20 +90,12 @@ async def test_every_change_with_its_evidence(api: Api) -> None:
             assert {name: value for name, value in item.items() if name not in added} == expected[item["id"]]
 
 
-async def execute(api: Api, statement: str, *values: Any) -> None:
-    async with as_organization(api.resources.pool, api.org_id) as connection:
-        await connection.execute(statement, *values)
-
-
 async def quarantine(api: Api, **fields: Any) -> str:
-    """Store a quarantine of the project shop, and return its ID."""
-    id_ = new_id("qua")
-    columns = {"suite": None, "name": None, "case_key": None, "project_id": "shop"} | fields
-    statement = """INSERT INTO quarantines
-        (org_id, quarantine_id, reason, expires_at, created_by, suite, name, case_key, project_id)
-        VALUES (1, $1, 'unstable', now() + interval '1 day', 'key_1', $2, $3, $4, $5)"""
-    await execute(api, statement, id_, *columns.values())
-    return id_
+    """Create a quarantine of the project shop, and return its ID."""
+    body = {"project_id": "shop", "reason": "unstable"} | fields
+    response = await api.send("POST", "/v1/quarantines", json=body)
+    assert response.status == 201, await response.text()
+    return str((await response.json())["id"])
 
 
 async def test_quarantined_failures_are_listed_with_their_quarantine(api: Api) -> None:
@@ -112,7 +104,7 @@ async def test_quarantined_failures_are_listed_with_their_quarantine(api: Api) -
     assert (await compare(api))["counts"]["quarantined"] == 0
     await quarantine(api, suite="auth.*", name="[ab]")
     assert (await compare(api))["counts"]["quarantined"] == 0
-    by_case = await quarantine(api, case_key=case_key("shop", "a", "", "", 0))
+    by_case = await quarantine(api, case=case_public_id(case_key("shop", "a", "", "", 0)))
     by_name = await quarantine(api, suite="auth.*", name="?")
     body = await compare(api)
     assert changes(body)[-1] == ("fixed", "c")
@@ -122,10 +114,11 @@ async def test_quarantined_failures_are_listed_with_their_quarantine(api: Api) -
     assert evidence["a"]["failing_since_run_id"] == "main_1"
     assert body["counts"] == NO_CHANGES | {"quarantined": 3, "fixed": 1}
     cursor = (await compare(api, {"limit": "1"}))["next_cursor"]
-    await execute(api, "UPDATE quarantines SET ended_at = now() WHERE quarantine_id = $1", by_case)
+    assert (await api.send("DELETE", f"/v1/quarantines/{by_case}")).status == 204
     await api.error("/v1/runs/pr/comparison", 400, {"limit": "1", "starting_after": cursor})
     assert (await compare(api))["counts"]["quarantined"] == 3
-    await execute(api, "UPDATE quarantines SET expires_at = now() WHERE quarantine_id = $1", by_name)
+    async with as_organization(api.resources.pool, api.org_id) as connection:
+        await connection.execute("UPDATE quarantines SET expires_at = now() WHERE quarantine_id = $1", by_name)
     assert changes(await compare(api, {"change": "known_failure"})) == [("known_failure", "a")]
 
 

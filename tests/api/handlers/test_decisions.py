@@ -10,7 +10,6 @@ import pytest
 from service.contracts.gates import Decision
 from service.domain.ids import new_id
 from service.store import decisions
-from service.store.postgres.database import as_organization
 from tests.api.served import Api
 from tests.run_events import result, run_event
 
@@ -255,12 +254,8 @@ async def test_quarantined_failures_are_excused(api: Api) -> None:
     await api.store.ingest(run("run_1", 2, FAILED, result("logs in", "failed")))
     await put_gate(api, {"max_failures": 1})
     blocked = (await decide(api))[1]
-    async with as_organization(api.resources.pool, api.org_id) as connection:
-        await connection.execute(
-            "INSERT INTO quarantines (org_id, quarantine_id, project_id, name, reason, expires_at, created_by)"
-            " VALUES (1, $1, 'shop', 'pay?', 'unstable', now() + interval '1 hour', 'key_1')",
-            "qua_" + "0" * 32,
-        )
+    body = {"project_id": "shop", "name": "pay?", "reason": "unstable"}
+    assert (await api.send("POST", "/v1/quarantines", json=body)).status == 201
     status, decision = await decide(api)
     assert (status, decision["decision"]) == (201, "passed")
     assert decision["failures"] == {"new": 1, "known": 0, "flaky": 0, "quarantined": 1}
