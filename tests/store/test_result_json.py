@@ -1,4 +1,4 @@
-"""The JSON of results that the list statements write equals what PostgreSQL's own JSON functions write."""
+"""The JSON of results and runs that the statements write equals what PostgreSQL's own JSON functions write."""
 
 import random
 from typing import Any
@@ -7,11 +7,12 @@ import asyncpg
 import orjson
 import pytest
 
-from service.domain.filters import Position, ResultFilter
+from service.domain.filters import Position, ResultFilter, RunFilter
 from service.domain.ids import CaseKey, RunKey
 from service.store.postgres import composition, database
 from service.store.queries import comparison as read_comparison
 from service.store.queries import results as read_results
+from service.store.queries import runs as read_runs
 from tests.run_events import result, run_event
 from tests.store.filled import ORG, fill
 from tests.stored import Store
@@ -33,6 +34,19 @@ CROSS JOIN LATERAL (
 ) item
 WHERE fact.org_id = 1 ORDER BY fact.run_key DESC, fact.case_key DESC
 """
+EXPECTED_RUNS = """
+SELECT row_to_json(item)::text FROM runs r JOIN organizations USING (org_id)
+CROSS JOIN LATERAL (
+    SELECT r.run_id AS id, slug AS organization_id, r.run_id, r.project_id, r.environment, r.branch, r.base_branch,
+           r.commit_sha, r.pull_request, r.ci_url, r.labels, status_name(r.status) AS status, r.failures_missing,
+           r.complete, run_counts(r) AS counts, r.expected_results, r.expected_shards, r.revision,
+           rfc3339(r.started_at) AS started_at, rfc3339(r.completed_at) AS completed_at,
+           rfc3339(r.last_completed_at) AS last_completed_at, r.duration_ms, r.results_expired, r.pinned
+) item
+WHERE org_id = 1 ORDER BY r.run_key DESC
+"""
+OPTIONAL_OF_RUNS = ("environment", "branch", "base_branch", "commit_sha", "pull_request", "ci_url", "started_at",
+                    "expected_results", "duration_ms")  # fmt: skip
 TEXTS = [
     '"quoted" \\ back/slash',
     "tab\tline\nreturn\r",
@@ -71,8 +85,13 @@ def special_event(rng: random.Random, number: int) -> Any:
                       suite=text(), failure=maybe({"message": text()}), **optional)  # fmt: skip
 
     results = [outcome(index) for index in range(rng.randint(1, 9))]
+    optional: dict[str, Any] = {
+        **{name: identifier() for name in ("branch", "base_branch", "commit_sha", "pull_request", "ci_url")},
+        "labels": {identifier(): text()}, "started_at": "2026-05-20T11:59:59.123Z", "expected_results": 99,
+    }  # fmt: skip
+    run = {name: value for name, value in optional.items() if rng.random() < 0.5}
     return run_event(f"run {number} {identifier()}", results, project_id=identifier(), environment=maybe(identifier()),
-                     branch=maybe(text()), completed_at="2026-05-20T12:00:00.007Z")  # fmt: skip
+                     completed_at="2026-05-20T12:00:00.007Z", **run)  # fmt: skip
 
 
 @pytest.fixture
@@ -140,3 +159,20 @@ async def test_results_of_keys_are_in_the_requested_order(
     assert [orjson.loads(item) for item in found] == items[: len(found)]
     assert sum(map(len, found[:-1])) < 3_000
     assert 0 < len(found) < 50
+
+
+@pytest.mark.usefixtures("expected")
+async def test_runs_are_the_public_object(store: Store, api_pool: asyncpg.Pool) -> None:
+    runs = [orjson.loads(row[0]) for row in await store.pool.fetch(EXPECTED_RUNS)]
+    for name in OPTIONAL_OF_RUNS:
+        assert 0 < sum(run[name] is None for run in runs) < len(runs), name
+    assert any(run["labels"] for run in runs)
+    async with database.as_organization(api_pool, ORG) as connection:
+        page = await read_runs.list_page(connection, ORG, RunFilter(), None, 100)
+        found = orjson.loads(page.data)
+        assert found == runs
+        assert list(found[0]) == list(runs[0])
+        for run in runs:
+            text = await read_runs.find_one(connection, ORG, run["run_id"], None)
+            assert text is not None
+            assert orjson.loads(text) == run

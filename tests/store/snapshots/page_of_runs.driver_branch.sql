@@ -39,15 +39,26 @@ WITH examined AS MATERIALIZED (
     SELECT run_key, row_no, item,
            sum(octet_length(item)) OVER (ORDER BY row_no) - octet_length(item) < 4194304 AS fits
     FROM (
-        SELECT key.run_key, key.row_no, row_to_json(run)::text AS item FROM numbered key
+        SELECT key.run_key, key.row_no, run.item FROM numbered key
         CROSS JOIN LATERAL (
             SELECT
-                r.run_id AS id, (SELECT slug FROM organizations WHERE org_id = $9 LIMIT 1) AS organization_id,
-                r.run_id, r.project_id, r.environment, r.branch, r.base_branch, r.commit_sha, r.pull_request, r.ci_url, r.labels,
-                status_name(r.status) AS status, r.failures_missing, r.complete, run_counts(r) AS counts,
-                r.expected_results, r.expected_shards, r.revision, rfc3339(r.started_at) AS started_at,
-                rfc3339(r.completed_at) AS completed_at, rfc3339(r.last_completed_at) AS last_completed_at, r.duration_ms,
-                r.results_expired, r.pinned
+                '{"id":' || to_json(r.run_id)
+                || ',"organization_id":' || to_json((SELECT slug FROM organizations WHERE org_id = $9 LIMIT 1))
+                || ',"run_id":' || to_json(r.run_id) || ',"project_id":' || to_json(r.project_id)
+                || ',"environment":' || coalesce(to_json(r.environment)::text, 'null')
+                || ',"branch":' || coalesce(to_json(r.branch)::text, 'null')
+                || ',"base_branch":' || coalesce(to_json(r.base_branch)::text, 'null')
+                || ',"commit_sha":' || coalesce(to_json(r.commit_sha)::text, 'null')
+                || ',"pull_request":' || coalesce(to_json(r.pull_request)::text, 'null')
+                || ',"ci_url":' || coalesce(to_json(r.ci_url)::text, 'null') || ',"labels":' || r.labels
+                || ',"status":"' || status_name(r.status) || '","failures_missing":' || r.failures_missing::text
+                || ',"complete":' || r.complete::text || ',"counts":' || run_counts(r)
+                || ',"expected_results":' || coalesce(r.expected_results::text, 'null')
+                || ',"expected_shards":' || coalesce(r.expected_shards::text, 'null') || ',"revision":' || r.revision
+                || ',"started_at":' || coalesce('"' || rfc3339(r.started_at) || '"', 'null')
+                || ',"completed_at":"' || rfc3339(r.completed_at) || '","last_completed_at":"' || rfc3339(r.last_completed_at)
+                || '","duration_ms":' || coalesce(r.duration_ms::text, 'null')
+                || ',"results_expired":' || r.results_expired::text || ',"pinned":' || r.pinned::text || '}' AS item
             FROM runs r WHERE r.org_id = $9 AND r.run_key = key.run_key LIMIT 1
         ) run
         WHERE key.matches AND key.row_no <= key.page_rows

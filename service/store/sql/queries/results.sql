@@ -314,11 +314,11 @@ CROSS JOIN LATERAL (
         coalesce(earlier.attempts, json_build_array(json_build_object(
             'attempt', 1, 'status', status_name(fact.status), 'duration_ms', known_duration(fact.duration_ms),
             'started_at', rfc3339({started_at}), 'failure', NULL, 'logs_ref', NULL))) AS attempt_details,
-        (SELECT row_to_json(run_object) FROM (
+        (
             SELECT
-                {run_fields}
+                ({run_json})::json
             FROM (SELECT stored_run.*) r
-        ) run_object) AS run,
+        ) AS run,
         :link_base::text || '/v1/results/' || result_id(fact.run_key, fact.case_key) || '/artifacts' AS artifacts_url
 ) item
 WHERE fact.org_id = :org_id AND fact.run_key = :run_key AND fact.case_key = :case_key
