@@ -21,7 +21,7 @@ from service.store.runs import RunKeyRef
 _SQL: Final = statements("results")
 
 _PASSED: Final = STATUS_CODES["passed"]
-_PART: Final = 5_000  # rows that are encoded without an interruption
+_PART: Final = 500  # rows that are encoded without an interruption
 _DETAIL_COLUMNS: Final = (
     "org_id", "run_key", "case_key", "attempt", "is_last_attempt", "flaky", "status", "duration_ms",
     "started_offset_ms", "type", "message", "details", "summary", "logs_ref", "line",

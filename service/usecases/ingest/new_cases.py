@@ -15,7 +15,7 @@ from service.store.postgres.database import Connection
 from service.usecases.ingest.parse_events import ParsedEvent
 from service.usecases.ingest.parse_results import KEY_COLLISION, UnseenCases
 
-_PART: Final = 5_000  # cases that are processed without an interruption of the event loop
+_PART: Final = 500  # cases that are processed without an interruption of the event loop
 
 
 class ResultsWithCases(Protocol):
