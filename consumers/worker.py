@@ -171,21 +171,27 @@ class BatchConsumer:
     async def _handle_group(
         self, channel: AbstractChannel, group: Sequence[AbstractIncomingMessage], *, multiple: bool
     ) -> None:
-        """Handle the messages, publish a copy of those that aren't stored, and only then acknowledge."""
-        handled = [message for message in group if not await self._move(channel, message)]
-        outcomes = await self._outcomes(handled) if handled else []
-        for message, outcome in zip(handled, outcomes, strict=True):
-            await self._finish(channel, message, outcome)
+        """Handle the messages, publish a copy of those that aren't stored, and only then acknowledge.
+
+        Large messages are moved last, because a move waits for the broker to write them to its disk.
+        """
+        large = [message for message in group if self._should_move(message)]
+        await self._handle_all(channel, [message for message in group if message not in large])
+        await self._handle_all(channel, [message for message in large if not await self._move(channel, message)])
         for message in group[-1:] if multiple else group:
             await message.ack(multiple=multiple)
 
-    async def _move(self, channel: AbstractChannel, message: AbstractIncomingMessage) -> bool:
-        """Publish a large message to its own queue, and return whether the broker confirmed it.
+    async def _handle_all(self, channel: AbstractChannel, handled: Sequence[AbstractIncomingMessage]) -> None:
+        outcomes = await self._outcomes(handled) if handled else []
+        for message, outcome in zip(handled, outcomes, strict=True):
+            await self._finish(channel, message, outcome)
 
-        A crash suspect isn't moved, because the broker would no longer count its deliveries.
-        """
-        if self._sizes != "small" or message.body_size <= LARGE_BYTES or messages.is_suspect(message):
-            return False
+    def _should_move(self, message: AbstractIncomingMessage) -> bool:
+        """Return whether a message is large. A crash suspect stays, because the broker counts its deliveries."""
+        return self._sizes == "small" and message.body_size > LARGE_BYTES and not messages.is_suspect(message)
+
+    async def _move(self, channel: AbstractChannel, message: AbstractIncomingMessage) -> bool:
+        """Publish a large message to its own queue, and return whether the broker confirmed it."""
         large_queue = self._topology.large_queue(self._queue_name)
         try:
             original = messages.original_message(message)

@@ -96,6 +96,34 @@ async def test_event_after_large_ones_is_stored_before_them(broker: Broker, stor
     await assert_stored_once(broker, store, 3, 1)
 
 
+async def test_event_in_a_batch_with_large_ones_is_stored_before_they_are_moved(broker: Broker, store: Store) -> None:
+    handle, can_handle = runs_handler(store.run_ingest), asyncio.Event()
+    queue, large_queue = broker.topology.runs_queue, broker.topology.large_queue(broker.topology.runs_queue)
+    moved_earlier: list[int] = []
+
+    async def handle_when_set(deliveries: Sequence[Delivery]) -> Sequence[HandlerOutcome]:
+        await can_handle.wait()
+        moved_earlier.append(await broker.depth(large_queue))
+        return await handle(deliveries)
+
+    async def are_delivered() -> bool:
+        return await broker.depth(queue) == 0
+
+    async with consuming_sizes(broker, store, handle_when_set, ("small",)):
+        can_handle.set()
+        for count in (1, 2):  # the consumer prefetches several events after the first one
+            await broker.publish(run_event(f"earlier_{count}"))
+            await until(partial(has_runs, store, count), "the earlier run")
+        can_handle.clear()
+        for events in ([run_event("first")], [large_event("large"), run_event("small")]):
+            await broker.publish(*events)
+            await until(are_delivered, "a delivery of all events")
+        can_handle.set()
+        await until(partial(has_runs, store, 4), "the small runs")
+    assert moved_earlier == [0, 0, 0, 0]
+    assert await broker.depth(large_queue) == 1
+
+
 @pytest.mark.slow
 async def test_quiet_organization_is_stored_before_most_large_events_of_another(
     broker: Broker, store: Store, database_url: str
