@@ -155,7 +155,7 @@ class Settings(BaseSettings):
     )
     export_slots: int = Field(2, ge=1, le=32, description="Exports that a consumer process runs concurrently")
     exports_per_organization: int = Field(
-        2, ge=1, le=100, description="Exports of one organization that run concurrently"
+        1, ge=1, le=100, description="Exports of one organization that run concurrently"
     )
     report_slots: int = Field(2, ge=1, le=4, description="Reports that a consumer process reads concurrently")
     report_max_bytes: int = Field(
