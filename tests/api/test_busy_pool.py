@@ -5,8 +5,10 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from service.domain.errors import Unavailable
+from service.domain.ids import OrgId
 from service.store.postgres import database
-from service.store.postgres.database import Pool
+from service.store.postgres.database import Pool, as_organization
 from tests.api.served import Api
 
 
@@ -24,6 +26,24 @@ async def test_request_waits_only_for_a_limited_time_for_a_free_connection(
     assert (await api.send("GET", "/v1/runs")).status == 200
 
 
+async def test_organization_with_many_queries_leaves_connections_for_others(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, other_key = await api.make_organization("other")
+    monkeypatch.setattr(database, "ACQUIRE_TIMEOUT_S", 0.2)
+    async with AsyncExitStack() as slow_queries, asyncio.timeout(5):
+        with pytest.raises(Unavailable, match="too many concurrent requests"):
+            await acquire_share(slow_queries, api.resources.pool, api.org_id)
+        assert (await api.send("GET", "/v1/runs", key=other_key)).status == 200
+        assert (await api.send("GET", "/v1/runs")).status == 503
+    assert (await api.send("GET", "/v1/runs")).status == 200
+
+
 async def acquire_all(stack: AsyncExitStack, pool: Pool) -> None:
     while True:
         await stack.enter_async_context(pool.acquire())
+
+
+async def acquire_share(stack: AsyncExitStack, pool: Pool, org_id: OrgId) -> None:
+    while True:
+        await stack.enter_async_context(as_organization(pool, org_id))

@@ -15,6 +15,7 @@ from service.domain.errors import Unavailable
 from service.domain.ids import OrgId
 from service.keepalive import detect_half_open
 from service.store.postgres.connections import ACQUIRE_TIMEOUT_S, HostSelector, connect
+from service.store.postgres.shares import OrganizationShares
 
 # Other layers pass these types on without importing the driver.
 Connection = asyncpg.Connection | PoolConnectionProxy
@@ -64,6 +65,10 @@ class BoundedPool(asyncpg.Pool):
     Without the limit, a few slow transactions would make every other caller wait as long as they take.
     """
 
+    def __init__(self, *connect_arguments: Any, max_size: int, **options: Any) -> None:
+        super().__init__(*connect_arguments, max_size=max_size, **options)
+        self.shares = OrganizationShares(max_size)
+
     def acquire(self, *, timeout: float | None = None) -> PoolAcquireContext:
         """Acquire a connection. Raises TimeoutError, which is an outage, if none is free and connected in time."""
         return super().acquire(timeout=timeout or ACQUIRE_TIMEOUT_S)
@@ -89,7 +94,7 @@ async def open_pool(url: str, role: DatabaseRole, size: int) -> asyncpg.Pool:
         loop=None,
         record_class=asyncpg.Record,
         command_timeout=_COMMAND_TIMEOUT_S,
-        connect=HostSelector().connect,  # type: ignore[arg-type]  # the pool passes the URL and options
+        connect=HostSelector().connect,
         init=_init,
         setup=probe_if_idle,
         reset=_keep_session,
@@ -210,8 +215,13 @@ async def acquire_as(pool: asyncpg.Pool, org_id: OrgId) -> AsyncIterator[Connect
 
 @asynccontextmanager
 async def as_organization(pool: asyncpg.Pool, org_id: OrgId) -> AsyncIterator[Connection]:
-    """Provide a connection like `acquire_as`. Raises Unavailable during an outage."""
-    async with outages_as_unavailable(), acquire_as(pool, org_id) as connection:
+    """Provide a connection of the organization's share of the pool, like `acquire_as`.
+
+    Raises Unavailable during an outage, or if the organization has too many concurrent queries. Don't use it twice at
+    the same time for one request, because requests that wait for each other's connections would deadlock.
+    """
+    share = cast("BoundedPool", pool).shares.slot(org_id, ACQUIRE_TIMEOUT_S)
+    async with share, outages_as_unavailable(), acquire_as(pool, org_id) as connection:
         yield connection
 
 
