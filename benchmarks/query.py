@@ -72,6 +72,9 @@ FILTERS: Final = {
     "run, words (no match)": ResultFilter(run_id="run_20000", words=("a", "b", "c", "d", "e")),
     "run, failed, words": ResultFilter(run_id="run_20000", statuses=("f",), words=("case",)),
     "run, suite, words": ResultFilter(run_id="run_20000", suite="suite 10", words=("case",)),
+    "run, longest first": ResultFilter(run_id="run_20000", sort="-duration_ms"),
+    "run, failed, longest first": ResultFilter(run_id="run_20000", statuses=("f",), sort="-duration_ms"),
+    "run, by suite": ResultFilter(run_id="run_20000", sort="suite"),
     "run, suite": ResultFilter(run_id="run_20000", suite="suite 10"),
     "project": ResultFilter(project_id="p0"),
     "project, failed": ResultFilter(project_id="p0", statuses=("f",)),
@@ -149,7 +152,9 @@ async def fill(url: str, runs: int, small_runs: int) -> None:
 
 def values(org_id: OrgId, filter_: RunFilter) -> dict[str, Any]:
     """Return the parameters of a list."""
-    return filter_values(org_id, filter_, None) | {"page": 100, "commits": [filter_.commit_sha or ""]}
+    return filter_values(org_id, filter_, None) | {
+        "page": 100, "commits": [filter_.commit_sha or ""], "after_case": None,
+    }  # fmt: skip
 
 
 def page_statement(filter_: RunFilter) -> Statement:

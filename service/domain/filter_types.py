@@ -91,6 +91,28 @@ class StatusType(FilterType):
         return len(letters) == len(self._choices)
 
 
+class ChoiceType(FilterType):
+    """One of several names."""
+
+    def __init__(self, *choices: str) -> None:
+        self._choices = choices
+
+    @property
+    def schema(self) -> Mapping[str, Any]:
+        """The JSON Schema of a value."""
+        return {"type": "string", "enum": list(self._choices)}
+
+    def parse(self, value: object) -> str:
+        """Return the name. Raises ValueError for any other value."""
+        if value not in self._choices:
+            raise ValueError(f"must be one of {', '.join(self._choices)}")
+        return str(value)
+
+    def convert(self, value: str) -> str:
+        """Return the name."""
+        return value
+
+
 class TimeType(FilterType):
     """A time at or after which runs completed, or before which they completed."""
 

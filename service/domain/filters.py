@@ -13,6 +13,7 @@ from uuid import UUID
 from service.domain.filter_types import (
     BooleanType,
     CaseType,
+    ChoiceType,
     CommitType,
     FilterType,
     IntegerType,
@@ -94,6 +95,7 @@ _LABEL_TYPE: Final = PairType(check_label, pattern=LABEL_PATTERN, examples=["tea
 _VARIANT_TYPE: Final = PairType(check_pair, examples=["os:linux"])
 _VARIANT: Final = "Pair of the variant; if repeated, all of them (requires run_id)"
 _WORDS: Final = "Up to 5 words, each of which the suite or name contains in any case (requires run_id)"
+_SORT: Final = "Order of the results of one run: longest first, or by file, suite, and name (requires run_id)"
 _COMMIT: Final = "Commit of the run, by its first digits (at least 7)"
 _LABELS: Final = "Label of the run; if repeated, all of them"
 _MIN_DURATION: Final = "Shortest duration; excludes results without a duration"
@@ -185,6 +187,11 @@ class ResultFilter(RunFilter):
     min_duration_ms: Annotated[
         int | None,
         FilterParameter("min_duration_ms", IntegerType(0, MAX_DURATION_MS), _MIN_DURATION, _RESULTS_AND_EXPORTS),
+    ] = None
+
+    sort: Annotated[
+        str | None,
+        FilterParameter("sort", ChoiceType("-duration_ms", "suite"), _SORT, _RESULTS_AND_EXPORTS, requires="run_id"),
     ] = None
 
     @property

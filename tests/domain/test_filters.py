@@ -29,6 +29,7 @@ VALUES: dict[str, Any] = {
     "min_duration_ms": 5,
     "variant": ["os:linux"],
     "q": " pays  Card pays",
+    "sort": "suite",
     "flaky": False,
     "run_id": "run_1",
     "case": "case_ffffffffffffffff",
@@ -42,7 +43,7 @@ def test_every_filter_is_converted_for_queries() -> None:
         statuses=("e", "f"), from_ms=1_779_235_200_000, to_ms=1_779_364_800_001, project_id="shop",
         environment="staging", branch="main", flaky=False, run_id="run_1", case_key=CaseKey(-1), case_id="tc_1",
         suite="", commit_sha="c0ffee1", labels=('{"a":"b:c"}', '{"team":"web"}'), min_duration_ms=5,
-        variants=('{"os":"linux"}',), words=("Card", "pays"),
+        variants=('{"os":"linux"}',), words=("Card", "pays"), sort="suite",
     )  # fmt: skip
 
 
@@ -57,7 +58,7 @@ def test_every_list_has_its_filters() -> None:
         for list_name in get_args(FilteredList)
     }
     of_runs = {"status", "from", "to", "project_id", "environment", "branch", "commit_sha", "label", "flaky"}
-    of_results = of_runs | {"run_id", "case", "case_id", "suite", "min_duration_ms", "variant", "q"}
+    of_results = of_runs | {"run_id", "case", "case_id", "suite", "min_duration_ms", "variant", "q", "sort"}
     assert names == {
         "runs": of_runs | {"pull_request"},
         "results": of_results,
@@ -90,6 +91,7 @@ def test_required_filter_is_declared_before_the_filter_that_requires_it() -> Non
         ("commit_sha", "c" * 65, "must be the first 7 to 64 hex digits of a commit"),
         ("label", "team", "must be name:value"),
         ("variant", "linux", "must be key:value"),
+        ("sort", "duration_ms", "must be one of -duration_ms, suite"),
         ("q", " ", "must have 1 to 5 words"),
         ("q", "a b c d e f", "must have 1 to 5 words"),
         ("q", "a" * 1001, "must have at most 1000 characters"),

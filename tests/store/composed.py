@@ -29,6 +29,7 @@ VALUES: dict[str, list[Any]] = {
     "case_id": [None, "tc_1"],
     "suite": [None, "auth"],
     "words": [(), ("a",)],
+    "sort": [None, "-duration_ms", "suite"],
     "commit_sha": [None, "c0ffee1"],
     "min_duration_ms": [None, 5],
 }
@@ -42,6 +43,7 @@ SINGLE_ROWS = (
     "complete_runs",
     "case_project",
     "cases_of_key",
+    "sortable_run",
     "cases_of_id",
     "one_project",
 )
@@ -57,7 +59,7 @@ def result_filters() -> Iterator[ResultFilter]:
     for values in itertools.product(*VALUES.values()):
         combination = dict(zip(VALUES, values, strict=True))
         selects_two_cases = combination["case_key"] is not None and combination["case_id"] is not None
-        requires_run = combination["suite"] is not None or combination["words"]
+        requires_run = combination["suite"] is not None or combination["words"] or combination["sort"]
         if not selects_two_cases and (combination["run_id"] is not None or not requires_run):
             yield ResultFilter(**combination)
 
@@ -115,6 +117,9 @@ def decision_pages() -> set[Statement]:
 def composed_exports() -> dict[str, Statement]:
     """The statements of exports with all columns, by name."""
     rows = {f"export_{name}": export_statement(export_spec({"format": name})) for name in EXPORT_FORMATS}
+    for sort in ("-duration_ms", "suite"):
+        request = {"format": "csv", "columns": ["name"], "filter": {"run_id": "run_1", "sort": sort}}
+        rows[f"export_sorted_by_{sort.strip('-')}"] = export_statement(export_spec(request))
     return rows | {"export_ranges": compose("export_ranges")}
 
 

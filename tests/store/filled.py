@@ -44,6 +44,7 @@ class StoredResult:
     case_id: str | None
     suite: str
     name: str
+    file: str | None
     variant: str
     flaky: bool
     commit_sha: str | None
@@ -98,6 +99,8 @@ def _random_result(rng: random.Random, project: str) -> Any:
     case: dict[str, Any] = {"case_id": named} if named else {}
     if rng.random() < 0.4:
         case["variant"] = {"os": rng.choice(["linux", "macos"])}
+    if rng.random() < 0.5:
+        case["file"] = rng.choice(["b.py", "A.py"])
     if rng.random() < 0.2:
         case["attempts"] = [{"status": "failed"}, {"status": status}]
     return result(
@@ -121,7 +124,7 @@ async def read_rows(pool: asyncpg.Pool) -> list[StoredResult]:
     """Return every result of the organization, in the order of the list."""
     rows = await pool.fetch(
         "SELECT r.run_key, r.case_key, r.status::text, (extract(epoch FROM completed_at) * 1000)::bigint,"
-        " run.project_id, environment, branch, run_id, case_id, suite, cases.name, variant::text, r.flaky,"
+        " run.project_id, environment, branch, run_id, case_id, suite, cases.name, file, variant::text, r.flaky,"
         " commit_sha, pull_request, labels::text, r.duration_ms"
         " FROM results r JOIN runs run USING (org_id, run_key) JOIN cases USING (org_id, case_key) WHERE org_id = $1",
         ORG,
@@ -144,7 +147,7 @@ async def list_all_ids(
         ids += [item["id"] for item in items]
         if page.next is None:
             return ids
-        assert position is None or page.next < position
+        assert position is None or filter_.sort or page.next < position
         position = page.next
         if (step := next(steps, None)) is not None:
             await step()

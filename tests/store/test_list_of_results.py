@@ -34,7 +34,10 @@ def ms(day: int, hour: int = 0) -> int:
 
 
 def matching_ids(rows: list[StoredResult], filter_: ResultFilter) -> list[str]:
-    return [result_id(*row.key) for row in rows if row.matches(filter_)]
+    matching = [row for row in rows if row.matches(filter_)]
+    if filter_.sort:
+        matching.sort(key=lambda row: (SORT_KEYS[filter_.sort or ""](row), row.key[1]))
+    return [result_id(*row.key) for row in matching]
 
 
 CASE_KEYS: list[CaseKey] = [
@@ -58,9 +61,14 @@ VALUES: dict[str, list[Any]] = {
     "case_key": CASE_KEYS,
     "case_id": [*CASE_IDS, "none"],
 }
+SORT_KEYS: dict[str, Any] = {
+    "-duration_ms": lambda row: -row.duration_ms,
+    "suite": lambda row: [text.encode() for text in (row.file or "", row.suite, row.name)],
+}
 WITH_RUN: dict[str, list[Any]] = {
     "suite": SUITES,
     "variants": [('{"os":"linux"}',), ('{"os":"linux"}', '{"os":"macos"}')],
+    "sort": [*SORT_KEYS],
     "words": [("GRÖSSE",), ("gröẞe_",), ("größe_", "CASE"), ("case", "1"), ("%",), ("_",), ("a", "e", "case"), ("e%",)],
 }
 DECLARED = {field.name for field in fields(ResultFilter)}

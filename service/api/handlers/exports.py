@@ -24,6 +24,7 @@ from service.domain.ids import is_id
 from service.domain.keys import Caller
 from service.store import exports
 from service.store.postgres.database import Connection, as_organization
+from service.store.queries import results as read_results
 from service.usecases.exports import request_export as jobs
 
 _LINK_LIFETIME: Final = timedelta(minutes=5)
@@ -36,6 +37,7 @@ async def create_export(request: web.Request) -> web.Response:
     export_request = _within_project(await parse_body(request, ExportRequest), caller)
 
     async def create(connection: Connection) -> web.Response:
+        await read_results.check_sortable(connection, caller.org_id, export_request.filter.to_filter(), "filter.sort")
         job = await jobs.request_export(connection, caller.org_id, export_request)
         text = await exports.find_one(connection, job, None, link_base)
         return reply_json(text or "null", 202, {"Location": f"/v1/results/export/{job.export_id}"})

@@ -33,9 +33,10 @@ async def list_results(request: web.Request) -> web.Response:
 async def reply_results(request: web.Request, filter_: ResultFilter, page: PageQuery) -> web.Response:
     """Respond with the page of results for this filter and cursor."""
     org_id = get_caller(request).org_id
-    cursors = Cursors(_CODEC, "results", org_id, filter_.set_fields())
-    after = cursors.read(page.starting_after)
     async with as_organization(request.app[RESOURCES].list_pool, org_id) as connection:
+        revision = await read_results.check_sortable(connection, org_id, filter_)
+        cursors = Cursors(_CODEC, "results", org_id, {**filter_.set_fields(), "revision": revision})
+        after = cursors.read(page.starting_after)
         found = await read_results.list_page(connection, org_id, filter_, after, page.limit)
     return reply_page(found.data, cursors.write(found.next))
 

@@ -14,6 +14,8 @@ from service.store.postgres.statements import statements
 from service.store.queries.filter_values import filter_values
 
 _SQL: Final = statements("exports")
+_ORDERS: Final = {"-duration_ms": "export_order_of_durations", "suite": "export_order_of_suites"}
+_UNLIMITED: Final = 2**31 - 1
 _PARAMETER: Final = re.compile(r"\$(\d+)")
 
 
@@ -34,6 +36,8 @@ class ExportPlan(NamedTuple):
 async def plan_export(connection: Connection, org_id: OrgId, spec: ExportSpec, range_results: int) -> ExportPlan:
     """Return the plan of an export in ranges of about `range_results` results, at the snapshot of the connection."""
     result_filter = spec.filter
+    if result_filter.sort is not None:
+        range_results = _UNLIMITED  # one range, because rows of several ranges wouldn't be sorted
     case_keys = await _case_keys(connection, org_id, result_filter)
     values = _values(org_id, spec, case_keys) | {"range_results": range_results}
     starts = await compose("export_ranges").fetch_rows(connection, values)
@@ -53,7 +57,8 @@ async def plan_export(connection: Connection, org_id: OrgId, spec: ExportSpec, r
 def export_statement(spec: ExportSpec) -> Statement:
     """Return the statement for the rows of an export."""
     name = "export_json" if spec.file_format.details.source == "json_lines" else "export_rows"
-    return compose(name, columns=_columns(spec))
+    order = {"export_order": _ORDERS[spec.filter.sort]} if spec.filter.sort else {}
+    return compose(name, columns=_columns(spec), **order)
 
 
 def _columns(spec: ExportSpec) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Final, NamedTuple
 
+from service.domain.errors import InvalidRequest
 from service.domain.filters import Position, ResultFilter
 from service.domain.ids import CaseKey, OrgId, RunKey
 from service.store.postgres import composition
@@ -11,6 +12,7 @@ from service.store.postgres.database import Connection
 from service.store.queries.candidate_runs import candidate_runs, find_commits
 from service.store.queries.filter_values import filter_values
 
+_UNLIMITED: Final = 2**31 - 1
 _PROBES: Final = (
     "rows_of_case",
     "rows_of_case_id",
@@ -52,9 +54,33 @@ async def list_page(
         return ResultPage("[]", None)
     commits = await find_commits(connection, org_id, resolved)
     statement = page_statement(resolved, budgets, by_commit=commits is not None)
-    values = filter_values(org_id, resolved, after) | {"page": limit, "commits": commits}
+    if resolved.sort is None:
+        values = filter_values(org_id, resolved, after)
+    else:
+        values = filter_values(org_id, resolved, None) | {"after_case": after.case_key if after else None}
+    values |= {"page": limit, "commits": commits}
     row = await statement.fetch_row(connection, values)
     return ResultPage(row["data"], _position(row["run_key"], row["case_key"]))
+
+
+async def check_sortable(
+    connection: Connection, org_id: OrgId, filter_: ResultFilter, param: str = "sort"
+) -> int | None:
+    """Return the revision of the run whose results are sorted, or None if it doesn't exist or nothing is sorted.
+
+    A cursor of another revision is invalid: if results change, the position in the sorted list changes as well. Raises
+    InvalidRequest, which names `param`, if the run is too large.
+    """
+    if filter_.sort is None:
+        return None
+    rows = await compose("sortable_run").fetch_rows(connection, filter_values(org_id, filter_, None))
+    if not rows:
+        return None
+    if rows[0]["results"] > ROW_BUDGET:
+        size = rows[0]["results"]
+        raise InvalidRequest(f"{param}: sorts at most {ROW_BUDGET} results, but the run has {size}", param)
+    revision: int = rows[0]["revision"]
+    return revision
 
 
 async def find_one(
@@ -74,6 +100,8 @@ def page_statement(filter_: ResultFilter, budgets: Budgets = BUDGETS, *, by_comm
 
     With `by_commit`, the commits are known that begin with the digits of the filter.
     """
+    if filter_.sort is not None:
+        return _sorted_statement(filter_, filter_.sort)
     of_failures = filter_.excludes_passed and _rows_have_details(filter_)
     if of_failures and filter_.case_key is not None and filter_.run_id is None:
         return _compose(budgets, examined="rows_not_passed_of_case")
@@ -89,6 +117,25 @@ def page_statement(filter_: ResultFilter, budgets: Budgets = BUDGETS, *, by_comm
             budgets, examined="rows_of_runs", checked_rows=_rows_of_statuses(filter_), page_rows=budgets.rows, **choices
         )
     return _compose(budgets, examined="rows_of_runs", **choices)
+
+
+def _sorted_statement(filter_: ResultFilter, sort: str) -> Statement:
+    """Return the statement for a sorted list. check_sortable() limits its rows, of which none must be omitted."""
+    rows = _rows(filter_)
+    found = {"-duration_ms": "value_of_duration", "suite": "value_of_suite"}[sort]
+    is_examined = sort == "-duration_ms" and rows in _READ_FACTS
+    return compose(
+        "page_of_results",
+        examined="sorted_rows",
+        rows=rows,
+        checked_rows=_rows_of_statuses(filter_),
+        found_value=found,
+        candidate_value="value_of_examined_duration" if is_examined else found,
+        row_budget=_UNLIMITED,
+        page_rows=_UNLIMITED,
+        page_bytes=composition.MAX_PAGE_BYTES,
+        facts="facts_by_key",
+    )
 
 
 def _compose(budgets: Budgets, **choices: str | int) -> Statement:

@@ -1,5 +1,6 @@
 """Filters of lists and exports over HTTP: what they match, whose rows they return, and invalid values."""
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -117,8 +118,11 @@ async def test_invalid_value_is_named(exports: Exports) -> None:
         ("flaky", "yes"), ("flaky", "1"), ("commit_sha", "c0ffee"), ("commit_sha", "main"), ("label", "team"),
         ("label", ":web"), ("min_duration_ms", "-1"), ("min_duration_ms", "x"), ("min_duration_ms", "9" * 18),
         ("pull_request", ""), ("status", "cancelledd"),
+        ("sort", "suite"), ("sort", "name"), ("q", ""), ("variant", "os:linux"),
     ]:  # fmt: skip
-        for path in ("/v1/results",) if name == "min_duration_ms" else ("/v1/runs", "/v1/results"):
+        for path in (
+            ("/v1/results",) if name in ("min_duration_ms", "sort", "q", "variant") else ("/v1/runs", "/v1/results")
+        ):
             error = await exports.api.error(path, 400, {name: value})
             assert (error["code"], error["param"]) == ("invalid_request", name)
         error = await exports.request(status=400, filter={name: value})
@@ -135,6 +139,50 @@ async def test_both_spellings_of_canceled_return_the_same(exports: Exports) -> N
         assert page["data"] == (await exports.api.get(path, {"status": "canceled"}))["data"]
         assert run_ids(page) == {"run_1"}
     assert await exported(exports, {"status": other}) == {("run_1", "stops")}
+
+
+async def test_sorted_list_and_export_have_the_same_order(exports: Exports) -> None:
+    durations = [5, None, 900, 5, 1]
+    results = [
+        result(f"case {number}", suite=f"suite {number % 2}", file=f"{number % 3}.py", duration_ms=duration)
+        for number, duration in enumerate(durations)
+    ]
+    await exports.api.store.ingest(run_event("run_1", results), run_event("run_2"))
+    by_duration = await exports.api.list_all("/v1/results", {"run_id": "run_1", "sort": "-duration_ms", "limit": "2"})
+    assert [item["duration_ms"] for item in by_duration] == [900, 5, 5, 1, None]
+    by_suite = await exports.api.list_all("/v1/results", {"run_id": "run_1", "sort": "suite", "limit": "2"})
+    assert [item["name"][-1] for item in by_suite] == ["0", "3", "4", "1", "2"]
+    for sort, listed in (("-duration_ms", by_duration), ("suite", by_suite)):
+        for format_ in ("json", "csv", "parquet"):
+            job = await exports.run(
+                format_, filter={"run_id": "run_1", "sort": sort}, columns=["id"], compression="none"
+            )
+            assert job["rows"] == len(durations)
+            if format_ != "parquet":
+                ids = re.findall("res_[0-9a-f]+", (await exports.content(job)).decode())
+                assert ids == [item["id"] for item in listed], (sort, format_)
+
+
+async def test_cursor_of_a_sorted_list_ends_with_a_change_of_the_run(exports: Exports) -> None:
+    await exports.api.store.ingest(run_event("run_1", [result("a"), result("b")], final=False))
+    query = [("run_id", "run_1"), ("sort", "suite"), ("limit", "1")]
+    cursor = ("starting_after", (await exports.api.get("/v1/results", query))["next_cursor"])
+    assert len((await exports.api.get("/v1/results", [*query, cursor]))["data"]) == 1
+    await exports.api.store.ingest(run_event("run_1", [result("c")]))
+    assert (await exports.api.error("/v1/results", 400, [*query, cursor]))["param"] == "starting_after"
+
+
+async def test_large_run_is_not_sorted(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.store.queries.results.ROW_BUDGET", 1)
+    await exports.api.store.ingest(run_event("run_1", [result("a"), result("b")]))
+    filters = {"run_id": "run_1", "sort": "suite"}
+    error = await exports.api.error("/v1/results", 400, filters)
+    assert (error["param"], error["message"]) == ("sort", "sort: sorts at most 1 results, but the run has 2")
+    assert (await exports.request(status=400, filter=filters))["error"]["param"] == "filter.sort"
+    bound_key = (await exports.api.make_key("engineer", project_id="blog")).key
+    assert (await exports.api.get("/v1/results", filters, bound_key))["data"] == []
+    await exports.request(key=bound_key, filter=filters)
+    assert (await exports.api.get("/v1/results", filters | {"run_id": "none"}))["data"] == []
 
 
 async def test_filters_belong_to_the_cursor(exports: Exports) -> None:

@@ -27,6 +27,8 @@ FILTERS: list[dict[str, Any]] = [
     {"flaky": True},
     {"flaky": False, "project_id": "p1"},
     {"commit_sha": "c0ffee1"},
+    {"run_id": "run_77", "sort": "suite"},
+    {"run_id": "run_77", "sort": "-duration_ms"},
     {"run_id": "run_77", "variant": ["os:linux"], "q": "case 7"},
     {"label": ["team:web"], "min_duration_ms": 5},
 ]

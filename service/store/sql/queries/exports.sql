@@ -12,7 +12,16 @@ FROM (
 ) fact CROSS JOIN LATERAL (
     {export_cases}
 ) tested_case
-ORDER BY run.run_key DESC, fact.case_key DESC
+ORDER BY {export_order}
+
+-- name: export_order
+run.run_key DESC, fact.case_key DESC
+
+-- name: export_order_of_durations
+-fact.duration_ms, fact.case_key
+
+-- name: export_order_of_suites
+(SELECT {names_of_case} FROM cases c WHERE c.org_id = :org_id::int AND c.case_key = fact.case_key), fact.case_key
 
 -- name: export_json
 SELECT row_to_json(item)::text FROM (

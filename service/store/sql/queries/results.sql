@@ -270,6 +270,47 @@ LEFT JOIN LATERAL (
     WHERE r.org_id = :org_id AND r.run_key = detail.run_key LIMIT 1
 ) run ON true
 
+-- name: sorted_rows  (all results of one run; the page starts after the case :after_case)
+SELECT run.run_key, candidate.case_key, true AS matches, false AS is_edge
+FROM (
+    SELECT r.run_key, r.project_id FROM runs r
+    WHERE r.org_id = :org_id AND r.run_id = :run_id AND r.run_key BETWEEN :first_key AND :before_run AND {run_matches}
+    LIMIT 1
+) run
+LEFT JOIN LATERAL (
+    SELECT found.value FROM (SELECT run.run_key, :after_case::bigint AS case_key) key CROSS JOIN LATERAL (
+        {found_value}
+    ) found
+) last_of_page ON true
+CROSS JOIN LATERAL (
+    {rows}
+) candidate
+CROSS JOIN LATERAL (
+    SELECT found.value FROM (SELECT run.run_key, candidate.case_key) key CROSS JOIN LATERAL (
+        {candidate_value}
+    ) found
+) sorted
+WHERE candidate.matches
+  AND (:after_case::bigint IS NULL OR (sorted.value, candidate.case_key) > (last_of_page.value, :after_case::bigint))
+ORDER BY sorted.value, candidate.case_key LIMIT :page::int + 1
+
+-- name: value_of_duration  (a result without a duration is the last one)
+SELECT -r.duration_ms AS value FROM results r
+WHERE r.org_id = :org_id AND r.run_key = key.run_key AND r.case_key = key.case_key LIMIT 1
+
+-- name: value_of_examined_duration
+SELECT -candidate.duration_ms AS value
+
+-- name: value_of_suite
+SELECT {names_of_case} AS value FROM cases c WHERE c.org_id = :org_id AND c.case_key = key.case_key LIMIT 1
+
+-- name: names_of_case  (in the order of their bytes, which is independent of the settings of the database)
+ARRAY[coalesce(c.file, ''), c.suite, c.name] COLLATE "C"
+
+-- name: sortable_run
+SELECT r.revision, result_count(r, '{p,f,e,s,c}') AS results FROM runs r
+WHERE r.org_id = :org_id AND r.run_id = :run_id AND (:project_id::text IS NULL OR r.project_id = :project_id)
+
 -- name: one_result
 SELECT '{' || {result_members} || coalesce(to_json(detail.summary)::text, 'null') || ',' || substr(row_to_json(item)::text, 2)
 FROM results fact

@@ -1,0 +1,63 @@
+-- $1 raw
+-- $2 org_id
+-- $3 first_run
+-- $4 last_run
+-- $5 project_id
+-- $6 environment
+-- $7 branch
+-- $8 commit_sha
+-- $9 pull_request
+-- $10 labels
+-- $11 flaky
+-- $12 statuses
+-- $13 run_id
+-- $14 first_case
+-- $15 last_case
+-- $16 any_status
+-- $17 min_duration_ms
+-- $18 case_keys
+-- $19 suite
+-- $20 variants
+-- $21 words
+
+SELECT tested_case.name
+FROM (
+    SELECT r.run_key, 'res_' || replace(r.run_key::text, '-', '') AS id_prefix, spreadsheet_cell(r.run_id, $1::bool) AS run_id,
+           spreadsheet_cell(r.project_id, $1::bool) AS project_id, spreadsheet_cell(r.environment, $1::bool) AS environment,
+           spreadsheet_cell(r.branch, $1::bool) AS branch, spreadsheet_cell(r.commit_sha, $1::bool) AS commit_sha,
+           spreadsheet_cell(r.ci_url, $1::bool) AS ci_url, r.labels, r.labels::text AS labels_text, r.completed_at,
+           rfc3339(r.completed_at) AS completed_text
+    FROM runs r
+    WHERE r.org_id = $2::int AND r.run_key BETWEEN $3::uuid AND $4::uuid AND (($5::text IS NULL OR r.project_id = $5) AND ($6::text IS NULL OR r.environment = $6)
+    AND ($7::text IS NULL OR r.branch = $7)
+    AND ($8::text IS NULL OR starts_with(r.commit_sha, $8))
+    AND ($9::text IS NULL OR r.pull_request = $9)
+    AND ($10::text[] IS NULL OR r.labels @> ALL ($10::text[]::jsonb[]))
+     AND CASE WHEN $11::bool IS NULL THEN result_count(r, $12::text[])
+          WHEN $11::bool THEN CASE WHEN 'p' = ANY ($12::text[]) THEN r.flaky ELSE 0 END ELSE result_count(r, $12::text[]) - CASE WHEN 'p' = ANY ($12::text[]) THEN r.flaky ELSE 0 END END > 0)
+    AND ($13::text IS NULL OR r.run_id = $13::text)
+    ORDER BY r.run_key DESC OFFSET 0
+) run CROSS JOIN LATERAL (
+    SELECT r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms,
+           spreadsheet_cell(detail.summary, $1::bool) AS failure_summary
+    FROM results r
+    LEFT JOIN result_details detail ON detail.org_id = $2::int AND detail.run_key = run.run_key
+                                  AND detail.case_key = r.case_key AND (detail.is_last_attempt AND detail.status <> 'p' OR detail.flaky)
+    WHERE r.org_id = $2::int AND r.run_key = run.run_key
+      AND r.case_key BETWEEN $14::bigint AND $15::bigint
+      AND ($16::bool OR r.status = ANY ($12::text[]::"char"[])) AND ($11::bool IS NULL OR r.flaky = $11::bool)
+      AND ($17::int IS NULL OR r.duration_ms >= $17::int)
+      AND ($18::bigint[] IS NULL OR r.case_key = ANY ($18::bigint[]))
+    ORDER BY r.case_key DESC OFFSET 0
+) fact CROSS JOIN LATERAL (
+    SELECT lpad(to_hex(c.case_key), 16, '0') AS hex, spreadsheet_cell(c.case_id, $1::bool) AS case_id,
+           c.variant, c.variant::text AS variant_text,
+           spreadsheet_cell(c.suite, $1::bool) AS suite, spreadsheet_cell(c.name, $1::bool) AS name, spreadsheet_cell(c.file, $1::bool) AS file
+    FROM cases c
+    WHERE c.org_id = $2::int AND c.case_key = fact.case_key AND ($19::text IS NULL OR c.suite = $19::text)
+    AND ($20::text[] IS NULL OR c.variant @> ALL ($20::text[]::jsonb[]))
+    AND ($21::text[] IS NULL OR NOT EXISTS (
+        SELECT 1 FROM unnest($21::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0))
+    OFFSET 0
+) tested_case
+ORDER BY (SELECT ARRAY[coalesce(c.file, ''), c.suite, c.name] COLLATE "C" FROM cases c WHERE c.org_id = $2::int AND c.case_key = fact.case_key), fact.case_key;
