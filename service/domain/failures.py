@@ -2,19 +2,20 @@
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 MAX_SUMMARY: Final = 200  # characters
 
 _MAX_EXAMINED: Final = 8_000  # characters of one text
 _MAX_LINE: Final = 400
+_CACHED_SUMMARIES: Final = 256  # the same failures occur in many results and runs; 4 MB
 # Escape sequences of terminals (ECMA-48): CSI, OSC, and those of two characters.
 _ESCAPES: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
 # Colors whose escape character was replaced or removed, because XML can't contain it.
 _COLORS: Final = re.compile(r"(?:\x1b|\ufffd|&(?:amp)?#27;|#x1B|\\x1b|\\u001b|\\e|\?)?\[\d[\d;]*m(?!\])", re.IGNORECASE)
 _COLOR_ENDS: Final = ("[0m", "[39m")
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_SPACES: Final = re.compile(r"\s+")
 # pytest: a line of the error, after the source code
 _PYTEST_ERROR: Final = re.compile(r"^E {3}(?=\S)", re.MULTILINE)
 
@@ -55,6 +56,11 @@ def summarize_failure(type_: str | None, message: str | None, details: str | Non
     contains more. Lines that follow a line with a colon at its end are added. Stack frames, blank lines, and escape
     sequences are removed. The summary has at most 200 characters.
     """
+    return _summarize(type_, message and message[:_MAX_EXAMINED], details and details[:_MAX_EXAMINED])
+
+
+@lru_cache(_CACHED_SUMMARIES)
+def _summarize(type_: str | None, message: str | None, details: str | None) -> str | None:
     for text in (message, details):
         if summary := _join_lines(_informative_lines(text or "")):
             return summary
@@ -100,7 +106,7 @@ def _informative_lines(text: str) -> Iterator[str]:
         elif in_traceback and line[0].isspace():
             continue
         elif not (_FRAME.fullmatch(stripped) or _UNINFORMATIVE.fullmatch(stripped)):
-            yield _SPACES.sub(" ", _TEST_NAME.sub("", stripped, count=1))[:MAX_SUMMARY].rstrip()
+            yield " ".join(_TEST_NAME.sub("", stripped, count=1).split())[:MAX_SUMMARY].rstrip()
 
 
 def _lines(text: str) -> Iterator[str]:

@@ -86,6 +86,7 @@ _VALUE: Final = re.compile(
     re.VERBOSE,
 )
 _WORD: Final = re.compile(r"[^\W\d_]{2,}")
+_STARTS_WITH_WORDS: Final = re.compile(r"[^A-Za-z]*(?:[A-Za-z]{2,}[^A-Za-z]+){3}[A-Za-z]{2}")  # finds most of them fast
 
 
 def fingerprint(
@@ -139,7 +140,11 @@ def _mask_ids(text: str) -> str:
 def _mask_cached(text: str) -> tuple[str, bool]:
     """Return the masked text, and whether it has enough words to identify a failure."""
     masked = mask(text)
-    return masked, len(list(islice(_WORD.finditer(masked), _MANY_WORDS))) == _MANY_WORDS
+    return masked, bool(_STARTS_WITH_WORDS.match(masked)) or _has_many_words(masked)
+
+
+def _has_many_words(text: str) -> bool:
+    return len(list(islice(_WORD.finditer(text), _MANY_WORDS))) == _MANY_WORDS
 
 
 def _first_lines(text: str) -> str:
