@@ -5,6 +5,7 @@ The client imports this module, so it and its imports run on Python 3.10 and nee
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from io import TextIOWrapper
 from typing import Any, Final
 
 import click
@@ -35,6 +36,9 @@ class CheckedText(click.ParamType[str]):
 
 def run_command(command: click.Command, name: str, arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit: with 2 for invalid arguments, 130 after Ctrl-C, and 1 after any other error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # that of a CI job on Windows has no character for most languages
+            stream.reconfigure(errors="backslashreplace")
     raise SystemExit(_run(command, name, arguments))
 
 

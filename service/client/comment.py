@@ -10,7 +10,7 @@ import httpx
 from service.client.changes import RunChanges, read_changes
 from service.client.ci import CiJob
 from service.client.code_hosts import CommentTarget, GitHubPullRequest, GitLabMergeRequest, WriteDenied
-from service.client.http import open_server, tls_context
+from service.client.http import open_client, open_server
 from service.client.markdown import render_changes
 from service.client.runs import wait_until_complete
 from service.client.terminal import print_message, printable_line, without_commands
@@ -90,7 +90,7 @@ def publish(code_host: CodeHost, job: CiJob, changes: RunChanges, text: str) -> 
     if job.pull_request is None:
         return "this job doesn't run for a pull request"
     try:
-        with httpx.Client(timeout=_TIMEOUT_S, verify=tls_context(), follow_redirects=True) as client:
+        with open_client(timeout=_TIMEOUT_S) as client:
             _write(code_host.open(client, os.environ, job.pull_request), changes, text)
     except WriteDenied as error:
         return f"the token can't write comments: {error}"

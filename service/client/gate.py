@@ -9,7 +9,7 @@ import click
 from service.client.annotations import annotations
 from service.client.changes import ResultGroup, RunChanges, full_name, read_changes
 from service.client.http import JsonObject, Server, ServerError, open_server
-from service.client.markdown import format_counts, render_changes
+from service.client.markdown import code_span, format_counts, render_changes
 from service.client.runs import AwaitedRun, rejected_reports, run_path, wait_until_complete
 from service.client.terminal import append_to_github_file, ignore_closed_stdout, print_message, printable_line
 from service.domain.gates import describe_rule
@@ -104,7 +104,7 @@ def _headline(decision: JsonObject, run: JsonObject) -> str:
 
 
 def _render_summary(server: Server, decision: JsonObject, changes: RunChanges) -> str:
-    reasons = "; ".join(_reasons(decision))
+    reasons = "; ".join(map(code_span, _reasons(decision)))
     title = decision["decision"].capitalize()
     text = render_changes(changes, title, server.run_url(changes.run["run_id"]), _MAX_SUMMARY)
     return f"{text}\n{reasons}\n" if reasons else text

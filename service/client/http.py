@@ -142,8 +142,16 @@ def open_server(url: str, key: str, retry_s: float = 30) -> Iterator[Server]:
     HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, and SSL_CERT_DIR apply.
     """
     headers = {"Authorization": f"Bearer {key}", "User-Agent": "zof-results"}
-    with httpx.Client(headers=headers, timeout=_TIMEOUT, verify=tls_context(), follow_redirects=True) as client:
+    with open_client(headers=headers, timeout=_TIMEOUT) as client:
         yield Server(client, url, retry_s)
+
+
+def open_client(**options: Any) -> httpx.Client:
+    """Return a client that trusts `tls_context` and follows redirects. Raises ClientError for invalid variables."""
+    try:
+        return httpx.Client(**options, verify=tls_context(), follow_redirects=True)
+    except (OSError, ValueError) as error:
+        raise ClientError(f"the variables for proxies or certificates are invalid: {error}") from error
 
 
 def tls_context() -> ssl.SSLContext:

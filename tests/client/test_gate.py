@@ -112,6 +112,17 @@ async def test_waived_decision_passes(api: Api, capsys: pytest.CaptureFixture[st
     assert "waived: hotfix" in capsys.readouterr().out
 
 
+async def test_reason_of_a_waiver_is_no_markup(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    await put_gate(api, "release", max_failures=0)
+    await api.store.ingest(run_event(results=[FAILING]))
+    response = await api.send("POST", "/v1/runs/run_1/decisions", json={"gate": "release"})
+    waiver = f"/v1/decisions/{(await response.json())['id']}/waiver"
+    await api.send("POST", waiver, json={"reason": "@octocat <b>agreed</b>"})
+    assert await decide(api, gate_name="release") == PASSED
+    assert "`waived: @octocat <b>agreed</b>`" in (tmp_path / "summary.md").read_text()
+
+
 async def put_gate(api: Api, name: str, **policy: Any) -> None:
     response = await api.send("PUT", f"/v1/gates/{name}", json={"policy": policy})
     assert response.status in (200, 201), await response.text()
@@ -185,7 +196,7 @@ async def test_gate_writes_the_summary_of_a_github_step(
     written = summary.read_text()
     assert written.startswith("existing text\n### Blocked\n")
     assert "- `auth.login > pays | cash`\n  <br>`expected 200 got 503`\n" in written
-    assert written.endswith("failures: 1, at most 0 allowed\n")
+    assert written.endswith("`failures: 1, at most 0 allowed`\n")
 
 
 async def test_gate_in_a_github_job_prints_annotations(
@@ -290,6 +301,17 @@ async def test_closed_stdout_does_not_change_the_exit_code(api: Api) -> None:
         assert await command(api, "--run-id", "run_1", stdout=writing) == PASSED
     finally:
         os.close(writing)
+
+
+async def test_name_that_the_terminal_cannot_show_does_not_change_the_exit_code(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "cp1252")  # of a CI job on Windows
+    await api.store.ingest(run_event(results=[FAILING | {"name": "支払う"}]))
+    process = await start(api, "--run-id", "run_1", "--max-failures", "1", stdout=asyncio.subprocess.PIPE)
+    out, _ = await process.communicate()
+    assert process.returncode == PASSED
+    assert b"  auth.login > \\u652f\\u6255\\u3046" in out
 
 
 async def test_interrupted_command_exits_with_130(api: Api) -> None:

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from service.client.http import ServerError, open_server
+from service.client.http import ClientError, ServerError, open_client, open_server
 
 
 @asynccontextmanager
@@ -80,6 +80,12 @@ async def test_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setenv("HTTP_PROXY", proxy_url)
         assert await get("http://results.invalid/v1/") == {"data": []}
     assert requested == ["http://results.invalid/v1/runs?limit=5"]
+
+
+def test_invalid_proxy_of_the_environment_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "ftp://proxy.example")
+    with pytest.raises(ClientError, match=r"the variables for proxies or certificates are invalid: .*ftp://proxy"):
+        open_client()
 
 
 async def test_certificate_of_the_environment_is_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
