@@ -14,7 +14,6 @@ from service.domain.failures import to_line
 _BACKTICKS: Final = re.compile(r"`+")
 _DIRECTIONS: Final = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # they reorder the text that follows
 _MAX_TEXT: Final = 300  # characters of a name or message
-_RESERVED: Final = 200  # characters for the line that states what was left out
 
 
 def render_changes(changes: RunChanges, title: str, run_url: str, max_length: int) -> str:
@@ -22,12 +21,13 @@ def render_changes(changes: RunChanges, title: str, run_url: str, max_length: in
     run = changes.run
     head = [f"### {title}", "", f"Run [{code_span(run['run_id'])}]({run_url}): {format_counts(run)}", ""]
     head += [f"{_describe_baseline(changes)}", ""]
+    omission = f"[The run]({run_url}) has further failures that aren't shown here."
     lines = list(head)
     length = sum(len(line) + 1 for line in lines)
     for block in _blocks(changes):
         size = sum(len(line) + 1 for line in block)
-        if length + size > max_length - _RESERVED:
-            lines.append(f"[The run]({run_url}) has further failures that aren't shown here.")
+        if length + size > max_length - len(omission) - 1:
+            lines.append(omission)
             break
         lines += block
         length += size

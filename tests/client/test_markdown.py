@@ -53,6 +53,13 @@ def test_failures_beyond_the_limit_are_counted() -> None:
     assert "test_0" in rendered
 
 
+def test_long_link_counts_towards_the_limit() -> None:
+    changes = run_changes(*(changed(f"test_{number}" + "x" * 200) for number in range(50)))
+    rendered = render_changes(changes, "50 new failures", f"https://r.example/{'%E2%82%AC' * 200}", 8_000)
+    assert len(rendered) <= 8_000
+    assert rendered.endswith("has further failures that aren't shown here.\n")
+
+
 def test_all_failures_are_shown_below_the_limit() -> None:
     changes = run_changes(changed("a"), changed("b", "known_failure"))
     changes.comparison["counts"]["known_failure"] = 4
