@@ -61,9 +61,10 @@ class RunChanges:
         """Return the evidence for the change of a result in words, or None without a comparison."""
         if quarantine := self.quarantines.get(result.get("quarantine_id") or ""):
             return _describe_quarantine(quarantine)
-        if self.baseline is None or "evidence" not in result:
+        evidence = result.get("evidence")  # null for a failure that wasn't searched in the complete window
+        if self.baseline is None or evidence is None:
             return None
-        return _describe_evidence(result["evidence"], self.baseline["branch"])
+        return _describe_evidence(evidence, self.baseline["branch"])
 
     def describe_baseline(self) -> str:
         """Return which run this run was compared with."""

@@ -45,6 +45,11 @@ def test_without_a_baseline_there_is_no_evidence() -> None:
     assert changes.describe_baseline() == "not compared: there is no earlier complete run on the base branch"
 
 
+def test_failure_that_was_not_searched_and_flaky_result_have_no_evidence() -> None:
+    flaky = {name: value for name, value in changed().items() if name not in ("change", "evidence", "quarantine_id")}
+    assert [run_changes().evidence(result) for result in (changed(evidence=None), flaky)] == [None, None]
+
+
 def test_baseline_is_described() -> None:
     assert run_changes().describe_baseline() == "compared with run run-812 on main at commit c0ffee0123"
 
