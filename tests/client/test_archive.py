@@ -98,7 +98,7 @@ async def test_every_command_runs_without_packages(python: str, pyz: Path, expor
 
 async def test_archive_contains_only_the_user_commands(python: str, pyz: Path, exports: Exports) -> None:
     _, _, commands = (await run(python, pyz, exports, "--help")).partition("Commands:\n")
-    assert [line.split()[0] for line in commands.splitlines()] == ["export", "gate", "report", "tail"]
+    assert [line.split()[0] for line in commands.splitlines()] == ["comment", "export", "gate", "report", "tail"]
     assert version("zof-results") in await run(python, pyz, exports, "--version")
 
 

@@ -50,18 +50,18 @@ async def find_mismatches(stack: Reports, listed: list[ListedReport]) -> dict[st
             body = report.path.read_bytes()
             if not body:
                 return await _check_empty(stack, report)
-            receipt = await stack.ingest(body, str(report))
+            receipt = await stack.ingest(body, report.run_id)
             return await (
                 _check_stored(stack, report, receipt) if report.is_readable else _check_rejected(stack, report, receipt)
             )
 
     mismatches = await asyncio.gather(*map(check, listed))
-    return {str(report): mismatch for report, mismatch in zip(listed, mismatches, strict=True) if mismatch is not None}
+    return {report.run_id: mismatch for report, mismatch in zip(listed, mismatches, strict=True) if mismatch is not None}
 
 
 async def _check_empty(stack: Reports, report: ListedReport) -> Any:
     """Return the response to an empty report, or None if it is the expected 400."""
-    response = await stack.post(b"", str(report))
+    response = await stack.post(b"", report.run_id)
     return None if response.status == 400 and not report.is_readable else await response.json()
 
 
@@ -73,7 +73,7 @@ async def _check_rejected(stack: Reports, report: ListedReport, receipt: Any) ->
 
 
 async def _check_stored(stack: Reports, report: ListedReport, receipt: Any) -> Any:
-    results = await stack.api.list_all("/v1/results", {"run_id": str(report), "limit": "1000"})
+    results = await stack.api.list_all("/v1/results", {"run_id": report.run_id, "limit": "1000"})
     run = await stack.api.get(f"/v1/runs/{report}")
     expected = ("stored", report.results, report.results, dict(report.statuses), run["counts"]["flaky"])
     if not report.further_attempts and report.format != "ctrf":

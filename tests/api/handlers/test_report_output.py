@@ -114,8 +114,8 @@ async def test_log_is_exactly_the_text_in_the_report(
 
 
 @needs_corpus
-async def test_output_of_pytest_is_exactly_the_text_in_the_report(reports: Reports) -> None:
-    report = (CORPUS / "gen-pytest-click7.xml").read_bytes()
+async def test_output_of_junit_is_exactly_the_text_in_the_report(reports: Reports) -> None:
+    report = (CORPUS / "nextest-mikepenz.xml").read_bytes()
     await reports.ingest(report)
 
     [failing] = (await reports.api.get("/v1/results", {"status": "failed"}))["data"]

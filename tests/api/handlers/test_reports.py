@@ -191,7 +191,7 @@ async def test_attachments_of_a_form_become_artifacts_of_the_results_that_name_t
     found = {artifact["name"]: artifact for artifact in await reports.artifacts()}
     assert (found["shot.png"]["kind"], found["shot.png"]["size"]) == ("screenshot", 3)
     assert (found["all.log"]["kind"], found["all.log"]["size"]) == ("log", 3)
-    assert sorted(name.partition("_")[0] for name in found) == ["all.log", "rcp", "rcp", "shot.png", "system-out.txt"]
+    assert sorted(name.partition("_")[0] for name in found) == ["all.log", "rcp", "shot.png"]
 
 
 async def test_key_needs_the_permission_and_its_project(without_worker: Reports) -> None:
