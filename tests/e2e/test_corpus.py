@@ -56,7 +56,9 @@ async def find_mismatches(stack: Reports, listed: list[ListedReport]) -> dict[st
             )
 
     mismatches = await asyncio.gather(*map(check, listed))
-    return {report.run_id: mismatch for report, mismatch in zip(listed, mismatches, strict=True) if mismatch is not None}
+    return {
+        report.run_id: mismatch for report, mismatch in zip(listed, mismatches, strict=True) if mismatch is not None
+    }
 
 
 async def _check_empty(stack: Reports, report: ListedReport) -> Any:
@@ -67,14 +69,14 @@ async def _check_empty(stack: Reports, report: ListedReport) -> Any:
 
 async def _check_rejected(stack: Reports, report: ListedReport, receipt: Any) -> Any:
     """Return the receipt of an invalid report, or None if the report was rejected and left no run."""
-    absent = (await stack.api.send("GET", f"/v1/runs/{report}")).status == 404
+    absent = (await stack.api.send("GET", f"/v1/runs/{report.run_id}")).status == 404
     reason = (receipt["problems"] or [{}])[0].get("reason")
     return None if receipt["status"] == "rejected" and reason and absent else (receipt, "rejected")
 
 
 async def _check_stored(stack: Reports, report: ListedReport, receipt: Any) -> Any:
     results = await stack.api.list_all("/v1/results", {"run_id": report.run_id, "limit": "1000"})
-    run = await stack.api.get(f"/v1/runs/{report}")
+    run = await stack.api.get(f"/v1/runs/{report.run_id}")
     expected = ("stored", report.results, report.results, dict(report.statuses), run["counts"]["flaky"])
     if not report.further_attempts and report.format != "ctrf":
         flaky = report.count("flaky_cases") - FLAKY_BUT_FAILED.get(str(report), 0)

@@ -37,7 +37,7 @@ class ListedReport:
     def run_id(self) -> str:
         """The path of the report below its root, because reports of several tools have the same name."""
         root = OWN if self.path.is_relative_to(OWN) else CORPUS
-        return "-".join(self.path.relative_to(root).parts)
+        return ":".join(self.path.relative_to(root).parts)
 
     def count(self, column: str) -> int:
         return int(self.row.get(column) or 0)

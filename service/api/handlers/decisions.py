@@ -6,6 +6,7 @@ from aiohttp import web
 
 from service.api.handlers.runs import run_selector, wait_for_run
 from service.api.http.authentication import get_caller
+from service.api.http.long_polling import requested_wait_s
 from service.api.http.mutations import mutate
 from service.api.http.parsing import parse_body, parse_query
 from service.api.http.responses import compact, reply_json, reply_page
@@ -27,8 +28,9 @@ _DECISIONS: Final = ids("dec")
 
 async def create_decision(request: web.Request) -> web.Response:
     """Apply a gate, or an inline policy, to a run. With `wait`, wait until the run is complete."""
-    selector, body = run_selector(request), await parse_body(request, DecisionRequest)
-    await wait_for_run(request, selector)
+    selector, wait_s = run_selector(request), requested_wait_s(request)
+    body = await parse_body(request, DecisionRequest)
+    await wait_for_run(request, selector, wait_s)
     if body.gate is not None and body.policy is None:
         return await _decide(request, selector, body.gate)
     if body.policy is not None and body.gate is None:

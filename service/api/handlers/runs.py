@@ -45,7 +45,7 @@ async def list_runs(request: web.Request) -> web.Response:
 async def get_run(request: web.Request) -> web.Response:
     """Get one run. With `wait`, respond when the run is complete or the time is over."""
     selector = run_selector(request)
-    text = await wait_for_run(request, selector)
+    text = await wait_for_run(request, selector, requested_wait_s(request))
     if text is None:
         raise run_not_found(selector.run_id)
     return reply_with_etag(text)
@@ -110,9 +110,8 @@ def run_not_found(run_id: str) -> NotFound:
     return NotFound(f"run {replace_unstorable(run_id[:100])!r} not found")
 
 
-async def wait_for_run(request: web.Request, selector: RunSelector) -> str | None:
-    """Return the run as JSON when it is complete or the requested time to wait is over. None if it doesn't exist."""
-    wait_s = requested_wait_s(request)
+async def wait_for_run(request: web.Request, selector: RunSelector, wait_s: int) -> str | None:
+    """Return the run as JSON when it is complete or the time to wait is over. None if it doesn't exist."""
     text = await _find(request, selector)
     if wait_s and not (text and orjson.loads(text)["complete"]):
         await wait_until_finished(request, request.app[RESOURCES].run_watch, selector, wait_s)
