@@ -245,6 +245,15 @@ CREATE INDEX quarantines_by_case ON quarantines (org_id, case_key) WHERE case_ke
 CREATE INDEX quarantines_open ON quarantines (org_id, project_id, expires_at) WHERE ended_at IS NULL;
 CREATE INDEX quarantines_expiring ON quarantines (expires_at) WHERE ended_at IS NULL AND NOT is_expiry_published;
 
+-- Tickets of failure groups. A ticket outlives the failures of its group, and applies to later ones.
+CREATE TABLE failure_tickets (
+    org_id      int NOT NULL REFERENCES organizations,
+    fingerprint bigint NOT NULL,             -- of the group, which contains the project
+    ticket_url  text NOT NULL,
+    updated_at  timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (org_id, fingerprint)
+);
+
 -- Gates. A deleted gate keeps its row, so that its version never restarts.
 CREATE TABLE gates (
     org_id     int NOT NULL REFERENCES organizations,
@@ -672,6 +681,7 @@ ALTER TABLE runs           ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cases          ENABLE ROW LEVEL SECURITY;
 ALTER TABLE projects       ENABLE ROW LEVEL SECURITY;
 ALTER TABLE quarantines    ENABLE ROW LEVEL SECURITY;
+ALTER TABLE failure_tickets ENABLE ROW LEVEL SECURITY;
 ALTER TABLE gates          ENABLE ROW LEVEL SECURITY;
 ALTER TABLE decisions      ENABLE ROW LEVEL SECURITY;
 ALTER TABLE results        ENABLE ROW LEVEL SECURITY;
@@ -694,6 +704,7 @@ CREATE POLICY same_organization ON runs           TO results_api USING (org_id =
 CREATE POLICY same_organization ON cases          TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON projects       TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON quarantines    TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON failure_tickets TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON gates          TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON decisions      TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON results        TO results_api USING (org_id = current_org());
@@ -717,6 +728,8 @@ GRANT SELECT, UPDATE (default_branch) ON projects TO results_api;
 GRANT SELECT, INSERT, DELETE ON projects TO results_worker;
 GRANT SELECT, INSERT, UPDATE ON quarantines TO results_api;
 GRANT SELECT, UPDATE, DELETE ON quarantines TO results_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON failure_tickets TO results_api;
+GRANT SELECT, DELETE ON failure_tickets TO results_worker; -- the deletion of an organization
 GRANT SELECT, INSERT, UPDATE ON gates TO results_api;
 GRANT SELECT, INSERT, UPDATE (decision, waiver) ON decisions TO results_api;
 GRANT SELECT, DELETE ON gates, decisions TO results_worker; -- the deletion of an organization

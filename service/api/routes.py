@@ -14,6 +14,7 @@ from service.api.handlers import (
     documentation,
     events,
     exports,
+    failures,
     gates,
     health,
     keys,
@@ -37,6 +38,7 @@ from service.contracts import responses as out
 from service.contracts import webhooks as webhook_contracts
 from service.contracts.comparison import ComparisonQuery, RunComparison
 from service.contracts.exports import ExportRequest
+from service.contracts.failures import FailureGroupDetail, FailurePatch, FailureQuery, RankedFailureGroups
 from service.contracts.gates import Decision, DecisionQuery, DecisionRequest, GateIn, GateOut, WaiverIn
 from service.contracts.keys import KeyRequest
 from service.contracts.projects import ProjectPatch
@@ -133,6 +135,20 @@ _PROJECT_ROUTES: Final = (
     Route("PATCH", "/projects/{project_id}", projects.update_project, "projects:manage", Operation(
         "update_project", "Update the default branch of a project", {200: out.Project}, body=ProjectPatch,
         errors=("not_found",),
+    )),
+)  # fmt: skip
+_FAILURE_ROUTES: Final = (
+    Route("GET", "/failures", failures.list_failures, "results:read", Operation(
+        "list_failures", "Rank the failure groups of a project or run", {200: RankedFailureGroups}, FailureQuery,
+        description="A failure group is the failures of a project that differ only in values such as numbers and IDs."
+        " The list has no further pages.",
+    )),
+    Route("GET", "/failures/{id}", failures.get_failure, "results:read", Operation(
+        "get_failure", "Get a failure group", with_etag(FailureGroupDetail), errors=("not_found",),
+    )),
+    Route("PATCH", "/failures/{id}", failures.update_failure, "quarantines:manage", Operation(
+        "update_failure", "Set or remove the ticket of a failure group", {200: FailureGroupDetail}, body=FailurePatch,
+        errors=("not_found",), description="The ticket also applies to later failures of the group.",
     )),
 )  # fmt: skip
 _QUARANTINE_ROUTES: Final = (
@@ -286,7 +302,7 @@ _KEY_ROUTES: Final = (
 )  # fmt: skip
 V1: Final = (
     *_RESULT_ROUTES, *_EXPORT_ROUTES, *_RUN_ROUTES, *_CASE_ROUTES, *_PROJECT_ROUTES, *_EVENT_ROUTES, *_WEBHOOK_ROUTES,
-    *_KEY_ROUTES, *_QUARANTINE_ROUTES, *_GATE_ROUTES,
+    *_KEY_ROUTES, *_QUARANTINE_ROUTES, *_GATE_ROUTES, *_FAILURE_ROUTES,
 )  # fmt: skip
 PUBLIC: Final = (
     Route("GET", "/healthz", health.get_health, None, Operation(

@@ -29,9 +29,10 @@ from service.domain.results import MAX_DURATION_MS
 from service.domain.statuses import RESULT_STATUSES, RUN_STATUSES
 from service.domain.variants import check_pair
 
-FilteredList = Literal["runs", "results", "history", "exports"]
+FilteredList = Literal["runs", "results", "history", "exports", "failures"]
 
-_EVERY_LIST: Final[tuple[FilteredList, ...]] = get_args(FilteredList)
+_ALL: Final[tuple[FilteredList, ...]] = get_args(FilteredList)
+_EVERY_LIST: Final[tuple[FilteredList, ...]] = ("runs", "results", "history", "exports")
 _OF_RESULTS: Final[tuple[FilteredList, ...]] = ("results", "history", "exports")
 _WITHOUT_HISTORY: Final[tuple[FilteredList, ...]] = ("runs", "results", "exports")
 _RESULTS_AND_EXPORTS: Final[tuple[FilteredList, ...]] = ("results", "exports")
@@ -110,16 +111,17 @@ class RunFilter:
         tuple[str, ...], FilterParameter("status", StatusType(RUN_STATUSES), _REPEAT, ("runs",), repeatable=True)
     ] = ()
     from_ms: Annotated[
-        int | None, FilterParameter("from", TimeType(), "Earliest completion time of the run (inclusive)", _EVERY_LIST)
+        int | None, FilterParameter("from", TimeType(), "Earliest completion time of the run (inclusive)", _ALL)
     ] = None
     to_ms: Annotated[
-        int | None, FilterParameter("to", TimeType(), "Latest completion time of the run (exclusive)", _EVERY_LIST)
+        int | None, FilterParameter("to", TimeType(), "Latest completion time of the run (exclusive)", _ALL)
     ] = None
     project_id: Annotated[
-        str | None, FilterParameter("project_id", TextType(), "Project", _WITHOUT_HISTORY, option_name="project")
+        str | None,
+        FilterParameter("project_id", TextType(), "Project", (*_WITHOUT_HISTORY, "failures"), option_name="project"),
     ] = None
     environment: Annotated[str | None, FilterParameter("environment", TextType(), "Environment", _EVERY_LIST)] = None
-    branch: Annotated[str | None, FilterParameter("branch", TextType(400), "Branch", _EVERY_LIST)] = None
+    branch: Annotated[str | None, FilterParameter("branch", TextType(400), "Branch", _ALL)] = None
     commit_sha: Annotated[
         str | None, FilterParameter("commit_sha", CommitType(), _COMMIT, _WITHOUT_HISTORY, option_name="commit")
     ] = None
@@ -158,7 +160,9 @@ class ResultFilter(RunFilter):
     statuses: Annotated[
         tuple[str, ...], FilterParameter("status", StatusType(RESULT_STATUSES), _REPEAT, _OF_RESULTS, repeatable=True)
     ] = ()
-    run_id: Annotated[str | None, FilterParameter("run_id", TextType(), "Run", _RESULTS_AND_EXPORTS)] = None
+    run_id: Annotated[str | None, FilterParameter("run_id", TextType(), "Run", (*_RESULTS_AND_EXPORTS, "failures"))] = (
+        None
+    )
     case_key: Annotated[
         CaseKey | None, FilterParameter("case", CaseType(), "Case, by its ID case_…", _RESULTS_AND_EXPORTS)
     ] = None

@@ -67,7 +67,7 @@ def test_conditional_and_range_requests_are_described() -> None:
     quarantines = {"get_quarantine", "list_quarantines"}
     client = {"download_client", "get_client_sha256"}
     tagged = (
-        {"get_run", "get_result", "get_result_unprefixed", "get_case", "get_project", "get_export"}
+        {"get_run", "get_result", "get_result_unprefixed", "get_case", "get_project", "get_export", "get_failure"}
         | quarantines
         | files
         | client
@@ -98,7 +98,7 @@ def assert_described(path: str, method: str, status: int, body: Any) -> None:
 QUARANTINE = {"project_id": "shop", "name": "pays*", "reason": "issue 7"}
 POLICY = {"policy": {"max_failures": 0}}
 BODIES = {"webhooks": {"enabled": True}, "quarantines": {"reason": "x"}, "projects": {"default_branch": "main"},
-          "decisions": {"reason": "x"}, "runs": {"gate": "a.png"}}  # fmt: skip
+          "decisions": {"reason": "x"}, "runs": {"gate": "a.png"}, "failures": {"ticket_url": None}}  # fmt: skip
 SPECIAL = {"Location", "Link", "Retry-After", "ETag", "Idempotent-Replayed"}
 
 
@@ -128,6 +128,7 @@ async def decide(api: Api) -> Any:
 async def test_responses_of_reads_match_their_schemas(stored: Api) -> None:
     item = next(found for found in (await stored.get("/v1/results"))["data"] if found["status"] == "failed")
     decision = await decide(stored)
+    failure = (await stored.get("/v1/failures?project_id=shop"))["data"][0]
     for described, path in {
         "/v1/results": "/v1/results",
         "/v1/results/{id}": f"/v1/results/{item['id']}",
@@ -142,6 +143,8 @@ async def test_responses_of_reads_match_their_schemas(stored: Api) -> None:
         "/v1/gates/{name}": "/v1/gates/a.png",
         "/v1/decisions": "/v1/decisions",
         "/v1/decisions/{id}": f"/v1/decisions/{decision['id']}",
+        "/v1/failures": "/v1/failures?project_id=shop",
+        "/v1/failures/{id}": f"/v1/failures/{failure['id']}",
         "/v1/projects": "/v1/projects",
         "/v1/projects/{project_id}": "/v1/projects/shop",
         "/v1/receipts": "/v1/receipts",
@@ -225,11 +228,13 @@ async def test_every_route_returns_404_for_an_id_of_another_organization_or_proj
     export = await (await stored.send("POST", "/v1/results/export", json={"format": "csv"})).json()
     hook = await (await stored.send("POST", "/v1/webhooks", json={"url": "https://ci.example/hook"})).json()
     quarantine = await (await stored.send("POST", "/v1/quarantines", json=QUARANTINE)).json()
+    failure = (await stored.get("/v1/failures?project_id=shop"))["data"][0]["id"]
     key = (await stored.get("/v1/api-keys"))["data"][0]["id"]
     receipt = (await stored.get("/v1/receipts"))["data"][0]["id"]
     ids = {"results": item["id"], "runs": "run_1", "cases": item["case"], "webhooks": hook["id"], "api-keys": key,
            "receipts": receipt, "artifacts": "art_" + item["id"][4:] + "0" * 16,
            "projects": "shop", "quarantines": quarantine["id"], "gates": "a.png",
+           "failures": failure,
            "decisions": (await decide(stored))["id"]}  # fmt: skip
     if is_same_organization:
         other_key = (await stored.make_key("admin", project_id="blog")).key

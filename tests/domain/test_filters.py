@@ -64,6 +64,7 @@ def test_every_list_has_its_filters() -> None:
         "results": of_results,
         "exports": of_results,
         "history": of_runs - {"project_id", "commit_sha", "label"},
+        "failures": {"project_id", "run_id", "branch", "from", "to"},
     }
 
 

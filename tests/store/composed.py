@@ -14,6 +14,7 @@ from service.store.postgres.composition import Statement, compose, page_by_id_st
 from service.store.queries import artifacts as read_artifacts
 from service.store.queries import cases as read_cases
 from service.store.queries import comparison as read_comparison
+from service.store.queries import failures as read_failures
 from service.store.queries import results as read_results
 from service.store.queries import runs as read_runs
 from tests.exporting import export_spec
@@ -42,6 +43,7 @@ SINGLE_ROWS = (
     "has_result",
     "complete_runs",
     "case_project",
+    "failure_project",
     "cases_of_key",
     "sortable_run",
     "cases_of_id",
@@ -93,6 +95,7 @@ def composed_lists() -> set[Statement]:
         | cases
         | comparisons()
         | decision_pages()
+        | failure_groups()
         | {read_cases.one_statement(), compose("page_of_projects")}
     )
 
@@ -106,6 +109,12 @@ def comparisons() -> set[Statement]:
         read_comparison.items_statement(),
     }
     return limited | {compose(name) for name in ("compared_run", "has_branch", "texts_of_cases", "merged_results")}
+
+
+def failure_groups() -> set[Statement]:
+    """The statements of failure groups."""
+    filters = (ResultFilter(project_id="p"), ResultFilter(project_id="p", branch="b"), ResultFilter(run_id="r"))
+    return {read_failures.list_statement(filter_) for filter_ in filters} | {read_failures.one_statement()}
 
 
 def decision_pages() -> set[Statement]:

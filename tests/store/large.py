@@ -32,9 +32,9 @@ SELECT org_id, run_key, 20 * k + substring(project_id, 2)::int, 10, -2147483648,
 FROM runs, generate_series(1, 10) k;
 
 INSERT INTO result_details (org_id, run_key, case_key, duration_ms, started_offset_ms, attempt, status, is_last_attempt,
-                            flaky, message)
+                            flaky, message, fingerprint)
 SELECT org_id, run_key, case_key, 10, -2147483648, 1, CASE WHEN flaky THEN 'f' ELSE status END, NOT flaky, flaky,
-       'expected 200 got 503'
+       'expected 200 got 503', CASE WHEN status IN ('f', 'e') THEN hashint8extended(case_key, 0) END
 FROM results WHERE status <> 'p' OR flaky;
 
 INSERT INTO decisions (org_id, decision_id, project_id, run_id, revision, gate, gate_version, policy, decision, rules,

@@ -11,7 +11,7 @@ from service.domain.filters import ResultFilter
 from service.domain.ids import CaseKey
 from service.store.postgres.composition import Statement, compose
 from service.store.queries import results as read_results
-from tests.store.composed import SINGLE_ROWS, comparisons, composed_lists, decision_pages
+from tests.store.composed import SINGLE_ROWS, comparisons, composed_lists, decision_pages, failure_groups
 from tests.store.large import plan_nodes
 
 EMPTY = {f"artifacts_2026_{month:02}" for month in range(1, 6)}
@@ -42,7 +42,7 @@ VALUES: dict[str, object] = {
     "after_key": 0, "artifact_key": 0, "after_suite": 0, "after_case": 0, "runs": 50,
     "baseline_key": UUID("019c8a5a-0000-0000-0000-000000000001"), "run_keys": ["019c8a5a-0000-0000-0000-000000000000"],
     "case_keys": ["41", "61"], "pairs": ["p-"], "ranks": ["5"], "after_rank": 0,
-    "before": "dec_g", "gate": "gate 1", "decision": "passed",
+    "fingerprint": 7, "before": "dec_g", "gate": "gate 1", "decision": "passed",
     "after": "", "only": "p1", "org_ids": ["1"], "run_ids": ["run_1"], "project_ids": ["p1"],
 }  # fmt: skip
 
@@ -97,6 +97,26 @@ async def test_comparison_reads_ranges_of_indexes(connection: Any) -> None:
         for mode in MODES:
             nodes = await explain(connection, statement, mode)
             assert any(re.fullmatch(index, str(node.get("Index Name"))) for node in nodes), (mode, name)
+
+
+async def test_failure_groups_read_ranges_of_indexes(connection: Any) -> None:
+    for name, index in {
+        "failing_runs_of_run": "runs_run_id_unique",
+        "failing_runs_of_branch": "runs_by_project_and_branch",
+        "failing_runs_of_project": "runs_with_failed",
+        "one_failure_group": r"result_details_2026_0\d_org_id_fingerprint_run_key_idx",
+    }.items():
+        statement = next(statement for statement in failure_groups() if statement.name.endswith(name))
+        for mode in MODES:
+            nodes = await explain(connection, statement, mode)
+            indexes = {str(node.get("Index Name")) for node in nodes}
+            assert any(re.fullmatch(index, found) for found in indexes), (mode, name)
+            assert any(
+                re.fullmatch(r"result_details_2026_0\d_org_id_fingerprint_run_key_idx", found) for found in indexes
+            )
+            if name != "one_failure_group":
+                pattern = r"result_details_2026_0\d_org_id_status_run_key_case_key_idx"
+                assert any(re.fullmatch(pattern, found) for found in indexes), (mode, name)
 
 
 async def test_the_best_index_drives_the_list_of_decisions(connection: Any) -> None:

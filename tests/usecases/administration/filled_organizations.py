@@ -26,6 +26,7 @@ INSERT INTO idempotency_keys (org_id, api_key_id, method, path_sha256, key, requ
 INSERT INTO quarantines (org_id, quarantine_id, project_id, name, reason, expires_at, created_by)
     VALUES ($1, 'qua_1', 'shop', '*', 'unstable', now(), 'key_1');
 INSERT INTO gates (org_id, name, policy) VALUES ($1, 'release', '{}');
+INSERT INTO failure_tickets (org_id, fingerprint, ticket_url) VALUES ($1, 7, 'https://t/7');
 INSERT INTO decisions (org_id, decision_id, project_id, run_id, revision, gate, gate_version, policy, decision, rules,
                        failures, digest)
     VALUES ($1, 'dec_1', 'shop', 'run_1', 1, 'release', 1, '{}', 'passed', '[]', '{}', '')

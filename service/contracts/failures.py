@@ -1,0 +1,63 @@
+"""Queries, requests, and responses of failure groups."""
+
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, StringConstraints, with_config
+from typing_extensions import TypedDict
+
+from service.contracts.quarantines import TicketUrl
+from service.contracts.queries import DEFAULT_LIMIT, Integer, Query, ResultFilters, with_filters
+from service.contracts.responses import Page, Time
+
+_closed = with_config(ConfigDict(extra="forbid"))
+
+
+@with_filters("failures")
+class FailureQuery(ResultFilters):
+    """The ranked list of failure groups. `run_id` or a project is required."""
+
+    limit: Annotated[Integer, Field(ge=1, le=100, description="Maximum number of items")] = DEFAULT_LIMIT
+
+
+class FailurePatch(Query):
+    """The ticket of a failure group. It also applies to later failures of the group."""
+
+    ticket_url: Annotated[TicketUrl | None, Field(description="Null removes the ticket")]
+
+
+@_closed
+class FailureGroup(TypedDict):
+    """The failing results of a project whose last attempts failed in the same way.
+
+    Their failures have the same type and differ only in values of the message such as numbers, IDs, times, temporary
+    paths, and hosts. If little other text remains, results of different suites are different groups.
+    """
+
+    id: Annotated[str, StringConstraints(pattern=r"^fp1_[0-9a-f]{16}$")]
+    project_id: str
+    type: str | None
+    message: Annotated[str | None, Field(description="First informative line of the newest failure")]
+    results: Annotated[int, Field(description="Failing results in the range")]
+    cases: Annotated[int, Field(description="Cases with these results")]
+    runs: Annotated[int, Field(description="Runs with these results")]
+    first_seen: Annotated[Time, Field(description="Completion of the oldest stored run with such a failure")]
+    last_seen: Annotated[Time, Field(description="Completion of the newest stored run with such a failure")]
+    example_result_id: Annotated[str, Field(description="The newest of these results")]
+    ticket_url: str | None
+
+
+@_closed
+class FailureGroupDetail(FailureGroup):
+    """One failure group. Its range is that of all stored results."""
+
+    truncated: Annotated[bool, Field(description="There are more than 20,000 results. Only the newest ones count")]
+
+
+@_closed
+class RankedFailureGroups(Page[FailureGroup]):
+    """Failure groups, most results first."""
+
+    truncated: Annotated[
+        bool,
+        Field(description="The range has more than 2,000 runs or 20,000 failing results. Only the newest ones count"),
+    ]

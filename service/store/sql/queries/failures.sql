@@ -1,0 +1,127 @@
+-- Failure groups: the failing results of a project with the same fingerprint, as fragments (see results.sql).
+
+-- name: ranked_failure_groups  (of the newest runs within the budgets; one run or row more shows that a budget ended)
+WITH candidate_run AS MATERIALIZED (
+    SELECT run.run_key, row_number() OVER (ORDER BY run.run_key DESC)::int AS run_no FROM (
+        {failing_runs}
+    ) run
+), failure AS MATERIALIZED (
+    SELECT *, row_number() OVER ()::int AS failure_no FROM (
+        SELECT run.run_key, run.run_no, failure.case_key, failure.fingerprint
+        FROM (SELECT * FROM candidate_run WHERE run_no <= {run_budget} ORDER BY run_no OFFSET 0) run
+        CROSS JOIN LATERAL (
+            SELECT d.case_key, d.fingerprint
+            FROM unnest(ARRAY['f', 'e']::"char"[]) AS failing (status) CROSS JOIN LATERAL (
+                SELECT d.case_key, d.fingerprint FROM result_details d
+                WHERE d.org_id = :org_id AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
+                  AND d.run_key = run.run_key
+                ORDER BY d.case_key LIMIT {row_budget} + 1
+            ) d
+        ) failure
+        LIMIT {row_budget} + 1
+    ) failure
+), failure_group AS MATERIALIZED (
+    SELECT fingerprint, count(*)::int AS results, count(DISTINCT case_key)::int AS cases, count(DISTINCT run_no)::int AS runs,
+           min(failure_no) AS newest
+    FROM failure WHERE failure_no <= {row_budget} AND fingerprint IS NOT NULL
+    GROUP BY fingerprint ORDER BY results DESC, runs DESC, newest LIMIT :page::int
+)
+SELECT coalesce(json_agg(item ORDER BY item.results DESC, item.runs DESC, newest), '[]')::text AS data,
+       (SELECT count(*) > {run_budget} FROM candidate_run) OR (SELECT count(*) > {row_budget} FROM failure) AS truncated
+FROM failure_group failures JOIN failure example ON example.failure_no = failures.newest
+CROSS JOIN LATERAL (
+    {failure_group_fields}
+) item
+
+-- name: failing_runs_of_run
+SELECT run_key FROM runs
+WHERE org_id = :org_id AND run_id = :run_id AND (:project_id::text IS NULL OR project_id = :project_id)
+  AND (:branch::text IS NULL OR branch = :branch) AND run_key BETWEEN :first_key AND :before_run
+
+-- name: failing_runs_of_branch
+SELECT run_key FROM (
+    SELECT run_key FROM runs
+    WHERE org_id = :org_id AND project_id = :project_id AND branch = :branch AND run_key BETWEEN :first_key AND :before_run
+    ORDER BY run_key DESC LIMIT {run_budget} + 1
+) newest
+
+-- name: failing_runs_of_project  (from the indexes of runs with failed results, and of those with errors)
+SELECT run_key FROM (
+    (SELECT run_key FROM runs
+     WHERE org_id = :org_id AND project_id = :project_id AND failed > 0 AND run_key BETWEEN :first_key AND :before_run
+     ORDER BY run_key DESC LIMIT {run_budget} + 1)
+    UNION
+    (SELECT run_key FROM runs
+     WHERE org_id = :org_id AND project_id = :project_id AND error > 0 AND run_key BETWEEN :first_key AND :before_run
+     ORDER BY run_key DESC LIMIT {run_budget} + 1)
+) failing
+ORDER BY run_key DESC LIMIT {run_budget} + 1
+
+-- name: one_failure_group
+WITH failure AS MATERIALIZED (
+    SELECT d.run_key, d.case_key FROM result_details d
+    WHERE d.org_id = :org_id AND d.fingerprint = :fingerprint AND d.is_last_attempt AND d.status <> 'p'
+    ORDER BY d.run_key DESC LIMIT {row_budget} + 1
+)
+SELECT row_to_json(object)::text
+FROM (SELECT run_key, case_key FROM failure LIMIT 1) example
+CROSS JOIN LATERAL (
+    SELECT :fingerprint::bigint AS fingerprint, least(count(*), {row_budget})::int AS results,
+           count(DISTINCT case_key)::int AS cases, count(DISTINCT run_key)::int AS runs, count(*) > {row_budget} AS truncated
+    FROM failure
+) failures
+CROSS JOIN LATERAL (
+    {failure_group_fields}
+) item
+CROSS JOIN LATERAL (SELECT item.*, failures.truncated) object
+WHERE :project_id::text IS NULL OR item.project_id = :project_id
+
+-- name: failure_project  (the project of a group, if it is the given one)
+SELECT run.project_id
+FROM (
+    SELECT d.run_key FROM result_details d
+    WHERE d.org_id = :org_id AND d.fingerprint = :fingerprint AND d.is_last_attempt AND d.status <> 'p'
+    ORDER BY d.run_key DESC LIMIT 1
+) newest
+CROSS JOIN LATERAL (
+    SELECT r.project_id FROM runs r WHERE r.org_id = :org_id AND r.run_key = newest.run_key LIMIT 1
+) run
+WHERE :project_id::text IS NULL OR run.project_id = :project_id
+
+-- name: failure_group_fields  (the public failure group, for the group `failures` and its newest failure `example`)
+SELECT 'fp1_' || lpad(to_hex(failures.fingerprint), 16, '0') AS id, run.project_id, detail.type,
+       detail.summary AS message, failures.results, failures.cases, failures.runs,
+       rfc3339(oldest.completed_at) AS first_seen, rfc3339(newest.completed_at) AS last_seen,
+       result_id(example.run_key, example.case_key) AS example_result_id, ticket.ticket_url
+FROM (
+    SELECT r.project_id FROM runs r WHERE r.org_id = :org_id AND r.run_key = example.run_key LIMIT 1
+) run
+CROSS JOIN LATERAL (
+    SELECT d.type, d.summary FROM result_details d
+    WHERE d.org_id = :org_id AND d.run_key = example.run_key AND d.case_key = example.case_key AND d.is_last_attempt
+    LIMIT 1
+) detail
+CROSS JOIN LATERAL (
+    SELECT r.completed_at
+    FROM (
+        SELECT d.run_key FROM result_details d
+        WHERE d.org_id = :org_id AND d.fingerprint = failures.fingerprint AND d.is_last_attempt AND d.status <> 'p'
+        ORDER BY d.run_key LIMIT 1
+    ) d CROSS JOIN LATERAL (
+        SELECT r.completed_at FROM runs r WHERE r.org_id = :org_id AND r.run_key = d.run_key LIMIT 1
+    ) r
+) oldest
+CROSS JOIN LATERAL (
+    SELECT r.completed_at
+    FROM (
+        SELECT d.run_key FROM result_details d
+        WHERE d.org_id = :org_id AND d.fingerprint = failures.fingerprint AND d.is_last_attempt AND d.status <> 'p'
+        ORDER BY d.run_key DESC LIMIT 1
+    ) d CROSS JOIN LATERAL (
+        SELECT r.completed_at FROM runs r WHERE r.org_id = :org_id AND r.run_key = d.run_key LIMIT 1
+    ) r
+) newest
+LEFT JOIN LATERAL (
+    SELECT t.ticket_url FROM failure_tickets t
+    WHERE t.org_id = :org_id AND t.fingerprint = failures.fingerprint LIMIT 1
+) ticket ON true

@@ -1,0 +1,81 @@
+-- $1 org_id
+-- $2 project_id
+-- $3 first_key
+-- $4 before_run
+-- $5 page
+
+WITH candidate_run AS MATERIALIZED (
+    SELECT run.run_key, row_number() OVER (ORDER BY run.run_key DESC)::int AS run_no FROM (
+        SELECT run_key FROM (
+            (SELECT run_key FROM runs
+             WHERE org_id = $1 AND project_id = $2 AND failed > 0 AND run_key BETWEEN $3 AND $4
+             ORDER BY run_key DESC LIMIT 2000 + 1)
+            UNION
+            (SELECT run_key FROM runs
+             WHERE org_id = $1 AND project_id = $2 AND error > 0 AND run_key BETWEEN $3 AND $4
+             ORDER BY run_key DESC LIMIT 2000 + 1)
+        ) failing
+        ORDER BY run_key DESC LIMIT 2000 + 1
+    ) run
+), failure AS MATERIALIZED (
+    SELECT *, row_number() OVER ()::int AS failure_no FROM (
+        SELECT run.run_key, run.run_no, failure.case_key, failure.fingerprint
+        FROM (SELECT * FROM candidate_run WHERE run_no <= 2000 ORDER BY run_no OFFSET 0) run
+        CROSS JOIN LATERAL (
+            SELECT d.case_key, d.fingerprint
+            FROM unnest(ARRAY['f', 'e']::"char"[]) AS failing (status) CROSS JOIN LATERAL (
+                SELECT d.case_key, d.fingerprint FROM result_details d
+                WHERE d.org_id = $1 AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
+                  AND d.run_key = run.run_key
+                ORDER BY d.case_key LIMIT 20000 + 1
+            ) d
+        ) failure
+        LIMIT 20000 + 1
+    ) failure
+), failure_group AS MATERIALIZED (
+    SELECT fingerprint, count(*)::int AS results, count(DISTINCT case_key)::int AS cases, count(DISTINCT run_no)::int AS runs,
+           min(failure_no) AS newest
+    FROM failure WHERE failure_no <= 20000 AND fingerprint IS NOT NULL
+    GROUP BY fingerprint ORDER BY results DESC, runs DESC, newest LIMIT $5::int
+)
+SELECT coalesce(json_agg(item ORDER BY item.results DESC, item.runs DESC, newest), '[]')::text AS data,
+       (SELECT count(*) > 2000 FROM candidate_run) OR (SELECT count(*) > 20000 FROM failure) AS truncated
+FROM failure_group failures JOIN failure example ON example.failure_no = failures.newest
+CROSS JOIN LATERAL (
+    SELECT 'fp1_' || lpad(to_hex(failures.fingerprint), 16, '0') AS id, run.project_id, detail.type,
+           detail.summary AS message, failures.results, failures.cases, failures.runs,
+           rfc3339(oldest.completed_at) AS first_seen, rfc3339(newest.completed_at) AS last_seen,
+           result_id(example.run_key, example.case_key) AS example_result_id, ticket.ticket_url
+    FROM (
+        SELECT r.project_id FROM runs r WHERE r.org_id = $1 AND r.run_key = example.run_key LIMIT 1
+    ) run
+    CROSS JOIN LATERAL (
+        SELECT d.type, d.summary FROM result_details d
+        WHERE d.org_id = $1 AND d.run_key = example.run_key AND d.case_key = example.case_key AND d.is_last_attempt
+        LIMIT 1
+    ) detail
+    CROSS JOIN LATERAL (
+        SELECT r.completed_at
+        FROM (
+            SELECT d.run_key FROM result_details d
+            WHERE d.org_id = $1 AND d.fingerprint = failures.fingerprint AND d.is_last_attempt AND d.status <> 'p'
+            ORDER BY d.run_key LIMIT 1
+        ) d CROSS JOIN LATERAL (
+            SELECT r.completed_at FROM runs r WHERE r.org_id = $1 AND r.run_key = d.run_key LIMIT 1
+        ) r
+    ) oldest
+    CROSS JOIN LATERAL (
+        SELECT r.completed_at
+        FROM (
+            SELECT d.run_key FROM result_details d
+            WHERE d.org_id = $1 AND d.fingerprint = failures.fingerprint AND d.is_last_attempt AND d.status <> 'p'
+            ORDER BY d.run_key DESC LIMIT 1
+        ) d CROSS JOIN LATERAL (
+            SELECT r.completed_at FROM runs r WHERE r.org_id = $1 AND r.run_key = d.run_key LIMIT 1
+        ) r
+    ) newest
+    LEFT JOIN LATERAL (
+        SELECT t.ticket_url FROM failure_tickets t
+        WHERE t.org_id = $1 AND t.fingerprint = failures.fingerprint LIMIT 1
+    ) ticket ON true
+) item;
