@@ -4,7 +4,8 @@
 
 The data are 10 M results in 20 organizations and 1 M runs in one. Limits: page 10,000 takes at most 1.2 times as long
 as the first page. The p99 of every filter and combination is at most 5 ms in PostgreSQL, without a sequential scan. The
-p99 of case statistics is at most 10 ms, and that of a comparison of 10,000 with 10,000 results is at most 50 ms.
+p99 of case statistics is at most 10 ms, and that of statistics about 20,000 runs, or of a comparison of 10,000 with
+10,000 results, is at most 50 ms.
 Requests per second are at least 0.7 of those of a bare handler with the same SQL. A list has at least 2.5 times the
 requests per second of version 0.9.0, and 0.5 of those of a bare handler that reads only the rows of results. One result
 has at least 1.5 times the requests per second of version 0.9.0.
@@ -18,8 +19,9 @@ import json
 import statistics
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 from uuid import UUID
 
 import asyncpg
@@ -30,11 +32,13 @@ from benchmarks.query_requests import measure_requests
 from benchmarks.servers import servers
 from service.domain.filters import ResultFilter, RunFilter
 from service.domain.ids import CaseKey, OrgId, RunKey
+from service.domain.stats import Grouping
 from service.store.postgres import database
 from service.store.postgres.composition import Statement
 from service.store.queries import cases as read_cases
 from service.store.queries import results as read_results
 from service.store.queries import runs as read_runs
+from service.store.queries import stats as read_stats
 from service.store.queries.filter_values import filter_values
 from tests.store.large import plan_nodes
 
@@ -211,6 +215,7 @@ async def measure_statements(url: str) -> None:
                 **{name: (page_statement(f), values(org_id, f), 5) for name, f in (FILTERS | RUN_FILTERS).items()},
                 "cases of a project": (read_cases.page_statement(of_one_suite=False), of_cases(org_id), 10),
                 "one case": (read_cases.one_statement(), of_cases(org_id), 10),
+                **{f"statistics, {name}": (*measured, 50) for name, measured in of_stats(org_id).items()},
             }
             for name, (statement, arguments, budget_ms) in statements.items():
                 line(name, *await Explained(connection, statement).times(arguments), budget_ms)
@@ -256,6 +261,19 @@ def of_cases(org_id: OrgId) -> dict[str, Any]:
         "org_id": org_id, "project_id": "p0", "suite": None, "runs": 50, "page": 20, "after_suite": -(2**63),
         "after_case": -(2**63), "case_key": CASE,
     }  # fmt: skip
+
+
+def of_stats(org_id: OrgId) -> dict[str, tuple[Statement, dict[str, Any]]]:
+    """Return the statements of statistics about the newest 20,000 runs, with their parameters."""
+    filters = {"all runs": RunFilter(), "project": RunFilter(project_id="p0")}
+    return {
+        f"{name}, by {group_by or 'time'}": (
+            read_stats.statement(filter_, group_by),
+            values(org_id, filter_) | {"length": timedelta(days=1)},
+        )
+        for name, filter_ in filters.items()
+        for group_by in (None, *get_args(Grouping))
+    }
 
 
 async def measure_pages(url: str) -> float:

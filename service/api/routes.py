@@ -25,6 +25,7 @@ from service.api.handlers import (
     reports,
     results,
     runs,
+    stats,
     webhooks,
 )
 from service.api.http.authentication import ApiHandler, require_permission
@@ -43,6 +44,7 @@ from service.contracts.gates import Decision, DecisionQuery, DecisionRequest, Ga
 from service.contracts.keys import KeyRequest
 from service.contracts.projects import ProjectPatch
 from service.contracts.quarantines import QuarantineIn, QuarantinePatch, QuarantineQuery
+from service.contracts.stats import RunStats, StatsQuery
 from service.domain.report_formats import media_types
 
 _RESULT_ROUTES: Final = (
@@ -123,6 +125,13 @@ _CASE_ROUTES: Final = (
     Route("GET", "/cases/{id}/history", cases.list_case_history, "results:read", Operation(
         "list_case_history", "List the results of a case, newest run first", page_of(out.Result),
         queries.HistoryQuery, errors=("not_found",),
+    )),
+)  # fmt: skip
+_STATS_ROUTES: Final = (
+    Route("GET", "/stats", stats.get_stats, "results:read", Operation(
+        "get_stats", "Get statistics about the runs of each hour, day, or week", {200: RunStats}, StatsQuery,
+        description="The range has at most 400 intervals. The default is the latest 30. Intervals without runs are"
+        " left out. At most the newest 20,000 runs of the range are read.",
     )),
 )  # fmt: skip
 _PROJECT_ROUTES: Final = (
@@ -301,8 +310,8 @@ _KEY_ROUTES: Final = (
     )),
 )  # fmt: skip
 V1: Final = (
-    *_RESULT_ROUTES, *_EXPORT_ROUTES, *_RUN_ROUTES, *_CASE_ROUTES, *_PROJECT_ROUTES, *_EVENT_ROUTES, *_WEBHOOK_ROUTES,
-    *_KEY_ROUTES, *_QUARANTINE_ROUTES, *_GATE_ROUTES, *_FAILURE_ROUTES,
+    *_RESULT_ROUTES, *_EXPORT_ROUTES, *_RUN_ROUTES, *_CASE_ROUTES, *_STATS_ROUTES, *_PROJECT_ROUTES, *_EVENT_ROUTES,
+    *_WEBHOOK_ROUTES, *_KEY_ROUTES, *_QUARANTINE_ROUTES, *_GATE_ROUTES, *_FAILURE_ROUTES,
 )  # fmt: skip
 PUBLIC: Final = (
     Route("GET", "/healthz", health.get_health, None, Operation(

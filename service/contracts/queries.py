@@ -1,7 +1,7 @@
 """Query parameters of the lists. The filters of runs and results are generated from service/domain/filters.py."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, TypeVar
 
@@ -99,13 +99,19 @@ class ResultFilters(Query):
 AnyQuery = TypeVar("AnyQuery", bound=Query)
 
 
-def with_filters(list_name: FilteredList, *, in_json: bool = False) -> Callable[[type[AnyQuery]], type[AnyQuery]]:
-    """Return a decorator that adds the filters of a list to a model.
+def with_filters(
+    list_name: FilteredList, *, only: Collection[str] | None = None, in_json: bool = False
+) -> Callable[[type[AnyQuery]], type[AnyQuery]]:
+    """Return a decorator that adds the filters of a list, or only those with the given names, to a model.
 
     With `in_json`, the values are JSON values instead of text, and a repeatable filter accepts one value or a list that
     isn't empty.
     """
-    fields = {parameter.name: _field(parameter, in_json=in_json) for parameter in filter_parameters(list_name)}
+    fields = {
+        parameter.name: _field(parameter, in_json=in_json)
+        for parameter in filter_parameters(list_name)
+        if only is None or parameter.name in only
+    }
 
     def add(model: type[AnyQuery]) -> type[AnyQuery]:
         return create_model(

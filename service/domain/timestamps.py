@@ -35,6 +35,11 @@ def to_ms(timestamp: datetime) -> int:
     return -((_EPOCH - timestamp) // _MS)
 
 
+def from_ms(timestamp_ms: int) -> datetime:
+    """Return the UTC time of milliseconds since 1970."""
+    return _EPOCH + timestamp_ms * _MS
+
+
 def _parse(text: str) -> datetime:
     if _DATE.fullmatch(text):
         return datetime.combine(date.fromisoformat(text), time(), _UTC)

@@ -7,6 +7,7 @@ from typing import Any
 from service.domain.exports import EXPORT_FORMATS
 from service.domain.filters import ResultFilter, RunFilter
 from service.domain.ids import CaseKey
+from service.domain.stats import Grouping
 from service.store import decisions
 from service.store.decisions import DecisionFilter
 from service.store.export_readers.plans import export_statement
@@ -17,6 +18,7 @@ from service.store.queries import comparison as read_comparison
 from service.store.queries import failures as read_failures
 from service.store.queries import results as read_results
 from service.store.queries import runs as read_runs
+from service.store.queries import stats as read_stats
 from tests.exporting import export_spec
 
 VALUES: dict[str, list[Any]] = {
@@ -74,7 +76,7 @@ def run_filters() -> Iterator[RunFilter]:
 
 
 def composed_lists() -> set[Statement]:
-    """The statements of comparisons and of the lists of results, runs, cases, projects, and decisions."""
+    """The statements of comparisons and of the lists of results, runs, cases, projects, decisions, and statistics."""
     known = (True, False)  # whether the commits of the filter are known
     results = {
         read_results.page_statement(filter_, by_commit=by_commit)
@@ -96,6 +98,7 @@ def composed_lists() -> set[Statement]:
         | comparisons()
         | decision_pages()
         | failure_groups()
+        | stats()
         | {read_cases.one_statement(), compose("page_of_projects")}
     )
 
@@ -115,6 +118,13 @@ def failure_groups() -> set[Statement]:
     """The statements of failure groups."""
     filters = (ResultFilter(project_id="p"), ResultFilter(project_id="p", branch="b"), ResultFilter(run_id="r"))
     return {read_failures.list_statement(filter_) for filter_ in filters} | {read_failures.one_statement()}
+
+
+def stats() -> set[Statement]:
+    """The statements of statistics about runs."""
+    groupings: tuple[Grouping | None, ...] = (None, "branch", "environment")
+    filters = (RunFilter(), RunFilter(project_id="shop"))
+    return {read_stats.statement(filter_, group_by) for filter_ in filters for group_by in groupings}
 
 
 def decision_pages() -> set[Statement]:

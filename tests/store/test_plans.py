@@ -11,7 +11,7 @@ from service.domain.filters import ResultFilter
 from service.domain.ids import CaseKey
 from service.store.postgres.composition import Statement, compose
 from service.store.queries import results as read_results
-from tests.store.composed import SINGLE_ROWS, comparisons, composed_lists, decision_pages, failure_groups
+from tests.store.composed import SINGLE_ROWS, comparisons, composed_lists, decision_pages, failure_groups, stats
 from tests.store.large import plan_nodes
 
 EMPTY = {f"artifacts_2026_{month:02}" for month in range(1, 6)}
@@ -41,7 +41,7 @@ VALUES: dict[str, object] = {
     "case_key": 41, "case_id": "tc_1", "suite": "suite 1", "link_base": "http://x", "after_run_level": False,
     "after_key": 0, "artifact_key": 0, "after_suite": 0, "after_case": 0, "runs": 50,
     "baseline_key": UUID("019c8a5a-0000-0000-0000-000000000001"), "run_keys": ["019c8a5a-0000-0000-0000-000000000000"],
-    "case_keys": ["41", "61"], "pairs": ["p-"], "ranks": ["5"], "after_rank": 0,
+    "case_keys": ["41", "61"], "pairs": ["p-"], "ranks": ["5"], "after_rank": 0, "length": "1 day",
     "fingerprint": 7, "before": "dec_g", "gate": "gate 1", "decision": "passed",
     "after": "", "only": "p1", "org_ids": ["1"], "run_ids": ["run_1"], "project_ids": ["p1"],
 }  # fmt: skip
@@ -117,6 +117,14 @@ async def test_failure_groups_read_ranges_of_indexes(connection: Any) -> None:
             if name != "one_failure_group":
                 pattern = r"result_details_2026_0\d_org_id_status_run_key_case_key_idx"
                 assert any(re.fullmatch(pattern, found) for found in indexes), (mode, name)
+
+
+async def test_statistics_about_runs_read_one_range_of_an_index(connection: Any) -> None:
+    for mode in MODES:
+        for statement in stats():
+            scans = [node for node in await explain(connection, statement, mode) if "Relation Name" in node]
+            index = "runs_by_project" if "driver_project" in statement.name else "runs_pkey"
+            assert [(node["Relation Name"], node["Index Name"]) for node in scans] == [("runs", index)], mode
 
 
 async def test_the_best_index_drives_the_list_of_decisions(connection: Any) -> None:

@@ -1,0 +1,52 @@
+-- Statistics about runs, as fragments (see results.sql).
+
+-- name: stats  (of the newest {max_runs} runs in the range; {run_budget} is one more, which shows that the range has more)
+WITH examined AS MATERIALIZED (
+    SELECT r.run_key, {grouping} AS name, r.status, r.passed, r.failed, r.error, r.skipped, r.canceled, r.flaky,
+           r.duration_ms, r.completed_at, row_number() OVER () AS row_no
+    FROM (
+        {candidates}
+    ) r
+), newest AS (
+    SELECT * FROM examined WHERE row_no <= {max_runs}
+), ranked AS (
+    SELECT name, row_number() OVER (ORDER BY count(*) DESC, name COLLATE "C") AS rank, count(*) OVER () AS group_count
+    FROM newest GROUP BY name
+), groups AS MATERIALIZED (  -- group_no 0: the groups that have the fewest runs, together
+    SELECT name, CASE WHEN group_count <= {max_groups} OR rank < {max_groups} THEN rank ELSE 0 END AS group_no FROM ranked
+), buckets AS (
+    -- 0001-01-01 is a Monday: FIRST_MONDAY_MS in service/domain/stats.py
+    SELECT date_bin(:length::interval, completed_at, timestamptz '0001-01-01 00:00:00Z') AS start, group_no,
+           count(*) AS runs, count(*) FILTER (WHERE status IN ('f', 'e')) AS failed_runs, sum(passed) AS passed,
+           sum(failed) AS failed, sum(error) AS error, sum(skipped) AS skipped, sum(canceled) AS canceled,
+           sum(flaky) AS flaky, percentile_disc('{0.5,0.95}'::float8[]) WITHIN GROUP (ORDER BY duration_ms) AS durations
+    FROM newest JOIN groups USING (name)
+    GROUP BY start, group_no
+), items AS (
+    SELECT b.start, g.name, row_to_json(item) AS item
+    FROM buckets b LEFT JOIN groups g ON g.group_no = b.group_no AND g.group_no > 0
+    CROSS JOIN LATERAL (
+        SELECT rfc3339(b.start) AS start, {group_name} AS group, b.runs, b.failed_runs, b.passed, b.failed, b.error,
+               b.skipped, b.canceled, b.flaky,
+               b.passed::float8 / nullif(b.passed + b.failed + b.error, 0) AS pass_rate,
+               b.durations[1] AS duration_p50_ms, b.durations[2] AS duration_p95_ms
+    ) item
+)
+SELECT '[' || coalesce((SELECT string_agg(item::text, ',' ORDER BY start, name COLLATE "C" NULLS LAST) FROM items), '') || ']' AS data,
+       (SELECT completed_at FROM examined WHERE row_no = {max_runs} AND EXISTS (SELECT 1 FROM examined WHERE row_no > {max_runs}))
+           AS read_from
+
+-- name: grouping_none
+''
+
+-- name: grouping_branch
+coalesce(r.branch, '')
+
+-- name: grouping_environment
+coalesce(r.environment, '')
+
+-- name: group_none
+null
+
+-- name: group_named
+g.name
