@@ -7,7 +7,7 @@ from aiohttp import web
 
 from service.api.handlers.documentation import DOCUMENT
 from service.api.http.middleware import add_headers, handle_request
-from service.api.openapi import document
+from service.api.openapi.document import document
 from service.api.routes import add_routes
 from service.api.server.resources import RESOURCES, open_resources
 from service.settings import Settings

@@ -1,6 +1,6 @@
 """The types of the route table: one Route per method and path, with the Operation that OpenAPI describes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel
@@ -20,8 +20,9 @@ class Operation:
     `operation_id` is verb_noun and never changes, because generated clients use it as the name of a function.
     `responses` maps a status to a model, to a media type for other content, or to None for no content. An operation
     with a 304 response has an ETag and accepts If-None-Match; one with a 206 response accepts Range.
-    `body` is the model of a JSON body; `media_types` are those of any other body. `errors` are the error codes in
-    addition to those of every operation. `has_location` means that the 202 response has a Location header.
+    `body` is the model of a JSON body. `media_types` are those of an uploaded file, and `form_files` are the fields of
+    a form with uploaded files and their descriptions. `errors` are the error codes in addition to those of every
+    operation. `has_location` means that the 202 response has a Location header.
     """
 
     operation_id: str
@@ -30,6 +31,7 @@ class Operation:
     query: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
     media_types: tuple[str, ...] = ()
+    form_files: dict[str, str] = field(default_factory=dict)
     errors: tuple[ErrorCode, ...] = ()
     has_location: bool = False
     description: str = ""

@@ -30,7 +30,6 @@ from service.api.handlers import (
 )
 from service.api.http.authentication import ApiHandler, require_permission
 from service.api.http.parsing import reject_query
-from service.api.http.uploads import MULTIPART
 from service.api.operations import BINARY, Operation, Route, file_download, page_of, with_etag
 from service.api.server.connections import handle_expect
 from service.contracts import queries
@@ -100,11 +99,12 @@ _RUN_ROUTES: Final = (
     )),
     Route("POST", "/runs/{run_id}/report", reports.upload_report, "reports:create", Operation(
         "upload_report", "Upload a report of a run", {202: out.Receipt}, report_contracts.ReportQuery,
-        media_types=(*media_types(), MULTIPART),
+        media_types=(*media_types(), BINARY), form_files=reports.FORM_FILES,
         errors=("too_large", "unsupported_media_type"), has_location=True,
         description="The service processes the report asynchronously. The receipt shows the outcome. All reports of a"
         " form are one upload with one receipt. A file is a report if it is in the field `report`, or if it is in"
-        " another field than `attachment` and has the content of a report.",
+        " another field than `attachment` and has the content of a report. With the media type"
+        " `application/octet-stream`, the content determines the format.",
     )),
     Route("GET", "/receipts", receipts.list_receipts, "reports:create", Operation(
         "list_receipts", "List receipts, newest first", page_of(out.Receipt), report_contracts.ReceiptQuery,
@@ -316,6 +316,7 @@ V1: Final = (
 PUBLIC: Final = (
     Route("GET", "/healthz", health.get_health, None, Operation(
         "get_health", "Check that the process responds", {200: out.Health},
+        description="Checks no other component, so that an outage of the database restarts no process.",
     )),
     Route("GET", "/readyz", health.get_readiness, None, Operation(
         "get_readiness", "Check whether the service is ready for queries", {200: out.Readiness, 503: out.Readiness},
@@ -328,12 +329,15 @@ PUBLIC: Final = (
     )),
     Route("GET", "/openapi.json", documentation.get_openapi_document, None, Operation(
         "get_openapi_document", "Get this OpenAPI document", {200: dict[str, Any]},
+        description="OpenAPI 3.1, for generators of clients.",
     )),
     Route("GET", "/docs", documentation.get_documentation_page, None, Operation(
         "get_documentation_page", "Get the API reference as a web page", {200: "text/html"},
+        description="Sends requests from the browser with an API key that you enter.",
     )),
     Route("GET", "/docs/{name}", documentation.get_documentation_asset, None, Operation(
         "get_documentation_asset", "Get an asset of the API reference", {200: BINARY}, errors=("not_found",),
+        description="A script, a style sheet, or an icon.",
     )),
     Route("GET", "/client.pyz", client_files.download_client, None, Operation(
         "download_client", "Download the command line for CI jobs", with_etag(BINARY), errors=("not_found",),

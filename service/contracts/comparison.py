@@ -6,7 +6,7 @@ from pydantic import AfterValidator, ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
 from service.contracts.queries import PageQuery
-from service.contracts.responses import Page, Result, Time
+from service.contracts.responses import PagePosition, Result, Time
 from service.domain.comparison import LISTED_CHANGES, BaselineChoice, Change, parse_baseline
 from service.domain.statuses import ResultStatus
 
@@ -100,9 +100,10 @@ class ComparisonItem(Result):
 
 
 @_closed
-class RunComparison(Page[ComparisonItem]):
+class RunComparison(PagePosition):
     """The changes of a run, in the order new, flaky, known, quarantined, fixed, added, removed, unchanged."""
 
+    data: list[ComparisonItem]
     run_id: str
     revision: int
     baseline: Annotated[Baseline | None, Field(description="Null if no earlier run can be compared with")]

@@ -6,8 +6,8 @@ from pydantic import ConfigDict, Field, StringConstraints, with_config
 from typing_extensions import TypedDict
 
 from service.contracts.quarantines import TicketUrl
-from service.contracts.queries import DEFAULT_LIMIT, Integer, Query, ResultFilters, with_filters
-from service.contracts.responses import Page, Time
+from service.contracts.queries import DEFAULT_LIMIT, DIGITS, Query, ResultFilters, with_filters
+from service.contracts.responses import PagePosition, Time
 
 _closed = with_config(ConfigDict(extra="forbid"))
 
@@ -16,7 +16,7 @@ _closed = with_config(ConfigDict(extra="forbid"))
 class FailureQuery(ResultFilters):
     """The ranked list of failure groups. `run_id` or a project is required."""
 
-    limit: Annotated[Integer, Field(ge=1, le=100, description="Maximum number of items")] = DEFAULT_LIMIT
+    limit: Annotated[int, Field(ge=1, le=100, description="Maximum number of items"), DIGITS] = DEFAULT_LIMIT
 
 
 class FailurePatch(Query):
@@ -54,9 +54,10 @@ class FailureGroupDetail(FailureGroup):
 
 
 @_closed
-class RankedFailureGroups(Page[FailureGroup]):
+class RankedFailureGroups(PagePosition):
     """Failure groups, most results first."""
 
+    data: list[FailureGroup]
     truncated: Annotated[
         bool,
         Field(description="The range has more than 2,000 runs or 20,000 failing results. Only the newest ones count"),

@@ -53,7 +53,8 @@ BranchName = Annotated[str, StringConstraints(min_length=1, max_length=400, patt
 SuiteName = Annotated[str, StringConstraints(max_length=1_000, pattern=NO_NUL)]
 EventPosition = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=ID)]
 AnyEventType = EventType | Literal["webhook.test"]
-Integer = Annotated[int, BeforeValidator(_digits)]
+# The last item of the annotation of an integer. Limits before it become `minimum` and `maximum` in OpenAPI.
+DIGITS: Final = BeforeValidator(_digits)
 # The handler of the list validates the cursor.
 _ANY_CURSOR: Final = {"minLength": 1, "maxLength": 1_100, "pattern": "^[A-Za-z0-9_-]+$"}
 Cursor = Annotated[str, Field(json_schema_extra=_ANY_CURSOR)]
@@ -70,14 +71,14 @@ class Query(BaseModel):
 class PageQuery(Query):
     """A page of a list."""
 
-    limit: Annotated[Integer, Field(ge=1, le=MAX_LIMIT, description="Maximum number of items")] = DEFAULT_LIMIT
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT, description="Maximum number of items"), DIGITS] = DEFAULT_LIMIT
     starting_after: Annotated[Cursor | None, Field(description=_NEXT_PAGE)] = None
 
 
 class WaitQuery(Query):
     """A request for one object, with the maximum time to wait until it is finished."""
 
-    wait: Annotated[Integer, Field(ge=0, le=LONGEST_WAIT_S, description="Maximum number of seconds to wait")] = 0
+    wait: Annotated[int, Field(ge=0, le=LONGEST_WAIT_S, description="Maximum number of seconds to wait"), DIGITS] = 0
 
 
 class RunFilters(Query):
@@ -192,7 +193,7 @@ class StreamQuery(EventFilters):
     """The live stream."""
 
 
-RunCount = Annotated[Integer, Field(ge=1, le=200, description="Number of newest runs in the statistics")]
+RunCount = Annotated[int, Field(ge=1, le=200, description="Number of newest runs in the statistics"), DIGITS]
 
 
 class CaseQuery(Query):
@@ -206,5 +207,5 @@ class CasesQuery(CaseQuery):
 
     project_id: Annotated[Name | None, Field(description="Required unless the key is bound to a project")] = None
     suite: SuiteName | None = None
-    limit: Annotated[Integer, Field(ge=1, le=100, description="Maximum number of items")] = DEFAULT_LIMIT
+    limit: Annotated[int, Field(ge=1, le=100, description="Maximum number of items"), DIGITS] = DEFAULT_LIMIT
     starting_after: Annotated[Cursor | None, Field(description=_NEXT_PAGE)] = None

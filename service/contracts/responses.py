@@ -25,14 +25,20 @@ _closed = with_config(ConfigDict(extra="forbid"))
 
 
 @_closed
-class Page(TypedDict, Generic[PageItem]):
-    """A page of a list. A page can be short or empty while `has_more` is true; only `has_more: false` marks the end."""
+class PagePosition(TypedDict):
+    """The position of a page in its list."""
 
-    data: list[PageItem]
     has_more: bool
     next_cursor: Annotated[
         str | None, Field(description="Value of `starting_after` for the next page, with the same filters")
     ]
+
+
+@_closed
+class Page(PagePosition, Generic[PageItem]):
+    """A page of a list. A page can be short or empty while `has_more` is true; only `has_more: false` marks the end."""
+
+    data: list[PageItem]
 
 
 @_closed
@@ -102,18 +108,10 @@ class AttemptDetail(TypedDict):
     logs_ref: str | None
 
 
-# The number of results per status, and of flaky results.
+_COUNT_SCHEMAS = {name: {"type": "integer", "description": f"Number of {name} results"} for name in Counts._fields}
 RunCounts = Annotated[
     dict[str, int],
-    WithJsonSchema(
-        {
-            "type": "object",
-            "description": "The number of results per status, and of flaky results.",
-            "properties": {name: {"type": "integer"} for name in Counts._fields},
-            "required": list(Counts._fields),
-            "additionalProperties": False,
-        }
-    ),
+    WithJsonSchema({"type": "object", "properties": _COUNT_SCHEMAS, "required": list(Counts._fields)}),
 ]
 
 

@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
 from service.contracts.queries import RunFilters, with_filters
-from service.contracts.responses import Page, Rate, Time
+from service.contracts.responses import PagePosition, Rate, Time
 from service.domain.stats import Grouping, Interval
 
 _closed = with_config(ConfigDict(extra="forbid"))
@@ -60,9 +60,10 @@ _ReadRange = TypedDict(
 
 
 @_closed
-class RunStats(Page[StatsBucket], _ReadRange):
+class RunStats(PagePosition, _ReadRange):
     """The buckets with runs, in the order of start and group. The list always has one page."""
 
+    data: list[StatsBucket]
     truncated: Annotated[
         bool, Field(description="The range has more than 20,000 runs; the buckets contain only the newest ones")
     ]

@@ -5,21 +5,21 @@ from pathlib import Path
 from typing import Any, get_args
 
 import jsonschema_rs
-import orjson
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from service.api.http.errors import ERROR_TYPES
-from service.api.openapi import document
+from service.api.openapi.document import document
 from service.api.routes import all_routes
 from service.contracts.queries import CaseQuery
 from service.domain.errors import ErrorCode
 from service.store.queries import cases as read_cases
+from tests.api.described import DOCUMENT, operations, resolve, strict_document
 from tests.api.served import Api
 from tests.run_events import result, run_event
 
 COPY = Path(__file__).parents[2] / "docs" / "openapi.json"
-DOCUMENT: dict[str, Any] = orjson.loads(document())
+STRICT = strict_document()
 
 
 def test_committed_copy_is_current() -> None:
@@ -56,11 +56,8 @@ def test_operation_ids_are_unique() -> None:
 
 
 def test_conditional_and_range_requests_are_described() -> None:
-    operations = {
-        operation["operationId"]: operation for methods in DOCUMENT["paths"].values() for operation in methods.values()
-    }
     of_header = {
-        header: {name for name, operation in operations.items() if header in request_headers(operation)}
+        header: {name for name, operation in operations().items() if header in request_headers(operation)}
         for header in ("If-None-Match", "Range", "Last-Event-ID")
     }
     files = {"download_artifact", "download_export"}
@@ -74,7 +71,7 @@ def test_conditional_and_range_requests_are_described() -> None:
     )
     assert of_header == {"If-None-Match": tagged, "Range": files, "Last-Event-ID": {"stream_events"}}
     for name in tagged:
-        responses = operations[name]["responses"]
+        responses = operations()[name]["responses"]
         assert "content" not in responses["304"]
         assert all("ETag" in responses[status]["headers"] for status in responses.keys() & {"200", "206", "304"})
 
@@ -86,12 +83,13 @@ def test_window_of_case_statistics_is_described() -> None:
 
 
 def request_headers(operation: Any) -> set[str]:
-    return {parameter["name"] for parameter in operation["parameters"] if parameter["in"] == "header"}
+    parameters = map(resolve, operation["parameters"])
+    return {parameter["name"] for parameter in parameters if parameter["in"] == "header"}
 
 
 def assert_described(path: str, method: str, status: int, body: Any) -> None:
-    response_ = DOCUMENT["paths"][path][method]["responses"][str(status)]
-    schema = response_["content"]["application/json"]["schema"] | {"components": DOCUMENT["components"]}
+    response_ = resolve(DOCUMENT["paths"][path][method]["responses"][str(status)])
+    schema = response_["content"]["application/json"]["schema"] | {"components": STRICT["components"]}
     jsonschema_rs.validator_for(schema).validate(body)
 
 
@@ -107,7 +105,7 @@ def special_headers(response: Any) -> set[str]:
 
 
 def special_headers_of(path: str, method: str, status: int) -> set[str]:
-    return SPECIAL & set(DOCUMENT["paths"][path][method]["responses"][str(status)]["headers"])
+    return SPECIAL & set(resolve(DOCUMENT["paths"][path][method]["responses"][str(status)])["headers"])
 
 
 @pytest.fixture

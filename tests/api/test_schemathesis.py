@@ -6,9 +6,11 @@ import re
 import sys
 from pathlib import Path
 
+import orjson
 import pytest
 
 from service.api.http import unknown_keys
+from tests.api.described import strict_document
 from tests.api.served import Api, serve
 from tests.run_events import result, run_event
 
@@ -19,10 +21,10 @@ CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 EXCLUDED = "/events/stream|/docs|^/results"
 
 
-async def run(api: Api, *options: str) -> None:
-    address = f"http://127.0.0.1:{api.http.port}/openapi.json"
+async def run(api: Api, description: Path, *options: str) -> None:
     arguments = [
-        "--config-file", str(CONFIGURATION), "run", address, "--header", f"Authorization: Bearer {api.key}",
+        "--config-file", str(CONFIGURATION), "run", str(description), "--url", f"http://127.0.0.1:{api.http.port}",
+        "--header", f"Authorization: Bearer {api.key}",
         "--exclude-path-regex", EXCLUDED, "--checks", "all", "--continue-on-failure", "--request-timeout", "20",
         "--no-color", *options,
     ]  # fmt: skip
@@ -35,10 +37,12 @@ async def run(api: Api, *options: str) -> None:
 
 
 async def fuzz(database_url: str, folder: Path, *options: str) -> None:
-    async with serve(database_url, rate_limit="off", artifacts_url=folder.as_uri()) as api:
+    description = folder / "openapi.json"
+    description.write_bytes(orjson.dumps(strict_document()))
+    async with serve(database_url, rate_limit="off", artifacts_url=(folder / "artifacts").as_uri()) as api:
         failed = result("pays", "failed", failure={"message": "no"}, artifacts=[{"name": "a.png", "uri": "s3://x"}])
         await api.store.ingest(run_event("run_1", [result("logs in"), failed]))
-        await run(api, *options)
+        await run(api, description, *options)
 
 
 @pytest.fixture(autouse=True)

@@ -111,7 +111,7 @@ from service.reports import formats
 formats.READERS["toy"] = read
 
 import orjson
-from service.api import openapi
+from service.api.openapi.document import document
 from service.client.commands import report
 from service.domain.reports import StoredPart, Upload
 from service.reports.convert import convert
@@ -122,7 +122,7 @@ folder = Path(sys.argv[1])
 for content_type in ("text/x-toy; charset=utf-8", None):
     summary = convert(folder / "report", folder / "results", content_type)
     assert (summary.format, summary.results) == ("toy", 2), summary
-document = orjson.loads(openapi.document())
+document = orjson.loads(document())
 assert "text/x-toy" in document["paths"]["/v1/runs/{run_id}/report"]["post"]["requestBody"]["content"]
 assert report_formats.normalize_media_type("Text/X-Toy") == "text/x-toy"
 assert report_formats.media_type_of("nightly.toy") == "text/x-toy"

@@ -35,7 +35,11 @@ from service.usecases.reports.accept_report import UploadPart, UploadWriter, acc
 
 _RUN_ID: Final = TypeAdapter(Identifier)
 _REPORT: Final = "report"
-_FIELDS: Final = (_REPORT, "attachment")
+# The fields of a form and their descriptions.
+FORM_FILES: Final = {
+    _REPORT: "Reports of the run, in any of the supported formats",
+    "attachment": "Files to which the reports refer, such as screenshots",
+}
 
 
 async def upload_report(request: web.Request) -> web.Response:
@@ -127,7 +131,7 @@ async def _receive_form(request: web.Request, writer: UploadWriter) -> tuple[lis
     reports: list[StoredPart] = []
     attachments: list[StoredPart] = []
     async for field, part in read_form_parts(request):
-        head, part = await peek(part, HEAD_BYTES) if field not in _FIELDS else (b"", part)
+        head, part = await peek(part, HEAD_BYTES) if field not in FORM_FILES else (b"", part)
         if field == _REPORT or (head and is_report(part.content_type, head)):
             reports.append(await writer.store(part._replace(content_type=normalize_media_type(part.content_type))))
         else:

@@ -11,41 +11,79 @@ from service.log import log
 
 
 class ErrorType(NamedTuple):
-    """One error code: its HTTP status, the exception that it represents, and its description in OpenAPI."""
+    """One error code: its HTTP status, the exception that it represents, and its description in OpenAPI.
+
+    `example` is a message of this error, and `param` its wrong parameter, field, or header.
+    """
 
     status: int
     code: ErrorCode
     exception: type[ServiceError] | None
     description: str
+    example: str
+    param: str | None = None
 
 
 ERROR_TYPES: Final = (
-    ErrorType(400, "invalid_request", errors.InvalidRequest, "The request is invalid. `param` names the wrong value."),
-    ErrorType(401, "unauthorized", errors.Unauthorized, "The API key is missing or invalid."),
-    ErrorType(403, "forbidden", errors.Forbidden, "The API key doesn't have the required permission."),
-    ErrorType(404, "not_found", errors.NotFound, "The object doesn't exist in this organization."),
-    ErrorType(405, "method_not_allowed", None, "The path doesn't support this method."),
+    ErrorType(
+        400, "invalid_request", errors.InvalidRequest, "The request is invalid. `param` names the wrong value.",
+        "limit: must be at most 1000", "limit",
+    ),
+    ErrorType(
+        401, "unauthorized", errors.Unauthorized, "The API key is missing or invalid.",
+        "Authorization: the API key is invalid, expired, or revoked",
+    ),
+    ErrorType(
+        403, "forbidden", errors.Forbidden, "The API key doesn't have the required permission.",
+        "permission webhooks:manage is required; the role viewer of this key doesn't include it",
+    ),
+    ErrorType(
+        404, "not_found", errors.NotFound, "The object doesn't exist in this organization.", "run 'run_xyz' not found",
+    ),
+    ErrorType(
+        405, "method_not_allowed", None, "The path doesn't support this method.",
+        "this path doesn't support the method PATCH",
+    ),
     ErrorType(
         409, "conflict", errors.Conflict,
         "The object's state doesn't allow this, or a request with the same Idempotency-Key is in progress.",
+        "Idempotency-Key: a request with this key is in progress; retry later",
     ),
-    ErrorType(410, "gone", errors.Gone, "The object has been deleted or has expired."),
-    ErrorType(413, "too_large", errors.TooLarge, "The request body exceeds the size limit."),
+    ErrorType(
+        410, "gone", errors.Gone, "The object has been deleted or has expired.",
+        "the results of run 'run_xyz' have expired",
+    ),
+    ErrorType(
+        413, "too_large", errors.TooLarge, "The request body exceeds the size limit.",
+        "the request body is too large; the maximum is 10485760 bytes",
+    ),
     ErrorType(
         415, "unsupported_media_type", errors.UnsupportedMediaType,
         "The media type or content encoding of the request body isn't supported.",
+        "Content-Encoding 'br' is not supported. Send uncompressed JSON.",
     ),
-    ErrorType(416, "range_not_satisfiable", errors.RangeNotSatisfiable, "The range is outside of the file."),
+    ErrorType(
+        416, "range_not_satisfiable", errors.RangeNotSatisfiable, "The range is outside of the file.",
+        "Range: not satisfiable; the file has 1024 bytes",
+    ),
     ErrorType(
         422, "idempotency_mismatch", errors.IdempotencyMismatch,
         "The Idempotency-Key was already used with a different request.",
+        "Idempotency-Key: already used with a different request; use a new key",
     ),
     ErrorType(
         429, "rate_limit_exceeded", errors.RateLimitExceeded,
         "Too many requests. Retry after the number of seconds in `Retry-After`.",
+        "rate limit of 600 requests in 60 s exceeded; retry in 7 s",
     ),
-    ErrorType(500, "internal_error", None, "An internal error occurred. The log has details under the request ID."),
-    ErrorType(503, "unavailable", errors.Unavailable, "The database or the file storage doesn't respond. Retry later."),
+    ErrorType(
+        500, "internal_error", None, "An internal error occurred. The log has details under the request ID.",
+        "an internal error occurred",
+    ),
+    ErrorType(
+        503, "unavailable", errors.Unavailable, "The database or the file storage doesn't respond. Retry later.",
+        "the database is not available; try again later",
+    ),
 )  # fmt: skip
 _BY_EXCEPTION: Final = {error.exception: error for error in ERROR_TYPES if error.exception}
 _BY_STATUS: Final = {error.status: error for error in ERROR_TYPES}

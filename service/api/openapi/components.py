@@ -1,0 +1,99 @@
+"""The components of the document: definitions that several operations reference."""
+
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Final, get_args, get_origin
+
+from pydantic import TypeAdapter
+
+from service.contracts.descriptions import add_descriptions
+from service.contracts.responses import Page
+
+_REF_TEMPLATE: Final = "#/components/schemas/{model}"
+
+
+@dataclass(frozen=True)
+class OpenApiComponents:
+    """The components that the operations reference, by name."""
+
+    schemas: dict[str, Any] = field(default_factory=dict)
+    parameters: dict[str, Any] = field(default_factory=dict)
+    headers: dict[str, Any] = field(default_factory=dict)
+    responses: dict[str, Any] = field(default_factory=dict)
+
+    def add_parameter(self, name: str, parameter: dict[str, Any]) -> dict[str, Any]:
+        """Add a parameter and return a reference to it."""
+        self.parameters[name] = parameter
+        return {"$ref": f"#/components/parameters/{name}"}
+
+    def add_header(self, name: str, header: dict[str, Any]) -> dict[str, Any]:
+        """Add a response header and return a reference to it."""
+        self.headers[name] = header
+        return {"$ref": f"#/components/headers/{name}"}
+
+    def add_response(self, name: str, response: dict[str, Any]) -> dict[str, Any]:
+        """Add a response and return a reference to it."""
+        self.responses[name] = response
+        return {"$ref": f"#/components/responses/{name}"}
+
+    def add_request_schema(self, model: Any) -> dict[str, Any]:
+        """Add the schema of a request body, which rejects unknown fields, and return a reference to it."""
+        return self._add(model, self.expand_schema(model))
+
+    def add_response_schema(self, model: Any, name: str | None = None) -> dict[str, Any]:
+        """Add the schema of a response, which permits unknown fields, and return a reference to it.
+
+        A later version can add fields to responses. `name` replaces the name of the schema.
+        """
+        definitions: dict[str, Any] = {}
+        schema = _opened(_schema_of(model, definitions))
+        self.schemas.update((key, _opened(value)) for key, value in definitions.items())
+        return self._add(model, schema, name)
+
+    def expand_schema(self, model: Any) -> dict[str, Any]:
+        """Return the schema of a model itself, and add the schemas that it references."""
+        return _schema_of(model, self.schemas)
+
+    def _add(self, model: Any, schema: dict[str, Any], name: str | None = None) -> dict[str, Any]:
+        if schema.keys() == {"$ref"} or not schema.get("properties"):
+            return schema
+        name = name or _name(model)
+        self.schemas[name] = schema | {"title": name}
+        return {"$ref": _REF_TEMPLATE.format(model=name)}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the components in the order of their names."""
+        return {
+            kind: dict(sorted(getattr(self, kind).items()))
+            for kind in ("schemas", "parameters", "headers", "responses")
+        }
+
+
+def _name(model: Any) -> str:
+    return f"PageOf{get_args(model)[0].__name__}" if get_origin(model) is Page else str(model.__name__)
+
+
+def _schema_of(model: Any, definitions: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a model, and add the schemas that it references to `definitions`."""
+    schema = _json_schema(model)
+    definitions.update(schema.get("$defs", {}))
+    return {name: value for name, value in schema.items() if name != "$defs"}
+
+
+@cache
+def _json_schema(model: Any) -> dict[str, Any]:
+    schema = TypeAdapter(model).json_schema(ref_template=_REF_TEMPLATE, mode="validation")
+    for name, definition in {**schema.get("$defs", {}), getattr(model, "__name__", ""): schema}.items():
+        add_descriptions(name, definition)
+    return schema
+
+
+def _opened(schema: Any) -> Any:
+    """Return the schema without the keywords that reject unknown fields."""
+    if isinstance(schema, list):
+        return [_opened(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: _opened(value) for key, value in schema.items() if not (key == "additionalProperties" and value is False)
+    }

@@ -1,0 +1,66 @@
+"""The complete document: information, paths, webhooks, and components."""
+
+from functools import cache
+from importlib.metadata import version
+from typing import Any, Final
+
+import orjson
+
+from service.api.openapi.bodies import request_body
+from service.api.openapi.components import OpenApiComponents
+from service.api.openapi.parameters import parameters, path_template
+from service.api.openapi.responses import responses
+from service.api.openapi.webhooks import webhooks
+from service.api.operations import Route
+from service.api.routes import all_routes
+
+# Many validators don't support this character class. The replacement is equivalent for ASCII text.
+_NO_CONTROL: Final = rb"[^\\p{C}]"
+_NO_CONTROL_ASCII: Final = rb"[^\\x00-\\x1f\\x7f-\\x9f]"
+_KEY: Final = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "zof_…",
+    "description": "An API key. Its role determines its permissions.",
+}
+
+
+@cache
+def document() -> bytes:
+    """Return the document as JSON."""
+    components = OpenApiComponents()
+    paths: dict[str, Any] = {}
+    for route in all_routes():
+        paths.setdefault(path_template(route.path), {})[route.method.lower()] = _operation(route, components)
+    body = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Results API",
+            "version": version("zof-results"),
+            "description": "Stores the outcome of every case of validation runs and serves queries about them.",
+            "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/", "description": "The server that sends this document"}],
+        "paths": paths,
+        "webhooks": webhooks(components),
+        "components": components.to_json() | {"securitySchemes": {"key": _KEY}},
+    }
+    return orjson.dumps(body, option=orjson.OPT_INDENT_2).replace(_NO_CONTROL, _NO_CONTROL_ASCII) + b"\n"
+
+
+def _operation(route: Route, components: OpenApiComponents) -> dict[str, Any]:
+    operation = route.operation
+    permission = f"Requires the permission `{route.permission}`." if route.permission else ""
+    description = " ".join(filter(None, (operation.description, permission)))
+    body = request_body(operation, components)
+    return {
+        "operationId": operation.operation_id,
+        "summary": operation.summary,
+        **({"description": description} if description else {}),
+        "tags": [route.path.removeprefix("/v1").split("/")[1]],
+        "parameters": parameters(route, components),
+        **({"requestBody": body} if body else {}),
+        "responses": responses(route, components),
+        "security": [{"key": []}] if route.permission else [],
+        **({"x-permission": route.permission} if route.permission else {}),
+    }

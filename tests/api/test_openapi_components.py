@@ -1,0 +1,149 @@
+"""What generators of clients need from the OpenAPI document: shared, open, described schemas and valid examples."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import jsonschema_rs
+import orjson
+import pytest
+
+from service.api.http.errors import ERROR_TYPES
+from service.contracts.descriptions import FIELD_DESCRIPTIONS
+from service.contracts.events import envelope
+from service.domain.events import EVENT_TYPES, TEST
+from service.domain.signatures import signed_headers
+from tests.api.described import DOCUMENT, operations, resolve, strict_document
+from tests.api.served import Api
+from tests.run_events import result, run_event
+
+SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
+FILE = {"type": "string", "format": "binary"}
+
+
+def references(item: Any) -> Iterator[str]:
+    """Yield the names of the schemas to which the item refers, directly or not."""
+    found, new = set[str](), set(_direct_references(item))
+    while new:
+        found |= new
+        new = {name for known in new for name in _direct_references(SCHEMAS[known])} - found
+    yield from found
+
+
+def _direct_references(item: Any) -> Iterator[str]:
+    if isinstance(item, dict) and str(item.get("$ref", "")).startswith("#/components/schemas/"):
+        yield item["$ref"].rpartition("/")[2]
+    elif isinstance(item, dict) and "$ref" in item:
+        yield from _direct_references(resolve(item))
+    for value in item.values() if isinstance(item, dict) else item if isinstance(item, list) else ():
+        yield from _direct_references(value)
+
+
+def objects(item: Any) -> Iterator[dict[str, Any]]:
+    """Yield each schema of an object with properties in the item."""
+    if isinstance(item, dict) and item.get("type") == "object" and "properties" in item:
+        yield item
+    for value in item.values() if isinstance(item, dict) else item if isinstance(item, list) else ():
+        yield from objects(value)
+
+
+def test_responses_are_open_and_requests_are_closed() -> None:
+    bodies = [operation.get("requestBody", {}) for operation in operations().values()]
+    requests = {name for body in bodies for name in references(body)}
+    responses = {name for operation in operations().values() for name in references(operation["responses"])}
+    published = set(references(DOCUMENT["webhooks"]))
+    assert not requests & (responses | published)
+    assert requests | responses | published == SCHEMAS.keys()
+    for name, schema in SCHEMAS.items():
+        for found in objects(schema):
+            assert (found.get("additionalProperties") is False) == (name in requests), name
+
+
+def test_limits_of_integers_are_keywords_of_json_schema() -> None:
+    parameters = DOCUMENT["components"]["parameters"]
+    integers = [parameter for parameter in parameters.values() if parameter["schema"].get("type") == "integer"]
+    limit = parameters["PageQuery.limit"]["schema"]
+    assert limit == {"type": "integer", "minimum": 1, "maximum": 1000, "default": 20}
+    for parameter in integers:
+        assert parameter["schema"].keys() <= {"type", "minimum", "maximum", "default"}, parameter["name"]
+
+
+def test_every_operation_parameter_and_field_is_described() -> None:
+    for name, operation in operations().items():
+        assert operation["description"], name
+        for parameter in operation["parameters"]:
+            assert resolve(parameter)["description"], (name, parameter)
+    for name, schema in SCHEMAS.items():
+        for found in objects(schema):
+            for field, value in found["properties"].items():
+                assert value.get("description") or resolve(value).get("description"), (name, field)
+
+
+def test_lists_describe_their_items_and_the_next_page() -> None:
+    lists = {name: schema for name, schema in SCHEMAS.items() if "next_cursor" in schema.get("properties", ())}
+    assert "RunComparison" in lists
+    for name, schema in lists.items():
+        assert schema["properties"]["data"]["items"].keys() == {"$ref"}, name
+    assert "Link" in operations()["compare_run"]["responses"]["200"]["headers"]
+
+
+def test_every_shared_description_is_used() -> None:
+    used = orjson.dumps(DOCUMENT).decode()
+    for name, description in FIELD_DESCRIPTIONS.items():
+        assert orjson.dumps(description).decode() in used, name
+
+
+def test_error_responses_are_shared_and_have_a_valid_example() -> None:
+    validator = jsonschema_rs.validator_for(strict_document()["components"]["schemas"]["Error"] | {
+        "components": strict_document()["components"]
+    })  # fmt: skip
+    by_code = {error.code: error for error in ERROR_TYPES if error.code != "method_not_allowed"}
+    assert DOCUMENT["components"]["responses"].keys() == by_code.keys()
+    for code, response in DOCUMENT["components"]["responses"].items():
+        example = response["content"]["application/json"]["example"]
+        validator.validate(example)
+        assert example["error"]["code"] == code
+    for operation in operations().values():
+        for status, response in operation["responses"].items():
+            if status >= "400" and operation["operationId"] != "get_readiness":
+                assert by_code[response["$ref"].rpartition("/")[2]].status == int(status)
+
+
+def test_uploads_have_file_fields() -> None:
+    content = operations()["upload_artifact"]["requestBody"]["content"]
+    assert content == {"application/octet-stream": {"schema": FILE}}
+    content = operations()["upload_report"]["requestBody"]["content"]
+    assert content["application/octet-stream"]["schema"] == content["application/xml"]["schema"] == FILE
+    fields = content["multipart/form-data"]["schema"]["properties"]
+    assert {name: field["items"] for name, field in fields.items()} == {"report": FILE, "attachment": FILE}
+
+
+def test_every_event_type_has_a_webhook_with_the_headers_of_its_requests() -> None:
+    assert DOCUMENT["webhooks"].keys() == {*EVENT_TYPES, TEST}
+    for name, methods in DOCUMENT["webhooks"].items():
+        described = {resolve(parameter)["name"] for parameter in methods["post"]["parameters"]}
+        assert described == signed_headers("evt_1", 0, b"", ["whsec_"]).keys(), name
+
+
+async def test_published_events_match_the_payloads_of_webhooks(api: Api) -> None:
+    await api.send("PUT", "/v1/gates/g", json={"policy": {"max_failures": 0}})
+    await api.store.ingest(run_event("run_1", [result("pays", "failed", failure={"message": "no"})]))
+    await api.send("POST", "/v1/runs/run_1/decisions", json={"gate": "g"})
+    await api.send("POST", "/v1/quarantines", json={"project_id": "shop", "name": "pays", "reason": "issue 7"})
+    hook = await (await api.send("POST", "/v1/webhooks", json={"url": "https://ci.example/hook"})).json()
+    await api.send("POST", f"/v1/webhooks/{hook['id']}/test")
+    rows = await api.store.pool.fetch("SELECT event_id, type, data::text FROM events")
+    assert {row["type"] for row in rows} == {
+        "run.completed", "run.failed", "gate.decided", "release.gate_blocked", "quarantine.created", TEST,
+    }  # fmt: skip
+    components = strict_document()["components"]
+    for event_id, event_type, data in rows:
+        [content] = DOCUMENT["webhooks"][event_type]["post"]["requestBody"]["content"].values()
+        validator = jsonschema_rs.validator_for(content["schema"] | {"components": components})
+        validator.validate(orjson.loads(envelope(event_id, event_type, datetime.now(UTC), data)))
+
+
+def test_strict_schemas_reject_an_undocumented_field() -> None:
+    schema = {"$ref": "#/components/schemas/EventData", "components": strict_document()["components"]}
+    with pytest.raises(jsonschema_rs.ValidationError, match="other"):
+        jsonschema_rs.validator_for(schema).validate({"object": {}, "other": 1})
