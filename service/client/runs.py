@@ -9,7 +9,7 @@ from service.client.http import JsonObject, Server, ServerError
 from service.client.terminal import print_message
 
 _MAX_WAIT_S: Final = 5  # of one request; then, the receipts are checked
-_MAX_RECEIPTS: Final = 100
+_RECEIPTS_PAGE: Final = 1_000
 _MAX_REASONS: Final = 3
 _PAUSE_S: Final = 0.5
 _UNFINISHED: Final = ("queued", "processing")
@@ -75,14 +75,20 @@ def _get_run(server: Server, run_id: str, wait_s: int) -> JsonObject | None:
 
 
 def _list_receipts(server: Server, run_id: str) -> list[JsonObject]:
-    """Return the newest receipts of the run, newest first. A key that can't read receipts finds none."""
+    """Return all receipts of the run, newest first. A key that can't read receipts finds none."""
+    receipts: list[JsonObject] = []
+    params = {"run_id": run_id, "limit": str(_RECEIPTS_PAGE)}
     try:
-        receipts: list[JsonObject] = server.get("/receipts", {"run_id": run_id, "limit": str(_MAX_RECEIPTS)})["data"]
+        while True:
+            page = server.get("/receipts", params)
+            receipts += page["data"]
+            if not page["has_more"]:
+                return receipts
+            params["starting_after"] = page["next_cursor"]
     except ServerError as error:
         if error.code != "forbidden":
             raise
         return []
-    return receipts
 
 
 def _find_rejection(receipts: Sequence[JsonObject]) -> str | None:

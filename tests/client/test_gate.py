@@ -12,8 +12,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from service.client import runs
 from service.client.gate import BLOCKED, PASSED, TIMED_OUT, gate
-from service.client.http import ServerError
+from service.client.http import ServerError, open_server
+from service.client.runs import rejected_reports
 from service.settings import Settings
 from tests.api.served import Api, serve
 from tests.report_api import (
@@ -355,6 +357,16 @@ async def test_gate_waits_if_a_later_report_replaces_a_rejected_one(database_url
         assert await decide(reports.api, timeout_s=1) == TIMED_OUT
         await reports.ingest(PASSING.replace(b"pays", b"sells"))
         assert await decide(reports.api, timeout_s=10) == PASSED
+
+
+async def test_all_pages_of_receipts_are_checked(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "_RECEIPTS_PAGE", 1)
+    async with serving_reports_with_ingester(database_url, tmp_path) as reports:
+        rejected = [(await reports.ingest(body))["id"] for body in (b"<testsuite>", b"<testsuites>")]
+        with open_server(url(reports.api), reports.api.key) as server:
+            assert await asyncio.to_thread(rejected_reports, server, "run_1") == rejected[::-1]
 
 
 async def test_gate_with_a_key_that_cannot_read_receipts_waits(api: Api) -> None:
