@@ -20,9 +20,12 @@ class VersionedPolicy(NamedTuple):
 
 async def put(connection: Connection, org_id: OrgId, name: str, policy: Policy) -> bool:
     """Create a gate or replace its policy. Return whether the gate didn't exist. Requires a transaction."""
-    existed = await connection.fetchval(_SQL["lock"], org_id, name)
-    await connection.execute(_SQL["put"], org_id, name, policy.set_fields())
-    return not existed
+    fields = policy.set_fields()
+    if await connection.fetchval(_SQL["insert"], org_id, name, fields):
+        return True
+    was_deleted: bool = await connection.fetchval(_SQL["lock"], org_id, name)
+    await connection.execute(_SQL["replace"], org_id, name, fields)
+    return was_deleted
 
 
 async def delete(connection: Connection, org_id: OrgId, name: str) -> bool:

@@ -1,9 +1,12 @@
 """Gates: policies with versions that never restart."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from service.domain.gates import Policy
+from service.store import gates
 from tests.api.served import Api
 
 PATH = "/v1/gates/release"
@@ -29,6 +32,16 @@ async def test_gate_is_created_changed_and_deleted(api: Api) -> None:
     status, restored = await put(api, {"max_failures": 1, "min_pass_rate": 0.5})
     assert (status, restored["version"]) == (201, 2)
     assert (await put(api, {"max_failures": 2}))[1]["version"] == 3
+
+
+async def test_concurrent_requests_create_a_gate_once(api: Api) -> None:
+    async with api.store.pool.acquire() as connection, connection.transaction():
+        assert await gates.put(connection, api.org_id, "release", Policy(max_failures=0))
+        waiting = asyncio.create_task(put(api, {"max_failures": 1}))
+        await asyncio.sleep(0.3)
+        assert not waiting.done()
+    status, changed = await waiting
+    assert (status, changed["version"]) == (200, 2)
 
 
 async def test_gates_are_listed_by_name(api: Api) -> None:
