@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
-from service.domain.ids import CaseKey, parse_case_id
+from service.domain.ids import CaseKey, Fingerprint, parse_case_id, parse_fingerprint_id
 from service.domain.statuses import STATUS_CODES
 from service.domain.timestamps import EXAMPLE, parse_timestamp, to_ms
 
@@ -128,6 +128,26 @@ class TimeType(FilterType):
     def convert(self, text: str) -> int:
         """Return milliseconds since 1970."""
         return to_ms(parse_timestamp(text))
+
+
+class FingerprintType(FilterType):
+    """The public ID of a failure group."""
+
+    @property
+    def schema(self) -> Mapping[str, Any]:
+        """The JSON Schema of a value."""
+        return {"type": "string", "examples": ["fp1_00c0ffee00c0ffee"]}
+
+    def parse(self, value: object) -> str:
+        """Return the ID. Raises ValueError if it is malformed."""
+        text = _text(value)
+        if parse_fingerprint_id(text) is None:
+            raise ValueError("must be fp1_ followed by 16 hex digits")
+        return text
+
+    def convert(self, text: str) -> Fingerprint | None:
+        """Return the fingerprint of the group."""
+        return parse_fingerprint_id(text)
 
 
 class CaseType(FilterType):

@@ -16,6 +16,7 @@ from service.domain.filter_types import (
     ChoiceType,
     CommitType,
     FilterType,
+    FingerprintType,
     IntegerType,
     PairType,
     StatusType,
@@ -23,7 +24,7 @@ from service.domain.filter_types import (
     TimeType,
     WordsType,
 )
-from service.domain.ids import CaseKey, RunKey, first_run_key
+from service.domain.ids import CaseKey, Fingerprint, RunKey, first_run_key
 from service.domain.report_fields import LABEL_PATTERN, check_label
 from service.domain.results import MAX_DURATION_MS
 from service.domain.statuses import RESULT_STATUSES, RUN_STATUSES
@@ -38,7 +39,7 @@ _WITHOUT_HISTORY: Final[tuple[FilteredList, ...]] = ("runs", "results", "exports
 _RESULTS_AND_EXPORTS: Final[tuple[FilteredList, ...]] = ("results", "exports")
 
 # Fields that limit the range of keys or are compared with rows of results and cases. All others are compared with runs.
-_OF_ROWS: Final = frozenset({"min_duration_ms"})
+_OF_ROWS: Final = frozenset({"min_duration_ms", "fingerprint"})
 _OF_CASES: Final = frozenset({"case_key", "case_id", "suite", "variants", "words"})
 _OF_KEYS_AND_ROWS: Final = frozenset({"statuses", "from_ms", "to_ms", "flaky", *_OF_ROWS, *_OF_CASES})
 _LAST_RUN: Final = RunKey(UUID(int=2**128 - 1))
@@ -192,6 +193,10 @@ class ResultFilter(RunFilter):
         int | None,
         FilterParameter("min_duration_ms", IntegerType(0, MAX_DURATION_MS), _MIN_DURATION, _RESULTS_AND_EXPORTS),
     ] = None
+    fingerprint: Annotated[
+        Fingerprint | None,
+        FilterParameter("fingerprint", FingerprintType(), "Failure group, by its ID fp1_…", _RESULTS_AND_EXPORTS),
+    ] = None
 
     sort: Annotated[
         str | None,
@@ -220,7 +225,9 @@ class ResultFilter(RunFilter):
 
     @property
     def excludes_all(self) -> bool:
-        """Whether no result can match, because every flaky result passed."""
+        """Whether no result can match: every flaky result passed, and only failing results have a fingerprint."""
+        if self.fingerprint is not None and (self.flaky or (self.statuses and not {"f", "e"} & set(self.statuses))):
+            return True
         return self.flaky is True and self.excludes_passed
 
 

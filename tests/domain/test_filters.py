@@ -58,7 +58,17 @@ def test_every_list_has_its_filters() -> None:
         for list_name in get_args(FilteredList)
     }
     of_runs = {"status", "from", "to", "project_id", "environment", "branch", "commit_sha", "label", "flaky"}
-    of_results = of_runs | {"run_id", "case", "case_id", "suite", "min_duration_ms", "variant", "q", "sort"}
+    of_results = of_runs | {
+        "run_id",
+        "case",
+        "case_id",
+        "suite",
+        "min_duration_ms",
+        "variant",
+        "q",
+        "sort",
+        "fingerprint",
+    }
     assert names == {
         "runs": of_runs | {"pull_request"},
         "results": of_results,
@@ -103,6 +113,7 @@ def test_required_filter_is_declared_before_the_filter_that_requires_it() -> Non
         ("flaky", "true", "must be true or false"),
         ("flaky", 1, "must be true or false"),
         ("case", "case_7", "must be case_ followed by 16 hex digits"),
+        ("fingerprint", "fp2_" + "0" * 16, "must be fp1_ followed by 16 hex digits"),
     ],
 )
 def test_invalid_value_is_rejected_with_what_it_must_be(name: str, value: object, problem: str) -> None:

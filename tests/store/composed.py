@@ -6,7 +6,7 @@ from typing import Any
 
 from service.domain.exports import EXPORT_FORMATS
 from service.domain.filters import ResultFilter, RunFilter
-from service.domain.ids import CaseKey
+from service.domain.ids import CaseKey, Fingerprint
 from service.domain.stats import Grouping
 from service.store import decisions
 from service.store.decisions import DecisionFilter
@@ -35,6 +35,7 @@ VALUES: dict[str, list[Any]] = {
     "sort": [None, "-duration_ms", "suite"],
     "commit_sha": [None, "c0ffee1"],
     "min_duration_ms": [None, 5],
+    "fingerprint": [None, Fingerprint(7)],
 }
 
 

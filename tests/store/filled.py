@@ -51,6 +51,7 @@ class StoredResult:
     pull_request: str | None
     labels: str
     duration_ms: int
+    fingerprint: int | None
 
     def matches(self, filter_: ResultFilter) -> bool:
         pairs = [
@@ -63,6 +64,7 @@ class StoredResult:
             (filter_.suite, self.suite),
             (filter_.flaky, self.flaky),
             (filter_.pull_request, self.pull_request),
+            (filter_.fingerprint, self.fingerprint),
         ]
         return (
             all(expected is None or expected == actual for expected, actual in pairs)
@@ -125,7 +127,9 @@ async def read_rows(pool: asyncpg.Pool) -> list[StoredResult]:
     rows = await pool.fetch(
         "SELECT r.run_key, r.case_key, r.status::text, (extract(epoch FROM completed_at) * 1000)::bigint,"
         " run.project_id, environment, branch, run_id, case_id, suite, cases.name, file, variant::text, r.flaky,"
-        " commit_sha, pull_request, labels::text, r.duration_ms"
+        " commit_sha, pull_request, labels::text, r.duration_ms,"
+        " (SELECT fingerprint FROM result_details d WHERE d.org_id = r.org_id AND d.run_key = r.run_key"
+        " AND d.case_key = r.case_key AND d.is_last_attempt)"
         " FROM results r JOIN runs run USING (org_id, run_key) JOIN cases USING (org_id, case_key) WHERE org_id = $1",
         ORG,
     )

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.domain.filters import ResultFilter
-from service.domain.ids import CaseKey, case_key, result_id
+from service.domain.fingerprints import fingerprint
+from service.domain.ids import CaseKey, Fingerprint, case_key, result_id
 from service.store.queries.results import BUDGETS, Budgets
 from tests.store.filled import (
     BRANCHES,
@@ -45,6 +46,7 @@ CASE_KEYS: list[CaseKey] = [
     case_key("blog", None, "auth", "Case 1%", 0),
     CaseKey(5),
 ]
+FINGERPRINTS = [fingerprint(project, suite, None, None, None) for project in PROJECTS[:2] for suite in ("auth", "")]
 VALUES: dict[str, list[Any]] = {
     "statuses": [("f",), ("p",), ("e", "f"), ("f", "p"), ("c", "e", "f", "s"), ("s",)],
     "from_ms": [ms(2), ms(3, 1)],
@@ -58,6 +60,7 @@ VALUES: dict[str, list[Any]] = {
     "pull_request": ["7"],
     "labels": [('{"team":"web"}',), ('{"team":"web"}', '{"tier":"q\\"\\\\"}'), ('{"team":"none"}',)],
     "min_duration_ms": [0, 6],
+    "fingerprint": [*FINGERPRINTS, Fingerprint(5)],
     "case_key": CASE_KEYS,
     "case_id": [*CASE_IDS, "none"],
 }

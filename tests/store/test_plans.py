@@ -8,7 +8,7 @@ import asyncpg
 import orjson
 
 from service.domain.filters import ResultFilter
-from service.domain.ids import CaseKey
+from service.domain.ids import CaseKey, Fingerprint
 from service.store.postgres.composition import Statement, compose
 from service.store.queries import results as read_results
 from tests.store.composed import SINGLE_ROWS, comparisons, composed_lists, decision_pages, failure_groups, stats
@@ -30,6 +30,9 @@ DRIVERS = [
     (ResultFilter(run_id="r", suite="s"), "cases_by_suite"),
     (ResultFilter(statuses=("e", "f")), "result_details_2026_03_org_id_status_run_key_case_key_idx"),
     (ResultFilter(case_key=CaseKey(1), statuses=("f",)), "result_details_2026_03_org_id_case_key_run_key_idx"),
+    (ResultFilter(fingerprint=Fingerprint(7)), "result_details_2026_03_org_id_fingerprint_run_key_idx"),
+    (ResultFilter(fingerprint=Fingerprint(7), branch="b"), "result_details_2026_03_org_id_fingerprint_run_key_idx"),
+    (ResultFilter(fingerprint=Fingerprint(7), run_id="r"), "result_details_2026_03_org_id_fingerprint_run_key_idx"),
     (ResultFilter(), "results_2026_03_pkey"),
 ]
 VALUES: dict[str, object] = {

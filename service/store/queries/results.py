@@ -14,6 +14,7 @@ from service.store.queries.filter_values import filter_values
 
 _UNLIMITED: Final = 2**31 - 1
 _PROBES: Final = (
+    "rows_of_fingerprint",
     "rows_of_case",
     "rows_of_case_id",
     "rows_of_suite",
@@ -102,6 +103,8 @@ def page_statement(filter_: ResultFilter, budgets: Budgets = BUDGETS, *, by_comm
     """
     if filter_.sort is not None:
         return _sorted_statement(filter_, filter_.sort)
+    if filter_.fingerprint is not None and filter_.run_id is None:
+        return _compose(_of_probes(budgets), examined="results_of_fingerprint")
     of_failures = filter_.excludes_passed and _rows_have_details(filter_)
     if of_failures and filter_.case_key is not None and filter_.run_id is None:
         return _compose(budgets, examined="rows_not_passed_of_case")
@@ -109,7 +112,7 @@ def page_statement(filter_: ResultFilter, budgets: Budgets = BUDGETS, *, by_comm
         return _compose(budgets, examined=f"all_{_rows(filter_)}")
     rows = _rows(filter_)
     if rows in _PROBES:
-        budgets = Budgets(min(budgets.runs, PROBE_BUDGET), min(budgets.rows, PROBE_BUDGET))
+        budgets = _of_probes(budgets)
     choices = candidate_runs(filter_, by_commit=by_commit) | {"rows": rows}
     if rows == "rows_with_cases":
         # Not every checked row matches, so the number of rows of a page doesn't limit them.
@@ -117,6 +120,10 @@ def page_statement(filter_: ResultFilter, budgets: Budgets = BUDGETS, *, by_comm
             budgets, examined="rows_of_runs", checked_rows=_rows_of_statuses(filter_), page_rows=budgets.rows, **choices
         )
     return _compose(budgets, examined="rows_of_runs", **choices)
+
+
+def _of_probes(budgets: Budgets) -> Budgets:
+    return Budgets(min(budgets.runs, PROBE_BUDGET), min(budgets.rows, PROBE_BUDGET))
 
 
 def _sorted_statement(filter_: ResultFilter, sort: str) -> Statement:
@@ -151,6 +158,8 @@ def _compose(budgets: Budgets, **choices: str | int) -> Statement:
 
 def _rows(filter_: ResultFilter) -> str:
     """Choose how the rows of one run are read."""
+    if filter_.fingerprint is not None:
+        return "rows_of_fingerprint"
     if filter_.case_key is not None:
         return "rows_of_case"
     if filter_.case_id is not None:

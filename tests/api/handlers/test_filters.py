@@ -113,6 +113,34 @@ async def test_export_has_the_results_of_the_list(exports: Exports) -> None:
     assert await exported(exports, of_run | {"q": 'a{"b\\'}) == set()
 
 
+async def test_failures_of_a_group_are_listed_and_exported(exports: Exports) -> None:
+    other_key = await fill(exports)
+    bound_key = (await exports.api.make_key("engineer", project_id="blog")).key
+    [group] = (await exports.api.get("/v1/failures", {"project_id": "shop"}))["data"]
+    chosen = {"fingerprint": group["id"]}
+    listed = (await exports.api.get("/v1/results", chosen))["data"]
+    assert [item["id"] for item in listed] == [group["example_result_id"]]
+    assert (
+        await exported(exports, chosen)
+        == {("different", "fails")}
+        == await exported(exports, chosen | {"run_id": "different"})
+    )
+    for filters in (
+        {"status": "passed"},
+        {"flaky": True},
+        {"run_id": "matching"},
+        {"label": "a:c"},
+        {"project_id": "blog"},
+    ):
+        assert await exported(exports, chosen | filters) == set(), filters
+        found = await exports.api.get(
+            "/v1/results", chosen | {name: str(value).lower() for name, value in filters.items()}
+        )
+        assert found["data"] == [], filters
+    assert run_ids(await exports.api.get("/v1/results", chosen, other_key)) == {"other_different"}
+    assert run_ids(await exports.api.get("/v1/results", chosen, bound_key)) == set()
+
+
 async def test_invalid_value_is_named(exports: Exports) -> None:
     for name, value in [
         ("flaky", "yes"), ("flaky", "1"), ("commit_sha", "c0ffee"), ("commit_sha", "main"), ("label", "team"),

@@ -31,6 +31,8 @@ FILTERS: list[dict[str, Any]] = [
     {"run_id": "run_77", "sort": "-duration_ms"},
     {"run_id": "run_77", "variant": ["os:linux"], "q": "case 7"},
     {"label": ["team:web"], "min_duration_ms": 5},
+    {"fingerprint": "fp1_" + "0" * 16},
+    {"fingerprint": "fp1_" + "0" * 16, "branch": "b1"},
 ]
 FORMATS = ("csv", "json", "parquet")
 

@@ -11,6 +11,7 @@
 -- $11 pull_request
 -- $12 labels
 -- $13 run_id
+-- $14 fingerprint
 
 SELECT run_key, results, expected  -- total of all ranges; exact unless the filter selects cases
 FROM (
@@ -25,7 +26,11 @@ FROM (
         AND ($12::text[] IS NULL OR r.labels @> ALL ($12::text[]::jsonb[]))
          AND CASE WHEN $2::bool IS NULL THEN result_count(r, $3::text[])
               WHEN $2::bool THEN CASE WHEN 'p' = ANY ($3::text[]) THEN r.flaky ELSE 0 END ELSE result_count(r, $3::text[]) - CASE WHEN 'p' = ANY ($3::text[]) THEN r.flaky ELSE 0 END END > 0)
-        AND ($13::text IS NULL OR r.run_id = $13::text)) counted
+        AND ($13::text IS NULL OR r.run_id = $13::text)
+        AND ($14::bigint IS NULL OR r.run_key = ANY (ARRAY(
+            SELECT d.run_key FROM result_details d
+            WHERE d.org_id = $4::int AND d.fingerprint = $14::bigint AND d.is_last_attempt AND d.status <> 'p'
+              AND d.run_key BETWEEN $5::uuid AND $6::uuid)))) counted
     ) numbered
     WINDOW newest AS (ORDER BY run_key DESC)
 ) numbered

@@ -11,14 +11,15 @@
 -- $11 flaky
 -- $12 statuses
 -- $13 run_id
--- $14 first_case
--- $15 last_case
--- $16 any_status
--- $17 min_duration_ms
--- $18 case_keys
--- $19 suite
--- $20 variants
--- $21 words
+-- $14 fingerprint
+-- $15 first_case
+-- $16 last_case
+-- $17 any_status
+-- $18 min_duration_ms
+-- $19 case_keys
+-- $20 suite
+-- $21 variants
+-- $22 words
 
 SELECT tested_case.name
 FROM (
@@ -36,6 +37,10 @@ FROM (
      AND CASE WHEN $11::bool IS NULL THEN result_count(r, $12::text[])
           WHEN $11::bool THEN CASE WHEN 'p' = ANY ($12::text[]) THEN r.flaky ELSE 0 END ELSE result_count(r, $12::text[]) - CASE WHEN 'p' = ANY ($12::text[]) THEN r.flaky ELSE 0 END END > 0)
     AND ($13::text IS NULL OR r.run_id = $13::text)
+    AND ($14::bigint IS NULL OR r.run_key = ANY (ARRAY(
+        SELECT d.run_key FROM result_details d
+        WHERE d.org_id = $2::int AND d.fingerprint = $14::bigint AND d.is_last_attempt AND d.status <> 'p'
+          AND d.run_key BETWEEN $3::uuid AND $4::uuid)))
     ORDER BY r.run_key DESC OFFSET 0
 ) run CROSS JOIN LATERAL (
     SELECT r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms,
@@ -44,20 +49,21 @@ FROM (
     LEFT JOIN result_details detail ON detail.org_id = $2::int AND detail.run_key = run.run_key
                                   AND detail.case_key = r.case_key AND (detail.is_last_attempt AND detail.status <> 'p' OR detail.flaky)
     WHERE r.org_id = $2::int AND r.run_key = run.run_key
-      AND r.case_key BETWEEN $14::bigint AND $15::bigint
-      AND ($16::bool OR r.status = ANY ($12::text[]::"char"[])) AND ($11::bool IS NULL OR r.flaky = $11::bool)
-      AND ($17::int IS NULL OR r.duration_ms >= $17::int)
-      AND ($18::bigint[] IS NULL OR r.case_key = ANY ($18::bigint[]))
+      AND r.case_key BETWEEN $15::bigint AND $16::bigint
+      AND ($17::bool OR r.status = ANY ($12::text[]::"char"[])) AND ($11::bool IS NULL OR r.flaky = $11::bool)
+      AND ($18::int IS NULL OR r.duration_ms >= $18::int)
+      AND ($19::bigint[] IS NULL OR r.case_key = ANY ($19::bigint[]))
+      AND ($14::bigint IS NULL OR detail.fingerprint = $14::bigint)
     ORDER BY r.case_key DESC OFFSET 0
 ) fact CROSS JOIN LATERAL (
     SELECT lpad(to_hex(c.case_key), 16, '0') AS hex, spreadsheet_cell(c.case_id, $1::bool) AS case_id,
            c.variant, c.variant::text AS variant_text,
            spreadsheet_cell(c.suite, $1::bool) AS suite, spreadsheet_cell(c.name, $1::bool) AS name, spreadsheet_cell(c.file, $1::bool) AS file
     FROM cases c
-    WHERE c.org_id = $2::int AND c.case_key = fact.case_key AND ($19::text IS NULL OR c.suite = $19::text)
-    AND ($20::text[] IS NULL OR c.variant @> ALL ($20::text[]::jsonb[]))
-    AND ($21::text[] IS NULL OR NOT EXISTS (
-        SELECT 1 FROM unnest($21::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0))
+    WHERE c.org_id = $2::int AND c.case_key = fact.case_key AND ($20::text IS NULL OR c.suite = $20::text)
+    AND ($21::text[] IS NULL OR c.variant @> ALL ($21::text[]::jsonb[]))
+    AND ($22::text[] IS NULL OR NOT EXISTS (
+        SELECT 1 FROM unnest($22::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0))
     OFFSET 0
 ) tested_case
 ORDER BY -fact.duration_ms, fact.case_key;

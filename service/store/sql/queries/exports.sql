@@ -41,6 +41,10 @@ ORDER BY r.run_key DESC OFFSET 0
 -- name: export_of_runs
 r.org_id = :org_id::int AND r.run_key BETWEEN :first_run::uuid AND :last_run::uuid AND {run_matches}
 AND (:run_id::text IS NULL OR r.run_id = :run_id::text)
+AND (:fingerprint::bigint IS NULL OR r.run_key = ANY (ARRAY(
+    SELECT d.run_key FROM result_details d
+    WHERE d.org_id = :org_id::int AND d.fingerprint = :fingerprint::bigint AND d.is_last_attempt AND d.status <> 'p'
+      AND d.run_key BETWEEN :first_run::uuid AND :last_run::uuid)))
 
 -- name: export_facts  (within a run, both tables are in key order; most results have no failure)
 SELECT r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms,
@@ -52,6 +56,7 @@ WHERE r.org_id = :org_id::int AND r.run_key = run.run_key
   AND r.case_key BETWEEN :first_case::bigint AND :last_case::bigint
   AND {row_filters}
   AND (:case_keys::bigint[] IS NULL OR r.case_key = ANY (:case_keys::bigint[]))
+  AND (:fingerprint::bigint IS NULL OR detail.fingerprint = :fingerprint::bigint)
 ORDER BY r.case_key DESC OFFSET 0
 
 -- name: export_cases

@@ -184,6 +184,52 @@ WHERE d.org_id = :org_id AND d.flaky AND d.run_key = run.run_key
   AND (d.run_key, d.case_key) < (:before_run, :before_case)
 ORDER BY d.case_key DESC LIMIT {page_rows}
 
+-- name: rows_of_fingerprint  (all failures of a group in the run; OFFSET 0: in the order of keys, the primary key would be read)
+SELECT failure.case_key, {failure_matches} AS matches
+FROM (
+    SELECT * FROM (
+        SELECT d.run_key, d.case_key FROM result_details d
+        WHERE d.org_id = :org_id AND d.fingerprint = :fingerprint AND d.is_last_attempt AND d.status <> 'p'
+          AND d.run_key = run.run_key
+        OFFSET 0
+    ) failure
+    WHERE (run_key, case_key) < (:before_run, :before_case)
+    ORDER BY case_key DESC LIMIT {row_budget}
+) failure
+{checked_failure}
+
+-- name: results_of_fingerprint  (reads the failures of a group in all runs and checks the run of each one)
+SELECT failure.run_key, failure.case_key, coalesce(run.matches, false) AND {failure_matches} AS matches,
+       row_number() OVER () = {run_budget} AS is_edge
+FROM (
+    SELECT d.run_key, d.case_key FROM result_details d
+    WHERE d.org_id = :org_id AND d.fingerprint = :fingerprint AND d.is_last_attempt AND d.status <> 'p'
+      AND (d.run_key, d.case_key) < (:before_run, :before_case) AND d.run_key >= :first_key
+    ORDER BY d.run_key DESC, d.case_key DESC LIMIT {run_budget}
+) failure
+LEFT JOIN LATERAL (
+    SELECT
+        {run_matches} AS matches
+    FROM runs r
+    WHERE r.org_id = :org_id AND r.run_key = failure.run_key LIMIT 1
+) run ON true
+{checked_failure}
+
+-- name: failure_matches
+coalesce(fact.matches AND test_case.matches, false)
+
+-- name: checked_failure
+LEFT JOIN LATERAL (
+    SELECT {row_filters} AS matches FROM results r
+    WHERE r.org_id = :org_id AND r.run_key = failure.run_key AND r.case_key = failure.case_key LIMIT 1
+) fact ON true
+LEFT JOIN LATERAL (
+    SELECT {case_filters} AND (:case_key::bigint IS NULL OR c.case_key = :case_key::bigint)
+           AND (:case_id::text IS NULL OR c.case_id = :case_id::text) AS matches
+    FROM cases c
+    WHERE c.org_id = :org_id AND c.case_key = failure.case_key LIMIT 1
+) test_case ON true
+
 -- name: rows_with_cases  (looks up the case of each row that {checked_rows} returns)
 SELECT candidate.case_key, coalesce(c.matches, false) AS matches
 FROM (
