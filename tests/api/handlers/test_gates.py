@@ -7,6 +7,7 @@ import pytest
 
 from service.domain.gates import Policy
 from service.store import gates
+from service.store.postgres.database import as_organization
 from tests.api.served import Api
 
 PATH = "/v1/gates/release"
@@ -35,7 +36,7 @@ async def test_gate_is_created_changed_and_deleted(api: Api) -> None:
 
 
 async def test_concurrent_requests_create_a_gate_once(api: Api) -> None:
-    async with api.store.pool.acquire() as connection, connection.transaction():
+    async with as_organization(api.resources.pool, api.org_id) as connection, connection.transaction():
         assert await gates.put(connection, api.org_id, "release", Policy(max_failures=0))
         waiting = asyncio.create_task(put(api, {"max_failures": 1}))
         await asyncio.sleep(0.3)
