@@ -53,7 +53,8 @@ class GitHubPullRequest:
         except (KeyError, TypeError):
             raise ClientError(f"{self._graphql_url} doesn't return the user of the token") from None
         for comment in _pages(self._client, f"{self._repository}/issues/{self._number}/comments"):
-            if comment["user"]["login"] == login and marker in comment["body"]:
+            author = comment["user"] or {}  # null for a deleted user
+            if author.get("login") == login and marker in (comment["body"] or ""):
                 return str(comment["id"])
         return None
 

@@ -12,7 +12,7 @@ from service.client.comment import CODE_HOSTS, publish
 from service.client.http import ClientError
 from tests.api.served import serve
 from tests.client.changed_runs import changed, run_changes
-from tests.client.code_hosts import CodeHostServer, serving_code_host
+from tests.client.code_hosts import BOT, CodeHostServer, serving_code_host
 from tests.run_events import result, run_event
 
 JOB = CiJob(pull_request="12")
@@ -51,6 +51,12 @@ async def test_comment_of_another_author_is_never_changed(host: CodeHostServer, 
     host.add(f"{MARKER} from another person", "octocat")
     await write(name)
     assert host.texts == [f"{MARKER} from another person", f"{MARKER}\n1"]
+
+
+async def test_comment_without_an_author_or_text_is_ignored(host: CodeHostServer) -> None:
+    host.comments += [{"id": 1, "body": MARKER, "user": None}, {"id": 2, "body": None, "user": {"login": BOT}}]
+    await write("github")
+    assert host.texts == [MARKER, None, f"{MARKER}\n1"]
 
 
 @pytest.mark.parametrize("name", CODE_HOSTS)
