@@ -1,6 +1,6 @@
 """Webhook request bodies and queries."""
 
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -17,7 +17,7 @@ from service.domain.signatures import MAX_SECRET_CHARS, MIN_SECRET_CHARS, check_
 _MAX_URL_CHARS: Final = 2_000
 
 
-SubscribedType = EventType | ZofEventType
+SubscribedType = Literal[EventType, ZofEventType]
 
 
 def _without_duplicates(events: list[SubscribedType]) -> list[SubscribedType]:

@@ -119,13 +119,13 @@ async def test_loopback_and_plain_http_are_rejected_in_production(database_url: 
 @pytest.mark.parametrize(
     ("body", "param"),
     [
-        ({}, "url"), ({"url": PUBLIC, "events": ["run.paused"]}, "events.0"), ({"url": PUBLIC, "color": 1}, "color"),
+        ({}, "url"), ({"url": PUBLIC, "events": ["run.paused"]}, "events"), ({"url": PUBLIC, "color": 1}, "color"),
         ({"url": PUBLIC, "events": "run.completed"}, "events"), ({"url": PUBLIC, "description": "\0"}, "description"),
     ],
 )  # fmt: skip
 async def test_validation_error_names_the_field(api: Api, body: dict[str, Any], param: str) -> None:
     response = await post(api, "/v1/webhooks", body, status=400)
-    assert response["error"]["param"].startswith(param.split(".")[0])
+    assert response["error"]["param"] == param
 
 
 async def test_only_admins_of_the_organization_can_manage_webhooks(api: Api) -> None:
