@@ -59,11 +59,11 @@ class WebhookIn(_Strict):
 class WebhookPatch(_Strict):
     """The fields of a webhook to change. Absent fields keep their values."""
 
-    url: str = ""
-    events: Events = []
-    description: Description = ""
+    url: str = Field(default_factory=str)
+    events: Events = Field(default_factory=list)
+    description: Description = Field(default_factory=str)
     project_id: Identifier | None = None
-    enabled: bool = True
+    enabled: bool = Field(default_factory=bool)
 
     @model_validator(mode="after")
     def _require_a_field(self) -> Self:

@@ -59,6 +59,21 @@ def test_responses_are_open_and_requests_are_closed() -> None:
             assert (found.get("additionalProperties") is False) == (name in requests), name
 
 
+def test_absent_fields_of_requests_have_no_default_that_the_service_ignores() -> None:
+    defaults = {
+        name: {field: value["default"] for field, value in SCHEMAS[name]["properties"].items() if "default" in value}
+        for name in ("WebhookIn", "WebhookPatch", "QuarantinePatch")
+    }
+    assert defaults == {
+        "WebhookIn": {"events": [], "description": "", "enabled": True}, "WebhookPatch": {}, "QuarantinePatch": {},
+    }  # fmt: skip
+
+
+def test_schemas_of_generic_models_have_different_titles() -> None:
+    titles = [schema["title"] for schema in SCHEMAS.values()]
+    assert len(titles) == len(set(titles))
+
+
 def test_limits_of_integers_are_keywords_of_json_schema() -> None:
     parameters = DOCUMENT["components"]["parameters"]
     integers = [parameter for parameter in parameters.values() if parameter["schema"].get("type") == "integer"]

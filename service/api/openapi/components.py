@@ -37,27 +37,30 @@ class OpenApiComponents:
         return {"$ref": f"#/components/responses/{name}"}
 
     def add_request_schema(self, model: Any) -> dict[str, Any]:
-        """Add the schema of a request body, which rejects unknown fields, and return a reference to it."""
-        return self._add(model, self.expand_schema(model))
+        """Add the schema of a request body, which rejects unknown fields, and return a reference to it.
+
+        Generators that treat a field with a default as required would require the fields whose default is null.
+        """
+        return self._add(model, _name(model), "default", None)
 
     def add_response_schema(self, model: Any, name: str | None = None) -> dict[str, Any]:
         """Add the schema of a response, which permits unknown fields, and return a reference to it.
 
         A later version can add fields to responses. `name` replaces the name of the schema.
         """
-        definitions: dict[str, Any] = {}
-        schema = _opened(_schema_of(model, definitions))
-        self.schemas.update((key, _opened(value)) for key, value in definitions.items())
-        return self._add(model, schema, name)
+        return self._add(model, name or _name(model), "additionalProperties", False)
 
     def expand_schema(self, model: Any) -> dict[str, Any]:
         """Return the schema of a model itself, and add the schemas that it references."""
         return _schema_of(model, self.schemas)
 
-    def _add(self, model: Any, schema: dict[str, Any], name: str | None = None) -> dict[str, Any]:
+    def _add(self, model: Any, name: str, keyword: str, value: Any) -> dict[str, Any]:
+        """Add a schema without the keywords that have the value, and return a reference to it."""
+        definitions: dict[str, Any] = {}
+        schema: dict[str, Any] = _without(_schema_of(model, definitions), keyword, value)
+        self.schemas.update((key, _without(definition, keyword, value)) for key, definition in definitions.items())
         if schema.keys() == {"$ref"} or not schema.get("properties"):
             return schema
-        name = name or _name(model)
         self.schemas[name] = schema | {"title": name}
         return {"$ref": _REF_TEMPLATE.format(model=name)}
 
@@ -83,17 +86,18 @@ def _schema_of(model: Any, definitions: dict[str, Any]) -> dict[str, Any]:
 @cache
 def _json_schema(model: Any) -> dict[str, Any]:
     schema = TypeAdapter(model).json_schema(ref_template=_REF_TEMPLATE, mode="validation")
-    for name, definition in {**schema.get("$defs", {}), getattr(model, "__name__", ""): schema}.items():
+    definitions = schema.get("$defs", {})
+    for name, definition in definitions.items():
+        definition["title"] = name  # generators use it as the name of a class, and a generic model has several schemas
+    for name, definition in {**definitions, getattr(model, "__name__", ""): schema}.items():
         add_descriptions(name, definition)
     return schema
 
 
-def _opened(schema: Any) -> Any:
-    """Return the schema without the keywords that reject unknown fields."""
+def _without(schema: Any, keyword: str, value: Any) -> Any:
+    """Return the schema without the keywords that have the value, at any depth."""
     if isinstance(schema, list):
-        return [_opened(item) for item in schema]
+        return [_without(item, keyword, value) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    return {
-        key: _opened(value) for key, value in schema.items() if not (key == "additionalProperties" and value is False)
-    }
+    return {key: _without(item, keyword, value) for key, item in schema.items() if (key, item) != (keyword, value)}

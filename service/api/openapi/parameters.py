@@ -98,7 +98,7 @@ def _query_parameters(model: type[BaseModel], components: OpenApiComponents) -> 
                 "name": name,
                 "in": "query",
                 "required": name in schema.get("required", ()),
-                "description": value["description"],
+                "description": value.get("description", ""),
                 "schema": _without_null(value),
             },
         )
