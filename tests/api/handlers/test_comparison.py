@@ -9,6 +9,7 @@ from service.contracts.comparison import RunComparison
 from service.domain import comparison as rules
 from service.domain.ids import case_key, case_public_id
 from service.store.postgres.database import as_organization
+from service.store.queries import comparison as read_comparison
 from service.usecases.gates import compare_runs
 from tests.api.served import Api
 from tests.run_events import result, run_event
@@ -177,6 +178,17 @@ async def test_window_has_at_most_20_runs(api: Api) -> None:
     )
     evidence = (await compare(api))["data"][0]["evidence"]
     assert (evidence["runs"], evidence["failed"]) == (20, 0)
+
+
+@pytest.mark.parametrize(("examined", "baseline"), [(3, "main_1"), (2, None)])
+async def test_number_of_examined_runs_is_limited(
+    api: Api, monkeypatch: pytest.MonkeyPatch, examined: int, baseline: str | None
+) -> None:
+    monkeypatch.setattr(read_comparison, "EXAMINED_RUNS", examined)
+    unsuitable = [run(f"main_{hour}", hour, "a:p", final=False) for hour in (2, 3)]
+    await api.store.ingest(run("main_1", 1, "a:p"), *unsuitable, run("pr", 9, "a:f"))
+    found = (await compare(api))["baseline"]
+    assert (found and found["run_id"]) == baseline
 
 
 async def test_default_branch_of_the_project_is_the_baseline_branch(api: Api) -> None:
