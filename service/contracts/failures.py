@@ -50,7 +50,7 @@ class FailureGroup(TypedDict):
 class FailureGroupDetail(FailureGroup):
     """One failure group. Its range is that of all stored results."""
 
-    truncated: Annotated[bool, Field(description="There are more than 20,000 results. Only the newest ones count")]
+    truncated: Annotated[bool, Field(description="There are more than 5,000 results. Only the newest ones count")]
 
 
 @_closed
@@ -60,5 +60,8 @@ class RankedFailureGroups(PagePosition):
     data: list[FailureGroup]
     truncated: Annotated[
         bool,
-        Field(description="The range has more than 2,000 runs or 20,000 failing results. Only the newest ones count"),
+        Field(
+            description="The range has more than 2,000 runs, or more than 5,000 failing results (20,000 of one run)."
+            " Only the newest ones count"
+        ),
     ]

@@ -5,13 +5,13 @@
 WITH failure AS MATERIALIZED (
     SELECT d.run_key, d.case_key FROM result_details d
     WHERE d.org_id = $1 AND d.fingerprint = $2 AND d.is_last_attempt AND d.status <> 'p'
-    ORDER BY d.run_key DESC LIMIT 20000 + 1
+    ORDER BY d.run_key DESC LIMIT 5000 + 1
 )
 SELECT row_to_json(object)::text
 FROM (SELECT run_key, case_key FROM failure LIMIT 1) example
 CROSS JOIN LATERAL (
-    SELECT $2::bigint AS fingerprint, least(count(*), 20000)::int AS results,
-           count(DISTINCT case_key)::int AS cases, count(DISTINCT run_key)::int AS runs, count(*) > 20000 AS truncated
+    SELECT $2::bigint AS fingerprint, least(count(*), 5000)::int AS results,
+           count(DISTINCT case_key)::int AS cases, count(DISTINCT run_key)::int AS runs, count(*) > 5000 AS truncated
     FROM failure
 ) failures
 CROSS JOIN LATERAL (

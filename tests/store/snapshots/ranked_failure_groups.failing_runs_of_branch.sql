@@ -23,19 +23,19 @@ WITH candidate_run AS MATERIALIZED (
                 SELECT d.case_key, d.fingerprint FROM result_details d
                 WHERE d.org_id = $1 AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
                   AND d.run_key = run.run_key
-                ORDER BY d.case_key LIMIT 20000 + 1
+                ORDER BY d.case_key LIMIT 5000 + 1
             ) d
         ) failure
-        LIMIT 20000 + 1
+        LIMIT 5000 + 1
     ) failure
 ), failure_group AS MATERIALIZED (
     SELECT fingerprint, count(*)::int AS results, count(DISTINCT case_key)::int AS cases, count(DISTINCT run_no)::int AS runs,
            min(failure_no) AS newest
-    FROM failure WHERE failure_no <= 20000 AND fingerprint IS NOT NULL
+    FROM failure WHERE failure_no <= 5000 AND fingerprint IS NOT NULL
     GROUP BY fingerprint ORDER BY results DESC, runs DESC, newest LIMIT $6::int
 )
 SELECT coalesce(json_agg(item ORDER BY item.results DESC, item.runs DESC, newest), '[]')::text AS data,
-       (SELECT count(*) > 2000 FROM candidate_run) OR (SELECT count(*) > 20000 FROM failure) AS truncated
+       (SELECT count(*) > 2000 FROM candidate_run) OR (SELECT count(*) > 5000 FROM failure) AS truncated
 FROM failure_group failures JOIN failure example ON example.failure_no = failures.newest
 CROSS JOIN LATERAL (
     SELECT 'fp1_' || lpad(to_hex(failures.fingerprint), 16, '0') AS id, run.project_id, detail.type,
