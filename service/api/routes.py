@@ -86,9 +86,9 @@ _RUN_ROUTES: Final = (
     Route("GET", "/runs/{run_id}/comparison", comparison.compare_run, "results:read", Operation(
         "compare_run", "Compare a run with earlier runs: new, known, and fixed failures", {200: RunComparison},
         ComparisonQuery, errors=("not_found", "gone"),
-        description="The window is the newest 20 complete runs of the base branch that are older than the run and have"
-        " the same environment. The newest one is the baseline. If the run, a run of the window, or a quarantine"
-        " changes, a cursor is no longer valid.",
+        description="The window contains the newest 20 earlier runs of the base branch that are complete, aren't"
+        " canceled, have executed results, and have the same environment. The baseline is the newest run of the window."
+        " A cursor is invalid after a change of the run, a run of the window, or a quarantine.",
     )),
     Route("PUT", "/runs/{run_id}/pin", runs.pin_run, "runs:delete", Operation(
         "pin_run", "Exclude a run from retention", {204: None}, errors=("not_found",),
@@ -269,10 +269,10 @@ _GATE_ROUTES: Final = (
     )),
     Route("PUT", "/gates/{name}", gates.put_gate, "gates:manage", Operation(
         "put_gate", "Create a gate, or replace its policy", {200: GateOut, 201: GateOut}, body=GateIn,
-        description="The version rises only if the policy changes. It never restarts, not even after a deletion.",
+        description="The version increases only if the policy changes, and never restarts, not even after a deletion.",
     )),
     Route("DELETE", "/gates/{name}", gates.delete_gate, "gates:manage", Operation(
-        "delete_gate", "Delete a gate", {204: None}, errors=("not_found",), description="Its decisions remain.",
+        "delete_gate", "Delete a gate", {204: None}, errors=("not_found",), description="Decisions of the gate remain.",
     )),
     Route("POST", "/runs/{run_id}/decisions", decisions.create_decision, "results:read", Operation(
         "create_decision", "Apply a gate or an inline policy to a run", {200: Decision, 201: Decision},

@@ -21,7 +21,7 @@ class _ClosedModel(BaseModel):
 
 
 class PolicyIn(_ClosedModel):
-    """The limits of a gate. At least one is required; an absent limit isn't checked, except for `min_results`."""
+    """The limits of a gate. At least one is required. `min_results` is always checked."""
 
     min_results: Annotated[
         int, Field(strict=True, ge=1, le=MAX_LIMIT_OF_RULE, description="Minimum number of executed results")
@@ -90,7 +90,7 @@ class GateOut(TypedDict):
     """A policy that decides whether a run passes."""
 
     name: str
-    version: Annotated[int, Field(description="Rises with each change of the policy, and never restarts")]
+    version: Annotated[int, Field(description="Incremented by each change of the policy; never restarts")]
     policy: GatePolicy
     updated_at: Time
 
@@ -103,7 +103,7 @@ class RuleEvaluation(TypedDict):
     limit: Annotated[float | None, Field(description="Null for the rule run_status")]
     value: Annotated[
         float | str | None,
-        Field(description="Null if it is unknown, which blocks. For run_status: the status, or failures_missing"),
+        Field(description="Null if unknown, which blocks. For run_status: the status, or failures_missing"),
     ]
     passed: bool
 
