@@ -6,17 +6,15 @@
 -- $6 page
 
 WITH candidate_run AS MATERIALIZED (
-    SELECT run.run_key, row_number() OVER (ORDER BY run.run_key DESC)::int AS run_no FROM (
-        SELECT run_key FROM (
-            SELECT run_key FROM runs
-            WHERE org_id = $1 AND project_id = $2 AND branch = $3 AND run_key BETWEEN $4 AND $5
-            ORDER BY run_key DESC LIMIT 2000 + 1
-        ) newest
+    SELECT run.run_key, run.has_failures, row_number() OVER (ORDER BY run.run_key DESC)::int AS run_no FROM (
+        SELECT run_key, failed + error > 0 AS has_failures FROM runs
+        WHERE org_id = $1 AND project_id = $2 AND branch = $3 AND run_key BETWEEN $4 AND $5
+        ORDER BY run_key DESC LIMIT 2000 + 1
     ) run
 ), failure AS MATERIALIZED (
     SELECT *, row_number() OVER ()::int AS failure_no FROM (
         SELECT run.run_key, run.run_no, failure.case_key, failure.fingerprint
-        FROM (SELECT * FROM candidate_run WHERE run_no <= 2000 ORDER BY run_no OFFSET 0) run
+        FROM (SELECT * FROM candidate_run WHERE run_no <= 2000 AND has_failures ORDER BY run_no OFFSET 0) run
         CROSS JOIN LATERAL (
             SELECT d.case_key, d.fingerprint
             FROM unnest(ARRAY['f', 'e']::"char"[]) AS failing (status) CROSS JOIN LATERAL (

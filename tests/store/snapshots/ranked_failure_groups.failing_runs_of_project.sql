@@ -5,8 +5,8 @@
 -- $5 page
 
 WITH candidate_run AS MATERIALIZED (
-    SELECT run.run_key, row_number() OVER (ORDER BY run.run_key DESC)::int AS run_no FROM (
-        SELECT run_key FROM (
+    SELECT run.run_key, run.has_failures, row_number() OVER (ORDER BY run.run_key DESC)::int AS run_no FROM (
+        SELECT run_key, true AS has_failures FROM (
             (SELECT run_key FROM runs
              WHERE org_id = $1 AND project_id = $2 AND failed > 0 AND run_key BETWEEN $3 AND $4
              ORDER BY run_key DESC LIMIT 2000 + 1)
@@ -20,7 +20,7 @@ WITH candidate_run AS MATERIALIZED (
 ), failure AS MATERIALIZED (
     SELECT *, row_number() OVER ()::int AS failure_no FROM (
         SELECT run.run_key, run.run_no, failure.case_key, failure.fingerprint
-        FROM (SELECT * FROM candidate_run WHERE run_no <= 2000 ORDER BY run_no OFFSET 0) run
+        FROM (SELECT * FROM candidate_run WHERE run_no <= 2000 AND has_failures ORDER BY run_no OFFSET 0) run
         CROSS JOIN LATERAL (
             SELECT d.case_key, d.fingerprint
             FROM unnest(ARRAY['f', 'e']::"char"[]) AS failing (status) CROSS JOIN LATERAL (

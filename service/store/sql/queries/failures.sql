@@ -2,13 +2,13 @@
 
 -- name: ranked_failure_groups  (of the newest runs within the budgets; one run or row more shows that a budget ended)
 WITH candidate_run AS MATERIALIZED (
-    SELECT run.run_key, row_number() OVER (ORDER BY run.run_key DESC)::int AS run_no FROM (
+    SELECT run.run_key, run.has_failures, row_number() OVER (ORDER BY run.run_key DESC)::int AS run_no FROM (
         {failing_runs}
     ) run
 ), failure AS MATERIALIZED (
     SELECT *, row_number() OVER ()::int AS failure_no FROM (
         SELECT run.run_key, run.run_no, failure.case_key, failure.fingerprint
-        FROM (SELECT * FROM candidate_run WHERE run_no <= {run_budget} ORDER BY run_no OFFSET 0) run
+        FROM (SELECT * FROM candidate_run WHERE run_no <= {run_budget} AND has_failures ORDER BY run_no OFFSET 0) run
         CROSS JOIN LATERAL (
             SELECT d.case_key, d.fingerprint
             FROM unnest(ARRAY['f', 'e']::"char"[]) AS failing (status) CROSS JOIN LATERAL (
@@ -34,19 +34,17 @@ CROSS JOIN LATERAL (
 ) item
 
 -- name: failing_runs_of_run
-SELECT run_key FROM runs
+SELECT run_key, true AS has_failures FROM runs
 WHERE org_id = :org_id AND run_id = :run_id AND (:project_id::text IS NULL OR project_id = :project_id)
   AND (:branch::text IS NULL OR branch = :branch) AND run_key BETWEEN :first_key AND :before_run
 
 -- name: failing_runs_of_branch
-SELECT run_key FROM (
-    SELECT run_key FROM runs
-    WHERE org_id = :org_id AND project_id = :project_id AND branch = :branch AND run_key BETWEEN :first_key AND :before_run
-    ORDER BY run_key DESC LIMIT {run_budget} + 1
-) newest
+SELECT run_key, failed + error > 0 AS has_failures FROM runs
+WHERE org_id = :org_id AND project_id = :project_id AND branch = :branch AND run_key BETWEEN :first_key AND :before_run
+ORDER BY run_key DESC LIMIT {run_budget} + 1
 
 -- name: failing_runs_of_project  (from the indexes of runs with failed results, and of those with errors)
-SELECT run_key FROM (
+SELECT run_key, true AS has_failures FROM (
     (SELECT run_key FROM runs
      WHERE org_id = :org_id AND project_id = :project_id AND failed > 0 AND run_key BETWEEN :first_key AND :before_run
      ORDER BY run_key DESC LIMIT {run_budget} + 1)
