@@ -31,11 +31,12 @@ from benchmarks.query_comparison import comparison_statements
 from benchmarks.query_requests import measure_requests
 from benchmarks.servers import servers
 from service.domain.filters import ResultFilter, RunFilter
-from service.domain.ids import CaseKey, OrgId, RunKey
+from service.domain.ids import CaseKey, Fingerprint, OrgId, RunKey
 from service.domain.stats import Grouping
 from service.store.postgres import database
 from service.store.postgres.composition import Statement
 from service.store.queries import cases as read_cases
+from service.store.queries import failures as read_failures
 from service.store.queries import results as read_results
 from service.store.queries import runs as read_runs
 from service.store.queries import stats as read_stats
@@ -44,6 +45,8 @@ from tests.store.large import plan_nodes
 
 ORG, MANY_RUNS, COMPARED = OrgId(1), OrgId(21), OrgId(22)
 COMPARISON_BUDGET_MS: Final = 50
+RANKING_BUDGET_MS: Final = 20
+GROUP: Final = Fingerprint(10)
 CASE: Final = CaseKey(20 * 900719925474099 - 4503599627370495000)
 COMMIT: Final = hashlib.md5(b"10002", usedforsecurity=False).hexdigest() + "00000000"  # as in query.sql
 EXECUTIONS: Final = 100
@@ -66,6 +69,9 @@ FILTERS: Final = {
     "branch, flaky": ResultFilter(branch="main", flaky=True),
     "commit": ResultFilter(commit_sha=COMMIT),
     "commit, failed": ResultFilter(commit_sha=COMMIT, statuses=("f",)),
+    "failure group": ResultFilter(fingerprint=GROUP),
+    "failure group, branch (no match)": ResultFilter(fingerprint=GROUP, branch="none"),
+    "run, failure group": ResultFilter(run_id="run_20000", fingerprint=GROUP),
     "label": ResultFilter(labels=('{"team":"t1"}',)),
     "label (no match)": ResultFilter(labels=('{"team":"none"}',)),
     "duration": ResultFilter(min_duration_ms=100),
@@ -215,6 +221,7 @@ async def measure_statements(url: str) -> None:
                 **{name: (page_statement(f), values(org_id, f), 5) for name, f in (FILTERS | RUN_FILTERS).items()},
                 "cases of a project": (read_cases.page_statement(of_one_suite=False), of_cases(org_id), 10),
                 "one case": (read_cases.one_statement(), of_cases(org_id), 10),
+                **{name: (*measured, RANKING_BUDGET_MS) for name, measured in of_failures(org_id).items()},
                 **{f"statistics, {name}": (*measured, 50) for name, measured in of_stats(org_id).items()},
             }
             for name, (statement, arguments, budget_ms) in statements.items():
@@ -261,6 +268,21 @@ def of_cases(org_id: OrgId) -> dict[str, Any]:
         "org_id": org_id, "project_id": "p0", "suite": None, "runs": 50, "page": 20, "after_suite": -(2**63),
         "after_case": -(2**63), "case_key": CASE,
     }  # fmt: skip
+
+
+def of_failures(org_id: OrgId) -> dict[str, tuple[Statement, dict[str, Any]]]:
+    """Return the statements of failure groups, with their parameters."""
+    filters = {
+        "project": ResultFilter(project_id="p0"),
+        "project and branch": ResultFilter(project_id="p0", branch="main"),
+        "run": ResultFilter(run_id="run_20000"),
+    }
+    one = read_failures.one_statement(), {"org_id": org_id, "fingerprint": GROUP, "project_id": None}
+    ranked = {
+        f"failure groups of a {name}": (read_failures.list_statement(filter_), values(org_id, filter_))
+        for name, filter_ in filters.items()
+    }
+    return ranked | {"one failure group": one}
 
 
 def of_stats(org_id: OrgId) -> dict[str, tuple[Statement, dict[str, Any]]]:

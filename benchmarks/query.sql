@@ -43,7 +43,7 @@ FROM runs CROSS JOIN LATERAL (SELECT k * 10 + substring(project_id, 2)::int AS c
 WHERE org_id = 21;
 
 INSERT INTO result_details (org_id, run_key, case_key, duration_ms, started_offset_ms, attempt, status, is_last_attempt, flaky,
-                            type, message)
+                            type, message, fingerprint)
 SELECT org_id, run_key, case_key, duration_ms, -2147483648, 1, CASE WHEN flaky THEN 'f' ELSE status END, NOT flaky, flaky,
-       'AssertionError', 'expected 200 got 503'
+       'AssertionError', 'expected 200 got 503', CASE WHEN status IN ('f', 'e') THEN duration_ms % 100 END
 FROM results WHERE status <> 'p' OR flaky;
