@@ -37,7 +37,7 @@ class CheckedText(click.ParamType[str]):
 def run_command(command: click.Command, name: str, arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit: with 2 for invalid arguments, 130 after Ctrl-C, and 1 after any other error."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # that of a CI job on Windows has no character for most languages
+        if isinstance(stream, TextIOWrapper):  # on Windows, its encoding lacks most languages
             stream.reconfigure(errors="backslashreplace")
     raise SystemExit(_run(command, name, arguments))
 

@@ -149,8 +149,8 @@ _PROJECT_ROUTES: Final = (
 _FAILURE_ROUTES: Final = (
     Route("GET", "/failures", failures.list_failures, "results:read", Operation(
         "list_failures", "Rank the failure groups of a project or run", {200: RankedFailureGroups}, FailureQuery,
-        description="A failure group is the failures of a project that differ only in values such as numbers and IDs."
-        " The list has no further pages.",
+        description="A failure group contains the failures of a project that differ only in values such as numbers and"
+        " IDs. The list has one page.",
     )),
     Route("GET", "/failures/{id}", failures.get_failure, "results:read", Operation(
         "get_failure", "Get a failure group", with_etag(FailureGroupDetail), errors=("not_found",),

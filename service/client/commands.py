@@ -87,7 +87,7 @@ def gate(
 @click.option("--markdown", "code_host", flag_value="markdown", help="Print the comment.")
 @timeout_option
 def comment(url: str, key: str, run_id: str | None, pipeline: bool, code_host: str | None, timeout: int) -> None:
-    """Comment the failures of a run on a pull request.
+    """Write the failures of a run into a comment on a pull request.
 
     The command creates one comment, and later calls update it.
 
@@ -133,9 +133,11 @@ def tail(url: str, key: str, types: tuple[str, ...], run_id: str | None, as_json
 @click.option("--commit", "commit_sha", type=arguments.TEXT, help="Tested commit.  [default: the commit of the CI job]")
 @click.option("--ci-url", type=arguments.TEXT, help="Link to the job.  [default: the page of the CI job]")
 @click.option(
-    "--base-branch", type=arguments.BRANCH, help="Target branch of the pull request.  [default: of the CI job]"
+    "--base-branch", type=arguments.BRANCH, help="Target branch of the pull request.  [default: that of the CI job]"
 )
-@click.option("--pull-request", type=arguments.IDENTIFIER, help="Number of the pull request.  [default: of the CI job]")
+@click.option(
+    "--pull-request", type=arguments.IDENTIFIER, help="Number of the pull request.  [default: that of the CI job]"
+)
 @click.option("--label", "labels", multiple=True, type=arguments.LABEL, help="Label of the run; repeatable.")
 @click.option("--shard", type=arguments.SHARD, help="Part of the run that the files contain, for example 2/8.")
 @click.option(

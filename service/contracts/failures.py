@@ -48,7 +48,7 @@ class FailureGroup(TypedDict):
 
 @_closed
 class FailureGroupDetail(FailureGroup):
-    """One failure group. Its range is that of all stored results."""
+    """One failure group, counted over all stored results."""
 
     truncated: Annotated[bool, Field(description="There are more than 5,000 results. Only the newest ones count")]
 

@@ -21,7 +21,7 @@ class _ClosedModel(BaseModel):
 
 
 class PolicyIn(_ClosedModel):
-    """The limits of a gate. At least one is required. `min_results` is always checked."""
+    """The limits of a gate. At least one limit is required. `min_results` is always checked."""
 
     min_results: Annotated[
         int, Field(strict=True, ge=1, le=MAX_LIMIT_OF_RULE, description="Minimum number of executed results")

@@ -1,4 +1,4 @@
-"""Handlers for gates. They belong to the organization, so a key that is bound to a project only reads them."""
+"""Handlers for gates. Gates belong to the organization, so a key that is bound to a project can only read them."""
 
 import re
 from typing import Final
@@ -54,7 +54,7 @@ async def put_gate(request: web.Request) -> web.Response:
 
 
 async def delete_gate(request: web.Request) -> web.Response:
-    """Delete a gate. Its decisions remain."""
+    """Delete a gate. The decisions of the gate remain."""
     org_id, name = _organization(request), request.match_info["name"]
     if not is_storable(name):
         raise usecase.gate_not_found(name)
@@ -67,7 +67,7 @@ async def delete_gate(request: web.Request) -> web.Response:
 
 
 def _organization(request: web.Request) -> OrgId:
-    """Return the organization of a key that can change gates. Raises Forbidden if it is bound to a project."""
+    """Return the organization of a key that can change gates. Raises Forbidden if the key is bound to a project."""
     caller = get_caller(request)
     if caller.project_id is not None:
         raise Forbidden(

@@ -73,7 +73,7 @@ async def update_quarantine(request: web.Request) -> web.Response:
 
 
 async def delete_quarantine(request: web.Request) -> web.Response:
-    """End a quarantine. It stays readable."""
+    """End a quarantine. The ended quarantine stays readable."""
     ref = _quarantine_ref(request)
 
     async def end(connection: Connection) -> web.Response:

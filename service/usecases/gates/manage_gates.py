@@ -14,7 +14,7 @@ async def put_gate(connection: Connection, org_id: OrgId, name: str, policy: Pol
 
 
 async def delete_gate(connection: Connection, org_id: OrgId, name: str) -> None:
-    """Delete a gate. Its decisions remain."""
+    """Delete a gate. The decisions of the gate remain."""
     if not await gates.delete(connection, org_id, name):
         raise gate_not_found(name)
 
