@@ -36,6 +36,7 @@ from service.contracts import queries
 from service.contracts import reports as report_contracts
 from service.contracts import responses as out
 from service.contracts import webhooks as webhook_contracts
+from service.contracts.cases import CaseList, CaseSummary
 from service.contracts.comparison import ComparisonQuery, RunComparison
 from service.contracts.exports import ExportRequest
 from service.contracts.failures import FailureGroupDetail, FailurePatch, FailureQuery, RankedFailureGroups
@@ -116,10 +117,13 @@ _RUN_ROUTES: Final = (
 )  # fmt: skip
 _CASE_ROUTES: Final = (
     Route("GET", "/cases", cases.list_cases, "results:read", Operation(
-        "list_cases", "List the cases of a project, grouped by suite", page_of(out.CaseSummary), queries.CasesQuery,
+        "list_cases", "List the cases of a project, grouped by suite or ranked", {200: CaseList}, queries.CasesQuery,
+        description="With `sort`, one page: the cases with the most failing or flaky results in the newest `runs` runs,"
+        " or the slowest cases of the newest complete run. The statistics cover these runs. At most 20,000 results are"
+        " read.",
     )),
     Route("GET", "/cases/{id}", cases.get_case, "results:read", Operation(
-        "get_case", "Get a case with its statistics", with_etag(out.CaseSummary), queries.CaseQuery,
+        "get_case", "Get a case with its statistics", with_etag(CaseSummary), queries.CaseQuery,
         errors=("not_found",),
     )),
     Route("GET", "/cases/{id}/history", cases.list_case_history, "results:read", Operation(

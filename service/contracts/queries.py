@@ -1,7 +1,7 @@
 """Query parameters of the lists. The filters of runs and results are generated from service/domain/filters.py."""
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, TypeVar
 
@@ -27,6 +27,7 @@ from service.domain.filters import (
     build_filter,
     filter_parameters,
 )
+from service.domain.rankings import RANKING_FILTERS, Ranking
 from service.domain.timestamps import EXAMPLE, parse_timestamp
 
 MAX_LIMIT: Final = 1_000
@@ -108,11 +109,16 @@ def with_filters(
     With `in_json`, the values are JSON values instead of text, and a repeatable filter accepts one value or a list that
     isn't empty.
     """
-    fields = {
-        parameter.name: _field(parameter, in_json=in_json)
-        for parameter in filter_parameters(list_name)
-        if only is None or parameter.name in only
-    }
+    return _with_parameters(
+        [parameter for parameter in filter_parameters(list_name) if only is None or parameter.name in only],
+        in_json=in_json,
+    )
+
+
+def _with_parameters(
+    parameters: Iterable[FilterParameter], *, in_json: bool = False
+) -> Callable[[type[AnyQuery]], type[AnyQuery]]:
+    fields = {parameter.name: _field(parameter, in_json=in_json) for parameter in parameters}
 
     def add(model: type[AnyQuery]) -> type[AnyQuery]:
         return create_model(
@@ -202,10 +208,18 @@ class CaseQuery(Query):
     runs: RunCount = 50
 
 
-class CasesQuery(CaseQuery):
-    """A page of the list of a project's cases."""
+@_with_parameters(RANKING_FILTERS)
+class CasesQuery(CaseQuery, ResultFilters):
+    """A page of the list of a project's cases, or a ranked list of them."""
 
     project_id: Annotated[Name | None, Field(description="Required unless the key is bound to a project")] = None
     suite: SuiteName | None = None
     limit: Annotated[int, Field(ge=1, le=100, description="Maximum number of items"), DIGITS] = DEFAULT_LIMIT
     starting_after: Annotated[Cursor | None, Field(description=_NEXT_PAGE)] = None
+    sort: Annotated[
+        Ranking | None,
+        Field(
+            description="Returns one ranked page: most failing or flaky results in the newest `runs` runs, or longest"
+            " durations in the newest complete run"
+        ),
+    ] = None

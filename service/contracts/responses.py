@@ -192,35 +192,6 @@ class Artifact(TypedDict):
 
 
 @_closed
-class CaseSummary(TypedDict):
-    """A case with statistics over its latest runs.
-
-    The statistics cover the latest runs with a result of the case. The query parameter `runs` sets their number
-    (default: 50). The list searches the project's latest 200 runs, and a request for one case the latest 2,000. Rates
-    and durations cover only executed results (passed, failed, or error), not skipped or canceled ones. If no result
-    was executed, all four values are null.
-    """
-
-    id: Annotated[str, StringConstraints(pattern=r"^case_[0-9a-f]{16}$")]
-    project_id: str
-    case_id: str | None
-    variant: dict[str, str]
-    suite: str
-    name: str
-    file: str | None
-    last_status: Annotated[
-        ResultStatus | None, Field(description="Status in the latest of these runs, including skipped and canceled")
-    ]
-    last_run_id: str | None
-    last_completed_at: Time | None
-    runs: Annotated[int, Field(description="Number of runs found, including skipped and canceled results")]
-    failure_rate: Annotated[Rate | None, Field(description="Share of the executed results that failed or had an error")]
-    flaky_rate: Annotated[Rate | None, Field(description="Share of the executed results that are flaky")]
-    mean_duration_ms: Annotated[int | None, Field(description="Mean over the executed results")]
-    p95_duration_ms: Annotated[int | None, Field(description="95th percentile over the executed results")]
-
-
-@_closed
 class Export(TypedDict):
     """An export job. `size` and `sha256` describe the exact bytes at `file_url`."""
 

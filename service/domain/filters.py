@@ -94,7 +94,7 @@ class FilterParameter(NamedTuple):
 
 _REPEAT: Final = "Status; if repeated, any of them"
 _LABEL_TYPE: Final = PairType(check_label, pattern=LABEL_PATTERN, examples=["team:web"])
-_VARIANT_TYPE: Final = PairType(check_pair, examples=["os:linux"])
+VARIANT_TYPE: Final = PairType(check_pair, examples=["os:linux"])
 _VARIANT: Final = "Pair of the variant; if repeated, all of them (requires run_id)"
 _WORDS: Final = "Up to 5 words, each of which the suite or name contains in any case (requires run_id)"
 _SORT: Final = "Order of the results of one run: longest first, or by file, suite, and name (requires run_id)"
@@ -184,7 +184,7 @@ class ResultFilter(RunFilter):
     ] = None
     variants: Annotated[
         tuple[str, ...],
-        FilterParameter("variant", _VARIANT_TYPE, _VARIANT, _RESULTS_AND_EXPORTS, repeatable=True, requires="run_id"),
+        FilterParameter("variant", VARIANT_TYPE, _VARIANT, _RESULTS_AND_EXPORTS, repeatable=True, requires="run_id"),
     ] = ()
     words: Annotated[
         tuple[str, ...], FilterParameter("q", WordsType(), _WORDS, _RESULTS_AND_EXPORTS, requires="run_id")

@@ -2,11 +2,12 @@
 
 import itertools
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 from service.domain.exports import EXPORT_FORMATS
 from service.domain.filters import ResultFilter, RunFilter
 from service.domain.ids import CaseKey, Fingerprint
+from service.domain.rankings import Ranking
 from service.domain.stats import Grouping
 from service.store import decisions
 from service.store.decisions import DecisionFilter
@@ -100,6 +101,7 @@ def composed_lists() -> set[Statement]:
         | decision_pages()
         | failure_groups()
         | stats()
+        | rankings()
         | {read_cases.one_statement(), compose("page_of_projects")}
     )
 
@@ -119,6 +121,12 @@ def failure_groups() -> set[Statement]:
     """The statements of failure groups."""
     filters = (ResultFilter(project_id="p"), ResultFilter(project_id="p", branch="b"), ResultFilter(run_id="r"))
     return {read_failures.list_statement(filter_) for filter_ in filters} | {read_failures.one_statement()}
+
+
+def rankings() -> set[Statement]:
+    """The statements of ranked lists of cases."""
+    filters = (ResultFilter(project_id="shop"), ResultFilter(project_id="shop", branch="main", words=("a",)))
+    return {read_cases.ranked_statement(filter_, ranking) for filter_ in filters for ranking in get_args(Ranking)}
 
 
 def stats() -> set[Statement]:

@@ -11,7 +11,15 @@ from service.domain.filters import ResultFilter
 from service.domain.ids import CaseKey, Fingerprint
 from service.store.postgres.composition import Statement, compose
 from service.store.queries import results as read_results
-from tests.store.composed import SINGLE_ROWS, comparisons, composed_lists, decision_pages, failure_groups, stats
+from tests.store.composed import (
+    SINGLE_ROWS,
+    comparisons,
+    composed_lists,
+    decision_pages,
+    failure_groups,
+    rankings,
+    stats,
+)
 from tests.store.large import plan_nodes
 
 EMPTY = {f"artifacts_2026_{month:02}" for month in range(1, 6)}
@@ -128,6 +136,20 @@ async def test_statistics_about_runs_read_one_range_of_an_index(connection: Any)
             scans = [node for node in await explain(connection, statement, mode) if "Relation Name" in node]
             index = "runs_by_project" if "driver_project" in statement.name else "runs_pkey"
             assert [(node["Relation Name"], node["Index Name"]) for node in scans] == [("runs", index)], mode
+
+
+async def test_rankings_read_ranges_of_indexes(connection: Any) -> None:
+    for ranking, index in {
+        "ranked_failures": r"result_details_2026_0\d_org_id_status_run_key_case_key_idx",
+        "ranked_flaky": r"result_details_2026_0\d_org_id_run_key_case_key_idx",
+        "ranked_durations": r"results_2026_0\d_pkey",
+    }.items():
+        for statement in (statement for statement in rankings() if ranking in statement.name):
+            runs = "runs_by_project_and_branch" if "and_branch" in statement.name else "runs_by_project"
+            for mode in MODES:
+                indexes = {str(node.get("Index Name")) for node in await explain(connection, statement, mode)}
+                assert runs in indexes, (mode, statement.name)
+                assert any(re.fullmatch(index, found) for found in indexes), (mode, statement.name)
 
 
 async def test_the_best_index_drives_the_list_of_decisions(connection: Any) -> None:

@@ -3,18 +3,20 @@
 from dataclasses import replace
 from typing import Final
 
+import orjson
 from aiohttp import web
 
 from service.api.handlers.results import reply_results
 from service.api.http.authentication import get_caller
 from service.api.http.parsing import parse_query
-from service.api.http.responses import reply_page, reply_with_etag
+from service.api.http.responses import compact, reply_list, reply_page, reply_with_etag
 from service.api.server.resources import RESOURCES
 from service.contracts.queries import CaseQuery, CasesQuery, HistoryQuery
 from service.domain.cursors import CursorCodec, Cursors, pack_bigint, unpack_bigint
 from service.domain.errors import InvalidRequest, NotFound
 from service.domain.filters import restrict_to_project
 from service.domain.ids import CaseKey, parse_case_id
+from service.domain.rankings import Ranking
 from service.store.postgres.database import as_organization
 from service.store.queries import cases as read_cases
 from service.store.queries.cases import CasePosition
@@ -31,6 +33,8 @@ async def list_cases(request: web.Request) -> web.Response:
     project_id = query.project_id or caller.project_id
     if project_id is None:
         raise InvalidRequest("project_id: is required unless the key is bound to a project", "project_id")
+    if query.sort is not None:
+        return await _rank_cases(request, query, project_id, query.sort)
     if caller.project_id not in (None, project_id):
         return reply_page("[]", None)
     cursors = Cursors(_CODEC, "cases", caller.org_id, {"project_id": project_id, "suite": query.suite})
@@ -40,6 +44,18 @@ async def list_cases(request: web.Request) -> web.Response:
             connection, caller.org_id, project_id, query.suite, query.runs, after, query.limit
         )
     return reply_page(page.data, cursors.write(page.next))
+
+
+async def _rank_cases(request: web.Request, query: CasesQuery, project_id: str, ranking: Ranking) -> web.Response:
+    caller = get_caller(request)
+    if query.starting_after is not None:
+        raise InvalidRequest("starting_after: is not supported with sort, which returns one page", "starting_after")
+    filter_ = restrict_to_project(replace(query.to_filter(), project_id=project_id), caller.project_id)
+    if filter_ is None:
+        return reply_list([], None, truncated=False)
+    async with as_organization(request.app[RESOURCES].list_pool, caller.org_id) as connection:
+        cases = await read_cases.list_ranked(connection, caller.org_id, filter_, ranking, query.runs, query.limit)
+    return reply_list(orjson.Fragment(compact(cases.data)), None, truncated=cases.truncated)
 
 
 async def get_case(request: web.Request) -> web.Response:

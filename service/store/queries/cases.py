@@ -1,11 +1,15 @@
 """Queries for cases with statistics over their last runs."""
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from service.domain.filters import ResultFilter
 from service.domain.ids import CaseKey, OrgId
+from service.domain.rankings import MAX_FILTERED_CASES, Ranking
 from service.store.postgres import composition
-from service.store.postgres.composition import RUN_BUDGET, Statement, compose
+from service.store.postgres.composition import ROW_BUDGET, RUN_BUDGET, Statement, compose
 from service.store.postgres.database import Connection
+from service.store.queries.filter_values import filter_values
 
 # The number of newest runs of the project in which a case is looked up. If it occurs in few of them, its statistics
 # cover fewer runs than the client requested.
@@ -28,6 +32,34 @@ class CasePage(NamedTuple):
 
     data: str
     next: CasePosition | None
+
+
+class RankedCases(NamedTuple):
+    """`data` is a JSON array. `truncated` states that a scan budget ended before the ranking did."""
+
+    data: str
+    truncated: bool
+
+
+class RankingBudgets(NamedTuple):
+    """The maximum number of rows to read, and of ranked cases to compare with the filters."""
+
+    rows: int = ROW_BUDGET
+    cases: int = MAX_FILTERED_CASES
+
+
+class _RankingFragments(NamedTuple):
+    ranked_runs: str
+    ranked_results: str
+    is_incomplete: str
+
+
+_BUDGETS: Final = RankingBudgets()
+_RANKINGS: Final[Mapping[Ranking, _RankingFragments]] = {
+    "failures": _RankingFragments("ranked_runs_newest", "ranked_failures", "ends_with_runs"),
+    "flaky": _RankingFragments("ranked_runs_newest", "ranked_flaky", "ends_with_runs"),
+    "duration": _RankingFragments("ranked_runs_complete", "ranked_durations", "ends_with_run"),
+}
 
 
 async def list_page(
@@ -67,6 +99,40 @@ async def find_project(connection: Connection, org_id: OrgId, case_key: CaseKey,
     values = {"org_id": org_id, "case_key": case_key, "project_id": project_id}
     found: str | None = await compose("case_project").fetch_value(connection, values)
     return found
+
+
+async def list_ranked(
+    connection: Connection,
+    org_id: OrgId,
+    filter_: ResultFilter,
+    ranking: Ranking,
+    runs: int,
+    limit: int,
+    budgets: RankingBudgets = _BUDGETS,
+) -> RankedCases:
+    """Return the cases of a project with the most failing or flaky results in its newest `runs` runs, or with the
+    longest durations in its newest complete run.
+
+    The filter has a project, and a branch, suite, words, or variants. The statistics cover the ranked runs.
+    """
+    values = filter_values(org_id, filter_, None) | {"runs": runs, "page": limit}
+    return RankedCases(*await ranked_statement(filter_, ranking, budgets).fetch_row(connection, values))
+
+
+def ranked_statement(filter_: ResultFilter, ranking: Ranking, budgets: RankingBudgets = _BUDGETS) -> Statement:
+    """Return the statement for a ranking."""
+    chosen = _RANKINGS[ranking]
+    filters_cases = filter_.suite is not None or bool(filter_.words or filter_.variants)
+    return compose(
+        "ranked_cases",
+        **chosen._asdict(),
+        ranked_driver="driver_project" if filter_.branch is None else "driver_project_and_branch",
+        run_budget=RUN_BUDGET,
+        row_budget=budgets.rows,
+        case_budget=budgets.cases,
+        ranked_limit="ranked_limit_of_filters" if filters_cases else "ranked_limit_of_page",
+        is_search_incomplete="searched_partly" if filters_cases else "searched_completely",
+    )
 
 
 def page_statement(*, of_one_suite: bool) -> Statement:

@@ -38,6 +38,7 @@ async def test_statistics_cover_only_executed_results(stored: Api) -> None:
         "name": "pays",
         "file": None, "last_status": "error", "last_run_id": "run_5",
         "last_completed_at": "2026-05-05T00:00:00.000Z", "runs": 5,
+        "executed": 4, "failed": 2, "flaky": 1,
         "failure_rate": 0.5, "flaky_rate": 0.25, "mean_duration_ms": 400, "p95_duration_ms": 1000,
     }  # fmt: skip
     assert await stored.get(f"/v1/cases/{case['id']}") == case

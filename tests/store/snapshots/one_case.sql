@@ -9,17 +9,19 @@ FROM (
     SELECT
         case_public_id(c.case_key) AS id, c.project_id, c.case_id, c.variant, c.suite, c.name, c.file,
         status_name(statistics.last_status) AS last_status, last_run.run_id AS last_run_id,
-        rfc3339(last_run.completed_at) AS last_completed_at, statistics.runs,
+        rfc3339(last_run.completed_at) AS last_completed_at, statistics.runs, statistics.executed, statistics.failing AS failed,
+        statistics.flaky,
         round(statistics.failing::numeric / nullif(statistics.executed, 0), 4) AS failure_rate,
         round(statistics.flaky::numeric / nullif(statistics.executed, 0), 4) AS flaky_rate,
         round(statistics.mean_ms)::int AS mean_duration_ms, statistics.p95_ms AS p95_duration_ms
     FROM cases c
     CROSS JOIN LATERAL (
-        SELECT count(*)::int AS runs, (array_agg(status))[1] AS last_status, (array_agg(run_key))[1] AS last_run,
-               count(*) FILTER (WHERE status IN ('p', 'f', 'e')) AS executed,
-               count(*) FILTER (WHERE status IN ('f', 'e')) AS failing, count(*) FILTER (WHERE flaky) AS flaky,
-               avg(duration_ms) FILTER (WHERE status IN ('p', 'f', 'e')) AS mean_ms,
-               percentile_disc(0.95) WITHIN GROUP (ORDER BY duration_ms) FILTER (WHERE status IN ('p', 'f', 'e')) AS p95_ms
+        SELECT
+            count(*)::int AS runs, (array_agg(status))[1] AS last_status, (array_agg(run_key))[1] AS last_run,
+            count(*) FILTER (WHERE status IN ('p', 'f', 'e'))::int AS executed,
+            count(*) FILTER (WHERE status IN ('f', 'e'))::int AS failing, count(*) FILTER (WHERE flaky)::int AS flaky,
+            avg(duration_ms) FILTER (WHERE status IN ('p', 'f', 'e')) AS mean_ms,
+            percentile_disc(0.95) WITHIN GROUP (ORDER BY duration_ms) FILTER (WHERE status IN ('p', 'f', 'e')) AS p95_ms
         FROM (
             SELECT r.run_key, r.status, r.flaky, known_duration(r.duration_ms) AS duration_ms
             FROM recent CROSS JOIN LATERAL (

@@ -81,18 +81,23 @@ c.suite_hash = hashtextextended(:suite::text, 0) AND c.suite = :suite::text
 -- name: case_fields  (the public case object)
 case_public_id(c.case_key) AS id, c.project_id, c.case_id, c.variant, c.suite, c.name, c.file,
 status_name(statistics.last_status) AS last_status, last_run.run_id AS last_run_id,
-rfc3339(last_run.completed_at) AS last_completed_at, statistics.runs,
+rfc3339(last_run.completed_at) AS last_completed_at, statistics.runs, statistics.executed, statistics.failing AS failed,
+statistics.flaky,
 round(statistics.failing::numeric / nullif(statistics.executed, 0), 4) AS failure_rate,
 round(statistics.flaky::numeric / nullif(statistics.executed, 0), 4) AS flaky_rate,
 round(statistics.mean_ms)::int AS mean_duration_ms, statistics.p95_ms AS p95_duration_ms
 
--- name: case_statistics  (rates and durations ignore skipped and canceled results)
+-- name: case_aggregates  (of results from the newest to the oldest; rates and durations ignore skipped and canceled results)
+count(*)::int AS runs, (array_agg(status))[1] AS last_status, (array_agg(run_key))[1] AS last_run,
+count(*) FILTER (WHERE status IN ('p', 'f', 'e'))::int AS executed,
+count(*) FILTER (WHERE status IN ('f', 'e'))::int AS failing, count(*) FILTER (WHERE flaky)::int AS flaky,
+avg(duration_ms) FILTER (WHERE status IN ('p', 'f', 'e')) AS mean_ms,
+percentile_disc(0.95) WITHIN GROUP (ORDER BY duration_ms) FILTER (WHERE status IN ('p', 'f', 'e')) AS p95_ms
+
+-- name: case_statistics
 CROSS JOIN LATERAL (
-    SELECT count(*)::int AS runs, (array_agg(status))[1] AS last_status, (array_agg(run_key))[1] AS last_run,
-           count(*) FILTER (WHERE status IN ('p', 'f', 'e')) AS executed,
-           count(*) FILTER (WHERE status IN ('f', 'e')) AS failing, count(*) FILTER (WHERE flaky) AS flaky,
-           avg(duration_ms) FILTER (WHERE status IN ('p', 'f', 'e')) AS mean_ms,
-           percentile_disc(0.95) WITHIN GROUP (ORDER BY duration_ms) FILTER (WHERE status IN ('p', 'f', 'e')) AS p95_ms
+    SELECT
+        {case_aggregates}
     FROM (
         SELECT r.run_key, r.status, r.flaky, known_duration(r.duration_ms) AS duration_ms
         FROM recent CROSS JOIN LATERAL (
@@ -102,6 +107,119 @@ CROSS JOIN LATERAL (
         LIMIT :runs::int
     ) last_results
 ) statistics
+{last_run_of_case}
+
+-- name: last_run_of_case
 LEFT JOIN LATERAL (
     SELECT r.run_id, r.completed_at FROM runs r WHERE r.org_id = :org_id AND r.run_key = statistics.last_run LIMIT 1
 ) last_run ON true
+
+-- name: ranked_cases  (the cases with the largest values in the newest runs, without the run in which the row budget ends)
+WITH newest_run AS MATERIALIZED (
+    {ranked_runs}
+), found AS MATERIALIZED (
+    SELECT run.run_no, result.case_key, result.value
+    FROM (SELECT * FROM newest_run ORDER BY run_no OFFSET 0) run CROSS JOIN LATERAL (
+        {ranked_results}
+    ) result
+    LIMIT {row_budget} + 1
+), first_unread AS MATERIALIZED (  -- the rows of the first run always count
+    SELECT greatest(run_no, 2) AS run_no FROM found OFFSET {row_budget}
+), recent AS MATERIALIZED (
+    SELECT run_no, run_key FROM newest_run
+    WHERE run_no < coalesce((SELECT run_no FROM first_unread), {run_budget} + 1) ORDER BY run_no
+), ranked AS MATERIALIZED (
+    SELECT case_key, sum(value) AS value, min(run_no) AS newest FROM found
+    WHERE run_no < coalesce((SELECT run_no FROM first_unread), {run_budget} + 1)
+    GROUP BY case_key ORDER BY value DESC, newest, case_key LIMIT {ranked_limit} + 1
+), listed AS MATERIALIZED (
+    SELECT case_key, row_number() OVER ()::int AS rank FROM (
+        SELECT ranked.case_key
+        FROM (SELECT case_key FROM ranked LIMIT {ranked_limit}) ranked CROSS JOIN LATERAL (
+            SELECT 1 FROM cases c WHERE c.org_id = :org_id AND c.case_key = ranked.case_key
+              AND {case_filters} LIMIT 1
+        ) matching
+        LIMIT :page::int
+    ) listed
+), statistics AS MATERIALIZED (
+    SELECT
+        case_key, {case_aggregates}
+    FROM (  -- one scan per run
+        SELECT recent.run_key, r.case_key, r.status, r.flaky, r.duration_ms FROM recent CROSS JOIN LATERAL (
+            SELECT r.case_key, r.status, r.flaky, known_duration(r.duration_ms) AS duration_ms FROM results r
+            WHERE r.org_id = :org_id AND r.run_key = recent.run_key
+              AND r.case_key = ANY (ARRAY(SELECT case_key FROM listed)) LIMIT :page::int
+        ) r
+        ORDER BY r.case_key, recent.run_no
+    ) listed_results
+    GROUP BY case_key
+)
+SELECT '[' || coalesce((
+           SELECT string_agg(row_to_json(item)::text, ',' ORDER BY key.rank)
+           FROM listed key JOIN statistics ON statistics.case_key = key.case_key
+           CROSS JOIN LATERAL (
+               SELECT * FROM cases c WHERE c.org_id = :org_id AND c.case_key = key.case_key LIMIT 1
+           ) c
+           {last_run_of_case}
+           CROSS JOIN LATERAL (
+               SELECT
+                   {case_fields}
+           ) item
+       ), '') || ']' AS data,
+       {is_incomplete} OR EXISTS (SELECT 1 FROM first_unread) OR {is_search_incomplete} AS truncated
+
+-- name: ranked_limit_of_page
+:page::int
+
+-- name: ranked_limit_of_filters
+{case_budget}
+
+-- name: searched_completely
+false
+
+-- name: searched_partly
+(SELECT count(*) < :page::int FROM listed) AND (SELECT count(*) > {case_budget} FROM ranked)
+
+-- name: ranked_runs_newest
+SELECT run_key, failed, error, flaky, row_number() OVER ()::int AS run_no FROM (
+    SELECT run_key, failed, error, flaky FROM runs WHERE org_id = :org_id AND {ranked_driver}
+    ORDER BY run_key DESC LIMIT :runs::int
+) newest
+
+-- name: ranked_runs_complete  (the newest complete run)
+SELECT run_key, passed + failed + error + skipped + canceled AS results, 1 AS run_no FROM (
+    SELECT * FROM runs WHERE org_id = :org_id AND {ranked_driver}
+    ORDER BY run_key DESC LIMIT {run_budget}
+) newest
+WHERE complete ORDER BY run_key DESC LIMIT 1
+
+-- name: ranked_failures
+SELECT d.case_key, 1 AS value
+FROM unnest(CASE WHEN run.failed + run.error > 0 THEN '{f,e}' END::"char"[]) AS failing (status) CROSS JOIN LATERAL (
+    SELECT d.case_key FROM result_details d
+    WHERE d.org_id = :org_id AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
+      AND d.run_key = run.run_key
+    ORDER BY d.case_key LIMIT {row_budget} + 1
+) d
+
+-- name: ranked_flaky
+SELECT d.case_key, 1 AS value
+FROM (SELECT WHERE run.flaky > 0 OFFSET 0) flaky CROSS JOIN LATERAL (
+    SELECT d.case_key FROM result_details d WHERE d.org_id = :org_id AND d.flaky AND d.run_key = run.run_key
+    ORDER BY d.case_key LIMIT {row_budget} + 1
+) d
+
+-- name: ranked_durations  (of executed results; only the longest ones, because each case has one)
+SELECT r.case_key, r.duration_ms AS value FROM (
+    SELECT r.case_key, r.status, r.duration_ms FROM results r WHERE r.org_id = :org_id AND r.run_key = run.run_key
+    ORDER BY r.case_key LIMIT {row_budget}
+) r
+WHERE r.status IN ('p', 'f', 'e') AND r.duration_ms >= 0
+ORDER BY value DESC, r.case_key LIMIT {ranked_limit} + 1
+
+-- name: ends_with_runs
+false
+
+-- name: ends_with_run  (a larger run, or no complete run among those that were examined)
+EXISTS (SELECT 1 FROM newest_run WHERE results > {row_budget}) OR NOT EXISTS (SELECT 1 FROM newest_run) AND EXISTS (
+    SELECT 1 FROM runs WHERE org_id = :org_id AND {ranked_driver} ORDER BY run_key DESC OFFSET {run_budget} LIMIT 1)

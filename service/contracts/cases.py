@@ -1,0 +1,55 @@
+"""The responses of cases."""
+
+from typing import Annotated, NotRequired
+
+from pydantic import ConfigDict, Field, StringConstraints, with_config
+from typing_extensions import TypedDict
+
+from service.contracts.responses import PagePosition, Rate, Time
+from service.domain.statuses import ResultStatus
+
+_closed = with_config(ConfigDict(extra="forbid"))
+
+
+@_closed
+class CaseSummary(TypedDict):
+    """A case with statistics over its latest runs.
+
+    The statistics cover the latest runs with a result of the case. The query parameter `runs` sets their number
+    (default: 50). The list searches the project's latest 200 runs, and a request for one case the latest 2,000. Rates
+    and durations cover only executed results (passed, failed, or error), not skipped or canceled ones. If no result
+    was executed, all four values are null.
+    """
+
+    id: Annotated[str, StringConstraints(pattern=r"^case_[0-9a-f]{16}$")]
+    project_id: str
+    case_id: str | None
+    variant: dict[str, str]
+    suite: str
+    name: str
+    file: str | None
+    last_status: Annotated[
+        ResultStatus | None, Field(description="Status in the latest of these runs, including skipped and canceled")
+    ]
+    last_run_id: str | None
+    last_completed_at: Time | None
+    runs: Annotated[int, Field(description="Number of runs found, including skipped and canceled results")]
+    executed: Annotated[int, Field(description="Runs that executed the case")]
+    failed: Annotated[int, Field(description="Runs in which the case failed or had an error")]
+    flaky: Annotated[int, Field(description="Runs in which the case was flaky")]
+    failure_rate: Annotated[Rate | None, Field(description="Share of the executed results that failed or had an error")]
+    flaky_rate: Annotated[Rate | None, Field(description="Share of the executed results that are flaky")]
+    mean_duration_ms: Annotated[int | None, Field(description="Mean over the executed results")]
+    p95_duration_ms: Annotated[int | None, Field(description="95th percentile over the executed results")]
+
+
+@_closed
+class CaseList(PagePosition):
+    """Cases grouped by suite, or the cases of a ranking. The statistics of a ranking cover the ranked runs."""
+
+    data: list[CaseSummary]
+    truncated: NotRequired[
+        Annotated[
+            bool, Field(description="Only with `sort`: the ranking leaves out runs or cases, because it is large")
+        ]
+    ]

@@ -1,0 +1,84 @@
+-- $1 org_id
+-- $2 project_id
+-- $3 runs
+-- $4 page
+-- $5 suite
+-- $6 variants
+-- $7 words
+
+WITH newest_run AS MATERIALIZED (
+    SELECT run_key, failed, error, flaky, row_number() OVER ()::int AS run_no FROM (
+        SELECT run_key, failed, error, flaky FROM runs WHERE org_id = $1 AND project_id = $2
+        ORDER BY run_key DESC LIMIT $3::int
+    ) newest
+), found AS MATERIALIZED (
+    SELECT run.run_no, result.case_key, result.value
+    FROM (SELECT * FROM newest_run ORDER BY run_no OFFSET 0) run CROSS JOIN LATERAL (
+        SELECT d.case_key, 1 AS value
+        FROM unnest(CASE WHEN run.failed + run.error > 0 THEN '{f,e}' END::"char"[]) AS failing (status) CROSS JOIN LATERAL (
+            SELECT d.case_key FROM result_details d
+            WHERE d.org_id = $1 AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
+              AND d.run_key = run.run_key
+            ORDER BY d.case_key LIMIT 20000 + 1
+        ) d
+    ) result
+    LIMIT 20000 + 1
+), first_unread AS MATERIALIZED (  -- the rows of the first run always count
+    SELECT greatest(run_no, 2) AS run_no FROM found OFFSET 20000
+), recent AS MATERIALIZED (
+    SELECT run_no, run_key FROM newest_run
+    WHERE run_no < coalesce((SELECT run_no FROM first_unread), 2000 + 1) ORDER BY run_no
+), ranked AS MATERIALIZED (
+    SELECT case_key, sum(value) AS value, min(run_no) AS newest FROM found
+    WHERE run_no < coalesce((SELECT run_no FROM first_unread), 2000 + 1)
+    GROUP BY case_key ORDER BY value DESC, newest, case_key LIMIT $4::int + 1
+), listed AS MATERIALIZED (
+    SELECT case_key, row_number() OVER ()::int AS rank FROM (
+        SELECT ranked.case_key
+        FROM (SELECT case_key FROM ranked LIMIT $4::int) ranked CROSS JOIN LATERAL (
+            SELECT 1 FROM cases c WHERE c.org_id = $1 AND c.case_key = ranked.case_key
+              AND ($5::text IS NULL OR c.suite = $5::text)
+              AND ($6::text[] IS NULL OR c.variant @> ALL ($6::text[]::jsonb[]))
+              AND ($7::text[] IS NULL OR NOT EXISTS (
+                  SELECT 1 FROM unnest($7::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) LIMIT 1
+        ) matching
+        LIMIT $4::int
+    ) listed
+), statistics AS MATERIALIZED (
+    SELECT
+        case_key, count(*)::int AS runs, (array_agg(status))[1] AS last_status, (array_agg(run_key))[1] AS last_run,
+        count(*) FILTER (WHERE status IN ('p', 'f', 'e'))::int AS executed,
+        count(*) FILTER (WHERE status IN ('f', 'e'))::int AS failing, count(*) FILTER (WHERE flaky)::int AS flaky,
+        avg(duration_ms) FILTER (WHERE status IN ('p', 'f', 'e')) AS mean_ms,
+        percentile_disc(0.95) WITHIN GROUP (ORDER BY duration_ms) FILTER (WHERE status IN ('p', 'f', 'e')) AS p95_ms
+    FROM (  -- one scan per run
+        SELECT recent.run_key, r.case_key, r.status, r.flaky, r.duration_ms FROM recent CROSS JOIN LATERAL (
+            SELECT r.case_key, r.status, r.flaky, known_duration(r.duration_ms) AS duration_ms FROM results r
+            WHERE r.org_id = $1 AND r.run_key = recent.run_key
+              AND r.case_key = ANY (ARRAY(SELECT case_key FROM listed)) LIMIT $4::int
+        ) r
+        ORDER BY r.case_key, recent.run_no
+    ) listed_results
+    GROUP BY case_key
+)
+SELECT '[' || coalesce((
+           SELECT string_agg(row_to_json(item)::text, ',' ORDER BY key.rank)
+           FROM listed key JOIN statistics ON statistics.case_key = key.case_key
+           CROSS JOIN LATERAL (
+               SELECT * FROM cases c WHERE c.org_id = $1 AND c.case_key = key.case_key LIMIT 1
+           ) c
+           LEFT JOIN LATERAL (
+               SELECT r.run_id, r.completed_at FROM runs r WHERE r.org_id = $1 AND r.run_key = statistics.last_run LIMIT 1
+           ) last_run ON true
+           CROSS JOIN LATERAL (
+               SELECT
+                   case_public_id(c.case_key) AS id, c.project_id, c.case_id, c.variant, c.suite, c.name, c.file,
+                   status_name(statistics.last_status) AS last_status, last_run.run_id AS last_run_id,
+                   rfc3339(last_run.completed_at) AS last_completed_at, statistics.runs, statistics.executed, statistics.failing AS failed,
+                   statistics.flaky,
+                   round(statistics.failing::numeric / nullif(statistics.executed, 0), 4) AS failure_rate,
+                   round(statistics.flaky::numeric / nullif(statistics.executed, 0), 4) AS flaky_rate,
+                   round(statistics.mean_ms)::int AS mean_duration_ms, statistics.p95_ms AS p95_duration_ms
+           ) item
+       ), '') || ']' AS data,
+       false OR EXISTS (SELECT 1 FROM first_unread) OR false AS truncated;
