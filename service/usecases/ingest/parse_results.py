@@ -161,22 +161,24 @@ def _with_result_details(last: AttemptIn, result: ResultIn) -> Mapping[str, Any]
 def _attempt(event: ParsedEvent, index: int, attempt: Mapping[str, Any]) -> Attempt:
     failure = attempt.get("failure") or {}
     started_at = attempt.get("started_at")
-
-    def text(source: Mapping[str, Any], name: str, limit: int) -> str | None:
-        value = source.get(name)
-        return truncate(value, limit, event.problems, index, name) if value else None
-
     return Attempt(
         STATUS_CODES[attempt["status"]],
         round_duration(attempt.get("duration_ms")),
         to_ms(started_at) if started_at else None,
-        text(failure, "type", texts.MAX_TEXT),
-        text(failure, "message", texts.MAX_MESSAGE),
-        text(failure, "details", texts.MAX_DETAILS),
-        text(attempt, "logs_ref", texts.MAX_TEXT),
+        _text(event, index, failure, "type", texts.MAX_TEXT),
+        _text(event, index, failure, "message", texts.MAX_MESSAGE),
+        _text(event, index, failure, "details", texts.MAX_DETAILS),
+        _text(event, index, attempt, "logs_ref", texts.MAX_TEXT),
         attempt.get("line"),
         _properties(event, index, attempt.get("properties")),
     )
+
+
+def _text(event: ParsedEvent, index: int, source: Mapping[str, Any], name: str, limit: int) -> str | None:
+    value = source.get(name)
+    if not value or len(value) <= limit:
+        return value or None
+    return truncate(value, limit, event.problems, index, name)
 
 
 def _with_fingerprint(last: Attempt, project_id: str, suite: str) -> Attempt:
