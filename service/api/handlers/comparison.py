@@ -58,7 +58,7 @@ async def compare_run(request: web.Request) -> web.Response:
         comparison = await compare_runs.compare_run(connection, caller.org_id, selector, query.choice)
         digest = comparison.digest()[:_DIGEST_BYTES]
         if after is not None and after.digest != digest:
-            raise InvalidRequest("starting_after: the run changed, start again", "starting_after")
+            raise InvalidRequest("starting_after: the comparison has changed, start again", "starting_after")
         listed = ListedChanges(query.changes, after.position if after else LIST_START, query.limit)
         page = await compare_runs.list_changes(connection, caller.org_id, comparison, listed)
     last = _ComparisonCursor(page.results[-1].position, digest) if page.has_more else None

@@ -170,7 +170,7 @@ async def _find_baseline(connection: Connection, org_id: OrgId, run: ComparedRun
     if baseline.run_key == run.run_key:
         raise InvalidRequest("baseline: a run can't be compared with itself", "baseline")
     if baseline.project_id != run.project_id:
-        raise InvalidRequest(f"baseline: run {name} belongs to another project than run {run.run_id!r}", "baseline")
+        raise InvalidRequest(f"baseline: run {name} isn't in the project of run {run.run_id!r}", "baseline")
     if not baseline.complete:
         raise InvalidRequest(f"baseline: run {name} isn't complete", "baseline")
     if baseline.results_expired:

@@ -254,7 +254,10 @@ async def test_cursor_ends_when_a_run_changes(api: Api) -> None:
     for late in (run("main_1", 1, "c:p"), run("pr", 2, "c:p")):
         await api.store.ingest(late)
         error = await api.error("/v1/runs/pr/comparison", 400, params)
-        assert (error["param"], error["message"]) == ("starting_after", "starting_after: the run changed, start again")
+        assert (error["param"], error["message"]) == (
+            "starting_after",
+            "starting_after: the comparison has changed, start again",
+        )
         params["starting_after"] = (await compare(api, {"limit": "1"}))["next_cursor"]
 
 
