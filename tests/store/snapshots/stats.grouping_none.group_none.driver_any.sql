@@ -5,14 +5,14 @@
 
 WITH examined AS MATERIALIZED (
     SELECT r.run_key, '' AS name, r.status, r.passed, r.failed, r.error, r.skipped, r.canceled, r.flaky,
-           r.duration_ms, r.completed_at, row_number() OVER () AS row_no
+           r.duration_ms, r.completed_at
     FROM (
         SELECT * FROM runs
         WHERE org_id = $1 AND true AND run_key BETWEEN $2 AND $3
         ORDER BY run_key DESC LIMIT 20001
     ) r
 ), newest AS (
-    SELECT * FROM examined WHERE row_no <= 20000
+    SELECT * FROM examined LIMIT 20000
 ), ranked AS (
     SELECT name, row_number() OVER (ORDER BY count(*) DESC, name COLLATE "C") AS rank, count(*) OVER () AS group_count
     FROM newest GROUP BY name
@@ -37,5 +37,5 @@ WITH examined AS MATERIALIZED (
     ) item
 )
 SELECT '[' || coalesce((SELECT string_agg(item::text, ',' ORDER BY start, name COLLATE "C" NULLS LAST) FROM items), '') || ']' AS data,
-       (SELECT completed_at FROM examined WHERE row_no = 20000 AND EXISTS (SELECT 1 FROM examined WHERE row_no > 20000))
-           AS read_from;
+       (SELECT last_run.completed_at FROM (SELECT completed_at FROM examined OFFSET 20000 - 1 LIMIT 1) last_run
+        WHERE EXISTS (SELECT 1 FROM examined OFFSET 20000)) AS read_from;

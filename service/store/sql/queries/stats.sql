@@ -3,12 +3,12 @@
 -- name: stats  (of the newest {max_runs} runs in the range; {run_budget} is one more, which shows that the range has more)
 WITH examined AS MATERIALIZED (
     SELECT r.run_key, {grouping} AS name, r.status, r.passed, r.failed, r.error, r.skipped, r.canceled, r.flaky,
-           r.duration_ms, r.completed_at, row_number() OVER () AS row_no
+           r.duration_ms, r.completed_at
     FROM (
         {candidates}
     ) r
 ), newest AS (
-    SELECT * FROM examined WHERE row_no <= {max_runs}
+    SELECT * FROM examined LIMIT {max_runs}
 ), ranked AS (
     SELECT name, row_number() OVER (ORDER BY count(*) DESC, name COLLATE "C") AS rank, count(*) OVER () AS group_count
     FROM newest GROUP BY name
@@ -33,8 +33,8 @@ WITH examined AS MATERIALIZED (
     ) item
 )
 SELECT '[' || coalesce((SELECT string_agg(item::text, ',' ORDER BY start, name COLLATE "C" NULLS LAST) FROM items), '') || ']' AS data,
-       (SELECT completed_at FROM examined WHERE row_no = {max_runs} AND EXISTS (SELECT 1 FROM examined WHERE row_no > {max_runs}))
-           AS read_from
+       (SELECT last_run.completed_at FROM (SELECT completed_at FROM examined OFFSET {max_runs} - 1 LIMIT 1) last_run
+        WHERE EXISTS (SELECT 1 FROM examined OFFSET {max_runs})) AS read_from
 
 -- name: grouping_none
 ''
