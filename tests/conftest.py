@@ -46,10 +46,16 @@ def amqp_url(pytestconfig: pytest.Config) -> str:
     return pytestconfig.stash[_SERVERS].amqp_url
 
 
+@pytest.fixture(scope="session")
+def template(pytestconfig: pytest.Config) -> str:
+    """The name of the database with the schema, from which tests clone theirs."""
+    return pytestconfig.stash[_SERVERS].template
+
+
 @pytest.fixture
-def database_url(postgres_url: str, pytestconfig: pytest.Config) -> Iterator[str]:
+def database_url(postgres_url: str, template: str) -> Iterator[str]:
     """The URL of a database that only this test uses, with the schema applied."""
-    with cloned_database(postgres_url, pytestconfig.stash[_SERVERS].template) as url:
+    with cloned_database(postgres_url, template) as url:
         yield url
 
 

@@ -18,33 +18,33 @@ _TEMPLATE_LOCK: Final = 7_230_515
 def cloned_database(server_url: str, template: str) -> Iterator[str]:
     """Create a database from the template; drop it at the end even if clients are connected."""
     name = f"test_{uuid4().hex}"
-    _run(_clone(server_url, template, name))
+    run_in_new_loop(_clone(server_url, template, name))
     try:
         yield with_database(server_url, name)
     finally:
-        _run(_execute(server_url, f'DROP DATABASE "{name}" WITH (FORCE)'))
+        run_in_new_loop(_execute(server_url, f'DROP DATABASE "{name}" WITH (FORCE)'))
 
 
 @contextmanager
 def empty_database(server_url: str) -> Iterator[str]:
     """Create a database without the schema; drop it at the end."""
     name = f"test_{uuid4().hex}"
-    _run(_execute(server_url, f'CREATE DATABASE "{name}"'))
+    run_in_new_loop(_execute(server_url, f'CREATE DATABASE "{name}"'))
     try:
         yield with_database(server_url, name)
     finally:
-        _run(_execute(server_url, f'DROP DATABASE "{name}" WITH (FORCE)'))
+        run_in_new_loop(_execute(server_url, f'DROP DATABASE "{name}" WITH (FORCE)'))
 
 
 def drop_template(server_url: str, template: str) -> None:
-    _run(_execute(server_url, f'DROP DATABASE IF EXISTS "{template}" WITH (FORCE)'))
+    run_in_new_loop(_execute(server_url, f'DROP DATABASE IF EXISTS "{template}" WITH (FORCE)'))
 
 
 def with_database(url: str, name: str) -> str:
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 
-def _run(work: Coroutine[Any, Any, None]) -> None:
+def run_in_new_loop(work: Coroutine[Any, Any, None]) -> None:
     """Run a coroutine like asyncio.run, which would also close the event loop of pytest-asyncio in this thread."""
     loop = asyncio.new_event_loop()
     try:

@@ -109,7 +109,8 @@ def describe_rule(name: str, limit: float | None, value: float | str | None) -> 
         return f"status of the run: {value}"
     texts: dict[str, str] = {rule_name: rule.text for rule_name, rule in _RULES.items()}
     text = texts.get(name, f"{name}: {{value}}, limit {{limit}}")
-    return text.format(value="unknown" if value is None else value, limit=limit)
+    shown = round(value, 4) if isinstance(value, float) else value
+    return text.format(value="unknown" if shown is None else shown, limit=limit)
 
 
 def _evaluate_status(run: GatedRun) -> RuleOutcome:

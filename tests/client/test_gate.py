@@ -305,6 +305,7 @@ async def test_closed_stdout_does_not_change_the_exit_code(api: Api) -> None:
         os.close(writing)
 
 
+@pytest.mark.slow
 async def test_name_that_the_terminal_cannot_show_does_not_change_the_exit_code(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -316,6 +317,7 @@ async def test_name_that_the_terminal_cannot_show_does_not_change_the_exit_code(
     assert b"  auth.login > \\u652f\\u6255\\u3046" in out
 
 
+@pytest.mark.slow
 async def test_interrupted_command_exits_with_130(api: Api) -> None:
     process = await start(api, "--run-id", "run_1", stderr=asyncio.subprocess.PIPE)
     assert process.stderr is not None

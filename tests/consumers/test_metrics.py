@@ -104,6 +104,7 @@ async def send_report(api: Api, report: bytes) -> None:
         assert response.status == 202
 
 
+@pytest.mark.slow
 async def test_metrics_are_the_same_without_a_broker(api: Api, database_url: str, tmp_path: Path) -> None:
     port = choose_port()
     await send_report(api, PASSING)

@@ -76,7 +76,7 @@ def test_absent_limits_are_not_checked_except_for_the_number_of_results() -> Non
     ("rule", "limit", "value", "text"),
     [
         ("max_new_failures", 0, 1, "new failures: 1, at most 0 allowed"),
-        ("min_pass_rate", 0.9, 0.5, "pass rate: 0.5, at least 0.9 required"),
+        ("min_pass_rate", 0.9, 1 / 3, "pass rate: 0.3333, at least 0.9 required"),
         ("min_pass_rate", 0.9, None, "pass rate: unknown, at least 0.9 required"),
         ("run_status", None, "failures_missing", "status of the run: failures_missing"),
         ("max_duration_s", 60, 61, "max_duration_s: 61, limit 60"),

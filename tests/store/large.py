@@ -46,11 +46,13 @@ FROM generate_series(1, 2) org, generate_series(1, 5000) n;
 TABLES = ("runs", "cases", "projects", "results", "result_details", "artifacts", "decisions")
 
 
-async def fill(pool: asyncpg.Pool) -> None:
+async def fill(database_url: str) -> None:
     """Insert the rows as the owner of the tables, and give the planner statistics."""
-    await pool.execute(FILL)
+    owner = await asyncpg.connect(database_url)
+    await owner.execute(FILL)
     for table in TABLES:
-        await pool.execute(f"ANALYZE {table}")
+        await owner.execute(f"ANALYZE {table}")
+    await owner.close()
 
 
 def plan_nodes(plan: Any) -> list[Any]:

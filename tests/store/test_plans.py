@@ -4,7 +4,6 @@ import re
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import orjson
 
 from service.domain.filters import ResultFilter
@@ -169,9 +168,7 @@ async def test_single_rows_are_found_by_their_keys(connection: Any) -> None:
         assert {node.get("Index Name") for node in nodes} >= {"runs_by_commit"}
 
 
-async def test_the_check_notices_a_missing_index(connection: Any, database_url: str) -> None:
-    owner = await asyncpg.connect(database_url)
-    await owner.execute("ALTER TABLE cases DROP CONSTRAINT cases_pkey; DROP INDEX cases_by_case_id, cases_by_suite")
-    await owner.close()
+async def test_check_detects_a_sequential_scan(connection: Any) -> None:
+    await connection.execute("SET enable_indexscan = off; SET enable_bitmapscan = off")
     nodes = await explain(connection, read_results.page_statement(ResultFilter()), MODES[0])
-    assert tables_read_completely(nodes) == {"cases"}
+    assert tables_read_completely(nodes) >= {"cases"}

@@ -243,12 +243,8 @@ def trx_report(count: int) -> str:
     return f"<TestRun><Results>{results}</Results></TestRun>"
 
 
-SLOW_REPORTS = [
-    pytest.param(new, marks=pytest.mark.slow) for new in (ctrf_report, playwright_report, go_report, trx_report)
-]
-
-
-@pytest.mark.parametrize("new_report", [junit_report, *SLOW_REPORTS])
+@pytest.mark.slow
+@pytest.mark.parametrize("new_report", [junit_report, ctrf_report, playwright_report, go_report, trx_report])
 async def test_report_with_many_failures_writes_one_object(reports: Reports, new_report: Callable[[int], str]) -> None:
     await reports.ingest(zstandard.compress(new_report(10_000).encode()))
 
@@ -261,6 +257,7 @@ async def test_report_with_many_failures_writes_one_object(reports: Reports, new
     assert await text_of(reports, found[0]) == f"output {failed['name']}"
 
 
+@pytest.mark.slow
 async def test_output_that_is_too_large_is_noted_in_the_receipt(reports: Reports) -> None:
     case = f"<testcase name='a'><failure/><system-out>{'x' * 300_000}</system-out></testcase>"
     report = zstandard.compress(f"<testsuite name='shop'>{case * 300}</testsuite>".encode())
