@@ -10,7 +10,7 @@ from service.client.annotations import annotations
 from service.client.changes import ResultGroup, RunChanges, full_name, read_changes
 from service.client.http import JsonObject, Server, ServerError, open_server
 from service.client.markdown import code_span, format_counts, render_changes
-from service.client.runs import AwaitedRun, rejected_reports, run_path, wait_until_complete
+from service.client.runs import AwaitedRun, report_warnings, run_path, wait_until_complete
 from service.client.terminal import append_to_github_file, ignore_closed_stdout, print_message, printable_line
 from service.domain.gates import describe_rule
 
@@ -39,7 +39,8 @@ def gate(url: str, key: str, run_id: str, rules: JsonObject, timeout_s: float, *
         changes = read_changes(server, awaited.run)
         with ignore_closed_stdout():  # a closed stdout doesn't change the decision
             _print_decision(server, decision, changes)
-        _print_rejected_reports(rejected_reports(server, run_id))
+        for warning in report_warnings(server, run_id):
+            print_message(f"warning: {warning}")
         append_to_github_file("GITHUB_STEP_SUMMARY", _render_summary(server, decision, changes))
     return BLOCKED if decision["decision"] == "blocked" else PASSED
 
@@ -114,8 +115,3 @@ def _print_incomplete(run_id: str, awaited: AwaitedRun) -> None:
     click.secho(printable_line(f"run {run_id} {awaited.problem}"), err=True, bold=True, fg="yellow")
     if awaited.run:
         click.echo(format_counts(awaited.run))
-
-
-def _print_rejected_reports(receipts: list[str]) -> None:
-    if receipts:
-        print_message(f"warning: reports of this run were rejected, so results can be missing: {', '.join(receipts)}")

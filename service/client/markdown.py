@@ -52,7 +52,7 @@ def format_counts(run: dict[str, Any]) -> str:
 
 
 def _describe_baseline(changes: RunChanges) -> str:
-    return f"Baseline: {code_span(changes.describe_baseline())}"
+    return code_span(changes.describe_baseline())
 
 
 def _blocks(changes: RunChanges) -> Iterator[list[str]]:

@@ -1,7 +1,7 @@
 """Runs: the wait until a run is complete, and the completion of the run of a pipeline."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
@@ -59,9 +59,16 @@ def wait_until_complete(server: Server, run_id: str, timeout_s: float, *, comple
         is_first = False
 
 
-def rejected_reports(server: Server, run_id: str) -> list[str]:
-    """Return the receipts of rejected reports of the run. A key that can't read receipts finds none."""
-    return [receipt["id"] for receipt in _list_receipts(server, run_id) if receipt["status"] == "rejected"]
+def report_warnings(server: Server, run_id: str) -> Iterator[str]:
+    """Yield what the reports of the run can hide. A key that can't read receipts gets no warning."""
+    receipts = _list_receipts(server, run_id)
+    if rejected := [receipt["id"] for receipt in receipts if receipt["status"] == "rejected"]:
+        yield f"reports of this run were rejected, so results can be missing: {', '.join(rejected)}"
+    if replaced := sum(receipt["replaced_failing"] for receipt in receipts):
+        yield (
+            f"later reports of this run replaced failing results: {replaced}. If several jobs run the same tests, use"
+            " --variant or --shard"
+        )
 
 
 def _get_run(server: Server, run_id: str, wait_s: int) -> JsonObject | None:

@@ -133,7 +133,7 @@ async def test_command_comments_the_failures_of_a_run(
     (text,) = host.texts
     assert text == (
         f"{MARKER}\n### 1 new failure\n\nRun [`pr_1`]({url}v1/runs/pr_1): 1 failed, 1 error\n\n"
-        "Baseline: `compared with run main_1 on main`\n\n"
+        "`compared with run main_1 on main`\n\n"
         "**New failures: 1**\n\n- `auth.login > pays`\n  <br>`not executed in the compared runs on main`\n\n"
         "**Known failures: 1**\n\n- `auth.login > refunds`\n"
         "  <br>`timeout`\n  <br>`also failed in the last run on main, since run main_1`\n"

@@ -15,7 +15,7 @@ from aiohttp.test_utils import TestServer
 from service.client import runs
 from service.client.gate import BLOCKED, PASSED, TIMED_OUT, gate
 from service.client.http import ServerError, open_server
-from service.client.runs import rejected_reports
+from service.client.runs import report_warnings
 from service.settings import Settings
 from tests.api.served import Api, serve
 from tests.report_api import (
@@ -368,7 +368,8 @@ async def test_all_pages_of_receipts_are_checked(
     async with serving_reports_with_ingester(database_url, tmp_path) as reports:
         rejected = [(await reports.ingest(body))["id"] for body in (b"<testsuite>", b"<testsuites>")]
         with open_server(url(reports.api), reports.api.key) as server:
-            assert await asyncio.to_thread(rejected_reports, server, "run_1") == rejected[::-1]
+            [warning] = await asyncio.to_thread(list, report_warnings(server, "run_1"))
+            assert warning.endswith(f"results can be missing: {', '.join(rejected[::-1])}")
 
 
 async def test_gate_with_a_key_that_cannot_read_receipts_waits(api: Api) -> None:
@@ -385,3 +386,16 @@ async def test_gate_prints_no_control_characters(api: Api, capsys: pytest.Captur
     captured = capsys.readouterr()
     assert "pays" in captured.out
     assert not set(captured.out + captured.err) & {"\x1b", "\x07", "\x08"}
+
+
+async def test_gate_warns_if_a_report_replaced_failing_results(
+    database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with serving_reports_with_ingester(database_url, tmp_path) as reports:
+        await reports.ingest(FAILING_REPORT)
+        await decide(reports.api)
+        assert "warning" not in capsys.readouterr().err
+        await reports.api.store.pool.execute("UPDATE results SET event_time_offset_s = event_time_offset_s - 60")
+        await reports.ingest(PASSING)
+        assert await decide(reports.api) == PASSED
+    assert "warning: later reports of this run replaced failing results: 1. If several jobs" in capsys.readouterr().err

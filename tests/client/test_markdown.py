@@ -66,7 +66,7 @@ def test_all_failures_are_shown_below_the_limit() -> None:
     rendered = render_changes(changes, "1 new failure", "https://r.example/run", 5_000)
     assert rendered == (
         "### 1 new failure\n\nRun [`ci-43`](https://r.example/run): 5 passed, 2 failed\n\n"
-        "Baseline: `compared with run run-812 on main at commit c0ffee0123`\n\n"
+        "`compared with run run-812 on main at commit c0ffee0123`\n\n"
         "**New failures: 1**\n\n- `shop > a`\n"
         "  <br>`expected 200 got 503`\n  <br>`passed in the last 3 runs on main`\n\n"
         "**Known failures: 4**\n\n- `shop > b`\n"
