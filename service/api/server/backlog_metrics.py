@@ -28,7 +28,7 @@ class _Gauge(NamedTuple):
     label: str | None = None
 
 
-_GAUGES: Final = (
+GAUGES: Final = (
     _Gauge("results_outbox_messages", "Messages in the outbox", {"": "messages"}),
     _Gauge("results_outbox_oldest_age_seconds", "Age of the oldest outbox message", {"": "oldest_message_s"}),
     _Gauge("results_deliveries_due", "Webhook deliveries that can be attempted now", {"": "deliveries"}),
@@ -83,7 +83,7 @@ class BacklogMetrics:
             if not is_outage(error):
                 log.exception("backlog_query_failed")
             return BacklogSample([_database_up(0)])
-        return BacklogSample([_database_up(1), *(_gauge(gauge, found) for gauge in _GAUGES), *_worker_gauges(roles)])
+        return BacklogSample([_database_up(1), *(_gauge(gauge, found) for gauge in GAUGES), *_worker_gauges(roles)])
 
 
 def _database_up(value: int) -> Metric:
