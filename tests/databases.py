@@ -57,7 +57,8 @@ async def _clone(server_url: str, template: str, name: str) -> None:
     connection = await asyncpg.connect(server_url)
     try:
         await _create_template(connection, server_url, template)
-        await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        # Without fsync, this strategy needs half the time of the default.
+        await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
     finally:
         await connection.close()
 

@@ -33,7 +33,7 @@ class PrivateServers:
     def postgres_url(self) -> str:
         if external := os.environ.get("RESULTS_TEST_DATABASE_URL"):
             return external
-        settings = {**FAST, "max_wal_size": "512MB"}
+        settings = {**FAST, "max_wal_size": "512MB", "autovacuum": "off"}
         server = temporary_postgres(self._directory / "postgres", settings=settings, programs=postgres_programs())
         return self._opened.enter_context(server).url
 
