@@ -139,7 +139,7 @@ async def _keep_memory(connection: Connection) -> None:
     By default, the allocator of Linux returns the memory of every page to the kernel and obtains it again, which takes
     as long as the page itself. After a larger block was freed, it keeps twice the size of that block.
     """
-    await connection.fetchval("SELECT length(repeat(' ', $1))", _KEPT_MEMORY_BYTES)
+    await connection.fetchval("SELECT octet_length(repeat(' ', $1))", _KEPT_MEMORY_BYTES)
 
 
 def _to_jsonb(value: object) -> bytes:
