@@ -331,6 +331,7 @@ BODIES = st.one_of(
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # the consumer uses it in the other thread
 async def test_no_message_ends_a_consumer(broker: Broker, store: Store) -> None:
     """Any body with any properties and headers that the broker accepts is stored or becomes a readable dead letter."""
     loop = asyncio.get_running_loop()

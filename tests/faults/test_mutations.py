@@ -18,7 +18,7 @@ _ROOT: Final = Path(__file__).parents[2]
 _TESTS_FAILED: Final = 1  # other codes of pytest mean that no test ran
 CHECKS: Final = {  # mutation: tests that must fail
     "ignore_fencing_tokens": (
-        "tests/api/handlers/test_exports.py::test_worker_with_an_expired_lease_does_not_finish_the_job_of_another",
+        "tests/api/handlers/test_export_attempts.py::test_worker_with_an_expired_lease_does_not_finish_the_job_of_another",
         "tests/consumers/test_reports.py::test_worker_with_an_expired_lease_stores_nothing",
         "tests/consumers/test_webhooks.py::test_expired_claim_writes_nothing",
     ),
