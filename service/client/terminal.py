@@ -4,7 +4,7 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
 
 _COMMAND: Final = re.compile(r"^\s*::|##(?=\[|vso\[|teamcity\[)", re.MULTILINE)
-_MAX_PADDED: Final = 80  # characters; longer cells break the alignment of their row only
 
 
 class Progress:
@@ -85,10 +84,3 @@ def append_to_github_file(variable: str, text: str) -> None:
             file.write(text)
     except OSError as error:
         print_message(f"{variable} can't be written: {error}")
-
-
-def format_table(rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return the rows as lines with aligned columns. Long cells aren't truncated."""
-    table = [tuple(row) for row in rows]
-    widths = [min(_MAX_PADDED, max(map(len, column))) for column in zip(*table, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
