@@ -1,16 +1,18 @@
-"""Sample runs for a new stack: JUnit reports of this project, published as a producer publishes events."""
+"""Initial runs of a new stack: JUnit reports of this project, and the demo history, published as a producer does."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import uuid4
 
 import orjson
 
 from service.contracts.run_events import ResultIn, RunCompletedEvent, RunIn
 from service.dev.demo import ORGANIZATION
+from service.dev.history import history
 from service.dev.queues import publish
 from service.domain.queues import RUNS
 from service.reports import junit
@@ -24,15 +26,26 @@ _EXCHANGE: Final = "runs"
 _ROUTING_KEY: Final = "run.completed"
 
 
-def send_once(settings: Settings, marker: Path) -> list[str]:
-    """Publish the sample reports if `marker` doesn't exist; return the IDs of the published runs."""
+class SentRuns(NamedTuple):
+    """The IDs of the published runs. Both lists are empty if an earlier start published the runs."""
+
+    samples: Sequence[str] = ()
+    history: Sequence[str] = ()
+
+
+def send_once(settings: Settings, marker: Path) -> SentRuns:
+    """Publish the sample reports and the demo history if `marker` doesn't exist; return the published runs."""
     if marker.exists():
-        return []
-    events = list(first_events())
+        return SentRuns()
+    now = datetime.now(UTC)
+    reports = read_reports()
+    samples = [_event(_sample_run(name, now), results) for name, results in reports.items()]
+    demo = [_event(*run) for run in history(chain.from_iterable(reports.values()), now)]
+    events = [*samples, *demo]
     asyncio.run(_publish(settings, events) if settings.amqp_url else _enqueue(settings, events))
-    run_ids = [event["data"]["run"]["run_id"] for event in events]
-    marker.write_text("".join(f"{run_id}\n" for run_id in run_ids))
-    return run_ids
+    sent = SentRuns(_run_ids(samples), _run_ids(demo))
+    marker.write_text("".join(f"{run_id}\n" for run_id in (*sent.samples, *sent.history)))
+    return sent
 
 
 async def _publish(settings: Settings, events: Sequence[RunCompletedEvent]) -> None:
@@ -47,17 +60,17 @@ async def _enqueue(settings: Settings, events: Sequence[RunCompletedEvent]) -> N
             await outbox.put(connection, RUNS, orjson.loads(orjson.dumps(event)))
 
 
-def first_events() -> Iterator[RunCompletedEvent]:
-    """Create one event for each report, completed now."""
+def read_reports() -> dict[str, list[ResultIn]]:
+    """Return the results of each sample report by the name of its file."""
+    reports = {}
     for report in sorted(_REPORTS.glob("*.xml")):
         with report.open("rb") as source:
-            results = [result for batch in junit.read(source, ReportMetadata()) for result in batch]
-        yield _event(report.stem, results)
+            reports[report.stem] = [result for batch in junit.read(source, ReportMetadata()) for result in batch]
+    return reports
 
 
-def _event(name: str, results: list[ResultIn]) -> RunCompletedEvent:
-    now = datetime.now(UTC)
-    run = RunIn(
+def _sample_run(name: str, now: datetime) -> RunIn:
+    return RunIn(
         run_id=f"run_first_{name}",
         project_id="proj_results",
         environment="local",
@@ -65,11 +78,18 @@ def _event(name: str, results: list[ResultIn]) -> RunCompletedEvent:
         labels={"suite": name},
         completed_at=now,
     )
+
+
+def _event(run: RunIn, results: list[ResultIn]) -> RunCompletedEvent:
     return RunCompletedEvent(
         specversion="1.0",
         type="run.completed",
         source="/zof-results/dev",
         id=f"evt_{uuid4().hex}",
-        time=now,
+        time=run["completed_at"],
         data={"organization": ORGANIZATION, "run": run, "results": results},
     )
+
+
+def _run_ids(events: Iterable[RunCompletedEvent]) -> list[str]:
+    return [event["data"]["run"]["run_id"] for event in events]

@@ -8,13 +8,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
 import click
 
-from service.dev import demo, first_data, rabbitmq, ready
+from service.dev import demo, demo_requests, first_data, history, rabbitmq, ready
 from service.dev.components import ComponentError, StackComponent
 from service.dev.ports import is_free, load_or_choose_port
 from service.dev.postgres import Postgres
@@ -31,7 +32,7 @@ _DATABASE: Final = "results"
 _DEV_SETTINGS: Final = {"rate_limit": "off", "webhook_allow_loopback": "true"}  # defaults in development
 _FURTHER_SIGNALS: Final = (signal.SIGHUP, signal.SIGALRM)
 _REPEAT_INTERRUPT_S: Final = 0.5
-_FIRST_DATA_TIMEOUT_S: Final = 10.0
+_FIRST_DATA_TIMEOUT_S: Final = 20.0
 _WITHOUT_BROKER: Final = """\
 RabbitMQ isn't available: using the embedded queue. Reports, exports, and webhooks work, events over AMQP don't.
 To use RabbitMQ, install rabbitmq-server or set RESULTS_AMQP_URL."""
@@ -81,7 +82,7 @@ class Stack:
         self._supervisor = Supervisor(_log, pids_changed=self._write_ready)
 
     def start(self) -> None:
-        """Start all components; on the first start, also wait until the API returns the sample runs."""
+        """Start all components; on the first start, also wait until the API returns the initial runs."""
         started_at = time.monotonic()
         ready.remove(self._ready_file)
         self._prepare()
@@ -130,15 +131,23 @@ class Stack:
             self._postgres.create_database(_DATABASE)
 
     def _send_first_data(self) -> None:
-        """Publish the sample runs and wait until the API returns them: the printed commands need them."""
+        """Publish the initial runs and wait until the API returns them: the printed commands need them."""
         sent = first_data.send_once(self._settings, self._directory / "first-data")
-        stored = [self._is_stored(f"/v1/runs/{run_id}") for run_id in sent]
-        if sent:
-            _log(f"sent {len(sent)} sample runs, {sum(stored)} are stored: {', '.join(sent)}")
+        if not sent.samples:
+            return
+        deadline = time.monotonic() + _FIRST_DATA_TIMEOUT_S
+        stored = sum(self._is_stored(run_id, deadline) for run_id in sent.samples)
+        _log(f"sent {len(sent.samples)} sample runs, {stored} are stored: {', '.join(sent.samples)}")
+        stored = sum(self._is_stored(run_id, deadline) for run_id in sent.history)
+        _log(f"sent {len(sent.history)} demo runs, {stored} are stored, in the project {history.PROJECT}")
+        if error := demo_requests.send(self._api_url, self._key):
+            _log(f"the gates and files of the demo runs are incomplete: {error}")
 
-    def _is_stored(self, path: str) -> bool:
+    def _is_stored(self, run_id: str, deadline: float) -> bool:
+        """Wait until the API returns a run, at most until the deadline."""
         host, port = self._api_host, self._settings.http_port
-        return wait_until(lambda: responds_ok(host, port, path, self._key), _FIRST_DATA_TIMEOUT_S)
+        is_stored = partial(responds_ok, host, port, f"/v1/runs/{run_id}", self._key)
+        return wait_until(is_stored, max(0, deadline - time.monotonic()))
 
     @property
     def _servers(self) -> list[StackComponent]:
@@ -233,6 +242,9 @@ def _next_steps(settings: Settings, api_url: str, key: str, ready_file: Path, *,
   zof-results dead-letters list   # keys, organizations, audit: --help
 """
     return f"""
+  Console: {api_url}/console
+  Sign in with the API key of the next line.
+
   export RESULTS_URL={api_url} RESULTS_API_KEY={key}
   curl -H "Authorization: Bearer $RESULTS_API_KEY" "$RESULTS_URL/v1/runs"
   curl -H "Authorization: Bearer $RESULTS_API_KEY" "$RESULTS_URL/v1/results?status=failed&limit=3"

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import closing, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any, Final
@@ -55,14 +55,20 @@ class RunningStack:
 
     def run_ids(self) -> list[str] | None:
         """Return the IDs of the runs that the API lists; None if it doesn't respond."""
-        connection = HTTPConnection(self.ready["api_url"].removeprefix("http://"), timeout=5)
         with suppress(OSError, HTTPException):
-            connection.request("GET", "/v1/runs", headers={"Authorization": f"Bearer {self.ready['api_key']}"})
+            return [run["run_id"] for run in self.get("/v1/runs?limit=100")["data"]]
+        return None
+
+    def get(self, path: str) -> Any:
+        """Return the JSON of a successful response. Raises HTTPException for another status."""
+        connection = HTTPConnection(self.ready["api_url"].removeprefix("http://"), timeout=5)
+        with closing(connection):
+            connection.request("GET", path, headers={"Authorization": f"Bearer {self.ready['api_key']}"})
             response = connection.getresponse()
             body = json.load(response)
-            connection.close()
-            return [run["run_id"] for run in body["data"]] if response.status == 200 else None
-        return None
+        if response.status != 200:
+            raise HTTPException(f"{path} returns {response.status}: {body}")
+        return body
 
     def _is_ready(self) -> bool:
         """Return whether ready.json is that of this process; a killed stack doesn't remove its file."""

@@ -9,13 +9,16 @@ from pathlib import Path
 import pytest
 
 from service.dev.accounts import erase
+from service.dev.history import PROJECT, run_id_of
+from service.dev.incidents import INCOMPLETE_RUN, MAIN_RUNS, PULL_REQUEST_RUN
 from service.dev.ports import choose_port
 from service.dev.processes import wait_until
 from tests.dev.running_stack import RunningStack, have_exited
 
 pytestmark = pytest.mark.slow
 
-SAMPLE_RUNS = {"run_first_domain", "run_first_local_stack", "run_first_reports"}
+SAMPLE_RUNS = ["run_first_domain", "run_first_local_stack", "run_first_reports"]
+DEMO_RUNS = [run_id_of(number) for number in range(INCOMPLETE_RUN, 0, -1)]
 
 
 @pytest.fixture
@@ -44,7 +47,7 @@ def test_stack_stores_the_sample_runs_and_stops_all_its_processes(start: Callabl
     assert len(pids) == 2
     assert stack.ready["pid"] == stack.process.pid
     assert stack.ready["processes"]["postgres"] is None
-    assert set(stack.run_ids() or []) == SAMPLE_RUNS
+    assert has_initial_runs(stack)
     assert stack.stop() == 0
     assert have_exited(pids)
     assert not stack.ready_file.exists()
@@ -54,7 +57,30 @@ def test_embedded_queue_delivers_the_sample_runs(start: Callable[..., RunningSta
     stack = start("--without-rabbitmq", RESULTS_AMQP_URL="").await_ready()
     assert stack.ready["amqp_url"] is None
     assert "embedded queue" in stack.output()
-    assert set(stack.run_ids() or []) == SAMPLE_RUNS
+    assert has_initial_runs(stack)
+
+
+def test_demo_history_has_every_kind_of_change_and_stored_decisions(start: Callable[..., RunningStack]) -> None:
+    stack = start().await_ready()
+    assert "incomplete" not in stack.output()
+    for number, changes in (
+        (MAIN_RUNS, {"new_failure", "flaky_failure", "known_failure", "quarantined", "fixed"}),
+        (PULL_REQUEST_RUN, {"new_failure", "known_failure", "quarantined", "fixed", "added", "removed"}),
+    ):
+        comparison = stack.get(f"/v1/runs/{run_id_of(number)}/comparison")
+        assert {name for name, count in comparison["counts"].items() if count and name != "unchanged"} >= changes
+    decisions = stack.get("/v1/decisions")["data"]
+    assert {(decision["gate"], decision["decision"]) for decision in decisions} == {
+        ("release", "passed"), ("release", "blocked"), ("release", "waived"), ("main-health", "passed")
+    }  # fmt: skip
+    assert len(stack.get("/v1/quarantines")["data"]) == len(stack.get("/v1/results/export")["data"]) == 1
+    groups = stack.get(f"/v1/failures?project_id={PROJECT}")["data"]
+    assert len(groups) >= 8
+    assert groups[0]["ticket_url"]
+    failing = stack.get(f"/v1/results?run_id={run_id_of(MAIN_RUNS)}&status=failed")["data"]
+    artifacts = stack.get(f"/v1/results/{failing[0]['id']}/artifacts")["data"]
+    assert {artifact["name"] for artifact in artifacts} == {"component.log", "durations.png"}
+    assert f"{stack.ready['api_url']}/console" in stack.output()
 
 
 def test_second_start_reuses_address_and_key_and_sends_no_sample_runs(start: Callable[..., RunningStack]) -> None:
@@ -64,7 +90,7 @@ def test_second_start_reuses_address_and_key_and_sends_no_sample_runs(start: Cal
     second = start().await_ready()
     assert (second.ready["api_url"], second.ready["api_key"]) == (address, key)
     assert "sent" not in second.output()
-    assert set(second.run_ids() or []) == SAMPLE_RUNS
+    assert has_initial_runs(second)
 
 
 def test_second_stack_in_the_same_directory_fails(start: Callable[..., RunningStack]) -> None:
@@ -131,8 +157,14 @@ def test_killed_component_restarts_at_the_same_address_with_its_data(tmp_path: P
     assert have_exited(pids)
 
 
+def has_initial_runs(stack: RunningStack) -> bool:
+    """Return whether the sample runs are the newest runs, followed by the demo history, newest first."""
+    runs = stack.run_ids() or []
+    return sorted(runs[:3]) == SAMPLE_RUNS and runs[3:] == DEMO_RUNS
+
+
 def kill_and_await_restart(stack: RunningStack, component: str) -> None:
     before = stack.ready["processes"][component]
     os.kill(before[0] if isinstance(before, list) else before, signal.SIGKILL)
     assert wait_until(lambda: stack.ready["processes"][component] not in (before, [], None), 30), component
-    assert wait_until(lambda: set(stack.run_ids() or []) == SAMPLE_RUNS, 30), component
+    assert wait_until(lambda: has_initial_runs(stack), 30), component

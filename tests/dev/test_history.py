@@ -1,0 +1,73 @@
+"""Tests of the demo history: its runs, and the texts and outcomes of its results."""
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from service.contracts.run_events import RUN_COMPLETED_EVENT, ResultIn, RunIn
+from service.dev.first_data import read_reports
+from service.dev.history import history, run_id_of
+from service.dev.incidents import INCIDENTS, INCOMPLETE_RUN, MAIN_RUNS, PULL_REQUEST_RUN
+from service.domain.fingerprints import fingerprint
+
+NOW = datetime(2026, 5, 20, 12, tzinfo=UTC)
+Runs = list[tuple[RunIn, list[ResultIn]]]
+
+
+@pytest.fixture(scope="module")
+def sample() -> list[ResultIn]:
+    return [result for results in read_reports().values() for result in results]
+
+
+@pytest.fixture(scope="module")
+def runs(sample: list[ResultIn]) -> Runs:
+    return list(history(sample, NOW))
+
+
+def test_history_depends_only_on_the_sample_and_the_time(sample: list[ResultIn], runs: Runs) -> None:
+    assert list(history(sample, NOW)) == runs
+
+
+def test_runs_are_valid_labeled_as_demo_data_and_spread_over_days(runs: Runs) -> None:
+    times = [run["completed_at"] or NOW for run, _ in runs]
+    assert times == sorted(times)
+    assert times[-1] < NOW
+    assert NOW - times[0] > timedelta(days=4)
+    for run, results in runs:
+        data = {"organization": "demo", "run": run, "results": results}
+        event = {"specversion": "1.0", "type": "run.completed", "source": "/demo", "id": "1", "data": data}
+        RUN_COMPLETED_EVENT.validate_python(event)
+        assert (run["labels"] or {})["data"] == "demo"
+
+
+def test_every_incident_affects_a_result(sample: list[ResultIn]) -> None:
+    for incident in INCIDENTS:
+        run, python = min(incident.runs), min(incident.pythons)
+        assert any(incident.affects(case.get("suite") or "", case["name"], python, run) for case in sample), incident
+
+
+def test_runs_have_two_variants_and_results_of_every_kind(runs: Runs) -> None:
+    results = [result for _, run_results in runs for result in run_results]
+    assert {str(result["variant"]) for result in results} == {"{'python': '3.11'}", "{'python': '3.13'}"}
+    assert set(Counter(result["status"] for result in results)) == {"passed", "failed", "error", "skipped", "canceled"}
+    assert any(result.get("attempts") for result in results)
+
+
+def test_failures_form_several_groups_of_more_than_one_result(runs: Runs) -> None:
+    groups: Counter[int] = Counter()
+    for _, results in runs:
+        for result in results:
+            if result["status"] in ("failed", "error") and (failure := result.get("failure")):
+                texts = failure.get("type"), failure.get("message"), failure.get("details")
+                groups[fingerprint("demo", result.get("suite") or "", *texts)] += 1
+    assert len(groups) >= 8
+    assert sum(count > 1 for count in groups.values()) >= 8
+
+
+def test_last_runs_are_a_pull_request_and_an_incomplete_run(runs: Runs) -> None:
+    by_id = {run["run_id"]: run for run, _ in runs}
+    assert len(by_id) == INCOMPLETE_RUN
+    assert by_id[run_id_of(PULL_REQUEST_RUN)]["base_branch"] == "main"
+    assert by_id[run_id_of(INCOMPLETE_RUN)]["expected_shards"] == 2
+    assert by_id[run_id_of(MAIN_RUNS)]["branch"] == "main"
