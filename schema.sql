@@ -21,6 +21,7 @@ BEGIN
         'results_api NOLOGIN NOBYPASSRLS',  -- requests and exports: sees one organization at a time
         'results_worker NOLOGIN BYPASSRLS', -- consumers: PostgreSQL rejects COPY FROM on a table with a policy
         'results_keys NOLOGIN NOBYPASSRLS', -- owns find_key; reads only api_keys
+        'results_sessions NOLOGIN NOBYPASSRLS', -- owns find_session; reads only api_keys and sessions
         'results_owner NOLOGIN BYPASSRLS'   -- owns the partitioned tables; creates and removes months
     ] LOOP
         CONTINUE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = split_part(role_name, ' ', 1));
@@ -29,7 +30,7 @@ BEGIN
         EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
         END;
     END LOOP;
-    FOREACH role_name IN ARRAY ARRAY['results_api', 'results_worker', 'results_keys', 'results_owner'] LOOP
+    FOREACH role_name IN ARRAY ARRAY['results_api', 'results_worker', 'results_keys', 'results_sessions', 'results_owner'] LOOP
         -- Since PostgreSQL 16, a user who isn't a superuser is a member of a role that it creates, but without SET.
         IF NOT pg_has_role(current_user, role_name,
                            CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END) THEN
@@ -38,7 +39,7 @@ BEGIN
     END LOOP;
 END $$;
 
-GRANT USAGE ON SCHEMA public TO results_api, results_worker, results_keys, results_owner;
+GRANT USAGE ON SCHEMA public TO results_api, results_worker, results_keys, results_owner, results_sessions;
 GRANT CREATE ON SCHEMA public TO results_owner; -- for partitions
 
 -- Functions -----------------------------------------------------------------------------------------------
@@ -123,6 +124,20 @@ CREATE TABLE api_keys (
     PRIMARY KEY (org_id, key_id)
 );
 CREATE UNIQUE INDEX api_keys_by_id ON api_keys (key_id);  -- for find_key: a request contains only the key ID
+
+-- Sessions of the console: browsers that signed in with an API key. A session has the permissions of its key, and
+-- ends when it expires, or when the key expires, is revoked, or gets another secret.
+CREATE TABLE sessions (
+    org_id         int NOT NULL REFERENCES organizations,
+    session_sha256 bytea NOT NULL,           -- digest of the random ID in the cookie of the browser
+    key_id         text NOT NULL,            -- key_…
+    secret_sha256  bytea NOT NULL,           -- digest of the secret of the key at sign-in
+    created_at     timestamptz NOT NULL DEFAULT now(),
+    expires_at     timestamptz NOT NULL,
+    PRIMARY KEY (org_id, session_sha256)
+);
+CREATE UNIQUE INDEX sessions_by_digest ON sessions (session_sha256); -- for find_session: a cookie contains only the ID
+CREATE INDEX sessions_by_expiry ON sessions (expires_at);
 
 -- Runs and cases (dimensions) ---------------------------------------------------------------------------
 
@@ -677,6 +692,7 @@ END $$;
 
 ALTER TABLE organizations  ENABLE ROW LEVEL SECURITY;
 ALTER TABLE api_keys       ENABLE ROW LEVEL SECURITY;
+ALTER TABLE sessions       ENABLE ROW LEVEL SECURITY;
 ALTER TABLE runs           ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cases          ENABLE ROW LEVEL SECURITY;
 ALTER TABLE projects       ENABLE ROW LEVEL SECURITY;
@@ -700,6 +716,7 @@ ALTER TABLE recoveries     ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY same_organization ON organizations  TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON api_keys       TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON sessions       TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON runs           TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON cases          TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON projects       TO results_api USING (org_id = current_org());
@@ -721,6 +738,8 @@ CREATE POLICY same_organization ON webhooks       TO results_api USING (org_id =
 CREATE POLICY same_organization ON deliveries     TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON recoveries     TO results_api USING (org_id = current_org());
 CREATE POLICY key_lookup ON api_keys   TO results_keys USING (true);
+CREATE POLICY session_lookup ON api_keys TO results_sessions USING (true);
+CREATE POLICY session_lookup ON sessions TO results_sessions USING (true);
 
 GRANT SELECT ON organizations, runs, cases, results, result_details, heartbeats TO results_api;
 GRANT SELECT, INSERT, UPDATE ON receipts TO results_api;
@@ -736,6 +755,8 @@ GRANT SELECT, DELETE ON gates, decisions TO results_worker; -- the deletion of a
 GRANT SELECT, INSERT, UPDATE, DELETE ON artifacts TO results_api;
 GRANT SELECT, INSERT, UPDATE ON api_keys TO results_api;
 GRANT SELECT ON api_keys TO results_keys;
+GRANT SELECT, INSERT, DELETE ON sessions TO results_api;
+GRANT SELECT, DELETE ON sessions TO results_worker; -- expired sessions, and the deletion of an organization
 GRANT SELECT, INSERT ON events TO results_api;
 GRANT SELECT, INSERT, UPDATE ON webhooks, deliveries, recoveries TO results_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON events, webhooks, deliveries, recoveries TO results_worker;
@@ -756,6 +777,7 @@ GRANT DELETE ON audit_trail TO results_worker; -- the deletion of an organizatio
 GRANT INSERT ON outbox TO results_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox, dead_letters, crash_suspects TO results_worker;
 GRANT SELECT ON schema_migrations TO results_api, results_worker;
+GRANT SELECT ON api_keys, sessions TO results_sessions;
 
 -- Find a key before the organization is known. The function can read only api_keys, regardless of the privileges of the caller.
 CREATE FUNCTION find_key(requested_key_id text)
@@ -773,6 +795,24 @@ ALTER FUNCTION find_key(text) OWNER TO results_keys;
 REVOKE CREATE ON SCHEMA public FROM results_keys;
 REVOKE ALL ON FUNCTION find_key(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION find_key(text) TO results_api;
+
+-- Find a session that hasn't ended, before the organization is known. The function can read only api_keys and sessions.
+CREATE FUNCTION find_session(requested_sha256 bytea)
+    RETURNS TABLE (org_id int, key_id text, role text, project_id text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, public, pg_temp
+AS $$
+    SELECT k.org_id, k.key_id, k.role, k.project_id
+    FROM public.sessions s JOIN public.api_keys k ON k.org_id = s.org_id AND k.key_id = s.key_id
+    WHERE s.session_sha256 = requested_sha256 AND s.expires_at > now() AND k.secret_sha256 = s.secret_sha256
+          AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
+$$;
+GRANT CREATE ON SCHEMA public TO results_sessions; -- required to become the owner of the function
+ALTER FUNCTION find_session(bytea) OWNER TO results_sessions;
+REVOKE CREATE ON SCHEMA public FROM results_sessions;
+REVOKE ALL ON FUNCTION find_session(bytea) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION find_session(bytea) TO results_api;
+
 REVOKE ALL ON FUNCTION create_month_partitions(date) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION create_month_partitions(date) TO results_worker;
 

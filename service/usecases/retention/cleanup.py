@@ -6,7 +6,7 @@ from typing import Final
 
 from service.domain.events import RETENTION_DAYS
 from service.log import log
-from service.store import events, idempotency, upkeep
+from service.store import events, idempotency, sessions, upkeep
 from service.store.postgres.database import Connection, Pool
 from service.usecases.retention.clock import verified_now
 
@@ -34,6 +34,11 @@ async def delete_expired_receipts(pool: Pool) -> int:
 async def delete_expired_responses(pool: Pool) -> int:
     """Delete expired responses to requests with an Idempotency-Key; return their number."""
     return await _delete_all(pool, idempotency.delete_expired)
+
+
+async def delete_expired_sessions(pool: Pool) -> int:
+    """Delete expired sessions of the console; return their number."""
+    return await _delete_all(pool, sessions.delete_expired)
 
 
 async def delete_expired_events(pool: Pool) -> int:
