@@ -99,7 +99,7 @@ async def test_concurrent_requests_with_one_key_share_its_lookup(api: Api, monke
 
 
 async def test_canceled_request_does_not_cancel_the_lookup_of_others() -> None:
-    lookups, release = KeyLookups(), asyncio.Event()
+    lookups, release = KeyLookups[Caller](), asyncio.Event()
     caller = Caller(OrgId(1), "key_1", "viewer", None)
 
     async def query() -> Caller:

@@ -1,31 +1,28 @@
 """HTTP handlers of events: the list, and the live stream as server-sent events."""
 
 import asyncio
-import contextlib
 import re
-import socket
-from collections.abc import Coroutine
 from dataclasses import asdict
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
 
 from service.api.http.authentication import check_still_valid, get_caller
+from service.api.http.event_streams import HEARTBEAT, HEARTBEAT_S, RETRY, run_until_disconnected, start_stream
 from service.api.http.parsing import parse_query
-from service.api.http.responses import REQUEST_ID, reply_page
+from service.api.http.responses import reply_page
 from service.api.server.resources import RESOURCES
 from service.contracts.events import envelope
 from service.contracts.queries import EventQuery, StreamQuery
 from service.domain.cursors import CursorCodec, Cursors, pack_bigint, unpack_bigint
-from service.domain.errors import InvalidRequest, Unauthorized
+from service.domain.errors import InvalidRequest
 from service.domain.ids import OrgId, is_id
 from service.domain.keys import Caller
 from service.domain.streams import AFTER_LAST, EventFilter, NumberedEvent
 from service.store import events
 from service.store.postgres.database import Connection, as_organization
 from service.usecases.events.subscriptions import (
-    Disconnected,
     Subscriber,
     find_event_number,
     find_start,
@@ -35,17 +32,7 @@ from service.usecases.events.subscriptions import (
 _CODEC: Final = CursorCodec[int](pack_bigint, unpack_bigint)
 _LAST_EVENT_ID: Final = "Last-Event-ID"
 _EVENT_NUMBER: Final = re.compile(r"\d{1,19}", re.ASCII)
-_HEARTBEAT_S: Final = 15.0
-_SEND_BUFFER_BYTES: Final = 64 * 1024
-_DISCONNECT_TIMEOUT_S: Final = 1.0  # for a disconnected client to receive the data that was sent
-_HEARTBEAT: Final = b": heartbeat\n\n"
-_RETRY: Final = b"retry: 2000\n\n"  # ms before a disconnected client reconnects
 _CACHED_FRAMES: Final = 64  # events
-_HEADERS: Final = {
-    "Content-Type": "text/event-stream; charset=utf-8",
-    "Cache-Control": "no-store",
-    "X-Accel-Buffering": "no",  # otherwise, nginx buffers the events
-}
 
 
 async def list_events(request: web.Request) -> web.Response:
@@ -71,14 +58,11 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
         resources.subscriptions.subscribe(caller.org_id) as (subscriber, live_from),
     ):
         start = await find_start(resources.pool, caller.org_id, _last_seen(request, query), live_from)
-        response = web.StreamResponse(headers={**_HEADERS, "X-Request-Id": request[REQUEST_ID]})
-        response.force_close()
-        await response.prepare(request)
+        response = await start_stream(request)
         if request.method == "HEAD":
             return response
-        _limit_send_buffer(request)
         stream = _Stream(request, response, filters, start)
-        await _run_until_disconnected(request, stream.send_all(subscriber, caller, live_from), subscriber)
+        await run_until_disconnected(request, stream.send_all(subscriber, caller, live_from), subscriber)
     return response
 
 
@@ -93,14 +77,14 @@ class _Stream:
 
     async def send_all(self, subscriber: Subscriber, caller: Caller, live_from: int) -> None:
         """Send events until the subscriber is disconnected. Raises Unauthorized when the API key becomes invalid."""
-        await self._write(_RETRY)
+        await self._write(RETRY)
         async for event in read_range(self._request.app[RESOURCES].pool, caller.org_id, self._position, live_from):
             await self._send(event)
         while True:
             try:
-                await self._send(await asyncio.wait_for(subscriber.next(), _HEARTBEAT_S))
+                await self._send(await asyncio.wait_for(subscriber.next(), HEARTBEAT_S))
             except TimeoutError:
-                await self._write(_HEARTBEAT)
+                await self._write(HEARTBEAT)
 
     async def _send(self, event: NumberedEvent) -> None:
         if event.number <= self._position:  # already sent as a missed event
@@ -119,30 +103,6 @@ def _frame(event: NumberedEvent) -> bytes:
     """Return the bytes of an event, which are the same in all streams of its organization."""
     data = envelope(event.event_id, event.type, event.created_at, event.data)
     return b"id: %d\ndata: %s\n\n" % (event.number, data)
-
-
-def _limit_send_buffer(request: web.Request) -> None:
-    """Limit the socket's send buffer. By default, the kernel buffers megabytes for a client that doesn't read."""
-    if request.transport is not None:
-        connection = request.transport.get_extra_info("socket")
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-
-
-async def _run_until_disconnected(
-    request: web.Request, sending: Coroutine[Any, Any, None], subscriber: Subscriber
-) -> None:
-    """Send until the subscriber is disconnected, then abort the connection if the client doesn't read."""
-    sender, disconnection = asyncio.create_task(sending), asyncio.create_task(subscriber.wait_disconnected())
-    try:
-        await asyncio.wait({sender, disconnection}, return_when=asyncio.FIRST_COMPLETED)
-        await asyncio.wait({sender}, timeout=_DISCONNECT_TIMEOUT_S)
-        if not sender.done() and request.transport:
-            request.transport.abort()
-    finally:
-        sender.cancel()
-        disconnection.cancel()
-    with contextlib.suppress(Disconnected, Unauthorized, ConnectionError, asyncio.CancelledError):
-        await sender
 
 
 async def _start(connection: Connection, org_id: OrgId, after: str | None) -> int:

@@ -1,8 +1,5 @@
 """Handlers for runs: the list, one run, its completion, its deletion, and its pin."""
 
-from typing import Final
-from uuid import UUID
-
 import orjson
 from aiohttp import web
 
@@ -13,33 +10,22 @@ from service.api.http.parsing import parse_query
 from service.api.http.responses import compact, reply_json, reply_page, reply_with_etag
 from service.api.server.resources import RESOURCES
 from service.contracts.queries import RunQuery
-from service.domain.cursors import CursorCodec, Cursors
 from service.domain.errors import NotFound
-from service.domain.filters import restrict_to_project
-from service.domain.ids import RunKey
 from service.domain.texts import is_storable, replace_unstorable
 from service.store.postgres.database import Connection, as_organization
 from service.store.queries import runs as read_runs
 from service.store.queries.runs import RunSelector
 from service.usecases.ingest import complete_run as completion
+from service.usecases.lists.list_runs import list_runs as read_list
 from service.usecases.retention import delete_run as usecase
 from service.usecases.retention import pin_run as pinning
-
-_CODEC: Final = CursorCodec[RunKey](lambda key: key.bytes, lambda data: RunKey(UUID(bytes=data)))
 
 
 async def list_runs(request: web.Request) -> web.Response:
     """List runs, newest first."""
     query = parse_query(request, RunQuery)
-    caller = get_caller(request)
-    filter_ = restrict_to_project(query.to_filter(), caller.project_id)
-    if filter_ is None:
-        return reply_page("[]", None)
-    cursors = Cursors(_CODEC, "runs", caller.org_id, filter_.set_fields())
-    after = cursors.read(query.starting_after)
-    async with as_organization(request.app[RESOURCES].list_pool, caller.org_id) as connection:
-        page = await read_runs.list_page(connection, caller.org_id, filter_, after, query.limit)
-    return reply_page(compact(page.data), cursors.write(page.next))
+    page = await read_list(request.app[RESOURCES].list_pool, get_caller(request), query)
+    return reply_page(compact(page.data), page.next_cursor)
 
 
 async def get_run(request: web.Request) -> web.Response:

@@ -27,15 +27,21 @@ def require_permission(permission: Permission, handler: ApiHandler) -> ApiHandle
     """Wrap the handler so that it authenticates the caller, counts the request, and checks the permission."""
 
     async def guarded(request: web.Request) -> web.StreamResponse:
-        request[_CALLER] = caller = await _authenticate(request)
-        await request.app[RESOURCES].rate_limits.count(request, caller)
-        if permission not in PERMISSIONS[caller.role]:
-            raise Forbidden(
-                f"permission {permission} is required; the role {caller.role} of this key doesn't include it"
-            )
+        await admit_caller(request, await _authenticate(request), permission)
         return await handler(request)
 
     return guarded
+
+
+async def admit_caller(request: web.Request, caller: Caller, permission: Permission | None) -> None:
+    """Store the authenticated caller in the request, count the request, and check the permission, if any.
+
+    Raises RateLimitExceeded and Forbidden.
+    """
+    request[_CALLER] = caller
+    await request.app[RESOURCES].rate_limits.count(request, caller)
+    if permission is not None and permission not in PERMISSIONS[caller.role]:
+        raise Forbidden(f"permission {permission} is required; the role {caller.role} of this key doesn't include it")
 
 
 async def check_still_valid(request: web.Request) -> None:
@@ -48,6 +54,11 @@ async def _authenticate(request: web.Request) -> Caller:
     key = rest.lstrip(" ")
     if scheme.lower() != "bearer":
         raise Unauthorized("Authorization: an API key is required; send 'Authorization: Bearer zof_…'")
+    return await authenticate_key(request, key)
+
+
+async def authenticate_key(request: web.Request, key: str) -> Caller:
+    """Return the caller of a valid key, usually from the cache. Raises Unauthorized, and RateLimitExceeded."""
     resources = request.app[RESOURCES]
     cached = resources.key_cache.get(key)
     if cached is not None:

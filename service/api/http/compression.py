@@ -6,6 +6,7 @@ from typing import Final
 import zstandard
 from aiohttp import web
 
+from service.api.http.accept import accepted
 from service.api.http.conditional import is_not_modified
 
 _MIN_BYTES: Final = 1_000
@@ -26,7 +27,7 @@ def encode_response(request: web.Request, response: web.StreamResponse) -> web.S
         return web.Response(status=304, headers={"ETag": etag})
     if len(response.body) >= _MIN_BYTES and response.content_type in _COMPRESSIBLE:
         response.headers["Vary"] = "Accept-Encoding"
-        _compress(response, response.body, _accepted_encodings(request))
+        _compress(response, response.body, accepted_encodings(request))
     return response
 
 
@@ -37,8 +38,6 @@ def _compress(response: web.Response, body: bytes, accepted: set[str]) -> None:
         response.body, response.headers["Content-Encoding"] = gzip.compress(body, _GZIP_LEVEL, mtime=0), "gzip"
 
 
-def _accepted_encodings(request: web.Request) -> set[str]:
+def accepted_encodings(request: web.Request) -> set[str]:
     """Return the content encodings that the client accepts; q=0 means that it doesn't."""
-    values = [part for value in request.headers.getall("Accept-Encoding", ()) for part in value.split(",")]
-    offers = (value.replace(" ", "").lower().partition(";q=") for value in values)
-    return {encoding for encoding, _, weight in offers if not weight or weight.strip("0.")}
+    return {encoding for encoding, weight in accepted(request, "Accept-Encoding").items() if weight > 0}

@@ -1,12 +1,13 @@
-"""The table of error codes, and the conversion of exceptions to error responses."""
+"""The table of error codes, and the conversion of exceptions to error reports and responses."""
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from aiohttp import web
 
 from service.api.http.responses import reply_error
 from service.domain import errors
-from service.domain.errors import ErrorCode, ServiceError
+from service.domain.errors import ErrorCode, InvalidRequest, ServiceError
 from service.log import log
 
 
@@ -94,22 +95,55 @@ _ROUTER_MESSAGES: Final = {
 }
 
 
-def error_response(request: web.Request, error: ServiceError) -> web.Response:
-    """Return the response for an exception of the service."""
+class ErrorReport(NamedTuple):
+    """An error as the client sees it, in JSON or as a page, without internals."""
+
+    status: int
+    code: ErrorCode
+    message: str
+    param: str | None
+    headers: Mapping[str, str]
+
+
+def report_error(request: web.Request, error: Exception) -> ErrorReport:
+    """Return the report of an exception of a handler, and log an unexpected one. Raise redirects unchanged."""
+    if isinstance(error, ServiceError):
+        return _report_service_error(error)
+    if isinstance(error, web.HTTPException):
+        return _report_aiohttp_error(request, error)
+    if isinstance(error, ConnectionError) and _is_disconnected(request):
+        return _report_service_error(InvalidRequest("the connection was closed before the response"))
+    log.exception("request_failed", method=request.method, path=request.path, exc_info=error)
+    return _internal_error()
+
+
+def error_response(request: web.Request, error: Exception) -> web.Response:
+    """Return the JSON response for an exception of a handler."""
+    report = report_error(request, error)
+    response = reply_error(request, report.status, report.code, report.message, report.param)
+    response.headers.update(report.headers)
+    return response
+
+
+def _report_service_error(error: ServiceError) -> ErrorReport:
     error_type = _BY_EXCEPTION.get(type(error))
     if error_type is None:
         log.error("unmapped_error", exc_info=error)
-        return internal_error_response(request)
-    response = reply_error(request, error_type.status, error_type.code, str(error), getattr(error, "param", None))
-    if isinstance(error, errors.Unauthorized):
-        response.headers["WWW-Authenticate"] = "Bearer"
+        return _internal_error()
     if isinstance(error, errors.Unavailable):
         log.warning("request_unavailable", error=str(error), cause=_first_line(error.__cause__))
+    param = error.param if isinstance(error, InvalidRequest) else None
+    return ErrorReport(error_type.status, error_type.code, str(error), param, _headers(error))
+
+
+def _headers(error: ServiceError) -> Mapping[str, str]:
+    if isinstance(error, errors.Unauthorized):
+        return {"WWW-Authenticate": "Bearer"}
     if isinstance(error, errors.Unavailable | errors.RateLimitExceeded):
-        response.headers["Retry-After"] = str(error.retry_after_s)
+        return {"Retry-After": str(error.retry_after_s)}
     if isinstance(error, errors.RangeNotSatisfiable):
-        response.headers["Content-Range"] = f"bytes */{error.size}"  # RFC 9110, section 14.4
-    return response
+        return {"Content-Range": f"bytes */{error.size}"}  # RFC 9110, section 14.4
+    return {}
 
 
 def _first_line(cause: BaseException | None) -> str | None:
@@ -117,19 +151,21 @@ def _first_line(cause: BaseException | None) -> str | None:
     return None if cause is None else (str(cause) or repr(cause)).splitlines()[0]
 
 
-def internal_error_response(request: web.Request) -> web.Response:
-    """Return the response for an unexpected exception, without details."""
-    return reply_error(request, 500, "internal_error", "an internal error occurred")
+def _internal_error() -> ErrorReport:
+    """Return the report of an unexpected exception, without details."""
+    return ErrorReport(500, "internal_error", "an internal error occurred", None, {})
 
 
-def aiohttp_error_response(request: web.Request, error: web.HTTPException) -> web.StreamResponse:
-    """Return the response for an exception of aiohttp, such as an unknown path. Raise redirects unchanged."""
+def _report_aiohttp_error(request: web.Request, error: web.HTTPException) -> ErrorReport:
+    """Return the report of an exception of aiohttp, such as an unknown path. Raise redirects unchanged."""
     if error.status < 400:
         raise error
     known = _BY_STATUS.get(error.status)
     message = _ROUTER_MESSAGES.get(error.status, error.reason)
     message = message.replace("{limit}", str(request.client_max_size)).replace("{method}", request.method)
-    response = reply_error(request, error.status, known.code if known else "invalid_request", message)
-    if "Allow" in error.headers:
-        response.headers["Allow"] = error.headers["Allow"]
-    return response
+    headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+    return ErrorReport(error.status, known.code if known else "invalid_request", message, None, headers)
+
+
+def _is_disconnected(request: web.Request) -> bool:
+    return request.transport is None or request.transport.is_closing()

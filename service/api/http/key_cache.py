@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from cachetools import TTLCache
 
@@ -12,6 +12,7 @@ TTL_S: Final = 4.0  # a revoked key must be rejected by every process within fiv
 MAX_KEYS: Final = 10_000
 
 KeyCache = TTLCache[str, Caller]
+FoundByKey = TypeVar("FoundByKey")
 
 
 def new_key_cache() -> KeyCache:
@@ -19,17 +20,17 @@ def new_key_cache() -> KeyCache:
     return TTLCache(MAX_KEYS, TTL_S)
 
 
-class KeyLookups:
-    """The lookups in progress. Concurrent requests with the same key share one lookup.
+class KeyLookups(Generic[FoundByKey]):
+    """The lookups in progress. Concurrent requests with the same key, or with the same session, share one lookup.
 
     Hundreds of streams of one key check it when the cached entry expires. With a lookup for each stream, other
     organizations would wait for a database connection.
     """
 
     def __init__(self) -> None:
-        self._tasks: dict[str, asyncio.Task[Caller]] = {}
+        self._tasks: dict[str, asyncio.Task[FoundByKey]] = {}
 
-    async def find(self, key: str, query: Callable[[], Coroutine[Any, Any, Caller]]) -> Caller:
+    async def find(self, key: str, query: Callable[[], Coroutine[Any, Any, FoundByKey]]) -> FoundByKey:
         """Return the result of `query` or of the lookup in progress, or raise its error.
 
         A cancellation of one caller doesn't end the lookup of the others.
@@ -40,7 +41,7 @@ class KeyLookups:
             task.add_done_callback(lambda done: self._remove(key, done))
         return await asyncio.shield(task)
 
-    def _remove(self, key: str, done: asyncio.Task[Caller]) -> None:
+    def _remove(self, key: str, done: asyncio.Task[FoundByKey]) -> None:
         del self._tasks[key]
         if not done.cancelled():
             done.exception()  # otherwise, the event loop reports the error if all callers were canceled

@@ -12,13 +12,11 @@ from service.api.handlers.metrics import record_request
 from service.api.http import cors
 from service.api.http.authentication import ApiHandler
 from service.api.http.compression import encode_response
-from service.api.http.errors import aiohttp_error_response, error_response, internal_error_response
+from service.api.http.errors import error_response
 from service.api.http.rate_limits import RATE_LIMIT_STATUS, rate_limit_headers
 from service.api.http.responses import NEXT_CURSOR, REQUEST_ID, SERVER
 from service.api.server.connections import ApiProtocol
 from service.api.server.resources import RESOURCES
-from service.domain.errors import InvalidRequest, ServiceError
-from service.log import log
 
 _WELL_FORMED_ID: Final = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 
@@ -40,15 +38,8 @@ async def _respond(request: web.Request, handler: ApiHandler) -> web.StreamRespo
         if isinstance(request.protocol, ApiProtocol):
             request.protocol.check_limit(request.path)
         return _preflight(request) or await handler(request)
-    except ServiceError as error:
-        return error_response(request, error)
-    except web.HTTPException as error:
-        return aiohttp_error_response(request, error)
     except Exception as error:
-        if isinstance(error, ConnectionError) and _is_disconnected(request):
-            return error_response(request, InvalidRequest("the connection was closed before the response"))
-        log.exception("request_failed", method=request.method, path=request.path)
-        return internal_error_response(request)
+        return error_response(request, error)
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
@@ -67,10 +58,6 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
         next_url = request.rel_url.update_query(starting_after=response[NEXT_CURSOR])
         response.headers["Link"] = f'<{base}{next_url}>; rel="next"'
     cors.add_cors_headers(request, response, request.app[RESOURCES].settings.allowed_origins)
-
-
-def _is_disconnected(request: web.Request) -> bool:
-    return request.transport is None or request.transport.is_closing()
 
 
 def _preflight(request: web.Request) -> web.Response | None:

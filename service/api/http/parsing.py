@@ -5,6 +5,7 @@ from typing import Any, Final, TypeVar, get_origin
 
 import orjson
 from aiohttp import web
+from multidict import MultiMapping
 from pydantic import BaseModel, ValidationError
 
 from service.api.http.authentication import ApiHandler
@@ -21,11 +22,16 @@ _MAX_NAME_LENGTH: Final = 200
 
 def parse_query(request: web.Request, model: type[AnyModel]) -> AnyModel:
     """Return the validated query parameters."""
+    return parse_pairs(request.query, model, "query parameter")
+
+
+def parse_pairs(pairs: MultiMapping[str], model: type[AnyModel], noun: str) -> AnyModel:
+    """Return the validated query parameters or form fields, of which several can have the same name."""
     values: dict[str, Any] = {}
-    for name in request.query:
-        given = request.query.getall(name)
+    for name in pairs:
+        given = pairs.getall(name)
         values[name] = given if _is_repeatable(model, name) else _single_value(name, given)
-    return _validate(model, values, "query parameter")
+    return _validate(model, values, noun)
 
 
 def reject_query(handler: ApiHandler) -> ApiHandler:

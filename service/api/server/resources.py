@@ -15,6 +15,7 @@ from service.api.http.unknown_keys import UnknownKeyLimit
 from service.api.server.backlog_metrics import BacklogMetrics
 from service.api.server.rate_limit_counters import open_rate_limit_counters
 from service.api.server.storage_health import StorageHealth
+from service.domain.keys import Caller
 from service.settings import Settings
 from service.storage import Storage
 from service.store import exports
@@ -51,7 +52,7 @@ class Resources:
     waits: KeyLimit
     storage_health: StorageHealth
     key_cache: KeyCache = field(default_factory=new_key_cache)
-    key_lookups: KeyLookups = field(default_factory=KeyLookups)
+    key_lookups: KeyLookups[Caller] = field(default_factory=KeyLookups)
     unknown_keys: UnknownKeyLimit = field(default_factory=UnknownKeyLimit)
 
 

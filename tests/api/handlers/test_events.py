@@ -205,7 +205,7 @@ async def test_stream_is_filtered_and_limited_to_the_organization(api: Api) -> N
 
 @pytest.mark.slow
 async def test_idle_stream_sends_heartbeats_until_its_key_is_revoked(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api_events, "_HEARTBEAT_S", 0.1)
+    monkeypatch.setattr(api_events, "HEARTBEAT_S", 0.1)
     created = await api.make_key("viewer")
     async with streaming(api, key=created.key) as stream:
         lines = [await stream.response.content.readline() for _ in range(2)]

@@ -103,7 +103,7 @@ async def test_ipv6_addresses_of_a_network_share_a_limit() -> None:
 
 
 async def test_tokens_return_over_time(exhausted: UnknownKeyLimit, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unknown_keys, "PER_SECOND", 1e6)
+    monkeypatch.setattr(exhausted.addresses, "per_second", 1e6)
     await fail(exhausted, "192.0.2.1", Unauthorized("invalid"))
 
 

@@ -1,0 +1,58 @@
+"""Streams of server-sent events: their start, and their end when the subscriber is disconnected."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Coroutine
+from typing import Any, Final
+
+from aiohttp import web
+
+from service.api.http.responses import REQUEST_ID
+from service.domain.errors import Unauthorized
+from service.usecases.events.subscriptions import Disconnected, Subscriber
+
+HEARTBEAT_S: Final = 15.0
+HEARTBEAT: Final = b": heartbeat\n\n"
+RETRY: Final = b"retry: 2000\n\n"  # ms before a disconnected client reconnects
+_SEND_BUFFER_BYTES: Final = 64 * 1024
+_DISCONNECT_TIMEOUT_S: Final = 1.0  # for a disconnected client to receive the data that was sent
+_HEADERS: Final = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",  # otherwise, nginx buffers the events
+}
+
+
+async def start_stream(request: web.Request) -> web.StreamResponse:
+    """Send the headers of a stream. A HEAD request gets nothing else."""
+    response = web.StreamResponse(headers={**_HEADERS, "X-Request-Id": request[REQUEST_ID]})
+    response.force_close()
+    await response.prepare(request)
+    if request.method != "HEAD":
+        _limit_send_buffer(request)
+    return response
+
+
+async def run_until_disconnected(
+    request: web.Request, sending: Coroutine[Any, Any, None], subscriber: Subscriber
+) -> None:
+    """Send until the subscriber is disconnected, then abort the connection if the client doesn't read."""
+    sender, disconnection = asyncio.create_task(sending), asyncio.create_task(subscriber.wait_disconnected())
+    try:
+        await asyncio.wait({sender, disconnection}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({sender}, timeout=_DISCONNECT_TIMEOUT_S)
+        if not sender.done() and request.transport:
+            request.transport.abort()
+    finally:
+        sender.cancel()
+        disconnection.cancel()
+    with contextlib.suppress(Disconnected, Unauthorized, ConnectionError, asyncio.CancelledError):
+        await sender
+
+
+def _limit_send_buffer(request: web.Request) -> None:
+    """Limit the socket's send buffer. By default, the kernel buffers megabytes for a client that doesn't read."""
+    if request.transport is not None:
+        connection = request.transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
