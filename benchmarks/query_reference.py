@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from service import log
 from service.api.server import main as serve
+from service.app import make_app
 from service.domain.filters import Position, ResultFilter
 from service.domain.ids import CaseKey, OrgId, RunKey
 from service.settings import Settings
@@ -44,4 +45,4 @@ read_results.list_page = _list_page  # type: ignore[assignment]  # without budge
 read_results.find_one = _find_one
 database._SESSION["results_api"].pop("plan_cache_mode")
 database._keep_memory = _keep_no_memory  # type: ignore[assignment]  # the name of its parameter
-serve.run(settings)
+serve.run(settings, make_app)

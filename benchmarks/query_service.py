@@ -2,8 +2,9 @@
 
 from service import log
 from service.api.server import main as serve
+from service.app import make_app
 from service.settings import Settings
 
 settings = Settings()
 log.set_up(settings.log_level)
-serve.run(settings)
+serve.run(settings, make_app)

@@ -104,12 +104,13 @@ def api(processes: int) -> None:
     process returns the /metrics of all.
     """
     from service.api.server import main as serve
+    from service.app import make_app
 
     settings = read_settings()
     log.set_up(settings.log_level)
     log.log_unknown_settings(unknown_variables(os.environ))
     asyncio.run(check_database(settings, "results_api"))
-    serve.run(settings, processes)
+    serve.run(settings, make_app, processes)
 
 
 @cli.command()

@@ -1,4 +1,4 @@
-"""The composition of the HTTP application."""
+"""The application of the API: its middleware, resources, and routes. The console is added in service/app.py."""
 
 from collections.abc import AsyncIterator
 from typing import Final
@@ -15,7 +15,7 @@ from service.settings import Settings
 _MAX_BODY_BYTES: Final = 10 * 2**20
 
 
-def make_app(settings: Settings) -> web.Application:
+def make_api(settings: Settings) -> web.Application:
     """Return the application, which opens its resources when it starts and closes them when it stops."""
 
     async def resources(app: web.Application) -> AsyncIterator[None]:

@@ -15,6 +15,7 @@ from aiohttp.test_utils import TestClient
 from structlog.testing import capture_logs
 
 from service.api.server import main as serving
+from service.app import make_app
 from service.resources import MissingSetting
 from service.settings import Settings
 from tests.api.served import Api, listening, serve
@@ -130,4 +131,4 @@ def test_missing_redis_client_is_reported_with_its_extra(monkeypatch: pytest.Mon
     settings = Settings(database_url=database_url, http_port=0, rate_limit_url="redis://127.0.0.1")
     for processes in (1, 2):
         with pytest.raises(MissingSetting, match=r"zof-results\[redis\]"):
-            serving.run(settings, processes)
+            serving.run(settings, make_app, processes)

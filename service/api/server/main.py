@@ -2,13 +2,13 @@
 
 import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
 import uvloop
+from aiohttp import web
 
-from service.api.app import make_app
 from service.api.server.connection_limits import max_connections, raise_descriptor_limit
 from service.api.server.connections import bind_sockets, format_address, serve_app
 from service.api.server.multiprocess_metrics import delete_metrics_if_orphaned, multiprocess_metrics
@@ -19,10 +19,12 @@ from service.resources import database_url, open_storage
 from service.settings import Settings
 from service.stopping import stop_on_signals
 
+MakeApp = Callable[[Settings], web.Application]
+
 _DRAIN_S: Final = 20
 
 
-def run(settings: Settings, processes: int = 1) -> None:
+def run(settings: Settings, make_app: MakeApp, processes: int = 1) -> None:
     """Serve until SIGTERM or SIGINT, finish the requests in progress, and return.
 
     Raises CannotListen if the port isn't available, and MissingSetting or Unavailable if there is no database.
@@ -32,18 +34,20 @@ def run(settings: Settings, processes: int = 1) -> None:
     redis_pool(settings)
     sockets = bind_sockets(settings.http_host, settings.http_port)
     if processes == 1:
-        uvloop.run(_serve(settings, sockets))
+        uvloop.run(_serve(settings, make_app, sockets))
         return
     with multiprocess_metrics():
-        run_processes(partial(_serve_in_child, settings), sockets, processes)
+        run_processes(partial(_serve_in_child, settings, make_app), sockets, processes)
 
 
-def _serve_in_child(settings: Settings, sockets: Sequence[socket.socket], stop_pipe: int) -> None:
-    uvloop.run(_serve(settings, sockets, stop_pipe))
+def _serve_in_child(settings: Settings, make_app: MakeApp, sockets: Sequence[socket.socket], stop_pipe: int) -> None:
+    uvloop.run(_serve(settings, make_app, sockets, stop_pipe))
     delete_metrics_if_orphaned()
 
 
-async def _serve(settings: Settings, sockets: Sequence[socket.socket], stop_pipe: int | None = None) -> None:
+async def _serve(
+    settings: Settings, make_app: MakeApp, sockets: Sequence[socket.socket], stop_pipe: int | None = None
+) -> None:
     """Serve until a stop signal or, in a child process, until the parent closes the pipe."""
     stop = stop_on_signals()
     if stop_pipe is not None:

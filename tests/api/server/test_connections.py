@@ -14,10 +14,10 @@ import orjson
 import pytest
 from structlog.testing import capture_logs
 
-from service.api.app import make_app
 from service.api.http import bodies
 from service.api.server.connection_limits import HEADROOM
 from service.api.server.connections import OPTIONS, bind_sockets, serve_app
+from service.app import make_app
 from service.settings import Settings
 from tests.api.served import Api
 

@@ -1,0 +1,60 @@
+"""The checks before a handler of a page: session, rate limit, permission, and for a form its origin and token."""
+
+from typing import Final
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from service.api.http.authentication import ApiHandler, admit_caller
+from service.console.forms import check_form
+from service.console.sessions import find_session
+from service.domain.errors import Unauthorized
+from service.domain.keys import Permission
+from service.domain.sessions import Session
+
+SIGN_IN_PATH: Final = "/console/sign-in"
+_SESSION: Final = web.RequestKey("session", Session)
+
+
+def get_session(request: web.Request) -> Session | None:
+    """Return the session of a request whose handler requires one; None for other requests."""
+    return request.get(_SESSION)
+
+
+def page(permission: Permission | None, handler: ApiHandler) -> ApiHandler:
+    """Wrap the handler of a page like `require_session`, but redirect a browser without a session to the sign-in page.
+
+    The sign-in page then returns to the requested page. A form that was sent without a session is lost.
+    """
+    admitted = require_session(permission, handler)
+
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        try:
+            await find_session(request)
+        except Unauthorized:
+            target = request.path_qs if request.method in ("GET", "HEAD") else None
+            return redirect(f"{SIGN_IN_PATH}?{urlencode({'next': target})}" if target else SIGN_IN_PATH)
+        return await admitted(request)
+
+    return guarded
+
+
+def require_session(permission: Permission | None, handler: ApiHandler) -> ApiHandler:
+    """Wrap the handler so that it authenticates the session, counts the request, and checks the permission.
+
+    A POST request must be a form of the console. Raises Unauthorized if there is no session.
+    """
+
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        request[_SESSION] = session = await find_session(request)
+        await admit_caller(request, session.caller, permission)
+        if request.method == "POST":
+            await check_form(request)
+        return await handler(request)
+
+    return guarded
+
+
+def redirect(path: str) -> web.Response:
+    """Return a redirect to a local path, which the browser requests with GET."""
+    return web.Response(status=303, headers={"Location": path})

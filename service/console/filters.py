@@ -1,0 +1,42 @@
+"""Filters in the URL of a page: the query parameters of the API, in which an empty value is the same as none."""
+
+from typing import Any, NamedTuple
+
+from aiohttp import web
+from multidict import MultiDict
+
+from service.api.http.parsing import AnyModel, parse_pairs
+from service.domain.errors import InvalidRequest
+from service.domain.filters import FilteredList, filter_parameters
+
+
+class FilterForm(NamedTuple):
+    """The values as text, for the fields of the form. `error` is the error of the first wrong value, if any."""
+
+    values: dict[str, str | list[str]]
+    error: InvalidRequest | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no filter is set."""
+        return not any(self.values.values())
+
+
+def read_filters(
+    request: web.Request, model: type[AnyModel], list_name: FilteredList, **defaults: Any
+) -> tuple[AnyModel | None, FilterForm]:
+    """Return the validated query, or None if a value is wrong, and the form.
+
+    The form of a browser sends every field, also an empty one. `defaults` are parameters of the page itself.
+    """
+    given = MultiDict((name, value) for name, value in request.query.items() if value.strip())
+    values = {
+        parameter.name: given.getall(parameter.name, []) if parameter.repeatable else given.get(parameter.name, "")
+        for parameter in filter_parameters(list_name)
+    }
+    for name, value in defaults.items():
+        given.setdefault(name, value)
+    try:
+        return parse_pairs(given, model, "query parameter"), FilterForm(values)
+    except InvalidRequest as error:
+        return None, FilterForm(values, error)

@@ -1,0 +1,108 @@
+"""Sign in with an API key, and sign out."""
+
+import re
+from typing import Final
+from urllib.parse import unquote
+
+from aiohttp import web
+
+from service.api.http.authentication import authenticate_key, get_caller
+from service.api.http.errors import ErrorReport, report_error
+from service.api.http.responses import REQUEST_ID
+from service.api.server.resources import RESOURCES
+from service.console.authentication import SIGN_IN_PATH, redirect
+from service.console.forms import check_form, get_form
+from service.console.pages import page_url, render
+from service.console.sessions import SESSIONS, find_session
+from service.domain.errors import RateLimitExceeded, Unauthorized
+from service.domain.keys import ParsedKey, parse_key
+from service.domain.sessions import form_token, new_session_id
+from service.store.postgres.database import as_organization
+from service.usecases.administration import sessions as usecase
+
+_LOCAL_PATH: Final = re.compile(r"/console(?:[/?][!-\[\]-~]*)?", re.ASCII)  # printable, without spaces and backslashes
+_MAX_PATH: Final = 2_000
+
+
+async def show_sign_in(request: web.Request) -> web.Response:
+    """Return the form, or redirect a browser that is already signed in."""
+    target = _target(request, request.query.get("next", ""))
+    if await _is_signed_in(request):
+        return redirect(target)
+    return _form(request, target)
+
+
+async def sign_in(request: web.Request) -> web.Response:
+    """Create a session with a new ID, so that no other client knows it, and continue to the requested page."""
+    sessions = request.app[SESSIONS]
+    await check_form(request)
+    target = _target(request, get_form(request).get("next", ""))
+    created = await _create_session(request, get_form(request).get("key", "").strip())
+    if isinstance(created, ErrorReport):
+        return _form(request, target, created)
+    response = redirect(target)
+    sessions.cookie.write(response, created)
+    return response
+
+
+async def sign_out(request: web.Request) -> web.Response:
+    """End the session."""
+    sessions, caller = request.app[SESSIONS], get_caller(request)
+    session_id = sessions.cookie.read(request)
+    response = redirect(SIGN_IN_PATH)
+    if session_id is not None:
+        async with as_organization(request.app[RESOURCES].pool, caller.org_id) as connection:
+            await usecase.sign_out(connection, caller, session_id, request[REQUEST_ID])
+        sessions.cache.pop(session_id, None)
+    sessions.cookie.delete(response)
+    return response
+
+
+async def _create_session(request: web.Request, key: str) -> str | ErrorReport:
+    """Return the ID of a new session, or the error to show in the form."""
+    sign_ins = request.app[SESSIONS].sign_ins
+    try:
+        sign_ins.check(request.remote)
+        sign_ins.spend(request.remote)
+        parsed, caller = _parse(key), await authenticate_key(request, key)
+        async with as_organization(request.app[RESOURCES].pool, caller.org_id) as connection:
+            return await usecase.sign_in(connection, caller, parsed.secret, request[REQUEST_ID])
+    except (Unauthorized, RateLimitExceeded) as error:
+        return report_error(request, error)
+
+
+def _parse(key: str) -> ParsedKey:
+    """Return the parts of the key. Raises Unauthorized."""
+    parsed = parse_key(key)
+    if parsed is None:
+        raise Unauthorized("key: isn't a complete API key, which starts with zof_")
+    return parsed
+
+
+def _form(request: web.Request, target: str, error: ErrorReport | None = None) -> web.Response:
+    """Return the sign-in form. Its token belongs to the cookie of the browser, which gets one if it has none."""
+    cookie = request.app[SESSIONS].cookie
+    sent_id = cookie.read(request)
+    session_id = sent_id or new_session_id()
+    context = {"next": target, "error": error, "form_token": form_token(session_id)}
+    response = render(request, "sign_in.html", context, error.status if error else 200)
+    if sent_id is None:
+        cookie.write(response, session_id)
+    if error is not None:
+        response.headers.update(error.headers)
+    return response
+
+
+async def _is_signed_in(request: web.Request) -> bool:
+    try:
+        await find_session(request)
+    except (Unauthorized, RateLimitExceeded):
+        return False
+    return True
+
+
+def _target(request: web.Request, path: str) -> str:
+    """Return the path of the page to continue with: the given one if it is a local path under /console."""
+    segments = unquote(path.partition("?")[0]).split("/")
+    is_local = len(path) <= _MAX_PATH and _LOCAL_PATH.fullmatch(path) and not {".", ".."}.intersection(segments)
+    return path if is_local else page_url(request.app, "runs")

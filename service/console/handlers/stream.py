@@ -1,0 +1,65 @@
+"""The live stream of a page: a message for each change of a run that the page can show."""
+
+import asyncio
+import time
+from typing import Final
+
+from aiohttp import web
+
+from service.api.http.authentication import get_caller
+from service.api.http.event_streams import HEARTBEAT, HEARTBEAT_S, RETRY, run_until_disconnected, start_stream
+from service.api.http.parsing import parse_query
+from service.api.server.resources import RESOURCES
+from service.console.sessions import find_session
+from service.contracts.queries import Name, Query
+from service.domain.streams import EventFilter
+from service.usecases.events.subscriptions import Subscriber
+
+_RUN_EVENTS: Final = ("run.completed", "run.updated")
+_CHANGED: Final = b"event: changed\ndata: run\n\n"
+_CHECK_S: Final = 1.0  # with the lifetime of a cached session, less than the 5 s in which a stream must end
+
+
+class LiveQuery(Query):
+    """The stream of all runs, or of one."""
+
+    run_id: Name | None = None
+
+
+async def stream_changes(request: web.Request) -> web.StreamResponse:
+    """Send a message after each change, until the session ends. The page then loads its data again."""
+    query, caller, resources = parse_query(request, LiveQuery), get_caller(request), request.app[RESOURCES]
+    filter_ = EventFilter(_RUN_EVENTS, query.run_id, caller.project_id)
+    async with (
+        resources.streams.slot(caller.key_id),
+        resources.subscriptions.subscribe(caller.org_id) as (subscriber, _),
+    ):
+        response = await start_stream(request)
+        if request.method != "HEAD":
+            await run_until_disconnected(request, _send(request, response, filter_, subscriber), subscriber)
+    return response
+
+
+async def _send(
+    request: web.Request, response: web.StreamResponse, filter_: EventFilter, subscriber: Subscriber
+) -> None:
+    """Send messages. Raises Unauthorized when the session has ended, and Disconnected."""
+    await response.write(RETRY)
+    written_at = time.monotonic()
+    while True:
+        message = await _next_message(filter_, subscriber)
+        await find_session(request)
+        if message is None and time.monotonic() - written_at >= HEARTBEAT_S:
+            message = HEARTBEAT
+        if message is not None:
+            await response.write(message)
+            written_at = time.monotonic()
+
+
+async def _next_message(filter_: EventFilter, subscriber: Subscriber) -> bytes | None:
+    """Return a message if the next event matches, or None if it doesn't or no event occurs within a second."""
+    try:
+        event = await asyncio.wait_for(subscriber.next(), _CHECK_S)
+    except TimeoutError:
+        return None
+    return _CHANGED if filter_.matches(event) else None

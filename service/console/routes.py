@@ -1,0 +1,43 @@
+"""The URLs of the console. A new page is a handler and a row here; templates link to it by its name."""
+
+from typing import Final, NamedTuple
+
+from aiohttp import web
+
+from service.api.http.authentication import ApiHandler
+from service.api.server.connections import handle_expect
+from service.console.authentication import SIGN_IN_PATH, page, require_session
+from service.console.handlers import root, runs, sign_in, stream
+from service.console.static_files import get_static_file
+
+
+class ConsoleRoute(NamedTuple):
+    """A path with its name and handlers. A path with `get` also serves HEAD."""
+
+    name: str
+    path: str
+    get: ApiHandler | None = None
+    post: ApiHandler | None = None
+
+
+ROUTES: Final = (
+    ConsoleRoute("root", "/", root.redirect_browser),
+    ConsoleRoute("console", "/console", root.redirect_to_runs),
+    ConsoleRoute("console_folder", "/console/", root.redirect_to_runs),
+    ConsoleRoute("static", "/console/static/{name}", get_static_file),
+    ConsoleRoute("sign_in", SIGN_IN_PATH, sign_in.show_sign_in, sign_in.sign_in),
+    ConsoleRoute("sign_out", "/console/sign-out", post=page(None, sign_in.sign_out)),
+    ConsoleRoute("stream", "/console/stream", require_session("results:read", stream.stream_changes)),
+    ConsoleRoute("runs", "/console/runs", page("results:read", runs.show_runs)),
+)
+
+
+def add_routes(app: web.Application) -> None:
+    """Register every path. Fixed paths precede paths with a variable."""
+    for route in sorted(ROUTES, key=lambda route: route.path.replace("{", "~")):
+        resource = app.router.add_resource(route.path, name=route.name)
+        if route.get is not None:
+            resource.add_route("GET", route.get, expect_handler=handle_expect)
+            resource.add_route("HEAD", route.get, expect_handler=handle_expect)
+        if route.post is not None:
+            resource.add_route("POST", route.post, expect_handler=handle_expect)

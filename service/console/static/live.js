@@ -1,0 +1,102 @@
+// Live updates. <main data-live="URL"> names a stream of changes. After a change, the script loads the page again and
+// replaces each element with the attribute data-live-part and an ID. Without the script, the page works unchanged.
+"use strict";
+
+(() => {
+  const main = document.querySelector("main[data-live]");
+  if (!main || !window.EventSource || !window.fetch) return;
+
+  const MIN_INTERVAL_MS = 2000;
+  const RECONNECT_MS = 30000;
+  let source = null;
+  let timer = null;
+  let isLoading = false;
+  let loadedAt = Date.now();
+
+  function connect() {
+    if (source || document.hidden) return;
+    source = new EventSource(main.dataset.live);
+    source.addEventListener("changed", schedule);
+    source.addEventListener("error", () => {
+      if (source && source.readyState === EventSource.CLOSED) {
+        disconnect();
+        schedule(); // if the session has ended, this opens the sign-in page
+        setTimeout(connect, RECONNECT_MS);
+      }
+    });
+  }
+
+  function disconnect() {
+    if (source) source.close();
+    source = null;
+  }
+
+  function schedule() {
+    if (timer !== null || document.hidden) return;
+    timer = setTimeout(load, Math.max(0, loadedAt + MIN_INTERVAL_MS - Date.now()));
+  }
+
+  async function load() {
+    timer = null;
+    if (isLoading || isSelecting()) {
+      schedule();
+      return;
+    }
+    isLoading = true;
+    loadedAt = Date.now();
+    try {
+      const response = await fetch(location.href, { headers: { Accept: "text/html" }, credentials: "same-origin" });
+      if (response.redirected || response.status === 401) location.reload();
+      else if (response.ok) replaceParts(new DOMParser().parseFromString(await response.text(), "text/html"));
+    } catch {
+      // The network is interrupted. The stream reconnects, and the next change loads the page again.
+    } finally {
+      isLoading = false;
+    }
+  }
+
+  function isSelecting() {
+    const selection = document.getSelection();
+    return Boolean(selection && !selection.isCollapsed && main.contains(selection.anchorNode));
+  }
+
+  function replaceParts(page) {
+    for (const part of main.querySelectorAll("[data-live-part]")) {
+      const loaded = page.getElementById(part.id);
+      if (loaded && loaded.innerHTML !== part.innerHTML) replace(part, document.adoptNode(loaded));
+    }
+  }
+
+  function replace(part, loaded) {
+    const focused = part.contains(document.activeElement) ? selectorOf(document.activeElement) : null;
+    const [left, top] = [window.scrollX, window.scrollY];
+    keepOpen(part, loaded);
+    part.replaceWith(loaded);
+    const target = focused && loaded.querySelector(focused);
+    if (target) target.focus({ preventScroll: true });
+    window.scrollTo(left, top);
+  }
+
+  function keepOpen(part, loaded) {
+    for (const open of part.querySelectorAll("details[open][id]")) {
+      const same = loaded.querySelector(selectorOf(open));
+      if (same) same.open = true;
+    }
+  }
+
+  function selectorOf(element) {
+    if (element.id) return `#${CSS.escape(element.id)}`;
+    const link = element.getAttribute("href");
+    return link ? `[href="${CSS.escape(link)}"]` : null;
+  }
+
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) {
+      disconnect();
+    } else {
+      connect();
+      schedule();
+    }
+  });
+  connect();
+})();

@@ -1,0 +1,100 @@
+"""What all pages have in common: errors, headers, permissions, static files, and the root of the API."""
+
+import re
+
+import pytest
+
+from service.console.handlers import runs
+from tests.api.served import serve
+from tests.console.browsers import RUNS, SIGN_IN, Browser
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self';"
+    " base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+async def test_unknown_path_is_a_page_with_the_request_id(browser: Browser) -> None:
+    for path in ("/console/nothing", "/console/runs/", "/console/static/x.css"):
+        response = await browser.send("GET", path)
+        text = await response.text()
+        assert (response.status, response.content_type) == (404, "text/html")
+        assert response.headers["X-Request-Id"] in text
+
+
+async def test_wrong_method_is_a_page(signed_in: Browser) -> None:
+    response = await signed_in.post(RUNS, {})
+    assert (response.status, response.content_type) == (405, "text/html")
+    assert response.headers["Allow"] == "GET,HEAD"
+
+
+async def test_unexpected_exception_is_a_page_without_internals(
+    signed_in: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise RuntimeError("the internal cause")
+
+    monkeypatch.setattr(runs, "list_runs", fail)
+    text = await signed_in.open(RUNS, 500)
+    assert "internal error" in text
+    assert "internal cause" not in text
+
+
+async def test_every_response_has_the_security_headers(signed_in: Browser) -> None:
+    for path in (RUNS, "/console/nothing", SIGN_IN, static_url(await signed_in.open(RUNS))):
+        headers = (await signed_in.send("GET", path)).headers
+        assert headers["Content-Security-Policy"] == POLICY
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Referrer-Policy"] == "same-origin"
+        expected = "public, max-age=31536000, immutable" if "/static/" in path else "no-store"
+        assert headers["Cache-Control"] == expected
+
+
+def static_url(page_text: str) -> str:
+    found = re.search(r'src="(/console/static/live\.[0-9a-f]{12}\.js)"', page_text)
+    assert found is not None
+    return found[1]
+
+
+async def test_static_file_is_compressed_for_clients_that_accept_it(signed_in: Browser) -> None:
+    path = static_url(await signed_in.open(RUNS))
+    plain = await signed_in.send("GET", path, Accept_Encoding="identity")
+    compressed = await signed_in.send("GET", path, Accept_Encoding="gzip")
+    assert (plain.content_type, "Content-Encoding" in plain.headers) == ("text/javascript", False)
+    assert compressed.headers["Content-Encoding"] == "gzip"
+    assert await compressed.read() == await plain.read()
+
+
+async def test_requests_of_pages_count_for_the_rate_limit_of_the_key(database_url: str) -> None:
+    async with serve(database_url, rate_limit="2/hour") as api:
+        browser = Browser(api)
+        await browser.sign_in()
+        await browser.open(RUNS)
+        await browser.open(RUNS)
+        response = await browser.send("GET", RUNS)
+        assert (response.status, response.content_type) == (429, "text/html")
+        assert int(response.headers["Retry-After"]) > 0
+        assert (await api.send("GET", "/v1/runs")).status == 429
+
+
+async def test_root_redirects_only_a_browser(browser: Browser) -> None:
+    chromium = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+    for accept in (chromium, "text/html, application/json"):
+        response = await browser.send("GET", "/", Accept=accept)
+        assert (response.status, response.headers["Location"]) == (303, "/console")
+    for accept in (
+        "*/*",
+        "application/json",
+        "text/html;q=0.5, application/json",
+        "text/html;q=0",
+        "text/html;q=x",
+        "",
+    ):
+        response = await browser.send("GET", "/", Accept=accept)
+        assert (response.status, (await response.json())["error"]["code"]) == (404, "not_found"), accept
+
+
+async def test_console_redirects_to_the_runs(browser: Browser) -> None:
+    for path in ("/console", "/console/"):
+        response = await browser.send("GET", path)
+        assert (response.status, response.headers["Location"]) == (303, RUNS)

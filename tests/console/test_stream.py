@@ -1,0 +1,74 @@
+"""The live stream of a page: messages about changes, and its end with the session."""
+
+import asyncio
+
+import pytest
+from aiohttp import ClientResponse
+
+from service.console.handlers import stream
+from service.usecases.administration import keys
+from service.usecases.events.number_events import number_events
+from tests.api.served import serve
+from tests.console.browsers import Browser
+from tests.run_events import run_event
+
+STREAM = "/console/stream"
+TIMEOUT_S = 20
+
+
+async def ingest(browser: Browser, run_id: str, project_id: str) -> None:
+    await browser.api.store.ingest(run_event(run_id, project_id=project_id))
+    await number_events(browser.api.store.pool)
+
+
+async def read_until(response: ClientResponse, line: bytes) -> None:
+    async with asyncio.timeout(TIMEOUT_S):
+        while await response.content.readline() != line:
+            pass
+
+
+async def test_stream_reports_changes_of_the_project_and_run(browser: Browser) -> None:
+    await browser.sign_in((await browser.api.make_key(project_id="shop")).key)
+    response = await browser.send("GET", f"{STREAM}?run_id=run_2", Accept="text/event-stream")
+    assert (response.status, response.content_type) == (200, "text/event-stream")
+    assert response.headers["Cache-Control"] == "no-store"
+    await read_until(response, b"retry: 2000\n")
+    await ingest(browser, "run_1", project_id="shop")
+    await ingest(browser, "run_3", project_id="blog")
+    await ingest(browser, "run_2", project_id="shop")
+    await read_until(response, b"event: changed\n")
+    response.close()
+
+
+async def test_stream_without_a_session_is_not_redirected(browser: Browser) -> None:
+    assert (await browser.send("GET", STREAM)).status == 401
+
+
+async def test_stream_ends_with_the_session(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "_CHECK_S", 0.05)
+    created = await browser.api.make_key()
+    await browser.sign_in(created.key)
+    response = await browser.send("GET", STREAM)
+    await read_until(response, b"retry: 2000\n")
+    async with browser.api.store.pool.acquire() as connection:
+        await keys.rotate_key(connection, browser.api.org_id, created.key_id)
+    browser.end_caches()
+    async with asyncio.timeout(TIMEOUT_S):
+        await response.content.read()
+
+
+async def test_idle_stream_has_heartbeats(signed_in: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "_CHECK_S", 0.05)
+    monkeypatch.setattr(stream, "HEARTBEAT_S", 0.1)
+    response = await signed_in.send("GET", STREAM)
+    await read_until(response, b": heartbeat\n")
+    response.close()
+
+
+async def test_streams_of_a_key_are_limited(database_url: str) -> None:
+    async with serve(database_url, streams_per_key=1) as api:
+        browser = Browser(api)
+        await browser.sign_in()
+        first = await browser.send("GET", STREAM)
+        assert (await browser.send("GET", STREAM)).status == 429
+        first.close()
