@@ -1,0 +1,103 @@
+"""Text for people: durations, counts, rates, times, and the URLs that pages can link to. Templates use them."""
+
+import re
+from datetime import UTC, datetime
+from typing import Final
+from urllib.parse import urlsplit
+
+UNKNOWN: Final = "–"
+_LINK: Final = re.compile(r"https?://[^\s\x00-\x20\x7f\\]+", re.IGNORECASE)
+_SECOND_MS: Final = 1_000
+_MINUTE_MS: Final = 60_000
+_HOUR_MS: Final = 3_600_000
+_DAY_MS: Final = 86_400_000
+_UNITS: Final = (("d", _DAY_MS, "h", _HOUR_MS), ("h", _HOUR_MS, "m", _MINUTE_MS), ("m", _MINUTE_MS, "s", _SECOND_MS))
+_MIN_COMPACT: Final = 100_000
+
+
+def format_duration(duration_ms: float | None) -> str:
+    """Return a duration with two units at most, rounded down, such as `4m 12s`."""
+    if duration_ms is None:
+        return UNKNOWN
+    if duration_ms < _SECOND_MS:
+        return f"{round(duration_ms)}ms"
+    if duration_ms < _MINUTE_MS:
+        return f"{_floor(duration_ms / _SECOND_MS, 2 if duration_ms < 10 * _SECOND_MS else 1):g}s"
+    for unit, size_ms, smaller, smaller_ms in _UNITS:
+        if duration_ms >= size_ms:
+            return _two_units(int(duration_ms // size_ms), unit, int(duration_ms % size_ms // smaller_ms), smaller)
+    raise AssertionError(duration_ms)
+
+
+def _two_units(count: int, unit: str, smaller_count: int, smaller_unit: str) -> str:
+    return f"{count:,}{unit} {smaller_count}{smaller_unit}" if smaller_count else f"{count:,}{unit}"
+
+
+def format_exact_duration(duration_ms: float | None) -> str:
+    """Return a duration in milliseconds, for a title."""
+    return "Unknown duration" if duration_ms is None else f"{round(duration_ms):,} ms"
+
+
+def format_count(count: int | None) -> str:
+    """Return a number with separators, such as `1,204`."""
+    return UNKNOWN if count is None else f"{count:,}"
+
+
+def format_short_count(count: int | None) -> str:
+    """Return a number that fits into a narrow column: from 100,000 on, such as `120K` or `1.2M`, rounded down."""
+    if count is None or count < _MIN_COMPACT:
+        return format_count(count)
+    for unit, size in (("B", 10**9), ("M", 10**6), ("K", 10**3)):
+        if count >= size:
+            return f"{_floor(count / size, 1 if count < 100 * size else 0):,}{unit}"
+    raise AssertionError(count)
+
+
+def format_plural(count: int, noun: str, plural: str | None = None) -> str:
+    """Return a number with its noun, such as `1 run` or `1,204 runs`."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def format_rate(rate: float | None) -> str:
+    """Return a share as a percentage that is 0% or 100% only if the share is exactly 0 or 1."""
+    if rate is None:
+        return UNKNOWN
+    if 0 < rate < 0.001:
+        return "<0.1%"
+    return f"{_floor(rate * 100, 1):g}%"
+
+
+def _floor(value: float, digits: int) -> float | int:
+    """Round down. Adds a billionth first, so that a value such as 0.29 × 100 isn't below its decimal."""
+    factor = 10**digits
+    floored = int(value * factor + 1e-9) / factor
+    return int(floored) if digits == 0 else floored
+
+
+def format_time(time: str | None) -> str:
+    """Return a time of the API, which is in UTC, such as `2026-05-20 12:00 UTC`."""
+    return UNKNOWN if time is None else f"{time[:10]} {time[11:16]} UTC"
+
+
+def format_exact_time(time: str | None) -> str:
+    """Return a time of the API with milliseconds, for a title."""
+    return "Unknown time" if time is None else f"{time[:10]} {time[11:].removesuffix('Z')} UTC"
+
+
+def format_day(time_ms: float) -> str:
+    """Return the day in UTC of a time in ms since 1970, such as `May 20`."""
+    day = datetime.fromtimestamp(time_ms / _SECOND_MS, UTC)
+    return f"{day:%b} {day.day}"
+
+
+def safe_url(url: str | None) -> str | None:
+    """Return the URL if a page can link to it: an http or https URL with a host. Otherwise, return None.
+
+    Producers choose URLs. A `javascript:` URL would run as a script of the console.
+    """
+    if url is None or not _LINK.fullmatch(url):
+        return None
+    try:
+        return url if urlsplit(url).hostname else None
+    except ValueError:
+        return None

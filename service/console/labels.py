@@ -1,0 +1,63 @@
+"""The labels of statuses, changes, and decisions: the text, icon, and tone of each value. Colors are in console.css."""
+
+from collections.abc import Mapping
+from typing import Final, Literal, NamedTuple
+
+Tone = Literal["passed", "failed", "error", "flaky", "neutral", "quarantined", "info"]
+
+
+class ValueLabel(NamedTuple):
+    """How a value is displayed. The icon differs in shape from the icons of all other values of the same property."""
+
+    text: str
+    icon: str
+    tone: Tone
+
+
+RESULT_LABELS: Final[Mapping[str, ValueLabel]] = {
+    "passed": ValueLabel("Passed", "check", "passed"),
+    "failed": ValueLabel("Failed", "cross", "failed"),
+    "error": ValueLabel("Error", "alert", "error"),
+    "skipped": ValueLabel("Skipped", "skip", "neutral"),
+    "canceled": ValueLabel("Canceled", "stop", "neutral"),
+    "flaky": ValueLabel("Flaky", "wave", "flaky"),
+}
+CHANGE_LABELS: Final[Mapping[str, ValueLabel]] = {
+    "new_failure": ValueLabel("New failure", "burst", "failed"),
+    "flaky_failure": ValueLabel("Flaky failure", "wave", "flaky"),
+    "known_failure": ValueLabel("Known failure", "cross-ring", "failed"),
+    "quarantined": ValueLabel("Quarantined", "shield", "quarantined"),
+    "fixed": ValueLabel("Fixed", "check-ring", "passed"),
+    "added": ValueLabel("Added", "plus", "info"),
+    "removed": ValueLabel("Removed", "minus", "neutral"),
+    "unchanged": ValueLabel("Unchanged", "dot", "neutral"),
+}
+DECISION_LABELS: Final[Mapping[str, ValueLabel]] = {
+    "passed": ValueLabel("Gate passed", "check", "passed"),
+    "blocked": ValueLabel("Gate blocked", "block", "failed"),
+    "waived": ValueLabel("Gate waived", "flag", "flaky"),
+}
+STATE_LABELS: Final[Mapping[str, ValueLabel]] = {
+    "queued": ValueLabel("Queued", "ring", "neutral"),
+    "running": ValueLabel("Running", "half", "info"),
+    "processing": ValueLabel("Running", "half", "info"),
+    "completed": ValueLabel("Completed", "check", "passed"),
+    "failed": ValueLabel("Failed", "cross", "failed"),
+    "expired": ValueLabel("Expired", "clock", "neutral"),
+    "active": ValueLabel("Active", "shield", "quarantined"),
+    "ended": ValueLabel("Ended", "minus", "neutral"),
+    "incomplete": ValueLabel("Incomplete", "half", "info"),
+}
+_KINDS: Final = {
+    "result": RESULT_LABELS,
+    "run": RESULT_LABELS,
+    "change": CHANGE_LABELS,
+    "decision": DECISION_LABELS,
+    "state": STATE_LABELS,
+    "flaky": {"true": RESULT_LABELS["flaky"]},
+}
+
+
+def find_label(value: str, kind: str = "result") -> ValueLabel:
+    """Return the label of a value of a property: result, run, change, decision, or state (of a job or quarantine)."""
+    return _KINDS[kind].get(value) or ValueLabel(value.replace("_", " ").capitalize(), "dot", "neutral")
