@@ -12,6 +12,7 @@ from service.api.http.responses import REQUEST_ID
 from service.console.authentication import get_session
 from service.console.sessions import SESSIONS
 from service.console.static_files import STATIC_FILES
+from service.console.template_functions import add_functions
 from service.domain.keys import PERMISSIONS
 from service.domain.sessions import form_token
 
@@ -30,6 +31,7 @@ def set_up_templates(app: web.Application) -> None:
         auto_reload=False,
         default_helpers=False,
     )
+    add_functions(environment)
     environment.globals["static"] = lambda name: page_url(app, "static", name=app[STATIC_FILES].hashed_name(name))
     environment.globals["url"] = lambda page, query=None, **parts: page_url(app, page, query, **parts)
 
