@@ -21,6 +21,7 @@ TTL_S: Final = 3.0  # with the interval in which streams check their session, an
 _MAX_SESSIONS: Final = 10_000
 _SIGN_INS: Final = 30  # of one address
 _SIGN_INS_PER_S: Final = 0.5
+_ENDED: Final = "session: has ended; sign in again"
 _NAME: Final = "zof_results_session"
 
 
@@ -94,10 +95,12 @@ async def _find(resources: Resources, sessions: Sessions, session_id: str) -> Se
     """Return a valid session and add it to the cache. Raises Unauthorized."""
     caller = await stored_sessions.find(resources.pool, session_digest(session_id))
     if caller is None:
-        raise Unauthorized("session: has ended; sign in again")
+        raise Unauthorized(_ENDED)
     async with as_organization(resources.pool, caller.org_id) as connection:
         await keys.touch(connection, caller.org_id, caller.key_id)
         slugs = await organizations.find_slugs(connection, [caller.org_id])
+    if caller.org_id not in slugs:  # deleted concurrently
+        raise Unauthorized(_ENDED)
     session = Session(caller, slugs[caller.org_id])
     sessions.cache[session_id] = session
     return session

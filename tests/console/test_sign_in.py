@@ -98,7 +98,7 @@ async def test_sign_out_ends_the_session(signed_in: Browser) -> None:
     assert await signed_in.api.store.pool.fetchval("SELECT count(*) FROM sessions") == 0
     async with signed_in.api.store.pool.acquire() as connection:
         entries = await audit.list_newest(connection, signed_in.api.org_id, 10)
-    assert [entry["action"] for entry in entries] == ["console sign out", "console sign in"]
+    assert [entry["action"] for entry in entries] == ["POST /console/sign-out", "POST /console/sign-in"]
 
 
 async def test_session_ends_with_its_secret(browser: Browser) -> None:

@@ -1,19 +1,22 @@
 """The list of runs."""
 
-from typing import Final
+from typing import Any, Final
 
 import orjson
 from aiohttp import web
 
 from service.api.http.authentication import get_caller
 from service.api.server.resources import RESOURCES
-from service.console.filters import read_filters
+from service.console.filters import FilterForm, read_filters
 from service.console.pages import render
 from service.contracts.queries import RunQuery
+from service.contracts.stats import StatsQuery
+from service.usecases.lists.find_stats import find_stats
 from service.usecases.lists.list_runs import ListPage, list_runs
 
 _ROWS: Final = "50"
 _NO_RUNS: Final = ListPage("[]", None)
+_CURSOR: Final = "starting_after"
 
 
 async def show_runs(request: web.Request) -> web.Response:
@@ -24,7 +27,21 @@ async def show_runs(request: web.Request) -> web.Response:
     context = {
         "runs": orjson.loads(page.data),
         "filters": form,
-        "next_url": str(url.update_query(starting_after=page.next_cursor)) if page.next_cursor else None,
-        "newest_url": str(url.without_query_params("starting_after")) if "starting_after" in url.query else None,
+        "next_url": str(url.update_query({_CURSOR: page.next_cursor})) if page.next_cursor else None,
+        "newest_url": str(url.without_query_params(_CURSOR)) if _CURSOR in url.query else None,
+        "stats": await _find_stats(request, form),
     }
     return render(request, "runs.html", context, 400 if form.error else 200)
+
+
+async def _find_stats(request: web.Request, form: FilterForm) -> dict[str, Any] | None:
+    """Return the statistics per day of the newest runs, or None if the page shows other runs.
+
+    Statistics have no filter except the project.
+    """
+    shows_others = any(value for name, value in form.values.items() if name != "project_id")
+    if form.error or shows_others or _CURSOR in request.query:
+        return None
+    query = StatsQuery.model_validate({"project_id": form.values["project_id"] or None})
+    data, start, end, truncated = await find_stats(request.app[RESOURCES].list_pool, get_caller(request), query)
+    return {"data": orjson.loads(data), "from": start, "to": end, "truncated": truncated}

@@ -8,16 +8,15 @@ from aiohttp import web
 
 from service.api.http.authentication import authenticate_key, get_caller
 from service.api.http.errors import ErrorReport, report_error
-from service.api.http.responses import REQUEST_ID
-from service.api.server.resources import RESOURCES
 from service.console.authentication import SIGN_IN_PATH, redirect
+from service.console.changes import apply_change
 from service.console.forms import check_form, get_form
 from service.console.pages import page_url, render
 from service.console.sessions import SESSIONS, find_session
 from service.domain.errors import RateLimitExceeded, Unauthorized
 from service.domain.keys import ParsedKey, parse_key
 from service.domain.sessions import form_token, new_session_id
-from service.store.postgres.database import as_organization
+from service.store.postgres.database import Connection
 from service.usecases.administration import sessions as usecase
 
 _LOCAL_PATH: Final = re.compile(r"/console(?:[/?][!-\[\]-~]*)?", re.ASCII)  # printable, without spaces and backslashes
@@ -34,41 +33,44 @@ async def show_sign_in(request: web.Request) -> web.Response:
 
 async def sign_in(request: web.Request) -> web.Response:
     """Create a session with a new ID, so that no other client knows it, and continue to the requested page."""
-    sessions = request.app[SESSIONS]
     await check_form(request)
-    target = _target(request, get_form(request).get("next", ""))
-    created = await _create_session(request, get_form(request).get("key", "").strip())
-    if isinstance(created, ErrorReport):
-        return _form(request, target, created)
-    response = redirect(target)
-    sessions.cookie.write(response, created)
-    return response
+    form = get_form(request)
+    target = _target(request, form.get("next", ""))
+    try:
+        return await _create_session(request, form.get("key", "").strip(), target)
+    except (Unauthorized, RateLimitExceeded) as error:
+        return _form(request, target, report_error(request, error))
 
 
 async def sign_out(request: web.Request) -> web.Response:
     """End the session."""
     sessions, caller = request.app[SESSIONS], get_caller(request)
-    session_id = sessions.cookie.read(request)
-    response = redirect(SIGN_IN_PATH)
-    if session_id is not None:
-        async with as_organization(request.app[RESOURCES].pool, caller.org_id) as connection:
-            await usecase.sign_out(connection, caller, session_id, request[REQUEST_ID])
-        sessions.cache.pop(session_id, None)
+    session_id = sessions.cookie.read(request) or ""
+
+    async def end(connection: Connection) -> str:
+        await usecase.sign_out(connection, caller, session_id)
+        return SIGN_IN_PATH
+
+    response = await apply_change(request, caller, end)
+    sessions.cache.pop(session_id, None)
     sessions.cookie.delete(response)
     return response
 
 
-async def _create_session(request: web.Request, key: str) -> str | ErrorReport:
-    """Return the ID of a new session, or the error to show in the form."""
-    sign_ins = request.app[SESSIONS].sign_ins
-    try:
-        sign_ins.check(request.remote)
-        sign_ins.spend(request.remote)
-        parsed, caller = _parse(key), await authenticate_key(request, key)
-        async with as_organization(request.app[RESOURCES].pool, caller.org_id) as connection:
-            return await usecase.sign_in(connection, caller, parsed.secret, request[REQUEST_ID])
-    except (Unauthorized, RateLimitExceeded) as error:
-        return report_error(request, error)
+async def _create_session(request: web.Request, key: str, target: str) -> web.Response:
+    """Create a session, and redirect to the target. Raises Unauthorized, and RateLimitExceeded."""
+    sessions, session_id = request.app[SESSIONS], new_session_id()
+    sessions.sign_ins.check(request.remote)
+    sessions.sign_ins.spend(request.remote)
+    parsed, caller = _parse(key), await authenticate_key(request, key)
+
+    async def create(connection: Connection) -> str:
+        await usecase.sign_in(connection, caller, parsed.secret, session_id)
+        return target
+
+    response = await apply_change(request, caller, create)
+    sessions.cookie.write(response, session_id)
+    return response
 
 
 def _parse(key: str) -> ParsedKey:

@@ -74,11 +74,20 @@ async def fill_deliveries(owner: asyncpg.Connection) -> None:
     )
 
 
+async def fill_sessions(owner: asyncpg.Connection) -> None:
+    await owner.execute(
+        "INSERT INTO sessions (org_id, session_sha256, key_id, secret_sha256, expires_at)"
+        " SELECT 1, int4send(n), 'key_1', '', now() - interval '1 s' FROM generate_series(1, $1::int) n",
+        MANY,
+    )
+
+
 @pytest.mark.parametrize(
     ("table", "fill", "task"),
     [
         ("receipts", fill_receipts, cleanup.delete_expired_receipts),
         ("idempotency_keys", fill_responses, cleanup.delete_expired_responses),
+        ("sessions", fill_sessions, cleanup.delete_expired_sessions),
         ("events", fill_events, cleanup.delete_expired_events),
         ("deliveries", fill_deliveries, cleanup.delete_expired_events),
     ],
