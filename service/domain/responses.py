@@ -15,7 +15,10 @@ class StoredResponse(NamedTuple):
 
 
 class Mutation(NamedTuple):
-    """A request that changes data: organization, API key ID (actor), Idempotency-Key (key), and content digest."""
+    """A request that changes data: organization, API key ID (actor), Idempotency-Key (key), and content digest.
+
+    `unchanged` is the status of a response that states that nothing was changed, or None if every success is a change.
+    """
 
     org_id: OrgId
     actor: str
@@ -24,3 +27,4 @@ class Mutation(NamedTuple):
     request_id: str
     key: str | None
     fingerprint: bytes
+    unchanged: int | None = None

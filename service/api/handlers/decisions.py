@@ -74,7 +74,7 @@ async def _decide(request: web.Request, selector: RunSelector, gate: str) -> web
         decision = await usecase.decide(connection, org_id, selector, gate)
         return reply_json(decision.text, 201 if decision.created else 200, _location(decision.ref))
 
-    return await mutate(request, change, one_snapshot=True)
+    return await mutate(request, change, one_snapshot=True, unchanged=200)
 
 
 async def _decide_dry(request: web.Request, selector: RunSelector, policy: Policy) -> web.Response:

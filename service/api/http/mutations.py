@@ -46,12 +46,14 @@ async def mutate(
     shown_once: str | None = None,
     fingerprint: bytes | None = None,
     one_snapshot: bool = False,
+    unchanged: int | None = None,
 ) -> web.Response:
     """Apply the change and return its response, or return the stored response for the same Idempotency-Key.
 
     `shown_once` names a field of the response that isn't stored; a replayed response has null there. `fingerprint`
     identifies the request body if the handler doesn't read it completely. With `one_snapshot`, the change reads the
-    rows of one point in time, and is repeated after a conflict.
+    rows of one point in time, and is repeated after a conflict. A response with the status `unchanged` means that
+    nothing was changed: it gets no audit entry.
     """
 
     async def work(connection: Connection) -> StoredResponse:
@@ -61,20 +63,20 @@ async def mutate(
         response = error_response(request, error)
         return _to_stored(response) if response.status < 500 and response.status != 429 else None
 
-    mutation = await _mutation(request, fingerprint)
+    mutation = await _mutation(request, fingerprint, unchanged)
     stored, replayed = await usecase.mutate(
         request.app[RESOURCES].pool, mutation, work, error_response_for, one_snapshot=one_snapshot
     )
     return _to_response(stored, replayed=replayed)
 
 
-async def _mutation(request: web.Request, fingerprint: bytes | None) -> Mutation:
+async def _mutation(request: web.Request, fingerprint: bytes | None, unchanged: int | None) -> Mutation:
     caller, key = get_caller(request), _idempotency_key(request)
     digest = sha256(request.query_string.encode() + b"\n")
     if key is not None:
         digest.update(await read_body(request) if fingerprint is None else fingerprint)
     return Mutation(
-        caller.org_id, caller.key_id, request.method, request.path, request[REQUEST_ID], key, digest.digest()
+        caller.org_id, caller.key_id, request.method, request.path, request[REQUEST_ID], key, digest.digest(), unchanged
     )
 
 

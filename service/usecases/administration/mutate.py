@@ -81,7 +81,9 @@ async def _work_or_error(
 
 
 async def _work(connection: Connection, mutation: Mutation, work: MutationWork) -> StoredResponse:
+    """Run the work, and insert the audit entry of a change."""
     response = await work(connection)
-    action = f"{mutation.method} {mutation.path}"
-    await audit.insert(connection, mutation.org_id, mutation.actor, action, response.location, mutation.request_id)
+    if response.status != mutation.unchanged:
+        action = f"{mutation.method} {mutation.path}"
+        await audit.insert(connection, mutation.org_id, mutation.actor, action, response.location, mutation.request_id)
     return response

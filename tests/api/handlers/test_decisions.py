@@ -140,6 +140,20 @@ async def test_equal_inputs_return_the_waived_decision(api: Api) -> None:
     assert (f"POST /v1/decisions/{blocked['id']}/waiver", key.key_id) in [tuple(row) for row in actions]
 
 
+async def test_audit_trail_contains_only_stored_decisions(api: Api) -> None:
+    await api.store.ingest(run("run_1", 2))
+    await put_gate(api, STRICT)
+    viewer = (await api.make_key("viewer")).key
+    statuses = [(await post(api, {"gate": "release"}, key=viewer))[0] for _ in range(3)]
+    replayed = [
+        await api.send("POST", "/v1/runs/run_1/decisions", key=viewer, json={"gate": "release"}, Idempotency_Key="k")
+        for _ in range(2)
+    ]
+    assert statuses + [response.status for response in replayed] == [201, 200, 200, 200, 200]
+    recorded = "SELECT count(*) FROM audit_trail WHERE action = 'POST /v1/runs/run_1/decisions'"
+    assert await api.store.pool.fetchval(recorded) == 1
+
+
 async def test_only_a_blocked_decision_can_be_waived_with_a_reason(api: Api) -> None:
     await api.store.ingest(run("run_1", 2))
     await put_gate(api, STRICT)
