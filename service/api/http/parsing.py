@@ -1,6 +1,8 @@
 """Parsing of query parameters and JSON bodies. Every error is an InvalidRequest that names the parameter or field."""
 
-from collections.abc import Sequence
+import json
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, TypeVar, get_origin
 
 import orjson
@@ -12,6 +14,7 @@ from service.api.http.authentication import ApiHandler
 from service.api.http.bodies import read_body
 from service.contracts.validation import describe_error, field_path, validation_errors
 from service.domain.errors import InvalidRequest, UnsupportedMediaType
+from service.domain.texts import replace_unstorable
 
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
 
@@ -66,7 +69,30 @@ def _parse_json(body: bytes) -> Any:
     except UnicodeDecodeError:
         raise InvalidRequest("the request body must be UTF-8") from None
     except orjson.JSONDecodeError as error:
+        if path := _find_invalid_number(body):
+            raise InvalidRequest(f"{path}: must be a finite number", path) from None
         raise InvalidRequest(f"the request body must be JSON: {error}") from None
+
+
+def _find_invalid_number(body: bytes) -> str:
+    """Return the path of the first number that JSON can't represent: NaN, Infinity, or one such as 1e400."""
+    try:
+        return next(_paths_of_invalid_numbers(json.loads(body)), "")  # accepts these numbers, unlike orjson
+    except (ValueError, RecursionError):
+        return ""
+
+
+def _paths_of_invalid_numbers(value: Any, loc: tuple[int | str, ...] = ()) -> Iterator[str]:
+    """Yield the paths of the numbers that aren't finite."""
+    match value:
+        case float() if not math.isfinite(value):
+            yield _truncate(replace_unstorable(field_path(loc)))
+        case dict():
+            for name, item in value.items():
+                yield from _paths_of_invalid_numbers(item, (*loc, name))
+        case list():
+            for index, item in enumerate(value):
+                yield from _paths_of_invalid_numbers(item, (*loc, index))
 
 
 def _validate(model: type[AnyModel], values: dict[str, Any], noun: str) -> AnyModel:

@@ -97,6 +97,39 @@ async def test_error_of_a_body_field_names_it(api: Api, path: str, body: Any, me
     assert (await response.json())["error"]["message"] == message
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400", "-1e400"])
+async def test_error_of_a_number_that_is_not_finite_names_its_field(api: Api, number: str) -> None:
+    error = await put_gate(api, f'{{"policy": {{"max_flaky": 1, "min_pass_rate": {number}}}}}')
+    assert (error["param"], error["message"]) == (
+        "policy.min_pass_rate", "policy.min_pass_rate: must be a finite number",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ('{"policy": [1, {"a": NaN}]}', "policy.1.a"),
+        ('{"a\\ud800": NaN}', "a\ufffd"),
+        ("NaN", None),
+        ('{"a": 1e400, }', None),
+        ('{"a": "\\ud800"}', None),
+        ('{"a": ' + "[" * 50_000 + "NaN" + "]" * 50_000 + "}", None),
+    ],
+)
+async def test_body_that_is_not_json_is_a_400(api: Api, body: str, param: str | None) -> None:
+    error = await put_gate(api, body)
+    assert error.get("param") == param
+    assert param or error["message"].startswith("the request body must be JSON: ")
+
+
+async def put_gate(api: Api, body: str) -> Any:
+    """Send this body and return the error of the response."""
+    headers = {"Authorization": f"Bearer {api.key}", "Content-Type": "application/json"}
+    response = await api.http.put("/v1/gates/release", data=body, headers=headers)
+    assert response.status == 400
+    return (await response.json())["error"]
+
+
 async def test_every_route_rejects_unknown_query_parameters(api: Api) -> None:
     for route in V1:
         path = re.sub(r"\{\w+\}", "x", f"/v1{route.path}")
