@@ -2,16 +2,14 @@
 
 from typing import Annotated, NotRequired
 
-from pydantic import ConfigDict, Field, StringConstraints, with_config
+from pydantic import Field, StringConstraints
 from typing_extensions import TypedDict
 
-from service.contracts.responses import PagePosition, Rate, Time
+from service.contracts.responses import PagePosition, Rate, Time, closed
 from service.domain.statuses import ResultStatus
 
-_closed = with_config(ConfigDict(extra="forbid"))
 
-
-@_closed
+@closed
 class CaseSummary(TypedDict):
     """A case with statistics over its latest runs.
 
@@ -43,7 +41,7 @@ class CaseSummary(TypedDict):
     p95_duration_ms: Annotated[int | None, Field(description="95th percentile over the executed results")]
 
 
-@_closed
+@closed
 class CaseList(PagePosition):
     """Cases grouped by suite, or the cases of a ranking. The statistics of a ranking cover the ranked runs."""
 

@@ -2,11 +2,11 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, ConfigDict, Field, with_config
+from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict
 
 from service.contracts.queries import PageQuery
-from service.contracts.responses import PagePosition, Result, Time
+from service.contracts.responses import PagePosition, Result, Time, closed
 from service.domain.comparison import LISTED_CHANGES, BaselineChoice, Change, parse_baseline
 from service.domain.statuses import ResultStatus
 
@@ -16,7 +16,6 @@ def _checked_baseline(text: str) -> str:
     return text
 
 
-_closed = with_config(ConfigDict(extra="forbid"))
 _NULL_IF_LARGE = Field(description="Null if the run or its baseline has more than 50,000 results")
 
 
@@ -47,7 +46,7 @@ class ComparisonQuery(PageQuery):
         return tuple(sorted(set(self.change or LISTED_CHANGES)))
 
 
-@_closed
+@closed
 class Baseline(TypedDict):
     """The run with which all results are compared."""
 
@@ -58,7 +57,7 @@ class Baseline(TypedDict):
     revision: int
 
 
-@_closed
+@closed
 class ChangeCounts(TypedDict):
     """The number of results by change."""
 
@@ -72,7 +71,7 @@ class ChangeCounts(TypedDict):
     unchanged: Annotated[int | None, _NULL_IF_LARGE]
 
 
-@_closed
+@closed
 class ChangeEvidence(TypedDict):
     """The executed results of a case in the window, which has at most 20 runs."""
 
@@ -86,7 +85,7 @@ class ChangeEvidence(TypedDict):
     last_passed_run_id: str | None
 
 
-@_closed
+@closed
 class ComparisonItem(Result):
     """A result of the run, or of the baseline if the change is `removed`."""
 
@@ -99,7 +98,7 @@ class ComparisonItem(Result):
     ]
 
 
-@_closed
+@closed
 class RunComparison(PagePosition):
     """The changes of a run, in the order new, flaky, known, quarantined, fixed, added, removed, unchanged."""
 

@@ -2,14 +2,12 @@
 
 from typing import Annotated
 
-from pydantic import ConfigDict, Field, StringConstraints, with_config
+from pydantic import Field, StringConstraints
 from typing_extensions import TypedDict
 
 from service.contracts.quarantines import TicketUrl
 from service.contracts.queries import DEFAULT_LIMIT, DIGITS, Query, ResultFilters, with_filters
-from service.contracts.responses import PagePosition, Time
-
-_closed = with_config(ConfigDict(extra="forbid"))
+from service.contracts.responses import PagePosition, Time, closed
 
 
 @with_filters("failures")
@@ -25,7 +23,7 @@ class FailurePatch(Query):
     ticket_url: Annotated[TicketUrl | None, Field(description="Null removes the ticket")]
 
 
-@_closed
+@closed
 class FailureGroup(TypedDict):
     """The failing results of a project whose last attempts failed in the same way.
 
@@ -46,14 +44,14 @@ class FailureGroup(TypedDict):
     ticket_url: str | None
 
 
-@_closed
+@closed
 class FailureGroupDetail(FailureGroup):
     """One failure group, counted over all stored results."""
 
     truncated: Annotated[bool, Field(description="There are more than 5,000 results. Only the newest ones count")]
 
 
-@_closed
+@closed
 class RankedFailureGroups(PagePosition):
     """Failure groups, most results first."""
 

@@ -2,15 +2,14 @@
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator, with_config
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from typing_extensions import TypedDict
 
 from service.contracts.queries import Name, PageQuery
-from service.contracts.responses import Rate, Time
+from service.contracts.responses import Rate, Time, closed
 from service.contracts.validation import NO_NUL
 from service.domain.gates import MAX_GATE_NAME, MAX_LIMIT_OF_RULE, DecisionOutcome, Policy, RuleName
 
-_closed = with_config(ConfigDict(extra="forbid"))
 _Limit = Annotated[int, Field(strict=True, ge=0, le=MAX_LIMIT_OF_RULE)]
 GateName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_GATE_NAME, pattern=NO_NUL)]
 WaiverReason = Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=NO_NUL, strip_whitespace=True)]
@@ -74,7 +73,7 @@ class DecisionQuery(PageQuery):
     decision: DecisionOutcome | None = None
 
 
-@_closed
+@closed
 class GatePolicy(TypedDict, total=False):
     """The limits of a gate that are checked."""
 
@@ -85,7 +84,7 @@ class GatePolicy(TypedDict, total=False):
     min_pass_rate: Rate
 
 
-@_closed
+@closed
 class GateOut(TypedDict):
     """A policy that decides whether a run passes."""
 
@@ -95,7 +94,7 @@ class GateOut(TypedDict):
     updated_at: Time
 
 
-@_closed
+@closed
 class RuleEvaluation(TypedDict):
     """The evaluation of one rule of a policy."""
 
@@ -108,7 +107,7 @@ class RuleEvaluation(TypedDict):
     passed: bool
 
 
-@_closed
+@closed
 class DecisionFailures(TypedDict):
     """The number of failing results by change. See the comparison of a run."""
 
@@ -118,7 +117,7 @@ class DecisionFailures(TypedDict):
     quarantined: int
 
 
-@_closed
+@closed
 class Waiver(TypedDict):
     """The statement that lets a blocked decision pass."""
 
@@ -127,7 +126,7 @@ class Waiver(TypedDict):
     created_at: Time
 
 
-@_closed
+@closed
 class Decision(TypedDict):
     """The result of applying a policy to a run. A stored decision never changes, except for a waiver."""
 

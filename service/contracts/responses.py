@@ -1,6 +1,6 @@
 """The response models of the API. PostgreSQL writes most responses; tests validate them against these models."""
 
-from typing import Annotated, Any, Generic, Literal, NotRequired, TypeVar
+from typing import Annotated, Any, Final, Generic, Literal, NotRequired, TypeVar
 
 from pydantic import ConfigDict, Field, StringConstraints, WithJsonSchema, with_config
 from typing_extensions import TypedDict
@@ -21,10 +21,10 @@ Sha256Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Rate = Annotated[float, Field(ge=0, le=1)]
 PageItem = TypeVar("PageItem")
 
-_closed = with_config(ConfigDict(extra="forbid"))
+closed: Final = with_config(ConfigDict(extra="forbid"))  # tests find fields that a model lacks
 
 
-@_closed
+@closed
 class PagePosition(TypedDict):
     """The position of a page in its list."""
 
@@ -34,14 +34,14 @@ class PagePosition(TypedDict):
     ]
 
 
-@_closed
+@closed
 class Page(PagePosition, Generic[PageItem]):
     """A page of a list. A page can be short or empty while `has_more` is true; only `has_more: false` marks the end."""
 
     data: list[PageItem]
 
 
-@_closed
+@closed
 class ErrorDetail(TypedDict):
     """The code and message of an error."""
 
@@ -50,7 +50,7 @@ class ErrorDetail(TypedDict):
     param: NotRequired[Annotated[str, Field(description="The wrong parameter, field, or header")]]
 
 
-@_closed
+@closed
 class Error(TypedDict):
     """The body of every error response."""
 
@@ -58,7 +58,7 @@ class Error(TypedDict):
     request_id: str
 
 
-@_closed
+@closed
 class Result(TypedDict):
     """The outcome of one case in one run."""
 
@@ -87,7 +87,7 @@ class Result(TypedDict):
     ]
 
 
-@_closed
+@closed
 class FailureDetail(TypedDict):
     """The failure that a non-passing attempt reported."""
 
@@ -96,7 +96,7 @@ class FailureDetail(TypedDict):
     details: str | None
 
 
-@_closed
+@closed
 class AttemptDetail(TypedDict):
     """One execution of the case in the run."""
 
@@ -115,7 +115,7 @@ RunCounts = Annotated[
 ]
 
 
-@_closed
+@closed
 class Project(TypedDict):
     """A test suite whose cases normally run together. It exists as soon as one of its runs is stored."""
 
@@ -127,7 +127,7 @@ class Project(TypedDict):
     created_at: Time
 
 
-@_closed
+@closed
 class Run(TypedDict):
     """A validation run."""
 
@@ -162,7 +162,7 @@ class Run(TypedDict):
     pinned: Annotated[bool, Field(description="The retention doesn't delete the run, its results, or its artifacts")]
 
 
-@_closed
+@closed
 class ResultDetail(Result):
     """A result with its attempts, failure, and run. A flaky result has the failure of its last failing attempt."""
 
@@ -175,7 +175,7 @@ class ResultDetail(Result):
     artifacts_url: str
 
 
-@_closed
+@closed
 class Artifact(TypedDict):
     """A file of a result or of its run. A file in external storage has a `uri` and no `url`."""
 
@@ -191,7 +191,7 @@ class Artifact(TypedDict):
     uri: str | None
 
 
-@_closed
+@closed
 class Export(TypedDict):
     """An export job. `size` and `sha256` describe the exact bytes at `file_url`."""
 
@@ -214,7 +214,7 @@ class Export(TypedDict):
     file_url: str | None
 
 
-@_closed
+@closed
 class ReceiptProblem(TypedDict):
     """A problem with one result of an event or report, or with all of it if `index` is null."""
 
@@ -223,7 +223,7 @@ class ReceiptProblem(TypedDict):
     reason: str
 
 
-@_closed
+@closed
 class Receipt(TypedDict):
     """The record of how one incoming event or report was processed."""
 
@@ -246,7 +246,7 @@ class EventData(TypedDict):
     object: dict[str, Any]
 
 
-@_closed
+@closed
 class Event(TypedDict):
     """An event in the envelope that webhooks also receive."""
 
@@ -256,7 +256,7 @@ class Event(TypedDict):
     data: EventData
 
 
-@_closed
+@closed
 class Webhook(TypedDict):
     """A registered endpoint and its state."""
 
@@ -276,7 +276,7 @@ class Webhook(TypedDict):
     updated_at: Time
 
 
-@_closed
+@closed
 class Quarantine(TypedDict):
     """A time-limited rule that excuses failures of matching cases in gates. Ended and expired ones stay readable."""
 
@@ -296,14 +296,14 @@ class Quarantine(TypedDict):
     ended_at: Annotated[Time | None, Field(description="Time of the request that ended the quarantine")]
 
 
-@_closed
+@closed
 class WebhookWithSecret(Webhook):
     """A webhook with its new secret. The secret is null if the client chose it, and in a replayed response."""
 
     secret: str | None
 
 
-@_closed
+@closed
 class WebhookDelivery(TypedDict):
     """The delivery of one event to one webhook."""
 
@@ -317,7 +317,7 @@ class WebhookDelivery(TypedDict):
     attempt_log: list[dict[str, Any]]
 
 
-@_closed
+@closed
 class Recovery(TypedDict):
     """A job that delivers the events again that a webhook has missed."""
 
@@ -331,7 +331,7 @@ class Recovery(TypedDict):
     finished_at: Time | None
 
 
-@_closed
+@closed
 class ApiKey(TypedDict):
     """An API key without its secret."""
 
@@ -345,7 +345,7 @@ class ApiKey(TypedDict):
     last_used_at: Time | None
 
 
-@_closed
+@closed
 class ApiKeyWithSecret(ApiKey):
     """A new or rotated API key. `key` is null in a replayed response."""
 

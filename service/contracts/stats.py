@@ -2,14 +2,13 @@
 
 from typing import Annotated
 
-from pydantic import ConfigDict, Field, with_config
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from service.contracts.queries import RunFilters, with_filters
-from service.contracts.responses import PagePosition, Rate, Time
+from service.contracts.responses import PagePosition, Rate, Time, closed
 from service.domain.stats import Grouping, Interval
 
-_closed = with_config(ConfigDict(extra="forbid"))
 _DURATION = Field(description="Null if no run has a duration")
 
 
@@ -21,7 +20,7 @@ class StatsQuery(RunFilters):
     group_by: Annotated[Grouping | None, Field(description="Property of the runs that separates groups")] = None
 
 
-@_closed
+@closed
 class StatsBucket(TypedDict):
     """The runs of one group that completed in one interval, including incomplete runs with their results so far."""
 
@@ -59,7 +58,7 @@ _ReadRange = TypedDict(
 )
 
 
-@_closed
+@closed
 class RunStats(PagePosition, _ReadRange):
     """The buckets with runs, in the order of start and group. The list always has one page."""
 
