@@ -1,0 +1,66 @@
+"""A served console with the demo history of `make run`, and the IDs of the objects that its pages show."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from service.dev import demo_requests
+from service.dev.first_data import read_reports
+from service.dev.history import PROJECT, history, run_id_of
+from service.dev.incidents import INCOMPLETE_RUN, MAIN_RUNS, PULL_REQUEST_RUN
+from service.usecases.events.number_events import number_events
+from tests.api.served import Api, serve
+from tests.run_events import run_event
+
+
+@dataclass(frozen=True)
+class DemoSite:
+    """The API with its data. `failing`, `flaky`, and `passed` are results of the newest run of main."""
+
+    api: Api
+    failing: Any
+    flaky: Any
+    passed: Any
+    group_id: str
+    project_id: str = PROJECT
+    run_id: str = run_id_of(MAIN_RUNS)
+    pull_request_run_id: str = run_id_of(PULL_REQUEST_RUN)
+    incomplete_run_id: str = run_id_of(INCOMPLETE_RUN)
+
+    @property
+    def origin(self) -> str:
+        """The URL of the server, without a path."""
+        return str(self.api.http.make_url("/")).rstrip("/")
+
+
+@asynccontextmanager
+async def serving_demo(database_url: str, folder: Path) -> AsyncIterator[DemoSite]:
+    """Serve the API and the console, with the demo history stored."""
+    async with serve(database_url, artifacts_url=(folder / "files").as_uri(), rate_limit="off") as api:
+        await _store_history(api)
+        origin = str(api.http.make_url("/"))
+        assert await asyncio.to_thread(demo_requests.send, origin, api.key) is None
+        yield await _find_objects(api)
+
+
+async def _store_history(api: Api) -> None:
+    sample = [result for results in read_reports().values() for result in results]
+    for run, results in history(sample, datetime.now(UTC)):
+        await api.store.ingest(run_event(results=list(results), time=None, **run))
+    await number_events(api.store.pool)
+
+
+async def _find_objects(api: Api) -> DemoSite:
+    run_id = run_id_of(MAIN_RUNS)
+
+    async def first(**filters: str) -> Any:
+        return (await api.get("/v1/results", {"run_id": run_id, "limit": "1", **filters}))["data"][0]
+
+    groups = (await api.get("/v1/failures", {"run_id": run_id}))["data"]
+    return DemoSite(
+        api, await first(status="failed"), await first(flaky="true"), await first(status="passed"), groups[0]["id"]
+    )
