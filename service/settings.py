@@ -140,6 +140,9 @@ class Settings(BaseSettings):
         "", description="Origins whose scripts can read responses, separated by commas; default: none"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Minimum level of log messages")
+    access_log: bool = Field(
+        False, description="Log each request: method, path, status, duration, request ID, key, and organization"
+    )
     retention_days: int = Field(3653, ge=1, description="Days to keep results after the completion of their run")
     artifact_retention_days: int | None = Field(
         None, ge=1, description="Days to keep artifacts; default: as long as results; at most RESULTS_RETENTION_DAYS"

@@ -23,6 +23,11 @@ def get_caller(request: web.Request) -> Caller:
     return request[_CALLER]
 
 
+def find_caller(request: web.Request) -> Caller | None:
+    """Return the caller of a request, or None if it isn't authenticated."""
+    return request.get(_CALLER)
+
+
 def require_permission(permission: Permission, handler: ApiHandler) -> ApiHandler:
     """Wrap the handler so that it authenticates the caller, counts the request, and checks the permission."""
 

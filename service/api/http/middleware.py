@@ -10,6 +10,7 @@ from aiohttp import web
 
 from service.api.handlers.metrics import record_request
 from service.api.http import cors
+from service.api.http.access_log import log_request
 from service.api.http.authentication import ApiHandler
 from service.api.http.compression import encode_response
 from service.api.http.errors import error_response
@@ -29,7 +30,10 @@ async def handle_request(request: web.Request, handler: ApiHandler) -> web.Strea
     request[REQUEST_ID] = request_id
     with structlog.contextvars.bound_contextvars(request_id=request_id):
         response = encode_response(request, await _respond(request, handler))
-    record_request(request, response, started)
+        duration_s = time.perf_counter() - started
+        record_request(request, response, duration_s)
+        if request.app[RESOURCES].settings.access_log:
+            log_request(request, response, duration_s)
     return response
 
 
