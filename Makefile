@@ -10,7 +10,7 @@ AUDIT = $(UV) tool run pip-audit@2.10.1 --strict --disable-pip --progress-spinne
 # Coverage costs almost nothing with the monitoring of Python 3.12, but about a third of the time on 3.11.
 COVERAGE = $(shell $(VENV)/python -c 'import sys; print("--cov --cov-report=" if sys.version_info >= (3, 12) else "")')
 
-PATHS = service consumers tests benchmarks scripts docs migrations schema.sql pyproject.toml Makefile compose.yaml \
+PATHS = service consumers tests benchmarks scripts docs deploy migrations schema.sql pyproject.toml Makefile compose.yaml \
 	Dockerfile .ci $(wildcard *.md)
 
 .DEFAULT_GOAL := help

@@ -11,7 +11,7 @@ from service.domain.deliveries import DeliveryStatus
 from service.domain.errors import ServiceError
 from service.usecases.exports.run_export import ExportOutcome
 from service.usecases.ingest.batch_items import EventOutcome, EventStatus
-from service.usecases.reports.store_report import ReportOutcome
+from service.usecases.reports.store_report import ReportOutcome, ReportStatus
 from service.usecases.webhooks.deliver_events import AttemptedDelivery
 
 disable_created_metrics()  # they would double the number of samples
@@ -52,6 +52,10 @@ for _outcome in get_args(EventStatus):  # rate() needs each series from the star
     _EVENTS.labels(_outcome)
 for _status in get_args(DeliveryStatus):
     _DELIVERIES.labels(_status)
+for _report_status in get_args(ReportStatus):
+    _REPORTS.labels(_report_status)
+for _export_outcome in get_args(ExportOutcome):
+    _EXPORTS.labels(_export_outcome)
 
 MeasuredJob = TypeVar("MeasuredJob")
 End = TypeVar("End")

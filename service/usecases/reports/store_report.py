@@ -28,11 +28,14 @@ from service.usecases.job_leases import ClaimLost
 from service.usecases.reports.parse_report import IndexedResults, ParsedReport
 from service.usecases.reports.store_uploads import store_uploads
 
+# The outcome of one attempt: the status of the receipt, or "lost" if another worker has the claim.
+ReportStatus = Literal["stored", "partial", "rejected", "queued", "lost"]
+
 
 class ReportOutcome(NamedTuple):
-    """The outcome of one attempt: the status of the receipt, or "lost" if another worker has the claim."""
+    """The outcome of one attempt, with the number of stored results."""
 
-    status: Literal["stored", "partial", "rejected", "queued", "lost"]
+    status: ReportStatus
     results: int = 0
 
 
