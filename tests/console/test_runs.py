@@ -1,6 +1,7 @@
 """The list of runs: filters, pages, and the runs that a key can see."""
 
 import re
+from datetime import UTC, datetime
 from html import unescape
 
 from tests.console.browsers import RUNS, Browser
@@ -67,3 +68,19 @@ async def test_names_of_a_producer_are_escaped(signed_in: Browser) -> None:
     page = await signed_in.open(f"{RUNS}?branch=%22%3E%3Cscript%3Ealert(1)%3C%2Fscript%3E")
     assert "run_1" in page
     assert "<script>alert" not in page
+
+
+async def test_chart_shows_the_pass_rate_of_all_runs_or_of_a_project(signed_in: Browser) -> None:
+    now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    store = signed_in.api.store
+    await store.ingest(run_event("run_1", [result("a"), result("b", "failed")], project_id="shop", completed_at=now))
+    await store.ingest(run_event("run_2", [result("a", "failed")], project_id="blog", completed_at=now))
+    for query in ("project_id=shop", "project_id=shop&status=passed"):
+        assert "<dd>50%</dd>" in await signed_in.open(f"{RUNS}?{query}"), query
+    assert "<dd>33.3%</dd>" in await signed_in.open(RUNS)
+    assert "Pass rate per day" not in await signed_in.open(f"{RUNS}?label=a:b")
+
+
+async def test_empty_list_describes_the_next_step(signed_in: Browser) -> None:
+    assert "zof-results report" in await signed_in.open(RUNS)
+    assert "No runs match the filters" in await signed_in.open(f"{RUNS}?branch=main")

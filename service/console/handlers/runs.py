@@ -17,6 +17,7 @@ from service.usecases.lists.list_runs import ListPage, list_runs
 _ROWS: Final = "50"
 _NO_RUNS: Final = ListPage("[]", None)
 _CURSOR: Final = "starting_after"
+_FILTERS_OF_STATS: Final = frozenset({"project_id", "status", "flaky"})
 
 
 async def show_runs(request: web.Request) -> web.Response:
@@ -37,9 +38,9 @@ async def show_runs(request: web.Request) -> web.Response:
 async def _find_stats(request: web.Request, form: FilterForm) -> dict[str, Any] | None:
     """Return the statistics per day of the newest runs, or None if the page shows other runs.
 
-    Statistics have no filter except the project.
+    Statistics have no filter except the project. The status of runs is irrelevant for a pass rate.
     """
-    shows_others = any(value for name, value in form.values.items() if name != "project_id")
+    shows_others = any(value for name, value in form.values.items() if name not in _FILTERS_OF_STATS)
     if form.error or shows_others or _CURSOR in request.query:
         return None
     query = StatsQuery.model_validate({"project_id": form.values["project_id"] or None})
