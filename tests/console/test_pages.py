@@ -3,11 +3,15 @@
 import re
 
 import pytest
+from aiohttp import web
 
+from service.console import routes
+from service.console.authentication import page
 from service.console.handlers import runs
 from tests.api.served import serve
-from tests.console.browsers import RUNS, SIGN_IN, Browser
+from tests.console.browsers import RUNS, SIGN_IN, Browser, token_of
 
+WRITE = "/console/write"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self';"
     " base-uri 'none'; frame-ancestors 'none'"
@@ -63,6 +67,27 @@ async def test_static_file_is_compressed_for_clients_that_accept_it(signed_in: B
     assert (plain.content_type, "Content-Encoding" in plain.headers) == ("text/javascript", False)
     assert compressed.headers["Content-Encoding"] == "gzip"
     assert await compressed.read() == await plain.read()
+
+
+async def test_role_without_the_permission_can_not_open_a_page_or_send_its_form(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def write(_: web.Request) -> web.Response:
+        return web.Response(text="written")
+
+    guarded = page("quarantines:manage", write)
+    monkeypatch.setattr(routes, "ROUTES", (*routes.ROUTES, routes.ConsoleRoute("write", WRITE, guarded, guarded)))
+    async with serve(database_url) as api:
+        browser = Browser(api)
+        await browser.sign_in((await api.make_key("viewer")).key)
+        token = token_of(await browser.open(RUNS))
+        assert "quarantines:manage is required" in await browser.open(WRITE, 403)
+        assert (await browser.post(WRITE, {"form_token": token})).status == 403
+        await browser.post("/console/sign-out", {"form_token": token})
+        await browser.sign_in((await api.make_key("engineer")).key)
+        token = token_of(await browser.open(RUNS))
+        assert await (await browser.post(WRITE, {"form_token": token})).text() == "written"
+        assert (await browser.post(WRITE, {})).status == 403
 
 
 async def test_requests_of_pages_count_for_the_rate_limit_of_the_key(database_url: str) -> None:

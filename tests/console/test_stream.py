@@ -9,7 +9,7 @@ from service.console.handlers import stream
 from service.usecases.administration import keys
 from service.usecases.events.number_events import number_events
 from tests.api.served import serve
-from tests.console.browsers import Browser
+from tests.console.browsers import RUNS, Browser
 from tests.run_events import run_event
 
 STREAM = "/console/stream"
@@ -55,6 +55,23 @@ async def test_stream_ends_with_the_session(browser: Browser, monkeypatch: pytes
     browser.end_caches()
     async with asyncio.timeout(TIMEOUT_S):
         await response.content.read()
+
+
+@pytest.mark.slow
+async def test_open_stream_ends_within_five_seconds(browser: Browser) -> None:
+    """Without shorter times: the page and its stream have used the session immediately before the rotation."""
+    created = await browser.api.make_key()
+    await browser.sign_in(created.key)
+    response = await browser.send("GET", STREAM)
+    await read_until(response, b"retry: 2000\n")
+    browser.end_caches()
+    await browser.open(RUNS)
+    async with browser.api.store.pool.acquire() as connection:
+        await keys.rotate_key(connection, browser.api.org_id, created.key_id)
+    await browser.open(RUNS)
+    async with asyncio.timeout(5):
+        await response.content.read()
+    assert (await browser.send("GET", RUNS)).status == 303
 
 
 async def test_idle_stream_has_heartbeats(signed_in: Browser, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,7 +118,8 @@ async def test_consumer_process_with_all_roles_stores_an_event(login_url: str, b
 async def test_login_can_do_nothing_without_a_role(login_url: str, login: str) -> None:
     connection = await asyncpg.connect(login_url)
     try:
-        for statement in ("SELECT FROM runs", "DELETE FROM results", "CREATE TABLE added ()", "SET ROLE results_keys"):
+        roles = (f"SET ROLE results_{name}" for name in ("keys", "sessions"))
+        for statement in ("SELECT FROM runs", "DELETE FROM results", "CREATE TABLE added ()", *roles):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await connection.execute(statement)
         row = await connection.fetchrow("SELECT * FROM pg_roles WHERE rolname = $1", login)

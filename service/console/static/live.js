@@ -12,12 +12,18 @@
   let timer = null;
   let isLoading = false;
   let loadedAt = Date.now();
+  let isInterrupted = false;
 
   function connect() {
     if (source || document.hidden) return;
     source = new EventSource(main.dataset.live);
     source.addEventListener("changed", schedule);
+    source.addEventListener("open", () => {
+      if (isInterrupted) schedule(); // changes during the interruption were not reported
+      isInterrupted = false;
+    });
     source.addEventListener("error", () => {
+      isInterrupted = true;
       if (source && source.readyState === EventSource.CLOSED) {
         disconnect();
         schedule(); // if the session has ended, this opens the sign-in page
