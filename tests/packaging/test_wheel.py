@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -92,6 +93,17 @@ def ready_components(port: int) -> dict[str, Any]:
         connection.close()
 
 
+def read_page(port: int, path: str) -> str:
+    connection = HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        assert response.status == 200
+        return response.read().decode()
+    finally:
+        connection.close()
+
+
 def test_schema_commands_create_the_schema_of_an_empty_database(installation: Installation, new_database: str) -> None:
     settings = {"RESULTS_DATABASE_URL": new_database}
     before = installation.run("schema", "status", **settings)
@@ -110,6 +122,9 @@ def test_api_and_consumers_run_from_the_wheel(installation: Installation, new_da
     with installation.running("api", **settings), installation.running("consume", **settings):
         started = wait_until(lambda: ready_components(port).get("consumers", {}).get("status") == "up", START_TIMEOUT_S)
         assert started, ready_components(port)
+        style_sheet = re.search(r'href="(/console/static/[^"]+\.css)"', read_page(port, "/console/sign-in"))
+        assert style_sheet is not None
+        assert read_page(port, style_sheet[1])
 
 
 def test_dev_command_without_its_extra_names_the_extra(installation: Installation) -> None:
