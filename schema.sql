@@ -407,6 +407,9 @@ CREATE TABLE receipts (
     due_at        timestamptz,
     claim         uuid,
     lease_until   timestamptz,
+    -- Of all events and reports: the part of the run that they contain, as far as it's known.
+    shard         smallint NOT NULL DEFAULT 0, -- 0: none
+    variant       jsonb NOT NULL DEFAULT '{}', -- of the results that state none
     PRIMARY KEY (org_id, receipt_id),
     CONSTRAINT receipts_event_unique UNIQUE (org_id, source, event_id)
 );

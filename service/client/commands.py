@@ -64,10 +64,13 @@ def gate(
     """Wait for a run and decide whether a CI job passes.
 
     Prints the failures, new ones first, with their history on the base branch. Options for limits replace the gate.
-    With --pipeline, the run of the pipeline is completed first.
+    With --pipeline, the run of the pipeline is completed first, as soon as its reports are processed.
 
-    Exit codes: 0 if the run passes, 1 if it is blocked, 2 if it isn't complete in time, and 3 if an option is invalid,
-    the server rejects the request, or the server doesn't respond.
+    The API key needs the permission results:read (role viewer). --pipeline also needs reports:create (role engineer),
+    to read the receipts of the reports and to complete the run.
+
+    Exit codes: 0 if the run passes, 1 if it is blocked, 2 if it isn't complete in time or lacks a rejected report, and
+    3 if an option is invalid, the server rejects the request, or the server doesn't respond.
     """
     from service.client import gate as gates
 

@@ -12,11 +12,10 @@ from service.client.ci import CiJob
 from service.client.code_hosts import CommentTarget, GitHubPullRequest, GitLabMergeRequest, WriteDenied
 from service.client.http import open_client, open_server
 from service.client.markdown import render_changes
-from service.client.runs import wait_until_complete
-from service.client.terminal import print_message, printable_line, without_commands
+from service.client.runs import INCOMPLETE, await_complete_run
+from service.client.terminal import print_message, without_commands
 
 DONE: Final = 0
-TIMED_OUT: Final = 2
 
 _MAX_COMMENT: Final = 65_000  # characters; GitHub accepts 65,536
 _MAX_RETRY_S: Final = 60
@@ -44,11 +43,10 @@ def comment(url: str, key: str, run_id: str, job: CiJob, code_host: CodeHost | N
     comment is updated.
     """
     with open_server(url, key, retry_s=min(timeout_s, _MAX_RETRY_S)) as server:
-        awaited = wait_until_complete(server, run_id, timeout_s)
-        if awaited.run is None or not awaited.run["complete"]:
-            print_message(printable_line(f"run {run_id} {awaited.problem}"))
-            return TIMED_OUT
-        changes = read_changes(server, awaited.run)
+        run = await_complete_run(server, run_id, timeout_s)
+        if run is None:
+            return INCOMPLETE
+        changes = read_changes(server, run)
         text = render_comment(changes, server.run_url(run_id))
     problem = "" if code_host is None else publish(code_host, job, changes, text)
     if problem:

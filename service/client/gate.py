@@ -9,16 +9,17 @@ import click
 from service.client.annotations import annotations
 from service.client.changes import ResultGroup, RunChanges, full_name, read_changes
 from service.client.http import JsonObject, Server, ServerError, open_server
-from service.client.markdown import code_span, format_counts, render_changes
-from service.client.runs import AwaitedRun, report_warnings, run_path, wait_until_complete
+from service.client.markdown import code_span, render_changes
+from service.client.receipts import list_receipts, report_warnings
+from service.client.runs import INCOMPLETE, await_complete_run, format_counts, run_path
 from service.client.terminal import append_to_github_file, ignore_closed_stdout, print_message, printable_line
 from service.domain.gates import describe_rule
 
 PASSED: Final = 0
 BLOCKED: Final = 1
-TIMED_OUT: Final = 2
 
 _MAX_RETRY_S: Final = 60
+_MAX_DECISIONS: Final = 3  # while the run changes
 _MAX_SUMMARY: Final = 500_000  # characters; GitHub accepts 1 MiB
 _DEFAULT_GATE: Final = "default"
 _DEFAULT_POLICY: Final = {"max_failures": 0}
@@ -31,18 +32,31 @@ def gate(url: str, key: str, run_id: str, rules: JsonObject, timeout_s: float, *
     if it exists, or else any failure blocks. With `completes`, the client completes the run of a pipeline first.
     """
     with open_server(url, key, retry_s=min(timeout_s, _MAX_RETRY_S)) as server:
-        awaited = wait_until_complete(server, run_id, timeout_s, completes=completes)
-        if awaited.run is None or not awaited.run["complete"]:
-            _print_incomplete(run_id, awaited)
-            return TIMED_OUT
-        decision = _decide(server, run_id, rules)
-        changes = read_changes(server, awaited.run)
+        run = await_complete_run(server, run_id, timeout_s, completes=completes)
+        if run is None:
+            return INCOMPLETE
+        decision, changes = _decide_and_compare(server, run, rules)
         with ignore_closed_stdout():  # a closed stdout doesn't change the decision
             _print_decision(server, decision, changes)
-        for warning in report_warnings(server, run_id):
+        for warning in report_warnings(list_receipts(server, run_id)):
             print_message(f"warning: {warning}")
         append_to_github_file("GITHUB_STEP_SUMMARY", _render_summary(server, decision, changes))
     return BLOCKED if decision["decision"] == "blocked" else PASSED
+
+
+def _decide_and_compare(server: Server, run: JsonObject, rules: JsonObject) -> tuple[JsonObject, RunChanges]:
+    """Return a decision and the changes of the same revision of the run, unless the run changes all the time."""
+    for _ in range(_MAX_DECISIONS):
+        decision = _decide(server, run["run_id"], rules)
+        changes = read_changes(server, run)
+        if decision["revision"] == changes.comparison["revision"] == run["revision"]:
+            break
+        run = server.get(run_path(run["run_id"]))
+    else:
+        print_message(
+            "warning: the run changes all the time, so its counts can be of another revision than the decision"
+        )
+    return decision, changes
 
 
 def _decide(server: Server, run_id: str, rules: JsonObject) -> JsonObject:
@@ -109,9 +123,3 @@ def _render_summary(server: Server, decision: JsonObject, changes: RunChanges) -
     title = decision["decision"].capitalize()
     text = render_changes(changes, title, server.run_url(changes.run["run_id"]), _MAX_SUMMARY)
     return f"{text}\n{reasons}\n" if reasons else text
-
-
-def _print_incomplete(run_id: str, awaited: AwaitedRun) -> None:
-    click.secho(printable_line(f"run {run_id} {awaited.problem}"), err=True, bold=True, fg="yellow")
-    if awaited.run:
-        click.echo(format_counts(awaited.run))

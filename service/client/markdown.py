@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from service.client.changes import ResultGroup, RunChanges, full_name
+from service.client.runs import format_counts
 from service.domain.failures import to_line
 
 _BACKTICKS: Final = re.compile(r"`+")
@@ -43,12 +44,6 @@ def code_span(text: str) -> str:
     fence = "`" * (max((len(run) for run in _BACKTICKS.findall(line)), default=0) + 1)
     padding = " " if line[0] in "` " or line[-1] in "` " else ""
     return f"{fence}{padding}{line}{padding}{fence}"
-
-
-def format_counts(run: dict[str, Any]) -> str:
-    """Return the numbers of results by status."""
-    counted = [f"{count} {name}" for name, count in run["counts"].items() if count]
-    return ", ".join(counted) or "no results"
 
 
 def _describe_baseline(changes: RunChanges) -> str:

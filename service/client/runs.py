@@ -1,22 +1,23 @@
 """Runs: the wait until a run is complete, and the completion of the run of a pipeline."""
 
 import time
-from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
+import click
+
 from service.client.http import JsonObject, Server, ServerError
-from service.client.terminal import print_message
+from service.client.receipts import describe_missing, is_unfinished, list_receipts
+from service.client.terminal import print_message, printable_line
+
+INCOMPLETE: Final = 2  # the exit code of a command that needs a complete run
 
 _MAX_WAIT_S: Final = 5  # of one request; then, the receipts are checked
-_RECEIPTS_PAGE: Final = 1_000
-_MAX_REASONS: Final = 3
 _PAUSE_S: Final = 0.5
-_UNFINISHED: Final = ("queued", "processing")
 
 
-class AwaitedRun(NamedTuple):
-    """A run at the end of a wait, or None if it doesn't exist. `problem` states why the run isn't complete."""
+class _AwaitedRun(NamedTuple):
+    """A run at the end of a wait, or None if it doesn't exist. `problem` states why the run can't be used."""
 
     run: JsonObject | None
     problem: str | None = None
@@ -27,48 +28,52 @@ def run_path(run_id: str) -> str:
     return f"/runs/{quote(run_id, safe='')}"
 
 
-def wait_until_complete(server: Server, run_id: str, timeout_s: float, *, completes: bool = False) -> AwaitedRun:
-    """Return the run when it is complete, or in its state at the end of the wait. Raises ServerError.
+def format_counts(run: JsonObject) -> str:
+    """Return the numbers of results by status."""
+    counted = [f"{count} {name}" for name, count in run["counts"].items() if count]
+    return ", ".join(counted) or "no results"
 
-    With `completes`, the client completes the run as soon as its reports are stored. The wait ends early if the newest
-    report of the run was rejected, because the run can't become complete without it.
+
+def await_complete_run(server: Server, run_id: str, timeout_s: float, *, completes: bool = False) -> JsonObject | None:
+    """Return the run when it is complete. Otherwise, print the reason and return None. Raises ServerError.
+
+    With `completes`, the client completes the run of a pipeline as soon as its reports are processed. The wait ends
+    early if a report was rejected and not replaced, because its results are missing.
     """
+    run, problem = _wait(server, run_id, timeout_s, completes=completes)
+    if problem is None:
+        return run
+    click.secho(printable_line(f"run {run_id} {problem}"), err=True, bold=True, fg="yellow")
+    if run:
+        print_message(format_counts(run))
+    return None
+
+
+def _wait(server: Server, run_id: str, timeout_s: float, *, completes: bool) -> _AwaitedRun:
     deadline = time.monotonic() + timeout_s
     run: JsonObject | None = None
     is_first = True
     while True:
         remaining_s = max(0, deadline - time.monotonic())
         run = _get_run(server, run_id, 0 if is_first or completes else min(_MAX_WAIT_S, int(remaining_s))) or run
-        if run and run["complete"]:
-            return AwaitedRun(run)
-        receipts = _list_receipts(server, run_id)
-        if rejection := _find_rejection(receipts):
-            return AwaitedRun(run, rejection)
+        if run and run["complete"] and not completes:
+            return _AwaitedRun(run)
+        receipts = list_receipts(server, run_id)
+        if missing := describe_missing(receipts):
+            return _AwaitedRun(run, f"lacks results: {missing}. Send an accepted report of this shard and variant")
         cause = ""
-        if run and completes and not _are_waiting(receipts):
-            completed = _complete(server, run_id)
+        if run and completes and not any(map(is_unfinished, receipts)):
+            completed = run if run["complete"] else _complete(server, run_id)
             if isinstance(completed, dict):
-                return AwaitedRun(completed)
+                return _AwaitedRun(completed)
             cause = f": {completed}"
         if remaining_s <= 0:
-            return AwaitedRun(run, f"{_state(run)} after {timeout_s:g} s{cause}")
+            return _AwaitedRun(run, f"{_state(run)} after {timeout_s:g} s{cause}")
         if is_first:
             print_message(f"run {run_id} {_state(run)} yet; waiting for up to {remaining_s:.0f} s{cause}")
         else:
             time.sleep(min(_PAUSE_S, remaining_s))
         is_first = False
-
-
-def report_warnings(server: Server, run_id: str) -> Iterator[str]:
-    """Yield what the reports of the run can hide. A key that can't read receipts gets no warning."""
-    receipts = _list_receipts(server, run_id)
-    if rejected := [receipt["id"] for receipt in receipts if receipt["status"] == "rejected"]:
-        yield f"reports of this run were rejected, so results can be missing: {', '.join(rejected)}"
-    if replaced := sum(receipt["replaced_failing"] for receipt in receipts):
-        yield (
-            f"later reports of this run replaced failing results: {replaced}. If several jobs run the same tests, use"
-            " --variant or --shard"
-        )
 
 
 def _get_run(server: Server, run_id: str, wait_s: int) -> JsonObject | None:
@@ -79,35 +84,6 @@ def _get_run(server: Server, run_id: str, wait_s: int) -> JsonObject | None:
             raise
         return None
     return run
-
-
-def _list_receipts(server: Server, run_id: str) -> list[JsonObject]:
-    """Return all receipts of the run, newest first. A key that can't read receipts finds none."""
-    receipts: list[JsonObject] = []
-    params = {"run_id": run_id, "limit": str(_RECEIPTS_PAGE)}
-    try:
-        while True:
-            page = server.get("/receipts", params)
-            receipts += page["data"]
-            if not page["has_more"]:
-                return receipts
-            params["starting_after"] = page["next_cursor"]
-    except ServerError as error:
-        if error.code != "forbidden":
-            raise
-        return []
-
-
-def _find_rejection(receipts: Sequence[JsonObject]) -> str | None:
-    """Return why the newest report was rejected, or None."""
-    if not receipts or receipts[0]["status"] != "rejected":
-        return None
-    reasons = "; ".join(problem["reason"] for problem in receipts[0]["problems"][:_MAX_REASONS])
-    return f"isn't complete, because its report was rejected ({receipts[0]['id']}): {reasons}"
-
-
-def _are_waiting(receipts: Sequence[JsonObject]) -> bool:
-    return any(receipt["status"] in _UNFINISHED for receipt in receipts)
 
 
 def _complete(server: Server, run_id: str) -> JsonObject | str:
@@ -122,4 +98,6 @@ def _complete(server: Server, run_id: str) -> JsonObject | str:
 
 
 def _state(run: JsonObject | None) -> str:
-    return "isn't complete" if run else "doesn't exist"
+    if run is None:
+        return "doesn't exist"
+    return "has reports that aren't processed" if run["complete"] else "isn't complete"

@@ -230,6 +230,8 @@ class Receipt(TypedDict):
     id: str
     status: Literal["queued", "processing", "stored", "partial", "rejected"]
     run_id: str | None
+    shard: Annotated[int | None, Field(description="Number of the shard, or null if the event or report states none")]
+    variant: Annotated[dict[str, str], Field(description="Variant of the results that state none")]
     source: str
     event_id: str
     results: Annotated[int, Field(description="Number of stored results")]

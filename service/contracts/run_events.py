@@ -34,6 +34,7 @@ Variant = Annotated[
     dict[VariantText, VariantText],
     Field(max_length=MAX_PAIRS, examples=[{"os": "linux"}], description="Part of the identity of a case in a matrix"),
 ]
+ShardNumber = Annotated[int, Field(ge=1, le=10_000)]
 
 
 class Failure(TypedDict, total=False):
@@ -115,7 +116,7 @@ class RunIn(TypedDict, total=False):
     completed_at: datetime | None
     expected_results: Annotated[int, Field(ge=0, le=100_000_000)] | None
     expected_shards: Annotated[int, Field(ge=1, le=10_000)] | None
-    shard: Annotated[int, Field(ge=1, le=10_000)] | None
+    shard: ShardNumber | None
     final: bool | None
     notify: bool | None
 

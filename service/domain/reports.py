@@ -35,6 +35,13 @@ class ReportLimits(NamedTuple):
     max_rows: int = MAX_REPORT_ROWS
 
 
+class RunPart(NamedTuple):
+    """The part of a run that an upload contains. The shard is 0 if the upload states none."""
+
+    shard: int
+    variant: dict[str, str]
+
+
 @dataclass(frozen=True, slots=True)
 class StoredPart:
     """An uploaded file in storage. `sha256` is hexadecimal."""
@@ -82,6 +89,11 @@ class Upload:
             named = ", ".join(sorted(unknown)) or ("encoding" if upload.reports else "reports")
             raise UnsupportedUpload(f"upload: this version doesn't support the stored field or value: {named}")
         return upload
+
+    @property
+    def run_part(self) -> RunPart:
+        """The part of the run, according to the request. The reports can state another one."""
+        return RunPart(self.run.get("shard") or 0, self.run.get("variant") or {})
 
     @property
     def parts(self) -> tuple[StoredPart, ...]:

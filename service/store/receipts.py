@@ -11,6 +11,7 @@ from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
 
 _SQL: Final = statements("receipts")
+_NO_VARIANT: Final = "{}"
 
 EventRef = tuple[OrgId, str, str]  # organization, source, event ID
 
@@ -26,13 +27,17 @@ class ReceiptRow(NamedTuple):
     status: str
     run_id: str | None
     results: int
+    shard: int
+    variant: str  # in its canonical form
     problems: list[dict[str, Any]]
 
 
 async def claim(connection: Connection, receipts: Sequence[ReceiptRow]) -> set[EventRef]:
     """Insert a receipt for each new event, replace the receipts of rejected events, and return both kinds of events."""
     # JSON documents are passed as text, because the driver would read a list as a dimension of the array.
-    new_rows = [(*receipt[:-1], orjson.dumps(receipt.problems).decode()) for receipt in receipts]
+    new_rows = [
+        (*receipt[:-2], receipt.variant or _NO_VARIANT, orjson.dumps(receipt.problems).decode()) for receipt in receipts
+    ]
     rows = await connection.fetch(_SQL["claim"], *map(list, zip(*new_rows, strict=True)))
     return {(OrgId(row[0]), row[1], row[2]) for row in rows}
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from service.domain.ids import OrgId
 from service.domain.jobs import Claim
-from service.domain.reports import MAX_ATTEMPTS, Upload
+from service.domain.reports import MAX_ATTEMPTS, RunPart, Upload
 from service.domain.shards import MergeCounts
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
@@ -57,7 +57,9 @@ class ClaimedReport(NamedTuple):
 
 async def queue(connection: Connection, report: NewReport) -> str | None:
     """Queue the report. Return the ID of its receipt, or None if the report was accepted before."""
-    receipt_id: str | None = await connection.fetchval(_SQL["queue"], *report[:-1], report.upload.to_document())
+    upload = report.upload
+    values = *report[:-1], upload.to_document(), *upload.run_part
+    receipt_id: str | None = await connection.fetchval(_SQL["queue"], *values)
     return receipt_id
 
 
@@ -83,6 +85,11 @@ async def claim(connection: Connection, token: UUID, lease: timedelta) -> Claime
 async def lock_claim(connection: Connection, claim: Claim) -> bool:
     """Lock the report until the transaction ends. Return False if the claim is lost."""
     return await connection.fetchval(_SQL["lock_claim"], *claim) is not None
+
+
+async def set_part(connection: Connection, claim: Claim, part: RunPart) -> None:
+    """Set the part of the run that a report states itself."""
+    await connection.execute(_SQL["set_part"], *claim, *part)
 
 
 async def finish(

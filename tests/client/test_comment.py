@@ -10,6 +10,7 @@ from service.client.changes import RunChanges
 from service.client.ci import CiJob
 from service.client.comment import CODE_HOSTS, publish
 from service.client.http import ClientError
+from service.client.runs import INCOMPLETE
 from tests.api.served import serve
 from tests.client.changed_runs import changed, run_changes
 from tests.client.code_hosts import BOT, CodeHostServer, serving_code_host
@@ -129,7 +130,7 @@ async def test_command_comments_the_failures_of_a_run(
         for code_host in (CODE_HOSTS["github"], None):
             code = await asyncio.to_thread(comments.comment, url, api.key, "pr_1", JOB, code_host, 5)
             assert code == comments.DONE
-        assert await asyncio.to_thread(comments.comment, url, api.key, "pr_2", JOB, None, 0) == comments.TIMED_OUT
+        assert await asyncio.to_thread(comments.comment, url, api.key, "pr_2", JOB, None, 0) == INCOMPLETE
     (text,) = host.texts
     assert text == (
         f"{MARKER}\n### 1 new failure\n\nRun [`pr_1`]({url}v1/runs/pr_1): 1 failed, 1 error\n\n"

@@ -50,6 +50,8 @@ def receipt_object(receipt: ReceiptDetails) -> dict[str, Any]:
         "id": receipt.receipt_id,
         "status": receipt.status,
         "run_id": receipt.run_id,
+        "shard": receipt.shard,
+        "variant": receipt.variant,
         "source": receipt.source,
         "event_id": receipt.event_id,
         "results": receipt.results,

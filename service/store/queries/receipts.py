@@ -19,6 +19,8 @@ class ReceiptDetails(NamedTuple):
     receipt_id: str
     status: str
     run_id: str | None
+    shard: int | None
+    variant: dict[str, str]
     source: str
     event_id: str
     results: int

@@ -1,10 +1,11 @@
 -- name: queue  (a rejected report can be queued again; no row if the report was accepted before)
-INSERT INTO receipts AS known (org_id, receipt_id, source, event_id, body_sha256, status, run_id, project_id, upload, due_at)
-VALUES ($1, $2, $3, $4, $5, 'queued', $6, $7, $8, now())
+INSERT INTO receipts AS known (org_id, receipt_id, source, event_id, body_sha256, status, run_id, project_id, upload, shard,
+                               variant, due_at)
+VALUES ($1, $2, $3, $4, $5, 'queued', $6, $7, $8, $9, $10, now())
 ON CONFLICT (org_id, source, event_id) DO UPDATE
     SET status = 'queued', body_sha256 = excluded.body_sha256, run_id = excluded.run_id,
-        project_id = excluded.project_id, upload = excluded.upload, results = 0, problems = '[]', received_at = now(), attempt_count = 0,
-        due_at = now()
+        project_id = excluded.project_id, upload = excluded.upload, shard = excluded.shard, variant = excluded.variant,
+        results = 0, problems = '[]', received_at = now(), attempt_count = 0, due_at = now()
     WHERE known.status = 'rejected'
 RETURNING receipt_id
 
@@ -57,6 +58,10 @@ RETURNING 1
 
 -- name: lock_claim  (until the transaction ends; no row if the claim is lost)
 SELECT 1 FROM receipts WHERE org_id = $1 AND receipt_id = $2 AND claim = $3 AND status = 'processing' FOR UPDATE
+
+-- name: set_part  (before the transaction that stores the results, so that a rejection keeps it)
+UPDATE receipts SET shard = $4, variant = $5
+WHERE org_id = $1 AND receipt_id = $2 AND claim = $3 AND status = 'processing'
 
 -- name: finish
 UPDATE receipts SET status = $4, results = $5, problems = $6, run_id = coalesce(run_id, $7),

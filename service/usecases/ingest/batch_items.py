@@ -62,7 +62,7 @@ class EventItem:
         status = "partial" if event.rejected_count else "stored"
         return ReceiptRow(
             self.org_id, new_id("rcp"), event.source, event.event_id, event.body_sha256, status,
-            event.state.run_id, len(self.outcomes), limit_problems(event.problems),
+            event.state.run_id, len(self.outcomes), event.shard, event.variant, limit_problems(event.problems),
         )  # fmt: skip
 
     def accept(self) -> None:
@@ -94,7 +94,7 @@ class RejectedItem:
         problems: list[Problem] = [{"index": None, "name": None, "reason": f"{event.reason}: {event.message}"}]
         return ReceiptRow(
             self.org_id, new_id("rcp"), event.source, event.event_id, event.body_sha256, "rejected",
-            event.run_id, 0, problems,
+            event.run_id, 0, event.shard, event.variant, problems,
         )  # fmt: skip
 
 

@@ -70,7 +70,7 @@ class ParsedEvent:
 
     def to_rejected(self, reason: Reason, message: str) -> "RejectedEvent":
         """Return this event as a rejected event."""
-        identity = self.organization, self.source, self.event_id, self.state.run_id
+        identity = self.organization, self.source, self.event_id, self.state.run_id, self.shard, self.variant
         return RejectedEvent(reason, message, self.body_sha256, *identity)
 
 
@@ -85,6 +85,8 @@ class RejectedEvent:
     source: str | None = None
     event_id: str | None = None
     run_id: str | None = None
+    shard: int = 0
+    variant: str = ""
 
 
 @dataclass(slots=True)

@@ -2,17 +2,18 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple, TypeVar
 
 import orjson
 from pydantic import FailFast, TypeAdapter, ValidationError
 
-from service.contracts.run_events import DATAREF_EVENT, RUN_COMPLETED_EVENT, ResultIn
+from service.contracts.run_events import DATAREF_EVENT, RUN_COMPLETED_EVENT, ResultIn, ShardNumber, Variant
 from service.contracts.validation import describe_error, field_path, validation_errors
 from service.domain import texts
 from service.domain.errors import Reason
 from service.domain.reports import MAX_PROBLEMS
 from service.domain.statuses import FAILING
+from service.domain.variants import canonical_variant
 from service.reports.attempts import count_rows
 from service.reports.cdevents import run_data
 from service.reports.errors import ReportError
@@ -22,12 +23,15 @@ MAX_LISTED_ERRORS: Final = 20  # in one message
 
 RESULTS: Final = TypeAdapter(Annotated[list[ResultIn], FailFast()])
 RESULT: Final = TypeAdapter(ResultIn)
+_SHARD: Final[TypeAdapter[int]] = TypeAdapter(ShardNumber)
+_VARIANT: Final[TypeAdapter[dict[str, str]]] = TypeAdapter(Variant)
 
 LARGE_BODY_BYTES: Final = 256 * 1024
 _PART: Final = 500  # results, which are validated within a few milliseconds
 _UNLISTED: Final = "result: is invalid"  # only the first problems are listed in a receipt
 _NUL: Final = b"\\u0000"
 
+T = TypeVar("T")
 Problem = dict[str, Any]  # {"index": int | None, "name": str | None, "reason": str}, as in the receipt
 _MAX_PROBLEMS_TEXT: Final = 100_000  # characters per receipt, because a page contains up to 1,000 receipts
 
@@ -197,8 +201,8 @@ def result_name(result: Any) -> str | None:
     return name[: texts.MAX_TEXT] if isinstance(name, str) else None
 
 
-def parse_identity(event: Any) -> dict[str, str | None]:
-    """Return the parts of the identity of an event; a missing or malformed part is None."""
+def parse_identity(event: Any) -> dict[str, Any]:
+    """Return the parts of the identity of an event. A missing or malformed part is None, 0, or empty."""
     data = event.get("data") if isinstance(event, dict) else None
     run = data.get("run") if isinstance(data, dict) else None
     return {
@@ -206,7 +210,17 @@ def parse_identity(event: Any) -> dict[str, str | None]:
         "source": _text(event, "source", 400),
         "event_id": _text(event, "id"),
         "run_id": _text(run, "run_id"),
+        "shard": _valid(_SHARD, run, "shard") or 0,
+        "variant": canonical_variant(_valid(_VARIANT, data, "variant")),
     }
+
+
+def _valid(adapter: TypeAdapter[T], source: Any, name: str) -> T | None:
+    value = source.get(name) if isinstance(source, dict) else None
+    try:
+        return None if value is None else adapter.validate_python(value)
+    except ValidationError:
+        return None
 
 
 def _text(source: Any, name: str, limit: int = 200) -> str | None:

@@ -12,7 +12,7 @@ from pydantic import FailFast, TypeAdapter, ValidationError
 from service.contracts.run_events import ResultIn, UploadedRun
 from service.domain import texts
 from service.domain.errors import Rejected
-from service.domain.reports import MAX_PROBLEMS, StoredPart
+from service.domain.reports import MAX_PROBLEMS, RunPart, StoredPart
 from service.domain.results import MAX_DURATION_MS
 from service.domain.runs import set_failures_missing
 from service.domain.shards import CaseOutcomes, ShardOutcomes, merge_event
@@ -125,6 +125,11 @@ class ParsedReport:
         for item in valid:
             (repeated if name_in_upload(item[1]) in self._repeated else single).append(item)
         return single, repeated
+
+    @property
+    def run_part(self) -> RunPart:
+        """The part of the run that the upload contains."""
+        return RunPart(self.event.shard, orjson.loads(self.event.variant or "{}"))
 
     @contextmanager
     def _naming(self, file: ReportFile) -> Iterator[None]:

@@ -77,6 +77,8 @@ class ReportStore:
         is rolled back.
         """
         report = ParsedReport(claimed, read, self._retention, output)
+        if report.run_part != claimed.upload.run_part:
+            await reports.set_part(connection, claimed.claim, report.run_part)
         completed_ms = [report.event.state.completed_ms]
         cache = await self._caches.find(connection)
         async with cache.months.ensure_partitions(connection, completed_ms), notifying_transaction(connection):

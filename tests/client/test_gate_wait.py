@@ -1,0 +1,169 @@
+"""The gate waits for a complete run and its reports, and completes the run of a pipeline."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from service.client import receipts
+from service.client.gate import BLOCKED, PASSED
+from service.client.http import open_server
+from service.client.receipts import list_receipts
+from service.client.runs import INCOMPLETE
+from service.settings import Settings
+from tests.api.served import Api
+from tests.client.gates import decide, run_gate, url
+from tests.report_api import (
+    PASSING,
+    new_ingester,
+    running_ingester,
+    serving_reports,
+    serving_reports_with_ingester,
+)  # fmt: skip
+from tests.run_events import result, run_event
+
+FAILING_REPORT = b'<testsuite name="shop"><testcase name="pays"><failure message="no"/></testcase></testsuite>'
+
+
+async def test_gate_waits_for_all_shards(api: Api) -> None:
+    waiting = asyncio.create_task(decide(api))
+    await asyncio.sleep(0.3)
+    await api.store.ingest(run_event(results=[result("one")], shard=1, expected_shards=2))
+    await asyncio.sleep(0.3)
+    assert not waiting.done()
+    await api.store.ingest(run_event(results=[result("two", "failed")], shard=2, expected_shards=2))
+    assert await waiting == BLOCKED
+
+
+@pytest.mark.parametrize("exists", [True, False])
+async def test_gate_stops_after_the_timeout(api: Api, exists: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    if exists:
+        await api.store.ingest(run_event(shard=1, expected_shards=2))
+    assert await decide(api, timeout_s=1) == INCOMPLETE
+    assert ("isn't complete" if exists else "doesn't exist") in capsys.readouterr().err
+
+
+async def test_gate_prints_what_it_waits_for(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    await decide(api, timeout_s=1)
+    assert capsys.readouterr().err.startswith("run run_1 doesn't exist yet; waiting for up to 1 s\n")
+
+
+async def test_gate_completes_the_run_of_a_pipeline(api: Api) -> None:
+    await api.store.ingest(run_event(final=False))
+    assert await decide(api, timeout_s=1) == INCOMPLETE
+    assert await decide(api, completes=True) == PASSED
+    assert (await api.get("/v1/runs/run_1"))["complete"] is True
+
+
+async def test_gate_does_not_complete_a_run_with_missing_shards(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    await api.store.ingest(run_event(shard=1, expected_shards=2))
+    assert await decide(api, timeout_s=1, completes=True) == INCOMPLETE
+    assert "isn't complete after 1 s: run 'run_1' can't be completed" in capsys.readouterr().err
+
+
+async def test_gate_waits_for_reports_of_a_pipeline_before_it_completes_the_run(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with serving_reports(database_url, tmp_path) as reports:
+        await reports.api.store.ingest(run_event(final=False))
+        await reports.post(FAILING_REPORT, params={"final": "false"})
+        waiting = asyncio.create_task(decide(reports.api, completes=True))
+        await asyncio.sleep(1)
+        assert not waiting.done()
+        settings = Settings(artifacts_url=(tmp_path / "files").as_uri())
+        async with running_ingester(reports, new_ingester(settings, reports.api.store.pool)):
+            assert await waiting == BLOCKED
+
+
+@pytest.mark.parametrize("exists", [True, False])
+async def test_gate_stops_at_a_rejected_report(
+    database_url: str, tmp_path: Path, exists: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with serving_reports_with_ingester(database_url, tmp_path) as reports:
+        if exists:
+            await reports.api.store.ingest(run_event(shard=1, expected_shards=2))
+        receipt = await reports.ingest(b"<testsuite>", params={"shard": "2/2"})
+        assert await decide(reports.api, timeout_s=600) == INCOMPLETE
+    shown = capsys.readouterr().err
+    assert "run run_1 lacks results: a report was rejected, and no later report of the same shard and variant " in shown
+    assert f"was accepted: {receipt['id']} (shard 2): malformed_report: " in shown
+
+
+async def test_gate_of_a_pipeline_stops_at_a_rejected_report_of_another_job(
+    database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with serving_reports_with_ingester(database_url, tmp_path) as reports:
+
+        async def send(body: bytes, os: str) -> str:
+            receipt = await reports.ingest(body, params={"variant": f"os:{os}", "final": "false"})
+            return str(receipt["id"])
+
+        rejected = await send(b"<testsuite>", "linux")
+        await send(PASSING, "mac")
+        assert await decide(reports.api, timeout_s=600, completes=True) == INCOMPLETE
+        assert f"was accepted: {rejected} (os:linux): malformed_report: " in capsys.readouterr().err
+        assert not (await reports.api.get("/v1/runs/run_1"))["complete"]
+
+        await reports.api.send("POST", "/v1/runs/run_1/complete")
+        assert await decide(reports.api, timeout_s=600, completes=True) == INCOMPLETE
+
+        await send(PASSING, "linux")
+        assert await decide(reports.api, completes=True) == PASSED
+        assert f"results can be missing: {rejected}" in capsys.readouterr().err
+
+
+async def test_rejected_report_counts_after_an_accepted_one(database_url: str, tmp_path: Path) -> None:
+    async with serving_reports_with_ingester(database_url, tmp_path) as reports:
+        await reports.ingest(b"<testsuite>", params={"final": "false"})
+        await reports.ingest(PASSING, params={"final": "false"})
+        await reports.ingest(b"<testsuite>", params={"final": "false"})  # the same receipt again
+        assert await decide(reports.api, timeout_s=600, completes=True) == INCOMPLETE
+
+
+async def test_gate_of_a_pipeline_waits_for_reports_of_a_complete_run(
+    database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with serving_reports(database_url, tmp_path) as reports:
+        await reports.api.store.ingest(run_event())
+        await reports.send(PASSING, params={"final": "false"})
+        assert await decide(reports.api, timeout_s=1) == PASSED
+        assert await decide(reports.api, timeout_s=1, completes=True) == INCOMPLETE
+    assert "run run_1 has reports that aren't processed after 1 s" in capsys.readouterr().err
+
+
+async def test_gate_waits_if_a_later_report_replaces_a_rejected_one(database_url: str, tmp_path: Path) -> None:
+    async with serving_reports_with_ingester(database_url, tmp_path) as reports:
+        await reports.ingest(b"<testsuite>")
+        await reports.ingest(PASSING, params={"final": "false"})
+        assert await decide(reports.api, timeout_s=1) == INCOMPLETE
+        await reports.ingest(PASSING.replace(b"pays", b"sells"))
+        assert await decide(reports.api, timeout_s=10) == PASSED
+
+
+async def test_all_pages_of_receipts_are_checked(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receipts, "_PAGE", 1)
+    async with serving_reports_with_ingester(database_url, tmp_path) as reports:
+        rejected = [(await reports.ingest(body))["id"] for body in (b"<testsuite>", b"<testsuites>")]
+        with open_server(url(reports.api), reports.api.key) as server:
+            listed = await asyncio.to_thread(list_receipts, server, "run_1")
+        assert [receipt["id"] for receipt in listed] == rejected[::-1]
+
+
+async def test_gate_with_a_key_that_cannot_read_receipts_waits(api: Api) -> None:
+    viewer = (await api.make_key("viewer")).key
+    assert await run_gate(url(api), viewer, "run_1", {}, 1) == INCOMPLETE
+
+
+async def test_gate_warns_if_a_report_replaced_failing_results(
+    database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with serving_reports_with_ingester(database_url, tmp_path) as reports:
+        await reports.ingest(FAILING_REPORT)
+        await decide(reports.api)
+        assert "warning" not in capsys.readouterr().err
+        await reports.api.store.pool.execute("UPDATE results SET event_time_offset_s = event_time_offset_s - 60")
+        await reports.ingest(PASSING)
+        assert await decide(reports.api) == PASSED
+    assert "warning: later reports of this run replaced failing results: 1. If several jobs" in capsys.readouterr().err
