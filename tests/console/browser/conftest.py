@@ -7,8 +7,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, StorageState
 
+from tests.api.served import Api, serve
 from tests.console.browser.chromium import MISSING, WIDE, Setting, find_chromium, new_context, running_chromium
-from tests.console.browser.demo_site import DemoSite, serving_demo
+from tests.console.browser.demo_site import DemoSite, origin_of, serving_demo
 from tests.console.browser.page_checks import PageProblems
 from tests.console.browser.sign_in import sign_in
 from tests.databases import cloned_database
@@ -78,3 +79,19 @@ async def page(context: BrowserContext, site: DemoSite) -> AsyncIterator[Page]:
     problems = await PageProblems.collect(opened, site.origin)
     yield opened
     problems.check()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def api(browser: Browser, database_url: str) -> AsyncIterator[Api]:
+    """A console without data, which only this test uses."""
+    async with serve(database_url) as served:
+        yield served
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def live_page(browser: Browser, api: Api) -> AsyncIterator[Page]:
+    """A page of the empty console, signed in as an admin. The test checks its problems itself, if at all."""
+    async with new_context(browser, origin_of(api)) as context:
+        opened = await context.new_page()
+        await sign_in(opened, api.key)
+        yield opened

@@ -34,7 +34,12 @@ class DemoSite:
     @property
     def origin(self) -> str:
         """The URL of the server, without a path."""
-        return str(self.api.http.make_url("/")).rstrip("/")
+        return origin_of(self.api)
+
+
+def origin_of(api: Api) -> str:
+    """Return the URL of a served API, without a path."""
+    return str(api.http.make_url("/")).rstrip("/")
 
 
 @asynccontextmanager
@@ -42,8 +47,7 @@ async def serving_demo(database_url: str, folder: Path) -> AsyncIterator[DemoSit
     """Serve the API and the console, with the demo history stored."""
     async with serve(database_url, artifacts_url=(folder / "files").as_uri(), rate_limit="off") as api:
         await _store_history(api)
-        origin = str(api.http.make_url("/"))
-        assert await asyncio.to_thread(demo_requests.send, origin, api.key) is None
+        assert await asyncio.to_thread(demo_requests.send, origin_of(api), api.key) is None
         yield await _find_objects(api)
 
 

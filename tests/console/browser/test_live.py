@@ -1,0 +1,76 @@
+"""Live updates in the browser: data change without a reload, and only the tab in the foreground has a stream."""
+
+import asyncio
+from typing import Any
+
+from playwright.async_api import Page, expect
+
+from service.usecases.events.number_events import number_events
+from tests.api.served import Api
+from tests.console.browser.page_checks import PageProblems
+from tests.console.browser.streams import Streams, hide, show
+from tests.run_events import run_event
+
+RUNS = "/console/runs"
+QUIET_S = 2.5  # more than the interval in which a page loads its data again
+
+
+async def publish(api: Api, run_id: str, **fields: Any) -> None:
+    await api.store.ingest(run_event(run_id, **fields))
+    await number_events(api.store.pool)
+
+
+async def open_live(page: Page, path: str) -> Streams:
+    """Open a page, and wait for its stream."""
+    streams = await Streams.of(page)
+    await page.goto(path)
+    await page.evaluate("window.isOriginalDocument = true")
+    await streams.wait(opened=1)
+    return streams
+
+
+async def is_original_document(page: Page) -> bool:
+    return bool(await page.evaluate("window.isOriginalDocument === true"))
+
+
+async def test_run_appears_without_a_reload(live_page: Page, api: Api) -> None:
+    problems = await PageProblems.collect(live_page, str(api.http.make_url("/")))
+    await open_live(live_page, RUNS)
+    await publish(api, "first-run")
+    await expect(live_page.get_by_text("first-run").first).to_be_visible()
+    await publish(api, "second-run")
+    await expect(live_page.get_by_text("second-run").first).to_be_visible()
+    assert await is_original_document(live_page)
+    problems.check()
+
+
+async def test_hidden_tab_has_no_stream(live_page: Page, api: Api) -> None:
+    streams = await open_live(live_page, RUNS)
+    await hide(live_page)
+    await streams.wait(ended=1)
+    await publish(api, "missed-run")
+    await asyncio.sleep(QUIET_S)
+    assert await live_page.get_by_text("missed-run").count() == 0
+    await show(live_page)
+    await streams.wait(opened=2)
+    await expect(live_page.get_by_text("missed-run").first).to_be_visible()
+    assert await is_original_document(live_page)
+
+
+async def test_tab_that_opens_in_the_background_has_no_stream(live_page: Page, api: Api) -> None:
+    await live_page.add_init_script("Object.defineProperty(document, 'hidden', {configurable: true, get: () => true})")
+    streams = await Streams.of(live_page)
+    await live_page.goto(RUNS)
+    await asyncio.sleep(1)
+    assert streams.opened == 0
+    await show(live_page)
+    await streams.wait(opened=1)
+
+
+async def test_interrupted_stream_is_opened_again(live_page: Page, api: Api) -> None:
+    streams = await open_live(live_page, RUNS)
+    await live_page.context.set_offline(True)
+    await live_page.context.set_offline(False)
+    await streams.wait(opened=1)
+    await publish(api, "later-run")
+    await expect(live_page.get_by_text("later-run").first).to_be_visible()
