@@ -1,6 +1,7 @@
 """The route table: every path with its handler, permission, and contract. A new route is a handler and a row here."""
 
 import dataclasses
+import re
 from typing import Any, Final
 
 from aiohttp import web
@@ -352,6 +353,8 @@ PUBLIC: Final = (
         errors=("not_found",), description="In the format of `sha256sum --check`.",
     )),
 )  # fmt: skip
+# By default, aiohttp matches no variable that contains braces.
+_VARIABLE: Final = re.compile(r"\{(\w+)\}")
 # The operations of the original API, which also work without the prefix.
 _WITHOUT_PREFIX: Final = ("/results", "/results/{id}", "/results/{id}/artifacts", "/results/export")
 
@@ -366,9 +369,10 @@ def add_routes(app: web.Application) -> None:
     """Register every route with its checks. Fixed paths precede paths with a variable."""
     for route in sorted(all_routes(), key=lambda route: route.path.replace("{", "~")):
         handler = _guarded(route)
-        app.router.add_route(route.method, route.path, handler, expect_handler=handle_expect)
+        path = _VARIABLE.sub(r"{\1:[^/]+}", route.path)
+        app.router.add_route(route.method, path, handler, expect_handler=handle_expect)
         if route.method == "GET":
-            app.router.add_route("HEAD", route.path, handler, expect_handler=handle_expect)
+            app.router.add_route("HEAD", path, handler, expect_handler=handle_expect)
 
 
 def _unprefixed(route: Route) -> Route:

@@ -1,8 +1,10 @@
 """Results over HTTP: fields, a single result, artifacts, and invalid requests."""
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from yarl import URL
 
 from tests.api.served import Api
 from tests.run_events import result, run_event
@@ -29,6 +31,15 @@ async def stored(api: Api) -> Api:
 
 async def by_name(api: Api, name: str) -> Any:
     return next(item for item in (await api.get("/v1/results"))["data"] if item["name"] == name)
+
+
+async def test_run_id_can_contain_any_printable_character(api: Api) -> None:
+    for run_id in ("release/7", "build {linux}", "a?b#c%2F", "x/../y"):
+        await api.store.ingest(run_event(run_id))
+        response = await api.http.get(
+            URL(f"/v1/runs/{quote(run_id, safe='')}", encoded=True), headers={"Authorization": f"Bearer {api.key}"}
+        )
+        assert (await response.json()).get("run_id") == run_id
 
 
 async def test_list_item_has_every_field(stored: Api) -> None:
