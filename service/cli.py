@@ -18,6 +18,7 @@ from service.contracts.organizations import Slug
 from service.contracts.queries import Name
 from service.contracts.validation import describe_error, validation_errors
 from service.domain.keys import KEY_ROLES, KeyRole
+from service.mcp.command import mcp
 from service.resources import (
     MissingSetting,
     check_database,
@@ -83,11 +84,11 @@ def cli() -> None:
     """Store and query the results of validation runs.
 
     Operators set RESULTS_DATABASE_URL, RESULTS_AMQP_URL, and the other settings in the README. Users of `report`,
-    `gate`, `export`, and `tail` set RESULTS_URL and RESULTS_API_KEY.
+    `gate`, `comment`, `export`, `tail`, and `mcp` set RESULTS_URL and RESULTS_API_KEY.
     """
 
 
-for command in USER_COMMANDS:
+for command in (*USER_COMMANDS, mcp):
     cli.add_command(command)
 
 

@@ -86,9 +86,13 @@ def read_changes(server: Server, run: JsonObject) -> RunChanges:
     if run["counts"]["flaky"]:
         filters = [("run_id", run["run_id"]), ("flaky", "true"), ("limit", str(_MAX_SHOWN))]
         flaky = server.get("/results", filters)["data"]
-    ids = {item["quarantine_id"] for item in comparison["data"] if item["quarantine_id"]}
-    quarantines = {id_: server.get(f"/quarantines/{quote(id_, safe='')}") for id_ in sorted(ids)}
-    return RunChanges(run, comparison, flaky, quarantines)
+    return RunChanges(run, comparison, flaky, read_quarantines(server, comparison["data"]))
+
+
+def read_quarantines(server: Server, items: Sequence[JsonObject]) -> dict[str, JsonObject]:
+    """Return the quarantines of items of a comparison by their IDs. Raises ServerError."""
+    ids = {item["quarantine_id"] for item in items if item["quarantine_id"]}
+    return {id_: server.get(f"/quarantines/{quote(id_, safe='')}") for id_ in sorted(ids)}
 
 
 def full_name(result: JsonObject) -> str:

@@ -1,0 +1,1 @@
+"""An MCP server on stdio that lets coding agents read results over the HTTP API of a server. It changes nothing."""

@@ -1,0 +1,113 @@
+"""The arguments of the tools. Each has the name of the parameter of the HTTP API that it sets."""
+
+from typing import Annotated, Final
+
+from pydantic import Field, StringConstraints
+
+from service.contracts.queries import BranchName, Name, Query, RunCount
+from service.domain.comparison import FAILING_CHANGES, Change
+from service.domain.rankings import Ranking
+from service.domain.statuses import RunStatus
+
+_DEFAULT_ROWS: Final = 10
+_MAX_ROWS: Final = 25
+
+RowLimit = Annotated[int, Field(ge=1, le=_MAX_ROWS, description="Maximum number of rows")]
+ProjectId = Annotated[Name | None, Field(description="Project")]
+Branch = Annotated[BranchName | None, Field(description="Branch of the runs")]
+RunTime = Annotated[
+    str | None, Field(description="Completion time of the run: a date, or an RFC 3339 time", examples=["2026-05-20"])
+]
+StartingAfter = Annotated[
+    str | None,
+    StringConstraints(min_length=1, max_length=2_000),
+    Field(description="From `continue_with` of the previous response, with otherwise the same arguments"),
+]
+TextOffset = Annotated[int, Field(ge=0, description="First character to return, from `continue_with`")]
+
+
+class RowsArguments(Query):
+    """A part of a list."""
+
+    limit: RowLimit = _DEFAULT_ROWS
+    starting_after: StartingAfter = None
+
+
+class FindRunsArguments(RowsArguments):
+    """Filters of runs. All filters that are set must match."""
+
+    project_id: ProjectId = None
+    branch: Branch = None
+    commit_sha: Annotated[Name | None, Field(description="Commit, by its first digits (at least 7)")] = None
+    pull_request: Annotated[Name | None, Field(description="Number of the pull request")] = None
+    environment: Annotated[Name | None, Field(description="System under test")] = None
+    status: Annotated[RunStatus | None, Field(description="Status of the run")] = None
+
+
+class ExplainRunArguments(RowsArguments):
+    """A run, and the changes to list."""
+
+    run_id: Annotated[Name, Field(description="Run")]
+    change: list[Change] = Field(
+        default_factory=lambda: list(FAILING_CHANGES), description="Changes to list. Default: those of failing results"
+    )
+
+
+class GetResultArguments(Query):
+    """A result."""
+
+    result_id: Annotated[Name, Field(description="Result, by its ID res_…")]
+    message_offset: TextOffset = 0
+    details_offset: TextOffset = 0
+
+
+class ReadLogArguments(Query):
+    """A text file."""
+
+    artifact_id: Annotated[Name, Field(description="Artifact, by its ID art_… from get_result")]
+    offset: Annotated[
+        int, Field(description="First byte to return. A negative number counts from the end of the file")
+    ] = 0
+
+
+class CaseHistoryArguments(RowsArguments):
+    """The results of a case."""
+
+    case: Annotated[Name, Field(description="Case, by its ID case_…")]
+    branch: Branch = None
+    environment: Annotated[Name | None, Field(description="System under test")] = None
+
+
+class FailureGroupsArguments(Query):
+    """The failures of a run, or of a project. One of `run_id` and `project_id` is required."""
+
+    run_id: Annotated[Name | None, Field(description="Run")] = None
+    project_id: ProjectId = None
+    branch: Branch = None
+    from_: Annotated[RunTime, Field(alias="from")] = None
+    to: RunTime = None
+    limit: RowLimit = _DEFAULT_ROWS
+
+
+class FailureGroupArguments(RowsArguments):
+    """A failure group."""
+
+    failure_id: Annotated[Name, Field(description="Failure group, by its ID fp1_…")]
+
+
+class RankCasesArguments(Query):
+    """The order of the cases of a project."""
+
+    project_id: Annotated[Name | None, Field(description="Project. Required unless the key is bound to a project")] = (
+        None
+    )
+    sort: Annotated[
+        Ranking,
+        Field(
+            description="`failures`: most failing results in the newest `runs` runs. `flaky`: most flaky results in"
+            " these runs. `duration`: longest results of the newest complete run"
+        ),
+    ]
+    branch: Branch = None
+    runs: RunCount = 50
+    limit: RowLimit = _DEFAULT_ROWS

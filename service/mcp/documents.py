@@ -1,0 +1,76 @@
+"""The JSON documents that tools return: their bounds, and the field `untrusted` for texts of producers."""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from itertools import accumulate
+from typing import Any, Final
+
+from service.client.http import JsonObject
+
+MAX_CHARACTERS: Final = 20_000  # of one document
+
+# Characters that select the glyph of another character. They can contain hidden text.
+_SELECTORS: Final = ((0xFE00, 0xFE0F), (0xE0100, 0xE01EF))
+
+# The maximum length of each text of a producer, in characters of the JSON.
+_ID: Final = 400
+LIMITS: Final[Mapping[str, int]] = {
+    "run_id": _ID, "project_id": _ID, "environment": _ID, "case_id": _ID, "pull_request": _ID, "gate": _ID,
+    "failing_since_run_id": _ID, "last_passed_run_id": _ID, "last_run_id": _ID, "baseline_run_id": _ID,
+    "branch": 500, "base_branch": 500, "commit_sha": 100, "ci_url": 400, "labels": 800, "variant": 400,
+    "suite": 300, "name": 300, "file": 300, "logs_ref": 400, "uri": 200, "content_type": 100,
+    "failure_summary": 400, "type": 200, "properties": 800, "reason": 300, "owner": 100, "ticket_url": 300,
+}  # fmt: skip
+
+
+def encode(document: Any) -> str:
+    """Return the document as compact JSON. Characters that can be invisible are escaped."""
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    if text.isprintable() and text.isascii():
+        return text
+    return "".join(map(_escape, text))
+
+
+@lru_cache(4_096)
+def _escape(character: str) -> str:
+    is_selector = any(first <= ord(character) <= last for first, last in _SELECTORS)
+    return character if character.isprintable() and not is_selector else json.dumps(character)[1:-1]
+
+
+def shorten(text: str, limit: int) -> str:
+    """Return the longest start of the text that has at most `limit` characters as JSON."""
+    start = text[:limit]
+    if len(encode(start)) - 2 <= limit:
+        return start
+    ends = accumulate(len(encode(character)) - 2 for character in start)
+    return start[: sum(1 for end in ends if end <= limit)]
+
+
+def untrusted(source: Mapping[str, Any], *names: str, **limits: int) -> JsonObject:
+    """Return the texts of a producer with these names, as the fields `untrusted` and `truncated_texts`.
+
+    A null or empty text isn't included. `limits` are those of names that LIMITS doesn't contain.
+    """
+    texts: JsonObject = {}
+    truncated: list[str] = []
+    for name, limit in ({name: LIMITS[name] for name in names} | limits).items():
+        value = source.get(name)
+        if not value:
+            continue
+        texts[name] = _shorten_pairs(value, limit) if isinstance(value, dict) else shorten(str(value), limit)
+        if texts[name] != value:
+            truncated.append(name)
+    return {"untrusted": texts} | ({"truncated_texts": truncated} if truncated else {})
+
+
+def _shorten_pairs(pairs: Mapping[str, str], limit: int) -> dict[str, str]:
+    """Return the first pairs that have at most `limit` characters as JSON in total."""
+    ends = accumulate(len(encode({name: value})) for name, value in pairs.items())
+    return dict(list(pairs.items())[: sum(1 for end in ends if end <= limit)])
+
+
+def count_fitting(rows: Sequence[JsonObject], limit: int) -> int:
+    """Return how many of the first rows have at most `limit` characters as JSON in total. It is at least 1."""
+    ends = accumulate(len(encode(row)) + 1 for row in rows)
+    return max(1, sum(1 for end in ends if end <= limit))
