@@ -59,7 +59,7 @@ NAME: Final = CheckedText(_parse_name, "TEXT")
 IDENTIFIER: Final = CheckedText(_check_identifier, "TEXT")
 BRANCH: Final = CheckedText(TextType(400).parse, "TEXT")
 TEXT: Final = CheckedText(_parse_text, "TEXT")
-SHARD: Final = CheckedText(check_shard, "I/N")
+SHARD: Final = CheckedText(check_shard, "I[/N]")
 VARIANT: Final = CheckedText(check_pair, "KEY:VALUE")
 LABEL: Final = CheckedText(_check_label, "NAME:VALUE")
 

@@ -13,12 +13,14 @@ GetVariable = Callable[[str], str]  # returns an empty string for a variable tha
 _MAX_RUN_ID: Final = 200
 _NOT_IN_RUN_ID: Final = re.compile(r"[^\x21-\x7e]+")
 _PULL_REQUEST: Final = re.compile(r"refs/pull/(\d+)/")
+_FIRST_ATTEMPTS: Final = {"GITHUB_RUN_ATTEMPT": "1", "BUILDKITE_RETRY_COUNT": "0", "SYSTEM_JOBATTEMPT": "1"}
 
 
 class CiJob(NamedTuple):
     """A CI job. A retry of the job has the same run IDs, so that its results replace those of the first attempt.
 
-    `run_id` identifies the run of this job, and `pipeline_run_id` the run that all jobs of the pipeline share.
+    `run_id` identifies the run of this job, and `pipeline_run_id` the run that all jobs of the pipeline share. `shard`
+    is the number of a parallel job, from 1. The number of all jobs is unknown, because a pipeline can have others.
     """
 
     run_id: str | None = None
@@ -28,6 +30,7 @@ class CiJob(NamedTuple):
     ci_url: str | None = None
     base_branch: str | None = None
     pull_request: str | None = None
+    shard: str | None = None
 
 
 def current_job(variables: Mapping[str, str]) -> CiJob:
@@ -36,6 +39,11 @@ def current_job(variables: Mapping[str, str]) -> CiJob:
         if variables.get(marker):
             return _normalize(describe(lambda name: variables.get(name, "")))
     return CiJob()
+
+
+def is_retry(variables: Mapping[str, str]) -> bool:
+    """Return whether the CI system states that this job isn't executed for the first time. Not all systems do."""
+    return any(variables.get(name, first) != first for name, first in _FIRST_ATTEMPTS.items())
 
 
 def _github(get: GetVariable) -> CiJob:
@@ -68,7 +76,7 @@ def _github_commit(get: GetVariable) -> str:
 
 
 def _gitlab(get: GetVariable) -> CiJob:
-    """GitLab sets the head commit separately only if the job tests a merge commit."""
+    """GitLab sets the head commit separately only if the job tests a merge commit. Only parallel jobs have an index."""
     pipeline = f"gitlab-{get('CI_PIPELINE_ID')}"
     return CiJob(
         run_id=f"{pipeline}-{get('CI_JOB_NAME')}",
@@ -78,6 +86,7 @@ def _gitlab(get: GetVariable) -> CiJob:
         ci_url=get("CI_JOB_URL"),
         base_branch=get("CI_MERGE_REQUEST_TARGET_BRANCH_NAME"),
         pull_request=get("CI_MERGE_REQUEST_IID"),
+        shard=_shard(get("CI_NODE_INDEX"), first=1),
     )
 
 
@@ -93,6 +102,7 @@ def _buildkite(get: GetVariable) -> CiJob:
         ci_url=f"{get('BUILDKITE_BUILD_URL')}#{get('BUILDKITE_JOB_ID')}",
         base_branch=get("BUILDKITE_PULL_REQUEST_BASE_BRANCH"),
         pull_request=number if number != "false" else None,
+        shard=_shard(get("BUILDKITE_PARALLEL_JOB"), first=0),
     )
 
 
@@ -107,6 +117,7 @@ def _circleci(get: GetVariable) -> CiJob:
         commit_sha=get("CIRCLE_SHA1"),
         ci_url=get("CIRCLE_BUILD_URL"),
         pull_request=get("CIRCLE_PULL_REQUEST").rpartition("/")[2],
+        shard=_shard(index, first=0),
     )
 
 
@@ -137,6 +148,7 @@ def _azure(get: GetVariable) -> CiJob:
         ci_url=f"{get('SYSTEM_COLLECTIONURI')}{get('SYSTEM_TEAMPROJECT')}/_build/results?buildId={build}",
         base_branch=base.removeprefix("refs/heads/"),
         pull_request=get("SYSTEM_PULLREQUEST_PULLREQUESTNUMBER") or get("SYSTEM_PULLREQUEST_PULLREQUESTID"),
+        shard=_shard(position, first=1),
     )
 
 
@@ -152,6 +164,7 @@ def _bitbucket(get: GetVariable) -> CiJob:
         ci_url=page,
         base_branch=get("BITBUCKET_PR_DESTINATION_BRANCH"),
         pull_request=get("BITBUCKET_PR_ID"),
+        shard=_shard(get("BITBUCKET_PARALLEL_STEP"), first=0),
     )
 
 
@@ -169,6 +182,12 @@ SYSTEMS: Final[Mapping[str, Callable[[GetVariable], CiJob]]] = {
 
 def _join(*parts: str) -> str:
     return "-".join(filter(None, parts))
+
+
+def _shard(index: str, first: int) -> str:
+    """Return the number of a parallel job from its index, or an empty text. `first` is the index of the first job."""
+    number = int(index) - first + 1 if index.isascii() and index.isdigit() else 0
+    return str(number) if number > 0 else ""
 
 
 def _normalize(job: CiJob) -> CiJob:

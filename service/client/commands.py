@@ -8,7 +8,7 @@ import click
 
 from service.client import arguments
 from service.client.arguments import run_options, selected_run, server_options, timeout_option
-from service.client.ci import current_job
+from service.client.ci import current_job, is_retry
 from service.client.export_command import export
 from service.domain.errors import ServiceError
 from service.domain.events import EVENT_TYPES
@@ -142,7 +142,11 @@ def tail(url: str, key: str, types: tuple[str, ...], run_id: str | None, as_json
     "--pull-request", type=arguments.IDENTIFIER, help="Number of the pull request.  [default: that of the CI job]"
 )
 @click.option("--label", "labels", multiple=True, type=arguments.LABEL, help="Label of the run; repeatable.")
-@click.option("--shard", type=arguments.SHARD, help="Part of the run that the files contain, for example 2/8.")
+@click.option(
+    "--shard", type=arguments.SHARD,
+    help="Part of the run that the files contain, for example 2/8, or 2 if the number of parts is unknown.  "
+    "[default with --pipeline and without --variant: the number of the parallel job]",
+)  # fmt: skip
 @click.option(
     "--variant", multiple=True, type=arguments.VARIANT,
     help="Pair that distinguishes this job in a matrix, for example os:linux; repeatable.",
@@ -157,9 +161,14 @@ def report(
 
     job = current_job(os.environ)
     selected = selected_run(job, run_id, pipeline=pipeline)
-    waits_for_others = options.pop("not_final") or (pipeline and not options["shard"])  # shards complete their run
+    if not pipeline or options["variant"]:
+        job = job._replace(shard=None)  # the job has its own run or variant
+    states_all_shards = "/" in (options["shard"] or "")
+    waits_for_others = options.pop("not_final") or (pipeline and not states_all_shards)
     options["final"] = "false" if waits_for_others else None
-    raise SystemExit(reports.report(url, key, selected, files, _report_fields(options, job._asdict()), wait=wait))
+    fields = _report_fields(options, job._asdict())
+    expects_new = pipeline and not is_retry(os.environ)
+    raise SystemExit(reports.report(url, key, selected, files, fields, wait=wait, expects_new=expects_new))
 
 
 def _report_fields(options: dict[str, Any], job: dict[str, Any]) -> list[tuple[str, str]]:

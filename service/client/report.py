@@ -14,7 +14,8 @@ from urllib.parse import quote
 import click
 
 from service.client.http import ClientError, Server, open_server, read_json
-from service.client.terminal import Progress, append_to_github_file, printable_line, show_progress
+from service.client.receipts import is_unfinished
+from service.client.terminal import Progress, append_to_github_file, print_message, printable_line, show_progress
 from service.domain.report_formats import media_type_of
 
 STORED: Final = 0
@@ -25,7 +26,6 @@ _WAIT_S: Final = 20  # of one request
 _CHUNK_BYTES: Final = 2**18
 _MAX_FILES: Final = 1_000  # limit of the server
 _MAX_SHOWN: Final = 50  # problems of one report
-_UNFINISHED: Final = ("queued", "processing")
 _UNKNOWN_TYPE: Final = "application/octet-stream"  # the server detects the format
 
 ReportFields = Sequence[tuple[str, str]]
@@ -59,9 +59,13 @@ class _SentFile:
         self._progress.advance(count)
 
 
-def report(url: str, key: str, run_id: str, patterns: Sequence[str], fields: ReportFields, *, wait: bool) -> int:
+def report(
+    url: str, key: str, run_id: str, patterns: Sequence[str], fields: ReportFields, *, wait: bool,
+    expects_new: bool = False,
+) -> int:  # fmt: skip
     """Send all files as one upload, print the receipt and the run, and return the exit code. Raises ClientError.
 
+    With `expects_new`, a report that replaced results of another job causes a warning.
     The upload has one receipt, which is identified by its content: a repeated upload returns the same receipt. In a
     step of GitHub Actions, later steps can read `run_id`, `run_url`, and `receipt_id` from the outputs of the step.
     """
@@ -73,6 +77,8 @@ def report(url: str, key: str, run_id: str, patterns: Sequence[str], fields: Rep
             receipt = _wait(server, receipt)
         run_url = server.run_url(run_id)
     _print_receipt(files, receipt)
+    if expects_new:
+        _warn_if_replaced(receipt)
     click.echo(f"run {printable_line(run_id)}: {run_url}")
     append_to_github_file("GITHUB_OUTPUT", f"run_id={run_id}\nrun_url={run_url}\nreceipt_id={receipt['id']}\n")
     return REJECTED if receipt["status"] == "rejected" else STORED
@@ -134,14 +140,24 @@ def _compress(source: Path, target: Path) -> Path:
 
 def _wait(server: Server, receipt: dict[str, Any]) -> dict[str, Any]:
     """Return the receipt after it is finished."""
-    while receipt["status"] in _UNFINISHED:
+    while is_unfinished(receipt):
         receipt = server.get(f"/receipts/{receipt['id']}", {"wait": str(_WAIT_S)})
     return receipt
 
 
+def _warn_if_replaced(receipt: Mapping[str, Any]) -> None:
+    """Warn if the results of another job can be lost, because nothing distinguishes the jobs."""
+    if receipt["replaced"] and not receipt.get("shard") and not receipt.get("variant"):
+        print_message(
+            f"warning: this report replaced {receipt['replaced']} results of another report of this pipeline, "
+            f"{receipt['replaced_failing']} of them failing. If another job of a matrix sent that report, give each "
+            "job its own variant, for example --variant os:linux"
+        )
+
+
 def _print_receipt(files: Sequence[Path], receipt: Mapping[str, Any]) -> None:
     results = "1 result" if receipt["results"] == 1 else f"{receipt['results']} results"
-    count = "" if receipt["status"] in _UNFINISHED else f", {results}"
+    count = "" if is_unfinished(receipt) else f", {results}"
     click.echo(f"{_title(files)}: {receipt['status']}{count} ({receipt['id']})")
     if receipt["replaced"]:
         click.echo(

@@ -39,15 +39,17 @@ class ReportQuery(Query):
     shard: Annotated[
         Shard | None,
         Field(
-            description="Number of this shard and number of all shards; the run is complete after all shards are stored"
+            description="Number of this shard and number of all shards; the run is complete after all shards are"
+            " stored. Without the number of all shards (`shard=2`), `final` states whether the run is complete"
         ),
     ] = None
 
     final: Annotated[
         bool | None,
         Field(
-            description="Whether the run is complete with this upload; default: true, unless the upload states a shard."
-            " `false` leaves the run open until a final upload or `POST /v1/runs/{run_id}/complete`"
+            description="Whether the run is complete with this upload; default: true, unless the upload states the"
+            " number of all shards. `false` leaves the run open until a final upload or"
+            " `POST /v1/runs/{run_id}/complete`"
         ),
     ] = None
     notify: Annotated[
@@ -70,8 +72,9 @@ class ReportQuery(Query):
     @field_validator("final")
     @classmethod
     def _check_final(cls, final: bool | None, info: ValidationInfo) -> bool | None:
-        if final is not None and info.data.get("shard"):
-            raise ValueError("must not be combined with shard, because both state when the run is complete")
+        shard = info.data.get("shard")
+        if final is not None and shard and parse_shard(shard)[1] is not None:
+            raise ValueError("must not be combined with the number of all shards: both state when the run is complete")
         return final
 
     def run_fields(self) -> dict[str, Any]:
@@ -82,7 +85,8 @@ class ReportQuery(Query):
         if self.variant:
             fields["variant"] = parse_pairs(self.variant)
         if self.shard:
-            fields["shard"], fields["expected_shards"] = parse_shard(self.shard)
+            number, total = parse_shard(self.shard)
+            fields |= {"shard": number} if total is None else {"shard": number, "expected_shards": total}
         return fields
 
 

@@ -6,17 +6,18 @@ from typing import Final
 from service.domain.texts import MAX_LABEL_NAME, MAX_LABEL_VALUE
 
 _MAX_SHARDS: Final = 10_000
-_SHARD: Final = re.compile(r"(\d{1,5})/(\d{1,5})", re.ASCII)
+_SHARD: Final = re.compile(r"(\d{1,5})(?:/(\d{1,5}))?", re.ASCII)
 _LABEL: Final = re.compile(rf"([^\x00:]{{1,{MAX_LABEL_NAME}}}):([^\x00]{{0,{MAX_LABEL_VALUE}}})", re.DOTALL)
 LABEL_PATTERN: Final = f"^{_LABEL.pattern}$"
 
 
-def parse_shard(text: str) -> tuple[int, int]:
-    """Return the number of the shard and the number of shards. Raises ValueError."""
+def parse_shard(text: str) -> tuple[int, int | None]:
+    """Return the number of the shard, and the number of all shards, which is None if unstated. Raises ValueError."""
     match = _SHARD.fullmatch(text)
-    number, total = (int(match[1]), int(match[2])) if match else (0, 0)
-    if not 1 <= number <= total <= _MAX_SHARDS:
-        raise ValueError(f"must be i/n with 1 <= i <= n <= {_MAX_SHARDS}, for example 2/8")
+    number = int(match[1]) if match else 0
+    total = int(match[2]) if match and match[2] else None
+    if not 1 <= number <= (_MAX_SHARDS if total is None else total) <= _MAX_SHARDS:
+        raise ValueError(f"must be i/n with 1 <= i <= n <= {_MAX_SHARDS}, for example 2/8, or only i")
     return number, total
 
 

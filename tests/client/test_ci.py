@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from service.client.ci import CiJob, current_job
+from service.client.ci import CiJob, current_job, is_retry
 
 GITHUB = {
     "GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": "12", "GITHUB_RUN_ATTEMPT": "2", "GITHUB_JOB": "test",
@@ -26,6 +26,15 @@ GITHUB = {
             CiJob("gitlab-7-test:-[py-3.12]", "gitlab-7", "main", "abc", "https://g/99"),
         ),
         (
+            {"GITLAB_CI": "true", "CI_PIPELINE_ID": "7", "CI_JOB_NAME": "test 2/3", "CI_NODE_INDEX": "2",
+             "CI_NODE_TOTAL": "3"},
+            CiJob("gitlab-7-test-2/3", "gitlab-7", shard="2"),
+        ),
+        (
+            {"GITLAB_CI": "true", "CI_PIPELINE_ID": "7", "CI_JOB_NAME": "test", "CI_NODE_TOTAL": "1"},
+            CiJob("gitlab-7-test", "gitlab-7"),
+        ),
+        (
             {"GITLAB_CI": "true", "CI_PIPELINE_ID": "7", "CI_JOB_NAME": "test", "CI_COMMIT_SHA": "merge",
              "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME": "fix", "CI_MERGE_REQUEST_SOURCE_BRANCH_SHA": "head",
              "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main", "CI_MERGE_REQUEST_IID": "3"},
@@ -35,7 +44,7 @@ GITHUB = {
             {"BUILDKITE": "true", "BUILDKITE_BUILD_ID": "b", "BUILDKITE_STEP_ID": "s", "BUILDKITE_JOB_ID": "j",
              "BUILDKITE_PARALLEL_JOB": "0", "BUILDKITE_BUILD_URL": "https://b/1", "BUILDKITE_BRANCH": "main",
              "BUILDKITE_COMMIT": "abc", "BUILDKITE_PULL_REQUEST": "false"},
-            CiJob("buildkite-b-s-0", "buildkite-b", "main", "abc", "https://b/1#j"),
+            CiJob("buildkite-b-s-0", "buildkite-b", "main", "abc", "https://b/1#j", shard="1"),
         ),
         (
             {"BUILDKITE": "true", "BUILDKITE_BUILD_ID": "b", "BUILDKITE_STEP_ID": "s", "BUILDKITE_JOB_ID": "j",
@@ -47,7 +56,7 @@ GITHUB = {
             {"CIRCLECI": "true", "CIRCLE_PIPELINE_ID": "p", "CIRCLE_WORKFLOW_ID": "w", "CIRCLE_JOB": "test",
              "CIRCLE_NODE_INDEX": "3", "CIRCLE_NODE_TOTAL": "4", "CIRCLE_BRANCH": "fix", "CIRCLE_SHA1": "abc",
              "CIRCLE_PULL_REQUEST": "https://github.com/o/r/pull/12"},
-            CiJob("circleci-p-test-3", "circleci-p", "fix", "abc", None, None, "12"),
+            CiJob("circleci-p-test-3", "circleci-p", "fix", "abc", None, None, "12", "4"),
         ),
         (
             {"CIRCLECI": "true", "CIRCLE_WORKFLOW_ID": "w", "CIRCLE_JOB": "test", "CIRCLE_NODE_INDEX": "0",
@@ -75,7 +84,7 @@ GITHUB = {
              "BUILD_SOURCEVERSION": "abc", "SYSTEM_COLLECTIONURI": "https://dev.azure.com/o/",
              "SYSTEM_TEAMPROJECT": "p"},
             CiJob("azure-8-__default-test-2", "azure-8", "a/b", "abc",
-                  "https://dev.azure.com/o/p/_build/results?buildId=8"),
+                  "https://dev.azure.com/o/p/_build/results?buildId=8", shard="2"),
         ),
         (
             {"TF_BUILD": "True", "BUILD_BUILDID": "8", "SYSTEM_JOBNAME": "test", "BUILD_SOURCEVERSION": "merge",
@@ -88,15 +97,32 @@ GITHUB = {
         (
             {"BITBUCKET_BUILD_NUMBER": "8", "BITBUCKET_PIPELINE_UUID": "{p}", "BITBUCKET_STEP_UUID": "{s}",
              "BITBUCKET_REPO_FULL_NAME": "o/r", "BITBUCKET_BRANCH": "fix", "BITBUCKET_COMMIT": "abc",
-             "BITBUCKET_PR_ID": "3", "BITBUCKET_PR_DESTINATION_BRANCH": "main"},
+             "BITBUCKET_PR_ID": "3", "BITBUCKET_PR_DESTINATION_BRANCH": "main", "BITBUCKET_PARALLEL_STEP": "0"},
             CiJob("bitbucket-p-s", "bitbucket-p", "fix", "abc", "https://bitbucket.org/o/r/pipelines/results/8",
-                  "main", "3"),
+                  "main", "3", "1"),
         ),
         ({"HOME": "/root"}, CiJob()),
     ],
 )  # fmt: skip
 def test_ci_job_is_read_from_environment_variables(variables: dict[str, str], job: CiJob) -> None:
     assert current_job(variables) == job
+
+
+@pytest.mark.parametrize("index", ["", "x", "-1", "0", "1.5", "²"])
+def test_job_with_an_invalid_index_has_no_shard(index: str) -> None:
+    assert current_job({"GITLAB_CI": "true", "CI_PIPELINE_ID": "7", "CI_NODE_INDEX": index}).shard is None
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, False), (GITHUB | {"GITHUB_RUN_ATTEMPT": "1"}, False), (GITHUB, True),
+        ({"BUILDKITE_RETRY_COUNT": "0"}, False), ({"BUILDKITE_RETRY_COUNT": "1"}, True),
+        ({"SYSTEM_JOBATTEMPT": "2"}, True),
+    ],
+)  # fmt: skip
+def test_retry_is_known(variables: dict[str, str], expected: bool) -> None:
+    assert is_retry(variables) is expected
 
 
 def pull_request(event: Path) -> dict[str, str]:

@@ -36,6 +36,15 @@ async def test_receipt_has_the_part_from_the_first_response_on(reports: Reports)
     assert await parts(reports) == [("stored", None, {}), ("rejected", 2, LINUX), ("stored", 2, LINUX)]
 
 
+@pytest.mark.parametrize(("final", "complete"), [(None, True), ("true", True), ("false", False)])
+async def test_shard_without_the_number_of_shards_leaves_the_completion_to_the_upload(
+    reports: Reports, final: str | None, complete: bool
+) -> None:
+    receipt = await reports.ingest(PASSING, params={"shard": "2"} | ({"final": final} if final else {}))
+    assert (receipt["status"], receipt["shard"]) == ("stored", 2)
+    assert (await reports.api.get("/v1/runs/run_1"))["complete"] is complete
+
+
 @pytest.mark.parametrize(
     ("result", "status"), [(b'{"name": "pays", "status": "passed"}', "stored"), (b'{"name": "pays"}', "rejected")]
 )
