@@ -27,17 +27,34 @@ async def read_until(response: ClientResponse, line: bytes) -> None:
             pass
 
 
-async def test_stream_reports_changes_of_the_project_and_run(browser: Browser) -> None:
-    await browser.sign_in((await browser.api.make_key(project_id="shop")).key)
-    response = await browser.send("GET", f"{STREAM}?run_id=run_2", Accept="text/event-stream")
+@pytest.mark.parametrize(
+    ("project_id", "query", "changes"),
+    [
+        ("shop", "", [("run_1", "blog"), ("run_2", "shop")]),
+        (None, "?run_id=run_2", [("run_1", "shop"), ("run_2", "shop")]),
+    ],
+    ids=["project", "run"],
+)
+async def test_stream_reports_only_changes_of_the_project_and_run(
+    browser: Browser,
+    monkeypatch: pytest.MonkeyPatch,
+    project_id: str | None,
+    query: str,
+    changes: list[tuple[str, str]],
+) -> None:
+    monkeypatch.setattr(stream, "_CHECK_S", 0.05)
+    await browser.sign_in((await browser.api.make_key(project_id=project_id)).key)
+    response = await browser.send("GET", f"{STREAM}{query}", Accept="text/event-stream")
     assert (response.status, response.content_type) == (200, "text/event-stream")
     assert response.headers["Cache-Control"] == "no-store"
     await read_until(response, b"retry: 2000\n")
-    await ingest(browser, "run_1", project_id="shop")
-    await ingest(browser, "run_3", project_id="blog")
-    await ingest(browser, "run_2", project_id="shop")
+    for run_id, project in changes:
+        await ingest(browser, run_id, project)
     await read_until(response, b"event: changed\n")
-    response.close()
+    await browser.api.store.pool.execute("UPDATE api_keys SET revoked_at = now()")
+    browser.end_caches()
+    async with asyncio.timeout(TIMEOUT_S):
+        assert b"changed" not in await response.content.read()
 
 
 async def test_stream_without_a_session_is_not_redirected(browser: Browser) -> None:
