@@ -15,11 +15,12 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from statistics import quantiles
 from typing import Final
 from uuid import uuid4
@@ -50,7 +51,16 @@ QUIET: Final = "quiet"
 RUNS: Final = 100  # of the quiet organization, before the measurement
 RESULTS: Final = 20  # of each run
 EXPORTED_EVENTS: Final = 5  # large events whose results each export of the noisy organization contains
-ROLES: Final = (("runs",), ("reports",), ("exports",), ("webhooks",), ("relay", "upkeep"))
+CONSUMERS: Final[Mapping[str, tuple[Sequence[str], Mapping[str, str]]]] = {
+    "runs": (("runs",), {"RESULTS_EVENT_SIZES": "small"}),
+    "large runs": (("runs",), {"RESULTS_EVENT_SIZES": "large"}),
+    "reports": (("reports",), {}),
+    "exports": (("exports",), {}),
+    "webhooks": (("webhooks",), {}),
+    "relay upkeep": (("relay", "upkeep"), {}),
+}
+BATCH: Final = ("large runs", "reports", "exports")  # processes whose work isn't urgent
+BATCH_NICE: Final = 15  # of their session: CPU weight 36 of 1,024, like `cpu_shares` in compose.yaml
 WARM_UP_S: Final = 4.0
 LIST_INTERVAL_S: Final = 0.05
 EVENT_INTERVAL_S: Final = 0.2
@@ -127,7 +137,12 @@ def processes(stack: BenchmarkServers, tenants: Tenants) -> Iterator[Mapping[str
         "RESULTS_LOG_LEVEL": "error",
     }
     with ExitStack() as started:
-        consumers = {" ".join(r): started.enter_context(consumer_process(stack, *r, **settings)) for r in ROLES}
+        consumers = {
+            name: started.enter_context(consumer_process(stack, *roles, **settings, **own))
+            for name, (roles, own) in CONSUMERS.items()
+        }
+        for name in BATCH:
+            Path(f"/proc/{consumers[name].pid}/autogroup").write_text(str(BATCH_NICE))
         api = subprocess.Popen(
             [sys.executable, "-m", "service", "api"], env=stack.environment(**settings), start_new_session=True
         )

@@ -49,6 +49,7 @@ def run(settings: Settings, roles: Sequence[ConsumerRole]) -> None:
 async def _main(settings: Settings, roles: Sequence[ConsumerRole]) -> None:
     stopping = stop_on_signals(end_on_second=True)
     _check_pool_size(settings)
+    _check_event_sizes(settings)
     await check_database(settings, "results_worker")
     await check_storage(open_storage(settings))
     async with database_pool(settings, "results_worker") as pool, AsyncExitStack() as opened:
@@ -68,6 +69,14 @@ def _check_pool_size(settings: Settings) -> None:
     """Raise MissingSetting if the listening connections, and tasks that need two connections, could deadlock."""
     if settings.database_pool_size < _MIN_CONNECTIONS:
         raise MissingSetting(f"RESULTS_DATABASE_POOL_SIZE: a consumer needs {_MIN_CONNECTIONS} or more")
+
+
+def _check_event_sizes(settings: Settings) -> None:
+    """Raise MissingSetting if large events should be separate, but have no queue of their own."""
+    if settings.event_sizes != "all" and settings.amqp_url is None:
+        raise MissingSetting(
+            f"RESULTS_EVENT_SIZES: {settings.event_sizes} needs RESULTS_AMQP_URL; the embedded queue has one size"
+        )
 
 
 async def _run_all(loops: Sequence[Loop]) -> None:
@@ -106,9 +115,10 @@ def _broker_tasks(context: RoleContext, workloads: Sequence[RoleWorkload]) -> It
             new_consumer = partial(
                 BatchConsumer, context.topology, context.topology.queue(name), handle, isolation, context.stopping
             )
-            for _ in range(workload.consumers_per_queue):
-                yield new_consumer("small" if workload.separates_large else "mixed")
-            if workload.separates_large:
+            if workload.sizes != "large":
+                for _ in range(workload.consumers_per_queue):
+                    yield new_consumer("small" if workload.sizes else "mixed")
+            if workload.sizes in ("large", "all"):
                 yield new_consumer("large")
 
 

@@ -18,7 +18,7 @@ from consumers.runs import runs_handler
 from consumers.topology import Topology
 from consumers.upkeep import PeriodicTask, periodic_loops
 from consumers.webhooks import Dispatcher
-from service.domain.queues import EXPORTS, REPORTS, RUNS, ConsumerRole
+from service.domain.queues import EXPORTS, REPORTS, RUNS, ConsumerRole, EventSizes
 from service.outbound.webhooks import open_webhook_client
 from service.resources import check_secret_keys, database_pool, database_url, open_secret_cipher, open_storage
 from service.settings import Settings
@@ -52,7 +52,7 @@ class RoleWorkload:
 
     queues: Mapping[str, MessageHandler] = field(default_factory=dict)
     consumers_per_queue: int = 1  # on the broker
-    separates_large: bool = False  # on the broker: one more consumer per queue handles large messages
+    sizes: EventSizes | None = None  # on the broker: a consumer of its own handles large messages; None: one for both
     broker_tasks: Sequence[BrokerTask] = ()
     loops: Sequence[Loop] = ()
 
@@ -63,7 +63,7 @@ async def _runs(context: RoleContext) -> RoleWorkload:
         context.pool, settings.retention, settings.link_base, settings.storage_url, settings.event_max_results
     )
     handlers = {RUNS: runs_handler(ingest)}
-    return RoleWorkload(handlers, consumers_per_queue=settings.consumer_channels, separates_large=True)
+    return RoleWorkload(handlers, consumers_per_queue=settings.consumer_channels, sizes=settings.event_sizes)
 
 
 async def _reports(context: RoleContext) -> RoleWorkload:

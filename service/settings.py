@@ -16,6 +16,7 @@ from service.contracts.validation import describe_error, validation_errors
 from service.domain.deliveries import DeliveryPolicy
 from service.domain.errors import ServiceError
 from service.domain.hosts import split_hosts
+from service.domain.queues import EventSizes
 from service.domain.reports import ReportLimits
 from service.domain.results import MAX_EVENT_ROWS
 from service.domain.retention import RetentionPolicy
@@ -155,6 +156,11 @@ class Settings(BaseSettings):
     )
     consumer_channels: int = Field(
         2, ge=1, le=16, description="Batches that a consumer with the role runs processes concurrently"
+    )
+    event_sizes: EventSizes = Field(
+        "all",
+        description="Events that a consumer with the role runs handles: `all`, `small` (at most 256 KiB), or `large`; "
+        "with a process for each size, large events use no CPU time of the process of small ones",
     )
     export_slots: int = Field(2, ge=1, le=32, description="Exports that a consumer process runs concurrently")
     exports_per_organization: int = Field(

@@ -187,3 +187,23 @@ async def test_dead_letter_of_a_large_event_is_in_the_queue_of_all_dead_letters(
         await until(is_dead, "the dead letter")
     [dead_letter] = await broker.pop_dead_letters()
     assert dead_letter.headers["x-reason"] == "not_json"
+
+
+@pytest.mark.slow
+async def test_processes_for_small_and_for_large_events_share_the_work(
+    broker: Broker, store: Store, database_url: str
+) -> None:
+    await broker.publish(large_event("large"), run_event("small", [result()]))
+    large_queue = broker.topology.large_queue(broker.topology.runs_queue)
+    with consumer(database_url, broker.url, broker.topology, "runs", event_sizes="small"):
+        await until(partial(is_stored, store, "small"), "the small event", 30)
+        await until(partial(has_depth, broker, large_queue), "the moved event", 30)
+        assert not await is_stored(store, "large")
+    await broker.publish(run_event("later", [result()]))
+    with consumer(database_url, broker.url, broker.topology, "runs", event_sizes="large"):
+        await until(partial(is_stored, store, "large"), "the large event", 30)
+        assert not await is_stored(store, "later")
+
+
+async def has_depth(broker: Broker, queue: str) -> bool:
+    return await broker.depth(queue) == 1

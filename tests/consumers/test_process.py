@@ -77,3 +77,9 @@ def test_pool_that_could_deadlock_is_rejected(database_url: str) -> None:
     done = started_with(RESULTS_DATABASE_URL=database_url, RESULTS_DATABASE_POOL_SIZE="5")
     assert done.returncode == 1
     assert "RESULTS_DATABASE_POOL_SIZE: a consumer needs 6 or more" in done.stderr
+
+
+def test_event_sizes_need_a_broker(database_url: str) -> None:
+    done = started_with(RESULTS_DATABASE_URL=database_url, RESULTS_EVENT_SIZES="large")
+    assert done.returncode == 1
+    assert "RESULTS_EVENT_SIZES: large needs RESULTS_AMQP_URL" in done.stderr
