@@ -1,7 +1,6 @@
 """The route table: every path with its handler, permission, and contract. A new route is a handler and a row here."""
 
 import dataclasses
-import re
 from typing import Any, Final
 
 from aiohttp import web
@@ -31,6 +30,7 @@ from service.api.handlers import (
 )
 from service.api.http.authentication import ApiHandler, require_permission
 from service.api.http.parsing import reject_query
+from service.api.http.paths import router_path
 from service.api.operations import BINARY, Operation, Route, file_download, page_of, with_etag
 from service.api.server.connections import handle_expect
 from service.contracts import queries
@@ -353,8 +353,6 @@ PUBLIC: Final = (
         errors=("not_found",), description="In the format of `sha256sum --check`.",
     )),
 )  # fmt: skip
-# By default, aiohttp matches no variable that contains braces.
-_VARIABLE: Final = re.compile(r"\{(\w+)\}")
 # The operations of the original API, which also work without the prefix.
 _WITHOUT_PREFIX: Final = ("/results", "/results/{id}", "/results/{id}/artifacts", "/results/export")
 
@@ -369,7 +367,7 @@ def add_routes(app: web.Application) -> None:
     """Register every route with its checks. Fixed paths precede paths with a variable."""
     for route in sorted(all_routes(), key=lambda route: route.path.replace("{", "~")):
         handler = _guarded(route)
-        path = _VARIABLE.sub(r"{\1:[^/]+}", route.path)
+        path = router_path(route.path)
         app.router.add_route(route.method, path, handler, expect_handler=handle_expect)
         if route.method == "GET":
             app.router.add_route("HEAD", path, handler, expect_handler=handle_expect)

@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 from aiohttp import web
 
 from service.api.http.authentication import ApiHandler
+from service.api.http.paths import router_path
 from service.api.server.connections import handle_expect
 from service.console.authentication import SIGN_IN_PATH, page, require_session
 from service.console.handlers import root, runs, sign_in, stream
@@ -35,7 +36,7 @@ ROUTES: Final = (
 def add_routes(app: web.Application) -> None:
     """Register every path. Fixed paths precede paths with a variable."""
     for route in sorted(ROUTES, key=lambda route: route.path.replace("{", "~")):
-        resource = app.router.add_resource(route.path, name=route.name)
+        resource = app.router.add_resource(router_path(route.path), name=route.name)
         if route.get is not None:
             resource.add_route("GET", route.get, expect_handler=handle_expect)
             resource.add_route("HEAD", route.get, expect_handler=handle_expect)

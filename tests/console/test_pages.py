@@ -4,10 +4,12 @@ import re
 
 import pytest
 from aiohttp import web
+from yarl import URL
 
 from service.console import routes
 from service.console.authentication import page
 from service.console.handlers import runs
+from service.console.pages import page_url
 from tests.api.served import serve
 from tests.console.browsers import RUNS, SIGN_IN, Browser, token_of
 
@@ -88,6 +90,21 @@ async def test_role_without_the_permission_can_not_open_a_page_or_send_its_form(
         token = token_of(await browser.open(RUNS))
         assert await (await browser.post(WRITE, {"form_token": token})).text() == "written"
         assert (await browser.post(WRITE, {})).status == 403
+
+
+async def test_path_of_a_page_contains_any_id(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def echo(request: web.Request) -> web.Response:
+        return web.Response(text=request.match_info["id"] + request.query.get("q", ""))
+
+    route = routes.ConsoleRoute("echo", "/console/echo/{id}", echo)
+    monkeypatch.setattr(routes, "ROUTES", (*routes.ROUTES, route))
+    async with serve(database_url) as api:
+        assert api.http.app is not None
+        for id_ in ("build {linux}", "a/b?c#d&e", "%2F%", "é\N{SNOWMAN}", "+", "\\", '"<', "a..b", "{id}"):
+            path = page_url(api.http.app, "echo", {"q": id_, "none": None, "empty": ""}, id=id_)
+            response = await api.http.get(URL(path, encoded=True))
+            assert await response.text() == id_ + id_, path
+            assert "none" not in path
 
 
 async def test_requests_of_pages_count_for_the_rate_limit_of_the_key(database_url: str) -> None:
