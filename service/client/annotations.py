@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
-from service.client.changes import RunChanges, full_name
+from service.client.changes import RunChanges
 from service.client.http import Server
+from service.domain.evidence import full_name
 from service.domain.failures import to_line
 
 _MAX_ANNOTATIONS: Final = 10  # the maximum that GitHub shows for one step

@@ -7,9 +7,9 @@ from urllib.parse import quote
 
 from service.client.http import JsonObject, Server
 from service.client.runs import run_path
+from service.domain.evidence import describe_baseline, describe_evidence, describe_quarantine
 
 _MAX_SHOWN: Final = 50  # failures, and flaky results
-_COMMIT: Final = 10  # digits of a commit that are shown
 
 # Each kind of change that is a failure, with its title, in the order of the groups.
 _TITLES: Final = {
@@ -60,22 +60,15 @@ class RunChanges:
     def evidence(self, result: JsonObject) -> str | None:
         """Return the evidence for the change of a result in words, or None without a comparison."""
         if quarantine := self.quarantines.get(result.get("quarantine_id") or ""):
-            return _describe_quarantine(quarantine)
+            return describe_quarantine(quarantine)
         evidence = result.get("evidence")  # null for a failure that wasn't searched in the complete window
         if self.baseline is None or evidence is None:
             return None
-        return _describe_evidence(evidence, self.baseline["branch"])
+        return describe_evidence(evidence, self.baseline["branch"])
 
     def describe_baseline(self) -> str:
         """Return which run this run was compared with."""
-        if self.baseline is None:
-            return "not compared: there is no earlier complete run on the base branch"
-        parts = [f"compared with run {self.baseline['run_id']}"]
-        if self.baseline["branch"]:
-            parts.append(f"on {self.baseline['branch']}")
-        if self.baseline["commit_sha"]:
-            parts.append(f"at commit {self.baseline['commit_sha'][:_COMMIT]}")
-        return " ".join(parts)
+        return describe_baseline(self.baseline)
 
 
 def read_changes(server: Server, run: JsonObject) -> RunChanges:
@@ -93,38 +86,3 @@ def read_quarantines(server: Server, items: Sequence[JsonObject]) -> dict[str, J
     """Return the quarantines of items of a comparison by their IDs. Raises ServerError."""
     ids = {item["quarantine_id"] for item in items if item["quarantine_id"]}
     return {id_: server.get(f"/quarantines/{quote(id_, safe='')}") for id_ in sorted(ids)}
-
-
-def full_name(result: JsonObject) -> str:
-    """Return the name of a result with its suite and variant."""
-    variant = ", ".join(f"{name}: {value}" for name, value in result["variant"].items())
-    named = " > ".join(filter(None, (result["suite"], result["name"])))
-    return f"{named} [{variant}]" if variant else named
-
-
-def _describe_evidence(evidence: JsonObject, branch: str | None) -> str:
-    on_branch = f" on {branch}" if branch else ""
-    runs, failed, flaky = evidence["runs"], evidence["failed"], evidence["flaky"]
-    if not runs:
-        return f"not executed in the compared runs{on_branch}"
-    first = evidence["failing_since_run_id"]
-    if failed == runs:
-        return f"also failed in {_last(runs)}{on_branch}" + (f", since run {first}" if first else "")
-    if not (failed or flaky):
-        return f"passed in {_last(runs)}{on_branch}"
-    kinds = [f"failed in {failed}"] if failed else []
-    kinds += [f"was flaky in {flaky}"] if flaky else []
-    return f"{' and '.join(kinds)} of {_last(runs)}{on_branch}" + (f", failing since run {first}" if first else "")
-
-
-def _last(runs: int) -> str:
-    return "the last run" if runs == 1 else f"the last {runs} runs"
-
-
-def _describe_quarantine(quarantine: JsonObject) -> str:
-    parts = [f"quarantined until {quarantine['expires_at'][:10]}: {quarantine['reason']}"]
-    if quarantine["owner"]:
-        parts.append(f"owner {quarantine['owner']}")
-    if quarantine["ticket_url"]:
-        parts.append(quarantine["ticket_url"])
-    return ", ".join(parts)

@@ -7,13 +7,15 @@ from typing import Final
 import click
 
 from service.client.annotations import annotations
-from service.client.changes import ResultGroup, RunChanges, full_name, read_changes
+from service.client.changes import ResultGroup, RunChanges, read_changes
 from service.client.http import JsonObject, Server, ServerError, open_server
 from service.client.markdown import code_span, render_changes
-from service.client.receipts import list_receipts, report_warnings
+from service.client.receipts import list_receipts
 from service.client.runs import INCOMPLETE, await_complete_run, format_counts, run_path
 from service.client.terminal import append_to_github_file, ignore_closed_stdout, print_message, printable_line
+from service.domain.evidence import full_name
 from service.domain.gates import describe_rule
+from service.domain.receipts import report_warnings
 
 PASSED: Final = 0
 BLOCKED: Final = 1

@@ -8,8 +8,9 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from service.client.changes import ResultGroup, RunChanges, full_name
+from service.client.changes import ResultGroup, RunChanges
 from service.client.runs import format_counts
+from service.domain.evidence import full_name
 from service.domain.failures import to_line
 
 _BACKTICKS: Final = re.compile(r"`+")

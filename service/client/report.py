@@ -14,8 +14,8 @@ from urllib.parse import quote
 import click
 
 from service.client.http import ClientError, Server, open_server, read_json
-from service.client.receipts import is_unfinished
 from service.client.terminal import Progress, append_to_github_file, print_message, printable_line, show_progress
+from service.domain.receipts import is_unfinished
 from service.domain.report_formats import media_type_of
 
 STORED: Final = 0

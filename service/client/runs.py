@@ -7,8 +7,9 @@ from urllib.parse import quote
 import click
 
 from service.client.http import JsonObject, Server, ServerError
-from service.client.receipts import describe_missing, is_unfinished, list_receipts
+from service.client.receipts import list_receipts
 from service.client.terminal import print_message, printable_line
+from service.domain.receipts import describe_missing, is_unfinished
 
 INCOMPLETE: Final = 2  # the exit code of a command that needs a complete run
 

@@ -4,8 +4,9 @@ from typing import Final
 
 from service.client.changes import read_quarantines
 from service.client.http import JsonObject, Server
-from service.client.receipts import list_receipts, report_warnings
+from service.client.receipts import list_receipts
 from service.client.runs import run_path
+from service.domain.receipts import report_warnings
 from service.mcp.arguments import ExplainRunArguments, FindRunsArguments
 from service.mcp.documents import shorten, untrusted
 from service.mcp.pages import PageOfRows, read_page

@@ -17,39 +17,29 @@ from service.api.http.uploads import check_content_length, content_encoding, saf
 from service.api.server.resources import RESOURCES
 from service.contracts.queries import PageQuery
 from service.contracts.reports import ArtifactQuery
-from service.domain.cursors import CursorCodec, Cursors, pack_bigint, unpack_bigint
-from service.domain.errors import InvalidRequest, NotFound, UnsupportedMediaType
-from service.domain.ids import CaseKey, RunKey, artifact_id, parse_artifact_id
+from service.domain.errors import InvalidRequest, UnsupportedMediaType
+from service.domain.ids import CaseKey, RunKey, artifact_id
 from service.domain.keys import Caller
 from service.domain.texts import MAX_TEXT
-from service.store import artifacts
 from service.store.postgres.database import Connection, as_organization
 from service.store.queries import artifacts as read_artifacts
-from service.store.queries.artifacts import ArtifactPosition
+from service.usecases.lists.list_artifacts import find_file
+from service.usecases.lists.list_artifacts import list_artifacts as read_list
 from service.usecases.reports.accept_report import UploadPart
 from service.usecases.reports.store_artifact import NewArtifact, receive_artifact, record_artifact
 
 _LINK_LIFETIME: Final = timedelta(minutes=5)
-_CODEC: Final = CursorCodec[ArtifactPosition](
-    lambda position: bytes([position.run_level]) + pack_bigint(position.artifact_key),
-    lambda data: ArtifactPosition(data[:1] == b"\1", unpack_bigint(data[1:])),
-)
 _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 async def list_artifacts(request: web.Request) -> web.Response:
     """List the artifacts of a result and of its run."""
     query = parse_query(request, PageQuery)
-    caller, key = get_caller(request), result_key(request)
-    cursors = Cursors(_CODEC, "artifacts", caller.org_id, {"result": request.match_info["id"]})
-    after = cursors.read(query.starting_after)
-    resources = request.app[RESOURCES]
-    async with as_organization(resources.pool, caller.org_id) as connection:
-        await _require_result(request, connection, caller, key)
-        page = await read_artifacts.list_page(
-            connection, caller.org_id, key, after, query.limit, resources.settings.link_base
-        )
-    return reply_page(page.data, cursors.write(page.next))
+    caller, key, resources = get_caller(request), result_key(request), request.app[RESOURCES]
+    page = await read_list(resources.pool, caller, key, query, resources.settings.link_base)
+    if page is None:
+        raise result_not_found(request)
+    return reply_page(*page)
 
 
 async def upload_artifact(request: web.Request) -> web.Response:
@@ -82,13 +72,7 @@ async def upload_artifact(request: web.Request) -> web.Response:
 async def download_artifact(request: web.Request) -> web.StreamResponse:
     """Return the file of an artifact, or a redirect to it in object storage."""
     caller, resources = get_caller(request), request.app[RESOURCES]
-    address = parse_artifact_id(request.match_info["id"])
-    found = None
-    if address is not None:
-        async with as_organization(resources.pool, caller.org_id) as connection:
-            found = await artifacts.find_one(connection, caller.org_id, address, caller.project_id)
-    if found is None or found.path is None or found.size is None:
-        raise NotFound(f"artifact {request.match_info['id'][:100]!r} not found, or its file wasn't uploaded")
+    found = await find_file(resources.pool, caller, request.match_info["id"])
     # A presigned URL always refers to a complete object.
     can_redirect = resources.settings.artifacts_redirect and found.byte_offset is None
     if can_redirect and (url := await resources.storage.presign(found.path, _LINK_LIFETIME)):

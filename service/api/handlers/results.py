@@ -1,8 +1,5 @@
 """Handlers for results: the list and one result."""
 
-from typing import Final
-from uuid import UUID
-
 from aiohttp import web
 
 from service.api.http.authentication import get_caller
@@ -10,17 +7,12 @@ from service.api.http.parsing import parse_query
 from service.api.http.responses import reply_page, reply_with_etag
 from service.api.server.resources import RESOURCES
 from service.contracts.queries import PageQuery, ResultQuery
-from service.domain.cursors import CursorCodec, Cursors, pack_bigint, unpack_bigint
 from service.domain.errors import NotFound
-from service.domain.filters import Position, ResultFilter, restrict_to_project
+from service.domain.filters import ResultFilter, restrict_to_project
 from service.domain.ids import CaseKey, RunKey, parse_result_id
 from service.store.postgres.database import as_organization
 from service.store.queries import results as read_results
-
-_CODEC: Final = CursorCodec[Position](
-    lambda position: position.run_key.bytes + pack_bigint(position.case_key),
-    lambda data: Position(RunKey(UUID(bytes=data[:16])), CaseKey(unpack_bigint(data[16:]))),
-)
+from service.usecases.lists.list_results import list_results as read_list
 
 
 async def list_results(request: web.Request) -> web.Response:
@@ -32,13 +24,7 @@ async def list_results(request: web.Request) -> web.Response:
 
 async def reply_results(request: web.Request, filter_: ResultFilter, page: PageQuery) -> web.Response:
     """Respond with the page of results for this filter and cursor."""
-    org_id = get_caller(request).org_id
-    async with as_organization(request.app[RESOURCES].list_pool, org_id) as connection:
-        revision = await read_results.check_sortable(connection, org_id, filter_)
-        cursors = Cursors(_CODEC, "results", org_id, {**filter_.set_fields(), "revision": revision})
-        after = cursors.read(page.starting_after)
-        found = await read_results.list_page(connection, org_id, filter_, after, page.limit)
-    return reply_page(found.data, cursors.write(found.next))
+    return reply_page(*await read_list(request.app[RESOURCES].list_pool, get_caller(request).org_id, filter_, page))
 
 
 async def get_result(request: web.Request) -> web.Response:

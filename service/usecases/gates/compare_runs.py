@@ -3,9 +3,12 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import groupby, islice
 from typing import NamedTuple
 
 from service.domain.comparison import (
+    LIST_START,
+    LISTED_CHANGES,
     MAX_COMPARED_RESULTS,
     MAX_SEARCHED_CASES,
     ORDER,
@@ -108,11 +111,37 @@ async def list_changes(
     connection: Connection, org_id: OrgId, comparison: Comparison, listed: ListedChanges
 ) -> ChangePage:
     """Return a page of the list. All statements must read the snapshot of the comparison."""
-    results = [
+    failing = [
         failure
         for failure in comparison.failures
         if failure.change in listed.changes and failure.position > listed.after
-    ][: listed.limit + 1]
+    ]
+    return await _list_page(connection, org_id, comparison, listed, failing[: listed.limit + 1])
+
+
+async def list_first_changes(
+    connection: Connection, org_id: OrgId, comparison: Comparison, per_change: int
+) -> ChangePage:
+    """Return the first failing results of each change, and then the first ones that are fixed, added, or removed.
+
+    All statements must read the snapshot of the comparison.
+    """
+    groups = groupby(comparison.failures, lambda failure: failure.change)
+    failing = [failure for _, group in groups for failure in islice(group, per_change)]
+    others = [change for change in OTHER_CHANGES if change in LISTED_CHANGES]
+    listed = ListedChanges(others, LIST_START, len(failing) + per_change * len(others))
+    return await _list_page(connection, org_id, comparison, listed, failing)
+
+
+async def _list_page(
+    connection: Connection,
+    org_id: OrgId,
+    comparison: Comparison,
+    listed: ListedChanges,
+    failing: Sequence[ComparedResult],
+) -> ChangePage:
+    """Return a page with these failing results, followed by those that aren't failing."""
+    results = list(failing)
     counts: Mapping[Change, int | None] = dict.fromkeys(OTHER_CHANGES)
     if not _is_too_large(comparison):
         counts, others = await _merge(connection, org_id, comparison, listed, listed.limit + 1 - len(results))

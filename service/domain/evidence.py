@@ -1,0 +1,58 @@
+"""The comparison of a run in words, for the command line, comments, and the console.
+
+This module runs on Python 3.10 without third-party packages because the client uses it.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+_COMMIT: Final = 10  # digits of a commit that are shown
+
+
+def full_name(result: Mapping[str, Any]) -> str:
+    """Return the name of a result with its suite and variant."""
+    variant = ", ".join(f"{name}: {value}" for name, value in result["variant"].items())
+    named = " > ".join(filter(None, (result["suite"], result["name"])))
+    return f"{named} [{variant}]" if variant else named
+
+
+def describe_baseline(baseline: Mapping[str, Any] | None) -> str:
+    """Return which run a run was compared with. None means that there is no such run."""
+    if baseline is None:
+        return "not compared: there is no earlier complete run on the base branch"
+    parts = [f"compared with run {baseline['run_id']}"]
+    if baseline["branch"]:
+        parts.append(f"on {baseline['branch']}")
+    if baseline["commit_sha"]:
+        parts.append(f"at commit {baseline['commit_sha'][:_COMMIT]}")
+    return " ".join(parts)
+
+
+def describe_evidence(evidence: Mapping[str, Any], branch: str | None) -> str:
+    """Return the results of a case in the compared runs, which are on this branch."""
+    on_branch = f" on {branch}" if branch else ""
+    runs, failed, flaky = evidence["runs"], evidence["failed"], evidence["flaky"]
+    if not runs:
+        return f"not executed in the compared runs{on_branch}"
+    first = evidence["failing_since_run_id"]
+    if failed == runs:
+        return f"also failed in {_last(runs)}{on_branch}" + (f", since run {first}" if first else "")
+    if not (failed or flaky):
+        return f"passed in {_last(runs)}{on_branch}"
+    kinds = [f"failed in {failed}"] if failed else []
+    kinds += [f"was flaky in {flaky}"] if flaky else []
+    return f"{' and '.join(kinds)} of {_last(runs)}{on_branch}" + (f", failing since run {first}" if first else "")
+
+
+def describe_quarantine(quarantine: Mapping[str, Any]) -> str:
+    """Return why and until when a quarantine excuses failures."""
+    parts = [f"quarantined until {quarantine['expires_at'][:10]}: {quarantine['reason']}"]
+    if quarantine["owner"]:
+        parts.append(f"owner {quarantine['owner']}")
+    if quarantine["ticket_url"]:
+        parts.append(quarantine["ticket_url"])
+    return ", ".join(parts)
+
+
+def _last(runs: int) -> str:
+    return "the last run" if runs == 1 else f"the last {runs} runs"

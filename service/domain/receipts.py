@@ -1,0 +1,62 @@
+"""Receipts in words: reports that aren't processed, that were rejected, or that replaced results.
+
+This module runs on Python 3.10 without third-party packages because the client uses it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+_MAX_LISTED: Final = 3  # reports, and reasons of one report
+_UNFINISHED: Final = ("queued", "processing")
+
+
+def is_unfinished(receipt: Mapping[str, Any]) -> bool:
+    """Return whether the report isn't processed yet."""
+    return receipt["status"] in _UNFINISHED
+
+
+def describe_missing(receipts: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return which rejected reports no later report has replaced, or None.
+
+    A later report of the same shard and variant replaces a rejected one. The report of another job doesn't.
+    """
+    newest = {_part(receipt): receipt for receipt in sorted(receipts, key=_upload_order)}
+    missing = [receipt for receipt in newest.values() if receipt["status"] == "rejected"]
+    if not missing:
+        return None
+    listed = "; ".join(map(_describe_rejected, missing[:_MAX_LISTED]))
+    more = f"; and {len(missing) - _MAX_LISTED} more" if len(missing) > _MAX_LISTED else ""
+    return f"a report was rejected, and no later report of the same shard and variant was accepted: {listed}{more}"
+
+
+def report_warnings(receipts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield what the reports of the run can hide."""
+    if rejected := [receipt["id"] for receipt in receipts if receipt["status"] == "rejected"]:
+        yield f"reports of this run were rejected, so results can be missing: {', '.join(rejected)}"
+    if replaced := sum(receipt["replaced_failing"] for receipt in receipts):
+        yield (
+            f"later reports of this run replaced failing results: {replaced}. If several jobs run the same tests, use"
+            " --variant or --shard"
+        )
+
+
+def describe_part(receipt: Mapping[str, Any]) -> str:
+    """Return the shard and the variant of a report."""
+    shard = [f"shard {receipt['shard']}"] if receipt.get("shard") else []
+    variant = [f"{name}:{value}" for name, value in (receipt.get("variant") or {}).items()]
+    return ", ".join(shard + variant) or "no shard or variant"
+
+
+def _part(receipt: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return the shard and the variant of a report in a comparable form. Older servers don't return them."""
+    return receipt.get("shard"), *sorted((receipt.get("variant") or {}).items())
+
+
+def _upload_order(receipt: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the time of the last upload first. A receipt that was rejected is reused with its ID."""
+    return receipt["received_at"], receipt["id"]
+
+
+def _describe_rejected(receipt: Mapping[str, Any]) -> str:
+    reasons = ", ".join(problem["reason"] for problem in receipt["problems"][:_MAX_LISTED])
+    return f"{receipt['id']} ({describe_part(receipt)}): {reasons}"

@@ -1,0 +1,106 @@
+"""The comparison of a run as objects of the API: a page of the changes, or the first results of each change."""
+
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from service.contracts.comparison import ComparisonQuery
+from service.contracts.events import rfc3339
+from service.domain.comparison import LIST_START, BaselineChoice, ComparedResult, ListPosition
+from service.domain.cursors import CursorCodec, Cursors, pack_bigint, unpack_bigint
+from service.domain.errors import InvalidRequest
+from service.domain.ids import CaseKey, OrgId
+from service.domain.statuses import STATUS_NAMES
+from service.store.postgres.database import Pool, as_organization
+from service.store.postgres.transactions import reading_snapshot
+from service.store.queries.runs import RunSelector
+from service.usecases.gates import compare_runs
+from service.usecases.gates.compare_runs import ChangePage, Comparison, ListedChanges
+
+_DIGEST_BYTES: Final = 8
+
+
+class _ComparisonCursor(NamedTuple):
+    """A position in the list, and the digest of the runs and quarantines that the list depends on."""
+
+    position: ListPosition
+    digest: bytes
+
+
+def _unpack(data: bytes) -> _ComparisonCursor:
+    if len(data) <= 1 + _DIGEST_BYTES:
+        raise ValueError(data)
+    position = ListPosition(data[0], CaseKey(unpack_bigint(data[1:-_DIGEST_BYTES])))
+    return _ComparisonCursor(position, data[-_DIGEST_BYTES:])
+
+
+_CODEC: Final = CursorCodec[_ComparisonCursor](
+    lambda cursor: bytes([cursor.position.order]) + pack_bigint(cursor.position.case_key) + cursor.digest, _unpack
+)
+
+
+class ComparisonPage(NamedTuple):
+    """The results with their changes, the other fields of the comparison, and the cursor of the next page."""
+
+    items: list[dict[str, Any]]
+    summary: dict[str, Any]
+    next_cursor: str | None
+
+
+async def list_comparison(pool: Pool, org_id: OrgId, selector: RunSelector, query: ComparisonQuery) -> ComparisonPage:
+    """Compare a run with its baseline, and return a page of the changes.
+
+    Raises NotFound, InvalidRequest, and Gone like `compare_run`, and InvalidRequest for a cursor of another list, or if
+    the comparison has changed since the previous page.
+    """
+    filters = {"run_id": selector.run_id, "baseline": query.baseline, "changes": query.changes}
+    cursors = Cursors(_CODEC, "comparison", org_id, filters)
+    after = cursors.read(query.starting_after)
+    async with as_organization(pool, org_id) as connection, reading_snapshot(connection):
+        comparison = await compare_runs.compare_run(connection, org_id, selector, query.choice)
+        digest = comparison.digest()[:_DIGEST_BYTES]
+        if after is not None and after.digest != digest:
+            raise InvalidRequest("starting_after: the comparison has changed, start again", "starting_after")
+        listed = ListedChanges(query.changes, after.position if after else LIST_START, query.limit)
+        page = await compare_runs.list_changes(connection, org_id, comparison, listed)
+    last = _ComparisonCursor(page.results[-1].position, digest) if page.has_more else None
+    return ComparisonPage(_items(page), _summarize(comparison, page), cursors.write(last))
+
+
+async def find_first_changes(pool: Pool, org_id: OrgId, selector: RunSelector, per_change: int) -> ComparisonPage:
+    """Compare a run with its baseline, and return the first results of each change. Raises NotFound and Gone."""
+    async with as_organization(pool, org_id) as connection, reading_snapshot(connection):
+        comparison = await compare_runs.compare_run(connection, org_id, selector, BaselineChoice())
+        page = await compare_runs.list_first_changes(connection, org_id, comparison, per_change)
+    return ComparisonPage(_items(page), _summarize(comparison, page), None)
+
+
+def _summarize(comparison: Comparison, page: ChangePage) -> dict[str, Any]:
+    run, baseline = comparison.run, comparison.baseline
+    return {
+        "run_id": run.run_id,
+        "revision": run.revision,
+        "baseline": baseline and {
+            "run_id": baseline.run_id,
+            "branch": baseline.branch,
+            "commit_sha": baseline.commit_sha,
+            "completed_at": rfc3339(baseline.completed_at),
+            "revision": baseline.revision,
+        },
+        "counts": {**comparison.failing_counts, **page.other_counts},
+        "truncated": comparison.truncated,
+    }  # fmt: skip
+
+
+def _items(page: ChangePage) -> list[dict[str, Any]]:
+    return [_item(item, result) for item, result in zip(page.items, page.results, strict=True)]
+
+
+def _item(item: str, result: ComparedResult) -> dict[str, Any]:
+    return {
+        **orjson.loads(item),
+        "change": result.change,
+        "baseline_status": result.baseline_status and STATUS_NAMES[result.baseline_status],
+        "quarantine_id": result.quarantine_id,
+        "evidence": result.evidence and result.evidence._asdict(),
+    }
