@@ -96,6 +96,8 @@ def test_web_addresses_are_links(url: str) -> None:
         "\x01javascript:alert(1)",
         "data:text/html,<script>alert(1)</script>",
         "vbscript:msgbox(1)",
+        "javascript://example.com/%0aalert(1)",
+        "ftp://example.com/",
         "file:///etc/passwd",
         "//example.com/",
         "/local",
