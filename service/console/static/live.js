@@ -13,6 +13,10 @@
   let isLoading = false;
   let loadedAt = Date.now();
   let isInterrupted = false;
+  const state = main.querySelector("[data-live-state]");
+  // The HTML of each part before times.js changes its times, to find the parts that have changed.
+  const received = new Map();
+  for (const part of main.querySelectorAll("[data-live-part]")) received.set(part.id, part.innerHTML);
 
   function connect() {
     if (source || document.hidden) return;
@@ -21,9 +25,11 @@
     source.addEventListener("open", () => {
       if (isInterrupted) schedule(); // changes during the interruption were not reported
       isInterrupted = false;
+      showState(true);
     });
     source.addEventListener("error", () => {
       isInterrupted = true;
+      showState(false);
       if (source && source.readyState === EventSource.CLOSED) {
         disconnect();
         schedule(); // if the session has ended, this opens the sign-in page
@@ -35,6 +41,11 @@
   function disconnect() {
     if (source) source.close();
     source = null;
+    showState(false);
+  }
+
+  function showState(isLive) {
+    if (state) state.hidden = !isLive;
   }
 
   function schedule() {
@@ -69,7 +80,9 @@
   function replaceParts(page) {
     for (const part of main.querySelectorAll("[data-live-part]")) {
       const loaded = page.getElementById(part.id);
-      if (loaded && loaded.innerHTML !== part.innerHTML) replace(part, document.adoptNode(loaded));
+      if (!loaded || loaded.innerHTML === received.get(part.id)) continue;
+      received.set(part.id, loaded.innerHTML);
+      replace(part, document.adoptNode(loaded));
     }
   }
 

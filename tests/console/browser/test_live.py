@@ -74,3 +74,15 @@ async def test_interrupted_stream_is_opened_again(live_page: Page, api: Api) -> 
     await streams.wait(opened=1)
     await publish(api, "later-run")
     await expect(live_page.get_by_text("later-run").first).to_be_visible()
+
+
+async def test_part_without_changes_is_not_replaced(live_page: Page, api: Api) -> None:
+    await publish(api, "first-run", branch="main")
+    await open_live(live_page, f"{RUNS}?branch=main")
+    await expect(live_page.locator("[data-live-state]")).to_be_visible()
+    await live_page.evaluate("document.querySelector('#runs').isOriginal = true")
+    async with live_page.expect_response(lambda response: "branch=main" in response.url):
+        await publish(api, "other-run", branch="other")
+    assert await live_page.evaluate("document.querySelector('#runs').isOriginal")
+    await publish(api, "second-run", branch="main")
+    await expect(live_page.get_by_text("second-run").first).to_be_visible()
