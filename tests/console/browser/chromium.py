@@ -44,9 +44,17 @@ async def running_chromium(path: str) -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def new_context(
-    browser: Browser, base_url: str, setting: Setting = WIDE, state: StorageState | None = None
+    browser: Browser,
+    base_url: str,
+    setting: Setting = WIDE,
+    state: StorageState | None = None,
+    *,
+    bypass_csp: bool = False,
 ) -> AsyncIterator[BrowserContext]:
-    """Open a context with its own cookies, initially those of `state`, and its own cache."""
+    """Open a context with its own cookies, initially those of `state`, and its own cache.
+
+    With `bypass_csp`, the browser ignores the Content-Security-Policy of pages.
+    """
     context = await browser.new_context(
         base_url=base_url,
         viewport={"width": setting.width, "height": 800},
@@ -55,6 +63,7 @@ async def new_context(
         timezone_id="America/New_York",
         reduced_motion="reduce",
         storage_state=state,
+        bypass_csp=bypass_csp,
     )
     context.set_default_timeout(TIMEOUT_MS)
     try:

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable
 from typing import Final, NamedTuple
+from urllib.parse import urlencode
 
 from tests.console.browser.demo_site import DemoSite
 
 
 class PageCase(NamedTuple):
-    """A page, and the path of an example with data."""
+    """A page, and the path of an example with data. Most pages show texts of producers, such as the name of a run."""
 
     name: str
     path: Callable[[DemoSite], str]
+    shows_producer_texts: bool = True
 
     def __str__(self) -> str:
         return self.name
@@ -18,4 +20,8 @@ class PageCase(NamedTuple):
 
 PAGES: Final = (
     PageCase("runs", lambda site: "/console/runs"),
-)  # fmt: skip
+    PageCase(
+        "runs-filtered",
+        lambda site: f"/console/runs?{urlencode({'project_id': site.project_id, 'branch': site.failing['branch']})}",
+    ),
+)
