@@ -20,7 +20,7 @@ LABEL: Final = {"data": "demo"}
 CANCELED_RUN: Final = 6
 
 _FIRST_BUILD: Final = 200
-_RUN_INTERVAL: Final = timedelta(minutes=231)  # 30 runs in 4.8 days
+_RUN_INTERVAL: Final = timedelta(hours=11, minutes=7)  # 30 runs in 13.4 days
 _NEWEST_MAIN_AGE: Final = timedelta(minutes=26)
 _OTHER_AGES: Final = {PULL_REQUEST_RUN: timedelta(minutes=11), INCOMPLETE_RUN: timedelta(minutes=2)}
 _SLOWER_SINCE: Final = 16  # the run since which one case becomes slower
@@ -81,7 +81,7 @@ def _other_fields(number: int) -> RunIn:
 
 def _age(number: int) -> timedelta:
     """Return the time since the completion of a run."""
-    jitter = timedelta(minutes=40 * _fraction("age", number))
+    jitter = timedelta(hours=3 * _fraction("age", number))
     return _OTHER_AGES.get(number) or _NEWEST_MAIN_AGE + jitter + (MAIN_RUNS - number) * _RUN_INTERVAL
 
 
