@@ -1,11 +1,12 @@
 """Every page of the console in a real browser, in each setting: accessibility, layout, keyboard, and size."""
 
 import pytest
-from playwright.async_api import Page
+from playwright.async_api import Browser, BrowserContext, Page
 
-from tests.console.browser.chromium import SETTINGS, Setting
+from tests.console.browser.chromium import SETTINGS, Setting, new_context
 from tests.console.browser.demo_site import DemoSite
 from tests.console.browser.page_checks import (
+    PageProblems,
     Transfer,
     check_accessibility,
     check_keyboard,
@@ -13,7 +14,9 @@ from tests.console.browser.page_checks import (
     check_outline,
 )
 from tests.console.browser.pages import PAGES, PageCase
+from tests.console.browser.sign_in import SIGN_IN
 
+NOT_FOUND = "/console/nothing"
 MAX_FIRST_VIEW_BYTES = 100_000
 
 
@@ -23,12 +26,16 @@ def setting(request: pytest.FixtureRequest) -> Setting:
     return chosen
 
 
-@pytest.mark.parametrize("case", PAGES, ids=str)
-async def test_page_is_accessible_and_fits_the_window(page: Page, site: DemoSite, case: PageCase) -> None:
-    await page.goto(case.path(site))
+async def check_presentation(page: Page) -> None:
     await check_outline(page)
     await check_layout(page)
     await check_accessibility(page)
+
+
+@pytest.mark.parametrize("case", PAGES, ids=str)
+async def test_page_is_accessible_and_fits_the_window(page: Page, site: DemoSite, case: PageCase) -> None:
+    await page.goto(case.path(site))
+    await check_presentation(page)
 
 
 @pytest.mark.parametrize("setting", [SETTINGS[0], SETTINGS[2]], ids=str)
@@ -44,3 +51,25 @@ async def test_first_view_is_small(page: Page, site: DemoSite, case: PageCase) -
     transfer = await Transfer.measure(page)
     await page.goto(case.path(site))
     assert 0 < transfer.bytes < MAX_FIRST_VIEW_BYTES
+
+
+async def test_sign_in_page_is_accessible_and_fits_the_window(
+    browser: Browser, site: DemoSite, setting: Setting
+) -> None:
+    async with new_context(browser, site.origin, setting) as context:
+        page = await context.new_page()
+        problems = await PageProblems.collect(page, site.origin)
+        await page.goto(SIGN_IN)
+        await check_presentation(page)
+        await check_keyboard(page)
+        problems.check()
+
+
+async def test_error_page_is_accessible_and_fits_the_window(context: BrowserContext, site: DemoSite) -> None:
+    page = await context.new_page()
+    problems = await PageProblems.collect(page, site.origin)
+    with problems.expected("404"):
+        await page.goto(NOT_FOUND)
+    await check_presentation(page)
+    await check_keyboard(page)
+    problems.check()
