@@ -51,6 +51,7 @@ USES = {
     "code": (LAYOUT, "{{ m.code(text, failure=true, tall=true, label=text) }}"),
     "tabs": (LAYOUT, "{{ m.tabs([{'href': '#a', 'text': text, 'count': 1}], '#a', text) }}"),
     "page_links": (LAYOUT, "{{ m.page_links('?a', '?b', text, text) }}"),
+    "crumbs": (LAYOUT, "{{ m.crumbs([('/console/runs', text)]) }}"),
     "panel": (LAYOUT, "{% call m.panel(text, 1, id='a') %}{{ text }}{% endcall %}"),
     "token_field": (FORMS, "{{ m.token_field(text) }}"),
     "text_field": (FORMS, "{{ m.text_field('a', text, text, problem=text, placeholder=text) }}"),
