@@ -7,8 +7,11 @@ from service.client.http import JsonObject, Server, ServerError
 _PAGE: Final = 1_000
 
 
-def list_receipts(server: Server, run_id: str) -> list[JsonObject]:
-    """Return all receipts of the run, newest first. A key that can't read receipts finds none."""
+def list_receipts(server: Server, run_id: str, *, required: bool = False) -> list[JsonObject]:
+    """Return all receipts of the run, newest first. Raises ServerError.
+
+    A key that can't read receipts finds none, unless they are required.
+    """
     receipts: list[JsonObject] = []
     params = {"run_id": run_id, "limit": str(_PAGE)}
     try:
@@ -19,6 +22,6 @@ def list_receipts(server: Server, run_id: str) -> list[JsonObject]:
                 return receipts
             params["starting_after"] = page["next_cursor"]
     except ServerError as error:
-        if error.code != "forbidden":
+        if required or error.code != "forbidden":
             raise
         return []

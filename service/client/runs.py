@@ -59,7 +59,7 @@ def _wait(server: Server, run_id: str, timeout_s: float, *, completes: bool) -> 
         run = _get_run(server, run_id, 0 if is_first or completes else min(_MAX_WAIT_S, int(remaining_s))) or run
         if run and run["complete"] and not completes:
             return _AwaitedRun(run)
-        receipts = list_receipts(server, run_id)
+        receipts = list_receipts(server, run_id, required=completes)
         if missing := describe_missing(receipts):
             return _AwaitedRun(run, f"lacks results: {missing}. Send an accepted report of this shard and variant")
         cause = ""

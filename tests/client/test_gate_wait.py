@@ -7,7 +7,7 @@ import pytest
 
 from service.client import receipts
 from service.client.gate import BLOCKED, PASSED
-from service.client.http import open_server
+from service.client.http import ServerError, open_server
 from service.client.receipts import list_receipts
 from service.client.runs import INCOMPLETE
 from service.settings import Settings
@@ -149,6 +149,14 @@ async def test_all_pages_of_receipts_are_checked(
         with open_server(url(reports.api), reports.api.key) as server:
             listed = await asyncio.to_thread(list_receipts, server, "run_1")
         assert [receipt["id"] for receipt in listed] == rejected[::-1]
+
+
+async def test_gate_of_a_pipeline_needs_a_key_that_can_read_receipts(api: Api) -> None:
+    await api.store.ingest(run_event())
+    viewer = (await api.make_key("viewer")).key
+    assert await run_gate(url(api), viewer, "run_1", {}, 1) == PASSED
+    with pytest.raises(ServerError, match="reports:create"):
+        await run_gate(url(api), viewer, "run_1", {}, 1, completes=True)
 
 
 async def test_gate_with_a_key_that_cannot_read_receipts_waits(api: Api) -> None:
