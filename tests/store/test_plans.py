@@ -129,12 +129,14 @@ async def test_failure_groups_read_ranges_of_indexes(connection: Any) -> None:
                 assert any(re.fullmatch(pattern, found) for found in indexes), (mode, name)
 
 
-async def test_statistics_about_runs_read_one_range_of_an_index(connection: Any) -> None:
+async def test_statistics_about_runs_read_ranges_of_one_index(connection: Any) -> None:
+    """The second scan, which reads only the index, checks whether the range has more runs."""
     for mode in MODES:
         for statement in stats():
             scans = [node for node in await explain(connection, statement, mode) if "Relation Name" in node]
             index = "runs_by_project" if "driver_project" in statement.name else "runs_pkey"
-            assert [(node["Relation Name"], node["Index Name"]) for node in scans] == [("runs", index)], mode
+            assert [(node["Relation Name"], node["Index Name"]) for node in scans] == [("runs", index)] * 2, mode
+            assert [node["Node Type"] for node in scans].count("Index Only Scan") == 1, mode
 
 
 async def test_rankings_read_ranges_of_indexes(connection: Any) -> None:

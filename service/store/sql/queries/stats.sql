@@ -1,52 +1,67 @@
 -- Statistics about runs, as fragments (see results.sql).
 
--- name: stats  (of the newest {max_runs} runs in the range; {run_budget} is one more, which shows that the range has more)
-WITH examined AS MATERIALIZED (
-    SELECT r.run_key, {grouping} AS name, r.status, r.passed, r.failed, r.error, r.skipped, r.canceled, r.flaky,
-           r.duration_ms, r.completed_at
-    FROM (
+-- name: stats  (of the newest {max_runs} runs in the range)
+WITH {grouped_runs}, buckets AS MATERIALIZED (
+    SELECT start, group_no, count(*) AS runs, count(*) FILTER (WHERE status IN ('f', 'e')) AS failed_runs,
+           sum(passed) AS passed, sum(failed) AS failed, sum(error) AS error, sum(skipped) AS skipped,
+           sum(canceled) AS canceled, sum(flaky) AS flaky, min(completed_at) AS first_completed_at,
+           array_agg(duration_ms) AS durations, count(duration_ms) AS known_durations  -- unknown durations are the last ones
+    FROM (  -- one sort of all durations is faster than percentile_disc(), which sorts those of each bucket
+        -- 0001-01-01 is a Monday: FIRST_MONDAY_MS in service/domain/stats.py
+        SELECT date_bin(:length::interval, completed_at, timestamptz '0001-01-01 00:00:00Z') AS start, grouped.*
+        FROM grouped ORDER BY start, group_no, duration_ms
+    ) sorted
+    GROUP BY start, group_no
+), starts AS MATERIALIZED (
+    SELECT start, '{"start":"' || rfc3339(start) || '","group":' AS item_start FROM buckets GROUP BY start
+), items AS (  -- row_to_json takes twice as long
+    SELECT b.start, b.group_no,
+           starts.item_start || names.group_name || ',"runs":' || b.runs || ',"failed_runs":' || b.failed_runs
+           || ',"passed":' || b.passed || ',"failed":' || b.failed || ',"error":' || b.error || ',"skipped":' || b.skipped
+           || ',"canceled":' || b.canceled || ',"flaky":' || b.flaky
+           || ',"pass_rate":' || coalesce((b.passed::float8 / nullif(b.passed + b.failed + b.error, 0))::text, 'null')
+           || ',"duration_p50_ms":' || coalesce(b.durations[(b.known_durations + 1) / 2]::text, 'null')
+           || ',"duration_p95_ms":' || coalesce(b.durations[(19 * b.known_durations + 19) / 20]::text, 'null') || '}' AS item
+    FROM buckets b JOIN starts USING (start) JOIN names USING (group_no)
+)
+SELECT coalesce((SELECT string_agg(item, ',' ORDER BY start, group_no) FROM items), '') AS items,
+       (SELECT min(first_completed_at) FROM buckets HAVING sum(runs) = {max_runs} AND EXISTS (
+            SELECT 1 FROM runs
+            WHERE org_id = :org_id AND {driver} AND run_key BETWEEN :first_key AND :before_run
+            ORDER BY run_key DESC OFFSET {max_runs})) AS read_from
+
+-- name: read_columns
+r.status, r.passed, r.failed, r.error, r.skipped, r.canceled, r.flaky, r.duration_ms, r.completed_at
+
+-- name: ungrouped_runs
+grouped AS (
+    SELECT 1 AS group_no, {read_columns} FROM (
         {candidates}
     ) r
-), newest AS (
-    SELECT * FROM examined LIMIT {max_runs}
+), names AS (
+    SELECT 1 AS group_no, 'null' AS group_name
+)
+
+-- name: runs_of_groups  (`group_no` is in the order of the names; the groups that have the fewest runs are the last one together)
+newest AS MATERIALIZED (
+    SELECT {grouping} AS name, {read_columns} FROM (
+        {candidates}
+    ) r
 ), ranked AS (
     SELECT name, row_number() OVER (ORDER BY count(*) DESC, name COLLATE "C") AS rank, count(*) OVER () AS group_count
     FROM newest GROUP BY name
-), groups AS MATERIALIZED (  -- group_no 0: the groups that have the fewest runs, together
-    SELECT name, CASE WHEN group_count <= {max_groups} OR rank < {max_groups} THEN rank ELSE 0 END AS group_no FROM ranked
-), buckets AS (
-    -- 0001-01-01 is a Monday: FIRST_MONDAY_MS in service/domain/stats.py
-    SELECT date_bin(:length::interval, completed_at, timestamptz '0001-01-01 00:00:00Z') AS start, group_no,
-           count(*) AS runs, count(*) FILTER (WHERE status IN ('f', 'e')) AS failed_runs, sum(passed) AS passed,
-           sum(failed) AS failed, sum(error) AS error, sum(skipped) AS skipped, sum(canceled) AS canceled,
-           sum(flaky) AS flaky, percentile_disc('{0.5,0.95}'::float8[]) WITHIN GROUP (ORDER BY duration_ms) AS durations
-    FROM newest JOIN groups USING (name)
-    GROUP BY start, group_no
-), items AS (
-    SELECT b.start, g.name, row_to_json(item) AS item
-    FROM buckets b LEFT JOIN groups g ON g.group_no = b.group_no AND g.group_no > 0
-    CROSS JOIN LATERAL (
-        SELECT rfc3339(b.start) AS start, {group_name} AS group, b.runs, b.failed_runs, b.passed, b.failed, b.error,
-               b.skipped, b.canceled, b.flaky,
-               b.passed::float8 / nullif(b.passed + b.failed + b.error, 0) AS pass_rate,
-               b.durations[1] AS duration_p50_ms, b.durations[2] AS duration_p95_ms
-    ) item
+), numbered AS MATERIALIZED (
+    SELECT name, CASE WHEN is_listed THEN row_number() OVER (ORDER BY is_listed DESC, name COLLATE "C") ELSE {max_groups} END AS group_no
+    FROM (SELECT name, group_count <= {max_groups} OR rank < {max_groups} AS is_listed FROM ranked) ranked
+), names AS MATERIALIZED (
+    SELECT group_no, CASE WHEN count(*) = 1 THEN to_json(min(name))::text ELSE 'null' END AS group_name
+    FROM numbered GROUP BY group_no
+), grouped AS (
+    SELECT numbered.group_no, newest.* FROM newest JOIN numbered USING (name)
 )
-SELECT '[' || coalesce((SELECT string_agg(item::text, ',' ORDER BY start, name COLLATE "C" NULLS LAST) FROM items), '') || ']' AS data,
-       (SELECT last_run.completed_at FROM (SELECT completed_at FROM examined OFFSET {max_runs} - 1 LIMIT 1) last_run
-        WHERE EXISTS (SELECT 1 FROM examined OFFSET {max_runs})) AS read_from
-
--- name: grouping_none
-''
 
 -- name: grouping_branch
 coalesce(r.branch, '')
 
 -- name: grouping_environment
 coalesce(r.environment, '')
-
--- name: group_none
-null
-
--- name: group_named
-g.name
