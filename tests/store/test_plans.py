@@ -36,6 +36,12 @@ DRIVERS = [
     (ResultFilter(flaky=True), "result_details_2026_03_org_id_run_key_case_key_idx"),
     (ResultFilter(run_id="r", suite="s"), "cases_by_suite"),
     (ResultFilter(statuses=("e", "f")), "result_details_2026_03_org_id_status_run_key_case_key_idx"),
+    (ResultFilter(statuses=("f",), min_duration_ms=5), "result_details_2026_03_org_id_status_run_key_case_key_idx"),
+    (
+        ResultFilter(project_id="p", statuses=("f",), min_duration_ms=5),
+        "result_details_2026_03_org_id_status_run_key_case_key_idx",
+    ),
+    (ResultFilter(flaky=True, min_duration_ms=5), "result_details_2026_03_org_id_run_key_case_key_idx"),
     (ResultFilter(case_key=CaseKey(1), statuses=("f",)), "result_details_2026_03_org_id_case_key_run_key_idx"),
     (ResultFilter(fingerprint=Fingerprint(7)), "result_details_2026_03_org_id_fingerprint_run_key_idx"),
     (ResultFilter(fingerprint=Fingerprint(7), branch="b"), "result_details_2026_03_org_id_fingerprint_run_key_idx"),
@@ -57,11 +63,11 @@ VALUES: dict[str, object] = {
 }  # fmt: skip
 
 
-async def explain(connection: Any, statement: Statement, mode: str) -> Any:
+async def explain(connection: Any, statement: Statement, mode: str, options: str = "") -> Any:
     await connection.execute(f"SET plan_cache_mode = {mode}")
     await connection.execute(f"PREPARE explained AS {statement.text}")
     arguments = ", ".join(literal(VALUES[name]) for name in statement.names)
-    plan = orjson.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE explained ({arguments})"))
+    plan = orjson.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON{options}) EXECUTE explained ({arguments})"))
     await connection.execute("DEALLOCATE explained")
     return plan_nodes(plan[0]["Plan"])
 
@@ -94,6 +100,15 @@ async def test_the_best_index_drives_the_list(connection: Any) -> None:
                 connection, read_results.page_statement(filter_, by_commit=bool(filter_.commit_sha)), mode
             )
             assert index in {node.get("Index Name") for node in nodes}, (mode, filter_)
+
+
+async def test_results_of_runs_that_do_not_match_are_not_read(connection: Any) -> None:
+    """No run of the project has the branch, so only the runs of the environment are read."""
+    for filter_ in (ResultFilter(environment="e"), ResultFilter(environment="e", statuses=("f",))):
+        for mode in MODES:
+            nodes = await explain(connection, read_results.page_statement(filter_), mode, ", ANALYZE")
+            assert max(node["Actual Rows"] for node in nodes) > 500, mode
+            assert max(node["Actual Loops"] for node in nodes) == 1, mode
 
 
 async def test_comparison_reads_ranges_of_indexes(connection: Any) -> None:

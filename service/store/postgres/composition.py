@@ -15,11 +15,16 @@ import asyncpg
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import fragments
 
-# The scan budget of one page: the maximum number of runs or details, and of results. The probe budget applies instead
-# if each row needs its own lookup.
-RUN_BUDGET: Final = 2_000
-PROBE_BUDGET: Final = 500
-ROW_BUDGET: Final = 20_000
+# The scan budget of one page: the maximum number of runs or details, and of results. The other budgets apply instead if
+# each row needs a lookup of its run or case, or a probe of the results or details, which are partitioned.
+RUN_BUDGET: Final = 1_000
+ROW_BUDGET: Final = 4_000
+LOOKUP_BUDGET: Final = 500
+PROBE_BUDGET: Final = 200
+
+# The maximum number of runs and results that a request without further pages reads.
+MAX_READ_RUNS: Final = 2_000
+MAX_READ_ROWS: Final = 20_000
 
 # A page ends after the item with which it reaches this size. The client continues with the cursor.
 MAX_PAGE_BYTES: Final = 4 * 2**20

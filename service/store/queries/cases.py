@@ -7,14 +7,14 @@ from service.domain.filters import ResultFilter
 from service.domain.ids import CaseKey, OrgId
 from service.domain.rankings import MAX_FILTERED_CASES, Ranking
 from service.store.postgres import composition
-from service.store.postgres.composition import ROW_BUDGET, RUN_BUDGET, Statement, compose
+from service.store.postgres.composition import MAX_READ_ROWS, MAX_READ_RUNS, Statement, compose
 from service.store.postgres.database import Connection
 from service.store.queries.filter_values import filter_values
 
 # The number of newest runs of the project in which a case is looked up. If it occurs in few of them, its statistics
 # cover fewer runs than the client requested.
 _WINDOW_IN_LISTS: Final = 200
-_WINDOW_ALONE: Final = RUN_BUDGET
+_WINDOW_ALONE: Final = MAX_READ_RUNS
 
 
 class CasePosition(NamedTuple):
@@ -44,7 +44,7 @@ class RankedCases(NamedTuple):
 class RankingBudgets(NamedTuple):
     """The maximum number of rows to read, and of ranked cases to compare with the filters."""
 
-    rows: int = ROW_BUDGET
+    rows: int = MAX_READ_ROWS
     cases: int = MAX_FILTERED_CASES
 
 
@@ -111,7 +111,7 @@ async def list_ranked(
     budgets: RankingBudgets = _BUDGETS,
 ) -> RankedCases:
     """Return the cases of a project with the most failing or flaky results in its newest `runs` runs, or with the
-    longest durations in its newest complete run.
+    longest durations in its newest complete run with executed results.
 
     The filter has a project, and a branch, suite, words, or variants. The statistics cover the ranked runs.
     """
@@ -127,7 +127,7 @@ def ranked_statement(filter_: ResultFilter, ranking: Ranking, budgets: RankingBu
         "ranked_cases",
         **chosen._asdict(),
         ranked_driver="driver_project" if filter_.branch is None else "driver_project_and_branch",
-        run_budget=RUN_BUDGET,
+        run_budget=MAX_READ_RUNS,
         row_budget=budgets.rows,
         case_budget=budgets.cases,
         ranked_limit="ranked_limit_of_filters" if filters_cases else "ranked_limit_of_page",

@@ -4,14 +4,14 @@ from typing import Final, NamedTuple
 
 from service.domain.filters import ResultFilter
 from service.domain.ids import Fingerprint, OrgId
-from service.store.postgres.composition import Statement, compose
+from service.store.postgres.composition import MAX_READ_ROWS, MAX_READ_RUNS, Statement, compose
 from service.store.postgres.database import Connection
 from service.store.queries.filter_values import filter_values
-from service.store.queries.results import BUDGETS, Budgets
+from service.store.queries.results import Budgets
 
 # Each failing result takes 2 µs, because the fingerprint is read from the table and the results are sorted.
-_OF_PROJECT: Final = Budgets(rows=5_000)
-_OF_RUN: Final = BUDGETS
+_OF_PROJECT: Final = Budgets(MAX_READ_RUNS, 5_000)
+_OF_RUN: Final = Budgets(MAX_READ_RUNS, MAX_READ_ROWS)
 
 
 class RankedGroups(NamedTuple):

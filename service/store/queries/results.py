@@ -7,20 +7,30 @@ from service.domain.errors import InvalidRequest
 from service.domain.filters import Position, ResultFilter
 from service.domain.ids import CaseKey, OrgId, RunKey
 from service.store.postgres import composition
-from service.store.postgres.composition import PROBE_BUDGET, ROW_BUDGET, RUN_BUDGET, Statement, compose
+from service.store.postgres.composition import (
+    LOOKUP_BUDGET,
+    MAX_READ_ROWS,
+    PROBE_BUDGET,
+    ROW_BUDGET,
+    RUN_BUDGET,
+    Statement,
+    compose,
+)
 from service.store.postgres.database import Connection
 from service.store.queries.candidate_runs import candidate_runs, find_commits
 from service.store.queries.filter_values import filter_values
 
 _UNLIMITED: Final = 2**31 - 1
-_PROBES: Final = (
-    "rows_of_fingerprint",
-    "rows_of_case",
-    "rows_of_case_id",
-    "rows_of_suite",
-    "rows_with_cases",
-)  # one or two lookups per candidate
-_READ_FACTS: Final = {"all_rows_any", "rows_any", "rows_of_case"}  # the candidates have all columns of the result
+_BUDGETS_OF_ROWS: Final = {
+    "rows_with_cases": LOOKUP_BUDGET,
+    "rows_of_fingerprint": PROBE_BUDGET,
+    "rows_of_case": PROBE_BUDGET,
+    "rows_of_case_id": PROBE_BUDGET,
+    "rows_of_suite": PROBE_BUDGET,
+    "rows_with_durations": PROBE_BUDGET,
+}
+# The candidates have all columns of the result.
+_READ_FACTS: Final = {"all_rows_any", "rows_any", "rows_of_duration", "rows_of_case"}
 
 
 class ResultPage(NamedTuple):
@@ -77,9 +87,9 @@ async def check_sortable(
     rows = await compose("sortable_run").fetch_rows(connection, filter_values(org_id, filter_, None))
     if not rows:
         return None
-    if rows[0]["results"] > ROW_BUDGET:
+    if rows[0]["results"] > MAX_READ_ROWS:
         size = rows[0]["results"]
-        raise InvalidRequest(f"{param}: sorts at most {ROW_BUDGET} results, but the run has {size}", param)
+        raise InvalidRequest(f"{param}: sorts at most {MAX_READ_ROWS} results, but the run has {size}", param)
     revision: int = rows[0]["revision"]
     return revision
 
@@ -104,26 +114,51 @@ def page_statement(filter_: ResultFilter, budgets: Budgets = BUDGETS, *, by_comm
     if filter_.sort is not None:
         return _sorted_statement(filter_, filter_.sort)
     if filter_.fingerprint is not None and filter_.run_id is None:
-        return _compose(_of_probes(budgets), examined="results_of_fingerprint")
-    of_failures = filter_.excludes_passed and _rows_have_details(filter_)
+        checks = _failure_checks(filter_)
+        budget = PROBE_BUDGET if checks else LOOKUP_BUDGET
+        return _compose(_at_most(budgets, budget), examined="results_of_fingerprint", **checks)
+    of_failures = filter_.excludes_passed and filter_.min_duration_ms is None
     if of_failures and filter_.case_key is not None and filter_.run_id is None:
-        return _compose(budgets, examined="rows_not_passed_of_case")
-    if not (filter_.filters_runs or filter_.selects_case):
-        return _compose(budgets, examined=f"all_{_rows(filter_)}")
+        return _compose(_at_most(budgets, LOOKUP_BUDGET), examined="rows_not_passed_of_case")
+    if filter_.filters_runs or filter_.selects_case:
+        return _statement_of_runs(filter_, budgets, by_commit=by_commit)
     rows = _rows(filter_)
-    if rows in _PROBES:
-        budgets = _of_probes(budgets)
-    choices = candidate_runs(filter_, by_commit=by_commit) | {"rows": rows}
+    if rows == "rows_with_durations":
+        budgets = _at_most(budgets, PROBE_BUDGET)
+        return _compose(budgets, examined=f"all_{rows}", **_checks(f"all_{_rows_of_details(filter_)}", budgets))
+    return _compose(budgets, examined=f"all_{rows}")
+
+
+def _statement_of_runs(filter_: ResultFilter, budgets: Budgets, *, by_commit: bool) -> Statement:
+    """Return the statement that reads the rows of each run."""
+    rows = _rows(filter_)
+    if rows in _BUDGETS_OF_ROWS:
+        budgets = _at_most(budgets, _BUDGETS_OF_ROWS[rows])
+    elif rows == "rows_any" and filter_.min_duration_ms is not None:
+        rows, budgets = "rows_of_duration", budgets._replace(runs=min(budgets.runs, PROBE_BUDGET))
+    checks: dict[str, str | int] = {**_failure_checks(filter_)}
     if rows == "rows_with_cases":
-        # Not every checked row matches, so the number of rows of a page doesn't limit them.
-        return _compose(
-            budgets, examined="rows_of_runs", checked_rows=_rows_of_statuses(filter_), page_rows=budgets.rows, **choices
-        )
-    return _compose(budgets, examined="rows_of_runs", **choices)
+        checks = _checks(_rows_of_statuses(filter_), budgets)
+    elif rows == "rows_with_durations":
+        checks = _checks(_rows_of_details(filter_), budgets)
+    runs = candidate_runs(filter_, by_commit=by_commit)
+    return _compose(budgets, examined="rows_of_runs", **checks, **runs, rows=rows)
 
 
-def _of_probes(budgets: Budgets) -> Budgets:
-    return Budgets(min(budgets.runs, PROBE_BUDGET), min(budgets.rows, PROBE_BUDGET))
+def _at_most(budgets: Budgets, limit: int) -> Budgets:
+    return Budgets(min(budgets.runs, limit), min(budgets.rows, limit))
+
+
+def _checks(checked_rows: str, budgets: Budgets) -> dict[str, str | int]:
+    """Return the fragments for rows of which not every one matches, so the size of a page doesn't limit them."""
+    return {"checked_rows": checked_rows, "page_rows": budgets.rows}
+
+
+def _failure_checks(filter_: ResultFilter) -> dict[str, str]:
+    """Return the fragments that check a failure of a group if its details don't contain everything to compare."""
+    if filter_.fingerprint is None or replace(filter_, fingerprint=None).is_countable:
+        return {}
+    return {"failure_matches": "failure_and_case_match", "checked_failure": "checked_failure_and_case"}
 
 
 def _sorted_statement(filter_: ResultFilter, sort: str) -> Statement:
@@ -136,6 +171,7 @@ def _sorted_statement(filter_: ResultFilter, sort: str) -> Statement:
         examined="sorted_rows",
         rows=rows,
         checked_rows=_rows_of_statuses(filter_),
+        **_failure_checks(filter_),
         found_value=found,
         candidate_value="value_of_examined_duration" if is_examined else found,
         row_budget=_UNLIMITED,
@@ -166,18 +202,25 @@ def _rows(filter_: ResultFilter) -> str:
         return "rows_of_case_id"
     if filter_.suite is not None:
         return "rows_of_suite"
-    return "rows_with_cases" if filter_.variants or filter_.words else _rows_of_statuses(filter_)
+    if filter_.variants or filter_.words:
+        return "rows_with_cases"
+    if filter_.min_duration_ms is not None and filter_.sort is None and _has_details(filter_):
+        return "rows_with_durations"
+    return _rows_of_statuses(filter_)
 
 
 def _rows_of_statuses(filter_: ResultFilter) -> str:
-    if not _rows_have_details(filter_):
-        return "rows_any"
+    """Choose the rows that contain everything that the filters of statuses, flaky, and durations compare."""
+    return _rows_of_details(filter_) if _has_details(filter_) and filter_.min_duration_ms is None else "rows_any"
+
+
+def _rows_of_details(filter_: ResultFilter) -> str:
     return "rows_flaky" if filter_.flaky else "rows_not_passed"
 
 
-def _rows_have_details(filter_: ResultFilter) -> bool:
-    """Return whether the details of results contain all rows that match and all values that the filter compares."""
-    return (filter_.excludes_passed or filter_.flaky is True) and filter_.min_duration_ms is None
+def _has_details(filter_: ResultFilter) -> bool:
+    """Return whether all results that match have details."""
+    return filter_.excludes_passed or filter_.flaky is True
 
 
 async def _resolve_case(connection: Connection, org_id: OrgId, filter_: ResultFilter) -> ResultFilter | None:

@@ -34,7 +34,7 @@ SELECT row_to_json(item)::text FROM (
         AND ($7::text IS NULL OR r.branch = $7)
         AND ($8::text IS NULL OR starts_with(r.commit_sha, $8))
         AND ($9::text IS NULL OR r.pull_request = $9)
-        AND ($10::text[] IS NULL OR r.labels @> ALL ($10::text[]::jsonb[]))
+        AND ($10::text[] IS NULL OR r.labels @> ALL ((SELECT $10::text[]::jsonb[])::jsonb[]))
          AND CASE WHEN $11::bool IS NULL THEN result_count(r, $12::text[])
               WHEN $11::bool THEN CASE WHEN 'p' = ANY ($12::text[]) THEN r.flaky ELSE 0 END ELSE result_count(r, $12::text[]) - CASE WHEN 'p' = ANY ($12::text[]) THEN r.flaky ELSE 0 END END > 0)
         AND ($13::text IS NULL OR r.run_id = $13::text)

@@ -23,7 +23,7 @@ FROM (
         AND ($9::text IS NULL OR r.branch = $9)
         AND ($10::text IS NULL OR starts_with(r.commit_sha, $10))
         AND ($11::text IS NULL OR r.pull_request = $11)
-        AND ($12::text[] IS NULL OR r.labels @> ALL ($12::text[]::jsonb[]))
+        AND ($12::text[] IS NULL OR r.labels @> ALL ((SELECT $12::text[]::jsonb[])::jsonb[]))
          AND CASE WHEN $2::bool IS NULL THEN result_count(r, $3::text[])
               WHEN $2::bool THEN CASE WHEN 'p' = ANY ($3::text[]) THEN r.flaky ELSE 0 END ELSE result_count(r, $3::text[]) - CASE WHEN 'p' = ANY ($3::text[]) THEN r.flaky ELSE 0 END END > 0)
         AND ($13::text IS NULL OR r.run_id = $13::text)

@@ -10,7 +10,7 @@ WITH examined AS MATERIALIZED (
     SELECT *, row_number() OVER () AS examined_no FROM (
         SELECT * FROM decisions
         WHERE org_id = $1 AND run_id = $2 AND decision_id < $3::text
-        ORDER BY decision_id DESC LIMIT 2000
+        ORDER BY decision_id DESC LIMIT 1000
     ) newest
 ), matching AS MATERIALIZED (
     SELECT *, row_number() OVER (ORDER BY decision_id DESC) AS row_no FROM examined d
@@ -24,4 +24,4 @@ SELECT '[' || coalesce((
            d.failures, d.waiver, rfc3339(d.created_at) AS created_at FROM matching d WHERE row_no <= $7::int) listed
        ), '') || ']' AS data,
        coalesce((SELECT min(decision_id) FROM matching WHERE row_no <= $7::int HAVING (SELECT count(*) FROM matching) > $7::int),
-                (SELECT decision_id FROM examined WHERE examined_no = 2000)) AS next;
+                (SELECT decision_id FROM examined WHERE examined_no = 1000)) AS next;

@@ -1,68 +1,48 @@
--- $1 org_id
--- $2 fingerprint
--- $3 before_run
--- $4 before_case
--- $5 first_key
--- $6 project_id
--- $7 environment
--- $8 branch
--- $9 commit_sha
--- $10 pull_request
--- $11 labels
--- $12 flaky
--- $13 statuses
--- $14 any_status
--- $15 min_duration_ms
--- $16 suite
--- $17 variants
--- $18 words
--- $19 case_key
--- $20 case_id
--- $21 page
+-- $1 statuses
+-- $2 org_id
+-- $3 fingerprint
+-- $4 before_run
+-- $5 before_case
+-- $6 first_key
+-- $7 project_id
+-- $8 environment
+-- $9 branch
+-- $10 commit_sha
+-- $11 pull_request
+-- $12 labels
+-- $13 flaky
+-- $14 page
 
 WITH examined AS MATERIALIZED (
     SELECT *, row_number() OVER () AS row_no FROM (
         SELECT * FROM (
-            SELECT failure.run_key, failure.case_key, coalesce(run.matches, false) AND coalesce(fact.matches AND test_case.matches, false) AS matches,
+            SELECT failure.run_key, failure.case_key, coalesce(run.matches, false) AND failure.status = ANY ($1::text[]::"char"[]) AS matches,
                    row_number() OVER () = 500 AS is_edge
             FROM (
-                SELECT d.run_key, d.case_key FROM result_details d
-                WHERE d.org_id = $1 AND d.fingerprint = $2 AND d.is_last_attempt AND d.status <> 'p'
-                  AND (d.run_key, d.case_key) < ($3, $4) AND d.run_key >= $5
+                SELECT d.run_key, d.case_key, d.status FROM result_details d
+                WHERE d.org_id = $2 AND d.fingerprint = $3 AND d.is_last_attempt AND d.status <> 'p'
+                  AND (d.run_key, d.case_key) < ($4, $5) AND d.run_key >= $6
                 ORDER BY d.run_key DESC, d.case_key DESC LIMIT 500
             ) failure
             LEFT JOIN LATERAL (
                 SELECT
-                    (($6::text IS NULL OR r.project_id = $6) AND ($7::text IS NULL OR r.environment = $7)
-                    AND ($8::text IS NULL OR r.branch = $8)
-                    AND ($9::text IS NULL OR starts_with(r.commit_sha, $9))
-                    AND ($10::text IS NULL OR r.pull_request = $10)
-                    AND ($11::text[] IS NULL OR r.labels @> ALL ($11::text[]::jsonb[]))
-                     AND CASE WHEN $12::bool IS NULL THEN result_count(r, $13::text[])
-                          WHEN $12::bool THEN CASE WHEN 'p' = ANY ($13::text[]) THEN r.flaky ELSE 0 END ELSE result_count(r, $13::text[]) - CASE WHEN 'p' = ANY ($13::text[]) THEN r.flaky ELSE 0 END END > 0) AS matches
+                    (($7::text IS NULL OR r.project_id = $7) AND ($8::text IS NULL OR r.environment = $8)
+                    AND ($9::text IS NULL OR r.branch = $9)
+                    AND ($10::text IS NULL OR starts_with(r.commit_sha, $10))
+                    AND ($11::text IS NULL OR r.pull_request = $11)
+                    AND ($12::text[] IS NULL OR r.labels @> ALL ((SELECT $12::text[]::jsonb[])::jsonb[]))
+                     AND CASE WHEN $13::bool IS NULL THEN result_count(r, $1::text[])
+                          WHEN $13::bool THEN CASE WHEN 'p' = ANY ($1::text[]) THEN r.flaky ELSE 0 END ELSE result_count(r, $1::text[]) - CASE WHEN 'p' = ANY ($1::text[]) THEN r.flaky ELSE 0 END END > 0) AS matches
                 FROM runs r
-                WHERE r.org_id = $1 AND r.run_key = failure.run_key LIMIT 1
+                WHERE r.org_id = $2 AND r.run_key = failure.run_key LIMIT 1
             ) run ON true
-            LEFT JOIN LATERAL (
-                SELECT ($14::bool OR r.status = ANY ($13::text[]::"char"[])) AND ($12::bool IS NULL OR r.flaky = $12::bool)
-                AND ($15::int IS NULL OR r.duration_ms >= $15::int) AS matches FROM results r
-                WHERE r.org_id = $1 AND r.run_key = failure.run_key AND r.case_key = failure.case_key LIMIT 1
-            ) fact ON true
-            LEFT JOIN LATERAL (
-                SELECT ($16::text IS NULL OR c.suite = $16::text)
-                AND ($17::text[] IS NULL OR c.variant @> ALL ($17::text[]::jsonb[]))
-                AND ($18::text[] IS NULL OR NOT EXISTS (
-                    SELECT 1 FROM unnest($18::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AND ($19::bigint IS NULL OR c.case_key = $19::bigint)
-                       AND ($20::text IS NULL OR c.case_id = $20::text) AS matches
-                FROM cases c
-                WHERE c.org_id = $1 AND c.case_key = failure.case_key LIMIT 1
-            ) test_case ON true
+            CROSS JOIN (SELECT) nothing_else
         ) examined
-        WHERE matches OR is_edge LIMIT $21::int + 1
+        WHERE matches OR is_edge LIMIT $14::int + 1
     ) examined
 ), page_end AS MATERIALIZED (
-    SELECT CASE WHEN count(*) FILTER (WHERE matches) > $21::int THEN $21::int ELSE count(*) END AS row_no,
-           count(*) > $21::int AS is_full
+    SELECT CASE WHEN count(*) FILTER (WHERE matches) > $14::int THEN $14::int ELSE count(*) END AS row_no,
+           count(*) > $14::int AS is_full
     FROM examined
 ), listed_keys AS (
     SELECT * FROM examined WHERE matches AND row_no <= (SELECT row_no FROM page_end)
@@ -73,7 +53,7 @@ listed_facts AS MATERIALIZED (
     SELECT key.row_no, key.run_key, fact.*
     FROM listed_keys key CROSS JOIN LATERAL (
         SELECT r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms FROM results r
-        WHERE r.org_id = $1 AND r.run_key = key.run_key AND r.case_key = key.case_key LIMIT 1
+        WHERE r.org_id = $2 AND r.run_key = key.run_key AND r.case_key = key.case_key LIMIT 1
     ) fact
 ), listed_runs AS MATERIALIZED (
     SELECT
@@ -83,13 +63,13 @@ listed_facts AS MATERIALIZED (
         || ',"environment":' || coalesce(to_json(r.environment)::text, 'null')
         || ',"branch":' || coalesce(to_json(r.branch)::text, 'null') || ',"case":"case_' AS run_part,
         ',"completed_at":"' || rfc3339(r.completed_at) || '","failure_summary":' AS time_part
-    FROM runs r WHERE r.org_id = $1 AND r.run_key = ANY (ARRAY(SELECT run_key FROM listed_facts))
+    FROM runs r WHERE r.org_id = $2 AND r.run_key = ANY (ARRAY(SELECT run_key FROM listed_facts))
 ), listed_cases AS MATERIALIZED (
     SELECT
         c.case_key, lpad(to_hex(c.case_key), 16, '0') AS hex,
         '","case_id":' || coalesce(to_json(c.case_id)::text, 'null') || ',"variant":' || c.variant || ',"suite":' || to_json(c.suite)
         || ',"name":' || to_json(c.name) || ',"file":' || coalesce(to_json(c.file) || ',"status":"', 'null,"status":"') AS case_part
-    FROM cases c WHERE c.org_id = $1 AND c.case_key = ANY (ARRAY(SELECT case_key FROM listed_facts))
+    FROM cases c WHERE c.org_id = $2 AND c.case_key = ANY (ARRAY(SELECT case_key FROM listed_facts))
 ), written_items AS MATERIALIZED (
     SELECT
         fact.row_no,
@@ -100,7 +80,7 @@ listed_facts AS MATERIALIZED (
         || ',"duration_ms":' || coalesce(known_duration(fact.duration_ms)::text, 'null')
         || ',"started_at":' || coalesce('"' || rfc3339(known_start(run.completed_at, fact.started_offset_ms)) || '"', 'null') || run.time_part || coalesce(CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
             SELECT to_json(detail.summary)::text FROM result_details detail
-            WHERE detail.org_id = $1 AND detail.run_key = fact.run_key AND detail.case_key = fact.case_key
+            WHERE detail.org_id = $2 AND detail.run_key = fact.run_key AND detail.case_key = fact.case_key
               AND (detail.is_last_attempt AND detail.status <> 'p' OR detail.flaky) LIMIT 1
         ) END, 'null') || '}' AS item
     FROM listed_facts fact

@@ -18,12 +18,12 @@ WITH examined AS MATERIALIZED (
         SELECT * FROM (
             SELECT detail.run_key, detail.case_key,
                    coalesce(run.matches, false) AND detail.status = ANY ($1::text[]::"char"[]) AS matches,
-                   row_number() OVER () = 2000 AS is_edge
+                   row_number() OVER () = 500 AS is_edge
             FROM (
                 SELECT d.run_key, d.case_key, d.status FROM result_details d
                 WHERE d.org_id = $2 AND d.case_key = $3 AND d.is_last_attempt AND d.status <> 'p'
                   AND (d.run_key, d.case_key) < ($4, $5) AND d.run_key >= $6
-                ORDER BY d.run_key DESC LIMIT 2000
+                ORDER BY d.run_key DESC LIMIT 500
             ) detail
             LEFT JOIN LATERAL (
                 SELECT
@@ -31,7 +31,7 @@ WITH examined AS MATERIALIZED (
                     AND ($9::text IS NULL OR r.branch = $9)
                     AND ($10::text IS NULL OR starts_with(r.commit_sha, $10))
                     AND ($11::text IS NULL OR r.pull_request = $11)
-                    AND ($12::text[] IS NULL OR r.labels @> ALL ($12::text[]::jsonb[]))
+                    AND ($12::text[] IS NULL OR r.labels @> ALL ((SELECT $12::text[]::jsonb[])::jsonb[]))
                      AND CASE WHEN $13::bool IS NULL THEN result_count(r, $1::text[])
                           WHEN $13::bool THEN CASE WHEN 'p' = ANY ($1::text[]) THEN r.flaky ELSE 0 END ELSE result_count(r, $1::text[]) - CASE WHEN 'p' = ANY ($1::text[]) THEN r.flaky ELSE 0 END END > 0) AS matches
                 FROM runs r

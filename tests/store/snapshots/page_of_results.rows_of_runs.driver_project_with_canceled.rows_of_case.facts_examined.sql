@@ -18,7 +18,7 @@
 WITH examined AS MATERIALIZED (
     SELECT *, row_number() OVER () AS row_no FROM (
         SELECT * FROM (
-            SELECT run.run_key, candidate.*, run.row_no = 500 OR row_number() OVER () = 500 AS is_edge
+            SELECT run.run_key, candidate.*, run.row_no = 200 OR row_number() OVER () = 200 AS is_edge
             FROM (
                 SELECT
                     r.run_key, r.project_id, row_number() OVER () AS row_no,
@@ -26,16 +26,16 @@ WITH examined AS MATERIALIZED (
                     AND ($3::text IS NULL OR r.branch = $3)
                     AND ($4::text IS NULL OR starts_with(r.commit_sha, $4))
                     AND ($5::text IS NULL OR r.pull_request = $5)
-                    AND ($6::text[] IS NULL OR r.labels @> ALL ($6::text[]::jsonb[]))
+                    AND ($6::text[] IS NULL OR r.labels @> ALL ((SELECT $6::text[]::jsonb[])::jsonb[]))
                      AND CASE WHEN $7::bool IS NULL THEN result_count(r, $8::text[])
                           WHEN $7::bool THEN CASE WHEN 'p' = ANY ($8::text[]) THEN r.flaky ELSE 0 END ELSE result_count(r, $8::text[]) - CASE WHEN 'p' = ANY ($8::text[]) THEN r.flaky ELSE 0 END END > 0) AS matches
                 FROM (
                     SELECT * FROM runs
                     WHERE org_id = $9 AND project_id = $1 AND canceled > 0 AND run_key BETWEEN $10 AND $11
-                    ORDER BY run_key DESC LIMIT 500
+                    ORDER BY run_key DESC LIMIT 200
                 ) r
             ) run
-            LEFT JOIN LATERAL (  -- OFFSET 0: a run that doesn't match costs nothing; a condition would be checked per partition
+            LEFT JOIN LATERAL (  -- OFFSET 0: the rows of the last run within the budget are read only if it matches
                 SELECT candidate.*
                 FROM (SELECT run.run_key, run.project_id WHERE run.matches OFFSET 0) run CROSS JOIN LATERAL (
                     SELECT r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms, ($12::bool OR r.status = ANY ($8::text[]::"char"[])) AND ($7::bool IS NULL OR r.flaky = $7::bool)
@@ -46,7 +46,8 @@ WITH examined AS MATERIALIZED (
                     LIMIT 1
                 ) candidate
             ) candidate ON true
-            LIMIT 500
+            WHERE run.matches OR run.row_no = 200
+            LIMIT 200
         ) examined
         WHERE matches OR is_edge LIMIT $16::int + 1
     ) examined

@@ -16,7 +16,7 @@
 WITH examined AS MATERIALIZED (
     SELECT *, row_number() OVER () AS row_no FROM (
         SELECT * FROM (
-            SELECT run.run_key, candidate.*, run.row_no = 2000 OR row_number() OVER () = 20000 AS is_edge
+            SELECT run.run_key, candidate.*, run.row_no = 1000 OR row_number() OVER () = 4000 AS is_edge
             FROM (
                 SELECT
                     r.run_key, r.project_id, row_number() OVER () AS row_no,
@@ -24,16 +24,16 @@ WITH examined AS MATERIALIZED (
                     AND ($3::text IS NULL OR r.branch = $3)
                     AND ($4::text IS NULL OR starts_with(r.commit_sha, $4))
                     AND ($5::text IS NULL OR r.pull_request = $5)
-                    AND ($6::text[] IS NULL OR r.labels @> ALL ($6::text[]::jsonb[]))
+                    AND ($6::text[] IS NULL OR r.labels @> ALL ((SELECT $6::text[]::jsonb[])::jsonb[]))
                      AND CASE WHEN $7::bool IS NULL THEN result_count(r, $8::text[])
                           WHEN $7::bool THEN CASE WHEN 'p' = ANY ($8::text[]) THEN r.flaky ELSE 0 END ELSE result_count(r, $8::text[]) - CASE WHEN 'p' = ANY ($8::text[]) THEN r.flaky ELSE 0 END END > 0) AS matches
                 FROM (
                     SELECT * FROM runs
                     WHERE org_id = $9 AND run_id = $10 AND run_key BETWEEN $11 AND $12
-                    ORDER BY run_key DESC LIMIT 2000
+                    ORDER BY run_key DESC LIMIT 1000
                 ) r
             ) run
-            LEFT JOIN LATERAL (  -- OFFSET 0: a run that doesn't match costs nothing; a condition would be checked per partition
+            LEFT JOIN LATERAL (  -- OFFSET 0: the rows of the last run within the budget are read only if it matches
                 SELECT candidate.*
                 FROM (SELECT run.run_key, run.project_id WHERE run.matches OFFSET 0) run CROSS JOIN LATERAL (
                     SELECT candidate.case_key, true AS matches
@@ -47,7 +47,8 @@ WITH examined AS MATERIALIZED (
                     ORDER BY candidate.case_key DESC LIMIT $14::int + 1
                 ) candidate
             ) candidate ON true
-            LIMIT 20000
+            WHERE run.matches OR run.row_no = 1000
+            LIMIT 4000
         ) examined
         WHERE matches OR is_edge LIMIT $14::int + 1
     ) examined

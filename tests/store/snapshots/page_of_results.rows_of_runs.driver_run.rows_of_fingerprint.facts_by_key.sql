@@ -12,19 +12,12 @@
 -- $12 before_run
 -- $13 fingerprint
 -- $14 before_case
--- $15 any_status
--- $16 min_duration_ms
--- $17 suite
--- $18 variants
--- $19 words
--- $20 case_key
--- $21 case_id
--- $22 page
+-- $15 page
 
 WITH examined AS MATERIALIZED (
     SELECT *, row_number() OVER () AS row_no FROM (
         SELECT * FROM (
-            SELECT run.run_key, candidate.*, run.row_no = 500 OR row_number() OVER () = 500 AS is_edge
+            SELECT run.run_key, candidate.*, run.row_no = 200 OR row_number() OVER () = 200 AS is_edge
             FROM (
                 SELECT
                     r.run_key, r.project_id, row_number() OVER () AS row_no,
@@ -32,52 +25,40 @@ WITH examined AS MATERIALIZED (
                     AND ($3::text IS NULL OR r.branch = $3)
                     AND ($4::text IS NULL OR starts_with(r.commit_sha, $4))
                     AND ($5::text IS NULL OR r.pull_request = $5)
-                    AND ($6::text[] IS NULL OR r.labels @> ALL ($6::text[]::jsonb[]))
+                    AND ($6::text[] IS NULL OR r.labels @> ALL ((SELECT $6::text[]::jsonb[])::jsonb[]))
                      AND CASE WHEN $7::bool IS NULL THEN result_count(r, $8::text[])
                           WHEN $7::bool THEN CASE WHEN 'p' = ANY ($8::text[]) THEN r.flaky ELSE 0 END ELSE result_count(r, $8::text[]) - CASE WHEN 'p' = ANY ($8::text[]) THEN r.flaky ELSE 0 END END > 0) AS matches
                 FROM (
                     SELECT * FROM runs
                     WHERE org_id = $9 AND run_id = $10 AND run_key BETWEEN $11 AND $12
-                    ORDER BY run_key DESC LIMIT 500
+                    ORDER BY run_key DESC LIMIT 200
                 ) r
             ) run
-            LEFT JOIN LATERAL (  -- OFFSET 0: a run that doesn't match costs nothing; a condition would be checked per partition
+            LEFT JOIN LATERAL (  -- OFFSET 0: the rows of the last run within the budget are read only if it matches
                 SELECT candidate.*
                 FROM (SELECT run.run_key, run.project_id WHERE run.matches OFFSET 0) run CROSS JOIN LATERAL (
-                    SELECT failure.case_key, coalesce(fact.matches AND test_case.matches, false) AS matches
+                    SELECT failure.case_key, failure.status = ANY ($8::text[]::"char"[]) AS matches
                     FROM (
                         SELECT * FROM (
-                            SELECT d.run_key, d.case_key FROM result_details d
+                            SELECT d.run_key, d.case_key, d.status FROM result_details d
                             WHERE d.org_id = $9 AND d.fingerprint = $13 AND d.is_last_attempt AND d.status <> 'p'
                               AND d.run_key = run.run_key
                             OFFSET 0
                         ) failure
                         WHERE (run_key, case_key) < ($12, $14)
-                        ORDER BY case_key DESC LIMIT 500
+                        ORDER BY case_key DESC LIMIT 200
                     ) failure
-                    LEFT JOIN LATERAL (
-                        SELECT ($15::bool OR r.status = ANY ($8::text[]::"char"[])) AND ($7::bool IS NULL OR r.flaky = $7::bool)
-                        AND ($16::int IS NULL OR r.duration_ms >= $16::int) AS matches FROM results r
-                        WHERE r.org_id = $9 AND r.run_key = failure.run_key AND r.case_key = failure.case_key LIMIT 1
-                    ) fact ON true
-                    LEFT JOIN LATERAL (
-                        SELECT ($17::text IS NULL OR c.suite = $17::text)
-                        AND ($18::text[] IS NULL OR c.variant @> ALL ($18::text[]::jsonb[]))
-                        AND ($19::text[] IS NULL OR NOT EXISTS (
-                            SELECT 1 FROM unnest($19::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AND ($20::bigint IS NULL OR c.case_key = $20::bigint)
-                               AND ($21::text IS NULL OR c.case_id = $21::text) AS matches
-                        FROM cases c
-                        WHERE c.org_id = $9 AND c.case_key = failure.case_key LIMIT 1
-                    ) test_case ON true
+                    CROSS JOIN (SELECT) nothing_else
                 ) candidate
             ) candidate ON true
-            LIMIT 500
+            WHERE run.matches OR run.row_no = 200
+            LIMIT 200
         ) examined
-        WHERE matches OR is_edge LIMIT $22::int + 1
+        WHERE matches OR is_edge LIMIT $15::int + 1
     ) examined
 ), page_end AS MATERIALIZED (
-    SELECT CASE WHEN count(*) FILTER (WHERE matches) > $22::int THEN $22::int ELSE count(*) END AS row_no,
-           count(*) > $22::int AS is_full
+    SELECT CASE WHEN count(*) FILTER (WHERE matches) > $15::int THEN $15::int ELSE count(*) END AS row_no,
+           count(*) > $15::int AS is_full
     FROM examined
 ), listed_keys AS (
     SELECT * FROM examined WHERE matches AND row_no <= (SELECT row_no FROM page_end)

@@ -27,7 +27,7 @@ WITH examined AS MATERIALIZED (
                     AND ($3::text IS NULL OR r.branch = $3)
                     AND ($4::text IS NULL OR starts_with(r.commit_sha, $4))
                     AND ($5::text IS NULL OR r.pull_request = $5)
-                    AND ($6::text[] IS NULL OR r.labels @> ALL ($6::text[]::jsonb[]))
+                    AND ($6::text[] IS NULL OR r.labels @> ALL ((SELECT $6::text[]::jsonb[])::jsonb[]))
                      AND CASE WHEN $7::bool IS NULL THEN result_count(r, $8::text[])
                           WHEN $7::bool THEN CASE WHEN 'p' = ANY ($8::text[]) THEN r.flaky ELSE 0 END ELSE result_count(r, $8::text[]) - CASE WHEN 'p' = ANY ($8::text[]) THEN r.flaky ELSE 0 END END > 0) AS matches
                 FROM (
@@ -36,7 +36,7 @@ WITH examined AS MATERIALIZED (
                     ORDER BY run_key DESC LIMIT 500
                 ) r
             ) run
-            LEFT JOIN LATERAL (  -- OFFSET 0: a run that doesn't match costs nothing; a condition would be checked per partition
+            LEFT JOIN LATERAL (  -- OFFSET 0: the rows of the last run within the budget are read only if it matches
                 SELECT candidate.*
                 FROM (SELECT run.run_key, run.project_id WHERE run.matches OFFSET 0) run CROSS JOIN LATERAL (
                     SELECT candidate.case_key, coalesce(c.matches, false) AS matches
@@ -60,6 +60,7 @@ WITH examined AS MATERIALIZED (
                     ) c ON true
                 ) candidate
             ) candidate ON true
+            WHERE run.matches OR run.row_no = 500
             LIMIT 500
         ) examined
         WHERE matches OR is_edge LIMIT $17::int + 1

@@ -15,18 +15,18 @@ WITH examined AS MATERIALIZED (
     SELECT run_key, matches, is_edge
     FROM (
         SELECT
-            r.run_key, row_number() OVER () = 2000 AS is_edge,
+            r.run_key, row_number() OVER () = 1000 AS is_edge,
             ($1::text IS NULL OR r.project_id = $1) AND ($2::text IS NULL OR r.environment = $2)
             AND ($3::text IS NULL OR r.branch = $3)
             AND ($4::text IS NULL OR starts_with(r.commit_sha, $4))
             AND ($5::text IS NULL OR r.pull_request = $5)
-            AND ($6::text[] IS NULL OR r.labels @> ALL ($6::text[]::jsonb[]))
+            AND ($6::text[] IS NULL OR r.labels @> ALL ((SELECT $6::text[]::jsonb[])::jsonb[]))
             AND r.status = ANY ($7::text[]::"char"[])
             AND ($8::bool IS NULL OR (r.flaky > 0) = $8::bool) AS matches
         FROM (
             SELECT * FROM runs
             WHERE org_id = $9 AND true AND run_key BETWEEN $10 AND $11
-            ORDER BY run_key DESC LIMIT 2000
+            ORDER BY run_key DESC LIMIT 1000
         ) r
     ) examined
     WHERE matches OR is_edge LIMIT $12::int + 1

@@ -133,12 +133,13 @@ FROM (
         {candidates}
     ) r
 ) run
-LEFT JOIN LATERAL (  -- OFFSET 0: a run that doesn't match costs nothing; a condition would be checked per partition
+LEFT JOIN LATERAL (  -- OFFSET 0: the rows of the last run within the budget are read only if it matches
     SELECT candidate.*
     FROM (SELECT run.run_key, run.project_id WHERE run.matches OFFSET 0) run CROSS JOIN LATERAL (
         {rows}
     ) candidate
 ) candidate ON true
+WHERE run.matches OR run.row_no = {run_budget}
 LIMIT {row_budget}
 
 -- name: run_matches  (whether a run matches the filters of runs and has results with the statuses)
@@ -163,6 +164,9 @@ WHERE r.org_id = :org_id AND r.run_key = run.run_key
   AND (r.run_key, r.case_key) < (:before_run, :before_case)
 ORDER BY r.case_key DESC LIMIT {row_budget}
 
+-- name: rows_of_duration  (probes each run, because it might have no long result)
+{rows_any}
+
 -- name: rows_not_passed  (from the smaller table, because a run might have one failure among 20,000 results)
 SELECT candidate.case_key, true AS matches
 FROM unnest(:statuses::text[]::"char"[]) AS selected (status)
@@ -177,6 +181,16 @@ ORDER BY candidate.case_key DESC LIMIT {page_rows}
 -- name: page_rows
 :page::int + 1
 
+-- name: rows_with_durations  (looks up the result of each row that {checked_rows} returns, because it has the total duration)
+SELECT candidate.case_key, coalesce(r.matches, false) AS matches
+FROM (
+    {checked_rows}
+) candidate
+LEFT JOIN LATERAL (
+    SELECT {row_filters} AS matches FROM results r
+    WHERE r.org_id = :org_id AND r.run_key = run.run_key AND r.case_key = candidate.case_key LIMIT 1
+) r ON true
+
 -- name: rows_flaky  (from the index of the failing attempts of flaky results)
 SELECT d.case_key, true AS matches
 FROM result_details d
@@ -188,7 +202,7 @@ ORDER BY d.case_key DESC LIMIT {page_rows}
 SELECT failure.case_key, {failure_matches} AS matches
 FROM (
     SELECT * FROM (
-        SELECT d.run_key, d.case_key FROM result_details d
+        SELECT d.run_key, d.case_key, d.status FROM result_details d
         WHERE d.org_id = :org_id AND d.fingerprint = :fingerprint AND d.is_last_attempt AND d.status <> 'p'
           AND d.run_key = run.run_key
         OFFSET 0
@@ -202,7 +216,7 @@ FROM (
 SELECT failure.run_key, failure.case_key, coalesce(run.matches, false) AND {failure_matches} AS matches,
        row_number() OVER () = {run_budget} AS is_edge
 FROM (
-    SELECT d.run_key, d.case_key FROM result_details d
+    SELECT d.run_key, d.case_key, d.status FROM result_details d
     WHERE d.org_id = :org_id AND d.fingerprint = :fingerprint AND d.is_last_attempt AND d.status <> 'p'
       AND (d.run_key, d.case_key) < (:before_run, :before_case) AND d.run_key >= :first_key
     ORDER BY d.run_key DESC, d.case_key DESC LIMIT {run_budget}
@@ -216,9 +230,15 @@ LEFT JOIN LATERAL (
 {checked_failure}
 
 -- name: failure_matches
+failure.status = ANY (:statuses::text[]::"char"[])
+
+-- name: failure_and_case_match
 coalesce(fact.matches AND test_case.matches, false)
 
--- name: checked_failure
+-- name: checked_failure  (the details of a failure contain every value that the filter compares)
+CROSS JOIN (SELECT) nothing_else
+
+-- name: checked_failure_and_case
 LEFT JOIN LATERAL (
     SELECT {row_filters} AS matches FROM results r
     WHERE r.org_id = :org_id AND r.run_key = failure.run_key AND r.case_key = failure.case_key LIMIT 1
@@ -282,6 +302,18 @@ FROM (
     ORDER BY r.run_key DESC, r.case_key DESC LIMIT {row_budget}
 ) r
 
+-- name: all_rows_with_durations  (looks up the result of each row that {checked_rows} returns, because it has the total duration)
+SELECT candidate.run_key, candidate.case_key, coalesce(r.matches, false) AS matches,
+       row_number() OVER () = {row_budget} AS is_edge
+FROM (
+    {checked_rows}
+) candidate
+LEFT JOIN LATERAL (
+    SELECT {row_filters} AS matches FROM results r
+    WHERE r.org_id = :org_id AND r.run_key = candidate.run_key AND r.case_key = candidate.case_key LIMIT 1
+) r ON true
+LIMIT {row_budget}
+
 -- name: all_rows_not_passed  (every index entry matches, so no budget is necessary)
 SELECT candidate.run_key, candidate.case_key, true AS matches, false AS is_edge
 FROM unnest(:statuses::text[]::"char"[]) AS selected (status)
@@ -289,7 +321,7 @@ CROSS JOIN LATERAL (
     SELECT d.run_key, d.case_key FROM result_details d
     WHERE d.org_id = :org_id AND d.status = selected.status AND d.is_last_attempt AND d.status <> 'p'
       AND (d.run_key, d.case_key) < (:before_run, :before_case) AND d.run_key >= :first_key
-    ORDER BY d.run_key DESC, d.case_key DESC LIMIT :page::int + 1
+    ORDER BY d.run_key DESC, d.case_key DESC LIMIT {page_rows}
 ) candidate
 ORDER BY candidate.run_key DESC, candidate.case_key DESC
 
@@ -297,7 +329,7 @@ ORDER BY candidate.run_key DESC, candidate.case_key DESC
 SELECT d.run_key, d.case_key, true AS matches, false AS is_edge
 FROM result_details d
 WHERE d.org_id = :org_id AND d.flaky AND (d.run_key, d.case_key) < (:before_run, :before_case) AND d.run_key >= :first_key
-ORDER BY d.run_key DESC, d.case_key DESC LIMIT :page::int + 1
+ORDER BY d.run_key DESC, d.case_key DESC LIMIT {page_rows}
 
 -- name: rows_not_passed_of_case  (reads all failures of a case and checks the run of each one)
 SELECT detail.run_key, detail.case_key,

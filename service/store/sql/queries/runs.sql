@@ -42,12 +42,12 @@ LEFT JOIN LATERAL (
     SELECT run_key FROM sized WHERE fits AND EXISTS (SELECT 1 FROM sized WHERE NOT fits) ORDER BY row_no DESC LIMIT 1
 ) full_page ON true
 
--- name: run_filters  (the filters of runs, for the lists of runs and results and for exports)
+-- name: run_filters  (the filters of runs, for the lists of runs and results and for exports; SELECT parses the labels once)
 (:project_id::text IS NULL OR r.project_id = :project_id) AND (:environment::text IS NULL OR r.environment = :environment)
 AND (:branch::text IS NULL OR r.branch = :branch)
 AND (:commit_sha::text IS NULL OR starts_with(r.commit_sha, :commit_sha))
 AND (:pull_request::text IS NULL OR r.pull_request = :pull_request)
-AND (:labels::text[] IS NULL OR r.labels @> ALL (:labels::text[]::jsonb[]))
+AND (:labels::text[] IS NULL OR r.labels @> ALL ((SELECT :labels::text[]::jsonb[])::jsonb[]))
 
 -- name: candidates  (the newest runs in one range of an index, which {driver} chooses)
 SELECT * FROM runs

@@ -6,18 +6,19 @@
 -- $6 labels
 -- $7 flaky
 -- $8 statuses
--- $9 org_id
--- $10 first_key
--- $11 before_run
--- $12 any_status
--- $13 min_duration_ms
--- $14 before_case
--- $15 page
+-- $9 commits
+-- $10 org_id
+-- $11 first_key
+-- $12 before_run
+-- $13 any_status
+-- $14 min_duration_ms
+-- $15 before_case
+-- $16 page
 
 WITH examined AS MATERIALIZED (
     SELECT *, row_number() OVER () AS row_no FROM (
         SELECT * FROM (
-            SELECT run.run_key, candidate.*, run.row_no = 2000 OR row_number() OVER () = 20000 AS is_edge
+            SELECT run.run_key, candidate.*, run.row_no = 200 OR row_number() OVER () = 4000 AS is_edge
             FROM (
                 SELECT
                     r.run_key, r.project_id, row_number() OVER () AS row_no,
@@ -25,33 +26,37 @@ WITH examined AS MATERIALIZED (
                     AND ($3::text IS NULL OR r.branch = $3)
                     AND ($4::text IS NULL OR starts_with(r.commit_sha, $4))
                     AND ($5::text IS NULL OR r.pull_request = $5)
-                    AND ($6::text[] IS NULL OR r.labels @> ALL ($6::text[]::jsonb[]))
+                    AND ($6::text[] IS NULL OR r.labels @> ALL ((SELECT $6::text[]::jsonb[])::jsonb[]))
                      AND CASE WHEN $7::bool IS NULL THEN result_count(r, $8::text[])
                           WHEN $7::bool THEN CASE WHEN 'p' = ANY ($8::text[]) THEN r.flaky ELSE 0 END ELSE result_count(r, $8::text[]) - CASE WHEN 'p' = ANY ($8::text[]) THEN r.flaky ELSE 0 END END > 0) AS matches
                 FROM (
-                    SELECT * FROM runs
-                    WHERE org_id = $9 AND project_id = $1 AND failed > 0 AND run_key BETWEEN $10 AND $11
-                    ORDER BY run_key DESC LIMIT 2000
+                    SELECT candidate.* FROM unnest($9::text[]) AS requested (commit_sha) CROSS JOIN LATERAL (
+                        SELECT * FROM runs
+                        WHERE org_id = $10 AND commit_sha = requested.commit_sha AND run_key BETWEEN $11 AND $12
+                        ORDER BY run_key DESC LIMIT 200
+                    ) candidate
+                    ORDER BY candidate.run_key DESC LIMIT 200
                 ) r
             ) run
-            LEFT JOIN LATERAL (  -- OFFSET 0: a run that doesn't match costs nothing; a condition would be checked per partition
+            LEFT JOIN LATERAL (  -- OFFSET 0: the rows of the last run within the budget are read only if it matches
                 SELECT candidate.*
                 FROM (SELECT run.run_key, run.project_id WHERE run.matches OFFSET 0) run CROSS JOIN LATERAL (
-                    SELECT r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms, ($12::bool OR r.status = ANY ($8::text[]::"char"[])) AND ($7::bool IS NULL OR r.flaky = $7::bool)
-                    AND ($13::int IS NULL OR r.duration_ms >= $13::int) AS matches
+                    SELECT r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms, ($13::bool OR r.status = ANY ($8::text[]::"char"[])) AND ($7::bool IS NULL OR r.flaky = $7::bool)
+                    AND ($14::int IS NULL OR r.duration_ms >= $14::int) AS matches
                     FROM results r
-                    WHERE r.org_id = $9 AND r.run_key = run.run_key
-                      AND (r.run_key, r.case_key) < ($11, $14)
-                    ORDER BY r.case_key DESC LIMIT 20000
+                    WHERE r.org_id = $10 AND r.run_key = run.run_key
+                      AND (r.run_key, r.case_key) < ($12, $15)
+                    ORDER BY r.case_key DESC LIMIT 4000
                 ) candidate
             ) candidate ON true
-            LIMIT 20000
+            WHERE run.matches OR run.row_no = 200
+            LIMIT 4000
         ) examined
-        WHERE matches OR is_edge LIMIT $15::int + 1
+        WHERE matches OR is_edge LIMIT $16::int + 1
     ) examined
 ), page_end AS MATERIALIZED (
-    SELECT CASE WHEN count(*) FILTER (WHERE matches) > $15::int THEN $15::int ELSE count(*) END AS row_no,
-           count(*) > $15::int AS is_full
+    SELECT CASE WHEN count(*) FILTER (WHERE matches) > $16::int THEN $16::int ELSE count(*) END AS row_no,
+           count(*) > $16::int AS is_full
     FROM examined
 ), listed_keys AS (
     SELECT * FROM examined WHERE matches AND row_no <= (SELECT row_no FROM page_end)
@@ -68,13 +73,13 @@ listed_facts AS MATERIALIZED (
         || ',"environment":' || coalesce(to_json(r.environment)::text, 'null')
         || ',"branch":' || coalesce(to_json(r.branch)::text, 'null') || ',"case":"case_' AS run_part,
         ',"completed_at":"' || rfc3339(r.completed_at) || '","failure_summary":' AS time_part
-    FROM runs r WHERE r.org_id = $9 AND r.run_key = ANY (ARRAY(SELECT run_key FROM listed_facts))
+    FROM runs r WHERE r.org_id = $10 AND r.run_key = ANY (ARRAY(SELECT run_key FROM listed_facts))
 ), listed_cases AS MATERIALIZED (
     SELECT
         c.case_key, lpad(to_hex(c.case_key), 16, '0') AS hex,
         '","case_id":' || coalesce(to_json(c.case_id)::text, 'null') || ',"variant":' || c.variant || ',"suite":' || to_json(c.suite)
         || ',"name":' || to_json(c.name) || ',"file":' || coalesce(to_json(c.file) || ',"status":"', 'null,"status":"') AS case_part
-    FROM cases c WHERE c.org_id = $9 AND c.case_key = ANY (ARRAY(SELECT case_key FROM listed_facts))
+    FROM cases c WHERE c.org_id = $10 AND c.case_key = ANY (ARRAY(SELECT case_key FROM listed_facts))
 ), written_items AS MATERIALIZED (
     SELECT
         fact.row_no,
@@ -85,7 +90,7 @@ listed_facts AS MATERIALIZED (
         || ',"duration_ms":' || coalesce(known_duration(fact.duration_ms)::text, 'null')
         || ',"started_at":' || coalesce('"' || rfc3339(known_start(run.completed_at, fact.started_offset_ms)) || '"', 'null') || run.time_part || coalesce(CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
             SELECT to_json(detail.summary)::text FROM result_details detail
-            WHERE detail.org_id = $9 AND detail.run_key = fact.run_key AND detail.case_key = fact.case_key
+            WHERE detail.org_id = $10 AND detail.run_key = fact.run_key AND detail.case_key = fact.case_key
               AND (detail.is_last_attempt AND detail.status <> 'p' OR detail.flaky) LIMIT 1
         ) END, 'null') || '}' AS item
     FROM listed_facts fact

@@ -9,15 +9,15 @@
 -- $9 org_id
 -- $10 first_key
 -- $11 before_run
--- $12 any_status
--- $13 min_duration_ms
--- $14 before_case
+-- $12 before_case
+-- $13 any_status
+-- $14 min_duration_ms
 -- $15 page
 
 WITH examined AS MATERIALIZED (
     SELECT *, row_number() OVER () AS row_no FROM (
         SELECT * FROM (
-            SELECT run.run_key, candidate.*, run.row_no = 2000 OR row_number() OVER () = 20000 AS is_edge
+            SELECT run.run_key, candidate.*, run.row_no = 200 OR row_number() OVER () = 200 AS is_edge
             FROM (
                 SELECT
                     r.run_key, r.project_id, row_number() OVER () AS row_no,
@@ -25,27 +25,35 @@ WITH examined AS MATERIALIZED (
                     AND ($3::text IS NULL OR r.branch = $3)
                     AND ($4::text IS NULL OR starts_with(r.commit_sha, $4))
                     AND ($5::text IS NULL OR r.pull_request = $5)
-                    AND ($6::text[] IS NULL OR r.labels @> ALL ($6::text[]::jsonb[]))
+                    AND ($6::text[] IS NULL OR r.labels @> ALL ((SELECT $6::text[]::jsonb[])::jsonb[]))
                      AND CASE WHEN $7::bool IS NULL THEN result_count(r, $8::text[])
                           WHEN $7::bool THEN CASE WHEN 'p' = ANY ($8::text[]) THEN r.flaky ELSE 0 END ELSE result_count(r, $8::text[]) - CASE WHEN 'p' = ANY ($8::text[]) THEN r.flaky ELSE 0 END END > 0) AS matches
                 FROM (
                     SELECT * FROM runs
-                    WHERE org_id = $9 AND project_id = $1 AND error > 0 AND run_key BETWEEN $10 AND $11
-                    ORDER BY run_key DESC LIMIT 2000
+                    WHERE org_id = $9 AND project_id = $1 AND branch = $3 AND run_key BETWEEN $10 AND $11
+                    ORDER BY run_key DESC LIMIT 200
                 ) r
             ) run
-            LEFT JOIN LATERAL (  -- OFFSET 0: a run that doesn't match costs nothing; a condition would be checked per partition
+            LEFT JOIN LATERAL (  -- OFFSET 0: the rows of the last run within the budget are read only if it matches
                 SELECT candidate.*
                 FROM (SELECT run.run_key, run.project_id WHERE run.matches OFFSET 0) run CROSS JOIN LATERAL (
-                    SELECT r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms, ($12::bool OR r.status = ANY ($8::text[]::"char"[])) AND ($7::bool IS NULL OR r.flaky = $7::bool)
-                    AND ($13::int IS NULL OR r.duration_ms >= $13::int) AS matches
-                    FROM results r
-                    WHERE r.org_id = $9 AND r.run_key = run.run_key
-                      AND (r.run_key, r.case_key) < ($11, $14)
-                    ORDER BY r.case_key DESC LIMIT 20000
+                    SELECT candidate.case_key, coalesce(r.matches, false) AS matches
+                    FROM (
+                        SELECT d.case_key, true AS matches
+                        FROM result_details d
+                        WHERE d.org_id = $9 AND d.flaky AND d.run_key = run.run_key
+                          AND (d.run_key, d.case_key) < ($11, $12)
+                        ORDER BY d.case_key DESC LIMIT 200
+                    ) candidate
+                    LEFT JOIN LATERAL (
+                        SELECT ($13::bool OR r.status = ANY ($8::text[]::"char"[])) AND ($7::bool IS NULL OR r.flaky = $7::bool)
+                        AND ($14::int IS NULL OR r.duration_ms >= $14::int) AS matches FROM results r
+                        WHERE r.org_id = $9 AND r.run_key = run.run_key AND r.case_key = candidate.case_key LIMIT 1
+                    ) r ON true
                 ) candidate
             ) candidate ON true
-            LIMIT 20000
+            WHERE run.matches OR run.row_no = 200
+            LIMIT 200
         ) examined
         WHERE matches OR is_edge LIMIT $15::int + 1
     ) examined
@@ -59,7 +67,11 @@ WITH examined AS MATERIALIZED (
 -- always executes as a hash or merge join. The estimates of CTEs are so wrong that it would otherwise choose nested
 -- loops, whose time is quadratic.
 listed_facts AS MATERIALIZED (
-    SELECT * FROM listed_keys
+    SELECT key.row_no, key.run_key, fact.*
+    FROM listed_keys key CROSS JOIN LATERAL (
+        SELECT r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms FROM results r
+        WHERE r.org_id = $9 AND r.run_key = key.run_key AND r.case_key = key.case_key LIMIT 1
+    ) fact
 ), listed_runs AS MATERIALIZED (
     SELECT
         r.run_key, r.completed_at,

@@ -1,0 +1,133 @@
+-- $1 project_id
+-- $2 environment
+-- $3 branch
+-- $4 commit_sha
+-- $5 pull_request
+-- $6 labels
+-- $7 flaky
+-- $8 statuses
+-- $9 commits
+-- $10 org_id
+-- $11 first_key
+-- $12 before_run
+-- $13 before_case
+-- $14 any_status
+-- $15 min_duration_ms
+-- $16 page
+
+WITH examined AS MATERIALIZED (
+    SELECT *, row_number() OVER () AS row_no FROM (
+        SELECT * FROM (
+            SELECT run.run_key, candidate.*, run.row_no = 200 OR row_number() OVER () = 200 AS is_edge
+            FROM (
+                SELECT
+                    r.run_key, r.project_id, row_number() OVER () AS row_no,
+                    (($1::text IS NULL OR r.project_id = $1) AND ($2::text IS NULL OR r.environment = $2)
+                    AND ($3::text IS NULL OR r.branch = $3)
+                    AND ($4::text IS NULL OR starts_with(r.commit_sha, $4))
+                    AND ($5::text IS NULL OR r.pull_request = $5)
+                    AND ($6::text[] IS NULL OR r.labels @> ALL ((SELECT $6::text[]::jsonb[])::jsonb[]))
+                     AND CASE WHEN $7::bool IS NULL THEN result_count(r, $8::text[])
+                          WHEN $7::bool THEN CASE WHEN 'p' = ANY ($8::text[]) THEN r.flaky ELSE 0 END ELSE result_count(r, $8::text[]) - CASE WHEN 'p' = ANY ($8::text[]) THEN r.flaky ELSE 0 END END > 0) AS matches
+                FROM (
+                    SELECT candidate.* FROM unnest($9::text[]) AS requested (commit_sha) CROSS JOIN LATERAL (
+                        SELECT * FROM runs
+                        WHERE org_id = $10 AND commit_sha = requested.commit_sha AND run_key BETWEEN $11 AND $12
+                        ORDER BY run_key DESC LIMIT 200
+                    ) candidate
+                    ORDER BY candidate.run_key DESC LIMIT 200
+                ) r
+            ) run
+            LEFT JOIN LATERAL (  -- OFFSET 0: the rows of the last run within the budget are read only if it matches
+                SELECT candidate.*
+                FROM (SELECT run.run_key, run.project_id WHERE run.matches OFFSET 0) run CROSS JOIN LATERAL (
+                    SELECT candidate.case_key, coalesce(r.matches, false) AS matches
+                    FROM (
+                        SELECT d.case_key, true AS matches
+                        FROM result_details d
+                        WHERE d.org_id = $10 AND d.flaky AND d.run_key = run.run_key
+                          AND (d.run_key, d.case_key) < ($12, $13)
+                        ORDER BY d.case_key DESC LIMIT 200
+                    ) candidate
+                    LEFT JOIN LATERAL (
+                        SELECT ($14::bool OR r.status = ANY ($8::text[]::"char"[])) AND ($7::bool IS NULL OR r.flaky = $7::bool)
+                        AND ($15::int IS NULL OR r.duration_ms >= $15::int) AS matches FROM results r
+                        WHERE r.org_id = $10 AND r.run_key = run.run_key AND r.case_key = candidate.case_key LIMIT 1
+                    ) r ON true
+                ) candidate
+            ) candidate ON true
+            WHERE run.matches OR run.row_no = 200
+            LIMIT 200
+        ) examined
+        WHERE matches OR is_edge LIMIT $16::int + 1
+    ) examined
+), page_end AS MATERIALIZED (
+    SELECT CASE WHEN count(*) FILTER (WHERE matches) > $16::int THEN $16::int ELSE count(*) END AS row_no,
+           count(*) > $16::int AS is_full
+    FROM examined
+), listed_keys AS (
+    SELECT * FROM examined WHERE matches AND row_no <= (SELECT row_no FROM page_end)
+), -- Results of one page share runs, so the members of a run are written once. Every join is a FULL JOIN, which PostgreSQL
+-- always executes as a hash or merge join. The estimates of CTEs are so wrong that it would otherwise choose nested
+-- loops, whose time is quadratic.
+listed_facts AS MATERIALIZED (
+    SELECT key.row_no, key.run_key, fact.*
+    FROM listed_keys key CROSS JOIN LATERAL (
+        SELECT r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms FROM results r
+        WHERE r.org_id = $10 AND r.run_key = key.run_key AND r.case_key = key.case_key LIMIT 1
+    ) fact
+), listed_runs AS MATERIALIZED (
+    SELECT
+        r.run_key, r.completed_at,
+        '"id":"res_' || replace(r.run_key::text, '-', '') AS id_part,
+        '","run_id":' || to_json(r.run_id) || ',"project_id":' || to_json(r.project_id)
+        || ',"environment":' || coalesce(to_json(r.environment)::text, 'null')
+        || ',"branch":' || coalesce(to_json(r.branch)::text, 'null') || ',"case":"case_' AS run_part,
+        ',"completed_at":"' || rfc3339(r.completed_at) || '","failure_summary":' AS time_part
+    FROM runs r WHERE r.org_id = $10 AND r.run_key = ANY (ARRAY(SELECT run_key FROM listed_facts))
+), listed_cases AS MATERIALIZED (
+    SELECT
+        c.case_key, lpad(to_hex(c.case_key), 16, '0') AS hex,
+        '","case_id":' || coalesce(to_json(c.case_id)::text, 'null') || ',"variant":' || c.variant || ',"suite":' || to_json(c.suite)
+        || ',"name":' || to_json(c.name) || ',"file":' || coalesce(to_json(c.file) || ',"status":"', 'null,"status":"') AS case_part
+    FROM cases c WHERE c.org_id = $10 AND c.case_key = ANY (ARRAY(SELECT case_key FROM listed_facts))
+), written_items AS MATERIALIZED (
+    SELECT
+        fact.row_no,
+        '{' || -- This is the object of a list, of a history, and the first part of one result. Few long parts are faster than many short
+        -- ones, because each operator copies its operands.
+        run.id_part || test_case.hex || run.run_part || test_case.hex || test_case.case_part || status_name(fact.status)
+        || CASE WHEN fact.flaky THEN '","flaky":' || 'true,"attempts":' ELSE '","flaky":' || 'false,"attempts":' END || fact.attempts
+        || ',"duration_ms":' || coalesce(known_duration(fact.duration_ms)::text, 'null')
+        || ',"started_at":' || coalesce('"' || rfc3339(known_start(run.completed_at, fact.started_offset_ms)) || '"', 'null') || run.time_part || coalesce(CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
+            SELECT to_json(detail.summary)::text FROM result_details detail
+            WHERE detail.org_id = $10 AND detail.run_key = fact.run_key AND detail.case_key = fact.case_key
+              AND (detail.is_last_attempt AND detail.status <> 'p' OR detail.flaky) LIMIT 1
+        ) END, 'null') || '}' AS item
+    FROM listed_facts fact
+    FULL JOIN listed_runs run ON run.run_key = fact.run_key
+    FULL JOIN listed_cases test_case ON test_case.case_key = fact.case_key
+), listed_items AS (  -- without results whose run was deleted
+    SELECT row_no, item FROM written_items WHERE item IS NOT NULL
+), page AS MATERIALIZED (
+    SELECT string_agg(item, ',' ORDER BY row_no) AS data, coalesce(sum(octet_length(item)), 0) < 4194304 AS fits
+    FROM listed_items
+), large_page AS MATERIALIZED (
+    SELECT string_agg(item, ',' ORDER BY row_no) AS data, max(row_no) AS row_no
+    FROM (
+        SELECT row_no, item FROM (
+            SELECT row_no, item, sum(octet_length(item)) OVER (ORDER BY row_no) - octet_length(item) < 4194304 AS fits
+            FROM listed_items
+        ) sized
+        WHERE fits
+    ) fitting
+    WHERE NOT (SELECT fits FROM page)
+)
+SELECT '[' || coalesce(CASE WHEN page.fits THEN page.data ELSE large_page.data END, '') || ']' AS data,
+       page_edge.run_key, page_edge.case_key
+FROM page CROSS JOIN large_page CROSS JOIN page_end
+LEFT JOIN LATERAL (
+    SELECT key.run_key, key.case_key FROM examined key
+    WHERE key.row_no = coalesce(large_page.row_no, page_end.row_no)
+      AND (large_page.row_no IS NOT NULL OR page_end.is_full OR key.is_edge)
+) page_edge ON true;
