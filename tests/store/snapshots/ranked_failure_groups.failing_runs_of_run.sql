@@ -7,22 +7,22 @@
 -- $7 page
 
 WITH candidate_run AS MATERIALIZED (
-    SELECT run.run_key, run.has_failures, row_number() OVER (ORDER BY run.run_key DESC)::int AS run_no FROM (
-        SELECT run_key, true AS has_failures FROM runs
+    SELECT run.run_key, run.statuses, row_number() OVER (ORDER BY run.run_key DESC)::int AS run_no FROM (
+        SELECT run_key, '{f,e}'::"char"[] AS statuses FROM runs
         WHERE org_id = $1 AND run_id = $2 AND ($3::text IS NULL OR project_id = $3)
           AND ($4::text IS NULL OR branch = $4) AND run_key BETWEEN $5 AND $6
     ) run
 ), failure AS MATERIALIZED (
     SELECT *, row_number() OVER ()::int AS failure_no FROM (
         SELECT run.run_key, run.run_no, failure.case_key, failure.fingerprint
-        FROM (SELECT * FROM candidate_run WHERE run_no <= 2000 AND has_failures ORDER BY run_no OFFSET 0) run
+        FROM (SELECT * FROM candidate_run WHERE run_no <= 2000 AND statuses IS NOT NULL ORDER BY run_no OFFSET 0) run
         CROSS JOIN LATERAL (
             SELECT d.case_key, d.fingerprint
-            FROM unnest(ARRAY['f', 'e']::"char"[]) AS failing (status) CROSS JOIN LATERAL (
+            FROM unnest(run.statuses) AS failing (status) CROSS JOIN LATERAL (
                 SELECT d.case_key, d.fingerprint FROM result_details d
                 WHERE d.org_id = $1 AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
                   AND d.run_key = run.run_key
-                ORDER BY d.case_key LIMIT 20000 + 1
+                LIMIT 20000 + 1  -- in the order of the index
             ) d
         ) failure
         LIMIT 20000 + 1

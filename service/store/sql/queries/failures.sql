@@ -2,20 +2,20 @@
 
 -- name: ranked_failure_groups  (of the newest runs within the budgets; one run or row more shows that a budget ended)
 WITH candidate_run AS MATERIALIZED (
-    SELECT run.run_key, run.has_failures, row_number() OVER (ORDER BY run.run_key DESC)::int AS run_no FROM (
+    SELECT run.run_key, run.statuses, row_number() OVER (ORDER BY run.run_key DESC)::int AS run_no FROM (
         {failing_runs}
     ) run
 ), failure AS MATERIALIZED (
     SELECT *, row_number() OVER ()::int AS failure_no FROM (
         SELECT run.run_key, run.run_no, failure.case_key, failure.fingerprint
-        FROM (SELECT * FROM candidate_run WHERE run_no <= {run_budget} AND has_failures ORDER BY run_no OFFSET 0) run
+        FROM (SELECT * FROM candidate_run WHERE run_no <= {run_budget} AND statuses IS NOT NULL ORDER BY run_no OFFSET 0) run
         CROSS JOIN LATERAL (
             SELECT d.case_key, d.fingerprint
-            FROM unnest(ARRAY['f', 'e']::"char"[]) AS failing (status) CROSS JOIN LATERAL (
+            FROM unnest(run.statuses) AS failing (status) CROSS JOIN LATERAL (
                 SELECT d.case_key, d.fingerprint FROM result_details d
                 WHERE d.org_id = :org_id AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
                   AND d.run_key = run.run_key
-                ORDER BY d.case_key LIMIT {row_budget} + 1
+                LIMIT {row_budget} + 1  -- in the order of the index
             ) d
         ) failure
         LIMIT {row_budget} + 1
@@ -33,27 +33,29 @@ CROSS JOIN LATERAL (
     {failure_group_fields}
 ) item
 
--- name: failing_runs_of_run
-SELECT run_key, true AS has_failures FROM runs
+-- name: failing_runs_of_run  (`statuses` are those that failing results of the run can have, or null if it has none)
+SELECT run_key, '{f,e}'::"char"[] AS statuses FROM runs
 WHERE org_id = :org_id AND run_id = :run_id AND (:project_id::text IS NULL OR project_id = :project_id)
   AND (:branch::text IS NULL OR branch = :branch) AND run_key BETWEEN :first_key AND :before_run
 
 -- name: failing_runs_of_branch
-SELECT run_key, failed + error > 0 AS has_failures FROM runs
+SELECT run_key, CASE WHEN failed + error > 0 THEN
+           array_remove(ARRAY[CASE WHEN failed > 0 THEN 'f' END, CASE WHEN error > 0 THEN 'e' END]::"char"[], NULL) END AS statuses
+FROM runs
 WHERE org_id = :org_id AND project_id = :project_id AND branch = :branch AND run_key BETWEEN :first_key AND :before_run
 ORDER BY run_key DESC LIMIT {run_budget} + 1
 
 -- name: failing_runs_of_project  (from the indexes of runs with failed results, and of those with errors)
-SELECT run_key, true AS has_failures FROM (
-    (SELECT run_key FROM runs
+SELECT run_key, array_agg(status ORDER BY status DESC) AS statuses FROM (
+    (SELECT run_key, 'f'::"char" AS status FROM runs
      WHERE org_id = :org_id AND project_id = :project_id AND failed > 0 AND run_key BETWEEN :first_key AND :before_run
      ORDER BY run_key DESC LIMIT {run_budget} + 1)
-    UNION
-    (SELECT run_key FROM runs
+    UNION ALL
+    (SELECT run_key, 'e'::"char" FROM runs
      WHERE org_id = :org_id AND project_id = :project_id AND error > 0 AND run_key BETWEEN :first_key AND :before_run
      ORDER BY run_key DESC LIMIT {run_budget} + 1)
 ) failing
-ORDER BY run_key DESC LIMIT {run_budget} + 1
+GROUP BY run_key ORDER BY run_key DESC LIMIT {run_budget} + 1
 
 -- name: one_failure_group
 WITH failure AS MATERIALIZED (
