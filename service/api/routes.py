@@ -120,8 +120,8 @@ _CASE_ROUTES: Final = (
     Route("GET", "/cases", cases.list_cases, "results:read", Operation(
         "list_cases", "List the cases of a project, grouped by suite or ranked", {200: CaseList}, queries.CasesQuery,
         description="With `sort`, one page: the cases with the most failing or flaky results in the newest `runs` runs,"
-        " or the slowest cases of the newest complete run. The statistics cover these runs. At most 20,000 results are"
-        " read.",
+        " or the slowest cases of the newest complete run with executed results. The statistics cover these runs. At"
+        " most 20,000 results are read.",
     )),
     Route("GET", "/cases/{id}", cases.get_case, "results:read", Operation(
         "get_case", "Get a case with its statistics", with_etag(CaseSummary), queries.CaseQuery,

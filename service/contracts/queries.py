@@ -220,6 +220,6 @@ class CasesQuery(CaseQuery, ResultFilters):
         Ranking | None,
         Field(
             description="Returns one ranked page: most failing or flaky results in the newest `runs` runs, or longest"
-            " durations in the newest complete run"
+            " durations in the newest complete run with executed results"
         ),
     ] = None

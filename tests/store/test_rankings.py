@@ -112,6 +112,18 @@ async def test_ranking_by_duration_shows_the_duration_in_the_newest_complete_run
     assert {(item["runs"], item["last_run_id"]) for item in items} == {(1, items[0]["last_run_id"])}
 
 
+@pytest.mark.parametrize("without_results", ["passed = 0, failed = 0, error = 0", "results_expired = true"])
+async def test_ranking_by_duration_ignores_a_run_without_executed_results(
+    filled: Store, api_pool: asyncpg.Pool, without_results: str
+) -> None:
+    newest, second = (key for key, _ in (await read_runs(filled.pool, ResultFilter(project_id="shop")))[:2])
+    await filled.pool.execute("UPDATE runs SET complete = run_key = ANY ($1)", [newest, second])
+    await filled.pool.execute(f"UPDATE runs SET {without_results} WHERE run_key = $1", newest)
+    page = await rank(api_pool, ResultFilter(project_id="shop"), "duration")
+    rows = await read_rows(filled.pool)
+    assert ids(page) == ranked_ids(rows, [second], ResultFilter(project_id="shop"), "duration") != []
+
+
 async def test_runs_are_ranked_until_the_row_budget_ends(filled: Store, api_pool: asyncpg.Pool) -> None:
     """A run that isn't read completely doesn't count, except for the first one with results."""
     filter_ = ResultFilter(project_id="shop")

@@ -17,7 +17,7 @@ FROM (
     FROM cases c
     CROSS JOIN LATERAL (
         SELECT
-            count(*)::int AS runs, (array_agg(status))[1] AS last_status, (array_agg(run_key))[1] AS last_run,
+            count(run_key)::int AS runs, (array_agg(status))[1] AS last_status, (array_agg(run_key))[1] AS last_run,
             count(*) FILTER (WHERE status IN ('p', 'f', 'e'))::int AS executed,
             count(*) FILTER (WHERE status IN ('f', 'e'))::int AS failing, count(*) FILTER (WHERE flaky)::int AS flaky,
             avg(duration_ms) FILTER (WHERE status IN ('p', 'f', 'e')) AS mean_ms,

@@ -6,13 +6,43 @@
 -- $6 page
 -- $7 runs
 
-WITH recent AS MATERIALIZED (SELECT run_key FROM runs WHERE org_id = $1 AND project_id = $2 ORDER BY run_key DESC LIMIT 200), listed AS MATERIALIZED (
+WITH recent AS MATERIALIZED (
+    SELECT run_key, row_number() OVER ()::int AS run_no FROM (SELECT run_key FROM runs WHERE org_id = $1 AND project_id = $2 ORDER BY run_key DESC LIMIT 200) newest
+), listed AS MATERIALIZED (
     SELECT c.suite_hash, c.case_key FROM cases c
     WHERE c.org_id = $1 AND c.project_id = $2 AND c.suite_hash = hashtextextended($3::text, 0) AND c.suite = $3::text
       AND (c.suite_hash, c.case_key) > ($4::bigint, $5::bigint)
     ORDER BY c.suite_hash, c.case_key LIMIT $6::int + 1
 ), numbered AS MATERIALIZED (
     SELECT *, row_number() OVER () AS row_no, count(*) OVER () AS row_count FROM listed
+), newest_results AS MATERIALIZED (
+    SELECT r.* FROM (SELECT * FROM recent WHERE run_no <= $7::int ORDER BY run_no OFFSET 0) run CROSS JOIN LATERAL (
+        SELECT run.run_no, r.run_key, r.case_key AS result_case, r.status, r.flaky, known_duration(r.duration_ms) AS duration_ms FROM results r
+        WHERE r.org_id = $1 AND r.run_key = run.run_key
+          AND r.case_key = ANY (ARRAY(SELECT case_key FROM numbered WHERE row_no <= $6::int)) LIMIT $6::int
+    ) r
+), older_results AS MATERIALIZED (  -- of the cases that some of the newest runs don't contain
+    SELECT r.* FROM (SELECT * FROM recent WHERE run_no > $7::int ORDER BY run_no OFFSET 0) run CROSS JOIN LATERAL (
+        SELECT run.run_no, r.run_key, r.case_key AS result_case, r.status, r.flaky, known_duration(r.duration_ms) AS duration_ms FROM results r
+        WHERE r.org_id = $1 AND r.run_key = run.run_key AND r.case_key = ANY (ARRAY(
+            SELECT key.case_key FROM numbered key LEFT JOIN newest_results r ON r.result_case = key.case_key
+            WHERE key.row_no <= $6::int GROUP BY key.case_key HAVING count(r.run_key) < $7::int)) LIMIT $6::int
+    ) r
+), statistics AS MATERIALIZED (
+    SELECT
+        case_key, count(run_key)::int AS runs, (array_agg(status))[1] AS last_status, (array_agg(run_key))[1] AS last_run,
+        count(*) FILTER (WHERE status IN ('p', 'f', 'e'))::int AS executed,
+        count(*) FILTER (WHERE status IN ('f', 'e'))::int AS failing, count(*) FILTER (WHERE flaky)::int AS flaky,
+        avg(duration_ms) FILTER (WHERE status IN ('p', 'f', 'e')) AS mean_ms,
+        percentile_disc(0.95) WITHIN GROUP (ORDER BY duration_ms) FILTER (WHERE status IN ('p', 'f', 'e')) AS p95_ms
+    FROM (
+        SELECT key.case_key, result.* FROM numbered key LEFT JOIN (
+            SELECT *, row_number() OVER (PARTITION BY result_case ORDER BY run_no) AS result_no
+            FROM (SELECT * FROM newest_results UNION ALL SELECT * FROM older_results) found
+        ) result ON result.result_case = key.case_key AND result.result_no <= $7::int
+        ORDER BY key.case_key, result.run_no
+    ) last_results
+    GROUP BY case_key
 ), sized AS MATERIALIZED (
     SELECT suite_hash, case_key, row_no, item,
            sum(octet_length(item)) OVER (ORDER BY row_no) - octet_length(item) < 4194304 AS fits
@@ -21,22 +51,7 @@ WITH recent AS MATERIALIZED (SELECT run_key FROM runs WHERE org_id = $1 AND proj
         FROM numbered key CROSS JOIN LATERAL (
             SELECT * FROM cases c WHERE c.org_id = $1 AND c.case_key = key.case_key LIMIT 1
         ) c
-        CROSS JOIN LATERAL (
-            SELECT
-                count(*)::int AS runs, (array_agg(status))[1] AS last_status, (array_agg(run_key))[1] AS last_run,
-                count(*) FILTER (WHERE status IN ('p', 'f', 'e'))::int AS executed,
-                count(*) FILTER (WHERE status IN ('f', 'e'))::int AS failing, count(*) FILTER (WHERE flaky)::int AS flaky,
-                avg(duration_ms) FILTER (WHERE status IN ('p', 'f', 'e')) AS mean_ms,
-                percentile_disc(0.95) WITHIN GROUP (ORDER BY duration_ms) FILTER (WHERE status IN ('p', 'f', 'e')) AS p95_ms
-            FROM (
-                SELECT r.run_key, r.status, r.flaky, known_duration(r.duration_ms) AS duration_ms
-                FROM recent CROSS JOIN LATERAL (
-                    SELECT run_key, status, flaky, duration_ms FROM results r
-                    WHERE r.org_id = $1 AND r.run_key = recent.run_key AND r.case_key = c.case_key LIMIT 1
-                ) r
-                LIMIT $7::int
-            ) last_results
-        ) statistics
+        JOIN statistics ON statistics.case_key = key.case_key
         LEFT JOIN LATERAL (
             SELECT r.run_id, r.completed_at FROM runs r WHERE r.org_id = $1 AND r.run_key = statistics.last_run LIMIT 1
         ) last_run ON true

@@ -11,7 +11,7 @@ WITH newest_run AS MATERIALIZED (
         SELECT * FROM runs WHERE org_id = $1 AND project_id = $2 AND branch = $3
         ORDER BY run_key DESC LIMIT 2000
     ) newest
-    WHERE complete ORDER BY run_key DESC LIMIT 1
+    WHERE complete AND passed + failed + error > 0 AND NOT results_expired ORDER BY run_key DESC LIMIT 1
 ), found AS MATERIALIZED (
     SELECT run.run_no, result.case_key, result.value
     FROM (SELECT * FROM newest_run ORDER BY run_no OFFSET 0) run CROSS JOIN LATERAL (
@@ -46,7 +46,7 @@ WITH newest_run AS MATERIALIZED (
     ) listed
 ), statistics AS MATERIALIZED (
     SELECT
-        case_key, count(*)::int AS runs, (array_agg(status))[1] AS last_status, (array_agg(run_key))[1] AS last_run,
+        case_key, count(run_key)::int AS runs, (array_agg(status))[1] AS last_status, (array_agg(run_key))[1] AS last_run,
         count(*) FILTER (WHERE status IN ('p', 'f', 'e'))::int AS executed,
         count(*) FILTER (WHERE status IN ('f', 'e'))::int AS failing, count(*) FILTER (WHERE flaky)::int AS flaky,
         avg(duration_ms) FILTER (WHERE status IN ('p', 'f', 'e')) AS mean_ms,

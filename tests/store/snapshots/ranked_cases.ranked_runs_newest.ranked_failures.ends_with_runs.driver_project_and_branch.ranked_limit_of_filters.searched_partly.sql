@@ -47,7 +47,7 @@ WITH newest_run AS MATERIALIZED (
     ) listed
 ), statistics AS MATERIALIZED (
     SELECT
-        case_key, count(*)::int AS runs, (array_agg(status))[1] AS last_status, (array_agg(run_key))[1] AS last_run,
+        case_key, count(run_key)::int AS runs, (array_agg(status))[1] AS last_status, (array_agg(run_key))[1] AS last_run,
         count(*) FILTER (WHERE status IN ('p', 'f', 'e'))::int AS executed,
         count(*) FILTER (WHERE status IN ('f', 'e'))::int AS failing, count(*) FILTER (WHERE flaky)::int AS flaky,
         avg(duration_ms) FILTER (WHERE status IN ('p', 'f', 'e')) AS mean_ms,

@@ -2,13 +2,30 @@
 -- is looked up once per run of the project, so an index by case is not necessary. {window} limits the runs per case.
 
 -- name: page_of_cases  (in the order of the index on the cases of a project, which keeps suites together)
-WITH recent AS MATERIALIZED ({recent}), listed AS MATERIALIZED (
+WITH recent AS MATERIALIZED (
+    SELECT run_key, row_number() OVER ()::int AS run_no FROM ({recent}) newest
+), listed AS MATERIALIZED (
     SELECT c.suite_hash, c.case_key FROM cases c
     WHERE c.org_id = :org_id AND c.project_id = :project_id AND {suite}
       AND (c.suite_hash, c.case_key) > (:after_suite::bigint, :after_case::bigint)
     ORDER BY c.suite_hash, c.case_key LIMIT :page::int + 1
 ), numbered AS MATERIALIZED (
     SELECT *, row_number() OVER () AS row_no, count(*) OVER () AS row_count FROM listed
+), newest_results AS MATERIALIZED (
+    {results_of_cases}
+), older_results AS MATERIALIZED (  -- of the cases that some of the newest runs don't contain
+    {results_of_rare_cases}
+), statistics AS MATERIALIZED (
+    SELECT
+        case_key, {case_aggregates}
+    FROM (
+        SELECT key.case_key, result.* FROM numbered key LEFT JOIN (
+            SELECT *, row_number() OVER (PARTITION BY result_case ORDER BY run_no) AS result_no
+            FROM (SELECT * FROM newest_results UNION ALL SELECT * FROM older_results) found
+        ) result ON result.result_case = key.case_key AND result.result_no <= :runs::int
+        ORDER BY key.case_key, result.run_no
+    ) last_results
+    GROUP BY case_key
 ), sized AS MATERIALIZED (
     SELECT suite_hash, case_key, row_no, item,
            sum(octet_length(item)) OVER (ORDER BY row_no) - octet_length(item) < {page_bytes} AS fits
@@ -17,7 +34,8 @@ WITH recent AS MATERIALIZED ({recent}), listed AS MATERIALIZED (
         FROM numbered key CROSS JOIN LATERAL (
             SELECT * FROM cases c WHERE c.org_id = :org_id AND c.case_key = key.case_key LIMIT 1
         ) c
-        {case_statistics}
+        JOIN statistics ON statistics.case_key = key.case_key
+        {last_run_of_case}
         CROSS JOIN LATERAL (
             SELECT
                 {case_fields}
@@ -36,6 +54,24 @@ LEFT JOIN LATERAL (
     SELECT suite_hash, case_key FROM sized WHERE fits AND EXISTS (SELECT 1 FROM sized WHERE NOT fits)
     ORDER BY row_no DESC LIMIT 1
 ) full_page ON true
+
+-- name: results_of_cases  (one scan of each run for all cases; LIMIT keeps the planner from scanning)
+SELECT r.* FROM (SELECT * FROM recent WHERE run_no <= :runs::int ORDER BY run_no OFFSET 0) run CROSS JOIN LATERAL (
+    SELECT run.run_no, {result_of_case} FROM results r
+    WHERE r.org_id = :org_id AND r.run_key = run.run_key
+      AND r.case_key = ANY (ARRAY(SELECT case_key FROM numbered WHERE row_no <= :page::int)) LIMIT :page::int
+) r
+
+-- name: results_of_rare_cases
+SELECT r.* FROM (SELECT * FROM recent WHERE run_no > :runs::int ORDER BY run_no OFFSET 0) run CROSS JOIN LATERAL (
+    SELECT run.run_no, {result_of_case} FROM results r
+    WHERE r.org_id = :org_id AND r.run_key = run.run_key AND r.case_key = ANY (ARRAY(
+        SELECT key.case_key FROM numbered key LEFT JOIN newest_results r ON r.result_case = key.case_key
+        WHERE key.row_no <= :page::int GROUP BY key.case_key HAVING count(r.run_key) < :runs::int)) LIMIT :page::int
+) r
+
+-- name: result_of_case
+r.run_key, r.case_key AS result_case, r.status, r.flaky, known_duration(r.duration_ms) AS duration_ms
 
 -- name: one_case
 WITH recent AS MATERIALIZED ({recent})
@@ -88,7 +124,7 @@ round(statistics.flaky::numeric / nullif(statistics.executed, 0), 4) AS flaky_ra
 round(statistics.mean_ms)::int AS mean_duration_ms, statistics.p95_ms AS p95_duration_ms
 
 -- name: case_aggregates  (of results from the newest to the oldest; rates and durations ignore skipped and canceled results)
-count(*)::int AS runs, (array_agg(status))[1] AS last_status, (array_agg(run_key))[1] AS last_run,
+count(run_key)::int AS runs, (array_agg(status))[1] AS last_status, (array_agg(run_key))[1] AS last_run,
 count(*) FILTER (WHERE status IN ('p', 'f', 'e'))::int AS executed,
 count(*) FILTER (WHERE status IN ('f', 'e'))::int AS failing, count(*) FILTER (WHERE flaky)::int AS flaky,
 avg(duration_ms) FILTER (WHERE status IN ('p', 'f', 'e')) AS mean_ms,
@@ -186,12 +222,12 @@ SELECT run_key, failed, error, flaky, row_number() OVER ()::int AS run_no FROM (
     ORDER BY run_key DESC LIMIT :runs::int
 ) newest
 
--- name: ranked_runs_complete  (the newest complete run)
+-- name: ranked_runs_complete  (the newest complete run with executed results)
 SELECT run_key, passed + failed + error + skipped + canceled AS results, 1 AS run_no FROM (
     SELECT * FROM runs WHERE org_id = :org_id AND {ranked_driver}
     ORDER BY run_key DESC LIMIT {run_budget}
 ) newest
-WHERE complete ORDER BY run_key DESC LIMIT 1
+WHERE complete AND passed + failed + error > 0 AND NOT results_expired ORDER BY run_key DESC LIMIT 1
 
 -- name: ranked_failures
 SELECT d.case_key, 1 AS value
@@ -220,6 +256,6 @@ ORDER BY value DESC, r.case_key LIMIT {ranked_limit} + 1
 -- name: ends_with_runs
 false
 
--- name: ends_with_run  (a larger run, or no complete run among those that were examined)
+-- name: ends_with_run  (a larger run, or no such run among those that were examined)
 EXISTS (SELECT 1 FROM newest_run WHERE results > {row_budget}) OR NOT EXISTS (SELECT 1 FROM newest_run) AND EXISTS (
     SELECT 1 FROM runs WHERE org_id = :org_id AND {ranked_driver} ORDER BY run_key DESC OFFSET {run_budget} LIMIT 1)

@@ -1,0 +1,33 @@
+"""The list of cases has the same statistics as one case, which looks up the case in each run."""
+
+import asyncpg
+import orjson
+
+from service.domain.ids import parse_case_id
+from service.store.postgres import database
+from service.store.queries import cases as read_cases
+from tests.store.filled import ORG
+from tests.stored import Store
+
+
+async def test_list_has_the_statistics_of_each_case(filled: Store, api_pool: asyncpg.Pool) -> None:
+    found = set()
+    async with database.as_organization(api_pool, ORG) as connection:
+        for runs in (1, 3, 200):
+            page = await read_cases.list_page(connection, ORG, "shop", None, runs, None, 100)
+            for item in orjson.loads(page.data):
+                key = parse_case_id(item["id"])
+                assert key is not None
+                one = await read_cases.find_one(connection, ORG, key, "shop", runs)
+                assert item == orjson.loads(one or "")
+                found.add((runs, item["runs"]))
+    assert {(1, 1), (3, 2), (3, 3)} <= found
+
+
+async def test_case_without_results_has_empty_statistics(filled: Store, api_pool: asyncpg.Pool) -> None:
+    await filled.pool.execute("DELETE FROM results")
+    async with database.as_organization(api_pool, ORG) as connection:
+        page = await read_cases.list_page(connection, ORG, "shop", None, 50, None, 2)
+    assert page.next is not None
+    for item in orjson.loads(page.data):
+        assert (item["runs"], item["executed"], item["last_status"], item["failure_rate"]) == (0, 0, None, None)
