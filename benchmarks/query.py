@@ -184,7 +184,10 @@ class Explained:
         self._connection, self._statement = connection, statement
 
     async def times(self, arguments: dict[str, Any], times: int = EXECUTIONS) -> tuple[list[float], set[str]]:
-        """Return the sorted milliseconds of the executions, and the tables that they scanned completely."""
+        """Return the sorted milliseconds of the executions, and the tables that they scanned completely.
+
+        A table of one page is not among them, because PostgreSQL reads it as fast as with an index.
+        """
         await self._connection.execute(f"PREPARE measured AS {self._statement.text}")
         literals = ", ".join(literal(arguments[name]) for name in self._statement.names)
         query = f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) EXECUTE measured ({literals})"
@@ -194,7 +197,12 @@ class Explained:
             node["Relation Name"] for node in plan_nodes(plans[-1]["Plan"])
             if node["Node Type"] == "Seq Scan" and node["Actual Rows"] > 0
         }  # fmt: skip
-        return sorted(plan["Execution Time"] for plan in plans[times // 20 :]), scanned
+        return sorted(plan["Execution Time"] for plan in plans[times // 20 :]), await self._larger_tables(scanned)
+
+    async def _larger_tables(self, names: set[str]) -> set[str]:
+        """Return the tables that have more than one page."""
+        statement = "SELECT relname FROM pg_class WHERE relname = ANY($1) AND relpages > 1"
+        return {row["relname"] for row in await self._connection.fetch(statement, list(names))} if names else set()
 
 
 def literal(value: Any) -> str:
