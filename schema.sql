@@ -410,6 +410,7 @@ CREATE TABLE receipts (
     -- Of all events and reports: the part of the run that they contain, as far as it's known.
     shard         smallint NOT NULL DEFAULT 0, -- 0: none
     variant       jsonb NOT NULL DEFAULT '{}', -- of the results that state none
+    trace_context jsonb,                     -- of the request or event: traceparent, tracestate; null if tracing is off
     PRIMARY KEY (org_id, receipt_id),
     CONSTRAINT receipts_event_unique UNIQUE (org_id, source, event_id)
 );
@@ -434,6 +435,7 @@ CREATE TABLE events (
     data       json NOT NULL,                -- data.object; all receivers get these exact bytes
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(), -- keeps the order within a transaction
     number     bigint,                       -- event number, or null until the relay assigns it
+    trace_context jsonb,                     -- of the change: traceparent, tracestate; null if tracing is off
     PRIMARY KEY (org_id, event_id)
 );
 CREATE UNIQUE INDEX events_by_number ON events (org_id, number) WHERE number IS NOT NULL;
@@ -540,6 +542,7 @@ CREATE TABLE exports (
     started_at    timestamptz,
     finished_at   timestamptz,
     expires_at    timestamptz,
+    trace_context jsonb,                     -- of the request: traceparent, tracestate; null if tracing is off
     PRIMARY KEY (org_id, export_id)
 );
 CREATE INDEX exports_open ON exports (org_id, export_id) WHERE status IN ('queued', 'running');

@@ -2,15 +2,24 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from consumers.loops import repeat
 from consumers.messages import Delivery, HandlerOutcome
 from service.log import log
+from service.tracing.spans import TraceContext, job_span
 
 _POLL_S: Final = 2.0  # finds retries that became due, and jobs whose worker has crashed
 
-Job = TypeVar("Job")
+
+class TracedJob(Protocol):
+    """A claimed job, with the trace context of the request that queued it."""
+
+    @property
+    def trace_context(self) -> TraceContext | None: ...
+
+
+Job = TypeVar("Job", bound=TracedJob)
 
 
 class JobRunner(Generic[Job]):
@@ -55,7 +64,8 @@ class JobRunner(Generic[Job]):
             job.add_done_callback(self._free_slot)
 
     async def _run_one(self, claimed: Job) -> None:
-        await self._run(claimed)
+        with job_span(self._name, claimed.trace_context):
+            await self._run(claimed)
 
     def _free_slot(self, job: "asyncio.Task[None]") -> None:
         self._running.discard(job)

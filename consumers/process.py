@@ -22,7 +22,7 @@ from consumers.worker import BatchConsumer
 from service import log as logging
 from service.domain.queues import ConsumerRole
 from service.log import log
-from service.resources import MissingSetting, check_database, check_storage, database_pool, open_storage
+from service.resources import MissingSetting, check_database, check_storage, database_pool, open_storage, tracing
 from service.settings import Settings, unknown_variables
 from service.stopping import raise_if_canceled, stop_on_signals
 from service.store import heartbeats
@@ -52,7 +52,9 @@ async def _main(settings: Settings, roles: Sequence[ConsumerRole]) -> None:
     _check_event_sizes(settings)
     await check_database(settings, "results_worker")
     await check_storage(open_storage(settings))
-    async with database_pool(settings, "results_worker") as pool, AsyncExitStack() as opened:
+    async with AsyncExitStack() as opened:
+        opened.enter_context(tracing("consumers"))
+        pool = await opened.enter_async_context(database_pool(settings, "results_worker"))
         context = RoleContext(settings, pool, Topology(settings.queue_prefix), stopping, opened)
         workloads = [await ROLES[role](context) for role in roles]
         log.info("consumers_started", roles=list(roles), pid=os.getpid(), broker=bool(settings.amqp_url))

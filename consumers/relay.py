@@ -19,6 +19,7 @@ from service.log import log
 from service.store import outbox
 from service.store.outbox import OutboxMessage
 from service.store.postgres.database import Connection, Pool, is_outage
+from service.tracing.spans import sending
 
 _MAX_UNCONFIRMED: Final = 200  # messages
 _CONFIRM_TIMEOUT_S: Final = 5.0  # shorter than the idle_in_transaction_session_timeout
@@ -68,14 +69,16 @@ class Relay:
         return len(due) == _MAX_UNCONFIRMED
 
     async def _publish(self, exchange: AbstractExchange, message: OutboxMessage) -> None:
-        published = aio_pika.Message(
-            message.payload.encode(),
-            content_type=_JSON,
-            message_id=str(message.outbox_id),
-            delivery_mode=DeliveryMode.PERSISTENT,
-        )
         queue = self._topology.queue(message.queue)
-        await exchange.publish(published, routing_key=queue, mandatory=True, timeout=_CONFIRM_TIMEOUT_S)
+        with sending(queue, message.trace_context) as headers:
+            published = aio_pika.Message(
+                message.payload.encode(),
+                headers=dict(headers),
+                content_type=_JSON,
+                message_id=str(message.outbox_id),
+                delivery_mode=DeliveryMode.PERSISTENT,
+            )
+            await exchange.publish(published, routing_key=queue, mandatory=True, timeout=_CONFIRM_TIMEOUT_S)
 
 
 class EmbeddedQueue:

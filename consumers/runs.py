@@ -1,11 +1,16 @@
 """The handler of the runs queue, which ingests run-completion events."""
 
+import asyncio
 import time
 from collections.abc import Sequence
 
 from consumers.messages import Delivery, HandlerOutcome, MessageHandler, Postponement, Rejection
 from consumers.metrics import count_batch
-from service.contracts.cloudevents import ConflictingPrefixes, to_structured_mode
+from consumers.worker import LARGE_BYTES
+from service.contracts.cloudevents import ConflictingPrefixes, to_structured_mode, trace_attributes
+from service.domain.queues import RUNS
+from service.tracing import spans
+from service.tracing.spans import TraceContext, TracedMessage
 from service.usecases.ingest.batch_items import EventOutcome
 from service.usecases.ingest.ingest_runs import RunIngest
 
@@ -17,12 +22,31 @@ def runs_handler(ingest: RunIngest) -> MessageHandler:
         started = time.perf_counter()
         read = [_read(delivery) for delivery in deliveries]
         bodies = [body for body in read if isinstance(body, bytes)]
-        stored = iter(await ingest.ingest(bodies) if bodies else ())
-        outcomes = [next(stored) if isinstance(item, bytes) else item for item in read]
+        messages = await _to_messages(deliveries, read) if spans.is_on() else ()
+        with spans.processing(RUNS, messages) as traced:
+            stored = iter(await ingest.ingest(bodies) if bodies else ())
+            outcomes = [next(stored) if isinstance(item, bytes) else item for item in read]
+            spans.set_outcomes(traced, [outcome.status for outcome in outcomes])
         count_batch(outcomes, started)
         return [_handler_outcome(outcome) for outcome in outcomes]
 
     return handle
+
+
+async def _to_messages(deliveries: Sequence[Delivery], read: Sequence[bytes | EventOutcome]) -> list[TracedMessage]:
+    """Return the messages with the trace contexts in their events."""
+    bodies = [item if isinstance(item, bytes) else b"" for item in read]
+    return [
+        TracedMessage(body, delivery.headers, await _read_trace(body))
+        for delivery, body in zip(deliveries, bodies, strict=True)
+    ]
+
+
+async def _read_trace(event: bytes) -> TraceContext:
+    """Return the trace context in an event. A large event is parsed in a thread, so that the event loop continues."""
+    if len(event) > LARGE_BYTES:
+        return await asyncio.to_thread(trace_attributes, event)
+    return trace_attributes(event)
 
 
 def _read(delivery: Delivery) -> bytes | EventOutcome:

@@ -11,6 +11,7 @@ import orjson
 import structlog
 
 from service.domain.redaction import redact_secrets
+from service.tracing.spans import log_fields
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -53,6 +54,7 @@ def set_up(level: str = "info") -> None:
     stream = LogStream(sys.stderr)
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        _add_trace,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         stream.add_lost_lines,
@@ -72,6 +74,12 @@ def set_up(level: str = "info") -> None:
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     sys.excepthook = _log_crash
+
+
+def _add_trace(_logger: Any, _method: str, event: Any) -> Any:
+    """Add trace_id and span_id if there is a span. A processor of structlog."""
+    event.update(log_fields())
+    return event
 
 
 def _log_crash(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

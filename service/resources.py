@@ -1,8 +1,9 @@
 """Opens and closes the resources of a process; cli, api, and consumers select which ones a process needs."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Final
 
 from service.domain.errors import ServiceError, Unavailable
@@ -13,6 +14,7 @@ from service.store.encryption import InvalidSecretKey, SecretCipher
 from service.store.postgres import database
 from service.store.postgres.database import Connection, DatabaseRole, Pool, is_outage, outages_as_unavailable
 from service.store.postgres.error_kinds import DatabaseErrorKind, database_error_kind, probe
+from service.tracing.sdk import TracingUnavailable, exporting
 from service.usecases.webhooks.encrypt_secrets import find_unknown_keys
 
 _STORAGE_TIMEOUT_S: Final = 3.0
@@ -114,6 +116,20 @@ async def check_storage(storage: Storage) -> str | None:
         log.warning("storage_unreachable", storage=storage.url, error=reason, cause=cause)
         return reason
     return None
+
+
+@contextmanager
+def tracing(process: str) -> Iterator[None]:
+    """Export the spans of this process in the block if OTEL_… variables request it. Log why it isn't possible."""
+    with ExitStack() as opened:
+        try:
+            is_on = opened.enter_context(exporting(os.environ, f"zof-results-{process}"))
+        except TracingUnavailable as error:
+            log.warning("tracing_unavailable", error=str(error))
+        else:
+            if is_on:
+                log.info("tracing_started")
+        yield
 
 
 @asynccontextmanager

@@ -9,6 +9,8 @@ import orjson
 STRUCTURED: Final = "application/cloudevents+json"
 # The AMQP binding prefixes attributes with "cloudEvents:", or with "cloudEvents_" if a client doesn't support colons.
 # The RabbitMQ binding prefixes them with "ce-". Names of AMQP headers are case-sensitive.
+TRACE_ATTRIBUTES: Final = ("traceparent", "tracestate")  # of the distributed tracing extension
+_TRACE_PARENT: Final = b'"traceparent"'
 HEADER_PREFIXES: Final = ("cloudEvents:", "cloudEvents_", "ce-")
 
 
@@ -28,6 +30,21 @@ def to_structured_mode(body: bytes, content_type: str | None, headers: Mapping[s
         return body
     event = orjson.dumps(attributes)
     return event[:-1] + b',"data":' + (body or b"null") + b"}"
+
+
+def trace_attributes(event: bytes) -> dict[str, str]:
+    """Return the attributes of the distributed tracing extension: traceparent and tracestate, if the event has them.
+
+    The event is in structured mode, and can be invalid.
+    """
+    if _TRACE_PARENT not in event:
+        return {}
+    try:
+        attributes = orjson.loads(event)
+    except orjson.JSONDecodeError:
+        return {}
+    found = attributes if isinstance(attributes, dict) else {}
+    return {name: found[name] for name in TRACE_ATTRIBUTES if isinstance(found.get(name), str)}
 
 
 def _attributes(headers: Mapping[str, Any]) -> dict[str, str]:

@@ -5,7 +5,7 @@ validation.
 """
 
 from datetime import datetime
-from typing import Annotated, Final, Literal, Required
+from typing import Annotated, Any, Final, Literal, Required
 
 from pydantic import FailFast, Field, StringConstraints, TypeAdapter
 from typing_extensions import TypedDict
@@ -136,6 +136,16 @@ class RunData(TypedDict, total=False):
     results: Annotated[list[ResultIn], FailFast()]
 
 
+# An attribute of the distributed tracing extension. An invalid value starts a new trace and never rejects the event.
+TracingAttribute = Annotated[
+    Any,
+    Field(
+        description="Distributed tracing extension (W3C Trace Context): the trace of the origin of the event",
+        json_schema_extra={"type": "string"},
+    ),
+]
+
+
 class CloudEvent(TypedDict, total=False):
     """The CloudEvents attributes of every event."""
 
@@ -144,6 +154,8 @@ class CloudEvent(TypedDict, total=False):
     source: Required[Annotated[str, StringConstraints(min_length=1, max_length=400)]]
     id: Required[Annotated[str, StringConstraints(min_length=1, max_length=200)]]
     time: datetime | None
+    traceparent: TracingAttribute
+    tracestate: TracingAttribute
 
 
 class RunCompletedEvent(CloudEvent, total=False):

@@ -63,7 +63,10 @@ MAX_OBJECT_BYTES: Final = 19_000  # of `data.object`, so that a complete envelop
 
 
 class NewEvent(NamedTuple):
-    """An event to store. `data` is the JSON of its `data.object`."""
+    """An event to store. `data` is the JSON of its `data.object`.
+
+    `trace_context` is that of the change, if it isn't the current one.
+    """
 
     org_id: OrgId
     event_id: str
@@ -71,6 +74,7 @@ class NewEvent(NamedTuple):
     project_id: str | None
     run_id: str | None
     data: str
+    trace_context: Mapping[str, str] | None = None
 
 
 def run_event_types(status: str, *, completed: bool) -> tuple[EventType, ...]:

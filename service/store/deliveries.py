@@ -32,6 +32,7 @@ class ClaimedDelivery(NamedTuple):
     type: str
     created_at: datetime
     data: str
+    trace_context: Mapping[str, str] | None  # of the change that the event reports
 
     @property
     def endpoint(self) -> Endpoint:

@@ -15,6 +15,7 @@ from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
 from service.store.postgres.transactions import notify_after_commit
 from service.store.runs import RunKeyRef
+from service.tracing import spans
 
 _SQL: Final = statements("events")
 
@@ -38,14 +39,22 @@ async def insert(connection: Connection, events: Sequence[NewEvent]) -> None:
 
     Requires a notifying transaction.
     """
-    await connection.execute(_SQL["insert"], *map(list, zip(*events, strict=True)))
+    await connection.execute(_SQL["insert"], *map(list, zip(*_traced(events), strict=True)))
     notify_after_commit(WRITTEN)
 
 
 async def insert_without_deliveries(connection: Connection, event: NewEvent) -> None:
     """Insert one event without deliveries. Requires a notifying transaction."""
-    await connection.execute(_SQL["insert_without_deliveries"], *event)
+    await connection.execute(_SQL["insert_without_deliveries"], *_traced([event])[0])
     notify_after_commit(WRITTEN)
+
+
+def _traced(events: Sequence[NewEvent]) -> Sequence[NewEvent]:
+    """Add the current trace context, if there is one, to the events that have none."""
+    context = spans.current_context()
+    if context is None:
+        return events
+    return [event if event.trace_context else event._replace(trace_context=context) for event in events]
 
 
 def notify_dispatchers() -> None:

@@ -13,6 +13,8 @@ from service.domain.jobs import Claim
 from service.store.postgres.composition import IdPage, compose, page_by_id
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
+from service.tracing import spans
+from service.tracing.spans import TraceContext
 
 _SQL: Final = statements("exports")
 _AFTER_ALL_IDS: Final = "exp_g"
@@ -25,6 +27,7 @@ class ClaimedExport(NamedTuple):
     request: dict[str, Any]
     attempt_count: int
     created_at: datetime
+    trace_context: TraceContext | None = None  # of the request
 
 
 class ExportScope(NamedTuple):
@@ -47,7 +50,8 @@ async def insert(
     connection: Connection, job: ExportRef, request: Mapping[str, Any], project_id: str | None, run_id: str | None
 ) -> None:
     """Insert a queued job."""
-    await connection.execute(_SQL["insert"], job.org_id, job.export_id, request, project_id, run_id)
+    context = spans.current_context()
+    await connection.execute(_SQL["insert"], job.org_id, job.export_id, request, project_id, run_id, context)
 
 
 async def find_one(connection: Connection, job: ExportRef, project_id: str | None, link_base: str) -> str | None:
@@ -106,7 +110,7 @@ async def claim(
     if row is None:
         return None
     claimed = Claim(OrgId(row["org_id"]), row["export_id"], token)
-    return ClaimedExport(claimed, row["request"], row["attempt_count"], row["created_at"])
+    return ClaimedExport(claimed, row["request"], row["attempt_count"], row["created_at"], row["trace_context"])
 
 
 async def release_unconfirmed(connection: Connection, token: UUID) -> None:

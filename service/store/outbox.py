@@ -8,6 +8,7 @@ import asyncpg
 
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
+from service.tracing import spans
 
 WRITTEN: Final = "outbox"  # the channel that is notified when a transaction with messages commits
 
@@ -22,14 +23,18 @@ class OutboxMessage(NamedTuple):
     queue: str
     payload: str
     attempt_count: int  # failed attempts
+    trace_context: Mapping[str, str] | None
 
 
 async def put(connection: Connection, queue: str, payload: Mapping[str, Any]) -> None:
     """Add a message, which is sent if and only if the transaction of the caller commits.
 
-    `queue` is the name without the prefix of the installation. `payload` contains IDs, not content.
+    `queue` is the name without the prefix of the installation. `payload` contains IDs, not content. The current trace
+    context is added, if tracing is on.
     """
-    await connection.execute(_SQL["put"], queue, {"v": _VERSION, **payload})
+    context = spans.current_context()
+    traced = {"trace_context": context} if context else {}
+    await connection.execute(_SQL["put"], queue, {"v": _VERSION, **payload, **traced})
 
 
 async def lock(connection: Connection) -> bool:

@@ -11,6 +11,8 @@ from service.domain.reports import MAX_ATTEMPTS, RunPart, Upload
 from service.domain.shards import MergeCounts
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
+from service.tracing import spans
+from service.tracing.spans import TraceContext
 
 _SQL: Final = statements("reports")
 _NO_EFFECTS: Final = MergeCounts()
@@ -48,6 +50,7 @@ class ClaimedReport(NamedTuple):
     document: dict[str, Any]  # of the upload
     attempt_count: int
     received_at: datetime
+    trace_context: TraceContext | None = None  # of the request or event that queued it
 
     @property
     def upload(self) -> Upload:
@@ -58,7 +61,7 @@ class ClaimedReport(NamedTuple):
 async def queue(connection: Connection, report: NewReport) -> str | None:
     """Queue the report. Return the ID of its receipt, or None if the report was accepted before."""
     upload = report.upload
-    values = *report[:-1], upload.to_document(), *upload.run_part
+    values = *report[:-1], upload.to_document(), *upload.run_part, spans.current_context()
     receipt_id: str | None = await connection.fetchval(_SQL["queue"], *values)
     return receipt_id
 
@@ -79,6 +82,7 @@ async def claim(connection: Connection, token: UUID, lease: timedelta) -> Claime
     return ClaimedReport(
         Claim(OrgId(row["org_id"]), row["receipt_id"], token), row["source"], row["event_id"], row["body_sha256"],
         row["run_id"], row["upload"], row["attempt_count"], row["received_at"],
+        row["trace_context"],
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
 from service.store.result_rows import int32, pack_rows, start_offset
 from service.store.runs import RunKeyRef
+from service.tracing.spans import copy_span
 
 _SQL: Final = statements("results")
 
@@ -46,10 +47,12 @@ async def insert(connection: Connection, runs: Iterable[RunOutcomes]) -> None:
     ordered = [run.sorted() for run in sorted(runs, key=lambda run: (run.org_id, run.run_key))]
     if any(run.outcomes for run in ordered):
         rows = _copy_stream(ordered)
-        await connection.copy_to_table("results", source=rows, columns=result_rows.COLUMNS, format="binary")
+        with copy_span("results"):
+            await connection.copy_to_table("results", source=rows, columns=result_rows.COLUMNS, format="binary")
     details = _detail_rows(ordered)
     while part := list(islice(details, _PART)):
-        await connection.copy_records_to_table("result_details", records=part, columns=_DETAIL_COLUMNS)
+        with copy_span("result_details"):
+            await connection.copy_records_to_table("result_details", records=part, columns=_DETAIL_COLUMNS)
     references = list(_reference_rows(ordered))
     if references:
         await connection.execute(_SQL["insert_references"], *map(list, zip(*references, strict=True)))

@@ -29,7 +29,10 @@ async def get_metrics(request: web.Request) -> web.Response:
 
 def record_request(request: web.Request, response: web.StreamResponse, duration_s: float) -> None:
     """Record the duration of a request. The label is the route, so that IDs in paths create no further series."""
+    _REQUEST_SECONDS.labels(*method_and_route(request), str(response.status)).observe(duration_s)
+
+
+def method_and_route(request: web.Request) -> tuple[str, str]:
+    """Return the method and the route of a request, each of which has a limited number of values."""
     resource = request.match_info.route.resource
-    route = resource.canonical if resource else "none"
-    method = request.method if request.method in _METHODS else "other"
-    _REQUEST_SECONDS.labels(method, route, str(response.status)).observe(duration_s)
+    return request.method if request.method in _METHODS else "other", resource.canonical if resource else "none"

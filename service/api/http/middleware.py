@@ -8,7 +8,7 @@ from uuid import uuid4
 import structlog
 from aiohttp import web
 
-from service.api.handlers.metrics import record_request
+from service.api.handlers.metrics import method_and_route, record_request
 from service.api.http import cors
 from service.api.http.access_log import log_request
 from service.api.http.authentication import ApiHandler
@@ -16,9 +16,13 @@ from service.api.http.compression import encode_response
 from service.api.http.errors import error_response
 from service.api.http.rate_limits import RATE_LIMIT_STATUS, rate_limit_headers
 from service.api.http.responses import NEXT_CURSOR, REQUEST_ID, SERVER
+from service.api.server.connection_limits import PROBE_PATHS
 from service.api.server.connections import ApiProtocol
 from service.api.server.resources import RESOURCES
+from service.tracing import spans
 
+# Probes are frequent, and the trace of a stream would have no end.
+_UNTRACED: Final = PROBE_PATHS | {"/v1/events/stream", "/console/stream"}
 _WELL_FORMED_ID: Final = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 
 
@@ -28,13 +32,21 @@ async def handle_request(request: web.Request, handler: ApiHandler) -> web.Strea
     started = time.perf_counter()
     request_id = _request_id(request)
     request[REQUEST_ID] = request_id
-    with structlog.contextvars.bound_contextvars(request_id=request_id):
+    with structlog.contextvars.bound_contextvars(request_id=request_id), _span(request, request_id) as span:
         response = encode_response(request, await _respond(request, handler))
         duration_s = time.perf_counter() - started
         record_request(request, response, duration_s)
+        spans.set_response(span, response.status)
         if request.app[RESOURCES].settings.access_log:
             log_request(request, response, duration_s)
     return response
+
+
+def _span(request: web.Request, request_id: str) -> spans.SpanBlock:
+    if not spans.is_on() or request.path in _UNTRACED:
+        return spans.NO_SPAN
+    attributes = {"url.path": request.path, "url.scheme": request.scheme, "results.request_id": request_id}
+    return spans.server_span(*method_and_route(request), request.headers, attributes)
 
 
 async def _respond(request: web.Request, handler: ApiHandler) -> web.StreamResponse:

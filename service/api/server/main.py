@@ -15,7 +15,7 @@ from service.api.server.multiprocess_metrics import delete_metrics_if_orphaned, 
 from service.api.server.processes import run_processes
 from service.api.server.rate_limit_counters import redis_pool
 from service.log import log
-from service.resources import database_url, open_storage
+from service.resources import database_url, open_storage, tracing
 from service.settings import Settings
 from service.stopping import stop_on_signals
 
@@ -53,9 +53,10 @@ async def _serve(
     if stop_pipe is not None:
         asyncio.get_running_loop().add_reader(stop_pipe, stop.set)
     limit = max_connections(settings, raise_descriptor_limit())
-    async with serve_app(make_app(settings), sockets, _DRAIN_S, limit):
-        log.info("listening", url=f"http://{format_address(sockets[0])}")
-        await stop.wait()
-        if stop_pipe is not None:
-            asyncio.get_running_loop().remove_reader(stop_pipe)
-        log.info("draining", timeout_s=_DRAIN_S)
+    with tracing("api"):
+        async with serve_app(make_app(settings), sockets, _DRAIN_S, limit):
+            log.info("listening", url=f"http://{format_address(sockets[0])}")
+            await stop.wait()
+            if stop_pipe is not None:
+                asyncio.get_running_loop().remove_reader(stop_pipe)
+            log.info("draining", timeout_s=_DRAIN_S)

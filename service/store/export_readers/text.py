@@ -11,6 +11,7 @@ from service.domain.key_ranges import KeyRange
 from service.store.export_readers.plans import ExportPlan, plan_export
 from service.store.export_readers.snapshots import ReadStrategy, export_snapshot, open_snapshot
 from service.store.postgres.database import Connection, Pool
+from service.tracing.spans import copy_span
 
 _COPY_TIMEOUT_S: Final = 6 * 3600.0
 # A range sends rows sooner, also with cold caches. A suspended server, or a half-open connection, never sends any.
@@ -62,9 +63,10 @@ class TextReader:
         """
         async with asyncio.timeout(_STALL_TIMEOUT_S) as stall:
             chunks = _ChunkBuffer(put, stall)
-            done = await self._connection.copy_from_query(
-                self._plan.query(key_range), output=chunks.add, timeout=_COPY_TIMEOUT_S, **self._options(key_range)
-            )
+            with copy_span("results"):
+                done = await self._connection.copy_from_query(
+                    self._plan.query(key_range), output=chunks.add, timeout=_COPY_TIMEOUT_S, **self._options(key_range)
+                )
             await chunks.flush()
         return int(done.split()[-1])
 

@@ -36,11 +36,12 @@ WITH RECURSIVE waiting AS (
     WHERE ctid = ANY (ARRAY (SELECT row_address FROM due)) -- the row locks keep the addresses valid
     RETURNING org_id, webhook_id, delivery_id, event_id, attempt_count, claim
 )
-SELECT claimed.*, endpoint.url, endpoint.secret, endpoint.previous_secret, event.type, event.created_at, event.data
+SELECT claimed.*, endpoint.url, endpoint.secret, endpoint.previous_secret, event.type, event.created_at, event.data,
+       event.trace_context
 FROM claimed
 JOIN endpoint USING (org_id, webhook_id)
 CROSS JOIN LATERAL (
-    SELECT type, created_at, data FROM events
+    SELECT type, created_at, data, trace_context FROM events
     WHERE org_id = claimed.org_id AND event_id = claimed.event_id LIMIT 1
 ) event
 

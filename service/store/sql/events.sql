@@ -1,9 +1,9 @@
 -- name: insert  (also inserts a delivery for each subscribed webhook)
 WITH new AS (
-    INSERT INTO events (org_id, event_id, type, project_id, run_id, data)
-    SELECT org_id, event_id, type, project_id, run_id, data::json
-    FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
-        AS new (org_id, event_id, type, project_id, run_id, data)
+    INSERT INTO events (org_id, event_id, type, project_id, run_id, data, trace_context)
+    SELECT org_id, event_id, type, project_id, run_id, data::json, trace_context
+    FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::jsonb[])
+        AS new (org_id, event_id, type, project_id, run_id, data, trace_context)
     RETURNING org_id, event_id, type, project_id
 )
 INSERT INTO deliveries (org_id, webhook_id, delivery_id, event_id)
@@ -13,7 +13,8 @@ WHERE hook.enabled AND is_subscribed(hook, new.type, new.project_id)
 FOR KEY SHARE OF hook -- waits for a concurrent deletion of a webhook, which then gets no delivery
 
 -- name: insert_without_deliveries
-INSERT INTO events (org_id, event_id, type, project_id, run_id, data) VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO events (org_id, event_id, type, project_id, run_id, data, trace_context)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
 
 -- name: number  (for the relay, of all organizations; at most $2 events created since $1, in the order of their creation)
 UPDATE events SET number = ordered.number

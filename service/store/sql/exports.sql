@@ -6,7 +6,7 @@ FROM unnest($1::text[]) WITH ORDINALITY AS given (value, position)
 SELECT case_key FROM cases WHERE org_id = $1 AND case_id = $2 AND ($3::text IS NULL OR project_id = $3)
 
 -- name: insert
-INSERT INTO exports (org_id, export_id, request, project_id, run_id) VALUES ($1, $2, $3, $4, $5)
+INSERT INTO exports (org_id, export_id, request, project_id, run_id, trace_context) VALUES ($1, $2, $3, $4, $5, $6)
 
 -- name: lock_claims  (without the lock, two workers could both claim the last free slot of an organization)
 -- If the queue was short at the last ANALYZE, the planner would read and sort all of its rows.
@@ -44,7 +44,7 @@ WHERE (org_id, export_id) = (
     ORDER BY coalesce(running.count, 0), due.export_id
     LIMIT 1
 )
-RETURNING org_id, export_id, request, attempt_count, created_at
+RETURNING org_id, export_id, request, attempt_count, created_at, trace_context
 
 -- name: renew_lease  (no row if the claim is lost or the job was canceled)
 UPDATE exports SET lease_until = now() + $4, progress = $5::real

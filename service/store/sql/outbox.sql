@@ -6,7 +6,7 @@ SELECT pg_notify('outbox', '') FROM message
 SELECT pg_try_advisory_xact_lock(hashtext('outbox'))
 
 -- name: find_due
-SELECT outbox_id, queue, payload::text AS payload, attempt_count FROM outbox
+SELECT outbox_id, queue, payload::text AS payload, attempt_count, payload -> 'trace_context' AS trace_context FROM outbox
 WHERE due_at <= now() AND ($2::text[] IS NULL OR queue = ANY ($2))
 ORDER BY due_at, outbox_id LIMIT $1
 

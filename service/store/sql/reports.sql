@@ -1,11 +1,12 @@
 -- name: queue  (a rejected report can be queued again; no row if the report was accepted before)
 INSERT INTO receipts AS known (org_id, receipt_id, source, event_id, body_sha256, status, run_id, project_id, upload, shard,
-                               variant, due_at)
-VALUES ($1, $2, $3, $4, $5, 'queued', $6, $7, $8, $9, $10, now())
+                               variant, trace_context, due_at)
+VALUES ($1, $2, $3, $4, $5, 'queued', $6, $7, $8, $9, $10, $11, now())
 ON CONFLICT (org_id, source, event_id) DO UPDATE
     SET status = 'queued', body_sha256 = excluded.body_sha256, run_id = excluded.run_id,
         project_id = excluded.project_id, upload = excluded.upload, shard = excluded.shard, variant = excluded.variant,
-        results = 0, problems = '[]', received_at = now(), attempt_count = 0, due_at = now()
+        trace_context = excluded.trace_context, results = 0, problems = '[]', received_at = now(), attempt_count = 0,
+        due_at = now()
     WHERE known.status = 'rejected'
 RETURNING receipt_id
 
@@ -49,7 +50,7 @@ WHERE (org_id, receipt_id) = (
     ORDER BY coalesce(working.count, 0), due.receipt_id
     LIMIT 1
 )
-RETURNING org_id, receipt_id, source, event_id, body_sha256, run_id, upload, attempt_count, received_at
+RETURNING org_id, receipt_id, source, event_id, body_sha256, run_id, upload, attempt_count, received_at, trace_context
 
 -- name: renew_lease  (no row if the claim is lost)
 UPDATE receipts SET lease_until = now() + $4

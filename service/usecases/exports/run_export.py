@@ -24,6 +24,7 @@ from service.store.job_leases import EXPORT_JOBS
 from service.store.postgres.database import Connection, Pool
 from service.store.postgres.retries import is_temporary
 from service.store.postgres.transactions import notifying_transaction
+from service.tracing import spans
 from service.usecases.exports.request_export import delete_export_file
 from service.usecases.exports.write_export import ExportProgress, ExportWriter
 from service.usecases.job_leases import ClaimLost, DatabaseContact, JobLease
@@ -130,6 +131,7 @@ class Exporter:
             return "lost"
         except Exception as error:
             logged.warning("export_failed", exc_info=error)
+            spans.fail(error)
             return await _retry_during_outage(partial(self._record_failure, claimed, error))
         logged.info("export_succeeded", rows=file.rows, size=file.size)
         return "succeeded"

@@ -11,6 +11,7 @@ from service.domain.shards import CaseOutcomes, MergeEffects
 from service.store.postgres.database import Connection
 from service.store.receipts import EventRef, ReceiptRow
 from service.store.runs import RunRef
+from service.tracing.spans import TraceContext, resuming
 from service.usecases.ingest.parse_events import ParsedDataref, ParsedEvent, RejectedEvent
 from service.usecases.ingest.parse_results import UnseenCases
 from service.usecases.ingest.validate_events import Problem, limit_problems
@@ -38,6 +39,7 @@ class EventItem:
     unseen: UnseenCases
     outcome: EventOutcome = field(default=EventOutcome("stored"))
     effects: MergeEffects = field(default_factory=MergeEffects)  # on other results of the run
+    trace_context: TraceContext | None = None  # of the message
 
     @property
     def ref(self) -> EventRef:
@@ -105,11 +107,13 @@ class DatarefItem:
     event: ParsedDataref
     storage_url: str
     outcome: EventOutcome = field(default=EventOutcome("stored"))
+    trace_context: TraceContext | None = None  # of the message
 
     async def queue(self, connection: Connection) -> None:
         """Queue the data as a report, and set the outcome."""
         try:
-            is_new = await accept_dataref(connection, self.event, self.storage_url)
+            with resuming(self.trace_context):
+                is_new = await accept_dataref(connection, self.event, self.storage_url)
             self.outcome = EventOutcome("stored" if is_new else "duplicate")
         except Rejected as rejection:
             self.outcome = EventOutcome("rejected", rejection.reason, str(rejection))

@@ -13,6 +13,7 @@ from service.domain.statuses import STATUS_NAMES
 from service.store import events, organizations
 from service.store.postgres.database import Connection, Row
 from service.store.runs import StoredRun
+from service.tracing.spans import TraceContext
 
 _MAX_TEXT: Final = 200  # characters of a name or a message in an event
 
@@ -20,12 +21,13 @@ _MAX_TEXT: Final = 200  # characters of a name or a message in an event
 class RunChange(NamedTuple):
     """A change of a run. `completed` is true for the change that makes the run complete, which occurs once.
 
-    If `notify` is false, the change has no events.
+    If `notify` is false, the change has no events. Without a trace context, the change belongs to the current span.
     """
 
     run: StoredRun
     completed: bool
     notify: bool = True
+    trace_context: TraceContext | None = None
 
 
 async def emit_run_events(
@@ -40,8 +42,8 @@ async def emit_run_events(
     if unknown := {change.run.org_id for change in changes} - slugs.keys():
         slugs |= await organizations.find_slugs(connection, unknown)
     new_events = [
-        NewEvent(run.org_id, new_id("evt"), event_type, run.state.project_id, run.state.run_id, data)
-        for run, completed, _ in changes
+        NewEvent(run.org_id, new_id("evt"), event_type, run.state.project_id, run.state.run_id, data, trace_context)
+        for run, completed, _, trace_context in changes
         for data in [run_json(_run_object(run, slugs[run.org_id], failing.get(run.key, []), link_base))]
         for event_type in run_event_types(_status(run), completed=completed)
     ]

@@ -23,6 +23,7 @@ from service.store.postgres.database import (
 )
 from service.store.postgres.retries import is_temporary, retry_on_conflict
 from service.store.postgres.transactions import limit_lock_wait, notifying_transaction
+from service.tracing.spans import context_of_message
 from service.usecases.ingest.batch_items import BatchItem, DatarefItem, EventItem, EventOutcome, RejectedItem
 from service.usecases.ingest.caches import IngestCache, IngestCaches
 from service.usecases.ingest.emit_events import emit_run_events
@@ -165,7 +166,10 @@ class RunIngest:
         slug = event.organization
         if slug and slug not in cache.organizations:
             cache.organizations |= await organizations.find_by_slugs(connection, {slug})
-        return await _run(body, self._to_item, event, cache)
+        item = await _run(body, self._to_item, event, cache)
+        if not isinstance(item, RejectedItem):
+            item.trace_context = context_of_message(body)
+        return item
 
     async def _parse_event(self, body: bytes, window: AcceptanceWindow) -> ParsedEvent | ParsedDataref | RejectedEvent:
         return await _run(body, parse_event, body, window, self._max_rows)

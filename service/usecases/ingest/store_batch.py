@@ -87,7 +87,7 @@ class BatchWriter:
         )
         for run in inserted_runs:
             await shard_results.write(connection, run.key_ref, combined[run.ref].of_shards)
-            self._add_change(run, was_complete=False, notify=run.state.notify)
+            self._add_change(run, groups[run.ref], was_complete=False, notify=run.state.notify)
         known = merged.keys() - inserted
         if known:
             locked = await stored_runs.lock(connection, known)
@@ -131,10 +131,12 @@ class BatchWriter:
         run.state = merged
         run.revision += 1
         await stored_runs.update(connection, run)
-        self._add_change(run, was_complete, state.notify)
+        self._add_change(run, items, was_complete=was_complete, notify=state.notify)
 
-    def _add_change(self, run: StoredRun, was_complete: bool, notify: bool) -> None:
-        self.changes.append(RunChange(run, completed=run.complete and not was_complete, notify=notify))
+    def _add_change(self, run: StoredRun, items: list[EventItem], *, was_complete: bool, notify: bool) -> None:
+        """Add a change of a run. Its trace is that of the last of its events."""
+        completed = run.complete and not was_complete
+        self.changes.append(RunChange(run, completed, notify, items[-1].trace_context))
 
 
 def _merge_events(items: list[EventItem]) -> tuple[runs.RunState, ShardOutcomes]:

@@ -29,6 +29,7 @@ from service.store import reports
 from service.store.job_leases import REPORT_JOBS
 from service.store.postgres.database import Connection, Pool, is_conflict, is_data_error, is_outage
 from service.store.reports import ClaimedReport
+from service.tracing import spans
 from service.usecases.job_leases import ClaimLost, JobLease
 from service.usecases.reports.orphaned_uploads import FOLDER_PREFIX
 from service.usecases.reports.store_report import ReportOutcome, ReportStore
@@ -81,6 +82,7 @@ class ReportIngester:
             return ReportOutcome("lost")
         except Exception as error:
             logged.warning("report_failed", exc_info=None if _rejection(error) else error, error=repr(error))
+            spans.fail(error)
             return await self._record_failure(claimed, error)
         logged.info("report_stored", results=outcome.results)
         return outcome

@@ -21,6 +21,7 @@ from service.store.encryption import SecretCipher
 from service.store.postgres.database import Connection, Pool
 from service.store.postgres.retries import retry_on_conflict
 from service.store.postgres.transactions import notifying_transaction
+from service.tracing import spans
 from service.usecases.webhooks.end_deliveries import exhaust_first
 
 _RECOVERY_STEP: Final = 500  # events
@@ -44,12 +45,25 @@ async def claim_deliveries(
 async def attempt(client: WebhookClient, cipher: SecretCipher, claimed: ClaimedDelivery) -> AttemptedDelivery:
     """Attempt a delivery once. An unexpected error counts as a failed attempt, so that the retries stay limited."""
     at, started = datetime.now(UTC), time.monotonic()
-    try:
-        outcome = await _post(client, cipher, claimed)
-    except Exception as error:
-        log.error("delivery_attempt_crashed", org_id=claimed.org_id, delivery_id=claimed.delivery_id, exc_info=error)
-        outcome = AttemptOutcome(None, round((time.monotonic() - started) * 1000), "internal error of this service")
+    with spans.span("attempt delivery", claimed.trace_context, attributes=_attributes(claimed)):
+        try:
+            outcome = await _post(client, cipher, claimed)
+        except Exception as error:
+            ids = {"org_id": claimed.org_id, "delivery_id": claimed.delivery_id}
+            log.error("delivery_attempt_crashed", **ids, exc_info=error)
+            outcome = AttemptOutcome(None, round((time.monotonic() - started) * 1000), "internal error of this service")
+        if not outcome.succeeded:
+            spans.fail(outcome.error or f"status {outcome.status}")
     return AttemptedDelivery(claimed, at, outcome)
+
+
+def _attributes(claimed: ClaimedDelivery) -> dict[str, str | int]:
+    return {
+        "results.event.type": claimed.type,
+        "results.event.id": claimed.event_id,
+        "results.delivery.id": claimed.delivery_id,
+        "results.delivery.attempt": claimed.attempt_count + 1,
+    }
 
 
 async def _post(client: WebhookClient, cipher: SecretCipher, claimed: ClaimedDelivery) -> AttemptOutcome:
