@@ -9,6 +9,7 @@ RunStatus = Literal["passed", "failed", "error", "canceled"]
 RESULT_STATUSES: Final[tuple[ResultStatus, ...]] = get_args(ResultStatus)
 RUN_STATUSES: Final[tuple[RunStatus, ...]] = get_args(RunStatus)
 FAILING: Final[tuple[ResultStatus, ...]] = ("failed", "error")
+EXECUTED: Final[tuple[ResultStatus, ...]] = ("passed", *FAILING)
 
 # A worse status has a higher rank. The SQL function severity() must return the same ranks.
 SEVERITY: Final[dict[str, int]] = {"passed": 1, "skipped": 2, "canceled": 3, "failed": 4, "error": 5}

@@ -102,7 +102,7 @@ def composed_lists() -> set[Statement]:
         | failure_groups()
         | stats()
         | rankings()
-        | {read_cases.one_statement(), compose("page_of_projects")}
+        | {read_cases.one_statement(), read_cases.variants_statement(), compose("page_of_projects")}
     )
 
 

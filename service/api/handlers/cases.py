@@ -6,20 +6,20 @@ from typing import Final
 import orjson
 from aiohttp import web
 
-from service.api.handlers.results import reply_results
 from service.api.http.authentication import get_caller
 from service.api.http.parsing import parse_query
 from service.api.http.responses import compact, reply_list, reply_page, reply_with_etag
 from service.api.server.resources import RESOURCES
 from service.contracts.queries import CaseQuery, CasesQuery, HistoryQuery
 from service.domain.cursors import CursorCodec, Cursors, pack_bigint, unpack_bigint
-from service.domain.errors import InvalidRequest, NotFound
+from service.domain.errors import InvalidRequest
 from service.domain.filters import restrict_to_project
-from service.domain.ids import CaseKey, parse_case_id
+from service.domain.ids import CaseKey
 from service.domain.rankings import Ranking
 from service.store.postgres.database import as_organization
 from service.store.queries import cases as read_cases
 from service.store.queries.cases import CasePosition
+from service.usecases.lists.find_case import find_case, list_history
 
 _CODEC: Final = CursorCodec[CasePosition](
     lambda position: pack_bigint(position.suite_hash) + pack_bigint(position.case_key),
@@ -60,32 +60,13 @@ async def _rank_cases(request: web.Request, query: CasesQuery, project_id: str, 
 
 async def get_case(request: web.Request) -> web.Response:
     """Get one case."""
-    query, caller, key = parse_query(request, CaseQuery), get_caller(request), _case_key(request)
-    async with as_organization(request.app[RESOURCES].pool, caller.org_id) as connection:
-        text = await read_cases.find_one(connection, caller.org_id, key, caller.project_id, query.runs)
-    if text is None:
-        raise _case_not_found(request)
-    return reply_with_etag(text)
+    query, caller = parse_query(request, CaseQuery), get_caller(request)
+    pool = request.app[RESOURCES].pool
+    return reply_with_etag(await find_case(pool, caller, request.match_info["id"], query.runs))
 
 
 async def list_case_history(request: web.Request) -> web.Response:
     """List the results of a case, newest run first."""
-    query, caller, key = parse_query(request, HistoryQuery), get_caller(request), _case_key(request)
-    async with as_organization(request.app[RESOURCES].list_pool, caller.org_id) as connection:
-        project_id = await read_cases.find_project(connection, caller.org_id, key, caller.project_id)
-    filter_ = restrict_to_project(replace(query.to_filter(), case_key=key), project_id)
-    if project_id is None or filter_ is None:
-        raise _case_not_found(request)
-    return await reply_results(request, filter_, query)
-
-
-def _case_key(request: web.Request) -> CaseKey:
-    key = parse_case_id(request.match_info["id"])
-    if key is None:
-        raise _case_not_found(request)
-    return key
-
-
-def _case_not_found(request: web.Request) -> NotFound:
-    """Return the same error for an ID that is malformed, unknown, or of another organization."""
-    return NotFound(f"case {request.match_info['id'][:100]!r} not found")
+    query, caller = parse_query(request, HistoryQuery), get_caller(request)
+    pool = request.app[RESOURCES].list_pool
+    return reply_page(*await list_history(pool, caller, request.match_info["id"], query))

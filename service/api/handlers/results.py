@@ -6,9 +6,9 @@ from service.api.http.authentication import get_caller
 from service.api.http.parsing import parse_query
 from service.api.http.responses import reply_page, reply_with_etag
 from service.api.server.resources import RESOURCES
-from service.contracts.queries import PageQuery, ResultQuery
+from service.contracts.queries import ResultQuery
 from service.domain.errors import NotFound
-from service.domain.filters import ResultFilter, restrict_to_project
+from service.domain.filters import restrict_to_project
 from service.domain.ids import CaseKey, RunKey, parse_result_id
 from service.store.postgres.database import as_organization
 from service.store.queries import results as read_results
@@ -17,14 +17,11 @@ from service.usecases.lists.list_results import list_results as read_list
 
 async def list_results(request: web.Request) -> web.Response:
     """List results, newest run first."""
-    query = parse_query(request, ResultQuery)
-    filter_ = restrict_to_project(query.to_filter(), get_caller(request).project_id)
-    return await reply_results(request, filter_, query) if filter_ else reply_page("[]", None)
-
-
-async def reply_results(request: web.Request, filter_: ResultFilter, page: PageQuery) -> web.Response:
-    """Respond with the page of results for this filter and cursor."""
-    return reply_page(*await read_list(request.app[RESOURCES].list_pool, get_caller(request).org_id, filter_, page))
+    query, caller = parse_query(request, ResultQuery), get_caller(request)
+    filter_ = restrict_to_project(query.to_filter(), caller.project_id)
+    if filter_ is None:
+        return reply_page("[]", None)
+    return reply_page(*await read_list(request.app[RESOURCES].list_pool, caller.org_id, filter_, query))
 
 
 async def get_result(request: web.Request) -> web.Response:

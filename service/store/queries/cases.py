@@ -16,6 +16,8 @@ from service.store.queries.filter_values import filter_values
 _WINDOW_IN_LISTS: Final = 200
 _WINDOW_ALONE: Final = MAX_READ_RUNS
 
+MAX_VARIANTS: Final = 20
+
 
 class CasePosition(NamedTuple):
     """A position in the list of cases of a project."""
@@ -94,6 +96,19 @@ async def find_one(
     return text
 
 
+async def list_other_variants(
+    connection: Connection, org_id: OrgId, case_key: CaseKey, project_id: str, runs: int
+) -> str:
+    """Return the cases that differ from a case only in their variants, as a JSON array with statistics.
+
+    It has at most `MAX_VARIANTS` cases. For a case without an ID of the producer, it examines a limited number of the
+    cases of its suite.
+    """
+    values = {"org_id": org_id, "case_key": case_key, "project_id": project_id, "runs": runs}
+    text: str = await variants_statement().fetch_value(connection, values)
+    return text
+
+
 async def find_project(connection: Connection, org_id: OrgId, case_key: CaseKey, project_id: str | None) -> str | None:
     """Return the project of a case, or None if the organization, or the given project, doesn't have the case."""
     values = {"org_id": org_id, "case_key": case_key, "project_id": project_id}
@@ -139,6 +154,11 @@ def page_statement(*, of_one_suite: bool) -> Statement:
     """Return the statement for the list."""
     suite = "suite_one" if of_one_suite else "suite_any"
     return compose("page_of_cases", suite=suite, window=_WINDOW_IN_LISTS, page_bytes=composition.MAX_PAGE_BYTES)
+
+
+def variants_statement() -> Statement:
+    """Return the statement for the other variants of a case."""
+    return compose("other_variants", window=_WINDOW_IN_LISTS, variant_limit=MAX_VARIANTS, row_budget=MAX_READ_ROWS)
 
 
 def one_statement() -> Statement:

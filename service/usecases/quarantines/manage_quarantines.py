@@ -3,9 +3,11 @@
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from service.domain.errors import Conflict, InvalidRequest, NotFound
+from service.contracts.quarantines import QuarantineIn
+from service.domain.errors import Conflict, Forbidden, InvalidRequest, NotFound
 from service.domain.events import NewEvent
-from service.domain.ids import OrgId, case_public_id, new_id
+from service.domain.ids import OrgId, case_public_id, is_id, new_id
+from service.domain.keys import Caller
 from service.domain.quarantines import DEFAULT_DURATION, MAX_ACTIVE, MAX_DURATION, CaseMatcher
 from service.store import events, quarantines, upkeep
 from service.store.postgres.database import Connection
@@ -22,6 +24,24 @@ class RequestedQuarantine(NamedTuple):
     owner: str | None
     ticket_url: str | None
     expires_at: datetime | None
+
+
+def read_request(caller: Caller, body: QuarantineIn) -> RequestedQuarantine:
+    """Return the quarantine that a caller requests. Its project is that of the key if the key is bound to one.
+
+    Raises InvalidRequest for matchers that can't be combined, and Forbidden for another project than that of the key.
+    """
+    if caller.project_id is not None and body.project_id not in (None, caller.project_id):
+        raise Forbidden(f"project_id: this key is bound to the project {caller.project_id!r}")
+    project_id = caller.project_id or body.project_id
+    return RequestedQuarantine(project_id, body.matcher(), body.reason, body.owner, body.ticket_url, body.expires_at)
+
+
+def quarantine_ref(caller: Caller, quarantine_id: str) -> QuarantineRef:
+    """Return the reference to a quarantine that the caller can see. Raises NotFound if the ID is malformed."""
+    if not is_id("qua", quarantine_id):
+        raise _quarantine_not_found(quarantine_id)
+    return QuarantineRef(caller.org_id, quarantine_id, caller.project_id)
 
 
 async def create_quarantine(
@@ -66,11 +86,11 @@ async def find_quarantine(connection: Connection, ref: QuarantineRef) -> str:
     """Return one quarantine as JSON. Raises NotFound."""
     found = await quarantines.find_one(connection, ref)
     if found is None:
-        raise quarantine_not_found(ref.quarantine_id)
+        raise _quarantine_not_found(ref.quarantine_id)
     return found
 
 
-def quarantine_not_found(quarantine_id: str) -> NotFound:
+def _quarantine_not_found(quarantine_id: str) -> NotFound:
     """Return the same error for an ID that is malformed, unknown, or of another organization or project."""
     return NotFound(f"quarantine {quarantine_id[:100]!r} not found")
 
@@ -90,7 +110,7 @@ async def _find_project(connection: Connection, org_id: OrgId, requested: Reques
 async def _lock(connection: Connection, ref: QuarantineRef) -> tuple[QuarantineFields, bool]:
     locked = await quarantines.lock(connection, ref)
     if locked is None:
-        raise quarantine_not_found(ref.quarantine_id)
+        raise _quarantine_not_found(ref.quarantine_id)
     return locked
 
 

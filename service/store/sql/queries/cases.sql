@@ -84,6 +84,35 @@ FROM (
     WHERE c.org_id = :org_id AND c.case_key = :case_key AND c.project_id = :project_id
 ) item
 
+-- name: other_variants  (of a test: cases with the same ID of the producer, or the same suite, name, and occurrence)
+WITH original AS MATERIALIZED (
+    SELECT * FROM cases
+    WHERE org_id = :org_id AND case_key = :case_key AND project_id = :project_id
+), recent AS MATERIALIZED ({recent}), variant AS MATERIALIZED (
+    SELECT c.* FROM original CROSS JOIN LATERAL (
+        SELECT * FROM cases c
+        WHERE original.case_id IS NOT NULL AND c.org_id = :org_id AND c.case_id = original.case_id
+          AND c.project_id = original.project_id
+        UNION ALL
+        SELECT * FROM (
+            SELECT * FROM cases c
+            WHERE original.case_id IS NULL AND c.org_id = :org_id AND c.project_id = original.project_id
+              AND c.suite_hash = original.suite_hash
+            ORDER BY c.case_key LIMIT {row_budget}
+        ) of_suite
+        WHERE (suite, name, occurrence) = (original.suite, original.name, original.occurrence) AND case_id IS NULL
+    ) c
+    WHERE c.case_key <> original.case_key
+    ORDER BY c.variant, c.case_key LIMIT {variant_limit}
+)
+SELECT '[' || coalesce(string_agg(row_to_json(item)::text, ',' ORDER BY c.variant, c.case_key), '') || ']'
+FROM variant c
+{case_statistics}
+CROSS JOIN LATERAL (
+    SELECT
+        {case_fields}
+) item
+
 -- name: case_project
 SELECT project_id FROM cases
 WHERE org_id = :org_id AND case_key = :case_key AND (:project_id::text IS NULL OR project_id = :project_id)

@@ -1,0 +1,75 @@
+"""One case for a caller: the case with its statistics, its results, and its other variants, as JSON."""
+
+from dataclasses import replace
+from typing import Any, Final
+
+import orjson
+
+from service.contracts.queries import HistoryQuery
+from service.domain.errors import NotFound
+from service.domain.filters import restrict_to_project
+from service.domain.ids import CaseKey, OrgId, parse_case_id
+from service.domain.keys import Caller
+from service.store.postgres.composition import MAX_READ_RUNS, PROBE_BUDGET
+from service.store.postgres.database import Pool, as_organization
+from service.store.queries import cases
+from service.usecases.lists.list_results import list_results
+from service.usecases.lists.list_runs import ListPage
+
+_MAX_PAGES: Final = MAX_READ_RUNS // PROBE_BUDGET  # examines as many runs as the statistics of the case
+
+
+async def find_case(pool: Pool, caller: Caller, case_id: str, runs: int) -> str:
+    """Return a case with statistics over its latest `runs` runs. Raises NotFound."""
+    key = _parse(case_id)
+    async with as_organization(pool, caller.org_id) as connection:
+        found = await cases.find_one(connection, caller.org_id, key, caller.project_id, runs)
+    if found is None:
+        raise _case_not_found(case_id)
+    return found
+
+
+async def find_other_variants(pool: Pool, org_id: OrgId, case_id: str, project_id: str, runs: int) -> str:
+    """Return the cases that differ from a case of this project only in their variants. Raises NotFound."""
+    key = _parse(case_id)
+    async with as_organization(pool, org_id) as connection:
+        return await cases.list_other_variants(connection, org_id, key, project_id, runs)
+
+
+async def list_history(pool: Pool, caller: Caller, case_id: str, query: HistoryQuery) -> ListPage:
+    """Return a page of the results of a case, newest run first. Raises NotFound, and InvalidRequest for the cursor."""
+    key = _parse(case_id)
+    async with as_organization(pool, caller.org_id) as connection:
+        project_id = await cases.find_project(connection, caller.org_id, key, caller.project_id)
+    filter_ = restrict_to_project(replace(query.to_filter(), case_key=key), project_id)
+    if project_id is None or filter_ is None:
+        raise _case_not_found(case_id)
+    return await list_results(pool, caller.org_id, filter_, query)
+
+
+async def find_newest_results(pool: Pool, caller: Caller, case_id: str, count: int) -> list[dict[str, Any]]:
+    """Return the newest results of a case, newest first. Raises NotFound.
+
+    It reads a few pages of the history, because a page of a case that few runs contain is short.
+    """
+    results: list[dict[str, Any]] = []
+    cursor = None
+    for _ in range(_MAX_PAGES):
+        query = HistoryQuery(limit=count - len(results), starting_after=cursor)
+        data, cursor = await list_history(pool, caller, case_id, query)
+        results += orjson.loads(data)
+        if cursor is None or len(results) >= count:
+            break
+    return results
+
+
+def _parse(case_id: str) -> CaseKey:
+    key = parse_case_id(case_id)
+    if key is None:
+        raise _case_not_found(case_id)
+    return key
+
+
+def _case_not_found(case_id: str) -> NotFound:
+    """Return the same error for an ID that is malformed, unknown, or of another organization."""
+    return NotFound(f"case {case_id[:100]!r} not found")
