@@ -1,5 +1,6 @@
 """Filters in the URL of a page: the query parameters of the API, in which an empty value is the same as none."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from aiohttp import web
@@ -21,6 +22,10 @@ class FilterForm(NamedTuple):
         """Whether no filter is set."""
         return not any(self.values.values())
 
+    def problem(self, name: str) -> str | None:
+        """Return the message at a field."""
+        return str(self.error) if self.error and self.error.param == name else None
+
 
 def read_filters(
     request: web.Request, model: type[AnyModel], list_name: FilteredList, **defaults: Any
@@ -29,11 +34,29 @@ def read_filters(
 
     The form of a browser sends every field, also an empty one. `defaults` are parameters of the page itself.
     """
-    given = MultiDict((name, value) for name, value in request.query.items() if value.strip())
+    given = _given(request)
     values = {
         parameter.name: given.getall(parameter.name, []) if parameter.repeatable else given.get(parameter.name, "")
         for parameter in filter_parameters(list_name)
     }
+    return _parse(given, model, values, defaults)
+
+
+def read_single_filters(
+    request: web.Request, model: type[AnyModel], names: Iterable[str], **defaults: Any
+) -> tuple[AnyModel | None, FilterForm]:
+    """Return the same as `read_filters` for a list whose filters have these names and can't be repeated."""
+    given = _given(request)
+    return _parse(given, model, {name: given.get(name, "") for name in names}, defaults)
+
+
+def _given(request: web.Request) -> MultiDict[str]:
+    return MultiDict((name, value) for name, value in request.query.items() if value.strip())
+
+
+def _parse(
+    given: MultiDict[str], model: type[AnyModel], values: dict[str, str | list[str]], defaults: Mapping[str, Any]
+) -> tuple[AnyModel | None, FilterForm]:
     for name, value in defaults.items():
         given.setdefault(name, value)
     try:

@@ -79,6 +79,16 @@ def format_time(time: str | None) -> str:
     return UNKNOWN if time is None else f"{time[:10]} {time[11:16]} UTC"
 
 
+def format_relative_time(time: str, now: datetime) -> str:
+    """Return the distance of a time of the API, rounded down, such as `in 13 days` or `2 hours ago`."""
+    seconds = (datetime.fromisoformat(time) - now).total_seconds()
+    for size_s, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        if abs(seconds) >= size_s:
+            distance = format_plural(int(abs(seconds) // size_s), unit)
+            return f"in {distance}" if seconds > 0 else f"{distance} ago"
+    return "in less than a minute" if seconds > 0 else "less than a minute ago"
+
+
 def format_exact_time(time: str | None) -> str:
     """Return a time of the API with milliseconds, for a title."""
     return "Unknown time" if time is None else f"{time[:10]} {time[11:].removesuffix('Z')} UTC"

@@ -8,7 +8,7 @@ from service.api.http.authentication import ApiHandler
 from service.api.http.paths import router_path
 from service.api.server.connections import handle_expect
 from service.console.authentication import SIGN_IN_PATH, page, require_session
-from service.console.handlers import root, runs, sign_in, stream
+from service.console.handlers import cases, quarantines, root, runs, sign_in, stream
 from service.console.static_files import get_static_file
 
 
@@ -30,6 +30,30 @@ ROUTES: Final = (
     ConsoleRoute("sign_out", "/console/sign-out", post=page(None, sign_in.sign_out)),
     ConsoleRoute("stream", "/console/stream", require_session("results:read", stream.stream_changes)),
     ConsoleRoute("runs", "/console/runs", page("results:read", runs.show_runs)),
+    ConsoleRoute(
+        "case",
+        "/console/cases/{case_id}",
+        page("results:read", cases.show_case),
+        page("quarantines:manage", cases.quarantine_case),
+    ),
+    ConsoleRoute("quarantines", "/console/quarantines", page("results:read", quarantines.show_quarantines)),
+    ConsoleRoute(
+        "new_quarantine",
+        "/console/quarantines/new",
+        page("quarantines:manage", quarantines.show_form),
+        page("quarantines:manage", quarantines.create_quarantine),
+    ),
+    ConsoleRoute(
+        "quarantine",
+        "/console/quarantines/{id}",
+        page("results:read", quarantines.show_quarantine),
+        page("quarantines:manage", quarantines.change_quarantine),
+    ),
+    ConsoleRoute(
+        "end_quarantine",
+        "/console/quarantines/{id}/end",
+        post=page("quarantines:manage", quarantines.end_quarantine),
+    ),
 )
 
 

@@ -1,5 +1,7 @@
 """The filters and functions that every template can use, in addition to `url` and `static`."""
 
+from datetime import UTC, datetime
+
 from jinja2 import Environment
 
 from service.console import charts, formats
@@ -16,6 +18,7 @@ def add_functions(environment: Environment) -> None:
         exact_duration=formats.format_exact_duration,
         exact_time=formats.format_exact_time,
         rate=formats.format_rate,
+        relative_time=lambda time: formats.format_relative_time(time, datetime.now(UTC)),
         safe_url=formats.safe_url,
         short_count=formats.format_short_count,
         utc=formats.format_time,

@@ -40,8 +40,7 @@ class PayloadWriter:
         await self._ingest_runs()
         site = await self._find_site()
         await self._attach_files(site.failing["id"])
-        await self._send_requests(site)
-        return site
+        return replace(site, quarantine_id=await self._send_requests(site))
 
     async def write_report(self, site: DemoSite) -> DemoSite:
         """Store a report. The failing result of the returned site has output."""
@@ -81,6 +80,7 @@ class PayloadWriter:
             await first(flaky="true"),
             await first(status="passed"),
             groups[0]["id"],
+            quarantine_id="",
             project_id=self._payload,
             run_id=run_id,
             pull_request_run_id=f"{self._payload} pull"[:200],
@@ -95,7 +95,8 @@ class PayloadWriter:
             response = await self._api.http.put(URL(path, encoded=True), data=content, headers=headers)
             assert response.status == 201, await response.text()
 
-    async def _send_requests(self, site: DemoSite) -> None:
+    async def _send_requests(self, site: DemoSite) -> str:
+        """Create the objects of users, and return the ID of a quarantine with globs."""
         payload, url = self._payload, f"https://tickets.example.com/{self._payload.replace(' ', '')}"
         texts = {"reason": payload, "owner": payload, "ticket_url": url}
         globs = {"project_id": payload, "suite": payload, "name": "case-0*"}
@@ -103,10 +104,11 @@ class PayloadWriter:
         path = f"/v1/runs/{quote(site.run_id, safe='')}/decisions"
         decision = await self._send("POST", path, {"gate": "release"})
         await self._send("POST", f"/v1/decisions/{decision['id']}/waiver", {"reason": payload})
-        await self._send("POST", "/v1/quarantines", {**globs, **texts})
+        quarantine = await self._send("POST", "/v1/quarantines", {**globs, **texts})
         await self._send("POST", "/v1/quarantines", {"case": site.failing["case"], **texts})
         await self._send("PATCH", f"/v1/failures/{site.group_id}", {"ticket_url": url})
         await self._send("POST", "/v1/results/export", {"format": "csv", "filter": {"project_id": payload}})
+        return str(quarantine["id"])
 
     async def _send(self, method: str, path: str, document: Mapping[str, Any]) -> Any:
         headers = {"Authorization": f"Bearer {self._api.key}"}

@@ -1,5 +1,7 @@
 """Tests of the texts for people."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from service.console.formats import (
     format_exact_time,
     format_plural,
     format_rate,
+    format_relative_time,
     format_short_count,
     format_time,
     safe_url,
@@ -77,6 +80,24 @@ def test_counts_and_times_are_exact_in_titles() -> None:
     assert format_time("2026-05-20T12:34:56.789Z") == "2026-05-20 12:34 UTC"
     assert format_exact_time("2026-05-20T12:34:56.789Z") == "2026-05-20 12:34:56.789 UTC"
     assert (format_time(None), format_exact_time(None)) == ("–", "Unknown time")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.5, "in less than a minute"),
+        (60, "in 1 minute"),
+        (7_199, "in 1 hour"),
+        (13.9 * 86_400, "in 13 days"),
+        (0, "less than a minute ago"),
+        (-119, "1 minute ago"),
+        (-86_400, "1 day ago"),
+    ],
+)
+def test_distance_of_a_time_is_rounded_down(seconds: float, text: str) -> None:
+    now = datetime(2026, 5, 20, 12, tzinfo=UTC)
+    time = (now + timedelta(seconds=seconds)).isoformat().replace("+00:00", "Z")
+    assert format_relative_time(time, now) == text
 
 
 @pytest.mark.parametrize("url", ["https://ci.example.com/jobs/1?a=b#c", "HTTP://[::1]:8080/", "https://example.com/ä"])

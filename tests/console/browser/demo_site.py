@@ -26,6 +26,7 @@ class DemoSite:
     flaky: Any
     passed: Any
     group_id: str
+    quarantine_id: str
     project_id: str = PROJECT
     run_id: str = run_id_of(MAIN_RUNS)
     pull_request_run_id: str = run_id_of(PULL_REQUEST_RUN)
@@ -66,5 +67,10 @@ async def _find_objects(api: Api) -> DemoSite:
 
     groups = (await api.get("/v1/failures", {"run_id": run_id}))["data"]
     return DemoSite(
-        api, await first(status="failed"), await first(flaky="true"), await first(status="passed"), groups[0]["id"]
+        api,
+        await first(status="failed"),
+        await first(flaky="true"),
+        await first(status="passed"),
+        groups[0]["id"],
+        (await api.get("/v1/quarantines"))["data"][0]["id"],
     )

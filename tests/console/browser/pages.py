@@ -24,4 +24,13 @@ PAGES: Final = (
         "runs-filtered",
         lambda site: f"/console/runs?{urlencode({'project_id': site.project_id, 'branch': site.failing['branch']})}",
     ),
+    PageCase("case", lambda site: f"/console/cases/{site.failing['case']}"),
+    PageCase("case-flaky", lambda site: f"/console/cases/{site.flaky['case']}"),
+    PageCase("quarantines", lambda site: "/console/quarantines"),
+    PageCase("quarantine", lambda site: f"/console/quarantines/{site.quarantine_id}"),
+    PageCase(
+        "quarantine-new",
+        lambda site: f"/console/quarantines/new?{urlencode({'project_id': site.project_id, 'suite': site.project_id})}",
+        shows_producer_texts=False,
+    ),
 )

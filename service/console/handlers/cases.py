@@ -1,0 +1,52 @@
+"""The page of a case, with the form that quarantines it."""
+
+from functools import partial
+from typing import Final
+
+import orjson
+from aiohttp import web
+from multidict import MultiDict
+
+from service.api.http.authentication import get_caller
+from service.api.server.resources import RESOURCES
+from service.console.case_histories import case_history
+from service.console.form_states import FormState, state_of, submit
+from service.console.forms import get_form
+from service.console.pages import page_url, render
+from service.console.quarantine_forms import create_quarantine, new_values
+from service.usecases.lists.find_case import find_case, find_newest_results, find_other_variants
+from service.usecases.lists.list_quarantines import find_quarantine_of_case
+
+_RESULTS: Final = 100
+
+
+async def show_case(request: web.Request) -> web.Response:
+    """Show a case: its newest results, rates, durations, failures, variants, and quarantine."""
+    return await _page(request, FormState(new_values()))
+
+
+async def quarantine_case(request: web.Request) -> web.Response:
+    """Quarantine the case, and show it again. An error is shown in the form."""
+    form, case_id = get_form(request), request.match_info["case_id"]
+    path = page_url(request.app, "case", case_id=case_id)
+    requested = MultiDict([*form.items(), ("case", case_id)])
+    outcome = await submit(request, partial(create_quarantine, request, requested, lambda _: path))
+    if isinstance(outcome, web.Response):
+        return outcome
+    return await _page(request, state_of(form, new_values(), outcome))
+
+
+async def _page(request: web.Request, form: FormState) -> web.Response:
+    pool, caller, case_id = request.app[RESOURCES].list_pool, get_caller(request), request.match_info["case_id"]
+    case = orjson.loads(await find_case(pool, caller, case_id, _RESULTS))
+    results = await find_newest_results(pool, caller, case_id, _RESULTS)
+    variants = await find_other_variants(pool, caller.org_id, case_id, case["project_id"], _RESULTS)
+    quarantine = await find_quarantine_of_case(pool, caller.org_id, case)
+    context = {
+        "case": case,
+        "history": case_history(results, case["p95_duration_ms"]),
+        "variants": orjson.loads(variants),
+        "quarantine": quarantine and orjson.loads(quarantine),
+        "form": form,
+    }
+    return render(request, "case.html", context, form.status)
