@@ -15,6 +15,18 @@ from service.domain.filters import FilterParameter, filter_parameters
 
 _COMPRESSION_OF_SUFFIX: Final = {suffix: name for name, suffix in COMPRESSION_SUFFIXES.items() if suffix}
 _FILTERS: Final = filter_parameters("exports")
+_SPREADSHEET: Final = "Spreadsheets open CSV files: use the suffix .csv."
+_ARCHIVE: Final = "Use the suffix .gz or .zst to compress the file."
+_COLUMNAR: Final = "Use the suffix .parquet."
+# Suffixes of formats that the server doesn't write. Any other unknown suffix, such as that of a date, is ignored.
+_HINTS: Final = {
+    **dict.fromkeys(("xlsx", "xlsm", "xls", "ods", "numbers"), _SPREADSHEET),
+    **dict.fromkeys(("zip", "bz2", "xz", "7z", "tar", "tgz", "br"), _ARCHIVE),
+    **dict.fromkeys(("arrow", "feather", "orc", "avro"), _COLUMNAR),
+    "tsv": "Use the suffix .csv.",
+    "jsonl": "Use the suffix .ndjson.",
+    "xml": "Use the suffix .json.",
+}
 
 
 class FileOptions(NamedTuple):
@@ -113,13 +125,34 @@ def _request_body(options: Mapping[str, Any], target: Path) -> dict[str, Any]:
 
 
 def file_options(format_name: str | None, compression: str | None, target: Path) -> FileOptions:
-    """Return the options, or else the values that the suffixes of the file name specify, such as results.ndjson.zst."""
+    """Return the options, or else the values that the suffixes of the file name specify, such as results.ndjson.zst.
+
+    Raises UsageError if an option contradicts the file name, or if the name states an unsupported format.
+    """
+    suffix, suffix_compression = _suffixes(target)
+    if hint := _HINTS.get(suffix):
+        raise click.UsageError(f"--output: {target.name} can't be written. {hint}")
+    named_format = suffix if suffix in EXPORT_FORMATS else None
+    if format_name and named_format and format_name != named_format:
+        raise click.UsageError(f"--format: {format_name} contradicts the file name {target.name}. Change one of them.")
+    if compression and suffix_compression and compression != suffix_compression:
+        raise click.UsageError(
+            f"--compression: {compression} contradicts the file name {target.name}. Change one of them."
+        )
+    selected = format_name or named_format or "csv"
+    if suffix_compression and selected == "parquet":
+        raise click.UsageError(
+            f"--output: {target.name} can't be written, because Parquet compresses its own pages. Omit the suffix"
+            f" {target.suffix}, and use --compression."
+        )
+    return FileOptions(selected, compression or suffix_compression)
+
+
+def _suffixes(target: Path) -> tuple[str, str | None]:
+    """Return the suffix of the format without its dot, which can be empty, and the compression of the last suffix."""
     *_, first, last = ["", "", *target.suffixes]
-    suffix_compression = _COMPRESSION_OF_SUFFIX.get(last)
-    suffix = (first if suffix_compression else last).removeprefix(".")
-    return FileOptions(
-        format_name or (suffix if suffix in EXPORT_FORMATS else "csv"), compression or suffix_compression
-    )
+    compression = _COMPRESSION_OF_SUFFIX.get(last)
+    return (first if compression else last).removeprefix(".").lower(), compression
 
 
 def _is_set(value: Any) -> bool:

@@ -15,7 +15,6 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from service.client import export as exports_client
-from service.client.export_command import file_options
 from service.client.http import ServerError
 from tests.exporting import Exports, exporting
 from tests.run_events import result, run_event
@@ -238,21 +237,6 @@ async def test_stream_is_resumed_after_a_lost_connection(tmp_path: Path, monkeyp
     async with disconnecting_server(b"x" * 2_500, 100) as at:
         await fetch(at, "key", "exp_1", pipe)
     assert await asyncio.wait_for(reading, 30) == b"x" * 2_500
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("a.parquet", ("parquet", None)),
-        ("a.b.json.gz", ("json", "gzip")),
-        ("a.zst", ("csv", "zstd")),
-        ("a", ("csv", None)),
-        ("a.txt", ("csv", None)),
-    ],
-)
-def test_file_name_sets_the_format_and_compression(name: str, expected: tuple[str, str | None]) -> None:
-    assert file_options(None, None, Path(name)) == expected
-    assert file_options("json", "none", Path(name)) == ("json", "none")
 
 
 async def test_unwritable_target_is_a_one_line_error(exports: Exports, tmp_path: Path) -> None:

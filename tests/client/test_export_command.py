@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from service.cli import cli
 from service.client import export as exports
+from service.client.export_command import file_options
 
 SERVER = ["--url", "http://h", "--key", "zof_1"]
 
@@ -32,3 +33,48 @@ def test_options_are_the_filters_of_the_request(
     result = CliRunner().invoke(cli, ["export", *SERVER, "-o", str(tmp_path / "a.csv"), *options])
     assert result.exit_code == 0, result.output
     assert [request["filter"] for request in requests] == [filters]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a.parquet", ("parquet", None)),
+        ("a.b.json.gz", ("json", "gzip")),
+        ("a.zst", ("csv", "zstd")),
+        ("a", ("csv", None)),
+        ("a.txt", ("csv", None)),
+    ],
+)
+def test_file_name_sets_the_format_and_compression(name: str, expected: tuple[str, str | None]) -> None:
+    assert file_options(None, None, Path(name)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a", ("json", "none")),
+        ("results-2026.11.25", ("json", "none")),
+        ("a.JSON", ("json", "none")),
+        ("a.json", ("json", "none")),
+    ],
+)
+def test_options_set_the_format_of_a_name_that_states_none(name: str, expected: tuple[str, str | None]) -> None:
+    assert file_options("json", "none", Path(name)) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["-o", "a.xlsx"], "a.xlsx can't be written. Spreadsheets open CSV files: use the suffix .csv."),
+        (["-o", "a.XLSX", "--format", "csv"], "a.XLSX can't be written."),
+        (["-o", "a.jsonl.gz"], "a.jsonl.gz can't be written. Use the suffix .ndjson."),
+        (["-o", "a.csv.zip"], "a.csv.zip can't be written. Use the suffix .gz or .zst to compress the file."),
+        (["-o", "a.json", "--format", "csv"], "--format: csv contradicts the file name a.json."),
+        (["-o", "a.csv.gz", "--compression", "zstd"], "--compression: zstd contradicts the file name a.csv.gz."),
+        (["-o", "a.parquet.zst"], "Omit the suffix .zst, and use --compression."),
+    ],
+)
+def test_format_that_contradicts_the_file_name_is_a_usage_error(options: list[str], message: str) -> None:
+    result = CliRunner().invoke(cli, ["export", "--url", "http://127.0.0.1:9", "--key", "zof_1", *options])
+    assert result.exit_code == 2, result.output
+    assert message in result.stderr
