@@ -56,6 +56,11 @@ EVENTS: Final[Mapping[EventType, EventDefinition]] = {
     "gate.decided": EventDefinition("decision", "A gate decided about a run."),
     "release.gate_blocked": EventDefinition("decision", "A gate blocked a run."),
 }
+# Changes of runs that no reader of events receives: exports of changed runs need them.
+InternalEventType = Literal["run.stored", "run.deleted"]
+STORED: Final[InternalEventType] = "run.stored"  # by an event or report with `notify: false`
+DELETED: Final[InternalEventType] = "run.deleted"
+INTERNAL_TYPES: Final[tuple[InternalEventType, ...]] = get_args(InternalEventType)
 TEST: Final = "webhook.test"  # sent only to the webhook under test, regardless of its subscription
 
 RETENTION_DAYS: Final = 30
@@ -75,6 +80,16 @@ class NewEvent(NamedTuple):
     run_id: str | None
     data: str
     trace_context: Mapping[str, str] | None = None
+
+
+class InternalEvent(NamedTuple):
+    """An event without data that no reader receives."""
+
+    org_id: OrgId
+    event_id: str
+    type: InternalEventType
+    project_id: str
+    run_id: str
 
 
 def run_event_types(status: str, *, completed: bool) -> tuple[EventType, ...]:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple
 
+from service.domain.events import INTERNAL_TYPES
+
 BEFORE_FIRST: Final = 0  # less than every event number
 AFTER_LAST: Final = 2**63 - 1  # greater than every event number
 
@@ -31,7 +33,8 @@ class EventFilter:
     def matches(self, event: NumberedEvent) -> bool:
         """Return whether the event passes the filter. The statements in events.sql use the same conditions."""
         return (
-            (not self.types or event.type in self.types)
+            event.type not in INTERNAL_TYPES
+            and (not self.types or event.type in self.types)
             and self.run_id in (None, event.run_id)
             and self.project_id in (None, event.project_id)
         )

@@ -9,14 +9,15 @@ from service.store.postgres.statements import statements
 _SQL: Final = statements("deletions")
 
 
-async def delete_run(connection: Connection, org_id: OrgId, run_id: str, project_id: str | None) -> bool:
-    """Delete the rows, and queue the deletion of their files. Return False if the run doesn't exist."""
-    key: RunKey | None = await connection.fetchval(_SQL["delete_run"], org_id, run_id, project_id)
-    if key is None:
-        return False
+async def delete_run(connection: Connection, org_id: OrgId, run_id: str, project_id: str | None) -> str | None:
+    """Delete the rows, and queue the deletion of their files. Return the project, or None if the run doesn't exist."""
+    row = await connection.fetchrow(_SQL["delete_run"], org_id, run_id, project_id)
+    if row is None:
+        return None
+    key, project = RunKey(row["run_key"]), str(row["project_id"])
     await connection.execute(_SQL["delete_results"], org_id, key)
     await connection.execute(_SQL["delete_details"], org_id, key)
     await connection.execute(_SQL["delete_shard_results"], org_id, key)
     await connection.execute(_SQL["expire_exports"], org_id, key, run_id)
     await connection.execute(_SQL["delete_artifacts"], org_id, key)
-    return True
+    return project

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import asyncpg
 
 from service.contracts.events import envelope
-from service.domain.events import NewEvent
+from service.domain.events import INTERNAL_TYPES, InternalEvent, NewEvent
 from service.domain.ids import OrgId, first_id
 from service.domain.streams import AFTER_LAST, BEFORE_FIRST, EventFilter, NumberedEvent
 from service.store.postgres import composition
@@ -40,6 +40,12 @@ async def insert(connection: Connection, events: Sequence[NewEvent]) -> None:
     Requires a notifying transaction.
     """
     await connection.execute(_SQL["insert"], *map(list, zip(*_traced(events), strict=True)))
+    notify_after_commit(WRITTEN)
+
+
+async def insert_internal(connection: Connection, events: Sequence[InternalEvent]) -> None:
+    """Insert internal events, and notify the relay after the commit. Requires a notifying transaction."""
+    await connection.execute(_SQL["insert_internal"], *map(list, zip(*events, strict=True)))
     notify_after_commit(WRITTEN)
 
 
@@ -121,6 +127,7 @@ async def list_page(
         limit,
         SCAN_BUDGET,
         composition.MAX_PAGE_BYTES,
+        INTERNAL_TYPES,
     )
     found = [envelope(*row[1:5]) for row in rows if row["number"] is not None]
     reached, examined = rows[0]["reached"], rows[0]["examined"]

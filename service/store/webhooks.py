@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import asyncpg
 
 from service.domain.deliveries import Endpoint
-from service.domain.events import EVENT_TYPES
+from service.domain.events import EVENT_TYPES, INTERNAL_TYPES
 from service.domain.ids import OrgId
 from service.domain.signatures import ROTATION_OVERLAP
 from service.store.postgres.composition import IdPage, compose, page_by_id
@@ -163,7 +163,7 @@ async def claim_recovery(connection: Connection) -> ClaimedRecovery | None:
 async def recover_step(connection: Connection, recovery: ClaimedRecovery, limit: int) -> bool:
     """Examine the next `limit` events and open the missed deliveries. Return whether the recovery is finished."""
     org_id, webhook_id, recovery_id, position, until = recovery
-    row = await connection.fetchrow(_SQL["recover_step"], org_id, webhook_id, position, until, limit)
+    row = await connection.fetchrow(_SQL["recover_step"], org_id, webhook_id, position, until, limit, INTERNAL_TYPES)
     if row is None:
         raise AssertionError("a SELECT of aggregates returns a row")
     is_finished: bool = row["examined"] < limit

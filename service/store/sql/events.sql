@@ -16,6 +16,11 @@ FOR KEY SHARE OF hook -- waits for a concurrent deletion of a webhook, which the
 INSERT INTO events (org_id, event_id, type, project_id, run_id, data, trace_context)
 VALUES ($1, $2, $3, $4, $5, $6, $7)
 
+-- name: insert_internal  (without deliveries, because no reader receives these events)
+INSERT INTO events (org_id, event_id, type, project_id, run_id, data)
+SELECT org_id, event_id, type, project_id, run_id, '{}'
+FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::text[]) AS new (org_id, event_id, type, project_id, run_id)
+
 -- name: number  (for the relay, of all organizations; at most $2 events created since $1, in the order of their creation)
 UPDATE events SET number = ordered.number
 FROM (
@@ -87,13 +92,13 @@ CROSS JOIN LATERAL (
     WHERE org_id = run.org_id AND case_key = failure.case_key LIMIT 1
 ) c
 
--- name: page_after  (in ascending order; examines at most $7 events and ends after $8 bytes, so a page can be short or empty)
+-- name: page_after  (in ascending order, without the types $9; examines at most $7 events and ends after $8 bytes, so a page can be short or empty)
 WITH examined AS (
     SELECT number, event_id, type, project_id, run_id, created_at, data FROM events
     WHERE org_id = $1 AND number > $2 ORDER BY number LIMIT $7
 ), matching AS MATERIALIZED (
     SELECT * FROM examined
-    WHERE ($3::text[] = '{}' OR type = ANY ($3)) AND ($4::text IS NULL OR run_id = $4)
+    WHERE type <> ALL ($9) AND ($3::text[] = '{}' OR type = ANY ($3)) AND ($4::text IS NULL OR run_id = $4)
           AND ($5::text IS NULL OR project_id = $5)
     ORDER BY number LIMIT $6
 ), page AS (
@@ -110,13 +115,13 @@ SELECT page.number, page.event_id, page.type, page.created_at, page.data, reache
 FROM reached LEFT JOIN page ON true
 ORDER BY page.number
 
--- name: page_before  (in descending order; examines at most $7 events and ends after $8 bytes, so a page can be short or empty)
+-- name: page_before  (in descending order, without the types $9; examines at most $7 events and ends after $8 bytes, so a page can be short or empty)
 WITH examined AS (
     SELECT number, event_id, type, project_id, run_id, created_at, data FROM events
     WHERE org_id = $1 AND number < $2 ORDER BY number DESC LIMIT $7
 ), matching AS MATERIALIZED (
     SELECT * FROM examined
-    WHERE ($3::text[] = '{}' OR type = ANY ($3)) AND ($4::text IS NULL OR run_id = $4)
+    WHERE type <> ALL ($9) AND ($3::text[] = '{}' OR type = ANY ($3)) AND ($4::text IS NULL OR run_id = $4)
           AND ($5::text IS NULL OR project_id = $5)
     ORDER BY number DESC LIMIT $6
 ), page AS (

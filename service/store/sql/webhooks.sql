@@ -101,7 +101,7 @@ WITH examined AS (
     INSERT INTO deliveries AS existing (org_id, webhook_id, delivery_id, event_id)
     SELECT $1, $2, delivery_id($2, examined.event_id), examined.event_id
     FROM examined JOIN webhooks hook ON hook.org_id = $1 AND hook.webhook_id = $2
-    WHERE hook.deleted_at IS NULL AND is_subscribed(hook, examined.type, examined.project_id)
+    WHERE hook.deleted_at IS NULL AND examined.type <> ALL ($6) AND is_subscribed(hook, examined.type, examined.project_id)
     ON CONFLICT (org_id, webhook_id, delivery_id) DO UPDATE
         SET status = 'pending', attempt_count = 0, due_at = now(), claim = NULL
         WHERE existing.status = 'exhausted'

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from service.contracts.events import MAX_FAILING_CASES, FailingCase, RunObject, counts_object, rfc3339, run_json
 from service.domain import runs
-from service.domain.events import NewEvent, run_event_types
+from service.domain.events import STORED, InternalEvent, NewEvent, run_event_types
 from service.domain.ids import OrgId, RunKey, case_public_id, new_id, result_id
 from service.domain.statuses import STATUS_NAMES
 from service.store import events, organizations
@@ -21,7 +21,8 @@ _MAX_TEXT: Final = 200  # characters of a name or a message in an event
 class RunChange(NamedTuple):
     """A change of a run. `completed` is true for the change that makes the run complete, which occurs once.
 
-    If `notify` is false, the change has no events. Without a trace context, the change belongs to the current span.
+    If `notify` is false, the change has only an internal event. Without a trace context, the change belongs to the
+    current span.
     """
 
     run: StoredRun
@@ -37,6 +38,9 @@ async def emit_run_events(
 
     `slugs` contains the known slugs of organizations. This function adds missing ones.
     """
+    silent = [change.run for change in changes if not change.notify]
+    if silent:
+        await events.insert_internal(connection, [_internal(run) for run in silent])
     changes = [change for change in changes if change.notify]
     failing = await _failing_cases(connection, changes)
     if unknown := {change.run.org_id for change in changes} - slugs.keys():
@@ -49,6 +53,10 @@ async def emit_run_events(
     ]
     if new_events:
         await events.insert(connection, new_events)
+
+
+def _internal(run: StoredRun) -> InternalEvent:
+    return InternalEvent(run.org_id, new_id("evt"), STORED, run.state.project_id, run.state.run_id)
 
 
 async def _failing_cases(connection: Connection, changes: Sequence[RunChange]) -> dict[RunKey, list[FailingCase]]:

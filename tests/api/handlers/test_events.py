@@ -152,7 +152,9 @@ async def test_other_organizations_and_projects_see_no_events(api: Api) -> None:
 async def test_stream_sends_events_as_they_occur(api: Api) -> None:
     await publish(api, "before")
     async with streaming(api) as stream:
-        await publish(api, "one", "two")
+        await publish(api, "one")
+        await api.store.ingest(run_event("without notification", notify=False))
+        await publish(api, "two")
         streamed = await stream.read(2)
     assert run_ids(streamed) == ["one", "two"]
     assert streamed == (await api.get("/v1/events", {"limit": "2"}))["data"][::-1]

@@ -232,7 +232,7 @@ async def test_recovery_delivers_missed_events_once(api: Api) -> None:
             "UPDATE deliveries SET status = 'exhausted', due_at = NULL WHERE due_at IS NOT NULL"
         )
         await api.send("PATCH", path, json={"enabled": False})
-        await api.store.ingest(run_event("disabled"))
+        await api.store.ingest(run_event("disabled"), run_event("without notification", notify=False))
         await api.send("PATCH", path, json={"enabled": True})
         response = await api.send("POST", f"{path}/recover", json={"since": "2020-01-01"})
         assert response.status == 202
