@@ -525,7 +525,7 @@ CREATE TABLE exports (
     export_id     text NOT NULL,             -- exp_ + 32 hex digits, which start with the time
     status        text NOT NULL DEFAULT 'queued'
                 CHECK (status IN ('queued', 'running', 'succeeded', 'failed', 'canceled', 'expired')),
-    request       jsonb NOT NULL,            -- format, compression, columns, raw, filter
+    request       jsonb NOT NULL,            -- format, compression, content, columns, raw, filter, updated_since
     project_id    text,                      -- project of the filter, or null
     run_id        text,
     attempt_count int NOT NULL DEFAULT 0,
@@ -543,6 +543,7 @@ CREATE TABLE exports (
     finished_at   timestamptz,
     expires_at    timestamptz,
     trace_context jsonb,                     -- of the request: traceparent, tracestate; null if tracing is off
+    position      text,                      -- position in the event stream after which a change can be missing
     PRIMARY KEY (org_id, export_id)
 );
 CREATE INDEX exports_open ON exports (org_id, export_id) WHERE status IN ('queued', 'running');

@@ -30,9 +30,10 @@ STRATEGY = ReadStrategy(readers=2, range_results=7, buffered_chunks=2)  # small 
 FINISHED = {"succeeded", "failed", "canceled", "expired"}
 
 
-def export_spec(request: Mapping[str, Any]) -> ExportSpec:
+def export_spec(request: Mapping[str, Any], changed_after: int | None = None) -> ExportSpec:
     """Return the content and format of the file for an API request."""
-    return StoredExport.of_document(ExportRequest.model_validate(request).to_document()).to_spec()
+    document = ExportRequest.model_validate(request).to_document() | {"changed_after": changed_after}
+    return StoredExport.of_document(document).to_spec()
 
 
 @dataclass

@@ -188,7 +188,8 @@ _QUARANTINE_ROUTES: Final = (
 )  # fmt: skip
 _EXPORT_ROUTES: Final = (
     Route("POST", "/results/export", exports.create_export, "results:export", Operation(
-        "create_export", "Request an export", {202: out.Export}, body=ExportRequest, has_location=True,
+        "create_export", "Request an export", {202: out.Export}, body=ExportRequest, errors=("gone",),
+        has_location=True,
     )),
     Route("GET", "/results/export", exports.list_exports, "results:export", Operation(
         "list_exports", "List exports, newest first", page_of(out.Export), queries.PageQuery,

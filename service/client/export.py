@@ -9,10 +9,11 @@ from typing import Any, Final
 from urllib.parse import quote
 from uuid import uuid4
 
-from service.client.http import IncompleteResponse, Server, ServerError, open_server, read_json
+from service.client.http import IncompleteResponse, JsonObject, Server, ServerError, open_server, read_json
 from service.client.outputs import FileOutput, Output, find_stream
 from service.client.terminal import print_message, show_progress
-from service.domain.exports import COLUMNS, EXPORT_FORMATS
+from service.domain.export_columns import columns_of
+from service.domain.exports import EXPORT_FORMATS
 from service.domain.filters import ResultFilter, build_filter
 from service.domain.timestamps import parse_timestamp
 
@@ -24,19 +25,29 @@ _MAX_AGE: Final = timedelta(hours=1)  # a repeated command after this time needs
 _UNFINISHED: Final = ("queued", "running")
 
 
-def export(url: str, key: str, request: Mapping[str, Any], target: Path) -> None:
-    """Create an export and write its file to `target`. Raises ServerError."""
+def export(url: str, key: str, request: Mapping[str, Any], target: Path) -> JsonObject:
+    """Create an export, write its file to `target`, and return the job. Raises ServerError."""
     stream = find_stream(target)
     with open_server(url, key, retry_s=_RETRY_S) as server:
         interrupted = None if stream else _find_interrupted(server, request, target.resolve())
-        _finish(server, interrupted or _request(server, request), target, stream)
+        return _finish(server, interrupted or _request(server, request), target, stream)
 
 
-def fetch(url: str, key: str, export_id: str, target: Path) -> None:
-    """Write the file of an existing export to `target`. Continues an interrupted download. Raises ServerError."""
+def fetch(url: str, key: str, export_id: str, target: Path) -> JsonObject:
+    """Write the file of an existing export to `target`, and return the job. Continues an interrupted download.
+
+    Raises ServerError.
+    """
     stream = find_stream(target)
     with open_server(url, key, retry_s=_RETRY_S) as server:
-        _finish(server, server.get(f"/results/export/{quote(export_id, safe='')}"), target, stream)
+        return _finish(server, server.get(f"/results/export/{quote(export_id, safe='')}"), target, stream)
+
+
+def position(job: JsonObject) -> str:
+    """Return the position of a finished export. Raises ServerError if a worker of an older version has written it."""
+    if not job.get("position"):
+        raise ServerError(f"export {job['id']} has no position, because the server or a worker has an older version")
+    return str(job["position"])
 
 
 def _request(server: Server, request: Mapping[str, Any]) -> Any:
@@ -78,16 +89,19 @@ def _is_equivalent(job: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
 
 def _normalize(request: Mapping[str, Any]) -> tuple[Any, ...]:
     format_ = EXPORT_FORMATS[request["format"]]
+    content = request.get("content") or "results"
     return (
         format_,
         request.get("compression") or format_.default_compression,
-        tuple(request.get("columns") or COLUMNS),
+        content,
+        tuple(request.get("columns") or columns_of(content)),
+        request.get("updated_since"),
         bool(request.get("raw")) or not format_.neutralizes_formulas,
         build_filter(ResultFilter, request.get("filter") or {}),
     )
 
 
-def _finish(server: Server, job: dict[str, Any], target: Path, stream: Output | None) -> None:
+def _finish(server: Server, job: JsonObject, target: Path, stream: Output | None) -> JsonObject:
     output = stream or FileOutput(target.resolve(), job["id"])  # a link stays, and its file is replaced
     try:
         output.prepare()  # if the same command is interrupted from here on, it continues this job
@@ -98,9 +112,10 @@ def _finish(server: Server, job: dict[str, Any], target: Path, stream: Output | 
         raise
     output.finish()
     print_message(f"{target}: {job['rows']} rows, {job['size']} bytes, sha256 {job['sha256']}")
+    return job
 
 
-def _wait(server: Server, job: dict[str, Any]) -> dict[str, Any]:
+def _wait(server: Server, job: JsonObject) -> JsonObject:
     """Return the job after it has succeeded. Raises ServerError if it ends differently."""
     with show_progress("exporting", 100) as progress:
         while job["status"] in _UNFINISHED:
@@ -112,7 +127,7 @@ def _wait(server: Server, job: dict[str, Any]) -> dict[str, Any]:
     return job
 
 
-def _download(server: Server, job: dict[str, Any], output: Output) -> None:
+def _download(server: Server, job: JsonObject, output: Output) -> None:
     """Download the rest of the file and check it. After an error, the received bytes stay in a file output."""
     remaining = _MAX_RESUMPTIONS
     with show_progress("downloading", job["size"]) as progress:

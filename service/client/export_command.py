@@ -9,7 +9,8 @@ from click.core import ParameterSource
 
 from service.client.arguments import NAME, server_options
 from service.commands import CheckedText
-from service.domain.exports import COLUMNS, COMPRESSION_SUFFIXES, COMPRESSIONS, EXPORT_FORMATS
+from service.domain.export_columns import ANY_COLUMNS, EXPORT_CONTENTS, columns_of
+from service.domain.exports import COMPRESSION_SUFFIXES, COMPRESSIONS, EXPORT_FORMATS
 from service.domain.filter_types import BooleanType
 from service.domain.filters import FilterParameter, filter_parameters
 
@@ -77,8 +78,20 @@ def _check_target(_: click.Context, __: click.Parameter, target: Path) -> Path:
     help="Compression of the file, or of the pages of a Parquet file.  [default: none; zstd for Parquet]",
 )  # fmt: skip
 @click.option(
-    "--column", "columns", multiple=True, type=click.Choice(COLUMNS), metavar="COLUMN",
-    help=f"Column to export; repeatable, in this order.  [default: {', '.join(COLUMNS)}]",
+    "--content", type=click.Choice(EXPORT_CONTENTS), default="results", show_default=True,
+    help="Rows of the file. Runs support only the filters of runs.",
+)  # fmt: skip
+@click.option(
+    "--updated-since", type=NAME, metavar="POSITION",
+    help="Export only runs, or the results of runs, that changed after this position of an earlier export.",
+)  # fmt: skip
+@click.option(
+    "--print-position", is_flag=True,
+    help="Print the position of the export on stdout. It is the value of --updated-since for the next export.",
+)  # fmt: skip
+@click.option(
+    "--column", "columns", multiple=True, type=click.Choice(ANY_COLUMNS), metavar="COLUMN",
+    help=f"Column to export; repeatable, in this order.  [default: {', '.join(columns_of('results'))}]",
 )  # fmt: skip
 @click.option("--raw", is_flag=True, help="Don't neutralize cells that a spreadsheet interprets as formulas.")
 @_filter_options
@@ -86,19 +99,23 @@ def _check_target(_: click.Context, __: click.Parameter, target: Path) -> Path:
     "--export-id", type=NAME, metavar="EXPORT",
     help="Download the file of this export (exp_…) instead of creating a new one.",
 )  # fmt: skip
-def export(url: str, key: str, target: Path, export_id: str | None, **options: Any) -> None:
-    """Export results to a file.
+def export(url: str, key: str, target: Path, export_id: str | None, print_position: bool, **options: Any) -> None:
+    """Export results or runs to a file.
 
     Wait until the server has created the file, download it, resume after connection errors, and check its SHA-256.
     """
     from service.client import export as exports
 
     _check_requirements(options)
+    if print_position and str(target) == "-":
+        raise click.UsageError("--print-position: can't be used with --output -, because both use stdout")
     if export_id:
         _reject_other_options(options)
-        exports.fetch(url, key, export_id, target)
+        job = exports.fetch(url, key, export_id, target)
     else:
-        exports.export(url, key, _request_body(options, target), target)
+        job = exports.export(url, key, _request_body(options, target), target)
+    if print_position:
+        click.echo(exports.position(job))
 
 
 def _check_requirements(options: Mapping[str, Any]) -> None:
@@ -119,7 +136,8 @@ def _reject_other_options(options: Mapping[str, Any]) -> None:
 def _request_body(options: Mapping[str, Any], target: Path) -> dict[str, Any]:
     """Return the body of the request for a new export."""
     file = file_options(options["format"], options["compression"], target)
-    selected = {**file._asdict(), "columns": list(options["columns"])}
+    selected = {**file._asdict(), "columns": list(options["columns"]), "updated_since": options["updated_since"]}
+    selected["content"] = options["content"] if options["content"] != "results" else None  # unknown to older servers
     filters = {parameter.name: options[parameter.name] for parameter in _FILTERS if _is_set(options[parameter.name])}
     return {name: value for name, value in selected.items() if value} | {"raw": options["raw"], "filter": filters}
 

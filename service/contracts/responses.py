@@ -8,7 +8,8 @@ from typing_extensions import TypedDict
 from service.contracts.run_events import ArtifactKind
 from service.domain.deliveries import DeliveryStatus
 from service.domain.errors import ErrorCode
-from service.domain.exports import Column, Compression, ExportFormatName
+from service.domain.export_columns import AnyColumn, ExportContent
+from service.domain.exports import Compression, ExportFormatName
 from service.domain.keys import KeyRole
 from service.domain.statuses import Counts, ResultStatus, RunStatus
 
@@ -199,9 +200,18 @@ class Export(TypedDict):
     status: Literal["queued", "running", "succeeded", "failed", "canceled", "expired"]
     format: ExportFormatName
     compression: Compression
-    columns: list[Column]
+    content: Annotated[ExportContent, Field(description="The rows of the file")]
+    columns: list[AnyColumn]
     raw: bool
     filter: dict[str, Any]
+    updated_since: Annotated[str | None, Field(description="The position of the request, or null for all runs")]
+    position: Annotated[
+        str | None,
+        Field(
+            description="Value of `updated_since` for the next export, which then contains every change that this one"
+            " doesn't contain. Null until the export has succeeded"
+        ),
+    ]
     rows: int | None
     size: int | None
     sha256: Sha256Hex | None

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from service.contracts.validation import describe_error, field_path, validation_errors
 from service.domain.errors import ServiceError
-from service.domain.exports import COLUMNS, COMPRESSIONS, EXPORT_FORMATS, Column, ExportSpec, FileFormat
+from service.domain.export_columns import EXPORT_CONTENTS, ExportContent, columns_of
+from service.domain.exports import COMPRESSIONS, EXPORT_FORMATS, ExportSpec, FileFormat
 from service.domain.filters import read_stored_filter
 
 
@@ -29,6 +30,9 @@ class StoredExport(BaseModel):
     columns: tuple[str, ...] = ()
     raw: bool = False
     filter: dict[str, Any] = {}
+    content: str = "results"
+    updated_since: str | None = None
+    changed_after: int | None = None
 
     @classmethod
     def of_document(cls, document: dict[str, Any]) -> "StoredExport":
@@ -61,7 +65,7 @@ class StoredExport(BaseModel):
 
     def file_name(self, created_at: datetime) -> str:
         """Return the suggested name of a download."""
-        return self.file_format.file_name(self.run_id, created_at)
+        return self.file_format.file_name(self.content, self.run_id, created_at)
 
     def to_spec(self) -> ExportSpec:
         """Return the content and format of the file.
@@ -69,16 +73,18 @@ class StoredExport(BaseModel):
         Raises UnsupportedExport for a column or filter that this version doesn't support: a file must not contain
         other results than those requested.
         """
-        columns = tuple(column for column in COLUMNS if column in self.columns)
-        if len(columns) != len(self.columns):
-            unknown = sorted(set(self.columns) - set(COLUMNS))
+        content = self._known_content()
+        if unknown := sorted(set(self.columns) - set(columns_of(content))):
             raise UnsupportedExport(f"columns: this version doesn't support {', '.join(unknown)}; request a new export")
         try:
             result_filter = read_stored_filter(self.filter)
         except ValueError as error:
             raise UnsupportedExport(f"filter: {error}; request a new export") from error
         raw = self.raw or not self.file_format.details.neutralizes_formulas
-        return ExportSpec(self.file_format, self._ordered(columns), raw, result_filter)
+        return ExportSpec(self.file_format, self.columns, raw, result_filter, content, self.changed_after)
 
-    def _ordered(self, columns: tuple[Column, ...]) -> tuple[Column, ...]:
-        return tuple(sorted(columns, key=self.columns.index))
+    def _known_content(self) -> ExportContent:
+        contents = {str(name): name for name in EXPORT_CONTENTS}
+        if self.content not in contents:
+            raise UnsupportedExport(f"content: this version doesn't support {self.content}; request a new export")
+        return contents[self.content]

@@ -5,16 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal, get_args
 
+from service.domain.export_columns import EXPORT_COLUMNS, ColumnType, ExportContent
 from service.domain.filters import ResultFilter
 from service.domain.ids import OrgId
 
 ExportFormatName = Literal["csv", "json", "ndjson", "parquet"]
 Compression = Literal["none", "gzip", "zstd"]
-Column = Literal[
-    "id", "run_id", "project_id", "environment", "branch", "commit_sha", "ci_url", "labels", "case", "case_id",
-    "variant", "suite", "name", "file", "status", "flaky", "attempts", "duration_ms", "started_at", "completed_at",
-    "failure_summary",
-]  # fmt: skip
 RowSource = Literal["csv", "json_lines", "arrow"]
 
 
@@ -22,33 +18,30 @@ RowSource = Literal["csv", "json_lines", "arrow"]
 class ExportFormat:
     """A file format of exports.
 
-    `source` is the form in which the store reads the rows. `text_columns` are the columns that the store converts to
-    text because their database type has no equivalent in the format. A format with `compresses_pages` compresses its
+    `source` is the form in which the store reads the rows. The store converts columns of the types `as_text` to text,
+    because their database type has no equivalent in the format. A format with `compresses_pages` compresses its
     own pages, so the file has no compression suffix.
     """
 
     media_type: str
     source: RowSource
-    text_columns: frozenset[Column]
+    as_text: frozenset[ColumnType]
     default_compression: Compression = "none"
     compresses_pages: bool = False
     neutralizes_formulas: bool = False  # unless the request sets `raw`
 
 
-_TIMES: Final[frozenset[Column]] = frozenset({"started_at", "completed_at"})
-
 EXPORT_FORMATS: Final[dict[ExportFormatName, ExportFormat]] = {
     "csv": ExportFormat(
-        "text/csv; charset=utf-8", "csv", _TIMES | {"labels", "variant", "flaky"}, neutralizes_formulas=True
+        "text/csv; charset=utf-8", "csv", frozenset({"time", "object", "boolean"}), neutralizes_formulas=True
     ),
-    "json": ExportFormat("application/json", "json_lines", _TIMES),
-    "ndjson": ExportFormat("application/x-ndjson", "json_lines", _TIMES),
+    "json": ExportFormat("application/json", "json_lines", frozenset({"time"})),
+    "ndjson": ExportFormat("application/x-ndjson", "json_lines", frozenset({"time"})),
     "parquet": ExportFormat(
-        "application/vnd.apache.parquet", "arrow", frozenset({"labels", "variant"}), "zstd", compresses_pages=True
+        "application/vnd.apache.parquet", "arrow", frozenset({"object"}), "zstd", compresses_pages=True
     ),
 }
 COMPRESSIONS: Final[tuple[Compression, ...]] = get_args(Compression)
-COLUMNS: Final[tuple[Column, ...]] = get_args(Column)
 
 MAX_ATTEMPTS: Final = 3
 RETRY_DELAYS: Final = (timedelta(seconds=5), timedelta(seconds=30))
@@ -84,20 +77,29 @@ class FileFormat:
         """Return the suffix of the file name, such as `.csv.gz`."""
         return f".{self.name}" + ("" if self.details.compresses_pages else COMPRESSION_SUFFIXES[self.compression])
 
-    def file_name(self, run_id: str | None, created_at: datetime) -> str:
+    def file_name(self, content: str, run_id: str | None, created_at: datetime) -> str:
         """Return the suggested name of a download. It contains only letters, digits, dots, dashes, and underscores."""
         subject = run_id or f"{created_at:%Y-%m-%d}"
-        return f"results-{_UNSAFE.sub('_', subject)[:_MAX_STEM]}{self.suffix}"
+        return f"{content}-{_UNSAFE.sub('_', subject)[:_MAX_STEM]}{self.suffix}"
 
 
 @dataclass(frozen=True, slots=True)
 class ExportSpec:
-    """The content and format of an export file."""
+    """The content and format of an export file.
+
+    If `changed_after` is set, the file contains only runs with an event after this event number.
+    """
 
     file_format: FileFormat
-    columns: tuple[Column, ...]
+    columns: tuple[str, ...]
     raw: bool
     filter: ResultFilter
+    content: ExportContent = "results"
+    changed_after: int | None = None
+
+    def is_text(self, column: str) -> bool:
+        """Return whether the store converts the column to text."""
+        return EXPORT_COLUMNS[self.content][column].type in self.file_format.details.as_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,7 @@ class ExportFile(NamedTuple):
     size: int  # bytes
     sha256: bytes
     path: str
+    position: str  # in the event stream; the file contains all earlier changes
 
 
 async def insert(

@@ -14,9 +14,11 @@ import pandas
 import pyarrow.parquet
 import pytest
 
-from service.domain.exports import COLUMNS
+from service.domain.export_columns import columns_of
 from tests.exporting import Exports, exporting
 from tests.run_events import result, run_event
+
+COLUMNS = columns_of("results")
 
 SPECIAL_TEXTS = [
     "plain",

@@ -78,3 +78,13 @@ def test_format_that_contradicts_the_file_name_is_a_usage_error(options: list[st
     result = CliRunner().invoke(cli, ["export", "--url", "http://127.0.0.1:9", "--key", "zof_1", *options])
     assert result.exit_code == 2, result.output
     assert message in result.stderr
+
+
+def test_position_is_printed_and_never_mixed_with_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(exports, "export", lambda *_: {"id": "exp_1", "position": "evt_7"})
+    arguments = ["export", *SERVER, "--print-position", "--content", "runs", "--updated-since", "evt_5"]
+    result = CliRunner().invoke(cli, [*arguments, "-o", str(tmp_path / "a.csv")])
+    assert (result.exit_code, result.stdout) == (0, "evt_7\n")
+    assert CliRunner().invoke(cli, [*arguments, "-o", "-"]).exit_code == 2
+    monkeypatch.setattr(exports, "export", lambda *_: {"id": "exp_1"})
+    assert "older version" in str(CliRunner().invoke(cli, [*arguments, "-o", str(tmp_path / "a.csv")]).exception)

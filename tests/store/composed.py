@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterator
 from typing import Any, get_args
 
+from service.domain.export_columns import EXPORT_CONTENTS
 from service.domain.exports import EXPORT_FORMATS
 from service.domain.filters import ResultFilter, RunFilter
 from service.domain.ids import CaseKey, Fingerprint
@@ -148,7 +149,21 @@ def composed_exports() -> dict[str, Statement]:
     for sort in ("-duration_ms", "suite"):
         request = {"format": "csv", "columns": ["name"], "filter": {"run_id": "run_1", "sort": sort}}
         rows[f"export_sorted_by_{sort.strip('-')}"] = export_statement(export_spec(request))
-    return rows | {"export_ranges": compose("export_ranges")}
+    rows |= {
+        f"export_runs_{name}": export_statement(export_spec({"format": name, "content": "runs"}))
+        for name in EXPORT_FORMATS
+    }
+    changed = {
+        f"export_changed_{content}": export_statement(export_spec({"format": "csv", "content": content}, 7))
+        for content in EXPORT_CONTENTS
+    }
+    ranges = {
+        "export_ranges": compose("export_ranges"),
+        "export_ranges_of_changed_runs": compose(
+            "export_ranges", export_source="changed_runs", run_matches="run_filters", export_results="export_one_row"
+        ),
+    }
+    return rows | changed | ranges
 
 
 def all_composed() -> dict[str, Statement]:

@@ -4,10 +4,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from service.domain.errors import ServiceError
 from service.domain.exports import ExportSpec
 from service.domain.filters import ResultFilter
 from service.domain.ids import OrgId
 from service.domain.key_ranges import KeyRange, RangeStart, split_into_ranges
+from service.domain.streams import AFTER_LAST, BEFORE_FIRST
 from service.store.postgres.composition import Statement, compose
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
@@ -19,6 +21,13 @@ _UNLIMITED: Final = 2**31 - 1
 _PARAMETER: Final = re.compile(r"\$(\d+)")
 
 
+class PositionDeleted(ServiceError):
+    """Events after the position were deleted before the export started."""
+
+    def __init__(self) -> None:
+        super().__init__("updated_since: later events were deleted; export all runs, without updated_since")
+
+
 class ExportPlan(NamedTuple):
     """A statement, its values as literals because COPY accepts no parameters, and the key ranges."""
 
@@ -26,6 +35,7 @@ class ExportPlan(NamedTuple):
     literals: Mapping[str, str]
     ranges: Sequence[KeyRange]
     expected_rows: int | None  # None if the number isn't known in advance
+    position: str  # in the event stream; the export contains all earlier changes
 
     def query(self, key_range: KeyRange) -> str:
         """Return the query for the rows of one range."""
@@ -38,9 +48,12 @@ async def plan_export(connection: Connection, org_id: OrgId, spec: ExportSpec, r
     result_filter = spec.filter
     if result_filter.sort is not None:
         range_results = _UNLIMITED  # one range, because rows of several ranges wouldn't be sorted
+    position, deleted_to = await _find_position(connection, org_id)
+    if spec.changed_after is not None and spec.changed_after < deleted_to:
+        raise PositionDeleted
     case_keys = await _case_keys(connection, org_id, result_filter)
     values = _values(org_id, spec, case_keys) | {"range_results": range_results}
-    starts = await compose("export_ranges").fetch_rows(connection, values)
+    starts = await compose("export_ranges", **_sources(spec)).fetch_rows(connection, values)
     return ExportPlan(
         export_statement(spec),
         await _literals(connection, values),
@@ -51,6 +64,7 @@ async def plan_export(connection: Connection, org_id: OrgId, spec: ExportSpec, r
             range_results,
         ),
         sum(row["expected"] for row in starts[:1]) if result_filter.is_countable else None,
+        position,
     )
 
 
@@ -58,12 +72,26 @@ def export_statement(spec: ExportSpec) -> Statement:
     """Return the statement for the rows of an export."""
     name = "export_json" if spec.file_format.details.source == "json_lines" else "export_rows"
     order = {"export_order": _ORDERS[spec.filter.sort]} if spec.filter.sort else {}
-    return compose(name, columns=_columns(spec), **order)
+    if spec.content == "runs":
+        name = f"{name}_of_runs"
+    return compose(name, columns=_columns(spec), **order, **_sources(spec))
+
+
+def _sources(spec: ExportSpec) -> dict[str, str]:
+    """Return the fragments that differ from those of an export of all results."""
+    of_runs = {"run_matches": "run_filters", "export_results": "export_one_row"} if spec.content == "runs" else {}
+    return of_runs if spec.changed_after is None else of_runs | {"export_source": "changed_runs"}
 
 
 def _columns(spec: ExportSpec) -> tuple[str, ...]:
-    as_text = spec.file_format.details.text_columns
-    return tuple(f"export_{column}{'_text' if column in as_text else ''}" for column in spec.columns)
+    prefix = "export_run" if spec.content == "runs" else "export"
+    return tuple(f"{prefix}_{column}{'_text' if spec.is_text(column) else ''}" for column in spec.columns)
+
+
+async def _find_position(connection: Connection, org_id: OrgId) -> tuple[str, int]:
+    """Return the position of the snapshot in the event stream, and the last event number that was deleted."""
+    row = await connection.fetchrow(_SQL["find_position"], org_id)
+    return (row["position"], row["deleted_to"]) if row else (str(BEFORE_FIRST), BEFORE_FIRST)
 
 
 async def _case_keys(connection: Connection, org_id: OrgId, result_filter: ResultFilter) -> list[int] | None:
@@ -82,6 +110,8 @@ def _values(org_id: OrgId, spec: ExportSpec, case_keys: list[int] | None) -> dic
         "first_run": spec.filter.first_key,
         "last_run": spec.filter.before(None).run_key,
         "case_keys": case_keys,
+        "changed_after": AFTER_LAST if spec.changed_after is None else spec.changed_after,
+        "oldest_run": spec.filter.first_key,
     }
 
 

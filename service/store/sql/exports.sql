@@ -2,6 +2,13 @@
 SELECT array_agg(quote_nullable(value) ORDER BY position)
 FROM unnest($1::text[]) WITH ORDINALITY AS given (value, position)
 
+-- name: find_position  (the ID of the last numbered event, or the number of the last deleted one)
+SELECT coalesce(
+    (SELECT event_id FROM events WHERE org_id = $1 AND number IS NOT NULL ORDER BY number DESC LIMIT 1),
+    last_pruned_event_number::text
+) AS position, last_pruned_event_number AS deleted_to
+FROM organizations WHERE org_id = $1
+
 -- name: find_cases  (all cases with the producer's ID)
 SELECT case_key FROM cases WHERE org_id = $1 AND case_id = $2 AND ($3::text IS NULL OR project_id = $3)
 
@@ -53,7 +60,7 @@ RETURNING 1
 
 -- name: succeed
 UPDATE exports SET status = 'succeeded', claim = NULL, lease_until = NULL, progress = 1, error = NULL, rows = $4,
-                   size = $5, sha256 = $6, path = $7, finished_at = now(), expires_at = now() + $8
+                   size = $5, sha256 = $6, path = $7, position = $8, finished_at = now(), expires_at = now() + $9
 WHERE org_id = $1 AND export_id = $2 AND claim = $3 AND status = 'running'
 RETURNING expires_at
 

@@ -1,22 +1,57 @@
 """Request, cancel, and delete export jobs. `run_export` processes the jobs."""
 
+import time
+
 from service.contracts.exports import ExportRequest
-from service.domain.errors import NotFound
+from service.domain.errors import Gone, InvalidRequest, NotFound
+from service.domain.events import RETENTION_DAYS
 from service.domain.exports import ExportRef
-from service.domain.ids import OrgId, new_id
+from service.domain.ids import OrgId, id_timestamp_ms, is_id, new_id
 from service.domain.queues import EXPORTS
-from service.store import exports, file_deletions, outbox
+from service.store import events, exports, file_deletions, outbox
 from service.store.postgres.database import Connection
 
 
 async def request_export(connection: Connection, org_id: OrgId, request: ExportRequest) -> ExportRef:
-    """Queue an export job. The outbox message for the consumers is part of the same transaction."""
+    """Queue an export job. The outbox message for the consumers is part of the same transaction.
+
+    Raises InvalidRequest, and Gone if changes after `updated_since` can be unknown.
+    """
+    request.check_content()
     job = ExportRef(org_id, new_id("exp"))
     filters = request.filter.to_filter()
+    document = request.to_document()
+    if request.updated_since is not None:
+        document["changed_after"] = await find_changed_after(connection, org_id, request.updated_since)
     async with connection.transaction():
-        await exports.insert(connection, job, request.to_document(), filters.project_id, filters.run_id)
+        await exports.insert(connection, job, document, filters.project_id, filters.run_id)
         await outbox.put(connection, EXPORTS, {"org_id": org_id, "export_id": job.export_id})
     return job
+
+
+async def find_changed_after(connection: Connection, org_id: OrgId, position: str) -> int:
+    """Return the event number of a position. Raises InvalidRequest if the event is unknown, Gone if it was deleted."""
+    last, deleted_to = await events.find_bounds(connection, org_id)
+    number: int | None
+    if position.isdecimal():
+        number = int(position)
+    elif is_id("evt", position):
+        number = await events.find_number(connection, org_id, position)
+        if number is None and id_timestamp_ms(position) < (time.time() - RETENTION_DAYS * 24 * 3600) * 1000:
+            raise _gone()
+    else:
+        raise InvalidRequest("updated_since: must be the position of an export, or the ID of an event", "updated_since")
+    if number is None or number > last:
+        raise InvalidRequest(f"updated_since: position {position!r} not found", "updated_since")
+    if number < deleted_to:
+        raise _gone()
+    return number
+
+
+def _gone() -> Gone:
+    return Gone(
+        f"updated_since: the service keeps changes for {RETENTION_DAYS} days; request an export without updated_since"
+    )
 
 
 async def delete_export(connection: Connection, job: ExportRef, project_id: str | None) -> None:

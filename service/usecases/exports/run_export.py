@@ -144,7 +144,7 @@ class Exporter:
         name = export.file_name(claimed.created_at)
         async with self._storage.open_writer(path, file_format.media_type, name) as file:
             await self._writer.write(claim.org_id, spec, file, progress)
-        return ExportFile(progress.rows, file.size, file.sha256, path)
+        return ExportFile(progress.rows, file.size, file.sha256, path, progress.position)
 
     async def _succeed(self, claimed: ClaimedExport, export: StoredExport, file: ExportFile) -> None:
         claim = claimed.claim

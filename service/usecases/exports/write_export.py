@@ -10,6 +10,7 @@ from service.encoders.encoding import text_encoder
 from service.encoders.parquet import ParquetEncoder
 from service.storage import FileWriter
 from service.store.export_readers.arrow import open_arrow_readers
+from service.store.export_readers.plans import ExportPlan
 from service.store.export_readers.snapshots import ReadStrategy
 from service.store.export_readers.text import open_text_readers
 from service.store.postgres.database import Pool
@@ -26,15 +27,20 @@ ARROW: Final = ReadStrategy(READERS, range_results=40_000, buffered_chunks=3)  #
 
 @dataclass(slots=True)
 class ExportProgress:
-    """The number of written rows, and the expected number if it's known."""
+    """The number of written rows, the expected number if it's known, and the position in the event stream."""
 
     rows: int = 0
     expected_rows: int | None = None
+    position: str = ""
 
     @property
     def fraction(self) -> float | None:
         """Return the progress from 0 to 1, or None if the expected number isn't known."""
         return min(1.0, self.rows / self.expected_rows) if self.expected_rows else None
+
+    def start(self, plan: ExportPlan) -> None:
+        """Set the values that are known before the first row."""
+        self.expected_rows, self.position = plan.expected_rows, plan.position
 
     def add_rows(self, rows: int) -> None:
         """Add written rows."""
@@ -65,7 +71,7 @@ class ExportWriter:
             await file.write(await asyncio.to_thread(encoder.encode, chunk))
 
         async with open_text_readers(self.pool, org_id, spec, self.text) as (plan, readers):
-            progress.expected_rows = plan.expected_rows
+            progress.start(plan)
             await read_in_order(readers, plan.ranges, write, progress.add_rows, self.text.buffered_chunks)
         await file.write(encoder.finish())
 
@@ -76,6 +82,6 @@ class ExportWriter:
             await file.write(await asyncio.to_thread(encoder.encode, batch))
 
         async with open_arrow_readers(self.pool, self.database_url, org_id, spec, self.arrow) as (plan, readers):
-            progress.expected_rows = plan.expected_rows
+            progress.start(plan)
             await read_in_order(readers, plan.ranges, write, progress.add_rows, self.arrow.buffered_chunks)
         await file.write(await asyncio.to_thread(encoder.finish))

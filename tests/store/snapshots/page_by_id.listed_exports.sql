@@ -13,7 +13,8 @@ FROM (
         SELECT row_to_json(listed)::text AS item, listed.id, row_number() OVER (ORDER BY listed.id DESC) AS row_no
         FROM (
             SELECT e.export_id AS id, e.status, e.request->>'format' AS format, e.request->>'compression' AS compression,
-            e.request->'columns' AS columns, e.request->'raw' AS raw, e.request->'filter' AS filter, e.rows, e.size,
+            coalesce(e.request->>'content', 'results') AS content, e.request->'columns' AS columns, e.request->'raw' AS raw,
+            e.request->'filter' AS filter, e.request->>'updated_since' AS updated_since, e.position, e.rows, e.size,
             encode(e.sha256, 'hex') AS sha256, round(e.progress::numeric, 3) AS progress, e.error,
             rfc3339(e.created_at) AS created_at, rfc3339(e.started_at) AS started_at, rfc3339(e.finished_at) AS finished_at,
             rfc3339(e.expires_at) AS expires_at,

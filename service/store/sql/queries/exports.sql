@@ -28,13 +28,59 @@ SELECT row_to_json(item)::text FROM (
     {export_rows}
 ) item
 
+-- name: export_rows_of_runs  (runs in list order, then deleted runs, at the end of the last range)
+SELECT {columns}
+FROM (
+    {export_run_rows}
+) run
+
+-- name: export_json_of_runs
+SELECT row_to_json(item)::text FROM (
+    {export_rows_of_runs}
+) item
+
+-- name: export_run_rows
+(SELECT false AS deleted, {export_run_texts}, r.labels, r.status, r.complete, r.failures_missing, r.passed, r.failed, r.error,
+        r.skipped, r.canceled, r.flaky, r.revision, r.started_at, r.completed_at, r.last_completed_at, r.duration_ms
+ FROM {export_source}
+ WHERE {export_of_runs}
+ ORDER BY r.run_key DESC)
+UNION ALL
+(SELECT true, spreadsheet_cell(gone.run_id, :raw::bool), spreadsheet_cell(gone.project_id, :raw::bool), NULL, NULL, NULL, NULL,
+        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+ FROM (
+    SELECT DISTINCT e.run_id, e.project_id FROM events e
+    WHERE e.org_id = :org_id::int AND {is_changed} AND e.type = 'run.deleted' AND :first_run::uuid = :oldest_run::uuid
+      AND :changed_after::bigint < 9223372036854775807 -- an export of all runs has no deleted runs
+      AND (:project_id::text IS NULL OR e.project_id = :project_id::text)
+ ) gone
+ WHERE NOT EXISTS (SELECT 1 FROM runs r WHERE r.org_id = :org_id::int AND r.run_id = gone.run_id))
+
+-- name: export_run_texts
+spreadsheet_cell(r.run_id, :raw::bool) AS run_id, spreadsheet_cell(r.project_id, :raw::bool) AS project_id,
+spreadsheet_cell(r.environment, :raw::bool) AS environment, spreadsheet_cell(r.branch, :raw::bool) AS branch,
+spreadsheet_cell(r.base_branch, :raw::bool) AS base_branch, spreadsheet_cell(r.commit_sha, :raw::bool) AS commit_sha,
+spreadsheet_cell(r.pull_request, :raw::bool) AS pull_request, spreadsheet_cell(r.ci_url, :raw::bool) AS ci_url
+
+-- name: is_changed  (events without a number are newer than all numbered ones)
+(e.number > :changed_after::bigint OR e.number IS NULL)
+
+-- name: export_source
+runs r
+
+-- name: changed_runs  (the runs with an event after a position)
+(
+    SELECT DISTINCT e.run_id FROM events e
+    WHERE e.org_id = :org_id::int AND {is_changed} AND e.run_id IS NOT NULL AND e.type LIKE 'run.%'
+) changed JOIN runs r ON r.org_id = :org_id::int AND r.run_id = changed.run_id
+
 -- name: export_runs
 SELECT r.run_key, 'res_' || replace(r.run_key::text, '-', '') AS id_prefix, spreadsheet_cell(r.run_id, :raw::bool) AS run_id,
        spreadsheet_cell(r.project_id, :raw::bool) AS project_id, spreadsheet_cell(r.environment, :raw::bool) AS environment,
        spreadsheet_cell(r.branch, :raw::bool) AS branch, spreadsheet_cell(r.commit_sha, :raw::bool) AS commit_sha,
        spreadsheet_cell(r.ci_url, :raw::bool) AS ci_url, r.labels, r.labels::text AS labels_text, r.completed_at,
        rfc3339(r.completed_at) AS completed_text
-FROM runs r
+FROM {export_source}
 WHERE {export_of_runs}
 ORDER BY r.run_key DESC OFFSET 0
 
@@ -145,13 +191,106 @@ run.completed_text AS completed_at
 -- name: export_failure_summary
 fact.failure_summary
 
+-- name: export_run_run_id
+run.run_id
+
+-- name: export_run_deleted
+run.deleted
+
+-- name: export_run_deleted_text
+run.deleted::text AS deleted
+
+-- name: export_run_project_id
+run.project_id
+
+-- name: export_run_environment
+run.environment
+
+-- name: export_run_branch
+run.branch
+
+-- name: export_run_base_branch
+run.base_branch
+
+-- name: export_run_commit_sha
+run.commit_sha
+
+-- name: export_run_pull_request
+run.pull_request
+
+-- name: export_run_ci_url
+run.ci_url
+
+-- name: export_run_labels
+run.labels
+
+-- name: export_run_labels_text
+run.labels::text AS labels
+
+-- name: export_run_status
+status_name(run.status) AS status
+
+-- name: export_run_complete
+run.complete
+
+-- name: export_run_complete_text
+run.complete::text AS complete
+
+-- name: export_run_failures_missing
+run.failures_missing
+
+-- name: export_run_failures_missing_text
+run.failures_missing::text AS failures_missing
+
+-- name: export_run_passed
+run.passed
+
+-- name: export_run_failed
+run.failed
+
+-- name: export_run_error
+run.error
+
+-- name: export_run_skipped
+run.skipped
+
+-- name: export_run_canceled
+run.canceled
+
+-- name: export_run_flaky
+run.flaky
+
+-- name: export_run_revision
+run.revision
+
+-- name: export_run_started_at
+run.started_at
+
+-- name: export_run_started_at_text
+rfc3339(run.started_at) AS started_at
+
+-- name: export_run_completed_at
+run.completed_at
+
+-- name: export_run_completed_at_text
+rfc3339(run.completed_at) AS completed_at
+
+-- name: export_run_last_completed_at
+run.last_completed_at
+
+-- name: export_run_last_completed_at_text
+rfc3339(run.last_completed_at) AS last_completed_at
+
+-- name: export_run_duration_ms
+run.duration_ms
+
 -- name: export_ranges  (the start of each range of about :range_results results; a run counts as one more, which also bounds runs)
 SELECT run_key, results, expected  -- total of all ranges; exact unless the filter selects cases
 FROM (
     SELECT run_key, results, nth, lag(nth) OVER newest AS nth_before, sum(results) OVER ()::bigint AS expected
     FROM (
         SELECT run_key, results, (sum(results + 1) OVER (ORDER BY run_key DESC) - results) / :range_results::int AS nth
-        FROM (SELECT r.run_key, {export_results} AS results FROM runs r WHERE {export_of_runs}) counted
+        FROM (SELECT r.run_key, {export_results} AS results FROM {export_source} WHERE {export_of_runs}) counted
     ) numbered
     WINDOW newest AS (ORDER BY run_key DESC)
 ) numbered
@@ -161,9 +300,13 @@ ORDER BY run_key DESC
 -- name: export_results
 {matching_results}
 
+-- name: export_one_row
+1
+
 -- name: export_fields
 e.export_id AS id, e.status, e.request->>'format' AS format, e.request->>'compression' AS compression,
-e.request->'columns' AS columns, e.request->'raw' AS raw, e.request->'filter' AS filter, e.rows, e.size,
+coalesce(e.request->>'content', 'results') AS content, e.request->'columns' AS columns, e.request->'raw' AS raw,
+e.request->'filter' AS filter, e.request->>'updated_since' AS updated_since, e.position, e.rows, e.size,
 encode(e.sha256, 'hex') AS sha256, round(e.progress::numeric, 3) AS progress, e.error,
 rfc3339(e.created_at) AS created_at, rfc3339(e.started_at) AS started_at, rfc3339(e.finished_at) AS finished_at,
 rfc3339(e.expires_at) AS expires_at,

@@ -1,0 +1,73 @@
+-- $1 raw
+-- $2 org_id
+-- $3 changed_after
+-- $4 first_run
+-- $5 last_run
+-- $6 project_id
+-- $7 environment
+-- $8 branch
+-- $9 commit_sha
+-- $10 pull_request
+-- $11 labels
+-- $12 flaky
+-- $13 statuses
+-- $14 run_id
+-- $15 fingerprint
+-- $16 first_case
+-- $17 last_case
+-- $18 any_status
+-- $19 min_duration_ms
+-- $20 case_keys
+-- $21 suite
+-- $22 variants
+-- $23 words
+
+SELECT run.id_prefix || tested_case.hex AS id, run.run_id, run.project_id, run.environment, run.branch, run.commit_sha, run.ci_url, run.labels_text AS labels, 'case_' || tested_case.hex AS "case", tested_case.case_id, tested_case.variant_text AS variant, tested_case.suite, tested_case.name, tested_case.file, status_name(fact.status) AS status, fact.flaky::text AS flaky, fact.attempts, known_duration(fact.duration_ms) AS duration_ms, rfc3339(known_start(run.completed_at, fact.started_offset_ms)) AS started_at, run.completed_text AS completed_at, fact.failure_summary
+FROM (
+    SELECT r.run_key, 'res_' || replace(r.run_key::text, '-', '') AS id_prefix, spreadsheet_cell(r.run_id, $1::bool) AS run_id,
+           spreadsheet_cell(r.project_id, $1::bool) AS project_id, spreadsheet_cell(r.environment, $1::bool) AS environment,
+           spreadsheet_cell(r.branch, $1::bool) AS branch, spreadsheet_cell(r.commit_sha, $1::bool) AS commit_sha,
+           spreadsheet_cell(r.ci_url, $1::bool) AS ci_url, r.labels, r.labels::text AS labels_text, r.completed_at,
+           rfc3339(r.completed_at) AS completed_text
+    FROM (
+        SELECT DISTINCT e.run_id FROM events e
+        WHERE e.org_id = $2::int AND (e.number > $3::bigint OR e.number IS NULL) AND e.run_id IS NOT NULL AND e.type LIKE 'run.%'
+    ) changed JOIN runs r ON r.org_id = $2::int AND r.run_id = changed.run_id
+    WHERE r.org_id = $2::int AND r.run_key BETWEEN $4::uuid AND $5::uuid AND (($6::text IS NULL OR r.project_id = $6) AND ($7::text IS NULL OR r.environment = $7)
+    AND ($8::text IS NULL OR r.branch = $8)
+    AND ($9::text IS NULL OR starts_with(r.commit_sha, $9))
+    AND ($10::text IS NULL OR r.pull_request = $10)
+    AND ($11::text[] IS NULL OR r.labels @> ALL ((SELECT $11::text[]::jsonb[])::jsonb[]))
+     AND CASE WHEN $12::bool IS NULL THEN result_count(r, $13::text[])
+          WHEN $12::bool THEN CASE WHEN 'p' = ANY ($13::text[]) THEN r.flaky ELSE 0 END ELSE result_count(r, $13::text[]) - CASE WHEN 'p' = ANY ($13::text[]) THEN r.flaky ELSE 0 END END > 0)
+    AND ($14::text IS NULL OR r.run_id = $14::text)
+    AND ($15::bigint IS NULL OR r.run_key = ANY (ARRAY(
+        SELECT d.run_key FROM result_details d
+        WHERE d.org_id = $2::int AND d.fingerprint = $15::bigint AND d.is_last_attempt AND d.status <> 'p'
+          AND d.run_key BETWEEN $4::uuid AND $5::uuid)))
+    ORDER BY r.run_key DESC OFFSET 0
+) run CROSS JOIN LATERAL (
+    SELECT r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms,
+           spreadsheet_cell(detail.summary, $1::bool) AS failure_summary
+    FROM results r
+    LEFT JOIN result_details detail ON detail.org_id = $2::int AND detail.run_key = run.run_key
+                                  AND detail.case_key = r.case_key AND (detail.is_last_attempt AND detail.status <> 'p' OR detail.flaky)
+    WHERE r.org_id = $2::int AND r.run_key = run.run_key
+      AND r.case_key BETWEEN $16::bigint AND $17::bigint
+      AND ($18::bool OR r.status = ANY ($13::text[]::"char"[])) AND ($12::bool IS NULL OR r.flaky = $12::bool)
+      AND ($19::int IS NULL OR r.duration_ms >= $19::int)
+      AND ($20::bigint[] IS NULL OR r.case_key = ANY ($20::bigint[]))
+      AND ($15::bigint IS NULL OR detail.fingerprint = $15::bigint)
+    ORDER BY r.case_key DESC OFFSET 0
+) fact CROSS JOIN LATERAL (
+    SELECT lpad(to_hex(c.case_key), 16, '0') AS hex, spreadsheet_cell(c.case_id, $1::bool) AS case_id,
+           c.variant, c.variant::text AS variant_text,
+           spreadsheet_cell(c.suite, $1::bool) AS suite, spreadsheet_cell(c.name, $1::bool) AS name, spreadsheet_cell(c.file, $1::bool) AS file
+    FROM cases c
+    WHERE c.org_id = $2::int AND c.case_key = fact.case_key AND ($21::text IS NULL OR c.suite = $21::text)
+    AND ($22::text[] IS NULL OR c.variant @> ALL ($22::text[]::jsonb[]))
+    AND ($23::text[] IS NULL OR NOT EXISTS (
+        SELECT 1 FROM unnest($23::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0))
+    OFFSET 0
+) tested_case
+ORDER BY run.run_key DESC, fact.case_key DESC;

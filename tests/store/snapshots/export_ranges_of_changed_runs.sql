@@ -1,0 +1,37 @@
+-- $1 range_results
+-- $2 org_id
+-- $3 changed_after
+-- $4 first_run
+-- $5 last_run
+-- $6 project_id
+-- $7 environment
+-- $8 branch
+-- $9 commit_sha
+-- $10 pull_request
+-- $11 labels
+-- $12 run_id
+-- $13 fingerprint
+
+SELECT run_key, results, expected  -- total of all ranges; exact unless the filter selects cases
+FROM (
+    SELECT run_key, results, nth, lag(nth) OVER newest AS nth_before, sum(results) OVER ()::bigint AS expected
+    FROM (
+        SELECT run_key, results, (sum(results + 1) OVER (ORDER BY run_key DESC) - results) / $1::int AS nth
+        FROM (SELECT r.run_key, 1 AS results FROM (
+            SELECT DISTINCT e.run_id FROM events e
+            WHERE e.org_id = $2::int AND (e.number > $3::bigint OR e.number IS NULL) AND e.run_id IS NOT NULL AND e.type LIKE 'run.%'
+        ) changed JOIN runs r ON r.org_id = $2::int AND r.run_id = changed.run_id WHERE r.org_id = $2::int AND r.run_key BETWEEN $4::uuid AND $5::uuid AND ($6::text IS NULL OR r.project_id = $6) AND ($7::text IS NULL OR r.environment = $7)
+        AND ($8::text IS NULL OR r.branch = $8)
+        AND ($9::text IS NULL OR starts_with(r.commit_sha, $9))
+        AND ($10::text IS NULL OR r.pull_request = $10)
+        AND ($11::text[] IS NULL OR r.labels @> ALL ((SELECT $11::text[]::jsonb[])::jsonb[]))
+        AND ($12::text IS NULL OR r.run_id = $12::text)
+        AND ($13::bigint IS NULL OR r.run_key = ANY (ARRAY(
+            SELECT d.run_key FROM result_details d
+            WHERE d.org_id = $2::int AND d.fingerprint = $13::bigint AND d.is_last_attempt AND d.status <> 'p'
+              AND d.run_key BETWEEN $4::uuid AND $5::uuid)))) counted
+    ) numbered
+    WINDOW newest AS (ORDER BY run_key DESC)
+) numbered
+WHERE nth IS DISTINCT FROM nth_before OR results > $1::int
+ORDER BY run_key DESC;

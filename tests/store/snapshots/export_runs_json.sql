@@ -1,0 +1,47 @@
+-- $1 raw
+-- $2 org_id
+-- $3 first_run
+-- $4 last_run
+-- $5 project_id
+-- $6 environment
+-- $7 branch
+-- $8 commit_sha
+-- $9 pull_request
+-- $10 labels
+-- $11 run_id
+-- $12 fingerprint
+-- $13 changed_after
+-- $14 oldest_run
+
+SELECT row_to_json(item)::text FROM (
+    SELECT run.run_id, run.deleted, run.project_id, run.environment, run.branch, run.base_branch, run.commit_sha, run.pull_request, run.ci_url, run.labels, status_name(run.status) AS status, run.complete, run.failures_missing, run.passed, run.failed, run.error, run.skipped, run.canceled, run.flaky, run.revision, rfc3339(run.started_at) AS started_at, rfc3339(run.completed_at) AS completed_at, rfc3339(run.last_completed_at) AS last_completed_at, run.duration_ms
+    FROM (
+        (SELECT false AS deleted, spreadsheet_cell(r.run_id, $1::bool) AS run_id, spreadsheet_cell(r.project_id, $1::bool) AS project_id,
+        spreadsheet_cell(r.environment, $1::bool) AS environment, spreadsheet_cell(r.branch, $1::bool) AS branch,
+        spreadsheet_cell(r.base_branch, $1::bool) AS base_branch, spreadsheet_cell(r.commit_sha, $1::bool) AS commit_sha,
+        spreadsheet_cell(r.pull_request, $1::bool) AS pull_request, spreadsheet_cell(r.ci_url, $1::bool) AS ci_url, r.labels, r.status, r.complete, r.failures_missing, r.passed, r.failed, r.error,
+                r.skipped, r.canceled, r.flaky, r.revision, r.started_at, r.completed_at, r.last_completed_at, r.duration_ms
+         FROM runs r
+         WHERE r.org_id = $2::int AND r.run_key BETWEEN $3::uuid AND $4::uuid AND ($5::text IS NULL OR r.project_id = $5) AND ($6::text IS NULL OR r.environment = $6)
+         AND ($7::text IS NULL OR r.branch = $7)
+         AND ($8::text IS NULL OR starts_with(r.commit_sha, $8))
+         AND ($9::text IS NULL OR r.pull_request = $9)
+         AND ($10::text[] IS NULL OR r.labels @> ALL ((SELECT $10::text[]::jsonb[])::jsonb[]))
+         AND ($11::text IS NULL OR r.run_id = $11::text)
+         AND ($12::bigint IS NULL OR r.run_key = ANY (ARRAY(
+             SELECT d.run_key FROM result_details d
+             WHERE d.org_id = $2::int AND d.fingerprint = $12::bigint AND d.is_last_attempt AND d.status <> 'p'
+               AND d.run_key BETWEEN $3::uuid AND $4::uuid)))
+         ORDER BY r.run_key DESC)
+        UNION ALL
+        (SELECT true, spreadsheet_cell(gone.run_id, $1::bool), spreadsheet_cell(gone.project_id, $1::bool), NULL, NULL, NULL, NULL,
+                NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+         FROM (
+            SELECT DISTINCT e.run_id, e.project_id FROM events e
+            WHERE e.org_id = $2::int AND (e.number > $13::bigint OR e.number IS NULL) AND e.type = 'run.deleted' AND $3::uuid = $14::uuid
+              AND $13::bigint < 9223372036854775807 -- an export of all runs has no deleted runs
+              AND ($5::text IS NULL OR e.project_id = $5::text)
+         ) gone
+         WHERE NOT EXISTS (SELECT 1 FROM runs r WHERE r.org_id = $2::int AND r.run_id = gone.run_id))
+    ) run
+) item;

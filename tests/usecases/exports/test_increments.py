@@ -1,0 +1,155 @@
+"""Increments of exports, applied to a copy, lead to the complete export after any changes in between."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from service.store.postgres import database
+from service.store.postgres.transactions import notifying_transaction
+from service.usecases.events.number_events import number_events
+from service.usecases.exports.request_export import find_changed_after
+from service.usecases.exports.write_export import ExportProgress, ExportWriter
+from service.usecases.retention.delete_run import delete_run
+from tests.databases import cloned_database
+from tests.exporting import STRATEGY, export_spec
+from tests.run_events import result, run_event
+from tests.stored import Store, open_store
+
+RUNS: Final = ("a", "b", "c")
+CASES: Final = ("pays", "ships", "logs in")
+STATUSES: Final = ("passed", "failed", "skipped")
+
+Event: st.SearchStrategy[Any] = st.builds(
+    dict,
+    action=st.just("event"), run_id=st.sampled_from(RUNS), shard=st.sampled_from((0, 1, 2)),
+    minute=st.integers(0, 9), notify=st.booleans(), branch=st.sampled_from(("main", "fix")),
+    results=st.dictionaries(st.sampled_from(CASES), st.sampled_from(STATUSES), max_size=3),
+)  # fmt: skip
+Deletion: st.SearchStrategy[Any] = st.builds(dict, action=st.just("delete"), run_id=st.sampled_from(RUNS))
+Action: st.SearchStrategy[Any] = st.one_of(
+    Event, Event, Event, Deletion, st.just({"action": "number"}), st.just({"action": "increment"}),
+)  # fmt: skip
+
+
+@dataclass
+class WrittenFile:
+    """A file in memory."""
+
+    data: bytearray = field(default_factory=bytearray)
+
+    async def write(self, data: bytes) -> None:
+        self.data += data
+
+
+@dataclass
+class Copy:
+    """A copy of all runs and results, which increments update as docs/exports.md describes."""
+
+    store: Store
+    writer: ExportWriter
+    position: str | None = None
+    runs: dict[str, Any] = field(default_factory=dict)
+    results: dict[str, list[Any]] = field(default_factory=dict)
+
+    async def read(self, content: str, position: str | None) -> tuple[list[Any], str]:
+        """Return the rows of an export and its position."""
+        request = {"format": "ndjson", "content": content, "updated_since": position}
+        document = {name: value for name, value in request.items() if value is not None}
+        changed_after = None
+        if position is not None:
+            async with self.store.pool.acquire() as connection:
+                changed_after = await find_changed_after(connection, 1, position)  # type: ignore[arg-type]
+        file, progress = WrittenFile(), ExportProgress()
+        spec = export_spec(document, changed_after)
+        await self.writer.write(1, spec, file, progress)  # type: ignore[arg-type]
+        return [orjson.loads(line) for line in bytes(file.data).splitlines()], progress.position
+
+    async def update(self) -> None:
+        runs, position = await self.read("runs", self.position)
+        results, _ = await self.read("results", self.position)
+        for run in runs:
+            self.runs.pop(run["run_id"], None)
+            self.results.pop(run["run_id"], None)
+            if not run["deleted"]:
+                self.runs[run["run_id"]] = run
+        for run_id in {row["run_id"] for row in results}:
+            self.results[run_id] = [row for row in results if row["run_id"] == run_id]
+        self.position = position
+
+    async def assert_complete(self) -> None:
+        runs, _ = await self.read("runs", None)
+        results, _ = await self.read("results", None)
+        assert sorted(self.runs.values(), key=str) == sorted(runs, key=str)
+        assert sorted((row for rows in self.results.values() for row in rows), key=str) == sorted(results, key=str)
+
+
+async def perform(store: Store, copy: Copy, action: dict[str, Any]) -> None:
+    match action:
+        case {"action": "event", "minute": minute, "run_id": run_id, "shard": shard, "results": statuses}:
+            rows = [result(name, status) for name, status in statuses.items()]
+            time = f"2026-05-20T11:{minute:02}:00Z"  # also before the times of earlier events
+            fields = {"notify": action["notify"], "branch": action["branch"], "final": False}
+            if shard:
+                fields |= {"shard": shard}
+            await store.ingest(run_event(run_id, rows, time=time, **fields))
+        case {"action": "delete", "run_id": run_id}:
+            if await store.run(run_id):
+                async with store.pool.acquire() as connection, notifying_transaction(connection):
+                    await delete_run(connection, 1, run_id, None)  # type: ignore[arg-type]
+        case {"action": "number"}:
+            await number_events(store.pool)
+        case _:
+            await copy.update()
+
+
+def check(postgres_url: str, template: str, actions: list[dict[str, Any]]) -> None:
+    with cloned_database(postgres_url, template) as url:
+        asyncio.run(_check(url, actions))
+
+
+async def _check(url: str, actions: list[dict[str, Any]]) -> None:
+    async with open_store(url) as store:
+        rows = await database.open_pool(url, "results_api", 4)
+        try:
+            copy = Copy(store, ExportWriter(rows, url, STRATEGY, STRATEGY))
+            for action in actions:
+                await perform(store, copy, action)
+            await copy.update()
+            await copy.assert_complete()
+        finally:
+            await database.close_pool(rows)
+
+
+def test_deleted_changed_and_silent_runs_are_in_the_next_increment(postgres_url: str, template: str) -> None:
+    first: dict[str, Any] = {
+        "action": "event",
+        "run_id": "a",
+        "shard": 0,
+        "minute": 5,
+        "notify": True,
+        "branch": "main",
+    }
+    actions: list[dict[str, Any]] = [
+        first | {"results": {"pays": "failed", "ships": "passed"}},
+        first | {"run_id": "b", "results": {"pays": "passed"}},
+        {"action": "number"},
+        {"action": "increment"},
+        first | {"minute": 1, "run_id": "c", "notify": False, "results": {"pays": "passed"}},  # a back-dated import
+        first | {"minute": 6, "results": {"pays": "passed"}, "branch": "fix"},  # a correction
+        {"action": "delete", "run_id": "b"},
+    ]
+    check(postgres_url, template, actions)
+
+
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(Action, min_size=4, max_size=25))
+def test_increments_lead_to_the_complete_export(
+    postgres_url: str, template: str, actions: list[dict[str, Any]]
+) -> None:
+    check(postgres_url, template, actions)
