@@ -1,6 +1,7 @@
 """Changes by forms: one transaction with its audit entry, then a redirect, so that a reload repeats no change."""
 
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 from aiohttp import web
 
@@ -12,11 +13,19 @@ from service.domain.responses import Mutation, StoredResponse
 from service.store.postgres.database import Connection
 from service.usecases.administration.mutate import mutate
 
+_CHANGED, _UNCHANGED = 303, 200  # distinguish the outcomes for the audit trail; both are redirects
+
+
+class Unchanged(NamedTuple):
+    """The path to redirect to if nothing was changed. The audit trail gets no entry."""
+
+    path: str
+
 
 async def apply_change(
     request: web.Request,
     caller: Caller,
-    change: Callable[[Connection], Awaitable[str]],
+    change: Callable[[Connection], Awaitable[str | Unchanged]],
     *,
     one_snapshot: bool = False,
 ) -> web.Response:
@@ -26,10 +35,13 @@ async def apply_change(
     """
 
     async def work(connection: Connection) -> StoredResponse:
-        return StoredResponse(303, b"", await change(connection))
+        outcome = await change(connection)
+        if isinstance(outcome, Unchanged):
+            return StoredResponse(_UNCHANGED, b"", outcome.path)
+        return StoredResponse(_CHANGED, b"", outcome)
 
     mutation = Mutation(
-        caller.org_id, caller.key_id, request.method, request.path, request[REQUEST_ID], None, fingerprint=b""
+        caller.org_id, caller.key_id, request.method, request.path, request[REQUEST_ID], None, b"", _UNCHANGED
     )
     pool = request.app[RESOURCES].pool
     response, _ = await mutate(pool, mutation, work, lambda _: None, one_snapshot=one_snapshot)

@@ -58,6 +58,16 @@ def format_plural(count: int, noun: str, plural: str | None = None) -> str:
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
+def format_size(size: int | None) -> str:
+    """Return a number of bytes in a unit of 1,024, rounded down, such as `1.4 KiB`."""
+    if size is None:
+        return UNKNOWN
+    for unit, power in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if size >= 2**power:
+            return f"{_floor(size / 2**power, 1):g} {unit}"
+    return format_plural(size, "byte")
+
+
 def format_rate(rate: float | None) -> str:
     """Return a share as a percentage that is 0% or 100% only if the share is exactly 0 or 1."""
     if rate is None:
@@ -72,6 +82,11 @@ def _floor(value: float, digits: int) -> float | int:
     factor = 10**digits
     floored = int(value * factor + 1e-9) / factor
     return int(floored) if digits == 0 else floored
+
+
+def first_line(text: str) -> str:
+    """Return the first line that isn't blank, or an empty text."""
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
 def format_time(time: str | None) -> str:

@@ -32,6 +32,16 @@ CHANGE_LABELS: Final[Mapping[str, ValueLabel]] = {
     "removed": ValueLabel("Removed", "minus", "neutral"),
     "unchanged": ValueLabel("Unchanged", "dot", "neutral"),
 }
+CHANGE_TITLES: Final[Mapping[str, str]] = {  # of several results
+    "new_failure": "New failures",
+    "flaky_failure": "Failures of flaky cases",
+    "known_failure": "Known failures",
+    "quarantined": "Quarantined failures",
+    "fixed": "Fixed",
+    "added": "Added",
+    "removed": "Removed",
+    "unchanged": "Unchanged",
+}
 DECISION_LABELS: Final[Mapping[str, ValueLabel]] = {
     "passed": ValueLabel("Gate passed", "check", "passed"),
     "blocked": ValueLabel("Gate blocked", "block", "failed"),

@@ -8,7 +8,18 @@ from service.api.http.authentication import ApiHandler
 from service.api.http.paths import router_path
 from service.api.server.connections import handle_expect
 from service.console.authentication import SIGN_IN_PATH, page, require_session
-from service.console.handlers import cases, quarantines, root, runs, sign_in, stream
+from service.console.handlers import (
+    artifacts,
+    cases,
+    decisions,
+    quarantines,
+    results,
+    root,
+    run_details,
+    runs,
+    sign_in,
+    stream,
+)
 from service.console.static_files import get_static_file
 
 
@@ -30,6 +41,13 @@ ROUTES: Final = (
     ConsoleRoute("sign_out", "/console/sign-out", post=page(None, sign_in.sign_out)),
     ConsoleRoute("stream", "/console/stream", require_session("results:read", stream.stream_changes)),
     ConsoleRoute("runs", "/console/runs", page("results:read", runs.show_runs)),
+    ConsoleRoute("run", "/console/runs/{run_id}", page("results:read", run_details.show_run)),
+    ConsoleRoute("run_changes", "/console/runs/{run_id}/changes", page("results:read", run_details.show_changes)),
+    ConsoleRoute("run_results", "/console/runs/{run_id}/results", page("results:read", run_details.show_results)),
+    ConsoleRoute("decide", "/console/runs/{run_id}/decisions", post=page("results:read", decisions.create_decision)),
+    ConsoleRoute("result", "/console/results/{id}", page("results:read", results.show_result)),
+    ConsoleRoute("artifact", "/console/artifacts/{id}", page("results:read", artifacts.show_artifact)),
+    ConsoleRoute("waive", "/console/decisions/{id}/waiver", post=page("gates:manage", decisions.waive_decision)),
     ConsoleRoute(
         "case",
         "/console/cases/{case_id}",

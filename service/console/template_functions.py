@@ -6,8 +6,12 @@ from jinja2 import Environment
 
 from service.console import charts, formats
 from service.console.active_filters import active_filters
-from service.console.labels import find_label
+from service.console.labels import CHANGE_TITLES, find_label
 from service.console.trends import rate_trend
+from service.domain.evidence import describe_baseline
+from service.domain.failures import strip_escapes
+from service.domain.gates import describe_rule
+from service.domain.receipts import describe_part
 
 
 def add_functions(environment: Environment) -> None:
@@ -17,16 +21,23 @@ def add_functions(environment: Environment) -> None:
         duration=formats.format_duration,
         exact_duration=formats.format_exact_duration,
         exact_time=formats.format_exact_time,
+        first_line=formats.first_line,
+        plain=strip_escapes,
         rate=formats.format_rate,
         relative_time=lambda time: formats.format_relative_time(time, datetime.now(UTC)),
         safe_url=formats.safe_url,
         short_count=formats.format_short_count,
+        size=formats.format_size,
         utc=formats.format_time,
     )
     environment.globals.update(
         active_filters=active_filters,
+        change_titles=CHANGE_TITLES,
         count_segments=charts.count_segments,
+        describe_baseline=describe_baseline,
         describe_counts=charts.describe_counts,
+        describe_part=describe_part,
+        describe_rule=describe_rule,
         duration_chart=charts.duration_chart,
         find_label=find_label,
         history_strip=charts.history_strip,

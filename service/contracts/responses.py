@@ -171,6 +171,7 @@ class ResultDetail(Result):
     properties: Annotated[dict[str, str], Field(description="Named values that the producer added to the result")]
     logs_ref: str | None
     failure: FailureDetail | None
+    fingerprint: Annotated[str | None, Field(description="Failure group; null if the result isn't failing")]
     attempt_details: list[AttemptDetail]
     run: Run
     artifacts_url: str

@@ -6,8 +6,11 @@ from urllib.parse import quote
 _REPLACEMENT: Final = "_"
 
 
-def content_disposition(name: str) -> str:
-    """Return the header value with an ASCII file name and the exact name in UTF-8 (RFC 6266)."""
+def content_disposition(name: str, *, inline: bool = False) -> str:
+    """Return the header value with an ASCII file name and the exact name in UTF-8 (RFC 6266).
+
+    A browser saves the file, unless it is `inline`.
+    """
     plain = "".join(letter if letter.isascii() and letter.isprintable() else _REPLACEMENT for letter in name)
     plain = plain.replace("\\", _REPLACEMENT).replace('"', _REPLACEMENT)
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+    return f"{'inline' if inline else 'attachment'}; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"

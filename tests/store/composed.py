@@ -47,6 +47,7 @@ SINGLE_ROWS = (
     "one_artifact",
     "has_result",
     "complete_runs",
+    "shards_of_run",
     "case_project",
     "failure_project",
     "cases_of_key",

@@ -51,14 +51,14 @@ async def list_decisions(request: web.Request) -> web.Response:
 
 async def get_decision(request: web.Request) -> web.Response:
     """Get one decision."""
-    ref = _decision_ref(request)
+    ref = decision_ref(request)
     async with as_organization(request.app[RESOURCES].pool, ref.org_id) as connection:
         return reply_json(await usecase.find_decision(connection, ref))
 
 
 async def waive_decision(request: web.Request) -> web.Response:
     """Let a blocked decision pass, with a reason."""
-    ref, body, caller = _decision_ref(request), await parse_body(request, WaiverIn), get_caller(request)
+    ref, body, caller = decision_ref(request), await parse_body(request, WaiverIn), get_caller(request)
 
     async def waive(connection: Connection) -> web.Response:
         await usecase.waive_decision(connection, ref, body.reason, caller.key_id)
@@ -87,7 +87,7 @@ def _location(ref: DecisionRef) -> dict[str, str]:
     return {"Location": f"/v1/decisions/{ref.decision_id}"}
 
 
-def _decision_ref(request: web.Request) -> DecisionRef:
+def decision_ref(request: web.Request) -> DecisionRef:
     """Return the decision of the path. Raises NotFound if the ID is malformed."""
     caller, decision_id = get_caller(request), request.match_info["id"]
     if not is_id("dec", decision_id):

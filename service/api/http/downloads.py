@@ -1,6 +1,8 @@
 """Downloads of files from object storage: complete files, single byte ranges, and 304 for unchanged files."""
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from aiohttp import web
@@ -15,6 +17,9 @@ from service.storage import Storage
 _RANGE: Final = re.compile(r"bytes=(?!-$)(\d{0,99})-(\d{0,99})", re.ASCII | re.IGNORECASE)
 
 
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
 class Download(NamedTuple):
     """A file in object storage, or its part that starts at `offset`, and the metadata for the response headers."""
 
@@ -26,9 +31,14 @@ class Download(NamedTuple):
     offset: int = 0  # bytes
 
 
-async def send_file(request: web.Request, storage: Storage, file: Download) -> web.StreamResponse:
-    """Send the file or the requested range. Raises NotFound, before the headers are sent, if the object is missing."""
-    headers = _headers(request, file)
+async def send_file(
+    request: web.Request, storage: Storage, file: Download, headers: Mapping[str, str] = _NO_HEADERS
+) -> web.StreamResponse:
+    """Send the file or the requested range. Raises NotFound, before the headers are sent, if the object is missing.
+
+    `headers` are added to those of a download, or replace them.
+    """
+    headers = {**_headers(request, file), **headers}
     if "ETag" in headers and is_not_modified(request, headers["ETag"]):
         return web.Response(status=304, headers=headers)
     byte_range = _requested_range(request, file.size, headers.get("ETag"))

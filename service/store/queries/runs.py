@@ -52,6 +52,12 @@ async def find_one(connection: Connection, org_id: OrgId, run_id: str, project_i
     return text
 
 
+async def find_shards(connection: Connection, org_id: OrgId, key: RunKey) -> list[int]:
+    """Return the numbers of the shards of a run that have arrived, in ascending order."""
+    shards: list[int] = await compose("shards_of_run").fetch_value(connection, {"org_id": org_id, "run_key": key})
+    return sorted(shards or [])
+
+
 async def find_complete(
     connection: Connection, selectors: Sequence[tuple[OrgId, RunSelector]]
 ) -> set[tuple[OrgId, RunSelector]]:

@@ -18,7 +18,9 @@ from service.domain.comparison import (
     ComparedResult,
     ListPosition,
     PastResult,
+    StatusPair,
     classify_failing,
+    classify_other,
     collect_evidence,
     count_failing,
     executed,
@@ -26,6 +28,7 @@ from service.domain.comparison import (
 )
 from service.domain.errors import Gone, InvalidRequest, NotFound
 from service.domain.ids import CaseKey, OrgId, RunKey
+from service.domain.results import FAILING_CODES
 from service.store import quarantines
 from service.store.postgres.database import Connection
 from service.store.queries import comparison as read_comparison
@@ -93,18 +96,29 @@ async def compare_run(
     Raises NotFound for an unknown run or baseline, InvalidRequest for a baseline that the run can't be compared with,
     and Gone if the results of the run have expired.
     """
-    found = await read_comparison.find_run(connection, org_id, selector)
-    if found is None:
-        raise NotFound(f"run {selector.run_id[:100]!r} not found")
-    run = found.run
-    if run.results_expired:
-        raise Gone(f"the results of run {run.run_id!r} have expired")
-    window = await _find_window(connection, org_id, found, choice, selector.project_id)
+    run, window = await _find_compared(connection, org_id, selector, choice)
     failing = await read_comparison.find_failing(connection, org_id, run.run_key)
     excused = await _find_excused(connection, org_id, run.project_id, failing)
     failures = await _classify(connection, org_id, window, failing, excused)
     failures.sort(key=lambda failure: failure.position)
     return Comparison(run, window, failures, truncated=len(failing) > MAX_SEARCHED_CASES)
+
+
+async def compare_case(
+    connection: Connection, org_id: OrgId, selector: RunSelector, case: CaseKey, status: str
+) -> Comparison:
+    """Compare one result of a run, also if it isn't failing. `status` is its status code.
+
+    All statements must read one snapshot. Raises NotFound and Gone like `compare_run`.
+    """
+    run, window = await _find_compared(connection, org_id, selector, BaselineChoice())
+    if status in FAILING_CODES:
+        excused = await _find_excused(connection, org_id, run.project_id, [case])
+        return Comparison(run, window, await _classify(connection, org_id, window, [case], excused), truncated=False)
+    past = (await _past_results(connection, org_id, window[:1], [case]))[case]
+    baseline_status = past[0].status if past else None
+    result = ComparedResult(case, classify_other(StatusPair(status, baseline_status)), baseline_status)
+    return Comparison(run, window, [result], truncated=False)
 
 
 async def list_changes(
@@ -175,6 +189,18 @@ def _run_of(comparison: Comparison, result: ComparedResult) -> ComparedRun:
 def _is_too_large(comparison: Comparison) -> bool:
     runs = (comparison.run, *comparison.window[:1])
     return any(run.counts.total > MAX_COMPARED_RESULTS for run in runs)
+
+
+async def _find_compared(
+    connection: Connection, org_id: OrgId, selector: RunSelector, choice: BaselineChoice
+) -> tuple[ComparedRun, Sequence[ComparedRun]]:
+    """Return the run, whose results must not have expired, and the runs to compare with."""
+    found = await read_comparison.find_run(connection, org_id, selector)
+    if found is None:
+        raise NotFound(f"run {selector.run_id[:100]!r} not found")
+    if found.run.results_expired:
+        raise Gone(f"the results of run {found.run.run_id!r} have expired")
+    return found.run, await _find_window(connection, org_id, found, choice, selector.project_id)
 
 
 async def _find_window(

@@ -8,10 +8,10 @@ from service.contracts.comparison import ComparisonQuery
 from service.contracts.events import rfc3339
 from service.domain.comparison import LIST_START, BaselineChoice, ComparedResult, ListPosition
 from service.domain.cursors import CursorCodec, Cursors, pack_bigint, unpack_bigint
-from service.domain.errors import InvalidRequest
-from service.domain.ids import CaseKey, OrgId
-from service.domain.statuses import STATUS_NAMES
-from service.store.postgres.database import Pool, as_organization
+from service.domain.errors import InvalidRequest, NotFound
+from service.domain.ids import CaseKey, OrgId, parse_case_id
+from service.domain.statuses import STATUS_CODES, STATUS_NAMES
+from service.store.postgres.database import Connection, Pool, as_organization
 from service.store.postgres.transactions import reading_snapshot
 from service.store.queries.runs import RunSelector
 from service.usecases.gates import compare_runs
@@ -67,15 +67,42 @@ async def list_comparison(pool: Pool, org_id: OrgId, selector: RunSelector, quer
     return ComparisonPage(_items(page), _summarize(comparison, page), cursors.write(last))
 
 
-async def find_first_changes(pool: Pool, org_id: OrgId, selector: RunSelector, per_change: int) -> ComparisonPage:
-    """Compare a run with its baseline, and return the first results of each change. Raises NotFound and Gone."""
-    async with as_organization(pool, org_id) as connection, reading_snapshot(connection):
-        comparison = await compare_runs.compare_run(connection, org_id, selector, BaselineChoice())
-        page = await compare_runs.list_first_changes(connection, org_id, comparison, per_change)
+async def find_first_changes(
+    connection: Connection, org_id: OrgId, selector: RunSelector, per_change: int
+) -> ComparisonPage:
+    """Compare a run with its baseline, and return the first results of each change. Raises NotFound and Gone.
+
+    All statements must read one snapshot.
+    """
+    comparison = await compare_runs.compare_run(connection, org_id, selector, BaselineChoice())
+    page = await compare_runs.list_first_changes(connection, org_id, comparison, per_change)
     return ComparisonPage(_items(page), _summarize(comparison, page), None)
 
 
+async def find_change(
+    connection: Connection, org_id: OrgId, selector: RunSelector, result: dict[str, Any]
+) -> ComparisonPage:
+    """Compare one result of a run with the baseline, and return it with its change. Raises NotFound and Gone.
+
+    All statements must read one snapshot.
+    """
+    case, status = parse_case_id(result["case"]), STATUS_CODES[result["status"]]
+    if case is None:
+        raise NotFound(f"case {result['case']!r} not found")
+    comparison = await compare_runs.compare_case(connection, org_id, selector, case, status)
+    items = [{**result, **_change(compared)} for compared in comparison.failures]
+    return ComparisonPage(items, _summarize_runs(comparison), None)
+
+
 def _summarize(comparison: Comparison, page: ChangePage) -> dict[str, Any]:
+    return {
+        **_summarize_runs(comparison),
+        "counts": {**comparison.failing_counts, **page.other_counts},
+        "truncated": comparison.truncated,
+    }
+
+
+def _summarize_runs(comparison: Comparison) -> dict[str, Any]:
     run, baseline = comparison.run, comparison.baseline
     return {
         "run_id": run.run_id,
@@ -87,18 +114,16 @@ def _summarize(comparison: Comparison, page: ChangePage) -> dict[str, Any]:
             "completed_at": rfc3339(baseline.completed_at),
             "revision": baseline.revision,
         },
-        "counts": {**comparison.failing_counts, **page.other_counts},
-        "truncated": comparison.truncated,
     }  # fmt: skip
 
 
 def _items(page: ChangePage) -> list[dict[str, Any]]:
-    return [_item(item, result) for item, result in zip(page.items, page.results, strict=True)]
+    pairs = zip(page.items, page.results, strict=True)
+    return [{**orjson.loads(item), **_change(result)} for item, result in pairs]
 
 
-def _item(item: str, result: ComparedResult) -> dict[str, Any]:
+def _change(result: ComparedResult) -> dict[str, Any]:
     return {
-        **orjson.loads(item),
         "change": result.change,
         "baseline_status": result.baseline_status and STATUS_NAMES[result.baseline_status],
         "quarantine_id": result.quarantine_id,

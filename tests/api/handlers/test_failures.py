@@ -244,3 +244,11 @@ async def test_organizations_and_projects_are_isolated(api: Api) -> None:
     await api.error(f"/v1/failures/{id_}", 404, key=bound)
     assert (await patch(api, id_, {"ticket_url": None}, bound))[0] == 404
     assert (await patch(api, own, {"ticket_url": TICKET}, bound))[0] == 200
+
+
+async def test_failing_result_has_the_id_of_its_group(api: Api) -> None:
+    await ingest(api, "a", failed("pays", NO_MONEY.format(1)), result("ok"))
+    shown = {}
+    for item in (await api.get("/v1/results"))["data"]:
+        shown[item["name"]] = (await api.get(f"/v1/results/{item['id']}"))["fingerprint"]
+    assert shown == {"pays": group_id(NO_MONEY.format(1)), "ok": None}

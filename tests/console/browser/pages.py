@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from typing import Final, NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from tests.console.browser.demo_site import DemoSite
 
@@ -18,12 +18,23 @@ class PageCase(NamedTuple):
         return self.name
 
 
+def run_path(run_id: str, page: str = "") -> str:
+    """Return the path of a page of a run."""
+    return f"/console/runs/{quote(run_id, safe='')}{page}"
+
+
 PAGES: Final = (
     PageCase("runs", lambda site: "/console/runs"),
     PageCase(
         "runs-filtered",
         lambda site: f"/console/runs?{urlencode({'project_id': site.project_id, 'branch': site.failing['branch']})}",
     ),
+    PageCase("run", lambda site: run_path(site.run_id)),
+    PageCase("run-incomplete", lambda site: run_path(site.incomplete_run_id)),
+    PageCase("run-changes", lambda site: run_path(site.pull_request_run_id, "/changes")),
+    PageCase("run-results", lambda site: run_path(site.run_id, "/results")),
+    PageCase("result", lambda site: f"/console/results/{site.failing['id']}"),
+    PageCase("result-flaky", lambda site: f"/console/results/{site.flaky['id']}"),
     PageCase("case", lambda site: f"/console/cases/{site.failing['case']}"),
     PageCase("case-flaky", lambda site: f"/console/cases/{site.flaky['case']}"),
     PageCase("quarantines", lambda site: "/console/quarantines"),

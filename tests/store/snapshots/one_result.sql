@@ -31,7 +31,7 @@ CROSS JOIN LATERAL (
     FROM (SELECT stored_case.*) c
 ) test_case
 LEFT JOIN LATERAL (
-    SELECT d.logs_ref, d.line, d.properties FROM result_details d
+    SELECT d.logs_ref, d.line, d.properties, d.fingerprint FROM result_details d
     WHERE d.org_id = fact.org_id AND d.run_key = fact.run_key AND d.case_key = fact.case_key AND d.is_last_attempt
     LIMIT 1
 ) last_attempt ON true
@@ -58,6 +58,7 @@ CROSS JOIN LATERAL (
         last_attempt.line, coalesce(last_attempt.properties, '{}') AS properties, last_attempt.logs_ref,
         CASE WHEN coalesce(detail.type, detail.message, detail.details) IS NOT NULL
              THEN json_build_object('type', detail.type, 'message', detail.message, 'details', detail.details) END AS failure,
+        'fp1_' || lpad(to_hex(last_attempt.fingerprint), 16, '0') AS fingerprint,
         coalesce(earlier.attempts, json_build_array(json_build_object(
             'attempt', 1, 'status', status_name(fact.status), 'duration_ms', known_duration(fact.duration_ms),
             'started_at', rfc3339(known_start(run.completed_at, fact.started_offset_ms)), 'failure', NULL, 'logs_ref', NULL))) AS attempt_details,

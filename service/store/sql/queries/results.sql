@@ -405,7 +405,7 @@ CROSS JOIN LATERAL (
     FROM (SELECT stored_case.*) c
 ) test_case
 LEFT JOIN LATERAL (
-    SELECT d.logs_ref, d.line, d.properties FROM result_details d
+    SELECT d.logs_ref, d.line, d.properties, d.fingerprint FROM result_details d
     WHERE d.org_id = fact.org_id AND d.run_key = fact.run_key AND d.case_key = fact.case_key AND d.is_last_attempt
     LIMIT 1
 ) last_attempt ON true
@@ -430,6 +430,7 @@ CROSS JOIN LATERAL (
     SELECT
         last_attempt.line, coalesce(last_attempt.properties, '{}') AS properties, last_attempt.logs_ref,
         {failure} AS failure,
+        'fp1_' || lpad(to_hex(last_attempt.fingerprint), 16, '0') AS fingerprint,
         coalesce(earlier.attempts, json_build_array(json_build_object(
             'attempt', 1, 'status', status_name(fact.status), 'duration_ms', known_duration(fact.duration_ms),
             'started_at', rfc3339({started_at}), 'failure', NULL, 'logs_ref', NULL))) AS attempt_details,

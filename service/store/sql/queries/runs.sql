@@ -136,6 +136,9 @@ SELECT
 FROM runs r
 WHERE r.org_id = :org_id AND r.run_id = :run_id AND (:project_id::text IS NULL OR r.project_id = :project_id)
 
+-- name: shards_of_run
+SELECT r.shards FROM runs r WHERE r.org_id = :org_id AND r.run_key = :run_key
+
 -- name: complete_runs  (the indexes of the requested runs, of several organizations, that are complete)
 SELECT coalesce(array_agg(requested.index - 1), '{}')
 FROM unnest(:org_ids::int[], :run_ids::text[], :project_ids::text[]) WITH ORDINALITY

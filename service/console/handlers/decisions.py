@@ -1,0 +1,48 @@
+"""Decisions by forms: a gate is applied to a run, and a blocked decision is waived."""
+
+import orjson
+from aiohttp import web
+
+from service.api.handlers.decisions import decision_ref
+from service.api.handlers.runs import run_selector
+from service.api.http.authentication import get_caller
+from service.api.http.parsing import parse_pairs
+from service.console.changes import Unchanged, apply_change
+from service.console.forms import get_form
+from service.console.pages import page_url
+from service.contracts.gates import GateName, WaiverIn
+from service.contracts.queries import Query
+from service.store.postgres.database import Connection
+from service.usecases.gates import decide as usecase
+
+
+class DecisionForm(Query):
+    """The gate to apply."""
+
+    gate: GateName
+
+
+async def create_decision(request: web.Request) -> web.Response:
+    """Apply a gate to the run, and return to its page. A decision that is already stored is no change."""
+    caller, selector = get_caller(request), run_selector(request)
+    gate = parse_pairs(get_form(request), DecisionForm, "field").gate
+    path = page_url(request.app, "run", run_id=selector.run_id)
+
+    async def decide(connection: Connection) -> str | Unchanged:
+        decision = await usecase.decide(connection, caller.org_id, selector, gate)
+        return path if decision.created else Unchanged(path)
+
+    return await apply_change(request, caller, decide, one_snapshot=True)
+
+
+async def waive_decision(request: web.Request) -> web.Response:
+    """Let a blocked decision pass, with a reason, and return to the page of its run."""
+    caller, ref = get_caller(request), decision_ref(request)
+    reason = parse_pairs(get_form(request), WaiverIn, "field").reason
+
+    async def waive(connection: Connection) -> str:
+        await usecase.waive_decision(connection, ref, reason, caller.key_id)
+        decision = orjson.loads(await usecase.find_decision(connection, ref))
+        return page_url(request.app, "run", run_id=decision["run_id"])
+
+    return await apply_change(request, caller, waive)

@@ -1,0 +1,75 @@
+"""One run: its decisions and comparison, all of its changes, and all of its results."""
+
+from dataclasses import replace
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+from multidict import MultiDict
+
+from service.api.handlers.runs import run_selector
+from service.api.http.authentication import get_caller
+from service.api.http.parsing import parse_pairs
+from service.api.server.resources import RESOURCES
+from service.console.filters import read_filters
+from service.console.pages import render
+from service.console.run_overviews import add_evidence, find_overview, find_run, group_items, is_sortable
+from service.contracts.comparison import ComparisonQuery
+from service.contracts.queries import ResultQuery
+from service.domain.filters import restrict_to_project
+from service.store.postgres.database import as_organization
+from service.usecases.lists.list_comparison import list_comparison
+from service.usecases.lists.list_results import list_results
+from service.usecases.lists.list_runs import ListPage
+
+_CHANGES: Final = "50"
+_RESULTS: Final = "100"
+_CURSOR: Final = "starting_after"
+_NO_RESULTS: Final = ListPage("[]", None)
+
+
+async def show_run(request: web.Request) -> web.Response:
+    """Show a run: its decisions and its comparison first."""
+    resources, caller = request.app[RESOURCES], get_caller(request)
+    overview = await find_overview(resources.pool, caller, run_selector(request), resources.settings.link_base)
+    return render(request, "run.html", {"overview": overview, "run": overview.run})
+
+
+async def show_changes(request: web.Request) -> web.Response:
+    """Show a page of the comparison of a run. The parameters are those of the API."""
+    caller, selector, pool = get_caller(request), run_selector(request), request.app[RESOURCES].pool
+    given = MultiDict(request.query)
+    given.setdefault("limit", _CHANGES)
+    query = parse_pairs(given, ComparisonQuery, "query parameter")
+    page = await list_comparison(pool, caller.org_id, selector, query)
+    async with as_organization(pool, caller.org_id) as connection:
+        run = await find_run(connection, caller.org_id, selector)
+        items = await add_evidence(connection, caller, page)
+    groups = group_items(items, page.summary["counts"])
+    context = {"run": run, "groups": groups, "comparison": page.summary, "selected": query.change}
+    return render(request, "run_changes.html", context | _links(request, page.next_cursor))
+
+
+async def show_results(request: web.Request) -> web.Response:
+    """Show a page of the results of a run with the filters of the API, sorted by suite if the run isn't too large."""
+    caller, selector, resources = get_caller(request), run_selector(request), request.app[RESOURCES]
+    async with as_organization(resources.pool, caller.org_id) as connection:
+        run = await find_run(connection, caller.org_id, selector)
+    defaults = {"limit": _RESULTS, "run_id": selector.run_id} | ({"sort": "suite"} if is_sortable(run) else {})
+    query, form = read_filters(request, ResultQuery, "results", **defaults)
+    page = _NO_RESULTS
+    if query is not None:
+        filter_ = restrict_to_project(replace(query.to_filter(), run_id=selector.run_id), caller.project_id)
+        if filter_ is not None:
+            page = await list_results(resources.pool, caller.org_id, filter_, query)
+    context = {"run": run, "results": orjson.loads(page.data), "filters": form, "can_sort": is_sortable(run)}
+    return render(request, "run_results.html", context | _links(request, page.next_cursor), 400 if form.error else 200)
+
+
+def _links(request: web.Request, next_cursor: str | None) -> dict[str, Any]:
+    """Return the links to the next and the first page."""
+    url = request.rel_url
+    return {
+        "next_url": str(url.update_query({_CURSOR: next_cursor})) if next_cursor else None,
+        "newest_url": str(url.without_query_params(_CURSOR)) if _CURSOR in url.query else None,
+    }

@@ -1,0 +1,20 @@
+"""The text of parts of a page."""
+
+import re
+from html import unescape
+
+
+def section(page: str, id_: str) -> str:
+    """Return the text of the section with this ID, or an empty text if the page doesn't have it."""
+    found = re.search(rf'<section class="panel" id="{id_}".*?</section>', page, re.DOTALL)
+    return text_of(found[0]) if found else ""
+
+
+def text_of(html: str) -> str:
+    """Return the text without elements and with single spaces."""
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", html)).split())
+
+
+def main_text(page: str) -> str:
+    """Return the text of the page without its frame."""
+    return text_of(page.partition("<main")[2].partition("</main>")[0])

@@ -1,0 +1,309 @@
+"""The pages of one run: decisions, changes, results, and the forms of gates."""
+
+import re
+from typing import Any
+
+from service.console.run_overviews import describe_shards
+from service.store import audit
+from tests.console.browsers import RUNS, Browser, token_of
+from tests.console.sections import main_text, section
+from tests.run_events import result, run_event
+
+RUN = f"{RUNS}/run_4"
+MESSAGE = {"type": "AssertionError", "message": "expected 1, got 2 <b>"}
+CHANGES = ("new_failure", "flaky_failure", "known_failure", "quarantined", "fixed", "added", "removed")
+
+
+def failing(name: str, **fields: Any) -> dict[str, Any]:
+    return result(name, "failed", failure=MESSAGE, **fields)
+
+
+def event(number: int, failed: str, passed: str, **run: Any) -> dict[str, Any]:
+    results = [*map(failing, failed.split()), *map(result, passed.split())]
+    time = f"2026-05-20T1{number}:00:00Z"
+    return run_event(f"run_{number}", results, time=time, branch="main", **run)
+
+
+async def ingest_history(browser: Browser) -> None:
+    """Store three runs of main, and run_4, which has one result of each change."""
+    api = browser.api
+    await api.store.ingest(
+        event(1, "unstable", "breaks fails excused repaired gone"),
+        event(2, "unstable fails", "breaks excused repaired gone"),
+        event(3, "fails repaired", "breaks excused unstable gone"),
+    )
+    quarantine = {"project_id": "shop", "suite": "auth.*", "name": "excused", "reason": "ticket is open"}
+    assert (await api.send("POST", "/v1/quarantines", json=quarantine)).status == 201
+    await api.store.ingest(event(4, "breaks fails unstable excused", "repaired starts"))
+
+
+async def put_gate(browser: Browser, name: str = "release", **policy: Any) -> None:
+    response = await browser.api.send("PUT", f"/v1/gates/{name}", json={"policy": policy or {"max_new_failures": 0}})
+    assert response.status in (200, 201)
+
+
+async def decide(browser: Browser, gate: str = "release") -> dict[str, Any]:
+    response = await browser.api.send("POST", "/v1/runs/run_4/decisions", json={"gate": gate})
+    decision: dict[str, Any] = await response.json()
+    return decision
+
+
+async def test_every_result_is_under_the_heading_of_its_change(signed_in: Browser) -> None:
+    await ingest_history(signed_in)
+    page = await signed_in.open(RUN)
+    sections = {change: section(page, change) for change in CHANGES}
+    names = {
+        change: re.findall(r"breaks|fails|unstable|excused|repaired|starts|gone", text)
+        for change, text in sections.items()
+    }
+    assert names == {
+        "new_failure": ["breaks"],
+        "flaky_failure": ["unstable"],
+        "known_failure": ["fails"],
+        "quarantined": ["excused"],
+        "fixed": ["repaired"],
+        "added": ["starts"],
+        "removed": ["gone"],
+    }
+    assert sections["new_failure"].startswith("New failures 1")
+    assert "expected 1, got 2 <b> Passed in the last 3 runs on main" in sections["new_failure"]
+    assert "Failed in 2 of the last 3 runs on main, failing since run run_2" in sections["known_failure"]
+    assert "Failed in 2 of the last 3 runs on main" in sections["flaky_failure"]
+    assert "ticket is open" in sections["quarantined"]
+    assert "Compared with run_3 on main" in section(page, "comparison")
+    assert page.index('id="decisions"') < page.index('id="comparison"') < page.index('id="new_failure"')
+
+
+async def test_first_run_is_not_compared(signed_in: Browser) -> None:
+    await signed_in.api.store.ingest(event(4, "breaks", "starts"))
+    page = await signed_in.open(RUN)
+    assert "there is no earlier complete run" in section(page, "comparison")
+    assert "breaks" in section(page, "new_failure")
+    assert "runs on" not in section(page, "new_failure")
+    assert "starts" in section(page, "added")
+
+
+async def test_decision_is_shown_only_if_one_is_stored(signed_in: Browser) -> None:
+    await ingest_history(signed_in)
+    assert "No gate exists" in section(await signed_in.open(RUN), "decisions")
+    await put_gate(signed_in)
+    assert "No gate has decided" in section(await signed_in.open(RUN), "decisions")
+    await decide(signed_in)
+    text = section(await signed_in.open(RUN), "decisions")
+    assert "Gate blocked release" in text
+    assert "New failures: 1, at most 0 allowed" in text
+    assert "No gate" not in text
+
+
+async def test_newest_decision_of_each_gate_is_shown(signed_in: Browser) -> None:
+    await ingest_history(signed_in)
+    await put_gate(signed_in)
+    await put_gate(signed_in, "health", max_failures=100)
+    await decide(signed_in)
+    await decide(signed_in, "health")
+    await put_gate(signed_in, max_new_failures=1)
+    await decide(signed_in)
+    text = section(await signed_in.open(RUN), "decisions")
+    assert "Gate blocked" not in text
+    assert text.count("Gate passed") == 2
+    assert "New failures: 1, at most 1 allowed" in text
+
+
+async def test_decision_about_an_older_revision_is_marked(signed_in: Browser) -> None:
+    await ingest_history(signed_in)
+    await put_gate(signed_in)
+    await decide(signed_in)
+    assert "has changed since" not in await signed_in.open(RUN)
+    await signed_in.api.store.ingest(event(4, "", "breaks more"))
+    assert "The run has changed since this decision (revision 1, now 2)." in section(
+        await signed_in.open(RUN), "decisions"
+    )
+
+
+async def test_form_applies_a_gate_like_the_api(browser: Browser) -> None:
+    await ingest_history(browser)
+    await put_gate(browser)
+    await browser.sign_in((await browser.api.make_key("viewer")).key)
+    token = token_of(await browser.open(RUN))
+    for _ in range(2):
+        response = await browser.post(f"{RUN}/decisions", {"form_token": token, "gate": "release"})
+        assert (response.status, response.headers["Location"]) == (303, RUN)
+    stored = (await browser.api.get("/v1/decisions", {"run_id": "run_4"}))["data"]
+    assert [(decision["gate"], decision["decision"]) for decision in stored] == [("release", "blocked")]
+    assert await actions(browser, "decisions") == ["POST /console/runs/run_4/decisions"]
+
+
+async def actions(browser: Browser, name: str) -> list[str]:
+    async with browser.api.store.pool.acquire() as connection:
+        entries = await audit.list_newest(connection, browser.api.org_id, 20)
+    return [entry["action"] for entry in entries if name in entry["action"]]
+
+
+async def test_forms_of_gates_reject_invalid_requests(signed_in: Browser) -> None:
+    await ingest_history(signed_in)
+    await put_gate(signed_in)
+    decision = await decide(signed_in)
+    token = token_of(await signed_in.open(RUN))
+    for path, fields, status in (
+        (f"{RUN}/decisions", {"gate": "release"}, 403),
+        (f"{RUN}/decisions", {"form_token": "0" * 64, "gate": "release"}, 403),
+        (f"{RUN}/decisions", {"form_token": token, "gate": "unknown"}, 404),
+        (f"{RUN}/decisions", {"form_token": token, "gate": ""}, 400),
+        (f"{RUN}/decisions", {"form_token": token}, 400),
+        (f"{RUN}/decisions", {"form_token": token, "gate": "release", "policy": "x"}, 400),
+        (f"{RUNS}/run_9/decisions", {"form_token": token, "gate": "release"}, 404),
+        (waiver(decision), {"reason": "urgent"}, 403),
+        (waiver(decision), {"form_token": token, "reason": " "}, 400),
+        (waiver(decision), {"form_token": token, "reason": "x" * 1001}, 400),
+        (waiver({"id": "dec_0"}), {"form_token": token, "reason": "urgent"}, 404),
+    ):
+        response = await signed_in.post(path, fields)
+        assert (response.status, response.content_type) == (status, "text/html"), (path, fields)
+    assert "Gate blocked" in section(await signed_in.open(RUN), "decisions")
+
+
+def waiver(decision: dict[str, Any]) -> str:
+    return f"/console/decisions/{decision['id']}/waiver"
+
+
+async def test_admin_waives_a_blocked_decision(signed_in: Browser) -> None:
+    await ingest_history(signed_in)
+    await put_gate(signed_in)
+    decision = await decide(signed_in)
+    page = await signed_in.open(RUN)
+    assert f'action="{waiver(decision)}"' in page
+    fields = {"form_token": token_of(page), "reason": "known by the team"}
+    response = await signed_in.post(waiver(decision), fields)
+    assert (response.status, response.headers["Location"]) == (303, RUN)
+    page = await signed_in.open(RUN)
+    assert "Gate waived" in section(page, "decisions")
+    assert "known by the team" in section(page, "decisions")
+    assert waiver(decision) not in page
+    assert (await signed_in.post(waiver(decision), fields)).status == 409
+    assert await actions(signed_in, "waiver") == [f"POST {waiver(decision)}"]
+
+
+async def test_roles_without_the_permission_can_not_waive(browser: Browser) -> None:
+    await ingest_history(browser)
+    await put_gate(browser)
+    decision = await decide(browser)
+    for role in ("viewer", "engineer"):
+        await browser.sign_in((await browser.api.make_key(role)).key)
+        page = await browser.open(RUN)
+        assert "Waive" not in main_text(page)
+        assert ("Received reports" in page) == (role == "engineer")
+        response = await browser.post(waiver(decision), {"form_token": token_of(page), "reason": "urgent"})
+        assert response.status == 403
+        await browser.post("/console/sign-out", {"form_token": token_of(page)})
+
+
+async def test_runs_of_others_are_not_found(browser: Browser) -> None:
+    await browser.api.make_organization("other")
+    await browser.api.store.ingest(
+        run_event("run_5", organization="other"), run_event("run_6", project_id="blog"), run_event("run_7")
+    )
+    await browser.sign_in((await browser.api.make_key(project_id="shop")).key)
+    for run_id, status in (("run_5", 404), ("run_6", 404), ("run_8", 404), ("run%00", 404), ("run_7", 200)):
+        for page in ("", "/changes", "/results", "/results?status=good"):
+            expected = 400 if status == 200 and "good" in page else status
+            await browser.open(f"{RUNS}/{run_id}{page}", expected)
+
+
+async def test_incomplete_run_states_what_is_missing_and_is_live(signed_in: Browser) -> None:
+    await put_gate(signed_in)
+    store = signed_in.api.store
+    await store.ingest(run_event("run_4", [result("a")], expected_shards=3, shard=2))
+    page = await signed_in.open(RUN)
+    assert "1 of 3 shards have arrived. Missing: 1, 3." in main_text(page)
+    assert 'data-live="/console/stream?run_id=run_4"' in page
+    assert f"{RUN}/decisions" not in page
+    for shard in (1, 3):
+        await store.ingest(run_event("run_4", [result(f"b{shard}")], shard=shard))
+    page = await signed_in.open(RUN)
+    assert "isn't complete" not in main_text(page)
+    assert "data-live=" not in page
+
+
+async def test_incomplete_run_states_the_number_of_results(signed_in: Browser) -> None:
+    store = signed_in.api.store
+    await store.ingest(run_event("run_4", expected_results=3), run_event("run_5", final=False))
+    assert "1 of 3 results have arrived." in await signed_in.open(RUN)
+    assert "The last event of the run hasn't arrived." in (await signed_in.open(f"{RUNS}/run_5")).replace("&#39;", "'")
+
+
+def test_many_missing_shards_are_counted() -> None:
+    assert describe_shards(2**31, [2]) == (
+        "1 of 2,147,483,648 shards have arrived. Missing: 1, 3, 4, 5, 6, 7, 8, 9, 10, 11, and 2,147,483,637 more."
+    )
+    assert describe_shards(3, [1]) == "1 of 3 shards have arrived. Missing: 2, 3."
+
+
+async def test_run_without_results_and_canceled_run_are_shown(signed_in: Browser) -> None:
+    store = signed_in.api.store
+    await store.ingest(run_event("run_4", [], status="passed"), run_event("run_5", [result("a", "canceled")]))
+    assert "No results" in section(await signed_in.open(RUN), "comparison")
+    assert "No event or report" in main_text(await signed_in.open(f"{RUN}/results"))
+    assert "Canceled" in main_text(await signed_in.open(f"{RUNS}/run_5"))
+
+
+async def test_run_whose_results_have_expired_is_shown(signed_in: Browser) -> None:
+    store = signed_in.api.store
+    await store.ingest(run_event("run_4"))
+    await store.pool.execute("UPDATE runs SET results_expired = true")
+    assert "have been deleted" in main_text(await signed_in.open(RUN))
+    assert (await signed_in.send("GET", f"{RUN}/changes")).status == 410
+
+
+async def test_declared_failures_that_are_missing_are_stated(signed_in: Browser) -> None:
+    await signed_in.api.store.ingest(run_event("run_4", [result("a")], status="failed"))
+    assert "Failures are missing" in main_text(await signed_in.open(RUN))
+
+
+async def test_changes_have_pages(signed_in: Browser) -> None:
+    await ingest_history(signed_in)
+    url, seen = f"{RUN}/changes?limit=3&change=new_failure&change=fixed&change=removed&change=added", []
+    while url:
+        page = await signed_in.open(url)
+        seen += re.findall(r'class="name wrap"[^>]*>(\w+)', page)
+        following = re.search(r'<a class="button" href="([^"]+)" rel="next"', page)
+        url = following[1].replace("&amp;", "&") if following else ""
+    assert seen == ["breaks", "repaired", "starts", "gone"]
+    assert "change: must be" in main_text(await signed_in.open(f"{RUN}/changes?change=unknown", 400))
+
+
+async def test_results_are_sorted_by_suite_and_have_pages(signed_in: Browser) -> None:
+    results = [result(f"case{number:02}", suite=f"s{number % 3}", duration_ms=number) for number in range(12)]
+    await signed_in.api.store.ingest(run_event("run_4", results))
+    names = sorted((f"s{number % 3}", f"case{number:02}") for number in range(12))
+    url, seen = f"{RUN}/results?limit=5", []
+    while url:
+        page = await signed_in.open(url)
+        seen += re.findall(r'class="name wrap"[^>]*>(\w+)', page)
+        following = re.search(r'<a class="button" href="([^"]+)" rel="next"', page)
+        url = following[1].replace("&amp;", "&") if following else ""
+    assert seen == [name for _, name in names]
+    page = await signed_in.open(f"{RUN}/results?sort=-duration_ms&q=case1&status=&run_id=run_9")
+    assert re.findall(r'class="name wrap"[^>]*>(\w+)', page) == ["case11", "case10"]
+    assert "No results match" in await signed_in.open(f"{RUN}/results?q=nothing")
+
+
+async def test_failure_group_leads_to_its_results(signed_in: Browser) -> None:
+    await signed_in.api.store.ingest(event(4, "breaks fails", "starts"))
+    found = re.search(r"/console/runs/run_4/results\?fingerprint=fp1_\w+", await signed_in.open(RUN))
+    assert found is not None
+    page = await signed_in.open(found[0])
+    assert sorted(re.findall(r'class="name wrap"[^>]*>(\w+)', page)) == ["breaks", "fails"]
+
+
+async def test_rejected_report_is_listed(signed_in: Browser) -> None:
+    await signed_in.api.store.ingest(run_event("run_4"))
+    text = section(await signed_in.open(RUN), "reports")
+    assert "Stored" in text
+    assert "No shard or variant" in text
+
+
+async def test_only_web_addresses_are_links(signed_in: Browser) -> None:
+    await signed_in.api.store.ingest(run_event("run_4", ci_url="https://ci.example.com/1", labels={"team": "web"}))
+    page = await signed_in.open(RUN)
+    assert 'href="https://ci.example.com/1"' in page
+    assert "team: web" in main_text(page)
