@@ -18,14 +18,14 @@ def annotations(server: Server, changes: RunChanges) -> Iterator[str]:
     annotated = [result for result in changes.failures if result["change"] in _LEVELS]
     for result in annotated[:_MAX_ANNOTATIONS]:
         line = server.get(f"/results/{quote(result['id'], safe='')}")["line"]
-        yield _workflow_command(changes, result, line)
+        yield _workflow_command(changes, result, line, server.links.run(changes.run["run_id"]))
 
 
-def _workflow_command(changes: RunChanges, result: Mapping[str, Any], line: int | None) -> str:
+def _workflow_command(changes: RunChanges, result: Mapping[str, Any], line: int | None, run_url: str) -> str:
     located = {"file": result["file"], "line": line if result["file"] else None, "title": full_name(dict(result))}
     properties = ",".join(f"{name}={_escape_property(str(value))}" for name, value in located.items() if value)
-    message = ". ".join(filter(None, (result["failure_summary"], changes.evidence(dict(result)))))
-    return f"::{_LEVELS[result['change']]} {properties}::{_escape(message or result['status'])}"
+    message = ". ".join(filter(None, (result["failure_summary"] or result["status"], changes.evidence(dict(result)))))
+    return f"::{_LEVELS[result['change']]} {properties}::{_escape(f'{message}. {run_url}')}"
 
 
 def _escape(text: str) -> str:

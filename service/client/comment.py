@@ -11,6 +11,7 @@ from service.client.changes import RunChanges, read_changes
 from service.client.ci import CiJob
 from service.client.code_hosts import CommentTarget, GitHubPullRequest, GitLabMergeRequest, WriteDenied
 from service.client.http import open_client, open_server
+from service.client.links import ConsoleLinks
 from service.client.markdown import render_changes
 from service.client.runs import INCOMPLETE, await_complete_run
 from service.client.terminal import print_message, without_commands
@@ -47,7 +48,7 @@ def comment(url: str, key: str, run_id: str, job: CiJob, code_host: CodeHost | N
         if run is None:
             return INCOMPLETE
         changes = read_changes(server, run)
-        text = render_comment(changes, server.run_url(run_id))
+        text = render_comment(changes, server.links)
     problem = "" if code_host is None else publish(code_host, job, changes, text)
     if problem:
         print_message(f"{problem}; the comment is printed instead")
@@ -63,9 +64,9 @@ def detect_code_host(variables: Mapping[str, str]) -> CodeHost | None:
     return CODE_HOSTS["gitlab"] if variables.get("GITLAB_CI") else None
 
 
-def render_comment(changes: RunChanges, run_url: str) -> str:
+def render_comment(changes: RunChanges, links: ConsoleLinks) -> str:
     """Return the text of the comment, which contains the marker."""
-    body = render_changes(changes, _title(changes), run_url, _MAX_COMMENT - len(_MARKER) - 1)
+    body = render_changes(changes, _title(changes), links, _MAX_COMMENT - len(_MARKER) - 1)
     return f"{_MARKER}\n{body}"
 
 

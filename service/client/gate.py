@@ -110,7 +110,7 @@ def _reasons(decision: JsonObject) -> Iterator[str]:
 
 
 def _links(server: Server, run: JsonObject) -> Iterator[str]:
-    yield f"run      {server.run_url(run['run_id'])}"
+    yield f"run      {server.links.run(run['run_id'])}"
     if run.get("ci_url"):
         yield f"ci       {printable_line(run['ci_url'])}"
 
@@ -123,5 +123,5 @@ def _headline(decision: JsonObject, run: JsonObject) -> str:
 def _render_summary(server: Server, decision: JsonObject, changes: RunChanges) -> str:
     reasons = "; ".join(map(code_span, _reasons(decision)))
     title = decision["decision"].capitalize()
-    text = render_changes(changes, title, server.run_url(changes.run["run_id"]), _MAX_SUMMARY)
+    text = render_changes(changes, title, server.links, _MAX_SUMMARY)
     return f"{text}\n{reasons}\n" if reasons else text

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
 import certifi
 import click
 import httpx
 
+from service.client.links import ConsoleLinks
 from service.domain.backoff import Backoff
 from service.domain.errors import ServiceError
 from service.domain.failures import to_line
@@ -51,12 +51,9 @@ class Server:
 
     def __init__(self, client: httpx.Client, url: str, retry_s: float) -> None:
         self.url = url.rstrip("/").removesuffix("/v1")
+        self.links = ConsoleLinks(self.url)
         self._client = client
         self._retry_s = retry_s
-
-    def run_url(self, run_id: str) -> str:
-        """Return the URL of a run."""
-        return f"{self.url}/v1/runs/{quote(run_id, safe='')}"
 
     def get(self, path: str, params: QueryParams = ()) -> Any:
         """Return the JSON of a response. Raises ServerError."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from service.client.changes import ResultGroup, RunChanges
+from service.client.links import ConsoleLinks
 from service.client.runs import format_counts
 from service.domain.evidence import full_name
 from service.domain.failures import to_line
@@ -18,15 +19,15 @@ _DIRECTIONS: Final = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # t
 _MAX_TEXT: Final = 300  # characters of a name or message
 
 
-def render_changes(changes: RunChanges, title: str, run_url: str, max_length: int) -> str:
+def render_changes(changes: RunChanges, title: str, links: ConsoleLinks, max_length: int) -> str:
     """Return the failures of a run as Markdown of at most `max_length` characters. `title` must be plain text."""
-    run = changes.run
+    run, run_url = changes.run, links.run(changes.run["run_id"])
     head = [f"### {title}", "", f"Run [{code_span(run['run_id'])}]({run_url}): {format_counts(run)}", ""]
     head += [f"{_describe_baseline(changes)}", ""]
     omission = f"[The run]({run_url}) has further failures that aren't shown here."
     lines = list(head)
     length = sum(len(line) + 1 for line in lines)
-    for block in _blocks(changes):
+    for block in _blocks(changes, links):
         size = sum(len(line) + 1 for line in block)
         if length + size > max_length - len(omission) - 1:
             lines.append(omission)
@@ -51,12 +52,12 @@ def _describe_baseline(changes: RunChanges) -> str:
     return code_span(changes.describe_baseline())
 
 
-def _blocks(changes: RunChanges) -> Iterator[list[str]]:
+def _blocks(changes: RunChanges, links: ConsoleLinks) -> Iterator[list[str]]:
     """Yield lines that are shown together: the title of a group with its first result, and then each result."""
     for group in changes.groups():
         title = [f"**{group.title}: {group.total}**", ""]
         for result in group.results:
-            yield [*title, *_describe_result(changes, result)]
+            yield [*title, *_describe_result(changes, links, result)]
             title = []
         if remaining := _remaining(group):
             yield [*title, f"- and {remaining} more"]
@@ -67,8 +68,8 @@ def _remaining(group: ResultGroup) -> int:
     return max(0, group.total - len(group.results))
 
 
-def _describe_result(changes: RunChanges, result: dict[str, Any]) -> Iterator[str]:
-    yield f"- {code_span(full_name(result))}"
+def _describe_result(changes: RunChanges, links: ConsoleLinks, result: dict[str, Any]) -> Iterator[str]:
+    yield f"- [{code_span(full_name(result)) or 'unnamed'}]({links.result(result['id'])})"
     for detail in (result["failure_summary"], changes.evidence(result)):
         if detail:
             yield f"  <br>{code_span(detail)}"

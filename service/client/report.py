@@ -75,7 +75,7 @@ def report(
         receipt = _upload(server, run_id, files, compressed, fields)
         if wait:
             receipt = _wait(server, receipt)
-        run_url = server.run_url(run_id)
+        run_url = server.links.run(run_id)
     _print_receipt(files, receipt)
     if expects_new:
         _warn_if_replaced(receipt)

@@ -154,6 +154,7 @@ FIELD_DESCRIPTIONS: Final[Mapping[str, str]] = {
     "Result.started_at": "Start time of the first attempt",
     "RunObject.id": "Equal to run_id",
     "RunLinks.ci": "URL of the CI job",
+    "RunLinks.console": "URL of the page of the run in the console",
     "RunLinks.results": "URL of the results of the run",
     "RunLinks.run": "URL of the run",
     "RunStats.to": "End of the range",

@@ -32,10 +32,11 @@ class FailingCase(TypedDict):
 
 
 class RunLinks(TypedDict):
-    """URLs of the run, its results, and the CI job."""
+    """URLs of the run, its results, its page in the console, and the CI job."""
 
     run: str
     results: str
+    console: str
     ci: str | None
 
 

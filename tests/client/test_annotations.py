@@ -5,11 +5,14 @@ from typing import Any
 import pytest
 
 from service.client.annotations import annotations
+from service.client.links import ConsoleLinks
 from tests.client.changed_runs import changed, run_changes
 
 
 class Server:
     """A server whose results have the line 7."""
+
+    links = ConsoleLinks("https://r.example")
 
     def get(self, path: str, _: Any = ()) -> dict[str, Any]:
         return {"line": None if path.endswith("%3Awithout_line") else 7}
@@ -22,6 +25,7 @@ def annotate(*results: dict[str, Any]) -> list[str]:
 def test_new_failure_is_an_error_with_file_line_and_evidence() -> None:
     assert annotate(changed(file="tests/shop.py")) == [
         "::error file=tests/shop.py,line=7,title=shop > pays::expected 200 got 503. passed in the last 3 runs on main"
+        ". https://r.example/console/runs/ci-43"
     ]
 
 

@@ -10,12 +10,14 @@ from service.client.changes import RunChanges
 from service.client.ci import CiJob
 from service.client.comment import CODE_HOSTS, publish
 from service.client.http import ClientError
+from service.client.links import ConsoleLinks
 from service.client.runs import INCOMPLETE
 from tests.api.served import serve
 from tests.client.changed_runs import changed, run_changes
 from tests.client.code_hosts import BOT, CodeHostServer, serving_code_host
 from tests.run_events import result, run_event
 
+LINKS = ConsoleLinks("https://r.example")
 JOB = CiJob(pull_request="12")
 FAILING = run_changes(changed())
 PASSING = run_changes()
@@ -102,7 +104,7 @@ async def test_unreachable_code_host_is_an_error(monkeypatch: pytest.MonkeyPatch
 
 def test_comment_is_shorter_than_the_limit_of_github() -> None:
     changes = run_changes(*(changed(f"{number}" + "ü" * 300, suite="x" * 300) for number in range(500)))
-    text = comments.render_comment(changes, "https://r.example/v1/runs/1")
+    text = comments.render_comment(changes, LINKS)
     assert 60_000 < len(text) <= 65_000
     assert text.startswith(f"{MARKER}\n### 500 new failures\n")
 
@@ -116,7 +118,7 @@ def test_comment_is_shorter_than_the_limit_of_github() -> None:
     ],
 )
 def test_title_states_the_number_of_new_failures(changes: RunChanges, title: str) -> None:
-    assert comments.render_comment(changes, "https://r.example").splitlines()[1] == f"### {title}"
+    assert comments.render_comment(changes, LINKS).splitlines()[1] == f"### {title}"
 
 
 async def test_command_comments_the_failures_of_a_run(
@@ -131,12 +133,14 @@ async def test_command_comments_the_failures_of_a_run(
             code = await asyncio.to_thread(comments.comment, url, api.key, "pr_1", JOB, code_host, 5)
             assert code == comments.DONE
         assert await asyncio.to_thread(comments.comment, url, api.key, "pr_2", JOB, None, 0) == INCOMPLETE
+        listed = (await api.get("/v1/results", {"run_id": "pr_1", "sort": "suite"}))["data"]
+    pays, refunds = [f"{url}console/results/{item['id']}" for item in listed]
     (text,) = host.texts
     assert text == (
-        f"{MARKER}\n### 1 new failure\n\nRun [`pr_1`]({url}v1/runs/pr_1): 1 failed, 1 error\n\n"
+        f"{MARKER}\n### 1 new failure\n\nRun [`pr_1`]({url}console/runs/pr_1): 1 failed, 1 error\n\n"
         "`compared with run main_1 on main`\n\n"
-        "**New failures: 1**\n\n- `auth.login > pays`\n  <br>`not executed in the compared runs on main`\n\n"
-        "**Known failures: 1**\n\n- `auth.login > refunds`\n"
+        f"**New failures: 1**\n\n- [`auth.login > pays`]({pays})\n  <br>`not executed in the compared runs on main`\n\n"
+        f"**Known failures: 1**\n\n- [`auth.login > refunds`]({refunds})\n"
         "  <br>`timeout`\n  <br>`also failed in the last run on main, since run main_1`\n"
     )
     captured = capsys.readouterr()

@@ -45,7 +45,7 @@ async def test_gate_prints_the_failures_with_their_evidence(api: Api, capsys: py
         "  auth.login > logs in",
         "    no",
         "flaky results: 1, at most 0 allowed",
-        f"run      {url(api)}v1/runs/release%2F7",
+        f"run      {url(api)}console/runs/release%2F7",
         "ci       https://ci.example.com/7",
     ]
 
@@ -60,7 +60,10 @@ async def test_gate_writes_the_summary_of_a_github_step(
     await decide(api)
     written = summary.read_text()
     assert written.startswith("existing text\n### Blocked\n")
-    assert "- `auth.login > pays | cash`\n  <br>`expected 200 got 503`\n" in written
+    [failing] = (await api.get("/v1/results"))["data"]
+    page = f"{url(api)}console/results/{failing['id']}"
+    assert f"- [`auth.login > pays | cash`]({page})\n  <br>`expected 200 got 503`\n" in written
+    assert f"Run [`run_1`]({url(api)}console/runs/run_1)" in written
     assert written.endswith("`failures: 1, at most 0 allowed`\n")
 
 
@@ -81,7 +84,8 @@ async def test_gate_in_a_github_job_prints_annotations(
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     await api.store.ingest(run_event(results=[FAILING | {"file": "tests/shop.py", "line": 7}]))
     await decide(api)
-    assert "::error file=tests/shop.py,line=7,title=auth.login > pays | cash::expected 200 got 503" in (
+    page = f"{url(api)}console/runs/run_1"
+    assert f"::error file=tests/shop.py,line=7,title=auth.login > pays | cash::expected 200 got 503. {page}" in (
         capsys.readouterr().out.splitlines()
     )
 

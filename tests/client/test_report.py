@@ -186,7 +186,7 @@ async def test_run_is_printed_and_written_to_the_outputs_of_the_step(
 ) -> None:
     outputs = tmp_path / "outputs"
     result = await command(str(write(tmp_path, "a.xml")), "--wait", GITHUB_OUTPUT=str(outputs))
-    run_url = f"{url(reports)}v1/runs/github-12-test"
+    run_url = f"{url(reports)}console/runs/github-12-test"
     receipt = (await reports.api.get("/v1/receipts"))["data"][0]["id"]
     assert result.stdout.splitlines()[-1] == f"run github-12-test: {run_url}"
     assert outputs.read_text() == f"run_id=github-12-test\nrun_url={run_url}\nreceipt_id={receipt}\n"

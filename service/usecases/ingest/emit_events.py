@@ -110,6 +110,7 @@ def _run_object(run: StoredRun, slug: str, failing: list[FailingCase], link_base
         "links": {
             "run": f"{link_base}/v1/runs/{quoted_run_id}",
             "results": f"{link_base}/v1/results?run_id={quoted_run_id}",
+            "console": f"{link_base}/console/runs/{quoted_run_id}",
             "ci": fields.get("ci_url"),
         },
     }

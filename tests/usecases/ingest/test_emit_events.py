@@ -39,6 +39,7 @@ async def test_passing_run_publishes_run_completed(store: Store) -> None:
     assert run["counts"] == {"passed": 1, "failed": 0, "error": 0, "skipped": 0, "canceled": 0, "flaky": 0}
     assert run["failing_cases"] == []
     assert run["links"]["run"].endswith("/v1/runs/run_1")
+    assert run["links"]["console"] == run["links"]["run"].replace("/v1/", "/console/")
 
 
 @pytest.mark.parametrize("status", ["failed", "error"])
