@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
@@ -16,7 +15,7 @@ from consumers.topology import Topology
 from service.commands import CONTEXT, print_warnings
 from service.domain.queues import ConsumerRole
 from service.resources import database_connection
-from service.settings import read_settings, unknown_variables
+from service.settings import names_in_use, read_settings, unknown_variables
 
 _MAX_DEAD_LETTERS: Final = 1_000  # that one command reads
 
@@ -132,7 +131,7 @@ def _select(found: Sequence[DeadLetter], ids: tuple[str, ...], select_all: bool)
 
 
 def _run(work: Callable[[DeadLetterStore], Awaitable[None]]) -> None:
-    print_warnings(unknown_variables(os.environ))
+    print_warnings(unknown_variables(names_in_use()))
     settings = read_settings()
     logging.disable()  # this command reports the errors that the broker's driver logs
 

@@ -22,9 +22,9 @@ from consumers.worker import BatchConsumer
 from service import log as logging
 from service.domain.queues import ConsumerRole
 from service.log import log
-from service.resources import MissingSetting, check_database, check_storage, database_pool, open_storage, tracing
-from service.settings import Settings, unknown_variables
-from service.stopping import raise_if_canceled, stop_on_signals
+from service.resources import MissingSetting, check_storage, database_pool, open_storage, tracing, wait_for_schema
+from service.settings import Settings, names_in_use, unknown_variables
+from service.stopping import Stopped, raise_if_canceled, stop_on_signals
 from service.store import heartbeats
 from service.store.crash_suspects import CrashSuspects
 from service.store.postgres.database import Pool, is_outage
@@ -40,7 +40,7 @@ _GC_THRESHOLDS: Final = (20_000, 5, 5)
 def run(settings: Settings, roles: Sequence[ConsumerRole]) -> None:
     """Run these roles until SIGTERM or SIGINT, then drain. A second signal ends the process immediately."""
     logging.set_up(settings.log_level)
-    logging.log_unknown_settings(unknown_variables(os.environ))
+    logging.log_unknown_settings(unknown_variables(names_in_use()))
     gc.set_threshold(*_GC_THRESHOLDS)
     with metrics.serving_metrics(settings.http_host, settings.metrics_port):
         uvloop.run(_main(settings, roles))
@@ -50,7 +50,10 @@ async def _main(settings: Settings, roles: Sequence[ConsumerRole]) -> None:
     stopping = stop_on_signals(end_on_second=True)
     _check_pool_size(settings)
     _check_event_sizes(settings)
-    await check_database(settings, "results_worker")
+    try:
+        await wait_for_schema(settings, "results_worker", stopping)
+    except Stopped:
+        return
     await check_storage(open_storage(settings))
     async with AsyncExitStack() as opened:
         opened.enter_context(tracing("consumers"))

@@ -1,7 +1,6 @@
 """The `zof-results` command, which composes the API, the consumers, and the client."""
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -21,15 +20,16 @@ from service.domain.keys import KEY_ROLES, KeyRole
 from service.mcp.command import mcp
 from service.resources import (
     MissingSetting,
-    check_database,
     database_connection,
     database_errors_explained,
     database_pool,
     database_url,
     open_secret_cipher,
     open_storage,
+    wait_for_schema,
 )
-from service.settings import Settings, read_settings, unknown_variables
+from service.settings import Settings, names_in_use, read_settings, unknown_variables
+from service.stopping import Stopped, stop_on_signals
 from service.store import audit, organizations
 from service.store.postgres import migrations
 from service.store.postgres.database import Connection, Row, as_owner
@@ -109,9 +109,16 @@ def api(processes: int) -> None:
 
     settings = read_settings()
     log.set_up(settings.log_level)
-    log.log_unknown_settings(unknown_variables(os.environ))
-    asyncio.run(check_database(settings, "results_api"))
+    log.log_unknown_settings(unknown_variables(names_in_use()))
+    try:
+        asyncio.run(_wait_for_schema(settings))
+    except Stopped:
+        return
     serve.run(settings, make_app, processes)
+
+
+async def _wait_for_schema(settings: Settings) -> None:
+    await wait_for_schema(settings, "results_api", stop_on_signals())
 
 
 @cli.command()
@@ -124,7 +131,7 @@ def dev(without_rabbitmq: bool) -> None:
     """
     from service.dev import stack
 
-    print_warnings(unknown_variables(os.environ))
+    print_warnings(unknown_variables(names_in_use()))
     stack.run(read_settings(), with_rabbitmq=not without_rabbitmq)
 
 
@@ -380,7 +387,7 @@ def _with_database_url(work: Callable[[str], Awaitable[T]]) -> Callable[[Setting
 
 def _run(work: Callable[[Settings], Awaitable[T]]) -> T:
     async def run() -> T:
-        print_warnings(unknown_variables(os.environ))
+        print_warnings(unknown_variables(names_in_use()))
         return await work(read_settings())
 
     return asyncio.run(run())

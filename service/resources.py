@@ -6,18 +6,21 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Final
 
+from service.domain.backoff import Backoff, limited
 from service.domain.errors import ServiceError, Unavailable
 from service.log import log
+from service.retries import with_retries
 from service.settings import Settings
 from service.storage import Storage
 from service.store.encryption import InvalidSecretKey, SecretCipher
-from service.store.postgres import database
+from service.store.postgres import database, migrations
 from service.store.postgres.database import Connection, DatabaseRole, Pool, is_outage, outages_as_unavailable
 from service.store.postgres.error_kinds import DatabaseErrorKind, database_error_kind, probe
 from service.tracing.sdk import TracingUnavailable, exporting
 from service.usecases.webhooks.encrypt_secrets import find_unknown_keys
 
 _STORAGE_TIMEOUT_S: Final = 3.0
+_SCHEMA_KINDS: Final = frozenset({"schema", "migrations", "rights"})  # errors that `schema apply` can fix
 
 
 class MissingSetting(ServiceError):
@@ -30,7 +33,9 @@ _MESSAGES: Final[dict[DatabaseErrorKind, str]] = {
     "login": "RESULTS_DATABASE_URL: the database rejects the user or password: {error}",
     "database": "RESULTS_DATABASE_URL: the database doesn't exist: {error}",
     "schema": "the schema isn't installed in the database ({error}). Run `zof-results schema apply`.",
-    "rights": "RESULTS_DATABASE_URL: the user doesn't have the required rights: {error}",
+    "migrations": "the database lacks migrations of this version: {error}. Run `zof-results schema apply`.",
+    "rights": "RESULTS_DATABASE_URL: the user doesn't have the required rights: {error}. If the database roles aren't "
+    "granted to the user, run `zof-results schema apply --grant-to USER`.",
 }
 
 
@@ -54,7 +59,7 @@ def database_url(settings: Settings) -> str:
 def open_storage(settings: Settings) -> Storage:
     """Return the object storage, which doesn't need to be closed. Raises MissingSetting if its URL can't be used."""
     try:
-        return Storage(settings.storage_url)
+        return Storage(settings.storage_url, settings.bucket_key)
     except (ValueError, OSError) as error:
         raise MissingSetting(f"RESULTS_ARTIFACTS_URL: {error}") from error
 
@@ -152,15 +157,36 @@ async def database_connection(settings: Settings, role: DatabaseRole) -> AsyncIt
             yield connection
 
 
-async def check_database(settings: Settings, role: DatabaseRole) -> None:
-    """Raise NoDatabase for a persistent error. Log a warning for an outage, because the process can wait it out."""
+async def wait_for_schema(settings: Settings, role: DatabaseRole, stopping: asyncio.Event) -> None:
+    """Wait until the database has the schema of this version, which `schema apply` can install in the meantime.
+
+    Raises NoDatabase for another persistent error or after `schema_wait_s`, and Stopped if `stopping` is set. Log a
+    warning for an outage and return, because the process can wait it out.
+    """
+
+    def log_wait(error: Exception, delay_s: float) -> None:
+        log.warning("waiting_for_schema", error=str(error), retry_in_s=round(delay_s, 1))
+
     try:
-        async with database_connection(settings, role):
-            pass
+        await with_retries(
+            lambda: _check_schema(settings, role),
+            lambda error: isinstance(error, NoDatabase) and error.kind in _SCHEMA_KINDS,
+            limited(Backoff(1, 5), settings.schema_wait_s),
+            stopping,
+            log_wait,
+        )
     except NoDatabase as error:
         if error.kind != "outage":
             raise
         log.warning("database_unreachable", error=str(error))
+
+
+async def _check_schema(settings: Settings, role: DatabaseRole) -> None:
+    """Raise NoDatabase if the database can't be used or lacks a migration of this version."""
+    async with database_connection(settings, role) as connection:
+        missing = await migrations.missing(connection)
+    if missing:
+        raise NoDatabase("migrations", ", ".join(f"{each.version:04} {each.name}" for each in missing))
 
 
 @asynccontextmanager

@@ -1,5 +1,6 @@
-"""Settings from environment variables with the prefix RESULTS_, read once when a process starts."""
+"""Settings from environment variables with the prefix RESULTS_, or from files, read once when a process starts."""
 
+import os
 import re
 from collections.abc import Iterable
 from datetime import timedelta
@@ -10,9 +11,17 @@ from typing import Annotated, Final, Literal
 from urllib.parse import parse_qs, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from service.contracts.validation import describe_error, validation_errors
+from service.domain.bucket_keys import BucketKey
 from service.domain.deliveries import DeliveryPolicy
 from service.domain.errors import ServiceError
 from service.domain.hosts import split_hosts
@@ -22,6 +31,7 @@ from service.domain.results import MAX_EVENT_ROWS
 from service.domain.retention import RetentionPolicy
 
 _PREFIX: Final = "RESULTS_"
+_SECRETS_DIR: Final = "RESULTS_SECRETS_DIR"
 # Variables with the prefix that aren't settings of the server: those of the client, of CI jobs, and of the tests.
 _OTHER_VARIABLES: Final = frozenset({"URL", "API_KEY", "PROJECT", "CLIENT_SHA256"})
 _TEST_VARIABLES: Final = "TEST_"
@@ -110,6 +120,12 @@ class Settings(BaseSettings):
     artifacts_url: FilesUrl | None = Field(
         None, description="Object storage: file:///folder or s3://bucket/prefix (with AWS_… variables)"
     )
+    artifacts_access_key_id: SecretStr | None = Field(
+        None, description="Access key of the S3 bucket; default: AWS_… variables or the identity of the machine"
+    )
+    artifacts_secret_access_key: SecretStr | None = Field(
+        None, validate_default=True, description="Secret of this access key"
+    )
     artifacts_redirect: bool = Field(False, description="Redirect downloads to presigned S3 URLs")
     http_host: str = Field("127.0.0.1", description="Address that the API listens on")
     http_port: int = Field(8080, ge=0, le=65535, description="Port that the API listens on; 0 selects a free port")
@@ -118,6 +134,14 @@ class Settings(BaseSettings):
     )
     metrics_port: int | None = Field(None, ge=1, le=65535, description="Port of /metrics of a consumer process")
     public_url: WebUrl | None = Field(None, description="Start of every link; default: the address of the API")
+    schema_wait_s: float = Field(
+        60, ge=0, le=3600, description="Seconds that a starting process waits until the schema is applied"
+    )
+    secrets_dir: Path | None = Field(
+        None,
+        description="Folder with a file for each setting that isn't a variable, such as results_database_url; for "
+        "secrets of Docker and Kubernetes",
+    )
     dev_dir: Path = Field(Path(".dev"), description="Directory for the state of the local stack")
     rate_limit: RateLimit = Field(
         "6000/minute", description="Maximum number of requests per key, such as 100/second, or off"
@@ -213,6 +237,29 @@ class Settings(BaseSettings):
         _DELIVERIES.disable_after_days, gt=0, le=30, description="Days of failures after which a webhook is disabled"
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 the signature of the base class
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read variables first, and then the files in the folder that a variable names."""
+        folder = _secrets_folder()
+        files = [SecretsSettingsSource(settings_cls, folder)] if folder else []
+        return (init_settings, env_settings, *files)
+
+    @field_validator("artifacts_secret_access_key")
+    @classmethod
+    def _check_access_key(cls, secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        """An access key consists of an ID and a secret."""
+        has_id = info.data.get("artifacts_access_key_id") is not None
+        if has_id == (secret is None):
+            raise ValueError("must be set together with RESULTS_ARTIFACTS_ACCESS_KEY_ID")
+        return secret
+
     @field_validator("artifact_retention_days", "run_retention_days")
     @classmethod
     def _check_order_of_retention(cls, days: int | None, info: ValidationInfo) -> int | None:
@@ -271,6 +318,12 @@ class Settings(BaseSettings):
         return self.artifacts_url or (self.dev_dir.absolute() / "artifacts").as_uri()
 
     @property
+    def bucket_key(self) -> BucketKey | None:
+        """The access key of the bucket, or None if the environment contains it."""
+        key_id, secret = self.artifacts_access_key_id, self.artifacts_secret_access_key
+        return BucketKey(key_id.get_secret_value(), secret.get_secret_value()) if key_id and secret else None
+
+    @property
     def link_base(self) -> str:
         """The start of every absolute link, without a trailing slash."""
         return (self.public_url or f"http://{self.http_host}:{self.http_port}").rstrip("/")
@@ -282,8 +335,13 @@ class InvalidSettings(ServiceError):
 
 def read_settings() -> Settings:
     """Return the settings of this process. Raises InvalidSettings, which names every invalid setting."""
+    folder = _secrets_folder()
+    if folder and not folder.is_dir():
+        raise InvalidSettings(f"{_SECRETS_DIR}: {folder} isn't a folder")
     try:
         return Settings()
+    except (OSError, UnicodeDecodeError, SettingsError) as error:
+        raise InvalidSettings(f"{_SECRETS_DIR}: can't read the files of {folder}: {error}") from error
     except ValidationError as error:
         messages = (
             f"{_PREFIX}{str(item['loc'][0]).upper()}: {describe_error(item)}" for item in validation_errors(error)
@@ -291,8 +349,19 @@ def read_settings() -> Settings:
         raise InvalidSettings("; ".join(messages)) from error
 
 
+def names_in_use() -> list[str]:
+    """Return the names of all environment variables and of all files in the folder of secrets."""
+    folder = _secrets_folder()
+    return [*os.environ, *(file.name for file in folder.glob("*"))] if folder else [*os.environ]
+
+
+def _secrets_folder() -> Path | None:
+    text = os.environ.get(_SECRETS_DIR)
+    return Path(text) if text else None
+
+
 def unknown_variables(names: Iterable[str]) -> list[str]:
-    """Return a message for each environment variable that has the prefix and isn't a setting, with the nearest name."""
+    """Return a message for each name that has the prefix and isn't a setting, with the nearest setting."""
     settings = {name.upper() for name in Settings.model_fields}
     unknown = sorted(
         name

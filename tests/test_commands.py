@@ -161,7 +161,7 @@ MESSAGES = {
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 @pytest.mark.parametrize(("unusable", "message"), MESSAGES.items(), indirect=["unusable"], ids=MESSAGES)
 async def test_unusable_database_is_a_one_line_error(unusable: str, message: str, command: tuple[str, ...]) -> None:
-    code, out, err = await run(unusable, *command, RESULTS_HTTP_PORT="0")
+    code, out, err = await run(unusable, *command, RESULTS_HTTP_PORT="0", RESULTS_SCHEMA_WAIT_S="0")
     assert (code, out) == (1, "")
     assert err.startswith("Error: ")
     assert message in err

@@ -1,13 +1,14 @@
-"""Tests of environment variables: misspelled names, and URLs that list several hosts."""
+"""Tests of settings: misspelled names, URLs that list several hosts, and files that contain secrets."""
 
 import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from service.settings import InvalidSettings, Settings, read_settings, unknown_variables
+from service.settings import InvalidSettings, Settings, names_in_use, read_settings, unknown_variables
 
 MISSPELLED = "RESULTS_RETENTION_DAY"
 WARNING = "RESULTS_RETENTION_DAY: unknown setting, ignored; did you mean RESULTS_RETENTION_DAYS?"
@@ -99,3 +100,56 @@ def test_artifacts_expire_no_later_than_results_and_results_no_later_than_runs(
 def test_artifacts_expire_with_the_results_and_runs_never_by_default() -> None:
     policy = Settings(retention_days=30).retention_policy
     assert (policy.artifacts, policy.runs) == (policy.results, None)
+
+
+@pytest.fixture
+def secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder whose files are settings."""
+    monkeypatch.setenv("RESULTS_SECRETS_DIR", str(tmp_path))
+    for name in ("RESULTS_AMQP_URL", "RESULTS_DATABASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def test_files_are_settings_without_their_trailing_newline(secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (secrets / "results_database_url").write_text("postgresql://file/results\n")
+    (secrets / "results_amqp_url").write_text("amqp://file/")
+    (secrets / "other_password").write_text("pw")
+    monkeypatch.setenv("RESULTS_AMQP_URL", "amqp://variable/")
+    settings = read_settings()
+    assert (settings.database_url, settings.amqp_url) == ("postgresql://file/results", "amqp://variable/")
+
+
+def test_invalid_file_is_named_like_its_variable_without_its_content(secrets: Path) -> None:
+    (secrets / "results_database_url").write_text("secret")
+    with pytest.raises(InvalidSettings, match=r"^RESULTS_DATABASE_URL: must start with postgresql://") as raised:
+        read_settings()
+    assert "secret" not in str(raised.value)
+
+
+def test_misspelled_file_is_reported(secrets: Path) -> None:
+    (secrets / "results_amqp_ur").write_text("amqp://file/")
+    (secrets / "other_password").write_text("pw")
+    assert unknown_variables(names_in_use()) == [
+        "RESULTS_AMQP_UR: unknown setting, ignored; did you mean RESULTS_AMQP_URL?"
+    ]
+
+
+def test_folder_of_secrets_must_exist(secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESULTS_SECRETS_DIR", f"{secrets}/absent")
+    assert names_in_use() == [*os.environ]
+    with pytest.raises(InvalidSettings, match=r"^RESULTS_SECRETS_DIR: .*/absent isn't a folder$"):
+        read_settings()
+
+
+def test_unreadable_secret_is_an_error_of_the_folder(secrets: Path) -> None:
+    (secrets / "results_database_url").write_bytes(b"\xff")
+    with pytest.raises(InvalidSettings, match=r"^RESULTS_SECRETS_DIR: can't read the files of "):
+        read_settings()
+
+
+@pytest.mark.parametrize("name", ["RESULTS_ARTIFACTS_ACCESS_KEY_ID", "RESULTS_ARTIFACTS_SECRET_ACCESS_KEY"])
+def test_access_key_of_the_bucket_needs_id_and_secret(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "x")
+    with pytest.raises(InvalidSettings, match=r"must be set together with RESULTS_ARTIFACTS_ACCESS_KEY_ID"):
+        read_settings()

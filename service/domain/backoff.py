@@ -1,7 +1,7 @@
 """The delays between retries."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 
 class Backoff(Iterator[float]):
@@ -24,3 +24,12 @@ class Backoff(Iterator[float]):
     def reset(self) -> None:
         """Start again with the first delay, after an attempt has succeeded."""
         self._next_s = self._first_s
+
+
+def limited(delays_s: Iterable[float], total_s: float) -> Iterator[float]:
+    """Return the delays until their sum is `total_s`; the last one is shortened."""
+    for delay_s in delays_s:
+        if total_s <= 0:
+            return
+        yield min(delay_s, total_s)
+        total_s -= delay_s

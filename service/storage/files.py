@@ -16,12 +16,13 @@ import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import LocalStore, S3Store
 
+from service.domain.bucket_keys import BucketKey
 from service.domain.downloads import content_disposition
 from service.domain.errors import NotFound, Unavailable
 from service.storage.paths import is_partial_path
 
 if TYPE_CHECKING:
-    from obstore.store import RetryConfig  # defined for type checkers only
+    from obstore.store import RetryConfig, S3Config  # defined for type checkers only
 
 _PART_BYTES: Final = 8 * 2**20  # size of one request of a multipart upload
 _CONCURRENT_PARTS: Final = 2
@@ -71,14 +72,15 @@ class Storage:
     """The files under one URL: `file:///folder` or `s3://bucket/prefix`.
 
     The environment sets the endpoint, region, and credentials of S3 (AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID,
-    AWS_SECRET_ACCESS_KEY, AWS_ALLOW_HTTP=true for an endpoint without TLS, …). Each method raises NotFound if a file
-    doesn't exist, and Unavailable if the storage doesn't respond, is full, denies access, or is missing.
+    AWS_SECRET_ACCESS_KEY, AWS_ALLOW_HTTP=true for an endpoint without TLS, …). `key` replaces the credentials. Each
+    method raises NotFound if a file doesn't exist, and Unavailable if the storage doesn't respond, is full, denies
+    access, or is missing.
 
     A folder contains a marker directory. Without it, the folder isn't the storage, for example because its volume is
     not mounted: its files aren't lost, and a file that is written now would be hidden by the volume later.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, key: BucketKey | None = None) -> None:
         self.url = url
         self._folder = Path(unquote(urlsplit(url).path)) if url.startswith("file:") else None
         self._has_created_marker = False
@@ -88,7 +90,7 @@ class Storage:
             with suppress(OSError):  # such as a full disk; each operation repeats this step and reports the error
                 self._create_marker()
         elif url.startswith("s3:"):
-            self._store = S3Store.from_url(url, retry_config=_RETRIES)
+            self._store = S3Store.from_url(url, config=_key_config(key), retry_config=_RETRIES)
         else:
             raise ValueError(f"{url!r} must be file:///folder or s3://bucket/prefix")
 
@@ -245,6 +247,11 @@ def _sync(folder: Path, path: str) -> None:
 def _check_writable(folder: Path) -> None:
     with NamedTemporaryFile(dir=folder) as file:
         file.write(b"x")
+
+
+def _key_config(key: BucketKey | None) -> "S3Config":
+    """Return the part of the configuration that replaces the credentials in the environment."""
+    return {"access_key_id": key.key_id, "secret_access_key": key.secret} if key else {}
 
 
 def _attributes(content_type: str | None, download_name: str | None) -> Any:

@@ -1,8 +1,8 @@
 """Tests of the delays between retries."""
 
-from itertools import islice
+from itertools import islice, repeat
 
-from service.domain.backoff import Backoff
+from service.domain.backoff import Backoff, limited
 
 
 def test_delays_double_up_to_the_longest() -> None:
@@ -20,3 +20,8 @@ def test_reset_restarts_with_the_first_delay() -> None:
     assert list(islice(backoff, 3)) == [1.0, 2.0, 4.0]
     backoff.reset()
     assert next(backoff) == 1.0
+
+
+def test_limited_delays_end_after_the_total() -> None:
+    assert list(limited(repeat(2.0), 5)) == [2.0, 2.0, 1.0]
+    assert list(limited(repeat(2.0), 0)) == []

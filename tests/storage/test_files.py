@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 from aiohttp import ClientSession
 
+from service.domain.bucket_keys import BucketKey
 from service.domain.errors import NotFound, Unavailable
 from service.domain.ids import OrgId, new_id
 from service.storage import Storage, belongs_to, stored_path
@@ -87,6 +88,15 @@ async def test_presigned_url_returns_the_file_and_its_name(s3_url: str) -> None:
         assert response.headers["Content-Type"] == "text/csv"
         disposition = response.headers["Content-Disposition"]
         assert disposition == "attachment; filename=\"results.csv\"; filename*=UTF-8''results.csv"
+
+
+async def test_key_of_the_settings_replaces_the_credentials_of_the_environment(s3_url: str) -> None:
+    storage = Storage(new_bucket(s3_url), BucketKey("key-of-the-settings", "secret"))
+    await write(storage, PATH, b"x")
+    url = await storage.presign(PATH, timedelta(minutes=1))
+    assert url
+    assert "X-Amz-Credential=key-of-the-settings%2F" in url
+    assert "secret" not in repr(BucketKey("id", "secret"))
 
 
 async def test_missing_file_has_no_presigned_url(s3_url: str) -> None:

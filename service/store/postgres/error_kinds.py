@@ -6,7 +6,7 @@ import asyncpg
 
 from service.store.postgres.database import Pool, is_outage
 
-DatabaseErrorKind = Literal["address", "outage", "login", "database", "schema", "rights"]
+DatabaseErrorKind = Literal["address", "outage", "login", "database", "schema", "migrations", "rights"]
 
 _BY_STATE: Final[dict[str, DatabaseErrorKind]] = {
     "28000": "login",

@@ -13,6 +13,7 @@ import asyncpg
 
 from service.domain.errors import NotFound
 from service.store.postgres.connections import connect
+from service.store.postgres.database import Connection
 
 _LOCK: Final = 0x5A6F66  # an arbitrary advisory lock of this project
 _GRANT_ROLES: Final = "SELECT format('GRANT results_api, results_worker, results_owner TO %I', $1::text)"
@@ -46,7 +47,7 @@ async def apply(database_url: str) -> list[Migration]:
         await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
         if await _is_empty(connection):
             return await _load_schema(connection)
-        return [await _run(connection, migration) for migration in await _pending(connection)]
+        return [await _run(connection, migration) for migration in await missing(connection)]
     finally:
         await connection.close()
 
@@ -58,9 +59,19 @@ async def pending(database_url: str) -> list[Migration]:
         if await _is_empty(connection):
             return all_migrations()
         await connection.execute("SET ROLE results_worker")  # the login of the processes has no privileges of its own
-        return await _pending(connection)
+        return await missing(connection)
     finally:
         await connection.close()
+
+
+async def missing(connection: Connection) -> list[Migration]:
+    """Return the migrations of this version that a database with a schema lacks, oldest first.
+
+    A database that a later version has migrated lacks none.
+    """
+    rows = await connection.fetch("SELECT version FROM schema_migrations")
+    applied = {row["version"] for row in rows}
+    return [migration for migration in all_migrations() if migration.version not in applied]
 
 
 async def grant_roles(database_url: str, login: str) -> None:
@@ -87,12 +98,6 @@ def _read(file: Traversable) -> Migration:
 
 async def _is_empty(connection: asyncpg.Connection) -> bool:
     return await connection.fetchval("SELECT to_regclass('public.schema_migrations') IS NULL") is True
-
-
-async def _pending(connection: asyncpg.Connection) -> list[Migration]:
-    rows = await connection.fetch("SELECT version FROM schema_migrations")
-    applied = {row["version"] for row in rows}
-    return [migration for migration in all_migrations() if migration.version not in applied]
 
 
 async def _load_schema(connection: asyncpg.Connection) -> list[Migration]:
