@@ -17,7 +17,7 @@ from tests.console.payloads import flaky_attempts, report, result_fields, run_fi
 from tests.report_api import Reports, new_ingester, running_ingester
 from tests.run_events import run_event
 
-_FILES = {
+FILES = {
     "page.html": ("text/html", b"<script>top.xss=1</script>"),
     "image.svg": ("image/svg+xml", b'<svg xmlns="http://www.w3.org/2000/svg" onload="top.xss=1"></svg>'),
     "image.png": ("image/png", b"<script>top.xss=1</script>"),
@@ -89,7 +89,7 @@ class PayloadWriter:
 
     async def _attach_files(self, result_id: str) -> None:
         folder = self._payload.replace("\\", "").replace("//", "/")  # a name must be a relative path
-        for name, (content_type, content) in _FILES.items():
+        for name, (content_type, content) in FILES.items():
             path = f"/v1/results/{result_id}/artifacts/{quote(f'{folder} {name}', safe='')}"
             headers = {"Authorization": f"Bearer {self._api.key}", "Content-Type": content_type}
             response = await self._api.http.put(URL(path, encoded=True), data=content, headers=headers)

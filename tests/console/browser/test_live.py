@@ -9,7 +9,7 @@ from service.usecases.events.number_events import number_events
 from tests.api.served import Api
 from tests.console.browser.page_checks import PageProblems
 from tests.console.browser.streams import Streams, hide, show
-from tests.run_events import run_event
+from tests.run_events import result, run_event
 
 RUNS = "/console/runs"
 QUIET_S = 2.5  # more than the interval in which a page loads its data again
@@ -42,6 +42,19 @@ async def test_run_appears_without_a_reload(live_page: Page, api: Api) -> None:
     await expect(live_page.get_by_text("second-run").first).to_be_visible()
     assert await is_original_document(live_page)
     problems.check()
+
+
+async def test_focus_and_scroll_position_stay_during_an_update(live_page: Page, api: Api) -> None:
+    for number in range(15):
+        await api.store.ingest(run_event(f"earlier-run-{number}"))
+    await open_live(live_page, RUNS)
+    link = live_page.locator("a[href$='earlier-run-3']")
+    await link.focus()
+    await live_page.evaluate("window.scrollTo(0, 200)")
+    await publish(api, "new-run", completed_at="2026-05-21T12:00:00Z")
+    await expect(live_page.get_by_text("new-run").first).to_be_attached()
+    await expect(link).to_be_focused()
+    assert await live_page.evaluate("window.scrollY") == 200
 
 
 async def test_hidden_tab_has_no_stream(live_page: Page, api: Api) -> None:
@@ -86,3 +99,21 @@ async def test_part_without_changes_is_not_replaced(live_page: Page, api: Api) -
     assert await live_page.evaluate("document.querySelector('#runs').isOriginal")
     await publish(api, "second-run", branch="main")
     await expect(live_page.get_by_text("second-run").first).to_be_visible()
+
+
+async def test_page_of_an_unfinished_run_updates_until_the_run_is_complete(live_page: Page, api: Api) -> None:
+    await publish(api, "run_1", results=[result("pays")], expected_shards=2, shard=1)
+    await open_live(live_page, f"{RUNS}/run_1")
+    await expect(live_page.get_by_text("The run isn't complete")).to_be_visible()
+    await publish(api, "run_1", results=[result("ships", "failed")], expected_shards=2, shard=2)
+    await expect(live_page.get_by_text("ships").first).to_be_visible()
+    await expect(live_page.get_by_text("The run isn't complete")).to_have_count(0)
+    assert await is_original_document(live_page)
+
+
+async def test_page_of_a_complete_run_has_no_stream(live_page: Page, api: Api) -> None:
+    await publish(api, "run_1")
+    streams = await Streams.of(live_page)
+    await live_page.goto(f"{RUNS}/run_1")
+    await asyncio.sleep(1)
+    assert streams.opened == 0

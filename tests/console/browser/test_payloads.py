@@ -15,8 +15,8 @@ from tests.console.browser.demo_site import DemoSite, origin_of
 from tests.console.browser.page_checks import PageProblems
 from tests.console.browser.pages import PAGES
 from tests.console.browser.sign_in import sign_in
-from tests.console.payload_site import PayloadWriter, storage_of
-from tests.console.payloads import PAYLOADS, URLS
+from tests.console.payload_site import FILES, PayloadWriter, storage_of
+from tests.console.payloads import BENIGN, BENIGN_URL, PAYLOADS, URLS
 
 # Elements with event handlers, and everything that a click or the focus could run.
 _FIND_DANGERS = """
@@ -51,11 +51,11 @@ async def find_scripts(page: Page) -> Any:
     return await page.evaluate("window.xss ?? null"), await page.evaluate(_FIND_DANGERS)
 
 
-async def check_pages(page: Page, site: DemoSite) -> None:
+async def check_pages(page: Page, *sites: DemoSite) -> None:
     """Open every page, and fail if a payload ran."""
-    for case in PAGES:
-        await page.goto(case.path(site))
-        assert await find_scripts(page) == (None, []), case.name
+    for path in dict.fromkeys(case.path(site) for site in sites for case in PAGES):
+        await page.goto(path)
+        assert await find_scripts(page) == (None, []), path
 
 
 async def test_no_payload_runs(browser: Browser, payload_api: Api, tmp_path: Path) -> None:
@@ -66,9 +66,24 @@ async def test_no_payload_runs(browser: Browser, payload_api: Api, tmp_path: Pat
         for payload, url in zip(PAYLOADS.values(), cycle(URLS), strict=False):
             writer = PayloadWriter(payload_api, storage_of(tmp_path), payload, url)
             site = await writer.write()
-            await check_pages(page, site)
-            await check_pages(page, await writer.write_report(site))
+            await check_pages(page, site, await writer.write_report(site))
         problems.check()
+
+
+async def test_uploaded_files_never_render(browser: Browser, payload_api: Api, tmp_path: Path) -> None:
+    site = await PayloadWriter(payload_api, storage_of(tmp_path), BENIGN, BENIGN_URL).write()
+    artifacts = (await payload_api.get(f"/v1/results/{site.failing['id']}/artifacts"))["data"]
+    uploaded = [artifact["id"] for artifact in artifacts if not artifact["uri"]]
+    assert len(uploaded) == len(FILES)
+    async with new_context(browser, origin_of(payload_api)) as context:
+        page = await context.new_page()
+        await sign_in(page, payload_api.key)
+        for artifact_id in uploaded:  # HTML, SVG, text, and HTML with the name and type of an image
+            async with page.expect_download() as downloading:
+                await page.evaluate("(path) => { location.href = path }", f"/console/artifacts/{artifact_id}")
+            download = await downloading.value
+            assert (await download.path()).read_bytes() in {content for _, content in FILES.values()}
+        assert await page.evaluate("window.xss ?? null") is None
 
 
 @pytest.mark.parametrize("html", ["<script>window.xss = 1</script>", "<b onmouseover='window.xss = 1'>x</b>"])
