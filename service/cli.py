@@ -83,8 +83,8 @@ class _RootGroup(click.Group):
 def cli() -> None:
     """Store and query the results of validation runs.
 
-    Operators set RESULTS_DATABASE_URL, RESULTS_AMQP_URL, and the other settings in the README. Users of `report`,
-    `gate`, `comment`, `export`, `tail`, and `mcp` set RESULTS_URL and RESULTS_API_KEY.
+    Operators set RESULTS_DATABASE_URL, RESULTS_AMQP_URL, and the other settings of docs/reference/settings.md. Users of
+    `report`, `gate`, `comment`, `export`, `tail`, and `mcp` set RESULTS_URL and RESULTS_API_KEY.
     """
 
 

@@ -1,0 +1,63 @@
+"""Tests that the reference pages list exactly what exists in the code."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from pydantic import TypeAdapter
+
+from service.api.http.errors import ERROR_TYPES
+from service.contracts.events import EventEnvelope, RunObject
+from service.domain.errors import Reason
+from service.domain.keys import KEY_ROLES, PERMISSIONS
+
+DOCS = Path(__file__).parents[2] / "docs"
+ERRORS = (DOCS / "reference" / "errors.md").read_text()
+EVENTS = (DOCS / "reference" / "events.md").read_text()
+CONCEPTS = (DOCS / "concepts.md").read_text()
+GLOSSARY = (DOCS / "glossary.md").read_text()
+
+
+def section(page: str, title: str) -> str:
+    return page.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def test_page_lists_every_error_code_with_its_status() -> None:
+    listed = re.findall(r"^\| (\d+) \| `(\w+)` \|", section(ERRORS, "Error codes"), re.MULTILINE)
+    assert listed == [(str(error.status), error.code) for error in ERROR_TYPES]
+
+
+def test_page_lists_every_reason() -> None:
+    listed = re.findall(r"^\| `(\w+)` \|", section(ERRORS, "Reasons of rejected events and reports"), re.MULTILINE)
+    assert listed == list(get_args(Reason))
+
+
+def test_page_lists_the_permissions_of_each_role() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \|", section(ERRORS, "Roles"), re.MULTILINE)
+    assert [role for role, _ in rows] == list(KEY_ROLES)
+    granted: set[str] = set()
+    for role, permissions in rows:
+        granted |= set(re.findall(r"`(\w+:\w+)`", permissions))
+        assert granted == PERMISSIONS[role], role
+
+
+def test_example_of_an_event_has_exactly_the_fields_of_an_event() -> None:
+    example: dict[str, Any] = json.loads(EVENTS.partition("```json\n")[2].partition("```")[0])
+    TypeAdapter(EventEnvelope[RunObject]).validate_python(example)
+    run = example["data"]["object"]
+    assert run.keys() == RunObject.__annotations__.keys()
+    assert run["links"].keys() == RunObject.__annotations__["links"].__annotations__.keys()
+
+
+@pytest.mark.parametrize("page", [GLOSSARY, section(ERRORS, "Error codes")], ids=["glossary", "errors"])
+def test_no_entry_is_listed_twice(page: str) -> None:
+    entries = re.findall(r"^\| (?:\d+ \| )?(\*\*.+?\*\*|`\w+`) \|", page, re.MULTILINE)
+    assert len(entries) > 10
+    assert len(entries) == len(set(entries))
+
+
+def test_glossary_is_sorted() -> None:
+    terms = re.findall(r"^\| \*\*(.+?)\*\*", GLOSSARY, re.MULTILINE)
+    assert terms == sorted(terms, key=str.casefold)
