@@ -1,6 +1,6 @@
 """The history of a case on its page: the strip, the chart of durations, and the failures of its newest results."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median_low
 from typing import Any, Final, NamedTuple
 
@@ -32,12 +32,12 @@ class CaseHistory(NamedTuple):
     failures: CaseFailures
 
 
-def case_history(results: Sequence[ResultObject], p95_ms: int | None) -> CaseHistory:
+def case_history(results: Sequence[ResultObject], p95_ms: int | None, result_url: Callable[[str], str]) -> CaseHistory:
     """Return the history of results in the format of the API, newest first."""
     durations = [_duration(result) for result in reversed(results)]
     p50_ms = median_low(known) if (known := [value for value in durations if value is not None]) else None
     return CaseHistory(
-        history_strip(results),
+        history_strip(results, [result_url(result["id"]) for result in results]),
         duration_chart(durations, lines_ms={"p50": p50_ms, "p95": p95_ms}),
         tuple(map(_column, reversed(results))),
         p50_ms,

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.console.browsers import Browser, token_of
+from tests.console.sections import main_text, text_of
 from tests.run_events import result, run_event
 
 UNKNOWN = "case_" + "0" * 16
@@ -26,12 +27,6 @@ async def store_history(browser: Browser, *results: dict[str, Any], name: str = 
 
 def failed(message: str = "boom", **fields: Any) -> dict[str, Any]:
     return result("pays", "failed", failure={"type": "E", "message": message}, **fields)
-
-
-def text_of(page: str) -> str:
-    """Return the text of the main element, with single spaces."""
-    main = page.partition("<main")[2].partition("</main>")[0]
-    return " ".join(unescape(re.sub(r"<[^>]+>", " ", main.partition(">")[2])).split())
 
 
 async def quarantines(browser: Browser) -> Any:
@@ -61,11 +56,11 @@ async def test_page_shows_results_rates_and_failures(signed_in: Browser) -> None
         failed("last boom", duration_ms=400),
     ]
     page = await signed_in.open(await store_history(signed_in, *history, branch="main"))
-    text = text_of(page)
+    text = main_text(page)
     assert "Failure rate 50% 2 of 4 Flaky rate 25% 1 of 4 Median duration 200ms 95th percentile 400ms" in text
     assert "Last 5 results: 1 passed, 2 failed, 1 flaky, 1 skipped" in text
     rows = re.findall(r"<tr>(.*?)</tr>", page.partition('id="failures"')[2].partition("</section>")[0], re.DOTALL)
-    shown = [text_of(f"<main>{row}</main>") for row in rows[1:]]
+    shown = [text_of(row) for row in rows[1:]]
     assert [row.split(" 2026")[0] for row in shown] == [
         "Failed last boom run_4 main", "Flaky slow run_2 main", "Failed first boom run_1 main",
     ]  # fmt: skip
@@ -75,6 +70,10 @@ async def test_page_shows_results_rates_and_failures(signed_in: Browser) -> None
         ("Passed", "run_0"), ("Failed", "run_1"), ("Flaky", "run_2"), ("Skipped", "run_3"), ("Failed", "run_4"),
     ]  # fmt: skip
     assert "9s" not in text
+    ids = {item["run_id"]: item["id"] for item in (await signed_in.api.get("/v1/results"))["data"]}
+    assert re.findall(r'href="/console/results/(\w+)"', strip) == [ids[f"run_{number}"] for number in range(5)]
+    links = re.findall(r'href="(/console/[rR]\w+/\w+)"', rows[1])
+    assert links == [f"/console/results/{ids['run_4']}", "/console/runs/run_4"]
 
 
 async def test_page_shows_the_newest_100_results_and_10_failures(signed_in: Browser) -> None:
@@ -86,7 +85,7 @@ async def test_page_shows_the_newest_100_results_and_10_failures(signed_in: Brow
     )
     case = (await signed_in.api.get("/v1/results", {"limit": "1"}))["data"][0]["case"]
     page = await signed_in.open(f"/console/cases/{case}")
-    text = text_of(page)
+    text = main_text(page)
     assert "Last 100 results: 100 failed" in text
     assert "The newest 10 of 100 are listed." in text
     assert ("boom 93 " in text, "boom 92 " in text) == (True, False)
@@ -143,7 +142,7 @@ async def test_form_quarantines_the_case_for_14_days(signed_in: Browser) -> None
     assert created["expires_at"] == f"{in_days(14)}T00:00:00.000Z"
     page = await signed_in.open(path)
     assert 'name="reason"' not in page
-    text = text_of(page)
+    text = main_text(page)
     assert "Expires in 13 days" in text
     assert created["created_by"] in text
     actions = await signed_in.api.store.pool.fetch("SELECT action FROM audit_trail")
@@ -209,7 +208,7 @@ async def test_quarantine_with_globs_is_shown_on_the_page_of_each_case(signed_in
     path = await store_history(signed_in, failed())
     document = {"project_id": "shop", "suite": "auth.*", "reason": "the complete suite"}
     await signed_in.api.send("POST", "/v1/quarantines", json=document)
-    text = text_of(await signed_in.open(path))
+    text = main_text(await signed_in.open(path))
     assert "the complete suite" in text
     assert "The quarantine matches several cases." in text
 
@@ -217,7 +216,7 @@ async def test_quarantine_with_globs_is_shown_on_the_page_of_each_case(signed_in
 async def test_case_without_recent_results_has_a_page(signed_in: Browser) -> None:
     path = await store_history(signed_in, failed())
     await signed_in.api.send("DELETE", "/v1/runs/run_0")
-    text = text_of(await signed_in.open(path))
+    text = main_text(await signed_in.open(path))
     assert "No results" in text
     assert "The newest runs of the project don't contain this case." in text
 
@@ -228,6 +227,6 @@ async def test_results_of_a_case_in_few_runs_are_found(signed_in: Browser) -> No
     old = [run_event(f"old_{number}", [failed()], time="2026-05-20T09:00:00Z") for number in range(2)]
     await signed_in.api.store.ingest(*others, *old)
     [case, _] = (await signed_in.api.get("/v1/results", {"status": "failed"}))["data"]
-    text = text_of(await signed_in.open(f"/console/cases/{case['case']}"))
+    text = main_text(await signed_in.open(f"/console/cases/{case['case']}"))
     assert "Last 2 results: 2 failed" in text
     assert "100% 2 of 2" in text

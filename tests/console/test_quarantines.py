@@ -10,7 +10,8 @@ from service.domain.quarantines import MAX_ACTIVE
 from service.store.postgres.database import as_organization
 from tests.api.served import Api
 from tests.console.browsers import Browser, token_of
-from tests.console.test_cases import fill, in_days, text_of
+from tests.console.sections import main_text
+from tests.console.test_cases import fill, in_days
 from tests.run_events import result, run_event
 
 LIST = "/console/quarantines"
@@ -76,7 +77,7 @@ async def test_list_shows_active_quarantines_first_and_ended_ones_stay(signed_in
     await expire(api, expired)
     page = await signed_in.open(LIST)
     assert ids_of(page) == [newest["id"], of_case["id"], expired["id"], ended["id"]]
-    text = text_of(page)
+    text = main_text(page)
     first_row = "Active pays by card cart shop os: linux issue 7 payments Ticket Expires in 13 days Created"
     assert first_row in text
     assert "Expired 2 days ago" in text
@@ -106,7 +107,7 @@ async def test_empty_list_describes_the_next_step(browser: Browser) -> None:
 
 @pytest.mark.parametrize("query", ["active=maybe", "case=1", "color=red", "starting_after=x", "limit=0"])
 async def test_wrong_filter_names_the_field(signed_in: Browser, query: str) -> None:
-    assert query.partition("=")[0] in text_of(await signed_in.open(f"{LIST}?{query}", 400))
+    assert query.partition("=")[0] in main_text(await signed_in.open(f"{LIST}?{query}", 400))
 
 
 async def test_form_creates_a_quarantine_with_globs_and_a_variant(signed_in: Browser) -> None:
@@ -121,7 +122,7 @@ async def test_form_creates_a_quarantine_with_globs_and_a_variant(signed_in: Bro
         "case": None, "reason": "x", "owner": None, "ticket_url": None, "expires_at": f"{in_days(14)}T00:00:00.000Z",
     }  # fmt: skip
     assert {name: created[name] for name in expected} == expected
-    text = text_of(await signed_in.open(path_of(created)))
+    text = main_text(await signed_in.open(path_of(created)))
     assert "Suites cart.* Names pays* Variants with os: linux python: 3.13" in text
 
 
@@ -172,7 +173,7 @@ async def test_maximum_of_active_quarantines_is_shown(signed_in: Browser) -> Non
     response = await signed_in.post(NEW, await filled(signed_in, project_id="shop", name="a", reason="the reason"))
     page = await response.text()
     assert response.status == 409
-    assert f"has {MAX_ACTIVE} active quarantines, the maximum; end one first" in text_of(page)
+    assert f"has {MAX_ACTIVE} active quarantines, the maximum; end one first" in main_text(page)
     assert "the reason" in page
 
 
@@ -220,11 +221,11 @@ async def test_ended_quarantine_stays_readable_without_a_form(signed_in: Browser
     assert (await signed_in.post(end, {"form_token": sent["form_token"]})).status == 303
     assert await listed(signed_in.api) == [ended]
     page = await signed_in.open(path_of(quarantine))
-    assert "issue 7" in text_of(page)
+    assert "issue 7" in main_text(page)
     assert page.count("<form") == 1  # of the sign-out
     response = await signed_in.post(path_of(quarantine), sent)
     assert response.status == 409
-    assert "is no longer active; create a new one" in text_of(await response.text())
+    assert "is no longer active; create a new one" in main_text(await response.text())
     assert await listed(signed_in.api) == [ended]
 
 
@@ -309,5 +310,8 @@ async def test_quarantine_by_form_excuses_the_failure_in_gates(signed_in: Browse
     decided = await decide()
     assert (decided["decision"], decided["failures"]["quarantined"]) == ("passed", 1)
     [quarantine] = await listed(api)
+    failing = next(item["id"] for item in (await api.get("/v1/results"))["data"] if item["name"] == "pays")
+    for shown in ("/console/runs/run_1", f"/console/results/{failing}"):
+        assert f'href="{path_of(quarantine)}"' in await signed_in.open(shown)
     await signed_in.post(path_of(quarantine, "/end"), {"form_token": token_of(await signed_in.open(path))})
     assert (await decide())["decision"] == "blocked"

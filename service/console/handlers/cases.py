@@ -44,7 +44,7 @@ async def _page(request: web.Request, form: FormState) -> web.Response:
     quarantine = await find_quarantine_of_case(pool, caller.org_id, case)
     context = {
         "case": case,
-        "history": case_history(results, case["p95_duration_ms"]),
+        "history": case_history(results, case["p95_duration_ms"], lambda id_: page_url(request.app, "result", id=id_)),
         "variants": orjson.loads(variants),
         "quarantine": quarantine and orjson.loads(quarantine),
         "form": form,
