@@ -1,0 +1,30 @@
+"""Long texts of producers and users fit into a narrow window."""
+
+from playwright.async_api import Page
+
+from tests.api.served import Api
+from tests.console.browser.page_checks import check_layout
+from tests.run_events import result, run_event
+
+LONG = "long_text" * 20
+NARROW = 360
+
+
+async def test_long_texts_of_cases_and_quarantines_fit_a_narrow_window(live_page: Page, api: Api) -> None:
+    failure = {"type": LONG, "message": LONG}
+    variants = [{LONG[:60]: LONG[:60]}, {LONG[:60]: LONG[:50]}]
+    results = [result(LONG, "failed", suite=LONG, file=LONG, failure=failure, variant=variant) for variant in variants]
+    names = {"project_id": LONG, "environment": LONG, "branch": LONG}
+    await api.store.ingest(run_event(LONG, results, **names))
+    case = (await api.get("/v1/results"))["data"][0]["case"]
+    texts = {"reason": LONG, "owner": LONG, "ticket_url": f"https://example.com/{LONG}"}
+    paths = [f"/console/cases/{case}", "/console/quarantines"]
+    for matcher in ({"case": case}, {"project_id": LONG, "suite": LONG, "name": LONG, "variant": variants[0]}):
+        response = await api.send("POST", "/v1/quarantines", json={**matcher, **texts})
+        assert response.status == 201, await response.text()
+        paths.append(f"/console/quarantines/{(await response.json())['id']}")
+    for width in (NARROW, 800, 1280):
+        await live_page.set_viewport_size({"width": width, "height": 800})
+        for path in paths:
+            await live_page.goto(path)
+            await check_layout(live_page)
