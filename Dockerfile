@@ -1,25 +1,49 @@
 # One image for all processes; the command selects the process: api, consume, schema apply, …
-FROM python:3.13-slim
+FROM python:3.13-slim-trixie AS build
 
-WORKDIR /app
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+WORKDIR /build
+
+# The environment of the final image: locked packages, without those that only a checkout or the local stack needs.
+COPY requirements-image.lock ./
+RUN python -m venv --without-pip /opt/results \
+    && pip --python /opt/results install --require-hashes --requirement requirements-image.lock
+
+# The wheel, with the client archive that the API serves. The build backend is a locked package too.
 COPY requirements.lock ./
-RUN pip install --no-cache-dir --require-hashes --requirement requirements.lock
-
+RUN pip install --root-user-action ignore --require-hashes --requirement requirements.lock
 COPY pyproject.toml README.md LICENSE schema.sql ./
 COPY migrations migrations
 COPY consumers consumers
 COPY service service
-RUN pip install --no-cache-dir --no-deps --no-build-isolation --editable . \
+RUN pip install --root-user-action ignore --no-deps --no-build-isolation --editable . \
     && python -m service.client.archive --quiet \
-    && useradd --system --uid 10001 results \
-    && install --directory --owner results /data
+    && pip wheel --no-deps --no-build-isolation --wheel-dir wheels . \
+    && pip --python /opt/results install --no-deps --no-index wheels/*.whl
 
-USER results
+
+FROM python:3.13-slim-trixie
+
+LABEL org.opencontainers.image.title="zof-results" \
+      org.opencontainers.image.description="Results API: stores the results of validation runs and makes them available over HTTP" \
+      org.opencontainers.image.licenses="Apache-2.0"
+
+RUN useradd --system --uid 10001 --home-dir /nonexistent --shell /usr/sbin/nologin results \
+    && install --directory --owner 10001 /data
+COPY --from=build /opt/results /opt/results
+
+# A number, so that Kubernetes can check that it isn't root.
+USER 10001
 VOLUME /data
-ENV RESULTS_ARTIFACTS_URL=file:///data/artifacts \
+ENV PATH=/opt/results/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    RESULTS_ARTIFACTS_URL=file:///data/artifacts \
     RESULTS_HTTP_HOST=0.0.0.0 \
     RESULTS_HTTP_PORT=8080
 EXPOSE 8080
 STOPSIGNAL SIGTERM
+# For the command `api`. Consumers have no HTTP port unless RESULTS_METRICS_PORT is set, see compose.yaml.
+HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=4 \
+    CMD ["python", "-c", "import os, urllib.request as http; http.urlopen(f\"http://127.0.0.1:{os.environ['RESULTS_HTTP_PORT']}/healthz\", timeout=4)"]
 ENTRYPOINT ["zof-results"]
 CMD ["api"]

@@ -5,6 +5,8 @@ BENCHMARKS = $(subst /,.,$(basename $(shell grep -l '^if __name__' benchmarks/*.
 UV = $(shell command -v uv || echo .tools/bin/uv)
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
+IMAGE_EXTRAS = --extra parquet --extra redis --extra tracing
+
 AUDIT = $(UV) tool run pip-audit@2.10.1 --strict --disable-pip --progress-spinner off
 
 # Coverage costs almost nothing with the monitoring of Python 3.12, but about a third of the time on 3.11.
@@ -76,4 +78,5 @@ docs: setup ## Generate docs/openapi.json and docs/asyncapi.yaml from the code
 lock: setup ## Pin the dependencies of pyproject.toml; UPGRADE=--upgrade selects the newest versions
 	@$(COMPILE) $(UPGRADE) --all-extras --group dev pyproject.toml -o requirements-dev.lock
 	@$(COMPILE) $(UPGRADE) --all-extras --constraint requirements-dev.lock pyproject.toml -o requirements.lock
+	@$(COMPILE) $(IMAGE_EXTRAS) --constraint requirements.lock pyproject.toml -o requirements-image.lock
 	@echo uv | $(COMPILE) $(UPGRADE) --no-annotate - -o scripts/bootstrap.lock

