@@ -3,23 +3,47 @@
 import time
 
 from service.contracts.exports import ExportRequest
-from service.domain.errors import Gone, InvalidRequest, NotFound
+from service.domain.errors import Forbidden, Gone, InvalidRequest, NotFound
 from service.domain.events import RETENTION_DAYS
 from service.domain.exports import ExportRef
+from service.domain.filters import restrict_to_project
 from service.domain.ids import OrgId, id_timestamp_ms, is_id, new_id
+from service.domain.keys import Caller
 from service.domain.queues import EXPORTS
 from service.store import events, exports, file_deletions, outbox
 from service.store.postgres.database import Connection
+from service.store.queries.results import check_sortable
+
+
+def export_ref(caller: Caller, export_id: str) -> ExportRef:
+    """Return the identity of a job of the caller's organization. Raises NotFound if the ID is malformed."""
+    if not is_id("exp", export_id):
+        raise export_not_found(export_id)
+    return ExportRef(caller.org_id, export_id)
+
+
+def export_not_found(export_id: str) -> NotFound:
+    """Return the same error for an ID that is malformed, unknown, or of another organization."""
+    return NotFound(f"export {export_id[:100]!r} not found")
+
+
+def within_project_of(caller: Caller, request: ExportRequest) -> ExportRequest:
+    """Restrict the request to the project of the key. Raises Forbidden if it names another project."""
+    if restrict_to_project(request.filter.to_filter(), caller.project_id) is None:
+        raise Forbidden(f"this key is bound to the project {caller.project_id!r}")
+    return request if caller.project_id is None else request.within_project(caller.project_id)
 
 
 async def request_export(connection: Connection, org_id: OrgId, request: ExportRequest) -> ExportRef:
     """Queue an export job. The outbox message for the consumers is part of the same transaction.
 
-    Raises InvalidRequest, and Gone if changes after `updated_since` can be unknown.
+    Raises InvalidRequest, also for a run that is too large to sort, and Gone if changes after `updated_since` can be
+    unknown.
     """
     request.check_content()
     job = ExportRef(org_id, new_id("exp"))
     filters = request.filter.to_filter()
+    await check_sortable(connection, org_id, filters, "filter.sort")
     document = request.to_document()
     if request.updated_since is not None:
         document["changed_after"] = await find_changed_after(connection, org_id, request.updated_since)
@@ -63,7 +87,7 @@ async def delete_export(connection: Connection, job: ExportRef, project_id: str 
         return
     found = await exports.find_file(connection, job, project_id)
     if found is None:
-        raise NotFound(f"export {job.export_id!r} not found")
+        raise export_not_found(job.export_id)
     async with connection.transaction():
         if found["path"]:
             await delete_export_file(connection, job, found["path"])
