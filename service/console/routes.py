@@ -12,6 +12,7 @@ from service.console.handlers import (
     artifacts,
     cases,
     decisions,
+    exports,
     quarantines,
     results,
     root,
@@ -72,6 +73,16 @@ ROUTES: Final = (
         "/console/quarantines/{id}/end",
         post=page("quarantines:manage", quarantines.end_quarantine),
     ),
+    ConsoleRoute(
+        "exports",
+        "/console/exports",
+        page("results:export", exports.show_exports),
+        page("results:export", exports.create_export),
+    ),
+    ConsoleRoute("exports_stream", "/console/exports/stream", require_session("results:export", stream.stream_exports)),
+    ConsoleRoute("export_file", "/console/exports/{id}/file", page("results:export", exports.download_export)),
+    ConsoleRoute("repeat_export", "/console/exports/{id}/repeat", post=page("results:export", exports.repeat_export)),
+    ConsoleRoute("delete_export", "/console/exports/{id}/delete", post=page("results:export", exports.delete_export)),
 )
 
 

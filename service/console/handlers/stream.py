@@ -1,4 +1,4 @@
-"""The live stream of a page: a message for each change of a run that the page can show."""
+"""The live stream of a page: a message for each change of a run or export that the page can show."""
 
 import asyncio
 import time
@@ -16,7 +16,8 @@ from service.domain.streams import EventFilter
 from service.usecases.events.subscriptions import Subscriber
 
 _RUN_EVENTS: Final = ("run.completed", "run.updated")
-_CHANGED: Final = b"event: changed\ndata: run\n\n"
+_EXPORT_EVENTS: Final = ("export.completed", "export.failed")
+_CHANGED: Final = b"event: changed\ndata: {}\n\n"  # a message without data has no effect
 _CHECK_S: Final = 1.0  # with the lifetime of a cached session, less than the 5 s in which a stream must end
 
 
@@ -27,9 +28,19 @@ class LiveQuery(Query):
 
 
 async def stream_changes(request: web.Request) -> web.StreamResponse:
-    """Send a message after each change, until the session ends. The page then loads its data again."""
-    query, caller, resources = parse_query(request, LiveQuery), get_caller(request), request.app[RESOURCES]
-    filter_ = EventFilter(_RUN_EVENTS, query.run_id, caller.project_id)
+    """Send a message after each change of a run, until the session ends. The page then loads its data again."""
+    query = parse_query(request, LiveQuery)
+    return await _stream(request, EventFilter(_RUN_EVENTS, query.run_id, get_caller(request).project_id))
+
+
+async def stream_exports(request: web.Request) -> web.StreamResponse:
+    """Send a message when an export is finished, until the session ends."""
+    parse_query(request, Query)
+    return await _stream(request, EventFilter(_EXPORT_EVENTS, None, get_caller(request).project_id))
+
+
+async def _stream(request: web.Request, filter_: EventFilter) -> web.StreamResponse:
+    caller, resources = get_caller(request), request.app[RESOURCES]
     async with (
         resources.streams.slot(caller.key_id),
         resources.subscriptions.subscribe(caller.org_id) as (subscriber, _),

@@ -44,4 +44,9 @@ PAGES: Final = (
         lambda site: f"/console/quarantines/new?{urlencode({'project_id': site.project_id, 'suite': site.project_id})}",
         shows_producer_texts=False,
     ),
+    PageCase("exports", lambda site: "/console/exports"),
+    PageCase(
+        "exports-filled-in",
+        lambda site: f"/console/exports?{urlencode({'run_id': site.run_id, 'branch': site.project_id})}#new",
+    ),
 )

@@ -1,0 +1,118 @@
+"""Exports: the list with the form that requests one, and the download, repetition, and deletion of one."""
+
+from typing import Final
+
+import orjson
+from aiohttp import web
+from multidict import MultiDict, MultiMapping
+
+from service.api.http.authentication import get_caller
+from service.api.http.downloads import Download, send_file
+from service.api.http.parsing import parse_pairs
+from service.api.server.resources import RESOURCES
+from service.console.changes import apply_change
+from service.console.export_forms import (
+    FIELD_NAMES,
+    FORMAT_TEXTS,
+    ExportFormState,
+    export_values,
+    read_export_form,
+    request_again,
+)
+from service.console.form_states import submit
+from service.console.forms import get_form
+from service.console.pages import page_url, render
+from service.contracts.exports import ExportRequest
+from service.contracts.queries import PageQuery
+from service.domain.export_columns import EXPORT_CONTENTS, columns_of
+from service.domain.exports import COMPRESSIONS, EXPORT_FORMATS
+from service.store.postgres.database import Connection
+from service.usecases.exports import request_export as jobs
+from service.usecases.lists.list_exports import find_export, find_export_file, list_exports
+
+_ROWS: Final = "20"
+_CURSOR: Final = "starting_after"
+_NO_QUERY: Final = MultiDict[str]()
+_UNFINISHED: Final = ("queued", "running")
+
+
+async def show_exports(request: web.Request) -> web.Response:
+    """Show the exports, newest first, and the form. The query can contain the values of the form."""
+    return await _page(request, export_values(request.query), request.query)
+
+
+async def create_export(request: web.Request) -> web.Response:
+    """Request an export, and show the list. An error is shown in the form."""
+    form = get_form(request)
+
+    async def create() -> web.Response:
+        return await _request(request, read_export_form(form))
+
+    outcome = await submit(request, create)
+    if isinstance(outcome, web.Response):
+        return outcome
+    state = export_values(form)
+    return await _page(request, state._replace(fields=state.fields._replace(error=outcome)), _NO_QUERY)
+
+
+async def repeat_export(request: web.Request) -> web.Response:
+    """Request an export with the same format and filters as an earlier one, and show the list."""
+    resources, export_id = request.app[RESOURCES], request.match_info["id"]
+    job = await find_export(resources.pool, get_caller(request), export_id, resources.settings.link_base)
+    return await _request(request, request_again(orjson.loads(job)))
+
+
+async def delete_export(request: web.Request) -> web.Response:
+    """Cancel an export, or delete a finished export and its file, and show the list."""
+    caller = get_caller(request)
+    job = jobs.export_ref(caller, request.match_info["id"])
+
+    async def delete(connection: Connection) -> str:
+        await jobs.delete_export(connection, job, caller.project_id)
+        return page_url(request.app, "exports")
+
+    return await apply_change(request, caller, delete)
+
+
+async def download_export(request: web.Request) -> web.StreamResponse:
+    """Send the file of an export without a redirect, because a page can't link to the storage."""
+    resources = request.app[RESOURCES]
+    file = Download(*await find_export_file(resources.pool, get_caller(request), request.match_info["id"]))
+    return await send_file(request, resources.storage, file)
+
+
+async def _request(request: web.Request, export_request: ExportRequest) -> web.Response:
+    caller = get_caller(request)
+    allowed = jobs.within_project_of(caller, export_request)
+
+    async def create(connection: Connection) -> str:
+        await jobs.request_export(connection, caller.org_id, allowed)
+        return page_url(request.app, "exports")
+
+    return await apply_change(request, caller, create)
+
+
+async def _page(request: web.Request, form: ExportFormState, query: MultiMapping[str]) -> web.Response:
+    page_query = _page_query(query)
+    resources, url = request.app[RESOURCES], request.rel_url
+    page = await list_exports(resources.list_pool, get_caller(request), page_query, resources.settings.link_base)
+    listed = orjson.loads(page.data)
+    context = {
+        "exports": listed,
+        "is_waiting": any(job["status"] in _UNFINISHED for job in listed),
+        "column_counts": {content: len(columns_of(content)) for content in EXPORT_CONTENTS},
+        "formats": [(name, FORMAT_TEXTS.get(name, name)) for name in EXPORT_FORMATS],
+        "compressions": [(name, name.capitalize() if name == "none" else name) for name in COMPRESSIONS],
+        "form": form.fields,
+        "statuses": form.statuses,
+        "next_url": str(url.update_query({_CURSOR: page.next_cursor})) if page.next_cursor else None,
+        "newest_url": str(url.without_query_params(_CURSOR)) if _CURSOR in query else None,
+    }
+    return render(request, "exports.html", context, form.fields.status)
+
+
+def _page_query(query: MultiMapping[str]) -> PageQuery:
+    """Return the page of the list. Raises InvalidRequest for another parameter that isn't a field of the form."""
+    given = MultiDict((name, value) for name, value in query.items() if value.strip() and name not in FIELD_NAMES)
+    given.setdefault("limit", _ROWS)
+    return parse_pairs(given, PageQuery, "query parameter")
