@@ -13,6 +13,7 @@ from service.store.queries import results as read_results
 from tests.store.composed import (
     SINGLE_ROWS,
     comparisons,
+    composed_exports,
     composed_lists,
     decision_pages,
     failure_groups,
@@ -59,7 +60,8 @@ VALUES: dict[str, object] = {
     "baseline_key": UUID("019c8a5a-0000-0000-0000-000000000001"), "run_keys": ["019c8a5a-0000-0000-0000-000000000000"],
     "case_keys": ["41", "61"], "pairs": ["p-"], "ranks": ["5"], "after_rank": 0, "length": "1 day",
     "fingerprint": 7, "before": "dec_g", "gate": "gate 1", "decision": "passed",
-    "after": "", "only": "p1", "org_ids": ["1"], "run_ids": ["run_1"], "project_ids": ["p1"],
+    "changed_after": 7, "first_run": UUID(int=0), "last_run": UUID("019c8a5a-0000-0000-0000-000000000000"),
+    "range_results": 60_000, "after": "", "only": "p1", "org_ids": ["1"], "run_ids": ["run_1"], "project_ids": ["p1"],
 }  # fmt: skip
 
 
@@ -183,6 +185,14 @@ async def test_single_rows_are_found_by_their_keys(connection: Any) -> None:
         nodes = await explain(connection, compose("commits", max_commits=21), mode)
         assert tables_read_completely(nodes) == set()
         assert {node.get("Index Name") for node in nodes} >= {"runs_by_commit"}
+
+
+async def test_changed_runs_of_an_export_are_found_by_their_ids(connection: Any) -> None:
+    for mode in MODES:
+        nodes = await explain(connection, composed_exports()["export_ranges_of_changed_runs"], mode)
+        assert {node.get("Index Name") for node in nodes if node.get("Relation Name") == "runs"} == {
+            "runs_run_id_unique"
+        }
 
 
 async def test_check_detects_a_sequential_scan(connection: Any) -> None:

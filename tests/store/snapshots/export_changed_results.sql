@@ -30,9 +30,17 @@ FROM (
            spreadsheet_cell(r.ci_url, $1::bool) AS ci_url, r.labels, r.labels::text AS labels_text, r.completed_at,
            rfc3339(r.completed_at) AS completed_text
     FROM (
-        SELECT DISTINCT e.run_id FROM events e
-        WHERE e.org_id = $2::int AND (e.number > $3::bigint OR e.number IS NULL) AND e.run_id IS NOT NULL AND e.type LIKE 'run.%'
-    ) changed JOIN runs r ON r.org_id = $2::int AND r.run_id = changed.run_id
+        SELECT changed_run.* FROM (
+            SELECT DISTINCT change.run_id FROM (
+                SELECT e.run_id, e.project_id, e.type FROM events e WHERE e.org_id = $2::int AND e.number > $3::bigint
+                UNION ALL
+                SELECT e.run_id, e.project_id, e.type FROM events e WHERE e.org_id = $2::int AND e.number IS NULL
+            ) change
+            WHERE change.run_id IS NOT NULL AND change.type LIKE 'run.%'
+        ) changed CROSS JOIN LATERAL (
+            SELECT * FROM runs WHERE runs.org_id = $2::int AND runs.run_id = changed.run_id LIMIT 1
+        ) changed_run
+    ) r
     WHERE r.org_id = $2::int AND r.run_key BETWEEN $4::uuid AND $5::uuid AND (($6::text IS NULL OR r.project_id = $6) AND ($7::text IS NULL OR r.environment = $7)
     AND ($8::text IS NULL OR r.branch = $8)
     AND ($9::text IS NULL OR starts_with(r.commit_sha, $9))

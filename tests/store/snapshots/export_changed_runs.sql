@@ -21,9 +21,17 @@ FROM (
     spreadsheet_cell(r.pull_request, $1::bool) AS pull_request, spreadsheet_cell(r.ci_url, $1::bool) AS ci_url, r.labels, r.status, r.complete, r.failures_missing, r.passed, r.failed, r.error,
             r.skipped, r.canceled, r.flaky, r.revision, r.started_at, r.completed_at, r.last_completed_at, r.duration_ms
      FROM (
-         SELECT DISTINCT e.run_id FROM events e
-         WHERE e.org_id = $2::int AND (e.number > $3::bigint OR e.number IS NULL) AND e.run_id IS NOT NULL AND e.type LIKE 'run.%'
-     ) changed JOIN runs r ON r.org_id = $2::int AND r.run_id = changed.run_id
+         SELECT changed_run.* FROM (
+             SELECT DISTINCT change.run_id FROM (
+                 SELECT e.run_id, e.project_id, e.type FROM events e WHERE e.org_id = $2::int AND e.number > $3::bigint
+                 UNION ALL
+                 SELECT e.run_id, e.project_id, e.type FROM events e WHERE e.org_id = $2::int AND e.number IS NULL
+             ) change
+             WHERE change.run_id IS NOT NULL AND change.type LIKE 'run.%'
+         ) changed CROSS JOIN LATERAL (
+             SELECT * FROM runs WHERE runs.org_id = $2::int AND runs.run_id = changed.run_id LIMIT 1
+         ) changed_run
+     ) r
      WHERE r.org_id = $2::int AND r.run_key BETWEEN $4::uuid AND $5::uuid AND ($6::text IS NULL OR r.project_id = $6) AND ($7::text IS NULL OR r.environment = $7)
      AND ($8::text IS NULL OR r.branch = $8)
      AND ($9::text IS NULL OR starts_with(r.commit_sha, $9))
@@ -39,10 +47,14 @@ FROM (
     (SELECT true, spreadsheet_cell(gone.run_id, $1::bool), spreadsheet_cell(gone.project_id, $1::bool), NULL, NULL, NULL, NULL,
             NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
      FROM (
-        SELECT DISTINCT e.run_id, e.project_id FROM events e
-        WHERE e.org_id = $2::int AND (e.number > $3::bigint OR e.number IS NULL) AND e.type = 'run.deleted' AND $4::uuid = $14::uuid
+        SELECT DISTINCT change.run_id, change.project_id FROM (
+            SELECT e.run_id, e.project_id, e.type FROM events e WHERE e.org_id = $2::int AND e.number > $3::bigint
+            UNION ALL
+            SELECT e.run_id, e.project_id, e.type FROM events e WHERE e.org_id = $2::int AND e.number IS NULL
+        ) change
+        WHERE change.type = 'run.deleted' AND $4::uuid = $14::uuid
           AND $3::bigint < 9223372036854775807 -- an export of all runs has no deleted runs
-          AND ($6::text IS NULL OR e.project_id = $6::text)
+          AND ($6::text IS NULL OR change.project_id = $6::text)
      ) gone
      WHERE NOT EXISTS (SELECT 1 FROM runs r WHERE r.org_id = $2::int AND r.run_id = gone.run_id))
 ) run;

@@ -37,10 +37,14 @@ SELECT row_to_json(item)::text FROM (
         (SELECT true, spreadsheet_cell(gone.run_id, $1::bool), spreadsheet_cell(gone.project_id, $1::bool), NULL, NULL, NULL, NULL,
                 NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
          FROM (
-            SELECT DISTINCT e.run_id, e.project_id FROM events e
-            WHERE e.org_id = $2::int AND (e.number > $13::bigint OR e.number IS NULL) AND e.type = 'run.deleted' AND $3::uuid = $14::uuid
+            SELECT DISTINCT change.run_id, change.project_id FROM (
+                SELECT e.run_id, e.project_id, e.type FROM events e WHERE e.org_id = $2::int AND e.number > $13::bigint
+                UNION ALL
+                SELECT e.run_id, e.project_id, e.type FROM events e WHERE e.org_id = $2::int AND e.number IS NULL
+            ) change
+            WHERE change.type = 'run.deleted' AND $3::uuid = $14::uuid
               AND $13::bigint < 9223372036854775807 -- an export of all runs has no deleted runs
-              AND ($5::text IS NULL OR e.project_id = $5::text)
+              AND ($5::text IS NULL OR change.project_id = $5::text)
          ) gone
          WHERE NOT EXISTS (SELECT 1 FROM runs r WHERE r.org_id = $2::int AND r.run_id = gone.run_id))
     ) run

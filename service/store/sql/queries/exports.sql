@@ -49,10 +49,12 @@ UNION ALL
 (SELECT true, spreadsheet_cell(gone.run_id, :raw::bool), spreadsheet_cell(gone.project_id, :raw::bool), NULL, NULL, NULL, NULL,
         NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
  FROM (
-    SELECT DISTINCT e.run_id, e.project_id FROM events e
-    WHERE e.org_id = :org_id::int AND {is_changed} AND e.type = 'run.deleted' AND :first_run::uuid = :oldest_run::uuid
+    SELECT DISTINCT change.run_id, change.project_id FROM (
+        {changes}
+    ) change
+    WHERE change.type = 'run.deleted' AND :first_run::uuid = :oldest_run::uuid
       AND :changed_after::bigint < 9223372036854775807 -- an export of all runs has no deleted runs
-      AND (:project_id::text IS NULL OR e.project_id = :project_id::text)
+      AND (:project_id::text IS NULL OR change.project_id = :project_id::text)
  ) gone
  WHERE NOT EXISTS (SELECT 1 FROM runs r WHERE r.org_id = :org_id::int AND r.run_id = gone.run_id))
 
@@ -62,17 +64,25 @@ spreadsheet_cell(r.environment, :raw::bool) AS environment, spreadsheet_cell(r.b
 spreadsheet_cell(r.base_branch, :raw::bool) AS base_branch, spreadsheet_cell(r.commit_sha, :raw::bool) AS commit_sha,
 spreadsheet_cell(r.pull_request, :raw::bool) AS pull_request, spreadsheet_cell(r.ci_url, :raw::bool) AS ci_url
 
--- name: is_changed  (events without a number are newer than all numbered ones)
-(e.number > :changed_after::bigint OR e.number IS NULL)
+-- name: changes  (events without a number are newer than all numbered ones; each part has an index)
+SELECT e.run_id, e.project_id, e.type FROM events e WHERE e.org_id = :org_id::int AND e.number > :changed_after::bigint
+UNION ALL
+SELECT e.run_id, e.project_id, e.type FROM events e WHERE e.org_id = :org_id::int AND e.number IS NULL
 
 -- name: export_source
 runs r
 
--- name: changed_runs  (the runs with an event after a position)
+-- name: changed_runs  (the runs with an event after a position; LIMIT 1 keeps the planner from joining complete tables)
 (
-    SELECT DISTINCT e.run_id FROM events e
-    WHERE e.org_id = :org_id::int AND {is_changed} AND e.run_id IS NOT NULL AND e.type LIKE 'run.%'
-) changed JOIN runs r ON r.org_id = :org_id::int AND r.run_id = changed.run_id
+    SELECT changed_run.* FROM (
+        SELECT DISTINCT change.run_id FROM (
+            {changes}
+        ) change
+        WHERE change.run_id IS NOT NULL AND change.type LIKE 'run.%'
+    ) changed CROSS JOIN LATERAL (
+        SELECT * FROM runs WHERE runs.org_id = :org_id::int AND runs.run_id = changed.run_id LIMIT 1
+    ) changed_run
+) r
 
 -- name: export_runs
 SELECT r.run_key, 'res_' || replace(r.run_key::text, '-', '') AS id_prefix, spreadsheet_cell(r.run_id, :raw::bool) AS run_id,
