@@ -47,11 +47,18 @@ class Server(NamedTuple):
 @contextmanager
 def serving(module: str, url: str, port: int, admin: asyncpg.Connection) -> Iterator[Server]:
     """Run a server in its own process."""
+    with server_process(module, url, port) as process:
+        yield Server(process.pid, port, admin)
+
+
+@contextmanager
+def server_process(module: str, url: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the process of a server while the block runs."""
     environment = {"RESULTS_DATABASE_URL": url, "RESULTS_HTTP_PORT": str(port), "RESULTS_RATE_LIMIT": "off",
                    "RESULTS_LOG_LEVEL": "warning", "PYTHONPATH": ".", "PATH": "/usr/bin:/bin"}  # fmt: skip
     process = subprocess.Popen([sys.executable, "-m", module], env=environment)
     try:
-        yield Server(process.pid, port, admin)
+        yield process
     finally:
         process.terminate()
         process.wait(30)
