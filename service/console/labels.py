@@ -34,9 +34,9 @@ CHANGE_LABELS: Final[Mapping[str, ValueLabel]] = {
 }
 CHANGE_TITLES: Final[Mapping[str, str]] = {  # of several results
     "new_failure": "New failures",
-    "flaky_failure": "Failures of flaky cases",
+    "flaky_failure": "Flaky failures",
     "known_failure": "Known failures",
-    "quarantined": "Quarantined failures",
+    "quarantined": "Quarantined",
     "fixed": "Fixed",
     "added": "Added",
     "removed": "Removed",

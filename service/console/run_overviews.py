@@ -145,9 +145,11 @@ def _describe(item: dict[str, Any], baseline: dict[str, Any] | None, excuses: di
 async def _find_changes(connection: Connection, caller: Caller, selector: RunSelector) -> RunChangesView:
     page = await find_first_changes(connection, caller.org_id, selector, _PER_CHANGE)
     items, counts = await add_evidence(connection, caller, page), page.summary["counts"]
-    groups = {group.change: group for group in group_items(items, counts)}
+    found = {group.change: group.items for group in group_items(items, counts)}
     listed = [
-        groups.get(change) or ChangedResults(change, counts[change], []) for change in LISTED_CHANGES if counts[change]
+        ChangedResults(change, counts[change], found.get(change, [])[:_PER_CHANGE])
+        for change in LISTED_CHANGES
+        if counts[change]
     ]
     return RunChangesView(listed, counts, page.summary["baseline"], page.summary["truncated"])
 

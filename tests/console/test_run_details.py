@@ -69,7 +69,7 @@ async def test_every_result_is_under_the_heading_of_its_change(signed_in: Browse
     assert "expected 1, got 2 <b> Passed in the last 3 runs on main" in sections["new_failure"]
     assert "Failed in 2 of the last 3 runs on main, failing since run run_2" in sections["known_failure"]
     assert "Failed in 2 of the last 3 runs on main" in sections["flaky_failure"]
-    assert "ticket is open" in sections["quarantined"]
+    assert "ticket is open Show quarantine" in sections["quarantined"]
     assert "Compared with run_3 on main" in section(page, "comparison")
     assert page.index('id="decisions"') < page.index('id="comparison"') < page.index('id="new_failure"')
 
@@ -307,3 +307,14 @@ async def test_only_web_addresses_are_links(signed_in: Browser) -> None:
     page = await signed_in.open(RUN)
     assert 'href="https://ci.example.com/1"' in page
     assert "team: web" in main_text(page)
+
+
+async def test_only_the_first_results_of_each_change_are_listed(signed_in: Browser) -> None:
+    names = [f"breaks{number:02}" for number in range(12)]
+    await signed_in.api.store.ingest(event(4, " ".join(names), " ".join(f"starts{n:02}" for n in range(40))))
+    page = await signed_in.open(RUN)
+    assert len(re.findall(r"breaks\d\d", section(page, "new_failure"))) == 10
+    assert len(re.findall(r"starts\d\d", section(page, "added"))) == 10
+    assert "New failures 12" in section(page, "new_failure")
+    assert "Show all 12" in section(page, "new_failure")
+    assert f'href="{RUN}/changes?change=new_failure"' in page

@@ -15,8 +15,8 @@ RUNS = "/console/runs"
 QUIET_S = 2.5  # more than the interval in which a page loads its data again
 
 
-async def publish(api: Api, run_id: str, **fields: Any) -> None:
-    await api.store.ingest(run_event(run_id, **fields))
+async def publish(api: Api, run_id: str, results: list[Any] | None = None, **fields: Any) -> None:
+    await api.store.ingest(run_event(run_id, results, **fields))
     await number_events(api.store.pool)
 
 
@@ -55,6 +55,18 @@ async def test_focus_and_scroll_position_stay_during_an_update(live_page: Page, 
     await expect(live_page.get_by_text("new-run").first).to_be_attached()
     await expect(link).to_be_focused()
     assert await live_page.evaluate("window.scrollY") == 200
+
+
+async def test_incomplete_run_is_updated_without_a_reload(live_page: Page, api: Api) -> None:
+    problems = await PageProblems.collect(live_page, str(api.http.make_url("/")))
+    await publish(api, "run-1", expected_shards=2, shard=1)
+    await open_live(live_page, f"{RUNS}/run-1")
+    await expect(live_page.get_by_text("1 of 2 shards have arrived. Missing: 2.")).to_be_visible()
+    await publish(api, "run-1", [result("breaks", "failed")], shard=2)
+    await expect(live_page.get_by_role("heading", name="New failures 1")).to_be_visible()
+    await expect(live_page.get_by_text("shards have arrived")).to_be_hidden()
+    assert await is_original_document(live_page)
+    problems.check()
 
 
 async def test_hidden_tab_has_no_stream(live_page: Page, api: Api) -> None:
