@@ -17,6 +17,7 @@ _DECIDED: Final = (
 )  # fmt: skip
 _WAIVED: Final = (_RELEASE, MAIN_RUNS)
 _TICKETS: Final = "https://tickets.example.com/DEMO-"
+_LOGGED: Final = "tests.dev."  # the suites of components
 _CHARTED_RUNS: Final = "20"
 _LOG: Final = """\
 \x1b[2m12:49:43.101\x1b[0m \x1b[32minfo\x1b[0m  component prepared        name=server
@@ -65,9 +66,9 @@ def _decide(server: Server) -> None:
 
 
 def _attach_files(server: Server) -> None:
-    """Attach a log and a chart to failing results of the newest run and of the pull request."""
+    """Attach a log and a chart to failing results of components in the newest run and in the pull request."""
     for number in (MAIN_RUNS, PULL_REQUEST_RUN):
-        failing = server.get("/results", {"run_id": run_id_of(number), "status": "failed", "limit": "3"})["data"]
+        failing = server.get("/results", {"run_id": run_id_of(number), "status": "failed", "q": _LOGGED})["data"]
         for result in failing:
             _attach(server, result, "component.log", "text/plain", _LOG.encode())
             _attach(server, result, "durations.png", "image/png", draw_png(_durations(server, result)))
@@ -81,7 +82,8 @@ def _durations(server: Server, result: JsonObject) -> list[float]:
 
 def _attach(server: Server, result: JsonObject, name: str, content_type: str, content: bytes) -> None:
     path = f"/results/{result['id']}/artifacts/{quote(name)}"
-    _put(server, path, content=content, headers={"Content-Type": content_type})
+    params = {"kind": "log" if content_type == "text/plain" else "other"}
+    _put(server, path, params=params, content=content, headers={"Content-Type": content_type})
 
 
 def _set_ticket(server: Server) -> None:

@@ -18,7 +18,10 @@ _ALL: Final = frozenset(range(1, INCOMPLETE_RUN + 1))
 
 
 class FailureText(NamedTuple):
-    """The texts of a failure as templates. `$number`, `$port`, and `$run` differ between results."""
+    """The texts of a failure as templates. `$number`, `$port`, and `$run` differ between results.
+
+    In `details`, `$error` is replaced by the type and the message, as pytest shows them.
+    """
 
     type: str
     message: str
@@ -26,8 +29,10 @@ class FailureText(NamedTuple):
 
     def fill(self, **values: object) -> Failure:
         """Return the failure with these values."""
-        message, details = (Template(text).substitute(values) for text in (self.message, self.details))
-        return {"type": self.type, "message": message, "details": f"{details}\n{self.type}: {message}"}
+        message = Template(self.message).substitute(values)
+        error = "\n".join(f"E       {line}".rstrip() for line in f"{self.type}: {message}".split("\n"))
+        details = Template(self.details).substitute(values, error=error)
+        return {"type": self.type, "message": message, "details": details}
 
 
 class Incident(NamedTuple):
@@ -66,7 +71,8 @@ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _
 .venv/lib/python3.13/site-packages/asyncpg/pool.py:466: in _initialize
     await first_ch.connect()
 /usr/lib/python3.13/asyncio/selector_events.py:691: in _sock_connect_cb
-    raise OSError(err, f'Connect call failed {address}')""",
+    raise OSError(err, f'Connect call failed {address}')
+$error""",
 )
 _DISK_FULL: Final = FailureText(
     "OSError",
@@ -75,23 +81,25 @@ _DISK_FULL: Final = FailureText(
 tests/reports/conftest.py:44: in stored_report
     path.write_bytes(content)
 /usr/lib/python3.11/pathlib.py:1066: in write_bytes
-    return f.write(view)""",
+    return f.write(view)
+$error""",
 )
 _COUNTS_DIFFER: Final = FailureText(
     "AssertionError",
     """\
 the counts of the report differ from its manifest
-assert {'failed': $number, 'passed': 11, 'skipped': 1} == {'failed': 1, 'passed': 12, 'skipped': 1}
+assert {'failed': 2, 'passed': 11, 'skipped': 1} == {'failed': 1, 'passed': 12, 'skipped': 1}
 
   Omitting 1 identical items, use -vv to show
   Differing items:
-  {'failed': $number} != {'failed': 1}
+  {'failed': 2} != {'failed': 1}
   {'passed': 11} != {'passed': 12}""",
     """\
 def test_counts_equal_those_of_the_manifest(report: Path) -> None:
     manifest = read_manifest(report)
     counts = Counter(result["status"] for result in read_results(report))
 >   assert dict(counts) == manifest.counts, "the counts of the report differ from its manifest"
+$error
 
 tests/reports/test_manifests.py:58: AssertionError""",
 )
@@ -107,6 +115,7 @@ def test_failed_start_reports_the_last_log_lines(tmp_path: Path) -> None:
     with pytest.raises(ComponentError) as error:
         component.start(timeout_s=1)
 >   assert "address already in use" in str(error.value), "the error doesn't contain the last log lines of the component"
+$error
 
 tests/dev/test_supervisor.py:97: AssertionError""",
 )
@@ -120,6 +129,7 @@ assert 2 >= 3
 def test_repeated_exits_are_restarted_with_backoff(supervisor: Supervisor) -> None:
     pauses = observe_restarts(supervisor, seconds=0.8)
 >   assert len(pauses) >= 3, "the component wasn't restarted often enough"
+$error
 
 tests/dev/test_supervisor.py:52: AssertionError""",
 )
@@ -130,7 +140,8 @@ _DEADLINE: Final = FailureText(
 tests/reports/test_attachments.py:31: in test_markers_are_found_across_chunk_boundaries
     @given(chunks=lists(binary(max_size=64)), marker=sampled_from(MARKERS))
 .venv/lib/python3.11/site-packages/hypothesis/core.py:1024: in test
-    raise DeadlineExceeded(datetime.timedelta(seconds=runtime), self.settings.deadline)""",
+    raise DeadlineExceeded(datetime.timedelta(seconds=runtime), self.settings.deadline)
+$error""",
 )
 _WRONG_FORMAT: Final = FailureText(
     "service.domain.errors.UnsupportedMediaType",
@@ -139,7 +150,8 @@ _WRONG_FORMAT: Final = FailureText(
 tests/reports/test_formats.py:39: in test_content_type_selects_the_format
     assert select_format(content_type, b"") == expected
 service/reports/formats.py:71: in select_format
-    raise UnsupportedMediaType(f"Content-Type {content_type!r} isn't supported. {_SUPPORTED}")""",
+    raise UnsupportedMediaType(f"Content-Type {content_type!r} isn't supported. {_SUPPORTED}")
+$error""",
 )
 _ORPHAN_RUNS: Final = FailureText(
     "AssertionError",
@@ -152,6 +164,7 @@ def test_child_that_outlived_its_parent_is_stopped_by_the_next_start(tmp_path: P
     child = start_orphan(tmp_path)
     Process("sleeper", tmp_path).stop_orphan()
 >   assert not is_running(child), f"the orphaned process {child} is still running"
+$error
 
 tests/dev/test_processes.py:88: AssertionError""",
 )
@@ -164,7 +177,8 @@ tests/dev/test_processes.py:133: in test_process_that_ignores_its_stop_signal_is
 service/dev/processes.py:104: in stop
     self._await_exit(self.stop_timeout_s)
 service/dev/processes.py:118: in _await_exit
-    raise TimeoutError(f"the process {self.pid} didn't exit within {timeout_s} s after SIGKILL")""",
+    raise TimeoutError(f"the process {self.pid} didn't exit within {timeout_s} s after SIGKILL")
+$error""",
 )
 _INVALID_TIME: Final = FailureText(
     "ValueError",
@@ -180,7 +194,8 @@ tests/reports/test_times.py:22: in test_timestamps_of_every_format_are_parsed
 service/reports/times.py:47: in parse_time
     return datetime.strptime(text, _FORMAT)
 /usr/lib/python3.13/_strptime.py:578: in _strptime_datetime
-    tt, fraction, gmtoff_fraction = _strptime(data_string, format)""",
+    tt, fraction, gmtoff_fraction = _strptime(data_string, format)
+$error""",
 )
 _WRONG_UNIT: Final = FailureText(
     "AssertionError",
@@ -189,6 +204,7 @@ _WRONG_UNIT: Final = FailureText(
 @pytest.mark.parametrize(("text", "milliseconds"), [("0.25", 250), ("1", 1000), ("1,5", 1500)])
 def test_seconds_become_milliseconds(text: str, milliseconds: int) -> None:
 >   assert parse_seconds(text) == milliseconds
+$error
 
 tests/reports/test_times.py:71: AssertionError""",
 )

@@ -10,7 +10,7 @@ import pytest
 
 from service.dev.accounts import erase
 from service.dev.history import PROJECT, run_id_of
-from service.dev.incidents import INCOMPLETE_RUN, MAIN_RUNS, PULL_REQUEST_RUN
+from service.dev.incidents import INCOMPLETE_RUN, MAIN_RUNS, NEW_FAILURE, PULL_REQUEST_RUN
 from service.dev.ports import choose_port
 from service.dev.processes import wait_until
 from tests.dev.running_stack import RunningStack, have_exited
@@ -77,7 +77,7 @@ def test_demo_history_has_every_kind_of_change_and_stored_decisions(start: Calla
     groups = stack.get(f"/v1/failures?project_id={PROJECT}")["data"]
     assert len(groups) >= 8
     assert groups[0]["ticket_url"]
-    failing = stack.get(f"/v1/results?run_id={run_id_of(MAIN_RUNS)}&status=failed")["data"]
+    failing = stack.get(f"/v1/results?run_id={run_id_of(MAIN_RUNS)}&status=failed&q={NEW_FAILURE}")["data"]
     artifacts = stack.get(f"/v1/results/{failing[0]['id']}/artifacts")["data"]
     assert {artifact["name"] for artifact in artifacts} == {"component.log", "durations.png"}
     assert f"{stack.ready['api_url']}/console" in stack.output()

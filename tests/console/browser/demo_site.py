@@ -11,7 +11,7 @@ from typing import Any
 from service.dev import demo_requests
 from service.dev.first_data import read_reports
 from service.dev.history import PROJECT, history, run_id_of
-from service.dev.incidents import INCOMPLETE_RUN, MAIN_RUNS, PULL_REQUEST_RUN
+from service.dev.incidents import INCOMPLETE_RUN, MAIN_RUNS, NEW_FAILURE, PULL_REQUEST_RUN
 from service.usecases.events.number_events import number_events
 from tests.api.served import Api, serve
 from tests.run_events import run_event
@@ -68,7 +68,7 @@ async def _find_objects(api: Api) -> DemoSite:
     groups = (await api.get("/v1/failures", {"run_id": run_id}))["data"]
     return DemoSite(
         api,
-        await first(status="failed"),
+        await first(status="failed", q=NEW_FAILURE),
         await first(flaky="true"),
         await first(status="passed"),
         groups[0]["id"],
