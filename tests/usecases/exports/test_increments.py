@@ -1,6 +1,8 @@
 """Increments of exports, applied to a copy, lead to the complete export after any changes in between."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -9,6 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from service.domain.events import STORED, InternalEvent
+from service.domain.ids import OrgId, new_id
+from service.store import events
 from service.store.postgres import database
 from service.store.postgres.transactions import notifying_transaction
 from service.usecases.events.number_events import number_events
@@ -96,7 +101,8 @@ async def perform(store: Store, copy: Copy, action: dict[str, Any]) -> None:
             fields = {"notify": action["notify"], "branch": action["branch"], "final": False}
             if shard:
                 fields |= {"shard": shard}
-            await store.ingest(run_event(run_id, rows, time=time, **fields))
+            (outcome,) = await store.ingest(run_event(run_id, rows, time=time, **fields))
+            assert outcome.status == "stored", outcome
         case {"action": "delete", "run_id": run_id}:
             if await store.run(run_id):
                 async with store.pool.acquire() as connection, notifying_transaction(connection):
@@ -113,16 +119,37 @@ def check(postgres_url: str, template: str, actions: list[dict[str, Any]]) -> No
 
 
 async def _check(url: str, actions: list[dict[str, Any]]) -> None:
+    async with open_copy(url) as (store, copy):
+        for action in actions:
+            await perform(store, copy, action)
+        await copy.update()
+        await copy.assert_complete()
+
+
+@asynccontextmanager
+async def open_copy(url: str) -> AsyncIterator[tuple[Store, Copy]]:
     async with open_store(url) as store:
         rows = await database.open_pool(url, "results_api", 4)
         try:
-            copy = Copy(store, ExportWriter(rows, url, STRATEGY, STRATEGY))
-            for action in actions:
-                await perform(store, copy, action)
-            await copy.update()
-            await copy.assert_complete()
+            yield store, Copy(store, ExportWriter(rows, url, STRATEGY, STRATEGY))
         finally:
             await database.close_pool(rows)
+
+
+async def test_change_that_commits_after_a_later_one_is_in_the_next_increment(database_url: str) -> None:
+    async with open_copy(database_url) as (store, copy):
+        await store.ingest(run_event("a"), run_event("b"))
+        async with store.pool.acquire() as connection, notifying_transaction(connection):
+            await connection.execute("UPDATE runs SET revision = 7 WHERE org_id = 1 AND run_id = 'a'")
+            await events.insert_internal(connection, [InternalEvent(OrgId(1), new_id("evt"), STORED, "shop", "a")])
+            await store.ingest(run_event("b", [result("new")], time="2026-05-20T12:00:01Z"))
+            await number_events(store.pool)
+            await copy.update()
+            assert copy.runs["a"]["revision"] == 1
+        await number_events(store.pool)
+        await copy.update()
+        assert copy.runs["a"]["revision"] == 7
+        await copy.assert_complete()
 
 
 def test_deleted_changed_and_silent_runs_are_in_the_next_increment(postgres_url: str, template: str) -> None:
