@@ -1,15 +1,17 @@
 """The live stream of a page: messages about changes, and its end with the session."""
 
 import asyncio
+import contextlib
 
 import pytest
 from aiohttp import ClientResponse
 
 from service.console.handlers import stream
+from service.domain.errors import Unavailable
 from service.usecases.administration import keys
 from service.usecases.events.number_events import number_events
 from tests.api.served import serve
-from tests.console.browsers import RUNS, Browser
+from tests.console.browsers import COOKIE, RUNS, Browser
 from tests.run_events import run_event
 
 STREAM = "/console/stream"
@@ -72,6 +74,37 @@ async def test_stream_ends_with_the_session(browser: Browser, monkeypatch: pytes
     browser.end_caches()
     async with asyncio.timeout(TIMEOUT_S):
         await response.content.read()
+
+
+@pytest.mark.parametrize("error", [Unavailable("the database is not available"), RuntimeError("the internal cause")])
+async def test_error_ends_the_stream_without_a_second_response(
+    signed_in: Browser, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """The session can't be checked, for example because the database isn't available."""
+
+    async def fail(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(stream, "_CHECK_S", 0.05)
+    monkeypatch.setattr(stream, "find_session", fail)
+    url = signed_in.api.http.make_url(STREAM)
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    try:
+        writer.write(f"GET {STREAM} HTTP/1.1\r\nHost: a\r\nCookie: {COOKIE}={signed_in.session_id}\r\n\r\n".encode())
+        async with asyncio.timeout(TIMEOUT_S):
+            received = await _read_all(reader)
+    finally:
+        writer.close()
+    assert received.count(b"HTTP/1.1") == 1
+    assert b"retry: 2000" in received
+
+
+async def _read_all(reader: asyncio.StreamReader) -> bytes:
+    received = b""
+    with contextlib.suppress(ConnectionResetError):
+        while chunk := await reader.read(2**16):
+            received += chunk
+    return received
 
 
 @pytest.mark.slow

@@ -9,7 +9,8 @@ from typing import Any, Final
 from aiohttp import web
 
 from service.api.http.responses import REQUEST_ID
-from service.domain.errors import Unauthorized
+from service.domain.errors import ServiceError, Unauthorized
+from service.log import log
 from service.usecases.events.subscriptions import Disconnected, Subscriber
 
 HEARTBEAT_S: Final = 15.0
@@ -37,7 +38,10 @@ async def start_stream(request: web.Request) -> web.StreamResponse:
 async def run_until_disconnected(
     request: web.Request, sending: Coroutine[Any, Any, None], subscriber: Subscriber
 ) -> None:
-    """Send until the subscriber is disconnected, then abort the connection if the client doesn't read."""
+    """Send until the subscriber is disconnected, then abort the connection if the client doesn't read.
+
+    The status is already sent, so an error ends the stream without another response. The client then reconnects.
+    """
     sender, disconnection = asyncio.create_task(sending), asyncio.create_task(subscriber.wait_disconnected())
     try:
         await asyncio.wait({sender, disconnection}, return_when=asyncio.FIRST_COMPLETED)
@@ -47,8 +51,22 @@ async def run_until_disconnected(
     finally:
         sender.cancel()
         disconnection.cancel()
-    with contextlib.suppress(Disconnected, Unauthorized, ConnectionError, asyncio.CancelledError):
+    with contextlib.suppress(asyncio.CancelledError):
+        await _wait_for_end(request, sender)
+
+
+async def _wait_for_end(request: web.Request, sender: asyncio.Task[None]) -> None:
+    """Wait for the sender. After an unexpected error, abort the connection so that the client notices the error."""
+    try:
         await sender
+    except (Disconnected, Unauthorized, ConnectionError):
+        return
+    except ServiceError as error:  # such as Unavailable: the key or the session of the client can't be checked
+        log.warning("stream_ended", path=request.path, error=str(error))
+    except Exception:
+        log.exception("stream_failed", path=request.path)
+        if request.transport is not None:
+            request.transport.abort()
 
 
 def _limit_send_buffer(request: web.Request) -> None:
