@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, urlsplit
 from aiohttp import web
 from multidict import MultiDict
 
-from service.api.http.bodies import read_body
+from service.api.http.bodies import read_small_body
 from service.api.http.uploads import check_content_length
 from service.api.server.resources import RESOURCES
 from service.console.sessions import SESSIONS
@@ -61,7 +61,7 @@ async def _read_form(request: web.Request) -> MultiDict[str]:
     if request.content_type != _MEDIA_TYPE:
         raise UnsupportedMediaType(f"Content-Type: must be {_MEDIA_TYPE}")
     check_content_length(request, _MAX_BYTES)
-    body = await read_body(request)
+    body = await read_small_body(request, _MAX_BYTES)
     try:
         fields = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_MAX_FIELDS, errors="strict")
     except ValueError:

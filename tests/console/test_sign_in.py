@@ -1,5 +1,6 @@
 """Sign-in and sign-out: the session, its cookie, its end, and the protection of the forms."""
 
+from collections.abc import AsyncIterator
 from urllib.parse import quote
 
 import asyncpg
@@ -36,7 +37,7 @@ async def test_target_outside_of_the_console_is_ignored(browser: Browser) -> Non
         "https://example.com/", "//example.com/", "/\\example.com", "\\\\example.com", "javascript:alert(1)",
         "/console\\..\\..", "/console/../v1/results", "/console/%2e%2E/v1/results", "/consoles", "/console/a b",
         "/console/\r\nSet-Cookie: a=b", "/console/\x00", "/console/" + "x" * 2_000, "/v1/results",
-        "/console@example.com", "/console/é",
+        "/console@example.com", "/console/é", "/console/..#", "/console/%2e%2e#/runs", "/console/.#",
     )  # fmt: skip
     token = token_of(await browser.open(SIGN_IN))
     for target in targets:
@@ -177,6 +178,17 @@ async def test_malformed_form_is_an_error(signed_in: Browser) -> None:
     ):
         headers = {"Content_Type": media_type, "Sec_Fetch_Site": "same-origin"}
         assert (await signed_in.send("POST", "/console/sign-out", body, **headers)).status == status
+
+
+async def test_large_form_without_a_content_length_is_rejected(browser: Browser) -> None:
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield b"a=" + b"x" * 2**15
+
+    headers = {"Content_Type": "application/x-www-form-urlencoded", "Sec_Fetch_Site": "same-origin"}
+    response = await browser.send("POST", SIGN_IN, chunks(), **headers)
+    assert (response.status, response.content_type) == (413, "text/html")
 
 
 async def test_sign_ins_of_one_address_are_limited(browser: Browser) -> None:

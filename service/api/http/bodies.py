@@ -8,7 +8,7 @@ from typing import Final
 
 from aiohttp import web
 
-from service.domain.errors import InvalidRequest
+from service.domain.errors import InvalidRequest, TooLarge
 
 _READ_TIMEOUT_S: Final = 60.0
 _MIN_BYTES_PER_S: Final = 4 * 2**10  # a byte a minute would otherwise keep the 8 MiB of an upload in memory
@@ -53,6 +53,16 @@ async def read_body(request: web.Request) -> bytes:
     """Return the complete body. aiohttp limits its size."""
     async with BodyTimer().reading():
         return await request.read()
+
+
+async def read_small_body(request: web.Request, limit: int) -> bytes:
+    """Return the complete body. Raises TooLarge, without reading the rest, if it has more than `limit` bytes."""
+    body = bytearray()
+    async for chunk in body_chunks(request):
+        body += chunk
+        if len(body) > limit:
+            raise TooLarge(f"body: must have at most {limit} bytes")
+    return bytes(body)
 
 
 async def body_chunks(request: web.Request) -> AsyncIterator[bytes]:
