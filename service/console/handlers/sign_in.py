@@ -20,6 +20,7 @@ from service.store.postgres.database import Connection
 from service.usecases.administration import sessions as usecase
 
 _LOCAL_PATH: Final = re.compile(r"/console(?:[/?][!-\[\]-~]*)?", re.ASCII)  # printable, without spaces and backslashes
+_QUERY: Final = re.compile(r"[?#]")  # the start of the query or fragment
 _MAX_PATH: Final = 2_000
 
 
@@ -105,6 +106,6 @@ async def _is_signed_in(request: web.Request) -> bool:
 
 def _target(request: web.Request, path: str) -> str:
     """Return the path of the page to continue with: the given one if it is a local path under /console."""
-    segments = unquote(path.partition("?")[0]).split("/")
+    segments = unquote(_QUERY.split(path)[0]).split("/")
     is_local = len(path) <= _MAX_PATH and _LOCAL_PATH.fullmatch(path) and not {".", ".."}.intersection(segments)
     return path if is_local else page_url(request.app, "runs")

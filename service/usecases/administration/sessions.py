@@ -11,11 +11,11 @@ async def sign_in(connection: Connection, caller: Caller, secret: str, session_i
     """Create a session of an authenticated key, and store only the digest of its ID.
 
     Raises Unauthorized if the secret isn't the current one: the previous secret of a rotated key is valid for requests,
-    but a session ends with its secret.
+    but a session ends with its secret. The cache of keys can also contain a key that was revoked a few seconds ago.
     """
     digests = secret_digest(secret), session_digest(session_id)
     if not await sessions.insert(connection, caller.org_id, caller.key_id, *digests, LIFETIME):
-        raise Unauthorized("key: was rotated; use the new key")
+        raise Unauthorized("key: was rotated or revoked, or has expired; use a current key")
 
 
 async def sign_out(connection: Connection, caller: Caller, session_id: str) -> None:
