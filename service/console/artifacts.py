@@ -4,6 +4,7 @@ Producers choose names and content types, so only the first bytes of a file deci
 never are: they can contain scripts.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
@@ -18,6 +19,7 @@ SNIFFED_BYTES: Final = 16
 _MAX_LOG_BYTES: Final = 32 * 2**10
 _MAX_LOGS: Final = 4
 _MAX_IMAGES: Final = 8
+_TIMEOUT_S: Final = 3.0  # for all files of a page
 _SIGNATURES: Final = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),
@@ -34,6 +36,11 @@ class LogText(NamedTuple):
     omitted: int
 
 
+class _FilePart(NamedTuple):
+    start: int
+    content: bytes
+
+
 def sniff_image(start: bytes) -> str | None:
     """Return the content type of a raster image that starts with these bytes, or None for every other file."""
     if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
@@ -46,42 +53,55 @@ async def read_start(storage: Storage, file: StoredFile) -> bytes:
     return await _read(storage, file, 0, SNIFFED_BYTES)
 
 
-async def find_images(
-    pool: Pool, storage: Storage, caller: Caller, artifacts: Sequence[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """Return the artifacts that a browser shows as images: the first ones that are declared as images and are images.
+class Previews:
+    """Reads parts of files for one page. A storage that fails or is slow costs a page only a few seconds altogether."""
 
-    Files that can't be read are left out.
-    """
-    declared = [artifact for artifact in artifacts if artifact["url"] and _is_declared_image(artifact)]
-    images = []
-    for artifact in declared[:_MAX_IMAGES]:
+    def __init__(self, pool: Pool, storage: Storage, caller: Caller) -> None:
+        self._pool = pool
+        self._storage = storage
+        self._caller = caller
+        self._ends_at = asyncio.get_running_loop().time() + _TIMEOUT_S
+        self._has_failed = False
+
+    async def find_images(self, artifacts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the artifacts that a browser shows as images: the first ones that are declared as and are images.
+
+        Files that can't be read are left out.
+        """
+        declared = [artifact for artifact in artifacts if artifact["url"] and _is_declared_image(artifact)]
+        return [artifact for artifact in declared[:_MAX_IMAGES] if await self._is_image(artifact)]
+
+    async def find_logs(self, artifacts: Sequence[dict[str, Any]]) -> list[LogText]:
+        """Return the texts of the first logs."""
+        logs = [artifact for artifact in artifacts if artifact["url"] and _is_log(artifact)]
+        return [await self._read_log(artifact) for artifact in logs[:_MAX_LOGS]]
+
+    async def _is_image(self, artifact: dict[str, Any]) -> bool:
+        start = await self._read(artifact, SNIFFED_BYTES)
+        return start is not None and sniff_image(start.content) is not None
+
+    async def _read_log(self, artifact: dict[str, Any]) -> LogText:
+        end = await self._read(artifact, _MAX_LOG_BYTES, from_end=True)
+        if end is None:
+            return LogText(artifact, None, 0)
+        skipped = end.content.find(b"\n") + 1 if end.start else 0  # start with a complete line
+        text = end.content[skipped:].decode(errors="replace")
+        return LogText(artifact, strip_escapes(text), end.start + skipped)
+
+    async def _read(self, artifact: dict[str, Any], count: int, *, from_end: bool = False) -> _FilePart | None:
+        """Return the first or last bytes of the file, or None if it can't be read."""
+        if self._has_failed:
+            return None
         try:
-            start = await read_start(storage, await find_file(pool, caller, artifact["id"]))
-        except (NotFound, Unavailable):
-            continue
-        if sniff_image(start):
-            images.append(artifact)
-    return images
-
-
-async def find_logs(pool: Pool, storage: Storage, caller: Caller, artifacts: Sequence[dict[str, Any]]) -> list[LogText]:
-    """Return the texts of the first logs."""
-    logs = [artifact for artifact in artifacts if artifact["url"] and _is_log(artifact)]
-    return [await _read_log(pool, storage, caller, artifact) for artifact in logs[:_MAX_LOGS]]
-
-
-async def _read_log(pool: Pool, storage: Storage, caller: Caller, artifact: dict[str, Any]) -> LogText:
-    try:
-        file = await find_file(pool, caller, artifact["id"])
-        omitted = max(0, file.size - _MAX_LOG_BYTES)
-        content = await _read(storage, file, omitted, file.size)
-    except (NotFound, Unavailable):
-        return LogText(artifact, None, 0)
-    if omitted:  # continue with a complete line
-        omitted += content.find(b"\n") + 1
-        content = content[content.find(b"\n") + 1 :]
-    return LogText(artifact, strip_escapes(content.decode(errors="replace")), omitted)
+            file = await find_file(self._pool, self._caller, artifact["id"])
+            start = max(0, file.size - count) if from_end else 0
+            async with asyncio.timeout_at(self._ends_at):
+                return _FilePart(start, await _read(self._storage, file, start, start + count))
+        except NotFound:
+            return None
+        except (Unavailable, TimeoutError):
+            self._has_failed = True
+            return None
 
 
 async def _read(storage: Storage, file: StoredFile, start: int, end: int) -> bytes:

@@ -5,7 +5,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from service.api.server.resources import Resources
-from service.console.artifacts import LogText, find_images, find_logs
+from service.console.artifacts import LogText, Previews
 from service.console.run_overviews import add_evidence
 from service.contracts.queries import PageQuery
 from service.domain.filters import ResultFilter
@@ -55,13 +55,14 @@ async def find_result(
         of_case = ResultFilter(case_key=key[1], project_id=result["project_id"])
         history = await results.list_page(connection, caller.org_id, of_case, None, _HISTORY)
     artifacts = orjson.loads(listed.data)
+    previews = Previews(resources.pool, resources.storage, caller)
     return ResultPageData(
         result,
         change,
         comparison.summary["baseline"],
         orjson.loads(history.data),
         artifacts,
-        await find_images(resources.pool, resources.storage, caller, artifacts),
-        await find_logs(resources.pool, resources.storage, caller, artifacts),
+        await previews.find_images(artifacts),
+        await previews.find_logs(artifacts),
         listed.next_cursor,
     )

@@ -1,5 +1,6 @@
 """The page of a result, and the files of artifacts in the console."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,10 @@ from urllib.parse import quote
 
 import pytest
 
+from service.console import artifacts
 from service.console.artifacts import SNIFFED_BYTES, sniff_image
+from service.domain.errors import Unavailable
+from service.storage import Storage
 from tests.api.served import serve
 from tests.console.browsers import RUNS, Browser, token_of
 from tests.console.sections import main_text, section
@@ -207,6 +211,30 @@ async def test_file_that_is_missing_in_the_storage_is_stated(browser: Browser, t
     assert "<img" not in page
     for missing in (file, image):
         assert "no longer in storage" in await browser.open(missing, 404)
+
+
+@pytest.mark.parametrize("is_slow", [False, True])
+async def test_storage_that_fails_or_is_slow_is_read_once(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch, is_slow: bool
+) -> None:
+    path = await ingest(browser, result(status="failed"))
+    for number in range(2):
+        await attach(browser, path, f"{number}.png", PNG, "image/png")
+        await attach(browser, path, f"{number}.log", b"text")
+    reads = []
+
+    async def fail(_: Storage, path: str, *__: int) -> None:
+        reads.append(path)
+        await asyncio.sleep(20 if is_slow else 0)
+        raise Unavailable("the file storage does not respond")
+
+    monkeypatch.setattr(Storage, "read", fail)
+    monkeypatch.setattr(artifacts, "_TIMEOUT_S", 0.05)
+    page = await browser.open(path)
+    assert len(reads) == 1
+    assert "<img" not in page
+    assert "The file can't be read" in section(page, "log-1")
+    assert "1.png" in section(page, "artifacts")
 
 
 async def test_artifacts_have_pages(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
