@@ -1,6 +1,5 @@
 """Handlers for cases: the list with statistics, one case, and its history."""
 
-from dataclasses import replace
 from typing import Final
 
 import orjson
@@ -13,13 +12,13 @@ from service.api.server.resources import RESOURCES
 from service.contracts.queries import CaseQuery, CasesQuery, HistoryQuery
 from service.domain.cursors import CursorCodec, Cursors, pack_bigint, unpack_bigint
 from service.domain.errors import InvalidRequest
-from service.domain.filters import restrict_to_project
 from service.domain.ids import CaseKey
 from service.domain.rankings import Ranking
 from service.store.postgres.database import as_organization
 from service.store.queries import cases as read_cases
 from service.store.queries.cases import CasePosition
 from service.usecases.lists.find_case import find_case, list_history
+from service.usecases.lists.rank_cases import rank_cases
 
 _CODEC: Final = CursorCodec[CasePosition](
     lambda position: pack_bigint(position.suite_hash) + pack_bigint(position.case_key),
@@ -47,14 +46,7 @@ async def list_cases(request: web.Request) -> web.Response:
 
 
 async def _rank_cases(request: web.Request, query: CasesQuery, project_id: str, ranking: Ranking) -> web.Response:
-    caller = get_caller(request)
-    if query.starting_after is not None:
-        raise InvalidRequest("starting_after: is not supported with sort, which returns one page", "starting_after")
-    filter_ = restrict_to_project(replace(query.to_filter(), project_id=project_id), caller.project_id)
-    if filter_ is None:
-        return reply_list([], None, truncated=False)
-    async with as_organization(request.app[RESOURCES].list_pool, caller.org_id) as connection:
-        cases = await read_cases.list_ranked(connection, caller.org_id, filter_, ranking, query.runs, query.limit)
+    cases = await rank_cases(request.app[RESOURCES].list_pool, get_caller(request), query, project_id, ranking)
     return reply_list(orjson.Fragment(compact(cases.data)), None, truncated=cases.truncated)
 
 

@@ -9,23 +9,19 @@ from service.api.http.responses import compact, reply_json, reply_page, reply_wi
 from service.api.server.resources import RESOURCES
 from service.contracts.projects import ProjectPatch
 from service.contracts.queries import PageQuery
-from service.domain.cursors import TEXT, Cursors
 from service.domain.errors import NotFound
 from service.domain.ids import OrgId
 from service.domain.texts import is_storable, replace_unstorable
 from service.store import projects
 from service.store.postgres.database import Connection, as_organization
 from service.store.queries import projects as read_projects
+from service.usecases.lists.list_projects import list_projects as read_list
 
 
 async def list_projects(request: web.Request) -> web.Response:
     """List projects in the order of their IDs."""
-    query, caller = parse_query(request, PageQuery), get_caller(request)
-    cursors = Cursors(TEXT, "projects", caller.org_id, {"project_id": caller.project_id})
-    after = cursors.read(query.starting_after)
-    async with as_organization(request.app[RESOURCES].list_pool, caller.org_id) as connection:
-        page = await read_projects.list_page(connection, caller.org_id, caller.project_id, after, query.limit)
-    return reply_page(compact(page.data), cursors.write(page.next))
+    page = await read_list(request.app[RESOURCES].list_pool, get_caller(request), parse_query(request, PageQuery))
+    return reply_page(compact(page.data), page.next_cursor)
 
 
 async def get_project(request: web.Request) -> web.Response:

@@ -1,0 +1,58 @@
+"""Failure groups for a caller: the ranked list, one group, and its ticket."""
+
+from service.contracts.failures import FailureQuery
+from service.domain.errors import InvalidRequest, NotFound
+from service.domain.filters import restrict_to_project
+from service.domain.ids import Fingerprint, parse_fingerprint_id
+from service.domain.keys import Caller
+from service.store import failure_tickets
+from service.store.postgres.database import Connection, Pool, as_organization
+from service.store.queries import failures
+from service.store.queries.failures import RankedGroups
+
+
+async def list_failures(pool: Pool, caller: Caller, query: FailureQuery) -> RankedGroups:
+    """Return the failure groups of a run, or of the newest runs of a project, those with most results first.
+
+    Raises InvalidRequest without a run and a project.
+    """
+    filter_ = restrict_to_project(query.to_filter(), caller.project_id)
+    if filter_ is None:
+        return RankedGroups("[]", truncated=False)
+    if filter_.run_id is None and filter_.project_id is None:
+        raise InvalidRequest(
+            "project_id: is required without run_id, unless the key is bound to a project", "project_id"
+        )
+    async with as_organization(pool, caller.org_id) as connection:
+        return await failures.list_groups(connection, caller.org_id, filter_, query.limit)
+
+
+async def find_failure(connection: Connection, caller: Caller, failure_id: str) -> str:
+    """Return one failure group as JSON. Raises NotFound."""
+    fingerprint = _parse(failure_id)
+    found = await failures.find_one(connection, caller.org_id, fingerprint, caller.project_id)
+    if found is None:
+        raise _failure_not_found(failure_id)
+    return found
+
+
+async def set_ticket(connection: Connection, caller: Caller, failure_id: str, ticket_url: str | None) -> str:
+    """Set or remove the ticket of a failure group, and return its project. Raises NotFound."""
+    fingerprint = _parse(failure_id)
+    project_id = await failures.find_project(connection, caller.org_id, fingerprint, caller.project_id)
+    if project_id is None:
+        raise _failure_not_found(failure_id)
+    await failure_tickets.set_ticket(connection, caller.org_id, fingerprint, ticket_url)
+    return project_id
+
+
+def _parse(failure_id: str) -> Fingerprint:
+    fingerprint = parse_fingerprint_id(failure_id)
+    if fingerprint is None:
+        raise _failure_not_found(failure_id)
+    return fingerprint
+
+
+def _failure_not_found(failure_id: str) -> NotFound:
+    """Return the same error for an ID that is malformed, unknown, or of another organization or project."""
+    return NotFound(f"failure {failure_id[:100]!r} not found")

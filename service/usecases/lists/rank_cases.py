@@ -1,0 +1,26 @@
+"""The rankings of the cases of a project for a caller."""
+
+from dataclasses import replace
+
+from service.contracts.queries import CasesQuery
+from service.domain.errors import InvalidRequest
+from service.domain.filters import restrict_to_project
+from service.domain.keys import Caller
+from service.domain.rankings import Ranking
+from service.store.postgres.database import Pool, as_organization
+from service.store.queries import cases
+from service.store.queries.cases import RankedCases
+
+
+async def rank_cases(pool: Pool, caller: Caller, query: CasesQuery, project_id: str, ranking: Ranking) -> RankedCases:
+    """Return the first cases of a ranking, or none if the caller's key is bound to another project.
+
+    Raises InvalidRequest for a cursor, because a ranking has one page.
+    """
+    if query.starting_after is not None:
+        raise InvalidRequest("starting_after: is not supported with sort, which returns one page", "starting_after")
+    filter_ = restrict_to_project(replace(query.to_filter(), project_id=project_id), caller.project_id)
+    if filter_ is None:
+        return RankedCases("[]", truncated=False)
+    async with as_organization(pool, caller.org_id) as connection:
+        return await cases.list_ranked(connection, caller.org_id, filter_, ranking, query.runs, query.limit)
