@@ -13,6 +13,8 @@ from service.console.handlers import (
     cases,
     decisions,
     exports,
+    failures,
+    health,
     quarantines,
     results,
     root,
@@ -54,6 +56,13 @@ ROUTES: Final = (
         "/console/cases/{case_id}",
         page("results:read", cases.show_case),
         page("quarantines:manage", cases.quarantine_case),
+    ),
+    ConsoleRoute("health", "/console/health", page("results:read", health.show_health)),
+    ConsoleRoute(
+        "failure",
+        "/console/failures/{id}",
+        page("results:read", failures.show_failure),
+        page("quarantines:manage", failures.set_failure_ticket),
     ),
     ConsoleRoute("quarantines", "/console/quarantines", page("results:read", quarantines.show_quarantines)),
     ConsoleRoute(

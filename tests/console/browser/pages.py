@@ -49,4 +49,10 @@ PAGES: Final = (
         "exports-filled-in",
         lambda site: f"/console/exports?{urlencode({'run_id': site.run_id, 'branch': site.project_id})}#new",
     ),
+    PageCase("health", lambda site: f"/console/health?{urlencode({'project_id': site.project_id})}"),
+    PageCase(
+        "health-branch",
+        lambda site: f"/console/health?{urlencode({'project_id': site.project_id, 'branch': site.failing['branch']})}",
+    ),
+    PageCase("failure", lambda site: f"/console/failures/{site.group_id}"),
 )
