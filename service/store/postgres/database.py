@@ -151,18 +151,41 @@ def _from_jsonb(data: bytes) -> Any:
 
 
 async def _keep_session(connection: Connection) -> None:
-    """Save the round trip of a reset on release. Only `act_as` changes session state, and it tracks that state."""
-    cast("ScopedConnection", connection).record_release()
+    """Save the round trip of a reset on release, except after a failed statement.
+
+    Only `act_as` changes session state, and it tracks that state.
+    """
+    scoped = cast("ScopedConnection", connection)
+    await scoped.end_implicit_transaction()
+    scoped.record_release()
 
 
 class ScopedConnection(asyncpg.Connection):
     """A connection that tracks the organization whose rows it can read, and doesn't wait long for a lost server."""
 
-    __slots__ = ("_organization", "_released_at")
+    __slots__ = ("_has_failed", "_organization", "_released_at")
 
     def __init__(self, protocol: Any, transport: asyncio.Transport, *arguments: Any) -> None:
         super().__init__(protocol, transport, *arguments)
         detect_half_open(transport.get_extra_info("socket"))
+
+    async def _do_execute(self, *arguments: Any, **named: Any) -> Any:
+        """Record a statement that failed, or whose task was canceled, also between its preparation and its execution.
+
+        The driver prepares a statement without a Sync message, which starts an implicit transaction. The execution
+        would end that transaction.
+        """
+        try:
+            return await super()._do_execute(*arguments, **named)  # type: ignore[misc]  # missing in the stubs
+        except BaseException:
+            self._has_failed = True
+            raise
+
+    async def end_implicit_transaction(self) -> None:
+        """End the transaction that a failed statement left open. Otherwise, the next statement would be part of it."""
+        if getattr(self, "_has_failed", False):
+            self._has_failed = False
+            await self.execute("SELECT 1")  # the simple query protocol, which ends with a Sync
 
     def record_release(self) -> None:
         """Record that the connection is idle in its pool from now on."""
