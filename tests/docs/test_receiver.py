@@ -1,4 +1,4 @@
-"""The webhook receiver in the README, run unchanged, accepts only deliveries that the service signed recently."""
+"""The receiver in docs/guides/webhooks.md, run unchanged, accepts only deliveries that the service signed recently."""
 
 import asyncio
 import os
@@ -17,8 +17,8 @@ import pytest
 from service.dev.ports import choose_port
 from service.domain.signatures import new_webhook_secret, signed_headers
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
-CODE = re.search(r"\*\*With a webhook\*\*.*?```python\n(.*?)```", README, re.DOTALL)
+PAGE = (Path(__file__).parents[2] / "docs" / "guides" / "webhooks.md").read_text()
+CODE = re.search(r"<!-- file: receiver.py -->\n```python\n(.*?)```", PAGE, re.DOTALL)
 ADDRESS = '("127.0.0.1", 9000)'
 BODY = orjson.dumps({"type": "run.completed", "data": {"object": {"run_id": "run_7", "status": "failed"}}})
 PRINTED = b"run.completed run_7 failed\n"

@@ -1,0 +1,14 @@
+"""The pages whose commands tests execute, in the order of a reader."""
+
+from typing import Final
+
+# With a local stack.
+PAGES_OF_USERS: Final = (
+    "README.md",
+    "docs/tutorial.md",
+    "docs/guides/ci.md",
+    "docs/guides/matrix-and-shards.md",
+    "docs/guides/webhooks.md",
+)
+# With the servers of an operator, in one shell.
+PAGES_OF_OPERATORS: Final = ("docs/guides/production.md", "docs/guides/backup-and-restore.md")

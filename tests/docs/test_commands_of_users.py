@@ -1,0 +1,66 @@
+"""The commands of README, the tutorial, and the guides, executed literally and in order against a local stack.
+
+The output is compared with the output that the page shows. Only the ports differ from those of a reader.
+"""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service.dev.ports import choose_port
+from service.domain.client_archive import ARCHIVE_FOLDER, ARCHIVE_NAME
+from tests.databases import cloned_database
+from tests.dev.running_stack import RunningStack
+from tests.docs.blocks import ROOT, commands
+from tests.docs.pages import PAGES_OF_USERS
+from tests.docs.shell import differences, execute
+
+pytestmark = pytest.mark.slow
+
+RECEIVER_PORT = "9000"
+JOB = {"GITLAB_CI": "true", "CI_PIPELINE_ID": "7", "CI_JOB_NAME": "test", "CI_COMMIT_REF_NAME": "main"}
+
+
+@pytest.fixture(scope="module")
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, postgres_url: str, template: str, amqp_url: str
+) -> Iterator[RunningStack]:
+    """A stack as `make run` starts it, with the servers of the test session."""
+    subprocess.run([sys.executable, "-m", "service.client.archive", "--quiet"], cwd=ROOT, check=True)
+    with cloned_database(postgres_url, template) as database_url:
+        stack = RunningStack(
+            tmp_path_factory.mktemp("stack"), RESULTS_DATABASE_URL=database_url, RESULTS_AMQP_URL=amqp_url,
+            RESULTS_QUEUE_PREFIX="docs.", RESULTS_HTTP_PORT=str(choose_port()),
+        )  # fmt: skip
+        try:
+            yield stack.await_ready()
+        finally:
+            stack.stop()
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """The folder in which a reader executes the commands: the parts of a clone that they use, and a report."""
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    (tmp_path / "junit.xml").write_text('<testsuite name="shop"><testcase name="pays"/></testsuite>')
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", PAGES_OF_USERS)
+def test_commands_have_the_output_that_the_page_shows(stack: RunningStack, clone: Path, name: str) -> None:
+    port = str(choose_port())
+    guide = clone / "docs" / "guides" / "webhooks.md"
+    guide.write_text(guide.read_text().replace(RECEIVER_PORT, port))
+    variables = {
+        "RESULTS_URL": stack.ready["api_url"],
+        "RESULTS_API_KEY": stack.ready["api_key"],
+        "RESULTS_CLIENT_SHA256": (ROOT / ARCHIVE_FOLDER / f"{ARCHIVE_NAME}.sha256").read_text().split()[0],
+        **(JOB if name == "docs/guides/ci.md" else {}),
+    }
+    page = (ROOT / name).read_text().replace(RECEIVER_PORT, port)
+    problems = differences(execute(list(commands(page)), clone, variables))
+    assert not problems, "\n\n".join(problems)
