@@ -8,6 +8,8 @@ from service.api.operations import Operation
 _JSON: Final = "application/json"
 _FORM: Final = "multipart/form-data"
 _FILE: Final = {"type": "string", "format": "binary"}
+# Generators of TypeScript clients accept no fields if the schema doesn't state additionalProperties.
+_OBJECT: Final = {"type": "object", "additionalProperties": True}
 
 
 def request_body(operation: Operation, components: OpenApiComponents) -> dict[str, Any] | None:
@@ -27,7 +29,7 @@ def _required(content: dict[str, Any]) -> dict[str, Any]:
 def _upload_schema(media_type: str) -> dict[str, Any]:
     """Return the schema of an uploaded file. Generated clients send a JSON file as an object."""
     is_json = media_type == _JSON or media_type.endswith("+json")
-    return {"type": "object"} if is_json else dict(_FILE)
+    return dict(_OBJECT) if is_json else dict(_FILE)
 
 
 def _form_schema(files: dict[str, str]) -> dict[str, Any]:
