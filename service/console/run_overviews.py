@@ -62,6 +62,21 @@ class ReceivedReports(NamedTuple):
     has_more: bool
 
 
+class RunFailureGroups(NamedTuple):
+    """The largest failure groups of a run. If truncated, not all failures were read, and the counts are minimums."""
+
+    items: list[dict[str, Any]]
+    has_more: bool
+    truncated: bool
+
+
+class RunArtifacts(NamedTuple):
+    """The first artifacts of the run itself."""
+
+    items: list[dict[str, Any]]
+    has_more: bool
+
+
 class RunOverview(NamedTuple):
     """The objects of the API that the page of a run shows.
 
@@ -74,11 +89,14 @@ class RunOverview(NamedTuple):
     decisions: list[dict[str, Any]]
     gates: list[str]
     changes: RunChangesView | None
-    failure_groups: list[dict[str, Any]]
+    failure_groups: RunFailureGroups
     flaky: list[dict[str, Any]]
     slowest: list[dict[str, Any]]
-    artifacts: list[dict[str, Any]]
+    artifacts: RunArtifacts
     reports: ReceivedReports | None
+
+
+_NO_GROUPS: Final = RunFailureGroups([], False, False)
 
 
 async def find_overview(pool: Pool, caller: Caller, selector: RunSelector, link_base: str) -> RunOverview:
@@ -94,7 +112,7 @@ async def find_overview(pool: Pool, caller: Caller, selector: RunSelector, link_
             await _find_decisions(connection, caller, selector.run_id),
             await _find_gates(connection, caller.org_id),
             changes,
-            await _find_groups(connection, caller.org_id, selector) if has_results else [],
+            await _find_groups(connection, caller.org_id, selector) if has_results else _NO_GROUPS,
             await _find_flaky(connection, caller.org_id, selector) if run["counts"]["flaky"] and has_results else [],
             await _find_slowest(connection, caller.org_id, selector, run) if has_results else [],
             await _find_artifacts(connection, caller.org_id, key, link_base),
@@ -178,10 +196,10 @@ async def _find_gates(connection: Connection, org_id: OrgId) -> list[str]:
     return [gate["name"] for gate in orjson.loads(page.data)]
 
 
-async def _find_groups(connection: Connection, org_id: OrgId, selector: RunSelector) -> list[dict[str, Any]]:
-    filter_ = ResultFilter(**selector._asdict())
-    found: list[dict[str, Any]] = orjson.loads((await failures.list_groups(connection, org_id, filter_, _GROUPS)).data)
-    return found
+async def _find_groups(connection: Connection, org_id: OrgId, selector: RunSelector) -> RunFailureGroups:
+    ranked = await failures.list_groups(connection, org_id, ResultFilter(**selector._asdict()), _GROUPS + 1)
+    found = orjson.loads(ranked.data)
+    return RunFailureGroups(found[:_GROUPS], len(found) > _GROUPS, ranked.truncated)
 
 
 async def _find_flaky(connection: Connection, org_id: OrgId, selector: RunSelector) -> list[dict[str, Any]]:
@@ -206,11 +224,10 @@ async def _list_results(
     return found
 
 
-async def _find_artifacts(connection: Connection, org_id: OrgId, key: RunKey, link_base: str) -> list[dict[str, Any]]:
+async def _find_artifacts(connection: Connection, org_id: OrgId, key: RunKey, link_base: str) -> RunArtifacts:
     """Return the artifacts of the run itself."""
     page = await artifacts.list_page(connection, org_id, (key, RUN_ITSELF), None, _ARTIFACTS, link_base)
-    found: list[dict[str, Any]] = orjson.loads(page.data)
-    return found
+    return RunArtifacts(orjson.loads(page.data), page.next is not None)
 
 
 async def _find_reports(connection: Connection, caller: Caller, run_id: str) -> ReceivedReports | None:
