@@ -9,6 +9,7 @@ PAGES_OF_USERS: Final = (
     "docs/guides/ci.md",
     "docs/guides/matrix-and-shards.md",
     "docs/guides/webhooks.md",
+    "docs/gates.md",
 )
 # With the servers of an operator, in one shell.
 PAGES_OF_OPERATORS: Final = ("docs/guides/production.md", "docs/guides/backup-and-restore.md")

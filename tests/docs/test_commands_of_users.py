@@ -15,14 +15,32 @@ from service.dev.ports import choose_port
 from service.domain.client_archive import ARCHIVE_FOLDER, ARCHIVE_NAME
 from tests.databases import cloned_database
 from tests.dev.running_stack import RunningStack
-from tests.docs.blocks import ROOT, commands
+from tests.docs.blocks import ROOT, Command, commands
 from tests.docs.pages import PAGES_OF_USERS
 from tests.docs.shell import differences, execute
 
 pytestmark = pytest.mark.slow
 
 RECEIVER_PORT = "9000"
-JOB = {"GITLAB_CI": "true", "CI_PIPELINE_ID": "7", "CI_JOB_NAME": "test", "CI_COMMIT_REF_NAME": "main"}
+# The variables of the CI job in which a reader executes the commands of a page.
+JOBS = {
+    "docs/guides/ci.md": {
+        "GITLAB_CI": "true", "CI_PIPELINE_ID": "7", "CI_JOB_NAME": "test", "CI_COMMIT_REF_NAME": "main",
+    },
+    "docs/gates.md": {
+        "GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": "812", "GITHUB_JOB": "gate", "GITHUB_REF_NAME": "fix",
+    },
+}  # fmt: skip
+# What other jobs of the pipeline executed.
+BEFORE = {
+    "docs/gates.md": [
+        Command('curl -fsSo client.pyz "$RESULTS_URL/client.pyz"'),
+        Command(
+            """echo '<testsuite name="shop"><testcase name="pays"><failure/></testcase></testsuite>' > failed.xml"""
+        ),
+        Command("python3 client.pyz report failed.xml --project shop --pipeline --wait"),
+    ]
+}
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +77,9 @@ def test_commands_have_the_output_that_the_page_shows(stack: RunningStack, clone
         "RESULTS_URL": stack.ready["api_url"],
         "RESULTS_API_KEY": stack.ready["api_key"],
         "RESULTS_CLIENT_SHA256": (ROOT / ARCHIVE_FOLDER / f"{ARCHIVE_NAME}.sha256").read_text().split()[0],
-        **(JOB if name == "docs/guides/ci.md" else {}),
+        **JOBS.get(name, {}),
     }
     page = (ROOT / name).read_text().replace(RECEIVER_PORT, port)
-    problems = differences(execute(list(commands(page)), clone, variables))
+    executed = [*BEFORE.get(name, []), *commands(page)]
+    problems = differences(execute(executed, clone, variables))
     assert not problems, "\n\n".join(problems)
