@@ -13,13 +13,14 @@
   let isLoading = false;
   let loadedAt = Date.now();
   let isInterrupted = false;
+  let isFinished = false;
   const state = main.querySelector("[data-live-state]");
   // The HTML of each part before times.js changes its times, to find the parts that have changed.
   const received = new Map();
   for (const part of main.querySelectorAll("[data-live-part]")) received.set(part.id, part.innerHTML);
 
   function connect() {
-    if (source || document.hidden) return;
+    if (source || document.hidden || isFinished) return;
     source = new EventSource(main.dataset.live);
     source.addEventListener("changed", schedule);
     source.addEventListener("open", () => {
@@ -78,6 +79,10 @@
   }
 
   function replaceParts(page) {
+    if (!page.querySelector("main[data-live]")) { // for example, the run is complete
+      isFinished = true;
+      disconnect();
+    }
     for (const part of main.querySelectorAll("[data-live-part]")) {
       const loaded = page.getElementById(part.id);
       if (!loaded || loaded.innerHTML === received.get(part.id)) continue;

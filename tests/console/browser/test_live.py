@@ -60,11 +60,13 @@ async def test_focus_and_scroll_position_stay_during_an_update(live_page: Page, 
 async def test_incomplete_run_is_updated_without_a_reload(live_page: Page, api: Api) -> None:
     problems = await PageProblems.collect(live_page, str(api.http.make_url("/")))
     await publish(api, "run-1", expected_shards=2, shard=1)
-    await open_live(live_page, f"{RUNS}/run-1")
+    streams = await open_live(live_page, f"{RUNS}/run-1")
     await expect(live_page.get_by_text("1 of 2 shards have arrived. Missing: 2.")).to_be_visible()
     await publish(api, "run-1", [result("breaks", "failed")], shard=2)
     await expect(live_page.get_by_role("heading", name="New failures 1")).to_be_visible()
     await expect(live_page.get_by_text("shards have arrived")).to_be_hidden()
+    await streams.wait(ended=1)
+    await expect(live_page.get_by_text("Live", exact=True)).to_be_hidden()
     assert await is_original_document(live_page)
     problems.check()
 
