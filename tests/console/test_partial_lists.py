@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from service.console import run_overviews
-from service.console.handlers import run_details, runs
+from service.console.handlers import cases, run_details, runs
 from service.store.queries import artifacts, failures
 from service.store.queries.artifacts import ArtifactPage, ArtifactPosition
 from service.store.queries.results import Budgets
@@ -111,6 +111,16 @@ async def test_canceled_results_of_a_case_are_not_called_passed(signed_in: Brows
     results = [result("pays", "canceled"), result("pays", "canceled")]
     page = await signed_in.open(await store_history(signed_in, *results))
     assert "None of the last 2 results of this case failed or was flaky." in main_text(page)
+
+
+async def test_listed_variants_are_not_the_total(signed_in: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = await store_history(signed_in, result("pays"))
+    await signed_in.api.store.ingest(run_event("run_9", [result("pays", variant={"os": os}) for os in ("a", "b")]))
+    assert "Other variants 2" in section(await signed_in.open(path), "variants")
+    monkeypatch.setattr(cases, "MAX_VARIANTS", 2)
+    text = section(await signed_in.open(path), "variants")
+    assert "Other variants 2" not in text
+    assert "At most 2 variants are listed." in text
 
 
 async def test_time_of_an_incomplete_run_is_not_called_its_completion(signed_in: Browser) -> None:
