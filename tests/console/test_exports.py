@@ -133,6 +133,14 @@ async def test_query_fills_in_the_form_but_requests_nothing(user: Browser) -> No
     assert "&#39;color&#39; is not supported" in await user.open(f"{LIST}?color=red", 400)
 
 
+async def test_page_of_a_run_links_to_the_form(exports: Exports, user: Browser) -> None:
+    link = f'href="{LIST}?run_id=run_1#new"'
+    assert link in await user.open(f"{RUNS}/run_1")
+    await user.post("/console/sign-out", await token(user))
+    await user.sign_in((await exports.api.make_key("viewer")).key)
+    assert link not in await user.open(f"{RUNS}/run_1")
+
+
 async def test_key_of_a_project_exports_only_that_project(exports: Exports) -> None:
     await exports.request(filter={"project_id": "blog"})
     browser = Browser(exports.api)

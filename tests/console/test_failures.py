@@ -50,6 +50,12 @@ async def test_page_shows_the_group_and_its_results(signed_in: Browser) -> None:
     assert f"First seen {group['first_seen'][:10]}" in section(page, "group")
 
 
+async def test_pages_of_the_run_and_result_link_to_the_group(signed_in: Browser) -> None:
+    group = await group_of(signed_in)
+    for path in ("/console/runs/run-1", f"/console/results/{group['example_result_id']}"):
+        assert f'href="{path_of(group)}"' in await signed_in.open(path), path
+
+
 async def test_results_have_pages(signed_in: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(failures, "_ROWS", 3)
     group = await group_of(signed_in)
