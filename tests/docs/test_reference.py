@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from service.api.http.errors import ERROR_TYPES
 from service.contracts.events import EventEnvelope, RunObject
+from service.contracts.run_events import RUN_COMPLETED_EVENT
 from service.domain.errors import Reason
 from service.domain.keys import KEY_ROLES, PERMISSIONS
 
@@ -49,6 +50,11 @@ def test_example_of_an_event_has_exactly_the_fields_of_an_event() -> None:
     run = example["data"]["object"]
     assert run.keys() == RunObject.__annotations__.keys()
     assert run["links"].keys() == RunObject.__annotations__["links"].__annotations__.keys()
+
+
+def test_event_of_the_readme_is_valid() -> None:
+    page = (DOCS.parent / "README.md").read_text()
+    RUN_COMPLETED_EVENT.validate_json(page.partition("```json\n")[2].partition("```")[0])
 
 
 @pytest.mark.parametrize("page", [GLOSSARY, section(ERRORS, "Error codes")], ids=["glossary", "errors"])
