@@ -9,6 +9,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from service.domain.ids import first_id, id_timestamp_ms, new_id
 from service.store.postgres import migrations
 from tests.databases import empty_database
 from tests.servers import postgres_program
@@ -40,19 +41,27 @@ async def test_all_migrations_together_create_the_schema_of_schema_sql(empty_url
     assert schema_of(empty_url) == schema_of(database_url)
 
 
-async def test_rejected_receipts_get_the_part_of_their_upload(empty_url: str) -> None:
+async def test_recent_receipts_get_the_part_of_their_upload(empty_url: str) -> None:
     await run_migrations(empty_url, last=5)
     connection = await asyncpg.connect(empty_url)
     await connection.execute("INSERT INTO organizations (slug, name) VALUES ('acme', 'Acme')")
-    for id_, run in (("a", '{"shard": 2, "variant": {"os": "linux"}}'), ("b", '{"shard": 3}'), ("c", "{}")):
+    old = first_id("rcp", id_timestamp_ms(new_id("rcp")) - 3 * 86_400_000)
+    receipts = [
+        (old, "rejected", '{"shard": 2}'),
+        (new_id("rcp"), "rejected", '{"shard": 2, "variant": {"os": "linux"}}'),
+        (new_id("rcp"), "stored", '{"shard": 3, "variant": null}'),  # replaces a rejected one
+        (new_id("rcp"), "rejected", "{}"),
+    ]
+    for id_, status, run in receipts:
         await connection.execute(
             "INSERT INTO receipts (org_id, receipt_id, source, event_id, body_sha256, status, upload)"
-            " VALUES (1, $1, '/', $1, '', 'rejected', jsonb_build_object('run', $2::text::jsonb))",
-            id_, run,
+            " VALUES (1, $1, '/', $1, '', $2, jsonb_build_object('run', $3::text::jsonb))",
+            id_, status, run,
         )  # fmt: skip
     await run_migrations(empty_url, first=6, last=6)
-    rows = await connection.fetch("SELECT shard, variant FROM receipts ORDER BY receipt_id")
-    assert [tuple(row) for row in rows] == [(2, '{"os": "linux"}'), (3, "{}"), (0, "{}")]
+    rows = await connection.fetch("SELECT receipt_id, shard, variant FROM receipts")
+    parts = {id_: (shard, variant) for id_, shard, variant in rows}
+    assert [parts[id_] for id_, *_ in receipts] == [(0, "{}"), (2, '{"os": "linux"}'), (3, "{}"), (0, "{}")]
     await connection.close()
 
 
