@@ -105,13 +105,16 @@ async def _case_keys(connection: Connection, org_id: OrgId, result_filter: Resul
 
 
 def _values(org_id: OrgId, spec: ExportSpec, case_keys: list[int] | None) -> dict[str, Any]:
+    """Return the values of all parameters. A query of one range replaces `first_run` and `last_run`."""
+    oldest, newest = spec.filter.first_key, spec.filter.before(None).run_key
     return filter_values(org_id, spec.filter, None) | {
         "raw": spec.raw,
-        "first_run": spec.filter.first_key,
-        "last_run": spec.filter.before(None).run_key,
+        "first_run": oldest,
+        "last_run": newest,
         "case_keys": case_keys,
         "changed_after": AFTER_LAST if spec.changed_after is None else spec.changed_after,
-        "oldest_run": spec.filter.first_key,
+        "oldest_run": oldest,
+        "newest_run": newest,
     }
 
 

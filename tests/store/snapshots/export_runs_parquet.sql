@@ -12,6 +12,7 @@
 -- $12 fingerprint
 -- $13 changed_after
 -- $14 oldest_run
+-- $15 newest_run
 
 SELECT run.run_id, run.deleted, run.project_id, run.environment, run.branch, run.base_branch, run.commit_sha, run.pull_request, run.ci_url, run.labels::text AS labels, status_name(run.status) AS status, run.complete, run.failures_missing, run.passed, run.failed, run.error, run.skipped, run.canceled, run.flaky, run.revision, run.started_at, run.completed_at, run.last_completed_at, run.duration_ms
 FROM (
@@ -45,5 +46,8 @@ FROM (
           AND $13::bigint < 9223372036854775807 -- an export of all runs has no deleted runs
           AND ($5::text IS NULL OR change.project_id = $5::text)
      ) gone
-     WHERE NOT EXISTS (SELECT 1 FROM runs r WHERE r.org_id = $2::int AND r.run_id = gone.run_id))
+     WHERE NOT EXISTS (  -- a run with the same ID that was stored later is a row of its own if it matches the filter
+        SELECT 1 FROM runs r WHERE r.org_id = $2::int AND r.run_id = gone.run_id
+          AND ($5::text IS NULL OR r.project_id = $5::text)
+          AND r.run_key BETWEEN $14::uuid AND $15::uuid))
 ) run;

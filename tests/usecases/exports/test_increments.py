@@ -61,9 +61,11 @@ class Copy:
     runs: dict[str, Any] = field(default_factory=dict)
     results: dict[str, list[Any]] = field(default_factory=dict)
 
-    async def read(self, content: str, position: str | None) -> tuple[list[Any], str]:
+    async def read(
+        self, content: str, position: str | None, filters: dict[str, str] | None = None
+    ) -> tuple[list[Any], str]:
         """Return the rows of an export and its position."""
-        request = {"format": "ndjson", "content": content, "updated_since": position}
+        request = {"format": "ndjson", "content": content, "updated_since": position, "filter": filters}
         document = {name: value for name, value in request.items() if value is not None}
         changed_after = None
         if position is not None:
@@ -171,6 +173,26 @@ def test_deleted_changed_and_silent_runs_are_in_the_next_increment(postgres_url:
         {"action": "delete", "run_id": "b"},
     ]
     check(postgres_url, template, actions)
+
+
+@pytest.mark.parametrize(
+    ("filters", "project_id", "time"),
+    [
+        ({"project_id": "shop"}, "other", "2026-05-20T12:00:00Z"),
+        ({"to": "2026-05-21T00:00:00Z"}, "shop", "2026-05-22T12:00:00Z"),
+    ],
+)
+async def test_run_that_was_deleted_and_then_stored_outside_the_filter_is_deleted_in_the_next_increment(
+    database_url: str, filters: dict[str, str], project_id: str, time: str
+) -> None:
+    async with open_copy(database_url) as (store, copy):
+        await store.ingest(run_event("a", project_id="shop", time="2026-05-20T12:00:00Z"))
+        rows, position = await copy.read("runs", None, filters)
+        assert [(row["run_id"], row["deleted"]) for row in rows] == [("a", False)]
+        await perform(store, copy, {"action": "delete", "run_id": "a"})
+        await store.ingest(run_event("a", project_id=project_id, time=time))
+        rows, _ = await copy.read("runs", position, filters)
+        assert [(row["run_id"], row["deleted"]) for row in rows] == [("a", True)]
 
 
 @pytest.mark.slow

@@ -56,7 +56,10 @@ UNION ALL
       AND :changed_after::bigint < 9223372036854775807 -- an export of all runs has no deleted runs
       AND (:project_id::text IS NULL OR change.project_id = :project_id::text)
  ) gone
- WHERE NOT EXISTS (SELECT 1 FROM runs r WHERE r.org_id = :org_id::int AND r.run_id = gone.run_id))
+ WHERE NOT EXISTS (  -- a run with the same ID that was stored later is a row of its own if it matches the filter
+    SELECT 1 FROM runs r WHERE r.org_id = :org_id::int AND r.run_id = gone.run_id
+      AND (:project_id::text IS NULL OR r.project_id = :project_id::text)
+      AND r.run_key BETWEEN :oldest_run::uuid AND :newest_run::uuid))
 
 -- name: export_run_texts
 spreadsheet_cell(r.run_id, :raw::bool) AS run_id, spreadsheet_cell(r.project_id, :raw::bool) AS project_id,
