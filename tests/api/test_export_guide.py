@@ -60,6 +60,10 @@ async def test_commands_and_programs_of_the_guide_work(exports: Exports, tmp_pat
         if "by_case.head" in text:
             assert "pays" in output
     update = next(text for _, text in BLOCKS if "copy/position" in text)
+    position = (folder / "copy" / "position").read_text()
+    (folder / "update.sh").write_text(update)
+    await run(exports, folder, "bash", "-c", "! RESULTS_API_KEY=invalid bash update.sh")
+    assert (folder / "copy" / "position").read_text() == position  # the next update repeats a failed one
     await exports.api.send("DELETE", "/v1/runs/ci-43")
     await exports.api.store.ingest(run_event("ci-44", [result("pays")], time="2026-05-20T12:00:01Z"))
     await exports.api.store.ingest(run_event("old", rows, time="2020-01-01T00:00:00Z", notify=False))
