@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 
-from service.console.handlers import cases
-from tests.api.served import serve
 from tests.console.browsers import Browser, token_of
 from tests.console.sections import main_text, text_of
 from tests.run_events import result, run_event
@@ -115,21 +113,6 @@ async def test_page_lists_the_other_variants_of_the_case(signed_in: Browser) -> 
     assert await others_of("pays", {"os": "linux"}) == [of_mac["case"]]
     assert await others_of("refunds", {"os": "mac"}) == []
     assert await others_of("renamed", {}) == [next(item["case"] for item in listed if item["name"] == "by id")]
-
-
-async def test_quarantine_is_read_from_the_primary(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A replica might not have the quarantine yet that the form has created."""
-    used = []
-
-    async def find_none(pool: object, *_: object) -> None:
-        used.append(pool)
-
-    monkeypatch.setattr(cases, "find_quarantine_of_case", find_none)
-    async with serve(database_url, database_read_url=database_url) as api:
-        browser = Browser(api)
-        await browser.sign_in()
-        await browser.open(await store_history(browser, result("pays")))
-        assert used == [api.resources.pool]
 
 
 async def test_case_of_another_organization_or_project_is_not_found(browser: Browser) -> None:

@@ -95,7 +95,7 @@ async def _request(request: web.Request, export_request: ExportRequest) -> web.R
 async def _page(request: web.Request, form: ExportFormState, query: MultiMapping[str]) -> web.Response:
     page_query = _page_query(query)
     resources, url = request.app[RESOURCES], request.rel_url
-    page = await list_exports(resources.list_pool, get_caller(request), page_query, resources.settings.link_base)
+    page = await list_exports(resources.pool, get_caller(request), page_query, resources.settings.link_base)
     listed = orjson.loads(page.data)
     context = {
         "exports": listed,

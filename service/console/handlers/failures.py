@@ -80,7 +80,7 @@ async def _set(request: web.Request, form: TicketForm) -> web.Response:
 async def _find(request: web.Request) -> dict[str, Any]:
     """Return the group. Raises NotFound."""
     caller = get_caller(request)
-    async with as_organization(request.app[RESOURCES].list_pool, caller.org_id) as connection:
+    async with as_organization(request.app[RESOURCES].pool, caller.org_id) as connection:
         group: dict[str, Any] = orjson.loads(await find_failure(connection, caller, request.match_info["id"]))
     return group
 

@@ -1,0 +1,64 @@
+"""Pages after a form read the primary: a read replica might not have the change yet."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from service.console.handlers import cases, exports, failures
+from service.domain.ids import OrgId
+from service.store.postgres.database import Connection, as_organization
+from service.usecases.lists.list_exports import list_exports
+from tests.api.served import serve
+from tests.console.browsers import Browser
+from tests.console.test_cases import store_history
+from tests.run_events import result
+
+
+@pytest.fixture
+async def browser(database_url: str) -> AsyncIterator[Browser]:
+    """A browser that is signed in at an API with a read replica, which is the same database."""
+    async with serve(database_url, database_read_url=database_url) as api:
+        browser = Browser(api)
+        await browser.sign_in()
+        yield browser
+
+
+async def test_quarantine_of_a_case_is_read_from_the_primary(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    used = []
+
+    async def find_none(pool: object, *_: object) -> None:
+        used.append(pool)
+
+    monkeypatch.setattr(cases, "find_quarantine_of_case", find_none)
+    await browser.open(await store_history(browser, result("pays")))
+    assert used == [browser.api.resources.pool]
+
+
+async def test_exports_are_read_from_the_primary(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    used = []
+
+    async def find(pool: Any, *given: Any) -> Any:
+        used.append(pool)
+        return await list_exports(pool, *given)
+
+    monkeypatch.setattr(exports, "list_exports", find)
+    await browser.open("/console/exports")
+    assert used == [browser.api.resources.pool]
+
+
+async def test_ticket_is_read_from_the_primary(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    used = []
+
+    @asynccontextmanager
+    async def connect(pool: Any, org_id: OrgId) -> AsyncIterator[Connection]:
+        used.append(pool)
+        async with as_organization(pool, org_id) as connection:
+            yield connection
+
+    await store_history(browser, result("pays", "failed", failure={"message": "cat is missing"}))
+    [group] = (await browser.api.get("/v1/failures", {"run_id": "run_0"}))["data"]
+    monkeypatch.setattr(failures, "as_organization", connect)
+    await browser.open(f"/console/failures/{group['id']}")
+    assert used == [browser.api.resources.pool]
