@@ -3,11 +3,13 @@
 The output is compared with the output that the page shows. Only the ports differ from those of a reader.
 """
 
+import fcntl
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -43,16 +45,23 @@ BEFORE = {
 }
 
 
+def build_client() -> None:
+    """Build the client that the API serves, as `make run` does, but not concurrently in several test processes."""
+    with (ROOT / "pyproject.toml").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        subprocess.run([sys.executable, "-m", "service.client.archive", "--quiet"], cwd=ROOT, check=True)
+
+
 @pytest.fixture(scope="module")
 def stack(
     tmp_path_factory: pytest.TempPathFactory, postgres_url: str, template: str, amqp_url: str
 ) -> Iterator[RunningStack]:
     """A stack as `make run` starts it, with the servers of the test session."""
-    subprocess.run([sys.executable, "-m", "service.client.archive", "--quiet"], cwd=ROOT, check=True)
+    build_client()
     with cloned_database(postgres_url, template) as database_url:
         stack = RunningStack(
             tmp_path_factory.mktemp("stack"), RESULTS_DATABASE_URL=database_url, RESULTS_AMQP_URL=amqp_url,
-            RESULTS_QUEUE_PREFIX="docs.", RESULTS_HTTP_PORT=str(choose_port()),
+            RESULTS_QUEUE_PREFIX=f"docs-{uuid4().hex[:8]}.", RESULTS_HTTP_PORT=str(choose_port()),
         )  # fmt: skip
         try:
             yield stack.await_ready()
