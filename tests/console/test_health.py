@@ -10,6 +10,7 @@ import pytest
 from service.console import health
 from service.domain import stats
 from service.store.queries import failures
+from service.store.queries.failures import RankedGroups
 from service.store.queries.results import Budgets
 from service.usecases.lists.rank_cases import rank_cases
 from tests.console.browsers import Browser
@@ -124,6 +125,21 @@ async def test_rankings_state_that_they_are_truncated(signed_in: Browser, monkey
     monkeypatch.setattr(health, "rank_cases", truncated)
     text = main_text(await signed_in.open(HEALTH))
     assert text.count("than this ranking reads") == 3
+    assert "No flaky cases" not in text
+
+
+async def test_failures_that_were_not_read_are_not_called_none(
+    signed_in: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def find_none(*_: Any) -> RankedGroups:
+        return RankedGroups("[]", truncated=True)
+
+    await store(signed_in, [0.1], [result("pays")])
+    assert "No failures" in section(await signed_in.open(HEALTH), "failures")
+    monkeypatch.setattr(health, "list_failures", find_none)
+    text = section(await signed_in.open(HEALTH), "failures")
+    assert "more failures than this page counts" in text
+    assert "No failures" not in text
 
 
 async def test_key_of_a_project_sees_only_that_project(browser: Browser) -> None:
