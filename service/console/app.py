@@ -16,7 +16,7 @@ def add_console(app: web.Application, public_url: str | None) -> None:
     """Add the pages of the console to the application of the API."""
     app[SESSIONS] = Sessions(session_cookie(is_https=urlsplit(public_url or "").scheme == "https"))
     app[STATIC_FILES] = read_static_files()
-    app.middlewares.append(show_errors)
+    app.middlewares.insert(1, show_errors)  # inside of the request ID, and around the limits
     app.on_response_prepare.append(add_security_headers)
     set_up_templates(app)
     add_routes(app)

@@ -6,10 +6,12 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
+from service.api.http import middleware
 from service.console import routes
 from service.console.authentication import page
 from service.console.handlers import runs
 from service.console.pages import page_url
+from service.domain.errors import Unavailable
 from tests.api.served import serve
 from tests.console.browsers import RUNS, SIGN_IN, Browser, token_of
 
@@ -44,6 +46,17 @@ async def test_unexpected_exception_is_a_page_without_internals(
     text = await signed_in.open(RUNS, 500)
     assert "internal error" in text
     assert "internal cause" not in text
+
+
+async def test_too_many_connections_are_a_page(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    def reject(*_: object) -> None:
+        raise Unavailable("too many open connections; retry later")
+
+    monkeypatch.setattr(middleware, "ApiProtocol", web.RequestHandler)
+    monkeypatch.setattr(web.RequestHandler, "check_limit", reject, raising=False)
+    assert "too many open connections" in await browser.open(SIGN_IN, 503)
+    response = await browser.send("GET", "/v1/runs")
+    assert (response.status, response.content_type) == (503, "application/json")
 
 
 async def test_every_response_has_the_security_headers(signed_in: Browser) -> None:

@@ -51,11 +51,17 @@ def _span(request: web.Request, request_id: str) -> spans.SpanBlock:
 
 async def _respond(request: web.Request, handler: ApiHandler) -> web.StreamResponse:
     try:
-        if isinstance(request.protocol, ApiProtocol):
-            request.protocol.check_limit(request.path)
         return _preflight(request) or await handler(request)
     except Exception as error:
         return error_response(request, error)
+
+
+@web.middleware
+async def limit_connections(request: web.Request, handler: ApiHandler) -> web.StreamResponse:
+    """Reject requests of too many connections."""
+    if isinstance(request.protocol, ApiProtocol):
+        request.protocol.check_limit(request.path)
+    return await handler(request)
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
