@@ -164,7 +164,7 @@ def composed_exports() -> dict[str, Statement]:
             "export_ranges", export_source="changed_runs", run_matches="run_filters", export_results="export_one_row"
         ),
     }
-    return rows | changed | ranges
+    return rows | changed | ranges | {"changed_run_keys": compose("changed_run_keys")}
 
 
 def all_composed() -> dict[str, Statement]:

@@ -13,7 +13,6 @@ from service.store.queries import results as read_results
 from tests.store.composed import (
     SINGLE_ROWS,
     comparisons,
-    composed_exports,
     composed_lists,
     decision_pages,
     failure_groups,
@@ -61,6 +60,7 @@ VALUES: dict[str, object] = {
     "case_keys": ["41", "61"], "pairs": ["p-"], "ranks": ["5"], "after_rank": 0, "length": "1 day",
     "fingerprint": 7, "before": "dec_g", "gate": "gate 1", "decision": "passed",
     "changed_after": 7, "first_run": UUID(int=0), "last_run": UUID("019c8a5a-0000-0000-0000-000000000000"),
+    "oldest_run": UUID(int=0), "newest_run": UUID("019c8a5a-0000-0000-0000-000000000000"),
     "range_results": 60_000, "after": "", "only": "p1", "org_ids": ["1"], "run_ids": ["run_1"], "project_ids": ["p1"],
 }  # fmt: skip
 
@@ -189,7 +189,7 @@ async def test_single_rows_are_found_by_their_keys(connection: Any) -> None:
 
 async def test_changed_runs_of_an_export_are_found_by_their_ids(connection: Any) -> None:
     for mode in MODES:
-        nodes = await explain(connection, composed_exports()["export_ranges_of_changed_runs"], mode)
+        nodes = await explain(connection, compose("changed_run_keys"), mode)
         assert {node.get("Index Name") for node in nodes if node.get("Relation Name") == "runs"} == {
             "runs_run_id_unique"
         }

@@ -1,13 +1,14 @@
 """Plan of an export: its query with literal values, and the key ranges that the readers share."""
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from service.domain.errors import ServiceError
 from service.domain.exports import ExportSpec
 from service.domain.filters import ResultFilter
-from service.domain.ids import OrgId
+from service.domain.ids import OrgId, RunKey
 from service.domain.key_ranges import KeyRange, RangeStart, split_into_ranges
 from service.domain.streams import AFTER_LAST, BEFORE_FIRST
 from service.store.postgres.composition import Statement, compose
@@ -36,10 +37,14 @@ class ExportPlan(NamedTuple):
     ranges: Sequence[KeyRange]
     expected_rows: int | None  # None if the number isn't known in advance
     position: str  # in the event stream; the export contains all earlier changes
+    changed_keys: list[RunKey]  # of the changed runs, sorted, if the export contains only those
 
     def query(self, key_range: KeyRange) -> str:
         """Return the query for the rows of one range."""
-        literals = {**self.literals, **{name: f"'{value}'" for name, value in key_range._asdict().items()}}
+        first = bisect_left(self.changed_keys, key_range.first_run)
+        changed_keys = self.changed_keys[first : bisect_right(self.changed_keys, key_range.last_run)]
+        of_range = key_range._asdict() | {"changed_keys": _text_form(changed_keys)}
+        literals = {**self.literals, **{name: f"'{value}'" for name, value in of_range.items()}}
         return _PARAMETER.sub(lambda match: literals[self.statement.names[int(match[1]) - 1]], self.statement.text)
 
 
@@ -53,7 +58,9 @@ async def plan_export(connection: Connection, org_id: OrgId, spec: ExportSpec, r
         raise PositionDeleted
     case_keys = await _case_keys(connection, org_id, result_filter)
     values = _values(org_id, spec, case_keys) | {"range_results": range_results}
-    starts = await compose("export_ranges", **_sources(spec)).fetch_rows(connection, values)
+    changed_keys = await _changed_keys(connection, spec, values)
+    read_once = values | {"changed_keys": changed_keys}
+    starts = await compose("export_ranges", **_sources(spec)).fetch_rows(connection, read_once)
     return ExportPlan(
         export_statement(spec),
         await _literals(connection, values),
@@ -65,6 +72,7 @@ async def plan_export(connection: Connection, org_id: OrgId, spec: ExportSpec, r
         ),
         sum(row["expected"] for row in starts[:1]) if result_filter.is_countable else None,
         position,
+        changed_keys,
     )
 
 
@@ -92,6 +100,13 @@ async def _find_position(connection: Connection, org_id: OrgId) -> tuple[str, in
     """Return the position of the snapshot in the event stream, and the last event number that was deleted."""
     row = await connection.fetchrow(_SQL["find_position"], org_id)
     return (row["position"], row["deleted_to"]) if row else (str(BEFORE_FIRST), BEFORE_FIRST)
+
+
+async def _changed_keys(connection: Connection, spec: ExportSpec, values: Mapping[str, Any]) -> list[RunKey]:
+    """Return the sorted keys of the changed runs, or an empty list if the export contains all runs."""
+    if spec.changed_after is None:
+        return []
+    return [row["run_key"] for row in await compose("changed_run_keys").fetch_rows(connection, values)]
 
 
 async def _case_keys(connection: Connection, org_id: OrgId, result_filter: ResultFilter) -> list[int] | None:

@@ -68,6 +68,15 @@ async def test_expected_rows_are_the_results_of_the_list(filled: Store, api_pool
             assert plan.expected_rows == sum(row.matches(spec.filter) for row in rows), (statuses, flaky)
 
 
+async def test_ranges_of_changed_runs_read_no_events(filled: Store, api_pool: asyncpg.Pool) -> None:
+    spec = export_spec({"format": "csv"}, 0)
+    async with database.as_organization(api_pool, ORG) as connection:
+        plan = await export_plans.plan_export(connection, ORG, spec, 7)
+    queries = [plan.query(key_range) for key_range in plan.ranges]
+    assert len(queries) > 1
+    assert not any("events" in query for query in queries)
+
+
 async def test_check_detects_a_sequential_scan(connection: Any) -> None:
     assert await sequentially_scanned_tables(connection, "csv", FILTERS[0]) == set()
     await connection.execute("SET enable_indexscan = off; SET enable_bitmapscan = off")

@@ -1,6 +1,6 @@
 -- $1 raw
 -- $2 org_id
--- $3 changed_after
+-- $3 changed_keys
 -- $4 first_run
 -- $5 last_run
 -- $6 project_id
@@ -29,18 +29,7 @@ FROM (
            spreadsheet_cell(r.branch, $1::bool) AS branch, spreadsheet_cell(r.commit_sha, $1::bool) AS commit_sha,
            spreadsheet_cell(r.ci_url, $1::bool) AS ci_url, r.labels, r.labels::text AS labels_text, r.completed_at,
            rfc3339(r.completed_at) AS completed_text
-    FROM (
-        SELECT changed_run.* FROM (
-            SELECT DISTINCT change.run_id FROM (
-                SELECT e.run_id, e.project_id, e.type FROM events e WHERE e.org_id = $2::int AND e.number > $3::bigint
-                UNION ALL
-                SELECT e.run_id, e.project_id, e.type FROM events e WHERE e.org_id = $2::int AND e.number IS NULL
-            ) change
-            WHERE change.run_id IS NOT NULL AND change.type LIKE 'run.%'
-        ) changed CROSS JOIN LATERAL (
-            SELECT * FROM runs WHERE runs.org_id = $2::int AND runs.run_id = changed.run_id LIMIT 1
-        ) changed_run
-    ) r
+    FROM (SELECT * FROM runs WHERE runs.org_id = $2::int AND runs.run_key = ANY ($3::uuid[])) r
     WHERE r.org_id = $2::int AND r.run_key BETWEEN $4::uuid AND $5::uuid AND (($6::text IS NULL OR r.project_id = $6) AND ($7::text IS NULL OR r.environment = $7)
     AND ($8::text IS NULL OR r.branch = $8)
     AND ($9::text IS NULL OR starts_with(r.commit_sha, $9))

@@ -1,6 +1,6 @@
 -- $1 raw
 -- $2 org_id
--- $3 changed_after
+-- $3 changed_keys
 -- $4 first_run
 -- $5 last_run
 -- $6 project_id
@@ -11,8 +11,9 @@
 -- $11 labels
 -- $12 run_id
 -- $13 fingerprint
--- $14 oldest_run
--- $15 newest_run
+-- $14 changed_after
+-- $15 oldest_run
+-- $16 newest_run
 
 SELECT run.run_id, run.deleted::text AS deleted, run.project_id, run.environment, run.branch, run.base_branch, run.commit_sha, run.pull_request, run.ci_url, run.labels::text AS labels, status_name(run.status) AS status, run.complete::text AS complete, run.failures_missing::text AS failures_missing, run.passed, run.failed, run.error, run.skipped, run.canceled, run.flaky, run.revision, rfc3339(run.started_at) AS started_at, rfc3339(run.completed_at) AS completed_at, rfc3339(run.last_completed_at) AS last_completed_at, run.duration_ms
 FROM (
@@ -21,18 +22,7 @@ FROM (
     spreadsheet_cell(r.base_branch, $1::bool) AS base_branch, spreadsheet_cell(r.commit_sha, $1::bool) AS commit_sha,
     spreadsheet_cell(r.pull_request, $1::bool) AS pull_request, spreadsheet_cell(r.ci_url, $1::bool) AS ci_url, r.labels, r.status, r.complete, r.failures_missing, r.passed, r.failed, r.error,
             r.skipped, r.canceled, r.flaky, r.revision, r.started_at, r.completed_at, r.last_completed_at, r.duration_ms
-     FROM (
-         SELECT changed_run.* FROM (
-             SELECT DISTINCT change.run_id FROM (
-                 SELECT e.run_id, e.project_id, e.type FROM events e WHERE e.org_id = $2::int AND e.number > $3::bigint
-                 UNION ALL
-                 SELECT e.run_id, e.project_id, e.type FROM events e WHERE e.org_id = $2::int AND e.number IS NULL
-             ) change
-             WHERE change.run_id IS NOT NULL AND change.type LIKE 'run.%'
-         ) changed CROSS JOIN LATERAL (
-             SELECT * FROM runs WHERE runs.org_id = $2::int AND runs.run_id = changed.run_id LIMIT 1
-         ) changed_run
-     ) r
+     FROM (SELECT * FROM runs WHERE runs.org_id = $2::int AND runs.run_key = ANY ($3::uuid[])) r
      WHERE r.org_id = $2::int AND r.run_key BETWEEN $4::uuid AND $5::uuid AND ($6::text IS NULL OR r.project_id = $6) AND ($7::text IS NULL OR r.environment = $7)
      AND ($8::text IS NULL OR r.branch = $8)
      AND ($9::text IS NULL OR starts_with(r.commit_sha, $9))
@@ -49,16 +39,16 @@ FROM (
             NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
      FROM (
         SELECT DISTINCT change.run_id, change.project_id FROM (
-            SELECT e.run_id, e.project_id, e.type FROM events e WHERE e.org_id = $2::int AND e.number > $3::bigint
+            SELECT e.run_id, e.project_id, e.type FROM events e WHERE e.org_id = $2::int AND e.number > $14::bigint
             UNION ALL
             SELECT e.run_id, e.project_id, e.type FROM events e WHERE e.org_id = $2::int AND e.number IS NULL
         ) change
-        WHERE change.type = 'run.deleted' AND $4::uuid = $14::uuid
-          AND $3::bigint < 9223372036854775807 -- an export of all runs has no deleted runs
+        WHERE change.type = 'run.deleted' AND $4::uuid = $15::uuid
+          AND $14::bigint < 9223372036854775807 -- an export of all runs has no deleted runs
           AND ($6::text IS NULL OR change.project_id = $6::text)
      ) gone
      WHERE NOT EXISTS (  -- a run with the same ID that was stored later is a row of its own if it matches the filter
         SELECT 1 FROM runs r WHERE r.org_id = $2::int AND r.run_id = gone.run_id
           AND ($6::text IS NULL OR r.project_id = $6::text)
-          AND r.run_key BETWEEN $14::uuid AND $15::uuid))
+          AND r.run_key BETWEEN $15::uuid AND $16::uuid))
 ) run;

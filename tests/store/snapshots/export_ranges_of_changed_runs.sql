@@ -1,6 +1,6 @@
 -- $1 range_results
 -- $2 org_id
--- $3 changed_after
+-- $3 changed_keys
 -- $4 first_run
 -- $5 last_run
 -- $6 project_id
@@ -17,18 +17,7 @@ FROM (
     SELECT run_key, results, nth, lag(nth) OVER newest AS nth_before, sum(results) OVER ()::bigint AS expected
     FROM (
         SELECT run_key, results, (sum(results + 1) OVER (ORDER BY run_key DESC) - results) / $1::int AS nth
-        FROM (SELECT r.run_key, 1 AS results FROM (
-            SELECT changed_run.* FROM (
-                SELECT DISTINCT change.run_id FROM (
-                    SELECT e.run_id, e.project_id, e.type FROM events e WHERE e.org_id = $2::int AND e.number > $3::bigint
-                    UNION ALL
-                    SELECT e.run_id, e.project_id, e.type FROM events e WHERE e.org_id = $2::int AND e.number IS NULL
-                ) change
-                WHERE change.run_id IS NOT NULL AND change.type LIKE 'run.%'
-            ) changed CROSS JOIN LATERAL (
-                SELECT * FROM runs WHERE runs.org_id = $2::int AND runs.run_id = changed.run_id LIMIT 1
-            ) changed_run
-        ) r WHERE r.org_id = $2::int AND r.run_key BETWEEN $4::uuid AND $5::uuid AND ($6::text IS NULL OR r.project_id = $6) AND ($7::text IS NULL OR r.environment = $7)
+        FROM (SELECT r.run_key, 1 AS results FROM (SELECT * FROM runs WHERE runs.org_id = $2::int AND runs.run_key = ANY ($3::uuid[])) r WHERE r.org_id = $2::int AND r.run_key BETWEEN $4::uuid AND $5::uuid AND ($6::text IS NULL OR r.project_id = $6) AND ($7::text IS NULL OR r.environment = $7)
         AND ($8::text IS NULL OR r.branch = $8)
         AND ($9::text IS NULL OR starts_with(r.commit_sha, $9))
         AND ($10::text IS NULL OR r.pull_request = $10)

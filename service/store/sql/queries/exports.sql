@@ -75,17 +75,20 @@ SELECT e.run_id, e.project_id, e.type FROM events e WHERE e.org_id = :org_id::in
 -- name: export_source
 runs r
 
--- name: changed_runs  (the runs with an event after a position; LIMIT 1 keeps the planner from joining complete tables)
-(
-    SELECT changed_run.* FROM (
-        SELECT DISTINCT change.run_id FROM (
-            {changes}
-        ) change
-        WHERE change.run_id IS NOT NULL AND change.type LIKE 'run.%'
-    ) changed CROSS JOIN LATERAL (
-        SELECT * FROM runs WHERE runs.org_id = :org_id::int AND runs.run_id = changed.run_id LIMIT 1
-    ) changed_run
-) r
+-- name: changed_run_keys  (of the runs with an event after a position; LIMIT 1 keeps the planner from joining complete tables)
+SELECT changed_run.run_key FROM (
+    SELECT DISTINCT change.run_id FROM (
+        {changes}
+    ) change
+    WHERE change.run_id IS NOT NULL AND change.type LIKE 'run.%'
+) changed CROSS JOIN LATERAL (
+    SELECT run_key FROM runs WHERE runs.org_id = :org_id::int AND runs.run_id = changed.run_id LIMIT 1
+) changed_run
+WHERE changed_run.run_key BETWEEN :oldest_run::uuid AND :newest_run::uuid
+ORDER BY changed_run.run_key
+
+-- name: changed_runs  (by their keys, so that not each range reads the events)
+(SELECT * FROM runs WHERE runs.org_id = :org_id::int AND runs.run_key = ANY (:changed_keys::uuid[])) r
 
 -- name: export_runs
 SELECT r.run_key, 'res_' || replace(r.run_key::text, '-', '') AS id_prefix, spreadsheet_cell(r.run_id, :raw::bool) AS run_id,
