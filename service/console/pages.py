@@ -13,10 +13,12 @@ from service.console.authentication import get_session
 from service.console.sessions import SESSIONS
 from service.console.static_files import STATIC_FILES
 from service.console.template_functions import add_functions
+from service.domain.failures import strip_escapes
 from service.domain.keys import PERMISSIONS
 from service.domain.sessions import form_token
 
 _PACKAGE: Final = "service.console"
+_ESCAPE: Final = "\x1b"
 
 
 def set_up_templates(app: web.Application) -> None:
@@ -30,10 +32,21 @@ def set_up_templates(app: web.Application) -> None:
         lstrip_blocks=True,
         auto_reload=False,
         default_helpers=False,
+        finalize=_strip_escapes,
     )
     add_functions(environment)
     environment.globals["static"] = lambda name: page_url(app, "static", name=app[STATIC_FILES].hashed_name(name))
     environment.globals["url"] = lambda page, query=None, **parts: page_url(app, page, query, **parts)
+
+
+def _strip_escapes(value: object) -> object:
+    """Return the value of an expression in a template, a text without escape sequences.
+
+    Names, suites, and types of failures can have the colors of a terminal.
+    """
+    if isinstance(value, str) and _ESCAPE in value:
+        return type(value)(strip_escapes(value))  # safe HTML stays safe HTML
+    return value
 
 
 def render(request: web.Request, template: str, context: Mapping[str, Any], status: int = 200) -> web.Response:

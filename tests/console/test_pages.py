@@ -14,6 +14,7 @@ from service.console.pages import page_url
 from service.domain.errors import Unavailable
 from tests.api.served import serve
 from tests.console.browsers import RUNS, SIGN_IN, Browser, token_of
+from tests.run_events import result, run_event
 
 WRITE = "/console/write"
 POLICY = (
@@ -46,6 +47,20 @@ async def test_unexpected_exception_is_a_page_without_internals(
     text = await signed_in.open(RUNS, 500)
     assert "internal error" in text
     assert "internal cause" not in text
+
+
+async def test_no_page_shows_escape_sequences(signed_in: Browser) -> None:
+    """Names have them, too, for example those of parametrized tests."""
+    red = "\x1b[31mred\x1b[0m"
+    failure = {"type": red, "message": f"boom {red}", "details": red}
+    failed = result(red, "failed", suite=red, file=red, properties={red: red}, failure=failure)
+    await signed_in.api.store.ingest(run_event("run_1", [failed]))
+    [stored] = (await signed_in.api.get("/v1/results"))["data"]
+    [group] = (await signed_in.api.get("/v1/failures", {"run_id": "run_1"}))["data"]
+    ids = (f"results/{stored['id']}", f"cases/{stored['case']}", f"failures/{group['id']}", "health?project_id=shop")
+    for path in (*ids, "runs/run_1", "runs/run_1/results", "runs/run_1/changes"):
+        page_text = await signed_in.open(f"/console/{path}")
+        assert ("\x1b" in page_text, "red" in page_text, "[31m" in page_text) == (False, True, False), path
 
 
 async def test_too_many_connections_are_a_page(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
