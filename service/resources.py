@@ -160,8 +160,8 @@ async def database_connection(settings: Settings, role: DatabaseRole) -> AsyncIt
 async def wait_for_schema(settings: Settings, role: DatabaseRole, stopping: asyncio.Event) -> None:
     """Wait until the database has the schema of this version, which `schema apply` can install in the meantime.
 
-    Raises NoDatabase for another persistent error or after `schema_wait_s`, and Stopped if `stopping` is set. Log a
-    warning for an outage and return, because the process can wait it out.
+    Log a warning for an outage and return, because the process retries. Raises NoDatabase for another persistent error
+    or after `schema_wait_s`, and Stopped if `stopping` is set.
     """
 
     def log_wait(error: Exception, delay_s: float) -> None:

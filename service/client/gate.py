@@ -47,7 +47,7 @@ def gate(url: str, key: str, run_id: str, rules: JsonObject, timeout_s: float, *
 
 
 def _decide_and_compare(server: Server, run: JsonObject, rules: JsonObject) -> tuple[JsonObject, RunChanges]:
-    """Return a decision and the changes of the same revision of the run, unless the run changes all the time."""
+    """Return a decision and the changes of the same revision of the run, unless the run changes continuously."""
     for _ in range(_MAX_DECISIONS):
         decision = _decide(server, run["run_id"], rules)
         changes = read_changes(server, run)
@@ -56,7 +56,7 @@ def _decide_and_compare(server: Server, run: JsonObject, rules: JsonObject) -> t
         run = server.get(run_path(run["run_id"]))
     else:
         print_message(
-            "warning: the run changes all the time, so its counts can be of another revision than the decision"
+            "warning: the run changes continuously, so its counts can be of another revision than the decision"
         )
     return decision, changes
 

@@ -1,4 +1,4 @@
-"""Receipts in words: reports that aren't processed, that were rejected, or that replaced results.
+"""Texts about the receipts of a run: reports that aren't processed, that were rejected, or that replaced results.
 
 This module runs on Python 3.10 without third-party packages because the client uses it.
 """
@@ -30,7 +30,7 @@ def describe_missing(receipts: Sequence[Mapping[str, Any]]) -> str | None:
 
 
 def report_warnings(receipts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield what the reports of the run can hide."""
+    """Yield a warning for rejected reports, and one for replaced failing results."""
     if rejected := [receipt["id"] for receipt in receipts if receipt["status"] == "rejected"]:
         yield f"reports of this run were rejected, so results can be missing: {', '.join(rejected)}"
     if replaced := sum(receipt["replaced_failing"] for receipt in receipts):

@@ -44,7 +44,7 @@ def selected_exporters(environ: Mapping[str, str]) -> list[str]:
 
 @contextmanager
 def exporting(environ: Mapping[str, str], service_name: str) -> Iterator[bool]:
-    """Export the spans of this process in the block, if the variables select an exporter. Provide whether they do.
+    """Export the spans of this process in the block if the variables select an exporter. Yield whether they select one.
 
     Raises TracingUnavailable before the block. Call it after a fork, because exporters use a thread.
     """

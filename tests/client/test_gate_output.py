@@ -141,4 +141,4 @@ async def test_gate_ends_although_the_run_changes_all_the_time(
     monkeypatch.setattr(client, "read_changes", read_later)
     await api.store.ingest(run_event())
     assert await decide(api) == PASSED
-    assert "warning: the run changes all the time" in capsys.readouterr().err
+    assert "warning: the run changes continuously" in capsys.readouterr().err

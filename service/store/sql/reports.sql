@@ -60,7 +60,7 @@ RETURNING 1
 -- name: lock_claim  (until the transaction ends; no row if the claim is lost)
 SELECT 1 FROM receipts WHERE org_id = $1 AND receipt_id = $2 AND claim = $3 AND status = 'processing' FOR UPDATE
 
--- name: set_part  (before the transaction that stores the results, so that a rejection keeps it)
+-- name: set_part  (before the transaction that stores the results, so that the receipt of a rejected report has it too)
 UPDATE receipts SET shard = $4, variant = $5
 WHERE org_id = $1 AND receipt_id = $2 AND claim = $3 AND status = 'processing'
 

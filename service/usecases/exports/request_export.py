@@ -74,7 +74,7 @@ async def find_changed_after(connection: Connection, org_id: OrgId, position: st
 
 def _gone() -> Gone:
     return Gone(
-        f"updated_since: the service keeps changes for {RETENTION_DAYS} days; request an export without updated_since"
+        f"updated_since: the service stores changes for {RETENTION_DAYS} days; request an export without updated_since"
     )
 
 
