@@ -4,25 +4,31 @@ The time of each pattern is linear in the length of any text.
 """
 
 import re
-from functools import lru_cache
+from hashlib import blake2b
 from itertools import islice
-from string import ascii_letters
+from string import ascii_letters, digits, hexdigits
 from typing import Final
 
 from service.domain.ids import Fingerprint, fingerprint_hash
 
 _MAX_LINES: Final = 10
 _MAX_EXAMINED: Final = 8_000  # characters
-_CACHED_TEXTS: Final = 256  # 4 MB, or 16 MB for texts of long lines outside of the Basic Multilingual Plane
+_CACHED: Final = 4_096  # fingerprints, about 2 MB
+_LONG_SHAPE: Final = 1_000  # bytes; a hash represents a longer one in the cache
 _MANY_WORDS: Final = 4
 _LONG_QUOTE: Final = 40
 
 _MASK: Final = "\0"  # texts contain no NUL, so no other text equals a masked value
 
+# Only the zero of `0x` matters to the patterns. A byte that isn't part of UTF-8 represents it during the translation.
+_HEX_ZERO: Final = b"\xff"
+_ONES: Final = bytes.maketrans(b"0123456789" + _HEX_ZERO, b"1111111111" + b"0")
+
 # Each pattern starts with a set of characters or with literals, which the engine searches about ten times as fast.
 _PATH: Final = r"""[^\s"'`<>|:,;()\[\]{}\\/]"""
 _UNIX_TEMPORARY: Final = re.compile(rf"/(?<![\w.]/)(?:private/)?(?:tmp|var/tmp|var/folders|dev/shm)/(?:{_PATH}|[\\/])*")
 _WINDOWS_TEMPORARY: Final = re.compile(rf"[A-Za-z]:[\\/]+(?:{_PATH}+[\\/]+)*(?:[Tt]e?mp|TE?MP)[\\/](?:{_PATH}|[\\/])*")
+_TEMPORARY_FOLDER: Final = re.compile(r"(?:mp|MP)[\\/]")  # part of _WINDOWS_TEMPORARY
 _QUOTED: Final = re.compile(
     r"""
     "[^"\n]*" | '(?<!\w')[^'\n]*'(?!\w) | `[^`\n]*`    # an apostrophe inside a word is no quote
@@ -33,17 +39,22 @@ _QUOTED: Final = re.compile(
 _DIGIT_OR_SLASH: Final = re.compile(r"[0-9/]")
 
 # A digit next to a letter or hyphen, without which a text contains none of _IDS.
-_MIXED: Final = re.compile(r"[0-9](?:(?<=[A-Za-z+/-][0-9])|[A-Za-z+/-])")
+_MIXED: Final = re.compile(r"1(?:(?<=[A-Za-z+/-]1)|[A-Za-z+/-])")
 _SHORTEST_ID: Final = 7  # an abbreviated Git commit
+_SHORTEST_BASE64: Final = 20
+_HEX_RUN: Final = b"h" * _SHORTEST_ID
+_BASE64_RUN: Final = b"b" * _SHORTEST_BASE64
+_HEX_CLASS: Final = bytes(ord("h") if chr(code) in hexdigits else 0 for code in range(256))
+_BASE64_CLASS: Final = bytes(ord("b") if chr(code) in ascii_letters + digits + "+/" else 0 for code in range(256))
 _DECIMAL: Final = re.compile(r"[-+]?[0-9]+(?:[eE][-+]?[0-9]+)?")
-_FROM_DIGIT: Final = re.compile(r"[0-9][A-Za-z0-9+/-]*={0,2}")
+_FROM_DIGIT: Final = re.compile(r"[01][A-Za-z0-9+/-]*={0,2}")
 _BEFORE_DIGIT: Final = ascii_letters + "+/-"
 _IDS: Final = re.compile(
     rf"""
     (?<![A-Za-z0-9]) (?:
         [0-9a-fA-F]{{8}}-(?:[0-9a-fA-F]{{4}}-){{3}}[0-9a-fA-F]{{12}} | 0[xX][0-9a-fA-F]+
     ) (?![A-Za-z0-9])
-    | (?<![A-Za-z0-9+/]) (?=[A-Za-z+/]*[0-9]) [A-Za-z0-9+/]{{20,}}={{0,2}}
+    | (?<![A-Za-z0-9+/]) (?=[A-Za-z+/]*[0-9]) [A-Za-z0-9+/]{{{_SHORTEST_BASE64},}}={{0,2}}
     | (?<![A-Za-z0-9]) (?=[a-fA-F]*[0-9]) [0-9a-fA-F]{{{_SHORTEST_ID},}} (?![A-Za-z0-9])
     """,
     re.VERBOSE,
@@ -85,6 +96,12 @@ _VALUE: Final = re.compile(
     """,
     re.VERBOSE,
 )
+_ShapeKey = tuple[str, str | None, bytes]  # project, type, and shape or its hash
+
+# A dictionary that is cleared when it is full. A lookup in an LRU cache of this size takes longer, because it also
+# changes several other entries, which aren't in the CPU caches.
+_cache: Final[dict[_ShapeKey | tuple[str, str | None, bytes, str], Fingerprint]] = {}
+
 _WORD: Final = re.compile(r"[^\W\d_]{2,}")
 _STARTS_WITH_WORDS: Final = re.compile(r"[^A-Za-z]*(?:[A-Za-z]{2,}[^A-Za-z]+){3}[A-Za-z]{2}")  # finds most of them fast
 
@@ -97,8 +114,14 @@ def fingerprint(
     The first 10 lines are masked. If fewer than 4 words remain, the suite is part of the hash.
     """
     text = message if message and not message.isspace() else details or ""
-    masked, identifies = _mask_cached(_first_lines(text))
-    return fingerprint_hash(project_id, type_ or "", None if identifies else suite, masked)
+    if len(text) > _MAX_EXAMINED or text.count("\n") >= _MAX_LINES:
+        text = _first_lines(text)
+    shape = _shape(text)
+    key = project_id, type_, shape if len(shape) <= _LONG_SHAPE else b"\0" + blake2b(shape).digest()
+    number = _cache.get(key)
+    if number is None:
+        number = _cache.get((*key, suite))
+    return _add(key, suite, shape) if number is None else number
 
 
 def mask(text: str) -> str:
@@ -107,20 +130,51 @@ def mask(text: str) -> str:
     The values are temporary paths, quoted values that contain a digit, a slash, or more than 40 characters, UUIDs,
     hexadecimal and base64-like runs, dates and times, durations, hosts of URLs, and numbers.
     """
-    text = _UNIX_TEMPORARY.sub(_MASK, text)
-    if ":\\" in text or ":/" in text:
+    return _mask(_shape(text).decode())
+
+
+def _shape(text: str) -> bytes:
+    """Return the text with each digit replaced by 1, except the zero of `0x`.
+
+    All digits are masked, and the patterns don't distinguish them, so texts of the same shape have the same mask.
+    """
+    encoded = text.encode()
+    if b"0x" in encoded or b"0X" in encoded:
+        encoded = encoded.replace(b"0x", _HEX_ZERO + b"x").replace(b"0X", _HEX_ZERO + b"X")
+    return encoded.translate(_ONES)
+
+
+def _mask(text: str) -> str:
+    """Mask a shape. Skips each pattern that can't match."""
+    has_slash = "/" in text
+    if has_slash:
+        text = _UNIX_TEMPORARY.sub(_MASK, text)
+    if (":\\" in text or ":/" in text) and _TEMPORARY_FOLDER.search(text):
         text = _WINDOWS_TEMPORARY.sub(_MASK, text)
-    text = _QUOTED.sub(_mask_quoted, text)
-    if _MIXED.search(text):
-        text = _mask_ids(text)
-    if _MONTH_NAME.search(text):
-        text = _NAMED_DATE.sub(_MASK, text)
+    if "'" in text or '"' in text or "`" in text or not text.isascii():
+        text = _QUOTED.sub(_mask_quoted, text)
+    if "1" in text or "0" in text:
+        text = _mask_ids_and_dates(text)
+    elif not has_slash:
+        return text
     return _VALUE.sub(_MASK, text)
 
 
 def _mask_quoted(match: re.Match[str]) -> str:
     quoted = match[0]
     return _MASK if len(quoted) > _LONG_QUOTE + 2 or _DIGIT_OR_SLASH.search(quoted) else quoted
+
+
+def _mask_ids_and_dates(text: str) -> str:
+    if "0" in text or (_MIXED.search(text) and _has_long_run(text.encode())):
+        text = _mask_ids(text)
+    has_year_or_time = "111" in text or ":1" in text  # the last digit is 0 in `2026x`
+    return _NAMED_DATE.sub(_MASK, text) if has_year_or_time and _MONTH_NAME.search(text) else text
+
+
+def _has_long_run(encoded: bytes) -> bool:
+    """Return whether a run of characters is as long as that of an ID, except one that starts with 0x."""
+    return _HEX_RUN in encoded.translate(_HEX_CLASS) or _BASE64_RUN in encoded.translate(_BASE64_CLASS)
 
 
 def _mask_ids(text: str) -> str:
@@ -131,16 +185,22 @@ def _mask_ids(text: str) -> str:
         before = text[end : match.start()]
         stem = before.rstrip(_BEFORE_DIGIT)
         run = before[len(stem) :] + match[0]
-        parts += stem, run if _DECIMAL.fullmatch(run) else _IDS.sub(_MASK, run)
+        is_id = "0" in run or (len(run) >= _SHORTEST_ID and _has_long_run(run.encode()))
+        parts += stem, _IDS.sub(_MASK, run) if is_id and not _DECIMAL.fullmatch(run) else run
         end = match.end()
     return "".join((*parts, text[end:]))
 
 
-@lru_cache(_CACHED_TEXTS)
-def _mask_cached(text: str) -> tuple[str, bool]:
-    """Return the masked text, and whether it has enough words to identify a failure."""
-    masked = mask(text)
-    return masked, bool(_STARTS_WITH_WORDS.match(masked)) or _has_many_words(masked)
+def _add(key: _ShapeKey, suite: str, shape: bytes) -> Fingerprint:
+    """Compute a fingerprint, and add it to the cache: with the suite if the suite is part of the hash."""
+    if len(_cache) >= _CACHED:
+        _cache.clear()
+    project_id, type_, _ = key
+    masked = _mask(shape.decode())
+    identifies = _STARTS_WITH_WORDS.match(masked) or _has_many_words(masked)
+    number = fingerprint_hash(project_id, type_ or "", None if identifies else suite, masked)
+    _cache[key if identifies else (*key, suite)] = number
+    return number
 
 
 def _has_many_words(text: str) -> bool:
@@ -148,5 +208,4 @@ def _has_many_words(text: str) -> bool:
 
 
 def _first_lines(text: str) -> str:
-    lines = text[:_MAX_EXAMINED].split("\n", _MAX_LINES)
-    return text[:_MAX_EXAMINED] if len(lines) <= _MAX_LINES else "\n".join(lines[:_MAX_LINES])
+    return "\n".join(text[:_MAX_EXAMINED].split("\n", _MAX_LINES)[:_MAX_LINES])

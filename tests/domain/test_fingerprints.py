@@ -1,5 +1,6 @@
 """Fingerprints: failures that differ only in masked values have the same one, and others have different ones."""
 
+import re
 from time import process_time
 from typing import Final
 
@@ -115,10 +116,44 @@ def test_messages_of_tools(message: str, replacements: list[tuple[str, str]], ot
         ("can't read 5 of the user's files", "can't read # of the user's files"),
         ("'open /tmp/x: denied' and 'a' 1 'b'", "'open #: denied' and 'a' # 'b'"),
         ("int32 and user_7", "int# and user_#"),
+        ("0x1f or 1x1f or 00x1f or 10x0X7f", "# or #x#f or #x#f or #x#X#f"),
+        ("on Nov 5 2000x, due May 5, 12:00x", "on #x, due #x"),
+        ("«1» and a line of 2\nand /a/tmp/x, C:/a/tmp/x, C:/a/temp", "# and a line of #\nand /a/tmp/x, #, C:/a/temp"),
     ],
 )
 def test_mask(text: str, masked: str) -> None:
     assert mask(text).replace("\0", "#") == masked
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (DAYJS, "fp1_cde05a5fd05ccbf0"),
+        (ATTRS, "fp1_857c8aa7f36fb65e"),
+        (PYTEST, "fp1_c4fa46310696c628"),
+        (JUNIT_JAVA, "fp1_64b0356e99263f25"),
+        (GO_TEST, "fp1_fb8a37a8fa844a3c"),
+        (GO_PANIC, "fp1_c635c80aa91fc259"),
+        (XUNIT, "fp1_1dead8d6deb547f4"),
+        (NUNIT, "fp1_8e73d1c545b178d4"),
+        (SELENIUM, "fp1_0f278f30b6e3e9d7"),
+        (PLAYWRIGHT, "fp1_997d7dac5b14fcca"),
+        ("assert 1 == 2", "fp1_1dbab95a753c09d2"),
+        ("x'1 " * 1000 + WORDS, "fp1_84890432b7868d67"),
+    ],
+)
+def test_fingerprints_of_version_1_never_change(message: str, expected: str) -> None:
+    """Stored fingerprints and tickets depend on them. A change needs a new version."""
+    assert fingerprint_id(of(message)) == fingerprint_id(of(message)) == expected
+
+
+@given(st.lists(st.sampled_from(("0x", "x", "0", "7", "12", "2026", ":", "-", "/", "'", " ", "Nov ", "ab", "ms"))))
+def test_digits_do_not_matter(parts: list[str]) -> None:
+    """Except the zero of `0x`. The cache of fingerprints depends on this."""
+    text = "".join(parts)
+    other = re.sub(r"[0-9](?!x)", lambda digit: str(9 - int(digit[0])), text)
+    assert mask(text) == mask(other)
+    assert of(text) == of(other)
 
 
 @pytest.mark.parametrize(
