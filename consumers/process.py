@@ -77,10 +77,11 @@ def _check_pool_size(settings: Settings) -> None:
 
 
 def _check_event_sizes(settings: Settings) -> None:
-    """Raise MissingSetting if large events should be separate, but have no queue of their own."""
+    """Raise MissingSetting if the setting separates events by size without a broker."""
     if settings.event_sizes != "all" and settings.amqp_url is None:
         raise MissingSetting(
-            f"RESULTS_EVENT_SIZES: {settings.event_sizes} needs RESULTS_AMQP_URL; the embedded queue has one size"
+            f"RESULTS_EVENT_SIZES: {settings.event_sizes} needs RESULTS_AMQP_URL, because the embedded queue doesn't"
+            " separate events by size"
         )
 
 
