@@ -73,7 +73,7 @@ def _artifact(artifact: JsonObject) -> JsonObject:
     }
 
 
-class _FilePart(NamedTuple):
+class _LogPart(NamedTuple):
     """Bytes of a file. `start` is the position of the first one, and `size` is that of the file."""
 
     content: bytes
@@ -95,7 +95,7 @@ def read_log(server: Server, arguments: ReadLogArguments) -> JsonObject:
     }
 
 
-def _read_part(server: Server, arguments: ReadLogArguments) -> _FilePart:
+def _read_part(server: Server, arguments: ReadLogArguments) -> _LogPart:
     offset = arguments.offset
     requested = f"bytes={offset}-{offset + _WINDOW - 1}" if offset >= 0 else f"bytes={offset}"
     path = f"/artifacts/{quote(arguments.artifact_id, safe='')}"
@@ -104,7 +104,7 @@ def _read_part(server: Server, arguments: ReadLogArguments) -> _FilePart:
             _check_type(response.headers.get("Content-Type", ""))
             start, size = _position(response.headers)
             content = _read_at_most(response.iter_bytes(), _WINDOW)
-            return _FilePart(content if start + len(content) == size else _without_last_line(content), start, size)
+            return _LogPart(content if start + len(content) == size else _without_last_line(content), start, size)
     except ServerError as error:
         if error.status != 416:
             raise
@@ -142,7 +142,7 @@ def _without_last_line(content: bytes) -> bytes:
     return content[:end] if end > len(content) // 2 else content
 
 
-def _decode(part: _FilePart) -> tuple[str, int]:
+def _decode(part: _LogPart) -> tuple[str, int]:
     """Return the text, and the number of its bytes. Raises ClientError if the bytes aren't text."""
     content = part.content
     while True:
