@@ -206,7 +206,7 @@ def test_every_service_has_limits_and_limited_logs() -> None:
 
 def test_work_that_can_wait_has_a_lower_cpu_weight() -> None:
     weights = {name: service["cpu_shares"] for name, service in SERVICES.items() if "cpu_shares" in service}
-    assert weights == {"large-events": 256, "reports": 256, "exports": 256}
+    assert weights == {"large-events": 36, "reports": 36, "exports": 36}
 
 
 @pytest.mark.parametrize("name", APP_SERVICES)
