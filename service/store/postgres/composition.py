@@ -18,9 +18,9 @@ from service.store.postgres.statements import fragments
 # The scan budget of one page: the maximum number of runs or details, and of results. The other budgets apply instead if
 # each row needs a lookup of its run or case, or a probe of the results or details, which are partitioned.
 RUN_BUDGET: Final = 1_000
-ROW_BUDGET: Final = 4_000
-LOOKUP_BUDGET: Final = 500
-PROBE_BUDGET: Final = 200
+ROW_BUDGET: Final = 3_000
+LOOKUP_BUDGET: Final = 350
+PROBE_BUDGET: Final = 150
 
 # The maximum number of runs and results that a request without further pages reads.
 MAX_READ_RUNS: Final = 2_000

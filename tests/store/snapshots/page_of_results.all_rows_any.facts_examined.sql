@@ -12,11 +12,11 @@ WITH examined AS MATERIALIZED (
     SELECT *, row_number() OVER () AS row_no FROM (
         SELECT * FROM (
             SELECT r.*, ($1::bool OR r.status = ANY ($2::text[]::"char"[])) AND ($3::bool IS NULL OR r.flaky = $3::bool)
-            AND ($4::int IS NULL OR r.duration_ms >= $4::int) AS matches, row_number() OVER () = 4000 AS is_edge
+            AND ($4::int IS NULL OR r.duration_ms >= $4::int) AS matches, row_number() OVER () = 3000 AS is_edge
             FROM (
                 SELECT r.run_key, r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms FROM results r
                 WHERE r.org_id = $5 AND (r.run_key, r.case_key) < ($6, $7) AND r.run_key >= $8
-                ORDER BY r.run_key DESC, r.case_key DESC LIMIT 4000
+                ORDER BY r.run_key DESC, r.case_key DESC LIMIT 3000
             ) r
         ) examined
         WHERE matches OR is_edge LIMIT $9::int + 1

@@ -12,19 +12,19 @@ WITH examined AS MATERIALIZED (
     SELECT *, row_number() OVER () AS row_no FROM (
         SELECT * FROM (
             SELECT candidate.run_key, candidate.case_key, coalesce(r.matches, false) AS matches,
-                   row_number() OVER () = 200 AS is_edge
+                   row_number() OVER () = 150 AS is_edge
             FROM (
                 SELECT d.run_key, d.case_key, true AS matches, false AS is_edge
                 FROM result_details d
                 WHERE d.org_id = $1 AND d.flaky AND (d.run_key, d.case_key) < ($2, $3) AND d.run_key >= $4
-                ORDER BY d.run_key DESC, d.case_key DESC LIMIT 200
+                ORDER BY d.run_key DESC, d.case_key DESC LIMIT 150
             ) candidate
             LEFT JOIN LATERAL (
                 SELECT ($5::bool OR r.status = ANY ($6::text[]::"char"[])) AND ($7::bool IS NULL OR r.flaky = $7::bool)
                 AND ($8::int IS NULL OR r.duration_ms >= $8::int) AS matches FROM results r
                 WHERE r.org_id = $1 AND r.run_key = candidate.run_key AND r.case_key = candidate.case_key LIMIT 1
             ) r ON true
-            LIMIT 200
+            LIMIT 150
         ) examined
         WHERE matches OR is_edge LIMIT $9::int + 1
     ) examined

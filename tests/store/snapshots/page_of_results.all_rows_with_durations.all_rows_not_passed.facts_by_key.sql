@@ -12,7 +12,7 @@ WITH examined AS MATERIALIZED (
     SELECT *, row_number() OVER () AS row_no FROM (
         SELECT * FROM (
             SELECT candidate.run_key, candidate.case_key, coalesce(r.matches, false) AS matches,
-                   row_number() OVER () = 200 AS is_edge
+                   row_number() OVER () = 150 AS is_edge
             FROM (
                 SELECT candidate.run_key, candidate.case_key, true AS matches, false AS is_edge
                 FROM unnest($1::text[]::"char"[]) AS selected (status)
@@ -20,7 +20,7 @@ WITH examined AS MATERIALIZED (
                     SELECT d.run_key, d.case_key FROM result_details d
                     WHERE d.org_id = $2 AND d.status = selected.status AND d.is_last_attempt AND d.status <> 'p'
                       AND (d.run_key, d.case_key) < ($3, $4) AND d.run_key >= $5
-                    ORDER BY d.run_key DESC, d.case_key DESC LIMIT 200
+                    ORDER BY d.run_key DESC, d.case_key DESC LIMIT 150
                 ) candidate
                 ORDER BY candidate.run_key DESC, candidate.case_key DESC
             ) candidate
@@ -29,7 +29,7 @@ WITH examined AS MATERIALIZED (
                 AND ($8::int IS NULL OR r.duration_ms >= $8::int) AS matches FROM results r
                 WHERE r.org_id = $2 AND r.run_key = candidate.run_key AND r.case_key = candidate.case_key LIMIT 1
             ) r ON true
-            LIMIT 200
+            LIMIT 150
         ) examined
         WHERE matches OR is_edge LIMIT $9::int + 1
     ) examined

@@ -17,12 +17,12 @@ WITH examined AS MATERIALIZED (
     SELECT *, row_number() OVER () AS row_no FROM (
         SELECT * FROM (
             SELECT failure.run_key, failure.case_key, coalesce(run.matches, false) AND failure.status = ANY ($1::text[]::"char"[]) AS matches,
-                   row_number() OVER () = 500 AS is_edge
+                   row_number() OVER () = 350 AS is_edge
             FROM (
                 SELECT d.run_key, d.case_key, d.status FROM result_details d
                 WHERE d.org_id = $2 AND d.fingerprint = $3 AND d.is_last_attempt AND d.status <> 'p'
                   AND (d.run_key, d.case_key) < ($4, $5) AND d.run_key >= $6
-                ORDER BY d.run_key DESC, d.case_key DESC LIMIT 500
+                ORDER BY d.run_key DESC, d.case_key DESC LIMIT 350
             ) failure
             LEFT JOIN LATERAL (
                 SELECT

@@ -24,12 +24,12 @@ WITH examined AS MATERIALIZED (
     SELECT *, row_number() OVER () AS row_no FROM (
         SELECT * FROM (
             SELECT failure.run_key, failure.case_key, coalesce(run.matches, false) AND coalesce(fact.matches AND test_case.matches, false) AS matches,
-                   row_number() OVER () = 200 AS is_edge
+                   row_number() OVER () = 150 AS is_edge
             FROM (
                 SELECT d.run_key, d.case_key, d.status FROM result_details d
                 WHERE d.org_id = $1 AND d.fingerprint = $2 AND d.is_last_attempt AND d.status <> 'p'
                   AND (d.run_key, d.case_key) < ($3, $4) AND d.run_key >= $5
-                ORDER BY d.run_key DESC, d.case_key DESC LIMIT 200
+                ORDER BY d.run_key DESC, d.case_key DESC LIMIT 150
             ) failure
             LEFT JOIN LATERAL (
                 SELECT

@@ -19,7 +19,7 @@
 WITH examined AS MATERIALIZED (
     SELECT *, row_number() OVER () AS row_no FROM (
         SELECT * FROM (
-            SELECT run.run_key, candidate.*, run.row_no = 200 OR row_number() OVER () = 200 AS is_edge
+            SELECT run.run_key, candidate.*, run.row_no = 150 OR row_number() OVER () = 150 AS is_edge
             FROM (
                 SELECT
                     r.run_key, r.project_id, row_number() OVER () AS row_no,
@@ -34,9 +34,9 @@ WITH examined AS MATERIALIZED (
                     SELECT candidate.* FROM unnest($9::text[]) AS requested (commit_sha) CROSS JOIN LATERAL (
                         SELECT * FROM runs
                         WHERE org_id = $10 AND commit_sha = requested.commit_sha AND run_key BETWEEN $11 AND $12
-                        ORDER BY run_key DESC LIMIT 200
+                        ORDER BY run_key DESC LIMIT 150
                     ) candidate
-                    ORDER BY candidate.run_key DESC LIMIT 200
+                    ORDER BY candidate.run_key DESC LIMIT 150
                 ) r
             ) run
             LEFT JOIN LATERAL (  -- OFFSET 0: the rows of the last run within the budget are read only if it matches
@@ -50,8 +50,8 @@ WITH examined AS MATERIALIZED (
                     LIMIT 1
                 ) candidate
             ) candidate ON true
-            WHERE run.matches OR run.row_no = 200
-            LIMIT 200
+            WHERE run.matches OR run.row_no = 150
+            LIMIT 150
         ) examined
         WHERE matches OR is_edge LIMIT $17::int + 1
     ) examined

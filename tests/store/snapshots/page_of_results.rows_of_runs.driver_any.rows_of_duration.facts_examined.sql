@@ -17,7 +17,7 @@
 WITH examined AS MATERIALIZED (
     SELECT *, row_number() OVER () AS row_no FROM (
         SELECT * FROM (
-            SELECT run.run_key, candidate.*, run.row_no = 200 OR row_number() OVER () = 4000 AS is_edge
+            SELECT run.run_key, candidate.*, run.row_no = 150 OR row_number() OVER () = 3000 AS is_edge
             FROM (
                 SELECT
                     r.run_key, r.project_id, row_number() OVER () AS row_no,
@@ -31,7 +31,7 @@ WITH examined AS MATERIALIZED (
                 FROM (
                     SELECT * FROM runs
                     WHERE org_id = $9 AND true AND run_key BETWEEN $10 AND $11
-                    ORDER BY run_key DESC LIMIT 200
+                    ORDER BY run_key DESC LIMIT 150
                 ) r
             ) run
             LEFT JOIN LATERAL (  -- OFFSET 0: the rows of the last run within the budget are read only if it matches
@@ -42,11 +42,11 @@ WITH examined AS MATERIALIZED (
                     FROM results r
                     WHERE r.org_id = $9 AND r.run_key = run.run_key
                       AND (r.run_key, r.case_key) < ($11, $14)
-                    ORDER BY r.case_key DESC LIMIT 4000
+                    ORDER BY r.case_key DESC LIMIT 3000
                 ) candidate
             ) candidate ON true
-            WHERE run.matches OR run.row_no = 200
-            LIMIT 4000
+            WHERE run.matches OR run.row_no = 150
+            LIMIT 3000
         ) examined
         WHERE matches OR is_edge LIMIT $15::int + 1
     ) examined

@@ -21,7 +21,7 @@
 WITH examined AS MATERIALIZED (
     SELECT *, row_number() OVER () AS row_no FROM (
         SELECT * FROM (
-            SELECT run.run_key, candidate.*, run.row_no = 200 OR row_number() OVER () = 200 AS is_edge
+            SELECT run.run_key, candidate.*, run.row_no = 150 OR row_number() OVER () = 150 AS is_edge
             FROM (
                 SELECT
                     r.run_key, r.project_id, row_number() OVER () AS row_no,
@@ -35,7 +35,7 @@ WITH examined AS MATERIALIZED (
                 FROM (
                     SELECT * FROM runs
                     WHERE org_id = $9 AND branch = $3 AND run_key BETWEEN $10 AND $11
-                    ORDER BY run_key DESC LIMIT 200
+                    ORDER BY run_key DESC LIMIT 150
                 ) r
             ) run
             LEFT JOIN LATERAL (  -- OFFSET 0: the rows of the last run within the budget are read only if it matches
@@ -49,7 +49,7 @@ WITH examined AS MATERIALIZED (
                             SELECT 1 FROM unnest($14::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AS matches FROM cases c
                         WHERE c.org_id = $9 AND c.case_id = $15::text AND c.project_id = run.project_id
                           AND c.case_key < CASE WHEN run.run_key = $11 THEN $16 ELSE 9223372036854775807 END
-                        ORDER BY c.case_key DESC LIMIT 200
+                        ORDER BY c.case_key DESC LIMIT 150
                     ) c
                     LEFT JOIN LATERAL (
                         SELECT ($17::bool OR r.status = ANY ($8::text[]::"char"[])) AND ($7::bool IS NULL OR r.flaky = $7::bool)
@@ -58,8 +58,8 @@ WITH examined AS MATERIALIZED (
                     ) r ON true
                 ) candidate
             ) candidate ON true
-            WHERE run.matches OR run.row_no = 200
-            LIMIT 200
+            WHERE run.matches OR run.row_no = 150
+            LIMIT 150
         ) examined
         WHERE matches OR is_edge LIMIT $19::int + 1
     ) examined

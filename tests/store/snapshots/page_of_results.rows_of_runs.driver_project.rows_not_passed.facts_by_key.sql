@@ -15,7 +15,7 @@
 WITH examined AS MATERIALIZED (
     SELECT *, row_number() OVER () AS row_no FROM (
         SELECT * FROM (
-            SELECT run.run_key, candidate.*, run.row_no = 1000 OR row_number() OVER () = 4000 AS is_edge
+            SELECT run.run_key, candidate.*, run.row_no = 1000 OR row_number() OVER () = 3000 AS is_edge
             FROM (
                 SELECT
                     r.run_key, r.project_id, row_number() OVER () AS row_no,
@@ -47,7 +47,7 @@ WITH examined AS MATERIALIZED (
                 ) candidate
             ) candidate ON true
             WHERE run.matches OR run.row_no = 1000
-            LIMIT 4000
+            LIMIT 3000
         ) examined
         WHERE matches OR is_edge LIMIT $13::int + 1
     ) examined

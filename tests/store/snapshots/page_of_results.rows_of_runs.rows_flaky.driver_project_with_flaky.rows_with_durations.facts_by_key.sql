@@ -17,7 +17,7 @@
 WITH examined AS MATERIALIZED (
     SELECT *, row_number() OVER () AS row_no FROM (
         SELECT * FROM (
-            SELECT run.run_key, candidate.*, run.row_no = 200 OR row_number() OVER () = 200 AS is_edge
+            SELECT run.run_key, candidate.*, run.row_no = 150 OR row_number() OVER () = 150 AS is_edge
             FROM (
                 SELECT
                     r.run_key, r.project_id, row_number() OVER () AS row_no,
@@ -31,7 +31,7 @@ WITH examined AS MATERIALIZED (
                 FROM (
                     SELECT * FROM runs
                     WHERE org_id = $9 AND project_id = $1 AND flaky > 0 AND run_key BETWEEN $10 AND $11
-                    ORDER BY run_key DESC LIMIT 200
+                    ORDER BY run_key DESC LIMIT 150
                 ) r
             ) run
             LEFT JOIN LATERAL (  -- OFFSET 0: the rows of the last run within the budget are read only if it matches
@@ -43,7 +43,7 @@ WITH examined AS MATERIALIZED (
                         FROM result_details d
                         WHERE d.org_id = $9 AND d.flaky AND d.run_key = run.run_key
                           AND (d.run_key, d.case_key) < ($11, $12)
-                        ORDER BY d.case_key DESC LIMIT 200
+                        ORDER BY d.case_key DESC LIMIT 150
                     ) candidate
                     LEFT JOIN LATERAL (
                         SELECT ($13::bool OR r.status = ANY ($8::text[]::"char"[])) AND ($7::bool IS NULL OR r.flaky = $7::bool)
@@ -52,8 +52,8 @@ WITH examined AS MATERIALIZED (
                     ) r ON true
                 ) candidate
             ) candidate ON true
-            WHERE run.matches OR run.row_no = 200
-            LIMIT 200
+            WHERE run.matches OR run.row_no = 150
+            LIMIT 150
         ) examined
         WHERE matches OR is_edge LIMIT $15::int + 1
     ) examined

@@ -19,7 +19,7 @@
 WITH examined AS MATERIALIZED (
     SELECT *, row_number() OVER () AS row_no FROM (
         SELECT * FROM (
-            SELECT run.run_key, candidate.*, run.row_no = 500 OR row_number() OVER () = 500 AS is_edge
+            SELECT run.run_key, candidate.*, run.row_no = 350 OR row_number() OVER () = 350 AS is_edge
             FROM (
                 SELECT
                     r.run_key, r.project_id, row_number() OVER () AS row_no,
@@ -33,7 +33,7 @@ WITH examined AS MATERIALIZED (
                 FROM (
                     SELECT * FROM runs
                     WHERE org_id = $9 AND run_id = $10 AND run_key BETWEEN $11 AND $12
-                    ORDER BY run_key DESC LIMIT 500
+                    ORDER BY run_key DESC LIMIT 350
                 ) r
             ) run
             LEFT JOIN LATERAL (  -- OFFSET 0: the rows of the last run within the budget are read only if it matches
@@ -47,9 +47,9 @@ WITH examined AS MATERIALIZED (
                             SELECT d.case_key FROM result_details d
                             WHERE d.org_id = $9 AND d.status = selected.status AND d.is_last_attempt AND d.status <> 'p'
                               AND d.run_key = run.run_key AND (d.run_key, d.case_key) < ($12, $13)
-                            ORDER BY d.case_key DESC LIMIT 500
+                            ORDER BY d.case_key DESC LIMIT 350
                         ) candidate
-                        ORDER BY candidate.case_key DESC LIMIT 500
+                        ORDER BY candidate.case_key DESC LIMIT 350
                     ) candidate
                     LEFT JOIN LATERAL (
                         SELECT ($14::text IS NULL OR c.suite = $14::text)
@@ -60,8 +60,8 @@ WITH examined AS MATERIALIZED (
                     ) c ON true
                 ) candidate
             ) candidate ON true
-            WHERE run.matches OR run.row_no = 500
-            LIMIT 500
+            WHERE run.matches OR run.row_no = 350
+            LIMIT 350
         ) examined
         WHERE matches OR is_edge LIMIT $17::int + 1
     ) examined
