@@ -55,7 +55,7 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
     filters = EventFilter(query.types, query.run_id, caller.project_id)
     async with (
         resources.streams.slot(caller.key_id),
-        resources.subscriptions.subscribe(caller.org_id) as (subscriber, live_from),
+        resources.subscriptions.subscribe(caller.org_id, filters) as (subscriber, live_from),
     ):
         start = await find_start(resources.pool, caller.org_id, _last_seen(request, query), live_from)
         response = await start_stream(request)
@@ -82,16 +82,16 @@ class _Stream:
             await self._send(event)
         while True:
             try:
-                await self._send(await asyncio.wait_for(subscriber.next(), HEARTBEAT_S))
+                await self._send(*await asyncio.wait_for(subscriber.next(), HEARTBEAT_S))
             except TimeoutError:
                 await self._write(HEARTBEAT)
 
-    async def _send(self, event: NumberedEvent) -> None:
-        if event.number <= self._position:  # already sent as a missed event
-            return
-        self._position = event.number
-        if self._filters.matches(event):
-            await self._write(_frame(event))
+    async def _send(self, *found: NumberedEvent) -> None:
+        """Send the events that match in one write, except for those that were sent as missed events."""
+        frames = [_frame(event) for event in found if event.number > self._position and self._filters.matches(event)]
+        self._position = max(self._position, found[-1].number)
+        if frames:
+            await self._write(b"".join(frames))
 
     async def _write(self, data: bytes) -> None:
         await check_still_valid(self._request)

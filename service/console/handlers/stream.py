@@ -43,22 +43,20 @@ async def _stream(request: web.Request, filter_: EventFilter) -> web.StreamRespo
     caller, resources = get_caller(request), request.app[RESOURCES]
     async with (
         resources.streams.slot(caller.key_id),
-        resources.subscriptions.subscribe(caller.org_id) as (subscriber, _),
+        resources.subscriptions.subscribe(caller.org_id, filter_) as (subscriber, _),
     ):
         response = await start_stream(request)
         if request.method != "HEAD":
-            await run_until_disconnected(request, _send(request, response, filter_, subscriber), subscriber)
+            await run_until_disconnected(request, _send(request, response, subscriber), subscriber)
     return response
 
 
-async def _send(
-    request: web.Request, response: web.StreamResponse, filter_: EventFilter, subscriber: Subscriber
-) -> None:
+async def _send(request: web.Request, response: web.StreamResponse, subscriber: Subscriber) -> None:
     """Send messages. Raises Unauthorized when the session has ended, and Disconnected."""
     await response.write(RETRY)
     written_at = time.monotonic()
     while True:
-        message = await _next_message(filter_, subscriber)
+        message = await _next_message(subscriber)
         await find_session(request)
         if message is None and time.monotonic() - written_at >= HEARTBEAT_S:
             message = HEARTBEAT
@@ -67,10 +65,10 @@ async def _send(
             written_at = time.monotonic()
 
 
-async def _next_message(filter_: EventFilter, subscriber: Subscriber) -> bytes | None:
-    """Return a message if the next event matches, or None if it doesn't or no event occurs within a second."""
+async def _next_message(subscriber: Subscriber) -> bytes | None:
+    """Return a message if an event occurs within a second, or None."""
     try:
-        event = await asyncio.wait_for(subscriber.next(), _CHECK_S)
+        await asyncio.wait_for(subscriber.next(), _CHECK_S)
     except TimeoutError:
         return None
-    return _CHANGED if filter_.matches(event) else None
+    return _CHANGED

@@ -2,14 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
 from service.domain.errors import Gone, InvalidRequest, NotFound, Unavailable
 from service.domain.events import RETENTION_DAYS
 from service.domain.ids import OrgId, id_timestamp_ms, is_id
-from service.domain.streams import BEFORE_FIRST, NumberedEvent
+from service.domain.streams import BEFORE_FIRST, EventFilter, NumberedEvent
 from service.log import log
 from service.stopping import cancel_until_done, pause, raise_if_canceled
 from service.store import events
@@ -19,6 +19,7 @@ from service.store.postgres.notifications import Notifications
 _MAX_QUEUED: Final = 500  # events; a slower subscriber is disconnected
 _READ_LIMIT: Final = 500  # events
 _WOKEN_TOGETHER: Final = 20  # subscribers
+_PAUSE_RATIO: Final = 2  # so that distribution uses at most a third of the time; later events then share a write
 _POLL_S: Final = 5.0  # in case a notification is lost
 _MIN_INTERVAL_S: Final = 0.02  # combines frequent notifications into one query
 
@@ -28,18 +29,22 @@ class Disconnected(Exception):
 
 
 class Subscriber:
-    """The queue of one subscriber. None in the queue marks its end."""
+    """The queue of one subscriber with the events that match its filter. None in the queue marks its end."""
 
-    def __init__(self) -> None:
+    def __init__(self, filter_: EventFilter) -> None:
+        self.filter = filter_
         self._queue: asyncio.Queue[NumberedEvent | None] = asyncio.Queue(_MAX_QUEUED)
         self._is_disconnected = asyncio.Event()
 
-    def enqueue(self, event: NumberedEvent) -> None:
-        """Add an event to the queue, or disconnect the subscriber if the queue is full."""
-        if self._queue.full():
-            self.disconnect()
-        else:
+    def enqueue(self, found: Sequence[NumberedEvent]) -> bool:
+        """Add the events that match, and return whether there were any. If the queue is full, disconnect."""
+        matching = [event for event in found if self.filter.matches(event)]
+        for event in matching:
+            if self._queue.full():
+                self.disconnect()
+                break
             self._queue.put_nowait(event)
+        return bool(matching)
 
     def disconnect(self) -> None:
         """End the subscription, regardless of the events in the queue."""
@@ -47,12 +52,14 @@ class Subscriber:
         if not self._queue.full():
             self._queue.put_nowait(None)
 
-    async def next(self) -> NumberedEvent:
-        """Wait for the next event. Raises Disconnected."""
-        event = await self._queue.get()
-        if event is None or self._is_disconnected.is_set():
+    async def next(self) -> Sequence[NumberedEvent]:
+        """Wait for an event, and return all events in the queue. Raises Disconnected."""
+        events = [await self._queue.get()]
+        while not self._queue.empty():
+            events.append(self._queue.get_nowait())
+        if self._is_disconnected.is_set():
             raise Disconnected
-        return event
+        return [event for event in events if event is not None]
 
     async def wait_disconnected(self) -> None:
         """Wait until the subscriber is disconnected."""
@@ -74,13 +81,16 @@ class EventSubscriptions:
         self._has_readers = asyncio.Event()
 
     @asynccontextmanager
-    async def subscribe(self, org_id: OrgId) -> AsyncIterator[tuple[Subscriber, int]]:
-        """Yield a subscriber, and the event number after which it receives every event. Raises Unavailable."""
+    async def subscribe(self, org_id: OrgId, filter_: EventFilter) -> AsyncIterator[tuple[Subscriber, int]]:
+        """Yield a subscriber, and the event number after which it receives every event that matches.
+
+        Raises Unavailable.
+        """
         reader = self._readers.get(org_id)
         if reader is None or reader.has_ended:
             reader = self._readers[org_id] = _EventReader(self._pool, org_id)
             self._has_readers.set()
-        subscriber = Subscriber()
+        subscriber = Subscriber(filter_)
         reader.subscribers.add(subscriber)
         try:
             yield subscriber, await reader.position()
@@ -175,26 +185,26 @@ class _EventReader:
     async def _read_all(self) -> None:
         while True:
             self.wake.clear()
-            if not await self._read_new():
+            async with as_organization(self._pool, self._org_id) as connection:
+                found = await events.read_after(connection, self._org_id, self.read_to, _READ_LIMIT)
+            if found:
+                started = time.monotonic()
+                await self._distribute(found)
+                await asyncio.sleep((time.monotonic() - started) * _PAUSE_RATIO)
+            else:
                 await self.wake.wait()
 
-    async def _read_new(self) -> bool:
-        """Pass new events to the subscribers, and return whether there were any."""
-        async with as_organization(self._pool, self._org_id) as connection:
-            found = await events.read_after(connection, self._org_id, self.read_to, _READ_LIMIT)
-        for event in found:
-            await self._distribute(event)
-        return bool(found)
+    async def _distribute(self, found: Sequence[NumberedEvent]) -> None:
+        """Pass events to the subscribers, a few in each iteration of the event loop, so that other requests continue.
 
-    async def _distribute(self, event: NumberedEvent) -> None:
-        """Pass an event to the subscribers, a few in each iteration of the event loop, so that other requests continue.
-
-        A later subscriber starts after the event, because the position changes first.
+        A later subscriber starts after the events, because the position changes first.
         """
-        self._position = event.number
-        for number, subscriber in enumerate(list(self.subscribers), 1):
-            subscriber.enqueue(event)
-            if number % _WOKEN_TOGETHER == 0:
+        self._position = found[-1].number
+        woken = 0
+        for subscriber in list(self.subscribers):
+            woken += subscriber.enqueue(found)
+            if woken == _WOKEN_TOGETHER:
+                woken = 0
                 await asyncio.sleep(0)
 
 

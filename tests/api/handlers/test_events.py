@@ -13,6 +13,7 @@ import pytest
 from aiohttp import ClientResponse
 
 from service.api.handlers import events as api_events
+from service.domain.streams import EventFilter
 from service.store import events as stored_events
 from service.usecases.events import subscriptions
 from service.usecases.events.number_events import number_events
@@ -282,13 +283,15 @@ async def test_event_of_one_organization_is_read_only_for_it(api: Api, monkeypat
     async with AsyncExitStack() as opened:
         others = [(await api.make_organization(f"org-{number}"))[0] for number in range(20)]
         for org_id in others:
-            await opened.enter_async_context(api.resources.subscriptions.subscribe(org_id))
-        subscriber, _ = await opened.enter_async_context(api.resources.subscriptions.subscribe(api.org_id))
+            await opened.enter_async_context(api.resources.subscriptions.subscribe(org_id, EventFilter()))
+        subscriber, _ = await opened.enter_async_context(
+            api.resources.subscriptions.subscribe(api.org_id, EventFilter())
+        )
         await asyncio.sleep(0.3)
         reads.clear()
         await api.store.ingest(run_event("run_1"))
         await number_events(api.store.pool)
-        received = await asyncio.wait_for(subscriber.next(), 5)
+        (received,) = await asyncio.wait_for(subscriber.next(), 5)
         await asyncio.sleep(0.3)
     assert received.run_id == "run_1"
     assert set(reads) == {api.org_id}
