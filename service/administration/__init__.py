@@ -1,0 +1,1 @@
+"""The commands with which operators administer a database: its schema, organizations, keys, and retention."""

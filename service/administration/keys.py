@@ -1,0 +1,69 @@
+"""The command `keys`."""
+
+from datetime import UTC, datetime, timedelta
+
+import click
+
+from service.administration.arguments import NAME, organization_option
+from service.administration.running import run, with_connection
+from service.domain.keys import KEY_ROLES, KeyRole
+from service.store.postgres.database import Connection, Row
+from service.usecases.administration import administer, keys
+
+
+@click.group("keys")
+def key_commands() -> None:
+    """Create, list, and revoke API keys."""
+
+
+@key_commands.command("create")
+@organization_option
+@click.option(
+    "--role", required=True, type=click.Choice(KEY_ROLES), help="Role of the key: a named set of permissions."
+)
+@click.option(
+    "--name", default="created on the command line", show_default=True, type=NAME, help="Display name of the key."
+)
+@click.option("--project", type=NAME, help="Bind the key to one project.")
+@click.option(
+    "--expires-in-days", type=click.IntRange(1, 3650), metavar="DAYS",
+    help="Lifetime of the key.  [default: unlimited]",
+)  # fmt: skip
+def create_key(organization: str, role: KeyRole, name: str, project: str | None, expires_in_days: int | None) -> None:
+    """Create an API key and print only the key on stdout.
+
+    The key is shown only once. A viewer reads results; an engineer also exports results and uploads reports; an admin
+    has all permissions.
+    """
+    expires_at = datetime.now(UTC) + timedelta(days=expires_in_days) if expires_in_days else None
+    created = run(with_connection(lambda c: administer.create_key(c, organization, name, role, project, expires_at)))
+    click.echo(f"created {created.key_id} ({role}) for {organization}; the key is not shown again", err=True)
+    click.echo(created.key)
+
+
+@key_commands.command("list")
+@organization_option
+def list_keys(organization: str) -> None:
+    """List the API keys of an organization, newest first.
+
+    The secrets aren't stored, so they can't be shown again.
+    """
+
+    async def find(connection: Connection) -> list[Row]:
+        return await keys.list_keys(connection, await administer.find_organization(connection, organization))
+
+    for row in run(with_connection(find)):
+        fields = dict(row)
+        click.echo("  ".join(f"{name}={value}" for name, value in fields.items() if value is not None))
+
+
+@key_commands.command("revoke")
+@click.argument("key_id")
+@organization_option
+def revoke_key(key_id: str, organization: str) -> None:
+    """Revoke the API key KEY_ID (key_…).
+
+    Every process rejects the key within five seconds.
+    """
+    run(with_connection(lambda connection: administer.revoke_key(connection, organization, key_id)))
+    click.echo(f"revoked {key_id}", err=True)

@@ -1,0 +1,42 @@
+"""The command `schema`."""
+
+import click
+
+from service.administration.running import run, with_database_url
+from service.store.postgres import migrations
+
+
+@click.group()
+def schema() -> None:
+    """Apply or check the database schema."""
+
+
+@schema.command("apply")
+@click.option("--grant-to", "login", metavar="LOGIN", help="Let this login act as the database roles of the service.")
+def apply_schema(login: str | None) -> None:
+    """Apply the missing migrations to the database.
+
+    Applied migrations are skipped. The user in RESULTS_DATABASE_URL must be able to create roles. The processes can use
+    another login, which needs no privileges except those that --grant-to gives it.
+    """
+    _print_migrations("applied", run(with_database_url(migrations.apply)))
+    if login:
+        run(with_database_url(lambda url: migrations.grant_roles(url, login)))
+        click.echo(f"granted the database roles to {login}", err=True)
+
+
+@schema.command("status")
+def schema_status() -> None:
+    """List the migrations that `schema apply` would apply.
+
+    Exit with code 1 if there are any.
+    """
+    missing = run(with_database_url(migrations.pending))
+    _print_migrations("missing", missing)
+    raise SystemExit(1 if missing else 0)
+
+
+def _print_migrations(state: str, found: list[migrations.Migration]) -> None:
+    for migration in found:
+        click.echo(f"{state} {migration.version:04} {migration.name}")
+    click.echo(f"migrations {state}: {len(found)}", err=True)

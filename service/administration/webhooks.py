@@ -1,0 +1,32 @@
+"""The command `webhooks`."""
+
+import click
+
+from service import log
+from service.administration.running import run, with_connection
+from service.resources import MissingSetting, open_secret_cipher
+from service.settings import read_settings
+from service.usecases.webhooks.encrypt_secrets import encrypt_secrets
+
+
+@click.group("webhooks")
+def webhook_commands() -> None:
+    """Encrypt the secrets of webhooks."""
+
+
+@webhook_commands.command("encrypt-secrets")
+def encrypt_webhook_secrets() -> None:
+    """Encrypt all stored secrets with the first key.
+
+    The keys are in RESULTS_SECRET_KEYS or in the file RESULTS_SECRET_KEYS_FILE.
+
+    To replace a key, put the new key after the old one in all processes, then before it, then run this command, and
+    then remove the old key.
+    """
+    settings = read_settings()
+    log.set_up(settings.log_level)
+    cipher = open_secret_cipher(settings)
+    if not cipher.key_ids:
+        raise MissingSetting("RESULTS_SECRET_KEYS: is required")
+    count = run(with_connection(lambda connection: encrypt_secrets(connection, cipher)))
+    click.echo(f"encrypted the secrets of {count} webhooks with the key {cipher.key_ids[0]}", err=True)
