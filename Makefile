@@ -38,7 +38,7 @@ test: setup ## Run the fast tests (less than 4 minutes) and measure their covera
 	@$(if $(COVERAGE),echo "coverage: $$($(VENV)/coverage report --format=total)% of the lines",\
 		echo "coverage: not measured, because it needs Python 3.12 or newer in .venv")
 
-test-slow: setup ## Run the slow tests: fault injection, fuzzing, scale, and large files
+test-slow: setup ## Run the slow tests: fault injection, fuzzing, scale, large files, and slowdowns
 	@$(VENV)/pytest -m slow -n 2
 
 faults: setup ## Inject every failure into real processes for 10 minutes; count lost and duplicated events

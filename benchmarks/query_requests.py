@@ -7,11 +7,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import asyncpg
 
+from benchmarks.cpu import backends_ns, process_ns
+from service.dev.ports import choose_port
 from service.domain.ids import OrgId
 from service.usecases.administration.keys import create_key
 
@@ -20,7 +21,8 @@ REQUESTS: Final = 1_000
 ROUNDS: Final = 7
 CONNECTIONS: Final = 8
 _START_S: Final = 60
-_REFERENCE, _SAME_SQL, _NARROW = "version 0.9.0", "bare handler, same SQL", "bare handler, only the rows of results"
+SERVICE: Final = "service"
+REFERENCE, SAME_SQL, NARROW = "version 0.9.0", "bare handler, same SQL", "bare handler, only the rows of results"
 
 
 class Measured(NamedTuple):
@@ -36,6 +38,13 @@ class Measured(NamedTuple):
         return self.process_us + self.postgres_us
 
 
+class MeasuredRequests(NamedTuple):
+    """The measurements of the list and of get-by-ID, by handler."""
+
+    page: dict[str, Measured]
+    one: dict[str, Measured]
+
+
 class Server(NamedTuple):
     """A server in its own process, and the connection that finds the processes of PostgreSQL."""
 
@@ -45,8 +54,9 @@ class Server(NamedTuple):
 
 
 @contextmanager
-def serving(module: str, url: str, port: int, admin: asyncpg.Connection) -> Iterator[Server]:
+def serving(module: str, url: str, admin: asyncpg.Connection) -> Iterator[Server]:
     """Run a server in its own process."""
+    port = choose_port()
     with server_process(module, url, port) as process:
         yield Server(process.pid, port, admin)
 
@@ -65,41 +75,49 @@ def server_process(module: str, url: str, port: int) -> Iterator[subprocess.Pope
 
 
 async def measure_requests(url: str) -> None:
+    """Measure all handlers, and print the ratio of the service to each reference."""
+    measured = await compare_requests(url)
+    _print("list of 100", measured.page, {REFERENCE: 2.5, SAME_SQL: 0.7, NARROW: 0.5})
+    _print("by ID", measured.one, {REFERENCE: 1.5, SAME_SQL: 0.7})
+
+
+async def compare_requests(url: str, rounds: int = ROUNDS, requests: int = REQUESTS) -> MeasuredRequests:
     """Measure all handlers alternately, so that all of them run under the same machine load."""
     connection = await asyncpg.connect(url)
     key = (await create_key(connection, ORG, "benchmark", "viewer")).key
     row = await connection.fetchrow("SELECT result_id(run_key, case_key) FROM results WHERE org_id = $1 LIMIT 1", ORG)
     assert row is not None
     with (
-        serving("benchmarks.query_service", url, 18081, connection) as service,
-        serving("benchmarks.query_bare", url, 18082, connection) as bare,
-        serving("benchmarks.query_reference", url, 18083, connection) as reference,
+        serving("benchmarks.query_service", url, connection) as service,
+        serving("benchmarks.query_bare", url, connection) as bare,
+        serving("benchmarks.query_reference", url, connection) as reference,
     ):
         page, one = "/v1/results?limit=100", f"/v1/results/{row[0]}"
         handlers = {
-            "service": (service, page, key),
-            _REFERENCE: (reference, page, key),
-            _SAME_SQL: (bare, page, key),
-            _NARROW: (bare, "/narrow", key),
+            SERVICE: (service, page, key),
+            REFERENCE: (reference, page, key),
+            SAME_SQL: (bare, page, key),
+            NARROW: (bare, "/narrow", key),
         }
-        _print("list of 100", await _alternate(handlers), {_REFERENCE: 2.5, _SAME_SQL: 0.7, _NARROW: 0.5})
-        handlers = {name: (server, one, key) for name, (server, *_) in handlers.items() if name != _NARROW}
-        _print("by ID", await _alternate(handlers), {_REFERENCE: 1.5, _SAME_SQL: 0.7})
+        pages = await _alternate(handlers, rounds, requests)
+        handlers = {name: (server, one, key) for name, (server, *_) in handlers.items() if name != NARROW}
+        measured = MeasuredRequests(pages, await _alternate(handlers, rounds, requests))
     await connection.close()
+    return measured
 
 
-async def _alternate(handlers: dict[str, tuple[Server, str, str]]) -> dict[str, Measured]:
+async def _alternate(handlers: dict[str, tuple[Server, str, str]], rounds: int, requests: int) -> dict[str, Measured]:
     """Return the median of each handler."""
-    rounds = [{name: await _load(*handler) for name, handler in handlers.items()} for _ in range(ROUNDS)]
+    measured = [{name: await _load(*handler, requests) for name, handler in handlers.items()} for _ in range(rounds)]
     return {
-        name: Measured(*(statistics.median(column) for column in zip(*(one[name] for one in rounds), strict=True)))
+        name: Measured(*(statistics.median(column) for column in zip(*(one[name] for one in measured), strict=True)))
         for name in handlers
     }
 
 
 def _print(name: str, measured: dict[str, Measured], budgets: dict[str, float]) -> None:
     """Print the ratio of the service to each reference."""
-    service = measured["service"]
+    service = measured[SERVICE]
     print(f"{name}: {_describe(service)}")
     for other, budget in budgets.items():
         rate, cpu = service.rate / measured[other].rate, measured[other].cpu_us / service.cpu_us
@@ -111,13 +129,13 @@ def _describe(measured: Measured) -> str:
     return f"{measured.rate:,.0f} requests/s, CPU time of process and PostgreSQL {cpu}"
 
 
-async def _load(server: Server, path: str, key: str) -> Measured:
+async def _load(server: Server, path: str, key: str, requests: int) -> Measured:
     """Send requests over persistent connections."""
     request = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
 
-    async def client(requests: int) -> None:
+    async def client(count: int) -> None:
         reader, writer = await _connect(server.port)
-        for _ in range(requests):
+        for _ in range(count):
             writer.write(request)
             head = await reader.readuntil(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 200"), head
@@ -127,22 +145,15 @@ async def _load(server: Server, path: str, key: str) -> Measured:
 
     await client(50)
     before, started = await _cpu_times(server), time.perf_counter()
-    await asyncio.gather(*(client(REQUESTS // CONNECTIONS) for _ in range(CONNECTIONS)))
+    await asyncio.gather(*(client(requests // CONNECTIONS) for _ in range(CONNECTIONS)))
     elapsed, after = time.perf_counter() - started, await _cpu_times(server)
     process, postgres = (end - start for start, end in zip(before, after, strict=True))
-    return Measured(REQUESTS / elapsed, process / REQUESTS / 1e3, postgres / REQUESTS / 1e3)
+    return Measured(requests / elapsed, process / requests / 1e3, postgres / requests / 1e3)
 
 
 async def _cpu_times(server: Server) -> tuple[int, int]:
     """Return the CPU time in ns of the API process, and of all PostgreSQL processes with the role of the API."""
-    backends = await server.admin.fetch("SELECT pid FROM pg_stat_activity WHERE application_name = 'results_api'")
-    return _cpu_ns(server.process_id), sum(_cpu_ns(row["pid"]) for row in backends)
-
-
-def _cpu_ns(process_id: int) -> int:
-    """Return the CPU time of a process, or 0 if PostgreSQL runs on another machine."""
-    tasks = Path(f"/proc/{process_id}/task").glob("*/schedstat")
-    return sum(int(task.read_text().split()[0]) for task in tasks)
+    return process_ns(server.process_id), await backends_ns(server.admin, "results_api")
 
 
 async def _connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
