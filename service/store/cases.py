@@ -8,6 +8,7 @@ from service.domain.cases import Case
 from service.domain.ids import CaseKey, OrgId
 from service.domain.variants import canonical_variant
 from service.store.postgres.database import Connection, Row
+from service.store.postgres.requested_rows import fetch_requested
 from service.store.postgres.statements import statements
 
 _SQL: Final = statements("cases")
@@ -42,7 +43,7 @@ async def insert_unseen(connection: Connection, unseen: Mapping[CaseKeyRef, Case
     *columns, variants = zip(*unseen.values(), strict=True)
     documents = [variant or _NO_VARIANT for variant in variants]
     await connection.execute(_SQL["insert_unseen"], org_ids, case_keys, *columns, documents)
-    rows = await connection.fetch(_SQL["find"], org_ids, case_keys)
+    rows = await fetch_requested(connection, "stored_cases", refs, ["case_keys"])
     return {(OrgId(row["org_id"]), CaseKey(row["case_key"])): _case(row) for row in rows}
 
 

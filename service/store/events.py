@@ -12,6 +12,7 @@ from service.domain.ids import OrgId, first_id
 from service.domain.streams import AFTER_LAST, BEFORE_FIRST, EventFilter, NumberedEvent
 from service.store.postgres import composition
 from service.store.postgres.database import Connection
+from service.store.postgres.requested_rows import fetch_requested
 from service.store.postgres.statements import statements
 from service.store.postgres.transactions import notify_after_commit
 from service.store.runs import RunKeyRef
@@ -106,7 +107,7 @@ async def prune_deliveries(connection: Connection, before_ms: int, limit: int) -
 
 async def find_failing_cases(connection: Connection, runs: Iterable[RunKeyRef], limit: int) -> list[asyncpg.Record]:
     """Return at most `limit` failing cases of each of the runs, with the message of the failure."""
-    return await connection.fetch(_SQL["find_failing_cases"], *map(list, zip(*runs, strict=True)), limit)
+    return await fetch_requested(connection, "failing_cases_of_runs", runs, ["run_keys"], limit=limit)
 
 
 async def list_page(

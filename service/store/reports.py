@@ -107,8 +107,13 @@ async def finish(
 
 async def find_orphaned(connection: Connection, files: Sequence[UploadedFile]) -> list[str]:
     """Return the paths of the files that belong to no queued report and to no run, of all organizations."""
-    rows = await connection.fetch(_SQL["find_orphaned"], *map(list, zip(*files, strict=True)))
-    return [row["path"] for row in rows]
+    unowned = await connection.fetch(_SQL["find_unowned"], *map(list, zip(*files, strict=True)))
+    used: set[str] = set()
+    for org_id in {row["org_id"] for row in unowned}:
+        of_runs = [(row["run_id"], row["path"]) for row in unowned if row["org_id"] == org_id]
+        rows = await connection.fetch(_SQL["find_artifacts"], org_id, *map(list, zip(*of_runs, strict=True)))
+        used |= {row["path"] for row in rows}
+    return [row["path"] for row in unowned if row["path"] not in used]
 
 
 async def find_abandoned(connection: Connection) -> list[tuple[Claim, dict[str, Any]]]:

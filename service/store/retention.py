@@ -48,9 +48,9 @@ async def list_partition_months(connection: Connection, first: date, before: dat
     return [row["month"] for row in await connection.fetch(_SQL["list_partition_months"], first, before)]
 
 
-async def list_run_months(connection: Connection, before: date) -> list[date]:
-    """Return the months before this month that have a run that isn't pinned, oldest first."""
-    return [row["month"] for row in await connection.fetch(_SQL["list_run_months"], before)]
+async def list_run_months(connection: Connection, org_id: OrgId, before: date) -> set[date]:
+    """Return the months before this month in which the organization has a run that isn't pinned."""
+    return {row["month"] for row in await connection.fetch(_SQL["list_run_months"], org_id, before)}
 
 
 async def observe_months(

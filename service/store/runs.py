@@ -13,6 +13,7 @@ from service.domain.ids import OrgId, RunKey, run_key
 from service.domain.runs import RunState, ShardVersion
 from service.domain.statuses import Counts
 from service.store.postgres.database import Connection
+from service.store.postgres.requested_rows import fetch_requested
 from service.store.postgres.statements import statements
 from service.store.projects import ProjectRef
 
@@ -78,7 +79,7 @@ async def insert_new(connection: Connection, new: Sequence[StoredRun]) -> set[Ru
 
 async def lock(connection: Connection, refs: Iterable[RunRef]) -> dict[RunRef, StoredRun]:
     """Return the stored runs, locked until the transaction ends."""
-    rows = await connection.fetch(_SQL["lock"], *map(list, zip(*refs, strict=True)))
+    rows = await fetch_requested(connection, "locked_runs", refs, ["run_ids"])
     return {(OrgId(row["org_id"]), row["run_id"]): _stored_run(row) for row in rows}
 
 

@@ -38,7 +38,7 @@ async def write(connection: Connection, run: RunKeyRef, outcomes: Sequence[CaseO
     """Insert or replace the outcomes of these cases and shards."""
     if outcomes:
         rows = [_row(run, outcome) for outcome in outcomes]
-        await connection.execute(_SQL["write"], *map(list, zip(*rows, strict=True)))
+        await connection.execute(_SQL["write"], *run, *map(list, zip(*rows, strict=True)))
 
 
 async def _find_deciding(connection: Connection, run: RunKeyRef, case_keys: Sequence[CaseKey]) -> list[CaseOutcome]:
@@ -65,7 +65,7 @@ def _row(run: RunKeyRef, outcome: CaseOutcome) -> tuple[Any, ...]:
     base_ms = completed_ms(run.run_key)
     event_offset = int32(outcome.event_s - base_ms // 1000)
     document = orjson.dumps(_document(outcome, base_ms)).decode()
-    return *run, outcome.case_key, outcome.shard, event_offset, document
+    return outcome.case_key, outcome.shard, event_offset, document
 
 
 def _document(outcome: CaseOutcome, base_ms: int) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from service.store.queries import artifacts as read_artifacts
 from service.store.queries import cases as read_cases
 from service.store.queries import comparison as read_comparison
 from service.store.queries import failures as read_failures
+from service.store.queries import receipts as read_receipts
 from service.store.queries import results as read_results
 from service.store.queries import runs as read_runs
 from service.store.queries import stats as read_stats
@@ -55,6 +56,10 @@ SINGLE_ROWS = (
     "cases_of_id",
     "one_project",
 )
+# Statements about rows of several organizations, and the choice with which all of the rows are of one
+REQUESTED = ("complete_runs", "locked_runs", "stored_cases", "failing_cases_of_runs")
+ONE_ORGANIZATION = {"requested_organization": "one_organization"}
+RUNS_OF_PROJECT = {"run_is_of_project": "run_is_one_of_project"}
 LISTED_BY_ID = ("listed_exports", "listed_webhooks", "listed_deliveries", "listed_quarantines")
 SINGLE_OBJECTS = (
     "one_export", "one_webhook", "one_delivery", "one_quarantine", "mark_expired", "one_gate",
@@ -170,6 +175,10 @@ def composed_exports() -> dict[str, Statement]:
 def all_composed() -> dict[str, Statement]:
     """Every statement that any filter leads to, by name."""
     single = {compose(name) for name in (*SINGLE_ROWS, *SINGLE_OBJECTS)} | {compose("commits", max_commits=21)}
+    receipts = {read_receipts.page_statement(**choice) for choice in ({}, RUNS_OF_PROJECT)}
+    requested = {compose(name) for name in REQUESTED} | {compose(name, **ONE_ORGANIZATION) for name in REQUESTED}
     pages = {read_artifacts.page_statement()}
     by_id = pages | {page_by_id_statement(listed) for listed in LISTED_BY_ID}
-    return {statement.name: statement for statement in composed_lists() | single | by_id} | composed_exports()
+    return {
+        statement.name: statement for statement in composed_lists() | single | receipts | requested | by_id
+    } | composed_exports()

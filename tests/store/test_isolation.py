@@ -33,7 +33,6 @@ ACROSS_ORGANIZATIONS: Final = {
     "mark_expired": "upkeep publishes the expiry of quarantines of any organization",
     "reports.claim": "a worker claims the next report of any organization",
     "reports.find_abandoned": "a worker fails reports whose workers crashed",
-    "retention.list_run_months": "retention lists the months of all organizations",
     "sessions.delete_expired": "retention",
     "upkeep.delete_receipts": "retention",
     "webhooks.claim_recovery": "a worker claims the next recovery of any organization",

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from service.domain.ids import OrgId
-from service.store.postgres import composition
+from service.store.postgres.composition import MAX_PAGE_BYTES, Choice, Statement, compose
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
 
@@ -62,7 +62,16 @@ async def list_page(
     before: str | None, limit: int,
 ) -> ReceiptPage:  # fmt: skip
     """Return receipts that are older than the one with the ID `before`, newest first."""
-    values = org_id, before or _AFTER_EVERY_ID, *run_and_event_id, project_id, limit, composition.MAX_PAGE_BYTES
-    rows = await connection.fetch(_SQL["page"], *values)
+    run_id, event_id = run_and_event_id
+    values = {
+        "org_id": org_id, "before": before or _AFTER_EVERY_ID, "run_id": run_id, "event_id": event_id,
+        "project_id": project_id, "page": limit,
+    }  # fmt: skip
+    rows = await page_statement().fetch_rows(connection, values)
     page = [ReceiptDetails(*tuple(row)[:-1]) for row in rows if row["fits"]]
     return ReceiptPage(page, page[-1].receipt_id if len(page) < len(rows) else None)
+
+
+def page_statement(**choices: Choice) -> Statement:
+    """Return the statement for a page of receipts."""
+    return compose("page_of_receipts", page_bytes=MAX_PAGE_BYTES, **choices)

@@ -8,6 +8,7 @@ from service.domain.ids import OrgId, RunKey
 from service.store.postgres import composition
 from service.store.postgres.composition import RUN_BUDGET, Statement, compose
 from service.store.postgres.database import Connection
+from service.store.postgres.requested_rows import fetch_requested
 from service.store.queries.candidate_runs import candidate_runs, find_commits
 from service.store.queries.filter_values import filter_values
 
@@ -62,13 +63,9 @@ async def find_complete(
     connection: Connection, selectors: Sequence[tuple[OrgId, RunSelector]]
 ) -> set[tuple[OrgId, RunSelector]]:
     """Return the selectors, each with its organization, whose runs are complete."""
-    values = {
-        "org_ids": [org_id for org_id, _ in selectors],
-        "run_ids": [selector.run_id for _, selector in selectors],
-        "project_ids": [selector.project_id for _, selector in selectors],
-    }
-    indexes: list[int] = await compose("complete_runs").fetch_value(connection, values)
-    return {selectors[index] for index in indexes}
+    requested = [(org_id, *selector) for org_id, selector in selectors]
+    rows = await fetch_requested(connection, "complete_runs", requested, ["run_ids", "project_ids"])
+    return {(OrgId(row["org_id"]), RunSelector(row["run_id"], row["project_id"])) for row in rows}
 
 
 def page_statement(filter_: RunFilter, budget: int = RUN_BUDGET, *, by_commit: bool = False) -> Statement:

@@ -3,7 +3,7 @@ INSERT INTO artifacts AS known (org_id, run_key, case_key, artifact_key, kind, n
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 ON CONFLICT (org_id, run_key, case_key, artifact_key) DO UPDATE
     SET content_type = coalesce(excluded.content_type, known.content_type), size = excluded.size,
-        sha256 = excluded.sha256, path = excluded.path, byte_offset = NULL, created_at = now()
+        sha256 = excluded.sha256, path = excluded.path, byte_offset = NULL, created_at = excluded.created_at
 
 -- name: find_references  (of all results of a run, to files that weren't uploaded)
 SELECT case_key, artifact_key, kind, name, content_type, uri FROM artifacts

@@ -23,8 +23,3 @@ ON CONFLICT (org_id, case_key) DO UPDATE
            OR (stored.suite, stored.name, stored.occurrence) = (excluded.suite, excluded.name, excluded.occurrence))
       AND (stored.suite, stored.name, coalesce(stored.file, ''))
           <> (excluded.suite, excluded.name, coalesce(excluded.file, stored.file, ''))
-
--- name: find  (to detect a different case with the same key)
-SELECT stored.org_id, stored.case_key, project_id, case_id, suite, name, occurrence, file, variant
-FROM unnest($1::int[], $2::bigint[]) AS requested (org_id, case_key)
-JOIN cases stored USING (org_id, case_key)

@@ -75,23 +75,6 @@ WITH pruned AS (
 )
 SELECT count(*) FROM pruned
 
--- name: find_failing_cases  (at most $3 of each run, as this transaction sees them)
-SELECT run.run_key, failure.case_key, failure.status::text AS status, failure.summary, c.case_id, c.variant, c.suite, c.name,
-       c.file
-FROM unnest($1::int[], $2::uuid[]) AS run (org_id, run_key)
-CROSS JOIN LATERAL (
-    SELECT d.case_key, d.status, d.summary
-    FROM result_details d
-    WHERE d.org_id = run.org_id AND d.run_key = run.run_key AND d.is_last_attempt AND d.status <> 'p'
-          AND d.status IN ('f', 'e')
-    ORDER BY d.status, d.case_key
-    LIMIT $3
-) failure
-CROSS JOIN LATERAL (
-    SELECT case_id, variant, suite, name, file FROM cases
-    WHERE org_id = run.org_id AND case_key = failure.case_key LIMIT 1
-) c
-
 -- name: page_after  (in ascending order, without the types $9; examines at most $7 events and ends after $8 bytes, so a page can be short or empty)
 WITH examined AS (
     SELECT number, event_id, type, project_id, run_id, created_at, data FROM events

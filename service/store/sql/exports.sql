@@ -115,11 +115,12 @@ UPDATE exports SET status = 'expired', path = NULL WHERE org_id = $1 AND export_
 -- name: insert_artifact  (belongs to the run of the filter, so each result of the run lists it; none if the run is unknown
 -- or isn't in the project of the filter)
 INSERT INTO artifacts (org_id, run_key, case_key, artifact_key, kind, name, content_type, size, sha256, path, expires_at)
-SELECT org_id, run_key, 0, $3, 'export', $4, $5, $6, $7, $8, $9
+SELECT $1::int, run_key, 0, $3, 'export', $4, $5, $6, $7, $8, $9
 FROM runs WHERE org_id = $1 AND run_id = $2 AND NOT results_expired AND ($10::text IS NULL OR project_id = $10)
 ON CONFLICT (org_id, run_key, case_key, artifact_key) DO UPDATE
     SET size = excluded.size, sha256 = excluded.sha256, path = excluded.path, expires_at = excluded.expires_at
 
 -- name: delete_artifact
 DELETE FROM artifacts WHERE org_id = $1 AND path = $2 AND case_key = 0
-    AND run_key = (SELECT run_key FROM runs JOIN exports USING (org_id, run_id) WHERE org_id = $1 AND export_id = $3)
+    AND run_key = (SELECT run_key FROM runs WHERE org_id = $1 AND run_id = (
+        SELECT run_id FROM exports WHERE org_id = $1 AND export_id = $3))

@@ -34,30 +34,11 @@ SELECT receipt_id, status, run_id, nullif(shard, 0) AS shard, variant, source, e
        replaced_failing, combined, problems, received_at
 FROM receipts r
 WHERE org_id = $1 AND receipt_id = $2
-  AND ($3::text IS NULL OR r.project_id = $3 OR r.project_id IS NULL AND EXISTS (
-      SELECT 1 FROM runs WHERE runs.org_id = r.org_id AND runs.run_id = r.run_id AND runs.project_id = $3))
+  AND ($3::text IS NULL OR r.project_id = $3 OR r.project_id IS NULL AND $3 = (
+      SELECT project_id FROM runs WHERE org_id = $1 AND run_id = (
+          SELECT run_id FROM receipts WHERE org_id = $1 AND receipt_id = $2)))
 
 -- name: find_finished  (of the given receipts of several organizations; includes receipts that were deleted)
 SELECT requested.org_id, requested.receipt_id FROM unnest($1::int[], $2::text[]) AS requested (org_id, receipt_id)
 LEFT JOIN receipts r ON r.org_id = requested.org_id AND r.receipt_id = requested.receipt_id
 WHERE r.status IS NULL OR r.status NOT IN ('queued', 'processing')
-
--- name: page  (newest first; returns one row more than fits into the page, so that the caller knows that there are more)
-SELECT receipt_id, status, run_id, shard, variant, source, event_id, results, replaced, replaced_failing, combined,
-       CASE WHEN fits THEN problems END, received_at, fits
-FROM (
-    SELECT listed.*, row_number() OVER newest_first <= $6 AND
-           sum(octet_length(problems::text)) OVER newest_first - octet_length(problems::text) < $7 AS fits
-    FROM (
-        SELECT receipt_id, status, run_id, nullif(shard, 0) AS shard, variant, source, event_id, results, replaced,
-               replaced_failing, combined, problems, received_at
-        FROM receipts r
-        WHERE org_id = $1 AND receipt_id < $2
-          AND ($3::text IS NULL OR run_id = $3) AND ($4::text IS NULL OR event_id = $4)
-          AND ($5::text IS NULL OR r.project_id = $5 OR r.project_id IS NULL AND EXISTS (
-              SELECT 1 FROM runs WHERE runs.org_id = r.org_id AND runs.run_id = r.run_id AND runs.project_id = $5))
-        ORDER BY receipt_id DESC LIMIT $6 + 1
-    ) listed
-    WINDOW newest_first AS (ORDER BY receipt_id DESC)
-) sized
-ORDER BY receipt_id DESC

@@ -78,8 +78,8 @@ WHERE org_id = $1 AND receipt_id = $2 AND claim = $3 AND status = 'processing'
 UPDATE receipts SET status = 'queued', claim = NULL, lease_until = NULL, due_at = now() + $4, attempt_count = attempt_count - 1
 WHERE org_id = $1 AND receipt_id = $2 AND claim = $3 AND status = 'processing'
 
--- name: find_orphaned  (the files that belong to no queued report and are no artifact of a run)
-SELECT file.path
+-- name: find_unowned  (of several organizations: the files that belong to no queued report, with the run of their receipt)
+SELECT file.org_id, file.path, receipt.run_id
 FROM unnest($1::int[], $2::text[], $3::text[]) AS file (org_id, folder, path)
 LEFT JOIN LATERAL (
     SELECT status, run_id FROM receipts
@@ -90,12 +90,15 @@ LEFT JOIN LATERAL (
     WHERE org_id = file.org_id AND receipt_id = file.folder AND file.path LIKE '%/output-%'
     LIMIT 1
 ) receipt ON true
-LEFT JOIN LATERAL (
-    SELECT true AS is_used FROM runs JOIN artifacts USING (org_id, run_key)
-    WHERE org_id = file.org_id AND run_id = receipt.run_id AND path = file.path
-    LIMIT 1
-) artifact ON true
-WHERE receipt.status IS NULL OR receipt.status NOT IN ('queued', 'processing') AND artifact.is_used IS NULL
+WHERE receipt.status IS NULL OR receipt.status NOT IN ('queued', 'processing')
+
+-- name: find_artifacts  (the files that are artifacts of their run)
+SELECT file.path
+FROM unnest($2::text[], $3::text[]) AS file (run_id, path)
+JOIN runs ON runs.org_id = $1 AND runs.run_id = file.run_id
+CROSS JOIN LATERAL (
+    SELECT 1 FROM artifacts WHERE artifacts.org_id = $1 AND artifacts.run_key = runs.run_key AND artifacts.path = file.path LIMIT 1
+) artifact
 
 -- name: find_abandoned  (of all organizations: no attempt is left, and the lease of the last one has expired)
 SELECT org_id, receipt_id, claim, upload FROM receipts

@@ -7,25 +7,16 @@ WHERE inhparent IN ('public.results'::regclass, 'public.result_details'::regclas
       AND name.month >= to_char($1::date, 'YYYY_MM') AND name.month < to_char($2::date, 'YYYY_MM')
 ORDER BY month
 
--- name: list_run_months  (of all organizations: months before $1 with a run that isn't pinned)
+-- name: list_run_months  (months before $2 with a run that isn't pinned)
 SELECT month::date AS month
-FROM (
-    SELECT min(run.completed_at) AS completed_at
-    FROM organizations org CROSS JOIN LATERAL (
-        SELECT completed_at FROM runs WHERE org_id = org.org_id AND NOT pinned ORDER BY run_key LIMIT 1
-    ) run
-) oldest
+FROM (SELECT completed_at FROM runs WHERE org_id = $1 AND NOT pinned ORDER BY run_key LIMIT 1) oldest
 CROSS JOIN generate_series(date_trunc('month', oldest.completed_at AT TIME ZONE 'UTC'),
-                           $1::date - interval '1 month', interval '1 month') month
+                           $2::date - interval '1 month', interval '1 month') month
 WHERE EXISTS (
-    SELECT FROM organizations org CROSS JOIN LATERAL (
-        SELECT FROM runs
-        WHERE org_id = org.org_id AND NOT pinned AND run_key >= first_run_key(month AT TIME ZONE 'UTC')
-              AND run_key < first_run_key((month + interval '1 month') AT TIME ZONE 'UTC')
-        LIMIT 1
-    ) run
+    SELECT FROM runs
+    WHERE org_id = $1 AND NOT pinned AND run_key >= first_run_key(month AT TIME ZONE 'UTC')
+          AND run_key < first_run_key((month + interval '1 month') AT TIME ZONE 'UTC')
 )
-ORDER BY month
 
 -- name: observe_months  (records that the months $2 of the class $1 are expired, and returns the time since the first record)
 -- Counts at most $3 since the previous observation. Deletes the months that are within the retention again.
@@ -94,7 +85,10 @@ WITH examined AS MATERIALIZED (
 ), deleted AS (
     DELETE FROM artifacts
     WHERE org_id = $1 AND run_key > $2 AND run_key < $3
-          AND (run_key, case_key, artifact_key) IN (SELECT run_key, case_key, artifact_key FROM examined)
+          AND EXISTS (
+              SELECT 1 FROM examined
+              WHERE examined.run_key = artifacts.run_key AND examined.case_key = artifacts.case_key
+                    AND examined.artifact_key = artifacts.artifact_key)
           AND run_key NOT IN (SELECT run_key FROM locked WHERE is_retained)
     RETURNING CASE WHEN expires_at IS NULL THEN path END AS path
 ), queued AS (

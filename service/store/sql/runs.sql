@@ -8,13 +8,6 @@ ORDER BY org_id, run_id
 ON CONFLICT DO NOTHING
 RETURNING org_id, run_id
 
--- name: lock  (in the order of insert_new; a transaction must lock a run before it merges results)
-SELECT run.*
-FROM unnest($1::int[], $2::text[]) AS requested (org_id, run_id)
-JOIN runs run ON run.org_id = requested.org_id AND run.run_id = requested.run_id
-ORDER BY run.org_id, run.run_id
-FOR UPDATE OF run
-
 -- name: find_run_id
 SELECT run_id FROM runs WHERE org_id = $1 AND run_key = $2
 

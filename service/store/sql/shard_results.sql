@@ -22,10 +22,9 @@ ORDER BY case_key, artifact_key
 
 -- name: write  (leaves equal rows unchanged)
 INSERT INTO shard_results AS known (org_id, run_key, case_key, shard, event_time_offset_s, result)
-SELECT org_id, run_key, case_key, shard, event_time_offset_s, result::jsonb
-FROM unnest($1::int[], $2::uuid[], $3::bigint[], $4::int[], $5::int[], $6::text[])
-    AS new (org_id, run_key, case_key, shard, event_time_offset_s, result)
-ORDER BY org_id, run_key, case_key, shard
+SELECT $1::int, $2::uuid, case_key, shard, event_time_offset_s, result::jsonb
+FROM unnest($3::bigint[], $4::int[], $5::int[], $6::text[]) AS new (case_key, shard, event_time_offset_s, result)
+ORDER BY case_key, shard
 ON CONFLICT (org_id, run_key, case_key, shard) DO UPDATE
     SET event_time_offset_s = excluded.event_time_offset_s, result = excluded.result
     WHERE (known.event_time_offset_s, known.result) <> (excluded.event_time_offset_s, excluded.result)

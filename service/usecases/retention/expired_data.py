@@ -38,9 +38,16 @@ async def list_expired_months(
         return []
     before = first_retained_month(now, period)
     if class_ == "runs":
-        return await retention.list_run_months(connection, before)
+        return await _list_run_months(connection, before)
     first = first_retained_month(now, policy.results) if class_ == "artifacts" else _FIRST_MONTH
     return await retention.list_partition_months(connection, first, before)
+
+
+async def _list_run_months(connection: Connection, before: date) -> list[date]:
+    months: set[date] = set()
+    for organization in await organizations.list_all(connection):
+        months |= await retention.list_run_months(connection, OrgId(organization["org_id"]), before)
+    return sorted(months)
 
 
 async def find_expired_rows(connection: Connection, class_: RetentionClass, month: date) -> ExpiredMonth:

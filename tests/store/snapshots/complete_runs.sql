@@ -2,9 +2,8 @@
 -- $2 run_ids
 -- $3 project_ids
 
-SELECT coalesce(array_agg(requested.index - 1), '{}')
-FROM unnest($1::int[], $2::text[], $3::text[]) WITH ORDINALITY
-    AS requested (org_id, run_id, project_id, index)
+SELECT requested.org_id, requested.run_id, requested.project_id
+FROM unnest($1::int[], $2::text[], $3::text[]) AS requested (org_id, run_id, project_id)
 CROSS JOIN LATERAL (
     SELECT 1 FROM runs r
     WHERE r.org_id = requested.org_id AND r.run_id = requested.run_id AND r.complete

@@ -35,8 +35,16 @@ FROM (
     AND ($9::text IS NULL OR starts_with(r.commit_sha, $9))
     AND ($10::text IS NULL OR r.pull_request = $10)
     AND ($11::text[] IS NULL OR r.labels @> ALL ((SELECT $11::text[]::jsonb[])::jsonb[]))
-     AND CASE WHEN $12::bool IS NULL THEN result_count(r, $13::text[])
-          WHEN $12::bool THEN CASE WHEN 'p' = ANY ($13::text[]) THEN r.flaky ELSE 0 END ELSE result_count(r, $13::text[]) - CASE WHEN 'p' = ANY ($13::text[]) THEN r.flaky ELSE 0 END END > 0)
+     AND CASE WHEN $12::bool IS NULL THEN (CASE WHEN 'p' = ANY ($13::text[]) THEN r.passed ELSE 0 END
+      + CASE WHEN 'f' = ANY ($13::text[]) THEN r.failed ELSE 0 END
+      + CASE WHEN 'e' = ANY ($13::text[]) THEN r.error ELSE 0 END
+      + CASE WHEN 's' = ANY ($13::text[]) THEN r.skipped ELSE 0 END
+      + CASE WHEN 'c' = ANY ($13::text[]) THEN r.canceled ELSE 0 END)
+          WHEN $12::bool THEN CASE WHEN 'p' = ANY ($13::text[]) THEN r.flaky ELSE 0 END ELSE (CASE WHEN 'p' = ANY ($13::text[]) THEN r.passed ELSE 0 END
+           + CASE WHEN 'f' = ANY ($13::text[]) THEN r.failed ELSE 0 END
+           + CASE WHEN 'e' = ANY ($13::text[]) THEN r.error ELSE 0 END
+           + CASE WHEN 's' = ANY ($13::text[]) THEN r.skipped ELSE 0 END
+           + CASE WHEN 'c' = ANY ($13::text[]) THEN r.canceled ELSE 0 END) - CASE WHEN 'p' = ANY ($13::text[]) THEN r.flaky ELSE 0 END END > 0)
     AND ($14::text IS NULL OR r.run_id = $14::text)
     AND ($15::bigint IS NULL OR r.run_key = ANY (ARRAY(
         SELECT d.run_key FROM result_details d

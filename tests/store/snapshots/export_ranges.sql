@@ -18,14 +18,30 @@ FROM (
     SELECT run_key, results, nth, lag(nth) OVER newest AS nth_before, sum(results) OVER ()::bigint AS expected
     FROM (
         SELECT run_key, results, (sum(results + 1) OVER (ORDER BY run_key DESC) - results) / $1::int AS nth
-        FROM (SELECT r.run_key, CASE WHEN $2::bool IS NULL THEN result_count(r, $3::text[])
-             WHEN $2::bool THEN CASE WHEN 'p' = ANY ($3::text[]) THEN r.flaky ELSE 0 END ELSE result_count(r, $3::text[]) - CASE WHEN 'p' = ANY ($3::text[]) THEN r.flaky ELSE 0 END END AS results FROM runs r WHERE r.org_id = $4::int AND r.run_key BETWEEN $5::uuid AND $6::uuid AND (($7::text IS NULL OR r.project_id = $7) AND ($8::text IS NULL OR r.environment = $8)
+        FROM (SELECT r.run_key, CASE WHEN $2::bool IS NULL THEN (CASE WHEN 'p' = ANY ($3::text[]) THEN r.passed ELSE 0 END
+         + CASE WHEN 'f' = ANY ($3::text[]) THEN r.failed ELSE 0 END
+         + CASE WHEN 'e' = ANY ($3::text[]) THEN r.error ELSE 0 END
+         + CASE WHEN 's' = ANY ($3::text[]) THEN r.skipped ELSE 0 END
+         + CASE WHEN 'c' = ANY ($3::text[]) THEN r.canceled ELSE 0 END)
+             WHEN $2::bool THEN CASE WHEN 'p' = ANY ($3::text[]) THEN r.flaky ELSE 0 END ELSE (CASE WHEN 'p' = ANY ($3::text[]) THEN r.passed ELSE 0 END
+              + CASE WHEN 'f' = ANY ($3::text[]) THEN r.failed ELSE 0 END
+              + CASE WHEN 'e' = ANY ($3::text[]) THEN r.error ELSE 0 END
+              + CASE WHEN 's' = ANY ($3::text[]) THEN r.skipped ELSE 0 END
+              + CASE WHEN 'c' = ANY ($3::text[]) THEN r.canceled ELSE 0 END) - CASE WHEN 'p' = ANY ($3::text[]) THEN r.flaky ELSE 0 END END AS results FROM runs r WHERE r.org_id = $4::int AND r.run_key BETWEEN $5::uuid AND $6::uuid AND (($7::text IS NULL OR r.project_id = $7) AND ($8::text IS NULL OR r.environment = $8)
         AND ($9::text IS NULL OR r.branch = $9)
         AND ($10::text IS NULL OR starts_with(r.commit_sha, $10))
         AND ($11::text IS NULL OR r.pull_request = $11)
         AND ($12::text[] IS NULL OR r.labels @> ALL ((SELECT $12::text[]::jsonb[])::jsonb[]))
-         AND CASE WHEN $2::bool IS NULL THEN result_count(r, $3::text[])
-              WHEN $2::bool THEN CASE WHEN 'p' = ANY ($3::text[]) THEN r.flaky ELSE 0 END ELSE result_count(r, $3::text[]) - CASE WHEN 'p' = ANY ($3::text[]) THEN r.flaky ELSE 0 END END > 0)
+         AND CASE WHEN $2::bool IS NULL THEN (CASE WHEN 'p' = ANY ($3::text[]) THEN r.passed ELSE 0 END
+          + CASE WHEN 'f' = ANY ($3::text[]) THEN r.failed ELSE 0 END
+          + CASE WHEN 'e' = ANY ($3::text[]) THEN r.error ELSE 0 END
+          + CASE WHEN 's' = ANY ($3::text[]) THEN r.skipped ELSE 0 END
+          + CASE WHEN 'c' = ANY ($3::text[]) THEN r.canceled ELSE 0 END)
+              WHEN $2::bool THEN CASE WHEN 'p' = ANY ($3::text[]) THEN r.flaky ELSE 0 END ELSE (CASE WHEN 'p' = ANY ($3::text[]) THEN r.passed ELSE 0 END
+               + CASE WHEN 'f' = ANY ($3::text[]) THEN r.failed ELSE 0 END
+               + CASE WHEN 'e' = ANY ($3::text[]) THEN r.error ELSE 0 END
+               + CASE WHEN 's' = ANY ($3::text[]) THEN r.skipped ELSE 0 END
+               + CASE WHEN 'c' = ANY ($3::text[]) THEN r.canceled ELSE 0 END) - CASE WHEN 'p' = ANY ($3::text[]) THEN r.flaky ELSE 0 END END > 0)
         AND ($13::text IS NULL OR r.run_id = $13::text)
         AND ($14::bigint IS NULL OR r.run_key = ANY (ARRAY(
             SELECT d.run_key FROM result_details d

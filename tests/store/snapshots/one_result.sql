@@ -11,8 +11,8 @@ run.id_part || test_case.hex || run.run_part || test_case.hex || test_case.case_
 || ',"duration_ms":' || coalesce(known_duration(fact.duration_ms)::text, 'null')
 || ',"started_at":' || coalesce('"' || rfc3339(known_start(run.completed_at, fact.started_offset_ms)) || '"', 'null') || run.time_part || coalesce(to_json(detail.summary)::text, 'null') || ',' || substr(row_to_json(item)::text, 2)
 FROM results fact
-JOIN runs stored_run ON stored_run.org_id = fact.org_id AND stored_run.run_key = fact.run_key
-JOIN cases stored_case ON stored_case.org_id = fact.org_id AND stored_case.case_key = fact.case_key
+JOIN runs stored_run ON stored_run.org_id = $1 AND stored_run.run_key = fact.run_key
+JOIN cases stored_case ON stored_case.org_id = $1 AND stored_case.case_key = fact.case_key
 CROSS JOIN LATERAL (
     SELECT
         r.completed_at,
@@ -32,12 +32,12 @@ CROSS JOIN LATERAL (
 ) test_case
 LEFT JOIN LATERAL (
     SELECT d.logs_ref, d.line, d.properties, d.fingerprint FROM result_details d
-    WHERE d.org_id = fact.org_id AND d.run_key = fact.run_key AND d.case_key = fact.case_key AND d.is_last_attempt
+    WHERE d.org_id = $1 AND d.run_key = fact.run_key AND d.case_key = fact.case_key AND d.is_last_attempt
     LIMIT 1
 ) last_attempt ON true
 LEFT JOIN LATERAL (
     SELECT d.type, d.message, d.details, d.summary FROM result_details d
-    WHERE d.org_id = fact.org_id AND d.run_key = fact.run_key AND d.case_key = fact.case_key
+    WHERE d.org_id = $1 AND d.run_key = fact.run_key AND d.case_key = fact.case_key
       AND CASE WHEN fact.flaky THEN d.flaky ELSE d.is_last_attempt END
     LIMIT 1
 ) detail ON true
@@ -74,7 +74,9 @@ CROSS JOIN LATERAL (
                 || ',"pull_request":' || coalesce(to_json(r.pull_request)::text, 'null')
                 || ',"ci_url":' || coalesce(to_json(r.ci_url)::text, 'null') || ',"labels":' || r.labels
                 || ',"status":"' || status_name(r.status) || '","failures_missing":' || r.failures_missing::text
-                || ',"complete":' || r.complete::text || ',"counts":' || run_counts(r)
+                || ',"complete":' || r.complete::text || ',"counts":'
+                || json_build_object('passed', r.passed, 'failed', r.failed, 'error', r.error, 'skipped', r.skipped, 'canceled', r.canceled,
+                                     'flaky', r.flaky)
                 || ',"expected_results":' || coalesce(r.expected_results::text, 'null')
                 || ',"expected_shards":' || coalesce(r.expected_shards::text, 'null') || ',"revision":' || r.revision
                 || ',"started_at":' || coalesce('"' || rfc3339(r.started_at) || '"', 'null')

@@ -31,8 +31,16 @@ WITH examined AS MATERIALIZED (
                     AND ($10::text IS NULL OR starts_with(r.commit_sha, $10))
                     AND ($11::text IS NULL OR r.pull_request = $11)
                     AND ($12::text[] IS NULL OR r.labels @> ALL ((SELECT $12::text[]::jsonb[])::jsonb[]))
-                     AND CASE WHEN $13::bool IS NULL THEN result_count(r, $1::text[])
-                          WHEN $13::bool THEN CASE WHEN 'p' = ANY ($1::text[]) THEN r.flaky ELSE 0 END ELSE result_count(r, $1::text[]) - CASE WHEN 'p' = ANY ($1::text[]) THEN r.flaky ELSE 0 END END > 0) AS matches
+                     AND CASE WHEN $13::bool IS NULL THEN (CASE WHEN 'p' = ANY ($1::text[]) THEN r.passed ELSE 0 END
+                      + CASE WHEN 'f' = ANY ($1::text[]) THEN r.failed ELSE 0 END
+                      + CASE WHEN 'e' = ANY ($1::text[]) THEN r.error ELSE 0 END
+                      + CASE WHEN 's' = ANY ($1::text[]) THEN r.skipped ELSE 0 END
+                      + CASE WHEN 'c' = ANY ($1::text[]) THEN r.canceled ELSE 0 END)
+                          WHEN $13::bool THEN CASE WHEN 'p' = ANY ($1::text[]) THEN r.flaky ELSE 0 END ELSE (CASE WHEN 'p' = ANY ($1::text[]) THEN r.passed ELSE 0 END
+                           + CASE WHEN 'f' = ANY ($1::text[]) THEN r.failed ELSE 0 END
+                           + CASE WHEN 'e' = ANY ($1::text[]) THEN r.error ELSE 0 END
+                           + CASE WHEN 's' = ANY ($1::text[]) THEN r.skipped ELSE 0 END
+                           + CASE WHEN 'c' = ANY ($1::text[]) THEN r.canceled ELSE 0 END) - CASE WHEN 'p' = ANY ($1::text[]) THEN r.flaky ELSE 0 END END > 0) AS matches
                 FROM runs r
                 WHERE r.org_id = $2 AND r.run_key = failure.run_key LIMIT 1
             ) run ON true

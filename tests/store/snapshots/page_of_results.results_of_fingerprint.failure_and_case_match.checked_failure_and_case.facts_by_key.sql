@@ -38,8 +38,16 @@ WITH examined AS MATERIALIZED (
                     AND ($9::text IS NULL OR starts_with(r.commit_sha, $9))
                     AND ($10::text IS NULL OR r.pull_request = $10)
                     AND ($11::text[] IS NULL OR r.labels @> ALL ((SELECT $11::text[]::jsonb[])::jsonb[]))
-                     AND CASE WHEN $12::bool IS NULL THEN result_count(r, $13::text[])
-                          WHEN $12::bool THEN CASE WHEN 'p' = ANY ($13::text[]) THEN r.flaky ELSE 0 END ELSE result_count(r, $13::text[]) - CASE WHEN 'p' = ANY ($13::text[]) THEN r.flaky ELSE 0 END END > 0) AS matches
+                     AND CASE WHEN $12::bool IS NULL THEN (CASE WHEN 'p' = ANY ($13::text[]) THEN r.passed ELSE 0 END
+                      + CASE WHEN 'f' = ANY ($13::text[]) THEN r.failed ELSE 0 END
+                      + CASE WHEN 'e' = ANY ($13::text[]) THEN r.error ELSE 0 END
+                      + CASE WHEN 's' = ANY ($13::text[]) THEN r.skipped ELSE 0 END
+                      + CASE WHEN 'c' = ANY ($13::text[]) THEN r.canceled ELSE 0 END)
+                          WHEN $12::bool THEN CASE WHEN 'p' = ANY ($13::text[]) THEN r.flaky ELSE 0 END ELSE (CASE WHEN 'p' = ANY ($13::text[]) THEN r.passed ELSE 0 END
+                           + CASE WHEN 'f' = ANY ($13::text[]) THEN r.failed ELSE 0 END
+                           + CASE WHEN 'e' = ANY ($13::text[]) THEN r.error ELSE 0 END
+                           + CASE WHEN 's' = ANY ($13::text[]) THEN r.skipped ELSE 0 END
+                           + CASE WHEN 'c' = ANY ($13::text[]) THEN r.canceled ELSE 0 END) - CASE WHEN 'p' = ANY ($13::text[]) THEN r.flaky ELSE 0 END END > 0) AS matches
                 FROM runs r
                 WHERE r.org_id = $1 AND r.run_key = failure.run_key LIMIT 1
             ) run ON true

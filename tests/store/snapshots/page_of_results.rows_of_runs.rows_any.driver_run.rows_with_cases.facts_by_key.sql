@@ -30,8 +30,16 @@ WITH examined AS MATERIALIZED (
                     AND ($4::text IS NULL OR starts_with(r.commit_sha, $4))
                     AND ($5::text IS NULL OR r.pull_request = $5)
                     AND ($6::text[] IS NULL OR r.labels @> ALL ((SELECT $6::text[]::jsonb[])::jsonb[]))
-                     AND CASE WHEN $7::bool IS NULL THEN result_count(r, $8::text[])
-                          WHEN $7::bool THEN CASE WHEN 'p' = ANY ($8::text[]) THEN r.flaky ELSE 0 END ELSE result_count(r, $8::text[]) - CASE WHEN 'p' = ANY ($8::text[]) THEN r.flaky ELSE 0 END END > 0) AS matches
+                     AND CASE WHEN $7::bool IS NULL THEN (CASE WHEN 'p' = ANY ($8::text[]) THEN r.passed ELSE 0 END
+                      + CASE WHEN 'f' = ANY ($8::text[]) THEN r.failed ELSE 0 END
+                      + CASE WHEN 'e' = ANY ($8::text[]) THEN r.error ELSE 0 END
+                      + CASE WHEN 's' = ANY ($8::text[]) THEN r.skipped ELSE 0 END
+                      + CASE WHEN 'c' = ANY ($8::text[]) THEN r.canceled ELSE 0 END)
+                          WHEN $7::bool THEN CASE WHEN 'p' = ANY ($8::text[]) THEN r.flaky ELSE 0 END ELSE (CASE WHEN 'p' = ANY ($8::text[]) THEN r.passed ELSE 0 END
+                           + CASE WHEN 'f' = ANY ($8::text[]) THEN r.failed ELSE 0 END
+                           + CASE WHEN 'e' = ANY ($8::text[]) THEN r.error ELSE 0 END
+                           + CASE WHEN 's' = ANY ($8::text[]) THEN r.skipped ELSE 0 END
+                           + CASE WHEN 'c' = ANY ($8::text[]) THEN r.canceled ELSE 0 END) - CASE WHEN 'p' = ANY ($8::text[]) THEN r.flaky ELSE 0 END END > 0) AS matches
                 FROM (
                     SELECT * FROM runs
                     WHERE org_id = $9 AND run_id = $10 AND run_key BETWEEN $11 AND $12

@@ -31,8 +31,16 @@ WITH examined AS MATERIALIZED (
                 AND ($8::text IS NULL OR starts_with(r.commit_sha, $8))
                 AND ($9::text IS NULL OR r.pull_request = $9)
                 AND ($10::text[] IS NULL OR r.labels @> ALL ((SELECT $10::text[]::jsonb[])::jsonb[]))
-                 AND CASE WHEN $11::bool IS NULL THEN result_count(r, $12::text[])
-                      WHEN $11::bool THEN CASE WHEN 'p' = ANY ($12::text[]) THEN r.flaky ELSE 0 END ELSE result_count(r, $12::text[]) - CASE WHEN 'p' = ANY ($12::text[]) THEN r.flaky ELSE 0 END END > 0)
+                 AND CASE WHEN $11::bool IS NULL THEN (CASE WHEN 'p' = ANY ($12::text[]) THEN r.passed ELSE 0 END
+                  + CASE WHEN 'f' = ANY ($12::text[]) THEN r.failed ELSE 0 END
+                  + CASE WHEN 'e' = ANY ($12::text[]) THEN r.error ELSE 0 END
+                  + CASE WHEN 's' = ANY ($12::text[]) THEN r.skipped ELSE 0 END
+                  + CASE WHEN 'c' = ANY ($12::text[]) THEN r.canceled ELSE 0 END)
+                      WHEN $11::bool THEN CASE WHEN 'p' = ANY ($12::text[]) THEN r.flaky ELSE 0 END ELSE (CASE WHEN 'p' = ANY ($12::text[]) THEN r.passed ELSE 0 END
+                       + CASE WHEN 'f' = ANY ($12::text[]) THEN r.failed ELSE 0 END
+                       + CASE WHEN 'e' = ANY ($12::text[]) THEN r.error ELSE 0 END
+                       + CASE WHEN 's' = ANY ($12::text[]) THEN r.skipped ELSE 0 END
+                       + CASE WHEN 'c' = ANY ($12::text[]) THEN r.canceled ELSE 0 END) - CASE WHEN 'p' = ANY ($12::text[]) THEN r.flaky ELSE 0 END END > 0)
                 LIMIT 1
             ) run
             LEFT JOIN LATERAL (

@@ -48,6 +48,6 @@ LEFT JOIN LATERAL (
 ) full_page ON true
 
 -- name: has_result  (a result that hasn't expired; upkeep deletes expired rows later)
-SELECT 1 FROM results r JOIN runs run ON run.org_id = r.org_id AND run.run_key = r.run_key
+SELECT 1 FROM results r JOIN runs run ON run.org_id = :org_id AND run.run_key = r.run_key
 WHERE r.org_id = :org_id AND r.run_key = :run_key AND r.case_key = :case_key AND NOT run.results_expired
   AND (:project_id::text IS NULL OR run.project_id = :project_id)

@@ -288,3 +288,8 @@ false
 -- name: ends_with_run  (a larger run, or no such run among those that were examined)
 EXISTS (SELECT 1 FROM newest_run WHERE results > {row_budget}) OR NOT EXISTS (SELECT 1 FROM newest_run) AND EXISTS (
     SELECT 1 FROM runs WHERE org_id = :org_id AND {ranked_driver} ORDER BY run_key DESC OFFSET {run_budget} LIMIT 1)
+
+-- name: stored_cases  (to detect a different case with the same key)
+SELECT c.org_id, c.case_key, c.project_id, c.case_id, c.suite, c.name, c.occurrence, c.file, c.variant
+FROM unnest(:org_ids::int[], :case_keys::bigint[]) AS requested (org_id, case_key)
+JOIN cases c ON c.org_id = {requested_organization} AND c.case_key = requested.case_key

@@ -125,3 +125,20 @@ LEFT JOIN LATERAL (
     SELECT t.ticket_url FROM failure_tickets t
     WHERE t.org_id = :org_id AND t.fingerprint = failures.fingerprint LIMIT 1
 ) ticket ON true
+
+-- name: failing_cases_of_runs  (at most :limit of each run, as this transaction sees them)
+SELECT requested.run_key, failure.case_key, failure.status::text AS status, failure.summary, c.case_id, c.variant, c.suite,
+       c.name, c.file
+FROM unnest(:org_ids::int[], :run_keys::uuid[]) AS requested (org_id, run_key)
+CROSS JOIN LATERAL (
+    SELECT d.case_key, d.status, d.summary
+    FROM result_details d
+    WHERE d.org_id = {requested_organization} AND d.run_key = requested.run_key AND d.is_last_attempt AND d.status <> 'p'
+          AND d.status IN ('f', 'e')
+    ORDER BY d.status, d.case_key
+    LIMIT :limit
+) failure
+CROSS JOIN LATERAL (
+    SELECT case_id, variant, suite, name, file FROM cases
+    WHERE org_id = {requested_organization} AND case_key = failure.case_key LIMIT 1
+) c

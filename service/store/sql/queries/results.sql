@@ -147,8 +147,15 @@ LIMIT {row_budget}
  AND {matching_results} > 0)
 
 -- name: matching_results  (the number of results of a run that match the filters of statuses and flaky)
-CASE WHEN :flaky::bool IS NULL THEN result_count(r, :statuses::text[])
-     WHEN :flaky::bool THEN {flaky_results} ELSE result_count(r, :statuses::text[]) - {flaky_results} END
+CASE WHEN :flaky::bool IS NULL THEN {result_count}
+     WHEN :flaky::bool THEN {flaky_results} ELSE {result_count} - {flaky_results} END
+
+-- name: result_count  (no function of the row, because the row of a shard has another type)
+(CASE WHEN 'p' = ANY (:statuses::text[]) THEN r.passed ELSE 0 END
+ + CASE WHEN 'f' = ANY (:statuses::text[]) THEN r.failed ELSE 0 END
+ + CASE WHEN 'e' = ANY (:statuses::text[]) THEN r.error ELSE 0 END
+ + CASE WHEN 's' = ANY (:statuses::text[]) THEN r.skipped ELSE 0 END
+ + CASE WHEN 'c' = ANY (:statuses::text[]) THEN r.canceled ELSE 0 END)
 
 -- name: flaky_results  (each of them passed)
 CASE WHEN 'p' = ANY (:statuses::text[]) THEN r.flaky ELSE 0 END
@@ -386,14 +393,14 @@ SELECT {names_of_case} AS value FROM cases c WHERE c.org_id = :org_id AND c.case
 ARRAY[coalesce(c.file, ''), c.suite, c.name] COLLATE "C"
 
 -- name: sortable_run
-SELECT r.revision, result_count(r, '{p,f,e,s,c}') AS results FROM runs r
+SELECT r.revision, r.passed + r.failed + r.error + r.skipped + r.canceled AS results FROM runs r
 WHERE r.org_id = :org_id AND r.run_id = :run_id AND (:project_id::text IS NULL OR r.project_id = :project_id)
 
 -- name: one_result
 SELECT '{' || {result_members} || coalesce(to_json(detail.summary)::text, 'null') || ',' || substr(row_to_json(item)::text, 2)
 FROM results fact
-JOIN runs stored_run ON stored_run.org_id = fact.org_id AND stored_run.run_key = fact.run_key
-JOIN cases stored_case ON stored_case.org_id = fact.org_id AND stored_case.case_key = fact.case_key
+JOIN runs stored_run ON stored_run.org_id = :org_id AND stored_run.run_key = fact.run_key
+JOIN cases stored_case ON stored_case.org_id = :org_id AND stored_case.case_key = fact.case_key
 CROSS JOIN LATERAL (
     SELECT
         {run_parts}
@@ -406,12 +413,12 @@ CROSS JOIN LATERAL (
 ) test_case
 LEFT JOIN LATERAL (
     SELECT d.logs_ref, d.line, d.properties, d.fingerprint FROM result_details d
-    WHERE d.org_id = fact.org_id AND d.run_key = fact.run_key AND d.case_key = fact.case_key AND d.is_last_attempt
+    WHERE d.org_id = :org_id AND d.run_key = fact.run_key AND d.case_key = fact.case_key AND d.is_last_attempt
     LIMIT 1
 ) last_attempt ON true
 LEFT JOIN LATERAL (
     SELECT d.type, d.message, d.details, d.summary FROM result_details d
-    WHERE d.org_id = fact.org_id AND d.run_key = fact.run_key AND d.case_key = fact.case_key
+    WHERE d.org_id = :org_id AND d.run_key = fact.run_key AND d.case_key = fact.case_key
       AND CASE WHEN fact.flaky THEN d.flaky ELSE d.is_last_attempt END
     LIMIT 1
 ) detail ON true

@@ -122,7 +122,9 @@ true
 || ',"pull_request":' || coalesce(to_json(r.pull_request)::text, 'null')
 || ',"ci_url":' || coalesce(to_json(r.ci_url)::text, 'null') || ',"labels":' || r.labels
 || ',"status":"' || status_name(r.status) || '","failures_missing":' || r.failures_missing::text
-|| ',"complete":' || r.complete::text || ',"counts":' || run_counts(r)
+|| ',"complete":' || r.complete::text || ',"counts":'
+|| json_build_object('passed', r.passed, 'failed', r.failed, 'error', r.error, 'skipped', r.skipped, 'canceled', r.canceled,
+                     'flaky', r.flaky)
 || ',"expected_results":' || coalesce(r.expected_results::text, 'null')
 || ',"expected_shards":' || coalesce(r.expected_shards::text, 'null') || ',"revision":' || r.revision
 || ',"started_at":' || coalesce('"' || rfc3339(r.started_at) || '"', 'null')
@@ -139,12 +141,18 @@ WHERE r.org_id = :org_id AND r.run_id = :run_id AND (:project_id::text IS NULL O
 -- name: shards_of_run
 SELECT r.shards FROM runs r WHERE r.org_id = :org_id AND r.run_key = :run_key
 
--- name: complete_runs  (the indexes of the requested runs, of several organizations, that are complete)
-SELECT coalesce(array_agg(requested.index - 1), '{}')
-FROM unnest(:org_ids::int[], :run_ids::text[], :project_ids::text[]) WITH ORDINALITY
-    AS requested (org_id, run_id, project_id, index)
+-- name: complete_runs  (the requested runs that are complete)
+SELECT requested.org_id, requested.run_id, requested.project_id
+FROM unnest(:org_ids::int[], :run_ids::text[], :project_ids::text[]) AS requested (org_id, run_id, project_id)
 CROSS JOIN LATERAL (
     SELECT 1 FROM runs r
-    WHERE r.org_id = requested.org_id AND r.run_id = requested.run_id AND r.complete
+    WHERE r.org_id = {requested_organization} AND r.run_id = requested.run_id AND r.complete
       AND (requested.project_id IS NULL OR r.project_id = requested.project_id) LIMIT 1
 ) run
+
+-- name: locked_runs  (in the order of insert_new; a transaction must lock a run before it merges results)
+SELECT run.*
+FROM unnest(:org_ids::int[], :run_ids::text[]) AS requested (org_id, run_id)
+JOIN runs run ON run.org_id = {requested_organization} AND run.run_id = requested.run_id
+ORDER BY run.org_id, run.run_id
+FOR UPDATE OF run

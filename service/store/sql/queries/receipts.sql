@@ -1,0 +1,26 @@
+-- Receipts, as fragments (see results.sql).
+
+-- name: page_of_receipts  (newest first; returns one row more than fits into the page, so that the caller knows that there are more)
+SELECT receipt_id, status, run_id, shard, variant, source, event_id, results, replaced, replaced_failing, combined,
+       CASE WHEN fits THEN problems END, received_at, fits
+FROM (
+    SELECT listed.*, row_number() OVER newest_first <= :page::int AND
+           sum(octet_length(problems::text)) OVER newest_first - octet_length(problems::text) < {page_bytes} AS fits
+    FROM (
+        SELECT receipt_id, status, run_id, nullif(shard, 0) AS shard, variant, source, event_id, results, replaced,
+               replaced_failing, combined, problems, received_at
+        FROM receipts r
+        WHERE org_id = :org_id AND receipt_id < :before
+          AND (:run_id::text IS NULL OR run_id = :run_id) AND (:event_id::text IS NULL OR event_id = :event_id)
+          AND (:project_id::text IS NULL OR r.project_id = :project_id OR r.project_id IS NULL AND {run_is_of_project})
+        ORDER BY receipt_id DESC LIMIT :page::int + 1
+    ) listed
+    WINDOW newest_first AS (ORDER BY receipt_id DESC)
+) sized
+ORDER BY receipt_id DESC
+
+-- name: run_is_of_project  (of the run of the receipt)
+EXISTS (SELECT 1 FROM runs WHERE runs.org_id = :org_id AND runs.run_id = r.run_id AND runs.project_id = :project_id)
+
+-- name: run_is_one_of_project  (if runs are distributed, each one can't be looked up for a receipt)
+r.run_id IN (SELECT run_id FROM runs WHERE runs.org_id = :org_id AND runs.project_id = :project_id)

@@ -1,0 +1,63 @@
+"""Every statement names the organization of each distributed table as one value, so that Citus uses one shard."""
+
+from typing import Final
+
+import pytest
+
+from service.store.postgres.statements import nouns, statements
+from tests.store.composed import REQUESTED, all_composed
+from tests.store.shard_keys import tables_of_any_shard
+
+DISTRIBUTED: Final = {
+    "runs", "cases", "projects", "failure_tickets", "results", "result_details", "shard_results", "artifacts",
+}  # fmt: skip
+
+# Statements that use several shards, with the reason.
+ACROSS_SHARDS: Final = {
+    "cases.insert_unseen": "inserts the rows of a batch; each row goes to its shard",
+    "projects.insert_unseen": "inserts the rows of a batch; each row goes to its shard",
+    "results.insert_references": "inserts the rows of a batch; each row goes to its shard",
+    "runs.insert_new": "inserts the rows of a batch; each row goes to its shard",
+    "partitions.find_files": "upkeep reads the files of all organizations",
+}
+
+
+def test_every_statement_names_one_organization() -> None:
+    texts = {f"{noun}.{name}": text for noun in nouns() for name, text in statements(noun).items()}
+    # On Citus, a statement about the rows of several organizations is executed once for each organization.
+    texts |= {name: statement.text for name, statement in all_composed().items() if name not in REQUESTED}
+    found = {name for name, text in texts.items() if tables_of_any_shard(text, DISTRIBUTED)}
+    assert found == ACROSS_SHARDS.keys()
+
+
+@pytest.mark.parametrize(
+    ("sql", "tables"),
+    [
+        ("SELECT 1 FROM runs WHERE run_id = $1", {"runs"}),
+        ("SELECT 1 FROM runs WHERE org_id = ANY ($1)", {"runs"}),
+        ("SELECT 1 FROM runs WHERE org_id = $1 OR run_id = $2", {"runs"}),
+        ("SELECT 1 FROM runs WHERE org_id > $1", {"runs"}),
+        ("SELECT 1 FROM runs r JOIN cases c USING (org_id) WHERE r.org_id = $1", {"cases"}),
+        ("SELECT 1 FROM runs r JOIN cases c ON c.org_id = r.org_id WHERE r.org_id = $1", {"cases"}),
+        ("SELECT 1 FROM unnest($1::int[]) o (org_id) JOIN runs r ON r.org_id = o.org_id", {"runs"}),
+        ("SELECT 1 FROM organizations o, LATERAL (SELECT 1 FROM runs WHERE org_id = o.org_id) r", {"runs"}),
+        ("SELECT 1 FROM receipts WHERE org_id = $1 AND EXISTS (SELECT 1 FROM runs WHERE run_id = $2)", {"runs"}),
+        ("WITH c AS (SELECT 1 FROM cases) SELECT 1 FROM runs, c WHERE org_id = $1", {"cases"}),
+        ("UPDATE runs SET org_id = $1 WHERE run_key = $2", {"runs"}),
+        ("UPDATE runs SET pinned = true FROM organizations o WHERE runs.org_id = o.org_id", {"runs"}),
+        ("DELETE FROM runs WHERE run_key = $1", {"runs"}),
+        ("DELETE FROM cases USING runs WHERE cases.org_id = $1 AND runs.run_id = $2", {"runs"}),
+        ("INSERT INTO runs (run_key) VALUES ($1)", {"runs"}),
+        ("INSERT INTO runs SELECT * FROM json_populate_recordset(NULL::runs, $1)", {"runs"}),
+        ("INSERT INTO runs (org_id) SELECT org_id FROM unnest($1::int[]) new (org_id)", {"runs"}),
+        ("INSERT INTO receipts (org_id) SELECT org_id FROM runs", {"runs"}),
+        ("SELECT 1 FROM runs r LEFT JOIN cases c ON c.org_id = $1 WHERE $1::int = r.org_id", set()),
+        ("SELECT 1 FROM unnest($2::text[]) x (id) JOIN runs r ON r.org_id = $1::int AND r.run_id = x.id", set()),
+        ("UPDATE runs SET pinned = true FROM cases c WHERE runs.org_id = $1 AND c.org_id = $1", set()),
+        ("INSERT INTO runs (org_id, run_key) VALUES ($1, $2)", set()),
+        ("INSERT INTO runs (run_key, org_id) SELECT key, $1::int FROM unnest($2::uuid[]) key", set()),
+        ("SELECT 1 FROM receipts WHERE receipt_id = $1", set()),
+    ],
+)  # fmt: skip
+def test_the_check_finds_each_table_of_any_shard(sql: str, tables: set[str]) -> None:
+    assert tables_of_any_shard(sql, DISTRIBUTED) == tables
