@@ -29,7 +29,7 @@ def describe_baseline(baseline: Mapping[str, Any] | None) -> str:
 
 
 def describe_evidence(evidence: Mapping[str, Any], branch: str | None) -> str:
-    """Return the results of a case in the compared runs, which are on this branch."""
+    """Return the results of a case in the compared runs that executed it, which are on this branch."""
     on_branch = f" on {branch}" if branch else ""
     runs, failed, flaky = evidence["runs"], evidence["failed"], evidence["flaky"]
     if not runs:
@@ -55,4 +55,4 @@ def describe_quarantine(quarantine: Mapping[str, Any]) -> str:
 
 
 def _last(runs: int) -> str:
-    return "the last run" if runs == 1 else f"the last {runs} runs"
+    return "its last run" if runs == 1 else f"its last {runs} runs"

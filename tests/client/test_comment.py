@@ -141,7 +141,7 @@ async def test_command_comments_the_failures_of_a_run(
         "`compared with run main_1 on main`\n\n"
         f"**New failures: 1**\n\n- [`auth.login > pays`]({pays})\n  <br>`not executed in the compared runs on main`\n\n"
         f"**Known failures: 1**\n\n- [`auth.login > refunds`]({refunds})\n"
-        "  <br>`timeout`\n  <br>`also failed in the last run on main, since run main_1`\n"
+        "  <br>`timeout`\n  <br>`also failed in its last run on main, since run main_1`\n"
     )
     captured = capsys.readouterr()
     assert captured.out.endswith(f"\n{text}")

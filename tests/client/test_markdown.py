@@ -71,9 +71,9 @@ def test_all_failures_are_shown_below_the_limit() -> None:
         "### 1 new failure\n\nRun [`ci-43`](https://r.example/console/runs/ci-43): 5 passed, 2 failed\n\n"
         "`compared with run run-812 on main at commit c0ffee0123`\n\n"
         "**New failures: 1**\n\n- [`shop > a`](https://r.example/console/results/res_a)\n"
-        "  <br>`expected 200 got 503`\n  <br>`passed in the last 3 runs on main`\n\n"
+        "  <br>`expected 200 got 503`\n  <br>`passed in its last 3 runs on main`\n\n"
         "**Known failures: 4**\n\n- [`shop > b`](https://r.example/console/results/res_b)\n"
-        "  <br>`expected 200 got 503`\n  <br>`passed in the last 3 runs on main`\n"
+        "  <br>`expected 200 got 503`\n  <br>`passed in its last 3 runs on main`\n"
         "- and 3 more\n"
     )
 
