@@ -1,5 +1,7 @@
 """The command `schema`."""
 
+from functools import partial
+
 import click
 
 from service.administration.running import run, with_database_url
@@ -19,7 +21,7 @@ def apply_schema(login: str | None) -> None:
     Applied migrations are skipped. The user in RESULTS_DATABASE_URL must be able to create roles. The processes can use
     another login, which needs no privileges except those that --grant-to gives it.
     """
-    _print_migrations("applied", run(with_database_url(migrations.apply)))
+    _print_migrations("applied", run(with_database_url(partial(migrations.apply, on_locked=_print_locked))))
     if login:
         run(with_database_url(lambda url: migrations.grant_roles(url, login)))
         click.echo(f"granted the database roles to {login}", err=True)
@@ -40,3 +42,7 @@ def _print_migrations(state: str, found: list[migrations.Migration]) -> None:
     for migration in found:
         click.echo(f"{state} {migration.version:04} {migration.name}")
     click.echo(f"migrations {state}: {len(found)}", err=True)
+
+
+def _print_locked(migration: migrations.Migration) -> None:
+    click.echo(f"migration {migration.version:04} waits for a table that another transaction locks", err=True)

@@ -4,18 +4,23 @@ The package contains both as resources; in a checkout, service/store/schema link
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Final
 
 import asyncpg
 
-from service.domain.errors import NotFound
+from service.domain.errors import NotFound, Unavailable
+from service.retries import with_retries
 from service.store.postgres.connections import connect
-from service.store.postgres.database import Connection
+from service.store.postgres.database import Connection, is_lock_timeout
 
 _LOCK: Final = 0x5A6F66  # an arbitrary advisory lock of this project
+_LOCK_TIMEOUT: Final = "2s"  # sessions that need the table also wait for this time
+_LOCK_DELAYS_S: Final = (2.0,) * 60
 _GRANT_ROLES: Final = "SELECT format('GRANT results_api, results_worker, results_owner TO %I', $1::text)"
 
 
@@ -37,17 +42,21 @@ def all_migrations() -> list[Migration]:
     return sorted(found, key=lambda migration: migration.version)
 
 
-async def apply(database_url: str) -> list[Migration]:
+async def apply(
+    database_url: str, on_locked: Callable[[Migration], object] = lambda _migration: None
+) -> list[Migration]:
     """Apply the missing migrations, each in its own transaction; return those that this call applied.
 
-    Idempotent. Several processes can call it concurrently: an advisory lock makes them wait for each other.
+    Idempotent. Several processes can call it concurrently: an advisory lock makes them wait for each other. If another
+    transaction has locked a table for more than 2 s, call `on_locked` and repeat the migration, for about 4 minutes.
+    Raises Unavailable if the table is still locked.
     """
     connection = await connect(database_url)
     try:
         await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
         if await _is_empty(connection):
             return await _load_schema(connection)
-        return [await _run(connection, migration) for migration in await missing(connection)]
+        return [await _run(connection, migration, on_locked) for migration in await missing(connection)]
     finally:
         await connection.close()
 
@@ -107,8 +116,24 @@ async def _load_schema(connection: asyncpg.Connection) -> list[Migration]:
         return [await _record(connection, migration) for migration in all_migrations()]
 
 
-async def _run(connection: asyncpg.Connection, migration: Migration) -> Migration:
+async def _run(
+    connection: asyncpg.Connection, migration: Migration, on_locked: Callable[[Migration], object]
+) -> Migration:
+    try:
+        return await with_retries(
+            partial(_attempt, connection, migration), is_lock_timeout, _LOCK_DELAYS_S,
+            on_retry=lambda _error, _delay_s: on_locked(migration),
+        )  # fmt: skip
+    except asyncpg.LockNotAvailableError as error:
+        raise Unavailable(
+            f"migration {migration.version:04}: another transaction locks a table that the migration changes; find it"
+            " in pg_stat_activity, wait for its end or terminate it, and run the command again"
+        ) from error
+
+
+async def _attempt(connection: asyncpg.Connection, migration: Migration) -> Migration:
     async with connection.transaction():
+        await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
         await connection.execute(migration.sql)
         return await _record(connection, migration)
 

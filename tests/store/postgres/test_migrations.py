@@ -9,6 +9,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from service.domain.errors import Unavailable
 from service.domain.ids import first_id, id_timestamp_ms, new_id
 from service.store.postgres import migrations
 from tests.databases import empty_database
@@ -80,6 +81,45 @@ async def test_concurrent_calls_apply_a_missing_migration_once(
     both = await asyncio.gather(migrations.apply(database_url), migrations.apply(database_url))
     assert [migration for applied in both for migration in applied] == [new]
     assert await migrations.pending(database_url) == []
+
+
+async def test_migration_that_waits_for_a_long_transaction_blocks_no_reader(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a lock timeout, all readers of a table wait for a migration that waits for one long export."""
+    new = migrations.Migration(9999, "changes_a_table", "ALTER TABLE runs ADD COLUMN added int")
+    known = migrations.all_migrations()
+    monkeypatch.setattr(migrations, "all_migrations", lambda: [*known, new])
+    monkeypatch.setattr(migrations, "_LOCK_TIMEOUT", "100ms")
+    monkeypatch.setattr(migrations, "_LOCK_DELAYS_S", (0.1,) * 100)
+    waiting = asyncio.Event()
+    exporting, reading = await asyncpg.connect(database_url), await asyncpg.connect(database_url)
+    export = exporting.transaction()
+    await export.start()
+    await exporting.fetch("SELECT 1 FROM runs")
+    applying = asyncio.create_task(migrations.apply(database_url, lambda _migration: waiting.set()))
+    await asyncio.wait_for(waiting.wait(), 10)
+    await asyncio.wait_for(reading.fetch("SELECT 1 FROM runs"), 10)
+    await export.commit()
+    assert await asyncio.wait_for(applying, 20) == [new]
+    await asyncio.gather(exporting.close(), reading.close())
+
+
+async def test_migration_of_a_table_that_stays_locked_is_a_clear_error(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = migrations.Migration(9999, "changes_a_table", "ALTER TABLE runs ADD COLUMN added int")
+    known = migrations.all_migrations()
+    monkeypatch.setattr(migrations, "all_migrations", lambda: [*known, new])
+    monkeypatch.setattr(migrations, "_LOCK_TIMEOUT", "50ms")
+    monkeypatch.setattr(migrations, "_LOCK_DELAYS_S", ())
+    connection = await asyncpg.connect(database_url)
+    async with connection.transaction():
+        await connection.execute("LOCK TABLE runs")
+        with pytest.raises(Unavailable, match="migration 9999: another transaction locks a table"):
+            await migrations.apply(database_url)
+    await connection.close()
+    assert await migrations.pending(database_url) == [new]
 
 
 async def test_versions_are_unique_and_consecutive() -> None:
