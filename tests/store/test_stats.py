@@ -110,6 +110,18 @@ async def test_buckets_equal_the_model(runs: Sequence[Any], api_pool: asyncpg.Po
     assert any(week["group"] is None for week in weeks)
 
 
+@pytest.mark.parametrize("names", [20, 21])
+async def test_names_with_the_fewest_runs_are_one_group(names: int, filled: Store, api_pool: asyncpg.Pool) -> None:
+    rows = await filled.pool.fetch("SELECT run_key FROM runs WHERE org_id = $1 ORDER BY run_key", ORG)
+    assert len(rows) > 2 * names
+    for number, row in enumerate(rows):
+        branch = f"branch {number % names if number < 2 * names else 0}"
+        await filled.pool.execute("UPDATE runs SET branch = $2 WHERE run_key = $1", row["run_key"], branch)
+    page = await find(api_pool, RunFilter(), "week", "branch")
+    assert orjson.loads(page.data) == expected(await filled.pool.fetch(READ, ORG), "week", "branch")
+    assert len({item["group"] for item in orjson.loads(page.data)}) == 20
+
+
 async def test_reading_ends_after_the_newest_runs(runs: Sequence[Any], api_pool: asyncpg.Pool) -> None:
     for max_runs in (1, 7, len(runs) - 1, len(runs)):
         page = await find(api_pool, RunFilter(), "day", "branch", max_runs)

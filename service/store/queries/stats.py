@@ -4,8 +4,9 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from service.domain.filters import RunFilter
-from service.domain.ids import OrgId
+from service.domain.ids import OrgId, RunKey, completed_ms
 from service.domain.stats import LENGTHS_MS, MAX_GROUPS, MAX_RUNS, Grouping, Interval
+from service.domain.timestamps import from_ms
 from service.store.postgres.composition import Statement, compose
 from service.store.postgres.database import Connection
 from service.store.queries.candidate_runs import candidate_runs
@@ -34,7 +35,9 @@ async def find(
     """Return the buckets with runs in the order of their time and group. Reads the newest `max_runs` runs."""
     values = filter_values(org_id, filter_, None) | {"length": timedelta(milliseconds=LENGTHS_MS[interval])}
     row = await statement(filter_, group_by, max_runs).fetch_row(connection, values)
-    return StatsPage(f"[{row['items']}]", row["read_from"])  # in SQL, each concatenation would copy up to 2 MB
+    last_runs: list[RunKey] = row["last_runs"]
+    read_from = from_ms(completed_ms(last_runs[0])) if len(last_runs) > 1 else None
+    return StatsPage(f"[{row['items']}]", read_from)  # in SQL, each concatenation would copy up to 2 MB
 
 
 def statement(filter_: RunFilter, group_by: Grouping | None, max_runs: int = MAX_RUNS) -> Statement:

@@ -1,13 +1,14 @@
--- $1 org_id
--- $2 project_id
--- $3 first_key
--- $4 before_run
--- $5 length
+-- $1 length
+-- $2 org_id
+-- $3 project_id
+-- $4 first_key
+-- $5 before_run
 
 WITH grouped AS (
-    SELECT 1 AS group_no, r.status, r.passed, r.failed, r.error, r.skipped, r.canceled, r.flaky, r.duration_ms, r.completed_at FROM (
+    SELECT 1 AS group_no, date_bin($1::interval, r.completed_at, timestamptz '0001-01-01 00:00:00Z') AS start,
+    r.status, r.passed, r.failed, r.error, r.skipped, r.canceled, r.flaky, r.duration_ms FROM (
         SELECT * FROM runs
-        WHERE org_id = $1 AND project_id = $2 AND run_key BETWEEN $3 AND $4
+        WHERE org_id = $2 AND project_id = $3 AND run_key BETWEEN $4 AND $5
         ORDER BY run_key DESC LIMIT 20000
     ) r
 ), names AS (
@@ -15,13 +16,9 @@ WITH grouped AS (
 ), buckets AS MATERIALIZED (
     SELECT start, group_no, count(*) AS runs, count(*) FILTER (WHERE status IN ('f', 'e')) AS failed_runs,
            sum(passed) AS passed, sum(failed) AS failed, sum(error) AS error, sum(skipped) AS skipped,
-           sum(canceled) AS canceled, sum(flaky) AS flaky, min(completed_at) AS first_completed_at,
-           array_agg(duration_ms) AS durations, count(duration_ms) AS known_durations  -- unknown durations are the last ones
-    FROM (  -- one sort of all durations is faster than percentile_disc(), which sorts those of each bucket
-        -- 0001-01-01 is a Monday: FIRST_MONDAY_MS in service/domain/stats.py
-        SELECT date_bin($5::interval, completed_at, timestamptz '0001-01-01 00:00:00Z') AS start, grouped.*
-        FROM grouped ORDER BY start, group_no, duration_ms
-    ) sorted
+           sum(canceled) AS canceled, sum(flaky) AS flaky,
+           percentile_disc(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY duration_ms) AS durations
+    FROM grouped
     GROUP BY start, group_no
 ), starts AS MATERIALIZED (
     SELECT start, '{"start":"' || rfc3339(start) || '","group":' AS item_start FROM buckets GROUP BY start
@@ -31,12 +28,13 @@ WITH grouped AS (
            || ',"passed":' || b.passed || ',"failed":' || b.failed || ',"error":' || b.error || ',"skipped":' || b.skipped
            || ',"canceled":' || b.canceled || ',"flaky":' || b.flaky
            || ',"pass_rate":' || coalesce((b.passed::float8 / nullif(b.passed + b.failed + b.error, 0))::text, 'null')
-           || ',"duration_p50_ms":' || coalesce(b.durations[(b.known_durations + 1) / 2]::text, 'null')
-           || ',"duration_p95_ms":' || coalesce(b.durations[(19 * b.known_durations + 19) / 20]::text, 'null') || '}' AS item
+           || ',"duration_p50_ms":' || coalesce(b.durations[1]::text, 'null')
+           || ',"duration_p95_ms":' || coalesce(b.durations[2]::text, 'null') || '}' AS item
     FROM buckets b JOIN starts USING (start) JOIN names USING (group_no)
 )
 SELECT coalesce((SELECT string_agg(item, ',' ORDER BY start, group_no) FROM items), '') AS items,
-       (SELECT min(first_completed_at) FROM buckets HAVING sum(runs) = 20000 AND EXISTS (
-            SELECT 1 FROM runs
-            WHERE org_id = $1 AND project_id = $2 AND run_key BETWEEN $3 AND $4
-            ORDER BY run_key DESC OFFSET 20000)) AS read_from;
+       ARRAY(  -- the oldest run that was read, and the next one, which wasn't
+           SELECT run_key FROM runs
+           WHERE org_id = $2 AND project_id = $3 AND run_key BETWEEN $4 AND $5
+           ORDER BY run_key DESC OFFSET 20000 - 1 LIMIT 2
+       ) AS last_runs;

@@ -4,13 +4,9 @@
 WITH {grouped_runs}, buckets AS MATERIALIZED (
     SELECT start, group_no, count(*) AS runs, count(*) FILTER (WHERE status IN ('f', 'e')) AS failed_runs,
            sum(passed) AS passed, sum(failed) AS failed, sum(error) AS error, sum(skipped) AS skipped,
-           sum(canceled) AS canceled, sum(flaky) AS flaky, min(completed_at) AS first_completed_at,
-           array_agg(duration_ms) AS durations, count(duration_ms) AS known_durations  -- unknown durations are the last ones
-    FROM (  -- one sort of all durations is faster than percentile_disc(), which sorts those of each bucket
-        -- 0001-01-01 is a Monday: FIRST_MONDAY_MS in service/domain/stats.py
-        SELECT date_bin(:length::interval, completed_at, timestamptz '0001-01-01 00:00:00Z') AS start, grouped.*
-        FROM grouped ORDER BY start, group_no, duration_ms
-    ) sorted
+           sum(canceled) AS canceled, sum(flaky) AS flaky,
+           percentile_disc(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY duration_ms) AS durations
+    FROM grouped
     GROUP BY start, group_no
 ), starts AS MATERIALIZED (
     SELECT start, '{"start":"' || rfc3339(start) || '","group":' AS item_start FROM buckets GROUP BY start
@@ -20,18 +16,20 @@ WITH {grouped_runs}, buckets AS MATERIALIZED (
            || ',"passed":' || b.passed || ',"failed":' || b.failed || ',"error":' || b.error || ',"skipped":' || b.skipped
            || ',"canceled":' || b.canceled || ',"flaky":' || b.flaky
            || ',"pass_rate":' || coalesce((b.passed::float8 / nullif(b.passed + b.failed + b.error, 0))::text, 'null')
-           || ',"duration_p50_ms":' || coalesce(b.durations[(b.known_durations + 1) / 2]::text, 'null')
-           || ',"duration_p95_ms":' || coalesce(b.durations[(19 * b.known_durations + 19) / 20]::text, 'null') || '}' AS item
+           || ',"duration_p50_ms":' || coalesce(b.durations[1]::text, 'null')
+           || ',"duration_p95_ms":' || coalesce(b.durations[2]::text, 'null') || '}' AS item
     FROM buckets b JOIN starts USING (start) JOIN names USING (group_no)
 )
 SELECT coalesce((SELECT string_agg(item, ',' ORDER BY start, group_no) FROM items), '') AS items,
-       (SELECT min(first_completed_at) FROM buckets HAVING sum(runs) = {max_runs} AND EXISTS (
-            SELECT 1 FROM runs
-            WHERE org_id = :org_id AND {driver} AND run_key BETWEEN :first_key AND :before_run
-            ORDER BY run_key DESC OFFSET {max_runs})) AS read_from
+       ARRAY(  -- the oldest run that was read, and the next one, which wasn't
+           SELECT run_key FROM runs
+           WHERE org_id = :org_id AND {driver} AND run_key BETWEEN :first_key AND :before_run
+           ORDER BY run_key DESC OFFSET {max_runs} - 1 LIMIT 2
+       ) AS last_runs
 
--- name: read_columns
-r.status, r.passed, r.failed, r.error, r.skipped, r.canceled, r.flaky, r.duration_ms, r.completed_at
+-- name: read_columns  (0001-01-01 is a Monday: FIRST_MONDAY_MS in service/domain/stats.py)
+date_bin(:length::interval, r.completed_at, timestamptz '0001-01-01 00:00:00Z') AS start,
+r.status, r.passed, r.failed, r.error, r.skipped, r.canceled, r.flaky, r.duration_ms
 
 -- name: ungrouped_runs
 grouped AS (
@@ -47,17 +45,18 @@ newest AS MATERIALIZED (
     SELECT {grouping} AS name, {read_columns} FROM (
         {candidates}
     ) r
-), ranked AS (
-    SELECT name, row_number() OVER (ORDER BY count(*) DESC, name COLLATE "C") AS rank, count(*) OVER () AS group_count
-    FROM newest GROUP BY name
-), numbered AS MATERIALIZED (
-    SELECT name, CASE WHEN is_listed THEN row_number() OVER (ORDER BY is_listed DESC, name COLLATE "C") ELSE {max_groups} END AS group_no
-    FROM (SELECT name, group_count <= {max_groups} OR rank < {max_groups} AS is_listed FROM ranked) ranked
+), largest AS MATERIALIZED (
+    SELECT name, row_number() OVER () AS rank, count(*) OVER () AS name_count FROM (
+        SELECT name FROM newest GROUP BY name ORDER BY count(*) DESC, name COLLATE "C" LIMIT {max_groups} + 1
+    ) largest
+), listed AS MATERIALIZED (
+    SELECT name, row_number() OVER (ORDER BY name COLLATE "C") AS group_no FROM largest
+    WHERE name_count <= {max_groups} OR rank < {max_groups}
 ), names AS MATERIALIZED (
-    SELECT group_no, CASE WHEN count(*) = 1 THEN to_json(min(name))::text ELSE 'null' END AS group_name
-    FROM numbered GROUP BY group_no
+    SELECT group_no, to_json(name)::text AS group_name FROM listed
+    UNION ALL SELECT {max_groups}, 'null' FROM largest WHERE rank > {max_groups}
 ), grouped AS (
-    SELECT numbered.group_no, newest.* FROM newest JOIN numbered USING (name)
+    SELECT coalesce(listed.group_no, {max_groups}) AS group_no, newest.* FROM newest LEFT JOIN listed USING (name)
 )
 
 -- name: grouping_branch
