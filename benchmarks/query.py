@@ -1,6 +1,8 @@
 """Query performance: time in PostgreSQL, distant pages, and requests per second.
 
-    python -m benchmarks.query [--runs 50000] [--small-runs 1000000] [--database postgresql://… that it filled before]
+    python -m benchmarks.query [--runs 50000] [--small-runs 1000000] [--database postgresql://…] [PART …]
+
+It measures all parts, or only the given ones. A database that it filled before is used again.
 
 The data are 10 M results in 20 organizations and 1 M runs in one. Limits: page 10,000 takes at most 1.2 times as long
 as the first page. The p99 of every filter and combination is at most 5 ms in PostgreSQL, without a sequential scan. The
@@ -18,7 +20,8 @@ import itertools
 import json
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -34,7 +37,7 @@ from service.domain.filters import ResultFilter, RunFilter
 from service.domain.ids import CaseKey, Fingerprint, OrgId, RunKey
 from service.domain.rankings import Ranking
 from service.domain.stats import Grouping
-from service.store.postgres import database
+from service.store.postgres import database, migrations
 from service.store.postgres.composition import Statement
 from service.store.queries import cases as read_cases
 from service.store.queries import failures as read_failures
@@ -337,13 +340,30 @@ async def measure_pages(url: str) -> float:
     return statistics.median(far) / statistics.median(first)
 
 
-def measure(url: str) -> None:
-    """Run all measurements and print the results."""
+def print_pages(url: str) -> None:
+    """Compare the first page of a list with a distant one."""
     print(f"ratio of page 10,000 to the first: {asyncio.run(measure_pages(url)):.2f} (budget 1.2)")
-    asyncio.run(measure_statements(url))
-    asyncio.run(measure_comparison(url))
-    asyncio.run(measure_combinations(url))
-    asyncio.run(measure_requests(url))
+
+
+PARTS: Final[Mapping[str, Callable[[str], None]]] = {
+    "pages": print_pages,
+    "statements": lambda url: asyncio.run(measure_statements(url)),
+    "comparison": lambda url: asyncio.run(measure_comparison(url)),
+    "combinations": lambda url: asyncio.run(measure_combinations(url)),
+    "requests": lambda url: asyncio.run(measure_requests(url)),
+}
+
+
+async def prepare(url: str, runs: int, small_runs: int) -> None:
+    """Apply the schema and insert the rows, except into a database that contains rows."""
+    await migrations.apply(url)
+    connection = await asyncpg.connect(url)
+    is_filled = await connection.fetchval("SELECT EXISTS (SELECT 1 FROM organizations)")
+    await connection.close()
+    if not is_filled:
+        started = time.perf_counter()
+        await fill(url, runs, small_runs)
+        print(f"filled in {time.perf_counter() - started:.0f} s", flush=True)
 
 
 def main() -> None:
@@ -351,16 +371,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=50_000, help="runs of 200 results")
     parser.add_argument("--small-runs", type=int, default=1_000_000, help="runs of two results, in one organization")
-    parser.add_argument("--database", help="URL of a database that this benchmark filled before")
+    parser.add_argument("--database", help="URL of an empty database, or of one that this benchmark filled before")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"default: {' '.join(PARTS)}")
     chosen = parser.parse_args()
-    if chosen.database:
-        measure(chosen.database)
-        return
-    with servers(with_broker=False) as given:
-        started = time.perf_counter()
-        asyncio.run(fill(given.database_url, chosen.runs, chosen.small_runs))
-        print(f"filled in {time.perf_counter() - started:.0f} s")
-        measure(given.database_url)
+    if unknown := set(chosen.parts) - set(PARTS):
+        parser.error(f"PART: {', '.join(sorted(unknown))} not found; use {', '.join(PARTS)}")
+    with nullcontext() if chosen.database else servers(with_broker=False) as given:
+        url = given.database_url if given else chosen.database
+        asyncio.run(prepare(url, chosen.runs, chosen.small_runs))
+        for part in chosen.parts or PARTS:
+            PARTS[part](url)
 
 
 if __name__ == "__main__":

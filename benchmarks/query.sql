@@ -1,6 +1,6 @@
 -- 20 organizations with runs of 200 results. The first organization has a quarter of these runs. Organization 21 has many
 -- runs of two results. {runs} is the number of runs with 200 results, and {small_runs} the number with two. One run in ten
--- has a failure, one in ten a flaky result, and one in a thousand an error. Organization 21 has a branch and a project that
+-- has a failure, one in ten a flaky result, one in a thousand an error, and one in 20 no duration. Organization 21 has a branch and a project that
 -- no run combines, and a branch with only old runs.
 INSERT INTO organizations (slug, name) SELECT 'org-' || n, 'Organization ' || n FROM generate_series(1, 21) n;
 SELECT create_month_partitions(month::date) FROM generate_series(date '2025-06-01', date '2026-06-01', '1 month') month;
@@ -10,11 +10,12 @@ SELECT org, n * 900719925474099 - 4503599627370495000, 'p' || n % 10, 'tc_' || n
 FROM generate_series(1, 21) org, generate_series(1, 2000) n;
 
 INSERT INTO runs (org_id, run_key, run_id, project_id, environment, branch, status, status_event_s, passed, failed, error,
-                  flaky, commit_sha, labels, complete, completed_at, last_completed_at, field_versions)
+                  flaky, commit_sha, labels, complete, completed_at, last_completed_at, field_versions, duration_ms)
 SELECT org, overlay(first_run_key(at)::text placing lpad(to_hex(n), 8, '0') from 29 for 8)::uuid, 'run_' || n,
        'p' || n % 10, 'env' || n % 3, CASE n % 7 WHEN 0 THEN 'main' ELSE 'b' || n % 50 END, 'p', 0,
        200, (n % 10 = 0)::int, (n % 1000 = 0)::int, (n % 10 = 4)::int,
-       md5((n / 2)::text) || '00000000', jsonb_build_object('team', 't' || n % 5), true, at, at, '{}'
+       md5((n / 2)::text) || '00000000', jsonb_build_object('team', 't' || n % 5), true, at, at, '{}',
+       CASE WHEN n % 20 > 0 THEN n * 7919::bigint % 3600000 END
 FROM (SELECT n, CASE WHEN n % 4 = 0 THEN 1 ELSE 1 + n % 20 END AS org,
              timestamptz '2025-06-02 UTC' + n * (interval '360 days' / {runs}) AS at
       FROM generate_series(1, {runs}) n) run;
@@ -27,12 +28,13 @@ FROM runs CROSS JOIN LATERAL (SELECT k * 10 + substring(project_id, 2)::int AS c
 WHERE org_id <= 20;
 
 INSERT INTO runs (org_id, run_key, run_id, project_id, environment, branch, status, status_event_s, passed, failed, error,
-                  flaky, commit_sha, labels, complete, completed_at, last_completed_at, field_versions)
+                  flaky, commit_sha, labels, complete, completed_at, last_completed_at, field_versions, duration_ms)
 SELECT 21, overlay(first_run_key(at)::text placing lpad(to_hex(n), 8, '0') from 29 for 8)::uuid, 'run_' || n,
        'p' || n % 10, 'env' || n % 3,
        CASE WHEN n < 20 THEN 'old' WHEN n % 10 <> 1 AND n % 7 = 0 THEN 'main' ELSE 'b' || n % 50 END, 'p', 0, 2,
        (n % 1000 = 0)::int, (n % 50000 = 0)::int, (n % 1000 = 4)::int,
-       md5((n / 2)::text) || '00000000', jsonb_build_object('team', 't' || n % 5), true, at, at, '{}'
+       md5((n / 2)::text) || '00000000', jsonb_build_object('team', 't' || n % 5), true, at, at, '{}',
+       CASE WHEN n % 20 > 0 THEN n * 7919::bigint % 3600000 END
 FROM (SELECT n, timestamptz '2025-06-02 UTC' + n * (interval '360 days' / {small_runs}) AS at
       FROM generate_series(1, {small_runs}) n) run;
 
