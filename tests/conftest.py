@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import jinja2
 import pytest
 
 from tests.buckets import credentials, new_bucket, s3_server
@@ -33,6 +34,23 @@ def pytest_configure_node(node: Any) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     config.stash[_SERVERS].close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_templates() -> Iterator[None]:
+    """Compile each template of the console once in a process, not once for the application of each test."""
+    compile_template: Any = jinja2.Environment.compile
+    compiled: dict[tuple[Any, ...], Any] = {}
+
+    def compile_once(environment: jinja2.Environment, source: Any, *names: str | None) -> Any:
+        key = (environment.finalize, source, *names)  # the code depends on the existence of this function
+        if key not in compiled:
+            compiled[key] = compile_template(environment, source, *names)
+        return compiled[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jinja2.Environment, "compile", compile_once)
+        yield
 
 
 @pytest.fixture(scope="session")
