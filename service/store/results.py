@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from operator import attrgetter
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from service.domain.failures import summarize_failure
@@ -22,6 +22,7 @@ from service.tracing.spans import copy_span
 _SQL: Final = statements("results")
 
 _PASSED: Final = STATUS_CODES["passed"]
+_case_key: Final = itemgetter(CaseOutcome._fields.index("case_key"))
 _PART: Final = 500  # rows that are encoded without an interruption
 _DETAIL_COLUMNS: Final = (
     "org_id", "run_key", "case_key", "attempt", "is_last_attempt", "flaky", "status", "duration_ms",
@@ -39,7 +40,7 @@ class RunOutcomes(NamedTuple):
 
     def sorted(self) -> "RunOutcomes":
         """Sort by key, which makes the updates of the primary key index sequential."""
-        return self._replace(outcomes=sorted(self.outcomes, key=attrgetter("case_key")))
+        return self._replace(outcomes=sorted(self.outcomes, key=_case_key))
 
 
 async def insert(connection: Connection, runs: Iterable[RunOutcomes]) -> None:

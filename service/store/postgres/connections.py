@@ -8,11 +8,11 @@ import asyncpg
 
 from service.domain.hosts import split_hosts
 from service.retries import with_alternatives
+from service.store.postgres import sqlstates
 
 ACQUIRE_TIMEOUT_S: Final = 10.0
 
 _AVOID_S: Final = 30.0
-_UNREACHABLE_STATES: Final = ("08", "57")  # the server closes the connection, starts, or stops
 _PREFER_STANDBY: Final = "target_session_attrs=prefer-standby"
 _STANDBY: Final = "target_session_attrs=standby"
 
@@ -57,5 +57,5 @@ async def connect(url: str, **options: Any) -> asyncpg.Connection:
 def _is_unusable(error: Exception) -> bool:
     """Return whether another host might accept the connection. A wrong password, for example, is wrong for all."""
     if isinstance(error, asyncpg.PostgresError):
-        return str(error.sqlstate).startswith(_UNREACHABLE_STATES)
+        return str(error.sqlstate).startswith(sqlstates.UNREACHABLE)
     return isinstance(error, OSError | asyncpg.TargetServerAttributeNotMatched)

@@ -14,6 +14,7 @@ from asyncpg.pool import PoolAcquireContext, PoolConnectionProxy
 from service.domain.errors import Unavailable
 from service.domain.ids import OrgId
 from service.keepalive import detect_half_open
+from service.store.postgres import sqlstates
 from service.store.postgres.connections import ACQUIRE_TIMEOUT_S, HostSelector, connect
 from service.store.postgres.shares import OrganizationShares
 
@@ -45,18 +46,6 @@ _SESSION: Final[dict[DatabaseRole, dict[str, str]]] = {
     },
     "results_worker": {"lock_timeout": "5s", "idle_in_transaction_session_timeout": "10s"},
 }
-
-# SQLSTATE codes and classes, grouped by how a caller can respond. Every other state is an error of the server, not
-# of the data: it is read-only, has another password, lacks a table, or reports a damaged disk.
-_LOCK_TIMEOUT: Final = "55P03"
-_CONFLICTS: Final = ("40001", "40P01", _LOCK_TIMEOUT)
-_CONNECTION_ERRORS: Final = ("08", "28", "53", "57")
-_DATA_ERRORS: Final = (
-    "22000",  # raised by the driver itself, for a value that it can't encode
-    "22001", "22003", "22007", "22008", "22021", "22P02", "22P05",  # values that a column can't store
-    "23",  # violated constraints
-    "54",  # values that exceed a limit of PostgreSQL, such as the size of an index entry
-)  # fmt: skip
 
 
 class BoundedPool(asyncpg.Pool):
@@ -262,18 +251,20 @@ def is_outage(error: BaseException) -> bool:
 
 def is_conflict(error: BaseException) -> bool:
     """Return whether two transactions conflicted, so the same transaction can succeed if it is repeated."""
-    return isinstance(error, RowDeleted) or (isinstance(error, asyncpg.PostgresError) and error.sqlstate in _CONFLICTS)
+    return isinstance(error, RowDeleted) or (
+        isinstance(error, asyncpg.PostgresError) and error.sqlstate in sqlstates.CONFLICTS
+    )
 
 
 def is_lock_timeout(error: BaseException) -> bool:
     """Return whether another transaction had a lock for longer than the statement could wait."""
-    return isinstance(error, asyncpg.PostgresError) and error.sqlstate == _LOCK_TIMEOUT
+    return isinstance(error, asyncpg.PostgresError) and error.sqlstate == sqlstates.LOCK_TIMEOUT
 
 
 def is_connection_error(error: BaseException) -> bool:
     """Return whether no statement can succeed now: the connection is lost, or the server accepts no connection."""
     if isinstance(error, asyncpg.PostgresError):
-        return str(error.sqlstate).startswith(_CONNECTION_ERRORS)
+        return str(error.sqlstate).startswith(sqlstates.CONNECTION_ERRORS)
     return is_outage(error)
 
 
@@ -284,7 +275,7 @@ def is_data_error(error: BaseException) -> bool:
 
 def is_data_state(sqlstate: str) -> bool:
     """Return whether the SQLSTATE code reports data that can't be stored or read."""
-    return sqlstate.startswith(_DATA_ERRORS)
+    return sqlstate.startswith(sqlstates.DATA_ERRORS)
 
 
 @asynccontextmanager

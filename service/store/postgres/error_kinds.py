@@ -4,17 +4,17 @@ from typing import Final, Literal
 
 import asyncpg
 
+from service.store.postgres import sqlstates
 from service.store.postgres.database import Pool, is_outage
 
 DatabaseErrorKind = Literal["address", "outage", "login", "database", "schema", "migrations", "rights"]
 
 _BY_STATE: Final[dict[str, DatabaseErrorKind]] = {
-    "28000": "login",
-    "28P01": "login",
-    "3D000": "database",
-    "22023": "schema",  # the database role doesn't exist
-    "42P01": "schema",
-    "42501": "rights",
+    **dict.fromkeys(sqlstates.LOGINS, "login"),
+    sqlstates.MISSING_DATABASE: "database",
+    sqlstates.MISSING_ROLE: "schema",
+    sqlstates.MISSING_TABLE: "schema",
+    sqlstates.MISSING_RIGHT: "rights",
 }
 _CONNECT_TIMEOUT_S: Final = 10
 

@@ -1,6 +1,6 @@
 """Conversion of the bytes of a run-completion event to its parsed form, without I/O."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -19,7 +19,6 @@ from service.usecases.ingest.validate_events import (
     EventRejection,
     Problem,
     ValidEvent,
-    check_rows,
     parse_identity,
     validate,
 )
@@ -46,7 +45,7 @@ _MAX_LENGTHS: Final = {
 
 @dataclass(slots=True)
 class ParsedEvent:
-    """A valid event. `results` contains the valid results with their index; `problems` lists the others."""
+    """A valid event. `results` yields the valid results with their index, once; `problems` lists the others."""
 
     organization: str
     source: str
@@ -54,7 +53,7 @@ class ParsedEvent:
     body_sha256: bytes
     event_s: int
     state: RunState
-    results: list[tuple[int, ResultIn]]
+    results: Iterable[tuple[int, ResultIn]]
     shard: int = 0
     variant: str = ""  # in its canonical form, of the results that state none
     problems: list[Problem] = field(default_factory=list)
@@ -134,7 +133,6 @@ def parse_event(
     problems: list[Problem] = []
     try:
         valid = validate(body, problems, max_rows)
-        check_rows(valid.event, valid.event["data"].get("results", []), max_rows)
     except DatarefFound as found:
         fields = found.event
         if fields.get("time") and window.is_ahead(aware(fields["time"])):
@@ -182,7 +180,7 @@ def _parsed_event(
             parse_run_state(run, completed_ms, event_s, problems),
             is_missing=run.get("status") in FAILING and not any(result["status"] in FAILING for result in results),
         ),
-        results=list(zip(indexes, results, strict=True)) if indexes is not None else list(enumerate(results)),
+        results=zip(indexes, results, strict=True) if indexes is not None else enumerate(results),
         shard=run.get("shard") or 0,
         variant=canonical_variant(event["data"].get("variant")),
         problems=problems,

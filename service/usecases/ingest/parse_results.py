@@ -54,30 +54,40 @@ def parse_results(
     outcomes: CaseOutcomes = {}
     unseen: UnseenCases = {}
     occurrences = {} if occurrences is None else occurrences
-    find = known.of(org_id)
-    for index, result in event.results:
-        case = _case(event, index, result, occurrences)
-        key = find(case)
+    find, project_id = known.of(org_id), event.state.project_id
+    for index, result in event.results:  # each statement is executed once per result
+        case_id, suite, own_variant = result.get("case_id"), result.get("suite") or "", result.get("variant")
+        variant = event.variant if own_variant is None else canonical_variant(own_variant)
+        key = None
+        if case_id is not None:  # avoids the truncation of texts, because those of a known case aren't too long
+            key = find((project_id, case_id, suite, result["name"], 0, result.get("file"), variant))
         if key is None:
-            key = case.key
-            if not case.is_same(unseen.setdefault(key, (index, case))[1]):
-                event.reject(index, case.name, KEY_COLLISION, failing=has_failing_status(result))
+            case = _case(event, index, result, variant, occurrences)
+            key = find(case)
+            if key is None and (key := _add_unseen(event, index, result, case, unseen)) is None:
                 continue
-            unseen[key] = index, case
-        outcome = _outcome(event, index, result, key, case.suite)
-        if outcome is not None:
-            earlier = outcomes.get(key)
-            if earlier is None:
-                outcomes[key] = outcome
-            elif earlier.attempt_count + outcome.attempt_count > MAX_ATTEMPTS:
-                reason = f"attempts: must be at most {MAX_ATTEMPTS} per case"
-                event.reject(index, case.name, reason, failing=has_failing_status(result))
-            else:
-                outcomes[key] = _limit_texts(event, index, case.name, add_attempt(earlier, outcome))
+        if result["status"] == "passed" and _DETAIL_FIELDS.isdisjoint(result):
+            # fast path: nearly all results
+            started_at, stated_ms = result.get("started_at"), result.get("duration_ms")
+            started_ms = to_ms(started_at) if started_at else None
+            duration_ms = int(stated_ms or 0)
+            if duration_ms != stated_ms:
+                duration_ms = round_duration(stated_ms)
+            outcome = _tuple(
+                CaseOutcome, (key, _PASSED, duration_ms, started_ms, event.event_s, 1, False, event.shard, (), ())
+            )
+        elif (detailed := _outcome(event, index, result, key, suite)) is None:
+            continue
+        else:
+            outcome = detailed
+        earlier = outcomes.setdefault(key, outcome)
+        if earlier is not outcome:
+            outcomes[key] = _combine_attempts(event, index, result, earlier, outcome)
     return outcomes, unseen
 
 
-def _case(event: ParsedEvent, index: int, result: ResultIn, occurrences: Occurrences) -> Case:
+def _case(event: ParsedEvent, index: int, result: ResultIn, variant: str, occurrences: Occurrences) -> Case:
+    """Return the case of a result, and count its occurrence. Adds a problem for each text that is too long."""
     name, suite, file = result["name"], result.get("suite") or "", result.get("file")
     if len(name) > texts.MAX_TEXT:
         name = truncate(name, texts.MAX_TEXT, event.problems, index, "name")
@@ -85,26 +95,40 @@ def _case(event: ParsedEvent, index: int, result: ResultIn, occurrences: Occurre
         suite = truncate(suite, texts.MAX_TEXT, event.problems, index, "suite")
     if file and len(file) > texts.MAX_TEXT:
         file = truncate(file, texts.MAX_TEXT, event.problems, index, "file")
-    case_id, own_variant = result.get("case_id"), result.get("variant")
-    variant = event.variant if own_variant is None else canonical_variant(own_variant)
-    occurrence = 0
+    case_id, occurrence = result.get("case_id"), 0
     if case_id is None:
         occurrence = occurrences.get((suite, name, variant), 0)
         occurrences[suite, name, variant] = occurrence + 1
     return _tuple(Case, (event.state.project_id, case_id, suite, name, occurrence, file, variant))
 
 
+def _add_unseen(event: ParsedEvent, index: int, result: ResultIn, case: Case, unseen: UnseenCases) -> CaseKey | None:
+    """Return the key of a case that might not be stored, or None after rejecting a result whose key collides."""
+    key = case.key
+    if not case.is_same(unseen.setdefault(key, (index, case))[1]):
+        event.reject(index, case.name, KEY_COLLISION, failing=has_failing_status(result))
+        return None
+    unseen[key] = index, case
+    return key
+
+
+def _combine_attempts(
+    event: ParsedEvent, index: int, result: ResultIn, earlier: CaseOutcome, outcome: CaseOutcome
+) -> CaseOutcome:
+    """Return the outcome with a further attempt, or the earlier one after rejecting a result with too many attempts."""
+    name = result["name"][: texts.MAX_TEXT]
+    if earlier.attempt_count + outcome.attempt_count <= MAX_ATTEMPTS:
+        return _limit_texts(event, index, name, add_attempt(earlier, outcome))
+    reason = f"attempts: must be at most {MAX_ATTEMPTS} per case"
+    event.reject(index, name, reason, failing=outcome.status in FAILING_CODES)
+    return earlier
+
+
 def _outcome(event: ParsedEvent, index: int, result: ResultIn, key: CaseKey, suite: str) -> CaseOutcome | None:
     """Return the outcome of one result, or None after rejecting invalid attempts."""
     started_at = result.get("started_at")
     started_ms = to_ms(started_at) if started_at else None
-    stated_ms = result.get("duration_ms")
-    duration_ms = round(stated_ms) if stated_ms and stated_ms >= 1 else round_duration(stated_ms)  # avoids a call
-    if result["status"] == "passed" and _DETAIL_FIELDS.isdisjoint(result):
-        # fast path: nearly all results
-        return _tuple(
-            CaseOutcome, (key, _PASSED, duration_ms, started_ms, event.event_s, 1, False, event.shard, (), ())
-        )
+    duration_ms = round_duration(result.get("duration_ms"))
     attempts = _attempts(event, index, result)
     if attempts is None:
         return None

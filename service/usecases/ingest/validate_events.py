@@ -27,6 +27,7 @@ _SHARD: Final[TypeAdapter[int]] = TypeAdapter(ShardNumber)
 _VARIANT: Final[TypeAdapter[dict[str, str]]] = TypeAdapter(Variant)
 
 LARGE_BODY_BYTES: Final = 256 * 1024
+_SHORTEST_ROW_BYTES: Final = len('{"name":""}')  # an artifact; results and attempts have a status
 _PART: Final = 500  # results, which are validated within a few milliseconds
 _UNLISTED: Final = "result: is invalid"  # only the first problems are listed in a receipt
 _NUL: Final = b"\\u0000"
@@ -89,9 +90,13 @@ def validate(body: bytes, problems: list[Problem], max_rows: int) -> ValidEvent:
     """
     if len(body) <= LARGE_BODY_BYTES and _NUL not in body:
         try:
-            return ValidEvent(RUN_COMPLETED_EVENT.validate_json(body))
+            event = RUN_COMPLETED_EVENT.validate_json(body)
         except ValidationError:
             pass  # the slow path below describes the errors and keeps the valid results
+        else:
+            if len(body) > max_rows * _SHORTEST_ROW_BYTES:
+                check_rows(event, event["data"].get("results", []), max_rows)
+            return ValidEvent(event)
     parsed, replaced = _parse(body)
     event = _convert_cdevent(parsed)
     if isinstance(event, dict) and event.get("data") is None and "dataref" in event:
