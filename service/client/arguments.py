@@ -90,13 +90,12 @@ def selected_run(job: CiJob, run_id: str | None, *, pipeline: bool) -> str:
     return selected
 
 
-def timeout_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the option that limits the wait for a complete run."""
-    timeout = click.option(
+def timeout_option(purpose: str) -> Callable[..., Any]:
+    """Return the option that limits a wait. `purpose` states what the command waits for."""
+    return click.option(
         "--timeout", default=600, show_default=True, type=click.IntRange(0), metavar="SECONDS",
-        help="Maximum time to wait until the run is complete.",
+        help=f"Maximum time to wait until {purpose}.",
     )  # fmt: skip
-    return timeout(command)
 
 
 def server_options(command: Callable[..., Any]) -> Callable[..., Any]:

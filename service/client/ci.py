@@ -65,12 +65,16 @@ def _github_commit(get: GetVariable) -> str:
     """Return the head commit. GITHUB_SHA of a pull request is a merge commit, which exists in no branch."""
     if not get("GITHUB_HEAD_REF"):
         return get("GITHUB_SHA")
+    if not get("GITHUB_EVENT_PATH"):
+        print_message("warning: the commit is unknown, because GITHUB_EVENT_PATH isn't set. Use --commit")
+        return ""
     try:
         event = json.loads(Path(get("GITHUB_EVENT_PATH")).read_text("utf-8"))
         return str(event["pull_request"]["head"]["sha"])
     except (OSError, ValueError, LookupError, TypeError) as error:
         print_message(
-            f"GITHUB_EVENT_PATH: the commit is unknown, because it contains no pull_request.head.sha: {error!r}"
+            f"warning: the commit is unknown, because the file GITHUB_EVENT_PATH contains no pull_request.head.sha:"
+            f" {error!r}. Use --commit"
         )
         return ""
 

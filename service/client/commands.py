@@ -19,7 +19,12 @@ _REPORT_HELP: Final = f"""Upload test reports of a run.
 
 Formats: {supported_formats()}.
 
-FILES can be patterns such as 'target/**/TEST-*.xml'. All files are one upload with one receipt.
+FILES can be patterns such as 'target/**/TEST-*.xml'. All files are one upload with one receipt. The same upload can be
+repeated: it has the same receipt.
+
+Exit codes: 0 if the server accepted the upload, and, with --wait, stored it completely or in part; 1 if a file is
+missing, the upload is rejected or isn't processed in time, or the server rejects the request or doesn't respond for
+60 s; 2 if an option is invalid.
 """
 
 
@@ -49,21 +54,25 @@ class _GateCommand(click.Command):
 @click.command(cls=_GateCommand)
 @server_options
 @run_options
-@click.option(
-    "--gate", "gate_name", type=arguments.IDENTIFIER, help="Gate of the server.  [default: `default` if it exists]"
-)
-@click.option("--max-failures", type=click.IntRange(0), metavar="N", help="Maximum number of failures.  [default: 0]")
+@click.option("--gate", "gate_name", type=arguments.IDENTIFIER, help="Gate of the server.")
+@click.option("--max-failures", type=click.IntRange(0), metavar="N", help="Maximum number of failures.")
 @click.option("--max-new-failures", type=click.IntRange(0), metavar="N", help="Maximum number of new failures.")
 @click.option("--max-flaky", type=click.IntRange(0), metavar="N", help="Maximum number of flaky results.")
 @click.option("--min-pass-rate", type=arguments.RATE, metavar="RATE", help="Minimum pass rate, from 0 to 1.")
-@click.option("--min-results", type=click.IntRange(1), metavar="N", help="Minimum number of executed results.")
-@timeout_option
+@click.option(
+    "--min-results", type=click.IntRange(1), metavar="N", help="Minimum number of executed results.  [default: 1]"
+)
+@timeout_option("the run is complete")
 def gate(
     url: str, key: str, run_id: str | None, pipeline: bool, gate_name: str | None, timeout: int, **limits: float | None
 ) -> None:
     """Wait for a run and decide whether a CI job passes.
 
-    Prints the failures, new ones first, with their history on the base branch. Options for limits replace the gate.
+    Prints the failures, new ones first, with their history on the base branch.
+
+    The rules are those of --gate, or the limits in the options --max-… and --min-…, or, without both, those of the gate
+    `default`. If that gate doesn't exist, any failure blocks. The server stores only the decisions of gates.
+
     With --pipeline, the run of the pipeline is completed first, as soon as its reports are processed.
 
     The API key needs the permission results:read (role viewer). --pipeline also needs reports:create (role engineer),
@@ -88,7 +97,7 @@ def gate(
 @click.option("--github", "code_host", flag_value="github", help="Comment on the pull request of GitHub.")
 @click.option("--gitlab", "code_host", flag_value="gitlab", help="Comment on the merge request of GitLab.")
 @click.option("--markdown", "code_host", flag_value="markdown", help="Print the comment.")
-@timeout_option
+@timeout_option("the run is complete")
 def comment(url: str, key: str, run_id: str | None, pipeline: bool, code_host: str | None, timeout: int) -> None:
     """Write the failures of a run into a comment on a pull request.
 
@@ -153,9 +162,11 @@ def tail(url: str, key: str, types: tuple[str, ...], run_id: str | None, as_json
 )  # fmt: skip
 @click.option("--not-final", is_flag=True, help="Expect further uploads. `gate --pipeline` completes the run.")
 @click.option("--wait", is_flag=True, help="Wait until the upload is processed. Exit with code 1 if it is rejected.")
+@timeout_option("the upload is processed, with --wait")
 def report(
-    url: str, key: str, files: tuple[str, ...], run_id: str | None, pipeline: bool, wait: bool, **options: Any
-) -> None:
+    url: str, key: str, files: tuple[str, ...], run_id: str | None, pipeline: bool, wait: bool, timeout: int,
+    **options: Any,
+) -> None:  # fmt: skip
     """Upload test reports."""
     from service.client import report as reports
 
@@ -168,7 +179,8 @@ def report(
     options["final"] = "false" if waits_for_others else None
     fields = _report_fields(options, job._asdict())
     expects_new = pipeline and not is_retry(os.environ)
-    raise SystemExit(reports.report(url, key, selected, files, fields, wait=wait, expects_new=expects_new))
+    wait_s = timeout if wait else None
+    raise SystemExit(reports.report(url, key, selected, files, fields, wait_s=wait_s, expects_new=expects_new))
 
 
 def _report_fields(options: dict[str, Any], job: dict[str, Any]) -> list[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """The `export` command. Its filter options are generated from the filters that the server accepts."""
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -16,6 +17,8 @@ from service.domain.filters import FilterParameter, filter_parameters
 
 _COMPRESSION_OF_SUFFIX: Final = {suffix: name for name, suffix in COMPRESSION_SUFFIXES.items() if suffix}
 _FILTERS: Final = filter_parameters("exports")
+_OPTIONS: Final = {parameter.name: parameter.option for parameter in _FILTERS if "_" in parameter.name}
+_PARAMETER: Final = re.compile(rf"\b(?:{'|'.join(_OPTIONS)})\b")
 _SPREADSHEET: Final = "Spreadsheets open CSV files: use the suffix .csv."
 _ARCHIVE: Final = "Use the suffix .gz or .zst to compress the file."
 _COLUMNAR: Final = "Use the suffix .parquet."
@@ -46,7 +49,8 @@ def _filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _filter_option(parameter: FilterParameter) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     choices = parameter.type.schema.get("enum", ())
-    text = f"{parameter.description}: {', '.join(choices)}" if choices else parameter.description
+    description = _PARAMETER.sub(lambda name: _OPTIONS[name[0]], parameter.description)
+    text = f"{description}: {', '.join(choices)}" if choices else description
     if isinstance(parameter.type, BooleanType):
         flag = f"{parameter.option}/--no-{parameter.option.removeprefix('--')}"
         return click.option(flag, parameter.name, default=None, help=f"{text}.")

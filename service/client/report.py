@@ -3,9 +3,11 @@
 import gzip
 import os
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from glob import glob, has_magic
+from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, Final
@@ -20,6 +22,7 @@ from service.domain.report_formats import media_type_of
 
 STORED: Final = 0
 REJECTED: Final = 1
+UNFINISHED: Final = 1
 
 _RETRY_S: Final = 60
 _WAIT_S: Final = 20  # of one request
@@ -60,12 +63,13 @@ class _SentFile:
 
 
 def report(
-    url: str, key: str, run_id: str, patterns: Sequence[str], fields: ReportFields, *, wait: bool,
+    url: str, key: str, run_id: str, patterns: Sequence[str], fields: ReportFields, *, wait_s: float | None,
     expects_new: bool = False,
 ) -> int:  # fmt: skip
     """Send all files as one upload, print the receipt and the run, and return the exit code. Raises ClientError.
 
-    With `expects_new`, a report that replaced results of another job causes a warning.
+    With `wait_s`, the command waits for at most this time until the upload is processed. With `expects_new`, a report
+    that replaced results of another job causes a warning.
     The upload has one receipt, which is identified by its content: a repeated upload returns the same receipt. In a
     step of GitHub Actions, later steps can read `run_id`, `run_url`, and `receipt_id` from the outputs of the step.
     """
@@ -73,14 +77,17 @@ def report(
     with open_server(url, key, retry_s=_RETRY_S) as server, TemporaryDirectory(prefix="zof-results-") as folder:
         compressed = [_compress(file, Path(folder) / f"{index}.gz") for index, file in enumerate(files)]
         receipt = _upload(server, run_id, files, compressed, fields)
-        if wait:
-            receipt = _wait(server, receipt)
+        if wait_s is not None:
+            receipt = _wait(server, receipt, wait_s)
         run_url = server.links.run(run_id)
     _print_receipt(files, receipt)
     if expects_new:
         _warn_if_replaced(receipt)
     click.echo(f"run {printable_line(run_id)}: {run_url}")
     append_to_github_file("GITHUB_OUTPUT", f"run_id={run_id}\nrun_url={run_url}\nreceipt_id={receipt['id']}\n")
+    if wait_s is not None and is_unfinished(receipt):
+        print_message(f"Error: not processed after {wait_s:g} s. The server stores the upload later: check its receipt")
+        return UNFINISHED
     return REJECTED if receipt["status"] == "rejected" else STORED
 
 
@@ -138,10 +145,11 @@ def _compress(source: Path, target: Path) -> Path:
     return target
 
 
-def _wait(server: Server, receipt: dict[str, Any]) -> dict[str, Any]:
-    """Return the receipt after it is finished."""
-    while is_unfinished(receipt):
-        receipt = server.get(f"/receipts/{receipt['id']}", {"wait": str(_WAIT_S)})
+def _wait(server: Server, receipt: dict[str, Any], wait_s: float) -> dict[str, Any]:
+    """Return the receipt after it is finished or the time is over."""
+    deadline = time.monotonic() + wait_s
+    while is_unfinished(receipt) and (remaining_s := deadline - time.monotonic()) > 0:
+        receipt = server.get(f"/receipts/{receipt['id']}", {"wait": str(min(_WAIT_S, ceil(remaining_s)))})
     return receipt
 
 

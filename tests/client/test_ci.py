@@ -146,4 +146,10 @@ def test_commit_of_a_pull_request_without_its_event_is_unknown(
     path = tmp_path / "event.json"
     path.write_text(event)
     assert current_job(pull_request(path)).commit_sha is None
-    assert capsys.readouterr().err.startswith("GITHUB_EVENT_PATH: the commit is unknown")
+    assert capsys.readouterr().err.startswith("warning: the commit is unknown, because the file GITHUB_EVENT_PATH")
+
+
+def test_job_without_the_variable_of_the_event_names_it(capsys: pytest.CaptureFixture[str]) -> None:
+    variables = {name: value for name, value in pull_request(Path()).items() if name != "GITHUB_EVENT_PATH"}
+    assert current_job(variables).commit_sha is None
+    assert "GITHUB_EVENT_PATH isn't set" in capsys.readouterr().err

@@ -88,3 +88,9 @@ def test_position_is_printed_and_never_mixed_with_the_file(monkeypatch: pytest.M
     assert CliRunner().invoke(cli, [*arguments, "-o", "-"]).exit_code == 2
     monkeypatch.setattr(exports, "export", lambda *_: {"id": "exp_1"})
     assert "older version" in str(CliRunner().invoke(cli, [*arguments, "-o", str(tmp_path / "a.csv")]).exception)
+
+
+def test_help_names_options_instead_of_parameters() -> None:
+    lines = CliRunner().invoke(cli, ["export", "--help"], terminal_width=200).output
+    assert "(requires --run-id)" in lines
+    assert "run_id)" not in lines

@@ -14,7 +14,7 @@ from service.client import report as report_client
 from service.client.__main__ import client
 from service.client.ci import SYSTEMS
 from service.client.http import ClientError
-from service.client.report import REJECTED, STORED
+from service.client.report import REJECTED, STORED, UNFINISHED
 from tests.report_api import PASSING, Reports, serving_reports_with_ingester
 
 SHOP = [("project_id", "shop")]
@@ -31,7 +31,7 @@ def url(reports: Reports) -> str:
 
 
 async def report(*arguments: Any, wait: bool) -> int:
-    return await asyncio.to_thread(report_client.report, *arguments, wait=wait)
+    return await asyncio.to_thread(report_client.report, *arguments, wait_s=60 if wait else None)
 
 
 def write(folder: Path, name: str, content: bytes = PASSING) -> Path:
@@ -48,6 +48,16 @@ async def test_file_is_uploaded_and_its_status_is_printed(
     assert await report(url(reports), reports.api.key, "run_1", [str(file)], SHOP, wait=True) == STORED
     assert f"{file}: stored, 2 results (rcp_" in capsys.readouterr().out
     assert (await reports.api.get("/v1/runs/run_1"))["complete"] is True
+
+
+async def test_upload_that_is_not_processed_in_time_is_an_error(
+    reports: Reports, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server, file = (url(reports), reports.api.key), str(write(tmp_path, "junit.xml"))
+    assert await asyncio.to_thread(report_client.report, *server, "run_1", [file], SHOP, wait_s=0) == UNFINISHED
+    output = capsys.readouterr()
+    assert f"{file}: queued (rcp_" in output.out
+    assert output.err == "Error: not processed after 0 s. The server stores the upload later: check its receipt\n"
 
 
 async def test_replaced_failures_are_printed(
