@@ -129,6 +129,13 @@ async def find_run(connection: Connection, org_id: OrgId, selector: RunSelector)
     return found
 
 
+async def find_reports(pool: Pool, caller: Caller, run_id: str) -> ReceivedReports | None:
+    """Return the receipts of a run, which needn't be stored. None if there are none, or the caller can't read them."""
+    async with as_organization(pool, caller.org_id) as connection:
+        reports = await _find_reports(connection, caller, run_id)
+    return reports if reports and reports.items else None
+
+
 async def add_evidence(connection: Connection, caller: Caller, page: ComparisonPage) -> list[dict[str, Any]]:
     """Return the items of a comparison with their evidence in words: `evidence_text`, or None without evidence."""
     baseline = page.summary["baseline"]

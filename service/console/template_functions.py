@@ -11,7 +11,6 @@ from service.console.trends import rate_trend
 from service.domain.evidence import describe_baseline
 from service.domain.failures import strip_escapes
 from service.domain.gates import describe_rule
-from service.domain.receipts import describe_part
 
 
 def add_functions(environment: Environment) -> None:
@@ -36,7 +35,6 @@ def add_functions(environment: Environment) -> None:
         count_segments=charts.count_segments,
         describe_baseline=describe_baseline,
         describe_counts=charts.describe_counts,
-        describe_part=describe_part,
         describe_rule=describe_rule,
         duration_chart=charts.duration_chart,
         find_label=find_label,

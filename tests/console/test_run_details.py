@@ -295,11 +295,27 @@ async def test_failure_group_leads_to_its_results(signed_in: Browser) -> None:
     assert sorted(re.findall(r'class="name wrap"[^>]*>(\w+)', page)) == ["breaks", "fails"]
 
 
-async def test_rejected_report_is_listed(signed_in: Browser) -> None:
+async def test_received_reports_are_listed_with_their_part(signed_in: Browser) -> None:
     await signed_in.api.store.ingest(run_event("run_4"))
     text = section(await signed_in.open(RUN), "reports")
     assert "Stored" in text
     assert "No shard or variant" in text
+    await signed_in.api.store.pool.execute("""UPDATE receipts SET shard = 2, variant = '{"os": "linux"}'""")
+    assert "Shard 2 os: linux" in section(await signed_in.open(RUN), "reports")
+
+
+async def test_run_without_an_accepted_report_shows_why(signed_in: Browser) -> None:
+    report: dict[str, Any] = {"results": []}
+    assert (await signed_in.api.send("POST", "/v1/runs/run_4/report?project_id=shop", json=report)).status == 202
+    response = await signed_in.send("GET", RUN)
+    assert response.status == 404
+    assert "The run isn't stored yet." in main_text(await response.text())
+    problem = """'[{"index": null, "name": null, "reason": "malformed_report: not XML"}]'"""
+    await signed_in.api.store.pool.execute(f"UPDATE receipts SET status = 'rejected', problems = {problem}")
+    page = await (await signed_in.send("GET", RUN)).text()
+    assert "Its reports were rejected." in main_text(page)
+    assert "malformed_report: not XML" in section(page, "reports")
+    assert "The run isn't stored" not in await (await signed_in.send("GET", f"{RUN}0")).text()
 
 
 async def test_only_web_addresses_are_links(signed_in: Browser) -> None:

@@ -13,9 +13,10 @@ from service.api.http.parsing import parse_pairs
 from service.api.server.resources import RESOURCES
 from service.console.filters import read_filters
 from service.console.pages import render
-from service.console.run_overviews import add_evidence, find_overview, find_run, group_items, is_sortable
+from service.console.run_overviews import add_evidence, find_overview, find_reports, find_run, group_items, is_sortable
 from service.contracts.comparison import ComparisonQuery
 from service.contracts.queries import ResultQuery
+from service.domain.errors import NotFound
 from service.domain.filters import restrict_to_project
 from service.store.postgres.database import as_organization
 from service.usecases.lists.list_comparison import list_comparison
@@ -29,9 +30,15 @@ _NO_RESULTS: Final = ListPage("[]", None)
 
 
 async def show_run(request: web.Request) -> web.Response:
-    """Show a run: its decisions and its comparison first."""
-    resources, caller = request.app[RESOURCES], get_caller(request)
-    overview = await find_overview(resources.pool, caller, run_selector(request), resources.settings.link_base)
+    """Show a run: its decisions and its comparison first. A run that isn't stored shows its rejected reports."""
+    resources, caller, selector = request.app[RESOURCES], get_caller(request), run_selector(request)
+    try:
+        overview = await find_overview(resources.pool, caller, selector, resources.settings.link_base)
+    except NotFound:
+        reports = await find_reports(resources.pool, caller, selector.run_id)
+        if reports is None:
+            raise
+        return render(request, "run_missing.html", {"run_id": selector.run_id, "reports": reports}, 404)
     return render(request, "run.html", {"overview": overview, "run": overview.run})
 
 

@@ -21,6 +21,7 @@ from service.usecases.administration import sessions as usecase
 
 _LOCAL_PATH: Final = re.compile(r"/console(?:[/?][!-\[\]-~]*)?", re.ASCII)  # printable, without spaces and backslashes
 _QUERY: Final = re.compile(r"[?#]")  # the start of the query or fragment
+_FIELD: Final = re.compile(r"(?:key|Authorization): ")
 _MAX_PATH: Final = 2_000
 
 
@@ -78,7 +79,7 @@ def _parse(key: str) -> ParsedKey:
     """Return the parts of the key. Raises Unauthorized."""
     parsed = parse_key(key)
     if parsed is None:
-        raise Unauthorized("key: isn't a complete API key, which starts with zof_")
+        raise Unauthorized("key: must be a complete API key, which starts with zof_")
     return parsed
 
 
@@ -87,13 +88,20 @@ def _form(request: web.Request, target: str, error: ErrorReport | None = None) -
     cookie = request.app[SESSIONS].cookie
     sent_id = cookie.read(request)
     session_id = sent_id or new_session_id()
-    context = {"next": target, "error": error, "form_token": form_token(session_id)}
+    problem = _describe(error) if error else None
+    context = {"next": target, "problem": problem, "form_token": form_token(session_id)}
     response = render(request, "sign_in.html", context, error.status if error else 200)
     if sent_id is None:
         cookie.write(response, session_id)
     if error is not None:
         response.headers.update(error.headers)
     return response
+
+
+def _describe(error: ErrorReport) -> str:
+    """Return the message without the name of the field, which the form shows with another name."""
+    text = _FIELD.sub("", error.message, count=1)
+    return text[:1].upper() + text[1:]
 
 
 async def _is_signed_in(request: web.Request) -> bool:

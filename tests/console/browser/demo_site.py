@@ -31,6 +31,7 @@ class DemoSite:
     run_id: str = run_id_of(MAIN_RUNS)
     pull_request_run_id: str = run_id_of(PULL_REQUEST_RUN)
     incomplete_run_id: str = run_id_of(INCOMPLETE_RUN)
+    queued_run_id: str = "demo-queued"
 
     @property
     def origin(self) -> str:
@@ -49,7 +50,11 @@ async def serving_demo(database_url: str, folder: Path) -> AsyncIterator[DemoSit
     async with serve(database_url, artifacts_url=(folder / "files").as_uri(), rate_limit="off") as api:
         await _store_history(api)
         assert await asyncio.to_thread(demo_requests.send, origin_of(api), api.key) is None
-        yield await _find_objects(api)
+        site = await _find_objects(api)
+        report: dict[str, Any] = {"results": []}
+        path = f"/v1/runs/{site.queued_run_id}/report?project_id={site.project_id}"
+        assert (await api.send("POST", path, json=report)).status == 202
+        yield site
 
 
 async def _store_history(api: Api) -> None:

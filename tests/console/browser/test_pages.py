@@ -13,7 +13,7 @@ from tests.console.browser.page_checks import (
     check_layout,
     check_outline,
 )
-from tests.console.browser.pages import PAGES, PageCase
+from tests.console.browser.pages import PAGES, PageCase, run_path
 from tests.console.browser.sign_in import SIGN_IN
 
 NOT_FOUND = "/console/nothing"
@@ -65,11 +65,12 @@ async def test_sign_in_page_is_accessible_and_fits_the_window(
         problems.check()
 
 
-async def test_error_page_is_accessible_and_fits_the_window(context: BrowserContext, site: DemoSite) -> None:
+async def test_missing_pages_are_accessible_and_fit_the_window(context: BrowserContext, site: DemoSite) -> None:
     page = await context.new_page()
     problems = await PageProblems.collect(page, site.origin)
-    with problems.expected("404"):
-        await page.goto(NOT_FOUND)
-    await check_presentation(page)
-    await check_keyboard(page)
+    for path in (NOT_FOUND, run_path(site.queued_run_id)):
+        with problems.expected("404"):
+            await page.goto(path)
+        await check_presentation(page)
+        await check_keyboard(page)
     problems.check()

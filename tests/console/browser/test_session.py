@@ -67,7 +67,7 @@ async def test_wrong_key_is_reported_at_its_field(browser: Browser, api: Api) ->
         await field.fill("zof_wrong")
         await page.keyboard.press("Enter")
         await expect(field).to_have_attribute("aria-invalid", "true")
-        await expect(field).to_have_accessible_description(re.compile("isn't a complete API key"))
+        await expect(field).to_have_accessible_description(re.compile("Must be a complete API key"))
         await expect(field).to_have_value("")
 
 
