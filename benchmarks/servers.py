@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,10 +60,12 @@ def servers(*, with_broker: bool = True) -> Iterator[BenchmarkServers]:
 
 
 @contextmanager
-def consumer_process(servers: BenchmarkServers, *roles: str, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
+def consumer_process(
+    servers: BenchmarkServers, *roles: str, command: Sequence[str] = ("-m", "consumers"), **settings: str
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run one consumer process while the block runs, then stop it with SIGTERM."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "consumers", *roles], env=servers.environment(**settings), start_new_session=True
+        [sys.executable, *command, *roles], env=servers.environment(**settings), start_new_session=True
     )
     try:
         yield process
