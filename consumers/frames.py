@@ -22,6 +22,8 @@ UNDECODABLE: Final = "x-undecodable"  # the header that names removed properties
 
 _FRAME_START: Final = struct.Struct(">BHI")  # type, channel, size of the payload
 _HEADER_START: Final = struct.Struct(">HHQH")  # class, weight, size of the body, flags of the properties
+_PROPERTIES_START: Final = struct.calcsize(">HHQ")  # after the class, the weight, and the size of the body
+_READ_BYTES: Final = 64 * 2**10
 _PROTOCOL_HEADER: Final = b"AMQP"  # the reply to an unsupported protocol version, which isn't a frame
 _MORE_FLAGS: Final = 1  # a second word of flags, which AMQP 0-9-1 doesn't define
 _VALUE_SIZES: Final = {
@@ -45,12 +47,17 @@ class RepairingTransportFactory(TransportFactory):
 
 
 class FrameReader(asyncio.StreamReader):
-    """A reader that passes frames through and repairs the properties of messages."""
+    """A reader that passes frames through and repairs the properties of messages.
+
+    It reads everything that has arrived together, because a small message has three small frames.
+    """
 
     def __init__(self, source: asyncio.StreamReader) -> None:
         super().__init__()
-        self._frames = source
-        self._read_ahead = bytearray()
+        self._source = source
+        self._arrived, self._arrived_position = b"", 0
+        self._frame, self._frame_position = b"", 0
+        self._decodable: bytes | None = None  # properties of the last message
 
     def at_eof(self) -> bool:
         """Return False, so that the library reads again and reports the lost connection as its own error."""
@@ -58,21 +65,48 @@ class FrameReader(asyncio.StreamReader):
 
     async def readexactly(self, n: int) -> bytes:
         """Return `n` bytes. Raises IncompleteReadError if the connection is closed earlier."""
-        while len(self._read_ahead) < n:
-            self._read_ahead += await self._read_frame()
-        data = bytes(self._read_ahead[:n])
-        del self._read_ahead[:n]
-        return data
+        while len(self._frame) - self._frame_position < n:
+            self._frame = self._frame[self._frame_position :] + await self._read_frame()
+            self._frame_position = 0
+        start = self._frame_position
+        self._frame_position += n
+        return self._frame[start : self._frame_position]
 
     async def _read_frame(self) -> bytes:
-        start = await self._frames.readexactly(_FRAME_START.size)
+        start = await self._read(_FRAME_START.size)
         if start.startswith(_PROTOCOL_HEADER):
-            return start + await self._frames.readexactly(1)
+            return start + await self._read(1)
         frame_type, channel, size = _FRAME_START.unpack(start)
-        payload = await self._frames.readexactly(size + 1)
-        if frame_type == constants.FRAME_HEADER and not _is_decodable(payload[:-1]):
+        payload = await self._read(size + 1)
+        if frame_type == constants.FRAME_HEADER and not self._is_decodable(payload[:-1]):
             return frame.marshal(_repaired(payload[:-1]), channel)
         return start + payload
+
+    async def _read(self, n: int) -> bytes:
+        if len(self._arrived) - self._arrived_position < n:
+            await self._wait_for(n)
+        start = self._arrived_position
+        self._arrived_position += n
+        return self._arrived[start : self._arrived_position]
+
+    async def _wait_for(self, n: int) -> None:
+        parts = [self._arrived[self._arrived_position :]]
+        size = len(parts[0])
+        while size < n:
+            parts.append(await self._source.read(max(n - size, _READ_BYTES)))
+            size += len(parts[-1])
+            if not parts[-1]:
+                raise asyncio.IncompleteReadError(b"".join(parts), n)
+        self._arrived, self._arrived_position = b"".join(parts), 0
+
+    def _is_decodable(self, payload: bytes) -> bool:
+        """Return whether the library can decode the properties, which are often those of the last message."""
+        properties = payload[_PROPERTIES_START:]
+        if properties != self._decodable:
+            if not _is_decodable(payload):
+                return False
+            self._decodable = properties
+        return True
 
 
 def _is_decodable(payload: bytes) -> bool:
