@@ -14,8 +14,8 @@ from consumers import messages
 from consumers.isolation import Isolation
 from service.log import log
 
-BATCH: Final = 20
-BATCH_BYTES: Final = 2 * 2**20
+BATCH: Final = 50  # messages
+BATCH_BYTES: Final = 2**20  # of bodies; reached only by events with more than about 130 results
 INBOX_BYTES: Final = 16 * 2**20  # bodies in memory per consumer
 
 LossSignal = asyncio.Future[Any]  # done if the channel or the consumer is lost

@@ -12,7 +12,7 @@ from typing import Final
 
 from service.store.crash_suspects import CrashSuspects
 
-PREFETCH: Final = 40  # two batches, so that the next batch has arrived when the current one is committed
+PREFETCH: Final = 100  # two batches, so that the next batch has arrived when the current one is committed
 PREFETCH_BYTES: Final = 16 * 2**20  # per consumer, estimated from the largest recent message
 
 _ISOLATION_S: Final = 30.0  # after the last crash suspect

@@ -19,7 +19,8 @@ pytestmark = pytest.mark.slow
 LIMIT_MIB = 120
 BACKLOG = 10_000
 LIMIT_OF_LARGEST_MIB = 550
-PREFETCHED = 2 * PREFETCH  # messages that the two consumers of a process have at one time
+LARGEST = 80  # events, many times the number that the two consumers of a process prefetch
+PREFETCHED = PREFETCH + 1  # messages, so that one consumer has the maximum number at one time
 LIMIT_OF_LARGE_MIB = 4 * INBOX_BYTES // 2**20  # with the copies that the connection and the dead letters need
 STORED = 20  # events; after these, all events are prefetched and the cache of known cases is full
 
@@ -35,7 +36,7 @@ async def test_largest_events_fit_into_memory(store: Store, broker: Broker, data
     failing = result("x" * 20, "failed", failure={"message": "no"})
     count = MAX_BODY_BYTES // (len(body(failing)) + 8)
     events = []
-    for number in range(PREFETCHED):
+    for number in range(LARGEST):
         results = [{**failing, "name": f"{number:06}{case:014}"} for case in range(count)]
         while len(body(run_event(f"run_{number}", results))) > MAX_BODY_BYTES:
             del results[-100:]
