@@ -413,12 +413,12 @@ CROSS JOIN LATERAL (
 ) test_case
 LEFT JOIN LATERAL (
     SELECT d.logs_ref, d.line, d.properties, d.fingerprint FROM result_details d
-    WHERE d.org_id = :org_id AND d.run_key = fact.run_key AND d.case_key = fact.case_key AND d.is_last_attempt
+    WHERE d.org_id = :org_id AND d.run_key = :run_key AND d.case_key = :case_key AND d.is_last_attempt
     LIMIT 1
 ) last_attempt ON true
 LEFT JOIN LATERAL (
     SELECT d.type, d.message, d.details, d.summary FROM result_details d
-    WHERE d.org_id = :org_id AND d.run_key = fact.run_key AND d.case_key = fact.case_key
+    WHERE d.org_id = :org_id AND d.run_key = :run_key AND d.case_key = :case_key
       AND CASE WHEN fact.flaky THEN d.flaky ELSE d.is_last_attempt END
     LIMIT 1
 ) detail ON true
