@@ -183,7 +183,7 @@ class EventFilters(Query):
 
     type: Annotated[list[AnyEventType], Field(description="Type. Repeat it to match any of several")] = []
     run_id: Name | None = None
-    after: Annotated[EventPosition | None, Field(description="ID or number of the last event that you received")] = None
+    after: Annotated[EventPosition | None, Field(description="ID of the last event that you received")] = None
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -197,6 +197,11 @@ class EventQuery(EventFilters, PageQuery):
 
 class StreamQuery(EventFilters):
     """The live stream."""
+
+    after: Annotated[
+        EventPosition | None,
+        Field(description="ID of the last event that you received, or its number, which is the `id` in the stream"),
+    ] = None
 
 
 RunCount = Annotated[int, Field(ge=1, le=200, description="Number of newest runs in the statistics"), DIGITS]

@@ -10,6 +10,7 @@ PAGES_OF_USERS: Final = (
     "docs/guides/matrix-and-shards.md",
     "docs/guides/webhooks.md",
     "docs/gates.md",
+    "docs/reference/api.md",
 )
 # With the servers of an operator, in one shell.
 PAGES_OF_OPERATORS: Final = ("docs/guides/production.md", "docs/guides/backup-and-restore.md")

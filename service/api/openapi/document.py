@@ -24,6 +24,20 @@ _KEY: Final = {
     "description": "An API key. Its role determines its permissions.",
 }
 
+_DESCRIPTION: Final = """\
+Stores the outcome of every case of validation runs and serves queries about them.
+
+- **Authentication**: send `Authorization: Bearer zof_…`. The key determines the organization.
+- **Errors** have the form `{"error": {"code", "message", "param"}, "request_id"}`. Use `code` and `param` in programs.
+- **Lists**: repeat the request with `starting_after` = `next_cursor` and the same filters until `has_more` is false.
+- **Retries**: repeat 429, 503, and requests without a response, after the seconds in `Retry-After`. With an
+  `Idempotency-Key`, a repeated change returns the first response.
+- **Waiting**: with `wait`, the response is sent as soon as the run, receipt, or export is final, instead of polling.
+
+Unknown parameters and fields of a request are errors. Ignore unknown fields of a response: a later version can add
+some.
+"""
+
 
 @cache
 def document() -> bytes:
@@ -37,7 +51,7 @@ def document() -> bytes:
         "info": {
             "title": "Results API",
             "version": version("zof-results"),
-            "description": "Stores the outcome of every case of validation runs and serves queries about them.",
+            "description": _DESCRIPTION,
             "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/", "description": "The server that sends this document"}],
