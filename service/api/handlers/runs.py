@@ -7,7 +7,7 @@ from service.api.http.authentication import get_caller
 from service.api.http.long_polling import requested_wait_s, wait_until_finished
 from service.api.http.mutations import mutate
 from service.api.http.parsing import parse_query
-from service.api.http.responses import compact, reply_json, reply_page, reply_with_etag
+from service.api.http.responses import reply_json, reply_page, reply_with_etag
 from service.api.server.resources import RESOURCES
 from service.contracts.queries import RunQuery
 from service.domain.errors import NotFound
@@ -24,8 +24,7 @@ from service.usecases.retention import pin_run as pinning
 async def list_runs(request: web.Request) -> web.Response:
     """List runs, newest first."""
     query = parse_query(request, RunQuery)
-    page = await read_list(request.app[RESOURCES].list_pool, get_caller(request), query)
-    return reply_page(compact(page.data), page.next_cursor)
+    return reply_page(*await read_list(request.app[RESOURCES].list_pool, get_caller(request), query))
 
 
 async def get_run(request: web.Request) -> web.Response:
