@@ -74,10 +74,9 @@ CROSS JOIN LATERAL (
                 || ',"pull_request":' || coalesce(to_json(r.pull_request)::text, 'null')
                 || ',"ci_url":' || coalesce(to_json(r.ci_url)::text, 'null') || ',"labels":' || r.labels
                 || ',"status":"' || status_name(r.status) || '","failures_missing":' || r.failures_missing::text
-                || ',"complete":' || r.complete::text || ',"counts":'
-                || json_build_object('passed', r.passed, 'failed', r.failed, 'error', r.error, 'skipped', r.skipped, 'canceled', r.canceled,
-                                     'flaky', r.flaky)
-                || ',"expected_results":' || coalesce(r.expected_results::text, 'null')
+                || ',"complete":' || r.complete::text || ',"counts":{"passed":' || r.passed || ',"failed":' || r.failed
+                || ',"error":' || r.error || ',"skipped":' || r.skipped || ',"canceled":' || r.canceled || ',"flaky":' || r.flaky
+                || '},"expected_results":' || coalesce(r.expected_results::text, 'null')
                 || ',"expected_shards":' || coalesce(r.expected_shards::text, 'null') || ',"revision":' || r.revision
                 || ',"started_at":' || coalesce('"' || rfc3339(r.started_at) || '"', 'null')
                 || ',"completed_at":"' || rfc3339(r.completed_at) || '","last_completed_at":"' || rfc3339(r.last_completed_at)

@@ -396,7 +396,7 @@ ARRAY[coalesce(c.file, ''), c.suite, c.name] COLLATE "C"
 SELECT r.revision, r.passed + r.failed + r.error + r.skipped + r.canceled AS results FROM runs r
 WHERE r.org_id = :org_id AND r.run_id = :run_id AND (:project_id::text IS NULL OR r.project_id = :project_id)
 
--- name: one_result
+-- name: one_result  (each table by the parameters, so that the executor opens only the partition of the run)
 SELECT '{' || {result_members} || coalesce(to_json(detail.summary)::text, 'null') || ',' || substr(row_to_json(item)::text, 2)
 FROM results fact
 JOIN runs stored_run ON stored_run.org_id = :org_id AND stored_run.run_key = fact.run_key
