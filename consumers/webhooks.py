@@ -1,15 +1,17 @@
 """The webhook dispatcher: claims due deliveries, attempts them, and records the outcomes. Several can run at a time."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from itertools import groupby
 from typing import Final
 
 from consumers import metrics
 from consumers.loops import repeat_on_notifications, retry_on_outage
-from service.domain.deliveries import DeliveryPolicy
-from service.domain.endpoint_limiter import EndpointLimiter
+from service.domain.deliveries import DeliveryPolicy, Endpoint
+from service.domain.endpoint_limiter import EndpointLimiter, NextDeliveries
 from service.outbound.webhooks import WebhookClient
 from service.stopping import pause
 from service.store import events
@@ -26,7 +28,9 @@ from service.usecases.webhooks.deliver_events import (
 )
 from service.usecases.webhooks.end_deliveries import exhaust_disabled, remove_deleted
 
-_MAX_CLAIMED: Final = 1_000  # deliveries of this process at the same time
+_MAX_PENDING: Final = 1_000  # claimed deliveries that wait for an attempt
+_MAX_CLAIMED: Final = _MAX_PENDING + 1_000  # deliveries of this process at the same time
+_MIN_CLAIM: Final = 100  # deliveries of a claim after the limit was reached, because small claims cost more
 _STEP_POLL_S: Final = 1.0
 _STEP_PAUSE_S: Final = 0.02  # between steps, so that they don't slow down the deliveries
 _STOP_POLL_S: Final = 0.2  # while no attempt finishes
@@ -59,9 +63,11 @@ class Dispatcher:
         self._policy = policy
         self._stopping = stopping
         self._limiter: EndpointLimiter[ClaimedDelivery] = EndpointLimiter(
-            policy.initial_concurrency, policy.max_concurrency
+            policy.initial_concurrency, policy.max_concurrency, _MAX_PENDING
         )
         self._claimed_count = 0
+        self._is_at_limit = False  # the last claim had the largest number of deliveries
+        self._partly_claimed: set[Endpoint] = set()  # more of their deliveries might be due
         self._tasks: set[asyncio.Task[None]] = set()
         self._attempted: list[AttemptedDelivery] = []
         self._to_release: list[ClaimedDelivery] = []
@@ -84,29 +90,46 @@ class Dispatcher:
 
     async def _claim_due(self, _: Connection) -> bool:
         limit = _MAX_CLAIMED - self._claimed_count
-        claimed = await claim_deliveries(self._pool, self._limiter.capacities(), limit, self._policy)
+        capacities = self._limiter.capacities()
+        claimed = await claim_deliveries(self._pool, capacities, limit, self._policy)
         self._claimed_count += len(claimed)
+        self._is_at_limit = len(claimed) >= limit
+        counts = Counter(delivery.endpoint for delivery in claimed)
+        self._partly_claimed = {endpoint for endpoint, capacity in capacities.items() if counts[endpoint] >= capacity}
         for endpoint, deliveries in groupby(claimed, key=lambda delivery: delivery.endpoint):
-            self._start(self._limiter.add(endpoint, deliveries))
+            if counts[endpoint] >= self._policy.initial_concurrency:
+                self._partly_claimed.add(endpoint)
+            self._start(self._limiter.add(endpoint, deliveries, time.monotonic()))
         return False
 
-    def _start(self, deliveries: Iterable[ClaimedDelivery]) -> None:
-        for delivery in deliveries:
+    def _start(self, following: NextDeliveries[ClaimedDelivery]) -> None:
+        self._to_release += following.release
+        self._claimed_count -= len(following.release)
+        for delivery in following.attempt:
             task = asyncio.create_task(self._attempt(delivery))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     async def _attempt(self, claimed: ClaimedDelivery) -> None:
+        started = time.monotonic()
         attempted = await attempt(self._client, self._cipher, claimed)
-        following = self._limiter.finish(claimed.endpoint, succeeded=attempted.outcome.succeeded)
+        endpoint, succeeded, now = claimed.endpoint, attempted.outcome.succeeded, time.monotonic()
         self._attempted.append(attempted)
-        self._to_release += following.release
-        self._claimed_count -= 1 + len(following.release)
-        self._start(following.attempt)
+        self._claimed_count -= 1
         self._attempt_finished.set()
+        self._start(self._limiter.finish(endpoint, now, now - started, succeeded=succeeded))
         # After a failure, the next claim waits until the failure is recorded, because it can open the circuit breaker.
-        if attempted.outcome.succeeded and self._limiter.has_capacity(claimed.endpoint):
+        if succeeded and self._can_claim_more(endpoint):
             self._wake.set()
+
+    def _can_claim_more(self, endpoint: Endpoint) -> bool:
+        """Return whether the last claim left due deliveries, and there is capacity for them now.
+
+        A notification announces the deliveries that are due since then.
+        """
+        if self._is_at_limit:
+            return self._claimed_count <= _MAX_CLAIMED - _MIN_CLAIM
+        return endpoint in self._partly_claimed and self._limiter.has_capacity(endpoint)
 
     async def _record_all(self) -> None:
         """Record attempts until the process stops and no attempt is in progress. The batch survives an outage."""

@@ -13,8 +13,7 @@ Endpoint = tuple[OrgId, str]  # organization, webhook
 # The newest attempts of a delivery that are stored: all of the longest retry schedule, and some before a redelivery.
 MAX_LOGGED_ATTEMPTS: Final = 60
 
-# Deliveries that wait in memory for one endpoint, as a multiple of its concurrency limit.
-QUEUED_WINDOWS: Final = 2
+_LEASED_ATTEMPTS: Final = 4
 
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
@@ -47,8 +46,13 @@ class DeliveryPolicy:
 
     @property
     def lease(self) -> timedelta:
-        """The duration of a claim: longer than all attempts of an endpoint's window and queue in sequence."""
-        return timedelta(seconds=(QUEUED_WINDOWS + 2) * self.attempt_timeout_s)
+        """The duration of a claim: that of several attempts, so that claimed deliveries can wait for an attempt."""
+        return timedelta(seconds=_LEASED_ATTEMPTS * self.attempt_timeout_s)
+
+    @property
+    def longest_wait_s(self) -> float:
+        """The time after a claim in which an attempt can start. It then ends before the lease, which has a reserve."""
+        return (_LEASED_ATTEMPTS - 2) * self.attempt_timeout_s
 
     @property
     def disable_after(self) -> timedelta:

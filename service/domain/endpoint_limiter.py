@@ -1,12 +1,26 @@
 """Concurrency limits per endpoint: how many attempts run at the same time, and how many claimed deliveries wait."""
 
+import math
 from collections import deque
 from collections.abc import Iterable, Mapping
-from typing import Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
-from service.domain.deliveries import QUEUED_WINDOWS, Endpoint
+from service.domain.deliveries import Endpoint
 
-T = TypeVar("T")
+# The deliveries that are claimed in advance for an endpoint take this long. A claim takes a few milliseconds, and up
+# to 0.1 s on a busy machine.
+_QUEUED_S: Final = 0.5
+_NEWEST_WEIGHT: Final = 0.1  # of the newest attempt in the average duration
+
+
+class LeasedDelivery(Protocol):
+    """A claimed delivery. An attempt that starts after `start_by` could outlast the lease."""
+
+    @property
+    def start_by(self) -> float: ...
+
+
+T = TypeVar("T", bound=LeasedDelivery)
 
 
 class NextDeliveries(NamedTuple, Generic[T]):
@@ -21,30 +35,38 @@ class EndpointLimiter(Generic[T]):
 
     The window of an endpoint is its maximum number of concurrent attempts. It starts small, grows with every success,
     and is halved by every failure. An endpoint that hangs therefore occupies only a few connections, regardless of the
-    number of its due deliveries. For an endpoint that responds well, more deliveries are claimed in advance.
+    number of its due deliveries. For an endpoint that responds well, more deliveries are claimed in advance: as many as
+    it receives in a short time, and all endpoints together at most `max_pending`.
     """
 
-    def __init__(self, initial_window: int, max_window: int) -> None:
+    def __init__(self, initial_window: int, max_window: int, max_pending: int) -> None:
         self._initial_window = initial_window
         self._max_window = max_window
+        self._max_pending = max_pending
+        self._share = max_pending  # of one endpoint
         self._queues: dict[Endpoint, _EndpointQueue[T]] = {}
 
-    def add(self, endpoint: Endpoint, claimed: Iterable[T]) -> list[T]:
-        """Add claimed deliveries and return those to attempt now."""
+    def add(self, endpoint: Endpoint, claimed: Iterable[T], now: float) -> NextDeliveries[T]:
+        """Add claimed deliveries. `now` has the same clock as their `start_by`."""
         queue = self._queues.setdefault(endpoint, _EndpointQueue(self._initial_window))
         queue.pending.extend(claimed)
-        return queue.start()
+        return queue.start(now)
 
-    def finish(self, endpoint: Endpoint, *, succeeded: bool) -> NextDeliveries[T]:
-        """Record the end of an attempt. A failure also releases every pending delivery of the endpoint."""
+    def finish(self, endpoint: Endpoint, now: float, duration_s: float, *, succeeded: bool) -> NextDeliveries[T]:
+        """Record the end of an attempt. Repeated failures also release every pending delivery of the endpoint."""
         queue = self._queues[endpoint]
         queue.in_flight -= 1
-        queue.window = min(self._max_window, queue.window + 1) if succeeded else max(1, queue.window // 2)
-        release = [] if succeeded else queue.release_pending()
-        attempt = queue.start()
+        if succeeded:
+            queue.grow(self._max_window, duration_s)
+        else:
+            queue.window = max(1, queue.window // 2)
+        if not succeeded and queue.window <= self._initial_window:
+            following = NextDeliveries([], queue.release_pending())
+        else:
+            following = queue.start(now)
         if not queue.in_flight and queue.window == self._initial_window:
             del self._queues[endpoint]
-        return NextDeliveries(attempt, release)
+        return following
 
     def release_pending(self) -> list[T]:
         """Remove and return all pending deliveries, so that the caller can release their claims."""
@@ -52,11 +74,14 @@ class EndpointLimiter(Generic[T]):
 
     def has_capacity(self, endpoint: Endpoint) -> bool:
         """Return whether more deliveries of the endpoint can be claimed."""
-        return endpoint not in self._queues or self._queues[endpoint].capacity > 0
+        queue = self._queues.get(endpoint)
+        return queue is None or queue.capacity(self._share) > 0
 
     def capacities(self) -> Mapping[Endpoint, int]:
         """Return the number of deliveries to claim for each known endpoint; others have the initial window."""
-        return {endpoint: queue.capacity for endpoint, queue in self._queues.items()}
+        busy = sum(1 for queue in self._queues.values() if queue.in_flight)
+        self._share = self._max_pending // max(1, busy)
+        return {endpoint: queue.capacity(self._share) for endpoint, queue in self._queues.items()}
 
 
 class _EndpointQueue(Generic[T]):
@@ -65,23 +90,38 @@ class _EndpointQueue(Generic[T]):
         self.window = initial_window
         self.in_flight = 0
         self.pending: deque[T] = deque()
+        self._duration_s = 0.0  # the average duration of successful attempts; 0 before the first one
 
-    @property
-    def capacity(self) -> int:
-        """The number of deliveries to claim, or 0 until half of the limit is free.
+    def capacity(self, max_pending: int) -> int:
+        """Return the number of deliveries to claim, or 0 until half of the limit is free.
 
         Many small claims cost the store more than a few large ones.
         """
-        limit = self.window if self.window <= self._initial_window else self.window * (1 + QUEUED_WINDOWS)
+        limit = self.window + min(max_pending, self._queue_size)
         free = max(0, limit - self.in_flight - len(self.pending))
         return free if free * 2 >= limit else 0
 
-    def start(self) -> list[T]:
-        started = []
+    @property
+    def _queue_size(self) -> int:
+        if self.window <= self._initial_window or not self._duration_s:
+            return 0
+        return math.ceil(self.window * _QUEUED_S / self._duration_s)
+
+    def grow(self, max_window: int, duration_s: float) -> None:
+        self.window = min(max_window, self.window + 1)
+        weight = _NEWEST_WEIGHT if self._duration_s else 1
+        self._duration_s += weight * (max(duration_s, 0.001) - self._duration_s)
+
+    def start(self, now: float) -> NextDeliveries[T]:
+        following = NextDeliveries[T]([], [])
         while self.pending and self.in_flight < self.window:
-            started.append(self.pending.popleft())
-            self.in_flight += 1
-        return started
+            delivery = self.pending.popleft()
+            if delivery.start_by < now:
+                following.release.append(delivery)
+            else:
+                following.attempt.append(delivery)
+                self.in_flight += 1
+        return following
 
     def release_pending(self) -> list[T]:
         released = list(self.pending)

@@ -1,12 +1,16 @@
 """Queries for deliveries: a dispatcher claims them for a lease and records outcomes with its fencing token."""
 
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Final, NamedTuple
 from uuid import UUID, uuid4
 
 import asyncpg
 
+from service.contracts.events import envelope
 from service.domain.deliveries import MAX_LOGGED_ATTEMPTS, DeliveryPolicy, DeliveryStatus, Endpoint
 from service.domain.ids import OrgId
 from service.store.postgres.composition import IdPage, compose, page_by_id
@@ -14,25 +18,42 @@ from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
 
 _SQL: Final = statements("deliveries")
+_EVENT: Final = 8  # the position of the columns of the event in a claimed row
 _AFTER_ALL_IDS: Final = "dlv_g"  # IDs continue with hex digits, so this sorts after all of them
 
 
+@dataclass(frozen=True)
+class ClaimedEvent:
+    """An event to be delivered. The deliveries of one claim share it."""
+
+    event_id: str
+    type: str
+    created_at: datetime
+    data: str
+    trace_context: Mapping[str, str] | None  # of the change that the event reports
+
+    @cached_property
+    def body(self) -> bytes:
+        """The request body, which all receivers get."""
+        return envelope(self.event_id, self.type, self.created_at, self.data)
+
+
 class ClaimedDelivery(NamedTuple):
-    """A delivery that this process has claimed, with everything that an attempt needs."""
+    """A delivery that this process has claimed, with everything that an attempt needs.
+
+    An attempt must start at the latest when `time.monotonic()` is `start_by`.
+    """
 
     org_id: OrgId
     webhook_id: str
     delivery_id: str
-    event_id: str
     attempt_count: int
     claim: UUID
     url: str
     secret: str
     previous_secret: str | None
-    type: str
-    created_at: datetime
-    data: str
-    trace_context: Mapping[str, str] | None  # of the change that the event reports
+    event: ClaimedEvent
+    start_by: float
 
     @property
     def endpoint(self) -> Endpoint:
@@ -60,11 +81,14 @@ async def claim(
 ) -> list[ClaimedDelivery]:
     """Claim at most `limit` due deliveries, and for each endpoint at most its capacity."""
     org_ids, webhook_ids = [org_id for org_id, _ in capacities], [webhook_id for _, webhook_id in capacities]
+    start_by = time.monotonic() + policy.longest_wait_s
     rows = await pool.fetch(
         _SQL["claim"], org_ids, webhook_ids, list(capacities.values()), policy.initial_concurrency, limit, uuid4(),
         policy.lease, policy.breaker_failures,
     )  # fmt: skip
-    return [ClaimedDelivery(*row) for row in rows]
+    events = {(row["org_id"], row["event_id"]): ClaimedEvent(*row[_EVENT:]) for row in rows if row["type"]}
+    found = ((row, events.get((row["org_id"], row["event_id"]))) for row in rows)
+    return [ClaimedDelivery._make((*row[:_EVENT], event, start_by)) for row, event in found if event]
 
 
 async def record(connection: Connection, updates: Sequence[DeliveryUpdate], policy: DeliveryPolicy) -> None:

@@ -290,6 +290,16 @@ async def test_stop_finishes_and_records_attempts_in_progress(store: Store) -> N
     assert (await delivery(store, webhook))["status"] == "delivered"
 
 
+async def test_claimed_deliveries_of_one_event_share_its_body(store: Store) -> None:
+    for _ in range(3):
+        await add_webhook(store, "http://127.0.0.1:9/hook", ("run.completed",))
+    await store.ingest(run_event("run_1"), run_event("run_2"))
+    claimed = await claim_deliveries(store.pool, {}, 10, POLICY)
+    assert len(claimed) == 6
+    assert sorted({claim.event.body.count(b'"run_id":"run_1"') for claim in claimed}) == [0, 1]
+    assert len({id(claim.event) for claim in claimed}) == 2
+
+
 async def test_expired_claim_writes_nothing(store: Store) -> None:
     webhook = await add_webhook(store, "http://127.0.0.1:9/hook")
     await store.ingest(run_event())
@@ -298,9 +308,9 @@ async def test_expired_claim_writes_nothing(store: Store) -> None:
     await store.pool.execute("UPDATE deliveries SET due_at = now()")  # as after the end of the lease
     [current] = await claim_deliveries(store.pool, {}, 10, POLICY)
     outcome = AttemptOutcome(200, 1)
-    await record_attempts(store.pool, [AttemptedDelivery(expired, expired.created_at, outcome)], POLICY)
+    await record_attempts(store.pool, [AttemptedDelivery(expired, expired.event.created_at, outcome)], POLICY)
     assert (await delivery(store, webhook))["attempt_log"] == []
-    await record_attempts(store.pool, [AttemptedDelivery(current, current.created_at, outcome)], POLICY)
+    await record_attempts(store.pool, [AttemptedDelivery(current, current.event.created_at, outcome)], POLICY)
     assert (await delivery(store, webhook))["status"] == "delivered"
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.domain.deliveries import QUEUED_WINDOWS, DeliveryPolicy
+from service.domain.deliveries import DeliveryPolicy
 from service.settings import InvalidSettings, read_settings
 
 HOUR_S = 3600
@@ -28,9 +28,9 @@ def test_retry_after_extends_a_delay_up_to_its_limit() -> None:
     assert policy.retry_delay_s(1, 1e9) == 24 * HOUR_S
 
 
-def test_lease_covers_the_window_and_the_queue_of_an_endpoint() -> None:
+def test_lease_ends_after_an_attempt_that_started_as_late_as_possible() -> None:
     policy = DeliveryPolicy(attempt_timeout_s=40)
-    assert policy.lease.total_seconds() > (1 + QUEUED_WINDOWS) * 40
+    assert policy.lease.total_seconds() > policy.longest_wait_s + 40
 
 
 def test_schedule_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:

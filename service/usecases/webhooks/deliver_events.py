@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import orjson
 
-from service.contracts.events import DisabledWebhookObject, envelope, rfc3339
+from service.contracts.events import DisabledWebhookObject, rfc3339
 from service.domain.deliveries import AttemptOutcome, DeliveryPolicy, DeliveryStatus, Endpoint
 from service.domain.events import NewEvent
 from service.domain.ids import new_id
@@ -45,7 +45,7 @@ async def claim_deliveries(
 async def attempt(client: WebhookClient, cipher: SecretCipher, claimed: ClaimedDelivery) -> AttemptedDelivery:
     """Attempt a delivery once. An unexpected error counts as a failed attempt, so that the retries stay limited."""
     at, started = datetime.now(UTC), time.monotonic()
-    with spans.span("attempt delivery", claimed.trace_context, attributes=_attributes(claimed)):
+    with spans.span("attempt delivery", claimed.event.trace_context, attributes=_attributes(claimed)):
         try:
             outcome = await _post(client, cipher, claimed)
         except Exception as error:
@@ -59,18 +59,18 @@ async def attempt(client: WebhookClient, cipher: SecretCipher, claimed: ClaimedD
 
 def _attributes(claimed: ClaimedDelivery) -> dict[str, str | int]:
     return {
-        "results.event.type": claimed.type,
-        "results.event.id": claimed.event_id,
+        "results.event.type": claimed.event.type,
+        "results.event.id": claimed.event.event_id,
         "results.delivery.id": claimed.delivery_id,
         "results.delivery.attempt": claimed.attempt_count + 1,
     }
 
 
 async def _post(client: WebhookClient, cipher: SecretCipher, claimed: ClaimedDelivery) -> AttemptOutcome:
-    body = envelope(claimed.event_id, claimed.type, claimed.created_at, claimed.data)
+    event = claimed.event
     secrets = [cipher.decrypt(secret) for secret in (claimed.secret, claimed.previous_secret) if secret]
-    headers = signed_headers(claimed.event_id, int(time.time()), body, secrets)
-    return await client.post(claimed.url, headers, body)
+    headers = signed_headers(event.event_id, int(time.time()), event.body, secrets)
+    return await client.post(claimed.url, headers, event.body)
 
 
 async def release_deliveries(pool: Pool, claimed: Sequence[ClaimedDelivery]) -> None:
@@ -100,9 +100,13 @@ async def recover_missed(pool: Pool) -> bool:
 
 async def _record(pool: Pool, attempted: Sequence[AttemptedDelivery], policy: DeliveryPolicy) -> list[DeliveryStatus]:
     updates = [_update(attempt, policy) for attempt in attempted]
-    async with pool.acquire() as connection, notifying_transaction(connection):
-        await deliveries.record(connection, updates, policy)
-        await _disable(connection, attempted, policy)
+    async with pool.acquire() as connection:
+        if all(attempt.outcome.succeeded for attempt in attempted):
+            await deliveries.record(connection, updates, policy)  # one statement, so no explicit transaction is needed
+        else:
+            async with notifying_transaction(connection):
+                await deliveries.record(connection, updates, policy)
+                await _disable(connection, attempted, policy)
     return [update.status for update in updates]
 
 
