@@ -34,7 +34,7 @@ _FURTHER_SIGNALS: Final = (signal.SIGHUP, signal.SIGALRM)
 _REPEAT_INTERRUPT_S: Final = 0.5
 _FIRST_DATA_TIMEOUT_S: Final = 20.0
 _WITHOUT_BROKER: Final = """\
-RabbitMQ isn't available: using the embedded queue. Reports, exports, and webhooks work, events over AMQP don't.
+The stack runs without RabbitMQ: using the embedded queue. Reports, exports, and webhooks work, events over AMQP don't.
 To use RabbitMQ, install rabbitmq-server or set RESULTS_AMQP_URL."""
 _ALL_INTERFACES: Final = ("0.0.0.0", "::", "")  # noqa: S104 - for a comparison, not to bind
 
