@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from service.domain.ids import OrgId
-from service.store.postgres.composition import MAX_PAGE_BYTES, Choice, Statement, compose
+from service.store.postgres import composition
+from service.store.postgres.composition import Choice, Statement, compose
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
 
@@ -74,4 +75,4 @@ async def list_page(
 
 def page_statement(**choices: Choice) -> Statement:
     """Return the statement for a page of receipts."""
-    return compose("page_of_receipts", page_bytes=MAX_PAGE_BYTES, **choices)
+    return compose("page_of_receipts", page_bytes=composition.MAX_PAGE_BYTES, **choices)
