@@ -14,6 +14,8 @@ COPY requirements.lock ./
 RUN pip install --root-user-action ignore --require-hashes --requirement requirements.lock
 COPY pyproject.toml README.md LICENSE schema.sql ./
 COPY migrations migrations
+COPY deploy/prometheus deploy/prometheus
+COPY deploy/grafana deploy/grafana
 COPY consumers consumers
 COPY service service
 RUN pip install --root-user-action ignore --no-deps --no-build-isolation --editable . \

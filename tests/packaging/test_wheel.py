@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -125,6 +126,20 @@ def test_api_and_consumers_run_from_the_wheel(installation: Installation, new_da
         style_sheet = re.search(r'href="(/console/static/[^"]+\.css)"', read_page(port, "/console/sign-in"))
         assert style_sheet is not None
         assert read_page(port, style_sheet[1])
+
+
+def test_wheel_contains_the_alert_rules_and_the_dashboard(installation: Installation) -> None:
+    shared = installation.directory / "venv" / "share" / "zof-results"
+    for name in ("prometheus/zof-results.rules.yml", "grafana/zof-results.json"):
+        assert (shared / name).read_bytes() == (ROOT / "deploy" / name).read_bytes()
+
+
+def test_versions_of_beta_packages_are_exact() -> None:
+    """Older versions of pip exclude each other's newest betas and then find no solution."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    betas = [package for packages in extras.values() for package in packages if re.search(r"\db\d", package)]
+    assert betas
+    assert [package for package in betas if not re.search(r"==[\w.]+$", package)] == []
 
 
 def test_dev_command_without_its_extra_names_the_extra(installation: Installation) -> None:
