@@ -24,7 +24,7 @@ from service.store import events
 from service.store.postgres.database import Connection, as_organization
 from service.usecases.events.subscriptions import (
     Subscriber,
-    find_event_number,
+    find_position,
     find_start,
     read_range,
 )
@@ -106,7 +106,7 @@ def _frame(event: NumberedEvent) -> bytes:
 
 
 async def _start(connection: Connection, org_id: OrgId, after: str | None) -> int:
-    return AFTER_LAST if after is None else await find_event_number(connection, org_id, after)
+    return AFTER_LAST if after is None else await find_position(connection, org_id, after)
 
 
 def _last_seen(request: web.Request, query: StreamQuery) -> str | None:

@@ -9,7 +9,7 @@ from typing import Final
 from service.domain.errors import Gone, InvalidRequest, NotFound, Unavailable
 from service.domain.events import RETENTION_DAYS
 from service.domain.ids import OrgId, id_timestamp_ms, is_id
-from service.domain.streams import BEFORE_FIRST, EventFilter, NumberedEvent
+from service.domain.streams import AFTER_LAST, BEFORE_FIRST, EventFilter, NumberedEvent
 from service.log import log
 from service.stopping import cancel_until_done, pause, raise_if_canceled
 from service.store import events
@@ -230,22 +230,31 @@ async def find_start(pool: Pool, org_id: OrgId, last_seen: str | None, live_from
     if last_seen is None:
         return live_from
     async with as_organization(pool, org_id) as connection:
-        if not last_seen.isdecimal():
-            return min(await find_event_number(connection, org_id, last_seen), live_from)
-        _, last_deleted = await events.find_bounds(connection, org_id)
+        position = await find_position(connection, org_id, last_seen)
+    return position if last_seen.isdecimal() else min(position, live_from)
+
+
+async def find_position(connection: Connection, org_id: OrgId, last_seen: str) -> int:
+    """Return the number of an event whose ID or number is given.
+
+    Raises Gone if a following event was deleted, and NotFound if the ID doesn't exist.
+    """
+    if not last_seen.isdecimal():
+        return await _find_event_number(connection, org_id, last_seen)
+    _, last_deleted = await events.find_bounds(connection, org_id)
     if int(last_seen) < last_deleted:
         raise _gone()
-    return int(last_seen)
+    return min(int(last_seen), AFTER_LAST)
 
 
-async def find_event_number(connection: Connection, org_id: OrgId, event_id: str) -> int:
+async def _find_event_number(connection: Connection, org_id: OrgId, event_id: str) -> int:
     """Return the number of an event.
 
     Raises Gone if the event is older than the retention, so that following events might be deleted, and NotFound if
     the event never existed.
     """
     if not is_id("evt", event_id):
-        raise InvalidRequest("after: must be an event ID", "after")
+        raise InvalidRequest("after: must be the ID or the number of an event", "after")
     number = await events.find_number(connection, org_id, event_id)
     if number is not None:
         return number

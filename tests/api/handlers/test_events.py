@@ -35,6 +35,12 @@ def run_ids(events: list[dict[str, Any]]) -> list[str]:
     return [event["data"]["object"]["run_id"] for event in events]
 
 
+async def number_of(api: Api, run_id: str) -> str:
+    """Return the number of the event of a run, which is its ID in the live stream."""
+    async with streaming(api, {"run_id": run_id, "after": "0"}) as stream:
+        return (await stream.next())[0]
+
+
 @dataclass
 class Stream:
     response: ClientResponse
@@ -79,6 +85,9 @@ async def test_after_lists_the_following_events_in_ascending_order(api: Api) -> 
     await publish(api, *"abcdef")
     second = (await api.list_all("/v1/events"))[-2]
     assert run_ids(await api.list_all("/v1/events", {"after": second["id"], "limit": "2"})) == ["c", "d", "e", "f"]
+    assert run_ids(await api.list_all("/v1/events", {"after": "0", "limit": "4"})) == list("abcdef")
+    assert run_ids(await api.list_all("/v1/events", {"after": await number_of(api, "d")})) == ["e", "f"]
+    assert await api.list_all("/v1/events", {"after": "9" * 19}) == []
     last = (await api.get("/v1/events"))["data"][0]
     page = await api.get("/v1/events", {"after": last["id"]})
     assert (page["data"], page["has_more"]) == ([], False)
@@ -123,7 +132,8 @@ async def test_position_before_deleted_events_is_gone(api: Api) -> None:
     await api.store.pool.execute("UPDATE events SET event_id = $1 WHERE event_id = $2", OLD, old["id"])
     assert run_ids((await api.get("/v1/events", {"after": OLD}))["data"]) == ["new"]
     assert await cleanup.delete_expired_events(api.store.pool) == 1
-    assert (await api.error("/v1/events", 410, {"after": OLD}))["code"] == "gone"
+    for position in (OLD, "0"):
+        assert (await api.error("/v1/events", 410, {"after": position}))["code"] == "gone"
     response = await api.send("GET", "/v1/events/stream", Last_Event_ID="0")
     assert response.status == 410
 
