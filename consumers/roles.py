@@ -84,7 +84,7 @@ async def _relay(context: RoleContext) -> RoleWorkload:
 
 async def _webhooks(context: RoleContext) -> RoleWorkload:
     policy = context.settings.delivery_policy
-    opening = open_webhook_client(policy.attempt_timeout_s, allow_loopback=context.settings.webhook_allow_loopback)
+    opening = open_webhook_client(policy.attempt_timeout_s, context.settings.webhook_addresses)
     client, cipher = await context.opened.enter_async_context(opening), open_secret_cipher(context.settings)
     await check_secret_keys(context.pool, cipher)
     return RoleWorkload(loops=[Dispatcher(context.pool, client, cipher, policy, context.stopping).run])

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from difflib import get_close_matches
 from functools import cached_property
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import parse_qs, urlsplit
@@ -21,6 +22,7 @@ from pydantic_settings import (
 )
 
 from service.contracts.validation import describe_error, validation_errors
+from service.domain.addresses import AllowedAddresses, Network
 from service.domain.bucket_keys import BucketKey
 from service.domain.deliveries import DeliveryPolicy
 from service.domain.errors import ServiceError
@@ -91,6 +93,16 @@ def _parse_delays(value: object) -> object:
     return delays_s
 
 
+def _parse_networks(value: object) -> object:
+    """Parse networks separated by commas."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
+    except ValueError:
+        raise ValueError("must be networks, separated by commas, such as 10.1.0.0/16,fd12::/48") from None
+
+
 DatabaseUrl = Annotated[str, _has_scheme("postgresql", "postgres")]
 PrimaryUrl = Annotated[DatabaseUrl, AfterValidator(_check_target)]
 BrokerUrl = Annotated[str, _has_scheme("amqp", "amqps")]
@@ -98,6 +110,7 @@ FilesUrl = Annotated[str, _has_scheme("file", "s3")]
 RedisUrl = Annotated[str, _has_scheme("redis", "rediss")]
 WebUrl = Annotated[str, _has_scheme("https", "http")]
 RateLimit = Annotated[str, AfterValidator(_check_rate)]
+Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_parse_networks)]
 RetryDelays = Annotated[tuple[float, ...], NoDecode, BeforeValidator(_parse_delays)]
 
 
@@ -215,6 +228,11 @@ class Settings(BaseSettings):
     webhook_allow_loopback: bool = Field(
         False, description="Allow webhooks to loopback addresses over HTTP, for development"
     )
+    webhook_networks: Networks = Field(
+        (),
+        description="Private networks in which webhooks can be, separated by commas, such as 10.1.0.0/16,fd12::/48; "
+        "default: only public addresses",
+    )
     webhook_concurrency: int = Field(
         _DELIVERIES.max_concurrency, ge=1, le=500, description="Maximum concurrent posts to one endpoint per process"
     )
@@ -277,6 +295,11 @@ class Settings(BaseSettings):
     def allowed_origins(self) -> frozenset[str]:
         """The origins in `cors_origins`."""
         return frozenset(origin.strip().rstrip("/") for origin in self.cors_origins.split(",") if origin.strip())
+
+    @property
+    def webhook_addresses(self) -> AllowedAddresses:
+        """The addresses to which webhooks are sent."""
+        return AllowedAddresses(self.webhook_allow_loopback, self.webhook_networks)
 
     @property
     def delivery_policy(self) -> DeliveryPolicy:

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from service.contracts.queries import PageQuery, Timestamp
 from service.contracts.run_events import Identifier
 from service.contracts.validation import NO_NUL
-from service.domain.addresses import is_loopback, is_public, parse_address
+from service.domain.addresses import AllowedAddresses, parse_address
 from service.domain.deliveries import DeliveryStatus
 from service.domain.errors import InvalidRequest
 from service.domain.events import EventType, ZofEventType
@@ -88,13 +88,13 @@ class DeliveryQuery(PageQuery):
     status: DeliveryStatus | None = None
 
 
-def checked_url(url: str, *, allow_loopback: bool) -> str:
+def checked_url(url: str, allowed: AllowedAddresses) -> str:
     """Return the URL of a webhook if it's allowed. Raises InvalidRequest with the param `url`.
 
     Literal addresses are checked here, and the addresses of host names at connect time. If loopback addresses are
     allowed (for development), plain HTTP is too.
     """
-    schemes = ("https", "http") if allow_loopback else ("https",)
+    schemes = ("https", "http") if allowed.loopback else ("https",)
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -107,6 +107,6 @@ def checked_url(url: str, *, allow_loopback: bool) -> str:
             f"url: must have a host, no user name or spaces, and at most {_MAX_URL_CHARS} characters", "url"
         )
     address = parse_address(host)
-    if address and not (is_public(address) or (allow_loopback and is_loopback(address))):
-        raise InvalidRequest(f"url: {host} is not a public address", "url")
+    if address and not allowed.contains(address):
+        raise InvalidRequest(f"url: {host} is not a public address, and the operator doesn't allow its network", "url")
     return url

@@ -1,10 +1,11 @@
-"""Classification of network addresses. The service sends requests only to public addresses."""
+"""Classification of network addresses. The service sends webhooks only to public addresses and to allowed networks."""
 
 import ipaddress
 from functools import cache
-from typing import Final
+from typing import Final, NamedTuple
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 # The IANA special-purpose address registries, and multicast. `ipaddress.is_global` isn't used because it accepts some
 # of these blocks and differs between Python versions.
@@ -41,8 +42,21 @@ _GLOBAL_UNICAST_V6: Final = ipaddress.ip_network("2000::/3")
 
 
 @cache
-def _blocks(version: int) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+def _blocks(version: int) -> tuple[Network, ...]:
     return tuple(block for block in _SPECIAL if block.version == version)
+
+
+class AllowedAddresses(NamedTuple):
+    """The addresses to which webhooks are sent: public ones, and those that the operator allows."""
+
+    loopback: bool = False
+    networks: tuple[Network, ...] = ()
+
+    def contains(self, address: Address) -> bool:
+        """Return whether webhooks are sent to the address."""
+        if is_public(address) or (self.loopback and is_loopback(address)):
+            return True
+        return any(_unmapped(address) in network for network in self.networks)
 
 
 def is_public(address: Address) -> bool:

@@ -1,4 +1,4 @@
-"""Sockets that connect only to public addresses, checked at connect time so that DNS can't circumvent the check."""
+"""Sockets that connect only to allowed addresses, checked at connect time so that DNS can't circumvent the check."""
 
 import errno
 import ipaddress
@@ -6,22 +6,22 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from service.domain.addresses import is_loopback, is_public
+from service.domain.addresses import AllowedAddresses
 
 AddrInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[Any, ...]]
 
 
 class AddressNotAllowed(OSError):
-    """The address of the endpoint isn't public."""
+    """The address of the endpoint is neither public nor in an allowed network."""
 
 
-def guarded_socket_factory(*, allow_loopback: bool) -> Callable[[AddrInfo], socket.socket]:
+def guarded_socket_factory(allowed: AllowedAddresses) -> Callable[[AddrInfo], socket.socket]:
     """Return a socket factory for an aiohttp connector. The factory raises AddressNotAllowed."""
 
     def create_socket(info: AddrInfo) -> socket.socket:
         family, kind, protocol, _, sockaddr = info
         address = ipaddress.ip_address(str(sockaddr[0]).partition("%")[0])
-        if not (is_public(address) or (allow_loopback and is_loopback(address))):
+        if not allowed.contains(address):
             raise AddressNotAllowed(errno.EACCES, f"{address} is not a public address")
         return socket.socket(family, kind, protocol)
 

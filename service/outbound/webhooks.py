@@ -10,6 +10,7 @@ from typing import Final
 
 import aiohttp
 
+from service.domain.addresses import AllowedAddresses
 from service.domain.deliveries import AttemptOutcome
 from service.outbound.guard import guarded_socket_factory
 from service.outbound.resolver import EndpointResolver
@@ -56,9 +57,9 @@ async def _open_resolver(name_servers: Sequence[str] | None) -> AsyncIterator[En
 
 @asynccontextmanager
 async def open_webhook_client(
-    timeout_s: float, *, allow_loopback: bool, name_servers: Sequence[str] | None = None
+    timeout_s: float, allowed: AllowedAddresses, name_servers: Sequence[str] | None = None
 ) -> AsyncIterator[WebhookClient]:
-    """Open a client that connects only to public addresses, and to loopback addresses if they are allowed.
+    """Open a client that connects only to allowed addresses.
 
     `name_servers` replaces the name servers of the system, each as `address:port`.
     """
@@ -68,7 +69,7 @@ async def open_webhook_client(
             resolver=resolver,
             ttl_dns_cache=_DNS_CACHE_S,
             keepalive_timeout=_KEEP_ALIVE_S,
-            socket_factory=guarded_socket_factory(allow_loopback=allow_loopback),
+            socket_factory=guarded_socket_factory(allowed),
         )
         async with aiohttp.ClientSession(
             connector=connector,

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from consumers.webhooks import Dispatcher
+from service.domain.addresses import AllowedAddresses
 from service.domain.deliveries import DeliveryPolicy
 from service.domain.ids import OrgId, new_id
 from service.outbound.webhooks import open_webhook_client
@@ -40,7 +41,8 @@ async def dispatching(
 ) -> AsyncIterator[None]:
     """Run dispatchers while the block runs, then stop them as SIGTERM does: attempts in progress finish."""
     stopping = asyncio.Event()
-    async with open_webhook_client(policy.attempt_timeout_s, allow_loopback=True, name_servers=name_servers) as client:
+    allowed = AllowedAddresses(loopback=True)
+    async with open_webhook_client(policy.attempt_timeout_s, allowed, name_servers) as client:
         dispatchers = (Dispatcher(store.pool, client, cipher, policy, stopping).run() for _ in range(count))
         async with running(stopping, *dispatchers):
             yield

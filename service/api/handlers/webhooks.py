@@ -183,7 +183,7 @@ def _project(caller: Caller, requested: str | None) -> str | None:
 
 
 def _checked(request: web.Request, url: str) -> str:
-    return checked_url(url, allow_loopback=_settings(request).webhook_allow_loopback)
+    return checked_url(url, _settings(request).webhook_addresses)
 
 
 def _settings(request: web.Request) -> Settings:
