@@ -13,4 +13,10 @@ PAGES_OF_USERS: Final = (
     "docs/reference/api.md",
 )
 # With the servers of an operator, in one shell.
-PAGES_OF_OPERATORS: Final = ("docs/guides/production.md", "docs/guides/backup-and-restore.md")
+PAGES_OF_OPERATORS: Final = (
+    "docs/guides/production.md",
+    "docs/guides/broker.md",
+    "docs/operations.md",
+    "docs/guides/upgrade.md",
+    "docs/guides/backup-and-restore.md",
+)

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import NamedTuple
 from tests.docs.blocks import Command, is_like
 
 _MARK = "\x1e"
-_TIMEOUT_S = 240
+_TIMEOUT_S = 600
 
 
 class Done(NamedTuple):
@@ -24,12 +23,10 @@ class Done(NamedTuple):
 
 
 def execute(commands: Sequence[Command], folder: Path, variables: Mapping[str, str]) -> list[Done]:
-    """Execute the commands in one shell, whose folder has the programs of the project in .venv/bin."""
-    (folder / ".venv").symlink_to(sys.prefix)
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RESULTS_")}
-    path = f"{sys.prefix}/bin:{variables.get('PATH', os.environ['PATH'])}"
+    """Execute the commands in one shell in the folder, with these variables and those of the tests."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RESULTS_", "OTEL_"))}
     shell = subprocess.Popen(
-        ["bash", "-c", "".join(map(_step, commands))], cwd=folder, env={**inherited, **variables, "PATH": path},
+        ["bash", "-c", "".join(map(_step, commands))], cwd=folder, env={**inherited, **variables},
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
     try:

@@ -4,6 +4,7 @@ The output is compared with the output that the page shows. Only the ports diffe
 """
 
 import fcntl
+import os
 import shutil
 import subprocess
 import sys
@@ -73,6 +74,7 @@ def stack(
 def clone(tmp_path: Path) -> Path:
     """The folder in which a reader executes the commands: the parts of a clone that they use, and a report."""
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    (tmp_path / ".venv").symlink_to(sys.prefix)
     (tmp_path / "junit.xml").write_text('<testsuite name="shop"><testcase name="pays"/></testsuite>')
     return tmp_path
 
@@ -83,6 +85,7 @@ def test_commands_have_the_output_that_the_page_shows(stack: RunningStack, clone
     guide = clone / "docs" / "guides" / "webhooks.md"
     guide.write_text(guide.read_text().replace(RECEIVER_PORT, port))
     variables = {
+        "PATH": f"{sys.prefix}/bin:{os.environ['PATH']}",
         "RESULTS_URL": stack.ready["api_url"],
         "RESULTS_API_KEY": stack.ready["api_key"],
         "RESULTS_CLIENT_SHA256": (ROOT / ARCHIVE_FOLDER / f"{ARCHIVE_NAME}.sha256").read_text().split()[0],

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import click
 import pytest
 import yaml
+from markdown_it import MarkdownIt
 
 from service.api.http.errors import ERROR_TYPES
 from service.api.routes import all_routes
@@ -126,6 +127,12 @@ def test_json_and_yaml_blocks_are_well_formed(page: Path) -> None:
             json.loads(block.code)
         elif block.language == "yaml":
             yaml.safe_load(block.code)
+
+
+@each_user_page
+def test_commands_are_in_fenced_blocks(page: Path) -> None:
+    """Tests execute fenced blocks, or find the reason why they don't."""
+    assert [token.content for token in MarkdownIt().parse(page.read_text()) if token.type == "code_block"] == []
 
 
 def test_commands_of_every_page_are_executed_or_excluded_with_a_reason() -> None:

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import NamedTuple
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
@@ -12,18 +13,48 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 
+class ReceivedSpan(NamedTuple):
+    """A span in the form of OTLP, with IDs in hexadecimal."""
+
+    service: str
+    name: str
+    trace_id: str
+    span_id: str
+    parent_id: str
+
+
 class Collector:
-    """The received spans as `service name: span name`."""
+    """The received spans."""
 
     def __init__(self) -> None:
         self.url = ""
-        self.spans: list[str] = []
+        self.received: list[ReceivedSpan] = []
+
+    @property
+    def spans(self) -> list[str]:
+        """The received spans as `service name: span name`."""
+        return [f"{span.service}: {span.name}" for span in self.received]
 
     def add(self, request: ExportTraceServiceRequest) -> None:
         for resource in request.resource_spans:
             fields = {field.key: field.value.string_value for field in resource.resource.attributes}
             for scope in resource.scope_spans:
-                self.spans += [f"{fields['service.name']}: {span.name}" for span in scope.spans]
+                self.received += [
+                    ReceivedSpan(
+                        fields["service.name"], span.name, span.trace_id.hex(), span.span_id.hex(),
+                        span.parent_span_id.hex(),
+                    )
+                    for span in scope.spans
+                ]  # fmt: skip
+
+    def path_to(self, span_id: str) -> list[str]:
+        """Return the names of this span and of its ancestors, up to the first one that wasn't received."""
+        by_id = {span.span_id: span for span in self.received}
+        names = []
+        while span := by_id.get(span_id):
+            names.append(span.name)
+            span_id = span.parent_id
+        return names
 
 
 @contextmanager
