@@ -55,8 +55,9 @@ class FrameReader(asyncio.StreamReader):
     def __init__(self, source: asyncio.StreamReader) -> None:
         super().__init__()
         self._source = source
-        self._arrived, self._arrived_position = b"", 0
-        self._frame, self._frame_position = b"", 0
+        self._arrived = b""
+        self._position = 0
+        self._checked = 0  # the end of the frames that can be read
         self._decodable: bytes | None = None  # properties of the last message
 
     def at_eof(self) -> bool:
@@ -65,39 +66,45 @@ class FrameReader(asyncio.StreamReader):
 
     async def readexactly(self, n: int) -> bytes:
         """Return `n` bytes. Raises IncompleteReadError if the connection is closed earlier."""
-        while len(self._frame) - self._frame_position < n:
-            self._frame = self._frame[self._frame_position :] + await self._read_frame()
-            self._frame_position = 0
-        start = self._frame_position
-        self._frame_position += n
-        return self._frame[start : self._frame_position]
+        while self._checked - self._position < n:
+            await self._check_frame()
+        start = self._position
+        self._position += n
+        return self._arrived[start : self._position]
 
-    async def _read_frame(self) -> bytes:
-        start = await self._read(_FRAME_START.size)
-        if start.startswith(_PROTOCOL_HEADER):
-            return start + await self._read(1)
-        frame_type, channel, size = _FRAME_START.unpack(start)
-        payload = await self._read(size + 1)
-        if frame_type == constants.FRAME_HEADER and not self._is_decodable(payload[:-1]):
-            return frame.marshal(_repaired(payload[:-1]), channel)
-        return start + payload
-
-    async def _read(self, n: int) -> bytes:
-        if len(self._arrived) - self._arrived_position < n:
-            await self._wait_for(n)
-        start = self._arrived_position
-        self._arrived_position += n
-        return self._arrived[start : self._arrived_position]
+    async def _check_frame(self) -> None:
+        """Wait for a further frame, and repair it."""
+        await self._wait_for(_FRAME_START.size)
+        start = self._checked
+        if self._arrived.startswith(_PROTOCOL_HEADER, start):
+            await self._wait_for(_FRAME_START.size + 1)
+            self._checked += _FRAME_START.size + 1
+            return
+        frame_type, channel, size = _FRAME_START.unpack_from(self._arrived, start)
+        await self._wait_for(_FRAME_START.size + size + 1)
+        start, end = self._checked, self._checked + _FRAME_START.size + size + 1
+        if frame_type == constants.FRAME_HEADER:
+            payload = self._arrived[start + _FRAME_START.size : end - 1]
+            if not self._is_decodable(payload):
+                repaired = frame.marshal(_repaired(payload), channel)
+                self._arrived = self._arrived[:start] + repaired + self._arrived[end:]
+                end = start + len(repaired)
+        self._checked = end
 
     async def _wait_for(self, n: int) -> None:
-        parts = [self._arrived[self._arrived_position :]]
-        size = len(parts[0])
-        while size < n:
-            parts.append(await self._source.read(max(n - size, _READ_BYTES)))
-            size += len(parts[-1])
-            if not parts[-1]:
+        """Wait until `n` bytes after the checked frames have arrived. Deletes the bytes that were read."""
+        missing = n - (len(self._arrived) - self._checked)
+        if missing <= 0:
+            return
+        parts = [self._arrived[self._position :]]
+        while missing > 0:
+            part = await self._source.read(max(missing, _READ_BYTES))
+            if not part:
                 raise asyncio.IncompleteReadError(b"".join(parts), n)
-        self._arrived, self._arrived_position = b"".join(parts), 0
+            parts.append(part)
+            missing -= len(part)
+        self._arrived = b"".join(parts)
+        self._checked, self._position = self._checked - self._position, 0
 
     def _is_decodable(self, payload: bytes) -> bool:
         """Return whether the library can decode the properties, which are often those of the last message."""
