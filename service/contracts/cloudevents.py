@@ -23,7 +23,7 @@ def to_structured_mode(body: bytes, content_type: str | None, headers: Mapping[s
 
     Raises ConflictingPrefixes if the headers are those of several bindings.
     """
-    if content_type is not None and content_type.partition(";")[0].strip() == STRUCTURED:
+    if not headers or (content_type is not None and content_type.partition(";")[0].strip() == STRUCTURED):
         return body
     attributes = _attributes(headers)
     if "specversion" not in attributes:

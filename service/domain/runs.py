@@ -71,6 +71,8 @@ def merge(known: RunState, new: RunState) -> RunState:
 
 def set_failures_missing(state: RunState, is_missing: bool) -> RunState:
     """Return the state of one event with this declaration."""
+    if all(version.failures_missing == is_missing for version in state.shard_versions.values()):
+        return state
     versions = {shard: version._replace(failures_missing=is_missing) for shard, version in state.shard_versions.items()}
     return replace(state, shard_versions=versions)
 

@@ -172,6 +172,7 @@ class RunIngest:
         return item
 
     async def _parse_event(self, body: bytes, window: AcceptanceWindow) -> ParsedEvent | ParsedDataref | RejectedEvent:
+        await asyncio.sleep(0)  # yields, so that other batches can send their next statement
         return await _run(body, parse_event, body, window, self._max_rows)
 
     def _to_item(self, event: ParsedEvent | ParsedDataref | RejectedEvent, cache: IngestCache) -> BatchItem:
@@ -234,5 +235,4 @@ async def _run(body: bytes, function: Callable[P, T], *args: P.args, **kwargs: P
     """Call a function that reads a body, in a thread if the body is large, so that the event loop continues."""
     if len(body) > LARGE_BODY_BYTES:
         return await asyncio.to_thread(function, *args, **kwargs)
-    await asyncio.sleep(0)  # yields, so that other batches can send their next statement
     return function(*args, **kwargs)
