@@ -62,7 +62,7 @@ def _wait(server: Server, run_id: str, timeout_s: float, *, completes: bool) -> 
         receipts = list_receipts(server, run_id, required=completes)
         if missing := describe_missing(receipts):
             return _AwaitedRun(run, f"lacks results: {missing}. Send an accepted report of this shard and variant")
-        cause = ""
+        cause = ": no report of it was received" if completes and run is None and not receipts else ""
         if run and completes and not any(map(is_unfinished, receipts)):
             completed = run if run["complete"] else _complete(server, run_id)
             if isinstance(completed, dict):

@@ -61,6 +61,11 @@ async def test_gate_does_not_complete_a_run_with_missing_shards(api: Api, capsys
     assert "isn't complete after 1 s: run 'run_1' can't be completed" in capsys.readouterr().err
 
 
+async def test_gate_of_a_pipeline_without_reports_states_this(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await decide(api, timeout_s=0, completes=True) == INCOMPLETE
+    assert capsys.readouterr().err.endswith("run run_1 doesn't exist after 0 s: no report of it was received\n")
+
+
 async def test_gate_waits_for_reports_of_a_pipeline_before_it_completes_the_run(
     database_url: str, tmp_path: Path
 ) -> None:

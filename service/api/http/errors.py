@@ -89,7 +89,7 @@ ERROR_TYPES: Final = (
 _BY_EXCEPTION: Final = {error.exception: error for error in ERROR_TYPES if error.exception}
 _BY_STATUS: Final = {error.status: error for error in ERROR_TYPES}
 _ROUTER_MESSAGES: Final = {
-    404: "no resource exists at this path",
+    404: "no resource exists at this path; /docs lists the paths of the API, which begin with /v1",
     405: "this path doesn't support the method {method}",
     413: "the request body is too large; the maximum is {limit} bytes",
 }
