@@ -73,8 +73,9 @@ def measure_organizations(plan: Plan) -> Iterator[GrowthTable]:
     tables = list(_read_tables("by number of organizations", stores, samples, plan.rounds, _SMALL_READS, None))
     events = _time_events(stores, samples, plan.rounds)
     served = {size: measure_api(url, samples[size]) for size, url in stores.items()}
-    rows = [*tables[0].rows, *_of_events(events), *_of_requests(served)]
-    yield GrowthTable("CPU time in ms, and memory by number of organizations", rows, plot="organizations")
+    sizes = {size: asyncio.run(measure_size(url, plan.results[0])) for size, url in stores.items()}
+    rows = [*tables[0].rows, *_of_events(events), *_of_requests(served), *_of_sizes(sizes)]
+    yield GrowthTable("CPU time in ms, memory, and storage by number of organizations", rows, plot="organizations")
     yield from tables[1:]
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from benchmarks.growth.limits import NOISE, GrowthTable, limit
 from benchmarks.growth.tables import format_size
 
-_WIDTH: Final = 760
+_WIDTH: Final = 800
 _HEIGHT: Final = 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 480, 40, 260  # the edges of the plotted area; the legend is on its right
 _FONT: Final = 'font-family="sans-serif" font-size="12" role="img"'

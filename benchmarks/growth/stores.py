@@ -47,9 +47,11 @@ class Server:
         self._postgres = postgres
 
     def store(self, shape: StoreShape) -> str:
-        """Return the URL of a database of this shape. Fills it unless a filled one exists."""
+        """Return the URL of a database of this shape with the current schema. Fills it unless a filled one exists."""
         url = self._postgres.database_url(shape.name)
-        if not asyncio.run(_is_filled(self._postgres.url, shape)):
+        if asyncio.run(_is_filled(self._postgres.url, shape)):
+            asyncio.run(migrations.apply(url))
+        else:
             started = time.monotonic()
             self._postgres.create_database(shape.name)
             asyncio.run(_fill(url, shape))
