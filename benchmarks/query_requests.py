@@ -5,7 +5,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
@@ -23,6 +23,9 @@ CONNECTIONS: Final = 8
 _START_S: Final = 60
 SERVICE: Final = "service"
 REFERENCE, SAME_SQL, NARROW = "version 0.9.0", "bare handler, same SQL", "bare handler, only the rows of results"
+
+
+Choose = Callable[[Iterable[float]], float]
 
 
 class Measured(NamedTuple):
@@ -81,8 +84,13 @@ async def measure_requests(url: str) -> None:
     _print("by ID", measured.one, {REFERENCE: 1.5, SAME_SQL: 0.7})
 
 
-async def compare_requests(url: str, rounds: int = ROUNDS, requests: int = REQUESTS) -> MeasuredRequests:
-    """Measure all handlers alternately, so that all of them run under the same machine load."""
+async def compare_requests(
+    url: str, rounds: int = ROUNDS, requests: int = REQUESTS, choose: Choose = statistics.median
+) -> MeasuredRequests:
+    """Measure all handlers alternately, so that all of them run under the same machine load.
+
+    `choose` selects a value of all rounds.
+    """
     connection = await asyncpg.connect(url)
     key = (await create_key(connection, ORG, "benchmark", "viewer")).key
     row = await connection.fetchrow("SELECT result_id(run_key, case_key) FROM results WHERE org_id = $1 LIMIT 1", ORG)
@@ -99,18 +107,20 @@ async def compare_requests(url: str, rounds: int = ROUNDS, requests: int = REQUE
             SAME_SQL: (bare, page, key),
             NARROW: (bare, "/narrow", key),
         }
-        pages = await _alternate(handlers, rounds, requests)
+        pages = await _alternate(handlers, rounds, requests, choose)
         handlers = {name: (server, one, key) for name, (server, *_) in handlers.items() if name != NARROW}
-        measured = MeasuredRequests(pages, await _alternate(handlers, rounds, requests))
+        measured = MeasuredRequests(pages, await _alternate(handlers, rounds, requests, choose))
     await connection.close()
     return measured
 
 
-async def _alternate(handlers: dict[str, tuple[Server, str, str]], rounds: int, requests: int) -> dict[str, Measured]:
-    """Return the median of each handler."""
+async def _alternate(
+    handlers: dict[str, tuple[Server, str, str]], rounds: int, requests: int, choose: Choose
+) -> dict[str, Measured]:
+    """Return the chosen values of each handler."""
     measured = [{name: await _load(*handler, requests) for name, handler in handlers.items()} for _ in range(rounds)]
     return {
-        name: Measured(*(statistics.median(column) for column in zip(*(one[name] for one in measured), strict=True)))
+        name: Measured(*(choose(column) for column in zip(*(one[name] for one in measured), strict=True)))
         for name in handlers
     }
 

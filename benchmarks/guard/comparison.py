@@ -1,6 +1,7 @@
 """The comparison of new measurements with the committed ratios in `benchmarks/ratios.toml`.
 
-Each ratio is the CPU time of a reference divided by that of the service, so a lower ratio means a slower service.
+Each ratio is the CPU time of a reference divided by that of the service, so a lower ratio means a slower service. Other
+programs increase CPU times through the caches of the processor, so each benchmark compares the least of several times.
 """
 
 import tomllib
