@@ -31,6 +31,8 @@ _BUDGETS_OF_ROWS: Final = {
 }
 # The candidates have all columns of the result.
 _READ_FACTS: Final = {"all_rows_any", "rows_any", "rows_of_duration", "rows_of_case"}
+# The candidates are the rows of the failures that the results show.
+_READ_FAILURES: Final = {"all_rows_not_passed", "rows_not_passed", "all_rows_flaky", "rows_flaky"}
 
 
 class ResultPage(NamedTuple):
@@ -61,14 +63,28 @@ async def list_page(
     """Return the next results, newest first. A page has fewer than `limit` if it is large or if the budget ends before
     the list does."""
     resolved = await _resolve_case(connection, org_id, filter_)
-    if resolved is None or resolved.excludes_all:
+    if resolved is None:
         return ResultPage("[]", None)
-    commits = await find_commits(connection, org_id, resolved)
-    statement = page_statement(resolved, budgets, by_commit=commits is not None)
-    if resolved.sort is None:
-        values = filter_values(org_id, resolved, after)
+    return await list_resolved_page(connection, org_id, resolved, after, limit, budgets)
+
+
+async def list_resolved_page(
+    connection: Connection,
+    org_id: OrgId,
+    filter_: ResultFilter,
+    after: Position | None,
+    limit: int,
+    budgets: Budgets = BUDGETS,
+) -> ResultPage:
+    """Return a page like `list_page`. If the filter has a `case_key`, its `project_id` is that of the case."""
+    if filter_.excludes_all:
+        return ResultPage("[]", None)
+    commits = await find_commits(connection, org_id, filter_)
+    statement = page_statement(filter_, budgets, by_commit=commits is not None)
+    if filter_.sort is None:
+        values = filter_values(org_id, filter_, after)
     else:
-        values = filter_values(org_id, resolved, None) | {"after_case": after.case_key if after else None}
+        values = filter_values(org_id, filter_, None) | {"after_case": after.case_key if after else None}
     values |= {"page": limit, "commits": commits}
     row = await statement.fetch_row(connection, values)
     return ResultPage(row["data"], _position(row["run_key"], row["case_key"]))
@@ -188,8 +204,17 @@ def _compose(budgets: Budgets, **choices: str | int) -> Statement:
         row_budget=budgets.rows,
         page_bytes=composition.MAX_PAGE_BYTES,
         **choices,
-        facts="facts_examined" if choices.get("rows", choices["examined"]) in _READ_FACTS else "facts_by_key",
+        **_facts(choices.get("rows", choices["examined"])),
     )
+
+
+def _facts(candidates: str | int) -> dict[str, str]:
+    """Return the fragments that read what the candidates don't contain."""
+    if candidates in _READ_FACTS:
+        return {"facts": "facts_examined"}
+    if candidates in _READ_FAILURES:
+        return {"facts": "facts_of_failures", "summary": "summary_of_candidate"}
+    return {"facts": "facts_by_key"}
 
 
 def _rows(filter_: ResultFilter) -> str:

@@ -14,7 +14,7 @@ WITH examined AS MATERIALIZED (
             SELECT candidate.run_key, candidate.case_key, coalesce(r.matches, false) AS matches,
                    row_number() OVER () = 150 AS is_edge
             FROM (
-                SELECT d.run_key, d.case_key, true AS matches, false AS is_edge
+                SELECT d.run_key, d.case_key, d.summary, true AS matches, false AS is_edge
                 FROM result_details d
                 WHERE d.org_id = $1 AND d.flaky AND (d.run_key, d.case_key) < ($2, $3) AND d.run_key >= $4
                 ORDER BY d.run_key DESC, d.case_key DESC LIMIT 150

@@ -14,10 +14,10 @@ WITH examined AS MATERIALIZED (
             SELECT candidate.run_key, candidate.case_key, coalesce(r.matches, false) AS matches,
                    row_number() OVER () = 150 AS is_edge
             FROM (
-                SELECT candidate.run_key, candidate.case_key, true AS matches, false AS is_edge
+                SELECT candidate.run_key, candidate.case_key, candidate.summary, true AS matches, false AS is_edge
                 FROM unnest($1::text[]::"char"[]) AS selected (status)
                 CROSS JOIN LATERAL (
-                    SELECT d.run_key, d.case_key FROM result_details d
+                    SELECT d.run_key, d.case_key, d.summary FROM result_details d
                     WHERE d.org_id = $2 AND d.status = selected.status AND d.is_last_attempt AND d.status <> 'p'
                       AND (d.run_key, d.case_key) < ($3, $4) AND d.run_key >= $5
                     ORDER BY d.run_key DESC, d.case_key DESC LIMIT 150

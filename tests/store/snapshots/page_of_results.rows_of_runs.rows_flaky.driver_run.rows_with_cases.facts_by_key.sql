@@ -49,7 +49,7 @@ WITH examined AS MATERIALIZED (
                 FROM (SELECT run.run_key, run.project_id WHERE run.matches OFFSET 0) run CROSS JOIN LATERAL (
                     SELECT candidate.case_key, coalesce(c.matches, false) AS matches
                     FROM (
-                        SELECT d.case_key, true AS matches
+                        SELECT d.case_key, d.summary, true AS matches
                         FROM result_details d
                         WHERE d.org_id = $9 AND d.flaky AND d.run_key = run.run_key
                           AND (d.run_key, d.case_key) < ($12, $13)

@@ -47,10 +47,10 @@ WITH examined AS MATERIALIZED (
                 FROM (SELECT run.run_key, run.project_id WHERE run.matches OFFSET 0) run CROSS JOIN LATERAL (
                     SELECT candidate.case_key, coalesce(r.matches, false) AS matches
                     FROM (
-                        SELECT candidate.case_key, true AS matches
+                        SELECT candidate.case_key, candidate.summary, true AS matches
                         FROM unnest($8::text[]::"char"[]) AS selected (status)
                         CROSS JOIN LATERAL (
-                            SELECT d.case_key FROM result_details d
+                            SELECT d.case_key, d.summary FROM result_details d
                             WHERE d.org_id = $9 AND d.status = selected.status AND d.is_last_attempt AND d.status <> 'p'
                               AND d.run_key = run.run_key AND (d.run_key, d.case_key) < ($11, $12)
                             ORDER BY d.case_key DESC LIMIT 150

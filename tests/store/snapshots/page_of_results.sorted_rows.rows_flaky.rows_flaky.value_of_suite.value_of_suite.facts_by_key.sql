@@ -43,7 +43,7 @@ WITH examined AS MATERIALIZED (
                 ) found
             ) last_of_page ON true
             CROSS JOIN LATERAL (
-                SELECT d.case_key, true AS matches
+                SELECT d.case_key, d.summary, true AS matches
                 FROM result_details d
                 WHERE d.org_id = $1 AND d.flaky AND d.run_key = run.run_key
                   AND (d.run_key, d.case_key) < ($4, $14)

@@ -49,7 +49,7 @@ WITH examined AS MATERIALIZED (
             CROSS JOIN LATERAL (
                 SELECT candidate.case_key, coalesce(c.matches, false) AS matches
                 FROM (
-                    SELECT d.case_key, true AS matches
+                    SELECT d.case_key, d.summary, true AS matches
                     FROM result_details d
                     WHERE d.org_id = $1 AND d.flaky AND d.run_key = run.run_key
                       AND (d.run_key, d.case_key) < ($4, $14)

@@ -71,11 +71,7 @@ listed_facts AS MATERIALIZED (
 ), written_items AS MATERIALIZED (
     SELECT
         fact.row_no,
-        '{' || {result_members} || coalesce(CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
-            SELECT to_json(detail.summary)::text FROM result_details detail
-            WHERE detail.org_id = :org_id AND detail.run_key = fact.run_key AND detail.case_key = fact.case_key
-              AND {is_shown_failure} LIMIT 1
-        ) END, 'null') || '}' AS item
+        '{' || {result_members} || coalesce({summary}, 'null') || '}' AS item
     FROM listed_facts fact
     FULL JOIN listed_runs run ON run.run_key = fact.run_key
     FULL JOIN listed_cases test_case ON test_case.case_key = fact.case_key
@@ -92,6 +88,23 @@ FROM listed_keys key CROSS JOIN LATERAL (
     SELECT {fact_columns} FROM results r
     WHERE r.org_id = :org_id AND r.run_key = key.run_key AND r.case_key = key.case_key LIMIT 1
 ) fact
+
+-- name: facts_of_failures  (the candidates are the rows of the shown failures)
+SELECT key.row_no, key.run_key, key.summary, fact.*
+FROM listed_keys key CROSS JOIN LATERAL (
+    SELECT {fact_columns} FROM results r
+    WHERE r.org_id = :org_id AND r.run_key = key.run_key AND r.case_key = key.case_key LIMIT 1
+) fact
+
+-- name: summary  (of the shown failure, which needs a lookup)
+CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
+    SELECT to_json(detail.summary)::text FROM result_details detail
+    WHERE detail.org_id = :org_id AND detail.run_key = fact.run_key AND detail.case_key = fact.case_key
+      AND {is_shown_failure} LIMIT 1
+) END
+
+-- name: summary_of_candidate  (without a lookup)
+to_json(fact.summary)::text
 
 -- name: fact_columns
 r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms
@@ -175,10 +188,10 @@ ORDER BY r.case_key DESC LIMIT {row_budget}
 {rows_any}
 
 -- name: rows_not_passed  (from the smaller table, because a run might have one failure among 20,000 results)
-SELECT candidate.case_key, true AS matches
+SELECT candidate.case_key, candidate.summary, true AS matches
 FROM unnest(:statuses::text[]::"char"[]) AS selected (status)
 CROSS JOIN LATERAL (
-    SELECT d.case_key FROM result_details d
+    SELECT d.case_key, d.summary FROM result_details d
     WHERE d.org_id = :org_id AND d.status = selected.status AND d.is_last_attempt AND d.status <> 'p'
       AND d.run_key = run.run_key AND (d.run_key, d.case_key) < (:before_run, :before_case)
     ORDER BY d.case_key DESC LIMIT {page_rows}
@@ -199,7 +212,7 @@ LEFT JOIN LATERAL (
 ) r ON true
 
 -- name: rows_flaky  (from the index of the failing attempts of flaky results)
-SELECT d.case_key, true AS matches
+SELECT d.case_key, d.summary, true AS matches
 FROM result_details d
 WHERE d.org_id = :org_id AND d.flaky AND d.run_key = run.run_key
   AND (d.run_key, d.case_key) < (:before_run, :before_case)
@@ -322,10 +335,10 @@ LEFT JOIN LATERAL (
 LIMIT {row_budget}
 
 -- name: all_rows_not_passed  (every index entry matches, so no budget is necessary)
-SELECT candidate.run_key, candidate.case_key, true AS matches, false AS is_edge
+SELECT candidate.run_key, candidate.case_key, candidate.summary, true AS matches, false AS is_edge
 FROM unnest(:statuses::text[]::"char"[]) AS selected (status)
 CROSS JOIN LATERAL (
-    SELECT d.run_key, d.case_key FROM result_details d
+    SELECT d.run_key, d.case_key, d.summary FROM result_details d
     WHERE d.org_id = :org_id AND d.status = selected.status AND d.is_last_attempt AND d.status <> 'p'
       AND (d.run_key, d.case_key) < (:before_run, :before_case) AND d.run_key >= :first_key
     ORDER BY d.run_key DESC, d.case_key DESC LIMIT {page_rows}
@@ -333,7 +346,7 @@ CROSS JOIN LATERAL (
 ORDER BY candidate.run_key DESC, candidate.case_key DESC
 
 -- name: all_rows_flaky  (every index entry matches, so no budget is necessary)
-SELECT d.run_key, d.case_key, true AS matches, false AS is_edge
+SELECT d.run_key, d.case_key, d.summary, true AS matches, false AS is_edge
 FROM result_details d
 WHERE d.org_id = :org_id AND d.flaky AND (d.run_key, d.case_key) < (:before_run, :before_case) AND d.run_key >= :first_key
 ORDER BY d.run_key DESC, d.case_key DESC LIMIT {page_rows}

@@ -6,11 +6,12 @@
 -- $6 labels
 -- $7 flaky
 -- $8 statuses
--- $9 org_id
--- $10 first_key
--- $11 before_run
--- $12 before_case
--- $13 page
+-- $9 commits
+-- $10 org_id
+-- $11 first_key
+-- $12 before_run
+-- $13 before_case
+-- $14 page
 
 WITH examined AS MATERIALIZED (
     SELECT *, row_number() OVER () AS row_no FROM (
@@ -35,33 +36,32 @@ WITH examined AS MATERIALIZED (
                            + CASE WHEN 's' = ANY ($8::text[]) THEN r.skipped ELSE 0 END
                            + CASE WHEN 'c' = ANY ($8::text[]) THEN r.canceled ELSE 0 END) - CASE WHEN 'p' = ANY ($8::text[]) THEN r.flaky ELSE 0 END END > 0) AS matches
                 FROM (
-                    SELECT * FROM runs
-                    WHERE org_id = $9 AND project_id = $1 AND skipped > 0 AND run_key BETWEEN $10 AND $11
-                    ORDER BY run_key DESC LIMIT 1000
+                    SELECT candidate.* FROM unnest($9::text[]) AS requested (commit_sha) CROSS JOIN LATERAL (
+                        SELECT * FROM runs
+                        WHERE org_id = $10 AND commit_sha = requested.commit_sha AND run_key BETWEEN $11 AND $12
+                        ORDER BY run_key DESC LIMIT 1000
+                    ) candidate
+                    ORDER BY candidate.run_key DESC LIMIT 1000
                 ) r
             ) run
             LEFT JOIN LATERAL (  -- OFFSET 0: the rows of the last run within the budget are read only if it matches
                 SELECT candidate.*
                 FROM (SELECT run.run_key, run.project_id WHERE run.matches OFFSET 0) run CROSS JOIN LATERAL (
-                    SELECT candidate.case_key, true AS matches
-                    FROM unnest($8::text[]::"char"[]) AS selected (status)
-                    CROSS JOIN LATERAL (
-                        SELECT d.case_key FROM result_details d
-                        WHERE d.org_id = $9 AND d.status = selected.status AND d.is_last_attempt AND d.status <> 'p'
-                          AND d.run_key = run.run_key AND (d.run_key, d.case_key) < ($11, $12)
-                        ORDER BY d.case_key DESC LIMIT $13::int + 1
-                    ) candidate
-                    ORDER BY candidate.case_key DESC LIMIT $13::int + 1
+                    SELECT d.case_key, d.summary, true AS matches
+                    FROM result_details d
+                    WHERE d.org_id = $10 AND d.flaky AND d.run_key = run.run_key
+                      AND (d.run_key, d.case_key) < ($12, $13)
+                    ORDER BY d.case_key DESC LIMIT $14::int + 1
                 ) candidate
             ) candidate ON true
             WHERE run.matches OR run.row_no = 1000
             LIMIT 3000
         ) examined
-        WHERE matches OR is_edge LIMIT $13::int + 1
+        WHERE matches OR is_edge LIMIT $14::int + 1
     ) examined
 ), page_end AS MATERIALIZED (
-    SELECT CASE WHEN count(*) FILTER (WHERE matches) > $13::int THEN $13::int ELSE count(*) END AS row_no,
-           count(*) > $13::int AS is_full
+    SELECT CASE WHEN count(*) FILTER (WHERE matches) > $14::int THEN $14::int ELSE count(*) END AS row_no,
+           count(*) > $14::int AS is_full
     FROM examined
 ), listed_keys AS (
     SELECT * FROM examined WHERE matches AND row_no <= (SELECT row_no FROM page_end)
@@ -69,10 +69,10 @@ WITH examined AS MATERIALIZED (
 -- always executes as a hash or merge join. The estimates of CTEs are so wrong that it would otherwise choose nested
 -- loops, whose time is quadratic.
 listed_facts AS MATERIALIZED (
-    SELECT key.row_no, key.run_key, fact.*
+    SELECT key.row_no, key.run_key, key.summary, fact.*
     FROM listed_keys key CROSS JOIN LATERAL (
         SELECT r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms FROM results r
-        WHERE r.org_id = $9 AND r.run_key = key.run_key AND r.case_key = key.case_key LIMIT 1
+        WHERE r.org_id = $10 AND r.run_key = key.run_key AND r.case_key = key.case_key LIMIT 1
     ) fact
 ), listed_runs AS MATERIALIZED (
     SELECT
@@ -82,13 +82,13 @@ listed_facts AS MATERIALIZED (
         || ',"environment":' || coalesce(to_json(r.environment)::text, 'null')
         || ',"branch":' || coalesce(to_json(r.branch)::text, 'null') || ',"case":"case_' AS run_part,
         ',"completed_at":"' || rfc3339(r.completed_at) || '","failure_summary":' AS time_part
-    FROM runs r WHERE r.org_id = $9 AND r.run_key = ANY (ARRAY(SELECT run_key FROM listed_facts))
+    FROM runs r WHERE r.org_id = $10 AND r.run_key = ANY (ARRAY(SELECT run_key FROM listed_facts))
 ), listed_cases AS MATERIALIZED (
     SELECT
         c.case_key, lpad(to_hex(c.case_key), 16, '0') AS hex,
         '","case_id":' || coalesce(to_json(c.case_id)::text, 'null') || ',"variant":' || c.variant || ',"suite":' || to_json(c.suite)
         || ',"name":' || to_json(c.name) || ',"file":' || coalesce(to_json(c.file) || ',"status":"', 'null,"status":"') AS case_part
-    FROM cases c WHERE c.org_id = $9 AND c.case_key = ANY (ARRAY(SELECT case_key FROM listed_facts))
+    FROM cases c WHERE c.org_id = $10 AND c.case_key = ANY (ARRAY(SELECT case_key FROM listed_facts))
 ), written_items AS MATERIALIZED (
     SELECT
         fact.row_no,
@@ -97,11 +97,7 @@ listed_facts AS MATERIALIZED (
         run.id_part || test_case.hex || run.run_part || test_case.hex || test_case.case_part || status_name(fact.status)
         || CASE WHEN fact.flaky THEN '","flaky":' || 'true,"attempts":' ELSE '","flaky":' || 'false,"attempts":' END || fact.attempts
         || ',"duration_ms":' || coalesce(known_duration(fact.duration_ms)::text, 'null')
-        || ',"started_at":' || coalesce('"' || rfc3339(known_start(run.completed_at, fact.started_offset_ms)) || '"', 'null') || run.time_part || coalesce(CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
-            SELECT to_json(detail.summary)::text FROM result_details detail
-            WHERE detail.org_id = $9 AND detail.run_key = fact.run_key AND detail.case_key = fact.case_key
-              AND (detail.is_last_attempt AND detail.status <> 'p' OR detail.flaky) LIMIT 1
-        ) END, 'null') || '}' AS item
+        || ',"started_at":' || coalesce('"' || rfc3339(known_start(run.completed_at, fact.started_offset_ms)) || '"', 'null') || run.time_part || coalesce(to_json(fact.summary)::text, 'null') || '}' AS item
     FROM listed_facts fact
     FULL JOIN listed_runs run ON run.run_key = fact.run_key
     FULL JOIN listed_cases test_case ON test_case.case_key = fact.case_key

@@ -36,14 +36,14 @@ WITH examined AS MATERIALIZED (
                            + CASE WHEN 'c' = ANY ($8::text[]) THEN r.canceled ELSE 0 END) - CASE WHEN 'p' = ANY ($8::text[]) THEN r.flaky ELSE 0 END END > 0) AS matches
                 FROM (
                     SELECT * FROM runs
-                    WHERE org_id = $9 AND project_id = $1 AND branch = $3 AND run_key BETWEEN $10 AND $11
+                    WHERE org_id = $9 AND environment = $2 AND run_key BETWEEN $10 AND $11
                     ORDER BY run_key DESC LIMIT 1000
                 ) r
             ) run
             LEFT JOIN LATERAL (  -- OFFSET 0: the rows of the last run within the budget are read only if it matches
                 SELECT candidate.*
                 FROM (SELECT run.run_key, run.project_id WHERE run.matches OFFSET 0) run CROSS JOIN LATERAL (
-                    SELECT d.case_key, true AS matches
+                    SELECT d.case_key, d.summary, true AS matches
                     FROM result_details d
                     WHERE d.org_id = $9 AND d.flaky AND d.run_key = run.run_key
                       AND (d.run_key, d.case_key) < ($11, $12)
@@ -65,7 +65,7 @@ WITH examined AS MATERIALIZED (
 -- always executes as a hash or merge join. The estimates of CTEs are so wrong that it would otherwise choose nested
 -- loops, whose time is quadratic.
 listed_facts AS MATERIALIZED (
-    SELECT key.row_no, key.run_key, fact.*
+    SELECT key.row_no, key.run_key, key.summary, fact.*
     FROM listed_keys key CROSS JOIN LATERAL (
         SELECT r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms FROM results r
         WHERE r.org_id = $9 AND r.run_key = key.run_key AND r.case_key = key.case_key LIMIT 1
@@ -93,11 +93,7 @@ listed_facts AS MATERIALIZED (
         run.id_part || test_case.hex || run.run_part || test_case.hex || test_case.case_part || status_name(fact.status)
         || CASE WHEN fact.flaky THEN '","flaky":' || 'true,"attempts":' ELSE '","flaky":' || 'false,"attempts":' END || fact.attempts
         || ',"duration_ms":' || coalesce(known_duration(fact.duration_ms)::text, 'null')
-        || ',"started_at":' || coalesce('"' || rfc3339(known_start(run.completed_at, fact.started_offset_ms)) || '"', 'null') || run.time_part || coalesce(CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
-            SELECT to_json(detail.summary)::text FROM result_details detail
-            WHERE detail.org_id = $9 AND detail.run_key = fact.run_key AND detail.case_key = fact.case_key
-              AND (detail.is_last_attempt AND detail.status <> 'p' OR detail.flaky) LIMIT 1
-        ) END, 'null') || '}' AS item
+        || ',"started_at":' || coalesce('"' || rfc3339(known_start(run.completed_at, fact.started_offset_ms)) || '"', 'null') || run.time_part || coalesce(to_json(fact.summary)::text, 'null') || '}' AS item
     FROM listed_facts fact
     FULL JOIN listed_runs run ON run.run_key = fact.run_key
     FULL JOIN listed_cases test_case ON test_case.case_key = fact.case_key

@@ -8,10 +8,10 @@
 WITH examined AS MATERIALIZED (
     SELECT *, row_number() OVER () AS row_no FROM (
         SELECT * FROM (
-            SELECT candidate.run_key, candidate.case_key, true AS matches, false AS is_edge
+            SELECT candidate.run_key, candidate.case_key, candidate.summary, true AS matches, false AS is_edge
             FROM unnest($1::text[]::"char"[]) AS selected (status)
             CROSS JOIN LATERAL (
-                SELECT d.run_key, d.case_key FROM result_details d
+                SELECT d.run_key, d.case_key, d.summary FROM result_details d
                 WHERE d.org_id = $2 AND d.status = selected.status AND d.is_last_attempt AND d.status <> 'p'
                   AND (d.run_key, d.case_key) < ($3, $4) AND d.run_key >= $5
                 ORDER BY d.run_key DESC, d.case_key DESC LIMIT $6::int + 1
@@ -30,7 +30,7 @@ WITH examined AS MATERIALIZED (
 -- always executes as a hash or merge join. The estimates of CTEs are so wrong that it would otherwise choose nested
 -- loops, whose time is quadratic.
 listed_facts AS MATERIALIZED (
-    SELECT key.row_no, key.run_key, fact.*
+    SELECT key.row_no, key.run_key, key.summary, fact.*
     FROM listed_keys key CROSS JOIN LATERAL (
         SELECT r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms FROM results r
         WHERE r.org_id = $2 AND r.run_key = key.run_key AND r.case_key = key.case_key LIMIT 1
@@ -58,11 +58,7 @@ listed_facts AS MATERIALIZED (
         run.id_part || test_case.hex || run.run_part || test_case.hex || test_case.case_part || status_name(fact.status)
         || CASE WHEN fact.flaky THEN '","flaky":' || 'true,"attempts":' ELSE '","flaky":' || 'false,"attempts":' END || fact.attempts
         || ',"duration_ms":' || coalesce(known_duration(fact.duration_ms)::text, 'null')
-        || ',"started_at":' || coalesce('"' || rfc3339(known_start(run.completed_at, fact.started_offset_ms)) || '"', 'null') || run.time_part || coalesce(CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
-            SELECT to_json(detail.summary)::text FROM result_details detail
-            WHERE detail.org_id = $2 AND detail.run_key = fact.run_key AND detail.case_key = fact.case_key
-              AND (detail.is_last_attempt AND detail.status <> 'p' OR detail.flaky) LIMIT 1
-        ) END, 'null') || '}' AS item
+        || ',"started_at":' || coalesce('"' || rfc3339(known_start(run.completed_at, fact.started_offset_ms)) || '"', 'null') || run.time_part || coalesce(to_json(fact.summary)::text, 'null') || '}' AS item
     FROM listed_facts fact
     FULL JOIN listed_runs run ON run.run_key = fact.run_key
     FULL JOIN listed_cases test_case ON test_case.case_key = fact.case_key
