@@ -12,8 +12,8 @@ from service.domain.ids import CaseKey, OrgId, parse_case_id
 from service.domain.keys import Caller
 from service.store.postgres.composition import MAX_READ_RUNS, PROBE_BUDGET
 from service.store.postgres.database import Pool, as_organization
-from service.store.queries import cases
-from service.usecases.lists.list_results import list_results
+from service.store.queries import cases, results
+from service.usecases.lists.list_results import result_cursors
 from service.usecases.lists.list_runs import ListPage
 
 _MAX_PAGES: Final = MAX_READ_RUNS // PROBE_BUDGET  # examines as many runs as the statistics of the case
@@ -41,10 +41,13 @@ async def list_history(pool: Pool, caller: Caller, case_id: str, query: HistoryQ
     key = _parse(case_id)
     async with as_organization(pool, caller.org_id) as connection:
         project_id = await cases.find_project(connection, caller.org_id, key, caller.project_id)
-    filter_ = restrict_to_project(replace(query.to_filter(), case_key=key), project_id)
-    if project_id is None or filter_ is None:
-        raise _case_not_found(case_id)
-    return await list_results(pool, caller.org_id, filter_, query)
+        filter_ = restrict_to_project(replace(query.to_filter(), case_key=key), project_id)
+        if project_id is None or filter_ is None:
+            raise _case_not_found(case_id)
+        cursors = result_cursors(caller.org_id, filter_)
+        after = cursors.read(query.starting_after)
+        page = await results.list_resolved_page(connection, caller.org_id, filter_, after, query.limit)
+    return ListPage(page.data, cursors.write(page.next))
 
 
 async def find_newest_results(pool: Pool, caller: Caller, case_id: str, count: int) -> list[dict[str, Any]]:
@@ -52,15 +55,15 @@ async def find_newest_results(pool: Pool, caller: Caller, case_id: str, count: i
 
     It reads a few pages of the history, because a page of a case that few runs contain is short.
     """
-    results: list[dict[str, Any]] = []
+    newest: list[dict[str, Any]] = []
     cursor = None
     for _ in range(_MAX_PAGES):
-        query = HistoryQuery(limit=count - len(results), starting_after=cursor)
+        query = HistoryQuery(limit=count - len(newest), starting_after=cursor)
         data, cursor = await list_history(pool, caller, case_id, query)
-        results += orjson.loads(data)
-        if cursor is None or len(results) >= count:
+        newest += orjson.loads(data)
+        if cursor is None or len(newest) >= count:
             break
-    return results
+    return newest
 
 
 def _parse(case_id: str) -> CaseKey:

@@ -24,7 +24,12 @@ async def list_results(pool: Pool, org_id: OrgId, filter_: ResultFilter, page: P
     """
     async with as_organization(pool, org_id) as connection:
         revision = await results.check_sortable(connection, org_id, filter_)
-        cursors = Cursors(_CODEC, "results", org_id, {**filter_.set_fields(), "revision": revision})
+        cursors = result_cursors(org_id, filter_, revision)
         after = cursors.read(page.starting_after)
         found = await results.list_page(connection, org_id, filter_, after, page.limit)
     return ListPage(found.data, cursors.write(found.next))
+
+
+def result_cursors(org_id: OrgId, filter_: ResultFilter, revision: int | None = None) -> Cursors[Position]:
+    """Return the cursors of a list of results. `revision` is that of the run whose results are sorted, if any."""
+    return Cursors(_CODEC, "results", org_id, {**filter_.set_fields(), "revision": revision})
