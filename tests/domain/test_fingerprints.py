@@ -139,6 +139,8 @@ def test_mask(text: str, masked: str) -> None:
         (SELENIUM, "fp1_0f278f30b6e3e9d7"),
         (PLAYWRIGHT, "fp1_997d7dac5b14fcca"),
         ("assert 1 == 2", "fp1_1dbab95a753c09d2"),
+        ("a 1 b c ef gh ij", "fp1_73f3d1d8f7d1f1ed"),  # three words
+        ("übermäßiger größer 1", "fp1_8ff31758e255c8c1"),  # two words with four ASCII parts
         ("x'1 " * 1000 + WORDS, "fp1_84890432b7868d67"),
     ],
 )
