@@ -129,13 +129,12 @@ def _outcome(event: ParsedEvent, index: int, result: ResultIn, key: CaseKey, sui
     started_at = result.get("started_at")
     started_ms = to_ms(started_at) if started_at else None
     duration_ms = round_duration(result.get("duration_ms"))
-    attempts = _attempts(event, index, result)
+    status = STATUS_CODES[result["status"]]
+    suite_of_failure = suite[: texts.MAX_TEXT] if status in FAILING_CODES else None
+    attempts = _attempts(event, index, result, suite_of_failure)
     if attempts is None:
         return None
-    status = STATUS_CODES[result["status"]]
     flaky = len(attempts) > 1 and is_flaky(status, attempts)
-    if status in FAILING_CODES:
-        attempts = (*attempts[:-1], _with_fingerprint(attempts[-1], event.state.project_id, suite))
     artifacts = tuple(_artifact(event, index, artifact) for artifact in result.get("artifacts") or ())
     artifacts += tuple(event.output.get(index, ()))
     attempt_count = max(len(attempts), 1, min(MAX_ATTEMPTS, 1 + (result.get("retries") or 0)))
@@ -158,12 +157,14 @@ def _limit_texts(event: ParsedEvent, index: int, name: str, outcome: CaseOutcome
     return limited
 
 
-def _attempts(event: ParsedEvent, index: int, result: ResultIn) -> tuple[Attempt, ...] | None:
+def _attempts(
+    event: ParsedEvent, index: int, result: ResultIn, suite_of_failure: str | None
+) -> tuple[Attempt, ...] | None:
     listed = result.get("attempts")
     if not listed:
         details = result.get("logs_ref"), result.get("failure"), result.get("properties")
         has_details = result["status"] != "passed" or any(details)
-        return (_attempt(event, index, result),) if has_details else ()
+        return (_attempt(event, index, result, suite_of_failure),) if has_details else ()
     if listed[-1]["status"] != result["status"]:
         message = "attempts: the last attempt must have the status of the result"
         event.reject(index, result["name"][: texts.MAX_TEXT], message, failing=has_failing_status(result))
@@ -173,7 +174,8 @@ def _attempts(event: ParsedEvent, index: int, result: ResultIn) -> tuple[Attempt
         event.reject(index, result["name"][: texts.MAX_TEXT], message, failing=has_failing_status(result))
         return None
     last = _with_result_details(listed[-1], result)
-    return tuple(_attempt(event, index, attempt) for attempt in (*listed[:-1], last))
+    earlier = [_attempt(event, index, attempt) for attempt in listed[:-1]]
+    return (*earlier, _attempt(event, index, last, suite_of_failure))
 
 
 def _with_result_details(last: AttemptIn, result: ResultIn) -> Mapping[str, Any]:
@@ -182,19 +184,29 @@ def _with_result_details(last: AttemptIn, result: ResultIn) -> Mapping[str, Any]
     return {**{name: result.get(name) for name in _RESULT_DETAILS}, **own}
 
 
-def _attempt(event: ParsedEvent, index: int, attempt: Mapping[str, Any]) -> Attempt:
+def _attempt(
+    event: ParsedEvent, index: int, attempt: Mapping[str, Any], suite_of_failure: str | None = None
+) -> Attempt:
+    """Return an attempt: with a fingerprint if it decides a failing result, whose suite is given."""
     failure = attempt.get("failure") or {}
     started_at = attempt.get("started_at")
+    type_ = _text(event, index, failure, "type", texts.MAX_TEXT)
+    message = _text(event, index, failure, "message", texts.MAX_MESSAGE)
+    details = _text(event, index, failure, "details", texts.MAX_DETAILS)
+    number = None
+    if suite_of_failure is not None:
+        number = fingerprint(event.state.project_id, suite_of_failure, type_, message, details)
     return Attempt(
         STATUS_CODES[attempt["status"]],
         round_duration(attempt.get("duration_ms")),
         to_ms(started_at) if started_at else None,
-        _text(event, index, failure, "type", texts.MAX_TEXT),
-        _text(event, index, failure, "message", texts.MAX_MESSAGE),
-        _text(event, index, failure, "details", texts.MAX_DETAILS),
+        type_,
+        message,
+        details,
         _text(event, index, attempt, "logs_ref", texts.MAX_TEXT),
         attempt.get("line"),
         _properties(event, index, attempt.get("properties")),
+        number,
     )
 
 
@@ -203,10 +215,6 @@ def _text(event: ParsedEvent, index: int, source: Mapping[str, Any], name: str, 
     if not value or len(value) <= limit:
         return value or None
     return truncate(value, limit, event.problems, index, name)
-
-
-def _with_fingerprint(last: Attempt, project_id: str, suite: str) -> Attempt:
-    return _tuple(Attempt, (*last[:-1], fingerprint(project_id, suite, last.type, last.message, last.details)))
 
 
 def _properties(event: ParsedEvent, index: int, properties: Mapping[str, str] | None) -> dict[str, str] | None:

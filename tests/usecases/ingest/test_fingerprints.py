@@ -47,6 +47,11 @@ async def test_failure_without_texts_has_a_fingerprint(store: Store) -> None:
     assert {number for _, number in await stored(store)} == {fingerprint("shop", "auth.login", None, None, None)}
 
 
+async def test_suite_is_truncated_first(store: Store) -> None:
+    await store.ingest(run_event(results=[failure("two words", suite="s" * 2_000)]))
+    assert await stored(store) == [(1, of("two words", "s" * 1_000))]
+
+
 @pytest.mark.parametrize("status", ["passed", "skipped", "canceled"])
 async def test_other_results_have_no_fingerprint(store: Store, status: str) -> None:
     attempts = [{"status": "failed", "failure": {"message": "early"}}, {"status": status}]
