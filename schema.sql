@@ -350,7 +350,7 @@ CREATE INDEX result_details_by_status ON result_details (org_id, status, run_key
 CREATE INDEX result_details_by_case ON result_details (org_id, case_key, run_key)
     WHERE is_last_attempt AND status <> 'p';
 CREATE INDEX result_details_by_fingerprint ON result_details (org_id, fingerprint, run_key)
-    WHERE is_last_attempt AND status <> 'p';
+    WHERE fingerprint IS NOT NULL;
 CREATE INDEX result_details_flaky ON result_details (org_id, run_key, case_key) WHERE flaky;
 
 -- The newest result of each shard, only for cases that several shards reported. The worst of them is in `results`. If a
