@@ -1,11 +1,14 @@
 """Benchmark of fingerprints: the CPU time of the ingest of failing results, relative to ingest without fingerprints.
 
-    python -m benchmarks.fingerprints [--batches 20]
+    python -m benchmarks.fingerprints [--batches 20] [--variant repeated] …
 
 Budget: 1.05. The failures are those of tests/data/reports. The failures of one variant repeat in each run, those of the
 next one differ in values such as numbers, and those of the last one also in a word, so that no two have the same
-fingerprint. The reference has neither fingerprints nor their index. The CPU time is that of the ingest code and of its
-PostgreSQL process; batches with and without fingerprints alternate.
+fingerprint. In each run, nearly all failures differ, so the index gets an entry at another position for each one.
+
+The reference has neither fingerprints nor their index. Both databases are on one server. The CPU time is that of the
+ingest code, without RabbitMQ, and of its PostgreSQL process. Each batch is ingested with and without fingerprints, one
+directly after the other. The ratio is the median of those of the batches.
 """
 
 import argparse
@@ -15,23 +18,25 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from statistics import median
 from typing import Any, Final
 from unittest import mock
+from urllib.parse import urlsplit
 
 import orjson
 
-from benchmarks.servers import servers
+from benchmarks.cpu import process_ns
+from benchmarks.servers import BenchmarkServers, servers
 from service.contracts.run_events import Failure
 from service.reports.chunks import read_chunks
 from service.reports.convert import convert
 from service.reports.errors import ReportError
 from service.store import organizations
-from service.store.postgres import database
+from service.store.postgres import database, migrations
 from service.usecases.ingest import parse_results
 from service.usecases.ingest.ingest_runs import RunIngest
 
@@ -126,21 +131,16 @@ class IngestCost:
 
     async def add(self, bodies: list[bytes]) -> None:
         """Ingest a batch and measure it."""
-        server_s, code_s = process_cpu_s(self.server_pid), time.process_time()
+        server_ns, code_ns = process_ns(self.server_pid), time.process_time_ns()
         outcomes = await self.ingest.ingest(bodies)
-        self.code_us.append((time.process_time() - code_s) / (EVENTS * CASES) * 1e6)
-        self.server_us.append((process_cpu_s(self.server_pid) - server_s) / (EVENTS * CASES) * 1e6)
+        self.code_us.append((time.process_time_ns() - code_ns) / (EVENTS * CASES) / 1000)
+        self.server_us.append((process_ns(self.server_pid) - server_ns) / (EVENTS * CASES) / 1000)
         if any(outcome.status != "stored" for outcome in outcomes):
             raise SystemExit(f"not stored: {outcomes}")
 
-    def medians(self) -> tuple[float, float]:
-        """Return the CPU time of the code and of the server, without the first batches."""
-        return median(self.code_us[WARM_UP:]), median(self.server_us[WARM_UP:])
-
-
-def process_cpu_s(pid: int) -> float:
-    """Return the CPU time of a process of one thread, in seconds, more precisely than /proc/PID/stat does."""
-    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+    @property
+    def total_us(self) -> list[float]:
+        return [code + server for code, server in zip(self.code_us, self.server_us, strict=True)]
 
 
 @asynccontextmanager
@@ -156,36 +156,60 @@ async def opened(database_url: str) -> AsyncIterator[IngestCost]:
         await database.close_pool(pool)
 
 
-async def measure(with_url: str, without_url: str, change: Change, batches: int) -> tuple[float, float]:
-    """Return the ratios of the CPU time of the code, and of the code and the server."""
+def without_fingerprint(*_: object) -> None:
+    """Return no fingerprint. Faster than a mock."""
+
+
+async def measure(with_url: str, without_url: str, change: Change, batches: int) -> float:
+    """Measure the ingest with and without fingerprints, print the parts, and return the ratio."""
     failures = failures_of_reports()
     async with opened(with_url) as fingerprinted, opened(without_url) as reference:
         for number in range(WARM_UP + batches):
             bodies = batch(failures, change, number)
             for is_reference in (False, True) if number % 2 else (True, False):
                 if is_reference:
-                    with mock.patch.object(parse_results, "_with_fingerprint", lambda attempt, *_: attempt):
+                    with mock.patch.object(parse_results, "fingerprint", new=without_fingerprint):
                         await reference.add(bodies)
                 else:
                     await fingerprinted.add(bodies)
-        costs = fingerprinted.medians(), reference.medians()
-    (code_us, server_us), (reference_code_us, reference_server_us) = costs
-    print(f"  with fingerprints: code {code_us:.1f} us, PostgreSQL {server_us:.1f} us per failing result")
-    print(f"  without: code {reference_code_us:.1f} us, PostgreSQL {reference_server_us:.1f} us")
-    return code_us / reference_code_us, (code_us + server_us) / (reference_code_us + reference_server_us)
+    compare("code", fingerprinted.code_us, reference.code_us)
+    compare("PostgreSQL", fingerprinted.server_us, reference.server_us)
+    return compare("both", fingerprinted.total_us, reference.total_us)
+
+
+def compare(part: str, with_us: list[float], without_us: list[float]) -> float:
+    """Print the CPU time of a part per failing result, and return the ratio. Ignores the first batches."""
+    pairs = list(zip(with_us[WARM_UP:], without_us[WARM_UP:], strict=True))
+    added_us = median(with_ - without for with_, without in pairs)
+    ratio = median(with_ / without for with_, without in pairs)
+    print(f"  {part}: {median(without_us[WARM_UP:]):.1f} us + {added_us:.2f} us for fingerprints, ratio {ratio:.2f}")
+    return ratio
+
+
+def add_reference(running: BenchmarkServers) -> BenchmarkServers:
+    """Add a database without the index of fingerprints, and return its address."""
+    running.psql("CREATE DATABASE reference")
+    url = urlsplit(running.database_url)._replace(path="/reference").geturl()
+    asyncio.run(migrations.apply(url))
+    reference = replace(running, database_url=url)
+    reference.psql("DROP INDEX result_details_by_fingerprint")
+    return reference
 
 
 def main() -> None:
     """Measure and print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batches", type=int, default=20)
-    batches = parser.parse_args().batches
-    for name, change in VARIANTS.items():
+    parser.add_argument("--variant", choices=VARIANTS, action="append", help="can be repeated; default: all")
+    arguments = parser.parse_args()
+    for name in arguments.variant or VARIANTS:
         print(f"{name}:")
-        with servers(with_broker=False) as running, servers(with_broker=False) as reference:
-            reference.psql("DROP INDEX result_details_by_fingerprint")
-            code, total = asyncio.run(measure(running.database_url, reference.database_url, change, batches))
-        print(f"  ratio: {total:.2f} (budget: at most {BUDGET}), of the code alone {code:.2f}")
+        with servers(with_broker=False) as running:
+            reference = add_reference(running)
+            ratio = asyncio.run(
+                measure(running.database_url, reference.database_url, VARIANTS[name], arguments.batches)
+            )
+        print(f"  ratio: {ratio:.2f} (budget: at most {BUDGET})")
 
 
 if __name__ == "__main__":
