@@ -1,6 +1,7 @@
 """Queries for deliveries: a dispatcher claims them for a lease and records outcomes with its fencing token."""
 
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -80,12 +81,13 @@ async def claim(
     pool: asyncpg.Pool, capacities: Mapping[Endpoint, int], limit: int, policy: DeliveryPolicy
 ) -> list[ClaimedDelivery]:
     """Claim at most `limit` due deliveries, and for each endpoint at most its capacity."""
-    org_ids, webhook_ids = [org_id for org_id, _ in capacities], [webhook_id for _, webhook_id in capacities]
+    known: dict[str, dict[str, int]] = defaultdict(dict)
+    for (org_id, webhook_id), capacity in capacities.items():
+        known[str(org_id)][webhook_id] = capacity
     start_by = time.monotonic() + policy.longest_wait_s
     rows = await pool.fetch(
-        _SQL["claim"], org_ids, webhook_ids, list(capacities.values()), policy.initial_concurrency, limit, uuid4(),
-        policy.lease, policy.breaker_failures,
-    )  # fmt: skip
+        _SQL["claim"], known, policy.initial_concurrency, limit, uuid4(), policy.lease, policy.breaker_failures
+    )
     events = {(row["org_id"], row["event_id"]): ClaimedEvent(*row[_EVENT:]) for row in rows if row["type"]}
     found = ((row, events.get((row["org_id"], row["event_id"]))) for row in rows)
     return [ClaimedDelivery._make((*row[:_EVENT], event, start_by)) for row, event in found if event]

@@ -2,9 +2,11 @@
 -- Each endpoint with due deliveries gets at most its capacity, so that no endpoint can fill the claim. The endpoints
 -- are processed in random order, so that none is always last. They are found by a loose index scan, which jumps from one
 -- endpoint to the next instead of reading all deliveries that wait. If the circuit breaker of an endpoint is half-open
--- (at least $8 failures, and the pause is over), one delivery is claimed. The claim is a lease: it postpones due_at.
+-- (at least $6 failures, and the pause is over), one delivery is claimed. The claim is a lease: it postpones due_at.
 -- The commit doesn't wait for the disk: after a crash of the server that loses the claim, the deliveries are due again,
 -- as after the end of the lease. The deliveries of one event share its columns, which only the first of them has.
+-- $1 has the capacities of known endpoints by organization and webhook. It isn't joined, and neither are the endpoints:
+-- the planner expects few of them, and would compare each one with all others.
 WITH RECURSIVE waiting AS (
     (SELECT org_id, webhook_id, due_at FROM deliveries WHERE due_at IS NOT NULL
      ORDER BY org_id, webhook_id, due_at LIMIT 1)
@@ -16,14 +18,16 @@ WITH RECURSIVE waiting AS (
         ORDER BY org_id, webhook_id, due_at LIMIT 1
     ) following
 ), endpoint AS (
-    SELECT hook.org_id, hook.webhook_id, hook.url, hook.secret,
-           CASE WHEN hook.previous_expires_at > now() THEN hook.previous_secret END AS previous_secret,
-           CASE WHEN hook.failures >= $8 THEN least(1, coalesce(busy.capacity, 1)) ELSE coalesce(busy.capacity, $4)
-                END AS capacity
+    SELECT hook.org_id, hook.webhook_id, least(hook.capacity, CASE WHEN hook.failures >= $6 THEN 1 END) AS capacity
     FROM (SELECT org_id, webhook_id FROM waiting WHERE due_at <= now() ORDER BY random()) waiting
-    JOIN webhooks hook USING (org_id, webhook_id)
-    LEFT JOIN unnest($1::int[], $2::text[], $3::int[]) AS busy (org_id, webhook_id, capacity) USING (org_id, webhook_id)
-    WHERE hook.enabled AND (hook.paused_until IS NULL OR hook.paused_until <= now())
+    CROSS JOIN LATERAL (
+        SELECT org_id, webhook_id, failures,
+               coalesce(($1::jsonb -> waiting.org_id::text ->> waiting.webhook_id)::int, $2) AS capacity
+        FROM webhooks
+        WHERE org_id = waiting.org_id AND webhook_id = waiting.webhook_id AND enabled
+              AND (paused_until IS NULL OR paused_until <= now())
+        LIMIT 1
+    ) hook
 ), due AS (
     SELECT delivery.row_address
     FROM endpoint CROSS JOIN LATERAL (
@@ -33,20 +37,22 @@ WITH RECURSIVE waiting AS (
         LIMIT endpoint.capacity
         FOR UPDATE SKIP LOCKED
     ) delivery
-    LIMIT $5
+    LIMIT $3
 ), claimed AS (
-    UPDATE deliveries SET claim = $6, due_at = now() + $7
+    UPDATE deliveries SET claim = $4, due_at = now() + $5
     WHERE ctid = ANY (ARRAY (SELECT row_address FROM due)) -- the row locks keep the addresses valid
           AND (SELECT set_config('synchronous_commit', 'off', true)) = 'off'
     RETURNING org_id, webhook_id, delivery_id, event_id, attempt_count, claim
 ), numbered AS (
     SELECT *, row_number() OVER (PARTITION BY org_id, event_id) AS number FROM claimed
 )
-SELECT numbered.org_id, numbered.webhook_id, numbered.delivery_id, numbered.attempt_count, numbered.claim, endpoint.url,
-       endpoint.secret, endpoint.previous_secret, numbered.event_id, event.type, event.created_at, event.data,
-       event.trace_context
+SELECT numbered.org_id, numbered.webhook_id, numbered.delivery_id, numbered.attempt_count, numbered.claim, hook.url,
+       hook.secret, hook.previous_secret, numbered.event_id, event.type, event.created_at, event.data, event.trace_context
 FROM numbered
-JOIN endpoint USING (org_id, webhook_id)
+CROSS JOIN LATERAL (
+    SELECT url, secret, CASE WHEN previous_expires_at > now() THEN previous_secret END AS previous_secret
+    FROM webhooks WHERE org_id = numbered.org_id AND webhook_id = numbered.webhook_id LIMIT 1
+) hook
 LEFT JOIN LATERAL (
     SELECT type, created_at, data, trace_context FROM events
     WHERE numbered.number = 1 AND org_id = numbered.org_id AND event_id = numbered.event_id LIMIT 1
