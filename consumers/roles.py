@@ -20,7 +20,14 @@ from consumers.upkeep import PeriodicTask, periodic_loops
 from consumers.webhooks import Dispatcher
 from service.domain.queues import EXPORTS, REPORTS, RUNS, ConsumerRole, EventSizes
 from service.outbound.webhooks import open_webhook_client
-from service.resources import check_secret_keys, database_pool, database_url, open_secret_cipher, open_storage
+from service.resources import (
+    check_secret_keys,
+    database_pool,
+    database_url,
+    open_secret_cipher,
+    open_storage,
+    raise_descriptor_limit,
+)
 from service.settings import Settings
 from service.store.postgres.database import Pool
 from service.usecases.exports.run_export import Exporter
@@ -87,6 +94,7 @@ async def _webhooks(context: RoleContext) -> RoleWorkload:
     opening = open_webhook_client(policy.attempt_timeout_s, context.settings.webhook_addresses)
     client, cipher = await context.opened.enter_async_context(opening), open_secret_cipher(context.settings)
     await check_secret_keys(context.pool, cipher)
+    raise_descriptor_limit()  # the client has open connections to each endpoint
     return RoleWorkload(loops=[Dispatcher(context.pool, client, cipher, policy, context.stopping).run])
 
 

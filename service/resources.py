@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Final
@@ -19,6 +20,7 @@ from service.store.postgres.error_kinds import DatabaseErrorKind, database_error
 from service.tracing.sdk import TracingUnavailable, exporting
 from service.usecases.webhooks.encrypt_secrets import find_unknown_keys
 
+_MAX_DESCRIPTORS: Final = 65_536
 _STORAGE_TIMEOUT_S: Final = 3.0
 _SCHEMA_KINDS: Final = frozenset({"schema", "migrations", "rights"})  # errors that `schema apply` can fix
 
@@ -205,3 +207,13 @@ def _first_line(error: Exception) -> str:
     """Return the first line of the message; the other lines are details for programmers."""
     text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
     return text.splitlines()[0]
+
+
+def raise_descriptor_limit() -> int:
+    """Raise the soft limit of file descriptors to the hard limit, at most 65,536. Return the limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    target = _MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MAX_DESCRIPTORS)
+    if soft == resource.RLIM_INFINITY or soft >= target:
+        return _MAX_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
+    resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
+    return target

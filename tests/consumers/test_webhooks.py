@@ -3,13 +3,18 @@
 import asyncio
 import dataclasses
 import hmac
+import resource
+from contextlib import AsyncExitStack
 
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
+from consumers.roles import ROLES, RoleContext
+from consumers.topology import Topology
 from service.domain.deliveries import AttemptOutcome
 from service.domain.ids import OrgId
 from service.outbound.webhooks import WebhookClient
+from service.settings import Settings
 from service.usecases.webhooks.deliver_events import AttemptedDelivery, claim_deliveries, record_attempts
 from service.usecases.webhooks.manage_webhooks import WebhookRef, rotate_secret
 from tests.consumers.conftest import until
@@ -288,6 +293,17 @@ async def test_stop_finishes_and_records_attempts_in_progress(store: Store) -> N
             await store.ingest(run_event())
             await until(lambda: _is(receiver.received), "the post")
     assert (await delivery(store, webhook))["status"] == "delivered"
+
+
+async def test_dispatcher_can_have_more_connections_than_the_soft_limit_of_file_descriptors(store: Store) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+        async with AsyncExitStack() as opened:
+            await ROLES["webhooks"](RoleContext(Settings(), store.pool, Topology(), asyncio.Event(), opened))
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 256
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 async def test_claimed_deliveries_of_one_event_share_its_body(store: Store) -> None:

@@ -1,6 +1,5 @@
 """The limit of open connections of a process, which keeps file descriptors free and health checks possible."""
 
-import resource
 from itertools import chain
 from typing import Final, Protocol
 
@@ -9,7 +8,6 @@ from service.settings import Settings
 
 HEADROOM: Final = 32  # connections over the limit that can only request the paths of probes
 PROBE_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
-_MAX_DESCRIPTORS: Final = 65_536
 _OTHER_DESCRIPTORS: Final = 256  # files, pipes, and connections to storage and Redis
 
 
@@ -65,16 +63,6 @@ class ConnectionLimit:
         if idle is not None:
             self.remove(idle)
             idle.force_close()
-
-
-def raise_descriptor_limit() -> int:
-    """Raise the soft limit of file descriptors to the hard limit, at most 65,536. Return the limit."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    target = _MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MAX_DESCRIPTORS)
-    if soft == resource.RLIM_INFINITY or soft >= target:
-        return _MAX_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
-    resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
-    return target
 
 
 def max_connections(settings: Settings, descriptors: int) -> int:

@@ -5,7 +5,8 @@ import resource
 import pytest
 from structlog.testing import capture_logs
 
-from service.api.server.connection_limits import HEADROOM, ConnectionLimit, max_connections, raise_descriptor_limit
+from service.api.server.connection_limits import HEADROOM, ConnectionLimit, max_connections
+from service.resources import raise_descriptor_limit
 from service.settings import Settings
 
 
