@@ -20,8 +20,11 @@ def retention(*, dry_run: bool) -> None:
     including months in the grace period.
     """
     if dry_run:
-        for size in run(_count_expired):
+        sizes = run(_count_expired)
+        for size in sizes:
             click.echo(f"{size.data:9}  {size.organization}  {size.project_id}  rows={size.rows}  bytes={size.bytes}")
+        if not sizes:
+            click.echo("no data is expired", err=True)
         return
     removed = run(_apply_retention)
     for each in removed:

@@ -74,7 +74,7 @@ async def test_retention_prints_expired_data_and_then_deletes_it(
     assert code == 0
     assert "removed results of " in err
     assert await api.store.results() == []
-    assert (await command(database_url, "retention", "--dry-run"))[1] == ""
+    assert (await command(database_url, "retention", "--dry-run"))[1:] == ("", "no data is expired\n")
     assert "no month is expired" in (await command(database_url, "retention"))[2]
 
 
