@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import duckdb
+import pandas
 import pytest
 
 from service.usecases.events.number_events import number_events
@@ -59,6 +60,9 @@ async def test_commands_and_programs_of_the_guide_work(exports: Exports, tmp_pat
         output = await run(exports, folder, *(("bash", "-euc", text) if language == "sh" else ("python3", "-c", text)))
         if "by_case.head" in text:
             assert "pays" in output
+        if "export.json" in text:
+            exported = pandas.read_parquet(folder / "runs.parquet")
+            assert sorted(exported["run_id"]) == ["ci-43", "ci-44"]
     update = next(text for _, text in BLOCKS if "copy/position" in text)
     position = (folder / "copy" / "position").read_text()
     (folder / "update.sh").write_text(update)

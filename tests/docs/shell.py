@@ -11,7 +11,7 @@ from typing import NamedTuple
 from tests.docs.blocks import Command, is_like
 
 _MARK = "\x1e"
-_TIMEOUT_S = 600
+_TIMEOUT_S = 900
 
 
 class Done(NamedTuple):
