@@ -21,6 +21,10 @@ REQUESTS: Final = 1_000
 ROUNDS: Final = 7
 CONNECTIONS: Final = 8
 _START_S: Final = 60
+_OTHER_LISTS: Final = {
+    "list of 100 failures": "/v1/results?limit=100&status=failed",
+    "list of 100 runs": "/v1/runs?limit=100",
+}
 SERVICE: Final = "service"
 REFERENCE, SAME_SQL, NARROW = "version 0.9.0", "bare handler, same SQL", "bare handler, only the rows of results"
 
@@ -82,6 +86,8 @@ async def measure_requests(url: str) -> None:
     measured = await compare_requests(url)
     _print("list of 100", measured.page, {REFERENCE: 2.5, SAME_SQL: 0.7, NARROW: 0.5})
     _print("by ID", measured.one, {REFERENCE: 1.5, SAME_SQL: 0.7})
+    for name, handlers in (await compare_other_lists(url)).items():
+        _print(name, handlers, {REFERENCE: 1.5})
 
 
 async def compare_requests(
@@ -110,6 +116,24 @@ async def compare_requests(
         pages = await _alternate(handlers, rounds, requests, choose)
         handlers = {name: (server, one, key) for name, (server, *_) in handlers.items() if name != NARROW}
         measured = MeasuredRequests(pages, await _alternate(handlers, rounds, requests, choose))
+    await connection.close()
+    return measured
+
+
+async def compare_other_lists(
+    url: str, rounds: int = ROUNDS, requests: int = REQUESTS, choose: Choose = statistics.median
+) -> dict[str, dict[str, Measured]]:
+    """Measure further lists of the service and of version 0.9.0."""
+    connection = await asyncpg.connect(url)
+    key = (await create_key(connection, ORG, "benchmark", "viewer")).key
+    with (
+        serving("benchmarks.query_service", url, connection) as service,
+        serving("benchmarks.query_reference", url, connection) as reference,
+    ):
+        measured = {}
+        for name, path in _OTHER_LISTS.items():
+            handlers = {SERVICE: (service, path, key), REFERENCE: (reference, path, key)}
+            measured[name] = await _alternate(handlers, rounds, requests, choose)
     await connection.close()
     return measured
 
