@@ -4,6 +4,8 @@
 -- $4 first_key
 -- $5 before_run
 
+-- The sort by bucket and group, and then the sorts of the durations, are faster than one sort by three keys. An aggregate
+-- of arrays without a sort would use files for more than 1,000 groups, because PostgreSQL estimates 8 kB for each array.
 WITH newest AS MATERIALIZED (
     SELECT coalesce(r.environment, '') AS name, date_bin($1::interval, r.completed_at, timestamptz '0001-01-01 00:00:00Z') AS start,
     r.status, r.passed, r.failed, r.error, r.skipped, r.canceled, r.flaky, r.duration_ms FROM (
