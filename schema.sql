@@ -666,6 +666,7 @@ DECLARE
     base   text;
     child  text;
     suffix int;
+    organization int;
     low    uuid := first_run_key(date_trunc('month', month)::timestamp AT TIME ZONE 'UTC');
     high   uuid := first_run_key((date_trunc('month', month) + interval '1 month')::timestamp AT TIME ZONE 'UTC');
 BEGIN
@@ -686,10 +687,11 @@ BEGIN
         EXECUTE format('ALTER TABLE public.%I ATTACH PARTITION public.%I FOR VALUES FROM (%L) TO (%L)',
                        parent, child, low, high);
         IF parent = 'results' AND child <> base THEN
-            UPDATE public.runs SET results_expired = true
-            FROM public.organizations org
-            WHERE runs.org_id = org.org_id AND run_key >= low AND run_key < high AND NOT results_expired
-                  AND passed + failed + error + skipped + canceled > 0;
+            FOR organization IN SELECT org_id FROM public.organizations LOOP
+                UPDATE public.runs SET results_expired = true
+                WHERE org_id = organization AND run_key >= low AND run_key < high AND NOT results_expired
+                      AND passed + failed + error + skipped + canceled > 0;
+            END LOOP;
         END IF;
     END LOOP;
 END $$;

@@ -4,7 +4,7 @@ The package contains both as resources; in a checkout, service/store/schema link
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
@@ -21,6 +21,7 @@ from service.store.postgres.database import Connection, is_lock_timeout
 _LOCK: Final = 0x5A6F66  # an arbitrary advisory lock of this project
 _LOCK_TIMEOUT: Final = "2s"  # sessions that need the table also wait for this time
 _LOCK_DELAYS_S: Final = (2.0,) * 60
+_END_OF_STATEMENT: Final = re.compile(r";\s*(--.*)?$")
 _GRANT_ROLES: Final = "SELECT format('GRANT results_api, results_worker, results_owner TO %I', $1::text)"
 
 
@@ -53,12 +54,17 @@ async def apply(
     """
     connection = await connect(database_url)
     try:
-        await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
+        await lock(connection)
         if await _is_empty(connection):
             return await _load_schema(connection)
         return [await _run(connection, migration, on_locked) for migration in await missing(connection)]
     finally:
         await connection.close()
+
+
+async def lock(connection: Connection) -> None:
+    """Wait until no other process changes the schema, and lock it until the connection ends."""
+    await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
 
 
 async def pending(database_url: str) -> list[Migration]:
@@ -92,6 +98,23 @@ async def grant_roles(database_url: str, login: str) -> None:
         raise NotFound(f"login {login!r} not found; create it with CREATE ROLE … LOGIN NOINHERIT") from error
     finally:
         await connection.close()
+
+
+def split_statements(sql: str) -> Iterator[str]:
+    """Yield each statement of a migration: Citus can't pass a command with several statements on to its workers.
+
+    A statement ends with a semicolon at the end of a line, outside of the body of a function ($$ … $$).
+    """
+    lines: list[str] = []
+    is_quoted = False
+    for line in sql.splitlines():
+        lines.append(line)
+        is_quoted ^= line.count("$$") % 2 == 1
+        if not is_quoted and _END_OF_STATEMENT.search(line):
+            yield "\n".join(lines)
+            lines = []
+    if any(line.strip() for line in lines):
+        yield "\n".join(lines)
 
 
 def _schema_files() -> Traversable:
@@ -134,7 +157,8 @@ async def _run(
 async def _attempt(connection: asyncpg.Connection, migration: Migration) -> Migration:
     async with connection.transaction():
         await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
-        await connection.execute(migration.sql)
+        for statement in split_statements(migration.sql):
+            await connection.execute(statement)
         return await _record(connection, migration)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from pglast import parse_sql
 
 from service.domain.errors import Unavailable
 from service.domain.ids import first_id, id_timestamp_ms, new_id
@@ -133,3 +134,19 @@ def test_installation_without_migrations_is_an_error(tmp_path: Path, monkeypatch
     monkeypatch.setattr(migrations, "_schema_files", lambda: tmp_path)
     with pytest.raises(FileNotFoundError, match="no migrations found"):
         migrations.all_migrations()
+
+
+def test_migration_is_split_into_statements() -> None:
+    statements = [
+        "-- comment\nALTER TABLE a ADD b int;",
+        "CREATE FUNCTION f() AS $$\nBEGIN\n    RETURN;\nEND $$;",
+        "DO $$ BEGIN END $$; -- comment; with a semicolon",
+        "SELECT 1",
+    ]
+    assert list(migrations.split_statements("\n".join(statements))) == statements
+
+
+def test_no_migration_contains_two_statements_in_one() -> None:
+    for migration in migrations.all_migrations():
+        for statement in migrations.split_statements(migration.sql):
+            assert len(parse_sql(statement)) <= 1, (migration.name, statement)
