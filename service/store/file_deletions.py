@@ -1,6 +1,6 @@
 """Queue of the files to delete in storage. Every change that deletes or replaces a file adds its path."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Final, NamedTuple
 
@@ -18,9 +18,9 @@ class FileDeletion(NamedTuple):
     path: str
 
 
-async def queue(connection: Connection, org_id: OrgId, path: str) -> None:
-    """Queue the deletion of a file in the transaction that deletes the rows that refer to it."""
-    await connection.execute(_SQL["queue"], org_id, path)
+async def queue(connection: Connection, org_id: OrgId, paths: Collection[str]) -> None:
+    """Queue the deletion of files in the transaction that deletes the rows that refer to them."""
+    await connection.execute(_SQL["queue"], org_id, paths)
 
 
 async def claim(connection: Connection, lease: timedelta, limit: int) -> list[FileDeletion]:

@@ -7,13 +7,13 @@ from typing import Final, NamedTuple
 
 from service.domain.ids import OrgId, RunKey
 from service.domain.retention import RetentionClass
+from service.store import file_deletions
 from service.store.partitions import key_range
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
 
 _SQL: Final = statements("retention")
 _DELETIONS: Final[Mapping[RetentionClass, Sequence[str]]] = {
-    "artifacts": ("delete_artifacts",),
     "results": ("delete_results", "delete_details", "delete_shard_results"),
     "runs": ("delete_runs",),
 }
@@ -79,8 +79,19 @@ async def find_ranges(connection: Connection, class_: RetentionClass, month_rang
 
 
 async def delete_rows(connection: Connection, class_: RetentionClass, range_: RunRange, limit: int) -> int:
-    """Delete at most `limit` rows of each table of the class; return their number."""
-    return sum([await connection.fetchval(_SQL[name], *range_, limit) for name in _DELETIONS[class_]])
+    """Delete at most `limit` rows of each table of the class in one transaction; return their number."""
+    async with connection.transaction():
+        if class_ == "artifacts":
+            return await _delete_artifacts(connection, range_, limit)
+        return sum([await connection.fetchval(_SQL[name], *range_, limit) for name in _DELETIONS[class_]])
+
+
+async def _delete_artifacts(connection: Connection, range_: RunRange, limit: int) -> int:
+    """Delete artifacts, and queue the deletion of their files, which can be on another server than the artifacts."""
+    rows = await connection.fetch(_SQL["delete_artifacts"], *range_, limit)
+    if paths := sorted({row["path"] for row in rows} - {None}):
+        await file_deletions.queue(connection, range_.org_id, paths)
+    return len(rows)
 
 
 async def count_rows(

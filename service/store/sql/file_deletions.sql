@@ -1,5 +1,5 @@
 -- name: queue
-INSERT INTO file_deletions (org_id, path) VALUES ($1, $2) ON CONFLICT DO NOTHING
+INSERT INTO file_deletions (org_id, path) SELECT $1::int, path FROM unnest($2::text[]) path ON CONFLICT DO NOTHING
 
 -- name: claim  (of all organizations, oldest first)
 UPDATE file_deletions SET due_at = now() + $1

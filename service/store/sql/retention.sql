@@ -74,7 +74,7 @@ WITH deleted AS (
 )
 SELECT count(*) FROM deleted
 
--- name: delete_artifacts  (upkeep deletes their files; export files have their own expiration)
+-- name: delete_artifacts  (returns their files, which upkeep deletes; export files have their own expiration)
 -- Locks the runs, so that a run that is pinned concurrently keeps its artifacts.
 WITH examined AS MATERIALIZED (
     SELECT run_key, case_key, artifact_key FROM artifacts
@@ -82,20 +82,15 @@ WITH examined AS MATERIALIZED (
 ), locked AS MATERIALIZED (
     SELECT run_key, pinned AND NOT results_expired AS is_retained FROM runs
     WHERE org_id = $1 AND run_key IN (SELECT run_key FROM examined) FOR SHARE
-), deleted AS (
-    DELETE FROM artifacts
-    WHERE org_id = $1 AND run_key > $2 AND run_key < $3
-          AND EXISTS (
-              SELECT 1 FROM examined
-              WHERE examined.run_key = artifacts.run_key AND examined.case_key = artifacts.case_key
-                    AND examined.artifact_key = artifacts.artifact_key)
-          AND run_key NOT IN (SELECT run_key FROM locked WHERE is_retained)
-    RETURNING CASE WHEN expires_at IS NULL THEN path END AS path
-), queued AS (
-    INSERT INTO file_deletions (org_id, path) SELECT DISTINCT $1::int, path FROM deleted WHERE path IS NOT NULL
-    ON CONFLICT DO NOTHING
 )
-SELECT count(*) FROM deleted
+DELETE FROM artifacts
+WHERE org_id = $1 AND run_key > $2 AND run_key < $3
+      AND EXISTS (
+          SELECT 1 FROM examined
+          WHERE examined.run_key = artifacts.run_key AND examined.case_key = artifacts.case_key
+                AND examined.artifact_key = artifacts.artifact_key)
+      AND run_key NOT IN (SELECT run_key FROM locked WHERE is_retained)
+RETURNING CASE WHEN expires_at IS NULL THEN path END AS path
 
 -- name: delete_runs
 WITH deleted AS (

@@ -97,4 +97,4 @@ async def delete_export(connection: Connection, job: ExportRef, project_id: str 
 async def delete_export_file(connection: Connection, job: ExportRef, path: str) -> None:
     """Delete the artifact of the file, and queue the deletion of the file, in the caller's transaction."""
     await exports.delete_artifact(connection, job, path)
-    await file_deletions.queue(connection, job.org_id, path)
+    await file_deletions.queue(connection, job.org_id, [path])

@@ -51,4 +51,4 @@ async def record_artifact(connection: Connection, new: NewArtifact, stored: Stor
     )  # fmt: skip
     await artifacts.insert_stored(connection, artifact)
     if replaced is not None:
-        await file_deletions.queue(connection, new.org_id, replaced)
+        await file_deletions.queue(connection, new.org_id, [replaced])
