@@ -16,13 +16,14 @@ from service.storage import Storage
 from service.store.encryption import InvalidSecretKey, SecretCipher
 from service.store.postgres import database, migrations
 from service.store.postgres.database import Connection, DatabaseRole, Pool, is_outage, outages_as_unavailable
+from service.store.postgres.engines import ENGINES
 from service.store.postgres.error_kinds import DatabaseErrorKind, database_error_kind, probe
 from service.tracing.sdk import TracingUnavailable, exporting
 from service.usecases.webhooks.encrypt_secrets import find_unknown_keys
 
 _MAX_DESCRIPTORS: Final = 65_536
 _STORAGE_TIMEOUT_S: Final = 3.0
-_SCHEMA_KINDS: Final = frozenset({"schema", "migrations", "rights"})  # errors that `schema apply` can fix
+_SCHEMA_KINDS: Final = frozenset({"schema", "migrations", "rights", "distribution"})  # that a command can fix
 
 
 class MissingSetting(ServiceError):
@@ -36,6 +37,8 @@ _MESSAGES: Final[dict[DatabaseErrorKind, str]] = {
     "database": "RESULTS_DATABASE_URL: the database doesn't exist: {error}",
     "schema": "the schema isn't installed in the database ({error}). Run `zof-results schema apply`.",
     "migrations": "the database lacks migrations of this version: {error}. Run `zof-results schema apply`.",
+    "engine": "RESULTS_DATABASE_ENGINE: {error}",
+    "distribution": "RESULTS_DATABASE_ENGINE: {error}. Run `zof-results schema distribute`.",
     "rights": "RESULTS_DATABASE_URL: the user doesn't have the required rights: {error}. If the database roles aren't "
     "granted to the user, run `zof-results schema apply --grant-to USER`.",
 }
@@ -142,7 +145,8 @@ def tracing(process: str) -> Iterator[None]:
 @asynccontextmanager
 async def database_pool(settings: Settings, role: DatabaseRole, size: int | None = None) -> AsyncIterator[Pool]:
     """Open a pool of connections with this role, and close it after the block."""
-    pool = await database.open_pool(database_url(settings), role, size or settings.database_pool_size)
+    engine = ENGINES[settings.database_engine]
+    pool = await database.open_pool(database_url(settings), role, size or settings.database_pool_size, engine)
     try:
         yield pool
     finally:

@@ -124,6 +124,10 @@ class Settings(BaseSettings):
         description="PostgreSQL 15 to 18: postgresql://user:password@host/name, or with a standby "
         "postgresql://user:password@host1,host2/name?target_session_attrs=read-write",
     )
+    database_engine: Literal["postgresql", "citus"] = Field(
+        "postgresql",
+        description="`postgresql`, or `citus` for the coordinator of a cluster with distributed tables",
+    )
     database_read_url: DatabaseUrl | None = Field(None, description="Read replica for lists")
     database_pool_size: int = Field(10, ge=1, le=200, description="Maximum number of database connections per process")
     amqp_url: BrokerUrl | None = Field(

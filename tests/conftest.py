@@ -11,6 +11,7 @@ from uuid import uuid4
 import jinja2
 import pytest
 
+from tests import citus_cluster
 from tests.buckets import credentials, new_bucket, s3_server
 from tests.databases import cloned_database
 from tests.servers import PrivateServers, Servers, SharedServers
@@ -22,8 +23,22 @@ def pytest_configure(config: pytest.Config) -> None:
     # A shell starts its background jobs with SIGINT ignored, which the processes that tests start would inherit.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if citus_cluster.server_urls():
+        citus_cluster.make_default()
     shared: dict[str, str] | None = getattr(config, "workerinput", {}).get("servers")
     config.stash[_SERVERS] = SharedServers(**shared) if shared else PrivateServers()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the tests of the other engine."""
+    marker, reason = (
+        ("one_server", "is about one PostgreSQL server, and RESULTS_TEST_CITUS_URL names a cluster")
+        if citus_cluster.server_urls()
+        else ("citus", "needs a Citus cluster: RESULTS_TEST_CITUS_URL isn't set")
+    )
+    for item in items:
+        if item.get_closest_marker(marker):
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.hookimpl(optionalhook=True)

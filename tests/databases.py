@@ -10,6 +10,7 @@ from uuid import uuid4
 import asyncpg
 
 from service.store.postgres import migrations
+from tests import citus_cluster
 
 _TEMPLATE_LOCK: Final = 7_230_515
 
@@ -22,7 +23,7 @@ def cloned_database(server_url: str, template: str) -> Iterator[str]:
     try:
         yield with_database(server_url, name)
     finally:
-        run_in_new_loop(_execute(server_url, f'DROP DATABASE "{name}" WITH (FORCE)'))
+        run_in_new_loop(_drop(server_url, name))
 
 
 @contextmanager
@@ -37,7 +38,7 @@ def empty_database(server_url: str) -> Iterator[str]:
 
 
 def drop_template(server_url: str, template: str) -> None:
-    run_in_new_loop(_execute(server_url, f'DROP DATABASE IF EXISTS "{template}" WITH (FORCE)'))
+    run_in_new_loop(_drop(server_url, template))
 
 
 def with_database(url: str, name: str) -> str:
@@ -53,7 +54,15 @@ def run_in_new_loop(work: Coroutine[Any, Any, None]) -> None:
         loop.close()
 
 
+async def _drop(server_url: str, name: str) -> None:
+    for url in citus_cluster.server_urls() or [server_url]:  # first the coordinator, which connects to the workers
+        await _execute(url, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
 async def _clone(server_url: str, template: str, name: str) -> None:
+    if servers := citus_cluster.server_urls():
+        await _clone_on_cluster(servers, template, name)
+        return
     connection = await asyncpg.connect(server_url)
     try:
         await _create_template(connection, server_url, template)
@@ -61,6 +70,38 @@ async def _clone(server_url: str, template: str, name: str) -> None:
         await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
     finally:
         await connection.close()
+
+
+async def _clone_on_cluster(servers: list[str], template: str, name: str) -> None:
+    """Clone the database of each server. The metadata of the coordinator names servers, and no databases."""
+    connection = await asyncpg.connect(servers[0])
+    try:
+        if not await _exists(connection, template):
+            await _create_distributed_template(connection, servers, template)
+    finally:
+        await connection.close()
+    clone = f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy'
+    await asyncio.gather(*(_execute(url, clone) for url in servers))
+
+
+async def _create_distributed_template(coordinator: asyncpg.Connection, servers: list[str], template: str) -> None:
+    """Create and distribute the template, under another name until it is complete."""
+    await coordinator.execute("SELECT pg_advisory_lock($1)", _TEMPLATE_LOCK)
+    try:
+        if await _exists(coordinator, template):
+            return
+        unfinished = f"{template}_unfinished"
+        for url in servers:
+            await _execute(url, f'DROP DATABASE IF EXISTS "{unfinished}" WITH (FORCE)')
+            await _execute(url, f'CREATE DATABASE "{unfinished}"')
+        await citus_cluster.distribute([with_database(url, unfinished) for url in servers])
+        for url in reversed(servers):  # the coordinator is last, because its template is the one that is looked up
+            server = await asyncpg.connect(url)
+            await citus_cluster.close_connections(server, unfinished)
+            await server.execute(f'ALTER DATABASE "{unfinished}" RENAME TO "{template}"')
+            await server.close()
+    finally:
+        await coordinator.execute("SELECT pg_advisory_unlock($1)", _TEMPLATE_LOCK)
 
 
 async def _create_template(connection: asyncpg.Connection, server_url: str, template: str) -> None:

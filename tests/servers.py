@@ -1,8 +1,8 @@
 """The PostgreSQL and the RabbitMQ of a test session: private servers that start at the first use, or external ones.
 
-RESULTS_TEST_DATABASE_URL and RESULTS_TEST_AMQP_URL name external servers. RESULTS_TEST_POSTGRES_BIN names a directory
-with the programs of another PostgreSQL version (initdb, postgres) for the private server, for example
-/usr/lib/postgresql/15/bin.
+RESULTS_TEST_DATABASE_URL and RESULTS_TEST_AMQP_URL name external servers, and RESULTS_TEST_CITUS_URL those of a
+cluster. RESULTS_TEST_POSTGRES_BIN names a directory with the programs of another PostgreSQL version (initdb, postgres)
+for the private server, for example /usr/lib/postgresql/15/bin.
 """
 
 import os
@@ -17,6 +17,7 @@ from uuid import uuid4
 
 from service.dev.postgres import FAST, temporary_postgres, wheel_programs
 from service.dev.rabbitmq import RabbitMQ
+from tests.citus_cluster import server_urls
 from tests.databases import drop_template
 
 _SHARED_MEMORY: Final = "/dev/shm"
@@ -31,6 +32,8 @@ class PrivateServers:
 
     @cached_property
     def postgres_url(self) -> str:
+        if cluster := server_urls():
+            return cluster[0]
         if external := os.environ.get("RESULTS_TEST_DATABASE_URL"):
             return external
         settings = {**FAST, "max_wal_size": "512MB", "autovacuum": "off"}

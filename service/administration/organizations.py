@@ -11,6 +11,7 @@ from service.resources import database_connection, database_url, open_storage
 from service.settings import Settings
 from service.store import organizations
 from service.store.postgres.database import as_owner
+from service.store.postgres.engines import ENGINES
 from service.usecases.administration import administer
 from service.usecases.administration.delete_organization import OrganizationDeletion
 from service.usecases.administration.export_organization import OrganizationExport
@@ -58,7 +59,7 @@ def delete_organization_command(slug: str, confirm: str) -> None:
 async def _delete_organization(settings: Settings, slug: str) -> None:
     async with (
         database_connection(settings, "results_worker") as worker,
-        as_owner(database_url(settings)) as owner,
+        as_owner(database_url(settings), ENGINES[settings.database_engine]) as owner,
     ):
         await OrganizationDeletion(worker, owner, open_storage(settings)).run(slug)
 

@@ -5,12 +5,12 @@ from functools import partial
 import click
 
 from service.administration.running import run, with_database_url
-from service.store.postgres import migrations
+from service.store.postgres import distribution, migrations
 
 
 @click.group()
 def schema() -> None:
-    """Apply or check the database schema."""
+    """Apply, check, or distribute the database schema."""
 
 
 @schema.command("apply")
@@ -25,6 +25,24 @@ def apply_schema(login: str | None) -> None:
     if login:
         run(with_database_url(lambda url: migrations.grant_roles(url, login)))
         click.echo(f"granted the database roles to {login}", err=True)
+
+
+@schema.command("distribute")
+@click.option(
+    "--shards", required=True, type=click.IntRange(1, 1024), metavar="N",
+    help="Number of shards of each table: at least one per worker, and some more for later workers.",
+)  # fmt: skip
+def distribute_schema(shards: int) -> None:
+    """Distribute the tables over the workers of Citus.
+
+    The rows of one organization are on one worker. Apply the schema first, and stop all processes. Existing rows move
+    to the workers. Distributed tables are skipped, so an interrupted command can be run again. The user in
+    RESULTS_DATABASE_URL must be a superuser of the coordinator. Then start the processes with
+    RESULTS_DATABASE_ENGINE=citus.
+    """
+    for name in run(with_database_url(lambda url: distribution.distribute(url, shards))):
+        click.echo(f"distributed {name}")
+    click.echo(f"the tables are distributed over {shards} shards; set RESULTS_DATABASE_ENGINE=citus", err=True)
 
 
 @schema.command("status")

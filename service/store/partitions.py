@@ -10,6 +10,7 @@ import asyncpg
 
 from service.domain.ids import CaseKey, OrgId, RunKey, first_run_key
 from service.store.postgres.database import Connection, Row, RowDeleted
+from service.store.postgres.engines import engine_of, is_missing_partition
 from service.store.postgres.statements import statements
 
 _SQL: Final = statements("partitions")
@@ -35,9 +36,11 @@ class KnownMonths:
             self._months.add(month)
         try:
             yield
-        except asyncpg.CheckViolationError as error:
+        except asyncpg.PostgresError as error:
+            if not is_missing_partition(error):
+                raise
             self._months -= months
-            if missing or error.constraint_name:
+            if missing:
                 raise
             raise RowDeleted(f"a partition was dropped concurrently: {error}") from error
 
@@ -81,7 +84,7 @@ async def run_next_drop_step(owner: Connection, month: date) -> str | None:
     continue after any interruption. Requires the connection of the owner, with the lock and without a transaction.
     If readers or an operator block the step, raises an error for which `is_conflict` is true.
     """
-    step = await owner.fetchrow(_SQL["find_drop_step"], month)
+    step = await owner.fetchrow(_SQL["find_drop_step"], month, engine_of(owner).detaches_concurrently)
     if step is None:
         return None
     try:

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from service.store import events
-from service.store.postgres import database, notifications
+from service.store.postgres import database, notifications, scoped_connections
 from service.store.postgres.notifications import open_notifications
 from tests.proxies import UnreliableProxy
 
@@ -22,7 +22,7 @@ async def test_command_on_a_stalled_connection_waits_for_its_timeout_only_once(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "_COMMAND_TIMEOUT_S", 1.5)
-    monkeypatch.setattr(database, "_CANCEL_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(scoped_connections, "_CANCEL_TIMEOUT_S", 0.2)
     async with UnreliableProxy(database_url) as proxy:
         pool = await database.open_pool(proxy.url, "results_worker", 2)
         async with pool.acquire() as connection:
@@ -38,7 +38,7 @@ async def test_command_on_a_stalled_connection_waits_for_its_timeout_only_once(
 async def test_canceled_command_on_a_stalled_connection_ends_soon(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "_CANCEL_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(scoped_connections, "_CANCEL_TIMEOUT_S", 0.2)
     async with UnreliableProxy(database_url) as proxy:
         pool = await database.open_pool(proxy.url, "results_worker", 2)
         querying = asyncio.create_task(query_while_stalled(pool, proxy))
@@ -52,8 +52,8 @@ async def test_canceled_command_on_a_stalled_connection_ends_soon(
 async def test_stalled_idle_connections_cost_one_short_probe(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "_PROBE_AFTER_S", 0.0)
-    monkeypatch.setattr(database, "_PROBE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(scoped_connections, "_PROBE_AFTER_S", 0.0)
+    monkeypatch.setattr(scoped_connections, "_PROBE_TIMEOUT_S", 0.3)
     async with UnreliableProxy(database_url) as proxy:
         pool = await database.open_pool(proxy.url, "results_worker", 3)
         async with pool.acquire() as one, pool.acquire() as two, pool.acquire() as three:
@@ -70,7 +70,7 @@ async def test_stalled_idle_connections_cost_one_short_probe(
 
 async def test_stalled_listening_connection_is_replaced(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notifications, "_PROBE_EVERY_S", 0.2)
-    monkeypatch.setattr(database, "_PROBE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(scoped_connections, "_PROBE_TIMEOUT_S", 0.3)
     async with UnreliableProxy(database_url) as proxy:
         pool = await database.open_pool(proxy.url, "results_worker", 2)
         async with open_notifications(pool, events.NUMBERED) as opened:

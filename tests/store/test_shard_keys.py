@@ -4,13 +4,10 @@ from typing import Final
 
 import pytest
 
+from service.store.postgres.engines import DISTRIBUTED_TABLES
 from service.store.postgres.statements import nouns, statements
 from tests.store.composed import REQUESTED, all_composed
 from tests.store.shard_keys import tables_of_any_shard
-
-DISTRIBUTED: Final = {
-    "runs", "cases", "projects", "failure_tickets", "results", "result_details", "shard_results", "artifacts",
-}  # fmt: skip
 
 # Statements that use several shards, with the reason.
 ACROSS_SHARDS: Final = {
@@ -26,7 +23,7 @@ def test_every_statement_names_one_organization() -> None:
     texts = {f"{noun}.{name}": text for noun in nouns() for name, text in statements(noun).items()}
     # On Citus, a statement about the rows of several organizations is executed once for each organization.
     texts |= {name: statement.text for name, statement in all_composed().items() if name not in REQUESTED}
-    found = {name for name, text in texts.items() if tables_of_any_shard(text, DISTRIBUTED)}
+    found = {name for name, text in texts.items() if tables_of_any_shard(text, DISTRIBUTED_TABLES)}
     assert found == ACROSS_SHARDS.keys()
 
 
@@ -60,4 +57,4 @@ def test_every_statement_names_one_organization() -> None:
     ],
 )  # fmt: skip
 def test_the_check_finds_each_table_of_any_shard(sql: str, tables: set[str]) -> None:
-    assert tables_of_any_shard(sql, DISTRIBUTED) == tables
+    assert tables_of_any_shard(sql, DISTRIBUTED_TABLES) == tables

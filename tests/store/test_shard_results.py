@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
+import pytest
 
 from service.domain.ids import CaseKey, Fingerprint, OrgId, artifact_key, run_key
 from service.domain.results import ArtifactReference, Attempt, CaseOutcome
@@ -67,6 +68,7 @@ async def test_documents_of_a_later_version_are_read(store: Store) -> None:
         assert await shard_results.find(connection, RUN, [CaseKey(1)]) == {CaseKey(1): {2: COMPLETE}}
 
 
+@pytest.mark.one_server  # reads a plan
 async def test_merge_into_a_run_without_shards_reads_one_key_of_shard_results(store: Store) -> None:
     async with store.pool.acquire() as connection:
         await connection.execute("SELECT create_month_partitions('2026-05-01')")

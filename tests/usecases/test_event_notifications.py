@@ -24,6 +24,8 @@ from tests.run_events import run_event
 from tests.statements import record_statements
 from tests.stored import Store
 
+pytestmark = pytest.mark.one_server  # compares the commands of transactions
+
 Request = Callable[[Connection, WebhookRef, str], Awaitable[None]]
 
 

@@ -12,7 +12,8 @@ from service.domain.ids import OrgId
 from service.domain.key_ranges import KeyRange
 from service.store.export_readers.plans import ExportPlan, plan_export
 from service.store.export_readers.snapshots import ReadStrategy, export_snapshot, open_snapshot
-from service.store.postgres.database import Pool, is_data_state
+from service.store.postgres.database import Pool, is_data_state, pool_engine
+from service.store.postgres.engines import Engine
 
 if TYPE_CHECKING:
     import pyarrow
@@ -43,8 +44,11 @@ async def open_arrow_readers(
     with ExitStack() as opened:
         async with open_snapshot(pool, org_id) as first:
             plan = await plan_export(first, org_id, spec, strategy.range_results)
-            connector = _Connector(opened, _scoped_url(database_url, org_id), await export_snapshot(first))
-            connections = [await _run_in_thread(connector.connect) for _ in range(strategy.readers)]
+            engine = pool_engine(pool)
+            url = _scoped_url(database_url, org_id, engine)
+            connector = _Connector(opened, url, await export_snapshot(first), engine.scope(org_id))
+            readers = engine.limit_readers(strategy.readers)
+            connections = [await _run_in_thread(connector.connect) for _ in range(readers)]
         yield ArrowReading(plan, [ArrowReader(connection, plan) for connection in connections])
 
 
@@ -91,6 +95,7 @@ class _Connector:
     opened: ExitStack
     url: str
     snapshot: str
+    scope: Sequence[str]
 
     def connect(self) -> "AdbcConnection":
         """Open a connection. Blocks. Uses the driver manager because the DB-API layer would import pandas."""
@@ -100,7 +105,7 @@ class _Connector:
         database = self.opened.enter_context(connect(self.url))
         connection: AdbcConnection = self.opened.enter_context(AdbcConnection(database))
         connection.set_autocommit(False)
-        for command in (_ISOLATION, f"SET TRANSACTION SNAPSHOT '{self.snapshot}'"):
+        for command in (_ISOLATION, f"SET TRANSACTION SNAPSHOT '{self.snapshot}'", *self.scope):
             with AdbcStatement(connection) as statement:
                 statement.set_sql_query(command)
                 statement.execute_update()
@@ -130,9 +135,10 @@ def _translating_outages(work: Callable[..., Any], *arguments: Any) -> Any:
         raise
 
 
-def _scoped_url(database_url: str, org_id: OrgId) -> str:
+def _scoped_url(database_url: str, org_id: OrgId, engine: Engine) -> str:
     """Return the URL with the role results_api and the organization of the export."""
-    options = f"-c role=results_api -c app.org_id={org_id} -c jit=off"
+    session = {"role": "results_api", "app.org_id": org_id, "jit": "off", **engine.session}
+    options = " ".join(f"-c {name}={value}" for name, value in session.items())
     parts = urlsplit(database_url)
     parameters = [parts.query, f"options={quote(options)}", "application_name=results_api", _DETECT_DEAD_PEER]
     query = "&".join(filter(None, parameters))

@@ -10,7 +10,7 @@ from service.domain.ids import OrgId
 from service.domain.key_ranges import KeyRange
 from service.store.export_readers.plans import ExportPlan, plan_export
 from service.store.export_readers.snapshots import ReadStrategy, export_snapshot, open_snapshot
-from service.store.postgres.database import Connection, Pool
+from service.store.postgres.database import Connection, Pool, pool_engine
 from service.tracing.spans import copy_span
 
 _COPY_TIMEOUT_S: Final = 6 * 3600.0
@@ -41,9 +41,8 @@ async def open_text_readers(
         first = await opened.enter_async_context(open_snapshot(pool, org_id))
         plan = await plan_export(first, org_id, spec, strategy.range_results)
         name = await export_snapshot(first)
-        others = [
-            await opened.enter_async_context(open_snapshot(pool, org_id, name)) for _ in range(1, strategy.readers)
-        ]
+        readers = pool_engine(pool).limit_readers(strategy.readers)
+        others = [await opened.enter_async_context(open_snapshot(pool, org_id, name)) for _ in range(1, readers)]
         source = spec.file_format.details.source
         yield TextReading(plan, [TextReader(connection, plan, source) for connection in (first, *others)])
 

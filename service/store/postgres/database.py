@@ -1,10 +1,9 @@
 """Connection pools for the database roles, and the classification of driver errors."""
 
 import asyncio
-import math
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final, Literal, cast
 
 import asyncpg
@@ -13,9 +12,11 @@ from asyncpg.pool import PoolAcquireContext, PoolConnectionProxy
 
 from service.domain.errors import Unavailable
 from service.domain.ids import OrgId
-from service.keepalive import detect_half_open
 from service.store.postgres import sqlstates
 from service.store.postgres.connections import ACQUIRE_TIMEOUT_S, HostSelector, connect
+from service.store.postgres.engine_checks import check_engine
+from service.store.postgres.engines import POSTGRESQL, Engine
+from service.store.postgres.scoped_connections import ScopedConnection
 from service.store.postgres.shares import OrganizationShares
 
 # Other layers pass these types on without importing the driver.
@@ -31,9 +32,9 @@ _MAX_IDLE_S: Final = 300.0  # the default of the driver
 _CLOSE_TIMEOUT_S: Final = 5
 _JSONB_VERSION: Final = b"\x01"
 _KEPT_MEMORY_BYTES: Final = 4 * 2**20
-_CANCEL_TIMEOUT_S: Final = 5.0
-_PROBE_AFTER_S: Final = 10.0  # without use
-_PROBE_TIMEOUT_S: Final = 5.0
+_KEEP_MEMORY: Final = (
+    "SELECT octet_length(repeat(' ', $1)), to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL AS has_citus"
+)
 _SESSION: Final[dict[DatabaseRole, dict[str, str]]] = {
     # Every read follows an index in the order of the list and stops after a page. A bitmap scan can't stop early.
     # Every statement has one good plan for all values, and planning for the values takes longer than the execution.
@@ -54,8 +55,9 @@ class BoundedPool(asyncpg.Pool):
     Without the limit, a few slow transactions would make every other caller wait as long as they take.
     """
 
-    def __init__(self, *connect_arguments: Any, max_size: int, **options: Any) -> None:
-        super().__init__(*connect_arguments, max_size=max_size, **options)
+    def __init__(self, *connect_arguments: Any, engine: Engine, max_size: int, **options: Any) -> None:
+        super().__init__(*connect_arguments, max_size=max_size, connection_class=engine.connection_class, **options)
+        self.engine = engine
         self.shares = OrganizationShares(max_size)
 
     def acquire(self, *, timeout: float | None = None) -> PoolAcquireContext:
@@ -63,7 +65,7 @@ class BoundedPool(asyncpg.Pool):
         return super().acquire(timeout=timeout or ACQUIRE_TIMEOUT_S)
 
 
-async def open_pool(url: str, role: DatabaseRole, size: int) -> asyncpg.Pool:
+async def open_pool(url: str, role: DatabaseRole, size: int, engine: Engine = POSTGRESQL) -> asyncpg.Pool:
     """Return a pool whose connections use this role. The caller closes it."""
 
     async def probe_if_idle(connection: Connection) -> None:
@@ -74,8 +76,10 @@ async def open_pool(url: str, role: DatabaseRole, size: int) -> asyncpg.Pool:
             await pool.expire_connections()
             raise
 
+    settings = {"role": role, "application_name": role, "jit": "off", **_SESSION[role], **engine.session}
     pool = await BoundedPool(
         url,
+        engine=engine,
         min_size=0,  # a process can start while the database is down
         max_size=size,
         max_queries=_MAX_QUERIES,
@@ -84,13 +88,17 @@ async def open_pool(url: str, role: DatabaseRole, size: int) -> asyncpg.Pool:
         record_class=asyncpg.Record,
         command_timeout=_COMMAND_TIMEOUT_S,
         connect=HostSelector().connect,
-        init=_init,
+        init=partial(_init, engine),
         setup=probe_if_idle,
         reset=_keep_session,
-        connection_class=ScopedConnection,
-        server_settings={"role": role, "application_name": role, "jit": "off", **_SESSION[role]},
+        server_settings=settings,
     )
     return pool
+
+
+def pool_engine(pool: asyncpg.Pool) -> Engine:
+    """Return the engine of the connections of a pool."""
+    return cast("BoundedPool", pool).engine
 
 
 async def close_pool(pool: asyncpg.Pool) -> None:
@@ -102,12 +110,15 @@ async def close_pool(pool: asyncpg.Pool) -> None:
 
 
 @asynccontextmanager
-async def as_owner(url: str) -> AsyncIterator[Connection]:
+async def as_owner(url: str, engine: Engine = POSTGRESQL) -> AsyncIterator[Connection]:
     """Provide a connection with the role results_owner, which owns the partitioned tables."""
     # While a statement waits for a lock, other statements queue after it, so it gives up soon.
     settings = {"role": "results_owner", "application_name": "results_owner", "lock_timeout": "2s"}
     connection = await connect(
-        url, command_timeout=_COMMAND_TIMEOUT_S, server_settings=settings, connection_class=ScopedConnection
+        url,
+        command_timeout=_COMMAND_TIMEOUT_S,
+        server_settings={**settings, **engine.session},
+        connection_class=engine.connection_class,
     )
     try:
         yield connection
@@ -115,20 +126,24 @@ async def as_owner(url: str) -> AsyncIterator[Connection]:
         await connection.close()
 
 
-async def _init(connection: Connection) -> None:
+async def _init(engine: Engine, connection: asyncpg.Connection) -> None:
+    """Prepare a new connection. Raises EngineMismatch if the server has another engine."""
     await connection.set_type_codec(  # COPY requires the binary format: a version byte, then JSON
         "jsonb", encoder=_to_jsonb, decoder=_from_jsonb, schema="pg_catalog", format="binary"
     )
-    await _keep_memory(connection)
+    await check_engine(connection, engine, has_citus=await _keep_memory(connection))
 
 
-async def _keep_memory(connection: Connection) -> None:
+async def _keep_memory(connection: asyncpg.Connection) -> bool:
     """Let the server process of this connection keep the memory of a statement for the next one.
+
+    Returns whether the database has the extension citus, so that the check takes no round trip of its own.
 
     By default, the allocator of Linux returns the memory of every page to the kernel and obtains it again, which takes
     as long as the page itself. After a larger block was freed, it keeps twice the size of that block.
     """
-    await connection.fetchval("SELECT octet_length(repeat(' ', $1))", _KEPT_MEMORY_BYTES)
+    [row] = await connection.fetch(_KEEP_MEMORY, _KEPT_MEMORY_BYTES)
+    return bool(row["has_citus"])
 
 
 def _to_jsonb(value: object) -> bytes:
@@ -147,71 +162,6 @@ async def _keep_session(connection: Connection) -> None:
     scoped = cast("ScopedConnection", connection)
     await scoped.end_implicit_transaction()
     scoped.record_release()
-
-
-class ScopedConnection(asyncpg.Connection):
-    """A connection that tracks the organization whose rows it can read, and doesn't wait long for a lost server."""
-
-    __slots__ = ("_has_failed", "_organization", "_released_at")
-
-    def __init__(self, protocol: Any, transport: asyncio.Transport, *arguments: Any) -> None:
-        super().__init__(protocol, transport, *arguments)
-        detect_half_open(transport.get_extra_info("socket"))
-
-    async def _do_execute(self, *arguments: Any, **named: Any) -> Any:
-        """Record a statement that failed, or whose task was canceled, also between its preparation and its execution.
-
-        The driver prepares a statement without a Sync message, which starts an implicit transaction. The execution
-        would end that transaction.
-        """
-        try:
-            return await super()._do_execute(*arguments, **named)  # type: ignore[misc]  # missing in the stubs
-        except BaseException:
-            self._has_failed = True
-            raise
-
-    async def end_implicit_transaction(self) -> None:
-        """End the transaction that a failed statement left open. Otherwise, the next statement would be part of it."""
-        if getattr(self, "_has_failed", False):
-            self._has_failed = False
-            await self.execute("SELECT 1")  # the simple query protocol, which ends with a Sync
-
-    def record_release(self) -> None:
-        """Record that the connection is idle in its pool from now on."""
-        self._released_at = time.monotonic()
-
-    async def probe_if_idle(self) -> None:
-        """Probe the connection if it wasn't used for some time."""
-        if time.monotonic() - getattr(self, "_released_at", math.inf) > _PROBE_AFTER_S:
-            await self.probe()
-
-    async def probe(self) -> None:
-        """Raise TimeoutError and terminate the connection if the server doesn't respond within a few seconds."""
-        try:
-            await self.fetchval("SELECT 1", timeout=_PROBE_TIMEOUT_S)
-        except TimeoutError:
-            self.terminate()
-            raise
-
-    def _cancel_current_command(self, *arguments: Any, **named: Any) -> None:
-        """Cancel a command after its timeout or the cancellation of its task, or else terminate the connection.
-
-        Each later command, such as the ROLLBACK, waits until the server confirms the cancellation. If the connection
-        is half-open, the server never does, and each of these commands would wait for its own timeout.
-        """
-        super()._cancel_current_command(*arguments, **named)  # type: ignore[misc]  # missing in the stubs
-        asyncio.get_running_loop().call_later(_CANCEL_TIMEOUT_S, self._terminate_unconfirmed)
-
-    def _terminate_unconfirmed(self) -> None:
-        if not self.is_closed() and self._protocol._is_cancelling():  # type: ignore[attr-defined]  # codespell:ignore cancelling - as above
-            self.terminate()
-
-    async def act_as(self, org_id: OrgId) -> None:
-        """Set the organization for row-level security if it isn't set already."""
-        if getattr(self, "_organization", None) != org_id:
-            self._organization: OrgId | None = None
-            await self.execute("SELECT set_config('app.org_id', $1, false)", str(org_id))
-            self._organization = org_id
 
 
 @asynccontextmanager

@@ -6,8 +6,11 @@ import asyncpg
 
 from service.store.postgres import sqlstates
 from service.store.postgres.database import Pool, is_outage
+from service.store.postgres.engine_checks import EngineMismatch, TablesNotDistributed
 
-DatabaseErrorKind = Literal["address", "outage", "login", "database", "schema", "migrations", "rights"]
+DatabaseErrorKind = Literal[
+    "address", "outage", "login", "database", "schema", "migrations", "rights", "engine", "distribution"
+]
 
 _BY_STATE: Final[dict[str, DatabaseErrorKind]] = {
     **dict.fromkeys(sqlstates.LOGINS, "login"),
@@ -21,6 +24,8 @@ _CONNECT_TIMEOUT_S: Final = 10
 
 def database_error_kind(error: BaseException) -> DatabaseErrorKind | None:
     """Return the kind of an error of the database itself, or None for any other error."""
+    if isinstance(error, EngineMismatch):
+        return "distribution" if isinstance(error, TablesNotDistributed) else "engine"
     if isinstance(error, asyncpg.PostgresError):
         kind = _BY_STATE.get(str(error.sqlstate))
     else:

@@ -12,7 +12,8 @@ import asyncpg
 from service.domain.backoff import Backoff
 from service.retries import with_retries
 from service.stopping import cancel_until_done, pause
-from service.store.postgres.database import Connection, ScopedConnection, is_outage
+from service.store.postgres.database import Connection, is_outage
+from service.store.postgres.scoped_connections import ScopedConnection
 
 _LONGEST_DELAY_S: Final = 5.0
 _PROBE_EVERY_S: Final = 10.0  # a half-open connection would never receive a notification

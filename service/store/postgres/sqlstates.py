@@ -6,6 +6,7 @@ table, reports a damaged disk or a lost node (58), or an error that it can't cla
 
 from typing import Final
 
+UNCLASSIFIED: Final = "XX000"
 LOCK_TIMEOUT: Final = "55P03"
 CONFLICTS: Final = ("40001", "40P01", LOCK_TIMEOUT)
 UNREACHABLE: Final = ("08", "57")  # the server closes the connection, starts, or stops

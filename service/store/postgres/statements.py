@@ -12,7 +12,10 @@ _NAME: Final = re.compile(r"^-- name: (\w+)[^\n]*\n", re.MULTILINE)
 
 @cache
 def statements(noun: str) -> Mapping[str, str]:
-    """Return the statements of a noun by name. Each one follows a line `-- name: <name>`."""
+    """Return the statements of a noun by name. Each one follows a line `-- name: <name>`.
+
+    Statements that only Citus can execute are in the folder citus: `citus/<noun>`.
+    """
     return _load(_FOLDER / f"{noun}.sql")
 
 

@@ -61,4 +61,4 @@ async def _notify(connection: Connection, channels: set[str]) -> None:
 
 async def limit_lock_wait(connection: Connection, seconds: float) -> None:
     """Let each statement of the current transaction wait at most this long for a lock."""
-    await connection.execute(_SQL["limit_lock_wait"], f"{round(seconds * 1000)}ms")
+    await connection.execute(f"SET LOCAL lock_timeout = '{round(seconds * 1000)}ms'")  # also reaches other servers

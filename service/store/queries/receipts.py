@@ -8,6 +8,7 @@ from service.domain.ids import OrgId
 from service.store.postgres import composition
 from service.store.postgres.composition import Choice, Statement, compose
 from service.store.postgres.database import Connection
+from service.store.postgres.engines import engine_of
 from service.store.postgres.statements import statements
 
 _SQL: Final = statements("receipts")
@@ -68,7 +69,7 @@ async def list_page(
         "org_id": org_id, "before": before or _AFTER_EVERY_ID, "run_id": run_id, "event_id": event_id,
         "project_id": project_id, "page": limit,
     }  # fmt: skip
-    rows = await page_statement().fetch_rows(connection, values)
+    rows = await page_statement(**engine_of(connection).run_of_receipt).fetch_rows(connection, values)
     page = [ReceiptDetails(*tuple(row)[:-1]) for row in rows if row["fits"]]
     return ReceiptPage(page, page[-1].receipt_id if len(page) < len(rows) else None)
 

@@ -1,3 +1,6 @@
+-- name: take_snapshot
+SELECT 1 FROM runs WHERE org_id = $1 LIMIT 1
+
 -- name: find_queries  (one per table with an org_id: the rows of the organization $1 as JSON, for COPY)
 -- Includes tables that are added later, and excludes the columns $2 (table.column). A detached partition is expired. A line
 -- break in a value of the type json is insignificant.

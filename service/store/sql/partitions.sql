@@ -13,7 +13,8 @@ SELECT name, NOT is_pending AND is_attached AND NOT is_marked AS detaches,
        CASE WHEN is_pending THEN format('ALTER TABLE public.%I DETACH PARTITION public.%I FINALIZE', parent, name)
             WHEN NOT is_attached THEN format('DROP TABLE public.%I', name)
             WHEN is_marked THEN format('COMMENT ON TABLE public.%I IS NULL', name)
-            ELSE format('ALTER TABLE public.%I DETACH PARTITION public.%I CONCURRENTLY', parent, name) END AS statement
+            ELSE format('ALTER TABLE public.%I DETACH PARTITION public.%I', parent, name)
+                 || CASE WHEN $2 THEN ' CONCURRENTLY' ELSE '' END END AS statement
 FROM (
     SELECT relname AS name, substring(relname FROM '^(.+)_[0-9]{4}_[0-9]{2}') AS parent,
            substring(relname FROM '_([0-9]{4}_[0-9]{2})') AS month,

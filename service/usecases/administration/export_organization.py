@@ -91,7 +91,7 @@ class OrganizationExport:
             (incomplete / MANIFEST).write_bytes(orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
 
     async def _write_tables(self, org_id: OrgId, folder: Path) -> None:
-        async with organization_exports.one_snapshot(self._worker):
+        async with organization_exports.one_snapshot(self._worker, org_id):
             for table, query in await organization_exports.find_queries(self._worker, org_id):
                 async with self._listed_file(folder / f"{table}.ndjson") as file:
                     file.rows = await organization_exports.copy_rows(self._worker, query, file.write)

@@ -13,7 +13,7 @@ from service.domain.retention import RETENTION_CLASSES, RetentionClass, Retentio
 from service.log import log
 from service.storage import Storage
 from service.store import organizations, partitions, retention
-from service.store.postgres.database import Connection, Pool, as_owner
+from service.store.postgres.database import Connection, Pool, as_owner, pool_engine
 from service.usecases.retention.clock import read_verified_clock
 from service.usecases.retention.expired_data import ExpiredRows, find_expired_rows, list_expired_months
 
@@ -42,7 +42,7 @@ async def apply_retention(
 
     The next call continues after an interruption at any point. A lock ensures that only one process removes data.
     """
-    async with as_owner(database_url) as owner:
+    async with as_owner(database_url, pool_engine(pool)) as owner:
         if not await partitions.try_lock_dropping(owner):
             return []
         await _drop(owner, _BEFORE_ALL_MONTHS)  # only continues interrupted removals

@@ -7,7 +7,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from service.store.postgres.database import Pool, ScopedConnection, close_pool, open_pool
+from service.store.postgres.database import Pool, close_pool, open_pool
+from service.store.postgres.scoped_connections import ScopedConnection
 from service.store.postgres.transactions import reading_snapshot
 
 

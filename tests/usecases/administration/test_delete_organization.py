@@ -57,6 +57,7 @@ async def test_deletion_leaves_no_row_and_no_file_of_the_organization(
         await delete(database_url, api.resources.storage)
 
 
+@pytest.mark.one_server
 async def test_tables_and_partitions_that_are_added_later_are_included(api: Api, database_url: str) -> None:
     owner = await asyncpg.connect(database_url)
     try:

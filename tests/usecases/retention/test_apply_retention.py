@@ -138,6 +138,7 @@ async def test_month_is_not_removed_before_its_last_result_has_expired(local: Sc
     assert (await local.api.get("/v1/runs/first"))["results_expired"] is False
 
 
+@pytest.mark.one_server  # DETACH CONCURRENTLY
 async def test_removal_blocks_no_request_and_continues_after_a_long_reader(local: Scene) -> None:
     waits: list[float] = []
 
@@ -204,6 +205,7 @@ async def test_interrupted_removal_is_continued_by_the_next_call(
     await local.assert_only_the_old_month_is_removed()
 
 
+@pytest.mark.one_server  # DETACH CONCURRENTLY
 async def test_interrupted_removal_is_continued_after_the_retention_was_extended(local: Scene) -> None:
     async with reading(local):
         with pytest.raises(RowDeleted):
@@ -240,7 +242,7 @@ async def test_partition_that_an_operator_detached_is_not_dropped(local: Scene) 
 
 
 @pytest.mark.parametrize("retention", [RETENTION, timedelta(days=3653)])
-@pytest.mark.parametrize("option", ["", "CONCURRENTLY"])
+@pytest.mark.parametrize("option", ["", pytest.param("CONCURRENTLY", marks=pytest.mark.one_server)])
 async def test_partition_that_an_operator_detaches_after_a_failed_removal_is_not_dropped(
     local: Scene, option: str, retention: timedelta
 ) -> None:
@@ -252,6 +254,7 @@ async def test_partition_that_an_operator_detaches_after_a_failed_removal_is_not
     assert OLD_RESULTS in await local.partitions()
 
 
+@pytest.mark.one_server  # DETACH CONCURRENTLY
 async def test_lock_between_mark_and_detachment_leaves_no_mark(local: Scene) -> None:
     class LockedBeforeDetachment:
         """The connection of the owner; another connection takes the lock before the detachment."""

@@ -1,0 +1,104 @@
+"""A real Citus cluster: distribution, the check of the setting, isolation of organizations, and two-phase commits."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from service.domain.errors import Conflict
+from service.domain.ids import OrgId
+from service.resources import NoDatabase, wait_for_schema
+from service.settings import Settings
+from service.store import heartbeats, organizations
+from service.store.postgres import database, distribution
+from service.store.postgres.engine_checks import EngineMismatch
+from service.store.postgres.engines import CITUS, DISTRIBUTED_TABLES, POSTGRESQL
+from service.store.queries import runs
+from tests.run_events import result, run_event
+from tests.stored import Store, open_store
+
+pytestmark = pytest.mark.citus
+
+SHARDS = 2  # of the template
+
+
+@pytest.fixture
+async def store(database_url: str) -> AsyncIterator[Store]:
+    async with open_store(database_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def coordinator(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()
+
+
+async def test_all_tables_are_distributed_and_a_second_call_changes_nothing(
+    database_url: str, coordinator: asyncpg.Connection
+) -> None:
+    rows = await coordinator.fetch("SELECT table_name::text, shard_count, colocation_id FROM citus_tables")
+    distributed = {row["table_name"]: row["shard_count"] for row in rows if row["shard_count"] == SHARDS}
+    assert distributed == dict.fromkeys(DISTRIBUTED_TABLES, SHARDS)
+    assert await distribution.distribute(database_url, SHARDS) == []
+    with pytest.raises(Conflict, match=f"--shards: .* already distributed over {SHARDS} shards"):
+        await distribution.distribute(database_url, SHARDS + 1)
+
+
+async def test_distribution_requires_stopped_consumers(database_url: str, store: Store) -> None:
+    await heartbeats.record_heartbeat(store.pool, "host:1:runs", "runs")
+    with pytest.raises(Conflict, match=r"consumers are running \(runs\)"):
+        await distribution.distribute(database_url, SHARDS)
+
+
+async def test_rows_move_to_the_workers(database_url: str, store: Store, coordinator: asyncpg.Connection) -> None:
+    await store.ingest(run_event("run_1", [result("pays")]))
+    before = await store.snapshot()
+    for table in DISTRIBUTED_TABLES:
+        await coordinator.execute("SELECT undistribute_table($1::text::regclass)", table)
+    with pytest.raises(NoDatabase, match="Run `zof-results schema distribute`"):
+        await wait_for_schema(Settings(database_url=database_url, schema_wait_s=0), "results_api", asyncio.Event())
+    assert await distribution.distribute(database_url, SHARDS) == list(DISTRIBUTED_TABLES)
+    await store.pool.expire_connections()
+    assert await store.snapshot() == before
+    for table in DISTRIBUTED_TABLES:
+        await coordinator.execute("SET citus.override_table_visibility = off")
+        assert await coordinator.fetchval(f"SELECT count(*) FROM ONLY {table}") in (0, 1)
+
+
+async def test_postgresql_setting_does_not_start_with_distributed_tables(database_url: str) -> None:
+    settings = Settings(database_url=database_url, database_engine="postgresql")
+    with pytest.raises(NoDatabase, match="RESULTS_DATABASE_ENGINE: is postgresql"):
+        await wait_for_schema(settings, "results_api", asyncio.Event())
+    pool = await database.open_pool(database_url, "results_api", 1, POSTGRESQL)
+    with pytest.raises(EngineMismatch):  # also without the check at the start, for example after an outage
+        await pool.fetchval("SELECT 1")
+    await database.close_pool(pool)
+
+
+async def test_api_reads_only_the_rows_of_its_organization(database_url: str, store: Store) -> None:
+    async with store.pool.acquire() as connection:
+        await organizations.create(connection, "other", "Other")
+    await store.ingest(run_event("run_1", [result("pays")]))
+    pool = await database.open_pool(database_url, "results_api", 1, CITUS)
+    try:
+        for org_id, is_visible in ((1, True), (2, False), (1, True)):
+            async with database.as_organization(pool, OrgId(org_id)) as connection:
+                # The statement names the first organization, so only row-level security hides its run.
+                assert (await runs.find_one(connection, OrgId(1), "run_1", None) is not None) is is_visible
+                async with connection.transaction():
+                    assert (await runs.find_one(connection, OrgId(1), "run_1", None) is not None) is is_visible
+        async with pool.acquire() as connection:
+            assert await runs.find_one(connection, OrgId(1), "run_1", None) is None
+    finally:
+        await database.close_pool(pool)
+
+
+async def test_ingest_commits_in_two_phases(store: Store, coordinator: asyncpg.Connection) -> None:
+    """Citus records each prepared transaction of a worker until it has been recovered."""
+    await store.ingest(run_event("run_1", [result("pays")]))  # creates the month and the case
+    await coordinator.execute("DELETE FROM pg_dist_transaction")
+    await store.ingest(run_event("run_2", [result("pays")]))
+    assert await coordinator.fetchval("SELECT count(*) FROM pg_dist_transaction") == 1
