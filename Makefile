@@ -16,7 +16,7 @@ PATHS = service consumers tests benchmarks scripts docs deploy migrations schema
 	Dockerfile .ci $(wildcard *.md)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run client test test-slow test-matrix faults ha check audit prose fmt bench docs lock
+.PHONY: help setup run client test test-slow test-citus test-matrix faults ha check audit prose fmt bench docs lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ faults: setup ## Inject every failure into real processes for 10 minutes; count 
 
 ha: setup ## Kill and suspend the leaders of a RabbitMQ cluster and of PostgreSQL for 7 minutes; count the same
 	@$(VENV)/python -m tests.ha
+
+test-citus: setup ## Run the store, use-case, and end-to-end tests on the Citus cluster of RESULTS_TEST_CITUS_URL
+	@$(VENV)/pytest -m "not slow" -n 2 tests/store tests/usecases tests/e2e
 
 test-matrix: setup ## Run the fast tests on the oldest and newest versions of Python and PostgreSQL
 	@scripts/test-matrix
