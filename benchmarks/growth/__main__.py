@@ -1,6 +1,6 @@
 """Growth of time and size with the data, the processes, and the webhooks.
 
-    python -m benchmarks.growth [--steps 1 10 50] [--only results months] [--folder DIR] [--plots docs/performance]
+    python -m benchmarks.growth [--steps 1 10 50] [--only results months] [--folder DIR] [--plots docs/growth]
 
 Limit: no CPU time, number of buffers, size, or memory grows by more than 0.25 of its first value per tenfold size,
 which is a logarithm, plus 0.15 of the first value for the noise of the measurement. Otherwise, the exit code is 1.
@@ -37,11 +37,17 @@ def main() -> None:
             for table in DIMENSIONS[dimension](plan):
                 print(f"\n{format_table(table)}", flush=True)
                 exceeded += _exceeded(table)
-                if table.plot and arguments.plots:
-                    arguments.plots.mkdir(parents=True, exist_ok=True)
-                    (arguments.plots / f"{table.plot}.svg").write_text(draw_chart(table))
+                if arguments.plots:
+                    _write_chart(table, arguments.plots)
     if exceeded:
         raise SystemExit("\n".join(["faster than the limit:", *exceeded]))
+
+
+def _write_chart(table: GrowthTable, folder: Path) -> None:
+    """Write the chart of a table, if it has one and more than one size."""
+    if table.plot and len(table.rows[0].values) > 1:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{table.plot}.svg").write_text(draw_chart(table))
 
 
 def _exceeded(table: GrowthTable) -> list[str]:

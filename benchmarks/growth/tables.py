@@ -9,7 +9,7 @@ def format_table(table: GrowthTable) -> str:
     head = ["", *map(format_size, sizes), "factor", *(["limit"] if table.is_checked else [])]
     lines = [f"**{table.title}**", "", _line(head), _line(["---"] * len(head))]
     for row in table.rows:
-        cells = [row.name, *map(_format_value, row.values.values()), f"{row.factors[sizes[-1]]:.2f}"]
+        cells = [row.name, *map(_format_value, row.values.values()), _format_factor(row.factors[sizes[-1]])]
         if table.is_checked:
             mark = "" if row.is_limited else " exceeded"
             cells.append(f"{limit(sizes[0], sizes[-1]) + NOISE:.2f}{mark}")
@@ -24,6 +24,10 @@ def format_size(size: int) -> str:
 
 def _format_value(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _format_factor(factor: float) -> str:
+    return f"{factor:.2f}" if factor >= 0.1 else f"{factor:.1g}"
 
 
 def _line(cells: list[str]) -> str:

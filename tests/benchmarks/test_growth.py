@@ -49,7 +49,7 @@ def test_chart_is_well_formed_and_has_a_line_for_each_row_and_the_limit() -> Non
 
 
 @pytest.mark.slow
-def test_small_run_measures_all_tables_and_uses_a_database_again(tmp_path: Path) -> None:
+def test_small_run_fills_a_database_once_and_measures_it(tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",
@@ -68,6 +68,4 @@ def test_small_run_measures_all_tables_and_uses_a_database_again(tmp_path: Path)
     assert run.stdout.count("filled growth_40000_20_24") == 1
     assert "| results, first page |" in run.stdout
     assert "| primary key of results, bytes per result |" in run.stdout
-    assert sorted(file.name for file in (tmp_path / "plots").iterdir()) == [
-        "cases.svg", "results-other.svg", "results-pages.svg",
-    ]  # fmt: skip
+    assert [file.name for file in (tmp_path / "plots").iterdir()] == ["cases.svg"]  # the only one with several sizes
