@@ -35,6 +35,7 @@ _STEP_POLL_S: Final = 1.0
 _STEP_PAUSE_S: Final = 0.02  # between steps, so that they don't slow down the deliveries
 _STOP_POLL_S: Final = 0.2  # while no attempt finishes
 _MAX_RECORDED: Final = 500  # attempts in one transaction
+_MAX_UNRECORDED: Final = 300  # attempts that have ended
 
 WebhookStep = Callable[[Pool], Awaitable[bool]]  # returns whether more work is due immediately
 
@@ -74,6 +75,8 @@ class Dispatcher:
         self._batch: list[AttemptedDelivery] = []  # the attempts that are being recorded
         self._wake = asyncio.Event()  # deliveries might be due
         self._attempt_finished = asyncio.Event()
+        self._can_continue = asyncio.Event()  # with the next attempts
+        self._can_continue.set()
 
     async def run(self) -> None:
         """Run until the process must stop and all attempts are recorded."""
@@ -113,14 +116,21 @@ class Dispatcher:
     async def _attempt(self, claimed: ClaimedDelivery) -> None:
         started = time.monotonic()
         attempted = await attempt(self._client, self._cipher, claimed)
-        endpoint, succeeded, now = claimed.endpoint, attempted.outcome.succeeded, time.monotonic()
-        self._attempted.append(attempted)
+        endpoint, succeeded, duration_s = claimed.endpoint, attempted.outcome.succeeded, time.monotonic() - started
+        await self._add_attempted(attempted)
         self._claimed_count -= 1
-        self._attempt_finished.set()
-        self._start(self._limiter.finish(endpoint, now, now - started, succeeded=succeeded))
+        self._start(self._limiter.finish(endpoint, time.monotonic(), duration_s, succeeded=succeeded))
         # After a failure, the next claim waits until the failure is recorded, because it can open the circuit breaker.
         if succeeded and self._can_claim_more(endpoint):
             self._wake.set()
+
+    async def _add_attempted(self, attempted: AttemptedDelivery) -> None:
+        """Add an attempt to be recorded. If many aren't recorded yet, wait, because a crash would repeat them."""
+        self._attempted.append(attempted)
+        self._attempt_finished.set()
+        if len(self._attempted) + len(self._batch) > _MAX_UNRECORDED:
+            self._can_continue.clear()
+        await self._can_continue.wait()
 
     def _can_claim_more(self, endpoint: Endpoint) -> bool:
         """Return whether the last claim left due deliveries, and there is capacity for them now.
@@ -149,6 +159,8 @@ class Dispatcher:
         if not all(attempted.outcome.succeeded for attempted in self._batch):
             self._wake.set()
         self._batch = []
+        if len(self._attempted) <= _MAX_UNRECORDED:
+            self._can_continue.set()
 
     async def _release_claims(self) -> None:
         released, self._to_release = self._to_release, []

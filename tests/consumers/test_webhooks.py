@@ -5,13 +5,15 @@ import dataclasses
 import hmac
 import resource
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
+from consumers import webhooks
 from consumers.roles import ROLES, RoleContext
 from consumers.topology import Topology
-from service.domain.deliveries import AttemptOutcome
+from service.domain.deliveries import AttemptOutcome, DeliveryStatus
 from service.domain.ids import OrgId
 from service.outbound.webhooks import WebhookClient
 from service.settings import Settings
@@ -26,6 +28,7 @@ from tests.consumers.dispatching import (
     delivery,
     dispatching,
     event_objects,
+    insert_due,
     make_due,
 )
 from tests.receivers import (
@@ -304,6 +307,26 @@ async def test_dispatcher_can_have_more_connections_than_the_soft_limit_of_file_
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 256
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_attempts_wait_until_outcomes_are_recorded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crash repeats the deliveries whose outcomes aren't recorded."""
+    can_record = asyncio.Event()
+
+    async def record_later(*arguments: Any) -> list[DeliveryStatus]:
+        await can_record.wait()
+        return await record_attempts(*arguments)
+
+    monkeypatch.setattr(webhooks, "record_attempts", record_later)
+    async with receiving() as receiver:
+        webhook = await add_webhook(store, receiver.url, ("export.completed",))
+        await insert_due(store, webhook, 900)
+        async with dispatching(store):
+            await until(lambda: _is(len(receiver.received) > 300), "the first attempts")
+            await asyncio.sleep(0.3)
+            assert len(receiver.received) < 300 + 2 * POLICY.max_concurrency
+            can_record.set()
+            await until(lambda: _is(len(receiver.event_ids()) == 900), "all events")
 
 
 async def test_claimed_deliveries_of_one_event_share_its_body(store: Store) -> None:
