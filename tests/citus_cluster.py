@@ -16,6 +16,7 @@ from service.store.postgres.engines import CITUS
 
 _SHARDS: Final = 2  # a clone takes as long as its tables
 _TERMINATION_MS: Final = 5_000
+_TERMINATE: Final = "SELECT pg_terminate_backend(pid, $2::bigint) FROM pg_stat_activity WHERE datname = $1"
 
 
 def server_urls() -> list[str]:
@@ -44,12 +45,18 @@ async def distribute(urls: list[str]) -> None:
     await distribution.distribute(urls[0], _SHARDS)
 
 
-async def close_connections(server: asyncpg.Connection, name: str) -> None:
-    """Terminate the maintenance process of a database and prevent its restart, so that the database can be cloned."""
-    await server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
-    await server.execute(
-        "SELECT pg_terminate_backend(pid, $2::bigint) FROM pg_stat_activity WHERE datname = $1", name, _TERMINATION_MS
-    )
+async def close_connections(url: str, name: str) -> None:
+    """Terminate the maintenance process of a database, if it exists, and prevent the restart of the process.
+
+    Otherwise, the database can't be cloned, renamed, or dropped.
+    """
+    server = await asyncpg.connect(url)
+    try:
+        if await server.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", name):
+            await server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+            await server.execute(_TERMINATE, name, _TERMINATION_MS)
+    finally:
+        await server.close()
 
 
 async def _execute(url: str, statement: str, *arguments: object) -> None:

@@ -55,7 +55,10 @@ def run_in_new_loop(work: Coroutine[Any, Any, None]) -> None:
 
 
 async def _drop(server_url: str, name: str) -> None:
-    for url in citus_cluster.server_urls() or [server_url]:  # first the coordinator, which connects to the workers
+    servers = citus_cluster.server_urls()
+    for url in servers:  # first the coordinator, which connects to the workers
+        await citus_cluster.close_connections(url, name)
+    for url in servers or [server_url]:
         await _execute(url, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
@@ -96,10 +99,8 @@ async def _create_distributed_template(coordinator: asyncpg.Connection, servers:
             await _execute(url, f'CREATE DATABASE "{unfinished}"')
         await citus_cluster.distribute([with_database(url, unfinished) for url in servers])
         for url in reversed(servers):  # the coordinator is last, because its template is the one that is looked up
-            server = await asyncpg.connect(url)
-            await citus_cluster.close_connections(server, unfinished)
-            await server.execute(f'ALTER DATABASE "{unfinished}" RENAME TO "{template}"')
-            await server.close()
+            await citus_cluster.close_connections(url, unfinished)
+            await _execute(url, f'ALTER DATABASE "{unfinished}" RENAME TO "{template}"')
     finally:
         await coordinator.execute("SELECT pg_advisory_unlock($1)", _TEMPLATE_LOCK)
 

@@ -40,6 +40,7 @@ async def plan(connection: Any, call: str) -> str:
     return "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN (VERBOSE) SELECT {call}"))
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize("name", CALLS)
 async def test_function_is_inlined(owner: Any, name: str) -> None:
     assert f"{name}(" not in await plan(owner, CALLS[name])

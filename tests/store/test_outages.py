@@ -10,6 +10,7 @@ from service.domain.errors import Unavailable
 from service.store.postgres.database import outages_as_unavailable
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize("steps", range(4))
 async def test_terminated_connection_is_an_outage(database_url: str, steps: int) -> None:
     """In each state of the driver: after one step it has read the last message, but not the end of file."""

@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+import pytest
 
 from service.domain.filters import ResultFilter
 from service.domain.ids import CaseKey, Fingerprint
@@ -20,6 +21,8 @@ from tests.store.composed import (
     stats,
 )
 from tests.store.large import plan_nodes
+
+pytestmark = pytest.mark.one_server
 
 EMPTY = {f"artifacts_2026_{month:02}" for month in range(1, 6)}
 MODES = ("force_generic_plan", "force_custom_plan")

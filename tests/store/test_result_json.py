@@ -162,6 +162,7 @@ async def test_results_of_keys_are_in_the_requested_order(
     assert 0 < len(found) < 50
 
 
+@pytest.mark.one_server
 @pytest.mark.usefixtures("expected")
 async def test_runs_are_the_public_object(store: Store, api_pool: asyncpg.Pool) -> None:
     runs = [orjson.loads(row[0]) for row in await store.pool.fetch(EXPECTED_RUNS)]

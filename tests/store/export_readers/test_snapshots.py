@@ -54,6 +54,7 @@ async def test_text_contains_no_result_stored_after_the_start(store: Store, pool
     assert b"".join(chunks).count(b"\n") == RUNS
 
 
+@pytest.mark.one_server
 async def test_arrow_batches_contain_no_result_stored_after_the_start(
     store: Store, pool: Any, database_url: str
 ) -> None:

@@ -67,6 +67,7 @@ async def test_session_attributes_apply_to_all_hosts(database_url: str, attribut
         await connections.connect(url)
 
 
+@pytest.mark.one_server
 async def test_wrong_password_is_reported_instead_of_an_error_of_another_host(database_url: str) -> None:
     login, _, rest = database_url.rpartition("@")
     url = f"{login.rpartition(':')[0]}:wrong@{host_of(database_url)},{with_closed_port('@' + rest)[1:]}"

@@ -16,6 +16,8 @@ from service.store.postgres import migrations
 from tests.databases import empty_database
 from tests.servers import postgres_program
 
+pytestmark = pytest.mark.one_server
+
 
 @pytest.fixture
 def empty_url(postgres_url: str) -> Iterator[str]:
