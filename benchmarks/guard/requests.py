@@ -9,7 +9,7 @@ from benchmarks.servers import servers
 
 _RUNS: Final = 4_000  # with fewer results, the reference has faster plans than with millions
 _ROUNDS: Final = 5
-_REQUESTS: Final = 240
+_REQUESTS: Final = 480
 _REFERENCES: Final = {"version_0_9_0": REFERENCE, "bare_handler": SAME_SQL}
 
 
