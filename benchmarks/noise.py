@@ -37,7 +37,7 @@ SMALL_EVENTS: Final = 200
 RESULTS_OF_LARGE_EVENT: Final = 20_000  # with their names, about 4 MiB
 LABELS: Final = {f"label-{number:03}": "x" * 149 for number in range(100)}  # the largest number and total length
 
-_NICE: Final = 10  # clients usually run on other machines, so they shouldn't compete with the service
+_NICE: Final = 10  # of their session: clients usually run on other machines, so they shouldn't compete with the service
 _LARGE_EVENT_INTERVAL_S: Final = 1.0
 _SMALL_EVENT_INTERVAL_S: Final = 0.1
 _ESTABLISH_TIMEOUT_S: Final = 60.0
@@ -205,7 +205,7 @@ async def _hang(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
 
 def _main(targets: NoiseTargets, counts: Any) -> None:
     os.setsid()  # as for the processes of the service
-    os.nice(_NICE)
+    Path("/proc/self/autogroup").write_text(str(_NICE))
     uvloop.run(Noise(targets, counts).run())
 
 

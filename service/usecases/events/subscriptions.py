@@ -18,7 +18,7 @@ from service.store.postgres.notifications import Notifications
 
 _MAX_QUEUED: Final = 500  # events; a slower subscriber is disconnected
 _READ_LIMIT: Final = 500  # events
-_WOKEN_TOGETHER: Final = 20  # subscribers
+_WOKEN_TOGETHER: Final = 4  # subscribers; with 20, a list next to 1,000 streams waited for most of the writes
 _PAUSE_RATIO: Final = 2  # so that distribution uses at most a third of the time; later events then share a write
 _POLL_S: Final = 5.0  # in case a notification is lost
 _MIN_INTERVAL_S: Final = 0.02  # combines frequent notifications into one query
