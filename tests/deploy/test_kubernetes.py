@@ -3,7 +3,6 @@
 import re
 import shutil
 import subprocess
-import textwrap
 import tomllib
 from itertools import chain
 from pathlib import Path
@@ -172,12 +171,14 @@ def test_pods_have_time_to_stop(workloads: dict[str, dict[str, Any]]) -> None:
 
 def test_overlay_of_the_page_sets_namespace_image_and_settings(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "operations.md").read_text()
-    block = re.search(r"^    resources: \[\.\./path/to/deploy/kubernetes\]\n(?:    .*\n)+", page, re.MULTILINE)
+    block = re.search(
+        r"^```yaml\n(resources: \[\.\./path/to/deploy/kubernetes\]\n.*?)^```$", page, re.MULTILINE | re.DOTALL
+    )
     assert block
     shutil.copytree(FOLDER, tmp_path / "path" / "to" / "deploy" / "kubernetes")
     overlay = tmp_path / "overlay" / "kustomization.yaml"
     overlay.parent.mkdir()
-    overlay.write_text(textwrap.dedent(block[0]))
+    overlay.write_text(block[1])
     objects = build(overlay.parent)
     assert {each["metadata"]["namespace"] for each in objects} == {"results"}
     assert settings(objects)["RESULTS_ARTIFACTS_URL"] == "s3://BUCKET/PREFIX"

@@ -15,7 +15,7 @@ async def sign_in(connection: Connection, caller: Caller, secret: str, session_i
     """
     digests = secret_digest(secret), session_digest(session_id)
     if not await sessions.insert(connection, caller.org_id, caller.key_id, *digests, LIFETIME):
-        raise Unauthorized("key: was rotated or revoked, or has expired; use a current key")
+        raise Unauthorized("key: the API key was rotated or revoked, or has expired; use a current key")
 
 
 async def sign_out(connection: Connection, caller: Caller, session_id: str) -> None:
