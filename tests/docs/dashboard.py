@@ -1,13 +1,16 @@
 """A check of the dashboard and the alert rules against a running Prometheus, which has scraped the service.
 
-    python -m tests.docs.dashboard http://127.0.0.1:9090 [FIRING_ALERT…]
+    python -m tests.docs.dashboard wait http://127.0.0.1:9090
+    python -m tests.docs.dashboard check http://127.0.0.1:9090 [FIRING_ALERT…]
 
-Fails unless every expression is valid, every panel shows a number, and exactly the named alerts fire.
+`wait` returns when every target has been scraped, because a rate needs a sample from before the traffic. `check` fails
+unless every expression is valid, every panel shows a number, and exactly the named alerts fire.
 """
 
 import json
 import math
 import sys
+import time
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -15,6 +18,7 @@ from urllib.request import urlopen
 
 DASHBOARD: Final = Path(__file__).parents[2] / "deploy" / "grafana" / "zof-results.json"
 RATE_INTERVAL: Final = "1m"
+TIMEOUT_S: Final = 60.0
 SHOWS_ONLY_FAILURES: Final = {"Failed maintenance tasks"}
 
 
@@ -54,9 +58,28 @@ def alert_problems(server: str, expected: set[str]) -> list[str]:
     ]
 
 
+def wait_until_scraped(server: str) -> None:
+    """Wait until Prometheus has read the metrics of all targets. Raises TimeoutError."""
+    ends_at = time.monotonic() + TIMEOUT_S
+    while not has_scraped(server):
+        if time.monotonic() > ends_at:
+            raise TimeoutError(f"{server} hasn't scraped all targets within {TIMEOUT_S:.0f} s")
+        time.sleep(0.2)
+
+
+def has_scraped(server: str) -> bool:
+    try:
+        targets = fetch(server, "targets")["activeTargets"]
+    except OSError:  # Prometheus starts
+        return False
+    return bool(targets) and all(target["health"] == "up" for target in targets)
+
+
 def main() -> None:
-    server, *expected = sys.argv[1:]
-    if problems := [*panel_problems(server), *alert_problems(server, set(expected))]:
+    command, server, *expected = sys.argv[1:]
+    if command == "wait":
+        wait_until_scraped(server)
+    elif problems := [*panel_problems(server), *alert_problems(server, set(expected))]:
         raise SystemExit("\n".join(problems))
 
 

@@ -46,6 +46,7 @@ MONITORING = [
     Command("""(echo 'global: {scrape_interval: 1s, evaluation_interval: 1s}'; cat prometheus.yml) > fast.yml"""),
     Command("""prometheus --config.file=fast.yml --storage.tsdb.path=prometheus \\
         --web.listen-address="$PROMETHEUS" 2> prometheus.log & MONITORING=$!"""),
+    Command('PYTHONPATH="$CHECKOUT" "$PYTHON" -m tests.docs.dashboard wait "http://$PROMETHEUS"'),
     Command("""for round in 1 2; do
         sed "s/evt_01/evt_traffic_$round/; s/nightly-1/traffic-$round/" event.json > good.json
         sed 's/evt_traffic/evt_unknown/; s/"acme"/"unknown"/' good.json > bad.json
@@ -63,7 +64,7 @@ END
         curl -fsS -H "Authorization: Bearer $RESULTS_API_KEY" "$RESULTS_URL/v1/results" > results.json || exit 1
         sleep 2
     done"""),
-    Command('PYTHONPATH="$CHECKOUT" "$PYTHON" -m tests.docs.dashboard "http://$PROMETHEUS" ResultsDeadLetters'),
+    Command('PYTHONPATH="$CHECKOUT" "$PYTHON" -m tests.docs.dashboard check "http://$PROMETHEUS" ResultsDeadLetters'),
     Command("kill $MONITORING; wait $MONITORING"),
     Command("zof-results dead-letters discard --all"),
 ]  # fmt: skip
