@@ -79,7 +79,8 @@ class _Stream:
         """Send events until the subscriber is disconnected. Raises Unauthorized when the API key becomes invalid."""
         await self._write(RETRY)
         async for event in read_range(self._request.app[RESOURCES].pool, caller.org_id, self._position, live_from):
-            await self._send(event)
+            if self._filters.matches(event):
+                await self._send(event)
         while True:
             try:
                 await self._send(*await asyncio.wait_for(subscriber.next(), HEARTBEAT_S))
@@ -87,8 +88,8 @@ class _Stream:
                 await self._write(HEARTBEAT)
 
     async def _send(self, *found: NumberedEvent) -> None:
-        """Send the events that match in one write, except for those that were sent as missed events."""
-        frames = [_frame(event) for event in found if event.number > self._position and self._filters.matches(event)]
+        """Send the events in one write, except for those that were sent as missed events."""
+        frames = [_frame(event) for event in found if event.number > self._position]
         self._position = max(self._position, found[-1].number)
         if frames:
             await self._write(b"".join(frames))
