@@ -81,7 +81,7 @@ def show(dead_letter_id: str) -> None:
 
 @dead_letters.command()
 @click.argument("dead_letter_ids", nargs=-1)
-@click.option("--all", "select_all", is_flag=True, help="Replay every dead letter.")
+@click.option("--all", "select_all", is_flag=True, help=f"Replay every dead letter, at most {_MAX_DEAD_LETTERS}.")
 def replay(dead_letter_ids: tuple[str, ...], select_all: bool) -> None:
     """Publish dead letters to their original queues again.
 
@@ -92,7 +92,7 @@ def replay(dead_letter_ids: tuple[str, ...], select_all: bool) -> None:
 
 @dead_letters.command()
 @click.argument("dead_letter_ids", nargs=-1)
-@click.option("--all", "select_all", is_flag=True, help="Discard every dead letter.")
+@click.option("--all", "select_all", is_flag=True, help=f"Discard every dead letter, at most {_MAX_DEAD_LETTERS}.")
 def discard(dead_letter_ids: tuple[str, ...], select_all: bool) -> None:
     """Delete dead letters permanently."""
     _change(dead_letter_ids, select_all, "discarded", lambda store, message: store.discard(message))
@@ -108,6 +108,10 @@ def _change(
         for message in selected:
             await change(store, message)
         click.echo(f"{done} {len(selected)}", err=True)
+        if select_all and len(selected) == _MAX_DEAD_LETTERS:
+            click.echo(
+                f"one command changes at most {_MAX_DEAD_LETTERS}: run `dead-letters list` for the rest", err=True
+            )
 
     _run(run)
 

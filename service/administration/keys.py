@@ -46,15 +46,22 @@ def create_key(organization: str, role: KeyRole, name: str, project: str | None,
 def list_keys(organization: str) -> None:
     """List the API keys of an organization, newest first.
 
-    The secrets aren't stored, so they can't be shown again.
+    Print the ID, which `keys revoke` accepts, and the other fields of each key. The secrets aren't stored, so they
+    can't be shown again.
     """
 
     async def find(connection: Connection) -> list[Row]:
-        return await keys.list_keys(connection, await administer.find_organization(connection, organization))
+        org_id = await administer.find_organization(connection, organization)
+        found = page = await keys.list_keys(connection, org_id)
+        while page:
+            page = await keys.list_keys(connection, org_id, before=page[-1]["id"])
+            found += page
+        return found
 
     for row in run(with_connection(find)):
         fields = dict(row)
-        click.echo("  ".join(f"{name}={value}" for name, value in fields.items() if value is not None))
+        key_id = fields.pop("id")
+        click.echo("  ".join((key_id, *(f"{name}={value}" for name, value in fields.items() if value is not None))))
 
 
 @key_commands.command("revoke")

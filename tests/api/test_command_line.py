@@ -44,6 +44,38 @@ async def test_changes_on_the_command_line_are_in_the_audit_trail(database_url: 
     assert await trail(database_url, "--limit", "1") == [["command line", "keys revoke", key_id]]
 
 
+async def test_listed_key_can_be_revoked(api: Api, database_url: str) -> None:
+    created = await api.send("POST", "/v1/api-keys", json={"name": "ci", "role": "viewer"})
+    _, out, _ = await command(database_url, "keys", "list", "--organization", "acme")
+    listed, *fields = out.splitlines()[0].split("  ")
+    assert (listed, fields[:2]) == ((await created.json())["id"], ["name=ci", "role=viewer"])
+    code, _, err = await command(database_url, "keys", "revoke", listed, "--organization", "acme")
+    assert code == 0, err
+
+
+async def test_all_keys_of_an_organization_are_listed(api: Api, database_url: str) -> None:
+    await api.store.pool.execute(
+        "INSERT INTO api_keys (org_id, key_id, name, role, secret_sha256)"
+        " SELECT org_id, 'key_' || lpad(n::text, 20, '0'), n::text, 'viewer', sha256(n::text::bytea)"
+        " FROM organizations, generate_series(1, 1_001) n WHERE slug = 'acme'"
+    )
+    _, out, _ = await command(database_url, "keys", "list", "--organization", "acme")
+    oldest = out.splitlines()[-1]
+    assert oldest.startswith("key_00000000000000000001  name=1  ")
+
+
+@pytest.mark.slow
+async def test_command_for_all_dead_letters_states_that_some_remain(api: Api, database_url: str) -> None:
+    await api.store.pool.execute(
+        "INSERT INTO dead_letters (queue, payload, reason, message)"
+        " SELECT 'runs', '{}', 'invalid_event', n::text FROM generate_series(1, 1_001) n"
+    )
+    _, _, err = await command(database_url, "dead-letters", "discard", "--all")
+    assert err.startswith("discarded 1000\none command changes at most 1000")
+    _, _, err = await command(database_url, "dead-letters", "discard", "--all")
+    assert err == "discarded 1\n"
+
+
 @pytest.mark.slow
 async def test_failed_changes_are_not_in_the_audit_trail(database_url: str) -> None:
     await command(database_url, "organizations", "create", "shop")
