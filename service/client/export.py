@@ -4,6 +4,7 @@ import glob
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, timezone
+from math import ceil
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -25,22 +26,26 @@ _MAX_AGE: Final = timedelta(hours=1)  # a repeated command after this time needs
 _UNFINISHED: Final = ("queued", "running")
 
 
-def export(url: str, key: str, request: Mapping[str, Any], target: Path) -> JsonObject:
-    """Create an export, write its file to `target`, and return the job. Raises ServerError."""
-    stream = find_stream(target)
-    with open_server(url, key, retry_s=_RETRY_S) as server:
-        interrupted = None if stream else _find_interrupted(server, request, target.resolve())
-        return _finish(server, interrupted or _request(server, request), target, stream)
+def export(url: str, key: str, request: Mapping[str, Any], target: Path, timeout_s: float) -> JsonObject:
+    """Create an export, write its file to `target`, and return the job.
 
-
-def fetch(url: str, key: str, export_id: str, target: Path) -> JsonObject:
-    """Write the file of an existing export to `target`, and return the job. Continues an interrupted download.
-
-    Raises ServerError.
+    Raises ServerError, also if the server hasn't finished the export after `timeout_s`. The download has no limit.
     """
     stream = find_stream(target)
     with open_server(url, key, retry_s=_RETRY_S) as server:
-        return _finish(server, server.get(f"/results/export/{quote(export_id, safe='')}"), target, stream)
+        interrupted = None if stream else _find_interrupted(server, request, target.resolve())
+        return _finish(server, interrupted or _request(server, request), target, stream, timeout_s)
+
+
+def fetch(url: str, key: str, export_id: str, target: Path, timeout_s: float) -> JsonObject:
+    """Write the file of an existing export to `target`, and return the job. Continues an interrupted download.
+
+    Raises ServerError, as `export` does.
+    """
+    stream = find_stream(target)
+    with open_server(url, key, retry_s=_RETRY_S) as server:
+        job = server.get(f"/results/export/{quote(export_id, safe='')}")
+        return _finish(server, job, target, stream, timeout_s)
 
 
 def position(job: JsonObject) -> str:
@@ -101,29 +106,39 @@ def _normalize(request: Mapping[str, Any]) -> tuple[Any, ...]:
     )
 
 
-def _finish(server: Server, job: JsonObject, target: Path, stream: Output | None) -> JsonObject:
+def _finish(
+    server: Server, job: JsonObject, target: Path, stream: Output | None, timeout_s: float
+) -> JsonObject:  # fmt: skip
     output = stream or FileOutput(target.resolve(), job["id"])  # a link stays, and its file is replaced
+    to_continue = f"To continue, run: zof-results export --export-id {job['id']} -o {target}"
     try:
         output.prepare()  # if the same command is interrupted from here on, it continues this job
-        job = _wait(server, job)
+        job = _wait(server, job, timeout_s)
+        if job["status"] in _UNFINISHED:
+            raise ServerError(
+                f"export {job['id']} is {job['status']} after {timeout_s:g} s. The server finishes it later:"
+                f" {server.readiness_url} shows whether a consumer of exports runs. {to_continue}"
+            )
         _download(server, job, output)
     except KeyboardInterrupt:
-        print_message(f"interrupted. To continue, run: zof-results export --export-id {job['id']} -o {target}")
+        print_message(f"interrupted. {to_continue}")
         raise
     output.finish()
     print_message(f"{target}: {job['rows']} rows, {job['size']} bytes, sha256 {job['sha256']}")
     return job
 
 
-def _wait(server: Server, job: JsonObject) -> JsonObject:
-    """Return the job after it has succeeded. Raises ServerError if it ends differently."""
+def _wait(server: Server, job: JsonObject, timeout_s: float) -> JsonObject:
+    """Return the job after it has succeeded or the time is over. Raises ServerError if the job ends differently."""
+    deadline = time.monotonic() + timeout_s
     with show_progress("exporting", 100) as progress:
-        while job["status"] in _UNFINISHED:
+        while job["status"] in _UNFINISHED and (remaining_s := deadline - time.monotonic()) > 0:
             progress.set_position(int(100 * (job["progress"] or 0)))
-            job = server.get(f"/results/export/{job['id']}", {"wait": str(_WAIT_S)})
-        if job["status"] != "succeeded":
+            job = server.get(f"/results/export/{job['id']}", {"wait": str(min(_WAIT_S, ceil(remaining_s)))})
+        if job["status"] not in (*_UNFINISHED, "succeeded"):
             raise ServerError(f"export {job['id']} is {job['status']}: {job['error'] or 'the server gives no reason'}")
-        progress.set_position(100)
+        if job["status"] == "succeeded":
+            progress.set_position(100)
     return job
 
 

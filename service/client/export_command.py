@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import click
 from click.core import ParameterSource
 
-from service.client.arguments import NAME, server_options
+from service.client.arguments import NAME, server_options, timeout_option
 from service.commands import CheckedText
 from service.domain.export_columns import ANY_COLUMNS, EXPORT_CONTENTS, columns_of
 from service.domain.exports import COMPRESSION_SUFFIXES, COMPRESSIONS, EXPORT_FORMATS
@@ -99,14 +99,20 @@ def _check_target(_: click.Context, __: click.Parameter, target: Path) -> Path:
 )  # fmt: skip
 @click.option("--raw", is_flag=True, help="Don't neutralize cells that a spreadsheet interprets as formulas.")
 @_filter_options
+@timeout_option("the server has created the file")
 @click.option(
     "--export-id", type=NAME, metavar="EXPORT",
     help="Download the file of this export (exp_…) instead of creating a new one.",
 )  # fmt: skip
-def export(url: str, key: str, target: Path, export_id: str | None, print_position: bool, **options: Any) -> None:
+def export(
+    url: str, key: str, target: Path, timeout: int, export_id: str | None, print_position: bool, **options: Any
+) -> None:
     """Export results or runs to a file.
 
     Wait until the server has created the file, download it, resume after connection errors, and check its SHA-256.
+
+    Exit codes: 0 if the file is complete; 1 if the export failed or isn't finished in time, or the server rejects the
+    request or doesn't respond for 60 s; 2 if an option is invalid.
     """
     from service.client import export as exports
 
@@ -115,9 +121,9 @@ def export(url: str, key: str, target: Path, export_id: str | None, print_positi
         raise click.UsageError("--print-position: can't be used with --output -, because both use stdout")
     if export_id:
         _reject_other_options(options)
-        job = exports.fetch(url, key, export_id, target)
+        job = exports.fetch(url, key, export_id, target, timeout)
     else:
-        job = exports.export(url, key, _request_body(options, target), target)
+        job = exports.export(url, key, _request_body(options, target), target, timeout)
     if print_position:
         click.echo(exports.position(job))
 
@@ -134,7 +140,9 @@ def _reject_other_options(options: Mapping[str, Any]) -> None:
     """Raise UsageError for options that can't apply to an existing export."""
     source = click.get_current_context().get_parameter_source
     if any(source(name) is ParameterSource.COMMANDLINE for name in options):
-        raise click.UsageError("--export-id: allows only --output, --url, and --key, because the export already exists")
+        raise click.UsageError(
+            "--export-id: allows only --output, --timeout, --url, and --key, because the export already exists"
+        )
 
 
 def _request_body(options: Mapping[str, Any], target: Path) -> dict[str, Any]:

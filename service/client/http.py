@@ -52,6 +52,7 @@ class Server:
     def __init__(self, client: httpx.Client, url: str, retry_s: float) -> None:
         self.url = url.rstrip("/").removesuffix("/v1")
         self.links = ConsoleLinks(self.url)
+        self.readiness_url = f"{self.url}/readyz"
         self._client = client
         self._retry_s = retry_s
 

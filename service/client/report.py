@@ -86,7 +86,10 @@ def report(
     click.echo(f"run {printable_line(run_id)}: {run_url}")
     append_to_github_file("GITHUB_OUTPUT", f"run_id={run_id}\nrun_url={run_url}\nreceipt_id={receipt['id']}\n")
     if wait_s is not None and is_unfinished(receipt):
-        print_message(f"Error: not processed after {wait_s:g} s. The server stores the upload later: check its receipt")
+        print_message(
+            f"Error: not processed after {wait_s:g} s. The server stores the upload later: {server.readiness_url} shows"
+            f" whether a consumer of reports runs"
+        )
         return UNFINISHED
     return REJECTED if receipt["status"] == "rejected" else STORED
 

@@ -62,16 +62,19 @@ def _wait(server: Server, run_id: str, timeout_s: float, *, completes: bool) -> 
         receipts = list_receipts(server, run_id, required=completes)
         if missing := describe_missing(receipts):
             return _AwaitedRun(run, f"lacks results: {missing}. Send an accepted report of this shard and variant")
+        is_processing = any(map(is_unfinished, receipts))
         cause = ": no report of it was received" if completes and run is None and not receipts else ""
-        if run and completes and not any(map(is_unfinished, receipts)):
+        if run and completes and not is_processing:
             completed = run if run["complete"] else _complete(server, run_id)
             if isinstance(completed, dict):
                 return _AwaitedRun(completed)
             cause = f": {completed}"
+        state = "has reports that aren't processed" if is_processing else _state(run)
         if remaining_s <= 0:
-            return _AwaitedRun(run, f"{_state(run)} after {timeout_s:g} s{cause}")
+            to_check = f". {server.readiness_url} shows whether a consumer of reports runs" if is_processing else ""
+            return _AwaitedRun(run, f"{state} after {timeout_s:g} s{cause}{to_check}")
         if is_first:
-            print_message(f"run {run_id} {_state(run)} yet; waiting for up to {remaining_s:.0f} s{cause}")
+            print_message(f"run {run_id} {state} yet; waiting for up to {remaining_s:.0f} s{cause}")
         else:
             time.sleep(min(_PAUSE_S, remaining_s))
         is_first = False
@@ -99,6 +102,4 @@ def _complete(server: Server, run_id: str) -> JsonObject | str:
 
 
 def _state(run: JsonObject | None) -> str:
-    if run is None:
-        return "doesn't exist"
-    return "has reports that aren't processed" if run["complete"] else "isn't complete"
+    return "doesn't exist" if run is None else "isn't complete"

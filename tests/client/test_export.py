@@ -21,6 +21,8 @@ from tests.run_events import result, run_event
 
 pytestmark = pytest.mark.slow
 
+TIMEOUT_S = 60
+
 
 @pytest.fixture
 async def exports(database_url: str, tmp_path: Path) -> AsyncIterator[Exports]:
@@ -33,12 +35,12 @@ def url(exports: Exports) -> str:
     return str(exports.api.http.make_url("/"))
 
 
-async def export(*arguments: Any) -> None:
-    await asyncio.to_thread(exports_client.export, *arguments)
+async def export(at: str, key: str, request: Any, target: Path) -> None:
+    await asyncio.to_thread(exports_client.export, at, key, request, target, TIMEOUT_S)
 
 
-async def fetch(*arguments: Any) -> None:
-    await asyncio.to_thread(exports_client.fetch, *arguments)
+async def fetch(at: str, key: str, export_id: str, target: Path) -> None:
+    await asyncio.to_thread(exports_client.fetch, at, key, export_id, target, TIMEOUT_S)
 
 
 def result_files(folder: Path) -> list[str]:
@@ -124,6 +126,25 @@ async def test_canceled_export_is_an_error_with_its_status(exports: Exports, tmp
     await exports.api.send("DELETE", f"/v1/results/export/{job['id']}")
     with pytest.raises(ServerError, match="is canceled"):
         await fetch(url(exports), exports.api.key, job["id"], tmp_path / "results.csv")
+
+
+async def test_export_that_is_not_finished_in_time_is_an_error_and_can_be_continued(
+    exports: Exports, tmp_path: Path
+) -> None:
+    target = tmp_path / "results.csv"
+    command = await start(exports, "--run-id", "run_1", "--timeout", "1", "-o", str(target))
+    _, output = await asyncio.wait_for(command.communicate(), 30)
+    [job] = (await exports.api.get("/v1/results/export"))["data"]
+    assert command.returncode == 1
+    assert output.decode() == (
+        f"Error: export {job['id']} is queued after 1 s. The server finishes it later: {url(exports)}readyz shows"
+        f" whether a consumer of exports runs. To continue, run: zof-results export --export-id {job['id']} -o"
+        f" {target}\n"
+    )
+    async with exports.running_worker():
+        again = await start(exports, "--export-id", job["id"], "--timeout", "30", "-o", str(target))
+        assert await asyncio.wait_for(again.wait(), 30) == 0
+    assert len(target.read_text().splitlines()) == 51
 
 
 async def test_command_prints_the_size_and_sha256(exports: Exports, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def test_options_are_the_filters_of_the_request(
     options: list[str], filters: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     requests: list[Any] = []
-    monkeypatch.setattr(exports, "export", lambda _, __, request, ___: requests.append(request))
+    monkeypatch.setattr(exports, "export", lambda _, __, request, *___: requests.append(request))
     result = CliRunner().invoke(cli, ["export", *SERVER, "-o", str(tmp_path / "a.csv"), *options])
     assert result.exit_code == 0, result.output
     assert [request["filter"] for request in requests] == [filters]

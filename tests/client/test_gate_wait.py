@@ -136,6 +136,18 @@ async def test_gate_of_a_pipeline_waits_for_reports_of_a_complete_run(
     assert "run run_1 has reports that aren't processed after 1 s" in capsys.readouterr().err
 
 
+async def test_gate_states_that_the_reports_of_the_run_are_not_processed(
+    database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with serving_reports(database_url, tmp_path) as reports:
+        await reports.send(PASSING)
+        assert await decide(reports.api, timeout_s=0) == INCOMPLETE
+        assert capsys.readouterr().err == (
+            f"run run_1 has reports that aren't processed after 0 s. {url(reports.api)}readyz shows whether a consumer"
+            " of reports runs\n"
+        )
+
+
 async def test_gate_waits_if_a_later_report_replaces_a_rejected_one(database_url: str, tmp_path: Path) -> None:
     async with serving_reports_with_ingester(database_url, tmp_path) as reports:
         await reports.ingest(b"<testsuite>")

@@ -57,7 +57,10 @@ async def test_upload_that_is_not_processed_in_time_is_an_error(
     assert await asyncio.to_thread(report_client.report, *server, "run_1", [file], SHOP, wait_s=0) == UNFINISHED
     output = capsys.readouterr()
     assert f"{file}: queued (rcp_" in output.out
-    assert output.err == "Error: not processed after 0 s. The server stores the upload later: check its receipt\n"
+    assert output.err == (
+        f"Error: not processed after 0 s. The server stores the upload later: {url(reports)}readyz shows whether a"
+        " consumer of reports runs\n"
+    )
 
 
 async def test_replaced_failures_are_printed(
