@@ -5,6 +5,7 @@ import ssl
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from service.client.links import ConsoleLinks
 from service.domain.backoff import Backoff
 from service.domain.errors import ServiceError
 from service.domain.failures import to_line
+from service.domain.retry_after import parse_retry_after
 
 JsonObject = dict[str, Any]
 QueryParams = Mapping[str, str] | Sequence[tuple[str, str]]
@@ -33,13 +35,17 @@ class ClientError(ServiceError):
 class ServerError(ClientError):
     """The server rejected a request or doesn't respond.
 
-    `status` and `code` are those of the response. They are None if there is no response.
+    `status` and `code` are those of the response. They are None if there is no response. `retry_after_s` is the wait
+    that the server requests.
     """
 
-    def __init__(self, message: str, status: int | None = None, code: str | None = None) -> None:
+    def __init__(
+        self, message: str, status: int | None = None, code: str | None = None, retry_after_s: float = 0
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
+        self.retry_after_s = retry_after_s
 
 
 class IncompleteResponse(ServerError):
@@ -73,8 +79,9 @@ class Server:
     def open(self, method: str, path: str, **request: Any) -> Iterator[httpx.Response]:
         """Send a request and yield the successful response, whose body the caller reads. Raises ServerError.
 
-        The request is retried with backoff if the server is unavailable. It can therefore arrive twice: a request that
-        changes something needs an Idempotency-Key.
+        The request is retried with backoff if the server is unavailable, and not before the time that the server
+        requests in Retry-After. It can therefore arrive twice: a request that changes something must be idempotent or
+        needs an Idempotency-Key.
         """
         response = self._send(method, path, **request)
         try:
@@ -96,24 +103,32 @@ class Server:
             except httpx.HTTPError as error:
                 failure = ServerError(f"{self.url} doesn't respond: {_describe(error)}")
             is_retryable = failure.status is None or failure.status in _RETRYABLE
-            if not is_retryable or time.monotonic() + delay_s > deadline:
+            if not is_retryable or time.monotonic() + max(delay_s, failure.retry_after_s) > deadline:
                 raise failure
-            if attempt == _SILENT_RETRIES:
-                click.echo(f"{failure}; retrying for up to {self._retry_s:g} s", err=True)
-            time.sleep(delay_s)
+            self._announce_retry(failure, attempt)
+            time.sleep(max(delay_s, failure.retry_after_s))
         raise AssertionError("the delays never end")
 
+    def _announce_retry(self, failure: ServerError, attempt: int) -> None:
+        """Print the reason of the first waits that the server requests, or of the first long wait."""
+        if attempt <= _SILENT_RETRIES and failure.retry_after_s:
+            click.echo(f"{failure}; retrying after {failure.retry_after_s:.0f} s, as the server requests", err=True)
+        elif attempt == _SILENT_RETRIES:
+            click.echo(f"{failure}; retrying for up to {self._retry_s:g} s", err=True)
+
     def _read_failure(self, response: httpx.Response) -> ServerError:
+        retry_after_s = parse_retry_after(response.headers.get("Retry-After"), datetime.now(timezone.utc)) or 0
         try:
             response.read()
             error = response.json()["error"]
-            return ServerError(_message(error, response.status_code), response.status_code, str(error["code"]))
+            message, code = _message(error, response.status_code), str(error["code"])
         except (ValueError, KeyError, TypeError):
             described = f"{response.status_code} {response.reason_phrase}"
             message = f"{self.url} responds with {described}, which isn't a Results API response. Is the URL right?"
-            return ServerError(message, response.status_code)
+            code = None
         finally:
             response.close()
+        return ServerError(message, response.status_code, code, retry_after_s)
 
 
 def _message(error: Mapping[str, Any], status: int) -> str:

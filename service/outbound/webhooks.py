@@ -5,13 +5,13 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Final
 
 import aiohttp
 
 from service.domain.addresses import AllowedAddresses
 from service.domain.deliveries import AttemptOutcome
+from service.domain.retry_after import parse_retry_after
 from service.outbound.guard import guarded_socket_factory
 from service.outbound.resolver import EndpointResolver
 
@@ -36,7 +36,7 @@ class WebhookClient:
         try:
             async with asyncio.timeout(self._timeout_s):
                 async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
-                    status, retry_after_s = response.status, _retry_after_s(response.headers.get("Retry-After"))
+                    status, retry_after_s = response.status, _retry_after_s(response)
                     text = await _read_start(response)
         except TimeoutError:
             error = f"no complete response within {self._timeout_s:g} s"
@@ -97,15 +97,5 @@ def _storable_text(body: bytes) -> str:
     return body[: 4 * _MAX_STORED_CHARS].decode(errors="replace").replace("\0", "\ufffd")[:_MAX_STORED_CHARS]
 
 
-def _retry_after_s(value: str | None) -> float | None:
-    """Parse a Retry-After header: a number of seconds or an HTTP date (RFC 9110, section 10.2.3)."""
-    if value is None:
-        return None
-    if value.strip().isdecimal():
-        return float(value[:10])
-    try:
-        parsed = parsedate_to_datetime(value)
-        aware = parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
-        return max(0.0, (aware - datetime.now(UTC)).total_seconds())
-    except (ValueError, OverflowError):  # OverflowError: a year outside the calendar
-        return None
+def _retry_after_s(response: aiohttp.ClientResponse) -> float | None:
+    return parse_retry_after(response.headers.get("Retry-After"), datetime.now(UTC))

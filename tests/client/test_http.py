@@ -62,6 +62,28 @@ async def test_unavailable_server_is_retried() -> None:
     assert len(requested) == 3
 
 
+@pytest.mark.parametrize("status", [429, 503])
+async def test_retry_waits_as_long_as_the_server_requests(
+    status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("time.sleep", waits.append)
+    error = {"error": {"code": "rate_limit_exceeded", "message": "rate limit exceeded"}}
+    rejection = web.json_response(error, status=status, headers={"Retry-After": "7"})
+    async with serving(rejection, web.json_response({"data": []})) as (url, _):
+        assert await get(url, retry_s=10) == {"data": []}
+    assert waits == [7]
+    assert capsys.readouterr().err == (f"rate limit exceeded ({status}); retrying after 7 s, as the server requests\n")
+
+
+async def test_request_is_not_repeated_if_the_server_requests_a_longer_wait() -> None:
+    rejection = web.Response(status=429, headers={"Retry-After": "60"})
+    async with serving(rejection, web.json_response({})) as (url, requested):
+        with pytest.raises(ServerError, match="429"):
+            await get(url, retry_s=10)
+    assert len(requested) == 1
+
+
 async def test_rejected_request_is_not_retried() -> None:
     async with serving(web.Response(status=500), web.json_response({})) as (url, requested):
         with pytest.raises(ServerError, match="500"):
