@@ -14,7 +14,7 @@ from service.domain.evidence import describe_evidence, describe_quarantine
 from service.domain.filters import ResultFilter
 from service.domain.ids import RUN_ITSELF, OrgId, RunKey, run_key
 from service.domain.keys import PERMISSIONS, Caller
-from service.domain.receipts import describe_missing
+from service.domain.receipts import describe_missing, is_unfinished
 from service.store import decisions, gates, quarantines
 from service.store.decisions import DecisionFilter
 from service.store.postgres.composition import ROW_BUDGET
@@ -60,6 +60,11 @@ class ReceivedReports(NamedTuple):
     items: list[dict[str, Any]]
     missing: str | None
     has_more: bool
+
+    @property
+    def is_processing(self) -> bool:
+        """Return whether a report isn't processed yet."""
+        return any(map(is_unfinished, self.items))
 
 
 class RunFailureGroups(NamedTuple):

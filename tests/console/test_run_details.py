@@ -309,13 +309,26 @@ async def test_run_without_an_accepted_report_shows_why(signed_in: Browser) -> N
     assert (await signed_in.api.send("POST", "/v1/runs/run_4/report?project_id=shop", json=report)).status == 202
     response = await signed_in.send("GET", RUN)
     assert response.status == 404
-    assert "The run isn't stored yet." in main_text(await response.text())
+    page = await response.text()
+    assert "The run isn't stored yet." in main_text(page)
+    assert '<noscript><meta http-equiv="refresh" content="2"></noscript>' in page
+    assert 'data-live-interval="2"' in page
     problem = """'[{"index": null, "name": null, "reason": "malformed_report: not XML"}]'"""
     await signed_in.api.store.pool.execute(f"UPDATE receipts SET status = 'rejected', problems = {problem}")
     page = await (await signed_in.send("GET", RUN)).text()
     assert "Its reports were rejected." in main_text(page)
+    assert "refresh" not in page
+    assert "data-live-interval" not in page
     assert "malformed_report: not XML" in section(page, "reports")
     assert "The run isn't stored" not in await (await signed_in.send("GET", f"{RUN}0")).text()
+
+
+async def test_run_that_was_deleted_is_not_waited_for(signed_in: Browser) -> None:
+    await signed_in.api.store.ingest(run_event("run_4"))
+    await signed_in.api.send("DELETE", "/v1/runs/run_4")
+    page = await (await signed_in.send("GET", RUN)).text()
+    assert "The run doesn't exist anymore." in main_text(page)
+    assert "data-live-interval" not in page
 
 
 async def test_only_web_addresses_are_links(signed_in: Browser) -> None:

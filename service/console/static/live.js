@@ -1,13 +1,16 @@
 // Live updates. <main data-live="URL"> names a stream of changes. After a change, the script loads the page again and
-// replaces each element with the attribute data-live-part and an ID. Without the script, the page works unchanged.
+// replaces each element with the attribute data-live-part and an ID. <main data-live-interval="S"> is a page without its
+// object, which is loaded again every S seconds until the object exists. Without the script, pages work unchanged.
 "use strict";
 
 (() => {
-  const main = document.querySelector("main[data-live]");
+  const LIVE = "main[data-live], main[data-live-interval]";
+  const main = document.querySelector(LIVE);
   if (!main || !window.EventSource || !window.fetch) return;
 
   const MIN_INTERVAL_MS = 2000;
   const RECONNECT_MS = 30000;
+  const INTERVAL_MS = 1000 * (main.dataset.liveInterval || 0);
   let source = null;
   let timer = null;
   let isLoading = false;
@@ -21,6 +24,11 @@
 
   function connect() {
     if (source || document.hidden || isFinished) return;
+    if (INTERVAL_MS) {
+      showState(true);
+      setTimeout(schedule, INTERVAL_MS);
+      return;
+    }
     source = new EventSource(main.dataset.live);
     source.addEventListener("changed", schedule);
     source.addEventListener("open", () => {
@@ -64,12 +72,14 @@
     loadedAt = Date.now();
     try {
       const response = await fetch(location.href, { headers: { Accept: "text/html" }, credentials: "same-origin" });
-      if (response.redirected || response.status === 401) location.reload();
-      else if (response.ok) replaceParts(new DOMParser().parseFromString(await response.text(), "text/html"));
+      const hasParts = INTERVAL_MS ? response.status === 404 : response.ok;
+      if (response.redirected || response.status === 401 || (INTERVAL_MS && response.ok)) location.reload();
+      else if (hasParts) replaceParts(new DOMParser().parseFromString(await response.text(), "text/html"));
     } catch {
       // The network is interrupted. The stream reconnects, and the next change loads the page again.
     } finally {
       isLoading = false;
+      if (INTERVAL_MS) connect();
     }
   }
 
@@ -79,7 +89,7 @@
   }
 
   function replaceParts(page) {
-    if (!page.querySelector("main[data-live]")) { // for example, the run is complete
+    if (!page.querySelector(LIVE)) { // for example, the run is complete
       isFinished = true;
       disconnect();
     }

@@ -71,6 +71,30 @@ async def test_incomplete_run_is_updated_without_a_reload(live_page: Page, api: 
     problems.check()
 
 
+async def send_report(api: Api) -> None:
+    """Send a report of the run `run-1`, which no consumer processes."""
+    report: dict[str, Any] = {"results": []}
+    await api.send("POST", "/v1/runs/run-1/report?project_id=shop", json=report)
+
+
+async def test_page_of_a_run_that_is_not_stored_shows_the_stored_run(live_page: Page, api: Api) -> None:
+    await send_report(api)
+    await live_page.goto(f"{RUNS}/run-1")
+    await expect(live_page.get_by_text("The run isn't stored yet.")).to_be_visible()
+    await publish(api, "run-1", [result("breaks", "failed")])
+    await expect(live_page.get_by_role("heading", name="New failures 1")).to_be_visible()
+
+
+async def test_page_of_a_run_that_is_not_stored_shows_a_rejected_report(live_page: Page, api: Api) -> None:
+    await send_report(api)
+    await live_page.goto(f"{RUNS}/run-1")
+    await expect(live_page.get_by_text("The run isn't stored yet.")).to_be_visible()
+    await live_page.evaluate("window.isOriginalDocument = true")
+    await api.store.pool.execute("UPDATE receipts SET status = 'rejected'")
+    await expect(live_page.get_by_text("Its reports were rejected.")).to_be_visible()
+    assert await is_original_document(live_page)
+
+
 async def test_hidden_tab_has_no_stream(live_page: Page, api: Api) -> None:
     streams = await open_live(live_page, RUNS)
     await hide(live_page)
