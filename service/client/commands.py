@@ -161,11 +161,15 @@ def tail(url: str, key: str, types: tuple[str, ...], run_id: str | None, as_json
     help="Pair that distinguishes this job in a matrix, for example os:linux; repeatable.",
 )  # fmt: skip
 @click.option("--not-final", is_flag=True, help="Expect further uploads. `gate --pipeline` completes the run.")
+@click.option(
+    "--allow-empty", is_flag=True, help="State that the run passed if the files contain no results.  "
+    "[default: a run without results is an error]",
+)  # fmt: skip
 @click.option("--wait", is_flag=True, help="Wait until the upload is processed. Exit with code 1 if it is rejected.")
 @timeout_option("the upload is processed, with --wait")
 def report(
-    url: str, key: str, files: tuple[str, ...], run_id: str | None, pipeline: bool, wait: bool, timeout: int,
-    **options: Any,
+    url: str, key: str, files: tuple[str, ...], run_id: str | None, pipeline: bool, allow_empty: bool, wait: bool,
+    timeout: int, **options: Any,
 ) -> None:  # fmt: skip
     """Upload test reports."""
     from service.client import report as reports
@@ -177,6 +181,7 @@ def report(
     states_all_shards = "/" in (options["shard"] or "")
     waits_for_others = options.pop("not_final") or (pipeline and not states_all_shards)
     options["final"] = "false" if waits_for_others else None
+    options["allow_empty"] = "true" if allow_empty else None
     fields = _report_fields(options, job._asdict())
     expects_new = pipeline and not is_retry(os.environ)
     wait_s = timeout if wait else None

@@ -56,6 +56,14 @@ class ReportQuery(Query):
         bool | None, Field(description="`false` stores the results without events, for imports of old results")
     ] = None
 
+    allow_empty: Annotated[
+        bool | None,
+        Field(
+            description="`true` states that the run passed if the upload contains no results. By default, a run without"
+            " results has the status error"
+        ),
+    ] = None
+
     variant: list[VariantPair] = Field(
         default_factory=list,
         max_length=MAX_PAIRS,

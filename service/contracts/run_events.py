@@ -100,6 +100,8 @@ class RunIn(TypedDict, total=False):
     `expected_results` and `expected_shards` define when a run that is sent in several events is complete. `shard` is
     the number of the part, from 1 to `expected_shards`, which requires it. An event replaces only results of its own
     shard: if several shards report a case, the worst result is used. Events without `shard` are one more shard.
+
+    Without `status`, the results decide. A run without results then has the status error.
     """
 
     run_id: Required[Identifier]

@@ -97,13 +97,16 @@ def run_status(state: RunState, counts: Counts) -> str:
     """Return the status code of a run: the status that the newest event states for the complete run, or else the
     worst status of the shards and of the results (error > failed > canceled > passed).
 
-    A run whose declared failures are missing has the status error, because its results don't show its outcome.
+    A run whose declared failures are missing has the status error, because its results don't show its outcome. For the
+    same reason, a run without results has the status error, unless an event states its status or that results follow.
     """
     if state.failures_missing:
         return STATUS_CODES["error"]
     if state.stated_status is not None and _is_stated_last(state):
         return state.stated_status
     of_shards = [version.status for version in state.shard_versions.values() if version.status is not None]
+    if not of_shards and _lacks_results(state, counts):
+        return STATUS_CODES["error"]
     return max([_status_by_results(counts), *of_shards], key=_severity)
 
 
@@ -119,6 +122,13 @@ def _is_stated_last(state: RunState) -> bool:
         or (shard == 0 and version.event_s == state.status_event_s and version.status == state.stated_status)
         for shard, version in state.shard_versions.items()
     )
+
+
+def _lacks_results(state: RunState, counts: Counts) -> bool:
+    """Return whether a run has no results, although results are expected and no event states that they follow."""
+    if counts.total or state.expected_results == 0:
+        return False
+    return is_complete(state, counts) or missing_parts(state, counts) is None
 
 
 def _status_by_results(counts: Counts) -> str:

@@ -187,6 +187,18 @@ async def test_shards_of_a_pipeline_complete_the_run(
     assert (await reports.api.get("/v1/runs/github-12"))["complete"] is True
 
 
+async def test_files_without_results_are_an_error_unless_allowed(
+    reports: Reports, tmp_path: Path, command: Callable[..., Awaitable[Result]]
+) -> None:
+    file = str(write(tmp_path, "a.xml", b"<testsuites/>"))
+    empty = await command(file, "--run-id", "run_1", "--wait")
+    assert "  results: the upload contains none. A run without results has the status error." in empty.output
+    assert (await reports.api.get("/v1/runs/run_1"))["status"] == "error"
+    allowed = await command(file, "--run-id", "run_2", "--wait", "--allow-empty")
+    assert "contains none" not in allowed.output
+    assert (await reports.api.get("/v1/runs/run_2"))["status"] == "passed"
+
+
 async def test_run_that_is_not_final_stays_open(
     reports: Reports, command: Callable[..., Awaitable[Result]], tmp_path: Path
 ) -> None:

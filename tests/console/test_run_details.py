@@ -3,6 +3,8 @@
 import re
 from typing import Any
 
+import pytest
+
 from service.console.run_overviews import describe_shards
 from service.store import audit
 from tests.console.browsers import RUNS, Browser, token_of
@@ -329,6 +331,14 @@ async def test_run_that_was_deleted_is_not_waited_for(signed_in: Browser) -> Non
     page = await (await signed_in.send("GET", RUN)).text()
     assert "The run doesn't exist anymore." in main_text(page)
     assert "data-live-interval" not in page
+
+
+@pytest.mark.parametrize("fields", [{}, {"status": "passed"}])
+async def test_run_without_results_states_this(signed_in: Browser, fields: dict[str, str]) -> None:
+    await signed_in.api.store.ingest(run_event("run_4", results=[], **fields))
+    text = main_text(await signed_in.open(RUN))
+    assert "The run has no results. Gates block it." in text
+    assert ("--allow-empty" in text) is (not fields)
 
 
 async def test_only_web_addresses_are_links(signed_in: Browser) -> None:

@@ -44,6 +44,9 @@ from service.usecases.reports.write_output import SuiteOutputs, references
 _RUN: Final = TypeAdapter(UploadedRun)
 _RESULT: Final = TypeAdapter(ReportResult)
 _RESULTS: Final = TypeAdapter(Annotated[list[ReportResult], FailFast()])
+_NO_RESULTS: Final = (
+    "results: the upload contains none. A run without results has the status error. allow_empty=true permits this"
+)
 # Reports can be uploaded long after they were written. If only the time of receipt states when the run completed, an
 # earlier start is ignored, because the difference isn't the duration of the run.
 _LONGEST_RUN: Final = timedelta(days=1)
@@ -196,6 +199,8 @@ class ParsedReport:
 def _event(claimed: ClaimedReport, summary: ReportSummary, retention: timedelta) -> ParsedEvent:
     """Convert the metadata to an event without results. Raises Rejected."""
     problems = [_note(note) for note in summary.notes]
+    if not summary.results and not claimed.upload.run.get("allow_empty"):
+        problems.append(_note(_NO_RESULTS))
     window = AcceptanceWindow(claimed.received_at, retention)
     run = _run(claimed, summary, window)
     completed_at = _completed_at(claimed, run)
@@ -218,6 +223,8 @@ def _run(claimed: ClaimedReport, summary: ReportSummary, window: AcceptanceWindo
         fields |= {name: claimed.upload.run.get(name) for name in COMPLETENESS_FIELDS}
     if claimed.run_id is not None:
         fields["run_id"] = claimed.run_id
+    if fields.pop("allow_empty", None) and not summary.results:
+        fields.setdefault("status", "passed")
     try:
         run = _RUN.validate_python(texts.clean_json(fields)[0])
     except ValidationError as error:

@@ -68,6 +68,41 @@ async def test_native_report_with_a_failing_status_and_no_failure_is_an_error(re
     assert (run["status"], run["failures_missing"]) == ("error", True)
 
 
+@pytest.mark.parametrize(
+    "report", [b"<testsuites/>", b'{"results": []}', b'{"results": {"tool": {"name": "jest"}, "tests": []}}'],
+    ids=["junit", "native", "ctrf"],
+)  # fmt: skip
+async def test_run_without_results_is_an_error(reports: Reports, report: bytes) -> None:
+    receipt = await reports.ingest(report)
+    assert receipt["status"] == "stored"
+    assert receipt["problems"][-1]["reason"].startswith("results: the upload contains none.")
+    assert (await reports.api.get("/v1/runs/run_1"))["status"] == "error"
+    await reports.ingest(PASSING)
+    assert (await reports.api.get("/v1/runs/run_1"))["status"] == "passed"
+
+
+async def test_upload_can_state_that_a_run_without_results_passed(reports: Reports) -> None:
+    receipt = await reports.ingest(b"<testsuites/>", params={"allow_empty": "true"})
+    assert (receipt["status"], receipt["problems"]) == ("stored", [])
+    assert (await reports.api.get("/v1/runs/run_1"))["status"] == "passed"
+    await reports.ingest(FAILED, "run_2", params={"allow_empty": "true"})
+    assert (await reports.api.get("/v1/runs/run_2"))["status"] == "failed"
+
+
+async def test_completed_run_without_results_is_an_error(reports: Reports) -> None:
+    await reports.ingest(b"<testsuites/>", params={"final": "false"})
+    await reports.api.send("POST", "/v1/runs/run_1/complete")
+    run = await reports.api.get("/v1/runs/run_1")
+    assert (run["complete"], run["status"]) == (True, "error")
+
+
+async def test_shard_without_results_does_not_change_the_status(reports: Reports) -> None:
+    await reports.ingest(b"<testsuites/>", params={"shard": "1/2"})
+    assert (await reports.api.get("/v1/runs/run_1"))["status"] == "passed"  # so far; the other shard is missing
+    await reports.ingest(PASSING, params={"shard": "2/2"})
+    assert (await reports.api.get("/v1/runs/run_1"))["status"] == "passed"
+
+
 async def test_base_branch_and_pull_request_are_stored(reports: Reports) -> None:
     await reports.ingest(PASSING, params={"base_branch": "main", "pull_request": "17"})
     run = await reports.api.get("/v1/runs/run_1")

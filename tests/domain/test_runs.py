@@ -1,0 +1,35 @@
+"""The status of a run without results: an error, unless an event states its status or that results follow."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from service.domain.runs import RunState, ShardVersion, run_status
+from service.domain.statuses import Counts
+
+STATE = RunState("run_1", "shop", 0, 0, None)
+SHARDS = frozenset({1, 2})
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({}, "e"),
+        ({"complete": True}, "e"),
+        ({"expected_results": 2}, "p"),
+        ({"expected_results": 0}, "p"),
+        ({"expected_shards": 2}, "p"),
+        ({"expected_shards": 2, "shards": SHARDS}, "e"),
+        ({"expected_results": 2, "complete": True}, "e"),
+        ({"complete": True, "shard_versions": {0: ShardVersion(0, status="p")}}, "p"),
+        ({"complete": True, "shard_versions": {0: ShardVersion(0, status="c")}}, "c"),
+        ({"complete": True, "stated_status": "p", "status_event_s": 1}, "p"),
+    ],
+)
+def test_status_of_a_run_without_results(fields: Any, status: str) -> None:
+    assert run_status(replace(STATE, **fields), Counts()) == status
+
+
+def test_skipped_results_are_results() -> None:
+    assert run_status(replace(STATE, complete=True), Counts(skipped=1)) == "p"
