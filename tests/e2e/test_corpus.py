@@ -30,6 +30,7 @@ async def stack(
             yield reports
 
 
+@pytest.mark.slow
 async def test_counts_of_the_corpus_equal_its_manifest(stack: Reports) -> None:
     if not CORPUS.exists():
         pytest.skip("the corpus is missing")

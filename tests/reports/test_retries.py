@@ -74,6 +74,7 @@ def test_retried_case_starts_with_its_first_attempt(tmp_path: Path) -> None:
     assert [attempt["started_at"].second for attempt in result["attempts"]] == [1, 9]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suite", ['name="pytest"', _GOTESTSUM], ids=["pytest", "gotestsum"])
 def test_attempts_of_one_case_have_limited_memory(suite: str, tmp_path: Path) -> None:
     case = f"<testcase name='c'><failure message='{'m' * 1_000_000}'/></testcase>"

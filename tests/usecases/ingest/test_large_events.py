@@ -64,6 +64,7 @@ async def cpu_times() -> AsyncIterator[list[float]]:
         gc.enable()
 
 
+@pytest.mark.slow
 async def test_large_event_is_stored_completely(store: Store) -> None:
     """The results, details, and new cases exceed each part, and three results are invalid."""
     failed = [result(f"case {number:04}", "failed", failure={"message": "x" * 30}) for number in range(12_000)]
