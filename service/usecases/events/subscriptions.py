@@ -19,6 +19,7 @@ from service.store.postgres.notifications import Notifications
 _MAX_QUEUED: Final = 500  # events; a slower subscriber is disconnected
 _READ_LIMIT: Final = 500  # events
 _WOKEN_TOGETHER: Final = 4  # subscribers; with 20, a list next to 1,000 streams waited for most of the writes
+_BURST_S: Final = 0.0005  # of CPU time; after 20 ms without a pause, other processes also wait for the core
 _PAUSE_RATIO: Final = 2  # so that distribution uses at most a third of the time; later events then share a write
 _POLL_S: Final = 5.0  # in case a notification is lost
 _MIN_INTERVAL_S: Final = 0.02  # combines frequent notifications into one query
@@ -188,24 +189,41 @@ class _EventReader:
             async with as_organization(self._pool, self._org_id) as connection:
                 found = await events.read_after(connection, self._org_id, self.read_to, _READ_LIMIT)
             if found:
-                started = time.monotonic()
                 await self._distribute(found)
-                await asyncio.sleep((time.monotonic() - started) * _PAUSE_RATIO)
             else:
                 await self.wake.wait()
 
     async def _distribute(self, found: Sequence[NumberedEvent]) -> None:
         """Pass events to the subscribers, a few in each iteration of the event loop, so that other requests continue.
 
-        A later subscriber starts after the events, because the position changes first.
+        Pauses after each burst of CPU time, and at the end. A later subscriber starts after the events, because the
+        position changes first.
         """
         self._position = found[-1].number
-        woken = 0
+        woken, burst = 0, _Burst()
         for subscriber in list(self.subscribers):
             woken += subscriber.enqueue(found)
             if woken == _WOKEN_TOGETHER:
                 woken = 0
-                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # the subscribers write
+                if burst.used_s() >= _BURST_S:
+                    await burst.pause()
+        await burst.pause()
+
+
+class _Burst:
+    """The CPU time that this thread has used since the last pause, also for other requests."""
+
+    def __init__(self) -> None:
+        self._started_s = time.thread_time()
+
+    def used_s(self) -> float:
+        return time.thread_time() - self._started_s
+
+    async def pause(self) -> None:
+        """Pause in proportion to the CPU time, and start the next burst."""
+        await asyncio.sleep(self.used_s() * _PAUSE_RATIO)
+        self._started_s = time.thread_time()
 
 
 @asynccontextmanager
