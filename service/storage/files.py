@@ -19,12 +19,14 @@ from obstore.store import LocalStore, S3Store
 from service.domain.bucket_keys import BucketKey
 from service.domain.downloads import content_disposition
 from service.domain.errors import NotFound, Unavailable
-from service.storage.paths import is_partial_path
+from service.storage.paths import PARTIAL_SUFFIX, is_partial_path
 
 if TYPE_CHECKING:
     from obstore.store import RetryConfig, S3Config  # defined for type checkers only
 
 _PART_BYTES: Final = 8 * 2**20  # size of one request of a multipart upload
+_FOLDER_PART_BYTES: Final = 2**20
+_SYNC_BYTES: Final = 4 * 2**20
 _CONCURRENT_PARTS: Final = 2
 _CHUNK_BYTES: Final = 256 * 2**10
 _RETRIES: "Final[RetryConfig]" = {"max_retries": 4, "retry_timeout": timedelta(seconds=30)}
@@ -46,12 +48,18 @@ _DENIED_ERRORS: Final = (PermissionError, PermissionDeniedError, Unauthenticated
 
 
 class FileWriter:
-    """Writes one file. The file becomes visible only when it's complete."""
+    """Writes one file. The file becomes visible only when it's complete.
 
-    def __init__(self, file: Any, path: str) -> None:
+    In a folder, the bytes are on the disk a few MiB later. If fsync wrote a large file at its end, each commit of a
+    PostgreSQL server on the same disk would wait for it.
+    """
+
+    def __init__(self, file: Any, path: str, folder: Path | None) -> None:
         self._file = file
         self._path = path
+        self._partial = folder and folder / f"{path}{PARTIAL_SUFFIX}"
         self._digest = sha256()
+        self._synced = 0  # bytes
         self.size = 0  # bytes
 
     async def write(self, data: bytes | memoryview) -> None:
@@ -60,7 +68,10 @@ class FileWriter:
             return
         with _translated_write_errors(self._path):
             await asyncio.gather(asyncio.to_thread(self._digest.update, data), self._file.write(data))
-        self.size += len(data)
+            self.size += len(data)
+            if self._partial and self.size - self._synced >= _SYNC_BYTES:
+                self._synced = self.size
+                await asyncio.to_thread(_sync_partial, self._partial)
 
     @property
     def sha256(self) -> bytes:
@@ -109,13 +120,13 @@ class Storage:
             self._store,
             path,
             attributes=None if self._folder else _attributes(content_type, download_name),
-            buffer_size=_PART_BYTES,
+            buffer_size=_FOLDER_PART_BYTES if self._folder else _PART_BYTES,
             max_concurrency=_CONCURRENT_PARTS,
         )
         with _translated_write_errors(path):
             file = await opening.__aenter__()
         try:
-            yield FileWriter(file, path)
+            yield FileWriter(file, path, self._folder)
         except BaseException as error:
             await _abort(opening, error)
             raise
@@ -237,11 +248,24 @@ def _sync(folder: Path, path: str) -> None:
     """Write a file and the entries of its directories to the disk."""
     target = folder / path
     for written in (target, *target.parents[: len(target.relative_to(folder).parts)]):
-        descriptor = os.open(written, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _fsync(written)
+
+
+def _sync_partial(partial: Path) -> None:
+    """Write the current bytes of a partially written file to the disk.
+
+    The library can use another suffix, if a crashed process wrote the same file. `_sync` then writes all bytes.
+    """
+    with suppress(FileNotFoundError):
+        _fsync(partial)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _check_writable(folder: Path) -> None:

@@ -12,6 +12,8 @@ Area = Literal["artifacts", "exports", "inbox"]
 _OWNER: Final = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 _PART: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", re.ASCII)
 
+PARTIAL_SUFFIX: Final = "#1"  # of a partially written file, unless a file with this suffix exists
+
 # The names that stored_path gets from the service, with the suffix of a partially written file.
 _PARTIAL: Final = re.compile(
     r"(exports/\d+/exp_[0-9a-f]{32}/[0-9a-f]{32}[.a-z0-9]*|inbox/\d+/rcp_[0-9a-f]{32}/(\d+|output-[0-9a-f]{32})"

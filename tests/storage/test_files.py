@@ -3,6 +3,7 @@
 import os
 from datetime import timedelta
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from uuid import uuid4
 
@@ -238,6 +239,25 @@ async def test_written_file_and_its_directories_are_synced_to_disk(
     await write(Storage(tmp_path.as_uri()), PATH, b"x")
     folders = [tmp_path / PATH, tmp_path / "exports/7", tmp_path / "exports", tmp_path]
     assert synced == [str(folder) for folder in folders]
+
+
+async def test_large_file_is_synced_to_disk_while_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last fsync then writes only a few MiB, so that other programs don't wait for the disk."""
+    synced_bytes = [0]
+    fsync = os.fsync
+
+    def record(descriptor: int) -> None:
+        synced_bytes.append(os.fstat(descriptor).st_size)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", record)
+    async with Storage(tmp_path.as_uri()).open_writer(PATH) as file:
+        for offset in range(0, len(BIG), 100_000):
+            await file.write(BIG[offset : offset + 100_000])
+        synced_bytes.append(len(BIG))
+    assert max(later - earlier for earlier, later in pairwise(synced_bytes)) <= 8 * 2**20
 
 
 async def test_check_accepts_a_usable_storage(storage: Storage) -> None:
