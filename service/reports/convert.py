@@ -9,7 +9,9 @@ from typing import Any
 from service.domain.report_formats import ReportFormatName
 from service.domain.reports import MAX_REPORT_ROWS
 from service.reports.chunks import ChunkWriter
+from service.reports.errors import ReportError
 from service.reports.formats import open_report
+from service.reports.metadata import ReportMetadata
 from service.reports.output import OutputWriter
 
 
@@ -42,9 +44,10 @@ def convert(
 
     The output of results that didn't pass is written to `output`.
 
-    Raises ReportError and deletes the target if the report can't be read to its end or is too large, so that no
-    partial run is stored.
+    Raises ReportError, with the fields of the run that were read before the error, and deletes the target if the report
+    can't be read to its end or is too large, so that no partial run is stored.
     """
+    metadata = ReportMetadata()
     try:
         with source.open("rb") as report, target.open("wb") as file:
             read, metadata = open_report(report, content_type)
@@ -53,8 +56,10 @@ def convert(
             for results in read(report, metadata):
                 writer.add(results)
             writer.finish()
-    except BaseException:
+    except BaseException as error:
         target.unlink(missing_ok=True)
+        if isinstance(error, ReportError):
+            raise ReportError(error.reason, error.message, metadata.run) from None
         raise
     return ReportSummary(
         format=metadata.format,

@@ -1,6 +1,6 @@
 """Errors of reports that can't be read."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from service.domain.report_formats import supported_formats
 
@@ -10,14 +10,16 @@ ReportReason = Literal["malformed_report", "unsupported_format", "too_large"]
 class ReportError(Exception):
     """The report can't be read, and none of its results are stored.
 
-    `reason` is the reason code of the receipt, and `message` is the text for users. Both are in `args`, so that the
-    error can be pickled in the child process.
+    `reason` is the reason code of the receipt, and `message` is the text for users. `run` contains the unvalidated
+    fields of RunIn that were read before the error. All of them are in `args`, so that the error can be pickled in the
+    child process.
     """
 
-    def __init__(self, reason: ReportReason, message: str) -> None:
-        super().__init__(reason, message)
+    def __init__(self, reason: ReportReason, message: str, run: dict[str, Any] | None = None) -> None:
+        super().__init__(reason, message, run)
         self.reason: ReportReason = reason
         self.message = message
+        self.run = run or {}
 
     def __str__(self) -> str:
         return self.message

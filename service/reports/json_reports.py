@@ -6,7 +6,7 @@ from typing import Any, BinaryIO, Final
 from service.contracts.run_events import ResultIn, UploadedRun
 from service.reports import ctrf
 from service.reports.chunks import in_lists
-from service.reports.errors import malformed, unsupported
+from service.reports.errors import ReportError, malformed, unsupported
 from service.reports.json_stream import JsonStream
 from service.reports.metadata import ReportMetadata
 
@@ -50,16 +50,21 @@ def _object(stream: JsonStream, metadata: ReportMetadata) -> Iterator[ResultIn]:
     """Yield the results of a complete report, or of NDJSON records that start with this object."""
     fields: dict[str, Any] = {}
     found = False
-    for key in stream.members():
-        if key == "results" and stream.peek() in ("[", "{"):
-            found = True
-            yield from _result_list(stream, metadata)
-            continue
-        if key in _OTHER_TOOLS:
-            raise unsupported(f"the report is {_OTHER_TOOLS[key]}")
-        value = stream.value()
-        if key in _STORED_FIELDS:
-            fields[key] = value
+    try:
+        for key in stream.members():
+            if key == "results" and stream.peek() in ("[", "{"):
+                found = True
+                yield from _result_list(stream, metadata)
+                continue
+            if key in _OTHER_TOOLS:
+                raise unsupported(f"the report is {_OTHER_TOOLS[key]}")
+            value = stream.value()
+            if key in _STORED_FIELDS:
+                fields[key] = value
+    except ReportError:
+        if found or isinstance(fields.get("run"), dict):  # otherwise, the object can be a result
+            _add_run_fields(fields, metadata)
+        raise
     if found:
         _add_run_fields(fields, metadata)
         stream.expect_end()

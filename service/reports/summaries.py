@@ -1,8 +1,9 @@
 """The summary of the reports of one upload, which are one event."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from service.reports.convert import ReportSummary
 
@@ -23,7 +24,7 @@ def combine(summaries: Sequence[ReportSummary], names: Sequence[str | None]) -> 
         format=summaries[0].format,
         results=sum(summary.results for summary in summaries),
         rows=sum(summary.rows for summary in summaries),
-        run={name: value for summary in reversed(summaries) for name, value in summary.run.items()},
+        run=first_fields([summary.run for summary in summaries]),
         started_at=min(_times(summary.started_at for summary in summaries), default=None),
         completed_at=max(_times(summary.completed_at for summary in summaries), default=None),
         duration_ms=None,  # without a start and an end, durations of several reports can overlap
@@ -31,6 +32,11 @@ def combine(summaries: Sequence[ReportSummary], names: Sequence[str | None]) -> 
         notes=tuple(notes),
         failures_missing=any(summary.failures_missing for summary in summaries),
     )
+
+
+def first_fields(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the fields of all runs. If several runs have a field, the first one wins."""
+    return {name: value for run in reversed(runs) for name, value in run.items()}
 
 
 def _times(times: Iterable[datetime | None]) -> list[datetime]:

@@ -17,7 +17,7 @@ from service.reports.chunks import read_chunks
 from service.reports.convert import ReportSummary, convert
 from service.reports.errors import ReportError, malformed
 from service.reports.output import OutputWriter, SuiteOutput
-from service.reports.summaries import combine
+from service.reports.summaries import combine, first_fields
 
 _CHUNK_BYTES: Final = 256 * 1024
 _GZIP: Final = b"\x1f\x8b"
@@ -74,7 +74,9 @@ def _convert_all(files: Sequence[ReportFile], limits: ReportLimits, output: Outp
         try:
             unpacked_bytes, summary = _convert(file, limits, output)
         except ReportError as error:
-            raise ReportError(error.reason, f"{file.name}: {error}" if file.name else str(error)) from None
+            message = f"{file.name}: {error}" if file.name else str(error)
+            run = first_fields([*(each.run for each in summaries), error.run])
+            raise ReportError(error.reason, message, run) from None
         summaries.append(summary)
         limits = ReportLimits(limits.max_unpacked_bytes - unpacked_bytes, limits.max_rows - summary.rows)
         output.first_result += summary.results

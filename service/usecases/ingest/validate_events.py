@@ -215,9 +215,19 @@ def parse_identity(event: Any) -> dict[str, Any]:
         "source": _text(event, "source", 400),
         "event_id": _text(event, "id"),
         "run_id": _text(run, "run_id"),
-        "shard": _valid(_SHARD, run, "shard") or 0,
-        "variant": canonical_variant(_valid(_VARIANT, data, "variant")),
+        "shard": read_shard(run),
+        "variant": canonical_variant(read_variant(data)),
     }
+
+
+def read_shard(run: Any) -> int:
+    """Return the shard of a valid or invalid run. A missing or malformed shard is 0."""
+    return _valid(_SHARD, run, "shard") or 0
+
+
+def read_variant(data: Any) -> dict[str, str]:
+    """Return the variant of valid or invalid data. A missing or malformed variant is empty."""
+    return _valid(_VARIANT, data, "variant") or {}
 
 
 def _valid(adapter: TypeAdapter[T], source: Any, name: str) -> T | None:

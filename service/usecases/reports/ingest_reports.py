@@ -32,7 +32,7 @@ from service.store.reports import ClaimedReport
 from service.tracing import spans
 from service.usecases.job_leases import ClaimLost, JobLease
 from service.usecases.reports.orphaned_uploads import FOLDER_PREFIX
-from service.usecases.reports.store_report import ReportOutcome, ReportStore
+from service.usecases.reports.store_report import ReportOutcome, ReportStore, set_part
 from service.usecases.reports.write_output import write_output
 
 _LEASE: Final = timedelta(seconds=30)
@@ -158,6 +158,9 @@ class ReportIngester:
         if rejection is None and delay is None and claimed.attempt_count >= MAX_ATTEMPTS:
             rejection = "internal_error", f"{reason} in each attempt"
         try:
+            if isinstance(error, ReportError):
+                async with self._pool.acquire() as connection:
+                    await set_part(connection, claimed, error.run)
             if rejection:
                 await self._reject(claimed.claim, claimed.document, *rejection)
                 return ReportOutcome("rejected")

@@ -1,7 +1,7 @@
 """Validation of the results and the metadata that a parser process has written."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
@@ -12,7 +12,7 @@ from pydantic import FailFast, TypeAdapter, ValidationError
 from service.contracts.run_events import ResultIn, UploadedRun
 from service.domain import texts
 from service.domain.errors import Rejected
-from service.domain.reports import MAX_PROBLEMS, RunPart, StoredPart
+from service.domain.reports import MAX_PROBLEMS, RunPart, StoredPart, Upload
 from service.domain.results import MAX_DURATION_MS
 from service.domain.runs import set_failures_missing
 from service.domain.shards import CaseOutcomes, ShardOutcomes, merge_event
@@ -37,6 +37,8 @@ from service.usecases.ingest.validate_events import (
     describe_first_error,
     has_failing_status,
     limit_problems,
+    read_shard,
+    read_variant,
     result_name,
 )
 from service.usecases.reports.write_output import SuiteOutputs, references
@@ -129,11 +131,6 @@ class ParsedReport:
             (repeated if name_in_upload(item[1]) in self._repeated else single).append(item)
         return single, repeated
 
-    @property
-    def run_part(self) -> RunPart:
-        """The part of the run that the upload contains."""
-        return RunPart(self.event.shard, orjson.loads(self.event.variant or "{}"))
-
     @contextmanager
     def _naming(self, file: ReportFile) -> Iterator[None]:
         """Add the name of the report to the problems that are found in it, if the upload has several reports."""
@@ -194,6 +191,15 @@ class ParsedReport:
     def _truncate_problems(self) -> None:
         self._unlisted += len(self.event.problems[MAX_PROBLEMS:])
         del self.event.problems[MAX_PROBLEMS:]
+
+
+def read_part(upload: Upload, run: Mapping[str, Any]) -> RunPart:
+    """Return the part of the run that the upload contains, so that the receipt of a rejected report has it too.
+
+    `run` contains the unvalidated fields of the report. Fields of the request override them.
+    """
+    fields = {**run, **upload.run}
+    return RunPart(read_shard(fields), read_variant(fields))
 
 
 def _event(claimed: ClaimedReport, summary: ReportSummary, retention: timedelta) -> ParsedEvent:

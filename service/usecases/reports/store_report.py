@@ -1,11 +1,11 @@
 """Storage of a parsed report of any size in one transaction, so that queries never return a partial report."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from service.domain.cases import KnownCases
 from service.domain.errors import Rejected
@@ -25,7 +25,7 @@ from service.usecases.ingest.parse_events import ParsedEvent
 from service.usecases.ingest.parse_results import KEY_COLLISION, Occurrences, UnseenCases, parse_results
 from service.usecases.ingest.write_run import RunWriter
 from service.usecases.job_leases import ClaimLost
-from service.usecases.reports.parse_report import IndexedResults, ParsedReport
+from service.usecases.reports.parse_report import IndexedResults, ParsedReport, read_part
 from service.usecases.reports.store_uploads import store_uploads
 
 # The outcome of one attempt: the status of the receipt, or "lost" if another worker has the claim.
@@ -76,9 +76,8 @@ class ReportStore:
         Raises Rejected if the report can't be stored, ClaimLost, or a database error. In these cases, the transaction
         is rolled back.
         """
+        await set_part(connection, claimed, read.summary.run)
         report = ParsedReport(claimed, read, self._retention, output)
-        if report.run_part != claimed.upload.run_part:
-            await reports.set_part(connection, claimed.claim, report.run_part)
         completed_ms = [report.event.state.completed_ms]
         cache = await self._caches.find(connection)
         async with cache.months.ensure_partitions(connection, completed_ms), notifying_transaction(connection):
@@ -125,6 +124,13 @@ class ReportStore:
                     await insert_unseen_cases(second, known, [_ReportBatch(org_id, event, outcomes, unseen)])
                 unseen.clear()
             yield outcomes
+
+
+async def set_part(connection: Connection, claimed: ClaimedReport, run: Mapping[str, Any]) -> None:
+    """Set the part of the run in the receipt, if the report states it. `run` contains its unvalidated fields."""
+    part = read_part(claimed.upload, run)
+    if part != claimed.upload.run_part:
+        await reports.set_part(connection, claimed.claim, part)
 
 
 async def _finish(

@@ -54,6 +54,27 @@ async def test_report_can_state_its_part_itself(reports: Reports, result: bytes,
 
 
 @pytest.mark.parametrize(
+    "report",
+    [
+        b'{"run": {"shard": 2, "variant": {"os": "linux"}, "completed_at": "1999-01-01T00:00:00Z"}, "results": []}',
+        b'{"run": {"shard": 2, "variant": {"os": "linux"}, "final": "soon"}, "results": []}',
+        b'{"shard": 2, "variant": {"os": "linux"}, "results": [{"name": "pa',
+        b'{"run": {"shard": 2, "variant": {"os": "linux"}}, "results": [{"name": "pa',
+        b'{"run": {"shard": 2, "variant": {"os": "linux"}}}\n{"name": "pays", "status": "passed"}\n{"name": "pa',
+    ],
+    ids=["time", "field", "truncated", "truncated run", "truncated lines"],
+)
+async def test_rejected_report_has_the_part_that_it_states_itself(reports: Reports, report: bytes) -> None:
+    await reports.ingest(report)
+    assert await parts(reports) == [("rejected", 2, LINUX)]
+
+
+async def test_variant_of_a_result_is_not_the_part_of_a_rejected_report(reports: Reports) -> None:
+    await reports.ingest(b'{"name": "pays", "variant": {"os": "linux"}, "status": "pa')
+    assert await parts(reports) == [("rejected", None, {})]
+
+
+@pytest.mark.parametrize(
     ("event", "part"),
     [
         (run_event(shard=2, expected_shards=3), ("stored", 2, LINUX)),
