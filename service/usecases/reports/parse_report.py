@@ -205,7 +205,7 @@ def read_part(upload: Upload, run: Mapping[str, Any]) -> RunPart:
 def _event(claimed: ClaimedReport, summary: ReportSummary, retention: timedelta) -> ParsedEvent:
     """Convert the metadata to an event without results. Raises Rejected."""
     problems = [_note(note) for note in summary.notes]
-    if not summary.results and not claimed.upload.run.get("allow_empty"):
+    if not (summary.results or summary.failures_missing or claimed.upload.run.get("allow_empty")):
         problems.append(_note(_NO_RESULTS))
     window = AcceptanceWindow(claimed.received_at, retention)
     run = _run(claimed, summary, window)
