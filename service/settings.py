@@ -1,20 +1,16 @@
 """Settings from environment variables with the prefix RESULTS_, or from files, read once when a process starts."""
 
 import os
-import re
 from collections.abc import Iterable
 from datetime import timedelta
 from difflib import get_close_matches
 from functools import cached_property
-from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Final, Literal
-from urllib.parse import parse_qs, urlsplit
+from typing import Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
-    NoDecode,
     PydanticBaseSettingsSource,
     SecretsSettingsSource,
     SettingsConfigDict,
@@ -22,96 +18,34 @@ from pydantic_settings import (
 )
 
 from service.contracts.validation import describe_error, validation_errors
-from service.domain.addresses import AllowedAddresses, Network
+from service.domain.addresses import AllowedAddresses
 from service.domain.bucket_keys import BucketKey
 from service.domain.deliveries import DeliveryPolicy
+from service.domain.engines import EngineName
 from service.domain.errors import ServiceError
-from service.domain.hosts import split_hosts
 from service.domain.queues import EventSizes
 from service.domain.reports import ReportLimits
 from service.domain.results import MAX_EVENT_ROWS
 from service.domain.retention import RetentionPolicy
+from service.setting_values import (
+    BrokerUrl,
+    DatabaseUrl,
+    FilesUrl,
+    Networks,
+    PrimaryUrl,
+    RateLimit,
+    RedisUrl,
+    RetryDelays,
+    WebUrl,
+)
 
 _PREFIX: Final = "RESULTS_"
 _SECRETS_DIR: Final = "RESULTS_SECRETS_DIR"
 # Variables with the prefix that aren't settings of the server: those of the client, of CI jobs, and of the tests.
 _OTHER_VARIABLES: Final = frozenset({"URL", "API_KEY", "PROJECT", "CLIENT_SHA256"})
 _TEST_VARIABLES: Final = "TEST_"
-_RATE: Final = re.compile(r"off|[1-9]\d{0,8} ?/ ?(second|minute|hour|day)")
 _DELIVERIES: Final = DeliveryPolicy()  # the defaults
 _REPORTS: Final = ReportLimits()
-_MAX_RETRIES: Final = 50
-_MAX_RETRY_DELAY_S: Final = 30 * 24 * 3600  # the retention of events
-
-
-def _has_scheme(*schemes: str) -> AfterValidator:
-    prefixes = tuple(f"{scheme}://" for scheme in schemes)
-
-    def check(url: str) -> str:
-        if not url.startswith(prefixes) or url in prefixes:
-            raise ValueError(f"must start with {' or '.join(prefixes)}")
-        _check_ports(url)
-        return url
-
-    return AfterValidator(check)
-
-
-def _check_ports(url: str) -> None:
-    """Raise ValueError if a port isn't a number, which usually means that a password contains a reserved character."""
-    try:
-        _ = [urlsplit(each).port for each in split_hosts(url)]
-    except ValueError:
-        raise ValueError(
-            "has an invalid port; in a password, write / as %2F, @ as %40, # as %23, and ? as %3F"
-        ) from None
-
-
-def _check_target(url: str) -> str:
-    """Raise ValueError if a process could connect to a standby, which can't write."""
-    target = parse_qs(urlsplit(url).query).get("target_session_attrs")
-    if len(split_hosts(url)) > 1 and target not in (["read-write"], ["primary"]):
-        raise ValueError("lists several hosts; add ?target_session_attrs=read-write")
-    return url
-
-
-def _check_rate(text: str) -> str:
-    if not _RATE.fullmatch(text):
-        raise ValueError("must be a number per second, minute, hour, or day, such as 100/second, or off")
-    return text
-
-
-def _parse_delays(value: object) -> object:
-    """Parse seconds separated by commas."""
-    if not isinstance(value, str):
-        return value
-    try:
-        delays_s = tuple(float(part) for part in value.split(","))
-    except ValueError:
-        delays_s = ()
-    if not 1 <= len(delays_s) <= _MAX_RETRIES or not all(0 <= delay_s <= _MAX_RETRY_DELAY_S for delay_s in delays_s):
-        raise ValueError(f"must be 1 to {_MAX_RETRIES} delays in seconds, separated by commas, such as 5,300,1800")
-    return delays_s
-
-
-def _parse_networks(value: object) -> object:
-    """Parse networks separated by commas."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
-    except ValueError:
-        raise ValueError("must be networks, separated by commas, such as 10.1.0.0/16,fd12::/48") from None
-
-
-DatabaseUrl = Annotated[str, _has_scheme("postgresql", "postgres")]
-PrimaryUrl = Annotated[DatabaseUrl, AfterValidator(_check_target)]
-BrokerUrl = Annotated[str, _has_scheme("amqp", "amqps")]
-FilesUrl = Annotated[str, _has_scheme("file", "s3")]
-RedisUrl = Annotated[str, _has_scheme("redis", "rediss")]
-WebUrl = Annotated[str, _has_scheme("https", "http")]
-RateLimit = Annotated[str, AfterValidator(_check_rate)]
-Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_parse_networks)]
-RetryDelays = Annotated[tuple[float, ...], NoDecode, BeforeValidator(_parse_delays)]
 
 
 class Settings(BaseSettings):
@@ -124,7 +58,7 @@ class Settings(BaseSettings):
         description="PostgreSQL 15 to 18: postgresql://user:password@host/name, or with a standby "
         "postgresql://user:password@host1,host2/name?target_session_attrs=read-write",
     )
-    database_engine: Literal["postgresql", "citus"] = Field(
+    database_engine: EngineName = Field(
         "postgresql",
         description="`postgresql`, or `citus` for the coordinator of a cluster with distributed tables",
     )

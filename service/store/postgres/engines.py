@@ -8,16 +8,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
+from service.domain.engines import EngineName
 from service.domain.ids import OrgId
 from service.store.postgres import sqlstates
 from service.store.postgres.scoped_connections import ScopedConnection
 
-EngineName = Literal["postgresql", "citus"]
 RequestedRow = tuple[OrgId, *tuple[object, ...]]
 
 # In the order in which they are distributed. Their keys start with org_id, and nothing refers to them.

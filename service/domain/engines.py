@@ -1,0 +1,5 @@
+"""The names of the database engines."""
+
+from typing import Literal
+
+EngineName = Literal["postgresql", "citus"]
