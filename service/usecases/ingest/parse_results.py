@@ -1,11 +1,12 @@
 """Conversion of the valid results of an event to outcomes of cases."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Any, Final
 
 from service.contracts.run_events import AttemptIn, ResultIn
 from service.domain import texts
-from service.domain.cases import Case, KnownCases
+from service.domain.cases import Case, CaseFields, KnownCases
 from service.domain.fingerprints import fingerprint
 from service.domain.ids import CaseKey, OrgId
 from service.domain.properties import PROPERTY_LIMITS, PropertyCollector
@@ -30,6 +31,10 @@ MAX_ATTEMPTS: Final = 1_000
 KEY_COLLISION: Final = "case_key_clash: a different case has the same key"
 
 _DETAIL_FIELDS: Final = frozenset({"attempts", "retries", "failure", "logs_ref", "artifacts", "properties"})
+# The fields of a plain result, which has no other fields and therefore no details. Most results are plain.
+_PLAIN_FIELDS: Final = ("case_id", "suite", "name", "file", "status", "duration_ms")
+_PLAIN_COUNT: Final = len(_PLAIN_FIELDS)
+_plain_values: Final = itemgetter(*_PLAIN_FIELDS)
 _RESULT_DETAILS: Final = ("failure", "logs_ref", "line", "properties")
 # Fewer attempts can't have too many characters.
 _MANY_ATTEMPTS: Final = MAX_ATTEMPT_TEXTS // (texts.MAX_MESSAGE + texts.MAX_DETAILS)
@@ -39,6 +44,7 @@ _PASSED: Final = STATUS_CODES["passed"]
 _tuple: Final = tuple.__new__
 
 UnseenCases = dict[CaseKey, tuple[int, Case]]  # with the index of the result that names the case
+FindCase = Callable[[CaseFields], CaseKey | None]
 Occurrences = dict[tuple[str, str, str], int]  # number of results so far by suite, name, and variant
 
 
@@ -55,35 +61,49 @@ def parse_results(
     unseen: UnseenCases = {}
     occurrences = {} if occurrences is None else occurrences
     find, project_id = known.of(org_id), event.state.project_id
+    event_variant, event_s, shard = event.variant, event.event_s, event.shard
     for index, result in event.results:  # each statement is executed once per result
-        case_id, suite, own_variant = result.get("case_id"), result.get("suite") or "", result.get("variant")
-        variant = event.variant if own_variant is None else canonical_variant(own_variant)
         key = None
-        if case_id is not None:  # avoids the truncation of texts, because those of a known case aren't too long
-            key = find((project_id, case_id, suite, result["name"], 0, result.get("file"), variant))
-        if key is None:
-            case = _case(event, index, result, variant, occurrences)
-            key = find(case)
-            if key is None and (key := _add_unseen(event, index, result, case, unseen)) is None:
-                continue
-        if result["status"] == "passed" and _DETAIL_FIELDS.isdisjoint(result):
-            # fast path: nearly all results
-            started_at, stated_ms = result.get("started_at"), result.get("duration_ms")
-            started_ms = to_ms(started_at) if started_at else None
+        if len(result) == _PLAIN_COUNT:
+            try:
+                case_id, suite, name, file, status, stated_ms = _plain_values(result)
+            except KeyError:
+                pass  # another field instead
+            else:
+                if status == "passed" and case_id is not None:
+                    key = find((project_id, case_id, suite, name, 0, file, event_variant))
+        if key is not None:
             duration_ms = int(stated_ms or 0)
             if duration_ms != stated_ms:
                 duration_ms = round_duration(stated_ms)
-            outcome = _tuple(
-                CaseOutcome, (key, _PASSED, duration_ms, started_ms, event.event_s, 1, False, event.shard, (), ())
-            )
-        elif (detailed := _outcome(event, index, result, key, suite)) is None:
-            continue
+            outcome = _tuple(CaseOutcome, (key, _PASSED, duration_ms, None, event_s, 1, False, shard, (), ()))
         else:
+            key = _find_or_add_case(event, index, result, find, occurrences, unseen)
+            detailed = None if key is None else _outcome(event, index, result, key)
+            if key is None or detailed is None:
+                continue
             outcome = detailed
         earlier = outcomes.setdefault(key, outcome)
         if earlier is not outcome:
             outcomes[key] = _combine_attempts(event, index, result, earlier, outcome)
     return outcomes, unseen
+
+
+def _find_or_add_case(
+    event: ParsedEvent, index: int, result: ResultIn, find: FindCase, occurrences: Occurrences, unseen: UnseenCases
+) -> CaseKey | None:
+    """Return the key of the case of a result, or None after rejecting a result whose key collides."""
+    case_id, suite, own_variant = result.get("case_id"), result.get("suite") or "", result.get("variant")
+    variant = event.variant if own_variant is None else canonical_variant(own_variant)
+    key = None
+    if case_id is not None:  # avoids the truncation of texts, because those of a known case aren't too long
+        key = find((event.state.project_id, case_id, suite, result["name"], 0, result.get("file"), variant))
+    if key is None:
+        case = _case(event, index, result, variant, occurrences)
+        key = find(case)
+        if key is None:
+            key = _add_unseen(event, index, result, case, unseen)
+    return key
 
 
 def _case(event: ParsedEvent, index: int, result: ResultIn, variant: str, occurrences: Occurrences) -> Case:
@@ -124,13 +144,17 @@ def _combine_attempts(
     return earlier
 
 
-def _outcome(event: ParsedEvent, index: int, result: ResultIn, key: CaseKey, suite: str) -> CaseOutcome | None:
+def _outcome(event: ParsedEvent, index: int, result: ResultIn, key: CaseKey) -> CaseOutcome | None:
     """Return the outcome of one result, or None after rejecting invalid attempts."""
     started_at = result.get("started_at")
     started_ms = to_ms(started_at) if started_at else None
     duration_ms = round_duration(result.get("duration_ms"))
     status = STATUS_CODES[result["status"]]
-    suite_of_failure = suite[: texts.MAX_TEXT] if status in FAILING_CODES else None
+    if status == _PASSED and _DETAIL_FIELDS.isdisjoint(result):
+        return _tuple(
+            CaseOutcome, (key, _PASSED, duration_ms, started_ms, event.event_s, 1, False, event.shard, (), ())
+        )
+    suite_of_failure = (result.get("suite") or "")[: texts.MAX_TEXT] if status in FAILING_CODES else None
     attempts = _attempts(event, index, result, suite_of_failure)
     if attempts is None:
         return None
