@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, ChannelPreconditionFailed
 
-from consumers.connections import connect, is_cancel_requested
+from consumers.connections import BrokerConnection, connect, is_cancel_requested
 from consumers.loops import LONGEST_DELAY_S
 from consumers.metrics import BROKER_LOSSES
 from consumers.topology import Topology
@@ -24,7 +24,7 @@ _LOSSES: Final = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError, Co
 class BrokerTask(Protocol):
     """A task that uses a connection to the broker: a batch consumer or the relay."""
 
-    async def run(self, connection: AbstractConnection) -> None:
+    async def run(self, connection: BrokerConnection) -> None:
         """Run until the process must stop. Raises an error if the broker is lost."""
 
 
@@ -66,7 +66,7 @@ async def _declare(connection: AbstractConnection, topology: Topology) -> None:
         await topology.declare(channel)
 
 
-async def _run_tasks(connection: AbstractConnection, tasks: Sequence[BrokerTask]) -> None:
+async def _run_tasks(connection: BrokerConnection, tasks: Sequence[BrokerTask]) -> None:
     """Run the tasks until all have returned. The first error cancels the other tasks and is raised."""
 
     async def run_group() -> None:
@@ -81,7 +81,7 @@ async def _run_tasks(connection: AbstractConnection, tasks: Sequence[BrokerTask]
         raise failed.exceptions[0] from None
 
 
-async def _run_task(task: BrokerTask, connection: AbstractConnection) -> None:
+async def _run_task(task: BrokerTask, connection: BrokerConnection) -> None:
     async with _losses_of(connection):
         await task.run(connection)
 

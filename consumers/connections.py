@@ -5,9 +5,9 @@ import random
 from typing import Any, Final
 
 import aio_pika
-from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import AMQPError
 
+from consumers.deliveries import MessageAssembler
 from consumers.frames import RepairingTransportFactory
 from service.domain.hosts import split_hosts
 from service.retries import with_alternatives
@@ -16,15 +16,16 @@ CONNECT_TIMEOUT_S: Final = 10
 _HEARTBEAT_S: Final = 10  # a half-open connection is lost after three heartbeats; the default takes three minutes
 
 
-class _RepairingConnection(aio_pika.Connection):
-    """A connection whose transport repairs frames."""
+class BrokerConnection(aio_pika.Connection):
+    """A connection whose transport repairs frames, and assembles the messages of subscribed channels."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.kwargs["transport_factory"] = RepairingTransportFactory()
+        self.assembler = MessageAssembler()
+        self.kwargs["transport_factory"] = RepairingTransportFactory(self.assembler)
 
 
-async def connect(url: str) -> AbstractConnection:
+async def connect(url: str) -> BrokerConnection:
     """Open a connection, to a random host of the URL that responds, which repairs messages with undecodable properties.
 
     Raises AMQPError or OSError, also if the server at this address closes the connection or doesn't speak AMQP.
@@ -33,10 +34,10 @@ async def connect(url: str) -> AbstractConnection:
     return await with_alternatives(_connect, random.sample(urls, len(urls)), _is_unreachable)
 
 
-async def _connect(url: str) -> AbstractConnection:
+async def _connect(url: str) -> BrokerConnection:
     try:
         return await aio_pika.connect(
-            _with_heartbeat(url), timeout=CONNECT_TIMEOUT_S, connection_class=_RepairingConnection
+            _with_heartbeat(url), timeout=CONNECT_TIMEOUT_S, connection_class=BrokerConnection
         )
     except (AMQPError, OSError):
         raise

@@ -1,7 +1,7 @@
-"""Repair of AMQP frames that the client library can't decode, which would otherwise close the connection.
+"""The reader of AMQP frames, which assembles messages and repairs frames that the client library can't decode.
 
-The library decodes each message before the service gets it. A timestamp in nanoseconds, a name that isn't UTF-8, or a
-deeply nested table makes it close the connection; the broker then delivers the same message again, indefinitely.
+A timestamp in nanoseconds, a name that isn't UTF-8, or a deeply nested table makes the library close the connection;
+the broker then delivers the same message again, indefinitely.
 """
 
 import asyncio
@@ -13,8 +13,10 @@ from pamqp import constants, decode, frame
 from pamqp.commands import Basic
 from pamqp.common import FieldTable, FieldValue
 from pamqp.header import ContentHeader
+from pamqp.heartbeat import Heartbeat
 from yarl import URL
 
+from consumers.deliveries import MessageAssembler
 from consumers.headers import encodable_headers
 from service.keepalive import detect_half_open
 
@@ -22,6 +24,8 @@ UNDECODABLE: Final = "x-undecodable"  # the header that names removed properties
 
 _FRAME_START: Final = struct.Struct(">BHI")  # type, channel, size of the payload
 _HEADER_START: Final = struct.Struct(">HHQH")  # class, weight, size of the body, flags of the properties
+_HEARTBEAT: Final = frame.marshal(Heartbeat(), 0)
+_HEARTBEAT_S: Final = 1.0
 _PROPERTIES_START: Final = struct.calcsize(">HHQ")  # after the class, the weight, and the size of the body
 _READ_BYTES: Final = 64 * 2**10
 _PROTOCOL_HEADER: Final = b"AMQP"  # the reply to an unsupported protocol version, which isn't a frame
@@ -36,29 +40,35 @@ _DECODING_ERRORS: Final = (ValueError, ArithmeticError, LookupError, TypeError, 
 
 
 class RepairingTransportFactory(TransportFactory):
-    """A factory of TCP and TLS connections whose reader repairs frames."""
+    """A factory of TCP and TLS connections whose reader assembles messages and repairs frames."""
+
+    def __init__(self, assembler: MessageAssembler) -> None:
+        self._assembler = assembler
 
     async def create(self, url: URL, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Open the connection."""
         factory = TLSTransportFactory() if url.scheme == "amqps" else TCPTransportFactory()
         reader, writer = await factory.create(url, **kwargs)
         detect_half_open(writer.get_extra_info("socket"))
-        return FrameReader(reader), writer
+        return FrameReader(reader, self._assembler), writer
 
 
 class FrameReader(asyncio.StreamReader):
-    """A reader that passes frames through and repairs the properties of messages.
+    """A reader that repairs the properties of messages, and passes all frames except those of assembled messages.
 
     It reads everything that has arrived together, because a small message has three small frames.
     """
 
-    def __init__(self, source: asyncio.StreamReader) -> None:
+    def __init__(self, source: asyncio.StreamReader, assembler: MessageAssembler) -> None:
         super().__init__()
         self._source = source
+        self._assembler = assembler
+        self._heartbeat_due_s = 0.0
         self._arrived = b""
         self._position = 0
         self._checked = 0  # the end of the frames that can be read
-        self._decodable: bytes | None = None  # properties of the last message
+        self._decodable: bytes | None = None  # properties of the last message that the library can decode
+        self._decoded = Basic.Properties()  # the same
 
     def at_eof(self) -> bool:
         """Return False, so that the library reads again and reports the lost connection as its own error."""
@@ -83,13 +93,52 @@ class FrameReader(asyncio.StreamReader):
         frame_type, channel, size = _FRAME_START.unpack_from(self._arrived, start)
         await self._wait_for(_FRAME_START.size + size + 1)
         start, end = self._checked, self._checked + _FRAME_START.size + size + 1
-        if frame_type == constants.FRAME_HEADER:
-            payload = self._arrived[start + _FRAME_START.size : end - 1]
-            if not self._is_decodable(payload):
-                repaired = frame.marshal(_repaired(payload), channel)
-                self._arrived = self._arrived[:start] + repaired + self._arrived[end:]
-                end = start + len(repaired)
-        self._checked = end
+        payload = self._arrived[start + _FRAME_START.size : end - 1]
+        if frame_type == constants.FRAME_METHOD:
+            passed = self._heartbeat_if_due() if self._assembler.starts(channel, payload) else None
+        elif frame_type == constants.FRAME_HEADER:
+            passed = self._check_header(channel, payload)
+        else:
+            passed = b"" if self._assembler.adds_body(frame_type, channel, payload) else None
+        if passed is None:
+            self._checked = end
+        else:
+            self._replace(start, end, passed)
+
+    def _check_header(self, channel: int, payload: bytes) -> bytes | None:
+        """Return the frame that replaces the header of a message for the library, or None if it's unchanged."""
+        header, is_repaired = self._read_header(payload)
+        if self._assembler.adds_header(channel, header):
+            return b""
+        return frame.marshal(header, channel) if is_repaired else None
+
+    def _read_header(self, payload: bytes) -> tuple[ContentHeader, bool]:
+        """Return the header of a message, often with the properties of the last one, and whether it's repaired."""
+        properties = payload[_PROPERTIES_START:]
+        if properties == self._decodable:
+            _, weight, body_size, _ = _HEADER_START.unpack_from(payload)
+            return ContentHeader(weight, body_size, self._decoded), False
+        header = _try_to_decode(payload)
+        if header is None:
+            return _repaired(payload), True
+        self._decodable, self._decoded = properties, header.properties
+        return header, False
+
+    def _heartbeat_if_due(self) -> bytes:
+        """Return a heartbeat for the library at intervals, because it doesn't get the frames that show a connection."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s < self._heartbeat_due_s:
+            return b""
+        self._heartbeat_due_s = now_s + _HEARTBEAT_S
+        return _HEARTBEAT
+
+    def _replace(self, start: int, end: int, passed: bytes) -> None:
+        """Replace a frame by the frames that the library gets."""
+        if not passed and self._position == start:
+            self._position = self._checked = end
+        else:
+            self._arrived = self._arrived[:start] + passed + self._arrived[end:]
+            self._checked = start + len(passed)
 
     async def _wait_for(self, n: int) -> None:
         """Wait until `n` bytes after the checked frames have arrived. Deletes the bytes that were read."""
@@ -106,24 +155,16 @@ class FrameReader(asyncio.StreamReader):
         self._arrived = b"".join(parts)
         self._checked, self._position = self._checked - self._position, 0
 
-    def _is_decodable(self, payload: bytes) -> bool:
-        """Return whether the library can decode the properties, which are often those of the last message."""
-        properties = payload[_PROPERTIES_START:]
-        if properties != self._decodable:
-            if not _is_decodable(payload):
-                return False
-            self._decodable = properties
-        return True
 
-
-def _is_decodable(payload: bytes) -> bool:
+def _try_to_decode(payload: bytes) -> ContentHeader | None:
+    """Return the header, or None if the library can't decode it or its properties."""
     header = ContentHeader()
     try:
         header.unmarshal(payload)
         float(header.properties.expiration or 0)
     except _DECODING_ERRORS:
-        return False
-    return header.properties.delivery_mode in (None, 0, 1, 2)
+        return None
+    return header if header.properties.delivery_mode in (None, 0, 1, 2) else None
 
 
 def _repaired(payload: bytes) -> ContentHeader:

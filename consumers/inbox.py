@@ -5,12 +5,10 @@ from collections import deque
 from contextlib import ExitStack
 from dataclasses import dataclass
 from tempfile import TemporaryFile
-from typing import IO, Any, Final, cast
-
-from aio_pika import IncomingMessage
-from aio_pika.abc import AbstractIncomingMessage
+from typing import IO, Any, Final
 
 from consumers import messages
+from consumers.deliveries import ReceivedMessage
 from consumers.isolation import Isolation
 from service.log import log
 
@@ -25,7 +23,7 @@ LossSignal = asyncio.Future[Any]  # done if the channel or the consumer is lost
 class _Arrival:
     """A message whose body is in memory, or in a file until the message is handled."""
 
-    message: IncomingMessage
+    message: ReceivedMessage
     file: IO[bytes] | None = None
 
     def move_to_file(self) -> None:
@@ -51,10 +49,10 @@ class Inbox:
         self._bytes_in_memory = 0
         self._arrived = asyncio.Event()
 
-    async def add(self, message: AbstractIncomingMessage) -> None:
+    def add(self, message: ReceivedMessage) -> None:
         """Add a delivered message."""
         self._isolation.observe(message.body_size, suspect=messages.is_suspect(message))
-        arrival = _Arrival(cast("IncomingMessage", message))
+        arrival = _Arrival(message)
         if self._bytes_in_memory + message.body_size > INBOX_BYTES:
             self._try_to_move(arrival)
         if arrival.file is None:
@@ -79,9 +77,9 @@ class Inbox:
         finally:
             arrival.cancel()
 
-    def take_batch(self) -> list[AbstractIncomingMessage]:
+    def take_batch(self) -> list[ReceivedMessage]:
         """Remove and return the oldest messages, up to the limits of a batch. A suspect is a batch of its own."""
-        batch: list[AbstractIncomingMessage] = []
+        batch: list[ReceivedMessage] = []
         size = 0
         while self._arrivals and len(batch) < BATCH and size < BATCH_BYTES:
             suspect = messages.is_suspect(self._arrivals[0].message)
@@ -94,7 +92,7 @@ class Inbox:
                 break
         return batch
 
-    def take_suspects(self) -> list[AbstractIncomingMessage]:
+    def take_suspects(self) -> list[ReceivedMessage]:
         """Remove and return the crash suspects. Only a single one has its body, because several return to the queue."""
         suspects = [arrival for arrival in self._arrivals if messages.is_suspect(arrival.message)]
         self._arrivals = deque(arrival for arrival in self._arrivals if arrival not in suspects)
@@ -115,7 +113,7 @@ class Inbox:
         else:
             arrival.file.close()
 
-    def _load(self, arrival: _Arrival) -> AbstractIncomingMessage:
+    def _load(self, arrival: _Arrival) -> ReceivedMessage:
         if arrival.file is None:
             self._bytes_in_memory -= arrival.message.body_size
             return arrival.message

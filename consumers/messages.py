@@ -9,6 +9,7 @@ from typing import Any, Final
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractIncomingMessage
 
+from consumers.deliveries import ReceivedMessage
 from consumers.headers import encodable_headers, original_headers
 from consumers.metrics import DEAD_LETTERS
 from service.domain.ids import new_id
@@ -55,28 +56,28 @@ def report_dead_letter(queue: str, rejection: Rejection) -> None:
     log.warning("message_dead_lettered", queue=queue, reason=rejection.reason, message=rejection.message)
 
 
-def is_suspect(message: AbstractIncomingMessage) -> bool:
+def is_suspect(message: ReceivedMessage) -> bool:
     """Return whether an earlier delivery wasn't acknowledged, so that the message might have crashed its consumer."""
     count = message.headers.get(_DELIVERY_COUNT, 0)
-    return bool(message.redelivered) and isinstance(count, int) and count >= 1
+    return message.redelivered and isinstance(count, int) and count >= 1
 
 
-def body_sha256(message: AbstractIncomingMessage) -> bytes:
+def body_sha256(message: ReceivedMessage) -> bytes:
     """Return the SHA-256 of the body, which identifies a crash suspect."""
     return sha256(message.body).digest()
 
 
-def to_delivery(message: AbstractIncomingMessage) -> Delivery:
+def to_delivery(message: ReceivedMessage) -> Delivery:
     """Return the message without its transport."""
     return Delivery(message.body, message.content_type, message.headers)
 
 
-def dead_letter(message: AbstractIncomingMessage, rejection: Rejection) -> Message:
+def dead_letter(message: ReceivedMessage, rejection: Rejection) -> Message:
     """Return a copy of the message with the reason in its headers."""
     added = {
         "x-reason": rejection.reason,
         "x-message": rejection.message[:_REASON_LENGTH],
-        "x-queue": message.routing_key or "",
+        "x-queue": message.routing_key,
     }
     copied = _copy(message, original_headers(message.headers) | encodable_headers(added))
     copied.message_id = new_id("dead")
@@ -84,12 +85,12 @@ def dead_letter(message: AbstractIncomingMessage, rejection: Rejection) -> Messa
     return copied
 
 
-def original_message(message: AbstractIncomingMessage) -> Message:
+def original_message(message: ReceivedMessage | AbstractIncomingMessage) -> Message:
     """Return the message as its producer published it, to be published again."""
     return _copy(message, original_headers(message.headers))
 
 
-def _copy(message: AbstractIncomingMessage, headers: dict[str, Any]) -> Message:
+def _copy(message: ReceivedMessage | AbstractIncomingMessage, headers: dict[str, Any]) -> Message:
     return Message(
         message.body,
         headers=headers,

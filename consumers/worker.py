@@ -2,15 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from functools import partial
 from typing import Any, Final, Literal, TypeVar
 
 from aio_pika import Message
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, DeliveryError
 
 from consumers import messages
+from consumers.connections import BrokerConnection
+from consumers.deliveries import ReceivedMessage
 from consumers.inbox import Inbox, LossSignal
 from consumers.isolation import Isolation
 from consumers.loops import LONGEST_DELAY_S
@@ -63,18 +65,20 @@ class BatchConsumer:
         self._isolation = isolation
         self._stopping = stopping
 
-    async def run(self, connection: AbstractConnection) -> None:
+    async def run(self, connection: BrokerConnection) -> None:
         """Consume until `stopping` is set, then drain. Raises an error if the channel or the consumer is lost.
 
         Each change of the prefetch count requires a new subscription.
         """
         self._isolation.restart()
         opening = connection.channel(publisher_confirms=True, on_return_raises=True)
-        with closing(Inbox(self._isolation)) as inbox:
+        with closing(Inbox(self._isolation)) as inbox, ExitStack() as after_channel:
             async with opening as channel:
+                receiving = connection.assembler.receiving(await channel.get_underlay_channel(), inbox.add)
+                after_channel.enter_context(receiving)
                 await self._consume(connection, channel, inbox)
 
-    async def _consume(self, connection: AbstractConnection, channel: AbstractChannel, inbox: Inbox) -> None:
+    async def _consume(self, connection: BrokerConnection, channel: AbstractChannel, inbox: Inbox) -> None:
         queue = await channel.get_queue(self._source, ensure=False)
         while not self._stopping.is_set():
             if self._sizes == "large":
@@ -84,7 +88,7 @@ class BatchConsumer:
                     return
                 prefetch_count = 1 if isolated else self._isolation.prefetch_count()
                 await channel.set_qos(prefetch_count)
-                tag = await queue.consume(inbox.add)
+                tag = await queue.consume(_reject_unassembled)
                 async with _watching(channel, _check_consumer(connection, self._source)) as failures:
                     await self._handle_arrivals(channel, inbox, failures, None if isolated else prefetch_count)
                 await self._drain(channel, inbox, queue, tag, isolated=isolated)
@@ -143,16 +147,16 @@ class BatchConsumer:
         if isolated and len(suspects) == 1:
             return await self._handle_suspect(channel, suspects[0])
         for message in suspects:
-            await message.nack(requeue=True)
+            await message.requeue()
         return None
 
-    async def _handle_batch(self, channel: AbstractChannel, batch: Sequence[AbstractIncomingMessage]) -> None:
+    async def _handle_batch(self, channel: AbstractChannel, batch: Sequence[ReceivedMessage]) -> None:
         if len(batch) == 1 and messages.is_suspect(batch[0]):
             await self._handle_suspect(channel, batch[0])
         else:
             await self._handle_group(channel, batch, multiple=True)
 
-    async def _handle_suspect(self, channel: AbstractChannel, message: AbstractIncomingMessage) -> None:
+    async def _handle_suspect(self, channel: AbstractChannel, message: ReceivedMessage) -> None:
         """Count the attempt before the message is read. Reject the message if too many attempts have crashed."""
         key = self._queue_name, messages.body_sha256(message)
         attempt_count = await self._with_retries(partial(self._isolation.suspects.count_attempt, *key))
@@ -169,7 +173,7 @@ class BatchConsumer:
         await self._with_retries(partial(self._isolation.suspects.clear, *key))
 
     async def _handle_group(
-        self, channel: AbstractChannel, group: Sequence[AbstractIncomingMessage], *, multiple: bool
+        self, channel: AbstractChannel, group: Sequence[ReceivedMessage], *, multiple: bool
     ) -> None:
         """Handle the messages, publish a copy of those that aren't stored, and only then acknowledge.
 
@@ -181,16 +185,16 @@ class BatchConsumer:
         for message in group[-1:] if multiple else group:
             await message.ack(multiple=multiple)
 
-    async def _handle_all(self, channel: AbstractChannel, handled: Sequence[AbstractIncomingMessage]) -> None:
+    async def _handle_all(self, channel: AbstractChannel, handled: Sequence[ReceivedMessage]) -> None:
         outcomes = await self._outcomes(handled) if handled else []
         for message, outcome in zip(handled, outcomes, strict=True):
             await self._finish(channel, message, outcome)
 
-    def _should_move(self, message: AbstractIncomingMessage) -> bool:
+    def _should_move(self, message: ReceivedMessage) -> bool:
         """Return whether a message is large. A crash suspect stays, because the broker counts its deliveries."""
         return self._sizes == "small" and message.body_size > LARGE_BYTES and not messages.is_suspect(message)
 
-    async def _move(self, channel: AbstractChannel, message: AbstractIncomingMessage) -> bool:
+    async def _move(self, channel: AbstractChannel, message: ReceivedMessage) -> bool:
         """Publish a large message to its own queue, and return whether the broker confirmed it."""
         large_queue = self._topology.large_queue(self._queue_name)
         try:
@@ -202,9 +206,7 @@ class BatchConsumer:
         LARGE_MESSAGES.inc()
         return True
 
-    async def _finish(
-        self, channel: AbstractChannel, message: AbstractIncomingMessage, outcome: HandlerOutcome
-    ) -> None:
+    async def _finish(self, channel: AbstractChannel, message: ReceivedMessage, outcome: HandlerOutcome) -> None:
         if isinstance(outcome, Rejection):
             dead_exchange = await channel.get_exchange(self._topology.dead_exchange, ensure=False)
             copied: Message = messages.dead_letter(message, outcome)
@@ -216,7 +218,7 @@ class BatchConsumer:
             original = messages.original_message(message)
             await channel.default_exchange.publish(original, routing_key=later, mandatory=True)
 
-    async def _outcomes(self, group: Sequence[AbstractIncomingMessage]) -> Sequence[HandlerOutcome]:
+    async def _outcomes(self, group: Sequence[ReceivedMessage]) -> Sequence[HandlerOutcome]:
         """Pass the messages to the handler. An error that one message causes rejects only this message."""
         try:
             return await self._with_retries(partial(self._handle, [messages.to_delivery(one) for one in group]))
@@ -238,6 +240,11 @@ class BatchConsumer:
         return await with_retries(work, is_temporary, Backoff(0.2, LONGEST_DELAY_S), self._stopping, log_retry)
 
 
+async def _reject_unassembled(_: AbstractIncomingMessage) -> None:
+    """Fail, because the reader of the connection assembles all messages of the channel. The library logs the error."""
+    raise ConsumerLost("the library received a message of the channel")
+
+
 @asynccontextmanager
 async def _watching(channel: AbstractChannel, check: Coroutine[Any, Any, None]) -> AsyncIterator[Sequence[LossSignal]]:
     """Provide futures that are done if the channel is closed or the check fails, while the block runs."""
@@ -250,7 +257,7 @@ async def _watching(channel: AbstractChannel, check: Coroutine[Any, Any, None]) 
         await asyncio.gather(*failures, return_exceptions=True)
 
 
-async def _check_consumer(connection: AbstractConnection, queue: str) -> None:
+async def _check_consumer(connection: BrokerConnection, queue: str) -> None:
     """Raise ConsumerLost if the queue has no consumer. A lost basic.cancel would otherwise stay unnoticed."""
     while True:
         await asyncio.sleep(_CHECK_CONSUMER_S)

@@ -10,6 +10,7 @@ from pamqp.body import ContentBody
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
+from consumers.deliveries import MessageAssembler
 from consumers.frames import UNDECODABLE, FrameReader
 
 DECODABLE = frame.marshal(ContentHeader(0, 4, Basic.Properties(timestamp=datetime(2026, 5, 1, tzinfo=UTC))), 1)
@@ -20,7 +21,7 @@ BODY = frame.marshal(ContentBody(b"text"), 1)
 
 async def read_messages(chunks: list[bytes], count: int) -> list[tuple[ContentHeader, bytes]]:
     source = asyncio.StreamReader()
-    receiver = FrameReceiver(FrameReader(source))
+    receiver = FrameReceiver(FrameReader(source, MessageAssembler()))
     for number, chunk in enumerate(chunks):
         asyncio.get_running_loop().call_later(number * 0.0001, source.feed_data, chunk)
     messages = []
@@ -53,4 +54,4 @@ async def test_end_of_the_stream_within_a_frame_is_an_error_of_the_connection() 
     source.feed_data(DECODABLE[:-1])
     source.feed_eof()
     with pytest.raises(asyncio.IncompleteReadError):
-        await FrameReader(source).readexactly(len(DECODABLE))
+        await FrameReader(source, MessageAssembler()).readexactly(len(DECODABLE))

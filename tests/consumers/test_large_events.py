@@ -23,10 +23,10 @@ RESULTS = 2_500
 
 KILLED_BEFORE_ACK = """
 import os, sys
-from aio_pika import IncomingMessage
-async def crash(self, multiple=False):
+from consumers.deliveries import ReceivedMessage
+async def crash(self, *, multiple=False):
     os.kill(os.getpid(), 9)
-IncomingMessage.ack = crash
+ReceivedMessage.ack = crash
 from consumers.__main__ import main
 sys.argv = ["consumers", "runs"]
 main()

@@ -13,6 +13,7 @@ from aiormq.connection import FrameReceiver
 from aiormq.exceptions import AMQPConnectionError
 
 from consumers.broker import run_on_broker
+from consumers.deliveries import MessageAssembler
 from consumers.frames import FrameReader
 from service.domain.ids import OrgId, run_key
 from service.usecases.ingest.parse_events import to_ms
@@ -228,4 +229,4 @@ async def test_end_of_the_stream_before_the_first_read_is_an_error_of_the_connec
     source = asyncio.StreamReader()
     source.feed_eof()
     with pytest.raises(AMQPConnectionError):
-        await FrameReceiver(FrameReader(source)).get_frame()
+        await FrameReceiver(FrameReader(source, MessageAssembler())).get_frame()

@@ -10,10 +10,10 @@ from typing import Any, Final
 from uuid import uuid4
 
 import aio_pika.exchange
-import aio_pika.message
 import aio_pika.queue
 
 from consumers.__main__ import main
+from consumers.deliveries import ReceivedMessage
 from service.store import receipts
 from service.store.receipts import EventRef, ReceiptRow
 from service.usecases.ingest.batch_items import EventOutcome
@@ -31,10 +31,10 @@ def acknowledge_before_commit() -> None:
     async def consume_without_ack(self: Any, callback: Any) -> Any:
         return await consume(self, callback, no_ack=True)
 
-    async def ignore(self: Any, multiple: bool = False) -> None: ...
+    async def ignore(self: Any, *, multiple: bool = False) -> None: ...
 
     setattr(aio_pika.queue.Queue, "consume", consume_without_ack)  # noqa: B010 - mypy rejects an assignment
-    setattr(aio_pika.message.IncomingMessage, "ack", ignore)  # noqa: B010
+    setattr(ReceivedMessage, "ack", ignore)  # noqa: B010
 
 
 def skip_confirm() -> None:
