@@ -33,13 +33,14 @@ async def comparison_statements(connection: Any, org_id: OrgId) -> list[Measured
     ranks = {pair.code: ORDER[change] for pair, change in other_pairs().items() if change in LISTED_CHANGES}
     page = {"pairs": list(ranks), "ranks": list(ranks.values()), "page": PAGE, "after_case": LIST_START.case_key}
     cases = {"org_id": org_id, "case_keys": failing}
-    items = {"org_id": org_id, "run_keys": [run.run_key] * PAGE, "case_keys": failing[:PAGE]}
+    items = {"org_id": org_id, "case_keys": failing[:PAGE]} | read_comparison.values_of_runs([run.run_key] * PAGE)
+    history = cases | read_comparison.values_of_runs(window)
     return [
         MeasuredStatement("the run", compose("compared_run"), {"org_id": org_id, **RUN._asdict()}),
         MeasuredStatement("the window", read_comparison.window_statement(), of_run | of_project),
         MeasuredStatement("failing results", read_comparison.failing_statement(), of_run),
         MeasuredStatement("texts for quarantines", compose("texts_of_cases"), cases),
-        MeasuredStatement("results in the window", read_comparison.history_statement(), cases | {"run_keys": window}),
+        MeasuredStatement("results in the window", read_comparison.history_statement(), history),
         MeasuredStatement(
             "merged results", compose("merged_results"),
             of_run | page | {"baseline_key": window[0], "after_rank": LIST_START.order},

@@ -101,6 +101,7 @@ async def sample_results(url: str, largest: int | None) -> list[Sample]:
 
 async def time_reads(url: str, samples: Sequence[Sample]) -> dict[str, ReadTimes]:
     """Call each read function once for each sample, in a new connection after a warm-up."""
+    results.PAGE_RANGES.clear()  # of another database
     pool = await database.open_pool(url, "results_api", 1)
     times = {}
     for name, read in READS.items():
@@ -129,6 +130,7 @@ async def _process_id(pool: database.Pool, sample: Sample) -> int:
 
 async def explain_reads(url: str, samples: Sequence[Sample]) -> dict[str, ExplainedRead]:
     """Explain the statements that each read function executes."""
+    results.PAGE_RANGES.clear()  # of another database
     pool = await database.open_pool(url, "results_api", 1)
     explained = {name: await _explain(pool, read, samples[:_EXPLAINED]) for name, read in READS.items()}
     await database.close_pool(pool)

@@ -14,6 +14,7 @@ AnyPosition = TypeVar("AnyPosition")
 _VERSION: Final = b"\x01"  # of the format of a cursor, including the content of its digest
 _DIGEST_BYTES: Final = 8
 _BIGINT_BYTES: Final = 8
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 _MAX_CHARACTERS: Final = 1_100  # of a position with 200 characters of 4 bytes
 
 
@@ -36,7 +37,7 @@ class Cursors(Generic[AnyPosition]):
     ) -> None:
         self._codec = codec
         set_filters = {name: value for name, value in filters.items() if value not in (None, ())}
-        self._list = json.dumps([list_name, org_id, set_filters], sort_keys=True, separators=(",", ":")).encode()
+        self._list = _CANONICAL.encode([list_name, org_id, set_filters]).encode()
 
     def write(self, position: AnyPosition | None) -> str | None:
         """Return the cursor of a position, or None for the end of the list."""

@@ -53,6 +53,7 @@ SINGLE_ROWS = (
     "failure_project",
     "cases_of_key",
     "sortable_run",
+    "key_of_run",
     "cases_of_id",
     "one_project",
 )
@@ -93,6 +94,7 @@ def composed_lists() -> set[Statement]:
         for by_commit in known
         if filter_.commit_sha or not by_commit
     }
+    results.add(read_results.page_statement(ResultFilter(), is_large=True))
     runs = {
         read_runs.page_statement(filter_, by_commit=by_commit)
         for filter_ in run_filters()

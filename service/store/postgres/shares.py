@@ -26,12 +26,19 @@ class OrganizationShares:
         slots = self._slots.get(org_id)
         if slots is None:
             self._slots[org_id] = slots = asyncio.Semaphore(self._limit)
-        try:
-            async with asyncio.timeout(timeout_s):
-                await slots.acquire()
-        except TimeoutError:
-            raise Unavailable("the organization has too many concurrent requests; try again later") from None
+        await _acquire(slots, timeout_s)
         try:
             yield
         finally:
             slots.release()
+
+
+async def _acquire(slots: asyncio.Semaphore, timeout_s: float) -> None:
+    if not slots.locked():
+        await slots.acquire()  # without a timer, because it doesn't wait
+        return
+    try:
+        async with asyncio.timeout(timeout_s):
+            await slots.acquire()
+    except TimeoutError:
+        raise Unavailable("the organization has too many concurrent requests; try again later") from None

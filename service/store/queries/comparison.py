@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from service.domain.comparison import EXAMINED_RUNS, MAX_COMPARED_RESULTS, WINDOW_RUNS, ListPosition, StatusPair
 from service.domain.ids import CaseKey, OrgId, RunKey
@@ -110,7 +110,7 @@ async def find_history(
     """Return the results of some cases in the runs of a window, by run."""
     if not window or not cases:
         return {}
-    values = {"org_id": org_id, "run_keys": window, "case_keys": cases}
+    values = {"org_id": org_id, "case_keys": cases, **values_of_runs(window)}
     rows = await history_statement().fetch_rows(connection, values)
     return {
         row["run_key"]: dict(zip(row["case_keys"], zip(row["statuses"], row["flaky"], strict=True), strict=True))
@@ -135,8 +135,16 @@ async def merge_results(
 
 async def list_items(connection: Connection, org_id: OrgId, keys: Sequence[tuple[RunKey, CaseKey]]) -> list[str]:
     """Return the public results with these keys, which must exist, as JSON: only the first ones if they are large."""
-    values = {"org_id": org_id, "run_keys": [key for key, _ in keys], "case_keys": [case for _, case in keys]}
+    if not keys:
+        return []
+    run_keys = [key for key, _ in keys]
+    values = {"org_id": org_id, "case_keys": [case for _, case in keys], **values_of_runs(run_keys)}
     return [row["item"] for row in await items_statement().fetch_rows(connection, values)]
+
+
+def values_of_runs(run_keys: Sequence[RunKey]) -> dict[str, Any]:
+    """Return the parameters for these runs, with the range of their keys, so that only its months are opened."""
+    return {"run_keys": run_keys, "first_key": min(run_keys), "before_run": max(run_keys)}
 
 
 def window_statement() -> Statement:

@@ -1,10 +1,12 @@
 """Queries for results: a page of the list and one result, as JSON that PostgreSQL writes."""
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+from uuid import UUID
 
 from service.domain.errors import InvalidRequest
-from service.domain.filters import Position, ResultFilter
+from service.domain.filters import START, Position, ResultFilter
 from service.domain.ids import CaseKey, OrgId, RunKey
 from service.store.postgres import composition
 from service.store.postgres.composition import (
@@ -19,6 +21,7 @@ from service.store.postgres.composition import (
 from service.store.postgres.database import Connection
 from service.store.queries.candidate_runs import candidate_runs, find_commits
 from service.store.queries.filter_values import filter_values
+from service.store.queries.page_ranges import FilteredResults, PageRanges
 
 _UNLIMITED: Final = 2**31 - 1
 _BUDGETS_OF_ROWS: Final = {
@@ -30,9 +33,11 @@ _BUDGETS_OF_ROWS: Final = {
     "rows_with_durations": PROBE_BUDGET,
 }
 # The candidates have all columns of the result.
-_READ_FACTS: Final = {"all_rows_any", "rows_any", "rows_of_duration", "rows_of_case"}
+_READ_FACTS: Final = {"all_rows", "all_rows_any", "rows_any", "rows_of_duration", "rows_of_case"}
 # The candidates are the rows of the failures that the results show.
 _READ_FAILURES: Final = {"all_rows_not_passed", "rows_not_passed", "all_rows_flaky", "rows_flaky"}
+
+Choices = dict[str, str | int]  # fragments and numbers of a statement
 
 
 class ResultPage(NamedTuple):
@@ -50,6 +55,7 @@ class Budgets(NamedTuple):
 
 
 BUDGETS: Final = Budgets()
+PAGE_RANGES: Final = PageRanges()
 
 
 async def list_page(
@@ -80,14 +86,45 @@ async def list_resolved_page(
     if filter_.excludes_all:
         return ResultPage("[]", None)
     commits = await find_commits(connection, org_id, filter_)
-    statement = page_statement(filter_, budgets, by_commit=commits is not None)
-    if filter_.sort is None:
-        values = filter_values(org_id, filter_, after)
-    else:
-        values = filter_values(org_id, filter_, None) | {"after_case": after.case_key if after else None}
-    values |= {"page": limit, "commits": commits}
-    row = await statement.fetch_row(connection, values)
+    choices = _page_choices(filter_, budgets, by_commit=commits is not None)
+    values = filter_values(org_id, filter_, after if filter_.sort is None else None)
+    values |= {"page": limit, "commits": commits, "after_case": after.case_key if after else None}
+    if filter_.run_id is not None:
+        run_key = await compose("key_of_run").fetch_value(connection, values)
+        if run_key is None:
+            return ResultPage("[]", None)
+        return await _fetch_page(connection, choices, values | _range_of_run(values, run_key))
+    return await _fetch_page_of_months(connection, choices, values, (org_id, filter_))
+
+
+async def _fetch_page_of_months(
+    connection: Connection, choices: Choices, values: dict[str, Any], results: FilteredResults
+) -> ResultPage:
+    """Return a page, from the months that it probably needs if it ends there, or else from the complete range."""
+    before = values["before_run"]
+    first_key = PAGE_RANGES.first_key(results, before)
+    if first_key is not None and first_key > values["first_key"]:
+        page = await _fetch_page(connection, choices, values | {"first_key": first_key})
+        if page.next is not None:
+            PAGE_RANGES.record(results, before, page.next.run_key)
+            return page
+    page = await _fetch_page(connection, choices, values)
+    PAGE_RANGES.record(results, before, page.next and page.next.run_key)
+    return page
+
+
+async def _fetch_page(connection: Connection, choices: Choices, values: Mapping[str, Any]) -> ResultPage:
+    row = await compose("page_of_results", **choices).fetch_row(connection, values)
+    if row["data"] is None:
+        row = await compose("large_page_of_results", **choices).fetch_row(connection, values)
     return ResultPage(row["data"], _position(row["run_key"], row["case_key"]))
+
+
+def _range_of_run(values: Mapping[str, Any], key: RunKey) -> dict[str, Any]:
+    """Return the part of the range that contains the results of the run."""
+    after_results = RunKey(UUID(int=min(key.int + 1, START.run_key.int)))
+    before = min(Position(values["before_run"], values["before_case"]), Position(after_results, START.case_key))
+    return {"first_key": max(values["first_key"], key), "before_run": before.run_key, "before_case": before.case_key}
 
 
 async def check_sortable(
@@ -122,50 +159,61 @@ async def find_one(
     return text
 
 
-def page_statement(filter_: ResultFilter, budgets: Budgets = BUDGETS, *, by_commit: bool = False) -> Statement:
+def page_statement(
+    filter_: ResultFilter, budgets: Budgets = BUDGETS, *, by_commit: bool = False, is_large: bool = False
+) -> Statement:
     """Return the statement for a filter. If the filter selects one case, its key must be known.
 
-    With `by_commit`, the commits are known that begin with the digits of the filter.
+    With `by_commit`, the commits are known that begin with the digits of the filter. With `is_large`, the statement
+    reads a large page.
     """
+    name = "large_page_of_results" if is_large else "page_of_results"
+    return compose(name, **_page_choices(filter_, budgets, by_commit=by_commit))
+
+
+def _page_choices(filter_: ResultFilter, budgets: Budgets, *, by_commit: bool) -> Choices:
+    """Return the fragments and budgets of a page."""
     if filter_.sort is not None:
-        return _sorted_statement(filter_, filter_.sort)
+        return _sorted_choices(filter_, filter_.sort)
     if filter_.fingerprint is not None and filter_.run_id is None:
         checks = _failure_checks(filter_)
         budget = PROBE_BUDGET if checks else LOOKUP_BUDGET
-        return _compose(_at_most(budgets, budget), examined="results_of_fingerprint", **checks)
+        return _choices(_at_most(budgets, budget), examined="results_of_fingerprint", **checks)
     of_failures = filter_.excludes_passed and filter_.min_duration_ms is None
     if of_failures and filter_.case_key is not None and filter_.run_id is None:
-        return _compose(_at_most(budgets, LOOKUP_BUDGET), examined="rows_not_passed_of_case")
+        return _choices(_at_most(budgets, LOOKUP_BUDGET), examined="rows_not_passed_of_case")
     if filter_.filters_runs or filter_.selects_case:
-        return _statement_of_runs(filter_, budgets, by_commit=by_commit)
+        return _choices_of_runs(filter_, budgets, by_commit=by_commit)
+    if not _filters_rows(filter_):
+        return _choices(budgets, examined="all_rows")
     rows = _rows(filter_)
     if rows == "rows_with_durations":
         budgets = _at_most(budgets, PROBE_BUDGET)
-        return _compose(budgets, examined=f"all_{rows}", **_checks(f"all_{_rows_of_details(filter_)}", budgets))
-    return _compose(budgets, examined=f"all_{rows}")
+        return _choices(budgets, examined=f"all_{rows}", **_checks(f"all_{_rows_of_details(filter_)}", budgets))
+    return _choices(budgets, examined=f"all_{rows}")
 
 
-def _statement_of_runs(filter_: ResultFilter, budgets: Budgets, *, by_commit: bool) -> Statement:
-    """Return the statement that reads the rows of each run."""
+def _choices_of_runs(filter_: ResultFilter, budgets: Budgets, *, by_commit: bool) -> Choices:
+    """Return the fragments of a page that reads the rows of each run."""
     rows = _rows(filter_)
     if rows in _BUDGETS_OF_ROWS:
         budgets = _at_most(budgets, _BUDGETS_OF_ROWS[rows])
     elif rows == "rows_any" and filter_.min_duration_ms is not None:
         rows, budgets = "rows_of_duration", budgets._replace(runs=min(budgets.runs, PROBE_BUDGET))
-    checks: dict[str, str | int] = {**_failure_checks(filter_)}
+    checks: Choices = {**_failure_checks(filter_)}
     if rows == "rows_with_cases":
         checks = _checks(_rows_of_statuses(filter_), budgets)
     elif rows == "rows_with_durations":
         checks = _checks(_rows_of_details(filter_), budgets)
     runs = candidate_runs(filter_, by_commit=by_commit)
-    return _compose(budgets, examined="rows_of_runs", **checks, **runs, rows=rows)
+    return _choices(budgets, examined="rows_of_runs", **checks, **runs, rows=rows)
 
 
 def _at_most(budgets: Budgets, limit: int) -> Budgets:
     return Budgets(min(budgets.runs, limit), min(budgets.rows, limit))
 
 
-def _checks(checked_rows: str, budgets: Budgets) -> dict[str, str | int]:
+def _checks(checked_rows: str, budgets: Budgets) -> Choices:
     """Return the fragments for rows of which not every one matches, so the size of a page doesn't limit them."""
     return {"checked_rows": checked_rows, "page_rows": budgets.rows}
 
@@ -177,35 +225,33 @@ def _failure_checks(filter_: ResultFilter) -> dict[str, str]:
     return {"failure_matches": "failure_and_case_match", "checked_failure": "checked_failure_and_case"}
 
 
-def _sorted_statement(filter_: ResultFilter, sort: str) -> Statement:
-    """Return the statement for a sorted list. check_sortable() limits its rows, of which none must be omitted."""
+def _sorted_choices(filter_: ResultFilter, sort: str) -> Choices:
+    """Return the fragments of a sorted list. check_sortable() limits its rows, of which none must be omitted."""
     rows = _rows(filter_)
     found = {"-duration_ms": "value_of_duration", "suite": "value_of_suite"}[sort]
     is_examined = sort == "-duration_ms" and rows in _READ_FACTS
-    return compose(
-        "page_of_results",
-        examined="sorted_rows",
-        rows=rows,
-        checked_rows=_rows_of_statuses(filter_),
+    return {
+        "examined": "sorted_rows",
+        "rows": rows,
+        "checked_rows": _rows_of_statuses(filter_),
         **_failure_checks(filter_),
-        found_value=found,
-        candidate_value="value_of_examined_duration" if is_examined else found,
-        row_budget=_UNLIMITED,
-        page_rows=_UNLIMITED,
-        page_bytes=composition.MAX_PAGE_BYTES,
-        facts="facts_by_key",
-    )
+        "found_value": found,
+        "candidate_value": "value_of_examined_duration" if is_examined else found,
+        "row_budget": _UNLIMITED,
+        "page_rows": _UNLIMITED,
+        "page_bytes": composition.MAX_PAGE_BYTES,
+        "facts": "facts_by_key",
+    }
 
 
-def _compose(budgets: Budgets, **choices: str | int) -> Statement:
-    return compose(
-        "page_of_results",
-        run_budget=budgets.runs,
-        row_budget=budgets.rows,
-        page_bytes=composition.MAX_PAGE_BYTES,
+def _choices(budgets: Budgets, **choices: str | int) -> Choices:
+    return {
+        "run_budget": budgets.runs,
+        "row_budget": budgets.rows,
+        "page_bytes": composition.MAX_PAGE_BYTES,
         **choices,
         **_facts(choices.get("rows", choices["examined"])),
-    )
+    }
 
 
 def _facts(candidates: str | int) -> dict[str, str]:
@@ -241,6 +287,10 @@ def _rows_of_statuses(filter_: ResultFilter) -> str:
 
 def _rows_of_details(filter_: ResultFilter) -> str:
     return "rows_flaky" if filter_.flaky else "rows_not_passed"
+
+
+def _filters_rows(filter_: ResultFilter) -> bool:
+    return bool(filter_.statuses) or filter_.flaky is not None or filter_.min_duration_ms is not None
 
 
 def _has_details(filter_: ResultFilter) -> bool:

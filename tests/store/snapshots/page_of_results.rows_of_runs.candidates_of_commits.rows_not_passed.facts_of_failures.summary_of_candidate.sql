@@ -13,62 +13,58 @@
 -- $13 before_case
 -- $14 page
 
+-- `data` is null for a page that is large: large_page_of_results reads it.
 WITH examined AS MATERIALIZED (
-    SELECT *, row_number() OVER () AS row_no FROM (
-        SELECT * FROM (
-            SELECT run.run_key, candidate.*, run.row_no = 1000 OR row_number() OVER () = 3000 AS is_edge
+    SELECT * FROM (
+        SELECT run.run_key, candidate.*, run.row_no = 1000 OR row_number() OVER () = 3000 AS is_edge
+        FROM (
+            SELECT
+                r.run_key, r.project_id, row_number() OVER () AS row_no,
+                (($1::text IS NULL OR r.project_id = $1) AND ($2::text IS NULL OR r.environment = $2)
+                AND ($3::text IS NULL OR r.branch = $3)
+                AND ($4::text IS NULL OR starts_with(r.commit_sha, $4))
+                AND ($5::text IS NULL OR r.pull_request = $5)
+                AND ($6::text[] IS NULL OR r.labels @> ALL ((SELECT $6::text[]::jsonb[])::jsonb[]))
+                 AND CASE WHEN $7::bool IS NULL THEN (CASE WHEN 'p' = ANY ($8::text[]) THEN r.passed ELSE 0 END
+                  + CASE WHEN 'f' = ANY ($8::text[]) THEN r.failed ELSE 0 END
+                  + CASE WHEN 'e' = ANY ($8::text[]) THEN r.error ELSE 0 END
+                  + CASE WHEN 's' = ANY ($8::text[]) THEN r.skipped ELSE 0 END
+                  + CASE WHEN 'c' = ANY ($8::text[]) THEN r.canceled ELSE 0 END)
+                      WHEN $7::bool THEN CASE WHEN 'p' = ANY ($8::text[]) THEN r.flaky ELSE 0 END ELSE (CASE WHEN 'p' = ANY ($8::text[]) THEN r.passed ELSE 0 END
+                       + CASE WHEN 'f' = ANY ($8::text[]) THEN r.failed ELSE 0 END
+                       + CASE WHEN 'e' = ANY ($8::text[]) THEN r.error ELSE 0 END
+                       + CASE WHEN 's' = ANY ($8::text[]) THEN r.skipped ELSE 0 END
+                       + CASE WHEN 'c' = ANY ($8::text[]) THEN r.canceled ELSE 0 END) - CASE WHEN 'p' = ANY ($8::text[]) THEN r.flaky ELSE 0 END END > 0) AS matches
             FROM (
-                SELECT
-                    r.run_key, r.project_id, row_number() OVER () AS row_no,
-                    (($1::text IS NULL OR r.project_id = $1) AND ($2::text IS NULL OR r.environment = $2)
-                    AND ($3::text IS NULL OR r.branch = $3)
-                    AND ($4::text IS NULL OR starts_with(r.commit_sha, $4))
-                    AND ($5::text IS NULL OR r.pull_request = $5)
-                    AND ($6::text[] IS NULL OR r.labels @> ALL ((SELECT $6::text[]::jsonb[])::jsonb[]))
-                     AND CASE WHEN $7::bool IS NULL THEN (CASE WHEN 'p' = ANY ($8::text[]) THEN r.passed ELSE 0 END
-                      + CASE WHEN 'f' = ANY ($8::text[]) THEN r.failed ELSE 0 END
-                      + CASE WHEN 'e' = ANY ($8::text[]) THEN r.error ELSE 0 END
-                      + CASE WHEN 's' = ANY ($8::text[]) THEN r.skipped ELSE 0 END
-                      + CASE WHEN 'c' = ANY ($8::text[]) THEN r.canceled ELSE 0 END)
-                          WHEN $7::bool THEN CASE WHEN 'p' = ANY ($8::text[]) THEN r.flaky ELSE 0 END ELSE (CASE WHEN 'p' = ANY ($8::text[]) THEN r.passed ELSE 0 END
-                           + CASE WHEN 'f' = ANY ($8::text[]) THEN r.failed ELSE 0 END
-                           + CASE WHEN 'e' = ANY ($8::text[]) THEN r.error ELSE 0 END
-                           + CASE WHEN 's' = ANY ($8::text[]) THEN r.skipped ELSE 0 END
-                           + CASE WHEN 'c' = ANY ($8::text[]) THEN r.canceled ELSE 0 END) - CASE WHEN 'p' = ANY ($8::text[]) THEN r.flaky ELSE 0 END END > 0) AS matches
-                FROM (
-                    SELECT candidate.* FROM unnest($9::text[]) AS requested (commit_sha) CROSS JOIN LATERAL (
-                        SELECT * FROM runs
-                        WHERE org_id = $10 AND commit_sha = requested.commit_sha AND run_key BETWEEN $11 AND $12
-                        ORDER BY run_key DESC LIMIT 1000
-                    ) candidate
-                    ORDER BY candidate.run_key DESC LIMIT 1000
-                ) r
-            ) run
-            LEFT JOIN LATERAL (  -- OFFSET 0: the rows of the last run within the budget are read only if it matches
-                SELECT candidate.*
-                FROM (SELECT run.run_key, run.project_id WHERE run.matches OFFSET 0) run CROSS JOIN LATERAL (
-                    SELECT candidate.case_key, candidate.summary, true AS matches
-                    FROM unnest($8::text[]::"char"[]) AS selected (status)
-                    CROSS JOIN LATERAL (
-                        SELECT d.case_key, d.summary FROM result_details d
-                        WHERE d.org_id = $10 AND d.status = selected.status AND d.is_last_attempt AND d.status <> 'p'
-                          AND d.run_key = run.run_key AND (d.run_key, d.case_key) < ($12, $13)
-                        ORDER BY d.case_key DESC LIMIT $14::int + 1
-                    ) candidate
-                    ORDER BY candidate.case_key DESC LIMIT $14::int + 1
+                SELECT candidate.* FROM unnest($9::text[]) AS requested (commit_sha) CROSS JOIN LATERAL (
+                    SELECT * FROM runs
+                    WHERE org_id = $10 AND commit_sha = requested.commit_sha AND run_key BETWEEN $11 AND $12
+                    ORDER BY run_key DESC LIMIT 1000
                 ) candidate
-            ) candidate ON true
-            WHERE run.matches OR run.row_no = 1000
-            LIMIT 3000
-        ) examined
-        WHERE matches OR is_edge LIMIT $14::int + 1
+                ORDER BY candidate.run_key DESC LIMIT 1000
+            ) r
+        ) run
+        LEFT JOIN LATERAL (  -- OFFSET 0: the rows of the last run within the budget are read only if it matches
+            SELECT candidate.*
+            FROM (SELECT run.run_key, run.project_id WHERE run.matches OFFSET 0) run CROSS JOIN LATERAL (
+                SELECT candidate.case_key, candidate.summary, true AS matches
+                FROM unnest($8::text[]::"char"[]) AS selected (status)
+                CROSS JOIN LATERAL (
+                    SELECT d.case_key, d.summary FROM result_details d
+                    WHERE d.org_id = $10 AND d.status = selected.status AND d.is_last_attempt AND d.status <> 'p'
+                      AND d.run_key = run.run_key AND d.run_key BETWEEN $11 AND $12
+                      AND (d.run_key, d.case_key) < ($12, $13)
+                    ORDER BY d.case_key DESC LIMIT $14::int + 1
+                ) candidate
+                ORDER BY candidate.case_key DESC LIMIT $14::int + 1
+            ) candidate
+        ) candidate ON true
+        WHERE run.matches OR run.row_no = 1000
+        LIMIT 3000
     ) examined
-), page_end AS MATERIALIZED (
-    SELECT CASE WHEN count(*) FILTER (WHERE matches) > $14::int THEN $14::int ELSE count(*) END AS row_no,
-           count(*) > $14::int AS is_full
-    FROM examined
+    WHERE matches OR is_edge LIMIT $14::int + 1
 ), listed_keys AS (
-    SELECT * FROM examined WHERE matches AND row_no <= (SELECT row_no FROM page_end)
+    SELECT *, row_number() OVER () AS row_no FROM (SELECT * FROM examined WHERE matches LIMIT $14::int) listed
 ), -- Results of one page share runs, so the members of a run are written once. Every join is a FULL JOIN, which PostgreSQL
 -- always executes as a hash or merge join. The estimates of CTEs are so wrong that it would otherwise choose nested
 -- loops, whose time is quadratic.
@@ -76,12 +72,13 @@ listed_facts AS MATERIALIZED (
     SELECT key.row_no, key.run_key, key.summary, fact.*
     FROM listed_keys key CROSS JOIN LATERAL (
         SELECT r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms FROM results r
-        WHERE r.org_id = $10 AND r.run_key = key.run_key AND r.case_key = key.case_key LIMIT 1
+        WHERE r.org_id = $10 AND r.run_key = key.run_key AND r.case_key = key.case_key
+          AND r.run_key BETWEEN $11 AND $12 LIMIT 1
     ) fact
 ), listed_runs AS MATERIALIZED (
     SELECT
         r.run_key, r.completed_at,
-        '"id":"res_' || replace(r.run_key::text, '-', '') AS id_part,
+        '{"id":"res_' || replace(r.run_key::text, '-', '') AS id_part,
         '","run_id":' || to_json(r.run_id) || ',"project_id":' || to_json(r.project_id)
         || ',"environment":' || coalesce(to_json(r.environment)::text, 'null')
         || ',"branch":' || coalesce(to_json(r.branch)::text, 'null') || ',"case":"case_' AS run_part,
@@ -89,43 +86,40 @@ listed_facts AS MATERIALIZED (
     FROM runs r WHERE r.org_id = $10 AND r.run_key = ANY (ARRAY(SELECT run_key FROM listed_facts))
 ), listed_cases AS MATERIALIZED (
     SELECT
-        c.case_key, lpad(to_hex(c.case_key), 16, '0') AS hex,
-        '","case_id":' || coalesce(to_json(c.case_id)::text, 'null') || ',"variant":' || c.variant || ',"suite":' || to_json(c.suite)
+        c.case_key, encode(int8send(c.case_key), 'hex') AS hex,
+        encode(int8send(c.case_key), 'hex') || '","case_id":' || coalesce(to_json(c.case_id)::text, 'null')
+        || ',"variant":' || c.variant || ',"suite":' || to_json(c.suite)
         || ',"name":' || to_json(c.name) || ',"file":' || coalesce(to_json(c.file) || ',"status":"', 'null,"status":"') AS case_part
     FROM cases c WHERE c.org_id = $10 AND c.case_key = ANY (ARRAY(SELECT case_key FROM listed_facts))
 ), written_items AS MATERIALIZED (
     SELECT
         fact.row_no,
-        '{' || -- This is the object of a list, of a history, and the first part of one result. Few long parts are faster than many short
+        -- This is the object of a list, of a history, and the first part of one result. Few long parts are faster than many short
         -- ones, because each operator copies its operands.
-        run.id_part || test_case.hex || run.run_part || test_case.hex || test_case.case_part || status_name(fact.status)
-        || CASE WHEN fact.flaky THEN '","flaky":' || 'true,"attempts":' ELSE '","flaky":' || 'false,"attempts":' END || fact.attempts
-        || ',"duration_ms":' || coalesce(known_duration(fact.duration_ms)::text, 'null')
-        || ',"started_at":' || coalesce('"' || rfc3339(known_start(run.completed_at, fact.started_offset_ms)) || '"', 'null') || run.time_part || coalesce(to_json(fact.summary)::text, 'null') || '}' AS item
+        run.id_part || test_case.hex || run.run_part || test_case.case_part
+        || CASE WHEN fact.status = 'p' AND NOT fact.flaky AND fact.attempts = 1
+                THEN 'passed","flaky":' || 'false,"attempts":1,"duration_ms":'
+                ELSE status_name(fact.status)
+                     || CASE WHEN fact.flaky THEN '","flaky":' || 'true,"attempts":' ELSE '","flaky":' || 'false,"attempts":' END
+                     || fact.attempts || ',"duration_ms":' END
+        || coalesce(known_duration(fact.duration_ms)::text, 'null')
+        || coalesce(',"started_at":"' || rfc3339(known_start(run.completed_at, fact.started_offset_ms)) || '"', ',"started_at":' || 'null') || run.time_part || coalesce(to_json(fact.summary)::text || '}', 'null}') AS item
     FROM listed_facts fact
     FULL JOIN listed_runs run ON run.run_key = fact.run_key
     FULL JOIN listed_cases test_case ON test_case.case_key = fact.case_key
 ), listed_items AS (  -- without results whose run was deleted
     SELECT row_no, item FROM written_items WHERE item IS NOT NULL
-), page AS MATERIALIZED (
-    SELECT string_agg(item, ',' ORDER BY row_no) AS data, coalesce(sum(octet_length(item)), 0) < 4194304 AS fits
-    FROM listed_items
-), large_page AS MATERIALIZED (
-    SELECT string_agg(item, ',' ORDER BY row_no) AS data, max(row_no) AS row_no
-    FROM (
-        SELECT row_no, item FROM (
-            SELECT row_no, item, sum(octet_length(item)) OVER (ORDER BY row_no) - octet_length(item) < 4194304 AS fits
-            FROM listed_items
-        ) sized
-        WHERE fits
-    ) fitting
-    WHERE NOT (SELECT fits FROM page)
 )
-SELECT '[' || coalesce(CASE WHEN page.fits THEN page.data ELSE large_page.data END, '') || ']' AS data,
+SELECT CASE WHEN page.data IS NULL THEN '[]'
+            WHEN octet_length(page.data) - page.items + 1 < 4194304 THEN '[' || page.data || ']' END AS data,
        page_edge.run_key, page_edge.case_key
-FROM page CROSS JOIN large_page CROSS JOIN page_end
-LEFT JOIN LATERAL (
-    SELECT key.run_key, key.case_key FROM examined key
-    WHERE key.row_no = coalesce(large_page.row_no, page_end.row_no)
-      AND (large_page.row_no IS NOT NULL OR page_end.is_full OR key.is_edge)
+FROM (SELECT string_agg(item, ',' ORDER BY row_no) AS data, count(*) AS items FROM listed_items OFFSET 0) page
+LEFT JOIN LATERAL (  -- the last row of a full page, or the last one within a budget
+    SELECT last.run_key, last.case_key
+    FROM (SELECT count(*) AS row_count, count(*) FILTER (WHERE matches) AS match_count FROM examined) counted
+    CROSS JOIN LATERAL (
+        SELECT run_key, case_key, is_edge FROM examined
+        OFFSET greatest(CASE WHEN match_count > $14::int THEN $14::int ELSE row_count END - 1, 0) LIMIT 1
+    ) last
+    WHERE row_count > $14::int OR last.is_edge
 ) page_edge ON true;

@@ -1,6 +1,8 @@
 -- $1 run_keys
 -- $2 case_keys
 -- $3 org_id
+-- $4 first_key
+-- $5 before_run
 
 WITH listed_keys AS (
     SELECT * FROM unnest($1::uuid[], $2::bigint[]) WITH ORDINALITY AS key (run_key, case_key, row_no)
@@ -11,12 +13,13 @@ listed_facts AS MATERIALIZED (
     SELECT key.row_no, key.run_key, fact.*
     FROM listed_keys key CROSS JOIN LATERAL (
         SELECT r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms FROM results r
-        WHERE r.org_id = $3 AND r.run_key = key.run_key AND r.case_key = key.case_key LIMIT 1
+        WHERE r.org_id = $3 AND r.run_key = key.run_key AND r.case_key = key.case_key
+          AND r.run_key BETWEEN $4 AND $5 LIMIT 1
     ) fact
 ), listed_runs AS MATERIALIZED (
     SELECT
         r.run_key, r.completed_at,
-        '"id":"res_' || replace(r.run_key::text, '-', '') AS id_part,
+        '{"id":"res_' || replace(r.run_key::text, '-', '') AS id_part,
         '","run_id":' || to_json(r.run_id) || ',"project_id":' || to_json(r.project_id)
         || ',"environment":' || coalesce(to_json(r.environment)::text, 'null')
         || ',"branch":' || coalesce(to_json(r.branch)::text, 'null') || ',"case":"case_' AS run_part,
@@ -24,23 +27,28 @@ listed_facts AS MATERIALIZED (
     FROM runs r WHERE r.org_id = $3 AND r.run_key = ANY (ARRAY(SELECT run_key FROM listed_facts))
 ), listed_cases AS MATERIALIZED (
     SELECT
-        c.case_key, lpad(to_hex(c.case_key), 16, '0') AS hex,
-        '","case_id":' || coalesce(to_json(c.case_id)::text, 'null') || ',"variant":' || c.variant || ',"suite":' || to_json(c.suite)
+        c.case_key, encode(int8send(c.case_key), 'hex') AS hex,
+        encode(int8send(c.case_key), 'hex') || '","case_id":' || coalesce(to_json(c.case_id)::text, 'null')
+        || ',"variant":' || c.variant || ',"suite":' || to_json(c.suite)
         || ',"name":' || to_json(c.name) || ',"file":' || coalesce(to_json(c.file) || ',"status":"', 'null,"status":"') AS case_part
     FROM cases c WHERE c.org_id = $3 AND c.case_key = ANY (ARRAY(SELECT case_key FROM listed_facts))
 ), written_items AS MATERIALIZED (
     SELECT
         fact.row_no,
-        '{' || -- This is the object of a list, of a history, and the first part of one result. Few long parts are faster than many short
+        -- This is the object of a list, of a history, and the first part of one result. Few long parts are faster than many short
         -- ones, because each operator copies its operands.
-        run.id_part || test_case.hex || run.run_part || test_case.hex || test_case.case_part || status_name(fact.status)
-        || CASE WHEN fact.flaky THEN '","flaky":' || 'true,"attempts":' ELSE '","flaky":' || 'false,"attempts":' END || fact.attempts
-        || ',"duration_ms":' || coalesce(known_duration(fact.duration_ms)::text, 'null')
-        || ',"started_at":' || coalesce('"' || rfc3339(known_start(run.completed_at, fact.started_offset_ms)) || '"', 'null') || run.time_part || coalesce(CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
+        run.id_part || test_case.hex || run.run_part || test_case.case_part
+        || CASE WHEN fact.status = 'p' AND NOT fact.flaky AND fact.attempts = 1
+                THEN 'passed","flaky":' || 'false,"attempts":1,"duration_ms":'
+                ELSE status_name(fact.status)
+                     || CASE WHEN fact.flaky THEN '","flaky":' || 'true,"attempts":' ELSE '","flaky":' || 'false,"attempts":' END
+                     || fact.attempts || ',"duration_ms":' END
+        || coalesce(known_duration(fact.duration_ms)::text, 'null')
+        || coalesce(',"started_at":"' || rfc3339(known_start(run.completed_at, fact.started_offset_ms)) || '"', ',"started_at":' || 'null') || run.time_part || coalesce(CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
             SELECT to_json(detail.summary)::text FROM result_details detail
             WHERE detail.org_id = $3 AND detail.run_key = fact.run_key AND detail.case_key = fact.case_key
-              AND (detail.is_last_attempt AND detail.status <> 'p' OR detail.flaky) LIMIT 1
-        ) END, 'null') || '}' AS item
+              AND detail.run_key BETWEEN $4 AND $5 AND (detail.is_last_attempt AND detail.status <> 'p' OR detail.flaky) LIMIT 1
+        ) END || '}', 'null}') AS item
     FROM listed_facts fact
     FULL JOIN listed_runs run ON run.run_key = fact.run_key
     FULL JOIN listed_cases test_case ON test_case.case_key = fact.case_key

@@ -54,7 +54,8 @@ SELECT past.run_key, array_agg(result.case_key) AS case_keys, string_agg(result.
 FROM unnest(:run_keys::uuid[]) AS past (run_key)
 CROSS JOIN LATERAL (
     SELECT r.case_key, r.status, r.flaky FROM results r
-    WHERE r.org_id = :org_id AND r.run_key = past.run_key AND r.case_key = ANY (:case_keys::bigint[])
+    WHERE r.org_id = :org_id AND r.run_key = past.run_key AND r.run_key BETWEEN :first_key AND :before_run
+      AND r.case_key = ANY (:case_keys::bigint[])
     LIMIT {max_failing}
 ) result
 GROUP BY past.run_key

@@ -6,8 +6,35 @@
 --
 -- {examined} returns rows in the order of the list. A row with `matches` belongs to the page. A row with `is_edge` is the
 -- last one within a budget. It determines where the next page starts even if nothing matched.
+--
+-- Every lookup by run_key is also limited to the range from :first_key to :before_run, so that the executor opens only the
+-- partitions of these months when it starts. Without the limit, it opens all of them before it knows the first run_key.
 
 -- name: page_of_results  (selects the page of keys first, because joins before LIMIT would read the complete list)
+-- `data` is null for a page that is large: large_page_of_results reads it.
+WITH examined AS MATERIALIZED (
+    SELECT * FROM (
+        {examined}
+    ) examined
+    WHERE matches OR is_edge LIMIT :page::int + 1
+), listed_keys AS (
+    SELECT *, row_number() OVER () AS row_no FROM (SELECT * FROM examined WHERE matches LIMIT :page::int) listed
+), {listed_items}
+SELECT CASE WHEN page.data IS NULL THEN '[]'
+            WHEN octet_length(page.data) - page.items + 1 < {page_bytes} THEN '[' || page.data || ']' END AS data,
+       page_edge.run_key, page_edge.case_key
+FROM (SELECT string_agg(item, ',' ORDER BY row_no) AS data, count(*) AS items FROM listed_items OFFSET 0) page
+LEFT JOIN LATERAL (  -- the last row of a full page, or the last one within a budget
+    SELECT last.run_key, last.case_key
+    FROM (SELECT count(*) AS row_count, count(*) FILTER (WHERE matches) AS match_count FROM examined) counted
+    CROSS JOIN LATERAL (
+        SELECT run_key, case_key, is_edge FROM examined
+        OFFSET greatest(CASE WHEN match_count > :page::int THEN :page::int ELSE row_count END - 1, 0) LIMIT 1
+    ) last
+    WHERE row_count > :page::int OR last.is_edge
+) page_edge ON true
+
+-- name: large_page_of_results  (of which a page contains the first items, until it is large)
 WITH examined AS MATERIALIZED (
     SELECT *, row_number() OVER () AS row_no FROM (
         SELECT * FROM (
@@ -71,7 +98,7 @@ listed_facts AS MATERIALIZED (
 ), written_items AS MATERIALIZED (
     SELECT
         fact.row_no,
-        '{' || {result_members} || coalesce({summary}, 'null') || '}' AS item
+        {result_members} || coalesce({summary} || '}', 'null}') AS item
     FROM listed_facts fact
     FULL JOIN listed_runs run ON run.run_key = fact.run_key
     FULL JOIN listed_cases test_case ON test_case.case_key = fact.case_key
@@ -86,21 +113,23 @@ SELECT * FROM listed_keys
 SELECT key.row_no, key.run_key, fact.*
 FROM listed_keys key CROSS JOIN LATERAL (
     SELECT {fact_columns} FROM results r
-    WHERE r.org_id = :org_id AND r.run_key = key.run_key AND r.case_key = key.case_key LIMIT 1
+    WHERE r.org_id = :org_id AND r.run_key = key.run_key AND r.case_key = key.case_key
+      AND r.run_key BETWEEN :first_key AND :before_run LIMIT 1
 ) fact
 
 -- name: facts_of_failures  (the candidates are the rows of the shown failures)
 SELECT key.row_no, key.run_key, key.summary, fact.*
 FROM listed_keys key CROSS JOIN LATERAL (
     SELECT {fact_columns} FROM results r
-    WHERE r.org_id = :org_id AND r.run_key = key.run_key AND r.case_key = key.case_key LIMIT 1
+    WHERE r.org_id = :org_id AND r.run_key = key.run_key AND r.case_key = key.case_key
+      AND r.run_key BETWEEN :first_key AND :before_run LIMIT 1
 ) fact
 
 -- name: summary  (of the shown failure, which needs a lookup)
 CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
     SELECT to_json(detail.summary)::text FROM result_details detail
     WHERE detail.org_id = :org_id AND detail.run_key = fact.run_key AND detail.case_key = fact.case_key
-      AND {is_shown_failure} LIMIT 1
+      AND detail.run_key BETWEEN :first_key AND :before_run AND {is_shown_failure} LIMIT 1
 ) END
 
 -- name: summary_of_candidate  (without a lookup)
@@ -109,25 +138,30 @@ to_json(fact.summary)::text
 -- name: fact_columns
 r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms
 
--- name: result_members  (the public result object without braces and without the value of its last member, failure_summary)
+-- name: result_members  (the public result object until the value of its last member, failure_summary)
 -- This is the object of a list, of a history, and the first part of one result. Few long parts are faster than many short
 -- ones, because each operator copies its operands.
-run.id_part || test_case.hex || run.run_part || test_case.hex || test_case.case_part || status_name(fact.status)
-|| CASE WHEN fact.flaky THEN '","flaky":' || 'true,"attempts":' ELSE '","flaky":' || 'false,"attempts":' END || fact.attempts
-|| ',"duration_ms":' || coalesce(known_duration(fact.duration_ms)::text, 'null')
-|| ',"started_at":' || coalesce('"' || rfc3339({started_at}) || '"', 'null') || run.time_part
+run.id_part || test_case.hex || run.run_part || test_case.case_part
+|| CASE WHEN fact.status = 'p' AND NOT fact.flaky AND fact.attempts = 1
+        THEN 'passed","flaky":' || 'false,"attempts":1,"duration_ms":'
+        ELSE status_name(fact.status)
+             || CASE WHEN fact.flaky THEN '","flaky":' || 'true,"attempts":' ELSE '","flaky":' || 'false,"attempts":' END
+             || fact.attempts || ',"duration_ms":' END
+|| coalesce(known_duration(fact.duration_ms)::text, 'null')
+|| coalesce(',"started_at":"' || rfc3339({started_at}) || '"', ',"started_at":' || 'null') || run.time_part
 
 -- name: run_parts  (the parts of result_members that are equal in all results of a run)
 r.completed_at,
-'"id":"res_' || replace(r.run_key::text, '-', '') AS id_part,
+'{"id":"res_' || replace(r.run_key::text, '-', '') AS id_part,
 '","run_id":' || to_json(r.run_id) || ',"project_id":' || to_json(r.project_id)
 || ',"environment":' || coalesce(to_json(r.environment)::text, 'null')
 || ',"branch":' || coalesce(to_json(r.branch)::text, 'null') || ',"case":"case_' AS run_part,
 ',"completed_at":"' || rfc3339(r.completed_at) || '","failure_summary":' AS time_part
 
 -- name: case_parts  (the parts of result_members that are equal in all results of a case)
-lpad(to_hex(c.case_key), 16, '0') AS hex,
-'","case_id":' || coalesce(to_json(c.case_id)::text, 'null') || ',"variant":' || c.variant || ',"suite":' || to_json(c.suite)
+encode(int8send(c.case_key), 'hex') AS hex,
+encode(int8send(c.case_key), 'hex') || '","case_id":' || coalesce(to_json(c.case_id)::text, 'null')
+|| ',"variant":' || c.variant || ',"suite":' || to_json(c.suite)
 || ',"name":' || to_json(c.name) || ',"file":' || coalesce(to_json(c.file) || ',"status":"', 'null,"status":"') AS case_part
 
 -- name: is_shown_failure  (the row with the failure of a result; for a flaky result, that of its last failing attempt)
@@ -180,7 +214,7 @@ AND (:min_duration_ms::int IS NULL OR r.duration_ms >= :min_duration_ms::int)
 -- name: rows_any  (every result of the run)
 SELECT {fact_columns}, {row_filters} AS matches
 FROM results r
-WHERE r.org_id = :org_id AND r.run_key = run.run_key
+WHERE r.org_id = :org_id AND r.run_key = run.run_key AND r.run_key BETWEEN :first_key AND :before_run
   AND (r.run_key, r.case_key) < (:before_run, :before_case)
 ORDER BY r.case_key DESC LIMIT {row_budget}
 
@@ -193,7 +227,8 @@ FROM unnest(:statuses::text[]::"char"[]) AS selected (status)
 CROSS JOIN LATERAL (
     SELECT d.case_key, d.summary FROM result_details d
     WHERE d.org_id = :org_id AND d.status = selected.status AND d.is_last_attempt AND d.status <> 'p'
-      AND d.run_key = run.run_key AND (d.run_key, d.case_key) < (:before_run, :before_case)
+      AND d.run_key = run.run_key AND d.run_key BETWEEN :first_key AND :before_run
+      AND (d.run_key, d.case_key) < (:before_run, :before_case)
     ORDER BY d.case_key DESC LIMIT {page_rows}
 ) candidate
 ORDER BY candidate.case_key DESC LIMIT {page_rows}
@@ -208,13 +243,14 @@ FROM (
 ) candidate
 LEFT JOIN LATERAL (
     SELECT {row_filters} AS matches FROM results r
-    WHERE r.org_id = :org_id AND r.run_key = run.run_key AND r.case_key = candidate.case_key LIMIT 1
+    WHERE r.org_id = :org_id AND r.run_key = run.run_key AND r.case_key = candidate.case_key
+      AND r.run_key BETWEEN :first_key AND :before_run LIMIT 1
 ) r ON true
 
 -- name: rows_flaky  (from the index of the failing attempts of flaky results)
 SELECT d.case_key, d.summary, true AS matches
 FROM result_details d
-WHERE d.org_id = :org_id AND d.flaky AND d.run_key = run.run_key
+WHERE d.org_id = :org_id AND d.flaky AND d.run_key = run.run_key AND d.run_key BETWEEN :first_key AND :before_run
   AND (d.run_key, d.case_key) < (:before_run, :before_case)
 ORDER BY d.case_key DESC LIMIT {page_rows}
 
@@ -291,14 +327,15 @@ FROM (
 ) c
 LEFT JOIN LATERAL (
     SELECT {row_filters} AS matches FROM results r
-    WHERE r.org_id = :org_id AND r.run_key = run.run_key AND r.case_key = c.case_key LIMIT 1
+    WHERE r.org_id = :org_id AND r.run_key = run.run_key AND r.case_key = c.case_key
+      AND r.run_key BETWEEN :first_key AND :before_run LIMIT 1
 ) r ON true
 
 -- name: rows_of_case  (looks up the case once per run)
 SELECT {fact_columns}, {row_filters} AS matches
 FROM results r
 WHERE r.org_id = :org_id AND r.run_key = run.run_key AND r.case_key = :case_key
-  AND (r.run_key, r.case_key) < (:before_run, :before_case)
+  AND r.run_key BETWEEN :first_key AND :before_run AND (r.run_key, r.case_key) < (:before_run, :before_case)
 LIMIT 1
 
 -- name: rows_of_case_id  (for a case_id of several cases: each run has the variants of the case of its own project)
@@ -311,14 +348,22 @@ FROM (
 ) c
 LEFT JOIN LATERAL (
     SELECT {row_filters} AS matches FROM results r
-    WHERE r.org_id = :org_id AND r.run_key = run.run_key AND r.case_key = c.case_key LIMIT 1
+    WHERE r.org_id = :org_id AND r.run_key = run.run_key AND r.case_key = c.case_key
+      AND r.run_key BETWEEN :first_key AND :before_run LIMIT 1
 ) r ON true
+
+-- name: all_rows  (without filters, every result matches, so no budget is necessary)
+SELECT r.run_key, {fact_columns}, true AS matches, false AS is_edge FROM results r
+WHERE r.org_id = :org_id AND (r.run_key, r.case_key) < (:before_run, :before_case)
+  AND r.run_key BETWEEN :first_key AND :before_run
+ORDER BY r.run_key DESC, r.case_key DESC LIMIT {page_rows}
 
 -- name: all_rows_any  (without filters on runs or cases, the list is the primary key)
 SELECT r.*, {row_filters} AS matches, row_number() OVER () = {row_budget} AS is_edge
 FROM (
     SELECT r.run_key, {fact_columns} FROM results r
-    WHERE r.org_id = :org_id AND (r.run_key, r.case_key) < (:before_run, :before_case) AND r.run_key >= :first_key
+    WHERE r.org_id = :org_id AND (r.run_key, r.case_key) < (:before_run, :before_case)
+      AND r.run_key BETWEEN :first_key AND :before_run
     ORDER BY r.run_key DESC, r.case_key DESC LIMIT {row_budget}
 ) r
 
@@ -330,7 +375,8 @@ FROM (
 ) candidate
 LEFT JOIN LATERAL (
     SELECT {row_filters} AS matches FROM results r
-    WHERE r.org_id = :org_id AND r.run_key = candidate.run_key AND r.case_key = candidate.case_key LIMIT 1
+    WHERE r.org_id = :org_id AND r.run_key = candidate.run_key AND r.case_key = candidate.case_key
+      AND r.run_key BETWEEN :first_key AND :before_run LIMIT 1
 ) r ON true
 LIMIT {row_budget}
 
@@ -340,7 +386,7 @@ FROM unnest(:statuses::text[]::"char"[]) AS selected (status)
 CROSS JOIN LATERAL (
     SELECT d.run_key, d.case_key, d.summary FROM result_details d
     WHERE d.org_id = :org_id AND d.status = selected.status AND d.is_last_attempt AND d.status <> 'p'
-      AND (d.run_key, d.case_key) < (:before_run, :before_case) AND d.run_key >= :first_key
+      AND (d.run_key, d.case_key) < (:before_run, :before_case) AND d.run_key BETWEEN :first_key AND :before_run
     ORDER BY d.run_key DESC, d.case_key DESC LIMIT {page_rows}
 ) candidate
 ORDER BY candidate.run_key DESC, candidate.case_key DESC
@@ -348,7 +394,8 @@ ORDER BY candidate.run_key DESC, candidate.case_key DESC
 -- name: all_rows_flaky  (every index entry matches, so no budget is necessary)
 SELECT d.run_key, d.case_key, d.summary, true AS matches, false AS is_edge
 FROM result_details d
-WHERE d.org_id = :org_id AND d.flaky AND (d.run_key, d.case_key) < (:before_run, :before_case) AND d.run_key >= :first_key
+WHERE d.org_id = :org_id AND d.flaky AND (d.run_key, d.case_key) < (:before_run, :before_case)
+  AND d.run_key BETWEEN :first_key AND :before_run
 ORDER BY d.run_key DESC, d.case_key DESC LIMIT {page_rows}
 
 -- name: rows_not_passed_of_case  (reads all failures of a case and checks the run of each one)
@@ -358,7 +405,7 @@ SELECT detail.run_key, detail.case_key,
 FROM (
     SELECT d.run_key, d.case_key, d.status FROM result_details d
     WHERE d.org_id = :org_id AND d.case_key = :case_key AND d.is_last_attempt AND d.status <> 'p'
-      AND (d.run_key, d.case_key) < (:before_run, :before_case) AND d.run_key >= :first_key
+      AND (d.run_key, d.case_key) < (:before_run, :before_case) AND d.run_key BETWEEN :first_key AND :before_run
     ORDER BY d.run_key DESC LIMIT {run_budget}
 ) detail
 LEFT JOIN LATERAL (
@@ -394,7 +441,8 @@ ORDER BY sorted.value, candidate.case_key LIMIT :page::int + 1
 
 -- name: value_of_duration  (a result without a duration is the last one)
 SELECT -r.duration_ms AS value FROM results r
-WHERE r.org_id = :org_id AND r.run_key = key.run_key AND r.case_key = key.case_key LIMIT 1
+WHERE r.org_id = :org_id AND r.run_key = key.run_key AND r.case_key = key.case_key
+  AND r.run_key BETWEEN :first_key AND :before_run LIMIT 1
 
 -- name: value_of_examined_duration
 SELECT -candidate.duration_ms AS value
@@ -405,12 +453,15 @@ SELECT {names_of_case} AS value FROM cases c WHERE c.org_id = :org_id AND c.case
 -- name: names_of_case  (in the order of their bytes, which is independent of the settings of the database)
 ARRAY[coalesce(c.file, ''), c.suite, c.name] COLLATE "C"
 
+-- name: key_of_run
+SELECT r.run_key FROM runs r WHERE r.org_id = :org_id AND r.run_id = :run_id
+
 -- name: sortable_run
 SELECT r.revision, r.passed + r.failed + r.error + r.skipped + r.canceled AS results FROM runs r
 WHERE r.org_id = :org_id AND r.run_id = :run_id AND (:project_id::text IS NULL OR r.project_id = :project_id)
 
 -- name: one_result  (each table by the parameters, so that the executor opens only the partition of the run)
-SELECT '{' || {result_members} || coalesce(to_json(detail.summary)::text, 'null') || ',' || substr(row_to_json(item)::text, 2)
+SELECT {result_members} || coalesce(to_json(detail.summary)::text, 'null') || ',' || substr(row_to_json(item)::text, 2)
 FROM results fact
 JOIN runs stored_run ON stored_run.org_id = :org_id AND stored_run.run_key = fact.run_key
 JOIN cases stored_case ON stored_case.org_id = :org_id AND stored_case.case_key = fact.case_key

@@ -1,0 +1,55 @@
+"""The range of months that a page probably needs, estimated from the last page of the same list.
+
+The tables of results are partitioned by month, and a statement opens every partition in its range before it reads the
+first row. A page usually ends in the month in which it starts, or soon before. Therefore, the store reads these months
+first.
+"""
+
+import time
+from typing import Final
+
+from cachetools import LRUCache
+
+from service.domain.filters import ResultFilter
+from service.domain.ids import OrgId, RunKey, completed_ms, first_run_key
+from service.domain.timestamps import from_ms, to_ms
+
+_MAX_LISTS: Final = 2_000
+_DAY_MS: Final = 24 * 3600 * 1000
+
+FilteredResults = tuple[OrgId, ResultFilter]
+
+
+class PageRanges:
+    """The time between the start and the end of the last page of each list.
+
+    Only the time that a page takes depends on it: a page that doesn't end in the estimated range is read again.
+    """
+
+    def __init__(self) -> None:
+        self._lengths_ms: LRUCache[FilteredResults, int] = LRUCache(_MAX_LISTS)
+
+    def first_key(self, results: FilteredResults, before: RunKey) -> RunKey | None:
+        """Return the first key of the months that the page before this key probably needs. None if they are unknown."""
+        length_ms = self._lengths_ms.get(results)
+        if length_ms is None:
+            return None
+        end = from_ms(max(_start_ms(before) - length_ms, 0))
+        return first_run_key(to_ms(end.replace(day=1, hour=0, minute=0, second=0, microsecond=0)))
+
+    def record(self, results: FilteredResults, before: RunKey, last: RunKey | None) -> None:
+        """Record the last run that a page examined, or None if the list ended."""
+        if last is None:
+            self._lengths_ms.pop(results, None)
+        else:
+            # A page also reads the first result of the next one, and other pages of the list can be longer.
+            self._lengths_ms[results] = max(_start_ms(before) - completed_ms(last), 0) * 3 // 2 + _DAY_MS
+
+    def clear(self) -> None:
+        """Delete all records, which don't apply to another database."""
+        self._lengths_ms.clear()
+
+
+def _start_ms(before: RunKey) -> int:
+    """Return the time at which a page starts. The first page of a list without a limit starts now."""
+    return min(completed_ms(before), time.time_ns() // 1_000_000)
