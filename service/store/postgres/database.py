@@ -64,6 +64,18 @@ class BoundedPool(asyncpg.Pool):
         """Acquire a connection. Raises TimeoutError, which is an outage, if none is free and connected in time."""
         return super().acquire(timeout=timeout or ACQUIRE_TIMEOUT_S)
 
+    def acquire_for(self, org_id: OrgId) -> PoolAcquireContext:
+        """Acquire a connection that already acts as this organization, or else any one.
+
+        If requests of two organizations alternate, each of them would otherwise set its organization first.
+        """
+        idle = self._queue._queue  # type: ignore[attr-defined]  # the pool uses the last connected one first
+        for index in reversed(range(len(idle))):
+            if getattr(idle[index]._con, "organization", None) == org_id:
+                idle.append(idle.pop(index))
+                break
+        return self.acquire()
+
 
 async def open_pool(url: str, role: DatabaseRole, size: int, engine: Engine = POSTGRESQL) -> asyncpg.Pool:
     """Return a pool whose connections use this role. The caller closes it."""
@@ -170,7 +182,7 @@ async def acquire_as(pool: asyncpg.Pool, org_id: OrgId) -> AsyncIterator[Connect
 
     Don't use it inside a transaction, because a rollback would undo the setting.
     """
-    async with pool.acquire() as connection:
+    async with cast("BoundedPool", pool).acquire_for(org_id) as connection:
         await cast("ScopedConnection", connection).act_as(org_id)
         yield connection
 

@@ -74,9 +74,14 @@ class ScopedConnection(asyncpg.Connection):
         if not self.is_closed() and self._protocol._is_cancelling():  # type: ignore[attr-defined]  # codespell:ignore cancelling - as above
             self.terminate()
 
+    @property
+    def organization(self) -> OrgId | None:
+        """The organization whose rows the connection can read."""
+        return getattr(self, "_organization", None)
+
     async def act_as(self, org_id: OrgId) -> None:
         """Set the organization for row-level security if it isn't set already."""
-        if getattr(self, "_organization", None) != org_id:
+        if self.organization != org_id:
             self._organization: OrgId | None = None
             await self.execute("SELECT set_config('app.org_id', $1, false)", str(org_id))
             self._organization = org_id
