@@ -27,6 +27,6 @@ def encrypt_webhook_secrets() -> None:
     log.set_up(settings.log_level)
     cipher = open_secret_cipher(settings)
     if not cipher.key_ids:
-        raise MissingSetting("RESULTS_SECRET_KEYS: is required")
+        raise MissingSetting("RESULTS_SECRET_KEYS or RESULTS_SECRET_KEYS_FILE: is required")
     count = run(with_connection(lambda connection: encrypt_secrets(connection, cipher)))
     click.echo(f"encrypted the secrets of {count} webhooks with the key {cipher.key_ids[0]}", err=True)

@@ -37,6 +37,12 @@ def _check_identifier(text: str) -> str:
     return text
 
 
+def _check_run_id(text: str) -> str:
+    if _check_identifier(text) in (".", ".."):
+        raise ValueError("must not be . or ..")
+    return text
+
+
 def _check_label(text: str) -> str:
     return check_label(_parse_text(text))
 
@@ -57,6 +63,7 @@ class _Rate(click.FloatRange):
 
 NAME: Final = CheckedText(_parse_name, "TEXT")
 IDENTIFIER: Final = CheckedText(_check_identifier, "TEXT")
+RUN_ID: Final = CheckedText(_check_run_id, "TEXT")
 BRANCH: Final = CheckedText(TextType(400).parse, "TEXT")
 TEXT: Final = CheckedText(_parse_text, "TEXT")
 SHARD: Final = CheckedText(check_shard, "I[/N]")
@@ -72,7 +79,7 @@ _KEY: Final = CheckedText(_check_key, "KEY", is_secret=True)
 def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that select the run. `selected_run` reads them."""
     run_id = click.option(
-        "--run-id", type=IDENTIFIER, help="Run.  [default: the run of the CI job]"
+        "--run-id", type=RUN_ID, help="Run.  [default: the run of the CI job]"
     )  # fmt: skip
     pipeline = click.option(
         "--pipeline", is_flag=True, help="Use the run that all jobs of the CI pipeline share."

@@ -100,6 +100,10 @@ def _expand(patterns: Sequence[str]) -> list[Path]:
     for pattern in patterns:
         names = sorted(glob(pattern, recursive=True)) if has_magic(pattern) else [pattern]
         matches = [path for path in map(Path, names) if path.is_file()]
+        if not matches and Path(pattern).is_dir():
+            raise ClientError(
+                f"{pattern} is a folder: select its reports, for example '{Path(pattern, '**', '*.xml')}'"
+            )
         if not matches:
             raise ClientError(f"file not found: {pattern}")
         files |= dict.fromkeys(matches)

@@ -17,6 +17,7 @@ import click
 
 from service.dev import demo, demo_requests, first_data, history, rabbitmq, ready
 from service.dev.components import ComponentError, StackComponent
+from service.dev.incidents import PULL_REQUEST_RUN
 from service.dev.ports import is_free, load_or_choose_port
 from service.dev.postgres import Postgres
 from service.dev.processes import wait_until
@@ -29,6 +30,7 @@ from service.settings import Settings
 from service.stopping import set_stop_handler
 
 _DATABASE: Final = "results"
+_COMMAND: Final = "zof-results"
 _DEV_SETTINGS: Final = {"rate_limit": "off", "webhook_allow_loopback": "true"}  # defaults in development
 _FURTHER_SIGNALS: Final = (signal.SIGHUP, signal.SIGALRM)
 _REPEAT_INTERRUPT_S: Final = 0.5
@@ -235,20 +237,31 @@ def _log(line: str) -> None:
         click.echo(line, err=True)
 
 
+def _command() -> str:
+    """Return the command as the user can write it: with its path if the shell started it with one."""
+    return sys.argv[0] if Path(sys.argv[0]).name == _COMMAND else _COMMAND
+
+
 def _next_steps(settings: Settings, api_url: str, key: str, ready_file: Path, *, is_private_database: bool) -> str:
     broker = f" RESULTS_AMQP_URL={settings.amqp_url}" if settings.amqp_url else ""
+    command = _command()
     for_operators = f"""
+  Commands for operators also need these variables:
+
   export RESULTS_DATABASE_URL={settings.database_url}{broker}
-  zof-results dead-letters list   # keys, organizations, audit: --help
+  {command} dead-letters list
+  {command} keys list --organization {demo.ORGANIZATION}
 """
     return f"""
   Console: {api_url}/console
   Sign in with the API key of the next line.
 
+  To send requests and commands, paste the next line into another terminal in this folder:
+
   export RESULTS_URL={api_url} RESULTS_API_KEY={key}
-  curl -H "Authorization: Bearer $RESULTS_API_KEY" "$RESULTS_URL/v1/runs"
-  curl -H "Authorization: Bearer $RESULTS_API_KEY" "$RESULTS_URL/v1/results?status=failed&limit=3"
-  curl "$RESULTS_URL/readyz"
+  curl -sS -H "Authorization: Bearer $RESULTS_API_KEY" "$RESULTS_URL/v1/runs"
+  curl -sS -H "Authorization: Bearer $RESULTS_API_KEY" "$RESULTS_URL/v1/results?status=failed&limit=3"
+  {command} gate --run-id {history.run_id_of(PULL_REQUEST_RUN)}
 {for_operators if is_private_database else ""}
 {ready_file} contains all addresses in JSON. Ctrl-C stops the stack; its data stays available for the next start.
 """

@@ -75,6 +75,11 @@ async def test_replaced_failures_are_printed(
     assert "  earlier results replaced: 2, of these failing: 1\n" in capsys.readouterr().out
 
 
+async def test_folder_instead_of_its_files_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ClientError, match=r"is a folder: select its reports, for example '.*/\*\*/\*\.xml'"):
+        await report("http://h", "zof_1", "run_1", [str(tmp_path)], SHOP, wait=False)
+
+
 async def test_several_files_are_one_upload_with_one_receipt(
     reports: Reports, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
