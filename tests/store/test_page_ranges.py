@@ -13,7 +13,7 @@ from service.domain.filters import Position, ResultFilter
 from service.domain.ids import OrgId, RunKey, first_run_key
 from service.store.postgres import database
 from service.store.queries import results as read_results
-from service.store.queries.page_ranges import PageRanges
+from service.store.queries.page_ranges import PageRanges, list_id
 from tests.run_events import result, run_event
 from tests.stored import Store
 
@@ -111,11 +111,11 @@ async def test_results_of_a_run_are_read_from_its_month(of_months: Store, api_po
 
 
 def test_the_range_is_half_a_page_longer_than_the_last_page(page_ranges: PageRanges) -> None:
-    results = ORG, ResultFilter(branch="main")
+    results = list_id(ORG, ResultFilter(branch="main"))
     assert page_ranges.first_key(results, month(6)) is None
     page_ranges.record(results, month(6), month(5))
     assert page_ranges.first_key(results, month(6)) == month(4)
     assert page_ranges.first_key(results, month(5)) == month(3)
-    assert page_ranges.first_key((OrgId(2), results[1]), month(6)) is None
+    assert page_ranges.first_key(list_id(OrgId(2), ResultFilter(branch="main")), month(6)) is None
     page_ranges.record(results, month(6), None)
     assert page_ranges.first_key(results, month(6)) is None

@@ -6,18 +6,20 @@ first.
 """
 
 import time
+from functools import lru_cache
 from typing import Final
-
-from cachetools import LRUCache
 
 from service.domain.filters import ResultFilter
 from service.domain.ids import OrgId, RunKey, completed_ms, first_run_key
 from service.domain.timestamps import from_ms, to_ms
 
-_MAX_LISTS: Final = 2_000
+_MAX_LISTS: Final = 10_000
 _DAY_MS: Final = 24 * 3600 * 1000
 
-FilteredResults = tuple[OrgId, ResultFilter]
+
+def list_id(org_id: OrgId, filter_: ResultFilter) -> int:
+    """Return the number of a list in PageRanges. If two lists have the same one, only their estimates are worse."""
+    return hash((org_id, filter_))
 
 
 class PageRanges:
@@ -27,23 +29,22 @@ class PageRanges:
     """
 
     def __init__(self) -> None:
-        self._lengths_ms: LRUCache[FilteredResults, int] = LRUCache(_MAX_LISTS)
+        self._lengths_ms: dict[int, int] = {}
 
-    def first_key(self, results: FilteredResults, before: RunKey) -> RunKey | None:
+    def first_key(self, list_: int, before: RunKey) -> RunKey | None:
         """Return the first key of the months that the page before this key probably needs. None if they are unknown."""
-        length_ms = self._lengths_ms.get(results)
-        if length_ms is None:
-            return None
-        end = from_ms(max(_start_ms(before) - length_ms, 0))
-        return first_run_key(to_ms(end.replace(day=1, hour=0, minute=0, second=0, microsecond=0)))
+        length_ms = self._lengths_ms.get(list_)
+        return None if length_ms is None else _first_key_of_month((_start_ms(before) - length_ms) // _DAY_MS)
 
-    def record(self, results: FilteredResults, before: RunKey, last: RunKey | None) -> None:
+    def record(self, list_: int, before: RunKey, last: RunKey | None) -> None:
         """Record the last run that a page examined, or None if the list ended."""
         if last is None:
-            self._lengths_ms.pop(results, None)
-        else:
-            # A page also reads the first result of the next one, and other pages of the list can be longer.
-            self._lengths_ms[results] = max(_start_ms(before) - completed_ms(last), 0) * 3 // 2 + _DAY_MS
+            self._lengths_ms.pop(list_, None)
+            return
+        if len(self._lengths_ms) >= _MAX_LISTS:
+            self.clear()
+        # A page also reads the first result of the next one, and other pages of the list can be longer.
+        self._lengths_ms[list_] = max(_start_ms(before) - completed_ms(last), 0) * 3 // 2 + _DAY_MS
 
     def clear(self) -> None:
         """Delete all records, which don't apply to another database."""
@@ -53,3 +54,9 @@ class PageRanges:
 def _start_ms(before: RunKey) -> int:
     """Return the time at which a page starts. The first page of a list without a limit starts now."""
     return min(completed_ms(before), time.time_ns() // 1_000_000)
+
+
+@lru_cache(2_000)
+def _first_key_of_month(day: int) -> RunKey:
+    """Return the first key of the month of a day, in days since 1970."""
+    return first_run_key(to_ms(from_ms(max(day, 0) * _DAY_MS).replace(day=1)))

@@ -21,7 +21,7 @@ from service.store.postgres.composition import (
 from service.store.postgres.database import Connection
 from service.store.queries.candidate_runs import candidate_runs, find_commits
 from service.store.queries.filter_values import filter_values
-from service.store.queries.page_ranges import FilteredResults, PageRanges
+from service.store.queries.page_ranges import PageRanges, list_id
 
 _UNLIMITED: Final = 2**31 - 1
 _BUDGETS_OF_ROWS: Final = {
@@ -94,22 +94,22 @@ async def list_resolved_page(
         if run_key is None:
             return ResultPage("[]", None)
         return await _fetch_page(connection, choices, values | _range_of_run(values, run_key))
-    return await _fetch_page_of_months(connection, choices, values, (org_id, filter_))
+    return await _fetch_page_of_months(connection, choices, values, list_id(org_id, filter_))
 
 
 async def _fetch_page_of_months(
-    connection: Connection, choices: Choices, values: dict[str, Any], results: FilteredResults
+    connection: Connection, choices: Choices, values: dict[str, Any], list_: int
 ) -> ResultPage:
     """Return a page, from the months that it probably needs if it ends there, or else from the complete range."""
     before = values["before_run"]
-    first_key = PAGE_RANGES.first_key(results, before)
+    first_key = PAGE_RANGES.first_key(list_, before)
     if first_key is not None and first_key > values["first_key"]:
         page = await _fetch_page(connection, choices, values | {"first_key": first_key})
         if page.next is not None:
-            PAGE_RANGES.record(results, before, page.next.run_key)
+            PAGE_RANGES.record(list_, before, page.next.run_key)
             return page
     page = await _fetch_page(connection, choices, values)
-    PAGE_RANGES.record(results, before, page.next and page.next.run_key)
+    PAGE_RANGES.record(list_, before, page.next and page.next.run_key)
     return page
 
 
