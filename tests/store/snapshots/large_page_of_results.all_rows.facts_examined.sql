@@ -20,10 +20,7 @@ WITH examined AS MATERIALIZED (
     FROM examined
 ), listed_keys AS (
     SELECT * FROM examined WHERE matches AND row_no <= (SELECT row_no FROM page_end)
-), -- Results of one page share runs, so the members of a run are written once. Every join is a FULL JOIN, which PostgreSQL
--- always executes as a hash or merge join. The estimates of CTEs are so wrong that it would otherwise choose nested
--- loops, whose time is quadratic.
-listed_facts AS MATERIALIZED (
+), listed_facts AS MATERIALIZED (
     SELECT * FROM listed_keys
 ), listed_runs AS MATERIALIZED (
     SELECT
@@ -41,7 +38,10 @@ listed_facts AS MATERIALIZED (
         || ',"variant":' || c.variant || ',"suite":' || to_json(c.suite)
         || ',"name":' || to_json(c.name) || ',"file":' || coalesce(to_json(c.file) || ',"status":"', 'null,"status":"') AS case_part
     FROM cases c WHERE c.org_id = $1 AND c.case_key = ANY (ARRAY(SELECT case_key FROM listed_facts))
-), written_items AS MATERIALIZED (
+), written AS MATERIALIZED (
+    -- Results of one page share runs, so the members of a run are written once. Every join is a FULL JOIN, which PostgreSQL
+    -- always executes as a hash or merge join. The estimates of CTEs are so wrong that it would otherwise choose nested
+    -- loops, whose time is quadratic.
     SELECT
         fact.row_no,
         -- This is the object of a list, of a history, and the first part of one result. Few long parts are faster than many short
@@ -61,8 +61,8 @@ listed_facts AS MATERIALIZED (
     FROM listed_facts fact
     FULL JOIN listed_runs run ON run.run_key = fact.run_key
     FULL JOIN listed_cases test_case ON test_case.case_key = fact.case_key
-), listed_items AS (  -- without results whose run was deleted
-    SELECT row_no, item FROM written_items WHERE item IS NOT NULL
+), listed_items AS (
+    SELECT row_no, item FROM written WHERE item IS NOT NULL
 ), page AS MATERIALIZED (
     SELECT string_agg(item, ',' ORDER BY row_no) AS data, coalesce(sum(octet_length(item)), 0) < 4194304 AS fits
     FROM listed_items

@@ -15,7 +15,7 @@
 -- $15 min_duration_ms
 -- $16 page
 
--- `data` is null for a page that is large: large_page_of_results reads it.
+-- `data` is null for a page that might be large: large_page_of_results reads it.
 WITH examined AS MATERIALIZED (
     SELECT * FROM (
         SELECT run.run_key, candidate.*, run.row_no = 150 OR row_number() OVER () = 150 AS is_edge
@@ -73,10 +73,7 @@ WITH examined AS MATERIALIZED (
     WHERE matches OR is_edge LIMIT $16::int + 1
 ), listed_keys AS (
     SELECT *, row_number() OVER () AS row_no FROM (SELECT * FROM examined WHERE matches LIMIT $16::int) listed
-), -- Results of one page share runs, so the members of a run are written once. Every join is a FULL JOIN, which PostgreSQL
--- always executes as a hash or merge join. The estimates of CTEs are so wrong that it would otherwise choose nested
--- loops, whose time is quadratic.
-listed_facts AS MATERIALIZED (
+), listed_facts AS MATERIALIZED (
     SELECT key.row_no, key.run_key, fact.*
     FROM listed_keys key CROSS JOIN LATERAL (
         SELECT r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms FROM results r
@@ -99,33 +96,36 @@ listed_facts AS MATERIALIZED (
         || ',"variant":' || c.variant || ',"suite":' || to_json(c.suite)
         || ',"name":' || to_json(c.name) || ',"file":' || coalesce(to_json(c.file) || ',"status":"', 'null,"status":"') AS case_part
     FROM cases c WHERE c.org_id = $9 AND c.case_key = ANY (ARRAY(SELECT case_key FROM listed_facts))
-), written_items AS MATERIALIZED (
-    SELECT
-        fact.row_no,
-        -- This is the object of a list, of a history, and the first part of one result. Few long parts are faster than many short
-        -- ones, because each operator copies its operands.
-        run.id_part || test_case.hex || run.run_part || test_case.case_part
-        || CASE WHEN fact.status = 'p' AND NOT fact.flaky AND fact.attempts = 1
-                THEN 'passed","flaky":' || 'false,"attempts":1,"duration_ms":'
-                ELSE status_name(fact.status)
-                     || CASE WHEN fact.flaky THEN '","flaky":' || 'true,"attempts":' ELSE '","flaky":' || 'false,"attempts":' END
-                     || fact.attempts || ',"duration_ms":' END
-        || coalesce(known_duration(fact.duration_ms)::text, 'null')
-        || coalesce(',"started_at":"' || rfc3339(known_start(run.completed_at, fact.started_offset_ms)) || '"', ',"started_at":' || 'null') || run.time_part || coalesce(CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
-            SELECT to_json(detail.summary)::text FROM result_details detail
-            WHERE detail.org_id = $9 AND detail.run_key = fact.run_key AND detail.case_key = fact.case_key
-              AND detail.run_key BETWEEN $11 AND $12 AND (detail.is_last_attempt AND detail.status <> 'p' OR detail.flaky) LIMIT 1
-        ) END || '}', 'null}') AS item
-    FROM listed_facts fact
-    FULL JOIN listed_runs run ON run.run_key = fact.run_key
-    FULL JOIN listed_cases test_case ON test_case.case_key = fact.case_key
-), listed_items AS (  -- without results whose run was deleted
-    SELECT row_no, item FROM written_items WHERE item IS NOT NULL
 )
 SELECT CASE WHEN page.data IS NULL THEN '[]'
-            WHEN octet_length(page.data) - page.items + 1 < 4194304 THEN '[' || page.data || ']' END AS data,
+            WHEN octet_length(page.data) < 4194304 THEN '[' || page.data || ']' END AS data,
        page_edge.run_key, page_edge.case_key
-FROM (SELECT string_agg(item, ',' ORDER BY row_no) AS data, count(*) AS items FROM listed_items OFFSET 0) page
+FROM (
+    SELECT string_agg(item, ',' ORDER BY row_no) AS data FROM (
+        -- Results of one page share runs, so the members of a run are written once. Every join is a FULL JOIN, which PostgreSQL
+        -- always executes as a hash or merge join. The estimates of CTEs are so wrong that it would otherwise choose nested
+        -- loops, whose time is quadratic.
+        SELECT
+            fact.row_no,
+            -- This is the object of a list, of a history, and the first part of one result. Few long parts are faster than many short
+            -- ones, because each operator copies its operands.
+            run.id_part || test_case.hex || run.run_part || test_case.case_part
+            || CASE WHEN fact.status = 'p' AND NOT fact.flaky AND fact.attempts = 1
+                    THEN 'passed","flaky":' || 'false,"attempts":1,"duration_ms":'
+                    ELSE status_name(fact.status)
+                         || CASE WHEN fact.flaky THEN '","flaky":' || 'true,"attempts":' ELSE '","flaky":' || 'false,"attempts":' END
+                         || fact.attempts || ',"duration_ms":' END
+            || coalesce(known_duration(fact.duration_ms)::text, 'null')
+            || coalesce(',"started_at":"' || rfc3339(known_start(run.completed_at, fact.started_offset_ms)) || '"', ',"started_at":' || 'null') || run.time_part || coalesce(CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
+                SELECT to_json(detail.summary)::text FROM result_details detail
+                WHERE detail.org_id = $9 AND detail.run_key = fact.run_key AND detail.case_key = fact.case_key
+                  AND detail.run_key BETWEEN $11 AND $12 AND (detail.is_last_attempt AND detail.status <> 'p' OR detail.flaky) LIMIT 1
+            ) END || '}', 'null}') AS item
+        FROM listed_facts fact
+        FULL JOIN listed_runs run ON run.run_key = fact.run_key
+        FULL JOIN listed_cases test_case ON test_case.case_key = fact.case_key
+    ) written OFFSET 0
+) page
 LEFT JOIN LATERAL (  -- the last row of a full page, or the last one within a budget
     SELECT last.run_key, last.case_key
     FROM (SELECT count(*) AS row_count, count(*) FILTER (WHERE matches) AS match_count FROM examined) counted

@@ -6,10 +6,7 @@
 
 WITH listed_keys AS (
     SELECT * FROM unnest($1::uuid[], $2::bigint[]) WITH ORDINALITY AS key (run_key, case_key, row_no)
-), -- Results of one page share runs, so the members of a run are written once. Every join is a FULL JOIN, which PostgreSQL
--- always executes as a hash or merge join. The estimates of CTEs are so wrong that it would otherwise choose nested
--- loops, whose time is quadratic.
-listed_facts AS MATERIALIZED (
+), listed_facts AS MATERIALIZED (
     SELECT key.row_no, key.run_key, fact.*
     FROM listed_keys key CROSS JOIN LATERAL (
         SELECT r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms FROM results r
@@ -32,7 +29,10 @@ listed_facts AS MATERIALIZED (
         || ',"variant":' || c.variant || ',"suite":' || to_json(c.suite)
         || ',"name":' || to_json(c.name) || ',"file":' || coalesce(to_json(c.file) || ',"status":"', 'null,"status":"') AS case_part
     FROM cases c WHERE c.org_id = $3 AND c.case_key = ANY (ARRAY(SELECT case_key FROM listed_facts))
-), written_items AS MATERIALIZED (
+), written AS MATERIALIZED (
+    -- Results of one page share runs, so the members of a run are written once. Every join is a FULL JOIN, which PostgreSQL
+    -- always executes as a hash or merge join. The estimates of CTEs are so wrong that it would otherwise choose nested
+    -- loops, whose time is quadratic.
     SELECT
         fact.row_no,
         -- This is the object of a list, of a history, and the first part of one result. Few long parts are faster than many short
@@ -52,8 +52,8 @@ listed_facts AS MATERIALIZED (
     FROM listed_facts fact
     FULL JOIN listed_runs run ON run.run_key = fact.run_key
     FULL JOIN listed_cases test_case ON test_case.case_key = fact.case_key
-), listed_items AS (  -- without results whose run was deleted
-    SELECT row_no, item FROM written_items WHERE item IS NOT NULL
+), listed_items AS (
+    SELECT row_no, item FROM written WHERE item IS NOT NULL
 )
 SELECT row_no, item FROM (
     SELECT row_no, item, sum(octet_length(item)) OVER (ORDER BY row_no) - octet_length(item) < 4194304 AS fits

@@ -11,7 +11,7 @@
 -- partitions of these months when it starts. Without the limit, it opens all of them before it knows the first run_key.
 
 -- name: page_of_results  (selects the page of keys first, because joins before LIMIT would read the complete list)
--- `data` is null for a page that is large: large_page_of_results reads it.
+-- `data` is null for a page that might be large: large_page_of_results reads it.
 WITH examined AS MATERIALIZED (
     SELECT * FROM (
         {examined}
@@ -19,11 +19,15 @@ WITH examined AS MATERIALIZED (
     WHERE matches OR is_edge LIMIT :page::int + 1
 ), listed_keys AS (
     SELECT *, row_number() OVER () AS row_no FROM (SELECT * FROM examined WHERE matches LIMIT :page::int) listed
-), {listed_items}
+), {listed_parts}
 SELECT CASE WHEN page.data IS NULL THEN '[]'
-            WHEN octet_length(page.data) - page.items + 1 < {page_bytes} THEN '[' || page.data || ']' END AS data,
+            WHEN octet_length(page.data) < {page_bytes} THEN '[' || page.data || ']' END AS data,
        page_edge.run_key, page_edge.case_key
-FROM (SELECT string_agg(item, ',' ORDER BY row_no) AS data, count(*) AS items FROM listed_items OFFSET 0) page
+FROM (
+    SELECT string_agg(item, ',' ORDER BY row_no) AS data FROM (
+        {written_items}
+    ) written OFFSET 0
+) page
 LEFT JOIN LATERAL (  -- the last row of a full page, or the last one within a budget
     SELECT last.run_key, last.case_key
     FROM (SELECT count(*) AS row_count, count(*) FILTER (WHERE matches) AS match_count FROM examined) counted
@@ -82,9 +86,13 @@ SELECT row_no, item FROM (
 WHERE fits
 
 -- name: listed_items  (CTEs that write the public result of each row of `listed_keys` as JSON)
--- Results of one page share runs, so the members of a run are written once. Every join is a FULL JOIN, which PostgreSQL
--- always executes as a hash or merge join. The estimates of CTEs are so wrong that it would otherwise choose nested
--- loops, whose time is quadratic.
+{listed_parts}, written AS MATERIALIZED (
+    {written_items}
+), listed_items AS (
+    SELECT row_no, item FROM written WHERE item IS NOT NULL
+)
+
+-- name: listed_parts  (CTEs with the parts of the public results)
 listed_facts AS MATERIALIZED (
     {facts}
 ), listed_runs AS MATERIALIZED (
@@ -95,16 +103,18 @@ listed_facts AS MATERIALIZED (
     SELECT
         c.case_key, {case_parts}
     FROM cases c WHERE c.org_id = :org_id AND c.case_key = ANY (ARRAY(SELECT case_key FROM listed_facts))
-), written_items AS MATERIALIZED (
-    SELECT
-        fact.row_no,
-        {result_members} || coalesce({summary} || '}', 'null}') AS item
-    FROM listed_facts fact
-    FULL JOIN listed_runs run ON run.run_key = fact.run_key
-    FULL JOIN listed_cases test_case ON test_case.case_key = fact.case_key
-), listed_items AS (  -- without results whose run was deleted
-    SELECT row_no, item FROM written_items WHERE item IS NOT NULL
 )
+
+-- name: written_items  (the public results as JSON, or null if the run was deleted)
+-- Results of one page share runs, so the members of a run are written once. Every join is a FULL JOIN, which PostgreSQL
+-- always executes as a hash or merge join. The estimates of CTEs are so wrong that it would otherwise choose nested
+-- loops, whose time is quadratic.
+SELECT
+    fact.row_no,
+    {result_members} || coalesce({summary} || '}', 'null}') AS item
+FROM listed_facts fact
+FULL JOIN listed_runs run ON run.run_key = fact.run_key
+FULL JOIN listed_cases test_case ON test_case.case_key = fact.case_key
 
 -- name: facts_examined  (the candidates are rows of results and have all columns)
 SELECT * FROM listed_keys
