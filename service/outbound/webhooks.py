@@ -1,17 +1,19 @@
 """The HTTP client that posts events to webhook endpoints. It doesn't know the retry schedule or the database."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 import aiohttp
+from yarl import URL
 
 from service.domain.addresses import AllowedAddresses
 from service.domain.deliveries import AttemptOutcome
 from service.domain.retry_after import parse_retry_after
+from service.outbound.deadlines import Deadlines
 from service.outbound.guard import guarded_socket_factory
 from service.outbound.resolver import EndpointResolver
 
@@ -20,6 +22,9 @@ _MAX_STORED_CHARS: Final = 1_000  # of a response body or an error
 _KEEP_ALIVE_S: Final = 30
 _DNS_CACHE_S: Final = 10
 _HEADERS: Final = {"Content-Type": "application/json", "User-Agent": "zof-results-webhooks/1", "Accept": "*/*"}
+_PARSED_URLS: Final = 2_000  # more than the cache of the library has
+
+_parse_url: Final = lru_cache(_PARSED_URLS)(URL)
 
 
 class WebhookClient:
@@ -28,14 +33,17 @@ class WebhookClient:
     def __init__(self, session: aiohttp.ClientSession, timeout_s: float) -> None:
         self._session = session
         self._timeout_s = timeout_s
+        self._deadlines = Deadlines(timeout_s)
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> AttemptOutcome:
         """Make one attempt. Errors of the receiver or the network are in the outcome; redirects aren't followed."""
         started = time.monotonic()
         status, text, retry_after_s, error = None, b"", None, None
         try:
-            async with asyncio.timeout(self._timeout_s):
-                async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
+            with self._deadlines.start():
+                async with self._session.post(
+                    _parse_url(url), data=body, headers=headers, allow_redirects=False
+                ) as response:
                     status, retry_after_s = response.status, _retry_after_s(response)
                     text = await _read_start(response)
         except TimeoutError:
