@@ -108,5 +108,5 @@ def checked_url(url: str, allowed: AllowedAddresses) -> str:
         )
     address = parse_address(host)
     if address and not allowed.contains(address):
-        raise InvalidRequest(f"url: {host} is not a public address, and the operator doesn't allow its network", "url")
+        raise InvalidRequest(f"url: {allowed.describe_rejection(host)}", "url")
     return url

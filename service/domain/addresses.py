@@ -58,6 +58,15 @@ class AllowedAddresses(NamedTuple):
             return True
         return any(_unmapped(address) in network for network in self.networks)
 
+    def describe_rejection(self, address: str) -> str:
+        """Return a message about an address that isn't allowed, which names the allowed ones."""
+        allowed = ["a public address"]
+        if self.loopback:
+            allowed.append("a loopback address")
+        if self.networks:
+            allowed.append(f"in an allowed network ({', '.join(map(str, self.networks))})")
+        return f"{address} is not {' or '.join(allowed)}"
+
 
 def is_public(address: Address) -> bool:
     """Return whether the address is public. An IPv4-mapped IPv6 address is classified as its IPv4 address."""

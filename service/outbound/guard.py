@@ -22,7 +22,7 @@ def guarded_socket_factory(allowed: AllowedAddresses) -> Callable[[AddrInfo], so
         family, kind, protocol, _, sockaddr = info
         address = ipaddress.ip_address(str(sockaddr[0]).partition("%")[0])
         if not allowed.contains(address):
-            raise AddressNotAllowed(errno.EACCES, f"{address} is not a public address")
+            raise AddressNotAllowed(errno.EACCES, allowed.describe_rejection(str(address)))
         return socket.socket(family, kind, protocol)
 
     return create_socket

@@ -10,6 +10,8 @@ from service.domain.errors import InvalidRequest
 from service.outbound.guard import AddressNotAllowed, guarded_socket_factory
 from service.settings import InvalidSettings, read_settings
 
+REJECTION = r"is not a public address or in an allowed network \(10\.1\.0\.0/16, fd12::/48\)$"
+
 
 @pytest.fixture
 def allowed(monkeypatch: pytest.MonkeyPatch) -> AllowedAddresses:
@@ -26,7 +28,7 @@ def test_public_addresses_and_allowed_networks_are_allowed(allowed: AllowedAddre
 @pytest.mark.parametrize("address", ["10.2.0.1", "127.0.0.1", "169.254.169.254", "fd13::1", "::ffff:192.168.0.1"])
 def test_other_private_addresses_are_rejected(allowed: AllowedAddresses, address: str) -> None:
     assert not allowed.contains(ip_address(address))
-    with pytest.raises(InvalidRequest, match="is not a public address") as raised:
+    with pytest.raises(InvalidRequest, match=REJECTION) as raised:
         checked_url(f"https://{f'[{address}]' if ':' in address else address}/hook", allowed)
     assert raised.value.param == "url"
 
@@ -34,10 +36,16 @@ def test_other_private_addresses_are_rejected(allowed: AllowedAddresses, address
 def test_connection_to_an_allowed_network_is_possible_and_still_needs_https(allowed: AllowedAddresses) -> None:
     create_socket = guarded_socket_factory(allowed)
     create_socket((2, 1, 6, "", ("10.1.2.3", 443))).close()
-    with pytest.raises(AddressNotAllowed):
+    with pytest.raises(AddressNotAllowed, match=REJECTION):
         create_socket((2, 1, 6, "", ("10.2.0.1", 443)))
     with pytest.raises(InvalidRequest, match="must start with https://"):
         checked_url("http://10.1.2.3/hook", allowed)
+
+
+def test_a_rejection_names_all_allowed_addresses() -> None:
+    assert AllowedAddresses().describe_rejection("10.1.2.3") == "10.1.2.3 is not a public address"
+    rejection = AllowedAddresses(loopback=True).describe_rejection("10.1.2.3")
+    assert rejection == "10.1.2.3 is not a public address or a loopback address"
 
 
 def test_only_public_addresses_are_allowed_by_default() -> None:
