@@ -20,6 +20,7 @@ from service.reports.metadata import ReportMetadata
 from service.resources import database_connection
 from service.settings import Settings
 from service.store import outbox
+from service.store.postgres.transactions import notifying_transaction
 
 _REPORTS: Final = Path(__file__).parent / "reports"
 _EXCHANGE: Final = "runs"
@@ -55,7 +56,7 @@ async def _publish(settings: Settings, events: Sequence[RunCompletedEvent]) -> N
 
 async def _enqueue(settings: Settings, events: Sequence[RunCompletedEvent]) -> None:
     """Write the events to the embedded queue."""
-    async with database_connection(settings, "results_worker") as connection:
+    async with database_connection(settings, "results_worker") as connection, notifying_transaction(connection):
         for event in events:
             await outbox.put(connection, RUNS, orjson.loads(orjson.dumps(event)))
 

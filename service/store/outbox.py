@@ -8,9 +8,10 @@ import asyncpg
 
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
+from service.store.postgres.transactions import notify_after_commit
 from service.tracing import spans
 
-WRITTEN: Final = "outbox"  # the channel that is notified when a transaction with messages commits
+WRITTEN: Final = "outbox"  # the channel that is notified after a transaction with messages has committed
 
 _SQL: Final = statements("outbox")
 _VERSION: Final = 1
@@ -27,7 +28,7 @@ class OutboxMessage(NamedTuple):
 
 
 async def put(connection: Connection, queue: str, payload: Mapping[str, Any]) -> None:
-    """Add a message, which is sent if and only if the transaction of the caller commits.
+    """Add a message, which is sent if and only if the notifying transaction of the caller commits.
 
     `queue` is the name without the prefix of the installation. `payload` contains IDs, not content. The current trace
     context is added, if tracing is on.
@@ -35,6 +36,7 @@ async def put(connection: Connection, queue: str, payload: Mapping[str, Any]) ->
     context = spans.current_context()
     traced = {"trace_context": context} if context else {}
     await connection.execute(_SQL["put"], queue, {"v": _VERSION, **payload, **traced})
+    notify_after_commit(WRITTEN)
 
 
 async def lock(connection: Connection) -> bool:

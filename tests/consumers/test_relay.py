@@ -16,6 +16,7 @@ from consumers.relay import EmbeddedQueue, Relay
 from consumers.worker import BatchConsumer
 from service.domain.queues import EXPORTS
 from service.store import outbox
+from service.store.postgres.transactions import notifying_transaction
 from tests.consumers.conftest import Broker, isolation
 from tests.running import TIMEOUT_S, running
 from tests.stored import Store
@@ -37,7 +38,7 @@ class RecordingHandler:
 
 
 async def put(store: Store, *names: str, queue: str = EXPORTS) -> None:
-    async with store.pool.acquire() as connection, connection.transaction():
+    async with store.pool.acquire() as connection, notifying_transaction(connection):
         for name in names:
             await outbox.put(connection, queue, {"export_id": name})
 
@@ -106,7 +107,7 @@ async def test_message_is_published_before_the_next_poll(store: Store, broker: B
 
 async def test_message_of_a_rolled_back_transaction_is_not_published(store: Store, broker: Broker) -> None:
     async def roll_back() -> None:
-        async with store.pool.acquire() as connection, connection.transaction():
+        async with store.pool.acquire() as connection, notifying_transaction(connection):
             await outbox.put(connection, EXPORTS, {"export_id": "never"})
             raise LookupError
 

@@ -5,14 +5,18 @@ from datetime import UTC, datetime
 
 import pytest
 
+from service.contracts.exports import ExportRequest
 from service.domain.events import NewEvent
-from service.domain.ids import OrgId
+from service.domain.ids import OrgId, new_id
+from service.domain.reports import StoredPart, Upload
 from service.domain.responses import Mutation, StoredResponse
 from service.store import events
 from service.store.postgres import database
 from service.store.postgres.database import Connection, Pool
 from service.usecases.administration.mutate import mutate
 from service.usecases.events.number_events import number_events
+from service.usecases.exports.request_export import request_export
+from service.usecases.reports.accept_report import accept_report
 from service.usecases.webhooks.manage_webhooks import (
     WebhookRef,
     request_recovery,
@@ -79,6 +83,26 @@ async def test_a_webhook_request_notifies_after_its_commit(
     mutation = Mutation(OrgId(1), "key_1", "POST", "/v1/webhooks", "req_1", key, b"")
     await mutate(api_pool, mutation, work, lambda _: None)
     assert_notified_once_after_the_commit(statements)
+
+
+async def request_all(connection: Connection) -> None:
+    await request_export(connection, OrgId(1), ExportRequest.model_validate({"format": "csv"}))
+
+
+async def upload_report(connection: Connection) -> None:
+    upload = Upload((StoredPart("artifacts/1/junit.xml", "junit.xml", None, 1, "00"),), {"project_id": "proj_1"})
+    await accept_report(connection, OrgId(1), new_id("rcp"), "run_1", upload)
+
+
+@pytest.mark.parametrize("request_job", [request_all, upload_report])
+async def test_a_request_for_a_job_notifies_the_relay_after_its_commit(
+    store: Store, statements: list[str], request_job: Callable[[Connection], Awaitable[None]]
+) -> None:
+    statements.clear()
+    async with store.pool.acquire() as connection:
+        await request_job(connection)
+    assert_notified_once_after_the_commit(statements)
+    assert await store.pool.fetchval("SELECT count(*) FROM outbox") == 1
 
 
 async def test_an_ingested_batch_notifies_once_after_its_commit(store: Store, statements: list[str]) -> None:

@@ -1,6 +1,5 @@
--- name: put  (PostgreSQL sends the notification at commit, and only once per transaction)
-WITH message AS (INSERT INTO outbox (queue, payload) VALUES ($1, $2) RETURNING 1)
-SELECT pg_notify('outbox', '') FROM message
+-- name: put
+INSERT INTO outbox (queue, payload) VALUES ($1, $2)
 
 -- name: lock  (only one relay publishes at a time; the lock ends with the transaction)
 SELECT pg_try_advisory_xact_lock(hashtext('outbox'))

@@ -12,6 +12,7 @@ from service.domain.keys import Caller
 from service.domain.queues import EXPORTS
 from service.store import events, exports, file_deletions, outbox
 from service.store.postgres.database import Connection
+from service.store.postgres.transactions import notifying_transaction
 from service.store.queries.results import check_sortable
 
 
@@ -47,7 +48,7 @@ async def request_export(connection: Connection, org_id: OrgId, request: ExportR
     document = request.to_document()
     if request.updated_since is not None:
         document["changed_after"] = await find_changed_after(connection, org_id, request.updated_since)
-    async with connection.transaction():
+    async with notifying_transaction(connection):
         await exports.insert(connection, job, document, filters.project_id, filters.run_id)
         await outbox.put(connection, EXPORTS, {"org_id": org_id, "export_id": job.export_id})
     return job
@@ -88,7 +89,7 @@ async def delete_export(connection: Connection, job: ExportRef, project_id: str 
     found = await exports.find_file(connection, job, project_id)
     if found is None:
         raise export_not_found(job.export_id)
-    async with connection.transaction():
+    async with notifying_transaction(connection):
         if found["path"]:
             await delete_export_file(connection, job, found["path"])
         await exports.delete(connection, job)

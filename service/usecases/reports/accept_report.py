@@ -13,6 +13,7 @@ from service.domain.reports import StoredPart, Upload
 from service.storage import Storage, stored_path
 from service.store import outbox, reports
 from service.store.postgres.database import Connection
+from service.store.postgres.transactions import notifying_transaction
 from service.store.reports import NewReport
 
 
@@ -83,7 +84,7 @@ async def accept_report(
     digest = identify(run_id, upload)
     source, project_id = f"/v1/runs/{run_id}/report", str(upload.run["project_id"])
     report = NewReport(org_id, receipt_id, source, digest.hex(), digest, run_id, project_id, upload)
-    async with connection.transaction():
+    async with notifying_transaction(connection):
         accepted = await reports.queue(connection, report)
         if accepted is None:
             return AcceptedReport(await reports.find_receipt(connection, report), is_new=False)
