@@ -27,8 +27,7 @@ SELECT '[' || coalesce(string_agg(row_to_json(item)::text, ',' ORDER BY c.varian
 FROM variant c
 CROSS JOIN LATERAL (
     SELECT
-        count(run_key)::int AS runs, (array_agg(status))[1] AS last_status, (array_agg(run_key))[1] AS last_run,
-        count(*) FILTER (WHERE status IN ('p', 'f', 'e'))::int AS executed,
+        count(run_key)::int AS runs, (array_agg(status))[1] AS last_status, (array_agg(run_key))[1] AS last_run, count(*) FILTER (WHERE status IN ('p', 'f', 'e'))::int AS executed,
         count(*) FILTER (WHERE status IN ('f', 'e'))::int AS failing, count(*) FILTER (WHERE flaky)::int AS flaky,
         avg(duration_ms) FILTER (WHERE status IN ('p', 'f', 'e')) AS mean_ms,
         percentile_disc(0.95) WITHIN GROUP (ORDER BY duration_ms) FILTER (WHERE status IN ('p', 'f', 'e')) AS p95_ms

@@ -44,8 +44,7 @@ WITH newest_run AS MATERIALIZED (
     ) listed
 ), statistics AS MATERIALIZED (
     SELECT
-        case_key, count(run_key)::int AS runs, (array_agg(status))[1] AS last_status, (array_agg(run_key))[1] AS last_run,
-        count(*) FILTER (WHERE status IN ('p', 'f', 'e'))::int AS executed,
+        case_key, count(run_key)::int AS runs, (array_agg(status))[1] AS last_status, (array_agg(run_key))[1] AS last_run, count(*) FILTER (WHERE status IN ('p', 'f', 'e'))::int AS executed,
         count(*) FILTER (WHERE status IN ('f', 'e'))::int AS failing, count(*) FILTER (WHERE flaky)::int AS flaky,
         avg(duration_ms) FILTER (WHERE status IN ('p', 'f', 'e')) AS mean_ms,
         percentile_disc(0.95) WITHIN GROUP (ORDER BY duration_ms) FILTER (WHERE status IN ('p', 'f', 'e')) AS p95_ms

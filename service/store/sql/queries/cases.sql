@@ -13,17 +13,25 @@ WITH recent AS MATERIALIZED (
     SELECT *, row_number() OVER () AS row_no, count(*) OVER () AS row_count FROM listed
 ), newest_results AS MATERIALIZED (
     {results_of_cases}
-), older_results AS MATERIALIZED (  -- of the cases that some of the newest runs don't contain
+), rare_cases AS MATERIALIZED (  -- that some of the newest runs don't contain; a FULL JOIN is never a nested loop
+    SELECT key.case_key, coalesce(counted.results, 0) AS results
+    FROM (SELECT case_key FROM numbered WHERE row_no <= :page::int) key
+    FULL JOIN (SELECT case_key, count(*)::int AS results FROM newest_results GROUP BY case_key) counted
+        ON counted.case_key = key.case_key
+    WHERE coalesce(counted.results, 0) < :runs::int
+), older_results AS MATERIALIZED (
     {results_of_rare_cases}
 ), statistics AS MATERIALIZED (
     SELECT
-        case_key, {case_aggregates}
+        case_key, count(*)::int AS runs, min(run_no * 256 + status::int) AS last_result, {case_counts}
     FROM (
-        SELECT key.case_key, result.* FROM numbered key LEFT JOIN (
-            SELECT *, row_number() OVER (PARTITION BY result_case ORDER BY run_no) AS result_no
-            FROM (SELECT * FROM newest_results UNION ALL SELECT * FROM older_results) found
-        ) result ON result.result_case = key.case_key AND result.result_no <= :runs::int
-        ORDER BY key.case_key, result.run_no
+        SELECT run_no, case_key, status, flaky, duration_ms FROM newest_results
+        UNION ALL
+        SELECT run_no, case_key, status, flaky, duration_ms FROM (
+            SELECT older.*, rare.results + row_number() OVER (PARTITION BY older.case_key ORDER BY older.run_no) AS result_no
+            FROM older_results older FULL JOIN rare_cases rare ON rare.case_key = older.case_key
+        ) numbered_results
+        WHERE result_no <= :runs::int AND run_no IS NOT NULL
     ) last_results
     GROUP BY case_key
 ), sized AS MATERIALIZED (
@@ -31,16 +39,23 @@ WITH recent AS MATERIALIZED (
            sum(octet_length(item)) OVER (ORDER BY row_no) - octet_length(item) < {page_bytes} AS fits
     FROM (
         SELECT key.suite_hash, key.case_key, key.row_no, row_to_json(listed_case)::text AS item
-        FROM numbered key CROSS JOIN LATERAL (
+        FROM (
+            SELECT key.*, coalesce(runs, 0) AS runs, chr(last_result % 256)::"char" AS last_status,
+                   (ARRAY(SELECT run_key FROM recent ORDER BY run_no))[last_result / 256] AS last_run,
+                   coalesce(executed, 0) AS executed, coalesce(failing, 0) AS failing, coalesce(flaky, 0) AS flaky,
+                   mean_ms, p95_ms
+            FROM (SELECT * FROM numbered WHERE row_no <= :page::int) key
+            FULL JOIN statistics ON statistics.case_key = key.case_key
+        ) key
+        CROSS JOIN LATERAL (SELECT key.*) statistics
+        CROSS JOIN LATERAL (
             SELECT * FROM cases c WHERE c.org_id = :org_id AND c.case_key = key.case_key LIMIT 1
         ) c
-        JOIN statistics ON statistics.case_key = key.case_key
         {last_run_of_case}
         CROSS JOIN LATERAL (
             SELECT
                 {case_fields}
         ) listed_case
-        WHERE key.row_no <= :page::int
     ) listed
 )
 SELECT '[' || coalesce((SELECT string_agg(item, ',' ORDER BY row_no) FROM sized WHERE fits), '') || ']' AS data,
@@ -65,13 +80,12 @@ SELECT r.* FROM (SELECT * FROM recent WHERE run_no <= :runs::int ORDER BY run_no
 -- name: results_of_rare_cases
 SELECT r.* FROM (SELECT * FROM recent WHERE run_no > :runs::int ORDER BY run_no OFFSET 0) run CROSS JOIN LATERAL (
     SELECT run.run_no, {result_of_case} FROM results r
-    WHERE r.org_id = :org_id AND r.run_key = run.run_key AND r.case_key = ANY (ARRAY(
-        SELECT key.case_key FROM numbered key LEFT JOIN newest_results r ON r.result_case = key.case_key
-        WHERE key.row_no <= :page::int GROUP BY key.case_key HAVING count(r.run_key) < :runs::int)) LIMIT :page::int
+    WHERE r.org_id = :org_id AND r.run_key = run.run_key
+      AND r.case_key = ANY (ARRAY(SELECT case_key FROM rare_cases)) LIMIT :page::int
 ) r
 
 -- name: result_of_case
-r.run_key, r.case_key AS result_case, r.status, r.flaky, known_duration(r.duration_ms) AS duration_ms
+r.case_key, r.status, r.flaky, known_duration(r.duration_ms) AS duration_ms
 
 -- name: one_case
 WITH recent AS MATERIALIZED ({recent})
@@ -153,7 +167,9 @@ round(statistics.flaky::numeric / nullif(statistics.executed, 0), 4) AS flaky_ra
 round(statistics.mean_ms)::int AS mean_duration_ms, statistics.p95_ms AS p95_duration_ms
 
 -- name: case_aggregates  (of results from the newest to the oldest; rates and durations ignore skipped and canceled results)
-count(run_key)::int AS runs, (array_agg(status))[1] AS last_status, (array_agg(run_key))[1] AS last_run,
+count(run_key)::int AS runs, (array_agg(status))[1] AS last_status, (array_agg(run_key))[1] AS last_run, {case_counts}
+
+-- name: case_counts
 count(*) FILTER (WHERE status IN ('p', 'f', 'e'))::int AS executed,
 count(*) FILTER (WHERE status IN ('f', 'e'))::int AS failing, count(*) FILTER (WHERE flaky)::int AS flaky,
 avg(duration_ms) FILTER (WHERE status IN ('p', 'f', 'e')) AS mean_ms,
