@@ -101,6 +101,7 @@ def composed_lists() -> set[Statement]:
         for by_commit in known
         if filter_.commit_sha or not by_commit
     }
+    runs.add(read_runs.page_statement(RunFilter(), is_large=True))
     cases = {read_cases.page_statement(of_one_suite=one_suite) for one_suite in (True, False)}
     return (
         results

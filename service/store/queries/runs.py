@@ -38,10 +38,13 @@ async def list_page(
     """Return the next runs, newest first. A page has fewer than `limit` if it is large or if the budget ends before
     the list does."""
     commits = await find_commits(connection, org_id, filter_)
-    statement = page_statement(filter_, budget, by_commit=commits is not None)
+    by_commit = commits is not None
     position = None if after is None else Position.after_run(after)
     values = filter_values(org_id, filter_, position) | {"page": limit, "commits": commits}
-    row = await statement.fetch_row(connection, values)
+    row = await page_statement(filter_, budget, by_commit=by_commit).fetch_row(connection, values)
+    if row["data"] is None:
+        large = page_statement(filter_, budget, by_commit=by_commit, is_large=True)
+        row = await large.fetch_row(connection, values)
     return RunPage(row["data"], row["run_key"])
 
 
@@ -68,10 +71,15 @@ async def find_complete(
     return {(OrgId(row["org_id"]), RunSelector(row["run_id"], row["project_id"])) for row in rows}
 
 
-def page_statement(filter_: RunFilter, budget: int = RUN_BUDGET, *, by_commit: bool = False) -> Statement:
-    """Return the statement for a filter. With `by_commit`, the commits are known that begin with its digits."""
+def page_statement(
+    filter_: RunFilter, budget: int = RUN_BUDGET, *, by_commit: bool = False, is_large: bool = False
+) -> Statement:
+    """Return the statement for a filter. With `by_commit`, the commits are known that begin with its digits.
+
+    With `is_large`, the statement reads a large page.
+    """
     return compose(
-        "page_of_runs",
+        "large_page_of_runs" if is_large else "page_of_runs",
         run_budget=budget,
         page_bytes=composition.MAX_PAGE_BYTES,
         **candidate_runs(filter_, by_commit=by_commit),

@@ -1,6 +1,42 @@
 -- The list of runs and one run, as fragments (see results.sql).
 
--- name: page_of_runs
+-- name: page_of_runs  (`data` is null for a page that might be large: large_page_of_runs reads it)
+WITH examined AS MATERIALIZED (
+    SELECT run_key, matches, is_edge FROM (
+        SELECT
+            r.run_key, row_number() OVER () = {run_budget} AS is_edge,
+            {run_filters}
+            AND r.status = ANY (:statuses::text[]::"char"[])
+            AND (:flaky::bool IS NULL OR (r.flaky > 0) = :flaky::bool) AS matches
+        FROM (
+            {candidates}
+        ) r
+    ) examined
+    WHERE matches OR is_edge LIMIT :page::int + 1
+)
+SELECT CASE WHEN page.data IS NULL THEN '[]'
+            WHEN octet_length(page.data) < {page_bytes} THEN '[' || page.data || ']' END AS data,
+       page_edge.run_key
+FROM (
+    SELECT string_agg(item, ',' ORDER BY run_key DESC) AS data FROM (
+        SELECT
+            r.run_key, {run_json} AS item
+        FROM runs r
+        WHERE r.org_id = :org_id
+          AND r.run_key = ANY (ARRAY(SELECT run_key FROM examined WHERE matches LIMIT :page::int))
+    ) written OFFSET 0
+) page
+LEFT JOIN LATERAL (  -- the last row of a full page, or the last one within the budget
+    SELECT last.run_key
+    FROM (SELECT count(*) AS row_count, count(*) FILTER (WHERE matches) AS match_count FROM examined) counted
+    CROSS JOIN LATERAL (
+        SELECT run_key, is_edge FROM examined
+        OFFSET greatest(CASE WHEN match_count > :page::int THEN :page::int ELSE row_count END - 1, 0) LIMIT 1
+    ) last
+    WHERE row_count > :page::int OR last.is_edge
+) page_edge ON true
+
+-- name: large_page_of_runs  (of which a page contains the first runs, until it is large)
 WITH examined AS MATERIALIZED (
     SELECT run_key, matches, is_edge
     FROM (
