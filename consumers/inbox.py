@@ -14,7 +14,7 @@ from service.log import log
 
 BATCH: Final = 50  # messages
 BATCH_BYTES: Final = 2**20  # of bodies; reached only by events with more than about 130 results
-INBOX_BYTES: Final = 16 * 2**20  # bodies in memory per consumer
+INBOX_BYTES: Final = 16 * 2**20  # bodies in memory for each batch that the consumer handles concurrently
 
 LossSignal = asyncio.Future[Any]  # done if the channel or the consumer is lost
 
@@ -43,8 +43,9 @@ class Inbox:
     could need hundreds of MiB. The bodies beyond a limit are in temporary files until the messages are handled.
     """
 
-    def __init__(self, isolation: Isolation) -> None:
+    def __init__(self, isolation: Isolation, concurrency: int) -> None:
         self._isolation = isolation
+        self._max_bytes = concurrency * INBOX_BYTES
         self._arrivals: deque[_Arrival] = deque()
         self._bytes_in_memory = 0
         self._arrived = asyncio.Event()
@@ -53,7 +54,7 @@ class Inbox:
         """Add a delivered message."""
         self._isolation.observe(message.body_size, suspect=messages.is_suspect(message))
         arrival = _Arrival(message)
-        if self._bytes_in_memory + message.body_size > INBOX_BYTES:
+        if self._bytes_in_memory + message.body_size > self._max_bytes:
             self._try_to_move(arrival)
         if arrival.file is None:
             self._bytes_in_memory += message.body_size

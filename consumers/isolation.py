@@ -12,8 +12,9 @@ from typing import Final
 
 from service.store.crash_suspects import CrashSuspects
 
-PREFETCH: Final = 100  # two batches, so that the next batch has arrived when the current one is committed
-PREFETCH_BYTES: Final = 16 * 2**20  # per consumer, estimated from the largest recent message
+# Two batches for each batch that is handled concurrently, so that the next one has arrived when one is committed.
+PREFETCH: Final = 100
+PREFETCH_BYTES: Final = 16 * 2**20  # for each of these batches, estimated from the largest recent message
 
 _ISOLATION_S: Final = 30.0  # after the last crash suspect
 _TURN_S: Final = 0.3  # of an isolated subscription, if a consumer of another queue waits
@@ -61,13 +62,15 @@ class Isolation:
             self._until_s = self._clock_s() + _ISOLATION_S
             self.started.set()
 
-    def prefetch_count(self) -> int:
-        """Return the prefetch count for a new subscription."""
-        return 1 if self.is_active else max(1, min(PREFETCH, int(PREFETCH_BYTES // self._largest_bytes)))
+    def prefetch_count(self, concurrency: int) -> int:
+        """Return the prefetch count for a new subscription that handles this number of batches concurrently."""
+        if self.is_active:
+            return 1
+        return max(1, min(concurrency * PREFETCH, int(concurrency * PREFETCH_BYTES // self._largest_bytes)))
 
-    def is_outdated(self, prefetch_count: int) -> bool:
+    def is_outdated(self, prefetch_count: int, concurrency: int) -> bool:
         """Return whether a subscription should be replaced by one with another prefetch count."""
-        target = self.prefetch_count()
+        target = self.prefetch_count(concurrency)
         return not prefetch_count / _MIN_CHANGE < target < prefetch_count * _MIN_CHANGE
 
     @asynccontextmanager

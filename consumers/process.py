@@ -124,8 +124,7 @@ def _broker_tasks(context: RoleContext, workloads: Sequence[RoleWorkload]) -> It
                 BatchConsumer, context.topology, context.topology.queue(name), handle, isolation, context.stopping
             )
             if workload.sizes != "large":
-                for _ in range(workload.consumers_per_queue):
-                    yield new_consumer("small" if workload.sizes else "mixed")
+                yield new_consumer("small" if workload.sizes else "mixed", workload.concurrent_batches)
             if workload.sizes in ("large", "all"):
                 yield new_consumer("large")
 

@@ -58,7 +58,7 @@ class RoleWorkload:
     """The queues and loops that a role adds to its process. With the embedded queue, one loop serves all queues."""
 
     queues: Mapping[str, MessageHandler] = field(default_factory=dict)
-    consumers_per_queue: int = 1  # on the broker
+    concurrent_batches: int = 1  # of each queue on the broker
     sizes: EventSizes | None = None  # on the broker: a consumer of its own handles large messages; None: one for both
     broker_tasks: Sequence[BrokerTask] = ()
     loops: Sequence[Loop] = ()
@@ -70,7 +70,7 @@ async def _runs(context: RoleContext) -> RoleWorkload:
         context.pool, settings.retention, settings.link_base, settings.storage_url, settings.event_max_results
     )
     handlers = {RUNS: runs_handler(ingest)}
-    return RoleWorkload(handlers, consumers_per_queue=settings.consumer_channels, sizes=settings.event_sizes)
+    return RoleWorkload(handlers, concurrent_batches=settings.consumer_channels, sizes=settings.event_sizes)
 
 
 async def _reports(context: RoleContext) -> RoleWorkload:

@@ -11,6 +11,7 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, DeliveryError
 
 from consumers import messages
+from consumers.batches import BatchTasks
 from consumers.connections import BrokerConnection
 from consumers.deliveries import ReceivedMessage
 from consumers.inbox import Inbox, LossSignal
@@ -28,6 +29,7 @@ from service.store.postgres.retries import is_temporary
 MAX_CRASHES: Final = 3  # attempts of a crash suspect; the last one becomes a dead letter without being read
 LARGE_BYTES: Final = 256 * 2**10  # moving a larger message takes much less time than handling it
 
+_ACK_WAIT_S: Final = 0.02  # for earlier batches, because one acknowledgment for all messages of a batch takes less time
 _CHECK_CONSUMER_S: Final = 15.0
 _CHECK_LARGE_S: Final = 1.0
 
@@ -48,14 +50,14 @@ _BROKER_ERRORS: Final = (AMQPError, ChannelInvalidStateError, ConsumerLost)
 class BatchConsumer:
     """A consumer on its own channel, which handles and acknowledges all messages that have arrived as one batch.
 
-    While it handles a batch, the messages of the next one arrive, so an idle consumer adds no delay. It handles a
+    While it handles batches, the messages of the next one arrive, so an idle consumer adds no delay. It handles a
     message that might have crashed a consumer while no other message is unacknowledged, so that a crash raises only the
     delivery count of that message.
     """
 
     def __init__(
         self, topology: Topology, queue: str, handle: MessageHandler, isolation: Isolation, stopping: asyncio.Event,
-        sizes: MessageSizes = "mixed",
+        sizes: MessageSizes = "mixed", concurrency: int = 1,
     ) -> None:  # fmt: skip
         self._topology = topology
         self._queue_name = queue  # of the producers; it also identifies dead letters and crash suspects
@@ -64,6 +66,7 @@ class BatchConsumer:
         self._handle = handle
         self._isolation = isolation
         self._stopping = stopping
+        self._concurrency = concurrency  # batches
 
     async def run(self, connection: BrokerConnection) -> None:
         """Consume until `stopping` is set, then drain. Raises an error if the channel or the consumer is lost.
@@ -72,7 +75,7 @@ class BatchConsumer:
         """
         self._isolation.restart()
         opening = connection.channel(publisher_confirms=True, on_return_raises=True)
-        with closing(Inbox(self._isolation)) as inbox, ExitStack() as after_channel:
+        with closing(Inbox(self._isolation, self._concurrency)) as inbox, ExitStack() as after_channel:
             async with opening as channel:
                 receiving = connection.assembler.receiving(await channel.get_underlay_channel(), inbox.add)
                 after_channel.enter_context(receiving)
@@ -86,7 +89,7 @@ class BatchConsumer:
             async with self._isolation.subscription(self._source) as isolated:
                 if self._stopping.is_set():
                     return
-                prefetch_count = 1 if isolated else self._isolation.prefetch_count()
+                prefetch_count = 1 if isolated else self._isolation.prefetch_count(self._concurrency)
                 await channel.set_qos(prefetch_count)
                 tag = await queue.consume(_reject_unassembled)
                 async with _watching(channel, _check_consumer(connection, self._source)) as failures:
@@ -109,7 +112,7 @@ class BatchConsumer:
         failures: Sequence[LossSignal],
         prefetch_count: int | None,
     ) -> None:
-        """Handle messages until the process must stop, or the subscription is outdated.
+        """Handle messages until the process must stop, or the subscription is outdated. Finishes all started batches.
 
         `prefetch_count` is None for an isolated subscription, which is outdated when its turn ends.
         """
@@ -117,24 +120,33 @@ class BatchConsumer:
         change = self._isolation.wait_for_end_of_turn(self._source) if isolated else self._isolation.started.wait()
         waits: list[asyncio.Task[Any]] = [asyncio.create_task(self._stopping.wait()), asyncio.create_task(change)]
         try:
-            while not self._stopping.is_set():
-                await inbox.wait(*waits, *failures)
-                for failure in failures:
-                    if failure.done():
-                        failure.result()
-                        raise ConsumerLost(f"the channel of {self._source} is closed")
-                if not self._is_current(prefetch_count):
-                    return
-                if batch := inbox.take_batch():
-                    await self._handle_batch(channel, batch)
+            async with BatchTasks(self._concurrency) as batches:
+                while not self._stopping.is_set():
+                    await self._wait_for_work(inbox, batches, *waits, *failures)
+                    batches.remove_finished()
+                    for failure in failures:
+                        if failure.done():
+                            failure.result()
+                            raise ConsumerLost(f"the channel of {self._source} is closed")
+                    if not self._is_current(prefetch_count):
+                        return
+                    while not batches.is_full and (batch := inbox.take_batch()):
+                        batches.start(self._handle_batch(channel, batch, batches))
         finally:
             for wait in waits:
                 wait.cancel()
 
+    async def _wait_for_work(self, inbox: Inbox, batches: BatchTasks, *others: LossSignal) -> None:
+        """Wait until a batch can start or has finished, or one of the other futures is done."""
+        if batches.is_full:
+            await asyncio.wait([*batches.unfinished, *others], return_when=asyncio.FIRST_COMPLETED)
+        else:
+            await inbox.wait(*batches.unfinished, *others)
+
     def _is_current(self, prefetch_count: int | None) -> bool:
         if prefetch_count is None:
             return self._isolation.is_turn(self._source)
-        return not self._isolation.is_active and not self._isolation.is_outdated(prefetch_count)
+        return not self._isolation.is_active and not self._isolation.is_outdated(prefetch_count, self._concurrency)
 
     async def _drain(
         self, channel: AbstractChannel, inbox: Inbox, queue: AbstractQueue, tag: str, *, isolated: bool
@@ -143,18 +155,22 @@ class BatchConsumer:
         await queue.cancel(tag)
         suspects = inbox.take_suspects()
         while batch := inbox.take_batch():
-            await self._handle_group(channel, batch, multiple=not suspects)
+            await self._handle_group(channel, batch)
+            await _acknowledge(batch, multiple=not suspects)
         if isolated and len(suspects) == 1:
             return await self._handle_suspect(channel, suspects[0])
         for message in suspects:
             await message.requeue()
         return None
 
-    async def _handle_batch(self, channel: AbstractChannel, batch: Sequence[ReceivedMessage]) -> None:
+    async def _handle_batch(
+        self, channel: AbstractChannel, batch: Sequence[ReceivedMessage], batches: BatchTasks
+    ) -> None:
         if len(batch) == 1 and messages.is_suspect(batch[0]):
             await self._handle_suspect(channel, batch[0])
         else:
-            await self._handle_group(channel, batch, multiple=True)
+            await self._handle_group(channel, batch)
+            await _acknowledge(batch, multiple=await batches.have_earlier_succeeded(_ACK_WAIT_S))
 
     async def _handle_suspect(self, channel: AbstractChannel, message: ReceivedMessage) -> None:
         """Count the attempt before the message is read. Reject the message if too many attempts have crashed."""
@@ -166,24 +182,21 @@ class BatchConsumer:
                 await self._finish(channel, message, Rejection("crash_suspect", text))
                 await message.ack()
             else:
-                await self._handle_group(channel, [message], multiple=False)
+                await self._handle_group(channel, [message])
+                await message.ack()
         except Stopped:
             await self._with_retries(partial(self._isolation.suspects.withdraw_attempt, *key))
             raise
         await self._with_retries(partial(self._isolation.suspects.clear, *key))
 
-    async def _handle_group(
-        self, channel: AbstractChannel, group: Sequence[ReceivedMessage], *, multiple: bool
-    ) -> None:
-        """Handle the messages, publish a copy of those that aren't stored, and only then acknowledge.
+    async def _handle_group(self, channel: AbstractChannel, group: Sequence[ReceivedMessage]) -> None:
+        """Handle the messages, and publish a copy of those that aren't stored. The caller acknowledges them afterwards.
 
         Large messages are moved last, because a move waits for the broker to write them to its disk.
         """
         large = [message for message in group if self._should_move(message)]
         await self._handle_all(channel, [message for message in group if message not in large])
         await self._handle_all(channel, [message for message in large if not await self._move(channel, message)])
-        for message in group[-1:] if multiple else group:
-            await message.ack(multiple=multiple)
 
     async def _handle_all(self, channel: AbstractChannel, handled: Sequence[ReceivedMessage]) -> None:
         outcomes = await self._outcomes(handled) if handled else []
@@ -238,6 +251,12 @@ class BatchConsumer:
             log.warning("batch_retried", queue=self._queue_name, delay_s=round(delay_s, 1), error=repr(error))
 
         return await with_retries(work, is_temporary, Backoff(0.2, LONGEST_DELAY_S), self._stopping, log_retry)
+
+
+async def _acknowledge(batch: Sequence[ReceivedMessage], *, multiple: bool) -> None:
+    """Acknowledge a batch. With `multiple`, the last acknowledgment includes all earlier messages of the channel."""
+    for message in batch[-1:] if multiple else batch:
+        await message.ack(multiple=multiple)
 
 
 async def _reject_unassembled(_: AbstractIncomingMessage) -> None:

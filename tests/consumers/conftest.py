@@ -1,7 +1,7 @@
 """A store, a publisher, and consumers with a real broker. Each test has its own queues."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -77,14 +77,15 @@ def isolation(store: Store) -> Isolation:
 
 
 @asynccontextmanager
-async def consuming(broker: Broker, store: Store, handle: MessageHandler, count: int = 2) -> AsyncIterator[None]:
-    """Run batch consumers while the block runs, then stop them as SIGTERM does."""
+async def consuming(
+    broker: Broker, store: Store, handle: MessageHandler, concurrency: int = 2, url: str | None = None
+) -> AsyncIterator[None]:
+    """Run a batch consumer while the block runs, then stop it as SIGTERM does. It can use another URL of the broker."""
     stopping = asyncio.Event()
-    shared = isolation(store)
-    team: Sequence[BatchConsumer] = [
-        BatchConsumer(broker.topology, broker.topology.runs_queue, handle, shared, stopping) for _ in range(count)
-    ]
-    async with running(stopping, run_on_broker(broker.url, broker.topology, team, stopping)):
+    consumer = BatchConsumer(
+        broker.topology, broker.topology.runs_queue, handle, isolation(store), stopping, concurrency=concurrency
+    )
+    async with running(stopping, run_on_broker(url or broker.url, broker.topology, [consumer], stopping)):
         yield
 
 

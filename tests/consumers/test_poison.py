@@ -261,7 +261,7 @@ async def test_crash_suspects_are_attempted_twice_and_then_dead_lettered_unread(
         return await handle(deliveries)
 
     await publish_around(broker, b"poison")
-    async with consuming(broker, store, crash_on_poison, count=1):
+    async with consuming(broker, store, crash_on_poison, concurrency=1):
         await assert_only_poison_is_dead(broker, store, "crash_suspect")
     assert attempts[1:] == [1] * (MAX_CRASHES - 1)
     assert await store.pool.fetchval("SELECT count(*) FROM crash_suspects") == 0
@@ -281,7 +281,7 @@ async def test_crash_suspect_that_is_handled_is_no_longer_counted(broker: Broker
         return await handle(deliveries)
 
     await broker.publish(run_event("good"))
-    async with consuming(broker, store, crash_once, count=1):
+    async with consuming(broker, store, crash_once, concurrency=1):
 
         async def is_stored() -> bool:
             return await stored_runs(store) == 1
@@ -360,5 +360,5 @@ async def test_no_message_ends_a_consumer(broker: Broker, store: Store) -> None:
     def fuzz(content: bytes, properties: dict[str, bytes], headers: bytes) -> None:
         asyncio.run_coroutine_threadsafe(check(content, properties, headers), loop).result()
 
-    async with consuming(broker, store, runs_handler(store.run_ingest), count=1):
+    async with consuming(broker, store, runs_handler(store.run_ingest), concurrency=1):
         await asyncio.to_thread(fuzz)

@@ -95,7 +95,7 @@ async def test_message_is_not_acknowledged_before_it_is_handled(broker: Broker, 
             raise ConnectionResetError("the database is gone")
         return await handle(deliveries)
 
-    async with consuming(broker, store, fail_first, count=1):
+    async with consuming(broker, store, fail_first, concurrency=1):
         await broker.publish(run_event())
         await until(lambda: has_runs(store, 1), "the run")
 
@@ -121,7 +121,7 @@ async def test_delivered_messages_are_handled_before_a_stop(broker: Broker, stor
         await asyncio.sleep(0.2)
         return await handle(deliveries)
 
-    async with consuming(broker, store, handle_slowly, count=1):
+    async with consuming(broker, store, handle_slowly, concurrency=1):
         await broker.publish(run_event("first"))  # the consumer prefetches more messages only after the first one
         await until(lambda: has_runs(store, 1), "the first run")
         await broker.publish(*[run_event(f"run_{number}") for number in range(PREFETCH)])
@@ -134,7 +134,7 @@ async def test_delivered_messages_are_handled_before_a_stop(broker: Broker, stor
 async def test_deleted_queue_is_declared_again(broker: Broker, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The broker cancels the consumer of a deleted queue. The consumer must notice, even without a notification."""
     monkeypatch.setattr("consumers.worker._CHECK_CONSUMER_S", 0.3)
-    async with consuming(broker, store, runs_handler(store.run_ingest), count=1):
+    async with consuming(broker, store, runs_handler(store.run_ingest), concurrency=1):
         await broker.publish(run_event("before"))
         await until(lambda: has_runs(store, 1), "the first run")
         await broker.channel.queue_delete(broker.topology.runs_queue)
@@ -158,7 +158,7 @@ async def test_message_that_was_delivered_twice_is_handled_alone(broker: Broker,
         return [None] * len(deliveries)
 
     await broker.publish(b"one", b"poison", b"two")
-    async with consuming(broker, store, crash_on_poison, count=1):
+    async with consuming(broker, store, crash_on_poison, concurrency=1):
 
         async def all_handled() -> bool:
             return sum(map(len, sizes)) >= 3
@@ -196,7 +196,7 @@ async def has_one(dead_letters: DeadLetterStore) -> bool:
 
 async def test_two_processes_share_a_queue(broker: Broker, store: Store) -> None:
     handle = runs_handler(store.run_ingest)
-    async with consuming(broker, store, handle, count=2), consuming(broker, store, handle, count=2):
+    async with consuming(broker, store, handle, concurrency=2), consuming(broker, store, handle, concurrency=2):
         events = [run_event(f"run_{number % 100}", [result(f"case {number}")]) for number in range(300)]
         await broker.publish(*events)
 
@@ -218,7 +218,7 @@ async def test_connection_lost_during_a_batch_is_opened_again(broker: Broker, st
             raise ChannelInvalidStateError("the effect of an ack on a closed channel")
         return await handle(deliveries)
 
-    async with consuming(broker, store, lose_the_connection, count=1):
+    async with consuming(broker, store, lose_the_connection, concurrency=1):
         await broker.publish(*[run_event(f"run_{number}") for number in range(30)])
         await until(lambda: has_runs(store, 30), "every run")
     assert await broker.pop_dead_letters() == []
@@ -238,7 +238,7 @@ async def test_large_messages_are_not_prefetched_by_count(broker: Broker, store:
         return [None] * len(deliveries)
 
     await broker.publish(*[b" " * size] * count)
-    async with consuming(broker, store, wait_after_first, count=1):
+    async with consuming(broker, store, wait_after_first, concurrency=1):
 
         async def second_is_handled() -> bool:
             return handled > 1
