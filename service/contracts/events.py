@@ -150,4 +150,4 @@ def envelope(event_id: str, event_type: str, created_at: datetime, data: str) ->
 
 def rfc3339(time: datetime) -> str:
     """Format a time in UTC with milliseconds, as all responses of the API do."""
-    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"

@@ -1,7 +1,6 @@
 """Connections whose packets get lost: each wait is short, and cleanup doesn't wait again."""
 
 import asyncio
-import time
 
 import asyncpg
 import pytest
@@ -27,10 +26,10 @@ async def test_command_on_a_stalled_connection_waits_for_its_timeout_only_once(
         pool = await database.open_pool(proxy.url, "results_worker", 2)
         async with pool.acquire() as connection:
             await connection.fetchval("SELECT 1")
-        started = time.monotonic()
-        with pytest.raises((TimeoutError, asyncpg.InterfaceError, OSError)):
+        # The ROLLBACK after the timeout ends with the connection, instead of with a TimeoutError of its own.
+        with pytest.raises((asyncpg.InterfaceError, asyncpg.PostgresConnectionError)) as raised:
             await query_while_stalled(pool, proxy)
-        assert time.monotonic() - started < 2.5
+        assert isinstance(raised.value.__context__, TimeoutError)
         assert await pool.fetchval("SELECT 2") == 2
         await database.close_pool(pool)
 
@@ -44,7 +43,7 @@ async def test_canceled_command_on_a_stalled_connection_ends_soon(
         querying = asyncio.create_task(query_while_stalled(pool, proxy))
         await asyncio.sleep(0.5)
         querying.cancel()
-        await asyncio.wait_for(asyncio.wait({querying}), 2)
+        await asyncio.wait_for(asyncio.wait({querying}), database._COMMAND_TIMEOUT_S / 2)
         await database.close_pool(pool)
 
 
@@ -59,12 +58,10 @@ async def test_stalled_idle_connections_cost_one_short_probe(
         async with pool.acquire() as one, pool.acquire() as two, pool.acquire() as three:
             await asyncio.gather(*(each.fetchval("SELECT 1") for each in (one, two, three)))
         proxy.stall_connections()
-        started = time.monotonic()
         with pytest.raises(TimeoutError):
             await pool.fetchval("SELECT 1")
-        for _ in range(3):
+        for _ in range(3):  # without another probe, which would raise TimeoutError
             assert await pool.fetchval("SELECT 2") == 2
-        assert time.monotonic() - started < 1.5
         await database.close_pool(pool)
 
 
