@@ -5,8 +5,8 @@
 --   * Results are narrow facts with one index: their primary key, which starts with the completion time (run_key).
 --     Text is in the dimensions `runs` and `cases`; failures are in `result_details`.
 --   * org_id is the first column of every key. Row-level security limits the role of the API to one organization.
---   * results, result_details, shard_results, and artifacts are partitioned by month of completion, so that retention
---     drops tables instead of deleting rows.
+--   * results, result_details, failure_group_minutes, shard_results, and artifacts are partitioned by month of completion, so
+--     that retention drops tables instead of deleting rows.
 --
 -- A status is stored as a one-letter code: p(assed), f(ailed), e(rror), s(kipped), c(anceled).
 
@@ -97,6 +97,16 @@ CREATE FUNCTION known_start(completed_at timestamptz, started_offset_ms int) RET
 CREATE FUNCTION first_run_key(at timestamptz) RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE STRICT
     RETURN (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid;
+
+-- The minute in which a run completed, since 1970. Must match service/domain/ids.py.
+CREATE FUNCTION completion_minute(run_key uuid) RETURNS int
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN least(('x' || translate(left(run_key::text, 13), '-', ''))::bit(48)::bigint / 60000, 2147483647)::int;
+
+-- The smallest run_key of the runs that completed in a minute.
+CREATE FUNCTION first_run_key_of_minute(minute int) RETURNS uuid
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+    RETURN (lpad(to_hex(minute::bigint * 60000), 12, '0') || repeat('0', 20))::uuid;
 
 -- Organizations and API keys -----------------------------------------------------------------------------------
 
@@ -345,13 +355,21 @@ CREATE TABLE result_details (
     properties        jsonb,                 -- properties of the result, in the row of its last attempt
     PRIMARY KEY (org_id, run_key, case_key, attempt)
 ) PARTITION BY RANGE (run_key);
-CREATE INDEX result_details_by_status ON result_details (org_id, status, run_key, case_key)
+-- Includes the fingerprint, so that the failures of a group in a minute are found without reading the rows of others.
+CREATE INDEX result_details_by_status ON result_details (org_id, status, run_key, case_key, fingerprint)
     WHERE is_last_attempt AND status <> 'p';
 CREATE INDEX result_details_by_case ON result_details (org_id, case_key, run_key)
     WHERE is_last_attempt AND status <> 'p';
-CREATE INDEX result_details_by_fingerprint ON result_details (org_id, fingerprint, run_key)
-    WHERE fingerprint IS NOT NULL;
 CREATE INDEX result_details_flaky ON result_details (org_id, run_key, case_key) WHERE flaky;
+
+-- The minutes of completion in which a failure group has results: only such a minute can contain results of the group.
+-- The rows stay if these results are deleted, and several processes can insert the same row, so no key is unique.
+CREATE TABLE failure_group_minutes (
+    fingerprint bigint NOT NULL,
+    org_id      int NOT NULL,
+    minute      int NOT NULL             -- completion_minute() of the runs
+) PARTITION BY RANGE (minute);
+CREATE INDEX failure_group_minutes_by_group ON failure_group_minutes (org_id, fingerprint, minute);
 
 -- The newest result of each shard, only for cases that several shards reported. The worst of them is in `results`. If a
 -- correction replaces it, the result of another shard can become the worst.
@@ -667,11 +685,12 @@ DECLARE
     child  text;
     suffix int;
     organization int;
+    bounds text;
     low    uuid := first_run_key(date_trunc('month', month)::timestamp AT TIME ZONE 'UTC');
     high   uuid := first_run_key((date_trunc('month', month) + interval '1 month')::timestamp AT TIME ZONE 'UTC');
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('create_month_partitions'));
-    FOREACH parent IN ARRAY ARRAY['results', 'result_details', 'shard_results', 'artifacts'] LOOP
+    FOREACH parent IN ARRAY ARRAY['results', 'result_details', 'failure_group_minutes', 'shard_results', 'artifacts'] LOOP
         base := parent || to_char(month, '_YYYY_MM');
         CONTINUE WHEN EXISTS (
             SELECT FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
@@ -684,8 +703,10 @@ BEGIN
             suffix := suffix + 1;
         END LOOP;
         EXECUTE format('CREATE TABLE public.%I (LIKE public.%I INCLUDING ALL)', child, parent);
-        EXECUTE format('ALTER TABLE public.%I ATTACH PARTITION public.%I FOR VALUES FROM (%L) TO (%L)',
-                       parent, child, low, high);
+        bounds := CASE parent WHEN 'failure_group_minutes'
+                  THEN format('FROM (%s) TO (%s)', completion_minute(low), completion_minute(high))
+                  ELSE format('FROM (%L) TO (%L)', low, high) END;
+        EXECUTE format('ALTER TABLE public.%I ATTACH PARTITION public.%I FOR VALUES ', parent, child) || bounds;
         IF parent = 'results' AND child <> base THEN
             FOR organization IN SELECT org_id FROM public.organizations LOOP
                 UPDATE public.runs SET results_expired = true
@@ -711,6 +732,7 @@ ALTER TABLE gates          ENABLE ROW LEVEL SECURITY;
 ALTER TABLE decisions      ENABLE ROW LEVEL SECURITY;
 ALTER TABLE results        ENABLE ROW LEVEL SECURITY;
 ALTER TABLE result_details ENABLE ROW LEVEL SECURITY;
+ALTER TABLE failure_group_minutes ENABLE ROW LEVEL SECURITY;
 ALTER TABLE shard_results  ENABLE ROW LEVEL SECURITY;
 ALTER TABLE artifacts      ENABLE ROW LEVEL SECURITY;
 ALTER TABLE receipts       ENABLE ROW LEVEL SECURITY;
@@ -735,6 +757,7 @@ CREATE POLICY same_organization ON gates          TO results_api USING (org_id =
 CREATE POLICY same_organization ON decisions      TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON results        TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON result_details TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON failure_group_minutes TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON shard_results  TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON artifacts      TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON receipts       TO results_api USING (org_id = current_org());
@@ -750,7 +773,8 @@ CREATE POLICY key_lookup ON api_keys   TO results_keys USING (true);
 CREATE POLICY session_lookup ON api_keys TO results_sessions USING (true);
 CREATE POLICY session_lookup ON sessions TO results_sessions USING (true);
 
-GRANT SELECT ON organizations, runs, cases, results, result_details, heartbeats TO results_api;
+GRANT SELECT ON organizations, runs, cases, results, result_details, failure_group_minutes, heartbeats TO results_api;
+GRANT SELECT, INSERT, DELETE ON failure_group_minutes TO results_worker;
 GRANT SELECT, INSERT, UPDATE ON receipts TO results_api;
 GRANT SELECT, UPDATE (default_branch) ON projects TO results_api;
 GRANT SELECT, INSERT, DELETE ON projects TO results_worker;

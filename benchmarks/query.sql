@@ -49,3 +49,6 @@ INSERT INTO result_details (org_id, run_key, case_key, duration_ms, started_offs
 SELECT org_id, run_key, case_key, duration_ms, -2147483648, 1, CASE WHEN flaky THEN 'f' ELSE status END, NOT flaky, flaky,
        'AssertionError', 'expected 200 got 503', CASE WHEN status IN ('f', 'e') THEN duration_ms % 100 END
 FROM results WHERE status <> 'p' OR flaky;
+
+INSERT INTO failure_group_minutes (org_id, fingerprint, minute)
+SELECT DISTINCT org_id, fingerprint, completion_minute(run_key) FROM result_details WHERE fingerprint IS NOT NULL;

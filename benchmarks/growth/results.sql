@@ -21,4 +21,9 @@ CROSS JOIN LATERAL (
     WHERE test_case.org_id = run.org_id AND test_case.project_id = run.project_id AND rank <= run.size
           AND ((rank + run.n) % 33 = 0 OR (rank + run.n) % 330 = 7)
     ORDER BY case_key
-) selected
+) selected;
+
+INSERT INTO failure_group_minutes (org_id, fingerprint, minute)
+SELECT DISTINCT run.org_id, detail.fingerprint, completion_minute(run.run_key)
+FROM generated_runs run JOIN result_details detail USING (org_id, run_key)
+WHERE run.n BETWEEN {first} AND {last} AND detail.fingerprint IS NOT NULL

@@ -14,7 +14,7 @@ FROM pg_class root CROSS JOIN LATERAL (
 ) tree
 WHERE root.relname = ANY($1) GROUP BY root.relname
 """
-_TABLES: Final = ("results", "result_details", "runs", "cases")
+_TABLES: Final = ("results", "result_details", "failure_group_minutes", "runs", "cases")
 
 
 class StoreSize(NamedTuple):

@@ -48,7 +48,10 @@ class FailureGroup(TypedDict):
 class FailureGroupDetail(FailureGroup):
     """One failure group, counted over all stored results."""
 
-    truncated: Annotated[bool, Field(description="There are more than 5,000 results. Only the newest ones count")]
+    truncated: Annotated[
+        bool,
+        Field(description="There are results in more than 1,000 minutes, or over 5,000. Only the newest ones count"),
+    ]
 
 
 @closed

@@ -15,7 +15,7 @@ from service.domain.ids import Fingerprint, fingerprint_hash
 _MAX_LINES: Final = 10
 _MAX_EXAMINED: Final = 8_000  # characters
 _CACHED: Final = 4_096  # fingerprints, about 2 MB
-_LONG_SHAPE: Final = 1_000  # bytes; a hash represents a longer one in the cache
+_LONG_TEXT: Final = 1_000  # characters; a hash represents the shape of a longer one in the cache
 _CACHED_LINES: Final = 1_024
 _LONG_LINE: Final = 200  # characters
 _MANY_WORDS: Final = 4
@@ -101,9 +101,12 @@ _VALUE: Final = re.compile(
 )
 _ShapeKey = tuple[str, str | None, bytes]  # project, type, and shape or its hash
 
-# A dictionary that is cleared when it is full. A lookup in an LRU cache of this size takes longer, because it also
-# changes several other entries, which aren't in the CPU caches.
-_cache: Final[dict[_ShapeKey | tuple[str, str | None, bytes, str], Fingerprint]] = {}
+# Dictionaries that are cleared when one is full. A lookup in an LRU cache of this size takes longer, because it also
+# changes several other entries, which aren't in the CPU caches. A failure that repeats is found by its text, before its
+# shape is computed. Each fingerprint has at most one text, so that values that differ don't fill the dictionary.
+_by_text: Final[dict[tuple[str, str, str | None, str], Fingerprint]] = {}  # of project, suite, type, and text
+_with_text: Final[set[Fingerprint]] = set()
+_by_shape: Final[dict[_ShapeKey | tuple[str, str | None, bytes, str], Fingerprint]] = {}
 
 # Four words of an ASCII text. The quantifiers are possessive, so that the time is linear.
 _FOUR_ASCII_WORDS: Final = re.compile(r"(?:[^A-Za-z]*+(?:[A-Za-z](?![A-Za-z])[^A-Za-z]*+)*+[A-Za-z]{2,}+){4}")
@@ -120,14 +123,22 @@ def fingerprint(
     The first 10 lines are masked. If fewer than 4 words remain, the suite is part of the hash.
     """
     text = message if message and not message.isspace() else details or ""
-    if len(text) > _MAX_EXAMINED or text.count("\n") >= _MAX_LINES:
-        text = _first_lines(text)
+    if len(text) > _LONG_TEXT:
+        shape = _shape(_first_lines(text))
+        key = project_id, type_, b"\0" + blake2b(shape).digest()
+        number = _find(key, suite)
+        return _add(key, suite, shape) if number is None else number
+    number = _by_text.get((project_id, suite, type_, text))
+    if number is not None:
+        return number
     shape = _shape(text)
-    key = project_id, type_, shape if len(shape) <= _LONG_SHAPE else b"\0" + blake2b(shape).digest()
-    number = _cache.get(key)
+    number = _find((project_id, type_, shape), suite)
     if number is None:
-        number = _cache.get((*key, suite))
-    return _add(key, suite, shape) if number is None else number
+        return _add((project_id, type_, shape), suite, shape)
+    if number not in _with_text:
+        _with_text.add(number)
+        _by_text[project_id, suite, type_, text] = number
+    return number
 
 
 def mask(text: str) -> str:
@@ -214,15 +225,21 @@ def _mask_ids(text: str) -> str:
     return "".join((*parts, text[end:]))
 
 
+def _find(key: _ShapeKey, suite: str) -> Fingerprint | None:
+    number = _by_shape.get(key)
+    return _by_shape.get((*key, suite)) if number is None else number
+
+
 def _add(key: _ShapeKey, suite: str, shape: bytes) -> Fingerprint:
     """Compute a fingerprint, and add it to the cache: with the suite if the suite is part of the hash."""
-    if len(_cache) >= _CACHED:
-        _cache.clear()
+    if len(_by_shape) >= _CACHED:
+        for cache in (_by_text, _with_text, _by_shape):
+            cache.clear()
     project_id, type_, _ = key
-    masked = _mask(shape.decode())
+    masked = _mask(_first_lines(shape.decode()))
     identifies = _has_many_words(masked)
     number = fingerprint_hash(project_id, type_ or "", None if identifies else suite, masked)
-    _cache[key if identifies else (*key, suite)] = number
+    _by_shape[key if identifies else (*key, suite)] = number
     return number
 
 
@@ -235,4 +252,6 @@ def _has_many_words(text: str) -> bool:
 
 
 def _first_lines(text: str) -> str:
-    return "\n".join(text[:_MAX_EXAMINED].split("\n", _MAX_LINES)[:_MAX_LINES])
+    if len(text) > _MAX_EXAMINED or text.count("\n") >= _MAX_LINES:
+        return "\n".join(text[:_MAX_EXAMINED].split("\n", _MAX_LINES)[:_MAX_LINES])
+    return text

@@ -73,6 +73,11 @@ def completed_ms(key: RunKey) -> int:
     return key.int >> _TIME_BITS_BELOW
 
 
+def completion_minute(key: RunKey) -> int:
+    """Return the minute in which a run completed, since 1970. Must match the function of this name in schema.sql."""
+    return completed_ms(key) // 60_000
+
+
 def case_key(
     project_id: str, case_id: str | None, suite: str, name: str, occurrence: int, variant: str = ""
 ) -> CaseKey:

@@ -8,11 +8,12 @@ from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from service.domain.failures import summarize_failure
-from service.domain.ids import CaseKey, OrgId, RunKey, artifact_key, completed_ms
+from service.domain.ids import CaseKey, Fingerprint, OrgId, RunKey, artifact_key, completed_ms, completion_minute
 from service.domain.results import Attempt, CaseOutcome, count, failing_attempt, precedence
 from service.domain.shards import MergeEffects, ShardOutcomes, merge_case
 from service.domain.statuses import STATUS_CODES, STATUS_NAMES, Counts
 from service.store import result_rows, shard_results
+from service.store.failure_groups import Minute, NewMinutes
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
 from service.store.result_rows import int32, pack_rows, start_offset
@@ -42,18 +43,24 @@ class RunOutcomes(NamedTuple):
         """Sort by key, which makes the updates of the primary key index sequential."""
         return self._replace(outcomes=sorted(self.outcomes, key=_case_key))
 
+    def with_details(self) -> "RunOutcomes":
+        """Return only the outcomes that have rows in result_details."""
+        return self._replace(outcomes=[outcome for outcome in self.outcomes if outcome.attempts])
 
-async def insert(connection: Connection, runs: Iterable[RunOutcomes]) -> None:
-    """Insert results that aren't stored yet, with their details and artifacts, sorted by key."""
+
+async def insert(connection: Connection, runs: Iterable[RunOutcomes], minutes: NewMinutes) -> None:
+    """Insert results that aren't stored yet, with their details, artifacts, and failure groups, sorted by key."""
     ordered = [run.sorted() for run in sorted(runs, key=lambda run: (run.org_id, run.run_key))]
     if any(run.outcomes for run in ordered):
         rows = _copy_stream(ordered)
         with copy_span("results"):
             await connection.copy_to_table("results", source=rows, columns=result_rows.COLUMNS, format="binary")
-    details = _detail_rows(ordered)
+    detailed = [run.with_details() for run in ordered]
+    details = _detail_rows(detailed)
     while part := list(islice(details, _PART)):
         with copy_span("result_details"):
             await connection.copy_records_to_table("result_details", records=part, columns=_DETAIL_COLUMNS)
+    await minutes.insert(connection, map(_fingerprints, detailed))
     references = list(_reference_rows(ordered))
     if references:
         await connection.execute(_SQL["insert_references"], *map(list, zip(*references, strict=True)))
@@ -67,7 +74,7 @@ class MergedResults(NamedTuple):
     effects: Mapping[int, MergeEffects]
 
 
-async def merge(connection: Connection, run: RunKeyRef, new: ShardOutcomes) -> MergedResults:
+async def merge(connection: Connection, run: RunKeyRef, new: ShardOutcomes, minutes: NewMinutes) -> MergedResults:
     """Merge results into a stored run. The transaction must have locked the run.
 
     Reads only the rows of the given cases: a count of all results per event would be quadratic for a run that is sent
@@ -85,7 +92,7 @@ async def merge(connection: Connection, run: RunKeyRef, new: ShardOutcomes) -> M
     if shared:
         await _combine(connection, run, new, sorted(shared), effects, changes)
     removed = await _delete(connection, run, changes.replaced) if changes.replaced else Counts()
-    await insert(connection, [RunOutcomes(*run, changes.stored)])
+    await insert(connection, [RunOutcomes(*run, changes.stored)], minutes)
     return MergedResults(len(changes.stored), count(changes.stored).subtract(removed), effects)
 
 
@@ -165,7 +172,7 @@ def _rank_columns(run: RunKeyRef, new: ShardOutcomes) -> Iterator[list[Any]]:
 def _detail_rows(runs: Iterable[RunOutcomes]) -> Iterator[tuple[Any, ...]]:
     for org_id, run_key, outcomes in runs:
         base_ms = completed_ms(run_key)
-        for outcome in [outcome for outcome in outcomes if outcome.attempts]:
+        for outcome in outcomes:
             unlisted = outcome.attempt_count - len(outcome.attempts)
             flaky_index = failing_attempt(outcome)
             for index, attempt in enumerate(outcome.attempts):
@@ -177,6 +184,12 @@ def _detail_rows(runs: Iterable[RunOutcomes]) -> Iterator[tuple[Any, ...]]:
                     attempt.type, attempt.message, attempt.details, _summary(attempt) if is_last or is_flaky else None,
                     attempt.logs_ref, attempt.line, attempt.properties, attempt.fingerprint,
                 )  # fmt: skip
+
+
+def _fingerprints(run: RunOutcomes) -> tuple[Minute, set[Fingerprint]]:
+    """Return the minute of the run with the fingerprints of its failing results, which are in their last attempts."""
+    found = {outcome.attempts[-1].fingerprint for outcome in run.outcomes}
+    return (run.org_id, completion_minute(run.run_key)), {number for number in found if number is not None}
 
 
 def _summary(attempt: Attempt) -> str | None:

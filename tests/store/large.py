@@ -37,13 +37,18 @@ SELECT org_id, run_key, case_key, 10, -2147483648, 1, CASE WHEN flaky THEN 'f' E
        'expected 200 got 503', CASE WHEN status IN ('f', 'e') THEN hashint8extended(case_key, 0) END
 FROM results WHERE status <> 'p' OR flaky;
 
+INSERT INTO failure_group_minutes (org_id, fingerprint, minute)
+SELECT DISTINCT org_id, fingerprint, completion_minute(run_key) FROM result_details WHERE fingerprint IS NOT NULL;
+INSERT INTO failure_group_minutes (org_id, fingerprint, minute)
+SELECT org_id, n % 2000, completion_minute(run_key) FROM runs, generate_series(1, 3) n;
+
 INSERT INTO decisions (org_id, decision_id, project_id, run_id, revision, gate, gate_version, policy, decision, rules,
                        failures, digest)
 SELECT org, 'dec_' || lpad(to_hex(n), 32, '0'), 'p' || n % 20, 'run_' || n, 1, 'gate ' || n % 30, 1, '{}', 'passed',
        '[]', '{}', n::text::bytea
 FROM generate_series(1, 2) org, generate_series(1, 5000) n;
 """
-TABLES = ("runs", "cases", "projects", "results", "result_details", "artifacts", "decisions")
+TABLES = ("runs", "cases", "projects", "results", "result_details", "failure_group_minutes", "artifacts", "decisions")
 
 
 async def fill(database_url: str) -> None:

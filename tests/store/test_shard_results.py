@@ -9,6 +9,7 @@ import pytest
 from service.domain.ids import CaseKey, Fingerprint, OrgId, artifact_key, run_key
 from service.domain.results import ArtifactReference, Attempt, CaseOutcome
 from service.store import results, shard_results
+from service.store.failure_groups import KnownMinutes, NewMinutes
 from service.store.postgres.statements import statements
 from service.store.results import RunOutcomes
 from service.store.runs import RunKeyRef
@@ -41,7 +42,7 @@ async def test_results_are_read_back_completely(store: Store) -> None:
     expected = {CaseKey(1): {2: COMPLETE}, CaseKey(2): {0: MINIMAL}}
     async with store.pool.acquire() as connection:
         await connection.execute("SELECT create_month_partitions('2026-05-01')")
-        await results.insert(connection, [RunOutcomes(*RUN, outcomes)])
+        await results.insert(connection, [RunOutcomes(*RUN, outcomes)], NewMinutes(KnownMinutes()))
         assert await shard_results.find(connection, RUN, keys) == expected
         await shard_results.write(connection, RUN, outcomes)
         await connection.execute("DELETE FROM results; DELETE FROM result_details; DELETE FROM artifacts")
@@ -73,7 +74,7 @@ async def test_merge_into_a_run_without_shards_reads_one_key_of_shard_results(st
     async with store.pool.acquire() as connection:
         await connection.execute("SELECT create_month_partitions('2026-05-01')")
         many = [MINIMAL._replace(case_key=CaseKey(key)) for key in range(100)]
-        await results.insert(connection, [RunOutcomes(*RUN, many)])
+        await results.insert(connection, [RunOutcomes(*RUN, many)], NewMinutes(KnownMinutes()))
         assert await lookups_in_shard_results(connection) == 1
         await shard_results.write(connection, RUN, [COMPLETE])
         assert await lookups_in_shard_results(connection) == 101

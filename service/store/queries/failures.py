@@ -12,6 +12,7 @@ from service.store.queries.results import Budgets
 # Each failing result takes 2 µs, because the fingerprint is read from the table and the results are sorted.
 _OF_PROJECT: Final = Budgets(MAX_READ_RUNS, 5_000)
 _OF_RUN: Final = Budgets(MAX_READ_RUNS, MAX_READ_ROWS)
+_MINUTES: Final = 1_000  # of one group; each needs a probe of the details
 
 
 class RankedGroups(NamedTuple):
@@ -62,4 +63,4 @@ def list_statement(filter_: ResultFilter, budgets: Budgets | None = None) -> Sta
 
 def one_statement() -> Statement:
     """Return the statement for one group."""
-    return compose("one_failure_group", row_budget=_OF_PROJECT.rows)
+    return compose("one_failure_group", row_budget=_OF_PROJECT.rows, minute_budget=_MINUTES)

@@ -176,9 +176,7 @@ def _page_choices(filter_: ResultFilter, budgets: Budgets, *, by_commit: bool) -
     if filter_.sort is not None:
         return _sorted_choices(filter_, filter_.sort)
     if filter_.fingerprint is not None and filter_.run_id is None:
-        checks = _failure_checks(filter_)
-        budget = PROBE_BUDGET if checks else LOOKUP_BUDGET
-        return _choices(_at_most(budgets, budget), examined="results_of_fingerprint", **checks)
+        return _choices(_at_most(budgets, PROBE_BUDGET), examined="results_of_fingerprint", **_failure_checks(filter_))
     of_failures = filter_.excludes_passed and filter_.min_duration_ms is None
     if of_failures and filter_.case_key is not None and filter_.run_id is None:
         return _choices(_at_most(budgets, LOOKUP_BUDGET), examined="rows_not_passed_of_case")

@@ -3,7 +3,7 @@ SELECT DISTINCT to_date(name.month, 'YYYY_MM') AS month
 FROM pg_inherits JOIN pg_class partition ON partition.oid = inhrelid
 CROSS JOIN LATERAL (SELECT substring(partition.relname FROM '_([0-9]{4}_[0-9]{2})') AS month) name
 WHERE inhparent IN ('public.results'::regclass, 'public.result_details'::regclass,
-                    'public.shard_results'::regclass, 'public.artifacts'::regclass)
+                    'public.failure_group_minutes'::regclass, 'public.shard_results'::regclass, 'public.artifacts'::regclass)
       AND name.month >= to_char($1::date, 'YYYY_MM') AND name.month < to_char($2::date, 'YYYY_MM')
 ORDER BY month
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from service.domain.cases import KnownCases
 from service.domain.ids import OrgId
 from service.store import cases, partitions
+from service.store.failure_groups import KnownMinutes
 from service.store.postgres.database import Connection
 from service.store.projects import KnownProjects
 from service.usecases.ingest.parse_events import EPOCH
@@ -13,13 +14,14 @@ from service.usecases.ingest.parse_events import EPOCH
 
 @dataclass(slots=True)
 class IngestCache:
-    """The known cases, organizations, projects, and months of one state of the database."""
+    """The known cases, organizations, projects, months, and minutes of failure groups of one state of the database."""
 
     cases: KnownCases = field(default_factory=KnownCases)
     organizations: dict[str, OrgId] = field(default_factory=dict)
     slugs: dict[OrgId, str] = field(default_factory=dict)  # of the organizations
     projects: KnownProjects = field(default_factory=KnownProjects)
     months: partitions.KnownMonths = field(default_factory=partitions.KnownMonths)
+    minutes: KnownMinutes = field(default_factory=KnownMinutes)
     now: datetime = EPOCH  # the time of the database when a batch last used this cache
 
 

@@ -10,6 +10,7 @@ from service.domain.errors import Reason
 from service.domain.results import MAX_EVENT_ROWS
 from service.log import log
 from service.store import organizations, projects
+from service.store.failure_groups import NewMinutes
 from service.store.organization_deletions import evicting_deleted
 from service.store.postgres.database import (
     DRIVER_ERRORS,
@@ -141,8 +142,8 @@ class RunIngest:
         async with self._pool.acquire() as connection:
             cache = await self._caches.find(connection)
             window = self._window(cache)
-            with evicting_deleted(cache.organizations):
-                batch = BatchWriter([await self._parse(connection, cache, body, window) for body in bodies])
+            with evicting_deleted(cache.organizations), cache.minutes.recording() as minutes:
+                batch = BatchWriter([await self._parse(connection, cache, body, window) for body in bodies], minutes)
                 await insert_unseen_cases(connection, cache.cases, batch.events)
                 completed_ms = [item.event.state.completed_ms for item in batch.events]
                 async with cache.months.ensure_partitions(connection, completed_ms), notifying_transaction(connection):
@@ -219,7 +220,7 @@ class RunIngest:
                 rejected = event if isinstance(event, RejectedEvent) else event.to_rejected(reason, message)
                 item = RejectedItem(cache.organizations.get(rejected.organization or ""), rejected)
                 async with connection.transaction():
-                    await BatchWriter([item]).store(connection)
+                    await BatchWriter([item], NewMinutes(cache.minutes)).store(connection)
         except Exception as receipt_error:
             if is_temporary(receipt_error):
                 raise

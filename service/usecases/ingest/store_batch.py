@@ -9,6 +9,7 @@ from service.domain.shards import ShardOutcomes, combine, merge_event
 from service.store import receipts, shard_results
 from service.store import results as stored_results
 from service.store import runs as stored_runs
+from service.store.failure_groups import NewMinutes
 from service.store.postgres.database import Connection
 from service.store.receipts import EventRef
 from service.store.results import RunOutcomes
@@ -26,8 +27,9 @@ class ConflictingProjects(Exception):
 class BatchWriter:
     """A batch to store. Locks receipts, then runs by ID, then results by key, so that batches never deadlock."""
 
-    def __init__(self, items: Sequence[BatchItem]) -> None:
+    def __init__(self, items: Sequence[BatchItem], minutes: NewMinutes) -> None:
         self._items = items
+        self._minutes = minutes
         self._datarefs = [item for item in items if isinstance(item, DatarefItem)]
         self.events = [item for item in items if isinstance(item, EventItem) and item.outcome.status != "postponed"]
         self.changes: list[RunChange] = []
@@ -83,7 +85,9 @@ class BatchWriter:
         inserted = await stored_runs.insert_new(connection, new)
         inserted_runs = [run for run in new if run.ref in inserted]
         await stored_results.insert(
-            connection, [RunOutcomes(run.org_id, run.key, combined[run.ref].deciding) for run in inserted_runs]
+            connection,
+            [RunOutcomes(run.org_id, run.key, combined[run.ref].deciding) for run in inserted_runs],
+            self._minutes,
         )
         for run in inserted_runs:
             await shard_results.write(connection, run.key_ref, combined[run.ref].of_shards)
@@ -121,7 +125,7 @@ class BatchWriter:
             return
         was_complete = run.complete
         merged = runs.merge(run.state, state)
-        merge = await stored_results.merge(connection, run.key_ref, outcomes)
+        merge = await stored_results.merge(connection, run.key_ref, outcomes, self._minutes)
         for item in items:
             shard = item.event.shard
             item.effects.add(merge.effects[shard].of_event(outcomes[shard], item.outcomes))

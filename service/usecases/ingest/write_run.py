@@ -10,6 +10,7 @@ from service.domain.shards import CaseOutcomes, MergeEffects
 from service.domain.statuses import Counts
 from service.store import results as stored_results
 from service.store import runs as stored_runs
+from service.store.failure_groups import NewMinutes
 from service.store.postgres.database import Connection, RowDeleted
 from service.store.results import RunOutcomes
 from service.store.runs import StoredRun
@@ -39,27 +40,30 @@ async def find_key_collision(connection: Connection, org_id: OrgId, state: RunSt
 class RunWriter:
     """A writer for one shard of a new or stored run. Each case must be in only one part."""
 
-    def __init__(self, run: StoredRun, state: RunState, shard: int, *, is_new: bool) -> None:
+    def __init__(self, run: StoredRun, state: RunState, shard: int, minutes: NewMinutes, *, is_new: bool) -> None:
         self.run = run
         self.result_count = 0
         self.effects = MergeEffects()
         self._state = state
         self._shard = shard
+        self._minutes = minutes
         self._is_new = is_new
         self._has_replaced = False
         self._has_failing = False
 
     @classmethod
-    async def open(cls, connection: Connection, org_id: OrgId, state: RunState, shard: int) -> Self:
+    async def open(
+        cls, connection: Connection, org_id: OrgId, state: RunState, shard: int, minutes: NewMinutes
+    ) -> Self:
         """Insert the run, or lock the stored one. Raises Rejected if the stored run can't be merged."""
         new = StoredRun.new(org_id, state, Counts())
         if await stored_runs.insert_new(connection, [new]):
-            return cls(new, state, shard, is_new=True)
+            return cls(new, state, shard, minutes, is_new=True)
         known = (await stored_runs.lock(connection, [new.ref])).get(new.ref)
         if known is None:
             raise await find_key_collision(connection, org_id, state)
         check_can_merge(known, state)
-        return cls(known, state, shard, is_new=False)
+        return cls(known, state, shard, minutes, is_new=False)
 
     async def add(self, connection: Connection, outcomes: CaseOutcomes) -> None:
         """Store a part of the results."""
@@ -69,10 +73,10 @@ class RunWriter:
         if not new:
             return
         if self._is_new:
-            await stored_results.insert(connection, [RunOutcomes(*self.run.key_ref, new)])
+            await stored_results.insert(connection, [RunOutcomes(*self.run.key_ref, new)], self._minutes)
             self.run.counts = self.run.counts.add(results.count(new))
         else:
-            merged = await stored_results.merge(connection, self.run.key_ref, {self._shard: outcomes})
+            merged = await stored_results.merge(connection, self.run.key_ref, {self._shard: outcomes}, self._minutes)
             self.run.counts = self.run.counts.add(merged.change)
             self.effects.add(merged.effects[self._shard])
             self._has_replaced = self._has_replaced or bool(merged.stored)

@@ -15,6 +15,7 @@ from service.domain.results import is_failing
 from service.domain.shards import CaseOutcomes, MergeCounts
 from service.reports.uploads import ReadUpload
 from service.store import projects, reports
+from service.store.failure_groups import NewMinutes
 from service.store.postgres.database import Connection, Pool
 from service.store.postgres.transactions import notifying_transaction
 from service.store.reports import ClaimedReport
@@ -80,25 +81,31 @@ class ReportStore:
         report = ParsedReport(claimed, read, self._retention, output)
         completed_ms = [report.event.state.completed_ms]
         cache = await self._caches.find(connection)
-        async with cache.months.ensure_partitions(connection, completed_ms), notifying_transaction(connection):
-            run = await self._write(connection, cache, claimed, report)
-            change = await run.close(connection, rejected_failing=report.event.rejected_failing)
-            await store_uploads(connection, run.run, claimed.upload, output)
-            outcome = ReportOutcome("partial" if report.event.rejected_count else "stored", run.result_count)
-            await _finish(connection, claimed, report, outcome, run.effects.counts)
-            await emit_run_events(connection, [change] if change else [], self._link_base, cache.slugs)
-            unseen = cache.projects.find_unseen([run.run.project_ref])
-            await projects.insert_unseen(connection, unseen)
+        with cache.minutes.recording() as minutes:
+            async with cache.months.ensure_partitions(connection, completed_ms), notifying_transaction(connection):
+                run = await self._write(connection, cache, minutes, claimed, report)
+                change = await run.close(connection, rejected_failing=report.event.rejected_failing)
+                await store_uploads(connection, run.run, claimed.upload, output)
+                outcome = ReportOutcome("partial" if report.event.rejected_count else "stored", run.result_count)
+                await _finish(connection, claimed, report, outcome, run.effects.counts)
+                await emit_run_events(connection, [change] if change else [], self._link_base, cache.slugs)
+                unseen = cache.projects.find_unseen([run.run.project_ref])
+                await projects.insert_unseen(connection, unseen)
         cache.projects.add(unseen)
         return outcome
 
     async def _write(
-        self, connection: Connection, cache: IngestCache, claimed: ClaimedReport, report: ParsedReport
+        self,
+        connection: Connection,
+        cache: IngestCache,
+        minutes: NewMinutes,
+        claimed: ClaimedReport,
+        report: ParsedReport,
     ) -> RunWriter:
         if not await reports.lock_claim(connection, claimed.claim):
             raise ClaimLost
         org_id = claimed.claim.org_id
-        run = await RunWriter.open(connection, org_id, report.event.state, report.event.shard)
+        run = await RunWriter.open(connection, org_id, report.event.state, report.event.shard, minutes)
         async for outcomes in self._outcomes(org_id, cache.cases, report):
             await run.add(connection, outcomes)
         if report.event.rejected_count and not run.result_count:

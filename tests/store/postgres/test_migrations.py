@@ -11,7 +11,7 @@ import pytest
 from pglast import parse_sql
 
 from service.domain.errors import Unavailable
-from service.domain.ids import first_id, id_timestamp_ms, new_id
+from service.domain.ids import completion_minute, first_id, id_timestamp_ms, new_id
 from service.store.postgres import migrations
 from tests.databases import empty_database
 from tests.servers import postgres_program
@@ -66,6 +66,38 @@ async def test_recent_receipts_get_the_part_of_their_upload(empty_url: str) -> N
     rows = await connection.fetch("SELECT receipt_id, shard, variant FROM receipts")
     parts = {id_: (shard, variant) for id_, shard, variant in rows}
     assert [parts[id_] for id_, *_ in receipts] == [(0, "{}"), (2, '{"os": "linux"}'), (3, "{}"), (0, "{}")]
+    await connection.close()
+
+
+async def test_stored_failures_get_the_minutes_of_their_groups(empty_url: str) -> None:
+    await run_migrations(empty_url, last=11)
+    connection = await asyncpg.connect(empty_url)
+    await connection.execute(
+        "SELECT create_month_partitions(month) FROM unnest('{2026-02-01, 2026-03-01}'::date[]) month;"
+        " INSERT INTO result_details (org_id, run_key, case_key, duration_ms, started_offset_ms, attempt, status,"
+        " is_last_attempt, fingerprint) SELECT n % 3, first_run_key(timestamptz '2026-02-28 23:50 UTC' + n * interval"
+        " '19.9999 s'), n, 0, 0, 1, 'f', n % 4 > 0, CASE WHEN n % 4 > 0 THEN n % 5 - 2 END"
+        " FROM generate_series(1, 99) n"
+    )
+    await run_migrations(empty_url, first=12)
+    rows = await connection.fetch("SELECT org_id, fingerprint, minute FROM failure_group_minutes")
+    details = await connection.fetch(
+        "SELECT org_id, fingerprint, run_key FROM result_details WHERE fingerprint IS NOT NULL"
+    )
+    expected = {(row["org_id"], row["fingerprint"], completion_minute(row["run_key"])) for row in details}
+    assert len(expected) > 50
+    assert sorted(map(tuple, rows)) == sorted(expected)
+    await connection.execute("SET ROLE results_worker")
+    for month in ("2026-02-01", "2026-04-01"):
+        await connection.execute(f"SELECT create_month_partitions('{month}')")
+    partitions = await connection.fetch(
+        "SELECT relname, pg_get_userbyid(relowner) AS owner, pg_get_expr(relpartbound, oid) AS bounds FROM pg_class"
+        " WHERE relname ~ '^failure_group_minutes_2026_0.$' ORDER BY relname"
+    )
+    assert [(row["relname"][-1], row["owner"]) for row in partitions] == [(n, "results_owner") for n in "234"]
+    bounds = [re.findall("[0-9]+", row["bounds"]) for row in partitions]
+    assert bounds[0][1] == bounds[1][0]
+    assert bounds[1][1] == bounds[2][0]
     await connection.close()
 
 

@@ -47,9 +47,21 @@ FROM (
            + CASE WHEN 'c' = ANY ($13::text[]) THEN r.canceled ELSE 0 END) - CASE WHEN 'p' = ANY ($13::text[]) THEN r.flaky ELSE 0 END END > 0)
     AND ($14::text IS NULL OR r.run_id = $14::text)
     AND ($15::bigint IS NULL OR r.run_key = ANY (ARRAY(
-        SELECT d.run_key FROM result_details d
-        WHERE d.org_id = $2::int AND d.fingerprint = $15::bigint AND d.is_last_attempt AND d.status <> 'p'
-          AND d.run_key BETWEEN $4::uuid AND $5::uuid)))
+        SELECT d.run_key
+        FROM (
+            SELECT first_run_key_of_minute(minute) AS first_key, first_run_key_of_minute(minute + 1) AS next_key FROM (
+                SELECT DISTINCT g.minute FROM failure_group_minutes g
+                WHERE g.org_id = $2::int AND g.fingerprint = $15::bigint
+                  AND g.minute BETWEEN completion_minute($4::uuid) AND completion_minute($5::uuid)
+            ) minute
+            OFFSET 0
+        ) minute CROSS JOIN unnest('{f,e}'::"char"[]) AS failing (status) CROSS JOIN LATERAL (
+            SELECT d.run_key FROM result_details d
+            WHERE d.org_id = $2::int AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
+              AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = $15::bigint
+              AND d.run_key BETWEEN $4::uuid AND $5::uuid
+            OFFSET 0
+        ) d)))
     ORDER BY r.run_key DESC OFFSET 0
 ) run CROSS JOIN LATERAL (
     SELECT r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms,

@@ -24,9 +24,21 @@ FROM (
         AND ($11::text[] IS NULL OR r.labels @> ALL ((SELECT $11::text[]::jsonb[])::jsonb[]))
         AND ($12::text IS NULL OR r.run_id = $12::text)
         AND ($13::bigint IS NULL OR r.run_key = ANY (ARRAY(
-            SELECT d.run_key FROM result_details d
-            WHERE d.org_id = $2::int AND d.fingerprint = $13::bigint AND d.is_last_attempt AND d.status <> 'p'
-              AND d.run_key BETWEEN $4::uuid AND $5::uuid)))) counted
+            SELECT d.run_key
+            FROM (
+                SELECT first_run_key_of_minute(minute) AS first_key, first_run_key_of_minute(minute + 1) AS next_key FROM (
+                    SELECT DISTINCT g.minute FROM failure_group_minutes g
+                    WHERE g.org_id = $2::int AND g.fingerprint = $13::bigint
+                      AND g.minute BETWEEN completion_minute($4::uuid) AND completion_minute($5::uuid)
+                ) minute
+                OFFSET 0
+            ) minute CROSS JOIN unnest('{f,e}'::"char"[]) AS failing (status) CROSS JOIN LATERAL (
+                SELECT d.run_key FROM result_details d
+                WHERE d.org_id = $2::int AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
+                  AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = $13::bigint
+                  AND d.run_key BETWEEN $4::uuid AND $5::uuid
+                OFFSET 0
+            ) d)))) counted
     ) numbered
     WINDOW newest AS (ORDER BY run_key DESC)
 ) numbered

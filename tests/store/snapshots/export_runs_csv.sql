@@ -29,9 +29,21 @@ FROM (
      AND ($10::text[] IS NULL OR r.labels @> ALL ((SELECT $10::text[]::jsonb[])::jsonb[]))
      AND ($11::text IS NULL OR r.run_id = $11::text)
      AND ($12::bigint IS NULL OR r.run_key = ANY (ARRAY(
-         SELECT d.run_key FROM result_details d
-         WHERE d.org_id = $2::int AND d.fingerprint = $12::bigint AND d.is_last_attempt AND d.status <> 'p'
-           AND d.run_key BETWEEN $3::uuid AND $4::uuid)))
+         SELECT d.run_key
+         FROM (
+             SELECT first_run_key_of_minute(minute) AS first_key, first_run_key_of_minute(minute + 1) AS next_key FROM (
+                 SELECT DISTINCT g.minute FROM failure_group_minutes g
+                 WHERE g.org_id = $2::int AND g.fingerprint = $12::bigint
+                   AND g.minute BETWEEN completion_minute($3::uuid) AND completion_minute($4::uuid)
+             ) minute
+             OFFSET 0
+         ) minute CROSS JOIN unnest('{f,e}'::"char"[]) AS failing (status) CROSS JOIN LATERAL (
+             SELECT d.run_key FROM result_details d
+             WHERE d.org_id = $2::int AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
+               AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = $12::bigint
+               AND d.run_key BETWEEN $3::uuid AND $4::uuid
+             OFFSET 0
+         ) d)))
      ORDER BY r.run_key DESC)
     UNION ALL
     (SELECT true, spreadsheet_cell(gone.run_id, $1::bool), spreadsheet_cell(gone.project_id, $1::bool), NULL, NULL, NULL, NULL,

@@ -46,9 +46,21 @@ FROM (
            + CASE WHEN 'c' = ANY ($12::text[]) THEN r.canceled ELSE 0 END) - CASE WHEN 'p' = ANY ($12::text[]) THEN r.flaky ELSE 0 END END > 0)
     AND ($13::text IS NULL OR r.run_id = $13::text)
     AND ($14::bigint IS NULL OR r.run_key = ANY (ARRAY(
-        SELECT d.run_key FROM result_details d
-        WHERE d.org_id = $2::int AND d.fingerprint = $14::bigint AND d.is_last_attempt AND d.status <> 'p'
-          AND d.run_key BETWEEN $3::uuid AND $4::uuid)))
+        SELECT d.run_key
+        FROM (
+            SELECT first_run_key_of_minute(minute) AS first_key, first_run_key_of_minute(minute + 1) AS next_key FROM (
+                SELECT DISTINCT g.minute FROM failure_group_minutes g
+                WHERE g.org_id = $2::int AND g.fingerprint = $14::bigint
+                  AND g.minute BETWEEN completion_minute($3::uuid) AND completion_minute($4::uuid)
+            ) minute
+            OFFSET 0
+        ) minute CROSS JOIN unnest('{f,e}'::"char"[]) AS failing (status) CROSS JOIN LATERAL (
+            SELECT d.run_key FROM result_details d
+            WHERE d.org_id = $2::int AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
+              AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = $14::bigint
+              AND d.run_key BETWEEN $3::uuid AND $4::uuid
+            OFFSET 0
+        ) d)))
     ORDER BY r.run_key DESC OFFSET 0
 ) run CROSS JOIN LATERAL (
     SELECT r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms,

@@ -1,9 +1,9 @@
 -- $1 statuses
 -- $2 org_id
 -- $3 fingerprint
--- $4 before_run
--- $5 before_case
--- $6 first_key
+-- $4 first_key
+-- $5 before_run
+-- $6 before_case
 -- $7 project_id
 -- $8 environment
 -- $9 branch
@@ -16,13 +16,35 @@
 -- `data` is null for a page that might be large: large_page_of_results reads it.
 WITH examined AS MATERIALIZED (
     SELECT * FROM (
+        -- The last minute within the budget ends with a row that isn't a result, at the start of the part of the minute that was read.
         SELECT failure.run_key, failure.case_key, coalesce(run.matches, false) AND failure.status = ANY ($1::text[]::"char"[]) AS matches,
-               row_number() OVER () = 350 AS is_edge
+               failure.is_end OR row_number() OVER () = 150 AS is_edge
         FROM (
-            SELECT d.run_key, d.case_key, d.status FROM result_details d
-            WHERE d.org_id = $2 AND d.fingerprint = $3 AND d.is_last_attempt AND d.status <> 'p'
-              AND (d.run_key, d.case_key) < ($4, $5) AND d.run_key >= $6
-            ORDER BY d.run_key DESC, d.case_key DESC LIMIT 350
+            SELECT failure.*
+            FROM (
+                SELECT minute, first_run_key_of_minute(minute) AS first_key, first_run_key_of_minute(minute + 1) AS next_key, row_number() OVER () = 150 AS is_last FROM (
+                    SELECT DISTINCT g.minute FROM failure_group_minutes g
+                    WHERE g.org_id = $2 AND g.fingerprint = $3
+                      AND g.minute BETWEEN completion_minute($4) AND completion_minute($5)
+                      AND first_run_key_of_minute(g.minute) < $5
+                      AND ($4, (-9223372036854775808)::bigint) < ($5, $6) -- the range isn't read completely
+                    ORDER BY g.minute DESC LIMIT 150
+                ) minute
+                OFFSET 0
+            ) minute CROSS JOIN LATERAL (
+                (SELECT d.run_key, d.case_key, d.status, false AS is_end
+                 FROM unnest('{f,e}'::"char"[]) AS failing (status) CROSS JOIN LATERAL (
+                     SELECT d.run_key, d.case_key, d.status FROM result_details d
+                     WHERE d.org_id = $2 AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
+                       AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = $3
+                       AND (d.run_key, d.case_key) < ($5, $6) AND d.run_key BETWEEN $4 AND $5
+                     ORDER BY d.run_key DESC, d.case_key DESC LIMIT 150
+                 ) d
+                 ORDER BY d.run_key DESC, d.case_key DESC LIMIT 150)
+                UNION ALL
+                SELECT greatest(minute.first_key, $4), (-9223372036854775808)::bigint, NULL, true WHERE minute.is_last
+            ) failure
+            LIMIT 150
         ) failure
         LEFT JOIN LATERAL (
             SELECT
@@ -54,7 +76,7 @@ WITH examined AS MATERIALIZED (
     FROM listed_keys key CROSS JOIN LATERAL (
         SELECT r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms FROM results r
         WHERE r.org_id = $2 AND r.run_key = key.run_key AND r.case_key = key.case_key
-          AND r.run_key BETWEEN $6 AND $4 LIMIT 1
+          AND r.run_key BETWEEN $4 AND $5 LIMIT 1
     ) fact
 ), listed_runs AS MATERIALIZED (
     SELECT
@@ -95,7 +117,7 @@ FROM (
             || coalesce(',"started_at":"' || rfc3339(known_start(run.completed_at, fact.started_offset_ms)) || '"', ',"started_at":' || 'null') || run.time_part || coalesce(CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
                 SELECT to_json(detail.summary)::text FROM result_details detail
                 WHERE detail.org_id = $2 AND detail.run_key = fact.run_key AND detail.case_key = fact.case_key
-                  AND detail.run_key BETWEEN $6 AND $4 AND (detail.is_last_attempt AND detail.status <> 'p' OR detail.flaky) LIMIT 1
+                  AND detail.run_key BETWEEN $4 AND $5 AND (detail.is_last_attempt AND detail.status <> 'p' OR detail.flaky) LIMIT 1
             ) END || '}', 'null}') AS item
         FROM listed_facts fact
         FULL JOIN listed_runs run ON run.run_key = fact.run_key

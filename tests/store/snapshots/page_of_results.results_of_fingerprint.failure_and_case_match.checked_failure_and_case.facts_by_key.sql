@@ -1,8 +1,8 @@
 -- $1 org_id
 -- $2 fingerprint
--- $3 before_run
--- $4 before_case
--- $5 first_key
+-- $3 first_key
+-- $4 before_run
+-- $5 before_case
 -- $6 project_id
 -- $7 environment
 -- $8 branch
@@ -23,13 +23,35 @@
 -- `data` is null for a page that might be large: large_page_of_results reads it.
 WITH examined AS MATERIALIZED (
     SELECT * FROM (
+        -- The last minute within the budget ends with a row that isn't a result, at the start of the part of the minute that was read.
         SELECT failure.run_key, failure.case_key, coalesce(run.matches, false) AND coalesce(fact.matches AND test_case.matches, false) AS matches,
-               row_number() OVER () = 150 AS is_edge
+               failure.is_end OR row_number() OVER () = 150 AS is_edge
         FROM (
-            SELECT d.run_key, d.case_key, d.status FROM result_details d
-            WHERE d.org_id = $1 AND d.fingerprint = $2 AND d.is_last_attempt AND d.status <> 'p'
-              AND (d.run_key, d.case_key) < ($3, $4) AND d.run_key >= $5
-            ORDER BY d.run_key DESC, d.case_key DESC LIMIT 150
+            SELECT failure.*
+            FROM (
+                SELECT minute, first_run_key_of_minute(minute) AS first_key, first_run_key_of_minute(minute + 1) AS next_key, row_number() OVER () = 150 AS is_last FROM (
+                    SELECT DISTINCT g.minute FROM failure_group_minutes g
+                    WHERE g.org_id = $1 AND g.fingerprint = $2
+                      AND g.minute BETWEEN completion_minute($3) AND completion_minute($4)
+                      AND first_run_key_of_minute(g.minute) < $4
+                      AND ($3, (-9223372036854775808)::bigint) < ($4, $5) -- the range isn't read completely
+                    ORDER BY g.minute DESC LIMIT 150
+                ) minute
+                OFFSET 0
+            ) minute CROSS JOIN LATERAL (
+                (SELECT d.run_key, d.case_key, d.status, false AS is_end
+                 FROM unnest('{f,e}'::"char"[]) AS failing (status) CROSS JOIN LATERAL (
+                     SELECT d.run_key, d.case_key, d.status FROM result_details d
+                     WHERE d.org_id = $1 AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
+                       AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = $2
+                       AND (d.run_key, d.case_key) < ($4, $5) AND d.run_key BETWEEN $3 AND $4
+                     ORDER BY d.run_key DESC, d.case_key DESC LIMIT 150
+                 ) d
+                 ORDER BY d.run_key DESC, d.case_key DESC LIMIT 150)
+                UNION ALL
+                SELECT greatest(minute.first_key, $3), (-9223372036854775808)::bigint, NULL, true WHERE minute.is_last
+            ) failure
+            LIMIT 150
         ) failure
         LEFT JOIN LATERAL (
             SELECT
@@ -74,7 +96,7 @@ WITH examined AS MATERIALIZED (
     FROM listed_keys key CROSS JOIN LATERAL (
         SELECT r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms FROM results r
         WHERE r.org_id = $1 AND r.run_key = key.run_key AND r.case_key = key.case_key
-          AND r.run_key BETWEEN $5 AND $3 LIMIT 1
+          AND r.run_key BETWEEN $3 AND $4 LIMIT 1
     ) fact
 ), listed_runs AS MATERIALIZED (
     SELECT
@@ -115,7 +137,7 @@ FROM (
             || coalesce(',"started_at":"' || rfc3339(known_start(run.completed_at, fact.started_offset_ms)) || '"', ',"started_at":' || 'null') || run.time_part || coalesce(CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
                 SELECT to_json(detail.summary)::text FROM result_details detail
                 WHERE detail.org_id = $1 AND detail.run_key = fact.run_key AND detail.case_key = fact.case_key
-                  AND detail.run_key BETWEEN $5 AND $3 AND (detail.is_last_attempt AND detail.status <> 'p' OR detail.flaky) LIMIT 1
+                  AND detail.run_key BETWEEN $3 AND $4 AND (detail.is_last_attempt AND detail.status <> 'p' OR detail.flaky) LIMIT 1
             ) END || '}', 'null}') AS item
         FROM listed_facts fact
         FULL JOIN listed_runs run ON run.run_key = fact.run_key

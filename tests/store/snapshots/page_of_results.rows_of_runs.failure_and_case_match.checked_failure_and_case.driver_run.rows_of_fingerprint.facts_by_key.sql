@@ -10,8 +10,8 @@
 -- $10 run_id
 -- $11 first_key
 -- $12 before_run
--- $13 fingerprint
--- $14 before_case
+-- $13 before_case
+-- $14 fingerprint
 -- $15 any_status
 -- $16 min_duration_ms
 -- $17 suite
@@ -54,14 +54,15 @@ WITH examined AS MATERIALIZED (
             FROM (SELECT run.run_key, run.project_id WHERE run.matches OFFSET 0) run CROSS JOIN LATERAL (
                 SELECT failure.case_key, coalesce(fact.matches AND test_case.matches, false) AS matches
                 FROM (
-                    SELECT * FROM (
+                    SELECT d.run_key, d.case_key, d.status
+                    FROM unnest('{f,e}'::"char"[]) AS failing (status) CROSS JOIN LATERAL (
                         SELECT d.run_key, d.case_key, d.status FROM result_details d
-                        WHERE d.org_id = $9 AND d.fingerprint = $13 AND d.is_last_attempt AND d.status <> 'p'
-                          AND d.run_key = run.run_key
-                        OFFSET 0
-                    ) failure
-                    WHERE (run_key, case_key) < ($12, $14)
-                    ORDER BY case_key DESC LIMIT 150
+                        WHERE d.org_id = $9 AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
+                          AND d.run_key = run.run_key AND d.run_key BETWEEN $11 AND $12
+                          AND (d.run_key, d.case_key) < ($12, $13) AND d.fingerprint = $14
+                        ORDER BY d.case_key DESC LIMIT 150
+                    ) d
+                    ORDER BY d.case_key DESC LIMIT 150
                 ) failure
                 LEFT JOIN LATERAL (
                     SELECT ($15::bool OR r.status = ANY ($8::text[]::"char"[])) AND ($7::bool IS NULL OR r.flaky = $7::bool)

@@ -11,8 +11,8 @@
 -- $11 flaky
 -- $12 statuses
 -- $13 after_case
--- $14 fingerprint
--- $15 before_case
+-- $14 before_case
+-- $15 fingerprint
 -- $16 page
 
 -- `data` is null for a page that might be large: large_page_of_results reads it.
@@ -48,14 +48,15 @@ WITH examined AS MATERIALIZED (
         CROSS JOIN LATERAL (
             SELECT failure.case_key, failure.status = ANY ($12::text[]::"char"[]) AS matches
             FROM (
-                SELECT * FROM (
+                SELECT d.run_key, d.case_key, d.status
+                FROM unnest('{f,e}'::"char"[]) AS failing (status) CROSS JOIN LATERAL (
                     SELECT d.run_key, d.case_key, d.status FROM result_details d
-                    WHERE d.org_id = $1 AND d.fingerprint = $14 AND d.is_last_attempt AND d.status <> 'p'
-                      AND d.run_key = run.run_key
-                    OFFSET 0
-                ) failure
-                WHERE (run_key, case_key) < ($4, $15)
-                ORDER BY case_key DESC LIMIT 2147483647
+                    WHERE d.org_id = $1 AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
+                      AND d.run_key = run.run_key AND d.run_key BETWEEN $3 AND $4
+                      AND (d.run_key, d.case_key) < ($4, $14) AND d.fingerprint = $15
+                    ORDER BY d.case_key DESC LIMIT 2147483647
+                ) d
+                ORDER BY d.case_key DESC LIMIT 2147483647
             ) failure
             CROSS JOIN (SELECT) nothing_else
         ) candidate

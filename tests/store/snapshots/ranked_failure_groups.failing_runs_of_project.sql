@@ -57,9 +57,20 @@ CROSS JOIN LATERAL (
     CROSS JOIN LATERAL (
         SELECT r.completed_at
         FROM (
-            SELECT d.run_key FROM result_details d
-            WHERE d.org_id = $1 AND d.fingerprint = failures.fingerprint AND d.is_last_attempt AND d.status <> 'p'
-            ORDER BY d.run_key LIMIT 1
+            SELECT d.run_key
+            FROM (
+                SELECT first_run_key_of_minute(minute) AS first_key, first_run_key_of_minute(minute + 1) AS next_key FROM failure_group_minutes g
+                WHERE g.org_id = $1 AND g.fingerprint = failures.fingerprint ORDER BY g.minute OFFSET 0
+            ) minute CROSS JOIN LATERAL (
+                SELECT d.run_key FROM unnest('{f,e}'::"char"[]) AS failing (status) CROSS JOIN LATERAL (
+                    SELECT d.run_key FROM result_details d
+                    WHERE d.org_id = $1 AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
+                      AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = failures.fingerprint
+                    ORDER BY d.run_key, d.case_key LIMIT 1
+                ) d
+                ORDER BY d.run_key LIMIT 1
+            ) d
+            LIMIT 1
         ) d CROSS JOIN LATERAL (
             SELECT r.completed_at FROM runs r WHERE r.org_id = $1 AND r.run_key = d.run_key LIMIT 1
         ) r
@@ -67,9 +78,20 @@ CROSS JOIN LATERAL (
     CROSS JOIN LATERAL (
         SELECT r.completed_at
         FROM (
-            SELECT d.run_key FROM result_details d
-            WHERE d.org_id = $1 AND d.fingerprint = failures.fingerprint AND d.is_last_attempt AND d.status <> 'p'
-            ORDER BY d.run_key DESC LIMIT 1
+            SELECT d.run_key, d.case_key
+            FROM (
+                SELECT first_run_key_of_minute(minute) AS first_key, first_run_key_of_minute(minute + 1) AS next_key FROM failure_group_minutes g
+                WHERE g.org_id = $1 AND g.fingerprint = failures.fingerprint ORDER BY g.minute DESC OFFSET 0
+            ) minute CROSS JOIN LATERAL (
+                SELECT d.run_key, d.case_key FROM unnest('{f,e}'::"char"[]) AS failing (status) CROSS JOIN LATERAL (
+                    SELECT d.run_key, d.case_key FROM result_details d
+                    WHERE d.org_id = $1 AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
+                      AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = failures.fingerprint
+                    ORDER BY d.run_key DESC, d.case_key DESC LIMIT 1
+                ) d
+                ORDER BY d.run_key DESC, d.case_key DESC LIMIT 1
+            ) d
+            LIMIT 1
         ) d CROSS JOIN LATERAL (
             SELECT r.completed_at FROM runs r WHERE r.org_id = $1 AND r.run_key = d.run_key LIMIT 1
         ) r

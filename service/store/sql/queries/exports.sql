@@ -104,9 +104,21 @@ ORDER BY r.run_key DESC OFFSET 0
 r.org_id = :org_id::int AND r.run_key BETWEEN :first_run::uuid AND :last_run::uuid AND {run_matches}
 AND (:run_id::text IS NULL OR r.run_id = :run_id::text)
 AND (:fingerprint::bigint IS NULL OR r.run_key = ANY (ARRAY(
-    SELECT d.run_key FROM result_details d
-    WHERE d.org_id = :org_id::int AND d.fingerprint = :fingerprint::bigint AND d.is_last_attempt AND d.status <> 'p'
-      AND d.run_key BETWEEN :first_run::uuid AND :last_run::uuid)))
+    SELECT d.run_key
+    FROM (
+        SELECT {keys_of_minute} FROM (
+            SELECT DISTINCT g.minute FROM failure_group_minutes g
+            WHERE g.org_id = :org_id::int AND g.fingerprint = :fingerprint::bigint
+              AND g.minute BETWEEN completion_minute(:first_run::uuid) AND completion_minute(:last_run::uuid)
+        ) minute
+        OFFSET 0
+    ) minute CROSS JOIN {failing_statuses} CROSS JOIN LATERAL (
+        SELECT d.run_key FROM result_details d
+        WHERE d.org_id = :org_id::int AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
+          AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = :fingerprint::bigint
+          AND d.run_key BETWEEN :first_run::uuid AND :last_run::uuid
+        OFFSET 0
+    ) d)))
 
 -- name: export_facts  (within a run, both tables are in key order; most results have no failure)
 SELECT r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms,

@@ -57,17 +57,33 @@ SELECT run_key, array_agg(status ORDER BY status DESC) AS statuses FROM (
 ) failing
 GROUP BY run_key ORDER BY run_key DESC LIMIT {run_budget} + 1
 
--- name: one_failure_group
-WITH failure AS MATERIALIZED (
-    SELECT d.run_key, d.case_key FROM result_details d
-    WHERE d.org_id = :org_id AND d.fingerprint = :fingerprint AND d.is_last_attempt AND d.status <> 'p'
-    ORDER BY d.run_key DESC LIMIT {row_budget} + 1
+-- name: one_failure_group  (of the minutes and results within the budgets, from the newest failure on)
+WITH example AS MATERIALIZED (
+    SELECT newest.run_key, newest.case_key FROM (SELECT :fingerprint::bigint AS fingerprint) failures CROSS JOIN LATERAL (
+        {newest_failure}
+    ) newest
+), group_minute AS MATERIALIZED (
+    SELECT DISTINCT g.minute FROM failure_group_minutes g
+    WHERE g.org_id = :org_id AND g.fingerprint = :fingerprint
+      AND g.minute <= (SELECT completion_minute(example.run_key) FROM example)
+    ORDER BY g.minute DESC LIMIT {minute_budget} + 1
+), failure AS MATERIALIZED (
+    SELECT d.run_key, d.case_key
+    FROM (
+        SELECT {keys_of_minute} FROM (SELECT minute FROM group_minute ORDER BY minute DESC LIMIT {minute_budget}) minute OFFSET 0
+    ) minute CROSS JOIN LATERAL (
+        SELECT d.run_key, d.case_key FROM result_details d
+        WHERE d.org_id = :org_id AND d.status = ANY ('{f,e}'::"char"[]) AND d.is_last_attempt AND d.status <> 'p'
+          AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = :fingerprint
+        LIMIT {row_budget} + 1
+    ) d
+    LIMIT {row_budget} + 1
 )
 SELECT row_to_json(object)::text
-FROM (SELECT run_key, case_key FROM failure LIMIT 1) example
-CROSS JOIN LATERAL (
+FROM example CROSS JOIN LATERAL (
     SELECT :fingerprint::bigint AS fingerprint, least(count(*), {row_budget})::int AS results,
-           count(DISTINCT case_key)::int AS cases, count(DISTINCT run_key)::int AS runs, count(*) > {row_budget} AS truncated
+           count(DISTINCT case_key)::int AS cases, count(DISTINCT run_key)::int AS runs,
+           count(*) > {row_budget} OR (SELECT count(*) > {minute_budget} FROM group_minute) AS truncated
     FROM failure
 ) failures
 CROSS JOIN LATERAL (
@@ -78,15 +94,45 @@ WHERE :project_id::text IS NULL OR item.project_id = :project_id
 
 -- name: failure_project  (the project of a group, if it is the given one)
 SELECT run.project_id
-FROM (
-    SELECT d.run_key FROM result_details d
-    WHERE d.org_id = :org_id AND d.fingerprint = :fingerprint AND d.is_last_attempt AND d.status <> 'p'
-    ORDER BY d.run_key DESC LIMIT 1
+FROM (SELECT :fingerprint::bigint AS fingerprint) failures CROSS JOIN LATERAL (
+    {newest_failure}
 ) newest
 CROSS JOIN LATERAL (
     SELECT r.project_id FROM runs r WHERE r.org_id = :org_id AND r.run_key = newest.run_key LIMIT 1
 ) run
 WHERE :project_id::text IS NULL OR run.project_id = :project_id
+
+-- name: newest_failure  (of the group `failures`; if its results in a minute were deleted, the next minute is read)
+SELECT d.run_key, d.case_key
+FROM (
+    SELECT {keys_of_minute} FROM failure_group_minutes g
+    WHERE g.org_id = :org_id AND g.fingerprint = failures.fingerprint ORDER BY g.minute DESC OFFSET 0
+) minute CROSS JOIN LATERAL (
+    SELECT d.run_key, d.case_key FROM {failing_statuses} CROSS JOIN LATERAL (
+        SELECT d.run_key, d.case_key FROM result_details d
+        WHERE d.org_id = :org_id AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
+          AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = failures.fingerprint
+        ORDER BY d.run_key DESC, d.case_key DESC LIMIT 1
+    ) d
+    ORDER BY d.run_key DESC, d.case_key DESC LIMIT 1
+) d
+LIMIT 1
+
+-- name: oldest_failure  (of the group `failures`)
+SELECT d.run_key
+FROM (
+    SELECT {keys_of_minute} FROM failure_group_minutes g
+    WHERE g.org_id = :org_id AND g.fingerprint = failures.fingerprint ORDER BY g.minute OFFSET 0
+) minute CROSS JOIN LATERAL (
+    SELECT d.run_key FROM {failing_statuses} CROSS JOIN LATERAL (
+        SELECT d.run_key FROM result_details d
+        WHERE d.org_id = :org_id AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
+          AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = failures.fingerprint
+        ORDER BY d.run_key, d.case_key LIMIT 1
+    ) d
+    ORDER BY d.run_key LIMIT 1
+) d
+LIMIT 1
 
 -- name: failure_group_fields  (the public failure group, for the group `failures` and its newest failure `example`)
 SELECT 'fp1_' || lpad(to_hex(failures.fingerprint), 16, '0') AS id, run.project_id, detail.type,
@@ -104,9 +150,7 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT r.completed_at
     FROM (
-        SELECT d.run_key FROM result_details d
-        WHERE d.org_id = :org_id AND d.fingerprint = failures.fingerprint AND d.is_last_attempt AND d.status <> 'p'
-        ORDER BY d.run_key LIMIT 1
+        {oldest_failure}
     ) d CROSS JOIN LATERAL (
         SELECT r.completed_at FROM runs r WHERE r.org_id = :org_id AND r.run_key = d.run_key LIMIT 1
     ) r
@@ -114,9 +158,7 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT r.completed_at
     FROM (
-        SELECT d.run_key FROM result_details d
-        WHERE d.org_id = :org_id AND d.fingerprint = failures.fingerprint AND d.is_last_attempt AND d.status <> 'p'
-        ORDER BY d.run_key DESC LIMIT 1
+        {newest_failure}
     ) d CROSS JOIN LATERAL (
         SELECT r.completed_at FROM runs r WHERE r.org_id = :org_id AND r.run_key = d.run_key LIMIT 1
     ) r

@@ -264,28 +264,51 @@ WHERE d.org_id = :org_id AND d.flaky AND d.run_key = run.run_key AND d.run_key B
   AND (d.run_key, d.case_key) < (:before_run, :before_case)
 ORDER BY d.case_key DESC LIMIT {page_rows}
 
--- name: rows_of_fingerprint  (all failures of a group in the run; OFFSET 0: in the order of keys, the primary key would be read)
+-- name: rows_of_fingerprint  (all failures of a group in the run)
 SELECT failure.case_key, {failure_matches} AS matches
 FROM (
-    SELECT * FROM (
+    SELECT d.run_key, d.case_key, d.status
+    FROM {failing_statuses} CROSS JOIN LATERAL (
         SELECT d.run_key, d.case_key, d.status FROM result_details d
-        WHERE d.org_id = :org_id AND d.fingerprint = :fingerprint AND d.is_last_attempt AND d.status <> 'p'
-          AND d.run_key = run.run_key
-        OFFSET 0
-    ) failure
-    WHERE (run_key, case_key) < (:before_run, :before_case)
-    ORDER BY case_key DESC LIMIT {row_budget}
+        WHERE d.org_id = :org_id AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
+          AND d.run_key = run.run_key AND d.run_key BETWEEN :first_key AND :before_run
+          AND (d.run_key, d.case_key) < (:before_run, :before_case) AND d.fingerprint = :fingerprint
+        ORDER BY d.case_key DESC LIMIT {row_budget}
+    ) d
+    ORDER BY d.case_key DESC LIMIT {row_budget}
 ) failure
 {checked_failure}
 
--- name: results_of_fingerprint  (reads the failures of a group in all runs and checks the run of each one)
+-- name: results_of_fingerprint  (reads the failures of a group in each of its minutes, and checks the run of each one)
+-- The last minute within the budget ends with a row that isn't a result, at the start of the part of the minute that was read.
 SELECT failure.run_key, failure.case_key, coalesce(run.matches, false) AND {failure_matches} AS matches,
-       row_number() OVER () = {run_budget} AS is_edge
+       failure.is_end OR row_number() OVER () = {run_budget} AS is_edge
 FROM (
-    SELECT d.run_key, d.case_key, d.status FROM result_details d
-    WHERE d.org_id = :org_id AND d.fingerprint = :fingerprint AND d.is_last_attempt AND d.status <> 'p'
-      AND (d.run_key, d.case_key) < (:before_run, :before_case) AND d.run_key >= :first_key
-    ORDER BY d.run_key DESC, d.case_key DESC LIMIT {run_budget}
+    SELECT failure.*
+    FROM (
+        SELECT minute, {keys_of_minute}, row_number() OVER () = {run_budget} AS is_last FROM (
+            SELECT DISTINCT g.minute FROM failure_group_minutes g
+            WHERE g.org_id = :org_id AND g.fingerprint = :fingerprint
+              AND g.minute BETWEEN completion_minute(:first_key) AND completion_minute(:before_run)
+              AND first_run_key_of_minute(g.minute) < :before_run
+              AND (:first_key, (-9223372036854775808)::bigint) < (:before_run, :before_case) -- the range isn't read completely
+            ORDER BY g.minute DESC LIMIT {run_budget}
+        ) minute
+        OFFSET 0
+    ) minute CROSS JOIN LATERAL (
+        (SELECT d.run_key, d.case_key, d.status, false AS is_end
+         FROM {failing_statuses} CROSS JOIN LATERAL (
+             SELECT d.run_key, d.case_key, d.status FROM result_details d
+             WHERE d.org_id = :org_id AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
+               AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = :fingerprint
+               AND (d.run_key, d.case_key) < (:before_run, :before_case) AND d.run_key BETWEEN :first_key AND :before_run
+             ORDER BY d.run_key DESC, d.case_key DESC LIMIT {run_budget}
+         ) d
+         ORDER BY d.run_key DESC, d.case_key DESC LIMIT {run_budget})
+        UNION ALL
+        SELECT greatest(minute.first_key, :first_key), (-9223372036854775808)::bigint, NULL, true WHERE minute.is_last
+    ) failure
+    LIMIT {run_budget}
 ) failure
 LEFT JOIN LATERAL (
     SELECT
@@ -294,6 +317,12 @@ LEFT JOIN LATERAL (
     WHERE r.org_id = :org_id AND r.run_key = failure.run_key LIMIT 1
 ) run ON true
 {checked_failure}
+
+-- name: failing_statuses  (of the results that have a fingerprint)
+unnest('{f,e}'::"char"[]) AS failing (status)
+
+-- name: keys_of_minute  (columns of a subquery, because row-level security prevents a function call from being an index condition)
+first_run_key_of_minute(minute) AS first_key, first_run_key_of_minute(minute + 1) AS next_key
 
 -- name: failure_matches
 failure.status = ANY (:statuses::text[]::"char"[])
