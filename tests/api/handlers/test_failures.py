@@ -57,6 +57,16 @@ async def patch(api: Api, id_: str, body: Any, key: str | None = None, **headers
     return response.status, orjson.loads(await response.read())
 
 
+async def test_group_has_the_same_example_in_the_list_and_by_id(api: Api) -> None:
+    statuses = ("failed", "error")
+    results = [failed(f"case {n}", NO_MONEY.format(n), statuses[n % 2]) for n in range(12)]
+    await ingest(api, "a", *results, day=20)
+    await ingest(api, "b", *results, day=21)
+    [listed] = (await api.get("/v1/failures", {"project_id": "shop"}))["data"]
+    found = await api.get(f"/v1/failures/{listed['id']}")
+    assert found["example_result_id"] == listed["example_result_id"]
+
+
 async def test_groups_are_ranked_by_their_results(api: Api) -> None:
     await ingest_two_groups(api)
     page = await api.get("/v1/failures", {"project_id": "shop"})

@@ -2,8 +2,9 @@
 -- $2 org_id
 -- $3 project_id
 
+-- The example is the first failure of the newest run in the order of the ranked groups, so that both show the same one.
 WITH example AS MATERIALIZED (
-    SELECT newest.run_key, newest.case_key FROM (SELECT $1::bigint AS fingerprint) failures CROSS JOIN LATERAL (
+    SELECT newest.run_key, first.case_key FROM (SELECT $1::bigint AS fingerprint) failures CROSS JOIN LATERAL (
         SELECT d.run_key, d.case_key
         FROM (
             SELECT first_run_key_of_minute(minute) AS first_key, first_run_key_of_minute(minute + 1) AS next_key FROM failure_group_minutes g
@@ -18,7 +19,15 @@ WITH example AS MATERIALIZED (
             ORDER BY d.run_key DESC, d.case_key DESC LIMIT 1
         ) d
         LIMIT 1
-    ) newest
+    ) newest CROSS JOIN LATERAL (
+        SELECT d.case_key FROM unnest('{f,e}'::"char"[]) AS failing (status) CROSS JOIN LATERAL (
+            SELECT d.case_key FROM result_details d
+            WHERE d.org_id = $2 AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
+              AND d.run_key = newest.run_key AND d.fingerprint = failures.fingerprint
+            ORDER BY d.case_key LIMIT 1
+        ) d
+        ORDER BY failing.status DESC LIMIT 1
+    ) first
 ), group_minute AS MATERIALIZED (
     SELECT DISTINCT g.minute FROM failure_group_minutes g
     WHERE g.org_id = $2 AND g.fingerprint = $1

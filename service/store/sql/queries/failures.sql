@@ -58,10 +58,19 @@ SELECT run_key, array_agg(status ORDER BY status DESC) AS statuses FROM (
 GROUP BY run_key ORDER BY run_key DESC LIMIT {run_budget} + 1
 
 -- name: one_failure_group  (of the minutes and results within the budgets, from the newest failure on)
+-- The example is the first failure of the newest run in the order of the ranked groups, so that both show the same one.
 WITH example AS MATERIALIZED (
-    SELECT newest.run_key, newest.case_key FROM (SELECT :fingerprint::bigint AS fingerprint) failures CROSS JOIN LATERAL (
+    SELECT newest.run_key, first.case_key FROM (SELECT :fingerprint::bigint AS fingerprint) failures CROSS JOIN LATERAL (
         {newest_failure}
-    ) newest
+    ) newest CROSS JOIN LATERAL (
+        SELECT d.case_key FROM {failing_statuses} CROSS JOIN LATERAL (
+            SELECT d.case_key FROM result_details d
+            WHERE d.org_id = :org_id AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
+              AND d.run_key = newest.run_key AND d.fingerprint = failures.fingerprint
+            ORDER BY d.case_key LIMIT 1
+        ) d
+        ORDER BY failing.status DESC LIMIT 1
+    ) first
 ), group_minute AS MATERIALIZED (
     SELECT DISTINCT g.minute FROM failure_group_minutes g
     WHERE g.org_id = :org_id AND g.fingerprint = :fingerprint
