@@ -15,6 +15,7 @@ from service.domain.ids import Fingerprint, fingerprint_hash
 _MAX_LINES: Final = 10
 _MAX_EXAMINED: Final = 8_000  # characters
 _CACHED: Final = 4_096  # fingerprints, about 2 MB
+_MANY_MISSED: Final = 20
 _LONG_TEXT: Final = 1_000  # characters; a hash represents the shape of a longer one in the cache
 _CACHED_LINES: Final = 1_024
 _LONG_LINE: Final = 200  # characters
@@ -106,6 +107,7 @@ _ShapeKey = tuple[str, str | None, bytes]  # project, type, and shape or its has
 # shape is computed. Each fingerprint has at most one text, so that values that differ don't fill the dictionary.
 _by_text: Final[dict[tuple[str, str, str | None, str], Fingerprint]] = {}  # of project, suite, type, and text
 _with_text: Final[set[Fingerprint]] = set()
+_missed: Final = [0]  # consecutive failures that weren't found by their text; if many, most texts aren't looked up
 _by_shape: Final[dict[_ShapeKey | tuple[str, str | None, bytes, str], Fingerprint]] = {}
 
 # Four words of an ASCII text. The quantifiers are possessive, so that the time is linear.
@@ -123,19 +125,25 @@ def fingerprint(
     The first 10 lines are masked. If fewer than 4 words remain, the suite is part of the hash.
     """
     text = message if message and not message.isspace() else details or ""
-    if len(text) > _LONG_TEXT:
-        shape = _shape(_first_lines(text))
-        key = project_id, type_, b"\0" + blake2b(shape).digest()
-        number = _find(key, suite)
-        return _add(key, suite, shape) if number is None else number
-    number = _by_text.get((project_id, suite, type_, text))
-    if number is not None:
-        return number
+    if len(text) > _LONG_TEXT and len(text := _first_lines(text)) > _LONG_TEXT:
+        shape = _shape(text)
+        return _of_long_shape((project_id, type_, b"\0" + blake2b(shape).digest()), suite, shape)
+    missed = _missed[0]
+    uses_text = missed < _MANY_MISSED or not missed % _MANY_MISSED
+    if uses_text:
+        number = _by_text.get((project_id, suite, type_, text))
+        if number is not None:
+            _missed[0] = 0
+            return number
+    _missed[0] = missed + 1
     shape = _shape(text)
-    number = _find((project_id, type_, shape), suite)
+    key = project_id, type_, shape
+    number = _by_shape.get(key)
     if number is None:
-        return _add((project_id, type_, shape), suite, shape)
-    if number not in _with_text:
+        number = _by_shape.get((*key, suite))
+        if number is None:
+            return _add(key, suite, shape)
+    if uses_text and number not in _with_text:
         _with_text.add(number)
         _by_text[project_id, suite, type_, text] = number
     return number
@@ -225,9 +233,11 @@ def _mask_ids(text: str) -> str:
     return "".join((*parts, text[end:]))
 
 
-def _find(key: _ShapeKey, suite: str) -> Fingerprint | None:
+def _of_long_shape(key: _ShapeKey, suite: str, shape: bytes) -> Fingerprint:
     number = _by_shape.get(key)
-    return _by_shape.get((*key, suite)) if number is None else number
+    if number is None:
+        number = _by_shape.get((*key, suite))
+    return _add(key, suite, shape) if number is None else number
 
 
 def _add(key: _ShapeKey, suite: str, shape: bytes) -> Fingerprint:

@@ -251,3 +251,15 @@ def test_hostile_texts_take_linear_time(repeated: str) -> None:
     started = process_time()
     mask(text[: MIB // 8])
     assert process_time() - started < 0.5, "not linear: at most 8,000 characters are masked, in less than 5 ms"
+
+
+def test_fingerprint_does_not_depend_on_the_failures_before() -> None:
+    """A failure is found by its text or by its shape, which depends on the failures before and on the length."""
+    lines = "\n".join(f"line {number} of the output" for number in range(1, 60))
+    texts = ["total is 5", WORDS, f"{WORDS} 0x1f", lines[:900], lines, WORDS * 200]
+    numbers = [of(text) for text in texts]
+    assert len(set(numbers)) == len(texts) - 1, "the first lines of two texts are equal"
+    for count in range(60):
+        assert [of(text) for text in texts] == numbers
+        for number in range(count):
+            assert of(f"{WORDS} 0x{number}f") == numbers[2]
