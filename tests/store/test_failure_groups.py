@@ -241,4 +241,9 @@ async def check_group(
     assert (group["id"], group["results"], group["truncated"]) == (fingerprint_id(number), len(keys), False)
     assert (group["runs"], group["cases"]) == (len(runs), len({case for _, case in keys}))
     assert (group["first_seen"], group["last_seen"]) == (time_of(runs[0]), time_of(runs[-1]))
-    assert group["example_result_id"] == ids[0]
+    example = await store.pool.fetchval(
+        "SELECT case_key FROM result_details WHERE org_id = $1 AND run_key = $2 AND fingerprint = $3"
+        " AND is_last_attempt AND status <> 'p' ORDER BY status DESC, case_key LIMIT 1",
+        ORG, runs[-1], number,
+    )  # fmt: skip
+    assert group["example_result_id"] == result_id(runs[-1], example)

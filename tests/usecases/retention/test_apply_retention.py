@@ -29,7 +29,7 @@ RETENTION = timedelta(days=30)
 NOW = datetime.now(UTC)
 OLD, NEW = NOW - timedelta(days=100), NOW - timedelta(days=5)
 OLD_RESULTS = f"results_{OLD:%Y_%m}"
-TABLES = ("results", "result_details", "shard_results", "artifacts")
+TABLES = ("results", "result_details", "failure_group_minutes", "shard_results", "artifacts")
 RESULTS = [
     result("logs in"),
     result("pays", "failed", failure={"message": "no"}, artifacts=[{"name": "a.png", "uri": "s3://x"}]),
