@@ -190,7 +190,7 @@ async def _measure_events(
 ) -> None:  # fmt: skip
     database_connection = await asyncpg.connect(stack.database_url)
     async with await aio_pika.connect(stack.amqp_url) as broker, asyncio.TaskGroup() as waiting:
-        channel = await broker.channel(publisher_confirms=True)
+        channel = await broker.channel(publisher_confirms=True, on_return_raises=True)
         exchange = await channel.get_exchange(Topology().runs_exchange)
         while time.perf_counter() < ends_at:
             run_id = uuid4().hex

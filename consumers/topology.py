@@ -59,8 +59,10 @@ class Topology:
         return f"{queue}.large"
 
     async def declare(self, channel: AbstractChannel) -> None:
-        """Declare the topology; idempotent. Raises ChannelPreconditionFailed if the broker has different arguments."""
-        runs = await channel.declare_exchange(self.runs_exchange, ExchangeType.TOPIC, durable=True)
+        """Declare the topology; idempotent. Raises ChannelPreconditionFailed if the broker has different arguments.
+
+        The exchange of producers is last: the broker discards events that it can't route, even if it confirms them.
+        """
         dead = await channel.declare_exchange(self.dead_exchange, ExchangeType.DIRECT, durable=True)
         for queue in self.queues:
             await self._declare_queue(channel, queue, dead)
@@ -68,6 +70,7 @@ class Topology:
         large_queue = self.large_queue(self.runs_queue)
         await channel.declare_queue(large_queue, durable=True, arguments=self._arguments(self.runs_queue))
         runs_queue = await channel.get_queue(self.runs_queue, ensure=False)
+        runs = await channel.declare_exchange(self.runs_exchange, ExchangeType.TOPIC, durable=True)
         await runs_queue.bind(runs, routing_key=RUN_COMPLETED)
 
     async def _declare_queue(self, channel: AbstractChannel, name: str, dead: AbstractExchange) -> None:

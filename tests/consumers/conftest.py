@@ -61,14 +61,18 @@ async def broker(amqp_url: str, queue_prefix: str) -> AsyncIterator[Broker]:
         channel = await connection.channel(publisher_confirms=True)
         await topology.declare(channel)
         yield Broker(amqp_url, topology, channel)
-        channel = await connection.channel()
-        await channel.queue_delete(topology.postponed_queue(topology.runs_queue))
-        await channel.queue_delete(topology.large_queue(topology.runs_queue))
-        for queue in topology.queues:
-            await channel.queue_delete(queue)
-            await channel.queue_delete(topology.dead_queue(queue))
-        for exchange in (topology.runs_exchange, topology.dead_exchange):
-            await channel.exchange_delete(exchange)
+        await delete_topology(await connection.channel(), topology)
+
+
+async def delete_topology(channel: AbstractChannel, topology: Topology) -> None:
+    """Delete the queues and exchanges of a test."""
+    await channel.queue_delete(topology.postponed_queue(topology.runs_queue))
+    await channel.queue_delete(topology.large_queue(topology.runs_queue))
+    for queue in topology.queues:
+        await channel.queue_delete(queue)
+        await channel.queue_delete(topology.dead_queue(queue))
+    for exchange in (topology.runs_exchange, topology.dead_exchange):
+        await channel.exchange_delete(exchange)
 
 
 def isolation(store: Store) -> Isolation:

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
+import aio_pika
 import pytest
 from aio_pika.abc import AbstractConnection
 from prometheus_client import REGISTRY
@@ -12,7 +14,7 @@ from consumers.messages import Delivery, HandlerOutcome
 from consumers.topology import Topology
 from consumers.worker import BatchConsumer
 from service.dev.ports import choose_port
-from tests.consumers.conftest import Broker, isolation, until
+from tests.consumers.conftest import Broker, delete_topology, isolation, until
 from tests.proxies import UnreliableProxy
 from tests.run_events import run_event
 from tests.running import running
@@ -35,6 +37,26 @@ async def test_broker_losses_leak_no_tasks() -> None:
         await until(lost_three_times, "three losses of the broker")
         waiting = [task for task in asyncio.all_tasks() - tasks_before if "Event.wait" in repr(task.get_coro())]
         assert len(waiting) <= 1
+
+
+async def test_exchange_of_producers_is_created_after_its_queues(
+    amqp_url: str, queue_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topology, names = Topology(queue_prefix), []
+    async with await aio_pika.connect(amqp_url) as connection, connection.channel() as channel:
+        declare_exchange = channel.declare_exchange
+
+        async def declare_after_queues(name: str, *arguments: Any, **options: Any) -> Any:
+            names.append(name)
+            if name == topology.runs_exchange:
+                for queue in (*topology.queues, topology.large_queue(topology.runs_queue)):
+                    await channel.declare_queue(queue, passive=True)
+            return await declare_exchange(name, *arguments, **options)
+
+        monkeypatch.setattr(channel, "declare_exchange", declare_after_queues)
+        await topology.declare(channel)
+        await delete_topology(channel, topology)
+    assert topology.runs_exchange in names
 
 
 @pytest.mark.slow
