@@ -244,6 +244,12 @@ def create_wal_files(stack: BenchmarkServers) -> None:
     stack.psql("\\o /dev/null", *fill_and_switch * WAL_FILES, "CHECKPOINT")
 
 
+async def declare_topology(url: str) -> None:
+    """Create the exchange and the queues, so that the first event doesn't arrive before them."""
+    async with await aio_pika.connect(url) as connection:
+        await Topology().declare(await connection.channel())
+
+
 def clean_up(stack: BenchmarkServers) -> None:
     """Remove the unfinished work of the noisy organization, so that it doesn't disturb the next quiet measurement."""
     stack.psql(
@@ -308,6 +314,7 @@ def main() -> None:
         tenants = Tenants()
         kinds = frozenset(arguments.load)
         asyncio.run(tenants.create(stack.database_url, noise.WEBHOOKS if "webhooks" in kinds else 0))
+        asyncio.run(declare_topology(stack.amqp_url))
         create_wal_files(stack)
         report = stack.folder / "report.json.gz"
         noise.write_report(report)
