@@ -12,8 +12,7 @@
 -- $12 page
 
 WITH examined AS MATERIALIZED (
-    SELECT run_key, matches, is_edge
-    FROM (
+    SELECT run_key, matches, is_edge FROM (
         SELECT
             r.run_key, row_number() OVER () = 1000 AS is_edge,
             ($1::text IS NULL OR r.project_id = $1) AND ($2::text IS NULL OR r.environment = $2)

@@ -2,17 +2,7 @@
 
 -- name: page_of_runs  (`data` is null for a page that might be large: large_page_of_runs reads it)
 WITH examined AS MATERIALIZED (
-    SELECT run_key, matches, is_edge FROM (
-        SELECT
-            r.run_key, row_number() OVER () = {run_budget} AS is_edge,
-            {run_filters}
-            AND r.status = ANY (:statuses::text[]::"char"[])
-            AND (:flaky::bool IS NULL OR (r.flaky > 0) = :flaky::bool) AS matches
-        FROM (
-            {candidates}
-        ) r
-    ) examined
-    WHERE matches OR is_edge LIMIT :page::int + 1
+    {examined_runs}
 )
 SELECT CASE WHEN page.data IS NULL THEN '[]'
             WHEN octet_length(page.data) < {page_bytes} THEN '[' || page.data || ']' END AS data,
@@ -36,20 +26,22 @@ LEFT JOIN LATERAL (  -- the last row of a full page, or the last one within the 
     WHERE row_count > :page::int OR last.is_edge
 ) page_edge ON true
 
+-- name: examined_runs  (the candidates that match, and the last one within the budget)
+SELECT run_key, matches, is_edge FROM (
+    SELECT
+        r.run_key, row_number() OVER () = {run_budget} AS is_edge,
+        {run_filters}
+        AND r.status = ANY (:statuses::text[]::"char"[])
+        AND (:flaky::bool IS NULL OR (r.flaky > 0) = :flaky::bool) AS matches
+    FROM (
+        {candidates}
+    ) r
+) examined
+WHERE matches OR is_edge LIMIT :page::int + 1
+
 -- name: large_page_of_runs  (of which a page contains the first runs, until it is large)
 WITH examined AS MATERIALIZED (
-    SELECT run_key, matches, is_edge
-    FROM (
-        SELECT
-            r.run_key, row_number() OVER () = {run_budget} AS is_edge,
-            {run_filters}
-            AND r.status = ANY (:statuses::text[]::"char"[])
-            AND (:flaky::bool IS NULL OR (r.flaky > 0) = :flaky::bool) AS matches
-        FROM (
-            {candidates}
-        ) r
-    ) examined
-    WHERE matches OR is_edge LIMIT :page::int + 1
+    {examined_runs}
 ), numbered AS MATERIALIZED (
     SELECT run_key, matches, is_edge, row_number() OVER () AS row_no, count(*) OVER () AS row_count,
            CASE WHEN count(*) FILTER (WHERE matches) OVER () > :page::int THEN :page::int
