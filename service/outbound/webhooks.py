@@ -85,6 +85,7 @@ async def open_webhook_client(
             cookie_jar=aiohttp.DummyCookieJar(),  # a cookie of one organization's endpoint must not reach another's
             timeout=aiohttp.ClientTimeout(total=None),
             auto_decompress=False,  # 16 KiB of compressed data can expand to many megabytes
+            skip_auto_headers=["Accept-Encoding"],  # the stored start of a response must be readable
         ) as session:
             yield WebhookClient(session, timeout_s)
 

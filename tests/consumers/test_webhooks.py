@@ -55,6 +55,7 @@ async def test_completed_run_is_posted_in_the_envelope(store: Store) -> None:
     assert posted.event["created"].endswith("Z")
     assert posted.event["data"]["object"]["run_id"] == "run_7"
     assert posted.headers["Content-Type"] == "application/json"
+    assert "Accept-Encoding" not in posted.headers
     assert (row["status"], row["due_at"]) == ("delivered", None)
     [attempt] = row["attempt_log"]
     assert (attempt["status"], attempt["response"], attempt["error"]) == (200, "thanks", None)
