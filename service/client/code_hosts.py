@@ -1,16 +1,25 @@
 """The REST APIs of GitHub and GitLab: comments on pull requests and merge requests."""
 
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Protocol
 from urllib.parse import quote
 
 import httpx
 
-from service.client.http import ClientError
+from service.client.http import (
+    ClientError,
+    TemporaryFailure,
+    describe_http_error,
+    requested_wait_s,
+    send_with_retries,
+)
 
 _PAGE: Final = 100
 _MAX_PAGES: Final = 30
 _DENIED: Final = (403, 404)  # 404 hides a private project from a token without access
+_LIMITED: Final = (403, 429, 503)
+_UNSTATED_LIMIT_S: Final = 60.0  # GitHub requires this wait if the response states none
 
 
 class WriteDenied(ClientError):
@@ -30,29 +39,70 @@ class CommentTarget(Protocol):
         """Replace the text of a comment. Raises WriteDenied and ClientError."""
 
 
+class CodeHostApi:
+    """The API of a code host. A request is repeated if the code host limits its rate or requests a wait.
+
+    `deadline` limits the waits, in the time of `time.monotonic`.
+    """
+
+    def __init__(self, client: httpx.Client, deadline: float) -> None:
+        self._client = client
+        self._deadline = deadline
+
+    def set_headers(self, headers: Mapping[str, str]) -> None:
+        """Set headers of all requests."""
+        self._client.headers.update(headers)
+
+    def pages(self, url: str) -> Iterator[dict[str, Any]]:
+        """Yield the items of a list. Raises WriteDenied and ClientError."""
+        for page in range(1, _MAX_PAGES + 1):
+            items = self.send("GET", url, params={"per_page": _PAGE, "page": page})
+            yield from items
+            if len(items) < _PAGE:
+                return
+
+    def send(self, method: str, url: str, **request: Any) -> Any:
+        """Return the JSON of a successful response. Raises WriteDenied and ClientError."""
+
+        def attempt() -> httpx.Response:
+            try:
+                response = self._client.request(method, url, **request)
+            except httpx.HTTPError as error:
+                raise ClientError(f"{url} doesn't respond: {describe_http_error(error)}") from error
+            _check(response, f"{method} {url} responds with {response.status_code}")
+            return response
+
+        response = send_with_retries(attempt, max(0, self._deadline - time.monotonic()))
+        try:
+            return response.json()
+        except ValueError:
+            raise ClientError(f"{method} {url} responds with invalid JSON") from None
+
+
 class GitHubPullRequest:
     """A pull request on GitHub."""
 
-    def __init__(self, client: httpx.Client, variables: Mapping[str, str], number: str) -> None:
+    def __init__(self, api: CodeHostApi, variables: Mapping[str, str], number: str) -> None:
         base = variables.get("GITHUB_API_URL", "https://api.github.com")
         self._repository = f"{base}/repos/{variables['GITHUB_REPOSITORY']}"
         self._graphql_url = variables.get("GITHUB_GRAPHQL_URL", f"{base}/graphql")
         self._number = quote(number, safe="")
-        self._client = client
-        client.headers["Authorization"] = f"Bearer {variables['GITHUB_TOKEN']}"
-        client.headers["Accept"] = "application/vnd.github+json"
+        self._api = api
+        api.set_headers(
+            {"Authorization": f"Bearer {variables['GITHUB_TOKEN']}", "Accept": "application/vnd.github+json"}
+        )
 
     def find_comment(self, marker: str) -> str | None:
         """Return the ID of the own comment that contains the marker, or None. Raises WriteDenied and ClientError.
 
         The REST API doesn't return the user of the token of a job; GraphQL does.
         """
-        viewer = _send(self._client, "POST", self._graphql_url, json={"query": "query { viewer { login } }"})
+        viewer = self._api.send("POST", self._graphql_url, json={"query": "query { viewer { login } }"})
         try:
             login = viewer["data"]["viewer"]["login"]
         except (KeyError, TypeError):
             raise ClientError(f"{self._graphql_url} doesn't return the user of the token") from None
-        for comment in _pages(self._client, f"{self._repository}/issues/{self._number}/comments"):
+        for comment in self._api.pages(f"{self._repository}/issues/{self._number}/comments"):
             author = comment["user"] or {}  # null for a deleted user
             if author.get("login") == login and marker in (comment["body"] or ""):
                 return str(comment["id"])
@@ -60,58 +110,66 @@ class GitHubPullRequest:
 
     def create_comment(self, text: str) -> None:
         """Create a comment. Raises WriteDenied and ClientError."""
-        _send(self._client, "POST", f"{self._repository}/issues/{self._number}/comments", json={"body": text})
+        self._api.send("POST", f"{self._repository}/issues/{self._number}/comments", json={"body": text})
 
     def update_comment(self, comment_id: str, text: str) -> None:
         """Replace the text of a comment. Raises WriteDenied and ClientError."""
-        _send(self._client, "PATCH", f"{self._repository}/issues/comments/{comment_id}", json={"body": text})
+        self._api.send("PATCH", f"{self._repository}/issues/comments/{comment_id}", json={"body": text})
 
 
 class GitLabMergeRequest:
     """A merge request on GitLab."""
 
-    def __init__(self, client: httpx.Client, variables: Mapping[str, str], number: str) -> None:
+    def __init__(self, api: CodeHostApi, variables: Mapping[str, str], number: str) -> None:
         self._api_url = variables["CI_API_V4_URL"]
         project = quote(variables["CI_PROJECT_ID"], safe="")
         self._notes = f"{self._api_url}/projects/{project}/merge_requests/{quote(number, safe='')}/notes"
-        self._client = client
-        client.headers["PRIVATE-TOKEN"] = variables["GITLAB_TOKEN"]
+        self._api = api
+        api.set_headers({"PRIVATE-TOKEN": variables["GITLAB_TOKEN"]})
 
     def find_comment(self, marker: str) -> str | None:
         """Return the ID of the own comment that contains the marker, or None. Raises WriteDenied and ClientError."""
-        user = _send(self._client, "GET", f"{self._api_url}/user")
-        for note in _pages(self._client, self._notes):
+        user = self._api.send("GET", f"{self._api_url}/user")
+        for note in self._api.pages(self._notes):
             if note["author"]["id"] == user["id"] and marker in note["body"]:
                 return str(note["id"])
         return None
 
     def create_comment(self, text: str) -> None:
         """Create a comment. Raises WriteDenied and ClientError."""
-        _send(self._client, "POST", self._notes, json={"body": text})
+        self._api.send("POST", self._notes, json={"body": text})
 
     def update_comment(self, comment_id: str, text: str) -> None:
         """Replace the text of a comment. Raises WriteDenied and ClientError."""
-        _send(self._client, "PUT", f"{self._notes}/{comment_id}", json={"body": text})
+        self._api.send("PUT", f"{self._notes}/{comment_id}", json={"body": text})
 
 
-def _pages(client: httpx.Client, url: str) -> Iterator[dict[str, Any]]:
-    for page in range(1, _MAX_PAGES + 1):
-        items = _send(client, "GET", url, params={"per_page": _PAGE, "page": page})
-        yield from items
-        if len(items) < _PAGE:
-            return
-
-
-def _send(client: httpx.Client, method: str, url: str, **request: Any) -> Any:
-    try:
-        response = client.request(method, url, **request)
-    except httpx.HTTPError as error:
-        raise ClientError(f"{url} doesn't respond: {str(error) or type(error).__name__}") from error
+def _check(response: httpx.Response, described: str) -> None:
+    """Raise TemporaryFailure, WriteDenied, or ClientError unless the response is successful."""
+    wait_s = _wait_s(response)
+    if wait_s is not None:
+        message = f"{described}: the request can be repeated after {wait_s:.0f} s"
+        raise TemporaryFailure(message, response.status_code, retry_after_s=wait_s)
     if response.status_code in _DENIED:
-        raise WriteDenied(f"{method} {url} responds with {response.status_code}")
+        raise WriteDenied(described)
     if not response.is_success:
-        raise ClientError(f"{method} {url} responds with {response.status_code} {response.reason_phrase}")
-    try:
-        return response.json()
-    except ValueError:
-        raise ClientError(f"{method} {url} responds with invalid JSON") from None
+        raise ClientError(f"{described} {response.reason_phrase}")
+
+
+def _wait_s(response: httpx.Response) -> float | None:
+    """Return the seconds after which the request can be repeated, or None if the response doesn't permit that.
+
+    GitHub responds with 403 to requests that exceed a rate limit, as for missing permissions.
+    """
+    if response.status_code not in _LIMITED:
+        return None
+    stated_s = requested_wait_s(response)
+    if stated_s is None and response.headers.get("x-ratelimit-remaining") == "0":
+        stated_s = _seconds_until(response.headers.get("x-ratelimit-reset", ""))
+    if stated_s is None and (response.status_code == 429 or "rate limit" in response.text):
+        return _UNSTATED_LIMIT_S
+    return stated_s
+
+
+def _seconds_until(unix_time: str) -> float | None:
+    return max(0.0, int(unix_time) - time.time()) if unix_time.isdecimal() else None

@@ -97,7 +97,7 @@ def gate(
 @click.option("--github", "code_host", flag_value="github", help="Comment on the pull request of GitHub.")
 @click.option("--gitlab", "code_host", flag_value="gitlab", help="Comment on the merge request of GitLab.")
 @click.option("--markdown", "code_host", flag_value="markdown", help="Print the comment.")
-@timeout_option("the run is complete")
+@timeout_option("the run is complete and, if the code host limits the rate of requests, until it accepts them")
 def comment(url: str, key: str, run_id: str | None, pipeline: bool, code_host: str | None, timeout: int) -> None:
     """Write the failures of a run into a comment on a pull request.
 
@@ -106,6 +106,9 @@ def comment(url: str, key: str, run_id: str | None, pipeline: bool, code_host: s
     The default is the code host whose CI job runs the command. GitHub needs GITHUB_TOKEN with the permission
     `pull-requests: write`, and GitLab needs GITLAB_TOKEN with the scope `api`. If the token can't write comments, the
     comment is printed.
+
+    Exit codes: 0 if the comment is written or printed; 1 if the server or the code host rejects the request or doesn't
+    respond; 2 if the run isn't complete in time or an option is invalid.
     """
     from service.client import comment as comments
 

@@ -1,15 +1,15 @@
 """The comment on a pull request: the failures of a run, in one comment that later runs update."""
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 import click
-import httpx
 
 from service.client.changes import RunChanges, read_changes
 from service.client.ci import CiJob
-from service.client.code_hosts import CommentTarget, GitHubPullRequest, GitLabMergeRequest, WriteDenied
+from service.client.code_hosts import CodeHostApi, CommentTarget, GitHubPullRequest, GitLabMergeRequest, WriteDenied
 from service.client.http import open_client, open_server
 from service.client.links import ConsoleLinks
 from service.client.markdown import render_changes
@@ -27,7 +27,7 @@ _MARKER: Final = "<!-- zof-results -->"  # finds the comment of an earlier run
 class CodeHost(NamedTuple):
     """A code host: how a pull request is opened, and the variables that this needs."""
 
-    open: Callable[[httpx.Client, Mapping[str, str], str], CommentTarget]
+    open: Callable[[CodeHostApi, Mapping[str, str], str], CommentTarget]
     variables: tuple[str, ...]
 
 
@@ -41,15 +41,16 @@ def comment(url: str, key: str, run_id: str, job: CiJob, code_host: CodeHost | N
     """Wait until the run is complete, create or update the comment, and return the exit code. Raises ClientError.
 
     Without a code host, the comment is printed. A pull request without failures gets no comment, but an existing
-    comment is updated.
+    comment is updated. `timeout_s` also limits the waits that the code host requests.
     """
+    deadline = time.monotonic() + timeout_s
     with open_server(url, key, retry_s=min(timeout_s, _MAX_RETRY_S)) as server:
         run = await_complete_run(server, run_id, timeout_s)
         if run is None:
             return INCOMPLETE
         changes = read_changes(server, run)
         text = render_comment(changes, server.links)
-    problem = "" if code_host is None else publish(code_host, job, changes, text)
+    problem = "" if code_host is None else publish(code_host, job, changes, text, deadline)
     if problem:
         print_message(f"{problem}; the comment is printed instead")
     if problem or code_host is None:
@@ -81,8 +82,11 @@ def _has_content(changes: RunChanges) -> bool:
     return any(changes.groups()) or changes.run["status"] != "passed"
 
 
-def publish(code_host: CodeHost, job: CiJob, changes: RunChanges, text: str) -> str:
-    """Create or update the comment. Return why the comment can't be written, or an empty string."""
+def publish(code_host: CodeHost, job: CiJob, changes: RunChanges, text: str, deadline: float) -> str:
+    """Create or update the comment. Return why the comment can't be written, or an empty string.
+
+    `deadline` limits the waits that the code host requests, in the time of `time.monotonic`. Raises ClientError.
+    """
     missing = [name for name in code_host.variables if not os.environ.get(name)]
     if missing:
         return f"{missing[0]} isn't set"
@@ -90,7 +94,7 @@ def publish(code_host: CodeHost, job: CiJob, changes: RunChanges, text: str) -> 
         return "this job doesn't run for a pull request"
     try:
         with open_client(timeout=_TIMEOUT_S) as client:
-            _write(code_host.open(client, os.environ, job.pull_request), changes, text)
+            _write(code_host.open(CodeHostApi(client, deadline), os.environ, job.pull_request), changes, text)
     except WriteDenied as error:
         return f"the token can't write comments: {error}"
     return ""

@@ -3,7 +3,7 @@
 import json
 import ssl
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -48,6 +48,10 @@ class ServerError(ClientError):
         self.retry_after_s = retry_after_s
 
 
+class TemporaryFailure(ServerError):
+    """The server is unavailable or limits the rate of requests. The request can be repeated."""
+
+
 class IncompleteResponse(ServerError):
     """The connection broke before the end of a response."""
 
@@ -87,13 +91,12 @@ class Server:
         try:
             yield response
         except httpx.HTTPError as error:
-            raise IncompleteResponse(f"{self.url}: incomplete response: {_describe(error)}") from error
+            raise IncompleteResponse(f"{self.url}: incomplete response: {describe_http_error(error)}") from error
         finally:
             response.close()
 
     def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
-        deadline = time.monotonic() + self._retry_s
-        for attempt, delay_s in enumerate(Backoff(0.2, _MAX_DELAY_S)):
+        def attempt() -> httpx.Response:
             try:
                 sent = self._client.build_request(method, f"{self.url}/v1{path}", **request)
                 response = self._client.send(sent, stream=True)
@@ -101,23 +104,12 @@ class Server:
                     return response
                 failure = self._read_failure(response)
             except httpx.HTTPError as error:
-                failure = ServerError(f"{self.url} doesn't respond: {_describe(error)}")
-            is_retryable = failure.status is None or failure.status in _RETRYABLE
-            if not is_retryable or time.monotonic() + max(delay_s, failure.retry_after_s) > deadline:
-                raise failure
-            self._announce_retry(failure, attempt)
-            time.sleep(max(delay_s, failure.retry_after_s))
-        raise AssertionError("the delays never end")
+                raise TemporaryFailure(f"{self.url} doesn't respond: {describe_http_error(error)}") from error
+            raise failure
 
-    def _announce_retry(self, failure: ServerError, attempt: int) -> None:
-        """Print the reason of the first waits that the server requests, or of the first long wait."""
-        if attempt <= _SILENT_RETRIES and failure.retry_after_s:
-            click.echo(f"{failure}; retrying after {failure.retry_after_s:.0f} s, as the server requests", err=True)
-        elif attempt == _SILENT_RETRIES:
-            click.echo(f"{failure}; retrying for up to {self._retry_s:g} s", err=True)
+        return send_with_retries(attempt, self._retry_s)
 
     def _read_failure(self, response: httpx.Response) -> ServerError:
-        retry_after_s = parse_retry_after(response.headers.get("Retry-After"), datetime.now(timezone.utc)) or 0
         try:
             response.read()
             error = response.json()["error"]
@@ -128,7 +120,40 @@ class Server:
             code = None
         finally:
             response.close()
-        return ServerError(message, response.status_code, code, retry_after_s)
+        failure = TemporaryFailure if response.status_code in _RETRYABLE else ServerError
+        return failure(message, response.status_code, code, requested_wait_s(response) or 0)
+
+
+def send_with_retries(attempt: Callable[[], httpx.Response], retry_s: float) -> httpx.Response:
+    """Return the response of an attempt. Raises the failure of the last attempt.
+
+    An attempt that raises TemporaryFailure is repeated for up to `retry_s` seconds, with backoff and not before the
+    time that the server requests.
+    """
+    deadline = time.monotonic() + retry_s
+    for number, delay_s in enumerate(Backoff(0.2, _MAX_DELAY_S)):
+        try:
+            return attempt()
+        except TemporaryFailure as failure:
+            wait_s = max(delay_s, failure.retry_after_s)
+            if time.monotonic() + wait_s > deadline:
+                raise
+            _announce_retry(failure, number, retry_s)
+        time.sleep(wait_s)
+    raise AssertionError("the delays never end")
+
+
+def _announce_retry(failure: TemporaryFailure, number: int, retry_s: float) -> None:
+    """Print the reason of the first waits that the server requests, or of the first long wait."""
+    if number <= _SILENT_RETRIES and failure.retry_after_s:
+        click.echo(f"{failure}; retrying after {failure.retry_after_s:.0f} s, as the server requests", err=True)
+    elif number == _SILENT_RETRIES:
+        click.echo(f"{failure}; retrying for up to {retry_s:g} s", err=True)
+
+
+def requested_wait_s(response: httpx.Response) -> float | None:
+    """Return the seconds that Retry-After states, or None without a valid value."""
+    return parse_retry_after(response.headers.get("Retry-After"), datetime.now(timezone.utc))
 
 
 def _message(error: Mapping[str, Any], status: int) -> str:
@@ -177,5 +202,6 @@ def tls_context() -> ssl.SSLContext:
     return context
 
 
-def _describe(error: httpx.HTTPError) -> str:
+def describe_http_error(error: httpx.HTTPError) -> str:
+    """Return the message of an error, or its type if it has no message."""
     return str(error) or type(error).__name__

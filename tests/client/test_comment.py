@@ -1,9 +1,11 @@
 """The comment on a pull request is created once, and later runs update it."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import pytest
+from aiohttp import web
 
 from service.client import comment as comments
 from service.client.changes import RunChanges
@@ -18,6 +20,7 @@ from tests.client.code_hosts import BOT, CodeHostServer, serving_code_host
 from tests.run_events import result, run_event
 
 LINKS = ConsoleLinks("https://r.example")
+TIMEOUT_S = 100
 JOB = CiJob(pull_request="12")
 FAILING = run_changes(changed())
 PASSING = run_changes()
@@ -37,7 +40,8 @@ async def host(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[CodeHostServer]
 
 
 async def write(name: str, changes: RunChanges = FAILING, text: str = f"{MARKER}\n1", job: CiJob = JOB) -> str:
-    return await asyncio.to_thread(publish, CODE_HOSTS[name], job, changes, text)
+    deadline = time.monotonic() + TIMEOUT_S
+    return await asyncio.to_thread(publish, CODE_HOSTS[name], job, changes, text, deadline)
 
 
 @pytest.mark.parametrize("name", CODE_HOSTS)
@@ -85,6 +89,48 @@ async def test_other_rejections_are_errors(host: CodeHostServer, status: int) ->
     host.denied = status
     with pytest.raises(ClientError, match=f"responds with {status}"):
         await write("github")
+
+
+@pytest.mark.parametrize("name", CODE_HOSTS)
+@pytest.mark.parametrize(
+    ("status", "headers", "wait_s"),
+    [
+        (429, {"Retry-After": "30"}, 30),
+        (503, {"Retry-After": "30"}, 30),
+        (403, {"Retry-After": "30", "x-ratelimit-remaining": "4999"}, 30),
+        (403, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1010"}, 10),
+        (429, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "soon"}, 60),
+        (429, {}, 60),
+        (403, {}, 60),
+    ],
+)
+async def test_request_is_repeated_when_the_code_host_permits_it(
+    host: CodeHostServer, name: str, status: int, headers: dict[str, str], wait_s: int,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    waits: list[float] = []
+    monkeypatch.setattr("time.sleep", waits.append)
+    monkeypatch.setattr("time.time", lambda: 1000.0)
+    host.limited = [rate_limited(status, headers)]
+    assert await write(name) == ""
+    assert host.texts == [f"{MARKER}\n1"]
+    assert waits == [wait_s]
+    assert capsys.readouterr().err.endswith(
+        f"responds with {status}: the request can be repeated after {wait_s} s; retrying after {wait_s} s, as the"
+        " server requests\nthe comment is created\n"
+    )
+
+
+async def test_wait_that_is_longer_than_the_timeout_is_an_error(host: CodeHostServer) -> None:
+    host.limited = [rate_limited(403, {"Retry-After": f"{TIMEOUT_S + 1}"})]
+    with pytest.raises(ClientError, match=f"responds with 403: the request can be repeated after {TIMEOUT_S + 1} s"):
+        await write("github")
+    assert host.texts == []
+
+
+def rate_limited(status: int, headers: dict[str, str]) -> web.Response:
+    text = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
+    return web.json_response({"message": text}, status=status, headers=headers)
 
 
 async def test_job_without_a_pull_request_or_a_token_writes_nothing(
