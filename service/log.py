@@ -71,7 +71,8 @@ def set_up(level: str = "info") -> None:
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(text_stream)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
+    of_libraries = [_shorten_warning, *shared]
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=of_libraries))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     sys.excepthook = _log_crash
 
@@ -79,6 +80,16 @@ def set_up(level: str = "info") -> None:
 def _add_trace(_logger: Any, _method: str, event: Any) -> Any:
     """Add trace_id and span_id if there is a span. A processor of structlog."""
     event.update(log_fields())
+    return event
+
+
+def _shorten_warning(_logger: Any, _method: str, event: Any) -> Any:
+    """Replace the traceback of a library's warning by the error. A processor of structlog.
+
+    The library has handled the error, such as a lost connection, and the frames are those of the library.
+    """
+    if event["_record"].levelno == logging.WARNING and "exc_info" in event:
+        event["error"] = repr(event.pop("exc_info")[1])
     return event
 
 

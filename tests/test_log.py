@@ -47,6 +47,24 @@ def test_text_with_invalid_characters_is_logged() -> None:
     assert json.loads(logged)["header"] == "a\udcff"
 
 
+LOG_OF_A_LIBRARY = """
+import logging
+from service.log import set_up
+set_up()
+library = logging.getLogger("library")
+library.warning("connection lost", exc_info=ConnectionResetError(104, "Connection reset by peer"))
+library.error("callback failed", exc_info=ZeroDivisionError())
+"""
+
+
+def test_warning_of_a_library_contains_its_error_without_the_traceback() -> None:
+    done = subprocess.run([sys.executable, "-c", LOG_OF_A_LIBRARY], capture_output=True, check=True)
+    warning, error = (json.loads(line) for line in done.stderr.splitlines())
+    assert warning["error"] == "ConnectionResetError(104, 'Connection reset by peer')"
+    assert "exception" not in warning
+    assert "ZeroDivisionError" in error["exception"]
+
+
 def test_lines_that_cannot_be_written_are_counted_in_the_next_line() -> None:
     done = subprocess.run([sys.executable, "-c", WRITE_AFTER_FAILURES], capture_output=True, check=True, text=True)
     lines = [json.loads(line) for line in done.stdout.split("\n") if line]

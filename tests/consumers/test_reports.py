@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from consumers.broker import BrokerTask, run_on_broker
 from consumers.jobs import JobRunner
@@ -196,6 +197,16 @@ async def test_storage_outage_does_not_use_up_the_attempts_of_a_report(
     unavailable.is_unavailable = False
     assert (await ingester.ingest(await claim(ingester))).status == "stored"
     assert (await reports.wait_until_finished(sent))["status"] == "stored"
+
+
+async def test_storage_outage_is_logged_without_a_traceback(
+    reports: Reports, ingester: ReportIngester, unavailable: UnavailableStorage
+) -> None:
+    await reports.send(PASSING)
+    with capture_logs() as logs:
+        assert (await ingester.ingest(await claim(ingester))).status == "queued"
+    [line] = [line for line in logs if line["event"] == "report_failed"]
+    assert (line["error"], line["exc_info"]) == ("Unavailable('the file storage is unavailable')", None)
 
 
 async def test_report_is_rejected_even_if_its_upload_cannot_be_deleted(

@@ -130,7 +130,7 @@ class Exporter:
             logged.info("export_claim_lost")
             return "lost"
         except Exception as error:
-            logged.warning("export_failed", exc_info=error)
+            logged.warning("export_failed", error=repr(error), exc_info=None if _is_explained(error) else error)
             spans.fail(error)
             return await _retry_during_outage(partial(self._record_failure, claimed, error))
         logged.info("export_succeeded", rows=file.rows, size=file.size)
@@ -199,6 +199,11 @@ async def _retry_during_outage(record: Callable[[], Awaitable[ExportOutcome]]) -
         log.warning("database_unreachable", work="exports", delay_s=round(delay_s, 1), error=repr(error))
 
     return await with_retries(record, is_temporary, Backoff(0.2, _LONGEST_RETRY_DELAY_S), on_retry=log_retry)
+
+
+def _is_explained(error: Exception) -> bool:
+    """Return whether the error states its cause without a traceback: an outage, a full storage, or a missing extra."""
+    return is_temporary(error) or isinstance(error, ServiceError | ImportError)
 
 
 def _reason(error: Exception) -> str:

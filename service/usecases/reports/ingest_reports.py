@@ -81,7 +81,7 @@ class ReportIngester:
             logged.info("report_claim_lost")
             return ReportOutcome("lost")
         except Exception as error:
-            logged.warning("report_failed", exc_info=None if _rejection(error) else error, error=repr(error))
+            logged.warning("report_failed", exc_info=None if _is_explained(error) else error, error=repr(error))
             spans.fail(error)
             return await self._record_failure(claimed, error)
         logged.info("report_stored", results=outcome.results)
@@ -228,6 +228,11 @@ def _uncounted_delay(error: Exception) -> timedelta | None:
     if is_conflict(error):
         return _CONFLICT_WAIT
     return _OUTAGE_WAIT if isinstance(error, Unavailable) or is_outage(error) else None
+
+
+def _is_explained(error: Exception) -> bool:
+    """Return whether the error states its cause without a traceback."""
+    return bool(_rejection(error) or _uncounted_delay(error)) or isinstance(error, _WORKER_ERRORS)
 
 
 def _rejection(error: Exception) -> tuple[Reason, str] | None:

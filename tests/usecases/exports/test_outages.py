@@ -11,7 +11,9 @@ from typing import Any
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
+from service.domain.errors import Unavailable
 from service.domain.exports import MAX_ATTEMPTS
 from service.resources import open_storage
 from service.settings import Settings
@@ -127,6 +129,31 @@ async def test_no_number_of_outages_fails_an_export(
         await request_again(store)
         assert await exporter.run(await claimed_by(exporter)) == "succeeded"
         assert await state(store) == ("succeeded", 1)
+
+
+@pytest.mark.parametrize(
+    ("error", "has_traceback"),
+    [
+        (asyncpg.InternalClientError("cannot switch to state 18"), False),
+        (Unavailable("the file storage is full"), False),
+        (ZeroDivisionError(), True),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+async def test_log_contains_the_traceback_of_an_unexpected_error_only(
+    store: Store, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception,
+    has_traceback: bool,
+) -> None:  # fmt: skip
+    async def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(ExportWriter, "write", fail)
+    async with open_exporter(store, tmp_path, database_url) as exporter:
+        await request_again(store)
+        with capture_logs() as logs:
+            assert await exporter.run(await claimed_by(exporter)) == "queued"
+    [line] = [line for line in logs if line["event"] == "export_failed"]
+    assert (line["error"], bool(line["exc_info"])) == (repr(error), has_traceback)
 
 
 def close(proxy: UnreliableProxy) -> None:
