@@ -23,8 +23,8 @@ FILES can be patterns such as 'target/**/TEST-*.xml'. All files are one upload w
 repeated: it has the same receipt.
 
 Exit codes: 0 if the server accepted the upload, and, with --wait, stored it completely or in part; 1 if a file is
-missing, the upload is rejected or isn't processed in time, or the server rejects the request or doesn't respond for
-60 s; 2 if an option is invalid.
+missing, the upload is rejected or isn't processed in time, its run was deleted, or the server rejects the request or
+doesn't respond for 60 s; 2 if an option is invalid.
 """
 
 

@@ -16,6 +16,7 @@ from urllib.parse import quote
 import click
 
 from service.client.http import ClientError, Server, open_server, read_json
+from service.client.runs import find_run
 from service.client.terminal import Progress, append_to_github_file, print_message, printable_line, show_progress
 from service.domain.receipts import is_unfinished
 from service.domain.report_formats import media_type_of
@@ -77,6 +78,8 @@ def report(
     with open_server(url, key, retry_s=_RETRY_S) as server, TemporaryDirectory(prefix="zof-results-") as folder:
         compressed = [_compress(file, Path(folder) / f"{index}.gz") for index, file in enumerate(files)]
         receipt = _upload(server, run_id, files, compressed, fields)
+        if not is_unfinished(receipt):
+            _check_repeated(server, run_id, receipt)
         if wait_s is not None:
             receipt = _wait(server, receipt, wait_s)
         run_url = server.links.run(run_id)
@@ -129,6 +132,15 @@ def _upload(
         with server.open("POST", path, files=form, params=params) as response:
             receipt: dict[str, Any] = read_json(response)
     return receipt
+
+
+def _check_repeated(server: Server, run_id: str, receipt: Mapping[str, Any]) -> None:
+    """Raise ClientError if the run of an upload that was stored earlier has been deleted."""
+    if find_run(server, run_id) is None:
+        raise ClientError(
+            f"run {run_id} was deleted after this upload was stored ({receipt['id']}), and the server doesn't store the"
+            " same upload again. To store it again, use another run ID, or add a label"
+        )
 
 
 def _names(files: Sequence[Path]) -> list[str]:

@@ -56,7 +56,7 @@ def _wait(server: Server, run_id: str, timeout_s: float, *, completes: bool) -> 
     is_first = True
     while True:
         remaining_s = max(0, deadline - time.monotonic())
-        run = _get_run(server, run_id, 0 if is_first or completes else min(_MAX_WAIT_S, int(remaining_s))) or run
+        run = find_run(server, run_id, 0 if is_first or completes else min(_MAX_WAIT_S, int(remaining_s))) or run
         if run and run["complete"] and not completes:
             return _AwaitedRun(run)
         receipts = list_receipts(server, run_id, required=completes)
@@ -80,7 +80,8 @@ def _wait(server: Server, run_id: str, timeout_s: float, *, completes: bool) -> 
         is_first = False
 
 
-def _get_run(server: Server, run_id: str, wait_s: int) -> JsonObject | None:
+def find_run(server: Server, run_id: str, wait_s: int = 0) -> JsonObject | None:
+    """Return the run, or None if it doesn't exist. Waits until it is complete. Raises ServerError."""
     try:
         run: JsonObject = server.get(run_path(run_id), {"wait": str(wait_s)})
     except ServerError as error:

@@ -114,6 +114,16 @@ async def test_repeated_upload_returns_the_same_receipt(reports: Reports, tmp_pa
     assert len((await reports.api.get("/v1/receipts"))["data"]) == 1
 
 
+@pytest.mark.parametrize("wait", [True, False])
+async def test_upload_of_a_deleted_run_is_an_error(reports: Reports, tmp_path: Path, *, wait: bool) -> None:
+    upload = url(reports), reports.api.key, "run_1", [str(write(tmp_path, "junit.xml"))]
+    assert await report(*upload, SHOP, wait=True) == STORED
+    assert (await reports.api.send("DELETE", "/v1/runs/run_1")).status == 204
+    with pytest.raises(ClientError, match=r"run run_1 was deleted after this upload was stored \(rcp_\w+\)"):
+        await report(*upload, SHOP, wait=wait)
+    assert await report(*upload, [*SHOP, ("labels", "attempt:2")], wait=True) == STORED
+
+
 async def test_more_files_than_the_server_accepts_are_an_error(reports: Reports, tmp_path: Path) -> None:
     for number in range(1_001):
         write(tmp_path, f"{number}.xml")
