@@ -3,12 +3,13 @@
 import asyncio
 import os
 import signal
+import traceback
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from threading import Thread
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from service.domain.reports import ReportLimits
 from service.reports.errors import malformed
@@ -18,52 +19,98 @@ _TIMEOUT_S: Final = 900.0
 _NICE: Final = 10
 
 
+class _Child(NamedTuple):
+    """A running child process, which receives one report after another and sends the outcome of each.
+
+    A pipe is used instead of a process pool: the semaphores of a pool stay in /dev/shm if the worker and Python's
+    resource tracker are killed together.
+    """
+
+    process: BaseProcess
+    pipe: "Connection[Any, Any]"
+
+    async def call(self, files: Sequence[ReportFile], limits: ReportLimits) -> ReadUpload | Exception:
+        """Return the outcome of a report. Raises EOFError or OSError if the process has crashed."""
+        await asyncio.to_thread(self.pipe.send, (files, limits))
+        await _wait_until_readable(self.pipe.fileno())
+        outcome: ReadUpload | Exception = await asyncio.to_thread(self.pipe.recv)
+        return outcome
+
+
 class ParserProcess:
     """A child process that parses one report at a time. After a crash, the next report starts a new process."""
 
     def __init__(self) -> None:
-        self._pool: ProcessPoolExecutor | None = None
+        self._child: _Child | None = None
 
     async def read(self, files: Sequence[ReportFile], limits: ReportLimits) -> ReadUpload:
         """Run `read_upload` in the child. Raises ReportError also if the child crashes or exceeds the timeout."""
-        self._pool = self._pool or _new_pool()
-        work = self._pool.submit(read_upload, files, limits)
+        self._child = self._child or _start()
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(work), _TIMEOUT_S)
-        except BrokenProcessPool:
-            self.stop()
-            raise malformed("the parser process crashed while it parsed the upload") from None
+            async with asyncio.timeout(_TIMEOUT_S):
+                outcome = await self._child.call(files, limits)
         except TimeoutError:
             self.stop()
             raise malformed(f"the upload couldn't be parsed within {_TIMEOUT_S:.0f} s") from None
+        except (EOFError, OSError):
+            self.stop()
+            raise malformed("the parser process crashed while it parsed the upload") from None
         except asyncio.CancelledError:
             self.stop()
             raise
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
     def stop(self) -> None:
         """Kill the child process, even if it is parsing a report."""
-        if self._pool is None:
-            return
-        for child in list(self._pool._processes.values()):
-            child.kill()
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        self._pool = None
+        if self._child is not None:
+            self._child.process.kill()
+            self._child = None
 
 
-def _new_pool() -> ProcessPoolExecutor:
-    # Python's resource tracker outlives a killed worker, frees its semaphores, and would log a misleading warning.
-    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
-    return ProcessPoolExecutor(1, get_context("spawn"), _initialize)
+def _start() -> _Child:
+    context = get_context("spawn")
+    pipe, pipe_of_child = context.Pipe()
+    process = context.Process(target=_serve, args=(pipe_of_child,), daemon=True)
+    process.start()
+    pipe_of_child.close()  # so that the pipe ends when the child exits
+    return _Child(process, pipe)
 
 
-def _initialize() -> None:
-    """Ignore SIGINT, because Ctrl-C in a terminal is for the parent, and exit together with the parent.
+async def _wait_until_readable(file: int) -> None:
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(file, readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(file)
 
-    A large report has a lower priority than requests and events, which take milliseconds.
+
+def _serve(pipe: "Connection[Any, Any]") -> None:
+    """Parse reports until the parent closes the pipe.
+
+    Ignores SIGINT, because Ctrl-C in a terminal is for the parent, and exits together with the parent. A large report
+    has a lower priority than requests and events, which take milliseconds.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(_NICE)
     Thread(target=_exit_with_parent, daemon=True).start()
+    while True:
+        try:
+            files, limits = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(_outcome(files, limits))
+
+
+def _outcome(files: Sequence[ReportFile], limits: ReportLimits) -> ReadUpload | Exception:
+    try:
+        return read_upload(files, limits)
+    except Exception as error:
+        error.add_note("".join(traceback.format_tb(error.__traceback__)))  # a pickled error has no traceback
+        return error
 
 
 def _exit_with_parent() -> None:
