@@ -4,15 +4,18 @@ import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 import aio_pika
 import pytest
 from aio_pika.exceptions import ChannelInvalidStateError
+from pamqp.commands import Basic
 
 from consumers.dead_letters import DeadLetterStore, open_dead_letters
 from consumers.isolation import PREFETCH, PREFETCH_BYTES
 from consumers.messages import Delivery, HandlerOutcome
 from consumers.runs import runs_handler
+from consumers.topology import RUN_COMPLETED
 from consumers.worker import ConsumerLost
 from service.store.postgres.database import as_owner
 from tests.consumers.conftest import Broker, consuming, until
@@ -138,9 +141,15 @@ async def test_deleted_queue_is_declared_again(broker: Broker, store: Store, mon
         await broker.publish(run_event("before"))
         await until(lambda: has_runs(store, 1), "the first run")
         await broker.channel.queue_delete(broker.topology.runs_queue)
-        await asyncio.sleep(1.5)
-        await broker.publish(run_event("after"))
+        await until(lambda: is_routed(broker, run_event("after")), "the queue to be declared again")
         await until(lambda: has_runs(store, 2), "the run after the deletion")
+
+
+async def is_routed(broker: Broker, event: Any) -> bool:
+    """Publish an event. Return False if no queue receives it."""
+    exchange = await broker.channel.get_exchange(broker.topology.runs_exchange)
+    confirmation = await exchange.publish(aio_pika.Message(body(event)), routing_key=RUN_COMPLETED)
+    return isinstance(confirmation, Basic.Ack)
 
 
 async def test_message_that_was_delivered_twice_is_handled_alone(broker: Broker, store: Store) -> None:
