@@ -31,9 +31,10 @@ _MAX_QUERIES: Final = 50_000  # per connection, the default of the driver
 _MAX_IDLE_S: Final = 300.0  # the default of the driver
 _CLOSE_TIMEOUT_S: Final = 5
 _JSONB_VERSION: Final = b"\x01"
-_KEPT_MEMORY_BYTES: Final = 4 * 2**20
-_KEEP_MEMORY: Final = (
-    "SELECT octet_length(repeat(' ', $1)), to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL AS has_citus"
+_KEPT_MEMORY_KIB: Final = 4096
+_KEEP_MEMORY: Final = (  # repeat copies its text in a loop, so one character per iteration takes 4 times as long
+    "SELECT octet_length(repeat(repeat(' ', 1024), $1)),"
+    " to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL AS has_citus"
 )
 _SESSION: Final[dict[DatabaseRole, dict[str, str]]] = {
     # Every read follows an index in the order of the list and stops after a page. A bitmap scan can't stop early.
@@ -154,7 +155,7 @@ async def _keep_memory(connection: asyncpg.Connection) -> bool:
     By default, the allocator of Linux returns the memory of every page to the kernel and obtains it again, which takes
     as long as the page itself. After a larger block was freed, it keeps twice the size of that block.
     """
-    [row] = await connection.fetch(_KEEP_MEMORY, _KEPT_MEMORY_BYTES)
+    [row] = await connection.fetch(_KEEP_MEMORY, _KEPT_MEMORY_KIB)
     return bool(row["has_citus"])
 
 
