@@ -12,6 +12,9 @@ AUDIT = $(UV) tool run pip-audit@2.10.1 --strict --disable-pip --progress-spinne
 # Coverage costs almost nothing with the monitoring of Python 3.12, but about a third of the time on 3.11.
 COVERAGE = $(shell $(VENV)/python -c 'import sys; print("--cov --cov-report=" if sys.version_info >= (3, 12) else "")')
 
+# Without bytecode files, every process that a test starts compiles all of its modules.
+unexport PYTHONDONTWRITEBYTECODE
+
 PATHS = service consumers tests benchmarks scripts docs deploy migrations schema.sql pyproject.toml Makefile compose.yaml \
 	Dockerfile .ci $(wildcard *.md)
 

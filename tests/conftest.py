@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -13,7 +14,7 @@ import pytest
 
 from tests import citus_cluster
 from tests.buckets import credentials, new_bucket, s3_server
-from tests.databases import cloned_database
+from tests.databases import DatabaseServer
 from tests.servers import PrivateServers, Servers, SharedServers
 
 _SERVERS = pytest.StashKey[Servers]()
@@ -85,10 +86,17 @@ def template(pytestconfig: pytest.Config) -> str:
     return pytestconfig.stash[_SERVERS].template
 
 
+@pytest.fixture(scope="session")
+def database_server(postgres_url: str) -> Iterator[DatabaseServer]:
+    """One connection that creates the databases of all tests of this process."""
+    with closing(DatabaseServer(postgres_url)) as server:
+        yield server
+
+
 @pytest.fixture
-def database_url(postgres_url: str, template: str) -> Iterator[str]:
+def database_url(database_server: DatabaseServer, template: str) -> Iterator[str]:
     """The URL of a database that only this test uses, with the schema applied."""
-    with cloned_database(postgres_url, template) as url:
+    with database_server.cloned_database(template) as url:
         yield url
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
@@ -15,15 +15,34 @@ from tests import citus_cluster
 _TEMPLATE_LOCK: Final = 7_230_515
 
 
+class DatabaseServer:
+    """A connection of a superuser that creates and drops databases, with an event loop of its own."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._loop = asyncio.new_event_loop()
+        self._connection = self._loop.run_until_complete(asyncpg.connect(url))
+
+    def close(self) -> None:
+        self._loop.run_until_complete(self._connection.close())
+        self._loop.close()
+
+    @contextmanager
+    def cloned_database(self, template: str) -> Iterator[str]:
+        """Create a database from the template; drop it at the end even if clients are connected."""
+        name = f"test_{uuid4().hex}"
+        self._loop.run_until_complete(_clone(self._connection, self._url, template, name))
+        try:
+            yield with_database(self._url, name)
+        finally:
+            self._loop.run_until_complete(_drop(self._connection, name))
+
+
 @contextmanager
 def cloned_database(server_url: str, template: str) -> Iterator[str]:
     """Create a database from the template; drop it at the end even if clients are connected."""
-    name = f"test_{uuid4().hex}"
-    run_in_new_loop(_clone(server_url, template, name))
-    try:
-        yield with_database(server_url, name)
-    finally:
-        run_in_new_loop(_drop(server_url, name))
+    with closing(DatabaseServer(server_url)) as server, server.cloned_database(template) as url:
+        yield url
 
 
 @contextmanager
@@ -38,7 +57,7 @@ def empty_database(server_url: str) -> Iterator[str]:
 
 
 def drop_template(server_url: str, template: str) -> None:
-    run_in_new_loop(_drop(server_url, template))
+    run_in_new_loop(_drop_template(server_url, template))
 
 
 def with_database(url: str, name: str) -> str:
@@ -54,25 +73,32 @@ def run_in_new_loop(work: Coroutine[Any, Any, None]) -> None:
         loop.close()
 
 
-async def _drop(server_url: str, name: str) -> None:
+async def _drop_template(server_url: str, template: str) -> None:
+    connection = await asyncpg.connect(server_url)
+    try:
+        await _drop(connection, template)
+    finally:
+        await connection.close()
+
+
+async def _drop(connection: asyncpg.Connection, name: str) -> None:
+    drop = f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'
     servers = citus_cluster.server_urls()
     for url in servers:  # first the coordinator, which connects to the workers
         await citus_cluster.close_connections(url, name)
-    for url in servers or [server_url]:
-        await _execute(url, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    for url in servers:
+        await _execute(url, drop)
+    if not servers:
+        await connection.execute(drop)
 
 
-async def _clone(server_url: str, template: str, name: str) -> None:
+async def _clone(connection: asyncpg.Connection, server_url: str, template: str, name: str) -> None:
     if servers := citus_cluster.server_urls():
         await _clone_on_cluster(servers, template, name)
         return
-    connection = await asyncpg.connect(server_url)
-    try:
-        await _create_template(connection, server_url, template)
-        # Without fsync, this strategy needs half the time of the default.
-        await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
-    finally:
-        await connection.close()
+    await _create_template(connection, server_url, template)
+    # Without fsync, this strategy needs half the time of the default.
+    await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
 
 
 async def _clone_on_cluster(servers: list[str], template: str, name: str) -> None:

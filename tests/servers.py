@@ -36,7 +36,8 @@ class PrivateServers:
             return cluster[0]
         if external := os.environ.get("RESULTS_TEST_DATABASE_URL"):
             return external
-        settings = {**FAST, "max_wal_size": "512MB", "autovacuum": "off"}
+        # DROP DATABASE and checkpoints scan the shared buffers.
+        settings = {**FAST, "max_wal_size": "512MB", "autovacuum": "off", "shared_buffers": "32MB"}
         server = temporary_postgres(self._directory / "postgres", settings=settings, programs=postgres_programs())
         return self._opened.enter_context(server).url
 
