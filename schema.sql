@@ -800,7 +800,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE
 GRANT SELECT, INSERT, UPDATE, DELETE ON exports TO results_api, results_worker;
 GRANT SELECT, DELETE ON shard_results TO results_api; -- the deletion of a run
 GRANT DELETE ON runs, results, result_details TO results_api;
-GRANT UPDATE (pinned, complete, revision) ON runs TO results_api;
+GRANT UPDATE (pinned, complete, revision, status) ON runs TO results_api;
 GRANT SELECT, INSERT ON file_deletions TO results_api; -- ON CONFLICT needs SELECT
 GRANT SELECT, INSERT, UPDATE, DELETE ON file_deletions TO results_worker;
 GRANT SELECT, INSERT, UPDATE ON idempotency_keys TO results_api;

@@ -98,7 +98,7 @@ def run_status(state: RunState, counts: Counts) -> str:
     worst status of the shards and of the results (error > failed > canceled > passed).
 
     A run whose declared failures are missing has the status error, because its results don't show its outcome. For the
-    same reason, a run without results has the status error, unless an event states its status or that results follow.
+    same reason, a complete run without results has the status error, unless an event states its status.
     """
     if state.failures_missing:
         return STATUS_CODES["error"]
@@ -125,10 +125,8 @@ def _is_stated_last(state: RunState) -> bool:
 
 
 def _lacks_results(state: RunState, counts: Counts) -> bool:
-    """Return whether a run has no results, although results are expected and no event states that they follow."""
-    if counts.total or state.expected_results == 0:
-        return False
-    return is_complete(state, counts) or missing_parts(state, counts) is None
+    """Return whether a complete run has no results, although results are expected."""
+    return not counts.total and state.expected_results != 0 and is_complete(state, counts)
 
 
 def _status_by_results(counts: Counts) -> str:

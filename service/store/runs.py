@@ -97,8 +97,9 @@ async def set_pinned(
 
 
 async def mark_complete(connection: Connection, run: StoredRun) -> None:
-    """Write that a locked run is complete, and its revision."""
-    await connection.execute(_SQL["mark_complete"], run.org_id, run.key, run.revision)
+    """Write that a locked run is complete, its status, and its revision."""
+    status = runs.run_status(run.state, run.counts)
+    await connection.execute(_SQL["mark_complete"], run.org_id, run.key, run.revision, status)
 
 
 async def update(connection: Connection, run: StoredRun) -> None:

@@ -1,4 +1,4 @@
-"""The status of a run without results: an error, unless an event states its status or that results follow."""
+"""The status of a run without results: an error as soon as the run is complete, unless an event states its status."""
 
 from dataclasses import replace
 from typing import Any
@@ -15,7 +15,7 @@ SHARDS = frozenset({1, 2})
 @pytest.mark.parametrize(
     ("fields", "status"),
     [
-        ({}, "e"),
+        ({}, "p"),
         ({"complete": True}, "e"),
         ({"expected_results": 2}, "p"),
         ({"expected_results": 0}, "p"),

@@ -29,4 +29,4 @@ FROM jsonb_populate_record(NULL::runs, $3::text::jsonb) new
 WHERE runs.org_id = $1 AND runs.run_key = $2
 
 -- name: mark_complete  (the API closes a run, whose other columns it can't change)
-UPDATE runs SET complete = true, revision = $3 WHERE org_id = $1 AND run_key = $2
+UPDATE runs SET complete = true, revision = $3, status = $4::text::"char" WHERE org_id = $1 AND run_key = $2

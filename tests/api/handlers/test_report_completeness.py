@@ -89,11 +89,20 @@ async def test_upload_can_state_that_a_run_without_results_passed(reports: Repor
     assert (await reports.api.get("/v1/runs/run_2"))["status"] == "failed"
 
 
-async def test_completed_run_without_results_is_an_error(reports: Reports) -> None:
+async def test_run_without_results_is_an_error_as_soon_as_it_is_completed(reports: Reports) -> None:
     await reports.ingest(b"<testsuites/>", params={"final": "false"})
-    await reports.api.send("POST", "/v1/runs/run_1/complete")
     run = await reports.api.get("/v1/runs/run_1")
-    assert (run["complete"], run["status"]) == (True, "error")
+    assert (run["complete"], run["status"]) == (False, "passed")
+    completed = await (await reports.api.send("POST", "/v1/runs/run_1/complete")).json()
+    assert (completed["complete"], completed["status"]) == (True, "error")
+    listed = (await reports.api.get("/v1/runs", {"status": "error"}))["data"]
+    assert [run["run_id"] for run in listed] == ["run_1"]
+    events = await reports.api.store.pool.fetch("SELECT type, data->>'status' FROM events ORDER BY created_at, type")
+    assert [*map(tuple, events)] == [("run.updated", "passed"), ("run.completed", "error"), ("run.failed", "error")]
+    decision = await (
+        await reports.api.send("POST", "/v1/runs/run_1/decisions", json={"policy": {"max_failures": 0}})
+    ).json()
+    assert [rule["rule"] for rule in decision["rules"] if not rule["passed"]] == ["min_results"]
 
 
 async def test_shard_without_results_does_not_change_the_status(reports: Reports) -> None:
