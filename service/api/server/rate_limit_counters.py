@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from limits.aio.storage import MemoryStorage, RedisStorage
+from cachetools import TLRUCache
+from limits.aio.storage import RedisStorage
 from limits.errors import StorageError
 
 from service.log import log
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from redis.asyncio import BlockingConnectionPool
 
 _PREFIX: Final = "zof-results"
+_MAX_WINDOWS: Final = 100_000  # counted in one process; beyond it, the least recently used one starts again
 _CONNECTIONS: Final = 16
 _TIMEOUT_S: Final = 0.25  # the longest delay of a request by a slow or unreachable Redis
 _RETRY_INTERVAL_S: Final = 1.0  # while Redis is unreachable, one request per interval contacts it
@@ -33,11 +35,15 @@ class RateLimitCounters:
     """The counters of this process."""
 
     def __init__(self) -> None:
-        self._memory = MemoryStorage()
+        self._counts: TLRUCache[Window, int] = TLRUCache(_MAX_WINDOWS, _expires_at)
 
     async def add(self, windows: Sequence[Window]) -> list[int]:
         """Count one request in each window and return the new counts."""
-        return [await self._memory.incr(*window) for window in windows]
+        return [self._increment(window) for window in windows]
+
+    def _increment(self, window: Window) -> int:
+        self._counts[window] = count = self._counts.get(window, 0) + 1
+        return count
 
 
 class RedisCounters(RateLimitCounters):
@@ -80,6 +86,11 @@ class RedisCounters(RateLimitCounters):
         if self._unreachable_until is not None:
             log.info("rate_limit_storage_restored")
         self._unreachable_until = None
+
+
+def _expires_at(window: Window, _: int, now: float) -> float:
+    """Return the time after which no request counts in the window."""
+    return now + window.length_s
 
 
 @asynccontextmanager
