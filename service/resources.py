@@ -15,7 +15,7 @@ from service.settings import Settings
 from service.storage import Storage
 from service.store.encryption import InvalidSecretKey, SecretCipher
 from service.store.postgres import database, migrations
-from service.store.postgres.database import Connection, DatabaseRole, Pool, is_outage, outages_as_unavailable
+from service.store.postgres.database import Connection, DatabaseRole, OutagesAsUnavailable, Pool, is_outage
 from service.store.postgres.engines import ENGINES
 from service.store.postgres.error_kinds import DatabaseErrorKind, database_error_kind, probe
 from service.tracing.sdk import TracingUnavailable, exporting
@@ -159,7 +159,7 @@ async def database_connection(settings: Settings, role: DatabaseRole) -> AsyncIt
     async with database_pool(settings, role, 1) as pool:
         async with database_errors_explained():
             await probe(pool)
-        async with outages_as_unavailable(), pool.acquire() as connection:
+        async with OutagesAsUnavailable(), pool.acquire() as connection:
             yield connection
 
 

@@ -7,7 +7,7 @@ import asyncpg
 
 from service.domain.ids import OrgId
 from service.domain.keys import KeyRole, StoredKey
-from service.store.postgres.database import Connection, outages_as_unavailable
+from service.store.postgres.database import Connection, OutagesAsUnavailable
 from service.store.postgres.statements import statements
 
 _SQL: Final = statements("keys")
@@ -16,7 +16,7 @@ _AFTER_ALL_IDS: Final = "key_g"
 
 async def find(pool: asyncpg.Pool, key_id: str) -> StoredKey | None:
     """Return the key with this ID, of any organization."""
-    async with outages_as_unavailable():
+    async with OutagesAsUnavailable():
         row = await pool.fetchrow(_SQL["find"], key_id)
     return None if row is None else StoredKey(*row)
 

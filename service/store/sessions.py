@@ -5,7 +5,7 @@ from typing import Final
 
 from service.domain.ids import OrgId
 from service.domain.keys import Caller
-from service.store.postgres.database import Connection, Pool, outages_as_unavailable
+from service.store.postgres.database import Connection, OutagesAsUnavailable, Pool
 from service.store.postgres.statements import statements
 
 _SQL: Final = statements("sessions")
@@ -13,7 +13,7 @@ _SQL: Final = statements("sessions")
 
 async def find(pool: Pool, session_sha256: bytes) -> Caller | None:
     """Return the key of a session of any organization, or None if the session has ended."""
-    async with outages_as_unavailable():
+    async with OutagesAsUnavailable():
         row = await pool.fetchrow(_SQL["find"], session_sha256)
     return None if row is None else Caller(OrgId(row["org_id"]), row["key_id"], row["role"], row["project_id"])
 

@@ -10,7 +10,7 @@ from service.domain.errors import Unavailable
 from service.domain.ids import OrgId
 from service.log import log
 from service.stopping import cancel_until_done, pause, raise_if_canceled
-from service.store.postgres.database import Connection, Pool, outages_as_unavailable
+from service.store.postgres.database import Connection, OutagesAsUnavailable, Pool
 from service.store.postgres.notifications import Notifications
 
 Watched = TypeVar("Watched", bound=Hashable)
@@ -72,7 +72,7 @@ class Watch(Generic[Watched]):
             log.exception("watch_query_failed", channel=self._channel)
 
     async def _query(self) -> None:
-        async with outages_as_unavailable(), self._worker_pool.acquire() as connection:
+        async with OutagesAsUnavailable(), self._worker_pool.acquire() as connection:
             finished = await self._find_finished(connection, list(self._waiters))
         self._wake(finished)
 

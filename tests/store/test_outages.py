@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from service.domain.errors import Unavailable
-from service.store.postgres.database import outages_as_unavailable
+from service.store.postgres.database import OutagesAsUnavailable
 
 
 @pytest.mark.one_server
@@ -21,5 +21,5 @@ async def test_terminated_connection_is_an_outage(database_url: str, steps: int)
     for _ in range(steps):
         await asyncio.sleep(0)
     with pytest.raises(Unavailable):
-        async with outages_as_unavailable():
+        async with OutagesAsUnavailable():
             await ending.fetchval("SELECT 1")

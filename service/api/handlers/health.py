@@ -10,7 +10,7 @@ from service.api.http.responses import reply
 from service.api.server.resources import RESOURCES, Resources
 from service.domain.errors import Unavailable
 from service.store import heartbeats
-from service.store.postgres.database import outages_as_unavailable
+from service.store.postgres.database import OutagesAsUnavailable
 
 _TIMEOUT_S: Final = 3
 
@@ -40,7 +40,7 @@ async def get_readiness(request: web.Request) -> web.Response:
 async def _count_live_workers(resources: Resources) -> Mapping[str, int] | None:
     """Return the number of workers of each role, or None if the database doesn't respond."""
     try:
-        async with asyncio.timeout(_TIMEOUT_S), outages_as_unavailable(), resources.pool.acquire() as connection:
+        async with asyncio.timeout(_TIMEOUT_S), OutagesAsUnavailable(), resources.pool.acquire() as connection:
             return await heartbeats.count_live_workers(connection)
     except (Unavailable, TimeoutError):
         return None

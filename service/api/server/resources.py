@@ -21,7 +21,7 @@ from service.storage import Storage
 from service.store import exports
 from service.store.encryption import SecretCipher
 from service.store.events import NUMBERED, WRITTEN
-from service.store.postgres.database import Pool, outages_as_unavailable
+from service.store.postgres.database import OutagesAsUnavailable, Pool
 from service.store.postgres.notifications import open_notifications
 from service.store.queries import receipts
 from service.store.queries.runs import RunSelector, find_complete
@@ -63,7 +63,7 @@ RESOURCES: Final = web.AppKey("resources", Resources)
 async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     """Open the resources, and close them after the block. Raises Unavailable if the database doesn't respond."""
     async with AsyncExitStack() as opened:
-        async with outages_as_unavailable():
+        async with OutagesAsUnavailable():
             pool = await opened.enter_async_context(resources.database_pool(settings, "results_api"))
             list_pool = pool
             if settings.database_read_url:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any, Final, Literal, cast
 
@@ -72,10 +72,15 @@ class BoundedPool(asyncpg.Pool):
         """
         idle = self._queue._queue  # type: ignore[attr-defined]  # the pool uses the last connected one first
         for index in reversed(range(len(idle))):
-            if getattr(idle[index]._con, "organization", None) == org_id:
+            if self._acts_as(idle[index], org_id):
                 idle.append(idle.pop(index))
-                break
+                return super().acquire()  # without a timer, because it doesn't wait
         return self.acquire()
+
+    def _acts_as(self, idle: Any, org_id: OrgId) -> bool:
+        """Return whether an idle connection is open, hasn't expired, and acts as this organization."""
+        is_open: bool = idle.is_connected() and idle._generation == self._generation  # type: ignore[attr-defined]
+        return is_open and idle._con.organization == org_id
 
 
 async def open_pool(url: str, role: DatabaseRole, size: int, engine: Engine = POSTGRESQL) -> asyncpg.Pool:
@@ -196,7 +201,7 @@ async def as_organization(pool: asyncpg.Pool, org_id: OrgId) -> AsyncIterator[Co
     the same time for one request, because requests that wait for each other's connections would deadlock.
     """
     share = cast("BoundedPool", pool).shares.slot(org_id, ACQUIRE_TIMEOUT_S)
-    async with share, outages_as_unavailable(), acquire_as(pool, org_id) as connection:
+    async with share, OutagesAsUnavailable(), acquire_as(pool, org_id) as connection:
         yield connection
 
 
@@ -241,12 +246,9 @@ def is_data_state(sqlstate: str) -> bool:
     return sqlstate.startswith(sqlstates.DATA_ERRORS)
 
 
-@asynccontextmanager
-async def outages_as_unavailable() -> AsyncIterator[None]:
-    """Convert an outage or a conflict to Unavailable, which layers outside the store can handle."""
-    try:
-        yield
-    except (*DRIVER_ERRORS, OSError) as error:
-        if not is_outage(error) and not is_conflict(error):
-            raise
-        raise Unavailable("the database is not available; try again later") from error
+class OutagesAsUnavailable(AbstractAsyncContextManager[None, None]):
+    """Converts an outage or a conflict to Unavailable, which layers outside the store can handle."""
+
+    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, (*DRIVER_ERRORS, OSError)) and (is_outage(error) or is_conflict(error)):
+            raise Unavailable("the database is not available; try again later") from error

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from weakref import WeakValueDictionary
 
 from service.domain.errors import Unavailable
@@ -20,25 +20,22 @@ class OrganizationShares:
         self._limit = max(1, (connections - 1) * 3 // 4)
         self._slots: WeakValueDictionary[OrgId, asyncio.Semaphore] = WeakValueDictionary()  # of busy organizations
 
-    @asynccontextmanager
-    async def slot(self, org_id: OrgId, timeout_s: float) -> AsyncIterator[None]:
+    def slot(self, org_id: OrgId, timeout_s: float) -> AbstractAsyncContextManager[None]:
         """Occupy one connection of the share during the block. Raises Unavailable if none becomes free in time."""
         slots = self._slots.get(org_id)
         if slots is None:
             self._slots[org_id] = slots = asyncio.Semaphore(self._limit)
-        await _acquire(slots, timeout_s)
-        try:
-            yield
-        finally:
-            slots.release()
+        return _slot_in_time(slots, timeout_s) if slots.locked() else slots
 
 
-async def _acquire(slots: asyncio.Semaphore, timeout_s: float) -> None:
-    if not slots.locked():
-        await slots.acquire()  # without a timer, because it doesn't wait
-        return
+@asynccontextmanager
+async def _slot_in_time(slots: asyncio.Semaphore, timeout_s: float) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(timeout_s):
             await slots.acquire()
     except TimeoutError:
         raise Unavailable("the organization has too many concurrent requests; try again later") from None
+    try:
+        yield
+    finally:
+        slots.release()

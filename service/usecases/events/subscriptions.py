@@ -13,7 +13,7 @@ from service.domain.streams import AFTER_LAST, BEFORE_FIRST, EventFilter, Number
 from service.log import log
 from service.stopping import cancel_until_done, pause, raise_if_canceled
 from service.store import events
-from service.store.postgres.database import Connection, Pool, as_organization, outages_as_unavailable
+from service.store.postgres.database import Connection, OutagesAsUnavailable, Pool, as_organization
 from service.store.postgres.notifications import Notifications
 
 _MAX_QUEUED: Final = 500  # events; a slower subscriber is disconnected
@@ -124,7 +124,7 @@ class EventSubscriptions:
         readers = dict(self._readers)
         positions = {org_id: reader.read_to for org_id, reader in readers.items()}
         try:
-            async with outages_as_unavailable(), self._worker_pool.acquire() as connection:
+            async with OutagesAsUnavailable(), self._worker_pool.acquire() as connection:
                 found = await events.find_followed_with_events(connection, positions)
         except Exception as error:
             raise_if_canceled()
