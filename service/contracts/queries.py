@@ -68,6 +68,10 @@ class Query(BaseModel):
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True, frozen=True)
 
+    def given(self) -> dict[str, Any]:
+        """Return the values of the parameters that the client sent."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
 
 class PageQuery(Query):
     """A page of a list."""
@@ -87,7 +91,7 @@ class RunFilters(Query):
 
     def to_filter(self) -> RunFilter:
         """Return the filter that these parameters describe."""
-        return build_filter(RunFilter, self.__dict__)
+        return build_filter(RunFilter, self.given())
 
 
 class ResultFilters(Query):
@@ -95,7 +99,7 @@ class ResultFilters(Query):
 
     def to_filter(self) -> ResultFilter:
         """Return the filter that these parameters describe."""
-        return build_filter(ResultFilter, self.__dict__)
+        return build_filter(ResultFilter, self.given())
 
 
 AnyQuery = TypeVar("AnyQuery", bound=Query)

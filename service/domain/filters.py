@@ -104,7 +104,7 @@ _MIN_DURATION: Final = "Shortest duration; excludes results without a duration"
 _FLAKY: Final = "Whether the result, or any result of the run, passed after a failing attempt"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RunFilter:
     """Filters of runs. Statuses are letters, and none means all. Times are ms since 1970."""
 
@@ -147,14 +147,14 @@ class RunFilter:
 
     def set_fields(self) -> dict[str, Any]:
         """Return the fields that are set, which identify the filter even after fields were added to this class."""
-        return {name: value for name, value in self.all_fields().items() if value not in (None, ())}
+        return {name: value for name, value in vars(self).items() if value not in (None, ())}
 
     def all_fields(self) -> dict[str, Any]:
         """Return every field by name."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return dict(vars(self))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ResultFilter(RunFilter):
     """Filters of results."""
 

@@ -18,7 +18,7 @@ FILTER: Final = ResultFilter(statuses=("f",), project_id="shop", from_ms=0, case
 RELEASED: Final = "AXBvc2l0aW9ud0UdGXyoh0Q"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LaterFilter(ResultFilter):
     """The filter of a later version, with a field that clients of the earlier version couldn't set."""
 

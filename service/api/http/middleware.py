@@ -2,8 +2,8 @@
 
 import re
 import time
+from secrets import token_hex
 from typing import Final
-from uuid import uuid4
 
 import structlog
 from aiohttp import web
@@ -28,11 +28,15 @@ _WELL_FORMED_ID: Final = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 
 @web.middleware
 async def handle_request(request: web.Request, handler: ApiHandler) -> web.StreamResponse:
-    """Assign the request ID, call the handler, convert its exceptions to responses, and record the duration."""
+    """Assign the request ID, call the handler, convert its exceptions to responses, and record the duration.
+
+    The request ID stays bound to the log until the end of the task, because each request has its own task.
+    """
     started = time.perf_counter()
     request_id = _request_id(request)
     request[REQUEST_ID] = request_id
-    with structlog.contextvars.bound_contextvars(request_id=request_id), _span(request, request_id) as span:
+    structlog.contextvars.bind_contextvars(request_id=request_id)
+    with _span(request, request_id) as span:
         response = encode_response(request, await _respond(request, handler))
         duration_s = time.perf_counter() - started
         record_request(request, response, duration_s)
@@ -51,17 +55,14 @@ def _span(request: web.Request, request_id: str) -> spans.SpanBlock:
 
 async def _respond(request: web.Request, handler: ApiHandler) -> web.StreamResponse:
     try:
-        return _preflight(request) or await handler(request)
+        preflight = _preflight(request)
+        if preflight is not None:
+            return preflight
+        if isinstance(request.protocol, ApiProtocol):
+            request.protocol.check_limit(request.path)
+        return await handler(request)
     except Exception as error:
         return error_response(request, error)
-
-
-@web.middleware
-async def limit_connections(request: web.Request, handler: ApiHandler) -> web.StreamResponse:
-    """Reject requests of too many connections."""
-    if isinstance(request.protocol, ApiProtocol):
-        request.protocol.check_limit(request.path)
-    return await handler(request)
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
@@ -69,17 +70,17 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
 
     By default, no cache stores a response without an ETag, and a cache revalidates a response with an ETag.
     """
-    response.headers["Server"] = SERVER
-    response.headers.setdefault("Cache-Control", "private, no-cache" if "ETag" in response.headers else "no-store")
+    headers, settings = response.headers, request.app[RESOURCES].settings
+    headers["Server"] = SERVER
+    headers.setdefault("Cache-Control", "private, no-cache" if "ETag" in headers else "no-store")
     if REQUEST_ID in request:
-        response.headers["X-Request-Id"] = request[REQUEST_ID]
+        headers["X-Request-Id"] = request[REQUEST_ID]
     if RATE_LIMIT_STATUS in request:
-        response.headers.update(rate_limit_headers(request[RATE_LIMIT_STATUS]))
+        headers.update(rate_limit_headers(request[RATE_LIMIT_STATUS]))
     if NEXT_CURSOR in response:
-        base = request.app[RESOURCES].settings.link_base
         next_url = request.rel_url.update_query(starting_after=response[NEXT_CURSOR])
-        response.headers["Link"] = f'<{base}{next_url}>; rel="next"'
-    cors.add_cors_headers(request, response, request.app[RESOURCES].settings.allowed_origins)
+        headers["Link"] = f'<{settings.link_base}{next_url}>; rel="next"'
+    cors.add_cors_headers(request, response, settings.allowed_origins)
 
 
 def _preflight(request: web.Request) -> web.Response | None:
@@ -91,4 +92,4 @@ def _preflight(request: web.Request) -> web.Response | None:
 def _request_id(request: web.Request) -> str:
     """Return the client's request ID if it's well-formed, otherwise a new one."""
     request_id = request.headers.get("X-Request-Id", "")
-    return request_id if _WELL_FORMED_ID.fullmatch(request_id) else uuid4().hex
+    return request_id if _WELL_FORMED_ID.fullmatch(request_id) else token_hex(16)

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any, Final, TypeVar, get_origin
 
 import orjson
@@ -30,10 +31,11 @@ def parse_query(request: web.Request, model: type[AnyModel]) -> AnyModel:
 
 def parse_pairs(pairs: MultiMapping[str], model: type[AnyModel], noun: str) -> AnyModel:
     """Return the validated query parameters or form fields, of which several can have the same name."""
+    repeatable = _repeatable_fields(model)
     values: dict[str, Any] = {}
     for name in pairs:
         given = pairs.getall(name)
-        values[name] = given if _is_repeatable(model, name) else _single_value(name, given)
+        values[name] = given if name in repeatable else _single_value(name, given)
     return _validate(model, values, noun)
 
 
@@ -118,9 +120,9 @@ def _single_value(name: str, given: Sequence[str]) -> str:
     return given[0]
 
 
-def _is_repeatable(model: type[BaseModel], name: str) -> bool:
-    field = model.model_fields.get(name)
-    return field is not None and get_origin(field.annotation) is list
+@cache
+def _repeatable_fields(model: type[BaseModel]) -> frozenset[str]:
+    return frozenset(name for name, field in model.model_fields.items() if get_origin(field.annotation) is list)
 
 
 def _param(loc: tuple[int | str, ...]) -> str:

@@ -17,7 +17,9 @@ def filter_values(org_id: OrgId, filter_: RunFilter, after: Position | None) -> 
     run keys from `first_key` to `before_run`.
     """
     before = filter_.before(after)
-    return {name: _parameter(value) for name, value in filter_.all_fields().items()} | {
+    fields = filter_.all_fields().items()
+    return {
+        **{name: (list(value) or None) if isinstance(value, tuple) else value for name, value in fields},
         "org_id": org_id,
         "statuses": list(filter_.statuses) or _ALL_CODES,
         "any_status": not filter_.statuses,
@@ -25,7 +27,3 @@ def filter_values(org_id: OrgId, filter_: RunFilter, after: Position | None) -> 
         "before_run": before.run_key,
         "before_case": before.case_key,
     }
-
-
-def _parameter(value: Any) -> Any:
-    return (list(value) or None) if isinstance(value, tuple) else value

@@ -1,10 +1,11 @@
 """A page of the list of results."""
 
+from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
 from service.contracts.queries import PageQuery
-from service.domain.cursors import CursorCodec, Cursors, pack_bigint, unpack_bigint
+from service.domain.cursors import MAX_CACHED, CursorCodec, Cursors, pack_bigint, unpack_bigint
 from service.domain.filters import Position, ResultFilter
 from service.domain.ids import CaseKey, OrgId, RunKey
 from service.store.postgres.database import Pool, as_organization
@@ -30,6 +31,7 @@ async def list_results(pool: Pool, org_id: OrgId, filter_: ResultFilter, page: P
     return ListPage(found.data, cursors.write(found.next))
 
 
+@lru_cache(MAX_CACHED)
 def result_cursors(org_id: OrgId, filter_: ResultFilter, revision: int | None = None) -> Cursors[Position]:
     """Return the cursors of a list of results. `revision` is that of the run whose results are sorted, if any."""
     return Cursors(_CODEC, "results", org_id, {**filter_.set_fields(), "revision": revision})

@@ -1,9 +1,12 @@
 """Reuse of connections that already act as an organization."""
 
+import asyncio
 from contextlib import AsyncExitStack
 
+import asyncpg
 import pytest
 
+from service.domain.errors import Unavailable
 from service.domain.ids import OrgId
 from service.store.postgres import database
 
@@ -32,4 +35,25 @@ async def test_organization_without_a_connection_uses_that_of_another_one(databa
     for org_id in ORGANIZATIONS:
         async with database.acquire_as(pool, org_id) as connection:
             assert await connection.fetchval("SELECT current_setting('app.org_id')::int") == org_id
+    await database.close_pool(pool)
+
+
+async def test_request_waits_only_for_a_limited_time_until_an_expired_connection_is_replaced(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an outage, all idle connections are expired, and the server might not respond."""
+
+    async def never_connect(*_: object, **__: object) -> None:
+        await asyncio.Event().wait()
+
+    pool = await database.open_pool(database_url, "results_api", 1)
+    async with database.as_organization(pool, OrgId(1)):
+        pass
+    await pool.expire_connections()
+    monkeypatch.setattr(asyncpg, "connect", never_connect)
+    monkeypatch.setattr(database, "ACQUIRE_TIMEOUT_S", 0.01)
+    async with asyncio.timeout(5):
+        with pytest.raises(Unavailable):
+            async with database.as_organization(pool, OrgId(1)):
+                pass
     await database.close_pool(pool)
