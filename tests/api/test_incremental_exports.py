@@ -143,7 +143,12 @@ async def test_position_before_deleted_events_is_gone(exports: Exports) -> None:
     await number_events(exports.api.store.pool)
     queued = await exports.request("csv", updated_since="0")
     await exports.api.store.pool.execute("UPDATE organizations SET last_pruned_event_number = 1")
-    assert (await exports.request("csv", 410, updated_since="0"))["error"]["code"] == "gone"
+    error = (await exports.request("csv", 410, updated_since="0"))["error"]
+    assert (error["code"], error["message"]) == (
+        "gone",
+        "updated_since: changes after this position can be unknown, because the service deletes events after 30 days."
+        " Delete the copy and request an export without updated_since",
+    )
     assert (await exports.request("csv", 410, updated_since=f"evt_{'0' * 32}"))["error"]["code"] == "gone"
     async with exports.running_worker():
         job = await exports.finished(queued["id"], or_failed=True)

@@ -75,7 +75,8 @@ async def find_changed_after(connection: Connection, org_id: OrgId, position: st
 
 def _gone() -> Gone:
     return Gone(
-        f"updated_since: the service stores changes for {RETENTION_DAYS} days; request an export without updated_since"
+        "updated_since: changes after this position can be unknown, because the service deletes events after"
+        f" {RETENTION_DAYS} days. Delete the copy and request an export without updated_since"
     )
 
 
