@@ -9,7 +9,7 @@ import click
 from service.client.http import JsonObject, Server, ServerError
 from service.client.receipts import list_receipts
 from service.client.terminal import print_message, printable_line
-from service.domain.receipts import describe_missing, is_unfinished
+from service.domain.receipts import describe_missing, describe_replacement, is_unfinished
 
 INCOMPLETE: Final = 2  # the exit code of a command that needs a complete run
 
@@ -61,7 +61,7 @@ def _wait(server: Server, run_id: str, timeout_s: float, *, completes: bool) -> 
             return _AwaitedRun(run)
         receipts = list_receipts(server, run_id, required=completes)
         if missing := describe_missing(receipts):
-            return _AwaitedRun(run, f"lacks results: {missing}. Send an accepted report of this shard and variant")
+            return _AwaitedRun(run, f"lacks results: {missing}. {describe_replacement(receipts)}")
         is_processing = any(map(is_unfinished, receipts))
         cause = ": no report of it was received" if completes and run is None and not receipts else ""
         if run and completes and not is_processing:

@@ -20,13 +20,22 @@ def describe_missing(receipts: Sequence[Mapping[str, Any]]) -> str | None:
 
     A later report of the same shard and variant replaces a rejected one. The report of another job doesn't.
     """
-    newest = {_part(receipt): receipt for receipt in sorted(receipts, key=_upload_order)}
-    missing = [receipt for receipt in newest.values() if receipt["status"] == "rejected"]
+    missing = _find_missing(receipts)
     if not missing:
         return None
     listed = "; ".join(map(_describe_rejected, missing[:_MAX_LISTED]))
     more = f"; and {len(missing) - _MAX_LISTED} more" if len(missing) > _MAX_LISTED else ""
     return f"a report was rejected, and no later report of the same shard and variant was accepted: {listed}{more}"
+
+
+def describe_replacement(receipts: Sequence[Mapping[str, Any]]) -> str:
+    """Return how a later report replaces the rejected ones that `describe_missing` lists."""
+    if all(map(_has_part, _find_missing(receipts))):
+        return "Send an accepted report of this shard and variant"
+    return (
+        "Send an accepted report without shard and variant. If only the content of a report states them, a malformed"
+        " report has none: state them in each upload (--shard, --variant)"
+    )
 
 
 def report_warnings(receipts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -45,6 +54,15 @@ def describe_part(receipt: Mapping[str, Any]) -> str:
     shard = [f"shard {receipt['shard']}"] if receipt.get("shard") else []
     variant = [f"{name}:{value}" for name, value in (receipt.get("variant") or {}).items()]
     return ", ".join(shard + variant) or "no shard or variant"
+
+
+def _find_missing(receipts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    newest = {_part(receipt): receipt for receipt in sorted(receipts, key=_upload_order)}
+    return [receipt for receipt in newest.values() if receipt["status"] == "rejected"]
+
+
+def _has_part(receipt: Mapping[str, Any]) -> bool:
+    return bool(receipt.get("shard") or receipt.get("variant"))
 
 
 def _part(receipt: Mapping[str, Any]) -> tuple[Any, ...]:

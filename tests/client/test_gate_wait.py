@@ -106,7 +106,9 @@ async def test_gate_of_a_pipeline_stops_at_a_rejected_report_of_another_job(
         rejected = await send(b"<testsuite>", "linux")
         await send(PASSING, "mac")
         assert await decide(reports.api, timeout_s=600, completes=True) == INCOMPLETE
-        assert f"was accepted: {rejected} (os:linux): malformed_report: " in capsys.readouterr().err
+        shown = capsys.readouterr().err
+        assert f"was accepted: {rejected} (os:linux): malformed_report: " in shown
+        assert "Send an accepted report of this shard and variant" in shown
         assert not (await reports.api.get("/v1/runs/run_1"))["complete"]
 
         await reports.api.send("POST", "/v1/runs/run_1/complete")
@@ -115,6 +117,24 @@ async def test_gate_of_a_pipeline_stops_at_a_rejected_report_of_another_job(
         await send(PASSING, "linux")
         assert await decide(reports.api, completes=True) == PASSED
         assert f"results can be missing: {rejected}" in capsys.readouterr().err
+
+
+async def test_gate_states_how_to_replace_a_malformed_report_whose_part_is_unknown(
+    database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = b'"results": [{"name": "a", "status": "passed"}'
+    async with serving_reports_with_ingester(database_url, tmp_path) as reports:
+        await reports.ingest(b"{" + results, params={"final": "false"})
+        await reports.ingest(b'{"run": {"shard": 2}, ' + results + b"]}", params={"final": "false"})
+        assert await decide(reports.api, timeout_s=600, completes=True) == INCOMPLETE
+        shown = capsys.readouterr().err
+        assert "(no shard or variant): malformed_report: " in shown
+        assert (
+            "Send an accepted report without shard and variant. If only the content of a report states them, " in shown
+        )
+
+        await reports.ingest(PASSING, params={"final": "false"})
+        assert await decide(reports.api, completes=True) == PASSED
 
 
 async def test_rejected_report_counts_after_an_accepted_one(database_url: str, tmp_path: Path) -> None:
