@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from service.domain.cases import Case
 from service.domain.ids import CaseKey, OrgId
 from service.domain.variants import canonical_variant
+from service.store.organization_deletions import preventing_deletion
 from service.store.postgres.database import Connection, Row
 from service.store.postgres.requested_rows import fetch_requested
 from service.store.postgres.statements import statements
@@ -42,7 +43,8 @@ async def insert_unseen(connection: Connection, unseen: Mapping[CaseKeyRef, Case
     org_ids, case_keys = [ref[0] for ref in refs], [ref[1] for ref in refs]
     *columns, variants = zip(*unseen.values(), strict=True)
     documents = [variant or _NO_VARIANT for variant in variants]
-    await connection.execute(_SQL["insert_unseen"], org_ids, case_keys, *columns, documents)
+    async with preventing_deletion(connection, set(org_ids)):
+        await connection.execute(_SQL["insert_unseen"], org_ids, case_keys, *columns, documents)
     rows = await fetch_requested(connection, "stored_cases", refs, ["case_keys"])
     return {(OrgId(row["org_id"]), CaseKey(row["case_key"])): _case(row) for row in rows}
 

@@ -1,13 +1,14 @@
 """Deletion of all rows of an organization: those of partitions as their owner, and all others as the worker."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 import asyncpg
 
 from service.domain.ids import OrgId
 from service.store.postgres.database import Connection, RowDeleted
+from service.store.postgres.engines import engine_of
 from service.store.postgres.statements import statements
 
 _SQL: Final = statements("organization_deletions")
@@ -43,16 +44,40 @@ async def delete_organization(connection: Connection, org_id: OrgId) -> None:
     await connection.execute(_SQL["delete"], org_id)
 
 
+class OrganizationDeleted(RowDeleted):
+    """An organization was deleted before a row that refers to it was stored."""
+
+
+@asynccontextmanager
+async def preventing_deletion(connection: Connection, org_ids: Collection[OrgId]) -> AsyncIterator[None]:
+    """Let a deletion of the organizations wait until the rows that the block inserts are committed.
+
+    On PostgreSQL, the foreign keys do this. On Citus, distributed tables have none, so the block is a transaction that
+    locks the organizations, or raises OrganizationDeleted.
+    """
+    if not engine_of(connection).is_distributed:
+        yield
+        return
+    async with connection.transaction():
+        locked = await connection.fetch(_SQL["prevent_deletion"], list(org_ids))
+        if len(locked) < len(org_ids):
+            raise OrganizationDeleted(f"one of the organizations {sorted(org_ids)} was deleted")
+        yield
+
+
 @contextmanager
 def evicting_deleted(known: dict[str, OrgId]) -> Iterator[None]:
     """Evict the known organizations if a transaction in the block refers to a deleted one.
 
-    Raises RowDeleted, so that the transaction is repeated with the organizations that exist.
+    Raises OrganizationDeleted, so that the transaction is repeated with the organizations that exist.
     """
     try:
         yield
+    except OrganizationDeleted:
+        known.clear()
+        raise
     except asyncpg.ForeignKeyViolationError as error:
         if not str(error.constraint_name).endswith(_REFERENCE):
             raise
         known.clear()
-        raise RowDeleted(f"an organization was deleted: {error}") from error
+        raise OrganizationDeleted(f"an organization was deleted: {error}") from error

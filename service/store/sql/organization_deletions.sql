@@ -19,3 +19,6 @@ SELECT FROM organizations WHERE org_id = $1 FOR UPDATE
 
 -- name: delete
 DELETE FROM organizations WHERE org_id = $1
+
+-- name: prevent_deletion  (until the end of the transaction, as a foreign key does)
+SELECT FROM organizations WHERE org_id = ANY ($1::int[]) ORDER BY org_id FOR KEY SHARE

@@ -11,9 +11,11 @@ from typing import Any
 import asyncpg
 import pytest
 
+from service.domain.cases import Case
 from service.domain.errors import NotFound
+from service.domain.ids import CaseKey
 from service.storage import Storage
-from service.store import organization_deletions
+from service.store import cases, organization_deletions
 from service.store.postgres import database
 from service.store.postgres.database import as_owner
 from service.usecases.administration import delete_organization as usecase
@@ -84,6 +86,13 @@ async def test_running_consumer_rejects_later_events_of_a_deleted_organization(a
     assert not any((await row_counts(api, api.org_id)).values())
 
 
+async def test_running_consumer_stores_no_case_of_a_deleted_organization(api: Api, database_url: str) -> None:
+    await delete(database_url, api.resources.storage)
+    (outcome,) = await api.store.ingest(run_event("late", [result("is new")], id="late"))
+    assert (outcome.status, outcome.reason) == ("rejected", "unknown_organization")
+    assert not any((await row_counts(api, api.org_id)).values())
+
+
 async def test_organization_with_the_same_slug_gets_only_its_own_events(api: Api, database_url: str) -> None:
     await delete(database_url, api.resources.storage)
     new_id, key = await api.make_organization("acme")
@@ -97,9 +106,7 @@ async def test_transaction_in_progress_does_not_restore_rows(api: Api, database_
     async with api.store.pool.acquire() as connection:
         transaction = connection.transaction()
         await transaction.start()
-        await connection.execute(
-            "INSERT INTO cases (org_id, case_key, project_id, suite, name, occurrence) VALUES (1, 7, 'p', '', 'n', 0)"
-        )
+        await cases.insert_unseen(connection, {(api.org_id, CaseKey(7)): Case("p", None, "", "n", 0, None)})
         deleting = asyncio.create_task(delete(database_url, api.resources.storage))
         await asyncio.wait({deleting}, timeout=1)
         assert not deleting.done()
