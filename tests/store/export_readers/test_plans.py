@@ -50,6 +50,7 @@ async def sequentially_scanned_tables(connection: Any, form: str, filters: dict[
     }
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize("form", FORMATS)
 async def test_filtered_export_uses_no_sequential_scan_of_results(connection: Any, form: str) -> None:
     for filters in FILTERS:
@@ -77,6 +78,7 @@ async def test_ranges_of_changed_runs_read_no_events(filled: Store, api_pool: as
     assert not any("events" in query for query in queries)
 
 
+@pytest.mark.one_server
 async def test_check_detects_a_sequential_scan(connection: Any) -> None:
     assert await sequentially_scanned_tables(connection, "csv", FILTERS[0]) == set()
     await connection.execute("SET enable_indexscan = off; SET enable_bitmapscan = off")
