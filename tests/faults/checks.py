@@ -20,11 +20,11 @@ _STORED: Final = """
 SELECT event_id, run_id FROM receipts WHERE status IN ('stored', 'partial') AND starts_with(run_id, $1)
 """
 _EXPORTS: Final = """
-SELECT slug, run_id, export_id, status,
-    (SELECT count(*) FROM events e
-     WHERE (e.org_id, e.type) = (x.org_id, 'export.completed') AND e.data ->> 'id' = x.export_id
-           AND number IS NOT NULL) AS completions
-FROM exports x JOIN organizations USING (org_id) WHERE starts_with(run_id, $1)
+SELECT slug, run_id, export_id, status, coalesce(completions, 0) AS completions
+FROM exports JOIN organizations USING (org_id)
+    LEFT JOIN (SELECT org_id, data ->> 'id' AS export_id, count(*) AS completions FROM events
+               WHERE type = 'export.completed' AND number IS NOT NULL GROUP BY 1, 2) e USING (org_id, export_id)
+WHERE starts_with(run_id, $1)
 """
 _FILES: Final = """
 SELECT path FROM runs JOIN artifacts USING (org_id, run_key) WHERE path IS NOT NULL AND starts_with(run_id, $1)
@@ -34,11 +34,12 @@ _DUPLICATES: Final = """
 SELECT event_id FROM receipts WHERE starts_with(run_id, $1) GROUP BY org_id, event_id HAVING count(*) > 1
 """
 _RUNS: Final = """
-SELECT slug, run_id, complete, passed + failed,
-    (SELECT count(*) FROM results x WHERE (x.org_id, x.run_key) = (r.org_id, r.run_key)),
-    (SELECT count(*) FROM events e
-     WHERE (e.org_id, e.run_id, e.type) = (r.org_id, r.run_id, 'run.completed') AND number IS NOT NULL)
-FROM runs r JOIN organizations USING (org_id) WHERE starts_with(run_id, $1)
+SELECT slug, run_id, complete, passed + failed, coalesce(stored, 0), coalesce(completions, 0)
+FROM runs JOIN organizations USING (org_id)
+    LEFT JOIN (SELECT org_id, run_key, count(*) AS stored FROM results GROUP BY 1, 2) s USING (org_id, run_key)
+    LEFT JOIN (SELECT org_id, run_id, count(*) AS completions FROM events
+               WHERE type = 'run.completed' AND number IS NOT NULL GROUP BY 1, 2) e USING (org_id, run_id)
+WHERE starts_with(run_id, $1)
 """
 
 
