@@ -76,7 +76,8 @@ WITH examined AS MATERIALIZED (
         LEFT JOIN LATERAL (
             SELECT ($14::bool OR r.status = ANY ($13::text[]::"char"[])) AND ($12::bool IS NULL OR r.flaky = $12::bool)
             AND ($15::int IS NULL OR r.duration_ms >= $15::int) AS matches FROM results r
-            WHERE r.org_id = $1 AND r.run_key = failure.run_key AND r.case_key = failure.case_key LIMIT 1
+            WHERE r.org_id = $1 AND r.run_key = failure.run_key AND r.case_key = failure.case_key
+              AND r.run_key BETWEEN $3 AND $4 LIMIT 1
         ) fact ON true
         LEFT JOIN LATERAL (
             SELECT ($16::text IS NULL OR c.suite = $16::text)

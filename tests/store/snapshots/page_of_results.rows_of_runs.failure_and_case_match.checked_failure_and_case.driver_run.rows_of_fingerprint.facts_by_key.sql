@@ -67,7 +67,8 @@ WITH examined AS MATERIALIZED (
                 LEFT JOIN LATERAL (
                     SELECT ($15::bool OR r.status = ANY ($8::text[]::"char"[])) AND ($7::bool IS NULL OR r.flaky = $7::bool)
                     AND ($16::int IS NULL OR r.duration_ms >= $16::int) AS matches FROM results r
-                    WHERE r.org_id = $9 AND r.run_key = failure.run_key AND r.case_key = failure.case_key LIMIT 1
+                    WHERE r.org_id = $9 AND r.run_key = failure.run_key AND r.case_key = failure.case_key
+                      AND r.run_key BETWEEN $11 AND $12 LIMIT 1
                 ) fact ON true
                 LEFT JOIN LATERAL (
                     SELECT ($17::text IS NULL OR c.suite = $17::text)

@@ -68,7 +68,8 @@ WITH examined AS MATERIALIZED (
             LEFT JOIN LATERAL (
                 SELECT ($16::bool OR r.status = ANY ($12::text[]::"char"[])) AND ($11::bool IS NULL OR r.flaky = $11::bool)
                 AND ($17::int IS NULL OR r.duration_ms >= $17::int) AS matches FROM results r
-                WHERE r.org_id = $1 AND r.run_key = failure.run_key AND r.case_key = failure.case_key LIMIT 1
+                WHERE r.org_id = $1 AND r.run_key = failure.run_key AND r.case_key = failure.case_key
+                  AND r.run_key BETWEEN $3 AND $4 LIMIT 1
             ) fact ON true
             LEFT JOIN LATERAL (
                 SELECT ($18::text IS NULL OR c.suite = $18::text)

@@ -336,7 +336,8 @@ CROSS JOIN (SELECT) nothing_else
 -- name: checked_failure_and_case
 LEFT JOIN LATERAL (
     SELECT {row_filters} AS matches FROM results r
-    WHERE r.org_id = :org_id AND r.run_key = failure.run_key AND r.case_key = failure.case_key LIMIT 1
+    WHERE r.org_id = :org_id AND r.run_key = failure.run_key AND r.case_key = failure.case_key
+      AND r.run_key BETWEEN :first_key AND :before_run LIMIT 1
 ) fact ON true
 LEFT JOIN LATERAL (
     SELECT {case_filters} AND (:case_key::bigint IS NULL OR c.case_key = :case_key::bigint)
