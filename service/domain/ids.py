@@ -16,6 +16,7 @@ RUN_ITSELF: Final = CaseKey(0)  # the case_key of an artifact that belongs to a 
 
 FINGERPRINT_VERSION: Final = 1  # of the rules in fingerprints.py: a new version starts new groups of failures
 
+_MAX_MINUTE: Final = 2**31 - 1
 _TIME_BITS_BELOW: Final = 80  # a run key is 48 bits of time, followed by 80 bits of hash
 _PATTERNS: Final = {
     prefix: re.compile(rf"{prefix}_[0-9a-f]{{{digits}}}")
@@ -75,7 +76,7 @@ def completed_ms(key: RunKey) -> int:
 
 def completion_minute(key: RunKey) -> int:
     """Return the minute in which a run completed, since 1970. Must match the function of this name in schema.sql."""
-    return completed_ms(key) // 60_000
+    return min(completed_ms(key) // 60_000, _MAX_MINUTE)
 
 
 def case_key(

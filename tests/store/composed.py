@@ -50,7 +50,7 @@ SINGLE_ROWS = (
     "complete_runs",
     "shards_of_run",
     "case_project",
-    "failure_project",
+    "failure_group_range",
     "cases_of_key",
     "sortable_run",
     "key_of_run",

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from service.domain.filters import ResultFilter
+from service.domain.filters import START, ResultFilter
 from service.domain.ids import (
     CaseKey,
     Fingerprint,
@@ -161,6 +161,36 @@ async def test_failures_in_a_month_that_was_dropped_before_are_found(store: Stor
     await check_group(store, number, keys, 5, Budgets())
 
 
+@pytest.mark.parametrize("deleted", [1, 3])
+async def test_group_is_read_again_if_its_first_or_last_run_is_deleted_meanwhile(
+    store: Store, monkeypatch: pytest.MonkeyPatch, deleted: int
+) -> None:
+    for run in (1, 2, 3):
+        event = run_event(f"run_{run}", [result(status="failed")], completed_at=f"2026-0{run}-20T12:00:00Z")
+        await store.ingest(event)
+    [(number, keys)] = (await failing_results(store.pool)).items()
+    find_range = failures._find_range
+
+    async def find_range_before_deletion(connection: Any, *arguments: Any) -> Any:
+        found = await find_range(connection, *arguments)
+        if await store.run(f"run_{deleted}") is not None:
+            async with database.as_organization(store.pool, ORG) as other, notifying_transaction(other):
+                await delete_run(other, ORG, f"run_{deleted}", None)
+        return found
+
+    monkeypatch.setattr(failures, "_find_range", find_range_before_deletion)
+    async with database.as_organization(store.pool, ORG) as connection:
+        text = await failures.find_one(connection, ORG, number, None)
+    assert text is not None
+    group = orjson.loads(text)
+    remaining = [key for key, _ in keys if key != keys[3 - deleted][0]]
+    assert (group["runs"], group["first_seen"], group["last_seen"]) == (
+        2,
+        time_of(remaining[-1]),
+        time_of(remaining[0]),
+    )
+
+
 async def test_each_process_inserts_a_minute_of_a_group_once(store: Store) -> None:
     other = RunIngest(store.pool, RETENTION)
     for run in range(6):
@@ -190,7 +220,8 @@ async def test_minute_of_a_run_key_is_that_of_its_completion(store: Store) -> No
         assert found is not None
         assert tuple(found) == (completion_minute(key), first_run_key(ms // 60_000 * 60_000))
         assert completion_minute(key) == ms // 60_000
-    assert await store.pool.fetchval("SELECT completion_minute('ffffffff-ffff-ffff-ffff-ffffffffffff')") == 2**31 - 1
+    assert await store.pool.fetchval("SELECT completion_minute($1)", START.run_key) == 2**31 - 1
+    assert completion_minute(START.run_key) == 2**31 - 1
 
 
 @pytest.mark.slow

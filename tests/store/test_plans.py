@@ -13,6 +13,7 @@ from service.store.postgres.composition import Statement, compose
 from service.store.queries import results as read_results
 from tests.store.composed import (
     SINGLE_ROWS,
+    all_composed,
     comparisons,
     composed_lists,
     decision_pages,
@@ -63,7 +64,8 @@ VALUES: dict[str, object] = {
     "after_key": 0, "artifact_key": 0, "after_suite": 0, "after_case": 0, "runs": 50,
     "baseline_key": UUID("019c8a5a-0000-0000-0000-000000000001"), "run_keys": ["019c8a5a-0000-0000-0000-000000000000"],
     "case_keys": ["41", "61"], "pairs": ["p-"], "ranks": ["5"], "after_rank": 0, "length": "1 day",
-    "fingerprint": 7, "before": "dec_g", "gate": "gate 1", "decision": "passed",
+    "fingerprint": 7, "first_minute": 29_465_265, "last_minute": 29_530_794,
+    "before": "dec_g", "gate": "gate 1", "decision": "passed",
     "changed_after": 7, "first_run": UUID(int=0), "last_run": UUID("019c8a5a-0000-0000-0000-000000000000"),
     "oldest_run": UUID(int=0), "newest_run": UUID("019c8a5a-0000-0000-0000-000000000000"),
     "range_results": 60_000, "after": "", "only": "p1", "org_ids": ["1"], "run_ids": ["run_1"], "project_ids": ["p1"],
@@ -138,13 +140,28 @@ async def test_failure_groups_read_ranges_of_indexes(connection: Any) -> None:
         "failing_runs_of_project": "runs_with_failed",
         "one_failure_group": BY_GROUP_OF_ANY_MONTH,
     }.items():
-        statement = next(statement for statement in failure_groups() if statement.name.endswith(name))
+        statement = next(statement for statement in failure_groups() if name in statement.name)
         for mode in MODES:
             nodes = await explain(connection, statement, mode)
             indexes = {str(node.get("Index Name")) for node in nodes}
             assert any(re.fullmatch(index, found) for found in indexes), (mode, name)
             for pattern in (BY_GROUP_OF_ANY_MONTH, BY_STATUS_OF_ANY_MONTH):
                 assert any(re.fullmatch(pattern, found) for found in indexes), (mode, name)
+
+
+async def test_statements_open_only_the_months_of_their_range(connection: Any) -> None:
+    """Each month that remains after the start of the execution costs time, even if it isn't read.
+
+    Failures of a listed group can be before or after the range, so the first or last one is searched in all months.
+    """
+    limited = [statement for statement in all_composed().values() if {"first_key", "before_run"} <= {*statement.names}]
+    for statement in limited:
+        if "newest_failure" in statement.name or statement.name == "failure_group_range":
+            continue
+        nodes = await explain(connection, statement, MODES[0])
+        months = {table[-7:] for node in nodes if "_2026_" in (table := node.get("Relation Name", ""))}
+        assert months <= {"2026_01", "2026_02"}, statement.name
+    assert len(limited) > 30
 
 
 async def test_statistics_about_runs_read_ranges_of_one_index(connection: Any) -> None:

@@ -1,11 +1,11 @@
 """Queries for failure groups, as JSON that PostgreSQL writes."""
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from service.domain.filters import ResultFilter
-from service.domain.ids import Fingerprint, OrgId
+from service.domain.ids import Fingerprint, OrgId, completion_minute
 from service.store.postgres.composition import MAX_READ_ROWS, MAX_READ_RUNS, Statement, compose
-from service.store.postgres.database import Connection
+from service.store.postgres.database import Connection, Row
 from service.store.queries.filter_values import filter_values
 from service.store.queries.results import Budgets
 
@@ -27,35 +27,62 @@ async def list_groups(
 ) -> RankedGroups:
     """Return the failure groups of a run, or of the newest runs of a project, those with most results first."""
     values = filter_values(org_id, filter_, None) | {"page": limit}
-    return RankedGroups(*await list_statement(filter_, budgets).fetch_row(connection, values))
+    if filter_.run_id is not None:
+        run_key = await compose("key_of_run").fetch_value(connection, values)
+        if run_key is None:
+            return RankedGroups("[]", truncated=False)
+        values["first_key"] = max(values["first_key"], run_key)
+        values["before_run"] = min(values["before_run"], run_key)
+    return RankedGroups(*await list_statement(filter_, budgets).fetch_row(connection, _with_minutes(values)))
 
 
 async def find_one(
     connection: Connection, org_id: OrgId, fingerprint: Fingerprint, project_id: str | None
 ) -> str | None:
     """Return one group as JSON, or None if the organization, or the given project, has no such failure."""
-    values = {"org_id": org_id, "fingerprint": fingerprint, "project_id": project_id}
-    text: str | None = await one_statement().fetch_value(connection, values)
-    return text
+    while (range_ := await _find_range(connection, org_id, fingerprint, project_id)) is not None:
+        values = {"org_id": org_id, "fingerprint": fingerprint, **range_}
+        text: str | None = await one_statement().fetch_value(connection, _with_minutes(values))
+        if text is not None:  # otherwise, the first or last run was deleted since the range was read
+            return text
+    return None
 
 
 async def find_project(
     connection: Connection, org_id: OrgId, fingerprint: Fingerprint, project_id: str | None
 ) -> str | None:
     """Return the project of a group, or None if the organization, or the given project, has no such failure."""
-    values = {"org_id": org_id, "fingerprint": fingerprint, "project_id": project_id}
-    found: str | None = await compose("failure_project").fetch_value(connection, values)
-    return found
+    range_ = await _find_range(connection, org_id, fingerprint, project_id)
+    return None if range_ is None else range_["project_id"]
+
+
+async def _find_range(
+    connection: Connection, org_id: OrgId, fingerprint: Fingerprint, project_id: str | None
+) -> Row | None:
+    """Return the run keys between which all failures of a group are, and its project."""
+    filter_ = ResultFilter(fingerprint=fingerprint, project_id=project_id)
+    values = _with_minutes(filter_values(org_id, filter_, None))
+    rows = await compose("failure_group_range").fetch_rows(connection, values)
+    return rows[0] if rows else None
+
+
+def _with_minutes(values: dict[str, Any]) -> dict[str, Any]:
+    """Add the minutes of the range of run keys. In a statement, the scan of each month would compute them again."""
+    first_minute, last_minute = completion_minute(values["first_key"]), completion_minute(values["before_run"])
+    return values | {"first_minute": first_minute, "last_minute": last_minute}
 
 
 def list_statement(filter_: ResultFilter, budgets: Budgets | None = None) -> Statement:
     """Return the statement for the list."""
     runs = "project" if filter_.branch is None else "branch"
     runs = "run" if filter_.run_id is not None else runs
+    lists_newest = filter_.run_id is None and filter_.branch is None and filter_.to_ms is None
     budgets = budgets or (_OF_PROJECT if filter_.run_id is None else _OF_RUN)
     return compose(
         "ranked_failure_groups",
         failing_runs=f"failing_runs_of_{runs}",
+        first_run="oldest_failure",
+        last_run="example_run" if lists_newest else "newest_failure",
         run_budget=budgets.runs,
         row_budget=budgets.rows,
     )
@@ -63,4 +90,10 @@ def list_statement(filter_: ResultFilter, budgets: Budgets | None = None) -> Sta
 
 def one_statement() -> Statement:
     """Return the statement for one group."""
-    return compose("one_failure_group", row_budget=_OF_PROJECT.rows, minute_budget=_MINUTES)
+    return compose(
+        "one_failure_group",
+        first_run="first_run_of_range",
+        last_run="example_run",
+        row_budget=_OF_PROJECT.rows,
+        minute_budget=_MINUTES,
+    )

@@ -1,4 +1,8 @@
 -- Failure groups: the failing results of a project with the same fingerprint, as fragments (see results.sql).
+--
+-- As in results.sql, each lookup of a partitioned table is limited by :first_key and :before_run, so that the executor opens
+-- only the months that a statement can need. The first failure of a listed group can be in any month until :before_run, and
+-- the last one in any month from :first_key on.
 
 -- name: ranked_failure_groups  (of the newest runs within the budgets; one run or row more shows that a budget ended)
 WITH candidate_run AS MATERIALIZED (
@@ -14,7 +18,7 @@ WITH candidate_run AS MATERIALIZED (
             FROM unnest(run.statuses) AS failing (status) CROSS JOIN LATERAL (
                 SELECT d.case_key, d.fingerprint FROM result_details d
                 WHERE d.org_id = :org_id AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
-                  AND d.run_key = run.run_key
+                  AND d.run_key = run.run_key AND d.run_key BETWEEN :first_key AND :before_run
                 LIMIT {row_budget} + 1  -- in the order of the index
             ) d
         ) failure
@@ -57,24 +61,39 @@ SELECT run_key, array_agg(status ORDER BY status DESC) AS statuses FROM (
 ) failing
 GROUP BY run_key ORDER BY run_key DESC LIMIT {run_budget} + 1
 
--- name: one_failure_group  (of the minutes and results within the budgets, from the newest failure on)
--- The example is the first failure of the newest run in the order of the ranked groups, so that both show the same one.
-WITH example AS MATERIALIZED (
-    SELECT newest.run_key, first.case_key FROM (SELECT :fingerprint::bigint AS fingerprint) failures CROSS JOIN LATERAL (
+-- name: failure_group_range  (the first and the last run with failures of the group, and its project, if it is the given one)
+SELECT oldest.run_key AS first_key, newest.run_key AS before_run, newest.project_id
+FROM (SELECT :fingerprint::bigint AS fingerprint) failures
+CROSS JOIN LATERAL (
+    SELECT run.run_key, run.project_id FROM (
         {newest_failure}
-    ) newest CROSS JOIN LATERAL (
-        SELECT d.case_key FROM {failing_statuses} CROSS JOIN LATERAL (
-            SELECT d.case_key FROM result_details d
-            WHERE d.org_id = :org_id AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
-              AND d.run_key = newest.run_key AND d.fingerprint = failures.fingerprint
-            ORDER BY d.case_key LIMIT 1
-        ) d
-        ORDER BY failing.status DESC LIMIT 1
-    ) first
+    ) d CROSS JOIN LATERAL (
+        SELECT r.run_key, r.project_id FROM runs r WHERE r.org_id = :org_id AND r.run_key = d.run_key LIMIT 1
+    ) run
+) newest
+CROSS JOIN LATERAL (
+    SELECT run.run_key FROM (
+        {oldest_failure}
+    ) d CROSS JOIN LATERAL (
+        SELECT r.run_key FROM runs r WHERE r.org_id = :org_id AND r.run_key = d.run_key LIMIT 1
+    ) run
+) oldest
+WHERE :project_id::text IS NULL OR newest.project_id = :project_id
+
+-- name: one_failure_group  (of the minutes and results within the budgets, from the last run of failure_group_range on)
+-- The example is the first failure of this run in the order of the ranked groups, so that both show the same one.
+WITH example AS MATERIALIZED (
+    SELECT d.run_key, d.case_key FROM {failing_statuses} CROSS JOIN LATERAL (
+        SELECT d.run_key, d.case_key FROM result_details d
+        WHERE d.org_id = :org_id AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
+          AND d.run_key = :before_run AND d.fingerprint = :fingerprint
+        ORDER BY d.case_key LIMIT 1
+    ) d
+    ORDER BY failing.status DESC LIMIT 1
 ), group_minute AS MATERIALIZED (
     SELECT DISTINCT g.minute FROM failure_group_minutes g
     WHERE g.org_id = :org_id AND g.fingerprint = :fingerprint
-      AND g.minute <= (SELECT completion_minute(example.run_key) FROM example)
+      AND g.minute BETWEEN :first_minute AND :last_minute
     ORDER BY g.minute DESC LIMIT {minute_budget} + 1
 ), failure AS MATERIALIZED (
     SELECT d.run_key, d.case_key
@@ -84,6 +103,7 @@ WITH example AS MATERIALIZED (
         SELECT d.run_key, d.case_key FROM result_details d
         WHERE d.org_id = :org_id AND d.status = ANY ('{f,e}'::"char"[]) AND d.is_last_attempt AND d.status <> 'p'
           AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = :fingerprint
+          AND d.run_key BETWEEN :first_key AND :before_run
         LIMIT {row_budget} + 1
     ) d
     LIMIT {row_budget} + 1
@@ -99,51 +119,54 @@ CROSS JOIN LATERAL (
     {failure_group_fields}
 ) item
 CROSS JOIN LATERAL (SELECT item.*, failures.truncated) object
-WHERE :project_id::text IS NULL OR item.project_id = :project_id
 
--- name: failure_project  (the project of a group, if it is the given one)
-SELECT run.project_id
-FROM (SELECT :fingerprint::bigint AS fingerprint) failures CROSS JOIN LATERAL (
-    {newest_failure}
-) newest
-CROSS JOIN LATERAL (
-    SELECT r.project_id FROM runs r WHERE r.org_id = :org_id AND r.run_key = newest.run_key LIMIT 1
-) run
-WHERE :project_id::text IS NULL OR run.project_id = :project_id
+-- name: example_run  (if the newest failures of the project are read, the last run of the group is that of its example)
+SELECT example.run_key
+
+-- name: first_run_of_range
+SELECT :first_key::uuid AS run_key
 
 -- name: newest_failure  (of the group `failures`; if its results in a minute were deleted, the next minute is read)
-SELECT d.run_key, d.case_key
+SELECT d.run_key
 FROM (
-    SELECT {keys_of_minute} FROM failure_group_minutes g
-    WHERE g.org_id = :org_id AND g.fingerprint = failures.fingerprint ORDER BY g.minute DESC OFFSET 0
+    SELECT {keys_of_minute} FROM (
+        SELECT g.minute FROM failure_group_minutes g
+        WHERE g.org_id = :org_id AND g.fingerprint = failures.fingerprint AND g.minute >= :first_minute
+        ORDER BY g.minute DESC OFFSET 0
+    ) minute OFFSET 0
 ) minute CROSS JOIN LATERAL (
-    SELECT d.run_key, d.case_key FROM {failing_statuses} CROSS JOIN LATERAL (
-        SELECT d.run_key, d.case_key FROM result_details d
+    SELECT d.run_key FROM {failing_statuses} CROSS JOIN LATERAL (
+        SELECT d.run_key FROM result_details d
         WHERE d.org_id = :org_id AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
           AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = failures.fingerprint
+          AND d.run_key >= :first_key
         ORDER BY d.run_key DESC, d.case_key DESC LIMIT 1
     ) d
-    ORDER BY d.run_key DESC, d.case_key DESC LIMIT 1
+    ORDER BY d.run_key DESC LIMIT 1
 ) d
 LIMIT 1
 
 -- name: oldest_failure  (of the group `failures`)
 SELECT d.run_key
 FROM (
-    SELECT {keys_of_minute} FROM failure_group_minutes g
-    WHERE g.org_id = :org_id AND g.fingerprint = failures.fingerprint ORDER BY g.minute OFFSET 0
+    SELECT {keys_of_minute} FROM (
+        SELECT g.minute FROM failure_group_minutes g
+        WHERE g.org_id = :org_id AND g.fingerprint = failures.fingerprint AND g.minute <= :last_minute
+        ORDER BY g.minute OFFSET 0
+    ) minute OFFSET 0
 ) minute CROSS JOIN LATERAL (
     SELECT d.run_key FROM {failing_statuses} CROSS JOIN LATERAL (
         SELECT d.run_key FROM result_details d
         WHERE d.org_id = :org_id AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
           AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = failures.fingerprint
+          AND d.run_key <= :before_run
         ORDER BY d.run_key, d.case_key LIMIT 1
     ) d
     ORDER BY d.run_key LIMIT 1
 ) d
 LIMIT 1
 
--- name: failure_group_fields  (the public failure group, for the group `failures` and its newest failure `example`)
+-- name: failure_group_fields  (the public failure group, for the group `failures` and its newest listed failure `example`)
 SELECT 'fp1_' || lpad(to_hex(failures.fingerprint), 16, '0') AS id, run.project_id, detail.type,
        detail.summary AS message, failures.results, failures.cases, failures.runs,
        rfc3339(oldest.completed_at) AS first_seen, rfc3339(newest.completed_at) AS last_seen,
@@ -154,12 +177,12 @@ FROM (
 CROSS JOIN LATERAL (
     SELECT d.type, d.summary FROM result_details d
     WHERE d.org_id = :org_id AND d.run_key = example.run_key AND d.case_key = example.case_key AND d.is_last_attempt
-    LIMIT 1
+      AND d.run_key BETWEEN :first_key AND :before_run LIMIT 1
 ) detail
 CROSS JOIN LATERAL (
     SELECT r.completed_at
     FROM (
-        {oldest_failure}
+        {first_run}
     ) d CROSS JOIN LATERAL (
         SELECT r.completed_at FROM runs r WHERE r.org_id = :org_id AND r.run_key = d.run_key LIMIT 1
     ) r
@@ -167,7 +190,7 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT r.completed_at
     FROM (
-        {newest_failure}
+        {last_run}
     ) d CROSS JOIN LATERAL (
         SELECT r.completed_at FROM runs r WHERE r.org_id = :org_id AND r.run_key = d.run_key LIMIT 1
     ) r

@@ -5,6 +5,8 @@
 -- $5 first_key
 -- $6 before_run
 -- $7 page
+-- $8 last_minute
+-- $9 first_minute
 
 WITH candidate_run AS MATERIALIZED (
     SELECT run.run_key, run.statuses, row_number() OVER (ORDER BY run.run_key DESC)::int AS run_no FROM (
@@ -21,7 +23,7 @@ WITH candidate_run AS MATERIALIZED (
             FROM unnest(run.statuses) AS failing (status) CROSS JOIN LATERAL (
                 SELECT d.case_key, d.fingerprint FROM result_details d
                 WHERE d.org_id = $1 AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
-                  AND d.run_key = run.run_key
+                  AND d.run_key = run.run_key AND d.run_key BETWEEN $5 AND $6
                 LIMIT 20000 + 1  -- in the order of the index
             ) d
         ) failure
@@ -47,20 +49,24 @@ CROSS JOIN LATERAL (
     CROSS JOIN LATERAL (
         SELECT d.type, d.summary FROM result_details d
         WHERE d.org_id = $1 AND d.run_key = example.run_key AND d.case_key = example.case_key AND d.is_last_attempt
-        LIMIT 1
+          AND d.run_key BETWEEN $5 AND $6 LIMIT 1
     ) detail
     CROSS JOIN LATERAL (
         SELECT r.completed_at
         FROM (
             SELECT d.run_key
             FROM (
-                SELECT first_run_key_of_minute(minute) AS first_key, first_run_key_of_minute(minute + 1) AS next_key FROM failure_group_minutes g
-                WHERE g.org_id = $1 AND g.fingerprint = failures.fingerprint ORDER BY g.minute OFFSET 0
+                SELECT first_run_key_of_minute(minute) AS first_key, first_run_key_of_minute(minute + 1) AS next_key FROM (
+                    SELECT g.minute FROM failure_group_minutes g
+                    WHERE g.org_id = $1 AND g.fingerprint = failures.fingerprint AND g.minute <= $8
+                    ORDER BY g.minute OFFSET 0
+                ) minute OFFSET 0
             ) minute CROSS JOIN LATERAL (
                 SELECT d.run_key FROM unnest('{f,e}'::"char"[]) AS failing (status) CROSS JOIN LATERAL (
                     SELECT d.run_key FROM result_details d
                     WHERE d.org_id = $1 AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
                       AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = failures.fingerprint
+                      AND d.run_key <= $6
                     ORDER BY d.run_key, d.case_key LIMIT 1
                 ) d
                 ORDER BY d.run_key LIMIT 1
@@ -73,18 +79,22 @@ CROSS JOIN LATERAL (
     CROSS JOIN LATERAL (
         SELECT r.completed_at
         FROM (
-            SELECT d.run_key, d.case_key
+            SELECT d.run_key
             FROM (
-                SELECT first_run_key_of_minute(minute) AS first_key, first_run_key_of_minute(minute + 1) AS next_key FROM failure_group_minutes g
-                WHERE g.org_id = $1 AND g.fingerprint = failures.fingerprint ORDER BY g.minute DESC OFFSET 0
+                SELECT first_run_key_of_minute(minute) AS first_key, first_run_key_of_minute(minute + 1) AS next_key FROM (
+                    SELECT g.minute FROM failure_group_minutes g
+                    WHERE g.org_id = $1 AND g.fingerprint = failures.fingerprint AND g.minute >= $9
+                    ORDER BY g.minute DESC OFFSET 0
+                ) minute OFFSET 0
             ) minute CROSS JOIN LATERAL (
-                SELECT d.run_key, d.case_key FROM unnest('{f,e}'::"char"[]) AS failing (status) CROSS JOIN LATERAL (
-                    SELECT d.run_key, d.case_key FROM result_details d
+                SELECT d.run_key FROM unnest('{f,e}'::"char"[]) AS failing (status) CROSS JOIN LATERAL (
+                    SELECT d.run_key FROM result_details d
                     WHERE d.org_id = $1 AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
                       AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = failures.fingerprint
+                      AND d.run_key >= $5
                     ORDER BY d.run_key DESC, d.case_key DESC LIMIT 1
                 ) d
-                ORDER BY d.run_key DESC, d.case_key DESC LIMIT 1
+                ORDER BY d.run_key DESC LIMIT 1
             ) d
             LIMIT 1
         ) d CROSS JOIN LATERAL (

@@ -1,21 +1,19 @@
 -- $1 org_id
 -- $2 project_id
--- $3 first_key
--- $4 before_run
--- $5 page
+-- $3 branch
+-- $4 first_key
+-- $5 before_run
+-- $6 page
+-- $7 last_minute
+-- $8 first_minute
 
 WITH candidate_run AS MATERIALIZED (
     SELECT run.run_key, run.statuses, row_number() OVER (ORDER BY run.run_key DESC)::int AS run_no FROM (
-        SELECT run_key, array_agg(status ORDER BY status DESC) AS statuses FROM (
-            (SELECT run_key, 'f'::"char" AS status FROM runs
-             WHERE org_id = $1 AND project_id = $2 AND failed > 0 AND run_key BETWEEN $3 AND $4
-             ORDER BY run_key DESC LIMIT 2000 + 1)
-            UNION ALL
-            (SELECT run_key, 'e'::"char" FROM runs
-             WHERE org_id = $1 AND project_id = $2 AND error > 0 AND run_key BETWEEN $3 AND $4
-             ORDER BY run_key DESC LIMIT 2000 + 1)
-        ) failing
-        GROUP BY run_key ORDER BY run_key DESC LIMIT 2000 + 1
+        SELECT run_key, CASE WHEN failed + error > 0 THEN
+                   array_remove(ARRAY[CASE WHEN failed > 0 THEN 'f' END, CASE WHEN error > 0 THEN 'e' END]::"char"[], NULL) END AS statuses
+        FROM runs
+        WHERE org_id = $1 AND project_id = $2 AND branch = $3 AND run_key BETWEEN $4 AND $5
+        ORDER BY run_key DESC LIMIT 2000 + 1
     ) run
 ), failure AS MATERIALIZED (
     SELECT *, row_number() OVER ()::int AS failure_no FROM (
@@ -26,7 +24,7 @@ WITH candidate_run AS MATERIALIZED (
             FROM unnest(run.statuses) AS failing (status) CROSS JOIN LATERAL (
                 SELECT d.case_key, d.fingerprint FROM result_details d
                 WHERE d.org_id = $1 AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
-                  AND d.run_key = run.run_key
+                  AND d.run_key = run.run_key AND d.run_key BETWEEN $4 AND $5
                 LIMIT 5000 + 1  -- in the order of the index
             ) d
         ) failure
@@ -36,7 +34,7 @@ WITH candidate_run AS MATERIALIZED (
     SELECT fingerprint, count(*)::int AS results, count(DISTINCT case_key)::int AS cases, count(DISTINCT run_no)::int AS runs,
            min(failure_no) AS newest
     FROM failure WHERE failure_no <= 5000 AND fingerprint IS NOT NULL
-    GROUP BY fingerprint ORDER BY results DESC, runs DESC, newest LIMIT $5::int
+    GROUP BY fingerprint ORDER BY results DESC, runs DESC, newest LIMIT $6::int
 )
 SELECT coalesce(json_agg(item ORDER BY item.results DESC, item.runs DESC, newest), '[]')::text AS data,
        (SELECT count(*) > 2000 FROM candidate_run) OR (SELECT count(*) > 5000 FROM failure) AS truncated
@@ -52,20 +50,24 @@ CROSS JOIN LATERAL (
     CROSS JOIN LATERAL (
         SELECT d.type, d.summary FROM result_details d
         WHERE d.org_id = $1 AND d.run_key = example.run_key AND d.case_key = example.case_key AND d.is_last_attempt
-        LIMIT 1
+          AND d.run_key BETWEEN $4 AND $5 LIMIT 1
     ) detail
     CROSS JOIN LATERAL (
         SELECT r.completed_at
         FROM (
             SELECT d.run_key
             FROM (
-                SELECT first_run_key_of_minute(minute) AS first_key, first_run_key_of_minute(minute + 1) AS next_key FROM failure_group_minutes g
-                WHERE g.org_id = $1 AND g.fingerprint = failures.fingerprint ORDER BY g.minute OFFSET 0
+                SELECT first_run_key_of_minute(minute) AS first_key, first_run_key_of_minute(minute + 1) AS next_key FROM (
+                    SELECT g.minute FROM failure_group_minutes g
+                    WHERE g.org_id = $1 AND g.fingerprint = failures.fingerprint AND g.minute <= $7
+                    ORDER BY g.minute OFFSET 0
+                ) minute OFFSET 0
             ) minute CROSS JOIN LATERAL (
                 SELECT d.run_key FROM unnest('{f,e}'::"char"[]) AS failing (status) CROSS JOIN LATERAL (
                     SELECT d.run_key FROM result_details d
                     WHERE d.org_id = $1 AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
                       AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = failures.fingerprint
+                      AND d.run_key <= $5
                     ORDER BY d.run_key, d.case_key LIMIT 1
                 ) d
                 ORDER BY d.run_key LIMIT 1
@@ -78,18 +80,22 @@ CROSS JOIN LATERAL (
     CROSS JOIN LATERAL (
         SELECT r.completed_at
         FROM (
-            SELECT d.run_key, d.case_key
+            SELECT d.run_key
             FROM (
-                SELECT first_run_key_of_minute(minute) AS first_key, first_run_key_of_minute(minute + 1) AS next_key FROM failure_group_minutes g
-                WHERE g.org_id = $1 AND g.fingerprint = failures.fingerprint ORDER BY g.minute DESC OFFSET 0
+                SELECT first_run_key_of_minute(minute) AS first_key, first_run_key_of_minute(minute + 1) AS next_key FROM (
+                    SELECT g.minute FROM failure_group_minutes g
+                    WHERE g.org_id = $1 AND g.fingerprint = failures.fingerprint AND g.minute >= $8
+                    ORDER BY g.minute DESC OFFSET 0
+                ) minute OFFSET 0
             ) minute CROSS JOIN LATERAL (
-                SELECT d.run_key, d.case_key FROM unnest('{f,e}'::"char"[]) AS failing (status) CROSS JOIN LATERAL (
-                    SELECT d.run_key, d.case_key FROM result_details d
+                SELECT d.run_key FROM unnest('{f,e}'::"char"[]) AS failing (status) CROSS JOIN LATERAL (
+                    SELECT d.run_key FROM result_details d
                     WHERE d.org_id = $1 AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
                       AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = failures.fingerprint
+                      AND d.run_key >= $4
                     ORDER BY d.run_key DESC, d.case_key DESC LIMIT 1
                 ) d
-                ORDER BY d.run_key DESC, d.case_key DESC LIMIT 1
+                ORDER BY d.run_key DESC LIMIT 1
             ) d
             LIMIT 1
         ) d CROSS JOIN LATERAL (
