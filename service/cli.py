@@ -38,6 +38,9 @@ def cli() -> None:
 
     Operators set RESULTS_DATABASE_URL, RESULTS_AMQP_URL, and the other settings of docs/reference/settings.md. Users of
     `report`, `gate`, `comment`, `export`, `tail`, and `mcp` set RESULTS_URL and RESULTS_API_KEY.
+
+    Exit codes: 0 for success, 1 for an error, 2 if an option is invalid, and 130 after Ctrl-C. The help of `gate`,
+    `comment`, `report`, and `export` describes their codes.
     """
 
 

@@ -99,7 +99,7 @@ def gate(
 @click.option("--markdown", "code_host", flag_value="markdown", help="Print the comment.")
 @timeout_option("the run is complete and, if the code host limits the rate of requests, until it accepts them")
 def comment(url: str, key: str, run_id: str | None, pipeline: bool, code_host: str | None, timeout: int) -> None:
-    """Write the failures of a run into a comment on a pull request.
+    """Comment the failures of a run on a pull request.
 
     The command creates one comment, and later calls update it.
 

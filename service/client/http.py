@@ -104,7 +104,10 @@ class Server:
                     return response
                 failure = self._read_failure(response)
             except httpx.HTTPError as error:
-                raise TemporaryFailure(f"{self.url} doesn't respond: {describe_http_error(error)}") from error
+                raise TemporaryFailure(
+                    f"{self.url} doesn't respond ({describe_http_error(error)}): check RESULTS_URL or --url, and that"
+                    " the server is running"
+                ) from error
             raise failure
 
         return send_with_retries(attempt, self._retry_s)
@@ -114,6 +117,8 @@ class Server:
             response.read()
             error = response.json()["error"]
             message, code = _message(error, response.status_code), str(error["code"])
+            if code == "unauthorized":
+                message += ": check RESULTS_API_KEY or --key"
         except (ValueError, KeyError, TypeError):
             described = f"{response.status_code} {response.reason_phrase}"
             message = f"{self.url} responds with {described}, which isn't a Results API response. Is the URL right?"

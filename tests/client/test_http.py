@@ -91,6 +91,18 @@ async def test_rejected_request_is_not_retried() -> None:
     assert len(requested) == 1
 
 
+async def test_rejected_key_names_its_option() -> None:
+    error = {"error": {"code": "unauthorized", "message": "Authorization: the API key is invalid"}}
+    async with serving(web.json_response(error, status=401)) as (url, _):
+        with pytest.raises(ServerError, match=r"is invalid \(401\): check RESULTS_API_KEY or --key"):
+            await get(url)
+
+
+async def test_server_that_is_not_running_names_the_option_of_its_url() -> None:
+    with pytest.raises(ServerError, match=r"http://127.0.0.1:9 doesn't respond .*: check RESULTS_URL or --url"):
+        await get("http://127.0.0.1:9")
+
+
 async def test_response_without_json_is_an_error() -> None:
     async with serving(web.Response(text="<h1>")) as (url, _):
         with pytest.raises(ServerError, match="responds with invalid JSON"):
