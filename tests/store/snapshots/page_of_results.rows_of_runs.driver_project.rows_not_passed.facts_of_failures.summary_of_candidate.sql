@@ -14,7 +14,7 @@
 
 -- `data` is null for a page that might be large: large_page_of_results reads it.
 WITH examined AS MATERIALIZED (
-    SELECT * FROM (
+    SELECT *, row_number() OVER () AS row_no FROM (
         SELECT run.run_key, candidate.*, run.row_no = 1000 OR row_number() OVER () = 3000 AS is_edge
         FROM (
             SELECT
@@ -59,15 +59,12 @@ WITH examined AS MATERIALIZED (
         LIMIT 3000
     ) examined
     WHERE matches OR is_edge LIMIT $13::int + 1
+), page_end AS MATERIALIZED (
+    SELECT CASE WHEN count(*) FILTER (WHERE matches) > $13::int THEN $13::int ELSE count(*) END AS row_no,
+           count(*) > $13::int AS is_full
+    FROM examined
 ), listed_keys AS (
-    SELECT *, row_number() OVER () AS row_no FROM (SELECT * FROM examined WHERE matches LIMIT $13::int) listed
-), listed_facts AS MATERIALIZED (
-    SELECT key.row_no, key.run_key, key.summary, fact.*
-    FROM listed_keys key CROSS JOIN LATERAL (
-        SELECT r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms FROM results r
-        WHERE r.org_id = $9 AND r.run_key = key.run_key AND r.case_key = key.case_key
-          AND r.run_key BETWEEN $10 AND $11 LIMIT 1
-    ) fact
+    SELECT * FROM examined WHERE matches AND row_no <= (SELECT row_no FROM page_end)
 ), listed_runs AS MATERIALIZED (
     SELECT
         r.run_key, r.completed_at,
@@ -76,14 +73,14 @@ WITH examined AS MATERIALIZED (
         || ',"environment":' || coalesce(to_json(r.environment)::text, 'null')
         || ',"branch":' || coalesce(to_json(r.branch)::text, 'null') || ',"case":"case_' AS run_part,
         ',"completed_at":"' || rfc3339(r.completed_at) || '","failure_summary":' AS time_part
-    FROM runs r WHERE r.org_id = $9 AND r.run_key = ANY (ARRAY(SELECT run_key FROM listed_facts))
+    FROM runs r WHERE r.org_id = $9 AND r.run_key = ANY (ARRAY(SELECT run_key FROM examined))
 ), listed_cases AS MATERIALIZED (
     SELECT
         c.case_key, encode(int8send(c.case_key), 'hex') AS hex,
         encode(int8send(c.case_key), 'hex') || '","case_id":' || coalesce(to_json(c.case_id)::text, 'null')
         || ',"variant":' || c.variant || ',"suite":' || to_json(c.suite)
         || ',"name":' || to_json(c.name) || ',"file":' || coalesce(to_json(c.file) || ',"status":"', 'null,"status":"') AS case_part
-    FROM cases c WHERE c.org_id = $9 AND c.case_key = ANY (ARRAY(SELECT case_key FROM listed_facts))
+    FROM cases c WHERE c.org_id = $9 AND c.case_key = ANY (ARRAY(SELECT case_key FROM examined))
 )
 SELECT CASE WHEN page.data IS NULL THEN '[]'
             WHEN octet_length(page.data) < 4194304 THEN '[' || page.data || ']' END AS data,
@@ -105,17 +102,20 @@ FROM (
                          || fact.attempts || ',"duration_ms":' END
             || coalesce(known_duration(fact.duration_ms)::text, 'null')
             || coalesce(',"started_at":"' || rfc3339(known_start(run.completed_at, fact.started_offset_ms)) || '"', ',"started_at":' || 'null') || run.time_part || coalesce(to_json(fact.summary)::text || '}', 'null}') AS item
-        FROM listed_facts fact
+        FROM (
+            SELECT key.row_no, key.run_key, key.summary, fact.*
+            FROM listed_keys key CROSS JOIN LATERAL (
+                SELECT r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms FROM results r
+                WHERE r.org_id = $9 AND r.run_key = key.run_key AND r.case_key = key.case_key
+                  AND r.run_key BETWEEN $10 AND $11 LIMIT 1
+            ) fact
+        ) fact
         FULL JOIN listed_runs run ON run.run_key = fact.run_key
         FULL JOIN listed_cases test_case ON test_case.case_key = fact.case_key
+        OFFSET 0  -- sorts the items instead of their parts
     ) written OFFSET 0
-) page
-LEFT JOIN LATERAL (  -- the last row of a full page, or the last one within a budget
-    SELECT last.run_key, last.case_key
-    FROM (SELECT count(*) AS row_count, count(*) FILTER (WHERE matches) AS match_count FROM examined) counted
-    CROSS JOIN LATERAL (
-        SELECT run_key, case_key, is_edge FROM examined
-        OFFSET greatest(CASE WHEN match_count > $13::int THEN $13::int ELSE row_count END - 1, 0) LIMIT 1
-    ) last
-    WHERE row_count > $13::int OR last.is_edge
+) page CROSS JOIN page_end
+LEFT JOIN LATERAL (
+    SELECT key.run_key, key.case_key FROM examined key
+    WHERE key.row_no = page_end.row_no AND (page_end.is_full OR key.is_edge)
 ) page_edge ON true;

@@ -4,15 +4,10 @@
 -- $4 first_key
 -- $5 before_run
 
-WITH listed_keys AS (
+WITH examined AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::bigint[]) WITH ORDINALITY AS key (run_key, case_key, row_no)
-), listed_facts AS MATERIALIZED (
-    SELECT key.row_no, key.run_key, fact.*
-    FROM listed_keys key CROSS JOIN LATERAL (
-        SELECT r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms FROM results r
-        WHERE r.org_id = $3 AND r.run_key = key.run_key AND r.case_key = key.case_key
-          AND r.run_key BETWEEN $4 AND $5 LIMIT 1
-    ) fact
+), listed_keys AS (
+    SELECT * FROM examined
 ), listed_runs AS MATERIALIZED (
     SELECT
         r.run_key, r.completed_at,
@@ -21,14 +16,14 @@ WITH listed_keys AS (
         || ',"environment":' || coalesce(to_json(r.environment)::text, 'null')
         || ',"branch":' || coalesce(to_json(r.branch)::text, 'null') || ',"case":"case_' AS run_part,
         ',"completed_at":"' || rfc3339(r.completed_at) || '","failure_summary":' AS time_part
-    FROM runs r WHERE r.org_id = $3 AND r.run_key = ANY (ARRAY(SELECT run_key FROM listed_facts))
+    FROM runs r WHERE r.org_id = $3 AND r.run_key = ANY (ARRAY(SELECT run_key FROM examined))
 ), listed_cases AS MATERIALIZED (
     SELECT
         c.case_key, encode(int8send(c.case_key), 'hex') AS hex,
         encode(int8send(c.case_key), 'hex') || '","case_id":' || coalesce(to_json(c.case_id)::text, 'null')
         || ',"variant":' || c.variant || ',"suite":' || to_json(c.suite)
         || ',"name":' || to_json(c.name) || ',"file":' || coalesce(to_json(c.file) || ',"status":"', 'null,"status":"') AS case_part
-    FROM cases c WHERE c.org_id = $3 AND c.case_key = ANY (ARRAY(SELECT case_key FROM listed_facts))
+    FROM cases c WHERE c.org_id = $3 AND c.case_key = ANY (ARRAY(SELECT case_key FROM examined))
 ), written AS MATERIALIZED (
     -- Results of one page share runs, so the members of a run are written once. Every join is a FULL JOIN, which PostgreSQL
     -- always executes as a hash or merge join. The estimates of CTEs are so wrong that it would otherwise choose nested
@@ -49,7 +44,14 @@ WITH listed_keys AS (
             WHERE detail.org_id = $3 AND detail.run_key = fact.run_key AND detail.case_key = fact.case_key
               AND detail.run_key BETWEEN $4 AND $5 AND (detail.is_last_attempt AND detail.status <> 'p' OR detail.flaky) LIMIT 1
         ) END || '}', 'null}') AS item
-    FROM listed_facts fact
+    FROM (
+        SELECT key.row_no, key.run_key, fact.*
+        FROM listed_keys key CROSS JOIN LATERAL (
+            SELECT r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms FROM results r
+            WHERE r.org_id = $3 AND r.run_key = key.run_key AND r.case_key = key.case_key
+              AND r.run_key BETWEEN $4 AND $5 LIMIT 1
+        ) fact
+    ) fact
     FULL JOIN listed_runs run ON run.run_key = fact.run_key
     FULL JOIN listed_cases test_case ON test_case.case_key = fact.case_key
 ), listed_items AS (

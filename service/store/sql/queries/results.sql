@@ -12,47 +12,23 @@
 
 -- name: page_of_results  (selects the page of keys first, because joins before LIMIT would read the complete list)
 -- `data` is null for a page that might be large: large_page_of_results reads it.
-WITH examined AS MATERIALIZED (
-    SELECT * FROM (
-        {examined}
-    ) examined
-    WHERE matches OR is_edge LIMIT :page::int + 1
-), listed_keys AS (
-    SELECT *, row_number() OVER () AS row_no FROM (SELECT * FROM examined WHERE matches LIMIT :page::int) listed
-), {listed_parts}
+WITH {examined_page}, {listed_parts}
 SELECT CASE WHEN page.data IS NULL THEN '[]'
             WHEN octet_length(page.data) < {page_bytes} THEN '[' || page.data || ']' END AS data,
        page_edge.run_key, page_edge.case_key
 FROM (
     SELECT string_agg(item, ',' ORDER BY row_no) AS data FROM (
         {written_items}
+        OFFSET 0  -- sorts the items instead of their parts
     ) written OFFSET 0
-) page
-LEFT JOIN LATERAL (  -- the last row of a full page, or the last one within a budget
-    SELECT last.run_key, last.case_key
-    FROM (SELECT count(*) AS row_count, count(*) FILTER (WHERE matches) AS match_count FROM examined) counted
-    CROSS JOIN LATERAL (
-        SELECT run_key, case_key, is_edge FROM examined
-        OFFSET greatest(CASE WHEN match_count > :page::int THEN :page::int ELSE row_count END - 1, 0) LIMIT 1
-    ) last
-    WHERE row_count > :page::int OR last.is_edge
+) page CROSS JOIN page_end
+LEFT JOIN LATERAL (
+    SELECT key.run_key, key.case_key FROM examined key
+    WHERE key.row_no = page_end.row_no AND (page_end.is_full OR key.is_edge)
 ) page_edge ON true
 
 -- name: large_page_of_results  (of which a page contains the first items, until it is large)
-WITH examined AS MATERIALIZED (
-    SELECT *, row_number() OVER () AS row_no FROM (
-        SELECT * FROM (
-            {examined}
-        ) examined
-        WHERE matches OR is_edge LIMIT :page::int + 1
-    ) examined
-), page_end AS MATERIALIZED (
-    SELECT CASE WHEN count(*) FILTER (WHERE matches) > :page::int THEN :page::int ELSE count(*) END AS row_no,
-           count(*) > :page::int AS is_full
-    FROM examined
-), listed_keys AS (
-    SELECT * FROM examined WHERE matches AND row_no <= (SELECT row_no FROM page_end)
-), {listed_items}, page AS MATERIALIZED (
+WITH {examined_page}, {listed_items}, page AS MATERIALIZED (
     SELECT string_agg(item, ',' ORDER BY row_no) AS data, coalesce(sum(octet_length(item)), 0) < {page_bytes} AS fits
     FROM listed_items
 ), large_page AS MATERIALIZED (
@@ -71,9 +47,25 @@ LEFT JOIN LATERAL (
       AND (large_page.row_no IS NOT NULL OR page_end.is_full OR key.is_edge)
 ) page_edge ON true
 
+-- name: examined_page  (CTEs with the rows of a page, and the last one: of a full page, or within a budget)
+examined AS MATERIALIZED (
+    SELECT *, row_number() OVER () AS row_no FROM (
+        {examined}
+    ) examined
+    WHERE matches OR is_edge LIMIT :page::int + 1
+), page_end AS MATERIALIZED (
+    SELECT CASE WHEN count(*) FILTER (WHERE matches) > :page::int THEN :page::int ELSE count(*) END AS row_no,
+           count(*) > :page::int AS is_full
+    FROM examined
+), listed_keys AS (
+    SELECT * FROM examined WHERE matches AND row_no <= (SELECT row_no FROM page_end)
+)
+
 -- name: results_of_keys  (the public results with these keys, in this order, until the page is large)
-WITH listed_keys AS (
+WITH examined AS MATERIALIZED (
     SELECT * FROM unnest(:run_keys::uuid[], :case_keys::bigint[]) WITH ORDINALITY AS key (run_key, case_key, row_no)
+), listed_keys AS (
+    SELECT * FROM examined
 ), {listed_items}
 {fitting_items}
 ORDER BY row_no
@@ -92,17 +84,15 @@ WHERE fits
     SELECT row_no, item FROM written WHERE item IS NOT NULL
 )
 
--- name: listed_parts  (CTEs with the parts of the public results)
-listed_facts AS MATERIALIZED (
-    {facts}
-), listed_runs AS MATERIALIZED (
+-- name: listed_parts  (CTEs with the parts of the public results of `listed_keys`, whose runs and cases are in `examined`)
+listed_runs AS MATERIALIZED (
     SELECT
         r.run_key, {run_parts}
-    FROM runs r WHERE r.org_id = :org_id AND r.run_key = ANY (ARRAY(SELECT run_key FROM listed_facts))
+    FROM runs r WHERE r.org_id = :org_id AND r.run_key = ANY (ARRAY(SELECT run_key FROM examined))
 ), listed_cases AS MATERIALIZED (
     SELECT
         c.case_key, {case_parts}
-    FROM cases c WHERE c.org_id = :org_id AND c.case_key = ANY (ARRAY(SELECT case_key FROM listed_facts))
+    FROM cases c WHERE c.org_id = :org_id AND c.case_key = ANY (ARRAY(SELECT case_key FROM examined))
 )
 
 -- name: written_items  (the public results as JSON, or null if the run was deleted)
@@ -112,7 +102,9 @@ listed_facts AS MATERIALIZED (
 SELECT
     fact.row_no,
     {result_members} || coalesce({summary} || '}', 'null}') AS item
-FROM listed_facts fact
+FROM (
+    {facts}
+) fact
 FULL JOIN listed_runs run ON run.run_key = fact.run_key
 FULL JOIN listed_cases test_case ON test_case.case_key = fact.case_key
 
