@@ -101,6 +101,24 @@ async def test_stored_failures_get_the_minutes_of_their_groups(empty_url: str) -
     await connection.close()
 
 
+async def test_stored_cases_get_their_members(empty_url: str) -> None:
+    await run_migrations(empty_url, last=13)
+    connection = await asyncpg.connect(empty_url)
+    await connection.execute(
+        "INSERT INTO organizations (slug, name) VALUES ('acme', 'Acme');"
+        " INSERT INTO cases (org_id, case_key, project_id, case_id, suite, name, file, occurrence, variant) VALUES"
+        " (1, -1, 'shop', NULL, 'a', E'greets \"hi\"\n', NULL, 0, '{}'),"
+        " (1, 255, 'shop', 'tc_1', 'a', 'pays', 'é.py', 0, '{\"os\": \"mac\"}')"
+    )
+    await run_migrations(empty_url, first=14, last=14)
+    rows = await connection.fetch("SELECT members FROM cases ORDER BY case_key")
+    assert [row["members"] for row in rows] == [
+        f'{"f" * 16}","case_id":null,"variant":{{}},"suite":"a","name":"greets \\"hi\\"\\n","file":null,"status":"',
+        '00000000000000ff","case_id":"tc_1","variant":{"os": "mac"},"suite":"a","name":"pays","file":"é.py","status":"',
+    ]
+    await connection.close()
+
+
 async def test_new_database_has_no_pending_migrations(database_url: str) -> None:
     assert await migrations.pending(database_url) == []
     assert await migrations.apply(database_url) == []

@@ -29,10 +29,7 @@ CROSS JOIN LATERAL (
 ) run
 CROSS JOIN LATERAL (
     SELECT
-        encode(int8send(c.case_key), 'hex') AS hex,
-        encode(int8send(c.case_key), 'hex') || '","case_id":' || coalesce(to_json(c.case_id)::text, 'null')
-        || ',"variant":' || c.variant || ',"suite":' || to_json(c.suite)
-        || ',"name":' || to_json(c.name) || ',"file":' || coalesce(to_json(c.file) || ',"status":"', 'null,"status":"') AS case_part
+        encode(int8send(c.case_key), 'hex') AS hex, c.members AS case_part
     FROM (SELECT stored_case.*) c
 ) test_case
 LEFT JOIN LATERAL (

@@ -75,10 +75,7 @@ WITH examined AS MATERIALIZED (
     FROM runs r WHERE r.org_id = $9 AND r.run_key = ANY (ARRAY(SELECT run_key FROM examined))
 ), listed_cases AS MATERIALIZED (
     SELECT
-        c.case_key, encode(int8send(c.case_key), 'hex') AS hex,
-        encode(int8send(c.case_key), 'hex') || '","case_id":' || coalesce(to_json(c.case_id)::text, 'null')
-        || ',"variant":' || c.variant || ',"suite":' || to_json(c.suite)
-        || ',"name":' || to_json(c.name) || ',"file":' || coalesce(to_json(c.file) || ',"status":"', 'null,"status":"') AS case_part
+        c.case_key, encode(int8send(c.case_key), 'hex') AS hex, c.members AS case_part
     FROM cases c WHERE c.org_id = $9 AND c.case_key = ANY (ARRAY(SELECT case_key FROM examined))
 )
 SELECT CASE WHEN page.data IS NULL THEN '[]'

@@ -161,10 +161,7 @@ r.completed_at,
 ',"completed_at":"' || rfc3339(r.completed_at) || '","failure_summary":' AS time_part
 
 -- name: case_parts  (the parts of result_members that are equal in all results of a case)
-encode(int8send(c.case_key), 'hex') AS hex,
-encode(int8send(c.case_key), 'hex') || '","case_id":' || coalesce(to_json(c.case_id)::text, 'null')
-|| ',"variant":' || c.variant || ',"suite":' || to_json(c.suite)
-|| ',"name":' || to_json(c.name) || ',"file":' || coalesce(to_json(c.file) || ',"status":"', 'null,"status":"') AS case_part
+encode(int8send(c.case_key), 'hex') AS hex, c.members AS case_part
 
 -- name: is_shown_failure  (the row with the failure of a result; for a flaky result, that of its last failing attempt)
 (detail.is_last_attempt AND detail.status <> 'p' OR detail.flaky)
