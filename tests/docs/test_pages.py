@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -17,7 +18,7 @@ from service.api.http.errors import ERROR_TYPES
 from service.api.routes import all_routes
 from service.cli import cli
 from service.client.commands import USER_COMMANDS
-from service.domain.events import EVENT_TYPES, TEST, ZofEventType
+from service.domain.events import EVENT_TYPES, INTERNAL_TYPES, TEST, ZofEventType
 from service.settings import Settings
 from tests.docs.blocks import PAGES, ROOT, blocks
 from tests.docs.pages import PAGES_OF_OPERATORS, PAGES_OF_USERS
@@ -44,6 +45,18 @@ def anchors(page: Path) -> set[str]:
         result.add(f"{slug}-{found[slug]}" if slug in found else slug)
         found[slug] = found.get(slug, 0) + 1
     return result
+
+
+def test_each_top_level_entry_is_explained() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    table = (ROOT / "CONTRIBUTING.md").read_text().partition("## Top level")[2].partition("\n## ")[0]
+    assert {path.partition("/")[0] for path in listed.splitlines()} - set(re.findall("`([^`]+)`", table)) == set()
+
+
+def test_each_folder_of_the_service_is_explained() -> None:
+    folders = {path.parent.name for path in (ROOT / "service").glob("*/__init__.py")}
+    table = (ROOT / "README.md").read_text().partition("| Path | Content |")[2].partition("\n\n")[0]
+    assert folders - {name.removeprefix("service/") for name in re.findall("`([^`]+)`", table)} == set()
 
 
 @each_page
@@ -91,7 +104,7 @@ def test_named_error_codes_have_their_status(page: Path) -> None:
 
 @each_user_page
 def test_named_events_exist(page: Path) -> None:
-    known = {*EVENT_TYPES, *get_args(ZofEventType), TEST}
+    known = {*EVENT_TYPES, *get_args(ZofEventType), *INTERNAL_TYPES, TEST}
     named = set(
         re.findall(r"[`\"]((?:run|export|webhook|quarantine|gate|release)\.(?!json)[a-z_]+)[`\"]", page.read_text())
     )
