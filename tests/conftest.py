@@ -3,12 +3,13 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
+import asyncpg
 import jinja2
 import pytest
 
@@ -18,6 +19,7 @@ from tests.databases import DatabaseServer
 from tests.servers import PrivateServers, Servers, SharedServers
 
 _SERVERS = pytest.StashKey[Servers]()
+_FIRST_ASSIGNED_OID: Final = 10_000  # every server has the same types with smaller OIDs
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -66,6 +68,26 @@ def compiled_templates() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jinja2.Environment, "compile", compile_once)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def introspected_types() -> Iterator[None]:
+    """Read the built-in types that the driver requests once in a process, not once for each connection."""
+    introspect: Any = asyncpg.Connection._introspect_types  # type: ignore[attr-defined]  # missing in the stubs
+    introspected: dict[frozenset[int], Any] = {}
+
+    async def introspect_once(connection: asyncpg.Connection, types: Iterable[int], *arguments: Any) -> Any:
+        key = frozenset(types)
+        if key in introspected:
+            return introspected[key]
+        response = await introspect(connection, types, *arguments)
+        if max(key) < _FIRST_ASSIGNED_OID:
+            introspected[key] = response
+        return response
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(asyncpg.Connection, "_introspect_types", introspect_once)
         yield
 
 
