@@ -19,7 +19,7 @@ _TIMEOUT_S: Final = 900.0
 _NICE: Final = 10
 
 
-class _Child(NamedTuple):
+class _ParserChild(NamedTuple):
     """A running child process, which receives one report after another and sends the outcome of each.
 
     A pipe is used instead of a process pool: the semaphores of a pool stay in /dev/shm if the worker and Python's
@@ -41,7 +41,7 @@ class ParserProcess:
     """A child process that parses one report at a time. After a crash, the next report starts a new process."""
 
     def __init__(self) -> None:
-        self._child: _Child | None = None
+        self._child: _ParserChild | None = None
 
     async def read(self, files: Sequence[ReportFile], limits: ReportLimits) -> ReadUpload:
         """Run `read_upload` in the child. Raises ReportError also if the child crashes or exceeds the timeout."""
@@ -69,13 +69,13 @@ class ParserProcess:
             self._child = None
 
 
-def _start() -> _Child:
+def _start() -> _ParserChild:
     context = get_context("spawn")
     pipe, pipe_of_child = context.Pipe()
     process = context.Process(target=_serve, args=(pipe_of_child,), daemon=True)
     process.start()
     pipe_of_child.close()  # so that the pipe ends when the child exits
-    return _Child(process, pipe)
+    return _ParserChild(process, pipe)
 
 
 async def _wait_until_readable(file: int) -> None:

@@ -55,11 +55,12 @@ async def test_error_of_the_parser_shows_where_it_occurred(tmp_path: Path) -> No
 async def test_canceled_read_kills_the_process(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a")  # opening it blocks
     parser = ParserProcess()
+    others = active_children()
     report = ReportFile(tmp_path / "a", tmp_path / "read", None, None, None)
     reading = asyncio.create_task(parser.read([report], ReportLimits()))
     while not (tmp_path / "output").exists():  # noqa: ASYNC110 - there is no event for the start of a process
         await asyncio.sleep(0.01)
-    [child] = active_children()
+    [child] = set(active_children()).difference(others)
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading
