@@ -2,6 +2,7 @@
 
 import gzip
 from collections.abc import Mapping
+from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import PurePath
@@ -52,6 +53,7 @@ class StaticFiles:
 STATIC_FILES: Final = web.AppKey("static_files", StaticFiles)
 
 
+@cache
 def read_static_files() -> StaticFiles:
     """Read the files of this package."""
     folder = files("service.console") / "static"
