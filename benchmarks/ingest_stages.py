@@ -21,7 +21,7 @@ _OTHER: Final = "other"
 # The stage of the innermost frame whose file contains the text.
 _STAGES: Final = {
     "domain/fingerprints": "fingerprints",
-    "ingest/validate_events": "decode and validate",
+    "ingest/validate_": "decode and validate",
     "ingest/parse_events": "state of the run, SHA-256 of the body",
     "ingest/parse_results": "outcomes of cases, cache of cases",
     "domain/cases": "outcomes of cases, cache of cases",

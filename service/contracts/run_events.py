@@ -7,7 +7,7 @@ validation.
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, Required
 
-from pydantic import FailFast, Field, StringConstraints, TypeAdapter
+from pydantic import BeforeValidator, FailFast, Field, StringConstraints, TypeAdapter
 from typing_extensions import TypedDict
 
 from service.contracts.validation import PRINTABLE, SHA256
@@ -19,9 +19,17 @@ from service.domain.variants import MAX_TEXT as MAX_VARIANT_TEXT
 _MAX_SIZE: Final = 2**53 - 1  # bytes; the largest integer that every JSON parser represents exactly
 MAX_LINE: Final = 2**31 - 1
 
+def _to_integer(number: Any) -> Any:
+    """Return the integer that a float is equal to, so that its text has no decimal point. Return others unchanged."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
 # The number of a pull request. Producers send it as a number or as text.
 PullRequest = Annotated[
-    str, StringConstraints(min_length=1, max_length=200, pattern=PRINTABLE), Field(coerce_numbers_to_str=True)
+    str,
+    StringConstraints(min_length=1, max_length=200, pattern=PRINTABLE),
+    Field(coerce_numbers_to_str=True),
+    BeforeValidator(_to_integer),
 ]
 # An ID or name from the producer: 1 to 200 printable characters.
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=PRINTABLE)]

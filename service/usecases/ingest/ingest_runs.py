@@ -39,7 +39,7 @@ from service.usecases.ingest.parse_events import (
 )
 from service.usecases.ingest.parse_results import parse_results
 from service.usecases.ingest.store_batch import BatchWriter
-from service.usecases.ingest.validate_events import LARGE_BODY_BYTES, MAX_LISTED_ERRORS
+from service.usecases.ingest.validate_events import LARGE_BODY_BYTES
 
 _LOCK_WAIT_S: Final = 1.0  # another batch releases its locks earlier
 _SHORT_LOCK_WAIT_S: Final = 0.2  # of each run, after a lock timeout of the batch
@@ -186,12 +186,10 @@ class RunIngest:
             message = f"data.organization: organization {event.organization!r} not found"
             return RejectedItem(None, event.to_rejected("unknown_organization", message))
         outcomes, unseen = parse_results(event, org_id, cache.cases)
-        event.results = []  # frees memory: parsed results take several times as much as outcomes
+        event.results = ()  # frees memory: unvalidated results take several times as much as outcomes
         if event.rejected_count and not outcomes:
-            listed = "; ".join(str(problem["reason"]) for problem in event.problems[:MAX_LISTED_ERRORS])
-            return RejectedItem(
-                org_id, event.to_rejected("no_valid_result", f"data.results: no result is valid: {listed}")
-            )
+            message = f"data.results: no result is valid: {event.list_reasons()}"
+            return RejectedItem(org_id, event.to_rejected("no_valid_result", message))
         item = EventItem(org_id, event, outcomes, unseen)
         if (event.organization, event.state.run_id) in self._locked_runs:
             item.outcome = EventOutcome("postponed", message=_LOCKED)

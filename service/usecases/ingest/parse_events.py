@@ -1,12 +1,12 @@
 """Conversion of the bytes of a run-completion event to its parsed form, without I/O."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
 
-from service.contracts.run_events import ResultIn, RunIn
+from service.contracts.run_events import RunIn
 from service.domain import texts
 from service.domain.errors import Reason
 from service.domain.results import MAX_EVENT_ROWS, ArtifactReference
@@ -19,6 +19,7 @@ from service.usecases.ingest.validate_events import (
     EventRejection,
     Problem,
     ValidEvent,
+    has_failing_status,
     parse_identity,
     validate,
 )
@@ -45,7 +46,10 @@ _MAX_LENGTHS: Final = {
 
 @dataclass(slots=True)
 class ParsedEvent:
-    """A valid event. `results` yields the valid results with their index, once; `problems` lists the others."""
+    """An event or a report that is valid except for its results. `problems` lists the results that aren't stored.
+
+    `results` are the results of an event, which aren't validated. Those of a report aren't in memory together.
+    """
 
     organization: str
     source: str
@@ -53,7 +57,7 @@ class ParsedEvent:
     body_sha256: bytes
     event_s: int
     state: RunState
-    results: Iterable[tuple[int, ResultIn]]
+    results: Sequence[Any] = ()
     shard: int = 0
     variant: str = ""  # in its canonical form, of the results that state none
     problems: list[Problem] = field(default_factory=list)
@@ -66,6 +70,10 @@ class ParsedEvent:
         self.problems.append({"index": index, "name": name, "reason": reason})
         self.rejected_count += 1
         self.rejected_failing = self.rejected_failing or failing
+
+    def list_reasons(self) -> str:
+        """Return the first reasons why results aren't stored, each with the index of the result."""
+        return "; ".join(f"{problem['index']}: {problem['reason']}" for problem in self.problems[:MAX_LISTED_ERRORS])
 
     def to_rejected(self, reason: Reason, message: str) -> "RejectedEvent":
         """Return this event as a rejected event."""
@@ -157,19 +165,14 @@ def _parse_valid(
         return _event_time_ahead(event, digest)
     if problem := find_run_problem(run):
         return RejectedEvent("invalid", f"data.run.{problem}", digest, **parse_identity(event))
-    if valid.indexes == [] and problems:
-        listed = "; ".join(f"{problem['index']}: {problem['reason']}" for problem in problems[:MAX_LISTED_ERRORS])
-        message = f"data.results: no result is valid: {listed}"
-        return RejectedEvent("no_valid_result", message, digest, **parse_identity(event))
     return _parsed_event(valid, problems, digest, to_ms(completed_at), to_ms(event_at) // 1000)
 
 
 def _parsed_event(
     valid: ValidEvent, problems: list[Problem], digest: bytes, completed_ms: int, event_s: int
 ) -> ParsedEvent:
-    event, indexes, rejected_failing = valid
+    event, results = valid
     run: RunIn = event["data"]["run"]
-    results: list[ResultIn] = event["data"].get("results", [])
     return ParsedEvent(
         organization=event["data"]["organization"],
         source=event["source"],
@@ -178,14 +181,12 @@ def _parsed_event(
         event_s=event_s,
         state=set_failures_missing(
             parse_run_state(run, completed_ms, event_s, problems),
-            is_missing=run.get("status") in FAILING and not any(result["status"] in FAILING for result in results),
+            is_missing=run.get("status") in FAILING and not any(map(has_failing_status, results)),
         ),
-        results=zip(indexes, results, strict=True) if indexes is not None else enumerate(results),
+        results=results,
         shard=run.get("shard") or 0,
         variant=canonical_variant(event["data"].get("variant")),
         problems=problems,
-        rejected_count=sum(problem["index"] is not None for problem in problems),
-        rejected_failing=rejected_failing,
     )
 
 

@@ -1,4 +1,4 @@
-"""Conversion of the valid results of an event to outcomes of cases."""
+"""Conversion of results to outcomes of cases."""
 
 from collections.abc import Callable, Mapping
 from operator import itemgetter
@@ -13,6 +13,7 @@ from service.domain.properties import PROPERTY_LIMITS, PropertyCollector
 from service.domain.results import (
     FAILING_CODES,
     MAX_ATTEMPT_TEXTS,
+    MAX_DURATION_MS,
     ArtifactReference,
     Attempt,
     CaseOutcome,
@@ -26,6 +27,7 @@ from service.domain.statuses import STATUS_CODES
 from service.domain.variants import canonical_variant
 from service.usecases.ingest.parse_events import ParsedEvent, to_ms, truncate
 from service.usecases.ingest.validate_events import has_failing_status
+from service.usecases.ingest.validate_results import validate_result
 
 MAX_ATTEMPTS: Final = 1_000
 KEY_COLLISION: Final = "case_key_clash: a different case has the same key"
@@ -46,64 +48,116 @@ _tuple: Final = tuple.__new__
 UnseenCases = dict[CaseKey, tuple[int, Case]]  # with the index of the result that names the case
 FindCase = Callable[[CaseFields], CaseKey | None]
 Occurrences = dict[tuple[str, str, str], int]  # number of results so far by suite, name, and variant
+IndexedResults = list[tuple[int, ResultIn]]
 
 
-def parse_results(
-    event: ParsedEvent, org_id: OrgId, known: KnownCases, occurrences: Occurrences | None = None
+def parse_results(event: ParsedEvent, org_id: OrgId, known: KnownCases) -> tuple[CaseOutcomes, UnseenCases]:
+    """Validate the results of an event. Return one outcome per case, and the cases that might not be stored yet.
+
+    A plain result of a known case is valid if its status and duration are, because its texts equal those of the case.
+    """
+    find, project_id, variant = known.of(org_id), event.state.project_id, event.variant
+    event_s, shard = event.event_s, event.shard
+    parser = _ResultParser(event, find, {})
+    outcomes = parser.outcomes
+    for index, result in enumerate(event.results):  # each statement is executed once per result
+        key = None
+        try:
+            if len(result) == _PLAIN_COUNT:
+                case_id, suite, name, file, status, duration_ms = _plain_values(result)
+                if (
+                    status == "passed"
+                    and case_id is not None
+                    and (type(duration_ms) is int or type(duration_ms) is float)
+                    and 0 <= duration_ms <= MAX_DURATION_MS
+                ):
+                    key = find((project_id, case_id, suite, name, 0, file, variant))
+        except (KeyError, TypeError):
+            pass  # another field, or a value that can't be a text
+        if key is None:
+            parser.add_unvalidated(index, result)
+            continue
+        if type(duration_ms) is float:
+            duration_ms = round_duration(duration_ms)
+        outcome = _tuple(CaseOutcome, (key, _PASSED, duration_ms, None, event_s, 1, False, shard, (), ()))
+        if outcomes.setdefault(key, outcome) is not outcome:
+            parser.add_attempt(index, result, outcome)
+    return outcomes, parser.unseen
+
+
+def parse_valid_results(
+    event: ParsedEvent, results: IndexedResults, org_id: OrgId, known: KnownCases, occurrences: Occurrences
 ) -> tuple[CaseOutcomes, UnseenCases]:
-    """Return one outcome per case, and the cases that might not be stored yet.
+    """Return the same for a part of the validated results of a report.
 
-    A repeated case ID is a further attempt of its case. A repeated suite and name without a case ID is a further
-    occurrence. Results of different variants belong to different cases. For an event that is parsed in parts,
     `occurrences` contains the counts of the earlier parts.
     """
-    outcomes: CaseOutcomes = {}
-    unseen: UnseenCases = {}
-    occurrences = {} if occurrences is None else occurrences
-    find, project_id = known.of(org_id), event.state.project_id
-    event_variant, event_s, shard = event.variant, event.event_s, event.shard
-    for index, result in event.results:  # each statement is executed once per result
-        key = None
-        if len(result) == _PLAIN_COUNT:
-            try:
-                case_id, suite, name, file, status, stated_ms = _plain_values(result)
-            except KeyError:
-                pass  # another field instead
-            else:
-                if status == "passed" and case_id is not None:
-                    key = find((project_id, case_id, suite, name, 0, file, event_variant))
-        if key is not None:
-            duration_ms = int(stated_ms or 0)
-            if duration_ms != stated_ms:
-                duration_ms = round_duration(stated_ms)
-            outcome = _tuple(CaseOutcome, (key, _PASSED, duration_ms, None, event_s, 1, False, shard, (), ()))
+    parser = _ResultParser(event, known.of(org_id), occurrences)
+    for index, result in results:
+        parser.add(index, result)
+    return parser.outcomes, parser.unseen
+
+
+class _ResultParser:
+    """Collects one outcome per case in `outcomes`, and the cases that might not be stored yet in `unseen`.
+
+    A repeated case ID is a further attempt of its case. A repeated suite and name without a case ID is a further
+    occurrence. Results of different variants belong to different cases.
+    """
+
+    def __init__(self, event: ParsedEvent, find: FindCase, occurrences: Occurrences) -> None:
+        self.outcomes: CaseOutcomes = {}
+        self.unseen: UnseenCases = {}
+        self._event = event
+        self._find = find
+        self._occurrences = occurrences
+
+    def add_unvalidated(self, index: int, result: Any) -> None:
+        """Validate a result, and add or reject it."""
+        valid = validate_result(self._event, index, result)
+        if valid is not None:
+            self.add(index, valid)
+
+    def add(self, index: int, result: ResultIn) -> None:
+        """Add a valid result, or reject it."""
+        key = self._find_or_add_case(index, result)
+        outcome = None if key is None else _outcome(self._event, index, result, key)
+        if outcome is not None and self.outcomes.setdefault(outcome.case_key, outcome) is not outcome:
+            self.add_attempt(index, result, outcome)
+
+    def add_attempt(self, index: int, result: ResultIn, outcome: CaseOutcome) -> None:
+        """Add a further attempt of a case that has an outcome, or reject a result with too many attempts."""
+        earlier = self.outcomes[outcome.case_key]
+        name = result["name"][: texts.MAX_TEXT]
+        if earlier.attempt_count + outcome.attempt_count > MAX_ATTEMPTS:
+            reason = f"attempts: must be at most {MAX_ATTEMPTS} per case"
+            self._event.reject(index, name, reason, failing=outcome.status in FAILING_CODES)
         else:
-            key = _find_or_add_case(event, index, result, find, occurrences, unseen)
-            detailed = None if key is None else _outcome(event, index, result, key)
-            if key is None or detailed is None:
-                continue
-            outcome = detailed
-        earlier = outcomes.setdefault(key, outcome)
-        if earlier is not outcome:
-            outcomes[key] = _combine_attempts(event, index, result, earlier, outcome)
-    return outcomes, unseen
+            self.outcomes[outcome.case_key] = _limit_texts(self._event, index, name, add_attempt(earlier, outcome))
 
-
-def _find_or_add_case(
-    event: ParsedEvent, index: int, result: ResultIn, find: FindCase, occurrences: Occurrences, unseen: UnseenCases
-) -> CaseKey | None:
-    """Return the key of the case of a result, or None after rejecting a result whose key collides."""
-    case_id, suite, own_variant = result.get("case_id"), result.get("suite") or "", result.get("variant")
-    variant = event.variant if own_variant is None else canonical_variant(own_variant)
-    key = None
-    if case_id is not None:  # avoids the truncation of texts, because those of a known case aren't too long
-        key = find((event.state.project_id, case_id, suite, result["name"], 0, result.get("file"), variant))
-    if key is None:
-        case = _case(event, index, result, variant, occurrences)
-        key = find(case)
+    def _find_or_add_case(self, index: int, result: ResultIn) -> CaseKey | None:
+        """Return the key of the case of a result, or None after rejecting a result whose key collides."""
+        event, case_id, own_variant = self._event, result.get("case_id"), result.get("variant")
+        variant = event.variant if own_variant is None else canonical_variant(own_variant)
+        key = None
+        if case_id is not None:  # avoids the truncation of texts, because those of a known case aren't too long
+            suite = result.get("suite") or ""
+            key = self._find((event.state.project_id, case_id, suite, result["name"], 0, result.get("file"), variant))
         if key is None:
-            key = _add_unseen(event, index, result, case, unseen)
-    return key
+            case = _case(event, index, result, variant, self._occurrences)
+            key = self._find(case)
+            if key is None:
+                key = self._add_unseen(index, result, case)
+        return key
+
+    def _add_unseen(self, index: int, result: ResultIn, case: Case) -> CaseKey | None:
+        """Return the key of a case that might not be stored, or None after rejecting a result whose key collides."""
+        key = case.key
+        if not case.is_same(self.unseen.setdefault(key, (index, case))[1]):
+            self._event.reject(index, case.name, KEY_COLLISION, failing=has_failing_status(result))
+            return None
+        self.unseen[key] = index, case
+        return key
 
 
 def _case(event: ParsedEvent, index: int, result: ResultIn, variant: str, occurrences: Occurrences) -> Case:
@@ -120,28 +174,6 @@ def _case(event: ParsedEvent, index: int, result: ResultIn, variant: str, occurr
         occurrence = occurrences.get((suite, name, variant), 0)
         occurrences[suite, name, variant] = occurrence + 1
     return _tuple(Case, (event.state.project_id, case_id, suite, name, occurrence, file, variant))
-
-
-def _add_unseen(event: ParsedEvent, index: int, result: ResultIn, case: Case, unseen: UnseenCases) -> CaseKey | None:
-    """Return the key of a case that might not be stored, or None after rejecting a result whose key collides."""
-    key = case.key
-    if not case.is_same(unseen.setdefault(key, (index, case))[1]):
-        event.reject(index, case.name, KEY_COLLISION, failing=has_failing_status(result))
-        return None
-    unseen[key] = index, case
-    return key
-
-
-def _combine_attempts(
-    event: ParsedEvent, index: int, result: ResultIn, earlier: CaseOutcome, outcome: CaseOutcome
-) -> CaseOutcome:
-    """Return the outcome with a further attempt, or the earlier one after rejecting a result with too many attempts."""
-    name = result["name"][: texts.MAX_TEXT]
-    if earlier.attempt_count + outcome.attempt_count <= MAX_ATTEMPTS:
-        return _limit_texts(event, index, name, add_attempt(earlier, outcome))
-    reason = f"attempts: must be at most {MAX_ATTEMPTS} per case"
-    event.reject(index, name, reason, failing=outcome.status in FAILING_CODES)
-    return earlier
 
 
 def _outcome(event: ParsedEvent, index: int, result: ResultIn, key: CaseKey) -> CaseOutcome | None:

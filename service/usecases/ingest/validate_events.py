@@ -1,13 +1,13 @@
-"""Validation of run-completion events: fast for valid events, lenient for events with invalid results."""
+"""Validation of run-completion events without their results, which validate_results.py validates one by one."""
 
 import json
-from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Final, NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple, TypeVar
 
 import orjson
-from pydantic import FailFast, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from service.contracts.run_events import DATAREF_EVENT, RUN_COMPLETED_EVENT, ResultIn, ShardNumber, Variant
+from service.contracts.run_events import DATAREF_EVENT, RUN_COMPLETED_EVENT, ShardNumber, Variant
 from service.contracts.validation import describe_error, field_path, validation_errors
 from service.domain import texts
 from service.domain.errors import Reason
@@ -21,15 +21,11 @@ from service.reports.errors import ReportError
 RUN_COMPLETED: Final = "run.completed"
 MAX_LISTED_ERRORS: Final = 20  # in one message
 
-RESULTS: Final = TypeAdapter(Annotated[list[ResultIn], FailFast()])
-RESULT: Final = TypeAdapter(ResultIn)
 _SHARD: Final[TypeAdapter[int]] = TypeAdapter(ShardNumber)
 _VARIANT: Final[TypeAdapter[dict[str, str]]] = TypeAdapter(Variant)
 
 LARGE_BODY_BYTES: Final = 256 * 1024
-_SHORTEST_ROW_BYTES: Final = len('{"name":""}')  # an artifact; results and attempts have a status
-_PART: Final = 500  # results, which are validated within a few milliseconds
-_UNLISTED: Final = "result: is invalid"  # only the first problems are listed in a receipt
+_SHORTEST_ROW_BYTES: Final = len("0,")  # an invalid result, attempt, or artifact
 _NUL: Final = b"\\u0000"
 
 T = TypeVar("T")
@@ -72,38 +68,27 @@ class DatarefFound(Exception):
 
 
 class ValidEvent(NamedTuple):
-    """A validated event. `indexes` are the original indexes of its valid results if some results are invalid.
-
-    `rejected_failing` states whether an invalid result has a failing status.
-    """
+    """A validated event without its results, and its results, which aren't validated."""
 
     event: Any
-    indexes: list[int] | None = None
-    rejected_failing: bool = False
+    results: Sequence[Any]
 
 
 def validate(body: bytes, problems: list[Problem], max_rows: int) -> ValidEvent:
-    """Return the validated event.
-
-    Adds the invalid results to `problems`. Raises EventRejection or DatarefFound. A large event is validated in parts,
-    because the validation of a part can't be interrupted, and the event loop waits for it even in another thread.
-    """
-    if len(body) <= LARGE_BODY_BYTES and _NUL not in body:
-        try:
-            event = RUN_COMPLETED_EVENT.validate_json(body)
-        except ValidationError:
-            pass  # the slow path below describes the errors and keeps the valid results
-        else:
-            if len(body) > max_rows * _SHORTEST_ROW_BYTES:
-                check_rows(event, event["data"].get("results", []), max_rows)
-            return ValidEvent(event)
+    """Return the validated event. Adds a problem if text is replaced. Raises EventRejection or DatarefFound."""
     parsed, replaced = _parse(body)
     event = _convert_cdevent(parsed)
-    if isinstance(event, dict) and event.get("data") is None and "dataref" in event:
+    data = event.get("data") if isinstance(event, dict) else None
+    if isinstance(event, dict) and data is None and "dataref" in event:
         _validate_dataref(event)
     if replaced:
         problems.append({"index": None, "name": None, "reason": "NUL or lone surrogates replaced by U+FFFD"})
-    return _validate_leniently(event, problems, max_rows)
+    results = data.get("results") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or not isinstance(results, list):
+        return ValidEvent(_validate_fields(event), [])
+    if len(body) > max_rows * _SHORTEST_ROW_BYTES:
+        _check_rows(event, results, max_rows)
+    return ValidEvent(_validate_fields({**event, "data": {**data, "results": []}}), results)
 
 
 def _parse(body: bytes) -> tuple[Any, bool]:
@@ -140,28 +125,7 @@ def _convert_cdevent(event: Any) -> Any:
         raise EventRejection("invalid", f"data: {error}", event) from None
 
 
-def _validate_leniently(event: Any, problems: list[Problem], max_rows: int) -> ValidEvent:
-    data = event.get("data") if isinstance(event, dict) else None
-    results = data.get("results") if isinstance(data, dict) else None
-    if not isinstance(data, dict) or not isinstance(results, list):
-        return ValidEvent(_validate_fields(event))
-    check_rows(event, results, max_rows)
-    validated = _validate_fields({**event, "data": {**data, "results": []}})
-    valid = list(_valid_results(results, problems))
-    validated["data"]["results"] = [result for _, result in valid]
-    if len(valid) == len(results):
-        return ValidEvent(validated)
-    indexes = [index for index, _ in valid]
-    rejected = set(range(len(results))).difference(indexes)
-    return ValidEvent(validated, indexes, any(has_failing_status(results[index]) for index in rejected))
-
-
-def has_failing_status(result: Any) -> bool:
-    """Return whether a valid or invalid result states that its case failed."""
-    return isinstance(result, dict) and result.get("status") in FAILING
-
-
-def check_rows(event: Any, results: Sequence[Any], max_rows: int) -> None:
+def _check_rows(event: Any, results: Sequence[Any], max_rows: int) -> None:
     """Raise EventRejection if the event has too many results, listed attempts, and artifacts together."""
     rows = count_rows(results)
     if rows > max_rows:
@@ -179,31 +143,9 @@ def _validate_fields(event: Any) -> Any:
         raise EventRejection("invalid", "; ".join(messages), event) from None
 
 
-def _valid_results(results: Sequence[Any], problems: list[Problem]) -> Iterator[tuple[int, ResultIn]]:
-    """Yield the valid results with their indexes, and add the others to `problems`."""
-    for start in range(0, len(results), _PART):
-        part = results[start : start + _PART]
-        try:
-            yield from enumerate(RESULTS.validate_python(part), start)
-        except ValidationError:
-            for index, result in enumerate(part, start):
-                try:
-                    yield index, RESULT.validate_python(result)
-                except ValidationError as error:
-                    reason = describe_first_error(error) if len(problems) < MAX_PROBLEMS else _UNLISTED
-                    problems.append({"index": index, "name": result_name(result), "reason": reason})
-
-
-def describe_first_error(error: ValidationError) -> str:
-    """Return the first error of a result for a receipt."""
-    first = validation_errors(error)[0]
-    return f"{field_path(first['loc']) or 'result'}: {describe_error(first)}"
-
-
-def result_name(result: Any) -> str | None:
-    """Return the name of a valid or invalid result for a receipt, or None."""
-    name = result.get("name") if isinstance(result, dict) else None
-    return name[: texts.MAX_TEXT] if isinstance(name, str) else None
+def has_failing_status(result: Any) -> bool:
+    """Return whether a valid or invalid result states that its case failed."""
+    return isinstance(result, dict) and result.get("status") in FAILING
 
 
 def parse_identity(event: Any) -> dict[str, Any]:

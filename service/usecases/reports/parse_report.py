@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import orjson
-from pydantic import FailFast, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from service.contracts.run_events import ResultIn, UploadedRun
 from service.domain import texts
@@ -31,30 +31,26 @@ from service.usecases.ingest.parse_events import (
     parse_run_state,
     to_ms,
 )
-from service.usecases.ingest.parse_results import MAX_ATTEMPTS, Occurrences
+from service.usecases.ingest.parse_results import MAX_ATTEMPTS, IndexedResults, Occurrences
 from service.usecases.ingest.validate_events import (
     Problem,
-    describe_first_error,
     has_failing_status,
     limit_problems,
     read_shard,
     read_variant,
-    result_name,
 )
+from service.usecases.ingest.validate_results import describe_first_error, result_name, validate_result
 from service.usecases.reports.write_output import SuiteOutputs, references
 
 _RUN: Final = TypeAdapter(UploadedRun)
-_RESULT: Final = TypeAdapter(ReportResult)
-_RESULTS: Final = TypeAdapter(Annotated[list[ReportResult], FailFast()])
+_validate: Final[Callable[[Any], ResultIn]] = TypeAdapter(ReportResult).validator.validate_python
 _NO_RESULTS: Final = (
     "results: the upload contains none. A run without results has the status error. allow_empty=true permits this"
 )
 # Reports can be uploaded long after they were written. If only the time of receipt states when the run completed, an
 # earlier start is ignored, because the difference isn't the duration of the run.
 _LONGEST_RUN: Final = timedelta(days=1)
-_LISTED_REASONS: Final = 20
 
-IndexedResults = list[tuple[int, ResultIn]]
 ParseGroup = Callable[[IndexedResults, Occurrences], CaseOutcomes]
 
 
@@ -147,34 +143,12 @@ class ParsedReport:
         self._truncate_problems()
         return limit_problems(self.event.problems, self._unlisted)
 
-    @property
-    def no_valid_result_message(self) -> str:
-        """The error message of a report without valid results; it contains the first reasons."""
-        reasons = [f"{problem['index']}: {problem['reason']}" for problem in self.event.problems[:_LISTED_REASONS]]
-        return "the report contains no valid result: " + "; ".join(reasons)
-
     def _validate(self, chunk: bytes) -> IndexedResults:
         """Return the valid results of the chunk with their indexes in the upload."""
-        first = self._index
-        try:
-            validated: list[ResultIn] = list(_RESULTS.validate_json(chunk))
-        except ValidationError:
-            pass  # validate one by one, so that valid results are stored
-        else:
-            self._index += len(validated)
-            return list(enumerate(validated, first))
-        items = orjson.loads(chunk)
+        items = list(enumerate(orjson.loads(chunk), self._index))
         self._index += len(items)
-        return [pair for pair in enumerate(items, first) if self._is_valid(*pair)]
-
-    def _is_valid(self, index: int, item: Any) -> bool:
-        try:
-            _RESULT.validate_python(item)
-        except ValidationError as error:
-            reason = describe_first_error(error)
-            self.event.reject(index, result_name(item), reason, failing=has_failing_status(item))
-            return False
-        return True
+        results = [(index, validate_result(self.event, index, item, _validate)) for index, item in items]
+        return [(index, result) for index, result in results if result is not None]
 
     def _limit_attempts(self, deferred: IndexedResults) -> Iterator[tuple[int, ResultIn]]:
         attempts: Counter[str] = Counter()
@@ -219,7 +193,7 @@ def _event(claimed: ClaimedReport, summary: ReportSummary, retention: timedelta)
         state = set_failures_missing(state, is_missing=True)
     identity = "", claimed.source, claimed.event_id, claimed.body_sha256
     shard, variant = run.get("shard") or 0, canonical_variant(run.get("variant"))
-    return ParsedEvent(*identity, event_s, state, [], shard, variant, problems)
+    return ParsedEvent(*identity, event_s, state, shard=shard, variant=variant, problems=problems)
 
 
 def _run(claimed: ClaimedReport, summary: ReportSummary, window: AcceptanceWindow) -> UploadedRun:

@@ -23,10 +23,16 @@ from service.usecases.ingest.caches import IngestCache, IngestCaches
 from service.usecases.ingest.emit_events import emit_run_events
 from service.usecases.ingest.new_cases import insert_unseen_cases
 from service.usecases.ingest.parse_events import ParsedEvent
-from service.usecases.ingest.parse_results import KEY_COLLISION, Occurrences, UnseenCases, parse_results
+from service.usecases.ingest.parse_results import (
+    KEY_COLLISION,
+    IndexedResults,
+    Occurrences,
+    UnseenCases,
+    parse_valid_results,
+)
 from service.usecases.ingest.write_run import RunWriter
 from service.usecases.job_leases import ClaimLost
-from service.usecases.reports.parse_report import IndexedResults, ParsedReport, read_part
+from service.usecases.reports.parse_report import ParsedReport, read_part
 from service.usecases.reports.store_uploads import store_uploads
 
 # The outcome of one attempt: the status of the receipt, or "lost" if another worker has the claim.
@@ -109,7 +115,7 @@ class ReportStore:
         async for outcomes in self._outcomes(org_id, cache.cases, report):
             await run.add(connection, outcomes)
         if report.event.rejected_count and not run.result_count:
-            raise Rejected("no_valid_result", report.no_valid_result_message)
+            raise Rejected("no_valid_result", f"the report contains no valid result: {report.event.list_reasons()}")
         return run
 
     async def _outcomes(self, org_id: OrgId, known: KnownCases, report: ParsedReport) -> AsyncIterator[CaseOutcomes]:
@@ -118,8 +124,7 @@ class ReportStore:
         unseen: UnseenCases = {}
 
         def parse(results: IndexedResults, occurrences: Occurrences) -> CaseOutcomes:
-            event.results = results
-            outcomes, new_cases = parse_results(event, org_id, known, occurrences)
+            outcomes, new_cases = parse_valid_results(event, results, org_id, known, occurrences)
             for key, (index, case) in new_cases.items():
                 if not case.is_same(unseen.setdefault(key, (index, case))[1]):
                     event.reject(index, case.name, KEY_COLLISION, failing=is_failing(outcomes.pop(key)))

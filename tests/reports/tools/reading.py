@@ -23,8 +23,8 @@ from service.domain.results import UNKNOWN_DURATION_MS, ArtifactReference, Attem
 from service.domain.statuses import STATUS_CODES, STATUS_NAMES
 from service.reports.uploads import ReadUpload, ReportFile, read_upload
 from service.store.reports import ClaimedReport
-from service.usecases.ingest.parse_results import Occurrences, parse_results
-from service.usecases.reports.parse_report import IndexedResults, ParsedReport
+from service.usecases.ingest.parse_results import IndexedResults, Occurrences, parse_valid_results
+from service.usecases.reports.parse_report import ParsedReport
 from tests.reports.manifests import CORPUS
 
 needs_corpus: Final = pytest.mark.skipif(not CORPUS.exists(), reason="the corpus is missing")
@@ -130,8 +130,7 @@ def _cases(report: ParsedReport, output: bytes) -> Iterator[ReadCase]:
     order: dict[CaseKey, int] = {}
 
     def parse(results: IndexedResults, occurrences: Occurrences) -> dict[CaseKey, CaseOutcome]:
-        report.event.results = results
-        outcomes, unseen = parse_results(report.event, _ORG, known, occurrences)
+        outcomes, unseen = parse_valid_results(report.event, results, _ORG, known, occurrences)
         cases.update({key: case for key, (_, case) in unseen.items()})
         order.update({key: index for key, (index, _) in unseen.items()})
         return outcomes

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from service.usecases.ingest import parse_events, validate_events
-from service.usecases.ingest.validate_events import LARGE_BODY_BYTES, RESULT
+from service.usecases.ingest import parse_events
+from service.usecases.ingest.validate_events import LARGE_BODY_BYTES
+from service.usecases.ingest.validate_results import RESULT
 from tests.run_events import body, result, run_event
 from tests.stored import Store
 
@@ -88,8 +89,7 @@ async def test_large_event_is_stored_completely(store: Store) -> None:
 async def test_too_many_results_are_rejected_before_they_are_validated(
     store: Store, monkeypatch: pytest.MonkeyPatch, results: list[Any]
 ) -> None:
-    monkeypatch.setattr(validate_events, "RESULTS", None)
-    monkeypatch.setattr(validate_events, "RESULT", None)
+    monkeypatch.setattr("service.usecases.ingest.parse_results.validate_result", None)
     [outcome] = await store.ingest(run_event(results=results))
     assert (outcome.status, outcome.reason) == ("rejected", "too_large")
 
