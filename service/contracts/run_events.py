@@ -19,6 +19,7 @@ from service.domain.variants import MAX_TEXT as MAX_VARIANT_TEXT
 _MAX_SIZE: Final = 2**53 - 1  # bytes; the largest integer that every JSON parser represents exactly
 MAX_LINE: Final = 2**31 - 1
 
+
 def _to_integer(number: Any) -> Any:
     """Return the integer that a float is equal to, so that its text has no decimal point. Return others unchanged."""
     return int(number) if isinstance(number, float) and number.is_integer() else number

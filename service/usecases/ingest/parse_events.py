@@ -284,7 +284,8 @@ def truncate(text: str, limit: int, problems: list[Problem], index: int | None, 
 
 def to_ms(time: datetime) -> int:
     """Return integer milliseconds since 1970. A time without a zone is in UTC."""
-    return (aware(time) - EPOCH) // _MS
+    since = aware(time) - EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000 + since.microseconds // 1_000  # faster than a division
 
 
 def aware(time: datetime) -> datetime:

@@ -1,8 +1,11 @@
 """Conversion of results to outcomes of cases."""
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from operator import itemgetter
 from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
 
 from service.contracts.run_events import AttemptIn, ResultIn
 from service.domain import texts
@@ -27,17 +30,21 @@ from service.domain.statuses import STATUS_CODES
 from service.domain.variants import canonical_variant
 from service.usecases.ingest.parse_events import ParsedEvent, to_ms, truncate
 from service.usecases.ingest.validate_events import has_failing_status
-from service.usecases.ingest.validate_results import validate_result
+from service.usecases.ingest.validate_results import reject_invalid, validate_result
 
 MAX_ATTEMPTS: Final = 1_000
 KEY_COLLISION: Final = "case_key_clash: a different case has the same key"
 
 _DETAIL_FIELDS: Final = frozenset({"attempts", "retries", "failure", "logs_ref", "artifacts", "properties"})
-# The fields of a plain result, which has no other fields and therefore no details. Most results are plain.
+# A plain result passed, and has no other fields and therefore no details. Most results are plain.
 _PLAIN_FIELDS: Final = ("case_id", "suite", "name", "file", "status", "duration_ms")
 _PLAIN_COUNT: Final = len(_PLAIN_FIELDS)
 _plain_values: Final = itemgetter(*_PLAIN_FIELDS)
-_RESULT_DETAILS: Final = ("failure", "logs_ref", "line", "properties")
+_has_only_plain_fields: Final = frozenset((*_PLAIN_FIELDS, "started_at")).issuperset
+_NOT_PLAIN: Final = (None,) * (_PLAIN_COUNT + 1)
+_validate_time: Final[Callable[[Any], datetime]] = TypeAdapter(datetime).validator.validate_python
+_PASSED_DETAILS: Final = ("failure", "logs_ref", "properties")
+_RESULT_DETAILS: Final = (*_PASSED_DETAILS, "line")
 # Fewer attempts can't have too many characters.
 _MANY_ATTEMPTS: Final = MAX_ATTEMPT_TEXTS // (texts.MAX_MESSAGE + texts.MAX_DETAILS)
 _PASSED: Final = STATUS_CODES["passed"]
@@ -63,26 +70,49 @@ def parse_results(event: ParsedEvent, org_id: OrgId, known: KnownCases) -> tuple
     for index, result in enumerate(event.results):  # each statement is executed once per result
         key = None
         try:
-            if len(result) == _PLAIN_COUNT:
+            if len(result) == _PLAIN_COUNT and "started_at" not in result:
                 case_id, suite, name, file, status, duration_ms = _plain_values(result)
-                if (
-                    status == "passed"
-                    and case_id is not None
-                    and (type(duration_ms) is int or type(duration_ms) is float)
-                    and 0 <= duration_ms <= MAX_DURATION_MS
-                ):
+                started_ms = None
+            else:
+                case_id, suite, name, file, status, duration_ms, started_ms = _find_plain_values(result)
+            if (
+                status == "passed"
+                and (type(duration_ms) is int or type(duration_ms) is float)
+                and 0 <= duration_ms <= MAX_DURATION_MS
+            ):
+                if case_id is None:
+                    key = parser.find_next_occurrence(suite, name, file)
+                else:
                     key = find((project_id, case_id, suite, name, 0, file, variant))
-        except (KeyError, TypeError):
-            pass  # another field, or a value that can't be a text
+        except (KeyError, TypeError, ValidationError):
+            pass  # not plain, or invalid
         if key is None:
-            parser.add_unvalidated(index, result)
+            try:
+                valid = validate_result(result)
+            except ValidationError as error:
+                reject_invalid(event, index, result, error)
+            else:
+                parser.add(index, valid)
             continue
         if type(duration_ms) is float:
             duration_ms = round_duration(duration_ms)
-        outcome = _tuple(CaseOutcome, (key, _PASSED, duration_ms, None, event_s, 1, False, shard, (), ()))
+        outcome = _tuple(CaseOutcome, (key, _PASSED, duration_ms, started_ms, event_s, 1, False, shard, (), ()))
         if outcomes.setdefault(key, outcome) is not outcome:
             parser.add_attempt(index, result, outcome)
     return outcomes, parser.unseen
+
+
+def _find_plain_values(result: Any) -> tuple[Any, ...]:
+    """Return the values of a plain result that lacks fields or has a start, and the values None for another result.
+
+    Raises KeyError, TypeError, or ValidationError for an invalid result.
+    """
+    status, get = result["status"], result.get
+    if status != "passed" or not _has_only_plain_fields(result):
+        return _NOT_PLAIN
+    started_at = get("started_at")
+    started_ms = None if started_at is None else to_ms(_validate_time(started_at))
+    return get("case_id"), get("suite", ""), result["name"], get("file"), status, get("duration_ms"), started_ms
 
 
 def parse_valid_results(
@@ -112,11 +142,15 @@ class _ResultParser:
         self._find = find
         self._occurrences = occurrences
 
-    def add_unvalidated(self, index: int, result: Any) -> None:
-        """Validate a result, and add or reject it."""
-        valid = validate_result(self._event, index, result)
-        if valid is not None:
-            self.add(index, valid)
+    def find_next_occurrence(self, suite: Any, name: Any, file: Any) -> CaseKey | None:
+        """Return the key of the known case of a result without a case ID, and count its occurrence."""
+        event = self._event
+        counted = suite, name, event.variant
+        occurrence = self._occurrences.get(counted, 0)
+        key = self._find((event.state.project_id, None, suite, name, occurrence, file, event.variant))
+        if key is not None:
+            self._occurrences[counted] = occurrence + 1
+        return key
 
     def add(self, index: int, result: ResultIn) -> None:
         """Add a valid result, or reject it."""
@@ -137,43 +171,33 @@ class _ResultParser:
 
     def _find_or_add_case(self, index: int, result: ResultIn) -> CaseKey | None:
         """Return the key of the case of a result, or None after rejecting a result whose key collides."""
-        event, case_id, own_variant = self._event, result.get("case_id"), result.get("variant")
+        event = self._event
+        name, suite, file = result["name"], result.get("suite") or "", result.get("file")
+        if len(name) > texts.MAX_TEXT:
+            name = truncate(name, texts.MAX_TEXT, event.problems, index, "name")
+        if len(suite) > texts.MAX_TEXT:
+            suite = truncate(suite, texts.MAX_TEXT, event.problems, index, "suite")
+        if file and len(file) > texts.MAX_TEXT:
+            file = truncate(file, texts.MAX_TEXT, event.problems, index, "file")
+        own_variant = result.get("variant")
         variant = event.variant if own_variant is None else canonical_variant(own_variant)
-        key = None
-        if case_id is not None:  # avoids the truncation of texts, because those of a known case aren't too long
-            suite = result.get("suite") or ""
-            key = self._find((event.state.project_id, case_id, suite, result["name"], 0, result.get("file"), variant))
-        if key is None:
-            case = _case(event, index, result, variant, self._occurrences)
-            key = self._find(case)
-            if key is None:
-                key = self._add_unseen(index, result, case)
-        return key
+        case_id, occurrence = result.get("case_id"), 0
+        if case_id is None:
+            occurrence = self._occurrences.get((suite, name, variant), 0)
+            self._occurrences[suite, name, variant] = occurrence + 1
+        fields = event.state.project_id, case_id, suite, name, occurrence, file, variant
+        key = self._find(fields)
+        return self._add_unseen(index, result, _tuple(Case, fields)) if key is None else key
 
     def _add_unseen(self, index: int, result: ResultIn, case: Case) -> CaseKey | None:
         """Return the key of a case that might not be stored, or None after rejecting a result whose key collides."""
         key = case.key
-        if not case.is_same(self.unseen.setdefault(key, (index, case))[1]):
+        earlier = self.unseen.get(key)
+        if earlier and not case.is_same(earlier[1]):
             self._event.reject(index, case.name, KEY_COLLISION, failing=has_failing_status(result))
             return None
         self.unseen[key] = index, case
         return key
-
-
-def _case(event: ParsedEvent, index: int, result: ResultIn, variant: str, occurrences: Occurrences) -> Case:
-    """Return the case of a result, and count its occurrence. Adds a problem for each text that is too long."""
-    name, suite, file = result["name"], result.get("suite") or "", result.get("file")
-    if len(name) > texts.MAX_TEXT:
-        name = truncate(name, texts.MAX_TEXT, event.problems, index, "name")
-    if len(suite) > texts.MAX_TEXT:
-        suite = truncate(suite, texts.MAX_TEXT, event.problems, index, "suite")
-    if file and len(file) > texts.MAX_TEXT:
-        file = truncate(file, texts.MAX_TEXT, event.problems, index, "file")
-    case_id, occurrence = result.get("case_id"), 0
-    if case_id is None:
-        occurrence = occurrences.get((suite, name, variant), 0)
-        occurrences[suite, name, variant] = occurrence + 1
-    return _tuple(Case, (event.state.project_id, case_id, suite, name, occurrence, file, variant))
 
 
 def _outcome(event: ParsedEvent, index: int, result: ResultIn, key: CaseKey) -> CaseOutcome | None:
@@ -191,15 +215,17 @@ def _outcome(event: ParsedEvent, index: int, result: ResultIn, key: CaseKey) -> 
     if attempts is None:
         return None
     flaky = len(attempts) > 1 and is_flaky(status, attempts)
-    artifacts = tuple(_artifact(event, index, artifact) for artifact in result.get("artifacts") or ())
-    artifacts += tuple(event.output.get(index, ()))
-    attempt_count = max(len(attempts), 1, min(MAX_ATTEMPTS, 1 + (result.get("retries") or 0)))
+    attempt_count = len(attempts) or 1
+    if retries := result.get("retries"):
+        attempt_count = max(attempt_count, min(MAX_ATTEMPTS, 1 + retries))
     if attempt_count > 1 and not attempts:
         attempts = (_attempt(event, index, result),)
-    outcome = CaseOutcome(
-        key, status, duration_ms, started_ms, event.event_s, attempt_count, flaky, event.shard, attempts, artifacts
-    )  # fmt: skip
-    return _limit_texts(event, index, result["name"][: texts.MAX_TEXT], outcome)
+    artifacts = _artifacts(event, index, result)
+    outcome = _tuple(
+        CaseOutcome,
+        (key, status, duration_ms, started_ms, event.event_s, attempt_count, flaky, event.shard, attempts, artifacts),
+    )
+    return _limit_texts(event, index, result["name"], outcome)
 
 
 def _limit_texts(event: ParsedEvent, index: int, name: str, outcome: CaseOutcome) -> CaseOutcome:
@@ -209,7 +235,7 @@ def _limit_texts(event: ParsedEvent, index: int, name: str, outcome: CaseOutcome
     limited = limit_texts(outcome)
     if limited != outcome:
         reason = f"attempts: the texts of early attempts were shortened, at most {MAX_ATTEMPT_TEXTS} characters fit"
-        event.problems.append({"index": index, "name": name, "reason": reason})
+        event.problems.append({"index": index, "name": name[: texts.MAX_TEXT], "reason": reason})
     return limited
 
 
@@ -218,9 +244,9 @@ def _attempts(
 ) -> tuple[Attempt, ...] | None:
     listed = result.get("attempts")
     if not listed:
-        details = result.get("logs_ref"), result.get("failure"), result.get("properties")
-        has_details = result["status"] != "passed" or any(details)
-        return (_attempt(event, index, result, suite_of_failure),) if has_details else ()
+        if result["status"] == "passed" and not any(map(result.get, _PASSED_DETAILS)):
+            return ()
+        return (_attempt(event, index, result, suite_of_failure),)
     if listed[-1]["status"] != result["status"]:
         message = "attempts: the last attempt must have the status of the result"
         event.reject(index, result["name"][: texts.MAX_TEXT], message, failing=has_failing_status(result))
@@ -244,25 +270,29 @@ def _attempt(
     event: ParsedEvent, index: int, attempt: Mapping[str, Any], suite_of_failure: str | None = None
 ) -> Attempt:
     """Return an attempt: with a fingerprint if it decides a failing result, whose suite is given."""
-    failure = attempt.get("failure") or {}
-    started_at = attempt.get("started_at")
-    type_ = _text(event, index, failure, "type", texts.MAX_TEXT)
-    message = _text(event, index, failure, "message", texts.MAX_MESSAGE)
-    details = _text(event, index, failure, "details", texts.MAX_DETAILS)
-    number = None
+    failure = attempt.get("failure")
+    type_ = message = details = number = None
+    if failure:
+        type_ = _text(event, index, failure, "type", texts.MAX_TEXT)
+        message = _text(event, index, failure, "message", texts.MAX_MESSAGE)
+        details = _text(event, index, failure, "details", texts.MAX_DETAILS)
     if suite_of_failure is not None:
         number = fingerprint(event.state.project_id, suite_of_failure, type_, message, details)
-    return Attempt(
-        STATUS_CODES[attempt["status"]],
-        round_duration(attempt.get("duration_ms")),
-        to_ms(started_at) if started_at else None,
-        type_,
-        message,
-        details,
-        _text(event, index, attempt, "logs_ref", texts.MAX_TEXT),
-        attempt.get("line"),
-        _properties(event, index, attempt.get("properties")),
-        number,
+    started_at, properties = attempt.get("started_at"), attempt.get("properties")
+    return _tuple(
+        Attempt,
+        (
+            STATUS_CODES[attempt["status"]],
+            round_duration(attempt.get("duration_ms")),
+            to_ms(started_at) if started_at else None,
+            type_,
+            message,
+            details,
+            _text(event, index, attempt, "logs_ref", texts.MAX_TEXT),
+            attempt.get("line"),
+            _properties(event, index, properties) if properties else None,
+            number,
+        ),
     )
 
 
@@ -273,16 +303,21 @@ def _text(event: ParsedEvent, index: int, source: Mapping[str, Any], name: str, 
     return truncate(value, limit, event.problems, index, name)
 
 
-def _properties(event: ParsedEvent, index: int, properties: Mapping[str, str] | None) -> dict[str, str] | None:
+def _properties(event: ParsedEvent, index: int, properties: Mapping[str, str]) -> dict[str, str]:
     """Return the properties within the limits. Adds a problem for the others."""
-    if not properties:
-        return None
     collected = PropertyCollector()
     dropped = sum(not collected.add(name, value) for name, value in properties.items())
     if dropped:
         reason = f"properties: {dropped} were not stored; {PROPERTY_LIMITS}"
         event.problems.append({"index": index, "name": "properties", "reason": reason})
     return collected.pairs
+
+
+def _artifacts(event: ParsedEvent, index: int, result: ResultIn) -> tuple[ArtifactReference, ...]:
+    listed, output = result.get("artifacts"), event.output.get(index)
+    if not listed and not output:
+        return ()
+    return (*[_artifact(event, index, artifact) for artifact in listed or ()], *(output or ()))
 
 
 def _artifact(event: ParsedEvent, index: int, artifact: Mapping[str, Any]) -> ArtifactReference:

@@ -39,7 +39,7 @@ from service.usecases.ingest.validate_events import (
     read_shard,
     read_variant,
 )
-from service.usecases.ingest.validate_results import describe_first_error, result_name, validate_result
+from service.usecases.ingest.validate_results import describe_first_error, reject_invalid, result_name
 from service.usecases.reports.write_output import SuiteOutputs, references
 
 _RUN: Final = TypeAdapter(UploadedRun)
@@ -145,10 +145,14 @@ class ParsedReport:
 
     def _validate(self, chunk: bytes) -> IndexedResults:
         """Return the valid results of the chunk with their indexes in the upload."""
-        items = list(enumerate(orjson.loads(chunk), self._index))
-        self._index += len(items)
-        results = [(index, validate_result(self.event, index, item, _validate)) for index, item in items]
-        return [(index, result) for index, result in results if result is not None]
+        valid: IndexedResults = []
+        for item in orjson.loads(chunk):
+            try:
+                valid.append((self._index, _validate(item)))
+            except ValidationError as error:
+                reject_invalid(self.event, self._index, item, error)
+            self._index += 1
+        return valid
 
     def _limit_attempts(self, deferred: IndexedResults) -> Iterator[tuple[int, ResultIn]]:
         attempts: Counter[str] = Counter()

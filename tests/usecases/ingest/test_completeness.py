@@ -88,8 +88,9 @@ async def test_newest_event_of_a_shard_decides_about_missing_failures(store: Sto
     assert (run["status_name"], run["failures_missing"]) == ("passed", False)
 
 
-async def test_branch_and_number_of_the_pull_request_are_stored(store: Store) -> None:
-    await store.ingest(run_event(base_branch="main", pull_request=17))
+@pytest.mark.parametrize("number", [17, 17.0, "17"])
+async def test_branch_and_number_of_the_pull_request_are_stored(store: Store, number: float | str) -> None:
+    await store.ingest(run_event(base_branch="main", pull_request=number))
     run = await run_of(store)
     assert (run["base_branch"], run["pull_request"]) == ("main", "17")
 
