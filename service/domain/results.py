@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from operator import itemgetter
-from typing import Annotated, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from service.domain.ids import CaseKey, Fingerprint
 from service.domain.statuses import FAILING, RESULT_STATUSES, SEVERITY, STATUS_CODES, STATUS_NAMES, Counts
@@ -15,8 +15,6 @@ MAX_EVENT_ROWS: Final = 100_000  # default limit of the results, attempts, and a
 
 MAX_ATTEMPT_TEXTS: Final = 1_000_000  # characters of the messages and details of one result
 _SHORT_MESSAGE: Final = 200
-
-Int16 = Annotated[int, "int16"]  # an integer in a column of two bytes
 
 _SEVERITY_OF_CODE: Final = {code: SEVERITY[status] for code, status in STATUS_NAMES.items()}
 FAILING_CODES: Final = frozenset(STATUS_CODES[status] for status in FAILING)
@@ -71,9 +69,9 @@ class CaseOutcome(NamedTuple):
     duration_ms: int
     started_ms: int | None
     event_s: int
-    attempt_count: Int16
+    attempt_count: int
     flaky: bool
-    shard: Int16 = 0
+    shard: int = 0
     attempts: tuple[Attempt, ...] = ()
     artifacts: tuple[ArtifactReference, ...] = ()
 

@@ -1,70 +1,89 @@
 """Encoding of rows of `results` in the binary COPY format of PostgreSQL.
 
-For this table, the encoder of the driver would take four times as long per row.
+For this table, the encoder of the driver would take several times as long per row. The rows are encoded by column,
+because most columns have the same value in all rows.
 """
 
-from collections.abc import Sequence
-from itertools import groupby
-from operator import itemgetter
-from struct import Struct, calcsize
-from typing import Any, Final, get_type_hints
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate, chain
+from struct import Struct, calcsize, pack
+from typing import Any, Final, TypeVar
 
 from service.domain.ids import OrgId, RunKey, completed_ms
-from service.domain.results import CaseOutcome, Int16
+from service.domain.results import CaseOutcome
 
-# The columns whose values differ between the results of a run, and the parts of an outcome that are in other tables.
-_OWN_COLUMNS: Final = ("case_key", "duration_ms", "started_offset_ms")
-_OTHER_FIELDS: Final = frozenset({"case_key", "duration_ms", "started_ms", "attempts", "artifacts"})
-
-# The other fields of CaseOutcome. Most results of a run share their values, which are encoded once for many rows.
-_COLUMN_NAMES: Final = {"event_s": "event_time_offset_s", "attempt_count": "attempts"}  # others: the name of the field
-_STRUCT_FORMATS: Final = {bool: "?", str: "1s", Int16: "h", int: "i"}
-_SHARED_FIELDS: Final = {
-    field: _STRUCT_FORMATS[field_type]
-    for field, field_type in get_type_hints(CaseOutcome, include_extras=True).items()
-    if field not in _OTHER_FIELDS
-}
-
-COLUMNS: Final = (
-    "org_id", "run_key", *(_COLUMN_NAMES.get(field, field) for field in _SHARED_FIELDS), *_OWN_COLUMNS,
-)  # fmt: skip
+# The columns of a run, and those of a result in the order of the fields of CaseOutcome, with their formats.
+_RUN_FORMATS: Final = {"org_id": "i", "run_key": "16s"}
+_RESULT_FORMATS: Final = {
+    "case_key": "q", "status": "B", "duration_ms": "i", "started_offset_ms": "i", "event_time_offset_s": "i",
+    "attempts": "h", "flaky": "?", "shard": "h",
+}  # fmt: skip
+COLUMNS: Final = (*_RUN_FORMATS, *_RESULT_FORMATS)
 
 # A row is the number of columns, then each value after its length in bytes.
-_SHARED_FORMATS: Final = ("i", "16s", *_SHARED_FIELDS.values())
-_SHARED_LENGTHS: Final = tuple(calcsize(f">{field_format}") for field_format in _SHARED_FORMATS)
-_SHARED: Final = Struct(">h" + "".join(f"i{field_format}" for field_format in _SHARED_FORMATS))
-_OWN: Final = Struct("> iq ii ii".replace(" ", ""))
+_RUN: Final = Struct(">h" + "".join(f"i{each}" for each in _RUN_FORMATS.values()))
+_RESULT: Final = Struct(">" + "".join(f"i{each}" for each in _RESULT_FORMATS.values()))
+_ROW_BYTES: Final = _RUN.size + _RESULT.size
+_RUN_LENGTHS: Final = [calcsize(f">{each}") for each in _RUN_FORMATS.values()]
+_RESULT_LENGTHS: Final = [calcsize(f">{each}") for each in _RESULT_FORMATS.values()]
+_ENDS: Final = [
+    _RUN.size + end for end in accumulate(length + 4 for length in _RESULT_LENGTHS)
+]  # of the values in a row
 HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER: Final = b"\xff\xff"
 _INT_MAX: Final = 2**31 - 1
 
 UNKNOWN_START: Final = -(2**31)  # of started_offset_ms
 
-_shared_values = itemgetter(*map(CaseOutcome._fields.index, _SHARED_FIELDS))
-_EVENT_S, _STATUS = map(list(_SHARED_FIELDS).index, ("event_s", "status"))
+T = TypeVar("T")
+RunRows = tuple[OrgId, RunKey, Sequence[CaseOutcome]]
 
 
-def pack_rows(org_id: OrgId, run_key: RunKey, outcomes: Sequence[CaseOutcome]) -> bytes:
-    """Return the encoded rows of one run, in the order of the outcomes."""
-    base_ms = completed_ms(run_key)
-    parts: list[Any] = [len(COLUMNS)] * (1 + 2 * len(_SHARED_LENGTHS))
-    parts[1::2] = _SHARED_LENGTHS
-    pack_own = _OWN.pack
-    rows: list[bytes] = []
-    for values, group in groupby(outcomes, _shared_values):
-        fields = list(values)
-        fields[_EVENT_S] = int32(fields[_EVENT_S] - base_ms // 1000)
-        fields[_STATUS] = fields[_STATUS].encode()
-        parts[2::2] = (org_id, run_key.bytes, *fields)
-        shared = _SHARED.pack(*parts)
-        rows += [
-            shared + pack_own(
-                8, outcome.case_key, 4, outcome.duration_ms,
-                4, UNKNOWN_START if outcome.started_ms is None else start_offset(outcome.started_ms, base_ms),
-            )
-            for outcome in group
-        ]  # fmt: skip
-    return b"".join(rows)
+def pack_rows(runs: Sequence[RunRows]) -> bytearray:
+    """Return the encoded rows of the outcomes of several runs, in their order. At least one run has an outcome."""
+    columns = _columns(runs)
+    first = _RESULT.pack(*_with_lengths(_RESULT_LENGTHS, [column[0] for column in columns]))
+    rows = bytearray().join(
+        (_RUN.pack(len(COLUMNS), *_with_lengths(_RUN_LENGTHS, (org_id, run_key.bytes))) + first) * len(outcomes)
+        for org_id, run_key, outcomes in runs
+    )
+    for column, column_format, length, end in zip(
+        columns, _RESULT_FORMATS.values(), _RESULT_LENGTHS, _ENDS, strict=True
+    ):
+        if column.count(column[0]) != len(column):
+            values = pack(f">{len(column)}{column_format}", *column)
+            for byte in range(length):
+                rows[end - length + byte :: _ROW_BYTES] = values[byte::length]
+    return rows
+
+
+def _columns(runs: Sequence[RunRows]) -> list[Sequence[Any]]:
+    """Return the values of each column of a result."""
+    fields = zip(*chain.from_iterable(outcomes for _, _, outcomes in runs), strict=True)
+    case_keys, statuses, durations, started, event_s, attempts, flaky, shards, *_ = fields
+    starts: list[int] = []
+    event_offsets: list[int] = []
+    for _, run_key, outcomes in runs:
+        base_ms = completed_ms(run_key)
+        own = slice(len(starts), len(starts) + len(outcomes))
+        starts += _convert(started[own], start_offset, base_ms)
+        event_offsets += _convert(event_s[own], _event_offset, base_ms // 1000)
+    return [case_keys, "".join(statuses).encode(), durations, starts, event_offsets, attempts, flaky, shards]
+
+
+def _convert(values: Sequence[T], function: Callable[[T, int], int], base: int) -> list[int]:
+    """Return the results of the function. One call is sufficient for equal values."""
+    if values and values.count(values[0]) == len(values):
+        return [function(values[0], base)] * len(values)
+    return [function(value, base) for value in values]
+
+
+def _with_lengths(lengths: Sequence[int], values: Sequence[Any]) -> Iterator[Any]:
+    return chain.from_iterable(zip(lengths, values, strict=True))
+
+
+def _event_offset(event_s: int, base_s: int) -> int:
+    return int32(event_s - base_s)
 
 
 def int32(number: int) -> int:

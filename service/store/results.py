@@ -145,15 +145,29 @@ async def _delete(connection: Connection, run: RunKeyRef, case_keys: Sequence[Ca
 
 async def _copy_stream(runs: Iterable[RunOutcomes]) -> AsyncIterator[bytes]:
     """Yield the input of COPY in parts, between which the event loop can continue."""
-    parts = [result_rows.HEADER]
-    for run in runs:
-        for start in range(0, len(run.outcomes), _PART):
-            if start:
-                yield b"".join(parts)
-                parts = []
-                await asyncio.sleep(0)
-            parts.append(pack_rows(run.org_id, run.run_key, run.outcomes[start : start + _PART]))
-    yield b"".join((*parts, result_rows.TRAILER))
+    rows = result_rows.HEADER
+    for number, part in enumerate(_parts(runs)):
+        if number:
+            yield rows
+            rows = b""
+            await asyncio.sleep(0)
+        rows += pack_rows(part)
+    yield rows + result_rows.TRAILER
+
+
+def _parts(runs: Iterable[RunOutcomes]) -> Iterator[list[RunOutcomes]]:
+    """Divide the outcomes into parts of at least `_PART` rows, except for the last, and less than twice as many."""
+    part: list[RunOutcomes] = []
+    size = 0
+    for org_id, run_key, outcomes in runs:
+        for start in range(0, len(outcomes), _PART):
+            part.append(RunOutcomes(org_id, run_key, outcomes[start : start + _PART]))
+            size += len(part[-1].outcomes)
+            if size >= _PART:
+                yield part
+                part, size = [], 0
+    if part:
+        yield part
 
 
 def _rank_columns(run: RunKeyRef, new: ShardOutcomes) -> Iterator[list[Any]]:

@@ -5,6 +5,7 @@ from itertools import product
 from typing import Any, Final
 
 import asyncpg
+import pytest
 
 from service.domain.ids import CaseKey, OrgId, run_key
 from service.domain.results import MAX_DURATION_MS, UNKNOWN_DURATION_MS, CaseOutcome
@@ -39,23 +40,31 @@ ALL: Final = list(product(CASES, STATUS_NAMES, DURATIONS, STARTS, EVENTS, ATTEMP
 
 def encoded(values: tuple[Any, ...]) -> tuple[Any, ...]:
     case_key, status, duration_ms, started_ms, event_s, attempts, flaky, shard = values
-    shared = ORG, KEY, status.encode(), EVENTS[event_s], attempts, flaky, shard
-    return *shared, case_key, duration_ms, STARTS[started_ms]
+    times = STARTS[started_ms], EVENTS[event_s]
+    return ORG, KEY, case_key, status.encode(), duration_ms, *times, attempts, flaky, shard
 
 
-async def test_packed_rows_equal_the_rows_of_the_driver(database_url: str) -> None:
-    outcomes = [CaseOutcome(CaseKey(values[0]), *values[1:]) for values in ALL]
-    packed = result_rows.HEADER + result_rows.pack_rows(ORG, KEY, outcomes) + result_rows.TRAILER
+@pytest.mark.parametrize("results", [ALL, ALL[:1], [ALL[-1]] * 3], ids=["all", "one", "equal"])
+async def test_packed_rows_equal_the_rows_of_the_driver(database_url: str, results: list[tuple[Any, ...]]) -> None:
+    outcomes = [CaseOutcome(CaseKey(values[0]), *values[1:]) for values in results]
+    packed = result_rows.HEADER + result_rows.pack_rows([(ORG, KEY, outcomes)]) + result_rows.TRAILER
     connection = await asyncpg.connect(database_url)
     for table in ("packed", "encoded"):
         await connection.execute(f"CREATE TEMP TABLE {table} (LIKE results)")
     columns = result_rows.COLUMNS
     await connection.copy_to_table("packed", source=io.BytesIO(packed), columns=columns, format="binary")
-    await connection.copy_records_to_table("encoded", records=map(encoded, ALL), columns=columns)
+    await connection.copy_records_to_table("encoded", records=map(encoded, results), columns=columns)
     packed_rows, driver_rows = [await connection.fetch(f"SELECT * FROM {table}") for table in ("packed", "encoded")]
     await connection.close()
-    assert len(packed_rows) == len(ALL)
+    assert len(packed_rows) == len(results)
     assert packed_rows == driver_rows
+
+
+def test_rows_of_several_runs_equal_those_of_each_run() -> None:
+    outcomes = [CaseOutcome(CaseKey(values[0]), *values[1:]) for values in ALL]
+    other = run_key(OrgId(1), "run_2", BASE_MS + 5_000)
+    runs = [(ORG, KEY, outcomes[:100]), (OrgId(1), other, outcomes[50:51]), (ORG, KEY, [])]
+    assert result_rows.pack_rows(runs) == result_rows.pack_rows(runs[:1]) + result_rows.pack_rows(runs[1:2])
 
 
 async def test_every_row_of_results_has_72_bytes_on_disk(store: Store) -> None:
