@@ -2,12 +2,14 @@
 
 import asyncio
 import re
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service.api.http.key_cache import MAX_KEYS, TTL_S, KeyLookups, new_key_cache
+from service.api.http.key_cache import MAX_KEYS, TTL_S, KeyLookups, cached_caller, new_key_cache
 from service.api.routes import all_routes
+from service.domain.errors import Unauthorized, Unavailable
 from service.domain.ids import OrgId
 from service.domain.keys import (
     KEY_ROLES,
@@ -24,6 +26,7 @@ from service.store.postgres.database import Pool
 from service.usecases.administration import keys
 from tests.api.served import Api
 from tests.run_events import result, run_event
+from tests.running import TIMEOUT_S
 
 
 async def test_request_without_a_key_returns_401(api: Api) -> None:
@@ -98,6 +101,71 @@ async def test_concurrent_requests_with_one_key_share_its_lookup(api: Api, monke
     assert len(found) == 1
 
 
+def make_due(api: Api, key: str) -> None:
+    """Let the next request with the key start another lookup."""
+    api.resources.key_cache[key] = api.resources.key_cache[key]._replace(refresh_at=0.0)
+
+
+async def finish_lookup(api: Api, key: str) -> None:
+    """Wait until no lookup of the key is in progress."""
+
+    async def not_in_progress() -> Caller:
+        return Caller(api.org_id, "key_1", "viewer", None)
+
+    with suppress(Unauthorized):
+        await api.resources.key_lookups.find(key, not_in_progress)
+
+
+async def test_key_in_use_is_checked_again_while_its_requests_continue(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    created, found = await api.make_key(), asyncio.Event()
+    find = stored_keys.find
+
+    async def find_when_allowed(pool: Pool, key_id: str) -> StoredKey | None:
+        await found.wait()
+        return await find(pool, key_id)
+
+    await api.get("/v1/results", key=created.key)
+    make_due(api, created.key)
+    monkeypatch.setattr(stored_keys, "find", find_when_allowed)
+    await asyncio.gather(*(api.get("/v1/results", key=created.key) for _ in range(5)))
+    assert not api.resources.key_cache[created.key].is_current
+    found.set()
+    await finish_lookup(api, created.key)
+    assert api.resources.key_cache[created.key].is_current
+
+
+async def test_revoked_key_leaves_the_cache_when_it_is_checked_again(api: Api) -> None:
+    created = await api.make_key()
+    await api.get("/v1/results", key=created.key)
+    async with api.store.pool.acquire() as connection:
+        await keys.revoke_key(connection, api.org_id, created.key_id)
+    make_due(api, created.key)
+    await api.get("/v1/results", key=created.key)
+    await finish_lookup(api, created.key)
+    assert created.key not in api.resources.key_cache
+    await api.error("/v1/results", 401, key=created.key)
+
+
+async def test_key_stays_in_the_cache_if_its_next_lookup_fails(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    created, failed = await api.make_key(), asyncio.Event()
+
+    async def fail(_: Pool, __: str) -> StoredKey | None:
+        failed.set()
+        raise Unavailable("the database is not available; try again later")
+
+    await api.get("/v1/results", key=created.key)
+    make_due(api, created.key)
+    monkeypatch.setattr(stored_keys, "find", fail)
+    await api.get("/v1/results", key=created.key)
+    async with asyncio.timeout(TIMEOUT_S):
+        await failed.wait()
+    await api.get("/v1/results", key=created.key)
+    api.resources.key_cache.clear()
+    await api.error("/v1/results", 503, key=created.key)
+
+
 async def test_canceled_request_does_not_cancel_the_lookup_of_others() -> None:
     lookups, release = KeyLookups[Caller](), asyncio.Event()
     caller = Caller(OrgId(1), "key_1", "viewer", None)
@@ -127,7 +195,7 @@ def test_valid_key_is_cached_for_less_than_five_seconds() -> None:
 def test_full_key_cache_evicts_only_the_oldest_key() -> None:
     """A cache that is cleared when it is full would query the database for all keys at the same time."""
     cache = new_key_cache()
-    caller = Caller(OrgId(1), "key_1", "viewer", None)
+    caller = cached_caller(Caller(OrgId(1), "key_1", "viewer", None))
     for number in range(MAX_KEYS + 1):
         cache[f"zof_{number}"] = caller
     assert "zof_0" not in cache

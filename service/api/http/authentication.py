@@ -7,6 +7,7 @@ from typing import Final
 
 from aiohttp import web
 
+from service.api.http.key_cache import cached_caller
 from service.api.server.resources import RESOURCES, Resources
 from service.domain.errors import Forbidden, Unauthorized
 from service.domain.keys import PERMISSIONS, Caller, ParsedKey, Permission, accepts_secret, parse_key
@@ -66,26 +67,30 @@ async def authenticate_key(request: web.Request, key: str) -> Caller:
     """Return the caller of a valid key, usually from the cache. Raises Unauthorized, and RateLimitExceeded."""
     resources = request.app[RESOURCES]
     cached = resources.key_cache.get(key)
-    if cached is not None:
-        return cached
+    if cached is not None and cached.is_current:
+        return cached.caller
     parsed = parse_key(key)
     if parsed is None:
         raise _invalid_key()
+    lookup = partial(_find_caller, resources, key, parsed)
+    if cached is not None:
+        resources.key_lookups.start(key, lookup)
+        return cached.caller
     async with resources.unknown_keys.lookup(request.remote, key):
-        return resources.key_cache.get(key) or await resources.key_lookups.find(
-            key, partial(_find_caller, resources, key, parsed)
-        )
+        found = resources.key_cache.get(key)
+        return found.caller if found is not None else await resources.key_lookups.find(key, lookup)
 
 
 async def _find_caller(resources: Resources, key: str, parsed: ParsedKey) -> Caller:
     """Return the caller of a valid key and add it to the cache. Raises Unauthorized."""
     stored = await keys.find(resources.pool, parsed.key_id)
     if stored is None or not accepts_secret(stored, parsed.secret, datetime.now(UTC)):
+        resources.key_cache.pop(key, None)
         raise _invalid_key()
     async with as_organization(resources.pool, stored.org_id) as connection:
         await keys.touch(connection, stored.org_id, parsed.key_id)
     caller = Caller(stored.org_id, parsed.key_id, stored.role, stored.project_id)
-    resources.key_cache[key] = caller
+    resources.key_cache[key] = cached_caller(caller)
     return caller
 
 
