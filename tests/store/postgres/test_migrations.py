@@ -110,7 +110,7 @@ async def test_stored_failures_get_the_minutes_of_their_groups(empty_url: str) -
 
 
 async def test_stored_cases_get_their_members(empty_url: str) -> None:
-    await run_migrations(empty_url, last=13)
+    await run_migrations(empty_url, last=14)
     connection = await asyncpg.connect(empty_url)
     await connection.execute(
         "INSERT INTO organizations (slug, name) VALUES ('acme', 'Acme');"
@@ -118,7 +118,7 @@ async def test_stored_cases_get_their_members(empty_url: str) -> None:
         " (1, -1, 'shop', NULL, 'a', E'greets \"hi\"\n', NULL, 0, '{}'),"
         " (1, 255, 'shop', 'tc_1', 'a', 'pays', 'é.py', 0, '{\"os\": \"mac\"}')"
     )
-    await run_migrations(empty_url, first=14, last=14)
+    await run_migrations(empty_url, first=15, last=15)
     rows = await connection.fetch("SELECT members FROM cases ORDER BY case_key")
     assert [row["members"] for row in rows] == [
         f'{"f" * 16}","case_id":null,"variant":{{}},"suite":"a","name":"greets \\"hi\\"\\n","file":null,"status":"',
