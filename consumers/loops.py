@@ -9,7 +9,7 @@ from service.domain.backoff import Backoff
 from service.log import log
 from service.retries import with_retries
 from service.stopping import Stopped, pause
-from service.store.postgres.database import Connection, Pool, is_outage
+from service.store.postgres.database import Connection, Pool, is_lost, is_outage
 from service.store.postgres.notifications import listening
 from service.store.postgres.retries import is_temporary
 
@@ -57,7 +57,7 @@ async def repeat_on_notifications(
 
     async def listen() -> None:
         async with pool.acquire() as connection, listening(connection, channel, wake.set):
-            while not stopping.is_set() and not connection.is_closed():
+            while not stopping.is_set() and not is_lost(connection):
                 wake.clear()
                 if not await step(connection):
                     await pause(_POLL_S, wake, stopping)

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
 from service.domain.ids import OrgId
-from service.store.postgres.database import Connection, Pool, acquire_as
+from service.store.postgres.database import Connection, Pool, acquire_as, terminate
 
 _BEGIN: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 # Between two ranges, a reader can wait for slow storage.
@@ -38,7 +38,7 @@ async def open_snapshot(pool: Pool, org_id: OrgId, name: str | None = None) -> A
             await connection.execute(_LONG_TIMEOUTS)
             yield connection
         except BaseException:
-            connection.terminate()
+            terminate(connection)
             raise
         await connection.execute("COMMIT")
 

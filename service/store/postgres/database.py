@@ -205,6 +205,22 @@ async def as_organization(pool: asyncpg.Pool, org_id: OrgId) -> AsyncIterator[Co
         yield connection
 
 
+def is_lost(connection: Connection) -> bool:
+    """Return whether the connection is closed."""
+    return _is_detached(connection) or connection.is_closed()
+
+
+def terminate(connection: Connection) -> None:
+    """Terminate the connection and return it to its pool, if it has one. Does nothing if it was lost before."""
+    if not _is_detached(connection):
+        connection.terminate()
+
+
+def _is_detached(connection: Connection) -> bool:
+    """Return whether the pool has detached a lost connection. Each method of its proxy then raises InterfaceError."""
+    return getattr(connection, "_con", connection) is None
+
+
 class RowDeleted(Exception):
     """A row was deleted between two statements of a transaction. Repeat the transaction."""
 

@@ -12,7 +12,7 @@ import asyncpg
 from service.domain.backoff import Backoff
 from service.retries import with_retries
 from service.stopping import cancel_until_done, pause
-from service.store.postgres.database import Connection, is_outage
+from service.store.postgres.database import Connection, is_lost, is_outage, terminate
 from service.store.postgres.scoped_connections import ScopedConnection
 
 _LONGEST_DELAY_S: Final = 5.0
@@ -76,7 +76,9 @@ async def listening(connection: Connection, channel: str, wake: Callable[[], Non
     try:
         yield
     finally:
-        if not connection.is_closed():
+        if is_lost(connection):
+            terminate(connection)  # a closed connection keeps its listeners, about which the pool would warn
+        else:
             await connection.remove_listener(channel, notified)
 
 
