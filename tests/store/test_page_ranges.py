@@ -9,7 +9,7 @@ import asyncpg
 import orjson
 import pytest
 
-from service.domain.filters import Position, ResultFilter
+from service.domain.filters import START, Position, ResultFilter
 from service.domain.ids import OrgId, RunKey, first_run_key
 from service.store.postgres import database
 from service.store.queries import results as read_results
@@ -119,3 +119,13 @@ def test_the_range_is_half_a_page_longer_than_the_last_page(page_ranges: PageRan
     assert page_ranges.first_key(list_id(OrgId(2), ResultFilter(branch="main")), month(6)) is None
     page_ranges.record(results, month(6), None)
     assert page_ranges.first_key(results, month(6)) is None
+
+
+def test_the_first_page_of_a_list_without_new_results_is_read_from_its_month(page_ranges: PageRanges) -> None:
+    results = list_id(ORG, ResultFilter())
+    page_ranges.record(results, START.run_key, first_run_key(ms(5, 20)))
+    assert page_ranges.first_key(results, START.run_key) == month(5)
+    page_ranges.record(results, month(5), month(2))
+    assert page_ranges.first_key(results, START.run_key) == month(5)
+    page_ranges.record(results, START.run_key, None)
+    assert page_ranges.first_key(results, START.run_key) is None

@@ -23,37 +23,54 @@ def list_id(org_id: OrgId, filter_: ResultFilter) -> int:
 
 
 class PageRanges:
-    """The time between the start and the end of the last page of each list.
+    """The end of the last first page of each list, and the time between the start and the end of its last page.
 
-    Only the time that a page takes depends on it: a page that doesn't end in the estimated range is read again.
+    Only the time that a page takes depends on them: a page that doesn't end in the estimated range is read again.
     """
 
     def __init__(self) -> None:
+        self._ends_ms: dict[int, int] = {}  # of first pages of lists without an upper limit
         self._lengths_ms: dict[int, int] = {}
 
     def first_key(self, list_: int, before: RunKey) -> RunKey | None:
         """Return the first key of the months that the page before this key probably needs. None if they are unknown."""
+        end_ms = self._ends_ms.get(list_) if _is_open(before) else self._expected_end_ms(list_, before)
+        return None if end_ms is None else _first_key_of_month((end_ms - _DAY_MS) // _DAY_MS)
+
+    def _expected_end_ms(self, list_: int, before: RunKey) -> int | None:
         length_ms = self._lengths_ms.get(list_)
-        return None if length_ms is None else _first_key_of_month((_start_ms(before) - length_ms) // _DAY_MS)
+        return None if length_ms is None else completed_ms(before) - length_ms
 
     def record(self, list_: int, before: RunKey, last: RunKey | None) -> None:
         """Record the last run that a page examined, or None if the list ended."""
         if last is None:
-            self._lengths_ms.pop(list_, None)
+            (self._ends_ms if _is_open(before) else self._lengths_ms).pop(list_, None)
             return
-        if len(self._lengths_ms) >= _MAX_LISTS:
+        if max(len(self._ends_ms), len(self._lengths_ms)) >= _MAX_LISTS:
             self.clear()
+        if _is_open(before):  # new results only move the end of the first page forward
+            self._ends_ms[list_] = completed_ms(last)
         # A page also reads the first result of the next one, and other pages of the list can be longer.
-        self._lengths_ms[list_] = max(_start_ms(before) - completed_ms(last), 0) * 3 // 2 + _DAY_MS
+        self._lengths_ms[list_] = max(_start_ms(before) - completed_ms(last), 0) * 3 // 2
 
     def clear(self) -> None:
         """Delete all records, which don't apply to another database."""
+        self._ends_ms.clear()
         self._lengths_ms.clear()
+
+
+def _is_open(before: RunKey) -> bool:
+    """Return whether new results can belong to the page before this key."""
+    return completed_ms(before) > _now_ms()
 
 
 def _start_ms(before: RunKey) -> int:
     """Return the time at which a page starts. The first page of a list without a limit starts now."""
-    return min(completed_ms(before), time.time_ns() // 1_000_000)
+    return min(completed_ms(before), _now_ms())
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 @lru_cache(2_000)
