@@ -65,6 +65,17 @@ class BoundedPool(asyncpg.Pool):
         """Acquire a connection. Raises TimeoutError, which is an outage, if none is free and connected in time."""
         return super().acquire(timeout=timeout or ACQUIRE_TIMEOUT_S)
 
+    async def release(self, connection: Any, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - of the driver
+        """Release a connection in the task of its user, which waits only after a failed or canceled statement.
+
+        The driver starts a task for each release, so that a cancellation doesn't reach it. Here, a cancellation
+        terminates the connection.
+        """
+        if connection._con is not None:
+            connection._con._on_release()
+            slot = connection._holder  # codespell:ignore holder - a name of the driver
+            await slot.release(timeout or slot._timeout)
+
     def acquire_for(self, org_id: OrgId) -> PoolAcquireContext:
         """Acquire a connection that already acts as this organization, or else any one.
 

@@ -9,6 +9,7 @@ import pytest
 from service.domain.errors import Unavailable
 from service.domain.ids import OrgId
 from service.store.postgres import database
+from service.store.postgres.scoped_connections import ScopedConnection
 
 ORGANIZATIONS = [OrgId(1), OrgId(2), OrgId(3)]
 SESSION = "SELECT pg_backend_pid() AS server_process, current_setting('app.org_id')::int AS org_id"
@@ -56,4 +57,30 @@ async def test_request_waits_only_for_a_limited_time_until_an_expired_connection
         with pytest.raises(Unavailable):
             async with database.as_organization(pool, OrgId(1)):
                 pass
+    await database.close_pool(pool)
+
+
+async def test_pool_replaces_a_connection_whose_user_is_canceled_while_it_releases_it(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    releasing = asyncio.Event()
+
+    async def never_end(_: ScopedConnection) -> None:
+        releasing.set()
+        await asyncio.Event().wait()
+
+    async def use() -> int:
+        async with database.as_organization(pool, OrgId(1)) as connection:
+            return int(await connection.fetchval("SELECT pg_backend_pid()"))
+
+    pool = await database.open_pool(database_url, "results_api", 1)
+    with monkeypatch.context() as patched:
+        patched.setattr(ScopedConnection, "end_implicit_transaction", never_end)
+        user = asyncio.create_task(use())
+        await releasing.wait()
+        user.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await user
+    async with asyncio.timeout(5):
+        assert await use() > 0
     await database.close_pool(pool)
