@@ -18,7 +18,7 @@ async def read_clock(connection: Connection) -> datetime:
 
 async def terminate_stuck_writers(connection: Connection, after: timedelta) -> int:
     """Terminate connections of consumers that have been suspended in a COPY for `after`; return their number."""
-    async with connection.transaction():
+    async with connection.transaction(readonly=True):  # on Citus, the login role can't mark the commit of a write
         await connection.execute("SET LOCAL ROLE NONE")  # only the login role can terminate its own connections
         return int(await connection.fetchval(_SQL["terminate_stuck_writers"], after))
 

@@ -66,6 +66,7 @@ async def test_the_counts_stop_at_the_limit(large: Store) -> None:
     assert {found[name] for name in names} == {LIMIT}
 
 
+@pytest.mark.one_server
 async def test_no_scan_reads_more_rows_than_the_limit(large: Store) -> None:
     """With and without statistics for the planner."""
     async with large.pool.acquire() as connection:
