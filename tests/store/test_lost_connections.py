@@ -30,6 +30,7 @@ async def abort(connection: Any, _: str) -> None:
     connection._con._abort()
 
 
+pytestmark = pytest.mark.one_server
 LOSSES = pytest.mark.parametrize("lose", [end_session, abort])
 
 
