@@ -6,7 +6,7 @@ from typing import Final
 from aiohttp import web
 
 from service.api.handlers.documentation import DOCUMENT
-from service.api.http.middleware import add_headers, handle_request
+from service.api.http.middleware import add_headers, handle_request, limit_connections
 from service.api.openapi.document import document
 from service.api.routes import add_routes
 from service.api.server.resources import RESOURCES, open_resources
@@ -23,7 +23,7 @@ def make_api(settings: Settings) -> web.Application:
             app[RESOURCES] = opened
             yield
 
-    app = web.Application(middlewares=[handle_request], client_max_size=_MAX_BODY_BYTES)
+    app = web.Application(middlewares=[handle_request, limit_connections], client_max_size=_MAX_BODY_BYTES)
     app[DOCUMENT] = document()
     app.on_response_prepare.append(add_headers)
     app.cleanup_ctx.append(resources)

@@ -166,6 +166,23 @@ async def test_key_stays_in_the_cache_if_its_next_lookup_fails(api: Api, monkeyp
     await api.error("/v1/results", 503, key=created.key)
 
 
+async def test_key_is_cached_before_the_record_of_its_use(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The record can wait for a connection, and a revoked key must be rejected within five seconds after its lookup."""
+    created, recording, release = await api.make_key(), asyncio.Event(), asyncio.Event()
+
+    async def wait(*_: object) -> None:
+        recording.set()
+        await release.wait()
+
+    monkeypatch.setattr(stored_keys, "touch", wait)
+    request = asyncio.create_task(api.get("/v1/results", key=created.key))
+    async with asyncio.timeout(TIMEOUT_S):
+        await recording.wait()
+    assert created.key in api.resources.key_cache
+    release.set()
+    await request
+
+
 async def test_canceled_request_does_not_cancel_the_lookup_of_others() -> None:
     lookups, release = KeyLookups[Caller](), asyncio.Event()
     caller = Caller(OrgId(1), "key_1", "viewer", None)

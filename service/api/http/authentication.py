@@ -87,10 +87,10 @@ async def _find_caller(resources: Resources, key: str, parsed: ParsedKey) -> Cal
     if stored is None or not accepts_secret(stored, parsed.secret, datetime.now(UTC)):
         resources.key_cache.pop(key, None)
         raise _invalid_key()
+    caller = Caller(stored.org_id, parsed.key_id, stored.role, stored.project_id)
+    resources.key_cache[key] = cached_caller(caller)  # before the wait for a connection, so that the entry isn't older
     async with as_organization(resources.pool, stored.org_id) as connection:
         await keys.touch(connection, stored.org_id, parsed.key_id)
-    caller = Caller(stored.org_id, parsed.key_id, stored.role, stored.project_id)
-    resources.key_cache[key] = cached_caller(caller)
     return caller
 
 

@@ -56,13 +56,17 @@ def _span(request: web.Request, request_id: str) -> spans.SpanBlock:
 async def _respond(request: web.Request, handler: ApiHandler) -> web.StreamResponse:
     try:
         preflight = _preflight(request)
-        if preflight is not None:
-            return preflight
-        if isinstance(request.protocol, ApiProtocol):
-            request.protocol.check_limit(request.path)
-        return await handler(request)
+        return await handler(request) if preflight is None else preflight
     except Exception as error:
         return error_response(request, error)
+
+
+@web.middleware
+async def limit_connections(request: web.Request, handler: ApiHandler) -> web.StreamResponse:
+    """Reject requests of too many connections."""
+    if isinstance(request.protocol, ApiProtocol):
+        request.protocol.check_limit(request.path)
+    return await handler(request)
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:

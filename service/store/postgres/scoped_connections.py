@@ -42,9 +42,8 @@ class ScopedConnection(asyncpg.Connection):
         """End the transaction that a failed statement left open. Otherwise, the next statement would be part of it."""
         if getattr(self, "_has_failed", False):
             self._has_failed = False
-            await self.execute(
-                "SELECT 1", timeout=_PROBE_TIMEOUT_S
-            )  # the simple query protocol, which ends with a Sync
+            # The simple query protocol ends with a Sync.
+            await self.execute("SELECT 1", timeout=_PROBE_TIMEOUT_S)
 
     def record_release(self) -> None:
         """Record that the connection is idle in its pool from now on."""

@@ -2,6 +2,7 @@
 
 from typing import Any, Final, NamedTuple
 
+from service.domain.errors import Unavailable
 from service.domain.filters import ResultFilter
 from service.domain.ids import Fingerprint, OrgId, completion_minute
 from service.store.postgres.composition import MAX_READ_ROWS, MAX_READ_RUNS, Statement, compose
@@ -12,6 +13,7 @@ from service.store.queries.results import Budgets
 # Each failing result takes 2 µs, because the fingerprint is read from the table and the results are sorted.
 _OF_PROJECT: Final = Budgets(MAX_READ_RUNS, 5_000)
 _OF_RUN: Final = Budgets(MAX_READ_RUNS, MAX_READ_ROWS)
+_ATTEMPTS: Final = 3
 _MINUTES: Final = 1_000  # of one group; each needs a probe of the details
 
 
@@ -39,21 +41,28 @@ async def list_groups(
 async def find_one(
     connection: Connection, org_id: OrgId, fingerprint: Fingerprint, project_id: str | None
 ) -> str | None:
-    """Return one group as JSON, or None if the organization, or the given project, has no such failure."""
-    while (range_ := await _find_range(connection, org_id, fingerprint, project_id)) is not None:
-        values = {"org_id": org_id, "fingerprint": fingerprint, **range_}
+    """Return one group as JSON, or None if the organization, or the given project, has no such failure.
+
+    Reads the group again if its first or last run was deleted since its range was read. Raises Unavailable if
+    this occurs several times.
+    """
+    for _ in range(_ATTEMPTS):
+        bounds = await _find_range(connection, org_id, fingerprint, project_id)
+        if bounds is None:
+            return None
+        values = {"org_id": org_id, "fingerprint": fingerprint, **bounds}
         text: str | None = await one_statement().fetch_value(connection, _with_minutes(values))
-        if text is not None:  # otherwise, the first or last run was deleted since the range was read
+        if text is not None:
             return text
-    return None
+    raise Unavailable("runs of the failure group are being deleted; try again later")
 
 
 async def find_project(
     connection: Connection, org_id: OrgId, fingerprint: Fingerprint, project_id: str | None
 ) -> str | None:
     """Return the project of a group, or None if the organization, or the given project, has no such failure."""
-    range_ = await _find_range(connection, org_id, fingerprint, project_id)
-    return None if range_ is None else range_["project_id"]
+    bounds = await _find_range(connection, org_id, fingerprint, project_id)
+    return None if bounds is None else bounds["project_id"]
 
 
 async def _find_range(
