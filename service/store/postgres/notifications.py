@@ -55,9 +55,9 @@ class Notifications:
                 await listeners.enter_async_context(listening(connection, channel, partial(self._wake, channel)))
                 self._wake(channel)
             backoff.reset()
-            while not lost.is_set():
-                await pause(_PROBE_EVERY_S, lost)
+            while not is_lost(connection):
                 await cast("ScopedConnection", connection).probe()
+                await pause(_PROBE_EVERY_S, lost)
         raise ConnectionResetError("the listening connection was lost")
 
     def _wake(self, channel: str) -> None:
