@@ -11,11 +11,8 @@ import asyncpg
 
 from service.store.postgres import migrations
 from tests import citus_cluster
-from tests.run_events import COMPLETED_AT
 
 _TEMPLATE_LOCK: Final = 7_230_515
-# The month of most test events: a clone of its partitions needs a tenth of the time of their creation.
-_CREATE_MONTH: Final = f"SELECT create_month_partitions('{COMPLETED_AT}'::timestamptz::date)"
 
 
 class DatabaseServer:
@@ -145,7 +142,6 @@ async def _create_template(connection: asyncpg.Connection, server_url: str, temp
             await connection.execute(f'DROP DATABASE IF EXISTS "{unfinished}" WITH (FORCE)')
             await connection.execute(f'CREATE DATABASE "{unfinished}"')
             await migrations.apply(with_database(server_url, unfinished))
-            await _execute(with_database(server_url, unfinished), _CREATE_MONTH)
             await connection.execute(f'ALTER DATABASE "{unfinished}" RENAME TO "{template}"')
     finally:
         await connection.execute("SELECT pg_advisory_unlock($1)", _TEMPLATE_LOCK)

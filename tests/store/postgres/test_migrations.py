@@ -13,7 +13,7 @@ from pglast import parse_sql
 from service.domain.errors import Unavailable
 from service.domain.ids import completion_minute, first_id, id_timestamp_ms, new_id
 from service.store.postgres import migrations
-from tests.databases import empty_database, run_in_new_loop
+from tests.databases import empty_database
 from tests.servers import postgres_program
 
 pytestmark = pytest.mark.one_server
@@ -22,14 +22,6 @@ pytestmark = pytest.mark.one_server
 @pytest.fixture
 def empty_url(postgres_url: str) -> Iterator[str]:
     with empty_database(postgres_url) as url:
-        yield url
-
-
-@pytest.fixture
-def installed_url(postgres_url: str) -> Iterator[str]:
-    """The URL of a database with only the schema of schema.sql."""
-    with empty_database(postgres_url) as url:
-        run_in_new_loop(migrations.apply(url))
         yield url
 
 
@@ -48,9 +40,9 @@ async def run_migrations(url: str, first: int = 1, last: int = 9999) -> None:
     await connection.close()
 
 
-async def test_all_migrations_together_create_the_schema_of_schema_sql(empty_url: str, installed_url: str) -> None:
+async def test_all_migrations_together_create_the_schema_of_schema_sql(empty_url: str, database_url: str) -> None:
     await run_migrations(empty_url)
-    assert schema_of(empty_url) == schema_of(installed_url)
+    assert schema_of(empty_url) == schema_of(database_url)
 
 
 async def test_recent_receipts_get_the_part_of_their_upload(empty_url: str) -> None:
