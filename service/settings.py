@@ -130,7 +130,7 @@ class Settings(BaseSettings):
         7, ge=0, le=365, description="Days to wait before an expired month is removed, to fix a wrong setting"
     )
     consumer_channels: int = Field(
-        2, ge=1, le=16, description="Batches that a consumer with the role runs processes concurrently"
+        3, ge=1, le=16, description="Batches that a consumer with the role runs processes concurrently"
     )
     event_sizes: EventSizes = Field(
         "all",

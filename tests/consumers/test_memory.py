@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 LIMIT_MIB = 120
 BACKLOG = 10_000
-LIMIT_OF_LARGEST_MIB = 550
+LIMIT_OF_LARGEST_MIB = 350
 LARGEST = 80  # events, many times the number that the two consumers of a process prefetch
 PREFETCHED = PREFETCH + 1  # messages, so that one consumer has the maximum number at one time
 LIMIT_OF_LARGE_MIB = 4 * INBOX_BYTES // 2**20  # with the copies that the connection and the dead letters need
