@@ -11,7 +11,7 @@ from service.usecases.administration import administer
 
 @click.group("audit")
 def audit_commands() -> None:
-    """Read the audit log.
+    """Read the audit trail.
 
     The log contains the changes over HTTP and on the command line.
     """
