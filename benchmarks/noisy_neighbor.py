@@ -2,9 +2,9 @@
 
     python -m benchmarks.noisy_neighbor [--alternations 3] [--seconds 15] [--load streams exports …]
 
-The API and each consumer role run in a process and a session of their own: Linux divides CPU time between sessions
-(autogroup) as between containers or systemd units. Exports, reports, and large events have a lower CPU weight, as in
-compose.yaml. So have the clients of the noisy organization, because clients usually run on other machines.
+Each process has a session of its own: Linux divides CPU time between sessions (autogroup) as between containers or
+systemd units. As in compose.yaml, one background process handles large events, reports, and exports, and has a lower
+CPU weight. So have the clients of the noisy organization, because clients usually run on other machines.
 
 The noisy organization has 1,000 streams, 100 exports of its results, reports with the largest number of results, large
 events, labels at their limits, slow uploads, and 100 webhooks whose endpoints hang or reject connections. PostgreSQL
@@ -58,14 +58,11 @@ RESULTS: Final = 20  # of each run
 EXPORTED_EVENTS: Final = 5  # large events whose results each export of the noisy organization contains
 CONSUMERS: Final[Mapping[str, tuple[Sequence[str], Mapping[str, str]]]] = {
     "runs": (("runs",), {"RESULTS_EVENT_SIZES": "small"}),
-    "large runs": (("runs",), {"RESULTS_EVENT_SIZES": "large"}),
-    "reports": (("reports",), {}),
-    "exports": (("exports",), {}),
+    "background": (("runs", "reports", "exports"), {"RESULTS_EVENT_SIZES": "large"}),
     "webhooks": (("webhooks",), {}),
     "relay upkeep": (("relay", "upkeep"), {}),
 }
-BATCH: Final = ("large runs", "reports", "exports")  # processes whose work isn't urgent
-BATCH_NICE: Final = 15  # of their session: CPU weight 36 of 1,024, like `cpu_shares` in compose.yaml
+BACKGROUND_NICE: Final = 15  # of its session: CPU weight 36 instead of 1,024, like `cpu_shares` in compose.yaml
 WARM_UP_S: Final = 4.0
 LIST_INTERVAL_S: Final = 0.05
 EVENT_INTERVAL_S: Final = 0.2
@@ -147,8 +144,7 @@ def processes(stack: BenchmarkServers, tenants: Tenants) -> Iterator[Mapping[str
             name: started.enter_context(consumer_process(stack, *roles, **settings, **own))
             for name, (roles, own) in CONSUMERS.items()
         }
-        for name in BATCH:
-            Path(f"/proc/{consumers[name].pid}/autogroup").write_text(str(BATCH_NICE))
+        Path(f"/proc/{consumers['background'].pid}/autogroup").write_text(str(BACKGROUND_NICE))
         api = subprocess.Popen(
             [sys.executable, "-m", "service", "api"], env=stack.environment(**settings), start_new_session=True
         )

@@ -26,7 +26,7 @@ TEXT = (ROOT / "compose.yaml").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 JOBS = ["login", "schema", "bucket"]
-APP_SERVICES = ["schema", "api", "events", "large-events", "reports", "exports", "delivery"]
+APP_SERVICES = ["schema", "api", "events", "background", "delivery"]
 CONSUMERS = [name for name in APP_SERVICES if SERVICES[name]["command"][0] == "consume"]
 LOGIN = ROOT / "deploy" / "login.sql"
 
@@ -83,7 +83,7 @@ def test_commands_exist(name: str) -> None:
 
 def test_consumers_have_all_roles_and_all_event_sizes() -> None:
     assert {role for name in CONSUMERS for role in command(name)[1:]} == set(ROLES)
-    assert [environment(name).get("RESULTS_EVENT_SIZES") for name in ("events", "large-events")] == ["small", "large"]
+    assert [environment(name).get("RESULTS_EVENT_SIZES") for name in ("events", "background")] == ["small", "large"]
 
 
 @pytest.mark.parametrize("name", APP_SERVICES)
@@ -206,7 +206,8 @@ def test_every_service_has_limits_and_limited_logs() -> None:
 
 def test_work_that_can_wait_has_a_lower_cpu_weight() -> None:
     weights = {name: service["cpu_shares"] for name, service in SERVICES.items() if "cpu_shares" in service}
-    assert weights == {"large-events": 36, "reports": 36, "exports": 36}
+    assert weights == {"background": 36}
+    assert command("background")[1:] == ["runs", "reports", "exports"]
 
 
 @pytest.mark.parametrize("name", APP_SERVICES)
