@@ -39,7 +39,7 @@ class BatchTasks:
 
     @property
     def unfinished(self) -> tuple[asyncio.Task[None], ...]:
-        """The tasks that weren't finished when finished ones were last removed."""
+        """The tasks that `remove_finished` hasn't removed yet."""
         return tuple(self._tasks)
 
     def start(self, handle: Coroutine[Any, Any, None]) -> None:
@@ -54,7 +54,7 @@ class BatchTasks:
                 self._tasks.remove(task)
 
     async def have_earlier_succeeded(self, timeout_s: float) -> bool:
-        """Return whether all batches before that of the current task are acknowledged, after a short wait for them."""
+        """Wait a short time for the batches before that of the current task. Return whether all are acknowledged."""
         current = asyncio.current_task()
         earlier = list(takewhile(lambda task: task is not current, self._tasks))
         if earlier:

@@ -26,7 +26,7 @@ class BrokerConnection(aio_pika.Connection):
 
 
 async def connect(url: str) -> BrokerConnection:
-    """Open a connection, to a random host of the URL that responds, which repairs messages with undecodable properties.
+    """Connect to a random host of the URL that responds. The connection repairs undecodable properties of messages.
 
     Raises AMQPError or OSError, also if the server at this address closes the connection or doesn't speak AMQP.
     """
@@ -54,7 +54,7 @@ def _is_unreachable(error: Exception) -> bool:
 
 
 def _with_heartbeat(url: str) -> str:
-    """Add the heartbeat to a URL. A heartbeat that the URL states applies, because it's first."""
+    """Add the default heartbeat to a URL. The library ignores it if the URL already states one, which is first."""
     return f"{url}{'&' if '?' in url else '?'}heartbeat={_HEARTBEAT_S}"
 
 

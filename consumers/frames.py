@@ -68,7 +68,7 @@ class FrameReader(asyncio.StreamReader):
         self._position = 0
         self._checked = 0  # the end of the frames that can be read
         self._decodable: bytes | None = None  # properties of the last message that the library can decode
-        self._decoded = Basic.Properties()  # the same
+        self._decoded = Basic.Properties()  # the decoded form of `_decodable`
 
     def at_eof(self) -> bool:
         """Return False, so that the library reads again and reports the lost connection as its own error."""
@@ -125,7 +125,7 @@ class FrameReader(asyncio.StreamReader):
         return header, False
 
     def _heartbeat_if_due(self) -> bytes:
-        """Return a heartbeat for the library at intervals, because it doesn't get the frames that show a connection."""
+        """Return a heartbeat at intervals, because the library doesn't get the frames of assembled messages."""
         now_s = asyncio.get_running_loop().time()
         if now_s < self._heartbeat_due_s:
             return b""
@@ -133,7 +133,7 @@ class FrameReader(asyncio.StreamReader):
         return _HEARTBEAT
 
     def _replace(self, start: int, end: int, passed: bytes) -> None:
-        """Replace a frame by the frames that the library gets."""
+        """Replace a frame with the frames that the library gets."""
         if not passed and self._position == start:
             self._position = self._checked = end
         else:

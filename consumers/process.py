@@ -33,7 +33,7 @@ _HEARTBEAT_S: Final = 5.0
 _MIN_CONNECTIONS: Final = 6
 
 # A batch creates tens of thousands of short-lived objects without cycles. With the default thresholds, the garbage
-# collector used a seventh of the total time of ingest. It also ignores the objects of the start, which remain.
+# collector used a seventh of the total time of ingest. It also ignores the objects that were created at startup.
 _GC_THRESHOLDS: Final = (20_000, 5, 5)
 
 

@@ -130,11 +130,11 @@ class Settings(BaseSettings):
         7, ge=0, le=365, description="Days to wait before an expired month is removed, to fix a wrong setting"
     )
     consumer_channels: int = Field(
-        3, ge=1, le=16, description="Batches that a consumer with the role runs processes concurrently"
+        3, ge=1, le=16, description="Batches that a consumer with the role `runs` stores concurrently"
     )
     event_sizes: EventSizes = Field(
         "all",
-        description="Events that a consumer with the role runs handles: `all`, `small` (at most 256 KiB), or `large`; "
+        description="Events that a consumer with the role `runs` stores: `all`, `small` (at most 256 KiB), or `large`; "
         "with a process for each size, large events use no CPU time of the process of small ones",
     )
     export_slots: int = Field(2, ge=1, le=32, description="Exports that a consumer process runs concurrently")
@@ -168,8 +168,8 @@ class Settings(BaseSettings):
     )
     webhook_networks: Networks = Field(
         (),
-        description="Private networks in which webhooks can be, separated by commas, such as 10.1.0.0/16,fd12::/48; "
-        "default: only public addresses",
+        description="Private networks with permitted webhook addresses, separated by commas, such as"
+        " 10.1.0.0/16,fd12::/48; default: only public addresses",
     )
     webhook_concurrency: int = Field(
         _DELIVERIES.max_concurrency, ge=1, le=500, description="Maximum concurrent posts to one endpoint per process"

@@ -249,7 +249,7 @@ _WEBHOOK_ROUTES: Final = (
         description="Only this response contains the new secret. The previous one also signs deliveries for 24 hours.",
     )),
     Route("POST", "/webhooks/{id}/recover", webhooks.recover_webhook, "webhooks:manage", Operation(
-        "recover_webhook", "Deliver all events again that a webhook has missed since a time", {202: out.Recovery},
+        "recover_webhook", "Deliver the events that a webhook has missed since a time", {202: out.Recovery},
         body=webhook_contracts.RecoverIn, errors=("not_found",), has_location=True,
     )),
     Route("GET", "/webhooks/{id}/recoveries/{recovery_id}", webhooks.get_webhook_recovery, "webhooks:manage", Operation(
@@ -285,8 +285,8 @@ _GATE_ROUTES: Final = (
     Route("POST", "/runs/{run_id}/decisions", decisions.create_decision, "results:read", Operation(
         "create_decision", "Apply a gate or an inline policy to a run", {200: Decision, 201: Decision},
         queries.WaitQuery, body=DecisionRequest, errors=("not_found", "conflict", "gone"),
-        description="Responds with 201 if the decision was stored now, and with 200 if a decision with the same inputs"
-        " exists. A decision of an inline policy isn't stored. With `wait`, waits until the run is complete.",
+        description="Responds with 201 if this request stored the decision, and with 200 if a decision with the same"
+        " inputs exists. A decision of an inline policy isn't stored. With `wait`, waits until the run is complete.",
     )),
     Route("GET", "/decisions", decisions.list_decisions, "results:read", Operation(
         "list_decisions", "List decisions, newest first", page_of(Decision), DecisionQuery,
@@ -333,11 +333,11 @@ PUBLIC: Final = (
     )),
     Route("GET", "/metrics", metrics.get_metrics, None, Operation(
         "get_metrics", "Get metrics for Prometheus", {200: "text/plain"},
-        description="Requests of all API processes and backlogs in the database, without data of single organizations.",
+        description="Requests of all API processes and backlogs in the database, without data about organizations.",
     )),
     Route("GET", "/openapi.json", documentation.get_openapi_document, None, Operation(
         "get_openapi_document", "Get this OpenAPI document", {200: dict[str, Any]},
-        description="OpenAPI 3.1, for generators of clients.",
+        description="OpenAPI 3.1, for client generators.",
     )),
     Route("GET", "/docs", documentation.get_documentation_page, None, Operation(
         "get_documentation_page", "Get the API reference as a web page", {200: "text/html"},

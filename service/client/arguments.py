@@ -90,7 +90,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def selected_run(job: CiJob, run_id: str | None, *, pipeline: bool) -> str:
     """Return the ID of the run that the options and the CI job select. Raises click.UsageError."""
     if run_id and pipeline:
-        raise click.UsageError("--run-id and --pipeline exclude each other")
+        raise click.UsageError("--run-id: can't be combined with --pipeline")
     selected = run_id or (job.pipeline_run_id if pipeline else job.run_id)
     if selected is None:
         raise click.UsageError("--run-id: must be set outside of a known CI system")

@@ -21,7 +21,7 @@ _TITLES: Final = {
 
 
 class ResultGroup(NamedTuple):
-    """Results under one title. `total` counts those that aren't shown, too."""
+    """Results under one title. `total` also counts results that aren't shown."""
 
     title: str
     total: int

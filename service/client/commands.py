@@ -86,7 +86,7 @@ def gate(
     selected = selected_run(current_job(os.environ), run_id, pipeline=pipeline)
     policy = {name: limit for name, limit in limits.items() if limit is not None}
     if gate_name and policy:
-        raise click.UsageError("--gate and options for limits exclude each other")
+        raise click.UsageError("--gate: can't be combined with --max-… and --min-… options")
     rules = {"gate": gate_name} if gate_name else {"policy": policy} if policy else {}
     raise SystemExit(gates.gate(url, key, selected, rules, timeout, completes=pipeline))
 
@@ -99,7 +99,7 @@ def gate(
 @click.option("--markdown", "code_host", flag_value="markdown", help="Print the comment.")
 @timeout_option("the run is complete and, if the code host limits the rate of requests, until it accepts them")
 def comment(url: str, key: str, run_id: str | None, pipeline: bool, code_host: str | None, timeout: int) -> None:
-    """Comment the failures of a run on a pull request.
+    """Comment on a pull request with the failures of a run.
 
     The command creates one comment, and later calls update it.
 

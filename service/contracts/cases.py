@@ -47,7 +47,5 @@ class CaseList(PagePosition):
 
     data: list[CaseSummary]
     truncated: NotRequired[
-        Annotated[
-            bool, Field(description="Only with `sort`: the ranking leaves out runs or cases, because it is large")
-        ]
+        Annotated[bool, Field(description="Only with `sort`: a limit was reached, so the ranking omits runs or cases")]
     ]

@@ -50,7 +50,7 @@ class FailureGroupDetail(FailureGroup):
 
     truncated: Annotated[
         bool,
-        Field(description="There are results in more than 1,000 minutes, or over 5,000. Only the newest ones count"),
+        Field(description="More than 5,000 results, or results in more than 1,000 minutes. Only the newest ones count"),
     ]
 
 

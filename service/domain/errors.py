@@ -41,7 +41,7 @@ Reason = Literal[
 
 
 class ServiceError(Exception):
-    """An error that is reported to the caller; the message is written for people."""
+    """An error that is reported to the caller, with a human-readable message."""
 
 
 class InvalidRequest(ServiceError):

@@ -50,7 +50,7 @@ class OrganizationDeleted(RowDeleted):
 
 @asynccontextmanager
 async def preventing_deletion(connection: Connection, org_ids: Collection[OrgId]) -> AsyncIterator[None]:
-    """Let a deletion of the organizations wait until the rows that the block inserts are committed.
+    """Delay a deletion of the organizations until the rows that the block inserts are committed.
 
     On PostgreSQL, the foreign keys do this. On Citus, distributed tables have none, so the block is a transaction that
     locks the organizations, or raises OrganizationDeleted.

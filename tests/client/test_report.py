@@ -235,7 +235,7 @@ async def test_run_is_printed_and_written_to_the_outputs_of_the_step(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--run-id", "run_1", "--pipeline"), "--run-id and --pipeline exclude each other"),
+        (("--run-id", "run_1", "--pipeline"), "--run-id: can't be combined with --pipeline"),
         (("--pipeline",), "--run-id: must be set outside of a known CI system"),
         ((), "--run-id: must be set outside of a known CI system"),
     ],

@@ -14,7 +14,7 @@ from service.store.postgres.database import Connection, Pool, pool_engine
 from service.tracing.spans import copy_span
 
 _COPY_TIMEOUT_S: Final = 6 * 3600.0
-# A range sends rows sooner, also with cold caches. A suspended server, or a half-open connection, never sends any.
+# Even with cold caches, a range sends rows within this time. A suspended server, or a half-open connection, never does.
 _STALL_TIMEOUT_S: Final = 300.0
 _CHUNK_BYTES: Final = 2**20  # large enough to encode in a thread
 # PostgreSQL sends packets of 8 KiB, and asyncpg spends 25 us on each packet of any size. After a small packet, the

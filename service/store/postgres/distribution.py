@@ -77,7 +77,7 @@ async def _prepare_roles(connection: Connection) -> None:
 
 
 async def _distribute_table(connection: Connection, name: str, shards: int) -> None:
-    """Distribute a table with its rows, in one transaction: after an interruption, the table is as it was before."""
+    """Distribute a table with its rows, in one transaction, so that an interruption leaves the table unchanged."""
     async with connection.transaction():
         if name == _FIRST:
             await connection.execute(_SQL["distribute_first"], name, shards)

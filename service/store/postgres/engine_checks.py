@@ -11,7 +11,7 @@ _SQL: Final = statements("citus/distribution")
 
 
 class EngineMismatch(ConnectionError):
-    """The server doesn't have the engine of the setting. No statement must be executed: it could find no rows."""
+    """The server doesn't have the engine of the setting. Don't execute statements, because they might find no rows."""
 
 
 class TablesNotDistributed(EngineMismatch):

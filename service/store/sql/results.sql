@@ -28,7 +28,7 @@ WHERE stored.case_key IS NULL OR stored.shard <> new.shard OR of_shards.case_key
       > (stored.event_time_offset_s, severity(stored.status), stored.duration_ms, stored.attempts::int,
          coalesce(failure.message, '') COLLATE "C")
 
--- name: delete_replaced  (returns what the counts of the run must lose)
+-- name: delete_replaced  (returns the counts to subtract from those of the run)
 WITH deleted AS (
     DELETE FROM results WHERE org_id = $1 AND run_key = $2 AND case_key = ANY ($3::bigint[]) RETURNING status, flaky
 )

@@ -103,7 +103,7 @@ def parse_results(event: ParsedEvent, org_id: OrgId, known: KnownCases) -> tuple
 
 
 def _find_plain_values(result: Any) -> tuple[Any, ...]:
-    """Return the values of a plain result that lacks fields or has a start, and the values None for another result.
+    """Return the values of a plain result that lacks fields or has a start. For any other result, each value is None.
 
     Raises KeyError, TypeError, or ValidationError for an invalid result.
     """
@@ -118,7 +118,7 @@ def _find_plain_values(result: Any) -> tuple[Any, ...]:
 def parse_valid_results(
     event: ParsedEvent, results: IndexedResults, org_id: OrgId, known: KnownCases, occurrences: Occurrences
 ) -> tuple[CaseOutcomes, UnseenCases]:
-    """Return the same for a part of the validated results of a report.
+    """Return the outcomes and the unseen cases of a part of the results of a report, which are validated already.
 
     `occurrences` contains the counts of the earlier parts.
     """
