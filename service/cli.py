@@ -58,7 +58,7 @@ def api(processes: int) -> None:
 
     If there are several processes, one that crashes is restarted. Each process has its own pool of
     RESULTS_DATABASE_POOL_SIZE connections and counts rate limits separately unless RESULTS_RATE_LIMIT_URL is set. Each
-    process returns the /metrics of all.
+    process returns the /metrics of all processes.
     """
     from service.api.server import main as serve
     from service.app import make_app

@@ -13,7 +13,7 @@ from service.usecases.administration import administer
 def audit_commands() -> None:
     """Read the audit trail.
 
-    The log contains the changes over HTTP and on the command line.
+    The audit trail contains the changes over HTTP and on the command line.
     """
 
 

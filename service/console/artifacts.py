@@ -1,7 +1,7 @@
 """Artifacts in the console: which ones a browser shows as images, and the texts of logs.
 
 Producers choose names and content types, so only the first bytes of a file decide whether it is an image. HTML and SVG
-never are: they can contain scripts.
+never are images, because they can contain scripts.
 """
 
 import asyncio
@@ -64,9 +64,9 @@ class Previews:
         self._has_failed = False
 
     async def find_images(self, artifacts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return the artifacts that a browser shows as images: the first ones that are declared as and are images.
+        """Return the artifacts that a browser shows as images. Examine only the first ones that are declared as images.
 
-        Files that can't be read are left out.
+        Files that can't be read are omitted.
         """
         declared = [artifact for artifact in artifacts if artifact["url"] and _is_declared_image(artifact)]
         return [artifact for artifact in declared[:_MAX_IMAGES] if await self._is_image(artifact)]

@@ -1,4 +1,4 @@
-"""Text for people: durations, counts, rates, times, and the URLs that pages can link to. Templates use them."""
+"""Human-readable text: durations, counts, rates, times, and the URLs that pages can link to. Templates use them."""
 
 import re
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Export requests of API clients. store/sql/read_exports.sql writes the jobs as JSON."""
+"""Export requests of API clients. store/sql/queries/exports.sql writes the jobs as JSON."""
 
 from collections.abc import Collection
 from typing import Annotated, Any, Final

@@ -118,7 +118,7 @@ RunCounts = Annotated[
 
 @closed
 class Project(TypedDict):
-    """A test suite whose cases normally run together. It exists as soon as one of its runs is stored."""
+    """A producer's grouping of runs and cases. It exists as soon as one of its runs is stored."""
 
     project_id: str
     default_branch: Annotated[
@@ -332,7 +332,7 @@ class WebhookDelivery(TypedDict):
 
 @closed
 class Recovery(TypedDict):
-    """A job that delivers the events again that a webhook has missed."""
+    """A job that delivers the events that a webhook has missed."""
 
     id: str
     webhook_id: str

@@ -1,1 +1,1 @@
-"""What is true with no clock, network or disk: plain Python, no third party."""
+"""Rules without I/O, in plain Python without third-party packages."""

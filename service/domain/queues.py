@@ -8,7 +8,7 @@ REPORTS: Final = "results.reports"  # an uploaded report was queued: {"org_id", 
 
 QUEUES: Final = (RUNS, EXPORTS, REPORTS)
 
-EventSizes = Literal["all", "small", "large"]  # events that a consumer process with the role runs handles
+EventSizes = Literal["all", "small", "large"]  # events that a consumer with the role `runs` stores
 
 ConsumerRole = Literal["runs", "reports", "exports", "webhooks", "relay", "upkeep"]
 CONSUMER_ROLES: Final[tuple[ConsumerRole, ...]] = get_args(ConsumerRole)

@@ -71,7 +71,7 @@ def _part(receipt: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _upload_order(receipt: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the time of the last upload first. A receipt that was rejected is reused with its ID."""
+    """Return a sort key that starts with the time of the last upload. A rejected receipt is reused with its ID."""
     return receipt["received_at"], receipt["id"]
 
 
