@@ -210,7 +210,7 @@ class Settings(BaseSettings):
     @field_validator("artifacts_secret_access_key")
     @classmethod
     def _check_access_key(cls, secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        """An access key consists of an ID and a secret."""
+        """Raise ValueError unless the ID and the secret of the access key are set together."""
         has_id = info.data.get("artifacts_access_key_id") is not None
         if has_id == (secret is None):
             raise ValueError("must be set together with RESULTS_ARTIFACTS_ACCESS_KEY_ID")
@@ -219,7 +219,7 @@ class Settings(BaseSettings):
     @field_validator("artifact_retention_days", "run_retention_days")
     @classmethod
     def _check_order_of_retention(cls, days: int | None, info: ValidationInfo) -> int | None:
-        """Artifacts need their results, and results need their run."""
+        """Raise ValueError if artifacts expire after their results, or runs before their results."""
         results_days = info.data.get("retention_days")  # missing if it's invalid itself
         if days is None or results_days is None:
             return days

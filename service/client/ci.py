@@ -47,7 +47,7 @@ def is_retry(variables: Mapping[str, str]) -> bool:
 
 
 def _github(get: GetVariable) -> CiJob:
-    """GitHub sets no variable that distinguishes the jobs of a matrix: they share a run ID."""
+    """Return the job of GitHub Actions. The jobs of a matrix share a run ID, because no variable distinguishes them."""
     pipeline = f"github-{get('GITHUB_RUN_ID')}"
     number = _PULL_REQUEST.match(get("GITHUB_REF"))
     return CiJob(
@@ -80,7 +80,10 @@ def _github_commit(get: GetVariable) -> str:
 
 
 def _gitlab(get: GetVariable) -> CiJob:
-    """GitLab sets the head commit separately only if the job tests a merge commit. Only parallel jobs have an index."""
+    """Return the job of GitLab.
+
+    GitLab sets the head commit separately only if the job tests a merge commit. Only parallel jobs have an index.
+    """
     pipeline = f"gitlab-{get('CI_PIPELINE_ID')}"
     return CiJob(
         run_id=f"{pipeline}-{get('CI_JOB_NAME')}",
@@ -95,7 +98,10 @@ def _gitlab(get: GetVariable) -> CiJob:
 
 
 def _buildkite(get: GetVariable) -> CiJob:
-    """Parallel jobs of a step have the same step ID. BUILDKITE_PULL_REQUEST of another build is `false`."""
+    """Return the job of Buildkite.
+
+    Parallel jobs of a step have the same step ID. BUILDKITE_PULL_REQUEST is `false` if the build has no pull request.
+    """
     pipeline = f"buildkite-{get('BUILDKITE_BUILD_ID')}"
     number = get("BUILDKITE_PULL_REQUEST")
     return CiJob(
@@ -111,7 +117,10 @@ def _buildkite(get: GetVariable) -> CiJob:
 
 
 def _circleci(get: GetVariable) -> CiJob:
-    """The parallel containers of a job have the same name. CircleCI doesn't state the target branch."""
+    """Return the job of CircleCI.
+
+    The parallel containers of a job have the same name. CircleCI doesn't state the target branch.
+    """
     pipeline = f"circleci-{get('CIRCLE_PIPELINE_ID') or get('CIRCLE_WORKFLOW_ID')}"
     index = get("CIRCLE_NODE_INDEX") if get("CIRCLE_NODE_TOTAL") not in ("", "1") else ""
     return CiJob(
@@ -126,7 +135,10 @@ def _circleci(get: GetVariable) -> CiJob:
 
 
 def _jenkins(get: GetVariable) -> CiJob:
-    """A build is one job and one pipeline. Plugins set the head commit, because GIT_COMMIT can be a merge commit."""
+    """Return the build of Jenkins, which is one job and one pipeline.
+
+    The head commit is the one that plugins set, if any, because GIT_COMMIT can be a merge commit.
+    """
     return CiJob(
         run_id=get("BUILD_TAG"),
         pipeline_run_id=get("BUILD_TAG"),
@@ -139,7 +151,10 @@ def _jenkins(get: GetVariable) -> CiJob:
 
 
 def _azure(get: GetVariable) -> CiJob:
-    """The jobs of a matrix have the same name and different positions. Branches begin with refs/heads/."""
+    """Return the job of Azure Pipelines.
+
+    The jobs of a matrix have the same name and different positions. Branches begin with refs/heads/.
+    """
     build = get("BUILD_BUILDID")
     pipeline = f"azure-{build}"
     position = get("SYSTEM_JOBPOSITIONINPHASE") if get("SYSTEM_TOTALJOBSINPHASE") not in ("", "1") else ""
@@ -157,7 +172,7 @@ def _azure(get: GetVariable) -> CiJob:
 
 
 def _bitbucket(get: GetVariable) -> CiJob:
-    """Identifiers are UUIDs in braces. Parallel steps have different step IDs."""
+    """Return the step of Bitbucket Pipelines. Its IDs are UUIDs in braces. Parallel steps have different step IDs."""
     pipeline = f"bitbucket-{get('BITBUCKET_PIPELINE_UUID').strip('{}')}"
     page = f"https://bitbucket.org/{get('BITBUCKET_REPO_FULL_NAME')}/pipelines/results/{get('BITBUCKET_BUILD_NUMBER')}"
     return CiJob(

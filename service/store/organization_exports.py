@@ -34,9 +34,9 @@ class TableQuery(NamedTuple):
 
 @asynccontextmanager
 async def one_snapshot(connection: Connection, org_id: OrgId) -> AsyncIterator[None]:
-    """Let all queries in the block see the rows of one point in time.
+    """Read one snapshot in all queries of the block.
 
-    The first query determines this time, on Citus the first one of the server that has the rows of the organization.
+    The first query creates the snapshot. On Citus, it reads from the server that has the rows of the organization.
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         await connection.execute("SET LOCAL timezone = 'UTC'; SET LOCAL idle_in_transaction_session_timeout = 0")

@@ -69,7 +69,7 @@ async def _check_shards(connection: Connection, known: set[str], shards: int) ->
 
 
 async def _prepare_roles(connection: Connection) -> None:
-    """Let the coordinator connect to the workers as the roles, which it does for each statement of a role."""
+    """Permit the coordinator to connect to the workers as the roles, which it does for each statement of a role."""
     for role, settings in WORKER_SESSIONS.items():
         await connection.execute(f"ALTER ROLE {role} LOGIN")
         for name, value in settings.items():
