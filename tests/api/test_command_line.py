@@ -119,8 +119,8 @@ async def test_deletion_of_an_organization_requires_its_slug_twice_and_ends_its_
     code, _, err = await command(database_url, "organizations", "delete", "acme", "--confirm", "other")
     assert (code, "--confirm must be the same as SLUG" in err) == (2, True)
     await api.get("/v1/runs")
-    code, _, err = await command(database_url, "organizations", "delete", "acme", "--confirm", "acme")
-    assert (code, "deleted organization acme" in err) == (0, True), err
+    code, out, err = await command(database_url, "organizations", "delete", "acme", "--confirm", "acme")
+    assert (code, out, "deleted organization acme" in err) == (0, "", True), err
     await api.error("/v1/runs", 401)
     assert await api.store.pool.fetchval("SELECT count(*) FROM organizations") == 0
     assert (await command(database_url, "organizations", "delete", "acme", "--confirm", "acme"))[0] == 1
