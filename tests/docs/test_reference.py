@@ -1,7 +1,9 @@
 """Tests that the reference pages list exactly what exists in the code."""
 
+import ast
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,12 +19,22 @@ from service.domain.keys import KEY_ROLES, PERMISSIONS
 DOCS = Path(__file__).parents[2] / "docs"
 ERRORS = (DOCS / "reference" / "errors.md").read_text()
 EVENTS = (DOCS / "reference" / "events.md").read_text()
+LOGS = (DOCS / "reference" / "logs.md").read_text()
 CONCEPTS = (DOCS / "concepts.md").read_text()
 GLOSSARY = (DOCS / "glossary.md").read_text()
+LOG_METHODS = ("debug", "info", "warning", "error", "exception", "critical")
 
 
 def section(page: str, title: str) -> str:
     return page.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def log_events(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield the event and the level of each log call in a module. Raises ValueError if an event isn't a literal."""
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        match node:
+            case ast.Call(func=ast.Attribute(attr=method), args=[event, *_]) if method in LOG_METHODS:
+                yield ast.literal_eval(event), "error" if method == "exception" else method
 
 
 def test_page_lists_every_error_code_with_its_status() -> None:
@@ -42,6 +54,12 @@ def test_page_lists_the_permissions_of_each_role() -> None:
     for role, permissions in rows:
         granted |= set(re.findall(r"`(\w+:\w+)`", permissions))
         assert granted == PERMISSIONS[role], role
+
+
+def test_page_lists_every_log_event_with_its_level() -> None:
+    listed = re.findall(r"^\| `(\w+)` \| (\w+) \|", section(LOGS, "Events"), re.MULTILINE)
+    modules = [path for package in ("service", "consumers") for path in (DOCS.parent / package).rglob("*.py")]
+    assert listed == sorted({event for path in modules for event in log_events(path)})
 
 
 def test_example_of_an_event_has_exactly_the_fields_of_an_event() -> None:
