@@ -5,7 +5,6 @@ from pathlib import Path
 
 import click
 
-from service import log
 from service.administration.arguments import NAME, SLUG
 from service.administration.running import run, with_connection
 from service.resources import database_connection, database_url, open_storage
@@ -58,7 +57,6 @@ def delete_organization_command(slug: str, confirm: str) -> None:
 
 
 async def _delete_organization(settings: Settings, slug: str) -> None:
-    log.set_up(settings.log_level)
     async with (
         database_connection(settings, "results_worker") as worker,
         as_owner(database_url(settings), ENGINES[settings.database_engine]) as owner,

@@ -2,7 +2,6 @@
 
 import click
 
-from service import log
 from service.administration.running import run
 from service.resources import database_connection, database_errors_explained, database_pool, database_url, open_storage
 from service.settings import Settings
@@ -39,6 +38,5 @@ async def _count_expired(settings: Settings) -> list[ExpiredSize]:
 
 
 async def _apply_retention(settings: Settings) -> list[RemovedMonth]:
-    log.set_up(settings.log_level)
     async with database_errors_explained(), database_pool(settings, "results_worker", 1) as pool:
         return await apply_retention(pool, open_storage(settings), database_url(settings), settings.retention_policy)

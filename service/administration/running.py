@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from service import log
 from service.commands import print_warnings
 from service.resources import database_connection, database_errors_explained, database_url
 from service.settings import Settings, names_in_use, read_settings, unknown_variables
@@ -31,6 +32,8 @@ def with_database_url(work: Callable[[str], Awaitable[T]]) -> Callable[[Settings
 def run(work: Callable[[Settings], Awaitable[T]]) -> T:
     async def run() -> T:
         print_warnings(unknown_variables(names_in_use()))
-        return await work(read_settings())
+        settings = read_settings()
+        log.set_up(settings.log_level)
+        return await work(settings)
 
     return asyncio.run(run())

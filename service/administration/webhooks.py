@@ -2,7 +2,6 @@
 
 import click
 
-from service import log
 from service.administration.running import run, with_connection
 from service.resources import MissingSetting, open_secret_cipher
 from service.settings import read_settings
@@ -23,9 +22,7 @@ def encrypt_webhook_secrets() -> None:
     To replace a key, put the new key after the old one in all processes, then before it, then run this command, and
     then remove the old key.
     """
-    settings = read_settings()
-    log.set_up(settings.log_level)
-    cipher = open_secret_cipher(settings)
+    cipher = open_secret_cipher(read_settings())
     if not cipher.key_ids:
         raise MissingSetting("RESULTS_SECRET_KEYS or RESULTS_SECRET_KEYS_FILE: is required")
     count = run(with_connection(lambda connection: encrypt_secrets(connection, cipher)))

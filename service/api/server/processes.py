@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -40,7 +41,11 @@ def run_processes(serve: Serve, sockets: Sequence[socket.socket], count: int) ->
 
     def child() -> None:
         os.close(stop_write)
-        serve(sockets, stop_read)
+        try:
+            serve(sockets, stop_read)
+        except Exception as error:  # multiprocessing would print it with its secrets
+            sys.excepthook(type(error), error, error.__traceback__)
+            sys.exit(1)
 
     children = [_start(child, f"api-{number}") for number in range(count)]
     while not stop_signals:

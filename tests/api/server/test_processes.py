@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import orjson
 import pytest
 from aiohttp import ClientConnectionError, ClientSession
 
@@ -139,3 +140,27 @@ async def test_files_of_counts_are_deleted_after_the_parent_is_killed(served: Ap
     assert folder.is_dir()
     served.parent.kill()
     await until(lambda: not folder.exists(), "the files to be deleted")
+
+
+async def test_crash_of_a_child_is_logged_without_secrets() -> None:
+    script = """
+from service import log
+from service.api.server.processes import run_processes
+
+def crash(sockets, stop_pipe):
+    raise RuntimeError("no connection to postgresql://results:password@db/results")
+
+log.set_up()
+run_processes(crash, [], 1)
+"""
+    parent = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stderr=asyncio.subprocess.PIPE)
+    assert parent.stderr is not None
+    async with asyncio.timeout(TIMEOUT_S):
+        line = orjson.loads(await parent.stderr.readline())
+        parent.terminate()
+        rest = await parent.stderr.read()
+        await parent.wait()
+    assert (line["event"], line["level"]) == ("process_crashed", "critical")
+    assert "RuntimeError" in line["exception"]
+    assert "password" not in line["exception"]
+    assert b"password" not in rest
