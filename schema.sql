@@ -5,8 +5,8 @@
 --   * Results are narrow facts with one index: their primary key, which starts with the completion time (run_key).
 --     Text is in the dimensions `runs` and `cases`; failures are in `result_details`.
 --   * org_id is the first column of every key. Row-level security limits the role of the API to one organization.
---   * results, result_details, failure_group_minutes, shard_results, and artifacts are partitioned by month of completion, so
---     that retention drops tables instead of deleting rows.
+--   * results, result_details, shard_results, and artifacts are partitioned by month of completion, so that retention drops
+--     tables instead of deleting rows.
 --
 -- A status is stored as a one-letter code: p(assed), f(ailed), e(rror), s(kipped), c(anceled).
 
@@ -374,11 +374,12 @@ CREATE INDEX result_details_flaky ON result_details (org_id, run_key, case_key) 
 
 -- The minutes of completion in which a failure group has results: only such a minute can contain results of the group.
 -- The rows stay if these results are deleted, and several processes can insert the same row, so no key is unique.
+-- Not partitioned, so that one index finds the first and the last minute of a group in any number of months.
 CREATE TABLE failure_group_minutes (
     fingerprint bigint NOT NULL,
     org_id      int NOT NULL,
     minute      int NOT NULL             -- completion_minute() of the runs
-) PARTITION BY RANGE (minute);
+);
 CREATE INDEX failure_group_minutes_by_group ON failure_group_minutes (org_id, fingerprint, minute);
 
 -- The newest result of each shard, only for cases that several shards reported. The worst of them is in `results`. If a
@@ -695,12 +696,11 @@ DECLARE
     child  text;
     suffix int;
     organization int;
-    bounds text;
     low    uuid := first_run_key(date_trunc('month', month)::timestamp AT TIME ZONE 'UTC');
     high   uuid := first_run_key((date_trunc('month', month) + interval '1 month')::timestamp AT TIME ZONE 'UTC');
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('create_month_partitions'));
-    FOREACH parent IN ARRAY ARRAY['results', 'result_details', 'failure_group_minutes', 'shard_results', 'artifacts'] LOOP
+    FOREACH parent IN ARRAY ARRAY['results', 'result_details', 'shard_results', 'artifacts'] LOOP
         base := parent || to_char(month, '_YYYY_MM');
         CONTINUE WHEN EXISTS (
             SELECT FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
@@ -713,10 +713,7 @@ BEGIN
             suffix := suffix + 1;
         END LOOP;
         EXECUTE format('CREATE TABLE public.%I (LIKE public.%I INCLUDING ALL)', child, parent);
-        bounds := CASE parent WHEN 'failure_group_minutes'
-                  THEN format('FROM (%s) TO (%s)', completion_minute(low), completion_minute(high))
-                  ELSE format('FROM (%L) TO (%L)', low, high) END;
-        EXECUTE format('ALTER TABLE public.%I ATTACH PARTITION public.%I FOR VALUES ', parent, child) || bounds;
+        EXECUTE format('ALTER TABLE public.%I ATTACH PARTITION public.%I FOR VALUES FROM (%L) TO (%L)', parent, child, low, high);
         IF parent = 'results' AND child <> base THEN
             FOR organization IN SELECT org_id FROM public.organizations LOOP
                 UPDATE public.runs SET results_expired = true

@@ -110,6 +110,7 @@ async def _upkeep(context: RoleContext) -> RoleWorkload:
     exporter = await _exporter(context)
     settings, storage = context.settings, open_storage(context.settings)
     retain = partial(apply_retention, context.pool, storage, database_url(settings), settings.retention_policy)
+    delete_minutes = partial(cleanup.delete_expired_minutes, context.pool, settings.retention_policy.results)
     tasks = (
         PeriodicTask("abandoned_exports", 10, exporter.fail_abandoned),
         PeriodicTask("abandoned_reports", 10, _report_ingester(context).reject_abandoned),
@@ -121,6 +122,7 @@ async def _upkeep(context: RoleContext) -> RoleWorkload:
         PeriodicTask("expired_responses", 3_600, partial(cleanup.delete_expired_responses, context.pool)),
         PeriodicTask("expired_sessions", 3_600, partial(cleanup.delete_expired_sessions, context.pool)),
         PeriodicTask("retention", 3_600, retain),
+        PeriodicTask("expired_minutes", 24 * 3_600, delete_minutes),
         PeriodicTask("expired_events", 3_600, partial(cleanup.delete_expired_events, context.pool)),
         PeriodicTask("expired_quarantines", 10, partial(publish_expired, context.pool)),
         PeriodicTask("expired_receipts", 3_600, partial(cleanup.delete_expired_receipts, context.pool)),

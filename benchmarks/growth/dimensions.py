@@ -83,7 +83,7 @@ def measure_organizations(plan: Plan) -> Iterator[GrowthTable]:
 
 
 def measure_months(plan: Plan) -> Iterator[GrowthTable]:
-    """Yield the tables by number of months, each of which is a partition of five tables."""
+    """Yield the tables by number of months, each of which is a partition of four tables."""
     stores = dict(zip(_MONTHS, map(plan.server.store, plan.shapes(months=_MONTHS)), strict=True))
     samples = {size: asyncio.run(sample_results(url, _LARGEST)) for size, url in stores.items()}
     yield from _read_tables("by number of months", stores, samples, plan.rounds, list(READS), "months")

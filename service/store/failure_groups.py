@@ -18,7 +18,7 @@ Minute = tuple[OrgId, int]
 class KnownMinutes:
     """A cache of committed rows: the fingerprints of each minute. It's cleared when it is full, and after an error.
 
-    A row is deleted only with its month. A transaction fails if its month was deleted since the last one.
+    A row is deleted only if its month has expired and was dropped. Ingest rejects runs of such a month.
     """
 
     def __init__(self, max_known: int = _MAX_KNOWN) -> None:

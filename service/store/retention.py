@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from service.domain.ids import OrgId, RunKey
+from service.domain.ids import Fingerprint, OrgId, RunKey, completion_minute
 from service.domain.retention import RetentionClass
 from service.store import file_deletions
 from service.store.partitions import key_range
@@ -13,6 +13,7 @@ from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
 
 _SQL: Final = statements("retention")
+_FIRST_MONTH: Final = date(1970, 1, 1)  # date.min would be -infinity in PostgreSQL
 _DELETIONS: Final[Mapping[RetentionClass, Sequence[str]]] = {
     "results": ("delete_results", "delete_details", "delete_shard_results"),
     "runs": ("delete_runs",),
@@ -35,6 +36,18 @@ class RunRange(NamedTuple):
     before: RunKey
 
 
+class GroupMinute(NamedTuple):
+    """A minute of a failure group, which defines the order of the minutes of an organization."""
+
+    fingerprint: Fingerprint
+    minute: int
+
+
+MinuteRange = tuple[int, int]  # without the second minute
+
+BEFORE_ALL_MINUTES: Final = GroupMinute(Fingerprint(-(2**63)), -1)
+
+
 class ProjectSize(NamedTuple):
     """The number and the bytes of the rows of a project, with the bytes of their files."""
 
@@ -46,6 +59,25 @@ class ProjectSize(NamedTuple):
 async def list_partition_months(connection: Connection, first: date, before: date) -> list[date]:
     """Return the months in this range that have a partition, oldest first."""
     return [row["month"] for row in await connection.fetch(_SQL["list_partition_months"], first, before)]
+
+
+async def find_dropped_minutes(connection: Connection, before: date) -> list[MinuteRange]:
+    """Return the ranges of minutes before this month whose months have no partition."""
+    months = await list_partition_months(connection, _FIRST_MONTH, before)
+    bounds = [completion_minute(key) for month in months for key in key_range(month)]
+    bounds = [0, *bounds, completion_minute(key_range(before)[0])]
+    return list(zip(bounds[::2], bounds[1::2], strict=True))
+
+
+async def delete_minutes(
+    connection: Connection, org_id: OrgId, ranges: Sequence[MinuteRange], after: GroupMinute, limit: int
+) -> GroupMinute | None:
+    """Delete the rows in these ranges among the next `limit` minutes of failure groups.
+
+    Return the last examined minute, or None at the end.
+    """
+    row = await connection.fetchrow(_SQL["delete_minutes"], org_id, ranges, *after, limit)
+    return GroupMinute(*row) if row else None
 
 
 async def list_run_months(connection: Connection, org_id: OrgId, before: date) -> set[date]:

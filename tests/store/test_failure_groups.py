@@ -151,9 +151,10 @@ async def test_failures_after_a_restore_are_found(store: Store, database_url: st
 async def test_failures_in_a_month_that_was_dropped_before_are_found(store: Store, database_url: str) -> None:
     await store.ingest(run_event("run_1", [result(status="failed")]))
     owner = await asyncpg.connect(database_url)
-    for table in ("results", "result_details", "failure_group_minutes"):
+    for table in ("results", "result_details"):
         await owner.execute(f"ALTER TABLE {table} DETACH PARTITION {table}_2026_05")
         await owner.execute(f"DROP TABLE {table}_2026_05")
+    await owner.execute("DELETE FROM failure_group_minutes")
     await owner.close()
     await store.ingest(run_event("run_2", [result(status="failed")]))
     [(number, keys)] = (await failing_results(store.pool)).items()

@@ -1,10 +1,10 @@
 """Queries for failure groups, as JSON that PostgreSQL writes."""
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from service.domain.errors import Unavailable
 from service.domain.filters import ResultFilter
-from service.domain.ids import Fingerprint, OrgId, completion_minute
+from service.domain.ids import Fingerprint, OrgId
 from service.store.postgres.composition import MAX_READ_ROWS, MAX_READ_RUNS, Statement, compose
 from service.store.postgres.database import Connection, Row
 from service.store.queries.filter_values import filter_values
@@ -35,7 +35,7 @@ async def list_groups(
             return RankedGroups("[]", truncated=False)
         values["first_key"] = max(values["first_key"], run_key)
         values["before_run"] = min(values["before_run"], run_key)
-    return RankedGroups(*await list_statement(filter_, budgets).fetch_row(connection, _with_minutes(values)))
+    return RankedGroups(*await list_statement(filter_, budgets).fetch_row(connection, values))
 
 
 async def find_one(
@@ -51,7 +51,7 @@ async def find_one(
         if bounds is None:
             return None
         values = {"org_id": org_id, "fingerprint": fingerprint, **bounds}
-        text: str | None = await one_statement().fetch_value(connection, _with_minutes(values))
+        text: str | None = await one_statement().fetch_value(connection, values)
         if text is not None:
             return text
     raise Unavailable("runs of the failure group are being deleted; try again later")
@@ -70,15 +70,8 @@ async def _find_range(
 ) -> Row | None:
     """Return the run keys between which all failures of a group are, and its project."""
     filter_ = ResultFilter(fingerprint=fingerprint, project_id=project_id)
-    values = _with_minutes(filter_values(org_id, filter_, None))
-    rows = await compose("failure_group_range").fetch_rows(connection, values)
+    rows = await compose("failure_group_range").fetch_rows(connection, filter_values(org_id, filter_, None))
     return rows[0] if rows else None
-
-
-def _with_minutes(values: dict[str, Any]) -> dict[str, Any]:
-    """Add the minutes of the range of run keys. In a statement, the scan of each month would compute them again."""
-    first_minute, last_minute = completion_minute(values["first_key"]), completion_minute(values["before_run"])
-    return values | {"first_minute": first_minute, "last_minute": last_minute}
 
 
 def list_statement(filter_: ResultFilter, budgets: Budgets | None = None) -> Statement:

@@ -22,11 +22,11 @@ FROM (
            coalesce(obj_description(pg_class.oid, 'pg_class') = 'expired', false) AS is_marked
     FROM pg_class LEFT JOIN pg_inherits ON inhrelid = pg_class.oid
     WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
-          AND relname ~ '^(results|result_details|failure_group_minutes|shard_results|artifacts)_[0-9]{4}_[0-9]{2}(_[0-9]+)?$'
+          AND relname ~ '^(results|result_details|shard_results|artifacts)_[0-9]{4}_[0-9]{2}(_[0-9]+)?$'
 ) partition
 WHERE is_marked OR is_pending OR is_attached AND month = to_char($1::date, 'YYYY_MM')
 ORDER BY is_attached AND NOT is_pending, month,
-         array_position(ARRAY['results', 'result_details', 'failure_group_minutes', 'shard_results', 'artifacts'], parent)
+         array_position(ARRAY['results', 'result_details', 'shard_results', 'artifacts'], parent)
 LIMIT 1
 
 -- name: find_mark  (the statement that marks a partition)

@@ -2,8 +2,8 @@
 SELECT DISTINCT to_date(name.month, 'YYYY_MM') AS month
 FROM pg_inherits JOIN pg_class partition ON partition.oid = inhrelid
 CROSS JOIN LATERAL (SELECT substring(partition.relname FROM '_([0-9]{4}_[0-9]{2})') AS month) name
-WHERE inhparent IN ('public.results'::regclass, 'public.result_details'::regclass,
-                    'public.failure_group_minutes'::regclass, 'public.shard_results'::regclass, 'public.artifacts'::regclass)
+WHERE inhparent IN ('public.results'::regclass, 'public.result_details'::regclass, 'public.shard_results'::regclass,
+                    'public.artifacts'::regclass)
       AND name.month >= to_char($1::date, 'YYYY_MM') AND name.month < to_char($2::date, 'YYYY_MM')
 ORDER BY month
 
@@ -17,6 +17,22 @@ WHERE EXISTS (
     WHERE org_id = $1 AND NOT pinned AND run_key >= first_run_key(month AT TIME ZONE 'UTC')
           AND run_key < first_run_key((month + interval '1 month') AT TIME ZONE 'UTC')
 )
+
+-- name: delete_minutes  (in the ranges $2, among the next $5 rows of an organization; returns the last examined row)
+-- Examines all rows of the organization, because no index starts with the minute: each row only once, and in the index.
+WITH reached AS MATERIALIZED (
+    SELECT fingerprint, minute FROM (
+        SELECT fingerprint, minute FROM failure_group_minutes
+        WHERE org_id = $1 AND (fingerprint, minute) > ($3, $4) ORDER BY fingerprint, minute LIMIT $5
+    ) examined
+    ORDER BY fingerprint DESC, minute DESC LIMIT 1
+), deleted AS (
+    DELETE FROM failure_group_minutes
+    WHERE org_id = $1 AND (fingerprint, minute) > ($3, $4)
+          AND (fingerprint, minute) <= ((SELECT fingerprint FROM reached), (SELECT minute FROM reached))
+          AND minute <@ $2::int4multirange
+)
+SELECT fingerprint, minute FROM reached
 
 -- name: observe_months  (records that the months $2 of the class $1 are expired, and returns the time since the first record)
 -- Counts at most $3 since the previous observation. Deletes the months that are within the retention again.

@@ -5,16 +5,19 @@ from datetime import timedelta
 from typing import Final
 
 from service.domain.events import RETENTION_DAYS
+from service.domain.ids import OrgId
+from service.domain.retention import first_retained_month
 from service.log import log
-from service.store import events, idempotency, sessions, upkeep
+from service.store import events, idempotency, organizations, retention, sessions, upkeep
 from service.store.postgres.database import Connection, Pool
-from service.usecases.retention.clock import verified_now
+from service.usecases.retention.clock import read_verified_clock, verified_now
 
 RECEIPT_RETENTION: Final = timedelta(days=90)
 
 _STUCK_AFTER: Final = timedelta(seconds=60)
 _DAY_MS: Final = 24 * 3600 * 1000
 _MAX_ROWS: Final = 5_000  # per transaction, far below the statement timeout
+_MAX_MINUTES: Final = 20_000  # examined per transaction, in an index
 
 
 async def terminate_stuck_writers(pool: Pool) -> None:
@@ -46,6 +49,23 @@ async def delete_expired_events(pool: Pool) -> int:
     before_ms = int((await verified_now(pool)).timestamp() * 1000) - RETENTION_DAYS * _DAY_MS
     await _delete_all(pool, lambda connection, limit: events.prune_deliveries(connection, before_ms, limit))
     return await _delete_all(pool, lambda connection, limit: events.prune(connection, before_ms, limit))
+
+
+async def delete_expired_minutes(pool: Pool, results_period: timedelta) -> None:
+    """Delete the minutes of failure groups in the expired months of results that have no partition.
+
+    Retention has dropped these months, or an operator has archived them. Ingest rejects runs of expired months, so no
+    process relies on the rows. An interruption keeps the previous deletions. The next call reads all rows again.
+    """
+    async with pool.acquire() as connection:
+        now = await read_verified_clock(connection)
+        ranges = await retention.find_dropped_minutes(connection, first_retained_month(now, results_period))
+        org_ids = [OrgId(row["org_id"]) for row in await organizations.list_all(connection)]
+    for org_id in org_ids:
+        after: retention.GroupMinute | None = retention.BEFORE_ALL_MINUTES
+        while after is not None:
+            async with pool.acquire() as connection:
+                after = await retention.delete_minutes(connection, org_id, ranges, after, _MAX_MINUTES)
 
 
 async def _delete_all(pool: Pool, delete: Callable[[Connection, int], Awaitable[int]]) -> int:

@@ -87,17 +87,34 @@ async def test_stored_failures_get_the_minutes_of_their_groups(empty_url: str) -
     expected = {(row["org_id"], row["fingerprint"], completion_minute(row["run_key"])) for row in details}
     assert len(expected) > 50
     assert sorted(map(tuple, rows)) == sorted(expected)
-    await connection.execute("SET ROLE results_worker")
-    for month in ("2026-02-01", "2026-04-01"):
-        await connection.execute(f"SELECT create_month_partitions('{month}')")
-    partitions = await connection.fetch(
-        "SELECT relname, pg_get_userbyid(relowner) AS owner, pg_get_expr(relpartbound, oid) AS bounds FROM pg_class"
-        " WHERE relname ~ '^failure_group_minutes_2026_0.$' ORDER BY relname"
+    await connection.close()
+
+
+async def test_minutes_move_out_of_their_months(empty_url: str) -> None:
+    """A consumer of the previous version continues, and a removal that was interrupted leaves no table."""
+    await run_migrations(empty_url, last=15)
+    connection = await asyncpg.connect(empty_url)
+    await connection.execute(
+        "SELECT create_month_partitions(month) FROM unnest('{1970-01-01, 1970-02-01, 1970-05-01}'::date[]) month;"
+        " INSERT INTO failure_group_minutes (org_id, fingerprint, minute)"
+        " SELECT 1 + n % 2, n % 3, n % 60 * 1000 FROM generate_series(1, 200) n;"
+        " ALTER TABLE failure_group_minutes DETACH PARTITION failure_group_minutes_1970_05;"
+        " COMMENT ON TABLE failure_group_minutes_1970_05 IS 'expired'"
     )
-    assert [(row["relname"][-1], row["owner"]) for row in partitions] == [(n, "results_owner") for n in "234"]
-    bounds = [re.findall("[0-9]+", row["bounds"]) for row in partitions]
-    assert bounds[0][1] == bounds[1][0]
-    assert bounds[1][1] == bounds[2][0]
+    expected = await connection.fetch("SELECT DISTINCT org_id, fingerprint, minute FROM failure_group_minutes")
+    consumer = await asyncpg.connect(empty_url)
+    await consumer.execute("SET ROLE results_worker")
+    await consumer.execute("SELECT create_month_partitions('1970-03-01')")
+    columns = ["org_id", "fingerprint", "minute"]
+    await consumer.copy_records_to_table("failure_group_minutes", records=[(3, 7, 1)], columns=columns)
+    await run_migrations(empty_url, first=16, last=16)
+    await consumer.execute("SELECT create_month_partitions('1970-04-01')")
+    await consumer.copy_records_to_table("failure_group_minutes", records=[(3, 8, 10**6)], columns=columns)
+    rows = await consumer.fetch("SELECT org_id, fingerprint, minute FROM failure_group_minutes")
+    assert sorted(map(tuple, rows)) == sorted([*map(tuple, expected), (3, 7, 1), (3, 8, 10**6)])
+    months = await connection.fetch("SELECT FROM pg_class WHERE relname LIKE 'failure_group_minutes_1%'")
+    assert not months
+    await consumer.close()
     await connection.close()
 
 

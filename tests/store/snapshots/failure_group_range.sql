@@ -1,10 +1,8 @@
 -- $1 fingerprint
 -- $2 org_id
--- $3 first_minute
--- $4 first_key
--- $5 last_minute
--- $6 before_run
--- $7 project_id
+-- $3 first_key
+-- $4 before_run
+-- $5 project_id
 
 SELECT oldest.run_key AS first_key, newest.run_key AS before_run, newest.project_id
 FROM (SELECT $1::bigint AS fingerprint) failures
@@ -14,7 +12,7 @@ CROSS JOIN LATERAL (
         FROM (
             SELECT first_run_key_of_minute(minute) AS first_key, first_run_key_of_minute(minute + 1) AS next_key FROM (
                 SELECT g.minute FROM failure_group_minutes g
-                WHERE g.org_id = $2 AND g.fingerprint = failures.fingerprint AND g.minute >= $3
+                WHERE g.org_id = $2 AND g.fingerprint = failures.fingerprint
                 ORDER BY g.minute DESC OFFSET 0
             ) minute OFFSET 0
         ) minute CROSS JOIN LATERAL (
@@ -22,7 +20,7 @@ CROSS JOIN LATERAL (
                 SELECT d.run_key FROM result_details d
                 WHERE d.org_id = $2 AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
                   AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = failures.fingerprint
-                  AND d.run_key >= $4
+                  AND d.run_key >= $3
                 ORDER BY d.run_key DESC, d.case_key DESC LIMIT 1
             ) d
             ORDER BY d.run_key DESC LIMIT 1
@@ -38,7 +36,7 @@ CROSS JOIN LATERAL (
         FROM (
             SELECT first_run_key_of_minute(minute) AS first_key, first_run_key_of_minute(minute + 1) AS next_key FROM (
                 SELECT g.minute FROM failure_group_minutes g
-                WHERE g.org_id = $2 AND g.fingerprint = failures.fingerprint AND g.minute <= $5
+                WHERE g.org_id = $2 AND g.fingerprint = failures.fingerprint
                 ORDER BY g.minute OFFSET 0
             ) minute OFFSET 0
         ) minute CROSS JOIN LATERAL (
@@ -46,7 +44,7 @@ CROSS JOIN LATERAL (
                 SELECT d.run_key FROM result_details d
                 WHERE d.org_id = $2 AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
                   AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = failures.fingerprint
-                  AND d.run_key <= $6
+                  AND d.run_key <= $4
                 ORDER BY d.run_key, d.case_key LIMIT 1
             ) d
             ORDER BY d.run_key LIMIT 1
@@ -56,4 +54,4 @@ CROSS JOIN LATERAL (
         SELECT r.run_key FROM runs r WHERE r.org_id = $2 AND r.run_key = d.run_key LIMIT 1
     ) run
 ) oldest
-WHERE $7::text IS NULL OR newest.project_id = $7;
+WHERE $5::text IS NULL OR newest.project_id = $5;

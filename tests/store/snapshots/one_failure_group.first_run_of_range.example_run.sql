@@ -1,9 +1,7 @@
 -- $1 org_id
 -- $2 before_run
 -- $3 fingerprint
--- $4 first_minute
--- $5 last_minute
--- $6 first_key
+-- $4 first_key
 
 -- The example is the first failure of this run in the order of the ranked groups, so that both show the same one.
 WITH example AS MATERIALIZED (
@@ -17,7 +15,7 @@ WITH example AS MATERIALIZED (
 ), group_minute AS MATERIALIZED (
     SELECT DISTINCT g.minute FROM failure_group_minutes g
     WHERE g.org_id = $1 AND g.fingerprint = $3
-      AND g.minute BETWEEN $4 AND $5
+      AND g.minute BETWEEN completion_minute($4) AND completion_minute($2)
     ORDER BY g.minute DESC LIMIT 1000 + 1
 ), failure AS MATERIALIZED (
     SELECT d.run_key, d.case_key
@@ -27,7 +25,7 @@ WITH example AS MATERIALIZED (
         SELECT d.run_key, d.case_key FROM result_details d
         WHERE d.org_id = $1 AND d.status = ANY ('{f,e}'::"char"[]) AND d.is_last_attempt AND d.status <> 'p'
           AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = $3
-          AND d.run_key BETWEEN $6 AND $2
+          AND d.run_key BETWEEN $4 AND $2
         LIMIT 5000 + 1
     ) d
     LIMIT 5000 + 1
@@ -50,12 +48,12 @@ CROSS JOIN LATERAL (
     CROSS JOIN LATERAL (
         SELECT d.type, d.summary FROM result_details d
         WHERE d.org_id = $1 AND d.run_key = example.run_key AND d.case_key = example.case_key AND d.is_last_attempt
-          AND d.run_key BETWEEN $6 AND $2 LIMIT 1
+          AND d.run_key BETWEEN $4 AND $2 LIMIT 1
     ) detail
     CROSS JOIN LATERAL (
         SELECT r.completed_at
         FROM (
-            SELECT $6::uuid AS run_key
+            SELECT $4::uuid AS run_key
         ) d CROSS JOIN LATERAL (
             SELECT r.completed_at FROM runs r WHERE r.org_id = $1 AND r.run_key = d.run_key LIMIT 1
         ) r

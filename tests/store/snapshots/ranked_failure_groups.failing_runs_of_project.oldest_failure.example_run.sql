@@ -3,7 +3,6 @@
 -- $3 first_key
 -- $4 before_run
 -- $5 page
--- $6 last_minute
 
 WITH candidate_run AS MATERIALIZED (
     SELECT run.run_key, run.statuses, row_number() OVER (ORDER BY run.run_key DESC)::int AS run_no FROM (
@@ -62,7 +61,7 @@ CROSS JOIN LATERAL (
             FROM (
                 SELECT first_run_key_of_minute(minute) AS first_key, first_run_key_of_minute(minute + 1) AS next_key FROM (
                     SELECT g.minute FROM failure_group_minutes g
-                    WHERE g.org_id = $1 AND g.fingerprint = failures.fingerprint AND g.minute <= $6
+                    WHERE g.org_id = $1 AND g.fingerprint = failures.fingerprint
                     ORDER BY g.minute OFFSET 0
                 ) minute OFFSET 0
             ) minute CROSS JOIN LATERAL (

@@ -5,8 +5,6 @@
 -- $5 first_key
 -- $6 before_run
 -- $7 page
--- $8 last_minute
--- $9 first_minute
 
 WITH candidate_run AS MATERIALIZED (
     SELECT run.run_key, run.statuses, row_number() OVER (ORDER BY run.run_key DESC)::int AS run_no FROM (
@@ -58,7 +56,7 @@ CROSS JOIN LATERAL (
             FROM (
                 SELECT first_run_key_of_minute(minute) AS first_key, first_run_key_of_minute(minute + 1) AS next_key FROM (
                     SELECT g.minute FROM failure_group_minutes g
-                    WHERE g.org_id = $1 AND g.fingerprint = failures.fingerprint AND g.minute <= $8
+                    WHERE g.org_id = $1 AND g.fingerprint = failures.fingerprint
                     ORDER BY g.minute OFFSET 0
                 ) minute OFFSET 0
             ) minute CROSS JOIN LATERAL (
@@ -83,7 +81,7 @@ CROSS JOIN LATERAL (
             FROM (
                 SELECT first_run_key_of_minute(minute) AS first_key, first_run_key_of_minute(minute + 1) AS next_key FROM (
                     SELECT g.minute FROM failure_group_minutes g
-                    WHERE g.org_id = $1 AND g.fingerprint = failures.fingerprint AND g.minute >= $9
+                    WHERE g.org_id = $1 AND g.fingerprint = failures.fingerprint
                     ORDER BY g.minute DESC OFFSET 0
                 ) minute OFFSET 0
             ) minute CROSS JOIN LATERAL (

@@ -16,12 +16,14 @@ from service.domain.retention import RetentionPolicy
 from service.storage import Storage
 from service.store import partitions, upkeep
 from service.store.postgres.database import RowDeleted, as_owner, is_conflict
+from service.usecases.ingest.ingest_runs import RunIngest
+from service.usecases.retention import cleanup
 from service.usecases.retention.apply_retention import apply_retention
 from service.usecases.retention.cleanup import delete_expired_events, delete_expired_receipts
 from service.usecases.retention.clock import ClocksDiffer
 from tests.api.served import Api, serve
 from tests.exporting import exporting
-from tests.run_events import result, run_event
+from tests.run_events import body, result, run_event
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +31,7 @@ RETENTION = timedelta(days=30)
 NOW = datetime.now(UTC)
 OLD, NEW = NOW - timedelta(days=100), NOW - timedelta(days=5)
 OLD_RESULTS = f"results_{OLD:%Y_%m}"
-TABLES = ("results", "result_details", "failure_group_minutes", "shard_results", "artifacts")
+TABLES = ("results", "result_details", "shard_results", "artifacts")
 RESULTS = [
     result("logs in"),
     result("pays", "failed", failure={"message": "no"}, artifacts=[{"name": "a.png", "uri": "s3://x"}]),
@@ -364,6 +366,52 @@ async def test_concurrent_removals_are_safe(local: Scene) -> None:
         if rounds == [None] * 3 and await local.partitions() == partitions_of(NEW):
             break
     await local.assert_only_the_old_month_is_removed()
+
+
+async def minutes(scene: Scene) -> list[tuple[str, int]]:
+    """Return the rows of the minutes of failure groups, with their months."""
+    rows = await scene.api.store.pool.fetch(
+        "SELECT to_char(to_timestamp(minute * 60::bigint) AT TIME ZONE 'UTC', 'YYYY-MM') AS month, count(*)"
+        " FROM failure_group_minutes GROUP BY month ORDER BY month"
+    )
+    return [tuple(row) for row in rows]
+
+
+@pytest.mark.parametrize("examined", [1, 2, 1000])
+async def test_minutes_of_failure_groups_are_deleted_only_in_dropped_months(
+    local: Scene, monkeypatch: pytest.MonkeyPatch, examined: int
+) -> None:
+    monkeypatch.setattr(cleanup, "_MAX_MINUTES", examined)
+    older = NOW - timedelta(days=200)
+    for number in range(3):
+        failures = [result("pays", "failed", failure={"message": f"no {'abc'[number]}"})]
+        time = (older + timedelta(minutes=number)).isoformat()
+        await local.api.store.ingest(run_event(f"older {number}", failures, time=time))
+    await RunIngest(local.api.store.pool, timedelta(days=3653)).ingest(
+        [body(run_event("older 3", failures, time=time))]  # another process inserts the last row again
+    )
+    pool, months = local.api.store.pool, [f"{each:%Y-%m}" for each in (older, OLD, NEW)]
+    await cleanup.delete_expired_minutes(pool, RETENTION)
+    assert await minutes(local) == [(months[0], 4), (months[1], 1), (months[2], 1)]
+    await local.expire()
+    await cleanup.delete_expired_minutes(pool, timedelta(days=3653))
+    assert await minutes(local) == [(months[0], 4), (months[1], 1), (months[2], 1)]
+    await cleanup.delete_expired_minutes(pool, RETENTION)
+    assert await minutes(local) == [(months[1], 1), (months[2], 1)]
+    await local.expire()
+    await cleanup.delete_expired_minutes(pool, RETENTION)
+    assert await minutes(local) == [(months[2], 1)]
+
+
+async def test_minutes_of_failure_groups_stay_with_a_pinned_run(local: Scene) -> None:
+    """The month of the pinned run has a partition, and is between two months without partitions."""
+    for run_id, days in (("older", 200), ("pinned", 150)):
+        await local.add_run(run_id, NOW - timedelta(days=days))
+    assert (await local.api.send("PUT", "/v1/runs/pinned/pin")).status == 204
+    for _ in range(3):
+        await local.expire()
+    await cleanup.delete_expired_minutes(local.api.store.pool, RETENTION)
+    assert await minutes(local) == [(f"{NOW - timedelta(days=150):%Y-%m}", 1), (f"{NEW:%Y-%m}", 1)]
 
 
 async def test_export_file_is_stored_until_its_own_expiration(database_url: str, tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ WITH example AS MATERIALIZED (
 ), group_minute AS MATERIALIZED (
     SELECT DISTINCT g.minute FROM failure_group_minutes g
     WHERE g.org_id = :org_id AND g.fingerprint = :fingerprint
-      AND g.minute BETWEEN :first_minute AND :last_minute
+      AND g.minute BETWEEN completion_minute(:first_key) AND completion_minute(:before_run)
     ORDER BY g.minute DESC LIMIT {minute_budget} + 1
 ), failure AS MATERIALIZED (
     SELECT d.run_key, d.case_key
@@ -131,7 +131,7 @@ SELECT d.run_key
 FROM (
     SELECT {keys_of_minute} FROM (
         SELECT g.minute FROM failure_group_minutes g
-        WHERE g.org_id = :org_id AND g.fingerprint = failures.fingerprint AND g.minute >= :first_minute
+        WHERE g.org_id = :org_id AND g.fingerprint = failures.fingerprint
         ORDER BY g.minute DESC OFFSET 0
     ) minute OFFSET 0
 ) minute CROSS JOIN LATERAL (
@@ -151,7 +151,7 @@ SELECT d.run_key
 FROM (
     SELECT {keys_of_minute} FROM (
         SELECT g.minute FROM failure_group_minutes g
-        WHERE g.org_id = :org_id AND g.fingerprint = failures.fingerprint AND g.minute <= :last_minute
+        WHERE g.org_id = :org_id AND g.fingerprint = failures.fingerprint
         ORDER BY g.minute OFFSET 0
     ) minute OFFSET 0
 ) minute CROSS JOIN LATERAL (
