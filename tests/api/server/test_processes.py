@@ -155,12 +155,14 @@ run_processes(crash, [], 1)
 """
     parent = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stderr=asyncio.subprocess.PIPE)
     assert parent.stderr is not None
-    async with asyncio.timeout(TIMEOUT_S):
-        line = orjson.loads(await parent.stderr.readline())
+    try:
+        line = await asyncio.wait_for(parent.stderr.readline(), TIMEOUT_S)
+    finally:
         parent.terminate()
-        rest = await parent.stderr.read()
+        rest = await asyncio.wait_for(parent.stderr.read(), TIMEOUT_S)
         await parent.wait()
-    assert (line["event"], line["level"]) == ("process_crashed", "critical")
-    assert "RuntimeError" in line["exception"]
-    assert "password" not in line["exception"]
+    logged = orjson.loads(line)
+    assert (logged["event"], logged["level"]) == ("process_crashed", "critical")
+    assert "RuntimeError" in logged["exception"]
+    assert "password" not in logged["exception"]
     assert b"password" not in rest
