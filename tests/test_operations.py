@@ -1,4 +1,4 @@
-"""Tests that the metrics in docs/reference/metrics.md, and the settings and log events in docs/operations.md exist."""
+"""Tests that the metrics in docs/reference/metrics.md and the settings in docs/operations.md exist."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,6 @@ from tests.scraped import families
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "operations.md").read_text()
 METRICS = (ROOT / "docs" / "reference" / "metrics.md").read_text()
-LOGS = PAGE.partition("\n## Logs\n")[2].partition("\n## ")[0]
 
 
 async def test_page_lists_exactly_the_existing_metrics(database_url: str) -> None:
@@ -30,15 +29,6 @@ def test_page_names_only_existing_settings() -> None:
     of_users = {"RESULTS_URL", "RESULTS_API_KEY"}  # of the commands that are sent to a server
     known = {f"RESULTS_{name.upper()}" for name in Settings.model_fields} | of_users
     assert set(re.findall(r"\bRESULTS_[A-Z_]+\b", PAGE + METRICS)) <= known
-
-
-def test_page_names_only_existing_log_events() -> None:
-    code = "".join(file.read_text() for package in ("service", "consumers") for file in (ROOT / package).rglob("*.py"))
-    events = [
-        event for row in re.findall(r"^\| (`.*?) \|", LOGS, re.MULTILINE) for event in re.findall(r"`(\w+)`", row)
-    ]
-    assert len(events) > 15
-    assert [event for event in events if not re.search(rf'\.(warning|error|exception|info)\("{event}"', code)] == []
 
 
 @pytest.mark.parametrize("path", re.findall(r"\]\((?!http)([^)#]+)\)", PAGE))
