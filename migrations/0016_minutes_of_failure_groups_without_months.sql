@@ -1,6 +1,10 @@
 -- The minutes of failure groups in an ordinary table instead of one partition per month, so that one index finds the first and
 -- the last minute of a group in any number of months.
 
+-- On Citus, one connection per worker executes all statements, because this migration also replaces a distributed function. On
+-- PostgreSQL, the parameter has no effect.
+SET LOCAL citus.multi_shard_modify_mode TO 'sequential';
+
 -- Ingest of failures waits until the rows are copied. Readers wait only for the statements after the copy.
 LOCK TABLE failure_group_minutes IN SHARE ROW EXCLUSIVE MODE;
 
