@@ -43,7 +43,7 @@ class GroupMinute(NamedTuple):
     minute: int
 
 
-MinuteRange = tuple[int, int]  # without the second minute
+MinuteRange = tuple[int, int]  # half-open: excludes the second minute
 
 BEFORE_ALL_MINUTES: Final = GroupMinute(Fingerprint(-(2**63)), -1)
 

@@ -103,7 +103,7 @@ def parse_results(event: ParsedEvent, org_id: OrgId, known: KnownCases) -> tuple
 
 
 def _find_plain_values(result: Any) -> tuple[Any, ...]:
-    """Return the values of a plain result that lacks fields or has a start. For any other result, each value is None.
+    """Return the values of a plain result that lacks fields or has a start. Return `_NOT_PLAIN` for any other result.
 
     Raises KeyError, TypeError, or ValidationError for an invalid result.
     """
