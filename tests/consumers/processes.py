@@ -14,7 +14,10 @@ from consumers.topology import Topology
 def consumer(
     database_url: str, amqp_url: str, topology: Topology, *roles: str, script: str | None = None, **settings: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run one process with these roles, or with a script, while the block runs; then kill it."""
+    """Run one process with these roles, or with a script, while the block runs; then kill it.
+
+    The process inherits stderr, so that a failed test shows the log of the process.
+    """
     environment = {
         **os.environ,
         "RESULTS_DATABASE_URL": database_url,
@@ -23,7 +26,7 @@ def consumer(
         **{f"RESULTS_{name.upper()}": value for name, value in settings.items()},
     }
     arguments = ["-c", script] if script else ["-m", "consumers", *roles]
-    process = subprocess.Popen([sys.executable, *arguments], env=environment, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, *arguments], env=environment)
     try:
         yield process
     finally:

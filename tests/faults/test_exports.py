@@ -67,7 +67,7 @@ async def request_export(api: Api, export_format: str, **options: Any) -> str:
 async def until(api: Api, export_id: str, *statuses: str) -> Any:
     deadline = time.monotonic() + TIMEOUT_S
     while (job := await api.get(f"/v1/results/export/{export_id}"))["status"] not in statuses:
-        assert time.monotonic() < deadline, job
+        assert time.monotonic() < deadline, f"still not {statuses}: {job!r}"
         await asyncio.sleep(0.02)
     return job
 
