@@ -239,6 +239,7 @@ def _sorted_choices(filter_: ResultFilter, sort: str) -> Choices:
         "page_rows": _UNLIMITED,
         "page_bytes": composition.MAX_PAGE_BYTES,
         "facts": "facts_by_key",
+        "list_order": "order_of_values",
     }
 
 
@@ -247,6 +248,7 @@ def _choices(budgets: Budgets, **choices: str | int) -> Choices:
         "run_budget": budgets.runs,
         "row_budget": budgets.rows,
         "page_bytes": composition.MAX_PAGE_BYTES,
+        "list_order": "order_of_keys",
         **choices,
         **_facts(choices.get("rows", choices["examined"])),
     }
@@ -257,7 +259,7 @@ def _facts(candidates: str | int) -> dict[str, str]:
     if candidates in _READ_FACTS:
         return {"facts": "facts_examined"}
     if candidates in _READ_FAILURES:
-        return {"facts": "facts_of_failures", "summary": "summary_of_candidate"}
+        return {"facts": "facts_by_key", "summary": "summary_of_candidate"}
     return {"facts": "facts_by_key"}
 
 

@@ -12,23 +12,28 @@
 
 -- name: page_of_results  (selects the page of keys first, because joins before LIMIT would read the complete list)
 -- `data` is null for a page that might be large: large_page_of_results reads it.
-WITH {examined_page}, {listed_parts}
+WITH examined AS MATERIALIZED (
+    {examined_rows}
+), {page_keys}, {listed_parts}
 SELECT CASE WHEN page.data IS NULL THEN '[]'
             WHEN octet_length(page.data) < {page_bytes} THEN '[' || page.data || ']' END AS data,
-       page_edge.run_key, page_edge.case_key
+       run_keys[last_no] AS run_key, case_keys[last_no] AS case_key
 FROM (
-    SELECT string_agg(item, ',' ORDER BY row_no) AS data FROM (
-        {written_items}
-        OFFSET 0  -- sorts the items instead of their parts
+    SELECT string_agg(item, ',') AS data FROM (
+        SELECT
+            fact.run_key, fact.case_key,  -- before the item, whose length varies, because the sort reads them most often
+            {result_item} AS item
+        FROM {listed_results}
+        ORDER BY {list_order}
     ) written OFFSET 0
-) page CROSS JOIN page_end
-LEFT JOIN LATERAL (
-    SELECT key.run_key, key.case_key FROM examined key
-    WHERE key.row_no = page_end.row_no AND (page_end.is_full OR key.is_edge)
-) page_edge ON true
+) page CROSS JOIN page_keys
 
 -- name: large_page_of_results  (of which a page contains the first items, until it is large)
-WITH {examined_page}, {listed_items}, page AS MATERIALIZED (
+WITH examined AS MATERIALIZED (
+    SELECT *, row_number() OVER () AS row_no FROM (
+        {examined_rows}
+    ) examined
+), {page_keys}, {listed_items}, page AS MATERIALIZED (
     SELECT string_agg(item, ',' ORDER BY row_no) AS data, coalesce(sum(octet_length(item)), 0) < {page_bytes} AS fits
     FROM listed_items
 ), large_page AS MATERIALIZED (
@@ -39,33 +44,32 @@ WITH {examined_page}, {listed_items}, page AS MATERIALIZED (
     WHERE NOT (SELECT fits FROM page)
 )
 SELECT '[' || coalesce(CASE WHEN page.fits THEN page.data ELSE large_page.data END, '') || ']' AS data,
-       page_edge.run_key, page_edge.case_key
-FROM page CROSS JOIN large_page CROSS JOIN page_end
-LEFT JOIN LATERAL (
-    SELECT key.run_key, key.case_key FROM examined key
-    WHERE key.row_no = coalesce(large_page.row_no, page_end.row_no)
-      AND (large_page.row_no IS NOT NULL OR page_end.is_full OR key.is_edge)
-) page_edge ON true
+       run_keys[coalesce(large_page.row_no, last_no)] AS run_key,
+       case_keys[coalesce(large_page.row_no, last_no)] AS case_key
+FROM page CROSS JOIN large_page CROSS JOIN page_keys
 
--- name: examined_page  (CTEs with the rows of a page, and the last one: of a full page, or within a budget)
-examined AS MATERIALIZED (
-    SELECT *, row_number() OVER () AS row_no FROM (
-        {examined}
-    ) examined
-    WHERE matches OR is_edge LIMIT :page::int + 1
-), page_end AS MATERIALIZED (
-    SELECT CASE WHEN count(*) FILTER (WHERE matches) > :page::int THEN :page::int ELSE count(*) END AS row_no,
-           count(*) > :page::int AS is_full
+-- name: page_keys  (CTEs with all examined keys, and with those that the page contains)
+-- `last_no` is the number of the row after which the next page starts: the last one of a full page, or within a budget.
+page_keys AS MATERIALIZED (
+    SELECT array_agg(run_key) AS run_keys, array_agg(case_key) AS case_keys,
+           CASE WHEN count(*) FILTER (WHERE matches) > :page::int THEN :page::int
+                WHEN count(*) > :page::int OR bool_or(is_edge) THEN count(*) END AS last_no
     FROM examined
 ), listed_keys AS (
-    SELECT * FROM examined WHERE matches AND row_no <= (SELECT row_no FROM page_end)
+    SELECT * FROM examined WHERE matches LIMIT :page::int
 )
 
+-- name: examined_rows  (the rows that match, and the last one within the budget)
+SELECT * FROM (
+    {examined}
+) examined
+WHERE matches OR is_edge LIMIT :page::int + 1
+
 -- name: results_of_keys  (the public results with these keys, in this order, until the page is large)
-WITH examined AS MATERIALIZED (
-    SELECT * FROM unnest(:run_keys::uuid[], :case_keys::bigint[]) WITH ORDINALITY AS key (run_key, case_key, row_no)
+WITH page_keys AS (
+    SELECT :run_keys::uuid[] AS run_keys, :case_keys::bigint[] AS case_keys
 ), listed_keys AS (
-    SELECT * FROM examined
+    SELECT * FROM unnest(:run_keys::uuid[], :case_keys::bigint[]) WITH ORDINALITY AS key (run_key, case_key, row_no)
 ), {listed_items}
 {fitting_items}
 ORDER BY row_no
@@ -79,50 +83,52 @@ WHERE fits
 
 -- name: listed_items  (CTEs that write the public result of each row of `listed_keys` as JSON)
 {listed_parts}, written AS MATERIALIZED (
-    {written_items}
+    SELECT
+        fact.row_no,
+        {result_item} AS item
+    FROM {listed_results}
 ), listed_items AS (
     SELECT row_no, item FROM written WHERE item IS NOT NULL
 )
 
--- name: listed_parts  (CTEs with the parts of the public results of `listed_keys`, whose runs and cases are in `examined`)
+-- name: listed_parts  (CTEs with the parts of the public results of `listed_keys`, whose runs and cases are in `page_keys`)
 listed_runs AS MATERIALIZED (
     SELECT
         r.run_key, {run_parts}
-    FROM runs r WHERE r.org_id = :org_id AND r.run_key = ANY (ARRAY(SELECT run_key FROM examined))
-), listed_cases AS MATERIALIZED (
+    FROM runs r WHERE r.org_id = :org_id AND r.run_key = ANY ((SELECT run_keys FROM page_keys)::uuid[])
+), listed_cases AS (
     SELECT
         c.case_key, {case_parts}
-    FROM cases c WHERE c.org_id = :org_id AND c.case_key = ANY (ARRAY(SELECT case_key FROM examined))
+    FROM cases c WHERE c.org_id = :org_id AND c.case_key = ANY ((SELECT case_keys FROM page_keys)::bigint[])
+    ORDER BY c.case_key DESC  -- like the results of a run, so that the sort of a page has little to do
 )
 
--- name: written_items  (the public results as JSON, or null if the run was deleted)
+-- name: result_item  (the public result as JSON, or null if its run was deleted)
+{result_members} || coalesce({summary} || '}', 'null}')
+
+-- name: listed_results  (the facts of `listed_keys` with the parts of their cases and runs)
 -- Results of one page share runs, so the members of a run are written once. Every join is a FULL JOIN, which PostgreSQL
 -- always executes as a hash or merge join. The estimates of CTEs are so wrong that it would otherwise choose nested
--- loops, whose time is quadratic.
-SELECT
-    fact.row_no,
-    {result_members} || coalesce({summary} || '}', 'null}') AS item
-FROM (
+-- loops, whose time is quadratic. A hash table contains facts or runs, but not their product.
+(
     {facts}
 ) fact
-FULL JOIN listed_runs run ON run.run_key = fact.run_key
 FULL JOIN listed_cases test_case ON test_case.case_key = fact.case_key
+FULL JOIN listed_runs run ON run.run_key = fact.run_key
+
+-- name: order_of_keys  (newest run first; a run or case that isn't listed has no fact)
+fact.run_key DESC NULLS LAST, fact.case_key DESC
+
+-- name: order_of_values
+fact.value, fact.case_key
 
 -- name: facts_examined  (the candidates are rows of results and have all columns)
 SELECT * FROM listed_keys
 
 -- name: facts_by_key  (LIMIT 1 keeps the planner from joining complete tables)
-SELECT key.row_no, key.run_key, fact.*
+SELECT key.*, fact.*
 FROM listed_keys key CROSS JOIN LATERAL (
-    SELECT {fact_columns} FROM results r
-    WHERE r.org_id = :org_id AND r.run_key = key.run_key AND r.case_key = key.case_key
-      AND r.run_key BETWEEN :first_key AND :before_run LIMIT 1
-) fact
-
--- name: facts_of_failures  (the candidates are the rows of the shown failures)
-SELECT key.row_no, key.run_key, key.summary, fact.*
-FROM listed_keys key CROSS JOIN LATERAL (
-    SELECT {fact_columns} FROM results r
+    SELECT {fact_values} FROM results r
     WHERE r.org_id = :org_id AND r.run_key = key.run_key AND r.case_key = key.case_key
       AND r.run_key BETWEEN :first_key AND :before_run LIMIT 1
 ) fact
@@ -138,7 +144,10 @@ CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
 to_json(fact.summary)::text
 
 -- name: fact_columns
-r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms
+r.case_key, {fact_values}
+
+-- name: fact_values
+r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms
 
 -- name: result_members  (the public result object until the value of its last member, failure_summary)
 -- This is the object of a list, of a history, and the first part of one result. Few long parts are faster than many short
@@ -385,7 +394,7 @@ LEFT JOIN LATERAL (
 SELECT r.run_key, {fact_columns}, true AS matches, false AS is_edge FROM results r
 WHERE r.org_id = :org_id AND (r.run_key, r.case_key) < (:before_run, :before_case)
   AND r.run_key BETWEEN :first_key AND :before_run
-ORDER BY r.run_key DESC, r.case_key DESC LIMIT {page_rows}
+ORDER BY r.run_key DESC, r.case_key DESC
 
 -- name: all_rows_any  (without filters on runs or cases, the list is the primary key)
 SELECT r.*, {row_filters} AS matches, row_number() OVER () = {row_budget} AS is_edge
@@ -445,7 +454,7 @@ LEFT JOIN LATERAL (
 ) run ON true
 
 -- name: sorted_rows  (all results of one run; the page starts after the case :after_case)
-SELECT run.run_key, candidate.case_key, true AS matches, false AS is_edge
+SELECT run.run_key, candidate.case_key, sorted.value, true AS matches, false AS is_edge
 FROM (
     SELECT r.run_key, r.project_id FROM runs r
     WHERE r.org_id = :org_id AND r.run_id = :run_id AND r.run_key BETWEEN :first_key AND :before_run AND {run_matches}

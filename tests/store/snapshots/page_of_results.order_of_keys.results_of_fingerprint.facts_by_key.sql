@@ -1,0 +1,131 @@
+-- $1 statuses
+-- $2 org_id
+-- $3 fingerprint
+-- $4 first_key
+-- $5 before_run
+-- $6 before_case
+-- $7 project_id
+-- $8 environment
+-- $9 branch
+-- $10 commit_sha
+-- $11 pull_request
+-- $12 labels
+-- $13 flaky
+-- $14 page
+
+-- `data` is null for a page that might be large: large_page_of_results reads it.
+WITH examined AS MATERIALIZED (
+    SELECT * FROM (
+        -- The last minute within the budget ends with a row that isn't a result, at the start of the part of the minute that was read.
+        SELECT failure.run_key, failure.case_key, coalesce(run.matches, false) AND failure.status = ANY ($1::text[]::"char"[]) AS matches,
+               failure.is_end OR row_number() OVER () = 150 AS is_edge
+        FROM (
+            SELECT failure.*
+            FROM (
+                SELECT minute, first_run_key_of_minute(minute) AS first_key, first_run_key_of_minute(minute + 1) AS next_key, row_number() OVER () = 150 AS is_last FROM (
+                    SELECT DISTINCT g.minute FROM failure_group_minutes g
+                    WHERE g.org_id = $2 AND g.fingerprint = $3
+                      AND g.minute BETWEEN completion_minute($4) AND completion_minute($5)
+                      AND first_run_key_of_minute(g.minute) < $5
+                      AND ($4, (-9223372036854775808)::bigint) < ($5, $6) -- the range isn't read completely
+                    ORDER BY g.minute DESC LIMIT 150
+                ) minute
+                OFFSET 0
+            ) minute CROSS JOIN LATERAL (
+                (SELECT d.run_key, d.case_key, d.status, false AS is_end
+                 FROM unnest('{f,e}'::"char"[]) AS failing (status) CROSS JOIN LATERAL (
+                     SELECT d.run_key, d.case_key, d.status FROM result_details d
+                     WHERE d.org_id = $2 AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
+                       AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = $3
+                       AND (d.run_key, d.case_key) < ($5, $6) AND d.run_key BETWEEN $4 AND $5
+                     ORDER BY d.run_key DESC, d.case_key DESC LIMIT 150
+                 ) d
+                 ORDER BY d.run_key DESC, d.case_key DESC LIMIT 150)
+                UNION ALL
+                SELECT greatest(minute.first_key, $4), (-9223372036854775808)::bigint, NULL, true WHERE minute.is_last
+            ) failure
+            LIMIT 150
+        ) failure
+        LEFT JOIN LATERAL (
+            SELECT
+                (($7::text IS NULL OR r.project_id = $7) AND ($8::text IS NULL OR r.environment = $8)
+                AND ($9::text IS NULL OR r.branch = $9)
+                AND ($10::text IS NULL OR starts_with(r.commit_sha, $10))
+                AND ($11::text IS NULL OR r.pull_request = $11)
+                AND ($12::text[] IS NULL OR r.labels @> ALL ((SELECT $12::text[]::jsonb[])::jsonb[]))
+                 AND CASE WHEN $13::bool IS NULL THEN (CASE WHEN 'p' = ANY ($1::text[]) THEN r.passed ELSE 0 END
+                  + CASE WHEN 'f' = ANY ($1::text[]) THEN r.failed ELSE 0 END
+                  + CASE WHEN 'e' = ANY ($1::text[]) THEN r.error ELSE 0 END
+                  + CASE WHEN 's' = ANY ($1::text[]) THEN r.skipped ELSE 0 END
+                  + CASE WHEN 'c' = ANY ($1::text[]) THEN r.canceled ELSE 0 END)
+                      WHEN $13::bool THEN CASE WHEN 'p' = ANY ($1::text[]) THEN r.flaky ELSE 0 END ELSE (CASE WHEN 'p' = ANY ($1::text[]) THEN r.passed ELSE 0 END
+                       + CASE WHEN 'f' = ANY ($1::text[]) THEN r.failed ELSE 0 END
+                       + CASE WHEN 'e' = ANY ($1::text[]) THEN r.error ELSE 0 END
+                       + CASE WHEN 's' = ANY ($1::text[]) THEN r.skipped ELSE 0 END
+                       + CASE WHEN 'c' = ANY ($1::text[]) THEN r.canceled ELSE 0 END) - CASE WHEN 'p' = ANY ($1::text[]) THEN r.flaky ELSE 0 END END > 0) AS matches
+            FROM runs r
+            WHERE r.org_id = $2 AND r.run_key = failure.run_key LIMIT 1
+        ) run ON true
+        CROSS JOIN (SELECT) nothing_else
+    ) examined
+    WHERE matches OR is_edge LIMIT $14::int + 1
+), -- `last_no` is the number of the row after which the next page starts: the last one of a full page, or within a budget.
+page_keys AS MATERIALIZED (
+    SELECT array_agg(run_key) AS run_keys, array_agg(case_key) AS case_keys,
+           CASE WHEN count(*) FILTER (WHERE matches) > $14::int THEN $14::int
+                WHEN count(*) > $14::int OR bool_or(is_edge) THEN count(*) END AS last_no
+    FROM examined
+), listed_keys AS (
+    SELECT * FROM examined WHERE matches LIMIT $14::int
+), listed_runs AS MATERIALIZED (
+    SELECT
+        r.run_key, r.completed_at,
+        '{"id":"res_' || replace(r.run_key::text, '-', '') AS id_part,
+        '","run_id":' || to_json(r.run_id) || ',"project_id":' || to_json(r.project_id)
+        || ',"environment":' || coalesce(to_json(r.environment)::text, 'null')
+        || ',"branch":' || coalesce(to_json(r.branch)::text, 'null') || ',"case":"case_' AS run_part,
+        ',"completed_at":"' || rfc3339(r.completed_at) || '","failure_summary":' AS time_part
+    FROM runs r WHERE r.org_id = $2 AND r.run_key = ANY ((SELECT run_keys FROM page_keys)::uuid[])
+), listed_cases AS (
+    SELECT
+        c.case_key, encode(int8send(c.case_key), 'hex') AS hex, c.members AS case_part
+    FROM cases c WHERE c.org_id = $2 AND c.case_key = ANY ((SELECT case_keys FROM page_keys)::bigint[])
+    ORDER BY c.case_key DESC  -- like the results of a run, so that the sort of a page has little to do
+)
+SELECT CASE WHEN page.data IS NULL THEN '[]'
+            WHEN octet_length(page.data) < 4194304 THEN '[' || page.data || ']' END AS data,
+       run_keys[last_no] AS run_key, case_keys[last_no] AS case_key
+FROM (
+    SELECT string_agg(item, ',') AS data FROM (
+        SELECT
+            fact.run_key, fact.case_key,  -- before the item, whose length varies, because the sort reads them most often
+            -- This is the object of a list, of a history, and the first part of one result. Few long parts are faster than many short
+            -- ones, because each operator copies its operands.
+            run.id_part || test_case.hex || run.run_part || test_case.case_part
+            || CASE WHEN fact.status = 'p' AND NOT fact.flaky AND fact.attempts = 1
+                    THEN 'passed","flaky":' || 'false,"attempts":1,"duration_ms":'
+                    ELSE status_name(fact.status)
+                         || CASE WHEN fact.flaky THEN '","flaky":' || 'true,"attempts":' ELSE '","flaky":' || 'false,"attempts":' END
+                         || fact.attempts || ',"duration_ms":' END
+            || coalesce(known_duration(fact.duration_ms)::text, 'null')
+            || coalesce(',"started_at":"' || rfc3339(known_start(run.completed_at, fact.started_offset_ms)) || '"', ',"started_at":' || 'null') || run.time_part || coalesce(CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
+                SELECT to_json(detail.summary)::text FROM result_details detail
+                WHERE detail.org_id = $2 AND detail.run_key = fact.run_key AND detail.case_key = fact.case_key
+                  AND detail.run_key BETWEEN $4 AND $5 AND (detail.is_last_attempt AND detail.status <> 'p' OR detail.flaky) LIMIT 1
+            ) END || '}', 'null}') AS item
+        FROM -- Results of one page share runs, so the members of a run are written once. Every join is a FULL JOIN, which PostgreSQL
+        -- always executes as a hash or merge join. The estimates of CTEs are so wrong that it would otherwise choose nested
+        -- loops, whose time is quadratic. A hash table contains facts or runs, but not their product.
+        (
+            SELECT key.*, fact.*
+            FROM listed_keys key CROSS JOIN LATERAL (
+                SELECT r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms FROM results r
+                WHERE r.org_id = $2 AND r.run_key = key.run_key AND r.case_key = key.case_key
+                  AND r.run_key BETWEEN $4 AND $5 LIMIT 1
+            ) fact
+        ) fact
+        FULL JOIN listed_cases test_case ON test_case.case_key = fact.case_key
+        FULL JOIN listed_runs run ON run.run_key = fact.run_key
+        ORDER BY fact.run_key DESC NULLS LAST, fact.case_key DESC
+    ) written OFFSET 0
+) page CROSS JOIN page_keys;
