@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Final
 
 from service.domain.backoff import Backoff
+from service.domain.ids import OrgId
 from service.log import log
 from service.retries import with_retries
 from service.stopping import Stopped, pause
@@ -17,6 +18,7 @@ LONGEST_DELAY_S: Final = 15.0
 _POLL_S: Final = 1.0  # notifications are lost with their connection, and some work becomes due by time
 
 Loop = Callable[[], Awaitable[None]]  # returns when the process must stop
+Notified = Callable[[set[OrgId]], None]  # the organizations to which a notification applies; none: any organization
 Step = Callable[[Connection], Awaitable[bool]]  # returns whether more work is due immediately
 
 
@@ -47,16 +49,16 @@ async def repeat(
 
 
 async def repeat_on_notifications(
-    name: str, pool: Pool, channel: str, step: Step, stopping: asyncio.Event, wake: asyncio.Event | None = None
+    name: str, pool: Pool, channel: str, step: Step, stopping: asyncio.Event, notified: Notified | None = None
 ) -> None:
-    """Run a step after each notification on the channel, after each `wake`, and once per second.
+    """Run a step after each notification on the channel, and once per second.
 
-    The step gets the connection that listens.
+    The step gets the connection that listens. With `notified`, a notification calls `notified` instead of the step.
     """
-    wake = wake or asyncio.Event()
+    wake = asyncio.Event()
 
     async def listen() -> None:
-        async with pool.acquire() as connection, listening(connection, channel, wake.set):
+        async with pool.acquire() as connection, listening(connection, channel, notified or (lambda _: wake.set())):
             while not stopping.is_set() and not is_lost(connection):
                 wake.clear()
                 if not await step(connection):

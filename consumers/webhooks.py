@@ -9,9 +9,11 @@ from itertools import groupby
 from typing import Final
 
 from consumers import metrics
+from consumers.claims import ALL, ClaimRequests
 from consumers.loops import repeat_on_notifications, retry_on_outage
 from service.domain.deliveries import DeliveryPolicy, Endpoint
 from service.domain.endpoint_limiter import EndpointLimiter, NextDeliveries
+from service.domain.ids import OrgId
 from service.outbound.webhooks import WebhookClient
 from service.stopping import pause
 from service.store import events
@@ -29,9 +31,11 @@ from service.usecases.webhooks.deliver_events import (
 from service.usecases.webhooks.end_deliveries import exhaust_disabled, remove_deleted
 
 _MAX_PENDING: Final = 1_000  # claimed deliveries that wait for an attempt
-_MAX_CLAIMED: Final = _MAX_PENDING + 1_000  # deliveries of this process at the same time
+_MAX_CLAIMED: Final = _MAX_PENDING + 2_000  # deliveries of this process at the same time
+_CONCURRENT_CLAIMS: Final = 3
+_MAX_CLAIM_REQUESTS: Final = 10
 _MIN_CLAIM: Final = 100  # deliveries of a claim after the limit was reached, because small claims cost more
-_STEP_POLL_S: Final = 1.0
+_POLL_S: Final = 1.0
 _STEP_PAUSE_S: Final = 0.02  # between steps, so that they don't slow down the deliveries
 _STOP_POLL_S: Final = 0.2  # while no attempt finishes
 _MAX_RECORDED: Final = 500  # attempts in one transaction
@@ -66,14 +70,14 @@ class Dispatcher:
         self._limiter: EndpointLimiter[ClaimedDelivery] = EndpointLimiter(
             policy.initial_concurrency, policy.max_concurrency, _MAX_PENDING
         )
-        self._claimed_count = 0
+        self._claims = ClaimRequests(_MAX_CLAIM_REQUESTS)
+        self._claimed_count = 0  # also the most that the claims in progress can return
         self._is_at_limit = False  # the last claim had the largest number of deliveries
         self._partly_claimed: set[Endpoint] = set()  # more of their deliveries might be due
         self._tasks: set[asyncio.Task[None]] = set()
         self._attempted: list[AttemptedDelivery] = []
         self._to_release: list[ClaimedDelivery] = []
         self._batch: list[AttemptedDelivery] = []  # the attempts that are being recorded
-        self._wake = asyncio.Event()  # deliveries might be due
         self._attempt_finished = asyncio.Event()
         self._can_continue = asyncio.Event()  # with the next attempts
         self._can_continue.set()
@@ -83,27 +87,48 @@ class Dispatcher:
         async with asyncio.TaskGroup() as group:
             group.create_task(
                 repeat_on_notifications(
-                    "webhooks", self._pool, events.WRITTEN, self._claim_due, self._stopping, self._wake
+                    "webhooks", self._pool, events.WRITTEN, self._poll, self._stopping, self._claims.add_notified
                 )
             )
+            for _ in range(_CONCURRENT_CLAIMS):
+                group.create_task(retry_on_outage("claims", self._claim_requested, self._stopping))
             group.create_task(retry_on_outage("deliveries", self._record_all, self._stopping))
             for name, step in _STEPS.items():
                 repeat_step = partial(self._repeat_step, step)
                 group.create_task(retry_on_outage(name, repeat_step, self._stopping))
 
-    async def _claim_due(self, _: Connection) -> bool:
-        limit = _MAX_CLAIMED - self._claimed_count
-        capacities = self._limiter.capacities()
-        claimed = await claim_deliveries(self._pool, capacities, limit, self._policy)
-        self._claimed_count += len(claimed)
+    async def _poll(self, _: Connection) -> bool:
+        """Request a claim for deliveries that became due by time, or whose notification was lost."""
+        self._claims.add(ALL)
+        return False
+
+    async def _claim_requested(self) -> None:
+        """Claim the deliveries of requested organizations until the process must stop."""
+        while not self._stopping.is_set():
+            with self._claims.next() as requested:
+                if requested is not None:
+                    await self._claim_due(None if requested == ALL else requested)
+            if requested is None:
+                await pause(_POLL_S, self._claims.added, self._stopping)
+
+    async def _claim_due(self, org_id: OrgId | None) -> None:
+        """Claim due deliveries of an organization (None: of all), and start the attempts."""
+        limit = (_MAX_CLAIMED - self._claimed_count) // 2  # the other half is for concurrent claims
+        capacities = self._limiter.capacities(org_id)
+        claimed: list[ClaimedDelivery] = []
+        self._claimed_count += limit
+        try:
+            claimed = await claim_deliveries(self._pool, org_id, capacities, limit, self._policy)
+        finally:
+            self._claimed_count -= limit - len(claimed)
         self._is_at_limit = len(claimed) >= limit
         counts = Counter(delivery.endpoint for delivery in claimed)
-        self._partly_claimed = {endpoint for endpoint, capacity in capacities.items() if counts[endpoint] >= capacity}
+        self._partly_claimed = {other for other in self._partly_claimed if org_id not in (None, other[0])}
+        self._partly_claimed |= {endpoint for endpoint, capacity in capacities.items() if counts[endpoint] >= capacity}
         for endpoint, deliveries in groupby(claimed, key=lambda delivery: delivery.endpoint):
             if counts[endpoint] >= self._policy.initial_concurrency:
                 self._partly_claimed.add(endpoint)
             self._start(self._limiter.add(endpoint, deliveries, time.monotonic()))
-        return False
 
     def _start(self, following: NextDeliveries[ClaimedDelivery]) -> None:
         self._to_release += following.release
@@ -121,8 +146,11 @@ class Dispatcher:
         self._claimed_count -= 1
         self._start(self._limiter.finish(endpoint, time.monotonic(), duration_s, succeeded=succeeded))
         # After a failure, the next claim waits until the failure is recorded, because it can open the circuit breaker.
-        if succeeded and self._can_claim_more(endpoint):
-            self._wake.set()
+        if succeeded and self._is_at_limit:
+            if self._claimed_count <= _MAX_CLAIMED - _MIN_CLAIM:
+                self._claims.add(ALL)
+        elif succeeded and endpoint in self._partly_claimed and self._limiter.has_capacity(endpoint):
+            self._claims.add(endpoint[0])
 
     async def _add_attempted(self, attempted: AttemptedDelivery) -> None:
         """Add an attempt to be recorded. If many aren't recorded yet, wait, because a crash would repeat them."""
@@ -131,15 +159,6 @@ class Dispatcher:
         if len(self._attempted) + len(self._batch) > _MAX_UNRECORDED:
             self._can_continue.clear()
         await self._can_continue.wait()
-
-    def _can_claim_more(self, endpoint: Endpoint) -> bool:
-        """Return whether the last claim left due deliveries, and there is capacity for them now.
-
-        A notification announces the deliveries that are due since then.
-        """
-        if self._is_at_limit:
-            return self._claimed_count <= _MAX_CLAIMED - _MIN_CLAIM
-        return endpoint in self._partly_claimed and self._limiter.has_capacity(endpoint)
 
     async def _record_all(self) -> None:
         """Record attempts until the process stops and no attempt is in progress. The batch survives an outage."""
@@ -156,8 +175,8 @@ class Dispatcher:
 
     async def _record_batch(self) -> None:
         metrics.count_deliveries(self._batch, await record_attempts(self._pool, self._batch, self._policy))
-        if not all(attempted.outcome.succeeded for attempted in self._batch):
-            self._wake.set()
+        for org_id in {attempted.claimed.org_id for attempted in self._batch if not attempted.outcome.succeeded}:
+            self._claims.add(org_id)
         self._batch = []
         if len(self._attempted) <= _MAX_UNRECORDED:
             self._can_continue.set()
@@ -175,5 +194,5 @@ class Dispatcher:
         while not self._stopping.is_set():
             is_more_due = await step(self._pool)
             if is_more_due:
-                self._wake.set()
-            await pause(_STEP_PAUSE_S if is_more_due else _STEP_POLL_S, self._stopping)
+                self._claims.add(ALL)
+            await pause(_STEP_PAUSE_S if is_more_due else _POLL_S, self._stopping)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from service.domain.deliveries import Endpoint
+from service.domain.ids import OrgId
 
 # The deliveries that are claimed in advance for an endpoint take this long. A claim takes a few milliseconds, and up
 # to 0.1 s on a busy machine.
@@ -77,11 +78,18 @@ class EndpointLimiter(Generic[T]):
         queue = self._queues.get(endpoint)
         return queue is None or queue.capacity(self._share) > 0
 
-    def capacities(self) -> Mapping[Endpoint, int]:
-        """Return the number of deliveries to claim for each known endpoint; others have the initial window."""
+    def capacities(self, org_id: OrgId | None = None) -> Mapping[Endpoint, int]:
+        """Return the number of deliveries to claim for each known endpoint; others have the initial window.
+
+        With `org_id`, return only the endpoints of this organization.
+        """
         busy = sum(1 for queue in self._queues.values() if queue.in_flight)
         self._share = self._max_pending // max(1, busy)
-        return {endpoint: queue.capacity(self._share) for endpoint, queue in self._queues.items()}
+        return {
+            endpoint: queue.capacity(self._share)
+            for endpoint, queue in self._queues.items()
+            if org_id in (None, endpoint[0])
+        }
 
 
 class _EndpointQueue(Generic[T]):

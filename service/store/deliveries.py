@@ -78,15 +78,15 @@ class DeliveryUpdate(NamedTuple):
 
 
 async def claim(
-    pool: asyncpg.Pool, capacities: Mapping[Endpoint, int], limit: int, policy: DeliveryPolicy
+    pool: asyncpg.Pool, org_id: OrgId | None, capacities: Mapping[Endpoint, int], limit: int, policy: DeliveryPolicy
 ) -> list[ClaimedDelivery]:
-    """Claim at most `limit` due deliveries, and for each endpoint at most its capacity."""
+    """Claim at most `limit` due deliveries of an organization (None: of all), per endpoint at most its capacity."""
     known: dict[str, dict[str, int]] = defaultdict(dict)
-    for (org_id, webhook_id), capacity in capacities.items():
-        known[str(org_id)][webhook_id] = capacity
+    for (endpoint_org_id, webhook_id), capacity in capacities.items():
+        known[str(endpoint_org_id)][webhook_id] = capacity
     start_by = time.monotonic() + policy.longest_wait_s
     rows = await pool.fetch(
-        _SQL["claim"], known, policy.initial_concurrency, limit, uuid4(), policy.lease, policy.breaker_failures
+        _SQL["claim"], known, policy.initial_concurrency, limit, uuid4(), policy.lease, policy.breaker_failures, org_id
     )
     events = {(row["org_id"], row["event_id"]): ClaimedEvent(*row[_EVENT:]) for row in rows if row["type"]}
     found = ((row, events.get((row["org_id"], row["event_id"]))) for row in rows)

@@ -41,19 +41,23 @@ async def insert(connection: Connection, events: Sequence[NewEvent]) -> None:
     Requires a notifying transaction.
     """
     await connection.execute(_SQL["insert"], *map(list, zip(*_traced(events), strict=True)))
-    notify_after_commit(WRITTEN)
+    _notify_written(events)
 
 
 async def insert_internal(connection: Connection, events: Sequence[InternalEvent]) -> None:
     """Insert internal events, and notify the relay after the commit. Requires a notifying transaction."""
     await connection.execute(_SQL["insert_internal"], *map(list, zip(*events, strict=True)))
-    notify_after_commit(WRITTEN)
+    _notify_written(events)
 
 
 async def insert_without_deliveries(connection: Connection, event: NewEvent) -> None:
     """Insert one event without deliveries. Requires a notifying transaction."""
     await connection.execute(_SQL["insert_without_deliveries"], *_traced([event])[0])
-    notify_after_commit(WRITTEN)
+    _notify_written([event])
+
+
+def _notify_written(events: Sequence[NewEvent | InternalEvent]) -> None:
+    notify_after_commit(WRITTEN, {event.org_id for event in events})
 
 
 def _traced(events: Sequence[NewEvent]) -> Sequence[NewEvent]:
@@ -64,9 +68,9 @@ def _traced(events: Sequence[NewEvent]) -> Sequence[NewEvent]:
     return [event if event.trace_context else event._replace(trace_context=context) for event in events]
 
 
-def notify_dispatchers() -> None:
+def notify_dispatchers(org_id: OrgId) -> None:
     """Wake the dispatchers after the commit, because deliveries became due. Requires a notifying transaction."""
-    notify_after_commit(WRITTEN)
+    notify_after_commit(WRITTEN, [org_id])
 
 
 class NumberedEvents(NamedTuple):

@@ -21,14 +21,20 @@ from tests.stored import Store
 
 POLICY = DeliveryPolicy()
 PLAIN = SecretCipher()
+ORG = OrgId(1)
 
 
 async def add_webhook(
-    store: Store, url: str, events: tuple[str, ...] = (), cipher: SecretCipher = PLAIN, **changes: Any
+    store: Store,
+    url: str,
+    events: tuple[str, ...] = (),
+    cipher: SecretCipher = PLAIN,
+    org_id: OrgId = ORG,
+    **changes: Any,
 ) -> NewWebhook:
     fields = WebhookFields(url, "", list(events), None, True)._replace(**changes)
     async with store.pool.acquire() as connection, connection.transaction():
-        return await create_webhook(connection, cipher, OrgId(1), fields, 100)
+        return await create_webhook(connection, cipher, org_id, fields, 100)
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from service.domain.deliveries import AttemptOutcome, DeliveryStatus
 from service.domain.ids import OrgId
 from service.outbound.webhooks import WebhookClient
 from service.settings import Settings
+from service.store import organizations
 from service.usecases.webhooks.deliver_events import AttemptedDelivery, claim_deliveries, record_attempts
 from service.usecases.webhooks.manage_webhooks import WebhookRef, rotate_secret
 from tests.consumers.conftest import until
@@ -334,19 +335,43 @@ async def test_claimed_deliveries_of_one_event_share_its_body(store: Store) -> N
     for _ in range(3):
         await add_webhook(store, "http://127.0.0.1:9/hook", ("run.completed",))
     await store.ingest(run_event("run_1"), run_event("run_2"))
-    claimed = await claim_deliveries(store.pool, {}, 10, POLICY)
+    claimed = await claim_deliveries(store.pool, None, {}, 10, POLICY)
     assert len(claimed) == 6
     assert sorted({claim.event.body.count(b'"run_id":"run_1"') for claim in claimed}) == [0, 1]
     assert len({id(claim.event) for claim in claimed}) == 2
 
 
+async def test_a_claim_of_one_organization_leaves_the_deliveries_of_others_due(store: Store) -> None:
+    await add_webhook(store, "http://127.0.0.1:9/hook", ("run.completed",))
+    async with store.pool.acquire() as connection:
+        other = await organizations.create(connection, "other", "Other")
+    await add_webhook(store, "http://127.0.0.1:9/hook", ("run.completed",), org_id=other)
+    await store.ingest(run_event("run_1"), run_event("run_2", organization="other"))
+    [claimed] = await claim_deliveries(store.pool, other, {}, 10, POLICY)
+    assert claimed.org_id == other
+    [claimed] = await claim_deliveries(store.pool, None, {claimed.endpoint: 1}, 10, POLICY)
+    assert claimed.org_id == OrgId(1)
+
+
+async def test_a_claim_of_one_organization_takes_only_open_endpoints(store: Store) -> None:
+    webhook = await add_webhook(store, "http://127.0.0.1:9/hook", ("run.completed",))
+    await store.ingest(run_event("run_1"), run_event("run_2"))
+    for closed in ("enabled = false", "enabled = true, paused_until = now() + interval '1 hour'"):
+        await store.pool.execute(f"UPDATE webhooks SET {closed}")
+        assert await claim_deliveries(store.pool, OrgId(1), {}, 10, POLICY) == []
+    half_open = "UPDATE webhooks SET paused_until = now(), failures = $1"
+    await store.pool.execute(half_open, POLICY.breaker_failures)
+    [claimed] = await claim_deliveries(store.pool, OrgId(1), {}, 10, POLICY)
+    assert claimed.webhook_id == webhook.webhook_id
+
+
 async def test_expired_claim_writes_nothing(store: Store) -> None:
     webhook = await add_webhook(store, "http://127.0.0.1:9/hook")
     await store.ingest(run_event())
-    [expired] = await claim_deliveries(store.pool, {}, 10, POLICY)
-    assert await claim_deliveries(store.pool, {}, 10, POLICY) == []
+    [expired] = await claim_deliveries(store.pool, None, {}, 10, POLICY)
+    assert await claim_deliveries(store.pool, None, {}, 10, POLICY) == []
     await store.pool.execute("UPDATE deliveries SET due_at = now()")  # as after the end of the lease
-    [current] = await claim_deliveries(store.pool, {}, 10, POLICY)
+    [current] = await claim_deliveries(store.pool, None, {}, 10, POLICY)
     outcome = AttemptOutcome(200, 1)
     await record_attempts(store.pool, [AttemptedDelivery(expired, expired.event.created_at, outcome)], POLICY)
     assert (await delivery(store, webhook))["attempt_log"] == []

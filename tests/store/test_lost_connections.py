@@ -39,7 +39,7 @@ def snapshot(store: Store, connection: asyncpg.Connection) -> AbstractAsyncConte
 
 
 def listener(store: Store, connection: asyncpg.Connection) -> AbstractAsyncContextManager[Any]:
-    return listening(connection, "channel", lambda: None)
+    return listening(connection, "channel", lambda _: None)
 
 
 @LOSSES

@@ -1,6 +1,6 @@
 """Notifications about events: at most one per transaction, sent after its commit."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from datetime import UTC, datetime
 
 import pytest
@@ -10,9 +10,11 @@ from service.domain.events import NewEvent
 from service.domain.ids import OrgId, new_id
 from service.domain.reports import StoredPart, Upload
 from service.domain.responses import Mutation, StoredResponse
-from service.store import events
+from service.store import events, organizations
 from service.store.postgres import database
 from service.store.postgres.database import Connection, Pool
+from service.store.postgres.notifications import listening
+from service.store.postgres.transactions import notify_after_commit, notifying_transaction
 from service.usecases.administration.mutate import mutate
 from service.usecases.events.number_events import number_events
 from service.usecases.exports.request_export import request_export
@@ -23,6 +25,7 @@ from service.usecases.webhooks.manage_webhooks import (
     request_redelivery,
     request_test,
 )
+from tests.consumers.conftest import until
 from tests.consumers.dispatching import add_webhook
 from tests.run_events import run_event
 from tests.statements import record_statements
@@ -52,6 +55,10 @@ def assert_notified_once_after_the_commit(statements: list[str]) -> None:
     assert len(notifications) == 1
     assert len(commits) == 1
     assert notifications[0] > commits[0]
+
+
+async def have(count: int, notified: list[set[OrgId]]) -> bool:
+    return len(notified) >= count
 
 
 async def send_test(connection: Connection, ref: WebhookRef, delivery_id: str) -> None:
@@ -110,6 +117,31 @@ async def test_an_ingested_batch_notifies_once_after_its_commit(store: Store, st
     statements.clear()
     await store.ingest(run_event("run_2"), run_event("run_3"))
     assert_notified_once_after_the_commit(statements)
+
+
+async def test_a_notification_names_the_organizations_of_the_events(store: Store) -> None:
+    async with store.pool.acquire() as connection:
+        await organizations.create(connection, "other", "Other")
+    await store.ingest(run_event(), run_event("run_1", organization="other"))
+    notified: list[set[OrgId]] = []
+    async with store.pool.acquire() as connection, listening(connection, events.WRITTEN, notified.append):
+        await store.ingest(run_event("run_2"), run_event("run_3"))
+        await store.ingest(run_event("run_2", organization="other"), run_event("run_4"))
+        await until(lambda: have(2, notified), "two notifications")
+    assert notified == [{1}, {1, 2}]
+
+
+@pytest.mark.parametrize("org_ids", [[], range(1, 600)])
+async def test_a_notification_without_organizations_or_with_too_many_applies_to_any(
+    store: Store, org_ids: Collection[OrgId]
+) -> None:
+    notified: list[set[OrgId]] = []
+    async with store.pool.acquire() as listener, listening(listener, "channel", notified.append):
+        async with store.pool.acquire() as connection, notifying_transaction(connection):
+            notify_after_commit("channel", [OrgId(1)])
+            notify_after_commit("channel", org_ids)
+        await until(lambda: have(1, notified), "the notification")
+    assert notified == [set()]
 
 
 async def test_a_batch_without_changes_sends_no_notification(store: Store, statements: list[str]) -> None:

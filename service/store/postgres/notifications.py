@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from typing import Final, cast
@@ -10,12 +10,14 @@ from typing import Final, cast
 import asyncpg
 
 from service.domain.backoff import Backoff
+from service.domain.ids import OrgId
 from service.retries import with_retries
 from service.stopping import cancel_until_done, pause
 from service.store.postgres.database import Connection, is_lost, is_outage, terminate
 from service.store.postgres.scoped_connections import ScopedConnection
 
 _LONGEST_DELAY_S: Final = 5.0
+_MAX_NAMED: Final = 500  # organizations; a payload has at most 8,000 bytes
 _PROBE_EVERY_S: Final = 10.0  # a half-open connection would never receive a notification
 
 
@@ -60,26 +62,40 @@ class Notifications:
                 await pause(_PROBE_EVERY_S, lost)
         raise ConnectionResetError("the listening connection was lost")
 
-    def _wake(self, channel: str) -> None:
+    def _wake(self, channel: str, _org_ids: object = None) -> None:
         for wake in self._watchers[channel]:
             wake.set()
 
 
 @asynccontextmanager
-async def listening(connection: Connection, channel: str, wake: Callable[[], None]) -> AsyncIterator[None]:
-    """Call `wake` for each notification on the channel while the block runs."""
+async def listening(
+    connection: Connection, channel: str, notified: Callable[[set[OrgId]], object]
+) -> AsyncIterator[None]:
+    """Call `notified` for each notification on the channel while the block runs.
 
-    def notified(*_: object) -> None:
-        wake()
+    Its argument has the organizations to which the notification applies. An empty set means any organization.
+    """
 
-    await connection.add_listener(channel, notified)
+    def receive(_connection: object, _pid: int, _channel: str, payload: object) -> None:
+        notified(_from_payload(str(payload)))
+
+    await connection.add_listener(channel, receive)
     try:
         yield
     finally:
         if is_lost(connection):
             terminate(connection)  # a closed connection keeps its listeners, about which the pool would warn
         else:
-            await connection.remove_listener(channel, notified)
+            await connection.remove_listener(channel, receive)
+
+
+def to_payload(org_ids: Collection[OrgId | None]) -> str:
+    """Return the payload for these organizations. It applies to any organization if one is None, or if too many."""
+    return "" if None in org_ids or len(org_ids) > _MAX_NAMED else ",".join(map(str, org_ids))
+
+
+def _from_payload(payload: str) -> set[OrgId]:
+    return {OrgId(int(org_id)) for org_id in payload.split(",") if org_id}
 
 
 @asynccontextmanager

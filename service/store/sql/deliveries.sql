@@ -1,14 +1,15 @@
--- name: claim  (for the dispatcher, of all organizations)
+-- name: claim  (for the dispatcher: of the organization $7, or of all organizations if it is null)
 -- Each endpoint with due deliveries gets at most its capacity, so that no endpoint can fill the claim. The endpoints
--- are processed in random order, so that none is always last. They are found by a loose index scan, which jumps from one
--- endpoint to the next instead of reading all deliveries that wait. If the circuit breaker of an endpoint is half-open
--- (at least $6 failures, and the pause is over), one delivery is claimed. The claim is a lease: it postpones due_at.
+-- are processed in random order, so that none is always last. For all organizations, they are found by a loose index
+-- scan, which jumps from one endpoint to the next instead of reading all deliveries that wait. If the circuit breaker of
+-- an endpoint is half-open (at least $6 failures, and the pause is over), one delivery is claimed. The claim is a lease:
+-- it postpones due_at.
 -- The commit doesn't wait for the disk: after a crash of the server that loses the claim, the deliveries are due again,
 -- as after the end of the lease. The deliveries of one event share its columns, which only the first of them has.
 -- $1 has the capacities of known endpoints by organization and webhook. It isn't joined, and neither are the endpoints:
 -- the planner expects few of them, and would compare each one with all others.
 WITH RECURSIVE waiting AS (
-    (SELECT org_id, webhook_id, due_at FROM deliveries WHERE due_at IS NOT NULL
+    (SELECT org_id, webhook_id, due_at FROM deliveries WHERE due_at IS NOT NULL AND $7::int IS NULL
      ORDER BY org_id, webhook_id, due_at LIMIT 1)
     UNION ALL
     SELECT following.org_id, following.webhook_id, following.due_at
@@ -17,17 +18,22 @@ WITH RECURSIVE waiting AS (
         WHERE due_at IS NOT NULL AND (org_id, webhook_id) > (waiting.org_id, waiting.webhook_id)
         ORDER BY org_id, webhook_id, due_at LIMIT 1
     ) following
-), endpoint AS (
-    SELECT hook.org_id, hook.webhook_id, least(hook.capacity, CASE WHEN hook.failures >= $6 THEN 1 END) AS capacity
-    FROM (SELECT org_id, webhook_id FROM waiting WHERE due_at <= now() ORDER BY random()) waiting
-    CROSS JOIN LATERAL (
-        SELECT org_id, webhook_id, failures,
-               coalesce(($1::jsonb -> waiting.org_id::text ->> waiting.webhook_id)::int, $2) AS capacity
-        FROM webhooks
+), open_endpoint AS (
+    SELECT hook.*
+    FROM waiting CROSS JOIN LATERAL (
+        SELECT org_id, webhook_id, failures FROM webhooks
         WHERE org_id = waiting.org_id AND webhook_id = waiting.webhook_id AND enabled
               AND (paused_until IS NULL OR paused_until <= now())
         LIMIT 1
     ) hook
+    WHERE waiting.due_at <= now()
+    UNION ALL
+    SELECT org_id, webhook_id, failures FROM webhooks
+    WHERE org_id = $7 AND enabled AND (paused_until IS NULL OR paused_until <= now())
+), endpoint AS (
+    SELECT org_id, webhook_id, least(coalesce(($1::jsonb -> org_id::text ->> webhook_id)::int, $2),
+                                     CASE WHEN failures >= $6 THEN 1 END) AS capacity
+    FROM open_endpoint ORDER BY random()
 ), due AS (
     SELECT delivery.row_address
     FROM endpoint CROSS JOIN LATERAL (

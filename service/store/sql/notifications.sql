@@ -1,2 +1,2 @@
--- name: notify  (a channel without a payload: listeners then query the tables)
-SELECT pg_notify($1, '')
+-- name: notify  (listeners then query the tables)
+SELECT pg_notify($1, $2)

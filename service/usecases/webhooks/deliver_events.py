@@ -12,7 +12,7 @@ import orjson
 from service.contracts.events import DisabledWebhookObject, rfc3339
 from service.domain.deliveries import AttemptOutcome, DeliveryPolicy, DeliveryStatus, Endpoint
 from service.domain.events import NewEvent
-from service.domain.ids import new_id
+from service.domain.ids import OrgId, new_id
 from service.domain.signatures import signed_headers
 from service.log import log
 from service.outbound.webhooks import WebhookClient
@@ -37,10 +37,13 @@ class AttemptedDelivery(NamedTuple):
 
 
 async def claim_deliveries(
-    pool: Pool, capacities: Mapping[Endpoint, int], limit: int, policy: DeliveryPolicy
+    pool: Pool, org_id: OrgId | None, capacities: Mapping[Endpoint, int], limit: int, policy: DeliveryPolicy
 ) -> list[ClaimedDelivery]:
-    """Claim at most `limit` due deliveries for the lease of the policy. Others can claim them afterwards."""
-    return await deliveries.claim(pool, capacities, limit, policy) if limit > 0 else []
+    """Claim at most `limit` due deliveries of an organization (None: of all) for the lease of the policy.
+
+    Others can claim them afterwards.
+    """
+    return await deliveries.claim(pool, org_id, capacities, limit, policy) if limit > 0 else []
 
 
 async def attempt(client: WebhookClient, cipher: SecretCipher, claimed: ClaimedDelivery) -> AttemptedDelivery:

@@ -102,7 +102,7 @@ async def request_redelivery(connection: Connection, webhook: WebhookRef, delive
         _require_enabled(await _lock(connection, webhook))
         if not await deliveries.reopen(connection, webhook.org_id, webhook.webhook_id, delivery_id):
             raise delivery_not_found(delivery_id)
-        events.notify_dispatchers()
+        events.notify_dispatchers(webhook.org_id)
 
 
 async def request_recovery(connection: Connection, webhook: WebhookRef, since: datetime) -> str:
@@ -111,7 +111,7 @@ async def request_recovery(connection: Connection, webhook: WebhookRef, since: d
     async with notifying_transaction(connection):
         _require_enabled(await _lock(connection, webhook))
         await webhooks.insert_recovery(connection, webhook.org_id, webhook.webhook_id, recovery_id, since)
-        events.notify_dispatchers()
+        events.notify_dispatchers(webhook.org_id)
     return recovery_id
 
 
