@@ -38,7 +38,7 @@ class ClaimRequests:
 
     @contextmanager
     def next(self) -> Iterator[ClaimScope | None]:
-        """Yield the scope of the next claim, which is in progress during the block. Yield None if there is none."""
+        """Yield the scope of the next claim, which is in progress during the block; None if no claim can start."""
         self.added.clear()
         if len(self._requested) > self._max_requests:
             self._requested = {ALL: None}

@@ -16,7 +16,7 @@ def requests(*scopes: ClaimScope, max_requests: int = 10) -> ClaimRequests:
 
 
 def drain(claims: ClaimRequests) -> list[ClaimScope | None]:
-    """Return the scopes of claims that run one after another, until there is none."""
+    """Return the scopes of claims that run one after another, until no claim can start."""
     scopes: list[ClaimScope | None] = []
     while not scopes or scopes[-1] is not None:
         with claims.next() as scope:
