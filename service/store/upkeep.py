@@ -16,11 +16,14 @@ async def read_clock(connection: Connection) -> datetime:
     return time
 
 
-async def terminate_stuck_writers(connection: Connection, after: timedelta) -> int:
-    """Terminate connections of consumers that have been suspended in a COPY for `after`; return their number."""
+async def terminate_stuck_writers(connection: Connection, copying: timedelta, prepared: timedelta) -> int:
+    """Terminate connections of consumers that have been suspended in a transaction; return their number.
+
+    `copying` is the least time in a COPY, and `prepared` the least time before the execution of a prepared statement.
+    """
     async with connection.transaction(readonly=True):  # on Citus, the login role can't mark the commit of a write
         await connection.execute("SET LOCAL ROLE NONE")  # only the login role can terminate its own connections
-        return int(await connection.fetchval(_SQL["terminate_stuck_writers"], after))
+        return int(await connection.fetchval(_SQL["terminate_stuck_writers"], copying, prepared))
 
 
 async def delete_receipts(connection: Connection, before: datetime, limit: int) -> int:

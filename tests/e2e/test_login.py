@@ -87,7 +87,7 @@ async def test_stuck_writer_of_the_same_login_is_terminated(login_url: str) -> N
         copying = asyncio.create_task(copy_until(stuck, ended))
 
         async def is_terminated() -> bool:
-            await upkeep.terminate_stuck_writers(other, timedelta(0))
+            await upkeep.terminate_stuck_writers(other, timedelta(0), timedelta(0))
             return not await other.fetchval("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1)", pid)
 
         await until(is_terminated, "the end of the backend", 10)

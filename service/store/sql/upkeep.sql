@@ -1,11 +1,14 @@
 -- name: read_clock
 SELECT clock_timestamp()
 
--- name: terminate_stuck_writers  (a consumer that is suspended in a COPY keeps its locks, and no timeout ends the COPY)
+-- name: terminate_stuck_writers  (suspended consumers with locks, because no timeout of PostgreSQL applies)
+-- They are suspended in a COPY ($1), or between the preparation of a statement and its execution ($2). The driver
+-- prepares without a Sync message, so that the transaction isn't idle.
 SELECT count(pg_terminate_backend(pid))
 FROM pg_stat_activity
 WHERE datname = current_database() AND application_name = 'results_worker' AND pid <> pg_backend_pid()
-  AND state = 'active' AND wait_event = 'ClientRead' AND query ILIKE 'COPY %' AND query_start < now() - $1::interval
+  AND state = 'active' AND wait_event = 'ClientRead'
+  AND query_start < now() - CASE WHEN query ILIKE 'COPY %' THEN $1::interval ELSE $2::interval END
 
 -- name: delete_receipts  (of all organizations, at most $3)
 -- The ID contains the time of the first event; received_at is later if the receipt was reused. Unread reports stay.

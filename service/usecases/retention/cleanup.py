@@ -14,16 +14,17 @@ from service.usecases.retention.clock import read_verified_clock, verified_now
 
 RECEIPT_RETENTION: Final = timedelta(days=90)
 
-_STUCK_AFTER: Final = timedelta(seconds=60)
+_STUCK_AFTER: Final = timedelta(seconds=60)  # in a COPY
+_PREPARED_FOR: Final = timedelta(seconds=10)  # as long as a transaction can be idle
 _DAY_MS: Final = 24 * 3600 * 1000
 _MAX_ROWS: Final = 5_000  # per transaction, far below the statement timeout
 _MAX_MINUTES: Final = 20_000  # examined per transaction, in an index
 
 
 async def terminate_stuck_writers(pool: Pool) -> None:
-    """Terminate connections of consumers that are suspended in a COPY and block other consumers."""
+    """Terminate connections of consumers that are suspended in a transaction and block other consumers."""
     async with pool.acquire() as connection:
-        terminated = await upkeep.terminate_stuck_writers(connection, _STUCK_AFTER)
+        terminated = await upkeep.terminate_stuck_writers(connection, _STUCK_AFTER, _PREPARED_FOR)
     if terminated:
         log.warning("stuck_writers_terminated", connections=terminated)
 

@@ -174,14 +174,33 @@ async def test_consumer_suspended_in_a_copy_is_terminated(
         assert await _is_connected(store, pid)
         monkeypatch.setattr(cleanup, "_STUCK_AFTER", timedelta(0))
         await cleanup.terminate_stuck_writers(store.pool)
-        async with asyncio.timeout(10):
-            while await _is_connected(store, pid):  # noqa: ASYNC110 - PostgreSQL sends no notification
-                await asyncio.sleep(0.05)
+        await _until_disconnected(store, pid)
         copying.cancel()  # a suspended process doesn't notice that its connection is closed
         with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError, asyncio.CancelledError)):
             await copying
     await database.close_pool(pool)
     assert await store.pool.fetchval("SELECT 1") == 1
+
+
+async def test_consumer_suspended_before_the_execution_of_a_statement_is_terminated(
+    store: Store, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suspended = await asyncpg.connect(database_url, server_settings={"application_name": "results_worker"})
+    pid = suspended.get_server_pid()
+    await suspended.execute("BEGIN")
+    await suspended.prepare("SELECT 1")
+    await cleanup.terminate_stuck_writers(store.pool)
+    assert await _is_connected(store, pid)
+    monkeypatch.setattr(cleanup, "_PREPARED_FOR", timedelta(0))
+    await cleanup.terminate_stuck_writers(store.pool)
+    await _until_disconnected(store, pid)
+    suspended.terminate()
+
+
+async def _until_disconnected(store: Store, pid: int) -> None:
+    async with asyncio.timeout(10):
+        while await _is_connected(store, pid):  # noqa: ASYNC110 - PostgreSQL sends no notification
+            await asyncio.sleep(0.05)
 
 
 async def _is_connected(store: Store, pid: int) -> bool:
