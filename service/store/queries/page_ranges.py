@@ -34,39 +34,34 @@ class PageRanges:
 
     def first_key(self, list_: int, before: RunKey) -> RunKey | None:
         """Return the first key of the months that the page before this key probably needs. None if they are unknown."""
-        end_ms = self._ends_ms.get(list_) if _is_open(before) else self._expected_end_ms(list_, before)
+        before_ms = completed_ms(before)
+        end_ms = self._ends_ms.get(list_) if before_ms > _now_ms() else self._expected_end_ms(list_, before_ms)
         return None if end_ms is None else _first_key_of_month((end_ms - _DAY_MS) // _DAY_MS)
 
-    def _expected_end_ms(self, list_: int, before: RunKey) -> int | None:
+    def _expected_end_ms(self, list_: int, before_ms: int) -> int | None:
         length_ms = self._lengths_ms.get(list_)
-        return None if length_ms is None else completed_ms(before) - length_ms
+        return None if length_ms is None else before_ms - length_ms
 
     def record(self, list_: int, before: RunKey, last: RunKey | None) -> None:
         """Record the last run that a page examined, or None if the list ended."""
+        before_ms, now_ms = completed_ms(before), _now_ms()
+        is_open = before_ms > now_ms  # whether new results can belong to the page
         if last is None:
-            (self._ends_ms if _is_open(before) else self._lengths_ms).pop(list_, None)
+            (self._ends_ms if is_open else self._lengths_ms).pop(list_, None)
             return
         if max(len(self._ends_ms), len(self._lengths_ms)) >= _MAX_LISTS:
             self.clear()
-        if _is_open(before):  # new results only move the end of the first page forward
-            self._ends_ms[list_] = completed_ms(last)
-        # A page also reads the first result of the next one, and other pages of the list can be longer.
-        self._lengths_ms[list_] = max(_start_ms(before) - completed_ms(last), 0) * 3 // 2
+        last_ms = completed_ms(last)
+        if is_open:  # new results only move the end of the first page forward
+            self._ends_ms[list_] = last_ms
+        # A page also reads the first result of the next one, and other pages of the list can be longer. The first page
+        # of a list without a limit starts now.
+        self._lengths_ms[list_] = max(min(before_ms, now_ms) - last_ms, 0) * 3 // 2
 
     def clear(self) -> None:
         """Delete all records, which don't apply to another database."""
         self._ends_ms.clear()
         self._lengths_ms.clear()
-
-
-def _is_open(before: RunKey) -> bool:
-    """Return whether new results can belong to the page before this key."""
-    return completed_ms(before) > _now_ms()
-
-
-def _start_ms(before: RunKey) -> int:
-    """Return the time at which a page starts. The first page of a list without a limit starts now."""
-    return min(completed_ms(before), _now_ms())
 
 
 def _now_ms() -> int:

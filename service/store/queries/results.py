@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+from service.domain.cursors import MAX_CACHED
 from service.domain.errors import InvalidRequest
 from service.domain.filters import START, Position, ResultFilter
 from service.domain.ids import CaseKey, OrgId, RunKey
@@ -37,7 +39,7 @@ _READ_FACTS: Final = {"all_rows", "all_rows_any", "rows_any", "rows_of_duration"
 # The candidates are the rows of the failures that the results show.
 _READ_FAILURES: Final = {"all_rows_not_passed", "rows_not_passed", "all_rows_flaky", "rows_flaky"}
 
-Choices = dict[str, str | int]  # fragments and numbers of a statement
+Choices = Mapping[str, str | int]  # fragments and numbers of a statement
 
 
 class ResultPage(NamedTuple):
@@ -114,9 +116,9 @@ async def _fetch_page_of_months(
 
 
 async def _fetch_page(connection: Connection, choices: Choices, values: Mapping[str, Any]) -> ResultPage:
-    row = await compose("page_of_results", **choices).fetch_row(connection, values)
+    row = await _compose_page("page_of_results", choices).fetch_row(connection, values)
     if row["data"] is None:
-        row = await compose("large_page_of_results", **choices).fetch_row(connection, values)
+        row = await _compose_page("large_page_of_results", choices).fetch_row(connection, values)
     return ResultPage(row["data"], _position(row["run_key"], row["case_key"]))
 
 
@@ -168,9 +170,14 @@ def page_statement(
     reads a large page.
     """
     name = "large_page_of_results" if is_large else "page_of_results"
-    return compose(name, **_page_choices(filter_, budgets, by_commit=by_commit))
+    return _compose_page(name, _page_choices(filter_, budgets, by_commit=by_commit))
 
 
+def _compose_page(name: str, choices: Choices) -> Statement:
+    return compose(name, **choices, page_bytes=composition.MAX_PAGE_BYTES)
+
+
+@lru_cache(MAX_CACHED)
 def _page_choices(filter_: ResultFilter, budgets: Budgets, *, by_commit: bool) -> Choices:
     """Return the fragments and budgets of a page."""
     if filter_.sort is not None:
@@ -237,7 +244,6 @@ def _sorted_choices(filter_: ResultFilter, sort: str) -> Choices:
         "candidate_value": "value_of_examined_duration" if is_examined else found,
         "row_budget": _UNLIMITED,
         "page_rows": _UNLIMITED,
-        "page_bytes": composition.MAX_PAGE_BYTES,
         "facts": "facts_by_key",
         "list_order": "order_of_values",
     }
@@ -247,7 +253,6 @@ def _choices(budgets: Budgets, **choices: str | int) -> Choices:
     return {
         "run_budget": budgets.runs,
         "row_budget": budgets.rows,
-        "page_bytes": composition.MAX_PAGE_BYTES,
         "list_order": "order_of_keys",
         **choices,
         **_facts(choices.get("rows", choices["examined"])),
