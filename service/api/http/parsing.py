@@ -22,23 +22,25 @@ from service.domain.texts import replace_unstorable
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
 AnyQuery = TypeVar("AnyQuery", bound=Query)
 
+# A process remembers what depends only on a query, for a limited number of queries with a limited number of characters.
+MAX_CACHED_QUERIES: Final = 1_000
+MAX_CACHED_LENGTH: Final = 500
+
 _UNKNOWN_FIELD: Final = "extra_forbidden"
 _OTHER_PAGE_PARAMETERS: Final = ("cursor", "next_cursor", "offset", "page", "page_token")
 _MAX_NAME_LENGTH: Final = 200
-_MAX_CACHED_QUERIES: Final = 1_000
-_MAX_CACHED_LENGTH: Final = 500  # characters of a query
 _QUERY_PARAMETER: Final = "query parameter"
 
 
 def parse_query(request: web.Request, model: type[AnyQuery]) -> AnyQuery:
     """Return the validated query parameters, which requests with the same query share. Don't change their lists."""
     text = request.rel_url.raw_query_string
-    if len(text) > _MAX_CACHED_LENGTH:
+    if len(text) > MAX_CACHED_LENGTH:
         return parse_pairs(request.query, model, _QUERY_PARAMETER)
     return cast("AnyQuery", _parse_short_query(text, model))  # lru_cache loses the type
 
 
-@lru_cache(_MAX_CACHED_QUERIES)
+@lru_cache(MAX_CACHED_QUERIES)
 def _parse_short_query(text: str, model: type[Query]) -> Query:
     return parse_pairs(URL.build(query_string=text, encoded=True).query, model, _QUERY_PARAMETER)
 
