@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from service.api.http.authentication import get_caller
-from service.api.http.parsing import parse_query
+from service.api.http.parsing import parse_filter, parse_query
 from service.api.http.responses import reply_page, reply_with_etag
 from service.api.server.resources import RESOURCES
 from service.contracts.queries import ResultQuery
@@ -18,7 +18,7 @@ from service.usecases.lists.list_results import list_results as read_list
 async def list_results(request: web.Request) -> web.Response:
     """List results, newest run first."""
     query, caller = parse_query(request, ResultQuery), get_caller(request)
-    filter_ = restrict_to_project(query.to_filter(), caller.project_id)
+    filter_ = restrict_to_project(parse_filter(request, ResultQuery), caller.project_id)
     if filter_ is None:
         return reply_page("[]", None)
     return reply_page(*await read_list(request.app[RESOURCES].list_pool, caller.org_id, filter_, query))

@@ -14,9 +14,10 @@ from yarl import URL
 
 from service.api.http.authentication import ApiHandler
 from service.api.http.bodies import read_body
-from service.contracts.queries import Query
+from service.contracts.queries import Query, ResultFilters
 from service.contracts.validation import describe_error, field_path, validation_errors
 from service.domain.errors import InvalidRequest, UnsupportedMediaType
+from service.domain.filters import ResultFilter
 from service.domain.texts import replace_unstorable
 
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
@@ -38,6 +39,19 @@ def parse_query(request: web.Request, model: type[AnyQuery]) -> AnyQuery:
     if len(text) > MAX_CACHED_LENGTH:
         return parse_pairs(request.query, model, _QUERY_PARAMETER)
     return cast("AnyQuery", _parse_short_query(text, model))  # lru_cache loses the type
+
+
+def parse_filter(request: web.Request, model: type[ResultFilters]) -> ResultFilter:
+    """Return the filter that the validated query parameters describe. Requests with the same query share it."""
+    text = request.rel_url.raw_query_string
+    if len(text) > MAX_CACHED_LENGTH:
+        return parse_query(request, model).to_filter()
+    return _parse_short_filter(text, model)
+
+
+@lru_cache(MAX_CACHED_QUERIES)
+def _parse_short_filter(text: str, model: type[ResultFilters]) -> ResultFilter:
+    return cast("ResultFilters", _parse_short_query(text, model)).to_filter()
 
 
 @lru_cache(MAX_CACHED_QUERIES)

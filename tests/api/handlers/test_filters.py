@@ -241,3 +241,13 @@ async def test_flaky_result_shows_its_last_failing_attempt(exports: Exports) -> 
     assert full["failure_summary"] == "no response"
     assert full["failure"] == {"type": "Timeout", "message": "no response\nafter 5 s", "details": "pay.py:7"}
     assert [attempt["failure"] is None for attempt in full["attempt_details"]] == [False, False, True, True]
+
+
+async def test_equal_queries_of_several_keys_have_the_results_of_their_projects(exports: Exports) -> None:
+    await fill(exports)
+    bound_key = (await exports.api.make_key("viewer", project_id="blog")).key
+    for _ in range(2):
+        everything = await exports.api.get("/v1/results")
+        of_blog = await exports.api.get("/v1/results", {}, bound_key)
+        assert {item["project_id"] for item in of_blog["data"]} == {"blog"}
+        assert {item["project_id"] for item in everything["data"]} > {"blog"}

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from service.api.http.parsing import parse_pairs, parse_query
+from service.api.http.parsing import parse_filter, parse_pairs, parse_query
 from service.api.routes import V1
 from service.contracts.queries import HistoryQuery, ResultQuery
 from service.domain.errors import InvalidRequest
@@ -153,6 +153,9 @@ def test_equal_queries_are_parsed_once(text: str) -> None:
     query = parse_query(request, ResultQuery)
     assert query == parse_pairs(request.query, ResultQuery, "query parameter")
     assert parse_query(make_mocked_request("GET", f"/v1/runs?{text}"), ResultQuery) is query
+    filter_ = parse_filter(request, ResultQuery)
+    assert filter_ == query.to_filter()
+    assert parse_filter(request, ResultQuery) is filter_
 
 
 def test_equal_queries_of_other_routes_are_parsed_for_these() -> None:
@@ -166,3 +169,4 @@ def test_equal_queries_of_other_routes_are_parsed_for_these() -> None:
 def test_long_queries_are_not_cached() -> None:
     request = make_mocked_request("GET", f"/v1/results?starting_after={'x' * 500}")
     assert parse_query(request, ResultQuery) is not parse_query(request, ResultQuery)
+    assert parse_filter(request, ResultQuery) is not parse_filter(request, ResultQuery)
