@@ -14,14 +14,13 @@ from yarl import URL
 
 from service.api.http.authentication import ApiHandler
 from service.api.http.bodies import read_body
-from service.contracts.queries import Query, ResultFilters
+from service.contracts.queries import AnyQuery, Query, ResultFilters
 from service.contracts.validation import describe_error, field_path, validation_errors
 from service.domain.errors import InvalidRequest, UnsupportedMediaType
 from service.domain.filters import ResultFilter
 from service.domain.texts import replace_unstorable
 
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
-AnyQuery = TypeVar("AnyQuery", bound=Query)
 
 # A process remembers what depends only on a query, for a limited number of queries with a limited number of characters.
 MAX_CACHED_QUERIES: Final = 1_000
