@@ -1,6 +1,7 @@
 """Reader of the rows of an export as Arrow batches, with ADBC. Its libraries are the extra `parquet`."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from adbc_driver_manager import AdbcConnection, AdbcStatement
 
 _BATCH_BYTES: Final = 2**20
+# Arrow reads this variable when it allocates memory for the first time. Its other pools keep more of the freed memory.
+_MEMORY_POOL: Final = "ARROW_DEFAULT_MEMORY_POOL", "system"
 _DETECT_DEAD_PEER: Final = (
     "connect_timeout=10&keepalives_idle=30&keepalives_interval=10&keepalives_count=3&tcp_user_timeout=60000"
 )
@@ -41,6 +44,7 @@ async def open_arrow_readers(
 
     Raises ImportError if the extra `parquet` isn't installed.
     """
+    os.environ.setdefault(*_MEMORY_POOL)
     with ExitStack() as opened:
         async with open_snapshot(pool, org_id) as first:
             plan = await plan_export(first, org_id, spec, strategy.range_results)
