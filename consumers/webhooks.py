@@ -72,7 +72,9 @@ class Dispatcher:
         )
         self._claims = ClaimRequests(_MAX_CLAIM_REQUESTS)
         self._claimed_count = 0  # also the most that the claims in progress can return
-        self._is_at_limit = False  # the last claim had the largest number of deliveries
+        self._is_at_limit = (
+            False  # a claim since the last one of all organizations had the largest number of deliveries
+        )
         self._partly_claimed: set[Endpoint] = set()  # more of their deliveries might be due
         self._tasks: set[asyncio.Task[None]] = set()
         self._attempted: list[AttemptedDelivery] = []
@@ -121,7 +123,8 @@ class Dispatcher:
             claimed = await claim_deliveries(self._pool, org_id, capacities, limit, self._policy)
         finally:
             self._claimed_count -= limit - len(claimed)
-        self._is_at_limit = len(claimed) >= limit
+        # Only a claim of all organizations shows that none of them has more due deliveries.
+        self._is_at_limit = len(claimed) >= limit or (self._is_at_limit and org_id is not None)
         counts = Counter(delivery.endpoint for delivery in claimed)
         self._partly_claimed = {other for other in self._partly_claimed if org_id not in (None, other[0])}
         self._partly_claimed |= {endpoint for endpoint, capacity in capacities.items() if counts[endpoint] >= capacity}

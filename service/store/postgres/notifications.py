@@ -90,7 +90,7 @@ async def listening(
 
 
 def to_payload(org_ids: Collection[OrgId | None]) -> str:
-    """Return the payload for these organizations. It applies to any organization if one is None, or if too many."""
+    """Return the payload for these organizations. If one is None, or if they are too many, it applies to any."""
     return "" if None in org_ids or len(org_ids) > _MAX_NAMED else ",".join(map(str, org_ids))
 
 
