@@ -55,15 +55,11 @@ async def _find_one(
     return await connection.fetchval(_ONE, link_base, org_id, *key, project_id)
 
 
-async def _keep_no_memory(_: Connection) -> None:
-    """Leave the memory of the server process as it was in version 0.9.0."""
-
-
 settings = Settings()
 log.set_up(settings.log_level)
 read_results.list_page = _list_page  # type: ignore[assignment]  # without budgets
 read_results.find_one = _find_one
 read_runs.list_page = _list_runs  # type: ignore[assignment]  # without budgets
 database._SESSION["results_api"].pop("plan_cache_mode")
-database._keep_memory = _keep_no_memory  # type: ignore[assignment]  # the name of its parameter
+database._KEPT_MEMORY_KIB = 0  # type: ignore[misc]
 serve.run(settings, make_app)

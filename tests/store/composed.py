@@ -44,6 +44,7 @@ VALUES: dict[str, list[Any]] = {
 
 SINGLE_ROWS = (
     "one_result",
+    "members_of_cases",
     "one_run",
     "one_artifact",
     "has_result",
@@ -94,7 +95,6 @@ def composed_lists() -> set[Statement]:
         for by_commit in known
         if filter_.commit_sha or not by_commit
     }
-    results.add(read_results.page_statement(ResultFilter(), is_large=True))
     runs = {
         read_runs.page_statement(filter_, by_commit=by_commit)
         for filter_ in run_filters()

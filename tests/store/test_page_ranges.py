@@ -54,7 +54,7 @@ async def first_keys(connection: Any, filter_: ResultFilter, limit: int) -> list
     with connection.query_logger(queries.append):
         await read_results.list_page(connection, ORG, filter_, None, limit)
         await asyncio.sleep(0)  # the driver calls the logger in the next cycle of the event loop
-    pages = [query for query in queries if "page_keys" in query.query]
+    pages = [query for query in queries if "examined" in query.query]
     return [RunKey(min(value for value in query.args if isinstance(value, UUID))) for query in pages]
 
 

@@ -54,6 +54,7 @@ TEXTS = [
     "日本語 🚀 é",
     "</script>&",
     "%s {x} :y $1",
+    "a|b|c|d",
     " ",
 ]
 PRINTABLE = [text for text in TEXTS if text.isprintable()]

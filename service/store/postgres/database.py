@@ -32,9 +32,14 @@ _MAX_IDLE_S: Final = 300.0  # the default of the driver
 _CLOSE_TIMEOUT_S: Final = 5
 _JSONB_VERSION: Final = b"\x01"
 _KEPT_MEMORY_KIB: Final = 4096
-_KEEP_MEMORY: Final = (  # repeat copies its text in a loop, so one character per iteration takes 4 times as long
+# By default, the allocator of Linux returns the memory of every page to the kernel and obtains it again, which takes as
+# long as the page itself. After the server process has freed a larger block, it keeps twice the size of that block.
+# repeat copies its text in a loop, so one character per iteration takes 4 times as long.
+_START_SESSION: Final = (
     "SELECT octet_length(repeat(repeat(' ', 1024), $1)),"
-    " to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL AS has_citus"
+    " to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL AS has_citus,"
+    " concat_ws(' ', extract(epoch FROM pg_postmaster_start_time()),"
+    " (SELECT oid FROM pg_database WHERE datname = current_database())) AS incarnation"
 )
 _SESSION: Final[dict[DatabaseRole, dict[str, str]]] = {
     # Every read follows an index in the order of the list and stops after a page. A bitmap scan can't stop early.
@@ -160,19 +165,9 @@ async def _init(engine: Engine, connection: asyncpg.Connection) -> None:
     await connection.set_type_codec(  # COPY requires the binary format: a version byte, then JSON
         "jsonb", encoder=_to_jsonb, decoder=_from_jsonb, schema="pg_catalog", format="binary"
     )
-    await check_engine(connection, engine, has_citus=await _keep_memory(connection))
-
-
-async def _keep_memory(connection: asyncpg.Connection) -> bool:
-    """Let the server process of this connection keep the memory of a statement for the next one.
-
-    Returns whether the database has the extension citus, so that the check takes no round trip of its own.
-
-    By default, the allocator of Linux returns the memory of every page to the kernel and obtains it again, which takes
-    as long as the page itself. After a larger block was freed, it keeps twice the size of that block.
-    """
-    [row] = await connection.fetch(_KEEP_MEMORY, _KEPT_MEMORY_KIB)
-    return bool(row["has_citus"])
+    [server] = await connection.fetch(_START_SESSION, _KEPT_MEMORY_KIB)
+    await check_engine(connection, engine, has_citus=server["has_citus"])
+    cast("ScopedConnection", connection).incarnation = server["incarnation"]
 
 
 def _to_jsonb(value: object) -> bytes:
@@ -191,6 +186,11 @@ async def _keep_session(connection: Connection) -> None:
     scoped = cast("ScopedConnection", connection)
     await scoped.end_implicit_transaction()
     scoped.record_release()
+
+
+def incarnation_of(connection: Connection) -> str:
+    """Return the incarnation of the server and database. A failover changes it, and can lose committed rows."""
+    return cast("ScopedConnection", connection).incarnation
 
 
 @asynccontextmanager

@@ -30,8 +30,9 @@ async def distribute(database_url: str, shards: int) -> list[str]:
         known = {row["name"] for row in found if row["is_distributed"]}
         await _check_shards(connection, known, shards)
         await _prepare_roles(connection)
-        for statement in await connection.fetch(_SQL["find_foreign_keys"], DISTRIBUTED_TABLES):
-            await connection.execute(statement[0])
+        for unsupported in ("find_foreign_keys", "find_triggers"):
+            for statement in await connection.fetch(_SQL[unsupported], DISTRIBUTED_TABLES):
+                await connection.execute(statement[0])
         missing = [name for name in DISTRIBUTED_TABLES if name not in known]
         for name in missing:
             await _distribute_table(connection, name, shards)

@@ -18,9 +18,10 @@ _PROBE_TIMEOUT_S: Final = 5.0
 class ScopedConnection(asyncpg.Connection):
     """A connection that tracks the organization whose rows it can read, and doesn't wait long for a lost server."""
 
-    __slots__ = ("_has_failed", "_organization", "_released_at")
+    __slots__ = ("_has_failed", "_organization", "_released_at", "incarnation")
 
     is_distributed = False
+    incarnation: str
 
     def __init__(self, protocol: Any, transport: asyncio.Transport, *arguments: Any) -> None:
         super().__init__(protocol, transport, *arguments)

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from service.domain.comparison import EXAMINED_RUNS, MAX_COMPARED_RESULTS, WINDOW_RUNS, ListPosition, StatusPair
 from service.domain.ids import CaseKey, OrgId, RunKey
 from service.domain.statuses import Counts
-from service.store.postgres import composition
 from service.store.postgres.composition import Statement, compose
 from service.store.postgres.database import Connection, Row
+from service.store.queries.result_items import read_items
 from service.store.queries.runs import RunSelector
 
 ResultsByCase = Mapping[CaseKey, tuple[str, bool]]  # the status code, and whether the result is flaky
@@ -138,8 +138,10 @@ async def list_items(connection: Connection, org_id: OrgId, keys: Sequence[tuple
     if not keys:
         return []
     run_keys = [key for key, _ in keys]
-    values = {"org_id": org_id, "case_keys": [case for _, case in keys], **values_of_runs(run_keys)}
-    return [row["item"] for row in await items_statement().fetch_rows(connection, values)]
+    cases = [case for _, case in keys]
+    values = {"org_id": org_id, "case_keys": cases, "page": len(keys), **values_of_runs(run_keys)}
+    row = await items_statement().fetch_row(connection, values)
+    return (await read_items(connection, org_id, row, len(keys)))[0]
 
 
 def values_of_runs(run_keys: Sequence[RunKey]) -> dict[str, Any]:
@@ -164,7 +166,7 @@ def history_statement() -> Statement:
 
 def items_statement() -> Statement:
     """Return the statement for the public results with some keys."""
-    return compose("results_of_keys", facts="facts_by_key", page_bytes=composition.MAX_PAGE_BYTES)
+    return compose("page_of_results", examined="requested_keys", facts="facts_by_key")
 
 
 def _compared_run(row: Row) -> ComparedRun:

@@ -1,4 +1,4 @@
-"""Queries for results: a page of the list and one result, as JSON that PostgreSQL writes."""
+"""Queries for results: a page of the list and one result."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,7 +10,6 @@ from service.domain.cursors import MAX_CACHED
 from service.domain.errors import InvalidRequest
 from service.domain.filters import START, Position, ResultFilter
 from service.domain.ids import CaseKey, OrgId, RunKey
-from service.store.postgres import composition
 from service.store.postgres.composition import (
     LOOKUP_BUDGET,
     MAX_READ_ROWS,
@@ -24,6 +23,7 @@ from service.store.postgres.database import Connection
 from service.store.queries.candidate_runs import candidate_runs, find_commits
 from service.store.queries.filter_values import filter_values
 from service.store.queries.page_ranges import PageRanges, list_id
+from service.store.queries.result_items import read_items, write_one
 
 _UNLIMITED: Final = 2**31 - 1
 _BUDGETS_OF_ROWS: Final = {
@@ -116,10 +116,11 @@ async def _fetch_page_of_months(
 
 
 async def _fetch_page(connection: Connection, choices: Choices, values: Mapping[str, Any]) -> ResultPage:
-    row = await _compose_page("page_of_results", choices).fetch_row(connection, values)
-    if row["data"] is None:
-        row = await _compose_page("large_page_of_results", choices).fetch_row(connection, values)
-    return ResultPage(row["data"], _position(row["run_key"], row["case_key"]))
+    row = await compose("page_of_results", **choices).fetch_row(connection, values)
+    items, position = await read_items(connection, values["org_id"], row, values["page"])
+    if position is None and row["edge_runs"]:
+        position = _position(row["edge_runs"][-1], row["edge_cases"][-1])
+    return ResultPage(f"[{','.join(items)}]", position)
 
 
 def _range_of_run(values: Mapping[str, Any], key: RunKey) -> dict[str, Any]:
@@ -153,28 +154,19 @@ async def find_one(
     connection: Connection, org_id: OrgId, key: tuple[RunKey, CaseKey], project_id: str | None, link_base: str
 ) -> str | None:
     """Return one complete result as JSON, or None if the organization, or the given project, doesn't have it."""
-    statement = compose("one_result")
     values = {
         "org_id": org_id, "run_key": key[0], "case_key": key[1], "project_id": project_id, "link_base": link_base,
     }  # fmt: skip
-    text: str | None = await statement.fetch_value(connection, values)
-    return text
+    rows = await compose("one_result").fetch_rows(connection, values)
+    return write_one(key[0], rows[0]) if rows else None
 
 
-def page_statement(
-    filter_: ResultFilter, budgets: Budgets = BUDGETS, *, by_commit: bool = False, is_large: bool = False
-) -> Statement:
+def page_statement(filter_: ResultFilter, budgets: Budgets = BUDGETS, *, by_commit: bool = False) -> Statement:
     """Return the statement for a filter. If the filter selects one case, its key must be known.
 
-    With `by_commit`, the commits are known that begin with the digits of the filter. With `is_large`, the statement
-    reads a large page.
+    With `by_commit`, the commits are known that begin with the digits of the filter.
     """
-    name = "large_page_of_results" if is_large else "page_of_results"
-    return _compose_page(name, _page_choices(filter_, budgets, by_commit=by_commit))
-
-
-def _compose_page(name: str, choices: Choices) -> Statement:
-    return compose(name, **choices, page_bytes=composition.MAX_PAGE_BYTES)
+    return compose("page_of_results", **_page_choices(filter_, budgets, by_commit=by_commit))
 
 
 @lru_cache(MAX_CACHED)
@@ -245,7 +237,6 @@ def _sorted_choices(filter_: ResultFilter, sort: str) -> Choices:
         "row_budget": _UNLIMITED,
         "page_rows": _UNLIMITED,
         "facts": "facts_by_key",
-        "list_order": "order_of_values",
     }
 
 
@@ -253,7 +244,6 @@ def _choices(budgets: Budgets, **choices: str | int) -> Choices:
     return {
         "run_budget": budgets.runs,
         "row_budget": budgets.rows,
-        "list_order": "order_of_keys",
         **choices,
         **_facts(choices.get("rows", choices["examined"])),
     }
@@ -316,7 +306,5 @@ async def _resolve_case(connection: Connection, org_id: OrgId, filter_: ResultFi
     return replace(filter_, case_key=CaseKey(rows[0]["case_key"]), project_id=rows[0]["project_id"])
 
 
-def _position(run_key: RunKey | None, case_key: CaseKey | None) -> Position | None:
-    if run_key is None:
-        return None
+def _position(run_key: RunKey, case_key: CaseKey | None) -> Position:
     return Position.after_run(run_key) if case_key is None else Position(run_key, case_key)

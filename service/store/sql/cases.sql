@@ -1,14 +1,10 @@
 -- name: find_server_state
--- The incarnation is the server process, the database, and the files of the tables that ingest caches. A failover, a
--- restored backup, and TRUNCATE change at least one of them.
-SELECT concat_ws(' ', extract(epoch FROM pg_postmaster_start_time()),
-                 (SELECT oid FROM pg_database WHERE datname = current_database()),
-                 pg_relation_filenode(to_regclass('cases')), pg_relation_filenode(to_regclass('organizations')),
-                 pg_relation_filenode(to_regclass('projects')))
-           AS incarnation,
+-- The files are those of the tables that ingest caches. A restored backup and TRUNCATE change at least one of them.
+SELECT concat_ws(' ', pg_relation_filenode(to_regclass('cases')), pg_relation_filenode(to_regclass('organizations')),
+                 pg_relation_filenode(to_regclass('projects'))) AS files,
        clock_timestamp() AS now
 
--- name: insert_unseen  (sorted by key, to prevent deadlocks between batches)
+-- name: insert_unseen  (sorted by key, to prevent deadlocks between batches; returns the rows that it inserted or changed)
 -- A case with a case_id gets its newest suite and name. A case without one can only get a file that it didn't have.
 INSERT INTO cases AS stored (org_id, case_key, project_id, case_id, suite, name, occurrence, file, variant)
 SELECT org_id, case_key, project_id, case_id, suite, name, occurrence, file, variant::jsonb
@@ -23,3 +19,9 @@ ON CONFLICT (org_id, case_key) DO UPDATE
            OR (stored.suite, stored.name, stored.occurrence) = (excluded.suite, excluded.name, excluded.occurrence))
       AND (stored.suite, stored.name, coalesce(stored.file, ''))
           <> (excluded.suite, excluded.name, coalesce(excluded.file, stored.file, ''))
+RETURNING org_id, xmax <> 0 AS is_changed -- an inserted row has no xmax
+
+-- name: renew_versions  (of the cases of these organizations, as the trigger of `cases` does)
+INSERT INTO case_versions (org_id, version)
+SELECT org_id, gen_random_uuid() FROM unnest($1::int[]) AS changed (org_id) ORDER BY org_id
+ON CONFLICT (org_id) DO UPDATE SET version = excluded.version

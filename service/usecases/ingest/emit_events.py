@@ -1,15 +1,15 @@
 """The published events of a batch of runs, inserted in its transaction."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
-from service.contracts.events import MAX_FAILING_CASES, FailingCase, RunObject, counts_object, rfc3339, run_json
+from service.contracts.events import MAX_FAILING_CASES, FailingCase, RunObject, counts_object, run_json
 from service.domain import runs
 from service.domain.events import STORED, InternalEvent, NewEvent, run_event_types
 from service.domain.ids import OrgId, RunKey, case_public_id, new_id, result_id
 from service.domain.statuses import STATUS_NAMES
+from service.domain.timestamps import format_ms
 from service.store import events, organizations
 from service.store.postgres.database import Connection, Row
 from service.store.runs import StoredRun
@@ -102,8 +102,8 @@ def _run_object(run: StoredRun, slug: str, failing: list[FailingCase], link_base
         "complete": run.complete,
         "counts": counts_object(counts),
         "revision": run.revision,
-        "started_at": None if state.started_ms is None else _format_ms(state.started_ms),
-        "completed_at": _format_ms(state.completed_ms),
+        "started_at": None if state.started_ms is None else format_ms(state.started_ms),
+        "completed_at": format_ms(state.completed_ms),
         "duration_ms": runs.duration_ms(state),
         "failing_cases": failing,
         "truncated": counts.failed + counts.error > len(failing),
@@ -118,7 +118,3 @@ def _run_object(run: StoredRun, slug: str, failing: list[FailingCase], link_base
 
 def _status(run: StoredRun) -> str:
     return STATUS_NAMES[runs.run_status(run.state, run.counts)]
-
-
-def _format_ms(ms: int) -> str:
-    return rfc3339(datetime.fromtimestamp(ms / 1000, UTC))

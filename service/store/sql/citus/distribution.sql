@@ -21,6 +21,11 @@ SELECT format('ALTER TABLE public.%I DROP CONSTRAINT %I', relname, conname)
 FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid
 WHERE contype = 'f' AND conparentid = 0 AND relnamespace = 'public'::regnamespace AND relname = ANY ($1::text[])
 
+-- name: find_triggers  (of the tables $1: a distributed table can't have a trigger)
+SELECT format('DROP TRIGGER %I ON public.%I', tgname, relname)
+FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
+WHERE NOT tgisinternal AND relnamespace = 'public'::regnamespace AND relname = ANY ($1::text[])
+
 -- name: count_shards  (of a distributed table)
 SELECT count(*) FROM pg_dist_shard WHERE logicalrelid = $1::text::regclass
 

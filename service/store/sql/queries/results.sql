@@ -10,167 +10,83 @@
 -- Every lookup by run_key is also limited to the range from :first_key to :before_run, so that the executor opens only the
 -- partitions of these months when it starts. Without the limit, it opens all of them before it knows the first run_key.
 
--- name: page_of_results  (selects the page of keys first, because joins before LIMIT would read the complete list)
--- `data` is null for a page that might be large: large_page_of_results reads it.
+-- name: page_of_results  (the results that match, in the order of the list, as one array per column, and their runs)
+-- Selects the keys first, because joins before LIMIT would read the complete list. If more results match than a page has, the
+-- last one only shows that the list continues. A null outcome belongs to a result that passed in its only attempt, and a
+-- null duration to one that retention deleted. If the budget ended, the last ones of `edge_runs` and `edge_cases` are its end.
+-- The arrays have the order of `examined`: the facts are its rows, or are looked up for each of its rows.
 WITH examined AS MATERIALIZED (
-    {examined_rows}
-), {page_keys}, {listed_parts}
-SELECT CASE WHEN page.data IS NULL THEN '[]'
-            WHEN octet_length(page.data) < {page_bytes} THEN '[' || page.data || ']' END AS data,
-       run_keys[last_no] AS run_key, case_keys[last_no] AS case_key
-FROM (
-    SELECT string_agg(item, ',') AS data FROM (
-        SELECT
-            fact.run_key, fact.case_key,  -- before the item, whose length varies, because the sort reads them most often
-            {result_item} AS item
-        FROM {listed_results}
-        ORDER BY {list_order}
-    ) written OFFSET 0
-) page CROSS JOIN page_keys
-
--- name: large_page_of_results  (of which a page contains the first items, until it is large)
-WITH examined AS MATERIALIZED (
-    SELECT *, row_number() OVER () AS row_no FROM (
-        {examined_rows}
+    SELECT * FROM (
+        {examined}
     ) examined
-), {page_keys}, {listed_items}, page AS MATERIALIZED (
-    SELECT string_agg(item, ',' ORDER BY row_no) AS data, coalesce(sum(octet_length(item)), 0) < {page_bytes} AS fits
-    FROM listed_items
-), large_page AS MATERIALIZED (
-    SELECT string_agg(item, ',' ORDER BY row_no) AS data, max(row_no) AS row_no
+    WHERE matches OR is_edge LIMIT :page::int + 1
+), listed AS (
+    SELECT array_agg(fact.run_key) AS run_keys, array_agg(fact.case_key) AS case_keys,
+           array_agg({outcome}) AS outcomes,
+           array_agg(fact.duration_ms) AS durations_ms, array_agg(fact.started_offset_ms) AS started_offsets_ms
     FROM (
-        {fitting_items}
-    ) fitting
-    WHERE NOT (SELECT fits FROM page)
+        {facts}
+    ) fact CROSS JOIN LATERAL (
+        SELECT
+            {summary} AS summary
+    ) failure
 )
-SELECT '[' || coalesce(CASE WHEN page.fits THEN page.data ELSE large_page.data END, '') || ']' AS data,
-       run_keys[coalesce(large_page.row_no, last_no)] AS run_key,
-       case_keys[coalesce(large_page.row_no, last_no)] AS case_key
-FROM page CROSS JOIN large_page CROSS JOIN page_keys
+SELECT listed.*, run.*, edge.*, {case_version}
+FROM listed CROSS JOIN LATERAL (
+    SELECT array_agg(r.run_key) AS keys_of_runs, array_agg(r.run_id) AS run_ids, array_agg(r.project_id) AS project_ids,
+           array_agg(r.environment) AS environments, array_agg(r.branch) AS branches,
+           array_agg({completed_ms}) AS completed_ms
+    FROM runs r WHERE r.org_id = :org_id AND r.run_key = ANY (listed.run_keys)
+) run CROSS JOIN (
+    SELECT array_agg(run_key) AS edge_runs, array_agg(case_key) AS edge_cases FROM examined WHERE is_edge
+) edge
 
--- name: page_keys  (CTEs with all examined keys, and with those that the page contains)
--- `last_no` is the number of the row after which the next page starts: the last one of a full page, or within a budget.
-page_keys AS MATERIALIZED (
-    SELECT array_agg(run_key) AS run_keys, array_agg(case_key) AS case_keys,
-           CASE WHEN count(*) FILTER (WHERE matches) > :page::int THEN :page::int
-                WHEN count(*) > :page::int OR bool_or(is_edge) THEN count(*) END AS last_no
-    FROM examined
-), listed_keys AS (
-    SELECT * FROM examined WHERE matches LIMIT :page::int
-)
-
--- name: examined_rows  (the rows that match, and the last one within the budget)
-SELECT * FROM (
-    {examined}
-) examined
-WHERE matches OR is_edge LIMIT :page::int + 1
-
--- name: results_of_keys  (the public results with these keys, in this order, until the page is large)
-WITH page_keys AS (
-    SELECT :run_keys::uuid[] AS run_keys, :case_keys::bigint[] AS case_keys
-), listed_keys AS (
-    SELECT * FROM unnest(:run_keys::uuid[], :case_keys::bigint[]) WITH ORDINALITY AS key (run_key, case_key, row_no)
-), {listed_items}
-{fitting_items}
-ORDER BY row_no
-
--- name: fitting_items  (the items of a page: it ends after the item with which it becomes large)
-SELECT row_no, item FROM (
-    SELECT row_no, item, sum(octet_length(item)) OVER (ORDER BY row_no) - octet_length(item) < {page_bytes} AS fits
-    FROM listed_items
-) sized
-WHERE fits
-
--- name: listed_items  (CTEs that write the public result of each row of `listed_keys` as JSON)
-{listed_parts}, written AS MATERIALIZED (
-    SELECT
-        fact.row_no,
-        {result_item} AS item
-    FROM {listed_results}
-), listed_items AS (
-    SELECT row_no, item FROM written WHERE item IS NOT NULL
-)
-
--- name: listed_parts  (CTEs with the parts of the public results of `listed_keys`, whose runs and cases are in `page_keys`)
-listed_runs AS MATERIALIZED (
-    SELECT
-        r.run_key, {run_parts}
-    FROM runs r WHERE r.org_id = :org_id AND r.run_key = ANY ((SELECT run_keys FROM page_keys)::uuid[])
-), listed_cases AS (
-    SELECT
-        c.case_key, {case_parts}
-    FROM cases c WHERE c.org_id = :org_id AND c.case_key = ANY ((SELECT case_keys FROM page_keys)::bigint[])
-    ORDER BY c.case_key DESC  -- like the results of a run, so that the sort of a page has little to do
-)
-
--- name: result_item  (the public result as JSON, or null if its run was deleted)
-{result_members} || coalesce({summary} || '}', 'null}')
-
--- name: listed_results  (the facts of `listed_keys` with the parts of their cases and runs)
--- Results of one page share runs, so the members of a run are written once. Every join is a FULL JOIN, which PostgreSQL
--- always executes as a hash or merge join. The estimates of CTEs are so wrong that it would otherwise choose nested
--- loops, whose time is quadratic. A hash table contains facts or runs, but not their product.
-(
-    {facts}
-) fact
-FULL JOIN listed_cases test_case ON test_case.case_key = fact.case_key
-FULL JOIN listed_runs run ON run.run_key = fact.run_key
-
--- name: order_of_keys  (newest run first; a run or case that isn't listed has no fact)
-fact.run_key DESC NULLS LAST, fact.case_key DESC
-
--- name: order_of_values
-fact.value, fact.case_key
+-- name: requested_keys  (the results with these keys, in this order)
+SELECT *, true AS matches, false AS is_edge
+FROM unnest(:run_keys::uuid[], :case_keys::bigint[]) AS key (run_key, case_key)
 
 -- name: facts_examined  (the candidates are rows of results and have all columns)
-SELECT * FROM listed_keys
+SELECT * FROM examined WHERE matches
 
 -- name: facts_by_key  (LIMIT 1 keeps the planner from joining complete tables)
 SELECT key.*, fact.*
-FROM listed_keys key CROSS JOIN LATERAL (
+FROM (SELECT * FROM examined WHERE matches) key LEFT JOIN LATERAL (
     SELECT {fact_values} FROM results r
     WHERE r.org_id = :org_id AND r.run_key = key.run_key AND r.case_key = key.case_key
       AND r.run_key BETWEEN :first_key AND :before_run LIMIT 1
-) fact
+) fact ON true
+
+-- name: completed_ms  (milliseconds since 1970, which a double precision number represents exactly enough to be rounded)
+(date_part('epoch', r.completed_at) * 1000)::bigint
+
+-- name: outcome  (status code, flaky, attempts, and summary of the failure; null if the result passed in its only attempt)
+-- One text, because each further array of a page needs about 15 µs. result_items.py splits it.
+CASE WHEN fact.status <> 'p' OR fact.flaky OR fact.attempts > 1
+     THEN fact.status::text || '|' || fact.flaky::int || '|' || fact.attempts || coalesce('|' || failure.summary, '') END
+
+-- name: case_version  (of the cases in the snapshot, and the file of the table, which a restored backup and TRUNCATE change)
+concat_ws(' ', (SELECT v.version FROM case_versions v WHERE v.org_id = :org_id), pg_relation_filenode(to_regclass('cases')))
+    AS case_version
+
+-- name: members_of_cases
+SELECT array_agg(c.case_key) AS case_keys, array_agg(c.members) AS members, {case_version}
+FROM cases c WHERE c.org_id = :org_id AND c.case_key = ANY (:case_keys::bigint[])
 
 -- name: summary  (of the shown failure, which needs a lookup)
 CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
-    SELECT to_json(detail.summary)::text FROM result_details detail
+    SELECT detail.summary FROM result_details detail
     WHERE detail.org_id = :org_id AND detail.run_key = fact.run_key AND detail.case_key = fact.case_key
       AND detail.run_key BETWEEN :first_key AND :before_run AND {is_shown_failure} LIMIT 1
 ) END
 
 -- name: summary_of_candidate  (without a lookup)
-to_json(fact.summary)::text
+fact.summary
 
 -- name: fact_columns
 r.case_key, {fact_values}
 
 -- name: fact_values
 r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms
-
--- name: result_members  (the public result object until the value of its last member, failure_summary)
--- This is the object of a list, of a history, and the first part of one result. Few long parts are faster than many short
--- ones, because each operator copies its operands.
-run.id_part || test_case.hex || run.run_part || test_case.case_part
-|| CASE WHEN fact.status = 'p' AND NOT fact.flaky AND fact.attempts = 1
-        THEN 'passed","flaky":' || 'false,"attempts":1,"duration_ms":'
-        ELSE status_name(fact.status)
-             || CASE WHEN fact.flaky THEN '","flaky":' || 'true,"attempts":' ELSE '","flaky":' || 'false,"attempts":' END
-             || fact.attempts || ',"duration_ms":' END
-|| coalesce(known_duration(fact.duration_ms)::text, 'null')
-|| coalesce(',"started_at":"' || rfc3339({started_at}) || '"', ',"started_at":' || 'null') || run.time_part
-
--- name: run_parts  (the parts of result_members that are equal in all results of a run)
-r.completed_at,
-'{"id":"res_' || replace(r.run_key::text, '-', '') AS id_part,
-'","run_id":' || to_json(r.run_id) || ',"project_id":' || to_json(r.project_id)
-|| ',"environment":' || coalesce(to_json(r.environment)::text, 'null')
-|| ',"branch":' || coalesce(to_json(r.branch)::text, 'null') || ',"case":"case_' AS run_part,
-',"completed_at":"' || rfc3339(r.completed_at) || '","failure_summary":' AS time_part
-
--- name: case_parts  (the parts of result_members that are equal in all results of a case)
-encode(int8send(c.case_key), 'hex') AS hex, c.members AS case_part
 
 -- name: is_shown_failure  (the row with the failure of a result; for a flaky result, that of its last failing attempt)
 (detail.is_last_attempt AND detail.status <> 'p' OR detail.flaky)
@@ -499,20 +415,17 @@ SELECT r.revision, r.passed + r.failed + r.error + r.skipped + r.canceled AS res
 WHERE r.org_id = :org_id AND r.run_id = :run_id AND (:project_id::text IS NULL OR r.project_id = :project_id)
 
 -- name: one_result  (each table by the parameters, so that the executor opens only the partition of the run)
-SELECT {result_members} || coalesce(to_json(detail.summary)::text, 'null') || ',' || substr(row_to_json(item)::text, 2)
+-- `rest` has the members that only a single result has.
+SELECT run.run_id, run.project_id, run.environment, run.branch, times.completed_ms, test_case.members,
+       {outcome} AS outcome, fact.duration_ms, fact.started_offset_ms, row_to_json(item)::text AS rest
 FROM results fact
-JOIN runs stored_run ON stored_run.org_id = :org_id AND stored_run.run_key = fact.run_key
-JOIN cases stored_case ON stored_case.org_id = :org_id AND stored_case.case_key = fact.case_key
+JOIN runs run ON run.org_id = :org_id AND run.run_key = fact.run_key
+JOIN cases test_case ON test_case.org_id = :org_id AND test_case.case_key = fact.case_key
 CROSS JOIN LATERAL (
     SELECT
-        {run_parts}
-    FROM (SELECT stored_run.*) r
-) run
-CROSS JOIN LATERAL (
-    SELECT
-        {case_parts}
-    FROM (SELECT stored_case.*) c
-) test_case
+        {completed_ms} AS completed_ms
+    FROM (SELECT run.completed_at) r
+) times
 LEFT JOIN LATERAL (
     SELECT d.logs_ref, d.line, d.properties, d.fingerprint FROM result_details d
     WHERE d.org_id = :org_id AND d.run_key = :run_key AND d.case_key = :case_key AND d.is_last_attempt
@@ -535,6 +448,7 @@ CROSS JOIN LATERAL (
         WHERE detail.org_id = :org_id AND detail.run_key = :run_key AND detail.case_key = :case_key
     ) one
 ) earlier
+CROSS JOIN LATERAL (SELECT detail.summary) failure
 CROSS JOIN LATERAL (
     SELECT
         last_attempt.line, coalesce(last_attempt.properties, '{}') AS properties, last_attempt.logs_ref,
@@ -546,12 +460,12 @@ CROSS JOIN LATERAL (
         (
             SELECT
                 ({run_json})::json
-            FROM (SELECT stored_run.*) r
+            FROM (SELECT run.*) r
         ) AS run,
         :link_base::text || '/v1/results/' || result_id(fact.run_key, fact.case_key) || '/artifacts' AS artifacts_url
 ) item
 WHERE fact.org_id = :org_id AND fact.run_key = :run_key AND fact.case_key = :case_key
-  AND (:project_id::text IS NULL OR stored_run.project_id = :project_id)
+  AND (:project_id::text IS NULL OR run.project_id = :project_id)
 
 -- name: failure
 CASE WHEN coalesce(detail.type, detail.message, detail.details) IS NOT NULL
