@@ -34,6 +34,10 @@ class RunningStack:
         assert self._is_ready(), self.output()
         return self
 
+    def await_output(self, text: str) -> None:
+        """Wait for a text that the stack prints after it wrote ready.json."""
+        assert wait_until(lambda: text in self.output(), _TIMEOUT_S), self.output()
+
     @property
     def has_exited(self) -> bool:
         return self.process.poll() is not None

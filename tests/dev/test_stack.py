@@ -57,7 +57,7 @@ def test_embedded_queue_delivers_the_sample_runs(start: Callable[..., RunningSta
     stack = start("--without-rabbitmq", RESULTS_AMQP_URL="").await_ready()
     assert stack.ready["amqp_url"] is None
     assert "embedded queue" in stack.output()
-    assert f"  zof-results gate --run-id {run_id_of(PULL_REQUEST_RUN)}\n" in stack.output()
+    stack.await_output(f"  zof-results gate --run-id {run_id_of(PULL_REQUEST_RUN)}\n")
     assert has_initial_runs(stack)
 
 
@@ -81,7 +81,7 @@ def test_demo_history_has_every_kind_of_change_and_stored_decisions(start: Calla
     failing = stack.get(f"/v1/results?run_id={run_id_of(MAIN_RUNS)}&status=failed&q={NEW_FAILURE}")["data"]
     artifacts = stack.get(f"/v1/results/{failing[0]['id']}/artifacts")["data"]
     assert {artifact["name"] for artifact in artifacts} == {"component.log", "durations.png"}
-    assert f"{stack.ready['api_url']}/console" in stack.output()
+    stack.await_output(f"{stack.ready['api_url']}/console")
 
 
 def test_second_start_reuses_address_and_key_and_sends_no_sample_runs(start: Callable[..., RunningStack]) -> None:
