@@ -72,9 +72,8 @@ class Dispatcher:
         )
         self._claims = ClaimRequests(_MAX_CLAIM_REQUESTS)
         self._claimed_count = 0  # also the most that the claims in progress can return
-        self._is_at_limit = (
-            False  # a claim since the last one of all organizations had the largest number of deliveries
-        )
+        # Whether a claim had the largest number of deliveries, since the last claim of all organizations.
+        self._is_at_limit = False
         self._partly_claimed: set[Endpoint] = set()  # more of their deliveries might be due
         self._tasks: set[asyncio.Task[None]] = set()
         self._attempted: list[AttemptedDelivery] = []

@@ -20,19 +20,21 @@ CaseKeyRef = tuple[OrgId, CaseKey]
 
 
 class ServerState(NamedTuple):
-    """The state of the server: `incarnation` changes if committed cases, organizations, or projects can be missing.
+    """The state of the server: if `incarnation` or `files` changes, committed rows can be missing.
 
-    This is the case after a failover or restore. `now` is the time of the server.
+    A failover changes `incarnation`. A restored backup and TRUNCATE change `files`, which names the files of the tables
+    of cases, organizations, and projects. `now` is the time of the server.
     """
 
     incarnation: str
+    files: str
     now: datetime
 
 
 async def find_server_state(connection: Connection) -> ServerState:
     """Return the state of the server that this connection uses."""
     [row] = await connection.fetch(_SQL["find_server_state"])
-    return ServerState(f"{incarnation_of(connection)} {row['files']}", row["now"])
+    return ServerState(incarnation_of(connection), *row)
 
 
 async def insert_unseen(connection: Connection, unseen: Mapping[CaseKeyRef, Case]) -> dict[CaseKeyRef, Case]:

@@ -278,7 +278,7 @@ def test_cache_finds_the_most_recently_used_members() -> None:
     assert 50 < len(remaining) < 100_000 // 200
 
 
-def test_cache_separates_servers_organizations_and_versions() -> None:
+def test_cache_separates_incarnations_organizations_and_versions() -> None:
     members = KnownMembers()
     members.add(VERSION, {CaseKey(1): "members"})
     assert members.find(VERSION, [CaseKey(1), CaseKey(2), CaseKey(1)]) == ["members", None, "members"]

@@ -1,5 +1,5 @@
 -- name: find_server_state
--- The files are those of the tables that ingest caches. A restored backup and TRUNCATE change at least one of them.
+-- The files are those of the tables that ingest caches.
 SELECT concat_ws(' ', pg_relation_filenode(to_regclass('cases')), pg_relation_filenode(to_regclass('organizations')),
                  pg_relation_filenode(to_regclass('projects'))) AS files,
        clock_timestamp() AS now

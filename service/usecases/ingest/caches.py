@@ -32,13 +32,13 @@ class IngestCaches:
     """
 
     def __init__(self) -> None:
-        self._incarnation: str | None = None
+        self._source: tuple[str, str] | None = None  # the incarnation of the server, and the files of its tables
         self.current = IngestCache()
 
     async def find(self, connection: Connection) -> IngestCache:
         """Return the cache that is valid for this connection. It stays valid until the connection is closed."""
-        incarnation, now = await cases.find_server_state(connection)
-        if incarnation != self._incarnation:
-            self._incarnation, self.current = incarnation, IngestCache()
-        self.current.now = now
+        state = await cases.find_server_state(connection)
+        if (state.incarnation, state.files) != self._source:
+            self._source, self.current = (state.incarnation, state.files), IngestCache()
+        self.current.now = state.now
         return self.current

@@ -295,7 +295,7 @@ async def test_parsing_a_batch_does_not_block_other_batches(store: Store, monkey
         parsed.append(event)
         return parse_event(event, window, max_rows)
 
-    state = ServerState("", datetime.now(UTC))
+    state = ServerState("", "", datetime.now(UTC))
 
     async def find_server_state_without_io(_: asyncpg.Connection) -> ServerState:
         return state  # a slow response from the database would determine the order
