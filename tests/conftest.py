@@ -3,7 +3,8 @@
 import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,7 @@ import asyncpg
 import jinja2
 import pytest
 import structlog
+import uvloop
 
 from service.store.postgres import database
 from tests import citus_cluster
@@ -44,6 +46,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker(marker):
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], AbstractEventLoop]]:
+    """Run tests and fixtures on the event loop of the service, which treats pipes, signals, and sockets differently."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -5,6 +5,7 @@ import os
 import signal
 import traceback
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -12,29 +13,48 @@ from threading import Thread
 from typing import Any, Final, NamedTuple
 
 from service.domain.reports import ReportLimits
-from service.reports.errors import malformed
+from service.reports.errors import ReportError, malformed
 from service.reports.uploads import ReadUpload, ReportFile, read_upload
 
 _TIMEOUT_S: Final = 900.0
 _NICE: Final = 10
 
 
+class ParserCrashed(ReportError):
+    """The parser process exited while it parsed the upload."""
+
+    def __init__(self) -> None:
+        super().__init__("malformed_report", "the parser process crashed while it parsed the upload")
+
+
 class _ParserChild(NamedTuple):
     """A running child process, which receives one report after another and sends the outcome of each.
 
     A pipe is used instead of a process pool: the semaphores of a pool stay in /dev/shm if the worker and Python's
-    resource tracker are killed together.
+    resource tracker are killed together. `thread` reads and writes the pipe: uvloop makes a file that it watches
+    non-blocking in both directions, and a Connection can't continue a partial read or write.
     """
 
     process: BaseProcess
     pipe: "Connection[Any, Any]"
+    thread: ThreadPoolExecutor
 
     async def call(self, files: Sequence[ReportFile], limits: ReportLimits) -> ReadUpload | Exception:
-        """Return the outcome of a report. Raises EOFError or OSError if the process has crashed."""
-        await asyncio.to_thread(self.pipe.send, (files, limits))
-        await _wait_until_readable(self.pipe.fileno())
-        outcome: ReadUpload | Exception = await asyncio.to_thread(self.pipe.recv)
+        """Return the outcome of a report. Raises ParserCrashed."""
+        return await asyncio.get_running_loop().run_in_executor(self.thread, self._exchange, files, limits)
+
+    def _exchange(self, files: Sequence[ReportFile], limits: ReportLimits) -> ReadUpload | Exception:
+        try:
+            self.pipe.send((files, limits))
+            outcome: ReadUpload | Exception = self.pipe.recv()
+        except (EOFError, OSError):  # the pipe is local and blocking, so the only error is its end
+            raise ParserCrashed from None
         return outcome
+
+    def stop(self) -> None:
+        """Kill the process, which ends the pipe and therefore the call in progress."""
+        self.process.kill()
+        self.thread.shutdown(wait=False)
 
 
 class ParserProcess:
@@ -44,7 +64,7 @@ class ParserProcess:
         self._child: _ParserChild | None = None
 
     async def read(self, files: Sequence[ReportFile], limits: ReportLimits) -> ReadUpload:
-        """Run `read_upload` in the child. Raises ReportError also if the child crashes or exceeds the timeout."""
+        """Run `read_upload` in the child. Raises ReportError if the child exceeds the timeout, and ParserCrashed."""
         self._child = self._child or _start()
         try:
             async with asyncio.timeout(_TIMEOUT_S):
@@ -52,10 +72,7 @@ class ParserProcess:
         except TimeoutError:
             self.stop()
             raise malformed(f"the upload couldn't be parsed within {_TIMEOUT_S:.0f} s") from None
-        except (EOFError, OSError):
-            self.stop()
-            raise malformed("the parser process crashed while it parsed the upload") from None
-        except asyncio.CancelledError:
+        except (ParserCrashed, asyncio.CancelledError):
             self.stop()
             raise
         if isinstance(outcome, Exception):
@@ -65,7 +82,7 @@ class ParserProcess:
     def stop(self) -> None:
         """Kill the child process, even if it is parsing a report."""
         if self._child is not None:
-            self._child.process.kill()
+            self._child.stop()
             self._child = None
 
 
@@ -75,17 +92,7 @@ def _start() -> _ParserChild:
     process = context.Process(target=_serve, args=(pipe_of_child,), daemon=True)
     process.start()
     pipe_of_child.close()  # so that the pipe ends when the child exits
-    return _ParserChild(process, pipe)
-
-
-async def _wait_until_readable(file: int) -> None:
-    loop = asyncio.get_running_loop()
-    readable = asyncio.Event()
-    loop.add_reader(file, readable.set)
-    try:
-        await readable.wait()
-    finally:
-        loop.remove_reader(file)
+    return _ParserChild(process, pipe, ThreadPoolExecutor(1, thread_name_prefix="parser"))
 
 
 def _serve(pipe: "Connection[Any, Any]") -> None:

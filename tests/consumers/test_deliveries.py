@@ -15,6 +15,7 @@ from pamqp.heartbeat import Heartbeat
 
 from consumers.deliveries import MessageAssembler, ReceivedMessage
 from consumers.frames import UNDECODABLE, FrameReader
+from tests.consumers.chunks import feed, split
 
 SUBSCRIBED, OTHER = 1, 2
 
@@ -42,13 +43,12 @@ async def read(data: bytes, chunk_bytes: int, count: int) -> tuple[list[Received
     received: list[ReceivedMessage] = []
     frames: list[Any] = []
     with assembler.receiving(cast("AbstractChannel", NumberedChannel()), received.append):
-        for number, start in enumerate(range(0, len(data), chunk_bytes)):
-            chunk = data[start : start + chunk_bytes]
-            asyncio.get_running_loop().call_later(number * 0.0001, source.feed_data, chunk)
+        feeding = asyncio.create_task(feed(source, split(data, chunk_bytes)))
         while len(frames) < count:
             read_frame = (await receiver.get_frame())[1:]
             if not isinstance(read_frame[1], Heartbeat):
                 frames.append(read_frame)
+    await feeding
     return received, frames
 
 

@@ -1,6 +1,7 @@
 """Tests of the reader that repairs AMQP frames, without a broker."""
 
 import asyncio
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import pytest
@@ -12,6 +13,7 @@ from pamqp.header import ContentHeader
 
 from consumers.deliveries import MessageAssembler
 from consumers.frames import UNDECODABLE, FrameReader
+from tests.consumers.chunks import feed, split
 
 DECODABLE = frame.marshal(ContentHeader(0, 4, Basic.Properties(timestamp=datetime(2026, 5, 1, tzinfo=UTC))), 1)
 TIMESTAMP = int(datetime(2026, 5, 1, tzinfo=UTC).timestamp()).to_bytes(8, "big")
@@ -19,25 +21,24 @@ UNREADABLE = DECODABLE.replace(TIMESTAMP, b"\x7f" * 8)
 BODY = frame.marshal(ContentBody(b"text"), 1)
 
 
-async def read_messages(chunks: list[bytes], count: int) -> list[tuple[ContentHeader, bytes]]:
+async def read_messages(chunks: Iterable[bytes], count: int) -> list[tuple[ContentHeader, bytes]]:
     source = asyncio.StreamReader()
     receiver = FrameReceiver(FrameReader(source, MessageAssembler()))
-    for number, chunk in enumerate(chunks):
-        asyncio.get_running_loop().call_later(number * 0.0001, source.feed_data, chunk)
+    feeding = asyncio.create_task(feed(source, chunks))
     messages = []
     for _ in range(count):
         header, body = (await receiver.get_frame())[2], (await receiver.get_frame())[2]
         assert isinstance(header, ContentHeader)
         assert isinstance(body, ContentBody)
         messages.append((header, body.value))
+    await feeding
     return messages
 
 
 @pytest.mark.parametrize("size", [1, 3, 10_000])
 async def test_frames_do_not_depend_on_the_chunks_in_which_they_arrive(size: int) -> None:
     data = (DECODABLE + BODY) * 3
-    chunks = [data[start : start + size] for start in range(0, len(data), size)]
-    messages = await read_messages(chunks, 3)
+    messages = await read_messages(split(data, size), 3)
     assert [body for _, body in messages] == [b"text"] * 3
     assert {header.properties.timestamp for header, _ in messages} == {datetime(2026, 5, 1, tzinfo=UTC)}
 

@@ -1,8 +1,7 @@
 """Tests of report jobs after failures: of a parser process, a worker, the storage, or the database."""
 
 import asyncio
-import io
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,8 +17,9 @@ from consumers.relay import Relay
 from consumers.worker import BatchConsumer
 from service.domain.errors import Unavailable
 from service.domain.queues import REPORTS
-from service.domain.reports import MAX_ATTEMPTS
+from service.domain.reports import MAX_ATTEMPTS, ReportLimits
 from service.reports.parser_processes import ParserProcess
+from service.reports.uploads import ReadUpload, ReportFile
 from service.settings import Settings
 from service.storage import Storage
 from service.store.postgres import database
@@ -29,7 +29,7 @@ from service.usecases.reports import ingest_reports
 from service.usecases.reports.ingest_reports import ReportIngester
 from tests.buckets import create_bucket, delete_bucket, new_bucket
 from tests.consumers.conftest import Broker, isolation, until
-from tests.report_api import PASSING, TIMEOUT_S, Reports, new_ingester, running_ingester, serving_reports
+from tests.report_api import PASSING, Reports, new_ingester, running_ingester, serving_reports
 from tests.run_events import run_event
 from tests.storing import write
 
@@ -43,6 +43,23 @@ async def reports(database_url: str, tmp_path: Path) -> AsyncIterator[Reports]:
 @pytest.fixture
 def ingester(reports: Reports, tmp_path: Path) -> ReportIngester:
     return new_ingester(Settings(artifacts_url=(tmp_path / "files").as_uri()), reports.api.store.pool)
+
+
+class CrashingParser(ParserProcess):
+    """A parser whose process is killed by its first `crashes` reports after it has parsed them."""
+
+    def __init__(self, crashes: int) -> None:
+        super().__init__()
+        self._crashes = crashes
+
+    async def read(self, files: Sequence[ReportFile], limits: ReportLimits) -> ReadUpload:
+        read = await super().read(files, limits)
+        if self._crashes:
+            self._crashes -= 1
+            assert self._child is not None
+            self._child.process.kill()
+            return await super().read(files, limits)
+        return read
 
 
 async def claim(ingester: ReportIngester) -> ClaimedReport:
@@ -217,22 +234,19 @@ async def test_report_is_rejected_even_if_its_upload_cannot_be_deleted(
     assert (await reports.wait_until_finished(sent))["status"] == "rejected"
 
 
-async def test_killed_parser_process_rejects_its_report_and_the_worker_continues(
-    reports: Reports, tmp_path: Path
+@pytest.mark.parametrize(("crashes", "status"), [(1, "stored"), (2, "rejected")])
+async def test_report_whose_parser_process_crashes_is_parsed_once_again(
+    reports: Reports, tmp_path: Path, crashes: int, status: str
 ) -> None:
-    settings = Settings(artifacts_url=(tmp_path / "files").as_uri())
-    ingester = new_ingester(settings, reports.api.store.pool, [parser := ParserProcess()])
-    large = b"<testsuite>" + b"<testcase name='a'/>" * 1_000_000
-    async with running_ingester(reports, ingester, slots=1):
-        sent = await reports.send(io.BytesIO(large))
-        async with asyncio.timeout(TIMEOUT_S):
-            while parser._child is None:  # noqa: ASYNC110 - there is no event for the start of a process
-                await asyncio.sleep(0.01)
-        parser._child.process.kill()
-        receipt = await reports.wait_until_finished(sent)
-        reason = "malformed_report: the parser process crashed while it parsed the upload"
-        assert receipt["problems"][0]["reason"] == reason
-        assert (await reports.ingest(PASSING))["status"] == "stored"
+    parser = CrashingParser(crashes)
+    ingester = new_ingester(Settings(artifacts_url=(tmp_path / "files").as_uri()), reports.api.store.pool, [parser])
+    sent = await reports.send(PASSING)
+    assert (await ingester.ingest(await claim(ingester))).status == status
+    receipt = await reports.wait_until_finished(sent)
+    reason = "malformed_report: the parser process crashed while it parsed the upload"
+    assert [problem["reason"] for problem in receipt["problems"]] == [reason] * (status == "rejected")
+    await reports.send(PASSING, "run_2")
+    assert (await ingester.ingest(await claim(ingester))).status == "stored"
     await ingester.close()
 
 

@@ -5,14 +5,16 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from multiprocessing import active_children
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 
 from service.domain.reports import ReportLimits
-from service.reports.parser_processes import ParserProcess
-from service.reports.uploads import ReportFile
+from service.reports.parser_processes import ParserCrashed, ParserProcess
+from service.reports.uploads import ReadUpload, ReportFile
 
 KILLED_WHILE_READING = """
 import asyncio, os, signal, sys
@@ -43,26 +45,55 @@ def test_killed_worker_leaves_no_warning_or_shared_memory(tmp_path: Path) -> Non
     assert killed.stderr == ""
 
 
-async def test_error_of_the_parser_shows_where_it_occurred(tmp_path: Path) -> None:
+@pytest.fixture
+def parser() -> Iterator[ParserProcess]:
     parser = ParserProcess()
+    yield parser
+    parser.stop()
+
+
+async def test_error_of_the_parser_shows_where_it_occurred(tmp_path: Path, parser: ParserProcess) -> None:
     for _ in range(2):
         with pytest.raises(FileNotFoundError) as raised:
             await parser.read([ReportFile(tmp_path / "a", tmp_path / "read", None, None, None)], ReportLimits())
         assert "in _detect_compression" in raised.value.__notes__[0]
-    parser.stop()
 
 
-async def test_canceled_read_kills_the_process(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "a")  # opening it blocks
-    parser = ParserProcess()
+async def test_long_names_and_outcomes_that_arrive_in_parts_are_read(tmp_path: Path, parser: ParserProcess) -> None:
+    tests = "".join(f'<testcase classname="{number:0200}" name="a"/>' for number in range(5_000))
+    reports = [ReportFile(tmp_path / f"{name}.xml", tmp_path / name, name * 200_000, None, None) for name in "ab"]
+    for _ in range(4):
+        for report in reports:
+            report.source.write_text(f"<testsuite>{tests}</testsuite>")
+        assert len((await parser.read(reports, ReportLimits())).repeated) == 5_000
+
+
+async def start_blocked(parser: ParserProcess, folder: Path) -> tuple["asyncio.Task[ReadUpload]", BaseProcess]:
+    """Start to read a report that never ends, and return the child process that reads it."""
+    os.mkfifo(folder / "a")  # opening it blocks
     others = active_children()
-    report = ReportFile(tmp_path / "a", tmp_path / "read", None, None, None)
+    report = ReportFile(folder / "a", folder / "read", None, None, None)
     reading = asyncio.create_task(parser.read([report], ReportLimits()))
-    while not (tmp_path / "output").exists():  # noqa: ASYNC110 - there is no event for the start of a process
+    while not (folder / "output").exists():  # noqa: ASYNC110 - there is no event for the start of a process
         await asyncio.sleep(0.01)
     [child] = set(active_children()).difference(others)
+    return reading, child
+
+
+async def test_canceled_read_kills_the_process(tmp_path: Path, parser: ParserProcess) -> None:
+    reading, child = await start_blocked(parser, tmp_path)
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading
     child.join(10)
     assert child.exitcode == -signal.SIGKILL
+
+
+async def test_next_report_after_a_crash_starts_another_process(tmp_path: Path, parser: ParserProcess) -> None:
+    reading, child = await start_blocked(parser, tmp_path)
+    child.kill()
+    with pytest.raises(ParserCrashed):
+        await reading
+    (tmp_path / "b").write_text('<testsuite><testcase name="a"/></testsuite>')
+    read = await parser.read([ReportFile(tmp_path / "b", tmp_path / "read", None, None, None)], ReportLimits())
+    assert read.summary.results == 1

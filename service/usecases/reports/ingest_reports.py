@@ -22,7 +22,7 @@ from service.domain.reports import (
 )
 from service.log import log
 from service.reports.errors import ReportError
-from service.reports.parser_processes import ParserProcess
+from service.reports.parser_processes import ParserCrashed, ParserProcess
 from service.reports.uploads import ReadUpload, ReportFile
 from service.storage import Storage
 from service.store import reports
@@ -135,6 +135,15 @@ class ReportIngester:
         return JobLease(self._pool, REPORT_JOBS, claim, _LEASE, _RENEW_EVERY_S)
 
     async def _read(self, upload: Upload, folder: Path) -> ReadUpload:
+        """Parse the reports, and once again if the parser crashes, because other processes can use up the memory."""
+        try:
+            return await self._parse(upload, folder)
+        except ParserCrashed:
+            log.warning("parser_crashed", path=upload.reports[0].path)
+            return await self._parse(upload, folder)
+
+    async def _parse(self, upload: Upload, folder: Path) -> ReadUpload:
+        """Download the reports, which the parser deletes, and parse them."""
         files = [_report_file(upload, index, folder) for index in range(len(upload.reports))]
         with _disk_errors():
             for report, file in zip(upload.reports, files, strict=True):
