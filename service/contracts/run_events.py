@@ -7,7 +7,7 @@ validation.
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, Required
 
-from pydantic import BeforeValidator, FailFast, Field, StringConstraints, TypeAdapter
+from pydantic import BeforeValidator, Field, StringConstraints, TypeAdapter
 from typing_extensions import TypedDict
 
 from service.contracts.validation import PRINTABLE, SHA256
@@ -94,9 +94,9 @@ class ResultIn(TypedDict, total=False):
     started_at: datetime | None
     logs_ref: str | None
     failure: Failure | None
-    attempts: Annotated[list[AttemptIn], FailFast()] | None
+    attempts: Annotated[list[AttemptIn], Field(fail_fast=True)] | None
     retries: Annotated[int, Field(ge=0)] | None
-    artifacts: Annotated[list[ArtifactIn], FailFast()] | None
+    artifacts: Annotated[list[ArtifactIn], Field(fail_fast=True)] | None
     properties: dict[str, str] | None
 
 
@@ -144,7 +144,7 @@ class RunData(TypedDict, total=False):
     organization: Required[Identifier]
     run: Required[RunIn]
     variant: Variant | None
-    results: Annotated[list[ResultIn], FailFast()]
+    results: Annotated[list[ResultIn], Field(fail_fast=True)]
 
 
 # An attribute of the distributed tracing extension. An invalid value starts a new trace and never rejects the event.
