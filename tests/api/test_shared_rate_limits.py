@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
+from redis.asyncio import SSLConnection
 from structlog.testing import capture_logs
 
 from service.api.server import main as serving
+from service.api.server.rate_limit_counters import RedisCounters, open_rate_limit_counters, redis_pool
 from service.app import make_app
 from service.resources import MissingSetting
 from service.settings import Settings
@@ -68,6 +70,28 @@ async def test_two_servers_share_the_limit_of_a_key(database_url: str, redis: Re
         assert [response.status for response in rejected] == [429, 429]
         assert len({response.headers["X-RateLimit-Reset"] for response in rejected}) == 1
         assert (await both.get_results(0, (await both.api.make_key()).key)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("redis://redis/0", ("redis", 6379, 0)),
+        ("redis://redis", ("redis", 6379, 0)),
+        ("redis://redis:7000/2", ("redis", 7000, 2)),
+        ("redis://:secret@[::1]/1", ("::1", 6379, 1)),
+        ("redis://name:secret@10.0.0.7:7000?db=3", ("10.0.0.7", 7000, 3)),
+        ("rediss://redis.example/0", ("redis.example", 6379, 0)),
+    ],
+)
+async def test_port_and_database_of_the_url_are_optional(url: str, address: tuple[str, int, int]) -> None:
+    settings = Settings(rate_limit_url=url)
+    async with open_rate_limit_counters(settings) as counters:
+        assert isinstance(counters, RedisCounters)
+    pool = redis_pool(settings)
+    assert pool is not None
+    connection = pool.make_connection()  # type: ignore[no-untyped-call]
+    assert (connection.host, connection.port, int(connection.db)) == address
+    assert isinstance(connection, SSLConnection) == url.startswith("rediss")
 
 
 @needs_redis

@@ -102,7 +102,7 @@ async def open_rate_limit_counters(settings: Settings) -> AsyncIterator[RateLimi
         return
     async with pool:
         storage = RedisStorage(
-            f"async+{settings.rate_limit_url}",
+            "async+redis://",  # the pool has the location; `limits` would reject one without a port
             wrap_exceptions=True,
             implementation="redispy",
             key_prefix=_PREFIX,
