@@ -30,18 +30,24 @@ class ConnectionLimit:
         self._max = max_connections
         self._silent: dict[OpenConnection, None] = {}  # without a request so far
         self._used: dict[OpenConnection, None] = {}
+        self.is_draining = False  # each connection then closes after its response
+
+    @property
+    def count(self) -> int:
+        """The number of open connections."""
+        return len(self._silent) + len(self._used)
 
     @property
     def is_exceeded(self) -> bool:
         """Whether more connections are open than the limit."""
-        return self._count > self._max
+        return self.count > self._max
 
     def add(self, connection: OpenConnection) -> bool:
         """Add a connection. Return False if it exceeds the limit and the headroom, so that it must be closed."""
-        if self._count >= self._max:
-            self._close_idle()
+        if self.count >= self._max:
+            self._replace_idle()
         self._silent[connection] = None
-        return self._count <= self._max + HEADROOM
+        return self.count <= self._max + HEADROOM
 
     def mark_used(self, connection: OpenConnection) -> None:
         """Record that the connection has sent a request."""
@@ -54,11 +60,13 @@ class ConnectionLimit:
         self._silent.pop(connection, None)
         self._used.pop(connection, None)
 
-    @property
-    def _count(self) -> int:
-        return len(self._silent) + len(self._used)
+    def close_idle(self) -> None:
+        """Close all connections that wait for a request. They count until they are closed."""
+        for connection in [*self._silent, *self._used]:
+            if connection.is_idle:
+                connection.force_close()
 
-    def _close_idle(self) -> None:
+    def _replace_idle(self) -> None:
         idle = next((connection for connection in chain(self._silent, self._used) if connection.is_idle), None)
         if idle is not None:
             self.remove(idle)

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
@@ -25,6 +26,8 @@ OPTIONS: Final[dict[str, Any]] = {
     "max_line_size": 64 * 2**10,
 }
 _BACKLOG: Final = 128
+_DRAIN_POLL_S: Final = 0.1
+_CANCEL_TIMEOUT_S: Final = 1.0  # for requests that are canceled after the drain
 _INVALID_URL: Final = "the URL is invalid"
 _MAX_REASON_LENGTH: Final = 200
 
@@ -60,6 +63,14 @@ class ApiProtocol(web.RequestHandler):
         """Remove the connection from the count."""
         self._limit.remove(self)
         super().connection_lost(exc)
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send the response. While the process drains, tell the client that the connection closes."""
+        if self._limit.is_draining:
+            resp.force_close()
+        return await super().finish_response(request, resp, start_time)
 
     def check_limit(self, path: str) -> None:
         """Raise Unavailable if the connection is one of too many, unless the request is that of a probe."""
@@ -113,13 +124,28 @@ async def serve_app(
 ) -> AsyncIterator[None]:
     """Serve the application during the block, then wait at most `drain_s` for requests. Raises CannotListen."""
     limit = ConnectionLimit(max_connections)
-    runner = web.AppRunner(app, shutdown_timeout=drain_s)
+    runner = web.AppRunner(app, shutdown_timeout=_CANCEL_TIMEOUT_S)
     await runner.setup()
     async with AsyncExitStack() as opened:
         opened.push_async_callback(runner.cleanup)
+        opened.push_async_callback(_drain, runner, limit, drain_s)
         for bound in sockets:
             opened.callback((await _listen(runner, bound, limit)).close)
         yield
+
+
+async def _drain(runner: web.AppRunner, limit: ConnectionLimit, drain_s: float) -> None:
+    """Wait for the requests in progress, at most `drain_s`, and close idle connections.
+
+    `AppRunner.cleanup` drops the rest of a body that is arriving, so the requests must be finished before it. Event
+    streams and long-polling requests end repeatedly, because a request can begin to wait after the first time.
+    """
+    limit.is_draining = True
+    deadline = time.monotonic() + drain_s
+    while limit.count and time.monotonic() < deadline:
+        await runner.shutdown()
+        await asyncio.sleep(_DRAIN_POLL_S)  # also lets the requests start that clients have just sent
+        limit.close_idle()
 
 
 async def _listen(runner: web.AppRunner, bound: socket.socket, limit: ConnectionLimit) -> asyncio.Server:

@@ -53,6 +53,8 @@ def run_processes(serve: Serve, sockets: Sequence[socket.socket], count: int) ->
         if not stop_signals:
             children = [_restart_if_dead(running, child) for running in children]
     os.close(stop_write)
+    for bound in sockets:
+        bound.close()  # otherwise, clients could connect during the drain, without a process that accepts them
     _join_or_kill(children)
     os.close(stop_read)
 

@@ -6,7 +6,7 @@ import socket
 import struct
 import time
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from service.api.http import bodies
+from service.api.server import connections
 from service.api.server.connection_limits import HEADROOM
 from service.api.server.connections import OPTIONS, bind_sockets, serve_app
 from service.app import make_app
@@ -93,13 +94,50 @@ async def server(api: Api, database_url: str) -> AsyncIterator[RawServer]:
 
 
 @asynccontextmanager
-async def serving(api: Api, database_url: str) -> AsyncIterator[RawServer]:
+async def serving(api: Api, database_url: str, drain_s: float = 5) -> AsyncIterator[RawServer]:
     """Serve the application on a socket, like `zof-results api`."""
     (bound,) = bind_sockets("127.0.0.1", 0)
     async with serve_app(
-        make_app(Settings(database_url=database_url, database_pool_size=4)), [bound], 5, MAX_CONNECTIONS
+        make_app(Settings(database_url=database_url, database_pool_size=4)), [bound], drain_s, MAX_CONNECTIONS
     ):
         yield RawServer(bound.getsockname()[1], api.key)
+
+
+async def test_upload_in_progress_finishes_when_the_server_stops(api: Api, database_url: str) -> None:
+    parts = [b"<testsuite>", *[b'<testcase name="a"/>'] * 3, b"</testsuite>"]
+    length = f"Content-Length: {sum(map(len, parts))}"
+    async with AsyncExitStack() as opened:
+        server = await opened.enter_async_context(serving(api, database_url))
+        head = server.head("POST", "/v1/runs/run_1/report?project_id=shop", length)
+        with ExitStack() as clients:
+            kept_alive, silent, waiting = (clients.enter_context(server.connect()) for _ in range(3))
+            kept_alive.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b" 200 " in await asyncio.to_thread(kept_alive.recv, 65536)
+            waiting.sendall(server.head("GET", "/v1/runs/absent?wait=20"))
+            upload = asyncio.create_task(server.send(head, *parts))
+            await asyncio.sleep(2 * PAUSE_S)
+            stop = asyncio.create_task(opened.aclose())
+            assert await asyncio.to_thread(kept_alive.recv, 1) == await asyncio.to_thread(silent.recv, 1) == b""
+            assert b" 404 " in await asyncio.to_thread(waiting.recv, 65536)
+            with pytest.raises(ConnectionRefusedError):
+                server.connect()
+            assert not upload.done()
+            response = await upload
+            await stop
+    assert (response.status, response.headers["Connection"]) == (202, "close")
+
+
+async def test_upload_that_takes_longer_than_the_drain_is_aborted(
+    api: Api, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "_CANCEL_TIMEOUT_S", 0.1)
+    async with AsyncExitStack() as opened:
+        server = await opened.enter_async_context(serving(api, database_url, drain_s=0.2))
+        connection = opened.enter_context(server.connect())
+        connection.sendall(server.head("POST", "/v1/runs/run_1/report?project_id=shop", "Content-Length: 9") + b"<")
+        await asyncio.sleep(PAUSE_S)
+        started = time.monotonic()
+    assert time.monotonic() - started < 1
 
 
 @pytest.mark.parametrize("length", [3_000, 20_000, 60_000])

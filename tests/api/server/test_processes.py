@@ -6,17 +6,21 @@ import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
-from aiohttp import ClientConnectionError, ClientSession
+from aiohttp import ClientConnectionError, ClientResponse, ClientSession
 
 from service.dev.ports import choose_port
 from service.dev.processes import identity
+from service.domain.ids import OrgId
+from service.usecases.administration.keys import create_key
 from tests.scraped import families, total
+from tests.stored import open_store
 
 pytestmark = pytest.mark.slow
 
@@ -70,9 +74,9 @@ async def served(database_url: str) -> AsyncIterator[ApiProcesses]:
 
 
 @asynccontextmanager
-async def serving(database_url: str) -> AsyncIterator[ApiProcesses]:
+async def serving(database_url: str, **settings: str) -> AsyncIterator[ApiProcesses]:
     port = choose_port()
-    settings = {"RESULTS_DATABASE_URL": database_url, "RESULTS_HTTP_PORT": str(port)}
+    settings |= {"RESULTS_DATABASE_URL": database_url, "RESULTS_HTTP_PORT": str(port)}
     parent = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "service", "api", "--processes", "2", env={**os.environ, **settings}
     )
@@ -95,6 +99,51 @@ async def test_sigterm_stops_all_processes(served: ApiProcesses) -> None:
     assert await asyncio.wait_for(served.parent.wait(), TIMEOUT_S) == 0
     assert not any(map(identity, children))
     assert not await served.responds()
+
+
+async def test_throttled_upload_survives_sigterm(database_url: str, tmp_path: Path) -> None:
+    """Every rollout stops processes that receive uploads. Other connections must not delay the stop."""
+    key = await create_key_of(database_url)
+    async with (
+        serving(database_url, RESULTS_ARTIFACTS_URL=(tmp_path / "files").as_uri()) as served,
+        ClientSession(served.url, headers={"Authorization": f"Bearer {key}"}) as client,
+    ):
+        waiting = [asyncio.create_task(read(client, path)) for path in ("/v1/events/stream", "/v1/runs/none?wait=30")]
+        upload = client.post("/v1/runs/run_1/report", params={"project_id": "shop"}, data=throttled_report(3))
+        async with asyncio.timeout(TIMEOUT_S):
+            sending = asyncio.create_task(read_response(upload))
+            await asyncio.sleep(1)
+            served.parent.terminate()
+            await asyncio.gather(*waiting)
+            assert not await served.responds()
+            assert not sending.done()
+            assert (await sending)["status"] == "queued"
+            assert await asyncio.wait_for(served.parent.wait(), 3) == 0
+
+
+async def throttled_report(duration_s: float) -> AsyncIterator[bytes]:
+    yield b"<testsuite>"
+    for _ in range(int(duration_s / 0.05)):
+        yield b'<testcase name="a"/>' * 50
+        await asyncio.sleep(0.05)
+    yield b"</testsuite>"
+
+
+async def read_response(upload: "AbstractAsyncContextManager[ClientResponse]") -> Any:
+    async with upload as response:
+        assert response.status == 202
+        return await response.json()
+
+
+async def read(client: ClientSession, path: str) -> None:
+    async with client.get(path) as response:
+        await response.read()
+
+
+async def create_key_of(database_url: str) -> str:
+    """Create a key of the organization that exists in each database of a test."""
+    async with open_store(database_url) as store, store.pool.acquire() as connection:
+        return (await create_key(connection, OrgId(1), "test", "engineer")).key
 
 
 async def test_killed_child_is_restarted_while_the_other_serves(served: ApiProcesses) -> None:
