@@ -77,7 +77,7 @@ async def _reports(context: RoleContext) -> RoleWorkload:
     ingester = _report_ingester(context)
     context.opened.push_async_callback(ingester.close)
     ingest = measured(ingester.ingest, count_report)
-    jobs = JobRunner("reports", ingester.claim, ingest, context.settings.report_slots, context.stopping)
+    jobs = JobRunner("reports", ingester.claim, ingest, ingester.slots, context.stopping)
     tasks = [PeriodicTask("orphaned_folders", 3_600, partial(delete_orphaned_folders, context.pool))]
     return RoleWorkload({REPORTS: jobs.handle}, loops=[jobs.run, *periodic_loops(tasks, context.stopping)])
 
@@ -142,7 +142,7 @@ async def _exporter(context: RoleContext) -> Exporter:
 def _report_ingester(context: RoleContext) -> ReportIngester:
     settings = context.settings
     store = ReportStore(context.pool, settings.retention, settings.link_base)
-    return ReportIngester(context.pool, open_storage(settings), store, settings.report_limits)
+    return ReportIngester(context.pool, open_storage(settings), store, settings.report_limits, settings.report_slots)
 
 
 ROLES: Final[Mapping[ConsumerRole, Callable[[RoleContext], Awaitable[RoleWorkload]]]] = {

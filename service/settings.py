@@ -141,7 +141,10 @@ class Settings(BaseSettings):
     exports_per_organization: int = Field(
         1, ge=1, le=100, description="Exports of one organization that run concurrently"
     )
-    report_slots: int = Field(2, ge=1, le=4, description="Reports that a consumer process reads concurrently")
+    report_slots: int = Field(
+        2, ge=1, le=4, description="Reports of one organization that a consumer process reads concurrently; it has one"
+        " more slot for other organizations",
+    )  # fmt: skip
     report_max_bytes: int = Field(
         256 * 2**20, ge=1, description="Maximum size of an uploaded report in bytes, before decompression"
     )

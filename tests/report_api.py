@@ -71,10 +71,13 @@ class Reports:
         return list((await self.api.get(f"/v1/results/{page['data'][0]['id']}/artifacts"))["data"])
 
 
-def new_ingester(settings: Settings, pool: Any, parsers: list[ParserProcess] | None = None) -> ReportIngester:
+def new_ingester(
+    settings: Settings, pool: Any, parsers: list[ParserProcess] | None = None, slots_per_organization: int = 100
+) -> ReportIngester:
     store = ReportStore(pool, RETENTION, settings.link_base)
     storage = Storage(settings.storage_url)
-    return ReportIngester(pool, storage, store, settings.report_limits, PARSERS if parsers is None else parsers)
+    chosen_parsers = PARSERS if parsers is None else parsers
+    return ReportIngester(pool, storage, store, settings.report_limits, slots_per_organization, chosen_parsers)
 
 
 @asynccontextmanager

@@ -72,11 +72,13 @@ async def find_receipt(connection: Connection, report: NewReport) -> str:
     return receipt_id
 
 
-async def claim(connection: Connection, token: UUID, lease: timedelta) -> ClaimedReport | None:
-    """Claim the next due report. Return None if no report is due."""
+async def claim(
+    connection: Connection, token: UUID, lease: timedelta, excluded: Sequence[OrgId] = ()
+) -> ClaimedReport | None:
+    """Claim the next due report, except those of the `excluded` organizations. Return None if no report is due."""
     async with connection.transaction():
         await connection.execute(_SQL["lock_claims"])
-        row = await connection.fetchrow(_SQL["claim"], token, lease, MAX_ATTEMPTS)
+        row = await connection.fetchrow(_SQL["claim"], token, lease, MAX_ATTEMPTS, excluded)
     if row is None:
         return None
     return ClaimedReport(

@@ -25,7 +25,7 @@ SELECT 1, 'rcp_' || lpad(n::text, 32, '0'), '', n, '', 'queued', '{}', now() FRO
 
 
 @pytest.mark.parametrize(
-    ("noun", "fill", "arguments"), [("exports", FILL_EXPORTS, (2, 4, True)), ("reports", FILL_REPORTS, (4,))]
+    ("noun", "fill", "arguments"), [("exports", FILL_EXPORTS, (2, 4, True)), ("reports", FILL_REPORTS, (4, []))]
 )
 @pytest.mark.parametrize("analyzed", ["short", "long"])
 async def test_claim_reads_few_blocks_of_a_long_queue(

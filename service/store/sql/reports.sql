@@ -18,7 +18,7 @@ SELECT receipt_id FROM receipts WHERE org_id = $1 AND source = $2 AND event_id =
 SELECT pg_advisory_xact_lock(hashtext('reports')), set_config('enable_seqscan', 'off', true),
        set_config('enable_bitmapscan', 'off', true), set_config('enable_sort', 'off', true)
 
--- name: claim  (of all organizations: the one with the fewest reports in processing first, then the oldest report)
+-- name: claim  (of all organizations except $4: the one with the fewest reports in processing first, then the oldest report)
 -- Takes over a report whose lease has expired, unless its worker still locks the row while it stores the results. Reads
 -- only the oldest due report of each organization with open reports (a loose index scan): a long queue costs nothing.
 WITH RECURSIVE open_organizations AS (
@@ -47,6 +47,7 @@ WITH RECURSIVE open_organizations AS (
 UPDATE receipts SET status = 'processing', claim = $1, lease_until = now() + $2, attempt_count = attempt_count + 1
 WHERE (org_id, receipt_id) = (
     SELECT due.org_id, due.receipt_id FROM due LEFT JOIN working ON working.org_id = due.org_id
+    WHERE due.org_id <> ALL ($4::int[])
     ORDER BY coalesce(working.count, 0), due.receipt_id
     LIMIT 1
 )

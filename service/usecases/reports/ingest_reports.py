@@ -1,6 +1,7 @@
 """Ingestion of uploaded reports: claim a report, parse it in a child process, store it, and update its receipt."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from datetime import timedelta
@@ -10,6 +11,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from service.domain.errors import NotFound, Reason, Rejected, Unavailable
+from service.domain.ids import OrgId
 from service.domain.jobs import Claim
 from service.domain.reports import (
     MAX_ATTEMPTS,
@@ -50,10 +52,14 @@ _WORKER_ERRORS: Final = (TemporaryFolderError, UnsupportedUpload)
 
 
 class ReportIngester:
-    """Ingests claimed reports. `pool` must have the database role results_worker. Parser processes start on demand."""
+    """Ingests claimed reports. `pool` must have the database role results_worker. Parser processes start on demand.
+
+    The reports of one organization use at most `slots_per_organization` of the `slots`, so that large reports of one
+    organization don't delay the reports of another one until they are stored.
+    """
 
     def __init__(
-        self, pool: Pool, storage: Storage, store: ReportStore, limits: ReportLimits,
+        self, pool: Pool, storage: Storage, store: ReportStore, limits: ReportLimits, slots_per_organization: int,
         parsers: list[ParserProcess] | None = None,
     ) -> None:  # fmt: skip
         self._pool = pool
@@ -61,14 +67,34 @@ class ReportIngester:
         self._store = store
         self._limits = limits
         self._idle_parsers = [] if parsers is None else parsers
+        self._slots_per_organization = slots_per_organization
+        self._claimed: Counter[OrgId] = Counter()  # reports of each organization in this process
+
+    @property
+    def slots(self) -> int:
+        """The number of reports to ingest concurrently."""
+        return self._slots_per_organization + 1
 
     async def claim(self) -> ClaimedReport | None:
-        """Claim the next queued report. Return None if no report is due."""
+        """Claim the next queued report of an organization with a free slot. Return None if no report is due."""
+        excluded = [org_id for org_id, count in self._claimed.items() if count >= self._slots_per_organization]
         async with self._pool.acquire() as connection:
-            return await reports.claim(connection, uuid4(), _LEASE)
+            claimed = await reports.claim(connection, uuid4(), _LEASE, excluded)
+        if claimed is not None:
+            self._claimed[claimed.claim.org_id] += 1
+        return claimed
 
     async def ingest(self, claimed: ClaimedReport) -> ReportOutcome:
-        """Ingest a report. After a failure, schedule a retry or reject the report. If canceled, release the claim."""
+        """Ingest a claimed report, and free its slot.
+
+        After a failure, schedule a retry or reject the report. If canceled, release the claim.
+        """
+        try:
+            return await self._ingest_or_retry(claimed)
+        finally:
+            self._claimed -= Counter([claimed.claim.org_id])  # deletes zeros
+
+    async def _ingest_or_retry(self, claimed: ClaimedReport) -> ReportOutcome:
         logged = log.bind(
             receipt_id=claimed.claim.job_id, org_id=claimed.claim.org_id, attempt_count=claimed.attempt_count
         )
@@ -111,7 +137,7 @@ class ReportIngester:
                 async with self._lease(claimed.claim).renewing():
                     read = await self._read(claimed.upload, Path(folder))
                     output = await self._write_output(claimed.claim, read)
-                    connection = await slot.enter_async_context(self._store.slot())
+                    connection = await slot.enter_async_context(self._store.slot(claimed.claim.org_id))
                 return await self._store_results(connection, claimed, read, output)
 
     async def _write_output(self, claim: Claim, read: ReadUpload) -> StoredPart | None:

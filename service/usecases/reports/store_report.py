@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, NamedTuple
+from weakref import WeakValueDictionary
 
 from service.domain.cases import KnownCases
 from service.domain.errors import Rejected
@@ -65,12 +66,19 @@ class ReportStore:
         self._link_base = link_base
         self._caches = IngestCaches()
         # Each report uses one connection and sometimes a second one. The limit prevents a deadlock on the pool.
-        self._slots = asyncio.Semaphore(max(1, pool.get_max_size() // 3))
+        slots = max(1, pool.get_max_size() // 3)
+        self._slots = asyncio.Semaphore(slots)
+        self._slots_per_organization = max(1, slots - 1)
+        self._slots_of_organizations: WeakValueDictionary[OrgId, asyncio.Semaphore] = WeakValueDictionary()
 
     @asynccontextmanager
-    async def slot(self) -> AsyncIterator[Connection]:
-        """Acquire a connection for storing one report. Wait while too many reports are being stored."""
-        async with self._slots, self._pool.acquire() as connection:
+    async def slot(self, org_id: OrgId) -> AsyncIterator[Connection]:
+        """Acquire a connection for storing one report. Wait while too many reports are being stored.
+
+        One organization can't use all slots, so that its reports don't delay those of another one.
+        """
+        own_slots = self._slots_of_organizations.setdefault(org_id, asyncio.Semaphore(self._slots_per_organization))
+        async with own_slots, self._slots, self._pool.acquire() as connection:
             yield connection
 
     async def store(
