@@ -18,7 +18,7 @@ from service.api.http.links import next_page_url
 from service.api.http.rate_limits import RATE_LIMIT_STATUS, rate_limit_headers
 from service.api.http.responses import NEXT_CURSOR, REQUEST_ID, SERVER
 from service.api.server.connection_limits import PROBE_PATHS
-from service.api.server.connections import ApiProtocol
+from service.api.server.connections import ApiProtocol, reject_ambiguous_body
 from service.api.server.resources import RESOURCES
 from service.tracing import spans
 
@@ -64,10 +64,11 @@ async def _respond(request: web.Request, handler: ApiHandler) -> web.StreamRespo
 
 @web.middleware
 async def limit_connections(request: web.Request, handler: ApiHandler) -> web.StreamResponse:
-    """Reject requests of too many connections."""
+    """Reject requests of too many connections, and requests that a proxy can read differently."""
     if isinstance(request.protocol, ApiProtocol):
         request.protocol.check_limit(request.path)
-    return await handler(request)
+    rejection = reject_ambiguous_body(request)
+    return await handler(request) if rejection is None else rejection
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:

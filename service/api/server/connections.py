@@ -8,8 +8,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 from uuid import uuid4
 
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.http_exceptions import InvalidURLError
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from service.api.http.responses import REQUEST_ID, SERVER, reply_error
 from service.api.server.connection_limits import PROBE_PATHS, ConnectionLimit
@@ -39,17 +40,22 @@ class CannotListen(ServiceError):
 class ApiProtocol(web.RequestHandler):
     """One connection. For input that isn't a valid request, it returns the common error body."""
 
-    __slots__ = ("_is_over_limit", "_limit")
+    __slots__ = ("_answered_body", "_is_over_limit", "_limit")
 
     def __init__(self, server: web.Server, limit: ConnectionLimit, **options: Any) -> None:
         super().__init__(server, **options)
         self._limit = limit
         self._is_over_limit = False
+        self._answered_body: StreamReader = EMPTY_PAYLOAD
 
     @property
     def is_idle(self) -> bool:
-        """Whether the connection waits for a request, which can be incomplete."""
-        return self._waiter is not None and not self._waiter.done()
+        """Whether the connection waits for a request, which can be incomplete, or for the rest of an answered one.
+
+        aiohttp reads the rest for 10 s, because a client can send its complete body before it reads the response.
+        """
+        is_waiting = self._waiter is not None and not self._waiter.done()
+        return is_waiting or not self._answered_body.is_eof()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count the connection, and close it if there are too many."""
@@ -70,7 +76,9 @@ class ApiProtocol(web.RequestHandler):
         """Send the response. While the process drains, tell the client that the connection closes."""
         if self._limit.is_draining:
             resp.force_close()
-        return await super().finish_response(request, resp, start_time)
+        sent = await super().finish_response(request, resp, start_time)
+        self._answered_body = request.content
+        return sent
 
     def check_limit(self, path: str) -> None:
         """Raise Unavailable if the connection is one of too many, unless the request is that of a probe."""
@@ -100,6 +108,16 @@ async def handle_expect(request: web.Request) -> web.StreamResponse | None:
         return _malformed_request(request, "Expect must be 100-continue")
     if request.version >= HttpVersion11:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    return None
+
+
+def reject_ambiguous_body(request: web.Request) -> web.Response | None:
+    """Return an error for a chunked body of HTTP/1.0 (RFC 9112, section 6.1), otherwise None.
+
+    A proxy that doesn't know Transfer-Encoding would pass a second request, hidden in the body, as that of any client.
+    """
+    if request.version < HttpVersion11 and hdrs.TRANSFER_ENCODING in request.headers:
+        return _malformed_request(request, "Transfer-Encoding requires HTTP/1.1")
     return None
 
 

@@ -171,6 +171,19 @@ async def test_malformed_request_returns_the_common_error_body(server: RawServer
     assert_invalid_request(await server.send(sent))
 
 
+async def test_chunked_body_of_http_1_0_is_rejected_and_hides_no_request(server: RawServer) -> None:
+    """A proxy that doesn't know Transfer-Encoding would pass the second request to the server unchecked."""
+    head = b"POST /v1/api-keys HTTP/1.0\r\nHost: x\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with server.connect() as connection:
+        connection.sendall(head + b"0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        received = b""
+        while part := await asyncio.to_thread(connection.recv, 65536):
+            received += part
+    assert received.startswith(b"HTTP/1.0 400 ")
+    assert b"Transfer-Encoding requires HTTP/1.1" in received
+    assert received.count(b"HTTP/1.") == 2  # in the status line and the message
+
+
 async def test_invalid_url_is_reported(server: RawServer) -> None:
     assert_invalid_request(
         await server.send(b"GET http://x:99999/v1/runs HTTP/1.1\r\nHost: x\r\n\r\n"), "the URL is invalid"
@@ -290,6 +303,24 @@ async def test_connection_over_the_limit_can_only_probe_if_all_others_are_busy(s
         assert sum([await is_closed(connection) for connection in silent]) >= HEADROOM
     await asyncio.sleep(5 * PAUSE_S)
     assert (await server.get("/v1/results")).status == 200
+
+
+@pytest.mark.parametrize("busy", [0, MAX_CONNECTIONS])
+async def test_incomplete_bodies_of_rejected_requests_do_not_occupy_the_connections(
+    server: RawServer, busy: int
+) -> None:
+    """The server reads the rest of a rejected body, so that the client reads the response. Other clients come first."""
+    with ExitStack() as opened:
+        for _ in range(busy):
+            opened.enter_context(server.connect()).sendall(server.head("GET", "/v1/runs/absent?wait=20"))
+        await asyncio.sleep(5 * PAUSE_S)
+        for _ in range(MAX_CONNECTIONS + HEADROOM):
+            incomplete = opened.enter_context(server.connect())
+            incomplete.sendall(b"POST /v1/api-keys HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+        await asyncio.sleep(5 * PAUSE_S)
+        assert (await server.get("/healthz")).status == 200
+        if not busy:
+            assert (await server.get("/v1/results")).status == 200
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /healthz HTTP/1.1\r\nHost:", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"])
