@@ -82,7 +82,8 @@ ERROR_TYPES: Final = (
         "an internal error occurred",
     ),
     ErrorType(
-        503, "unavailable", errors.Unavailable, "The database or the file storage doesn't respond. Retry later.",
+        503, "unavailable", errors.Unavailable,
+        "The database or the file storage doesn't respond, or quarantine globs take too long. Retry later.",
         "the database is not available; try again later",
     ),
 )  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from service.domain.comparison import EXAMINED_RUNS, MAX_COMPARED_RESULTS, WINDOW_RUNS, ListPosition, StatusPair
 from service.domain.ids import CaseKey, OrgId, RunKey
+from service.domain.quarantines import CaseTexts
 from service.domain.statuses import Counts
 from service.store.postgres.composition import Statement, compose
 from service.store.postgres.database import Connection, Row
@@ -41,15 +42,6 @@ class RunToCompare(NamedTuple):
 
     run: ComparedRun
     baseline_branch: str
-
-
-class CaseTexts(NamedTuple):
-    """The texts of a case that a quarantine compares."""
-
-    case_key: CaseKey
-    suite: str
-    name: str
-    variant: Mapping[str, str]
 
 
 class PairPage(NamedTuple):

@@ -1,12 +1,15 @@
 """The comparison of a run with its baseline and window. Nothing is stored, so late shards and corrections count."""
 
+import asyncio
+from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from typing import NamedTuple
 
 from service.domain.comparison import (
+    FAILING_CHANGES,
     LIST_START,
     LISTED_CHANGES,
     MAX_COMPARED_RESULTS,
@@ -34,6 +37,7 @@ from service.store.postgres.database import Connection
 from service.store.queries import comparison as read_comparison
 from service.store.queries.comparison import ComparedRun, PairPage, ResultsByCase, RunToCompare
 from service.store.queries.runs import RunSelector
+from service.usecases.quarantines.find_excused import ExcuseSearch
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +98,11 @@ async def compare_run(
     """Compare the failing results of a run. All statements must read one snapshot.
 
     Raises NotFound for an unknown run or baseline, InvalidRequest for a baseline that the run can't be compared with,
-    and Gone if the results of the run have expired.
+    Gone if the results of the run have expired, and Unavailable if the globs of the quarantines take too long.
     """
     run, window = await _find_compared(connection, org_id, selector, choice)
     failing = await read_comparison.find_failing(connection, org_id, run.run_key)
-    excused = await _find_excused(connection, org_id, run.project_id, failing)
-    failures = await _classify(connection, org_id, window, failing, excused)
-    failures.sort(key=lambda failure: failure.position)
+    failures = await _compare_failing(connection, org_id, run, window, failing)
     return Comparison(run, window, failures, truncated=len(failing) > MAX_SEARCHED_CASES)
 
 
@@ -113,8 +115,8 @@ async def compare_case(
     """
     run, window = await _find_compared(connection, org_id, selector, BaselineChoice())
     if status in FAILING_CODES:
-        excused = await _find_excused(connection, org_id, run.project_id, [case])
-        return Comparison(run, window, await _classify(connection, org_id, window, [case], excused), truncated=False)
+        failures = await _compare_failing(connection, org_id, run, window, [case])
+        return Comparison(run, window, failures, truncated=False)
     past = (await _past_results(connection, org_id, window[:1], [case]))[case]
     baseline_status = past[0].status if past else None
     result = ComparedResult(case, classify_other(StatusPair(status, baseline_status)), baseline_status)
@@ -125,12 +127,10 @@ async def list_changes(
     connection: Connection, org_id: OrgId, comparison: Comparison, listed: ListedChanges
 ) -> ChangePage:
     """Return a page of the list. All statements must read the snapshot of the comparison."""
-    failing = [
-        failure
-        for failure in comparison.failures
-        if failure.change in listed.changes and failure.position > listed.after
-    ]
-    return await _list_page(connection, org_id, comparison, listed, failing[: listed.limit + 1])
+    failures = comparison.failures
+    after = islice(failures, bisect_right(failures, listed.after, key=lambda failure: failure.position), None)
+    failing = (failure for failure in after if failure.change in listed.changes)
+    return await _list_page(connection, org_id, comparison, listed, list(islice(failing, listed.limit + 1)))
 
 
 async def list_first_changes(
@@ -233,36 +233,42 @@ async def _find_baseline(connection: Connection, org_id: OrgId, run: ComparedRun
     return baseline
 
 
+async def _compare_failing(
+    connection: Connection, org_id: OrgId, run: ComparedRun, window: Sequence[ComparedRun], failing: Sequence[CaseKey]
+) -> list[ComparedResult]:
+    """Return the failing results with their changes, in the order of the list. `failing` is sorted.
+
+    The cases of the first batch are searched in the complete window, and others are compared with the baseline only.
+    """
+    search = ExcuseSearch(await quarantines.active_quarantines(connection, org_id, run.project_id))
+    by_change: dict[Change, list[ComparedResult]] = {change: [] for change in FAILING_CHANGES}
+    for start in range(0, len(failing), MAX_SEARCHED_CASES):
+        batch, is_searched = failing[start : start + MAX_SEARCHED_CASES], start == 0
+        excused = await _find_excused(connection, org_id, search, batch)
+        past = await _past_results(connection, org_id, window if is_searched else window[:1], batch)
+        for case in batch:
+            result = _compare(case, past[case], window, excused.get(case), with_evidence=is_searched)
+            by_change[result.change].append(result)
+        await asyncio.sleep(0)  # without quarantines and a window, no statement lets other tasks run
+    return list(chain.from_iterable(by_change.values()))
+
+
 async def _find_excused(
-    connection: Connection, org_id: OrgId, project_id: str, failing: Sequence[CaseKey]
+    connection: Connection, org_id: OrgId, search: ExcuseSearch, failing: Sequence[CaseKey]
 ) -> dict[CaseKey, str]:
     """Return the quarantine of each failing case that an active quarantine of the project matches."""
-    active = await quarantines.active_quarantines(connection, org_id, project_id)
-    if active.is_empty:
+    if search.is_empty:
         return {}
-    found = await read_comparison.find_texts(connection, org_id, failing)
-    matches = ((texts.case_key, active.match(*texts)) for texts in found)
-    return {case: quarantine.quarantine_id for case, quarantine in matches if quarantine is not None}
-
-
-async def _classify(
-    connection: Connection,
-    org_id: OrgId,
-    window: Sequence[ComparedRun],
-    failing: Sequence[CaseKey],
-    excused: Mapping[CaseKey, str],
-) -> list[ComparedResult]:
-    """Return the failing results with their changes. Cases after the first ones are compared with the baseline only."""
-    searched, others = failing[:MAX_SEARCHED_CASES], failing[MAX_SEARCHED_CASES:]
-    in_window = await _past_results(connection, org_id, window, searched)
-    in_baseline = await _past_results(connection, org_id, window[:1], others)
-    compared = [_compare(case, past, window, excused.get(case)) for case, past in in_window.items()]
-    not_searched = [_compare(case, past, window, excused.get(case)) for case, past in in_baseline.items()]
-    return compared + [replace(result, evidence=None) for result in not_searched]
+    return await search.find(await read_comparison.find_texts(connection, org_id, failing))
 
 
 def _compare(
-    case: CaseKey, past: Sequence[PastResult], window: Sequence[ComparedRun], quarantine_id: str | None
+    case: CaseKey,
+    past: Sequence[PastResult],
+    window: Sequence[ComparedRun],
+    quarantine_id: str | None,
+    *,
+    with_evidence: bool,
 ) -> ComparedResult:
     in_baseline = past[0] if past and past[0].run_id == window[0].run_id else None
     history = executed(past)
@@ -271,7 +277,7 @@ def _compare(
         classify_failing(history, is_quarantined=quarantine_id is not None),
         in_baseline.status if in_baseline else None,
         quarantine_id,
-        collect_evidence(history),
+        collect_evidence(history) if with_evidence else None,
     )
 
 

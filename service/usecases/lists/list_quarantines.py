@@ -7,11 +7,13 @@ from service.contracts.quarantines import QuarantineQuery
 from service.domain.cursors import Cursors, ids
 from service.domain.ids import CaseKey, OrgId, case_public_id, parse_case_id
 from service.domain.keys import Caller
+from service.domain.quarantines import CaseTexts
 from service.store import quarantines
 from service.store.postgres.database import Pool, as_organization
 from service.store.quarantines import QuarantineRef, QuarantineSelection
-from service.store.queries.comparison import CaseTexts, find_texts
+from service.store.queries.comparison import find_texts
 from service.usecases.lists.list_runs import ListPage
+from service.usecases.quarantines.find_excused import ExcuseSearch
 
 _QUARANTINES: Final = ids("qua")
 
@@ -32,15 +34,16 @@ async def list_quarantines(pool: Pool, caller: Caller, query: QuarantineQuery) -
 async def find_quarantine_of_case(pool: Pool, org_id: OrgId, case: Mapping[str, Any]) -> str | None:
     """Return the active quarantine that excuses the failures of a case in gates, as JSON, or None.
 
-    `case` is a case in the format of the API.
+    `case` is a case in the format of the API. Raises Unavailable if the globs take too long.
     """
     project_id, key = case["project_id"], parse_case_id(case["id"])
     async with as_organization(pool, org_id) as connection:
-        active = await quarantines.active_quarantines(connection, org_id, project_id)
-        found = active.match(key or CaseKey(0), case["suite"], case["name"], case["variant"])
-        if found is None:
+        search = ExcuseSearch(await quarantines.active_quarantines(connection, org_id, project_id))
+        texts = CaseTexts(key or CaseKey(0), case["suite"], case["name"], case["variant"])
+        quarantine_id = (await search.find([texts])).get(texts.case_key)
+        if quarantine_id is None:
             return None
-        return await quarantines.find_one(connection, QuarantineRef(org_id, found.quarantine_id, project_id))
+        return await quarantines.find_one(connection, QuarantineRef(org_id, quarantine_id, project_id))
 
 
 async def find_cases_of_quarantines(

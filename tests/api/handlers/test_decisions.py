@@ -10,6 +10,7 @@ import pytest
 from service.contracts.gates import Decision
 from service.domain.ids import new_id
 from service.store import decisions
+from service.usecases.quarantines import find_excused
 from tests.api.served import Api
 from tests.run_events import result, run_event
 
@@ -276,6 +277,25 @@ async def test_quarantined_failures_are_excused(api: Api) -> None:
     assert decision["id"] != blocked["id"]
     assert await api.get(f"/v1/decisions/{blocked['id']}") == blocked
     assert await decide(api) == (200, decision)
+
+
+async def test_failures_that_globs_take_too_long_to_match_are_neither_passed_nor_blocked(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await api.store.ingest(run("run_1", 2, FAILED))
+    await put_gate(api, {"max_failures": 9})
+    body = {"project_id": "shop", "name": "*", "reason": "unstable"}
+    assert (await api.send("POST", "/v1/quarantines", json=body)).status == 201
+    monkeypatch.setattr(find_excused, "_BUDGET_S", 0)
+    for json in ({"gate": "release"}, {"policy": {"max_failures": 9}}):
+        response = await api.send("POST", "/v1/runs/run_1/decisions", json=json)
+        assert (response.status, response.headers["Retry-After"]) == (503, "30")
+        error = (await response.json())["error"]
+        assert (error["code"], error["message"].split(":")[0]) == ("unavailable", "quarantines")
+    assert (await api.get("/v1/decisions"))["data"] == await decision_events(api) == []
+    await api.error("/v1/runs/run_1/comparison", 503)
+    monkeypatch.undo()
+    assert (await decide(api))[1]["failures"]["quarantined"] == 1
 
 
 @pytest.mark.parametrize(
