@@ -28,14 +28,18 @@ FROM python:3.13-slim-trixie
 
 LABEL org.opencontainers.image.title="zof-results" \
       org.opencontainers.image.description="Results API: stores the results of validation runs and makes them available over HTTP" \
+      org.opencontainers.image.version="0.9.0" \
       org.opencontainers.image.licenses="Apache-2.0"
 
-RUN useradd --system --uid 10001 --home-dir /nonexistent --shell /usr/sbin/nologin results \
-    && install --directory --owner 10001 /data
+# The base image has no compiled modules. On a read-only file system, each process would compile them again (0.4 s).
+RUN python -m compileall -q -x '/(site-packages|test|ensurepip|idlelib|turtledemo)/' /usr/local/lib/python3.13
+RUN groupadd --system --gid 10001 results \
+    && useradd --system --uid 10001 --gid 10001 --home-dir /nonexistent --shell /usr/sbin/nologin results \
+    && install --directory --owner 10001 --group 10001 /data
 COPY --from=build /opt/results /opt/results
 
-# A number, so that Kubernetes can check that it isn't root.
-USER 10001
+# Numbers, so that Kubernetes can check that the user isn't root.
+USER 10001:10001
 VOLUME /data
 ENV PATH=/opt/results/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -31,9 +32,21 @@ CONSUMERS = [name for name in APP_SERVICES if SERVICES[name]["command"][0] == "c
 LOGIN = ROOT / "deploy" / "login.sql"
 
 
-def option(text: Any) -> str:
-    """Return a value with the default of each variable."""
-    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", str(text))
+def option(text: Any, **variables: str) -> str:
+    """Return a value with these variables, and with the default of each other one."""
+
+    def value(match: re.Match[str]) -> str:
+        return variables.get(match[1], match[2])
+
+    inner = re.sub(r"\$\{(\w+):-([^${}]*)\}", value, str(text))
+    return re.sub(r"\$\{(\w+):-([^${}]*)\}", value, inner)
+
+
+def bind_mounts(name: str) -> dict[str, Path]:
+    """Return the files of the checkout that a service mounts, by their path in the container."""
+    mounts = [mount.split(":") for mount in SERVICES[name].get("volumes", []) if mount.startswith("./")]
+    assert all(options == ["ro"] for _, _, *options in mounts), name
+    return {target: ROOT / source for source, target, _ in mounts}
 
 
 def command(name: str) -> list[str]:
@@ -155,9 +168,9 @@ def test_only_jobs_and_the_database_have_the_password_of_the_superuser() -> None
 
 async def test_login_can_only_act_as_the_database_roles(database_url: str, tmp_path: Path) -> None:
     """Run login.sql with psql twice, in a transaction, because a login belongs to all databases of the server."""
-    [config] = SERVICES["login"]["configs"]
-    assert ROOT / COMPOSE["configs"][config["source"]]["file"] == LOGIN
-    assert f"--file={config['target']}" in SERVICES["login"]["command"]
+    [(target, source)] = bind_mounts("login").items()
+    assert source == LOGIN
+    assert f"--file={target}" in SERVICES["login"]["command"]
     (tmp_path / "service_password").write_text("it's\n")
     query = (
         "SELECT rolcanlogin, rolinherit, rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls,"
@@ -185,9 +198,11 @@ def run_psql(url: str, secrets: Path, script: str, query: str) -> subprocess.Com
 
 
 def test_images_are_pinned_and_the_service_has_one_image() -> None:
-    assert {(SERVICES[name]["image"], SERVICES[name]["build"]) for name in APP_SERVICES} == {
-        ("zof-results:${IMAGE_TAG:-local}", ".")
+    """Only the first service builds it. The others wait for that service, and no registry has the image."""
+    assert {(SERVICES[name]["image"], SERVICES[name]["pull_policy"]) for name in APP_SERVICES} == {
+        ("zof-results:${IMAGE_TAG:-local}", "never")
     }
+    assert {name: service["build"] for name, service in SERVICES.items() if "build" in service} == {"schema": "."}
     for name in SERVICES.keys() - APP_SERVICES:
         assert re.fullmatch(r"[\w/]+:\d+\.\d+(-\w+)?", SERVICES[name]["image"]), name
 
@@ -245,9 +260,68 @@ def test_ports_are_published_on_loopback_only() -> None:
     assert all(port.startswith("127.0.0.1:") for port in published)
 
 
-def test_volumes_secrets_and_configs_are_declared_and_used() -> None:
-    used = {volume.split(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])}
+def test_address_of_the_service_has_the_published_port() -> None:
+    url, port = (SERVICES["api"]["environment"]["RESULTS_PUBLIC_URL"], SERVICES["api"]["ports"][0])
+    assert (option(url), option(port)) == ("http://127.0.0.1:8080", "127.0.0.1:8080:8080")
+    assert (option(url, HTTP_PORT="9000"), option(port, HTTP_PORT="9000")) == (
+        "http://127.0.0.1:9000", "127.0.0.1:9000:8080",
+    )  # fmt: skip
+    assert option(url, RESULTS_PUBLIC_URL="https://results.test", HTTP_PORT="9000") == "https://results.test"
+
+
+def test_no_container_gets_an_anonymous_volume() -> None:
+    """The images declare these volumes."""
+    declared = {
+        "postgres": "/var/lib/postgresql", "rabbitmq": "/var/lib/rabbitmq", "redis": "/data",
+        "chrislusf/seaweedfs": "/data", "zof-results": "/data",
+    }  # fmt: skip
+    for name, service in SERVICES.items():
+        mounted = [volume.split(":")[1] for volume in service.get("volumes", [])]
+        mounted += [path.split(":")[0] for path in service.get("tmpfs", [])]
+        assert declared[service["image"].split(":")[0]] in mounted, name
+
+
+def test_tracing_certificates_and_the_access_log_can_be_set_in_the_file_of_variables() -> None:
+    unset = {key for key, value in SERVICES["api"]["environment"].items() if value is None}
+    assert unset >= {"RESULTS_ACCESS_LOG", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_SAMPLER"}
+    certificates = SERVICES["api"]["environment"]["SSL_CERT_FILE"]
+    assert option(certificates) == "/etc/ssl/certs/ca-certificates.crt"
+    assert option(certificates, CA_FILE="/own.pem", SSL_CERT_FILE="/of/the/machine.pem") == "/own.pem"
+    page = (ROOT / "docs" / "operations.md").read_text()
+    named = set(re.findall(r"`(OTEL_[A-Z_]+)`", page)) | set(re.findall(r"^(OTEL_[A-Z_]+)=", page, re.MULTILINE))
+    assert {name for name in unset if name.startswith("OTEL_")} >= named
+    for name in CONSUMERS:
+        assert unset <= SERVICES[name]["environment"].keys(), name
+
+
+def test_broker_uses_a_share_of_the_memory_of_its_container() -> None:
+    """By default, the limit is a share of the memory of the machine."""
+    [(target, source)] = bind_mounts("rabbitmq").items()
+    assert target.startswith("/etc/rabbitmq/conf.d/")
+    [limit] = re.findall(r"^vm_memory_high_watermark\.absolute = (\d+)MB$", source.read_text(), re.MULTILINE)
+    assert SERVICES["rabbitmq"]["deploy"]["resources"]["limits"]["memory"] == "1G"
+    assert 0.4 <= int(limit) / 1_000 <= 0.7
+
+
+def test_broker_is_healthy_while_it_accepts_connections(amqp_url: str) -> None:
+    """The check starts no Erlang virtual machine, which takes a second of CPU time."""
+    _, program, *arguments = SERVICES["rabbitmq"]["healthcheck"]["test"]
+    assert program == "bash"
+    assert arguments[-1].count("/5672") == 1
+
+    def is_healthy(port: int | None) -> bool:
+        command = [program, *arguments[:-1], arguments[-1].replace("/5672", f"/{port}")]
+        return subprocess.run(command, check=False, timeout=30, capture_output=True).returncode == 0
+
+    assert is_healthy(urlsplit(amqp_url).port)
+    assert not is_healthy(choose_port())
+
+
+def test_volumes_and_secrets_are_declared_and_used() -> None:
+    mounts = [volume for service in SERVICES.values() for volume in service.get("volumes", [])]
+    used = {mount.split(":")[0] for mount in mounts if not mount.startswith("./")}
     assert used == set(COMPOSE["volumes"])
-    for kind in ("secrets", "configs"):
-        mounted = [item for service in SERVICES.values() for item in service.get(kind, [])]
-        assert {item if isinstance(item, str) else item["source"] for item in mounted} == set(COMPOSE[kind])
+    assert "configs" not in COMPOSE  # podman-compose ignores them
+    assert all(file.is_file() for name in SERVICES for file in bind_mounts(name).values())
+    mounted = [secret for service in SERVICES.values() for secret in service.get("secrets", [])]
+    assert {secret if isinstance(secret, str) else secret["source"] for secret in mounted} == set(COMPOSE["secrets"])

@@ -6,9 +6,11 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from service.cli import cli
@@ -28,6 +30,12 @@ def instruction(name: str) -> str:
     """Return the arguments of an instruction of the final stage, on one line."""
     [found] = re.findall(rf"^{name} ((?:.*\\\n)*.*)", FINAL_STAGE, re.MULTILINE)
     return re.sub(r"\s*\\\n\s*", " ", found)
+
+
+def run_commands() -> list[str]:
+    """Return the commands of the final stage, each on one line."""
+    found = re.findall(r"^RUN ((?:.*\\\n)*.*)", FINAL_STAGE, re.MULTILINE)
+    return [re.sub(r"\s*\\\n\s*", " ", command) for command in found]
 
 
 def test_hadolint_has_no_findings() -> None:
@@ -61,11 +69,40 @@ def test_image_has_no_development_packages() -> None:
 
 
 def test_process_is_not_root_and_receives_signals() -> None:
-    assert instruction("USER") == "10001"
+    assert instruction("USER") == "10001:10001"
     assert instruction("STOPSIGNAL") == "SIGTERM"
     arguments = [*json.loads(instruction("ENTRYPOINT")), *json.loads(instruction("CMD"))]  # the exec form
     assert arguments[0] == "zof-results"
     assert CliRunner().invoke(cli, [*arguments[1:], "--help"]).exit_code == 0
+
+
+def test_user_and_group_have_the_numbers_of_the_kubernetes_pods() -> None:
+    [account] = [command for command in run_commands() if "useradd" in command]
+    assert "groupadd --system --gid 10001 results" in account
+    assert "--uid 10001 --gid 10001" in account
+    assert "--owner 10001 --group 10001 /data" in account
+    patch = yaml.safe_load((ROOT / "deploy" / "kubernetes" / "patches" / "pods.yaml").read_text())
+    security = patch["spec"]["template"]["spec"]["securityContext"]
+    assert (security["runAsUser"], security["runAsGroup"], security["fsGroup"]) == (10001, 10001, 10001)
+
+
+def test_label_is_the_version_of_the_package() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f'org.opencontainers.image.version="{version}"' in instruction("LABEL")
+
+
+def test_standard_library_is_compiled(tmp_path: Path) -> None:
+    """The base image has no compiled modules, and the file system is read-only, so each start would compile them."""
+    [command] = [command for command in run_commands() if "compileall" in command]
+    _, *arguments, folder = shlex.split(command)
+    [version] = set(re.findall(r"^FROM python:(\d\.\d+)-", DOCKERFILE, re.MULTILINE))
+    assert folder == f"/usr/local/lib/python{version}"
+    assert FINAL_STAGE.index("compileall") < FINAL_STAGE.index("USER")
+    for module in ("json/__init__.py", "site-packages/other.py", "test/test_json.py"):
+        (tmp_path / module).parent.mkdir()
+        (tmp_path / module).write_text("A = 1\n")
+    subprocess.run([sys.executable, *arguments, tmp_path], check=True, timeout=60)
+    assert [file.parent.parent.name for file in tmp_path.rglob("*.pyc")] == ["json"]
 
 
 def test_settings_exist() -> None:

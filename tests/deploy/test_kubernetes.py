@@ -162,6 +162,16 @@ def test_api_can_wait_for_the_migration_job(
     assert probe["periodSeconds"] * probe["failureThreshold"] > int(settings(objects)["RESULTS_SCHEMA_WAIT_S"])
 
 
+def test_consumers_have_time_to_start_before_they_are_checked(workloads: dict[str, dict[str, Any]]) -> None:
+    """On a busy node, the start of a process can take longer than the liveness probe tolerates."""
+    for name, each in workloads.items():
+        if name.startswith("consumer"):
+            startup, liveness = container(each)["startupProbe"], container(each)["livenessProbe"]
+            assert startup["httpGet"] == liveness["httpGet"], name
+            assert startup["periodSeconds"] * startup["failureThreshold"] >= 120, name
+            assert "initialDelaySeconds" not in liveness, name
+
+
 def test_pods_have_time_to_stop(workloads: dict[str, dict[str, Any]]) -> None:
     """The page requires 40 s after SIGTERM, which the API receives after the pause of its hook."""
     pause = int(container(workloads["api"])["lifecycle"]["preStop"]["exec"]["command"][1])
