@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from consumers import metrics
 from consumers.messages import Rejection, report_dead_letter
+from consumers.topology import Topology
 from service.api.routes import all_routes
 from service.store import heartbeats
 from tests.api.served import serve
@@ -33,6 +34,11 @@ TARGETS: list[dict[str, Any]] = [target for panel in PANELS for target in panel.
 PAGE = (ROOT / "docs" / "operations.md").read_text()
 METRICS_PAGE = (ROOT / "docs" / "reference" / "metrics.md").read_text()
 PROMETHEUS_LABELS = {"instance", "job"}  # which Prometheus adds to each series
+OTHER_METRICS = {  # of Prometheus itself, and of RabbitMQ
+    "up": set[str](),
+    "rabbitmq_detailed_queue_messages": {"vhost", "queue"},
+    "rabbitmq_detailed_queue_messages_ready": {"vhost", "queue"},
+}
 SHOWN_LABEL = re.compile(r"\{\{ ?(?:\$labels\.)?(\w+) ?\}\}")
 
 needs_promtool = pytest.mark.skipif(
@@ -66,7 +72,7 @@ async def scraped_labels(database_url: str) -> Mapping[str, set[str]]:
 
 
 async def test_dashboard_and_rules_use_only_existing_metrics_and_labels(database_url: str) -> None:
-    existing = await scraped_labels(database_url)
+    existing = {**await scraped_labels(database_url), **OTHER_METRICS}
     unknown = []
     for expression, text in texts_with_labels():
         read = selectors(expression)
@@ -90,6 +96,17 @@ def test_dashboard_shows_every_metric_of_the_service() -> None:
     documented = set(re.findall(r"^\| `(results_\w+)", METRICS_PAGE, re.MULTILINE))
     shown = {selector.metric for target in TARGETS for selector in selectors(target["expr"])}
     assert {name for name in documented if not any(metric.startswith(name) for metric in shown)} == set()
+
+
+def test_queues_of_the_rules_are_those_of_the_service() -> None:
+    topology = Topology("staging.")
+    consumed = [*topology.queues, topology.large_queue(topology.runs_queue)]
+    dead = [topology.dead_queue(queue) for queue in topology.queues]
+    expressions = {alert["alert"]: alert["expr"] for alert in ALERTS}
+    for name, queues in (("ResultsEventsWaiting", consumed[:1] + consumed[-1:]), ("ResultsDeadLettersWaiting", dead)):
+        [pattern] = re.findall(r'queue=~"([^"]*)"', expressions[name])
+        matching = [queue for queue in (*consumed, *dead) if re.fullmatch(pattern.replace("\\\\", "\\"), queue)]
+        assert sorted(matching) == sorted(queues), name
 
 
 def test_dashboard_can_be_imported() -> None:
