@@ -25,6 +25,7 @@ STORED: Final = 0
 REJECTED: Final = 1
 UNFINISHED: Final = 1
 
+_INCOMPLETE: Final = ("rejected", "partial")  # receipts of reports with results that aren't stored
 _RETRY_S: Final = 60
 _WAIT_S: Final = 20  # of one request
 _CHUNK_BYTES: Final = 2**18
@@ -94,7 +95,7 @@ def report(
             f" whether a consumer of reports runs"
         )
         return UNFINISHED
-    return REJECTED if receipt["status"] == "rejected" else STORED
+    return REJECTED if receipt["status"] in _INCOMPLETE else STORED
 
 
 def _expand(patterns: Sequence[str]) -> list[Path]:
@@ -104,9 +105,7 @@ def _expand(patterns: Sequence[str]) -> list[Path]:
         names = sorted(glob(pattern, recursive=True)) if has_magic(pattern) else [pattern]
         matches = [path for path in map(Path, names) if path.is_file()]
         if not matches and Path(pattern).is_dir():
-            raise ClientError(
-                f"{pattern} is a folder: select its reports, for example '{Path(pattern, '**', '*.xml')}'"
-            )
+            raise ClientError(f"{pattern} is a folder: select its reports, for example '{Path(pattern, '*.xml')}'")
         if not matches:
             raise ClientError(f"file not found: {pattern}")
         files |= dict.fromkeys(matches)

@@ -55,7 +55,7 @@ class Failure(TypedDict, total=False):
 
 
 class AttemptIn(TypedDict, total=False):
-    """One execution of a case inside a run."""
+    """One execution of a case inside a run. Other words for a status are read as in a result."""
 
     status: Required[ResultStatus]
     duration_ms: DurationMs | None
@@ -78,6 +78,7 @@ class ArtifactIn(TypedDict, total=False):
 class ResultIn(TypedDict, total=False):
     """The outcome of one case. `attempts` lists all attempts, including the last one.
 
+    Other words for a status, such as `FAILED` and `timedOut`, are read. A result with an unknown status is an error.
     `line` is the line of the case in `file`. `properties` are named values that the test adds, such as an issue. If
     `retries` is at least the number of listed attempts, earlier attempts that the report only counts are missing.
     `variant` replaces the variant of the event.
@@ -110,7 +111,8 @@ class RunIn(TypedDict, total=False):
     the number of the part, from 1 to `expected_shards`, which requires it. An event replaces only results of its own
     shard: if several shards report a case, the worst result is used. Events without `shard` are one more shard.
 
-    Without `status`, the results decide. A run without results then has the status error.
+    Without `status`, the results decide. A run without results then has the status error, and so does a run with an
+    unknown status. Other words for a status are read.
     """
 
     run_id: Required[Identifier]

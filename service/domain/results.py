@@ -5,7 +5,7 @@ from operator import itemgetter
 from typing import Final, NamedTuple
 
 from service.domain.ids import CaseKey, Fingerprint
-from service.domain.statuses import FAILING, RESULT_STATUSES, SEVERITY, STATUS_CODES, STATUS_NAMES, Counts
+from service.domain.statuses import FAILING, NOT_FAILED, RESULT_STATUSES, SEVERITY, STATUS_CODES, STATUS_NAMES, Counts
 
 MAX_DURATION_MS: Final = 2**31 - 1  # limit of the database column: 24.8 days
 
@@ -18,6 +18,7 @@ _SHORT_MESSAGE: Final = 200
 
 _SEVERITY_OF_CODE: Final = {code: SEVERITY[status] for code, status in STATUS_NAMES.items()}
 FAILING_CODES: Final = frozenset(STATUS_CODES[status] for status in FAILING)
+NOT_FAILED_CODES: Final = frozenset(STATUS_CODES[status] for status in NOT_FAILED)
 _PASSED: Final = STATUS_CODES["passed"]
 
 
@@ -98,6 +99,11 @@ def round_duration(duration_ms: float | None) -> int:
 def is_failing(outcome: CaseOutcome) -> bool:
     """Return whether the case failed or had an error."""
     return outcome.status in FAILING_CODES
+
+
+def can_have_failed(outcome: CaseOutcome) -> bool:
+    """Return whether a case neither passed nor was skipped, so that the run would be better without it."""
+    return outcome.status not in NOT_FAILED_CODES
 
 
 def is_flaky(status: str, earlier: Iterable[Attempt]) -> bool:

@@ -9,24 +9,17 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from service.domain.statuses import ResultStatus
+from service.domain.statuses import read_status
 from service.reports.errors import ReportError, malformed
 
 _TYPE: Final = re.compile(r"dev\.cdevents\.(testsuiterun|testcaserun)\.finished\.\d+\.\d+\.\d+(?:-\w+)?")
-_STATUS_OF: Final[dict[Any, ResultStatus]] = {
-    "success": "passed",
-    "pass": "passed",
-    "failure": "failed",
-    "fail": "failed",
-    "cancel": "canceled",
-    "error": "error",
-}
 
 
 def run_data(cdevent: Mapping[str, Any]) -> dict[str, Any]:
     """Return the unvalidated native `data` of a CDEvent.
 
-    Fields that the CDEvent omits are missing. Raises ReportError.
+    Fields that the CDEvent omits are missing. The status of a suite run without outcome is empty, because the results
+    must not decide it. Raises ReportError.
     """
     context, subject = _object(cdevent, "context"), _object(cdevent, "subject")
     context_type = context.get("type")
@@ -46,7 +39,7 @@ def _suite_run(
 ) -> dict[str, Any]:
     run = _run(cdevent, context, subject, content) | {
         "run_id": subject.get("id"),
-        "status": _status_of(content),
+        "status": _status_of(content) or "",
     }
     return _data(cdevent, run, [])
 
@@ -100,11 +93,10 @@ def _custom(cdevent: Mapping[str, Any]) -> Mapping[str, Any]:
     return _object(cdevent, "customData", required=False)
 
 
-def _status_of(content: Mapping[str, Any]) -> ResultStatus:
+def _status_of(content: Mapping[str, Any]) -> Any:
+    """Return the status, or an unknown outcome itself, which ingest stores as an error."""
     outcome = content.get("outcome")
-    if not isinstance(outcome, str) or outcome not in _STATUS_OF:
-        raise malformed(f"subject.content.outcome: must be one of {', '.join(_STATUS_OF)}, but is {_quote(outcome)}")
-    return _STATUS_OF[outcome]
+    return read_status(outcome) or outcome
 
 
 def _quote(value: Any) -> str:

@@ -6,7 +6,7 @@ from typing import Any, Final, cast
 
 from service.contracts.run_events import AttemptIn, Failure, ResultIn
 from service.domain.properties import PropertyCollector
-from service.domain.statuses import ResultStatus
+from service.domain.statuses import ResultStatus, read_status, states_failure
 from service.reports.attachments import references
 from service.reports.attempts import MAX_ATTEMPTS
 from service.reports.bounded_text import BoundedText
@@ -23,19 +23,12 @@ from service.reports.json_values import (
     texts_of,
 )  # fmt: skip
 from service.reports.metadata import ReportMetadata, UnreadableDurations
-from service.reports.not_run import NOT_RUN
 from service.reports.output import OutputPart, OutputWriter, of_attempt, set_output
 from service.reports.paths import portable_name, portable_path
 from service.reports.suites import suite_label
 from service.reports.times import epoch_ms
 
-_STATUS_OF: Final[dict[str, ResultStatus]] = {
-    "passed": "passed",
-    "failed": "failed",
-    "skipped": "skipped",
-    "pending": "skipped",
-    "other": "canceled",
-}
+_OTHER: Final = "other"  # the status of a test whose own status is only in `rawStatus`
 _RUN_FIELDS: Final = {
     "branchName": "branch",
     "commit": "commit_sha",
@@ -45,7 +38,7 @@ _RUN_FIELDS: Final = {
 _OUTPUTS: Final = ("stdout", "stderr", "steps", "snippet")
 _PROPERTIES: Final = frozenset({"tags", "labels", "extra"})
 _DECLARED: Final = {"tests": "tests", "failed": "failures", "skipped": "skipped", "pending": "skipped"}
-_COUNT_OF: Final = {"failed": "failures", "skipped": "skipped"}
+_COUNT_OF: Final = {"failed": "failures", "error": "errors", "skipped": "skipped"}
 
 
 def read_results(stream: JsonStream, metadata: ReportMetadata) -> Iterator[ResultIn]:
@@ -206,7 +199,7 @@ def _count(result: ResultIn, metadata: ReportMetadata) -> ResultIn:
     status = result.get("status") if isinstance(result, dict) else None
     if isinstance(status, str) and status in _COUNT_OF:
         metadata.counted[_COUNT_OF[status]] += 1
-        metadata.contains_failures |= status == "failed"
+    metadata.contains_failures |= states_failure(status)
     return result
 
 
@@ -231,8 +224,8 @@ def _suite_of(suite: Any, file: str | None) -> str:
 
 
 def _status_of(test: Mapping[str, Any]) -> ResultStatus:
-    """Return the status. A test of another status that wasn't run, such as `todo` of Jest, is skipped."""
-    status: Any = test.get("status")
-    if status == "other" and str(test.get("rawStatus")).lower() in NOT_RUN:
-        return "skipped"
-    return _STATUS_OF.get(str(status)) or status
+    """Return the status, which `rawStatus` states if it is `other`. Return an unknown word unchanged: see ingest."""
+    word: Any = test.get("status")
+    if isinstance(word, str) and word.lower() == _OTHER:
+        word = test.get("rawStatus") or word
+    return read_status(word) or word

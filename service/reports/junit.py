@@ -1,16 +1,23 @@
 """Streaming reader of JUnit XML in all its dialects, in memory that doesn't grow with the file."""
 
 from collections.abc import Iterator
-from functools import partial
 from typing import BinaryIO, Final
 
 from service.contracts.run_events import ResultIn
-from service.domain.statuses import ResultStatus
+from service.domain.statuses import ResultStatus, states_failure
 from service.reports.attachments import Attachment, MarkerScanner
 from service.reports.attempts import MAX_ATTEMPTS
 from service.reports.bounded_text import BoundedText
-from service.reports.junit_cases import STATUS_OF, JUnitCase, JUnitElement, JUnitSuite, result_of, suite_level_result
+from service.reports.junit_cases import JUnitCase, JUnitElement, JUnitSuite, result_of, suite_level_result
 from service.reports.junit_dialects import is_playwright, repeats_adjacent_cases, repeats_cases
+from service.reports.junit_statuses import (
+    OF_EXECUTIONS,
+    STATUS_OF,
+    UnknownElements,
+    states_pass,
+    usual_tag,
+    usual_tag_in_case,
+)  # fmt: skip
 from service.reports.metadata import FAILURE_COUNTS, ReportMetadata
 from service.reports.output import output_of, set_output
 from service.reports.retries import AdjacentRepeats, RepeatsInSuite
@@ -21,6 +28,7 @@ _SUITES: Final = frozenset({"testsuites", "testsuite"})
 _SUITE_LEVEL: Final = frozenset({"error", "failure"})
 _COUNT_OF: Final = {"failed": "failures", "error": "errors", "skipped": "skipped"}
 _DECLARED: Final = {name: name for name in ("tests", "failures", "errors", "skipped")} | {"skips": "skipped"}
+_REPEATABLE: Final = (*OF_EXECUTIONS, "skip")
 _PATH_ATTRIBUTES: Final = ("path", "file", "href", "url", "uri", "src", "source")
 
 # The state of an open element; None if the element has no meaning here.
@@ -29,15 +37,15 @@ OpenElement = JUnitSuite | JUnitCase | JUnitElement | BoundedText
 
 def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
     """Yield the results in lists of bounded size. Raises ReportError if the file isn't well-formed JUnit XML."""
-    yield from read_xml(source, partial(_JUnitReader, metadata))
+    yield from read_xml(source, _JUnitReader(metadata), metadata)
     metadata.add_notes()
 
 
 class _JUnitReader(XmlReader):
     """The handlers of the elements of JUnit XML."""
 
-    def __init__(self, metadata: ReportMetadata, encoding: str) -> None:
-        super().__init__(encoding, _SUITES, "JUnit XML")
+    def __init__(self, metadata: ReportMetadata) -> None:
+        super().__init__(_SUITES, "JUnit XML")
         self._metadata = metadata
         self._unreadable = metadata.unreadable
         self._suites = [JUnitSuite({})]
@@ -48,6 +56,7 @@ class _JUnitReader(XmlReader):
         self._playwright = self._root_declares = self._root_has_time = False
         self._case_count = self._top_suites = 0
         self._returned = self._not_passed = 0  # numbers of results
+        self._unknown = UnknownElements()
         self._openers = {
             "testcase": self._open_case,
             "testsuites": self._open_root,
@@ -77,6 +86,7 @@ class _JUnitReader(XmlReader):
         """End the document, and return the remaining results."""
         results = super().finish()
         self._metadata.counted["tests"] = self._case_count
+        self._metadata.notes += self._unknown.notes
         self._write_suite_output(self._suites[0])
         return results
 
@@ -145,7 +155,8 @@ class _JUnitReader(XmlReader):
         self._case_count += 1
         result = result_of(case, self._unreadable)
         if result["status"] != "passed":
-            self._metadata.counted[_COUNT_OF[result["status"]]] += 1
+            self._metadata.counted[_COUNT_OF.get(result["status"], "other")] += 1
+            self._metadata.contains_failures |= states_failure(result["status"])
             self._not_passed += 1
             if case.outputs:
                 heading = f"{result['suite']} {result['name']}"
@@ -162,21 +173,23 @@ class _JUnitReader(XmlReader):
         """Count the outcomes of a case in addition to the one that decides its status."""
         executions = self._metadata.executions
         for outcome in outcomes:
-            executions[_COUNT_OF[outcome.status]] += 1
-            executions["tests"] += outcome.tag.startswith(("flaky", "rerun"))
-        if status != "passed":
-            executions[_COUNT_OF[status]] -= 1
+            executions[_COUNT_OF.get(outcome.status, "other")] += 1
+            executions["tests"] += outcome.tag.startswith(OF_EXECUTIONS)
+        if any(outcome.status == status for outcome in outcomes):
+            executions[_COUNT_OF.get(status, "other")] -= 1
 
     def _open_outcome(self, tag: str, attributes: XmlAttributes) -> JUnitElement | None:
         parent = self._open[-1]
-        of_case = isinstance(parent, JUnitCase) and len(parent.outcomes or ()) < MAX_ATTEMPTS
+        # Other outcomes have a limit of their own, so that many attempts don't hide a failure.
+        limit = MAX_ATTEMPTS if tag.startswith(_REPEATABLE) else 2 * MAX_ATTEMPTS
+        of_case = isinstance(parent, JUnitCase) and len(parent.outcomes or ()) < limit
         if of_case or (isinstance(parent, JUnitSuite) and tag in _SUITE_LEVEL):
             return self._collect_element(tag, attributes)
         return None
 
     def _close_outcome(self, outcome: JUnitElement) -> None:
         self._pop_text_handler()
-        self._metadata.contains_failures |= outcome.status != "skipped"
+        self._metadata.contains_failures |= states_failure(outcome.status)
         parent = self._open[-1]
         if isinstance(parent, JUnitCase):
             parent.outcomes = [*(parent.outcomes or ()), outcome]
@@ -192,10 +205,25 @@ class _JUnitReader(XmlReader):
             outcome.output = self._output.add(heading, _named(outcome.outputs))
             outcome.outputs = None
 
+    def _open_other(self, tag: str, attributes: XmlAttributes) -> OpenElement | None:
+        """Open an element in another spelling. The elements of an unknown element of a case belong to the case."""
+        parent = self._open[-1]
+        usual = usual_tag_in_case(tag) if isinstance(parent, JUnitCase) else usual_tag(tag)
+        if isinstance(parent, JUnitCase) and usual is None and not states_pass(tag):
+            if not self._unknown.add(tag):
+                return parent
+            usual = "failure"
+        opener = self._openers.get(usual or "")
+        return opener(usual or "", attributes) if opener else None
+
+    def _close_other(self, tag: str, opened: OpenElement) -> None:
+        usual = opened.tag if isinstance(opened, JUnitElement) else usual_tag(tag)
+        self._closers.get(usual or "", _ignore)(opened)
+
     def _open_output(self, tag: str, _attributes: XmlAttributes) -> BoundedText:
         parent = self._open[-1]
         owner: JUnitSuite | JUnitCase | JUnitElement = self._case or self._suites[-1]
-        if isinstance(parent, JUnitElement) and parent.tag.startswith(("flaky", "rerun")):
+        if isinstance(parent, JUnitElement) and parent.tag.startswith(OF_EXECUTIONS):
             owner = parent
         text = _output_text(owner, tag)
         if self._case is None:

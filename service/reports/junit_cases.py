@@ -6,14 +6,20 @@ from typing import Final
 
 from service.contracts.run_events import MAX_LINE, AttemptIn, Failure, ResultIn
 from service.domain.properties import PropertyCollector
-from service.domain.statuses import ResultStatus
+from service.domain.statuses import FAILING, ResultStatus
 from service.reports.attachments import MAX_ATTACHMENTS, Attachment, references
 from service.reports.attempts import MAX_ATTEMPTS, attempts_of
 from service.reports.bounded_text import BoundedText
 from service.reports.failures import MAX_COLLECTED, join_failures
 from service.reports.junit_dialects import allows_failures, names_test_file, repeats_title
+from service.reports.junit_statuses import (
+    OF_EXECUTIONS,
+    STATUS_ATTRIBUTES,
+    STATUS_OF,
+    combine,
+    status_of_attributes,
+)  # fmt: skip
 from service.reports.metadata import UnreadableDurations
-from service.reports.not_run import NOT_RUN, NOT_RUN_FLAGS
 from service.reports.output import OutputPart, of_attempt, set_output
 from service.reports.paths import UNUSUAL_STARTS, portable_name, portable_path, relative_path, root_of_configuration
 from service.reports.retries import RepeatMerger
@@ -23,21 +29,10 @@ from service.reports.xml_reader import XmlAttributes
 
 _MAX_LABELS: Final = 10_000
 _RUN_STAMP: Final = re.compile(r"-\d{14}$")  # unittest-xml-reporting appends the time of the run to the suite name
-STATUS_OF: Final[dict[str, ResultStatus]] = {
-    "error": "error",
-    "failure": "failed",
-    "skipped": "skipped",
-    "skip": "skipped",
-    "flakyError": "error",
-    "flakyFailure": "failed",
-    "rerunError": "error",
-    "rerunFailure": "failed",
-}
-_BY_SEVERITY: Final[tuple[ResultStatus, ...]] = ("error", "failed", "skipped")
-_STATUS_ATTRIBUTES: Final = frozenset({"status", "result"})
+_BY_SEVERITY: Final[tuple[ResultStatus, ...]] = ("error", "failed", "canceled", "skipped")
 _LINES: Final = ("line", "lineno")
 _PARAMETERS: Final = ("value_param", "type_param")  # of gtest
-_OPTIONAL_ATTRIBUTES: Final = _STATUS_ATTRIBUTES | NOT_RUN_FLAGS | {"file", "timestamp", *_LINES, *_PARAMETERS}
+_OPTIONAL_ATTRIBUTES: Final = STATUS_ATTRIBUTES | {"file", "timestamp", *_LINES, *_PARAMETERS}
 
 
 class JUnitSuite:
@@ -204,8 +199,8 @@ def _add_optional_fields(result: ResultIn, case: JUnitCase) -> None:
         result["file"] = portable_path(file, case.suite.root)
     if started_at := utc_timestamp(attributes.get("timestamp")):
         result["started_at"] = started_at
-    if _was_not_run(attributes):
-        result["status"] = "skipped"
+    if not STATUS_ATTRIBUTES.isdisjoint(attributes):
+        _add_stated_status(result, attributes)
     line = next((attributes[name] for name in _LINES if name in attributes), "")
     if line.isdecimal() and len(line) <= len(str(MAX_LINE)) and int(line) <= MAX_LINE:
         result["line"] = int(line)
@@ -214,18 +209,20 @@ def _add_optional_fields(result: ResultIn, case: JUnitCase) -> None:
             case.add_property(name, attributes[name])
 
 
-def _was_not_run(attributes: XmlAttributes) -> bool:
-    stated = any(attributes.get(name, "").lower() in NOT_RUN for name in _STATUS_ATTRIBUTES)
-    return stated or any(attributes.get(name, "").lower() in ("true", "1", "yes") for name in NOT_RUN_FLAGS)
+def _add_stated_status(result: ResultIn, attributes: XmlAttributes) -> None:
+    result["status"] = status = status_of_attributes(attributes)
+    if status in FAILING:
+        result["failure"] = {"message": f"The report states the status {status}, but no failure."}
 
 
 def _set_status(result: ResultIn, outcomes: Sequence[JUnitElement], unreadable: UnreadableDurations) -> None:
     """Set the most severe status of the outcomes, and add flaky and rerun elements as attempts."""
     flaky = [outcome for outcome in outcomes if outcome.tag.startswith("flaky")]
     reruns = [outcome for outcome in outcomes if outcome.tag.startswith("rerun")]
-    own = [outcome for outcome in outcomes if not outcome.tag.startswith(("flaky", "rerun"))]
-    result["status"] = _most_severe(own)
-    _add_failure(result, own)
+    own = [outcome for outcome in outcomes if not outcome.tag.startswith(OF_EXECUTIONS)]
+    if own:
+        result["status"] = combine(result["status"], _most_severe(own))
+        _add_failure(result, own)
     if flaky or reruns:
         _add_executions(result, [*flaky, *reruns], unreadable)
 

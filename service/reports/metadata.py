@@ -43,6 +43,7 @@ class ReportMetadata:
     unreadable: UnreadableDurations = field(default_factory=UnreadableDurations)
     output: OutputWriter = field(default_factory=OutputWriter)
     dropped_properties: int = 0
+    replaced_characters: int = 0  # that XML doesn't permit
     notes: list[str] = field(default_factory=list)
     declares_failures: bool = False
     contains_failures: bool = False
@@ -64,6 +65,9 @@ class ReportMetadata:
         if self.unreadable.count:
             example = f"{self.unreadable.count} durations are invalid, such as {self.unreadable.example!r}"
             self.notes.append(f"duration: {example}. They are stored as unknown.")
+        if self.replaced_characters:
+            count = f"{self.replaced_characters} characters that XML doesn't permit"
+            self.notes.append(f"XML: {count}, such as those of colors, were replaced by U+FFFD")
         if self.dropped_properties:
             self.notes.append(f"properties: {self.dropped_properties} were not stored; {PROPERTY_LIMITS}")
 

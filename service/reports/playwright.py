@@ -6,7 +6,7 @@ from typing import Any, BinaryIO, Final, cast
 from service.contracts.run_events import AttemptIn, Failure, ResultIn
 from service.domain.failures import strip_escapes
 from service.domain.properties import PropertyCollector
-from service.domain.statuses import ResultStatus
+from service.domain.statuses import ResultStatus, read_status, states_failure
 from service.domain.variants import MAX_TEXT
 from service.reports.attachments import references
 from service.reports.attempts import MAX_ATTEMPTS, sum_of_durations
@@ -31,7 +31,7 @@ from service.reports.suites import SUITE_LEVEL_NAME, suite_label
 from service.reports.times import utc_timestamp, valid_milliseconds
 
 _MAX_DEPTH: Final = 50  # of nested suites
-# The status of an attempt that isn't the expected one.
+# The status of an attempt that isn't the expected one. Playwright has no other statuses.
 _STATUS_OF: Final[dict[str, ResultStatus]] = {
     "passed": "failed",
     "failed": "failed",
@@ -95,7 +95,13 @@ def _spec(spec: Any, suite: str, metadata: ReportMetadata) -> Iterator[ResultIn]
     """Yield a result for each project in which the test is executed."""
     if not isinstance(spec, dict):
         raise malformed("suites.specs: must be a list of objects")
-    for test in objects_of(spec, "tests"):
+    tests = spec.get("tests")
+    if not isinstance(tests, list):
+        raise malformed("suites.specs.tests: must be a list")
+    for test in tests:
+        if not isinstance(test, dict):
+            yield test  # ingest rejects it with its index
+            continue
         result: ResultIn = {"suite": suite, "name": cast("str", spec.get("title")), "status": "skipped"}
         if project := _printable(text_of(test, "projectName")):
             result["variant"] = {"project": project}
@@ -114,7 +120,9 @@ def _spec(spec: Any, suite: str, metadata: ReportMetadata) -> Iterator[ResultIn]
 
 def _add_attempts(result: ResultIn, test: Mapping[str, Any], metadata: ReportMetadata) -> None:
     """Add the status and the attempts. Attempts that were skipped or interrupted count only if no other exists."""
-    attempts = [(attempt, _attempt_of(attempt, test, metadata)) for attempt in objects_of(test, "results")]
+    listed = test.get("results")
+    read = [attempt if isinstance(attempt, dict) else {} for attempt in listed] if isinstance(listed, list) else []
+    attempts = [(attempt, _attempt_of(attempt, test, metadata)) for attempt in read]
     executed = [pair for pair in attempts if pair[1]["status"] not in _NOT_EXECUTED] or attempts[-1:]
     if not executed:
         return
@@ -128,14 +136,15 @@ def _add_attempts(result: ResultIn, test: Mapping[str, Any], metadata: ReportMet
         result["failure"] = last["failure"]
     if len(executed) > 1:
         result["attempts"] = [attempt for _, attempt in executed[-MAX_ATTEMPTS:]]
-        metadata.contains_failures |= first["status"] == "failed"
+        metadata.contains_failures |= states_failure(first["status"])
     write_output(result, executed, metadata.output)
 
 
 def _attempt_of(attempt: Mapping[str, Any], test: Mapping[str, Any], metadata: ReportMetadata) -> AttemptIn:
     written = attempt.get("status")
-    is_expected = written == test.get("expectedStatus") and written != "skipped"
-    status: ResultStatus = "passed" if is_expected else _STATUS_OF.get(str(written), cast("ResultStatus", written))
+    known = _STATUS_OF.get(str(written))
+    is_expected = known is not None and written == test.get("expectedStatus") and written != "skipped"
+    status = "passed" if is_expected else known or read_status(written) or cast("ResultStatus", written)
     converted: AttemptIn = {"status": status}
     add_duration(converted, attempt, metadata.unreadable)
     if started_at := utc_timestamp(text_of(attempt, "startTime")):
@@ -192,7 +201,7 @@ def _count(result: ResultIn, metadata: ReportMetadata) -> None:
     metadata.counted["tests"] += 1
     metadata.counted["failures"] += result["status"] == "failed"
     metadata.counted["skipped"] += result["status"] in _NOT_EXECUTED
-    metadata.contains_failures |= result["status"] == "failed"
+    metadata.contains_failures |= states_failure(result["status"])
 
 
 def _printable(text: str | None) -> str:

@@ -4,11 +4,10 @@ The file is read twice: the classes and the properties of the tests can be after
 """
 
 from collections.abc import Iterator
-from functools import partial
 from typing import BinaryIO, Final, cast
 
 from service.contracts.run_events import ResultIn
-from service.domain.statuses import FAILING, ResultStatus
+from service.domain.statuses import ResultStatus, read_status, states_failure
 from service.reports.attachments import MAX_ATTACHMENTS, Attachment, references
 from service.reports.bounded_text import BoundedText
 from service.reports.metadata import ReportMetadata
@@ -23,38 +22,35 @@ from service.reports.xml_reader import XmlAttributes, XmlReader, read_xml
 _RESULTS: Final = (*(f"{kind}TestResult" for kind in KINDS), "TestResult", "TestResultAggregation")
 _TEXT_OUTPUTS: Final = {"StdOut": "stdout.txt", "StdErr": "stderr.txt", "DebugTrace": "debug-trace.txt"}
 _MESSAGES: Final = "messages.txt"
-# A result without an outcome has the first value of the enumeration, which is `Error`.
+# The outcomes that only TRX has. A result without an outcome has the first value of the enumeration, which is `Error`.
 _STATUS_OF: Final[dict[str, ResultStatus]] = {
-    **dict.fromkeys(("Passed", "PassedButRunAborted", "Warning", "Completed"), "passed"),
-    **dict.fromkeys(("Failed", "Timeout"), "failed"),
-    **dict.fromkeys(("", "Error", "Aborted", "Disconnected", "NotRunnable"), "error"),
-    **dict.fromkeys(("NotExecuted", "Inconclusive", "Pending"), "skipped"),
+    **dict.fromkeys(("PassedButRunAborted", "Warning", "Completed"), "passed"),
+    **dict.fromkeys(("", "NotRunnable"), "error"),
     "InProgress": "canceled",
 }
-_FAILED_RUNS: Final = frozenset({"Failed", "Error", "Timeout", "Aborted", "Disconnected", "NotRunnable"})
 _COUNT_OF: Final = {"passed": "passed", "failed": "failures", "error": "errors", "skipped": "skipped"}
 _DECLARED: Final = {
     "total": "tests",
-    **dict.fromkeys(("failed", "timeout"), "failures"),
-    **dict.fromkeys(("error", "aborted", "disconnected", "notRunnable"), "errors"),
+    "failed": "failures",
+    **dict.fromkeys(("error", "timeout", "aborted", "inconclusive", "disconnected", "notRunnable"), "errors"),
 }
 
 
 def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
     """Yield the results in lists of bounded size. Raises ReportError if the file isn't well-formed TRX."""
     definitions = Definitions()
-    for _ in read_xml(source, partial(DefinitionReader, definitions, metadata)):
+    for _ in read_xml(source, DefinitionReader(definitions, metadata)):
         pass  # definitions aren't results
     source.seek(0)
-    yield from read_xml(source, partial(_ResultReader, definitions, metadata))
+    yield from read_xml(source, _ResultReader(definitions, metadata), metadata)
     metadata.add_notes()
 
 
 class _ResultReader(XmlReader):
     """Converts the results, and the summary of the run."""
 
-    def __init__(self, definitions: Definitions, metadata: ReportMetadata, encoding: str) -> None:
-        super().__init__(encoding, ROOTS, TITLE)
+    def __init__(self, definitions: Definitions, metadata: ReportMetadata) -> None:
+        super().__init__(ROOTS, TITLE)
         self._definitions = definitions
         self._metadata = metadata
         self._open_results: list[OpenResult] = []
@@ -98,11 +94,18 @@ class _ResultReader(XmlReader):
         self._open_results.append(result)
         return result
 
+    def _open_other(self, tag: str, attributes: XmlAttributes) -> OpenResult | None:
+        """Open the result of an unknown kind of test, so that it isn't lost."""
+        return self._open_result(tag, attributes) if tag.endswith("TestResult") else None
+
+    def _close_other(self, _tag: str, opened: OpenResult) -> None:
+        self._close_result(opened)
+
     def _open_error(self, _tag: str, _attributes: XmlAttributes) -> OpenResult | None:
         return self._open_results[-1] if self._open_results else None
 
     def _open_run_info(self, _tag: str, attributes: XmlAttributes) -> OpenResult | None:
-        return self._run if attributes.get("outcome") in _FAILED_RUNS else None
+        return self._run if _has_failed(attributes) else None
 
     def _open_text(self, tag: str, _attributes: XmlAttributes) -> BoundedText | None:
         """Collect the text of an error, or a message that belongs to no error. Other elements can have these names."""
@@ -144,8 +147,7 @@ class _ResultReader(XmlReader):
         test_id = attributes.get("testId", "")
         suite = self._definitions.class_of(test_id)
         name = portable_name(attributes.get("testName", ""))
-        outcome = attributes.get("outcome", "")
-        status = _STATUS_OF.get(outcome, cast("ResultStatus", outcome))
+        status = _status_of(attributes.get("outcome", ""))
         result: ResultIn = {"suite": suite, "name": name.removeprefix(f"{suite}.") or suite, "status": status}
         self._add_times(result, attributes)
         failure = opened.failure
@@ -158,7 +160,7 @@ class _ResultReader(XmlReader):
         if status != "passed":
             set_output(result, metadata.output.add(f"{suite} {result['name']}", opened.outputs.items()))
         metadata.counted.update(("tests", _COUNT_OF.get(status, "other")))
-        metadata.contains_failures |= status in FAILING
+        metadata.contains_failures |= states_failure(status)
         self._results.append(result)
 
     def _add_times(self, result: ResultIn, attributes: XmlAttributes) -> None:
@@ -176,12 +178,22 @@ class _ResultReader(XmlReader):
         self._metadata.times.set_end(utc_timestamp(attributes.get("finish")))
 
     def _open_summary(self, _tag: str, attributes: XmlAttributes) -> None:
-        self._metadata.declares_failures |= attributes.get("outcome") in _FAILED_RUNS
+        self._metadata.declares_failures |= _has_failed(attributes)
 
     def _open_counters(self, _tag: str, attributes: XmlAttributes) -> None:
         for name, count_name in _DECLARED.items():
             if attributes.get(name, "").isdecimal():
                 self._metadata.declare(count_name, int(attributes[name][:9]))
+
+
+def _status_of(outcome: str) -> ResultStatus:
+    """Return the status of an outcome, or an unknown outcome itself, which ingest stores as an error."""
+    return _STATUS_OF.get(outcome) or read_status(outcome) or cast("ResultStatus", outcome)
+
+
+def _has_failed(run: XmlAttributes) -> bool:
+    """Return whether the run has an outcome, and it is a failure."""
+    return bool(run.get("outcome")) and states_failure(_status_of(run["outcome"]))
 
 
 def _end_error(result: OpenResult) -> None:

@@ -1,4 +1,4 @@
-"""Chunks of an XML file in an encoding that expat supports."""
+"""Chunks of an XML file, converted to UTF-8."""
 
 import codecs
 import re
@@ -6,21 +6,19 @@ from collections.abc import Iterator
 from typing import BinaryIO, Final
 
 from service.reports.errors import malformed
+from service.reports.xml_repair import XmlRepair
 
 _CHUNK_BYTES: Final = 64 * 1024
 _HEAD_BYTES: Final = 1024
 _DECLARED: Final = re.compile(rb"""^(?:\xef\xbb\xbf)?<\?xml[^>]*?\bencoding\s*=\s*["']([^"']*)["']""")
 _TWO_BYTE_STARTS: Final = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"<\0": "utf-16le", b"\0<": "utf-16be"}
-_KNOWN_TO_EXPAT: Final = frozenset({"utf-8", "iso8859-1", "ascii"})
 
 
-def read_xml_chunks(source: BinaryIO) -> tuple[str, Iterator[bytes]]:
-    """Return the encoding to pass to expat, and the file in chunks of this encoding."""
+def read_xml_chunks(source: BinaryIO) -> tuple[XmlRepair, Iterator[bytes]]:
+    """Return the file in chunks of UTF-8 without invalid characters, and the object that counts the replaced ones."""
     head = source.read(_HEAD_BYTES)
-    encoding = _TWO_BYTE_STARTS.get(head[:2]) or _declared_encoding(head)
-    if encoding in _KNOWN_TO_EXPAT or head[:2] in _TWO_BYTE_STARTS:
-        return encoding, _chunks(head, source)
-    return "utf-8", _to_utf_8(_chunks(head, source), encoding)
+    repair = XmlRepair(_TWO_BYTE_STARTS.get(head[:2]) or _declared_encoding(head))
+    return repair, _chunks(head, source, repair)
 
 
 def _declared_encoding(head: bytes) -> str:
@@ -35,14 +33,8 @@ def _declared_encoding(head: bytes) -> str:
         raise malformed(f"the XML declaration has an unknown encoding: {name[:50]!r}") from None
 
 
-def _chunks(head: bytes, source: BinaryIO) -> Iterator[bytes]:
-    yield head
+def _chunks(head: bytes, source: BinaryIO, repair: XmlRepair) -> Iterator[bytes]:
+    yield repair.repair(head)
     while chunk := source.read(_CHUNK_BYTES):
-        yield chunk
-
-
-def _to_utf_8(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
-    decoder = codecs.getincrementaldecoder(encoding)()
-    for chunk in chunks:
-        yield decoder.decode(chunk).encode()
-    yield decoder.decode(b"", final=True).encode()
+        yield repair.repair(chunk)
+    yield repair.repair(b"", final=True)

@@ -6,10 +6,22 @@ from xml.parsers import expat
 
 from service.contracts.run_events import ResultIn
 from service.reports.errors import malformed, unsupported
+from service.reports.metadata import ReportMetadata
 from service.reports.xml_chunks import read_xml_chunks
 
 _MAX_DEPTH: Final = 200
 _MAX_TOKEN_BYTES: Final = 16 * 2**20  # of one tag or comment; expat buffers each of them completely
+
+_REMEDY: Final = (
+    "The file must be complete and contain only the report: wait until the test tool has written it, disable colors,"
+    " and write logs to another file"
+)
+
+_TESTNG_SUITE: Final = "suite"
+_NO_RESULTS: Final = (
+    "the file is a suite file of TestNG (testng-failed.xml), which contains no results. Upload only the reports, for"
+    " example 'target/surefire-reports/TEST-*.xml'"
+)
 
 XmlAttributes = Mapping[str, str]
 TextHandler = Callable[[str], object]
@@ -17,20 +29,21 @@ Opener = Callable[[str, XmlAttributes], Any]
 Closer = Callable[[Any], None]
 
 
-def read_xml(source: BinaryIO, new_reader: "Callable[[str], XmlReader]") -> Iterator[list[ResultIn]]:
+def read_xml(source: BinaryIO, reader: "XmlReader", metadata: ReportMetadata | None = None) -> Iterator[list[ResultIn]]:
     """Yield the results in lists of bounded size, in the order in which their elements end.
 
-    `new_reader` creates a reader for an encoding. Raises ReportError if the file isn't well-formed. The generator can
-    raise the error after it has yielded results.
+    Replaces characters that XML doesn't permit, and counts them in the metadata. Raises ReportError if the file isn't
+    well-formed otherwise. The generator can raise the error after it has yielded results.
     """
     try:
-        encoding, chunks = read_xml_chunks(source)
-        reader = new_reader(encoding)
+        repair, chunks = read_xml_chunks(source)
         for chunk in chunks:
             yield reader.feed(chunk)
         yield reader.finish()
     except (expat.ExpatError, UnicodeError) as error:
-        raise malformed(f"not well-formed XML: {error}") from None
+        raise malformed(f"not well-formed XML: {error}. {_REMEDY}") from None
+    if metadata:
+        metadata.replaced_characters = repair.replaced
 
 
 class XmlReader:
@@ -40,7 +53,7 @@ class XmlReader:
     `_open` contains the value of each open element, or None if the element has no opener.
     """
 
-    def __init__(self, encoding: str, roots: frozenset[str], format_title: str) -> None:
+    def __init__(self, roots: frozenset[str], format_title: str) -> None:
         self._roots = roots
         self._format_title = format_title
         self._results: list[ResultIn] = []
@@ -49,10 +62,10 @@ class XmlReader:
         self._closers: dict[str, Closer] = {}
         self._text_handlers: list[TextHandler] = []
         self._fed_bytes = self._parsed_bytes = 0
-        self._parser = self._new_parser(encoding)
+        self._parser = self._new_parser()
 
-    def _new_parser(self, encoding: str) -> expat.XMLParserType:
-        parser = expat.ParserCreate(encoding)
+    def _new_parser(self) -> expat.XMLParserType:
+        parser = expat.ParserCreate("utf-8")  # also if the declaration states another encoding
         parser.buffer_text = True
         parser.buffer_size = 64 * 1024
         parser.StartElementHandler = self._start
@@ -80,16 +93,29 @@ class XmlReader:
         if not 0 < len(self._open) < _MAX_DEPTH:
             self._check_depth(tag)
         opener = self._openers.get(tag)
-        self._open.append(opener(tag, attributes) if opener else None)
+        self._open.append(opener(tag, attributes) if opener else self._open_other(tag, attributes))
 
     def _end(self, tag: str) -> None:
         opened = self._open.pop()
         if opened is not None:
-            self._closers[tag](opened)
+            closer = self._closers.get(tag)
+            if closer:
+                closer(opened)
+            else:
+                self._close_other(tag, opened)
+
+    def _open_other(self, _tag: str, _attributes: XmlAttributes) -> Any:
+        """Return the state of an element whose tag has no opener."""
+        return None
+
+    def _close_other(self, tag: str, opened: Any) -> None:
+        """End an element whose tag has no closer."""
 
     def _check_depth(self, tag: str) -> None:
         if self._open:
             raise malformed(f"elements are nested more than {_MAX_DEPTH} levels deep")
+        if tag == _TESTNG_SUITE:
+            raise unsupported(_NO_RESULTS)
         if tag not in self._roots:
             raise unsupported(f"XML with the root element <{tag[:100]}> isn't {self._format_title}")
 

@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import TypeAdapter
+import orjson
+from pydantic import TypeAdapter, ValidationError
 
 from service.contracts.run_events import ResultIn
 from service.reports.chunks import read_chunks
 from service.reports.convert import ReportSummary, convert
+from service.usecases.ingest.validate_results import read_statuses
 
 RESULTS: Final = TypeAdapter(list[ResultIn])
 FAILING: Final = ("failed", "error")
@@ -17,7 +19,15 @@ def convert_all(source: Path, folder: Path, content_type: str | None = None) -> 
     """Return the summary and the validated results."""
     target = folder / "results"
     summary = convert(source, target, content_type)
-    return summary, [result for chunk in read_chunks(target) for result in RESULTS.validate_json(chunk)]
+    return summary, [result for chunk in read_chunks(target) for result in _validate(chunk)]
+
+
+def _validate(chunk: bytes) -> list[ResultIn]:
+    try:
+        return RESULTS.validate_json(chunk)
+    except ValidationError:
+        results = orjson.loads(chunk)
+        return RESULTS.validate_python([read_statuses(each)[0] if isinstance(each, dict) else each for each in results])
 
 
 def convert_text(text: str | bytes, folder: Path) -> tuple[ReportSummary, list[Any]]:

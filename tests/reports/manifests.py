@@ -60,12 +60,13 @@ class ListedReport:
         not_run = self.count("notrun_by_attr")
         counted = {name: self.count(name) for name in ("passed", "failed", "skipped")}
         other = self.count("cases") - sum(counted.values()) - self.count("errors")
+        unknown = other if self.format == "ctrf" else 0  # the status `other` without a raw status
         return +Counter(
             passed=counted["passed"] - not_run,
             failed=counted["failed"],
-            error=self.count("errors"),
+            error=self.count("errors") + unknown,
             skipped=counted["skipped"] + not_run,
-            canceled=other,
+            canceled=other - unknown,
         )
 
 

@@ -62,7 +62,7 @@ def test_first_line_can_set_fields_of_the_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("results", "path"),
-    [('[{"name": "a", "status": "odd"}]', (0, "status")), ('[{"status": "passed"}]', (0, "name")), ("[7]", (0,))],
+    [('[{"name": 1, "status": "odd"}]', (0, "name")), ('[{"status": "passed"}]', (0, "name")), ("[7]", (0,))],
 )
 def test_invalid_results_are_passed_on_unchanged(results: str, path: tuple[object, ...], tmp_path: Path) -> None:
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the errors are checked below

@@ -53,7 +53,83 @@ def test_attribute_can_mark_a_case_as_skipped(attribute: str, tmp_path: Path) ->
     assert result["status"] == "skipped"
 
 
-@pytest.mark.parametrize("attribute", ["status='run'", "disabled='false'", "status='failed'", "result=''"])
+@pytest.mark.parametrize(
+    ("case", "status"),
+    [
+        ("status='failed'/>", "failed"), ("result='ERROR'/>", "error"), ("outcome='Failure'/>", "failed"),
+        ("Status='broken'/>", "error"), ("status='timed-out'/>", "error"),
+        ("status='success' result='fail'/>", "failed"),
+        ("status='failed'><skipped/></testcase>", "failed"), ("status='odd'/>", "error"), ("status='0'/>", "error"),
+        ("status='odd'><skipped/></testcase>", "skipped"), ("status='passed'><error/></testcase>", "error"),
+        ("status='error'><failure/></testcase>", "failed"), ("status='PASSED'><skipped/></testcase>", "skipped"),
+    ],
+)  # fmt: skip
+def test_attributes_state_a_failure(case: str, status: str, tmp_path: Path) -> None:
+    report = f"<testsuite failures='1'><testcase name='c' {case}</testsuite>"
+    summary, (result,) = convert_text(report, tmp_path)
+
+    assert result["status"] == status
+    if case.endswith("'/>"):
+        assert result["failure"]["message"]
+    assert summary.failures_missing is (status == "skipped")
+
+
+def test_unknown_word_in_an_attribute_is_the_failure(tmp_path: Path) -> None:
+    (result,) = convert_cases("<testcase name='c' status='odd'/>", tmp_path)
+
+    assert result["failure"] == {"message": "unknown status 'odd'"}
+
+
+@pytest.mark.parametrize(
+    ("element", "status"),
+    [
+        ("<Failure message='m'/>", "failed"), ("<failures message='m'/>", "failed"), ("<FAILED/>", "failed"),
+        ("<x:failure xmlns:x='u'/>", "failed"), ("<Errors/>", "error"), ("<broken/>", "error"),
+        ("<ignored/>", "skipped"),
+        ("<Skipped/>", "skipped"), ("<pending/>", "skipped"), ("<CANCELED/>", "canceled"), ("<passed/>", "passed"),
+        ("<FlakyFailure/>", "passed"), ("<steps><failure message='m'/></steps>", "failed"), ("<steps/>", "passed"),
+        ("<assertionFailed message='m'>t</assertionFailed>", "failed"), ("<ErrorInfo/>", "failed"),
+        ("<System-Out>failed</System-Out>", "passed"),
+    ],
+)  # fmt: skip
+def test_elements_in_other_spellings_state_an_outcome(element: str, status: str, tmp_path: Path) -> None:
+    (result,) = convert_cases(f"<testcase name='c'>{element}</testcase>", tmp_path)
+
+    assert result["status"] == status
+    if "message='m'" in element:
+        assert result["failure"]["message"] == "m"
+
+
+def test_unknown_elements_of_a_case_are_noted(tmp_path: Path) -> None:
+    cases = "<testcase name='c'><steps/><steps/><x-fail/><properties/><success/></testcase><other/>"
+    summary, _ = convert_text(f"<testsuite>{cases}</testsuite>", tmp_path)
+
+    assert summary.notes == (
+        "testcase: unknown elements were ignored: <steps> (2)",
+        "testcase: unknown elements were read as failures: <x-fail> (1)",
+    )
+
+
+def test_cases_and_suites_in_another_case_are_read(tmp_path: Path) -> None:
+    cases = "<TestSuite name='a'><TestCase name='c'><failure/></TestCase><Error message='m'/></TestSuite>"
+    _, results = convert_text(f"<testsuites>{cases}</testsuites>", tmp_path)
+
+    assert [(result["suite"], result["name"], result["status"]) for result in results] == [
+        ("a", "c", "failed"),
+        ("a", "(suite)", "error"),
+    ]
+
+
+@pytest.mark.parametrize("earlier", ["<skipped/>", "<rerunFailure/>"])
+def test_many_other_outcomes_do_not_hide_a_failure(earlier: str, tmp_path: Path) -> None:
+    (result,) = convert_cases(f"<testcase name='c'>{earlier * 1_001}<failure/></testcase>", tmp_path)
+
+    assert result["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    "attribute", ["status='run' result='completed'", "disabled='false'", "status='1'", "result=''"]
+)
 def test_other_attributes_don_t_make_a_case_skipped(attribute: str, tmp_path: Path) -> None:
     (result,) = convert_cases(f"<testcase name='c' {attribute}/>", tmp_path)
 

@@ -144,11 +144,30 @@ def test_status_of_attempts(
     assert (result["status"], found and [attempt["status"] for attempt in found]) == (status, listed)
 
 
-def test_unknown_status_is_rejected(tmp_path: Path) -> None:
-    with pytest.raises(ValidationError) as error:
-        convert_text(report_of(spec_of("odd")), tmp_path)
+@pytest.mark.parametrize(
+    "attempt", [{"status": "odd"}, {"status": None}, {}, 7], ids=["unknown", "null", "missing", "not an object"]
+)
+@pytest.mark.parametrize("expected", ["passed", "odd", None])
+def test_attempt_with_an_unknown_status_is_an_error(attempt: Any, expected: str | None, tmp_path: Path) -> None:
+    spec = {"title": "pays", "tests": [{"expectedStatus": expected, "results": [attempt]}]}
 
-    assert error.value.errors()[0]["loc"] == (0, "status")
+    summary, (result,) = convert_text(report_of(spec), tmp_path)
+
+    assert result["status"] == "error"
+    assert result["failure"]["message"].startswith("unknown status")
+    assert not summary.failures_missing
+
+
+def test_test_that_is_not_an_object_is_passed_on_unchanged(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError) as error:
+        convert_text(report_of({"title": "pays", "tests": [7]}), tmp_path)
+
+    assert error.value.errors()[0]["loc"] == (0,)
+
+
+def test_spec_without_a_list_of_tests_is_malformed(tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match="tests: must be a list"):
+        convert_text(report_of({"title": "pays", "tests": {}}), tmp_path)
 
 
 @pytest.mark.parametrize(

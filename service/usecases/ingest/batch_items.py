@@ -5,7 +5,6 @@ from typing import Literal, NamedTuple
 
 from service.domain.errors import Reason, Rejected
 from service.domain.ids import OrgId, new_id
-from service.domain.results import is_failing
 from service.domain.runs import RunState, set_failures_missing
 from service.domain.shards import CaseOutcomes, MergeEffects
 from service.store.postgres.database import Connection
@@ -53,8 +52,8 @@ class EventItem:
 
     @property
     def state(self) -> RunState:
-        """The state of the run according to the event. A failing result that was rejected is a missing failure."""
-        if not self.event.rejected_failing or any(map(is_failing, self.outcomes.values())):
+        """The state of the run according to the event. A rejected result that can be a failure is a missing one."""
+        if not self.event.rejected_failing:
             return self.event.state
         return set_failures_missing(self.event.state, is_missing=True)
 

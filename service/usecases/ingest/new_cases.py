@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from service.domain.cases import Case, KnownCases
 from service.domain.ids import OrgId
-from service.domain.results import is_failing
+from service.domain.results import can_have_failed
 from service.domain.shards import CaseOutcomes
 from service.store import cases
 from service.store.cases import CaseKeyRef
@@ -50,4 +50,4 @@ async def insert_unseen_cases(connection: Connection, known: KnownCases, items: 
             if case.is_same(stored[item.org_id, key]):
                 known.add(item.org_id, case, key)
             elif outcome := item.outcomes.pop(key, None):
-                item.event.reject(index, case.name, KEY_COLLISION, failing=is_failing(outcome))
+                item.event.reject(index, case.name, KEY_COLLISION, failing=can_have_failed(outcome))

@@ -63,7 +63,7 @@ class ParsedEvent:
     problems: list[Problem] = field(default_factory=list)
     rejected_count: int = 0
     output: dict[int, list[ArtifactReference]] = field(default_factory=dict)  # of results of a report, by their index
-    rejected_failing: bool = False  # whether a rejected result has a failing status
+    rejected_failing: bool = False  # whether a result that can be a failure isn't stored
 
     def reject(self, index: int, name: str | None, reason: str, *, failing: bool) -> None:
         """Add a problem for a result that isn't stored."""

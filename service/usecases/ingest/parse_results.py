@@ -17,6 +17,7 @@ from service.domain.results import (
     FAILING_CODES,
     MAX_ATTEMPT_TEXTS,
     MAX_DURATION_MS,
+    NOT_FAILED_CODES,
     ArtifactReference,
     Attempt,
     CaseOutcome,
@@ -29,8 +30,8 @@ from service.domain.shards import CaseOutcomes
 from service.domain.statuses import STATUS_CODES
 from service.domain.variants import canonical_variant
 from service.usecases.ingest.parse_events import ParsedEvent, to_ms, truncate
-from service.usecases.ingest.validate_events import has_failing_status
-from service.usecases.ingest.validate_results import reject_invalid, validate_result
+from service.usecases.ingest.validate_events import can_have_failed
+from service.usecases.ingest.validate_results import repair_or_reject, validate_result
 
 MAX_ATTEMPTS: Final = 1_000
 KEY_COLLISION: Final = "case_key_clash: a different case has the same key"
@@ -90,7 +91,9 @@ def parse_results(event: ParsedEvent, org_id: OrgId, known: KnownCases) -> tuple
             try:
                 valid = validate_result(result)
             except ValidationError as error:
-                reject_invalid(event, index, result, error)
+                repaired = repair_or_reject(event, index, result, error, validate_result)
+                if repaired is not None:
+                    parser.add(index, repaired)
             else:
                 parser.add(index, valid)
             continue
@@ -165,7 +168,7 @@ class _ResultParser:
         name = result["name"][: texts.MAX_TEXT]
         if earlier.attempt_count + outcome.attempt_count > MAX_ATTEMPTS:
             reason = f"attempts: must be at most {MAX_ATTEMPTS} per case"
-            self._event.reject(index, name, reason, failing=outcome.status in FAILING_CODES)
+            self._event.reject(index, name, reason, failing=outcome.status not in NOT_FAILED_CODES)
         else:
             self.outcomes[outcome.case_key] = _limit_texts(self._event, index, name, add_attempt(earlier, outcome))
 
@@ -194,7 +197,7 @@ class _ResultParser:
         key = case.key
         earlier = self.unseen.get(key)
         if earlier and not case.is_same(earlier[1]):
-            self._event.reject(index, case.name, KEY_COLLISION, failing=has_failing_status(result))
+            self._event.reject(index, case.name, KEY_COLLISION, failing=can_have_failed(result))
             return None
         self.unseen[key] = index, case
         return key
@@ -249,11 +252,11 @@ def _attempts(
         return (_attempt(event, index, result, suite_of_failure),)
     if listed[-1]["status"] != result["status"]:
         message = "attempts: the last attempt must have the status of the result"
-        event.reject(index, result["name"][: texts.MAX_TEXT], message, failing=has_failing_status(result))
+        event.reject(index, result["name"][: texts.MAX_TEXT], message, failing=can_have_failed(result))
         return None
     if len(listed) > MAX_ATTEMPTS:
         message = f"attempts: must be at most {MAX_ATTEMPTS}"
-        event.reject(index, result["name"][: texts.MAX_TEXT], message, failing=has_failing_status(result))
+        event.reject(index, result["name"][: texts.MAX_TEXT], message, failing=can_have_failed(result))
         return None
     last = _with_result_details(listed[-1], result)
     earlier = [_attempt(event, index, attempt) for attempt in listed[:-1]]

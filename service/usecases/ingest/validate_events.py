@@ -12,7 +12,7 @@ from service.contracts.validation import describe_error, field_path, validation_
 from service.domain import texts
 from service.domain.errors import Reason
 from service.domain.reports import MAX_PROBLEMS
-from service.domain.statuses import FAILING
+from service.domain.statuses import NOT_FAILED, RUN_STATUSES, describe_unknown_status, read_status, states_failure
 from service.domain.variants import canonical_variant
 from service.reports.attempts import count_rows
 from service.reports.cdevents import run_data
@@ -83,6 +83,9 @@ def validate(body: bytes, problems: list[Problem], max_rows: int) -> ValidEvent:
         _validate_dataref(event)
     if replaced:
         problems.append({"index": None, "name": None, "reason": "NUL or lone surrogates replaced by U+FFFD"})
+    if isinstance(data, dict) and isinstance(data.get("run"), dict):
+        data = {**data, "run": read_run_status(data["run"], problems)}
+        event = {**event, "data": data}
     results = data.get("results") if isinstance(data, dict) else None
     if not isinstance(data, dict) or not isinstance(results, list):
         return ValidEvent(_validate_fields(event), [])
@@ -143,9 +146,30 @@ def _validate_fields(event: Any) -> Any:
         raise EventRejection("invalid", "; ".join(messages), event) from None
 
 
+def read_run_status(run: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
+    """Return an unvalidated run with a known status. An unknown one is an error. Adds a problem for it."""
+    word = run.get("status")
+    if word is None or word in RUN_STATUSES:
+        return run
+    status = read_status(word)
+    if status not in RUN_STATUSES:
+        reason = f"run.status: {describe_unknown_status(word)}; stored as error"
+        problems.append({"index": None, "name": "run.status", "reason": reason})
+        status = "error"
+    return {**run, "status": status}
+
+
 def has_failing_status(result: Any) -> bool:
-    """Return whether a valid or invalid result states that its case failed."""
-    return isinstance(result, dict) and result.get("status") in FAILING
+    """Return whether a result that isn't validated is stored as failing if it is valid apart from its status."""
+    return isinstance(result, dict) and states_failure(result.get("status"))
+
+
+def can_have_failed(result: Any) -> bool:
+    """Return whether a result that isn't stored can be a failure: neither it nor its last attempt passed or skipped."""
+    if not isinstance(result, dict) or read_status(result.get("status")) not in NOT_FAILED:
+        return True
+    attempts = result.get("attempts")
+    return isinstance(attempts, list) and bool(attempts) and can_have_failed(attempts[-1])
 
 
 def parse_identity(event: Any) -> dict[str, Any]:

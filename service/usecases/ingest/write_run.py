@@ -84,12 +84,12 @@ class RunWriter:
     async def close(self, connection: Connection, *, rejected_failing: bool) -> RunChange | None:
         """Update the run and return the change; return None if nothing has changed.
 
-        `rejected_failing` states whether a rejected result has a failing status.
+        `rejected_failing` states whether a rejected result can be a failure. Then, failures are missing.
         """
         run, was_complete = self.run, self.run.complete and not self._is_new
         state = self._state
         if self._has_failing or rejected_failing:
-            state = runs.set_failures_missing(state, is_missing=not self._has_failing)
+            state = runs.set_failures_missing(state, is_missing=rejected_failing)
         if self._is_new:
             run.state = state
         else:

@@ -34,12 +34,13 @@ from service.usecases.ingest.parse_events import (
 from service.usecases.ingest.parse_results import MAX_ATTEMPTS, IndexedResults, Occurrences
 from service.usecases.ingest.validate_events import (
     Problem,
-    has_failing_status,
+    can_have_failed,
     limit_problems,
+    read_run_status,
     read_shard,
     read_variant,
 )
-from service.usecases.ingest.validate_results import describe_first_error, reject_invalid, result_name
+from service.usecases.ingest.validate_results import describe_first_error, repair_or_reject, result_name
 from service.usecases.reports.write_output import SuiteOutputs, references
 
 _RUN: Final = TypeAdapter(UploadedRun)
@@ -150,7 +151,8 @@ class ParsedReport:
             try:
                 valid.append((self._index, _validate(item)))
             except ValidationError as error:
-                reject_invalid(self.event, self._index, item, error)
+                repaired = repair_or_reject(self.event, self._index, item, error, _validate)
+                valid += [] if repaired is None else [(self._index, repaired)]
             self._index += 1
         return valid
 
@@ -164,7 +166,7 @@ class ParsedReport:
                 yield index, result
             else:
                 reason = f"case_id: must occur at most {MAX_ATTEMPTS} times in a report"
-                self.event.reject(index, result_name(result), reason, failing=has_failing_status(result))
+                self.event.reject(index, result_name(result), reason, failing=can_have_failed(result))
 
     def _truncate_problems(self) -> None:
         self._unlisted += len(self.event.problems[MAX_PROBLEMS:])
@@ -186,7 +188,7 @@ def _event(claimed: ClaimedReport, summary: ReportSummary, retention: timedelta)
     if not (summary.results or summary.failures_missing or claimed.upload.run.get("allow_empty")):
         problems.append(_note(_NO_RESULTS))
     window = AcceptanceWindow(claimed.received_at, retention)
-    run = _run(claimed, summary, window)
+    run = _run(claimed, summary, window, problems)
     completed_at = _completed_at(claimed, run)
     if window.excludes(completed_at):
         expected = "must be within the retention and at most 24 h in the future"
@@ -197,10 +199,15 @@ def _event(claimed: ClaimedReport, summary: ReportSummary, retention: timedelta)
         state = set_failures_missing(state, is_missing=True)
     identity = "", claimed.source, claimed.event_id, claimed.body_sha256
     shard, variant = run.get("shard") or 0, canonical_variant(run.get("variant"))
-    return ParsedEvent(*identity, event_s, state, shard=shard, variant=variant, problems=problems)
+    return ParsedEvent(
+        *identity, event_s, state, shard=shard, variant=variant, problems=problems,
+        rejected_failing=summary.failures_missing,
+    )  # fmt: skip
 
 
-def _run(claimed: ClaimedReport, summary: ReportSummary, window: AcceptanceWindow) -> UploadedRun:
+def _run(
+    claimed: ClaimedReport, summary: ReportSummary, window: AcceptanceWindow, problems: list[Problem]
+) -> UploadedRun:
     """Return the fields of the run. Fields of the request override fields of the report. Raises Rejected."""
     fields = {**summary.run, **claimed.upload.run}
     if any(name in claimed.upload.run for name in COMPLETENESS_FIELDS):
@@ -210,7 +217,7 @@ def _run(claimed: ClaimedReport, summary: ReportSummary, window: AcceptanceWindo
     if fields.pop("allow_empty", None) and not summary.results:
         fields.setdefault("status", "passed")
     try:
-        run = _RUN.validate_python(texts.clean_json(fields)[0])
+        run = _RUN.validate_python(texts.clean_json(read_run_status(fields, problems))[0])
     except ValidationError as error:
         raise Rejected("invalid", f"run.{describe_first_error(error)}") from None
     if problem := find_run_problem(run):

@@ -12,7 +12,7 @@ from service.domain.cases import KnownCases
 from service.domain.errors import Rejected
 from service.domain.ids import OrgId
 from service.domain.reports import StoredPart
-from service.domain.results import is_failing
+from service.domain.results import can_have_failed
 from service.domain.shards import CaseOutcomes, MergeCounts
 from service.reports.uploads import ReadUpload
 from service.store import projects, reports
@@ -135,7 +135,7 @@ class ReportStore:
             outcomes, new_cases = parse_valid_results(event, results, org_id, known, occurrences)
             for key, (index, case) in new_cases.items():
                 if not case.is_same(unseen.setdefault(key, (index, case))[1]):
-                    event.reject(index, case.name, KEY_COLLISION, failing=is_failing(outcomes.pop(key)))
+                    event.reject(index, case.name, KEY_COLLISION, failing=can_have_failed(outcomes.pop(key)))
             return outcomes
 
         for outcomes in report.batches(parse):

@@ -130,7 +130,7 @@ async def test_report_of_a_run_with_expired_results_is_rejected(reports: Reports
 
 
 async def test_report_without_valid_results_is_rejected_and_creates_no_run(reports: Reports) -> None:
-    receipt = await reports.ingest(b'{"results": [{"name": "b", "status": "green"}]}')
+    receipt = await reports.ingest(b'{"results": [{"name": 7, "status": "passed"}]}')
     assert receipt["status"] == "rejected"
     assert receipt["problems"][0]["reason"].startswith("no_valid_result: ")
     await reports.api.error("/v1/runs/run_1", 404)

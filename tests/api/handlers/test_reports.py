@@ -154,12 +154,12 @@ async def test_key_of_a_project_sees_no_receipt_of_a_report_for_another_project(
 async def test_invalid_results_are_listed_by_index_and_the_others_are_stored(reports: Reports) -> None:
     valid = {"name": "a", "status": "passed", "started_at": "2026-05-20T11:59:00Z"}
     receipt = await reports.ingest(
-        orjson.dumps({"results": [valid, {**valid, "status": "green"}, {"status": "passed"}, 7]})
+        orjson.dumps({"results": [valid, {**valid, "duration_ms": -1}, {"status": "passed"}, 7]})
     )
 
     assert (receipt["status"], receipt["results"]) == ("partial", 1)
     assert [(problem["index"], problem["name"]) for problem in receipt["problems"]] == [(1, "a"), (2, None), (3, None)]
-    assert receipt["problems"][0]["reason"].startswith("status: ")
+    assert receipt["problems"][0]["reason"].startswith("duration_ms: ")
 
 
 async def test_repeated_case_id_is_a_further_attempt_at_any_distance(reports: Reports) -> None:

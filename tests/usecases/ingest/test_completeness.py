@@ -115,13 +115,16 @@ async def test_newest_status_of_a_complete_run_replaces_the_older_one(store: Sto
     assert (await run_of(store))["status_name"] == "passed"
 
 
-async def test_rejected_failure_is_missing_unless_the_event_contains_another_failure(store: Store) -> None:
+async def test_rejected_failure_is_missing_also_if_the_event_contains_another_failure(store: Store) -> None:
     invalid = result("b", "failed", duration_ms=-1)
     await store.ingest(run_event(results=[result("a"), invalid]))
     run = await run_of(store)
     assert (run["status_name"], run["failures_missing"], run["passed"]) == ("error", True, 1)
     failed = result("c", "failed", failure={"message": "no"})
     await store.ingest(run_event(results=[result("a"), invalid, failed], time=LATER))
+    run = await run_of(store)
+    assert (run["status_name"], run["failures_missing"]) == ("error", True)
+    await store.ingest(run_event(results=[result("a"), failed], time="2026-05-20T14:00:00Z"))
     run = await run_of(store)
     assert (run["status_name"], run["failures_missing"]) == ("failed", False)
 

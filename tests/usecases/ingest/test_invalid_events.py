@@ -11,7 +11,7 @@ from tests.stored import RETENTION, Store
 
 
 async def test_invalid_results_do_not_prevent_storage_of_the_valid_ones(store: Store) -> None:
-    invalid: list[Any] = [result("bad", "exploded"), result("negative", duration_ms=-1), {"status": "passed"}, 7]
+    invalid: list[Any] = [result("bad", "failed", file=7), result("negative", duration_ms=-1), {"status": "passed"}, 7]
     (outcome,) = await store.ingest(run_event(results=[result("good"), *invalid]))
     assert outcome.status == "partial"
     assert [row[0] for row in await store.results()] == ["good"]
@@ -19,7 +19,7 @@ async def test_invalid_results_do_not_prevent_storage_of_the_valid_ones(store: S
     assert (receipt["status"], receipt["results"]) == ("partial", 1)
     assert [problem["index"] for problem in receipt["problems"]] == [1, 2, 3, 4]
     assert receipt["problems"][0]["name"] == "bad"
-    assert "status" in receipt["problems"][0]["reason"]
+    assert "file" in receipt["problems"][0]["reason"]
     assert "duration_ms" in receipt["problems"][1]["reason"]
 
 
@@ -38,7 +38,7 @@ async def test_invalid_results_do_not_prevent_storage_of_the_valid_ones(store: S
         (run_event(completed_at="2999-01-01T00:00:00Z"), "completed_at_out_of_range"),
         (run_event(time="2099-01-01T00:00:00Z", completed_at="2026-05-20T12:00:00Z"), "completed_at_out_of_range"),
         (run_event(completed_at="yesterday"), "invalid"),
-        (run_event(results=[result(status="bogus")]), "no_valid_result"),
+        (run_event(results=[result(suite=7)]), "no_valid_result"),
         (run_event(results=[result("x" * 5_000_000)]), "too_large"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
