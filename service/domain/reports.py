@@ -123,6 +123,12 @@ _UPLOAD_FIELDS: Final = frozenset(each.name for each in fields(Upload))
 _PART_FIELDS: Final = ("reports", "attachments")
 
 
+def uncompressed_name(name: str) -> str:
+    """Return the name of a file in a form without the suffix of its compression, which the client adds."""
+    encoding = _encoding_of(name)
+    return name.removesuffix(_COMPRESSED[encoding][0]) if encoding else name
+
+
 def _encoding_of(name: str) -> Encoding | None:
     """Return the compression of a file in a form by its name."""
     return next((encoding for encoding, (suffix, _) in _COMPRESSED.items() if name.endswith(suffix)), None)

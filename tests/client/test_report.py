@@ -76,7 +76,7 @@ async def test_replaced_failures_are_printed(
 
 
 async def test_folder_instead_of_its_files_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ClientError, match=r"is a folder: select its reports, for example '.*/\*\*/\*\.xml'"):
+    with pytest.raises(ClientError, match=r"is a folder: select its reports, for example '.*/\*\.xml'"):
         await report("http://h", "zof_1", "run_1", [str(tmp_path)], SHOP, wait=False)
 
 
@@ -85,7 +85,8 @@ async def test_several_files_are_one_upload_with_one_receipt(
 ) -> None:
     for number in range(3):
         write(tmp_path, f"target/m{number}/TEST-a.xml", f'<testsuite name="m{number}"><testcase/></testsuite>'.encode())
-    patterns = [f"{tmp_path}/target/**/TEST-*.xml"]
+        write(tmp_path, f"target/m{number}/junitreports/TEST-a.xml")
+    patterns = [f"{tmp_path}/target/*/TEST-*.xml"]
     assert await report(url(reports), reports.api.key, "run_1", patterns, SHOP, wait=True) == STORED
     run = await reports.api.get("/v1/runs/run_1")
     assert (run["complete"], run["counts"]["passed"]) == (True, 3)
@@ -102,8 +103,19 @@ async def test_malformed_file_rejects_the_upload_and_is_named(
     assert await report(url(reports), reports.api.key, "run_1", files, SHOP, wait=True) == REJECTED
     output = capsys.readouterr().out
     assert "2 files: rejected" in output
-    assert "malformed_report: broken.xml.gz: " in output
+    assert "malformed_report: broken.xml: " in output
     await reports.api.error("/v1/runs/run_1", 404)
+
+
+async def test_suite_file_of_testng_is_named_with_the_remedy(
+    reports: Reports, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = b'<!DOCTYPE suite SYSTEM "https://testng.org/testng-1.0.dtd"><suite name="Failed suite"/>'
+    files = [str(write(tmp_path, "testng-failed.xml", suite)), str(write(tmp_path, "TEST-a.xml"))]
+    assert await report(url(reports), reports.api.key, "run_1", files, SHOP, wait=True) == REJECTED
+    output = capsys.readouterr().out
+    assert "unsupported_format: testng-failed.xml: the file is a suite file of TestNG" in output
+    assert "for example 'target/surefire-reports/TEST-*.xml'" in output
 
 
 async def test_repeated_upload_returns_the_same_receipt(reports: Reports, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from service.domain.reports import (
     StoredPart,
     UnsupportedUpload,
     Upload,
+    uncompressed_name,
 )
 from service.log import log
 from service.reports.errors import ReportError
@@ -251,7 +252,8 @@ def _disk_errors() -> Iterator[None]:
 def _report_file(upload: Upload, index: int, folder: Path) -> ReportFile:
     report, has_several = upload.reports[index], len(upload.reports) > 1
     source, target = folder / f"report-{index}", folder / f"results-{index}"
-    return ReportFile(source, target, report.name if has_several else None, report.content_type, upload.encoding)
+    name = uncompressed_name(report.name) if has_several else None
+    return ReportFile(source, target, name, report.content_type, upload.encoding)
 
 
 def _problem(reason: Reason, message: str) -> dict[str, Any]:

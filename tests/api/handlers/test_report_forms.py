@@ -1,5 +1,6 @@
 """Uploads of several files in one form: all reports are one event."""
 
+import gzip
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -136,13 +137,16 @@ async def test_malformed_report_rejects_the_upload_and_names_the_file(reports: R
 
 
 async def test_problems_name_the_file(reports: Reports) -> None:
-    invalid = '{"results": [{"name": "a", "status": "green"}, {"name": "b", "status": "passed"}]}'
-    form = form_of(("report", "a.xml", PASSED, "text/xml"), ("report", "b.json", invalid, "application/json"))
+    invalid = '{"results": [{"name": "a", "status": "green", "file": 7}, {"name": "b", "status": "passed"}]}'
+    form = form_of(
+        ("report", "a.xml", PASSED, "text/xml"),
+        ("report", "b.json.gz", gzip.compress(invalid.encode()), "application/json"),
+    )
     receipt = await reports.ingest(form)
     assert (receipt["status"], receipt["results"]) == ("partial", 3)
     [problem] = receipt["problems"]
     assert (problem["index"], problem["name"]) == (2, "a")
-    assert problem["reason"].startswith("b.json: status: ")
+    assert problem["reason"].startswith("b.json: file: ")
 
 
 async def test_limits_apply_to_all_reports_together(database_url: str, tmp_path: Path) -> None:
