@@ -7,8 +7,9 @@ from service.contracts.run_events import ResultIn
 from service.domain.statuses import ResultStatus
 from service.reports.chunks import in_lists
 from service.reports.errors import malformed
+from service.reports.go_test_executions import Executions, repeated_packages
 from service.reports.go_test_started import Started
-from service.reports.json_lines import read_objects
+from service.reports.json_lines import UnreadableLines, read_objects
 from service.reports.metadata import ReportMetadata
 from service.reports.output import set_output
 from service.reports.suites import SUITE_LEVEL_NAME
@@ -26,29 +27,40 @@ _MEASUREMENT: Final = " ns/op"
 _NO_END: Final = "The test has no end: its package stopped, for example after a panic, an exit, or a timeout."
 _TRUNCATED: Final = "[The rest of the output was removed, because too many tests had no end at the same time.]\n"
 _NO_PACKAGE_END: Final = "The report ends before the package."
+_NEXT_EXECUTION: Final = "The package was executed again before it had ended."
+_UNREADABLE: Final = (
+    "must be a JSON object. Lines that can't be read: {count}. Results can be missing, so the run is an error"
+)
 
 
 def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
     """Yield the results in lists of bounded size, in the order in which the tests end.
 
-    Raises ReportError if an event isn't valid JSON.
+    The results of packages that are executed several times follow at the end. Lines that aren't valid JSON, such as the
+    last one of a truncated file, don't discard the others, but make the run an error. Raises ReportError if a line is
+    too long or too many tests have no end.
     """
     yield from in_lists(_results(source, metadata))
     metadata.add_notes()
 
 
 def _results(source: BinaryIO, metadata: ReportMetadata) -> Iterator[ResultIn]:
-    reader = _GoTestReader(metadata)
-    for event in read_objects(source):
+    reader = _GoTestReader(metadata, repeated_packages(source))
+    unreadable = UnreadableLines()
+    for event in read_objects(source, unreadable):
         yield from reader.process(event)
     yield from reader.finish()
+    if unreadable.count:
+        metadata.is_damaged = True
+        metadata.notes.append(f"line {unreadable.first}: {_UNREADABLE.format(count=unreadable.count)}")
 
 
 class _GoTestReader:
     """Collects the output of tests, packages, and builds until they end."""
 
-    def __init__(self, metadata: ReportMetadata) -> None:
+    def __init__(self, metadata: ReportMetadata, repeated: frozenset[str]) -> None:
         self._metadata = metadata
+        self._executions = Executions(repeated)
         self._packages: dict[str, Started] = {}
         self._builds: dict[str, Started] = {}
         self._failed_builds: dict[str, None] = {}  # that no failed package names
@@ -67,10 +79,12 @@ class _GoTestReader:
         name = _text(event, "Package")
         package = self._packages.get(name) or self._start(self._packages, name)
         if action in _STATUS_OF:
-            return [self._end_test(package, name, event)] if test else self._end_package(package, name, event)
+            if test:
+                return self._executions.add([self._end_test(package, name, event)])
+            return self._end_package(package, name, event)
         if action == "start":
-            package.started_at = utc_timestamp(time)
-        elif action == "run" and test and test not in package.tests:
+            return self._start_package(package, name, time)
+        if action == "run" and test and test not in package.tests:
             self._start(package.tests, test).started_at = utc_timestamp(time)
         elif action == "output":
             self._add_test_output(package, test, _text(event, "Output"))
@@ -87,7 +101,18 @@ class _GoTestReader:
             if package.started_at or package.tests:
                 self._add_output(package, _NO_PACKAGE_END)
                 results += self._end_package(package, name, {"Action": "fail"})
-        return results + [self._suite_level(path.partition(" ")[0], path) for path in self._failed_builds]
+        failed_builds = [self._suite_level(path.partition(" ")[0], path) for path in self._failed_builds]
+        return [*results, *self._executions.add(failed_builds), *self._executions.flush()]
+
+    def _start_package(self, package: Started, name: str, time: str) -> list[ResultIn]:
+        """Start a package, and return the results of its previous execution if that one has no end."""
+        results: list[ResultIn] = []
+        if package.started_at or package.tests:
+            self._add_output(package, _NEXT_EXECUTION)
+            results = self._end_package(package, name, {"Action": "fail"})
+            package = self._start(self._packages, name)
+        package.started_at = utc_timestamp(time)
+        return results
 
     def _start(self, siblings: dict[str, Started], name: str) -> Started:
         self._started += 1
@@ -129,6 +154,8 @@ class _GoTestReader:
         if has_failed and not package.has_failures:
             results.append(self._suite_level(name, build, package))
         self._failed_builds.pop(build, None)
+        results = self._executions.add(results)
+        self._executions.end(name)
         return results
 
     def _suite_level(self, name: str, build: str, package: Started | None = None) -> ResultIn:
@@ -147,7 +174,11 @@ class _GoTestReader:
     def _process_build(self, path: str, event: Mapping[str, Any]) -> None:
         output = _text(event, "Output")
         build = self._builds.get(path) or self._start(self._builds, path)
+        if build.has_failures:  # of an earlier execution
+            self._release(build)
+            build = self._start(self._builds, path)
         if event.get("Action") == "build-fail":
+            build.has_failures = True
             self._failed_builds[path] = None
         elif not output.startswith(_BUILD_TITLE):
             self._add_output(build, output)

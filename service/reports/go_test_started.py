@@ -19,7 +19,7 @@ class Started:
         self.properties: PropertyCollector | None = None
         self.is_measured = False  # of a benchmark: it has a measurement, but no end unless it fails or writes a log
         self.tests: dict[str, Started] = {}  # of a package
-        self.has_failures = False  # of a package
+        self.has_failures = False  # of a package or build
 
     @property
     def details(self) -> str:

@@ -3,6 +3,7 @@
 import codecs
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
 from service.reports.errors import malformed
@@ -12,17 +13,34 @@ _CHUNK_BYTES: Final = 256 * 1024
 _MAX_LINE: Final = 16 * 2**20  # characters
 
 
-def read_objects(source: BinaryIO) -> Iterator[dict[str, Any]]:
-    """Yield the objects. Lines that don't start with a brace, such as messages on standard error, are ignored.
+@dataclass(slots=True)
+class UnreadableLines:
+    """Counts lines that start with a brace but contain no valid object, such as the last one of a truncated file."""
 
-    Raises ReportError if an object isn't valid JSON or a line is too long.
+    count: int = 0
+    first: int = 0
+
+    def add(self, number: int) -> None:
+        """Count the line with this number."""
+        self.count += 1
+        self.first = self.first or number
+
+
+def read_objects(source: BinaryIO, unreadable: UnreadableLines, without: str | None = None) -> Iterator[dict[str, Any]]:
+    """Yield the objects of the lines, except for lines that contain the text `without`.
+
+    Lines that don't start with a brace, such as messages on standard error, are ignored. Raises ReportError if a line
+    is too long.
     """
     for number, line in enumerate(_lines(source), 1):
-        if line.startswith("{"):
-            try:
-                yield json.loads(line)
-            except (ValueError, RecursionError):
-                raise malformed(f"line {number}: invalid JSON at {line[:40]!r}") from None
+        if not line.startswith("{") or (without and without in line):
+            continue
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            unreadable.add(number)
+        else:
+            yield value
 
 
 def _lines(source: BinaryIO) -> Iterator[str]:

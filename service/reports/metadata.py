@@ -47,11 +47,15 @@ class ReportMetadata:
     notes: list[str] = field(default_factory=list)
     declares_failures: bool = False
     contains_failures: bool = False
+    is_damaged: bool = False  # parts of the report couldn't be read
 
     @property
     def failures_missing(self) -> bool:
-        """Whether the report declares failing tests but contains no failure. A failure of an earlier attempt counts."""
-        return self.declares_failures and not self.contains_failures
+        """Whether parts are unreadable, or the report declares failing tests but contains no failure.
+
+        A failure of an earlier attempt counts.
+        """
+        return self.is_damaged or (self.declares_failures and not self.contains_failures)
 
     def declare(self, count_name: str, number: int) -> None:
         """Add a count that the report states, such as `tests`. The counts of several suites add up."""

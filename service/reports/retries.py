@@ -64,17 +64,21 @@ class AdjacentRepeats:
 class RepeatsInSuite:
     """Merges all equal cases of one suite: gotestsum writes failed attempts before passed ones."""
 
-    def __init__(self) -> None:
-        self._pending: dict[tuple[str | None, str], ResultIn] = {}
+    def __init__(self, max_pending: int = _MAX_PENDING) -> None:
+        self._pending: dict[tuple[str | None, str, int], ResultIn] = {}
+        self._max_pending = max_pending
         self._size = 0
 
-    def add(self, result: ResultIn) -> Iterable[ResultIn]:
-        """Add the next result of the suite. Return results early only if they are too large to stay in memory."""
-        key = result.get("suite"), result["name"]
+    def add(self, result: ResultIn, occurrence: int = 0) -> Iterable[ResultIn]:
+        """Add the next result of the suite. Return results early only if they are too large to stay in memory.
+
+        Results of different occurrences belong to different cases.
+        """
+        key = result.get("suite"), result["name"], occurrence
         earlier = self._pending.get(key)
         self._pending[key] = add_attempt(earlier, result) if earlier else result
         self._size += _size(result)
-        return self.flush() if self._size > _MAX_PENDING else ()
+        return self.flush() if self._size > self._max_pending else ()
 
     def flush(self) -> list[ResultIn]:
         """Return the results at the end of the suite, in the order of their first attempts."""

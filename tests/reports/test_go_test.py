@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from service.domain.failures import summarize_failure
-from service.reports import go_test
+from service.reports import go_test, go_test_executions
 from service.reports.bounded_text import MAX_TEXT_BYTES, BoundedText
 from service.reports.errors import ReportError
 from tests.reports.conversions import convert_all, convert_text
@@ -17,6 +17,10 @@ from tests.reports.manifests import OWN
 
 def event(action: str, test: str | None = None, package: str = "example.com/shop", **fields: Any) -> str:
     return json.dumps({"Action": action, "Package": package, **({"Test": test} if test else {}), **fields}) + "\n"
+
+
+def attempts(result: Any) -> list[str]:
+    return [attempt["status"] for attempt in result.get("attempts") or []]
 
 
 def summary_of(result: Any) -> str | None:
@@ -94,6 +98,78 @@ def test_repeated_tests_are_further_occurrences(tmp_path: Path) -> None:
     assert not any("attempts" in result for result in results)
 
 
+def test_reruns_of_gotestsum_are_attempts(tmp_path: Path) -> None:
+    _, results = convert_all(OWN / "go" / "gotestsum-rerun-fails.jsonl", tmp_path)
+
+    assert {result["name"]: (result["status"], attempts(result)) for result in results} == {
+        "TestAdd": ("passed", []),
+        "TestTotals": ("passed", ["failed", "passed"]),
+        "TestTotals/empty": ("passed", []),
+        "TestTotals/two_items": ("passed", ["failed", "passed"]),
+        "TestCoupon": ("failed", ["failed"] * 3),
+        "TestLabel": ("passed", ["failed", "passed"]),
+        "TestRates": ("passed", []),
+    }
+    assert len(results) == 7
+
+
+def test_occurrences_of_a_rerun_are_attempts_of_the_same_occurrences(tmp_path: Path) -> None:
+    execution = event("{}", "TestA") + event("{}", "TestA") + event("fail")
+    statuses = ("fail", "pass", "pass", "fail")
+
+    _, results = convert_text((execution * 2).replace('"{}"', '"%s"') % statuses, tmp_path)
+
+    assert list(map(attempts, results)) == [["failed", "passed"], ["passed", "failed"]]
+
+
+def test_only_packages_that_are_executed_again_have_attempts(tmp_path: Path) -> None:
+    first = [event(action, test, package) for test, action in (("TestA", "fail"), (None, "fail")) for package in "ab"]
+    _, results = convert_text("".join(first) + event("pass", "TestA", "b") + event("pass", package="b"), tmp_path)
+
+    assert [(result["suite"], result["status"], attempts(result)) for result in results] == [
+        ("a", "failed", []), ("b", "passed", ["failed", "passed"]),
+    ]  # fmt: skip
+
+
+def test_failure_of_a_package_is_not_repaired_by_other_executions(tmp_path: Path) -> None:
+    build = '{"ImportPath": "x", "Action": "build-output", "Output": "x.go:%d: no\\n"}\n'
+    build += '{"ImportPath": "x", "Action": "build-fail"}\n' + event("fail", package="x", FailedBuild="x")
+    passed = event("pass", "TestA", "x") + event("pass", package="x")
+
+    _, results = convert_text(event("fail", "TestA", "x") + event("fail", package="x") + build % 1 + build % 2 + passed,
+                              tmp_path)  # fmt: skip
+
+    assert {result["name"]: (result["status"], attempts(result)) for result in results} == {
+        "TestA": ("passed", ["failed", "passed"]),
+        "(suite)": ("error", ["error", "error"]),
+    }
+    assert results[1]["failure"]["details"] == "x.go:2: no"
+
+
+def test_execution_without_an_end_is_followed_by_an_attempt(tmp_path: Path) -> None:
+    execution = event("start") + event("run", "TestA")
+    _, results = convert_text(execution + execution + event("pass", "TestA") + event("pass"), tmp_path)
+
+    assert [(result["name"], result["status"], attempts(result)) for result in results] == [
+        ("TestA", "passed", ["error", "passed"])
+    ]
+
+
+def test_rerun_that_ends_early_is_an_error(tmp_path: Path) -> None:
+    failed = event("start") + event("run", "TestA") + event("fail", "TestA") + event("fail")
+    _, results = convert_text(failed + event("start") + event("run", "TestA"), tmp_path)
+
+    assert [(result["name"], result["status"], attempts(result)) for result in results] == [
+        ("TestA", "error", ["failed", "error"])
+    ]
+
+
+def test_number_of_packages_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(go_test_executions, "_MAX_PACKAGES", 2)
+    with pytest.raises(ReportError, match="more than 2 packages"):
+        convert_text("".join(event("pass", package=name) for name in "abc"), tmp_path)
+
+
 def test_measured_benchmarks_pass_even_if_their_package_fails(tmp_path: Path) -> None:
     _, results = convert_all(OWN / "go-test-bench.jsonl", tmp_path)
 
@@ -159,13 +235,31 @@ def test_attributes_are_properties(tmp_path: Path) -> None:
     assert result["properties"] == {"issue": "SHOP-7"}
 
 
-def test_other_lines_are_ignored_and_invalid_events_are_malformed(tmp_path: Path) -> None:
-    _, results = convert_text("go: downloading x\n" + event("pass", "TestA") + "FAIL\n\n", tmp_path)
-    assert len(results) == 1
+def test_other_lines_are_ignored(tmp_path: Path) -> None:
+    summary, results = convert_text("go: downloading x\n" + event("pass", "TestA") + "FAIL\n\n", tmp_path)
 
-    with pytest.raises(ReportError, match="line 2: invalid JSON") as error:
-        convert_text(event("run", "TestA") + '{"Action": "pa', tmp_path)
-    assert error.value.reason == "malformed_report"
+    assert len(results) == 1
+    assert (summary.notes, summary.failures_missing) == ((), False)
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        (event("run", "TestB"), [("TestA", "passed"), ("TestB", "error")]),
+        (event("pass"), [("TestA", "passed")]),
+    ],
+    ids=["in a test", "after the last package"],
+)
+def test_report_that_ends_inside_a_line_keeps_its_results_and_is_an_error(
+    events: str, expected: list[Any], tmp_path: Path
+) -> None:
+    summary, results = convert_text(event("pass", "TestA") + events + '{"Action": "pa', tmp_path)
+
+    assert [(result["name"], result["status"]) for result in results] == expected
+    assert summary.failures_missing
+    assert summary.notes == (
+        "line 3: must be a JSON object. Lines that can't be read: 1. Results can be missing, so the run is an error",
+    )
 
 
 def test_utf_16_of_powershell_is_read(tmp_path: Path) -> None:
