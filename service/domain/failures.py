@@ -3,19 +3,21 @@
 import re
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import islice
 from typing import Final
 
 MAX_SUMMARY: Final = 200  # characters
 
 _MAX_EXAMINED: Final = 8_000  # characters of one text
 _MAX_LINE: Final = 400
+_MAX_COMPARED: Final = 6  # lines between the first line and the compared values
 _CACHED_SUMMARIES: Final = 256  # the same failures occur in many results and runs; 4 MB
 # Escape sequences of terminals (ECMA-48): CSI, OSC, and those of two characters.
 _ESCAPES: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
 # Colors whose escape character was replaced or removed, because XML can't contain it.
 _COLORS: Final = re.compile(r"(?:\x1b|\ufffd|&(?:amp)?#27;|#x1B|\\x1b|\\u001b|\\e|\?)?\[\d[\d;]*m(?!\])", re.IGNORECASE)
 _COLOR_ENDS: Final = ("[0m", "[39m")
-_CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufeff]")
 # pytest: a line of the error, after the source code
 _PYTEST_ERROR: Final = re.compile(r"^E {3}(?=\S)", re.MULTILINE)
 
@@ -24,6 +26,10 @@ _UNINFORMATIVE: Final = re.compile(
     r"""
     \W*                                                     # separators and markers
     | (?:test\ )?(?:fail|fails|failed|failure|skipped)[:.!]?            # Failed, test failure, FAILED:
+    | failed\ \w*(?:::\w+)+                                # cargo2junit: failed tests::pays
+    | the\ scenario\ has\ pending\ or\ undefined\ step\(s\) # Cucumber
+    | a\ (?:hook\ or\ step\ failed|step\ in\ the\ test\ case\ is\ not\ (?:defined|yet\ implemented))
+    | \S.*\.{3}(?:passed|skipped)                         # Cucumber: Given a cart......passed
     | (?:(?:runtime|build)\ )?error[:.!]?                 # also go-junit-report: Runtime error
     | none | unknown\ file:?                               # Behave; GoogleTest
     | collection\ failure | \W*test\ suite\ failed\ to\ run  # pytest; Jest
@@ -46,27 +52,67 @@ _UNINFORMATIVE: Final = re.compile(
 # The name and location of the test in front of a message in one line: minitest-junit.
 _TEST_NAME: Final = re.compile(r"^(?:Failure|Error|Skipped): [\w:]+#.*?(?: \[\S+:\d+\])?:\s+(?=\S)")
 _FRAME: Final = re.compile(r'(?:at\s.+\(.*\)|at\s\S+(?::\d+){1,2}|File\s".*",\sline\s\d+.*|\.{3}\s\d+\smore)')
-_TRACEBACK: Final = re.compile(r"Traceback \(most recent call last\):")
+_TRACEBACK: Final = "Traceback (most recent call last):"
+_CHAINED: Final = re.compile(
+    r"\n(?:During handling of the above exception, another exception occurred"
+    r"|The above exception was the direct cause of the following exception):\n"
+)
+# A value that explains the first line: `But was:  False` (NUnit), `but: was <1>` (Hamcrest), `Actual: 1` (GoogleTest),
+# `Received: 1` (Jest), ` right: 2` (Rust), `-'a'` (PHPUnit).
+_COMPARED: Final = re.compile(
+    r"(?:expected|actual|received|but|got|found|not found|left|right|string|collection)\b[\w ()]{0,30}:.*"
+    r"|[-+]['\"\w].*",
+    re.IGNORECASE,
+)
+# Codeception: the class and the title of the test, which can fill several lines, before the message.
+_SCENARIO_TITLE: Final = re.compile(r"\s*\w+(?:Cest|Cept):[ \t]*(?:\n\s*)?\S.*\n(?:\s*[a-z].*\n(?=\s*[A-Z]))?")
+# Cucumber for Ruby: the step, and the message of its error, which can be blank.
+_SCENARIO: Final = re.compile(r"Scenario(?: Outline)?: [^\n]*\n\n(.*?)\n\nMessage:\n(.*)", re.DOTALL)
+# `Given a cart......undefined` in the output of Cucumber
+FAILING_STEP: Final = re.compile(r"(\S.*?)\.{3,}(undefined|pending|ambiguous|failed)")
+# Rust before 1.73 writes the message between the thread and the location.
+_PANIC: Final = re.compile(r"^thread '[^']*' panicked at '(?=.)|(?<=.)', \S+:\d+:\d+$")
+# Trainer of fastlane: (/src/CartTests.swift#StartingLineNumber=9)
+_XCODE_LOCATION: Final = re.compile(r" ?\(/[^()]*#\w+=[^()]*\)$")
 
 
 def summarize_failure(type_: str | None, message: str | None, details: str | None) -> str | None:
     """Return the first informative line of the message, else of the details, else the type. None if all are empty.
 
     A line that only states that the test failed, or only the class of the error, isn't informative unless no text
-    contains more. Lines that follow a line with a colon at its end are added. Stack frames, blank lines, and escape
-    sequences are removed. The summary has at most 200 characters.
+    contains more. Lines that follow a line with a colon at its end, and the next lines that state an expected or an
+    actual value, are added. Stack frames, blank lines, and escape sequences are removed. The summary has at most 200
+    characters.
     """
-    return _summarize(type_, message and message[:_MAX_EXAMINED], details and details[:_MAX_EXAMINED])
+    return _summarize(type_ or "", _examined(message or ""), _examined(details or ""))
+
+
+def explains_failure(message: str | None, details: str | None) -> bool:
+    """Return whether one of the texts contains an informative line."""
+    return any(next(_informative_lines(_examined(text or "")), None) for text in (message, details))
+
+
+def _examined(text: str) -> str:
+    """Return the start of a text, or the end of a traceback, which contains the exception."""
+    if len(text) > _MAX_EXAMINED and text.lstrip().startswith(_TRACEBACK):
+        _, _, lines = text[-_MAX_EXAMINED:].partition("\n")
+        return f"{_TRACEBACK}\n{lines}"
+    return text[:_MAX_EXAMINED]
 
 
 @lru_cache(_CACHED_SUMMARIES)
-def _summarize(type_: str | None, message: str | None, details: str | None) -> str | None:
+def _summarize(type_: str, message: str, details: str) -> str | None:
+    if scenario := _SCENARIO.match(details):
+        message, details = "", scenario[2].strip() or scenario[1]
+    elif message.endswith("...") and message[:-3] in details:  # minitest-reporters, ci_reporter
+        message = ""
     for text in (message, details):
-        if summary := _join_lines(_informative_lines(text or "")):
+        if summary := _join_lines(_informative_lines(text)):
             return summary
-    for text in (message, details, type_):
-        if summary := next(_lines(text or ""), None):
-            return summary.strip()[:MAX_SUMMARY]
+    for read in (_lines_outside_stacks, _lines):
+        for text in (message, details, type_):
+            if summary := next(read(text), None):
+                return summary.strip()[:MAX_SUMMARY]
     return None
 
 
@@ -85,30 +131,46 @@ def strip_escapes(text: str) -> str:
 
 
 def _join_lines(lines: Iterator[str]) -> str | None:
-    """Return the first line, or all lines if the first one only announces the others, as one line."""
+    """Return the first line as one line with the lines that it announces, or with the values that explain it."""
     summary = next(lines, None)
-    if summary and summary.endswith(":"):
-        for line in lines:
+    if summary is None:
+        return None
+    announces = summary.endswith(":")
+    for line in lines if announces else islice(lines, _MAX_COMPARED):
+        if announces or _COMPARED.fullmatch(line):
             summary = f"{summary} {line}"
-            if len(summary) >= MAX_SUMMARY:
-                break
-    return summary[:MAX_SUMMARY].rstrip() if summary else None
+        if len(summary) >= MAX_SUMMARY:
+            break
+    return summary[:MAX_SUMMARY].rstrip()
 
 
 def _informative_lines(text: str) -> Iterator[str]:
-    if error := _PYTEST_ERROR.search(text[:_MAX_EXAMINED]):
+    if error := _PYTEST_ERROR.search(text):
         text = text[error.end() :]
+    if title := _SCENARIO_TITLE.match(text):
+        text = text[title.end() :]
+    for line in _lines_outside_stacks(text):
+        stripped = line[:_MAX_LINE].strip()
+        if step := FAILING_STEP.fullmatch(stripped):
+            yield f"{step[2]}: {step[1]}"
+        elif not _UNINFORMATIVE.fullmatch(stripped):
+            plain = _XCODE_LOCATION.sub("", _PANIC.sub("", _TEST_NAME.sub("", stripped, count=1)))
+            yield " ".join(plain.split())[:MAX_SUMMARY].rstrip()
+
+
+def _lines_outside_stacks(text: str) -> Iterator[str]:
+    """Yield the lines that aren't blank and not part of a stack. Of chained tracebacks, use only the last one."""
     in_traceback = False
+    if text.lstrip().startswith(_TRACEBACK):
+        text = _CHAINED.split(text)[-1]
     for line in _lines(text):
         stripped = line[:_MAX_LINE].strip()
-        if _TRACEBACK.fullmatch(stripped):
+        if stripped == _TRACEBACK:
             in_traceback = True
-        elif in_traceback and line[0].isspace():
-            continue
-        elif not (_FRAME.fullmatch(stripped) or _UNINFORMATIVE.fullmatch(stripped)):
-            yield " ".join(_TEST_NAME.sub("", stripped, count=1).split())[:MAX_SUMMARY].rstrip()
+        elif not (_FRAME.fullmatch(stripped) or (in_traceback and line[0].isspace())):
+            yield line
 
 
 def _lines(text: str) -> Iterator[str]:
     """Yield the lines that aren't blank."""
-    return (line for line in strip_escapes(text[:_MAX_EXAMINED]).split("\n") if not line.isspace() and line)
+    return (line for line in strip_escapes(text).split("\n") if not line.isspace() and line)

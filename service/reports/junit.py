@@ -8,6 +8,7 @@ from service.domain.statuses import ResultStatus, states_failure
 from service.reports.attachments import Attachment, MarkerScanner
 from service.reports.attempts import MAX_ATTEMPTS
 from service.reports.bounded_text import BoundedText
+from service.reports.cucumber import add_failing_step
 from service.reports.junit_cases import JUnitCase, JUnitElement, JUnitSuite, result_of, suite_level_result
 from service.reports.junit_dialects import is_playwright, repeats_adjacent_cases, repeats_cases
 from service.reports.junit_statuses import (
@@ -159,6 +160,8 @@ class _JUnitReader(XmlReader):
             self._metadata.contains_failures |= states_failure(result["status"])
             self._not_passed += 1
             if case.outputs:
+                if states_failure(result["status"]):
+                    add_failing_step(result, case.outputs.values())
                 heading = f"{result['suite']} {result['name']}"
                 set_output(result, [*output_of(result), *self._output.add(heading, _named(case.outputs))])
         if case.outcomes:

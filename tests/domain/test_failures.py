@@ -32,15 +32,19 @@ PLAYWRIGHT = "  [chromium] › cart.spec.ts:3:5 › adds ─────\n\n    
         pytest.param("", "cart_test.cc:7\nValue of: false", None, "Value of: false", id="googletest"),
         pytest.param("FAILURE", "cart.spec.ts:3:5 adds", PLAYWRIGHT, "Test timeout of 1ms exceeded.", id="playwright"),
         pytest.param(None, "cart.ts:3:5: error TS2304: x", None, "cart.ts:3:5: error TS2304: x", id="compiler"),
-        pytest.param(None, JEST, None, "expect(received).toBe(expected)", id="jest"),
-        pytest.param(None, "test failure", NEXTEST, "assertion `left == right` failed", id="nextest"),
-        pytest.param(None, None, MINITEST, "Expected: 1", id="minitest"),
+        pytest.param(None, JEST, None, "expect(received).toBe(expected) Expected: 2 Received: 1", id="jest"),
+        pytest.param(None, "test failure", NEXTEST, "assertion `left == right` failed left: 1 right: 2", id="nextest"),
+        pytest.param(None, None, MINITEST, "Expected: 1 Actual: 2", id="minitest"),
         pytest.param("Error", None, PHPUNIT, "Failed asserting that false is true.", id="phpunit"),
         pytest.param(
-            None, "thread 'pays' (7) panicked at a.rs:5:9", NEXTEST, "assertion `left == right` failed", id="rust"
+            None,
+            "thread 'pays' (7) panicked at a.rs:5:9",
+            NEXTEST,
+            "assertion `left == right` failed left: 1 right: 2",
+            id="rust",
         ),
         pytest.param(None, MINITEST_LINE, "shop_test.rb:4", "Expected: 1 Actual: 2", id="minitest-junit"),
-        pytest.param(None, None, MINITEST.replace("pays", "a b"), "Expected: 1", id="minitest with spaces"),
+        pytest.param(None, None, MINITEST.replace("pays", "a b"), "Expected: 1 Actual: 2", id="minitest with spaces"),
         pytest.param("Error", None, DATA_SET, "Failed asserting that 2 is 3.", id="phpunit data set"),
         pytest.param(None, "Skipped", "    a_test.go:5: no card", "a_test.go:5: no card", id="skipped by go test"),
         pytest.param(None, MSTEST, None, "Shop.NoCardException: no card", id="mstest"),
@@ -77,6 +81,81 @@ def test_summary_is_the_first_informative_line(
     type_: str | None, message: str | None, details: str | None, summary: str | None
 ) -> None:
     assert summarize_failure(type_, message, details) == summary
+
+
+# Texts of each tool, as in its reports.
+NUNIT = '  String lengths are both 3. Strings differ at index 0.\r\n  Expected: "abc"\r\n  But was:  "xbc"\r\n'
+XUNIT = "Assert.Equal() Failure\r\n          ↓ (pos 0)\r\nExpected: abc\r\nActual:   xbc\r\n          ↑ (pos 0)"
+XUNIT_3 = 'Assert.Contains() Failure: Sub-string not found\nString:    "abc"\nNot found: "x"'
+GTEST = "cart_test.cc:8\nValue of: 112\n  Actual: 112\nExpected: is less than 5\n"
+HAMCREST = "\nExpected: <100.10>\n     but: was <100.11>"
+HSPEC = 'tests/CartSpec.hs:19:12\n\nexpected: "False"\n but got: "True"\n'
+CODECEPTION = "CartCest: Navigate and check\nFailed asserting that two strings are equal.\n/app/CartCest.php:9"
+CARGO = "thread 'pays' panicked at 'assertion failed: `(left == right)`\n  left: `4`,\n right: `3`', src/lib.rs:10:9\n"
+CARGO_BOOM = "thread 'tests::pays' panicked at 'no card', src/lib.rs:10:9\nnote: Run with `RUST_BACKTRACE=1`"
+XCODE = "Expectation failed: (total → 5) < 3 (/src/CartTests.swift#EndingLineNumber=13&StartingLineNumber=13)"
+CUCUMBER = "Scenario: Pay\n\nThen the total is 3\n\nMessage:\n\n{}"
+CUCUMBER_FAILED = CUCUMBER.format("\nexpected: 3\n     got: 4\n\n(compared using ==)\n./steps.rb:29:in `nil'")
+CUCUMBER_UNDEFINED = CUCUMBER.format('Undefined step: "the total is 3" (Cucumber::Core::Test::Result::Undefined)')
+CUCUMBER_STEPS = "Given a cart.........passed\nThen the total is 3...undefined"
+TRACEBACK = "Traceback (most recent call last):\n" + '  File "shop.py", line 3, in pay\n    charge()\n' * 300
+CHAINED = f"{PYTHON}\n\nDuring handling of the above exception, another exception occurred:\n\n{PYTHON}, no cash"
+PHPUNIT_DIFF = (
+    "CartTest::testName\nFailed asserting that two strings are equal.\n--- Expected\n+++ Actual\n@@ @@\n-'a'\n+'b'"
+)
+
+
+@pytest.mark.parametrize(
+    ("message", "details", "summary"),
+    [
+        pytest.param("Expected: True\r\n  But was:  False", None, "Expected: True But was: False", id="nunit"),
+        pytest.param(
+            NUNIT, None, 'String lengths are both 3. Strings differ at index 0. Expected: "abc" But was: "xbc"',
+            id="nunit strings",
+        ),
+        pytest.param(XUNIT, None, "Assert.Equal() Failure Expected: abc Actual: xbc", id="xunit.net"),
+        pytest.param(
+            XUNIT_3, None, 'Assert.Contains() Failure: Sub-string not found String: "abc" Not found: "x"',
+            id="xunit.net 3",
+        ),
+        pytest.param(GTEST, GTEST, "Value of: 112 Actual: 112 Expected: is less than 5", id="googletest"),
+        pytest.param(HAMCREST, None, "Expected: <100.10> but: was <100.11>", id="hamcrest"),
+        pytest.param(None, HSPEC, 'expected: "False" but got: "True"', id="hspec"),
+        pytest.param(None, CODECEPTION, "Failed asserting that two strings are equal.", id="codeception"),
+        pytest.param(
+            None, CODECEPTION.replace("check", "\n  check total"), "Failed asserting that two strings are equal.",
+            id="codeception, wrapped",
+        ),
+        pytest.param(
+            None, PHPUNIT_DIFF, "Failed asserting that two strings are equal. -'a' +'b'", id="phpunit strings"
+        ),
+        pytest.param(
+            "failed tests::pays", CARGO, "assertion failed: `(left == right)` left: `4`, right: `3`", id="cargo2junit"
+        ),
+        pytest.param("failed tests::pays", CARGO_BOOM, "no card", id="cargo2junit, one line"),
+        pytest.param("failed tests::pays", NEXTEST, "assertion `left == right` failed left: 1 right: 2", id="rust"),
+        pytest.param(XCODE, None, "Expectation failed: (total → 5) < 3", id="xcresult"),
+        pytest.param("failed Pay", CUCUMBER_FAILED, "expected: 3 got: 4", id="cucumber for ruby"),
+        pytest.param(
+            "undefined Pay", CUCUMBER_UNDEFINED,
+            'Undefined step: "the total is 3" (Cucumber::Core::Test::Result::Undefined)',
+            id="cucumber for ruby, undefined",
+        ),
+        pytest.param("undefined Pay", CUCUMBER.format(""), "Then the total is 3", id="cucumber for ruby, no message"),
+        pytest.param(
+            "The scenario has pending or undefined step(s)", CUCUMBER_STEPS, "undefined: Then the total is 3",
+            id="cucumber for java",
+        ),
+        pytest.param("Expected: 1...", MINITEST, "Expected: 1 Actual: 2", id="shortened message"),
+        pytest.param("\ufeffno card", None, "no card", id="byte order mark"),
+        pytest.param(None, f"{TRACEBACK}ValueError: no card\n", "ValueError: no card", id="long traceback"),
+        pytest.param("Traceback (most recent call last):", PYTHON, "ValueError: no card", id="only a heading"),
+        pytest.param(None, CHAINED, "ValueError: no card, no cash", id="chained tracebacks"),
+        pytest.param(None, PYTHON.rpartition("\n")[0], "KeyError", id="truncated traceback"),
+    ],
+)  # fmt: skip
+def test_summary_states_why_a_test_failed(message: str | None, details: str | None, summary: str) -> None:
+    assert summarize_failure("KeyError", message, details) == summary
 
 
 def test_summary_is_one_short_line() -> None:

@@ -403,3 +403,21 @@ def test_long_suite_names_are_truncated(tmp_path: Path) -> None:
     results = convert_cases("<testcase name='c'/>" * 10, tmp_path, f'name="{"s" * 100_000}"')
 
     assert all(len(result["suite"]) < 2_000 for result in results)
+
+
+@pytest.mark.parametrize(
+    ("failure", "details"),
+    [
+        ("<failure/>", "undefined: And a cart"),
+        ("<failure message='A step in the test case is not defined' type='UNDEFINED'/>", "undefined: And a cart"),
+        ("<failure message='no stock'/>", None),
+    ],
+    ids=["java", "javascript", "with a cause"],
+)
+def test_undefined_step_of_cucumber_is_part_of_the_failure(failure: str, details: str | None, tmp_path: Path) -> None:
+    steps = "Given a shop......passed\nAnd a cart......undefined\nThen it pays......skipped"
+    (result,) = convert_cases(
+        f"<testcase name='pays'>{failure}<system-out><![CDATA[{steps}]]></system-out></testcase>", tmp_path
+    )
+
+    assert result["failure"].get("details") == details
