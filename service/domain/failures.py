@@ -104,7 +104,7 @@ def _examined(text: str) -> str:
 def _summarize(type_: str, message: str, details: str) -> str | None:
     if scenario := _SCENARIO.match(details):
         message, details = "", scenario[2].strip() or scenario[1]
-    elif message.endswith("...") and message[:-3] in details:  # minitest-reporters, ci_reporter
+    elif _repeats_more(details, message):
         message = ""
     for text in (message, details):
         if summary := _join_lines(_informative_lines(text)):
@@ -114,6 +114,12 @@ def _summarize(type_: str, message: str, details: str) -> str | None:
             if summary := next(read(text), None):
                 return summary.strip()[:MAX_SUMMARY]
     return None
+
+
+def _repeats_more(details: str, message: str) -> bool:
+    """Return whether a message is only the first line of the details: Playwright, minitest-reporters, ci_reporter."""
+    is_shortened = message.endswith("...") and message[:-3] in details
+    return is_shortened or ("\n" not in message and details.startswith(f"{message}\n"))
 
 
 def to_line(text: str) -> str:
@@ -137,7 +143,7 @@ def _join_lines(lines: Iterator[str]) -> str | None:
         return None
     announces = summary.endswith(":")
     for line in lines if announces else islice(lines, _MAX_COMPARED):
-        if announces or _COMPARED.fullmatch(line):
+        if announces or (_COMPARED.fullmatch(line) and line not in summary):
             summary = f"{summary} {line}"
         if len(summary) >= MAX_SUMMARY:
             break

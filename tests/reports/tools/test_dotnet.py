@@ -16,10 +16,10 @@ EXCEPTION = "System.Exception : Pretty good exception"
 def test_cases_of_nunit() -> None:
     suite = "SampleProject.NUnit.TestServiceTests"
     assert rows_of(NUNIT) == [
-        (suite, "FailTest", "failed", 60, "Expected: True"),
+        (suite, "FailTest", "failed", 60, "Expected: True But was: False"),
         (suite, "SkipTest", "skipped", 1, "Ignore test"),
         (suite, "TestThrowingException", "failed", 3, EXCEPTION),
-        (suite, "TestTheory(False)", "failed", 2, "Expected: False"),
+        (suite, "TestTheory(False)", "failed", 2, "Expected: False But was: True"),
         (suite, "TestTheory(True)", "passed", 11, None),
         (suite, "PassingTest", "passed", 1, None),
     ]
@@ -42,8 +42,8 @@ def test_failed_case_of_nunit() -> None:
 def test_cases_of_xunit() -> None:
     suite = "SampleProject.xUnit.TestServiceTests"
     assert rows_of(XUNIT) == [
-        (suite, "FailTest", "failed", 1, "Assert.True() Failure"),
-        (suite, "TestTheory(expected: False)", "failed", 2, "Assert.Equal() Failure"),
+        (suite, "FailTest", "failed", 1, "Assert.True() Failure Expected: True Actual: False"),
+        (suite, "TestTheory(expected: False)", "failed", 2, "Assert.Equal() Failure Expected: False Actual: True"),
         (suite, "SkipTest", "skipped", 1, None),
         (suite, "PassingTest", "passed", 1, None),
         (suite, "TestTheory(expected: True)", "passed", 6, None),
@@ -59,7 +59,13 @@ def test_cases_of_xunit_3() -> None:
     suite = "DotnetTests.XUnitV3Tests.FixtureTests"
     cleanup = f"[Test Class Cleanup Failure ({suite}."
     assert rows_of(XUNIT_3) == [
-        (suite, "Failing_Test", "failed", 17, "Assert.Null() Failure: Value is not null"),
+        (
+            suite,
+            "Failing_Test",
+            "failed",
+            17,
+            "Assert.Null() Failure: Value is not null Expected: null Actual: Fixture { }",
+        ),
         (suite, "Passing_Test", "passed", 1, None),
         ("dotnettests.xunitv3tests.dll", f"{cleanup}Passing_Test)]", "failed", 0, None),
         ("dotnettests.xunitv3tests.dll", f"{cleanup}Failing_Test)]", "failed", 0, None),

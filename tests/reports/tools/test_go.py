@@ -24,7 +24,7 @@ def test_cases_of_go_junit_report() -> None:
         (CART, "TestAdd", "passed", 0, None),
         (CART, "TestTotals", "failed", 0, "loading the price list"),
         (CART, "TestTotals/empty", "passed", 0, None),
-        (CART, "TestTotals/two_items", "failed", 0, "cart_test.go:17: items: 2"),
+        (CART, "TestTotals/two_items", "failed", 0, "cart_test.go:17: items: 2 expected: 3 got: 0"),
         (CART, "TestTotals/größe/大", "failed", 0, "cart_test.go:21: größe <ü> & 大"),
         (CART, "TestTotals/#00", "passed", 0, None),
         (CART, "TestCoupon", "skipped", 0, "cart_test.go:25: coupons are switched off"),
@@ -82,7 +82,7 @@ def test_cases_of_gotestsum() -> None:
 
 def test_cases_of_gotestsum_with_reruns() -> None:
     assert rows_of(RERUNS) == [
-        (CART, "TestTotals/two_items", "failed", 0, "cart_test.go:17: items: 2"),
+        (CART, "TestTotals/two_items", "failed", 0, "cart_test.go:17: items: 2 expected: 3 got: 0"),
         (CART, "TestTotals/größe/大", "failed", 0, "cart_test.go:21: größe <ü> & 大"),
         (CART, "TestTotals", "failed", 0, "loading the price list"),
         (CART, "TestSetupTeardown", "failed", 0, "cart_test.go:28: the cart was not emptied"),
@@ -112,7 +112,7 @@ def test_cases_of_go_test_json() -> None:
         (BROKEN, "(suite)", "error", None, COMPILER),
         (CART, "TestAdd", "passed", 0, None),
         (CART, "TestTotals/empty", "passed", 0, None),
-        (CART, "TestTotals/two_items", "failed", 0, "cart_test.go:17: items: 2"),
+        (CART, "TestTotals/two_items", "failed", 0, "cart_test.go:17: items: 2 expected: 3 got: 0"),
         (CART, "TestTotals/größe/大", "failed", 0, "cart_test.go:21: größe <ü> & 大"),
         (CART, "TestTotals/#00", "passed", 0, None),
         (CART, "TestTotals", "failed", 0, "loading the price list"),

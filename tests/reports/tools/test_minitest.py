@@ -57,16 +57,16 @@ def test_failure_and_teardown_error_are_one_attempt() -> None:
 def test_cases_of_minitest_reporters() -> None:
     cart, setup, teardown = (f"Shop::{name}Test" for name in ("Cart", "Setup", "Teardown"))
     assert rows_of(REPORTERS) == [
-        (cart, "test_subtracts", "failed", 2, "total is wrong..."),
-        (cart, "test_compares", "failed", 1, 'Expected: {:size=>"small"}...'),
+        (cart, "test_subtracts", "failed", 2, "total is wrong Expected: 3 Actual: 1"),
+        (cart, "test_compares", "failed", 1, 'Expected: {:size=>"small"} Actual: {:size=>"größe <ü> & 大"}'),
         (cart, "test_adds", "passed", 1, None),
         (cart, "test_", "passed", 1, None),
         (cart, NAME, "passed", 1, None),
         (cart, "test_coupon", "skipped", 1, "Minitest::Skip"),
-        (cart, "test_raises", "error", 1, "ArgumentError: no stock..."),
-        (teardown, "test_fails", "error", 1, "Expected: 3..."),
-        (teardown, "test_passes", "error", 1, "RuntimeError: the cart was not emptied..."),
-        (setup, "test_uses_database", "error", 1, "RuntimeError: the database isn't reachable..."),
+        (cart, "test_raises", "error", 1, "ArgumentError: no stock"),
+        (teardown, "test_fails", "error", 1, "Expected: 3 Actual: 1"),
+        (teardown, "test_passes", "error", 1, "RuntimeError: the cart was not emptied"),
+        (setup, "test_uses_database", "error", 1, "RuntimeError: the database isn't reachable"),
     ]
 
 
@@ -87,13 +87,17 @@ def test_cases_of_ci_reporter_have_no_class() -> None:
 
     assert {row.suite for row in rows} == {"Minitest::Result"}
     assert [(row.name, row.status, row.summary) for row in rows if row.status != "passed"] == [
-        ("test_subtracts", "failed", "total is wrong..."),
-        ("test_compares", "failed", 'Expected: {:size=>"small"}...'),
+        ("test_subtracts", "failed", "total is wrong Expected: 3 Actual: 1 (Minitest::Assertion)"),
+        (
+            "test_compares",
+            "failed",
+            'Expected: {:size=>"small"} Actual: {:size=>"größe <ü> & 大"} (Minitest::Assertion)',
+        ),
         ("test_coupon", "skipped", None),
-        ("test_raises", "error", "ArgumentError: no stock..."),
-        ("test_fails", "error", "Expected: 3..."),
-        ("test_passes", "error", "RuntimeError: the cart was not emptied..."),
-        ("test_uses_database", "error", "RuntimeError: the database isn't reachable..."),
+        ("test_raises", "error", "ArgumentError: no stock"),
+        ("test_fails", "error", "Expected: 3... Actual: 1 (Minitest::Assertion)"),
+        ("test_passes", "error", "RuntimeError: the cart was not emptied"),
+        ("test_uses_database", "error", "RuntimeError: the database isn't reachable"),
     ]
 
 

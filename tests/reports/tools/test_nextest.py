@@ -17,7 +17,7 @@ def test_cases() -> None:
         ("shop", "tests::discounts::größe_大", "failed", 13, "größe <ü> & 大"),
         ("shop", "tests::returns_error", "failed", 8, 'Error: "no stock\\nof apples"'),
         ("shop", "tests::sold_out", "failed", 18, "note: test did not panic as expected at src/lib.rs:22:8"),
-        ("shop", "tests::subtracts", "failed", 28, "assertion `left == right` failed: total is wrong"),
+        ("shop", "tests::subtracts", "failed", 28, "assertion `left == right` failed: total is wrong left: 1 right: 3"),
         ("shop::checkout", "aborts", "failed", 35, "process aborted with signal 6 (SIGABRT)"),
         ("shop::checkout", "flaky", "passed", 24, None),
         ("shop::checkout", "never_ends", "failed", 1_006, "test timeout"),
@@ -84,7 +84,7 @@ def test_cases_of_an_older_version() -> None:
     suite = "oxidized_navigation::parry3d"
 
     assert rows_of(report) == [
-        (suite, "test_failure", "failed", 774, "assertion `left == right` failed: 0 must equal 1"),
+        (suite, "test_failure", "failed", 774, "assertion `left == right` failed: 0 must equal 1 left: 0 right: 1"),
         (suite, "test_simple_navigation", "passed", 944, None),
         (suite, "test_annotations", "passed", 945, None),
     ]

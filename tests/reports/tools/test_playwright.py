@@ -28,13 +28,14 @@ def case_values(case: ReadCase) -> tuple[str | int | None, ...]:
 
 def test_cases_of_json() -> None:
     cart, shop, discount = "cart.spec.ts > cart", "shop.spec.ts", "cart.spec.ts > cart > discount"
+    wrong = f"Error: {EQUALITY}"
     assert [(case.suite, case.name, case.variant, *case_values(case)) for case in read_run(JSON).cases] == [
         (cart, "adds a product", DESKTOP, "cart.spec.ts", 5, "passed", 7, None),
         (cart, "adds a product", MOBILE, "cart.spec.ts", 5, "passed", 7, None),
-        (cart, "writes an attachment", DESKTOP, "cart.spec.ts", 19, "failed", 41, f"Error: {EQUALITY}"),
-        (cart, "writes an attachment", MOBILE, "cart.spec.ts", 19, "failed", 47, f"Error: {EQUALITY}"),
-        (discount, "is applied once", DESKTOP, "cart.spec.ts", 10, "failed", 59, f"Error: {EQUALITY}"),
-        (discount, "is applied once", MOBILE, "cart.spec.ts", 10, "failed", 37, f"Error: {EQUALITY}"),
+        (cart, "writes an attachment", DESKTOP, "cart.spec.ts", 19, "failed", 41, f"{wrong} Expected: 3 Received: 1"),
+        (cart, "writes an attachment", MOBILE, "cart.spec.ts", 19, "failed", 47, f"{wrong} Expected: 3 Received: 1"),
+        (discount, "is applied once", DESKTOP, "cart.spec.ts", 10, "failed", 59, f"{wrong} Expected: 80 Received: 90"),
+        (discount, "is applied once", MOBILE, "cart.spec.ts", 10, "failed", 37, f"{wrong} Expected: 80 Received: 90"),
         (discount, "is flaky", DESKTOP, "cart.spec.ts", 14, "passed", 20, None),
         (discount, "is flaky", MOBILE, "cart.spec.ts", 14, "passed", 23, None),
         (shop, "opens", DESKTOP, shop, None, "passed", 3, None),
@@ -159,7 +160,7 @@ def test_cases_of_ctrf() -> None:
         (cart, "fixme", file, None, "skipped", 6, None),
         (cart, "expected failure", file, None, "passed", 2, None),
         (cart, "was fixed", file, None, "passed", 4, None),  # failed, according to the other reporters
-        (cart, "two soft failures", file, None, "failed", 15, f"Error: {EQUALITY}"),
+        (cart, "two soft failures", file, None, "failed", 15, f"Error: {EQUALITY} Expected: 2 Received: 1"),
         (cart, "marker", file, None, "failed", 4, "Error: after the marker"),
         (cart, "throws a string", file, None, "failed", 5, None),
         (cart, file, file, None, "passed", 2, None),  # has no title
