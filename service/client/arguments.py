@@ -11,7 +11,7 @@ import click
 from service.client.ci import CiJob
 from service.commands import CheckedText
 from service.domain.filter_types import TextType
-from service.domain.report_fields import check_label, check_shard
+from service.domain.report_fields import check_label, check_root, check_shard
 from service.domain.variants import check_pair
 
 _parse_name: Final = TextType().parse
@@ -68,6 +68,7 @@ BRANCH: Final = CheckedText(TextType(400).parse, "TEXT")
 TEXT: Final = CheckedText(_parse_text, "TEXT")
 SHARD: Final = CheckedText(check_shard, "I[/N]")
 VARIANT: Final = CheckedText(check_pair, "KEY:VALUE")
+ROOT: Final = CheckedText(check_root, "FOLDER")
 LABEL: Final = CheckedText(_check_label, "NAME:VALUE")
 
 RATE: Final = _Rate()

@@ -163,6 +163,10 @@ def tail(url: str, key: str, types: tuple[str, ...], run_id: str | None, as_json
     "--variant", multiple=True, type=arguments.VARIANT,
     help="Pair that distinguishes this job in a matrix, for example os:linux; repeatable.",
 )  # fmt: skip
+@click.option(
+    "--root", type=arguments.ROOT, help="Folder of the checkout where the tests were executed, for files with absolute "
+    "paths.  [default: the root of the repository, or the working directory]",
+)  # fmt: skip
 @click.option("--not-final", is_flag=True, help="Expect further uploads. `gate --pipeline` completes the run.")
 @click.option(
     "--allow-empty", is_flag=True, help="State that the run passed if the files contain no results.  "

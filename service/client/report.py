@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import click
 
+from service.client.checkout import find_root
 from service.client.http import ClientError, Server, open_server, read_json
 from service.client.runs import find_run
 from service.client.terminal import Progress, append_to_github_file, print_message, printable_line, show_progress
@@ -76,6 +77,8 @@ def report(
     step of GitHub Actions, later steps can read `run_id`, `run_url`, and `receipt_id` from the outputs of the step.
     """
     files = _expand(patterns)
+    if "root" not in dict(fields) and (root := find_root(files)):
+        fields = [*fields, ("root", root)]
     with open_server(url, key, retry_s=_RETRY_S) as server, TemporaryDirectory(prefix="zof-results-") as folder:
         compressed = [_compress(file, Path(folder) / f"{index}.gz") for index, file in enumerate(files)]
         receipt = _upload(server, run_id, files, compressed, fields)

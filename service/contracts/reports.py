@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, f
 from service.contracts.queries import BranchName, Name, PageQuery, Query, Timestamp
 from service.contracts.run_events import ArtifactKind, Identifier
 from service.contracts.validation import NO_NUL, SHA256
-from service.domain.report_fields import check_label, check_shard, parse_shard
+from service.domain.report_fields import check_label, check_root, check_shard, parse_shard
 from service.domain.texts import MAX_LABELS
 from service.domain.variants import MAX_PAIRS, check_pair, parse_pairs
 
@@ -15,6 +15,7 @@ ShortText = Annotated[str, StringConstraints(min_length=1, max_length=1_000, pat
 Sha256Digest = Annotated[str, StringConstraints(pattern=SHA256, to_lower=True)]
 Label = Annotated[ShortText, AfterValidator(check_label)]
 VariantPair = Annotated[str, AfterValidator(check_pair), Field(examples=["os:linux"])]
+Root = Annotated[str, AfterValidator(check_root), Field(examples=["/home/runner/work/shop/shop"])]
 Shard = Annotated[str, AfterValidator(check_shard), Field(examples=["2/8"])]
 
 
@@ -70,6 +71,15 @@ class ReportQuery(Query):
         description="A pair key:value that distinguishes this job in a matrix, for example os:linux; repeatable. It is "
         "added to the variants that the report states",
     )
+
+    root: Annotated[
+        Root | None,
+        Field(
+            description="Absolute folder of the checkout on the machine that wrote the reports. The `file` of a result "
+            "below this folder is relative to it. Otherwise, an absolute file is stored as its name without folders. "
+            "Suites and names never depend on this folder"
+        ),
+    ] = None
 
     @field_validator("variant")
     @classmethod

@@ -8,6 +8,9 @@ from service.domain.texts import MAX_LABEL_NAME, MAX_LABEL_VALUE
 _MAX_SHARDS: Final = 10_000
 _SHARD: Final = re.compile(r"(\d{1,5})(?:/(\d{1,5}))?", re.ASCII)
 _LABEL: Final = re.compile(rf"([^\x00:]{{1,{MAX_LABEL_NAME}}}):([^\x00]{{0,{MAX_LABEL_VALUE}}})", re.DOTALL)
+# An absolute folder that isn't the root of a file system, because all absolute paths are below that one.
+_ROOT: Final = re.compile(r"(?:/|[A-Za-z]:[/\\]|\\\\[^/\\]+[/\\])[^/\\][^\x00-\x1f]*")
+MAX_ROOT: Final = 1_000  # characters
 LABEL_PATTERN: Final = f"^{_LABEL.pattern}$"
 
 
@@ -24,6 +27,13 @@ def parse_shard(text: str) -> tuple[int, int | None]:
 def check_shard(text: str) -> str:
     """Return the text of a valid shard. Raises ValueError."""
     parse_shard(text)
+    return text
+
+
+def check_root(text: str) -> str:
+    """Return the text of an absolute folder. Raises ValueError."""
+    if not _ROOT.fullmatch(text) or len(text) > MAX_ROOT:
+        raise ValueError("must be an absolute folder such as /home/runner/work/shop/shop")
     return text
 
 

@@ -13,6 +13,7 @@ from service.reports.errors import ReportError
 from service.reports.formats import open_report
 from service.reports.metadata import ReportMetadata
 from service.reports.output import OutputWriter
+from service.reports.paths import with_separator
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,12 @@ class ReportSummary:
 
 def convert(
     source: Path, target: Path, content_type: str | None = None, max_rows: int = MAX_REPORT_ROWS,
-    output: OutputWriter | None = None,
+    output: OutputWriter | None = None, root: str | None = None,
 ) -> ReportSummary:  # fmt: skip
     """Write the results of a report to `target` (see chunks.py), in memory that doesn't grow with the report.
 
-    The output of results that didn't pass is written to `output`.
+    The output of results that didn't pass is written to `output`. The files of results are relative to `root`, the
+    folder of the checkout.
 
     Raises ReportError, with the fields of the run that were read before the error, and deletes the target if the report
     can't be read to its end or is too large, so that no partial run is stored.
@@ -52,6 +54,7 @@ def convert(
         with source.open("rb") as report, target.open("wb") as file:
             read, metadata = open_report(report, content_type)
             metadata.output = output or metadata.output
+            metadata.checkout = with_separator(root) if root else None
             writer = ChunkWriter(file, max_rows)
             for results in read(report, metadata):
                 writer.add(results)

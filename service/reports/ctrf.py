@@ -69,8 +69,8 @@ def result_of(test: Any, metadata: ReportMetadata) -> ResultIn:
         "status": _status_of(test),
     }
     add_duration(result, test, metadata.unreadable)
-    if file:
-        result["file"] = file
+    if path:
+        result["file"] = portable_path(path, metadata.checkout)
     if line := line_of(test):
         result["line"] = line
     if started_at := epoch_ms(test.get("start")):

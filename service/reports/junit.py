@@ -49,7 +49,7 @@ class _JUnitReader(XmlReader):
         super().__init__(_SUITES, "JUnit XML")
         self._metadata = metadata
         self._unreadable = metadata.unreadable
-        self._suites = [JUnitSuite({})]
+        self._suites = [JUnitSuite({}, checkout=metadata.checkout)]
         self._case: JUnitCase | None = None
         self._scanner = MarkerScanner()
         self._output = metadata.output

@@ -39,24 +39,31 @@ class JUnitSuite:
     """An open suite with the values that its cases inherit."""
 
     __slots__ = (
-        "file", "first_result", "labels", "not_passed", "outputs", "path", "relative_file", "repeats", "root",
+        "checkout", "file", "first_result", "labels", "not_passed", "outputs", "path", "relative_file", "repeats",
+        "root", "stored_file",
     )  # fmt: skip
 
     def __init__(
-        self, attributes: XmlAttributes, parent: "JUnitSuite | None" = None, project: str | None = None
-    ) -> None:
+        self, attributes: XmlAttributes, parent: "JUnitSuite | None" = None, project: str | None = None,
+        checkout: str | None = None,
+    ) -> None:  # fmt: skip
         name = _RUN_STAMP.sub("", attributes.get("name", ""))
         root = root_of_configuration(name)
         # The folder of the tests, with a separator at its end.
         self.root: str | None = root or (parent.root if parent else None)
         name = "" if root else portable_name(name, self.root)
         self.path: tuple[str, ...] = (*(parent.path if parent else ()), *filter(None, (project, name)))
-        own_file = attributes.get("file") or attributes.get("filepath") or (name if names_test_file(name) else None)
+        stated_file = attributes.get("file") or attributes.get("filepath")
+        own_file = stated_file or (name if names_test_file(name) else None)
+        # The root of the checkout changes only the stored file, so that labels are equal with and without it.
+        self.checkout: str | None = parent.checkout if parent else checkout
         self.file: str | None = parent.file if parent else None
+        self.stored_file: str | None = parent.stored_file if parent else None
         self.relative_file: str | None = parent.relative_file if parent else None
         if own_file:
             self.file = portable_path(own_file, self.root)[:MAX_LABEL]
             self.relative_file = relative_path(own_file, self.root)
+            self.stored_file = portable_path(stated_file or attributes["name"], self.root, self.checkout)[:MAX_LABEL]
         # Suites in a suite whose producer repeats cases repeat them too.
         self.repeats: RepeatMerger | None = type(parent.repeats)() if parent and parent.repeats else None
         self.labels: dict[str | None, str] = {}
@@ -147,8 +154,8 @@ def result_of(case: JUnitCase, unreadable: UnreadableDurations) -> ResultIn:
             unreadable.add(time)
         else:
             result["duration_ms"] = duration_ms
-    if suite.file:
-        result["file"] = suite.file
+    if suite.stored_file:
+        result["file"] = suite.stored_file
     is_usual = label and time and len(attributes) == 3  # a name, a class, and a time
     if not (is_usual or _OPTIONAL_ATTRIBUTES.isdisjoint(attributes)):
         _add_optional_fields(result, case)
@@ -196,7 +203,7 @@ def _file_of(attributes: XmlAttributes, suite: JUnitSuite) -> str | None:
 def _add_optional_fields(result: ResultIn, case: JUnitCase) -> None:
     attributes = case.attributes
     if file := attributes.get("file"):
-        result["file"] = portable_path(file, case.suite.root)
+        result["file"] = portable_path(file, case.suite.root, case.suite.checkout)
     if started_at := utc_timestamp(attributes.get("timestamp")):
         result["started_at"] = started_at
     if not STATUS_ATTRIBUTES.isdisjoint(attributes):

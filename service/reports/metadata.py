@@ -35,6 +35,7 @@ class ReportMetadata:
     """
 
     format: ReportFormatName = "junit"
+    checkout: str | None = None  # the folder of the checkout, with a separator at its end
     run: dict[str, Any] = field(default_factory=dict)  # unvalidated fields of RunIn
     times: RunTimes = field(default_factory=RunTimes)
     declared: dict[str, int] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from typing import Final
 
 _BYTE_ORDER_MARK: Final = "\ufeff"
 _ABSOLUTE: Final = re.compile(r"file://|[/\\]|[A-Za-z]:[/\\]")
+_DRIVE: Final = re.compile(r"[A-Za-z]:")
 _SEPARATOR: Final = re.compile(r"[/\\]")
 # An absolute path at the start of a name, optionally followed by a line or a test. `/users/7` is a route: a path has a
 # folder and a suffix, a drive, or a first folder in which checkouts are usual.
@@ -19,18 +20,30 @@ _CONFIGURATION: Final = re.compile(r"(?:[/\\]|[A-Za-z]:[/\\]).*\.xml(?:\.dist)?"
 UNUSUAL_STARTS: Final = frozenset(("", "/", "\\", _BYTE_ORDER_MARK))
 
 
-def relative_path(path: str, root: str | None = None) -> str | None:
-    """Return a path relative to `root`, or None if the path is absolute and not below `root`."""
+def relative_path(path: str, *roots: str | None) -> str | None:
+    """Return a path relative to the first root above it, or None if the path is absolute and below no root.
+
+    A root ends with a separator.
+    """
     path = path.lstrip(_BYTE_ORDER_MARK)
     if not _ABSOLUTE.match(path):
         return path
     path = path.removeprefix("file://")
-    return path[len(root) :].replace("\\", "/") if root and path.startswith(root) else None
+    relative = (_below(root, path) for root in roots if root)
+    return next((found for found in relative if found is not None), None)
 
 
-def portable_path(path: str, root: str | None = None) -> str:
-    """Return a path relative to `root`, or the name of the file if the path is absolute and not below `root`."""
-    relative = relative_path(path, root)
+def _below(root: str, path: str) -> str | None:
+    """Return the path relative to the root. On Windows, letter case and the kind of separators don't matter."""
+    if _DRIVE.match(root):
+        path, root = path.lstrip("/").replace("\\", "/"), root.replace("\\", "/")
+        return path[len(root) :] if path[: len(root)].lower() == root.lower() else None
+    return path[len(root) :].replace("\\", "/") if path.startswith(root) else None
+
+
+def portable_path(path: str, *roots: str | None) -> str:
+    """Return a path relative to the first root above it, or only the file name if it is absolute and below no root."""
+    relative = relative_path(path, *roots)
     return relative if relative is not None else _SEPARATOR.split(path.rstrip("/\\"))[-1]
 
 
@@ -39,6 +52,11 @@ def portable_name(name: str, root: str | None = None) -> str:
     name = name.lstrip(_BYTE_ORDER_MARK)
     path = _PATH_NAME.match(name)
     return portable_path(path[1], root) + name[path.end() :] if path else name
+
+
+def with_separator(folder: str) -> str:
+    """Return the folder with a separator at its end."""
+    return folder.rstrip("/\\") + "/"
 
 
 def root_of_configuration(suite: str) -> str | None:

@@ -30,13 +30,17 @@ NameInUpload = str | tuple[str, str]  # the case ID, or the suite and the name
 
 
 class ReportFile(NamedTuple):
-    """A downloaded report. The results are written to `target`. `name` is None if the upload has only one report."""
+    """A downloaded report. The results are written to `target`. `name` is None if the upload has only one report.
+
+    `root` is the folder of the checkout.
+    """
 
     source: Path
     target: Path
     name: str | None
     content_type: str | None
     encoding: Encoding | None
+    root: str | None = None
 
 
 class ReadUpload(NamedTuple):
@@ -91,7 +95,7 @@ def _convert(file: ReportFile, limits: ReportLimits, output: OutputWriter) -> tu
         _decompress(file.source, source, compression, limits.max_unpacked_bytes)
         file.source.unlink()
         unpacked_bytes = source.stat().st_size
-    summary = convert(source, file.target, file.content_type, limits.max_rows, output)
+    summary = convert(source, file.target, file.content_type, limits.max_rows, output, file.root)
     source.unlink()
     return unpacked_bytes, summary
 

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from service.client import report as report_client
 from service.client.__main__ import client
+from service.client.checkout import find_root
 from service.client.ci import SYSTEMS
 from service.client.http import ClientError
 from service.client.report import REJECTED, STORED, UNFINISHED
@@ -259,3 +260,30 @@ def test_run_must_be_known(arguments: tuple[str, ...], message: str, monkeypatch
     result = CliRunner().invoke(client, ["report", *options, *arguments])
     assert result.exit_code == 2
     assert f"Error: {message}" in result.stderr
+
+
+async def test_absolute_files_are_relative_to_the_root_of_the_repository(
+    reports: Reports, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "repository" / ".git").mkdir(parents=True)
+    file = write(tmp_path / "repository" / "web", "junit.xml")
+    tested = tmp_path / "repository" / "web" / "cart_test.py"
+    file.write_text(f"<testsuite name='s'><testcase name='c' file='{tested}'><failure/></testcase></testsuite>")
+    monkeypatch.chdir(file.parent)
+    found = []
+    for run_id, fields in (("run_1", SHOP), ("run_2", [*SHOP, ("root", "/app")])):
+        await report(url(reports), reports.api.key, run_id, [str(file)], fields, wait=True)
+        result = (await reports.api.get("/v1/results", {"run_id": run_id}))["data"][0]
+        found.append((result["suite"], result["file"]))
+
+    assert found == [("s", "web/cart_test.py"), ("s", "cart_test.py")]
+
+
+def test_root_is_sent_only_if_a_report_contains_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    inside, outside = write(tmp_path, "1.xml", f"{tmp_path}/a.py".encode()), write(tmp_path, "2.xml", b"/src/a.py")
+
+    assert find_root([outside]) is None
+    assert find_root([outside, inside]) == str(tmp_path)
+    monkeypatch.chdir("/")
+    assert find_root([inside]) is None

@@ -1,5 +1,6 @@
 """The identity of cases doesn't depend on outcomes or on the machine."""
 
+import json
 import os
 import random
 import re
@@ -10,7 +11,8 @@ from typing import Any, Final
 
 import pytest
 
-from service.reports.paths import portable_name, portable_path
+from service.reports.convert import convert
+from service.reports.paths import portable_name, portable_path, with_separator
 from tests.reports.conversions import convert_all, convert_cases, convert_text
 from tests.reports.manifests import CORPUS, OWN, ListedReport, all_listed, readable
 from tests.reports.tools.reading import ReadCase, read_run
@@ -171,6 +173,59 @@ def test_empty_and_unusual_names(suite: str, case: str, identity: tuple[str, str
 )
 def test_paths_become_portable(path: str, root: str | None, portable: str) -> None:
     assert portable_path(path, root) == portable
+
+
+@pytest.mark.parametrize(
+    ("path", "root", "portable"),
+    [
+        ("/w/a/b.py", "/w", "a/b.py"),
+        ("/w/a/b.py", "/w/", "a/b.py"),
+        ("/w2/a/b.py", "/w", "b.py"),
+        ("D:\\w\\a\\b.cs", "d:\\W", "a/b.cs"),
+        ("d:/w/a/b.ts", "D:\\w\\", "a/b.ts"),
+        ("file:///D:/w/a/b.ts", "D:\\w", "a/b.ts"),
+        ("D:\\w2\\a\\b.cs", "D:\\w", "b.cs"),
+        ("src/b.py", "/w", "src/b.py"),
+    ],
+    ids=range(8),
+)
+def test_files_are_relative_to_the_checkout(path: str, root: str, portable: str) -> None:
+    assert portable_path(path, None, with_separator(root)) == portable
+
+
+_JSON: Final = '{"results": {"tool": {"name": "x"}, "summary": {}, "tests": [%s]}}'
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        _JSON % '{"name": "adds", "status": "passed", "filePath": "/ci/shop/web/cart.test.js"}',
+        "<testsuite name='s'><testcase name='adds' file='/ci/shop/web/cart.test.js'/></testsuite>",
+        "<testsuite name='s' file='/ci/shop/web/cart.test.js'><testcase name='adds'/></testsuite>",
+        "<testsuite name='/ci/shop/web/cart.test.js'><testcase name='adds'/></testsuite>",
+    ],
+    ids=["ctrf", "case", "suite", "suite name"],
+)
+def test_checkout_changes_the_file_but_not_the_identity(report: str, tmp_path: Path) -> None:
+    found = []
+    for root in (None, "/ci/other", "/ci/shop"):
+        (tmp_path / "report").write_text(report)
+        convert(tmp_path / "report", tmp_path / "results", root=root)
+        (result,) = json.loads((tmp_path / "results").read_bytes())
+        found.append((result["suite"], result["name"], result["file"]))
+
+    suite, name, _ = found[0]
+    assert "/" not in suite
+    assert found == [(suite, name, file) for file in ("cart.test.js", "cart.test.js", "web/cart.test.js")]
+
+
+@needs_corpus
+def test_files_of_ctrf_keep_their_folders(tmp_path: Path) -> None:
+    convert(CORPUS / "gen-ctrf-jest-dayjs.json", tmp_path / "results", root="/src/src/dayjs")
+
+    files = {result["file"] for result in json.loads((tmp_path / "results").read_bytes().splitlines()[0])}
+    assert "test/comparison.test.js" in files
+    assert all(file.startswith("test/") for file in files)
 
 
 @pytest.mark.parametrize(

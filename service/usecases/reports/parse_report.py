@@ -214,6 +214,7 @@ def _run(
         fields |= {name: claimed.upload.run.get(name) for name in COMPLETENESS_FIELDS}
     if claimed.run_id is not None:
         fields["run_id"] = claimed.run_id
+    fields.pop("root", None)
     if fields.pop("allow_empty", None) and not summary.results:
         fields.setdefault("status", "passed")
     try:
