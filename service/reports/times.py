@@ -9,7 +9,9 @@ from typing import Any, Final
 from service.domain.results import MAX_DURATION_MS
 
 _MAX_S: Final = MAX_DURATION_MS / 1000
-_DECIMAL_COMMA: Final = re.compile(r"(?:0|\d+),(?:\d{1,2}|\d{4,})|0,\d{3}")
+# The last separator is the decimal one, unless it's repeated. `1,234` is ambiguous.
+_DECIMAL_POINT: Final = re.compile(r"\d{1,3}(?:,\d{3})+\.\d*|\d{1,3}(?:,\d{3}){2,}")
+_DECIMAL_COMMA: Final = re.compile(r"\d{1,3}(?:\.\d{3})+,\d*|\d{1,3}(?:\.\d{3}){2,}|(?![1-9]\d{0,2},\d{3}$)\d+,\d+")
 _TIME_SPAN: Final = re.compile(r"(?:(\d{1,9})\.)?(\d{1,9}):(\d\d):(\d\d(?:\.\d{1,9})?)", re.ASCII)
 _MAX_CHARACTERS: Final = 40
 _FIRST_YEAR: Final = 1990  # tools write the year 1 or 1970 if they don't know the time
@@ -90,13 +92,12 @@ def _at_least_1(duration_ms: float) -> float:
 
 
 def _with_separators(seconds: str) -> float:
-    """Parse a number with thousands separators (`2,503.1`) or with a decimal comma (`1,25`). Return -1 if invalid."""
-    if _DECIMAL_COMMA.fullmatch(seconds):
-        return float(seconds.replace(",", "."))
-    try:
+    """Parse a number such as `2,503.1`, `1.234,5`, or `1,25`. Return -1 if it's invalid or ambiguous."""
+    if _DECIMAL_POINT.fullmatch(seconds):
         return float(seconds.replace(",", ""))
-    except ValueError:
-        return -1
+    if _DECIMAL_COMMA.fullmatch(seconds):
+        return float(seconds.replace(".", "").replace(",", "."))
+    return -1
 
 
 def _parsed(text: str) -> datetime | None:

@@ -9,14 +9,16 @@ from service.reports.errors import malformed
 from service.reports.xml_repair import XmlRepair
 
 _CHUNK_BYTES: Final = 64 * 1024
-_HEAD_BYTES: Final = 1024
+_HEAD_BYTES: Final = 4_096
+# Space that scripts and templates write before the declaration, where XML permits none.
+_LEADING_SPACE: Final = re.compile(rb"\A(?:\xef\xbb\xbf)?[ \t\r\n]+(?=<\?xml)")
 _DECLARED: Final = re.compile(rb"""^(?:\xef\xbb\xbf)?<\?xml[^>]*?\bencoding\s*=\s*["']([^"']*)["']""")
 _TWO_BYTE_STARTS: Final = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"<\0": "utf-16le", b"\0<": "utf-16be"}
 
 
 def read_xml_chunks(source: BinaryIO) -> tuple[XmlRepair, Iterator[bytes]]:
     """Return the file in chunks of UTF-8 without invalid characters, and the object that counts the replaced ones."""
-    head = source.read(_HEAD_BYTES)
+    head = _LEADING_SPACE.sub(b"", source.read(_HEAD_BYTES))
     repair = XmlRepair(_TWO_BYTE_STARTS.get(head[:2]) or _declared_encoding(head))
     return repair, _chunks(head, source, repair)
 

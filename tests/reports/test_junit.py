@@ -371,6 +371,17 @@ def test_wrong_utf_16_declaration_is_ignored(tmp_path: Path) -> None:
     assert results[0]["name"] == "ü"
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "utf-8-sig"])
+def test_space_before_the_declaration_is_ignored(encoding: str, tmp_path: Path) -> None:
+    declaration = f"<?xml version='1.0' encoding='{encoding.removesuffix('-sig')}'?>"
+
+    _, (result,) = convert_text(
+        f"\n \t\r\n{declaration}<testsuite><testcase name='ü'/></testsuite>".encode(encoding), tmp_path
+    )
+
+    assert result["name"] == "ü"
+
+
 @pytest.mark.parametrize("encoding", ["zlib", "base64", "klingon", ""])
 def test_unknown_encoding_is_rejected(encoding: str, tmp_path: Path) -> None:
     with pytest.raises(ReportError, match="unknown encoding"):

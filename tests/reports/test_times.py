@@ -14,6 +14,10 @@ from service.reports.times import epoch_ms, milliseconds, timestamp, utc_timesta
     [
         ("0.25", 250),
         ("2,503.1", 2_503_100),
+        ("1.234,5", 1_234_500),
+        ("1.234.567,8", 1_234_567_800),
+        ("1.234.567", 1_234_567_000),
+        ("1234,567", 1_234_567),
         ("1,000,000", 1_000_000_000),
         ("0,123", 123),
         ("1,25", 1_250),
@@ -31,7 +35,11 @@ def test_seconds_become_milliseconds_of_at_least_1(written: str, expected: float
     assert milliseconds(written) == expected
 
 
-@pytest.mark.parametrize("written", ["-1", "", "soon", "nan", "inf", "999638317", "1" * 10_000], ids=range(7))
+@pytest.mark.parametrize(
+    "written",
+    ["-1", "", "soon", "nan", "inf", "999638317", "1" * 10_000, "1,234", "1,23.4", "1.2.3", "12,34,567", "1,2,3"],
+    ids=range(12),
+)
 def test_invalid_seconds_are_unknown(written: str) -> None:
     assert milliseconds(written) is None
 
