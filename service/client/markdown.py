@@ -13,9 +13,9 @@ from service.client.links import ConsoleLinks
 from service.client.runs import format_counts
 from service.domain.evidence import full_name
 from service.domain.failures import to_line
+from service.domain.texts import DIRECTIONS
 
 _BACKTICKS: Final = re.compile(r"`+")
-_DIRECTIONS: Final = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # they reorder the text that follows
 _MAX_TEXT: Final = 300  # characters of a name or message
 
 
@@ -39,7 +39,7 @@ def render_changes(changes: RunChanges, title: str, links: ConsoleLinks, max_len
 
 def code_span(text: str) -> str:
     """Return the text as one code span. A long text is shortened."""
-    line = _DIRECTIONS.sub("", to_line(text))
+    line = DIRECTIONS.sub("", to_line(text))
     line = line if len(line) <= _MAX_TEXT else f"{line[: _MAX_TEXT - 1]}…"
     if not line:
         return ""

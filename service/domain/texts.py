@@ -14,6 +14,7 @@ MAX_LABEL_VALUE: Final = 1_000
 MAX_LABELS_TEXT: Final = 16_000  # names and values of one run together, because a page contains up to 1,000 runs
 
 REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
+DIRECTIONS: Final = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # they reorder the text that follows
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 
 

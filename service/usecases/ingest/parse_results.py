@@ -176,12 +176,12 @@ class _ResultParser:
         """Return the key of the case of a result, or None after rejecting a result whose key collides."""
         event = self._event
         name, suite, file = result["name"], result.get("suite") or "", result.get("file")
-        if len(name) > texts.MAX_TEXT:
-            name = truncate(name, texts.MAX_TEXT, event.problems, index, "name")
-        if len(suite) > texts.MAX_TEXT:
-            suite = truncate(suite, texts.MAX_TEXT, event.problems, index, "suite")
-        if file and len(file) > texts.MAX_TEXT:
-            file = truncate(file, texts.MAX_TEXT, event.problems, index, "file")
+        if len(name) > texts.MAX_TEXT or not name.isascii():
+            name = _case_text(event, index, name, "name")
+        if len(suite) > texts.MAX_TEXT or not suite.isascii():
+            suite = _case_text(event, index, suite, "suite")
+        if file and (len(file) > texts.MAX_TEXT or not file.isascii()):
+            file = _case_text(event, index, file, "file")
         own_variant = result.get("variant")
         variant = event.variant if own_variant is None else canonical_variant(own_variant)
         case_id, occurrence = result.get("case_id"), 0
@@ -201,6 +201,18 @@ class _ResultParser:
             return None
         self.unseen[key] = index, case
         return key
+
+
+def _case_text(event: ParsedEvent, index: int, text: str, field_name: str) -> str:
+    """Return a text of a case without control characters of the text direction, and with a limited length.
+
+    Adds a problem if the text differs. Terminals and pages would show a text with these characters in another order.
+    """
+    text, count = texts.DIRECTIONS.subn(texts.REPLACEMENT, text)
+    if count:
+        reason = f"{field_name}: control characters of the text direction were replaced ({count})"
+        event.problems.append({"index": index, "name": field_name, "reason": reason})
+    return truncate(text, texts.MAX_TEXT, event.problems, index, field_name)
 
 
 def _outcome(event: ParsedEvent, index: int, result: ResultIn, key: CaseKey) -> CaseOutcome | None:

@@ -274,3 +274,28 @@ async def test_number_of_retries_of_a_ctrf_report_does_not_multiply_its_rows(dat
         assert [(each["attempt"], each["status"]) for each in one["attempt_details"]] == [
             (999, "failed"), (1_000, "passed"),
         ]  # fmt: skip
+
+
+@pytest.mark.parametrize("root", ["/", "C:\\", "src", "", "/" + "x" * 1_000], ids=range(5))
+async def test_root_must_be_an_absolute_folder(without_worker: Reports, root: str) -> None:
+    response = await without_worker.post(PASSING, params={"root": root})
+
+    assert response.status == 400
+    assert (await response.json())["error"]["param"] == "root"
+
+
+async def test_control_characters_of_the_text_direction_are_replaced_in_names(reports: Reports) -> None:
+    cases = "<testcase classname='k' name='passed \u202egnp.exe' file='a\u200f.py'/><testcase name='größe'/>"
+    receipt = await reports.ingest(f"<testsuite name='s\u2066'>{cases}</testsuite>".encode())
+
+    assert [(problem["index"], problem["reason"]) for problem in receipt["problems"]] == [
+        (0, "name: control characters of the text direction were replaced (1)"),
+        (0, "suite: control characters of the text direction were replaced (1)"),
+        (0, "file: control characters of the text direction were replaced (1)"),
+        (1, "suite: control characters of the text direction were replaced (1)"),
+    ]
+    found = (await reports.api.get("/v1/results", {"run_id": "run_1"}))["data"]
+    assert {(result["suite"], result["name"], result["file"]) for result in found} == {
+        ("s\ufffd > k", "passed \ufffdgnp.exe", "a\ufffd.py"),
+        ("s\ufffd", "größe", None),
+    }
