@@ -111,6 +111,11 @@ def is_report(content_type: str | None, head: bytes) -> bool:
     return any(known.signature.search(text) for known in REPORT_FORMATS if known.signature)
 
 
+def text_of_head(head: bytes) -> bytes:
+    """Return the first bytes of a report without byte order marks, white space, and the NUL bytes of UTF-16."""
+    return head.replace(b"\0", b"").lstrip(_BYTES_BEFORE_TEXT)
+
+
 def _match(candidates: Iterable[ReportFormat], head: bytes) -> ReportFormat | None:
-    text = head.replace(b"\0", b"").lstrip(_BYTES_BEFORE_TEXT)
+    text = text_of_head(head)
     return next((candidate for candidate in candidates if candidate.head.match(text)), None)

@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from service.contracts.run_events import ResultIn
-from service.domain.report_formats import HEAD_BYTES, ReportFormatName, detect_format
+from service.domain.report_formats import HEAD_BYTES, ReportFormatName, detect_format, text_of_head
 from service.reports import go_test, json_reports, junit, playwright, trx
 from service.reports.errors import malformed, unsupported
 from service.reports.metadata import ReportMetadata
+from service.reports.other_formats import unsupported_head
 
 ReportReader = Callable[[BinaryIO, ReportMetadata], Iterator[list[ResultIn]]]
 
@@ -32,6 +33,8 @@ def open_report(report: BinaryIO, content_type: str | None) -> tuple[ReportReade
     report.seek(0)
     if not head:
         raise malformed("the report is empty")
+    if of_other_tool := unsupported_head(text_of_head(head)):
+        raise of_other_tool
     detected = detect_format(content_type, head)
     if detected is None:
         raise unsupported("the report has none of the supported media types and starts with unknown bytes")

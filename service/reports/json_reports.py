@@ -9,21 +9,19 @@ from service.reports.chunks import in_lists
 from service.reports.errors import ReportError, malformed, unsupported
 from service.reports.json_stream import JsonStream
 from service.reports.metadata import ReportMetadata
+from service.reports.other_formats import DECISIVE_KEYS, unsupported_keys
 
 _MAX_DEPTH: Final = 50
 _INT64: Final = 2**63
 _RESULT_FIELDS: Final = frozenset(ResultIn.__annotations__)
 _RUN_FIELDS: Final = frozenset(UploadedRun.__annotations__)
 _ALLURE: Final = frozenset({"uuid", "steps"})
-_STORED_FIELDS: Final = _RESULT_FIELDS | _RUN_FIELDS | _ALLURE | {"run"}
-# Files of other tools can also have `name` and `status`, but they have one of these keys too.
-_OTHER_TOOLS: Final = {
-    "historyId": "an Allure result",
-    "protocolVersion": "a Dart event stream",
-    "suites": "a Playwright report that doesn't start with its configuration",
-    "testResults": "a Jest report",
-    "stats": "a Mocha report",
-}
+_STORED_FIELDS: Final = _RESULT_FIELDS | _RUN_FIELDS | {"run"}
+_FEATURE: Final = frozenset({"elements", "keyword"})  # of Cucumber and Behave
+_MAX_KEYS: Final = 100  # that are examined to detect other tools
+_SINGLE_RESULT: Final = (
+    'the JSON object is a single result. Send {"results": […]}, or NDJSON with the media type application/x-ndjson'
+)
 
 
 def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
@@ -38,7 +36,7 @@ def _results(stream: JsonStream, metadata: ReportMetadata) -> Iterator[ResultIn]
     match stream.peek():
         case "[":
             metadata.format = "json"
-            yield from map(_known_fields, stream.items())
+            yield from map(_known_fields, _listed(stream))
             stream.expect_end()
         case "{":
             yield from _object(stream, metadata)
@@ -49,6 +47,7 @@ def _results(stream: JsonStream, metadata: ReportMetadata) -> Iterator[ResultIn]
 def _object(stream: JsonStream, metadata: ReportMetadata) -> Iterator[ResultIn]:
     """Yield the results of a complete report, or of NDJSON records that start with this object."""
     fields: dict[str, Any] = {}
+    keys: set[str] = set()
     found = False
     try:
         for key in stream.members():
@@ -56,8 +55,10 @@ def _object(stream: JsonStream, metadata: ReportMetadata) -> Iterator[ResultIn]:
                 found = True
                 yield from _result_list(stream, metadata)
                 continue
-            if key in _OTHER_TOOLS:
-                raise unsupported(f"the report is {_OTHER_TOOLS[key]}")
+            if key in DECISIVE_KEYS:
+                raise unsupported_keys({key})
+            if len(keys) < _MAX_KEYS:
+                keys.add(key)
             value = stream.value()
             if key in _STORED_FIELDS:
                 fields[key] = value
@@ -69,7 +70,15 @@ def _object(stream: JsonStream, metadata: ReportMetadata) -> Iterator[ResultIn]:
         _add_run_fields(fields, metadata)
         stream.expect_end()
     else:
-        yield from _records(fields, stream, metadata)
+        yield from _records(fields, keys, stream, metadata)
+
+
+def _listed(stream: JsonStream) -> Iterator[Any]:
+    """Yield the values of the list that is the next value. Raises ReportError if the first one is a feature."""
+    for index, item in enumerate(stream.items()):
+        if index == 0 and isinstance(item, dict) and item.keys() >= _FEATURE:
+            raise unsupported_keys({"elements"})
+        yield item
 
 
 def _result_list(stream: JsonStream, metadata: ReportMetadata) -> Iterator[ResultIn]:
@@ -81,17 +90,23 @@ def _result_list(stream: JsonStream, metadata: ReportMetadata) -> Iterator[Resul
         yield from map(_known_fields, stream.items())
 
 
-def _records(first: dict[str, Any], stream: JsonStream, metadata: ReportMetadata) -> Iterator[ResultIn]:
-    """Yield one result per record. The first record can be an object with only `run`."""
+def _records(first: dict[str, Any], keys: set[str], stream: JsonStream, metadata: ReportMetadata) -> Iterator[ResultIn]:
+    """Yield one result per record. The first record can be an object with only `run`.
+
+    A single object with a name can be any file, unless the media type states NDJSON.
+    """
+    states_ndjson = metadata.format == "ndjson"
     metadata.format = "ndjson"
-    if first.keys() >= _ALLURE:
-        raise unsupported("the report is an Allure result")
+    if keys >= _ALLURE:
+        raise unsupported_keys({"historyId"})
     if "name" in first:
+        if not (states_ndjson or stream.peek()):
+            raise unsupported(_SINGLE_RESULT)
         yield _known_fields(first)
     elif isinstance(first.get("run"), dict):
         _add_run_fields(first, metadata)
     else:
-        raise unsupported("the JSON object has neither results nor a name")
+        raise unsupported_keys(keys)
     while stream.peek():
         yield _known_fields(stream.value())
 

@@ -5,8 +5,9 @@ from typing import Any, BinaryIO, Final
 from xml.parsers import expat
 
 from service.contracts.run_events import ResultIn
-from service.reports.errors import malformed, unsupported
+from service.reports.errors import malformed
 from service.reports.metadata import ReportMetadata
+from service.reports.other_formats import unsupported_root
 from service.reports.xml_chunks import read_xml_chunks
 
 _MAX_DEPTH: Final = 200
@@ -15,12 +16,6 @@ _MAX_TOKEN_BYTES: Final = 16 * 2**20  # of one tag or comment; expat buffers eac
 _REMEDY: Final = (
     "The file must be complete and contain only the report: wait until the test tool has written it, disable colors,"
     " and write logs to another file"
-)
-
-_TESTNG_SUITE: Final = "suite"
-_NO_RESULTS: Final = (
-    "the file is a suite file of TestNG (testng-failed.xml), which contains no results. Upload only the reports, for"
-    " example 'target/surefire-reports/TEST-*.xml'"
 )
 
 XmlAttributes = Mapping[str, str]
@@ -114,10 +109,8 @@ class XmlReader:
     def _check_depth(self, tag: str) -> None:
         if self._open:
             raise malformed(f"elements are nested more than {_MAX_DEPTH} levels deep")
-        if tag == _TESTNG_SUITE:
-            raise unsupported(_NO_RESULTS)
         if tag not in self._roots:
-            raise unsupported(f"XML with the root element <{tag[:100]}> isn't {self._format_title}")
+            raise unsupported_root(tag, self._format_title)
 
     def _push_text_handler(self, handler: TextHandler) -> None:
         """Pass text to this handler until `_pop_text_handler`. Nested elements can push their own handlers."""

@@ -115,7 +115,7 @@ async def test_suite_file_of_testng_is_named_with_the_remedy(
     files = [str(write(tmp_path, "testng-failed.xml", suite)), str(write(tmp_path, "TEST-a.xml"))]
     assert await report(url(reports), reports.api.key, "run_1", files, SHOP, wait=True) == REJECTED
     output = capsys.readouterr().out
-    assert "unsupported_format: testng-failed.xml: the file is a suite file of TestNG" in output
+    assert "unsupported_format: testng-failed.xml: configurations of TestNG, such as testng-failed.xml, can" in output
     assert "for example 'target/surefire-reports/TEST-*.xml'" in output
 
 

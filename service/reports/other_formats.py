@@ -1,0 +1,154 @@
+"""The formats that other tools write and that can't be read, with how to write a report that can."""
+
+import re
+from typing import Final, NamedTuple
+
+from service.reports.errors import ReportError, unsupported
+
+
+class OtherFormat(NamedTuple):
+    """A format that can't be read. `title` is a plural, and `remedy` one line.
+
+    It's detected by the root element of XML without its namespace, by a key of a JSON object, or by the first bytes.
+    """
+
+    title: str
+    remedy: str
+    roots: frozenset[str] = frozenset()
+    keys: frozenset[str] = frozenset()
+    head: re.Pattern[bytes] | None = None
+
+
+_JEST: Final = "`jest --reporters=default --reporters=jest-junit`"
+_NO_TESTS: Final = "They contain no results of tests: exclude them from the upload."
+
+# If several rows have a key in a JSON object, the first key in the object decides.
+OTHER_FORMATS: Final = (
+    OtherFormat(
+        "Allure results",
+        "Write JUnit XML too, for example with `pytest --junitxml=junit.xml`.",
+        roots=frozenset({"test-suite"}), keys=frozenset({"historyId"}),
+    ),
+    OtherFormat(
+        "JSON reports of Jest and Vitest",
+        f"Write JUnit XML: {_JEST} or `vitest run --reporter=junit --outputFile=junit.xml`.",
+        keys=frozenset({"testResults"}),
+    ),
+    OtherFormat(
+        "JSON reports of Mocha and mochawesome",
+        "Write JUnit XML: `mocha --reporter xunit --reporter-option output=junit.xml`, or in Cypress "
+        "`cypress run --reporter junit --reporter-options mochaFile=results/[hash].xml`.",
+        keys=frozenset({"stats"}),
+    ),
+    OtherFormat(
+        "JSON reports of Cucumber and Behave",
+        "Write JUnit XML: `cucumber-js --format junit:junit.xml`, `--plugin junit:junit.xml` of Cucumber for Java, "
+        "`cucumber --format junit --out reports` of Cucumber for Ruby, or `behave --junit`.",
+        keys=frozenset({"elements", "gherkinDocument", "meta"}),
+    ),
+    OtherFormat(
+        "XML reports of NUnit",
+        "Write TRX: `dotnet test --logger trx`.",
+        roots=frozenset({"test-run", "test-results"}),
+    ),
+    OtherFormat(
+        "XML reports of xUnit.net",
+        "Write TRX: `dotnet test --logger trx`.",
+        roots=frozenset({"assemblies", "assembly"}),
+    ),
+    OtherFormat(
+        "output.xml files of Robot Framework",
+        "Write JUnit XML: `robot --xunit junit.xml tests`, or for this file `rebot --xunit junit.xml output.xml`.",
+        roots=frozenset({"robot"}),
+    ),
+    OtherFormat(
+        "testng-results.xml files of TestNG",
+        "Send the JUnit XML that TestNG writes too: `junitreports/*.xml` in the same folder, or "
+        "`target/surefire-reports/TEST-*.xml` with Maven.",
+        roots=frozenset({"testng-results"}),
+    ),
+    OtherFormat("configurations of TestNG, such as testng-failed.xml,", _NO_TESTS, roots=frozenset({"suite"})),
+    OtherFormat(
+        "test executions of SonarQube",
+        f"Write JUnit XML too, for example with {_JEST}.",
+        roots=frozenset({"testExecutions"}),
+    ),
+    OtherFormat(
+        "TAP reports",
+        "Write JUnit XML: `prove --formatter TAP::Formatter::JUnit`, `node --test --test-reporter=junit`, or "
+        "`tap-xunit < report.tap > junit.xml`.",
+        head=re.compile(rb"TAP version \d|1\.\.\d+\s|(?:not )?ok \d+\b"),
+    ),
+    OtherFormat(
+        "ZIP archives",
+        "Send the reports in them: `unzip reports.zip -d reports`, then `zof-results report 'reports/**/*.xml'`.",
+        head=re.compile(rb"PK\x03\x04|PK\x05\x06"),
+    ),
+    OtherFormat(
+        "texts of `go test`",
+        "Write JSON: `go test -json ./... > go-test.jsonl`.",
+        head=re.compile(
+            rb"(?:(?:go: |# )[^\n]*\n)*(?:=== RUN |--- (?:PASS|FAIL|SKIP): |(?:ok|FAIL|\?) *\t\S|(?:PASS|FAIL)\r?\n)"
+        ),
+    ),
+    OtherFormat(
+        "JSON events of Dart",
+        "Convert them to JUnit XML: `dart test --reporter json | tojunit --output junit.xml`.",
+        keys=frozenset({"protocolVersion"}),
+    ),
+    OtherFormat(
+        "JSON reports of RSpec",
+        "Write JUnit XML: `rspec --format RspecJunitFormatter --out junit.xml`.",
+        keys=frozenset({"examples"}),
+    ),
+    OtherFormat(
+        "Open Test Reporting events of JUnit",
+        "Send the JUnit XML that JUnit writes too: `TEST-*.xml` in the folder of its reports.",
+        roots=frozenset({"events"}),
+    ),
+    OtherFormat(
+        "Test.xml files of CTest",
+        "Write JUnit XML: `ctest --output-junit junit.xml`.",
+        roots=frozenset({"Site"}),
+    ),
+    OtherFormat(
+        "XML reports of Catch2",
+        "Write JUnit XML: `./tests --reporter junit --out junit.xml`.",
+        roots=frozenset({"Catch2TestRun", "Catch"}),
+    ),
+    OtherFormat("coverage reports", _NO_TESTS, roots=frozenset({"coverage", "report"})),
+    OtherFormat("reports of linters", _NO_TESTS, roots=frozenset({"checkstyle", "pmd", "BugCollection"})),
+    OtherFormat(
+        "Playwright reports that don't start with their configuration",
+        "Send the file that `playwright test --reporter=json` writes unmodified.",
+        keys=frozenset({"suites"}),
+    ),
+)  # fmt: skip
+
+_BY_ROOT: Final = {root: known for known in OTHER_FORMATS for root in known.roots}
+_BY_KEY: Final = {key: known for known in OTHER_FORMATS for key in known.keys}
+# These words can be keys of the own formats too. They count only in an object without results.
+_AMBIGUOUS_KEYS: Final = frozenset({"elements", "gherkinDocument", "meta", "examples"})
+DECISIVE_KEYS: Final = _BY_KEY.keys() - _AMBIGUOUS_KEYS
+
+
+def unsupported_root(tag: str, expected: str) -> ReportError:
+    """Return the error for XML with another root element than those of the expected format."""
+    known = _BY_ROOT.get(tag.rpartition(":")[2])
+    return _unreadable(known) if known else unsupported(f"XML with the root element <{tag[:100]}> isn't {expected}")
+
+
+def unsupported_keys(keys: set[str]) -> ReportError:
+    """Return the error for a JSON object that isn't a report."""
+    known = next((_BY_KEY[key] for key in sorted(keys & _BY_KEY.keys())), None)
+    return _unreadable(known) if known else unsupported("the JSON object has neither results nor a name")
+
+
+def unsupported_head(head: bytes) -> ReportError | None:
+    """Return the error for a file of another tool by its first bytes, or None if no tool is detected."""
+    known = next((known for known in OTHER_FORMATS if known.head and known.head.match(head)), None)
+    return _unreadable(known) if known else None
+
+
+def _unreadable(known: OtherFormat) -> ReportError:
+    return ReportError("unsupported_format", f"{known.title} can't be read. {known.remedy}")
