@@ -419,7 +419,7 @@ CREATE TABLE artifacts (
     org_id       int NOT NULL,
     run_key      uuid NOT NULL,
     case_key     bigint NOT NULL,
-    artifact_key bigint NOT NULL,            -- hash of the name
+    artifact_key bigint NOT NULL,            -- hash of the name; the outputs of attempts sort by attempt
     kind         text NOT NULL,
     name         text NOT NULL,
     content_type text,

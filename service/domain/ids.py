@@ -18,6 +18,9 @@ FINGERPRINT_VERSION: Final = 1  # of the rules in fingerprints.py: a new version
 
 _MAX_MINUTE: Final = 2**31 - 1
 _TIME_BITS_BELOW: Final = 80  # a run key is 48 bits of time, followed by 80 bits of hash
+_OUTPUT_OF_ATTEMPT: Final = re.compile(r"attempt-(\d{1,4})-", re.ASCII)
+_FIRST_KEY: Final = -(2**63)
+_HASH_BITS: Final = 43  # of the output of an attempt: all numbers of attempts fit in 1 % of the keys
 _PATTERNS: Final = {
     prefix: re.compile(rf"{prefix}_[0-9a-f]{{{digits}}}")
     for prefix, digits in {
@@ -93,8 +96,15 @@ def case_key(
 
 
 def artifact_key(name: str) -> int:
-    """Return the key of an artifact, which is unique within its result."""
-    return _signed(blake2b(name.encode(), digest_size=8).digest())
+    """Return the key of an artifact, which is unique within its result, and by which lists are sorted.
+
+    The outputs of attempts, such as `attempt-2-stdout.txt`, sort by attempt and before the other artifacts.
+    """
+    hashed = _signed(blake2b(name.encode(), digest_size=8).digest())
+    attempt = _OUTPUT_OF_ATTEMPT.match(name)
+    if attempt is None:
+        return hashed
+    return _FIRST_KEY + (int(attempt[1]) << _HASH_BITS) + (hashed & (2**_HASH_BITS - 1))
 
 
 def fingerprint_hash(project_id: str, type_: str, suite: str | None, masked: str) -> Fingerprint:

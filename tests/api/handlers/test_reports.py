@@ -299,3 +299,16 @@ async def test_control_characters_of_the_text_direction_are_replaced_in_names(re
         ("s\ufffd > k", "passed \ufffdgnp.exe", "a\ufffd.py"),
         ("s\ufffd", "größe", None),
     }
+
+
+async def test_outputs_of_attempts_are_listed_in_the_order_of_the_attempts(reports: Reports) -> None:
+    attempts = "".join(
+        f"<rerunFailure message='no'><system-out>{number}</system-out></rerunFailure>" for number in range(1, 13)
+    )
+    case = f"<testcase name='pays'><failure/>{attempts}<system-out>last</system-out></testcase>"
+    await reports.ingest(f"<testsuite name='s'>{case}</testsuite>".encode())
+
+    result = (await reports.api.get("/v1/results", {"run_id": "run_1"}))["data"][0]
+    listed = (await reports.api.get(f"/v1/results/{result['id']}/artifacts"))["data"]
+    outputs = [artifact["name"] for artifact in listed if artifact["kind"] == "log"]
+    assert outputs[:13] == [*(f"attempt-{number}-system-out.txt" for number in range(1, 13)), "system-out.txt"]
