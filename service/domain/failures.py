@@ -38,6 +38,7 @@ _UNINFORMATIVE: Final = re.compile(
     | [\w\\]+::\w+(?:\ with\ data\ set\ .*)?                # PHPUnit: the name of the test
     | \S+\ \[\S+:\d+\]:? | [\w:]+\#.+\ \[\S+:\d+\]:        # minitest: the name and location of the test
     | Test\ method\ \S+\ threw\ exception:                  # MSTest
+    | error\ trace:.*                                      # testify
     | ===\ \w+\s.*                                          # go test: === RUN TestPays
     | ---\ \w+:\s.*                                         # go test: --- FAIL: TestPays (0.00s)
     | -{2,}.*-{2,}                                          # ---- tests::pays stdout ----

@@ -89,6 +89,12 @@ XUNIT = "Assert.Equal() Failure\r\n          ↓ (pos 0)\r\nExpected: abc\r\nAct
 XUNIT_3 = 'Assert.Contains() Failure: Sub-string not found\nString:    "abc"\nNot found: "x"'
 GTEST = "cart_test.cc:8\nValue of: 112\n  Actual: 112\nExpected: is less than 5\n"
 HAMCREST = "\nExpected: <100.10>\n     but: was <100.11>"
+TESTIFY = """    cart_test.go:9:
+        \tError Trace:\t/src/cart_test.go:9
+        \t            \t/src/helpers.go:33
+        \tError:      \tNot equal:
+        \t            \texpected: 1
+        \t            \tactual  : 2"""
 HSPEC = 'tests/CartSpec.hs:19:12\n\nexpected: "False"\n but got: "True"\n'
 CODECEPTION = "CartCest: Navigate and check\nFailed asserting that two strings are equal.\n/app/CartCest.php:9"
 CARGO = "thread 'pays' panicked at 'assertion failed: `(left == right)`\n  left: `4`,\n right: `3`', src/lib.rs:10:9\n"
@@ -147,6 +153,7 @@ PHPUNIT_DIFF = (
             id="cucumber for java",
         ),
         pytest.param("Expected: 1...", MINITEST, "Expected: 1 Actual: 2", id="shortened message"),
+        pytest.param(None, TESTIFY, "cart_test.go:9: Error: Not equal: expected: 1 actual : 2", id="testify"),
         pytest.param("\ufeffno card", None, "no card", id="byte order mark"),
         pytest.param(None, f"{TRACEBACK}ValueError: no card\n", "ValueError: no card", id="long traceback"),
         pytest.param("Traceback (most recent call last):", PYTHON, "ValueError: no card", id="only a heading"),
