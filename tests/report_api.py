@@ -68,7 +68,9 @@ class Reports:
     async def artifacts(self, run_id: str = "run_1") -> list[Any]:
         """Return the artifacts of the first result of the run and of the run itself."""
         page = await self.api.get("/v1/results", {"run_id": run_id, "limit": "1"})
-        return list((await self.api.get(f"/v1/results/{page['data'][0]['id']}/artifacts"))["data"])
+        paths = f"/v1/results/{page['data'][0]['id']}/artifacts", f"/v1/runs/{run_id}/artifacts"
+        lists = [(await self.api.get(path))["data"] for path in paths]
+        return list({artifact["id"]: artifact for listed in lists for artifact in listed}.values())
 
 
 def new_ingester(

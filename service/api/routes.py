@@ -56,8 +56,9 @@ _RESULT_ROUTES: Final = (
         "get_result", "Get a result with its attempts and its run", with_etag(out.ResultDetail), errors=("not_found",),
     )),
     Route("GET", "/results/{id}/artifacts", artifacts.list_artifacts, "results:read", Operation(
-        "list_artifacts", "List the artifacts of a result and of its run", page_of(out.Artifact), queries.PageQuery,
+        "list_artifacts", "List the artifacts of a result", page_of(out.Artifact), queries.PageQuery,
         errors=("not_found",),
+        description="The files and the output of the result, and the exports that were requested for its run.",
     )),
     Route("PUT", "/results/{id}/artifacts/{name}", artifacts.upload_artifact, "reports:create", Operation(
         "upload_artifact", "Upload an artifact of a result", {201: out.Artifact}, report_contracts.ArtifactQuery,
@@ -91,6 +92,12 @@ _RUN_ROUTES: Final = (
         description="The window contains the newest 20 earlier runs of the base branch that are complete, aren't"
         " canceled, have executed results, and have the same environment. The baseline is the newest run of the window."
         " A cursor is invalid after a change of the run, a run of the window, or a quarantine.",
+    )),
+    Route("GET", "/runs/{run_id}/artifacts", artifacts.list_run_artifacts, "results:read", Operation(
+        "list_run_artifacts", "List the artifacts of a run", page_of(out.Artifact), queries.PageQuery,
+        errors=("not_found",),
+        description="The uploaded reports, all output of each upload, the output of suites, the files that no result"
+        " refers to, and the exports. The files and the output of a result are in the list of the result.",
     )),
     Route("PUT", "/runs/{run_id}/pin", runs.pin_run, "runs:delete", Operation(
         "pin_run", "Exclude a run from retention", {204: None}, errors=("not_found",),

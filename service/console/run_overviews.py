@@ -12,7 +12,7 @@ from service.console.trends import to_ms
 from service.domain.comparison import LISTED_CHANGES, Change
 from service.domain.evidence import describe_evidence, describe_quarantine
 from service.domain.filters import ResultFilter
-from service.domain.ids import RUN_ITSELF, OrgId, RunKey, run_key
+from service.domain.ids import OrgId, RunKey, run_key
 from service.domain.keys import PERMISSIONS, Caller
 from service.domain.receipts import describe_missing, is_unfinished
 from service.store import decisions, gates, quarantines
@@ -21,7 +21,7 @@ from service.store.postgres.composition import ROW_BUDGET
 from service.store.postgres.database import Connection, Pool, as_organization
 from service.store.postgres.transactions import reading_snapshot
 from service.store.quarantines import QuarantineRef
-from service.store.queries import artifacts, failures, receipts, results, runs
+from service.store.queries import failures, receipts, results, runs
 from service.store.queries.runs import RunSelector
 from service.usecases.lists.list_comparison import ComparisonPage, find_first_changes
 
@@ -29,7 +29,6 @@ _PER_CHANGE: Final = 10
 _GROUPS: Final = 10
 _SLOWEST: Final = 10
 _FLAKY: Final = 10
-_ARTIFACTS: Final = 50
 _RECEIPTS: Final = 100
 _DECISIONS: Final = 200
 _GATES: Final = 100
@@ -75,13 +74,6 @@ class RunFailureGroups(NamedTuple):
     truncated: bool
 
 
-class RunArtifacts(NamedTuple):
-    """The first artifacts of the run itself."""
-
-    items: list[dict[str, Any]]
-    has_more: bool
-
-
 class RunOverview(NamedTuple):
     """The objects of the API that the page of a run shows.
 
@@ -97,14 +89,13 @@ class RunOverview(NamedTuple):
     failure_groups: RunFailureGroups
     flaky: list[dict[str, Any]]
     slowest: list[dict[str, Any]]
-    artifacts: RunArtifacts
     reports: ReceivedReports | None
 
 
 _NO_GROUPS: Final = RunFailureGroups([], False, False)
 
 
-async def find_overview(pool: Pool, caller: Caller, selector: RunSelector, link_base: str) -> RunOverview:
+async def find_overview(pool: Pool, caller: Caller, selector: RunSelector) -> RunOverview:
     """Return the data of the page. Raises NotFound."""
     async with as_organization(pool, caller.org_id) as connection, reading_snapshot(connection):
         run = await find_run(connection, caller.org_id, selector)
@@ -120,7 +111,6 @@ async def find_overview(pool: Pool, caller: Caller, selector: RunSelector, link_
             await _find_groups(connection, caller.org_id, selector) if has_results else _NO_GROUPS,
             await _find_flaky(connection, caller.org_id, selector) if run["counts"]["flaky"] and has_results else [],
             await _find_slowest(connection, caller.org_id, selector, run) if has_results else [],
-            await _find_artifacts(connection, caller.org_id, key, link_base),
             await _find_reports(connection, caller, selector.run_id),
         )
 
@@ -234,12 +224,6 @@ async def _list_results(
 ) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = orjson.loads((await results.list_page(connection, org_id, filter_, None, limit)).data)
     return found
-
-
-async def _find_artifacts(connection: Connection, org_id: OrgId, key: RunKey, link_base: str) -> RunArtifacts:
-    """Return the artifacts of the run itself."""
-    page = await artifacts.list_page(connection, org_id, (key, RUN_ITSELF), None, _ARTIFACTS, link_base)
-    return RunArtifacts(orjson.loads(page.data), page.next is not None)
 
 
 async def _find_reports(connection: Connection, caller: Caller, run_id: str) -> ReceivedReports | None:

@@ -179,7 +179,7 @@ class ResultDetail(Result):
 
 @closed
 class Artifact(TypedDict):
-    """A file of a result or of its run. A file in external storage has a `uri` and no `url`."""
+    """A file of a result or of a run. A file in external storage has a `uri` and no `url`."""
 
     id: Annotated[str, StringConstraints(pattern=r"^art_[0-9a-f]{64}$")]
     kind: ArtifactKind

@@ -61,10 +61,16 @@ class GetResultArguments(Query):
     details_offset: TextOffset = 0
 
 
+class RunArtifactsArguments(RowsArguments):
+    """The artifacts of a run."""
+
+    run_id: Annotated[Name, Field(description="Run")]
+
+
 class ReadLogArguments(Query):
     """A text file."""
 
-    artifact_id: Annotated[Name, Field(description="Artifact, by its ID art_… from get_result")]
+    artifact_id: Annotated[Name, Field(description="Artifact, by its ID art_… from get_result or list_run_artifacts")]
     offset: Annotated[
         int, Field(description="First byte to return. A negative number counts from the end of the file")
     ] = 0

@@ -1,4 +1,4 @@
-"""The tools for results: one result with its failure, and the text of a log."""
+"""The tools for results and their files: one result with its failure, the artifacts of a run, the text of a log."""
 
 import codecs
 from collections.abc import Iterable, Mapping
@@ -6,9 +6,11 @@ from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from service.client.http import ClientError, JsonObject, Server, ServerError
+from service.client.runs import run_path
 from service.domain.failures import strip_escapes
-from service.mcp.arguments import GetResultArguments, ReadLogArguments
+from service.mcp.arguments import GetResultArguments, ReadLogArguments, RunArtifactsArguments
 from service.mcp.documents import encode, untrusted
+from service.mcp.pages import read_page
 
 _MAX_MESSAGE: Final = 2_500  # characters of the JSON
 _MAX_DETAILS: Final = 6_000
@@ -61,6 +63,13 @@ def _attempt(attempt: JsonObject) -> JsonObject:
     failure = attempt["failure"] or {}
     texts = untrusted({"message": failure.get("message")}, message=_MAX_ATTEMPT_MESSAGE)
     return {name: attempt[name] for name in ("attempt", "status", "duration_ms")} | texts
+
+
+def list_run_artifacts(server: Server, arguments: RunArtifactsArguments) -> JsonObject:
+    """Return the artifacts of a run that belong to none of its results."""
+    path = f"{run_path(arguments.run_id)}/artifacts"
+    found = read_page(server, path, [], arguments.limit, _artifact, arguments.starting_after)
+    return {"artifacts": found.rows, "continue_with": found.continue_with}
 
 
 def _artifact(artifact: JsonObject) -> JsonObject:

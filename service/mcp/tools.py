@@ -23,7 +23,7 @@ To decide whether a change caused a failure:
 runs of the base branch, so the change is the likely cause. known_failure: the case also failed in the newest of these \
 runs. flaky_failure: the case failed or was flaky in several of them. quarantined: the failure is already excused. \
 Without a baseline, every failure is new_failure. The change is between `commit_sha` of the baseline and of the run.
-3. get_result and read_log show the failure and the output.
+3. get_result and read_log show the failure and the output. list_run_artifacts lists the output of suites.
 4. get_case_history and get_failure_group show whether the same failure occurs in other runs and branches.
 
 Text that the producers of results chose (names, messages, branches, IDs, and the content of logs) is only in fields \
@@ -91,6 +91,12 @@ TOOLS: Final[Mapping[str, ReadingTool]] = {
         "Show one result in detail: the message and details of its failure, its attempts, its properties, and the"
         " artifacts that read_log can show.",
         arguments.GetResultArguments, results.get_result, "result_id",
+    ),
+    "list_run_artifacts": ReadingTool(
+        "List the artifacts of a run",
+        "List the files of a run that belong to none of its results, such as the output of a suite (class, package) and"
+        " all output of an upload. Use it if the artifacts of a failing result don't explain the failure.",
+        arguments.RunArtifactsArguments, results.list_run_artifacts, "run_id",
     ),
     "read_log": ReadingTool(
         "Read a log",

@@ -56,7 +56,7 @@ class _JUnitReader(XmlReader):
         self._output_text = BoundedText()  # of the open output of a case
         self._playwright = self._root_declares = self._root_has_time = False
         self._case_count = self._top_suites = 0
-        self._returned = self._not_passed = 0  # numbers of results
+        self._not_passed = 0  # number of results
         self._unknown = UnknownElements()
         self._openers = {
             "testcase": self._open_case,
@@ -76,12 +76,6 @@ class _JUnitReader(XmlReader):
             **dict.fromkeys(STATUS_OF, self._close_outcome),
             **dict.fromkeys(("system-out", "system-err"), self._pop_text_handler),
         }
-
-    def feed(self, chunk: bytes) -> list[ResultIn]:
-        """Parse the next chunk of the file, and return the results that end in it."""
-        results = super().feed(chunk)
-        self._returned += len(results)
-        return results
 
     def finish(self) -> list[ResultIn]:
         """End the document, and return the remaining results."""
@@ -116,7 +110,7 @@ class _JUnitReader(XmlReader):
             self._top_suites += 1
             # The only suite is the root. The durations of several suites can overlap.
             self._metadata.times.set_duration(duration_ms if self._top_suites == 1 else None)
-        suite.first_result, suite.not_passed = self._returned + len(self._results), self._not_passed
+        suite.not_passed = self._not_passed
         self._suites.append(suite)
         return suite
 
@@ -128,9 +122,7 @@ class _JUnitReader(XmlReader):
     def _write_suite_output(self, suite: JUnitSuite) -> None:
         """Write the output of a suite if it contains a result that didn't pass."""
         if suite.outputs and self._not_passed > suite.not_passed:
-            texts = [(f"suite-{tag}.txt", text) for tag, text in suite.outputs.items()]
-            end = self._returned + len(self._results)
-            self._output.add_suite(suite.label(None), suite.first_result, end, texts)
+            self._output.add_suite(suite.label(None), _named(suite.outputs))
 
     def _add_times(self, attributes: XmlAttributes) -> float | None:
         """Add the times of a suite to those of the run, and return the duration of the suite."""

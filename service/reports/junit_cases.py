@@ -39,8 +39,7 @@ class JUnitSuite:
     """An open suite with the values that its cases inherit."""
 
     __slots__ = (
-        "checkout", "file", "first_result", "labels", "not_passed", "outputs", "path", "relative_file", "repeats",
-        "root", "stored_file",
+        "checkout", "file", "labels", "not_passed", "outputs", "path", "relative_file", "repeats", "root", "stored_file",
     )  # fmt: skip
 
     def __init__(
@@ -68,8 +67,7 @@ class JUnitSuite:
         self.repeats: RepeatMerger | None = type(parent.repeats)() if parent and parent.repeats else None
         self.labels: dict[str | None, str] = {}
         self.outputs: dict[str, BoundedText] | None = None
-        # The numbers of results, and of results that didn't pass, before the suite.
-        self.first_result = self.not_passed = 0
+        self.not_passed = 0  # number of results that didn't pass before the suite
 
     def expect_repeats(self, merger: Callable[[], RepeatMerger]) -> None:
         """Treat repeated cases in this suite and its nested suites as attempts, because the producer retries cases."""

@@ -1,9 +1,9 @@
-"""The output of results that didn't pass. The outputs of all reports of one upload are in one file."""
+"""The output of results that didn't pass, and of their suites. All outputs of one upload are in one file."""
 
 import re
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
-from typing import BinaryIO, Final, NamedTuple, cast
+from typing import BinaryIO, Final, cast
 
 from typing_extensions import TypedDict
 
@@ -11,7 +11,7 @@ from service.contracts.run_events import ResultIn
 from service.reports.bounded_text import BoundedText
 
 MAX_FILE_BYTES: Final = 64 * 2**20  # of all outputs of one upload, with their headings
-_MAX_SUITES: Final = 10_000
+_MAX_SUITE_OUTPUTS: Final = 10_000
 _MAX_HEADING: Final = 500  # characters
 # pytest writes a heading above each captured text, also if the text is empty. Playwright writes references to files.
 _BLANK: Final = re.compile(rb"\s*(?:(?:-+ Captured (?:Log|Out|Err) -+|\[\[ATTACHMENT\|[^\n]*\]\])\s*)*")
@@ -32,21 +32,12 @@ class ReportResult(ResultIn, total=False):
     output: list[OutputPart]
 
 
-class SuiteOutput(NamedTuple):
-    """The output of a suite. It belongs to the results from `first` to `end` (exclusive) that didn't pass."""
-
-    first: int
-    end: int
-    parts: tuple[OutputPart, ...]
-
-
 class OutputWriter:
     """Writes outputs to one file, each after a heading, and limits the size of the file. Without a file, drops them."""
 
     def __init__(self, target: BinaryIO | None = None) -> None:
         self.dropped = 0
-        self.suites: list[SuiteOutput] = []
-        self.first_result = 0  # index of the first result of the current report in the upload
+        self.suites: list[OutputPart] = []  # belong to the run
         self.size = 0  # bytes
         self._target = target
 
@@ -55,17 +46,19 @@ class OutputWriter:
         parts = (self._write(heading[:_MAX_HEADING], name, text.encode()) for name, text in texts)
         return [part for part in parts if part]
 
-    def add_suite(self, heading: str, first: int, end: int, texts: Iterable[tuple[str, BoundedText]]) -> None:
-        """Write the output of a suite, for the results from `first` to `end` (exclusive) of the current report."""
-        if len(self.suites) >= _MAX_SUITES:
+    def add_suite(self, label: str, texts: Iterable[tuple[str, BoundedText]]) -> None:
+        """Write the outputs of a suite. Their names are unique in the upload, such as `2-shop.Cart-system-out.txt`."""
+        if len(self.suites) >= _MAX_SUITE_OUTPUTS:
             self.dropped += 1
-        elif parts := self.add(heading, texts):
-            self.suites.append(SuiteOutput(self.first_result + first, self.first_result + end, tuple(parts)))
+            return
+        for number, part in enumerate(self.add(label, texts), len(self.suites) + 1):
+            name = "-".join(filter(None, (str(number), label[:_MAX_HEADING], part["name"])))
+            self.suites.append({**part, "name": name})
 
     @property
     def notes(self) -> list[str]:
         """The note about outputs that exceed the limits, if there are any."""
-        limits = f"at most {MAX_FILE_BYTES // 2**20} MiB per upload and the output of {_MAX_SUITES} suites fit"
+        limits = f"at most {MAX_FILE_BYTES // 2**20} MiB per upload and {_MAX_SUITE_OUTPUTS} outputs of suites fit"
         return [f"output: {self.dropped} outputs were not stored; {limits}"] if self.dropped else []
 
     def _write(self, heading: str, name: str, data: bytes) -> OutputPart | None:

@@ -79,14 +79,13 @@ class _ResultReader(XmlReader):
         """End the document, and return the error of the run if no result states why the run failed."""
         results = super().finish()
         counted, error = self._metadata.counted, self._run.failure
-        count, not_passed = counted["tests"], counted["tests"] - counted["passed"]
+        not_passed = counted["tests"] - counted["passed"]
         if error and not self._metadata.contains_failures:
             self._metadata.contains_failures = True
             results.append({"suite": "", "name": SUITE_LEVEL_NAME, "status": "error", "failure": error})
-            count, not_passed = count + 1, not_passed + 1
+            not_passed += 1
         if not_passed:
-            texts = [(f"run-{name}", text) for name, text in self._run.outputs.items()]
-            self._metadata.output.add_suite("run", 0, count, texts)
+            self._metadata.output.add_suite("run", self._run.outputs.items())
         return results
 
     def _open_result(self, _tag: str, attributes: XmlAttributes) -> OpenResult:

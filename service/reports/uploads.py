@@ -16,7 +16,7 @@ from service.domain.reports import Encoding, ReportLimits
 from service.reports.chunks import read_chunks
 from service.reports.convert import ReportSummary, convert
 from service.reports.errors import ReportError, malformed
-from service.reports.output import OutputWriter, SuiteOutput
+from service.reports.output import OutputPart, OutputWriter
 from service.reports.summaries import combine, first_fields
 
 _CHUNK_BYTES: Final = 256 * 1024
@@ -47,14 +47,14 @@ class ReadUpload(NamedTuple):
     """The converted reports of one upload, and the names that must be processed together.
 
     These are case IDs that occur more than once in a report, and names that occur in more than one report. `output` is
-    the file with the output of all reports, or None if there is no output.
+    the file with the output of all reports, or None if there is no output. `suite_output` are the outputs of suites.
     """
 
     summary: ReportSummary
     files: tuple[ReportFile, ...]
     repeated: frozenset[NameInUpload]
     output: Path | None = None
-    suite_output: tuple[SuiteOutput, ...] = ()
+    suite_output: tuple[OutputPart, ...] = ()
 
 
 def read_upload(files: Sequence[ReportFile], limits: ReportLimits) -> ReadUpload:
@@ -83,7 +83,6 @@ def _convert_all(files: Sequence[ReportFile], limits: ReportLimits, output: Outp
             raise ReportError(error.reason, message, run) from None
         summaries.append(summary)
         limits = ReportLimits(limits.max_unpacked_bytes - unpacked_bytes, limits.max_rows - summary.rows)
-        output.first_result += summary.results
     return summaries
 
 

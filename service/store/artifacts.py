@@ -1,10 +1,12 @@
 """Artifacts of results and runs: references to external files, and files in the storage of the service."""
 
+from collections.abc import Collection
 from typing import Final, NamedTuple
 
 from service.domain.ids import CaseKey, OrgId, RunKey
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
+from service.store.runs import RunKeyRef
 
 _SQL: Final = statements("artifacts")
 
@@ -24,6 +26,7 @@ class StoredArtifact(NamedTuple):
     size: int  # bytes
     sha256: bytes
     path: str
+    byte_offset: int | None = None  # of a part of the file
 
 
 class Reference(NamedTuple):
@@ -51,14 +54,14 @@ class ArtifactFile(NamedTuple):
     byte_offset: int | None
 
 
-async def insert_stored(connection: Connection, artifact: StoredArtifact) -> None:
-    """Insert an artifact, and replace an artifact of the same name."""
-    await connection.execute(_SQL["insert_stored"], *artifact)
+async def insert_stored(connection: Connection, *artifacts: StoredArtifact) -> None:
+    """Insert artifacts, and replace artifacts of the same names."""
+    await connection.executemany(_SQL["insert_stored"], artifacts)
 
 
-async def find_references(connection: Connection, org_id: OrgId, run_key: RunKey) -> list[Reference]:
-    """Return the references of the results of this run to files that weren't uploaded."""
-    return [Reference(*row) for row in await connection.fetch(_SQL["find_references"], org_id, run_key)]
+async def find_references(connection: Connection, run: RunKeyRef, cases: Collection[CaseKey]) -> list[Reference]:
+    """Return the references of the results of these cases to files that weren't uploaded."""
+    return [Reference(*row) for row in await connection.fetch(_SQL["find_references"], *run, cases)]
 
 
 async def find_path(connection: Connection, org_id: OrgId, row_key: ArtifactRowKey) -> str | None:

@@ -1,5 +1,6 @@
 """Statements about data that a page reads only partly: no count is shown as the total, and nothing unknown as none."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -7,8 +8,7 @@ import pytest
 
 from service.console import run_overviews
 from service.console.handlers import cases, run_details, runs
-from service.store.queries import artifacts, failures
-from service.store.queries.artifacts import ArtifactPage, ArtifactPosition
+from service.store.queries import failures
 from service.store.queries.results import Budgets
 from service.usecases.gates import compare_runs
 from service.usecases.lists.find_stats import find_stats
@@ -58,20 +58,21 @@ async def test_groups_of_some_failures_are_minimums(signed_in: Browser, monkeypa
     assert "The groups can be larger." in await signed_in.open(RUN)
 
 
-async def test_listed_artifacts_are_not_the_total(signed_in: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-    artifact = '[{"id": "art_1", "name": "a", "kind": "log", "url": null, "uri": null, "size": null}]'
-    page = ArtifactPage(artifact, None)
-
-    async def list_page(*_: Any) -> ArtifactPage:
-        return page
-
+async def test_artifacts_of_a_run_continue_on_the_next_page(
+    signed_in: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert = """
+        INSERT INTO artifacts (org_id, run_key, case_key, artifact_key, kind, name, path)
+        SELECT org_id, run_key, 0, n, 'log', 'log ' || n, 'path' FROM runs, generate_series(1, 3) n
+        """
     await signed_in.api.store.ingest(run_event("run_1"))
-    monkeypatch.setattr(artifacts, "list_page", list_page)
-    assert section(await signed_in.open(RUN), "artifacts").startswith("Artifacts of the run 1 ")
-    page = ArtifactPage(artifact, ArtifactPosition(True, 1))
-    text = section(await signed_in.open(RUN), "artifacts")
-    assert "Artifacts of the run 1" not in text
-    assert "Only the first 1 artifacts are listed." in text
+    await signed_in.api.store.pool.execute(insert)
+    assert "More artifacts" not in await signed_in.open(RUN)
+    monkeypatch.setattr(run_details, "_ARTIFACTS", 2)
+    first = await signed_in.open(RUN)
+    assert "log 1 Log log 2 Log" in section(first, "artifacts")
+    (following,) = re.findall(r'href="([^"#]+starting_after=[^"#]+)#artifacts"', first)
+    assert "log 3 Log" in section(await signed_in.open(following), "artifacts")
 
 
 async def test_page_without_results_can_have_a_next_page(signed_in: Browser, monkeypatch: pytest.MonkeyPatch) -> None:

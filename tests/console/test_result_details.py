@@ -118,6 +118,30 @@ async def test_result_of_others_is_not_found(browser: Browser) -> None:
             await browser.open(page, 404)
 
 
+async def test_files_of_other_results_and_of_the_run_are_only_on_their_own_pages(browser: Browser) -> None:
+    failed = await ingest(browser, result("logs in", "failed"), result("pays", suite="z"))
+    await attach(browser, failed, "own.png", PNG, "image/png")
+    await attach(browser, failed, "own.log", b"own output")
+    sql = "UPDATE artifacts SET case_key = 0, kind = $2, name = 'of the run ' || name WHERE name = $1"
+    for name, kind in (("shot.png", "screenshot"), ("output.log", "log")):
+        await attach(browser, failed, name, PNG if kind == "screenshot" else b"output of all", "image/png")
+        await browser.api.store.pool.execute(sql, name, kind)
+    silent = await browser.api.get("/v1/results", {"status": "passed"})
+
+    page, other = await browser.open(failed), await browser.open(f"/console/results/{silent['data'][0]['id']}")
+    assert section(page, "images") == "Images own.png"
+    assert section(page, "log-1") == "own.log Download 10 bytes own output"
+    for shown in (page, other):
+        assert "of the run " not in section(shown, "artifacts") + section(shown, "images")
+        assert "output of all" not in shown
+        assert 'href="/console/runs/run_1#artifacts"' in shown
+    assert (section(other, "images"), section(other, "artifacts"), section(other, "log-1")) == ("", "", "")
+    text = section(await browser.open(f"{RUNS}/run_1"), "artifacts")
+    assert "of the run shot.png" in text
+    assert "of the run output.log" in text
+    assert "own" not in text
+
+
 async def test_only_raster_images_are_inline(browser: Browser) -> None:
     path = await ingest(browser, result(status="failed"))
     for name, content, content_type in (

@@ -233,6 +233,19 @@ async def test_log_is_read_in_parts_without_a_gap(database_url: str, tmp_path: P
         assert last["untrusted"]["text"].endswith("2999 pays\n")
 
 
+async def test_file_of_a_run_is_listed_only_with_the_run(database_url: str, tmp_path: Path) -> None:
+    async with serving_reports(database_url, tmp_path) as reports:
+        await with_log(reports, b"output of a suite")
+        assert await all_rows(reports.api, "list_run_artifacts", "artifacts", run_id="run_1") == []
+        await reports.api.store.pool.execute("UPDATE artifacts SET case_key = 0")
+        _, document = await first_result(reports.api)
+        assert document["artifacts"] == []
+        (artifact,) = await all_rows(reports.api, "list_run_artifacts", "artifacts", run_id="run_1")
+        assert (artifact["kind"], artifact["untrusted"]["name"]) == ("log", "out.log")
+        part = await call(reports.api, "read_log", artifact_id=artifact["artifact_id"])
+        assert part["untrusted"]["text"] == "output of a suite"
+
+
 async def test_file_that_cannot_be_shown_is_an_error(database_url: str, tmp_path: Path) -> None:
     async with serving_reports(database_url, tmp_path) as reports:
         for log, kind, offset, message in (
@@ -256,6 +269,7 @@ INVALID_CALLS: Final[tuple[tuple[str, dict[str, Any], str], ...]] = (
     ("find_runs", {"commit_sha": "main"}, "^commit_sha: must be the first 7 to 64 hex digits"),
     ("find_runs", {"starting_after": "x"}, "^starting_after: "),
     ("get_result", {"result_id": "res_1/../../runs"}, "^result_id: result 'res_1/../../runs' not found"),
+    ("list_run_artifacts", {"run_id": "absent"}, "^run_id: run 'absent' not found"),
     ("read_log", {"artifact_id": "art_1"}, "^artifact_id: artifact 'art_1' not found"),
     ("get_case_history", {"case": "case_1"}, "^case: case 'case_1' not found"),
     ("get_failure_group", {"failure_id": "fp1_1"}, "^failure_id: "),
@@ -312,8 +326,19 @@ async def ingest_hostile(api: Api) -> None:
         assert outcome.status == "stored", outcome
 
 
+async def add_run_artifacts(api: Api) -> None:
+    """Add the artifacts of results to their runs."""
+    await api.store.pool.execute(
+        """
+        INSERT INTO artifacts (org_id, run_key, case_key, artifact_key, kind, name, uri)
+        SELECT DISTINCT org_id, run_key, 0, artifact_key, kind, name, uri FROM artifacts
+        """
+    )
+
+
 async def test_injected_text_is_only_in_marked_fields_and_every_response_is_bounded(api: Api) -> None:
     await ingest_hostile(api)
+    await add_run_artifacts(api)
     run_id = f"2 {hostile(190)}"
     runs = await all_rows(api, "find_runs", "runs", limit=25)
     assert len(runs) == 3
@@ -325,6 +350,7 @@ async def test_injected_text_is_only_in_marked_fields_and_every_response_is_boun
     documents = [
         explained, runs, results, groups,
         await call(api, "get_result", result_id=results[0]["result_id"]),
+        await all_rows(api, "list_run_artifacts", "artifacts", run_id=run_id, limit=25),
         await call(api, "get_case_history", case=results[0]["case"]),
         await call(api, "get_failure_group", failure_id=groups["failure_groups"][0]["failure_id"]),
         await call(api, "rank_cases", project_id=hostile(200), sort="failures", limit=25),

@@ -2,7 +2,7 @@
 
 import tracemalloc
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from service.domain.reports import ReportLimits
 from service.reports import output
 from service.reports.bounded_text import MAX_TEXT_BYTES, BoundedText
 from service.reports.chunks import read_chunks
+from service.reports.output import OutputPart
 from service.reports.uploads import ReadUpload, ReportFile, read_upload
 
 LINE = "a line of output\n"
@@ -29,17 +30,24 @@ def read(folder: Path, *reports: str) -> ReadUpload:
 
 def texts(upload: ReadUpload) -> list[dict[str, str]]:
     """Return the outputs of each result by name, in the order of the results."""
+    data = stored(upload)
     results: list[dict[str, Any]] = []
     for file in upload.files:
         results += [result for chunk in read_chunks(file.target) for result in orjson.loads(chunk)]
-    data = upload.output.read_bytes() if upload.output else b""
-    found = []
-    for index, result in enumerate(results):
-        parts = list(result.get("output", ()))
-        for suite in upload.suite_output if result["status"] != "passed" else ():
-            parts += suite.parts if suite.first <= index < suite.end else ()
-        found.append({part["name"]: data[part["offset"] :][: part["size"]].decode() for part in parts})
-    return found
+    return [by_name(result.get("output", ()), data) for result in results]
+
+
+def suite_texts(upload: ReadUpload) -> dict[str, str]:
+    """Return the outputs of suites by name."""
+    return by_name(upload.suite_output, stored(upload))
+
+
+def stored(upload: ReadUpload) -> bytes:
+    return upload.output.read_bytes() if upload.output else b""
+
+
+def by_name(parts: Iterable[OutputPart], data: bytes) -> dict[str, str]:
+    return {part["name"]: data[part["offset"] :][: part["size"]].decode() for part in parts}
 
 
 def test_output_of_a_case_is_stored_if_it_didn_t_pass(tmp_path: Path) -> None:
@@ -106,7 +114,7 @@ def test_output_of_repeated_cases_is_named_by_attempt(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_output_of_a_suite_belongs_to_its_results_that_didn_t_pass(tmp_path: Path) -> None:
+def test_output_of_a_suite_with_a_result_that_didn_t_pass_belongs_to_the_run(tmp_path: Path) -> None:
     upload = read(
         tmp_path,
         "<testsuites><testsuite name='a'><testcase name='1'/><testcase name='2'><failure/></testcase>"
@@ -116,12 +124,11 @@ def test_output_of_a_suite_belongs_to_its_results_that_didn_t_pass(tmp_path: Pat
         "<testsuite name='d'><error>no case</error><system-out>second file</system-out></testsuite>",
     )
 
-    outer = {"suite-system-out.txt": "outer"}
-    assert texts(upload) == [
-        {}, outer, {"suite-system-err.txt": "inner", **outer}, {}, {}, {"suite-system-out.txt": "second file"},
-    ]  # fmt: skip
-    assert upload.output
-    assert "of passed cases" not in upload.output.read_text()
+    assert texts(upload) == [{}] * 6
+    assert suite_texts(upload) == {
+        "1-a > b-system-err.txt": "inner", "2-a-system-out.txt": "outer", "3-d-system-out.txt": "second file",
+    }  # fmt: skip
+    assert b"of passed cases" not in stored(upload)
 
 
 def test_output_of_ctrf_is_stored(tmp_path: Path) -> None:
@@ -211,22 +218,21 @@ def test_output_of_trx_is_stored(tmp_path: Path) -> None:
     )
     upload = read(tmp_path, failed, passed)
 
-    run = {"run-stdout.txt": "of the run"}
+    assert suite_texts(upload) == {"1-run-stdout.txt": "of the run"}
     assert texts(upload) == [
         {},
-        {"stdout.txt": "inner", **run},
+        {"stdout.txt": "inner"},
         {
             "stdout.txt": " one\n",
             "stderr.txt": "two",
             "debug-trace.txt": "three",
             "messages.txt": "four\nfive\n",
-            **run,
         },
         {},
     ]
 
 
-def test_output_of_a_trx_run_belongs_to_its_error(tmp_path: Path) -> None:
+def test_output_of_a_trx_run_with_an_error_belongs_to_the_run(tmp_path: Path) -> None:
     summary = "<RunInfos><RunInfo outcome='Error'><Text>The host stopped.</Text></RunInfo></RunInfos>"
     summary += "<Output><StdOut>of the run</StdOut></Output>"
     upload = read(
@@ -235,7 +241,7 @@ def test_output_of_a_trx_run_belongs_to_its_error(tmp_path: Path) -> None:
         "<testsuite><testcase name='a'><error/></testcase></testsuite>",
     )
 
-    assert texts(upload) == [{"run-stdout.txt": "of the run"}, {}]
+    assert (texts(upload), suite_texts(upload)) == ([{}, {}], {"1-run-stdout.txt": "of the run"})
 
 
 def test_native_result_can_t_refer_to_the_output_file(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ SINGLE_ROWS = (
     "one_run",
     "one_artifact",
     "has_result",
+    "key_of_run_of_artifacts",
     "complete_runs",
     "shards_of_run",
     "case_project",

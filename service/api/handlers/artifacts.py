@@ -1,4 +1,4 @@
-"""Artifacts over HTTP: the lists of the artifacts of results, and their files."""
+"""Artifacts over HTTP: the lists of the artifacts of results and runs, and their files."""
 
 import re
 from datetime import timedelta
@@ -7,6 +7,7 @@ from typing import Final
 from aiohttp import web
 
 from service.api.handlers.results import result_key, result_not_found
+from service.api.handlers.runs import run_not_found, run_selector
 from service.api.http.authentication import get_caller
 from service.api.http.bodies import body_chunks
 from service.api.http.downloads import Download, send_file
@@ -25,6 +26,7 @@ from service.store.postgres.database import Connection, as_organization
 from service.store.queries import artifacts as read_artifacts
 from service.usecases.lists.list_artifacts import find_file
 from service.usecases.lists.list_artifacts import list_artifacts as read_list
+from service.usecases.lists.list_artifacts import list_run_artifacts as read_run_list
 from service.usecases.reports.accept_report import UploadPart
 from service.usecases.reports.store_artifact import NewArtifact, receive_artifact, record_artifact
 
@@ -33,12 +35,22 @@ _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 async def list_artifacts(request: web.Request) -> web.Response:
-    """List the artifacts of a result and of its run."""
+    """List the artifacts of a result, and the exports of its run."""
     query = parse_query(request, PageQuery)
     caller, key, resources = get_caller(request), result_key(request), request.app[RESOURCES]
     page = await read_list(resources.pool, caller, key, query, resources.settings.link_base)
     if page is None:
         raise result_not_found(request)
+    return reply_page(*page)
+
+
+async def list_run_artifacts(request: web.Request) -> web.Response:
+    """List the artifacts of a run that belong to none of its results."""
+    query = parse_query(request, PageQuery)
+    selector, resources = run_selector(request), request.app[RESOURCES]
+    page = await read_run_list(resources.pool, get_caller(request), selector, query, resources.settings.link_base)
+    if page is None:
+        raise run_not_found(selector.run_id)
     return reply_page(*page)
 
 

@@ -9,16 +9,17 @@ from multidict import MultiDict
 
 from service.api.handlers.runs import run_selector
 from service.api.http.authentication import get_caller
-from service.api.http.parsing import parse_pairs
+from service.api.http.parsing import parse_pairs, parse_query
 from service.api.server.resources import RESOURCES
 from service.console.filters import read_filters
 from service.console.pages import render
 from service.console.run_overviews import add_evidence, find_overview, find_reports, find_run, group_items, is_sortable
 from service.contracts.comparison import ComparisonQuery
-from service.contracts.queries import ResultQuery
+from service.contracts.queries import Cursor, PageQuery, Query, ResultQuery
 from service.domain.errors import NotFound
 from service.domain.filters import restrict_to_project
 from service.store.postgres.database import as_organization
+from service.usecases.lists.list_artifacts import list_run_artifacts
 from service.usecases.lists.list_comparison import list_comparison
 from service.usecases.lists.list_results import list_results
 from service.usecases.lists.list_runs import ListPage
@@ -26,20 +27,31 @@ from service.usecases.lists.list_runs import ListPage
 _CHANGES: Final = "50"
 _RESULTS: Final = "100"
 _CURSOR: Final = "starting_after"
-_NO_RESULTS: Final = ListPage("[]", None)
+_ARTIFACTS: Final = 50
+_NO_ITEMS: Final = ListPage("[]", None)
+
+
+class RunPageQuery(Query):
+    """The position in the list of artifacts."""
+
+    starting_after: Cursor | None = None
 
 
 async def show_run(request: web.Request) -> web.Response:
     """Show a run: its decisions and its comparison first. A run that isn't stored shows its rejected reports."""
     resources, caller, selector = request.app[RESOURCES], get_caller(request), run_selector(request)
+    shown = PageQuery(limit=_ARTIFACTS, starting_after=parse_query(request, RunPageQuery).starting_after)
+    artifacts = await list_run_artifacts(resources.pool, caller, selector, shown, resources.settings.link_base)
     try:
-        overview = await find_overview(resources.pool, caller, selector, resources.settings.link_base)
+        overview = await find_overview(resources.pool, caller, selector)
     except NotFound:
         reports = await find_reports(resources.pool, caller, selector.run_id)
         if reports is None:
             raise
         return render(request, "run_missing.html", {"run_id": selector.run_id, "reports": reports}, 404)
-    return render(request, "run.html", {"overview": overview, "run": overview.run})
+    items, next_artifacts = artifacts or _NO_ITEMS
+    context = {"artifacts": orjson.loads(items), "next_artifacts": next_artifacts}
+    return render(request, "run.html", {"overview": overview, "run": overview.run, **context})
 
 
 async def show_changes(request: web.Request) -> web.Response:
@@ -64,7 +76,7 @@ async def show_results(request: web.Request) -> web.Response:
         run = await find_run(connection, caller.org_id, selector)
     defaults = {"limit": _RESULTS, "run_id": selector.run_id} | ({"sort": "suite"} if is_sortable(run) else {})
     query, form = read_filters(request, ResultQuery, "results", **defaults)
-    page = _NO_RESULTS
+    page = _NO_ITEMS
     if query is not None:
         filter_ = restrict_to_project(replace(query.to_filter(), run_id=selector.run_id), caller.project_id)
         if filter_ is not None:

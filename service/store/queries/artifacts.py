@@ -1,4 +1,4 @@
-"""Queries for the artifacts of a result."""
+"""Queries for the artifacts of a result or of a run."""
 
 from typing import Final, NamedTuple
 
@@ -6,10 +6,11 @@ from service.domain.ids import CaseKey, OrgId, RunKey
 from service.store.postgres import composition
 from service.store.postgres.composition import Statement, compose
 from service.store.postgres.database import Connection
+from service.store.queries.runs import RunSelector
 
 
 class ArtifactPosition(NamedTuple):
-    """A position in the list of artifacts of a result: its own are first, then those of its run."""
+    """A position in a list of artifacts: those of the result are first, then those of its run."""
 
     run_level: bool
     artifact_key: int
@@ -29,7 +30,7 @@ async def list_page(
     connection: Connection, org_id: OrgId, key: tuple[RunKey, CaseKey], after: ArtifactPosition | None, limit: int,
     link_base: str,
 ) -> ArtifactPage:  # fmt: skip
-    """Return the next artifacts of the result and of its run."""
+    """Return the next artifacts of the result and the exports of its run, or of the run itself (RUN_ITSELF)."""
     statement = page_statement()
     run_level, artifact_key = after or _START
     values = {
@@ -48,6 +49,13 @@ async def result_exists(
     statement = compose("has_result")
     values = {"org_id": org_id, "run_key": key[0], "case_key": key[1], "project_id": project_id}
     return await statement.fetch_value(connection, values) is not None
+
+
+async def find_run_key(connection: Connection, org_id: OrgId, selector: RunSelector) -> RunKey | None:
+    """Return the key of a run, or None if the organization, or the given project, doesn't have it."""
+    values = {"org_id": org_id, **selector._asdict()}
+    key: RunKey | None = await compose("key_of_run_of_artifacts").fetch_value(connection, values)
+    return key
 
 
 async def find_one(

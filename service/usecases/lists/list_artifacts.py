@@ -1,16 +1,17 @@
-"""The artifacts of a result and of its run: a page of the list, and the stored file of one of them."""
+"""The artifacts of a result or of a run: a page of the list, and the stored file of one of them."""
 
 from typing import Final, NamedTuple
 
 from service.contracts.queries import PageQuery
 from service.domain.cursors import CursorCodec, Cursors, pack_bigint, unpack_bigint
 from service.domain.errors import NotFound
-from service.domain.ids import CaseKey, RunKey, parse_artifact_id, result_id
+from service.domain.ids import RUN_ITSELF, CaseKey, RunKey, parse_artifact_id, result_id
 from service.domain.keys import Caller
 from service.store import artifacts
 from service.store.postgres.database import Pool, as_organization
 from service.store.queries import artifacts as read_artifacts
 from service.store.queries.artifacts import ArtifactPosition
+from service.store.queries.runs import RunSelector
 from service.usecases.lists.list_runs import ListPage
 
 _CODEC: Final = CursorCodec[ArtifactPosition](
@@ -33,7 +34,7 @@ class StoredFile(NamedTuple):
 async def list_artifacts(
     pool: Pool, caller: Caller, key: tuple[RunKey, CaseKey], query: PageQuery, link_base: str
 ) -> ListPage | None:
-    """Return artifacts of a result and of its run, or None if the caller can't see the result.
+    """Return artifacts of a result and the exports of its run, or None if the caller can't see the result.
 
     Raises InvalidRequest for a cursor of another list.
     """
@@ -43,6 +44,24 @@ async def list_artifacts(
         if not await read_artifacts.result_exists(connection, caller.org_id, key, caller.project_id):
             return None
         page = await read_artifacts.list_page(connection, caller.org_id, key, after, query.limit, link_base)
+    return ListPage(page.data, cursors.write(page.next))
+
+
+async def list_run_artifacts(
+    pool: Pool, caller: Caller, selector: RunSelector, query: PageQuery, link_base: str
+) -> ListPage | None:
+    """Return artifacts of a run that belong to none of its results, or None if the caller can't see the run.
+
+    Raises InvalidRequest for a cursor of another list.
+    """
+    cursors = Cursors(_CODEC, "artifacts", caller.org_id, {"run": selector.run_id})
+    after = cursors.read(query.starting_after)
+    async with as_organization(pool, caller.org_id) as connection:
+        key = await read_artifacts.find_run_key(connection, caller.org_id, selector)
+        if key is None:
+            return None
+        of_run = key, RUN_ITSELF
+        page = await read_artifacts.list_page(connection, caller.org_id, of_run, after, query.limit, link_base)
     return ListPage(page.data, cursors.write(page.next))
 
 

@@ -12,8 +12,9 @@ from pydantic import TypeAdapter, ValidationError
 from service.contracts.run_events import ResultIn, UploadedRun
 from service.domain import texts
 from service.domain.errors import Rejected
+from service.domain.ids import CaseKey
 from service.domain.reports import MAX_PROBLEMS, RunPart, StoredPart, Upload
-from service.domain.results import MAX_DURATION_MS
+from service.domain.results import MAX_DURATION_MS, CaseOutcome
 from service.domain.runs import set_failures_missing
 from service.domain.shards import CaseOutcomes, ShardOutcomes, merge_event
 from service.domain.variants import canonical_variant
@@ -41,7 +42,7 @@ from service.usecases.ingest.validate_events import (
     read_variant,
 )
 from service.usecases.ingest.validate_results import describe_first_error, repair_or_reject, result_name
-from service.usecases.reports.write_output import SuiteOutputs, references
+from service.usecases.reports.write_output import references
 
 _RUN: Final = TypeAdapter(UploadedRun)
 _validate: Final[Callable[[Any], ResultIn]] = TypeAdapter(ReportResult).validator.validate_python
@@ -58,23 +59,35 @@ ParseGroup = Callable[[IndexedResults, Occurrences], CaseOutcomes]
 class ParsedReport:
     """The parsed reports of one upload. `event` gets the results of one batch at a time, and the problems of all.
 
-    `output` is the stored file with the output of the results.
+    `output` is the stored file with the output of the results. `referring` contains the cases so far whose results name
+    files, if the upload has attachments.
     """
 
     def __init__(
         self, claimed: ClaimedReport, read: ReadUpload, retention: timedelta, output: StoredPart | None
     ) -> None:
         self.event = _event(claimed, read.summary, retention)
+        self.referring: set[CaseKey] = set()
+        self._has_attachments = bool(claimed.upload.attachments)
         self._files = read.files
         self._repeated = read.repeated
         self._variant: dict[str, str] = claimed.upload.run.get("variant") or {}
         self._output_path = output.path if output else None
-        self._suite_outputs = SuiteOutputs(read.suite_output)
         self._index = 0
         self._unlisted = 0
 
     def batches(self, parse: ParseGroup) -> Iterator[CaseOutcomes]:
-        """Yield the outcomes in batches that have no case in common. `parse` converts the valid results of one report.
+        """Yield the outcomes in batches that have no case in common.
+
+        `parse` converts the valid results of one report.
+        """
+        for outcomes in self._batches(parse):
+            if self._has_attachments:
+                self.referring.update(key for key, outcome in outcomes.items() if _names_files(outcome))
+            yield outcomes
+
+    def _batches(self, parse: ParseGroup) -> Iterator[CaseOutcomes]:
+        """Yield the outcomes of each batch.
 
         The last batch contains the cases that occur several times. The results of a case in one report are its
         attempts or occurrences. Of the outcomes in several reports, the worst one is used.
@@ -109,13 +122,11 @@ class ParsedReport:
         return combined[shard]
 
     def _add_output(self, valid: IndexedResults) -> IndexedResults:
-        """Add references to the outputs of the results, which have ascending indexes, to the event."""
-        for index, result in valid if self._output_path else ():
-            own = output_of(result)
-            of_suites = self._suite_outputs.find(index) if result["status"] != "passed" else ()
-            if self._output_path and (own or of_suites):
+        """Add references to the outputs of the results to the event."""
+        for index, result in valid:
+            if self._output_path and (parts := output_of(result)):
                 names = [artifact["name"] for artifact in result.get("artifacts") or ()]
-                self.event.output[index] = list(references(self._output_path, [*of_suites, *own], names))
+                self.event.output[index] = list(references(self._output_path, parts, names))
         return valid
 
     def _separate(self, valid: IndexedResults) -> tuple[IndexedResults, IndexedResults]:
@@ -255,6 +266,10 @@ def _effective_time(claimed: ClaimedReport) -> datetime:
     """Return the time of receipt, or the time of the event that refers to the report."""
     event_at = claimed.upload.event_at
     return datetime.fromisoformat(event_at) if event_at else claimed.received_at
+
+
+def _names_files(outcome: CaseOutcome) -> bool:
+    return any(artifact.path is None for artifact in outcome.artifacts)
 
 
 def _note(text: str) -> Problem:

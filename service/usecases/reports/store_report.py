@@ -34,7 +34,7 @@ from service.usecases.ingest.parse_results import (
 from service.usecases.ingest.write_run import RunWriter
 from service.usecases.job_leases import ClaimLost
 from service.usecases.reports.parse_report import ParsedReport, read_part
-from service.usecases.reports.store_uploads import store_uploads
+from service.usecases.reports.store_uploads import UploadOutput, store_uploads
 
 # The outcome of one attempt: the status of the receipt, or "lost" if another worker has the claim.
 ReportStatus = Literal["stored", "partial", "rejected", "queued", "lost"]
@@ -99,7 +99,8 @@ class ReportStore:
             async with cache.months.ensure_partitions(connection, completed_ms), notifying_transaction(connection):
                 run = await self._write(connection, cache, minutes, claimed, report)
                 change = await run.close(connection, rejected_failing=report.event.rejected_failing)
-                await store_uploads(connection, run.run, claimed.upload, output)
+                uploaded = UploadOutput(output, read.suite_output) if output else None
+                await store_uploads(connection, run.run, claimed, uploaded, report.referring)
                 outcome = ReportOutcome("partial" if report.event.rejected_count else "stored", run.result_count)
                 await _finish(connection, claimed, report, outcome, run.effects.counts)
                 await emit_run_events(connection, [change] if change else [], self._link_base, cache.slugs)

@@ -1,42 +1,60 @@
-"""Registration of uploaded files as artifacts: reports of their run, attachments of the results that name them."""
+"""Registration of uploaded files as artifacts: of the results that name them, or of their run."""
 
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Final, NamedTuple
 
-from service.domain.ids import RUN_ITSELF, artifact_key
-from service.domain.reports import StoredPart, Upload
+from service.domain.ids import RUN_ITSELF, CaseKey, artifact_key
+from service.domain.reports import StoredPart
 from service.domain.texts import MAX_TEXT
 from service.reports.attachments import Attachment, kind_of
+from service.reports.output import OutputPart
 from service.store import artifacts
 from service.store.artifacts import Reference, StoredArtifact
 from service.store.postgres.database import Connection
+from service.store.reports import ClaimedReport
 from service.store.runs import StoredRun
 
 _REPORT: Final = "report"
 _LOG: Final = "log"
 
 
-async def store_uploads(connection: Connection, run: StoredRun, upload: Upload, output: StoredPart | None) -> None:
-    """Insert the artifacts in the caller's transaction.
+class UploadOutput(NamedTuple):
+    """The stored file with all output of an upload, and the parts of the file that suites wrote."""
 
-    An attachment that no result names belongs to the run, and so does the file with the output of the results: it is
-    deleted with the run, and stays if all results that refer to it are replaced.
+    file: StoredPart
+    suites: Iterable[OutputPart]
+
+
+async def store_uploads(
+    connection: Connection, run: StoredRun, claimed: ClaimedReport, output: UploadOutput | None,
+    cases: Collection[CaseKey],
+) -> None:  # fmt: skip
+    """Insert the artifacts in the caller's transaction. `cases` are those of the upload whose results name files.
+
+    An attachment that no result of the upload names belongs to the run, and so do the outputs of suites and the file
+    with all output: it is deleted with the run, and stays if all results that refer to it are replaced.
     """
     if output:
-        await artifacts.insert_stored(connection, _run_artifact(run, output, _LOG))
-    if upload.is_reference:
+        suites = (_suite_artifact(run, claimed, output.file, part) for part in output.suites)
+        await artifacts.insert_stored(connection, _run_artifact(run, output.file, _LOG), *suites)
+    if claimed.upload.is_reference:
         return
-    for report in upload.artifacts():
-        await artifacts.insert_stored(connection, _run_artifact(run, report, _REPORT))
-    if not upload.attachments:
-        return
-    references = await artifacts.find_references(connection, run.org_id, run.key)
-    named = match_references(references, [part.name for part in upload.attachments])
-    for part in upload.attachments:
-        for reference in named[part.name]:
-            await artifacts.insert_stored(connection, _result_artifact(run, reference, part))
-        if not named[part.name]:
-            await artifacts.insert_stored(connection, _run_artifact(run, part, _kind(part)))
+    reports = claimed.upload.artifacts()
+    await artifacts.insert_stored(connection, *(_run_artifact(run, report, _REPORT) for report in reports))
+    if attachments := claimed.upload.attachments:
+        references = await artifacts.find_references(connection, run.key_ref, cases)
+        named = match_references(references, [part.name for part in attachments])
+        await artifacts.insert_stored(connection, *_attached(run, attachments, named))
+
+
+def _attached(
+    run: StoredRun, attachments: Iterable[StoredPart], named: Mapping[str, Iterable[Reference]]
+) -> Iterator[StoredArtifact]:
+    for part in attachments:
+        if references := named[part.name]:
+            yield from (_result_artifact(run, reference, part) for reference in references)
+        else:
+            yield _run_artifact(run, part, _kind(part))
 
 
 def match_references(references: Iterable[Reference], names: Iterable[str]) -> Mapping[str, list[Reference]]:
@@ -70,6 +88,14 @@ def _run_artifact(run: StoredRun, part: StoredPart, kind: str) -> StoredArtifact
     return StoredArtifact(
         run.org_id, run.key, RUN_ITSELF, artifact_key(name), kind, name, part.content_type, part.size,
         bytes.fromhex(part.sha256), part.path,
+    )  # fmt: skip
+
+
+def _suite_artifact(run: StoredRun, claimed: ClaimedReport, file: StoredPart, part: OutputPart) -> StoredArtifact:
+    name = f"{claimed.claim.job_id}-{part['name']}"
+    return StoredArtifact(
+        run.org_id, run.key, RUN_ITSELF, artifact_key(name), _LOG, name, file.content_type, part["size"],
+        bytes.fromhex(part["sha256"]), file.path, part["offset"],
     )  # fmt: skip
 
 

@@ -1,7 +1,6 @@
-"""The output of the results of a report: one file in storage, and the artifacts that refer to its parts."""
+"""The output of the results and suites of an upload: one file in storage, and the artifacts that refer to its parts."""
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -9,7 +8,7 @@ from typing import Final
 from service.domain.jobs import Claim
 from service.domain.reports import StoredPart
 from service.domain.results import ArtifactReference
-from service.reports.output import MAX_FILE_BYTES, OutputPart, SuiteOutput
+from service.reports.output import MAX_FILE_BYTES, OutputPart
 from service.storage import Storage, stored_path
 from service.usecases.reports.accept_report import UploadPart, store_part
 
@@ -37,21 +36,6 @@ def references(path: str, parts: Iterable[OutputPart], used_names: Iterable[str]
         name = _RENAMED.format(part["name"]) if part["name"] in used else part["name"]
         digest = bytes.fromhex(part["sha256"])
         yield ArtifactReference(_KIND, name, _CONTENT_TYPE, part["size"], digest, None, path, part["offset"])
-
-
-class SuiteOutputs:
-    """The outputs of the suites of an upload. `find` must be called with ascending indexes of results."""
-
-    def __init__(self, outputs: Iterable[SuiteOutput]) -> None:
-        self._next = deque(sorted(outputs, key=lambda output: (output.first, -output.end)))
-        self._open: list[SuiteOutput] = []
-
-    def find(self, index: int) -> list[OutputPart]:
-        """Return the outputs of all suites that contain the result, those of outer suites first."""
-        while self._next and self._next[0].first <= index:
-            self._open.append(self._next.popleft())
-        self._open = [output for output in self._open if index < output.end]
-        return [part for output in self._open for part in output.parts]
 
 
 async def _chunks(source: Path) -> AsyncIterator[bytes]:

@@ -1,6 +1,7 @@
 """The output of results that didn't pass: as log artifacts, in one object per upload."""
 
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +25,7 @@ from tests.reports.manifests import CORPUS, OWN
 needs_corpus = pytest.mark.skipif(not CORPUS.exists(), reason="the corpus is missing")
 FAILED = "<testsuite name='shop'><testcase name='pays'><failure/><system-out>{}</system-out></testcase></testsuite>"
 ERROR = FAILED.replace("failure", "error")
+RECEIPT = re.compile("^rcp_[0-9a-f]{32}-")
 
 
 @pytest.fixture
@@ -38,13 +40,24 @@ async def result_of(reports: Reports, name: str) -> Any:
 
 
 async def logs(reports: Reports, name: str = "pays") -> dict[str, Any]:
-    """Return the log artifacts of a result, without those of its run."""
+    """Return the log artifacts of a result."""
     return await logs_of(reports, await result_of(reports, name))
 
 
 async def logs_of(reports: Reports, found: Any) -> dict[str, Any]:
-    listed = (await reports.api.get(f"/v1/results/{found['id']}/artifacts"))["data"]
-    return {item["name"]: item for item in listed if item["kind"] == "log" and not item["name"].startswith("rcp_")}
+    return await logs_at(reports, f"/v1/results/{found['id']}/artifacts")
+
+
+async def logs_at(reports: Reports, path: str) -> dict[str, Any]:
+    """Return the log artifacts of a list by name, without the ID of the receipt."""
+    listed = (await reports.api.get(path))["data"]
+    return {RECEIPT.sub("", item["name"]): item for item in listed if item["kind"] == "log"}
+
+
+async def texts_of_run(reports: Reports, run_id: str = "run_1") -> dict[str, str]:
+    """Return the outputs of suites."""
+    found = await logs_at(reports, f"/v1/runs/{run_id}/artifacts")
+    return {name: await text_of(reports, artifact) for name, artifact in found.items() if name != "output.txt"}
 
 
 async def text_of(reports: Reports, artifact: Any) -> str:
@@ -73,10 +86,6 @@ async def age(reports: Reports) -> None:
 XmlOutput = tuple[str, str, str, str, str]  # file, name of the result, artifact, path of the element, a known phrase
 XML: list[XmlOutput] = [
     (
-        "bazel-test-summary.xml", "dummy/path/to/project/and/failing_test_target", "suite-system-out.txt",
-        "testsuite[1]/system-out", "1 failed, 5 warnings in 43.45s",
-    ),
-    (
         "gen-behave-tags.help.xml", "Shows current tag-expression without any tags", "system-out.txt",
         "testcase[@status='failed']/system-out", "Scenario: Shows current tag-expression without any tags",
     ),
@@ -92,9 +101,15 @@ XML: list[XmlOutput] = [
         "surefire-retry-ctrf.xml", "testFlakyFeature", "system-out.txt",
         "testcase/system-out", "Run 1 output: Starting testFlakyFeature...",
     ),
+]  # fmt: skip
+
+
+XML_OF_SUITES = [
     (
-        "gojr-008.xml", "TestP1", "suite-system-out.txt", ".//system-out", "exit status 1",
+        "bazel-test-summary.xml", "1-dummy/path/to/project/and/failing_test_target-system-out.txt",
+        "1 failed, 5 warnings in 43.45s",
     ),
+    ("gojr-008.xml", "1-package/parallel-system-out.txt", "exit status 1"),
 ]  # fmt: skip
 
 
@@ -111,6 +126,20 @@ async def test_log_is_exactly_the_text_in_the_report(
     assert element is not None
     assert found[log] == element.text
     assert phrase in found[log]
+
+
+@needs_corpus
+@pytest.mark.parametrize(("file", "name", "phrase"), XML_OF_SUITES, ids=[file for file, *_ in XML_OF_SUITES])
+async def test_output_of_a_suite_is_exactly_the_text_in_the_report(
+    reports: Reports, file: str, name: str, phrase: str
+) -> None:
+    report = (CORPUS / file).read_bytes()
+    await reports.ingest(report)
+
+    element = fromstring(report).find(".//testsuite/system-out")
+    assert element is not None
+    found = (await texts_of_run(reports))[name]
+    assert (found == element.text, phrase in found) == (True, True)
 
 
 @needs_corpus
@@ -206,7 +235,39 @@ async def test_all_output_of_an_upload_is_one_object(reports: Reports) -> None:
 
     assert len(await outputs(reports)) == 1
     for name in ("first", "second"):
-        assert await texts(reports, name) == {"system-err.txt": name, "suite-system-out.txt": f"suite {name}"}
+        assert await texts(reports, name) == {"system-err.txt": name}
+    assert await texts_of_run(reports) == {
+        "1-first-system-out.txt": "suite first", "2-second-system-out.txt": "suite second",
+    }  # fmt: skip
+
+
+async def test_output_belongs_to_the_result_that_wrote_it(reports: Reports) -> None:
+    report = (
+        "<testsuite name='shop'><testcase name='pays'><failure/><system-out>of pays</system-out></testcase>"
+        "<testcase name='ships'/><testcase name='refunds'><error/></testcase><system-out>of shop</system-out>"
+        "</testsuite>"
+    )
+    await reports.ingest(report)
+
+    assert await texts(reports, "pays") == {"system-out.txt": "of pays"}
+    for silent in ("ships", "refunds"):
+        found = await result_of(reports, silent)
+        assert (await reports.api.get(f"/v1/results/{found['id']}/artifacts"))["data"] == []
+    assert await texts_of_run(reports) == {"1-shop-system-out.txt": "of shop"}
+    listed = await reports.api.list_all("/v1/runs/run_1/artifacts", {"limit": "1"})
+    names = sorted(RECEIPT.sub("", item["name"]) for item in listed)
+    assert [name.partition("rcp_")[0] for name in names] == ["1-shop-system-out.txt", "output.txt", ""]
+    assert {item["kind"] for item in listed} == {"log", "report"}
+
+
+async def test_output_of_the_same_suite_in_several_uploads_is_kept(reports: Reports) -> None:
+    report = "<testsuite name='shop'><testcase name='{0}'><error/></testcase><system-out>{0}</system-out></testsuite>"
+    for shard in ("1", "2"):
+        await reports.ingest(report.format(shard), params={"shard": f"{shard}/2"})
+
+    listed = (await reports.api.get("/v1/runs/run_1/artifacts"))["data"]
+    suites = [item for item in listed if item["name"].endswith("-1-shop-system-out.txt")]
+    assert sorted([await text_of(reports, item) for item in suites]) == ["1", "2"]
 
 
 def junit_report(count: int) -> str:

@@ -196,6 +196,23 @@ async def test_attachments_of_a_form_become_artifacts_of_the_results_that_name_t
     assert sorted(name.partition("_")[0] for name in found) == ["all.log", "rcp", "shot.png"]
 
 
+async def test_attachment_of_an_upload_is_not_shown_with_a_result_of_another_upload(reports: Reports) -> None:
+    case = "<testcase name='{}'><failure/><system-out>[[ATTACHMENT|shot.png]]</system-out></testcase>"
+    await reports.ingest(f"<testsuite>{case.format('pays')}</testsuite>")
+    form = FormData()
+    form.add_field(
+        "report", f"<testsuite>{case.format('ships')}</testsuite>", filename="b.xml", content_type="text/xml"
+    )
+    form.add_field("file", b"PNG", filename="shot.png", content_type="image/png")
+    await reports.ingest(form)
+
+    sizes = {}
+    for item in (await reports.api.get("/v1/results"))["data"]:
+        [shot] = (await reports.api.get(f"/v1/results/{item['id']}/artifacts"))["data"]
+        sizes[item["name"]] = shot["size"]
+    assert sizes == {"pays": None, "ships": 3}
+
+
 async def test_key_needs_the_permission_and_its_project(without_worker: Reports) -> None:
     viewer = (await without_worker.api.make_key("viewer")).key
     bound = (await without_worker.api.make_key("engineer", project_id="other")).key

@@ -19,7 +19,7 @@ from service.domain.failures import summarize_failure
 from service.domain.ids import CaseKey, OrgId
 from service.domain.jobs import Claim
 from service.domain.reports import ReportLimits, StoredPart, Upload
-from service.domain.results import UNKNOWN_DURATION_MS, ArtifactReference, Attempt, CaseOutcome
+from service.domain.results import UNKNOWN_DURATION_MS, Attempt, CaseOutcome
 from service.domain.statuses import STATUS_CODES, STATUS_NAMES
 from service.reports.uploads import ReadUpload, ReportFile, read_upload
 from service.store.reports import ClaimedReport
@@ -76,13 +76,17 @@ class ReadCase(NamedTuple):
 
 
 class ReadRun(NamedTuple):
-    """The run of a report that was received at `RECEIVED_AT`. `problems` are those of the receipt."""
+    """The run of a report that was received at `RECEIVED_AT`. `problems` are those of the receipt.
+
+    `output` contains the outputs of suites, which are artifacts of the run, by name.
+    """
 
     cases: tuple[ReadCase, ...]
     started_at: str | None
     completed_at: str | None
     problems: tuple[str, ...]
     failures_missing: bool
+    output: dict[str, str]
 
 
 def read_case(path: Path, name: str, suite: str | None = None, occurrence: int = 0) -> ReadCase:
@@ -106,7 +110,8 @@ def read_run(path: Path, content_type: str | None = None) -> ReadRun:
     state = report.event.state
     completed_at = _time(state.completed_ms) if state.completed_ms != _ms(RECEIVED_AT) else None
     problems = tuple(problem["reason"] for problem in report.problems)
-    return ReadRun(cases, _time(state.started_ms), completed_at, problems, state.failures_missing)
+    suites = {part["name"]: _text(part["offset"], part["size"], output) for part in read.suite_output}
+    return ReadRun(cases, _time(state.started_ms), completed_at, problems, state.failures_missing, suites)
 
 
 def outline(path: Path) -> list[tuple[Any, ...]]:
@@ -152,7 +157,7 @@ def _read_case(case: Case, outcome: CaseOutcome, output: bytes) -> ReadCase:
         duration_ms=_duration(outcome.duration_ms), started_at=_time(outcome.started_ms),
         summary=summarize_failure(*failure) if has_failure else None,
         type=failure[0], message=failure[1], details=failure[2],
-        output={part.name: _text(part, output) for part in outcome.artifacts if part.path},
+        output={part.name: _text(part.byte_offset, part.size, output) for part in outcome.artifacts if part.path},
         properties=(last.properties or {}) if last else {},
         attempts=tuple(map(_read_attempt, outcome.attempts)), attempt_count=outcome.attempt_count,
         files={part.name: part.uri for part in outcome.artifacts if not part.path},
@@ -165,10 +170,10 @@ def _read_attempt(attempt: Attempt) -> ReadAttempt:
     return ReadAttempt(STATUS_NAMES[attempt.status], *times, attempt.type, attempt.message, attempt.details)
 
 
-def _text(part: ArtifactReference, output: bytes) -> str:
-    assert part.byte_offset is not None
-    assert part.size
-    return output[part.byte_offset : part.byte_offset + part.size].decode()
+def _text(offset: int | None, size: int | None, output: bytes) -> str:
+    assert offset is not None
+    assert size
+    return output[offset : offset + size].decode()
 
 
 def _duration(duration_ms: int) -> int | None:

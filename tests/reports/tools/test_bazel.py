@@ -21,7 +21,7 @@ def test_failed_target() -> None:
     (case,) = run.cases
     assert (case.file, case.line, case.started_at, case.properties) == (None, None, None, {})
     assert (case.type, case.message, case.details) == (None, "exited with error code 3", None)
-    assert case.output == {"suite-system-out.txt": LOG}
+    assert (case.output, run.output) == ({}, {"1-shop/fail_test-system-out.txt": LOG})
     assert (run.problems, run.failures_missing) == ((), False)
 
 
@@ -38,8 +38,10 @@ def test_summary_of_several_targets() -> None:
     failed, passed = run.cases
     assert (failed.suite, failed.name) == ("dummy/path/to/project/and/failing_test_target",) * 2
     assert (failed.status, failed.duration_ms, failed.summary) == ("error", 54_000, "exited with error code 1")
-    assert "dummy/path/to/project/and/failing_test_target.py\n" in failed.output["suite-system-out.txt"]
-    assert (passed.status, passed.duration_ms, passed.output) == ("passed", 20_000, {})
+    (output,) = run.output.items()
+    assert output[0] == "1-dummy/path/to/project/and/failing_test_target-system-out.txt"
+    assert "dummy/path/to/project/and/failing_test_target.py\n" in output[1]
+    assert (passed.status, passed.duration_ms, passed.output, failed.output) == ("passed", 20_000, {}, {})
 
 
 @needs_corpus

@@ -39,8 +39,10 @@ def test_texts_and_output_of_a_failed_case() -> None:
     )
     stdout, stderr = "\nto stdout \\x1B[31mred\\x1B[0m\n", "\nto stderr\n"
     assert case.output == {
-        "suite-system-out.txt": f"{stdout}    ", "suite-system-err.txt": f"{stderr}    ",
         "system-out.txt": f"{stdout}      ", "system-err.txt": f"{stderr}      ",
+    }  # fmt: skip
+    assert read_run(REPORT).output == {
+        "1-catchtests-system-out.txt": f"{stdout}    ", "2-catchtests-system-err.txt": f"{stderr}    ",
     }  # fmt: skip
     assert (case.properties, case.flaky, case.attempt_count) == ({}, False, 1)
 

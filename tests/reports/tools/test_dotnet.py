@@ -36,7 +36,8 @@ def test_failed_case_of_nunit() -> None:
     )
     assert (case.properties, case.attempt_count) == ({}, 1)
     assert case.output["stdout.txt"] == "Running SampleProject.Tests.NUnit tests\r\nThis test will fail"
-    assert case.output["run-stdout.txt"].startswith("NUnit Adapter 3.17.0.0: Test execution started\r\n")
+    assert list(case.output) == ["stdout.txt"]
+    assert read_run(NUNIT).output["1-run-stdout.txt"].startswith("NUnit Adapter 3.17.0.0: Test execution started\r\n")
 
 
 def test_cases_of_xunit() -> None:
@@ -160,6 +161,6 @@ def test_case_of_junitxml_testlogger() -> None:
 
     assert (case.suite, case.status, case.duration_ms) == ("SampleProject.Tests.UserServiceTests", "failed", 688)
     assert case.summary == case.message == "System.ArgumentException : Invalid user ID provided."
-    assert (case.type, list(case.output)) == ("not specified", ["suite-system-out.txt", "system-out.txt"])
+    assert (case.type, list(case.output)) == ("not specified", ["system-out.txt"])
     assert "Attempting to locate user with ID: -1\n" in case.output["system-out.txt"]
     assert "C:\\Projects\\SampleProject\\Tests\\UserServiceTests.cs:line 78" in (case.details or "")

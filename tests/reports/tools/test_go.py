@@ -48,9 +48,9 @@ def test_texts_of_go_junit_report() -> None:
 
 
 def test_panic_is_in_the_output_of_the_package_in_go_junit_report() -> None:
-    (output,) = read_case(JUNIT_REPORT, "TestLabel").output.items()
+    (output,) = read_run(JUNIT_REPORT).output.items()
 
-    assert output[0] == "suite-system-out.txt"
+    assert (output[0], read_case(JUNIT_REPORT, "TestLabel").output) == ("1-example.com/shop/ship-system-out.txt", {})
     assert output[1].startswith(f"{PANIC}\n\tpanic: assignment to entry in nil map\n\ngoroutine 4 [running]:\n")
 
 

@@ -35,9 +35,10 @@ def test_failed_case() -> None:
     assert case.message == f"{ASSERTION}: ?[31mtotal is wrong?[0m\nsecond line expected:<3> but was:<1>"
     assert (case.details or "").startswith(f"{case.message}\n\tat org.junit.Assert.fail(Assert.java:89)\n")
     assert "\tat shop.CartTest.subtracts(CartTest.java:14)\n" in (case.details or "")
-    assert case.output == {
-        "suite-system-out.txt": "execution 1\nadding\n?[1mloading the price list?[0m\n",
-        "suite-system-err.txt": "price list is old\n",
+    assert case.output == {}
+    assert read_run(CART).output == {
+        "1-shop.CartTest-system-out.txt": "execution 1\nadding\n?[1mloading the price list?[0m\n",
+        "2-shop.CartTest-system-err.txt": "price list is old\n",
     }
 
 

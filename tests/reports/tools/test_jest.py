@@ -91,10 +91,10 @@ def test_files_that_cannot_be_loaded_are_errors_with_report_test_suite_errors() 
 
 
 def test_console_output_of_a_file_with_include_console_output() -> None:
-    output = read_case(OPTIONS, "is wrong").output
+    (output,) = read_run(OPTIONS).output.items()
 
-    assert list(output) == ["suite-system-out.txt"]
-    messages = [(entry["type"], entry["message"]) for entry in json.loads(output["suite-system-out.txt"])]
+    assert (output[0], read_case(OPTIONS, "is wrong").output) == ("1-cart-system-out.txt", {})
+    messages = [(entry["type"], entry["message"]) for entry in json.loads(output[1])]
     assert messages == [("log", "to stdout"), ("error", "to stderr")] * 3  # jest.retryTimes(2)
 
 

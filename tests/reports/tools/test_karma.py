@@ -21,7 +21,7 @@ def test_failed_case() -> None:
         "    at <Jasmine>\n\nExpected 1 to be 2.\n    at <Jasmine>\n    at UserContext.<anonymous> (spec.js:3:118)\n"
         "    at <Jasmine>"
     )
-    assert case.output == {"suite-system-out.txt": CONSOLE}
+    assert (case.output, list(read_run(REPORT).output.values())) == ({}, [CONSOLE])
     assert (case.properties, case.flaky, case.attempt_count) == ({}, False, 1)
 
 

@@ -136,6 +136,23 @@ async def test_stored_cases_get_their_members(empty_url: str) -> None:
     await connection.close()
 
 
+async def test_outputs_of_suites_are_no_longer_listed_with_results(empty_url: str) -> None:
+    await run_migrations(empty_url, last=20)
+    connection = await asyncpg.connect(empty_url)
+    await connection.execute("CREATE TABLE artifacts_of_test PARTITION OF artifacts DEFAULT")
+    insert = """
+        INSERT INTO artifacts (org_id, run_key, case_key, artifact_key, kind, name, byte_offset)
+        VALUES (1, gen_random_uuid(), $1, 1, 'log', $2, $3)
+        """
+    suites = [(7, name, 0) for name in ("suite-system-out.txt", "report-suite-system-err.txt", "run-stdout.txt")]
+    others = [(0, "suite-system-out.txt", 0), (7, "suite-system-out.txt", None), (7, "system-out.txt", 0)]
+    await connection.executemany(insert, suites + others)
+    await run_migrations(empty_url, first=21)
+    kept = await connection.fetch("SELECT case_key, name, byte_offset FROM artifacts")
+    assert {tuple(row) for row in kept} == set(others)
+    await connection.close()
+
+
 async def test_new_database_has_no_pending_migrations(database_url: str) -> None:
     assert await migrations.pending(database_url) == []
     assert await migrations.apply(database_url) == []

@@ -1,4 +1,4 @@
--- The artifacts of a result and of its run, as fragments (see results.sql).
+-- The artifacts of a result or of a run, as fragments (see results.sql).
 
 -- name: artifact_fields  (the public artifact object; `url` is set if the service stores the file)
 artifact_id(a.run_key, a.case_key, a.artifact_key) AS id, a.kind, a.name, a.content_type, a.size,
@@ -15,10 +15,11 @@ SELECT row_to_json(item)::text FROM (
     WHERE a.org_id = :org_id AND a.run_key = :run_key AND a.case_key = :case_key AND a.artifact_key = :artifact_key
 ) item
 
--- name: page_of_artifacts  (those of the result by key, then those of its run, which have the case_key 0)
+-- name: page_of_artifacts  (those of a result by key, then the exports of its run; all of the run itself if case_key is 0)
 WITH listed AS MATERIALIZED (
     SELECT * FROM artifacts
     WHERE org_id = :org_id AND run_key = :run_key AND case_key IN (:case_key, 0)
+      AND (case_key = :case_key OR kind = 'export')
       AND (case_key = 0, artifact_key) > (:after_run_level::bool, :after_key::bigint)
     ORDER BY case_key = 0, artifact_key LIMIT :page::int + 1
 ), numbered AS MATERIALIZED (
@@ -51,3 +52,7 @@ LEFT JOIN LATERAL (
 SELECT 1 FROM results r JOIN runs run ON run.org_id = :org_id AND run.run_key = r.run_key
 WHERE r.org_id = :org_id AND r.run_key = :run_key AND r.case_key = :case_key AND NOT run.results_expired
   AND (:project_id::text IS NULL OR run.project_id = :project_id)
+
+-- name: key_of_run_of_artifacts
+SELECT r.run_key FROM runs r
+WHERE r.org_id = :org_id AND r.run_id = :run_id AND (:project_id::text IS NULL OR r.project_id = :project_id)
