@@ -128,7 +128,8 @@ async def test_idle_stream_has_heartbeats(signed_in: Browser, monkeypatch: pytes
     monkeypatch.setattr(stream, "_CHECK_S", 0.05)
     monkeypatch.setattr(stream, "HEARTBEAT_S", 0.1)
     response = await signed_in.send("GET", STREAM)
-    await read_until(response, b": heartbeat\n")
+    lines = [await response.content.readline() for _ in range(3)]
+    assert lines == [b"retry: 2000\n", b": heartbeat\n", b": heartbeat\n"]
     response.close()
 
 

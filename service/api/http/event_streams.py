@@ -14,8 +14,9 @@ from service.log import log
 from service.usecases.events.subscriptions import Disconnected, Subscriber
 
 HEARTBEAT_S: Final = 15.0
-HEARTBEAT: Final = b": heartbeat\n\n"
-RETRY: Final = b"retry: 2000\n\n"  # ms before a disconnected client reconnects
+# Without an empty line, which ends an event: some clients return an event without data, although browsers ignore it.
+HEARTBEAT: Final = b": heartbeat\n"
+RETRY: Final = b"retry: 2000\n"  # ms before a disconnected client reconnects
 _SEND_BUFFER_BYTES: Final = 64 * 1024
 _DISCONNECT_TIMEOUT_S: Final = 1.0  # for a disconnected client to receive the data that was sent
 _HEADERS: Final = {

@@ -1,5 +1,6 @@
 """The components of the document: definitions that several operations reference."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final, get_args, get_origin
@@ -9,7 +10,10 @@ from pydantic import TypeAdapter
 from service.contracts.descriptions import add_descriptions
 from service.contracts.responses import Page
 
+IsOmitted = Callable[[str, Any], bool]  # whether the value of a keyword is omitted
+
 _REF_TEMPLATE: Final = "#/components/schemas/{model}"
+_OMITTED_DEFAULTS: Final = (type(None), dict)
 
 
 @dataclass(frozen=True)
@@ -39,26 +43,29 @@ class OpenApiComponents:
     def add_request_schema(self, model: Any) -> dict[str, Any]:
         """Add the schema of a request body, which rejects unknown fields, and return a reference to it.
 
-        Generators that treat a field with a default as required would require the fields whose default is null.
+        Generators that treat a field with a default as required would require the fields whose default is null, and
+        generators of Go clients write code that doesn't compile for a default that is an object.
         """
-        return self._add(model, _name(model), "default", None)
+        return self._add(
+            model, _name(model), lambda key, value: key == "default" and isinstance(value, _OMITTED_DEFAULTS)
+        )
 
     def add_response_schema(self, model: Any, name: str | None = None) -> dict[str, Any]:
         """Add the schema of a response, which permits unknown fields, and return a reference to it.
 
         A later version can add fields to responses. `name` replaces the name of the schema.
         """
-        return self._add(model, name or _name(model), "additionalProperties", False)
+        return self._add(model, name or _name(model), lambda *item: item == ("additionalProperties", False))
 
     def expand_schema(self, model: Any) -> dict[str, Any]:
         """Return the schema of a model itself, and add the schemas that it references."""
         return _schema_of(model, self.schemas)
 
-    def _add(self, model: Any, name: str, keyword: str, value: Any) -> dict[str, Any]:
-        """Add a schema without the keywords that have the value, and return a reference to it."""
+    def _add(self, model: Any, name: str, is_omitted: IsOmitted) -> dict[str, Any]:
+        """Add a schema without the omitted keywords, and return a reference to it."""
         definitions: dict[str, Any] = {}
-        schema: dict[str, Any] = _without(_schema_of(model, definitions), keyword, value)
-        self.schemas.update((key, _without(definition, keyword, value)) for key, definition in definitions.items())
+        schema: dict[str, Any] = _without(_schema_of(model, definitions), is_omitted)
+        self.schemas.update((key, _without(definition, is_omitted)) for key, definition in definitions.items())
         if schema.keys() == {"$ref"} or not schema.get("properties"):
             return schema
         self.schemas[name] = schema | {"title": name}
@@ -94,10 +101,10 @@ def _json_schema(model: Any) -> dict[str, Any]:
     return schema
 
 
-def _without(schema: Any, keyword: str, value: Any) -> Any:
-    """Return the schema without the keywords that have the value, at any depth."""
+def _without(schema: Any, is_omitted: IsOmitted) -> Any:
+    """Return the schema without the omitted keywords, at any depth."""
     if isinstance(schema, list):
-        return [_without(item, keyword, value) for item in schema]
+        return [_without(item, is_omitted) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    return {key: _without(item, keyword, value) for key, item in schema.items() if (key, item) != (keyword, value)}
+    return {key: _without(item, is_omitted) for key, item in schema.items() if not is_omitted(key, item)}

@@ -7,6 +7,7 @@ from service.contracts.events import ENVELOPES, EventEnvelope, WebhookTestObject
 from service.domain.events import EVENTS, TEST
 
 _TEST_OCCURS: Final = "A test of the webhook was requested. Only this webhook receives the event."
+_TAG: Final = "webhook-requests"  # generators write one file per tag, also if paths and webhooks have the same tag
 _DELIVERY: Final = (
     "Delivery is at least once, in any order: ignore a `webhook-id` that you have received before. Verify a signature "
     "before you read the body."
@@ -57,7 +58,7 @@ def _operation(name: str, occurs: str, payload: dict[str, Any], components: Open
         "operationId": "receive_" + name.replace(".", "_"),
         "summary": f"Receive an event of type {name}",
         "description": f"{occurs} {_DELIVERY}",
-        "tags": ["webhooks"],
+        "tags": [_TAG],
         "parameters": [components.add_parameter(header["name"], header) for header in _HEADERS],
         "requestBody": {"required": True, "content": {"application/json": {"schema": payload}}},
         "responses": _RESPONSES,

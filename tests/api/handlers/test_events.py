@@ -216,6 +216,26 @@ async def test_stream_is_filtered_and_limited_to_the_organization(api: Api) -> N
             await asyncio.wait_for(other_stream.next(), 0.3)
 
 
+async def test_stream_has_no_frame_without_data(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client such as httpx-sse returns an empty event for the end of a frame without data."""
+    monkeypatch.setattr(api_events, "HEARTBEAT_S", 0.01)
+    async with streaming(api) as stream:
+        lines = await _read_heartbeats(stream)
+        await publish(api, "one")
+        lines += await _read_heartbeats(stream, after=b"data: ")
+    frames = b"".join(lines).split(b"\n\n")
+    assert [frame.count(b"\ndata: ") for frame in frames] == [1, 0]  # the last frame has no end
+
+
+async def _read_heartbeats(stream: Any, after: bytes = b"") -> list[bytes]:
+    """Return the lines until a heartbeat that follows a line with this start."""
+    lines: list[bytes] = []
+    async with asyncio.timeout(TIMEOUT_S):
+        while not (lines and lines[-1] == b": heartbeat\n" and any(line.startswith(after) for line in lines)):
+            lines.append(await stream.response.content.readline())
+    return lines
+
+
 @pytest.mark.slow
 async def test_idle_stream_sends_heartbeats_until_its_key_is_revoked(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api_events, "HEARTBEAT_S", 0.1)
