@@ -39,7 +39,8 @@ class JUnitSuite:
     """An open suite with the values that its cases inherit."""
 
     __slots__ = (
-        "checkout", "file", "labels", "not_passed", "outputs", "path", "relative_file", "repeats", "root", "stored_file",
+        "checkout", "file", "labels", "not_passed", "outputs", "path", "relative_file", "repeats", "root",
+        "stored_file",
     )  # fmt: skip
 
     def __init__(
