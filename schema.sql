@@ -215,14 +215,6 @@ CREATE FUNCTION run_counts(run runs) RETURNS json
     RETURN json_build_object('passed', run.passed, 'failed', run.failed, 'error', run.error, 'skipped', run.skipped,
                              'canceled', run.canceled, 'flaky', run.flaky);
 
--- The members of a case in the public object of a result: from the digits of `case` until the value of `status`. to_json() is
--- STABLE because of other types: the JSON of a text depends on no setting.
-CREATE FUNCTION case_members(case_key bigint, case_id text, variant jsonb, suite text, name text, file text) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN encode(int8send(case_key), 'hex') || '","case_id":' || coalesce(to_json(case_id)::text, 'null')
-         || ',"variant":' || variant || ',"suite":' || to_json(suite) || ',"name":' || to_json(name)
-         || ',"file":' || coalesce(to_json(file)::text, 'null') || ',"status":"';
-
 CREATE TABLE cases (
     org_id     int NOT NULL REFERENCES organizations,
     case_key   bigint NOT NULL,              -- hash of (project, case_id) or (project, suite, name, occurrence), and variant
@@ -236,8 +228,6 @@ CREATE TABLE cases (
     -- A suite can be long; the hash keeps the index entry small, and the query then compares the suite. The hash is a
     -- column because row-level security prevents a function call (md5(suite) = …) from being an index condition.
     suite_hash bigint NOT NULL GENERATED ALWAYS AS (hashtextextended(suite, 0)) STORED,
-    -- Stored, because a page of results contains the members of up to 1,000 cases.
-    members    text NOT NULL GENERATED ALWAYS AS (case_members(case_key, case_id, variant, suite, name, file)) STORED,
     PRIMARY KEY (org_id, case_key)
 );
 -- Includes the project, because thousands of projects can contain the same case_id.

@@ -21,7 +21,7 @@ from service.store.postgres.database import Connection, Row
 from service.store.queries.case_members import find_members
 from service.store.result_rows import started_ms
 
-_DIGITS: Final = 16  # of a case: with them, the SQL function case_members() begins
+_DIGITS: Final = 16  # of a case: with them, the SQL fragment `members` begins
 _RESULT_COLUMNS: Final = ("run_keys", "case_keys", "outcomes", "durations_ms", "started_offsets_ms")
 _RUN_COLUMNS: Final = ("keys_of_runs", "run_ids", "project_ids", "environments", "branches", "completed_ms")
 _PASSED: Final = "p|0|1"  # the outcome that the fragment `outcome` returns as null

@@ -5,13 +5,16 @@
 -- $5 project_id
 
 -- `rest` has the members that only a single result has.
-SELECT run.run_id, run.project_id, run.environment, run.branch, times.completed_ms, test_case.members,
+SELECT run.run_id, run.project_id, run.environment, run.branch, times.completed_ms,
+       encode(int8send(c.case_key), 'hex') || '","case_id":' || coalesce(to_json(c.case_id)::text, 'null')
+           || ',"variant":' || c.variant || ',"suite":' || to_json(c.suite) || ',"name":' || to_json(c.name)
+           || ',"file":' || coalesce(to_json(c.file)::text, 'null') || ',"status":"' AS members,
        -- One text, because each further array of a page needs about 15 µs. result_items.py splits it.
        CASE WHEN fact.status <> 'p' OR fact.flaky OR fact.attempts > 1
             THEN fact.status::text || '|' || fact.flaky::int || '|' || fact.attempts || coalesce('|' || failure.summary, '') END AS outcome, fact.duration_ms, fact.started_offset_ms, row_to_json(item)::text AS rest
 FROM results fact
 JOIN runs run ON run.org_id = $1 AND run.run_key = fact.run_key
-JOIN cases test_case ON test_case.org_id = $1 AND test_case.case_key = fact.case_key
+JOIN cases c ON c.org_id = $1 AND c.case_key = fact.case_key
 CROSS JOIN LATERAL (
     SELECT
         (date_part('epoch', r.completed_at) * 1000)::bigint AS completed_ms

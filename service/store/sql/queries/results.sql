@@ -68,8 +68,16 @@ CASE WHEN fact.status <> 'p' OR fact.flaky OR fact.attempts > 1
 concat_ws(' ', (SELECT v.version FROM case_versions v WHERE v.org_id = :org_id), pg_relation_filenode(to_regclass('cases')))
     AS case_version
 
+-- name: members  (of a case in the public object of a result: from the digits of `case` until the value of `status`)
+encode(int8send(c.case_key), 'hex') || '","case_id":' || coalesce(to_json(c.case_id)::text, 'null')
+    || ',"variant":' || c.variant || ',"suite":' || to_json(c.suite) || ',"name":' || to_json(c.name)
+    || ',"file":' || coalesce(to_json(c.file)::text, 'null') || ',"status":"'
+
 -- name: members_of_cases
-SELECT array_agg(c.case_key) AS case_keys, array_agg(c.members) AS members, {case_version}
+SELECT array_agg(c.case_key) AS case_keys,
+       array_agg(
+           {members}
+       ) AS members, {case_version}
 FROM cases c WHERE c.org_id = :org_id AND c.case_key = ANY (:case_keys::bigint[])
 
 -- name: summary  (of the shown failure, which needs a lookup)
@@ -416,11 +424,12 @@ WHERE r.org_id = :org_id AND r.run_id = :run_id AND (:project_id::text IS NULL O
 
 -- name: one_result  (each table by the parameters, so that the executor opens only the partition of the run)
 -- `rest` has the members that only a single result has.
-SELECT run.run_id, run.project_id, run.environment, run.branch, times.completed_ms, test_case.members,
+SELECT run.run_id, run.project_id, run.environment, run.branch, times.completed_ms,
+       {members} AS members,
        {outcome} AS outcome, fact.duration_ms, fact.started_offset_ms, row_to_json(item)::text AS rest
 FROM results fact
 JOIN runs run ON run.org_id = :org_id AND run.run_key = fact.run_key
-JOIN cases test_case ON test_case.org_id = :org_id AND test_case.case_key = fact.case_key
+JOIN cases c ON c.org_id = :org_id AND c.case_key = fact.case_key
 CROSS JOIN LATERAL (
     SELECT
         {completed_ms} AS completed_ms
