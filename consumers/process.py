@@ -134,17 +134,20 @@ async def _write_heartbeats(pool: Pool, role: ConsumerRole) -> None:
     worker_id = f"{socket.gethostname()}:{os.getpid()}:{role}"
     try:
         while True:
-            await _ignore_outage(heartbeats.record_heartbeat(pool, worker_id, role))
+            await _log_failure(role, heartbeats.record_heartbeat(pool, worker_id, role))
             await asyncio.sleep(_HEARTBEAT_S)
     finally:
-        await _ignore_outage(heartbeats.delete_heartbeat(pool, worker_id))
+        await _log_failure(role, heartbeats.delete_heartbeat(pool, worker_id))
 
 
-async def _ignore_outage(work: Awaitable[None]) -> None:
-    """Ignore an outage of the database: the loops report it and retry."""
+async def _log_failure(role: ConsumerRole, work: Awaitable[None]) -> None:
+    """Log the error of a heartbeat, which never stops the work of the process.
+
+    An outage isn't logged: the loops report it and retry.
+    """
     try:
         await work
     except Exception as error:
         raise_if_canceled()
         if not is_outage(error):
-            raise
+            log.warning("heartbeat_failed", role=role, error=repr(error))

@@ -1,11 +1,18 @@
 """Tests of consumer processes: killed, stopped, and started with invalid settings."""
 
+import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import MutableMapping
+from contextlib import suppress
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
+from consumers.process import _write_heartbeats
+from service.store.postgres import database
 from tests.consumers.conftest import Broker, until
 from tests.consumers.processes import consumer
 from tests.run_events import result, run_event
@@ -83,3 +90,30 @@ def test_event_sizes_need_a_broker(database_url: str) -> None:
     done = started_with(RESULTS_DATABASE_URL=database_url, RESULTS_EVENT_SIZES="large")
     assert done.returncode == 1
     assert "RESULTS_EVENT_SIZES: large needs RESULTS_AMQP_URL" in done.stderr
+
+
+async def test_a_locked_table_of_heartbeats_stops_no_process(
+    store: Store, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(database._SESSION["results_worker"], "lock_timeout", "50ms")
+    monkeypatch.setattr("consumers.process._HEARTBEAT_S", 0.01)
+    impatient = await database.open_pool(database_url, "results_worker", 1)
+    with capture_logs() as logs:
+        async with store.pool.acquire() as other, other.transaction():
+            await other.execute("LOCK TABLE heartbeats IN SHARE ROW EXCLUSIVE MODE")
+            writing = asyncio.create_task(_write_heartbeats(impatient, "runs"))
+            await until(lambda: has_logged(logs), "the failed heartbeats")
+        await until(lambda: has_heartbeat(store), "the heartbeat after the end of the lock")
+    assert {(line["event"], line["role"]) for line in logs} == {("heartbeat_failed", "runs")}
+    writing.cancel()
+    with suppress(asyncio.CancelledError):
+        await writing
+    await database.close_pool(impatient)
+
+
+async def has_logged(logs: list[MutableMapping[str, Any]]) -> bool:
+    return len(logs) > 1
+
+
+async def has_heartbeat(store: Store) -> bool:
+    return bool(await store.pool.fetchval("SELECT count(*) FROM heartbeats WHERE role = 'runs'"))
