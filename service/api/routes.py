@@ -223,7 +223,7 @@ _EVENT_ROUTES: Final = (
     Route("GET", "/events/stream", events.stream_events, "results:read", Operation(
         "stream_events", "Stream events as server-sent events", {200: "text/event-stream"}, queries.StreamQuery,
         errors=("not_found", "gone"),
-        description="Events have the fields `id` (the number of the event) and `data` (the envelope as JSON), and no"
+        description="Events have the fields `id` (the position after it) and `data` (the envelope as JSON), and no"
         " field `event`. Continues after `Last-Event-ID`, or starts with the next event. Sends a comment at least every"
         " 15 s. Closes the connection of a client that reads too slowly.",
     )),

@@ -187,7 +187,9 @@ class EventFilters(Query):
 
     type: Annotated[list[AnyEventType], Field(description="Type. Repeat it to match any of several")] = []
     run_id: Name | None = None
-    after: Annotated[EventPosition | None, Field(description="ID of the last event that you received")] = None
+    after: Annotated[EventPosition | None, Field(description="Position or ID of the last event that you received")] = (
+        None
+    )
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -204,7 +206,7 @@ class StreamQuery(EventFilters):
 
     after: Annotated[
         EventPosition | None,
-        Field(description="ID of the last event that you received, or its number, which is the `id` in the stream"),
+        Field(description="Position of the last event that you received (its `id` in the stream), or its ID"),
     ] = None
 
 

@@ -1,8 +1,9 @@
-"""The event stream of an organization: numbered events, and the filter of a reader."""
+"""The event stream of an organization: numbered events, positions, and the filter of a reader."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 from service.domain.events import INTERNAL_TYPES
 
@@ -20,6 +21,32 @@ class NumberedEvent(NamedTuple):
     run_id: str | None
     created_at: datetime
     data: str
+
+
+_POSITION: Final = re.compile(r"(?:(evt_[0-9a-f]{32})(?:_(\d{1,19}))?|(\d{1,19}))", re.ASCII)
+
+
+class StreamPosition(NamedTuple):
+    """A position in the event stream, after an event: its ID, its number, or both.
+
+    After a failover or a restore, other events can get the numbers of lost events, but an ID never returns. With the
+    number, a position stays valid after the event is deleted, until a following event is deleted.
+    """
+
+    event_id: str | None
+    number: int | None
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """Return the position, or None if the text isn't one."""
+        match = _POSITION.fullmatch(text)
+        if match is None:
+            return None
+        number = match[2] or match[3]
+        return cls(match[1], None if number is None else int(number))
+
+    def __str__(self) -> str:
+        return "_".join(str(part) for part in self if part is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ from service.domain.ids import OrgId
 from service.domain.streams import EventFilter
 from service.store.events import NUMBERED
 from service.store.postgres.notifications import open_notifications
+from service.usecases.events import subscriptions as subscriptions_module
 from service.usecases.events.number_events import number_events
-from service.usecases.events.subscriptions import EventSubscriptions, Subscriber, open_subscriptions
+from service.usecases.events.subscriptions import Disconnected, EventSubscriptions, Subscriber, open_subscriptions
 from tests.run_events import run_event
 from tests.stored import Store
 
@@ -65,6 +66,27 @@ async def test_events_that_are_read_together_are_received_together(store: Store)
         await number_events(store.pool)
         received = await asyncio.wait_for(subscriber.next(), 5)
     assert [event.run_id for event in received] == ["run_0", "run_1", "run_2"]
+
+
+async def test_subscribers_are_disconnected_when_the_server_has_changed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a failover, the numbers that a reader has read can belong to events that it hasn't read."""
+    incarnation = "old"
+    monkeypatch.setattr(subscriptions_module, "incarnation_of", lambda _: incarnation)
+    monkeypatch.setattr(subscriptions_module, "_POLL_S", 0.05)
+    async with subscribed_to(store) as subscriptions:
+        async with subscriptions.subscribe(OrgId(1), EventFilter()) as (subscriber, _):
+            await store.ingest(run_event("run_1"))
+            await number_events(store.pool)
+            assert await asyncio.wait_for(subscriber.next(), 5)
+            incarnation = "new"
+            with pytest.raises(Disconnected):
+                await asyncio.wait_for(subscriber.next(), 5)
+        async with subscriptions.subscribe(OrgId(1), EventFilter()) as (subscriber, _):
+            await store.ingest(run_event("run_2"))
+            await number_events(store.pool)
+            assert await asyncio.wait_for(subscriber.next(), 5)
 
 
 async def test_subscriber_receives_only_events_that_match_its_filter(store: Store) -> None:

@@ -1,7 +1,6 @@
 """HTTP handlers of events: the list, and the live stream as server-sent events."""
 
 import asyncio
-import re
 from dataclasses import asdict
 from functools import lru_cache
 from typing import Final
@@ -17,21 +16,16 @@ from service.contracts.events import envelope
 from service.contracts.queries import EventQuery, StreamQuery
 from service.domain.cursors import CursorCodec, Cursors, pack_bigint, unpack_bigint
 from service.domain.errors import InvalidRequest
-from service.domain.ids import OrgId, is_id
+from service.domain.ids import OrgId
 from service.domain.keys import Caller
-from service.domain.streams import AFTER_LAST, EventFilter, NumberedEvent
+from service.domain.streams import AFTER_LAST, EventFilter, NumberedEvent, StreamPosition
 from service.store import events
 from service.store.postgres.database import Connection, as_organization
-from service.usecases.events.subscriptions import (
-    Subscriber,
-    find_position,
-    find_start,
-    read_range,
-)
+from service.usecases.events.positions import find_position, find_start
+from service.usecases.events.subscriptions import Subscriber, read_range
 
 _CODEC: Final = CursorCodec[int](pack_bigint, unpack_bigint)
 _LAST_EVENT_ID: Final = "Last-Event-ID"
-_EVENT_NUMBER: Final = re.compile(r"\d{1,19}", re.ASCII)
 _CACHED_FRAMES: Final = 64  # events
 
 
@@ -57,7 +51,9 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
         resources.streams.slot(caller.key_id),
         resources.subscriptions.subscribe(caller.org_id, filters) as (subscriber, live_from),
     ):
-        start = await find_start(resources.pool, caller.org_id, _last_seen(request, query), live_from)
+        start = live_from
+        if last_seen := _last_seen(request, query):
+            start = await find_start(resources.pool, caller.org_id, *last_seen, live_from)
         response = await start_stream(request)
         if request.method == "HEAD":
             return response
@@ -103,18 +99,24 @@ class _Stream:
 def _frame(event: NumberedEvent) -> bytes:
     """Return the bytes of an event, which are the same in all streams of its organization."""
     data = envelope(event.event_id, event.type, event.created_at, event.data)
-    return b"id: %d\ndata: %s\n\n" % (event.number, data)
+    position = str(StreamPosition(event.event_id, event.number)).encode()
+    return b"id: %s\ndata: %s\n\n" % (position, data)
 
 
 async def _start(connection: Connection, org_id: OrgId, after: str | None) -> int:
-    return AFTER_LAST if after is None else await find_position(connection, org_id, after)
+    return AFTER_LAST if after is None else await find_position(connection, org_id, after, "after")
 
 
-def _last_seen(request: web.Request, query: StreamQuery) -> str | None:
-    """Return the last event number or ID that the client has seen. Browsers send the header when they reconnect."""
+def _last_seen(request: web.Request, query: StreamQuery) -> tuple[str, str] | None:
+    """Return the last position that the client has seen, and the name of its parameter or header.
+
+    Browsers send the header when they reconnect.
+    """
     header = request.headers.get(_LAST_EVENT_ID)
-    if header and not (_EVENT_NUMBER.fullmatch(header) or is_id("evt", header)):
+    if header and StreamPosition.parse(header) is None:
         raise InvalidRequest(
             f"{_LAST_EVENT_ID}: must be an event ID, or the id of an event in the stream", _LAST_EVENT_ID
         )
-    return header or query.after
+    if header:
+        return header, _LAST_EVENT_ID
+    return (query.after, "after") if query.after else None

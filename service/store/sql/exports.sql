@@ -2,9 +2,9 @@
 SELECT array_agg(quote_nullable(value) ORDER BY position)
 FROM unnest($1::text[]) WITH ORDINALITY AS given (value, position)
 
--- name: find_position  (the ID of the last numbered event, or the number of the last deleted one)
+-- name: find_position  (the position after the last numbered event, or the number of the last deleted one)
 SELECT coalesce(
-    (SELECT event_id FROM events WHERE org_id = $1 AND number IS NOT NULL ORDER BY number DESC LIMIT 1),
+    (SELECT event_id || '_' || number FROM events WHERE org_id = $1 AND number IS NOT NULL ORDER BY number DESC LIMIT 1),
     last_pruned_event_number::text
 ) AS position, last_pruned_event_number AS deleted_to
 FROM organizations WHERE org_id = $1

@@ -6,14 +6,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
-from service.domain.errors import Gone, InvalidRequest, NotFound, Unavailable
-from service.domain.events import RETENTION_DAYS
-from service.domain.ids import OrgId, id_timestamp_ms, is_id
-from service.domain.streams import AFTER_LAST, BEFORE_FIRST, EventFilter, NumberedEvent
+from service.domain.errors import Unavailable
+from service.domain.ids import OrgId
+from service.domain.streams import BEFORE_FIRST, EventFilter, NumberedEvent
 from service.log import log
 from service.stopping import cancel_until_done, pause, raise_if_canceled
 from service.store import events
-from service.store.postgres.database import Connection, OutagesAsUnavailable, Pool, as_organization
+from service.store.postgres.database import OutagesAsUnavailable, Pool, as_organization, incarnation_of
 from service.store.postgres.notifications import Notifications
 
 _MAX_QUEUED: Final = 500  # events; a slower subscriber is disconnected
@@ -80,6 +79,7 @@ class EventSubscriptions:
         self._notifications = notifications
         self._readers: dict[OrgId, _EventReader] = {}
         self._has_readers = asyncio.Event()
+        self._incarnation: str | None = None  # of the server, at the last query
 
     @asynccontextmanager
     async def subscribe(self, org_id: OrgId, filter_: EventFilter) -> AsyncIterator[tuple[Subscriber, int]]:
@@ -120,11 +120,15 @@ class EventSubscriptions:
                 await asyncio.sleep(_MIN_INTERVAL_S)
 
     async def _find_readers_to_wake(self) -> list["_EventReader"]:
-        """Return the readers that have events to read. After an error, return all: an outage must end their streams."""
+        """Return the readers that have events to read. After an error or a restart of the server, return all readers:
+        an outage or a failover must end their streams."""
         readers = dict(self._readers)
         positions = {org_id: reader.read_to for org_id, reader in readers.items()}
         try:
             async with OutagesAsUnavailable(), self._worker_pool.acquire() as connection:
+                earlier, self._incarnation = self._incarnation, incarnation_of(connection)
+                if earlier not in (None, self._incarnation):
+                    return list(readers.values())
                 found = await events.find_followed_with_events(connection, positions)
         except Exception as error:
             raise_if_canceled()
@@ -172,21 +176,25 @@ class _EventReader:
             subscriber.disconnect()
 
     async def _run(self) -> None:
-        """Read until canceled. An outage disconnects all subscribers; when they reconnect, a new reader starts."""
+        """Read until canceled. An outage or a restart of the server disconnects all subscribers; when they reconnect, a
+        new reader starts. After a failover, events can have the numbers of events that this reader has read."""
         try:
             async with as_organization(self._pool, self._org_id) as connection:
+                incarnation = incarnation_of(connection)
                 self._position, _ = await events.find_bounds(connection, self._org_id)
             self._started.set()
-            await self._read_all()
+            await self._read_all(incarnation)
         except Unavailable:
             pass
         finally:
             self.disconnect_all()
 
-    async def _read_all(self) -> None:
+    async def _read_all(self, incarnation: str) -> None:
         while True:
             self.wake.clear()
             async with as_organization(self._pool, self._org_id) as connection:
+                if incarnation_of(connection) != incarnation:
+                    return
                 found = await events.read_after(connection, self._org_id, self.read_to, _READ_LIMIT)
             if found:
                 await self._distribute(found)
@@ -237,52 +245,6 @@ async def open_subscriptions(
         yield subscriptions
     finally:
         await cancel_until_done(task)
-
-
-async def find_start(pool: Pool, org_id: OrgId, last_seen: str | None, live_from: int) -> int:
-    """Return the event number after which a stream starts.
-
-    `last_seen` is an event ID or an event number; without it, the stream starts with the next event, at `live_from`.
-    Raises Gone if a following event was deleted, and NotFound if the event doesn't exist.
-    """
-    if last_seen is None:
-        return live_from
-    async with as_organization(pool, org_id) as connection:
-        position = await find_position(connection, org_id, last_seen)
-    return position if last_seen.isdecimal() else min(position, live_from)
-
-
-async def find_position(connection: Connection, org_id: OrgId, last_seen: str) -> int:
-    """Return the number of an event whose ID or number is given.
-
-    Raises Gone if a following event was deleted, and NotFound if the ID doesn't exist.
-    """
-    if not last_seen.isdecimal():
-        return await _find_event_number(connection, org_id, last_seen)
-    _, last_deleted = await events.find_bounds(connection, org_id)
-    if int(last_seen) < last_deleted:
-        raise _gone()
-    return min(int(last_seen), AFTER_LAST)
-
-
-async def _find_event_number(connection: Connection, org_id: OrgId, event_id: str) -> int:
-    """Return the number of an event.
-
-    Raises Gone if the event is older than the retention, so that following events might be deleted, and NotFound if
-    the event never existed.
-    """
-    if not is_id("evt", event_id):
-        raise InvalidRequest("after: must be the ID or the number of an event", "after")
-    number = await events.find_number(connection, org_id, event_id)
-    if number is not None:
-        return number
-    if id_timestamp_ms(event_id) < (time.time() - RETENTION_DAYS * 24 * 3600) * 1000:
-        raise _gone()
-    raise NotFound(f"event {event_id!r} not found")
-
-
-def _gone() -> Gone:
-    return Gone(f"events that follow this one were deleted, because the service keeps events for {RETENTION_DAYS} days")
 
 
 async def read_range(pool: Pool, org_id: OrgId, after: int, last: int) -> AsyncIterator[NumberedEvent]:

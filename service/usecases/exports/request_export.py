@@ -1,19 +1,22 @@
 """Request, cancel, and delete export jobs. `run_export` processes the jobs."""
 
-import time
+from typing import Final
 
 from service.contracts.exports import ExportRequest
 from service.domain.errors import Forbidden, Gone, InvalidRequest, NotFound
-from service.domain.events import RETENTION_DAYS
 from service.domain.exports import ExportRef
 from service.domain.filters import restrict_to_project
-from service.domain.ids import OrgId, id_timestamp_ms, is_id, new_id
+from service.domain.ids import OrgId, is_id, new_id
 from service.domain.keys import Caller
 from service.domain.queues import EXPORTS
-from service.store import events, exports, file_deletions, outbox
+from service.domain.streams import AFTER_LAST
+from service.store import exports, file_deletions, outbox
 from service.store.postgres.database import Connection
 from service.store.postgres.transactions import notifying_transaction
 from service.store.queries.results import check_sortable
+from service.usecases.events.positions import find_position
+
+_UPDATED_SINCE: Final = "updated_since"
 
 
 def export_ref(caller: Caller, export_id: str) -> ExportRef:
@@ -55,29 +58,17 @@ async def request_export(connection: Connection, org_id: OrgId, request: ExportR
 
 
 async def find_changed_after(connection: Connection, org_id: OrgId, position: str) -> int:
-    """Return the event number of a position. Raises InvalidRequest if the event is unknown, Gone if it was deleted."""
-    last, deleted_to = await events.find_bounds(connection, org_id)
-    number: int | None
-    if position.isdecimal():
-        number = int(position)
-    elif is_id("evt", position):
-        number = await events.find_number(connection, org_id, position)
-        if number is None and id_timestamp_ms(position) < (time.time() - RETENTION_DAYS * 24 * 3600) * 1000:
-            raise _gone()
-    else:
-        raise InvalidRequest("updated_since: must be the position of an export, or the ID of an event", "updated_since")
-    if number is None or number > last:
-        raise InvalidRequest(f"updated_since: position {position!r} not found", "updated_since")
-    if number < deleted_to:
-        raise _gone()
+    """Return the event number of a position. Raises InvalidRequest if the event is unknown or isn't numbered yet, and
+    Gone if changes after the position can be unknown."""
+    try:
+        number = await find_position(connection, org_id, position, _UPDATED_SINCE)
+    except NotFound as error:
+        raise InvalidRequest(str(error), _UPDATED_SINCE) from error
+    except Gone as error:
+        raise Gone(f"{error}, and delete the copy") from error
+    if number == AFTER_LAST:
+        raise InvalidRequest(f"{_UPDATED_SINCE}: position {position!r} not found", _UPDATED_SINCE)
     return number
-
-
-def _gone() -> Gone:
-    return Gone(
-        "updated_since: changes after this position can be unknown, because the service deletes events after"
-        f" {RETENTION_DAYS} days. Delete the copy and request an export without updated_since"
-    )
 
 
 async def delete_export(connection: Connection, job: ExportRef, project_id: str | None) -> None:

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import asyncpg
 import orjson
 import pytest
 from aiohttp import ClientResponse
@@ -35,8 +36,8 @@ def run_ids(events: list[dict[str, Any]]) -> list[str]:
     return [event["data"]["object"]["run_id"] for event in events]
 
 
-async def number_of(api: Api, run_id: str) -> str:
-    """Return the number of the event of a run, which is its ID in the live stream."""
+async def position_of(api: Api, run_id: str) -> str:
+    """Return the position after the event of a run, which is its ID in the live stream."""
     async with streaming(api, {"run_id": run_id, "after": "0"}) as stream:
         return (await stream.next())[0]
 
@@ -46,16 +47,16 @@ class Stream:
     response: ClientResponse
 
     async def next(self) -> tuple[str, dict[str, Any]]:
-        """Return the next event with its event number. Skips heartbeats."""
+        """Return the next event with its position. Skips heartbeats."""
         async with asyncio.timeout(TIMEOUT_S):
-            number = ""
+            position = ""
             while True:
                 line = (await self.response.content.readline()).decode()
                 assert line, "the stream has ended"
                 if line.startswith("id: "):
-                    number = line[4:].strip()
+                    position = line[4:].strip()
                 if line.startswith("data: "):
-                    return number, orjson.loads(line[6:])
+                    return position, orjson.loads(line[6:])
 
     async def read(self, count: int) -> list[dict[str, Any]]:
         return [(await self.next())[1] for _ in range(count)]
@@ -86,8 +87,9 @@ async def test_after_lists_the_following_events_in_ascending_order(api: Api) -> 
     second = (await api.list_all("/v1/events"))[-2]
     assert run_ids(await api.list_all("/v1/events", {"after": second["id"], "limit": "2"})) == ["c", "d", "e", "f"]
     assert run_ids(await api.list_all("/v1/events", {"after": "0", "limit": "4"})) == list("abcdef")
-    assert run_ids(await api.list_all("/v1/events", {"after": await number_of(api, "d")})) == ["e", "f"]
-    assert await api.list_all("/v1/events", {"after": "9" * 19}) == []
+    assert run_ids(await api.list_all("/v1/events", {"after": await position_of(api, "d")})) == ["e", "f"]
+    number = (await position_of(api, "e")).split("_")[-1]
+    assert run_ids(await api.list_all("/v1/events", {"after": number})) == ["f"]
     last = (await api.get("/v1/events"))["data"][0]
     page = await api.get("/v1/events", {"after": last["id"]})
     assert (page["data"], page["has_more"]) == ([], False)
@@ -136,6 +138,40 @@ async def test_position_before_deleted_events_is_gone(api: Api) -> None:
         assert (await api.error("/v1/events", 410, {"after": position}))["code"] == "gone"
     response = await api.send("GET", "/v1/events/stream", Last_Event_ID="0")
     assert response.status == 410
+
+
+async def test_position_after_the_last_deleted_event_stays_valid(api: Api) -> None:
+    """An organization without events for 30 days loses none of the following ones."""
+    await publish(api, "first", "second")
+    first, second = await position_of(api, "first"), await position_of(api, "second")
+    for position in (first, second):
+        old = OLD[:-1] + position[-1]
+        await api.store.pool.execute("UPDATE events SET event_id = $1 WHERE event_id = $2", old, position[:36])
+    assert await cleanup.delete_expired_events(api.store.pool) == 2
+    await publish(api, "third")
+    assert run_ids((await api.get("/v1/events", {"after": second}))["data"]) == ["third"]
+    async with streaming(api, Last_Event_ID=second) as stream:
+        assert run_ids(await stream.read(1)) == ["third"]
+    assert "were deleted" in (await api.error("/v1/events", 410, {"after": first}))["message"]
+
+
+async def test_position_that_a_failover_has_lost_is_gone(api: Api, database_url: str) -> None:
+    """A promoted standby can lack the last events, and gives their numbers to other events."""
+    await publish(api, "stored", "lost")
+    lost = await position_of(api, "lost")
+    await api.store.pool.execute("DELETE FROM events WHERE event_id = $1", lost[:36])
+    expected = "a failover or a restored backup has lost the event of this position"
+    number = lost.split("_")[-1]
+    for position in (lost, number):
+        assert expected in (await api.error("/v1/events", 410, {"after": position}))["message"]
+    superuser = await asyncpg.connect(database_url)
+    await superuser.execute("SELECT setval('event_numbers', $1, false)", int(number))
+    await superuser.close()
+    await publish(api, "next", "last")
+    assert expected in (await api.error("/v1/events", 410, {"after": lost}))["message"]
+    response = await api.send("GET", "/v1/events/stream", Last_Event_ID=lost)
+    assert response.status == 410
+    assert (await response.json())["error"]["message"].startswith(f"Last-Event-ID: {expected}")
 
 
 @pytest.mark.parametrize(("after", "status"), [("evt_1", 400), ("evt_ffff" + "0" * 28, 404), ("x" * 200, 400)])
