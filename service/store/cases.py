@@ -1,17 +1,21 @@
 """Cases. They are never deleted."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from service.domain.cases import Case
+import orjson
+
+from service.domain.cases import Case, CasesVersion
 from service.domain.ids import CaseKey, OrgId
 from service.domain.variants import canonical_variant
 from service.store.organization_deletions import preventing_deletion
-from service.store.postgres.database import Connection, Row, incarnation_of
+from service.store.postgres.composition import compose
+from service.store.postgres.database import Connection, Row, RowDeleted, incarnation_of
 from service.store.postgres.engines import engine_of
 from service.store.postgres.requested_rows import fetch_requested
 from service.store.postgres.statements import statements
+from service.store.postgres.transactions import limit_lock_wait
 
 _SQL: Final = statements("cases")
 _NO_VARIANT: Final = "{}"
@@ -23,25 +27,54 @@ class ServerState(NamedTuple):
     """The state of the server: if `incarnation` or `files` changes, committed rows can be missing.
 
     A failover changes `incarnation`. A restored backup and TRUNCATE change `files`, which names the files of the tables
-    of cases, organizations, and projects. `now` is the time of the server.
+    of cases, organizations, and projects. `now` is the time of the server. `versions` are those of the cases of the
+    requested organizations; it's empty on Citus.
     """
 
     incarnation: str
     files: str
     now: datetime
+    versions: Mapping[OrgId, CasesVersion]
 
 
-async def find_server_state(connection: Connection) -> ServerState:
-    """Return the state of the server that this connection uses."""
-    [row] = await connection.fetch(_SQL["find_server_state"])
-    return ServerState(incarnation_of(connection), *row)
+async def find_server_state(connection: Connection, org_ids: Collection[OrgId]) -> ServerState:
+    """Return the state of the server that this connection uses, with the versions of the cases of organizations."""
+    engine = engine_of(connection)
+    statement = compose("server_state", **engine.server_state)
+    row = await statement.fetch_row(connection, {"org_ids": list(org_ids)})
+    found = orjson.loads(row["versions"] or "{}")
+    versions = {} if engine.is_distributed else {org_id: found.get(str(org_id)) for org_id in org_ids}
+    return ServerState(incarnation_of(connection), row["files"], row["now"], versions)
+
+
+async def find_version(connection: Connection, org_id: OrgId) -> CasesVersion:
+    """Return the version of the cases of an organization."""
+    version: CasesVersion = await compose("version_of_cases").fetch_value(connection, {"org_id": org_id})
+    return version
+
+
+async def lock_files(connection: Connection, files: str, lock_wait_s: float) -> None:
+    """Prevent the replacement of the cases until the end of the transaction, whose waits for locks are limited.
+
+    Raises RowDeleted if TRUNCATE or a restored backup has replaced them since `files` was read. Not on Citus.
+    """
+    await limit_lock_wait(connection, lock_wait_s)
+    if engine_of(connection).is_distributed:
+        return
+    current = compose("files_of_cached_tables").text
+    found = await connection.execute(f"LOCK TABLE cases IN ACCESS SHARE MODE; SELECT WHERE {current} = '{files}'")
+    if found == "SELECT 0":
+        raise RowDeleted("TRUNCATE or a restored backup has replaced the tables of cases, organizations, or projects")
+
+
+async def find_stored(connection: Connection, refs: Iterable[CaseKeyRef]) -> dict[CaseKeyRef, Case]:
+    """Return the stored case of each key. It has a different identity if the keys of two cases collide."""
+    rows = await fetch_requested(connection, "stored_cases", refs, ["case_keys"])
+    return {(OrgId(row["org_id"]), CaseKey(row["case_key"])): _case(row) for row in rows}
 
 
 async def insert_unseen(connection: Connection, unseen: Mapping[CaseKeyRef, Case]) -> dict[CaseKeyRef, Case]:
-    """Insert the cases that aren't stored yet, change those with new texts, and return the stored case of each key.
-
-    The stored case has a different identity if the keys of two cases collide.
-    """
+    """Insert the cases that aren't stored yet, change those with new texts, and return the stored case of each key."""
     refs = list(unseen)
     org_ids, case_keys = [ref[0] for ref in refs], [ref[1] for ref in refs]
     *columns, variants = zip(*unseen.values(), strict=True)
@@ -49,8 +82,7 @@ async def insert_unseen(connection: Connection, unseen: Mapping[CaseKeyRef, Case
     async with preventing_deletion(connection, set(org_ids)):
         written = await connection.fetch(_SQL["insert_unseen"], org_ids, case_keys, *columns, documents)
         await _renew_versions(connection, {row["org_id"] for row in written if row["is_changed"]})
-    rows = await fetch_requested(connection, "stored_cases", refs, ["case_keys"])
-    return {(OrgId(row["org_id"]), CaseKey(row["case_key"])): _case(row) for row in rows}
+    return await find_stored(connection, refs)
 
 
 async def _renew_versions(connection: Connection, org_ids: Collection[OrgId]) -> None:

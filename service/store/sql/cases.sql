@@ -1,9 +1,3 @@
--- name: find_server_state
--- The files are those of the tables that ingest caches.
-SELECT concat_ws(' ', pg_relation_filenode(to_regclass('cases')), pg_relation_filenode(to_regclass('organizations')),
-                 pg_relation_filenode(to_regclass('projects'))) AS files,
-       clock_timestamp() AS now
-
 -- name: insert_unseen  (sorted by key, to prevent deadlocks between batches; returns the rows that it inserted or changed)
 -- A case with a case_id gets its newest suite and name. A case without one can only get a file that it didn't have.
 INSERT INTO cases AS stored (org_id, case_key, project_id, case_id, suite, name, occurrence, file, variant)

@@ -1,5 +1,6 @@
 """The caches of ingest: what a process knows about the committed rows of the database."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -8,6 +9,7 @@ from service.domain.ids import OrgId
 from service.store import cases, partitions
 from service.store.failure_groups import KnownMinutes
 from service.store.postgres.database import Connection
+from service.store.postgres.engines import engine_of
 from service.store.projects import KnownProjects
 from service.usecases.ingest.parse_events import EPOCH
 
@@ -23,6 +25,7 @@ class IngestCache:
     months: partitions.KnownMonths = field(default_factory=partitions.KnownMonths)
     minutes: KnownMinutes = field(default_factory=KnownMinutes)
     now: datetime = EPOCH  # the time of the database when a batch last used this cache
+    files: str = ""  # of the tables whose rows are cached
 
 
 class IngestCaches:
@@ -32,13 +35,31 @@ class IngestCaches:
     """
 
     def __init__(self) -> None:
-        self._source: tuple[str, str] | None = None  # the incarnation of the server, and the files of its tables
+        self._incarnation: str | None = None  # of the server
         self.current = IngestCache()
 
-    async def find(self, connection: Connection) -> IngestCache:
-        """Return the cache that is valid for this connection. It stays valid until the connection is closed."""
-        state = await cases.find_server_state(connection)
-        if (state.incarnation, state.files) != self._source:
-            self._source, self.current = (state.incarnation, state.files), IngestCache()
+    async def find(self, connection: Connection, org_ids: Collection[OrgId] = ()) -> IngestCache:
+        """Return the cache that is valid for this connection. It stays valid until the connection is closed.
+
+        Its cases are those of the current versions of the known organizations and of `org_ids`. For any other
+        organization, and on Citus, call `renew_version`.
+        """
+        known = {*self.current.organizations.values(), *org_ids}
+        state = await cases.find_server_state(connection, known)
+        if (state.incarnation, state.files) != (self._incarnation, self.current.files):
+            self._incarnation, self.current = state.incarnation, IngestCache(files=state.files)
         self.current.now = state.now
+        self.current.cases.renew(state.versions)
         return self.current
+
+
+async def renew_version(connection: Connection, cache: IngestCache, org_id: OrgId, renewed: set[OrgId]) -> None:
+    """Renew the version of the cases of an organization that `find` didn't know, or of any organization on Citus.
+
+    A batch collects the organizations with a current version in `renewed`.
+    """
+    if org_id in renewed:
+        return
+    renewed.add(org_id)
+    if engine_of(connection).is_distributed or not cache.cases.has_version(org_id):
+        cache.cases.renew({org_id: await cases.find_version(connection, org_id)})

@@ -1,12 +1,12 @@
 """Storage of cases before the results that reference them."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 from typing import Final, Protocol
 
 from service.domain.cases import Case, KnownCases
-from service.domain.ids import OrgId
+from service.domain.ids import CaseKey, OrgId
 from service.domain.results import can_have_failed
 from service.domain.shards import CaseOutcomes
 from service.store import cases
@@ -36,18 +36,46 @@ async def insert_unseen_cases(connection: Connection, known: KnownCases, items: 
 
     Call this outside of a transaction: other batches can use a case only after its commit.
     """
+    versions = {item.org_id: known.version(item.org_id) for item in items}
     unseen = {(item.org_id, key): case for item in items for key, (_, case) in item.unseen.items()}
     if not unseen:
         return
+    outdated = _find_outdated(items)
     stored: dict[CaseKeyRef, Case] = {}
     refs = iter(sorted(unseen))
     while part := list(islice(refs, _PART)):
-        stored |= await cases.insert_unseen(connection, {ref: unseen[ref] for ref in part})
+        stored |= await _store(connection, {ref: unseen[ref] for ref in part}, outdated)
     for item in items:
         for number, (key, (index, case)) in enumerate(item.unseen.items(), 1):
             if number % _PART == 0:
                 await asyncio.sleep(0)
-            if case.is_same(stored[item.org_id, key]):
-                known.add(item.org_id, case, key)
-            elif outcome := item.outcomes.pop(key, None):
+            found = stored[item.org_id, key]
+            if case.has_texts_of(found):
+                known.add(item.org_id, case, key, versions[item.org_id])
+            elif not case.is_same(found) and (outcome := item.outcomes.pop(key, None)):
                 item.event.reject(index, case.name, KEY_COLLISION, failing=can_have_failed(outcome))
+
+
+def _find_outdated(items: Sequence[ResultsWithCases]) -> set[CaseKeyRef]:
+    """Return the unseen cases of which a later event has the stored texts: it's the newest one."""
+    outdated: set[CaseKeyRef] = set()
+    earlier: dict[OrgId, set[CaseKey]] = {}
+    for item in items:
+        of_organization = earlier.setdefault(item.org_id, set())
+        outdated |= {(item.org_id, key) for key in of_organization & item.outcomes.keys()}
+        outdated -= {(item.org_id, key) for key in item.unseen}
+        of_organization |= item.unseen.keys()
+    return outdated
+
+
+async def _store(
+    connection: Connection, unseen: Mapping[CaseKeyRef, Case], outdated: Collection[CaseKeyRef]
+) -> dict[CaseKeyRef, Case]:
+    """Insert the cases that aren't stored yet, change those with new texts, and return the stored case of each key."""
+    stored = await cases.find_stored(connection, unseen)
+    new = {
+        ref: case
+        for ref, case in unseen.items()
+        if ref not in stored or (ref not in outdated and not case.has_texts_of(stored[ref]))
+    }
+    return stored | (await cases.insert_unseen(connection, new) if new else {})

@@ -101,6 +101,7 @@ def parse_results(event: ParsedEvent, org_id: OrgId, known: KnownCases) -> tuple
             duration_ms = round_duration(duration_ms)
         outcome = _tuple(CaseOutcome, (key, _PASSED, duration_ms, started_ms, event_s, 1, False, shard, (), ()))
         if outcomes.setdefault(key, outcome) is not outcome:
+            parser.unseen.pop(key, None)  # an earlier result has other texts, and this one is the newest
             parser.add_attempt(index, result, outcome)
     return outcomes, parser.unseen
 
@@ -190,7 +191,10 @@ class _ResultParser:
             self._occurrences[suite, name, variant] = occurrence + 1
         fields = event.state.project_id, case_id, suite, name, occurrence, file, variant
         key = self._find(fields)
-        return self._add_unseen(index, result, _tuple(Case, fields)) if key is None else key
+        if key is None:
+            return self._add_unseen(index, result, _tuple(Case, fields))
+        self.unseen.pop(key, None)  # an earlier result of the event has other texts, and this one is the newest
+        return key
 
     def _add_unseen(self, index: int, result: ResultIn, case: Case) -> CaseKey | None:
         """Return the key of a case that might not be stored, or None after rejecting a result whose key collides."""

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 from weakref import WeakValueDictionary
 
 from service.domain.cases import KnownCases
@@ -15,12 +15,12 @@ from service.domain.reports import StoredPart
 from service.domain.results import can_have_failed
 from service.domain.shards import CaseOutcomes, MergeCounts
 from service.reports.uploads import ReadUpload
-from service.store import projects, reports
+from service.store import cases, projects, reports
 from service.store.failure_groups import NewMinutes
 from service.store.postgres.database import Connection, Pool
 from service.store.postgres.transactions import notifying_transaction
 from service.store.reports import ClaimedReport
-from service.usecases.ingest.caches import IngestCache, IngestCaches
+from service.usecases.ingest.caches import IngestCache, IngestCaches, renew_version
 from service.usecases.ingest.emit_events import emit_run_events
 from service.usecases.ingest.new_cases import insert_unseen_cases
 from service.usecases.ingest.parse_events import ParsedEvent
@@ -35,6 +35,8 @@ from service.usecases.ingest.write_run import RunWriter
 from service.usecases.job_leases import ClaimLost
 from service.usecases.reports.parse_report import ParsedReport, read_part
 from service.usecases.reports.store_uploads import UploadOutput, store_uploads
+
+_LOCK_WAIT_S: Final = 5.0  # as in other transactions
 
 # The outcome of one attempt: the status of the receipt, or "lost" if another worker has the claim.
 ReportStatus = Literal["stored", "partial", "rejected", "queued", "lost"]
@@ -94,9 +96,11 @@ class ReportStore:
         await set_part(connection, claimed, read.summary.run)
         report = ParsedReport(claimed, read, self._retention, output)
         completed_ms = [report.event.state.completed_ms]
-        cache = await self._caches.find(connection)
+        cache = await self._caches.find(connection, [claimed.claim.org_id])
+        await renew_version(connection, cache, claimed.claim.org_id, set())
         with cache.minutes.recording() as minutes:
             async with cache.months.ensure_partitions(connection, completed_ms), notifying_transaction(connection):
+                await cases.lock_files(connection, cache.files, _LOCK_WAIT_S)
                 run = await self._write(connection, cache, minutes, claimed, report)
                 change = await run.close(connection, rejected_failing=report.event.rejected_failing)
                 uploaded = UploadOutput(output, read.suite_output) if output else None
@@ -135,8 +139,10 @@ class ReportStore:
         def parse(results: IndexedResults, occurrences: Occurrences) -> CaseOutcomes:
             outcomes, new_cases = parse_valid_results(event, results, org_id, known, occurrences)
             for key, (index, case) in new_cases.items():
-                if not case.is_same(unseen.setdefault(key, (index, case))[1]):
+                if key in unseen and not case.is_same(unseen[key][1]):
                     event.reject(index, case.name, KEY_COLLISION, failing=can_have_failed(outcomes.pop(key)))
+                else:
+                    unseen[key] = index, case  # the texts of the last result are the newest
             return outcomes
 
         for outcomes in report.batches(parse):

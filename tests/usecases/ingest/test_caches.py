@@ -1,13 +1,19 @@
 """The caches of ingest after a failover or restore, which can remove committed cases and organizations."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
 
 from service.settings import Settings
-from service.store import organizations
+from service.store import cases, organizations
+from service.store.cases import lock_files
+from service.usecases.ingest import ingest_runs
+from service.usecases.ingest.new_cases import insert_unseen_cases
+from service.usecases.reports import ingest_reports
 from tests.api.served import Api, serve
 from tests.conftest import _SERVERS
 from tests.databases import cloned_database
@@ -39,6 +45,44 @@ async def test_results_after_a_restore_are_listed(database_url: str) -> None:
         await restore_old_backup(database_url)
         await api.store.ingest(run_event("run_2", [result("pays")]))
         assert await names(api, "run_2") == ["pays"]
+
+
+@pytest.mark.one_server
+async def test_results_of_a_batch_in_progress_during_a_restore_are_listed(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def restore_once(*arguments: Any) -> None:
+        monkeypatch.setattr(ingest_runs, "insert_unseen_cases", insert_unseen_cases)
+        await restore_old_backup(database_url)
+        await insert_unseen_cases(*arguments)
+
+    async with serve(database_url) as api:
+        await api.store.ingest(run_event("run_1", [result("pays")]))
+        monkeypatch.setattr(ingest_runs, "insert_unseen_cases", restore_once)
+        [outcome] = await api.store.ingest(run_event("run_2", [result("pays"), result("new")]))
+        assert outcome.status == "stored"
+        assert sorted(await names(api, "run_2")) == ["new", "pays"]
+
+
+@pytest.mark.one_server
+async def test_results_of_a_report_in_progress_during_a_restore_are_listed(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def restore_once(*arguments: Any) -> None:
+        monkeypatch.setattr(cases, "lock_files", lock_files)
+        superuser = await asyncpg.connect(database_url)
+        await superuser.execute("TRUNCATE runs, cases, results, result_details")
+        await superuser.close()
+        await lock_files(*arguments)
+
+    monkeypatch.setattr(ingest_reports, "_CONFLICT_WAIT", timedelta(0))
+    async with serving_reports(database_url, tmp_path) as reports:
+        settings = Settings(artifacts_url=(tmp_path / "files").as_uri())
+        async with running_ingester(reports, new_ingester(settings, reports.api.store.pool)):
+            await reports.ingest(PASSING, "run_1")
+            monkeypatch.setattr(cases, "lock_files", restore_once)
+            await reports.ingest(PASSING, "run_2")
+        assert sorted(await names(reports.api, "run_2")) == ["pays", "ships"]
 
 
 async def test_results_of_a_report_after_a_restore_are_listed(database_url: str, tmp_path: Path) -> None:

@@ -3,10 +3,10 @@
 import asyncio
 from datetime import UTC, datetime
 
-import asyncpg
 import pytest
 
-from service.store.cases import ServerState
+from service.domain.ids import OrgId
+from service.store.cases import ServerState, find_server_state
 from service.usecases.ingest.ingest_runs import RunIngest
 from service.usecases.ingest.parse_events import (
     AcceptanceWindow,
@@ -295,9 +295,11 @@ async def test_parsing_a_batch_does_not_block_other_batches(store: Store, monkey
         parsed.append(event)
         return parse_event(event, window, max_rows)
 
-    state = ServerState("", "", datetime.now(UTC))
+    async with store.pool.acquire() as connection:
+        files = (await find_server_state(connection, [])).files
+    state = ServerState("", files, datetime.now(UTC), {OrgId(1): None})
 
-    async def find_server_state_without_io(_: asyncpg.Connection) -> ServerState:
+    async def find_server_state_without_io(*_: object) -> ServerState:
         return state  # a slow response from the database would determine the order
 
     monkeypatch.setattr("service.store.cases.find_server_state", find_server_state_without_io)

@@ -309,3 +309,21 @@ EXISTS (SELECT 1 FROM newest_run WHERE results > {row_budget}) OR NOT EXISTS (SE
 SELECT c.org_id, c.case_key, c.project_id, c.case_id, c.suite, c.name, c.occurrence, c.file, c.variant
 FROM unnest(:org_ids::int[], :case_keys::bigint[]) AS requested (org_id, case_key)
 JOIN cases c ON c.org_id = {requested_organization} AND c.case_key = requested.case_key
+
+-- name: server_state  (the files of the tables that ingest caches, the time, and the versions of cases)
+SELECT {files_of_cached_tables} AS files, clock_timestamp() AS now,
+       {versions_of_cases}
+
+-- name: files_of_cached_tables
+concat_ws(' ', pg_relation_filenode(to_regclass('cases')), pg_relation_filenode(to_regclass('organizations')), pg_relation_filenode(to_regclass('projects')))
+
+-- name: versions_of_cases  (of the organizations whose cases have changed)
+(
+    SELECT json_object_agg(v.org_id, v.version) FROM case_versions v WHERE v.org_id = ANY (:org_ids::int[])
+) AS versions
+
+-- name: no_versions_of_cases  (on Citus, the cases of each organization are on another server)
+NULL::json AS versions
+
+-- name: version_of_cases  (of one organization)
+SELECT v.version::text FROM case_versions v WHERE v.org_id = :org_id

@@ -1,0 +1,93 @@
+"""A case has the texts of the event that was stored last, although several processes cache the stored cases."""
+
+import asyncio
+import random
+from typing import Any
+
+import pytest
+
+from service.store import cases
+from service.usecases.ingest.ingest_runs import RunIngest
+from tests.run_events import body, result, run_event
+from tests.stored import RETENTION, Store
+
+NAMES = ("a", "b", "c")
+
+
+def renamed(run_id: str, *results: dict[str, str]) -> Any:
+    return run_event(run_id, [result(**fields) for fields in results])
+
+
+async def texts(store: Store) -> dict[str, tuple[str, str]]:
+    """Return the suite and the name of each case."""
+    rows = await store.pool.fetch("SELECT case_id, suite, name FROM cases")
+    return {row["case_id"]: (row["suite"], row["name"]) for row in rows}
+
+
+async def test_case_that_gets_its_earlier_name_again(store: Store) -> None:
+    for number, name in enumerate("aba"):
+        await store.ingest(renamed(f"run_{number}", {"name": name, "case_id": "tc_1"}))
+    assert {name for _, name in (await texts(store)).values()} == {"a"}
+
+
+async def test_case_without_id_that_gets_its_earlier_file_again(store: Store) -> None:
+    for number, file in enumerate("aba"):
+        await store.ingest(renamed(f"run_{number}", {"name": "works", "file": file}))
+    assert await store.pool.fetchval("SELECT file FROM cases") == "a"
+
+
+async def test_random_changes_in_two_processes_lead_to_the_newest_texts(store: Store) -> None:
+    rng = random.Random(7)
+    processes = [store.run_ingest, RunIngest(store.pool, RETENTION)]
+    expected: dict[str, tuple[str, str]] = {}
+    for number in range(60):
+        batch = []
+        for index in range(rng.randint(1, 3)):
+            changed: list[dict[str, str]] = []
+            for case_id in rng.choices(("tc_1", "tc_2", "tc_3"), k=rng.randint(1, 4)):
+                fields = {"case_id": case_id, "suite": rng.choice("xy"), "name": rng.choice(NAMES)}
+                if rng.random() < 0.5:
+                    fields["file"] = rng.choice("pq")
+                changed.append(fields)
+                expected[case_id] = fields["suite"], fields["name"]
+            batch.append(body(renamed(f"run_{number}_{index}", *changed)))
+        outcomes = await rng.choice(processes).ingest(batch)
+        assert {outcome.status for outcome in outcomes} == {"stored"}
+        assert await texts(store) == expected, number
+
+
+async def test_concurrent_changes_lead_to_the_texts_of_a_later_event(store: Store) -> None:
+    """The order of concurrent events is arbitrary. An event after all of them wins."""
+    processes = [store.run_ingest, RunIngest(store.pool, RETENTION)]
+    for number in range(8):
+        await asyncio.gather(
+            *[
+                process.ingest([body(renamed(f"run_{number}_{name}_{index}", {"name": name, "case_id": "tc_1"}))])
+                for index, process in enumerate(processes)
+                for name in NAMES
+            ]
+        )
+        name = NAMES[number % len(NAMES)]
+        await processes[number % 2].ingest([body(renamed(f"last_{number}", {"name": name, "case_id": "tc_1"}))])
+        assert {found for _, found in (await texts(store)).values()} == {name}
+
+
+async def test_known_cases_need_no_statement(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    find_stored = cases.find_stored
+
+    async def counted(connection: Any, refs: Any) -> Any:
+        read.append(len(refs))
+        return await find_stored(connection, refs)
+
+    monkeypatch.setattr(cases, "find_stored", counted)
+    known = [{"name": name, "case_id": f"tc_{name}"} for name in NAMES]
+    for number in range(5):
+        await store.ingest(renamed(f"run_{number}", *known))
+    first_uses = list(read)
+    await store.ingest(renamed("renamed", {"name": "new", "case_id": "tc_a"}))
+    read.clear()
+    for number in range(5):
+        await store.ingest(renamed(f"later_{number}", {"name": "new", "case_id": "tc_a"}, *known[1:]))
+    assert len(first_uses) <= 3
+    assert read == [3]
