@@ -7,20 +7,31 @@ from typing import Final
 import aio_pika
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import AMQPException
+from pamqp.common import FieldTable
 
 from service.domain.hosts import split_hosts
 from service.retries import with_alternatives
 
 _TIMEOUT_S: Final = 5.0
+_PROBE_QUEUE: Final = "zof-results.dev.probe"
+_PROBE_ARGUMENTS: Final[FieldTable] = {"x-queue-type": "quorum", "x-max-length": 1}
 
 
-async def accepts_clients(amqp_url: str) -> bool:
-    """Return whether a client can log in and open a channel."""
+async def stores_messages(amqp_url: str) -> bool:
+    """Return whether a client can log in, and the broker confirms that it has stored a message.
+
+    After a full disk, a broker can accept clients although its quorum queues never recover.
+    """
     try:
         async with asyncio.timeout(_TIMEOUT_S):
             connection = await _connect(amqp_url)
-            async with connection, connection.channel():
-                return True
+            try:
+                channel = await connection.channel()
+                queue = await channel.declare_queue(_PROBE_QUEUE, durable=True, arguments=_PROBE_ARGUMENTS)
+                await channel.default_exchange.publish(_message(b""), queue.name, mandatory=True)
+            finally:
+                await connection.close()
+            return True
     except (AMQPException, OSError):
         return False
 

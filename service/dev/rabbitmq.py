@@ -12,7 +12,7 @@ from service.dev.components import ComponentError, StackComponent
 from service.dev.passwords import load_or_create_password
 from service.dev.ports import load_or_choose_port
 from service.dev.processes import Process, wait_until
-from service.dev.queues import accepts_clients
+from service.dev.queues import stores_messages
 
 # Debian's `rabbitmq-server` on the PATH is a wrapper that accepts only the users root and rabbitmq.
 _DEBIAN_SERVER: Final = "/usr/lib/rabbitmq/bin/rabbitmq-server"
@@ -74,8 +74,8 @@ class RabbitMQ(StackComponent):
         return accepts_amqp(_HOST, self.port)
 
     def is_healthy(self) -> bool:
-        """Return False if the broker rejects its clients, for example after its disk was full."""
-        return asyncio.run(accepts_clients(self.url))
+        """Return False if the broker stores no messages, for example after its disk was full."""
+        return asyncio.run(stores_messages(self.url))
 
     def stop(self) -> None:
         super().stop()

@@ -95,7 +95,7 @@ class Supervisor:
     def _check(self, supervised: SupervisedComponent) -> None:
         if supervised.component.is_running():
             if supervised.has_failed_health_checks():
-                self._log(f"{supervised.component.name} runs but doesn't accept clients; stopping it")
+                self._log(f"{supervised.component.name} runs but doesn't work; stopping it")
                 supervised.component.process.stop()
             return
         if supervised.relaunch_at is None:

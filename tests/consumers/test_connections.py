@@ -11,7 +11,7 @@ from consumers.connections import connect
 from consumers.messages import Delivery, HandlerOutcome
 from consumers.worker import BatchConsumer
 from service.dev.ports import choose_port
-from service.dev.queues import accepts_clients
+from service.dev.queues import stores_messages
 from tests.consumers.conftest import Broker, isolation, until
 from tests.hosts import host_of, with_closed_port, with_first_host
 from tests.proxies import UnreliableProxy
@@ -28,7 +28,7 @@ def in_the_order_of_the_url(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_unreachable_node_is_skipped(amqp_url: str) -> None:
     url = with_closed_port(amqp_url)
     await (await connect(url)).close()
-    assert await accepts_clients(url)
+    assert await stores_messages(url)
 
 
 async def test_error_of_the_last_node_is_raised_if_all_are_unreachable() -> None:

@@ -1,14 +1,17 @@
 """Tests of the private RabbitMQ node: isolation, persistence, and shutdown."""
 
+import asyncio
+import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import aio_pika
 import pytest
 
 from service.dev.ports import is_free
-from service.dev.queues import accepts_clients
-from service.dev.rabbitmq import RabbitMQ, accepts_amqp
+from service.dev.queues import stores_messages
+from service.dev.rabbitmq import RabbitMQ, accepts_amqp, server_program
 
 
 @pytest.fixture
@@ -32,9 +35,21 @@ async def test_restarted_node_has_its_messages_and_address(broker: RabbitMQ) -> 
 
 
 async def test_broker_that_rejects_clients_is_recognized(amqp_url: str) -> None:
-    assert await accepts_clients(amqp_url)
-    assert not await accepts_clients(f"amqp://unknown:wrong@{amqp_url.rpartition('@')[2]}")
-    assert not await accepts_clients("amqp://127.0.0.1:9/")
+    assert await stores_messages(amqp_url)
+    assert not await stores_messages(f"amqp://unknown:wrong@{amqp_url.rpartition('@')[2]}")
+    assert not await stores_messages("amqp://127.0.0.1:9/")
+
+
+@pytest.mark.slow
+async def test_broker_that_stores_no_messages_is_recognized(broker: RabbitMQ) -> None:
+    """After a full disk, a node can accept clients although its quorum queues have stopped."""
+    assert await stores_messages(broker.url)
+    command = [str(Path(server_program()).with_name("rabbitmqctl")), "eval", "application:stop(ra)."]
+    stopping = partial(subprocess.run, command, env=broker._environment(), check=True, capture_output=True, timeout=60)
+    await asyncio.to_thread(stopping)
+    connection = await aio_pika.connect(broker.url)
+    async with connection, connection.channel():
+        assert not await stores_messages(broker.url)
 
 
 async def publish(url: str, body: bytes) -> None:

@@ -107,7 +107,7 @@ def test_unhealthy_component_is_restarted_after_several_checks(
     first = component.pid
     assert checked_until(supervisor, lambda: component.pid not in (None, first) and component.is_running())
     assert healthy == []
-    assert messages[0] == "rabbitmq runs but doesn't accept clients; stopping it"
+    assert messages[0] == "rabbitmq runs but doesn't work; stopping it"
 
 
 def test_components_stop_in_the_reverse_order_of_their_start(
