@@ -6,6 +6,8 @@ from itertools import takewhile
 from types import TracebackType
 from typing import Any, Self
 
+from service.stopping import end_tasks, has_failed
+
 
 class BatchTasks:
     """The tasks of the batches in the order of their messages. At the end of the block, all have finished.
@@ -28,9 +30,7 @@ class BatchTasks:
                 await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
                 self.remove_finished()
         finally:
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await end_tasks(self._tasks)
 
     @property
     def is_full(self) -> bool:
@@ -44,7 +44,9 @@ class BatchTasks:
 
     def start(self, handle: Coroutine[Any, Any, None]) -> None:
         """Start to handle the next batch."""
-        self._tasks.append(asyncio.create_task(handle))
+        task = asyncio.create_task(handle)
+        task.add_done_callback(has_failed)  # if several fail, one error is raised
+        self._tasks.append(task)
 
     def remove_finished(self) -> None:
         """Remove the finished tasks. Raises the error of a failed one, which isn't removed."""

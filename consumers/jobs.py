@@ -7,6 +7,7 @@ from typing import Final, Generic, Protocol, TypeVar
 from consumers.loops import repeat
 from consumers.messages import Delivery, HandlerOutcome
 from service.log import log
+from service.stopping import end_tasks
 from service.tracing.spans import TraceContext, job_span
 
 _POLL_S: Final = 2.0  # finds retries that became due, and jobs whose worker has crashed
@@ -50,9 +51,7 @@ class JobRunner(Generic[Job]):
         try:
             await repeat(self._name, self._fill_slots, _POLL_S, self._stopping, self._wake)
         finally:
-            for job in self._running:
-                job.cancel()
-            await asyncio.gather(*self._running, return_exceptions=True)
+            await end_tasks(self._running)
 
     async def _fill_slots(self) -> None:
         while len(self._running) < self._slots and not self._stopping.is_set():

@@ -1,6 +1,7 @@
 """Tests of waits that end when the process must stop, and of the stop signals."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -9,7 +10,8 @@ import time
 
 import pytest
 
-from service.stopping import pause, run_until_stopped, stop_on_signals
+from service import stopping as stopping_module
+from service.stopping import end_tasks, pause, run_all, run_until_stopped, stop_on_signals, within
 
 STOP_TWICE = """
 import asyncio, os, signal, sys
@@ -73,6 +75,92 @@ async def test_work_that_loses_its_cancellation_is_canceled_again(monkeypatch: p
     async with asyncio.timeout(5):
         await run_until_stopped(stopping, work())
     assert canceled == 3
+
+
+@pytest.fixture
+def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stopping_module, "_CANCEL_INTERVAL_S", 0.02)
+    monkeypatch.setattr(stopping_module, "_TERMINATE_S", 0.1)
+    monkeypatch.setattr(stopping_module, "_ABANDON_S", 0.3)
+
+
+async def ignore_cancellations(end: asyncio.Event) -> None:
+    while not end.is_set():
+        with contextlib.suppress(asyncio.CancelledError):
+            await end.wait()
+
+
+@pytest.mark.usefixtures("short_limits")
+async def test_connection_of_a_task_that_does_not_end_is_terminated() -> None:
+    lost = asyncio.Event()
+    task = asyncio.create_task(ignore_cancellations(lost))
+    await asyncio.sleep(0)
+    await end_tasks([task], lost.set)
+    assert lost.is_set()
+    assert task.done()
+
+
+@pytest.mark.usefixtures("short_limits")
+async def test_task_that_never_ends_is_reported() -> None:
+    end, reported = asyncio.Event(), []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context["message"]))
+    task = asyncio.create_task(ignore_cancellations(end))
+    await asyncio.sleep(0)
+    await end_tasks([task])
+    asyncio.get_running_loop().set_exception_handler(None)
+    assert reported == ["A canceled task didn't end"]
+    end.set()
+    await task
+
+
+@pytest.mark.usefixtures("short_limits")
+async def test_cancellation_does_not_end_the_wait_for_tasks() -> None:
+    lost = asyncio.Event()
+    task = asyncio.create_task(ignore_cancellations(lost))
+    ending = asyncio.create_task(end_tasks([task], lost.set))
+    await asyncio.sleep(0.01)
+    ending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await ending
+    assert task.done()
+
+
+@pytest.mark.usefixtures("short_limits")
+async def test_first_error_ends_all_works() -> None:
+    lost = asyncio.Event()
+
+    async def fail() -> None:
+        raise KeyError("the first error")
+
+    with pytest.raises(KeyError):
+        await run_all([ignore_cancellations(lost), fail()], lost.set)
+    assert lost.is_set()
+
+
+async def test_guard_ends_with_the_works() -> None:
+    async def work() -> None: ...
+
+    async def fail() -> None:
+        raise KeyError("the error of the guard")
+
+    async with asyncio.timeout(5):
+        await run_all([work(), work()], guard=asyncio.sleep(60))
+        with pytest.raises(KeyError):
+            await run_all([asyncio.sleep(60)], guard=fail())
+
+
+async def test_work_without_a_response_terminates_its_connection() -> None:
+    lost = asyncio.Event()
+
+    async def work() -> str:
+        await asyncio.sleep(0)
+        return "response"
+
+    assert await within(5, work(), lost.set) == "response"
+    assert not lost.is_set()
+    with pytest.raises(TimeoutError):
+        await within(0.01, asyncio.sleep(60), lost.set)
+    assert lost.is_set()
 
 
 async def test_error_of_the_work_is_raised() -> None:

@@ -10,6 +10,7 @@ from typing import Final
 
 from service.domain.jobs import Claim
 from service.log import log
+from service.stopping import end_tasks, raise_if_canceled
 from service.store.job_leases import JobTable
 from service.store.postgres.database import DRIVER_ERRORS, Pool
 
@@ -99,8 +100,7 @@ async def renewing_lease(renew: Callable[[], Awaitable[bool]], every_s: float) -
             raise ClaimLost from None
         raise
     finally:
-        renewals.cancel()
-        await asyncio.gather(renewals, return_exceptions=True)
+        await end_tasks([renewals])
 
 
 async def _renew_repeatedly(renew: Callable[[], Awaitable[bool]], every_s: float, on_lost: Callable[[], None]) -> None:
@@ -112,4 +112,5 @@ async def _renew_repeatedly(renew: Callable[[], Awaitable[bool]], every_s: float
             if not is_claimed:
                 return on_lost()
         except Exception as error:
+            raise_if_canceled()
             log.warning("lease_renewal_failed", error=repr(error))

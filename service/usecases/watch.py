@@ -9,7 +9,7 @@ from typing import Final, Generic, TypeVar
 from service.domain.errors import Unavailable
 from service.domain.ids import OrgId
 from service.log import log
-from service.stopping import cancel_until_done, pause, raise_if_canceled
+from service.stopping import end_tasks, pause, raise_if_canceled
 from service.store.postgres.database import Connection, OutagesAsUnavailable, Pool
 from service.store.postgres.notifications import Notifications
 
@@ -100,4 +100,4 @@ async def watching(
     try:
         yield watch
     finally:
-        await cancel_until_done(task)
+        await end_tasks([task])

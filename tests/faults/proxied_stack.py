@@ -22,7 +22,7 @@ from service.dev.postgres import FAST, Postgres, temporary_postgres
 from service.dev.programs import Program, responds_ok
 from service.dev.rabbitmq import RabbitMQ
 from service.domain.ids import OrgId
-from service.stopping import cancel_until_done
+from service.stopping import end_tasks
 from service.store import organizations
 from service.store.encryption import SecretCipher
 from service.store.postgres import connections, migrations
@@ -265,7 +265,7 @@ async def running(stack: ServiceStack, consumer_module: tuple[str, ...] = ("cons
             program.launch()
         await stack.relaunch(stack.programs["api"])
         restarting = asyncio.create_task(stack.restart_exited())
-        opened.push_async_callback(cancel_until_done, restarting)
+        opened.push_async_callback(end_tasks, [restarting])
         yield
 
 

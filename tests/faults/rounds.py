@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import Any, Final, Protocol, TypeVar
 
-from service.stopping import cancel_until_done
+from service.stopping import end_tasks
 from tests.faults.checks import Checker, Findings
 from tests.faults.journals import Journal
 from tests.faults.producers import Producers
@@ -76,8 +76,8 @@ async def run_round(
         await sending
         findings = await checker.check(timeout_s)
     finally:
-        await cancel_until_done(sending)  # aiormq can convert a cancellation to an error that the producers ignore
-        await cancel_until_done(observing)
+        await end_tasks([sending])  # aiormq can convert a cancellation to an error that the producers ignore
+        await end_tasks([observing])
         journal.close()
     findings.unexpected_exits = list(stack.unexpected_exits)
     return findings

@@ -63,3 +63,23 @@ async def test_cancellation_of_the_worker_is_not_a_lost_claim() -> None:
     working.cancel()
     with pytest.raises(asyncio.CancelledError):
         await working
+
+
+async def test_renewal_that_loses_its_cancellation_ends_with_the_work() -> None:
+    renewing, lost = asyncio.Event(), False
+
+    async def renew() -> bool:
+        nonlocal lost
+        renewing.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            if lost:
+                raise
+            lost = True
+            raise ConnectionResetError("the cleanup of the driver failed") from None
+        return True
+
+    async with asyncio.timeout(2), renewing_lease(renew, EVERY_S):
+        await renewing.wait()
+    assert lost

@@ -1,7 +1,6 @@
 """Streams of server-sent events: their start, and their end when the subscriber is disconnected."""
 
 import asyncio
-import contextlib
 import socket
 from collections.abc import Coroutine
 from typing import Any, Final
@@ -11,6 +10,7 @@ from aiohttp import web
 from service.api.http.responses import REQUEST_ID
 from service.domain.errors import ServiceError, Unauthorized
 from service.log import log
+from service.stopping import end_tasks
 from service.usecases.events.subscriptions import Disconnected, Subscriber
 
 HEARTBEAT_S: Final = 15.0
@@ -50,16 +50,15 @@ async def run_until_disconnected(
         if not sender.done() and request.transport:
             request.transport.abort()
     finally:
-        sender.cancel()
-        disconnection.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await _wait_for_end(request, sender)
+        await end_tasks([sender, disconnection])
+    if sender.done() and not sender.cancelled():
+        _report_end(request, sender)
 
 
-async def _wait_for_end(request: web.Request, sender: asyncio.Task[None]) -> None:
-    """Wait for the sender. After an unexpected error, abort the connection so that the client notices the error."""
+def _report_end(request: web.Request, sender: asyncio.Task[None]) -> None:
+    """Log the error of the sender. After an unexpected error, abort the connection so that the client notices it."""
     try:
-        await sender
+        sender.result()
     except (Disconnected, Unauthorized, ConnectionError):
         return
     except ServiceError as error:  # such as Unavailable: the key or the session of the client can't be checked

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -118,12 +118,17 @@ class _Connector:
 
 
 async def _run_in_thread(work: Callable[..., Any], *arguments: Any) -> Any:
-    """Run blocking work. A cancellation waits for the thread, so no connection is closed while the driver uses it."""
+    """Run blocking work. A cancellation waits for the thread, so no connection is closed while the driver uses it.
+
+    Further cancellations don't end the wait.
+    """
     thread = asyncio.ensure_future(asyncio.to_thread(_translating_outages, work, *arguments))
     try:
         return await asyncio.shield(thread)
     except asyncio.CancelledError:
-        await asyncio.wait({thread})
+        while not thread.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({thread})
         raise
 
 

@@ -12,13 +12,14 @@ import asyncpg
 from service.domain.backoff import Backoff
 from service.domain.ids import OrgId
 from service.retries import with_retries
-from service.stopping import cancel_until_done, pause
-from service.store.postgres.database import Connection, is_lost, is_outage, terminate
+from service.stopping import end_tasks, pause
+from service.store.postgres.database import DRIVER_ERRORS, Connection, is_lost, is_outage, terminate
 from service.store.postgres.scoped_connections import ScopedConnection
 
 _LONGEST_DELAY_S: Final = 5.0
 _MAX_NAMED: Final = 500  # organizations; a payload has at most 8,000 bytes
 _PROBE_EVERY_S: Final = 10.0  # a half-open connection would never receive a notification
+_UNLISTEN_TIMEOUT_S: Final = 5.0  # a process that stops must not wait longer for a suspended server
 
 
 class Notifications:
@@ -83,10 +84,21 @@ async def listening(
     try:
         yield
     finally:
-        if is_lost(connection):
-            terminate(connection)  # a closed connection keeps its listeners, about which the pool would warn
-        else:
-            await connection.remove_listener(channel, receive)
+        await _end_listening(connection, channel, receive)
+
+
+async def _end_listening(connection: Connection, channel: str, receive: Callable[..., None]) -> None:
+    """Remove the listener. Terminate the connection if it is lost, or if the server doesn't respond."""
+    try:
+        if not is_lost(connection):
+            async with asyncio.timeout(_UNLISTEN_TIMEOUT_S):
+                return await connection.remove_listener(channel, receive)
+    except (OSError, *DRIVER_ERRORS):
+        pass  # it would replace the error or the cancellation of the block
+    except BaseException:
+        terminate(connection)
+        raise
+    return terminate(connection)  # a closed connection keeps its listeners, about which the pool would warn
 
 
 def to_payload(org_ids: Collection[OrgId | None]) -> str:
@@ -106,4 +118,4 @@ async def open_notifications(pool: asyncpg.Pool, *channels: str) -> AsyncIterato
     try:
         yield notifications
     finally:
-        await cancel_until_done(listener)
+        await end_tasks([listener])

@@ -10,7 +10,7 @@ from service.domain.errors import Unavailable
 from service.domain.ids import OrgId
 from service.domain.streams import BEFORE_FIRST, EventFilter, NumberedEvent
 from service.log import log
-from service.stopping import cancel_until_done, pause, raise_if_canceled
+from service.stopping import end_tasks, pause, raise_if_canceled
 from service.store import events
 from service.store.postgres.database import OutagesAsUnavailable, Pool, as_organization, incarnation_of
 from service.store.postgres.notifications import Notifications
@@ -244,7 +244,7 @@ async def open_subscriptions(
     try:
         yield subscriptions
     finally:
-        await cancel_until_done(task)
+        await end_tasks([task])
 
 
 async def read_range(pool: Pool, org_id: OrgId, after: int, last: int) -> AsyncIterator[NumberedEvent]:

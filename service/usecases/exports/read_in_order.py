@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
+from service.stopping import run_all
+
 PartT = TypeVar("PartT")
 PartT_contra = TypeVar("PartT_contra", contravariant=True)
 ChunkT = TypeVar("ChunkT")
@@ -36,19 +38,18 @@ async def read_in_order(
     or of `write`.
     """
     queues: list[asyncio.Queue[ChunkT | _PartEnd]] = [asyncio.Queue(buffered_chunks) for _ in readers]
-    try:
-        async with asyncio.TaskGroup() as reading:
-            for index, (reader, queue) in enumerate(zip(readers, queues, strict=True)):
-                reading.create_task(_read_share(reader, parts[index :: len(readers)], queue))
-            for index in range(len(parts)):
-                while not isinstance(chunk := await queues[index % len(queues)].get(), _PartEnd):
-                    await write(chunk)
-                count_rows(chunk.rows)
-    except ExceptionGroup as failures:
-        # If a reader fails during a cancellation, the TaskGroup of Python 3.11 drops the cancellation.
-        if (caller := asyncio.current_task()) and caller.cancelling():
-            raise asyncio.CancelledError from None
-        raise failures.exceptions[0] from None
+
+    async def write_parts() -> None:
+        for index in range(len(parts)):
+            while not isinstance(chunk := await queues[index % len(queues)].get(), _PartEnd):
+                await write(chunk)
+            count_rows(chunk.rows)
+
+    shares = [
+        _read_share(reader, parts[index :: len(readers)], queue)
+        for index, (reader, queue) in enumerate(zip(readers, queues, strict=True))
+    ]
+    await run_all([*shares, write_parts()])
 
 
 async def _read_share(

@@ -80,7 +80,7 @@ class Exporter:
         """
         outcome = await self._run(claimed)
         if outcome != "succeeded":
-            gc.collect()  # the error of a TaskGroup is in a reference cycle whose frames reference all unread chunks
+            gc.collect()  # the error of a reader is in a reference cycle whose frames reference all unread chunks
         return outcome
 
     async def fail_abandoned(self) -> None:
