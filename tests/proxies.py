@@ -58,6 +58,12 @@ class UnreliableProxy:
         for connection in self._connections:
             connection.is_stalled = True
 
+    def close_stalled(self) -> None:
+        """Reset the stalled connections, as a network does that works again after a long time."""
+        for connection in list(self._connections):
+            if connection.is_stalled:
+                connection.close(reset=True)
+
     def resume(self) -> None:
         """Forward the bytes of new connections again, without failures. Stalled connections stay stalled."""
         self.delay_s, self.rejects_connections, self.stalls_new_connections = 0.0, False, False

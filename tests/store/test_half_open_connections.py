@@ -1,14 +1,107 @@
 """Connections whose packets get lost: each wait is short, and cleanup doesn't wait again."""
 
 import asyncio
+import time
+from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
 
 from service.store import events
 from service.store.postgres import database, notifications, scoped_connections
-from service.store.postgres.notifications import open_notifications
+from service.store.postgres.database import is_outage
+from service.store.postgres.notifications import listening, open_notifications
 from tests.proxies import UnreliableProxy
+
+CHUNKS = 64  # of 1 MiB: more than the buffers of the sockets
+
+
+@pytest.fixture
+async def proxy(database_url: str) -> AsyncIterator[UnreliableProxy]:
+    async with UnreliableProxy(database_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def pool(proxy: UnreliableProxy) -> AsyncIterator[asyncpg.Pool]:
+    opened = await database.open_pool(proxy.url, "results_worker", 2)
+    yield opened
+    opened.terminate()
+
+
+async def chunks() -> AsyncIterator[bytes]:
+    for _ in range(CHUNKS):
+        yield b"x" * 2**20
+
+
+async def copy_while_stalled(pool: asyncpg.Pool, proxy: UnreliableProxy) -> None:
+    async with pool.acquire() as connection:
+        await connection.execute("CREATE TEMP TABLE written (value text)")
+        proxy.stall_connections()
+        await connection.copy_to_table("written", source=chunks())
+
+
+async def copied(pool: asyncpg.Pool, proxy: UnreliableProxy) -> BaseException | None:
+    """Return the error of a COPY on a stalled connection that the proxy closes a moment later."""
+    copying = asyncio.create_task(copy_while_stalled(pool, proxy))
+    await asyncio.sleep(0.3)
+    proxy.close_stalled()
+    await asyncio.wait({copying}, timeout=5)
+    return copying.exception()
+
+
+async def test_copy_ends_when_its_connection_is_lost(pool: asyncpg.Pool, proxy: UnreliableProxy) -> None:
+    error = await copied(pool, proxy)
+    assert error is not None
+    assert is_outage(error)
+
+
+async def test_copy_that_the_server_does_not_read_has_a_limit(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_COMMAND_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(scoped_connections, "_CANCEL_TIMEOUT_S", 0.2)
+    async with UnreliableProxy(database_url) as proxy:
+        pool = await database.open_pool(proxy.url, "results_worker", 2)
+        with pytest.raises((OSError, *database.DRIVER_ERRORS)) as raised:
+            await asyncio.wait_for(copy_while_stalled(pool, proxy), 10)
+        assert is_outage(raised.value)
+        pool.terminate()
+
+
+async def test_end_of_listening_does_not_wait_for_a_stalled_server(
+    pool: asyncpg.Pool, proxy: UnreliableProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notifications, "_UNLISTEN_TIMEOUT_S", 0.2)
+    started = time.monotonic()
+    async with pool.acquire() as connection, listening(connection, events.WRITTEN, lambda _: None):
+        proxy.stall_connections()
+    assert time.monotonic() - started < 3
+    assert await pool.fetchval("SELECT 1") == 1
+
+
+async def test_release_on_a_stalled_connection_does_not_replace_the_result(
+    pool: asyncpg.Pool, proxy: UnreliableProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_RELEASE_TIMEOUT_S", 0.2)
+    async with pool.acquire() as connection:
+        with pytest.raises(asyncpg.PostgresError):
+            await connection.fetchval("SELECT 1 / 0")  # the release then needs the server
+        proxy.stall_connections()
+    assert await pool.fetchval("SELECT 1") == 1
+
+
+async def test_canceled_probe_terminates_its_connection(
+    pool: asyncpg.Pool, proxy: UnreliableProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoped_connections, "_PROBE_AFTER_S", 0.0)
+    await pool.fetchval("SELECT 1")
+    proxy.stall_connections()
+    started = time.monotonic()
+    with pytest.raises(TimeoutError):
+        async with pool.acquire(timeout=0.2):  # shorter than the probe
+            pass
+    assert time.monotonic() - started < 2
 
 
 async def query_while_stalled(pool: asyncpg.Pool, proxy: UnreliableProxy) -> None:

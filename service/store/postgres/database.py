@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Final, Literal, cast
 
@@ -30,6 +30,7 @@ _COMMAND_TIMEOUT_S: Final = 60
 _MAX_QUERIES: Final = 50_000  # per connection, the default of the driver
 _MAX_IDLE_S: Final = 300.0  # the default of the driver
 _CLOSE_TIMEOUT_S: Final = 5
+_RELEASE_TIMEOUT_S: Final = 5.0
 _JSONB_VERSION: Final = b"\x01"
 _KEPT_MEMORY_KIB: Final = 4096
 # By default, the allocator of Linux returns the memory of every page to the kernel and obtains it again, which takes as
@@ -74,12 +75,14 @@ class BoundedPool(asyncpg.Pool):
         """Release a connection in the task of its user, which waits only after a failed or canceled statement.
 
         The driver starts a task for each release, so that a cancellation doesn't reach it. Here, a cancellation
-        terminates the connection.
+        terminates the connection, and so does a server that doesn't respond. The error of such a release isn't raised,
+        because it would replace the result of the block, its error, or its cancellation.
         """
         if connection._con is not None:
             connection._con._on_release()
             slot = connection._holder  # codespell:ignore holder - a name of the driver
-            await slot.release(timeout or slot._timeout)
+            with suppress(OSError, *DRIVER_ERRORS):
+                await slot.release(timeout or _RELEASE_TIMEOUT_S)
 
     def acquire_for(self, org_id: OrgId) -> PoolAcquireContext:
         """Acquire a connection that already acts as this organization, or else any one.

@@ -3,6 +3,8 @@
 import asyncio
 import math
 import time
+from collections.abc import Awaitable
+from contextlib import suppress
 from typing import Any, Final
 
 import asyncpg
@@ -11,6 +13,7 @@ from service.domain.ids import OrgId
 from service.keepalive import detect_half_open
 
 _CANCEL_TIMEOUT_S: Final = 5.0
+_CLOSE_TIMEOUT_S: Final = 5.0
 _PROBE_AFTER_S: Final = 10.0  # without use
 _PROBE_TIMEOUT_S: Final = 5.0
 
@@ -59,9 +62,43 @@ class ScopedConnection(asyncpg.Connection):
         """Raise TimeoutError and terminate the connection if the server doesn't respond within a few seconds."""
         try:
             await self.fetchval("SELECT 1", timeout=_PROBE_TIMEOUT_S)
-        except TimeoutError:
-            self.terminate()
+        except BaseException:
+            self.terminate()  # also after a cancellation: the pool would close the connection politely
             raise
+
+    async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - of the driver
+        """Close the connection. Terminate it if the server doesn't respond within a few seconds."""
+        await super().close(timeout=timeout or _CLOSE_TIMEOUT_S)
+
+    async def copy_to_table(self, *arguments: Any, **named: Any) -> str:
+        """Write rows. Raises an error that is an outage if the connection is lost or the server doesn't read them."""
+        return await self._copy_in_time(super().copy_to_table(*arguments, **named))
+
+    async def copy_records_to_table(self, *arguments: Any, **named: Any) -> str:
+        """Write rows. Raises an error that is an outage if the connection is lost or the server doesn't read them."""
+        return await self._copy_in_time(super().copy_records_to_table(*arguments, **named))
+
+    async def _copy_in_time(self, copying: Awaitable[str]) -> str:
+        """End a COPY at the timeout of commands, or when the connection is lost.
+
+        The driver waits until the socket accepts more rows, even if the connection is lost and it never does.
+        """
+        limit = asyncio.timeout(self._config.command_timeout)  # type: ignore[attr-defined]  # missing in the stubs
+
+        def end(_: object) -> None:
+            with suppress(RuntimeError):  # the COPY has ended
+                limit.reschedule(0)
+
+        self.add_termination_listener(end)
+        try:
+            async with limit:
+                return await copying
+        except AttributeError as error:  # the driver writes to a connection that it has closed
+            if not self.is_closed():
+                raise
+            raise ConnectionResetError("the connection was lost during a COPY") from error
+        finally:
+            self.remove_termination_listener(end)
 
     def _cancel_current_command(self, *arguments: Any, **named: Any) -> None:
         """Cancel a command after its timeout or the cancellation of its task, or else terminate the connection.
