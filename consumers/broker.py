@@ -1,7 +1,7 @@
 """The connection of a process to RabbitMQ, which is opened again after each loss."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Final, Protocol
 
@@ -12,13 +12,14 @@ from consumers.connections import BrokerConnection, connect, is_cancel_requested
 from consumers.loops import LONGEST_DELAY_S
 from consumers.metrics import BROKER_LOSSES
 from consumers.topology import Topology
+from consumers.watchdog import ConsumerStalled, watch_progress
 from consumers.worker import ConsumerLost
 from service.domain.backoff import Backoff
 from service.log import log
 from service.retries import with_retries
-from service.stopping import Stopped
+from service.stopping import Stopped, run_all
 
-_LOSSES: Final = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError, ConsumerLost)
+_LOSSES: Final = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError, ConsumerLost, ConsumerStalled)
 
 
 class BrokerTask(Protocol):
@@ -27,13 +28,30 @@ class BrokerTask(Protocol):
     async def run(self, connection: BrokerConnection) -> None:
         """Run until the process must stop. Raises an error if the broker is lost."""
 
+    def unchanged_s(self) -> float:
+        """Return how long messages that the task holds have made no progress; 0 if it holds none."""
 
-async def run_on_broker(url: str, topology: Topology, tasks: Sequence[BrokerTask], stopping: asyncio.Event) -> None:
+
+async def _assume_responding() -> None:
+    """Replace the probe of the servers."""
+
+
+async def run_on_broker(
+    url: str,
+    topology: Topology,
+    tasks: Sequence[BrokerTask],
+    stopping: asyncio.Event,
+    probe_servers: Callable[[], Awaitable[None]] = _assume_responding,
+) -> None:
     """Run the tasks until the process must stop, on a new connection after each loss of the broker.
 
-    Exits the process if the broker has a queue or exchange with other arguments than the topology.
+    If a task makes no progress with its messages, and `probe_servers` raises no error, the tasks also get a new
+    connection. Exits the process if the broker has a queue or exchange with other arguments than the topology.
     """
     backoff = Backoff(0.2, LONGEST_DELAY_S)
+
+    def unchanged_s() -> float:
+        return max([task.unchanged_s() for task in tasks], default=0.0)
 
     async def connect_and_run() -> None:
         async with await connect(url) as connection:
@@ -41,7 +59,8 @@ async def run_on_broker(url: str, topology: Topology, tasks: Sequence[BrokerTask
                 await _declare(connection, topology)
             log.info("broker_connected")
             backoff.reset()
-            await _run_tasks(connection, tasks)
+            works = [_run_task(task, connection) for task in tasks]
+            await run_all(works, connection.terminate, watch_progress(unchanged_s, probe_servers))
 
     if stopping.is_set():
         return
@@ -61,24 +80,9 @@ def _report_loss(error: Exception, delay_s: float) -> None:
     log.warning("broker_connection_lost", error=repr(error), delay_s=round(delay_s, 1))
 
 
-async def _declare(connection: AbstractConnection, topology: Topology) -> None:
-    async with connection.channel() as channel:
-        await topology.declare(channel)
-
-
-async def _run_tasks(connection: BrokerConnection, tasks: Sequence[BrokerTask]) -> None:
-    """Run the tasks until all have returned. The first error cancels the other tasks and is raised."""
-
-    async def run_group() -> None:
-        async with asyncio.TaskGroup() as group:
-            for task in tasks:
-                group.create_task(_run_task(task, connection))
-
-    try:
-        # In Python 3.11, a failed group leaves its own task marked as canceled, which would end the retries.
-        await asyncio.create_task(run_group())
-    except BaseExceptionGroup as failed:
-        raise failed.exceptions[0] from None
+async def _declare(connection: BrokerConnection, topology: Topology) -> None:
+    async with connection.opened_channel() as channel:
+        await connection.call(topology.declare(channel))
 
 
 async def _run_task(task: BrokerTask, connection: BrokerConnection) -> None:

@@ -2,17 +2,25 @@
 
 import asyncio
 import random
-from typing import Any, Final
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final, TypeVar
 
 import aio_pika
-from aio_pika.exceptions import AMQPError
+from aio_pika.abc import AbstractChannel
+from aio_pika.exceptions import AMQPError, ConnectionClosed
 
 from consumers.deliveries import MessageAssembler
 from consumers.frames import RepairingTransportFactory
 from service.domain.hosts import split_hosts
 from service.retries import with_alternatives
+from service.stopping import within
+
+T = TypeVar("T")
 
 CONNECT_TIMEOUT_S: Final = 10
+_CALL_TIMEOUT_S: Final = 45.0  # longer than the time after which a half-open connection is lost
+_CLOSE_TIMEOUT_S: Final = 5.0
 _HEARTBEAT_S: Final = 10  # a half-open connection is lost after three heartbeats; the default takes three minutes
 
 
@@ -22,7 +30,34 @@ class BrokerConnection(aio_pika.Connection):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.assembler = MessageAssembler()
-        self.kwargs["transport_factory"] = RepairingTransportFactory(self.assembler)
+        self._transports = self.kwargs["transport_factory"] = RepairingTransportFactory(self.assembler)
+
+    async def call(self, work: Awaitable[T]) -> T:
+        """Return the result of a call. Terminate the connection if the broker doesn't respond.
+
+        Raises TimeoutError then.
+        """
+        return await within(_CALL_TIMEOUT_S, work, self.terminate)
+
+    @asynccontextmanager
+    async def opened_channel(self, **options: bool) -> AsyncIterator[AbstractChannel]:
+        """Open a channel during the block. Terminate the connection if the broker doesn't respond."""
+        channel = self.channel(**options)
+        await self.call(channel.initialize())
+        try:
+            yield channel
+        finally:
+            with suppress(TimeoutError):
+                await within(_CLOSE_TIMEOUT_S, channel.close(), self.terminate)
+
+    async def close(self, exc: Any = ConnectionClosed) -> None:
+        """Close the connection. Terminate it if the broker doesn't respond within a few seconds."""
+        with suppress(TimeoutError):
+            await within(_CLOSE_TIMEOUT_S, super().close(exc), self.terminate)
+
+    def terminate(self) -> None:
+        """Close the connection without waiting for the broker, so that all calls that wait for it end."""
+        self._transports.abort()
 
 
 async def connect(url: str) -> BrokerConnection:

@@ -44,13 +44,20 @@ class RepairingTransportFactory(TransportFactory):
 
     def __init__(self, assembler: MessageAssembler) -> None:
         self._assembler = assembler
+        self._writer: asyncio.StreamWriter | None = None
 
     async def create(self, url: URL, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Open the connection."""
         factory = TLSTransportFactory() if url.scheme == "amqps" else TCPTransportFactory()
         reader, writer = await factory.create(url, **kwargs)
+        self._writer = writer
         detect_half_open(writer.get_extra_info("socket"))
         return FrameReader(reader, self._assembler), writer
+
+    def abort(self) -> None:
+        """Close the connection without waiting for the broker."""
+        if self._writer is not None:
+            self._writer.transport.abort()
 
 
 class FrameReader(asyncio.StreamReader):

@@ -10,6 +10,7 @@ from typing import IO, Any, Final
 from consumers import messages
 from consumers.deliveries import ReceivedMessage
 from consumers.isolation import Isolation
+from consumers.progress import Progress
 from service.log import log
 
 BATCH: Final = 50  # messages
@@ -43,8 +44,9 @@ class Inbox:
     could need hundreds of MiB. The bodies beyond a limit are in temporary files until the messages are handled.
     """
 
-    def __init__(self, isolation: Isolation, concurrency: int) -> None:
+    def __init__(self, isolation: Isolation, concurrency: int, progress: Progress) -> None:
         self._isolation = isolation
+        self._progress = progress
         self._max_bytes = concurrency * INBOX_BYTES
         self._arrivals: deque[_Arrival] = deque()
         self._bytes_in_memory = 0
@@ -59,6 +61,7 @@ class Inbox:
         if arrival.file is None:
             self._bytes_in_memory += message.body_size
         self._arrivals.append(arrival)
+        self._progress.set_waiting(waiting=True)
         self._arrived.set()
 
     def _try_to_move(self, arrival: _Arrival) -> None:
@@ -91,12 +94,14 @@ class Inbox:
             size += message.body_size
             if suspect:
                 break
+        self._progress.set_waiting(waiting=bool(self._arrivals))
         return batch
 
     def take_suspects(self) -> list[ReceivedMessage]:
         """Remove and return the crash suspects. Only a single one has its body, because several return to the queue."""
         suspects = [arrival for arrival in self._arrivals if messages.is_suspect(arrival.message)]
         self._arrivals = deque(arrival for arrival in self._arrivals if arrival not in suspects)
+        self._progress.set_waiting(waiting=bool(self._arrivals))
         if len(suspects) == 1:
             return [self._load(suspects[0])]
         for arrival in suspects:
@@ -107,6 +112,7 @@ class Inbox:
         """Close the files of the messages that weren't handled, because the connection is lost."""
         while self._arrivals:
             self._discard_body(self._arrivals.popleft())
+        self._progress.set_waiting(waiting=False)
 
     def _discard_body(self, arrival: _Arrival) -> None:
         if arrival.file is None:

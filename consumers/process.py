@@ -4,7 +4,7 @@ import asyncio
 import gc
 import os
 import socket
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Final
@@ -18,18 +18,28 @@ from consumers.loops import Loop
 from consumers.relay import EmbeddedQueue
 from consumers.roles import ROLES, RoleContext, RoleWorkload
 from consumers.topology import Topology
+from consumers.watchdog import probe_servers
 from consumers.worker import BatchConsumer
 from service import log as logging
 from service.domain.queues import ConsumerRole
 from service.log import log
-from service.resources import MissingSetting, check_storage, database_pool, open_storage, tracing, wait_for_schema
+from service.resources import (
+    MissingSetting,
+    check_storage,
+    database_pool,
+    database_url,
+    open_storage,
+    tracing,
+    wait_for_schema,
+)
 from service.settings import Settings, names_in_use, unknown_variables
-from service.stopping import Stopped, raise_if_canceled, stop_on_signals
+from service.stopping import Stopped, end_tasks, raise_if_canceled, run_all, stop_on_signals
 from service.store import heartbeats
 from service.store.crash_suspects import CrashSuspects
 from service.store.postgres.database import Pool, is_outage
 
 _HEARTBEAT_S: Final = 5.0
+_DRAIN_S: Final = 17.0  # longer than a webhook request
 _MIN_CONNECTIONS: Final = 6
 
 # A batch creates tens of thousands of short-lived objects without cycles. With the default thresholds, the garbage
@@ -63,12 +73,10 @@ async def _main(settings: Settings, roles: Sequence[ConsumerRole]) -> None:
         gc.collect()
         gc.freeze()
         log.info("consumers_started", roles=list(roles), pid=os.getpid(), broker=bool(settings.amqp_url))
-        async with asyncio.TaskGroup() as group:
-            heartbeat_tasks = [group.create_task(_write_heartbeats(pool, role)) for role in roles]
-            loops = [loop for workload in workloads for loop in workload.loops]
-            await _run_all([_message_loop(context, workloads), *loops])
-            for task in heartbeat_tasks:
-                task.cancel()
+        beating = run_all([_write_heartbeats(pool, role) for role in roles], pool.terminate)
+        loops = [loop for workload in workloads for loop in workload.loops]
+        running = _run_loops([_message_loop(context, workloads), *loops], stopping, pool.terminate)
+        await run_all([running], pool.terminate, beating)
     log.info("consumers_stopped", roles=list(roles))
 
 
@@ -87,11 +95,20 @@ def _check_event_sizes(settings: Settings) -> None:
         )
 
 
-async def _run_all(loops: Sequence[Loop]) -> None:
-    """Run the loops until all have returned. The first error cancels the other loops."""
-    async with asyncio.TaskGroup() as group:
-        for loop in loops:
-            group.create_task(_run_one(loop))
+async def _run_loops(loops: Sequence[Loop], stopping: asyncio.Event, terminate: Callable[[], object]) -> None:
+    """Run the loops until all have returned. The first error ends the other loops.
+
+    Loops that wait for a server that doesn't respond end some time after the stop signal.
+    """
+    running = asyncio.create_task(run_all([_run_one(loop) for loop in loops], terminate))
+    stop = asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait({running, stop}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({running}, timeout=_DRAIN_S)
+    finally:
+        await end_tasks([running, stop], terminate)
+    if not running.cancelled():
+        running.result()
 
 
 async def _run_one(loop: Loop) -> None:
@@ -107,7 +124,8 @@ def _message_loop(context: RoleContext, workloads: Sequence[RoleWorkload]) -> Lo
     tasks = list(_broker_tasks(context, workloads))
     if not tasks:
         return _return_immediately
-    return lambda: run_on_broker(url, context.topology, tasks, context.stopping)
+    probe = partial(probe_servers, url, database_url(context.settings))
+    return lambda: run_on_broker(url, context.topology, tasks, context.stopping, probe)
 
 
 async def _return_immediately() -> None:

@@ -7,9 +7,10 @@ from typing import Final
 
 import aio_pika
 from aio_pika import DeliveryMode
-from aio_pika.abc import AbstractConnection, AbstractExchange
+from aio_pika.abc import AbstractExchange
 from aio_pika.exceptions import DeliveryError
 
+from consumers.connections import BrokerConnection
 from consumers.loops import repeat_on_notifications
 from consumers.messages import Delivery, MessageHandler, Postponement, Rejection, report_dead_letter
 from consumers.metrics import RELAYED
@@ -37,14 +38,18 @@ class Relay:
         self._topology = topology
         self._stopping = stopping
 
-    async def run(self, connection: AbstractConnection) -> None:
+    async def run(self, connection: BrokerConnection) -> None:
         """Publish until the process must stop. Raises an error if the broker is lost."""
-        async with connection.channel(publisher_confirms=True, on_return_raises=True) as channel:
+        async with connection.opened_channel(publisher_confirms=True, on_return_raises=True) as channel:
 
             async def publish(store: Connection) -> bool:
                 return await self._publish_due(store, channel.default_exchange)
 
             await repeat_on_notifications("relay", self._pool, outbox.WRITTEN, publish, self._stopping)
+
+    def unchanged_s(self) -> float:
+        """Return 0, because the relay holds no messages of the broker."""
+        return 0.0
 
     async def _publish_due(self, store: Connection, exchange: AbstractExchange) -> bool:
         """Publish due messages and delete the confirmed ones. Return whether more messages might be due.

@@ -15,7 +15,7 @@ from service.domain.deliveries import DeliveryPolicy, Endpoint
 from service.domain.endpoint_limiter import EndpointLimiter, NextDeliveries
 from service.domain.ids import OrgId
 from service.outbound.webhooks import WebhookClient
-from service.stopping import pause
+from service.stopping import pause, run_all
 from service.store import events
 from service.store.deliveries import ClaimedDelivery
 from service.store.encryption import SecretCipher
@@ -85,18 +85,18 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Run until the process must stop and all attempts are recorded."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(
-                repeat_on_notifications(
-                    "webhooks", self._pool, events.WRITTEN, self._poll, self._stopping, self._claims.add_notified
-                )
-            )
-            for _ in range(_CONCURRENT_CLAIMS):
-                group.create_task(retry_on_outage("claims", self._claim_requested, self._stopping))
-            group.create_task(retry_on_outage("deliveries", self._record_all, self._stopping))
-            for name, step in _STEPS.items():
-                repeat_step = partial(self._repeat_step, step)
-                group.create_task(retry_on_outage(name, repeat_step, self._stopping))
+        notified = self._claims.add_notified
+        works: list[tuple[str, Callable[[], Awaitable[None]]]] = [
+            ("claims", self._claim_requested)
+        ] * _CONCURRENT_CLAIMS
+        works.append(("deliveries", self._record_all))
+        works += [(name, partial(self._repeat_step, step)) for name, step in _STEPS.items()]
+        await run_all(
+            [
+                repeat_on_notifications("webhooks", self._pool, events.WRITTEN, self._poll, self._stopping, notified),
+                *(retry_on_outage(name, work, self._stopping) for name, work in works),
+            ]
+        )
 
     async def _poll(self, _: Connection) -> bool:
         """Request a claim for deliveries that became due by time, or whose notification was lost."""

@@ -1,8 +1,8 @@
 """The consume loop: batches, acknowledgments, dead letters, drain. Handlers interpret the messages."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import ExitStack, asynccontextmanager, closing, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import ExitStack, asynccontextmanager, closing
 from functools import partial
 from typing import Any, Final, Literal, TypeVar
 
@@ -19,14 +19,15 @@ from consumers.isolation import Isolation
 from consumers.loops import LONGEST_DELAY_S
 from consumers.messages import HandlerOutcome, MessageHandler, Postponement, Rejection
 from consumers.metrics import LARGE_MESSAGES
+from consumers.progress import Progress
 from consumers.topology import Topology
 from service.domain.backoff import Backoff
 from service.log import log
 from service.retries import with_retries
-from service.stopping import Stopped
+from service.stopping import Stopped, end_tasks, has_failed, pause
 from service.store.postgres.retries import is_temporary
 
-MAX_CRASHES: Final = 3  # attempts of a crash suspect; the last one becomes a dead letter without being read
+MAX_CRASHES: Final = 3  # processes that attempt a crash suspect; the last one doesn't read it
 LARGE_BYTES: Final = 256 * 2**10  # moving a larger message takes much less time than handling it
 
 _ACK_WAIT_S: Final = 0.02  # for earlier batches, because one acknowledgment for all messages of a batch takes less time
@@ -67,6 +68,11 @@ class BatchConsumer:
         self._isolation = isolation
         self._stopping = stopping
         self._concurrency = concurrency  # batches
+        self._progress = Progress()
+
+    def unchanged_s(self) -> float:
+        """Return how long messages that this consumer holds have made no progress."""
+        return self._progress.unchanged_s()
 
     async def run(self, connection: BrokerConnection) -> None:
         """Consume until `stopping` is set, then drain. Raises an error if the channel or the consumer is lost.
@@ -74,8 +80,9 @@ class BatchConsumer:
         Each change of the prefetch count requires a new subscription.
         """
         self._isolation.restart()
-        opening = connection.channel(publisher_confirms=True, on_return_raises=True)
-        with closing(Inbox(self._isolation, self._concurrency)) as inbox, ExitStack() as after_channel:
+        self._call = connection.call
+        opening = connection.opened_channel(publisher_confirms=True, on_return_raises=True)
+        with closing(Inbox(self._isolation, self._concurrency, self._progress)) as inbox, ExitStack() as after_channel:
             async with opening as channel:
                 receiving = connection.assembler.receiving(await channel.get_underlay_channel(), inbox.add)
                 after_channel.enter_context(receiving)
@@ -90,20 +97,19 @@ class BatchConsumer:
                 if self._stopping.is_set():
                     return
                 prefetch_count = 1 if isolated else self._isolation.prefetch_count(self._concurrency)
-                await channel.set_qos(prefetch_count)
-                tag = await queue.consume(_reject_unassembled)
-                async with _watching(channel, _check_consumer(connection, self._source)) as failures:
+                await self._call(channel.set_qos(prefetch_count))
+                tag = await self._call(queue.consume(_reject_unassembled))
+                async with _watching(connection, channel, self._source) as failures:
                     await self._handle_arrivals(channel, inbox, failures, None if isolated else prefetch_count)
                 await self._drain(channel, inbox, queue, tag, isolated=isolated)
 
     async def _wait_until_useful(self, channel: AbstractChannel) -> None:
         """Wait while the queues are isolated and this one is empty, so that it takes no turn of the other one."""
         while self._isolation.is_active and not self._stopping.is_set():
-            declared = await channel.declare_queue(self._source, passive=True)
+            declared = await self._call(channel.declare_queue(self._source, passive=True))
             if declared.declaration_result.message_count:
                 return
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), _CHECK_LARGE_S)
+            await pause(_CHECK_LARGE_S, self._stopping)
 
     async def _handle_arrivals(
         self,
@@ -133,8 +139,7 @@ class BatchConsumer:
                     while not batches.is_full and (batch := inbox.take_batch()):
                         batches.start(self._handle_batch(channel, batch, batches))
         finally:
-            for wait in waits:
-                wait.cancel()
+            await end_tasks(waits)
 
     async def _wait_for_work(self, inbox: Inbox, batches: BatchTasks, *others: LossSignal) -> None:
         """Wait until a batch can start or has finished, or one of the other futures is done."""
@@ -152,25 +157,28 @@ class BatchConsumer:
         self, channel: AbstractChannel, inbox: Inbox, queue: AbstractQueue, tag: str, *, isolated: bool
     ) -> None:
         """Cancel the subscription and handle the delivered messages. Return suspects that aren't alone to the queue."""
-        await queue.cancel(tag)
-        suspects = inbox.take_suspects()
-        while batch := inbox.take_batch():
-            await self._handle_group(channel, batch)
-            await _acknowledge(batch, multiple=not suspects)
-        if isolated and len(suspects) == 1:
-            return await self._handle_suspect(channel, suspects[0])
-        for message in suspects:
-            await message.requeue()
+        await self._call(queue.cancel(tag))
+        with self._progress.handling():
+            suspects = inbox.take_suspects()
+            while batch := inbox.take_batch():
+                await self._handle_group(channel, batch)
+                await self._call(_acknowledge(batch, multiple=not suspects))
+                self._progress.record()
+            if isolated and len(suspects) == 1:
+                return await self._handle_suspect(channel, suspects[0])
+            for message in suspects:
+                await self._call(message.requeue())
         return None
 
     async def _handle_batch(
         self, channel: AbstractChannel, batch: Sequence[ReceivedMessage], batches: BatchTasks
     ) -> None:
-        if len(batch) == 1 and messages.is_suspect(batch[0]):
-            await self._handle_suspect(channel, batch[0])
-        else:
+        with self._progress.handling():
+            if len(batch) == 1 and messages.is_suspect(batch[0]):
+                return await self._handle_suspect(channel, batch[0])
             await self._handle_group(channel, batch)
-            await _acknowledge(batch, multiple=await batches.have_earlier_succeeded(_ACK_WAIT_S))
+            multiple = await batches.have_earlier_succeeded(_ACK_WAIT_S)
+            return await self._call(_acknowledge(batch, multiple=multiple))
 
     async def _handle_suspect(self, channel: AbstractChannel, message: ReceivedMessage) -> None:
         """Count the attempt before the message is read. Reject the message if too many attempts have crashed."""
@@ -180,10 +188,10 @@ class BatchConsumer:
             if attempt_count >= MAX_CRASHES:
                 text = f"the message was not acknowledged in {attempt_count - 1} attempts that handled it alone"
                 await self._finish(channel, message, Rejection("crash_suspect", text))
-                await message.ack()
+                await self._call(message.ack())
             else:
                 await self._handle_group(channel, [message])
-                await message.ack()
+                await self._call(message.ack())
         except Stopped:
             await self._with_retries(partial(self._isolation.suspects.withdraw_attempt, *key))
             raise
@@ -212,7 +220,7 @@ class BatchConsumer:
         large_queue = self._topology.large_queue(self._queue_name)
         try:
             original = messages.original_message(message)
-            await channel.default_exchange.publish(original, routing_key=large_queue, mandatory=True)
+            await self._call(channel.default_exchange.publish(original, routing_key=large_queue, mandatory=True))
         except DeliveryError as error:  # such as a queue at its maximum length
             log.warning("large_message_not_moved", queue=large_queue, error=repr(error))
             return False
@@ -223,13 +231,13 @@ class BatchConsumer:
         if isinstance(outcome, Rejection):
             dead_exchange = await channel.get_exchange(self._topology.dead_exchange, ensure=False)
             copied: Message = messages.dead_letter(message, outcome)
-            await dead_exchange.publish(copied, routing_key=self._queue_name, mandatory=True)
+            await self._call(dead_exchange.publish(copied, routing_key=self._queue_name, mandatory=True))
             messages.report_dead_letter(self._queue_name, outcome)
         elif isinstance(outcome, Postponement):
             log.info("message_postponed", queue=self._queue_name, message=outcome.message)
             later = self._topology.postponed_queue(self._queue_name)
             original = messages.original_message(message)
-            await channel.default_exchange.publish(original, routing_key=later, mandatory=True)
+            await self._call(channel.default_exchange.publish(original, routing_key=later, mandatory=True))
 
     async def _outcomes(self, group: Sequence[ReceivedMessage]) -> Sequence[HandlerOutcome]:
         """Pass the messages to the handler. An error that one message causes rejects only this message."""
@@ -248,6 +256,7 @@ class BatchConsumer:
         """Retry during an outage instead of a nack, which would count toward the delivery limit. Raises Stopped."""
 
         def log_retry(error: Exception, delay_s: float) -> None:
+            self._progress.record()
             log.warning("batch_retried", queue=self._queue_name, delay_s=round(delay_s, 1), error=repr(error))
 
         return await with_retries(work, is_temporary, Backoff(0.2, LONGEST_DELAY_S), self._stopping, log_retry)
@@ -265,22 +274,24 @@ async def _reject_unassembled(_: AbstractIncomingMessage) -> None:
 
 
 @asynccontextmanager
-async def _watching(channel: AbstractChannel, check: Coroutine[Any, Any, None]) -> AsyncIterator[Sequence[LossSignal]]:
-    """Provide futures that are done if the channel is closed or the check fails, while the block runs."""
-    failures = asyncio.ensure_future(channel.closed()), asyncio.create_task(check)
+async def _watching(
+    connection: BrokerConnection, channel: AbstractChannel, queue: str
+) -> AsyncIterator[Sequence[LossSignal]]:
+    """Provide futures that are done if the channel is closed or the queue has no consumer, while the block runs."""
+    check = asyncio.create_task(_check_consumer(connection, queue))
+    check.add_done_callback(has_failed)  # the channel can be closed at the same time
+    failures = asyncio.ensure_future(channel.closed()), check
     try:
         yield failures
     finally:
-        for failure in failures:
-            failure.cancel()
-        await asyncio.gather(*failures, return_exceptions=True)
+        await end_tasks(failures, connection.terminate)
 
 
 async def _check_consumer(connection: BrokerConnection, queue: str) -> None:
     """Raise ConsumerLost if the queue has no consumer. A lost basic.cancel would otherwise stay unnoticed."""
     while True:
         await asyncio.sleep(_CHECK_CONSUMER_S)
-        async with connection.channel() as channel:
-            declared = await channel.declare_queue(queue, passive=True)
+        async with connection.opened_channel() as channel:
+            declared = await connection.call(channel.declare_queue(queue, passive=True))
             if declared.declaration_result.consumer_count == 0:
                 raise ConsumerLost(f"{queue} has no consumer")

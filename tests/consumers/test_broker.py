@@ -94,6 +94,9 @@ class TransportClosingTask:
         self._stopping = stopping
         self.runs = 0
 
+    def unchanged_s(self) -> float:
+        return 0.0
+
     async def run(self, connection: AbstractConnection) -> None:
         self.runs += 1
         if self.runs == 2:

@@ -15,6 +15,7 @@ from consumers.process import _write_heartbeats
 from service.store.postgres import database
 from tests.consumers.conftest import Broker, until
 from tests.consumers.processes import consumer
+from tests.proxies import UnreliableProxy
 from tests.run_events import result, run_event
 from tests.stored import Store
 
@@ -60,6 +61,25 @@ async def test_sigterm_drains_the_consumer_and_loses_nothing(store: Store, broke
         return await count(store) + await broker.depth(broker.topology.runs_queue) == EVENTS
 
     await until(every_event_is_stored_or_queued, "the events that are not stored to be in the queue")
+
+
+@pytest.mark.slow
+async def test_sigterm_ends_a_process_that_waits_for_a_suspended_database(
+    store: Store, broker: Broker, database_url: str
+) -> None:
+    roles = ("relay", "webhooks")
+
+    async def have_started() -> bool:
+        return await store.pool.fetchval("SELECT count(*) FROM heartbeats") == len(roles)
+
+    async with UnreliableProxy(database_url) as proxy:
+        with consumer(proxy.url, broker.url, broker.topology, *roles) as process:
+            await until(have_started, "the heartbeats")
+            await asyncio.sleep(1)  # all loops listen
+            proxy.stall_connections()
+            proxy.stalls_new_connections = True
+            process.terminate()
+            assert await asyncio.to_thread(process.wait, 40) == 0
 
 
 def started_with(**settings: str) -> "subprocess.CompletedProcess[str]":

@@ -54,6 +54,15 @@ async def connect(url: str, **options: Any) -> asyncpg.Connection:
     return await HostSelector().connect(url, **options)
 
 
+async def ping(url: str) -> None:
+    """Run a minimal query on a new connection. Raises the error of the connection or the query."""
+    connection = await connect(url)
+    try:
+        await connection.fetchval("SELECT 1")
+    finally:
+        connection.terminate()
+
+
 def _is_unusable(error: Exception) -> bool:
     """Return whether another host might accept the connection. A wrong password, for example, is wrong for all."""
     if isinstance(error, asyncpg.PostgresError):

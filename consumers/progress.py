@@ -1,0 +1,47 @@
+"""The progress of a consumer with the messages that it has received and not acknowledged."""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+class Progress:
+    """When the batches and the waiting messages of one consumer last made progress.
+
+    A retry, which is logged, is progress. Messages that wait for a batch make progress if any batch does.
+    """
+
+    def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._clock_s = clock_s
+        self._batches: dict[object, float] = {}  # by the task that handles the batch
+        self._waiting_since_s = math.inf
+        self._last_s = 0.0
+
+    @contextmanager
+    def handling(self) -> Iterator[None]:
+        """Handle a batch during the block, in the current task."""
+        self._batches[asyncio.current_task()] = self._last_s = self._clock_s()
+        try:
+            yield
+        finally:
+            self._batches.pop(asyncio.current_task(), None)
+            self._last_s = self._clock_s()
+
+    def record(self) -> None:
+        """Record progress of the batch that the current task handles, if it handles one."""
+        if (task := asyncio.current_task()) in self._batches:
+            self._batches[task] = self._last_s = self._clock_s()
+
+    def set_waiting(self, *, waiting: bool) -> None:
+        """Record whether messages wait for a batch."""
+        if not waiting:
+            self._waiting_since_s = math.inf
+        elif self._waiting_since_s == math.inf:
+            self._waiting_since_s = self._clock_s()
+
+    def unchanged_s(self) -> float:
+        """Return how long the oldest batch, or the waiting messages, have made no progress; 0 if there are none."""
+        oldest_s = min([*self._batches.values(), max(self._waiting_since_s, self._last_s)])
+        return 0.0 if oldest_s == math.inf else self._clock_s() - oldest_s

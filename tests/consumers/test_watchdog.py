@@ -1,0 +1,107 @@
+"""A consumer whose messages make no progress gets a new connection, if the servers respond."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from structlog.testing import capture_logs
+
+from consumers import watchdog
+from consumers.broker import run_on_broker
+from consumers.messages import Delivery, HandlerOutcome
+from consumers.progress import Progress
+from consumers.watchdog import probe_servers
+from consumers.worker import BatchConsumer
+from tests.consumers.conftest import Broker, isolation, until
+from tests.proxies import UnreliableProxy
+from tests.run_events import run_event
+from tests.running import running
+from tests.stored import Store
+
+
+class StuckOnce:
+    """A handler that never finishes its first batch."""
+
+    def __init__(self) -> None:
+        self.batches = 0
+
+    async def handle(self, deliveries: Sequence[Delivery]) -> list[HandlerOutcome]:
+        self.batches += 1
+        if self.batches == 1:
+            await asyncio.Event().wait()
+        return [None] * len(deliveries)
+
+    async def is_repeated(self) -> bool:
+        return self.batches == 2
+
+
+@pytest.fixture
+def fast_watchdog(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watchdog, "STALLED_S", 0.2)
+    monkeypatch.setattr(watchdog, "_CHECK_S", 0.05)
+
+
+@pytest.mark.usefixtures("fast_watchdog")
+async def test_consumer_without_progress_gets_a_new_connection(broker: Broker, store: Store, database_url: str) -> None:
+    stopping, stuck = asyncio.Event(), StuckOnce()
+    consumer = BatchConsumer(broker.topology, broker.topology.runs_queue, stuck.handle, isolation(store), stopping)
+    async with UnreliableProxy(database_url) as proxy:
+
+        async def probe() -> None:
+            await probe_servers(broker.url, proxy.url)
+
+        proxy.rejects_connections = True
+        with capture_logs() as logs:
+            async with running(stopping, run_on_broker(broker.url, broker.topology, [consumer], stopping, probe)):
+                await broker.publish(run_event())
+                await asyncio.sleep(0.7)
+                assert stuck.batches == 1, "a server doesn't respond"
+                proxy.resume()
+                await until(stuck.is_repeated, "the message on a new connection")
+    events = [logged["event"] for logged in logs]
+    assert events.count("consumer_stalled") == 1
+    assert "broker_connection_lost" in events
+    assert await broker.depth(broker.topology.runs_queue) == 0
+
+
+class Clock:
+    now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+async def test_progress_of_one_batch_is_not_that_of_another() -> None:
+    clock = Clock()
+    progress = Progress(clock)
+    finish = asyncio.Event()
+
+    async def handle() -> None:
+        with progress.handling():
+            await finish.wait()
+
+    handling = asyncio.create_task(handle())
+    await asyncio.sleep(0)
+    clock.now_s = 50
+    with progress.handling():
+        clock.now_s = 60
+        progress.record()
+        assert progress.unchanged_s() == 60
+    finish.set()
+    await handling
+    assert progress.unchanged_s() == 0
+
+
+async def test_messages_wait_as_long_as_no_batch_makes_progress() -> None:
+    clock = Clock()
+    progress = Progress(clock)
+    progress.set_waiting(waiting=True)
+    clock.now_s = 50
+    assert progress.unchanged_s() == 50
+    with progress.handling():
+        clock.now_s = 55
+        progress.record()  # a retry
+        clock.now_s = 60
+        assert progress.unchanged_s() == 5
+    progress.set_waiting(waiting=False)
+    assert progress.unchanged_s() == 0
