@@ -624,13 +624,15 @@ CREATE TABLE file_deletions (
 );
 CREATE INDEX file_deletions_due ON file_deletions (due_at);
 
--- Messages that might have crashed a consumer: the broker delivered them more than once. A consumer counts each attempt
--- before it reads the message, so that a message that always crashes becomes a dead letter. The table has no org_id.
+-- Messages that might have crashed a consumer: the broker delivered them more than once. A consumer records its attempt
+-- before it reads the message, and removes it unless its process ends, so that a message that always crashes becomes a
+-- dead letter. The table has no org_id.
 CREATE TABLE crash_suspects (
     queue         text NOT NULL,
     body_sha256   bytea NOT NULL,
-    attempt_count int NOT NULL DEFAULT 1,    -- attempts that didn't finish
+    attempt_count int NOT NULL DEFAULT 1,    -- of processes of version 0.9.0, which count attempts that didn't finish
     attempted_at  timestamptz NOT NULL DEFAULT now(),
+    attempted_by  text[] NOT NULL DEFAULT '{}', -- processes: one attempts the message now, and the others have ended
     PRIMARY KEY (queue, body_sha256)
 );
 

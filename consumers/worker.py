@@ -81,6 +81,7 @@ class BatchConsumer:
         """
         self._isolation.restart()
         self._call = connection.call
+        await self._with_retries(self._isolation.suspects.withdraw_interrupted)
         opening = connection.opened_channel(publisher_confirms=True, on_return_raises=True)
         with closing(Inbox(self._isolation, self._concurrency, self._progress)) as inbox, ExitStack() as after_channel:
             async with opening as channel:
@@ -181,21 +182,20 @@ class BatchConsumer:
             return await self._call(_acknowledge(batch, multiple=multiple))
 
     async def _handle_suspect(self, channel: AbstractChannel, message: ReceivedMessage) -> None:
-        """Count the attempt before the message is read. Reject the message if too many attempts have crashed."""
-        key = self._queue_name, messages.body_sha256(message)
-        attempt_count = await self._with_retries(partial(self._isolation.suspects.count_attempt, *key))
+        """Record the attempt before the message is read. Reject the message if too many processes have ended."""
+        suspects, key = self._isolation.suspects, (self._queue_name, messages.body_sha256(message))
         try:
+            attempt_count = await self._with_retries(partial(suspects.start_attempt, *key))
             if attempt_count >= MAX_CRASHES:
-                text = f"the message was not acknowledged in {attempt_count - 1} attempts that handled it alone"
+                text = f"{attempt_count - 1} processes ended while they handled the message alone"
                 await self._finish(channel, message, Rejection("crash_suspect", text))
-                await self._call(message.ack())
             else:
                 await self._handle_group(channel, [message])
-                await self._call(message.ack())
-        except Stopped:
-            await self._with_retries(partial(self._isolation.suspects.withdraw_attempt, *key))
+            await self._call(message.ack())
+            await self._with_retries(partial(suspects.clear, *key))
+        except BaseException:  # also a cancellation: the process continues, so the message hasn't crashed it
+            await suspects.withdraw(*key)
             raise
-        await self._with_retries(partial(self._isolation.suspects.clear, *key))
 
     async def _handle_group(self, channel: AbstractChannel, group: Sequence[ReceivedMessage]) -> None:
         """Handle the messages, and publish a copy of those that aren't stored. The caller acknowledges them afterwards.

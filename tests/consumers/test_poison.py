@@ -8,6 +8,7 @@ import json
 import os
 import struct
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any
 
 import aio_pika
@@ -20,9 +21,13 @@ from consumers.messages import Delivery, HandlerOutcome
 from consumers.runs import runs_handler
 from consumers.topology import RUN_COMPLETED, Topology
 from consumers.worker import LARGE_BYTES, MAX_CRASHES
+from service.store import crash_suspects
+from service.store.crash_suspects import CrashSuspects
+from service.store.postgres import database
 from tests.consumers.conftest import Broker, consuming, until
 from tests.consumers.processes import consumer
 from tests.consumers.raw_messages import publish_raw, short_string, table
+from tests.proxies import UnreliableProxy
 from tests.run_events import body, run_event
 from tests.stored import Store
 
@@ -249,45 +254,66 @@ def crashing_consumer(database_url: str, amqp_url: str, topology: Topology) -> A
     return consumer(database_url, amqp_url, topology, script=CRASH_ON_POISON)
 
 
-async def test_crash_suspects_are_attempted_twice_and_then_dead_lettered_unread(broker: Broker, store: Store) -> None:
-    """A connection that is lost while one message is handled counts like a crash. The other messages are stored."""
-    attempts: list[int] = []
-    handle = runs_handler(store.run_ingest)
+class Interruptions:
+    """A handler whose connection is lost each time it handles the message, a number of times."""
 
-    async def crash_on_poison(deliveries: Sequence[Delivery]) -> Sequence[HandlerOutcome]:
-        if any(delivery.body == b"poison" for delivery in deliveries):
-            attempts.append(len(deliveries))
-            raise aio_pika.exceptions.ChannelInvalidStateError("the effect of a killed process")
-        return await handle(deliveries)
+    def __init__(self, store: Store, count: int) -> None:
+        self._handle = runs_handler(store.run_ingest)
+        self._count = count
+        self.handled: list[int] = []  # the messages of each call with the message
 
-    await publish_around(broker, b"poison")
-    async with consuming(broker, store, crash_on_poison, concurrency=1):
-        await assert_only_poison_is_dead(broker, store, "crash_suspect")
-    assert attempts[1:] == [1] * (MAX_CRASHES - 1)
-    assert await store.pool.fetchval("SELECT count(*) FROM crash_suspects") == 0
+    async def handle(self, deliveries: Sequence[Delivery]) -> Sequence[HandlerOutcome]:
+        if any(b"good_0" in delivery.body for delivery in deliveries):
+            self.handled.append(len(deliveries))
+            if len(self.handled) <= self._count:
+                raise aio_pika.exceptions.ChannelInvalidStateError("the connection is lost")
+        return await self._handle(deliveries)
 
 
-async def test_crash_suspect_that_is_handled_is_no_longer_counted(broker: Broker, store: Store) -> None:
-    """The same body that is interrupted again later starts at the first attempt."""
-    crashes = 1
-    handle = runs_handler(store.run_ingest)
-
-    async def crash_once(deliveries: Sequence[Delivery]) -> Sequence[HandlerOutcome]:
-        nonlocal crashes
-        if crashes:
-            crashes -= 1
-            raise aio_pika.exceptions.ChannelInvalidStateError("the effect of a killed process")
-        assert await store.pool.fetchval("SELECT attempt_count FROM crash_suspects") == 1
-        return await handle(deliveries)
-
-    await broker.publish(run_event("good"))
-    async with consuming(broker, store, crash_once, concurrency=1):
+async def test_lost_connection_is_not_an_attempt_of_a_crash_suspect(broker: Broker, store: Store) -> None:
+    interruptions = Interruptions(store, MAX_CRASHES + 1)
+    await broker.publish(run_event("good_0"))
+    async with consuming(broker, store, interruptions.handle, concurrency=1):
 
         async def is_stored() -> bool:
             return await stored_runs(store) == 1
 
         await until(is_stored, "the event")
+    assert len(interruptions.handled) == MAX_CRASHES + 2
+    assert await broker.pop_dead_letters() == []
     assert await store.pool.fetchval("SELECT count(*) FROM crash_suspects") == 0
+
+
+async def test_message_whose_processes_ended_is_dead_lettered_unread(broker: Broker, store: Store) -> None:
+    """The other messages are stored."""
+    event = run_event("good_0")
+    for _ in range(MAX_CRASHES - 1):  # each object is a process, and none of them withdraws its attempt
+        await CrashSuspects(store.pool).start_attempt(broker.topology.runs_queue, sha256(body(event)).digest())
+    interruptions = Interruptions(store, 1)  # so that the broker delivers the message again
+    await broker.publish(event, *[run_event(f"good_{number}") for number in range(1, GOOD + 1)])
+    async with consuming(broker, store, interruptions.handle, concurrency=1):
+        await assert_only_poison_is_dead(broker, store, "crash_suspect")
+    assert len(interruptions.handled) == 1
+    assert await store.pool.fetchval("SELECT count(*) FROM crash_suspects") == 0
+
+
+async def test_process_withdraws_its_interrupted_attempt_after_an_outage(
+    store: Store, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crash_suspects, "_WITHDRAW_TIMEOUT_S", 0.2)
+    async with UnreliableProxy(database_url) as proxy:
+        pool = await database.open_pool(proxy.url, "results_worker", 1)
+        here, elsewhere = CrashSuspects(pool), CrashSuspects(store.pool)
+        assert await here.start_attempt("queue", b"sha") == 1
+        assert await here.start_attempt("queue", b"sha") == 1, "the response of the first call was lost"
+        proxy.rejects_connections = True
+        proxy.close_connections()
+        await here.withdraw("queue", b"sha")
+        assert await elsewhere.start_attempt("queue", b"sha") == 2
+        proxy.resume()
+        await here.withdraw_interrupted()
+        assert await elsewhere.start_attempt("queue", b"sha") == 1
+        await database.close_pool(pool)
 
 
 PROPERTIES = {
