@@ -29,7 +29,7 @@ class BrokerTask(Protocol):
         """Run until the process must stop. Raises an error if the broker is lost."""
 
     def unchanged_s(self) -> float:
-        """Return how long messages that the task holds have made no progress; 0 if it holds none."""
+        """Return how long messages that the task has received made no progress; 0 without messages."""
 
 
 async def _assume_responding() -> None:

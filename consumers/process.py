@@ -73,10 +73,10 @@ async def _main(settings: Settings, roles: Sequence[ConsumerRole]) -> None:
         gc.collect()
         gc.freeze()
         log.info("consumers_started", roles=list(roles), pid=os.getpid(), broker=bool(settings.amqp_url))
-        beating = run_all([_write_heartbeats(pool, role) for role in roles], pool.terminate)
+        heartbeat_work = run_all([_write_heartbeats(pool, role) for role in roles], pool.terminate)
         loops = [loop for workload in workloads for loop in workload.loops]
         running = _run_loops([_message_loop(context, workloads), *loops], stopping, pool.terminate)
-        await run_all([running], pool.terminate, beating)
+        await run_all([running], pool.terminate, heartbeat_work)
     log.info("consumers_stopped", roles=list(roles))
 
 

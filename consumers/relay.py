@@ -48,7 +48,7 @@ class Relay:
             await repeat_on_notifications("relay", self._pool, outbox.WRITTEN, publish, self._stopping)
 
     def unchanged_s(self) -> float:
-        """Return 0, because the relay holds no messages of the broker."""
+        """Return 0, because the relay receives no messages."""
         return 0.0
 
     async def _publish_due(self, store: Connection, exchange: AbstractExchange) -> bool:

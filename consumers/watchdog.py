@@ -1,4 +1,4 @@
-"""The watchdog of a process: messages that are held without progress, although the servers respond, end the connection.
+"""The watchdog of a process: messages without progress, although the servers respond, end the connection.
 
 Every call of a driver has a limit, so this is the last resort. The broker then delivers the messages again.
 """
@@ -24,7 +24,7 @@ _NO_QUEUE: Final = "results.probe"  # a routing key without a queue
 
 
 class ConsumerStalled(Exception):
-    """A consumer holds messages without progress, although the servers respond."""
+    """A consumer has received messages that make no progress, although the servers respond."""
 
 
 async def watch_progress(unchanged_s: Callable[[], float], probe_servers: Callable[[], Awaitable[None]]) -> NoReturn:

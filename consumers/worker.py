@@ -71,7 +71,7 @@ class BatchConsumer:
         self._progress = Progress()
 
     def unchanged_s(self) -> float:
-        """Return how long messages that this consumer holds have made no progress."""
+        """Return how long messages that this consumer has received made no progress."""
         return self._progress.unchanged_s()
 
     async def run(self, connection: BrokerConnection) -> None:

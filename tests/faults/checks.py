@@ -11,11 +11,12 @@ import orjson
 from service.domain.signatures import signed_headers
 from service.store.postgres.database import DRIVER_ERRORS, Connection
 from tests.faults.journals import Journal
-from tests.faults.producers import CASES, POISON, REPORT, REPORT_CASES, SHARDS
+from tests.faults.producers import CASES, EVENT, POISON, REPORT, REPORT_CASES, SHARDS
 from tests.faults.proxied_stack import ORGANIZATIONS, ServiceStack
 from tests.receivers import Received
 
 _POLL_S: Final = 0.2
+_STALLED_S: Final = 90.0  # the watchdog of the consumers ends a stall after about 70 s
 _STORED: Final = """
 SELECT event_id, run_id FROM receipts WHERE status IN ('stored', 'partial') AND starts_with(run_id, $1)
 """
@@ -45,19 +46,22 @@ WHERE starts_with(run_id, $1)
 
 @dataclass
 class Findings:
-    """The differences after one round. The first four lists must be empty."""
+    """The differences after one round. The first five lists must be empty."""
 
     lost: list[str] = field(default_factory=list)
     duplicated: list[str] = field(default_factory=list)
     wrongly_dead_lettered: list[str] = field(default_factory=list)
     other_organization: list[str] = field(default_factory=list)
+    stalled: list[str] = field(default_factory=list)  # events that a consumer had without progress
     confirmed: int = 0
     recovery_p99_s: float = 0.0
     unexpected_exits: list[str] = field(default_factory=list)
 
     @property
     def is_clean(self) -> bool:
-        return not (self.lost or self.duplicated or self.wrongly_dead_lettered or self.other_organization)
+        return not (
+            self.lost or self.duplicated or self.wrongly_dead_lettered or self.other_organization or self.stalled
+        )
 
 
 class Checker:
@@ -69,6 +73,8 @@ class Checker:
         self._prefix = f"{label}/"
         self._stored_at: dict[str, float] = {}
         self._dead_letters: list[str] = []
+        self._stalled: set[str] = set()
+        self._stalled_since = 0.0
 
     async def observe(self) -> None:
         """Record when each event is first seen as stored, until canceled."""
@@ -81,13 +87,34 @@ class Checker:
     async def check(self, timeout_s: float) -> Findings:
         """Compare until nothing is missing, or until the timeout."""
         deadline = time.monotonic() + timeout_s
-        while (findings := await self._compare()).lost and time.monotonic() < deadline:  # noqa: ASYNC110 - polls other processes
+        stalled: set[str] = set()
+        while (findings := await self._compare()).lost and time.monotonic() < deadline:
+            stalled |= await self._find_stalled({lost for lost in findings.lost if EVENT in lost})
             await asyncio.sleep(_POLL_S)
         findings.lost += await self._missing_files()
+        findings.stalled = sorted(stalled)
         confirmed = self._journal.confirmed()
         findings.confirmed = len(confirmed)
         findings.recovery_p99_s = self._recovery_p99_s(confirmed)
         return findings
+
+    async def _find_stalled(self, missing: set[str]) -> set[str]:
+        """Return the missing events if no queue has had them for some time, and none of them was stored meanwhile.
+
+        The servers are healthy during the check, so a consumer has received them and makes no progress.
+        """
+        if missing != self._stalled or await self._queued_events():
+            self._stalled, self._stalled_since = missing, time.monotonic()
+        return self._stalled if time.monotonic() - self._stalled_since > _STALLED_S else set()
+
+    async def _queued_events(self) -> int:
+        """Return the number of events in the queues that no consumer has received."""
+        topology = self._stack.topology
+        names = (topology.runs_queue, topology.large_queue(topology.runs_queue))
+        async with await self._stack.connect_to_broker() as connection:
+            channel = await connection.channel()
+            declared = [await channel.declare_queue(name, passive=True) for name in names]
+        return sum(queue.declaration_result.message_count or 0 for queue in declared)
 
     async def _record_stored(self) -> None:
         connection = await self._stack.connect()

@@ -127,6 +127,19 @@ async def stall(select: SelectProxies, stack: ProxiedStack, random: Random) -> N
     _resume(select(stack))
 
 
+async def combine(stack: ProxiedStack, random: Random) -> None:
+    """Cause three different failures of PostgreSQL and RabbitMQ at the same time."""
+    servers: list[SelectProxies] = [lambda stack: [stack.postgres_proxy], lambda stack: [stack.rabbitmq_proxy]]
+    failures: list[Inject] = [partial(fail, select) for fail in (stall, reset, disconnect) for select in servers]
+    chosen = random.sample([*failures, kill_broker, stop_postgres_immediately], 3)
+    await asyncio.gather(*(_delayed(failure, stack, random) for failure in chosen))
+
+
+async def _delayed(failure: Inject, stack: ProxiedStack, random: Random) -> None:
+    await asyncio.sleep(random.uniform(0, 3))
+    await failure(stack, random)
+
+
 def _resume(proxies: Sequence[UnreliableProxy]) -> None:
     for proxy in proxies:
         proxy.resume()
@@ -220,6 +233,7 @@ INJECTIONS: Final = (
     Injection("PostgreSQL: changed password", change_password),
     *_network_failures("PostgreSQL", lambda stack: [stack.postgres_proxy]),
     *_network_failures("RabbitMQ", lambda stack: [stack.rabbitmq_proxy]),
+    Injection("PostgreSQL, RabbitMQ: three failures", combine),
     *_network_failures("storage", lambda stack: stack.files.proxies),
     *_network_failures("receivers", lambda stack: list(stack.receiver_proxies.values())),
 )

@@ -6,6 +6,7 @@ RESULTS_TEST_MUTATION names the defect. Without it, the process is an ordinary c
 import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from typing import Any, Final
 from uuid import uuid4
 
@@ -64,6 +65,18 @@ def skip_deduplication() -> None:
     setattr(receipts, "claim", claim_all)  # noqa: B010 - mypy rejects the assignment
 
 
+def keep_a_batch() -> None:
+    """Never handle the second batch of the process."""
+    ingest, batches = RunIngest.ingest, count(1)
+
+    async def ingest_or_keep(self: RunIngest, bodies: Sequence[bytes]) -> list[EventOutcome]:
+        if next(batches) == 2:
+            await asyncio.Event().wait()
+        return await ingest(self, bodies)
+
+    setattr(RunIngest, "ingest", ingest_or_keep)  # noqa: B010
+
+
 def blame_events_for_outages() -> None:
     """Reject the events that the consumer processes when the database fails."""
     ingest = RunIngest.ingest
@@ -79,7 +92,13 @@ def blame_events_for_outages() -> None:
 
 MUTATIONS: Final[Mapping[str, Callable[[], None]]] = {
     mutate.__name__: mutate
-    for mutate in (acknowledge_before_commit, skip_confirm, skip_deduplication, blame_events_for_outages)
+    for mutate in (
+        acknowledge_before_commit,
+        skip_confirm,
+        skip_deduplication,
+        keep_a_batch,
+        blame_events_for_outages,
+    )
 }
 
 

@@ -22,6 +22,7 @@ from tests.report_api import PASSING
 from tests.run_events import body, result, run_event
 
 REPORT: Final = "/report/"  # in the run IDs of reports
+EVENT: Final = "/event/"  # in the IDs of valid events
 CASES: Final = 6  # per shard
 SHARDS: Final = 2
 REPORT_CASES: Final = 2
@@ -57,7 +58,7 @@ def shard_event(label: str, number: int, time: str) -> dict[str, Any]:
 
 
 def event_id(label: str, number: int) -> str:
-    return f"{label}/event/{number}"
+    return f"{label}{EVENT}{number}"
 
 
 def report_run_id(label: str, number: int) -> str:

@@ -50,7 +50,7 @@ async def run_rounds(
     for injection in injections:
         findings = await run_round(stack, injection, random, duration_s)
         print(format_findings(injection, findings), flush=True)
-        for kind in ("lost", "duplicated", "wrongly_dead_lettered", "other_organization"):
+        for kind in ("lost", "duplicated", "wrongly_dead_lettered", "other_organization", "stalled"):
             if found := getattr(findings, kind):
                 print(f"  {kind}: {', '.join(found[:_LISTED])}", flush=True)
         all_clean &= findings.is_clean

@@ -5,6 +5,7 @@ from random import Random
 
 import pytest
 
+from tests.faults import checks
 from tests.faults.checks import Findings
 from tests.faults.injections import INJECTIONS
 from tests.faults.mutations import MODULE, VARIABLE
@@ -21,6 +22,7 @@ MUTATED = (  # mutation, injection that reveals it, list of the findings that mu
     ("acknowledge_before_commit", "consumers: SIGKILL without database", "lost"),
     ("skip_confirm", "consumer: SIGKILL", "lost"),
     ("skip_deduplication", "none", "duplicated"),
+    ("keep_a_batch", "none", "stalled"),
     ("blame_events_for_outages", "PostgreSQL: disconnected", "wrongly_dead_lettered"),
 )
 
@@ -43,6 +45,7 @@ async def test_checker_detects_a_defect_of_the_consumer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mutation: str, injection: str, expected: str
 ) -> None:
     monkeypatch.setenv(VARIABLE, mutation)
+    monkeypatch.setattr(checks, "_STALLED_S", 2.0)
     async with proxied_stack(tmp_path, (MODULE,)) as stack:
         findings = await run_round(stack, BY_NAME[injection], Random(seed()), MUTATED_ROUND_S, DETECTION_TIMEOUT_S)
         logs = [stack.programs[name].process.tail_of_log(5) for name in CONSUMERS]

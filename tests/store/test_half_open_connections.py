@@ -42,7 +42,7 @@ async def copy_while_stalled(pool: asyncpg.Pool, proxy: UnreliableProxy) -> None
 
 
 async def copied(pool: asyncpg.Pool, proxy: UnreliableProxy) -> BaseException | None:
-    """Return the error of a COPY on a stalled connection that the proxy closes a moment later."""
+    """Return the error of a COPY on a stalled connection that the proxy closes soon."""
     copying = asyncio.create_task(copy_while_stalled(pool, proxy))
     await asyncio.sleep(0.3)
     proxy.close_stalled()
