@@ -391,6 +391,8 @@ CREATE TABLE failure_group_minutes (
     minute      int NOT NULL             -- completion_minute() of the runs
 );
 CREATE INDEX failure_group_minutes_by_group ON failure_group_minutes (org_id, fingerprint, minute);
+-- The table has no key. Citus moves a shard with logical replication, which must identify deleted rows.
+ALTER TABLE failure_group_minutes REPLICA IDENTITY FULL;
 
 -- The newest result of each shard, only for cases that several shards reported. The worst of them is in `results`. If a
 -- correction replaces it, the result of another shard can become the worst.

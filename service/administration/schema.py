@@ -29,10 +29,11 @@ def apply_schema(login: str | None) -> None:
 
 @schema.command("distribute")
 @click.option(
-    "--shards", required=True, type=click.IntRange(1, 1024), metavar="N",
-    help="Number of shards of each table: at least one per worker, and some more for later workers.",
+    "--shards", type=click.IntRange(1, 1024), metavar="N",
+    help="Number of shards of each table: at least one per worker, and some more for later workers. Required for the"
+    " first distribution. Later tables have the shards of the first ones.",
 )  # fmt: skip
-def distribute_schema(shards: int) -> None:
+def distribute_schema(shards: int | None) -> None:
     """Distribute the tables over the workers of Citus.
 
     The rows of one organization are on one worker. Apply the schema first, and stop all processes. Existing rows move
@@ -40,9 +41,12 @@ def distribute_schema(shards: int) -> None:
     RESULTS_DATABASE_URL must be a superuser of the coordinator. Then start the processes with
     RESULTS_DATABASE_ENGINE=citus.
     """
-    for name in run(with_database_url(lambda url: distribution.distribute(url, shards))):
+    distributed = run(with_database_url(lambda url: distribution.distribute(url, shards)))
+    for name in distributed.tables:
         click.echo(f"distributed {name}")
-    click.echo(f"the tables are distributed over {shards} shards; set RESULTS_DATABASE_ENGINE=citus", err=True)
+    click.echo(
+        f"the tables are distributed over {distributed.shards} shards; set RESULTS_DATABASE_ENGINE=citus", err=True
+    )
 
 
 @schema.command("status")

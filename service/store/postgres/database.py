@@ -262,8 +262,22 @@ def is_lock_timeout(error: BaseException) -> bool:
 def is_connection_error(error: BaseException) -> bool:
     """Return whether no statement can succeed now: the connection is lost, or the server accepts no connection."""
     if isinstance(error, asyncpg.PostgresError):
-        return str(error.sqlstate).startswith(sqlstates.CONNECTION_ERRORS)
+        is_reported = str(error.sqlstate).startswith(sqlstates.CONNECTION_ERRORS)
+        return is_reported and not is_unreachable_worker(error)
     return is_outage(error)
+
+
+def is_unreachable_worker(error: BaseException) -> bool:
+    """Return whether the connected server reports that it can't reach another server, such as a worker of Citus.
+
+    The connection still works. An error of the driver has no severity, and a server that ends a connection reports
+    FATAL.
+    """
+    return (
+        isinstance(error, asyncpg.PostgresError)
+        and str(error.sqlstate).startswith(sqlstates.CONNECTION_FAILURES)
+        and getattr(error, "severity_en", None) == "ERROR"
+    )
 
 
 def is_data_error(error: BaseException) -> bool:

@@ -1,6 +1,6 @@
 """Distribution of the tables over the workers of a Citus cluster."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import asyncpg
 
@@ -16,11 +16,19 @@ _TIMEOUT_S: Final = 24 * 3600.0  # existing rows move to the workers
 _FIRST: Final = DISTRIBUTED_TABLES[0]
 
 
-async def distribute(database_url: str, shards: int) -> list[str]:
-    """Distribute the tables that aren't distributed yet over this number of shards, and return their names.
+class Distribution(NamedTuple):
+    """The tables that a call distributed, and the number of shards of each table."""
 
-    Idempotent: continues after an interruption. Requires a superuser, the schema, and stopped processes. Raises
-    Conflict, whose message states what the cluster or the database lacks.
+    tables: list[str]
+    shards: int
+
+
+async def distribute(database_url: str, shards: int | None) -> Distribution:
+    """Distribute the tables that aren't distributed yet.
+
+    The first table gets this number of shards, and each other table has the shards of the first one, whose number
+    rises if an organization gets a shard of its own. Idempotent: continues after an interruption. Requires a superuser,
+    the schema, and stopped processes. Raises Conflict, whose message states what the cluster or the database lacks.
     """
     connection = await connect(database_url, command_timeout=_TIMEOUT_S)
     try:
@@ -28,7 +36,8 @@ async def distribute(database_url: str, shards: int) -> list[str]:
         await _check_cluster(connection)
         found = await connection.fetch(_SQL["find_tables"], DISTRIBUTED_TABLES)
         known = {row["name"] for row in found if row["is_distributed"]}
-        await _check_shards(connection, known, shards)
+        if _FIRST not in known and shards is None:
+            raise Conflict("--shards: required, because no table is distributed yet")
         await _prepare_roles(connection)
         for unsupported in ("find_foreign_keys", "find_triggers"):
             for statement in await connection.fetch(_SQL[unsupported], DISTRIBUTED_TABLES):
@@ -38,7 +47,7 @@ async def distribute(database_url: str, shards: int) -> list[str]:
             await _distribute_table(connection, name, shards)
         await _create_commit_mark(connection)
         await _check_logins(connection)
-        return missing
+        return Distribution(missing, await connection.fetchval(_SQL["count_shards"], _FIRST))
     finally:
         await connection.close()
 
@@ -61,14 +70,6 @@ async def _check_cluster(connection: Connection) -> None:
         raise Conflict(f"consumers are running ({', '.join(running)}); stop all processes of the service first")
 
 
-async def _check_shards(connection: Connection, known: set[str], shards: int) -> None:
-    """Raise Conflict if tables are already distributed over another number of shards."""
-    for name in sorted(known):
-        count = await connection.fetchval(_SQL["count_shards"], name)
-        if count != shards:
-            raise Conflict(f"--shards: the table {name} is already distributed over {count} shards")
-
-
 async def _prepare_roles(connection: Connection) -> None:
     """Permit the coordinator to connect to the workers as the roles, which it does for each statement of a role."""
     for role, settings in WORKER_SESSIONS.items():
@@ -77,7 +78,7 @@ async def _prepare_roles(connection: Connection) -> None:
             await connection.execute(f"ALTER ROLE {role} SET {name} = '{value}'")
 
 
-async def _distribute_table(connection: Connection, name: str, shards: int) -> None:
+async def _distribute_table(connection: Connection, name: str, shards: int | None) -> None:
     """Distribute a table with its rows, in one transaction, so that an interruption leaves the table unchanged."""
     async with connection.transaction():
         if name == _FIRST:

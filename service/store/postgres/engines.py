@@ -41,8 +41,8 @@ class CitusConnection(ScopedConnection):
     """A connection to a coordinator, whose transactions state their organization and mark their commit.
 
     Workers learn the organization only from SET LOCAL in a transaction, so a statement outside of a transaction gets
-    its own. The driver begins and ends each transaction with a command to which other commands can be added without
-    another round trip.
+    its own. SET LOCAL is a command of its own: Citus forwards the complete text of a command, so that each worker
+    would warn about a BEGIN in the same text.
 
     Citus commits in two phases only if the transaction has also written a table that Citus manages on the coordinator.
     Otherwise, a crash of the coordinator can leave a run whose events are missing. The mark is such a write: it deletes
@@ -63,12 +63,14 @@ class CitusConnection(ScopedConnection):
         super().record_release()
 
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:  # noqa: ASYNC109 of the driver
-        """Execute a command. Add the organization to BEGIN, and the mark to the COMMIT of the driver."""
+        """Execute a command. Set the organization after BEGIN, and add the mark to the COMMIT of the driver."""
         if query.startswith("BEGIN"):
             self._is_marked = "READ ONLY" not in query
-            if getattr(self, "_organization", None) is not None:
-                query = f"{query}; {_set_organization(self._organization)}"
-        elif query == "COMMIT;" and self._is_marked:
+            status = await super().execute(query, *args, timeout=timeout)
+            if self.organization is not None:
+                await super().execute(_set_organization(self.organization), timeout=timeout)
+            return status
+        if query == "COMMIT;" and self._is_marked:
             query = _MARKED_COMMIT
         return await super().execute(query, *args, timeout=timeout)
 

@@ -9,7 +9,8 @@ from typing import Final
 UNCLASSIFIED: Final = "XX000"
 LOCK_TIMEOUT: Final = "55P03"
 CONFLICTS: Final = ("40001", "40P01", LOCK_TIMEOUT)
-UNREACHABLE: Final = ("08", "57")  # the server closes the connection, starts, or stops
+CONNECTION_FAILURES: Final = "08"
+UNREACHABLE: Final = (CONNECTION_FAILURES, "57")  # the server closes the connection, starts, or stops
 REFUSED: Final = ("28", "53")  # it rejects the login, or has no resources
 CONNECTION_ERRORS: Final = (*UNREACHABLE, *REFUSED)
 DATA_ERRORS: Final = (

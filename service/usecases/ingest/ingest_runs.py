@@ -22,6 +22,7 @@ from service.store.postgres.database import (
     is_connection_error,
     is_lock_timeout,
     is_outage,
+    is_unreachable_worker,
 )
 from service.store.postgres.retries import is_temporary, retry_on_conflict
 from service.store.postgres.transactions import notifying_transaction
@@ -201,7 +202,12 @@ class RunIngest:
         return item
 
     async def _resolve_failed(self, body: bytes, error: Exception) -> EventOutcome:
-        """Return the outcome of an event that can't be stored alone. Raises an error of the server."""
+        """Return the outcome of an event that can't be stored alone. Raises an error of the server.
+
+        An unreachable worker only has some organizations, so the events of other organizations don't wait for it.
+        """
+        if is_unreachable_worker(error):
+            return _postponed(error)
         if is_outage(error):
             raise error
         if is_lock_timeout(error):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import cast
 
 import asyncpg
 import pytest
@@ -13,7 +14,7 @@ from service.settings import Settings
 from service.store import heartbeats, organizations
 from service.store.postgres import database, distribution
 from service.store.postgres.engine_checks import EngineMismatch
-from service.store.postgres.engines import CITUS, DISTRIBUTED_TABLES, POSTGRESQL
+from service.store.postgres.engines import CITUS, DISTRIBUTED_TABLES, POSTGRESQL, CitusConnection
 from service.store.queries import runs
 from tests.run_events import result, run_event
 from tests.stored import Store, open_store
@@ -21,6 +22,11 @@ from tests.stored import Store, open_store
 pytestmark = pytest.mark.citus
 
 SHARDS = 2  # of the template
+SERVER_AND_OTHER_WORKER = """
+SELECT node.nodename, node.nodeport, other.nodename, other.nodeport
+FROM pg_dist_placement JOIN pg_dist_node AS node USING (groupid), pg_dist_node AS other
+WHERE shardid = $1 AND other.groupid NOT IN (0, node.groupid) LIMIT 1
+"""
 
 
 @pytest.fixture
@@ -42,9 +48,8 @@ async def test_all_tables_are_distributed_and_a_second_call_changes_nothing(
     rows = await coordinator.fetch("SELECT table_name::text, shard_count, colocation_id FROM citus_tables")
     distributed = {row["table_name"]: row["shard_count"] for row in rows if row["shard_count"] == SHARDS}
     assert distributed == dict.fromkeys(DISTRIBUTED_TABLES, SHARDS)
-    assert await distribution.distribute(database_url, SHARDS) == []
-    with pytest.raises(Conflict, match=f"--shards: .* already distributed over {SHARDS} shards"):
-        await distribution.distribute(database_url, SHARDS + 1)
+    assert await distribution.distribute(database_url, None) == ([], SHARDS)
+    assert await distribution.distribute(database_url, SHARDS + 1) == ([], SHARDS)
 
 
 async def test_distribution_requires_stopped_consumers(database_url: str, store: Store) -> None:
@@ -60,12 +65,44 @@ async def test_rows_move_to_the_workers(database_url: str, store: Store, coordin
         await coordinator.execute("SELECT undistribute_table($1::text::regclass)", table)
     with pytest.raises(NoDatabase, match="Run `zof-results schema distribute`"):
         await wait_for_schema(Settings(database_url=database_url, schema_wait_s=0), "results_api", asyncio.Event())
-    assert await distribution.distribute(database_url, SHARDS) == list(DISTRIBUTED_TABLES)
+    with pytest.raises(Conflict, match="--shards: required"):
+        await distribution.distribute(database_url, None)
+    assert await distribution.distribute(database_url, SHARDS) == (list(DISTRIBUTED_TABLES), SHARDS)
     await store.pool.expire_connections()
     assert await store.snapshot() == before
     for table in DISTRIBUTED_TABLES:
         await coordinator.execute("SET citus.override_table_visibility = off")
         assert await coordinator.fetchval(f"SELECT count(*) FROM ONLY {table}") in (0, 1)
+
+
+async def test_organization_gets_a_shard_of_its_own_and_moves(
+    database_url: str, store: Store, coordinator: asyncpg.Connection
+) -> None:
+    """By default, Citus moves only tables with a key or a replica identity."""
+    await store.ingest(run_event("run_1", [result("pays", status="failed")]))
+    before = await store.snapshot()
+    shard = await coordinator.fetchval("SELECT isolate_tenant_to_new_shard('runs', 1, 'CASCADE')")
+    servers = await coordinator.fetchrow(SERVER_AND_OTHER_WORKER, shard)
+    assert servers is not None
+    await coordinator.execute("SELECT citus_move_shard_placement($1, $2, $3, $4, $5)", shard, *servers, timeout=60)
+    await store.pool.expire_connections()
+    assert await store.snapshot() == before
+    await coordinator.execute("SELECT undistribute_table('failure_group_minutes')")
+    assert (await distribution.distribute(database_url, SHARDS)).tables == ["failure_group_minutes"]
+
+
+async def test_read_of_an_organization_causes_no_warning(database_url: str, store: Store) -> None:
+    """Citus forwards each command with its complete text, and a worker warns about a BEGIN inside of a transaction."""
+    await store.ingest(run_event("run_1", [result("pays")]))
+    warnings: list[str] = []
+    connection = await asyncpg.connect(
+        database_url, connection_class=CITUS.connection_class, server_settings=dict(CITUS.session)
+    )
+    connection.add_log_listener(lambda _, message: warnings.append(message.message))
+    await cast("CitusConnection", connection).act_as(OrgId(1))
+    assert await runs.find_one(connection, OrgId(1), "run_1", None) is not None
+    await connection.close()
+    assert warnings == []
 
 
 async def test_postgresql_setting_does_not_start_with_distributed_tables(database_url: str) -> None:

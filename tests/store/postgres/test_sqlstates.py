@@ -3,11 +3,17 @@
 import asyncpg
 import pytest
 
-from service.store.postgres.database import is_conflict, is_connection_error, is_data_error, is_outage
+from service.store.postgres.database import (
+    is_conflict,
+    is_connection_error,
+    is_data_error,
+    is_outage,
+    is_unreachable_worker,
+)
 
 
-def error(sqlstate: str) -> asyncpg.PostgresError:
-    return asyncpg.PostgresError.new({"S": "ERROR", "C": sqlstate, "M": "message"})
+def error(sqlstate: str, severity: str = "ERROR") -> asyncpg.PostgresError:
+    return asyncpg.PostgresError.new({"S": severity, "V": severity, "C": sqlstate, "M": "message"})
 
 
 @pytest.mark.parametrize("sqlstate", ["XX000", "XX001", "58000", "58030", "58P01", "0A000", "42P01", "25006", "08006"])
@@ -23,7 +29,23 @@ def test_error_of_the_data_is_no_outage(sqlstate: str) -> None:
     assert not is_outage(error(sqlstate))
 
 
-@pytest.mark.parametrize("sqlstate", ["08006", "28P01", "53300", "57P01"])
-def test_lost_connection_lets_no_statement_succeed(sqlstate: str) -> None:
-    assert is_connection_error(error(sqlstate))
-    assert is_outage(error(sqlstate))
+@pytest.mark.parametrize(
+    "lost",
+    [
+        error("08006", "FATAL"),
+        error("28P01", "FATAL"),
+        error("53300", "FATAL"),
+        error("57P01", "FATAL"),
+        asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"),
+    ],
+)
+def test_lost_connection_lets_no_statement_succeed(lost: asyncpg.PostgresError) -> None:
+    assert is_connection_error(lost)
+    assert is_outage(lost)
+    assert not is_unreachable_worker(lost)
+
+
+def test_unreachable_worker_is_an_outage_of_a_part_of_the_organizations() -> None:
+    assert is_unreachable_worker(error("08006"))
+    assert is_outage(error("08006"))
+    assert not is_connection_error(error("08006"))
