@@ -104,7 +104,8 @@ def artifact_key(name: str) -> int:
     attempt = _OUTPUT_OF_ATTEMPT.match(name)
     if attempt is None:
         return hashed
-    return _FIRST_KEY + (int(attempt[1]) << _HASH_BITS) + (hashed & (2**_HASH_BITS - 1))
+    number: int = int(attempt[1]) << _HASH_BITS
+    return _FIRST_KEY + number + (hashed & (2**_HASH_BITS - 1))
 
 
 def fingerprint_hash(project_id: str, type_: str, suite: str | None, masked: str) -> Fingerprint:

@@ -172,8 +172,12 @@ async def test_outputs_of_suites_are_no_longer_listed_with_results(empty_url: st
         VALUES (1, gen_random_uuid(), $1, 1, 'log', $2, $3)
         """
     suites = [(7, name, 0) for name in ("suite-system-out.txt", "report-suite-system-err.txt", "run-stdout.txt")]
-    others = [(0, "suite-system-out.txt", 0), (7, "suite-system-out.txt", None), (7, "system-out.txt", 0)]
-    await connection.executemany(insert, suites + others)
+    others: list[tuple[int, str, int | None]] = [
+        (0, "suite-system-out.txt", 0),
+        (7, "suite-system-out.txt", None),
+        (7, "system-out.txt", 0),
+    ]
+    await connection.executemany(insert, [*suites, *others])
     await run_migrations(empty_url, first=21)
     kept = await connection.fetch("SELECT case_key, name, byte_offset FROM artifacts")
     assert {tuple(row) for row in kept} == set(others)
