@@ -1,20 +1,24 @@
 """The service with a login that has no privileges except its membership in the database roles."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import asyncpg
 import pytest
+from aiohttp.test_utils import TestClient
 
 from service.dev.postgres import FAST, temporary_postgres
 from service.domain.retention import RetentionPolicy
 from service.store import upkeep
 from service.store.postgres import database, migrations
 from service.usecases.retention.apply_retention import apply_retention
+from tests.api.served import listening, serve
 from tests.consumers.conftest import Broker, until
 from tests.consumers.processes import consumer
 from tests.exporting import exporting
@@ -113,6 +117,52 @@ async def test_consumer_process_with_all_roles_stores_an_event(login_url: str, b
                 return await store.run() is not None
 
             await until(is_stored, "the event")
+
+
+async def test_second_login_replaces_the_first_one_without_an_unavailable_response(
+    database_url: str, login: str, login_url: str
+) -> None:
+    """The steps of docs/operations.md, with two API instances that are replaced one after the other."""
+    second = f"{login}_2"
+    await execute(database_url, f"CREATE ROLE {second} LOGIN NOINHERIT PASSWORD '{PASSWORD}'")
+    code, _, err = await run(database_url, "schema", "apply", "--grant-to", second)
+    assert code == 0, err
+    async with serve(database_url) as api, AsyncExitStack() as first, AsyncExitStack() as replaced:
+        balanced = [await first.enter_async_context(listening(login_url)) for _ in range(2)]
+        statuses: list[int] = []
+        requests = asyncio.create_task(send_requests(balanced, api.key, statuses))
+        for index in range(2):
+            await until_sent(statuses, 20)
+            balanced[index] = await replaced.enter_async_context(listening(with_login(database_url, second)))
+        await until_sent(statuses, 20)
+        await first.aclose()
+        connections = "SELECT count(*) FROM pg_stat_activity WHERE usename = $1"
+        assert await api.store.pool.fetchval(connections, login) == 0
+        await execute(database_url, f"ALTER ROLE {login} NOLOGIN PASSWORD NULL")
+        with pytest.raises(asyncpg.InvalidAuthorizationSpecificationError):
+            await execute(login_url, "SELECT 1")
+        await until_sent(statuses, 20)
+        requests.cancel()
+        assert set(statuses) == {200}
+    await execute(database_url, f"DROP ROLE {second}")
+
+
+async def send_requests(clients: Sequence[TestClient[Any, Any]], key: str, statuses: list[int]) -> None:
+    """Send requests to the clients in turn. Their number can't change, but each of them can be replaced."""
+    while True:
+        client = clients[len(statuses) % len(clients)]
+        async with client.get("/v1/results", headers={"Authorization": f"Bearer {key}"}) as response:
+            statuses.append(response.status)
+
+
+async def until_sent(statuses: Sequence[int], count: int) -> None:
+    """Wait for this number of further requests."""
+    expected = len(statuses) + count
+
+    async def is_sent() -> bool:
+        return len(statuses) >= expected
+
+    await until(is_sent, "further requests", 10)
 
 
 async def test_login_can_do_nothing_without_a_role(login_url: str, login: str) -> None:
