@@ -19,7 +19,7 @@ FINGERPRINT_VERSION: Final = 1  # of the rules in fingerprints.py: a new version
 _MAX_MINUTE: Final = 2**31 - 1
 _TIME_BITS_BELOW: Final = 80  # a run key is 48 bits of time, followed by 80 bits of hash
 _OUTPUT_OF_ATTEMPT: Final = re.compile(r"attempt-(\d{1,4})-", re.ASCII)
-_FIRST_KEY: Final = -(2**63)
+_FIRST_KEY: Final = -(1 << 63)
 _HASH_BITS: Final = 43  # of the output of an attempt: all numbers of attempts fit in 1 % of the keys
 _PATTERNS: Final = {
     prefix: re.compile(rf"{prefix}_[0-9a-f]{{{digits}}}")
@@ -104,8 +104,7 @@ def artifact_key(name: str) -> int:
     attempt = _OUTPUT_OF_ATTEMPT.match(name)
     if attempt is None:
         return hashed
-    number: int = int(attempt[1]) << _HASH_BITS
-    return _FIRST_KEY + number + (hashed & (2**_HASH_BITS - 1))
+    return _FIRST_KEY + (int(attempt[1]) << _HASH_BITS) + (hashed & ((1 << _HASH_BITS) - 1))
 
 
 def fingerprint_hash(project_id: str, type_: str, suite: str | None, masked: str) -> Fingerprint:

@@ -230,5 +230,5 @@ def test_malformed_report_is_rejected(report: str, reason: str, tmp_path: Path) 
 
 
 def test_playwright_report_in_another_order_is_unsupported_with_a_reason(tmp_path: Path) -> None:
-    with pytest.raises(ReportError, match="a Playwright report that doesn't start with its configuration"):
+    with pytest.raises(ReportError, match="Playwright reports that don't start with their configuration can't be read"):
         convert_text('{"errors": [], "suites": []}', tmp_path)
