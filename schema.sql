@@ -173,7 +173,7 @@ CREATE TABLE runs (
     canceled          int NOT NULL DEFAULT 0,
     flaky             int NOT NULL DEFAULT 0,
     failures_missing  bool NOT NULL DEFAULT false, -- a report declares failures that it doesn't contain
-    shard_versions    jsonb NOT NULL DEFAULT '{}', -- newest event of each shard: ShardVersion in domain/runs.py
+    shard_versions    jsonb NOT NULL DEFAULT '{}', -- newest event of each part, by its number: PartVersion in domain/runs.py
     complete          bool NOT NULL,
     expected_results  int,
     expected_shards   int,
@@ -187,6 +187,9 @@ CREATE TABLE runs (
     results_expired   bool NOT NULL DEFAULT false,
     pinned            bool NOT NULL DEFAULT false, -- retention keeps the run with its results and artifacts
     created_at        timestamptz NOT NULL DEFAULT now(),
+    closed            bool,                  -- a final event or a client has closed the run; null: stored by an earlier version
+    sent_at_once      bool,                  -- an event states neither shards, nor results, nor whether it's final
+    has_been_complete bool,                  -- run.completed is published only once
     PRIMARY KEY (org_id, run_key),
     CONSTRAINT runs_run_id_unique UNIQUE (org_id, run_id)
 );
@@ -214,6 +217,20 @@ CREATE FUNCTION run_counts(run runs) RETURNS json
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN json_build_object('passed', run.passed, 'failed', run.failed, 'error', run.error, 'skipped', run.skipped,
                              'canceled', run.canceled, 'flaky', run.flaky);
+
+-- The parts of a run, such as the jobs of a pipeline: one row per attempt of a part whose upload or event was accepted. The
+-- results of a run contain the number of their part. Runs that an earlier version stored have no parts.
+CREATE TABLE run_parts (
+    org_id      int NOT NULL,
+    run_key     uuid NOT NULL,
+    attempt     bigint NOT NULL,             -- of the job; 0: none
+    number      smallint NOT NULL,           -- assigned from 10001; the shard if the part has nothing but a shard
+    shard       smallint NOT NULL,           -- 0: none
+    has_results bool NOT NULL,               -- false: only empty uploads and events
+    name        text NOT NULL,               -- of the job; empty: none
+    variant     jsonb NOT NULL,              -- of the upload or event
+    PRIMARY KEY (org_id, run_key, number)
+);
 
 CREATE TABLE cases (
     org_id     int NOT NULL REFERENCES organizations,
@@ -348,7 +365,7 @@ CREATE TABLE results (
     started_offset_ms   int NOT NULL,        -- offset from completed_at of the run; -2147483648 if unknown
     event_time_offset_s int NOT NULL,        -- event time of the stored result, offset from completed_at
     attempts            smallint NOT NULL,
-    shard               smallint NOT NULL DEFAULT 0, -- the shard whose result this is; 0 if the event states none
+    shard               smallint NOT NULL DEFAULT 0, -- number of the part that decides the result: run_parts
     status              "char" NOT NULL,
     flaky               bool NOT NULL,
     PRIMARY KEY (org_id, run_key, case_key)
@@ -373,6 +390,7 @@ CREATE TABLE result_details (
     summary           text,                  -- of the failure, in the row of the last attempt: domain/failures.py
     logs_ref          text,
     properties        jsonb,                 -- properties of the result, in the row of its last attempt
+    shard             smallint NOT NULL DEFAULT 0, -- number of the part that executed the attempt: run_parts
     PRIMARY KEY (org_id, run_key, case_key, attempt)
 ) PARTITION BY RANGE (run_key);
 -- Includes the fingerprint, so that the failures of a group in a minute are found without reading the rows of others.
@@ -394,8 +412,8 @@ CREATE INDEX failure_group_minutes_by_group ON failure_group_minutes (org_id, fi
 -- The table has no key. Citus moves a shard with logical replication, which must identify deleted rows.
 ALTER TABLE failure_group_minutes REPLICA IDENTITY FULL;
 
--- The newest result of each shard, only for cases that several shards reported. The worst of them is in `results`. If a
--- correction replaces it, the result of another shard can become the worst.
+-- The newest result of each part, only for cases that several parts reported. `results` contains the result that follows from
+-- them. If a correction replaces one of them, another part can decide.
 CREATE TABLE shard_results (
     org_id              int NOT NULL,
     run_key             uuid NOT NULL,
@@ -452,6 +470,7 @@ CREATE TABLE receipts (
     shard         smallint NOT NULL DEFAULT 0, -- 0: none
     variant       jsonb NOT NULL DEFAULT '{}', -- of the results that state none
     trace_context jsonb,                     -- of the request or event: traceparent, tracestate; null if tracing is off
+    part          text,                      -- name of the CI job, or null
     PRIMARY KEY (org_id, receipt_id),
     CONSTRAINT receipts_event_unique UNIQUE (org_id, source, event_id)
 );
@@ -745,6 +764,7 @@ ALTER TABLE organizations  ENABLE ROW LEVEL SECURITY;
 ALTER TABLE api_keys       ENABLE ROW LEVEL SECURITY;
 ALTER TABLE sessions       ENABLE ROW LEVEL SECURITY;
 ALTER TABLE runs           ENABLE ROW LEVEL SECURITY;
+ALTER TABLE run_parts      ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cases          ENABLE ROW LEVEL SECURITY;
 ALTER TABLE case_versions  ENABLE ROW LEVEL SECURITY;
 ALTER TABLE projects       ENABLE ROW LEVEL SECURITY;
@@ -771,6 +791,7 @@ CREATE POLICY same_organization ON organizations  TO results_api USING (org_id =
 CREATE POLICY same_organization ON api_keys       TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON sessions       TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON runs           TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON run_parts      TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON cases          TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON case_versions  TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON projects       TO results_api USING (org_id = current_org());
@@ -824,8 +845,10 @@ GRANT SELECT, INSERT, UPDATE, DELETE
     TO results_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON exports TO results_api, results_worker;
 GRANT SELECT, DELETE ON shard_results TO results_api; -- the deletion of a run
+GRANT SELECT, DELETE ON run_parts TO results_api;
+GRANT SELECT, INSERT, UPDATE, DELETE ON run_parts TO results_worker;
 GRANT DELETE ON runs, results, result_details TO results_api;
-GRANT UPDATE (pinned, complete, revision, status) ON runs TO results_api;
+GRANT UPDATE (pinned, complete, closed, has_been_complete, revision, status) ON runs TO results_api;
 GRANT SELECT, INSERT ON file_deletions TO results_api; -- ON CONFLICT needs SELECT
 GRANT SELECT, INSERT, UPDATE, DELETE ON file_deletions TO results_worker;
 GRANT SELECT, INSERT, UPDATE ON idempotency_keys TO results_api;

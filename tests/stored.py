@@ -63,7 +63,7 @@ class Store:
             ),
             "details": await self._rows(
                 "SELECT run_id, case_key, attempt, d.status::text, d.duration_ms, is_last_attempt, d.flaky, type,"
-                " message, logs_ref, fingerprint FROM result_details d JOIN runs USING (org_id, run_key)"
+                " message, logs_ref, fingerprint, d.shard FROM result_details d JOIN runs USING (org_id, run_key)"
                 " ORDER BY run_id, case_key, attempt"
             ),
             "artifacts": await self._rows(

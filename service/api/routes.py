@@ -75,14 +75,14 @@ _RUN_ROUTES: Final = (
         "list_runs", "List runs, latest completed first", page_of(out.Run), queries.RunQuery,
     )),
     Route("GET", "/runs/{run_id}", runs.get_run, "results:read", Operation(
-        "get_run", "Get a run", with_etag(out.Run), queries.WaitQuery, errors=("not_found",),
+        "get_run", "Get a run", with_etag(out.RunDetail), queries.WaitQuery, errors=("not_found",),
         description="With `wait`, responds as soon as the run is complete, or after that time with its current state.",
     )),
     Route("DELETE", "/runs/{run_id}", runs.delete_run, "runs:delete", Operation(
         "delete_run", "Delete a run with its results, artifacts, and files", {204: None}, errors=("not_found",),
     )),
     Route("POST", "/runs/{run_id}/complete", runs.complete_run, "reports:create", Operation(
-        "complete_run", "Complete a run that was sent with final=false", {200: out.Run},
+        "complete_run", "Complete a run that was sent with final=false", {200: out.RunDetail},
         errors=("not_found", "conflict"),
         description="A complete run stays unchanged. If expected shards or results are missing, responds with 409.",
     )),

@@ -107,6 +107,12 @@ class AttemptDetail(TypedDict):
     started_at: Time | None
     failure: FailureDetail | None
     logs_ref: str | None
+    job_attempt: Annotated[
+        int | None,
+        Field(
+            description="Attempt of the CI job, from 1: its rank among the attempts of its part; null if none is stated"
+        ),
+    ]
 
 
 _COUNT_SCHEMAS = {name: {"type": "integer", "description": f"Number of {name} results"} for name in Counts._fields}
@@ -161,6 +167,26 @@ class Run(TypedDict):
         bool, Field(description="The results are older than the retention and have been deleted")
     ]
     pinned: Annotated[bool, Field(description="The retention doesn't delete the run, its results, or its artifacts")]
+
+
+@closed
+class Part(TypedDict):
+    """A part of a run, such as a CI job, whose upload or event was accepted."""
+
+    part: Annotated[str | None, Field(description="Name of the CI job, or null if none is stated")]
+    variant: Annotated[dict[str, str], Field(description="Variant of the upload or event")]
+    shard: Annotated[int | None, Field(description="Number of the shard, or null if none is stated")]
+    attempt: Annotated[
+        int | None,
+        Field(description="Rank of the highest attempt, so that 2 means a second attempt; null if none is stated"),
+    ]
+
+
+@closed
+class RunDetail(Run):
+    """A run with its parts. A run that an earlier version stored has none."""
+
+    parts: list[Part]
 
 
 @closed
@@ -241,14 +267,17 @@ class Receipt(TypedDict):
     id: str
     status: Literal["queued", "processing", "stored", "partial", "rejected"]
     run_id: str | None
+    part: Annotated[str | None, Field(description="Name of the CI job, or null if the event or report states none")]
     shard: Annotated[int | None, Field(description="Number of the shard, or null if the event or report states none")]
     variant: Annotated[dict[str, str], Field(description="Variant of the results that state none")]
     source: str
     event_id: str
     results: Annotated[int, Field(description="Number of stored results")]
-    replaced: Annotated[int, Field(description="Number of results of the same shard that these results replaced")]
+    replaced: Annotated[int, Field(description="Number of results of the same part that these results replaced")]
     replaced_failing: Annotated[int, Field(description="Number of replaced results that were failed or error")]
-    combined: Annotated[int, Field(description="Number of results whose case another shard had already reported")]
+    combined: Annotated[
+        int, Field(description="Number of results whose case another part or attempt had already reported")
+    ]
     problems: list[ReceiptProblem]
     received_at: Time
 

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, TypeAdapter
 from typing_extensions import TypedDict
 
 from service.contracts.validation import PRINTABLE, SHA256
+from service.domain.parts import MAX_ATTEMPT, MAX_SHARD
 from service.domain.results import MAX_DURATION_MS
 from service.domain.statuses import ResultStatus, RunStatus
 from service.domain.variants import MAX_PAIRS
@@ -43,7 +44,18 @@ Variant = Annotated[
     dict[VariantText, VariantText],
     Field(max_length=MAX_PAIRS, examples=[{"os": "linux"}], description="Part of the identity of a case in a matrix"),
 ]
-ShardNumber = Annotated[int, Field(ge=1, le=10_000)]
+ShardNumber = Annotated[int, Field(ge=1, le=MAX_SHARD)]
+PartName = Annotated[
+    Identifier, Field(examples=["unit-tests"], description="Name of the CI job, which sends this part of the run")
+]
+AttemptNumber = Annotated[
+    int,
+    Field(
+        ge=1,
+        le=MAX_ATTEMPT,
+        description="Number of the attempt of the CI job: any number that increases when the job runs again",
+    ),
+]
 
 
 class Failure(TypedDict, total=False):
@@ -108,8 +120,13 @@ class RunIn(TypedDict, total=False):
     with `final: false`, it doesn't. With `notify: false`, the run is stored without events.
 
     `expected_results` and `expected_shards` define when a run that is sent in several events is complete. `shard` is
-    the number of the part, from 1 to `expected_shards`, which requires it. An event replaces only results of its own
-    shard: if several shards report a case, the worst result is used. Events without `shard` are one more shard.
+    the number of the shard, from 1 to `expected_shards`, which requires it.
+
+    `part`, `shard`, and the variant of the event identify a part of the run: an event replaces only results of its own
+    part. If several parts report a case, the worst result is used. `attempt` is the attempt of the CI job: in each
+    part, the result of the highest attempt is used, which is flaky if it passed after a failing attempt. Events of the
+    same part and attempt belong to different jobs, and the worst result is used. Of events without `attempt`, the
+    newest is used.
 
     Without `status`, the results decide. A run without results then has the status error, and so does a run with an
     unknown status. Other words for a status are read.
@@ -130,6 +147,8 @@ class RunIn(TypedDict, total=False):
     expected_results: Annotated[int, Field(ge=0, le=100_000_000)] | None
     expected_shards: Annotated[int, Field(ge=1, le=10_000)] | None
     shard: ShardNumber | None
+    part: PartName | None
+    attempt: AttemptNumber | None
     final: bool | None
     notify: bool | None
 

@@ -18,7 +18,7 @@ def is_unfinished(receipt: Mapping[str, Any]) -> bool:
 def describe_missing(receipts: Sequence[Mapping[str, Any]]) -> str | None:
     """Return which rejected reports no later report has replaced, or None.
 
-    A later report of the same shard and variant replaces a rejected one. The report of another job doesn't.
+    A later report of the same part, shard, and variant replaces a rejected one. The report of another job doesn't.
     """
     missing = _find_missing(receipts)
     if not missing:
@@ -50,10 +50,11 @@ def report_warnings(receipts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def describe_part(receipt: Mapping[str, Any]) -> str:
-    """Return the shard and the variant of a report."""
+    """Return the part, the shard, and the variant of a report."""
+    part = [receipt["part"]] if receipt.get("part") else []
     shard = [f"shard {receipt['shard']}"] if receipt.get("shard") else []
     variant = [f"{name}:{value}" for name, value in (receipt.get("variant") or {}).items()]
-    return ", ".join(shard + variant) or "no shard or variant"
+    return ", ".join(part + shard + variant) or "no shard or variant"
 
 
 def _find_missing(receipts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -62,12 +63,12 @@ def _find_missing(receipts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, An
 
 
 def _has_part(receipt: Mapping[str, Any]) -> bool:
-    return bool(receipt.get("shard") or receipt.get("variant"))
+    return bool(receipt.get("part") or receipt.get("shard") or receipt.get("variant"))
 
 
 def _part(receipt: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return the shard and the variant of a report in a comparable form. Older servers don't return them."""
-    return receipt.get("shard"), *sorted((receipt.get("variant") or {}).items())
+    """Return the part, the shard, and the variant of a report in a comparable form. Older servers lack some of them."""
+    return receipt.get("part"), receipt.get("shard"), *sorted((receipt.get("variant") or {}).items())
 
 
 def _upload_order(receipt: Mapping[str, Any]) -> tuple[str, str]:

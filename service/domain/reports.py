@@ -5,7 +5,9 @@ from datetime import timedelta
 from typing import Any, Final, Literal, NamedTuple
 
 from service.domain.errors import ServiceError
+from service.domain.parts import RunPart
 from service.domain.report_formats import suffix_of
+from service.domain.variants import canonical_variant
 
 Encoding = Literal["gzip", "zstd"]
 
@@ -33,13 +35,6 @@ class ReportLimits(NamedTuple):
 
     max_unpacked_bytes: int = 2 * 2**30
     max_rows: int = MAX_REPORT_ROWS
-
-
-class RunPart(NamedTuple):
-    """The part of a run that an upload contains. The shard is 0 if the upload states none."""
-
-    shard: int
-    variant: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +88,9 @@ class Upload:
     @property
     def run_part(self) -> RunPart:
         """The part of the run, according to the request. The reports can state another one."""
-        return RunPart(self.run.get("shard") or 0, self.run.get("variant") or {})
+        run = self.run
+        variant = canonical_variant(run.get("variant"))
+        return RunPart(run.get("part") or "", variant, run.get("shard") or 0, run.get("attempt") or 0)
 
     @property
     def parts(self) -> tuple[StoredPart, ...]:

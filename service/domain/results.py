@@ -1,7 +1,8 @@
 """Outcomes of cases, and the rules that merge the outcomes of several events."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
+from pathlib import PurePosixPath
 from typing import Final, NamedTuple
 
 from service.domain.ids import CaseKey, Fingerprint
@@ -11,10 +12,18 @@ MAX_DURATION_MS: Final = 2**31 - 1  # limit of the database column: 24.8 days
 
 UNKNOWN_DURATION_MS: Final = -1  # in the database too: a null would make the row larger
 
+UNTIMED_EVENT_S: Final = -(2**62)  # of the results of an attempt: the time of the event doesn't count
+
+_UNKNOWN_START_MS: Final = -(2**62)  # before every known start
+
+MAX_ATTEMPT_COUNT: Final = 2**15 - 1  # limit of the database column, for all attempts of a CI job together
+
 MAX_EVENT_ROWS: Final = 100_000  # default limit of the results, attempts, and artifacts of one event
 
 MAX_ATTEMPT_TEXTS: Final = 1_000_000  # characters of the messages and details of one result
 _SHORT_MESSAGE: Final = 200
+_MAX_STEM: Final = 950  # characters of the name of a file
+_MAX_SUFFIX: Final = 20
 
 _SEVERITY_OF_CODE: Final = {code: SEVERITY[status] for code, status in STATUS_NAMES.items()}
 FAILING_CODES: Final = frozenset(STATUS_CODES[status] for status in FAILING)
@@ -26,7 +35,8 @@ class Attempt(NamedTuple):
     """One execution of a case. Times are in ms since 1970; `status` is a status code.
 
     `duration_ms` is UNKNOWN_DURATION_MS if the producer states none. `line`, `properties`, and `fingerprint` are those
-    of the result, in its last attempt. Only a failing result has a fingerprint.
+    of the result, in its last attempt. Only a failing result has a fingerprint. `part` is the number of the part that
+    executed the case, or None if it is that of the result.
     """
 
     status: str
@@ -39,6 +49,7 @@ class Attempt(NamedTuple):
     line: int | None = None
     properties: dict[str, str] | None = None
     fingerprint: Fingerprint | None = None
+    part: int | None = None
 
 
 class ArtifactReference(NamedTuple):
@@ -62,7 +73,7 @@ class CaseOutcome(NamedTuple):
 
     `attempts` contains the last attempts; it is shorter than `attempt_count` if the producer only counted the earlier
     ones. It is empty if the case has only one attempt, which passed and has no log. `event_s` is the time of the event
-    in s since 1970. `shard` is the number of the shard that the event belongs to, or 0.
+    in s since 1970, or UNTIMED_EVENT_S. `shard` is the number of the part that the event belongs to.
     """
 
     case_key: CaseKey
@@ -79,6 +90,7 @@ class CaseOutcome(NamedTuple):
 
 _status: Final = itemgetter(CaseOutcome._fields.index("status"))
 _flaky: Final = itemgetter(CaseOutcome._fields.index("flaky"))
+_attempt_count: Final = itemgetter(CaseOutcome._fields.index("attempt_count"))
 
 
 def count(outcomes: Iterable[CaseOutcome]) -> Counts:
@@ -129,6 +141,31 @@ def add_attempt(first: CaseOutcome, second: CaseOutcome) -> CaseOutcome:
     )
 
 
+def add_job_attempts(outcomes: Sequence[CaseOutcome]) -> CaseOutcome:
+    """Combine the outcomes of a case in several attempts of a CI job, of which the last one decides.
+
+    The executions of all attempts are attempts of the case, and the artifacts of all attempts are those of the case. If
+    all passed without details, none is listed, because most cases of a rerun are such cases.
+    """
+    last = outcomes[-1]
+    if len(outcomes) == 1:
+        return last
+    attempt_count = min(MAX_ATTEMPT_COUNT, sum(map(_attempt_count, outcomes)))
+    if not any(map(_has_details, outcomes)):
+        return last._replace(attempt_count=attempt_count)
+    earlier = [attempt._replace(fingerprint=None) for each in outcomes[:-1] for attempt in _numbered(each)]
+    return limit_texts(
+        last._replace(
+            attempt_count=attempt_count,
+            flaky=last.flaky
+            or is_flaky(last.status, earlier)
+            or (last.status == _PASSED and any(map(_flaky, outcomes))),
+            attempts=(*earlier, *_numbered(last))[-MAX_ATTEMPT_COUNT:],
+            artifacts=_distinct_artifacts(outcomes),
+        )
+    )
+
+
 def limit_texts(outcome: CaseOutcome) -> CaseOutcome:
     """Shorten the texts of early attempts if all attempts together have more than `MAX_ATTEMPT_TEXTS` characters.
 
@@ -145,20 +182,27 @@ def limit_texts(outcome: CaseOutcome) -> CaseOutcome:
     return outcome._replace(attempts=tuple(attempts))
 
 
-def precedence(outcome: CaseOutcome) -> tuple[int, int, int, int, str]:
-    """Return the sort key of a correction within a shard: the outcome with the greatest key wins.
+def precedence(outcome: CaseOutcome) -> tuple[int, int, bool, int, int, str, int]:
+    """Return the sort key of a correction within a part: the outcome with the greatest key wins.
 
-    The newer event wins, then the worse status, the longer duration, and the higher number of attempts. The message
-    makes the order total. The statement rank in results.sql must use the same order.
+    The newer event wins, then the worse status (a flaky result is worse than another one that passed), the longer
+    duration, and the higher number of attempts. The message and the start make the order total. The statement rank in
+    results.sql must use the same order.
     """
-    message = outcome.attempts[-1].message if outcome.attempts else None
     return (
         outcome.event_s,
         _SEVERITY_OF_CODE[outcome.status],
+        outcome.flaky,
         outcome.duration_ms,
         outcome.attempt_count,
-        message or "",
+        rank_message(outcome),
+        _UNKNOWN_START_MS if outcome.started_ms is None else outcome.started_ms,
     )
+
+
+def rank_message(outcome: CaseOutcome) -> str:
+    """Return the message by which outcomes are ordered."""
+    return (outcome.attempts[-1].message or "") if outcome.attempts else ""
 
 
 def failing_attempt(outcome: CaseOutcome) -> int | None:
@@ -172,6 +216,30 @@ def failing_attempt(outcome: CaseOutcome) -> int | None:
 def _total_ms(first: int, second: int) -> int:
     known = [duration for duration in (first, second) if duration != UNKNOWN_DURATION_MS]
     return min(MAX_DURATION_MS, sum(known)) if known else UNKNOWN_DURATION_MS
+
+
+def _has_details(outcome: CaseOutcome) -> bool:
+    return bool(outcome.attempts or outcome.artifacts)
+
+
+def _numbered(outcome: CaseOutcome) -> Iterator[Attempt]:
+    return (attempt._replace(part=outcome.shard) for attempt in _attempts(outcome))
+
+
+def _distinct_artifacts(outcomes: Sequence[CaseOutcome]) -> tuple[ArtifactReference, ...]:
+    """Return the artifacts of all outcomes. A later outcome renames a file whose name an earlier one uses."""
+    named: dict[str, ArtifactReference] = {}
+    for number, outcome in enumerate(outcomes, start=1):
+        used = set(named)
+        for artifact in outcome.artifacts:
+            name = _rename(artifact.name, number) if artifact.name in used else artifact.name
+            named[name] = artifact._replace(name=name)
+    return tuple(named.values())
+
+
+def _rename(name: str, number: int) -> str:
+    path = PurePosixPath(name)
+    return f"{name.removesuffix(path.suffix)[:_MAX_STEM]} (attempt {number}){path.suffix[:_MAX_SUFFIX]}"
 
 
 def _attempts(outcome: CaseOutcome) -> tuple[Attempt, ...]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
+from service.domain.parts import NO_PART, RunPart, newest_attempts
 from service.domain.statuses import RUN_STATUSES, SEVERITY, STATUS_CODES, STATUS_NAMES, Counts
 
 NO_STATUS_EVENT_S: Final = -(2**62)  # no event has stated the status of the complete run
@@ -11,22 +12,24 @@ NO_STATUS_EVENT_S: Final = -(2**62)  # no event has stated the status of the com
 FieldVersions = dict[str, tuple[int, Any]]  # field -> (time of the event that set it, value)
 
 
-class ShardVersion(NamedTuple):
-    """What the newest event of a shard states. `status` is the code of the status."""
+class PartVersion(NamedTuple):
+    """What the newest event of a part states, or all events of an attempt. `status` is the code of the status."""
 
     event_s: int
     failures_missing: bool = False
     status: str | None = None
 
 
-ShardVersions = Mapping[int, ShardVersion]
+PartVersions = Mapping[RunPart, PartVersion]
 
 
 @dataclass(frozen=True, slots=True)
 class RunState:
     """The state of a run after one or more events. Times are in ms since 1970; event times are in s.
 
-    `notify` applies to the events of this state only: whether the service emits events about them.
+    `closed` is true after a final event, or after a client closed the run. `sent_at_once` is true after an event that
+    states neither shards, nor results, nor whether it is final. `notify` applies to the events of this state only:
+    whether the service emits events about them.
     """
 
     run_id: str
@@ -40,14 +43,20 @@ class RunState:
     expected_results: int | None = None
     expected_shards: int | None = None
     shards: frozenset[int] = frozenset()  # numbers of the shards that arrived
-    complete: bool = False
-    shard_versions: ShardVersions = field(default_factory=dict)
+    closed: bool = False
+    sent_at_once: bool = False
+    part_versions: PartVersions = field(default_factory=dict)
     notify: bool = field(default=True, compare=False)
 
     @property
     def failures_missing(self) -> bool:
-        """Whether the newest event of a shard declares failures that it doesn't contain."""
-        return any(version.failures_missing for version in self.shard_versions.values())
+        """Whether the newest event of a part declares failures that it doesn't contain."""
+        return any(version.failures_missing for version in self.newest_versions)
+
+    @property
+    def newest_versions(self) -> list[PartVersion]:
+        """The version of each part, from its highest attempt."""
+        return [self.part_versions[part] for part in newest_attempts(self.part_versions)]
 
 
 def merge(known: RunState, new: RunState) -> RunState:
@@ -63,25 +72,31 @@ def merge(known: RunState, new: RunState) -> RunState:
         expected_results=_greatest(known.expected_results, new.expected_results),
         expected_shards=_greatest(known.expected_shards, new.expected_shards),
         shards=known.shards | new.shards,
-        complete=known.complete or new.complete,
-        shard_versions=_merge_shards(known.shard_versions, new.shard_versions),
+        closed=known.closed or new.closed,
+        sent_at_once=known.sent_at_once or new.sent_at_once,
+        part_versions=_merge_parts(known.part_versions, new.part_versions),
         notify=known.notify or new.notify,
     )
 
 
 def set_failures_missing(state: RunState, is_missing: bool) -> RunState:
     """Return the state of one event with this declaration."""
-    if all(version.failures_missing == is_missing for version in state.shard_versions.values()):
+    if all(version.failures_missing == is_missing for version in state.part_versions.values()):
         return state
-    versions = {shard: version._replace(failures_missing=is_missing) for shard, version in state.shard_versions.items()}
-    return replace(state, shard_versions=versions)
+    versions = {part: version._replace(failures_missing=is_missing) for part, version in state.part_versions.items()}
+    return replace(state, part_versions=versions)
 
 
 def is_complete(state: RunState, counts: Counts) -> bool:
-    """Return whether a final event, all expected results, or all expected shards have arrived."""
-    has_results = state.expected_results is not None and counts.total >= state.expected_results
-    has_shards = state.expected_shards is not None and len(state.shards) >= state.expected_shards
-    return state.complete or has_results or has_shards
+    """Return whether the run is closed, or everything that it expects has arrived.
+
+    If a run expects shards, only they or closing the run complete it, in any order of events.
+    """
+    if state.closed:
+        return True
+    if state.expected_shards is not None:
+        return len(state.shards) >= state.expected_shards
+    return state.sent_at_once or (state.expected_results is not None and counts.total >= state.expected_results)
 
 
 def missing_parts(state: RunState, counts: Counts) -> str | None:
@@ -95,7 +110,7 @@ def missing_parts(state: RunState, counts: Counts) -> str | None:
 
 def run_status(state: RunState, counts: Counts) -> str:
     """Return the status code of a run: the status that the newest event states for the complete run, or else the
-    worst status of the shards and of the results (error > failed > canceled > passed).
+    worst status of the parts and of the results (error > failed > canceled > passed).
 
     A run whose declared failures are missing has the status error, because its results don't show its outcome. For the
     same reason, a complete run without results has the status error, unless an event states its status.
@@ -104,10 +119,10 @@ def run_status(state: RunState, counts: Counts) -> str:
         return STATUS_CODES["error"]
     if state.stated_status is not None and _is_stated_last(state):
         return state.stated_status
-    of_shards = [version.status for version in state.shard_versions.values() if version.status is not None]
-    if not of_shards and _lacks_results(state, counts):
+    of_parts = [version.status for version in state.newest_versions if version.status is not None]
+    if not of_parts and _lacks_results(state, counts):
         return STATUS_CODES["error"]
-    return max([_status_by_results(counts), *of_shards], key=_severity)
+    return max([_status_by_results(counts), *of_parts], key=_severity)
 
 
 def duration_ms(state: RunState) -> int | None:
@@ -116,11 +131,11 @@ def duration_ms(state: RunState) -> int | None:
 
 
 def _is_stated_last(state: RunState) -> bool:
-    """Return whether the event that stated the status is newer than the other events of the shards."""
+    """Return whether the event that stated the status is newer than the other events of the parts."""
     return all(
         version.event_s < state.status_event_s
-        or (shard == 0 and version.event_s == state.status_event_s and version.status == state.stated_status)
-        for shard, version in state.shard_versions.items()
+        or (part == NO_PART and version.event_s == state.status_event_s and version.status == state.stated_status)
+        for part, version in state.part_versions.items()
     )
 
 
@@ -141,15 +156,27 @@ def _merge_fields(known: FieldVersions, new: FieldVersions) -> FieldVersions:
     return merged
 
 
-def _merge_shards(known: ShardVersions, new: ShardVersions) -> ShardVersions:
-    """Merge the versions. The newer event of a shard wins; if the times are equal, the worse one."""
+def _merge_parts(known: PartVersions, new: PartVersions) -> PartVersions:
+    """Merge the versions. The newer event of a part wins; if the times are equal, the worse one.
+
+    Each event of an attempt counts, because a matrix has several jobs of one part and attempt.
+    """
     merged = dict(known)
-    for shard, version in new.items():
-        merged[shard] = max(merged.get(shard, version), version, key=_shard_precedence)
+    for part, version in new.items():
+        older = merged.get(part, version)
+        merged[part] = _worst(older, version) if part.attempt else max(older, version, key=_version_precedence)
     return merged
 
 
-def _shard_precedence(version: ShardVersion) -> tuple[int, bool, int]:
+def _worst(first: PartVersion, second: PartVersion) -> PartVersion:
+    return PartVersion(
+        max(first.event_s, second.event_s),
+        first.failures_missing or second.failures_missing,
+        max(first.status, second.status, key=_severity),
+    )
+
+
+def _version_precedence(version: PartVersion) -> tuple[int, bool, int]:
     return version.event_s, version.failures_missing, _severity(version.status)
 
 

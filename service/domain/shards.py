@@ -1,21 +1,23 @@
-"""The results of a run by shard: a newer result of the same shard corrects a result, and the worst shard decides.
+"""The results of a run by part: a result corrects one of the same part and attempt, and the worst part decides.
 
-A shard never removes a failure of another shard. The order, the number, and the batches of the events don't matter.
+Within a part, the highest attempt that contains a case decides. A part never removes a failure of another part. The
+order, the number, and the batches of the events don't matter.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from service.domain.ids import CaseKey
-from service.domain.results import FAILING_CODES, CaseOutcome, precedence
+from service.domain.parts import PartNumbers
+from service.domain.results import FAILING_CODES, CaseOutcome, add_job_attempts, precedence
 
 CaseOutcomes = dict[CaseKey, CaseOutcome]
-ShardOutcomes = dict[int, CaseOutcomes]  # the newest outcome of each case by shard
+ShardOutcomes = dict[int, CaseOutcomes]  # the newest outcome of each case by the number of the part
 
 
 class MergeCounts(NamedTuple):
-    """The numbers of a receipt: results that the event replaced, and cases that other shards had reported before."""
+    """The numbers of a receipt: results that the event replaced, and cases that other parts had reported before."""
 
     replaced: int = 0
     replaced_failing: int = 0
@@ -24,14 +26,14 @@ class MergeCounts(NamedTuple):
 
 @dataclass(slots=True)
 class MergeEffects:
-    """What the outcomes of one shard changed: replaced cases, and cases that another shard had already reported."""
+    """What the outcomes of one part changed: replaced cases, and cases that another part had already reported."""
 
     replaced: set[CaseKey] = field(default_factory=set)
     replaced_failing: set[CaseKey] = field(default_factory=set)
     combined: set[CaseKey] = field(default_factory=set)
 
     def add_replaced(self, case_key: CaseKey, status: str) -> None:
-        """Add the result of a case with this status code, which a newer result of the same shard replaced."""
+        """Add the result of a case with this status code, which a newer result of the same part replaced."""
         self.replaced.add(case_key)
         if status in FAILING_CODES:
             self.replaced_failing.add(case_key)
@@ -51,6 +53,11 @@ class MergeEffects:
     def counts(self) -> MergeCounts:
         """The numbers for a receipt."""
         return MergeCounts(len(self.replaced), len(self.replaced_failing), len(self.combined))
+
+
+def set_number(outcomes: CaseOutcomes, number: int) -> CaseOutcomes:
+    """Return the outcomes with another number of their part."""
+    return {key: outcome._replace(shard=number) for key, outcome in outcomes.items()}
 
 
 def merge_event(known: ShardOutcomes, shard: int, outcomes: CaseOutcomes) -> MergeEffects:
@@ -73,45 +80,53 @@ def merge_event(known: ShardOutcomes, shard: int, outcomes: CaseOutcomes) -> Mer
 
 
 class CombinedOutcomes(NamedTuple):
-    """The deciding outcome of each case, and the outcomes of all shards for cases that several shards reported."""
+    """The deciding outcome of each case, and the outcomes of all parts for cases that several parts reported."""
 
     deciding: list[CaseOutcome]
     of_shards: list[CaseOutcome]
 
 
-def combine(run: ShardOutcomes) -> CombinedOutcomes:
-    """Combine the shards of a run that isn't stored yet."""
+def combine(run: ShardOutcomes, parts: PartNumbers) -> CombinedOutcomes:
+    """Combine the parts of a run that isn't stored yet."""
     if len(run) == 1:
         [cases] = run.values()
         return CombinedOutcomes(list(cases.values()), [])
-    by_case: dict[CaseKey, list[CaseOutcome]] = {}
-    for cases in run.values():
-        for outcome in cases.values():
-            by_case.setdefault(outcome.case_key, []).append(outcome)
+    by_case: dict[CaseKey, dict[int, CaseOutcome]] = {}
+    for number, cases in run.items():
+        for case_key, outcome in cases.items():
+            by_case.setdefault(case_key, {})[number] = outcome
     reports = by_case.values()
     return CombinedOutcomes(
-        [find_deciding(outcomes) for outcomes in reports],
-        [outcome for outcomes in reports if len(outcomes) > 1 for outcome in outcomes],
+        [find_deciding(outcomes, parts) for outcomes in reports],
+        [outcome for outcomes in reports if len(outcomes) > 1 for outcome in outcomes.values()],
     )
 
 
-def find_deciding(outcomes: Iterable[CaseOutcome]) -> CaseOutcome:
-    """Return the worst outcome of several shards. The order of a correction applies, without the event time."""
-    return max(outcomes, key=lambda outcome: (*precedence(outcome)[1:], -outcome.shard))
+def find_deciding(outcomes: Mapping[int, CaseOutcome], parts: PartNumbers) -> CaseOutcome:
+    """Return the worst outcome of several parts. The order of a correction applies, without the event time.
+
+    If outcomes are equal, that of the first part by name, variant, and shard decides.
+    """
+    of_parts = [add_job_attempts([outcomes[number] for number in attempts]) for attempts in parts.group(outcomes)]
+    return of_parts[0] if len(of_parts) == 1 else max(of_parts, key=lambda outcome: precedence(outcome)[1:])
 
 
 class MergedCase(NamedTuple):
-    """A stored case after new outcomes. `of_shards` is empty if only one shard has reported the case."""
+    """A stored case after new outcomes. If only one part has reported the case, no outcome is stored by part."""
 
-    of_shards: list[CaseOutcome]  # the newest outcome of each shard
+    added: list[CaseOutcome]  # the outcomes of parts that aren't stored by part
+    corrected: list[CaseOutcome]  # the outcomes that replace those of the same part
     before: CaseOutcome | None  # the deciding outcome so far, or None if the case wasn't stored
     deciding: CaseOutcome
 
 
 def merge_case(
-    stored: Mapping[int, CaseOutcome], new: Mapping[int, CaseOutcome], effects: Mapping[int, MergeEffects]
+    stored: Mapping[int, CaseOutcome],
+    new: Mapping[int, CaseOutcome],
+    effects: Mapping[int, MergeEffects],
+    parts: PartNumbers,
 ) -> MergedCase:
-    """Merge new outcomes of a case, by shard, into the stored ones. Add the effects of each shard to `effects`."""
+    """Merge new outcomes of a case, by part, into the stored ones. Add the effects of each part to `effects`."""
     merged = dict(stored)
     for shard, outcome in new.items():
         older = stored.get(shard)
@@ -121,6 +136,9 @@ def merge_case(
             merged[shard] = outcome
             if older is not None:
                 effects[shard].add_replaced(outcome.case_key, older.status)
-    of_shards = list(merged.values()) if len(merged) > 1 else []
-    before = find_deciding(stored.values()) if stored else None
-    return MergedCase(of_shards, before, find_deciding(merged.values()))
+    before = find_deciding(stored, parts) if stored else None
+    known = stored if len(stored) > 1 else {}  # the outcome of a single part is stored as the result
+    several = merged if len(merged) > 1 else {}
+    added = [each for number, each in several.items() if number not in known]
+    corrected = [each for number, each in several.items() if number in known and known[number] is not each]
+    return MergedCase(added, corrected, before, find_deciding(merged, parts))

@@ -18,6 +18,7 @@ async def delete_run(connection: Connection, org_id: OrgId, run_id: str, project
     await connection.execute(_SQL["delete_results"], org_id, key)
     await connection.execute(_SQL["delete_details"], org_id, key)
     await connection.execute(_SQL["delete_shard_results"], org_id, key)
+    await connection.execute(_SQL["delete_parts"], org_id, key)
     await connection.execute(_SQL["expire_exports"], org_id, key, run_id)
     await connection.execute(_SQL["delete_artifacts"], org_id, key)
     return project

@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from service.domain.ids import OrgId
+from service.domain.parts import RunPart
 from service.domain.shards import MergeCounts
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
@@ -27,8 +28,7 @@ class ReceiptRow(NamedTuple):
     status: str
     run_id: str | None
     results: int
-    shard: int
-    variant: str  # in its canonical form
+    part: RunPart
     problems: list[dict[str, Any]]
 
 
@@ -36,10 +36,15 @@ async def claim(connection: Connection, receipts: Sequence[ReceiptRow]) -> set[E
     """Insert a receipt for each new event, replace the receipts of rejected events, and return both kinds of events."""
     # JSON documents are passed as text, because the driver would read a list as a dimension of the array.
     new_rows = [
-        (*receipt[:-2], receipt.variant or _NO_VARIANT, orjson.dumps(receipt.problems).decode()) for receipt in receipts
+        (*receipt[:-2], *part_columns(receipt.part), orjson.dumps(receipt.problems).decode()) for receipt in receipts
     ]
     rows = await connection.fetch(_SQL["claim"], *map(list, zip(*new_rows, strict=True)))
     return {(OrgId(row[0]), row[1], row[2]) for row in rows}
+
+
+def part_columns(part: RunPart) -> tuple[str | None, int, str]:
+    """Return the values of the columns part, shard, and variant. The variant is JSON."""
+    return part.name or None, part.shard, part.variant or _NO_VARIANT
 
 
 async def set_counts(connection: Connection, counts: Mapping[EventRef, MergeCounts]) -> None:

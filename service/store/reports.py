@@ -7,10 +7,12 @@ from uuid import UUID
 
 from service.domain.ids import OrgId
 from service.domain.jobs import Claim
-from service.domain.reports import MAX_ATTEMPTS, RunPart, Upload
+from service.domain.parts import RunPart
+from service.domain.reports import MAX_ATTEMPTS, Upload
 from service.domain.shards import MergeCounts
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
+from service.store.receipts import part_columns
 from service.tracing import spans
 from service.tracing.spans import TraceContext
 
@@ -61,7 +63,7 @@ class ClaimedReport(NamedTuple):
 async def queue(connection: Connection, report: NewReport) -> str | None:
     """Queue the report. Return the ID of its receipt, or None if the report was accepted before."""
     upload = report.upload
-    values = *report[:-1], upload.to_document(), *upload.run_part, spans.current_context()
+    values = *report[:-1], upload.to_document(), *part_columns(upload.run_part), spans.current_context()
     receipt_id: str | None = await connection.fetchval(_SQL["queue"], *values)
     return receipt_id
 
@@ -95,7 +97,7 @@ async def lock_claim(connection: Connection, claim: Claim) -> bool:
 
 async def set_part(connection: Connection, claim: Claim, part: RunPart) -> None:
     """Set the part of the run that a report states itself."""
-    await connection.execute(_SQL["set_part"], *claim, *part)
+    await connection.execute(_SQL["set_part"], *claim, *part_columns(part))
 
 
 async def finish(

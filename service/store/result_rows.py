@@ -10,7 +10,7 @@ from struct import Struct, calcsize, pack
 from typing import Any, Final, TypeVar
 
 from service.domain.ids import OrgId, RunKey, completed_ms
-from service.domain.results import CaseOutcome
+from service.domain.results import UNTIMED_EVENT_S, CaseOutcome
 
 # The columns of a run, and those of a result in the order of the fields of CaseOutcome, with their formats.
 _RUN_FORMATS: Final = {"org_id": "i", "run_key": "16s"}
@@ -60,14 +60,14 @@ def pack_rows(runs: Sequence[RunRows]) -> bytearray:
 def _columns(runs: Sequence[RunRows]) -> list[Sequence[Any]]:
     """Return the values of each column of a result."""
     fields = zip(*chain.from_iterable(outcomes for _, _, outcomes in runs), strict=True)
-    case_keys, statuses, durations, started, event_s, attempts, flaky, shards, *_ = fields
+    case_keys, statuses, durations, started, event_times, attempts, flaky, shards, *_ = fields
     starts: list[int] = []
     event_offsets: list[int] = []
     for _, run_key, outcomes in runs:
         base_ms = completed_ms(run_key)
         own = slice(len(starts), len(starts) + len(outcomes))
         starts += _convert(started[own], start_offset, base_ms)
-        event_offsets += _convert(event_s[own], _event_offset, base_ms // 1000)
+        event_offsets += _convert(event_times[own], event_offset, base_ms // 1000)
     return [case_keys, "".join(statuses).encode(), durations, starts, event_offsets, attempts, flaky, shards]
 
 
@@ -82,13 +82,17 @@ def _with_lengths(lengths: Sequence[int], values: Sequence[Any]) -> Iterator[Any
     return chain.from_iterable(zip(lengths, values, strict=True))
 
 
-def _event_offset(event_s: int, base_s: int) -> int:
-    return int32(event_s - base_s)
+def event_offset(event_s: int, base_s: int) -> int:
+    """Return the event time relative to the completion of the run.
+
+    Clamped, so that results of a clock that is decades off can be stored. UNTIMED_EVENT_S is the least offset.
+    """
+    return max(-_INT_MAX, min(_INT_MAX, event_s - base_s))
 
 
-def int32(number: int) -> int:
-    """Clamp a number to the range of its column, so that results of a clock that is decades off can be stored."""
-    return max(-_INT_MAX, min(_INT_MAX, number))
+def event_s(offset_s: int, base_s: int) -> int:
+    """Return the event time of a stored result in s since 1970, or UNTIMED_EVENT_S."""
+    return UNTIMED_EVENT_S if offset_s == -_INT_MAX else base_s + offset_s
 
 
 def start_offset(started_ms: int | None, base_ms: int) -> int:

@@ -9,14 +9,15 @@ from typing import Any, Final, NamedTuple
 
 from service.domain.failures import summarize_failure
 from service.domain.ids import CaseKey, Fingerprint, OrgId, RunKey, artifact_key, completed_ms, completion_minute
-from service.domain.results import Attempt, CaseOutcome, count, failing_attempt, precedence
-from service.domain.shards import MergeEffects, ShardOutcomes, merge_case
+from service.domain.parts import PartNumbers
+from service.domain.results import Attempt, CaseOutcome, count, failing_attempt, rank_message
+from service.domain.shards import MergedCase, MergeEffects, ShardOutcomes, merge_case
 from service.domain.statuses import STATUS_CODES, STATUS_NAMES, Counts
 from service.store import result_rows, shard_results
 from service.store.failure_groups import Minute, NewMinutes
-from service.store.postgres.database import Connection
+from service.store.postgres.database import Connection, Row
 from service.store.postgres.statements import statements
-from service.store.result_rows import int32, pack_rows, start_offset
+from service.store.result_rows import event_offset, pack_rows, start_offset
 from service.store.runs import RunKeyRef
 from service.tracing.spans import copy_span
 
@@ -28,7 +29,7 @@ _PART: Final = 500  # rows that are encoded without an interruption
 _DETAIL_COLUMNS: Final = (
     "org_id", "run_key", "case_key", "attempt", "is_last_attempt", "flaky", "status", "duration_ms",
     "started_offset_ms", "type", "message", "details", "summary", "logs_ref", "line",
-    "properties", "fingerprint",
+    "properties", "fingerprint", "shard",
 )  # fmt: skip
 
 
@@ -67,14 +68,16 @@ async def insert(connection: Connection, runs: Iterable[RunOutcomes], minutes: N
 
 
 class MergedResults(NamedTuple):
-    """The number of results that a merge stored, the change of the counts of the run, and the effects of each shard."""
+    """The number of results that a merge stored, the change of the counts of the run, and the effects of each part."""
 
     stored: int
     change: Counts
     effects: Mapping[int, MergeEffects]
 
 
-async def merge(connection: Connection, run: RunKeyRef, new: ShardOutcomes, minutes: NewMinutes) -> MergedResults:
+async def merge(
+    connection: Connection, run: RunKeyRef, new: ShardOutcomes, parts: PartNumbers, minutes: NewMinutes
+) -> MergedResults:
     """Merge results into a stored run. The transaction must have locked the run.
 
     Reads only the rows of the given cases: a count of all results per event would be quadratic for a run that is sent
@@ -83,14 +86,16 @@ async def merge(connection: Connection, run: RunKeyRef, new: ShardOutcomes, minu
     effects = {shard: MergeEffects() for shard in new}
     changes = _Changes()
     rows = await connection.fetch(_SQL["rank"], *run, *_rank_columns(run, new))
-    shared = _cases_of_several_shards(new) | {row["case_key"] for row in rows if row["is_combined"]}
+    shared = _cases_of_several_parts(new) | {row["case_key"] for row in rows if row["is_combined"]}
     for row in rows:
         if row["case_key"] not in shared:
-            changes.add(new[row["shard"]][row["case_key"]], replaces=row["stored_status"] is not None)
-            if row["stored_status"] is not None:
-                effects[row["shard"]].add_replaced(row["case_key"], row["stored_status"])
+            changes.add(new[row["new_shard"]][row["case_key"]], replaces=row["status"] is not None)
+            if row["status"] is not None:
+                effects[row["new_shard"]].add_replaced(row["case_key"], row["status"])
     if shared:
-        await _combine(connection, run, new, sorted(shared), effects, changes)
+        stored = await find_stored(connection, run, [row for row in rows if row["case_key"] in shared])
+        merged = [merge_case(stored.get(key, {}), _of_case(new, key), effects, parts) for key in sorted(shared)]
+        await _write_merged(connection, run, merged, changes)
     removed = await _delete(connection, run, changes.replaced) if changes.replaced else Counts()
     await insert(connection, [RunOutcomes(*run, changes.stored)], minutes)
     return MergedResults(len(changes.stored), count(changes.stored).subtract(removed), effects)
@@ -109,7 +114,7 @@ class _Changes:
             self.replaced.append(outcome.case_key)
 
 
-def _cases_of_several_shards(new: ShardOutcomes) -> set[CaseKey]:
+def _cases_of_several_parts(new: ShardOutcomes) -> set[CaseKey]:
     seen: set[CaseKey] = set()
     repeated: set[CaseKey] = set()
     for cases in new.values() if len(new) > 1 else ():
@@ -118,20 +123,31 @@ def _cases_of_several_shards(new: ShardOutcomes) -> set[CaseKey]:
     return repeated
 
 
-async def _combine(
-    connection: Connection, run: RunKeyRef, new: ShardOutcomes, case_keys: Sequence[CaseKey],
-    effects: Mapping[int, MergeEffects], changes: _Changes,
-) -> None:  # fmt: skip
-    """Merge the outcomes of cases that several shards report, and add the new deciding outcomes to `changes`."""
-    stored = await shard_results.find(connection, run, case_keys)
-    of_shards: list[CaseOutcome] = []
-    for case_key in case_keys:
-        incoming = {shard: cases[case_key] for shard, cases in new.items() if case_key in cases}
-        merged = merge_case(stored.get(case_key, {}), incoming, effects)
-        of_shards += merged.of_shards
-        if merged.deciding is not merged.before:
-            changes.add(merged.deciding, replaces=merged.before is not None)
-    await shard_results.write(connection, run, of_shards)
+async def find_stored(
+    connection: Connection, run: RunKeyRef, rows: Sequence[Row]
+) -> dict[CaseKey, shard_results.OutcomesOfShards]:
+    """Return the stored outcomes of cases by part. `rows` are those of the statement rank."""
+    several = {row["case_key"] for row in rows if row["is_of_several"]}
+    stored = await shard_results.find(connection, run, list(several)) if several else {}
+    single = {row["case_key"]: row for row in rows if row["status"] is not None and row["case_key"] not in several}
+    for outcome in await shard_results.complete(connection, run, list(single.values())) if single else ():
+        stored[outcome.case_key] = {outcome.shard: outcome}
+    return stored
+
+
+def _of_case(new: ShardOutcomes, case_key: CaseKey) -> dict[int, CaseOutcome]:
+    return {number: cases[case_key] for number, cases in new.items() if case_key in cases}
+
+
+async def _write_merged(
+    connection: Connection, run: RunKeyRef, merged: Sequence[MergedCase], changes: _Changes
+) -> None:
+    """Write the outcomes by part, and add the new deciding outcomes to `changes`."""
+    for case in merged:
+        if case.deciding != case.before:
+            changes.add(case.deciding, replaces=case.before is not None)
+    await shard_results.insert(connection, run, [outcome for case in merged for outcome in case.added])
+    await shard_results.replace(connection, run, [outcome for case in merged for outcome in case.corrected])
 
 
 async def _delete(connection: Connection, run: RunKeyRef, case_keys: Sequence[CaseKey]) -> Counts:
@@ -171,16 +187,17 @@ def _parts(runs: Iterable[RunOutcomes]) -> Iterator[list[RunOutcomes]]:
 
 
 def _rank_columns(run: RunKeyRef, new: ShardOutcomes) -> Iterator[list[Any]]:
-    base_s = completed_ms(run.run_key) // 1000
+    base_ms = completed_ms(run.run_key)
     outcomes = [outcome for cases in new.values() for outcome in cases.values()]
-    ranks = [precedence(outcome) for outcome in outcomes]
     yield [outcome.case_key for outcome in outcomes]
     yield [outcome.shard for outcome in outcomes]
-    yield [int32(rank[0] - base_s) for rank in ranks]
+    yield [event_offset(outcome.event_s, base_ms // 1000) for outcome in outcomes]
     yield [outcome.status for outcome in outcomes]
+    yield [outcome.flaky for outcome in outcomes]
     yield [outcome.duration_ms for outcome in outcomes]
     yield [outcome.attempt_count for outcome in outcomes]
-    yield [rank[-1] for rank in ranks]
+    yield [rank_message(outcome) for outcome in outcomes]
+    yield [start_offset(outcome.started_ms, base_ms) for outcome in outcomes]
 
 
 def _detail_rows(runs: Iterable[RunOutcomes]) -> Iterator[tuple[Any, ...]]:
@@ -197,6 +214,7 @@ def _detail_rows(runs: Iterable[RunOutcomes]) -> Iterator[tuple[Any, ...]]:
                     attempt.status.encode(), attempt.duration_ms, start_offset(attempt.started_ms, base_ms),
                     attempt.type, attempt.message, attempt.details, _summary(attempt) if is_last or is_flaky else None,
                     attempt.logs_ref, attempt.line, attempt.properties, attempt.fingerprint,
+                    outcome.shard if attempt.part is None else attempt.part,
                 )  # fmt: skip
 
 

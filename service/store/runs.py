@@ -1,7 +1,7 @@
 """Insertion, locking, and update of runs during ingest."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -10,8 +10,10 @@ import orjson
 
 from service.domain import runs
 from service.domain.ids import OrgId, RunKey, run_key
-from service.domain.runs import RunState, ShardVersion
+from service.domain.parts import PartNumbers, RunPart, is_assigned
+from service.domain.runs import PartVersion, RunState
 from service.domain.statuses import Counts
+from service.store import run_parts
 from service.store.postgres.database import Connection
 from service.store.postgres.requested_rows import fetch_requested
 from service.store.postgres.statements import statements
@@ -36,7 +38,10 @@ class RunKeyRef(NamedTuple):
 
 @dataclass(slots=True)
 class StoredRun:
-    """A run with its key, its counts, and its revision."""
+    """A run with its key, its counts, and its revision.
+
+    `has_been_complete` is true if an earlier transaction has published that the run is complete.
+    """
 
     org_id: OrgId
     key: RunKey
@@ -44,11 +49,14 @@ class StoredRun:
     counts: Counts
     revision: int = 1
     results_expired: bool = False
+    parts: PartNumbers = field(default_factory=PartNumbers)
+    has_been_complete: bool = False
 
     @classmethod
-    def new(cls, org_id: OrgId, state: RunState, counts: Counts) -> "StoredRun":
+    def new(cls, org_id: OrgId, state: RunState, counts: Counts, parts: PartNumbers | None = None) -> "StoredRun":
         """Create a run that isn't stored yet. Its key contains the completion time of this event."""
-        return cls(org_id, run_key(org_id, state.run_id, state.completed_ms), state, counts)
+        key = run_key(org_id, state.run_id, state.completed_ms)
+        return cls(org_id, key, state, counts, parts=parts or PartNumbers())
 
     @property
     def ref(self) -> RunRef:
@@ -70,6 +78,11 @@ class StoredRun:
         """Whether the run is complete."""
         return runs.is_complete(self.state, self.counts)
 
+    @property
+    def completes(self) -> bool:
+        """Whether this transaction completes the run for the first time."""
+        return self.complete and not self.has_been_complete
+
 
 async def insert_new(connection: Connection, new: Sequence[StoredRun]) -> set[RunRef]:
     """Insert the runs that aren't stored yet, and return their identities."""
@@ -80,7 +93,11 @@ async def insert_new(connection: Connection, new: Sequence[StoredRun]) -> set[Ru
 async def lock(connection: Connection, refs: Iterable[RunRef]) -> dict[RunRef, StoredRun]:
     """Return the stored runs, locked until the transaction ends."""
     rows = await fetch_requested(connection, "locked_runs", refs, ["run_ids"])
-    return {(OrgId(row["org_id"]), row["run_id"]): _stored_run(row) for row in rows}
+    with_parts = [row for row in rows if any(map(is_assigned, map(int, row["shard_versions"])))]
+    parts = await run_parts.find_assigned(connection, [(row["org_id"], row["run_key"]) for row in with_parts])
+    return {
+        (OrgId(row["org_id"]), row["run_id"]): _stored_run(row, PartNumbers(parts.get(row["run_key"]))) for row in rows
+    }
 
 
 async def find_run_id(connection: Connection, org_id: OrgId, key: RunKey) -> str | None:
@@ -96,10 +113,10 @@ async def set_pinned(
     return await connection.fetchval(_SQL["set_pinned"], org_id, run_id, project_id, pinned) is not None
 
 
-async def mark_complete(connection: Connection, run: StoredRun) -> None:
-    """Write that a locked run is complete, its status, and its revision."""
+async def close(connection: Connection, run: StoredRun) -> None:
+    """Write that a locked run is closed, its status, and its revision."""
     status = runs.run_status(run.state, run.counts)
-    await connection.execute(_SQL["mark_complete"], run.org_id, run.key, run.revision, status)
+    await connection.execute(_SQL["close"], run.org_id, run.key, run.revision, status)
 
 
 async def update(connection: Connection, run: StoredRun) -> None:
@@ -123,9 +140,12 @@ def _columns(run: StoredRun) -> dict[str, Any]:
         "stated_status": state.stated_status,
         "status_event_s": state.status_event_s,
         **counts._asdict(),
-        "complete": runs.is_complete(state, counts),
+        "complete": run.complete,
+        "closed": state.closed,
+        "sent_at_once": state.sent_at_once,
+        "has_been_complete": run.complete or run.has_been_complete,
         "failures_missing": state.failures_missing,
-        "shard_versions": {str(shard): list(version) for shard, version in state.shard_versions.items()},
+        "shard_versions": {str(run.parts.find(part)): list(version) for part, version in state.part_versions.items()},
         "expected_results": state.expected_results,
         "expected_shards": state.expected_shards,
         "shards": sorted(state.shards),
@@ -138,7 +158,7 @@ def _columns(run: StoredRun) -> dict[str, Any]:
     }
 
 
-def _stored_run(row: asyncpg.Record) -> StoredRun:
+def _stored_run(row: asyncpg.Record, parts: PartNumbers) -> StoredRun:
     state = RunState(
         run_id=row["run_id"],
         project_id=row["project_id"],
@@ -155,13 +175,25 @@ def _stored_run(row: asyncpg.Record) -> StoredRun:
         expected_results=row["expected_results"],
         expected_shards=row["expected_shards"],
         shards=frozenset(row["shards"]),
-        complete=row["complete"],
-        shard_versions={int(shard): ShardVersion(*version) for shard, version in row["shard_versions"].items()},
+        closed=_or_complete(row, "closed"),
+        sent_at_once=row["sent_at_once"] or False,
+        part_versions=_part_versions(row["shard_versions"], parts),
     )
     counts = Counts(*(row[name] for name in Counts._fields))
     return StoredRun(
-        OrgId(row["org_id"]), RunKey(row["run_key"]), state, counts, row["revision"], row["results_expired"]
-    )
+        OrgId(row["org_id"]), RunKey(row["run_key"]), state, counts, row["revision"], row["results_expired"], parts,
+        _or_complete(row, "has_been_complete"),
+    )  # fmt: skip
+
+
+def _or_complete(row: asyncpg.Record, column: str) -> bool:
+    """Return the value of a column that is null if a version without the column stored the run."""
+    value: bool = row["complete"] if row[column] is None else row[column]
+    return value
+
+
+def _part_versions(versions: dict[str, list[Any]], parts: PartNumbers) -> dict[RunPart, PartVersion]:
+    return {parts.part(int(number)): PartVersion(*version) for number, version in versions.items()}
 
 
 def _to_datetime(ms: int | None) -> datetime | None:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from service.domain.runs import RunState, ShardVersion, run_status
+from service.domain.parts import NO_PART
+from service.domain.runs import PartVersion, RunState, run_status
 from service.domain.statuses import Counts
 
 STATE = RunState("run_1", "shop", 0, 0, None)
@@ -16,15 +17,15 @@ SHARDS = frozenset({1, 2})
     ("fields", "status"),
     [
         ({}, "p"),
-        ({"complete": True}, "e"),
+        ({"closed": True}, "e"),
         ({"expected_results": 2}, "p"),
         ({"expected_results": 0}, "p"),
         ({"expected_shards": 2}, "p"),
         ({"expected_shards": 2, "shards": SHARDS}, "e"),
-        ({"expected_results": 2, "complete": True}, "e"),
-        ({"complete": True, "shard_versions": {0: ShardVersion(0, status="p")}}, "p"),
-        ({"complete": True, "shard_versions": {0: ShardVersion(0, status="c")}}, "c"),
-        ({"complete": True, "stated_status": "p", "status_event_s": 1}, "p"),
+        ({"expected_results": 2, "closed": True}, "e"),
+        ({"closed": True, "part_versions": {NO_PART: PartVersion(0, status="p")}}, "p"),
+        ({"closed": True, "part_versions": {NO_PART: PartVersion(0, status="c")}}, "c"),
+        ({"closed": True, "stated_status": "p", "status_event_s": 1}, "p"),
     ],
 )
 def test_status_of_a_run_without_results(fields: Any, status: str) -> None:
@@ -32,4 +33,4 @@ def test_status_of_a_run_without_results(fields: Any, status: str) -> None:
 
 
 def test_skipped_results_are_results() -> None:
-    assert run_status(replace(STATE, complete=True), Counts(skipped=1)) == "p"
+    assert run_status(replace(STATE, closed=True), Counts(skipped=1)) == "p"

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.ids import CaseKey
+from service.domain.parts import PartNumbers
 from service.domain.results import Attempt, CaseOutcome
 from service.domain.shards import (
     CaseOutcomes,
@@ -20,6 +21,7 @@ from service.domain.shards import (
 )
 from service.domain.statuses import SEVERITY, STATUS_CODES, STATUS_NAMES
 
+PARTS = PartNumbers()
 CASES = [CaseKey(1), CaseKey(2), CaseKey(3)]
 
 Stored = dict[CaseKey, dict[int, CaseOutcome]]
@@ -57,9 +59,11 @@ def store(stored: Stored, batch: Sequence[ShardEvent]) -> None:
     effects = {shard: MergeEffects() for shard in new}
     for case in {case for cases in new.values() for case in cases}:
         known = stored.get(case, {})
-        merged = merge_case(known, {shard: cases[case] for shard, cases in new.items() if case in cases}, effects)
-        stored[case] = {each.shard: each for each in merged.of_shards or [merged.deciding]}
-        assert merged.before == (find_deciding(known.values()) if known else None)
+        merged = merge_case(
+            known, {shard: cases[case] for shard, cases in new.items() if case in cases}, effects, PARTS
+        )
+        stored[case] = {**known, **{each.shard: each for each in merged.added + merged.corrected or [merged.deciding]}}
+        assert merged.before == (find_deciding(known, PARTS) if known else None)
 
 
 @given(st.lists(shard_events(), min_size=1, max_size=6), st.data())
@@ -81,7 +85,7 @@ def test_no_shard_removes_a_failure_of_another_shard(events: list[ShardEvent]) -
     run: ShardOutcomes = {}
     for event in events:
         merge_event(run, event.shard, event.outcomes)
-    combined = combine(run)
+    combined = combine(run, PARTS)
     severities = {each.case_key: SEVERITY[STATUS_NAMES[each.status]] for each in combined.deciding}
     for event in events:
         for case, each in event.outcomes.items():
@@ -100,7 +104,7 @@ def of_case(event: ShardEvent, case: CaseKey) -> list[CaseOutcome]:
 
 
 def test_equal_outcomes_of_several_shards_are_those_of_the_first_shard() -> None:
-    assert find_deciding([outcome(1, "passed", 3), outcome(1, "passed", 2)]).shard == 2
+    assert find_deciding({3: outcome(1, "passed", 3), 2: outcome(1, "passed", 2)}, PARTS).shard == 2
 
 
 def test_effects_name_corrections_and_combinations() -> None:

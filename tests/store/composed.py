@@ -62,7 +62,7 @@ SINGLE_ROWS = (
     "one_project",
 )
 # Statements about rows of several organizations, and the choice with which all of the rows are of one
-REQUESTED = ("complete_runs", "locked_runs", "stored_cases", "failing_cases_of_runs")
+REQUESTED = ("complete_runs", "locked_runs", "assigned_parts", "stored_cases", "failing_cases_of_runs")
 ONE_ORGANIZATION = {"requested_organization": "one_organization"}
 RUNS_OF_PROJECT = {"run_is_of_project": "run_is_one_of_project"}
 LISTED_BY_ID = ("listed_exports", "listed_webhooks", "listed_deliveries", "listed_quarantines")

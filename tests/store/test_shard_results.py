@@ -1,5 +1,6 @@
 """Results of shards: a stored result is read back completely, from its own tables and from shard_results."""
 
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -37,16 +38,16 @@ MINIMAL: Final = CaseOutcome(CaseKey(2), "p", -1, None, BASE_MS // 1000 + 3, 1, 
 
 
 async def test_results_are_read_back_completely(store: Store) -> None:
-    assert None not in ATTEMPTS[0], "every field must be set, so that a field that isn't read back is noticed"
+    assert None not in ATTEMPTS[0][:-1], "every field must be set, so that a field that isn't read back is noticed"
     outcomes, keys = [COMPLETE, MINIMAL], [CaseKey(1), CaseKey(2), CaseKey(3)]
     expected = {CaseKey(1): {2: COMPLETE}, CaseKey(2): {0: MINIMAL}}
     async with store.pool.acquire() as connection:
         await connection.execute("SELECT create_month_partitions('2026-05-01')")
         await results.insert(connection, [RunOutcomes(*RUN, outcomes)], NewMinutes(KnownMinutes()))
-        assert await shard_results.find(connection, RUN, keys) == expected
-        await shard_results.write(connection, RUN, outcomes)
-        await connection.execute("DELETE FROM results; DELETE FROM result_details; DELETE FROM artifacts")
-        assert await shard_results.find(connection, RUN, keys) == expected
+        assert await find_stored(connection, keys) == expected
+        await shard_results.insert(connection, RUN, outcomes)
+        await connection.execute("DELETE FROM result_details; DELETE FROM artifacts")
+        assert await find_stored(connection, keys) == expected
 
 
 async def test_document_of_a_result_does_not_depend_on_the_table_that_it_was_read_from(store: Store) -> None:
@@ -54,7 +55,8 @@ async def test_document_of_a_result_does_not_depend_on_the_table_that_it_was_rea
     unordered = COMPLETE._replace(started_ms=0, artifacts=COMPLETE.artifacts[::-1])
     async with store.pool.acquire() as connection:
         await connection.execute("SELECT create_month_partitions('2026-05-01')")
-        await shard_results.write(connection, RUN, [unordered])
+        await shard_results.insert(connection, RUN, [MINIMAL._replace(case_key=CaseKey(1), shard=2)])
+        await shard_results.replace(connection, RUN, [unordered])
         found = await shard_results.find(connection, RUN, [CaseKey(1)])
     assert found == {CaseKey(1): {2: COMPLETE._replace(started_ms=None)}}
 
@@ -63,7 +65,7 @@ async def test_documents_of_a_later_version_are_read(store: Store) -> None:
     paths = "{new}", "{attempts,0,new}", "{artifacts,0,new}"
     async with store.pool.acquire() as connection:
         await connection.execute("SELECT create_month_partitions('2026-05-01')")
-        await shard_results.write(connection, RUN, [COMPLETE])
+        await shard_results.insert(connection, RUN, [COMPLETE])
         for path in paths:
             await connection.execute(f"UPDATE shard_results SET result = jsonb_set(result, '{path}', '1')")
         assert await shard_results.find(connection, RUN, [CaseKey(1)]) == {CaseKey(1): {2: COMPLETE}}
@@ -76,14 +78,27 @@ async def test_merge_into_a_run_without_shards_reads_one_key_of_shard_results(st
         many = [MINIMAL._replace(case_key=CaseKey(key)) for key in range(100)]
         await results.insert(connection, [RunOutcomes(*RUN, many)], NewMinutes(KnownMinutes()))
         assert await lookups_in_shard_results(connection) == 1
-        await shard_results.write(connection, RUN, [COMPLETE])
+        await shard_results.insert(connection, RUN, [COMPLETE])
         assert await lookups_in_shard_results(connection) == 101
+
+
+def rank_values(keys: Iterable[int], shard: int = 1) -> list[Any]:
+    """Return the parameters of the ranking of equal results of a shard."""
+    cases = list(keys)
+    ones = [1] * len(cases)
+    flaky, messages = [False] * len(cases), [""] * len(cases)
+    return [*RUN, cases, [shard] * len(cases), ones, ["p"] * len(cases), flaky, ones, ones, messages, ones]
+
+
+async def find_stored(connection: Any, keys: Sequence[CaseKey]) -> Any:
+    """Return the stored results of cases as the merge of another part reads them."""
+    rows = await connection.fetch(statements("results")["rank"], *rank_values(keys, 99))
+    return await results.find_stored(connection, RUN, rows)
 
 
 async def lookups_in_shard_results(connection: Any) -> int:
     """Return how often the ranking of 100 results examines shard_results."""
-    ones, keys = [1] * 100, list(range(100))
-    values = [*RUN, keys, ones, ones, ["p"] * 100, ones, ones, [""] * 100]
+    values = rank_values(range(100))
     plan = await connection.fetchval("EXPLAIN (ANALYZE, FORMAT JSON) " + statements("results")["rank"], *values)
     nodes = plan_nodes(orjson.loads(plan)[0]["Plan"])
     return sum(node["Actual Loops"] for node in nodes if node.get("Relation Name", "").startswith("shard_results_"))

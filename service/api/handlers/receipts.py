@@ -50,6 +50,7 @@ def receipt_object(receipt: ReceiptDetails) -> dict[str, Any]:
         "id": receipt.receipt_id,
         "status": receipt.status,
         "run_id": receipt.run_id,
+        "part": receipt.part,
         "shard": receipt.shard,
         "variant": receipt.variant,
         "source": receipt.source,

@@ -23,7 +23,7 @@ RequestedRow = tuple[OrgId, *tuple[object, ...]]
 # In the order in which they are distributed. Their keys start with org_id, and nothing refers to them.
 DISTRIBUTED_TABLES: Final = (
     "runs", "cases", "case_versions", "projects", "failure_tickets", "results", "result_details", "shard_results",
-    "artifacts", "failure_group_minutes",
+    "artifacts", "failure_group_minutes", "run_parts",
 )  # fmt: skip
 
 # Settings of the roles with which the coordinator connects to the workers. They don't get the settings of a session.

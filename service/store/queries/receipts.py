@@ -21,6 +21,7 @@ class ReceiptDetails(NamedTuple):
     receipt_id: str
     status: str
     run_id: str | None
+    part: str | None
     shard: int | None
     variant: dict[str, str]
     source: str

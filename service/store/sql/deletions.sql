@@ -10,6 +10,9 @@ DELETE FROM result_details WHERE org_id = $1 AND run_key = $2
 -- name: delete_shard_results
 DELETE FROM shard_results WHERE org_id = $1 AND run_key = $2
 
+-- name: delete_parts
+DELETE FROM run_parts WHERE org_id = $1 AND run_key = $2
+
 -- name: expire_exports  (exports whose files are artifacts of the run)
 UPDATE exports SET status = 'expired', path = NULL
 WHERE org_id = $1 AND run_id = $3 AND path IN (SELECT path FROM artifacts WHERE org_id = $1 AND run_key = $2)

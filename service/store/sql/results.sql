@@ -1,22 +1,25 @@
--- name: rank  (incoming results that are new, replace the result of their shard, or must be combined with other shards)
+-- name: rank  (incoming results that are new, replace the result of their part, or must be combined with other parts)
 -- Uses the order of precedence() in domain/results.py. The transaction has locked the run, so its results can't change.
-SELECT new.case_key, new.shard, stored.status::text AS stored_status,
-       stored.shard <> new.shard OR of_shards.case_key IS NOT NULL AS is_combined
-FROM unnest($3::bigint[], $4::int[], $5::int[], $6::text[], $7::int[], $8::int[], $9::text[])
-    AS new (case_key, shard, event_time_offset_s, status, duration_ms, attempts, message)
+-- Each row also has the stored result, as far as it's in `results`.
+SELECT new.case_key, new.shard AS new_shard, stored.shard, stored.status::text AS status, stored.duration_ms,
+       stored.started_offset_ms, stored.event_time_offset_s, stored.attempts AS attempt_count, stored.flaky,
+       stored.shard <> new.shard OR of_shards.case_key IS NOT NULL AS is_combined,
+       of_shards.case_key IS NOT NULL AS is_of_several, failure.has_details
+FROM unnest($3::bigint[], $4::int[], $5::int[], $6::text[], $7::bool[], $8::int[], $9::int[], $10::text[], $11::int[])
+    AS new (case_key, shard, event_time_offset_s, status, flaky, duration_ms, attempts, message, started_offset_ms)
 LEFT JOIN LATERAL (
-    SELECT r.case_key, r.shard, r.event_time_offset_s, r.status, r.duration_ms, r.attempts
+    SELECT r.case_key, r.shard, r.event_time_offset_s, r.status, r.flaky, r.duration_ms, r.attempts, r.started_offset_ms
     FROM results r
     WHERE r.org_id = $1 AND r.run_key = $2 AND r.case_key = new.case_key
     LIMIT 1
 ) stored ON true
 LEFT JOIN LATERAL (
-    SELECT d.message
+    SELECT d.message, true AS has_details
     FROM result_details d
     WHERE d.org_id = $1 AND d.run_key = $2 AND d.case_key = new.case_key AND d.is_last_attempt
     LIMIT 1
 ) failure ON true
-LEFT JOIN LATERAL (  -- examined once per statement, not once per row, if no case of the run has results of several shards
+LEFT JOIN LATERAL (  -- examined once per statement, not once per row, if no case of the run has results of several parts
     SELECT s.case_key
     FROM shard_results s
     WHERE (SELECT EXISTS (SELECT 1 FROM shard_results WHERE org_id = $1 AND run_key = $2))
@@ -24,9 +27,10 @@ LEFT JOIN LATERAL (  -- examined once per statement, not once per row, if no cas
     LIMIT 1
 ) of_shards ON true
 WHERE stored.case_key IS NULL OR stored.shard <> new.shard OR of_shards.case_key IS NOT NULL
-   OR (new.event_time_offset_s, severity(new.status::"char"), new.duration_ms, new.attempts, new.message COLLATE "C")
-      > (stored.event_time_offset_s, severity(stored.status), stored.duration_ms, stored.attempts::int,
-         coalesce(failure.message, '') COLLATE "C")
+   OR (new.event_time_offset_s, severity(new.status::"char"), new.flaky, new.duration_ms, new.attempts,
+       new.message COLLATE "C", new.started_offset_ms)
+      > (stored.event_time_offset_s, severity(stored.status), stored.flaky, stored.duration_ms, stored.attempts::int,
+         coalesce(failure.message, '') COLLATE "C", stored.started_offset_ms)
 
 -- name: delete_replaced  (returns the counts to subtract from those of the run)
 WITH deleted AS (

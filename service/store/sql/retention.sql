@@ -108,7 +108,7 @@ WHERE org_id = $1 AND run_key > $2 AND run_key < $3
       AND run_key NOT IN (SELECT run_key FROM locked WHERE is_retained)
 RETURNING CASE WHEN expires_at IS NULL THEN path END AS path
 
--- name: delete_runs
+-- name: delete_runs  (and their parts)
 WITH deleted AS (
     DELETE FROM runs
     WHERE org_id = $1 AND results_expired AND NOT pinned AND run_key = ANY (ARRAY (
@@ -116,7 +116,9 @@ WITH deleted AS (
         WHERE org_id = $1 AND run_key > $2 AND run_key < $3 AND results_expired AND NOT pinned
         ORDER BY run_key LIMIT $4 FOR UPDATE SKIP LOCKED
     ))
-    RETURNING 1
+    RETURNING run_key
+), deleted_parts AS (
+    DELETE FROM run_parts WHERE org_id = $1 AND run_key IN (SELECT run_key FROM deleted)
 )
 SELECT count(*) FROM deleted
 

@@ -22,11 +22,13 @@ SET environment = new.environment, branch = new.branch, base_branch = new.base_b
     labels = new.labels, field_versions = runs.field_versions || new.field_versions, status = new.status, stated_status = new.stated_status,
     status_event_s = new.status_event_s, passed = new.passed, failed = new.failed, error = new.error,
     skipped = new.skipped, canceled = new.canceled, flaky = new.flaky, complete = new.complete,
+    closed = new.closed, sent_at_once = new.sent_at_once, has_been_complete = new.has_been_complete,
     expected_results = new.expected_results, expected_shards = new.expected_shards, shards = new.shards,
     started_at = new.started_at, last_completed_at = new.last_completed_at, duration_ms = new.duration_ms,
     revision = new.revision
 FROM jsonb_populate_record(NULL::runs, $3::text::jsonb) new
 WHERE runs.org_id = $1 AND runs.run_key = $2
 
--- name: mark_complete  (the API closes a run, whose other columns it can't change)
-UPDATE runs SET complete = true, revision = $3, status = $4::text::"char" WHERE org_id = $1 AND run_key = $2
+-- name: close  (the API closes a run, whose other columns it can't change)
+UPDATE runs SET complete = true, closed = true, has_been_complete = true, revision = $3, status = $4::text::"char"
+WHERE org_id = $1 AND run_key = $2

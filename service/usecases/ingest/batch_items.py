@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 from service.domain.errors import Reason, Rejected
 from service.domain.ids import OrgId, new_id
 from service.domain.runs import RunState, set_failures_missing
-from service.domain.shards import CaseOutcomes, MergeEffects
+from service.domain.shards import CaseOutcomes, MergeEffects, set_number
 from service.store.postgres.database import Connection
 from service.store.receipts import EventRef, ReceiptRow
 from service.store.runs import RunRef
@@ -57,13 +57,19 @@ class EventItem:
             return self.event.state
         return set_failures_missing(self.event.state, is_missing=True)
 
+    def set_number(self, number: int) -> None:
+        """Set the number of the part, also in the outcomes."""
+        if number != self.event.number:
+            self.event.number = number
+            self.outcomes = set_number(self.outcomes, number)
+
     def receipt(self) -> ReceiptRow:
         """Return the receipt to insert if the event is stored."""
         event = self.event
         status = "partial" if event.rejected_count else "stored"
         return ReceiptRow(
             self.org_id, new_id("rcp"), event.source, event.event_id, event.body_sha256, status,
-            event.state.run_id, len(self.outcomes), event.shard, event.variant, limit_problems(event.problems),
+            event.state.run_id, len(self.outcomes), event.part, limit_problems(event.problems),
         )  # fmt: skip
 
     def accept(self) -> None:
@@ -95,7 +101,7 @@ class RejectedItem:
         problems: list[Problem] = [{"index": None, "name": None, "reason": f"{event.reason}: {event.message}"}]
         return ReceiptRow(
             self.org_id, new_id("rcp"), event.source, event.event_id, event.body_sha256, "rejected",
-            event.run_id, 0, event.shard, event.variant, problems,
+            event.run_id, 0, event.part, problems,
         )  # fmt: skip
 
 

@@ -15,17 +15,20 @@ async def complete_run(
 ) -> None:
     """Complete a run that was sent with `final: false`, in the caller's notifying transaction.
 
-    A complete run stays unchanged. If `project_id` is set, only a run of this project is found. Raises NotFound, and
-    Conflict if expected shards or results are missing.
+    A complete run stays unchanged, except that no later event makes it incomplete. If `project_id` is set, only a run
+    of this project is found. Raises NotFound, and Conflict if expected shards or results are missing.
     """
     run = (await runs.lock(connection, [(org_id, run_id)])).get((org_id, run_id))
     if run is None or project_id not in (None, run.state.project_id):
         raise NotFound(f"run {run_id[:100]!r} not found")
+    if run.state.closed:
+        return
     if run.complete:
+        await runs.close(connection, run)
         return
     if (missing := missing_parts(run.state, run.counts)) is not None:
         raise Conflict(f"run {run_id!r} can't be completed: {missing}")
-    run.state = replace(run.state, complete=True)
+    run.state = replace(run.state, closed=True)
     run.revision += 1
-    await runs.mark_complete(connection, run)
-    await emit_run_events(connection, [RunChange(run, completed=True)], link_base, {})
+    await runs.close(connection, run)
+    await emit_run_events(connection, [RunChange(run, completed=run.completes)], link_base, {})

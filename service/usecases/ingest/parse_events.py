@@ -9,8 +9,9 @@ from typing import Any, Final
 from service.contracts.run_events import RunIn
 from service.domain import texts
 from service.domain.errors import Reason
-from service.domain.results import MAX_EVENT_ROWS, ArtifactReference
-from service.domain.runs import NO_STATUS_EVENT_S, FieldVersions, RunState, ShardVersion, set_failures_missing
+from service.domain.parts import NO_PART, RunPart
+from service.domain.results import MAX_EVENT_ROWS, UNTIMED_EVENT_S, ArtifactReference
+from service.domain.runs import NO_STATUS_EVENT_S, FieldVersions, PartVersion, RunState, set_failures_missing
 from service.domain.statuses import FAILING, STATUS_CODES
 from service.domain.variants import canonical_variant
 from service.usecases.ingest.validate_events import (
@@ -49,6 +50,7 @@ class ParsedEvent:
     """An event or a report that is valid except for its results. `problems` lists the results that aren't stored.
 
     `results` are the results of an event, which aren't validated. Those of a report aren't in memory together.
+    `event_s` is the event time of the results. `number` is that of the part, which is known when the run is locked.
     """
 
     organization: str
@@ -58,12 +60,17 @@ class ParsedEvent:
     event_s: int
     state: RunState
     results: Sequence[Any] = ()
-    shard: int = 0
-    variant: str = ""  # in its canonical form, of the results that state none
+    part: RunPart = NO_PART
+    number: int = 0
     problems: list[Problem] = field(default_factory=list)
     rejected_count: int = 0
     output: dict[int, list[ArtifactReference]] = field(default_factory=dict)  # of results of a report, by their index
     rejected_failing: bool = False  # whether a result that can be a failure isn't stored
+
+    @property
+    def variant(self) -> str:
+        """The variant of the results that state none, in its canonical form."""
+        return self.part.variant
 
     def reject(self, index: int, name: str | None, reason: str, *, failing: bool) -> None:
         """Add a problem for a result that isn't stored."""
@@ -77,7 +84,7 @@ class ParsedEvent:
 
     def to_rejected(self, reason: Reason, message: str) -> "RejectedEvent":
         """Return this event as a rejected event."""
-        identity = self.organization, self.source, self.event_id, self.state.run_id, self.shard, self.variant
+        identity = self.organization, self.source, self.event_id, self.state.run_id, self.part
         return RejectedEvent(reason, message, self.body_sha256, *identity)
 
 
@@ -92,8 +99,7 @@ class RejectedEvent:
     source: str | None = None
     event_id: str | None = None
     run_id: str | None = None
-    shard: int = 0
-    variant: str = ""
+    part: RunPart = NO_PART
 
 
 @dataclass(slots=True)
@@ -173,21 +179,32 @@ def _parsed_event(
 ) -> ParsedEvent:
     event, results = valid
     run: RunIn = event["data"]["run"]
+    part = parse_part(run, event["data"].get("variant"))
     return ParsedEvent(
         organization=event["data"]["organization"],
         source=event["source"],
         event_id=event["id"],
         body_sha256=digest,
-        event_s=event_s,
+        event_s=results_event_s(part, event_s),
         state=set_failures_missing(
-            parse_run_state(run, completed_ms, event_s, problems),
+            parse_run_state(run, part, completed_ms, event_s, problems),
             is_missing=run.get("status") in FAILING and not any(map(has_failing_status, results)),
         ),
         results=results,
-        shard=run.get("shard") or 0,
-        variant=canonical_variant(event["data"].get("variant")),
+        part=part,
+        number=part.shard,
         problems=problems,
     )
+
+
+def parse_part(run: RunIn, variant: Mapping[str, str] | None) -> RunPart:
+    """Return the part that an event or upload belongs to."""
+    return RunPart(run.get("part") or "", canonical_variant(variant), run.get("shard") or 0, run.get("attempt") or 0)
+
+
+def results_event_s(part: RunPart, event_s: int) -> int:
+    """Return the event time of the results. Those of an attempt have none: its jobs don't correct each other."""
+    return UNTIMED_EVENT_S if part.attempt else event_s
 
 
 def find_run_problem(run: RunIn) -> str | None:
@@ -205,15 +222,14 @@ def _event_time_ahead(event: Any, digest: bytes) -> RejectedEvent:
     return RejectedEvent("completed_at_out_of_range", message, digest, **parse_identity(event))
 
 
-def parse_run_state(run: RunIn, completed_ms: int, event_s: int, problems: list[Problem]) -> RunState:
+def parse_run_state(run: RunIn, part: RunPart, completed_ms: int, event_s: int, problems: list[Problem]) -> RunState:
     """Return the state of the run according to one event.
 
     Failures are missing if the status declares them. The caller corrects this after it has examined the results.
     """
     expects_more = run.get("expected_results") is not None or run.get("expected_shards") is not None
     final = run.get("final")
-    shard = run.get("shard")
-    is_part = expects_more or final is not None or shard is not None
+    is_part = expects_more or final is not None or part != NO_PART
     stated = run.get("status")
     status = STATUS_CODES[stated] if stated else None
     started_at = run.get("started_at")
@@ -228,9 +244,10 @@ def parse_run_state(run: RunIn, completed_ms: int, event_s: int, problems: list[
         status_event_s=NO_STATUS_EVENT_S if is_part else event_s,
         expected_results=run.get("expected_results"),
         expected_shards=run.get("expected_shards"),
-        shards=frozenset({shard} if shard else ()),
-        complete=not expects_more if final is None else final,
-        shard_versions={shard or 0: ShardVersion(event_s, stated in FAILING, status)},
+        shards=frozenset({part.shard} if part.shard else ()),
+        closed=final is True,
+        sent_at_once=final is None and not expects_more,
+        part_versions={part: PartVersion(event_s, stated in FAILING, status)},
         notify=run.get("notify") is not False,
     )
 

@@ -65,7 +65,7 @@ def parse_results(event: ParsedEvent, org_id: OrgId, known: KnownCases) -> tuple
     A plain result of a known case is valid if its status and duration are, because its texts equal those of the case.
     """
     find, project_id, variant = known.of(org_id), event.state.project_id, event.variant
-    event_s, shard = event.event_s, event.shard
+    event_s, shard = event.event_s, event.number
     parser = _ResultParser(event, find, {})
     outcomes = parser.outcomes
     for index, result in enumerate(event.results):  # each statement is executed once per result
@@ -227,7 +227,7 @@ def _outcome(event: ParsedEvent, index: int, result: ResultIn, key: CaseKey) -> 
     status = STATUS_CODES[result["status"]]
     if status == _PASSED and _DETAIL_FIELDS.isdisjoint(result):
         return _tuple(
-            CaseOutcome, (key, _PASSED, duration_ms, started_ms, event.event_s, 1, False, event.shard, (), ())
+            CaseOutcome, (key, _PASSED, duration_ms, started_ms, event.event_s, 1, False, event.number, (), ())
         )
     suite_of_failure = (result.get("suite") or "")[: texts.MAX_TEXT] if status in FAILING_CODES else None
     attempts = _attempts(event, index, result, suite_of_failure)
@@ -242,7 +242,7 @@ def _outcome(event: ParsedEvent, index: int, result: ResultIn, key: CaseKey) -> 
     artifacts = _artifacts(event, index, result)
     outcome = _tuple(
         CaseOutcome,
-        (key, status, duration_ms, started_ms, event.event_s, attempt_count, flaky, event.shard, attempts, artifacts),
+        (key, status, duration_ms, started_ms, event.event_s, attempt_count, flaky, event.number, attempts, artifacts),
     )
     return _limit_texts(event, index, result["name"], outcome)
 
@@ -311,6 +311,7 @@ def _attempt(
             attempt.get("line"),
             _properties(event, index, properties) if properties else None,
             number,
+            None,
         ),
     )
 

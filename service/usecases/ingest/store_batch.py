@@ -2,17 +2,20 @@
 
 from collections.abc import Sequence
 from functools import reduce
+from typing import NamedTuple
 
 from service.domain import results, runs
 from service.domain.errors import Rejected
+from service.domain.parts import PartNumbers
 from service.domain.shards import ShardOutcomes, combine, merge_event
-from service.store import receipts, shard_results
+from service.store import receipts, run_parts, shard_results
 from service.store import results as stored_results
 from service.store import runs as stored_runs
 from service.store.failure_groups import NewMinutes
 from service.store.postgres.database import Connection
 from service.store.receipts import EventRef
 from service.store.results import RunOutcomes
+from service.store.run_parts import NewPart
 from service.store.runs import RunRef, StoredRun
 from service.usecases.ingest.batch_items import BatchItem, DatarefItem, EventItem, EventOutcome, RejectedItem
 from service.usecases.ingest.emit_events import RunChange
@@ -33,6 +36,7 @@ class BatchWriter:
         self._datarefs = [item for item in items if isinstance(item, DatarefItem)]
         self.events = [item for item in items if isinstance(item, EventItem) and item.outcome.status != "postponed"]
         self.changes: list[RunChange] = []
+        self._parts: list[NewPart] = []
 
     @property
     def outcomes(self) -> list[EventOutcome]:
@@ -79,9 +83,12 @@ class BatchWriter:
         return [item for ref, item in items_by_ref.items() if ref in claimed]
 
     async def _store_runs(self, connection: Connection, groups: dict[RunRef, list[EventItem]]) -> None:
-        merged = {ref: _merge_events(items) for ref, items in groups.items()}
-        combined = {ref: combine(outcomes) for ref, (_, outcomes) in merged.items()}
-        new = [StoredRun.new(ref[0], merged[ref][0], results.count(run.deciding)) for ref, run in combined.items()]
+        merged = {ref: _merge_events(items, PartNumbers()) for ref, items in groups.items()}
+        combined = {ref: combine(events.outcomes, events.parts) for ref, events in merged.items()}
+        new = [
+            StoredRun.new(ref[0], merged[ref].state, results.count(run.deciding), merged[ref].parts)
+            for ref, run in combined.items()
+        ]
         inserted = await stored_runs.insert_new(connection, new)
         inserted_runs = [run for run in new if run.ref in inserted]
         await stored_results.insert(
@@ -90,15 +97,16 @@ class BatchWriter:
             self._minutes,
         )
         for run in inserted_runs:
-            await shard_results.write(connection, run.key_ref, combined[run.ref].of_shards)
-            self._add_change(run, groups[run.ref], was_complete=False, notify=run.state.notify)
+            await shard_results.insert(connection, run.key_ref, combined[run.ref].of_shards)
+            self._add_change(run, groups[run.ref], notify=run.state.notify)
         known = merged.keys() - inserted
         if known:
             locked = await stored_runs.lock(connection, known)
             if known - locked.keys():
                 await self._reject_key_collisions(connection, {ref: groups[ref] for ref in known - locked.keys()})
             for ref, run in locked.items():
-                await self._merge(connection, run, groups[ref], *merged[ref])
+                await self._merge(connection, run, groups[ref])
+        await run_parts.write(connection, self._parts)
 
     async def _reject_key_collisions(self, connection: Connection, groups: dict[RunRef, list[EventItem]]) -> None:
         """Reject the events of runs that are neither new nor stored, because another run has the same key."""
@@ -108,47 +116,59 @@ class BatchWriter:
             for item in items:
                 await _reject(connection, item, rejection)
 
-    async def _merge(
-        self,
-        connection: Connection,
-        run: StoredRun,
-        items: list[EventItem],
-        state: runs.RunState,
-        outcomes: ShardOutcomes,
-    ) -> None:
+    async def _merge(self, connection: Connection, run: StoredRun, items: list[EventItem]) -> None:
         """Merge into a stored run. Writes nothing if nothing changes."""
-        try:
-            check_can_merge(run, state)
-        except Rejected as rejection:
-            for item in items:
-                await _reject(connection, item, rejection)
+        items = [item for item in items if await _can_merge(connection, run, item)]
+        if not items:
             return
-        was_complete = run.complete
+        state, outcomes, parts = _merge_events(items, run.parts)
         merged = runs.merge(run.state, state)
-        merge = await stored_results.merge(connection, run.key_ref, outcomes, self._minutes)
+        merge = await stored_results.merge(connection, run.key_ref, outcomes, parts, self._minutes)
         for item in items:
-            shard = item.event.shard
-            item.effects.add(merge.effects[shard].of_event(outcomes[shard], item.outcomes))
+            number = item.event.number
+            item.effects.add(merge.effects[number].of_event(outcomes[number], item.outcomes))
         if not merge.stored and merged == run.state:
             return
         run.counts = run.counts.add(merge.change)
         run.state = merged
         run.revision += 1
         await stored_runs.update(connection, run)
-        self._add_change(run, items, was_complete=was_complete, notify=state.notify)
+        self._add_change(run, items, notify=state.notify)
 
-    def _add_change(self, run: StoredRun, items: list[EventItem], *, was_complete: bool, notify: bool) -> None:
-        """Add a change of a run. Its trace is that of the last of its events."""
-        completed = run.complete and not was_complete
-        self.changes.append(RunChange(run, completed, notify, items[-1].trace_context))
+    def _add_change(self, run: StoredRun, items: list[EventItem], *, notify: bool) -> None:
+        """Add a change of a run, with the parts of its events. Its trace is that of the last of its events."""
+        self.changes.append(RunChange(run, run.completes, notify, items[-1].trace_context))
+        self._parts += [
+            NewPart(run.org_id, run.key, item.event.number, item.event.part, bool(item.outcomes)) for item in items
+        ]
 
 
-def _merge_events(items: list[EventItem]) -> tuple[runs.RunState, ShardOutcomes]:
+class MergedEvents(NamedTuple):
+    """The events of one run in a batch. `parts` has the numbers of the outcomes."""
+
+    state: runs.RunState
+    outcomes: ShardOutcomes
+    parts: PartNumbers
+
+
+def _merge_events(items: list[EventItem], parts: PartNumbers) -> MergedEvents:
     """Merge all events of one run in this batch, and set the effects of the events on each other."""
     outcomes: ShardOutcomes = {}
     for item in items:
-        item.effects = merge_event(outcomes, item.event.shard, item.outcomes)
-    return _merge_states(items), outcomes
+        item.set_number(parts.find(item.event.part))
+        item.effects = merge_event(outcomes, item.event.number, item.outcomes)
+    return MergedEvents(_merge_states(items), outcomes, parts)
+
+
+async def _can_merge(connection: Connection, run: StoredRun, item: EventItem) -> bool:
+    """Return whether an event can be merged into the run. If it can't, reject it."""
+    try:
+        check_can_merge(run, item.state)
+        run.parts.find(item.event.part)
+    except Rejected as rejection:
+        await _reject(connection, item, rejection)
+        return False
+    return True
 
 
 def _merge_states(items: list[EventItem]) -> runs.RunState:

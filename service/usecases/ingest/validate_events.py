@@ -7,10 +7,18 @@ from typing import Any, Final, NamedTuple, TypeVar
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from service.contracts.run_events import DATAREF_EVENT, RUN_COMPLETED_EVENT, ShardNumber, Variant
+from service.contracts.run_events import (
+    DATAREF_EVENT,
+    RUN_COMPLETED_EVENT,
+    AttemptNumber,
+    Identifier,
+    ShardNumber,
+    Variant,
+)
 from service.contracts.validation import describe_error, field_path, validation_errors
 from service.domain import texts
 from service.domain.errors import Reason
+from service.domain.parts import RunPart
 from service.domain.reports import MAX_PROBLEMS
 from service.domain.statuses import NOT_FAILED, RUN_STATUSES, describe_unknown_status, read_status, states_failure
 from service.domain.variants import canonical_variant
@@ -23,6 +31,8 @@ MAX_LISTED_ERRORS: Final = 20  # in one message
 
 _SHARD: Final[TypeAdapter[int]] = TypeAdapter(ShardNumber)
 _VARIANT: Final[TypeAdapter[dict[str, str]]] = TypeAdapter(Variant)
+_NAME: Final[TypeAdapter[str]] = TypeAdapter(Identifier)
+_ATTEMPT: Final[TypeAdapter[int]] = TypeAdapter(AttemptNumber)
 
 LARGE_BODY_BYTES: Final = 256 * 1024
 _SHORTEST_ROW_BYTES: Final = len("0,")  # an invalid result, attempt, or artifact
@@ -173,7 +183,7 @@ def can_have_failed(result: Any) -> bool:
 
 
 def parse_identity(event: Any) -> dict[str, Any]:
-    """Return the parts of the identity of an event. A missing or malformed part is None, 0, or empty."""
+    """Return the parts of the identity of an event. A missing or malformed value is None, 0, or empty."""
     data = event.get("data") if isinstance(event, dict) else None
     run = data.get("run") if isinstance(data, dict) else None
     return {
@@ -181,19 +191,18 @@ def parse_identity(event: Any) -> dict[str, Any]:
         "source": _text(event, "source", 400),
         "event_id": _text(event, "id"),
         "run_id": _text(run, "run_id"),
-        "shard": read_shard(run),
-        "variant": canonical_variant(read_variant(data)),
+        "part": read_part(run, data),
     }
 
 
-def read_shard(run: Any) -> int:
-    """Return the shard of a valid or invalid run. A missing or malformed shard is 0."""
-    return _valid(_SHARD, run, "shard") or 0
-
-
-def read_variant(data: Any) -> dict[str, str]:
-    """Return the variant of valid or invalid data. A missing or malformed variant is empty."""
-    return _valid(_VARIANT, data, "variant") or {}
+def read_part(run: Any, data: Any) -> RunPart:
+    """Return the part of a valid or invalid run, whose variant is in `data`. It lacks missing or malformed values."""
+    return RunPart(
+        _valid(_NAME, run, "part") or "",
+        canonical_variant(_valid(_VARIANT, data, "variant")),
+        _valid(_SHARD, run, "shard") or 0,
+        _valid(_ATTEMPT, run, "attempt") or 0,
+    )
 
 
 def _valid(adapter: TypeAdapter[T], source: Any, name: str) -> T | None:

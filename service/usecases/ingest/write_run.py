@@ -1,18 +1,21 @@
-"""Storage of one run whose results arrive in parts, inside the caller's transaction."""
+"""Storage of one run whose results arrive in batches, inside the caller's transaction."""
 
 from typing import Self
 
 from service.domain import results, runs
 from service.domain.errors import Rejected
 from service.domain.ids import OrgId, run_key
+from service.domain.parts import RunPart
 from service.domain.runs import RunState
 from service.domain.shards import CaseOutcomes, MergeEffects
 from service.domain.statuses import Counts
 from service.store import results as stored_results
+from service.store import run_parts
 from service.store import runs as stored_runs
 from service.store.failure_groups import NewMinutes
 from service.store.postgres.database import Connection, RowDeleted
 from service.store.results import RunOutcomes
+from service.store.run_parts import NewPart
 from service.store.runs import StoredRun
 from service.usecases.ingest.emit_events import RunChange
 
@@ -38,14 +41,18 @@ async def find_key_collision(connection: Connection, org_id: OrgId, state: RunSt
 
 
 class RunWriter:
-    """A writer for one shard of a new or stored run. Each case must be in only one part."""
+    """A writer for one part of a new or stored run. The results arrive in batches without a common case.
 
-    def __init__(self, run: StoredRun, state: RunState, shard: int, minutes: NewMinutes, *, is_new: bool) -> None:
+    `number` is the number of the part. Raises Rejected if the run has too many parts.
+    """
+
+    def __init__(self, run: StoredRun, state: RunState, part: RunPart, minutes: NewMinutes, *, is_new: bool) -> None:
         self.run = run
+        self.number = run.parts.find(part)
         self.result_count = 0
         self.effects = MergeEffects()
         self._state = state
-        self._shard = shard
+        self._part = part
         self._minutes = minutes
         self._is_new = is_new
         self._has_replaced = False
@@ -53,20 +60,20 @@ class RunWriter:
 
     @classmethod
     async def open(
-        cls, connection: Connection, org_id: OrgId, state: RunState, shard: int, minutes: NewMinutes
+        cls, connection: Connection, org_id: OrgId, state: RunState, part: RunPart, minutes: NewMinutes
     ) -> Self:
         """Insert the run, or lock the stored one. Raises Rejected if the stored run can't be merged."""
         new = StoredRun.new(org_id, state, Counts())
         if await stored_runs.insert_new(connection, [new]):
-            return cls(new, state, shard, minutes, is_new=True)
+            return cls(new, state, part, minutes, is_new=True)
         known = (await stored_runs.lock(connection, [new.ref])).get(new.ref)
         if known is None:
             raise await find_key_collision(connection, org_id, state)
         check_can_merge(known, state)
-        return cls(known, state, shard, minutes, is_new=False)
+        return cls(known, state, part, minutes, is_new=False)
 
     async def add(self, connection: Connection, outcomes: CaseOutcomes) -> None:
-        """Store a part of the results."""
+        """Store a batch of the results."""
         new = list(outcomes.values())
         self.result_count += len(new)
         self._has_failing = self._has_failing or any(map(results.is_failing, new))
@@ -76,9 +83,12 @@ class RunWriter:
             await stored_results.insert(connection, [RunOutcomes(*self.run.key_ref, new)], self._minutes)
             self.run.counts = self.run.counts.add(results.count(new))
         else:
-            merged = await stored_results.merge(connection, self.run.key_ref, {self._shard: outcomes}, self._minutes)
+            new_outcomes = {self.number: outcomes}
+            merged = await stored_results.merge(
+                connection, self.run.key_ref, new_outcomes, self.run.parts, self._minutes
+            )
             self.run.counts = self.run.counts.add(merged.change)
-            self.effects.add(merged.effects[self._shard])
+            self.effects.add(merged.effects[self.number])
             self._has_replaced = self._has_replaced or bool(merged.stored)
 
     async def close(self, connection: Connection, *, rejected_failing: bool) -> RunChange | None:
@@ -86,8 +96,7 @@ class RunWriter:
 
         `rejected_failing` states whether a rejected result can be a failure. Then, failures are missing.
         """
-        run, was_complete = self.run, self.run.complete and not self._is_new
-        state = self._state
+        run, state = self.run, self._state
         if self._has_failing or rejected_failing:
             state = runs.set_failures_missing(state, is_missing=rejected_failing)
         if self._is_new:
@@ -99,4 +108,6 @@ class RunWriter:
             run.state = merged
             run.revision += 1
         await stored_runs.update(connection, run)
-        return RunChange(run, completed=run.complete and not was_complete, notify=state.notify)
+        part = NewPart(run.org_id, run.key, self.number, self._part, self.result_count > 0)
+        await run_parts.write(connection, [part])
+        return RunChange(run, completed=run.completes, notify=state.notify)

@@ -13,11 +13,11 @@ from service.contracts.run_events import ResultIn, UploadedRun
 from service.domain import texts
 from service.domain.errors import Rejected
 from service.domain.ids import CaseKey
-from service.domain.reports import MAX_PROBLEMS, RunPart, StoredPart, Upload
+from service.domain.parts import RunPart
+from service.domain.reports import MAX_PROBLEMS, StoredPart, Upload
 from service.domain.results import MAX_DURATION_MS, CaseOutcome
 from service.domain.runs import set_failures_missing
 from service.domain.shards import CaseOutcomes, ShardOutcomes, merge_event
-from service.domain.variants import canonical_variant
 from service.reports.chunks import read_chunks
 from service.reports.convert import ReportSummary
 from service.reports.output import ReportResult, output_of
@@ -29,7 +29,9 @@ from service.usecases.ingest.parse_events import (
     ParsedEvent,
     aware,
     find_run_problem,
+    parse_part,
     parse_run_state,
+    results_event_s,
     to_ms,
 )
 from service.usecases.ingest.parse_results import MAX_ATTEMPTS, IndexedResults, Occurrences
@@ -37,9 +39,8 @@ from service.usecases.ingest.validate_events import (
     Problem,
     can_have_failed,
     limit_problems,
+    read_part,
     read_run_status,
-    read_shard,
-    read_variant,
 )
 from service.usecases.ingest.validate_results import describe_first_error, repair_or_reject, result_name
 from service.usecases.reports.write_output import references
@@ -114,12 +115,12 @@ class ParsedReport:
         return results
 
     def _combine(self, parse: ParseGroup, deferred: Sequence[IndexedResults]) -> CaseOutcomes:
-        shard = self.event.shard
-        combined: ShardOutcomes = {shard: {}}
+        number = self.event.number
+        combined: ShardOutcomes = {number: {}}
         for file, repeated in zip(self._files, deferred, strict=True):
             with self._naming(file):
-                merge_event(combined, shard, parse(list(self._limit_attempts(repeated)), {}))
-        return combined[shard]
+                merge_event(combined, number, parse(list(self._limit_attempts(repeated)), {}))
+        return combined[number]
 
     def _add_output(self, valid: IndexedResults) -> IndexedResults:
         """Add references to the outputs of the results to the event."""
@@ -184,13 +185,13 @@ class ParsedReport:
         del self.event.problems[MAX_PROBLEMS:]
 
 
-def read_part(upload: Upload, run: Mapping[str, Any]) -> RunPart:
+def read_upload_part(upload: Upload, run: Mapping[str, Any]) -> RunPart:
     """Return the part of the run that the upload contains, so that the receipt of a rejected report has it too.
 
     `run` contains the unvalidated fields of the report. Fields of the request override them.
     """
     fields = {**run, **upload.run}
-    return RunPart(read_shard(fields), read_variant(fields))
+    return read_part(fields, fields)
 
 
 def _event(claimed: ClaimedReport, summary: ReportSummary, retention: timedelta) -> ParsedEvent:
@@ -205,13 +206,13 @@ def _event(claimed: ClaimedReport, summary: ReportSummary, retention: timedelta)
         expected = "must be within the retention and at most 24 h in the future"
         raise Rejected("completed_at_out_of_range", f"completed_at: {expected}, but is {completed_at.isoformat()}")
     event_s = to_ms(_effective_time(claimed)) // 1000
-    state = parse_run_state(run, to_ms(completed_at), event_s, problems)
+    part = parse_part(run, run.get("variant"))
+    state = parse_run_state(run, part, to_ms(completed_at), event_s, problems)
     if summary.failures_missing:
         state = set_failures_missing(state, is_missing=True)
     identity = "", claimed.source, claimed.event_id, claimed.body_sha256
-    shard, variant = run.get("shard") or 0, canonical_variant(run.get("variant"))
     return ParsedEvent(
-        *identity, event_s, state, shard=shard, variant=variant, problems=problems,
+        *identity, results_event_s(part, event_s), state, part=part, number=part.shard, problems=problems,
         rejected_failing=summary.failures_missing,
     )  # fmt: skip
 

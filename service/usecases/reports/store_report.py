@@ -33,7 +33,7 @@ from service.usecases.ingest.parse_results import (
 )
 from service.usecases.ingest.write_run import RunWriter
 from service.usecases.job_leases import ClaimLost
-from service.usecases.reports.parse_report import ParsedReport, read_part
+from service.usecases.reports.parse_report import ParsedReport, read_upload_part
 from service.usecases.reports.store_uploads import UploadOutput, store_uploads
 
 _LOCK_WAIT_S: Final = 5.0  # as in other transactions
@@ -124,7 +124,8 @@ class ReportStore:
         if not await reports.lock_claim(connection, claimed.claim):
             raise ClaimLost
         org_id = claimed.claim.org_id
-        run = await RunWriter.open(connection, org_id, report.event.state, report.event.shard, minutes)
+        run = await RunWriter.open(connection, org_id, report.event.state, report.event.part, minutes)
+        report.event.number = run.number
         async for outcomes in self._outcomes(org_id, cache.cases, report):
             await run.add(connection, outcomes)
         if report.event.rejected_count and not run.result_count:
@@ -155,7 +156,7 @@ class ReportStore:
 
 async def set_part(connection: Connection, claimed: ClaimedReport, run: Mapping[str, Any]) -> None:
     """Set the part of the run in the receipt, if the report states it. `run` contains its unvalidated fields."""
-    part = read_part(claimed.upload, run)
+    part = read_upload_part(claimed.upload, run)
     if part != claimed.upload.run_part:
         await reports.set_part(connection, claimed.claim, part)
 

@@ -38,11 +38,34 @@ CROSS JOIN LATERAL (
             known_duration(detail.duration_ms) AS duration_ms,
             rfc3339(known_start(run.completed_at, detail.started_offset_ms)) AS started_at,
             CASE WHEN coalesce(detail.type, detail.message, detail.details) IS NOT NULL
-                 THEN json_build_object('type', detail.type, 'message', detail.message, 'details', detail.details) END AS failure, detail.logs_ref
+                 THEN json_build_object('type', detail.type, 'message', detail.message, 'details', detail.details) END AS failure, detail.logs_ref, (SELECT nullif(count(*), 0)
+             FROM run_parts own
+             JOIN run_parts p ON p.org_id = $1 AND p.run_key = $2 AND p.attempt BETWEEN 1 AND own.attempt
+                                 AND p.name = own.name AND p.variant = own.variant AND p.shard = own.shard
+             WHERE own.org_id = $1 AND own.run_key = $2 AND own.number = detail.shard) AS job_attempt
         FROM result_details detail
         WHERE detail.org_id = $1 AND detail.run_key = $2 AND detail.case_key = $3
     ) one
 ) earlier
+CROSS JOIN LATERAL (  -- if all attempts of the job passed, no execution has details
+    SELECT json_agg(one ORDER BY one.attempt) AS attempts FROM (
+        SELECT row_number() OVER (ORDER BY part.attempt) AS attempt, status_name(fact.status) AS status,
+               known_duration((detail.result -> 'duration_ms')::int) AS duration_ms,
+               rfc3339(known_start(run.completed_at, (detail.result -> 'started_offset_ms')::int)) AS started_at,
+               NULL AS failure, NULL AS logs_ref, (SELECT nullif(count(*), 0)
+                FROM run_parts own
+                JOIN run_parts p ON p.org_id = $1 AND p.run_key = $2 AND p.attempt BETWEEN 1 AND own.attempt
+                                    AND p.name = own.name AND p.variant = own.variant AND p.shard = own.shard
+                WHERE own.org_id = $1 AND own.run_key = $2 AND own.number = detail.shard) AS job_attempt
+        FROM run_parts deciding
+        JOIN run_parts part ON part.org_id = $1 AND part.run_key = $2 AND part.name = deciding.name
+                               AND part.variant = deciding.variant AND part.shard = deciding.shard
+        JOIN shard_results detail ON detail.org_id = $1 AND detail.run_key = $2
+                                     AND detail.case_key = $3 AND detail.shard = part.number
+        WHERE fact.attempts > 1 AND deciding.org_id = $1 AND deciding.run_key = $2
+              AND deciding.number = fact.shard
+    ) one
+) passed
 CROSS JOIN LATERAL (SELECT detail.summary) failure
 CROSS JOIN LATERAL (
     SELECT
@@ -50,9 +73,14 @@ CROSS JOIN LATERAL (
         CASE WHEN coalesce(detail.type, detail.message, detail.details) IS NOT NULL
              THEN json_build_object('type', detail.type, 'message', detail.message, 'details', detail.details) END AS failure,
         'fp1_' || lpad(to_hex(last_attempt.fingerprint), 16, '0') AS fingerprint,
-        coalesce(earlier.attempts, json_build_array(json_build_object(
+        coalesce(earlier.attempts, passed.attempts, json_build_array(json_build_object(
             'attempt', 1, 'status', status_name(fact.status), 'duration_ms', known_duration(fact.duration_ms),
-            'started_at', rfc3339(known_start(run.completed_at, fact.started_offset_ms)), 'failure', NULL, 'logs_ref', NULL))) AS attempt_details,
+            'started_at', rfc3339(known_start(run.completed_at, fact.started_offset_ms)), 'failure', NULL, 'logs_ref', NULL,
+            'job_attempt', (SELECT (SELECT nullif(count(*), 0)
+             FROM run_parts own
+             JOIN run_parts p ON p.org_id = $1 AND p.run_key = $2 AND p.attempt BETWEEN 1 AND own.attempt
+                                 AND p.name = own.name AND p.variant = own.variant AND p.shard = own.shard
+             WHERE own.org_id = $1 AND own.run_key = $2 AND own.number = detail.shard) FROM (SELECT fact.shard) detail)))) AS attempt_details,
         (
             SELECT
                 ('{"id":' || to_json(r.run_id)

@@ -5,13 +5,13 @@
 -- $5 event_id
 -- $6 project_id
 
-SELECT receipt_id, status, run_id, shard, variant, source, event_id, results, replaced, replaced_failing, combined,
+SELECT receipt_id, status, run_id, part, shard, variant, source, event_id, results, replaced, replaced_failing, combined,
        CASE WHEN fits THEN problems END, received_at, fits
 FROM (
     SELECT listed.*, row_number() OVER newest_first <= $1::int AND
            sum(octet_length(problems::text)) OVER newest_first - octet_length(problems::text) < 4194304 AS fits
     FROM (
-        SELECT receipt_id, status, run_id, nullif(shard, 0) AS shard, variant, source, event_id, results, replaced,
+        SELECT receipt_id, status, run_id, part, nullif(shard, 0) AS shard, variant, source, event_id, results, replaced,
                replaced_failing, combined, problems, received_at
         FROM receipts r
         WHERE org_id = $2 AND receipt_id < $3

@@ -139,3 +139,44 @@ async def test_rejected_result_that_did_not_fail_leaves_the_run_passed(store: St
     await store.ingest(run_event(results=[result("a"), result("b", "passed", duration_ms=-1)]))
     run = await run_of(store)
     assert (run["status_name"], run["failures_missing"]) == ("passed", False)
+
+
+SHARD: dict[str, Any] = {"shard": 1, "expected_shards": 2}
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+async def test_event_without_a_shard_does_not_complete_a_run_whose_shards_are_missing(
+    store: Store, order: tuple[int, int]
+) -> None:
+    events = [run_event(results=[result("a")], **SHARD), run_event(results=[result("b")])]
+    await store.ingest_each(*(events[index] for index in order))
+    assert (await run_of(store))["complete"] is False
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+async def test_final_event_completes_a_run_whose_shards_are_missing(store: Store, order: tuple[int, int]) -> None:
+    events = [run_event(results=[result("a")], **SHARD), run_event(results=[result("b")], final=True)]
+    await store.ingest_each(*(events[index] for index in order))
+    assert (await run_of(store))["complete"] is True
+
+
+async def test_expected_results_do_not_complete_a_run_whose_shards_are_missing(store: Store) -> None:
+    events = [run_event(results=[result("a")], **SHARD), run_event(results=[result("b")], expected_results=2)]
+    await store.ingest_each(*events)
+    assert (await run_of(store))["complete"] is False
+
+
+async def test_run_that_becomes_incomplete_is_completed_without_a_second_event(store: Store) -> None:
+    await store.ingest_each(run_event(results=[result("b")]), run_event(results=[result("a")], **SHARD))
+    assert (await run_of(store))["complete"] is False
+    await store.ingest(run_event(results=[result("c")], shard=2, expected_shards=2))
+    assert (await run_of(store))["complete"] is True
+    assert await event_types(store) == ["run.completed", "run.updated", "run.updated"]
+
+
+async def test_complete_run_of_an_earlier_version_stays_complete(store: Store) -> None:
+    await store.ingest(run_event(results=[result("b")]))
+    await store.pool.execute("UPDATE runs SET closed = NULL, sent_at_once = NULL, has_been_complete = NULL")
+    await store.ingest(run_event(results=[result("a")], **SHARD))
+    assert (await run_of(store))["complete"] is True
+    assert await event_types(store) == ["run.completed", "run.updated"]

@@ -139,7 +139,7 @@ async def test_event_without_a_shard_does_not_remove_a_failure_of_a_shard(store:
     assert await statuses(store) == [("pays", "failed")]
     run = await store.run()
     assert run is not None
-    assert (run["shards"], run["complete"]) == ([1], True)
+    assert (run["shards"], run["complete"]) == ([1], False)
 
 
 async def test_status_that_a_shard_states_does_not_replace_that_of_another_shard(store: Store) -> None:

@@ -1,13 +1,13 @@
 -- Receipts, as fragments (see results.sql).
 
 -- name: page_of_receipts  (newest first; returns one row more than fits into the page, so that the caller knows that there are more)
-SELECT receipt_id, status, run_id, shard, variant, source, event_id, results, replaced, replaced_failing, combined,
+SELECT receipt_id, status, run_id, part, shard, variant, source, event_id, results, replaced, replaced_failing, combined,
        CASE WHEN fits THEN problems END, received_at, fits
 FROM (
     SELECT listed.*, row_number() OVER newest_first <= :page::int AND
            sum(octet_length(problems::text)) OVER newest_first - octet_length(problems::text) < {page_bytes} AS fits
     FROM (
-        SELECT receipt_id, status, run_id, nullif(shard, 0) AS shard, variant, source, event_id, results, replaced,
+        SELECT receipt_id, status, run_id, part, nullif(shard, 0) AS shard, variant, source, event_id, results, replaced,
                replaced_failing, combined, problems, received_at
         FROM receipts r
         WHERE org_id = :org_id AND receipt_id < :before

@@ -452,20 +452,36 @@ CROSS JOIN LATERAL (
             detail.attempt, status_name(detail.status) AS status,
             known_duration(detail.duration_ms) AS duration_ms,
             rfc3339(known_start(run.completed_at, detail.started_offset_ms)) AS started_at,
-            {failure} AS failure, detail.logs_ref
+            {failure} AS failure, detail.logs_ref, {job_attempt} AS job_attempt
         FROM result_details detail
         WHERE detail.org_id = :org_id AND detail.run_key = :run_key AND detail.case_key = :case_key
     ) one
 ) earlier
+CROSS JOIN LATERAL (  -- if all attempts of the job passed, no execution has details
+    SELECT json_agg(one ORDER BY one.attempt) AS attempts FROM (
+        SELECT row_number() OVER (ORDER BY part.attempt) AS attempt, status_name(fact.status) AS status,
+               known_duration((detail.result -> 'duration_ms')::int) AS duration_ms,
+               rfc3339(known_start(run.completed_at, (detail.result -> 'started_offset_ms')::int)) AS started_at,
+               NULL AS failure, NULL AS logs_ref, {job_attempt} AS job_attempt
+        FROM run_parts deciding
+        JOIN run_parts part ON part.org_id = :org_id AND part.run_key = :run_key AND part.name = deciding.name
+                               AND part.variant = deciding.variant AND part.shard = deciding.shard
+        JOIN shard_results detail ON detail.org_id = :org_id AND detail.run_key = :run_key
+                                     AND detail.case_key = :case_key AND detail.shard = part.number
+        WHERE fact.attempts > 1 AND deciding.org_id = :org_id AND deciding.run_key = :run_key
+              AND deciding.number = fact.shard
+    ) one
+) passed
 CROSS JOIN LATERAL (SELECT detail.summary) failure
 CROSS JOIN LATERAL (
     SELECT
         last_attempt.line, coalesce(last_attempt.properties, '{}') AS properties, last_attempt.logs_ref,
         {failure} AS failure,
         'fp1_' || lpad(to_hex(last_attempt.fingerprint), 16, '0') AS fingerprint,
-        coalesce(earlier.attempts, json_build_array(json_build_object(
+        coalesce(earlier.attempts, passed.attempts, json_build_array(json_build_object(
             'attempt', 1, 'status', status_name(fact.status), 'duration_ms', known_duration(fact.duration_ms),
-            'started_at', rfc3339({started_at}), 'failure', NULL, 'logs_ref', NULL))) AS attempt_details,
+            'started_at', rfc3339({started_at}), 'failure', NULL, 'logs_ref', NULL,
+            'job_attempt', (SELECT {job_attempt} FROM (SELECT fact.shard) detail)))) AS attempt_details,
         (
             SELECT
                 ({run_json})::json
@@ -475,6 +491,13 @@ CROSS JOIN LATERAL (
 ) item
 WHERE fact.org_id = :org_id AND fact.run_key = :run_key AND fact.case_key = :case_key
   AND (:project_id::text IS NULL OR run.project_id = :project_id)
+
+-- name: job_attempt  (the rank of the attempt of the job among those of its part, or null)
+(SELECT nullif(count(*), 0)
+ FROM run_parts own
+ JOIN run_parts p ON p.org_id = :org_id AND p.run_key = :run_key AND p.attempt BETWEEN 1 AND own.attempt
+                     AND p.name = own.name AND p.variant = own.variant AND p.shard = own.shard
+ WHERE own.org_id = :org_id AND own.run_key = :run_key AND own.number = detail.shard)
 
 -- name: failure
 CASE WHEN coalesce(detail.type, detail.message, detail.details) IS NOT NULL

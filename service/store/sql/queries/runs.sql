@@ -159,10 +159,18 @@ true
 || '","duration_ms":' || coalesce(r.duration_ms::text, 'null')
 || ',"results_expired":' || r.results_expired::text || ',"pinned":' || r.pinned::text || '}'
 
--- name: one_run
+-- name: one_run  (with its parts: the highest attempt of each, as its rank among the attempts of the part)
 SELECT
-    {run_json}
+    left({run_json}, -1) || ',"parts":' || parts.listed || '}'
 FROM runs r
+CROSS JOIN LATERAL (
+    SELECT coalesce(json_agg(item ORDER BY item.part, item.variant, item.shard), '[]')::text AS listed FROM (
+        SELECT nullif(p.name, '') AS part, p.variant, nullif(p.shard, 0) AS shard,
+               nullif(count(*) FILTER (WHERE p.attempt > 0), 0) AS attempt
+        FROM run_parts p WHERE p.org_id = :org_id AND p.run_key = r.run_key
+        GROUP BY p.name, p.variant, p.shard
+    ) item
+) parts
 WHERE r.org_id = :org_id AND r.run_id = :run_id AND (:project_id::text IS NULL OR r.project_id = :project_id)
 
 -- name: shards_of_run
@@ -176,6 +184,12 @@ CROSS JOIN LATERAL (
     WHERE r.org_id = {requested_organization} AND r.run_id = requested.run_id AND r.complete
       AND (requested.project_id IS NULL OR r.project_id = requested.project_id) LIMIT 1
 ) run
+
+-- name: assigned_parts  (of the requested runs)
+SELECT part.run_key, part.number, part.name, part.variant, part.shard, part.attempt
+FROM unnest(:org_ids::int[], :run_keys::uuid[]) AS requested (org_id, run_key)
+JOIN run_parts part ON part.org_id = {requested_organization} AND part.run_key = requested.run_key
+WHERE part.number > 10000
 
 -- name: locked_runs  (in the order of insert_new; a transaction must lock a run before it merges results)
 SELECT run.*

@@ -1,0 +1,147 @@
+"""Parts of a run and the attempts of their jobs: storage, the result that decides, and the limit of a run."""
+
+from typing import Any
+
+import pytest
+
+from service.domain import parts
+from service.domain.ids import OrgId, RunKey
+from service.domain.parts import RunPart
+from service.store import run_parts
+from tests.run_events import result, run_event
+from tests.stored import Store
+
+FAILED = result("pays", "failed", failure={"message": "no money"}, artifacts=[{"name": "pay.png", "uri": "s3://first"}])
+PASSED = result("pays", "passed", artifacts=[{"name": "pay.png", "uri": "s3://second"}])
+
+
+def of(part: str | None, attempt: int | None = None, *results: Any, second: int = 0, **run: Any) -> Any:
+    time = f"2026-05-20T12:00:{second:02}Z"
+    variant = run.pop("variant", None)
+    event = run_event(
+        results=list(results), time=time, completed_at="2026-05-20T12:00:00Z", part=part, attempt=attempt, **run
+    )
+    event["data"]["variant"] = variant
+    return event
+
+
+async def run_of(store: Store) -> dict[str, Any]:
+    run = await store.run()
+    assert run is not None
+    return run
+
+
+async def stored_parts(store: Store) -> list[tuple[int, RunPart, bool]]:
+    key = RunKey(await store.pool.fetchval("SELECT run_key FROM runs"))
+    async with store.pool.acquire() as connection:
+        found = await run_parts.find_parts(connection, OrgId(1), [key])
+    return [(part.number, part.part, part.has_results) for part in found]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+@pytest.mark.parametrize("as_one_batch", [True, False])
+async def test_case_that_passes_in_a_later_attempt_is_flaky(
+    store: Store, order: tuple[int, int], as_one_batch: bool
+) -> None:
+    events = [of("test", 1, FAILED, second=9), of("test", 4, PASSED)]
+    arranged = [events[index] for index in order]
+    await (store.ingest(*arranged) if as_one_batch else store.ingest_each(*arranged))
+    assert await store.results() == [("pays", "passed", 812, 2, True)]
+    run = await run_of(store)
+    assert (run["status_name"], run["failed"], run["passed"], run["flaky"]) == ("passed", 0, 1, 1)
+    details = await store.pool.fetch("SELECT message, is_last_attempt, flaky FROM result_details ORDER BY attempt")
+    assert [tuple(row) for row in details] == [("no money", False, True), (None, True, False)]
+    files = await store.pool.fetch("SELECT name, uri FROM artifacts ORDER BY name")
+    assert [tuple(row) for row in files] == [("pay (attempt 2).png", "s3://second"), ("pay.png", "s3://first")]
+
+
+async def test_rerun_of_the_failed_tests_keeps_the_others(store: Store) -> None:
+    await store.ingest_each(of("test", 1, FAILED, result("ships", "failed")), of("test", 2, PASSED))
+    assert [row[:2] for row in await store.results()] == [("pays", "passed"), ("ships", "failed")]
+
+
+@pytest.mark.parametrize("seconds", [(1, 2), (2, 1)])
+async def test_jobs_of_one_part_and_attempt_do_not_correct_each_other(store: Store, seconds: tuple[int, int]) -> None:
+    first, second = seconds
+    await store.ingest_each(of("test", 1, FAILED, second=first), of("test", 1, PASSED, second=second))
+    assert [row[:2] for row in await store.results()] == [("pays", "failed")]
+
+
+async def test_part_without_an_attempt_is_corrected_by_time(store: Store) -> None:
+    await store.ingest_each(of("test", None, PASSED, second=2), of("test", None, FAILED, second=1))
+    assert await store.results() == [("pays", "passed", 812, 1, False)]
+
+
+async def test_attempt_decides_over_an_event_without_an_attempt(store: Store) -> None:
+    await store.ingest_each(of(None, 1, PASSED), run_event(results=[FAILED], time="2026-05-20T13:00:00Z"))
+    assert await store.results() == [("pays", "passed", 812, 2, True)]
+    assert [part for _, part, _ in await stored_parts(store)] == [RunPart(), RunPart(attempt=1)]
+
+
+async def test_pass_of_another_part_does_not_erase_a_flaky_pass(store: Store) -> None:
+    flaky = result("pays", attempts=[{"status": "failed"}, {"status": "passed"}])
+    await store.ingest_each(of("a", 1, result("pays", duration_ms=9000)), of("b", 1, flaky), of("c", 1, PASSED))
+    assert await store.results() == [("pays", "passed", 812, 2, True)]
+
+
+async def test_upload_of_another_part_does_not_clear_missing_failures(store: Store) -> None:
+    await store.ingest_each(of("a", 1, status="failed"), of("b", 1, PASSED, second=5), of(None, None, PASSED, second=6))
+    run = await run_of(store)
+    assert (run["failures_missing"], run["status_name"]) == (True, "error")
+    await store.ingest(of("a", 2, PASSED, status="passed"))
+    run = await run_of(store)
+    assert (run["failures_missing"], run["status_name"]) == (False, "passed")
+
+
+async def test_upload_of_another_variant_does_not_clear_missing_failures(store: Store) -> None:
+    await store.ingest_each(
+        of(None, None, status="failed", variant={"os": "linux"}),
+        of(None, None, PASSED, second=5, variant={"os": "windows"}),
+    )
+    assert (await run_of(store))["failures_missing"] is True
+
+
+async def test_status_of_the_highest_attempt_counts(store: Store) -> None:
+    await store.ingest_each(of("a", 2, PASSED, status="passed"), of("a", 1, PASSED, status="canceled", second=5))
+    assert (await run_of(store))["status_name"] == "passed"
+
+
+async def test_parts_are_stored_with_their_numbers(store: Store) -> None:
+    await store.ingest(of("test", 8, PASSED, shard=2), of("test", 9, shard=2), run_event(results=[PASSED], shard=3))
+    await store.ingest_each(of("test", 9, PASSED, shard=2), of(None, None, PASSED, variant={"os": "linux"}))
+    await store.ingest(run_event(results=[result("other")]))
+    assert await stored_parts(store) == [
+        (0, RunPart(), True),
+        (3, RunPart(shard=3), True),
+        (10_001, RunPart("test", "", 2, 8), True),
+        (10_002, RunPart("test", "", 2, 9), True),
+        (10_003, RunPart(variant='{"os":"linux"}'), True),
+    ]
+
+
+async def test_empty_upload_is_a_part_without_results(store: Store) -> None:
+    await store.ingest(of("test", 1, status="passed"))
+    assert await stored_parts(store) == [(10_001, RunPart("test", "", 0, 1), False)]
+
+
+async def test_run_with_too_many_parts_rejects_further_ones(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "MAX_ASSIGNED", 2)
+    await store.ingest_each(of("a", 1, PASSED), of("b", 1, PASSED))
+    known, new = await store.ingest(of("b", 1, result("other")), of("c", 1, FAILED))
+    assert (known.status, new.status, new.reason) == ("stored", "rejected", "invalid")
+    assert new.message is not None
+    assert new.message.startswith("part: a run has at most 2 parts, variants, and attempts")
+    assert [row[:2] for row in await store.results()] == [("other", "passed"), ("pays", "passed")]
+
+
+@pytest.mark.parametrize("fields", [{"attempt": 0}, {"attempt": 2**53 + 1}, {"part": ""}, {"part": "a" * 201}])
+async def test_invalid_part_is_rejected(store: Store, fields: dict[str, Any]) -> None:
+    [outcome] = await store.ingest(run_event(**fields))
+    assert (outcome.status, outcome.reason) == ("rejected", "invalid")
+    assert f"data.run.{next(iter(fields))}" in (outcome.message or "")
+
+
+async def test_receipt_of_a_rejected_event_has_the_part(store: Store) -> None:
+    await store.ingest(of("test", 3, shard=0), of("test", 3, PASSED))
+    rows = await store.pool.fetch("SELECT status, part FROM receipts ORDER BY status")
+    assert [tuple(row) for row in rows] == [("rejected", "test"), ("stored", "test")]
