@@ -1,6 +1,7 @@
 """Streaming reader of JUnit XML in all its dialects, in memory that doesn't grow with the file."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import BinaryIO, Final
 
 from service.contracts.run_events import ResultIn
@@ -38,15 +39,15 @@ OpenElement = JUnitSuite | JUnitCase | JUnitElement | BoundedText
 
 def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
     """Yield the results in lists of bounded size. Raises ReportError if the file isn't well-formed JUnit XML."""
-    yield from read_xml(source, _JUnitReader(metadata), metadata)
+    yield from read_xml(source, partial(_JUnitReader, metadata), metadata)
     metadata.add_notes()
 
 
 class _JUnitReader(XmlReader):
     """The handlers of the elements of JUnit XML."""
 
-    def __init__(self, metadata: ReportMetadata) -> None:
-        super().__init__(_SUITES, "JUnit XML")
+    def __init__(self, metadata: ReportMetadata, encoding: str) -> None:
+        super().__init__(encoding, _SUITES, "JUnit XML")
         self._metadata = metadata
         self._unreadable = metadata.unreadable
         self._suites = [JUnitSuite({}, checkout=metadata.checkout)]

@@ -44,7 +44,8 @@ class ReportMetadata:
     unreadable: UnreadableDurations = field(default_factory=UnreadableDurations)
     output: OutputWriter = field(default_factory=OutputWriter)
     dropped_properties: int = 0
-    replaced_characters: int = 0  # that XML doesn't permit
+    repairs: bool = False  # whether the reader replaces characters that XML doesn't permit
+    replaced_characters: int = 0
     notes: list[str] = field(default_factory=list)
     declares_failures: bool = False
     contains_failures: bool = False

@@ -55,6 +55,18 @@ class OutputWriter:
             name = "-".join(filter(None, (str(number), label[:_MAX_HEADING], part["name"])))
             self.suites.append({**part, "name": name})
 
+    def mark(self) -> tuple[int, int, int]:
+        """Return the current state for `rewind`."""
+        return self.size, self.dropped, len(self.suites)
+
+    def rewind(self, mark: tuple[int, int, int]) -> None:
+        """Remove the outputs that were added after a mark, because their report is read again."""
+        self.size, self.dropped, suites = mark
+        del self.suites[suites:]
+        if self._target:
+            self._target.seek(self.size)
+            self._target.truncate()
+
     @property
     def notes(self) -> list[str]:
         """The note about outputs that exceed the limits, if there are any."""

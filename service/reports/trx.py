@@ -4,6 +4,7 @@ The file is read twice: the classes and the properties of the tests can be after
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import BinaryIO, Final, cast
 
 from service.contracts.run_events import ResultIn
@@ -39,18 +40,18 @@ _DECLARED: Final = {
 def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
     """Yield the results in lists of bounded size. Raises ReportError if the file isn't well-formed TRX."""
     definitions = Definitions()
-    for _ in read_xml(source, DefinitionReader(definitions, metadata)):
+    for _ in read_xml(source, partial(DefinitionReader, definitions, metadata), metadata):
         pass  # definitions aren't results
     source.seek(0)
-    yield from read_xml(source, _ResultReader(definitions, metadata), metadata)
+    yield from read_xml(source, partial(_ResultReader, definitions, metadata), metadata)
     metadata.add_notes()
 
 
 class _ResultReader(XmlReader):
     """Converts the results, and the summary of the run."""
 
-    def __init__(self, definitions: Definitions, metadata: ReportMetadata) -> None:
-        super().__init__(ROOTS, TITLE)
+    def __init__(self, definitions: Definitions, metadata: ReportMetadata, encoding: str) -> None:
+        super().__init__(encoding, ROOTS, TITLE)
         self._definitions = definitions
         self._metadata = metadata
         self._open_results: list[OpenResult] = []

@@ -54,8 +54,8 @@ class DefinitionReader(XmlReader):
     The categories of a test are the property `TestCategory`.
     """
 
-    def __init__(self, definitions: Definitions, metadata: ReportMetadata) -> None:
-        super().__init__(ROOTS, TITLE)
+    def __init__(self, definitions: Definitions, metadata: ReportMetadata, encoding: str) -> None:
+        super().__init__(encoding, ROOTS, TITLE)
         self._definitions = definitions
         self._metadata = metadata
         self._class = ""

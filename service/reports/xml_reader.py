@@ -8,7 +8,7 @@ from service.contracts.run_events import ResultIn
 from service.reports.errors import malformed
 from service.reports.metadata import ReportMetadata
 from service.reports.other_formats import unsupported_root
-from service.reports.xml_chunks import read_xml_chunks
+from service.reports.xml_chunks import read_repaired_chunks, read_xml_chunks
 
 _MAX_DEPTH: Final = 200
 _MAX_TOKEN_BYTES: Final = 16 * 2**20  # of one tag or comment; expat buffers each of them completely
@@ -24,21 +24,28 @@ Opener = Callable[[str, XmlAttributes], Any]
 Closer = Callable[[Any], None]
 
 
-def read_xml(source: BinaryIO, reader: "XmlReader", metadata: ReportMetadata | None = None) -> Iterator[list[ResultIn]]:
+class InvalidXml(Exception):
+    """The file isn't well-formed. It can be well-formed after invalid characters are replaced (`metadata.repairs`)."""
+
+
+def read_xml(
+    source: BinaryIO, new_reader: "Callable[[str], XmlReader]", metadata: ReportMetadata
+) -> Iterator[list[ResultIn]]:
     """Yield the results in lists of bounded size, in the order in which their elements end.
 
-    Replaces characters that XML doesn't permit, and counts them in the metadata. Raises ReportError if the file isn't
-    well-formed otherwise. The generator can raise the error after it has yielded results.
+    `new_reader` creates a reader for an encoding. Raises InvalidXml if the file isn't well-formed, or ReportError if it
+    isn't after a repair either. The generator can raise the error after it has yielded results.
     """
     try:
-        repair, chunks = read_xml_chunks(source)
+        encoding, chunks = read_repaired_chunks(source, metadata) if metadata.repairs else read_xml_chunks(source)
+        reader = new_reader(encoding)
         for chunk in chunks:
             yield reader.feed(chunk)
         yield reader.finish()
     except (expat.ExpatError, UnicodeError) as error:
+        if not metadata.repairs:
+            raise InvalidXml(str(error)) from None
         raise malformed(f"not well-formed XML: {error}. {_REMEDY}") from None
-    if metadata:
-        metadata.replaced_characters = repair.replaced
 
 
 class XmlReader:
@@ -48,7 +55,7 @@ class XmlReader:
     `_open` contains the value of each open element, or None if the element has no opener.
     """
 
-    def __init__(self, roots: frozenset[str], format_title: str) -> None:
+    def __init__(self, encoding: str, roots: frozenset[str], format_title: str) -> None:
         self._roots = roots
         self._format_title = format_title
         self._results: list[ResultIn] = []
@@ -57,10 +64,10 @@ class XmlReader:
         self._closers: dict[str, Closer] = {}
         self._text_handlers: list[TextHandler] = []
         self._fed_bytes = self._parsed_bytes = 0
-        self._parser = self._new_parser()
+        self._parser = self._new_parser(encoding)
 
-    def _new_parser(self) -> expat.XMLParserType:
-        parser = expat.ParserCreate("utf-8")  # also if the declaration states another encoding
+    def _new_parser(self, encoding: str) -> expat.XMLParserType:
+        parser = expat.ParserCreate(encoding)
         parser.buffer_text = True
         parser.buffer_size = 64 * 1024
         parser.StartElementHandler = self._start

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.domain.reports import ReportLimits
 from service.reports.errors import ReportError
+from service.reports.uploads import ReportFile, read_upload
 from service.reports.xml_repair import XmlRepair
 from tests.reports.conversions import convert_text
 
@@ -131,3 +133,31 @@ def test_long_text_without_boundaries_is_not_buffered() -> None:
     for text in (b"&#" + b"0" * 100, b"]" * 100, b"&" * 100, b"<" * 100):
         assert len(text) - len(repair.repair(text)) <= 32
         repair.repair(b"x")
+
+
+def test_output_before_an_invalid_character_is_written_once(tmp_path: Path) -> None:
+    files = []
+    for number, control in enumerate(("", "\x1b", "")):
+        case = f'<testcase name="{number}"><failure/><system-out>out {number}</system-out></testcase>'
+        source = tmp_path / f"report-{number}"
+        padding = "x" * 100_000
+        source.write_text(f'<testsuite name="s"><system-out>of suite</system-out>{case}{padding}{control}</testsuite>')
+        files.append(ReportFile(source, tmp_path / f"results-{number}", f"{number}.xml", None, None))
+
+    read = read_upload(files, ReportLimits())
+
+    assert read.output is not None
+    text = read.output.read_text()
+    assert [text.count(f"out {number}\n") for number in range(3)] == [1, 1, 1]
+    assert [(suite.first, suite.end) for suite in read.suite_output] == [(0, 1), (1, 2), (2, 3)]
+    assert read.summary.results == 3
+    assert read.summary.notes == (f"1.xml: {NOTE.format(1)}",)
+
+
+def test_control_character_in_trx_is_replaced(tmp_path: Path) -> None:
+    message = "<Output><ErrorInfo><Message>a\x1b[31m&#8;b</Message></ErrorInfo></Output>"
+    result = f'<UnitTestResult testName="a" outcome="Failed">{message}</UnitTestResult>'
+    summary, (failed,) = convert_text(f"<TestRun><Results>{result}</Results></TestRun>", tmp_path)
+
+    assert failed["failure"] == {"message": "a\ufffd[31m\ufffdb"}
+    assert summary.notes == (NOTE.format(2),)
