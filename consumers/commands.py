@@ -12,7 +12,7 @@ from consumers import process
 from consumers.dead_letters import DeadLetter, DeadLetterStore, EmbeddedDeadLetters, open_dead_letters
 from consumers.roles import ROLES
 from consumers.topology import Topology
-from service.commands import CONTEXT, print_warnings
+from service.commands import CONTEXT, print_line, print_warnings
 from service.domain.queues import ConsumerRole
 from service.resources import database_connection
 from service.settings import names_in_use, read_settings, unknown_variables
@@ -54,11 +54,11 @@ def list_dead_letters(limit: int) -> None:
     async def show(store: DeadLetterStore) -> None:
         found = await store.list_oldest(limit)
         for message in found:
-            click.echo(
+            print_line(
                 f"{message.id}  {message.queue}  {message.dead_lettered_at or '-':25}  {len(message.body):>9}"
                 f"  {_describe(message)}"
             )
-        click.echo(f"dead letters: {len(found)}", err=True)
+        print_line(f"dead letters: {len(found)}", err=True)
 
     _run(show)
 
@@ -73,7 +73,7 @@ def show(dead_letter_id: str) -> None:
 
     async def print_body(store: DeadLetterStore) -> None:
         message = _select(await store.list_oldest(_MAX_DEAD_LETTERS), (dead_letter_id,), select_all=False)[0]
-        click.echo(_describe(message), err=True)
+        print_line(_describe(message), err=True)
         sys.stdout.buffer.write(message.body + b"\n")
 
     _run(print_body)
@@ -107,9 +107,9 @@ def _change(
         selected = _select(await store.list_oldest(_MAX_DEAD_LETTERS), ids, select_all)
         for message in selected:
             await change(store, message)
-        click.echo(f"{done} {len(selected)}", err=True)
+        print_line(f"{done} {len(selected)}", err=True)
         if select_all and len(selected) == _MAX_DEAD_LETTERS:
-            click.echo(
+            print_line(
                 f"one command changes at most {_MAX_DEAD_LETTERS}: run `dead-letters list` for the rest", err=True
             )
 

@@ -1,20 +1,24 @@
-"""The parts that all commands share: validated text arguments, and errors printed as one line.
+"""The parts that all commands share: validated text arguments, output for terminals, and errors printed as one line.
 
 The client imports this module, so it and its imports run on Python 3.10 and need no package except click.
 """
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from io import TextIOWrapper
+from io import StringIO, TextIOWrapper
 from typing import Any, Final
 
 import click
 
 from service.domain.errors import ServiceError
+from service.domain.texts import DIRECTIONS
 
 CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 _MAX_SHOWN: Final = 100  # characters of an invalid argument
 _INTERRUPTED: Final = 130  # 128 + SIGINT, as in shells
+# Control characters, ends of lines, and characters that reorder the text that follows.
+_UNSAFE: Final = re.compile(f"[\x00-\x1f\x7f-\x9f\u2028\u2029]|{DIRECTIONS.pattern}")
 
 
 class CheckedText(click.ParamType[str]):
@@ -46,7 +50,9 @@ def _run(command: click.Command, name: str, arguments: Sequence[str] | None) -> 
     try:
         code = command.main(arguments, prog_name=name, standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        shown = StringIO()
+        error.show(shown)
+        print_text(shown.getvalue(), err=True)
         return error.exit_code
     except click.Abort:
         return _INTERRUPTED
@@ -59,12 +65,36 @@ def _run(command: click.Command, name: str, arguments: Sequence[str] | None) -> 
     return code if isinstance(code, int) else 0
 
 
+def escape_line(text: str) -> str:
+    """Return the text with each unsafe character as in JSON, such as `\\u001b`, so that it can't control a terminal.
+
+    The value of a JSON document on one line stays the same.
+    """
+    return text if text.isascii() and text.isprintable() else _UNSAFE.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0]):04x}"
+
+
+def print_line(text: str, *, err: bool = False, **styles: Any) -> None:
+    """Print one line on stdout or stderr, safely for terminals. `styles` are those of `click.style`."""
+    line = escape_line(text)
+    click.echo(click.style(line, **styles) if styles else line, err=err)
+
+
+def print_text(text: str, *, err: bool = False) -> None:
+    """Print the lines of a text, safely for terminals."""
+    for line in text.removesuffix("\n").split("\n"):
+        print_line(line, err=err)
+
+
 def print_warnings(messages: Iterable[str]) -> None:
     """Print each message as a warning to stderr, because stdout contains the output of the command."""
     for message in messages:
-        click.echo(f"Warning: {message}", file=sys.stderr)
+        print_text(f"Warning: {message}", err=True)
 
 
 def _print_error(message: str) -> int:
-    click.echo(f"Error: {message}", file=sys.stderr)
+    print_text(f"Error: {message}", err=True)
     return 1

@@ -1,6 +1,7 @@
 """The command line at a terminal: its help fits, and each error is one line that explains the fix."""
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -11,8 +12,11 @@ from click.testing import CliRunner
 
 from service.cli import cli
 from service.client.__main__ import client
+from service.commands import escape_line, print_line, run_command
+from service.domain.errors import InvalidRequest
 from tests.databases import empty_database, with_database
 
+HOSTILE = "run \x1b[2J\u202e not found"
 SERVER = ("--url", "http://127.0.0.1:9", "--key", "zof_1")
 
 
@@ -40,6 +44,27 @@ def test_help_fits_a_terminal_and_is_complete(root: click.Command) -> None:
         options = [param for param in command.params if isinstance(param, click.Option) and param.name != "version"]
         assert [option.name for option in options if option.name != "help" and not option.help] == []
         assert command.help
+
+
+def test_printed_line_cannot_control_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    text = "Zoë\x1b[2J\x9b1A\r\n\u2028\u202e\u2066🐍\t\x7f"
+    print_line(text)
+    shown = r"Zoë\u001b[2J\u009b1A\u000d\u000a\u2028\u202e\u2066🐍\u0009\u007f"
+    assert capsys.readouterr().out == f"{shown}\n"
+    assert json.loads(escape_line(json.dumps(text, ensure_ascii=False))) == text
+
+
+@pytest.mark.parametrize("error", [click.ClickException(HOSTILE), click.UsageError(HOSTILE), InvalidRequest(HOSTILE)])
+def test_error_cannot_control_the_terminal(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    @click.command()
+    def fail() -> None:
+        raise error
+
+    with pytest.raises(SystemExit):
+        run_command(fail, "fail", [])
+    err = capsys.readouterr().err
+    assert "\\u202e not found" in err
+    assert not {"\x1b", "\u202e"} & set(err)
 
 
 def test_help_of_consume_and_dead_letters_is_complete() -> None:

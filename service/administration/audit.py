@@ -4,6 +4,7 @@ import click
 
 from service.administration.arguments import organization_option
 from service.administration.running import run, with_connection
+from service.commands import print_line
 from service.store import audit
 from service.store.postgres.database import Connection, Row
 from service.usecases.administration import administer
@@ -34,4 +35,4 @@ def list_audit(organization: str, limit: int) -> None:
         return await audit.list_newest(connection, org_id, limit)
 
     for row in run(with_connection(find)):
-        click.echo("  ".join(str(value or "-") for value in row.values()))
+        print_line("  ".join(str(value or "-") for value in row.values()))

@@ -6,6 +6,7 @@ import click
 
 from service.administration.arguments import NAME, organization_option
 from service.administration.running import run, with_connection
+from service.commands import print_line
 from service.domain.keys import KEY_ROLES, KeyRole
 from service.store.postgres.database import Connection, Row
 from service.usecases.administration import administer, keys
@@ -37,8 +38,8 @@ def create_key(organization: str, role: KeyRole, name: str, project: str | None,
     """
     expires_at = datetime.now(UTC) + timedelta(days=expires_in_days) if expires_in_days else None
     created = run(with_connection(lambda c: administer.create_key(c, organization, name, role, project, expires_at)))
-    click.echo(f"created {created.key_id} ({role}) for {organization}; the key is not shown again", err=True)
-    click.echo(created.key)
+    print_line(f"created {created.key_id} ({role}) for {organization}; the key is not shown again", err=True)
+    print_line(created.key)
 
 
 @key_commands.command("list")
@@ -61,7 +62,7 @@ def list_keys(organization: str) -> None:
     for row in run(with_connection(find)):
         fields = dict(row)
         key_id = fields.pop("id")
-        click.echo("  ".join((key_id, *(f"{name}={value}" for name, value in fields.items() if value is not None))))
+        print_line("  ".join((key_id, *(f"{name}={value}" for name, value in fields.items() if value is not None))))
 
 
 @key_commands.command("revoke")
@@ -73,4 +74,4 @@ def revoke_key(key_id: str, organization: str) -> None:
     Every process rejects the key within five seconds.
     """
     run(with_connection(lambda connection: administer.revoke_key(connection, organization, key_id)))
-    click.echo(f"revoked {key_id}", err=True)
+    print_line(f"revoked {key_id}", err=True)

@@ -7,6 +7,7 @@ import click
 
 from service.administration.arguments import NAME, SLUG
 from service.administration.running import run, with_connection
+from service.commands import print_line
 from service.resources import database_connection, database_url, open_storage
 from service.settings import Settings
 from service.store import organizations
@@ -31,14 +32,14 @@ def create_organization(slug: str, name: str | None) -> None:
     Events name their organization by this slug: 1 to 63 lowercase letters, digits, and hyphens.
     """
     run(with_connection(lambda connection: administer.create_organization(connection, slug, name or slug)))
-    click.echo(f"created organization {slug}", err=True)
+    print_line(f"created organization {slug}", err=True)
 
 
 @organization_commands.command("list")
 def list_organizations() -> None:
     """List all organizations with slug, name, and creation time."""
     for row in run(with_connection(organizations.list_all)):
-        click.echo(f"{row['slug']:30}  {row['name']:40}  {row['created_at']}")
+        print_line(f"{row['slug']:30}  {row['name']:40}  {row['created_at']}")
 
 
 @organization_commands.command("delete")
@@ -53,7 +54,7 @@ def delete_organization_command(slug: str, confirm: str) -> None:
     if confirm != slug:
         raise click.UsageError("--confirm must be the same as SLUG")
     run(lambda settings: _delete_organization(settings, slug))
-    click.echo(f"deleted organization {slug}", err=True)
+    print_line(f"deleted organization {slug}", err=True)
 
 
 async def _delete_organization(settings: Settings, slug: str) -> None:
@@ -73,9 +74,9 @@ def export_organization_command(slug: str, folder: Path) -> None:
     The folder contains all rows and files, without secrets. It appears when the export is complete.
     """
     run(lambda settings: _export_organization(settings, slug, folder))
-    click.echo(f"exported organization {slug} to {folder}", err=True)
+    print_line(f"exported organization {slug} to {folder}", err=True)
 
 
 async def _export_organization(settings: Settings, slug: str, folder: Path) -> None:
     async with database_connection(settings, "results_worker") as worker:
-        await OrganizationExport(worker, open_storage(settings), partial(click.echo, err=True)).run(slug, folder)
+        await OrganizationExport(worker, open_storage(settings), partial(print_line, err=True)).run(slug, folder)

@@ -3,6 +3,7 @@
 import click
 
 from service.administration.running import run
+from service.commands import print_line
 from service.resources import database_connection, database_errors_explained, database_pool, database_url, open_storage
 from service.settings import Settings
 from service.usecases.retention.apply_retention import RemovedMonth, apply_retention
@@ -21,15 +22,15 @@ def retention(*, dry_run: bool) -> None:
     if dry_run:
         sizes = run(_count_expired)
         for size in sizes:
-            click.echo(f"{size.data:9}  {size.organization}  {size.project_id}  rows={size.rows}  bytes={size.bytes}")
+            print_line(f"{size.data:9}  {size.organization}  {size.project_id}  rows={size.rows}  bytes={size.bytes}")
         if not sizes:
-            click.echo("no data is expired", err=True)
+            print_line("no data is expired", err=True)
         return
     removed = run(_apply_retention)
     for each in removed:
-        click.echo(f"removed {each.data} of {each.month:%Y-%m}", err=True)
+        print_line(f"removed {each.data} of {each.month:%Y-%m}", err=True)
     if not removed:
-        click.echo("no month is expired and past its grace period", err=True)
+        print_line("no month is expired and past its grace period", err=True)
 
 
 async def _count_expired(settings: Settings) -> list[ExpiredSize]:

@@ -5,6 +5,7 @@ from functools import partial
 import click
 
 from service.administration.running import run, with_database_url
+from service.commands import print_line
 from service.store.postgres import distribution, migrations
 
 
@@ -24,7 +25,7 @@ def apply_schema(login: str | None) -> None:
     _print_migrations("applied", run(with_database_url(partial(migrations.apply, on_locked=_print_locked))))
     if login:
         run(with_database_url(lambda url: migrations.grant_roles(url, login)))
-        click.echo(f"granted the database roles to {login}", err=True)
+        print_line(f"granted the database roles to {login}", err=True)
 
 
 @schema.command("distribute")
@@ -43,8 +44,8 @@ def distribute_schema(shards: int | None) -> None:
     """
     distributed = run(with_database_url(lambda url: distribution.distribute(url, shards)))
     for name in distributed.tables:
-        click.echo(f"distributed {name}")
-    click.echo(
+        print_line(f"distributed {name}")
+    print_line(
         f"the tables are distributed over {distributed.shards} shards; set RESULTS_DATABASE_ENGINE=citus", err=True
     )
 
@@ -62,9 +63,9 @@ def schema_status() -> None:
 
 def _print_migrations(state: str, found: list[migrations.Migration]) -> None:
     for migration in found:
-        click.echo(f"{state} {migration.version:04} {migration.name}")
-    click.echo(f"migrations {state}: {len(found)}", err=True)
+        print_line(f"{state} {migration.version:04} {migration.name}")
+    print_line(f"migrations {state}: {len(found)}", err=True)
 
 
 def _print_locked(migration: migrations.Migration) -> None:
-    click.echo(f"migration {migration.version:04} waits for a table that another transaction locks", err=True)
+    print_line(f"migration {migration.version:04} waits for a table that another transaction locks", err=True)

@@ -3,6 +3,7 @@
 import click
 
 from service.administration.running import run, with_connection
+from service.commands import print_line
 from service.resources import MissingSetting, open_secret_cipher
 from service.settings import read_settings
 from service.usecases.webhooks.encrypt_secrets import encrypt_secrets
@@ -26,4 +27,4 @@ def encrypt_webhook_secrets() -> None:
     if not cipher.key_ids:
         raise MissingSetting("RESULTS_SECRET_KEYS or RESULTS_SECRET_KEYS_FILE: is required")
     count = run(with_connection(lambda connection: encrypt_secrets(connection, cipher)))
-    click.echo(f"encrypted the secrets of {count} webhooks with the key {cipher.key_ids[0]}", err=True)
+    print_line(f"encrypted the secrets of {count} webhooks with the key {cipher.key_ids[0]}", err=True)

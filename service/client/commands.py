@@ -10,6 +10,7 @@ from service.client import arguments
 from service.client.arguments import run_options, selected_run, server_options, timeout_option
 from service.client.ci import current_job, is_retry
 from service.client.export_command import export
+from service.commands import print_line
 from service.domain.errors import ServiceError
 from service.domain.events import EVENT_TYPES
 from service.domain.report_formats import supported_formats
@@ -47,7 +48,7 @@ class _GateCommand(click.Command):
         except click.UsageError as error:
             raise _UsageError(error.format_message(), ctx) from error
         except ServiceError as error:
-            click.echo(f"Error: {error}", err=True)
+            print_line(f"Error: {error}", err=True)
             raise SystemExit(_ERROR) from error
 
 

@@ -5,8 +5,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
-import click
-
 from service.client.changes import RunChanges, read_changes
 from service.client.ci import CiJob
 from service.client.code_hosts import CodeHostApi, CommentTarget, GitHubPullRequest, GitLabMergeRequest, WriteDenied
@@ -15,6 +13,7 @@ from service.client.links import ConsoleLinks
 from service.client.markdown import render_changes
 from service.client.runs import INCOMPLETE, await_complete_run
 from service.client.terminal import print_message, without_commands
+from service.commands import print_text
 
 DONE: Final = 0
 
@@ -54,7 +53,7 @@ def comment(url: str, key: str, run_id: str, job: CiJob, code_host: CodeHost | N
     if problem:
         print_message(f"{problem}; the comment is printed instead")
     if problem or code_host is None:
-        click.echo(without_commands(text), nl=False)
+        print_text(without_commands(text))
     return DONE
 
 

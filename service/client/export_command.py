@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from service.client.arguments import NAME, server_options, timeout_option
-from service.commands import CheckedText
+from service.commands import CheckedText, print_line
 from service.domain.export_columns import ANY_COLUMNS, EXPORT_CONTENTS, columns_of
 from service.domain.exports import COMPRESSION_SUFFIXES, COMPRESSIONS, EXPORT_FORMATS
 from service.domain.filter_types import BooleanType
@@ -125,7 +125,7 @@ def export(
     else:
         job = exports.export(url, key, _request_body(options, target), target, timeout)
     if print_position:
-        click.echo(exports.position(job))
+        print_line(exports.position(job))
 
 
 def _check_requirements(options: Mapping[str, Any]) -> None:

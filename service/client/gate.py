@@ -4,8 +4,6 @@ import os
 from collections.abc import Iterator
 from typing import Final
 
-import click
-
 from service.client.annotations import annotations
 from service.client.changes import ResultGroup, RunChanges, read_changes
 from service.client.http import JsonObject, Server, ServerError, open_server
@@ -13,6 +11,7 @@ from service.client.markdown import code_span, render_changes
 from service.client.receipts import list_receipts
 from service.client.runs import INCOMPLETE, await_complete_run, format_counts, run_path
 from service.client.terminal import append_to_github_file, ignore_closed_stdout, print_message, printable_line
+from service.commands import print_line
 from service.domain.evidence import full_name
 from service.domain.gates import describe_rule
 from service.domain.receipts import report_warnings
@@ -76,17 +75,17 @@ def _decide(server: Server, run_id: str, rules: JsonObject) -> JsonObject:
 
 
 def _print_decision(server: Server, decision: JsonObject, changes: RunChanges) -> None:
-    click.secho(_headline(decision, changes.run), bold=True, fg="red" if decision["decision"] == "blocked" else "green")
-    click.echo(format_counts(changes.run))
-    click.echo(printable_line(changes.describe_baseline()))
+    print_line(_headline(decision, changes.run), bold=True, fg="red" if decision["decision"] == "blocked" else "green")
+    print_line(format_counts(changes.run))
+    print_line(printable_line(changes.describe_baseline()))
     for group in changes.groups():
         for line in _format_group(changes, group):
-            click.echo(line)
+            print_line(line)
     for line in (*_reasons(decision), *_links(server, changes.run)):
-        click.echo(line)
+        print_line(line)
     if os.environ.get("GITHUB_ACTIONS"):
         for command in annotations(server, changes):
-            click.echo(command)
+            print_line(command)
 
 
 def _format_group(changes: RunChanges, group: ResultGroup) -> Iterator[str]:

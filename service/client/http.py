@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import certifi
-import click
 import httpx
 
 from service.client.links import ConsoleLinks
+from service.commands import print_line
 from service.domain.backoff import Backoff
 from service.domain.errors import ServiceError
 from service.domain.failures import to_line
@@ -151,9 +151,9 @@ def send_with_retries(attempt: Callable[[], httpx.Response], retry_s: float) -> 
 def _announce_retry(failure: TemporaryFailure, number: int, retry_s: float) -> None:
     """Print the reason of the first waits that the server requests, or of the first long wait."""
     if number <= _SILENT_RETRIES and failure.retry_after_s:
-        click.echo(f"{failure}; retrying after {failure.retry_after_s:.0f} s, as the server requests", err=True)
+        print_line(f"{failure}; retrying after {failure.retry_after_s:.0f} s, as the server requests", err=True)
     elif number == _SILENT_RETRIES:
-        click.echo(f"{failure}; retrying for up to {retry_s:g} s", err=True)
+        print_line(f"{failure}; retrying for up to {retry_s:g} s", err=True)
 
 
 def requested_wait_s(response: httpx.Response) -> float | None:

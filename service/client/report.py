@@ -13,12 +13,11 @@ from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, Final
 from urllib.parse import quote
 
-import click
-
 from service.client.checkout import find_root
 from service.client.http import ClientError, Server, open_server, read_json
 from service.client.runs import find_run
 from service.client.terminal import Progress, append_to_github_file, print_message, printable_line, show_progress
+from service.commands import print_line
 from service.domain.receipts import is_unfinished
 from service.domain.report_formats import media_type_of
 
@@ -90,7 +89,7 @@ def report(
     _print_receipt(files, receipt)
     if expects_new:
         _warn_if_replaced(receipt)
-    click.echo(f"run {printable_line(run_id)}: {run_url}")
+    print_line(f"run {printable_line(run_id)}: {run_url}")
     append_to_github_file("GITHUB_OUTPUT", f"run_id={run_id}\nrun_url={run_url}\nreceipt_id={receipt['id']}\n")
     if wait_s is not None and is_unfinished(receipt):
         print_message(
@@ -187,13 +186,13 @@ def _warn_if_replaced(receipt: Mapping[str, Any]) -> None:
 def _print_receipt(files: Sequence[Path], receipt: Mapping[str, Any]) -> None:
     results = "1 result" if receipt["results"] == 1 else f"{receipt['results']} results"
     count = "" if is_unfinished(receipt) else f", {results}"
-    click.echo(f"{_title(files)}: {receipt['status']}{count} ({receipt['id']})")
+    print_line(f"{_title(files)}: {receipt['status']}{count} ({receipt['id']})")
     if receipt["replaced"]:
-        click.echo(
+        print_line(
             f"  earlier results replaced: {receipt['replaced']}, of these failing: {receipt['replaced_failing']}"
         )
     for problem in receipt["problems"][:_MAX_SHOWN]:
         result = "" if problem["index"] is None else f"result {problem['index']} {problem['name'] or ''}: "
-        click.echo(f"  {printable_line(result + problem['reason'])}")
+        print_line(f"  {printable_line(result + problem['reason'])}")
     if len(receipt["problems"]) > _MAX_SHOWN:
-        click.echo(f"  and {len(receipt['problems']) - _MAX_SHOWN} more")
+        print_line(f"  and {len(receipt['problems']) - _MAX_SHOWN} more")

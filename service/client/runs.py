@@ -4,11 +4,10 @@ import time
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
-import click
-
 from service.client.http import JsonObject, Server, ServerError
 from service.client.receipts import list_receipts
 from service.client.terminal import print_message, printable_line
+from service.commands import print_line
 from service.domain.receipts import describe_missing, describe_replacement, is_unfinished
 
 INCOMPLETE: Final = 2  # the exit code of a command that needs a complete run
@@ -44,7 +43,7 @@ def await_complete_run(server: Server, run_id: str, timeout_s: float, *, complet
     run, problem = _wait(server, run_id, timeout_s, completes=completes)
     if problem is None:
         return run
-    click.secho(printable_line(f"run {run_id} {problem}"), err=True, bold=True, fg="yellow")
+    print_line(printable_line(f"run {run_id} {problem}"), err=True, bold=True, fg="yellow")
     if run:
         print_message(format_counts(run))
     return None

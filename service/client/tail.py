@@ -5,11 +5,11 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
-import click
 import httpx
 
 from service.client.http import IncompleteResponse, Server, ServerError, open_server
 from service.client.terminal import printable_line
+from service.commands import print_line
 from service.domain.backoff import Backoff
 
 _RETRY_S: Final = 3600
@@ -34,7 +34,7 @@ def tail(url: str, key: str, filters: Sequence[tuple[str, str]], *, as_json: boo
             try:
                 for event in _read_events(server, filters, position):
                     position = event.position or position
-                    click.echo(event.data if as_json else _format_line(json.loads(event.data)))
+                    print_line(event.data if as_json else _format_line(json.loads(event.data)))
                     delays.reset()
             except ServerError as error:
                 if error.status is not None:

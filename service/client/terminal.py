@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from service.commands import escape_line, print_text
 from service.domain.failures import to_line
 
 if TYPE_CHECKING:
@@ -34,19 +35,21 @@ class Progress:
 
     def set_label(self, label: str) -> None:
         """Change the text before the bar."""
-        self._bar.label = label
+        self._bar.label = escape_line(label)
 
 
 @contextlib.contextmanager
 def show_progress(label: str, length: int) -> Iterator[Progress]:
     """Show a progress bar that ends at position `length`."""
-    with click.progressbar(length=length, label=label, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+    with click.progressbar(
+        length=length, label=escape_line(label), file=sys.stderr, hidden=not sys.stderr.isatty()
+    ) as bar:
         yield Progress(bar)
 
 
 def print_message(text: str) -> None:
-    """Print one line on stderr."""
-    click.echo(text, err=True)
+    """Print a message on stderr."""
+    print_text(text, err=True)
 
 
 @contextlib.contextmanager

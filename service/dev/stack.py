@@ -13,8 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
-import click
-
+from service.commands import print_text
 from service.dev import demo, demo_requests, first_data, history, rabbitmq, ready
 from service.dev.components import ComponentError, StackComponent
 from service.dev.incidents import PULL_REQUEST_RUN
@@ -234,7 +233,7 @@ def _pids(component: StackComponent) -> list[int]:
 def _log(line: str) -> None:
     """Write a line to the terminal; ignore a closed terminal."""
     with contextlib.suppress(OSError):
-        click.echo(line, err=True)
+        print_text(line, err=True)
 
 
 def _command() -> str:

@@ -53,6 +53,16 @@ async def test_listed_key_can_be_revoked(api: Api, database_url: str) -> None:
     assert code == 0, err
 
 
+async def test_name_of_a_key_cannot_control_the_terminal(api: Api, database_url: str) -> None:
+    created = await api.make_key("viewer")
+    name = "ci\x1b]0;title\x07\nkey_0  name=admin\u202e"
+    await api.store.pool.execute("UPDATE api_keys SET name = $2 WHERE key_id = $1", created.key_id, name)
+    _, out, _ = await command(database_url, "keys", "list", "--organization", "acme")
+    [line] = [line for line in out.split("\n") if line.startswith(created.key_id)]
+    assert r"name=ci\u001b]0;title\u0007\u000akey_0  name=admin\u202e  role=viewer" in line
+    assert "\nkey_0  " not in out
+
+
 async def test_all_keys_of_an_organization_are_listed(api: Api, database_url: str) -> None:
     await api.store.pool.execute(
         "INSERT INTO api_keys (org_id, key_id, name, role, secret_sha256)"

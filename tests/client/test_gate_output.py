@@ -90,6 +90,14 @@ async def test_gate_in_a_github_job_prints_annotations(
     )
 
 
+async def test_names_do_not_change_the_direction_of_text(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    await api.store.ingest(run_event(results=[result("pays", "failed", failure={"message": "\u202etxet\u2069"})]))
+    await decide(api)
+    out = capsys.readouterr().out
+    assert r"\u202etxet\u2069" in out
+    assert not {"\u202e", "\u2069"} & set(out)
+
+
 async def test_long_names_are_not_truncated(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     name = "test_with_" + "a_very_long_name_" * 10
     await api.store.ingest(run_event(results=[result(name, "failed")]))
