@@ -573,11 +573,15 @@ CREATE FUNCTION is_subscribed(hook webhooks, event_type text, event_project text
 
 -- Exports ---------------------------------------------------------------------------------------------------
 
--- A text as a spreadsheet cell: prefixed with ' if it starts like a formula, unless `raw` is true.
+-- A text as a spreadsheet cell, unless `raw` is true: ' precedes what would be a formula at its start, or after a character
+-- that separates cells or rows in some settings. Full-width characters start formulas too. strpos() is fast for most texts.
 CREATE FUNCTION spreadsheet_cell(value text, raw bool) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN raw OR value = '' OR strpos(E'=+-@\t\r', left(value, 1)) = 0 THEN value
-                ELSE '''' || value END;
+    RETURN CASE WHEN raw OR value IS NULL OR value = ''
+                  OR strpos(E'=+-@\uFF1D\uFF0B\uFF0D\uFF20\t\r\n', left(value, 1)) = 0 AND strpos(value, ';') = 0
+                     AND strpos(value, E'\t') = 0 AND strpos(value, E'\n') = 0 AND strpos(value, E'\r') = 0 THEN value
+                ELSE CASE WHEN value ~ E'^[-=+@\uFF1D\uFF0B\uFF0D\uFF20\t\r\n]' THEN '''' ELSE '' END
+                     || regexp_replace(value, E'([;\t\r\n])(?=[-=+@\uFF1D\uFF0B\uFF0D\uFF20])', E'\\1''', 'g') END;
 
 -- Export jobs. The worker that runs a job has a claim until the lease expires.
 CREATE TABLE exports (
