@@ -260,7 +260,7 @@ async def test_output_belongs_to_the_result_that_wrote_it(reports: Reports) -> N
     assert {item["kind"] for item in listed} == {"log", "report"}
 
 
-async def test_output_of_the_same_suite_in_several_uploads_is_kept(reports: Reports) -> None:
+async def test_output_of_the_same_suite_in_several_uploads_is_stored(reports: Reports) -> None:
     report = "<testsuite name='shop'><testcase name='{0}'><error/></testcase><system-out>{0}</system-out></testsuite>"
     for shard in ("1", "2"):
         await reports.ingest(report.format(shard), params={"shard": f"{shard}/2"})

@@ -179,8 +179,8 @@ async def test_outputs_of_suites_are_no_longer_listed_with_results(empty_url: st
     ]
     await connection.executemany(insert, [*suites, *others])
     await run_migrations(empty_url, first=21)
-    kept = await connection.fetch("SELECT case_key, name, byte_offset FROM artifacts")
-    assert {tuple(row) for row in kept} == set(others)
+    stored = await connection.fetch("SELECT case_key, name, byte_offset FROM artifacts")
+    assert {tuple(row) for row in stored} == set(others)
     await connection.close()
 
 
