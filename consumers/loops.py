@@ -7,12 +7,12 @@ from typing import Final
 
 from service.domain.backoff import Backoff
 from service.domain.ids import OrgId
-from service.log import log
 from service.retries import with_retries
 from service.stopping import Stopped, pause
-from service.store.postgres.database import Connection, Pool, is_lost, is_outage
+from service.store.postgres.database import Connection, Pool, is_lost
 from service.store.postgres.notifications import listening
 from service.store.postgres.retries import is_temporary
+from service.usecases.database_errors import log_temporary
 
 LONGEST_DELAY_S: Final = 15.0
 _POLL_S: Final = 1.0  # notifications are lost with their connection, and some work becomes due by time
@@ -26,11 +26,7 @@ async def retry_on_outage(name: str, work: Callable[[], Awaitable[None]], stoppi
     """Run the work until it returns or the process must stop. Retry after database outages and conflicts."""
 
     def log_retry(error: Exception, delay_s: float) -> None:
-        fields = {"work": name, "delay_s": round(delay_s, 1), "error": repr(error)}
-        if is_outage(error):
-            log.warning("database_unreachable", **fields)
-        else:
-            log.warning("database_conflict", **fields)
+        log_temporary(error, work=name, delay_s=round(delay_s, 1))
 
     if not stopping.is_set():
         with suppress(Stopped):

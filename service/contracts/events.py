@@ -1,7 +1,7 @@
 """Published events as webhooks, the live stream, and the event list show them: one envelope around one object."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, Generic, TypeVar
 
 import orjson
@@ -11,6 +11,7 @@ from service.contracts.gates import Decision
 from service.contracts.responses import Export, Quarantine
 from service.domain.events import MAX_OBJECT_BYTES, EventSubject
 from service.domain.statuses import Counts
+from service.domain.timestamps import format_time
 
 MAX_FAILING_CASES: Final = 20
 
@@ -142,12 +143,7 @@ def envelope(event_id: str, event_type: str, created_at: datetime, data: str) ->
         {
             "id": event_id,
             "type": event_type,
-            "created": rfc3339(created_at),
+            "created": format_time(created_at),
             "data": {"object": orjson.Fragment(data)},
         }
     )
-
-
-def rfc3339(time: datetime) -> str:
-    """Format a time in UTC with milliseconds, as all responses of the API do."""
-    return time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"

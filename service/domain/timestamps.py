@@ -42,6 +42,11 @@ def from_ms(timestamp_ms: int) -> datetime:
     return _EPOCH + timestamp_ms * _MS
 
 
+def format_time(timestamp: datetime) -> str:
+    """Return the RFC 3339 time in UTC with milliseconds, as all responses of the API have it."""
+    return format_ms((timestamp - _EPOCH) // _MS)
+
+
 def format_ms(timestamp_ms: int) -> str:
     """Return the RFC 3339 time of milliseconds since 1970, with milliseconds and "Z"."""
     second, fraction = divmod(timestamp_ms, 1000)

@@ -46,6 +46,7 @@ class WebhookClient:
                 ) as response:
                     status, retry_after_s = response.status, _retry_after_s(response)
                     text = await _read_start(response)
+                    error = _describe_redirect(response)
         except TimeoutError:
             error = f"no complete response within {self._timeout_s:g} s"
         except (aiohttp.ClientError, OSError, ValueError) as raised:
@@ -99,6 +100,15 @@ async def _read_start(response: aiohttp.ClientResponse) -> bytes:
         read += await response.content.read(_MAX_READ_BYTES - len(read))
     response.close()
     return bytes(read)
+
+
+def _describe_redirect(response: aiohttp.ClientResponse) -> str | None:
+    """Return the reason why a redirect is a failure, or None for any other response."""
+    if not 300 <= response.status < 400:
+        return None
+    location = response.headers.get("Location", "")
+    target = f" to {_storable_text(location.encode(errors='replace'))}" if location else ""
+    return f"redirects aren't followed, and the endpoint redirects{target}"[:_MAX_STORED_CHARS]
 
 
 def _storable_text(body: bytes) -> str:

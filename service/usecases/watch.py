@@ -37,13 +37,14 @@ class Watch(Generic[Watched]):
         self._waiters: dict[tuple[OrgId, Watched], set[asyncio.Event]] = defaultdict(set)
         self._has_waiters = asyncio.Event()
 
-    async def wait(self, org_id: OrgId, watched: Watched, timeout_s: float) -> None:
-        """Return when the object is finished or the time is over."""
+    async def wait(self, org_id: OrgId, watched: Watched, timeout_s: float) -> bool:
+        """Wait until the object is finished or the time is over. Return whether the wait ended early."""
         finished = asyncio.Event()
         self._waiters[org_id, watched].add(finished)
         self._has_waiters.set()
         try:
             await pause(timeout_s, finished)
+            return finished.is_set()
         finally:
             self._remove((org_id, watched), finished)
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from consumers.loops import retry_on_outage
 
@@ -51,3 +52,15 @@ async def test_error_that_is_not_temporary_is_not_retried(waiter: asyncpg.Connec
 
     with pytest.raises(asyncpg.InvalidTextRepresentationError):
         await retry_on_outage("work", work, asyncio.Event())
+
+
+async def test_missing_permission_is_logged_as_such(waiter: asyncpg.Connection) -> None:
+    stopping = asyncio.Event()
+
+    async def work() -> None:
+        stopping.set()
+        await waiter.execute("SET ROLE results_api; TRUNCATE runs")
+
+    with capture_logs() as logs:
+        await retry_on_outage("work", work, stopping)
+    assert [line["event"] for line in logs] == ["database_permission_missing"]

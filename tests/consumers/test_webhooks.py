@@ -149,6 +149,7 @@ async def test_redirect_is_a_failure_and_is_not_followed(store: Store) -> None:
             await make_due(store)
             await attempted(store, webhook, 2)
     assert row["attempt_log"][0]["status"] == 301
+    assert row["attempt_log"][0]["error"] == f"redirects aren't followed, and the endpoint redirects to {metadata}"
     assert row["status"] == "pending"
     assert target.received == []
 

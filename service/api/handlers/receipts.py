@@ -9,11 +9,11 @@ from service.api.http.long_polling import requested_wait_s, wait_until_finished
 from service.api.http.parsing import parse_query
 from service.api.http.responses import reply, reply_list
 from service.api.server.resources import RESOURCES
-from service.contracts.events import rfc3339
 from service.contracts.reports import ReceiptQuery
 from service.domain.cursors import Cursors, ids
 from service.domain.errors import NotFound
 from service.domain.ids import is_id
+from service.domain.timestamps import format_time
 from service.store.postgres.database import as_organization
 from service.store.queries import receipts as read_receipts
 from service.store.queries.receipts import ReceiptDetails
@@ -60,7 +60,7 @@ def receipt_object(receipt: ReceiptDetails) -> dict[str, Any]:
         "replaced_failing": receipt.replaced_failing,
         "combined": receipt.combined,
         "problems": receipt.problems,
-        "received_at": rfc3339(receipt.received_at),
+        "received_at": format_time(receipt.received_at),
     }
 
 

@@ -52,12 +52,22 @@ async def send_file(
     try:
         if request.method != "HEAD":
             async for chunk in chunks:
-                await response.write(chunk)
+                if not await _write(response, chunk):
+                    break
     except Exception as error:  # the status is already sent: only an aborted connection can signal the error
         log.warning("download_aborted", path=file.path, error=repr(error))
         if request.transport is not None:
             request.transport.abort()
     return response
+
+
+async def _write(response: web.StreamResponse, chunk: bytes) -> bool:
+    """Write a part of the file, and return False if the client has closed the connection."""
+    try:
+        await response.write(chunk)
+    except ConnectionError:
+        return False
+    return True
 
 
 def _headers(request: web.Request, file: Download) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Long-polling requests: their time limit, from `?wait=` or the header `Prefer` (RFC 7240), and the wait itself."""
 
+import asyncio
 import re
 from typing import Final
 
@@ -11,6 +12,7 @@ from service.api.server.resources import RESOURCES
 from service.contracts.queries import LONGEST_WAIT_S, WaitQuery
 from service.usecases.watch import Watch, Watched
 
+_CHECK_KEY_S: Final = 2.0  # a check usually uses only the cache of keys
 _PREFER_WAIT: Final = re.compile(r'wait\s*=\s*"?([0-9]{1,9})"?(?:\s*;.*)?', re.IGNORECASE)
 
 
@@ -26,12 +28,15 @@ def requested_wait_s(request: web.Request) -> int:
 async def wait_until_finished(request: web.Request, watch: Watch[Watched], watched: Watched, timeout_s: float) -> None:
     """Wait until the object is finished or the time is over.
 
-    Raises Unauthorized if the API key is no longer valid, and RateLimitExceeded if it has too many waiting requests.
+    Raises Unauthorized soon after the API key has become invalid, and RateLimitExceeded if it has too many waiting
+    requests.
     """
-    caller = get_caller(request)
+    caller, loop = get_caller(request), asyncio.get_running_loop()
+    deadline_s, finished = loop.time() + timeout_s, False
     async with request.app[RESOURCES].waits.slot(caller.key_id):
-        await watch.wait(caller.org_id, watched, timeout_s)
-    await check_still_valid(request)
+        while not finished and (left_s := deadline_s - loop.time()) > 0:
+            finished = await watch.wait(caller.org_id, watched, min(left_s, _CHECK_KEY_S))
+            await check_still_valid(request)
 
 
 def _preferred_wait_s(request: web.Request) -> int:

@@ -25,6 +25,7 @@ from service.store.postgres.database import Connection, Pool
 from service.store.postgres.retries import is_temporary
 from service.store.postgres.transactions import notifying_transaction
 from service.tracing import spans
+from service.usecases.database_errors import log_temporary
 from service.usecases.exports.request_export import delete_export_file
 from service.usecases.exports.write_export import ExportProgress, ExportWriter
 from service.usecases.job_leases import ClaimLost, DatabaseContact, JobLease
@@ -196,7 +197,7 @@ async def _retry_during_outage(record: Callable[[], Awaitable[ExportOutcome]]) -
     """Record an outcome as soon as the database is available. Otherwise, the outage would count as a crash."""
 
     def log_retry(error: Exception, delay_s: float) -> None:
-        log.warning("database_unreachable", work="exports", delay_s=round(delay_s, 1), error=repr(error))
+        log_temporary(error, work="exports", delay_s=round(delay_s, 1))
 
     return await with_retries(record, is_temporary, Backoff(0.2, _LONGEST_RETRY_DELAY_S), on_retry=log_retry)
 

@@ -4,12 +4,11 @@ import time
 from dataclasses import replace
 from typing import NamedTuple
 
-from service.contracts.events import rfc3339
 from service.contracts.stats import StatsQuery
 from service.domain.filters import restrict_to_project
 from service.domain.keys import Caller
 from service.domain.stats import choose_range
-from service.domain.timestamps import from_ms
+from service.domain.timestamps import format_time, from_ms
 from service.store.postgres.database import Pool, as_organization
 from service.store.queries import stats
 from service.store.queries.stats import StatsPage
@@ -34,5 +33,5 @@ async def find_stats(pool: Pool, caller: Caller, query: StatsQuery) -> Statistic
     else:
         async with as_organization(pool, caller.org_id) as connection:
             page = await stats.find(connection, caller.org_id, filter_, query.interval, query.group_by)
-    start = rfc3339(page.read_from or from_ms(chosen.from_ms))
-    return Statistics(page.data, start, rfc3339(from_ms(chosen.to_ms)), page.read_from is not None)
+    start = format_time(page.read_from or from_ms(chosen.from_ms))
+    return Statistics(page.data, start, format_time(from_ms(chosen.to_ms)), page.read_from is not None)

@@ -5,12 +5,12 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from service.contracts.comparison import ComparisonQuery
-from service.contracts.events import rfc3339
 from service.domain.comparison import LIST_START, BaselineChoice, ComparedResult, ListPosition
 from service.domain.cursors import CursorCodec, Cursors, pack_bigint, unpack_bigint
 from service.domain.errors import InvalidRequest, NotFound
 from service.domain.ids import CaseKey, OrgId, parse_case_id
 from service.domain.statuses import STATUS_CODES, STATUS_NAMES
+from service.domain.timestamps import format_time
 from service.store.postgres.database import Connection, Pool, as_organization
 from service.store.postgres.transactions import reading_snapshot
 from service.store.queries.runs import RunSelector
@@ -111,7 +111,7 @@ def _summarize_runs(comparison: Comparison) -> dict[str, Any]:
             "run_id": baseline.run_id,
             "branch": baseline.branch,
             "commit_sha": baseline.commit_sha,
-            "completed_at": rfc3339(baseline.completed_at),
+            "completed_at": format_time(baseline.completed_at),
             "revision": baseline.revision,
         },
     }  # fmt: skip

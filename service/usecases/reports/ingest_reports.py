@@ -33,6 +33,7 @@ from service.store.job_leases import REPORT_JOBS
 from service.store.postgres.database import Connection, Pool, is_conflict, is_data_error, is_outage
 from service.store.reports import ClaimedReport
 from service.tracing import spans
+from service.usecases.database_errors import log_temporary
 from service.usecases.job_leases import ClaimLost, JobLease
 from service.usecases.reports.orphaned_uploads import FOLDER_PREFIX
 from service.usecases.reports.store_report import ReportOutcome, ReportStore, set_part
@@ -210,7 +211,7 @@ class ReportIngester:
         except Exception as outage:
             if not is_outage(outage):
                 raise
-            log.warning("database_unreachable", work="reports", error=repr(outage))
+            log_temporary(outage, work="reports")
         return ReportOutcome("queued")
 
     async def _reject(self, claim: Claim, document: dict[str, Any], reason: Reason, message: str) -> None:

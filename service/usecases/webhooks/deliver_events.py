@@ -9,11 +9,12 @@ from typing import Final, NamedTuple
 
 import orjson
 
-from service.contracts.events import DisabledWebhookObject, rfc3339
+from service.contracts.events import DisabledWebhookObject
 from service.domain.deliveries import AttemptOutcome, DeliveryPolicy, DeliveryStatus, Endpoint
 from service.domain.events import NewEvent
 from service.domain.ids import OrgId, new_id
 from service.domain.signatures import signed_headers
+from service.domain.timestamps import format_time
 from service.log import log
 from service.outbound.webhooks import WebhookClient
 from service.store import deliveries, events, webhooks
@@ -141,7 +142,7 @@ def _log_entry(attempted: AttemptedDelivery) -> str:
     outcome = attempted.outcome
     return orjson.dumps(
         {
-            "at": rfc3339(attempted.at),
+            "at": format_time(attempted.at),
             "status": outcome.status,
             "latency_ms": outcome.latency_ms,
             "error": outcome.error,
@@ -171,7 +172,7 @@ async def _disable_one(connection: Connection, endpoint: Endpoint, reason: str) 
         "webhook_id": webhook_id,
         "description": row["description"],
         "reason": reason,
-        "failing_since": rfc3339(since) if since else None,
+        "failing_since": format_time(since) if since else None,
     }
     data = orjson.dumps(webhook).decode()
     event = NewEvent(org_id, new_id("evt"), "webhook.disabled", row["project_id"], None, data)
