@@ -252,7 +252,8 @@ CREATE INDEX cases_by_case_id ON cases (org_id, case_id, project_id) WHERE case_
 CREATE INDEX cases_by_suite ON cases (org_id, project_id, suite_hash, case_key);
 
 -- The version of the cases of an organization: a random value, renewed by each change of a stored case. No row: no case has
--- changed. Readers cache the members of cases for a version (service/store/queries/case_members.py).
+-- changed. Readers cache the members of cases for a version (service/store/queries/case_members.py), and ingest caches the
+-- stored cases (KnownCases).
 CREATE TABLE case_versions (
     org_id  int PRIMARY KEY REFERENCES organizations,
     version uuid NOT NULL
