@@ -8,13 +8,11 @@ from collections.abc import Awaitable, Callable
 from typing import Final, NoReturn
 
 from aio_pika import Message
-from aio_pika.exceptions import AMQPError
 
 from consumers.connections import BrokerConnection, connect
 from service.log import log
 from service.stopping import end_tasks
 from service.store.postgres.connections import ping
-from service.store.postgres.database import DRIVER_ERRORS
 
 STALLED_S: Final = 65.0  # longer than the timeout of a statement, after which a batch is retried
 
@@ -53,11 +51,6 @@ async def _respond(probe_servers: Callable[[], Awaitable[None]]) -> bool:
     probing = asyncio.ensure_future(probe_servers())
     try:
         await asyncio.wait({probing}, timeout=_PROBE_TIMEOUT_S)
-        if not probing.done():
-            return False
-        probing.result()
-    except (AMQPError, OSError, *DRIVER_ERRORS):
-        return False
+        return probing.done() and not probing.cancelled() and probing.exception() is None
     finally:
         await end_tasks([probing])
-    return True

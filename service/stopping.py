@@ -84,7 +84,8 @@ async def run_all(
     failed: list[asyncio.Task[object]] = []
     try:
         while not failed and (pending := [task for task in tasks if not task.done()]):
-            await asyncio.wait([*pending, *guards], return_when=asyncio.FIRST_COMPLETED)
+            guarding = [task for task in guards if not task.done()]
+            await asyncio.wait([*pending, *guarding], return_when=asyncio.FIRST_COMPLETED)
             failed = [task for task in (*tasks, *guards) if has_failed(task)]
     finally:
         await end_tasks([*tasks, *guards], terminate)

@@ -30,6 +30,8 @@ FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 
 def bare_cancellations(source: str) -> Iterator[int]:
     """Yield the lines of task groups, and of cancellations that a wait in the same function follows."""
+    if "cancel" not in source and "TaskGroup" not in source:
+        return
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Attribute) and node.attr == "TaskGroup":
             yield node.lineno
