@@ -107,7 +107,7 @@ async def _run_loops(loops: Sequence[Loop], stopping: asyncio.Event, terminate: 
         await asyncio.wait({running}, timeout=_DRAIN_S)
     finally:
         await end_tasks([running, stop], terminate)
-    if not running.cancelled():
+    if running.done() and not running.cancelled():
         running.result()
 
 
