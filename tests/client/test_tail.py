@@ -5,7 +5,7 @@ import os
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import orjson
 
@@ -87,7 +87,11 @@ async def test_interrupted_stream_continues_without_a_gap(api: Api) -> None:
 
 async def test_rejected_request_ends_the_command(api: Api) -> None:
     process = await start(api, key="zof_wrong")
-    _, output = await asyncio.wait_for(process.communicate(), TIMEOUT_S)
+    try:
+        _, output = await asyncio.wait_for(process.communicate(), TIMEOUT_S)
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()  # uvloop waits for running processes when it closes
     assert process.returncode == 1
     assert "(401)" in output.decode()
 
