@@ -40,22 +40,22 @@ class CannotListen(ServiceError):
 class ApiProtocol(web.RequestHandler):
     """One connection. For input that isn't a valid request, it returns the common error body."""
 
-    __slots__ = ("_answered_body", "_is_over_limit", "_limit")
+    __slots__ = ("_is_over_limit", "_last_body", "_limit")
 
     def __init__(self, server: web.Server, limit: ConnectionLimit, **options: Any) -> None:
         super().__init__(server, **options)
         self._limit = limit
         self._is_over_limit = False
-        self._answered_body: StreamReader = EMPTY_PAYLOAD
+        self._last_body: StreamReader = EMPTY_PAYLOAD
 
     @property
     def is_idle(self) -> bool:
-        """Whether the connection waits for a request, which can be incomplete, or for the rest of an answered one.
+        """Whether the connection waits for a request, which can be incomplete, or for the body after its response.
 
-        aiohttp reads the rest for 10 s, because a client can send its complete body before it reads the response.
+        aiohttp reads the rest of the body for 10 s, because a client can send it before it reads the response.
         """
         is_waiting = self._waiter is not None and not self._waiter.done()
-        return is_waiting or not self._answered_body.is_eof()
+        return is_waiting or not self._last_body.is_eof()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count the connection, and close it if there are too many."""
@@ -73,11 +73,11 @@ class ApiProtocol(web.RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Send the response. While the process drains, tell the client that the connection closes."""
+        """Send the response. While the process drains, the connection closes after it."""
         if self._limit.is_draining:
             resp.force_close()
         sent = await super().finish_response(request, resp, start_time)
-        self._answered_body = request.content
+        self._last_body = request.content
         return sent
 
     def check_limit(self, path: str) -> None:

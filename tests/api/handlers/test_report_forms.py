@@ -46,6 +46,16 @@ async def test_all_reports_of_a_form_are_one_event(reports: Reports) -> None:
     assert kinds == ["report", "report"]
 
 
+@pytest.mark.parametrize(("files", "names"), [(2, 3_000), pytest.param(300, 10, marks=pytest.mark.slow)])
+async def test_form_whose_outcome_is_large_is_stored(reports: Reports, files: int, names: int) -> None:
+    """The parser process sends the names that occur in several files, and all files, to the worker."""
+    cases = "".join(f"<testcase name='{number}'/>" for number in range(names))
+    suite = f"<testsuite name='{'s' * 200}'>{cases}</testsuite>"
+    form = form_of(*(("report", f"{'f' * 200}-{number}.xml", suite, "text/xml") for number in range(files)))
+    receipt = await reports.ingest(form)
+    assert (receipt["status"], receipt["results"]) == ("stored", names)
+
+
 @pytest.mark.parametrize("order", [(PASSED, FAILED), (FAILED, PASSED)], ids=("failed last", "failed first"))
 async def test_worse_outcome_of_a_case_in_two_reports_wins(reports: Reports, order: tuple[str, str]) -> None:
     form = form_of(*(("report", f"{number}.xml", text, "text/xml") for number, text in enumerate(order)))

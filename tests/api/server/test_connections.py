@@ -110,14 +110,14 @@ async def test_upload_in_progress_finishes_when_the_server_stops(api: Api, datab
         server = await opened.enter_async_context(serving(api, database_url))
         head = server.head("POST", "/v1/runs/run_1/report?project_id=shop", length)
         with ExitStack() as clients:
-            kept_alive, silent, waiting = (clients.enter_context(server.connect()) for _ in range(3))
-            kept_alive.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert b" 200 " in await asyncio.to_thread(kept_alive.recv, 65536)
+            reused, silent, waiting = (clients.enter_context(server.connect()) for _ in range(3))
+            reused.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b" 200 " in await asyncio.to_thread(reused.recv, 65536)
             waiting.sendall(server.head("GET", "/v1/runs/absent?wait=20"))
             upload = asyncio.create_task(server.send(head, *parts))
             await asyncio.sleep(2 * PAUSE_S)
             stop = asyncio.create_task(opened.aclose())
-            assert await asyncio.to_thread(kept_alive.recv, 1) == await asyncio.to_thread(silent.recv, 1) == b""
+            assert await asyncio.to_thread(reused.recv, 1) == await asyncio.to_thread(silent.recv, 1) == b""
             assert b" 404 " in await asyncio.to_thread(waiting.recv, 65536)
             with pytest.raises(ConnectionRefusedError):
                 server.connect()
@@ -309,7 +309,7 @@ async def test_connection_over_the_limit_can_only_probe_if_all_others_are_busy(s
 async def test_incomplete_bodies_of_rejected_requests_do_not_occupy_the_connections(
     server: RawServer, busy: int
 ) -> None:
-    """The server reads the rest of a rejected body, so that the client reads the response. Other clients come first."""
+    """The server reads the rest of a rejected body, but other clients have priority."""
     with ExitStack() as opened:
         for _ in range(busy):
             opened.enter_context(server.connect()).sendall(server.head("GET", "/v1/runs/absent?wait=20"))
