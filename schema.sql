@@ -345,6 +345,7 @@ CREATE TABLE decisions (
     digest          bytea NOT NULL,          -- SHA-256 of the inputs: usecases/gates/decide.py
     waiver          jsonb,                   -- {reason, created_by, created_at}
     created_at      timestamptz NOT NULL DEFAULT now(),
+    missing         jsonb,                   -- missing parts and cases: domain/missing.py; null: stored by version 0.9
     PRIMARY KEY (org_id, decision_id),
     CONSTRAINT decisions_digest_unique UNIQUE (org_id, gate, digest),
     CHECK ((decision = 'waived') = (waiver IS NOT NULL))

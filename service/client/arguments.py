@@ -1,5 +1,6 @@
 """Types of command-line arguments. Invalid values are errors before any request is sent."""
 
+import json
 import math
 import unicodedata
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import click
 from service.client.ci import CiJob
 from service.commands import CheckedText
 from service.domain.filter_types import TextType
+from service.domain.parts import MAX_ATTEMPT
 from service.domain.report_fields import check_label, check_root, check_shard
 from service.domain.variants import check_pair
 
@@ -47,6 +49,25 @@ def _check_label(text: str) -> str:
     return check_label(_parse_text(text))
 
 
+def _check_attempt(text: str) -> str:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_ATTEMPT):
+        raise ValueError(f"must be a number from 1 to {MAX_ATTEMPT}")
+    return text
+
+
+def skipped_jobs(needs: str) -> list[str]:
+    """Return the names of the skipped jobs in the context `needs` of GitHub Actions. Raises ValueError."""
+    try:
+        return [name for name, job in json.loads(needs).items() if job["result"] == "skipped"]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError("must be the context needs of GitHub Actions as JSON: ${{ toJSON(needs) }}") from error
+
+
+def _check_needs(text: str) -> str:
+    skipped_jobs(text)
+    return text
+
+
 class _Rate(click.FloatRange):
     """A number from 0 to 1."""
 
@@ -69,6 +90,8 @@ TEXT: Final = CheckedText(_parse_text, "TEXT")
 SHARD: Final = CheckedText(check_shard, "I[/N]")
 VARIANT: Final = CheckedText(check_pair, "KEY:VALUE")
 ROOT: Final = CheckedText(check_root, "FOLDER")
+ATTEMPT: Final = CheckedText(_check_attempt, "N")
+NEEDS: Final = CheckedText(_check_needs, "JSON")
 LABEL: Final = CheckedText(_check_label, "NAME:VALUE")
 
 RATE: Final = _Rate()

@@ -1,5 +1,6 @@
 """The metadata of the current CI job, which is the default metadata of a report."""
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -11,16 +12,20 @@ from service.client.terminal import print_message
 GetVariable = Callable[[str], str]  # returns an empty string for a variable that isn't set
 
 _MAX_RUN_ID: Final = 200
+_MAX_PART: Final = 200
+_DIGEST: Final = 12  # hex digits after the start of a name that is too long
+_ATTEMPT: Final = re.compile(r"[1-9][0-9]{0,14}", re.ASCII)
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _NOT_IN_RUN_ID: Final = re.compile(r"[^\x21-\x7e]+")
 _PULL_REQUEST: Final = re.compile(r"refs/pull/(\d+)/")
-_FIRST_ATTEMPTS: Final = {"GITHUB_RUN_ATTEMPT": "1", "BUILDKITE_RETRY_COUNT": "0", "SYSTEM_JOBATTEMPT": "1"}
 
 
 class CiJob(NamedTuple):
-    """A CI job. A retry of the job has the same run IDs, so that its results replace those of the first attempt.
+    """A CI job. A retry of the job has the same run IDs and a higher attempt.
 
     `run_id` identifies the run of this job, and `pipeline_run_id` the run that all jobs of the pipeline share. `shard`
     is the number of a parallel job, from 1. The number of all jobs is unknown, because a pipeline can have others.
+    `part` is the name of the job, and `attempt` increases with each execution of the job.
     """
 
     run_id: str | None = None
@@ -31,6 +36,8 @@ class CiJob(NamedTuple):
     base_branch: str | None = None
     pull_request: str | None = None
     shard: str | None = None
+    part: str | None = None
+    attempt: str | None = None
 
 
 def current_job(variables: Mapping[str, str]) -> CiJob:
@@ -39,11 +46,6 @@ def current_job(variables: Mapping[str, str]) -> CiJob:
         if variables.get(marker):
             return _normalize(describe(lambda name: variables.get(name, "")))
     return CiJob()
-
-
-def is_retry(variables: Mapping[str, str]) -> bool:
-    """Return whether the CI system states that this job isn't executed for the first time. Not all systems do."""
-    return any(variables.get(name, first) != first for name, first in _FIRST_ATTEMPTS.items())
 
 
 def _github(get: GetVariable) -> CiJob:
@@ -58,6 +60,8 @@ def _github(get: GetVariable) -> CiJob:
         ci_url=f"{get('GITHUB_SERVER_URL')}/{get('GITHUB_REPOSITORY')}/actions/runs/{get('GITHUB_RUN_ID')}",
         base_branch=get("GITHUB_BASE_REF"),
         pull_request=number[1] if number else None,
+        part=get("GITHUB_JOB"),
+        attempt=get("GITHUB_RUN_ATTEMPT"),
     )
 
 
@@ -93,7 +97,9 @@ def _gitlab(get: GetVariable) -> CiJob:
         ci_url=get("CI_JOB_URL"),
         base_branch=get("CI_MERGE_REQUEST_TARGET_BRANCH_NAME"),
         pull_request=get("CI_MERGE_REQUEST_IID"),
-        shard=_shard(get("CI_NODE_INDEX"), first=1),
+        shard=_number(get("CI_NODE_INDEX"), first=1),
+        part=get("CI_JOB_NAME").removesuffix(f" {get('CI_NODE_INDEX')}/{get('CI_NODE_TOTAL')}"),
+        attempt=get("CI_JOB_ID"),
     )
 
 
@@ -112,7 +118,9 @@ def _buildkite(get: GetVariable) -> CiJob:
         ci_url=f"{get('BUILDKITE_BUILD_URL')}#{get('BUILDKITE_JOB_ID')}",
         base_branch=get("BUILDKITE_PULL_REQUEST_BASE_BRANCH"),
         pull_request=number if number != "false" else None,
-        shard=_shard(get("BUILDKITE_PARALLEL_JOB"), first=0),
+        shard=_number(get("BUILDKITE_PARALLEL_JOB"), first=0),
+        part=get("BUILDKITE_STEP_KEY") or get("BUILDKITE_LABEL"),
+        attempt=_number(get("BUILDKITE_RETRY_COUNT"), first=0),
     )
 
 
@@ -130,7 +138,9 @@ def _circleci(get: GetVariable) -> CiJob:
         commit_sha=get("CIRCLE_SHA1"),
         ci_url=get("CIRCLE_BUILD_URL"),
         pull_request=get("CIRCLE_PULL_REQUEST").rpartition("/")[2],
-        shard=_shard(index, first=0),
+        shard=_number(index, first=0),
+        part=get("CIRCLE_JOB"),
+        attempt=get("CIRCLE_BUILD_NUM"),
     )
 
 
@@ -147,6 +157,7 @@ def _jenkins(get: GetVariable) -> CiJob:
         ci_url=get("BUILD_URL"),
         base_branch=get("CHANGE_TARGET") or get("ghprbTargetBranch"),
         pull_request=get("CHANGE_ID") or get("ghprbPullId") or get("gitlabMergeRequestIid"),
+        part=get("STAGE_NAME"),
     )
 
 
@@ -167,7 +178,9 @@ def _azure(get: GetVariable) -> CiJob:
         ci_url=f"{get('SYSTEM_COLLECTIONURI')}{get('SYSTEM_TEAMPROJECT')}/_build/results?buildId={build}",
         base_branch=base.removeprefix("refs/heads/"),
         pull_request=get("SYSTEM_PULLREQUEST_PULLREQUESTNUMBER") or get("SYSTEM_PULLREQUEST_PULLREQUESTID"),
-        shard=_shard(position, first=1),
+        shard=_number(position, first=1),
+        part=_join(get("SYSTEM_STAGENAME").replace("__default", ""), get("SYSTEM_JOBNAME")),
+        attempt=get("SYSTEM_JOBATTEMPT"),
     )
 
 
@@ -183,7 +196,7 @@ def _bitbucket(get: GetVariable) -> CiJob:
         ci_url=page,
         base_branch=get("BITBUCKET_PR_DESTINATION_BRANCH"),
         pull_request=get("BITBUCKET_PR_ID"),
-        shard=_shard(get("BITBUCKET_PARALLEL_STEP"), first=0),
+        shard=_number(get("BITBUCKET_PARALLEL_STEP"), first=0),
     )
 
 
@@ -203,8 +216,8 @@ def _join(*parts: str) -> str:
     return "-".join(filter(None, parts))
 
 
-def _shard(index: str, first: int) -> str:
-    """Return the number of a parallel job from its index, or an empty text. `first` is the index of the first job."""
+def _number(index: str, first: int) -> str:
+    """Return the number, from 1, of an index that starts at `first`, or an empty text."""
     number = int(index) - first + 1 if index.isascii() and index.isdigit() else 0
     return str(number) if number > 0 else ""
 
@@ -212,9 +225,21 @@ def _shard(index: str, first: int) -> str:
 def _normalize(job: CiJob) -> CiJob:
     """Return the job with run IDs that the server accepts, and with None instead of empty text."""
     return CiJob(*(value or None for value in job))._replace(
-        run_id=_normalize_run_id(job.run_id), pipeline_run_id=_normalize_run_id(job.pipeline_run_id)
+        run_id=_normalize_run_id(job.run_id),
+        pipeline_run_id=_normalize_run_id(job.pipeline_run_id),
+        part=_normalize_part(job.part),
+        attempt=job.attempt if job.attempt and _ATTEMPT.fullmatch(job.attempt) else None,
     )
 
 
 def _normalize_run_id(run_id: str | None) -> str | None:
     return _NOT_IN_RUN_ID.sub("-", run_id or "")[:_MAX_RUN_ID] or None
+
+
+def _normalize_part(name: str | None) -> str | None:
+    """Return the name of a job in a form that the server accepts. Different long names stay different."""
+    part = _UNPRINTABLE.sub(" ", name or "").strip()
+    if len(part) > _MAX_PART:
+        digest = hashlib.sha256(part.encode("utf-8", "replace")).hexdigest()[:_DIGEST]
+        part = f"{part[: _MAX_PART - _DIGEST - 1]}-{digest}"
+    return part or None

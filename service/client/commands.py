@@ -8,7 +8,7 @@ import click
 
 from service.client import arguments
 from service.client.arguments import run_options, selected_run, server_options, timeout_option
-from service.client.ci import current_job, is_retry
+from service.client.ci import current_job
 from service.client.export_command import export
 from service.commands import print_line
 from service.domain.errors import ServiceError
@@ -63,16 +63,32 @@ class _GateCommand(click.Command):
 @click.option(
     "--min-results", type=click.IntRange(1), metavar="N", help="Minimum number of executed results.  [default: 1]"
 )
+@click.option(
+    "--max-missing-cases", type=click.IntRange(0), metavar="N",
+    help="Maximum number of cases that the baseline executed and this run lacks.",
+)  # fmt: skip
+@click.option(
+    "--allow-missing-parts", "allowed_parts", multiple=True, is_flag=False, flag_value="*", type=arguments.NAME,
+    metavar="[GLOB]", help="Let CI jobs whose name matches GLOB send no results; repeatable.  [default GLOB: any job]",
+)  # fmt: skip
+@click.option(
+    "--needs", type=arguments.NEEDS, metavar="JSON",
+    help="Let jobs that GitHub Actions skipped send no results: '${{ toJSON(needs) }}'.",
+)  # fmt: skip
 @timeout_option("the run is complete")
 def gate(
-    url: str, key: str, run_id: str | None, pipeline: bool, gate_name: str | None, timeout: int, **limits: float | None
-) -> None:
+    url: str, key: str, run_id: str | None, pipeline: bool, gate_name: str | None, timeout: int,
+    allowed_parts: tuple[str, ...], needs: str | None, **limits: float | None,
+) -> None:  # fmt: skip
     """Wait for a run and decide whether a CI job passes.
 
     Prints the failures, new ones first, with their history on the base branch.
 
     The rules are those of --gate, or the limits in the options --max-… and --min-…, or, without both, those of the gate
     `default`. If that gate doesn't exist, any failure blocks. The server stores only the decisions of gates.
+
+    A CI job that normally sends results, and that sent none to this run, blocks the run. --allow-missing-parts and
+    --needs state exceptions.
 
     With --pipeline, the run of the pipeline is completed first, as soon as its reports are processed.
 
@@ -89,7 +105,8 @@ def gate(
     if gate_name and policy:
         raise click.UsageError("--gate: can't be combined with --max-… and --min-… options")
     rules = {"gate": gate_name} if gate_name else {"policy": policy} if policy else {}
-    raise SystemExit(gates.gate(url, key, selected, rules, timeout, completes=pipeline))
+    request = gates.GateRequest(rules, [*allowed_parts, *(arguments.skipped_jobs(needs) if needs else ())])
+    raise SystemExit(gates.gate(url, key, selected, request, timeout, completes=pipeline))
 
 
 @click.command()
@@ -168,6 +185,12 @@ def tail(url: str, key: str, types: tuple[str, ...], run_id: str | None, as_json
     "--root", type=arguments.ROOT, help="Folder of the checkout where the tests were executed, for files with absolute "
     "paths.  [default: the root of the repository, or the working directory]",
 )  # fmt: skip
+@click.option("--part", type=arguments.IDENTIFIER, help="Name of the CI job.  [default: that of the CI job]")
+@click.option(
+    "--attempt", type=arguments.ATTEMPT,
+    help="Attempt of the CI job. A rerun has a higher number, and its results are attempts of the same cases."
+    "  [default: that of the CI job]",
+)  # fmt: skip
 @click.option("--not-final", is_flag=True, help="Expect further uploads. `gate --pipeline` completes the run.")
 @click.option(
     "--allow-empty", is_flag=True, help="State that the run passed if the files contain no results.  "
@@ -191,7 +214,7 @@ def report(
     options["final"] = "false" if waits_for_others else None
     options["allow_empty"] = "true" if allow_empty else None
     fields = _report_fields(options, job._asdict())
-    expects_new = pipeline and not is_retry(os.environ)
+    expects_new = pipeline and "attempt" not in dict(fields)
     wait_s = timeout if wait else None
     raise SystemExit(reports.report(url, key, selected, files, fields, wait_s=wait_s, expects_new=expects_new))
 

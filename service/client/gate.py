@@ -1,8 +1,8 @@
 """The gate: waits for a run, requests a decision, prints it with the evidence, and returns the exit code."""
 
 import os
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
 
 from service.client.annotations import annotations
 from service.client.changes import ResultGroup, RunChanges, read_changes
@@ -12,7 +12,7 @@ from service.client.receipts import list_receipts
 from service.client.runs import INCOMPLETE, await_complete_run, format_counts, run_path
 from service.client.terminal import append_to_github_file, ignore_closed_stdout, print_message, printable_line
 from service.commands import print_line
-from service.domain.evidence import full_name
+from service.domain.evidence import describe_missing_parts, full_name
 from service.domain.gates import describe_rule
 from service.domain.receipts import report_warnings
 
@@ -26,17 +26,37 @@ _DEFAULT_GATE: Final = "default"
 _DEFAULT_POLICY: Final = {"max_failures": 0}
 
 
-def gate(url: str, key: str, run_id: str, rules: JsonObject, timeout_s: float, *, completes: bool = False) -> int:
-    """Wait until the run is complete, print the decision, and return the exit code. Raises ServerError.
+class GateRequest(NamedTuple):
+    """The rules of a decision, and globs of the parts that can be missing.
 
     `rules` names a gate or contains a policy, as in the request of a decision. Without both, the gate `default` decides
-    if it exists, or else any failure blocks. With `completes`, the client completes the run of a pipeline first.
+    if it exists, or else any failure blocks. A policy blocks missing parts.
+    """
+
+    rules: JsonObject
+    allowed_parts: Sequence[str] = ()
+
+    def bodies(self) -> Iterator[JsonObject]:
+        """Yield the requests to send, each if the gate of the previous one doesn't exist."""
+        allowed = {"allow_missing_parts": list(self.allowed_parts)} if self.allowed_parts else {}
+        if "gate" in self.rules:
+            yield {**self.rules, **allowed}
+            return
+        if not self.rules:
+            yield {"gate": _DEFAULT_GATE, **allowed}
+        yield {"policy": {"max_missing_parts": 0, **self.rules.get("policy", _DEFAULT_POLICY)}, **allowed}
+
+
+def gate(url: str, key: str, run_id: str, request: GateRequest, timeout_s: float, *, completes: bool = False) -> int:
+    """Wait until the run is complete, print the decision, and return the exit code. Raises ServerError.
+
+    With `completes`, the client completes the run of a pipeline first.
     """
     with open_server(url, key, retry_s=min(timeout_s, _MAX_RETRY_S)) as server:
         run = await_complete_run(server, run_id, timeout_s, completes=completes)
         if run is None:
             return INCOMPLETE
-        decision, changes = _decide_and_compare(server, run, rules)
+        decision, changes = _decide_and_compare(server, run, request)
         with ignore_closed_stdout():  # a closed stdout doesn't change the decision
             _print_decision(server, decision, changes)
         for warning in report_warnings(list_receipts(server, run_id)):
@@ -45,10 +65,10 @@ def gate(url: str, key: str, run_id: str, rules: JsonObject, timeout_s: float, *
     return BLOCKED if decision["decision"] == "blocked" else PASSED
 
 
-def _decide_and_compare(server: Server, run: JsonObject, rules: JsonObject) -> tuple[JsonObject, RunChanges]:
+def _decide_and_compare(server: Server, run: JsonObject, request: GateRequest) -> tuple[JsonObject, RunChanges]:
     """Return a decision and the changes of the same revision of the run, unless the run changes continuously."""
     for _ in range(_MAX_DECISIONS):
-        decision = _decide(server, run["run_id"], rules)
+        decision = _decide(server, run["run_id"], request)
         changes = read_changes(server, run)
         if decision["revision"] == changes.comparison["revision"] == run["revision"]:
             break
@@ -60,22 +80,23 @@ def _decide_and_compare(server: Server, run: JsonObject, rules: JsonObject) -> t
     return decision, changes
 
 
-def _decide(server: Server, run_id: str, rules: JsonObject) -> JsonObject:
+def _decide(server: Server, run_id: str, request: GateRequest) -> JsonObject:
     path = f"{run_path(run_id)}/decisions"
-    if rules:
-        decision: JsonObject = server.post(path, rules)
-        return decision
+    first, *fallback = request.bodies()
     try:
-        decision = server.post(path, {"gate": _DEFAULT_GATE})
+        decision: JsonObject = server.post(path, first)
     except ServerError as error:
-        if error.code != "not_found":
+        if error.code != "not_found" or not fallback:
             raise
-        decision = server.post(path, {"policy": _DEFAULT_POLICY})
+        decision = server.post(path, fallback[0])
     return decision
 
 
 def _print_decision(server: Server, decision: JsonObject, changes: RunChanges) -> None:
-    print_line(_headline(decision, changes.run), bold=True, fg="red" if decision["decision"] == "blocked" else "green")
+    color = "red" if decision["decision"] == "blocked" else "green"
+    if missing := describe_missing_parts(decision["missing_parts"] or (), changes.run.get("parts") or ()):
+        print_line(printable_line(missing), bold=True, fg=color)
+    print_line(_headline(decision, changes.run), bold=True, fg=color)
     print_line(format_counts(changes.run))
     print_line(printable_line(changes.describe_baseline()))
     for group in changes.groups():

@@ -99,6 +99,25 @@ class ComparisonItem(Result):
 
 
 @closed
+class MissingPart(TypedDict):
+    """A part, such as a CI job, that the run should contain, and of which no upload or event was accepted."""
+
+    part: Annotated[str | None, Field(description="Name of the CI job")]
+    variant: dict[str, str]
+    shard: int | None
+
+
+@closed
+class MissingCaseOut(TypedDict):
+    """A case that the baseline executed and the run doesn't contain, although its part sent results."""
+
+    case: str
+    suite: str
+    name: str
+    variant: dict[str, str]
+
+
+@closed
 class RunComparison(PagePosition):
     """The changes of a run, in the order new, flaky, known, quarantined, fixed, added, removed, unchanged."""
 
@@ -111,3 +130,18 @@ class RunComparison(PagePosition):
         bool,
         Field(description="More than 1,000 cases fail. Only the first ones were searched in the complete window"),
     ]
+    missing_parts: Annotated[
+        list[MissingPart],
+        Field(
+            description="Parts with results in the baseline and in at least 80 % of the window that sent no results to"
+            " this run, and of which at least one executed case has no result here"
+        ),
+    ]
+    missing_cases: Annotated[
+        int | None,
+        Field(
+            description="Number of cases that the baseline executed and the other parts of the run lack. Null if the"
+            " run or its baseline has more than 50,000 results"
+        ),
+    ]
+    missing_cases_sample: Annotated[list[MissingCaseOut], Field(description="The first missing cases, at most 20")]

@@ -5,10 +5,13 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from typing_extensions import TypedDict
 
+from service.contracts.comparison import MissingCaseOut, MissingPart
+from service.contracts.quarantines import Glob
 from service.contracts.queries import Name, PageQuery
 from service.contracts.responses import Rate, Time, closed
 from service.contracts.validation import NO_NUL
 from service.domain.gates import MAX_GATE_NAME, MAX_LIMIT_OF_RULE, DecisionOutcome, Policy, RuleName
+from service.domain.missing import MAX_ALLOWED_PARTS
 
 _Limit = Annotated[int, Field(strict=True, ge=0, le=MAX_LIMIT_OF_RULE)]
 GateName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_GATE_NAME, pattern=NO_NUL)]
@@ -34,6 +37,13 @@ class PolicyIn(_ClosedModel):
         Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)] | None,
         Field(description="Minimum share of executed results that passed, without quarantined ones"),
     ] = None
+    max_missing_parts: Annotated[
+        _Limit | None, Field(description="Maximum number of parts, such as CI jobs, that sent no results")
+    ] = None
+    max_missing_cases: Annotated[
+        _Limit | None,
+        Field(description="Maximum number of cases that the baseline executed and the other parts lack"),
+    ] = None
 
     @model_validator(mode="after")
     def _require_a_limit(self) -> Self:
@@ -46,10 +56,19 @@ class PolicyIn(_ClosedModel):
         return Policy(**self.model_dump())
 
 
+class GatePolicyIn(PolicyIn):
+    """The limits of a gate. Unless the policy states another limit, no part can be missing."""
+
+    max_missing_parts: Annotated[
+        _Limit | None,
+        Field(description="Maximum number of parts, such as CI jobs, that sent no results. Null: any number"),
+    ] = 0
+
+
 class GateIn(_ClosedModel):
     """A gate to create or to change."""
 
-    policy: PolicyIn
+    policy: GatePolicyIn
 
 
 class DecisionRequest(_ClosedModel):
@@ -57,6 +76,13 @@ class DecisionRequest(_ClosedModel):
 
     gate: GateName | None = None
     policy: PolicyIn | None = None
+    allow_missing_parts: Annotated[
+        list[Glob],
+        Field(
+            max_length=MAX_ALLOWED_PARTS,
+            description="Globs of the names of parts that can be missing, such as skipped jobs",
+        ),
+    ] = []
 
 
 class WaiverIn(_ClosedModel):
@@ -82,6 +108,8 @@ class GatePolicy(TypedDict, total=False):
     max_new_failures: int
     max_flaky: int
     min_pass_rate: Rate
+    max_missing_parts: Annotated[int | None, Field(description="Null: any number of parts can be missing")]
+    max_missing_cases: int
 
 
 @closed
@@ -118,6 +146,13 @@ class DecisionFailures(TypedDict):
 
 
 @closed
+class MissingDecisionPart(MissingPart):
+    """A missing part of a run that was decided about."""
+
+    allowed: Annotated[bool, Field(description="The request allowed the part to be missing")]
+
+
+@closed
 class Waiver(TypedDict):
     """The statement that lets a blocked decision pass."""
 
@@ -140,5 +175,17 @@ class Decision(TypedDict):
     decision: DecisionOutcome
     rules: Annotated[list[RuleEvaluation], Field(description="Every rule that was evaluated")]
     failures: DecisionFailures
+    missing_parts: Annotated[
+        list[MissingDecisionPart] | None,
+        Field(description="Parts that sent no results. Null in decisions of earlier versions, which didn't check them"),
+    ]
+    missing_cases: Annotated[
+        int | None,
+        Field(
+            description="Number of cases that the baseline executed and the other parts lack. Null if the run or its"
+            " baseline has more than 50,000 results, and in decisions of earlier versions"
+        ),
+    ]
+    missing_cases_sample: Annotated[list[MissingCaseOut] | None, Field(description="The first missing cases")]
     waiver: Waiver | None
     created_at: Time

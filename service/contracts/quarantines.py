@@ -11,14 +11,12 @@ from service.contracts.run_events import Identifier, Variant
 from service.contracts.validation import NO_NUL
 from service.domain.errors import InvalidRequest
 from service.domain.filter_types import CaseType
+from service.domain.globs import MAX_GLOB_ASTERISKS, MAX_GLOB_CHARACTERS, check_glob
 from service.domain.ids import parse_case_id
 from service.domain.quarantines import (
     DEFAULT_DURATION,
     MAX_DURATION,
-    MAX_GLOB_ASTERISKS,
-    MAX_GLOB_CHARACTERS,
     CaseMatcher,
-    check_glob,
 )
 
 _MAX_URL_CHARS: Final = 1_000

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Final, Literal, NamedTuple, cast, get_args
 
 from service.domain.ids import CaseKey
@@ -18,6 +19,8 @@ OTHER_CHANGES: Final[tuple[Change, ...]] = CHANGES[4:]
 LISTED_CHANGES: Final[tuple[Change, ...]] = CHANGES[:-1]  # without a filter
 ORDER: Final[Mapping[Change, int]] = {change: position for position, change in enumerate(CHANGES)}
 
+RULES_VERSION: Final = 2  # part of the digest of a decision: another version can decide differently
+
 WINDOW_RUNS: Final = 20
 EXAMINED_RUNS: Final = 2_000  # to find the runs of the window
 MAX_SEARCHED_CASES: Final = 1_000  # failing cases that are searched in the complete window
@@ -25,6 +28,7 @@ MAX_COMPARED_RESULTS: Final = 50_000  # of each run
 
 BaselineKind = Literal["window", "run", "branch"]
 _MIN_UNRELIABLE: Final = 2  # results of a case in the window that were flaky or failing
+_COMPLETE_SHARE: Final = 0.8  # of the median number of executed results in the window: a run with fewer is partial
 _PASSED: Final = STATUS_CODES["passed"]
 _SKIPPED_CODES: Final = frozenset({STATUS_CODES["skipped"], STATUS_CODES["canceled"]})  # not executed
 _NO_RESULT: Final = "-"
@@ -117,6 +121,18 @@ def parse_baseline(text: str) -> BaselineChoice:
     if kind not in limits or not name or len(name) > limits[kind] or "\0" in name:
         raise ValueError("must be window, run:<run_id>, or branch:<name>")
     return BaselineChoice(cast("BaselineKind", kind), name)
+
+
+def find_baseline(executed_results: Sequence[int]) -> int | None:
+    """Return the index of the baseline: the newest run of the window that isn't partial. None for an empty window.
+
+    `executed_results` is the number of executed results of each run, newest first. For example, of runs with 10, 500,
+    and 510 results, the baseline is the second one.
+    """
+    if not executed_results:
+        return None
+    least = _COMPLETE_SHARE * median(executed_results)
+    return next(index for index, count in enumerate(executed_results) if count >= least)
 
 
 def executed(results: Sequence[PastResult]) -> list[PastResult]:

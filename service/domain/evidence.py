@@ -3,10 +3,13 @@
 This module runs on Python 3.10 without third-party packages because the client uses it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from service.domain.receipts import describe_part
+
 _COMMIT: Final = 10  # digits of a commit that are shown
+_MAX_PARTS: Final = 10  # missing parts that are named
 
 
 def full_name(result: Mapping[str, Any]) -> str:
@@ -42,6 +45,20 @@ def describe_evidence(evidence: Mapping[str, Any], branch: str | None) -> str:
     kinds = [f"failed in {failed}"] if failed else []
     kinds += [f"was flaky in {flaky}"] if flaky else []
     return f"{' and '.join(kinds)} of {_last(runs)}{on_branch}" + (f", failing since run {first}" if first else "")
+
+
+def describe_missing_parts(missing: Sequence[Mapping[str, Any]], present: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return which of the parts of a run sent no results, or None if no part is missing."""
+    if not missing:
+        return None
+    listed = "; ".join(map(_describe_missing_part, missing[:_MAX_PARTS]))
+    more = f"; and {len(missing) - _MAX_PARTS} more" if len(missing) > _MAX_PARTS else ""
+    jobs = "job" if len(missing) + len(present) == 1 else "jobs"
+    return f"{len(missing)} of {len(missing) + len(present)} {jobs} sent no results: {listed}{more}"
+
+
+def _describe_missing_part(part: Mapping[str, Any]) -> str:
+    return describe_part(part) + (" (allowed)" if part.get("allowed") else "")
 
 
 def describe_quarantine(quarantine: Mapping[str, Any]) -> str:

@@ -5,7 +5,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
-RuleName = Literal["run_status", "min_results", "max_failures", "max_new_failures", "max_flaky", "min_pass_rate"]
+RuleName = Literal[
+    "run_status", "max_missing_parts", "max_missing_cases", "min_results", "max_failures", "max_new_failures",
+    "max_flaky", "min_pass_rate",
+]  # fmt: skip
 DecisionOutcome = Literal["passed", "blocked", "waived"]
 
 MAX_LIMIT_OF_RULE: Final = 2**31 - 1
@@ -21,11 +24,17 @@ class Policy:
     max_new_failures: int | None = None
     max_flaky: int | None = None
     min_pass_rate: float | None = None
+    max_missing_parts: int | None = None
+    max_missing_cases: int | None = None
 
     def set_fields(self) -> dict[str, float]:
         """Return the limits that are set. Equal policies have equal fields."""
         limits = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {name: limit for name, limit in limits.items() if limit is not None}
+
+    def gate_fields(self) -> dict[str, float | None]:
+        """Return the limits that a gate stores. It states whether parts can be missing, also if any number can."""
+        return {**self.set_fields(), "max_missing_parts": self.max_missing_parts}
 
 
 class FailureCounts(NamedTuple):
@@ -43,13 +52,18 @@ class FailureCounts(NamedTuple):
 
 
 class GatedRun(NamedTuple):
-    """The values of a complete run that rules compare. `flaky` is the number of flaky results."""
+    """The values of a complete run that rules compare. `flaky` is the number of flaky results.
+
+    `missing_parts` doesn't contain parts that the request allows to be missing. `missing_cases` is None if unknown.
+    """
 
     status: str
     failures_missing: bool
     passed: int
     flaky: int
     failures: FailureCounts
+    missing_parts: int
+    missing_cases: int | None
 
     @property
     def executed(self) -> int:
@@ -81,6 +95,12 @@ class _Rule(NamedTuple):
 
 
 _RULES: Final[Mapping[RuleName, _Rule]] = {
+    "max_missing_parts": _Rule(
+        lambda run: run.missing_parts, operator.le, "parts without results: {value}, at most {limit} allowed"
+    ),
+    "max_missing_cases": _Rule(
+        lambda run: run.missing_cases, operator.le, "missing cases: {value}, at most {limit} allowed"
+    ),
     "min_results": _Rule(lambda run: run.executed, operator.ge, "executed results: {value}, at least {limit} required"),
     "max_failures": _Rule(
         lambda run: run.failures.not_excused, operator.le, "failures: {value}, at most {limit} allowed"

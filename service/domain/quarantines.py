@@ -1,21 +1,15 @@
 """Quarantines: their limits, and which of them match a case."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
-from functools import cached_property
 from typing import Final, NamedTuple
 
+from service.domain.globs import ANY_TEXT, SearchedText, longest_literal
 from service.domain.ids import CaseKey
 
 MAX_ACTIVE: Final = 500  # per project
 DEFAULT_DURATION: Final = timedelta(days=14)
 MAX_DURATION: Final = timedelta(days=90)
-MAX_GLOB_CHARACTERS: Final = 500
-MAX_GLOB_ASTERISKS: Final = 5
-
-_ANY_TEXT: Final = "*"
-_WILDCARDS: Final = re.compile(r"[*?]")
 
 
 class CaseMatcher(NamedTuple):
@@ -80,7 +74,7 @@ class ActiveQuarantines:
 
     def _match_case(self, case: CaseTexts) -> Iterator[ExcusedCase | None]:
         found = self._of_cases.get(case.case_key)
-        suite, name = _SearchedText(case.suite), _SearchedText(case.name)
+        suite, name = SearchedText(case.suite), SearchedText(case.name)
         for matcher in self._candidates(case):
             if found is not None and found < matcher.quarantine_id:
                 break
@@ -98,40 +92,6 @@ class ActiveQuarantines:
         ]
 
 
-class _SearchedText:
-    """A text that is compared with globs."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def matches(self, glob: str) -> bool:
-        """Return whether the glob matches the complete text: `*` matches any characters, and `?` one character.
-
-        Bit n of `reached` is set if the part of the glob that was read matches the first n characters. All positions
-        advance together, so that no glob needs backtracking. Example: for the text "aab", the glob "*ab" reaches
-        0b1111 after "*", 0b0110 after "*a", and 0b1000 after "*ab", which is the end of the text.
-        """
-        reached, end = 1, 1 << len(self._text)
-        for character in glob:
-            if character == "*":
-                reached = (2 * end - 1) & -(reached & -reached)  # all positions from the first one
-            elif character == "?":
-                reached = (reached & (end - 1)) << 1
-            else:
-                reached = (reached & self._positions.get(character, 0)) << 1
-            if not reached:
-                return False
-        return reached & end != 0
-
-    @cached_property
-    def _positions(self) -> Mapping[str, int]:
-        """The positions of each character, as bits."""
-        positions = dict.fromkeys(self._text, 0)
-        for index, character in enumerate(self._text):
-            positions[character] |= 1 << index
-        return positions
-
-
 class _GlobMatcher(NamedTuple):
     """A quarantine with globs. A text that doesn't contain the literal of a glob can't match the glob."""
 
@@ -144,22 +104,8 @@ class _GlobMatcher(NamedTuple):
 
     @classmethod
     def of(cls, quarantine_id: str, matcher: CaseMatcher) -> "_GlobMatcher":
-        suite, name = (_ANY_TEXT if glob is None else glob for glob in (matcher.suite, matcher.name))
-        return cls(quarantine_id, suite, _longest_literal(suite), name, _longest_literal(name), matcher.variant)
+        suite, name = (ANY_TEXT if glob is None else glob for glob in (matcher.suite, matcher.name))
+        return cls(quarantine_id, suite, longest_literal(suite), name, longest_literal(name), matcher.variant)
 
-    def matches(self, suite: _SearchedText, name: _SearchedText, variant: Mapping[str, str]) -> bool:
+    def matches(self, suite: SearchedText, name: SearchedText, variant: Mapping[str, str]) -> bool:
         return self.variant.items() <= variant.items() and name.matches(self.name) and suite.matches(self.suite)
-
-
-def check_glob(glob: str) -> str:
-    """Return the glob if it's within the limits. Raises ValueError."""
-    if len(glob) > MAX_GLOB_CHARACTERS:
-        raise ValueError(f"must have at most {MAX_GLOB_CHARACTERS} characters")
-    if glob.count("*") > MAX_GLOB_ASTERISKS:
-        raise ValueError(f"must contain at most {MAX_GLOB_ASTERISKS} *")
-    return glob
-
-
-def _longest_literal(glob: str) -> str:
-    """Return the longest part of the glob without wildcards."""
-    return max(_WILDCARDS.split(glob), key=len)

@@ -32,7 +32,10 @@ class DecisionFilter(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The evaluation of a policy for a run. `failures` is the number of failing results by change."""
+    """The evaluation of a policy for a run. `failures` is the number of failing results by change.
+
+    `missing` contains the public fields about missing parts and cases.
+    """
 
     run_id: str
     revision: int
@@ -41,6 +44,7 @@ class Evaluation:
     decision: DecisionOutcome
     rules: list[dict[str, Any]]
     failures: dict[str, int]
+    missing: dict[str, Any]
 
 
 class NamedGate(NamedTuple):
@@ -63,7 +67,7 @@ async def insert(
     await connection.execute(
         _SQL["insert"], ref.org_id, ref.decision_id, ref.project_id, evaluation.run_id, evaluation.revision, *gate,
         evaluation.policy, evaluation.baseline_run_id, evaluation.decision, evaluation.rules, evaluation.failures,
-        digest,
+        evaluation.missing, digest,
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ class VersionedPolicy(NamedTuple):
 
 async def put(connection: Connection, org_id: OrgId, name: str, policy: Policy) -> bool:
     """Create a gate or replace its policy. Return whether the gate didn't exist. Requires a transaction."""
-    fields = policy.set_fields()
+    fields = policy.gate_fields()
     if await connection.fetchval(_SQL["insert"], org_id, name, fields):
         return True
     was_deleted: bool = await connection.fetchval(_SQL["lock"], org_id, name)

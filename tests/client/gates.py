@@ -1,10 +1,11 @@
 """The gate, called as the command line does, and runs for it."""
 
 import asyncio
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from service.client.gate import gate
+from service.client.gate import GateRequest, gate
 from tests.api.served import Api
 from tests.run_events import result
 
@@ -27,10 +28,11 @@ async def decide(
     *,
     completes: bool = False,
     gate_name: str = "",
+    allowed_parts: Sequence[str] = (),
     **policy: Any,
 ) -> int:  # fmt: skip
     rules: dict[str, Any] = {"gate": gate_name} if gate_name else {"policy": policy} if policy else {}
-    return await run_gate(url(api), api.key, run_id, rules, timeout_s, completes=completes)
+    return await run_gate(url(api), api.key, run_id, GateRequest(rules, allowed_parts), timeout_s, completes=completes)
 
 
 async def put_gate(api: Api, name: str, **policy: Any) -> None:

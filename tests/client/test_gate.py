@@ -6,7 +6,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from service.client.gate import BLOCKED, PASSED
+from service.client.gate import BLOCKED, PASSED, GateRequest
 from service.client.http import ServerError
 from tests.api.served import Api
 from tests.client.gates import FAILING, FLAKY, decide, put_gate, run_gate, url
@@ -77,20 +77,40 @@ async def test_response_of_another_server_is_an_error() -> None:
     app.router.add_get("/{path:.*}", not_found)
     async with TestServer(app) as server:
         with pytest.raises(ServerError, match="responds with 404 Not Found, which isn't a Results API response"):
-            await run_gate(str(server.make_url("/")), "zof_1", "run_1", {}, 5)
+            await run_gate(str(server.make_url("/")), "zof_1", "run_1", GateRequest({}), 5)
 
 
 async def test_gate_prints_that_it_retries(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ServerError, match="doesn't respond"):
-        await run_gate("http://127.0.0.1:9", "zof_1", "run_1", {}, 2)
+        await run_gate("http://127.0.0.1:9", "zof_1", "run_1", GateRequest({}), 2)
     assert "; retrying for up to 2 s" in capsys.readouterr().err
 
 
 async def test_invalid_key_is_an_error(api: Api) -> None:
     with pytest.raises(ServerError, match="401"):
-        await run_gate(url(api), "zof_wrong", "run_1", {}, 5)
+        await run_gate(url(api), "zof_wrong", "run_1", GateRequest({}), 5)
 
 
 async def test_url_can_end_with_the_version_of_the_api(api: Api) -> None:
     await api.store.ingest(run_event())
-    assert await run_gate(f"{url(api)}v1/", api.key, "run_1", {}, 5) == PASSED
+    assert await run_gate(f"{url(api)}v1/", api.key, "run_1", GateRequest({}), 5) == PASSED
+
+
+async def send_jobs(api: Api, run_id: str, hour: int, *jobs: str) -> None:
+    for job in jobs:
+        await api.store.ingest(
+            run_event(run_id, [result(job)], branch="main", completed_at=f"2026-05-01T{hour:02}:00:00Z", part=job)
+        )
+
+
+async def test_jobs_without_results_block_and_are_named_first(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    await send_jobs(api, "main_1", 1, "api", "cli", "ui")
+    await send_jobs(api, "run_1", 2, "api")
+    assert await decide(api) == BLOCKED
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["2 of 3 jobs sent no results: cli; ui", "blocked: run run_1 (passed)"]
+    assert "parts without results: 2, at most 0 allowed" in lines
+    assert await decide(api, max_failures=0) == BLOCKED  # also with limits of other rules
+    assert await decide(api, allowed_parts=["cli"]) == BLOCKED
+    assert await decide(api, allowed_parts=["cli", "u*"]) == PASSED
+    assert "2 of 3 jobs sent no results: cli (allowed); ui (allowed)\npassed:" in capsys.readouterr().out

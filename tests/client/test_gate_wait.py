@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from service.client import receipts
-from service.client.gate import BLOCKED, PASSED
+from service.client.gate import BLOCKED, PASSED, GateRequest
 from service.client.http import ServerError, open_server
 from service.client.receipts import list_receipts
 from service.client.runs import INCOMPLETE
@@ -191,14 +191,14 @@ async def test_all_pages_of_receipts_are_checked(
 async def test_gate_of_a_pipeline_needs_a_key_that_can_read_receipts(api: Api) -> None:
     await api.store.ingest(run_event())
     viewer = (await api.make_key("viewer")).key
-    assert await run_gate(url(api), viewer, "run_1", {}, 1) == PASSED
+    assert await run_gate(url(api), viewer, "run_1", GateRequest({}), 1) == PASSED
     with pytest.raises(ServerError, match="reports:create"):
-        await run_gate(url(api), viewer, "run_1", {}, 1, completes=True)
+        await run_gate(url(api), viewer, "run_1", GateRequest({}), 1, completes=True)
 
 
 async def test_gate_with_a_key_that_cannot_read_receipts_waits(api: Api) -> None:
     viewer = (await api.make_key("viewer")).key
-    assert await run_gate(url(api), viewer, "run_1", {}, 1) == INCOMPLETE
+    assert await run_gate(url(api), viewer, "run_1", GateRequest({}), 1) == INCOMPLETE
 
 
 async def test_gate_warns_if_a_report_replaced_failing_results(

@@ -16,6 +16,7 @@ from service.domain.comparison import (
     collect_evidence,
     count_failing,
     executed,
+    find_baseline,
     other_pairs,
     parse_baseline,
 )
@@ -123,3 +124,11 @@ def test_failures_that_were_not_compared_are_new(monkeypatch: pytest.MonkeyPatch
     assert count_failing(failures, 5) == expected
     monkeypatch.setattr(comparison, "MAX_COMPARED_RESULTS", 2)
     assert count_failing(failures, 5) == expected | {"new_failure": 3}
+
+
+@pytest.mark.parametrize(
+    ("executed_results", "index"),
+    [([], None), ([5], 0), ([10, 500, 510], 1), ([400, 500, 510], 0), ([399, 500, 510], 1), ([1, 1, 500], 0)],
+)
+def test_baseline_is_the_newest_run_that_is_not_partial(executed_results: list[int], index: int | None) -> None:
+    assert find_baseline(executed_results) == index

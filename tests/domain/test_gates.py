@@ -10,7 +10,9 @@ NO_FAILURES = FailureCounts(0, 0, 0, 0)
 
 
 def gated(passed: int = 10, failures: FailureCounts = NO_FAILURES, **fields: Any) -> GatedRun:
-    values: dict[str, Any] = {"status": "passed", "failures_missing": False, "flaky": 0} | fields
+    values: dict[str, Any] = {
+        "status": "passed", "failures_missing": False, "flaky": 0, "missing_parts": 0, "missing_cases": 0, **fields
+    }  # fmt: skip
     return GatedRun(**values, passed=passed, failures=failures)
 
 
@@ -42,6 +44,11 @@ def gated(passed: int = 10, failures: FailureCounts = NO_FAILURES, **fields: Any
         ({"min_pass_rate": 0}, gated(0, FailureCounts(1, 0, 0, 0)), 0, True),
         ({"min_pass_rate": 0}, gated(0), None, False),
         ({"min_pass_rate": 0}, gated(0, FailureCounts(0, 0, 0, 1)), None, False),
+        ({"max_missing_parts": 0}, gated(), 0, True),
+        ({"max_missing_parts": 0}, gated(missing_parts=1), 1, False),
+        ({"max_missing_cases": 2}, gated(missing_cases=2), 2, True),
+        ({"max_missing_cases": 2}, gated(missing_cases=3), 3, False),
+        ({"max_missing_cases": 2}, gated(missing_cases=None), None, False),
     ],
 )
 def test_rule_at_its_boundary(policy: Any, run: GatedRun, value: Any, passed: bool) -> None:

@@ -6,8 +6,9 @@ import time
 
 import pytest
 
+from service.domain.globs import check_glob
 from service.domain.ids import CaseKey
-from service.domain.quarantines import ActiveQuarantine, ActiveQuarantines, CaseMatcher, CaseTexts, check_glob
+from service.domain.quarantines import ActiveQuarantine, ActiveQuarantines, CaseMatcher, CaseTexts
 
 CASE = CaseKey(7)
 

@@ -16,6 +16,7 @@ from service.domain.cursors import Cursors, ids
 from service.domain.errors import InvalidRequest
 from service.domain.gates import Policy
 from service.domain.ids import is_id
+from service.domain.missing import AllowedParts
 from service.store import decisions
 from service.store.decisions import DecisionFilter, DecisionRef
 from service.store.postgres.database import Connection, as_organization
@@ -32,9 +33,10 @@ async def create_decision(request: web.Request) -> web.Response:
     body = await parse_body(request, DecisionRequest)
     await wait_for_run(request, selector, wait_s)
     if body.gate is not None and body.policy is None:
-        return await _decide(request, selector, body.gate)
+        return await _decide(request, selector, body.gate, AllowedParts(body.allow_missing_parts))
     if body.policy is not None and body.gate is None:
-        return await _decide_dry(request, selector, body.policy.to_domain())
+        allowed = AllowedParts(body.allow_missing_parts)
+        return await _decide_dry(request, selector, body.policy.to_domain(), allowed)
     raise InvalidRequest("gate: either gate or policy is required, but not both", "gate")
 
 
@@ -67,20 +69,22 @@ async def waive_decision(request: web.Request) -> web.Response:
     return await mutate(request, waive)
 
 
-async def _decide(request: web.Request, selector: RunSelector, gate: str) -> web.Response:
+async def _decide(request: web.Request, selector: RunSelector, gate: str, allowed: AllowedParts) -> web.Response:
     org_id = get_caller(request).org_id
 
     async def change(connection: Connection) -> web.Response:
-        decision = await usecase.decide(connection, org_id, selector, gate)
+        decision = await usecase.decide(connection, org_id, selector, gate, allowed)
         return reply_json(decision.text, 201 if decision.created else 200, _location(decision.ref))
 
     return await mutate(request, change, one_snapshot=True, unchanged=200)
 
 
-async def _decide_dry(request: web.Request, selector: RunSelector, policy: Policy) -> web.Response:
+async def _decide_dry(
+    request: web.Request, selector: RunSelector, policy: Policy, allowed: AllowedParts
+) -> web.Response:
     org_id = get_caller(request).org_id
     async with as_organization(request.app[RESOURCES].pool, org_id) as connection, reading_snapshot(connection):
-        return reply_json(await usecase.decide_dry(connection, org_id, selector, policy))
+        return reply_json(await usecase.decide_dry(connection, org_id, selector, policy, allowed))
 
 
 def _location(ref: DecisionRef) -> dict[str, str]:

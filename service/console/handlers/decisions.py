@@ -12,6 +12,7 @@ from service.console.forms import get_form
 from service.console.pages import page_url
 from service.contracts.gates import GateName, WaiverIn
 from service.contracts.queries import Query
+from service.domain.missing import AllowedParts
 from service.store.postgres.database import Connection
 from service.usecases.gates import decide as usecase
 
@@ -29,7 +30,7 @@ async def create_decision(request: web.Request) -> web.Response:
     path = page_url(request.app, "run", run_id=selector.run_id)
 
     async def decide(connection: Connection) -> str | Unchanged:
-        decision = await usecase.decide(connection, caller.org_id, selector, gate)
+        decision = await usecase.decide(connection, caller.org_id, selector, gate, AllowedParts())
         return path if decision.created else Unchanged(path)
 
     return await apply_change(request, caller, decide, one_snapshot=True)

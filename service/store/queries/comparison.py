@@ -36,6 +36,11 @@ class ComparedRun:
     created_at: datetime
     counts: Counts
 
+    @property
+    def executed(self) -> int:
+        """The number of results that passed, failed, or had an error."""
+        return self.counts.passed + self.counts.failed + self.counts.error
+
 
 class RunToCompare(NamedTuple):
     """A run, and the branch of its baseline candidates."""

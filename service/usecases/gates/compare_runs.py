@@ -16,6 +16,7 @@ from service.domain.comparison import (
     MAX_SEARCHED_CASES,
     ORDER,
     OTHER_CHANGES,
+    RULES_VERSION,
     BaselineChoice,
     Change,
     ComparedResult,
@@ -27,35 +28,51 @@ from service.domain.comparison import (
     collect_evidence,
     count_failing,
     executed,
+    find_baseline,
     other_pairs,
 )
 from service.domain.errors import Gone, InvalidRequest, NotFound
 from service.domain.ids import CaseKey, OrgId, RunKey
+from service.domain.missing import NOTHING_MISSING, MissingResults
 from service.domain.results import FAILING_CODES
 from service.store import quarantines
 from service.store.postgres.database import Connection
 from service.store.queries import comparison as read_comparison
 from service.store.queries.comparison import ComparedRun, PairPage, ResultsByCase, RunToCompare
 from service.store.queries.runs import RunSelector
+from service.usecases.gates.find_missing import find_missing
 from service.usecases.quarantines.find_excused import ExcuseSearch
+
+
+class ComparedRuns(NamedTuple):
+    """A run, the runs to compare with, newest first, and the one of them with which all results are compared."""
+
+    run: ComparedRun
+    window: Sequence[ComparedRun]
+    baseline: ComparedRun | None
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The failing results of a run with their changes, in the order of the list. The window is sorted newest first.
+    """The failing results of a run with their changes, in the order of the list, and what the run lacks.
 
     If `truncated` is true, only the first failing cases were searched in the complete window.
     """
 
-    run: ComparedRun
-    window: Sequence[ComparedRun]
+    runs: ComparedRuns
     failures: Sequence[ComparedResult]
-    truncated: bool
+    truncated: bool = False
+    missing: MissingResults = NOTHING_MISSING
+
+    @property
+    def run(self) -> ComparedRun:
+        """The run that is compared."""
+        return self.runs.run
 
     @property
     def baseline(self) -> ComparedRun | None:
-        """The newest run of the window, with which all results are compared."""
-        return self.window[0] if self.window else None
+        """The run of the window with which all results are compared."""
+        return self.runs.baseline
 
     @property
     def failing_counts(self) -> dict[Change, int]:
@@ -67,7 +84,9 @@ class Comparison:
 
         `created_at` distinguishes a run from a deleted one with the same key.
         """
-        lines = [f"{run.run_key} {run.revision} {run.created_at.isoformat()}" for run in (self.run, *self.window)]
+        runs = (self.run, *self.runs.window)
+        lines = [f"{run.run_key} {run.revision} {run.created_at.isoformat()}" for run in runs]
+        lines.append(f"baseline {self.baseline and self.baseline.run_key}, rules {RULES_VERSION}")
         lines += [f"{failure.case_key} {failure.quarantine_id}" for failure in self.failures if failure.quarantine_id]
         return sha256("\n".join(lines).encode()).digest()
 
@@ -100,27 +119,27 @@ async def compare_run(
     Raises NotFound for an unknown run or baseline, InvalidRequest for a baseline that the run can't be compared with,
     Gone if the results of the run have expired, and Unavailable if the globs of the quarantines take too long.
     """
-    run, window = await _find_compared(connection, org_id, selector, choice)
-    failing = await read_comparison.find_failing(connection, org_id, run.run_key)
-    failures = await _compare_failing(connection, org_id, run, window, failing)
-    return Comparison(run, window, failures, truncated=len(failing) > MAX_SEARCHED_CASES)
+    runs = await _find_compared(connection, org_id, selector, choice)
+    failing = await read_comparison.find_failing(connection, org_id, runs.run.run_key)
+    failures = await _compare_failing(connection, org_id, runs, failing)
+    missing = await find_missing(connection, org_id, *runs)
+    return Comparison(runs, failures, len(failing) > MAX_SEARCHED_CASES, missing)
 
 
 async def compare_case(
     connection: Connection, org_id: OrgId, selector: RunSelector, case: CaseKey, status: str
 ) -> Comparison:
-    """Compare one result of a run, also if it isn't failing. `status` is its status code.
+    """Compare one result of a run, also if it isn't failing, but not what the run lacks. `status` is its status code.
 
     All statements must read one snapshot. Raises NotFound and Gone like `compare_run`.
     """
-    run, window = await _find_compared(connection, org_id, selector, BaselineChoice())
+    runs = await _find_compared(connection, org_id, selector, BaselineChoice())
     if status in FAILING_CODES:
-        failures = await _compare_failing(connection, org_id, run, window, [case])
-        return Comparison(run, window, failures, truncated=False)
-    past = (await _past_results(connection, org_id, window[:1], [case]))[case]
+        return Comparison(runs, await _compare_failing(connection, org_id, runs, [case]))
+    past = (await _past_results(connection, org_id, _only(runs.baseline), [case]))[case]
     baseline_status = past[0].status if past else None
     result = ComparedResult(case, classify_other(StatusPair(status, baseline_status)), baseline_status)
-    return Comparison(run, window, [result], truncated=False)
+    return Comparison(runs, [result])
 
 
 async def list_changes(
@@ -183,24 +202,31 @@ async def _merge(
 
 
 def _run_of(comparison: Comparison, result: ComparedResult) -> ComparedRun:
-    return comparison.window[0] if result.change == "removed" else comparison.run
+    """Return the run that contains the result."""
+    return comparison.baseline if comparison.baseline and result.change == "removed" else comparison.run
+
+
+def _only(run: ComparedRun | None) -> Sequence[ComparedRun]:
+    return () if run is None else (run,)
 
 
 def _is_too_large(comparison: Comparison) -> bool:
-    runs = (comparison.run, *comparison.window[:1])
+    runs = (comparison.run, *_only(comparison.baseline))
     return any(run.counts.total > MAX_COMPARED_RESULTS for run in runs)
 
 
 async def _find_compared(
     connection: Connection, org_id: OrgId, selector: RunSelector, choice: BaselineChoice
-) -> tuple[ComparedRun, Sequence[ComparedRun]]:
+) -> ComparedRuns:
     """Return the run, whose results must not have expired, and the runs to compare with."""
     found = await read_comparison.find_run(connection, org_id, selector)
     if found is None:
         raise NotFound(f"run {selector.run_id[:100]!r} not found")
     if found.run.results_expired:
         raise Gone(f"the results of run {found.run.run_id!r} have expired")
-    return found.run, await _find_window(connection, org_id, found, choice, selector.project_id)
+    window = await _find_window(connection, org_id, found, choice, selector.project_id)
+    index = find_baseline([run.executed for run in window])
+    return ComparedRuns(found.run, window, None if index is None else window[index])
 
 
 async def _find_window(
@@ -209,7 +235,7 @@ async def _find_window(
     """Return the runs to compare with, newest first. If the choice is a run, it is the complete window."""
     run = found.run
     if choice.kind == "run":
-        return [await _find_baseline(connection, org_id, run, RunSelector(choice.name, project_id))]
+        return [await _find_chosen(connection, org_id, run, RunSelector(choice.name, project_id))]
     branch = choice.name or found.baseline_branch
     window = await read_comparison.find_window(connection, org_id, run, branch)
     if window or choice.kind == "window" or await read_comparison.has_branch(connection, org_id, run, branch):
@@ -217,7 +243,7 @@ async def _find_window(
     raise NotFound(f"baseline: project {run.project_id!r} has no run on branch {branch[:100]!r}")
 
 
-async def _find_baseline(connection: Connection, org_id: OrgId, run: ComparedRun, selector: RunSelector) -> ComparedRun:
+async def _find_chosen(connection: Connection, org_id: OrgId, run: ComparedRun, selector: RunSelector) -> ComparedRun:
     found = await read_comparison.find_run(connection, org_id, selector)
     if found is None:
         raise NotFound(f"baseline: run {selector.run_id[:100]!r} not found")
@@ -234,20 +260,20 @@ async def _find_baseline(connection: Connection, org_id: OrgId, run: ComparedRun
 
 
 async def _compare_failing(
-    connection: Connection, org_id: OrgId, run: ComparedRun, window: Sequence[ComparedRun], failing: Sequence[CaseKey]
+    connection: Connection, org_id: OrgId, runs: ComparedRuns, failing: Sequence[CaseKey]
 ) -> list[ComparedResult]:
     """Return the failing results with their changes, in the order of the list. `failing` is sorted.
 
     The cases of the first batch are searched in the complete window, and others are compared with the baseline only.
     """
-    search = ExcuseSearch(await quarantines.active_quarantines(connection, org_id, run.project_id))
+    search = ExcuseSearch(await quarantines.active_quarantines(connection, org_id, runs.run.project_id))
     by_change: dict[Change, list[ComparedResult]] = {change: [] for change in FAILING_CHANGES}
     for start in range(0, len(failing), MAX_SEARCHED_CASES):
         batch, is_searched = failing[start : start + MAX_SEARCHED_CASES], start == 0
         excused = await _find_excused(connection, org_id, search, batch)
-        past = await _past_results(connection, org_id, window if is_searched else window[:1], batch)
+        past = await _past_results(connection, org_id, runs.window if is_searched else _only(runs.baseline), batch)
         for case in batch:
-            result = _compare(case, past[case], window, excused.get(case), with_evidence=is_searched)
+            result = _compare(case, past[case], runs.baseline, excused.get(case), with_evidence=is_searched)
             by_change[result.change].append(result)
         await asyncio.sleep(0)  # without quarantines and a window, no statement lets other tasks run
     return list(chain.from_iterable(by_change.values()))
@@ -265,12 +291,12 @@ async def _find_excused(
 def _compare(
     case: CaseKey,
     past: Sequence[PastResult],
-    window: Sequence[ComparedRun],
+    baseline: ComparedRun | None,
     quarantine_id: str | None,
     *,
     with_evidence: bool,
 ) -> ComparedResult:
-    in_baseline = past[0] if past and past[0].run_id == window[0].run_id else None
+    in_baseline = next((result for result in past if baseline and result.run_id == baseline.run_id), None)
     history = executed(past)
     return ComparedResult(
         case,

@@ -5,11 +5,12 @@ from typing import NamedTuple
 
 import orjson
 
-from service.domain.comparison import BaselineChoice
+from service.domain.comparison import RULES_VERSION, BaselineChoice
 from service.domain.errors import Conflict, NotFound
 from service.domain.events import EventType, NewEvent
 from service.domain.gates import FailureCounts, GatedRun, Policy, evaluate_policy
 from service.domain.ids import OrgId, new_id
+from service.domain.missing import AllowedParts, part_to_json
 from service.store import decisions, events, gates
 from service.store.decisions import DecisionRef, Evaluation, NamedGate
 from service.store.postgres.database import Connection
@@ -26,7 +27,9 @@ class StoredDecision(NamedTuple):
     created: bool
 
 
-async def decide(connection: Connection, org_id: OrgId, selector: RunSelector, gate_name: str) -> StoredDecision:
+async def decide(
+    connection: Connection, org_id: OrgId, selector: RunSelector, gate_name: str, allowed: AllowedParts
+) -> StoredDecision:
     """Apply a gate to a run, and store the decision with its events, unless a decision with the same inputs exists.
 
     Requires a notifying transaction that reads one snapshot. Raises NotFound for an unknown run or gate, and Conflict
@@ -36,25 +39,28 @@ async def decide(connection: Connection, org_id: OrgId, selector: RunSelector, g
     gate = await gates.find_policy(connection, org_id, gate_name)
     if gate is None:
         raise gate_not_found(gate_name)
-    digest = _digest(comparison, gate.policy)
+    evaluation = _evaluate(comparison, gate.policy, allowed)
+    digest = _digest(comparison, evaluation)
     stored_id = await decisions.find_by_digest(connection, org_id, gate_name, digest)
     ref = DecisionRef(org_id, stored_id or new_id("dec"), comparison.run.project_id)
     if stored_id is None:
         named = NamedGate(gate_name, gate.version)
-        await decisions.insert(connection, ref, named, _evaluate(comparison, gate.policy), digest)
+        await decisions.insert(connection, ref, named, evaluation, digest)
     text = await find_decision(connection, ref)
     if stored_id is None:
         await _insert_events(connection, ref, text)
     return StoredDecision(ref, text, created=stored_id is None)
 
 
-async def decide_dry(connection: Connection, org_id: OrgId, selector: RunSelector, policy: Policy) -> str:
+async def decide_dry(
+    connection: Connection, org_id: OrgId, selector: RunSelector, policy: Policy, allowed: AllowedParts
+) -> str:
     """Apply a policy to a run, and return the decision as JSON. Nothing is stored.
 
     All statements must read one snapshot. Raises NotFound and Conflict like `decide`.
     """
     comparison = await _compare_complete(connection, org_id, selector)
-    return await decisions.format_dry(connection, _evaluate(comparison, policy))
+    return await decisions.format_dry(connection, _evaluate(comparison, policy, allowed))
 
 
 async def waive_decision(connection: Connection, ref: DecisionRef, reason: str, key_id: str) -> None:
@@ -87,16 +93,22 @@ async def _compare_complete(connection: Connection, org_id: OrgId, selector: Run
     return comparison
 
 
-def _digest(comparison: Comparison, policy: Policy) -> bytes:
-    return sha256(orjson.dumps(policy.set_fields(), option=orjson.OPT_SORT_KEYS) + comparison.digest()).digest()
+def _digest(comparison: Comparison, evaluation: Evaluation) -> bytes:
+    inputs = {"policy": evaluation.policy, "missing": evaluation.missing, "rules": RULES_VERSION}
+    return sha256(orjson.dumps(inputs, option=orjson.OPT_SORT_KEYS) + comparison.digest()).digest()
 
 
-def _evaluate(comparison: Comparison, policy: Policy) -> Evaluation:
+def _evaluate(comparison: Comparison, policy: Policy, allowed: AllowedParts) -> Evaluation:
     run, counts = comparison.run, comparison.failing_counts
     failures = FailureCounts(
         counts["new_failure"], counts["known_failure"], counts["flaky_failure"], counts["quarantined"]
     )
-    gated = GatedRun(run.status, run.failures_missing, run.counts.passed, run.counts.flaky, failures)
+    missing = comparison.missing
+    parts = [{**part_to_json(part), "allowed": allowed.contain(part)} for part in missing.parts]
+    unexpected = sum(not part["allowed"] for part in parts)
+    gated = GatedRun(
+        run.status, run.failures_missing, run.counts.passed, run.counts.flaky, failures, unexpected, missing.cases
+    )
     rules = evaluate_policy(policy, gated)
     return Evaluation(
         run_id=run.run_id,
@@ -106,6 +118,7 @@ def _evaluate(comparison: Comparison, policy: Policy) -> Evaluation:
         decision="passed" if all(rule.passed for rule in rules) else "blocked",
         rules=[rule._asdict() for rule in rules],
         failures=failures._asdict(),
+        missing={**missing.to_json(), "missing_parts": parts},
     )
 
 

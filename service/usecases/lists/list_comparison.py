@@ -99,6 +99,7 @@ def _summarize(comparison: Comparison, page: ChangePage) -> dict[str, Any]:
         **_summarize_runs(comparison),
         "counts": {**comparison.failing_counts, **page.other_counts},
         "truncated": comparison.truncated,
+        **comparison.missing.to_json(),
     }
 
 

@@ -61,17 +61,20 @@ async def test_blocked_decision_is_stored_once_with_its_events(api: Api) -> None
     assert status == 201
     assert decision == {
         "id": decision["id"], "run_id": "run_1", "revision": 1, "gate": "release", "gate_version": 1,
-        "policy": {"min_results": 1, "max_failures": 2, "max_new_failures": 0, "min_pass_rate": 0.3},
+        "policy": {
+            "min_results": 1, "max_failures": 2, "max_new_failures": 0, "min_pass_rate": 0.3, "max_missing_parts": 0
+        },
         "baseline_run_id": "main_1", "decision": "blocked",
         "rules": [
             {"rule": "run_status", "limit": None, "value": "error", "passed": True},
+            {"rule": "max_missing_parts", "limit": 0, "value": 0, "passed": True},
             {"rule": "min_results", "limit": 1, "value": 3, "passed": True},
             {"rule": "max_failures", "limit": 2, "value": 2, "passed": True},
             {"rule": "max_new_failures", "limit": 0, "value": 1, "passed": False},
             {"rule": "min_pass_rate", "limit": 0.3, "value": 1 / 3, "passed": True},
         ],
-        "failures": {"new": 1, "known": 1, "flaky": 0, "quarantined": 0}, "waiver": None,
-        "created_at": decision["created_at"],
+        "failures": {"new": 1, "known": 1, "flaky": 0, "quarantined": 0}, "missing_parts": [], "missing_cases": 0,
+        "missing_cases_sample": [], "waiver": None, "created_at": decision["created_at"],
     }  # fmt: skip
     assert await decide(api) == (200, decision)
     assert await api.get(f"/v1/decisions/{decision['id']}") == decision
@@ -89,7 +92,7 @@ async def test_passed_decision_has_one_event(api: Api) -> None:
 
 async def test_inline_policy_is_a_dry_run(api: Api) -> None:
     await api.store.ingest(run("run_1", 2, FAILED))
-    status, decision = await post(api, {"policy": STRICT})
+    status, decision = await post(api, {"policy": STRICT | {"max_missing_parts": 0}})
     assert (status, decision["decision"], decision["gate"], decision["gate_version"]) == (200, "blocked", None, None)
     assert decision["id"] is None
     assert (await api.get("/v1/decisions"))["data"] == []

@@ -21,7 +21,7 @@ async def put(api: Api, policy: Any, path: str = PATH, key: str | None = None) -
 async def test_gate_is_created_changed_and_deleted(api: Api) -> None:
     status, created = await put(api, {"max_failures": 0})
     assert (status, created["name"], created["version"]) == (201, "release", 1)
-    assert created["policy"] == {"min_results": 1, "max_failures": 0}
+    assert created["policy"] == {"min_results": 1, "max_failures": 0, "max_missing_parts": 0}
     assert await api.get(PATH) == created
     assert await put(api, {"max_failures": 0, "min_results": 1, "max_flaky": None}) == (200, created)
     status, changed = await put(api, {"max_failures": 1, "min_pass_rate": 0.5})

@@ -21,7 +21,8 @@ WITH examined AS MATERIALIZED (
 SELECT '[' || coalesce((
            SELECT string_agg(row_to_json(listed)::text, ',' ORDER BY listed.id DESC)
            FROM (SELECT d.decision_id AS id, d.run_id, d.revision, d.gate, d.gate_version, d.policy, d.baseline_run_id, d.decision, d.rules,
-           d.failures, d.waiver, rfc3339(d.created_at) AS created_at FROM matching d WHERE row_no <= $7::int) listed
+           d.failures, d.missing -> 'missing_parts' AS missing_parts, d.missing -> 'missing_cases' AS missing_cases,
+           d.missing -> 'missing_cases_sample' AS missing_cases_sample, d.waiver, rfc3339(d.created_at) AS created_at FROM matching d WHERE row_no <= $7::int) listed
        ), '') || ']' AS data,
        coalesce((SELECT min(decision_id) FROM matching WHERE row_no <= $7::int HAVING (SELECT count(*) FROM matching) > $7::int),
                 (SELECT decision_id FROM examined WHERE examined_no = 1000)) AS next;
