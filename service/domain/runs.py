@@ -56,7 +56,8 @@ class RunState:
     @property
     def newest_versions(self) -> list[PartVersion]:
         """The version of each part, from its highest attempt."""
-        return [self.part_versions[part] for part in newest_attempts(self.part_versions)]
+        versions = self.part_versions
+        return [*versions.values()] if len(versions) == 1 else [versions[part] for part in newest_attempts(versions)]
 
 
 def merge(known: RunState, new: RunState) -> RunState:

@@ -96,7 +96,7 @@ async def merge(
         stored = await find_stored(connection, run, [row for row in rows if row["case_key"] in shared])
         merged = [merge_case(stored.get(key, {}), _of_case(new, key), effects, parts) for key in sorted(shared)]
         await _write_merged(connection, run, merged, changes)
-    removed = await _delete(connection, run, changes.replaced) if changes.replaced else Counts()
+    removed = await _delete(connection, run, changes) if changes.replaced else Counts()
     await insert(connection, [RunOutcomes(*run, changes.stored)], minutes)
     return MergedResults(len(changes.stored), count(changes.stored).subtract(removed), effects)
 
@@ -107,11 +107,14 @@ class _Changes:
 
     stored: list[CaseOutcome] = field(default_factory=list)
     replaced: list[CaseKey] = field(default_factory=list)
+    detailed: list[CaseKey] = field(default_factory=list)  # replaced ones that can have details or references
 
-    def add(self, outcome: CaseOutcome, *, replaces: bool) -> None:
+    def add(self, outcome: CaseOutcome, *, replaces: bool, has_details: bool = True) -> None:
         self.stored.append(outcome)
         if replaces:
             self.replaced.append(outcome.case_key)
+            if has_details:
+                self.detailed.append(outcome.case_key)
 
 
 def _cases_of_several_parts(new: ShardOutcomes) -> set[CaseKey]:
@@ -144,17 +147,19 @@ async def _write_merged(
 ) -> None:
     """Write the outcomes by part, and add the new deciding outcomes to `changes`."""
     for case in merged:
-        if case.deciding != case.before:
-            changes.add(case.deciding, replaces=case.before is not None)
+        before = case.before
+        if case.deciding != before:
+            has_details = before is not None and bool(before.attempts or before.artifacts)
+            changes.add(case.deciding, replaces=before is not None, has_details=has_details)
     await shard_results.insert(connection, run, [outcome for case in merged for outcome in case.added])
     await shard_results.replace(connection, run, [outcome for case in merged for outcome in case.corrected])
 
 
-async def _delete(connection: Connection, run: RunKeyRef, case_keys: Sequence[CaseKey]) -> Counts:
-    """Delete the results of these cases with their details and references, and return the counts of the results."""
-    rows = await connection.fetch(_SQL["delete_replaced"], *run, case_keys)
-    for statement in ("delete_replaced_details", "delete_replaced_references"):
-        await connection.execute(_SQL[statement], *run, case_keys)
+async def _delete(connection: Connection, run: RunKeyRef, changes: _Changes) -> Counts:
+    """Delete the replaced results with their details and references, and return the counts of the results."""
+    rows = await connection.fetch(_SQL["delete_replaced"], *run, changes.replaced)
+    for statement in ("delete_replaced_details", "delete_replaced_references") if changes.detailed else ():
+        await connection.execute(_SQL[statement], *run, changes.detailed)
     by_status = {STATUS_NAMES[row["status"]]: row["results"] for row in rows}
     return Counts(**by_status, flaky=sum(row["flaky"] for row in rows))
 

@@ -210,7 +210,7 @@ async def test_one_result_is_read_in_one_month(connection: Any) -> None:
     for mode in MODES:
         nodes = await explain(connection, compose("one_result"), mode)
         tables = {node["Relation Name"] for node in nodes if "_2026_" in node.get("Relation Name", "")}
-        assert tables == {"results_2026_02", "result_details_2026_02"}, mode
+        assert tables == {"results_2026_02", "result_details_2026_02", "shard_results_2026_02"}, mode
 
 
 async def test_changed_runs_of_an_export_are_found_by_their_ids(connection: Any) -> None:

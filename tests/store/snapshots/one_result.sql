@@ -31,6 +31,15 @@ LEFT JOIN LATERAL (
       AND CASE WHEN fact.flaky THEN d.flaky ELSE d.is_last_attempt END
     LIMIT 1
 ) detail ON true
+CROSS JOIN LATERAL (  -- the numbers of the attempts of the part that decides; only a part with such a number has attempts
+    SELECT array_agg(part.number ORDER BY part.attempt) AS numbers,
+           array_agg(part.number ORDER BY part.attempt) FILTER (WHERE part.attempt > 0) AS ranked
+    FROM run_parts deciding
+    JOIN run_parts part ON part.org_id = $1 AND part.run_key = $2 AND part.name = deciding.name
+                           AND part.variant = deciding.variant AND part.shard = deciding.shard
+    WHERE fact.shard > 10000 AND deciding.org_id = $1 AND deciding.run_key = $2
+          AND deciding.number = fact.shard
+) job
 CROSS JOIN LATERAL (
     SELECT json_agg(one ORDER BY one.attempt) AS attempts FROM (
         SELECT
@@ -38,32 +47,21 @@ CROSS JOIN LATERAL (
             known_duration(detail.duration_ms) AS duration_ms,
             rfc3339(known_start(run.completed_at, detail.started_offset_ms)) AS started_at,
             CASE WHEN coalesce(detail.type, detail.message, detail.details) IS NOT NULL
-                 THEN json_build_object('type', detail.type, 'message', detail.message, 'details', detail.details) END AS failure, detail.logs_ref, (SELECT nullif(count(*), 0)
-             FROM run_parts own
-             JOIN run_parts p ON p.org_id = $1 AND p.run_key = $2 AND p.attempt BETWEEN 1 AND own.attempt
-                                 AND p.name = own.name AND p.variant = own.variant AND p.shard = own.shard
-             WHERE own.org_id = $1 AND own.run_key = $2 AND own.number = detail.shard) AS job_attempt
+                 THEN json_build_object('type', detail.type, 'message', detail.message, 'details', detail.details) END AS failure, detail.logs_ref, array_position(job.ranked, detail.shard) AS job_attempt
         FROM result_details detail
         WHERE detail.org_id = $1 AND detail.run_key = $2 AND detail.case_key = $3
     ) one
 ) earlier
 CROSS JOIN LATERAL (  -- if all attempts of the job passed, no execution has details
     SELECT json_agg(one ORDER BY one.attempt) AS attempts FROM (
-        SELECT row_number() OVER (ORDER BY part.attempt) AS attempt, status_name(fact.status) AS status,
+        SELECT row_number() OVER (ORDER BY array_position(job.numbers, detail.shard)) AS attempt,
+               status_name(fact.status) AS status,
                known_duration((detail.result -> 'duration_ms')::int) AS duration_ms,
                rfc3339(known_start(run.completed_at, (detail.result -> 'started_offset_ms')::int)) AS started_at,
-               NULL AS failure, NULL AS logs_ref, (SELECT nullif(count(*), 0)
-                FROM run_parts own
-                JOIN run_parts p ON p.org_id = $1 AND p.run_key = $2 AND p.attempt BETWEEN 1 AND own.attempt
-                                    AND p.name = own.name AND p.variant = own.variant AND p.shard = own.shard
-                WHERE own.org_id = $1 AND own.run_key = $2 AND own.number = detail.shard) AS job_attempt
-        FROM run_parts deciding
-        JOIN run_parts part ON part.org_id = $1 AND part.run_key = $2 AND part.name = deciding.name
-                               AND part.variant = deciding.variant AND part.shard = deciding.shard
-        JOIN shard_results detail ON detail.org_id = $1 AND detail.run_key = $2
-                                     AND detail.case_key = $3 AND detail.shard = part.number
-        WHERE fact.attempts > 1 AND deciding.org_id = $1 AND deciding.run_key = $2
-              AND deciding.number = fact.shard
+               NULL AS failure, NULL AS logs_ref, array_position(job.ranked, detail.shard) AS job_attempt
+        FROM shard_results detail
+        WHERE fact.attempts > 1 AND fact.shard > 10000 AND detail.org_id = $1 AND detail.run_key = $2
+              AND detail.case_key = $3 AND detail.shard = ANY (job.numbers)
     ) one
 ) passed
 CROSS JOIN LATERAL (SELECT detail.summary) failure
@@ -76,11 +74,7 @@ CROSS JOIN LATERAL (
         coalesce(earlier.attempts, passed.attempts, json_build_array(json_build_object(
             'attempt', 1, 'status', status_name(fact.status), 'duration_ms', known_duration(fact.duration_ms),
             'started_at', rfc3339(known_start(run.completed_at, fact.started_offset_ms)), 'failure', NULL, 'logs_ref', NULL,
-            'job_attempt', (SELECT (SELECT nullif(count(*), 0)
-             FROM run_parts own
-             JOIN run_parts p ON p.org_id = $1 AND p.run_key = $2 AND p.attempt BETWEEN 1 AND own.attempt
-                                 AND p.name = own.name AND p.variant = own.variant AND p.shard = own.shard
-             WHERE own.org_id = $1 AND own.run_key = $2 AND own.number = detail.shard) FROM (SELECT fact.shard) detail)))) AS attempt_details,
+            'job_attempt', array_position(job.ranked, fact.shard)))) AS attempt_details,
         (
             SELECT
                 ('{"id":' || to_json(r.run_id)

@@ -446,6 +446,15 @@ LEFT JOIN LATERAL (
       AND CASE WHEN fact.flaky THEN d.flaky ELSE d.is_last_attempt END
     LIMIT 1
 ) detail ON true
+CROSS JOIN LATERAL (  -- the numbers of the attempts of the part that decides; only a part with such a number has attempts
+    SELECT array_agg(part.number ORDER BY part.attempt) AS numbers,
+           array_agg(part.number ORDER BY part.attempt) FILTER (WHERE part.attempt > 0) AS ranked
+    FROM run_parts deciding
+    JOIN run_parts part ON part.org_id = :org_id AND part.run_key = :run_key AND part.name = deciding.name
+                           AND part.variant = deciding.variant AND part.shard = deciding.shard
+    WHERE fact.shard > 10000 AND deciding.org_id = :org_id AND deciding.run_key = :run_key
+          AND deciding.number = fact.shard
+) job
 CROSS JOIN LATERAL (
     SELECT json_agg(one ORDER BY one.attempt) AS attempts FROM (
         SELECT
@@ -459,17 +468,14 @@ CROSS JOIN LATERAL (
 ) earlier
 CROSS JOIN LATERAL (  -- if all attempts of the job passed, no execution has details
     SELECT json_agg(one ORDER BY one.attempt) AS attempts FROM (
-        SELECT row_number() OVER (ORDER BY part.attempt) AS attempt, status_name(fact.status) AS status,
+        SELECT row_number() OVER (ORDER BY array_position(job.numbers, detail.shard)) AS attempt,
+               status_name(fact.status) AS status,
                known_duration((detail.result -> 'duration_ms')::int) AS duration_ms,
                rfc3339(known_start(run.completed_at, (detail.result -> 'started_offset_ms')::int)) AS started_at,
                NULL AS failure, NULL AS logs_ref, {job_attempt} AS job_attempt
-        FROM run_parts deciding
-        JOIN run_parts part ON part.org_id = :org_id AND part.run_key = :run_key AND part.name = deciding.name
-                               AND part.variant = deciding.variant AND part.shard = deciding.shard
-        JOIN shard_results detail ON detail.org_id = :org_id AND detail.run_key = :run_key
-                                     AND detail.case_key = :case_key AND detail.shard = part.number
-        WHERE fact.attempts > 1 AND deciding.org_id = :org_id AND deciding.run_key = :run_key
-              AND deciding.number = fact.shard
+        FROM shard_results detail
+        WHERE fact.attempts > 1 AND fact.shard > 10000 AND detail.org_id = :org_id AND detail.run_key = :run_key
+              AND detail.case_key = :case_key AND detail.shard = ANY (job.numbers)
     ) one
 ) passed
 CROSS JOIN LATERAL (SELECT detail.summary) failure
@@ -481,7 +487,7 @@ CROSS JOIN LATERAL (
         coalesce(earlier.attempts, passed.attempts, json_build_array(json_build_object(
             'attempt', 1, 'status', status_name(fact.status), 'duration_ms', known_duration(fact.duration_ms),
             'started_at', rfc3339({started_at}), 'failure', NULL, 'logs_ref', NULL,
-            'job_attempt', (SELECT {job_attempt} FROM (SELECT fact.shard) detail)))) AS attempt_details,
+            'job_attempt', array_position(job.ranked, fact.shard)))) AS attempt_details,
         (
             SELECT
                 ({run_json})::json
@@ -493,11 +499,7 @@ WHERE fact.org_id = :org_id AND fact.run_key = :run_key AND fact.case_key = :cas
   AND (:project_id::text IS NULL OR run.project_id = :project_id)
 
 -- name: job_attempt  (the rank of the attempt of the job among those of its part, or null)
-(SELECT nullif(count(*), 0)
- FROM run_parts own
- JOIN run_parts p ON p.org_id = :org_id AND p.run_key = :run_key AND p.attempt BETWEEN 1 AND own.attempt
-                     AND p.name = own.name AND p.variant = own.variant AND p.shard = own.shard
- WHERE own.org_id = :org_id AND own.run_key = :run_key AND own.number = detail.shard)
+array_position(job.ranked, detail.shard)
 
 -- name: failure
 CASE WHEN coalesce(detail.type, detail.message, detail.details) IS NOT NULL
