@@ -10,7 +10,7 @@ from typing import IO, Any, Final
 from consumers import messages
 from consumers.deliveries import ReceivedMessage
 from consumers.isolation import Isolation
-from consumers.progress import Progress
+from consumers.progress import ConsumerProgress
 from service.log import log
 
 BATCH: Final = 50  # messages
@@ -44,7 +44,7 @@ class Inbox:
     could need hundreds of MiB. The bodies beyond a limit are in temporary files until the messages are handled.
     """
 
-    def __init__(self, isolation: Isolation, concurrency: int, progress: Progress) -> None:
+    def __init__(self, isolation: Isolation, concurrency: int, progress: ConsumerProgress) -> None:
         self._isolation = isolation
         self._progress = progress
         self._max_bytes = concurrency * INBOX_BYTES

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
-class Progress:
+class ConsumerProgress:
     """When the batches and the waiting messages of one consumer last made progress.
 
     A retry, which is logged, is progress. Messages that wait for a batch make progress if any batch does.

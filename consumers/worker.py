@@ -19,7 +19,7 @@ from consumers.isolation import Isolation
 from consumers.loops import LONGEST_DELAY_S
 from consumers.messages import HandlerOutcome, MessageHandler, Postponement, Rejection
 from consumers.metrics import LARGE_MESSAGES
-from consumers.progress import Progress
+from consumers.progress import ConsumerProgress
 from consumers.topology import Topology
 from service.domain.backoff import Backoff
 from service.log import log
@@ -68,7 +68,7 @@ class BatchConsumer:
         self._isolation = isolation
         self._stopping = stopping
         self._concurrency = concurrency  # batches
-        self._progress = Progress()
+        self._progress = ConsumerProgress()
 
     def unchanged_s(self) -> float:
         """Return how long messages that this consumer has received made no progress."""

@@ -104,7 +104,7 @@ class MissingPart(TypedDict):
 
     part: Annotated[str | None, Field(description="Name of the CI job")]
     variant: dict[str, str]
-    shard: int | None
+    shard: Annotated[int | None, Field(description="Number of the shard")]
 
 
 @closed

@@ -134,6 +134,7 @@ FIELD_DESCRIPTIONS: Final[Mapping[str, str]] = {
     "GateOut.name": "Name of the gate, unique in the organization",
     "GatePolicy.max_failures": "Maximum number of failed and error results, without quarantined ones",
     "GatePolicy.max_flaky": "Maximum number of flaky results",
+    "GatePolicy.max_missing_cases": "Maximum number of cases that the baseline executed and the present parts lack",
     "GatePolicy.max_new_failures": "Maximum number of new failures",
     "GatePolicy.min_pass_rate": "Minimum share of executed results that passed, without quarantined ones",
     "GatePolicy.min_results": "Minimum number of executed results",

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, field_validator
 
 from service.contracts.queries import BranchName, Name, PageQuery, Query, Timestamp
-from service.contracts.run_events import ArtifactKind, AttemptNumber, Identifier, PartName
+from service.contracts.run_events import ArtifactKind, AttemptOfJob, Identifier, PartOfUpload
 from service.contracts.validation import NO_NUL, SHA256
 from service.domain.report_fields import check_label, check_root, check_shard, parse_shard
 from service.domain.texts import MAX_LABELS
@@ -44,9 +44,8 @@ class ReportQuery(Query):
             " stored. Without the number of all shards (`shard=2`), `final` states whether the run is complete"
         ),
     ] = None
-    part: PartName | None = None
-    attempt: AttemptNumber | None = None
-
+    part: PartOfUpload = None
+    attempt: AttemptOfJob = None
     final: Annotated[
         bool | None,
         Field(

@@ -186,7 +186,7 @@ class Part(TypedDict):
 class RunDetail(Run):
     """A run with its parts. A run that an earlier version stored has none."""
 
-    parts: list[Part]
+    parts: Annotated[list[Part], Field(description="What CI jobs have sent, each with its highest attempt")]
 
 
 @closed

@@ -45,16 +45,12 @@ Variant = Annotated[
     Field(max_length=MAX_PAIRS, examples=[{"os": "linux"}], description="Part of the identity of a case in a matrix"),
 ]
 ShardNumber = Annotated[int, Field(ge=1, le=MAX_SHARD)]
-PartName = Annotated[
-    Identifier, Field(examples=["unit-tests"], description="Name of the CI job, which sends this part of the run")
-]
-AttemptNumber = Annotated[
-    int,
-    Field(
-        ge=1,
-        le=MAX_ATTEMPT,
-        description="Number of the attempt of the CI job: any number that increases when the job runs again",
-    ),
+PartName = Annotated[Identifier, Field(examples=["unit-tests"])]
+AttemptNumber = Annotated[int, Field(ge=1, le=MAX_ATTEMPT)]
+PartOfUpload = Annotated[PartName | None, Field(description="Name of the CI job, which sends this part of the run")]
+AttemptOfJob = Annotated[
+    AttemptNumber | None,
+    Field(description="Number of the attempt of the CI job: any number that increases when the job runs again"),
 ]
 
 
@@ -147,8 +143,8 @@ class RunIn(TypedDict, total=False):
     expected_results: Annotated[int, Field(ge=0, le=100_000_000)] | None
     expected_shards: Annotated[int, Field(ge=1, le=10_000)] | None
     shard: ShardNumber | None
-    part: PartName | None
-    attempt: AttemptNumber | None
+    part: PartOfUpload
+    attempt: AttemptOfJob
     final: bool | None
     notify: bool | None
 

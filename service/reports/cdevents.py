@@ -1,7 +1,7 @@
 """Conversion of CDEvents of finished test runs, versions 0.1 to 0.3, to the data of the native event.
 
 A CDEvent has no organization and no project: both are in its `customData`, and the project defaults to its source.
-The cases of a suite run arrive in separate events. They are shard 1 of 2 of their run, and the event of the suite run
+The cases of a suite run arrive in separate events. They are shard 1 of their run, and the event of the suite run
 completes the run.
 """
 
@@ -40,6 +40,7 @@ def _suite_run(
     run = _run(cdevent, context, subject, content) | {
         "run_id": subject.get("id"),
         "status": _status_of(content) or "",
+        "final": True,
     }
     return _data(cdevent, run, [])
 
@@ -50,7 +51,7 @@ def _case_run(
     run = _run(cdevent, context, subject, content)
     suite_run = content.get("testSuiteRun")
     if isinstance(suite_run, Mapping):
-        run |= {"run_id": suite_run.get("id"), "expected_shards": 2, "shard": 1}
+        run |= {"run_id": suite_run.get("id"), "shard": 1, "final": False}
     else:
         run["run_id"] = subject.get("id")
     return _data(cdevent, run, [_result(subject, content)])

@@ -14,7 +14,7 @@ _SQL: Final = statements("run_parts")
 _NO_VARIANT: Final = "{}"
 
 
-class StoredPart(NamedTuple):
+class AcceptedPart(NamedTuple):
     """One attempt of a part of a run. `number` is the shard of its results. `has_results` is false if it sent none."""
 
     run_key: RunKey
@@ -23,10 +23,10 @@ class StoredPart(NamedTuple):
     has_results: bool
 
 
-async def find_parts(connection: Connection, org_id: OrgId, run_keys: Sequence[RunKey]) -> list[StoredPart]:
+async def find_parts(connection: Connection, org_id: OrgId, run_keys: Sequence[RunKey]) -> list[AcceptedPart]:
     """Return the parts of these runs with each of their attempts. A run of an earlier version has no parts."""
     rows = await connection.fetch(_SQL["find_parts"], org_id, run_keys)
-    return [StoredPart(RunKey(row["run_key"]), row["number"], _part(row), row["has_results"]) for row in rows]
+    return [AcceptedPart(RunKey(row["run_key"]), row["number"], _part(row), row["has_results"]) for row in rows]
 
 
 async def find_assigned(

@@ -13,6 +13,7 @@ from tests.report_api import PASSING, Reports, serving_reports_with_ingester
 
 FAILING = PASSING.replace(b'time="0.5"/>', b"><failure/></testcase>")
 GITHUB = {"GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": "12", "GITHUB_JOB": "test", "GITHUB_RUN_ATTEMPT": "1"}
+JENKINS = {"JENKINS_URL": "https://j", "BUILD_TAG": "jenkins-shop-7", "STAGE_NAME": "test"}  # states no attempt
 CIRCLECI = {"CIRCLECI": "true", "CIRCLE_PIPELINE_ID": "12", "CIRCLE_JOB": "test", "CIRCLE_NODE_TOTAL": "2"}
 WARNING = (
     "warning: this report replaced 2 results of another report of this pipeline, 1 of them failing. If another job of "
@@ -39,7 +40,9 @@ def send(reports: Reports, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> S
     }  # fmt: skip
 
     async def send(content: bytes, variables: dict[str, str], *options: str) -> Result:
-        await reports.api.store.pool.execute("UPDATE results SET event_time_offset_s = event_time_offset_s - 60")
+        await reports.api.store.pool.execute(
+            "UPDATE results SET event_time_offset_s = event_time_offset_s - 60 WHERE event_time_offset_s > -1000000"
+        )
         file = tmp_path / "junit.xml"
         file.write_bytes(content)
         arguments = ["report", str(file), "--wait", *options]
@@ -76,22 +79,28 @@ async def test_job_with_its_own_run_variant_or_shard_has_no_other_shard(
 
 
 async def test_report_that_replaces_results_of_another_job_causes_a_warning(send: Send) -> None:
-    assert "warning" not in (await send(FAILING, GITHUB, "--pipeline")).stderr
-    assert (await send(PASSING, GITHUB, "--pipeline")).stderr.endswith(WARNING)
+    assert "warning" not in (await send(FAILING, JENKINS, "--pipeline")).stderr
+    assert (await send(PASSING, JENKINS, "--pipeline")).stderr.endswith(WARNING)
 
 
-@pytest.mark.parametrize(
-    ("variables", "options"),
-    [
-        (GITHUB | {"GITHUB_RUN_ATTEMPT": "2"}, ("--pipeline",)),
-        (GITHUB, ("--pipeline", "--variant", "os:linux")),
-        (GITHUB, ()),
-    ],
-)
-async def test_correction_by_the_same_job_causes_no_warning(
-    send: Send, variables: dict[str, str], options: tuple[str, ...]
-) -> None:
-    await send(FAILING, GITHUB, *options)
-    result = await send(PASSING, variables, *options)
+@pytest.mark.parametrize("options", [("--variant", "os:linux", "--pipeline"), ()])
+async def test_correction_by_the_same_job_causes_no_warning(send: Send, options: tuple[str, ...]) -> None:
+    await send(FAILING, JENKINS, *options)
+    result = await send(PASSING, JENKINS, *options)
     assert "  earlier results replaced: 2, of these failing: 1\n" in result.stdout
     assert "warning" not in result.stderr
+
+
+async def test_rerun_of_a_job_makes_its_failure_flaky(reports: Reports, send: Send) -> None:
+    await send(FAILING, GITHUB, "--pipeline")
+    rerun = await send(PASSING, GITHUB | {"GITHUB_RUN_ATTEMPT": "2"}, "--pipeline")
+    assert "warning" not in rerun.stderr
+    run = await reports.api.get("/v1/runs/github-12")
+    assert (run["counts"]["failed"], run["counts"]["flaky"], run["counts"]["passed"]) == (0, 1, 2)
+    assert run["parts"] == [{"part": "test", "variant": {}, "shard": None, "attempt": 2}]
+
+
+async def test_jobs_of_a_matrix_do_not_replace_their_failures(reports: Reports, send: Send) -> None:
+    await send(FAILING, GITHUB, "--pipeline")
+    assert "warning" not in (await send(PASSING, GITHUB, "--pipeline")).stderr
+    assert (await reports.api.get("/v1/runs/github-12"))["counts"]["failed"] == 1

@@ -56,8 +56,8 @@ async def scrape_until(port: int, count: float, name: str, **labels: str) -> str
 
 async def test_events_are_counted_by_outcome(api: Api, broker: Broker, database_url: str) -> None:
     port = choose_port()
-    stored, invalid = run_event("run_1", [result("one"), result("two")]), run_event("run_2", [{"name": "no status"}])
-    partial = run_event("run_3", [result("one"), {"name": "no status"}])
+    stored, invalid = run_event("run_1", [result("one"), result("two")]), run_event("run_2", [{"status": "passed"}])
+    partial = run_event("run_3", [result("one"), {"status": "passed"}])
     with consumer(database_url, broker.url, broker.topology, "runs", metrics_port=str(port)):
         await broker.publish(stored, invalid, partial)
         await scrape_until(port, 3, "results_batch_events_sum")

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from consumers import watchdog
 from consumers.broker import run_on_broker
 from consumers.messages import Delivery, HandlerOutcome
-from consumers.progress import Progress
+from consumers.progress import ConsumerProgress
 from consumers.watchdog import probe_servers
 from consumers.worker import BatchConsumer
 from tests.consumers.conftest import Broker, isolation, until
@@ -73,7 +73,7 @@ class Clock:
 
 async def test_progress_of_one_batch_is_not_that_of_another() -> None:
     clock = Clock()
-    progress = Progress(clock)
+    progress = ConsumerProgress(clock)
     finish = asyncio.Event()
 
     async def handle() -> None:
@@ -94,7 +94,7 @@ async def test_progress_of_one_batch_is_not_that_of_another() -> None:
 
 async def test_messages_wait_as_long_as_no_batch_makes_progress() -> None:
     clock = Clock()
-    progress = Progress(clock)
+    progress = ConsumerProgress(clock)
     progress.set_waiting(waiting=True)
     clock.now_s = 50
     assert progress.unchanged_s() == 50

@@ -68,7 +68,7 @@ def test_case_of_a_suite_run_is_shard_1_of_2() -> None:
     case = run_data(cdevent(outcome="pass", testSuiteRun={"id": "auth-7"}))
 
     assert RUN_DATA.validate_python(case)
-    assert (case["run"]["run_id"], case["run"]["shard"], case["run"]["expected_shards"]) == ("auth-7", 1, 2)
+    assert (case["run"]["run_id"], case["run"]["shard"], case["run"]["final"]) == ("auth-7", 1, False)
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ class ScopedConnection(asyncpg.Connection):
         try:
             async with limit:
                 return await copying
-        except AttributeError as error:  # the driver writes to a connection that it has closed
+        except (AttributeError, RuntimeError) as error:  # the driver writes to a connection that is closed
             if not self.is_closed():
                 raise
             raise ConnectionResetError("the connection was lost during a COPY") from error

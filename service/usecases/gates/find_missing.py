@@ -11,7 +11,7 @@ from service.store.missing import ComparedKeys, RemovedCases
 from service.store.postgres.database import Connection
 from service.store.queries import comparison as read_comparison
 from service.store.queries.comparison import ComparedRun
-from service.store.run_parts import StoredPart
+from service.store.run_parts import AcceptedPart
 
 
 async def find_missing(
@@ -38,7 +38,7 @@ async def find_missing(
 
 
 def _find_absent(
-    parts: Sequence[StoredPart], run: RunKey, baseline: RunKey, window: Sequence[RunKey]
+    parts: Sequence[AcceptedPart], run: RunKey, baseline: RunKey, window: Sequence[RunKey]
 ) -> set[PartIdentity]:
     """Return the parts that the run should contain, and of which no upload was accepted."""
     with_results: dict[RunKey, set[PartIdentity]] = {key: set() for key in window}

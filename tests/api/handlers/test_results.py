@@ -75,7 +75,15 @@ async def test_passed_result_without_details_has_one_attempt(stored: Api) -> Non
     full = await stored.get(f"/v1/results/{listed['id']}")
     assert full["failure"] is None
     assert full["attempt_details"] == [
-        {"attempt": 1, "status": "passed", "duration_ms": 812, "started_at": None, "failure": None, "logs_ref": None}
+        {
+            "attempt": 1,
+            "job_attempt": None,
+            "status": "passed",
+            "duration_ms": 812,
+            "started_at": None,
+            "failure": None,
+            "logs_ref": None,
+        }
     ]
 
 
@@ -123,6 +131,7 @@ async def test_run_contains_its_counts_and_completeness(stored: Api) -> None:
     assert (run["status"], run["complete"], run["revision"]) == ("failed", True, 1)
     assert (run["counts"]["passed"], run["counts"]["failed"]) == (1, 1)
     assert run["duration_ms"] == 120_000
+    assert run.pop("parts") == [{"part": None, "variant": {}, "shard": None, "attempt": None}]
     assert (await stored.get("/v1/runs"))["data"] == [run]
 
 
