@@ -12,8 +12,7 @@ FROM (
         SELECT case_key, shard FROM shard_results
         WHERE org_id = $1 AND run_key = $3 AND result ->> 'status' IN ('p', 'f', 'e')
     ) there
-    LEFT JOIN (SELECT case_key, true AS is_present FROM results WHERE org_id = $1 AND run_key = $2) here USING (case_key)
-    WHERE here.is_present IS NULL
+    WHERE NOT EXISTS (SELECT FROM results r WHERE r.org_id = $1 AND r.run_key = $2 AND r.case_key = there.case_key)
     GROUP BY case_key
 ) removed
 GROUP BY numbers
