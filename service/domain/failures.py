@@ -41,7 +41,7 @@ _UNINFORMATIVE: Final = re.compile(
     | error\ trace:.*                                      # testify
     | ===\ \w+\s.*                                          # go test: === RUN TestPays
     | ---\ \w+:\s.*                                         # go test: --- FAIL: TestPays (0.00s)
-    | -{2,}.*-{2,}                                          # ---- tests::pays stdout ----
+    | --.*--                                                # ---- tests::pays stdout ----
     | running\ \d+\ tests? | test\ .*\ \.\.\.\ FAILED | failures:
     | thread\ .*\ panicked\ at\ \S+:\d+(?::\d+)?:?
     | (?:at\ )?\S+:\d+(?::\d+)?                            # Catch2: at tests.cpp:12. GoogleTest: cart_test.cc:7
@@ -70,7 +70,7 @@ _SCENARIO_TITLE: Final = re.compile(r"\s*\w+(?:Cest|Cept):[ \t]*(?:\n\s*)?\S.*\n
 # Cucumber for Ruby: the step, and the message of its error, which can be blank.
 _SCENARIO: Final = re.compile(r"Scenario(?: Outline)?: [^\n]*\n\n(.*?)\n\nMessage:\n(.*)", re.DOTALL)
 # `Given a cart......undefined` in the output of Cucumber
-FAILING_STEP: Final = re.compile(r"(\S.*?)\.{3,}(undefined|pending|ambiguous|failed)")
+FAILING_STEP: Final = re.compile(r"(\S(?:.*?[^.])?)\.{3,}(undefined|pending|ambiguous|failed)")
 # Rust before 1.73 writes the message between the thread and the location.
 _PANIC: Final = re.compile(r"^thread '[^']*' panicked at '(?=.)|(?<=.)', \S+:\d+:\d+$")
 # Trainer of fastlane: (/src/CartTests.swift#StartingLineNumber=9)

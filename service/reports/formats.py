@@ -33,9 +33,11 @@ def open_report(report: BinaryIO, content_type: str | None) -> tuple[ReportReade
     report.seek(0)
     if not head:
         raise malformed("the report is empty")
-    if of_other_tool := unsupported_head(text_of_head(head)):
-        raise of_other_tool
     detected = detect_format(content_type, head)
+    # Before its first event, `go test -json` can write text, such as `FAIL shop [build failed]`.
+    is_go_test = detected is not None and detected.name == "go-test"
+    if not is_go_test and (of_other_tool := unsupported_head(text_of_head(head))):
+        raise of_other_tool
     if detected is None:
         raise unsupported("the report has none of the supported media types and starts with unknown bytes")
     return READERS[detected.name], ReportMetadata(format=detected.name)

@@ -83,7 +83,7 @@ class _GoTestReader:
                 return self._executions.add([self._end_test(package, name, event)])
             return self._end_package(package, name, event)
         if action == "start":
-            return self._start_package(package, name, time)
+            return self._start_package(package, name)
         if action == "run" and test and test not in package.tests:
             self._start(package.tests, test).started_at = utc_timestamp(time)
         elif action == "output":
@@ -98,20 +98,20 @@ class _GoTestReader:
         self._metadata.times.set_end(utc_timestamp(self._last_time))
         results: list[ResultIn] = []
         for name, package in list(self._packages.items()):
-            if package.started_at or package.tests:
+            if package.has_start or package.tests:
                 self._add_output(package, _NO_PACKAGE_END)
                 results += self._end_package(package, name, {"Action": "fail"})
         failed_builds = [self._suite_level(path.partition(" ")[0], path) for path in self._failed_builds]
         return [*results, *self._executions.add(failed_builds), *self._executions.flush()]
 
-    def _start_package(self, package: Started, name: str, time: str) -> list[ResultIn]:
+    def _start_package(self, package: Started, name: str) -> list[ResultIn]:
         """Start a package, and return the results of its previous execution if that one has no end."""
         results: list[ResultIn] = []
-        if package.started_at or package.tests:
+        if package.has_start or package.tests:
             self._add_output(package, _NEXT_EXECUTION)
             results = self._end_package(package, name, {"Action": "fail"})
             package = self._start(self._packages, name)
-        package.started_at = utc_timestamp(time)
+        package.has_start = True
         return results
 
     def _start(self, siblings: dict[str, Started], name: str) -> Started:

@@ -9,7 +9,10 @@ from service.reports.bounded_text import BoundedText
 class Started:
     """A test, package, or build that has started and not ended."""
 
-    __slots__ = ("has_failures", "is_measured", "is_truncated", "memory", "output", "properties", "started_at", "tests")
+    __slots__ = (
+        "has_failures", "has_start", "is_measured", "is_truncated", "memory", "output", "properties", "started_at",
+        "tests",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.started_at: datetime | None = None
@@ -18,6 +21,7 @@ class Started:
         self.is_truncated = False  # the rest of the output is ignored
         self.properties: PropertyCollector | None = None
         self.is_measured = False  # of a benchmark: it has a measurement, but no end unless it fails or writes a log
+        self.has_start = False  # of a package: the report states that it has started, also without a time
         self.tests: dict[str, Started] = {}  # of a package
         self.has_failures = False  # of a package or build
 

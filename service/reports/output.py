@@ -14,7 +14,10 @@ MAX_FILE_BYTES: Final = 64 * 2**20  # of all outputs of one upload, with their h
 _MAX_SUITE_OUTPUTS: Final = 10_000
 _MAX_HEADING: Final = 500  # characters
 # pytest writes a heading above each captured text, also if the text is empty. Playwright writes references to files.
-_BLANK: Final = re.compile(rb"\s*(?:(?:-+ Captured (?:Log|Out|Err) -+|\[\[ATTACHMENT\|[^\n]*\]\])\s*)*")
+# Possessive quantifiers prevent that a text with many headings or references takes exponential time.
+_BLANK: Final = re.compile(
+    rb"\s*+(?:(?:-++ Captured (?:Log|Out|Err) -++|\[\[ATTACHMENT\|(?:(?!\]\])[^\n])*+\]\])\s*+)*+"
+)
 
 
 class OutputPart(TypedDict):

@@ -1,8 +1,10 @@
 """The summary of a failure, from texts that real tools write."""
 
+import time
+
 import pytest
 
-from service.domain.failures import MAX_SUMMARY, strip_escapes, summarize_failure
+from service.domain.failures import FAILING_STEP, MAX_SUMMARY, strip_escapes, summarize_failure
 
 GO = "=== RUN   TestPays\n    pays_test.go:12: expected 1, got 2\n--- FAIL: TestPays (0.00s)\n"
 JEST = "\x1b[31mexpect(\x1b[39mreceived\x1b[31m).toBe(\x1b[39mexpected\x1b[31m)\x1b[39m\n\nExpected: 2\nReceived: 1"
@@ -170,6 +172,15 @@ def test_summary_is_one_short_line() -> None:
     assert summary is not None
     assert summary.startswith("expected x")
     assert len(summary) == MAX_SUMMARY
+
+
+@pytest.mark.parametrize("line", ["-" * 390 + "x", "a" + "." * 390 + "faile", "." * 390])
+def test_hostile_lines_are_summarized_in_linear_time(line: str) -> None:
+    start = time.process_time()
+    summarize_failure(None, "\n".join([line] * 20), None)
+    FAILING_STEP.fullmatch("." * 20_000)
+
+    assert time.process_time() - start < 0.1
 
 
 @pytest.mark.parametrize(

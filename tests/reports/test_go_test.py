@@ -201,8 +201,17 @@ def test_test_without_an_end_passes_if_its_package_passes(tmp_path: Path) -> Non
 def test_report_that_ends_early_contains_an_error(events: str, expected: list[Any], tmp_path: Path) -> None:
     times = '{"Time": "2026-05-20T12:00:00Z", '
     _, results = convert_text(events.replace('{"Action"', times + '"Action"'), tmp_path)
+    _, without_times = convert_text(events, tmp_path)
 
     assert [(result["name"], result["status"]) for result in results] == expected
+    assert [(result["name"], result["status"]) for result in without_times] == expected
+
+
+@pytest.mark.parametrize("text", ["FAIL\tshop [build failed]\n", "go: downloading x\nok  \tcart\t0.1s\n", "PASS\n"])
+def test_text_of_go_test_before_the_first_event_is_ignored(text: str, tmp_path: Path) -> None:
+    _, (result,) = convert_text(text + event("run", "TestA") + event("pass", "TestA") + event("pass"), tmp_path)
+
+    assert (result["name"], result["status"]) == ("TestA", "passed")
 
 
 def test_packages_that_run_at_the_same_time_do_not_mix(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The output that readers store: of which results, in which file, and within which limits."""
 
+import time
 import tracemalloc
 from base64 import b64encode
 from collections.abc import Callable, Iterable
@@ -81,6 +82,16 @@ def test_headings_and_references_to_files_are_no_output(text: str, tmp_path: Pat
     upload = read(tmp_path, f"<testsuite><testcase name='a'><error/>{output_element}</testcase></testsuite>")
 
     assert (texts(upload), upload.output) == ([{}], None)
+
+
+@pytest.mark.parametrize("part", ["[[ATTACHMENT|a]]", "-- Captured Log -"])
+def test_many_headings_and_references_in_one_line_are_examined_in_linear_time(part: str, tmp_path: Path) -> None:
+    start = time.process_time()
+    output_element = f"<system-out>{part * 25} done</system-out>"
+    upload = read(tmp_path, f"<testsuite><testcase name='a'><error/>{output_element}</testcase></testsuite>")
+
+    assert texts(upload) == [{"system-out.txt": f"{part * 25} done"}]
+    assert time.process_time() - start < 1
 
 
 def test_several_outputs_of_one_case_are_one_text(tmp_path: Path) -> None:
