@@ -8,6 +8,7 @@ from service.domain.results import MAX_DURATION_MS
 from service.reports.output import of_attempt, output_of, set_output
 
 MAX_ATTEMPTS: Final = 1_000  # per result; only the last ones are stored
+_MAX_FILES: Final = 2_000  # outputs or artifacts of a merged result: the time of a merge depends on their number
 _ROW_LISTS: Final = ("attempts", "artifacts", "output")
 
 
@@ -55,6 +56,7 @@ def add_attempt(first: ResultIn, second: ResultIn) -> ResultIn:
         merged.pop("failure", None)
     artifacts = [*(first.get("artifacts") or ()), *(second.get("artifacts") or ())]
     if artifacts:
-        merged["artifacts"] = list({artifact["name"]: artifact for artifact in artifacts}.values())
-    set_output(merged, [*of_attempt(len(attempts_of(first)), output_of(first)), *output_of(second)])
+        merged["artifacts"] = list({artifact["name"]: artifact for artifact in artifacts}.values())[-_MAX_FILES:]
+    outputs = [*of_attempt(len(attempts_of(first)), output_of(first)), *output_of(second)]
+    set_output(merged, outputs[-_MAX_FILES:])
     return merged

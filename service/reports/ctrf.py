@@ -16,6 +16,7 @@ from service.reports.json_values import (
     add_duration,
     annotations_of,
     attachments_of,
+    count_of,
     line_of,
     object_of,
     objects_of,
@@ -213,8 +214,8 @@ def _add_run_fields(key: str, value: Any, metadata: ReportMetadata) -> None:
         metadata.times.add(epoch_ms(value.get("start")))
         metadata.times.set_end(epoch_ms(value.get("stop")))
         for name, count_name in _DECLARED.items():
-            if isinstance(value.get(name), int):
-                metadata.declare(count_name, value[name])
+            if (count := count_of(value, name)) is not None:
+                metadata.declare(count_name, count)
 
 
 def _suite_of(suite: Any, file: str | None) -> str:

@@ -1,12 +1,14 @@
 """Values of JSON reports. A value of another type than expected counts as missing."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from service.contracts.run_events import MAX_LINE, AttemptIn, ResultIn
 from service.reports.attachments import Attachment
 from service.reports.metadata import UnreadableDurations
 from service.reports.times import valid_milliseconds
+
+_MAX_DIGITS: Final = 9  # of a count
 
 
 def text_of(value: Mapping[str, Any], key: str) -> str | None:
@@ -31,6 +33,13 @@ def objects_of(value: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
     """Return the objects in the list of this key."""
     items = value.get(key)
     return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+
+def count_of(value: Mapping[str, Any], key: str) -> int | None:
+    """Return the count of this key, which some producers write as a text or with a fraction."""
+    written = value.get(key)
+    count = int(written[:_MAX_DIGITS]) if isinstance(written, str) and written.isdecimal() else written
+    return int(count) if isinstance(count, int | float) and 0 <= count < 10**_MAX_DIGITS else None
 
 
 def line_of(value: Mapping[str, Any]) -> int | None:

@@ -18,6 +18,7 @@ from service.reports.json_values import (
     add_duration,
     annotations_of,
     attachments_of,
+    count_of,
     line_of,
     object_of,
     objects_of,
@@ -191,10 +192,10 @@ def _add_stats(stats: Mapping[str, Any], metadata: ReportMetadata) -> None:
     metadata.times.add(utc_timestamp(text_of(stats, "startTime")))
     metadata.times.set_duration(valid_milliseconds(stats.get("duration")))
     for name in ("expected", "unexpected", "flaky", "skipped"):
-        if isinstance(stats.get(name), int):
-            metadata.declare("tests", stats[name])
+        if (count := count_of(stats, name)) is not None:
+            metadata.declare("tests", count)
             if name in _DECLARED:
-                metadata.declare(_DECLARED[name], stats[name])
+                metadata.declare(_DECLARED[name], count)
 
 
 def _count(result: ResultIn, metadata: ReportMetadata) -> None:

@@ -63,8 +63,12 @@ def test_ctrf_report_without_its_failed_tests_is_detected(tmp_path: Path) -> Non
         (f"<testsuite failures='1'><error/>{_PASSED}</testsuite>", False),
         ('{"results": {"summary": {"failed": 1}, "tests": []}}', True),
         ('{"results": {"summary": {"failed": 0}, "tests": []}}', False),
+        ('{"results": {"summary": {"failed": "1"}, "tests": []}}', True),
+        ('{"results": {"summary": {"failed": 1.0}, "tests": []}}', True),
+        ('{"results": {"summary": {"failed": -1}, "tests": []}}', False),
+        ('{"config": {"rootDir": "/"}, "suites": [], "stats": {"unexpected": "1"}}', True),
     ],
-    ids=range(10),
+    ids=range(14),
 )
 def test_declared_failures_are_compared_with_the_contained_ones(report: str, missing: bool, tmp_path: Path) -> None:
     summary, _ = convert_text(report, tmp_path)

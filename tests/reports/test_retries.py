@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from service.reports.attempts import add_attempt
 from tests.reports.conversions import convert_all, convert_cases, convert_text, is_flaky
 from tests.reports.manifests import CORPUS, OWN
 
@@ -152,6 +153,16 @@ def test_case_has_at_most_1000_attempts(tmp_path: Path) -> None:
     (result,) = convert_cases(f"<testcase name='c'>{'<flakyFailure/>' * 1_200}</testcase>", tmp_path)
 
     assert (len(result["attempts"]), result["attempts"][-1]["status"]) == (1_000, "passed")
+
+
+def test_files_of_attempts_are_limited() -> None:
+    output = [{"name": f"attempt-{index}-out.txt"} for index in range(2_000)]
+    first: Any = {"name": "c", "status": "failed", "artifacts": [{"name": str(index)} for index in range(2_000)]}
+    second: Any = {"name": "c", "status": "passed", "artifacts": [{"name": "last"}], "output": [{"name": "last"}]}
+    merged: Any = add_attempt(first | {"output": output}, second)
+
+    for files in (merged["artifacts"], merged["output"]):
+        assert (len(files), files[-1]["name"]) == (2_000, "last")
 
 
 def _statuses(result: Any) -> list[str]:
