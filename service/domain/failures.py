@@ -54,6 +54,7 @@ _UNINFORMATIVE: Final = re.compile(
 _TEST_NAME: Final = re.compile(r"^(?:Failure|Error|Skipped): [\w:]+#.*?(?: \[\S+:\d+\])?:\s+(?=\S)")
 _FRAME: Final = re.compile(r'(?:at\s.+\(.*\)|at\s\S+(?::\d+){1,2}|File\s".*",\sline\s\d+.*|\.{3}\s\d+\smore)')
 _TRACEBACK: Final = "Traceback (most recent call last):"
+_FRAME_START: Final = '\n  File "'
 _CHAINED: Final = re.compile(
     r"\n(?:During handling of the above exception, another exception occurred"
     r"|The above exception was the direct cause of the following exception):\n"
@@ -94,10 +95,10 @@ def explains_failure(message: str | None, details: str | None) -> bool:
 
 
 def _examined(text: str) -> str:
-    """Return the start of a text, or the end of a traceback, which contains the exception."""
+    """Return the start of a text, or a traceback from its last frame on, which is before the exception."""
     if len(text) > _MAX_EXAMINED and text.lstrip().startswith(_TRACEBACK):
-        _, _, lines = text[-_MAX_EXAMINED:].partition("\n")
-        return f"{_TRACEBACK}\n{lines}"
+        last_frame = text.rfind(_FRAME_START)
+        text = f"{_TRACEBACK}{text[last_frame:]}" if last_frame >= 0 else text
     return text[:_MAX_EXAMINED]
 
 

@@ -161,6 +161,8 @@ PHPUNIT_DIFF = (
         pytest.param("Traceback (most recent call last):", PYTHON, "ValueError: no card", id="only a heading"),
         pytest.param(None, CHAINED, "ValueError: no card, no cash", id="chained tracebacks"),
         pytest.param(None, PYTHON.rpartition("\n")[0], "KeyError", id="truncated traceback"),
+        pytest.param(None, f"{PYTHON}: {'x' * 9_000}", f"ValueError: no card: {'x' * 179}", id="long exception"),
+        pytest.param(None, PYTHON + "\nline" * 9_000, "ValueError: no card", id="long exception of many lines"),
     ],
 )  # fmt: skip
 def test_summary_states_why_a_test_failed(message: str | None, details: str | None, summary: str) -> None:
@@ -174,7 +176,7 @@ def test_summary_is_one_short_line() -> None:
     assert len(summary) == MAX_SUMMARY
 
 
-@pytest.mark.parametrize("line", ["-" * 390 + "x", "a" + "." * 390 + "faile", "." * 390])
+@pytest.mark.parametrize("line", ["-" * 390 + "x", "a" + "." * 390 + "fail", "." * 390])
 def test_hostile_lines_are_summarized_in_linear_time(line: str) -> None:
     start = time.process_time()
     summarize_failure(None, "\n".join([line] * 20), None)
