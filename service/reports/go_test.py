@@ -53,6 +53,9 @@ def _results(source: BinaryIO, metadata: ReportMetadata) -> Iterator[ResultIn]:
     if unreadable.count:
         metadata.is_damaged = True
         metadata.notes.append(f"line {unreadable.first}: {_UNREADABLE.format(count=unreadable.count)}")
+    if unreadable.failed_package and not metadata.contains_failures:
+        metadata.declares_failures = True
+        metadata.notes.append(f"failures: none is an event, but a text states one: {unreadable.failed_package}")
 
 
 class _GoTestReader:
@@ -135,6 +138,7 @@ class _GoTestReader:
             result["failure"] = {"details": details}
             self._write_output(result, {"output.txt": test})
         package.has_failures |= status == "failed"
+        self._metadata.contains_failures |= status == "failed"
         return result
 
     def _end_package(self, package: Started, name: str, event: Mapping[str, Any]) -> list[ResultIn]:
@@ -160,6 +164,7 @@ class _GoTestReader:
 
     def _suite_level(self, name: str, build: str, package: Started | None = None) -> ResultIn:
         """Return a failure that belongs to no test as a separate result, so that it isn't lost."""
+        self._metadata.contains_failures = True
         outputs = {"build-output.txt": self._builds.get(build), "output.txt": package}
         details = "\n".join(started.details for started in outputs.values() if started and started.details).rstrip()
         result: ResultIn = {"suite": name, "name": SUITE_LEVEL_NAME, "status": "error"}

@@ -11,14 +11,20 @@ from service.reports.json_stream import encoding_of
 
 _CHUNK_BYTES: Final = 256 * 1024
 _MAX_LINE: Final = 16 * 2**20  # characters
+_FAILED_PACKAGE: Final = "FAIL\t"
+_MAX_SHOWN: Final = 200  # characters of a line
 
 
 @dataclass(slots=True)
 class UnreadableLines:
-    """Counts lines that start with a brace but contain no valid object, such as the last one of a truncated file."""
+    """Counts lines that start with a brace but contain no valid object, such as the last one of a truncated file.
+
+    `failed_package` is the first line that states the failure of a package as text, such as `FAIL shop [build failed]`.
+    """
 
     count: int = 0
     first: int = 0
+    failed_package: str = ""
 
     def add(self, number: int) -> None:
         """Count the line with this number."""
@@ -33,7 +39,11 @@ def read_objects(source: BinaryIO, unreadable: UnreadableLines, without: str | N
     is too long.
     """
     for number, line in enumerate(_lines(source), 1):
-        if not line.startswith("{") or (without and without in line):
+        if not line.startswith("{"):
+            if line.startswith(_FAILED_PACKAGE):
+                unreadable.failed_package = unreadable.failed_package or line[:_MAX_SHOWN].rstrip()
+            continue
+        if without and without in line:
             continue
         try:
             value = json.loads(line)

@@ -207,11 +207,25 @@ def test_report_that_ends_early_contains_an_error(events: str, expected: list[An
     assert [(result["name"], result["status"]) for result in without_times] == expected
 
 
-@pytest.mark.parametrize("text", ["FAIL\tshop [build failed]\n", "go: downloading x\nok  \tcart\t0.1s\n", "PASS\n"])
+@pytest.mark.parametrize("text", ["go: downloading x\nok  \tcart\t0.1s\n", "PASS\n"])
 def test_text_of_go_test_before_the_first_event_is_ignored(text: str, tmp_path: Path) -> None:
-    _, (result,) = convert_text(text + event("run", "TestA") + event("pass", "TestA") + event("pass"), tmp_path)
+    summary, (result,) = convert_text(text + event("run", "TestA") + event("pass", "TestA") + event("pass"), tmp_path)
 
-    assert (result["name"], result["status"]) == ("TestA", "passed")
+    assert (result["name"], result["status"], summary.failures_missing) == ("TestA", "passed", False)
+
+
+@pytest.mark.parametrize("action", ["pass", "fail"])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_text_that_states_a_failed_package_is_an_error_if_no_event_failed(
+    action: str, is_first: bool, tmp_path: Path
+) -> None:
+    text, events = "FAIL\tshop [build failed]\n", event("run", "TestA") + event(action, "TestA") + event(action)
+    summary, results = convert_text(text + events if is_first else events + text, tmp_path)
+
+    assert [result["name"] for result in results] == ["TestA"]
+    assert summary.failures_missing is (action == "pass")
+    note = "failures: none is an event, but a text states one: FAIL\tshop [build failed]"
+    assert summary.notes == ((note,) if action == "pass" else ())
 
 
 def test_packages_that_run_at_the_same_time_do_not_mix(tmp_path: Path) -> None:
