@@ -16,7 +16,7 @@ from service.domain.failures import to_line
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
 
-_COMMAND: Final = re.compile(r"^\s*::|##(?=\[|vso\[|teamcity\[)", re.MULTILINE)
+_COMMAND: Final = re.compile(r"^[^\S\n]*::|##(?=\[|vso\[|teamcity\[)", re.MULTILINE)
 
 
 class Progress:

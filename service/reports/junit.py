@@ -202,11 +202,11 @@ class _JUnitReader(XmlReader):
             outcome.outputs = None
 
     def _open_other(self, tag: str, attributes: XmlAttributes) -> OpenElement | None:
-        """Open an element in another spelling. The elements of an unknown element of a case belong to the case."""
+        """Open an element in another spelling. The elements in any other element of a case belong to the case."""
         parent = self._open[-1]
         usual = usual_tag_in_case(tag) if isinstance(parent, JUnitCase) else usual_tag(tag)
-        if isinstance(parent, JUnitCase) and usual is None and not states_pass(tag):
-            if not self._unknown.add(tag):
+        if isinstance(parent, JUnitCase) and usual is None:
+            if states_pass(tag) or not self._unknown.add(tag):
                 return parent
             usual = "failure"
         opener = self._openers.get(usual or "")

@@ -1,5 +1,7 @@
 """Text of a producer can't run commands of a CI system."""
 
+import time
+
 import pytest
 
 from service.client.terminal import printable_line, without_commands
@@ -23,3 +25,10 @@ def test_commands_of_ci_systems_are_not_printed(text: str, printed: str) -> None
 
 def test_commands_in_later_lines_are_not_printed() -> None:
     assert without_commands("a\n ::error::b") == "a\n : :error::b"
+
+
+def test_many_blank_lines_are_searched_in_linear_time() -> None:
+    start = time.process_time()
+
+    assert without_commands("\n" * 20_000 + "a") == "\n" * 20_000 + "a"
+    assert time.process_time() - start < 0.1

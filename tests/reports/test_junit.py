@@ -88,6 +88,7 @@ def test_unknown_word_in_an_attribute_is_the_failure(tmp_path: Path) -> None:
         ("<ignored/>", "skipped"),
         ("<Skipped/>", "skipped"), ("<pending/>", "skipped"), ("<CANCELED/>", "canceled"), ("<passed/>", "passed"),
         ("<FlakyFailure/>", "passed"), ("<steps><failure message='m'/></steps>", "failed"), ("<steps/>", "passed"),
+        ("<success><failure message='m'/></success>", "failed"),
         ("<assertionFailed message='m'>t</assertionFailed>", "failed"), ("<ErrorInfo/>", "failed"),
         ("<System-Out>failed</System-Out>", "passed"),
     ],
