@@ -5,12 +5,16 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+
+from service.progress import observing_progress
 
 
 class ConsumerProgress:
     """When the batches and the waiting messages of one consumer last made progress.
 
-    A retry, which is logged, is progress. Messages that wait for a batch make progress if any batch does.
+    A retry, which is logged, is progress, and so is a statement that the database has executed: a batch has many, and
+    each has its own timeout. Messages that wait for a batch make progress if any batch does.
     """
 
     def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
@@ -22,16 +26,21 @@ class ConsumerProgress:
     @contextmanager
     def handling(self) -> Iterator[None]:
         """Handle a batch during the block, in the current task."""
-        self._batches[asyncio.current_task()] = self._last_s = self._clock_s()
+        task = asyncio.current_task()
+        self._batches[task] = self._last_s = self._clock_s()
         try:
-            yield
+            with observing_progress(partial(self._record, task)):
+                yield
         finally:
-            self._batches.pop(asyncio.current_task(), None)
+            self._batches.pop(task, None)
             self._last_s = self._clock_s()
 
     def record(self) -> None:
         """Record progress of the batch that the current task handles, if it handles one."""
-        if (task := asyncio.current_task()) in self._batches:
+        self._record(asyncio.current_task())
+
+    def _record(self, task: object) -> None:
+        if task in self._batches:
             self._batches[task] = self._last_s = self._clock_s()
 
     def set_waiting(self, *, waiting: bool) -> None:

@@ -210,6 +210,7 @@ class BatchConsumer:
         outcomes = await self._outcomes(handled) if handled else []
         for message, outcome in zip(handled, outcomes, strict=True):
             await self._finish(channel, message, outcome)
+            self._progress.record()
 
     def _should_move(self, message: ReceivedMessage) -> bool:
         """Return whether a message is large. A crash suspect stays, because the broker counts its deliveries."""
@@ -225,6 +226,7 @@ class BatchConsumer:
             log.warning("large_message_not_moved", queue=large_queue, error=repr(error))
             return False
         LARGE_MESSAGES.inc()
+        self._progress.record()
         return True
 
     async def _finish(self, channel: AbstractChannel, message: ReceivedMessage, outcome: HandlerOutcome) -> None:

@@ -64,6 +64,33 @@ async def test_consumer_without_progress_gets_a_new_connection(broker: Broker, s
     assert await broker.depth(broker.topology.runs_queue) == 0
 
 
+class Slow:
+    """A handler whose statements take longer in total than the watchdog waits."""
+
+    def __init__(self, store: Store) -> None:
+        self.batches = 0
+        self._pool = store.pool
+
+    async def handle(self, deliveries: Sequence[Delivery]) -> list[HandlerOutcome]:
+        self.batches += 1
+        async with self._pool.acquire() as connection:
+            for _ in range(5):
+                await connection.fetchval("SELECT pg_sleep($1)", 0.1)
+        return [None] * len(deliveries)
+
+
+@pytest.mark.usefixtures("fast_watchdog")
+async def test_slow_batch_whose_statements_end_is_not_repeated(broker: Broker, store: Store) -> None:
+    stopping, slow = asyncio.Event(), Slow(store)
+    consumer = BatchConsumer(broker.topology, broker.topology.runs_queue, slow.handle, isolation(store), stopping)
+    with capture_logs() as logs:
+        async with running(stopping, run_on_broker(broker.url, broker.topology, [consumer], stopping)):
+            await broker.publish(run_event())
+            await asyncio.sleep(0.8)
+    assert slow.batches == 1
+    assert "consumer_stalled" not in [logged["event"] for logged in logs]
+
+
 class Clock:
     now_s = 0.0
 

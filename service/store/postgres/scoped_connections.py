@@ -11,6 +11,7 @@ import asyncpg
 
 from service.domain.ids import OrgId
 from service.keepalive import detect_half_open
+from service.progress import report_progress
 
 _CANCEL_TIMEOUT_S: Final = 5.0
 _CLOSE_TIMEOUT_S: Final = 5.0
@@ -37,10 +38,12 @@ class ScopedConnection(asyncpg.Connection):
         would end that transaction.
         """
         try:
-            return await super()._do_execute(*arguments, **named)  # type: ignore[misc]  # missing in the stubs
+            result = await super()._do_execute(*arguments, **named)  # type: ignore[misc]  # missing in the stubs
         except BaseException:
             self._has_failed = True
             raise
+        report_progress()
+        return result
 
     async def end_implicit_transaction(self) -> None:
         """End the transaction that a failed statement left open. Otherwise, the next statement would be part of it."""
@@ -92,13 +95,15 @@ class ScopedConnection(asyncpg.Connection):
         self.add_termination_listener(end)
         try:
             async with limit:
-                return await copying
+                status = await copying
         except (AttributeError, RuntimeError) as error:  # the driver writes to a connection that is closed
             if not self.is_closed():
                 raise
             raise ConnectionResetError("the connection was lost during a COPY") from error
         finally:
             self.remove_termination_listener(end)
+        report_progress()
+        return status
 
     def _cancel_current_command(self, *arguments: Any, **named: Any) -> None:
         """Cancel a command after its timeout or the cancellation of its task, or else terminate the connection.
