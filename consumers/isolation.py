@@ -36,14 +36,17 @@ class Isolation:
         self._clock_s = clock_s
         self._until_s = 0.0
         self._largest_bytes = 1.0
-        self._subscribed = 0
-        self._turn = asyncio.Lock()  # waiting consumers get it in their order
         self._turn_ends_s = 0.0
-        self._waiting: Counter[str] = Counter()  # consumers by queue
         self.restart()
 
     def restart(self) -> None:
-        """Isolate the queue until its first message arrives."""
+        """Isolate the queue until its first message arrives. All consumers call it before one of them subscribes.
+
+        The subscriptions of an earlier connection no longer count, even if one of their tasks never ended.
+        """
+        self._subscribed: set[object] = set()
+        self._turn = asyncio.Lock()  # waiting consumers get it in their order
+        self._waiting: Counter[str] = Counter()  # consumers by queue
         self._is_probing = True
         self.started.set()
 
@@ -85,20 +88,22 @@ class Isolation:
             isolated = self.is_active
             if not isolated:
                 await turn.aclose()
-            self._subscribed += 1
+            subscribed, subscription = self._subscribed, object()
+            subscribed.add(subscription)
             try:
                 yield isolated
             finally:
-                self._subscribed -= 1
+                subscribed.discard(subscription)
 
     async def _wait_for_turn(self, turn: AsyncExitStack, queue: str) -> None:
-        self._waiting[queue] += 1
+        waiting = self._waiting
+        waiting[queue] += 1
         try:
             await turn.enter_async_context(self._turn)
             while self.is_active and self._subscribed:  # noqa: ASYNC110 - the end has no event
                 await asyncio.sleep(_POLL_S)
         finally:
-            self._waiting[queue] -= 1
+            waiting[queue] -= 1
         self._turn_ends_s = self._clock_s() + _TURN_S
 
     def is_turn(self, queue: str) -> bool:

@@ -80,6 +80,7 @@ class BatchConsumer:
         Each change of the prefetch count requires a new subscription.
         """
         self._isolation.restart()
+        self._progress = ConsumerProgress()  # without the batches of an earlier connection that never ended
         self._call = connection.call
         await self._with_retries(self._isolation.suspects.withdraw_interrupted)
         opening = connection.opened_channel(publisher_confirms=True, on_return_raises=True)

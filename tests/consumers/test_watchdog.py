@@ -1,6 +1,7 @@
 """A consumer whose messages make no progress gets a new connection, if the servers respond."""
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 
 import pytest
@@ -12,6 +13,7 @@ from consumers.messages import Delivery, HandlerOutcome
 from consumers.progress import ConsumerProgress
 from consumers.watchdog import probe_servers
 from consumers.worker import BatchConsumer
+from service import stopping as stopping_module
 from tests.consumers.conftest import Broker, isolation, until
 from tests.proxies import UnreliableProxy
 from tests.run_events import run_event
@@ -62,6 +64,41 @@ async def test_consumer_without_progress_gets_a_new_connection(broker: Broker, s
     assert events.count("consumer_stalled") == 1
     assert "broker_connection_lost" in events
     assert await broker.depth(broker.topology.runs_queue) == 0
+
+
+class Unending(StuckOnce):
+    """A handler whose first batch continues after its cancellation, until `end` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.end = asyncio.Event()
+
+    async def handle(self, deliveries: Sequence[Delivery]) -> list[HandlerOutcome]:
+        self.batches += 1
+        is_first = self.batches == 1
+        while is_first and not self.end.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await self.end.wait()
+        return [None] * len(deliveries)
+
+
+@pytest.mark.usefixtures("fast_watchdog")
+async def test_batch_that_never_ends_causes_one_new_connection(
+    broker: Broker, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in (("_CANCEL_INTERVAL_S", 0.02), ("_TERMINATE_S", 0.05), ("_ABANDON_S", 0.1)):
+        monkeypatch.setattr(stopping_module, name, seconds)
+    stopping, unending = asyncio.Event(), Unending()
+    consumer = BatchConsumer(broker.topology, broker.topology.runs_queue, unending.handle, isolation(store), stopping)
+    with capture_logs() as logs:
+        async with running(stopping, run_on_broker(broker.url, broker.topology, [consumer], stopping)):
+            await broker.publish(run_event())
+            try:
+                await until(unending.is_repeated, "the message on a new connection")
+                await asyncio.sleep(0.5)
+            finally:
+                unending.end.set()
+    assert [logged["event"] for logged in logs].count("consumer_stalled") == 1
 
 
 class Slow:
