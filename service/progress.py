@@ -18,5 +18,5 @@ def observing_progress(observer: Callable[[], object]) -> Iterator[None]:
 
 
 def report_progress() -> None:
-    """Tell the observer of the current task, if it has one, that its work continues."""
+    """Call the observer of the current task, if it has one, because its work continues."""
     _observer.get()()

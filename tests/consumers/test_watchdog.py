@@ -14,6 +14,7 @@ from consumers.progress import ConsumerProgress
 from consumers.watchdog import probe_servers
 from consumers.worker import BatchConsumer
 from service import stopping as stopping_module
+from service.progress import observing_progress
 from tests.consumers.conftest import Broker, isolation, until
 from tests.proxies import UnreliableProxy
 from tests.run_events import run_event
@@ -106,26 +107,43 @@ class Slow:
 
     def __init__(self, store: Store) -> None:
         self.batches = 0
+        self.finished = 0
         self._pool = store.pool
 
     async def handle(self, deliveries: Sequence[Delivery]) -> list[HandlerOutcome]:
         self.batches += 1
         async with self._pool.acquire() as connection:
-            for _ in range(5):
-                await connection.fetchval("SELECT pg_sleep($1)", 0.1)
+            for _ in range(4):
+                await connection.fetchval("SELECT pg_sleep($1)", 0.25)
+        self.finished += 1
         return [None] * len(deliveries)
+
+    async def is_decided(self) -> bool:
+        return bool(self.finished) or self.batches > 1
 
 
 @pytest.mark.usefixtures("fast_watchdog")
-async def test_slow_batch_whose_statements_end_is_not_repeated(broker: Broker, store: Store) -> None:
+async def test_slow_batch_whose_statements_end_is_not_repeated(
+    broker: Broker, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchdog, "STALLED_S", 0.75)
     stopping, slow = asyncio.Event(), Slow(store)
     consumer = BatchConsumer(broker.topology, broker.topology.runs_queue, slow.handle, isolation(store), stopping)
     with capture_logs() as logs:
         async with running(stopping, run_on_broker(broker.url, broker.topology, [consumer], stopping)):
             await broker.publish(run_event())
-            await asyncio.sleep(0.8)
+            await until(slow.is_decided, "the end of the batch, or a repetition")
     assert slow.batches == 1
     assert "consumer_stalled" not in [logged["event"] for logged in logs]
+
+
+async def test_copy_is_progress(store: Store) -> None:
+    reported: list[str] = []
+    async with store.pool.acquire() as connection, connection.transaction():
+        await connection.execute("CREATE TEMP TABLE numbers (number int) ON COMMIT DROP")
+        with observing_progress(lambda: reported.append("progress")):
+            await connection.copy_records_to_table("numbers", records=[(1,)])
+    assert reported == ["progress"]
 
 
 class Clock:
