@@ -88,6 +88,11 @@ def set_failures_missing(state: RunState, is_missing: bool) -> RunState:
     return replace(state, part_versions=versions)
 
 
+def drop_stated_status(state: RunState) -> RunState:
+    """Return the state without the status that its event states for the complete run, so that the results count."""
+    return replace(state, stated_status=None, status_event_s=NO_STATUS_EVENT_S)
+
+
 def is_complete(state: RunState, counts: Counts) -> bool:
     """Return whether the run is closed, or everything that it expects has arrived.
 

@@ -11,7 +11,14 @@ from service.domain import texts
 from service.domain.errors import Reason
 from service.domain.parts import NO_PART, RunPart
 from service.domain.results import MAX_EVENT_ROWS, UNTIMED_EVENT_S, ArtifactReference
-from service.domain.runs import NO_STATUS_EVENT_S, FieldVersions, PartVersion, RunState, set_failures_missing
+from service.domain.runs import (
+    NO_STATUS_EVENT_S,
+    FieldVersions,
+    PartVersion,
+    RunState,
+    drop_stated_status,
+    set_failures_missing,
+)
 from service.domain.statuses import FAILING, STATUS_CODES
 from service.domain.variants import canonical_variant
 from service.usecases.ingest.validate_events import (
@@ -77,6 +84,11 @@ class ParsedEvent:
         self.problems.append({"index": index, "name": name, "reason": reason})
         self.rejected_count += 1
         self.rejected_failing = self.rejected_failing or failing
+
+    def add_unknown_status(self, index: int, name: str | None, reason: str) -> None:
+        """Add a problem for a result that is stored as an error, and ignore a status of the run that hides it."""
+        self.problems.append({"index": index, "name": name, "reason": f"{reason}; stored as error"})
+        self.state = drop_stated_status(self.state)
 
     def list_reasons(self) -> str:
         """Return the first reasons why results aren't stored, each with the index of the result."""

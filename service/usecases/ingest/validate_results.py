@@ -37,7 +37,7 @@ def repair_or_reject(
         reject_invalid(event, index, result, other)
         return None
     if reason:
-        event.problems.append({"index": index, "name": result_name(result), "reason": f"{reason}; stored as error"})
+        event.add_unknown_status(index, result_name(result), reason)
     return valid
 
 

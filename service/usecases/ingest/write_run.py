@@ -46,12 +46,11 @@ class RunWriter:
     `number` is the number of the part. Raises Rejected if the run has too many parts.
     """
 
-    def __init__(self, run: StoredRun, state: RunState, part: RunPart, minutes: NewMinutes, *, is_new: bool) -> None:
+    def __init__(self, run: StoredRun, part: RunPart, minutes: NewMinutes, *, is_new: bool) -> None:
         self.run = run
         self.number = run.parts.find(part)
         self.result_count = 0
         self.effects = MergeEffects()
-        self._state = state
         self._part = part
         self._minutes = minutes
         self._is_new = is_new
@@ -65,12 +64,12 @@ class RunWriter:
         """Insert the run, or lock the stored one. Raises Rejected if the stored run can't be merged."""
         new = StoredRun.new(org_id, state, Counts())
         if await stored_runs.insert_new(connection, [new]):
-            return cls(new, state, part, minutes, is_new=True)
+            return cls(new, part, minutes, is_new=True)
         known = (await stored_runs.lock(connection, [new.ref])).get(new.ref)
         if known is None:
             raise await find_key_collision(connection, org_id, state)
         check_can_merge(known, state)
-        return cls(known, state, part, minutes, is_new=False)
+        return cls(known, part, minutes, is_new=False)
 
     async def add(self, connection: Connection, outcomes: CaseOutcomes) -> None:
         """Store a batch of the results."""
@@ -91,12 +90,13 @@ class RunWriter:
             self.effects.add(merged.effects[self.number])
             self._has_replaced = self._has_replaced or bool(merged.stored)
 
-    async def close(self, connection: Connection, *, rejected_failing: bool) -> RunChange | None:
+    async def close(self, connection: Connection, state: RunState, *, rejected_failing: bool) -> RunChange | None:
         """Update the run and return the change; return None if nothing has changed.
 
-        `rejected_failing` states whether a rejected result can be a failure. Then, failures are missing.
+        `state` is that of the event after all results were read. `rejected_failing` states whether a rejected result
+        can be a failure. Then, failures are missing.
         """
-        run, state = self.run, self._state
+        run = self.run
         if self._has_failing or rejected_failing:
             state = runs.set_failures_missing(state, is_missing=rejected_failing)
         if self._is_new:

@@ -102,7 +102,7 @@ class ReportStore:
             async with cache.months.ensure_partitions(connection, completed_ms), notifying_transaction(connection):
                 await cases.lock_files(connection, cache.files, _LOCK_WAIT_S)
                 run = await self._write(connection, cache, minutes, claimed, report)
-                change = await run.close(connection, rejected_failing=report.event.rejected_failing)
+                change = await run.close(connection, report.event.state, rejected_failing=report.event.rejected_failing)
                 uploaded = UploadOutput(output, read.suite_output) if output else None
                 await store_uploads(connection, run.run, claimed, uploaded, report.referring)
                 outcome = ReportOutcome("partial" if report.event.rejected_count else "stored", run.result_count)

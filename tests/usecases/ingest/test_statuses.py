@@ -111,3 +111,10 @@ async def test_run_lacks_a_failure_whose_case_key_collides(store: Store, monkeyp
     run = await store.run()
     assert run is not None
     assert (outcome.status, run["status_name"], run["failures_missing"]) == ("partial", "error", True)
+
+
+async def test_stated_status_does_not_hide_a_result_with_an_unknown_status(store: Store) -> None:
+    for run_id, word in (("run_1", "exploded"), ("run_2", "failed")):  # a known failure can be accepted by the producer
+        await store.ingest(run_event(run_id, [GOOD, result("odd", word)], status="passed"))
+    statuses = [run["status_name"] for run_id in ("run_1", "run_2") if (run := await store.run(run_id))]
+    assert statuses == ["error", "passed"]
