@@ -1,7 +1,7 @@
 """What a run lacks compared with earlier runs: parts, such as CI jobs, that sent no results, and their cases."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -53,7 +53,20 @@ def _case_to_json(case: CaseTexts) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def find_expected(baseline: Collection[PartIdentity], window: Sequence[Collection[PartIdentity]]) -> set[PartIdentity]:
+def find_absent(
+    accepted: Collection[PartIdentity], baseline: Collection[PartIdentity], window: Sequence[Collection[PartIdentity]]
+) -> set[PartIdentity]:
+    """Return the expected parts that a run with these accepted parts doesn't have.
+
+    A run without any job of the baseline is of another kind, so no part is expected: for example, the run of a nightly
+    job if each job has its own run, or the first run of a client that states the names of jobs.
+    """
+    if not _names(accepted) & _names(baseline):
+        return set()
+    return _find_expected(baseline, window) - set(accepted)
+
+
+def _find_expected(baseline: Collection[PartIdentity], window: Sequence[Collection[PartIdentity]]) -> set[PartIdentity]:
     """Return the parts that a run should contain: those of the baseline that most runs of the window have.
 
     Each element contains the parts of a run that have results. For example, a job that only 3 of 20 runs have, because
@@ -61,6 +74,10 @@ def find_expected(baseline: Collection[PartIdentity], window: Sequence[Collectio
     """
     counted = Counter(part for parts in window for part in set(parts))
     return {part for part in baseline if counted[part] >= _EXPECTED_SHARE * len(window)}
+
+
+def _names(parts: Iterable[PartIdentity]) -> set[str]:
+    return {name for name, _, _ in parts}
 
 
 class AllowedParts:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from service.domain.comparison import MAX_COMPARED_RESULTS
 from service.domain.ids import OrgId, RunKey
-from service.domain.missing import MAX_LISTED_CASES, NOTHING_MISSING, MissingResults, find_expected
+from service.domain.missing import MAX_LISTED_CASES, NOTHING_MISSING, MissingResults, find_absent
 from service.domain.parts import PartIdentity
 from service.store import missing, run_parts
 from service.store.missing import ComparedKeys, RemovedCases
@@ -48,7 +48,7 @@ def _find_absent(
             accepted.add(stored.part.identity)
         elif stored.has_results:
             with_results[stored.run_key].add(stored.part.identity)
-    return find_expected(with_results[baseline], list(with_results.values())) - accepted
+    return find_absent(accepted, with_results[baseline], list(with_results.values()))
 
 
 def _are_missing(removed: RemovedCases, numbers: dict[int, PartIdentity], lacking: set[PartIdentity]) -> bool:

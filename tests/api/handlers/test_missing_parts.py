@@ -190,3 +190,17 @@ async def test_accepted_upload_without_results_is_not_missing(database_url: str,
         params = {"part": "docs", "attempt": "1", "allow_empty": "true"}
         assert (await reports.ingest(b"<testsuite/>", params=params))["status"] == "stored"
         assert (await compare(reports.api))["missing_parts"] == []
+
+
+async def test_jobs_with_their_own_runs_do_not_lack_each_other(api: Api) -> None:
+    for hour in range(1, 6):
+        await send(api, f"unit_{hour}", hour, ["api"])
+    await send(api, "run_1", 6, ["nightly"])
+    decision = await decide(api, policy={"max_missing_parts": 0})
+    assert (decision["decision"], decision["missing_parts"]) == ("passed", [])
+
+
+async def test_first_run_with_names_of_jobs_does_not_lack_the_part_without_a_name(api: Api) -> None:
+    await send(api, "main_1", 1, JOBS, part=None, attempt=None)
+    await send(api, "run_1", 2, ["api", "cli"])
+    assert (await compare(api))["missing_parts"] == []
