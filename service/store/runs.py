@@ -1,7 +1,7 @@
 """Insertion, locking, and update of runs during ingest."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -175,21 +175,17 @@ def _stored_run(row: asyncpg.Record, parts: PartNumbers) -> StoredRun:
         expected_results=row["expected_results"],
         expected_shards=row["expected_shards"],
         shards=frozenset(row["shards"]),
-        closed=_or_complete(row, "closed"),
+        closed=row["complete"] if row["closed"] is None else row["closed"],
         sent_at_once=row["sent_at_once"] or False,
         part_versions=_part_versions(row["shard_versions"], parts),
     )
     counts = Counts(*(row[name] for name in Counts._fields))
+    if row["complete"] and not runs.is_complete(state, counts):
+        state = replace(state, closed=True)  # a version without the column `closed` completed the run
     return StoredRun(
         OrgId(row["org_id"]), RunKey(row["run_key"]), state, counts, row["revision"], row["results_expired"], parts,
-        _or_complete(row, "has_been_complete"),
+        row["complete"] or bool(row["has_been_complete"]),
     )  # fmt: skip
-
-
-def _or_complete(row: asyncpg.Record, column: str) -> bool:
-    """Return the value of a column that is null if a version without the column stored the run."""
-    value: bool = row["complete"] if row[column] is None else row[column]
-    return value
 
 
 def _part_versions(versions: dict[str, list[Any]], parts: PartNumbers) -> dict[RunPart, PartVersion]:

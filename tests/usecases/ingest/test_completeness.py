@@ -180,3 +180,11 @@ async def test_complete_run_of_an_earlier_version_stays_complete(store: Store) -
     await store.ingest(run_event(results=[result("a")], **SHARD))
     assert (await run_of(store))["complete"] is True
     assert await event_types(store) == ["run.completed", "run.updated"]
+
+
+async def test_run_that_the_previous_version_completes_stays_complete(store: Store) -> None:
+    await store.ingest(run_event(results=[result("a")], final=False))
+    await store.pool.execute("UPDATE runs SET complete = true")  # a final event in a process of the previous version
+    await store.ingest(run_event(results=[result("b")], final=False))
+    assert (await run_of(store))["complete"] is True
+    assert await event_types(store) == ["run.updated", "run.updated"]
