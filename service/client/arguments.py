@@ -16,6 +16,7 @@ from service.domain.parts import MAX_ATTEMPT
 from service.domain.report_fields import check_label, check_root, check_shard
 from service.domain.variants import check_pair
 
+_UNFINISHED_JOBS: Final = frozenset({"failure", "cancelled"})
 _parse_name: Final = TextType().parse
 _parse_text: Final = TextType(1_000).parse
 
@@ -56,9 +57,14 @@ def _check_attempt(text: str) -> str:
 
 
 def skipped_jobs(needs: str) -> list[str]:
-    """Return the names of the skipped jobs in the context `needs` of GitHub Actions. Raises ValueError."""
+    """Return the names of the jobs that GitHub Actions skipped on purpose, from its context `needs`. Raises ValueError.
+
+    GitHub also skips the jobs that need a failed or canceled job, so that none was skipped on purpose for sure.
+    """
     try:
-        return [name for name, job in json.loads(needs).items() if job["result"] == "skipped"]
+        results = {name: job["result"] for name, job in json.loads(needs).items()}
+        is_certain = _UNFINISHED_JOBS.isdisjoint(results.values())
+        return [name for name, result in results.items() if is_certain and result == "skipped"]
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ValueError("must be the context needs of GitHub Actions as JSON: ${{ toJSON(needs) }}") from error
 

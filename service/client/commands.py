@@ -73,7 +73,8 @@ class _GateCommand(click.Command):
 )  # fmt: skip
 @click.option(
     "--needs", type=arguments.NEEDS, metavar="JSON",
-    help="Let jobs that GitHub Actions skipped send no results: '${{ toJSON(needs) }}'.",
+    help="Let jobs that GitHub Actions skipped send no results, unless a job failed or was canceled:"
+    " '${{ toJSON(needs) }}'.",
 )  # fmt: skip
 @timeout_option("the run is complete")
 def gate(

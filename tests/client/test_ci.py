@@ -167,6 +167,8 @@ def test_job_without_the_variable_of_the_event_names_it(capsys: pytest.CaptureFi
     ("needs", "skipped"),
     [
         ('{"unit": {"result": "success", "outputs": {}}, "ui": {"result": "skipped"}}', ["ui"]),
+        ('{"build": {"result": "failure"}, "ui": {"result": "skipped"}}', []),
+        ('{"build": {"result": "cancelled"}, "ui": {"result": "skipped"}}', []),
         ("{}", []),
     ],
 )
