@@ -11,7 +11,7 @@ import pytest
 
 from service.domain.ids import new_id
 from service.store.postgres.database import as_organization
-from service.usecases.quarantines import find_excused
+from service.usecases.quarantines import glob_budget
 from tests.api.served import Api
 from tests.run_events import result, run_event
 
@@ -66,7 +66,7 @@ async def test_slow_globs_delay_no_other_request(api: Api, monkeypatch: pytest.M
     failures = [result(f"{'a' * 900}_{number}", "failed", case_id=None) for number in range(4_000)]
     await api.store.ingest(run_event("run_1", failures))
     await quarantine(api, *(f"*{'a?' * (150 + number)}b*" for number in range(20)))
-    monkeypatch.setattr(find_excused, "_BUDGET_S", 0.5)
+    monkeypatch.setattr(glob_budget, "_BUDGET_S", 0.5)
     with measured_steps(monkeypatch) as steps:
         deciding = asyncio.create_task(api.send("POST", "/v1/runs/run_1/decisions", json=POLICY))
         healthy = 0

@@ -17,6 +17,7 @@ from service.store.postgres.database import Connection
 from service.store.queries.runs import RunSelector
 from service.usecases.gates.compare_runs import Comparison, compare_run
 from service.usecases.gates.manage_gates import gate_not_found
+from service.usecases.quarantines.glob_budget import GlobBudget
 
 
 class StoredDecision(NamedTuple):
@@ -33,13 +34,13 @@ async def decide(
     """Apply a gate to a run, and store the decision with its events, unless a decision with the same inputs exists.
 
     Requires a notifying transaction that reads one snapshot. Raises NotFound for an unknown run or gate, and Conflict
-    if the run isn't complete.
+    if the run isn't complete. Raises Unavailable if the globs of the quarantines or of `allowed` take too long.
     """
     comparison = await _compare_complete(connection, org_id, selector)
     gate = await gates.find_policy(connection, org_id, gate_name)
     if gate is None:
         raise gate_not_found(gate_name)
-    evaluation = _evaluate(comparison, gate.policy, allowed)
+    evaluation = await _evaluate(comparison, gate.policy, allowed)
     digest = _digest(comparison, evaluation)
     stored_id = await decisions.find_by_digest(connection, org_id, gate_name, digest)
     ref = DecisionRef(org_id, stored_id or new_id("dec"), comparison.run.project_id)
@@ -57,10 +58,10 @@ async def decide_dry(
 ) -> str:
     """Apply a policy to a run, and return the decision as JSON. Nothing is stored.
 
-    All statements must read one snapshot. Raises NotFound and Conflict like `decide`.
+    All statements must read one snapshot. Raises NotFound, Conflict, and Unavailable like `decide`.
     """
     comparison = await _compare_complete(connection, org_id, selector)
-    return await decisions.format_dry(connection, _evaluate(comparison, policy, allowed))
+    return await decisions.format_dry(connection, await _evaluate(comparison, policy, allowed))
 
 
 async def waive_decision(connection: Connection, ref: DecisionRef, reason: str, key_id: str) -> None:
@@ -98,13 +99,15 @@ def _digest(comparison: Comparison, evaluation: Evaluation) -> bytes:
     return sha256(orjson.dumps(inputs, option=orjson.OPT_SORT_KEYS) + comparison.digest()).digest()
 
 
-def _evaluate(comparison: Comparison, policy: Policy, allowed: AllowedParts) -> Evaluation:
+async def _evaluate(comparison: Comparison, policy: Policy, allowed: AllowedParts) -> Evaluation:
     run, counts = comparison.run, comparison.failing_counts
     failures = FailureCounts(
         counts["new_failure"], counts["known_failure"], counts["flaky_failure"], counts["quarantined"]
     )
     missing = comparison.missing
-    parts = [{**part_to_json(part), "allowed": allowed.contain(part)} for part in missing.parts]
+    budget = GlobBudget("allow_missing_parts: comparing the globs with the missing parts")
+    stated = ({**part_to_json(part), "allowed": allowed.contain(part)} for part in missing.parts)
+    parts = [part async for part in budget.spread(stated)]
     unexpected = sum(not part["allowed"] for part in parts)
     gated = GatedRun(
         run.status, run.failures_missing, run.counts.passed, run.counts.flaky, failures, unexpected, missing.cases

@@ -1,29 +1,18 @@
 """The quarantines that excuse failing cases, found in slices between which other tasks run."""
 
-import asyncio
-import time
 from collections.abc import Iterable
-from typing import Final
 
-from service.domain.errors import Unavailable
 from service.domain.ids import CaseKey
 from service.domain.quarantines import ActiveQuarantines, CaseTexts
-
-# 500 ordinary globs and 50,000 failures, the limits, take about half of the budget.
-_BUDGET_S: Final = 3.0
-_SLICE_S: Final = 0.0005
-_RETRY_AFTER_S: Final = 30
+from service.usecases.quarantines.glob_budget import GlobBudget
 
 
 class ExcuseSearch:
-    """Matches cases with the active quarantines of a project. All calls of one instance share a budget of CPU time.
-
-    A thread would delay each step of the other tasks by the 5 ms after which Python switches between threads.
-    """
+    """Matches cases with the active quarantines of a project. All calls of one instance share a budget of CPU time."""
 
     def __init__(self, active: ActiveQuarantines) -> None:
         self._active = active
-        self._used_s = 0.0
+        self._budget = GlobBudget("quarantines: comparing the globs with the failures")
 
     @property
     def is_empty(self) -> bool:
@@ -35,22 +24,5 @@ class ExcuseSearch:
 
         Raises Unavailable if the budget is used up, because the other cases are then neither excused nor not excused.
         """
-        found: dict[CaseKey, str] = {}
-        started_s = time.thread_time()
-        for excused in self._active.match(cases):
-            if excused is not None:
-                found[excused.case_key] = excused.quarantine_id
-            if time.thread_time() - started_s >= _SLICE_S:
-                self._spend(time.thread_time() - started_s)
-                await asyncio.sleep(0)
-                started_s = time.thread_time()
-        self._spend(time.thread_time() - started_s)
-        return found
-
-    def _spend(self, used_s: float) -> None:
-        self._used_s += used_s
-        if self._used_s > _BUDGET_S:
-            raise Unavailable(
-                "quarantines: comparing the globs with the failures takes too long; use fewer globs or wildcards",
-                _RETRY_AFTER_S,
-            )
+        spread = self._budget.spread(self._active.match(cases))
+        return {excused.case_key: excused.quarantine_id async for excused in spread if excused is not None}

@@ -10,7 +10,7 @@ import pytest
 from service.contracts.gates import Decision
 from service.domain.ids import new_id
 from service.store import decisions
-from service.usecases.quarantines import find_excused
+from service.usecases.quarantines import glob_budget
 from tests.api.served import Api
 from tests.run_events import result, run_event
 
@@ -289,7 +289,7 @@ async def test_failures_that_globs_take_too_long_to_match_are_neither_passed_nor
     await put_gate(api, {"max_failures": 9})
     body = {"project_id": "shop", "name": "*", "reason": "unstable"}
     assert (await api.send("POST", "/v1/quarantines", json=body)).status == 201
-    monkeypatch.setattr(find_excused, "_BUDGET_S", 0)
+    monkeypatch.setattr(glob_budget, "_BUDGET_S", 0)
     for json in ({"gate": "release"}, {"policy": {"max_failures": 9}}):
         response = await api.send("POST", "/v1/runs/run_1/decisions", json=json)
         assert (response.status, response.headers["Retry-After"]) == (503, "30")

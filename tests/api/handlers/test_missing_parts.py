@@ -10,6 +10,7 @@ import pytest
 
 from service.contracts.comparison import RunComparison
 from service.contracts.gates import Decision
+from service.usecases.quarantines import glob_budget
 from tests.api.served import Api
 from tests.report_api import serving_reports_with_ingester
 from tests.run_events import result, run_event
@@ -133,6 +134,17 @@ async def test_request_allows_parts_to_be_missing(api: Api) -> None:
     assert (blocked["decision"], passed["decision"]) == ("blocked", "passed")
     assert [part["allowed"] for part in passed["missing_parts"]] == [True, True]
     assert len({blocked["id"], passed["id"]}) == 2
+
+
+async def test_globs_of_allowed_parts_use_a_budget_of_time(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process returns no other response while it compares a glob. 50 globs and 5,000 parts need 10 s."""
+    await send(api, "main_1", 1, JOBS)
+    await send(api, "run_1", 2, ["api"])
+    monkeypatch.setattr(glob_budget, "_BUDGET_S", 0.0)
+    body = {"policy": {"max_failures": 0}, "allow_missing_parts": ["*a*b*"] * 50}
+    response = await api.send("POST", "/v1/runs/run_1/decisions", json=body)
+    assert (response.status, response.headers["Retry-After"]) == (503, "30")
+    assert (await response.json())["error"]["message"].startswith("allow_missing_parts: ")
 
 
 @pytest.mark.parametrize(("policy", "decision"), [({}, "blocked"), ({"max_missing_parts": None}, "passed")])
