@@ -1,9 +1,8 @@
 """What a run lacks compared with earlier runs: parts, such as CI jobs, that sent no results, and their cases."""
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -53,31 +52,36 @@ def _case_to_json(case: CaseTexts) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def find_absent(
-    accepted: Collection[PartIdentity], baseline: Collection[PartIdentity], window: Sequence[Collection[PartIdentity]]
-) -> set[PartIdentity]:
-    """Return the expected parts that a run with these accepted parts doesn't have.
+class ComparedPart(NamedTuple):
+    """A part of a run or of its baseline.
 
-    A run without any job of the baseline is of another kind, so no part is expected: for example, the run of a nightly
-    job if each job has its own run, or the first run of a client that states the names of jobs.
+    `runs` is the number of runs of the window that have results of the part. `numbers` are the numbers of the part in
+    the baseline. They are empty if the baseline has no results of the part.
     """
-    if not _names(accepted) & _names(baseline):
+
+    identity: PartIdentity
+    runs: int
+    is_accepted: bool
+    numbers: Sequence[int]
+
+
+def find_absent(parts: Sequence[ComparedPart], window_runs: int) -> set[PartIdentity]:
+    """Return the parts that a run should contain, and of which no upload was accepted.
+
+    A run should contain the parts of the baseline that most runs of the window have. For example, a job that only 3 of
+    20 runs have, because it is executed at night, isn't expected. A run without any job of the baseline is of another
+    kind, so no part is expected: for example, the run of a nightly job if each job has its own run, or the first run of
+    a client that states the names of jobs.
+    """
+    of_baseline = [part for part in parts if part.numbers]
+    if _names(of_baseline).isdisjoint(_names(part for part in parts if part.is_accepted)):
         return set()
-    return _find_expected(baseline, window) - set(accepted)
+    least = _EXPECTED_SHARE * window_runs
+    return {part.identity for part in of_baseline if part.runs >= least and not part.is_accepted}
 
 
-def _find_expected(baseline: Collection[PartIdentity], window: Sequence[Collection[PartIdentity]]) -> set[PartIdentity]:
-    """Return the parts that a run should contain: those of the baseline that most runs of the window have.
-
-    Each element contains the parts of a run that have results. For example, a job that only 3 of 20 runs have, because
-    it is executed at night, isn't expected.
-    """
-    counted = Counter(part for parts in window for part in set(parts))
-    return {part for part in baseline if counted[part] >= _EXPECTED_SHARE * len(window)}
-
-
-def _names(parts: Iterable[PartIdentity]) -> set[str]:
-    return {name for name, _, _ in parts}
+def _names(parts: Iterable[ComparedPart]) -> set[str]:
+    return {part.identity[0] for part in parts}
 
 
 class AllowedParts:

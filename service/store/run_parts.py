@@ -1,6 +1,6 @@
 """The parts of runs, each with the attempts of its job that have sent an upload or event that was accepted."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from service.domain.ids import OrgId, RunKey
@@ -12,21 +12,6 @@ from service.store.postgres.statements import statements
 
 _SQL: Final = statements("run_parts")
 _NO_VARIANT: Final = "{}"
-
-
-class AcceptedPart(NamedTuple):
-    """One attempt of a part of a run. `number` is the shard of its results. `has_results` is false if it sent none."""
-
-    run_key: RunKey
-    number: int
-    part: RunPart
-    has_results: bool
-
-
-async def find_parts(connection: Connection, org_id: OrgId, run_keys: Sequence[RunKey]) -> list[AcceptedPart]:
-    """Return the parts of these runs with each of their attempts. A run of an earlier version has no parts."""
-    rows = await connection.fetch(_SQL["find_parts"], org_id, run_keys)
-    return [AcceptedPart(RunKey(row["run_key"]), row["number"], _part(row), row["has_results"]) for row in rows]
 
 
 async def find_assigned(

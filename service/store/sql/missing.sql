@@ -1,5 +1,14 @@
 -- What a run lacks compared with its baseline. A removed case was executed in the baseline and has no result in the run.
 
+-- name: find_compared_parts  (those of the run $2 or the baseline $3, which is one of the runs $4 of the window)
+SELECT name, variant, shard, bool_or(run_key = $2) AS is_accepted,
+       count(DISTINCT run_key) FILTER (WHERE has_results AND run_key = ANY ($4::uuid[])) AS runs,
+       coalesce(array_agg(number) FILTER (WHERE has_results AND run_key = $3), '{}') AS numbers
+FROM run_parts
+WHERE org_id = $1 AND run_key = ANY (array_append($4::uuid[], $2::uuid))
+GROUP BY name, variant, shard
+HAVING bool_or(run_key IN ($2, $3))
+
 -- name: find_removed_cases  (of the run $2 and the baseline $3: one row per set of parts that executed the same cases)
 -- Example: 40 cases of the jobs 10001 and 10002 are one row with both numbers, the count 40, and the first $4 cases.
 SELECT numbers, count(*) AS cases, (array_agg(case_key ORDER BY case_key))[:$4::int] AS first_cases

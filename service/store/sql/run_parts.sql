@@ -1,8 +1,3 @@
--- name: find_parts
-SELECT run_key, number, name, variant, shard, attempt, has_results FROM run_parts
-WHERE org_id = $1 AND run_key = ANY ($2::uuid[])
-ORDER BY run_key, number
-
 -- name: write  (sorted; no row changes if the part is stored already)
 INSERT INTO run_parts AS known (org_id, run_key, number, name, variant, shard, attempt, has_results)
 SELECT org_id, run_key, number, name, variant::jsonb, shard, attempt, has_results

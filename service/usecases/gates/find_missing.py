@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 
 from service.domain.comparison import MAX_COMPARED_RESULTS
-from service.domain.ids import OrgId, RunKey
+from service.domain.ids import OrgId
 from service.domain.missing import MAX_LISTED_CASES, NOTHING_MISSING, MissingResults, find_absent
 from service.domain.parts import PartIdentity
-from service.store import missing, run_parts
+from service.store import missing
 from service.store.missing import ComparedKeys, RemovedCases
 from service.store.postgres.database import Connection
 from service.store.queries import comparison as read_comparison
 from service.store.queries.comparison import ComparedRun
-from service.store.run_parts import AcceptedPart
 
 
 async def find_missing(
@@ -24,31 +23,18 @@ async def find_missing(
     """
     if baseline is None:
         return NOTHING_MISSING
-    parts = await run_parts.find_parts(connection, org_id, [run.run_key, *(each.run_key for each in window)])
-    absent = _find_absent(parts, run.run_key, baseline.run_key, [each.run_key for each in window])
+    keys = ComparedKeys(org_id, run.run_key, baseline.run_key)
+    parts = await missing.find_parts(connection, keys, [each.run_key for each in window])
+    absent = find_absent(parts, len(window))
     if max(run.counts.total, baseline.counts.total) > MAX_COMPARED_RESULTS:
         return MissingResults(sorted(absent), None)
-    removed = await missing.find_removed(connection, ComparedKeys(org_id, run.run_key, baseline.run_key))
-    numbers = {part.number: part.part.identity for part in parts if part.run_key == baseline.run_key}
+    removed = await missing.find_removed(connection, keys)
+    numbers = {number: part.identity for part in parts for number in part.numbers}
     lacking = absent & {numbers[number] for each in removed for number in each.numbers if number in numbers}
     of_present = [each for each in removed if not _are_missing(each, numbers, lacking)]
     first = sorted(case for each in of_present for case in each.first)[:MAX_LISTED_CASES]
     texts = await read_comparison.find_texts(connection, org_id, first) if first else []
     return MissingResults(sorted(lacking), sum(each.cases for each in of_present), texts)
-
-
-def _find_absent(
-    parts: Sequence[AcceptedPart], run: RunKey, baseline: RunKey, window: Sequence[RunKey]
-) -> set[PartIdentity]:
-    """Return the parts that the run should contain, and of which no upload was accepted."""
-    with_results: dict[RunKey, set[PartIdentity]] = {key: set() for key in window}
-    accepted: set[PartIdentity] = set()
-    for stored in parts:
-        if stored.run_key == run:
-            accepted.add(stored.part.identity)
-        elif stored.has_results:
-            with_results[stored.run_key].add(stored.part.identity)
-    return find_absent(accepted, with_results[baseline], list(with_results.values()))
 
 
 def _are_missing(removed: RemovedCases, numbers: dict[int, PartIdentity], lacking: set[PartIdentity]) -> bool:

@@ -10,6 +10,10 @@ import pytest
 
 from service.contracts.comparison import RunComparison
 from service.contracts.gates import Decision
+from service.domain.ids import OrgId, RunKey
+from service.domain.missing import ComparedPart
+from service.store import missing
+from service.store.missing import ComparedKeys
 from service.usecases.quarantines import glob_budget
 from tests.api.served import Api
 from tests.report_api import serving_reports_with_ingester
@@ -193,6 +197,21 @@ async def test_rerun_of_a_job_is_the_same_part(api: Api) -> None:
     await send(api, "run_1", 2, ["api"], attempt=1)
     await send(api, "run_1", 2, ["docs"], attempt=7)
     assert (await compare(api))["missing_parts"] == []
+
+
+async def test_parts_of_a_window_are_counted_in_the_database(api: Api) -> None:
+    """A window can have 300,000 parts and attempts, whose rows blocked the event loop for 3 s."""
+    await send(api, "main_1", 1, ["api", "removed"])
+    for run_id, hour in (("main_2", 2), ("run_1", 3)):
+        for attempt in (1, 2):
+            await send(api, run_id, hour, ["api"], attempt=attempt)
+    async with api.store.pool.acquire() as connection:
+        rows = await connection.fetch("SELECT run_key FROM runs WHERE org_id = $1 ORDER BY run_key DESC", api.org_id)
+        run, baseline, earlier = (RunKey(row["run_key"]) for row in rows)
+        keys = ComparedKeys(OrgId(api.org_id), run, baseline)
+        (part,) = await missing.find_parts(connection, keys, [baseline, earlier])
+    expected = ComparedPart(("api", "", 0), runs=2, is_accepted=True, numbers=[10001, 10002])
+    assert part._replace(numbers=sorted(part.numbers)) == expected
 
 
 async def test_accepted_upload_without_results_is_not_missing(database_url: str, tmp_path: Path) -> None:

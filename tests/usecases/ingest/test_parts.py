@@ -5,9 +5,8 @@ from typing import Any
 import pytest
 
 from service.domain import parts
-from service.domain.ids import OrgId, RunKey
 from service.domain.parts import RunPart
-from service.store import run_parts
+from service.domain.variants import canonical_variant
 from tests.run_events import result, run_event
 from tests.stored import Store
 
@@ -32,10 +31,15 @@ async def run_of(store: Store) -> dict[str, Any]:
 
 
 async def stored_parts(store: Store) -> list[tuple[int, RunPart, bool]]:
-    key = RunKey(await store.pool.fetchval("SELECT run_key FROM runs"))
-    async with store.pool.acquire() as connection:
-        found = await run_parts.find_parts(connection, OrgId(1), [key])
-    return [(part.number, part.part, part.has_results) for part in found]
+    rows = await store.pool.fetch("SELECT * FROM run_parts ORDER BY run_key, number")
+    return [
+        (
+            row["number"],
+            RunPart(row["name"], canonical_variant(row["variant"]), row["shard"], row["attempt"]),
+            row["has_results"],
+        )
+        for row in rows
+    ]
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
