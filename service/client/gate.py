@@ -94,7 +94,7 @@ def _decide(server: Server, run_id: str, request: GateRequest) -> JsonObject:
 
 def _print_decision(server: Server, decision: JsonObject, changes: RunChanges) -> None:
     color = "red" if decision["decision"] == "blocked" else "green"
-    if missing := describe_missing_parts(decision["missing_parts"] or (), changes.run.get("parts") or ()):
+    if missing := describe_missing_parts(decision.get("missing_parts") or (), changes.run.get("parts") or ()):
         print_line(printable_line(missing), bold=True, fg=color)
     print_line(_headline(decision, changes.run), bold=True, fg=color)
     print_line(format_counts(changes.run))

@@ -105,7 +105,7 @@ def is_complete(state: RunState, counts: Counts) -> bool:
     return state.sent_at_once or (state.expected_results is not None and counts.total >= state.expected_results)
 
 
-def missing_parts(state: RunState, counts: Counts) -> str | None:
+def describe_incomplete(state: RunState, counts: Counts) -> str | None:
     """Return what an incomplete run still expects, or None if only a final event is missing."""
     if state.expected_shards is not None:
         return f"{len(state.shards)} of {state.expected_shards} shards have arrived"

@@ -150,3 +150,17 @@ async def test_gate_ends_although_the_run_changes_all_the_time(
     await api.store.ingest(run_event())
     assert await decide(api) == PASSED
     assert "warning: the run changes continuously" in capsys.readouterr().err
+
+
+async def test_gate_prints_a_decision_of_an_earlier_version(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """During a rolling upgrade, the client of the new version gets decisions of processes of the earlier one."""
+    post = Server.post
+
+    def post_to_earlier(server: Server, path: str, body: JsonObject) -> JsonObject:
+        decision: JsonObject = post(server, path, body)
+        return {name: value for name, value in decision.items() if not name.startswith("missing_")}
+
+    monkeypatch.setattr(Server, "post", post_to_earlier)
+    await put_gate(api, "default", max_failures=0)
+    await api.store.ingest(run_event())
+    assert await decide(api) == PASSED

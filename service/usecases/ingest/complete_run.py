@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from service.domain.errors import Conflict, NotFound
 from service.domain.ids import OrgId
-from service.domain.runs import missing_parts
+from service.domain.runs import describe_incomplete
 from service.store import runs
 from service.store.postgres.database import Connection
 from service.usecases.ingest.emit_events import RunChange, emit_run_events
@@ -26,7 +26,7 @@ async def complete_run(
     if run.complete:
         await runs.close(connection, run)
         return
-    if (missing := missing_parts(run.state, run.counts)) is not None:
+    if (missing := describe_incomplete(run.state, run.counts)) is not None:
         raise Conflict(f"run {run_id!r} can't be completed: {missing}")
     run.state = replace(run.state, closed=True)
     run.revision += 1
