@@ -100,7 +100,7 @@ class ComparisonItem(Result):
 
 @closed
 class MissingPart(TypedDict):
-    """A part, such as a CI job, that the run should contain, and of which no upload or event was accepted."""
+    """A part, such as a CI job, that the run should contain, and of which no upload or event has results."""
 
     part: Annotated[str | None, Field(description="Name of the CI job")]
     variant: dict[str, str]

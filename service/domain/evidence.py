@@ -53,8 +53,12 @@ def describe_missing_parts(missing: Sequence[Mapping[str, Any]], present: Sequen
         return None
     listed = "; ".join(map(_describe_missing_part, missing[:_MAX_PARTS]))
     more = f"; and {len(missing) - _MAX_PARTS} more" if len(missing) > _MAX_PARTS else ""
-    jobs = "job" if len(missing) + len(present) == 1 else "jobs"
-    return f"{len(missing)} of {len(missing) + len(present)} {jobs} sent no results: {listed}{more}"
+    total = len(missing) + sum(1 for part in present if not any(_is_same_part(part, other) for other in missing))
+    return f"{len(missing)} of {total} {'job' if total == 1 else 'jobs'} sent no results: {listed}{more}"
+
+
+def _is_same_part(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    return all(first[name] == second[name] for name in ("part", "variant", "shard"))
 
 
 def _describe_missing_part(part: Mapping[str, Any]) -> str:

@@ -55,8 +55,9 @@ def _case_to_json(case: CaseTexts) -> dict[str, Any]:
 class ComparedPart(NamedTuple):
     """A part of a run or of its baseline.
 
-    `runs` is the number of runs of the window that have results of the part. `numbers` are the numbers of the part in
-    the baseline. They are empty if the baseline has no results of the part.
+    `is_accepted` is true if the part has results in the run, or if an event states that none are expected. `runs` is
+    the number of runs of the window that have results of the part. `numbers` are the numbers of the part in the
+    baseline. They are empty if the baseline has no results of the part.
     """
 
     identity: PartIdentity
@@ -66,7 +67,7 @@ class ComparedPart(NamedTuple):
 
 
 def find_absent(parts: Sequence[ComparedPart], window_runs: int) -> set[PartIdentity]:
-    """Return the parts that a run should contain, and of which no upload was accepted.
+    """Return the parts that a run should contain and that aren't accepted.
 
     A run should contain the parts of the baseline that most runs of the window have. For example, a job that only 3 of
     20 runs have, because it is executed at night, isn't expected. A run without any job of the baseline is of another

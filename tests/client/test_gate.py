@@ -109,6 +109,9 @@ async def test_jobs_without_results_block_and_are_named_first(api: Api, capsys: 
     assert await decide(api) == BLOCKED
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == ["2 of 3 jobs sent no results: cli; ui", "blocked: run run_1 (passed)"]
+    await api.store.ingest(run_event(results=[], part="cli", completed_at="2026-05-01T02:00:00Z"))
+    await decide(api)
+    assert capsys.readouterr().out.splitlines()[0] == "2 of 3 jobs sent no results: cli; ui"
     assert "parts without results: 2, at most 0 allowed" in lines
     assert await decide(api, max_failures=0) == BLOCKED  # also with limits of other rules
     assert await decide(api, allowed_parts=["cli"]) == BLOCKED

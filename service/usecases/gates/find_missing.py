@@ -18,8 +18,9 @@ async def find_missing(
 ) -> MissingResults:
     """Return what a run lacks. All statements must read one snapshot.
 
-    A part is missing if the run should contain it, no upload of it was accepted, and a case that it executed in the
-    baseline has no result. The last condition isn't checked, and no cases are counted, if a run is too large.
+    A part is missing if the run should contain it, none of its uploads has results or states that none are expected,
+    and a case that it executed in the baseline has no result. The last condition isn't checked, and no cases are
+    counted, if a run is too large.
     """
     if baseline is None:
         return NOTHING_MISSING

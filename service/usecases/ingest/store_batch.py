@@ -98,6 +98,7 @@ class BatchWriter:
         )
         for run in inserted_runs:
             await shard_results.insert(connection, run.key_ref, combined[run.ref].of_shards)
+            self._add_parts(run, groups[run.ref])
             self._add_change(run, groups[run.ref], notify=run.state.notify)
         known = merged.keys() - inserted
         if known:
@@ -127,6 +128,7 @@ class BatchWriter:
         for item in items:
             number = item.event.number
             item.effects.add(merge.effects[number].of_event(outcomes[number], item.outcomes))
+        self._add_parts(run, items)  # also if another part decides about all of their results
         if not merge.stored and merged == run.state:
             return
         run.counts = run.counts.add(merge.change)
@@ -136,8 +138,10 @@ class BatchWriter:
         self._add_change(run, items, notify=state.notify)
 
     def _add_change(self, run: StoredRun, items: list[EventItem], *, notify: bool) -> None:
-        """Add a change of a run, with the parts of its events. Its trace is that of the last of its events."""
+        """Add a change of a run. Its trace is that of the last of its events."""
         self.changes.append(RunChange(run, run.completes, notify, items[-1].trace_context))
+
+    def _add_parts(self, run: StoredRun, items: list[EventItem]) -> None:
         self._parts += [
             NewPart(run.org_id, run.key, item.event.number, item.event.part, bool(item.outcomes)) for item in items
         ]

@@ -97,6 +97,8 @@ class RunWriter:
         can be a failure. Then, failures are missing.
         """
         run = self.run
+        part = NewPart(run.org_id, run.key, self.number, self._part, self.result_count > 0)
+        await run_parts.write(connection, [part])
         if self._has_failing or rejected_failing:
             state = runs.set_failures_missing(state, is_missing=rejected_failing)
         if self._is_new:
@@ -108,6 +110,4 @@ class RunWriter:
             run.state = merged
             run.revision += 1
         await stored_runs.update(connection, run)
-        part = NewPart(run.org_id, run.key, self.number, self._part, self.result_count > 0)
-        await run_parts.write(connection, [part])
         return RunChange(run, completed=run.completes, notify=state.notify)

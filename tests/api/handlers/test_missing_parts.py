@@ -214,11 +214,16 @@ async def test_parts_of_a_window_are_counted_in_the_database(api: Api) -> None:
     assert part._replace(numbers=sorted(part.numbers)) == expected
 
 
-async def test_accepted_upload_without_results_is_not_missing(database_url: str, tmp_path: Path) -> None:
+async def test_upload_without_results_is_missing_unless_it_states_that_none_are_expected(
+    database_url: str, tmp_path: Path
+) -> None:
     async with serving_reports_with_ingester(database_url, tmp_path) as reports:
         await send(reports.api, "main_1", 1, ["api", "docs"])
         await send(reports.api, "run_1", 2, ["api"], final=False)
-        params = {"part": "docs", "attempt": "1", "allow_empty": "true"}
+        params = {"part": "docs", "attempt": "1"}
+        assert (await reports.ingest(b"<testsuite/>", params=params))["status"] == "stored"
+        assert names((await compare(reports.api))["missing_parts"]) == ["docs"]
+        params["allow_empty"] = "true"
         assert (await reports.ingest(b"<testsuite/>", params=params))["status"] == "stored"
         assert (await compare(reports.api))["missing_parts"] == []
 

@@ -149,3 +149,8 @@ async def test_receipt_of_a_rejected_event_has_the_part(store: Store) -> None:
     await store.ingest(of("test", 3, shard=0), of("test", 3, PASSED))
     rows = await store.pool.fetch("SELECT status, part FROM receipts ORDER BY status")
     assert [tuple(row) for row in rows] == [("rejected", "test"), ("stored", "test")]
+
+
+async def test_part_has_results_although_another_part_decides_about_all_of_them(store: Store) -> None:
+    await store.ingest_each(of("docs", 1), of("test", 1, FAILED), of("docs", 1, PASSED))
+    assert [has_results for _, _, has_results in await stored_parts(store)] == [True, True]
