@@ -6,7 +6,16 @@ from pathlib import PurePosixPath
 from typing import Final, NamedTuple
 
 from service.domain.ids import CaseKey, Fingerprint
-from service.domain.statuses import FAILING, NOT_FAILED, RESULT_STATUSES, SEVERITY, STATUS_CODES, STATUS_NAMES, Counts
+from service.domain.statuses import (
+    EXECUTED,
+    FAILING,
+    NOT_FAILED,
+    RESULT_STATUSES,
+    SEVERITY,
+    STATUS_CODES,
+    STATUS_NAMES,
+    Counts,
+)
 
 MAX_DURATION_MS: Final = 2**31 - 1  # limit of the database column: 24.8 days
 
@@ -28,6 +37,7 @@ _MAX_SUFFIX: Final = 20
 _SEVERITY_OF_CODE: Final = {code: SEVERITY[status] for code, status in STATUS_NAMES.items()}
 FAILING_CODES: Final = frozenset(STATUS_CODES[status] for status in FAILING)
 NOT_FAILED_CODES: Final = frozenset(STATUS_CODES[status] for status in NOT_FAILED)
+_EXECUTED_CODES: Final = frozenset(STATUS_CODES[status] for status in EXECUTED)
 _PASSED: Final = STATUS_CODES["passed"]
 
 
@@ -106,6 +116,11 @@ def round_duration(duration_ms: float | None) -> int:
     if duration_ms is None:
         return UNKNOWN_DURATION_MS
     return round(duration_ms) or (1 if duration_ms > 0 else 0)
+
+
+def is_executed(outcome: CaseOutcome) -> bool:
+    """Return whether the case passed, failed, or had an error."""
+    return outcome.status in _EXECUTED_CODES
 
 
 def is_failing(outcome: CaseOutcome) -> bool:

@@ -1,16 +1,16 @@
 """The results of a run by part: a result corrects one of the same part and attempt, and the worst part decides.
 
-Within a part, the highest attempt that contains a case decides. A part never removes a failure of another part. The
+Within a part, the highest attempt that executed a case decides. A part never removes a failure of another part. The
 order, the number, and the batches of the events don't matter.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from service.domain.ids import CaseKey
 from service.domain.parts import PartNumbers
-from service.domain.results import FAILING_CODES, CaseOutcome, add_job_attempts, precedence
+from service.domain.results import FAILING_CODES, CaseOutcome, add_job_attempts, is_executed, precedence
 
 CaseOutcomes = dict[CaseKey, CaseOutcome]
 ShardOutcomes = dict[int, CaseOutcomes]  # the newest outcome of each case by the number of the part
@@ -107,8 +107,16 @@ def find_deciding(outcomes: Mapping[int, CaseOutcome], parts: PartNumbers) -> Ca
 
     If outcomes are equal, that of the first part by name, variant, and shard decides.
     """
-    of_parts = [add_job_attempts([outcomes[number] for number in attempts]) for attempts in parts.group(outcomes)]
+    of_parts = [_find_of_part([outcomes[number] for number in attempts]) for attempts in parts.group(outcomes)]
     return of_parts[0] if len(of_parts) == 1 else max(of_parts, key=lambda outcome: precedence(outcome)[1:])
+
+
+def _find_of_part(attempts: Sequence[CaseOutcome]) -> CaseOutcome:
+    """Return the outcome of one part. Test tools report cases that a rerun selects not to execute as skipped.
+
+    Example: a case failed in the first attempt of its job and is skipped in the second one. The failure decides.
+    """
+    return add_job_attempts([each for each in attempts if is_executed(each)] or attempts)
 
 
 class MergedCase(NamedTuple):

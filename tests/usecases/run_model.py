@@ -1,7 +1,7 @@
 """A naive model of a run: the outcome of a set of events by the rules, without the code of the service.
 
-A part is a job, a variant, and a shard. In a part, the highest attempt that contains a case decides, and all executions
-of the attempts count. Between parts, the worst result decides.
+A part is a job, a variant, and a shard. In a part, the highest attempt that executed a case decides, and all its
+executions count. Between parts, the worst result decides.
 """
 
 from typing import Any, Final, NamedTuple
@@ -82,6 +82,7 @@ def result_of_part(events: list[Event], name: str) -> ModelResult | None:
     chosen = [choose(by_attempt[attempt], attempt) for attempt in sorted(by_attempt)]
     if not chosen:
         return None
+    chosen = [result for result in chosen if result.status in ("passed", *FAILING)] or chosen
     executions = tuple(execution for result in chosen for execution in result.executions)
     last = chosen[-1]
     flaky = last.status == "passed" and any(execution.status in FAILING for execution in executions)

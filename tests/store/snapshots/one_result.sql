@@ -62,6 +62,7 @@ CROSS JOIN LATERAL (  -- if all attempts of the job passed, no execution has det
         FROM shard_results detail
         WHERE fact.attempts > 1 AND fact.shard > 10000 AND detail.org_id = $1 AND detail.run_key = $2
               AND detail.case_key = $3 AND detail.shard = ANY (job.numbers)
+              AND detail.result ->> 'status' = fact.status::text  -- not an attempt that skipped the case
     ) one
 ) passed
 CROSS JOIN LATERAL (SELECT detail.summary) failure

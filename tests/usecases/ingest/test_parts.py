@@ -154,3 +154,11 @@ async def test_receipt_of_a_rejected_event_has_the_part(store: Store) -> None:
 async def test_part_has_results_although_another_part_decides_about_all_of_them(store: Store) -> None:
     await store.ingest_each(of("docs", 1), of("test", 1, FAILED), of("docs", 1, PASSED))
     assert [has_results for _, _, has_results in await stored_parts(store)] == [True, True]
+
+
+async def test_rerun_that_skips_a_case_keeps_its_failure(store: Store) -> None:
+    """Jest, for example, reports the cases that a rerun doesn't select as skipped."""
+    for attempt, statuses in ((1, ("failed", "passed")), (2, ("skipped", "skipped"))):
+        results = [result(name, status) for name, status in zip("ab", statuses, strict=True)]
+        await store.ingest(run_event(results=results, part="unit", attempt=attempt, final=attempt == 2))
+    assert [row[:2] for row in await store.results()] == [("a", "failed"), ("b", "passed")]

@@ -476,6 +476,7 @@ CROSS JOIN LATERAL (  -- if all attempts of the job passed, no execution has det
         FROM shard_results detail
         WHERE fact.attempts > 1 AND fact.shard > 10000 AND detail.org_id = :org_id AND detail.run_key = :run_key
               AND detail.case_key = :case_key AND detail.shard = ANY (job.numbers)
+              AND detail.result ->> 'status' = fact.status::text  -- not an attempt that skipped the case
     ) one
 ) passed
 CROSS JOIN LATERAL (SELECT detail.summary) failure
