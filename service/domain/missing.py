@@ -66,16 +66,17 @@ class ComparedPart(NamedTuple):
     numbers: Sequence[int]
 
 
-def find_absent(parts: Sequence[ComparedPart], window_runs: int) -> set[PartIdentity]:
+def find_absent(parts: Sequence[ComparedPart], window_runs: int, *, sent_at_once: bool) -> set[PartIdentity]:
     """Return the parts that a run should contain and that aren't accepted.
 
     A run should contain the parts of the baseline that most runs of the window have. For example, a job that only 3 of
-    20 runs have, because it is executed at night, isn't expected. A run without any job of the baseline is of another
-    kind, so no part is expected: for example, the run of a nightly job if each job has its own run, or the first run of
-    a client that states the names of jobs.
+    20 runs have, because it is executed at night, isn't expected. No part is expected in two cases: an earlier version
+    stored the run without its parts; or one upload completed the run (`sent_at_once`) and it is of another job than the
+    baseline, so each job has its own run.
     """
     of_baseline = [part for part in parts if part.numbers]
-    if _names(of_baseline).isdisjoint(_names(part for part in parts if part.is_accepted)):
+    accepted = _names(part for part in parts if part.is_accepted)
+    if not accepted or (sent_at_once and accepted.isdisjoint(_names(of_baseline))):
         return set()
     least = _EXPECTED_SHARE * window_runs
     return {part.identity for part in of_baseline if part.runs >= least and not part.is_accepted}

@@ -34,6 +34,7 @@ class ComparedRun:
     failures_missing: bool
     results_expired: bool
     created_at: datetime
+    sent_at_once: bool
     counts: Counts
 
     @property

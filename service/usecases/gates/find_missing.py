@@ -26,7 +26,7 @@ async def find_missing(
         return NOTHING_MISSING
     keys = ComparedKeys(org_id, run.run_key, baseline.run_key)
     parts = await missing.find_parts(connection, keys, [each.run_key for each in window])
-    absent = find_absent(parts, len(window))
+    absent = find_absent(parts, len(window), sent_at_once=run.sent_at_once)
     if max(run.counts.total, baseline.counts.total) > MAX_COMPARED_RESULTS:
         return MissingResults(sorted(absent), None)
     removed = await missing.find_removed(connection, keys)

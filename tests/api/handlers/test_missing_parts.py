@@ -236,7 +236,17 @@ async def test_jobs_with_their_own_runs_do_not_lack_each_other(api: Api) -> None
     assert (decision["decision"], decision["missing_parts"]) == ("passed", [])
 
 
-async def test_first_run_with_names_of_jobs_does_not_lack_the_part_without_a_name(api: Api) -> None:
-    await send(api, "main_1", 1, JOBS, part=None, attempt=None)
-    await send(api, "run_1", 2, ["api", "cli"])
+async def test_pipeline_with_only_a_new_job_lacks_all_others(api: Api) -> None:
+    await send(api, "main_1", 1, JOBS)
+    await send(api, "run_1", 2, ["new"], final=False)
+    assert names((await compare(api))["missing_parts"]) == list(JOBS)
+
+
+async def test_run_without_stored_parts_lacks_nothing(api: Api) -> None:
+    """A process of an earlier version can store a run during an upgrade."""
+    await send(api, "main_1", 1, JOBS)
+    await send(api, "run_1", 2, ["api"], final=False)
+    await api.store.pool.execute(
+        "DELETE FROM run_parts USING runs WHERE runs.run_key = run_parts.run_key AND run_id = 'run_1'"
+    )
     assert (await compare(api))["missing_parts"] == []

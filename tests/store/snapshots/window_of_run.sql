@@ -6,6 +6,7 @@
 
 SELECT r.run_key, r.run_id, r.project_id, r.environment, r.branch, r.commit_sha, r.completed_at, r.revision, r.complete,
 status_name(r.status) AS status, r.failures_missing, r.results_expired, r.created_at,
+coalesce(r.sent_at_once, false) AS sent_at_once,
 r.passed, r.failed, r.error, r.skipped, r.canceled, r.flaky
 FROM (
     SELECT * FROM runs
