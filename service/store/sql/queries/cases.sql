@@ -308,7 +308,9 @@ EXISTS (SELECT 1 FROM newest_run WHERE results > {row_budget}) OR NOT EXISTS (SE
 -- name: stored_cases  (to detect a different case with the same key)
 SELECT c.org_id, c.case_key, c.project_id, c.case_id, c.suite, c.name, c.occurrence, c.file, c.variant
 FROM unnest(:org_ids::int[], :case_keys::bigint[]) AS requested (org_id, case_key)
-JOIN cases c ON c.org_id = {requested_organization} AND c.case_key = requested.case_key
+CROSS JOIN LATERAL (  -- LIMIT keeps the planner from reading the complete table, which was small when it made the plan
+    SELECT * FROM cases WHERE org_id = {requested_organization} AND case_key = requested.case_key LIMIT 1
+) c
 
 -- name: server_state  (the files of the tables that ingest caches, the time, and the versions of cases)
 SELECT {files_of_cached_tables} AS files, clock_timestamp() AS now,
