@@ -98,6 +98,7 @@ async def test_gate_job_decides_about_the_jobs_of_a_matrix(database_url: str, tm
         assert (code, "- [`shop > pays [os: mac]`](http://" in output) == (0, True), output
 
         (tmp_path / "mac.xml").write_text(PASSING)  # the job is repeated after a fix of the environment
-        await shell(JOB, reports, pipeline, OS="mac", REPORT=str(tmp_path / "mac.xml"))
+        rerun = {"GITHUB_RUN_ATTEMPT": "2", "CI_JOB_ID": "2"}
+        await shell(JOB, reports, pipeline, OS="mac", REPORT=str(tmp_path / "mac.xml"), **rerun)
         code, output = await shell(GATE, reports, pipeline)
         assert code == 0, output

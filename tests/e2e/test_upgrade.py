@@ -117,7 +117,13 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("release")
     archive = subprocess.run(["git", "archive", LAST_RELEASE], cwd=ROOT, check=True, capture_output=True).stdout
     subprocess.run(["tar", "--extract", "--directory", folder], input=archive, check=True)
+    _allow_early_patches_of_python(folder / "service" / "contracts" / "run_events.py")
     return folder
+
+
+def _allow_early_patches_of_python(module: Path) -> None:
+    """Remove what only saves time: FailFast, with which the release doesn't start before Python 3.11.8 and 3.12.2."""
+    module.write_text(re.sub(r"Annotated\[(list\[\w+\]), FailFast\(\)\]", r"\1", module.read_text()))
 
 
 @pytest.fixture
