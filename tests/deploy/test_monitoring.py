@@ -148,6 +148,7 @@ def test_rules_and_expressions_of_the_dashboard_are_valid(tmp_path: Path) -> Non
 
 
 @needs_promtool
+@pytest.mark.slow
 def test_alerts_fire_only_when_they_should() -> None:
     promtool("test", "rules", str(ALERT_TESTS))
 

@@ -105,6 +105,7 @@ def read_page(port: int, path: str) -> str:
         connection.close()
 
 
+@pytest.mark.slow
 def test_schema_commands_create_the_schema_of_an_empty_database(installation: Installation, new_database: str) -> None:
     settings = {"RESULTS_DATABASE_URL": new_database}
     before = installation.run("schema", "status", **settings)
@@ -116,6 +117,7 @@ def test_schema_commands_create_the_schema_of_an_empty_database(installation: In
     assert after.returncode == 0, after.stderr
 
 
+@pytest.mark.slow
 def test_api_and_consumers_run_from_the_wheel(installation: Installation, new_database: str) -> None:
     port = choose_port()
     settings = {"RESULTS_DATABASE_URL": new_database, "RESULTS_HTTP_PORT": str(port)}
