@@ -247,6 +247,7 @@ async def test_run_without_stored_parts_lacks_nothing(api: Api) -> None:
     await send(api, "main_1", 1, JOBS)
     await send(api, "run_1", 2, ["api"], final=False)
     await api.store.pool.execute(
-        "DELETE FROM run_parts USING runs WHERE runs.run_key = run_parts.run_key AND run_id = 'run_1'"
+        "DELETE FROM run_parts USING runs"
+        " WHERE runs.org_id = run_parts.org_id AND runs.run_key = run_parts.run_key AND run_id = 'run_1'"
     )
     assert (await compare(api))["missing_parts"] == []
