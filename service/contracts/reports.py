@@ -15,7 +15,7 @@ ShortText = Annotated[str, StringConstraints(min_length=1, max_length=1_000, pat
 Sha256Digest = Annotated[str, StringConstraints(pattern=SHA256, to_lower=True)]
 Label = Annotated[ShortText, AfterValidator(check_label)]
 VariantPair = Annotated[str, AfterValidator(check_pair), Field(examples=["os:linux"])]
-Root = Annotated[str, AfterValidator(check_root), Field(examples=["/home/runner/work/shop/shop"])]
+Root = Annotated[str, AfterValidator(check_root), Field(examples=["/builds/acme/shop"])]
 Shard = Annotated[str, AfterValidator(check_shard), Field(examples=["2/8"])]
 
 

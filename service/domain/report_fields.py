@@ -33,7 +33,7 @@ def check_shard(text: str) -> str:
 def check_root(text: str) -> str:
     """Return the text of an absolute folder. Raises ValueError."""
     if not _ROOT.fullmatch(text) or len(text) > MAX_ROOT:
-        raise ValueError("must be an absolute folder such as /home/runner/work/shop/shop")
+        raise ValueError("must be an absolute folder such as /builds/acme/shop")
     return text
 
 
