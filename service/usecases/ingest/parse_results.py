@@ -30,7 +30,7 @@ from service.domain.shards import CaseOutcomes
 from service.domain.statuses import STATUS_CODES
 from service.domain.variants import canonical_variant
 from service.usecases.ingest.parse_events import ParsedEvent, to_ms, truncate
-from service.usecases.ingest.validate_events import can_have_failed
+from service.usecases.ingest.validate_events import input_can_have_failed
 from service.usecases.ingest.validate_results import repair_or_reject, validate_result
 
 MAX_ATTEMPTS: Final = 1_000
@@ -201,7 +201,7 @@ class _ResultParser:
         key = case.key
         earlier = self.unseen.get(key)
         if earlier and not case.is_same(earlier[1]):
-            self._event.reject(index, case.name, KEY_COLLISION, failing=can_have_failed(result))
+            self._event.reject(index, case.name, KEY_COLLISION, failing=input_can_have_failed(result))
             return None
         self.unseen[key] = index, case
         return key
@@ -268,11 +268,11 @@ def _attempts(
         return (_attempt(event, index, result, suite_of_failure),)
     if listed[-1]["status"] != result["status"]:
         message = "attempts: the last attempt must have the status of the result"
-        event.reject(index, result["name"][: texts.MAX_TEXT], message, failing=can_have_failed(result))
+        event.reject(index, result["name"][: texts.MAX_TEXT], message, failing=input_can_have_failed(result))
         return None
     if len(listed) > MAX_ATTEMPTS:
         message = f"attempts: must be at most {MAX_ATTEMPTS}"
-        event.reject(index, result["name"][: texts.MAX_TEXT], message, failing=can_have_failed(result))
+        event.reject(index, result["name"][: texts.MAX_TEXT], message, failing=input_can_have_failed(result))
         return None
     last = _with_result_details(listed[-1], result)
     earlier = [_attempt(event, index, attempt) for attempt in listed[:-1]]

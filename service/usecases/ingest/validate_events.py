@@ -174,12 +174,12 @@ def has_failing_status(result: Any) -> bool:
     return isinstance(result, dict) and states_failure(result.get("status"))
 
 
-def can_have_failed(result: Any) -> bool:
+def input_can_have_failed(result: Any) -> bool:
     """Return whether a result that isn't stored can be a failure: neither it nor its last attempt passed or skipped."""
     if not isinstance(result, dict) or read_status(result.get("status")) not in NOT_FAILED:
         return True
     attempts = result.get("attempts")
-    return isinstance(attempts, list) and bool(attempts) and can_have_failed(attempts[-1])
+    return isinstance(attempts, list) and bool(attempts) and input_can_have_failed(attempts[-1])
 
 
 def parse_identity(event: Any) -> dict[str, Any]:

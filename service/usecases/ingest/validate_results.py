@@ -11,7 +11,7 @@ from service.domain import texts
 from service.domain.reports import MAX_PROBLEMS
 from service.domain.statuses import describe_unknown_status, read_status
 from service.usecases.ingest.parse_events import ParsedEvent
-from service.usecases.ingest.validate_events import can_have_failed
+from service.usecases.ingest.validate_events import input_can_have_failed
 
 RESULT: Final = TypeAdapter(ResultIn)
 # The method of the adapter itself would add a fifth to the CPU time of a result.
@@ -81,7 +81,7 @@ def _to_error(part: dict[str, Any], reason: str) -> dict[str, Any]:
 def reject_invalid(event: ParsedEvent, index: int, result: Any, error: ValidationError) -> None:
     """Add a problem for an invalid result."""
     reason = describe_first_error(error) if len(event.problems) < MAX_PROBLEMS else _UNLISTED
-    event.reject(index, result_name(result), reason, failing=can_have_failed(result))
+    event.reject(index, result_name(result), reason, failing=input_can_have_failed(result))
 
 
 def describe_first_error(error: ValidationError) -> str:

@@ -37,7 +37,7 @@ from service.usecases.ingest.parse_events import (
 from service.usecases.ingest.parse_results import MAX_ATTEMPTS, IndexedResults, Occurrences
 from service.usecases.ingest.validate_events import (
     Problem,
-    can_have_failed,
+    input_can_have_failed,
     limit_problems,
     read_part,
     read_run_status,
@@ -178,7 +178,7 @@ class ParsedReport:
                 yield index, result
             else:
                 reason = f"case_id: must occur at most {MAX_ATTEMPTS} times in a report"
-                self.event.reject(index, result_name(result), reason, failing=can_have_failed(result))
+                self.event.reject(index, result_name(result), reason, failing=input_can_have_failed(result))
 
     def _truncate_problems(self) -> None:
         self._unlisted += len(self.event.problems[MAX_PROBLEMS:])
