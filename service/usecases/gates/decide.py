@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import orjson
 
-from service.domain.comparison import RULES_VERSION, BaselineChoice
+from service.domain.comparison import BaselineChoice
 from service.domain.errors import Conflict, NotFound
 from service.domain.events import EventType, NewEvent
 from service.domain.gates import FailureCounts, GatedRun, Policy, evaluate_policy
@@ -95,7 +95,7 @@ async def _compare_complete(connection: Connection, org_id: OrgId, selector: Run
 
 
 def _digest(comparison: Comparison, evaluation: Evaluation) -> bytes:
-    inputs = {"policy": evaluation.policy, "missing": evaluation.missing, "rules": RULES_VERSION}
+    inputs = {"policy": evaluation.policy, "missing": evaluation.missing}
     return sha256(orjson.dumps(inputs, option=orjson.OPT_SORT_KEYS) + comparison.digest()).digest()
 
 
