@@ -36,6 +36,8 @@ from service.api.server.connections import handle_expect
 from service.contracts import queries
 from service.contracts import reports as report_contracts
 from service.contracts import responses as out
+from service.contracts import results as result_contracts
+from service.contracts import runs as run_contracts
 from service.contracts import webhooks as webhook_contracts
 from service.contracts.cases import CaseList, CaseSummary
 from service.contracts.comparison import ComparisonQuery, RunComparison
@@ -50,10 +52,11 @@ from service.domain.report_formats import media_types
 
 _RESULT_ROUTES: Final = (
     Route("GET", "/results", results.list_results, "results:read", Operation(
-        "list_results", "List results, newest run first", page_of(out.Result), queries.ResultQuery,
+        "list_results", "List results, newest run first", page_of(result_contracts.Result), queries.ResultQuery,
     )),
     Route("GET", "/results/{id}", results.get_result, "results:read", Operation(
-        "get_result", "Get a result with its attempts and its run", with_etag(out.ResultDetail), errors=("not_found",),
+        "get_result", "Get a result with its attempts and its run", with_etag(result_contracts.ResultDetail),
+        errors=("not_found",),
     )),
     Route("GET", "/results/{id}/artifacts", artifacts.list_artifacts, "results:read", Operation(
         "list_artifacts", "List the artifacts of a result", page_of(out.Artifact), queries.PageQuery,
@@ -72,17 +75,17 @@ _RESULT_ROUTES: Final = (
 )  # fmt: skip
 _RUN_ROUTES: Final = (
     Route("GET", "/runs", runs.list_runs, "results:read", Operation(
-        "list_runs", "List runs, latest completed first", page_of(out.Run), queries.RunQuery,
+        "list_runs", "List runs, latest completed first", page_of(run_contracts.Run), queries.RunQuery,
     )),
     Route("GET", "/runs/{run_id}", runs.get_run, "results:read", Operation(
-        "get_run", "Get a run", with_etag(out.RunDetail), queries.WaitQuery, errors=("not_found",),
+        "get_run", "Get a run", with_etag(run_contracts.RunDetail), queries.WaitQuery, errors=("not_found",),
         description="With `wait`, responds as soon as the run is complete, or after that time with its current state.",
     )),
     Route("DELETE", "/runs/{run_id}", runs.delete_run, "runs:delete", Operation(
         "delete_run", "Delete a run with its results, artifacts, and files", {204: None}, errors=("not_found",),
     )),
     Route("POST", "/runs/{run_id}/complete", runs.complete_run, "reports:create", Operation(
-        "complete_run", "Complete a run that was sent with final=false", {200: out.RunDetail},
+        "complete_run", "Complete a run that was sent with final=false", {200: run_contracts.RunDetail},
         errors=("not_found", "conflict"),
         description="A complete run stays unchanged. If expected shards or results are missing, responds with 409.",
     )),
@@ -135,7 +138,7 @@ _CASE_ROUTES: Final = (
         errors=("not_found",),
     )),
     Route("GET", "/cases/{id}/history", cases.list_case_history, "results:read", Operation(
-        "list_case_history", "List the results of a case, newest run first", page_of(out.Result),
+        "list_case_history", "List the results of a case, newest run first", page_of(result_contracts.Result),
         queries.HistoryQuery, errors=("not_found",),
     )),
 )  # fmt: skip

@@ -7,7 +7,6 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from service.api.handlers.receipts import receipt_object
-from service.api.handlers.runs import run_not_found
 from service.console.trends import to_ms
 from service.domain.comparison import LISTED_CHANGES, Change
 from service.domain.evidence import describe_evidence, describe_quarantine
@@ -23,6 +22,7 @@ from service.store.postgres.transactions import reading_snapshot
 from service.store.quarantines import QuarantineRef
 from service.store.queries import failures, receipts, results, runs
 from service.store.queries.runs import RunSelector
+from service.usecases.lists.find_run import run_not_found
 from service.usecases.lists.list_comparison import ComparisonPage, find_first_changes
 
 _PER_CHANGE: Final = 10

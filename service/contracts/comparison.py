@@ -6,7 +6,8 @@ from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict
 
 from service.contracts.queries import PageQuery
-from service.contracts.responses import PagePosition, Result, Time, closed
+from service.contracts.responses import PagePosition, Time, closed
+from service.contracts.results import Result
 from service.domain.comparison import LISTED_CHANGES, BaselineChoice, Change, parse_baseline
 from service.domain.statuses import ResultStatus
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Final, Generic, Literal, NotRequired, TypeVar
 
-from pydantic import ConfigDict, Field, StringConstraints, WithJsonSchema, with_config
+from pydantic import ConfigDict, Field, StringConstraints, with_config
 from typing_extensions import TypedDict
 
 from service.contracts.run_events import ArtifactKind
@@ -11,7 +11,6 @@ from service.domain.errors import ErrorCode
 from service.domain.export_columns import AnyColumn, ExportContent
 from service.domain.exports import Compression, ExportFormatName
 from service.domain.keys import KeyRole
-from service.domain.statuses import Counts, ResultStatus, RunStatus
 
 Time = Annotated[
     str,
@@ -60,69 +59,6 @@ class Error(TypedDict):
 
 
 @closed
-class Result(TypedDict):
-    """The outcome of one case in one run."""
-
-    id: Annotated[str, StringConstraints(pattern=r"^res_[0-9a-f]{48}$")]
-    run_id: str
-    project_id: str
-    environment: str | None
-    branch: str | None
-    case: Annotated[str, StringConstraints(pattern=r"^case_[0-9a-f]{16}$")]
-    case_id: Annotated[str | None, Field(description="The producer's own ID of the case")]
-    variant: Annotated[dict[str, str], Field(description="Distinguishes executions of the same test in a matrix")]
-    suite: str
-    name: str
-    file: str | None
-    status: ResultStatus
-    flaky: Annotated[bool, Field(description="Passed after at least one failing attempt")]
-    attempts: int
-    duration_ms: Annotated[int | None, Field(description="Null if the producer states no duration")]
-    started_at: Time | None
-    completed_at: Annotated[Time, Field(description="Completion time of the run")]
-    failure_summary: Annotated[
-        str | None,
-        Field(
-            description="First informative line of the failure; for a flaky result, that of its last failing attempt"
-        ),
-    ]
-
-
-@closed
-class FailureDetail(TypedDict):
-    """The failure that a non-passing attempt reported."""
-
-    type: str | None
-    message: str | None
-    details: str | None
-
-
-@closed
-class AttemptDetail(TypedDict):
-    """One execution of the case in the run."""
-
-    attempt: int
-    status: ResultStatus
-    duration_ms: int | None
-    started_at: Time | None
-    failure: FailureDetail | None
-    logs_ref: str | None
-    job_attempt: Annotated[
-        int | None,
-        Field(
-            description="Attempt of the CI job, from 1: its rank among the attempts of its part; null if none is stated"
-        ),
-    ]
-
-
-_COUNT_SCHEMAS = {name: {"type": "integer", "description": f"Number of {name} results"} for name in Counts._fields}
-RunCounts = Annotated[
-    dict[str, int],
-    WithJsonSchema({"type": "object", "properties": _COUNT_SCHEMAS, "required": list(Counts._fields)}),
-]
-
-
-@closed
 class Project(TypedDict):
     """A producer's grouping of runs and cases. It exists as soon as one of its runs is stored."""
 
@@ -132,75 +68,6 @@ class Project(TypedDict):
     ]
     last_run_at: Annotated[Time | None, Field(description="Completion time of the newest stored run")]
     created_at: Time
-
-
-@closed
-class Run(TypedDict):
-    """A validation run."""
-
-    id: Annotated[str, Field(description="Equal to run_id")]
-    organization_id: Annotated[str, Field(description="Slug of the organization")]
-    run_id: str
-    project_id: str
-    environment: str | None
-    branch: str | None
-    base_branch: Annotated[str | None, Field(description="Target branch of the pull request")]
-    commit_sha: str | None
-    pull_request: Annotated[str | None, Field(description="Number of the pull request")]
-    ci_url: str | None
-    labels: dict[str, str]
-    status: RunStatus
-    failures_missing: Annotated[
-        bool,
-        Field(description="A report declares failing tests that it doesn't contain; the status of the run is error"),
-    ]
-    complete: Annotated[bool, Field(description="All expected results and shards have arrived")]
-    counts: RunCounts
-    expected_results: int | None
-    expected_shards: int | None
-    revision: Annotated[int, Field(description="Incremented by every change of the run")]
-    started_at: Time | None
-    completed_at: Annotated[Time, Field(description="Completion time in the first event of the run; never changes")]
-    last_completed_at: Time
-    duration_ms: int | None
-    results_expired: Annotated[
-        bool, Field(description="The results are older than the retention and have been deleted")
-    ]
-    pinned: Annotated[bool, Field(description="The retention doesn't delete the run, its results, or its artifacts")]
-
-
-@closed
-class Part(TypedDict):
-    """A part of a run, such as a CI job, whose upload or event was accepted."""
-
-    part: Annotated[str | None, Field(description="Name of the CI job, or null if none is stated")]
-    variant: Annotated[dict[str, str], Field(description="Variant of the upload or event")]
-    shard: Annotated[int | None, Field(description="Number of the shard, or null if none is stated")]
-    attempt: Annotated[
-        int | None,
-        Field(description="Rank of the highest attempt, so that 2 means a second attempt; null if none is stated"),
-    ]
-
-
-@closed
-class RunDetail(Run):
-    """A run with its parts. A run that an earlier version stored has none."""
-
-    parts: Annotated[list[Part], Field(description="What CI jobs have sent, each with its highest attempt")]
-
-
-@closed
-class ResultDetail(Result):
-    """A result with its attempts, failure, and run. A flaky result has the failure of its last failing attempt."""
-
-    line: Annotated[int | None, Field(description="Line of the case in its file; null if it passed without properties")]
-    properties: Annotated[dict[str, str], Field(description="Named values that the producer added to the result")]
-    logs_ref: str | None
-    failure: FailureDetail | None
-    fingerprint: Annotated[str | None, Field(description="Failure group; null if the result isn't failing")]
-    attempt_details: list[AttemptDetail]
-    run: Run
-    artifacts_url: str
 
 
 @closed

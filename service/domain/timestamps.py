@@ -13,7 +13,8 @@ _MS: Final = timedelta(milliseconds=1)
 # asyncpg converts the first and last timestamp of the calendar to infinity. One millisecond inside, it doesn't.
 _FIRST: Final = datetime.min.replace(tzinfo=_UTC) + _MS
 _LAST: Final = datetime.max.replace(tzinfo=_UTC) - _MS
-_CACHED_TIMES: Final = 4_096  # a page of results contains many times of the same second and day
+_DAY_MS: Final = 86_400_000
+_CACHED_DAYS: Final = 4_096
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 # RFC 3339. A "+" that the client didn't percent-encode arrives as a space.
 _TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(\.\d+)?(?:[Zz]|([+ -])(\d\d:\d\d))", re.ASCII)
@@ -49,18 +50,17 @@ def format_time(timestamp: datetime) -> str:
 
 def format_ms(timestamp_ms: int) -> str:
     """Return the RFC 3339 time of milliseconds since 1970, with milliseconds and "Z"."""
-    second, fraction = divmod(timestamp_ms, 1000)
-    return f"{_format_second(second)}.{fraction:03}Z"
+    day, ms = divmod(timestamp_ms, _DAY_MS)
+    clock = (ms // 3_600_000, ms // 60_000 % 60, ms // 1000 % 60, ms % 1000)
+    return _format_day(day) + "T%02d:%02d:%02d.%03dZ" % clock  # noqa: UP031 - twice as fast as an f-string
 
 
-@lru_cache(_CACHED_TIMES)
-def _format_second(second: int) -> str:
-    day, second = divmod(second, 86_400)
-    hour, second = divmod(second, 3600)
-    return f"{_format_day(day)}T{hour:02}:{second // 60:02}:{second % 60:02}"  # 3 times as fast as isoformat()
+def format_known_ms(timestamp_ms: int | None) -> str | None:
+    """Return the time like `format_ms`, or None if it is unknown."""
+    return None if timestamp_ms is None else format_ms(timestamp_ms)
 
 
-@lru_cache(_CACHED_TIMES)
+@lru_cache(_CACHED_DAYS)
 def _format_day(day: int) -> str:
     return (_EPOCH + timedelta(days=day)).date().isoformat()
 

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from service.contracts.gates import Decision
 from service.domain.gates import DecisionOutcome
 from service.domain.ids import OrgId
-from service.store.postgres.composition import RUN_BUDGET, IdPage, Statement, compose
+from service.store.postgres.composition import RUN_BUDGET, Statement, compose
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
+from service.store.queries.pages import RowPage, parse_page
 
 _SQL: Final = statements("decisions")
 _AFTER_ALL_IDS: Final = "dec_g"  # IDs continue with hex digits, so this sorts after all of them
@@ -97,13 +99,13 @@ async def format_dry(connection: Connection, evaluation: Evaluation) -> str:
 
 async def list_page(
     connection: Connection, org_id: OrgId, filter_: DecisionFilter, before: str | None, limit: int
-) -> IdPage:
+) -> RowPage[Decision, str]:
     """Return the next decisions, newest first, after the one with the ID `before`.
 
     A page has fewer than `limit` if the scan budget ends before the list does.
     """
     values = {"org_id": org_id, **filter_._asdict(), "before": before or _AFTER_ALL_IDS, "page": limit}
-    return IdPage(*await page_statement(filter_).fetch_row(connection, values))
+    return parse_page(await page_statement(filter_).fetch_row(connection, values))
 
 
 def page_statement(filter_: DecisionFilter) -> Statement:

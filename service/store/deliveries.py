@@ -12,11 +12,13 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from service.contracts.events import envelope
+from service.contracts.responses import WebhookDelivery
 from service.domain.deliveries import MAX_LOGGED_ATTEMPTS, DeliveryPolicy, DeliveryStatus, Endpoint
 from service.domain.ids import OrgId
-from service.store.postgres.composition import IdPage, compose, page_by_id
+from service.store.postgres.composition import compose
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
+from service.store.queries.pages import RowPage, page_by_id
 
 _SQL: Final = statements("deliveries")
 _EVENT: Final = 8  # the position of the columns of the event in a claimed row
@@ -139,7 +141,7 @@ async def has_any(connection: Connection, endpoint: Endpoint) -> bool:
 
 async def list_page(
     connection: Connection, org_id: OrgId, webhook_id: str, before: str | None, status: str | None, limit: int
-) -> IdPage:
+) -> RowPage[WebhookDelivery, str]:
     """Return a page of deliveries, newest event first, after the delivery with the ID `before`."""
     values = {
         "org_id": org_id, "webhook_id": webhook_id, "before": before or _AFTER_ALL_IDS, "status": status,

@@ -7,12 +7,14 @@ from uuid import UUID
 
 import asyncpg
 
+from service.contracts.responses import Export
 from service.domain.exports import MAX_ATTEMPTS, ExportRef
 from service.domain.ids import OrgId
 from service.domain.jobs import Claim
-from service.store.postgres.composition import IdPage, compose, page_by_id
+from service.store.postgres.composition import compose
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
+from service.store.queries.pages import RowPage, page_by_id
 from service.tracing import spans
 from service.tracing.spans import TraceContext
 
@@ -66,7 +68,7 @@ async def find_one(connection: Connection, job: ExportRef, project_id: str | Non
 
 async def list_page(
     connection: Connection, org_id: OrgId, project_id: str | None, before: str | None, limit: int, link_base: str
-) -> IdPage:
+) -> RowPage[Export, str]:
     """Return a page of jobs with IDs lower than `before`, newest first."""
     values = {
         "org_id": org_id, "project_id": project_id, "before": before or _AFTER_ALL_IDS, "page": limit,

@@ -2,11 +2,13 @@
 
 from typing import Final, NamedTuple
 
+from service.contracts.gates import GateOut
 from service.domain.gates import Policy
 from service.domain.ids import OrgId
-from service.store.postgres.composition import IdPage, compose
+from service.store.postgres.composition import compose
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
+from service.store.queries.pages import RowPage, parse_page
 
 _SQL: Final = statements("gates")
 
@@ -45,7 +47,7 @@ async def find_one(connection: Connection, org_id: OrgId, name: str) -> str | No
     return text
 
 
-async def list_page(connection: Connection, org_id: OrgId, after: str | None, limit: int) -> IdPage:
+async def list_page(connection: Connection, org_id: OrgId, after: str | None, limit: int) -> RowPage[GateOut, str]:
     """Return the next gates in the order of their names."""
     values = {"org_id": org_id, "after": after or "", "page": limit}
-    return IdPage(*await compose("page_of_gates").fetch_row(connection, values))
+    return parse_page(await compose("page_of_gates").fetch_row(connection, values))

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, NamedTuple
 
+from service.contracts.responses import Quarantine
 from service.domain.ids import CaseKey, OrgId
 from service.domain.quarantines import ActiveQuarantine, ActiveQuarantines, CaseMatcher
-from service.store.postgres.composition import IdPage, compose, page_by_id
+from service.store.postgres.composition import compose
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
+from service.store.queries.pages import RowPage, page_by_id
 
 _SQL: Final = statements("quarantines")
 _AFTER_ALL_IDS: Final = "qua_g"  # IDs continue with hex digits, so this sorts after all of them
@@ -69,7 +71,7 @@ async def find_one(connection: Connection, ref: QuarantineRef) -> str | None:
 
 async def list_page(
     connection: Connection, org_id: OrgId, selection: QuarantineSelection, before: str | None, limit: int
-) -> IdPage:
+) -> RowPage[Quarantine, str]:
     """Return a page of quarantines, newest first, after the quarantine with the ID `before`."""
     values: Mapping[str, object] = {
         "org_id": org_id, "before": before or _AFTER_ALL_IDS, "page": limit, **selection._asdict()

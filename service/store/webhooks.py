@@ -6,13 +6,15 @@ from typing import Final, NamedTuple
 
 import asyncpg
 
+from service.contracts.responses import Webhook
 from service.domain.deliveries import Endpoint
 from service.domain.events import EVENT_TYPES, INTERNAL_TYPES
 from service.domain.ids import OrgId
 from service.domain.signatures import ROTATION_OVERLAP
-from service.store.postgres.composition import IdPage, compose, page_by_id
+from service.store.postgres.composition import compose
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
+from service.store.queries.pages import RowPage, page_by_id
 
 _SQL: Final = statements("webhooks")
 _AFTER_ALL_IDS: Final = "whk_g"  # IDs continue with hex digits, so this sorts after all of them
@@ -68,7 +70,7 @@ async def find_one(connection: Connection, org_id: OrgId, webhook_id: str, proje
 
 async def list_page(
     connection: Connection, org_id: OrgId, project_id: str | None, before: str | None, limit: int
-) -> IdPage:
+) -> RowPage[Webhook, str]:
     """Return a page of webhooks, newest first, after the webhook with the ID `before`."""
     values = {
         "org_id": org_id, "project_id": project_id, "before": before or _AFTER_ALL_IDS, "page": limit,

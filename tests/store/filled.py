@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
-import orjson
 
 from service.domain.filters import Position, ResultFilter
 from service.domain.ids import CaseKey, OrgId, RunKey
@@ -146,9 +145,8 @@ async def list_all_ids(
     while True:
         async with database.as_organization(pool, ORG) as connection:
             page = await read_results.list_page(connection, ORG, filter_, position, limit, budgets)
-        items = orjson.loads(page.data)
-        assert len(items) <= limit
-        ids += [item["id"] for item in items]
+        assert len(page.rows) <= limit
+        ids += [row.id for row in page.rows]
         if page.next is None:
             return ids
         assert position is None or filter_.sort or page.next < position

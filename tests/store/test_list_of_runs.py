@@ -4,7 +4,6 @@ import itertools
 import json
 
 import asyncpg
-import orjson
 
 from service.domain.filters import RunFilter
 from service.domain.ids import RunKey
@@ -21,7 +20,7 @@ async def list_all_ids(pool: asyncpg.Pool, filter_: RunFilter, limit: int, budge
     while True:
         async with database.as_organization(pool, ORG) as connection:
             page = await read_runs.list_page(connection, ORG, filter_, position, limit, budget)
-        ids += [item["run_id"] for item in orjson.loads(page.data)]
+        ids += [run.run_id for run in page.rows]
         if page.next is None:
             return ids
         position = page.next

@@ -1,4 +1,4 @@
-"""The JSON of results and runs that the statements write equals what PostgreSQL's own JSON functions write."""
+"""The public objects of results and runs equal what PostgreSQL's own JSON functions write from the tables."""
 
 import random
 from typing import Any
@@ -7,10 +7,12 @@ import asyncpg
 import orjson
 import pytest
 
+from service.contracts.results import write_result, write_result_detail
+from service.contracts.runs import write_run, write_run_detail
 from service.domain.filters import Position, ResultFilter, RunFilter
 from service.domain.ids import CaseKey, RunKey
 from service.store.postgres import composition, database
-from service.store.queries import comparison as read_comparison
+from service.store.queries import result_details
 from service.store.queries import results as read_results
 from service.store.queries import runs as read_runs
 from tests.run_events import result, run_event
@@ -125,8 +127,9 @@ async def test_lists_write_the_public_object(
             position: Position | None = None
             while position is not None or not found:
                 page = await read_results.list_page(connection, ORG, filter_, position, 50)
-                assert len(page.data) < page_bytes + 3_000
-                found += orjson.loads(page.data)
+                items = list(map(write_result, page.rows))
+                assert len(orjson.dumps(items)) < page_bytes + 5_000 + 500 * len(items)
+                found += items
                 position = page.next
                 if position is None:
                     break
@@ -140,9 +143,9 @@ async def test_one_result_begins_with_the_object_of_the_list(
 ) -> None:
     async with database.as_organization(api_pool, ORG) as connection:
         for run_key, case_key, item in expected:
-            text = await read_results.find_one(connection, ORG, (run_key, case_key), None, "http://x")
-            assert text is not None
-            one = orjson.loads(text)
+            detail = await result_details.find_one(connection, ORG, (run_key, case_key), None)
+            assert detail is not None
+            one: dict[str, Any] = {**write_result_detail(detail, "http://x")}
             assert one | item == one
             assert one["run"]["run_id"] == item["run_id"]
             assert list(one)[: len(item)] == list(item)
@@ -155,11 +158,10 @@ async def test_results_of_keys_are_in_the_requested_order(
     keys = [(run_key, case_key) for run_key, case_key, _ in requested]
     items = [item for *_, item in requested]
     async with database.as_organization(api_pool, ORG) as connection:
-        assert [orjson.loads(item) for item in await read_comparison.list_items(connection, ORG, keys)] == items
+        assert list(map(write_result, await read_results.find_by_keys(connection, ORG, keys))) == items
         monkeypatch.setattr(composition, "MAX_PAGE_BYTES", 3_000)
-        found = await read_comparison.list_items(connection, ORG, keys)
-    assert [orjson.loads(item) for item in found] == items[: len(found)]
-    assert sum(map(len, found[:-1])) < 3_000
+        found = await read_results.find_by_keys(connection, ORG, keys)
+    assert list(map(write_result, found)) == items[: len(found)]
     assert 0 < len(found) < 50
 
 
@@ -172,12 +174,12 @@ async def test_runs_are_the_public_object(store: Store, api_pool: asyncpg.Pool) 
     assert any(run["labels"] for run in runs)
     async with database.as_organization(api_pool, ORG) as connection:
         page = await read_runs.list_page(connection, ORG, RunFilter(), None, 100)
-        found = orjson.loads(page.data)
+        found = list(map(write_run, page.rows))
         assert found == runs
         assert list(found[0]) == list(runs[0])
         for run in runs:
-            text = await read_runs.find_one(connection, ORG, run["run_id"], None)
-            assert text is not None
-            one = orjson.loads(text)
+            detail = await read_runs.find_one(connection, ORG, run["run_id"], None)
+            assert detail is not None
+            one: dict[str, Any] = {**write_run_detail(detail)}
             assert isinstance(one.pop("parts"), list)
             assert one == run

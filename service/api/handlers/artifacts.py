@@ -6,14 +6,12 @@ from typing import Final
 
 from aiohttp import web
 
-from service.api.handlers.results import result_key, result_not_found
-from service.api.handlers.runs import run_not_found, run_selector
 from service.api.http.authentication import get_caller
 from service.api.http.bodies import body_chunks
 from service.api.http.downloads import Download, send_file
 from service.api.http.mutations import mutate
 from service.api.http.parsing import parse_query
-from service.api.http.responses import reply_json, reply_page
+from service.api.http.responses import reply, reply_page
 from service.api.http.uploads import check_content_length, content_encoding, safe_content_type
 from service.api.server.resources import RESOURCES
 from service.contracts.queries import PageQuery
@@ -24,9 +22,8 @@ from service.domain.keys import Caller
 from service.domain.texts import MAX_TEXT
 from service.store.postgres.database import Connection, as_organization
 from service.store.queries import artifacts as read_artifacts
-from service.usecases.lists.list_artifacts import find_file
-from service.usecases.lists.list_artifacts import list_artifacts as read_list
-from service.usecases.lists.list_artifacts import list_run_artifacts as read_run_list
+from service.usecases.lists import list_artifacts as usecase
+from service.usecases.lists.list_results import parse_result_key, result_not_found
 from service.usecases.reports.accept_report import UploadPart
 from service.usecases.reports.store_artifact import NewArtifact, receive_artifact, record_artifact
 
@@ -36,28 +33,22 @@ _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 async def list_artifacts(request: web.Request) -> web.Response:
     """List the artifacts of a result, and the exports of its run."""
-    query = parse_query(request, PageQuery)
-    caller, key, resources = get_caller(request), result_key(request), request.app[RESOURCES]
-    page = await read_list(resources.pool, caller, key, query, resources.settings.link_base)
-    if page is None:
-        raise result_not_found(request)
-    return reply_page(*page)
+    query, caller, resources = parse_query(request, PageQuery), get_caller(request), request.app[RESOURCES]
+    result_id, link_base = request.match_info["id"], resources.settings.link_base
+    return reply_page(await usecase.list_artifacts(resources.pool, caller, result_id, query, link_base))
 
 
 async def list_run_artifacts(request: web.Request) -> web.Response:
     """List the artifacts of a run that belong to none of its results."""
-    query = parse_query(request, PageQuery)
-    selector, resources = run_selector(request), request.app[RESOURCES]
-    page = await read_run_list(resources.pool, get_caller(request), selector, query, resources.settings.link_base)
-    if page is None:
-        raise run_not_found(selector.run_id)
-    return reply_page(*page)
+    query, caller, resources = parse_query(request, PageQuery), get_caller(request), request.app[RESOURCES]
+    run_id, link_base = request.match_info["run_id"], resources.settings.link_base
+    return reply_page(await usecase.list_run_artifacts(resources.pool, caller, run_id, query, link_base))
 
 
 async def upload_artifact(request: web.Request) -> web.Response:
     """Upload a file of a result. A file of the same name is replaced."""
     query, caller, resources = parse_query(request, ArtifactQuery), get_caller(request), request.app[RESOURCES]
-    new = NewArtifact(caller.org_id, *result_key(request), _name(request), query.kind)
+    new = NewArtifact(caller.org_id, *parse_result_key(request.match_info["id"]), _name(request), query.kind)
     async with as_organization(resources.pool, caller.org_id) as connection:
         await _require_result(request, connection, caller, new.row_key[:2])
     part = _part(request, new.name)
@@ -71,8 +62,8 @@ async def upload_artifact(request: web.Request) -> web.Response:
         await _require_result(request, connection, caller, new.row_key[:2])
         await record_artifact(connection, new, stored)
         inserted = True
-        text = await read_artifacts.find_one(connection, caller.org_id, new.row_key, resources.settings.link_base)
-        return reply_json(text or "null", 201, {"Location": f"/v1/artifacts/{artifact_id(*new.row_key)}"})
+        found = await read_artifacts.find_one(connection, caller.org_id, new.row_key, resources.settings.link_base)
+        return reply(found, 201, {"Location": f"/v1/artifacts/{artifact_id(*new.row_key)}"})
 
     try:
         return await mutate(request, insert, fingerprint=bytes.fromhex(stored.sha256))
@@ -84,7 +75,7 @@ async def upload_artifact(request: web.Request) -> web.Response:
 async def download_artifact(request: web.Request) -> web.StreamResponse:
     """Return the file of an artifact, or a redirect to it in object storage."""
     caller, resources = get_caller(request), request.app[RESOURCES]
-    found = await find_file(resources.pool, caller, request.match_info["id"])
+    found = await usecase.find_file(resources.pool, caller, request.match_info["id"])
     # A presigned URL always refers to a complete object.
     can_redirect = resources.settings.artifacts_redirect and found.byte_offset is None
     if can_redirect and (url := await resources.storage.presign(found.path, _LINK_LIFETIME)):
@@ -120,4 +111,4 @@ async def _require_result(
     request: web.Request, connection: Connection, caller: Caller, key: tuple[RunKey, CaseKey]
 ) -> None:
     if not await read_artifacts.result_exists(connection, caller.org_id, key, caller.project_id):
-        raise result_not_found(request)
+        raise result_not_found(request.match_info["id"])

@@ -10,6 +10,7 @@ from service.api.http.parsing import parse_query
 from service.api.http.responses import compact, reply_list, reply_page, reply_with_etag
 from service.api.server.resources import RESOURCES
 from service.contracts.queries import CaseQuery, CasesQuery, HistoryQuery
+from service.contracts.results import write_result
 from service.domain.cursors import CursorCodec, Cursors, pack_bigint, unpack_bigint
 from service.domain.errors import InvalidRequest
 from service.domain.ids import CaseKey
@@ -18,6 +19,7 @@ from service.store.postgres.database import as_organization
 from service.store.queries import cases as read_cases
 from service.store.queries.cases import CasePosition
 from service.usecases.lists.find_case import find_case, list_history
+from service.usecases.lists.pages import ListPage
 from service.usecases.lists.rank_cases import rank_cases
 
 _CODEC: Final = CursorCodec[CasePosition](
@@ -35,14 +37,14 @@ async def list_cases(request: web.Request) -> web.Response:
     if query.sort is not None:
         return await _rank_cases(request, query, project_id, query.sort)
     if caller.project_id not in (None, project_id):
-        return reply_page("[]", None)
+        return reply_page(ListPage((), None))
     cursors = Cursors(_CODEC, "cases", caller.org_id, {"project_id": project_id, "suite": query.suite})
     after = cursors.read(query.starting_after)
     async with as_organization(request.app[RESOURCES].list_pool, caller.org_id) as connection:
         page = await read_cases.list_page(
             connection, caller.org_id, project_id, query.suite, query.runs, after, query.limit
         )
-    return reply_page(page.data, cursors.write(page.next))
+    return reply_page(ListPage(orjson.loads(page.data), cursors.write(page.next)))
 
 
 async def _rank_cases(request: web.Request, query: CasesQuery, project_id: str, ranking: Ranking) -> web.Response:
@@ -61,4 +63,4 @@ async def list_case_history(request: web.Request) -> web.Response:
     """List the results of a case, newest run first."""
     query, caller = parse_query(request, HistoryQuery), get_caller(request)
     pool = request.app[RESOURCES].list_pool
-    return reply_page(*await list_history(pool, caller, request.match_info["id"], query))
+    return reply_page(await list_history(pool, caller, request.match_info["id"], query), write_result)

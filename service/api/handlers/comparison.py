@@ -2,7 +2,6 @@
 
 from aiohttp import web
 
-from service.api.handlers.runs import run_selector
 from service.api.http.authentication import get_caller
 from service.api.http.parsing import parse_query
 from service.api.http.responses import reply_list
@@ -13,6 +12,6 @@ from service.usecases.lists.list_comparison import list_comparison
 
 async def compare_run(request: web.Request) -> web.Response:
     """Compare a run with its baseline, and return a page of the changes."""
-    query, selector = parse_query(request, ComparisonQuery), run_selector(request)
-    page = await list_comparison(request.app[RESOURCES].pool, get_caller(request).org_id, selector, query)
+    query, caller = parse_query(request, ComparisonQuery), get_caller(request)
+    page = await list_comparison(request.app[RESOURCES].pool, caller, request.match_info["run_id"], query)
     return reply_list(page.items, page.next_cursor, **page.summary)

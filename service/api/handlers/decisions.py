@@ -4,12 +4,12 @@ from typing import Final
 
 from aiohttp import web
 
-from service.api.handlers.runs import run_selector, wait_for_run
+from service.api.handlers.runs import wait_for_run
 from service.api.http.authentication import get_caller
 from service.api.http.long_polling import requested_wait_s
 from service.api.http.mutations import mutate
 from service.api.http.parsing import parse_body, parse_query
-from service.api.http.responses import compact, reply_json, reply_page
+from service.api.http.responses import reply_json, reply_page
 from service.api.server.resources import RESOURCES
 from service.contracts.gates import DecisionQuery, DecisionRequest, WaiverIn
 from service.domain.cursors import Cursors, ids
@@ -23,15 +23,17 @@ from service.store.postgres.database import Connection, as_organization
 from service.store.postgres.transactions import reading_snapshot
 from service.store.queries.runs import RunSelector
 from service.usecases.gates import decide as usecase
+from service.usecases.lists.find_run import select_run
+from service.usecases.lists.pages import ListPage
 
 _DECISIONS: Final = ids("dec")
 
 
 async def create_decision(request: web.Request) -> web.Response:
     """Apply a gate, or an inline policy, to a run. With `wait`, wait until the run is complete."""
-    selector, wait_s = run_selector(request), requested_wait_s(request)
+    selector, wait_s = select_run(get_caller(request), request.match_info["run_id"]), requested_wait_s(request)
     body = await parse_body(request, DecisionRequest)
-    await wait_for_run(request, selector, wait_s)
+    await wait_for_run(request, wait_s)
     if body.gate is not None and body.policy is None:
         return await _decide(request, selector, body.gate, AllowedParts(body.allow_missing_parts))
     if body.policy is not None and body.gate is None:
@@ -48,7 +50,7 @@ async def list_decisions(request: web.Request) -> web.Response:
     before = cursors.read(query.starting_after)
     async with as_organization(request.app[RESOURCES].pool, caller.org_id) as connection:
         page = await decisions.list_page(connection, caller.org_id, filter_, before, query.limit)
-    return reply_page(compact(page.data), cursors.write(page.next))
+    return reply_page(ListPage(page.rows, cursors.write(page.next)))
 
 
 async def get_decision(request: web.Request) -> web.Response:

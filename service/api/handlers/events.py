@@ -5,6 +5,7 @@ from dataclasses import asdict
 from functools import lru_cache
 from typing import Final
 
+import orjson
 from aiohttp import web
 
 from service.api.http.authentication import check_still_valid, get_caller
@@ -23,6 +24,7 @@ from service.store import events
 from service.store.postgres.database import Connection, as_organization
 from service.usecases.events.positions import find_position, find_start
 from service.usecases.events.subscriptions import Subscriber, read_range
+from service.usecases.lists.pages import ListPage
 
 _CODEC: Final = CursorCodec[int](pack_bigint, unpack_bigint)
 _LAST_EVENT_ID: Final = "Last-Event-ID"
@@ -40,7 +42,7 @@ async def list_events(request: web.Request) -> web.Response:
         if position is None:
             position = await _start(connection, caller.org_id, query.after)
         page = await events.list_page(connection, caller.org_id, filters, position, query.limit, ascending=ascending)
-    return reply_page(b"[%b]" % b",".join(page.events), cursors.write(page.next))
+    return reply_page(ListPage(list(map(orjson.Fragment, page.events)), cursors.write(page.next)))
 
 
 async def stream_events(request: web.Request) -> web.StreamResponse:

@@ -11,7 +11,7 @@ from service.api.http.downloads import Download, send_file
 from service.api.http.long_polling import requested_wait_s, wait_until_finished
 from service.api.http.mutations import mutate
 from service.api.http.parsing import parse_body, parse_query
-from service.api.http.responses import compact, reply_json, reply_page, reply_with_etag
+from service.api.http.responses import reply_json, reply_page, reply_with_etag
 from service.api.server.resources import RESOURCES
 from service.contracts.exports import ExportRequest
 from service.contracts.queries import PageQuery
@@ -42,7 +42,7 @@ async def list_exports(request: web.Request) -> web.Response:
     """List exports, newest first."""
     query, resources = parse_query(request, PageQuery), request.app[RESOURCES]
     page = await read_list(resources.pool, get_caller(request), query, resources.settings.link_base)
-    return reply_page(compact(page.data), page.next_cursor)
+    return reply_page(page)
 
 
 async def get_export(request: web.Request) -> web.Response:

@@ -8,7 +8,7 @@ from aiohttp import web
 from service.api.http.authentication import get_caller
 from service.api.http.mutations import mutate
 from service.api.http.parsing import parse_body, parse_query
-from service.api.http.responses import compact, reply_json, reply_page
+from service.api.http.responses import reply_json, reply_page
 from service.api.server.resources import RESOURCES
 from service.contracts.gates import GateIn
 from service.contracts.queries import PageQuery
@@ -20,6 +20,7 @@ from service.domain.texts import is_storable
 from service.store import gates
 from service.store.postgres.database import Connection, as_organization
 from service.usecases.gates import manage_gates as usecase
+from service.usecases.lists.pages import ListPage
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 
@@ -31,7 +32,7 @@ async def list_gates(request: web.Request) -> web.Response:
     after = cursors.read(query.starting_after)
     async with as_organization(request.app[RESOURCES].pool, caller.org_id) as connection:
         page = await gates.list_page(connection, caller.org_id, after, query.limit)
-    return reply_page(compact(page.data), cursors.write(page.next))
+    return reply_page(ListPage(page.rows, cursors.write(page.next)))
 
 
 async def get_gate(request: web.Request) -> web.Response:

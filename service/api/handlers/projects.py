@@ -5,7 +5,7 @@ from aiohttp import web
 from service.api.http.authentication import get_caller
 from service.api.http.mutations import mutate
 from service.api.http.parsing import parse_body, parse_query
-from service.api.http.responses import compact, reply_json, reply_page, reply_with_etag
+from service.api.http.responses import reply_json, reply_page, reply_with_etag
 from service.api.server.resources import RESOURCES
 from service.contracts.projects import ProjectPatch
 from service.contracts.queries import PageQuery
@@ -21,7 +21,7 @@ from service.usecases.lists.list_projects import list_projects as read_list
 async def list_projects(request: web.Request) -> web.Response:
     """List projects in the order of their IDs."""
     page = await read_list(request.app[RESOURCES].list_pool, get_caller(request), parse_query(request, PageQuery))
-    return reply_page(compact(page.data), page.next_cursor)
+    return reply_page(page)
 
 
 async def get_project(request: web.Request) -> web.Response:

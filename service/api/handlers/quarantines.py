@@ -7,7 +7,7 @@ from aiohttp import web
 from service.api.http.authentication import get_caller
 from service.api.http.mutations import mutate
 from service.api.http.parsing import parse_body, parse_query
-from service.api.http.responses import add_etag, compact, reply_json, reply_page, reply_with_etag
+from service.api.http.responses import add_etag, reply_json, reply_page, reply_with_etag
 from service.api.server.resources import RESOURCES
 from service.contracts.quarantines import QuarantineIn, QuarantinePatch, QuarantineQuery
 from service.store.postgres.database import Connection, as_organization
@@ -34,7 +34,7 @@ async def list_quarantines(request: web.Request) -> web.Response:
     """List quarantines, newest first, with an ETag."""
     query, caller = parse_query(request, QuarantineQuery), get_caller(request)
     page = await read_list(request.app[RESOURCES].pool, caller, query)
-    return add_etag(reply_page(compact(page.data), page.next_cursor))
+    return add_etag(reply_page(page))
 
 
 async def get_quarantine(request: web.Request) -> web.Response:

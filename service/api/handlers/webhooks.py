@@ -9,7 +9,7 @@ from aiohttp import web
 from service.api.http.authentication import get_caller
 from service.api.http.mutations import mutate
 from service.api.http.parsing import parse_body, parse_query
-from service.api.http.responses import compact, reply, reply_json, reply_page
+from service.api.http.responses import reply, reply_json, reply_page
 from service.api.server.resources import RESOURCES
 from service.contracts.queries import PageQuery
 from service.contracts.webhooks import DeliveryQuery, RecoverIn, WebhookIn, WebhookPatch, checked_url
@@ -21,6 +21,7 @@ from service.settings import Settings
 from service.store import deliveries, webhooks
 from service.store.postgres.database import Connection, as_organization
 from service.store.webhooks import WebhookFields
+from service.usecases.lists.pages import ListPage
 from service.usecases.webhooks import manage_webhooks as usecase
 from service.usecases.webhooks.manage_webhooks import WebhookRef, delivery_not_found, webhook_not_found
 
@@ -52,7 +53,7 @@ async def list_webhooks(request: web.Request) -> web.Response:
     before = cursors.read(query.starting_after)
     async with _connection(request) as connection:
         page = await webhooks.list_page(connection, caller.org_id, caller.project_id, before, query.limit)
-    return reply_page(compact(page.data), cursors.write(page.next))
+    return reply_page(ListPage(page.rows, cursors.write(page.next)))
 
 
 async def get_webhook(request: web.Request) -> web.Response:
@@ -147,7 +148,7 @@ async def list_webhook_deliveries(request: web.Request) -> web.Response:
         page = await deliveries.list_page(
             connection, webhook.org_id, webhook.webhook_id, before, query.status, query.limit
         )
-    return reply_page(compact(page.data), cursors.write(page.next))
+    return reply_page(ListPage(page.rows, cursors.write(page.next)))
 
 
 async def redeliver_webhook_event(request: web.Request) -> web.Response:

@@ -1,19 +1,23 @@
 """Response bodies: JSON objects, pages of lists, and the common error body."""
 
+from collections.abc import Callable
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import orjson
 from aiohttp import web
 
 from service.domain.errors import ErrorCode
 from service.domain.texts import clean_json
+from service.usecases.lists.pages import ListPage
 
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 NEXT_CURSOR: Final = web.ResponseKey("next_cursor", str)
 SERVER: Final = "zof-results"  # aiohttp's default would reveal the versions of Python and aiohttp
 _JSON: Final = "application/json"
 _MAX_PARSED: Final = 256 * 2**10  # characters
+
+Item = TypeVar("Item")
 
 
 def reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
@@ -49,9 +53,9 @@ def add_etag(response: web.Response) -> web.Response:
     return response
 
 
-def reply_page(data: str | bytes, next_cursor: str | None) -> web.Response:
-    """Return a page of a list whose items are already a JSON array."""
-    return reply_list(orjson.Fragment(data), next_cursor)
+def reply_page(page: ListPage[Item], write: Callable[[Item], object] | None = None) -> web.Response:
+    """Return a page of a list. `write` returns the public object of an item that isn't one itself."""
+    return reply_list(list(map(write, page.items) if write else page.items), page.next_cursor)
 
 
 def reply_list(items: list[Any] | orjson.Fragment, next_cursor: str | None, **fields: Any) -> web.Response:

@@ -4,7 +4,6 @@ import orjson
 from aiohttp import web
 
 from service.api.handlers.decisions import decision_ref
-from service.api.handlers.runs import run_selector
 from service.api.http.authentication import get_caller
 from service.api.http.parsing import parse_pairs
 from service.console.changes import Unchanged, apply_change
@@ -15,6 +14,7 @@ from service.contracts.queries import Query
 from service.domain.missing import AllowedParts
 from service.store.postgres.database import Connection
 from service.usecases.gates import decide as usecase
+from service.usecases.lists.find_run import select_run
 
 
 class DecisionForm(Query):
@@ -25,7 +25,7 @@ class DecisionForm(Query):
 
 async def create_decision(request: web.Request) -> web.Response:
     """Apply a gate to the run, and return to its page. A decision that is already stored is no change."""
-    caller, selector = get_caller(request), run_selector(request)
+    caller, selector = get_caller(request), select_run(get_caller(request), request.match_info["run_id"])
     gate = parse_pairs(get_form(request), DecisionForm, "field").gate
     path = page_url(request.app, "run", run_id=selector.run_id)
 

@@ -19,7 +19,7 @@ from service.domain.filters import restrict_to_project
 from service.store.postgres.database import Connection, as_organization
 from service.usecases.lists.list_failures import find_failure, set_ticket
 from service.usecases.lists.list_results import list_results
-from service.usecases.lists.list_runs import ListPage
+from service.usecases.lists.pages import ListPage
 
 _ROWS: Final = 20
 _CURSOR: Final = "starting_after"

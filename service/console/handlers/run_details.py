@@ -7,7 +7,6 @@ import orjson
 from aiohttp import web
 from multidict import MultiDict
 
-from service.api.handlers.runs import run_selector
 from service.api.http.authentication import get_caller
 from service.api.http.parsing import parse_pairs, parse_query
 from service.api.server.resources import RESOURCES
@@ -19,10 +18,11 @@ from service.contracts.queries import Cursor, PageQuery, Query, ResultQuery
 from service.domain.errors import NotFound
 from service.domain.filters import restrict_to_project
 from service.store.postgres.database import as_organization
+from service.usecases.lists.find_run import select_run
 from service.usecases.lists.list_artifacts import list_run_artifacts
 from service.usecases.lists.list_comparison import list_comparison
 from service.usecases.lists.list_results import list_results
-from service.usecases.lists.list_runs import ListPage
+from service.usecases.lists.pages import ListPage
 
 _CHANGES: Final = "50"
 _RESULTS: Final = "100"
@@ -39,7 +39,11 @@ class RunPageQuery(Query):
 
 async def show_run(request: web.Request) -> web.Response:
     """Show a run: its decisions and its comparison first. A run that isn't stored shows its rejected reports."""
-    resources, caller, selector = request.app[RESOURCES], get_caller(request), run_selector(request)
+    resources, caller, selector = (
+        request.app[RESOURCES],
+        get_caller(request),
+        select_run(get_caller(request), request.match_info["run_id"]),
+    )
     shown = PageQuery(limit=_ARTIFACTS, starting_after=parse_query(request, RunPageQuery).starting_after)
     artifacts = await list_run_artifacts(resources.pool, caller, selector, shown, resources.settings.link_base)
     try:
@@ -56,7 +60,11 @@ async def show_run(request: web.Request) -> web.Response:
 
 async def show_changes(request: web.Request) -> web.Response:
     """Show a page of the comparison of a run. The parameters are those of the API."""
-    caller, selector, pool = get_caller(request), run_selector(request), request.app[RESOURCES].pool
+    caller, selector, pool = (
+        get_caller(request),
+        select_run(get_caller(request), request.match_info["run_id"]),
+        request.app[RESOURCES].pool,
+    )
     given = MultiDict(request.query)
     given.setdefault("limit", _CHANGES)
     query = parse_pairs(given, ComparisonQuery, "query parameter")
@@ -71,7 +79,11 @@ async def show_changes(request: web.Request) -> web.Response:
 
 async def show_results(request: web.Request) -> web.Response:
     """Show a page of the results of a run with the filters of the API, sorted by suite if the run isn't too large."""
-    caller, selector, resources = get_caller(request), run_selector(request), request.app[RESOURCES]
+    caller, selector, resources = (
+        get_caller(request),
+        select_run(get_caller(request), request.match_info["run_id"]),
+        request.app[RESOURCES],
+    )
     async with as_organization(resources.pool, caller.org_id) as connection:
         run = await find_run(connection, caller.org_id, selector)
     defaults = {"limit": _RESULTS, "run_id": selector.run_id} | ({"sort": "suite"} if is_sortable(run) else {})

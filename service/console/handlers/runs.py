@@ -12,7 +12,8 @@ from service.console.pages import render
 from service.contracts.queries import RunQuery
 from service.contracts.stats import StatsQuery
 from service.usecases.lists.find_stats import find_stats
-from service.usecases.lists.list_runs import ListPage, list_runs
+from service.usecases.lists.list_runs import list_runs
+from service.usecases.lists.pages import ListPage
 
 _ROWS: Final = "50"
 _NO_RUNS: Final = ListPage("[]", None)

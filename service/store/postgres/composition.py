@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import asyncpg
 
@@ -28,6 +28,11 @@ MAX_READ_ROWS: Final = 20_000
 
 # A page ends after the item with which it reaches this size. The client continues with the cursor.
 MAX_PAGE_BYTES: Final = 4 * 2**20
+
+# The numbers that a fragment can contain as a literal, because the planner can't estimate a parameter in LIMIT.
+_BUDGETS: Final[Mapping[str, int]] = {
+    "run_budget": RUN_BUDGET, "row_budget": ROW_BUDGET, "probe_budget": PROBE_BUDGET, "read_budget": MAX_READ_ROWS,
+}  # fmt: skip
 
 _CACHED_STATEMENTS: Final = 1_000  # bounded, because clients choose the columns of an export in any order
 Choice = str | int | tuple[str, ...]
@@ -68,27 +73,10 @@ class Statement:
         return [values[name] for name in self.names]
 
 
-class IdPage(NamedTuple):
-    """`data` is a JSON array. `next` is the ID after which the list continues, or None at its end."""
-
-    data: str
-    next: str | None
-
-
-async def page_by_id(connection: Connection, listed: str, values: Mapping[str, object]) -> IdPage:
-    """Return a page of a list from the newest ID to the oldest. `listed` is the name of the fragment that reads it."""
-    return IdPage(*await page_by_id_statement(listed).fetch_row(connection, values))
-
-
-def page_by_id_statement(listed: str) -> Statement:
-    """Return the statement for a page of a list by ID."""
-    return compose("page_by_id", listed=listed, page_bytes=MAX_PAGE_BYTES)
-
-
 @lru_cache(_CACHED_STATEMENTS)
 def compose(name: str, **choices: Choice) -> Statement:
     """Return the statement with the chosen fragment, list of fragments, or number for each placeholder."""
-    text = _fill(fragments()[name], choices)
+    text = _fill(fragments()[name], {**_BUDGETS, **choices})
     names = tuple(dict.fromkeys(_PARAMETER.findall(text)))
     numbers = {parameter: f"${number}" for number, parameter in enumerate(names, 1)}
     chosen = ".".join([name, *(choice for choice in choices.values() if isinstance(choice, str))])

@@ -2,10 +2,14 @@
 
 from typing import Final, NamedTuple
 
+import orjson
+
+from service.contracts.responses import Artifact
 from service.domain.ids import CaseKey, OrgId, RunKey
 from service.store.postgres import composition
 from service.store.postgres.composition import Statement, compose
 from service.store.postgres.database import Connection
+from service.store.queries.pages import RowPage
 from service.store.queries.runs import RunSelector
 
 
@@ -19,17 +23,10 @@ class ArtifactPosition(NamedTuple):
 _START: Final = ArtifactPosition(False, -(2**63))
 
 
-class ArtifactPage(NamedTuple):
-    """`data` is a JSON array. `next` is the position where the list continues, or None at its end."""
-
-    data: str
-    next: ArtifactPosition | None
-
-
 async def list_page(
     connection: Connection, org_id: OrgId, key: tuple[RunKey, CaseKey], after: ArtifactPosition | None, limit: int,
     link_base: str,
-) -> ArtifactPage:  # fmt: skip
+) -> RowPage[Artifact, ArtifactPosition]:  # fmt: skip
     """Return the next artifacts of the result and the exports of its run, or of the run itself (RUN_ITSELF)."""
     statement = page_statement()
     run_level, artifact_key = after or _START
@@ -39,7 +36,8 @@ async def list_page(
     }  # fmt: skip
     row = await statement.fetch_row(connection, values)
     is_last = row["artifact_key"] is None
-    return ArtifactPage(row["data"], None if is_last else ArtifactPosition(row["run_level"], row["artifact_key"]))
+    end = None if is_last else ArtifactPosition(row["run_level"], row["artifact_key"])
+    return RowPage(orjson.loads(row["data"]), end)
 
 
 async def result_exists(
@@ -60,15 +58,15 @@ async def find_run_key(connection: Connection, org_id: OrgId, selector: RunSelec
 
 async def find_one(
     connection: Connection, org_id: OrgId, address: tuple[RunKey, CaseKey, int], link_base: str
-) -> str | None:
-    """Return one artifact as JSON, or None if it doesn't exist."""
+) -> Artifact | None:
+    """Return one artifact, or None if it doesn't exist."""
     run_key, case_key, artifact_key = address
     values = {
         "org_id": org_id, "run_key": run_key, "case_key": case_key, "artifact_key": artifact_key,
         "link_base": link_base,
     }  # fmt: skip
     text: str | None = await compose("one_artifact").fetch_value(connection, values)
-    return text
+    return None if text is None else orjson.loads(text)
 
 
 def page_statement() -> Statement:

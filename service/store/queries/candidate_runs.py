@@ -1,20 +1,39 @@
-"""The runs that the lists of runs and results examine: the index that yields the fewest, for both lists."""
+"""The runs that the lists of runs and results examine, from the index that yields the fewest."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from service.domain.filters import ResultFilter, RunFilter
-from service.domain.ids import OrgId
-from service.store.postgres.composition import compose
+from service.domain.ids import OrgId, RunKey
+from service.store.postgres.composition import Statement, compose
 from service.store.postgres.database import Connection
 
 _MAX_COMMITS: Final = 20  # that begin with the same digits; each of them is one more range of the index
 _INDEXED_STATUSES: Final = {  # of results
-    "f": "driver_project_with_failed",
-    "e": "driver_project_with_error",
-    "s": "driver_project_with_skipped",
-    "c": "driver_project_with_canceled",
+    "f": "runs_of_project_with_failed",
+    "e": "runs_of_project_with_error",
+    "s": "runs_of_project_with_skipped",
+    "c": "runs_of_project_with_canceled",
 }
+
+
+class CandidateRun(NamedTuple):
+    """A run that matches. `results` is the number of its results that match the filters of statuses and flaky."""
+
+    run_key: RunKey
+    project_id: str
+    results: int
+
+
+class CandidateRuns(NamedTuple):
+    """The next runs, newest first. `is_end` states that the list ends with them.
+
+    `edge` is the last run within the scan budget, or None if the budget didn't end.
+    """
+
+    runs: Sequence[CandidateRun]
+    edge: RunKey | None
+    is_end: bool
 
 
 async def find_commits(connection: Connection, org_id: OrgId, filter_: RunFilter) -> Sequence[str] | None:
@@ -24,29 +43,50 @@ async def find_commits(connection: Connection, org_id: OrgId, filter_: RunFilter
     """
     if filter_.commit_sha is None:
         return None
-    statement = compose("commits", max_commits=_MAX_COMMITS + 1)
-    rows = await statement.fetch_rows(connection, {"org_id": org_id, "commit_sha": filter_.commit_sha})
+    values = {"org_id": org_id, "commit_sha": filter_.commit_sha, "max_commits": _MAX_COMMITS + 1}
+    rows = await compose("commits").fetch_rows(connection, values)
     return [row["commit_sha"] for row in rows] if len(rows) <= _MAX_COMMITS else None
 
 
-def candidate_runs(filter_: RunFilter, *, by_commit: bool) -> dict[str, str]:
-    """Return the fragments that find the runs. With `by_commit`, the commits are known."""
+async def find_runs(
+    connection: Connection, filter_: RunFilter, values: dict[str, Any], limit: int, budget: int
+) -> CandidateRuns:
+    """Return at most `limit` runs that match, of at most `budget` runs after the position in `values`.
+
+    `values` are the parameters of the filter and `commits`, the result of `find_commits`.
+    """
+    statement = runs_statement(filter_, by_commit=values["commits"] is not None)
+    lists_runs = not isinstance(filter_, ResultFilter)
+    rows = await statement.fetch_rows(
+        connection, values | {"page": limit, "run_budget": budget, "lists_runs": lists_runs}
+    )
+    found = [CandidateRun(row["run_key"], row["project_id"], row["results"]) for row in rows if row["matches"]]
+    edge = rows[-1]["run_key"] if rows and rows[-1]["is_edge"] else None
+    return CandidateRuns(found, edge, is_end=edge is None and len(found) < limit)
+
+
+def runs_statement(filter_: RunFilter, *, by_commit: bool) -> Statement:
+    """Return the statement for the index that yields the fewest runs. With `by_commit`, the commits are known."""
+    return compose(_name(filter_, by_commit=by_commit))
+
+
+def _name(filter_: RunFilter, *, by_commit: bool) -> str:
     if isinstance(filter_, ResultFilter) and filter_.run_id is not None:
-        return {"driver": "driver_run"}
+        return "run_of_id"
     if by_commit:
-        return {"candidates": "candidates_of_commits"}
+        return "runs_of_commits"
     if filter_.project_id is not None:
-        return {"driver": _driver_of_project(filter_)}
+        return _name_of_project(filter_)
     if filter_.branch is not None:
-        return {"driver": "driver_branch"}
-    return {"driver": "driver_environment" if filter_.environment is not None else "driver_any"}
+        return "runs_of_branch"
+    return "runs_of_organization" if filter_.environment is None else "runs_of_environment"
 
 
-def _driver_of_project(filter_: RunFilter) -> str:
+def _name_of_project(filter_: RunFilter) -> str:
     if filter_.branch is not None:
-        return "driver_project_and_branch"
+        return "runs_of_project_and_branch"
     if filter_.flaky:
-        return "driver_project_with_flaky"
+        return "runs_of_project_with_flaky"
     if isinstance(filter_, ResultFilter) and len(filter_.statuses) == 1:
-        return _INDEXED_STATUSES.get(filter_.statuses[0], "driver_project")
-    return "driver_project"
+        return _INDEXED_STATUSES.get(filter_.statuses[0], "runs_of_project")
+    return "runs_of_project"

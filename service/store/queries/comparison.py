@@ -11,7 +11,6 @@ from service.domain.quarantines import CaseTexts
 from service.domain.statuses import Counts
 from service.store.postgres.composition import Statement, compose
 from service.store.postgres.database import Connection, Row
-from service.store.queries.result_items import read_items
 from service.store.queries.runs import RunSelector
 
 ResultsByCase = Mapping[CaseKey, tuple[str, bool]]  # the status code, and whether the result is flaky
@@ -131,17 +130,6 @@ async def merge_results(
     return ComparedStatuses(counts, list(zip(row["case_keys"], pairs, strict=True)))
 
 
-async def list_items(connection: Connection, org_id: OrgId, keys: Sequence[tuple[RunKey, CaseKey]]) -> list[str]:
-    """Return the public results with these keys, which must exist, as JSON: only the first ones if they are large."""
-    if not keys:
-        return []
-    run_keys = [key for key, _ in keys]
-    cases = [case for _, case in keys]
-    values = {"org_id": org_id, "case_keys": cases, "page": len(keys), **values_of_runs(run_keys)}
-    row = await items_statement().fetch_row(connection, values)
-    return (await read_items(connection, org_id, row, len(keys)))[0]
-
-
 def values_of_runs(run_keys: Sequence[RunKey]) -> dict[str, Any]:
     """Return the parameters for these runs, with the range of their keys, so that only its months are opened."""
     return {"run_keys": run_keys, "first_key": min(run_keys), "before_run": max(run_keys)}
@@ -160,11 +148,6 @@ def failing_statement() -> Statement:
 def history_statement() -> Statement:
     """Return the statement for the results of some cases in a window."""
     return compose("results_in_window", max_failing=MAX_COMPARED_RESULTS)
-
-
-def items_statement() -> Statement:
-    """Return the statement for the public results with some keys."""
-    return compose("page_of_results", examined="requested_keys", facts="facts_by_key")
 
 
 def _compared_run(row: Row) -> ComparedRun:

@@ -1,10 +1,7 @@
 """The SQL parameters of filters."""
 
-from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, Final
 
-from service.domain.cursors import MAX_CACHED
 from service.domain.filters import Position, RunFilter
 from service.domain.ids import OrgId
 from service.domain.statuses import STATUS_CODES
@@ -20,16 +17,14 @@ def filter_values(org_id: OrgId, filter_: RunFilter, after: Position | None) -> 
     run keys from `first_key` to `before_run`.
     """
     before = filter_.before(after)
-    position = {"before_run": before.run_key, "before_case": before.case_key}
-    return {**_values_of_fields(filter_), "org_id": org_id, **position}
-
-
-@lru_cache(MAX_CACHED)
-def _values_of_fields(filter_: RunFilter) -> Mapping[str, Any]:
-    fields = filter_.all_fields().items()
-    return {
-        **{name: (list(value) or None) if isinstance(value, tuple) else value for name, value in fields},
-        "statuses": list(filter_.statuses) or _ALL_CODES,
-        "any_status": not filter_.statuses,
+    values = {
+        name: (list(value) or None) if isinstance(value, tuple) else value for name, value in vars(filter_).items()
+    }
+    return values | {
+        "org_id": org_id,
+        "statuses": values["statuses"] or _ALL_CODES,
+        "any_status": not values["statuses"],
         "first_key": filter_.first_key,
+        "before_run": before.run_key,
+        "before_case": before.case_key,
     }

@@ -1,52 +1,34 @@
-"""Queries for results: a page of the list and one result."""
+"""The list of results: the statement that finds the rows of a page, and the rows of given keys."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from service.domain.cursors import MAX_CACHED
 from service.domain.errors import InvalidRequest
 from service.domain.filters import START, Position, ResultFilter
 from service.domain.ids import CaseKey, OrgId, RunKey
+from service.domain.rows import ResultRow
 from service.store.postgres.composition import (
     LOOKUP_BUDGET,
     MAX_READ_ROWS,
     PROBE_BUDGET,
     ROW_BUDGET,
     RUN_BUDGET,
-    Statement,
     compose,
 )
-from service.store.postgres.database import Connection
-from service.store.queries.candidate_runs import candidate_runs, find_commits
+from service.store.postgres.database import Connection, Row
+from service.store.queries.candidate_runs import find_commits, find_runs
 from service.store.queries.filter_values import filter_values
-from service.store.queries.page_ranges import PageRanges, list_id
-from service.store.queries.result_items import read_items, write_one
+from service.store.queries.pages import RowPage, cut_page
 
-_UNLIMITED: Final = 2**31 - 1
-_BUDGETS_OF_ROWS: Final = {
-    "rows_with_cases": LOOKUP_BUDGET,
-    "rows_of_fingerprint": PROBE_BUDGET,
-    "rows_of_case": PROBE_BUDGET,
-    "rows_of_case_id": PROBE_BUDGET,
-    "rows_of_suite": PROBE_BUDGET,
-    "rows_with_durations": PROBE_BUDGET,
-}
-# The candidates have all columns of the result.
-_READ_FACTS: Final = {"all_rows", "all_rows_any", "rows_any", "rows_of_duration", "rows_of_case"}
-# The candidates are the rows of the failures that the results show.
-_READ_FAILURES: Final = {"all_rows_not_passed", "rows_not_passed", "all_rows_flaky", "rows_flaky"}
+_FIRST_RUNS: Final = 32  # that a page reads if their counts don't state how many it needs
+_FIELDS: Final = len(ResultRow._fields)
+_RUN_ID: Final = ResultRow._fields.index("run_id")
+_SORTED: Final = {"-duration_ms": "sorted_by_duration", "suite": "sorted_by_suite"}
 
-Choices = Mapping[str, str | int]  # fragments and numbers of a statement
-
-
-class ResultPage(NamedTuple):
-    """`data` is a JSON array. `next` is the position where the list continues, or None at its end."""
-
-    data: str
-    next: Position | None
+ResultPage = RowPage[ResultRow, Position]
+_EMPTY: Final[ResultPage] = RowPage((), None)
 
 
 class Budgets(NamedTuple):
@@ -55,9 +37,26 @@ class Budgets(NamedTuple):
     runs: int = RUN_BUDGET
     rows: int = ROW_BUDGET
 
+    def at_most(self, limit: int) -> "Budgets":
+        """Return the budgets with this limit for both."""
+        return Budgets(min(self.runs, limit), min(self.rows, limit))
+
 
 BUDGETS: Final = Budgets()
-PAGE_RANGES: Final = PageRanges()
+
+
+class Search(NamedTuple):
+    """A statement that finds results, and its scan budget."""
+
+    name: str
+    budgets: Budgets
+
+
+class _Found(NamedTuple):
+    """The results that match, and the last candidate within the budget, or None if the budget didn't end."""
+
+    rows: list[ResultRow]
+    edge: Position | None
 
 
 async def list_page(
@@ -72,7 +71,7 @@ async def list_page(
     the list does."""
     resolved = await _resolve_case(connection, org_id, filter_)
     if resolved is None:
-        return ResultPage("[]", None)
+        return _EMPTY
     return await list_resolved_page(connection, org_id, resolved, after, limit, budgets)
 
 
@@ -86,48 +85,80 @@ async def list_resolved_page(
 ) -> ResultPage:
     """Return a page like `list_page`. If the filter has a `case_key`, its `project_id` is that of the case."""
     if filter_.excludes_all:
-        return ResultPage("[]", None)
-    commits = await find_commits(connection, org_id, filter_)
-    choices = _page_choices(filter_, budgets, by_commit=commits is not None)
-    values = filter_values(org_id, filter_, after if filter_.sort is None else None)
-    values |= {"page": limit, "commits": commits, "after_case": after.case_key if after else None}
-    if filter_.run_id is not None:
-        run_key = await compose("key_of_run").fetch_value(connection, values)
-        if run_key is None:
-            return ResultPage("[]", None)
-        return await _fetch_page(connection, choices, values | _range_of_run(values, run_key))
-    return await _fetch_page_of_months(connection, choices, values, list_id(org_id, filter_))
+        return _EMPTY
+    if filter_.sort is not None:
+        return await _list_sorted(connection, org_id, filter_, after, limit)
+    direct = direct_search(filter_, budgets)
+    if direct is None:
+        return await _list_of_runs(connection, org_id, filter_, after, limit, budgets)
+    values = filter_values(org_id, filter_, after) | _row_limits(filter_, direct.budgets.rows, limit)
+    found = await _fetch(connection, direct.name, values)
+    return cut_page(found.rows, limit, found.edge, _position)
 
 
-async def _fetch_page_of_months(
-    connection: Connection, choices: Choices, values: dict[str, Any], list_: int
+async def _list_of_runs(
+    connection: Connection, org_id: OrgId, filter_: ResultFilter, after: Position | None, limit: int, budgets: Budgets
 ) -> ResultPage:
-    """Return a page, from the months that it probably needs if it ends there, or else from the complete range."""
-    before = values["before_run"]
-    first_key = PAGE_RANGES.first_key(list_, before)
-    if first_key is not None and first_key > values["first_key"]:
-        page = await _fetch_page(connection, choices, values | {"first_key": first_key})
-        if page.next is not None:
-            PAGE_RANGES.record(list_, before, page.next.run_key)
-            return page
-    page = await _fetch_page(connection, choices, values)
-    PAGE_RANGES.record(list_, before, page.next and page.next.run_key)
-    return page
+    """Return a page of the results of candidate runs: first of a few runs, and then of all within the budget."""
+    search = search_in_runs(filter_, budgets)
+    commits = await find_commits(connection, org_id, filter_)
+    rows: list[ResultRow] = []
+    end = after
+    for count in (_first_runs(filter_, limit), search.budgets.runs):
+        values = filter_values(org_id, filter_, end) | {"commits": commits}
+        candidates = await find_runs(connection, filter_, values, count, search.budgets.runs)
+        runs = candidates.runs
+        if filter_.is_countable:
+            runs = runs[: _count_required([run.results for run in runs], limit + 1 - len(rows))]
+        if runs:
+            values |= _row_limits(filter_, search.budgets.rows, limit - len(rows))
+            values |= {"run_keys": [run.run_key for run in runs], "project_ids": [run.project_id for run in runs]}
+            found = await _fetch(connection, search.name, values | _range_of_runs(values))
+            rows += found.rows
+            end = found.edge or Position.after_run(runs[-1].run_key)
+            if len(rows) > limit or found.edge is not None or len(runs) < len(candidates.runs):
+                break
+        if candidates.is_end or candidates.edge is not None:
+            end = None if candidates.edge is None else Position.after_run(candidates.edge)
+            break
+    return cut_page(rows, limit, end, _position)
 
 
-async def _fetch_page(connection: Connection, choices: Choices, values: Mapping[str, Any]) -> ResultPage:
-    row = await compose("page_of_results", **choices).fetch_row(connection, values)
-    items, position = await read_items(connection, values["org_id"], row, values["page"])
-    if position is None and row["edge_runs"]:
-        position = _position(row["edge_runs"][-1], row["edge_cases"][-1])
-    return ResultPage(f"[{','.join(items)}]", position)
+async def _list_sorted(
+    connection: Connection, org_id: OrgId, filter_: ResultFilter, after: Position | None, limit: int
+) -> ResultPage:
+    """Return a page of the sorted results of one run. check_sortable() limits their number."""
+    values = filter_values(org_id, filter_, None) | {"commits": None}
+    candidates = await find_runs(connection, filter_, values, 1, 1)
+    if not candidates.runs:
+        return _EMPTY
+    run_key = candidates.runs[0].run_key
+    values |= {
+        "run_key": run_key, "first_key": run_key, "before_run": run_key, "page": limit,
+        "after_case": after and after.case_key,
+        "has_details": _has_details(filter_) or filter_.fingerprint is not None,
+        "filters_cases": _filters_cases(filter_),
+    }  # fmt: skip
+    found = await _fetch(connection, _SORTED[filter_.sort or ""], values)
+    return cut_page(found.rows, limit, None, _position)
 
 
-def _range_of_run(values: Mapping[str, Any], key: RunKey) -> dict[str, Any]:
-    """Return the part of the range that contains the results of the run."""
-    after_results = RunKey(UUID(int=min(key.int + 1, START.run_key.int)))
-    before = min(Position(values["before_run"], values["before_case"]), Position(after_results, START.case_key))
-    return {"first_key": max(values["first_key"], key), "before_run": before.run_key, "before_case": before.case_key}
+async def find_by_keys(
+    connection: Connection, org_id: OrgId, keys: Sequence[tuple[RunKey, CaseKey]]
+) -> list[ResultRow]:
+    """Return the results with these keys, in this order: only the first ones if they are large.
+
+    Deleted results are omitted.
+    """
+    if not keys:
+        return []
+    run_keys = [run_key for run_key, _ in keys]
+    values = filter_values(org_id, ResultFilter(), None) | {
+        "run_keys": run_keys, "case_keys": [case_key for _, case_key in keys], "page": len(keys),
+        "first_key": min(run_keys), "before_run": max(run_keys),
+    }  # fmt: skip
+    found = await _fetch(connection, "results_of_keys", values)
+    return list(cut_page(found.rows, len(found.rows), None, _position).rows)
 
 
 async def check_sortable(
@@ -150,142 +181,38 @@ async def check_sortable(
     return revision
 
 
-async def find_one(
-    connection: Connection, org_id: OrgId, key: tuple[RunKey, CaseKey], project_id: str | None, link_base: str
-) -> str | None:
-    """Return one complete result as JSON, or None if the organization, or the given project, doesn't have it."""
-    values = {
-        "org_id": org_id, "run_key": key[0], "case_key": key[1], "project_id": project_id, "link_base": link_base,
-    }  # fmt: skip
-    rows = await compose("one_result").fetch_rows(connection, values)
-    return write_one(key[0], rows[0]) if rows else None
-
-
-def page_statement(filter_: ResultFilter, budgets: Budgets = BUDGETS, *, by_commit: bool = False) -> Statement:
-    """Return the statement for a filter. If the filter selects one case, its key must be known.
-
-    With `by_commit`, the commits are known that begin with the digits of the filter.
-    """
-    return compose("page_of_results", **_page_choices(filter_, budgets, by_commit=by_commit))
-
-
-@lru_cache(MAX_CACHED)
-def _page_choices(filter_: ResultFilter, budgets: Budgets, *, by_commit: bool) -> Choices:
-    """Return the fragments and budgets of a page."""
-    if filter_.sort is not None:
-        return _sorted_choices(filter_, filter_.sort)
+def direct_search(filter_: ResultFilter, budgets: Budgets = BUDGETS) -> Search | None:
+    """Return the search that finds results in the order of the list, or None if it examines runs first."""
     if filter_.fingerprint is not None and filter_.run_id is None:
-        return _choices(_at_most(budgets, PROBE_BUDGET), examined="results_of_fingerprint", **_failure_checks(filter_))
-    of_failures = filter_.excludes_passed and filter_.min_duration_ms is None
-    if of_failures and filter_.case_key is not None and filter_.run_id is None:
-        return _choices(_at_most(budgets, LOOKUP_BUDGET), examined="rows_not_passed_of_case")
+        return Search("failures_of_group", budgets.at_most(PROBE_BUDGET))
+    if filter_.excludes_passed and filter_.case_key is not None and filter_.run_id is None:
+        return Search("failures_of_case", budgets.at_most(LOOKUP_BUDGET))
     if filter_.filters_runs or filter_.selects_case:
-        return _choices_of_runs(filter_, budgets, by_commit=by_commit)
-    if not _filters_rows(filter_):
-        return _choices(budgets, examined="all_rows")
-    rows = _rows(filter_)
-    if rows == "rows_with_durations":
-        budgets = _at_most(budgets, PROBE_BUDGET)
-        return _choices(budgets, examined=f"all_{rows}", **_checks(f"all_{_rows_of_details(filter_)}", budgets))
-    return _choices(budgets, examined=f"all_{rows}")
+        return None
+    if not _has_details(filter_):
+        return Search("all_results", budgets)
+    name = "all_flaky_results" if filter_.flaky else "all_failures"
+    return Search(name, budgets if filter_.min_duration_ms is None else budgets.at_most(PROBE_BUDGET))
 
 
-def _choices_of_runs(filter_: ResultFilter, budgets: Budgets, *, by_commit: bool) -> Choices:
-    """Return the fragments of a page that reads the rows of each run."""
-    rows = _rows(filter_)
-    if rows in _BUDGETS_OF_ROWS:
-        budgets = _at_most(budgets, _BUDGETS_OF_ROWS[rows])
-    elif rows == "rows_any" and filter_.min_duration_ms is not None:
-        rows, budgets = "rows_of_duration", budgets._replace(runs=min(budgets.runs, PROBE_BUDGET))
-    checks: Choices = {**_failure_checks(filter_)}
-    if rows == "rows_with_cases":
-        checks = _checks(_rows_of_statuses(filter_), budgets)
-    elif rows == "rows_with_durations":
-        checks = _checks(_rows_of_details(filter_), budgets)
-    runs = candidate_runs(filter_, by_commit=by_commit)
-    return _choices(budgets, examined="rows_of_runs", **checks, **runs, rows=rows)
-
-
-def _at_most(budgets: Budgets, limit: int) -> Budgets:
-    return Budgets(min(budgets.runs, limit), min(budgets.rows, limit))
-
-
-def _checks(checked_rows: str, budgets: Budgets) -> Choices:
-    """Return the fragments for rows of which not every one matches, so the size of a page doesn't limit them."""
-    return {"checked_rows": checked_rows, "page_rows": budgets.rows}
-
-
-def _failure_checks(filter_: ResultFilter) -> dict[str, str]:
-    """Return the fragments that check a failure of a group if its details don't contain everything to compare."""
-    if filter_.fingerprint is None or replace(filter_, fingerprint=None).is_countable:
-        return {}
-    return {"failure_matches": "failure_and_case_match", "checked_failure": "checked_failure_and_case"}
-
-
-def _sorted_choices(filter_: ResultFilter, sort: str) -> Choices:
-    """Return the fragments of a sorted list. check_sortable() limits its rows, of which none must be omitted."""
-    rows = _rows(filter_)
-    found = {"-duration_ms": "value_of_duration", "suite": "value_of_suite"}[sort]
-    is_examined = sort == "-duration_ms" and rows in _READ_FACTS
-    return {
-        "examined": "sorted_rows",
-        "rows": rows,
-        "checked_rows": _rows_of_statuses(filter_),
-        **_failure_checks(filter_),
-        "found_value": found,
-        "candidate_value": "value_of_examined_duration" if is_examined else found,
-        "row_budget": _UNLIMITED,
-        "page_rows": _UNLIMITED,
-        "facts": "facts_by_key",
-    }
-
-
-def _choices(budgets: Budgets, **choices: str | int) -> Choices:
-    return {
-        "run_budget": budgets.runs,
-        "row_budget": budgets.rows,
-        **choices,
-        **_facts(choices.get("rows", choices["examined"])),
-    }
-
-
-def _facts(candidates: str | int) -> dict[str, str]:
-    """Return the fragments that read what the candidates don't contain."""
-    if candidates in _READ_FACTS:
-        return {"facts": "facts_examined"}
-    if candidates in _READ_FAILURES:
-        return {"facts": "facts_by_key", "summary": "summary_of_candidate"}
-    return {"facts": "facts_by_key"}
-
-
-def _rows(filter_: ResultFilter) -> str:
-    """Choose how the rows of one run are read."""
+def search_in_runs(filter_: ResultFilter, budgets: Budgets = BUDGETS) -> Search:
+    """Return the search that reads the results of runs."""
     if filter_.fingerprint is not None:
-        return "rows_of_fingerprint"
+        return Search("failures_of_group_in_runs", budgets.at_most(PROBE_BUDGET))
     if filter_.case_key is not None:
-        return "rows_of_case"
+        return Search("results_of_case_in_runs", budgets.at_most(PROBE_BUDGET))
     if filter_.case_id is not None:
-        return "rows_of_case_id"
+        return Search("results_of_case_id_in_runs", budgets.at_most(PROBE_BUDGET))
     if filter_.suite is not None:
-        return "rows_of_suite"
-    if filter_.variants or filter_.words:
-        return "rows_with_cases"
-    if filter_.min_duration_ms is not None and filter_.sort is None and _has_details(filter_):
-        return "rows_with_durations"
-    return _rows_of_statuses(filter_)
-
-
-def _rows_of_statuses(filter_: ResultFilter) -> str:
-    """Choose the rows that contain everything that the filters of statuses, flaky, and durations compare."""
-    return _rows_of_details(filter_) if _has_details(filter_) and filter_.min_duration_ms is None else "rows_any"
-
-
-def _rows_of_details(filter_: ResultFilter) -> str:
-    return "rows_flaky" if filter_.flaky else "rows_not_passed"
-
-
-def _filters_rows(filter_: ResultFilter) -> bool:
-    return bool(filter_.statuses) or filter_.flaky is not None or filter_.min_duration_ms is not None
+        return Search("results_of_suite_in_runs", budgets.at_most(PROBE_BUDGET))
+    if _filters_cases(filter_):
+        budgets = budgets.at_most(LOOKUP_BUDGET)
+    if _has_details(filter_):
+        name = "flaky_results_of_runs" if filter_.flaky else "failures_of_runs"
+        return Search(name, budgets if filter_.min_duration_ms is None else budgets.at_most(PROBE_BUDGET))
+    if filter_.min_duration_ms is not None:  # each run might have no long result
+        budgets = budgets._replace(runs=min(budgets.runs, PROBE_BUDGET))
+    return Search("results_of_runs", budgets)
 
 
 def _has_details(filter_: ResultFilter) -> bool:
@@ -293,18 +220,64 @@ def _has_details(filter_: ResultFilter) -> bool:
     return filter_.excludes_passed or filter_.flaky is True
 
 
+def _filters_cases(filter_: ResultFilter) -> bool:
+    return filter_.selects_case or filter_.suite is not None or bool(filter_.variants or filter_.words)
+
+
+def _row_limits(filter_: ResultFilter, budget: int, limit: int) -> dict[str, int]:
+    """Return the parameters for a page of at most `limit` rows.
+
+    If every candidate matches, the search needs no more candidates than the page has rows.
+    """
+    every_matches = filter_.min_duration_ms is None and not _filters_cases(filter_)
+    return {"page": limit, "row_budget": budget, "rows": limit + 1 if every_matches else budget}
+
+
+def _first_runs(filter_: ResultFilter, limit: int) -> int:
+    """Return the number of runs to read first. Each of them has at most one result of a case."""
+    return max(_FIRST_RUNS, limit + 1) if filter_.case_key is not None else _FIRST_RUNS
+
+
+def _count_required(results: Sequence[int], limit: int) -> int:
+    """Return how many of the first runs have `limit` results together."""
+    total = 0
+    for number, count in enumerate(results, 1):
+        total += count
+        if total >= limit:
+            return number
+    return len(results)
+
+
+def _range_of_runs(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of the range that contains the results of the runs, of which the newest is the first one."""
+    newest, oldest = values["run_keys"][0], values["run_keys"][-1]
+    after_newest = Position(RunKey(UUID(int=min(newest.int + 1, START.run_key.int))), START.case_key)
+    before = min(Position(values["before_run"], values["before_case"]), after_newest)
+    return {"first_key": oldest, "before_run": before.run_key, "before_case": before.case_key}
+
+
+async def _fetch(connection: Connection, name: str, values: Mapping[str, Any]) -> _Found:
+    records = await compose(name).fetch_rows(connection, values)
+    rows = [ResultRow(*record[:_FIELDS]) for record in records if record[_RUN_ID] is not None]
+    return _Found(rows, _edge(records))
+
+
+def _edge(records: Sequence[Row]) -> Position | None:
+    return Position(records[-1]["run_key"], records[-1]["case_key"]) if records and records[-1]["is_edge"] else None
+
+
+def _position(row: ResultRow) -> Position:
+    return Position(row.run_key, row.case_key)
+
+
 async def _resolve_case(connection: Connection, org_id: OrgId, filter_: ResultFilter) -> ResultFilter | None:
     """Return the filter with the key and project of its case if it selects one, or None if no such case exists."""
     if not filter_.selects_case:
         return filter_
-    statement = compose("cases_of_key" if filter_.case_key is not None else "cases_of_id")
-    rows = await statement.fetch_rows(connection, filter_values(org_id, filter_, None))
+    name = "cases_of_key" if filter_.case_key is not None else "cases_of_id"
+    rows = await compose(name).fetch_rows(connection, filter_values(org_id, filter_, None))
     if not rows or (filter_.case_id is not None and filter_.case_id != rows[0]["case_id"]):
         return None
     if len(rows) > 1:
         return filter_
     return replace(filter_, case_key=CaseKey(rows[0]["case_key"]), project_id=rows[0]["project_id"])
-
-
-def _position(run_key: RunKey, case_key: CaseKey | None) -> Position:
-    return Position.after_run(run_key) if case_key is None else Position(run_key, case_key)

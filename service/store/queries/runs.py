@@ -1,16 +1,20 @@
-"""Queries for runs: a page of the list and one run, as JSON that PostgreSQL writes."""
+"""Queries for runs: a page of the list, and one run."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from service.domain.filters import Position, RunFilter
 from service.domain.ids import OrgId, RunKey
-from service.store.postgres import composition
-from service.store.postgres.composition import RUN_BUDGET, Statement, compose
-from service.store.postgres.database import Connection
+from service.domain.rows import PartRow, RunDetailRow, RunRow
+from service.domain.statuses import Counts
+from service.store.postgres.composition import RUN_BUDGET, compose
+from service.store.postgres.database import Connection, Row
 from service.store.postgres.requested_rows import fetch_requested
-from service.store.queries.candidate_runs import candidate_runs, find_commits
+from service.store.queries.candidate_runs import find_commits, find_runs
 from service.store.queries.filter_values import filter_values
+from service.store.queries.pages import RowPage, cut_page
+
+RUN_FIELDS: Final = len(RunRow._fields)  # of a row of the fragment `run_fields`
 
 
 class RunSelector(NamedTuple):
@@ -20,13 +24,6 @@ class RunSelector(NamedTuple):
     project_id: str | None
 
 
-class RunPage(NamedTuple):
-    """`data` is a JSON array. `next` is the last run examined, or None at the end of the list."""
-
-    data: str
-    next: RunKey | None
-
-
 async def list_page(
     connection: Connection,
     org_id: OrgId,
@@ -34,26 +31,38 @@ async def list_page(
     after: RunKey | None,
     limit: int,
     budget: int = RUN_BUDGET,
-) -> RunPage:
+) -> RowPage[RunRow, RunKey]:
     """Return the next runs, newest first. A page has fewer than `limit` if it is large or if the budget ends before
     the list does."""
     commits = await find_commits(connection, org_id, filter_)
-    by_commit = commits is not None
     position = None if after is None else Position.after_run(after)
-    values = filter_values(org_id, filter_, position) | {"page": limit, "commits": commits}
-    row = await page_statement(filter_, budget, by_commit=by_commit).fetch_row(connection, values)
-    if row["data"] is None:
-        large = page_statement(filter_, budget, by_commit=by_commit, is_large=True)
-        row = await large.fetch_row(connection, values)
-    return RunPage(row["data"], row["run_key"])
+    values = filter_values(org_id, filter_, position) | {"commits": commits}
+    found = await find_runs(connection, filter_, values, limit + 1, budget)
+    keys = [run.run_key for run in found.runs]
+    rows = await find_by_keys(connection, org_id, keys[:limit])
+    end = keys[limit - 1] if len(keys) > limit else found.edge
+    return cut_page(rows, limit, end, lambda run: run.run_key)
 
 
-async def find_one(connection: Connection, org_id: OrgId, run_id: str, project_id: str | None) -> str | None:
-    """Return one run as JSON, or None if the organization, or the given project, doesn't have it."""
-    statement = compose("one_run")
+async def find_by_keys(connection: Connection, org_id: OrgId, keys: Sequence[RunKey]) -> list[RunRow]:
+    """Return the runs with these keys, newest first. Deleted runs are omitted."""
+    if not keys:
+        return []
+    rows = await compose("runs_of_keys").fetch_rows(connection, {"org_id": org_id, "run_keys": keys})
+    return list(map(run_row, rows))
+
+
+async def find_one(connection: Connection, org_id: OrgId, run_id: str, project_id: str | None) -> RunDetailRow | None:
+    """Return one run with its parts, or None if the organization, or the given project, doesn't have it."""
     values = {"org_id": org_id, "run_id": run_id, "project_id": project_id}
-    text: str | None = await statement.fetch_value(connection, values)
-    return text
+    rows = await compose("one_run").fetch_rows(connection, values)
+    return RunDetailRow(run_row(rows[0]), [PartRow(*part) for part in rows[0]["parts"]]) if rows else None
+
+
+def run_row(row: Row | Sequence[object]) -> RunRow:
+    """Return the run whose columns, those of the fragment `run_fields`, are the first ones of a row."""
+    run = RunRow(*row[:RUN_FIELDS])
+    return run._replace(counts=Counts(*run.counts))
 
 
 async def find_shards(connection: Connection, org_id: OrgId, key: RunKey) -> list[int]:
@@ -69,18 +78,3 @@ async def find_complete(
     requested = [(org_id, *selector) for org_id, selector in selectors]
     rows = await fetch_requested(connection, "complete_runs", requested, ["run_ids", "project_ids"])
     return {(OrgId(row["org_id"]), RunSelector(row["run_id"], row["project_id"])) for row in rows}
-
-
-def page_statement(
-    filter_: RunFilter, budget: int = RUN_BUDGET, *, by_commit: bool = False, is_large: bool = False
-) -> Statement:
-    """Return the statement for a filter. With `by_commit`, the commits are known that begin with its digits.
-
-    With `is_large`, the statement reads a large page.
-    """
-    return compose(
-        "large_page_of_runs" if is_large else "page_of_runs",
-        run_budget=budget,
-        page_bytes=composition.MAX_PAGE_BYTES,
-        **candidate_runs(filter_, by_commit=by_commit),
-    )

@@ -9,7 +9,6 @@ from service.domain.stats import LENGTHS_MS, MAX_GROUPS, MAX_RUNS, Grouping, Int
 from service.domain.timestamps import from_ms
 from service.store.postgres.composition import Statement, compose
 from service.store.postgres.database import Connection
-from service.store.queries.candidate_runs import candidate_runs
 from service.store.queries.filter_values import filter_values
 
 
@@ -49,5 +48,5 @@ def statement(filter_: RunFilter, group_by: Grouping | None, max_runs: int = MAX
         run_budget=max_runs,
         max_groups=MAX_GROUPS,
         **(grouping if group_by else {"grouped_runs": "ungrouped_runs"}),
-        **candidate_runs(filter_, by_commit=False),
+        driver="driver_any" if filter_.project_id is None else "driver_project",
     )

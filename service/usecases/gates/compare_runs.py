@@ -35,9 +35,11 @@ from service.domain.errors import Gone, InvalidRequest, NotFound
 from service.domain.ids import CaseKey, OrgId, RunKey
 from service.domain.missing import NOTHING_MISSING, MissingResults
 from service.domain.results import FAILING_CODES
+from service.domain.rows import ResultRow
 from service.store import quarantines
 from service.store.postgres.database import Connection
 from service.store.queries import comparison as read_comparison
+from service.store.queries import results as read_results
 from service.store.queries.comparison import ComparedRun, PairPage, ResultsByCase, RunToCompare
 from service.store.queries.runs import RunSelector
 from service.usecases.gates.find_missing import find_missing
@@ -102,12 +104,12 @@ class ListedChanges(NamedTuple):
 class ChangePage(NamedTuple):
     """The counts of the results that aren't failing, None if a run is too large, and a page of the list.
 
-    `items` are the public results as JSON. A page has fewer than `limit` if it is large.
+    `rows` are the results with their runs and cases. A page has fewer than `limit` if it is large.
     """
 
     other_counts: Mapping[Change, int | None]
     results: Sequence[ComparedResult]
-    items: Sequence[str]
+    rows: Sequence[ResultRow]
     has_more: bool
 
 
@@ -180,8 +182,8 @@ async def _list_page(
         counts, others = await _merge(connection, org_id, comparison, listed, listed.limit + 1 - len(results))
         results += others
     keys = [(_run_of(comparison, result).run_key, result.case_key) for result in results[: listed.limit]]
-    items = await read_comparison.list_items(connection, org_id, keys)
-    return ChangePage(counts, results[: len(items)], items, has_more=len(results) > len(items))
+    rows = await read_results.find_by_keys(connection, org_id, keys)
+    return ChangePage(counts, results[: len(rows)], rows, has_more=len(results) > len(rows))
 
 
 async def _merge(

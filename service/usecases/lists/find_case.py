@@ -1,20 +1,19 @@
 """One case for a caller: the case with its statistics, its results, and its other variants, as JSON."""
 
 from dataclasses import replace
-from typing import Any, Final
-
-import orjson
+from typing import Final
 
 from service.contracts.queries import HistoryQuery
 from service.domain.errors import NotFound
 from service.domain.filters import restrict_to_project
 from service.domain.ids import CaseKey, OrgId, parse_case_id
 from service.domain.keys import Caller
+from service.domain.rows import ResultRow
 from service.store.postgres.composition import MAX_READ_RUNS, PROBE_BUDGET
 from service.store.postgres.database import Pool, as_organization
 from service.store.queries import cases, results
 from service.usecases.lists.list_results import result_cursors
-from service.usecases.lists.list_runs import ListPage
+from service.usecases.lists.pages import ListPage
 
 _MAX_PAGES: Final = MAX_READ_RUNS // PROBE_BUDGET  # examines as many runs as the statistics of the case
 
@@ -36,7 +35,7 @@ async def find_other_variants(pool: Pool, org_id: OrgId, case_id: str, project_i
         return await cases.list_other_variants(connection, org_id, key, project_id, runs)
 
 
-async def list_history(pool: Pool, caller: Caller, case_id: str, query: HistoryQuery) -> ListPage:
+async def list_history(pool: Pool, caller: Caller, case_id: str, query: HistoryQuery) -> ListPage[ResultRow]:
     """Return a page of the results of a case, newest run first. Raises NotFound, and InvalidRequest for the cursor."""
     key = _parse(case_id)
     async with as_organization(pool, caller.org_id) as connection:
@@ -47,20 +46,20 @@ async def list_history(pool: Pool, caller: Caller, case_id: str, query: HistoryQ
         cursors = result_cursors(caller.org_id, filter_)
         after = cursors.read(query.starting_after)
         page = await results.list_resolved_page(connection, caller.org_id, filter_, after, query.limit)
-    return ListPage(page.data, cursors.write(page.next))
+    return ListPage(page.rows, cursors.write(page.next))
 
 
-async def find_newest_results(pool: Pool, caller: Caller, case_id: str, count: int) -> list[dict[str, Any]]:
+async def find_newest_results(pool: Pool, caller: Caller, case_id: str, count: int) -> list[ResultRow]:
     """Return the newest results of a case, newest first. Raises NotFound.
 
     It reads a few pages of the history, because a page of a case that few runs contain is short.
     """
-    newest: list[dict[str, Any]] = []
+    newest: list[ResultRow] = []
     cursor = None
     for _ in range(_MAX_PAGES):
         query = HistoryQuery(limit=count - len(newest), starting_after=cursor)
-        data, cursor = await list_history(pool, caller, case_id, query)
-        newest += orjson.loads(data)
+        items, cursor = await list_history(pool, caller, case_id, query)
+        newest += items
         if cursor is None or len(newest) >= count:
             break
     return newest

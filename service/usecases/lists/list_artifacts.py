@@ -3,16 +3,19 @@
 from typing import Final, NamedTuple
 
 from service.contracts.queries import PageQuery
+from service.contracts.responses import Artifact
 from service.domain.cursors import CursorCodec, Cursors, pack_bigint, unpack_bigint
 from service.domain.errors import NotFound
-from service.domain.ids import RUN_ITSELF, CaseKey, RunKey, parse_artifact_id, result_id
+from service.domain.ids import RUN_ITSELF, parse_artifact_id
 from service.domain.keys import Caller
 from service.store import artifacts
-from service.store.postgres.database import Pool, as_organization
+from service.store.postgres.database import Connection, Pool, as_organization
 from service.store.queries import artifacts as read_artifacts
 from service.store.queries.artifacts import ArtifactPosition
-from service.store.queries.runs import RunSelector
-from service.usecases.lists.list_runs import ListPage
+from service.store.queries.pages import RowPage
+from service.usecases.lists.find_run import run_not_found, select_run
+from service.usecases.lists.list_results import parse_result_key, result_not_found
+from service.usecases.lists.pages import ListPage, read_page
 
 _CODEC: Final = CursorCodec[ArtifactPosition](
     lambda position: bytes([position.run_level]) + pack_bigint(position.artifact_key),
@@ -32,37 +35,41 @@ class StoredFile(NamedTuple):
 
 
 async def list_artifacts(
-    pool: Pool, caller: Caller, key: tuple[RunKey, CaseKey], query: PageQuery, link_base: str
-) -> ListPage | None:
-    """Return artifacts of a result and the exports of its run, or None if the caller can't see the result.
+    pool: Pool, caller: Caller, result_id: str, query: PageQuery, link_base: str
+) -> ListPage[Artifact]:
+    """Return artifacts of a result and the exports of its run.
 
-    Raises InvalidRequest for a cursor of another list.
+    Raises NotFound if the caller can't see the result, and InvalidRequest for a cursor of another list.
     """
-    cursors = Cursors(_CODEC, "artifacts", caller.org_id, {"result": result_id(*key)})
-    after = cursors.read(query.starting_after)
-    async with as_organization(pool, caller.org_id) as connection:
+    key = parse_result_key(result_id)
+
+    async def read(connection: Connection, after: ArtifactPosition | None) -> RowPage[Artifact, ArtifactPosition]:
         if not await read_artifacts.result_exists(connection, caller.org_id, key, caller.project_id):
-            return None
-        page = await read_artifacts.list_page(connection, caller.org_id, key, after, query.limit, link_base)
-    return ListPage(page.data, cursors.write(page.next))
+            raise result_not_found(result_id)
+        return await read_artifacts.list_page(connection, caller.org_id, key, after, query.limit, link_base)
+
+    cursors = Cursors(_CODEC, "artifacts", caller.org_id, {"result": result_id})
+    return await read_page(pool, caller, cursors, query, read)
 
 
 async def list_run_artifacts(
-    pool: Pool, caller: Caller, selector: RunSelector, query: PageQuery, link_base: str
-) -> ListPage | None:
-    """Return artifacts of a run that belong to none of its results, or None if the caller can't see the run.
+    pool: Pool, caller: Caller, run_id: str, query: PageQuery, link_base: str
+) -> ListPage[Artifact]:
+    """Return artifacts of a run that belong to none of its results.
 
-    Raises InvalidRequest for a cursor of another list.
+    Raises NotFound if the caller can't see the run, and InvalidRequest for a cursor of another list.
     """
-    cursors = Cursors(_CODEC, "artifacts", caller.org_id, {"run": selector.run_id})
-    after = cursors.read(query.starting_after)
-    async with as_organization(pool, caller.org_id) as connection:
+    selector = select_run(caller, run_id)
+
+    async def read(connection: Connection, after: ArtifactPosition | None) -> RowPage[Artifact, ArtifactPosition]:
         key = await read_artifacts.find_run_key(connection, caller.org_id, selector)
         if key is None:
-            return None
+            raise run_not_found(run_id)
         of_run = key, RUN_ITSELF
-        page = await read_artifacts.list_page(connection, caller.org_id, of_run, after, query.limit, link_base)
-    return ListPage(page.data, cursors.write(page.next))
+        return await read_artifacts.list_page(connection, caller.org_id, of_run, after, query.limit, link_base)
+
+    cursors = Cursors(_CODEC, "artifacts", caller.org_id, {"run": run_id})
+    return await read_page(pool, caller, cursors, query, read)
 
 
 async def find_file(pool: Pool, caller: Caller, artifact_id: str) -> StoredFile:

@@ -2,13 +2,13 @@
 
 from typing import Any, Final, NamedTuple
 
-import orjson
-
 from service.contracts.comparison import ComparisonQuery
+from service.contracts.results import write_result
 from service.domain.comparison import LIST_START, BaselineChoice, ComparedResult, ListPosition
 from service.domain.cursors import CursorCodec, Cursors, pack_bigint, unpack_bigint
 from service.domain.errors import InvalidRequest, NotFound
 from service.domain.ids import CaseKey, OrgId, parse_case_id
+from service.domain.keys import Caller
 from service.domain.statuses import STATUS_CODES, STATUS_NAMES
 from service.domain.timestamps import format_time
 from service.store.postgres.database import Connection, Pool, as_organization
@@ -16,6 +16,7 @@ from service.store.postgres.transactions import reading_snapshot
 from service.store.queries.runs import RunSelector
 from service.usecases.gates import compare_runs
 from service.usecases.gates.compare_runs import ChangePage, Comparison, ListedChanges
+from service.usecases.lists.find_run import select_run
 
 _DIGEST_BYTES: Final = 8
 
@@ -47,13 +48,14 @@ class ComparisonPage(NamedTuple):
     next_cursor: str | None
 
 
-async def list_comparison(pool: Pool, org_id: OrgId, selector: RunSelector, query: ComparisonQuery) -> ComparisonPage:
+async def list_comparison(pool: Pool, caller: Caller, run_id: str, query: ComparisonQuery) -> ComparisonPage:
     """Compare a run with its baseline, and return a page of the changes.
 
     Raises NotFound, InvalidRequest, and Gone like `compare_run`, and InvalidRequest for a cursor of another list, or if
     the comparison has changed since the previous page.
     """
-    filters = {"run_id": selector.run_id, "baseline": query.baseline, "changes": query.changes}
+    org_id, selector = caller.org_id, select_run(caller, run_id)
+    filters = {"run_id": run_id, "baseline": query.baseline, "changes": query.changes}
     cursors = Cursors(_CODEC, "comparison", org_id, filters)
     after = cursors.read(query.starting_after)
     async with as_organization(pool, org_id) as connection, reading_snapshot(connection):
@@ -119,8 +121,8 @@ def _summarize_runs(comparison: Comparison) -> dict[str, Any]:
 
 
 def _items(page: ChangePage) -> list[dict[str, Any]]:
-    pairs = zip(page.items, page.results, strict=True)
-    return [{**orjson.loads(item), **_change(result)} for item, result in pairs]
+    pairs = zip(page.rows, page.results, strict=True)
+    return [{**write_result(row), **_change(result)} for row, result in pairs]
 
 
 def _change(result: ComparedResult) -> dict[str, Any]:

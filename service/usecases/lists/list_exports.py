@@ -3,6 +3,7 @@
 from typing import Final, NamedTuple
 
 from service.contracts.queries import PageQuery
+from service.contracts.responses import Export
 from service.contracts.stored_exports import StoredExport, UnsupportedExport
 from service.domain.cursors import Cursors, ids
 from service.domain.errors import Conflict, Gone
@@ -10,7 +11,7 @@ from service.domain.keys import Caller
 from service.store import exports
 from service.store.postgres.database import Pool, as_organization
 from service.usecases.exports.request_export import export_not_found, export_ref
-from service.usecases.lists.list_runs import ListPage
+from service.usecases.lists.pages import ListPage
 
 _CODEC: Final = ids("exp")
 
@@ -25,13 +26,13 @@ class ExportDownload(NamedTuple):
     sha256: bytes
 
 
-async def list_exports(pool: Pool, caller: Caller, query: PageQuery, link_base: str) -> ListPage:
+async def list_exports(pool: Pool, caller: Caller, query: PageQuery, link_base: str) -> ListPage[Export]:
     """Return exports, newest first. Raises InvalidRequest for a cursor of another list."""
     cursors = Cursors(_CODEC, "exports", caller.org_id, {"project_id": caller.project_id})
     before = cursors.read(query.starting_after)
     async with as_organization(pool, caller.org_id) as connection:
         page = await exports.list_page(connection, caller.org_id, caller.project_id, before, query.limit, link_base)
-    return ListPage(page.data, cursors.write(page.next))
+    return ListPage(page.rows, cursors.write(page.next))
 
 
 async def find_export(pool: Pool, caller: Caller, export_id: str, link_base: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from service.contracts.quarantines import QuarantineQuery
+from service.contracts.responses import Quarantine
 from service.domain.cursors import Cursors, ids
 from service.domain.ids import CaseKey, OrgId, case_public_id, parse_case_id
 from service.domain.keys import Caller
@@ -12,23 +13,23 @@ from service.store import quarantines
 from service.store.postgres.database import Pool, as_organization
 from service.store.quarantines import QuarantineRef, QuarantineSelection
 from service.store.queries.comparison import find_texts
-from service.usecases.lists.list_runs import ListPage
+from service.usecases.lists.pages import ListPage
 from service.usecases.quarantines.find_excused import ExcuseSearch
 
 _QUARANTINES: Final = ids("qua")
 
 
-async def list_quarantines(pool: Pool, caller: Caller, query: QuarantineQuery) -> ListPage:
+async def list_quarantines(pool: Pool, caller: Caller, query: QuarantineQuery) -> ListPage[Quarantine]:
     """Return quarantines, newest first. Raises InvalidRequest for a cursor of another list."""
     if caller.project_id is not None and query.project_id not in (None, caller.project_id):
-        return ListPage("[]", None)
+        return ListPage((), None)
     case_key = None if query.case is None else parse_case_id(query.case)
     selection = QuarantineSelection(query.project_id or caller.project_id, case_key, query.active)
     cursors = Cursors(_QUARANTINES, "quarantines", caller.org_id, selection._asdict())
     before = cursors.read(query.starting_after)
     async with as_organization(pool, caller.org_id) as connection:
         page = await quarantines.list_page(connection, caller.org_id, selection, before, query.limit)
-    return ListPage(page.data, cursors.write(page.next))
+    return ListPage(page.rows, cursors.write(page.next))
 
 
 async def find_quarantine_of_case(pool: Pool, org_id: OrgId, case: Mapping[str, Any]) -> str | None:

@@ -66,3 +66,17 @@ coalesce(r.branch, '')
 
 -- name: grouping_environment
 coalesce(r.environment, '')
+
+-- name: candidates  (the newest runs in one range of an index, which {driver} chooses)
+SELECT * FROM runs
+WHERE org_id = :org_id AND {driver} AND run_key BETWEEN :first_key AND :before_run
+ORDER BY run_key DESC LIMIT {run_budget}
+
+-- name: driver_project_and_branch
+project_id = :project_id AND branch = :branch
+
+-- name: driver_project
+project_id = :project_id
+
+-- name: driver_any
+true

@@ -1,0 +1,113 @@
+"""The public run: its schema, and the function that writes it."""
+
+from typing import Annotated, Final
+
+from pydantic import Field, WithJsonSchema
+from typing_extensions import TypedDict
+
+from service.contracts.responses import Time, closed
+from service.domain.rows import PartRow, RunDetailRow, RunRow
+from service.domain.statuses import Counts, RunStatus
+from service.domain.timestamps import format_known_ms, format_ms
+
+_COUNT_SCHEMAS: Final = {
+    name: {"type": "integer", "description": f"Number of {name} results"} for name in Counts._fields
+}
+RunCounts = Annotated[
+    dict[str, int],
+    WithJsonSchema({"type": "object", "properties": _COUNT_SCHEMAS, "required": list(Counts._fields)}),
+]
+
+
+@closed
+class Run(TypedDict):
+    """A validation run."""
+
+    id: Annotated[str, Field(description="Equal to run_id")]
+    organization_id: Annotated[str, Field(description="Slug of the organization")]
+    run_id: str
+    project_id: str
+    environment: str | None
+    branch: str | None
+    base_branch: Annotated[str | None, Field(description="Target branch of the pull request")]
+    commit_sha: str | None
+    pull_request: Annotated[str | None, Field(description="Number of the pull request")]
+    ci_url: str | None
+    labels: dict[str, str]
+    status: RunStatus
+    failures_missing: Annotated[
+        bool,
+        Field(description="A report declares failing tests that it doesn't contain; the status of the run is error"),
+    ]
+    complete: Annotated[bool, Field(description="All expected results and shards have arrived")]
+    counts: RunCounts
+    expected_results: int | None
+    expected_shards: int | None
+    revision: Annotated[int, Field(description="Incremented by every change of the run")]
+    started_at: Time | None
+    completed_at: Annotated[Time, Field(description="Completion time in the first event of the run; never changes")]
+    last_completed_at: Time
+    duration_ms: int | None
+    results_expired: Annotated[
+        bool, Field(description="The results are older than the retention and have been deleted")
+    ]
+    pinned: Annotated[bool, Field(description="The retention doesn't delete the run, its results, or its artifacts")]
+
+
+@closed
+class Part(TypedDict):
+    """A part of a run, such as a CI job, whose upload or event was accepted."""
+
+    part: Annotated[str | None, Field(description="Name of the CI job, or null if none is stated")]
+    variant: Annotated[dict[str, str], Field(description="Variant of the upload or event")]
+    shard: Annotated[int | None, Field(description="Number of the shard, or null if none is stated")]
+    attempt: Annotated[
+        int | None,
+        Field(description="Rank of the highest attempt, so that 2 means a second attempt; null if none is stated"),
+    ]
+
+
+@closed
+class RunDetail(Run):
+    """A run with its parts. A run that an earlier version stored has none."""
+
+    parts: Annotated[list[Part], Field(description="What CI jobs have sent, each with its highest attempt")]
+
+
+def write_run(run: RunRow) -> Run:
+    """Return the public object of a run."""
+    return {
+        "id": run.run_id,
+        "organization_id": run.organization_id,
+        "run_id": run.run_id,
+        "project_id": run.project_id,
+        "environment": run.environment,
+        "branch": run.branch,
+        "base_branch": run.base_branch,
+        "commit_sha": run.commit_sha,
+        "pull_request": run.pull_request,
+        "ci_url": run.ci_url,
+        "labels": dict(run.labels),
+        "status": run.status,
+        "failures_missing": run.failures_missing,
+        "complete": run.complete,
+        "counts": run.counts._asdict(),
+        "expected_results": run.expected_results,
+        "expected_shards": run.expected_shards,
+        "revision": run.revision,
+        "started_at": format_known_ms(run.started_ms),
+        "completed_at": format_ms(run.completed_ms),
+        "last_completed_at": format_ms(run.last_completed_ms),
+        "duration_ms": run.duration_ms,
+        "results_expired": run.results_expired,
+        "pinned": run.pinned,
+    }
+
+
+def write_run_detail(detail: RunDetailRow) -> RunDetail:
+    """Return the public object of a run with its parts."""
+    return {**write_run(detail.run), "parts": [_write_part(part) for part in detail.parts]}
+
+
+def _write_part(part: PartRow) -> Part:
+    return {"part": part.part, "variant": dict(part.variant), "shard": part.shard, "attempt": part.attempt}

@@ -1,0 +1,127 @@
+"""The rows of the read side: a result and a run as the store returns them, for every list, detail, event, and page.
+
+Times are in ms since 1970. Statuses are names. A field has the name of the member of the public object if both have the
+same value.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from service.domain.ids import CaseKey, Fingerprint, RunKey, case_public_id, fingerprint_id, result_id
+from service.domain.statuses import Counts, ResultStatus, RunStatus
+
+
+class ResultRow(NamedTuple):
+    """The outcome of one case in one run, with the fields of its run and case."""
+
+    run_key: RunKey
+    case_key: CaseKey
+    run_id: str
+    project_id: str
+    environment: str | None
+    branch: str | None
+    case_id: str | None
+    variant: Mapping[str, str]
+    suite: str
+    name: str
+    file: str | None
+    status: ResultStatus
+    flaky: bool
+    attempts: int
+    duration_ms: int | None
+    started_ms: int | None
+    completed_ms: int
+    failure_summary: str | None
+
+    @property
+    def id(self) -> str:
+        """The public ID."""
+        return result_id(self.run_key, self.case_key)
+
+    @property
+    def case(self) -> str:
+        """The public ID of the case."""
+        return case_public_id(self.case_key)
+
+
+class RunRow(NamedTuple):
+    """A run. `organization_id` is the slug of its organization."""
+
+    run_key: RunKey
+    organization_id: str
+    run_id: str
+    project_id: str
+    environment: str | None
+    branch: str | None
+    base_branch: str | None
+    commit_sha: str | None
+    pull_request: str | None
+    ci_url: str | None
+    labels: Mapping[str, str]
+    status: RunStatus
+    failures_missing: bool
+    complete: bool
+    counts: Counts
+    expected_results: int | None
+    expected_shards: int | None
+    revision: int
+    started_ms: int | None
+    completed_ms: int
+    last_completed_ms: int
+    duration_ms: int | None
+    results_expired: bool
+    pinned: bool
+
+
+class PartRow(NamedTuple):
+    """A part of a run. `attempt` is the rank of its highest attempt."""
+
+    part: str | None
+    variant: Mapping[str, str]
+    shard: int | None
+    attempt: int | None
+
+
+class RunDetailRow(NamedTuple):
+    """A run with its parts."""
+
+    run: RunRow
+    parts: Sequence[PartRow]
+
+
+class FailureRow(NamedTuple):
+    """The failure of an attempt. At least one field is known."""
+
+    type: str | None
+    message: str | None
+    details: str | None
+
+
+class AttemptRow(NamedTuple):
+    """One execution of a case in a run. `job_attempt` is the rank of the attempt of the CI job."""
+
+    attempt: int
+    status: ResultStatus
+    duration_ms: int | None
+    started_ms: int | None
+    failure: FailureRow | None
+    logs_ref: str | None
+    job_attempt: int | None
+
+
+class ResultDetailRow(NamedTuple):
+    """A result with its run, its failure, and its attempts."""
+
+    result: ResultRow
+    run: RunRow
+    line: int | None
+    properties: Mapping[str, str]
+    logs_ref: str | None
+    failure: FailureRow | None
+    fingerprint: Fingerprint | None
+    attempts: Sequence[AttemptRow]
+
+    @property
+    def failure_group_id(self) -> str | None:
+        """The public ID of the failure group, or None if the result isn't failing."""
+        return None if self.fingerprint is None else fingerprint_id(self.fingerprint)

@@ -1,0 +1,75 @@
+"""A page of rows: what a list returns, and how many rows fit into it.
+
+Nouns without a row of their own have public objects that PostgreSQL writes. Their pages contain these objects.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
+from typing import Any, Final, Generic, NamedTuple, TypeVar
+
+import orjson
+
+from service.store.postgres import composition
+from service.store.postgres.composition import Statement, compose
+from service.store.postgres.database import Connection, Row
+
+AnyRow = TypeVar("AnyRow")
+TupleRow = TypeVar("TupleRow", bound=tuple[Any, ...])
+AnyPosition = TypeVar("AnyPosition")
+
+_MAX_ROW_BYTES: Final = 40_000  # because each text is limited
+
+
+class RowPage(NamedTuple, Generic[AnyRow, AnyPosition]):
+    """The rows of a page in the order of the list, and the position where the list continues, or None at its end."""
+
+    rows: Sequence[AnyRow]
+    next: AnyPosition | None
+
+
+def cut_page(
+    rows: Sequence[TupleRow], limit: int, end: AnyPosition | None, position: Callable[[TupleRow], AnyPosition]
+) -> RowPage[TupleRow, AnyPosition]:
+    """Return a page with at most `limit` of the rows, and with fewer if they are large.
+
+    `end` is the position after the rows that were examined, or None if the list ends with them.
+    """
+    count = min(len(rows), limit)
+    if count * _MAX_ROW_BYTES > composition.MAX_PAGE_BYTES:
+        count = _count_fitting(rows[:count])
+    if count < len(rows):
+        end = position(rows[count - 1])
+    return RowPage(rows[:count], end)
+
+
+async def page_by_id(connection: Connection, listed: str, values: Mapping[str, object]) -> RowPage[Any, str]:
+    """Return a page of public objects, from the newest ID to the oldest. `listed` is the fragment that reads them."""
+    return parse_page(await page_by_id_statement(listed).fetch_row(connection, values))
+
+
+def page_by_id_statement(listed: str) -> Statement:
+    """Return the statement for a page of a list by ID."""
+    return compose("page_by_id", listed=listed, page_bytes=composition.MAX_PAGE_BYTES)
+
+
+def parse_page(row: Row) -> RowPage[Any, str]:
+    """Return the page of a row with a JSON array of public objects and the ID after which the list continues."""
+    data, next_id = row
+    return RowPage(orjson.loads(data), next_id)
+
+
+def _count_fitting(rows: Sequence[tuple[Any, ...]]) -> int:
+    sizes = accumulate(map(_text_bytes, rows))
+    return next((number for number, size in enumerate(sizes, 1) if size >= composition.MAX_PAGE_BYTES), len(rows))
+
+
+def _text_bytes(row: tuple[Any, ...]) -> int:
+    return sum(_bytes_of(value) for value in row)
+
+
+def _bytes_of(value: object) -> int:
+    if isinstance(value, str):
+        return len(value.encode())
+    if isinstance(value, Mapping):
+        return sum(_bytes_of(text) for pair in value.items() for text in pair)
+    return 0

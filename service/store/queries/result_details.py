@@ -1,0 +1,43 @@
+"""One result with its run, its failure, and its attempts."""
+
+from typing import Any, Final
+
+from service.domain.ids import CaseKey, OrgId, RunKey
+from service.domain.rows import AttemptRow, FailureRow, ResultDetailRow, ResultRow
+from service.store.postgres.composition import compose
+from service.store.postgres.database import Connection, Row
+from service.store.queries.runs import RUN_FIELDS, run_row
+
+_RESULT_FIELDS: Final = len(ResultRow._fields)
+
+
+async def find_one(
+    connection: Connection, org_id: OrgId, key: tuple[RunKey, CaseKey], project_id: str | None
+) -> ResultDetailRow | None:
+    """Return one complete result, or None if the organization, or the given project, doesn't have it."""
+    run_key, case_key = key
+    values = {
+        "org_id": org_id, "run_key": run_key, "case_key": case_key, "project_id": project_id,
+        "first_key": run_key, "before_run": run_key,
+    }  # fmt: skip
+    rows = await compose("one_result").fetch_rows(connection, values)
+    return _detail(rows[0]) if rows else None
+
+
+def _detail(row: Row) -> ResultDetailRow:
+    result = ResultRow(*row[:_RESULT_FIELDS])
+    run = run_row(row[_RESULT_FIELDS:])
+    line, properties, logs_ref, fingerprint, *failure, job_attempt, attempts = row[_RESULT_FIELDS + RUN_FIELDS :]
+    only = AttemptRow(1, result.status, result.duration_ms, result.started_ms, None, None, job_attempt)
+    listed = list(map(_attempt, attempts)) if attempts else [only]
+    return ResultDetailRow(result, run, line, properties, logs_ref, _failure(*failure), fingerprint, listed)
+
+
+def _attempt(fields: tuple[Any, ...]) -> AttemptRow:
+    number, status, duration_ms, started_ms, *failure, logs_ref, job_attempt = fields
+    return AttemptRow(number, status, duration_ms, started_ms, _failure(*failure), logs_ref, job_attempt)
+
+
+def _failure(type_: str | None, message: str | None, details: str | None) -> FailureRow | None:
+    is_known = type_ is not None or message is not None or details is not None
+    return FailureRow(type_, message, details) if is_known else None
