@@ -122,10 +122,10 @@ AND (:fingerprint::bigint IS NULL OR r.run_key = ANY (ARRAY(
 
 -- name: export_facts  (within a run, both tables are in key order; most results have no failure)
 SELECT r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms,
-       spreadsheet_cell(detail.summary, :raw::bool) AS failure_summary
+       spreadsheet_cell(d.summary, :raw::bool) AS failure_summary
 FROM results r
-LEFT JOIN result_details detail ON detail.org_id = :org_id::int AND detail.run_key = run.run_key
-                              AND detail.case_key = r.case_key AND {is_shown_failure}
+LEFT JOIN result_details d ON d.org_id = :org_id::int AND d.run_key = run.run_key
+                              AND d.case_key = r.case_key AND {is_shown_failure}
 WHERE r.org_id = :org_id::int AND r.run_key = run.run_key
   AND r.case_key BETWEEN :first_case::bigint AND :last_case::bigint
   AND {row_filters}
@@ -352,3 +352,6 @@ SELECT {export_fields} FROM exports e
 WHERE e.org_id = :org_id AND e.export_id < :before::text
   AND (:project_id::text IS NULL OR e.project_id = :project_id)
 ORDER BY e.export_id DESC LIMIT :page::int + 1
+
+-- name: started_at
+known_start(run.completed_at, fact.started_offset_ms)
