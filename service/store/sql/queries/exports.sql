@@ -130,7 +130,7 @@ WHERE r.org_id = :org_id::int AND r.run_key = run.run_key
   AND r.case_key BETWEEN :first_case::bigint AND :last_case::bigint
   AND {row_filters}
   AND (:case_keys::bigint[] IS NULL OR r.case_key = ANY (:case_keys::bigint[]))
-  AND (:fingerprint::bigint IS NULL OR detail.fingerprint = :fingerprint::bigint)
+  AND (:fingerprint::bigint IS NULL OR d.fingerprint = :fingerprint::bigint)
 ORDER BY r.case_key DESC OFFSET 0
 
 -- name: export_cases
