@@ -13,7 +13,7 @@ from service.domain.stats import Grouping
 from service.store import decisions
 from service.store.decisions import DecisionFilter
 from service.store.export_readers.plans import export_statement
-from service.store.postgres.composition import Statement, compose, page_by_id_statement
+from service.store.postgres.composition import Statement, compose
 from service.store.postgres.engines import ENGINES
 from service.store.queries import artifacts as read_artifacts
 from service.store.queries import cases as read_cases
@@ -21,8 +21,9 @@ from service.store.queries import comparison as read_comparison
 from service.store.queries import failures as read_failures
 from service.store.queries import receipts as read_receipts
 from service.store.queries import results as read_results
-from service.store.queries import runs as read_runs
 from service.store.queries import stats as read_stats
+from service.store.queries.candidate_runs import runs_statement
+from service.store.queries.pages import page_by_id_statement
 from tests.exporting import export_spec
 
 VALUES: dict[str, list[Any]] = {
@@ -46,7 +47,11 @@ VALUES: dict[str, list[Any]] = {
 SINGLE_ROWS = (
     "one_result",
     "version_of_cases",
-    "members_of_cases",
+    "runs_of_keys",
+    "results_of_keys",
+    "sorted_by_duration",
+    "sorted_by_suite",
+    "commits",
     "one_run",
     "one_artifact",
     "has_result",
@@ -91,20 +96,13 @@ def run_filters() -> Iterator[RunFilter]:
 
 def composed_lists() -> set[Statement]:
     """The statements of comparisons and of the lists of results, runs, cases, projects, decisions, and statistics."""
-    known = (True, False)  # whether the commits of the filter are known
-    results = {
-        read_results.page_statement(filter_, by_commit=by_commit)
-        for filter_ in result_filters()
-        for by_commit in known
-        if filter_.commit_sha or not by_commit
-    }
+    results = {compose(name) for filter_ in result_filters() for name in names_of_list(filter_)}
     runs = {
-        read_runs.page_statement(filter_, by_commit=by_commit)
-        for filter_ in run_filters()
-        for by_commit in known
+        runs_statement(filter_, by_commit=by_commit)
+        for filter_ in (*run_filters(), *result_filters())
+        for by_commit in (True, False)
         if filter_.commit_sha or not by_commit
     }
-    runs.add(read_runs.page_statement(RunFilter(), is_large=True))
     cases = {read_cases.page_statement(of_one_suite=one_suite) for one_suite in (True, False)}
     return (
         results
@@ -119,13 +117,18 @@ def composed_lists() -> set[Statement]:
     )
 
 
+def names_of_list(filter_: ResultFilter) -> Iterator[str]:
+    """The statements that can find the results of a list, except the runs."""
+    direct = read_results.direct_search(filter_)
+    yield read_results.search_in_runs(filter_).name if direct is None else direct.name
+
+
 def comparisons() -> set[Statement]:
     """The statements of comparisons."""
     limited = {
         read_comparison.window_statement(),
         read_comparison.failing_statement(),
         read_comparison.history_statement(),
-        read_comparison.items_statement(),
     }
     return limited | {compose(name) for name in ("compared_run", "has_branch", "texts_of_cases", "merged_results")}
 
@@ -180,7 +183,7 @@ def composed_exports() -> dict[str, Statement]:
 
 def all_composed() -> dict[str, Statement]:
     """Every statement that any filter leads to, by name."""
-    single = {compose(name) for name in (*SINGLE_ROWS, *SINGLE_OBJECTS)} | {compose("commits", max_commits=21)}
+    single = {compose(name) for name in (*SINGLE_ROWS, *SINGLE_OBJECTS)}
     receipts = {read_receipts.page_statement(**choice) for choice in ({}, RUNS_OF_PROJECT)}
     states = {compose("server_state", **engine.server_state) for engine in ENGINES.values()}
     requested = {compose(name) for name in REQUESTED} | {compose(name, **ONE_ORGANIZATION) for name in REQUESTED}

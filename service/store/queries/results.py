@@ -1,14 +1,17 @@
 """The list of results: the statement that finds the rows of a page, and the rows of given keys."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from service.domain.errors import InvalidRequest
 from service.domain.filters import START, Position, ResultFilter
-from service.domain.ids import CaseKey, OrgId, RunKey
+from service.domain.ids import CaseKey, OrgId, RunKey, completed_ms, first_run_key
 from service.domain.rows import ResultRow
+from service.domain.timestamps import from_ms, to_ms
 from service.store.postgres.composition import (
     LOOKUP_BUDGET,
     MAX_READ_ROWS,
@@ -23,6 +26,8 @@ from service.store.queries.filter_values import filter_values
 from service.store.queries.pages import RowPage, cut_page
 
 _FIRST_RUNS: Final = 32  # that a page reads if their counts don't state how many it needs
+_RECENT_MONTHS: Final = 3
+_FIRST_MONTH: Final = 1970 * 12
 _FIELDS: Final = len(ResultRow._fields)
 _RUN_ID: Final = ResultRow._fields.index("run_id")
 _SORTED: Final = {"-duration_ms": "sorted_by_duration", "suite": "sorted_by_suite"}
@@ -91,8 +96,23 @@ async def list_resolved_page(
     direct = direct_search(filter_, budgets)
     if direct is None:
         return await _list_of_runs(connection, org_id, filter_, after, limit, budgets)
-    values = filter_values(org_id, filter_, after) | _row_limits(filter_, direct.budgets.rows, limit)
-    found = await _fetch(connection, direct.name, values)
+    return await _list_directly(connection, direct, filter_values(org_id, filter_, after), filter_, limit)
+
+
+async def _list_directly(
+    connection: Connection, search: Search, values: dict[str, Any], filter_: ResultFilter, limit: int
+) -> ResultPage:
+    """Return a page from the months before the position, or, if they have too few results, from the complete range.
+
+    A statement opens each month in its range before it reads the first row.
+    """
+    values |= _row_limits(filter_, search.budgets.rows, limit)
+    complete, recent = values["first_key"], _first_recent_key(values["before_run"])
+    if recent > complete:
+        found = await _fetch(connection, search.name, values | {"first_key": recent})
+        if len(found.rows) > limit or found.edge is not None:
+            return cut_page(found.rows, limit, found.edge, _position)
+    found = await _fetch(connection, search.name, values)
     return cut_page(found.rows, limit, found.edge, _position)
 
 
@@ -236,6 +256,14 @@ def _row_limits(filter_: ResultFilter, budget: int, limit: int) -> dict[str, int
 def _first_runs(filter_: ResultFilter, limit: int) -> int:
     """Return the number of runs to read first. Each of them has at most one result of a case."""
     return max(_FIRST_RUNS, limit + 1) if filter_.case_key is not None else _FIRST_RUNS
+
+
+def _first_recent_key(before: RunKey) -> RunKey:
+    """Return the first key of the month that is `_RECENT_MONTHS` before the one of a position, or of now."""
+    now_ms = time.time_ns() // 1_000_000
+    newest = from_ms(min(completed_ms(before), now_ms))
+    month = max(newest.year * 12 + newest.month - 1 - _RECENT_MONTHS, _FIRST_MONTH)
+    return first_run_key(to_ms(datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC)))
 
 
 def _count_required(results: Sequence[int], limit: int) -> int:

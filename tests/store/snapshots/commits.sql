@@ -1,5 +1,6 @@
 -- $1 org_id
 -- $2 commit_sha
+-- $3 max_commits
 
 WITH RECURSIVE commit AS (
     (
@@ -14,4 +15,4 @@ WITH RECURSIVE commit AS (
         ORDER BY commit_sha USING ~<~ LIMIT 1
     ) later
 )
-SELECT commit_sha FROM commit LIMIT 21;
+SELECT commit_sha FROM commit LIMIT $3::int;

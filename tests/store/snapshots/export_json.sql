@@ -65,16 +65,16 @@ SELECT row_to_json(item)::text FROM (
         ORDER BY r.run_key DESC OFFSET 0
     ) run CROSS JOIN LATERAL (
         SELECT r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms,
-               spreadsheet_cell(detail.summary, $1::bool) AS failure_summary
+               spreadsheet_cell(d.summary, $1::bool) AS failure_summary
         FROM results r
-        LEFT JOIN result_details detail ON detail.org_id = $2::int AND detail.run_key = run.run_key
-                                      AND detail.case_key = r.case_key AND (detail.is_last_attempt AND detail.status <> 'p' OR detail.flaky)
+        LEFT JOIN result_details d ON d.org_id = $2::int AND d.run_key = run.run_key
+                                      AND d.case_key = r.case_key AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky)
         WHERE r.org_id = $2::int AND r.run_key = run.run_key
           AND r.case_key BETWEEN $15::bigint AND $16::bigint
           AND ($17::bool OR r.status = ANY ($12::text[]::"char"[])) AND ($11::bool IS NULL OR r.flaky = $11::bool)
           AND ($18::int IS NULL OR r.duration_ms >= $18::int)
           AND ($19::bigint[] IS NULL OR r.case_key = ANY ($19::bigint[]))
-          AND ($14::bigint IS NULL OR detail.fingerprint = $14::bigint)
+          AND ($14::bigint IS NULL OR d.fingerprint = $14::bigint)
         ORDER BY r.case_key DESC OFFSET 0
     ) fact CROSS JOIN LATERAL (
         SELECT lpad(to_hex(c.case_key), 16, '0') AS hex, spreadsheet_cell(c.case_id, $1::bool) AS case_id,

@@ -6,10 +6,16 @@ SELECT
     {result_fields},
     {run_fields},
     last_attempt.line, coalesce(last_attempt.properties, '{}') AS properties, last_attempt.logs_ref,
-    last_attempt.fingerprint, shown.type, shown.message, shown.details,
+    last_attempt.fingerprint, fact.type, fact.message, fact.details,
     array_position(job.ranked, fact.shard) AS job_attempt, coalesce(earlier.attempts, passed.attempts) AS attempts
 FROM (
-    SELECT {fact_columns}, r.shard, NULL::text AS summary FROM results r
+    SELECT {fact_columns}, r.shard, shown.* FROM results r
+    LEFT JOIN LATERAL (
+        SELECT d.summary, d.type, d.message, d.details FROM result_details d
+        WHERE d.org_id = :org_id AND d.run_key = :run_key AND d.case_key = :case_key
+          AND CASE WHEN r.flaky THEN d.flaky ELSE d.is_last_attempt END
+        LIMIT 1
+    ) shown ON true
     WHERE r.org_id = :org_id AND r.run_key = :run_key AND r.case_key = :case_key
 ) fact
 JOIN runs r ON r.org_id = :org_id AND r.run_key = fact.run_key
@@ -22,12 +28,6 @@ LEFT JOIN LATERAL (
     WHERE d.org_id = :org_id AND d.run_key = :run_key AND d.case_key = :case_key AND d.is_last_attempt
     LIMIT 1
 ) last_attempt ON true
-LEFT JOIN LATERAL (
-    SELECT d.type, d.message, d.details FROM result_details d
-    WHERE d.org_id = :org_id AND d.run_key = :run_key AND d.case_key = :case_key
-      AND CASE WHEN fact.flaky THEN d.flaky ELSE d.is_last_attempt END
-    LIMIT 1
-) shown ON true
 CROSS JOIN LATERAL (  -- the numbers of the attempts of the part that decides; only a part with such a number has attempts
     SELECT array_agg(part.number ORDER BY part.attempt) AS numbers,
            array_agg(part.number ORDER BY part.attempt) FILTER (WHERE part.attempt > 0) AS ranked

@@ -1,0 +1,63 @@
+-- $1 run_keys
+-- $2 case_keys
+-- $3 any_status
+-- $4 statuses
+-- $5 flaky
+-- $6 min_duration_ms
+-- $7 org_id
+-- $8 first_key
+-- $9 before_run
+-- $10 suite
+-- $11 variants
+-- $12 words
+-- $13 case_key
+-- $14 case_id
+-- $15 project_id
+-- $16 environment
+-- $17 branch
+-- $18 commit_sha
+-- $19 pull_request
+-- $20 labels
+-- $21 page
+
+WITH fact AS (
+    SELECT candidate.run_key, candidate.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms,
+    coalesce(r.matches, false) AS matches, NULL::text AS summary, false AS is_edge
+    FROM unnest($1::uuid[], $2::bigint[]) AS candidate (run_key, case_key)
+    LEFT JOIN LATERAL (
+        SELECT r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms, ($3::bool OR r.status = ANY ($4::text[]::"char"[])) AND ($5::bool IS NULL OR r.flaky = $5::bool)
+        AND ($6::int IS NULL OR r.duration_ms >= $6::int) AS matches FROM results r
+        WHERE r.org_id = $7 AND r.run_key = candidate.run_key AND r.case_key = candidate.case_key
+          AND r.run_key BETWEEN $8 AND $9 LIMIT 1
+    ) r ON true
+)
+SELECT
+    fact.run_key, fact.case_key, run.run_id, run.project_id, run.environment, run.branch, c.case_id, c.variant, c.suite,
+    c.name, c.file, status_name(fact.status) AS status, fact.flaky, fact.attempts,
+    known_duration(fact.duration_ms) AS duration_ms,
+    run.completed_ms + nullif(fact.started_offset_ms, (-2147483648)::int) AS started_ms, run.completed_ms,
+    coalesce(fact.summary, CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
+        SELECT d.summary FROM result_details d
+        WHERE d.org_id = $7 AND d.run_key = fact.run_key AND d.case_key = fact.case_key
+          AND d.run_key BETWEEN $8 AND $9 AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky) LIMIT 1
+    ) END) AS failure_summary,
+    fact.is_edge
+FROM fact
+LEFT JOIN LATERAL (
+    SELECT * FROM cases c
+    WHERE fact.matches AND c.org_id = $7 AND c.case_key = fact.case_key AND ($10::text IS NULL OR c.suite = $10::text)
+    AND ($11::text[] IS NULL OR c.variant @> ALL ($11::text[]::jsonb[]))
+    AND ($12::text[] IS NULL OR NOT EXISTS (
+        SELECT 1 FROM unnest($12::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AND ($13::bigint IS NULL OR c.case_key = $13::bigint)
+    AND ($14::text IS NULL OR c.case_id = $14::text) LIMIT 1
+) c ON true
+LEFT JOIN LATERAL (
+    SELECT r.run_id, r.project_id, r.environment, r.branch, (date_part('epoch', r.completed_at) * 1000)::bigint AS completed_ms FROM runs r
+    WHERE c.case_key IS NOT NULL AND r.org_id = $7 AND r.run_key = fact.run_key AND ($15::text IS NULL OR r.project_id = $15) AND ($16::text IS NULL OR r.environment = $16)
+    AND ($17::text IS NULL OR r.branch = $17)
+    AND ($18::text IS NULL OR starts_with(r.commit_sha, $18))
+    AND ($19::text IS NULL OR r.pull_request = $19)
+    AND ($20::text[] IS NULL OR r.labels @> ALL ((SELECT $20::text[]::jsonb[])::jsonb[])) LIMIT 1
+) run ON true
+WHERE run.run_id IS NOT NULL OR fact.is_edge
+LIMIT $21::int + 1;

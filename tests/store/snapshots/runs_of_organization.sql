@@ -1,0 +1,50 @@
+-- $1 org_id
+-- $2 first_key
+-- $3 before_run
+-- $4 flaky
+-- $5 statuses
+-- $6 run_budget
+-- $7 project_id
+-- $8 environment
+-- $9 branch
+-- $10 commit_sha
+-- $11 pull_request
+-- $12 labels
+-- $13 lists_runs
+-- $14 page
+
+WITH candidate AS (
+    SELECT * FROM runs
+    WHERE org_id = $1 AND run_key BETWEEN $2 AND $3
+    ORDER BY run_key DESC LIMIT 1000
+)
+SELECT r.run_key, r.project_id, r.matches, r.results, r.is_edge
+FROM (
+    SELECT r.run_key, r.project_id, CASE WHEN $4::bool IS NULL THEN (CASE WHEN 'p' = ANY ($5::text[]) THEN r.passed ELSE 0 END
+     + CASE WHEN 'f' = ANY ($5::text[]) THEN r.failed ELSE 0 END
+     + CASE WHEN 'e' = ANY ($5::text[]) THEN r.error ELSE 0 END
+     + CASE WHEN 's' = ANY ($5::text[]) THEN r.skipped ELSE 0 END
+     + CASE WHEN 'c' = ANY ($5::text[]) THEN r.canceled ELSE 0 END)
+         WHEN $4::bool THEN CASE WHEN 'p' = ANY ($5::text[]) THEN r.flaky ELSE 0 END ELSE (CASE WHEN 'p' = ANY ($5::text[]) THEN r.passed ELSE 0 END
+          + CASE WHEN 'f' = ANY ($5::text[]) THEN r.failed ELSE 0 END
+          + CASE WHEN 'e' = ANY ($5::text[]) THEN r.error ELSE 0 END
+          + CASE WHEN 's' = ANY ($5::text[]) THEN r.skipped ELSE 0 END
+          + CASE WHEN 'c' = ANY ($5::text[]) THEN r.canceled ELSE 0 END) - CASE WHEN 'p' = ANY ($5::text[]) THEN r.flaky ELSE 0 END END AS results, row_number() OVER () = $6::int AS is_edge,
+           ($7::text IS NULL OR r.project_id = $7) AND ($8::text IS NULL OR r.environment = $8)
+           AND ($9::text IS NULL OR r.branch = $9)
+           AND ($10::text IS NULL OR starts_with(r.commit_sha, $10))
+           AND ($11::text IS NULL OR r.pull_request = $11)
+           AND ($12::text[] IS NULL OR r.labels @> ALL ((SELECT $12::text[]::jsonb[])::jsonb[]))
+           AND CASE WHEN $13::bool THEN r.status = ANY ($5::text[]::"char"[]) AND ($4::bool IS NULL OR (r.flaky > 0) = $4::bool) ELSE CASE WHEN $4::bool IS NULL THEN (CASE WHEN 'p' = ANY ($5::text[]) THEN r.passed ELSE 0 END
+            + CASE WHEN 'f' = ANY ($5::text[]) THEN r.failed ELSE 0 END
+            + CASE WHEN 'e' = ANY ($5::text[]) THEN r.error ELSE 0 END
+            + CASE WHEN 's' = ANY ($5::text[]) THEN r.skipped ELSE 0 END
+            + CASE WHEN 'c' = ANY ($5::text[]) THEN r.canceled ELSE 0 END)
+                WHEN $4::bool THEN CASE WHEN 'p' = ANY ($5::text[]) THEN r.flaky ELSE 0 END ELSE (CASE WHEN 'p' = ANY ($5::text[]) THEN r.passed ELSE 0 END
+                 + CASE WHEN 'f' = ANY ($5::text[]) THEN r.failed ELSE 0 END
+                 + CASE WHEN 'e' = ANY ($5::text[]) THEN r.error ELSE 0 END
+                 + CASE WHEN 's' = ANY ($5::text[]) THEN r.skipped ELSE 0 END
+                 + CASE WHEN 'c' = ANY ($5::text[]) THEN r.canceled ELSE 0 END) - CASE WHEN 'p' = ANY ($5::text[]) THEN r.flaky ELSE 0 END END > 0 END AS matches
+    FROM (SELECT * FROM candidate LIMIT $6::int) r
+) r
+WHERE r.matches OR r.is_edge LIMIT $14::int;
